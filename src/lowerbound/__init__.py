@@ -1,0 +1,108 @@
+"""Latent variable models trained by variational bounds.
+
+A joint model p(x, z) and an inference model q(z | x) meet in one tensor,
+
+    log w = log p(x | z) + log p(z) − log q(z | x),    shaped (sample, batch), in nats.
+
+An *objective* is a function of log w; a *gradient estimator* decides how its value differentiates. Priors, likelihoods,
+posteriors, objectives, estimators and schedules are independent choices. Names are imported when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lowerbound import (
+        data,
+        estimators,
+        evaluate,
+        exact,
+        gradients,
+        likelihoods,
+        models,
+        nets,
+        objectives,
+        plots,
+        posteriors,
+        priors,
+        protocols,
+        report,
+        runs,
+        schedules,
+        testing,
+    )
+    from lowerbound.estimators import VAE
+    from lowerbound.loop import Record, train
+    from lowerbound.loss import VariationalLoss
+    from lowerbound.model import LatentVariableModel
+    from lowerbound.weights import LogWeights
+
+__version__ = "0.1.0"
+
+_MODULES = (
+    "data",
+    "estimators",
+    "evaluate",
+    "exact",
+    "gradients",
+    "likelihoods",
+    "models",
+    "nets",
+    "objectives",
+    "plots",
+    "posteriors",
+    "priors",
+    "protocols",
+    "report",
+    "runs",
+    "schedules",
+    "testing",
+)
+_NAMES = {
+    "LatentVariableModel": "lowerbound.model",
+    "LogWeights": "lowerbound.weights",
+    "Record": "lowerbound.loop",
+    "VAE": "lowerbound.estimators",
+    "VariationalLoss": "lowerbound.loss",
+    "train": "lowerbound.loop",
+}
+
+__all__ = [
+    "VAE",
+    "LatentVariableModel",
+    "LogWeights",
+    "Record",
+    "VariationalLoss",
+    "data",
+    "estimators",
+    "evaluate",
+    "exact",
+    "gradients",
+    "likelihoods",
+    "models",
+    "nets",
+    "objectives",
+    "plots",
+    "posteriors",
+    "priors",
+    "protocols",
+    "report",
+    "runs",
+    "schedules",
+    "testing",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"lowerbound.{name}")
+    raise AttributeError(f"module 'lowerbound' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,116 @@
+"""Everything that a run needs to go on with the same bits, in one file that is either old or new, never half.
+
+A checkpoint is one safetensors file: the tensors of the loss (model included) and of the optimiser, the best weights so
+far, and the loop's own numbers as JSON in the header. It is written beside its place, flushed to the disk and moved over the
+old one in one step, so that a process killed at any moment leaves a whole checkpoint. There is no pickle in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+__all__ = ["BestWeights", "Checkpoint", "CheckpointError", "write_atomically"]
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be written or read, in one sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Where and how often to save.
+
+    Arguments:
+        path: the file.
+        every: seconds that must have passed since the last save; what a save holds never depends on when it was made.
+    """
+
+    path: Path
+    every: float = 10.0
+
+    def save(self, groups: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
+        """Write groups of named tensors and a JSON-able state; the old file stays whole until the new one is.
+
+        Raises:
+            CheckpointError: the disk refused; the old checkpoint is still there.
+        """
+        tensors = {f"{group}/{name}": t.detach().contiguous() for group, items in groups.items() for name, t in items.items()}
+        try:
+            write_atomically(self.path, save(tensors, metadata={"state": json.dumps(state)}))
+        except OSError as error:
+            raise CheckpointError(
+                f"Could not save {self.path} ({error.strerror or error}); the checkpoint before it is whole. "
+                "Free some space and resume."
+            ) from error
+
+    def load(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+        """Read back what `save` was given, on the CPU.
+
+        Raises:
+            CheckpointError: the file is missing or is not a checkpoint.
+        """
+        try:
+            with safetensors.safe_open(str(self.path), framework="pt") as file:
+                state = json.loads((file.metadata() or {})["state"])
+            tensors = load_file(str(self.path))
+        except FileNotFoundError:
+            raise CheckpointError(f"There is no checkpoint at {self.path}; start the run anew.") from None
+        except (safetensors.SafetensorError, KeyError, ValueError) as error:
+            raise CheckpointError(f"{self.path} is not a checkpoint of this library ({error}); start the run anew.") from None
+        groups: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            group, _, name = key.partition("/")
+            groups.setdefault(group, {})[name] = tensor
+        return groups, state
+
+    def exists(self) -> bool:
+        """Whether there is something to resume from."""
+        return self.path.exists()
+
+
+class BestWeights:
+    """The weights that had the best held-out bound, in buffers made once and overwritten in place."""
+
+    def __init__(self, module: nn.Module):
+        self._module = module
+        self.tensors = {name: torch.empty_like(t, device="cpu") for name, t in module.state_dict().items()}
+        self.bound = float("-inf")
+
+    @torch.no_grad()
+    def offer(self, bound: float) -> bool:
+        """Keep the module's weights if this bound (nats, larger is better) beats the best so far."""
+        if not bound > self.bound:
+            return False
+        self.bound = bound
+        for name, tensor in self._module.state_dict().items():
+            self.tensors[name].copy_(tensor)
+        return True
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Give the module the best weights, if any were offered."""
+        if self.bound > float("-inf"):
+            self._module.load_state_dict(self.tensors)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace the file at `path` by `content` in one step that survives a kill or a power cut."""
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,104 @@
+"""Where the computation runs: device, precision and number of processes, through lightning-fabric."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["Device", "Engine", "Precision"]
+
+Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
+Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
+_FABRIC_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """A device, a precision and a number of processes.
+
+    Arguments:
+        device: "auto" takes CUDA, then MPS, then the CPU.
+        precision: "fp32"; "bf16" autocasts; "fp16" autocasts with a gradient scaler (CUDA only).
+        devices: processes on this machine, trained together by DistributedDataParallel. Under `torchrun` its own count.
+
+    Raises:
+        ValueError: a device that is not there, or a precision that it cannot train in.
+    """
+
+    device: Device = "auto"
+    precision: Precision = "fp32"
+    devices: int = 1
+
+    def __post_init__(self) -> None:
+        if self.precision not in _FABRIC_PRECISION:
+            raise ValueError(f"Engine got precision={self.precision!r} and expected fp32, bf16 or fp16.")
+        if self.devices < 1:
+            raise ValueError(f"Engine got devices={self.devices} and needs at least 1.")
+        if self.accelerator not in _present():
+            raise ValueError(f"No {self.device} device is available here; use one of {', '.join(_present())}, or auto.")
+        if self.precision == "fp16" and self.accelerator != "cuda":
+            raise ValueError(f"fp16 needs a CUDA device and this is {self.accelerator}; use bf16 or fp32.")
+
+    @property
+    def accelerator(self) -> str:
+        """The kind of device that "auto" stands for."""
+        return _present()[-1] if self.device == "auto" else self.device
+
+    @cached_property
+    def fabric(self) -> Fabric:
+        """The launched Fabric; with several devices this starts the other processes."""
+        from lightning_fabric import Fabric
+
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", self.devices))
+        nodes = int(os.environ.get("WORLD_SIZE", local)) // local
+        fabric = Fabric(
+            accelerator=self.accelerator,
+            devices=local,
+            num_nodes=nodes,
+            strategy="ddp" if local * nodes > 1 else "auto",
+            precision=_FABRIC_PRECISION[self.precision],
+        )
+        fabric.launch()
+        return fabric
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device of this process."""
+        return self.fabric.device
+
+    @property
+    def rank(self) -> int:
+        """The number of this process, from 0."""
+        return self.fabric.global_rank
+
+    @property
+    def world_size(self) -> int:
+        """The number of processes."""
+        return self.fabric.world_size
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a tensor over the processes."""
+        return value if self.world_size == 1 else self.fabric.all_reduce(value, reduce_op="mean")  # type: ignore[return-value]
+
+    def unscale(self, optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
+        """Undo the scaling of half-precision gradients, so that they can be measured and clipped."""
+        if self.precision == "fp16":
+            self.fabric.clip_gradients(module, optimizer, max_norm=float("inf"), error_if_nonfinite=False)
+
+
+def _present() -> list[str]:
+    """Kinds of device on this machine, the fastest last."""
+    found = ["cpu"]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    if torch.cuda.is_available():
+        found.append("cuda")
+    return found

@@ -1,0 +1,59 @@
+"""Doubly reparameterised gradients: Tucker, Lawson, Gu & Maddison (2019, arXiv:1810.04152, eq. 8).
+
+    ∇_φ L_K = E[Σ_k w̃_k² (∂ log w_k / ∂z_k) (∂z_k / ∂φ)],      w̃ = w / Σ w
+
+with log q differentiated through z alone. Differentiating L_K gives each log w_k the factor w̃_k; the second factor
+multiplies the gradient on its way into z_k, so that θ keeps w̃ and φ gets w̃².
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from lowerbound.gradients.path_only import path_only_log_prob
+from lowerbound.gradients.pathwise import require_reparameterised
+from lowerbound.objectives import IWAE
+from lowerbound.protocols import Estimate, JointDensity, Objective
+from lowerbound.weights import weigh
+
+__all__ = ["DReG"]
+
+
+@dataclass(frozen=True)
+class DReG:
+    """The gradient of IWAE whose signal-to-noise ratio does not fall as K grows.
+
+    Gradient: unbiased for θ and φ on IWAE; refused elsewhere (on the ELBO use StickTheLanding) and on latents that are
+    chains, where the factor would be applied more than once.
+    """
+
+    def estimate(
+        self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
+    ) -> Estimate:
+        """See `protocols.Gradient`."""
+        z = posterior.rsample(torch.Size((num_samples,)))
+        if isinstance(z, tuple):
+            raise ValueError("DReG got a chain of latents, on which its factor would apply twice; use Pathwise().")
+        z_in, factor = _scaled(z)
+        w = weigh(posterior, joint, z_in, log_q=path_only_log_prob(posterior, z_in))
+        factor.append(torch.softmax(w.log_w.detach(), 0))
+        return Estimate(surrogate=objective.reduce(objective.signal(w)), weights=w)
+
+    def check(self, objective: Objective, posterior: Distribution) -> None:
+        """Refuse everything but IWAE with a reparameterised posterior."""
+        require_reparameterised(posterior, "DReG")
+        if not isinstance(objective, IWAE):
+            raise ValueError(f"DReG is derived for IWAE and biased on {type(objective).__name__}; use StickTheLanding().")
+
+
+def _scaled(z: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """z with a gradient that is multiplied by a factor (sample, batch) put into the list before `backward`."""
+    factor: list[Tensor] = []
+    z = z.view_as(z)
+    if z.requires_grad:
+        z.register_hook(lambda g: g * factor[0].reshape(factor[0].shape + (1,) * (g.ndim - 2)))
+    return z, factor

@@ -1,0 +1,44 @@
+"""The pathwise (reparameterised, SGVB) estimator of Kingma & Welling (2013, arXiv:1312.6114, §2.4) and Rezende et al. (2014).
+
+    z = g_φ(ε, x), ε ~ p(ε):      ∇_φ E_q[f(z)] = E_ε[∇_φ f(g_φ(ε, x))]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.distributions import Distribution
+
+from lowerbound.protocols import Estimate, JointDensity, Objective
+from lowerbound.weights import weigh
+
+__all__ = ["Pathwise", "require_reparameterised"]
+
+
+@dataclass(frozen=True)
+class Pathwise:
+    """Differentiates the objective through the sample.
+
+    Gradient: unbiased for θ and φ, for every objective; q(z | x) must be reparameterised.
+    """
+
+    def estimate(
+        self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
+    ) -> Estimate:
+        """See `protocols.Gradient`."""
+        z = posterior.rsample(torch.Size((num_samples,)))
+        w = weigh(posterior, joint, z, rate=objective.rate)
+        return Estimate(surrogate=objective.reduce(objective.signal(w)), weights=w)
+
+    def check(self, objective: Objective, posterior: Distribution) -> None:
+        """Refuse a posterior that cannot be reparameterised."""
+        require_reparameterised(posterior, "Pathwise")
+
+
+def require_reparameterised(posterior: Distribution, estimator: str) -> None:
+    """Raise a `ValueError` unless q(z | x) has a pathwise derivative."""
+    if not posterior.has_rsample:
+        raise ValueError(
+            f"{estimator} needs a reparameterised posterior and {type(posterior).__name__} is not; use ScoreFunction()."
+        )

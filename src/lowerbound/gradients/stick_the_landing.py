@@ -1,0 +1,48 @@
+"""Sticking the landing: Roeder, Wu & Duvenaud (2017, arXiv:1703.09194, eq. 8).
+
+The pathwise derivative of the ELBO holds the score −∇_φ log q_φ(z) at fixed z, whose expectation is zero. Without it the
+estimator has no variance at all where q(z | x) = p(z | x).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.distributions import Distribution
+
+from lowerbound.gradients.path_only import path_only_log_prob
+from lowerbound.gradients.pathwise import require_reparameterised
+from lowerbound.objectives import ELBO
+from lowerbound.protocols import Estimate, JointDensity, Objective
+from lowerbound.weights import weigh
+
+__all__ = ["StickTheLanding"]
+
+
+@dataclass(frozen=True)
+class StickTheLanding:
+    """The pathwise gradient of the ELBO without the score term.
+
+    Gradient: unbiased for θ and φ on the ELBO with a sampled rate; refused elsewhere (on IWAE it is wrong: use DReG).
+    """
+
+    def estimate(
+        self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
+    ) -> Estimate:
+        """See `protocols.Gradient`."""
+        z = posterior.rsample(torch.Size((num_samples,)))
+        w = weigh(posterior, joint, z, log_q=path_only_log_prob(posterior, z))
+        return Estimate(surrogate=objective.reduce(objective.signal(w)), weights=w)
+
+    def check(self, objective: Objective, posterior: Distribution) -> None:
+        """Refuse everything but the sampled ELBO of a reparameterised posterior."""
+        require_reparameterised(posterior, "StickTheLanding")
+        if not isinstance(objective, ELBO):
+            raise ValueError(
+                f"StickTheLanding is biased on {type(objective).__name__}, whose score term does not vanish; use DReG()."
+            )
+        if objective.rate != "sampled":
+            raise ValueError(
+                f"StickTheLanding has no score term to remove when rate={objective.rate!r}; use rate='sampled' or Pathwise()."
+            )

@@ -1,0 +1,97 @@
+"""What happened at each step of one logging interval, kept on the device and read once at its end.
+
+Every step writes one row: the terms of the loss and the norm of the gradient of every parameter. Reading the rows is the
+only synchronisation with the device. If a row is not finite the first such row tells which term went bad, and where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = ["History", "NonFiniteError"]
+
+
+class NonFiniteError(ArithmeticError):
+    """A term of the loss or a gradient became NaN or infinite.
+
+    Attributes:
+        step: the first bad step.
+        term: the name of the first bad term.
+    """
+
+    def __init__(self, step: int, term: str, value: float):
+        self.step, self.term = step, term
+        super().__init__(
+            f"At step {step} the {term} became {value}. Nothing after the last checkpoint was saved; lower the learning rate, "
+            "clip gradients, or check the range of the data."
+        )
+
+
+class History:
+    """Rows of one logging interval.
+
+    Arguments:
+        terms: names of the terms of the loss.
+        parameters: names of the parameters whose gradient norms follow.
+        length: steps in an interval.
+        device: where the rows live.
+    """
+
+    def __init__(self, terms: list[str], parameters: list[str], length: int, device: torch.device):
+        self.terms, self.parameters = terms, parameters
+        self.rows = torch.zeros(length, len(terms) + len(parameters), device=device)
+        self.first_step, self.filled = 0, 0
+
+    def begin(self, step: int) -> None:
+        """Start an interval at a step."""
+        self.first_step, self.filled = step, 0
+
+    def write(self, row: Tensor) -> None:
+        """Record one step; nothing waits for the device."""
+        self.rows[self.filled].copy_(row, non_blocking=True)
+        self.filled += 1
+
+    def read(
+        self, mean: Callable[[Tensor], Tensor], *, gradients_may_overflow: bool = False
+    ) -> tuple[dict[str, float], float]:
+        """The mean over the interval of each term, and of the norm of the whole gradient.
+
+        Arguments:
+            mean: averages a tensor over the processes, so that all of them see a bad row of any.
+            gradients_may_overflow: a gradient scaler skips such steps, so only the terms must be finite.
+
+        Raises:
+            NonFiniteError: naming the first bad term.
+        """
+        rows = mean(self.rows[: self.filled]).cpu().double()
+        terms, norms = rows[:, : len(self.terms)], rows[:, len(self.terms) :].norm(dim=1)
+        self._require_finite(terms if gradients_may_overflow else rows)
+        finite = norms[norms.isfinite()]
+        norm = finite.mean().item() if len(finite) else float("nan")
+        return dict(zip(self.terms, terms.mean(0).tolist(), strict=True)), norm
+
+    def _require_finite(self, rows: Tensor) -> None:
+        bad = ~rows.isfinite()
+        if not bad.any():
+            return
+        index = int(bad.any(1).nonzero()[0])
+        column = self._blame(bad[index])
+        raise NonFiniteError(self.first_step + index, self._name(column), rows[index, column].item())
+
+    def _blame(self, bad: Tensor) -> int:
+        """The most telling bad column: a named term before the bound it is part of, a term before a gradient."""
+        columns = [int(i) for i in bad.nonzero()]
+        return min(columns, key=lambda i: (self._name(i) == _describe("bound"), i))
+
+    def _name(self, column: int) -> str:
+        if column < len(self.terms):
+            return _describe(self.terms[column])
+        return f"gradient of {self.parameters[column - len(self.terms)]}"
+
+
+def _describe(term: str) -> str:
+    formula = {"likelihood": "log p(x | z)", "prior": "log p(z)", "posterior": "log q(z | x)"}.get(term)
+    return f"{term} term, {formula}," if formula else f"{term} term"

@@ -1,0 +1,67 @@
+"""From a batch to a scalar to minimise and the terms to log.
+
+A loss is any module that maps the tensors of a batch to a `LossOutput`. `VariationalLoss` is the one that closes over a
+model, an objective and a gradient estimator; wake-sleep, adversarial and EM losses are others with the same shape. The
+loop knows nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from lowerbound.model import LatentVariableModel
+from lowerbound.protocols import Context, Gradient, Objective
+
+__all__ = ["LossOutput", "VariationalLoss"]
+
+
+class LossOutput(NamedTuple):
+    """A scalar to minimise, and named scalars to log, detached.
+
+    By convention `terms["bound"]` is the bound per datum in nats, by which runs are compared.
+    """
+
+    loss: Tensor
+    terms: dict[str, Tensor]
+
+
+class VariationalLoss(nn.Module):
+    """minus the mean over the batch of the surrogate of an objective.
+
+    Arguments:
+        model: p(x, z) and q(z | x).
+        objective: from log w to a bound per datum.
+        gradient: how the bound differentiates.
+        num_samples: S, latents drawn per datum.
+
+    Returns (when called with a batch x (B, *event)):
+        The loss in nats per datum, and the terms bound, likelihood, prior and posterior: batch means of the objective,
+        log p(x | z), log p(z) and log q(z | x).
+    """
+
+    def __init__(
+        self, model: LatentVariableModel, objective: Objective, gradient: Gradient, num_samples: int = 1
+    ):
+        super().__init__()
+        if num_samples < 1:
+            raise ValueError(f"VariationalLoss got num_samples={num_samples} and needs at least 1.")
+        self.model, self.objective, self.gradient, self.num_samples = model, objective, gradient, num_samples
+
+    def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
+        """The loss of one batch."""
+        q = self.model.infer(x, context)
+        estimate = self.gradient.estimate(self.objective, q, self.model.joint(x, context), self.num_samples)
+        w = estimate.weights
+        terms = {
+            "bound": estimate.surrogate,
+            "likelihood": w.log_likelihood,
+            "prior": w.log_prior,
+            "posterior": w.log_q,
+        }
+        return LossOutput(-estimate.surrogate.mean(), {name: term.detach().mean() for name, term in terms.items()})
+
+    def check(self, x: Tensor, context: Context | None = None) -> None:
+        """Raise a `ValueError` if objective, estimator and posterior do not go together, before any training."""
+        self.gradient.check(self.objective, self.model.infer(x, context))

@@ -1,0 +1,116 @@
+"""p(x, z) and q(z | x) put together: the only code that draws latents and scores them.
+
+    p(x, z | c) = p(z | c) p(x | z, c)          q(z | x, c)
+
+The context c is optional (a label, covariates, the observed part of an image). The prior is called with c, the
+likelihood with z or (z, c), the posterior with x or (x, c).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from lowerbound.protocols import Conditional, Context, InitializedFromData, Latents
+from lowerbound.weights import LogWeights, weigh
+
+__all__ = ["Joint", "LatentVariableModel"]
+
+
+@dataclass(frozen=True)
+class Joint:
+    """z ↦ (log p(x | z), log p(z)) for one batch x. See `protocols.JointDensity`."""
+
+    likelihood: Conditional
+    prior: Distribution
+    x: Tensor
+    context: Context | None = None
+
+    def __call__(self, z: Latents) -> tuple[Tensor, Tensor]:
+        log_likelihood = self.likelihood(with_context(z, self.context)).log_prob(self.x)
+        return log_likelihood, self.prior.log_prob(cast(Tensor, z))
+
+
+class LatentVariableModel(nn.Module):
+    """A latent variable model p(z) p(x | z) with an inference model q(z | x).
+
+    Arguments:
+        prior: p(z), or p(z | c).
+        likelihood: p(x | z), or p(x | z, c).
+        posterior: q(z | x), or q(z | x, c).
+
+    Each is any module that returns a distribution (`protocols.Conditional`).
+
+    >>> import lowerbound as lb, torch
+    >>> model = lb.LatentVariableModel(
+    ...     prior=lb.priors.StandardNormal(2),
+    ...     likelihood=lb.likelihoods.Bernoulli(lb.nets.MLP(2, [16], 5)),
+    ...     posterior=lb.posteriors.DiagonalNormal(lb.nets.MLP(5, [16], (2, 2))))
+    >>> model.log_weights(torch.ones(3, 5), num_samples=7).log_w.shape
+    torch.Size([7, 3])
+    """
+
+    def __init__(self, *, prior: Conditional, likelihood: Conditional, posterior: Conditional):
+        super().__init__()
+        self.prior = prior
+        self.likelihood = likelihood
+        self.posterior = posterior
+
+    def infer(self, x: Tensor, context: Context | None = None) -> Distribution:
+        """q(z | x) for a batch x (B, *event): a distribution with `batch_shape` (B,)."""
+        return self.posterior(with_context(x, context))
+
+    def joint(self, x: Tensor, context: Context | None = None) -> Joint:
+        """z ↦ (log p(x | z), log p(z)) for a batch x (B, *event)."""
+        return Joint(self.likelihood, self.prior(context), x, context)
+
+    def decode(self, z: Latents, context: Context | None = None) -> Distribution:
+        """p(x | z) for latents z (..., *event)."""
+        return self.likelihood(with_context(z, context))
+
+    def log_weights(self, x: Tensor, num_samples: int, context: Context | None = None) -> LogWeights:
+        """Draw num_samples latents per datum from q(z | x) and weigh them; terms (num_samples, B), nats."""
+        q = self.infer(x, context)
+        draw = q.rsample if q.has_rsample else q.sample
+        return weigh(q, self.joint(x, context), draw(torch.Size((num_samples,))))
+
+    @torch.no_grad()
+    def sample(self, num_samples: int, context: Context | None = None) -> Tensor:
+        """Draw x ~ p(x | z), z ~ p(z): (num_samples, *event); with a context of B rows (num_samples, B, *event)."""
+        return self.decode(self._prior_draw(num_samples, context), context).sample()
+
+    @torch.no_grad()
+    def sample_mean(self, num_samples: int, context: Context | None = None) -> Tensor:
+        """E[x | z] at z ~ p(z): what galleries of images show. Shapes as `sample`."""
+        return self.decode(self._prior_draw(num_samples, context), context).mean
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor, context: Context | None = None) -> Tensor:
+        """E[x' | z] at one draw z ~ q(z | x): (B, *event)."""
+        z = self.infer(x, context).sample()
+        return self.decode(z, context).mean
+
+    def initialize(self, x: Float[Tensor, "batch *event"]) -> None:
+        """Let every part that starts better from data see some (thousands of rows are plenty)."""
+        for part in (self.likelihood, self.posterior, self.prior):
+            if isinstance(part, InitializedFromData):
+                part.initialize(x)
+
+    def _prior_draw(self, num_samples: int, context: Context | None) -> Tensor:
+        return self.prior(context).sample(torch.Size((num_samples,)))
+
+
+def with_context(value: Latents, context: Context | None) -> Context:
+    """The arguments of a conditional: the value alone, or the value followed by the context."""
+    if context is None:
+        return value
+    return (*_as_tuple(value), *_as_tuple(context))
+
+
+def _as_tuple(value: Context) -> tuple[Tensor, ...]:
+    return value if isinstance(value, tuple) else (value,)

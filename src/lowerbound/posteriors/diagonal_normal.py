@@ -1,0 +1,53 @@
+"""q(z | x) = N(z; μ(x), diag σ(x)²): the factorised Gaussian of Kingma & Welling (2013, arXiv:1312.6114, eq. 9).
+
+The scale is σ = ε + softplus(s + c) with c = softplus⁻¹(1), so that a net whose output is zero starts at σ ≈ 1 and no
+output, however large or small, gives an infinite or a zero scale.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal
+
+from lowerbound.nets.positive import positive
+from lowerbound.nets.shapes import out_shape_of
+from lowerbound.protocols import Context
+
+__all__ = ["DiagonalNormal"]
+
+
+class DiagonalNormal(nn.Module):
+    """A factorised Gaussian whose mean and scale are computed by a net.
+
+    Arguments:
+        net: from a context (..., *event) to (..., 2, latent_dim): the mean, and the scale before `positive`.
+        latent_dim: length of z; read from `net.out_shape` if the net states it.
+        min_scale: the floor ε of σ.
+
+    Returns (when called with a context of B rows):
+        A reparameterised distribution with batch shape (B,) and event shape (latent_dim,).
+
+    Raises:
+        ValueError: the output shape of the net is not (2, latent_dim).
+    """
+
+    def __init__(self, net: nn.Module, latent_dim: int | None = None, min_scale: float = 1e-4):
+        super().__init__()
+        shape = out_shape_of(
+            net, None if latent_dim is None else (2, latent_dim), owner="DiagonalNormal", argument="latent_dim"
+        )
+        if len(shape) != 2 or shape[0] != 2:
+            raise ValueError(f"DiagonalNormal got a net of output shape {shape} and expected (2, latent_dim).")
+        self.net, self.latent_dim, self.min_scale = net, shape[1], min_scale
+
+    @staticmethod
+    def parameter_shape(latent_dim: int) -> tuple[int, ...]:
+        """What its net must output per datum."""
+        return (2, latent_dim)
+
+    def forward(self, context: Context) -> Independent:
+        """q(z | context)."""
+        parameters = self.net(*context) if isinstance(context, tuple) else self.net(context)
+        loc, raw = parameters.unbind(-2)
+        scale = positive(raw, self.min_scale)
+        return Independent(Normal(loc, scale, validate_args=False), 1, validate_args=False)

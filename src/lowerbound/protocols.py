@@ -1,0 +1,118 @@
+"""The seams of the library: read this file first.
+
+Seven choices make a variational latent variable model, and each is one small object behind one of these protocols:
+
+=====================  =======================================================================================
+prior, likelihood,     a `Conditional`: a module that returns a distribution. A zuko flow already is one.
+posterior
+objective              an `Objective`: from log w, shaped (sample, batch), to one bound per datum.
+gradient estimator     a `Gradient`: draws latents and makes the objective differentiable.
+schedule               a `Schedule`: from the step to a number.
+inference scheme       how q(z | x) is reached; amortised unless another is chosen.
+=====================  =======================================================================================
+
+Shapes. The sample axis S comes first and is always there, also for one sample; then the batch axis B; then the event.
+A conditional evaluated at a batch of contexts has `batch_shape` (B,) (or () where it does not depend on its context), so
+that `rsample((S,))` is (S, B, *event) and `log_prob` of that is (S, B). Everything named `log_*` is in nats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Distribution
+
+from lowerbound.weights import JointDensity, Latents, LogWeights, RateForm
+
+__all__ = [
+    "Bound",
+    "Conditional",
+    "Context",
+    "Estimate",
+    "Gradient",
+    "InitializedFromData",
+    "JointDensity",
+    "Latents",
+    "LogWeights",
+    "Objective",
+    "RateForm",
+    "Schedule",
+]
+
+Context: TypeAlias = Tensor | tuple[Tensor, ...]
+"""What a conditional is conditioned on; several tensors travel as a tuple and reach the net as its arguments."""
+
+Bound: TypeAlias = Literal["lower", "upper", "none"]
+
+
+@runtime_checkable
+class Conditional(Protocol):
+    """A prior, likelihood or posterior: called with a context, returns a distribution."""
+
+    def __call__(self, context: Context | None = None) -> Distribution: ...
+
+
+@runtime_checkable
+class InitializedFromData(Protocol):
+    """A conditional that starts better from data (an output bias, pseudo-inputs). Called once, before training."""
+
+    def initialize(self, x: Tensor) -> None: ...
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """One bound (or score) per datum, in nats, larger is better.
+
+    Attributes:
+        bound: whether its expectation lies below log p(x), above it, or neither.
+        rate: how log p(z) − log q(z | x) enters the weights; only objectives linear in log w may choose a closed form.
+    """
+
+    bound: Bound
+    rate: RateForm
+
+    def signal(self, w: LogWeights) -> Float[Tensor, "sample batch"]:
+        """What a gradient estimator learns from: log w, or a tempered form of it."""
+        ...
+
+    def reduce(self, signal: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
+        """From the signal of S samples to the value of the objective, per datum."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A value to report and to differentiate.
+
+    Attributes:
+        surrogate: (batch,) nats. Its VALUE is the objective; its GRADIENT is the estimator's.
+        weights: the terms it was computed from.
+    """
+
+    surrogate: Float[Tensor, "batch"]
+    weights: LogWeights
+
+
+@runtime_checkable
+class Gradient(Protocol):
+    """A gradient estimator for θ (prior and likelihood) and φ (posterior)."""
+
+    def estimate(
+        self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
+    ) -> Estimate:
+        """Draw what it needs from q(z | x), evaluate log p(x, z) there and return the surrogate."""
+        ...
+
+    def check(self, objective: Objective, posterior: Distribution) -> None:
+        """Raise a `ValueError` that names the alternative if this pair is invalid, or biased and not said to be."""
+        ...
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """A number that changes with the step (never with the epoch)."""
+
+    def __call__(self, step: int) -> float: ...

@@ -1,0 +1,150 @@
+"""One optimisation step, in two forms with the same arithmetic.
+
+`EagerStep` runs on any device, precision and number of processes. `CompiledStep` makes forward pass, gradient, clipping and
+Adam one compiled graph: about twice as fast for small networks, after seconds of compilation, on one process in fp32.
+Both update the state of one `torch.optim.Adam`, so that a checkpoint does not depend on which was used, and return one row
+for the `History`: the terms of the loss followed by the gradient norm of every parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeAlias, cast
+
+import torch
+from torch import Tensor, nn
+
+from lowerbound.engine import Engine
+
+__all__ = ["Adam", "CompiledStep", "EagerStep", "MakeOptimizer", "Step", "Transform"]
+
+Transform: TypeAlias = Callable[..., tuple[Tensor, ...]]
+MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+_BETA1, _BETA2, _EPS = 0.9, 0.999, 1e-8
+
+
+def Adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """Adam (Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1), fused. The loop sets the learning rate at every step."""
+    return torch.optim.Adam(list(parameters), betas=(_BETA1, _BETA2), eps=_EPS, fused=True)
+
+
+class Step(Protocol):
+    """From a batch of raw rows and a learning rate to a row of the history."""
+
+    terms: list[str]
+    parameters: list[str]
+    optimizer: torch.optim.Optimizer
+
+    def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor: ...
+
+
+class EagerStep:
+    """Forward, backward, clip, update."""
+
+    def __init__(
+        self,
+        loss: nn.Module,
+        transform: Transform,
+        engine: Engine,
+        make_optimizer: MakeOptimizer,
+        clip_norm: float | None,
+    ):
+        named = [(name, p) for name, p in loss.named_parameters() if p.requires_grad]
+        self.parameters, self._trained = [n for n, _ in named], [p for _, p in named]
+        self.terms: list[str] = []
+        self.optimizer = make_optimizer(self._trained)
+        self._transform, self._engine, self._clip_norm = transform, engine, clip_norm
+        wrapped = engine.fabric.setup(loss, self.optimizer)
+        self._loss, self._fabric_optimizer = cast(tuple[nn.Module, Any], wrapped)
+
+    def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
+        """Take one step."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        output = self._loss(*self._transform(*raw))
+        self._engine.fabric.backward(output.loss)
+        self._engine.unscale(self._fabric_optimizer, self._loss)
+        norms = self._norms()
+        if self._clip_norm is not None:
+            self._clip(norms, self._clip_norm)
+        self._fabric_optimizer.step()
+        self._fabric_optimizer.zero_grad(set_to_none=True)
+        self.terms = list(output.terms)
+        return torch.cat([torch.stack(list(output.terms.values())).float(), norms])
+
+    @torch.no_grad()
+    def _norms(self) -> Tensor:
+        """The norm of each parameter's gradient; 0 where a parameter took no part in this step."""
+        grads = [p.grad for p in self._trained if p.grad is not None]
+        norms = list(torch._foreach_norm(grads))
+        if len(grads) < len(self._trained):
+            rest = iter(norms)
+            norms = [norms[0].new_zeros(()) if p.grad is None else next(rest) for p in self._trained]
+        return torch.stack(norms).float()
+
+    @torch.no_grad()
+    def _clip(self, norms: Tensor, clip_norm: float) -> None:
+        factor = (clip_norm / (norms.norm() + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_([p.grad for p in self._trained if p.grad is not None], factor)
+
+
+class CompiledStep:
+    """The same step as one graph, compiled at its first call."""
+
+    def __init__(self, loss: nn.Module, transform: Transform, clip_norm: float | None):
+        named = {name: p for name, p in loss.named_parameters() if p.requires_grad}
+        self.parameters = list(named)
+        self.terms: list[str] = []
+        self.optimizer = Adam(named.values())
+        self._loss, self._transform, self._clip_norm = loss, transform, clip_norm
+        self._trained = list(named.values())
+        self._lr = torch.zeros(())
+        self._graph = torch.compile(self._run, dynamic=False, fullgraph=True)
+
+    def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
+        """Take one step."""
+        states = [_adam_state(self.optimizer, p) for p in self._trained]
+        moments = [[s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]]
+        for s in states:
+            s["step"] += 1
+        with torch.no_grad():
+            terms, norms = self._graph(
+                [p.detach() for p in self._trained], *moments, states[0]["step"], self._lr.fill_(lr), *raw
+            )
+        self.terms = list(terms)
+        return torch.cat([torch.stack(list(terms.values())), norms])
+
+    def _run(
+        self,
+        parameters: list[Tensor],
+        means: list[Tensor],
+        squares: list[Tensor],
+        count: Tensor,
+        lr: Tensor,
+        *raw: Tensor,
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        def objective(values: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+            named = dict(zip(self.parameters, values, strict=True))
+            return torch.func.functional_call(self._loss, named, self._transform(*raw))
+
+        grads, (_, terms) = torch.func.grad_and_value(objective, has_aux=True)(parameters)
+        norms = torch.stack([g.norm() for g in grads])
+        if self._clip_norm is not None:
+            factor = (self._clip_norm / (norms.norm() + 1e-6)).clamp(max=1.0)
+            grads = [g * factor for g in grads]
+        for p, m, v, g in zip(parameters, means, squares, grads, strict=True):
+            m.lerp_(g, 1 - _BETA1)
+            v.mul_(_BETA2).addcmul_(g, g, value=1 - _BETA2)
+            denominator = (v / (1 - _BETA2**count)).sqrt() + _EPS
+            p.sub_(lr * (m / (1 - _BETA1**count)) / denominator)
+        return terms, norms
+
+
+def _adam_state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> dict[str, Tensor]:
+    """The state torch's Adam keeps for a parameter, made when first asked for."""
+    state = optimizer.state[parameter]
+    if not state:
+        state["step"] = torch.zeros((), dtype=torch.float32)
+        state["exp_avg"] = torch.zeros_like(parameter)
+        state["exp_avg_sq"] = torch.zeros_like(parameter)
+    return state

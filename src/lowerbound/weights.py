@@ -1,0 +1,132 @@
+"""The tensor in which a joint model and an inference model meet.
+
+    log w = log p(x | z) + log p(z) − log q(z | x)
+    distortion = −log p(x | z)        rate = log q(z | x) − log p(z)        log w = −distortion − rate
+
+E_q[log w] is the ELBO and log (1/S) Σ w the importance-weighted bound. With *sampled* terms both are available. An
+objective that is linear in log w may ask for part of the rate in closed form; such weights say so in `form`, and
+objectives that need the weights themselves refuse them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Distribution, kl_divergence
+
+__all__ = ["JointDensity", "Latents", "LogWeights", "RateForm", "weigh"]
+
+Latents: TypeAlias = Tensor | tuple[Tensor, ...]
+"""One latent variable (S, B, *event), or one tensor per layer of a hierarchy."""
+
+RateForm: TypeAlias = Literal["sampled", "entropy", "kl"]
+"""How the rate was computed: from the samples, with the entropy of q in closed form, or as KL(q ‖ p) in closed form."""
+
+
+class JointDensity(Protocol):
+    """z ↦ log p(x, z) for one batch x, in its two terms."""
+
+    @property
+    def prior(self) -> Distribution: ...
+
+    def __call__(self, z: Latents) -> tuple[Tensor, Tensor]:
+        """Return log p(x | z) and log p(z), each (S, B) in nats."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogWeights:
+    """The terms of log w, each (sample, batch) in nats, never reduced over the batch.
+
+    Attributes:
+        log_likelihood: log p(x | z).
+        log_prior: log p(z); −KL(q ‖ p) where `form` is "kl".
+        log_q: log q(z | x); −H(q) where `form` is "entropy", 0 where it is "kl".
+        z: the latents they were evaluated at.
+        form: how the rate was computed.
+    """
+
+    log_likelihood: Float[Tensor, "sample batch"]
+    log_prior: Float[Tensor, "sample batch"]
+    log_q: Float[Tensor, "sample batch"]
+    z: Latents
+    form: RateForm = "sampled"
+
+    @property
+    def log_w(self) -> Float[Tensor, "sample batch"]:
+        """log p(x, z) − log q(z | x)."""
+        return self.log_likelihood + self.log_prior - self.log_q
+
+    @property
+    def rate(self) -> Float[Tensor, "sample batch"]:
+        """log q(z | x) − log p(z): nats spent on the code."""
+        return self.log_q - self.log_prior
+
+    @property
+    def distortion(self) -> Float[Tensor, "sample batch"]:
+        """−log p(x | z): nats spent on the datum given its code."""
+        return -self.log_likelihood
+
+
+def weigh(
+    posterior: Distribution,
+    joint: JointDensity,
+    z: Latents,
+    *,
+    rate: RateForm = "sampled",
+    log_q: Float[Tensor, "sample batch"] | None = None,
+) -> LogWeights:
+    """Evaluate the terms of log w at latents z.
+
+    Arguments:
+        posterior: q(z | x) of the batch.
+        joint: z ↦ (log p(x | z), log p(z)), nats.
+        z: latents (S, B, *event), or a tuple of them.
+        rate: which form of the rate to use.
+        log_q: log q(z | x) if the caller has it already (an estimator may differentiate it in its own way).
+
+    Raises:
+        ValueError: a closed form was asked for that this pair of distributions does not have.
+    """
+    log_likelihood, log_prior = joint(z)
+    if rate == "kl":
+        log_prior = -_closed_form_kl(posterior, joint.prior).expand_as(log_likelihood)
+        log_q = log_prior.new_zeros(()).expand_as(log_likelihood)
+    elif rate == "entropy":
+        log_q = -_closed_form_entropy(posterior).expand_as(log_likelihood)
+    elif log_q is None:
+        log_q = posterior.log_prob(z)  # type: ignore[arg-type]  # a hierarchy takes its tuple of latents
+    return LogWeights(
+        log_likelihood=log_likelihood,
+        log_prior=log_prior.expand_as(log_likelihood),
+        log_q=log_q,
+        z=z,
+        form=rate,
+    )
+
+
+def _closed_form_kl(q: Distribution, p: Distribution) -> Tensor:
+    try:
+        return kl_divergence(q, p)
+    except NotImplementedError:
+        raise ValueError(
+            f"rate='kl' needs a closed form of KL({_name(q)} ‖ {_name(p)}) and there is none; "
+            "use rate='sampled' (any pair) or rate='entropy' (any q with an entropy)."
+        ) from None
+
+
+def _closed_form_entropy(q: Distribution) -> Tensor:
+    try:
+        return q.entropy()
+    except NotImplementedError:
+        raise ValueError(
+            f"rate='entropy' needs a closed form of the entropy of {_name(q)} and there is none; use rate='sampled'."
+        ) from None
+
+
+def _name(distribution: Distribution) -> str:
+    base = getattr(distribution, "base_dist", None)
+    return type(base if base is not None else distribution).__name__
