@@ -9,7 +9,7 @@ for the `History`: the terms of the loss followed by the gradient norm of every 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ def Adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     return torch.optim.Adam(list(parameters), betas=(_BETA1, _BETA2), eps=_EPS, fused=True)
 
 
+@runtime_checkable
 class Step(Protocol):
     """From a batch of raw rows and a learning rate to a row of the history."""
 

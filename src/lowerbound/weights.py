@@ -11,7 +11,7 @@ objectives that need the weights themselves refuse them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -26,6 +26,7 @@ RateForm: TypeAlias = Literal["sampled", "entropy", "kl"]
 """How the rate was computed: from the samples, with the entropy of q in closed form, or as KL(q ‖ p) in closed form."""
 
 
+@runtime_checkable
 class JointDensity(Protocol):
     """z ↦ log p(x, z) for one batch x, in its two terms."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from lowerbound.protocols import Objective
 __all__ = ["Baseline", "LeaveOneOut"]
 
 
+@runtime_checkable
 class Baseline(Protocol):
     """A number for each sample and datum to subtract from the value of the objective, in nats."""
 

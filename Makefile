@@ -1,0 +1,69 @@
+# Everything runs in the project's own environment, .venv, which the first target that needs it sets up.
+
+PYTHON  ?= python3
+WORKERS ?= 2
+BIN     := .venv/bin
+READY   := .venv/.ready
+STARTED := .venv/.started
+
+# Real data for the tests that want it; without it they skip and say so.
+ifndef LOWERBOUND_DATA
+ifneq ($(wildcard ../shared/data/.),)
+export LOWERBOUND_DATA := $(abspath ../shared/data)
+endif
+endif
+
+# One thread per worker: more would only compete for the same cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
+
+.PHONY: help setup demo test test-all lint format clean
+
+help:
+	@echo "make demo      fit a model to the digits that come with scikit-learn; results in runs/"
+	@echo "make test      lint, types, import contracts, then every test not marked slow"
+	@echo "make test-all  the same, slow tests included"
+	@echo "make lint      ruff, pyright and the import contracts"
+	@echo "make format    let ruff rewrite the sources"
+	@echo "make clean     remove caches and build products (runs/ and .venv stay)"
+
+setup: $(READY)
+
+demo: $(READY)
+	$(BIN)/lowerbound fit digits --out runs/digits-$$(date +%Y%m%d-%H%M%S)
+
+# pytest fails by itself (exit status 5) when it has collected nothing or deselected everything.
+test: lint
+	$(PYTEST) -m "not slow"
+
+test-all: lint
+	$(PYTEST)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# READY is written last. STARTED left behind by an earlier attempt means that it did not finish: what pip had
+# half copied may look installed, so the environment is then made anew.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "lowerbound needs Python 3.11 or later and '$(PYTHON)' is not: run 'make PYTHON=/path/to/python3.11'." >&2; exit 1; }
+	@if test -e $(STARTED) || ! $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+		echo "Setting up .venv (once; a few minutes, most of it torch)"; \
+		$(PYTHON) -m venv --clear .venv || \
+		{ echo "'$(PYTHON) -m venv' failed: install its venv module (on Debian or Ubuntu the package python3-venv)." >&2; exit 1; }; \
+	fi
+	@rm -f $(READY) && touch $(STARTED)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[dev]"
+	@rm -f $(STARTED)
+	@touch $(READY)

@@ -1,0 +1,221 @@
+"""From a data set and a few plain settings to everything that `loop.train` takes.
+
+The command line and the estimators both come through here, so that they train in the same way; a run folder holds the
+settings as JSON and comes through here again to resume.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lowerbound import gradients, objectives
+from lowerbound.checkpoint import Checkpoint
+from lowerbound.data import Dataset, Identity, InMemory, MemoryMapped, OnData, Pixels, Standardize, check_unit_interval
+from lowerbound.data.transform import Binarization
+from lowerbound.engine import Device, Engine, Precision
+from lowerbound.loop import HeldOut, Record, steps_for, train
+from lowerbound.loss import VariationalLoss
+from lowerbound.model import LatentVariableModel
+from lowerbound.models import construct, parse, vae
+from lowerbound.protocols import Schedule
+from lowerbound.randomness import derive_seed, forked
+from lowerbound.schedules import Constant, Cosine, Exponential
+
+__all__ = ["RECIPES", "Problem", "Recipe", "Settings", "fit", "make_transform", "prepare"]
+
+Recipe: TypeAlias = Callable[..., LatentVariableModel]
+RECIPES: dict[str, Recipe] = {"vae": vae}
+"""Functions that a run folder may name: each makes a model from an event shape and plain keyword arguments."""
+
+_CPU = torch.device("cpu")
+_MOST_HELD_OUT, _ROWS_TO_INITIALIZE, _MOST_IN_MEMORY = 5000, 5000, 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What decides a fit, in plain values.
+
+    Attributes:
+        recipe: which of `RECIPES` makes the model.
+        model: its keyword arguments, the event shape apart.
+        objective: name of a class of `objectives`, with options.
+        gradient: name of a class of `gradients`.
+        num_samples: latents drawn per datum and step.
+        binarization: of pixels; "auto" is dynamic for images under Bernoulli, none otherwise.
+        standardize: whether columns of a table are brought to mean 0 and standard deviation 1 ("auto": unless Bernoulli).
+        batch_size: rows per step.
+        epochs: passes over the training rows; ignored if `steps` is given.
+        steps: optimisation steps.
+        lr: the learning rate at the start.
+        lr_schedule: constant; cosine or exponential down to a hundredth.
+        clip_norm: largest norm of the gradient.
+        patience: evaluations of the held-out bound without improvement before stopping, one an epoch; None never stops.
+        seed: of everything random.
+        device, precision, devices: see `Engine`.
+        compile: see `train`.
+    """
+
+    recipe: str = "vae"
+    model: dict[str, Any] = field(default_factory=dict)
+    objective: str = "elbo"
+    gradient: str = "pathwise"
+    num_samples: int = 1
+    binarization: Binarization | Literal["auto"] = "auto"
+    standardize: bool | Literal["auto"] = "auto"
+    batch_size: int = 128
+    epochs: float = 100
+    steps: int | None = None
+    lr: float = 1e-3
+    lr_schedule: Literal["constant", "cosine", "exponential"] = "cosine"
+    clip_norm: float | None = None
+    patience: int | None = None
+    seed: int = 0
+    device: Device = "auto"
+    precision: Precision = "fp32"
+    devices: int = 1
+    compile: bool | Literal["auto"] = "auto"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a run folder."""
+        return dataclasses.asdict(self)
+
+    @property
+    def likelihood(self) -> str:
+        """The name of the likelihood, without options."""
+        return parse(self.model.get("likelihood", "bernoulli"))[0]
+
+    def engine(self) -> Engine:
+        """Where to compute."""
+        return Engine(device=self.device, precision=self.precision, devices=self.devices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A loss, its data and the number of steps."""
+
+    loss: VariationalLoss
+    transform: nn.Module
+    source: InMemory | MemoryMapped
+    held_out: InMemory | MemoryMapped
+    num_steps: int
+
+
+def fit(
+    problem: Problem, settings: Settings, engine: Engine, checkpoint: Checkpoint | None = None
+) -> Iterator[Record]:
+    """Train, yielding a record at a time; at the end the loss has the weights with the best held-out bound."""
+    log_every = max(1, min(100, problem.num_steps // 20))
+    an_epoch = steps_for(1, len(problem.source), settings.batch_size)
+    return train(
+        problem.loss,
+        problem.source,
+        num_steps=problem.num_steps,
+        batch_size=settings.batch_size,
+        lr=_schedule(settings, problem.num_steps),
+        clip_norm=settings.clip_norm,
+        seed=settings.seed,
+        log_every=log_every,
+        held_out=HeldOut(source=problem.held_out, every=max(log_every, an_epoch), patience=settings.patience),
+        checkpoint=checkpoint,
+        compile=settings.compile,
+        engine=engine,
+    )
+
+
+def prepare(dataset: Dataset, settings: Settings, engine: Engine) -> Problem:
+    """Split off held-out rows, make the model and let it see some data, and check that everything goes together.
+
+    Raises:
+        ValueError: a name that is not known, data outside the likelihood's support, or choices that do not go together.
+    """
+    device = engine.torch_device
+    if settings.likelihood == "bernoulli":
+        check_unit_interval(dataset.x_train if dataset.pixel_scale is None else dataset.x_train[:1], dataset.name)
+    transform = make_transform(dataset, settings)
+    source, held_out = _split(dataset, transform, device, settings.seed)
+    with forked(_CPU, settings.seed):
+        model = _recipe(settings.recipe)(dataset.event_shape, **settings.model)
+        (some,) = transform_rows(source, torch.arange(min(len(source), _ROWS_TO_INITIALIZE)))
+        model.initialize(some.to(_CPU))
+        loss = VariationalLoss(
+            model,
+            construct(objectives, settings.objective),
+            construct(gradients, settings.gradient),
+            settings.num_samples,
+        )
+        loss.check(some[:2].to(_CPU))
+    num_steps = settings.steps or steps_for(settings.epochs, len(source), settings.batch_size)
+    return Problem(loss=loss, transform=transform, source=source, held_out=held_out, num_steps=num_steps)
+
+
+def make_transform(dataset: Dataset, settings: Settings) -> nn.Module:
+    """From stored rows to what the likelihood scores."""
+    bernoulli = settings.likelihood == "bernoulli"
+    binarization = settings.binarization
+    if dataset.kind == "image" or dataset.pixel_scale is not None or (bernoulli and binarization != "auto"):
+        if binarization == "auto":
+            binarization = "dynamic" if bernoulli else "none"
+        return Pixels(scale=dataset.pixel_scale, binarization=binarization)
+    standardize = (not bernoulli) if settings.standardize == "auto" else settings.standardize
+    if standardize:
+        return Standardize.fit(dataset.x_train, rows=dataset.train_rows, columns=dataset.feature_names)
+    return Identity()
+
+
+def transform_rows(source: InMemory | MemoryMapped, rows: Tensor) -> tuple[Tensor, ...]:
+    """Rows as the loss sees them."""
+    return source.transform(*source.gather(rows))
+
+
+def _recipe(name: str) -> Recipe:
+    if name not in RECIPES:
+        raise ValueError(f"There is no recipe named {name!r}; choose one of {', '.join(RECIPES)}.")
+    return RECIPES[name]
+
+
+def _split(
+    dataset: Dataset, transform: nn.Module, device: torch.device, seed: int
+) -> tuple[InMemory | MemoryMapped, InMemory | MemoryMapped]:
+    """Training rows and a tenth of them, at most 5,000, held out for the choice of weights."""
+    rows = np.arange(dataset.num_train) if dataset.train_rows is None else dataset.train_rows
+    if len(rows) < 2:
+        raise ValueError(f"{dataset.name} has {len(rows)} training row and needs at least 2.")
+    order = np.random.default_rng(derive_seed(seed)).permutation(len(rows))
+    count = min(max(1, len(rows) // 10), _MOST_HELD_OUT)
+    parts = [np.sort(order[count:]), np.sort(order[:count])]
+    if dataset.train_rows is None and _fits(dataset.x_train, device):
+        x = torch.from_numpy(np.require(dataset.x_train, requirements=["C", "W"]))
+        sources = [InMemory(x[torch.from_numpy(part)], OnData(transform), device=device) for part in parts]
+    else:
+        sources = [
+            MemoryMapped(dataset.x_train, OnData(transform), rows=rows[part], device=device) for part in parts
+        ]
+    return sources[0], sources[1]
+
+
+def _fits(x: np.ndarray, device: torch.device) -> bool:
+    """Whether the rows may stay on the device: always on the CPU, where they are already, else within a quarter of it."""
+    if device.type != "cuda":
+        return True
+    return x.nbytes <= _MOST_IN_MEMORY * torch.cuda.get_device_properties(device).total_memory
+
+
+def _schedule(settings: Settings, num_steps: int) -> Schedule:
+    lr = settings.lr
+    if not lr > 0:
+        raise ValueError(f"lr is {lr} and must be positive.")
+    schedules: dict[str, Schedule] = {
+        "constant": Constant(lr),
+        "cosine": Cosine(lr, lr / 100, num_steps),
+        "exponential": Exponential(lr, lr / 100, num_steps),
+    }
+    if settings.lr_schedule not in schedules:
+        raise ValueError(f"lr_schedule is {settings.lr_schedule!r}; choose one of {', '.join(schedules)}.")
+    return schedules[settings.lr_schedule]

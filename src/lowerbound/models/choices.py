@@ -1,0 +1,117 @@
+"""From the words of a command line to the classes of the library, without a registry.
+
+A choice is the kebab-case name of a class that a package exports, with options after a colon: "diagonal-normal",
+"normal:scale=heteroscedastic,min_scale=0.01". The axis may be left out of a name ("vamp" for `VampPrior`). What a class
+needs and the words do not say (latent_dim, event_shape, net, posterior) is given to it by the name of its argument.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import re
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+__all__ = ["axis_of", "choices", "construct", "find", "parse"]
+
+
+def choices(package: ModuleType) -> dict[str, type]:
+    """The classes on one axis (a package such as `lowerbound.priors`) by name.
+
+    >>> import lowerbound.objectives
+    >>> sorted(choices(lowerbound.objectives))[:2]
+    ['elbo', 'iwae']
+    """
+    exported = [getattr(package, name) for name in package.__all__]
+    return {_kebab(item.__name__): item for item in exported if inspect.isclass(item) and _is_choice(item)}
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+    """Split "name:key=value,key=value" into the name and its options.
+
+    >>> parse("normal:scale=shared,min_scale=0.01")
+    ('normal', {'scale': 'shared', 'min_scale': 0.01})
+
+    Raises:
+        ValueError: an option without a value.
+    """
+    name, _, rest = text.partition(":")
+    options = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise ValueError(f"{text!r} has the option {part!r} without a value; write it as {part}=VALUE.")
+        options[key.strip().replace("-", "_")] = _value(value.strip())
+    return name.strip(), options
+
+
+def find(package: ModuleType, name: str) -> type:
+    """The class of that name on an axis.
+
+    Raises:
+        ValueError: no such class; the nearest names are listed.
+    """
+    known, axis = choices(package), axis_of(package)
+    wanted = _plain(name)
+    for candidate, item in known.items():
+        if wanted in (_plain(candidate), _plain(candidate).removesuffix(axis)):
+            return item
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)
+    raise ValueError(f"There is no {axis} named {name!r}; choose one of {', '.join(near)}.")
+
+
+def construct(package: ModuleType, text: str, **available: Any) -> Any:
+    """Make the object that a text describes.
+
+    Arguments:
+        package: the axis.
+        text: see `parse`.
+        available: what its constructor may ask for by name.
+
+    Raises:
+        ValueError: an unknown name or option, or an option with a bad value.
+    """
+    name, options = parse(text)
+    cls = find(package, name)
+    signature = inspect.signature(cls).parameters
+    unknown = [key for key in options if key not in signature or key in available]
+    if unknown:
+        allowed = [key for key in signature if key not in available]
+        raise ValueError(
+            f"{_kebab(cls.__name__)} has no option {unknown[0]!r}; it has {', '.join(allowed) or 'no options'}."
+        )
+    given = {key: value for key, value in available.items() if key in signature}
+    return cls(**given, **options)
+
+
+def axis_of(package: ModuleType) -> str:
+    """The singular name of an axis: "prior" for `lowerbound.priors`."""
+    return package.__name__.rpartition(".")[2].removesuffix("s")
+
+
+def _is_choice(item: type) -> bool:
+    """A conditional, an objective or an estimator; not a protocol, a baseline or a distribution beside them."""
+    methods = {"forward"} if issubclass(item, nn.Module) else set()
+    return not getattr(item, "_is_protocol", False) and any(
+        all(callable(getattr(item, method, None)) for method in needed)
+        for needed in (methods or {"signal", "reduce"}, {"estimate", "check"})
+    )
+
+
+def _kebab(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "-", name).lower()
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,94 @@
+"""The variational autoencoder: one stochastic layer between two nets (Kingma & Welling 2013, arXiv:1312.6114).
+
+A short function that picks a point on the axes. Its arguments are plain values, so that a run folder can hold them and call
+it again.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+from torch import nn
+
+from lowerbound import likelihoods, posteriors, priors
+from lowerbound.model import LatentVariableModel
+from lowerbound.models.choices import construct, find, parse
+from lowerbound.nets import MLP, Convolution, TransposedConvolution
+
+__all__ = ["Activation", "Network", "vae"]
+
+Network: TypeAlias = Literal["mlp", "convolution"]
+Activation: TypeAlias = Literal["relu", "tanh", "elu", "silu", "softplus"]
+_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU, "softplus": nn.Softplus}
+
+
+def vae(
+    event_shape: Sequence[int],
+    *,
+    latent_dim: int = 16,
+    prior: str = "standard-normal",
+    likelihood: str = "bernoulli",
+    posterior: str = "diagonal-normal",
+    network: Network = "mlp",
+    hidden: Sequence[int] = (256, 256),
+    activation: Activation = "relu",
+) -> LatentVariableModel:
+    """A model of data of one shape, with the same widths in both nets, mirrored.
+
+    Arguments:
+        event_shape: shape of one datum; (height, width) or (channels, height, width) for a convolutional network.
+        latent_dim: length of z.
+        prior: name of a class of `priors`, with options (see `models.choices`).
+        likelihood: of `likelihoods`.
+        posterior: of `posteriors`.
+        network: "mlp" or "convolution".
+        hidden: widths of the hidden layers of a perceptron, or channels of a convolutional net, from the data to z.
+        activation: nonlinearity.
+
+    Raises:
+        ValueError: an unknown name or option, or a network that does not fit the data.
+
+    >>> vae((8, 8), latent_dim=2, hidden=[32]).sample(5).shape
+    torch.Size([5, 8, 8])
+    """
+    shape = tuple(event_shape)
+    if latent_dim < 1:
+        raise ValueError(f"latent_dim is {latent_dim} and must be at least 1.")
+    encode, decode = _nets(shape, latent_dim, network, tuple(hidden), activation)
+    q = construct(posteriors, posterior, net=encode(_parameters(posteriors, posterior, latent_dim)), latent_dim=latent_dim)
+    p = construct(priors, prior, latent_dim=latent_dim, event_shape=shape, posterior=q)
+    x_given_z = construct(likelihoods, likelihood, net=decode(_parameters(likelihoods, likelihood, shape)), event_shape=shape)
+    return LatentVariableModel(prior=p, likelihood=x_given_z, posterior=q)
+
+
+def _parameters(package: Any, text: str, size: int | tuple[int, ...]) -> tuple[int, ...]:
+    """What the net of a conditional must output, given those of its options that decide it."""
+    name, options = parse(text)
+    shape_of = getattr(find(package, name), "parameter_shape", None)
+    if shape_of is None:
+        raise ValueError(f"{name!r} needs a net of its own; build it in Python.")
+    deciding = inspect.signature(shape_of).parameters
+    return shape_of(size, **{key: value for key, value in options.items() if key in deciding})
+
+
+def _nets(
+    shape: tuple[int, ...], latent_dim: int, network: Network, hidden: tuple[int, ...], activation: Activation
+) -> Any:
+    """Two functions from an output shape to a net: one of data, one of codes."""
+    if activation not in _ACTIVATIONS:
+        raise ValueError(f"activation is {activation!r}; choose one of {', '.join(_ACTIVATIONS)}.")
+    nonlinear = _ACTIVATIONS[activation]
+    mirrored = hidden[::-1]
+    if network == "mlp":
+        return (
+            lambda out: MLP(shape, hidden, out, nonlinear),
+            lambda out: MLP(latent_dim, mirrored, out, nonlinear),
+        )
+    if network == "convolution":
+        return (
+            lambda out: Convolution(shape, hidden, out, activation=nonlinear),
+            lambda out: TransposedConvolution(latent_dim, mirrored, out, activation=nonlinear),
+        )
+    raise ValueError(f"network is {network!r}; choose mlp or convolution.")

@@ -1,0 +1,22 @@
+"""Conformance checks for a prior, likelihood, posterior, objective or gradient estimator of your own.
+
+Each raises an `AssertionError` that names what is wrong, so that a test is one line:
+
+    check_conditional(MyPosterior(net), x)
+    check_objective(MyObjective())
+    check_gradient(MyEstimator(), ELBO(), model, x, num_samples=4)
+    assert_unbiased(my_repetitions, exact)
+"""
+
+from lowerbound.testing.conditionals import check_conditional
+from lowerbound.testing.gradients import check_gradient, flat_gradient
+from lowerbound.testing.objectives import check_objective
+from lowerbound.testing.unbiased import assert_unbiased
+
+__all__ = [
+    "assert_unbiased",
+    "check_conditional",
+    "check_gradient",
+    "check_objective",
+    "flat_gradient",
+]
