@@ -104,6 +104,8 @@ class CompiledStep:
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
         """Take one step."""
+        if not self.terms:
+            self._rehearse(raw)
         states = [_adam_state(self.optimizer, p) for p in self._trained]
         moments = [[s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]]
         for s in states:
@@ -112,8 +114,20 @@ class CompiledStep:
             terms, norms = self._graph(
                 [p.detach() for p in self._trained], *moments, states[0]["step"], self._lr.fill_(lr), *raw
             )
-        self.terms = list(terms)
         return torch.cat([torch.stack(list(terms.values())), norms])
+
+    @torch.no_grad()
+    def _rehearse(self, raw: tuple[Tensor, ...]) -> None:
+        """Run the loss once as it is, on two rows, leaving no trace.
+
+        A mistake in it is then reported in its own words rather than the compiler's, and look-ups that torch does once per
+        pair of types (closed-form KL) are behind us: the compiler cannot follow them.
+        """
+        buffers = [(buffer, buffer.clone()) for buffer in self._loss.buffers()]
+        with torch.random.fork_rng(devices=[]):
+            self.terms = list(self._loss(*self._transform(*(rows[:2] for rows in raw))).terms)
+        for buffer, value in buffers:
+            buffer.copy_(value)
 
     def _run(
         self,

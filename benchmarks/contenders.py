@@ -1,0 +1,155 @@
+"""The same network, data, batch size and optimiser in four hands: one call is one pass over the data.
+
+The model: x in {0,1}^D, encoder D-H-2L, decoder L-H-D, ReLU, Bernoulli likelihood, Adam at 1e-3, one sample.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import lowerbound as lb
+from lowerbound.data import InMemory
+
+__all__ = ["binary_images", "hand_written", "lowerbound_loop", "lowerbound_model", "pyro_svi", "pythae_model", "pythae_trainer"]
+
+Epoch = Callable[[], object]
+
+
+def binary_images(num_rows: int, num_pixels: int = 784) -> Tensor:
+    """Thresholded MNIST if it is at hand, else random pixels of the same density: the time is the same."""
+    path = Path(os.environ.get("LOWERBOUND_DATA", "")) / "mnist.npz"
+    if num_pixels == 784 and path.is_file():
+        with np.load(path, allow_pickle=False) as file:
+            return torch.from_numpy(file["x_train"][:num_rows].reshape(num_rows, -1) > 127).float()
+    return (torch.rand(num_rows, num_pixels, generator=torch.Generator().manual_seed(0)) < 0.13).float()
+
+
+def lowerbound_model(pixels: int, hidden: int, latent: int) -> lb.LatentVariableModel:
+    """The model by this library."""
+    return lb.models.vae((pixels,), latent_dim=latent, hidden=(hidden,))
+
+
+def lowerbound_loop(x: Tensor, hidden: int, latent: int, batch_size: int, *, compile: bool) -> Epoch:
+    """One pass by `lowerbound.train`."""
+    loss = lb.VariationalLoss(
+        lowerbound_model(x.shape[1], hidden, latent), lb.objectives.ELBO("kl"), lb.gradients.Pathwise()
+    )
+    steps = len(x) // batch_size
+    records = lb.train(
+        loss, InMemory(x), num_steps=steps * 1000, batch_size=batch_size, log_every=steps, compile=compile
+    )
+    return lambda: next(records)
+
+
+def hand_written(x: Tensor, hidden: int, latent: int, batch_size: int) -> Epoch:
+    """The loop that a careful user writes: data in memory, logits, closed-form KL, fused Adam, no per-step `.item()`."""
+    pixels = x.shape[1]
+    encoder = nn.Sequential(nn.Linear(pixels, hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent))
+    decoder = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, pixels))
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3, fused=True)
+
+    def epoch() -> float:
+        order = torch.randperm(len(x))
+        total = torch.zeros(())
+        for i in range(len(x) // batch_size):
+            batch = x[order[i * batch_size : (i + 1) * batch_size]]
+            mean, log_var = encoder(batch).chunk(2, -1)
+            z = mean + (0.5 * log_var).exp() * torch.randn_like(mean)
+            distortion = F.binary_cross_entropy_with_logits(decoder(z), batch, reduction="sum")
+            rate = 0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum()
+            loss = (distortion + rate) / batch_size
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            total += loss.detach()
+        return total.item()
+
+    return epoch
+
+
+def pythae_model(pixels: int, hidden: int, latent: int) -> nn.Module:
+    """pythae's VAE with nets of the given widths, in its own classes."""
+    from pythae.models import VAE, VAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+
+    class Encoder(BaseEncoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(pixels, hidden), nn.ReLU())
+            self.mean, self.log_var = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
+
+        def forward(self, x: Tensor) -> ModelOutput:
+            h = self.body(x.reshape(len(x), -1))
+            return ModelOutput(embedding=self.mean(h), log_covariance=self.log_var(h))
+
+    class Decoder(BaseDecoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, pixels), nn.Sigmoid())
+
+        def forward(self, z: Tensor) -> ModelOutput:
+            return ModelOutput(reconstruction=self.body(z))
+
+    config = VAEConfig(input_dim=(pixels,), latent_dim=latent, reconstruction_loss="bce")
+    return VAE(config, encoder=Encoder(), decoder=Decoder())
+
+
+def pythae_trainer(x: Tensor, hidden: int, latent: int, batch_size: int) -> Epoch:
+    """One pass by pythae's own trainer."""
+    from pythae.data.datasets import BaseDataset
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+
+    logging.disable(logging.INFO)
+    config = BaseTrainerConfig(
+        output_dir=tempfile.mkdtemp(), num_epochs=1000, learning_rate=1e-3, per_device_train_batch_size=batch_size, no_cuda=True
+    )
+    dataset = BaseDataset(x, torch.zeros(len(x)))
+    trainer = BaseTrainer(pythae_model(x.shape[1], hidden, latent), dataset, training_config=config)
+    trainer.prepare_training()
+    passes = iter(range(1, 1000))
+
+    def epoch() -> object:
+        with Path(os.devnull).open("w") as null, contextlib.redirect_stderr(null):
+            return trainer.train_step(next(passes))
+
+    return epoch
+
+
+def pyro_svi(x: Tensor, hidden: int, latent: int, batch_size: int) -> Epoch:
+    """One pass by Pyro's SVI, as in its VAE tutorial (data loader, plated model and guide), closed-form KL."""
+    import pyro
+    import pyro.distributions as dist
+    from pyro.infer import SVI, TraceMeanField_ELBO
+    from torch.utils.data import DataLoader, TensorDataset
+
+    pixels = x.shape[1]
+    encoder = nn.Sequential(nn.Linear(pixels, hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent))
+    decoder = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, pixels))
+
+    def model(batch: Tensor) -> None:
+        pyro.module("decoder", decoder)
+        with pyro.plate("data", len(batch)):
+            z = pyro.sample("z", dist.Normal(batch.new_zeros(len(batch), latent), 1.0).to_event(1))
+            pyro.sample("x", dist.Bernoulli(logits=decoder(z), validate_args=False).to_event(1), obs=batch)
+
+    def guide(batch: Tensor) -> None:
+        pyro.module("encoder", encoder)
+        with pyro.plate("data", len(batch)):
+            mean, log_var = encoder(batch).chunk(2, -1)
+            pyro.sample("z", dist.Normal(mean, (0.5 * log_var).exp()).to_event(1))
+
+    svi = SVI(model, guide, pyro.optim.Adam({"lr": 1e-3}), loss=TraceMeanField_ELBO())
+    loader = DataLoader(TensorDataset(x), batch_size=batch_size, shuffle=True, drop_last=True)
+    pyro.enable_validation(False)
+    return lambda: sum(svi.step(batch) for (batch,) in loader)

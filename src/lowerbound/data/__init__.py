@@ -1,0 +1,84 @@
+"""Reading, checking, naming and serving data.
+
+| module | what it does |
+|---|---|
+| `catalog` | the data sets known by name: `names`, `describe`, `load` |
+| `readers` | a user's .npy, .npz, .csv or .parquet file: `read_file` |
+| `dataset` | what both give: `Dataset`, with its checksum |
+| `checks` | the refusals, each a `DataError` of one sentence |
+| `transform` | raw rows to what a likelihood scores: `Pixels`, `Standardize`, `Identity` |
+| `source`, `stream` | rows by number, from memory or from disk; which rows make which batch |
+
+Names are imported when first used, so that listing the data sets costs neither numpy nor torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lowerbound.data.catalog import describe, entry, load, names
+    from lowerbound.data.checks import (
+        check_array,
+        check_column,
+        check_features,
+        check_labels,
+        check_unit_interval,
+    )
+    from lowerbound.data.dataset import Dataset
+    from lowerbound.data.errors import DataError
+    from lowerbound.data.readers import read_file
+    from lowerbound.data.source import InMemory, MemoryMapped, OnData, Source, source_for
+    from lowerbound.data.stream import Stream
+    from lowerbound.data.transform import Identity, Pixels, Standardize
+
+__all__ = [
+    "DataError",
+    "Dataset",
+    "Identity",
+    "InMemory",
+    "MemoryMapped",
+    "OnData",
+    "Pixels",
+    "Source",
+    "Standardize",
+    "Stream",
+    "check_array",
+    "check_column",
+    "check_features",
+    "check_labels",
+    "check_unit_interval",
+    "describe",
+    "entry",
+    "load",
+    "names",
+    "read_file",
+    "source_for",
+]
+
+_HOME = {
+    "catalog": ("describe", "entry", "load", "names"),
+    "checks": (
+        "check_array",
+        "check_column",
+        "check_features",
+        "check_labels",
+        "check_unit_interval",
+    ),
+    "dataset": ("Dataset",),
+    "errors": ("DataError",),
+    "readers": ("read_file",),
+    "source": ("InMemory", "MemoryMapped", "OnData", "Source", "source_for"),
+    "stream": ("Stream",),
+    "transform": ("Identity", "Pixels", "Standardize"),
+}
+_MODULE_OF = {name: module for module, names_in in _HOME.items() for name in names_in}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'lowerbound.data' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"lowerbound.data.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

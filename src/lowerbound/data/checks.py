@@ -1,0 +1,242 @@
+"""Refusals: what data must satisfy before a model sees it.
+
+Each function returns nothing when the data is good and raises `DataError` when it is not, with one
+sentence that names the array (or file, or column), says what was found and where, and what to do.
+`name` is always how the message calls the array, such as ``"array 'x' of faces.npz"``. Large arrays
+are read in blocks, so that a memory map is checked without being loaded.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lowerbound.data.blocks import row_blocks
+from lowerbound.data.errors import DataError, nearest
+
+__all__ = [
+    "DataError",
+    "check_array",
+    "check_column",
+    "check_columns_vary",
+    "check_features",
+    "check_file",
+    "check_finite",
+    "check_labels",
+    "check_numeric",
+    "check_rows",
+    "check_unit_interval",
+    "check_varies",
+]
+
+
+def check_file(path: Path) -> None:
+    """Refuse a path that is not a file this user can read.
+
+    Raises:
+        DataError: if there is no such file, if it is a folder, or if it may not be read.
+    """
+    if path.is_dir():
+        raise DataError(f"'{path}' is a folder; expected a file: give the path of one data file.")
+    if not path.exists():
+        raise DataError(f"there is no file '{path}'; check the path and the working folder.")
+    if not os.access(path, os.R_OK):
+        raise DataError(f"the file '{path}' cannot be read; check its permissions.")
+
+
+def check_numeric(x: np.ndarray, name: str) -> None:
+    """Refuse arrays of objects, text, dates or complex numbers.
+
+    Raises:
+        DataError: unless `x` holds booleans, integers or real floating-point numbers.
+    """
+    if x.dtype == object:
+        raise DataError(
+            f"{name} holds Python objects, which are never loaded because they can run code; "
+            "save it again as a plain array of numbers."
+        )
+    if x.dtype.kind not in "biuf":
+        raise DataError(f"{name} has type {x.dtype}; expected real numbers: convert it first.")
+
+
+def check_rows(x: np.ndarray, name: str) -> None:
+    """Refuse an array with no values or with a single row.
+
+    Raises:
+        DataError: if `x` is empty or if its first axis has length one.
+    """
+    if x.ndim == 0 or x.size == 0:
+        raise DataError(f"{name} is empty (shape {x.shape}); expected at least two rows of numbers.")
+    if len(x) == 1:
+        raise DataError(f"{name} holds one row; a model is fitted to at least two: add more data.")
+
+
+def check_finite(x: np.ndarray, name: str, columns: Sequence[str] | None = None) -> None:
+    """Refuse NaN and infinities, saying how many there are and where the first one is.
+
+    Arguments:
+        x: an array (N, *event_shape).
+        name: how the message calls `x`.
+        columns: names for the second axis, used to say where.
+
+    Raises:
+        DataError: if any value is not finite as a float32.
+    """
+    if x.dtype.kind != "f":
+        return
+    count, first = 0, None
+    for start, block in row_blocks(x):
+        bad = ~np.isfinite(block)
+        found = int(bad.sum())
+        if found and first is None:
+            row, *rest = (int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
+            first = (start + row, *rest)
+        count += found
+    if first is not None:
+        raise DataError(
+            f"{name} holds {count} NaN or infinite {_plural(count, 'value')}, the first at "
+            f"{_place(first, columns)}; remove or fill them first."
+        )
+
+
+def _plural(count: int, noun: str) -> str:
+    return noun if count == 1 else noun + "s"
+
+
+def _place(index: tuple[int, ...], columns: Sequence[str] | None) -> str:
+    if len(index) == 1:
+        return f"row {index[0]}"
+    if len(index) == 2:
+        column = f"'{columns[index[1]]}'" if columns else index[1]
+        return f"row {index[0]}, column {column}"
+    return f"index {index}"
+
+
+def check_varies(x: np.ndarray, name: str) -> None:
+    """Refuse an array whose values are all the same.
+
+    Raises:
+        DataError: if every value of `x` equals the first.
+    """
+    value = x[(0,) * x.ndim].astype(np.float32) if x.dtype != np.uint8 else x[(0,) * x.ndim]
+    if all((block == value).all() for _, block in row_blocks(x)):
+        raise DataError(
+            f"{name} is constant (every value is {value:g}), so there is nothing to learn; "
+            "check that the right array was given."
+        )
+
+
+def check_array(x: np.ndarray, name: str, columns: Sequence[str] | None = None) -> None:
+    """Every check that training data must pass: numbers, at least two rows, finite, not constant.
+
+    >>> check_array(np.zeros((1, 3)), "array 'x'")
+    Traceback (most recent call last):
+    lowerbound.data.errors.DataError: array 'x' holds one row; ...
+
+    Raises:
+        DataError: at the first check that fails.
+    """
+    check_numeric(x, name)
+    check_rows(x, name)
+    check_finite(x, name, columns)
+    check_varies(x, name)
+
+
+def check_columns_vary(
+    x: np.ndarray,
+    name: str,
+    *,
+    columns: Sequence[str] | None = None,
+    rows: np.ndarray | None = None,
+) -> None:
+    """Refuse a table in which a column never changes, for it has no scale to standardise by.
+
+    Arguments:
+        x: a table (N, D).
+        name: how the message calls `x`.
+        columns: the D column names; positions are shown if None.
+        rows: the rows to look at; all of them if None.
+
+    Raises:
+        DataError: naming the constant columns.
+    """
+    constant = np.ones(x.shape[1:], dtype=bool)
+    first: np.ndarray | None = None
+    for _, block in row_blocks(x, rows):
+        first = block[0].copy() if first is None else first
+        constant &= (block == first).all(axis=0)
+        if not constant.any():
+            return
+    found = [repr(columns[i]) if columns else str(i) for i in np.flatnonzero(constant).tolist()]
+    shown = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
+    raise DataError(
+        f"{name} has {len(found)} constant {_plural(len(found), 'column')} ({shown}), which cannot "
+        "be standardised; leave them out."
+    )
+
+
+def check_features(x: np.ndarray, expected_shape: tuple[int, ...], name: str) -> None:
+    """Refuse rows whose shape is not the one a model was fitted to.
+
+    Arguments:
+        x: an array (N, *event_shape).
+        expected_shape: the event shape wanted.
+        name: how the message calls `x`.
+
+    Raises:
+        DataError: if `x.shape[1:]` differs from `expected_shape`.
+    """
+    got = tuple(x.shape[1:])
+    if x.ndim == 0 or got != tuple(expected_shape):
+        raise DataError(
+            f"{name} has rows of {_shape(got)}; expected rows of {_shape(tuple(expected_shape))}: "
+            "give data with the features the model was fitted to."
+        )
+
+
+def _shape(event_shape: tuple[int, ...]) -> str:
+    if len(event_shape) == 1:
+        return f"{event_shape[0]} {_plural(event_shape[0], 'feature')}"
+    return f"shape {event_shape}"
+
+
+def check_unit_interval(x: np.ndarray, name: str) -> None:
+    """Refuse values outside [0, 1], which a Bernoulli likelihood cannot take.
+
+    Bytes pass: a byte k of an image stands for the intensity k / 255.
+
+    Raises:
+        DataError: giving the range found.
+    """
+    if x.dtype == np.uint8:
+        return
+    extremes = [(block.min(), block.max()) for _, block in row_blocks(x)]
+    low, high = min(a for a, _ in extremes), max(b for _, b in extremes)
+    if not (low >= 0 and high <= 1):
+        raise DataError(
+            f"{name} holds values from {low:g} to {high:g}; a Bernoulli likelihood expects [0, 1]: "
+            "rescale the data or choose another likelihood."
+        )
+
+
+def check_column(label: str, columns: Iterable[str], name: str) -> None:
+    """Refuse a label that is not among the columns (or arrays), listing the nearest names.
+
+    Raises:
+        DataError: if `label` is not in `columns`.
+    """
+    known = [str(column) for column in columns]
+    if label not in known:
+        offered = ", ".join(f"'{near}'" for near in nearest(label, known))
+        raise DataError(f"{name} has no '{label}'; the nearest of its {len(known)} names: {offered or 'none'}.")
+
+
+def check_labels(y: np.ndarray, num_rows: int, name: str) -> None:
+    """Refuse labels that are not one number for each row.
+
+    Raises:
+        DataError: if `y` is not of shape (num_rows,).
+    """
+    if y.shape != (num_rows,):
+        raise DataError(f"{name} has shape {y.shape}; expected one label for each of the {num_rows} rows.")

@@ -1,0 +1,29 @@
+"""What the data layer raises, and how it offers the nearest name.
+
+Kept apart from `lowerbound.data.checks`, so that listing the data sets imports neither numpy nor
+torch.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["DataError", "nearest"]
+
+
+class DataError(ValueError):
+    """Data that cannot be used; its message is one sentence: what was got, expected, and to do."""
+
+
+def nearest(name: str, choices: Iterable[str], *, most: int = 3) -> list[str]:
+    """The names among `choices` that look most like `name`, best first, at most `most` of them.
+
+    Where nothing looks alike the first `most` choices are given, so that the caller always has
+    names to show.
+
+    >>> nearest("fashion_mnist", ["mnist", "fashion-mnist", "digits"], most=1)
+    ['fashion-mnist']
+    """
+    names = [str(choice) for choice in choices]
+    lowered = {choice.lower(): choice for choice in reversed(names)}
+    close = difflib.get_close_matches(name.lower(), list(lowered), n=most, cutoff=0.5)
+    return [lowered[key] for key in close] or names[:most]

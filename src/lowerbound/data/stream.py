@@ -1,0 +1,95 @@
+"""Which rows go into which batch, for ever, from the seed alone.
+
+Let π_0, π_1, ... be independent random permutations of the N rows, one for each epoch. The stream
+is their endless concatenation, and batch t is its positions [t B, (t + 1) B). So every batch has
+the same size (compiled graphs and distributed ranks want that), every row is seen exactly once an
+epoch, and a batch may straddle two epochs (or several, if B > N). π_e depends on (seed, e) only:
+any batch can be had without the ones before it, and a run resumes from its step number.
+
+With W ranks each takes its own contiguous run of B / W rows from every batch, so that the ranks
+together see what one machine would.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+__all__ = ["Stream"]
+
+
+class Stream:
+    """The rows of each batch: ``stream[step]`` is an int64 tensor on the CPU.
+
+    >>> stream = Stream(num_rows=4, batch_size=2, seed=0)
+    >>> sorted(torch.cat([stream[0], stream[1]]).tolist())
+    [0, 1, 2, 3]
+
+    Arguments:
+        num_rows: N, the number of rows in the data.
+        batch_size: B, the rows of one batch over all ranks.
+        seed: a non-negative integer.
+        rank: which part of each batch this is.
+        world_size: W, how many parts there are.
+
+    Raises:
+        ValueError: if a number is out of range, or the batch cannot be divided among the ranks.
+    """
+
+    def __init__(self, num_rows: int, batch_size: int, seed: int, *, rank: int = 0, world_size: int = 1) -> None:
+        for name, value in (("num_rows", num_rows), ("batch_size", batch_size)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}; expected at least 1: give a positive number.")
+        if seed < 0:
+            raise ValueError(f"seed is {seed}; expected a non-negative integer: give another seed.")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank is {rank}; expected 0 <= rank < world_size = {world_size}.")
+        if batch_size % world_size:
+            raise ValueError(
+                f"batch_size is {batch_size}, which {world_size} ranks cannot share equally: give "
+                f"a multiple of {world_size}."
+            )
+        self.num_rows = num_rows
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self._epochs: dict[int, Tensor] = {}
+
+    def __getitem__(self, step: int) -> Int64[Tensor, " row"]:
+        """The rows of batch `step` that belong to this rank, (B / W,).
+
+        Raises:
+            IndexError: if `step` is negative.
+        """
+        if step < 0:
+            raise IndexError(f"step is {step}; expected 0 or more: an endless stream has no last batch.")
+        share = self.batch_size // self.world_size
+        start = step * self.batch_size + self.rank * share
+        stop = start + share
+        epochs = range(start // self.num_rows, (stop - 1) // self.num_rows + 1)
+        return torch.cat([self._part(epoch, start, stop) for epoch in epochs])
+
+    def epoch_of(self, step: int) -> float:
+        """How many times the data has been seen once `step` batches have been drawn."""
+        return step * self.batch_size / self.num_rows
+
+    def _part(self, epoch: int, start: int, stop: int) -> Tensor:
+        """What positions [start, stop) of the stream take from one epoch."""
+        first = epoch * self.num_rows
+        return self._permutation(epoch)[max(0, start - first) : min(self.num_rows, stop - first)]
+
+    def _permutation(self, epoch: int) -> Tensor:
+        """π_epoch; the two used last are kept."""
+        if epoch not in self._epochs:
+            while len(self._epochs) > 1:
+                del self._epochs[next(iter(self._epochs))]
+            self._epochs[epoch] = _permutation(self.num_rows, self.seed, epoch)
+        return self._epochs[epoch]
+
+
+def _permutation(num_rows: int, seed: int, epoch: int) -> Tensor:
+    """A permutation from (seed, epoch), which `numpy.random.SeedSequence` mixes into one seed."""
+    mixed = int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint32)[0])
+    generator = torch.Generator().manual_seed(mixed)
+    return torch.randperm(num_rows, generator=generator)

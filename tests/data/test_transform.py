@@ -1,0 +1,159 @@
+"""Pixels and columns made ready for a likelihood.
+
+The statistical test has a declared false-failure rate of 1e-6 for all its pixel values together.
+"""
+
+import importlib.util
+import math
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from lowerbound.data import DataError, Identity, Pixels, Standardize
+from lowerbound.data import transform as checked
+
+FALSE_FAILURE = 1e-6
+
+
+def _check_bernoulli(raw, p, draw, num_draws):
+    """Exact two-sided binomial test of each pixel, Bonferroni-corrected over the pixels."""
+    torch.manual_seed(0)
+    ones = sum(draw(raw).double() for _ in range(num_draws)).numpy()
+    values = [stats.binomtest(int(n), num_draws, q).pvalue for n, q in zip(ones.flat, p.flat, strict=True)]
+    assert min(values) > FALSE_FAILURE / len(values)
+
+
+def test_dynamic_draws_each_byte_with_its_probability():
+    bytes_ = torch.arange(256, dtype=torch.uint8)
+    raw = bytes_.repeat(1000, 1)
+    total = torch.zeros(256, dtype=torch.float64)
+    torch.manual_seed(0)
+    pixels = Pixels(binarization="dynamic")
+    for _ in range(20):
+        x = pixels(raw)
+        assert ((x == 0) | (x == 1)).all()
+        total += x.double().sum(0)
+    num_draws = 20_000
+    p = np.arange(256) / 255
+    values = [stats.binomtest(int(n), num_draws, q).pvalue for n, q in zip(total, p, strict=True)]
+    assert min(values) > FALSE_FAILURE / 256
+    # black stays black and white stays white, always
+    assert total[0] == 0
+    assert total[255] == num_draws
+    # All bytes together see a bias of 1/256: k / 256 for k / 255 lowers the sum by 0.5 of ~65 sd
+    sd = math.sqrt(num_draws * (p * (1 - p)).sum())
+    assert abs(total.sum().item() - num_draws * p.sum()) < stats.norm.isf(FALSE_FAILURE / 2) * sd
+    assert num_draws * (np.arange(256) / 255 - np.arange(256) / 256).sum() > 9 * sd
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dynamic_draws_each_intensity_with_its_probability(dtype):
+    x = torch.linspace(0, 1, 9, dtype=dtype)
+    pixels = Pixels(scale=None, binarization="dynamic")
+    _check_bernoulli(x, x.double().numpy(), pixels, 2000)
+    assert pixels(x).dtype == dtype
+
+
+def test_dynamic_draws_with_another_scale():
+    raw = torch.arange(17, dtype=torch.uint8)
+    _check_bernoulli(raw, np.arange(17) / 16, Pixels(scale=16.0), 2000)
+    halves = torch.tensor([0, 1, 2], dtype=torch.uint8)
+    _check_bernoulli(halves, np.arange(3) / 2.5, Pixels(scale=2.5), 2000)
+
+
+def test_dynamic_is_drawn_anew_and_follows_the_global_seed():
+    raw = torch.full((100,), 128, dtype=torch.uint8)
+    pixels = Pixels()
+    torch.manual_seed(1)
+    first, second = pixels(raw), pixels(raw)
+    torch.manual_seed(1)
+    assert torch.equal(pixels(raw), first)
+    assert not torch.equal(first, second)
+    assert (raw == 128).all()
+
+
+def test_threshold_and_none_are_deterministic():
+    raw = torch.tensor([0, 127, 128, 255], dtype=torch.uint8)
+    assert Pixels(binarization="threshold")(raw).tolist() == [0, 0, 1, 1]
+    exact = raw.double() / 255
+    torch.testing.assert_close(Pixels(binarization="none")(raw).double(), exact, rtol=1e-7, atol=0)
+    assert Pixels(scale=None, binarization="threshold")(torch.tensor([0.5, 0.51])).tolist() == [0, 1]
+
+
+def test_inverse_gives_back_raw_bytes():
+    raw = torch.arange(256, dtype=torch.uint8)
+    pixels = Pixels(binarization="none")
+    assert torch.equal(pixels.inverse(pixels(raw)).round().to(torch.uint8), raw)
+    x = torch.rand(5)
+    unscaled = Pixels(scale=None, binarization="none")
+    assert torch.equal(unscaled.inverse(unscaled(x)), x)
+    assert torch.equal(Identity().inverse(Identity()(x)), x)
+
+
+def _unchecked() -> ModuleType:
+    """The module without run-time type checks, which `torch.compile` cannot trace."""
+    spec = importlib.util.spec_from_file_location("unchecked_transform", checked.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("binarization", ["dynamic", "threshold", "none"])
+@pytest.mark.parametrize("kind", ["bytes", "floats"])
+def test_compiles_whole_and_runs_under_torch_func(binarization, kind):
+    raw = torch.tensor([[0, 255, 0], [255, 0, 255]], dtype=torch.uint8)
+    scale = 255.0 if kind == "bytes" else None
+    pixels = _unchecked().Pixels(scale=scale, binarization=binarization)
+    raw = raw if kind == "bytes" else raw / 255
+    expected = torch.tensor([[0.0, 1, 0], [1, 0, 1]])
+    compiled = torch.compile(pixels, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(raw), expected)
+    assert torch.equal(torch.func.vmap(pixels, randomness="different")(raw), expected)
+    grad = torch.func.grad(lambda w: (w * pixels(raw)).sum())(torch.tensor(2.0))
+    assert grad == 3
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match=r"torch.uint8 but scale is None"):
+        Pixels(scale=None)(torch.zeros(3, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="scale is 0"):
+        Pixels(scale=0.0)
+
+
+def test_standardize_matches_numpy_on_training_rows_only():
+    x = np.random.default_rng(0).normal([1e3, -5, 0], [1, 10, 0.1], (100, 3)).astype(np.float32)
+    rows = np.arange(0, 100, 3)
+    transform = Standardize.fit(x, rows=rows)
+    z = transform(torch.from_numpy(x[rows])).double()
+    torch.testing.assert_close(z.mean(0), torch.zeros(3).double(), rtol=0, atol=1e-4)
+    torch.testing.assert_close(z.std(0, correction=0), torch.ones(3).double(), rtol=1e-5, atol=0)
+    back = transform.inverse(transform(torch.from_numpy(x)))
+    torch.testing.assert_close(back, torch.from_numpy(x), rtol=1e-6, atol=1e-5)
+    assert set(transform.state_dict()) == {"mean", "scale"}
+
+
+def test_moments_do_not_depend_on_the_blocks(monkeypatch):
+    import lowerbound.data.transform as module
+
+    x = np.random.default_rng(0).normal(1e4, 1, (103, 2))
+    blocks = module.row_blocks
+    monkeypatch.setattr(module, "row_blocks", lambda x, rows: blocks(x, rows, block_bytes=160))
+    mean, variance = module._moments(x, None)
+    seen = x.astype(np.float32).astype(np.float64)
+    np.testing.assert_allclose(mean, seen.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(variance, seen.var(0), rtol=1e-9)
+
+
+def test_standardize_refuses_constant_columns_and_bad_scales():
+    x = np.array([[1.0, 0.1, 5], [2.0, 0.1, 5]], dtype=np.float32)
+    with pytest.raises(DataError, match=r"2 constant columns \('b', 'c'\)"):
+        Standardize.fit(x, columns=("a", "b", "c"))
+    with pytest.raises(DataError, match="1 NaN or infinite value"):
+        Standardize.fit(np.array([[1.0], [np.nan]]))
+    with pytest.raises(ValueError, match="scale is not positive"):
+        Standardize(torch.zeros(2), torch.tensor([1.0, 0.0]))
