@@ -20,7 +20,15 @@ from torch.nn import functional as F
 import lowerbound as lb
 from lowerbound.data import InMemory
 
-__all__ = ["binary_images", "hand_written", "lowerbound_loop", "lowerbound_model", "pyro_svi", "pythae_model", "pythae_trainer"]
+__all__ = [
+    "binary_images",
+    "hand_written",
+    "lowerbound_loop",
+    "lowerbound_model",
+    "pyro_svi",
+    "pythae_model",
+    "pythae_trainer",
+]
 
 Epoch = Callable[[], object]
 
@@ -52,7 +60,7 @@ def lowerbound_loop(x: Tensor, hidden: int, latent: int, batch_size: int, *, com
 
 
 def hand_written(x: Tensor, hidden: int, latent: int, batch_size: int) -> Epoch:
-    """The loop that a careful user writes: data in memory, logits, closed-form KL, fused Adam, no per-step `.item()`."""
+    """The loop that a careful user writes: data in memory, logits, closed-form KL, fused Adam, no `.item()`."""
     pixels = x.shape[1]
     encoder = nn.Sequential(nn.Linear(pixels, hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent))
     decoder = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, pixels))
@@ -112,7 +120,11 @@ def pythae_trainer(x: Tensor, hidden: int, latent: int, batch_size: int) -> Epoc
 
     logging.disable(logging.INFO)
     config = BaseTrainerConfig(
-        output_dir=tempfile.mkdtemp(), num_epochs=1000, learning_rate=1e-3, per_device_train_batch_size=batch_size, no_cuda=True
+        output_dir=tempfile.mkdtemp(),
+        num_epochs=1000,
+        learning_rate=1e-3,
+        per_device_train_batch_size=batch_size,
+        no_cuda=True,
     )
     dataset = BaseDataset(x, torch.zeros(len(x)))
     trainer = BaseTrainer(pythae_model(x.shape[1], hidden, latent), dataset, training_config=config)

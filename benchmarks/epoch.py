@@ -24,7 +24,9 @@ def main() -> None:
         "pythae 0.1.2": pythae_trainer(x, **size),
         "pyro 1.9.2": pyro_svi(x, **size),
     }
-    protocol = "seconds for one pass over 60,000 thresholded MNIST images, 784-512-20 and back, ReLU, batch 128, Adam, CPU"
+    protocol = (
+        "seconds for one pass over 60,000 thresholded MNIST images, 784-512-20 and back, ReLU, batch 128, Adam, CPU"
+    )
     report("epoch", protocol, interleave(contenders, arguments.repeats), 1.0, "s", "lowerbound compiled")
 
 

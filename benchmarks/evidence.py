@@ -43,7 +43,10 @@ def main() -> None:
         "matrix products alone": lambda: products(512, 20, 784),
         "pythae get_nll": pythae,
     }
-    protocol = f"seconds for L_{SAMPLES} of {IMAGES} thresholded MNIST images, 784-512-20 and back, CPU; pythae under no_grad, batch {SAMPLES}"
+    protocol = (
+        f"seconds for L_{SAMPLES} of {IMAGES} thresholded MNIST images, 784-512-20 and back, CPU; "
+        f"pythae under no_grad, batch {SAMPLES}"
+    )
     report("evidence", protocol, interleave(contenders, arguments.repeats), 1.0, "s", "lowerbound log_evidence")
 
 

@@ -45,7 +45,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def report(name: str, protocol: str, seconds: dict[str, list[float]], unit: float, unit_name: str, baseline: str) -> None:
+def report(
+    name: str, protocol: str, seconds: dict[str, list[float]], unit: float, unit_name: str, baseline: str
+) -> None:
     """Print medians and ratios to a baseline, and save them as results/NAME.json."""
     medians = {contender: statistics.median(times) * unit for contender, times in seconds.items()}
     rows = {

@@ -1,8 +1,9 @@
 """Everything that a run needs to go on with the same bits, in one file that is either old or new, never half.
 
 A checkpoint is one safetensors file: the tensors of the loss (model included) and of the optimiser, the best weights so
-far, and the loop's own numbers as JSON in the header. It is written beside its place, flushed to the disk and moved over the
-old one in one step, so that a process killed at any moment leaves a whole checkpoint. There is no pickle in it.
+far, and the loop's own numbers as JSON in the header. It is written beside its place, flushed to the disk and moved
+over the old one in one step, so that a process killed at any moment leaves a whole checkpoint. There is no pickle in
+it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class Checkpoint:
         Raises:
             CheckpointError: the disk refused; the old checkpoint is still there.
         """
-        tensors = {f"{group}/{name}": t.detach().contiguous() for group, items in groups.items() for name, t in items.items()}
+        tensors = {
+            f"{group}/{name}": t.detach().contiguous() for group, items in groups.items() for name, t in items.items()
+        }
         try:
             write_atomically(self.path, save(tensors, metadata={"state": json.dumps(state)}))
         except OSError as error:
@@ -65,7 +68,9 @@ class Checkpoint:
         except FileNotFoundError:
             raise CheckpointError(f"There is no checkpoint at {self.path}; start the run anew.") from None
         except (safetensors.SafetensorError, KeyError, ValueError) as error:
-            raise CheckpointError(f"{self.path} is not a checkpoint of this library ({error}); start the run anew.") from None
+            raise CheckpointError(
+                f"{self.path} is not a checkpoint of this library ({error}); start the run anew."
+            ) from None
         groups: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             group, _, name = key.partition("/")

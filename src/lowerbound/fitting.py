@@ -49,7 +49,8 @@ class Settings:
         gradient: name of a class of `gradients`.
         num_samples: latents drawn per datum and step.
         binarization: of pixels; "auto" is dynamic for images under Bernoulli, none otherwise.
-        standardize: whether columns of a table are brought to mean 0 and standard deviation 1 ("auto": unless Bernoulli).
+        standardize: whether columns of a table are brought to mean 0 and standard deviation 1 ("auto": unless
+            Bernoulli).
         batch_size: rows per step.
         epochs: passes over the training rows; ignored if `steps` is given.
         steps: optimisation steps.
@@ -107,9 +108,7 @@ class Problem:
     num_steps: int
 
 
-def fit(
-    problem: Problem, settings: Settings, engine: Engine, checkpoint: Checkpoint | None = None
-) -> Iterator[Record]:
+def fit(problem: Problem, settings: Settings, engine: Engine, checkpoint: Checkpoint | None = None) -> Iterator[Record]:
     """Train, yielding a record at a time; at the end the loss has the weights with the best held-out bound."""
     log_every = max(1, min(100, problem.num_steps // 20))
     an_epoch = steps_for(1, len(problem.source), settings.batch_size)
@@ -194,14 +193,12 @@ def _split(
         x = torch.from_numpy(np.require(dataset.x_train, requirements=["C", "W"]))
         sources = [InMemory(x[torch.from_numpy(part)], OnData(transform), device=device) for part in parts]
     else:
-        sources = [
-            MemoryMapped(dataset.x_train, OnData(transform), rows=rows[part], device=device) for part in parts
-        ]
+        sources = [MemoryMapped(dataset.x_train, OnData(transform), rows=rows[part], device=device) for part in parts]
     return sources[0], sources[1]
 
 
 def _fits(x: np.ndarray, device: torch.device) -> bool:
-    """Whether the rows may stay on the device: always on the CPU, where they are already, else within a quarter of it."""
+    """Whether the rows may stay on the device: always on the CPU, where they are already; else in a quarter of it."""
     if device.type != "cuda":
         return True
     return x.nbytes <= _MOST_IN_MEMORY * torch.cuda.get_device_properties(device).total_memory

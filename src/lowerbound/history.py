@@ -1,7 +1,8 @@
 """What happened at each step of one logging interval, kept on the device and read once at its end.
 
-Every step writes one row: the terms of the loss and the norm of the gradient of every parameter. Reading the rows is the
-only synchronisation with the device. If a row is not finite the first such row tells which term went bad, and where.
+Every step writes one row: the terms of the loss and the norm of the gradient of every parameter. Reading the rows is
+the only synchronisation with the device. If a row is not finite the first such row tells which term went bad, and
+where.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class NonFiniteError(ArithmeticError):
     def __init__(self, step: int, term: str, value: float):
         self.step, self.term = step, term
         super().__init__(
-            f"At step {step} the {term} became {value}. Nothing after the last checkpoint was saved; lower the learning rate, "
-            "clip gradients, or check the range of the data."
+            f"At step {step} the {term} became {value}; nothing after the last checkpoint was saved. Lower the "
+            "learning rate, clip gradients, or check the range of the data."
         )
 
 

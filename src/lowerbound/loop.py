@@ -3,10 +3,10 @@
     for record in train(loss, source, num_steps=10_000):
         print(record.step, record.terms["bound"])
 
-The body of the caller's `for` is the callback. The loop waits for the device only where a record is made, every `log_every`
-steps; there it checks that every number was finite, evaluates the held-out bound, and saves. Random numbers depend on the
-seed and the step alone (see `randomness`), and a checkpoint is made at a record, so a run that was killed and resumed goes
-through the same bits as one that was not.
+The body of the caller's `for` is the callback. The loop waits for the device only where a record is made, every
+`log_every` steps; there it checks that every number was finite, evaluates the held-out bound, and saves. Random
+numbers depend on the seed and the step alone (see `randomness`), and a checkpoint is made at a record, so a run that
+was killed and resumed goes through the same bits as one that was not.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from lowerbound.tuning import cpu_tuning
 __all__ = ["HeldOut", "Record", "held_out_terms", "steps_for", "train"]
 
 COMPILE_ABOVE = 20_000
-"""Steps from which `compile="auto"` compiles: a graph takes seconds to build and saves about half a millisecond a step."""
+"""Steps from which `compile="auto"` compiles: a graph takes seconds to build and saves part of a millisecond a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +104,8 @@ def train(
 ) -> Iterator[Record]:
     """Minimise a loss by stochastic gradients, yielding a `Record` every `log_every` steps.
 
-    If `checkpoint` exists already, training goes on from it. When the loop ends the loss has its best weights by the held-out
-    bound, or its last weights without held-out data. Leaving the caller's `for` early saves first.
+    If `checkpoint` exists already, training goes on from it. When the loop ends the loss has its best weights by the
+    held-out bound, or its last weights without held-out data. Leaving the caller's `for` early saves first.
 
     Arguments:
         loss: maps the tensors of a batch to a `loss.LossOutput`.
@@ -124,7 +124,8 @@ def train(
 
     Raises:
         ValueError: arguments that do not go together.
-        NonFiniteError: a loss or gradient was NaN or infinite; raised at the end of its interval, before anything is saved.
+        NonFiniteError: a loss or gradient was NaN or infinite; raised at the end of its interval, before anything is
+            saved.
         CheckpointError: the disk refused a checkpoint, or the one to resume from is unreadable.
     """
     engine = engine or Engine()
@@ -286,12 +287,12 @@ def _check(**positive: int) -> None:
             raise ValueError(f"train got {name}={value} and needs at least 1.")
 
 
-def _decide(
-    compile: bool | Literal["auto"], num_steps: int, optimizer: MakeOptimizer | None, engine: Engine
-) -> bool:
+def _decide(compile: bool | Literal["auto"], num_steps: int, optimizer: MakeOptimizer | None, engine: Engine) -> bool:
     able = engine.precision == "fp32" and engine.world_size == 1 and optimizer is None
     if compile is True and not able:
-        raise ValueError("compile=True needs one process, fp32 and the default Adam; leave compile='auto' for the rest.")
+        raise ValueError(
+            "compile=True needs one process, fp32 and the default Adam; leave compile='auto' for the rest."
+        )
     return able and engine.accelerator == "cpu" and num_steps >= COMPILE_ABOVE if compile == "auto" else bool(compile)
 
 

@@ -41,9 +41,7 @@ class VariationalLoss(nn.Module):
         log p(x | z), log p(z) and log q(z | x).
     """
 
-    def __init__(
-        self, model: LatentVariableModel, objective: Objective, gradient: Gradient, num_samples: int = 1
-    ):
+    def __init__(self, model: LatentVariableModel, objective: Objective, gradient: Gradient, num_samples: int = 1):
         super().__init__()
         if num_samples < 1:
             raise ValueError(f"VariationalLoss got num_samples={num_samples} and needs at least 1.")

@@ -32,6 +32,7 @@ class Joint:
     context: Context | None = None
 
     def __call__(self, z: Latents) -> tuple[Tensor, Tensor]:
+        """Return log p(x | z) and log p(z), each (S, B) in nats."""
         log_likelihood = self.likelihood(with_context(z, self.context)).log_prob(self.x)
         return log_likelihood, self.prior.log_prob(cast(Tensor, z))
 

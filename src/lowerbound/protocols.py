@@ -12,8 +12,8 @@ inference scheme       how q(z | x) is reached; amortised unless another is chos
 =====================  =======================================================================================
 
 Shapes. The sample axis S comes first and is always there, also for one sample; then the batch axis B; then the event.
-A conditional evaluated at a batch of contexts has `batch_shape` (B,) (or () where it does not depend on its context), so
-that `rsample((S,))` is (S, B, *event) and `log_prob` of that is (S, B). Everything named `log_*` is in nats.
+A conditional evaluated at a batch of contexts has `batch_shape` (B,) (or () where it does not depend on its context),
+so that `rsample((S,))` is (S, B, *event) and `log_prob` of that is (S, B). Everything named `log_*` is in nats.
 """
 
 from __future__ import annotations
@@ -52,14 +52,18 @@ Bound: TypeAlias = Literal["lower", "upper", "none"]
 class Conditional(Protocol):
     """A prior, likelihood or posterior: called with a context, returns a distribution."""
 
-    def __call__(self, context: Context | None = None) -> Distribution: ...
+    def __call__(self, context: Context | None = None) -> Distribution:
+        """The distribution given its context."""
+        ...
 
 
 @runtime_checkable
 class InitializedFromData(Protocol):
     """A conditional that starts better from data (an output bias, pseudo-inputs). Called once, before training."""
 
-    def initialize(self, x: Tensor) -> None: ...
+    def initialize(self, x: Tensor) -> None:
+        """Start from some training rows (N, *event), as the likelihood sees them."""
+        ...
 
 
 @runtime_checkable
@@ -115,4 +119,6 @@ class Gradient(Protocol):
 class Schedule(Protocol):
     """A number that changes with the step (never with the epoch)."""
 
-    def __call__(self, step: int) -> float: ...
+    def __call__(self, step: int) -> float:
+        """The value at a step, counted from 0."""
+        ...

@@ -104,7 +104,9 @@ class Run:
         except OSError:
             raise RunError(f"{path} is not a run folder (it has no readable run.json).") from None
         except ValueError:
-            raise RunError(f"{path / 'run.json'} is not readable as JSON; the folder is not a run of this library.") from None
+            raise RunError(
+                f"{path / 'run.json'} is not readable as JSON; the folder is not a run of this library."
+            ) from None
         if not isinstance(config, dict) or config.get("format") != _FORMAT:
             raise RunError(f"{path} was written in another format of run folder; this version reads format {_FORMAT}.")
         return cls(path, config)
@@ -118,7 +120,7 @@ class Run:
         dataset = load_dataset(self.config["data"])
         if dataset.checksum != self.config["data"]["checksum"]:
             raise DataError(
-                f"The data of {self.path} ({dataset.source}) has changed since the run began; restore it or start a new run."
+                f"The data of {self.path} ({dataset.source}) has changed since the run began; restore it or start anew."
             )
         return dataset
 
@@ -145,7 +147,9 @@ class Run:
         """
         parts = {"model": model, "transform": transform}
         tensors = {
-            f"{part}.{name}": t.detach().cpu().contiguous() for part, module in parts.items() for name, t in module.state_dict().items()
+            f"{part}.{name}": t.detach().cpu().contiguous()
+            for part, module in parts.items()
+            for name, t in module.state_dict().items()
         }
         self._write("model.safetensors", save(tensors, metadata={"transform": json.dumps(_describe(transform))}))
 
@@ -210,7 +214,9 @@ class Run:
     def _weights(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         path = self.path / "model.safetensors"
         if not path.exists():
-            raise RunError(f"{self.path} has no trained model yet; finish it with `lowerbound fit --resume {self.path}`.")
+            raise RunError(
+                f"{self.path} has no trained model yet; finish it with `lowerbound fit --resume {self.path}`."
+            )
         try:
             with safetensors.safe_open(str(path), framework="pt") as file:
                 metadata = file.metadata() or {}

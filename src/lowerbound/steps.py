@@ -1,9 +1,9 @@
 """One optimisation step, in two forms with the same arithmetic.
 
-`EagerStep` runs on any device, precision and number of processes. `CompiledStep` makes forward pass, gradient, clipping and
-Adam one compiled graph: about twice as fast for small networks, after seconds of compilation, on one process in fp32.
-Both update the state of one `torch.optim.Adam`, so that a checkpoint does not depend on which was used, and return one row
-for the `History`: the terms of the loss followed by the gradient norm of every parameter.
+`EagerStep` runs on any device, precision and number of processes. `CompiledStep` makes forward pass, gradient,
+clipping and Adam one compiled graph: about twice as fast for small networks, after seconds of compilation, on one
+process in fp32. Both update the state of one `torch.optim.Adam`, so that a checkpoint does not depend on which was
+used, and return one row for the `History`: the terms of the loss followed by the gradient norm of every parameter.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class Step(Protocol):
     parameters: list[str]
     optimizer: torch.optim.Optimizer
 
-    def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor: ...
+    def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
+        """Take one step."""
+        ...
 
 
 class EagerStep:
@@ -77,7 +79,7 @@ class EagerStep:
     def _norms(self) -> Tensor:
         """The norm of each parameter's gradient; 0 where a parameter took no part in this step."""
         grads = [p.grad for p in self._trained if p.grad is not None]
-        norms = list(torch._foreach_norm(grads))
+        norms = list(torch._foreach_norm(grads))  # pyright: ignore[reportPrivateImportUsage]
         if len(grads) < len(self._trained):
             rest = iter(norms)
             norms = [norms[0].new_zeros(()) if p.grad is None else next(rest) for p in self._trained]
@@ -86,7 +88,7 @@ class EagerStep:
     @torch.no_grad()
     def _clip(self, norms: Tensor, clip_norm: float) -> None:
         factor = (clip_norm / (norms.norm() + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_([p.grad for p in self._trained if p.grad is not None], factor)
+        torch._foreach_mul_([p.grad for p in self._trained if p.grad is not None], factor)  # pyright: ignore[reportPrivateImportUsage]
 
 
 class CompiledStep:
@@ -100,19 +102,19 @@ class CompiledStep:
         self._loss, self._transform, self._clip_norm = loss, transform, clip_norm
         self._trained = list(named.values())
         self._lr = torch.zeros(())
-        self._graph = torch.compile(self._run, dynamic=False, fullgraph=True)
+        self._graph = torch.compile(self._run, dynamic=False, fullgraph=True, options={"fallback_random": True})
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
         """Take one step."""
         if not self.terms:
             self._rehearse(raw)
         states = [_adam_state(self.optimizer, p) for p in self._trained]
-        moments = [[s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]]
+        means, squares = [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]
         for s in states:
             s["step"] += 1
         with torch.no_grad():
             terms, norms = self._graph(
-                [p.detach() for p in self._trained], *moments, states[0]["step"], self._lr.fill_(lr), *raw
+                [p.detach() for p in self._trained], means, squares, states[0]["step"], self._lr.fill_(lr), *raw
             )
         return torch.cat([torch.stack(list(terms.values())), norms])
 
@@ -120,8 +122,8 @@ class CompiledStep:
     def _rehearse(self, raw: tuple[Tensor, ...]) -> None:
         """Run the loss once as it is, on two rows, leaving no trace.
 
-        A mistake in it is then reported in its own words rather than the compiler's, and look-ups that torch does once per
-        pair of types (closed-form KL) are behind us: the compiler cannot follow them.
+        A mistake in it is then reported in its own words rather than the compiler's, and look-ups that torch does
+        once per pair of types (closed-form KL) are behind us: the compiler cannot follow them.
         """
         buffers = [(buffer, buffer.clone()) for buffer in self._loss.buffers()]
         with torch.random.fork_rng(devices=[]):

@@ -2,8 +2,8 @@
 
 Two habits of the machine cost more than a quarter of an epoch of a small network: the C allocator hands every large
 activation back to the kernel and faults it in again at the next step, and products of vanishing gradients fall into
-denormal numbers, which the processor handles by microcode. Here the allocator keeps up to 32 MiB blocks, and denormals are
-flushed to zero.
+denormal numbers, which the processor handles by microcode. Here the allocator keeps up to 32 MiB blocks, and
+denormals are flushed to zero.
 """
 
 from __future__ import annotations

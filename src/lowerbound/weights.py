@@ -31,7 +31,9 @@ class JointDensity(Protocol):
     """z ↦ log p(x, z) for one batch x, in its two terms."""
 
     @property
-    def prior(self) -> Distribution: ...
+    def prior(self) -> Distribution:
+        """p(z), as a distribution: closed forms of the rate need it."""
+        ...
 
     def __call__(self, z: Latents) -> tuple[Tensor, Tensor]:
         """Return log p(x | z) and log p(z), each (S, B) in nats."""

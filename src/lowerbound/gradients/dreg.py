@@ -47,7 +47,9 @@ class DReG:
         """Refuse everything but IWAE with a reparameterised posterior."""
         require_reparameterised(posterior, "DReG")
         if not isinstance(objective, IWAE):
-            raise ValueError(f"DReG is derived for IWAE and biased on {type(objective).__name__}; use StickTheLanding().")
+            raise ValueError(
+                f"DReG is derived for IWAE and biased on {type(objective).__name__}; use StickTheLanding()."
+            )
 
 
 def _scaled(z: Tensor) -> tuple[Tensor, list[Tensor]]:

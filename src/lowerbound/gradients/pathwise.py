@@ -1,6 +1,6 @@
-"""The pathwise (reparameterised, SGVB) estimator of Kingma & Welling (2013, arXiv:1312.6114, §2.4) and Rezende et al. (2014).
+"""The pathwise (reparameterised) estimator: Kingma & Welling (2013, arXiv:1312.6114, §2.4), Rezende et al. (2014).
 
-    z = g_φ(ε, x), ε ~ p(ε):      ∇_φ E_q[f(z)] = E_ε[∇_φ f(g_φ(ε, x))]
+z = g_φ(ε, x), ε ~ p(ε):      ∇_φ E_q[f(z)] = E_ε[∇_φ f(g_φ(ε, x))]
 """
 
 from __future__ import annotations

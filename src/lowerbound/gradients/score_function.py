@@ -1,4 +1,4 @@
-"""The score-function estimator (REINFORCE, black-box VI): Williams (1992); Ranganath et al. (2014, arXiv:1401.0118, eq. 3).
+"""The score-function estimator, REINFORCE: Williams (1992); Ranganath et al. (2014, arXiv:1401.0118, eq. 3).
 
 For a value V = R(f(z_1), …, f(z_S)) of samples z_s ~ q_φ,
 
@@ -27,7 +27,8 @@ class ScoreFunction(nn.Module):
     """Weighs the score of each sample by how much better than its baseline it was.
 
     Arguments:
-        baseline: gives b (sample, batch); `LeaveOneOut` needs two samples or more; None for no baseline (high variance).
+        baseline: gives b (sample, batch); `LeaveOneOut` needs two samples or more; None for no baseline (high
+            variance).
 
     Gradient: unbiased for θ and φ, for every objective and every posterior with a density.
     """

@@ -1,7 +1,7 @@
 """Sticking the landing: Roeder, Wu & Duvenaud (2017, arXiv:1703.09194, eq. 8).
 
-The pathwise derivative of the ELBO holds the score −∇_φ log q_φ(z) at fixed z, whose expectation is zero. Without it the
-estimator has no variance at all where q(z | x) = p(z | x).
+The pathwise derivative of the ELBO holds the score −∇_φ log q_φ(z) at fixed z, whose expectation is zero. Without it
+the estimator has no variance at all where q(z | x) = p(z | x).
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class StickTheLanding:
         require_reparameterised(posterior, "StickTheLanding")
         if not isinstance(objective, ELBO):
             raise ValueError(
-                f"StickTheLanding is biased on {type(objective).__name__}, whose score term does not vanish; use DReG()."
+                f"StickTheLanding is biased on {type(objective).__name__}: its score term does not vanish; use DReG()."
             )
         if objective.rate != "sampled":
             raise ValueError(
-                f"StickTheLanding has no score term to remove when rate={objective.rate!r}; use rate='sampled' or Pathwise()."
+                f"StickTheLanding has no score to remove at rate={objective.rate!r}; use rate='sampled' or Pathwise()."
             )

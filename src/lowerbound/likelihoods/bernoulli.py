@@ -1,8 +1,8 @@
-"""p(x | z) = Π_d π_d(z)^x_d (1 − π_d(z))^(1 − x_d), with π = sigmoid(logits) (Kingma & Welling 2013, arXiv:1312.6114, eq. 11).
+"""p(x | z) = Π_d π_d(z)^x_d (1 − π_d(z))^(1 − x_d), π = sigmoid(l) (Kingma & Welling 2013, arXiv:1312.6114, eq. 11).
 
 Summed over every pixel, never averaged: an average would weigh the likelihood 1/D against the rate and be no bound.
-Values of x inside (0, 1) give the cross-entropy of that formula, which is no longer a log-probability of data: it is the
-expectation of one over x re-sampled with those probabilities.
+Values of x inside (0, 1) give the cross-entropy of that formula, which is no longer a log-probability of data: it is
+the expectation of one over x re-sampled with those probabilities.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Bernoulli(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Put the output bias, if the net has an `output_bias`, at the logits of the mean datum, clipped to ±4.6 (1 %)."""
+        """Put the `output_bias` of the net, if it has one, at the logits of the mean datum, clipped to 1 and 99 %."""
         bias = getattr(self.net, "output_bias", None)
         if bias is not None:
             bias.copy_(x.float().mean(0).clamp(0.01, 0.99).logit())

@@ -57,7 +57,9 @@ class Normal(nn.Module):
         shape = out_shape_of(net, given, owner="Normal", argument="event_shape")
         if scale == "heteroscedastic":
             if len(shape) < 2 or shape[0] != 2:
-                raise ValueError(f"A heteroscedastic Normal got a net of output shape {shape} and expected (2, *event_shape).")
+                raise ValueError(
+                    f"A heteroscedastic Normal got a net of output shape {shape} and expected (2, *event_shape)."
+                )
             shape = shape[1:]
         self.net, self.scale, self.event_shape, self.min_scale = net, scale, shape, min_scale
         if scale in ("shared", "per-dimension"):

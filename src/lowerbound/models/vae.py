@@ -1,7 +1,7 @@
 """The variational autoencoder: one stochastic layer between two nets (Kingma & Welling 2013, arXiv:1312.6114).
 
-A short function that picks a point on the axes. Its arguments are plain values, so that a run folder can hold them and call
-it again.
+A short function that picks a point on the axes. Its arguments are plain values, so that a run folder can hold them
+and call it again.
 """
 
 from __future__ import annotations
@@ -57,9 +57,13 @@ def vae(
     if latent_dim < 1:
         raise ValueError(f"latent_dim is {latent_dim} and must be at least 1.")
     encode, decode = _nets(shape, latent_dim, network, tuple(hidden), activation)
-    q = construct(posteriors, posterior, net=encode(_parameters(posteriors, posterior, latent_dim)), latent_dim=latent_dim)
+    q = construct(
+        posteriors, posterior, net=encode(_parameters(posteriors, posterior, latent_dim)), latent_dim=latent_dim
+    )
     p = construct(priors, prior, latent_dim=latent_dim, event_shape=shape, posterior=q)
-    x_given_z = construct(likelihoods, likelihood, net=decode(_parameters(likelihoods, likelihood, shape)), event_shape=shape)
+    x_given_z = construct(
+        likelihoods, likelihood, net=decode(_parameters(likelihoods, likelihood, shape)), event_shape=shape
+    )
     return LatentVariableModel(prior=p, likelihood=x_given_z, posterior=q)
 
 

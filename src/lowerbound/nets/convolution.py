@@ -1,7 +1,8 @@
 """Convolutional nets for images of any height and width.
 
-Each stage halves the image, ⌈h/2⌉ × ⌈w/2⌉, with a 3×3 convolution of stride 2. The transposed net retraces the same sizes:
-a transposed 3×3 convolution of stride 2 maps n to 2n − 1 + p, so the output padding p = 1 or 0 reaches an even or odd size.
+Each stage halves the image, ⌈h/2⌉ × ⌈w/2⌉, with a 3×3 convolution of stride 2. The transposed net retraces the same
+sizes: a transposed 3×3 convolution of stride 2 maps n to 2n − 1 + p, so the output padding p = 1 or 0 reaches an even
+or odd size.
 """
 
 from __future__ import annotations
@@ -102,9 +103,7 @@ class TransposedConvolution(nn.Module):
         return images.view(*z.shape[:-1], *self.out_shape) + self.output_bias
 
 
-def _stages(
-    image: tuple[int, ...], channels: Sequence[int], *, owner: str
-) -> tuple[int, list[tuple[int, int]]]:
+def _stages(image: tuple[int, ...], channels: Sequence[int], *, owner: str) -> tuple[int, list[tuple[int, int]]]:
     """The channels of the image and its size before and after each halving."""
     if len(image) not in (2, 3) or not channels:
         raise ValueError(

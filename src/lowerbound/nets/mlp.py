@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ class MLP(nn.Module):
         self.out_shape = as_shape(out_shape)
         widths = [sum(numel(shape) for shape in self.in_shapes), *hidden, numel(self.out_shape)]
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+        for fan_in, fan_out in pairwise(widths):
             layers += [nn.Linear(fan_in, fan_out), activation()]
         self.layers = nn.Sequential(*layers[:-1])
 
@@ -58,7 +59,7 @@ class MLP(nn.Module):
     def _join(self, inputs: Sequence[Tensor]) -> Tensor:
         if len(inputs) != len(self.in_shapes):
             raise ValueError(
-                f"MLP got {len(inputs)} inputs but was built for {len(self.in_shapes)}, of event shapes {self.in_shapes}."
+                f"MLP got {len(inputs)} inputs and was built for {len(self.in_shapes)}, of shapes {self.in_shapes}."
             )
         flat = [_flatten(x, shape) for x, shape in zip(inputs, self.in_shapes, strict=True)]
         if len(flat) == 1:
@@ -69,5 +70,7 @@ class MLP(nn.Module):
 
 def _flatten(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     if x.shape[x.ndim - len(shape) :] != shape:
-        raise ValueError(f"MLP got an input of shape {tuple(x.shape)} and expected (..., {', '.join(map(str, shape))}).")
+        raise ValueError(
+            f"MLP got an input of shape {tuple(x.shape)} and expected (..., {', '.join(map(str, shape))})."
+        )
     return x if len(shape) == 1 else x.flatten(-len(shape))

@@ -1,6 +1,6 @@
 """The importance-weighted bound of Burda, Grosse & Salakhutdinov (2016, arXiv:1509.00519, eq. 8).
 
-    L_K(x) = E[log (1/K) Σ_k w_k] ≤ log p(x),      L_1 = ELBO,  L_K ≤ L_{K+1},  L_K → log p(x)
+L_K(x) = E[log (1/K) Σ_k w_k] ≤ log p(x),      L_1 = ELBO,  L_K ≤ L_{K+1},  L_K → log p(x)
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ output, however large or small, gives an infinite or a zero scale.
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 from torch.distributions import Independent, Normal
 
 from lowerbound.nets.positive import positive

@@ -1,4 +1,4 @@
-"""Conformance checks for a prior, likelihood, posterior, objective or gradient estimator of your own.
+"""Conformance checks for a conditional, an objective or a gradient estimator of your own.
 
 Each raises an `AssertionError` that names what is wrong, so that a test is one line:
 

@@ -49,8 +49,7 @@ def check_conditional(
 
 def _batch_shape(q: Distribution, context: Context | None, name: str) -> tuple[int, ...]:
     batch = tuple(q.batch_shape)
-    first = context[0] if isinstance(context, tuple) else context
-    allowed = [()] if first is None else [(), tuple(first.shape[:1])]
+    allowed = [(), *(tuple(tensor.shape[:1]) for tensor in _tensors(context)[:1])]
     require(
         batch in allowed,
         f"{name}: batch_shape is {batch}, not one of {allowed}; wrap the event axes in Independent.",
@@ -59,11 +58,17 @@ def _batch_shape(q: Distribution, context: Context | None, name: str) -> tuple[i
 
 
 def _dtype(conditional: Conditional, context: Context | None) -> torch.dtype:
-    tensors = [] if context is None else list(context) if isinstance(context, tuple) else [context]
+    tensors = _tensors(context)
     if isinstance(conditional, nn.Module):
         tensors += [*conditional.buffers(), *conditional.parameters()]
     floating = [t.dtype for t in tensors if t.is_floating_point()]
     return floating[-1] if floating else torch.get_default_dtype()
+
+
+def _tensors(context: Context | None) -> list[Tensor]:
+    if context is None:
+        return []
+    return list(context) if isinstance(context, tuple) else [context]
 
 
 def _check_sample(z: Tensor, expected: tuple[int, ...], dtype: torch.dtype, name: str) -> None:
@@ -92,9 +97,7 @@ def _check_log_prob(
     require(bool(gradient.isfinite().all()), f"{name}: the gradient of log_prob is not finite.")
 
 
-def _check_rsample(
-    conditional: Conditional, q: Distribution, expected: tuple[int, ...], name: str
-) -> None:
+def _check_rsample(conditional: Conditional, q: Distribution, expected: tuple[int, ...], name: str) -> None:
     """`has_rsample` promises a pathwise derivative where there are parameters at all."""
     z = q.rsample(torch.Size(expected[:1]))
     shape = tuple(z.shape)

@@ -60,9 +60,7 @@ def check_gradient(
     return True
 
 
-def flat_gradient(
-    value: Float[Tensor, ""], parameters: Iterable[Tensor]
-) -> Float[Tensor, "coordinate"]:
+def flat_gradient(value: Float[Tensor, ""], parameters: Iterable[Tensor]) -> Float[Tensor, "coordinate"]:
     """The gradient of a scalar for several tensors, as one vector; zero where it has none.
 
     >>> x = torch.ones(2, requires_grad=True)
@@ -77,9 +75,7 @@ def flat_gradient(
     return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in pairs])
 
 
-def _check_theta(
-    objective: Objective, model: LatentVariableModel, x: Tensor, estimate: Estimate, name: str
-) -> None:
+def _check_theta(objective: Objective, model: LatentVariableModel, x: Tensor, estimate: Estimate, name: str) -> None:
     phi = {id(p) for p in _parameters(model.posterior)}
     parts = (model.prior, model.likelihood)
     theta = [p for part in parts for p in _parameters(part) if id(p) not in phi]

@@ -50,7 +50,7 @@ def assert_unbiased(
     """
     if num_repeats < 10:
         raise ValueError(f"assert_unbiased got num_repeats={num_repeats} and needs at least 10.")
-    repeats = _repeat(estimate_fn, num_repeats).double()
+    exact, repeats = exact.detach(), _repeat(estimate_fn, num_repeats).double()
     count, size = repeats.shape
     t = float(stats.t.isf(false_failure_rate / (2 * size), count - 1))
     noticed = t * repeats.std(0) / count**0.5
