@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from lowerbound.history import History, NonFiniteError
 from lowerbound.protocols import Schedule
 from lowerbound.randomness import forked
 from lowerbound.schedules import Constant
-from lowerbound.steps import Adam, CompiledStep, EagerStep, MakeOptimizer, Step
+from lowerbound.steps import Adam, CannotCompile, CompiledStep, EagerStep, MakeOptimizer, Step
 from lowerbound.tuning import cpu_tuning
 
 __all__ = ["HeldOut", "Record", "held_out_terms", "steps_for", "train"]
@@ -133,12 +134,8 @@ def train(
     _check(num_steps=num_steps, batch_size=batch_size, log_every=log_every)
     device = engine.torch_device
     loss.to(device)
-    use_graph = _decide(compile, num_steps, optimizer, engine)
-    if use_graph:
-        step: Step = CompiledStep(loss, source.transform, clip_norm)
-    else:
-        step = EagerStep(loss, source.transform, engine, optimizer or Adam, clip_norm)
     rows = Stream(len(source), batch_size, seed, rank=engine.rank, world_size=engine.world_size)
+    step = _make_step(loss, source, rows, clip_norm, compile, num_steps, optimizer, engine)
     run = _Run(loss, step, schedule, rows, seed, engine, held_out, checkpoint)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
@@ -287,13 +284,38 @@ def _check(**positive: int) -> None:
             raise ValueError(f"train got {name}={value} and needs at least 1.")
 
 
-def _decide(compile: bool | Literal["auto"], num_steps: int, optimizer: MakeOptimizer | None, engine: Engine) -> bool:
+def _make_step(
+    loss: nn.Module,
+    source: Source,
+    rows: Stream,
+    clip_norm: float | None,
+    compile: bool | Literal["auto"],
+    num_steps: int,
+    optimizer: MakeOptimizer | None,
+    engine: Engine,
+) -> Step:
+    """The compiled step where it is wanted and possible, else the eager one; never one for the other unsaid."""
+    if _wants_graph(compile, num_steps, optimizer, engine):
+        step = CompiledStep(loss, source.transform, clip_norm)
+        try:
+            step.prepare(source.gather(rows[0]))
+            return step
+        except CannotCompile as error:
+            if compile is True:
+                raise
+            warnings.warn(f"{error} Training goes on uncompiled.", stacklevel=3)
+    return EagerStep(loss, source.transform, engine, optimizer or Adam, clip_norm)
+
+
+def _wants_graph(
+    compile: bool | Literal["auto"], num_steps: int, optimizer: MakeOptimizer | None, engine: Engine
+) -> bool:
     able = engine.precision == "fp32" and engine.world_size == 1 and optimizer is None
     if compile is True and not able:
-        raise ValueError(
-            "compile=True needs one process, fp32 and the default Adam; leave compile='auto' for the rest."
-        )
-    return able and engine.accelerator == "cpu" and num_steps >= COMPILE_ABOVE if compile == "auto" else bool(compile)
+        raise ValueError("compile=True needs one process, fp32 and the default Adam; use compile='auto' for the rest.")
+    if compile != "auto":
+        return compile
+    return able and engine.accelerator == "cpu" and num_steps >= COMPILE_ABOVE
 
 
 def _require_finite_parameters(loss: nn.Module, step: int) -> None:

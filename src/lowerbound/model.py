@@ -103,7 +103,9 @@ class LatentVariableModel(nn.Module):
                 part.initialize(x)
 
     def _prior_draw(self, num_samples: int, context: Context | None) -> Tensor:
-        return self.prior(context).sample(torch.Size((num_samples,)))
+        p = self.prior(context)
+        rows = () if context is None or p.batch_shape else (_as_tuple(context)[0].shape[0],)
+        return p.sample(torch.Size((num_samples, *rows)))
 
 
 def with_context(value: Latents, context: Context | None) -> Context:

@@ -165,7 +165,8 @@ class Run:
             RunError: training has not come to its end.
         """
         tensors, _ = self._weights()
-        model = RECIPES[self.settings.recipe](tuple(self.config["event_shape"]), **self.settings.model)
+        with forked(_CPU):
+            model = RECIPES[self.settings.recipe](tuple(self.config["event_shape"]), **self.settings.model)
         model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
         return model.eval()
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lowerbound.engine import Engine
 
-__all__ = ["Adam", "CompiledStep", "EagerStep", "MakeOptimizer", "Step", "Transform"]
+__all__ = ["Adam", "CannotCompile", "CompiledStep", "EagerStep", "MakeOptimizer", "Step", "Transform"]
 
 Transform: TypeAlias = Callable[..., tuple[Tensor, ...]]
 MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -26,6 +26,10 @@ _BETA1, _BETA2, _EPS = 0.9, 0.999, 1e-8
 def Adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """Adam (Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1), fused. The loop sets the learning rate at every step."""
     return torch.optim.Adam(list(parameters), betas=(_BETA1, _BETA2), eps=_EPS, fused=True)
+
+
+class CannotCompile(ValueError):
+    """A loss that the compiler cannot follow, in one sentence."""
 
 
 @runtime_checkable
@@ -92,7 +96,7 @@ class EagerStep:
 
 
 class CompiledStep:
-    """The same step as one graph, compiled at its first call."""
+    """The same step as one graph; call `prepare` first."""
 
     def __init__(self, loss: nn.Module, transform: Transform, clip_norm: float | None):
         named = {name: p for name, p in loss.named_parameters() if p.requires_grad}
@@ -106,28 +110,35 @@ class CompiledStep:
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
         """Take one step."""
-        if not self.terms:
-            self._rehearse(raw)
         states = [_adam_state(self.optimizer, p) for p in self._trained]
         means, squares = [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]
         for s in states:
             s["step"] += 1
+        parameters = [p.detach() for p in self._trained]
         with torch.no_grad():
-            terms, norms = self._graph(
-                [p.detach() for p in self._trained], means, squares, states[0]["step"], self._lr.fill_(lr), *raw
-            )
+            terms, norms = self._graph(parameters, means, squares, states[0]["step"], self._lr.fill_(lr), *raw)
         return torch.cat([torch.stack(list(terms.values())), norms])
 
     @torch.no_grad()
-    def _rehearse(self, raw: tuple[Tensor, ...]) -> None:
-        """Run the loss once as it is, on two rows, leaving no trace.
+    def prepare(self, raw: tuple[Tensor, ...]) -> None:
+        """Compile the graph by a step that leaves no trace.
 
-        A mistake in it is then reported in its own words rather than the compiler's, and look-ups that torch does
-        once per pair of types (closed-form KL) are behind us: the compiler cannot follow them.
+        The loss is run once as it is before: a mistake in it is then reported in its own words rather than the
+        compiler's, and look-ups that torch does once per pair of types (closed-form KL) are behind us, which the
+        compiler cannot follow.
+
+        Raises:
+            CannotCompile: the compiler refused something in the loss.
         """
         buffers = [(buffer, buffer.clone()) for buffer in self._loss.buffers()]
+        copies = [[p.detach().clone() for p in self._trained] for _ in range(3)]
         with torch.random.fork_rng(devices=[]):
             self.terms = list(self._loss(*self._transform(*(rows[:2] for rows in raw))).terms)
+            try:
+                self._graph(*copies, torch.ones(()), self._lr, *raw)
+            except torch._dynamo.exc.TorchDynamoException as error:
+                reason = str(error).strip().splitlines()[0]
+                raise CannotCompile(f"This loss cannot be compiled as one graph ({reason}).") from error
         for buffer, value in buffers:
             buffer.copy_(value)
 

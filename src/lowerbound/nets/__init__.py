@@ -2,7 +2,17 @@
 
 from lowerbound.nets.convolution import Convolution, TransposedConvolution
 from lowerbound.nets.mlp import MLP
-from lowerbound.nets.positive import positive
+from lowerbound.nets.positive import positive, raw_of
 from lowerbound.nets.shapes import Shape, as_shape, numel, out_shape_of
 
-__all__ = ["MLP", "Convolution", "Shape", "TransposedConvolution", "as_shape", "numel", "out_shape_of", "positive"]
+__all__ = [
+    "MLP",
+    "Convolution",
+    "Shape",
+    "TransposedConvolution",
+    "as_shape",
+    "numel",
+    "out_shape_of",
+    "positive",
+    "raw_of",
+]

@@ -1,5 +1,29 @@
 """Priors p(z): one idea per file, each a `protocols.Conditional`. Any zuko flow is one too."""
 
+from lowerbound.priors.autoregressive import AutoregressiveBernoulli, AutoregressiveCategorical, AutoregressiveNormal
+from lowerbound.priors.bernoulli import Bernoulli
+from lowerbound.priors.boltzmann import RBM
+from lowerbound.priors.categorical import Categorical
+from lowerbound.priors.component_usage import ComponentUsage, unused_components
+from lowerbound.priors.flow_prior import FlowPrior
+from lowerbound.priors.mixture_normal import MixtureNormal
 from lowerbound.priors.standard_normal import StandardNormal
+from lowerbound.priors.two_stage import CodeFit, fit_prior_to_codes
+from lowerbound.priors.vamp_prior import VampPrior
 
-__all__ = ["StandardNormal"]
+__all__ = [
+    "RBM",
+    "AutoregressiveBernoulli",
+    "AutoregressiveCategorical",
+    "AutoregressiveNormal",
+    "Bernoulli",
+    "Categorical",
+    "CodeFit",
+    "ComponentUsage",
+    "FlowPrior",
+    "MixtureNormal",
+    "StandardNormal",
+    "VampPrior",
+    "fit_prior_to_codes",
+    "unused_components",
+]

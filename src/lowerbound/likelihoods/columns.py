@@ -1,0 +1,181 @@
+"""The kinds of column of a table, each a small conditional of its own.
+
+============  =====================================  ====================================  ======================
+kind          values                                 distribution                          numbers from the net
+============  =====================================  ====================================  ======================
+continuous    real                                   Normal(μ, s)                          2: μ, raw s
+positive      > 0                                    log x ~ Normal(μ, s)                  2: μ, raw s
+categorical   0 … K − 1, unordered                   softmax                               K logits
+ordinal       0 … K − 1, ordered                     cumulative logit, learned cut points  1: the location
+count         0, 1, 2, …                             negative binomial, learned r          1: raw mean
+============  =====================================  ====================================  ======================
+
+A group holds the n columns of a table that are of one kind (and one K), so that they are computed together: from
+parameters (..., n, p) to a distribution of batch shape (..., n). `fill` is a value that every column of the kind can
+take, put in the place of a missing entry before anything is computed, so that gradients stay finite.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, LogNormal, Normal
+
+from lowerbound.likelihoods.categorical import CategoricalDistribution
+from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
+from lowerbound.likelihoods.ordinal import cut_points, ordinal_log_probs
+from lowerbound.nets.positive import positive, raw_of
+
+__all__ = ["CategoricalColumns", "Columns", "ContinuousColumns", "CountColumns", "OrdinalColumns", "PositiveColumns"]
+
+_MIN_SCALE = 1e-3
+_MIN_RATE = 1e-6
+
+
+class Columns(nn.Module):
+    """n columns of one kind.
+
+    Attributes:
+        num_outputs: p, numbers that the net gives per column.
+        fill: stands in for missing entries.
+    """
+
+    num_outputs: int
+    fill: ClassVar[float] = 0.0
+
+    @abstractmethod
+    def forward(self, parameters: Tensor) -> Distribution:
+        """From parameters (..., n, p) to a distribution of batch shape (..., n)."""
+
+    @abstractmethod
+    def start(self, x: Tensor) -> Tensor:
+        """The parameters (n, p) that fit columns x (N, n), NaN where missing; sets what is learned per column, too."""
+
+    def centre(self, distribution: Distribution) -> Tensor:
+        """One typical value per column: the mean, or the most probable class where there is no order."""
+        return distribution.mean
+
+
+class ContinuousColumns(Columns):
+    """Gaussian columns; the floor of the scale is 1e-3, in the units of standardised data."""
+
+    num_outputs = 2
+
+    def __init__(self, num_columns: int):
+        super().__init__()
+
+    def forward(self, parameters: Tensor) -> Normal:
+        """Normal(μ, s)."""
+        loc, raw = parameters.unbind(-1)
+        return Normal(loc, positive(raw, _MIN_SCALE), validate_args=False)
+
+    def start(self, x: Tensor) -> Tensor:
+        """Mean and standard deviation of the observed entries; 0 and 1 where there are none."""
+        seen, count = _observed(x)
+        mean = torch.where(seen, x, 0.0).sum(0) / count
+        square = torch.where(seen, x - mean, 0.0).square().sum(0) / count
+        scale = torch.where(square > 0, square, 1.0).sqrt().clamp(min=2 * _MIN_SCALE)
+        return torch.stack([mean, raw_of(scale, _MIN_SCALE)], -1)
+
+
+class PositiveColumns(Columns):
+    """Log-normal columns: Gaussian in log x."""
+
+    num_outputs = 2
+    fill: ClassVar[float] = 1.0
+
+    def __init__(self, num_columns: int):
+        super().__init__()
+        self.logs = ContinuousColumns(num_columns)
+
+    def forward(self, parameters: Tensor) -> LogNormal:
+        """LogNormal(μ, s), of mean exp(μ + s²/2)."""
+        loc, raw = parameters.unbind(-1)
+        return LogNormal(loc, positive(raw, _MIN_SCALE), validate_args=False)
+
+    def start(self, x: Tensor) -> Tensor:
+        """As for continuous columns, of log x."""
+        return self.logs.start(x.log())
+
+
+class CategoricalColumns(Columns):
+    """Columns of K unordered classes."""
+
+    def __init__(self, num_columns: int, num_classes: int):
+        super().__init__()
+        self.num_outputs = num_classes
+
+    def forward(self, parameters: Tensor) -> CategoricalDistribution:
+        """softmax of the logits."""
+        return CategoricalDistribution(parameters)
+
+    def start(self, x: Tensor) -> Tensor:
+        """Log-frequencies, with one count spread over the classes."""
+        return torch.log(_frequencies(x, self.num_outputs))
+
+    def centre(self, distribution: Distribution) -> Tensor:
+        """The most probable class."""
+        return distribution.mode
+
+
+class OrdinalColumns(Columns):
+    """Columns of K ordered classes, with learned cut points for each."""
+
+    num_outputs = 1
+
+    def __init__(self, num_columns: int, num_classes: int):
+        super().__init__()
+        first = torch.full((num_columns, 1), -0.5 * (num_classes - 2))
+        self.raw_cuts = nn.Parameter(torch.cat([first, torch.zeros(num_columns, num_classes - 2)], -1))
+
+    def forward(self, parameters: Tensor) -> CategoricalDistribution:
+        """The cumulative logit at the location; its mean is the expected class."""
+        cuts = cut_points(self.raw_cuts)
+        return CategoricalDistribution(ordinal_log_probs(parameters.squeeze(-1), cuts))
+
+    @torch.no_grad()
+    def start(self, x: Tensor) -> Tensor:
+        """Cut points at the logits of the cumulative frequencies; location 0."""
+        below = _frequencies(x, self.raw_cuts.shape[-1] + 1).cumsum(-1)[:, :-1]
+        cuts = below.logit()
+        steps = raw_of(cuts.diff(dim=-1).clamp(min=0.01), 1e-3)
+        self.raw_cuts.copy_(torch.cat([cuts[:, :1], steps], -1))
+        return torch.zeros_like(cuts[:, :1])
+
+
+class CountColumns(Columns):
+    """Negative binomial columns, with a learned inverse dispersion for each."""
+
+    num_outputs = 1
+
+    def __init__(self, num_columns: int):
+        super().__init__()
+        self.raw_inverse_dispersion = nn.Parameter(torch.zeros(num_columns))
+
+    def forward(self, parameters: Tensor) -> NegativeBinomialDistribution:
+        """NB(μ, r)."""
+        mean = positive(parameters.squeeze(-1), _MIN_RATE)
+        return NegativeBinomialDistribution(mean, positive(self.raw_inverse_dispersion, _MIN_RATE))
+
+    def start(self, x: Tensor) -> Tensor:
+        """The mean of the observed counts, at least 0.01."""
+        seen, count = _observed(x)
+        mean = torch.where(seen, x, 0.0).sum(0) / count
+        return raw_of(mean.clamp(min=0.01), _MIN_RATE).unsqueeze(-1)
+
+
+def _observed(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Where x (N, n) is not NaN, and how often per column, at least 1."""
+    seen = ~x.isnan()
+    return seen, seen.sum(0).clamp(min=1)
+
+
+def _frequencies(x: Tensor, num_classes: int) -> Tensor:
+    """Frequencies (n, K) of classes among the observed entries, with one count spread over all."""
+    seen, _ = _observed(x)
+    classes = torch.arange(num_classes, device=x.device)
+    counts = (torch.where(seen, x, -1.0).unsqueeze(-1) == classes).sum(0) + 1 / num_classes
+    return (counts / counts.sum(-1, keepdim=True)).to(x.dtype)

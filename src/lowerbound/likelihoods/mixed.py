@@ -1,0 +1,192 @@
+"""p(x | z) of a table row with columns of different kinds, missing entries marginalised out.
+
+    log p(x_observed | z) = Σ_{d observed} log p_d(x_d | z)
+
+Given z the columns are independent, so integrating a missing entry out leaves its factor at 1: the sum runs over the
+observed columns only (Nazábal et al. 2020, "Handling incomplete heterogeneous data using VAEs", arXiv:1807.03653). A
+missing entry is NaN in x. It is replaced by a harmless value before anything is computed, since 0 · NaN would make
+every gradient NaN. The inference network must do likewise: it sees the same NaN.
+
+The columns are named in order by `columns`: "continuous", "positive", "count", "categorical-K" and "ordinal-K", with
+"n*" in front to repeat; as one string, joined by "+": "3*continuous + categorical-4 + 2*count". The module `columns`
+says what each is. The net gives one vector: the parameters of the first kind to appear, column by column, then those of
+the next kind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.types import _size
+
+from lowerbound.likelihoods.columns import (
+    CategoricalColumns,
+    Columns,
+    ContinuousColumns,
+    CountColumns,
+    OrdinalColumns,
+    PositiveColumns,
+)
+from lowerbound.likelihoods.outputs import output_bias_of, parameters_of
+from lowerbound.nets.shapes import Shape, as_shape, out_shape_of
+from lowerbound.protocols import Context
+
+__all__ = ["Mixed", "MixedDistribution"]
+
+_KIND = re.compile(r"(?:(\d+)\*)?(?:(continuous|positive|count)|(categorical|ordinal)-(\d+))")
+_Kind = tuple[str, int]  # its name, and K (0 where it has no classes)
+
+
+class Mixed(nn.Module):
+    """Columns of mixed kinds, independent given the context, whose parameters are computed by a net.
+
+    Arguments:
+        net: from a context (..., latent_dim) to `parameter_shape(event_shape, columns)`, a vector.
+        columns: the kind of each column, in order, as strings or as one string joined by "+".
+        event_shape: (D,), checked against the number of columns if given.
+
+    Returns (when called):
+        A distribution over rows x (..., D), NaN where missing; log-probabilities are nats per row.
+
+    Raises:
+        ValueError: an unknown kind, fewer than two classes, or a net of the wrong output shape.
+
+    >>> Mixed.parameter_shape(4, "2*continuous + categorical-5 + count")
+    (10,)
+    """
+
+    def __init__(self, net: nn.Module, columns: str | Sequence[str], event_shape: Shape | None = None):
+        super().__init__()
+        kinds = _parse(columns)
+        expected = self.parameter_shape(len(kinds) if event_shape is None else event_shape, columns)
+        stated = out_shape_of(net, getattr(net, "out_shape", expected), owner="Mixed", argument="event_shape")
+        if stated != expected:
+            raise ValueError(
+                f"Mixed got a net of output shape {stated} and expected {expected} for its {len(kinds)} columns; "
+                "build the net with Mixed.parameter_shape(event_shape, columns)."
+            )
+        self.net, self.event_shape = net, (len(kinds),)
+        places = {kind: [i for i, other in enumerate(kinds) if other == kind] for kind in dict.fromkeys(kinds)}
+        self.groups = nn.ModuleList(_group(kind, len(places[kind])) for kind in places)
+        self.sizes = [len(place) for place in places.values()]
+        order = torch.tensor([i for place in places.values() for i in place])
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("restore", order.argsort(), persistent=False)
+
+    order: Tensor  # column of the table at each grouped position
+    restore: Tensor  # grouped position of each column of the table
+
+    @staticmethod
+    def parameter_shape(event_shape: Shape, columns: str | Sequence[str]) -> tuple[int, ...]:
+        """What its net must output per datum."""
+        kinds = _parse(columns)
+        if as_shape(event_shape) != (len(kinds),):
+            raise ValueError(
+                f"Mixed got event_shape={event_shape} and {len(kinds)} columns; name the kind of each column."
+            )
+        return (sum(_group(kind, 1).num_outputs for kind in kinds),)
+
+    def forward(self, context: Context) -> MixedDistribution:
+        """p(x | context)."""
+        parameters = parameters_of(self.net, context)
+        groups = [cast(Columns, group) for group in self.groups]
+        widths = [n * group.num_outputs for n, group in zip(self.sizes, groups, strict=True)]
+        parts = [
+            group(part.unflatten(-1, (n, group.num_outputs)))
+            for group, n, part in zip(groups, self.sizes, parameters.split(widths, -1), strict=True)
+        ]
+        return MixedDistribution(groups, parts, self.order, self.restore)
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """Start every column at the fit to its observed entries; the part a net computes goes into its output bias."""
+        like = next(iter(self.parameters()), x)
+        columns = x.to(like)[..., self.order].split(self.sizes, -1)
+        starts = [cast(Columns, group).start(part).flatten() for group, part in zip(self.groups, columns, strict=True)]
+        bias = output_bias_of(self.net)
+        if bias is not None:
+            bias.copy_(torch.cat(starts))
+
+
+class MixedDistribution(Distribution):
+    """A row of columns of mixed kinds; NaN marks a missing entry.
+
+    Arguments:
+        groups: what each group of columns is.
+        parts: the distribution of each group, batch shape (*batch, n).
+        order: the column at each grouped position, (D,).
+        restore: the grouped position of each column, (D,).
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    has_rsample = False
+
+    def __init__(self, groups: Sequence[Columns], parts: Sequence[Distribution], order: Tensor, restore: Tensor):
+        self.groups, self.parts, self.order, self.restore = groups, parts, order, restore
+        super().__init__(parts[0].batch_shape[:-1], order.shape, validate_args=False)
+
+    def expand(self, batch_shape: _size, _instance: Distribution | None = None) -> Distribution:
+        """The same distribution with its parameters expanded to a larger batch shape."""
+        parts = [part.expand((*batch_shape, part.batch_shape[-1])) for part in self.parts]
+        return MixedDistribution(self.groups, parts, self.order, self.restore)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of each column; the most probable class for categorical ones, which have no mean."""
+        centres = [group.centre(part) for group, part in zip(self.groups, self.parts, strict=True)]
+        return torch.cat(centres, -1).index_select(-1, self.restore)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log p of the observed entries, nats per row; value (..., *batch_shape, D) -> (..., *batch_shape)."""
+        return self.log_prob_per_column(value).sum(-1)
+
+    def log_prob_per_column(self, value: Tensor) -> Tensor:
+        """log p of each entry, nats, 0 where it is missing: (..., *batch_shape, D)."""
+        sizes = [part.batch_shape[-1] for part in self.parts]
+        columns = value.index_select(-1, self.order).split(sizes, -1)
+        terms = [
+            _observed_log_prob(group, part, x) for group, part, x in zip(self.groups, self.parts, columns, strict=True)
+        ]
+        return torch.cat(terms, -1).index_select(-1, self.restore)
+
+    @torch.no_grad()
+    def sample(self, sample_shape: _size = ()) -> Tensor:
+        """Draw complete rows: (*sample_shape, *batch_shape, D)."""
+        draws = [part.sample(torch.Size(sample_shape)) for part in self.parts]
+        return torch.cat(draws, -1).index_select(-1, self.restore)
+
+
+def _observed_log_prob(group: Columns, distribution: Distribution, x: Tensor) -> Tensor:
+    missing = x.isnan()
+    log_prob = distribution.log_prob(torch.where(missing, group.fill, x))
+    return torch.where(missing, 0.0, log_prob)
+
+
+def _parse(columns: str | Sequence[str]) -> list[_Kind]:
+    """The kind of each column, in order."""
+    entries = columns.split("+") if isinstance(columns, str) else columns
+    kinds: list[_Kind] = []
+    for entry in entries:
+        found = _KIND.fullmatch(entry.strip())
+        if found is None or (found[4] is not None and int(found[4]) < 2) or found[1] == "0":
+            raise ValueError(
+                f"Mixed got a column {entry.strip()!r} and expected continuous, positive, count, categorical-K or "
+                "ordinal-K with K at least 2, or n* before one of them."
+            )
+        kinds += [(found[2] or found[3], int(found[4] or 0))] * int(found[1] or 1)
+    return kinds
+
+
+def _group(kind: _Kind, num_columns: int) -> Columns:
+    name, num_classes = kind
+    if name == "categorical":
+        return CategoricalColumns(num_columns, num_classes)
+    if name == "ordinal":
+        return OrdinalColumns(num_columns, num_classes)
+    simple = {"continuous": ContinuousColumns, "positive": PositiveColumns, "count": CountColumns}
+    return simple[name](num_columns)

@@ -1,0 +1,23 @@
+"""Figures of results. They draw what they are given and compute nothing about a model.
+
+Each function takes NumPy arrays (or the records of a run) and returns a `matplotlib.figure.Figure`
+of its own, outside pyplot's global state: save it with `figure.savefig`, or show it in a notebook
+by naming it. Nothing has to be closed.
+"""
+
+from lowerbound.plots.divergence import kl_per_dimension
+from lowerbound.plots.evidence import evidence_histogram
+from lowerbound.plots.images import image_grid, originals_and_reconstructions
+from lowerbound.plots.latent import latent_map
+from lowerbound.plots.tables import table_marginals
+from lowerbound.plots.training import training_curves
+
+__all__ = [
+    "evidence_histogram",
+    "image_grid",
+    "kl_per_dimension",
+    "latent_map",
+    "originals_and_reconstructions",
+    "table_marginals",
+    "training_curves",
+]

@@ -1,0 +1,115 @@
+"""Grids of images: samples of a model, and data beside their reconstructions.
+
+A grid is one picture put together from tiles with a gap between them, drawn without interpolation,
+so that a pixel of the data is a square of the figure. Grey images are black at the lower end of the
+value range and white at the upper one; values beyond it are drawn as its ends.
+"""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lowerbound.plots.style import INK, new_figure
+
+__all__ = ["image_grid", "originals_and_reconstructions"]
+
+_GAP = np.float64(0.82)
+"""The grey of the gaps: neither the black nor the white of an image."""
+
+
+def image_grid(
+    images: np.ndarray,
+    columns: int | None = None,
+    *,
+    title: str = "Images",
+    value_range: tuple[float | int, float | int] = (0.0, 1.0),
+) -> Figure:
+    """Images in rows, left to right and top to bottom.
+
+    Arguments:
+        images: (n, H, W), or (n, C, H, W) with 1 channel (grey), 2 (red, green), or 3 or more (the
+            first three are red, green, blue).
+        columns: images per row; None makes the grid about as wide as one and a half times its height.
+        title: what is seen.
+        value_range: the values drawn as black and as white.
+
+    Raises:
+        ValueError: there is no image, the axes are others, or columns is below 1.
+    """
+    tiles = _as_rgb(images, value_range)
+    if columns is None:
+        columns = min(len(tiles), max(1, round((1.5 * len(tiles)) ** 0.5)))
+    if columns < 1:
+        raise ValueError(f"image_grid got columns={columns} and needs at least 1.")
+    return _show(_tile(tiles, columns, gap=1), title)
+
+
+def originals_and_reconstructions(
+    originals: np.ndarray,
+    reconstructions: np.ndarray,
+    *,
+    columns: int = 6,
+    title: str = "Images (left of each pair) and their reconstructions (right)",
+    value_range: tuple[float | int, float | int] = (0.0, 1.0),
+) -> Figure:
+    """Pairs of images side by side, the original on the left.
+
+    Arguments:
+        originals: (n, H, W) or (n, C, H, W), as for `image_grid`.
+        reconstructions: of the same shape.
+        columns: pairs per row.
+        title: what is seen.
+        value_range: the values drawn as black and as white.
+
+    Raises:
+        ValueError: the shapes differ, or what `image_grid` refuses.
+    """
+    if originals.shape != reconstructions.shape:
+        raise ValueError(
+            f"originals have shape {originals.shape} and reconstructions {reconstructions.shape}; "
+            "expected one reconstruction of the same shape for each original."
+        )
+    if columns < 1:
+        raise ValueError(f"originals_and_reconstructions got columns={columns} and needs at least 1.")
+    left, right = _as_rgb(originals, value_range), _as_rgb(reconstructions, value_range)
+    pairs = np.concatenate([left, right], axis=2)
+    return _show(_tile(pairs, min(columns, len(pairs)), gap=max(1, left.shape[2] // 8)), title)
+
+
+def _as_rgb(images: np.ndarray, value_range: tuple[float | int, float | int]) -> np.ndarray:
+    """(n, H, W, 3) in [0, 1]."""
+    if images.ndim not in (3, 4) or 0 in images.shape:
+        raise ValueError(
+            f"images have shape {images.shape}; expected (n, H, W) or (n, C, H, W) with at least one "
+            "image: reshape them."
+        )
+    low, high = value_range
+    x = images if images.ndim == 4 else images[:, None]
+    x = np.clip((x.astype(np.float64) - low) / (high - low), 0, 1)
+    if x.shape[1] == 1:
+        x = x.repeat(3, axis=1)
+    elif x.shape[1] == 2:
+        x = np.concatenate([x, np.zeros_like(x[:, :1])], axis=1)
+    return np.moveaxis(x[:, :3], 1, -1)
+
+
+def _tile(tiles: np.ndarray, columns: int, gap: int) -> np.ndarray:
+    """One picture of tiles (n, H, W, 3), with gaps between and around them."""
+    n, height, width, _ = tiles.shape
+    rows = -(-n // columns)
+    picture = np.ones((rows * (height + gap) + gap, columns * (width + gap) + gap, 3)) * _GAP
+    for i, tile in enumerate(tiles):
+        top, left = gap + i // columns * (height + gap), gap + i % columns * (width + gap)
+        picture[top : top + height, left : left + width] = tile
+    return picture
+
+
+def _show(picture: np.ndarray, title: str) -> Figure:
+    """The picture at most 9 inches wide and 9 high."""
+    height, width, _ = picture.shape
+    scale = 9 / max(width, height)
+    figure = new_figure(width * scale, height * scale + 0.35)
+    axes = figure.subplots()
+    axes.imshow(picture, interpolation="nearest")
+    axes.set_axis_off()
+    axes.set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold")
+    return figure

@@ -1,0 +1,163 @@
+"""Where data lie in the latent space, coloured by what is known of them.
+
+Up to twenty whole-number labels are classes, each with its colour, marker and name; other labels are
+measurements and get a continuous scale. A code of one dimension is drawn as histograms.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+
+from lowerbound.plots.style import CLASS_COLOURS, CLASS_HATCHES, CLASS_MARKERS, INK, MODEL, new_figure, style_axes
+
+__all__ = ["latent_map"]
+
+MOST_CLASSES = 20
+
+_ORDINALS = ("First", "Second")
+
+
+def latent_map(
+    codes: np.ndarray,
+    labels: np.ndarray | None = None,
+    *,
+    label_names: Sequence[str] | None = None,
+    explained: Sequence[float] | None = None,
+    title: str = "Latent codes",
+) -> Figure:
+    """A scatter of two-dimensional codes, or histograms of one-dimensional ones.
+
+    Arguments:
+        codes: (N, 2) or (N, 1).
+        labels: (N,) classes or measurements, or None.
+        label_names: the name of each class, in the order of the classes 0, 1, ...
+        explained: where the codes are principal components, the fraction of the variance of each.
+        title: what is seen.
+
+    Raises:
+        ValueError: codes of another shape, or labels of another length.
+    """
+    if codes.ndim != 2 or codes.shape[1] not in (1, 2) or len(codes) == 0:
+        raise ValueError(
+            f"codes have shape {codes.shape}; expected (N, 2) or (N, 1): project them first, for "
+            "example with scikit-learn's PCA."
+        )
+    if labels is not None and labels.shape != (len(codes),):
+        raise ValueError(f"labels have shape {labels.shape}; expected one label for each of the {len(codes)} codes.")
+    figure = new_figure(7.6, 5.8 if codes.shape[1] == 2 else 4.0)
+    axes = figure.subplots()
+    draw = _scatter if codes.shape[1] == 2 else _histograms
+    draw(figure, axes, codes, labels, label_names)
+    x, y = (_axis_name(i, explained) for i in range(2))
+    style_axes(axes, title=title, x=x, y=y if codes.shape[1] == 2 else "rows")
+    return figure
+
+
+def _axis_name(i: int, explained: Sequence[float] | None) -> str:
+    if explained is None:
+        return f"z{'₁₂'[i]}"
+    share = f" ({explained[i]:.0%} of the variance)" if i < len(explained) else ""
+    return f"{_ORDINALS[i]} principal component{share}"
+
+
+def _classes(labels: np.ndarray) -> np.ndarray | None:
+    """The classes in use, or None where labels are measurements."""
+    values = np.unique(labels)
+    whole = bool(np.all(values == np.round(values)))
+    return values.astype(np.int64) if whole and len(values) <= MOST_CLASSES else None
+
+
+def _name(label: int, label_names: Sequence[str] | None) -> str:
+    known = label_names is not None and 0 <= label < len(label_names)
+    return str(label_names[label]) if known and label_names is not None else str(label)
+
+
+def _scatter(
+    figure: Figure,
+    axes: Axes,
+    codes: np.ndarray,
+    labels: np.ndarray | None,
+    label_names: Sequence[str] | None,
+) -> None:
+    classes = None if labels is None else _classes(labels)
+    if labels is None:
+        axes.scatter(*codes.T, s=14, color=MODEL, alpha=0.6, linewidths=0)
+    elif classes is None:
+        points = axes.scatter(*codes.T, s=14, c=labels, cmap="viridis", alpha=0.8, linewidths=0)
+        figure.colorbar(points, ax=axes, label="label")
+    else:
+        _scatter_classes(axes, codes, labels, classes, label_names)
+
+
+def _scatter_classes(
+    axes: Axes,
+    codes: np.ndarray,
+    labels: np.ndarray,
+    classes: np.ndarray,
+    label_names: Sequence[str] | None,
+) -> None:
+    handles: dict[str, Artist] = {}
+    for i, label in enumerate(classes):
+        mine, name = codes[labels == label], _name(int(label), label_names)
+        marker = CLASS_MARKERS[i // len(CLASS_COLOURS)]
+        colour = CLASS_COLOURS[i % len(CLASS_COLOURS)]
+        handles[name] = axes.scatter(*mine.T, s=15, color=colour, marker=marker, alpha=0.65, linewidths=0)
+        x, y = np.median(mine, axis=0)
+        axes.text(
+            x,
+            y,
+            name,
+            ha="center",
+            va="center",
+            fontsize=11,
+            fontweight="bold",
+            color=INK,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+            parse_math=False,
+        )
+    _legend(axes, handles)
+
+
+def _histograms(
+    figure: Figure,
+    axes: Axes,
+    codes: np.ndarray,
+    labels: np.ndarray | None,
+    label_names: Sequence[str] | None,
+) -> None:
+    z = codes[:, 0]
+    edges = np.histogram_bin_edges(z, bins=40)
+    classes = None if labels is None else _classes(labels)
+    if labels is None or classes is None:
+        axes.hist(z, bins=edges.tolist(), color=MODEL)
+        return
+    handles: dict[str, Artist] = {}
+    bottom = np.zeros(len(edges) - 1)
+    for i, label in enumerate(classes):
+        colour, hatch = CLASS_COLOURS[i % len(CLASS_COLOURS)], CLASS_HATCHES[i // len(CLASS_COLOURS)]
+        mine = z[labels == label]
+        counts, _, _ = axes.hist(mine, edges.tolist(), bottom=bottom, color=colour, hatch=hatch, edgecolor="white")
+        handles[_name(int(label), label_names)] = Patch(facecolor=colour, hatch=hatch, edgecolor="white")
+        bottom = bottom + counts
+    _legend(axes, handles)
+
+
+def _legend(axes: Axes, handles: dict[str, Artist]) -> None:
+    """Names beside the panel, as they are: a class may be called "$5" or "_"."""
+    legend = axes.legend(
+        list(handles.values()),
+        list(handles),
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+        frameon=False,
+        fontsize=9.5,
+        labelcolor=INK,
+        markerscale=1.6,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)

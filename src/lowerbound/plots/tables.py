@@ -1,0 +1,83 @@
+"""Whether samples of a table look like the data, one column at a time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lowerbound.plots.style import DATA, INK, MODEL, new_figure, style_axes
+
+__all__ = ["table_marginals"]
+
+MOST_COLUMNS = 12
+NUM_BINS = 30
+
+
+def table_marginals(original: np.ndarray, samples: np.ndarray, feature_names: Sequence[str] | None = None) -> Figure:
+    """The histogram of each column of the data (filled) and of the samples (outline), up to twelve columns.
+
+    Both share their bins and have area one. The bins cover all data, and samples up to one range of the data beyond
+    them; how many samples lie further out (or are not finite) is written above the panel.
+
+    Arguments:
+        original: (N, D), in the units of the table.
+        samples: (M, D), in the same units.
+        feature_names: the names of the columns.
+
+    Raises:
+        ValueError: tables of different columns, an empty table, or the wrong number of names.
+    """
+    if original.ndim != 2 or original.shape[1:] != samples.shape[1:] or 0 in original.shape:
+        raise ValueError(
+            f"data have shape {original.shape} and samples {samples.shape}; expected two tables with "
+            "the same columns and at least one row."
+        )
+    if feature_names is not None and len(feature_names) != original.shape[1]:
+        raise ValueError(
+            f"feature_names has {len(feature_names)} names; expected one for each of the {original.shape[1]} columns."
+        )
+    names = feature_names or [f"column {i}" for i in range(original.shape[1])]
+    shown = min(original.shape[1], MOST_COLUMNS)
+    columns = min(shown, 4)
+    rows = -(-shown // columns)
+    figure = new_figure(2.75 * columns + 0.2, 2.3 * rows + 0.7)
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for i, axes in enumerate(panels):
+        if i < shown:
+            _draw_column(axes, original[:, i], samples[:, i], str(names[i]))
+        else:
+            axes.remove()
+    _caption(figure, panels[0], shown, original.shape[1])
+    return figure
+
+
+def _draw_column(axes: Axes, data: np.ndarray, samples: np.ndarray, name: str) -> None:
+    low, high = float(data.min()), float(data.max())
+    reach = high - low or 1.0
+    seen = samples[(samples >= low - reach) & (samples <= high + reach)]
+    edges = np.histogram_bin_edges(np.concatenate([data, seen]), bins=NUM_BINS).tolist()
+    axes.hist(data, bins=edges, density=True, color=DATA, alpha=0.35, label="data")
+    if len(seen):
+        axes.hist(seen, bins=edges, density=True, histtype="step", color=MODEL, linewidth=1.6, label="samples")
+    out = 1 - len(seen) / max(1, len(samples))
+    note = f" ({out:.1%} out of view)" if len(seen) < len(samples) else ""
+    short = (name if len(name) <= 26 else f"{name[:25]}…") + note
+    style_axes(axes, title="", x="", y="", small=True)
+    axes.set_title(short, loc="left", fontsize=9.5, color=INK, parse_math=False)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+
+
+def _caption(figure: Figure, first: Axes, shown: int, total: int) -> None:
+    which = f"the first {shown} of {total} columns" if shown < total else "each column"
+    figure.suptitle(
+        f"Data and samples: {which}, in its own unit",
+        x=0.01,
+        ha="left",
+        fontsize=11,
+        color=INK,
+        fontweight="bold",
+    )
+    handles, labels = first.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=2, frameon=False, fontsize=9.5)

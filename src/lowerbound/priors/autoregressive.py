@@ -1,0 +1,202 @@
+"""p(z) = Π_d p(z_d | z_1, …, z_{d−1}): the chain rule, with every conditional computed at once by a
+masked net.
+
+The net of Germain et al. (2015, arXiv:1502.03509) maps all of z to the parameters of all D
+conditionals; its weights are masked so that those of z_d are a function of z_1 … z_{d−1} alone. The
+density costs one pass, a sample D passes.
+
+=========================  ================  ===============================
+prior                      z                 p(z_d | z_<d)
+=========================  ================  ===============================
+AutoregressiveNormal       real, (D,)        N(μ_d(z_<d), σ_d(z_<d)²)
+AutoregressiveBernoulli    binary, (D,)      Bernoulli with logit l_d(z_<d)
+AutoregressiveCategorical  one-hot, (D, K)   categorical with logits l_d(z_<d)
+=========================  ================  ===============================
+
+The order is that of the axis. It matters little for learned latents; codes with two axes of space
+want a masked convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Bernoulli as BernoulliDistribution
+from torch.distributions import Distribution, constraints
+from torch.distributions import Normal as NormalDistribution
+from zuko.nn import MaskedMLP
+
+from lowerbound.nets.positive import positive
+from lowerbound.priors.categorical import LinearOneHotCategorical
+from lowerbound.protocols import Context
+
+__all__ = [
+    "Autoregressive",
+    "AutoregressiveBernoulli",
+    "AutoregressiveCategorical",
+    "AutoregressiveNormal",
+]
+
+
+class Autoregressive(Distribution):
+    """The joint distribution of sites whose conditionals are known.
+
+    Arguments:
+        conditionals: z (..., site, *value) ↦ the distributions p(z_d | z_<d), of batch shape
+            (..., site) and event shape (*value): those of site d depend on the sites before it alone.
+        start: zeros (site, *value), whose dtype and device samples take.
+        reparameterised: whether `rsample` of the conditionals may be differentiated.
+
+    Batch shape (), event shape (site, *value).
+    """
+
+    @property
+    def arg_constraints(self) -> dict[str, constraints.Constraint]:
+        """None: the parameters are checked where they are made."""
+        return {}
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """That of every site."""
+        return constraints.independent(self.conditionals(self.start).support, 1)
+
+    def __init__(self, conditionals: Callable[[Tensor], Distribution], start: Tensor, reparameterised: bool):
+        self.conditionals, self.start = conditionals, start
+        self.has_rsample = reparameterised
+        super().__init__(torch.Size(), start.shape, validate_args=False)
+
+    def log_prob(self, value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Σ_d log p(z_d | z_<d), nats, for any leading axes."""
+        return self.conditionals(value).log_prob(value).sum(-1)
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+        """(*sample_shape, site, *value), in one pass of the net per site."""
+        with torch.no_grad():
+            return self._draw(sample_shape, lambda p: p.sample())
+
+    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+        """As `sample`, differentiable through every earlier site."""
+        if not self.has_rsample:
+            raise NotImplementedError("Autoregressive over discrete sites has no rsample; use sample.")
+        return self._draw(sample_shape, lambda p: p.rsample())
+
+    def _draw(self, sample_shape: torch.Size, draw: Callable[[Distribution], Tensor]) -> Tensor:
+        z = self.start.expand(*sample_shape, *self.start.shape)
+        site = torch.arange(len(self.start), device=z.device)
+        site = site.reshape(-1, *(1,) * (self.start.ndim - 1))
+        for d in range(len(self.start)):
+            z = torch.where(site == d, draw(self.conditionals(z)), z)
+        return z
+
+
+class AutoregressiveNormal(nn.Module):
+    """Real latents, each Gaussian given those before it.
+
+    Arguments:
+        latent_dim: D ≥ 2.
+        hidden: width of each hidden layer, at least D − 1.
+        layers: how many hidden layers.
+        min_scale: the floor of every σ, in the units of z.
+
+    Returns (when called):
+        A reparameterised distribution with batch shape () and event shape (latent_dim,). A context
+        is ignored.
+    """
+
+    start: Tensor
+
+    def __init__(self, latent_dim: int, hidden: int = 256, layers: int = 2, min_scale: float = 1e-2):
+        super().__init__()
+        self.net = _masked_net(latent_dim, 1, 2, hidden, layers, "AutoregressiveNormal")
+        self.min_scale = min_scale
+        self.register_buffer("start", torch.zeros(latent_dim), persistent=False)
+
+    def forward(self, context: Context | None = None) -> Autoregressive:
+        """p(z), whatever the context."""
+        return Autoregressive(self._conditionals, self.start, reparameterised=True)
+
+    def _conditionals(self, z: Tensor) -> NormalDistribution:
+        loc, raw = self.net(z).unflatten(-1, (len(self.start), 2)).unbind(-1)
+        return NormalDistribution(loc, positive(raw, self.min_scale), validate_args=False)
+
+
+class AutoregressiveBernoulli(nn.Module):
+    """Binary latents z in {0, 1}^D, each with a logit that depends on those before it.
+
+    Arguments:
+        latent_dim: D ≥ 2.
+        hidden: width of each hidden layer, at least D − 1.
+        layers: how many hidden layers.
+
+    Returns (when called):
+        A distribution with batch shape () and event shape (latent_dim,). A context is ignored.
+    """
+
+    start: Tensor
+
+    def __init__(self, latent_dim: int, hidden: int = 256, layers: int = 2):
+        super().__init__()
+        self.net = _masked_net(latent_dim, 1, 1, hidden, layers, "AutoregressiveBernoulli")
+        self.register_buffer("start", torch.zeros(latent_dim), persistent=False)
+
+    def forward(self, context: Context | None = None) -> Autoregressive:
+        """p(z), whatever the context."""
+        return Autoregressive(self._conditionals, self.start, reparameterised=False)
+
+    def _conditionals(self, z: Tensor) -> BernoulliDistribution:
+        return BernoulliDistribution(logits=self.net(z), validate_args=False)
+
+
+class AutoregressiveCategorical(nn.Module):
+    """Categorical latents or codes as one-hot rows (D, K), each given those before it.
+
+    Arguments:
+        latent_dim: D ≥ 2, the number of codes.
+        categories: K, how many values each takes.
+        hidden: width of each hidden layer, at least D − 1.
+        layers: how many hidden layers.
+
+    Returns (when called):
+        A distribution with batch shape () and event shape (latent_dim, categories). A context is
+        ignored.
+
+    >>> prior = AutoregressiveCategorical(latent_dim=5, categories=4)
+    >>> prior().sample(torch.Size((2, 3))).shape
+    torch.Size([2, 3, 5, 4])
+    """
+
+    start: Tensor
+
+    def __init__(self, latent_dim: int, categories: int = 10, hidden: int = 256, layers: int = 2):
+        super().__init__()
+        k = categories
+        self.net = _masked_net(latent_dim, k, k, hidden, layers, "AutoregressiveCategorical")
+        self.register_buffer("start", torch.zeros(latent_dim, k), persistent=False)
+
+    def forward(self, context: Context | None = None) -> Autoregressive:
+        """p(z), whatever the context."""
+        return Autoregressive(self._conditionals, self.start, reparameterised=False)
+
+    def _conditionals(self, z: Tensor) -> LinearOneHotCategorical:
+        logits = self.net(z.flatten(-2)).unflatten(-1, tuple(self.start.shape))
+        return LinearOneHotCategorical(logits=logits, validate_args=False)
+
+
+def _masked_net(sites: int, inputs: int, outputs: int, hidden: int, layers: int, owner: str) -> MaskedMLP:
+    """From (..., sites · inputs) to (..., sites · outputs), the outputs of a site seeing earlier
+    sites only.
+    """
+    if sites < 2:
+        raise ValueError(f"{owner} got latent_dim={sites} and needs at least 2: one site alone has nothing before it.")
+    if hidden < sites - 1 or layers < 1:
+        raise ValueError(
+            f"{owner} got hidden={hidden}, layers={layers} for latent_dim={sites} and needs "
+            "hidden ≥ latent_dim − 1 and layers ≥ 1, or some sites would be cut off from earlier ones."
+        )
+    earlier = torch.ones(sites, sites, dtype=torch.bool).tril(-1)
+    adjacency = earlier.repeat_interleave(outputs, 0).repeat_interleave(inputs, 1)
+    return MaskedMLP(cast(torch.BoolTensor, adjacency), (hidden,) * layers)

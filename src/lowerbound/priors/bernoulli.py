@@ -1,0 +1,39 @@
+"""p(z) = Π_d π_d^z_d (1 − π_d)^(1 − z_d), z in {0, 1}^D, with learned π."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Bernoulli as BernoulliDistribution
+from torch.distributions import Independent
+
+from lowerbound.protocols import Context
+
+__all__ = ["Bernoulli"]
+
+
+class Bernoulli(nn.Module):
+    """Independent binary latents; log p(z) is linear in z, so that relaxed codes have a
+    derivative too.
+
+    Arguments:
+        latent_dim: how many.
+        learned: whether the logits are trained; they start at 0 (a half), where they stay if not.
+
+    Returns (when called):
+        A distribution with batch shape () and event shape (latent_dim,). A context is ignored.
+
+    >>> Bernoulli(3, learned=False)().log_prob(torch.tensor([0.0, 1.0, 1.0]))
+    tensor(-2.0794)
+    """
+
+    logits: Tensor
+
+    def __init__(self, latent_dim: int, learned: bool = True):
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(latent_dim), requires_grad=learned)
+
+    def forward(self, context: Context | None = None) -> Independent:
+        """p(z), whatever the context."""
+        distribution = BernoulliDistribution(logits=self.logits, validate_args=False)
+        return Independent(distribution, 1, validate_args=False)

@@ -1,0 +1,55 @@
+"""p(z) = Π_d Π_k π_dk^z_dk: independent categorical latents as one-hot rows z (D, K)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Independent, OneHotCategorical
+
+from lowerbound.protocols import Context
+
+__all__ = ["Categorical", "LinearOneHotCategorical"]
+
+
+class LinearOneHotCategorical(OneHotCategorical):
+    """A one-hot categorical with log p(z) = z · log π.
+
+    torch looks the class up by argmax, whose derivative along z is zero; this form agrees on
+    one-hot z and gives relaxed or straight-through codes the derivative that they are meant to
+    have. Its closed-form KL is that of `OneHotCategorical`.
+    """
+
+    def log_prob(self, value: Float[Tensor, "*lead category"]) -> Tensor:
+        """Nats, for any leading axes that broadcast with the batch shape."""
+        return (value * self.logits).sum(-1)  # torch has normalised them
+
+
+class Categorical(nn.Module):
+    """Independent categorical latents.
+
+    Arguments:
+        latent_dim: D, how many.
+        categories: K, how many values each takes.
+        learned: whether the logits are trained; they start at 0 (uniform), where they stay if not.
+
+    Returns (when called):
+        A distribution with batch shape () and event shape (latent_dim, categories). A context is
+        ignored.
+
+    >>> Categorical(3, categories=4, learned=False)().log_prob(torch.eye(4)[:3])
+    tensor(-4.1589)
+    """
+
+    logits: Tensor
+
+    def __init__(self, latent_dim: int, categories: int = 10, learned: bool = True):
+        super().__init__()
+        if categories < 2:
+            raise ValueError(f"Categorical got categories={categories} and needs at least 2.")
+        self.logits = nn.Parameter(torch.zeros(latent_dim, categories), requires_grad=learned)
+
+    def forward(self, context: Context | None = None) -> Independent:
+        """p(z), whatever the context."""
+        distribution = LinearOneHotCategorical(logits=self.logits, validate_args=False)
+        return Independent(distribution, 1, validate_args=False)

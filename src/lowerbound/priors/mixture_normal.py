@@ -1,0 +1,78 @@
+"""p(z) = Σ_k π_k N(z; μ_k, diag σ_k²), every π, μ and σ learned.
+
+With the bound it is trained by the gradient of log p(z) at posterior samples, which moves component
+k by its responsibility π_k N_k(z) / p(z): a component that explains no code gets no gradient and
+stays where it began (see `unused_components`). The start therefore matters: without data the means
+are drawn from N(0, spread²), so that they cover the region of an untrained q(z | x); with codes at
+hand they are the centres of k-means++.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lowerbound.nets.positive import positive, raw_of
+from lowerbound.priors.k_means import k_means
+from lowerbound.priors.normal_mixture import NormalMixture
+from lowerbound.protocols import Context
+
+__all__ = ["MixtureNormal"]
+
+
+class MixtureNormal(nn.Module):
+    """A trainable mixture of diagonal Gaussians.
+
+    Arguments:
+        latent_dim: length of z.
+        components: K.
+        spread: standard deviation of the component means before training.
+        min_scale: the floor of every σ, in the units of z: without it one code alone drives its
+            density to infinity.
+
+    Returns (when called):
+        A `NormalMixture` with batch shape () and event shape (latent_dim,). A context is ignored.
+
+    Raises:
+        ValueError: fewer than one component.
+
+    >>> MixtureNormal(latent_dim=2, components=5)().log_prob(torch.zeros(7, 3, 2)).shape
+    torch.Size([7, 3])
+    """
+
+    def __init__(self, latent_dim: int, components: int = 50, spread: float = 1.0, min_scale: float = 1e-2):
+        super().__init__()
+        if components < 1:
+            raise ValueError(f"MixtureNormal got components={components} and needs at least 1.")
+        self.min_scale = min_scale
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.loc = nn.Parameter(spread * torch.randn(components, latent_dim))
+        self.raw_scale = nn.Parameter(torch.zeros(components, latent_dim))
+
+    def forward(self, context: Context | None = None) -> NormalMixture:
+        """p(z), whatever the context."""
+        return NormalMixture(self.logits, self.loc, positive(self.raw_scale, self.min_scale))
+
+    @torch.no_grad()
+    def initialize_from_codes(self, z: Float[Tensor, "code latent"]) -> None:
+        """Start at the clusters of k-means++: their shares, means and spreads.
+
+        The variance of a cluster is averaged with the pooled one as if it held one more point, so
+        that a cluster of a single code does not start at the floor.
+
+        Arguments:
+            z: codes, at least as many as components (thousands are plenty).
+
+        Raises:
+            ValueError: fewer codes than components.
+        """
+        z = z.to(self.loc)
+        centres, label = k_means(z, len(self.logits))
+        member = torch.nn.functional.one_hot(label, len(centres)).to(z)
+        count = member.sum(0).clamp(min=1.0)[:, None]
+        residual = (z - centres[label]) ** 2
+        variance = (member.T @ residual + residual.mean(0)) / (count + 1)
+        self.loc.copy_(centres)
+        self.logits.copy_(count[:, 0].log())
+        self.raw_scale.copy_(raw_of(variance.sqrt(), self.min_scale))

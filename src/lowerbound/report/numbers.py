@@ -1,0 +1,173 @@
+"""The scores of a run as rows of a table, each with its unit and one sentence on what it says.
+
+Bits per dimension are b = −nats / (D ln 2), up to an offset that belongs to the data alone. The scores
+state b for L_K; for another score in nats, b moves by the difference in nats over D ln 2.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from lowerbound.report.contents import ReportContents
+
+__all__ = ["Score", "Tile", "format_nats", "scores", "tiles"]
+
+_UNRELIABLE = 0.7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One row of the headline table, as text."""
+
+    name: str
+    nats: str
+    bits: str = ""
+    meaning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One number to see first, as text; `verdict` colours it."""
+
+    name: str
+    value: str
+    unit: str
+    verdict: Literal["good", "bad", "none"] = "none"
+
+
+def format_nats(value: float | int, like: float | int | None = None) -> str:
+    """A number with as many decimals as its size, or that of `like`, deserves.
+
+    >>> format_nats(-86.354), format_nats(-1.2345), format_nats(0.4, like=-86.4)
+    ('−86.35', '−1.234', '0.40')
+    """
+    digits = 2 if abs(value if like is None else like) >= 10 else 3
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def scores(contents: ReportContents) -> list[Score]:
+    """The rows of the headline table; empty without an evaluation."""
+    return [] if contents.evaluation is None else [*_bounds(contents), *_parts(contents), *_baselines(contents)]
+
+
+def tiles(contents: ReportContents) -> list[Tile]:
+    """The numbers to see first: of the evaluation, or of training where there is none."""
+    e = contents.evaluation or {}
+    found = []
+    if "log_evidence" in e:
+        found += [
+            Tile(name=f"log p(x), {_bound_name(contents)}", value=format_nats(e["log_evidence"]), unit="nats per row")
+        ]
+    elif (bound := _best_bound(contents)) is not None:
+        found += [Tile(name="best held-out bound", value=format_nats(bound), unit="nats per row")]
+    if e.get("bits_per_dim") is not None:
+        found += [
+            Tile(name="compression", value=f"{e['bits_per_dim']:.3f}".replace("-", "−"), unit="bits per dimension")
+        ]
+    if e.get("active_units") is not None:
+        found += [Tile(name="active units", value=_active(contents), unit="latent dimensions in use")]
+    if e.get("baselines") and "log_evidence" in e:
+        name, best = max(e["baselines"].items(), key=lambda item: item[1])
+        margin = e["log_evidence"] - best
+        found += [
+            Tile(
+                name="over the best baseline",
+                value=("+" if margin > 0 else "") + format_nats(margin, e["log_evidence"]),
+                unit=f"nats, against {_words(name)}",
+                verdict="good" if margin > 0 else "bad",
+            )
+        ]
+    return found
+
+
+def _bounds(contents: ReportContents) -> Iterator[Score]:
+    e = contents.evaluation or {}
+    if "log_evidence" in e:
+        yield Score(
+            name=f"Log-likelihood, {_bound_name(contents)}",
+            nats=_with_error(e["log_evidence"], e.get("log_evidence_standard_error")),
+            bits=_bits(contents, e["log_evidence"]),
+            meaning="The importance-weighted bound on log p(x), averaged over test rows, ± one standard error. "
+            "It lies below the truth and rises towards it with K. Compare models by this row.",
+        )
+    if "elbo" in e:
+        gap = e["log_evidence"] - e["elbo"] if "log_evidence" in e else None
+        loose = (
+            ""
+            if gap is None
+            else f" It is {format_nats(gap, e['elbo'])} nats looser: near zero, q(z | x) fits p(z | x) well."
+        )
+        yield Score(
+            name="ELBO",
+            nats=format_nats(e["elbo"]),
+            bits=_bits(contents, e["elbo"]),
+            meaning=f"The bound with one sample, −distortion − rate.{loose}",
+        )
+
+
+def _parts(contents: ReportContents) -> Iterator[Score]:
+    e = contents.evaluation or {}
+    like = e.get("elbo")
+    if "rate" in e:
+        meaning = "What a code says about its row, E[log q(z | x) − log p(z)]. At zero the model ignores its latents."
+        yield Score(name="Rate", nats=format_nats(e["rate"], like), meaning=meaning)
+    if "distortion" in e:
+        meaning = "What is left to say about the row once its code is known, −E[log p(x | z)]. Lower is sharper."
+        yield Score(name="Distortion", nats=format_nats(e["distortion"], like), meaning=meaning)
+    if e.get("active_units") is not None:
+        meaning = "Latent dimensions whose mean moves with x. The others could be left out."
+        yield Score(name="Active units", nats=f"{_active(contents)} units", meaning=meaning)
+    if e.get("pareto_k_above_07") is not None:
+        meaning = (
+            f"Rows whose importance weights are heavy-tailed (Pareto k̂ > {_UNRELIABLE}): there L_K may lie well below "
+            "log p(x) and its error is understated. A few per cent are no worry; most rows are."
+        )
+        yield Score(name="Unreliable rows", nats=f"{e['pareto_k_above_07']:.1%} of rows", meaning=meaning)
+
+
+def _baselines(contents: ReportContents) -> Iterator[Score]:
+    e = contents.evaluation or {}
+    for name, nats in (e.get("baselines") or {}).items():
+        meaning = "A model without latents to learn."
+        if "log_evidence" in e:
+            margin = e["log_evidence"] - nats
+            verdict = "better" if margin > 0 else "worse"
+            meaning = f"The run is {format_nats(abs(margin), nats)} nats {verdict} than this baseline."
+        yield Score(
+            name=f"Baseline: {_words(name)}", nats=format_nats(nats), bits=_bits(contents, nats), meaning=meaning
+        )
+
+
+def _bound_name(contents: ReportContents) -> str:
+    k = (contents.evaluation or {}).get("num_samples")
+    return "L_K" if k is None else f"L_K with K = {k:,}"
+
+
+def _active(contents: ReportContents) -> str:
+    e = contents.evaluation or {}
+    total = e.get("latent_dim")
+    return str(e["active_units"]) if total is None else f"{e['active_units']} of {total}"
+
+
+def _best_bound(contents: ReportContents) -> float | int | None:
+    held_out = [r["held_out"]["bound"] for r in contents.metrics if r.get("held_out") is not None]
+    return max(held_out, default=None)
+
+
+def _with_error(value: float | int, error: float | int | None) -> str:
+    return format_nats(value) if error is None else f"{format_nats(value)} ± {format_nats(error, value)}"
+
+
+def _bits(contents: ReportContents, nats: float | int) -> str:
+    """Bits per dimension of a score, from those of L_K; empty where they are not known."""
+    e = contents.evaluation or {}
+    if e.get("bits_per_dim") is None or "log_evidence" not in e or contents.originals is None:
+        return ""
+    dimensions = math.prod(contents.originals.shape[1:])
+    bits = e["bits_per_dim"] + (e["log_evidence"] - nats) / (dimensions * math.log(2))
+    return f"{bits:.3f}".replace("-", "−")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace("-", " ")

@@ -1,0 +1,145 @@
+"""From contents to one HTML file that stands alone: its styles and pictures are inside it, and it runs nothing.
+
+Every string of the user's passes through `html.escape`, also inside attributes. A policy in the head forbids the
+page to fetch anything at all.
+"""
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from lowerbound.checkpoint import write_atomically
+from lowerbound.report.contents import ReportContents
+from lowerbound.report.figures import Illustration, illustrations
+from lowerbound.report.numbers import Score, Tile, scores, tiles
+from lowerbound.report.sheet import STYLE_SHEET
+
+__all__ = ["ReportError", "render", "write_report"]
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_DENSE_ABOVE = 900
+"""Pictures wider than this many pixels scroll sideways on a telephone, where shrinking would make them unreadable."""
+
+
+class ReportError(ValueError):
+    """A report that cannot be written, in one sentence."""
+
+
+def render(contents: ReportContents) -> str:
+    """The whole page.
+
+    >>> page = render(ReportContents(title="a < b", kind="table"))
+    >>> "<h1>a &lt; b</h1>" in page
+    True
+    """
+    body = "\n".join(_sections(contents))
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(contents.title)}</title>\n<style>{STYLE_SHEET}</style>\n</head>\n<body>\n<main>\n"
+        f"{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def write_report(contents: ReportContents, path: Path) -> None:
+    """Write the page to `path`; a file that was there stays whole until the new one is.
+
+    Raises:
+        ReportError: the folder is missing or the disk refused.
+    """
+    page = render(contents).encode()
+    try:
+        write_atomically(path, page)
+    except OSError as error:
+        raise ReportError(
+            f"Could not write the report to {path} ({error.strerror or error}); choose a folder that exists and has "
+            "space."
+        ) from error
+
+
+def _sections(contents: ReportContents) -> Iterator[str]:
+    yield _header(contents)
+    yield _tiles(tiles(contents))
+    yield _headline(scores(contents))
+    for illustration in illustrations(contents):
+        yield _figure(illustration)
+    for heading, values in (
+        ("Data", contents.data),
+        ("Configuration", contents.configuration),
+        ("Versions", contents.versions),
+    ):
+        if values:
+            yield f"<section>\n<h2>{heading}</h2>\n{_settings(values)}\n</section>"
+
+
+def _header(contents: ReportContents) -> str:
+    command = "" if contents.command is None else f"\n<pre><code>{escape(contents.command)}</code></pre>"
+    return f"<header>\n<h1>{escape(contents.title)}</h1>{command}\n</header>"
+
+
+def _tiles(found: Sequence[Tile]) -> str:
+    cells = [
+        f'<div class="tile"><dt>{escape(t.name)}</dt><dd class="value {t.verdict}">{escape(t.value)}</dd>'
+        f"<dd>{escape(t.unit)}</dd></div>"
+        for t in found
+    ]
+    return f'<dl class="tiles">\n{"".join(cells)}\n</dl>' if cells else ""
+
+
+def _headline(rows: Sequence[Score]) -> str:
+    if not rows:
+        words = "No scores on test rows have been saved for this run. Evaluate it and write the report again."
+        return f'<section>\n<h2>Scores on test rows</h2>\n<p class="quiet">{words}</p>\n</section>'
+    head = (
+        '<tr><th>Score</th><th class="number">nats per row</th><th class="number">bits/dim</th>'
+        "<th>What it says</th></tr>"
+    )
+    body = "\n".join(
+        f'<tr><th scope="row">{escape(r.name)}</th><td class="number">{escape(r.nats)}</td>'
+        f'<td class="number">{escape(r.bits)}</td><td class="meaning">{escape(r.meaning)}</td></tr>'
+        for r in rows
+    )
+    table = f'<div class="wide"><table class="scores">\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody></table></div>'
+    return f"<section>\n<h2>Scores on test rows</h2>\n{table}\n</section>"
+
+
+def _figure(illustration: Illustration) -> str:
+    width, height = (round(inches * 100) for inches in illustration.figure.get_size_inches())
+    dense = ' class="dense"' if width > _DENSE_ABOVE else ""
+    image = (
+        f'<img{dense} width="{width}" height="{height}" alt="{escape(illustration.alt)}" '
+        f'src="data:image/png;base64,{_png(illustration.figure)}">'
+    )
+    return (
+        f'<section>\n<h2>{escape(illustration.heading)}</h2>\n<figure>\n<div class="card">{image}</div>\n'
+        f"<figcaption>{escape(illustration.reading)}</figcaption>\n</figure>\n</section>"
+    )
+
+
+def _png(figure: Figure) -> str:
+    """The picture at two dots per pixel of its size on the page."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=200)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _settings(values: Mapping[str, object]) -> str:
+    rows = "\n".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in _flat(values)
+    )
+    return f'<div class="wide"><table class="settings"><tbody>\n{rows}\n</tbody></table></div>'
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple):
+            yield f"{prefix}{name}", ", ".join(str(item) for item in value)
+        else:
+            yield f"{prefix}{name}", "none" if value is None else str(value)

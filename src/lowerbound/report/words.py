@@ -1,0 +1,58 @@
+"""How to read each picture of a report: what good and what bad look like, in plain sentences."""
+
+__all__ = [
+    "BINARIZED",
+    "KL",
+    "MARGINALS",
+    "RECONSTRUCTIONS",
+    "SAMPLES",
+    "TRAINING",
+    "latent_map",
+]
+
+TRAINING = (
+    "Good: both bounds rise and level off together. Bad: the held-out bound turns down while the training bound goes "
+    "on rising (overfitting: the best weights, marked, were kept); a rate that stays near zero (the latents are "
+    "ignored); a gradient norm with spikes (lower the learning rate or clip)."
+)
+RECONSTRUCTIONS = (
+    "Good: each right-hand image is its left-hand one, down to strokes and shading. Bad: blurred or averaged shapes, "
+    "or the same image for different originals."
+)
+BINARIZED = {
+    "dynamic": " The originals are binarized, as the model saw them: each pixel was drawn with its intensity as "
+    "probability. Reconstructions are probabilities, hence smoother.",
+    "threshold": " The originals are binarized, as the model saw them: by a threshold at one half. Reconstructions are "
+    "probabilities, hence smoother.",
+}
+SAMPLES = (
+    "Good: images that could be data, and as varied as the data. Bad: ghosts between two shapes (the prior puts mass "
+    "where no code lies) or few distinct images. The mean of p(x | z) is shown, not a draw, so pixel noise is left out."
+)
+MARGINALS = (
+    "Good: the outline (samples) follows the filled shape (test rows), peaks and tails included. Bad: a smooth hill "
+    "over separate peaks, or samples where no data are. Each column is compared by itself: how columns depend on each "
+    "other does not show here."
+)
+KL = (
+    "Each bar is what one dimension says about the data. Good: many bars of some height. Bad: most near zero "
+    "(posterior collapse): those dimensions repeat the prior, and the decoder does without them."
+)
+
+
+def latent_map(codes_are: str, num_rows: int, *, projected: bool, coloured: bool) -> str:
+    """What the points are and how to read them.
+
+    >>> latent_map("The mean of q(z | x)", 3, projected=False, coloured=False)[:40]
+    'The mean of q(z | x) for 3 test rows. Go'
+    """
+    what = f"{codes_are} for {num_rows:,} test rows"
+    if projected:
+        what += ", projected on the two directions of largest variance (PCA)"
+    if not coloured:
+        return f"{what}. Good: a cloud, or clusters, that fill the prior. Bad: everything on one spot or line."
+    caveat = " Classes that overlap here may still be apart in the other dimensions." if projected else ""
+    return (
+        f"{what}. Good: rows of one label lie together, although the model never saw a label. Bad: all labels in one "
+        f"heap.{caveat}"
+    )

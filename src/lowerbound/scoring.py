@@ -1,0 +1,146 @@
+"""How good a fitted model is on held-out rows, beside what a model without latents reaches on the same rows.
+
+    ELBO = −distortion − rate  ≤  L_S = E log (1/S) Σ_s p(x, z_s) / q(z_s | x)  ≤  log p(x)        (nats per datum)
+
+L_S with S = 1000 is the number to compare models by (Burda, Grosse and Salakhutdinov 2016,
+arXiv:1509.00519, section 5). What x is decides what the numbers mean:
+
+* 0 and 1 under a Bernoulli likelihood: probabilities, and bits per dimension are given as well;
+* grey values under a Bernoulli likelihood: expected log-probabilities over re-binarizations, hence no bits;
+* real values: densities of the transformed (standardised) columns, comparable only between models of the same
+  columns on the same scale, hence no bits.
+
+The baselines are fitted to the same training rows and score the same test rows: independent Bernoulli pixels and a
+mixture of Bernoulli variables, or a Gaussian and a mixture of Gaussians for tables under a likelihood with a density.
+Other likelihoods have none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lowerbound.data import Dataset, Pixels
+from lowerbound.evaluate import bernoulli_mixture, gaussian_mixture, independent_bernoulli, log_evidence, summary
+from lowerbound.model import LatentVariableModel
+
+__all__ = ["rows_for_baselines", "score"]
+
+_MOST_BASELINE_ROWS = 20_000
+_SUMMARY_SAMPLES = 64
+_WITH_DENSITY = ("normal", "laplace", "student-t", "studentt")
+
+
+def score(
+    model: LatentVariableModel,
+    x_test: Float[Tensor, "batch *event"],
+    *,
+    x_train: Float[Tensor, "row *event"] | None,
+    likelihood: str,
+    num_samples: int = 1000,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Score a model on held-out rows, as plain numbers that JSON can hold (null for what is not defined).
+
+    Arguments:
+        model: p and q, on the device of `x_test`.
+        x_test: held-out rows as the likelihood scores them.
+        x_train: what `rows_for_baselines` gives, on the same device; None leaves the baselines out.
+        likelihood: its name, which decides what the baselines are and whether there are bits per dimension.
+        num_samples: S of L_S.
+        seed: of the samples and the baselines.
+        progress: called with the rows done and their total.
+
+    Returns:
+        Means over the rows in nats per datum: `elbo`, `log_evidence` (L_S), `rate` and `distortion`, the first two with
+        standard errors from the spread over the rows; `bits_per_dim` of L_S and `elbo_bits_per_dim`; the counts
+        `num_samples`, `num_data`, `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`;
+        `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and `baselines`, each with its
+        `log_likelihood` and the `margin` by which L_S is above it on the same rows.
+
+    Raises:
+        ValueError: no rows or no samples.
+    """
+    model.eval()
+    evidence = log_evidence(model, x_test, num_samples=num_samples, seed=seed, progress=progress)
+    parts = summary(model, x_test, num_samples=_SUMMARY_SAMPLES, seed=seed)
+    discrete = likelihood == "bernoulli" and bool(((x_test == 0) | (x_test == 1)).all())
+    baselines = {} if x_train is None else _baselines(x_train, x_test, likelihood, seed)
+    kl = parts.rate_per_dimension
+    scores = {
+        "elbo": parts.elbo,
+        "elbo_standard_error": parts.elbo_standard_error,
+        "log_evidence": evidence.mean,
+        "log_evidence_standard_error": evidence.standard_error_of_mean,
+        "num_samples": num_samples,
+        "num_data": x_test.shape[0],
+        "num_dimensions": evidence.num_dimensions,
+        "bits_per_dim": evidence.bits_per_dim if discrete else None,
+        "elbo_bits_per_dim": parts.bits_per_dim if discrete else None,
+        "effective_sample_size": evidence.effective_sample_size.median().item(),
+        "pareto_k_above_07": evidence.unreliable_fraction,
+        "rate": parts.rate,
+        "distortion": parts.distortion,
+        "active_units": parts.active_units,
+        "latent_dim": parts.activity.shape[0],
+        "kl_per_dimension": None if kl is None else kl.tolist(),
+        "baselines": {name: _against(value, evidence.log_evidence) for name, value in baselines.items()},
+    }
+    return {name: _defined(value) for name, value in scores.items()}
+
+
+def rows_for_baselines(dataset: Dataset, transform: nn.Module) -> Tensor:
+    """Training rows on the scale of the model, at most 20,000, evenly spaced.
+
+    Where the model draws 0 and 1 from grey values these are the grey values, which baselines read as probabilities.
+    """
+    rows = np.arange(len(dataset.x_train)) if dataset.train_rows is None else dataset.train_rows
+    chosen = rows[:: math.ceil(len(rows) / _MOST_BASELINE_ROWS)]
+    if isinstance(transform, Pixels) and transform.binarization == "dynamic":
+        transform = Pixels(scale=transform.scale, binarization="none")
+    return transform(torch.as_tensor(dataset.x_train[chosen])).float()
+
+
+def _baselines(x_train: Tensor, x_test: Tensor, likelihood: str, seed: int) -> dict[str, Tensor]:
+    """Log-likelihoods of the test rows (N,), nats."""
+    if likelihood == "bernoulli":
+        return {
+            "independent Bernoulli": independent_bernoulli(x_train, x_test),
+            "Bernoulli mixture": bernoulli_mixture(x_train, x_test, seed=seed),
+        }
+    if likelihood in _WITH_DENSITY and x_test.ndim == 2:
+        return {
+            "Gaussian": gaussian_mixture(x_train, x_test, components=(1,), seed=seed),
+            "Gaussian mixture": gaussian_mixture(x_train, x_test, seed=seed),
+        }
+    return {}
+
+
+def _against(baseline: Tensor, model: Tensor) -> dict[str, float | None]:
+    """A baseline, and how far the model is above it row by row."""
+    value, error = _mean(baseline)
+    margin, margin_error = _mean(model - baseline)
+    return {
+        "log_likelihood": value,
+        "standard_error": error,
+        "margin": margin,
+        "margin_standard_error": margin_error,
+    }
+
+
+def _mean(values: Tensor) -> tuple[float, float | None]:
+    """The mean over rows and its standard error."""
+    values = values.double()
+    return values.mean().item(), _defined(values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan)
+
+
+def _defined(value: Any) -> Any:
+    """None for what is not a number, which JSON has no word for."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
