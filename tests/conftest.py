@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import jaxtyping
 import pytest
 import torch
 
@@ -19,3 +20,11 @@ def seed() -> Iterator[int]:
     torch.manual_seed(value)
     yield value
     torch.set_default_dtype(dtype)
+
+
+@pytest.fixture
+def as_users_run() -> Iterator[None]:
+    """Without the type checks that only tests run: for arguments that users may get wrong and annotations forbid."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

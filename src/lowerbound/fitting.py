@@ -15,15 +15,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lowerbound import gradients, objectives
+from lowerbound import gradients, likelihoods, objectives
 from lowerbound.checkpoint import Checkpoint
-from lowerbound.data import Dataset, Identity, InMemory, MemoryMapped, OnData, Pixels, Standardize, check_unit_interval
+from lowerbound.data import (
+    Dataset,
+    Identity,
+    InMemory,
+    MemoryMapped,
+    OnData,
+    Pixels,
+    Standardize,
+    check_counts,
+    check_unit_interval,
+)
 from lowerbound.data.transform import Binarization
 from lowerbound.engine import Device, Engine, Precision
 from lowerbound.loop import HeldOut, Record, steps_for, train
 from lowerbound.loss import VariationalLoss
 from lowerbound.model import LatentVariableModel
-from lowerbound.models import construct, parse, vae
+from lowerbound.models import choices, construct, find, parse, vae
 from lowerbound.protocols import Schedule
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.schedules import Constant, Cosine, Exponential
@@ -34,6 +44,20 @@ Recipe: TypeAlias = Callable[..., LatentVariableModel]
 RECIPES: dict[str, Recipe] = {"vae": vae}
 """Functions that a run folder may name: each makes a model from an event shape and plain keyword arguments."""
 
+_REAL = (likelihoods.Normal, likelihoods.Laplace, likelihoods.StudentT)
+_UNIT_INTERVAL = (
+    likelihoods.Bernoulli,
+    likelihoods.ContinuousBernoulli,
+    likelihoods.Beta,
+    likelihoods.DiscretizedLogistic,
+    likelihoods.DiscretizedLogisticMixture,
+)
+_COUNTS = (
+    likelihoods.Poisson,
+    likelihoods.NegativeBinomial,
+    likelihoods.ZeroInflatedPoisson,
+    likelihoods.ZeroInflatedNegativeBinomial,
+)
 _CPU = torch.device("cpu")
 _MOST_HELD_OUT, _ROWS_TO_INITIALIZE, _MOST_IN_MEMORY = 5000, 5000, 0.25
 
@@ -89,8 +113,13 @@ class Settings:
 
     @property
     def likelihood(self) -> str:
-        """The name of the likelihood, without options."""
-        return parse(self.model.get("likelihood", "bernoulli"))[0]
+        """The name of the likelihood as `models.choices` spells it, without options."""
+        return next(name for name, cls in choices(likelihoods).items() if cls is self.likelihood_class)
+
+    @property
+    def likelihood_class(self) -> type:
+        """The class of the likelihood."""
+        return find(likelihoods, parse(self.model.get("likelihood", "bernoulli"))[0])
 
     def engine(self) -> Engine:
         """Where to compute."""
@@ -135,8 +164,7 @@ def prepare(dataset: Dataset, settings: Settings, engine: Engine) -> Problem:
         ValueError: a name that is not known, data outside the likelihood's support, or choices that do not go together.
     """
     device = engine.torch_device
-    if settings.likelihood == "bernoulli":
-        check_unit_interval(dataset.x_train if dataset.pixel_scale is None else dataset.x_train[:1], dataset.name)
+    _check_support(dataset, settings)
     transform = make_transform(dataset, settings)
     source, held_out = _split(dataset, transform, device, settings.seed)
     with forked(_CPU, settings.seed):
@@ -156,16 +184,26 @@ def prepare(dataset: Dataset, settings: Settings, engine: Engine) -> Problem:
 
 def make_transform(dataset: Dataset, settings: Settings) -> nn.Module:
     """From stored rows to what the likelihood scores."""
-    bernoulli = settings.likelihood == "bernoulli"
-    binarization = settings.binarization
-    if dataset.kind == "image" or dataset.pixel_scale is not None or (bernoulli and binarization != "auto"):
+    is_pixels = dataset.kind == "image" or dataset.pixel_scale is not None
+    bernoulli = settings.likelihood_class is likelihoods.Bernoulli
+    if is_pixels or (bernoulli and settings.binarization != "auto"):
+        binarization = settings.binarization
         if binarization == "auto":
             binarization = "dynamic" if bernoulli else "none"
         return Pixels(scale=dataset.pixel_scale, binarization=binarization)
-    standardize = (not bernoulli) if settings.standardize == "auto" else settings.standardize
+    standardize = settings.likelihood_class in _REAL if settings.standardize == "auto" else settings.standardize
     if standardize:
         return Standardize.fit(dataset.x_train, rows=dataset.train_rows, columns=dataset.feature_names)
     return Identity()
+
+
+def _check_support(dataset: Dataset, settings: Settings) -> None:
+    """Refuse values that the likelihood gives no probability."""
+    for x in (dataset.x_train, dataset.x_test):
+        if settings.likelihood_class in _UNIT_INTERVAL:
+            check_unit_interval(x, dataset.name)
+        if settings.likelihood_class in _COUNTS:
+            check_counts(x, dataset.name)
 
 
 def transform_rows(source: InMemory | MemoryMapped, rows: Tensor) -> tuple[Tensor, ...]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lowerbound.data import checks
-from lowerbound.data.checks import DataError
+from lowerbound.data.checks import DataError, check_counts
 
 
 def _message(check, *arguments, **named):
@@ -131,3 +131,10 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
     closed.write_bytes(b"x")
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read everything
     assert "cannot be read" in _message(checks.check_file, closed)
+
+
+@pytest.mark.parametrize("bad", [-1.0, 0.5])
+def test_a_likelihood_of_counts_refuses_what_is_no_count(bad):
+    check_counts(np.array([[0.0], [3.0]]), "counts")
+    with pytest.raises(DataError, match=f"holds {bad:g}; a likelihood of counts expects 0, 1, 2"):
+        check_counts(np.array([[0.0], [bad]]), "counts")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lowerbound.data.checks import (
         check_array,
         check_column,
+        check_counts,
         check_features,
         check_labels,
         check_unit_interval,
@@ -44,6 +45,7 @@ __all__ = [
     "Stream",
     "check_array",
     "check_column",
+    "check_counts",
     "check_features",
     "check_labels",
     "check_unit_interval",
@@ -60,6 +62,7 @@ _HOME = {
     "checks": (
         "check_array",
         "check_column",
+        "check_counts",
         "check_features",
         "check_labels",
         "check_unit_interval",

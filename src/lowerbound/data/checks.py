@@ -20,6 +20,7 @@ __all__ = [
     "check_array",
     "check_column",
     "check_columns_vary",
+    "check_counts",
     "check_features",
     "check_file",
     "check_finite",
@@ -218,6 +219,21 @@ def check_unit_interval(x: np.ndarray, name: str) -> None:
             f"{name} holds values from {low:g} to {high:g}; a Bernoulli likelihood expects [0, 1]: "
             "rescale the data or choose another likelihood."
         )
+
+
+def check_counts(x: np.ndarray, name: str) -> None:
+    """Refuse values that are not counts 0, 1, 2, ...
+
+    Raises:
+        DataError: giving the first value that is none.
+    """
+    for _, block in row_blocks(x):
+        bad = (block < 0) | (block != np.round(block))
+        if bad.any():
+            raise DataError(
+                f"{name} holds {block[bad][0]:g}; a likelihood of counts expects 0, 1, 2, ...: give counts, or choose "
+                "another likelihood."
+            )
 
 
 def check_column(label: str, columns: Iterable[str], name: str) -> None:
