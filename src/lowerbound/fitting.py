@@ -199,7 +199,7 @@ def make_transform(dataset: Dataset, settings: Settings) -> nn.Module:
 
 def _check_support(dataset: Dataset, settings: Settings) -> None:
     """Refuse values that the likelihood gives no probability."""
-    for x in (dataset.x_train, dataset.x_test):
+    for x in filter(len, (dataset.x_train, dataset.x_test)):
         if settings.likelihood_class in _UNIT_INTERVAL:
             check_unit_interval(x, dataset.name)
         if settings.likelihood_class in _COUNTS:

@@ -70,13 +70,18 @@ class InitializedFromData(Protocol):
 class Objective(Protocol):
     """One bound (or score) per datum, in nats, larger is better.
 
-    Attributes:
-        bound: whether its expectation lies below log p(x), above it, or neither.
-        rate: how log p(z) − log q(z | x) enters the weights; only objectives linear in log w may choose a closed form.
+    Only objectives that are linear in log w may ask for a rate in closed form.
     """
 
-    bound: Bound
-    rate: RateForm
+    @property
+    def bound(self) -> Bound:
+        """Whether its expectation lies below log p(x), above it, or neither."""
+        ...
+
+    @property
+    def rate(self) -> RateForm:
+        """How log p(z) − log q(z | x) enters the weights."""
+        ...
 
     def signal(self, w: LogWeights) -> Float[Tensor, "sample batch"]:
         """What a gradient estimator learns from: log w, or a tempered form of it."""

@@ -130,13 +130,15 @@ class CompiledStep:
         Raises:
             CannotCompile: the compiler refused something in the loss.
         """
+        from torch._dynamo.exc import TorchDynamoException  # slow to import, and only needed here
+
         buffers = [(buffer, buffer.clone()) for buffer in self._loss.buffers()]
-        copies = [[p.detach().clone() for p in self._trained] for _ in range(3)]
+        parameters, means, squares = ([p.detach().clone() for p in self._trained] for _ in range(3))
         with torch.random.fork_rng(devices=[]):
             self.terms = list(self._loss(*self._transform(*(rows[:2] for rows in raw))).terms)
             try:
-                self._graph(*copies, torch.ones(()), self._lr, *raw)
-            except torch._dynamo.exc.TorchDynamoException as error:
+                self._graph(parameters, means, squares, torch.ones(()), self._lr, *raw)
+            except TorchDynamoException as error:
                 reason = str(error).strip().splitlines()[0]
                 raise CannotCompile(f"This loss cannot be compiled as one graph ({reason}).") from error
         for buffer, value in buffers:

@@ -113,7 +113,7 @@ def weigh(
 
 def _closed_form_kl(q: Distribution, p: Distribution) -> Tensor:
     try:
-        return kl_divergence(q, p)
+        return kl_divergence(q, p if p.batch_shape == q.batch_shape else p.expand(q.batch_shape))
     except NotImplementedError:
         raise ValueError(
             f"rate='kl' needs a closed form of KL({_name(q)} ‖ {_name(p)}) and there is none; "

@@ -1,0 +1,56 @@
+"""What the evaluations share: rows of a context, rows of latents, and a random state that leaves no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from lowerbound.protocols import Context, Latents
+
+__all__ = ["check_rows", "context_rows", "forked_seed", "latents_at", "row_blocks"]
+
+
+@contextmanager
+def forked_seed(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed every generator inside; put the caller's states back on leaving."""
+    kind = "cuda" if device.type == "cpu" else device.type
+    devices = list(range(torch.get_device_module(kind).device_count()))
+    with torch.random.fork_rng(devices=devices, device_type=kind):
+        torch.manual_seed(seed)
+        yield
+
+
+def row_blocks(num_rows: int, size: int) -> list[slice]:
+    """Consecutive slices of at most `size` rows."""
+    return [slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size)]
+
+
+def context_rows(context: Context | None, rows: slice) -> Context | None:
+    """The rows of every tensor of a context."""
+    if context is None:
+        return None
+    return tuple(part[rows] for part in context) if isinstance(context, tuple) else context[rows]
+
+
+def latents_at(z: Latents, samples: slice, rows: slice) -> Latents:
+    """Some samples and rows of latents (S, B, *event), or of each layer."""
+    if isinstance(z, tuple):
+        return tuple(part[samples, rows] for part in z)
+    return z[samples, rows]
+
+
+def check_rows(x: Tensor, context: Context | None, num_samples: int, *, owner: str) -> None:
+    """Refuse no data, no samples, and contexts of another length."""
+    if x.ndim < 2 or x.shape[0] == 0:
+        raise ValueError(f"{owner} got x of shape {tuple(x.shape)} and needs (N, *event) with N ≥ 1.")
+    if num_samples < 1:
+        raise ValueError(f"{owner} got num_samples={num_samples} and needs at least 1.")
+    parts = () if context is None else context if isinstance(context, tuple) else (context,)
+    for part in parts:
+        if part.shape[0] != x.shape[0]:
+            raise ValueError(
+                f"{owner} got {x.shape[0]} rows of x and {part.shape[0]} of context; give one row of context for each."
+            )

@@ -1,0 +1,173 @@
+"""What a fitted model does with its latents, averaged over data.
+
+ELBO = −distortion − rate          distortion = −E_q log p(x | z)          rate = E_q[log q(z | x) − log p(z)]
+activity_d = Var_x E_q[z_d | x]    a latent is *active* where that exceeds 0.01 (Burda et al. 2016, §5.2)
+rate_d = E_x KL(q(z_d | x) ‖ p(z_d)), where q and p are both products over d: then Σ_d rate_d is the rate
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Distribution, Independent, kl_divergence
+
+from lowerbound.evaluate.batches import check_rows, context_rows, forked_seed, row_blocks
+from lowerbound.model import LatentVariableModel
+from lowerbound.protocols import Context, Latents
+from lowerbound.weights import weigh
+
+__all__ = ["Summary", "summary"]
+
+_ACTIVE = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Averages over data, nats per datum.
+
+    Attributes:
+        elbo: mean ELBO.
+        elbo_standard_error: of that mean, from the spread over the data; not a number for one datum.
+        rate: E[log q(z | x) − log p(z)].
+        distortion: −E log p(x | z).
+        activity: Var_x E_q[z_d | x], (latent,), layers of a hierarchy one after another.
+        rate_per_dimension: (latent,); None where q or p is not a product over dimensions.
+        num_data: N.
+        num_samples: S drawn for each datum.
+        num_dimensions: numbers in one datum.
+    """
+
+    elbo: float
+    elbo_standard_error: float
+    rate: float
+    distortion: float
+    activity: Float[Tensor, "latent"]
+    rate_per_dimension: Float[Tensor, "latent"] | None
+    num_data: int
+    num_samples: int
+    num_dimensions: int
+
+    @property
+    def active_units(self) -> int:
+        """How many latents have an activity above 0.01."""
+        return int((self.activity > _ACTIVE).sum())
+
+    @property
+    def bits_per_dim(self) -> float:
+        """−ELBO / (D ln 2): an upper bound of the bits per dimension of x as it was given."""
+        return -self.elbo / (self.num_dimensions * math.log(2))
+
+
+@dataclass(frozen=True)
+class _Block:
+    """One block of rows, reduced over samples."""
+
+    log_likelihood: Tensor  # (B,)
+    rate: Tensor  # (B,)
+    mean: Tensor  # (B, latent)
+    noise: Tensor  # (B, latent), the variance of that mean from sampling
+    rate_per_dimension: Tensor | None  # (B, latent)
+
+
+def summary(
+    model: LatentVariableModel,
+    x: Float[Tensor, "batch *event"],
+    *,
+    num_samples: int = 16,
+    context: Context | None = None,
+    seed: int = 0,
+    max_elements: int = 2**18,
+) -> Summary:
+    """Summarise a model on data.
+
+    Arguments:
+        model: p and q.
+        x: data in the form the model was trained on.
+        num_samples: S, drawn from q(z | x) for each datum; at least 2 where q has no mean in closed form.
+        context: of the model, one row for each datum.
+        seed: of the samples; the caller's random state is untouched.
+        max_elements: numbers in one slice of decoder output.
+
+    Raises:
+        ValueError: no data, no samples, or a context of another length.
+    """
+    check_rows(x, context, num_samples, owner="summary")
+    num_dimensions = math.prod(x.shape[1:])
+    size = max(1, max_elements // (num_samples * num_dimensions))
+    with torch.inference_mode(), forked_seed(seed, x.device):
+        blocks = [
+            _block(model, x[rows], context_rows(context, rows), num_samples) for rows in row_blocks(x.shape[0], size)
+        ]
+    log_likelihood = torch.cat([block.log_likelihood for block in blocks]).double()
+    rate = torch.cat([block.rate for block in blocks]).double()
+    elbo = log_likelihood - rate
+    return Summary(
+        elbo=elbo.mean().item(),
+        elbo_standard_error=elbo.std().item() / math.sqrt(len(elbo)) if len(elbo) > 1 else math.nan,
+        rate=rate.mean().item(),
+        distortion=-log_likelihood.mean().item(),
+        activity=_activity(blocks),
+        rate_per_dimension=_mean_rate(block.rate_per_dimension for block in blocks),
+        num_data=x.shape[0],
+        num_samples=num_samples,
+        num_dimensions=num_dimensions,
+    )
+
+
+def _block(model: LatentVariableModel, x: Tensor, context: Context | None, num_samples: int) -> _Block:
+    q, joint = model.infer(x, context), model.joint(x, context)
+    z = (q.rsample if q.has_rsample else q.sample)(torch.Size((num_samples,)))
+    w = weigh(q, joint, z)
+    mean, noise = _posterior_mean(q, z)
+    per_dimension = _rate_per_dimension(q, joint.prior, z)
+    return _Block(w.log_likelihood.mean(0), w.rate.mean(0), mean, noise, per_dimension)
+
+
+def _posterior_mean(q: Distribution, z: Latents) -> tuple[Tensor, Tensor]:
+    """E_q[z | x] (B, latent), and the variance of its estimate: zero where the mean is known."""
+    try:
+        mean = q.mean.flatten(1)
+    except (NotImplementedError, AttributeError):
+        layers = z if isinstance(z, tuple) else (z,)
+        flat = torch.cat([layer.flatten(2) for layer in layers], -1)
+        if flat.shape[0] < 2:
+            raise ValueError(
+                f"summary got num_samples=1 and {type(q).__name__} has no mean in closed form; draw at least 2."
+            ) from None
+        return flat.mean(0), flat.var(0) / flat.shape[0]
+    return mean, torch.zeros_like(mean)
+
+
+def _rate_per_dimension(q: Distribution, p: Distribution, z: Latents) -> Tensor | None:
+    """KL(q(z_d | x) ‖ p(z_d)) (B, latent), in closed form or from the samples; None unless both are products."""
+    if not (isinstance(q, Independent) and isinstance(p, Independent)):
+        return None
+    if q.base_dist.event_shape != p.base_dist.event_shape or q.event_shape != p.event_shape:
+        return None
+    one, other = q.base_dist, p.base_dist.expand(q.base_dist.batch_shape)
+    try:
+        kl = kl_divergence(one, other)
+    except NotImplementedError:
+        value = cast(Tensor, z)
+        kl = (one.log_prob(value) - other.log_prob(value)).mean(0)
+    return kl.flatten(1)
+
+
+def _activity(blocks: list[_Block]) -> Tensor:
+    """Var_x E_q[z | x], less what sampling the mean adds to it."""
+    mean = torch.cat([block.mean for block in blocks])
+    noise = torch.cat([block.noise for block in blocks])
+    if len(mean) < 2:
+        return torch.full_like(mean[0], math.nan)
+    return mean.var(0) - noise.mean(0)
+
+
+def _mean_rate(parts: Iterable[Tensor | None]) -> Tensor | None:
+    known = [part for part in parts if part is not None]
+    return torch.cat(known).mean(0) if known else None

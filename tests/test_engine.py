@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lowerbound import engine
+from lowerbound.data import InMemory
+from lowerbound.engine import Engine
+from lowerbound.loop import train
+from lowerbound.loss import LossOutput
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"precision": "fp16", "device": "cpu"}, "fp16 needs a CUDA device"),
+        ({"devices": 0}, "devices=0"),
+    ],
+)
+def test_refusals(arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Engine(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_refused(device: engine.Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_present", lambda: ["cpu"])
+    with pytest.raises(ValueError, match=f"No {device} device is available here; use one of cpu, or auto"):
+        Engine(device=device)
+
+
+def test_fp16_is_refused_where_auto_means_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_present", lambda: ["cpu"])
+    with pytest.raises(ValueError, match="use bf16 or fp32"):
+        Engine(precision="fp16")
+
+
+def test_auto_takes_the_fastest_device_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_present", lambda: ["cpu", "cuda"])
+    assert Engine().accelerator == "cuda"
+    assert Engine(device="cpu").accelerator == "cpu"
+
+
+def test_one_process_is_its_own_mean() -> None:
+    here = Engine(device="cpu")
+    assert (here.rank, here.world_size, here.torch_device) == (0, 1, torch.device("cpu"))
+    assert torch.equal(here.mean(torch.arange(3.0)), torch.arange(3.0))
+
+
+class Watched(nn.Module):
+    """Notes the precision in which its layer computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 1)
+        self.seen: set[torch.dtype] = set()
+
+    def forward(self, x: Tensor) -> LossOutput:
+        y = self.layer(x)
+        self.seen.add(y.dtype)
+        loss = (y.float() - x.sum(-1, keepdim=True)).square().mean()
+        return LossOutput(loss, {"bound": -loss.detach()})
+
+
+@pytest.mark.parametrize("precision, dtype", [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_precision_is_that_of_layers_and_not_of_weights(precision: engine.Precision, dtype: torch.dtype) -> None:
+    loss = Watched()
+    records = list(
+        train(
+            loss,
+            InMemory(torch.randn(40, 3)),
+            num_steps=60,
+            batch_size=20,
+            lr=0.05,
+            log_every=20,
+            engine=Engine(device="cpu", precision=precision),
+        )
+    )
+    assert loss.seen == {dtype}
+    assert loss.layer.weight.dtype == torch.float32
+    assert records[-1].terms["bound"] > records[0].terms["bound"]
