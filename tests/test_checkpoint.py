@@ -140,11 +140,12 @@ def test_a_finished_run_yields_nothing_more_and_has_its_best_weights(tmp_path: P
 
 
 def test_a_run_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"lr": 0.0}
-    x = torch.randn(5, 3)
-    first = run(noisy(), tmp_path / "state", held_out=HeldOut(source=InMemory(x), every=1, patience=2), **changes)
-    assert first[-1].stopped is not None
-    assert run(Noisy(), tmp_path / "state", held_out=HeldOut(source=InMemory(x), every=1, patience=2), **changes) == []
+    """And patience goes on counting where it was left: the best bound comes at 7, and two evaluations are no better."""
+    changes: dict[str, Any] = {"lr": 0.0, "held_out": HeldOut(source=InMemory(torch.randn(5, 3)), every=1, patience=2)}
+    run(noisy(), tmp_path / "state", leave_at=14, **changes)
+    rest = run(Noisy(), tmp_path / "state", **changes)
+    assert [(r.step, r.stopped is not None) for r in rest] == [(21, True)]
+    assert run(Noisy(), tmp_path / "state", **changes) == []
 
 
 def test_the_time_of_earlier_parts_counts(tmp_path: Path) -> None:

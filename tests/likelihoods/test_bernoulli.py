@@ -34,6 +34,16 @@ def test_grey_values_give_the_cross_entropy():
     assert torch.allclose(p.log_prob(x), expected)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-14)])
+def test_scoring_without_gradients_gives_the_same_number(dtype, tolerance):
+    logits, x = 60 * torch.randn(5, 3, 4, 6, dtype=dtype), torch.rand(3, 4, 6, dtype=dtype)
+    p = Bernoulli(nn.Identity(), event_shape=(4, 6))(logits)
+    expected = p.log_prob(x)
+    with torch.no_grad():
+        torch.testing.assert_close(p.log_prob(x), expected, rtol=tolerance, atol=0.0)
+        torch.testing.assert_close(p.expand((2, 5, 3)).log_prob(x)[1], expected, rtol=tolerance, atol=0.0)
+
+
 def test_conforms():
     check_conditional(Bernoulli(MLP(2, [5], (3, 4))).double(), torch.randn(6, 2, dtype=torch.float64))
     check_conditional(Bernoulli(MLP([2, 3], [5], 4)), (torch.randn(6, 2), torch.randn(6, 3)))

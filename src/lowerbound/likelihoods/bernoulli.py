@@ -10,12 +10,42 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli as BernoulliDistribution
-from torch.distributions import Independent
+from torch.distributions import Distribution, Independent
+from torch.types import _size
 
 from lowerbound.nets.shapes import Shape, as_shape, out_shape_of
 from lowerbound.protocols import Context
 
-__all__ = ["Bernoulli"]
+__all__ = ["Bernoulli", "IndependentBernoulli"]
+
+
+class IndependentBernoulli(Independent):
+    """Bernoulli variables with logits (..., *event), the last `event_ndim` axes being one event.
+
+    Without gradients (scoring with thousands of samples) log p is computed as
+
+        Σ_d x_d l_d − max(l_d, 0) + log sigmoid(|l_d|)
+
+    in half the time of the cross-entropy that autograd differentiates; the two agree to rounding.
+    """
+
+    def __init__(self, logits: Tensor, event_ndim: int):
+        super().__init__(BernoulliDistribution(logits=logits, validate_args=False), event_ndim, validate_args=False)
+
+    def expand(self, batch_shape: _size, _instance: Distribution | None = None) -> IndependentBernoulli:
+        """The same distribution with a larger batch shape."""
+        logits = self.base_dist.logits.expand(torch.Size(batch_shape) + self.event_shape)
+        return IndependentBernoulli(logits, len(self.event_shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log p(x) (...), nats, for x (..., *event) that broadcasts against the logits."""
+        logits, ndim = self.base_dist.logits, len(self.event_shape)
+        if torch.is_grad_enabled() or ndim == 0:
+            return super().log_prob(value)
+        logits, value = torch.broadcast_tensors(logits, value.to(logits.dtype))
+        logits, value = logits.flatten(-ndim), value.flatten(-ndim)
+        log_scale = logits.abs().sigmoid_().log_().sum(-1)
+        return torch.linalg.vecdot(logits, value) - logits.clamp(min=0).sum(-1) + log_scale
 
 
 class Bernoulli(nn.Module):
@@ -42,8 +72,7 @@ class Bernoulli(nn.Module):
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
         logits = self.net(*context) if isinstance(context, tuple) else self.net(context)
-        distribution = BernoulliDistribution(logits=logits, validate_args=False)
-        return Independent(distribution, len(self.event_shape), validate_args=False)
+        return IndependentBernoulli(logits, len(self.event_shape))
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
