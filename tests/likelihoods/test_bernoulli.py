@@ -34,7 +34,7 @@ def test_grey_values_give_the_cross_entropy():
     assert torch.allclose(p.log_prob(x), expected)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-14)])
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-6), (torch.float64, 1e-14)])
 def test_scoring_without_gradients_gives_the_same_number(dtype, tolerance):
     logits, x = 60 * torch.randn(5, 3, 4, 6, dtype=dtype), torch.rand(3, 4, 6, dtype=dtype)
     p = Bernoulli(nn.Identity(), event_shape=(4, 6))(logits)
