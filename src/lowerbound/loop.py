@@ -22,7 +22,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lowerbound.checkpoint import BestWeights, Checkpoint
+from lowerbound.checkpoint import BestWeights, Checkpoint, CheckpointError
 from lowerbound.data.source import Source, Stream
 from lowerbound.engine import Engine
 from lowerbound.history import History, NonFiniteError
@@ -34,6 +34,7 @@ from lowerbound.tuning import cpu_tuning
 
 __all__ = ["HeldOut", "Record", "held_out_terms", "steps_for", "train"]
 
+_HELD_OUT = 1  # tells the random numbers of evaluation from those of training
 COMPILE_ABOVE = 20_000
 """Steps from which `compile="auto"` compiles: a graph takes seconds to build and saves part of a millisecond a step."""
 
@@ -240,8 +241,13 @@ class _Run:
     def resume(self, checkpoint: Checkpoint) -> None:
         """Take over everything that `save` wrote."""
         groups, numbers = checkpoint.load()
-        self.loss.load_state_dict(groups["loss"])
-        _load_optimizer_tensors(self.step_once.optimizer, groups.get("optimizer", {}))
+        try:
+            self.loss.load_state_dict(groups["loss"])
+            _load_optimizer_tensors(self.step_once.optimizer, groups.get("optimizer", {}))
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{checkpoint.path} is a checkpoint of another model; give the loss it was made with, or another path."
+            ) from error
         self.best.tensors.update(groups.get("best", {}))
         self.best.bound = numbers["best_bound"] if numbers["best_bound"] is not None else float("-inf")
         self.step, self.seconds, self.stopped = numbers["step"], numbers["seconds"], numbers["stopped"]
@@ -268,7 +274,7 @@ def held_out_terms(loss: nn.Module, plan: HeldOut, seed: int, engine: Engine) ->
     loss.eval()
     mine = torch.arange(len(plan.source)).tensor_split(engine.world_size)[engine.rank]
     total: dict[str, Tensor] = {}
-    with forked(engine.torch_device, seed, engine.rank, len(plan.source)), engine.fabric.autocast():
+    with forked(engine.torch_device, seed, engine.rank, 0, _HELD_OUT), engine.fabric.autocast():
         for rows in mine.split(plan.batch_size):
             output = loss(*plan.source.transform(*plan.source.gather(rows)))
             for name, term in output.terms.items():

@@ -17,8 +17,11 @@ __all__ = ["derive_seed", "forked"]
 
 
 def derive_seed(*key: int) -> int:
-    """One 63-bit seed from several non-negative integers, by NumPy's `SeedSequence`."""
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    """One 63-bit seed from several non-negative integers, by NumPy's `SeedSequence`.
+
+    Keys of different lengths are told apart, which `SeedSequence` does not do alone: it takes (7,) and (7, 0) for one.
+    """
+    return int(np.random.SeedSequence((len(key), *key)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
+import torch
 from torch import nn
 
 from lowerbound import likelihoods, posteriors, priors
@@ -56,14 +57,14 @@ def vae(
     shape = tuple(event_shape)
     if latent_dim < 1:
         raise ValueError(f"latent_dim is {latent_dim} and must be at least 1.")
-    encode, decode = _nets(shape, latent_dim, network, tuple(hidden), activation)
-    q = construct(
-        posteriors, posterior, net=encode(_parameters(posteriors, posterior, latent_dim)), latent_dim=latent_dim
-    )
+    hidden, nonlinear = tuple(hidden), _nonlinearity(activation)
+    outputs = _parameters(posteriors, posterior, latent_dim)
+    encoder = _encoder(network, shape, hidden, outputs, nonlinear)
+    q = construct(posteriors, posterior, net=encoder, latent_dim=latent_dim)
     p = construct(priors, prior, latent_dim=latent_dim, event_shape=shape, posterior=q)
-    x_given_z = construct(
-        likelihoods, likelihood, net=decode(_parameters(likelihoods, likelihood, shape)), event_shape=shape
-    )
+    outputs = _parameters(likelihoods, likelihood, shape)
+    decoder = _decoder(network, _latent_shape(q, shape), hidden[::-1], outputs, nonlinear)
+    x_given_z = construct(likelihoods, likelihood, net=decoder, event_shape=shape)
     return LatentVariableModel(prior=p, likelihood=x_given_z, posterior=q)
 
 
@@ -77,22 +78,33 @@ def _parameters(package: Any, text: str, size: int | tuple[int, ...]) -> tuple[i
     return shape_of(size, **{key: value for key, value in options.items() if key in deciding})
 
 
-def _nets(
-    shape: tuple[int, ...], latent_dim: int, network: Network, hidden: tuple[int, ...], activation: Activation
-) -> Any:
-    """Two functions from an output shape to a net: one of data, one of codes."""
+def _nonlinearity(activation: Activation) -> type[nn.Module]:
     if activation not in _ACTIVATIONS:
         raise ValueError(f"activation is {activation!r}; choose one of {', '.join(_ACTIVATIONS)}.")
-    nonlinear = _ACTIVATIONS[activation]
-    mirrored = hidden[::-1]
+    return _ACTIVATIONS[activation]
+
+
+@torch.no_grad()
+def _latent_shape(q: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The event shape of z: (latent_dim,), or (latent_dim, K) for categorical latents."""
+    return tuple(q(torch.zeros(1, *shape)).event_shape)
+
+
+def _encoder(
+    network: Network, shape: tuple[int, ...], hidden: tuple[int, ...], outputs: tuple[int, ...], a: type[nn.Module]
+) -> nn.Module:
     if network == "mlp":
-        return (
-            lambda out: MLP(shape, hidden, out, nonlinear),
-            lambda out: MLP(latent_dim, mirrored, out, nonlinear),
-        )
+        return MLP(shape, hidden, outputs, a)
     if network == "convolution":
-        return (
-            lambda out: Convolution(shape, hidden, out, activation=nonlinear),
-            lambda out: TransposedConvolution(latent_dim, mirrored, out, activation=nonlinear),
-        )
+        return Convolution(shape, hidden, outputs, activation=a)
     raise ValueError(f"network is {network!r}; choose mlp or convolution.")
+
+
+def _decoder(
+    network: Network, latent: tuple[int, ...], hidden: tuple[int, ...], outputs: tuple[int, ...], a: type[nn.Module]
+) -> nn.Module:
+    if network == "mlp":
+        return MLP(latent, hidden, outputs, a)
+    if len(latent) != 1:
+        raise ValueError(f"A convolutional decoder takes vectors and this z has shape {latent}; use network='mlp'.")
+    return TransposedConvolution(latent[0], hidden, outputs, activation=a)

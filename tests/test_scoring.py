@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from lowerbound.data import Dataset, Identity, Pixels, Standardize
+from lowerbound.exact import LinearGaussian
+from lowerbound.likelihoods import Bernoulli
+from lowerbound.model import LatentVariableModel
+from lowerbound.nets import MLP
+from lowerbound.posteriors import DiagonalNormal
+from lowerbound.priors import StandardNormal
+from lowerbound.scoring import rows_for_baselines, score
+
+
+@pytest.fixture
+def exact() -> LinearGaussian:
+    torch.set_default_dtype(torch.float64)
+    return LinearGaussian(torch.tensor([[1.0], [2.0], [-1.0]]), torch.zeros(3), torch.tensor([0.5, 0.5, 0.5]))
+
+
+def _bernoulli_model() -> LatentVariableModel:
+    return LatentVariableModel(
+        prior=StandardNormal(2),
+        likelihood=Bernoulli(MLP(2, [4], 6)),
+        posterior=DiagonalNormal(MLP(6, [4], (2, 2))),
+    )
+
+
+def test_scores_of_an_exact_model_are_its_evidence(exact):
+    x = exact.sample(300)
+    scores = score(exact.model(), x, x_train=None, likelihood="normal", num_samples=10)
+    evidence = exact.log_evidence(x)
+    assert scores["log_evidence"] == pytest.approx(evidence.mean().item(), abs=1e-9)  # q is the posterior: no variance
+    assert scores["elbo"] == pytest.approx(evidence.mean().item(), abs=1e-9)
+    assert scores["log_evidence_standard_error"] == pytest.approx(evidence.std().item() / math.sqrt(300))
+    assert scores["elbo"] == pytest.approx(-scores["distortion"] - scores["rate"])
+    assert scores["effective_sample_size"] == pytest.approx(10)
+    assert (scores["num_samples"], scores["num_data"], scores["num_dimensions"]) == (10, 300, 3)
+    assert (scores["latent_dim"], scores["active_units"]) == (1, 1)
+    assert scores["bits_per_dim"] is None  # a density
+    assert scores["baselines"] == {}
+
+
+def test_the_gaussian_baseline_is_the_one_of_the_training_rows_and_the_margin_is_paired(exact):
+    x_train, x_test = exact.sample(2000), exact.sample(200)
+    scores = score(exact.model(), x_test, x_train=x_train, likelihood="normal", num_samples=2)
+    rows = x_train.numpy()
+    expected = stats.multivariate_normal(rows.mean(0), np.cov(rows.T, bias=True)).logpdf(x_test.numpy())
+    gaussian = scores["baselines"]["Gaussian"]
+    assert gaussian["log_likelihood"] == pytest.approx(expected.mean(), abs=1e-3)
+    assert gaussian["standard_error"] == pytest.approx(expected.std(ddof=1) / math.sqrt(200), rel=1e-2)
+    difference = exact.log_evidence(x_test).numpy() - expected
+    assert gaussian["margin"] == pytest.approx(difference.mean(), abs=1e-3)
+    assert gaussian["margin_standard_error"] == pytest.approx(difference.std(ddof=1) / math.sqrt(200), rel=0.05)
+    assert gaussian["margin_standard_error"] < gaussian["standard_error"] / 10
+
+
+def test_binary_data_have_bits_and_bernoulli_baselines():
+    x = torch.bernoulli(torch.full((50, 6), 0.3))
+    scores = score(_bernoulli_model(), x, x_train=x, likelihood="bernoulli", num_samples=4)
+    assert scores["bits_per_dim"] == pytest.approx(-scores["log_evidence"] / (6 * math.log(2)))
+    assert scores["elbo_bits_per_dim"] == pytest.approx(-scores["elbo"] / (6 * math.log(2)))
+    assert scores["log_evidence"] >= scores["elbo"] - 0.5
+    mean = (x.double().sum(0) + 0.5) / (50 + 1)
+    expected = (x * mean.log() + (1 - x) * (1 - mean).log()).sum(1).mean().item()
+    assert scores["baselines"]["independent Bernoulli"]["log_likelihood"] == pytest.approx(expected, abs=1e-4)
+    assert "Bernoulli mixture" in scores["baselines"]
+
+
+def test_grey_values_under_bernoulli_have_no_bits():
+    x = torch.rand(20, 6)
+    scores = score(_bernoulli_model(), x, x_train=None, likelihood="bernoulli", num_samples=4)
+    assert scores["bits_per_dim"] is None
+    assert scores["elbo_bits_per_dim"] is None
+
+
+def test_a_likelihood_of_counts_has_no_baseline(exact):
+    x = exact.sample(20)
+    assert score(exact.model(), x, x_train=x, likelihood="poisson", num_samples=2)["baselines"] == {}
+
+
+def test_one_row_and_one_sample_leave_null_in_valid_json(exact):
+    scores = score(exact.model(), exact.sample(1), x_train=exact.sample(50), likelihood="normal", num_samples=1)
+    assert scores["log_evidence_standard_error"] is None
+    assert scores["baselines"]["Gaussian"]["standard_error"] is None
+    assert json.loads(json.dumps(scores, allow_nan=False)) == scores
+
+
+def test_the_seed_decides_and_the_random_state_is_left_alone(exact):
+    model = LatentVariableModel(
+        prior=StandardNormal(1), likelihood=exact.model().likelihood, posterior=DiagonalNormal(MLP(3, [], (2, 1)))
+    )
+    x = exact.sample(10)
+    before = torch.get_rng_state()
+    first, again, other = (score(model, x, x_train=None, likelihood="normal", num_samples=3, seed=s) for s in (0, 0, 1))
+    assert first == again
+    assert first["log_evidence"] != other["log_evidence"]
+    assert (torch.get_rng_state() == before).all()
+
+
+def test_progress_ends_at_the_number_of_rows(exact):
+    told: list[tuple[int, int]] = []
+    score(
+        exact.model(),
+        exact.sample(7),
+        x_train=None,
+        likelihood="normal",
+        num_samples=2,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert told[-1] == (7, 7)
+
+
+def _dataset(x: np.ndarray, train_rows: np.ndarray | None = None) -> Dataset:
+    return Dataset.from_arrays(
+        name="x", kind="table", x_train=x, x_test=x[:2], train_rows=train_rows, source="a test"
+    )
+
+
+def test_baselines_train_on_grey_values_where_the_model_draws_and_on_the_models_values_elsewhere():
+    x = np.arange(12, dtype=np.uint8).reshape(4, 3) * 20
+    grey = torch.as_tensor(x) / 255
+    assert torch.equal(rows_for_baselines(_dataset(x), Pixels(binarization="dynamic")), grey)
+    assert torch.equal(rows_for_baselines(_dataset(x), Pixels(binarization="threshold")), (grey > 0.5).float())
+    table = np.arange(12, dtype=np.float32).reshape(4, 3) ** 2
+    standardised = rows_for_baselines(_dataset(table), Standardize.fit(table))
+    torch.testing.assert_close(standardised.mean(0), torch.zeros(3), atol=1e-6, rtol=0)
+    assert torch.equal(rows_for_baselines(_dataset(table), Identity()), torch.as_tensor(table))
+
+
+def test_baselines_train_on_training_rows_only_and_on_a_spread_of_many(monkeypatch):
+    x = np.arange(40, dtype=np.float32).reshape(20, 2)
+    chosen = rows_for_baselines(_dataset(x, np.array([1, 3, 5, 7, 9])), Identity())
+    assert chosen[:, 0].tolist() == [2, 6, 10, 14, 18]
+    monkeypatch.setattr("lowerbound.scoring._MOST_BASELINE_ROWS", 2)
+    fewer = rows_for_baselines(_dataset(x, np.array([1, 3, 5, 7, 9])), Identity())
+    assert fewer[:, 0].tolist() == [2, 14]
