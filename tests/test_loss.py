@@ -8,6 +8,7 @@ import torch
 from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import DReG, Pathwise, ScoreFunction, StickTheLanding
 from lowerbound.loss import VariationalLoss
+from lowerbound.models import vae
 from lowerbound.objectives import ELBO, IWAE
 
 
@@ -43,3 +44,11 @@ def test_a_sample_at_least():
     _, model, _ = case()
     with pytest.raises(ValueError, match="num_samples=0"):
         VariationalLoss(model, ELBO(), Pathwise(), 0)
+
+
+@pytest.mark.parametrize("prior, posterior", [("standard-normal", "bernoulli"), ("bernoulli", "diagonal-normal")])
+def test_a_probability_is_not_set_against_a_density(prior, posterior):
+    model = vae((4,), latent_dim=2, hidden=(3,), prior=prior, posterior=posterior)
+    with pytest.raises(ValueError, match="bounds nothing; choose a prior and a posterior over the same latents"):
+        VariationalLoss(model, ELBO(), ScoreFunction(), 2).check(torch.ones(3, 4))
+    VariationalLoss(vae((4,), latent_dim=2, hidden=(3,)), ELBO(), ScoreFunction(), 2).check(torch.ones(3, 4))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Gradient, Objective
@@ -61,5 +62,27 @@ class VariationalLoss(nn.Module):
         return LossOutput(-estimate.surrogate.mean(), {name: term.detach().mean() for name, term in terms.items()})
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
-        """Raise a `ValueError` if objective, estimator and posterior do not go together, before any training."""
-        self.gradient.check(self.objective, self.model.infer(x, context))
+        """Raise a `ValueError` if the choices do not go together, before any training."""
+        q = self.model.infer(x, context)
+        self.gradient.check(self.objective, q)
+        _check_same_kind(q, self.model.prior(context))
+
+
+def _check_same_kind(q: Distribution, p: Distribution) -> None:
+    """A probability cannot be set against a density: their ratio bounds nothing."""
+    kinds = [_is_discrete(q), _is_discrete(p)]
+    if None not in kinds and kinds[0] != kinds[1]:
+        words = ["a probability" if kind else "a density" for kind in kinds]
+        raise ValueError(
+            f"q(z | x) is {words[0]} and p(z) is {words[1]}, so log p(z) − log q(z | x) bounds nothing; choose a prior "
+            "and a posterior over the same latents (both continuous, both Bernoulli, or both categorical)."
+        )
+
+
+def _is_discrete(distribution: Distribution) -> bool | None:
+    """Whether its values are discrete; None where it does not say."""
+    try:
+        support = distribution.support
+    except NotImplementedError:
+        return None
+    return None if support is None else bool(support.is_discrete)

@@ -38,12 +38,7 @@ GOES_WITH: dict[tuple[str, str], dict[str, Any]] = {
     # A table of columns of kinds.
     ("likelihoods", "mixed"): {"likelihood": "mixed:columns=10*continuous+10*count+10*categorical-2", "shape": (30,)},
 }
-LEFT_OUT: dict[tuple[str, str], str] = {
-    (
-        "posteriors",
-        "auxiliary-normal",
-    ): "latents are [z, λ] and the joint is extended by r(λ | z, x): built in Python",
-}
+LEFT_OUT: dict[tuple[str, str], str] = {}
 
 EVERY = [
     (axis.__name__.rpartition(".")[2], name)

@@ -1,5 +1,31 @@
-"""Posteriors q(z | x): one idea per file, each a `protocols.Conditional`."""
+"""Posteriors q(z | x): one idea per file, each a `protocols.Conditional`. Any conditional zuko flow is one too."""
 
+from lowerbound.posteriors.autoregressive_flows import InverseAutoregressive, MaskedAutoregressive, NeuralSpline
+from lowerbound.posteriors.bernoulli import Bernoulli
+from lowerbound.posteriors.categorical import Categorical
 from lowerbound.posteriors.diagonal_normal import DiagonalNormal
+from lowerbound.posteriors.full_normal import FullNormal
+from lowerbound.posteriors.low_rank_normal import LowRankNormal
+from lowerbound.posteriors.mixture_normal import MixtureNormal
+from lowerbound.posteriors.planar import Planar
+from lowerbound.posteriors.radial import Radial
+from lowerbound.posteriors.relaxed_bernoulli import RelaxedBernoulli
+from lowerbound.posteriors.relaxed_categorical import RelaxedCategorical
+from lowerbound.posteriors.sylvester import Sylvester
 
-__all__ = ["DiagonalNormal"]
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "DiagonalNormal",
+    "FullNormal",
+    "InverseAutoregressive",
+    "LowRankNormal",
+    "MaskedAutoregressive",
+    "MixtureNormal",
+    "NeuralSpline",
+    "Planar",
+    "Radial",
+    "RelaxedBernoulli",
+    "RelaxedCategorical",
+    "Sylvester",
+]

@@ -1,0 +1,50 @@
+"""q(z | x) = Π_d Π_k π_dk(x)^z_dk, with D one-hot latents of K categories each.
+
+Source: Jang et al. (2017, arXiv:1611.01144, §2), before their relaxation. It is not reparameterised: use the score
+function or enumeration.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.distributions import Independent, OneHotCategorical
+
+from lowerbound.posteriors.parameters import latent_dim_of, parameters_of, require_at_least
+from lowerbound.protocols import Context
+
+__all__ = ["Categorical"]
+
+
+class Categorical(nn.Module):
+    """Independent categorical latents, one-hot, whose logits are computed by a net.
+
+    Arguments:
+        net: from a context (..., *event) to logits (..., latent_dim, categories).
+        categories: K.
+        latent_dim: D, the number of latents; read from `net.out_shape` if the net states it.
+
+    Returns (when called with a context of B rows):
+        A distribution over one-hot float tensors with batch shape (B,), event shape (latent_dim, categories) and a
+        closed-form entropy; `has_rsample` is False.
+
+    Raises:
+        ValueError: categories < 2, or the output shape of the net is not (latent_dim, categories).
+    """
+
+    def __init__(self, net: nn.Module, categories: int = 10, latent_dim: int | None = None):
+        super().__init__()
+        require_at_least(2, owner="Categorical", categories=categories)
+        self.net, self.categories = net, categories
+        self.latent_dim = latent_dim_of(
+            net, latent_dim, lambda d: self.parameter_shape(d, categories), owner="Categorical"
+        )
+
+    @staticmethod
+    def parameter_shape(latent_dim: int, categories: int = 10) -> tuple[int, ...]:
+        """What its net must output per datum."""
+        return (latent_dim, categories)
+
+    def forward(self, context: Context) -> Independent:
+        """q(z | context)."""
+        distribution = OneHotCategorical(logits=parameters_of(self.net, context), validate_args=False)
+        return Independent(distribution, 1, validate_args=False)
