@@ -119,8 +119,10 @@ def test_choices_are_checked_before_training(dataset, settings, part):
 
 
 @pytest.mark.parametrize(
-    "given, part", [({"lr": 0.0}, "lr is 0.0"), ({"lr": float("nan")}, "lr is nan"), ({"lr_schedule": "sine"}, "'sine'")]
+    "given, part",
+    [({"lr": 0.0}, "lr is 0.0"), ({"lr": float("nan")}, "lr is nan"), ({"lr_schedule": "sine"}, "'sine'")],
 )
+@pytest.mark.usefixtures("as_users_run")
 def test_the_learning_rate_is_checked(given, part):
     settings = _settings(steps=2, **given)
     with pytest.raises(ValueError, match=part):

@@ -51,7 +51,7 @@ def test_the_gaussian_baseline_is_the_one_of_the_training_rows_and_the_margin_is
     x_train, x_test = exact.sample(2000), exact.sample(200)
     scores = score(exact.model(), x_test, x_train=x_train, likelihood="normal", num_samples=2)
     rows = x_train.numpy()
-    expected = stats.multivariate_normal(rows.mean(0), np.cov(rows.T, bias=True)).logpdf(x_test.numpy())
+    expected = stats.multivariate_normal.logpdf(x_test.numpy(), rows.mean(0), np.cov(rows.T, bias=True))  # type: ignore[arg-type]
     gaussian = scores["baselines"]["Gaussian"]
     assert gaussian["log_likelihood"] == pytest.approx(expected.mean(), abs=1e-3)
     assert gaussian["standard_error"] == pytest.approx(expected.std(ddof=1) / math.sqrt(200), rel=1e-2)
@@ -118,9 +118,7 @@ def test_progress_ends_at_the_number_of_rows(exact):
 
 
 def _dataset(x: np.ndarray, train_rows: np.ndarray | None = None) -> Dataset:
-    return Dataset.from_arrays(
-        name="x", kind="table", x_train=x, x_test=x[:2], train_rows=train_rows, source="a test"
-    )
+    return Dataset.from_arrays(name="x", kind="table", x_train=x, x_test=x[:2], train_rows=train_rows, source="a test")
 
 
 def test_baselines_train_on_grey_values_where_the_model_draws_and_on_the_models_values_elsewhere():

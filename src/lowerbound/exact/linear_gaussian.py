@@ -36,7 +36,7 @@ from torch.distributions import MultivariateNormal
 from lowerbound.exact.affine import AffineNormal
 from lowerbound.likelihoods import Normal
 from lowerbound.model import LatentVariableModel
-from lowerbound.nets import MLP, positive
+from lowerbound.nets import MLP, positive, raw_of
 from lowerbound.priors import StandardNormal
 from lowerbound.protocols import Conditional
 
@@ -181,7 +181,7 @@ class LinearGaussian:
         with torch.no_grad():
             layer.weight.copy_(self.weight)
             layer.bias.copy_(self.offset)
-            likelihood.raw_scale.copy_(_raw(self.scale))
+            likelihood.raw_scale.copy_(raw_of(self.scale, 0.0))
         return model
 
     @property
@@ -206,8 +206,3 @@ def _linear_layer(likelihood: nn.Module) -> nn.Linear | None:
     layers = likelihood.net.layers if isinstance(likelihood.net, MLP) else ()
     layer = layers[0] if len(layers) == 1 else None
     return layer if isinstance(layer, nn.Linear) else None
-
-
-def _raw(scale: Tensor) -> Tensor:
-    """The inverse of `positive` with a floor of zero."""
-    return scale + torch.log(-torch.expm1(-scale)) - math.log(math.expm1(1.0))
