@@ -50,9 +50,9 @@ class Checkpoint:
         try:
             write_atomically(self.path, save(tensors, metadata={"state": json.dumps(state)}))
         except OSError as error:
+            kept = "the checkpoint before it is whole" if self.exists() else "nothing was saved before"
             raise CheckpointError(
-                f"Could not save {self.path} ({error.strerror or error}); the checkpoint before it is whole. "
-                "Free some space and resume."
+                f"Could not save {self.path} ({error.strerror or error}); {kept}. Free some space and resume."
             ) from error
 
     def load(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:

@@ -7,7 +7,7 @@ settings as JSON and comes through here again to resume.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -38,7 +38,7 @@ from lowerbound.protocols import Schedule
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.schedules import Constant, Cosine, Exponential
 
-__all__ = ["RECIPES", "Problem", "Recipe", "Settings", "fit", "make_transform", "prepare"]
+__all__ = ["RECIPES", "Problem", "Recipe", "Settings", "check_support", "fit", "make_transform", "prepare"]
 
 Recipe: TypeAlias = Callable[..., LatentVariableModel]
 RECIPES: dict[str, Recipe] = {"vae": vae}
@@ -137,7 +137,9 @@ class Problem:
     num_steps: int
 
 
-def fit(problem: Problem, settings: Settings, engine: Engine, checkpoint: Checkpoint | None = None) -> Iterator[Record]:
+def fit(
+    problem: Problem, settings: Settings, engine: Engine, checkpoint: Checkpoint | None = None
+) -> Generator[Record, None, None]:
     """Train, yielding a record at a time; at the end the loss has the weights with the best held-out bound."""
     log_every = max(1, min(100, problem.num_steps // 20))
     an_epoch = steps_for(1, len(problem.source), settings.batch_size)
@@ -164,7 +166,7 @@ def prepare(dataset: Dataset, settings: Settings, engine: Engine) -> Problem:
         ValueError: a name that is not known, data outside the likelihood's support, or choices that do not go together.
     """
     device = engine.torch_device
-    _check_support(dataset, settings)
+    check_support(dataset, settings.likelihood_class)
     transform = make_transform(dataset, settings)
     source, held_out = _split(dataset, transform, device, settings.seed)
     with forked(_CPU, settings.seed):
@@ -197,12 +199,16 @@ def make_transform(dataset: Dataset, settings: Settings) -> nn.Module:
     return Identity()
 
 
-def _check_support(dataset: Dataset, settings: Settings) -> None:
-    """Refuse values that the likelihood gives no probability."""
+def check_support(dataset: Dataset, likelihood: type) -> None:
+    """Refuse values to which a likelihood gives no probability.
+
+    Raises:
+        DataError: giving the values found.
+    """
     for x in filter(len, (dataset.x_train, dataset.x_test)):
-        if settings.likelihood_class in _UNIT_INTERVAL:
+        if likelihood in _UNIT_INTERVAL:
             check_unit_interval(x, dataset.name)
-        if settings.likelihood_class in _COUNTS:
+        if likelihood in _COUNTS:
             check_counts(x, dataset.name)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -103,7 +103,7 @@ def train(
     compile: bool | Literal["auto"] = "auto",
     optimizer: MakeOptimizer | None = None,
     engine: Engine | None = None,
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     """Minimise a loss by stochastic gradients, yielding a `Record` every `log_every` steps.
 
     If `checkpoint` exists already, training goes on from it. When the loop ends the loss has its best weights by the

@@ -17,6 +17,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+from collections.abc import Generator
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -61,7 +63,9 @@ class Run:
         self.checkpoint = Checkpoint(path=path / "state.safetensors")
 
     @classmethod
-    def create(cls, path: Path, settings: Settings, data: dict[str, Any], dataset: Dataset) -> Run:
+    def create(
+        cls, path: Path, settings: Settings, data: dict[str, Any], dataset: Dataset, command: str | None = None
+    ) -> Run:
         """Make a folder for a new run.
 
         Arguments:
@@ -69,6 +73,7 @@ class Run:
             settings: how it will be fitted.
             data: how to get the data again: {"name": …} or {"path": …, "label": …}.
             dataset: the data.
+            command: the words of the user that began it, for the report.
 
         Raises:
             RunError: the folder holds another run, or cannot be written.
@@ -80,6 +85,7 @@ class Run:
             )
         config = {
             "format": _FORMAT,
+            "command": command,
             "settings": settings.to_json(),
             "data": {**data, "checksum": dataset.checksum, "scaling": dataset.scaling},
             "event_shape": list(dataset.event_shape),
@@ -128,14 +134,15 @@ class Run:
         """The loss and the data, as they were at the start."""
         return prepare(dataset, self.settings, engine)
 
-    def fit(self, problem: Problem, engine: Engine) -> Any:
+    def fit(self, problem: Problem, engine: Engine) -> Generator[Record, None, None]:
         """Train, or go on training, yielding records; they are written down, and the best weights at the end."""
         if engine.rank == 0:
             self._forget_after(self._checkpointed_step())
-        for record in fit(problem, self.settings, engine, self.checkpoint):
-            if engine.rank == 0:
-                self._append(record)
-            yield record
+        with closing(fit(problem, self.settings, engine, self.checkpoint)) as records:  # leaving early saves
+            for record in records:
+                if engine.rank == 0:
+                    self._append(record)
+                yield record
         if engine.rank == 0:
             self.save_model(problem.loss.model, problem.transform)
 

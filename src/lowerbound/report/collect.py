@@ -3,6 +3,8 @@
 Every draw comes from a fixed seed, so that the same run gives the same page.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,15 +31,14 @@ def collect(run: Run) -> ReportContents:
         RunError: the run has no trained model yet.
         DataError: its data are gone or have changed.
     """
-    with forked(_CPU, _SEED):  # a model is made with random weights before its own are read
-        model = run.load_model()
+    model = run.load_model()
     dataset, transform = run.dataset(), run.load_transform()
     x = run.test_tensor(max(MOST_CODES, NUM_TABLE_ROWS))
     with forked(_CPU, _SEED), torch.inference_mode():
         codes, codes_are = _codes(model, x[:MOST_CODES])
         shown = _shown_images(model, x) if dataset.kind == "image" else _shown_rows(model, dataset, transform)
     codes, explained = _project(codes)
-    evaluation = run.evaluation()
+    evaluation = _plain(run.evaluation())
     kl = (evaluation or {}).get("kl_per_dimension")
     binarization = getattr(transform, "binarization", "none")
     return ReportContents(
@@ -100,6 +101,15 @@ def _shown_rows(model: LatentVariableModel, dataset: Dataset, transform: torch.n
     originals = dataset.x_test[:NUM_TABLE_ROWS]
     samples = transform.inverse(model.sample(NUM_TABLE_ROWS))  # type: ignore[operator]
     return {"originals": originals, "samples": samples.numpy()}
+
+
+def _plain(evaluation: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The scores with one number for each baseline."""
+    if evaluation is None:
+        return None
+    return evaluation | {
+        "baselines": {name: b["log_likelihood"] for name, b in evaluation.get("baselines", {}).items()}
+    }
 
 
 def _describe(dataset: Dataset) -> dict[str, object]:

@@ -1,0 +1,82 @@
+"""The command line: fit | evaluate | sample | encode | reconstruct | report | datasets.
+
+Nothing here, and nothing that is imported to print a `--help`, imports torch or numpy: a command's module is imported
+when its help or itself is wanted, and imports what it computes with inside its functions.
+
+====  ===============================================================================================
+exit  meaning
+====  ===============================================================================================
+0     done
+1     training failed: a number was not finite
+2     the user's mistake, in one sentence on stderr: an option, the data, a folder, a full disk
+130   interrupted; if it was training, the run is saved and the message says how to go on
+====  ===============================================================================================
+
+An exception that the library did not foresee is a defect, and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from lowerbound.cli.failures import TRAINING_FAILED, explain
+from lowerbound.cli.group import LazyGroup
+from lowerbound.cli.processes import is_first, lost_the_first
+
+__all__ = ["cli", "main"]
+
+_COMMANDS = {
+    "fit": "lowerbound.cli.fit:fit",
+    "evaluate": "lowerbound.cli.evaluate:evaluate",
+    "sample": "lowerbound.cli.sample:sample",
+    "encode": "lowerbound.cli.encode:encode",
+    "reconstruct": "lowerbound.cli.reconstruct:reconstruct",
+    "report": "lowerbound.cli.report:report",
+    "datasets": "lowerbound.cli.datasets:datasets",
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    commands_at=_COMMANDS,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="lowerbound", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Latent variable models of data, trained by variational bounds."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code.
+
+    Arguments:
+        arguments: the words after `lowerbound`; those of the process if None.
+
+    >>> main(["datasets", "--nonsense"])  # and one sentence on stderr
+    2
+    """
+    try:
+        result = cli.main(arguments, prog_name="lowerbound", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except Exception as error:
+        if lost_the_first(error):
+            return TRAINING_FAILED
+        explained = explain(error)
+        if explained is None:
+            raise
+        return _fail(*explained)
+
+
+def _fail(sentence: str, code: int) -> int:
+    """Say why, once: of several processes only the first speaks, and only its exit code counts."""
+    if not is_first():
+        return 0
+    print(sentence, file=sys.stderr)
+    return code

@@ -1,0 +1,42 @@
+"""`lowerbound evaluate`: score a run on held-out rows."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["evaluate"]
+
+
+@click.command(short_help="Score a run on held-out rows.")
+@click.argument("run")
+@click.option("--num-samples", type=click.IntRange(1), default=1000, show_default=True, help="S of L_S.")
+@click.option("--limit", type=click.IntRange(1), help="Score the first rows only; nothing is saved then.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--data", help="Score another file or data set; nothing is saved then. [default: the run's test rows]")
+@click.option("--label", help="Column (or array) of labels in --data, which is left out.")
+def evaluate(run: str, num_samples: int, limit: int | None, as_json: bool, data: str | None, label: str | None) -> None:
+    """Score RUN on held-out rows: ELBO, importance-weighted bound, rate, distortion, active latents, baselines.
+
+    The scores on the run's own test rows are saved as RUN/evaluation.json. Of another data set with a test part the
+    test rows are scored, of another file all rows.
+    """
+    import json
+    from pathlib import Path
+
+    from lowerbound.cli.rows import held_out_rows
+    from lowerbound.cli.scores import print_scores, score_run
+    from lowerbound.cli.terminal import open_console
+    from lowerbound.runs import Run
+
+    opened = Run.open(Path(run))
+    rows = held_out_rows(opened, data, label, limit)
+    console = None if as_json else open_console()
+    scores = score_run(
+        opened, console, x_test=opened.transformed(rows.x, opened.settings.seed), num_samples=num_samples
+    )
+    if data is None and limit is None:
+        opened.save_evaluation(scores)
+    if console is None:
+        click.echo(json.dumps(scores, indent=2))
+    else:
+        print_scores(console, scores, rows.name)

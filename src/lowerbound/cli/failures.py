@@ -1,0 +1,50 @@
+"""Which exceptions are an answer to the user, and the sentence and exit code of each.
+
+The library raises a `ValueError`, or a subclass, of one sentence for every mistake of the user's. A `ValueError` that
+torch or numpy raises under us is our defect, so the two are told apart by the statement that raised.
+"""
+
+from __future__ import annotations
+
+import dis
+
+import click
+
+__all__ = ["TRAINING_FAILED", "USER_ERROR", "Interrupted", "explain"]
+
+TRAINING_FAILED, USER_ERROR, _INTERRUPTED = 1, 2, 130
+
+
+class Interrupted(Exception):
+    """A run was stopped on request and saved; the message says how to go on."""
+
+
+def explain(error: Exception) -> tuple[str, int] | None:
+    """The sentence and the exit code for an exception, or None if it is a defect and must keep its traceback."""
+    if isinstance(error, click.ClickException):
+        return _sentence(error.format_message()), USER_ERROR
+    if isinstance(error, Interrupted):
+        return str(error), _INTERRUPTED
+    if isinstance(error, ValueError) and _raised_here(error):
+        return _sentence(str(error)), USER_ERROR
+    if isinstance(error, ArithmeticError) and _raised_here(error):
+        return _sentence(str(error)), TRAINING_FAILED
+    return None
+
+
+def _raised_here(error: Exception) -> bool:
+    """Whether a `raise` of the library made it, and not an `int("x")` or a torch function that it called."""
+    trace = error.__traceback__
+    assert trace is not None
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    code, package = trace.tb_frame.f_code, str(trace.tb_frame.f_globals.get("__name__", "")).split(".")[0]
+    return package == "lowerbound" and dis.opname[code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"
+
+
+def _sentence(message: str) -> str:
+    """One line that begins with a capital and ends with a full stop, unless it begins with a name or a path."""
+    line = " ".join(message.split())
+    starts_with_word = line[:1].isalpha() and line.split(" ")[0].isalpha()
+    line = line[:1].upper() + line[1:] if starts_with_word else line
+    return line if line.endswith((".", "?", "!")) else f"{line}."

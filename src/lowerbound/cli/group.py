@@ -1,0 +1,44 @@
+"""A click group that imports the module of a command when the command is wanted."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from lowerbound.cli.failures import Interrupted
+
+__all__ = ["LazyGroup"]
+
+
+class LazyGroup(click.Group):
+    """A group that knows where its commands are.
+
+    Arguments:
+        commands_at: "package.module:attribute" of each command, in the order of the help.
+        settings: click's own.
+    """
+
+    def __init__(self, *, commands_at: Mapping[str, str], **settings: Any):  # click hands its own settings on
+        super().__init__(**settings)
+        self._commands_at = commands_at
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, without importing anything."""
+        return list(self._commands_at)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command, or None if there is none of that name."""
+        if cmd_name not in self._commands_at:
+            return None
+        module, _, attribute = self._commands_at[cmd_name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click itself would print an empty line at an interruption."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("Interrupted.") from None

@@ -1,0 +1,69 @@
+"""Several processes of one command: which of them speaks, and how they agree.
+
+With `--devices 2` Fabric starts the other processes by re-running the command; `torchrun` starts all of them. Every
+process computes; the first alone prints, makes the folder and evaluates.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lowerbound.engine import Engine
+    from lowerbound.runs import Run
+
+__all__ = ["any_process", "is_first", "launch", "lost_the_first", "made_by_first"]
+
+
+def is_first() -> bool:
+    """Whether this is the process that speaks, as far as the environment tells."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+def lost_the_first(error: Exception) -> bool:
+    """Whether this process failed only because the first one, which tells why, has left (over gloo)."""
+    return not is_first() and isinstance(error, RuntimeError) and "Connection closed by peer" in str(error)
+
+
+def launch(engine: Engine) -> None:
+    """Start the other processes, if there are to be any, without Fabric's announcements."""
+    import lightning_fabric  # it sets the level of its logger when it is imported
+
+    logging.getLogger(lightning_fabric.__name__).setLevel(logging.WARNING)
+    assert engine.fabric is not None
+
+
+def made_by_first(engine: Engine, make: Callable[[], Run]) -> Run:
+    """Let the first process make the run folder, and give every process its `Run`.
+
+    Raises:
+        RunError: in every process, if the first could not make it.
+    """
+    from lowerbound.runs import Run, RunError
+
+    if engine.world_size == 1:
+        return make()
+    path, config, problem = Path(), {}, ""
+    if engine.rank == 0:
+        try:
+            run = make()
+            path, config = run.path, run.config
+        except RunError as error:
+            problem = str(error)
+    path, config, problem = engine.fabric.broadcast((path, config, problem))
+    if problem:
+        raise RunError(problem)
+    return Run(path, config)
+
+
+def any_process(engine: Engine, flag: bool) -> bool:
+    """Whether the flag is set in any of the processes; all of them must ask."""
+    if engine.world_size == 1:
+        return flag
+    import torch
+
+    return engine.mean(torch.tensor(float(flag), device=engine.torch_device)).item() > 0

@@ -1,0 +1,112 @@
+"""Live progress: a bar on a terminal, about twenty plain lines anywhere else."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from lowerbound.loop import Record
+
+__all__ = ["CountProgress", "TrainingProgress"]
+
+_LINES = 20
+
+
+class TrainingProgress:
+    """The step, the bound and the held-out bound (nats), the speed and the time left.
+
+    Arguments:
+        console: where to print; None prints nothing.
+        num_steps: steps in all.
+    """
+
+    def __init__(self, console: Console | None, num_steps: int):
+        self._console, self._num_steps = console, num_steps
+        self._held_out, self._best = "", float("-inf")
+        self._last: tuple[int, float] | None = None
+        self._printed = -1
+        self._bar = _training_bar(console) if console is not None and console.is_terminal else None
+        self._task = None if self._bar is None else self._bar.add_task("", total=num_steps, words="starting")
+
+    def __enter__(self) -> TrainingProgress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, record: Record) -> None:
+        """Show a record."""
+        if record.held_out is not None:
+            self._held_out = f"  held-out {record.held_out['bound']:.2f}"
+        words = f"bound {record.terms['bound']:.2f}{self._held_out}{self._speed(record)}"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=record.step, words=words)
+        elif self._console is not None and self._is_due(record):
+            self._console.print(f"step {record.step:,}/{self._num_steps:,}  {words}{self._time_left(record)}")
+        if record.stopped is not None and self._console is not None:
+            self._console.print(f"Stopped early at step {record.step:,}: {record.stopped}.")
+
+    def _speed(self, record: Record) -> str:
+        """Steps a second since the record before, which a resumed run does not have at first."""
+        before, self._last = self._last, (record.step, record.seconds)
+        if before is None or record.seconds <= before[1]:
+            return ""
+        return f"  {(record.step - before[0]) / (record.seconds - before[1]):,.0f} steps/s"
+
+    def _time_left(self, record: Record) -> str:
+        seconds = record.seconds * (self._num_steps - record.step) / record.step
+        return f"  {seconds:.0f} s left"
+
+    def _is_due(self, record: Record) -> bool:
+        """Whether another twentieth of the steps is done, or all of them."""
+        part = record.step * _LINES // self._num_steps
+        due = part > self._printed
+        self._printed = max(part, self._printed)
+        return due
+
+
+class CountProgress:
+    """A bar that counts rows, shown on a terminal only and gone when done."""
+
+    def __init__(self, console: Console | None, words: str):
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=console is None or not console.is_terminal,
+        )
+        self._task = self._bar.add_task(words, total=None)
+
+    def __enter__(self) -> CountProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how many of how many are done."""
+        self._bar.update(self._task, completed=done, total=total)
+
+
+def _training_bar(console: Console) -> Progress:
+    return Progress(
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+        TextColumn("{task.fields[words]}"),
+        TimeRemainingColumn(compact=True),
+        console=console,
+    )

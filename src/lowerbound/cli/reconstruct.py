@@ -1,0 +1,48 @@
+"""`lowerbound reconstruct`: data beside what the model makes of its codes."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["reconstruct"]
+
+
+@click.command(short_help="Show data beside what a run makes of its codes.")
+@click.argument("run")
+@click.option("--data", help="Take another file or data set. [default: the run's test rows]")
+@click.option("--label", help="Column (or array) of labels in --data, which is left out.")
+@click.option("--count", type=click.IntRange(1), default=24, show_default=True, help="How many rows, from the first.")
+@click.option("--out", required=True, metavar="FILE", help="A .png picture or an .npz archive.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def reconstruct(run: str, data: str | None, label: str | None, count: int, out: str, seed: int) -> None:
+    """Encode rows of data with RUN and decode them again: E[x' | z] at one draw z ~ q(z | x).
+
+    An .npz file gets the rows as `x`, as the model saw them as `seen`, and the results as `reconstruction`, in the
+    units of the data. A .png picture shows pairs: what the model saw, and the reconstruction.
+    """
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+
+    from lowerbound.cli.output import check_suffix, write_figure, write_npz
+    from lowerbound.cli.pictures import check_images, for_picture, in_units
+    from lowerbound.cli.rows import held_out_rows
+    from lowerbound.plots import originals_and_reconstructions
+    from lowerbound.randomness import forked
+    from lowerbound.runs import Run
+
+    path, opened = Path(out), Run.open(Path(run))
+    check_suffix(path, ".png", ".npz")
+    if path.suffix.lower() == ".png":
+        check_images(opened)
+    model, transform = opened.load_model(), opened.load_transform()
+    rows = np.asarray(held_out_rows(opened, data, label, count).x)
+    seen = opened.transformed(rows, seed)
+    with forked(torch.device("cpu"), seed):
+        again = model.reconstruct(seen)
+    if path.suffix.lower() == ".png":
+        write_figure(path, originals_and_reconstructions(for_picture(seen), for_picture(again)))
+    else:
+        write_npz(path, x=rows, seen=in_units(transform, seen), reconstruction=in_units(transform, again))
+    click.echo(f"Wrote {len(rows)} reconstructions to {path}")

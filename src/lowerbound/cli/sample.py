@@ -1,0 +1,42 @@
+"""`lowerbound sample`: draw new data from a fitted model."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["sample"]
+
+
+@click.command(short_help="Draw new data from a run.")
+@click.argument("run")
+@click.option("--count", type=click.IntRange(1), default=64, show_default=True, help="How many.")
+@click.option("--out", required=True, metavar="FILE", help="A .png picture or an .npz archive.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def sample(run: str, count: int, out: str, seed: int) -> None:
+    """Draw z ~ p(z), x ~ p(x | z) from RUN.
+
+    An .npz file gets the draws as `x` and E[x | z] as `mean`, in the units of the data. A .png picture shows E[x | z].
+    """
+    from pathlib import Path
+
+    import torch
+
+    from lowerbound.cli.output import check_suffix, write_figure, write_npz
+    from lowerbound.cli.pictures import check_images, for_picture, in_units
+    from lowerbound.plots import image_grid
+    from lowerbound.randomness import forked
+    from lowerbound.runs import Run
+
+    path, opened = Path(out), Run.open(Path(run))
+    check_suffix(path, ".png", ".npz")
+    if path.suffix.lower() == ".png":
+        check_images(opened)
+    model, transform = opened.load_model(), opened.load_transform()
+    with torch.no_grad(), forked(torch.device("cpu"), seed):
+        p = model.decode(model.prior(None).sample(torch.Size((count,))))
+        x, mean = p.sample(), p.mean
+    if path.suffix.lower() == ".png":
+        write_figure(path, image_grid(for_picture(mean), title=f"E[x | z] at {count} draws of z from the prior"))
+    else:
+        write_npz(path, x=in_units(transform, x), mean=in_units(transform, mean))
+    click.echo(f"Wrote {count} samples to {path}")

@@ -1,0 +1,104 @@
+"""Scoring a run on its test rows, and the table of the scores."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from lowerbound.cli.progress import CountProgress
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from lowerbound.runs import Run
+
+__all__ = ["device_for", "print_scores", "score_run"]
+
+_FEWEST_FOR_TAILS, _MANY = 100, 0.1
+
+
+def score_run(
+    run: Run, console: Console | None, *, num_samples: int, x_test: Tensor | None = None, limit: int | None = None
+) -> dict[str, Any]:
+    """Score the rows given, or the run's own test rows.
+
+    Arguments:
+        run: a finished run.
+        console: where to show progress; None shows none.
+        num_samples: importance samples per datum.
+        x_test: rows as the likelihood scores them; None takes the run's own.
+        limit: how many of the run's own; None takes all.
+    """
+    from lowerbound.scoring import rows_for_baselines, score
+
+    model, transform, device = run.load_model(), run.load_transform(), device_for(run)
+    dataset = run.dataset()
+    x_test = run.transformed(dataset.x_test[:limit], run.settings.seed) if x_test is None else x_test
+    with CountProgress(console, "Scoring held-out data") as progress:
+        return score(
+            model.to(device),
+            x_test.to(device),
+            x_train=rows_for_baselines(dataset, transform).to(device),
+            likelihood=run.settings.likelihood,
+            num_samples=num_samples,
+            seed=run.settings.seed,
+            progress=progress,
+        )
+
+
+def device_for(run: Run) -> torch.device:
+    """A CUDA device where there is one, unless the run asked for the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() and run.settings.device != "cpu" else "cpu")
+
+
+def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
+    """The table: the model, then the baselines on the same rows."""
+    discrete = scores["bits_per_dim"] is not None
+    table = Table(title=f"Held-out data: {scores['num_data']:,} rows of {name}", title_justify="left", pad_edge=False)
+    table.add_column("")
+    for heading in ("nats", "± s.e.", *(["bits/dim"] if discrete else []), "L above it"):
+        table.add_column(heading, justify="right")
+    for row in _rows(scores):
+        table.add_row(*(cell for i, cell in enumerate(row) if discrete or i != 3))
+    console.print(table)
+    console.print(f"Active latents: {scores['active_units']} of {scores['latent_dim']}.")
+    unreliable = scores["pareto_k_above_07"]
+    if scores["num_samples"] >= _FEWEST_FOR_TAILS and unreliable > _MANY:
+        console.print(
+            f"For {unreliable:.0%} of the rows the importance weights are heavy-tailed (Pareto k above 0.7): "
+            "there L is an estimate from below that more samples may still raise."
+        )
+    if not discrete:
+        console.print(
+            "These are densities or expectations on the transformed scale, not probabilities of discrete data."
+        )
+
+
+def _rows(scores: dict[str, Any]) -> list[tuple[str, ...]]:
+    bits_per_nat = 1 / (scores["num_dimensions"] * math.log(2))
+    evidence = f"L ({scores['num_samples']:,} samples) ≤ log p(x)"
+    rows = [
+        (evidence, *_cells(scores["log_evidence"], scores["log_evidence_standard_error"], bits_per_nat), ""),
+        ("ELBO", *_cells(scores["elbo"], scores["elbo_standard_error"], bits_per_nat), ""),
+        ("  rate", *_cells(scores["rate"]), ""),
+        ("  distortion", *_cells(scores["distortion"]), ""),
+    ]
+    for name, baseline in scores["baselines"].items():
+        margin = f"{baseline['margin']:+.2f} ± {_number(baseline['margin_standard_error'])}"
+        rows.append((name, *_cells(baseline["log_likelihood"], baseline["standard_error"], bits_per_nat), margin))
+    return rows
+
+
+def _cells(nats: float, error: float | None = None, bits_per_nat: float | None = None) -> tuple[str, str, str]:
+    bits = "" if bits_per_nat is None else f"{-nats * bits_per_nat:.3f}"
+    return f"{nats:.2f}", _number(error), bits
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -1,0 +1,146 @@
+"""Every command that reads a run, and every format that it writes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from lowerbound.runs import Run
+
+
+def test_evaluate_scores_the_test_rows_and_saves(cli, digits_run, tmp_path):
+    run = shutil.copytree(digits_run, tmp_path / "run")
+    answer = cli("evaluate", run, "--num-samples", 5)
+    assert (answer.code, answer.err) == (0, "")
+    saved = json.loads((run / "evaluation.json").read_text())
+    assert (saved["num_data"], saved["num_samples"], saved["latent_dim"]) == (360, 5, 2)
+    for name in ("log_evidence", "elbo", "rate", "distortion"):
+        assert f"{saved[name]:.2f}" in answer.out
+    assert "Bernoulli mixture" in answer.out
+    assert "360 rows of digits" in answer.out
+
+
+def test_evaluate_prints_json_alone_and_saves_nothing_of_fewer_rows(cli, digits_run):
+    answer = cli("evaluate", digits_run, "--num-samples", 3, "--limit", 10, "--json")
+    assert json.loads(answer.out)["num_data"] == 10
+    assert not (digits_run / "evaluation.json").exists()
+
+
+def test_evaluate_scores_other_data(cli, digits_run, tmp_path):
+    x = Run.open(digits_run).dataset().x_test
+    np.save(tmp_path / "same.npy", x)
+    own = json.loads(cli("evaluate", digits_run, "--num-samples", 3, "--limit", 400, "--json").out)
+    other = json.loads(cli("evaluate", digits_run, "--num-samples", 3, "--json", "--data", tmp_path / "same.npy").out)
+    assert other == own  # the same rows, in the order of the file
+    assert not (digits_run / "evaluation.json").exists()
+
+
+def test_encode_writes_what_the_model_infers_in_three_formats(cli, digits_run, tmp_path):
+    run = Run.open(digits_run)
+    with torch.no_grad():
+        q = run.load_model().infer(run.test_tensor())
+    for name in ("codes.npz", "codes.csv", "codes.parquet"):
+        assert cli("encode", digits_run, "--out", tmp_path / name).code == 0
+    arrays = np.load(tmp_path / "codes.npz", allow_pickle=False)
+    np.testing.assert_allclose(arrays["mean"], q.mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(arrays["scale"], q.stddev, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(arrays["label"], run.dataset().y_test)
+    header, *lines = list(csv.reader((tmp_path / "codes.csv").read_text().splitlines()))
+    assert header == ["mean_0", "mean_1", "scale_0", "scale_1", "label"]
+    expected = np.column_stack([arrays["mean"], arrays["scale"], arrays["label"]]).astype(np.float32)
+    np.testing.assert_array_equal(np.array(lines, dtype=np.float32), expected)
+    parquet = pytest.importorskip("pyarrow.parquet").read_table(tmp_path / "codes.parquet")
+    assert parquet.column_names == header
+    np.testing.assert_array_equal(parquet["mean_1"].to_numpy(), arrays["mean"][:, 1])
+
+
+def test_encode_keeps_the_order_of_a_file_and_its_labels(cli, table_run, table, tmp_path):
+    assert cli("encode", table_run, "--data", table, "--label", "species", "--out", tmp_path / "codes.csv").code == 0
+    rows = list(csv.DictReader((tmp_path / "codes.csv").read_text().splitlines()))
+    assert [row["label"] for row in rows] == ["a", "b"] * 30
+    values = np.loadtxt(table, delimiter=",", skiprows=1, usecols=(0, 1, 2), dtype=np.float32)
+    run = Run.open(table_run)
+    with torch.no_grad():
+        mean = run.load_model().infer(run.transformed(values)).mean
+    np.testing.assert_allclose([float(row["mean_0"]) for row in rows], mean[:, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_encode_takes_all_rows_of_a_named_data_set_training_part_first(cli, digits_run, tmp_path):
+    assert cli("encode", digits_run, "--data", "digits", "--out", tmp_path / "codes.npz").code == 0
+    digits = Run.open(digits_run).dataset()
+    labels = np.load(tmp_path / "codes.npz")["label"]
+    assert digits.y_train is not None
+    assert digits.y_test is not None
+    np.testing.assert_array_equal(labels, np.concatenate([digits.y_train, digits.y_test]))
+
+
+def test_encode_keeps_the_two_parts_of_an_archive(cli, table_run, tmp_path):
+    rng = np.random.default_rng(1)
+    np.savez(tmp_path / "parts.npz", x_train=rng.normal(size=(8, 3)), x_test=rng.normal(size=(2, 3)))
+    np.savez(tmp_path / "whole.npz", x=np.concatenate(list(np.load(tmp_path / "parts.npz").values())))
+    for name in ("parts", "whole"):
+        assert (
+            cli("encode", table_run, "--data", tmp_path / f"{name}.npz", "--out", tmp_path / f"{name}-z.npz").code == 0
+        )
+    parts, whole = (np.load(tmp_path / f"{name}-z.npz")["mean"] for name in ("parts", "whole"))
+    np.testing.assert_allclose(parts, whole, rtol=1e-5)
+
+
+def test_samples_are_in_the_units_of_the_data(cli, table_run, tmp_path):
+    assert cli("sample", table_run, "--count", 500, "--out", tmp_path / "x.npz").code == 0
+    arrays = np.load(tmp_path / "x.npz")
+    assert arrays["x"].shape == arrays["mean"].shape == (500, 3)
+    assert (abs(arrays["x"].mean(0) - [0, 100, 5]) < [0.5, 5, 0.05]).all()
+    np.testing.assert_allclose(arrays["x"].std(0), [1, 10, 0.1], rtol=0.7)
+
+
+def test_samples_depend_on_the_seed_alone(cli, digits_run, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert cli("sample", digits_run, "--count", 3, "--seed", seed, "--out", tmp_path / f"{name}.npz").code == 0
+    a, b, c = (np.load(tmp_path / f"{name}.npz")["x"] for name in "abc")
+    assert set(np.unique(a)) <= {0.0, 1.0}
+    assert (a == b).all()
+    assert (a != c).any()
+
+
+@pytest.mark.parametrize("command", ["sample", "reconstruct"])
+def test_pictures_are_png(cli, digits_run, tmp_path, command):
+    assert cli(command, digits_run, "--count", 3, "--out", tmp_path / "x.PNG").code == 0
+    assert (tmp_path / "x.PNG").read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_reconstructions_stand_beside_their_rows(cli, table_run, table, tmp_path):
+    words = ["reconstruct", table_run, "--data", table, "--label", "species", "--count", 7, "--out", tmp_path / "x.npz"]
+    assert cli(*words).code == 0
+    arrays = np.load(tmp_path / "x.npz")
+    values = np.loadtxt(table, delimiter=",", skiprows=1, usecols=(0, 1, 2), max_rows=7)
+    np.testing.assert_allclose(arrays["x"], values, rtol=1e-5)
+    np.testing.assert_allclose(arrays["seen"], values, rtol=1e-4, atol=1e-4)
+    assert arrays["reconstruction"].shape == (7, 3)
+    assert (abs(arrays["reconstruction"].mean(0) - [0, 100, 5]) < [1, 10, 0.1]).all()
+
+
+def test_report_is_written_with_and_without_scores(cli, digits_run, tmp_path):
+    run = shutil.copytree(digits_run, tmp_path / "run")
+    answer = cli("report", run)
+    assert (answer.code, answer.out) == (0, f"Report: {run / 'report.html'}\n")
+    before = (run / "report.html").read_text()
+    assert cli("evaluate", run, "--num-samples", 5).code == 0
+    assert cli("report", run).code == 0
+    after = (run / "report.html").read_text()
+    number = f"{json.loads((run / 'evaluation.json').read_text())['log_evidence']:.2f}".lstrip("-")
+    assert number in after
+    assert number not in before
+
+
+def test_datasets_lists_the_catalogue(cli):
+    from lowerbound.data import names
+
+    answer = cli("datasets")
+    assert [line.split()[0] for line in answer.out.splitlines()[1 : 1 + len(names())]] == list(names())
+    assert "8 x 8" in answer.out
