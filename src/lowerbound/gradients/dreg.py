@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.gradients.path_only import path_only_log_prob
@@ -38,9 +37,11 @@ class DReG:
         z = posterior.rsample(torch.Size((num_samples,)))
         if isinstance(z, tuple):
             raise ValueError("DReG got a chain of latents, on which its factor would apply twice; use Pathwise().")
-        z_in, factor = _scaled(z)
-        w = weigh(posterior, joint, z_in, log_q=path_only_log_prob(posterior, z_in))
-        factor.append(torch.softmax(w.log_w.detach(), 0))
+        z = z.view_as(z)  # a node of its own: the hook must not reach what log q(z | x) keeps of the draw
+        w = weigh(posterior, joint, z, log_q=path_only_log_prob(posterior, z))
+        if z.requires_grad:
+            factor = torch.softmax(w.log_w.detach(), 0)
+            z.register_hook(lambda g: g * factor.reshape(factor.shape + (1,) * (g.ndim - 2)))
         return Estimate(surrogate=objective.reduce(objective.signal(w)), weights=w)
 
     def check(self, objective: Objective, posterior: Distribution) -> None:
@@ -50,12 +51,3 @@ class DReG:
             raise ValueError(
                 f"DReG is derived for IWAE and biased on {type(objective).__name__}; use StickTheLanding()."
             )
-
-
-def _scaled(z: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """z with a gradient that is multiplied by a factor (sample, batch) put into the list before `backward`."""
-    factor: list[Tensor] = []
-    z = z.view_as(z)
-    if z.requires_grad:
-        z.register_hook(lambda g: g * factor[0].reshape(factor[0].shape + (1,) * (g.ndim - 2)))
-    return z, factor
