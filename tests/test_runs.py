@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -97,6 +98,20 @@ def test_leaving_early_saves_and_a_second_life_forgets_what_was_lost(tmp_path):
     list(again.fit(again.prepare(again.dataset(), CPU), CPU))
     assert [m["step"] for m in again.metrics()] == [1, 2, 3, 4, 5, 6]
     assert not any("lost" in m for m in again.metrics())
+
+
+def test_a_disk_that_refuses_the_save_on_leaving_is_told(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = _new(tmp_path / "run")
+    records = run.fit(run.prepare(run.dataset(), CPU), CPU)
+    next(records)
+    monkeypatch.setattr("lowerbound.checkpoint.os.fsync", refuse)
+    with pytest.raises(
+        CheckpointError, match=r"Could not save .* \(No space left on device\); nothing was saved before"
+    ):
+        records.close()
 
 
 def test_no_model_before_the_end(tmp_path):
