@@ -13,11 +13,11 @@ from lowerbound.likelihoods import Normal
 from lowerbound.model import LatentVariableModel
 from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO, IWAE
-from lowerbound.posteriors.autoregressive_flows import InverseAutoregressive, MaskedAutoregressive, NeuralSpline
+from lowerbound.posteriors.autoregressive_flows import IAF, MAF, NSF
 from lowerbound.priors import StandardNormal
 from lowerbound.testing import check_conditional, check_gradient, flat_gradient
 
-KINDS = [InverseAutoregressive, MaskedAutoregressive, NeuralSpline]
+KINDS = [IAF, MAF, NSF]
 
 
 def build(kind: type, latent_dim: int = 3) -> nn.Module:
@@ -71,7 +71,7 @@ def count_passes(posterior: nn.Module) -> list[int]:
 
 @pytest.mark.parametrize(
     "kind, draw, score",
-    [(InverseAutoregressive, 2, 2), (MaskedAutoregressive, 12, 2), (NeuralSpline, 4, 2)],
+    [(IAF, 2, 2), (MAF, 12, 2), (NSF, 4, 2)],
 )
 def test_cost_of_a_draw_and_of_its_density(kind: type, draw: int, score: int) -> None:
     """Two maps of six latents: one pass each in the fast direction, six (two for coupling) in the other."""
@@ -101,7 +101,7 @@ def test_estimators_accept_it(kind: type) -> None:
 
 
 def test_stick_the_landing_of_the_inverse_flow_is_pathwise_less_the_score() -> None:
-    model, x = model_of(build(InverseAutoregressive)), torch.randn(6, 4, dtype=torch.float64)
+    model, x = model_of(build(IAF)), torch.randn(6, 4, dtype=torch.float64)
     parameters = [p for p in model.posterior.parameters() if p.requires_grad]
 
     def gradient(estimator: Pathwise | StickTheLanding) -> Tensor:
@@ -124,5 +124,5 @@ def test_a_flow_of_zuko_is_a_posterior_as_it_is() -> None:
 
 
 def test_a_size_below_one_is_refused() -> None:
-    with pytest.raises(ValueError, match="NeuralSpline got bins=0"):
-        NeuralSpline(MLP(4, [], 36), bins=0)
+    with pytest.raises(ValueError, match="NSF got bins=0"):
+        NSF(MLP(4, [], 36), bins=0)

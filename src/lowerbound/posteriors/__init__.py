@@ -1,6 +1,6 @@
 """Posteriors q(z | x): one idea per file, each a `protocols.Conditional`. Any conditional zuko flow is one too."""
 
-from lowerbound.posteriors.autoregressive_flows import InverseAutoregressive, MaskedAutoregressive, NeuralSpline
+from lowerbound.posteriors.autoregressive_flows import IAF, MAF, NSF
 from lowerbound.posteriors.bernoulli import Bernoulli
 from lowerbound.posteriors.categorical import Categorical
 from lowerbound.posteriors.diagonal_normal import DiagonalNormal
@@ -14,15 +14,15 @@ from lowerbound.posteriors.relaxed_categorical import RelaxedCategorical
 from lowerbound.posteriors.sylvester import Sylvester
 
 __all__ = [
+    "IAF",
+    "MAF",
+    "NSF",
     "Bernoulli",
     "Categorical",
     "DiagonalNormal",
     "FullNormal",
-    "InverseAutoregressive",
     "LowRankNormal",
-    "MaskedAutoregressive",
     "MixtureNormal",
-    "NeuralSpline",
     "Planar",
     "Radial",
     "RelaxedBernoulli",

@@ -8,13 +8,13 @@ direction of g is one pass and which needs one pass per coordinate:
 =====================  ===================  =====================  ==================================================
 class                  a draw               log q(z) of a draw     log q(z) of any z
 =====================  ===================  =====================  ==================================================
-MaskedAutoregressive   latent_dim passes    1 pass                 1 pass
-NeuralSpline           `passes` (2)         1 pass                 1 pass
-InverseAutoregressive  1 pass               1 pass                 latent_dim passes
+MAF                    latent_dim passes    1 pass                 1 pass
+NSF                    `passes` (2)         1 pass                 1 pass
+IAF                    1 pass               1 pass                 latent_dim passes
 =====================  ===================  =====================  ==================================================
 
 Sources: Papamakarios et al. (2017, arXiv:1705.07057); Durkan et al. (2019, arXiv:1906.04032); Kingma et al. (2016,
-arXiv:1606.04934, eqs. 10–11). The one pass of InverseAutoregressive holds for the very tensor that was drawn
+arXiv:1606.04934, eqs. 10–11). The one pass of IAF holds for the very tensor that was drawn
 (Pathwise), of which torch's transforms remember where it came from; that value is differentiable along the
 parameters but has no derivative along z by itself. A view of z or a constant z (StickTheLanding, DReG,
 ScoreFunction) takes the many passes and has every derivative. `torch.compile` breaks its graph at zuko's
@@ -39,7 +39,7 @@ from lowerbound.nets.positive import positive
 from lowerbound.posteriors.parameters import latent_dim_of, parameters_of, require_at_least
 from lowerbound.protocols import Context
 
-__all__ = ["InverseAutoregressive", "MaskedAutoregressive", "NeuralSpline"]
+__all__ = ["IAF", "MAF", "NSF"]
 
 
 class _Located(nn.Module):
@@ -68,7 +68,7 @@ class _Located(nn.Module):
         return NormalizingFlow(ComposedTransform(affine.inv, *to_noise), base)
 
 
-class MaskedAutoregressive(_Located):
+class MAF(_Located):
     """MAF: each coordinate of ε is an affine function of the same of z, given those before.
 
     Arguments:
@@ -111,7 +111,7 @@ class MaskedAutoregressive(_Located):
         return self._flow(loc, scale, self.flow(h).transforms)
 
 
-class NeuralSpline(_Located):
+class NSF(_Located):
     """NSF: monotone rational-quadratic splines on [−5, 5], the identity outside; in units of σ around μ.
 
     Arguments:
@@ -165,7 +165,7 @@ class NeuralSpline(_Located):
         return self._flow(loc, scale, self.flow(h).transforms)
 
 
-class InverseAutoregressive(_Located):
+class IAF(_Located):
     """IAF: each coordinate of z is an affine function of the same of ε, given those of ε before.
 
     Arguments:
