@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["data_description", "default_epochs", "default_likelihood", "make_settings"]
 
 _OF_THE_MODEL = ("prior", "likelihood", "posterior", "network", "activation", "latent_dim", "hidden")
-_FEWEST_EPOCHS, _FEWEST_STEPS = 100, 3000
+_FEWEST_EPOCHS, _FEWEST_STEPS = 100, 8000
 
 
 def data_description(data: str, label: str | None) -> dict[str, Any]:
@@ -71,5 +71,5 @@ def default_likelihood(dataset: Dataset) -> str:
 
 
 def default_epochs(dataset: Dataset, batch_size: int) -> int:
-    """A hundred, and more for little data, so that there are 3,000 steps at least."""
+    """A hundred, and more for little data, so that there are 8,000 steps at least."""
     return max(_FEWEST_EPOCHS, -(-_FEWEST_STEPS * batch_size // dataset.num_train))
