@@ -173,15 +173,14 @@ class _Run:
         self.history: History | None = None
         self.step = self.evaluations_since_best = self.evaluated_at = 0
         self.seconds, self.stopped = 0.0, None
-        self._saved_at = time.monotonic()
+        self._saved_at = self._started = time.monotonic()
 
     @contextmanager
     def working(self, device: torch.device) -> Iterator[None]:
         """Random numbers of this interval, a tuned process, and the clock running."""
-        start = time.monotonic()
+        self._started = time.monotonic()
         with cpu_tuning(device), forked(device, self.seed, self.engine.rank, self.step):
             yield
-        self.seconds += time.monotonic() - start
 
     def advance(self, source: Source, num_steps: int) -> None:
         """Take some steps without waiting for the device."""
@@ -206,7 +205,7 @@ class _Run:
         return Record(
             step=self.step,
             epoch=self.rows.epoch_of(self.step),
-            seconds=self.seconds,
+            seconds=self._count_seconds(),
             learning_rate=self.schedule(self.step - 1),
             terms=terms,
             gradient_norm=norm,
@@ -214,6 +213,11 @@ class _Run:
             is_best=is_best,
             stopped=self.stopped,
         )
+
+    def _count_seconds(self) -> float:
+        now = time.monotonic()
+        self.seconds, self._started = self.seconds + now - self._started, now
+        return self.seconds
 
     def _evaluate(self, *, last: bool) -> tuple[dict[str, float] | None, bool]:
         plan = self.held_out

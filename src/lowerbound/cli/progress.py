@@ -27,7 +27,7 @@ class TrainingProgress:
     def __init__(self, console: Console | None, num_steps: int):
         self._console, self._num_steps = console, num_steps
         self._held_out, self._best = "", float("-inf")
-        self._last: tuple[int, float] | None = None
+        self._first: tuple[int, float] | None = None
         self._printed = -1
         self._bar = _training_bar(console) if console is not None and console.is_terminal else None
         self._task = None if self._bar is None else self._bar.add_task("", total=num_steps, words="starting")
@@ -56,11 +56,13 @@ class TrainingProgress:
             self._console.print(f"Stopped early at step {record.step:,}: {record.stopped}.")
 
     def _speed(self, record: Record) -> str:
-        """Steps a second since the record before, which a resumed run does not have at first."""
-        before, self._last = self._last, (record.step, record.seconds)
-        if before is None or record.seconds <= before[1]:
-            return ""
-        return f"  {(record.step - before[0]) / (record.seconds - before[1]):,.0f} steps/s"
+        """Steps a second since the first record of this process."""
+        if self._first is None:
+            self._first = (record.step, record.seconds)
+        step, seconds = self._first
+        return (
+            "" if record.seconds <= seconds else f"  {(record.step - step) / (record.seconds - seconds):,.0f} steps/s"
+        )
 
     def _time_left(self, record: Record) -> str:
         seconds = record.seconds * (self._num_steps - record.step) / record.step
