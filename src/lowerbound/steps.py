@@ -102,19 +102,25 @@ class CompiledStep:
         self.optimizer = Adam(named.values())
         self._loss, self._transform, self._clip_norm = loss, transform, clip_norm
         self._trained = list(named.values())
+        self._state: tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]] | None = None
         self._lr = torch.zeros(())
         self._graph = torch.compile(self._run, dynamic=False, fullgraph=True, options={"fallback_random": True})
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
         """Take one step."""
-        states = [_adam_state(self.optimizer, p) for p in self._trained]
-        means, squares = [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]
-        for s in states:
-            s["step"] += 1
-        parameters = [p.detach() for p in self._trained]
+        if self._state is None:
+            self._state = self._gather_state()
+        parameters, means, squares, counts = self._state
         with torch.no_grad():
-            terms, norms = self._graph(parameters, means, squares, states[0]["step"], self._lr.fill_(lr), *raw)
-        return torch.cat([torch.stack(list(terms.values())), norms])
+            torch._foreach_add_(counts, 1)  # pyright: ignore[reportPrivateImportUsage]
+            terms, norms = self._graph(parameters, means, squares, counts[0], self._lr.fill_(lr), *raw)
+            return torch.cat([torch.stack(list(terms.values())), norms])
+
+    def _gather_state(self) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+        """Parameters, both moments and step counts, at the first step: after a checkpoint was loaded, if one was."""
+        states = [_adam_state(self.optimizer, p) for p in self._trained]
+        moments = ([state[key] for state in states] for key in ("exp_avg", "exp_avg_sq", "step"))
+        return [p.detach() for p in self._trained], *moments
 
     @torch.no_grad()
     def prepare(self, raw: tuple[Tensor, ...]) -> None:

@@ -23,6 +23,7 @@ from lowerbound.evaluate.batches import check_rows, context_rows, forked_seed, l
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight, pareto_k
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
+from lowerbound.tuning import cpu_tuning
 
 __all__ = ["Evidence", "log_evidence"]
 
@@ -92,7 +93,7 @@ def log_evidence(
     num_samples: int = 1000,
     context: Context | None = None,
     seed: int = 0,
-    max_elements: int = 2**18,
+    max_elements: int = 2**20,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evidence:
     """Estimate log p(x) of each datum from num_samples importance samples.
@@ -114,7 +115,7 @@ def log_evidence(
     num_dimensions = math.prod(x.shape[1:])
     max_rows = max(1, max_elements // max(num_dimensions, 1))
     parts: list[tuple[Tensor, ...]] = []
-    with torch.inference_mode(), forked_seed(seed, x.device):
+    with torch.inference_mode(), forked_seed(seed, x.device), cpu_tuning(x.device):
         for rows in row_blocks(x.shape[0], _rows_per_block(num_samples)):
             log_w = _log_weights(model, x[rows], context_rows(context, rows), num_samples, max_rows)
             value, error = log_mean_weight(log_w)

@@ -24,7 +24,7 @@ class IndependentBernoulli(Independent):
 
     Without gradients (scoring with thousands of samples) log p is computed as
 
-        Σ_d x_d l_d − max(l_d, 0) + log sigmoid(|l_d|)
+        Σ_d (x_d − ½) l_d − ½ |l_d| + log sigmoid(|l_d|)
 
     in half the time of the cross-entropy that autograd differentiates; the two agree to rounding.
     """
@@ -42,10 +42,10 @@ class IndependentBernoulli(Independent):
         logits, ndim = self.base_dist.logits, len(self.event_shape)
         if torch.is_grad_enabled() or ndim == 0:
             return super().log_prob(value)
-        logits, value = torch.broadcast_tensors(logits, value.to(logits.dtype))
-        logits, value = logits.flatten(-ndim), value.flatten(-ndim)
-        log_scale = logits.abs().sigmoid_().log_().sum(-1)
-        return torch.linalg.vecdot(logits, value) - logits.clamp(min=0).sum(-1) + log_scale
+        logits, value = logits.flatten(-ndim), value.to(logits.dtype).flatten(-ndim)
+        size = logits.abs()
+        linear = torch.linalg.vecdot(logits, value - 0.5) - 0.5 * size.sum(-1)
+        return linear + size.sigmoid_().log_().sum(-1)
 
 
 class Bernoulli(nn.Module):
