@@ -119,8 +119,8 @@ class CompiledStep:
     def _gather_state(self) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
         """Parameters, both moments and step counts, at the first step: after a checkpoint was loaded, if one was."""
         states = [_adam_state(self.optimizer, p) for p in self._trained]
-        moments = ([state[key] for state in states] for key in ("exp_avg", "exp_avg_sq", "step"))
-        return [p.detach() for p in self._trained], *moments
+        means, squares, counts = ([state[key] for state in states] for key in ("exp_avg", "exp_avg_sq", "step"))
+        return [p.detach() for p in self._trained], means, squares, counts
 
     @torch.no_grad()
     def prepare(self, raw: tuple[Tensor, ...]) -> None:
