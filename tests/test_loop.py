@@ -79,6 +79,8 @@ class Planted(nn.Module):
 class LearnsItsMean(nn.Module):
     """A pathwise estimator with a parameter of its own, which learns the mean of log w."""
 
+    kind = "unbiased"
+
     def __init__(self) -> None:
         super().__init__()
         self.mean = nn.Parameter(torch.zeros(()))

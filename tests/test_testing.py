@@ -74,6 +74,7 @@ class Surrogate:
 
     rate: str = "sampled"
     bound: str = "lower"
+    linear: bool = False
 
     def signal(self, w: LogWeights):
         return w.log_w

@@ -26,7 +26,7 @@ from lowerbound.checkpoint import BestWeights, Checkpoint, CheckpointError
 from lowerbound.data.source import Source, Stream
 from lowerbound.engine import Engine
 from lowerbound.history import History, NonFiniteError
-from lowerbound.protocols import Schedule
+from lowerbound.protocols import FollowsSteps, Schedule
 from lowerbound.randomness import forked
 from lowerbound.schedules import Constant
 from lowerbound.steps import Adam, CannotCompile, CompiledStep, EagerStep, MakeOptimizer, Step
@@ -169,6 +169,7 @@ class _Run:
     ):
         self.loss, self.step_once, self.schedule, self.rows = loss, step, schedule, rows
         self.seed, self.engine, self.held_out, self.checkpoint = seed, engine, held_out, checkpoint
+        self.followers = [part for part in loss.modules() if isinstance(part, FollowsSteps)]
         self.best = BestWeights(loss)
         self.history: History | None = None
         self.step = self.evaluations_since_best = self.evaluated_at = 0
@@ -187,6 +188,8 @@ class _Run:
         self.loss.train()
         first = self.step
         for i in range(first, first + num_steps):
+            for part in self.followers:
+                part.at_step(i)
             row = self.step_once(source.gather(self.rows[i]), self.schedule(i))
             if self.history is None or len(self.history.rows) < num_steps:
                 self.history = History(self.step_once.terms, self.step_once.parameters, num_steps, row.device)

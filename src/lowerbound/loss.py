@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.model import LatentVariableModel
-from lowerbound.protocols import Context, Gradient, Objective
+from lowerbound.protocols import Context, Gradient, Objective, Penalty
 
 __all__ = ["LossOutput", "VariationalLoss"]
 
@@ -36,36 +36,46 @@ class VariationalLoss(nn.Module):
         objective: from log w to a bound per datum.
         gradient: how the bound differentiates.
         num_samples: S, latents drawn per datum.
+        penalty: what is subtracted from the mean bound for the codes of the whole batch, or None.
 
     Returns (when called with a batch x (B, *event)):
         The loss in nats per datum, and the terms bound, likelihood, prior and posterior: batch means of the objective,
-        log p(x | z), log p(z) and log q(z | x).
+        log p(x | z), log p(z) and log q(z | x). With a penalty, it is a term too, and is taken off the bound.
     """
 
-    def __init__(self, model: LatentVariableModel, objective: Objective, gradient: Gradient, num_samples: int = 1):
+    def __init__(
+        self,
+        model: LatentVariableModel,
+        objective: Objective,
+        gradient: Gradient,
+        num_samples: int = 1,
+        penalty: Penalty | None = None,
+    ):
         super().__init__()
         if num_samples < 1:
             raise ValueError(f"VariationalLoss got num_samples={num_samples} and needs at least 1.")
         self.model, self.objective, self.gradient, self.num_samples = model, objective, gradient, num_samples
+        self.penalty = penalty
 
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
         """The loss of one batch."""
-        q = self.model.infer(x, context)
-        estimate = self.gradient.estimate(self.objective, q, self.model.joint(x, context), self.num_samples)
-        w = estimate.weights
-        terms = {
-            "bound": estimate.surrogate,
-            "likelihood": w.log_likelihood,
-            "prior": w.log_prior,
-            "posterior": w.log_q,
-        }
-        return LossOutput(-estimate.surrogate.mean(), {name: term.detach().mean() for name, term in terms.items()})
+        q, joint = self.model.infer(x, context), self.model.joint(x, context)
+        estimate = self.gradient.estimate(self.objective, q, joint, self.num_samples)
+        value, w = estimate.surrogate.mean(), estimate.weights
+        terms = {"likelihood": w.log_likelihood, "prior": w.log_prior, "posterior": w.log_q}
+        if self.penalty is not None:
+            terms["penalty"] = self.penalty(q, joint.prior)
+            value = value - terms["penalty"]
+        return LossOutput(-value, {name: term.detach().mean() for name, term in {"bound": value, **terms}.items()})
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training."""
         q = self.model.infer(x, context)
+        p = self.model.prior(context)
         self.gradient.check(self.objective, q)
-        _check_same_kind(q, self.model.prior(context))
+        _check_same_kind(q, p)
+        if self.penalty is not None:
+            self.penalty.check(q, p)
 
 
 def _check_same_kind(q: Distribution, p: Distribution) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.protocols import Conditional, Context, InitializedFromData, Latents
-from lowerbound.weights import LogWeights, weigh
+from lowerbound.weights import LogWeights, code_of, weigh
 
 __all__ = ["Joint", "LatentVariableModel"]
 
@@ -93,8 +93,8 @@ class LatentVariableModel(nn.Module):
     @torch.no_grad()
     def reconstruct(self, x: Tensor, context: Context | None = None) -> Tensor:
         """E[x' | z] at one draw z ~ q(z | x): (B, *event)."""
-        z = self.infer(x, context).sample()
-        return self.decode(z, context).mean
+        q = self.infer(x, context)
+        return self.decode(code_of(q, q.sample()), context).mean
 
     def initialize(self, x: Float[Tensor, "batch *event"]) -> None:
         """Let every part that starts better from data see some (thousands of rows are plenty)."""

@@ -32,18 +32,24 @@ __all__ = [
     "Conditional",
     "Context",
     "Estimate",
+    "FollowsSteps",
     "Gradient",
     "InitializedFromData",
     "JointDensity",
+    "Kind",
     "Latents",
     "LogWeights",
     "Objective",
+    "Penalty",
     "RateForm",
     "Schedule",
 ]
 
 Context: TypeAlias = Tensor | tuple[Tensor, ...]
 """What a conditional is conditioned on; several tensors travel as a tuple and reach the net as its arguments."""
+
+Kind: TypeAlias = Literal["exact", "unbiased", "biased"]
+"""Of a gradient: without noise; right in expectation; or, for φ, roughly right or that of something else."""
 
 Bound: TypeAlias = Literal["lower", "upper", "none"]
 
@@ -79,6 +85,11 @@ class Objective(Protocol):
         ...
 
     @property
+    def linear(self) -> bool:
+        """Whether `reduce` is the mean over samples, so that its expectation is that of one sample."""
+        ...
+
+    @property
     def rate(self) -> RateForm:
         """How log p(z) − log q(z | x) enters the weights."""
         ...
@@ -107,7 +118,16 @@ class Estimate:
 
 @runtime_checkable
 class Gradient(Protocol):
-    """A gradient estimator for θ (prior and likelihood) and φ (posterior)."""
+    """A gradient estimator for θ (prior and likelihood) and φ (posterior).
+
+    An estimator with parameters of its own (a learned baseline, a temperature) is a module; their gradient is that of
+    their own objective, put into the surrogate by `gradients.attached`.
+    """
+
+    @property
+    def kind(self) -> Kind:
+        """What its gradient is for the pairs that `check` accepts."""
+        ...
 
     def estimate(
         self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
@@ -117,6 +137,30 @@ class Gradient(Protocol):
 
     def check(self, objective: Objective, posterior: Distribution) -> None:
         """Raise a `ValueError` that names the alternative if this pair is invalid, or biased and not said to be."""
+        ...
+
+
+@runtime_checkable
+class Penalty(Protocol):
+    """What is subtracted from the mean bound for the codes of a whole batch: it sees q(z | x_1), …, q(z | x_B) at once,
+    where an objective sees one datum at a time. It draws the latents it needs itself.
+    """
+
+    def __call__(self, posterior: Distribution, prior: Distribution) -> Float[Tensor, ""]:
+        """The penalty of a batch, nats per datum, differentiable for φ."""
+        ...
+
+    def check(self, posterior: Distribution, prior: Distribution) -> None:
+        """Raise a `ValueError` that names the alternative if it is not defined for this pair."""
+        ...
+
+
+@runtime_checkable
+class FollowsSteps(Protocol):
+    """A part of a loss that changes with the step: an annealed weight, a temperature. The loop tells it every step."""
+
+    def at_step(self, step: int) -> None:
+        """Take the value for this step, counted from 0, into a buffer (`fill_` waits for no device)."""
         ...
 
 

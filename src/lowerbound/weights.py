@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
-__all__ = ["JointDensity", "Latents", "LogWeights", "RateForm", "weigh"]
+__all__ = ["JointDensity", "Latents", "LogWeights", "RateForm", "code_of", "joint_over", "log_reverse", "weigh"]
 
 Latents: TypeAlias = Tensor | tuple[Tensor, ...]
 """One latent variable (S, B, *event), or one tensor per layer of a hierarchy."""
@@ -33,6 +33,11 @@ class JointDensity(Protocol):
     @property
     def prior(self) -> Distribution:
         """p(z), as a distribution: closed forms of the rate need it."""
+        ...
+
+    @property
+    def x(self) -> Tensor:
+        """The batch (B, *event): learned baselines read it."""
         ...
 
     def __call__(self, z: Latents) -> tuple[Tensor, Tensor]:
@@ -94,7 +99,7 @@ def weigh(
     Raises:
         ValueError: a closed form was asked for that this pair of distributions does not have.
     """
-    log_likelihood, log_prior = joint(z)
+    log_likelihood, log_prior = joint_over(posterior, joint)(z)
     if rate == "kl":
         log_prior = -_closed_form_kl(posterior, joint.prior).expand_as(log_likelihood)
         log_q = log_prior.new_zeros(()).expand_as(log_likelihood)
@@ -109,6 +114,24 @@ def weigh(
         z=z,
         form=rate,
     )
+
+
+def joint_over(posterior: Distribution, joint: JointDensity) -> JointDensity:
+    """The joint density of all that q draws: auxiliary variables λ come with their r(λ | z, x)."""
+    augment = getattr(posterior, "augment", None)
+    return joint if augment is None else augment(joint)
+
+
+def code_of(posterior: Distribution, draw: Latents) -> Latents:
+    """The part z of a draw that the likelihood reads: all of it, but for the auxiliary variables of q."""
+    split = getattr(posterior, "split", None)
+    return draw if split is None else split(draw)[0]
+
+
+def log_reverse(posterior: Distribution, draw: Latents) -> Tensor | float:
+    """log r(λ | z, x) (S, B) of the auxiliary variables in a draw, nats, which `joint_over` adds; 0 without."""
+    reverse = getattr(posterior, "log_reverse", None)
+    return 0.0 if reverse is None else reverse(draw)
 
 
 def _closed_form_kl(q: Distribution, p: Distribution) -> Tensor:

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
+from lowerbound.evaluate import log_evidence, summary
 from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import DReG, Pathwise, ScoreFunction, StickTheLanding
 from lowerbound.model import LatentVariableModel
 from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO, IWAE
 from lowerbound.posteriors.auxiliary import AuxiliaryNormal, AuxiliaryNormalDistribution
+from lowerbound.priors import VampPrior
 from lowerbound.protocols import Gradient, Objective
 from lowerbound.testing import assert_unbiased, check_conditional, flat_gradient
 from lowerbound.weights import JointDensity, weigh
@@ -169,3 +171,24 @@ def test_closed_forms_are_refused(case: Case) -> None:
     for rate in ("kl", "entropy"):
         with pytest.raises(ValueError, match="closed form"):
             weigh(q, joint, q.sample((2,)), rate=rate)
+
+
+def test_the_whole_library_takes_it_as_a_posterior() -> None:
+    """What is evaluated, drawn and decoded is z; λ is weighed by r and seen nowhere else."""
+    case = Case()
+    case.exact_reverse()
+    model = case.exact.model(case.posterior)
+    evidence = log_evidence(model, case.x, num_samples=20_000, max_elements=24)
+    assert torch.allclose(evidence.log_evidence, case.exact.log_evidence(case.x), atol=0.3)
+    elbo = torch.stack([evidence.elbo, model.log_weights(case.x, 4000).log_w.mean(0)])
+    assert torch.allclose(elbo[0], elbo[1], atol=0.1)
+    assert summary(model, case.x, num_samples=50).activity.shape == (LATENT,)
+    assert model.reconstruct(case.x).shape == case.x.shape
+
+
+def test_a_vamp_prior_of_it_is_refused() -> None:
+    case = Case()
+    model = case.exact.model(case.posterior)
+    model.prior = VampPrior(case.posterior, (DATA,), components=3, bounded=False).double()
+    with pytest.raises(ValueError, match="use MixtureNormal"):
+        model.log_weights(case.x, 2)

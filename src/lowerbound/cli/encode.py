@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -67,10 +67,13 @@ def _moments(q: Distribution) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of z (B, latent): in closed form, or of 256 draws where q has none (flows)."""
     import torch
 
+    from lowerbound.weights import code_of
+
     try:
         mean, scale = q.mean, q.stddev
     except NotImplementedError:
-        scale, mean = torch.std_mean(q.sample(torch.Size((_DRAWS,))), dim=0)
+        draws = cast("Tensor", code_of(q, q.sample(torch.Size((_DRAWS,)))))
+        scale, mean = torch.std_mean(draws, dim=0)
     return mean.flatten(1), scale.flatten(1)
 
 

@@ -6,12 +6,14 @@ What is random draws from torch's global generators, which the caller forks.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.model import LatentVariableModel
+from lowerbound.weights import code_of
 
 __all__ = ["code_means", "data_means"]
 
@@ -37,4 +39,4 @@ def _mean(q: torch.distributions.Distribution) -> Tensor:
     try:
         return q.mean
     except NotImplementedError:
-        return q.sample(torch.Size((_DRAWS,))).mean(0)
+        return cast(Tensor, code_of(q, q.sample(torch.Size((_DRAWS,))))).mean(0)

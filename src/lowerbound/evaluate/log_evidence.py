@@ -24,6 +24,7 @@ from lowerbound.evaluate.importance import effective_sample_size, log_mean_weigh
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.tuning import cpu_tuning
+from lowerbound.weights import code_of, log_reverse
 
 __all__ = ["Evidence", "log_evidence"]
 
@@ -147,8 +148,8 @@ def _log_weights(
     blocks = []
     for samples in row_blocks(num_samples, _SAMPLES_PER_BLOCK):
         z = _draw(q, samples.stop - samples.start)
-        log_q = q.log_prob(cast(Tensor, z))
-        blocks.append(_log_joint(model, x, context, z, log_q.shape[0], max_rows).double() - log_q)
+        log_q = q.log_prob(cast(Tensor, z)) - log_reverse(q, z)
+        blocks.append(_log_joint(model, x, context, code_of(q, z), log_q.shape[0], max_rows).double() - log_q)
     return torch.cat(blocks)
 
 

@@ -20,7 +20,7 @@ from torch.distributions import Distribution, Independent, kl_divergence
 from lowerbound.evaluate.batches import check_rows, context_rows, forked_seed, row_blocks
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
-from lowerbound.weights import weigh
+from lowerbound.weights import code_of, weigh
 
 __all__ = ["Summary", "summary"]
 
@@ -124,7 +124,7 @@ def _block(model: LatentVariableModel, x: Tensor, context: Context | None, num_s
     q, joint = model.infer(x, context), model.joint(x, context)
     z = (q.rsample if q.has_rsample else q.sample)(torch.Size((num_samples,)))
     w = weigh(q, joint, z)
-    mean, noise = _posterior_mean(q, z)
+    mean, noise = _posterior_mean(q, code_of(q, z))
     per_dimension = _rate_per_dimension(q, joint.prior, z)
     return _Block(w.log_likelihood.mean(0), w.rate.mean(0), mean, noise, per_dimension)
 

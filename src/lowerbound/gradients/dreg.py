@@ -8,7 +8,7 @@ multiplies the gradient on its way into z_k, so that θ keeps w̃ and φ gets w�
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch.distributions import Distribution
@@ -16,7 +16,7 @@ from torch.distributions import Distribution
 from lowerbound.gradients.path_only import path_only_log_prob
 from lowerbound.gradients.pathwise import require_reparameterised
 from lowerbound.objectives import IWAE
-from lowerbound.protocols import Estimate, JointDensity, Objective
+from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
 from lowerbound.weights import weigh
 
 __all__ = ["DReG"]
@@ -29,6 +29,8 @@ class DReG:
     Gradient: unbiased for θ and φ on IWAE; refused elsewhere (on the ELBO use StickTheLanding) and on latents that are
     chains, where the factor would be applied more than once.
     """
+
+    kind: Kind = field(default="unbiased", init=False, repr=False)
 
     def estimate(
         self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int

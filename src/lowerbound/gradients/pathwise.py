@@ -5,12 +5,12 @@ z = g_φ(ε, x), ε ~ p(ε):      ∇_φ E_q[f(z)] = E_ε[∇_φ f(g_φ(ε, x))]
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch.distributions import Distribution
 
-from lowerbound.protocols import Estimate, JointDensity, Objective
+from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
 from lowerbound.weights import weigh
 
 __all__ = ["Pathwise", "require_reparameterised"]
@@ -22,6 +22,8 @@ class Pathwise:
 
     Gradient: unbiased for θ and φ, for every objective; q(z | x) must be reparameterised.
     """
+
+    kind: Kind = field(default="unbiased", init=False, repr=False)
 
     def estimate(
         self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int

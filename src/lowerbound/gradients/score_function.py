@@ -17,7 +17,7 @@ from torch.distributions import Distribution
 
 from lowerbound.gradients.baselines import Baseline, LeaveOneOut
 from lowerbound.gradients.path_only import detach
-from lowerbound.protocols import Estimate, JointDensity, Objective
+from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
 from lowerbound.weights import weigh
 
 __all__ = ["ScoreFunction"]
@@ -32,6 +32,8 @@ class ScoreFunction(nn.Module):
 
     Gradient: unbiased for θ and φ, for every objective and every posterior with a density.
     """
+
+    kind: Kind = "unbiased"
 
     def __init__(self, baseline: Baseline | None = LeaveOneOut()):  # noqa: B008  (frozen, shared safely)
         super().__init__()

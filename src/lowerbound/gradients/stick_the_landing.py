@@ -6,15 +6,14 @@ the estimator has no variance at all where q(z | x) = p(z | x).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch.distributions import Distribution
 
 from lowerbound.gradients.path_only import path_only_log_prob
 from lowerbound.gradients.pathwise import require_reparameterised
-from lowerbound.objectives import ELBO
-from lowerbound.protocols import Estimate, JointDensity, Objective
+from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
 from lowerbound.weights import weigh
 
 __all__ = ["StickTheLanding"]
@@ -27,6 +26,8 @@ class StickTheLanding:
     Gradient: unbiased for θ and φ on the ELBO with a sampled rate; refused elsewhere (on IWAE it is wrong: use DReG).
     """
 
+    kind: Kind = field(default="unbiased", init=False, repr=False)
+
     def estimate(
         self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
     ) -> Estimate:
@@ -38,7 +39,7 @@ class StickTheLanding:
     def check(self, objective: Objective, posterior: Distribution) -> None:
         """Refuse everything but the sampled ELBO of a reparameterised posterior."""
         require_reparameterised(posterior, "StickTheLanding")
-        if not isinstance(objective, ELBO):
+        if not objective.linear:
             raise ValueError(
                 f"StickTheLanding is biased on {type(objective).__name__}: its score term does not vanish; use DReG()."
             )

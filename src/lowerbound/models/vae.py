@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lowerbound import likelihoods, posteriors, priors
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.choices import construct, find, parse
 from lowerbound.nets import MLP, Convolution, TransposedConvolution
+from lowerbound.protocols import Conditional
+from lowerbound.randomness import forked
+from lowerbound.weights import code_of
 
 __all__ = ["Activation", "Network", "vae"]
 
@@ -85,9 +88,11 @@ def _nonlinearity(activation: Activation) -> type[nn.Module]:
 
 
 @torch.no_grad()
-def _latent_shape(q: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
+def _latent_shape(q: Conditional, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The event shape of z: (latent_dim,), or (latent_dim, K) for categorical latents."""
-    return tuple(q(torch.zeros(1, *shape)).event_shape)
+    with forked(torch.device("cpu"), 0):
+        posterior = q(torch.zeros(1, *shape))
+        return tuple(cast(Tensor, code_of(posterior, posterior.sample())).shape[1:])
 
 
 def _encoder(

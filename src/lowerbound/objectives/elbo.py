@@ -13,7 +13,7 @@ They agree in expectation; none has the lowest variance everywhere (at q = poste
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jaxtyping import Float
 from torch import Tensor
@@ -33,7 +33,8 @@ class ELBO:
     """
 
     rate: RateForm = "sampled"
-    bound: Bound = "lower"
+    bound: Bound = field(default="lower", init=False, repr=False)
+    linear: bool = field(default=True, init=False, repr=False)
 
     def signal(self, w: LogWeights) -> Float[Tensor, "sample batch"]:
         """log w."""

@@ -6,7 +6,7 @@ L_K(x) = E[log (1/K) Σ_k w_k] ≤ log p(x),      L_1 = ELBO,  L_K ≤ L_{K+1}, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -26,7 +26,8 @@ class IWAE:
     """
 
     rate: RateForm = "sampled"
-    bound: Bound = "lower"
+    bound: Bound = field(default="lower", init=False, repr=False)
+    linear: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.rate != "sampled":

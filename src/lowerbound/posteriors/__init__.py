@@ -1,6 +1,7 @@
 """Posteriors q(z | x): one idea per file, each a `protocols.Conditional`. Any conditional zuko flow is one too."""
 
 from lowerbound.posteriors.autoregressive_flows import IAF, MAF, NSF
+from lowerbound.posteriors.auxiliary import AuxiliaryNormal
 from lowerbound.posteriors.bernoulli import Bernoulli
 from lowerbound.posteriors.categorical import Categorical
 from lowerbound.posteriors.diagonal_normal import DiagonalNormal
@@ -17,6 +18,7 @@ __all__ = [
     "IAF",
     "MAF",
     "NSF",
+    "AuxiliaryNormal",
     "Bernoulli",
     "Categorical",
     "DiagonalNormal",

@@ -47,8 +47,8 @@ class AuxiliaryNormal(nn.Module):
         min_scale: the floor ε of every scale.
 
     Returns (when called with a context of B rows):
-        A reparameterised distribution over [z, λ], batch shape (B,), event shape (latent_dim + auxiliary_dim,). Its
-        bound needs `distribution.augment(joint)` in the place of the joint p(x, z).
+        A reparameterised distribution over [z, λ], batch shape (B,), event shape (latent_dim + auxiliary_dim,). `weigh`
+        extends the joint p(x, z) by r.
 
     Raises:
         ValueError: a size that is too small, or the output shape of the net fits no latent_dim.
@@ -114,6 +114,11 @@ class AuxiliaryNormalDistribution(Distribution):
         """r(λ | z, x) at z (..., D)."""
         return self._normal(self._module.reverse(z, self._features))
 
+    def log_reverse(self, value: Tensor) -> Tensor:
+        """log r(λ | z, x) of value (..., D + A): (...), nats."""
+        z, auxiliary = self.split(value)
+        return self.reverse(z).log_prob(auxiliary)
+
     def split(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """z (..., D) and λ (..., A) of value (..., D + A)."""
         d = self._of_z.shape[-1]
@@ -156,8 +161,13 @@ class AugmentedJoint:
         """p(z) of the joint that was extended."""
         return self.joint.prior
 
+    @property
+    def x(self) -> Tensor:
+        """The batch of the joint that was extended."""
+        return self.joint.x
+
     def __call__(self, z: Latents) -> tuple[Tensor, Tensor]:
         """The two terms at latents [z, λ] (S, B, D + A), each (S, B) in nats."""
-        z, auxiliary = self.posterior.split(cast(Tensor, z))
-        log_likelihood, log_prior = self.joint(z)
-        return log_likelihood, log_prior + self.posterior.reverse(z).log_prob(auxiliary)
+        draw = cast(Tensor, z)
+        log_likelihood, log_prior = self.joint(self.posterior.split(draw)[0])
+        return log_likelihood, log_prior + self.posterior.log_reverse(draw)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.protocols import Conditional, Context, InitializedFromData
+from lowerbound.weights import code_of
 
 __all__ = ["CodeFit", "EncodesData", "InitializedFromCodes", "fit_prior_to_codes"]
 
@@ -142,8 +143,9 @@ class _Codes:
     @torch.no_grad()
     def draw(self, rows: Tensor) -> Tensor:
         """One z ~ q(z | x) per row."""
-        parts = [self.model.infer(self.x[part], self.context_of(part)).sample() for part in rows.split(_CHUNK)]
-        if isinstance(parts[0], tuple):
+        posteriors = [self.model.infer(self.x[part], self.context_of(part)) for part in rows.split(_CHUNK)]
+        parts = [part for part in (code_of(q, q.sample()) for q in posteriors) if isinstance(part, Tensor)]
+        if len(parts) < len(posteriors):
             raise ValueError(
                 "fit_prior_to_codes got latents that are a tuple and expected one tensor; "
                 "fit a hierarchy group by group."

@@ -76,6 +76,11 @@ class VampPrior(nn.Module):
     def forward(self, context: Context | None = None) -> Distribution:
         """p(z), whatever the context."""
         q = self.__dict__["_posterior"](self.pseudo_inputs)
+        if hasattr(q, "augment"):
+            raise ValueError(
+                f"VampPrior is a mixture of densities q(z | u) and {type(q).__name__} has none for z alone; "
+                "use MixtureNormal, or another posterior."
+            )
         uniform = self.raw_pseudo_inputs.new_zeros(len(self.raw_pseudo_inputs))
         if isinstance(q, Independent) and isinstance(q.base_dist, Normal) and q.base_dist.loc.ndim == 2:
             return NormalMixture(uniform, q.base_dist.loc, q.base_dist.scale)

@@ -3,7 +3,7 @@
 Every draw comes from a fixed seed, so that the same run gives the same page.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from lowerbound.model import LatentVariableModel
 from lowerbound.randomness import forked
 from lowerbound.report.contents import ReportContents
 from lowerbound.runs import Run
+from lowerbound.weights import code_of
 
 __all__ = ["collect"]
 
@@ -70,7 +71,7 @@ def _codes(model: LatentVariableModel, x: Tensor) -> tuple[Tensor, str]:
     try:
         return q.mean.flatten(1), "The mean of q(z | x)"
     except NotImplementedError:
-        draws = q.sample(torch.Size((DRAWS_PER_CODE,)))
+        draws = cast(Tensor, code_of(q, q.sample(torch.Size((DRAWS_PER_CODE,)))))
         return draws.mean(0).flatten(1), f"The mean of {DRAWS_PER_CODE} draws of q(z | x)"
 
 
