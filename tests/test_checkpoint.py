@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lowerbound.checkpoint import BestWeights, Checkpoint, CheckpointError, write_atomically
 from lowerbound.data import InMemory
 from lowerbound.loop import HeldOut, Record, train
-from lowerbound.loss import LossOutput
+from lowerbound.losses import LossOutput
 from lowerbound.schedules import Cosine
 
 OF_THE_COMPILER = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")

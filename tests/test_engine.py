@@ -8,7 +8,7 @@ from lowerbound import engine
 from lowerbound.data import InMemory
 from lowerbound.engine import Engine
 from lowerbound.loop import train
-from lowerbound.loss import LossOutput
+from lowerbound.losses import LossOutput
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from lowerbound.gradients import Pathwise
 from lowerbound.history import NonFiniteError
 from lowerbound.likelihoods import Bernoulli
 from lowerbound.loop import HeldOut, Record, held_out_terms, steps_for, train
-from lowerbound.loss import LossOutput
+from lowerbound.losses import LossOutput
 from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO
 from lowerbound.posteriors import DiagonalNormal

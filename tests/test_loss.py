@@ -7,7 +7,7 @@ import torch
 
 from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import DReG, Pathwise, ScoreFunction, StickTheLanding
-from lowerbound.loss import VariationalLoss
+from lowerbound.losses import VariationalLoss
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO, IWAE
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lowerbound.data import InMemory, Stream
 from lowerbound.engine import Engine
 from lowerbound.loop import train
-from lowerbound.loss import LossOutput
+from lowerbound.losses import LossOutput
 from lowerbound.schedules import Cosine
 from lowerbound.steps import Adam, CompiledStep, EagerStep
 

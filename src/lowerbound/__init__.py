@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lowerbound import (
+        baselines,
         data,
+        diagnostics,
         estimators,
         evaluate,
         exact,
         gradients,
         likelihoods,
+        losses,
         models,
         nets,
         objectives,
+        penalties,
         plots,
         posteriors,
         priors,
@@ -35,22 +39,26 @@ if TYPE_CHECKING:
     )
     from lowerbound.estimators import VAE
     from lowerbound.loop import Record, train
-    from lowerbound.loss import VariationalLoss
+    from lowerbound.losses import VariationalLoss
     from lowerbound.model import LatentVariableModel
     from lowerbound.weights import LogWeights
 
 __version__ = "0.1.0"
 
 _MODULES = (
+    "baselines",
     "data",
+    "diagnostics",
     "estimators",
     "evaluate",
     "exact",
     "gradients",
     "likelihoods",
+    "losses",
     "models",
     "nets",
     "objectives",
+    "penalties",
     "plots",
     "posteriors",
     "priors",
@@ -65,7 +73,7 @@ _NAMES = {
     "LogWeights": "lowerbound.weights",
     "Record": "lowerbound.loop",
     "VAE": "lowerbound.estimators",
-    "VariationalLoss": "lowerbound.loss",
+    "VariationalLoss": "lowerbound.losses",
     "train": "lowerbound.loop",
 }
 
@@ -75,15 +83,19 @@ __all__ = [
     "LogWeights",
     "Record",
     "VariationalLoss",
+    "baselines",
     "data",
+    "diagnostics",
     "estimators",
     "evaluate",
     "exact",
     "gradients",
     "likelihoods",
+    "losses",
     "models",
     "nets",
     "objectives",
+    "penalties",
     "plots",
     "posteriors",
     "priors",

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lowerbound import gradients, likelihoods, objectives
+from lowerbound import baselines, gradients, likelihoods, losses, objectives, penalties
 from lowerbound.checkpoint import Checkpoint
 from lowerbound.data import (
     Dataset,
@@ -31,9 +31,10 @@ from lowerbound.data import (
 from lowerbound.data.transform import Binarization
 from lowerbound.engine import Device, Engine, Precision
 from lowerbound.loop import HeldOut, Record, steps_for, train
-from lowerbound.loss import VariationalLoss
+from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
-from lowerbound.models import choices, construct, find, parse, vae
+from lowerbound.models import build, choices, construct, find, parse, vae
+from lowerbound.nets.shapes import Shape
 from lowerbound.protocols import Schedule
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.schedules import Constant, Cosine, Exponential
@@ -70,7 +71,9 @@ class Settings:
         recipe: which of `RECIPES` makes the model.
         model: its keyword arguments, the event shape apart.
         objective: name of a class of `objectives`, with options.
-        gradient: name of a class of `gradients`.
+        gradient: name of a class of `gradients`; its baseline, if it has one, by name of a class of `baselines`.
+        penalty: name of a class of `penalties`, or None.
+        loss: name of a class of `losses`.
         num_samples: latents drawn per datum and step.
         binarization: of pixels; "auto" is dynamic for images under Bernoulli, none otherwise.
         standardize: whether columns of a table are brought to mean 0 and standard deviation 1 ("auto": unless
@@ -91,6 +94,8 @@ class Settings:
     model: dict[str, Any] = field(default_factory=dict)
     objective: str = "elbo"
     gradient: str = "pathwise"
+    penalty: str | None = None
+    loss: str = "variational"
     num_samples: int = 1
     binarization: Binarization | Literal["auto"] = "auto"
     standardize: bool | Literal["auto"] = "auto"
@@ -130,7 +135,7 @@ class Settings:
 class Problem:
     """A loss, its data and the number of steps."""
 
-    loss: VariationalLoss
+    loss: Loss
     transform: nn.Module
     source: InMemory | MemoryMapped
     held_out: InMemory | MemoryMapped
@@ -173,15 +178,27 @@ def prepare(dataset: Dataset, settings: Settings, engine: Engine) -> Problem:
         model = _recipe(settings.recipe)(dataset.event_shape, **settings.model)
         (some,) = transform_rows(source, torch.arange(min(len(source), _ROWS_TO_INITIALIZE)))
         model.initialize(some.to(_CPU))
-        loss = VariationalLoss(
-            model,
-            construct(objectives, settings.objective),
-            construct(gradients, settings.gradient),
-            settings.num_samples,
-        )
+        loss = _loss(settings, model, dataset.event_shape, len(source))
         loss.check(some[:2].to(_CPU))
     num_steps = settings.steps or steps_for(settings.epochs, len(source), settings.batch_size)
     return Problem(loss=loss, transform=transform, source=source, held_out=held_out, num_steps=num_steps)
+
+
+def _loss(settings: Settings, model: LatentVariableModel, event_shape: Shape, num_data: int) -> Loss:
+    """The loss that the settings describe; what a choice asks for by name it is given."""
+    given = {"event_shape": event_shape, "num_data": num_data, "latent_dim": settings.model.get("latent_dim", 16)}
+    name, options = parse(settings.gradient)
+    if isinstance(options.get("baseline"), str):
+        options["baseline"] = construct(baselines, options["baseline"], **given)
+    return construct(
+        losses,
+        settings.loss,
+        model=model,
+        objective=construct(objectives, settings.objective, **given),
+        gradient=build(gradients, name, options, **given),
+        num_samples=settings.num_samples,
+        penalty=None if settings.penalty is None else construct(penalties, settings.penalty, **given),
+    )
 
 
 def make_transform(dataset: Dataset, settings: Settings) -> nn.Module:

@@ -80,6 +80,8 @@ def test_every_option_reaches_the_settings(cli, tmp_path):
         "activation": "tanh", "latent_dim": 3, "hidden": [5, 4],
     }  # fmt: skip
     assert settings == {
+        "penalty": None,
+        "loss": "variational",
         "recipe": "vae", "objective": "elbo:rate=kl", "gradient": "pathwise", "num_samples": 2, "binarization": "none",
         "standardize": "auto", "batch_size": 32, "epochs": 0.1, "steps": None, "lr": 0.01, "lr_schedule": "constant",
         "clip_norm": 3.0, "patience": 4, "seed": 5, "device": "cpu", "precision": "bf16", "devices": 1,

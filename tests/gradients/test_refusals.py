@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lowerbound.baselines import LeaveOneOut
 from lowerbound.exact import EnumerableBernoulli, LinearGaussian
-from lowerbound.gradients import DReG, LeaveOneOut, Pathwise, ScoreFunction, StickTheLanding, path_only_log_prob
-from lowerbound.loss import VariationalLoss
+from lowerbound.gradients import DReG, Pathwise, ScoreFunction, StickTheLanding, path_only_log_prob
+from lowerbound.losses import VariationalLoss
 from lowerbound.objectives import ELBO, IWAE
 from lowerbound.testing import flat_gradient
 

@@ -13,7 +13,7 @@ import torch
 
 from lowerbound.exact import EnumerableBernoulli, LinearGaussian, normal_bound
 from lowerbound.gradients import DReG, Pathwise, ScoreFunction, StickTheLanding
-from lowerbound.loss import VariationalLoss
+from lowerbound.losses import VariationalLoss
 from lowerbound.objectives import ELBO, IWAE
 from lowerbound.testing import assert_unbiased, flat_gradient
 

@@ -41,6 +41,8 @@ def _widths(context: click.Context, parameter: click.Parameter, value: str) -> l
 @click.option("--hidden", callback=_widths, default="256,256", show_default=True, help="Widths of the hidden layers.")
 @click.option("--objective", metavar="NAME", default="iwae", show_default=True, help="elbo, iwae, ... with options.")
 @click.option("--gradient", metavar="NAME", help="Its estimator. [default: dreg for iwae, pathwise for others]")
+@click.option("--penalty", metavar="NAME", help="On the codes of a batch: mmd, total-correlation, ... with options.")
+@click.option("--loss", metavar="NAME", default="variational", show_default=True, help="Or wake-sleep.")
 @click.option(
     "--num-samples", type=click.IntRange(1), help="Latents per datum and step. [default: 8 for iwae, 1 for others]"
 )

@@ -15,9 +15,10 @@ from typing import cast
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Distribution, Independent, kl_divergence
+from torch.distributions import Distribution, Independent
 
 from lowerbound.evaluate.batches import check_rows, context_rows, forked_seed, row_blocks
+from lowerbound.factors import kl_per_factor, log_prob_per_factor
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.weights import code_of, weigh
@@ -150,13 +151,11 @@ def _rate_per_dimension(q: Distribution, p: Distribution, z: Latents) -> Tensor 
         return None
     if q.base_dist.event_shape != p.base_dist.event_shape or q.event_shape != p.event_shape:
         return None
-    one, other = q.base_dist, p.base_dist.expand(q.base_dist.batch_shape)
     try:
-        kl = kl_divergence(one, other)
-    except NotImplementedError:
+        return kl_per_factor(q, p)
+    except ValueError:
         value = cast(Tensor, z)
-        kl = (one.log_prob(value) - other.log_prob(value)).mean(0)
-    return kl.flatten(1)
+        return (log_prob_per_factor(q, value) - log_prob_per_factor(p, value)).mean(0)
 
 
 def _activity(blocks: list[_Block]) -> Tensor:

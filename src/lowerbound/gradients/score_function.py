@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from lowerbound.gradients.baselines import Baseline, LeaveOneOut
+from lowerbound.baselines import Baseline, LeaveOneOut
 from lowerbound.gradients.path_only import detach
 from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
 from lowerbound.weights import weigh

@@ -11,12 +11,16 @@ import ast
 import difflib
 import inspect
 import re
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-__all__ = ["axis_of", "choices", "construct", "find", "parse"]
+__all__ = ["axis_of", "build", "choices", "construct", "find", "parse"]
+
+
+_SINGULAR = {"losses": "loss", "penalties": "penalty"}
 
 
 def choices(package: ModuleType) -> dict[str, type]:
@@ -75,7 +79,11 @@ def construct(package: ModuleType, text: str, **available: Any) -> Any:
     Raises:
         ValueError: an unknown name or option, or an option with a bad value.
     """
-    name, options = parse(text)
+    return build(package, *parse(text), **available)
+
+
+def build(package: ModuleType, name: str, options: Mapping[str, Any], **available: Any) -> Any:
+    """`construct`, given the name and the options apart; their values may then be objects."""
     cls = find(package, name)
     signature = inspect.signature(cls).parameters
     unknown = [key for key in options if key not in signature or key in available]
@@ -90,16 +98,18 @@ def construct(package: ModuleType, text: str, **available: Any) -> Any:
 
 def axis_of(package: ModuleType) -> str:
     """The singular name of an axis: "prior" for `lowerbound.priors`."""
-    return package.__name__.rpartition(".")[2].removesuffix("s")
+    name = package.__name__.rpartition(".")[2]
+    return _SINGULAR.get(name, name.removesuffix("s"))
 
 
 def _is_choice(item: type) -> bool:
-    """A conditional, an objective or an estimator; not a protocol, a baseline or a distribution beside them."""
-    methods = {"forward"} if issubclass(item, nn.Module) else set()
-    return not getattr(item, "_is_protocol", False) and any(
-        all(callable(getattr(item, method, None)) for method in needed)
-        for needed in (methods or {"signal", "reduce"}, {"estimate", "check"})
-    )
+    """Whatever has the methods of an axis; not a protocol, nor a distribution or a result beside the choices."""
+    if getattr(item, "_is_protocol", False) or inspect.isabstract(item):
+        return False
+    if issubclass(item, nn.Module):
+        return True
+    wanted = ({"signal", "reduce"}, {"estimate", "check"}, {"__call__"})
+    return any(all(method in dir(item) for method in needed) for needed in wanted)
 
 
 def _kebab(name: str) -> str:

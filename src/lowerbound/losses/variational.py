@@ -1,34 +1,18 @@
-"""From a batch to a scalar to minimise and the terms to log.
-
-A loss is any module that maps the tensors of a batch to a `LossOutput`. `VariationalLoss` is the one that closes over a
-model, an objective and a gradient estimator; wake-sleep, adversarial and EM losses are others with the same shape. The
-loop knows nothing else.
-"""
+"""The loss of a model, an objective and a gradient estimator: minus the mean bound of a batch."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
+from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Gradient, Objective, Penalty
 
-__all__ = ["LossOutput", "VariationalLoss"]
+__all__ = ["VariationalLoss"]
 
 
-class LossOutput(NamedTuple):
-    """A scalar to minimise, and named scalars to log, detached.
-
-    By convention `terms["bound"]` is the bound per datum in nats, by which runs are compared.
-    """
-
-    loss: Tensor
-    terms: dict[str, Tensor]
-
-
-class VariationalLoss(nn.Module):
+class VariationalLoss(Loss):
     """minus the mean over the batch of the surrogate of an objective.
 
     Arguments:

@@ -1,9 +1,8 @@
-"""Baselines b_s for the score function: anything that does not depend on z_s leaves the gradient unbiased."""
+"""The leave-one-out baseline: Kool et al. (2019), Richter et al. (2020, arXiv:2010.10436), Mnih & Rezende (2016)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,16 +10,7 @@ from torch import Tensor
 
 from lowerbound.protocols import Objective
 
-__all__ = ["Baseline", "LeaveOneOut"]
-
-
-@runtime_checkable
-class Baseline(Protocol):
-    """A number for each sample and datum to subtract from the value of the objective, in nats."""
-
-    def __call__(self, objective: Objective, signal: Float[Tensor, "sample batch"]) -> Float[Tensor, "sample batch"]:
-        """Return b (sample, batch), which must not depend on z_s in row s."""
-        ...
+__all__ = ["LeaveOneOut"]
 
 
 @dataclass(frozen=True)

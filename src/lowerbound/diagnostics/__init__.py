@@ -1,0 +1,3 @@
+"""Numbers about how a model trains and infers, each with its uncertainty."""
+
+__all__: list[str] = []

@@ -1,0 +1,43 @@
+"""What a loss is, and what it returns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from lowerbound.model import LatentVariableModel
+from lowerbound.protocols import Context
+
+__all__ = ["Loss", "LossOutput"]
+
+
+class LossOutput(NamedTuple):
+    """A scalar to minimise, and named scalars to log, detached.
+
+    By convention `terms["bound"]` is the bound per datum in nats, by which runs are compared.
+    """
+
+    loss: Tensor
+    terms: dict[str, Tensor]
+
+
+class Loss(nn.Module, ABC):
+    """Maps the tensors of a batch to a `LossOutput`. The loop asks for nothing else; the facades need the model too.
+
+    Attributes:
+        model: p(x, z) and q(z | x).
+    """
+
+    model: LatentVariableModel
+
+    @abstractmethod
+    def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
+        """The loss of one batch x (B, *event)."""
+        ...
+
+    @abstractmethod
+    def check(self, x: Tensor, context: Context | None = None) -> None:
+        """Raise a `ValueError` if the choices do not go together, before any training."""
+        ...
