@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from lowerbound.nets import MLP
-from lowerbound.posteriors.parameters import latent_dim_of, parameters_of, split
+from lowerbound.nets.parameters import parameters_of
+from lowerbound.posteriors.parameters import latent_dim_of, split
 
 
 def shape_of(latent_dim: int) -> tuple[int, ...]:

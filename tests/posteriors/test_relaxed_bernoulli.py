@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.distributions import RelaxedBernoulli as TorchRelaxedBernoulli
 
 from lowerbound.nets import MLP
-from lowerbound.posteriors.relaxed_bernoulli import RelaxedBernoulli, RelaxedBernoulliDistribution
+from lowerbound.posteriors import RelaxedBernoulli
+from lowerbound.relaxed import RelaxedBernoulliDistribution
 from lowerbound.testing import check_conditional
 
 

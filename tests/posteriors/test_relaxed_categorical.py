@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.distributions import RelaxedOneHotCategorical
 
 from lowerbound.nets import MLP
-from lowerbound.posteriors.relaxed_categorical import RelaxedCategorical, RelaxedCategoricalDistribution
+from lowerbound.posteriors import RelaxedCategorical
+from lowerbound.relaxed import RelaxedCategoricalDistribution
 from lowerbound.testing import check_conditional
 
 LOGITS = torch.tensor([0.3, -0.5, 1.0], dtype=torch.float64)

@@ -13,6 +13,7 @@ from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Distribution, Independent
 from torch.types import _size
 
+from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape, out_shape_of
 from lowerbound.protocols import Context
 
@@ -71,7 +72,7 @@ class Bernoulli(nn.Module):
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
-        logits = self.net(*context) if isinstance(context, tuple) else self.net(context)
+        logits = parameters_of(self.net, context)
         return IndependentBernoulli(logits, len(self.event_shape))
 
     @torch.no_grad()

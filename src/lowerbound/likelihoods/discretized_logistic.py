@@ -23,7 +23,8 @@ from torch.nn.functional import logsigmoid
 from torch.types import _size
 
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
-from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of, parameters_of
+from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
+from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context

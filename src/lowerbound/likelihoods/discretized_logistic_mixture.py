@@ -30,7 +30,8 @@ from lowerbound.likelihoods.discretized_logistic import (
     log_prob_of_level,
     moments_of_level,
 )
-from lowerbound.likelihoods.outputs import output_bias_of, parameters_of
+from lowerbound.likelihoods.outputs import output_bias_of
+from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, as_shape, numel, out_shape_of
 from lowerbound.protocols import Context

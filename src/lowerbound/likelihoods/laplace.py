@@ -8,8 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.distributions import Laplace as LaplaceDistribution
 
-from lowerbound.likelihoods.location_scale import LocationScale
-from lowerbound.likelihoods.normal import Scale
+from lowerbound.likelihoods.location_scale import LocationScale, Scale
 from lowerbound.nets.shapes import Shape
 
 __all__ = ["Laplace"]

@@ -1,4 +1,4 @@
-"""What Laplace and Student-t likelihoods share: a location from the net and one of four choices for the scale.
+"""What Gaussian, Laplace and Student-t likelihoods share: a location from the net and four choices for the scale.
 
 =====================  =========================================================
 a number               fixed, known noise
@@ -13,19 +13,21 @@ A learned scale has a floor, s = ε + softplus(r + c), for the density at a datu
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
-from lowerbound.likelihoods.normal import Scale
-from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of, parameters_of
+from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
+from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
 
-__all__ = ["LocationScale"]
+__all__ = ["LocationScale", "Scale"]
 
+Scale: TypeAlias = float | Literal["shared", "per-dimension", "heteroscedastic"]
 _LEARNED = ("shared", "per-dimension", "heteroscedastic")
 
 
@@ -67,10 +69,13 @@ class LocationScale(nn.Module):
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
         """Put the output bias of the location at the median of the data, where a robust fit starts."""
+        self.start_at(x.median(0).values)
+
+    def start_at(self, loc: Tensor) -> None:
+        """Give the output bias of the location a value (*event_shape), if the net has one."""
         bias = output_bias_of(self.net)
         if bias is not None:
-            loc = bias[0] if self.scale == "heteroscedastic" else bias
-            loc.copy_(x.to(bias).median(0).values)
+            (bias[0] if self.scale == "heteroscedastic" else bias).copy_(loc)
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         if self.scale == "heteroscedastic":

@@ -32,7 +32,8 @@ from lowerbound.likelihoods.columns import (
     OrdinalColumns,
     PositiveColumns,
 )
-from lowerbound.likelihoods.outputs import output_bias_of, parameters_of
+from lowerbound.likelihoods.outputs import output_bias_of
+from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape, out_shape_of
 from lowerbound.protocols import Context
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from lowerbound.nets.shapes import Shape, as_shape, out_shape_of
-from lowerbound.protocols import Context
 
-__all__ = ["event_shape_of", "output_bias_of", "parameters_of"]
+__all__ = ["event_shape_of", "output_bias_of"]
 
 
 def event_shape_of(
@@ -39,11 +38,6 @@ def event_shape_of(
             f"build the net with {owner}.parameter_shape(event_shape, ...)."
         )
     return shape[len(leading) :]
-
-
-def parameters_of(net: nn.Module, context: Context) -> Tensor:
-    """The output of the net; a tuple of contexts reaches it as its arguments."""
-    return net(*context) if isinstance(context, tuple) else net(context)
 
 
 def output_bias_of(net: nn.Module) -> Tensor | None:

@@ -20,8 +20,7 @@ from torch.distributions import Gamma
 from torch.types import _size
 
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
-from lowerbound.likelihoods.location_scale import LocationScale
-from lowerbound.likelihoods.normal import Scale
+from lowerbound.likelihoods.location_scale import LocationScale, Scale
 from lowerbound.likelihoods.stirling import stirling_remainder
 from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape

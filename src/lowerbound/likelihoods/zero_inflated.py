@@ -20,8 +20,9 @@ from torch.types import _size
 
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
-from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of, parameters_of
+from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.likelihoods.poisson import PoissonDistribution
+from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive, raw_of
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context

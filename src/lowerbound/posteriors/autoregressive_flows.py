@@ -35,8 +35,9 @@ from zuko.distributions import NormalizingFlow
 from zuko.flows import MaskedAutoregressiveTransform
 from zuko.transforms import AutoregressiveTransform, ComposedTransform
 
+from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
-from lowerbound.posteriors.parameters import latent_dim_of, parameters_of, require_at_least
+from lowerbound.posteriors.parameters import latent_dim_of, require_at_least
 from lowerbound.protocols import Context
 
 __all__ = ["IAF", "MAF", "NSF"]

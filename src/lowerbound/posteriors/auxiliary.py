@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from lowerbound.nets.mlp import MLP
+from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
-from lowerbound.posteriors.parameters import SampleShape, latent_dim_of, parameters_of, require_at_least
+from lowerbound.posteriors.parameters import SampleShape, latent_dim_of, require_at_least
 from lowerbound.protocols import Context, JointDensity, Latents
 
 __all__ = ["AugmentedJoint", "AuxiliaryNormal", "AuxiliaryNormalDistribution"]

@@ -10,7 +10,8 @@ from torch import nn
 from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Independent
 
-from lowerbound.posteriors.parameters import latent_dim_of, parameters_of
+from lowerbound.nets.parameters import parameters_of
+from lowerbound.posteriors.parameters import latent_dim_of
 from lowerbound.protocols import Context
 
 __all__ = ["Bernoulli"]

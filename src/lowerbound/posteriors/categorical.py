@@ -9,7 +9,8 @@ from __future__ import annotations
 from torch import nn
 from torch.distributions import Independent, OneHotCategorical
 
-from lowerbound.posteriors.parameters import latent_dim_of, parameters_of, require_at_least
+from lowerbound.nets.parameters import parameters_of
+from lowerbound.posteriors.parameters import latent_dim_of, require_at_least
 from lowerbound.protocols import Context
 
 __all__ = ["Categorical"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch import nn
 from torch.distributions import Independent, Normal
 
+from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import out_shape_of
 from lowerbound.protocols import Context
@@ -47,7 +48,7 @@ class DiagonalNormal(nn.Module):
 
     def forward(self, context: Context) -> Independent:
         """q(z | context)."""
-        parameters = self.net(*context) if isinstance(context, tuple) else self.net(context)
+        parameters = parameters_of(self.net, context)
         loc, raw = parameters.unbind(-2)
         scale = positive(raw, self.min_scale)
         return Independent(Normal(loc, scale, validate_args=False), 1, validate_args=False)

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
+from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
-from lowerbound.posteriors.parameters import latent_dim_of, parameters_of
+from lowerbound.posteriors.parameters import latent_dim_of
 from lowerbound.protocols import Context
 
 __all__ = ["FullNormal"]

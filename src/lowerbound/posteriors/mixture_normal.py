@@ -27,8 +27,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
-from lowerbound.posteriors.parameters import SampleShape, latent_dim_of, parameters_of, require_at_least
+from lowerbound.posteriors.parameters import SampleShape, latent_dim_of, require_at_least
 from lowerbound.protocols import Context
 
 __all__ = ["MixtureNormal", "MixtureNormalDistribution"]

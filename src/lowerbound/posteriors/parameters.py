@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.nets.shapes import as_shape, numel, out_shape_of
-from lowerbound.protocols import Context
 
-__all__ = ["SampleShape", "latent_dim_of", "parameters_of", "require_at_least", "split"]
+__all__ = ["SampleShape", "latent_dim_of", "require_at_least", "split"]
 
 SampleShape: TypeAlias = torch.Size | list[int] | tuple[int, ...]
 """What `rsample` and `sample` of torch take: the axes in front of the batch."""
@@ -50,11 +49,6 @@ def latent_dim_of(
             f"build the net with {owner}.parameter_shape(latent_dim)."
         )
     return found
-
-
-def parameters_of(net: nn.Module, context: Context) -> Tensor:
-    """The output of the net; several tensors of context are its several arguments."""
-    return net(*context) if isinstance(context, tuple) else net(context)
 
 
 def split(parameters: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:

@@ -20,14 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
 from lowerbound.posteriors.monotone import attach_root, sech_squared, solve_scalar
-from lowerbound.posteriors.parameters import (
-    latent_dim_of,
-    parameters_of,
-    require_at_least,
-    split,
-)
+from lowerbound.posteriors.parameters import latent_dim_of, require_at_least, split
 from lowerbound.posteriors.transformed_normal import TransformedNormal
 from lowerbound.protocols import Context
 

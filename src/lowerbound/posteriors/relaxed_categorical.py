@@ -1,37 +1,23 @@
-"""The Concrete (Gumbel-softmax): one-hot latents relaxed to the simplex (Maddison et al. 2017, arXiv:1611.00712).
+"""One-hot latents relaxed to the simplex, the Concrete, with logits a(x) (Maddison et al. 2017, arXiv:1611.00712).
 
-Section 3 of that paper, and its appendix C in log space:
-
-    y = log_softmax((a + g) / τ),  g_k ~ Gumbel(0, 1),      z = exp(y)
-
-with a the logits of K categories and τ the temperature. P(argmax z = k) = softmax(a)_k for every τ, and z is
-one-hot in the limit τ → 0. With v = a − τ y the densities, on the simplex by its first K − 1 coordinates, are
-
-    log q(y) = log Γ(K) + (K − 1) log τ + Σ_k (v_k − logsumexp v)          log q(z) = log q(y) − Σ_k log z_k
-
-A bound needs a prior that is a density on the same space: the *probability* of a category next to a Concrete
-*density* bounds nothing. On the simplex the decoder reads z as a soft choice, and float32 holds it as long as
-(logit range + 20) / τ stays below about 87; in log space every y is exact, its prior is a density of y, and its
-decoder starts with exp. Both give the same log w where both are exact, because the Jacobian of q cancels that of
-the prior.
+Also called Gumbel-softmax (Jang et al. 2017, arXiv:1611.01144). The density and its two spaces are in
+`lowerbound.relaxed`. On the simplex the decoder reads z as a soft choice, and float32 holds it as long as (logit range
++ 20) / τ stays below about 87; in log space every y is exact, its prior is a density of y, and its decoder starts with
+exp. The prior is `priors.RelaxedCategorical` in the same space, at a temperature of its own.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Literal, TypeAlias
-
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent
+from torch.distributions import Independent
 
-from lowerbound.posteriors.parameters import SampleShape, latent_dim_of, parameters_of, require_at_least
+from lowerbound.nets.parameters import parameters_of
+from lowerbound.posteriors.parameters import latent_dim_of, require_at_least
 from lowerbound.protocols import Context
+from lowerbound.relaxed import RelaxedCategoricalDistribution, SimplexSpace
 
-__all__ = ["RelaxedCategorical", "RelaxedCategoricalDistribution", "SimplexSpace"]
-
-SimplexSpace: TypeAlias = Literal["simplex", "log"]
-"""Where a relaxed category lives: z on the simplex, or y = log z."""
+__all__ = ["RelaxedCategorical"]
 
 
 class RelaxedCategorical(nn.Module):
@@ -85,42 +71,3 @@ class RelaxedCategorical(nn.Module):
         logits = parameters_of(self.net, context)
         q = RelaxedCategoricalDistribution(logits, self.temperature.to(logits.dtype), self.space)
         return Independent(q, 1, validate_args=False)
-
-
-class RelaxedCategoricalDistribution(Distribution):
-    """The Concrete over K categories.
-
-    Arguments:
-        logits: a (..., K), up to a constant.
-        temperature: τ, a scalar.
-        space: "simplex" for z on the simplex, "log" for y = log z.
-    """
-
-    arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType]
-    has_rsample = True
-
-    def __init__(self, logits: Tensor, temperature: Tensor, space: SimplexSpace = "simplex"):
-        self.logits, self.temperature, self.space = logits, temperature, space
-        super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=False)
-
-    def rsample(self, sample_shape: SampleShape = ()) -> Tensor:
-        """Draw (*sample_shape, ..., K)."""
-        info = torch.finfo(self.logits.dtype)
-        u = torch.rand(self._extended_shape(sample_shape), dtype=self.logits.dtype, device=self.logits.device).clamp(
-            info.tiny, 1 - info.eps
-        )
-        y = torch.log_softmax((self.logits - (-u.log()).log()) / self.temperature, -1)
-        return y if self.space == "log" else y.exp().clamp_min(info.tiny)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log-density of value (..., K): (...), nats."""
-        if self.space == "log":
-            return self._log_prob_of_log(value)
-        y = value.log()
-        return self._log_prob_of_log(y) - y.sum(-1)
-
-    def _log_prob_of_log(self, y: Tensor) -> Tensor:
-        k = y.shape[-1]
-        v = self.logits - self.temperature * y
-        constant = math.lgamma(k) + (k - 1) * self.temperature.log()
-        return constant + torch.log_softmax(v, -1).sum(-1)
