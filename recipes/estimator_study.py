@@ -71,7 +71,7 @@ class Study:
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """The options of both studies."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=5_000)
+    parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--points", type=int, default=12, help="of each curve")
     parser.add_argument("--train-images", type=int, default=60_000)

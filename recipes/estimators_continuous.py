@@ -4,7 +4,7 @@ The first experiment that the founding report on the variance loss planned and l
 Gaussian autoencoder, 784-200-50 and back, tanh, pixels re-sampled as Bernoulli at every visit, Adam at 1e-3, batch 100;
 every contender evaluates log p(x, z) at eight latents per datum and step.
 
-python recipes/estimators_continuous.py                 # all of it; run it twice at once to use two cores
+python recipes/estimators_continuous.py --steps 3000    # all of it; run it twice at once to use two cores
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ estimators of Dong, Mnih & Tucker (2020, arXiv:2006.10680) and Richter et al. (2
 networks: *linear*, 200 latents straight to and from 784 pixels, and *nonlinear*, two hidden layers of 200 each way. A
 factorised Bernoulli prior, learned. MNIST re-sampled at every visit, Omniglot at threshold 0.5. Adam at 1e-3, batch 50.
 
-Every contender may evaluate the likelihood four times per datum and step; REBAR and RELAX need three evaluations for
-each sample and get one sample.
+Every contender evaluates the likelihood four times per datum and step: REBAR, RELAX and Concrete, which evaluate it at a
+relaxed point beside every sample, draw two samples, the others four.
 
-python recipes/estimators_discrete.py                   # all of it; run it twice at once to use two cores
+python recipes/estimators_discrete.py --steps 4000      # all of it; run it twice at once to use two cores
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ STUDY = Study(
         Contender(name="VIMCO", objective="iwae", gradient="score-function", **FOUR),
         Contender(name="ARM", gradient="arm", **FOUR),
         Contender(name="DisARM", gradient="disarm", **FOUR),
-        Contender(name="REBAR", gradient="rebar", num_samples=1, evaluations=3),
-        Contender(name="RELAX", gradient="relax", num_samples=1, evaluations=3),
+        Contender(name="REBAR", gradient="rebar", num_samples=2, evaluations=4),
+        Contender(name="RELAX", gradient="relax", num_samples=2, evaluations=4),
         Contender(name="Concrete", gradient="concrete", num_samples=2, evaluations=4),
         Contender(name="straight-through", gradient="straight-through", **FOUR),
         Contender(name="reweighted wake-sleep", objective="iwae", gradient="reweighted-wake-sleep", **FOUR),

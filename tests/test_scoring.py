@@ -14,7 +14,7 @@ from lowerbound.likelihoods import Bernoulli
 from lowerbound.model import LatentVariableModel
 from lowerbound.nets import MLP
 from lowerbound.posteriors import DiagonalNormal
-from lowerbound.priors import StandardNormal
+from lowerbound.priors import MixtureNormal, StandardNormal
 from lowerbound.scoring import rows_for_baselines, score
 
 
@@ -139,3 +139,15 @@ def test_baselines_train_on_training_rows_only_and_on_a_spread_of_many(monkeypat
     monkeypatch.setattr("lowerbound.scoring._MOST_BASELINE_ROWS", 2)
     fewer = rows_for_baselines(_dataset(x, np.array([1, 3, 5, 7, 9])), Identity())
     assert fewer[:, 0].tolist() == [2, 14]
+
+
+def test_a_mixture_prior_says_which_components_no_code_uses():
+    model = _bernoulli_model()
+    x = (torch.rand(50, 6) > 0.5).float()
+    assert score(model, x, x_train=None, likelihood="bernoulli", num_samples=2)["components"] is None
+    model.prior = MixtureNormal(2, components=3)
+    with torch.no_grad():
+        model.prior.loc[2] += 1e3
+    found = score(model, x, x_train=None, likelihood="bernoulli", num_samples=2)["components"]
+    assert (found["number"], found["unused"] >= 1) == (3, True)
+    assert 1 <= found["effective"] <= 2.0001

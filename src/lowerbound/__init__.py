@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         evaluate,
         exact,
         gradients,
+        inference,
         likelihoods,
         losses,
         models,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         testing,
     )
     from lowerbound.estimators import VAE
+    from lowerbound.inference import infer
     from lowerbound.loop import Record, train
     from lowerbound.losses import VariationalLoss
     from lowerbound.model import LatentVariableModel
@@ -53,6 +55,7 @@ _MODULES = (
     "evaluate",
     "exact",
     "gradients",
+    "inference",
     "likelihoods",
     "losses",
     "models",
@@ -74,6 +77,7 @@ _NAMES = {
     "Record": "lowerbound.loop",
     "VAE": "lowerbound.estimators",
     "VariationalLoss": "lowerbound.losses",
+    "infer": "lowerbound.inference",
     "train": "lowerbound.loop",
 }
 
@@ -90,6 +94,8 @@ __all__ = [
     "evaluate",
     "exact",
     "gradients",
+    "infer",
+    "inference",
     "likelihoods",
     "losses",
     "models",

@@ -7,6 +7,7 @@ settings as JSON and comes through here again to resume.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -39,7 +40,17 @@ from lowerbound.protocols import Schedule
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.schedules import Constant, Cosine, Exponential
 
-__all__ = ["RECIPES", "Problem", "Recipe", "Settings", "check_support", "fit", "make_transform", "prepare"]
+__all__ = [
+    "RECIPES",
+    "Problem",
+    "Recipe",
+    "Settings",
+    "check_support",
+    "fit",
+    "make_transform",
+    "prepare",
+    "takes_gradient",
+]
 
 Recipe: TypeAlias = Callable[..., LatentVariableModel]
 RECIPES: dict[str, Recipe] = {"vae": vae}
@@ -186,6 +197,7 @@ def prepare(dataset: Dataset, settings: Settings, engine: Engine) -> Problem:
 
 def _loss(settings: Settings, model: LatentVariableModel, event_shape: Shape, num_data: int) -> Loss:
     """The loss that the settings describe; what a choice asks for by name it is given."""
+    _refuse_unused(settings)
     given = {"event_shape": event_shape, "num_data": num_data, "latent_dim": settings.model.get("latent_dim", 16)}
     name, options = parse(settings.gradient)
     if isinstance(options.get("baseline"), str):
@@ -199,6 +211,26 @@ def _loss(settings: Settings, model: LatentVariableModel, event_shape: Shape, nu
         num_samples=settings.num_samples,
         penalty=None if settings.penalty is None else construct(penalties, settings.penalty, **given),
     )
+
+
+def takes_gradient(loss: str) -> bool:
+    """Whether a loss, by its name, differentiates its objective by a gradient estimator of choice."""
+    return "gradient" in _arguments_of(loss)
+
+
+def _arguments_of(loss: str) -> set[str]:
+    return set(inspect.signature(find(losses, parse(loss)[0])).parameters)
+
+
+def _refuse_unused(settings: Settings) -> None:
+    """A choice that the loss would not look at must not be made in vain."""
+    for name in {"gradient", "penalty"} - _arguments_of(settings.loss):
+        chosen = getattr(settings, name)
+        if chosen != getattr(Settings, name):
+            raise ValueError(
+                f"The {settings.loss} loss takes no {name} and got {chosen!r}; "
+                "leave it out, or use the variational loss."
+            )
 
 
 def make_transform(dataset: Dataset, settings: Settings) -> nn.Module:

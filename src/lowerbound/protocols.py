@@ -8,7 +8,7 @@ posterior
 objective              an `Objective`: from log w, shaped (sample, batch), to one bound per datum.
 gradient estimator     a `Gradient`: draws latents and makes the objective differentiable.
 schedule               a `Schedule`: from the step to a number.
-inference scheme       how q(z | x) is reached; amortised unless another is chosen.
+inference scheme       an `inference.InferenceScheme`: how q(z | x) is reached; by the encoder alone if none is chosen.
 =====================  =======================================================================================
 
 Shapes. The sample axis S comes first and is always there, also for one sample; then the batch axis B; then the event.
@@ -86,7 +86,7 @@ class Objective(Protocol):
 
     @property
     def linear(self) -> bool:
-        """Whether `reduce` is the mean over samples, so that its expectation is that of one sample."""
+        """Whether it is linear in log w and `reduce` is the mean: its expectation is then that of one sample."""
         ...
 
     @property

@@ -29,11 +29,15 @@ from torch import Tensor, nn
 from lowerbound.data import Dataset, Pixels
 from lowerbound.evaluate import bernoulli_mixture, gaussian_mixture, independent_bernoulli, log_evidence, summary
 from lowerbound.model import LatentVariableModel
+from lowerbound.priors import is_mixture, unused_components
+from lowerbound.randomness import forked
+from lowerbound.weights import code_of
 
 __all__ = ["rows_for_baselines", "score"]
 
 _MOST_BASELINE_ROWS = 20_000
 _SUMMARY_SAMPLES = 64
+_MOST_CODES = 5_000
 _WITH_DENSITY = ("normal", "laplace", "student-t", "studentt")
 
 
@@ -61,7 +65,8 @@ def score(
     Returns:
         Means over the rows in nats per datum: `elbo`, `log_evidence` (L_S), `rate` and `distortion`, the first two with
         standard errors from the spread over the rows; `bits_per_dim` of L_S and `elbo_bits_per_dim`; the counts
-        `num_samples`, `num_data`, `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`;
+        `num_samples`, `num_data`, `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`; for a
+        mixture prior `components`: their number, how many are `unused`, and the `effective` number of those in use;
         `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and `baselines`, each with its
         `log_likelihood` and the `margin` by which L_S is above it on the same rows.
 
@@ -91,6 +96,7 @@ def score(
         "active_units": parts.active_units,
         "latent_dim": parts.activity.shape[0],
         "kl_per_dimension": None if kl is None else kl.tolist(),
+        "components": _components(model, x_test, seed),
         "baselines": {name: _against(value, evidence.log_evidence) for name, value in baselines.items()},
     }
     return {name: _defined(value) for name, value in scores.items()}
@@ -106,6 +112,18 @@ def rows_for_baselines(dataset: Dataset, transform: nn.Module) -> Tensor:
     if isinstance(transform, Pixels) and transform.binarization == "dynamic":
         transform = Pixels(scale=transform.scale, binarization="none")
     return transform(torch.as_tensor(dataset.x_train[chosen])).float()
+
+
+@torch.no_grad()
+def _components(model: LatentVariableModel, x: Tensor, seed: int) -> dict[str, float] | None:
+    """How many components of a mixture prior no code of these rows uses; None for other priors."""
+    with forked(x.device, seed):
+        q = model.infer(x[:_MOST_CODES])
+        codes = code_of(q, q.sample())
+    if not is_mixture(model.prior(None)) or isinstance(codes, tuple):
+        return None
+    usage = unused_components(model.prior, codes)
+    return {"number": len(usage.usage), "unused": len(usage.unused), "effective": usage.effective}
 
 
 def _baselines(x_train: Tensor, x_test: Tensor, likelihood: str, seed: int) -> dict[str, Tensor]:

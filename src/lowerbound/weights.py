@@ -15,7 +15,9 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution, Independent, kl_divergence
+
+from lowerbound.factors import factor_of
 
 __all__ = ["JointDensity", "Latents", "LogWeights", "RateForm", "code_of", "joint_over", "log_reverse", "weigh"]
 
@@ -55,6 +57,9 @@ class LogWeights:
         log_q: log q(z | x); −H(q) where `form` is "entropy", 0 where it is "kl".
         z: the latents they were evaluated at.
         form: how the rate was computed.
+        log_probability: the logarithm of the probability with which each row counts, which sum to 1 over the rows; None
+            where rows are draws from q, which all count alike.
+        rate_per_factor: KL(q(z_d | x) ‖ p(z_d)) where `form` is "kl" and both are products.
     """
 
     log_likelihood: Float[Tensor, "sample batch"]
@@ -62,6 +67,12 @@ class LogWeights:
     log_q: Float[Tensor, "sample batch"]
     z: Latents
     form: RateForm = "sampled"
+    log_probability: Float[Tensor, "sample batch"] | None = None
+    rate_per_factor: Float[Tensor, "batch factor"] | None = None
+
+    def average(self, term: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
+        """The mean of a term over the rows, each with its probability."""
+        return term.mean(0) if self.log_probability is None else (self.log_probability.exp() * term).sum(0)
 
     @property
     def log_w(self) -> Float[Tensor, "sample batch"]:
@@ -100,8 +111,10 @@ def weigh(
         ValueError: a closed form was asked for that this pair of distributions does not have.
     """
     log_likelihood, log_prior = joint_over(posterior, joint)(z)
+    rate_per_factor = None
     if rate == "kl":
-        log_prior = -_closed_form_kl(posterior, joint.prior).expand_as(log_likelihood)
+        kl, rate_per_factor = _closed_form_kl(posterior, joint.prior)
+        log_prior = -kl.expand_as(log_likelihood)
         log_q = log_prior.new_zeros(()).expand_as(log_likelihood)
     elif rate == "entropy":
         log_q = -_closed_form_entropy(posterior).expand_as(log_likelihood)
@@ -113,6 +126,7 @@ def weigh(
         log_q=log_q,
         z=z,
         form=rate,
+        rate_per_factor=rate_per_factor,
     )
 
 
@@ -134,14 +148,23 @@ def log_reverse(posterior: Distribution, draw: Latents) -> Tensor | float:
     return 0.0 if reverse is None else reverse(draw)
 
 
-def _closed_form_kl(q: Distribution, p: Distribution) -> Tensor:
+def _closed_form_kl(q: Distribution, p: Distribution) -> tuple[Tensor, Tensor | None]:
+    """KL(q ‖ p) (B,), and its terms (B, factor) where both are products."""
     try:
-        return kl_divergence(q, p if p.batch_shape == q.batch_shape else p.expand(q.batch_shape))
+        if _is_product(q) and _is_product(p) and q.event_shape == p.event_shape:
+            one, other = factor_of(q), factor_of(p)
+            per_factor = kl_divergence(one, other.expand(one.batch_shape)).flatten(1)
+            return per_factor.sum(-1), per_factor
+        return kl_divergence(q, p if p.batch_shape == q.batch_shape else p.expand(q.batch_shape)), None
     except NotImplementedError:
         raise ValueError(
             f"rate='kl' needs a closed form of KL({_name(q)} ‖ {_name(p)}) and there is none; "
             "use rate='sampled' (any pair) or rate='entropy' (any q with an entropy)."
         ) from None
+
+
+def _is_product(distribution: Distribution) -> bool:
+    return isinstance(distribution, Independent) and distribution.reinterpreted_batch_ndims > 0
 
 
 def _closed_form_entropy(q: Distribution) -> Tensor:

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lowerbound import VariationalLoss, gradients, likelihoods, objectives, posteriors, priors
+from lowerbound import gradients, likelihoods, losses, objectives, penalties, posteriors, priors
 from lowerbound.data import InMemory
 from lowerbound.loop import train
 from lowerbound.models import choices, construct, vae
+from lowerbound.models.choices import axis_of
 
 SHAPE, LATENT_DIM, ROWS = (6, 5), 4, 24
 
@@ -28,23 +29,43 @@ GOES_WITH: dict[tuple[str, str], dict[str, Any]] = {
     ("priors", "autoregressive-categorical"): {"prior": "autoregressive-categorical:categories=3", **ONE_HOT},
     ("posteriors", "bernoulli"): {**BINARY, "prior": "bernoulli"},
     ("posteriors", "categorical"): {**ONE_HOT, "prior": "categorical:categories=3"},
-    ("posteriors", "relaxed-bernoulli"): {"prior": "bernoulli"},
+    ("posteriors", "relaxed-bernoulli"): {"prior": "relaxed-bernoulli"},
+    ("priors", "relaxed-bernoulli"): {"posterior": "relaxed-bernoulli"},
+    ("priors", "relaxed-categorical"): {
+        "posterior": "relaxed-categorical:categories=3",
+        "prior": "relaxed-categorical:categories=3",
+    },
     ("posteriors", "relaxed-categorical"): {
         "posterior": "relaxed-categorical:categories=3",
-        "prior": "categorical:categories=3",
+        "prior": "relaxed-categorical:categories=3",
     },
     # Estimators that are derived for one objective, or need more than one sample.
     ("gradients", "dreg"): {"objective": "iwae", "num_samples": 3},
+    ("gradients", "reweighted-wake-sleep"): {"objective": "iwae", "num_samples": 3},
+    ("gradients", "arm"): {"posterior": "bernoulli", "prior": "bernoulli"},
+    ("gradients", "concrete"): {"posterior": "bernoulli", "prior": "bernoulli"},
+    ("gradients", "disarm"): {"posterior": "bernoulli", "prior": "bernoulli"},
+    ("gradients", "rebar"): {"posterior": "bernoulli", "prior": "bernoulli"},
+    ("gradients", "relax"): {"posterior": "bernoulli", "prior": "bernoulli"},
+    ("gradients", "straight-through"): {"posterior": "bernoulli", "prior": "bernoulli"},
+    ("losses", "aggressive"): {"loss": "aggressive:num_encoder_steps=1"},
+    ("gradients", "fixed-samples"): {"objective": "log-variance"},
+    ("objectives", "geco"): {"objective": "geco:target=10"},
+    ("gradients", "enumerate"): {"posterior": "bernoulli", "prior": "bernoulli"},
+    ("gradients", "stratified"): {"posterior": "mixture-normal"},
     # A table of columns of kinds.
     ("likelihoods", "mixed"): {"likelihood": "mixed:columns=10*continuous+10*count+10*categorical-2", "shape": (30,)},
 }
-LEFT_OUT: dict[tuple[str, str], str] = {}
+LEFT_OUT: dict[tuple[str, str], str] = {
+    ("objectives", "cubo"): "an upper bound, to be read after training; refused (see tests/losses)",
+    ("objectives", "chi-divergence"): "for a p that is held fixed; refused otherwise (see tests/losses)",
+}
 
-EVERY = [
-    (axis.__name__.rpartition(".")[2], name)
-    for axis in (priors, likelihoods, posteriors, objectives, gradients)
-    for name in choices(axis)
-]
+AXES = {
+    axis.__name__.rpartition(".")[2]: axis
+    for axis in (priors, likelihoods, posteriors, objectives, gradients, losses, penalties)
+}
+EVERY = [(axis, name) for axis, package in AXES.items() for name in choices(package)]
 
 
 def binary(shape: tuple[int, ...] = SHAPE, seed: int = 0) -> Tensor:
@@ -58,25 +79,31 @@ def loss_of(
     objective: str = "elbo",
     gradient: str = "pathwise",
     num_samples: int = 2,
+    loss: str = "variational",
+    penalty: str | None = None,
     **options: Any,
 ) -> Any:
     model = vae(shape, latent_dim=LATENT_DIM, hidden=[8], **options)
-    loss = VariationalLoss(
-        model,
-        construct(objectives, objective),
-        construct(gradients, gradient),
-        num_samples,
+    given = {"event_shape": shape, "num_data": ROWS, "latent_dim": LATENT_DIM}
+    made = construct(
+        losses,
+        loss,
+        model=model,
+        objective=construct(objectives, objective, **given),
+        gradient=construct(gradients, gradient, **given),
+        num_samples=num_samples,
+        penalty=None if penalty is None else construct(penalties, penalty, **given),
     )
     model.initialize(binary(shape))
-    loss.check(binary(shape)[:2])
-    return loss
+    made.check(binary(shape)[:2])
+    return made
 
 
 @pytest.mark.parametrize("axis, name", EVERY, ids=[f"{axis}-{name}" for axis, name in EVERY])
 def test_every_choice_is_built_by_its_name_and_trains(axis: str, name: str) -> None:
     if (axis, name) in LEFT_OUT:
         pytest.skip(LEFT_OUT[axis, name])
-    options = {axis.removesuffix("s"): name, **GOES_WITH.get((axis, name), {})}
+    options = {axis_of(AXES[axis]): name, **GOES_WITH.get((axis, name), {})}
     loss = loss_of(**options)
     before = {key: p.detach().clone() for key, p in loss.named_parameters() if p.requires_grad}
     (record,) = train(loss, InMemory(binary(options.get("shape", SHAPE))), num_steps=2, batch_size=12, lr=0.01)
@@ -89,8 +116,7 @@ def test_every_choice_is_built_by_its_name_and_trains(axis: str, name: str) -> N
 
 def test_the_tables_of_this_file_name_choices_that_exist() -> None:
     """A line that outlived its class would hide nothing and mislead."""
-    exported = {axis.__name__.rpartition(".")[2] for axis in (priors, likelihoods, posteriors, objectives, gradients)}
-    assert {axis for axis, _ in [*GOES_WITH, *LEFT_OUT]} <= exported
+    assert {axis for axis, _ in [*GOES_WITH, *LEFT_OUT]} <= set(AXES)
     unknown = [key for key in [*GOES_WITH, *LEFT_OUT] if key not in EVERY]
     assert unknown == []
 

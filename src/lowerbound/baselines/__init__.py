@@ -1,10 +1,13 @@
-"""Baselines b_s of the score function: one idea per file, each a `baselines.Baseline`.
+"""Baselines of the score function: one idea per file, each a `baselines.Baseline`.
 
-Anything that does not depend on z_s leaves the gradient unbiased; the nearer b_s is to the value of the objective, the
-less the gradient varies.
+Anything that does not depend on z_s leaves the gradient unbiased; the nearer the guess is to the signal of the sample,
+the less the gradient varies.
 """
 
 from lowerbound.baselines.baseline import Baseline
+from lowerbound.baselines.constant import Constant
+from lowerbound.baselines.learned import Learned
 from lowerbound.baselines.leave_one_out import LeaveOneOut
+from lowerbound.baselines.moving_average import MovingAverage
 
-__all__ = ["Baseline", "LeaveOneOut"]
+__all__ = ["Baseline", "Constant", "Learned", "LeaveOneOut", "MovingAverage"]

@@ -1,4 +1,13 @@
-"""What a baseline is."""
+"""What a baseline is.
+
+The score function weighs the score of sample s by V − b_s, the value of the objective less what it would have been
+with a guess f̂_s in place of the signal of sample s:
+
+    b_s = R(f_1, …, f_{s−1}, f̂_s, f_{s+1}, …, f_S),      V = R(f_1, …, f_S),      R = `objective.reduce`
+
+On the ELBO V − b_s = (f_s − f̂_s)/S. A baseline gives the guess; whatever does not depend on z_s leaves the gradient
+unbiased.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +16,22 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.protocols import Objective
-
 __all__ = ["Baseline"]
 
 
 @runtime_checkable
 class Baseline(Protocol):
-    """A number for each sample and datum to subtract from the value of the objective, in nats."""
+    """A guess at the signal (for most objectives log w, nats) of each sample and datum.
 
-    def __call__(self, objective: Objective, signal: Float[Tensor, "sample batch"]) -> Float[Tensor, "sample batch"]:
-        """Return b (sample, batch), which must not depend on z_s in row s."""
+    One with parameters of its own is a module and returns a guess that differentiates; `ScoreFunction` lowers its
+    squared error in the same step.
+    """
+
+    def __call__(self, signal: Float[Tensor, "sample batch"], x: Tensor) -> Float[Tensor, "sample batch"]:
+        """The guess, which must not depend on z_s in row s.
+
+        Arguments:
+            signal: f, as constants, from which row s may use the other rows and earlier steps all of them.
+            x: the batch (B, *event).
+        """
         ...

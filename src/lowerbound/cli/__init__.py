@@ -1,4 +1,4 @@
-"""The command line: fit | evaluate | sample | encode | reconstruct | report | datasets.
+"""The command line: fit | evaluate | sample | encode | reconstruct | gradients | report | datasets.
 
 Nothing here, and nothing that is imported to print a `--help`, imports torch or numpy: a command's module is imported
 when its help or itself is wanted, and imports what it computes with inside its functions.
@@ -34,6 +34,7 @@ _COMMANDS = {
     "sample": "lowerbound.cli.sample:sample",
     "encode": "lowerbound.cli.encode:encode",
     "reconstruct": "lowerbound.cli.reconstruct:reconstruct",
+    "gradients": "lowerbound.cli.gradients:gradients",
     "report": "lowerbound.cli.report:report",
     "datasets": "lowerbound.cli.datasets:datasets",
 }

@@ -45,7 +45,7 @@ def make_settings(options: dict[str, Any], dataset: Dataset) -> Settings:
     Raises:
         UsageError: both epochs and steps.
     """
-    from lowerbound.fitting import Settings
+    from lowerbound.fitting import Settings, takes_gradient
     from lowerbound.models import parse
 
     if options["epochs"] is not None and options["steps"] is not None:
@@ -53,7 +53,9 @@ def make_settings(options: dict[str, Any], dataset: Dataset) -> Settings:
     model = {name: options[name] for name in _OF_THE_MODEL}
     model["likelihood"] = model["likelihood"] or default_likelihood(dataset)
     weighted = parse(options["objective"])[0] == "iwae"
-    rest: dict[str, Any] = {"gradient": "dreg", "num_samples": 8} if weighted else {}
+    rest: dict[str, Any] = {"num_samples": 8} if weighted else {}
+    if weighted and takes_gradient(options["loss"]):
+        rest["gradient"] = "dreg"
     rest |= {name: value for name, value in options.items() if name not in _OF_THE_MODEL and value is not None}
     if "steps" not in rest and "epochs" not in rest:
         rest["epochs"] = default_epochs(dataset, rest["batch_size"])

@@ -43,12 +43,15 @@ def transform_words(transform: nn.Module) -> str:
 
 def model_sentence(settings: Settings, model: nn.Module) -> str:
     """The choice on each axis, and the number of parameters."""
+    from lowerbound.fitting import takes_gradient
+
     chosen = settings.model
     samples = "1 sample" if settings.num_samples == 1 else f"{settings.num_samples} samples"
     hidden = "-".join(str(width) for width in chosen["hidden"])
+    by = f"{settings.gradient} gradients" if takes_gradient(settings.loss) else settings.loss
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return (
         f"Model: {chosen['prior']} prior of {chosen['latent_dim']} dimensions, {chosen['likelihood']} likelihood, "
         f"{chosen['posterior']} posterior, {chosen['network']} {hidden} ({count:,} parameters); "
-        f"{settings.objective} with {samples}, {settings.gradient} gradients."
+        f"{settings.objective} with {samples}, {by}."
     )

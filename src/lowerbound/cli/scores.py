@@ -68,6 +68,10 @@ def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
         table.add_row(*(cell for i, cell in enumerate(row) if discrete or i != 3))
     console.print(table)
     console.print(f"Active latents: {scores['active_units']} of {scores['latent_dim']}.")
+    components = scores.get("components")
+    if components is not None:
+        used = f"{components['number'] - components['unused']} of {components['number']}"
+        console.print(f"Components of the prior in use: {used} ({components['effective']:.0f} if used alike).")
     unreliable = scores["pareto_k_above_07"]
     if scores["num_samples"] >= _FEWEST_FOR_TAILS and unreliable > _MANY:
         console.print(

@@ -3,6 +3,7 @@
 | module | what it does |
 |---|---|
 | `catalog` | the data sets known by name: `names`, `describe`, `load` |
+| `shapes` | a generated set of pictures with known factors |
 | `readers` | a user's .npy, .npz, .csv or .parquet file: `read_file` |
 | `dataset` | what both give: `Dataset`, with its checksum |
 | `checks` | the refusals, each a `DataError` of one sentence |

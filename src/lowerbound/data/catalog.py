@@ -1,8 +1,8 @@
 """The data sets known by name: what each is, where its file comes from, and how to load it.
 
-Every file but scikit-learn's digits (part of a dependency) is an .npz archive known by its sha256,
-found or downloaded by `lowerbound.data.download`. Listing reads no data: this module imports
-neither numpy nor torch.
+Every file is an .npz archive known by its sha256, found or downloaded by `lowerbound.data.download`;
+two need none: scikit-learn's digits (part of a dependency) and the shapes, which are drawn. Listing
+reads no data: this module imports neither numpy nor torch.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Entry:
         event_shape: the shape of one row.
         num_train: how many training rows it has.
         num_test: how many test rows it has.
-        file: the file it is read from, or None if it comes with scikit-learn.
+        file: the file it is read from, or None if it needs none.
         sha256: the file's checksum, 64 hexadecimal digits.
         label: the stem of the label arrays in the file, or None.
         description: what it is, in a sentence, with what to beware of.
@@ -119,6 +119,17 @@ CATALOG: tuple[Entry, ...] = (
         origin="Frey and Roweis, through the VampPrior's repository",
         licence="not stated",
     ),
+    Entry(
+        name="shapes",
+        event_shape=(32, 32),
+        num_train=6_000,
+        num_test=1_200,
+        file=None,
+        description="Squares, ellipses and hearts in every size, rotation and place of a grid, labelled by "
+        "shape; `lowerbound.data.shapes` has the other factors; fixed random split.",
+        origin="drawn here, after dSprites (Matthey et al. 2017)",
+        licence="Apache-2.0",
+    ),
 )
 
 
@@ -126,7 +137,7 @@ def names() -> tuple[str, ...]:
     """The names that `load` knows.
 
     >>> names()
-    ('digits', 'mnist', 'fashion-mnist', 'omniglot', 'frey-faces')
+    ('digits', 'mnist', 'fashion-mnist', 'omniglot', 'frey-faces', 'shapes')
     """
     return tuple(known.name for known in CATALOG)
 
@@ -184,6 +195,9 @@ def load(name: str, *, download: bool = True) -> "lowerbound.data.dataset.Datase
         DataError: if the name is unknown, or the file is altered or cannot be had.
     """
     from lowerbound.data.named import load_digits, load_file
+    from lowerbound.data.shapes import load_shapes
 
     known = entry(name)
+    if known.name == "shapes":
+        return load_shapes(known)
     return load_digits(known) if known.file is None else load_file(known, download=download)

@@ -1,3 +1,5 @@
 """Numbers about how a model trains and infers, each with its uncertainty."""
 
-__all__: list[str] = []
+from lowerbound.diagnostics.gradient_statistics import GradientStatistics, Statistic, gradient_statistics
+
+__all__ = ["GradientStatistics", "Statistic", "gradient_statistics"]

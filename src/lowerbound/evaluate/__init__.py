@@ -1,20 +1,76 @@
 """Numbers about a fitted model, each with its uncertainty. Nothing here trains or draws a figure."""
 
+from lowerbound.evaluate.aggregate import AggregatePosterior, aggregate_posterior
+from lowerbound.evaluate.annealed import AnnealedEvidence, Sandwich, annealed_importance, bidirectional
 from lowerbound.evaluate.baselines import BernoulliMixture, bernoulli_mixture, gaussian_mixture, independent_bernoulli
+from lowerbound.evaluate.clustering import (
+    adjusted_rand_index,
+    clustering_accuracy,
+    nearest_neighbour_accuracy,
+    normalized_mutual_information,
+)
+from lowerbound.evaluate.disentanglement import (
+    DCI,
+    beta_vae_score,
+    dci_scores,
+    factor_vae_score,
+    mutual_information_gap,
+    separated_attribute_predictability,
+)
+from lowerbound.evaluate.estimates import PerDatum, Score
+from lowerbound.evaluate.gaps import InferenceGaps, inference_gaps
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight, pareto_k
 from lowerbound.evaluate.log_evidence import Evidence, log_evidence
+from lowerbound.evaluate.out_of_distribution import (
+    auroc,
+    bits_per_dim,
+    likelihood_ratio,
+    likelihood_regret,
+    mutated,
+    negative_log_evidence,
+    typicality,
+    waic,
+)
 from lowerbound.evaluate.summary import Summary, summary
 
 __all__ = [
+    "DCI",
+    "AggregatePosterior",
+    "AnnealedEvidence",
     "BernoulliMixture",
     "Evidence",
+    "InferenceGaps",
+    "PerDatum",
+    "Sandwich",
+    "Score",
     "Summary",
+    "adjusted_rand_index",
+    "aggregate_posterior",
+    "annealed_importance",
+    "auroc",
     "bernoulli_mixture",
+    "beta_vae_score",
+    "bidirectional",
+    "bits_per_dim",
+    "clustering_accuracy",
+    "dci_scores",
     "effective_sample_size",
+    "factor_vae_score",
     "gaussian_mixture",
     "independent_bernoulli",
+    "inference_gaps",
+    "likelihood_ratio",
+    "likelihood_regret",
     "log_evidence",
     "log_mean_weight",
+    "mutated",
+    "mutual_information_gap",
+    "nearest_neighbour_accuracy",
+    "negative_log_evidence",
+    "normalized_mutual_information",
     "pareto_k",
+    "separated_attribute_predictability",
     "summary",
+    "typicality",
+    "waic",
 ]

@@ -6,8 +6,6 @@ objective.signal, R = objective.reduce
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -46,7 +44,6 @@ def expectation(
         )
     states = torch.arange(size, device=log_probability.device)
     index = torch.cartesian_prod(*[states] * num_samples).reshape(-1, num_samples).mT  # (K, term)
-    terms = ("log_likelihood", "log_prior", "log_q")
-    drawn = dataclasses.replace(w, **{name: getattr(w, name)[index].flatten(1) for name in terms})
-    value = objective.reduce(objective.signal(drawn)).reshape(-1, batch)
+    signal = objective.signal(w)[index].flatten(1)
+    value = objective.reduce(signal).reshape(-1, batch)
     return (log_probability[index].sum(0).exp() * value).sum(0)

@@ -1,10 +1,13 @@
 """From a batch to a scalar to minimise and the terms to log: one idea per file.
 
 A loss is any module that maps the tensors of a batch to a `LossOutput`. `VariationalLoss` is the one that closes over a
-model, an objective and a gradient estimator; others have the same shape. The loop knows nothing else.
+model, an objective and a gradient estimator; `WakeSleep` teaches p and q apart; others have the same shape. The loop
+knows nothing else.
 """
 
+from lowerbound.losses.aggressive import Aggressive
 from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.losses.variational import VariationalLoss
+from lowerbound.losses.wake_sleep import WakeSleep
 
-__all__ = ["Loss", "LossOutput", "VariationalLoss"]
+__all__ = ["Aggressive", "Loss", "LossOutput", "VariationalLoss", "WakeSleep"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from lowerbound.inference import Draws, InferenceScheme, with_inference
 from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.model import LatentVariableModel
+from lowerbound.objectives import ChiDivergence
 from lowerbound.protocols import Context, Gradient, Objective, Penalty
 
-__all__ = ["VariationalLoss"]
+__all__ = ["VariationalLoss", "check_same_kind"]
 
 
 class VariationalLoss(Loss):
@@ -21,6 +23,7 @@ class VariationalLoss(Loss):
         gradient: how the bound differentiates.
         num_samples: S, latents drawn per datum.
         penalty: what is subtracted from the mean bound for the codes of the whole batch, or None.
+        inference: how q(z | x) is reached, if not by the encoder alone; `self.model` then infers in this way.
 
     Returns (when called with a batch x (B, *event)):
         The loss in nats per datum, and the terms bound, likelihood, prior and posterior: batch means of the objective,
@@ -34,11 +37,13 @@ class VariationalLoss(Loss):
         gradient: Gradient,
         num_samples: int = 1,
         penalty: Penalty | None = None,
+        inference: InferenceScheme | None = None,
     ):
         super().__init__()
         if num_samples < 1:
             raise ValueError(f"VariationalLoss got num_samples={num_samples} and needs at least 1.")
-        self.model, self.objective, self.gradient, self.num_samples = model, objective, gradient, num_samples
+        self.model = model if inference is None else with_inference(model, inference)
+        self.objective, self.gradient, self.num_samples = objective, gradient, num_samples
         self.penalty = penalty
 
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
@@ -46,7 +51,8 @@ class VariationalLoss(Loss):
         q, joint = self.model.infer(x, context), self.model.joint(x, context)
         estimate = self.gradient.estimate(self.objective, q, joint, self.num_samples)
         value, w = estimate.surrogate.mean(), estimate.weights
-        terms = {"likelihood": w.log_likelihood, "prior": w.log_prior, "posterior": w.log_q}
+        parts = {"likelihood": w.log_likelihood, "prior": w.log_prior, "posterior": w.log_q}
+        terms = {name: w.average(part.detach()) for name, part in parts.items()}
         if self.penalty is not None:
             terms["penalty"] = self.penalty(q, joint.prior)
             value = value - terms["penalty"]
@@ -55,14 +61,33 @@ class VariationalLoss(Loss):
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training."""
         q = self.model.infer(x, context)
-        p = self.model.prior(context)
+        p = self.model.joint(x, context).prior
+        if isinstance(q, Draws):
+            raise ValueError(f"{type(self).__name__} needs a q(z | x) with a density and HMC gives draws; use Local().")
+        _check_direction(self.objective, self.model)
         self.gradient.check(self.objective, q)
-        _check_same_kind(q, p)
+        check_same_kind(q, p)
         if self.penalty is not None:
             self.penalty.check(q, p)
 
 
-def _check_same_kind(q: Distribution, p: Distribution) -> None:
+def _check_direction(objective: Objective, model: LatentVariableModel) -> None:
+    """What is maximised must be worth raising, for every parameter that learns."""
+    name = type(objective).__name__
+    if objective.bound == "upper":
+        raise ValueError(
+            f"{name} is an upper bound of log p(x), which training would raise; read it after training, and train on "
+            "ELBO() or IWAE()."
+        )
+    parts = [part for part in (model.prior, model.likelihood) if isinstance(part, nn.Module)]
+    if isinstance(objective, ChiDivergence) and any(p.requires_grad for part in parts for p in part.parameters()):
+        raise ValueError(
+            f"{name} fits q to a p that is held fixed, and would lower log p(x); freeze the parameters of prior and "
+            "likelihood (requires_grad_(False)), or train on ELBO() or IWAE()."
+        )
+
+
+def check_same_kind(q: Distribution, p: Distribution) -> None:
     """A probability cannot be set against a density: their ratio bounds nothing."""
     kinds = [_is_discrete(q), _is_discrete(p)]
     if None not in kinds and kinds[0] != kinds[1]:

@@ -20,6 +20,7 @@ from torch import nn
 __all__ = ["axis_of", "build", "choices", "construct", "find", "parse"]
 
 
+_ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _SINGULAR = {"losses": "loss", "penalties": "penalty"}
 
 
@@ -27,8 +28,8 @@ def choices(package: ModuleType) -> dict[str, type]:
     """The classes on one axis (a package such as `lowerbound.priors`) by name.
 
     >>> import lowerbound.objectives
-    >>> sorted(choices(lowerbound.objectives))[:2]
-    ['elbo', 'iwae']
+    >>> choices(lowerbound.objectives)["iwae"].__name__
+    'IWAE'
     """
     exported = [getattr(package, name) for name in package.__all__]
     return {_kebab(item.__name__): item for item in exported if inspect.isclass(item) and _is_choice(item)}
@@ -77,7 +78,7 @@ def construct(package: ModuleType, text: str, **available: Any) -> Any:
         available: what its constructor may ask for by name.
 
     Raises:
-        ValueError: an unknown name or option, or an option with a bad value.
+        ValueError: an unknown name or option, an option with a bad value, or none where one is needed.
     """
     return build(package, *parse(text), **available)
 
@@ -92,8 +93,12 @@ def build(package: ModuleType, name: str, options: Mapping[str, Any], **availabl
         raise ValueError(
             f"{_kebab(cls.__name__)} has no option {unknown[0]!r}; it has {', '.join(allowed) or 'no options'}."
         )
-    given = {key: value for key, value in available.items() if key in signature}
-    return cls(**given, **options)
+    given = {**{key: value for key, value in available.items() if key in signature}, **options}
+    needed = [key for key, value in signature.items() if value.default is value.empty and value.kind not in _ANY]
+    missing = [key for key in needed if key not in given]
+    if missing:
+        raise ValueError(f"{_kebab(cls.__name__)} needs {missing[0]}; write it as {name}:{missing[0]}=VALUE.")
+    return cls(**given)
 
 
 def axis_of(package: ModuleType) -> str:
@@ -113,7 +118,8 @@ def _is_choice(item: type) -> bool:
 
 
 def _kebab(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "-", name).lower()
+    """Words apart: "DiagonalNormal" is diagonal-normal, "BetaELBO" beta-elbo, "DisARM" and "DReG" one word each."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z]{3})(?=[A-Z]{3})", "-", name).lower()
 
 
 def _plain(name: str) -> str:

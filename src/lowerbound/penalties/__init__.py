@@ -1,3 +1,11 @@
-"""Penalties on the codes of a whole batch: one idea per file, each a `protocols.Penalty`."""
+"""Penalties on the codes of a whole batch: one idea per file, each a `protocols.Penalty`.
 
-__all__: list[str] = []
+All three look at the aggregate posterior q(z) = (1/N) Σ_n q(z | x_n): its distance from the prior (`MMD`), or how far
+its coordinates are from independent (`TotalCorrelation` by densities, `FactorVAE` by a discriminator).
+"""
+
+from lowerbound.penalties.factor_vae import FactorVAE
+from lowerbound.penalties.mmd import MMD
+from lowerbound.penalties.total_correlation import TotalCorrelation
+
+__all__ = ["MMD", "FactorVAE", "TotalCorrelation"]

@@ -7,6 +7,7 @@ by naming it. Nothing has to be closed.
 
 from lowerbound.plots.divergence import kl_per_dimension
 from lowerbound.plots.evidence import evidence_histogram
+from lowerbound.plots.gradients import gradient_noise
 from lowerbound.plots.images import image_grid, originals_and_reconstructions
 from lowerbound.plots.latent import latent_map
 from lowerbound.plots.tables import table_marginals
@@ -14,6 +15,7 @@ from lowerbound.plots.training import training_curves
 
 __all__ = [
     "evidence_histogram",
+    "gradient_noise",
     "image_grid",
     "kl_per_dimension",
     "latent_map",

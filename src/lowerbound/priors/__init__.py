@@ -4,9 +4,11 @@ from lowerbound.priors.autoregressive import AutoregressiveBernoulli, Autoregres
 from lowerbound.priors.bernoulli import Bernoulli
 from lowerbound.priors.boltzmann import RBM
 from lowerbound.priors.categorical import Categorical
-from lowerbound.priors.component_usage import ComponentUsage, unused_components
+from lowerbound.priors.component_usage import ComponentUsage, is_mixture, unused_components
 from lowerbound.priors.flow_prior import FlowPrior
 from lowerbound.priors.mixture_normal import MixtureNormal
+from lowerbound.priors.relaxed_bernoulli import RelaxedBernoulli
+from lowerbound.priors.relaxed_categorical import RelaxedCategorical
 from lowerbound.priors.standard_normal import StandardNormal
 from lowerbound.priors.two_stage import CodeFit, fit_prior_to_codes
 from lowerbound.priors.vamp_prior import VampPrior
@@ -22,8 +24,11 @@ __all__ = [
     "ComponentUsage",
     "FlowPrior",
     "MixtureNormal",
+    "RelaxedBernoulli",
+    "RelaxedCategorical",
     "StandardNormal",
     "VampPrior",
     "fit_prior_to_codes",
+    "is_mixture",
     "unused_components",
 ]

@@ -18,7 +18,7 @@ from torch.distributions import Distribution, MixtureSameFamily
 from lowerbound.priors.normal_mixture import NormalMixture
 from lowerbound.protocols import Conditional
 
-__all__ = ["ComponentUsage", "unused_components"]
+__all__ = ["ComponentUsage", "is_mixture", "unused_components"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,11 @@ class ComponentUsage:
     usage: Float[Tensor, "component"]
     unused: Int[Tensor, "unused"]
     effective: float
+
+
+def is_mixture(p: Distribution) -> bool:
+    """Whether `unused_components` can take it apart."""
+    return isinstance(p, NormalMixture | MixtureSameFamily)
 
 
 @torch.no_grad()

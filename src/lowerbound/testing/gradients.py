@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 import torch
@@ -9,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowerbound.gradients.path_only import detach
+from lowerbound.gradients.weighted import weighted_value
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Estimate, Gradient, Objective
 from lowerbound.testing.require import require, require_close
@@ -53,7 +55,7 @@ def check_gradient(
     estimate = estimator.estimate(objective, q, model.joint(x), num_samples)
     shape = tuple(estimate.surrogate.shape)
     require(shape == tuple(x.shape[:1]), f"{name}: surrogate has shape {shape}, not (batch,).")
-    value = objective.reduce(objective.signal(estimate.weights))
+    value = weighted_value(objective, estimate.weights)
     require_close(estimate.surrogate, value, f"{name}: its value is not that of the objective")
     _check_theta(objective, model, x, estimate, name)
     _check_phi(model, estimate, name)
@@ -80,8 +82,10 @@ def _check_theta(objective: Objective, model: LatentVariableModel, x: Tensor, es
     parts = (model.prior, model.likelihood)
     theta = [p for part in parts for p in _parameters(part) if id(p) not in phi]
     z = detach(estimate.weights.z)
+    share = estimate.weights.log_probability
     fixed = weigh(model.infer(x), model.joint(x), z, rate=objective.rate)
-    plain = flat_gradient(objective.reduce(objective.signal(fixed)).sum(), theta)
+    fixed = dataclasses.replace(fixed, log_probability=None if share is None else share.detach())
+    plain = flat_gradient(weighted_value(objective, fixed).sum(), theta)
     got = flat_gradient(estimate.surrogate.sum(), theta)
     require_close(got, plain, f"{name}: the gradient of p(x, z) is not that at fixed latents")
 

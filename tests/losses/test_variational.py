@@ -9,7 +9,7 @@ from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import DReG, Pathwise, ScoreFunction, StickTheLanding
 from lowerbound.losses import VariationalLoss
 from lowerbound.models import vae
-from lowerbound.objectives import ELBO, IWAE
+from lowerbound.objectives import CUBO, ELBO, IWAE, ChiDivergence
 
 
 def case():
@@ -52,3 +52,37 @@ def test_a_probability_is_not_set_against_a_density(prior, posterior):
     with pytest.raises(ValueError, match="bounds nothing; choose a prior and a posterior over the same latents"):
         VariationalLoss(model, ELBO(), ScoreFunction(), 2).check(torch.ones(3, 4))
     VariationalLoss(vae((4,), latent_dim=2, hidden=(3,)), ELBO(), ScoreFunction(), 2).check(torch.ones(3, 4))
+
+
+def test_an_upper_bound_is_not_raised():
+    _, model, x = case()
+    with pytest.raises(ValueError, match="upper bound of log p"):
+        VariationalLoss(model, CUBO(), Pathwise(), 2).check(x)
+
+
+def test_the_chi_divergence_fits_q_to_a_p_that_is_held_fixed():
+    _, model, x = case()
+    loss = VariationalLoss(model, ChiDivergence(), Pathwise(), 2)
+    with pytest.raises(ValueError, match="freeze the parameters"):
+        loss.check(x)
+    model.likelihood.requires_grad_(False)
+    loss.check(x)
+
+
+def test_a_penalty_is_taken_off_the_bound_and_checked():
+    class TwoNats:
+        def __call__(self, posterior, prior):
+            return torch.tensor(2.0)
+
+        def check(self, posterior, prior):
+            raise ValueError("not for these")
+
+    _, model, x = case()
+    torch.manual_seed(0)
+    plain = VariationalLoss(model, ELBO(), Pathwise())(x)
+    torch.manual_seed(0)
+    charged = VariationalLoss(model, ELBO(), Pathwise(), penalty=TwoNats())
+    assert torch.allclose(charged(x).loss, plain.loss + 2)
+    assert charged(x).terms["penalty"] == 2
+    with pytest.raises(ValueError, match="not for these"):
+        charged.check(x)

@@ -1,0 +1,405 @@
+"""log p(x) between two bounds, by annealed importance sampling in both directions.
+
+From a start p_0 that can be sampled and normalised (the prior, or q(z | x)) to f_T = p(x, z), along the geometric path
+
+    log f_t(z) = log p_0(z) + β_t r(z),      r = log p(x, z) − log p_0(z),      0 = β_0 < … < β_T = 1
+
+with z_0 ~ p_0, z_t drawn from z_{t−1} by a transition that leaves f_t invariant, and
+
+    log w = Σ_t (β_t − β_{t−1}) r(z_{t−1}),      E[w] = p(x)              (Neal 2001, arXiv:physics/9803008, eq. 11)
+
+so that log (1/C) Σ_c w_c of C chains is in expectation a lower bound of log p(x); T = 1 is importance sampling. Run
+backwards from an exact draw of p(z | x) the same chain has E[1/w] = 1/p(x): an upper bound (Grosse, Ghahramani & Adams
+2015, arXiv:1511.02543). Such a draw is at hand where x was simulated, as the z that it was simulated from.
+
+Transitions are Hamiltonian, and β is spaced by a sigmoid, as in Wu, Burda, Salakhutdinov & Grosse (2017,
+arXiv:1611.04273, §3). They adapt the step size inside the run, after which E[w] = p(x) only roughly. Here a shorter run
+finds a step size for every datum and stretch of the path, towards an acceptance of 0.65, and the run that counts keeps
+them fixed: given those, both identities are exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from lowerbound.evaluate.batches import check_rows, context_rows, forked_seed, row_blocks
+from lowerbound.evaluate.estimates import PerDatum
+from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight
+from lowerbound.inference.hamiltonian import Point, hamiltonian_transition
+from lowerbound.model import Joint, LatentVariableModel
+from lowerbound.protocols import Context
+from lowerbound.tuning import cpu_tuning
+
+__all__ = ["AnnealedEvidence", "Sandwich", "Start", "annealed_importance", "bidirectional"]
+
+Start: TypeAlias = Literal["prior", "posterior"]
+"""Where the chains begin: at p(z), or at q(z | x), which is nearer and needs fewer distributions."""
+
+_TARGET_ACCEPTANCE = 0.65  # Neal (2011, arXiv:1206.1901, §4.4)
+_SPREAD = 4.0  # of the sigmoid, in Wu et al. (2017)
+_FIRST_STEP, _ADAPTATION, _SETTLING = 0.3, 0.5, 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnealedEvidence:
+    """Estimates of log p(x), one for each datum.
+
+    Attributes:
+        log_evidence: log of the mean weight of the chains, nats: in expectation a lower bound of log p(x).
+        standard_error: of that, from the spread of the chains, nats; not a number for one chain.
+        effective_sample_size: between 1 and num_chains; near 1 the path needs more distributions.
+        acceptance: the mean probability with which a transition was accepted; 1 where there was none.
+        num_chains: C, run for each datum.
+        num_distributions: T.
+        num_dimensions: numbers in one datum.
+    """
+
+    log_evidence: Float[Tensor, "batch"]
+    standard_error: Float[Tensor, "batch"]
+    effective_sample_size: Float[Tensor, "batch"]
+    acceptance: Float[Tensor, "batch"]
+    num_chains: int
+    num_distributions: int
+    num_dimensions: int
+
+    @property
+    def per_datum(self) -> PerDatum:
+        """The estimates and their errors alone."""
+        return PerDatum(values=self.log_evidence, standard_error=self.standard_error)
+
+    @property
+    def mean(self) -> float:
+        """The mean of log p̂(x) over the data, nats."""
+        return self.per_datum.mean
+
+    @property
+    def standard_error_of_mean(self) -> float:
+        """Of `mean` as an estimate for new data, nats: from the spread over the data; not a number for one datum."""
+        return self.per_datum.standard_error_of_mean
+
+    @property
+    def sampling_error_of_mean(self) -> float:
+        """Of `mean` for these very data, nats: from the spread of the chains alone."""
+        return self.per_datum.sampling_error_of_mean
+
+    @property
+    def bits_per_dim(self) -> float:
+        """−mean / (D ln 2), of x as it was given."""
+        return -self.mean / (self.num_dimensions * math.log(2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sandwich:
+    """log p(x) of data simulated from the model, from below and from above.
+
+    Attributes:
+        x: the simulated data (N, *event).
+        lower: by the chains from the start to the posterior: in expectation at most log p(x).
+        upper: by the same chains backwards, nats: in expectation at least log p(x). The chains of a datum share
+            their exact draw from the posterior, so that its standard error, from their spread, leaves that draw out;
+            the errors of means over the data leave nothing out.
+    """
+
+    x: Float[Tensor, "batch *event"]
+    lower: AnnealedEvidence
+    upper: PerDatum
+
+    @property
+    def gap(self) -> PerDatum:
+        """upper − lower, nats: in expectation at least the error of either."""
+        return self.upper - self.lower.per_datum
+
+
+def annealed_importance(
+    model: LatentVariableModel,
+    x: Float[Tensor, "batch *event"],
+    *,
+    num_distributions: int = 1000,
+    num_chains: int = 16,
+    start: Start = "prior",
+    num_leapfrog: int = 10,
+    context: Context | None = None,
+    seed: int = 0,
+    max_elements: int = 2**20,
+    progress: Callable[[int, int], None] | None = None,
+) -> AnnealedEvidence:
+    """Estimate log p(x) of each datum by annealed importance sampling.
+
+    Arguments:
+        model: p, and q if chains start there, used in the mode (best eval) and on the device they are in. Its latents
+            are one real vector.
+        x: data in the form the model was trained on.
+        num_distributions: T, steps from the start to the posterior. The bias falls as 1/T.
+        num_chains: C for each datum, all run at once.
+        start: "prior", or "posterior" for q(z | x).
+        num_leapfrog: gradients of log p(x, z) in one transition; there is one more, for its weight.
+        context: of the model, one row for each datum.
+        seed: of the chains; the caller's random state is untouched.
+        max_elements: numbers in one slice of decoder output: at most this many, or one datum's chains if those are
+            more. Slices of another size draw other chains.
+        progress: called after each slice with the rows done and their total.
+
+    Raises:
+        ValueError: no data, a count below one, a context of another length, or latents that Hamiltonian transitions
+            cannot move: discrete, bounded, or several layers.
+
+    >>> from lowerbound.exact import LinearGaussian
+    >>> exact = LinearGaussian(torch.ones(2, 1), torch.zeros(2), torch.tensor(1.0))
+    >>> x = torch.zeros(1, 2)  # of which log p(x) = −2.3872
+    >>> round(annealed_importance(exact.model(), x, num_distributions=50, start="posterior").mean, 4)
+    -2.3872
+    """
+    _check_counts("annealed_importance", num_distributions, num_chains, num_leapfrog)
+    check_rows(x, context, num_chains, owner="annealed_importance")
+    beta = _spacing(num_distributions)
+    parts: list[tuple[Tensor, Tensor]] = []
+    with torch.no_grad(), forked_seed(seed, x.device), cpu_tuning(x.device):
+        for rows in row_blocks(x.shape[0], _rows_per_slice(x, num_chains, max_elements)):
+            path = _path(model, x[rows], context_rows(context, rows), start, num_chains)
+            parts.append(_forward(path, beta, _tuned(path, beta, num_leapfrog), num_leapfrog))
+            if progress is not None:
+                progress(rows.stop, x.shape[0])
+    return _evidence(parts, num_distributions, math.prod(x.shape[1:]))
+
+
+def bidirectional(
+    model: LatentVariableModel,
+    num_data: int,
+    *,
+    num_distributions: int = 1000,
+    num_chains: int = 16,
+    start: Start = "prior",
+    num_leapfrog: int = 10,
+    context: Context | None = None,
+    seed: int = 0,
+    max_elements: int = 2**20,
+) -> Sandwich:
+    """Bound log p(x) from both sides on data simulated from the model: how far to trust `annealed_importance`.
+
+    The gap says how well these settings do on data from the model; on data that resemble it they do about as well.
+
+    Arguments:
+        model: as for `annealed_importance`.
+        num_data: how many data to simulate.
+        num_distributions: T.
+        num_chains: C for each datum, each way.
+        start: "prior", or "posterior" for q(z | x).
+        num_leapfrog: gradients of log p(x, z) in one transition.
+        context: of the model, one row for each datum to simulate.
+        seed: of the data and the chains; the caller's random state is untouched.
+        max_elements: numbers in one slice of decoder output.
+
+    Raises:
+        ValueError: as `annealed_importance`.
+    """
+    _check_counts("bidirectional", num_distributions, num_chains, num_leapfrog, num_data=num_data)
+    check_rows(torch.empty(num_data, 1), context, num_chains, owner="bidirectional")
+    beta = _spacing(num_distributions)
+    there, back = [], []
+    with torch.no_grad(), forked_seed(seed, _device(model)), cpu_tuning(_device(model)):
+        z = _draw(model.prior(context), 1, num_data)[0]
+        x = model.decode(z, context).sample()
+        for rows in row_blocks(num_data, _rows_per_slice(x, num_chains, max_elements)):
+            path = _path(model, x[rows], context_rows(context, rows), start, num_chains)
+            step_size = _tuned(path, beta, num_leapfrog)
+            there.append(_forward(path, beta, step_size, num_leapfrog))
+            back.append(_backward(path, z[rows], beta, step_size, num_leapfrog))
+    value, error = log_mean_weight(torch.cat(back, 1))
+    lower = _evidence(there, num_distributions, math.prod(x.shape[1:]))
+    return Sandwich(x=x, lower=lower, upper=PerDatum(values=-value, standard_error=error))
+
+
+@dataclass(frozen=True)
+class _Path:
+    """log f_β(z) = log p_0(z) + β r(z) for one slice of data."""
+
+    joint: Joint
+    start: Distribution
+    start_is_prior: bool
+    scale: Tensor | None
+    num_chains: int
+
+    def draw(self) -> Float[Tensor, "chain batch *event"]:
+        return _draw(self.start, self.num_chains, self.joint.x.shape[0])
+
+    def terms(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """log p_0(z) and r(z), each (chain, batch)."""
+        log_likelihood, log_prior = self.joint(z)
+        if self.start_is_prior:
+            return log_prior, log_likelihood
+        log_start = self.start.log_prob(z)
+        return log_start, log_likelihood + log_prior - log_start
+
+    def at(self, z: Tensor, beta: float) -> tuple[Point, Tensor]:
+        """The point of f_β at z, and r(z), from one evaluation."""
+        with torch.enable_grad():
+            here = z.detach().requires_grad_()
+            log_start, ratio = self.terms(here)
+            value = log_start + beta * ratio
+            (gradient,) = torch.autograd.grad(value.sum(), here)
+        return Point(z=here.detach(), log_density=value.detach(), gradient=gradient), ratio.detach()
+
+    def move(self, point: Point, beta: float, step_size: Tensor, num_leapfrog: int) -> tuple[Point, Tensor]:
+        """One transition that leaves f_β invariant, and the probability with which it was accepted."""
+
+        def log_density(z: Tensor) -> Tensor:
+            log_start, ratio = self.terms(z)
+            return log_start + beta * ratio
+
+        return hamiltonian_transition(log_density, point, step_size, num_leapfrog, self.scale)
+
+
+def _forward(
+    path: _Path, beta: list[float], step_size: list[Tensor], num_leapfrog: int
+) -> tuple[Float[Tensor, "chain batch"], Float[Tensor, "batch"]]:
+    """log w of every chain, in float64, and the mean acceptance."""
+    z, log_w = path.draw(), torch.zeros((), dtype=torch.float64, device=path.joint.x.device)
+    accepted: list[Tensor] = []
+    for t in range(1, len(beta) - 1):
+        point, ratio = path.at(z, beta[t])
+        log_w = log_w + (beta[t] - beta[t - 1]) * ratio.double()
+        point, probability = path.move(point, beta[t], _step_at(step_size, t, len(beta)), num_leapfrog)
+        z = point.z
+        accepted.append(probability.mean(0))
+    log_w = log_w + (beta[-1] - beta[-2]) * path.terms(z)[1].double()
+    return log_w, torch.stack(accepted).mean(0) if accepted else log_w.new_ones(log_w.shape[1])
+
+
+def _backward(
+    path: _Path, exact: Tensor, beta: list[float], step_size: list[Tensor], num_leapfrog: int
+) -> Float[Tensor, "chain batch"]:
+    """log 1/w of chains that run the forward ones backwards from exact draws of p(z | x), in float64."""
+    z = exact.expand(path.num_chains, *exact.shape)
+    log_w = torch.zeros((), dtype=torch.float64, device=exact.device)
+    for t in range(len(beta) - 2, 0, -1):
+        point, ratio = path.at(z, beta[t])
+        log_w = log_w + (beta[t] - beta[t + 1]) * ratio.double()
+        z = path.move(point, beta[t], _step_at(step_size, t, len(beta)), num_leapfrog)[0].z
+    return log_w - (beta[1] - beta[0]) * path.terms(z)[1].double()
+
+
+def _tuned(path: _Path, beta: list[float], num_leapfrog: int) -> list[Float[Tensor, "1 batch"]]:
+    """A step size for each datum at a few points of the path: log ε rises by (acceptance − 0.65) / 2 a transition."""
+    z = path.draw()
+    log_step = z.new_full((1, z.shape[1]), math.log(_FIRST_STEP))
+    found: list[Tensor] = []
+    for b in _stages(beta):
+        for _ in range(1 if found else _SETTLING):
+            point, _ = path.at(z, b)
+            point, probability = path.move(point, b, log_step.exp(), num_leapfrog)
+            log_step = log_step + _ADAPTATION * (probability.mean(0, keepdim=True) - _TARGET_ACCEPTANCE)
+            z = point.z
+        found.append(log_step.exp())
+    return found
+
+
+def _stages(beta: list[float]) -> Iterator[float]:
+    """The middles of a tenth as many stretches of the path, but 20 to 100 of them where there are as many."""
+    size = min(len(beta) - 2, max(20, min(100, len(beta) // 10)))
+    return (beta[1 + (2 * k + 1) * (len(beta) - 2) // (2 * size)] for k in range(size))
+
+
+def _step_at(step_size: list[Tensor], t: int, length: int) -> Tensor:
+    return step_size[(t - 1) * len(step_size) // (length - 2)]
+
+
+def _spacing(num_distributions: int) -> list[float]:
+    """β_0 = 0, …, β_T = 1: a sigmoid of −4 … 4, shifted and scaled; finest near both ends."""
+    u = torch.linspace(-_SPREAD, _SPREAD, num_distributions + 1, dtype=torch.float64).sigmoid()
+    return ((u - u[0]) / (u[-1] - u[0])).tolist()
+
+
+def _path(model: LatentVariableModel, x: Tensor, context: Context | None, start: Start, num_chains: int) -> _Path:
+    joint = model.joint(x, context)
+    _check_real(joint.prior, "prior")
+    if start == "prior":
+        return _Path(joint, joint.prior, True, _scale_of(joint.prior), num_chains)
+    q = model.infer(x, context)
+    _check_density(q, x.shape[0])
+    return _Path(joint, q, False, _scale_of(q), num_chains)
+
+
+def _draw(start: Distribution, num_chains: int, num_data: int) -> Float[Tensor, "chain batch *event"]:
+    rows = () if start.batch_shape else (num_data,)
+    return start.sample(torch.Size((num_chains, *rows)))
+
+
+def _scale_of(start: Distribution) -> Float[Tensor, "1 #batch *event"] | None:
+    """The standard deviation of the start, by which its coordinates move alike; None if it does not state one."""
+    try:
+        stddev = start.stddev
+    except (NotImplementedError, AttributeError):
+        return None
+    return stddev[None] if start.batch_shape else stddev[None, None]
+
+
+def _rows_per_slice(x: Tensor, num_chains: int, max_elements: int) -> int:
+    return max(1, max_elements // (num_chains * max(1, math.prod(x.shape[1:]))))
+
+
+def _evidence(parts: list[tuple[Tensor, Tensor]], num_distributions: int, num_dimensions: int) -> AnnealedEvidence:
+    log_w = torch.cat([part for part, _ in parts], 1)
+    value, error = log_mean_weight(log_w)
+    return AnnealedEvidence(
+        log_evidence=value,
+        standard_error=error,
+        effective_sample_size=effective_sample_size(log_w),
+        acceptance=torch.cat([part for _, part in parts]),
+        num_chains=log_w.shape[0],
+        num_distributions=num_distributions,
+        num_dimensions=num_dimensions,
+    )
+
+
+def _device(model: LatentVariableModel) -> torch.device:
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+def _check_counts(owner: str, num_distributions: int, num_chains: int, num_leapfrog: int, num_data: int = 1) -> None:
+    counts = {
+        "num_distributions": num_distributions,
+        "num_chains": num_chains,
+        "num_leapfrog": num_leapfrog,
+        "num_data": num_data,
+    }
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"{owner} got {name}={value} and needs at least 1.")
+
+
+def _check_real(distribution: Distribution, role: str) -> None:
+    try:
+        support = distribution.support
+    except (NotImplementedError, AttributeError):
+        support = constraints.real  # it does not say
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    if isinstance(support, constraints.Constraint) and support is not constraints.real:
+        raise ValueError(
+            f"Annealing moves latents by Hamiltonian transitions, which need real numbers, and the {role} is over "
+            f"{support}; use evaluate.log_evidence."
+        )
+
+
+def _check_density(q: Distribution, num_data: int) -> None:
+    """Refuse a q that cannot be where the chains start."""
+    _check_real(q, "posterior")
+    z = q.sample(torch.Size((1,)))
+    known = isinstance(z, Tensor) and not hasattr(q, "augment")
+    try:
+        known = known and q.log_prob(z).shape == (1, num_data)
+    except (NotImplementedError, AttributeError):
+        known = False
+    if not known:
+        raise ValueError(
+            f"start='posterior' needs the density of one real vector z and {type(q).__name__} has none; "
+            "use start='prior'."
+        )

@@ -1,0 +1,54 @@
+"""The variance loss with its samples held fixed: Richter et al. (2020, arXiv:2010.10436, §3).
+
+    z_s ~ sg(q_φ),      ∇ R(f_1, …, f_S) at fixed z_1, …, z_S,      f_s = log p(x, z_s) − log q_φ(z_s | x)
+
+The variance of log w under any distribution r of the samples is zero where q is the posterior, so that r may be taken
+as a constant, though its value is q's of the moment. Then nothing has to be differentiated but densities, and latents
+may be discrete. The expectation of most objectives must not be differentiated so: of the ELBO's it would leave
+E_q[−∇_φ log q_φ] = 0, noise without a direction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from lowerbound.gradients.path_only import detach
+from lowerbound.objectives import LogVariance
+from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
+from lowerbound.weights import weigh
+
+__all__ = ["FixedSamples"]
+
+
+@dataclass(frozen=True)
+class FixedSamples:
+    """Differentiates the objective at samples that are constants.
+
+    Gradient: for θ unbiased. For φ unbiased for the variance under a fixed distribution that happens to be q, which is
+    −2 `factor` times the gradient of the ELBO; as one of Var_q[log w], which moves with q, it is biased. For
+    `LogVariance` alone.
+    """
+
+    kind: Kind = field(default="biased", init=False, repr=False)
+
+    def estimate(
+        self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
+    ) -> Estimate:
+        """See `protocols.Gradient`."""
+        z = detach(posterior.sample(torch.Size((num_samples,))))
+        log_q = posterior.log_prob(cast(Tensor, z))
+        w = weigh(posterior, joint, z, rate=objective.rate, log_q=log_q)
+        return Estimate(surrogate=objective.reduce(objective.signal(w)), weights=w)
+
+    def check(self, objective: Objective, posterior: Distribution) -> None:
+        """Refuse everything but the variance of log w."""
+        if not isinstance(objective, LogVariance):
+            raise ValueError(
+                f"FixedSamples leaves φ without a direction on {type(objective).__name__}; use LogVariance() with it, "
+                "or VarGrad() or ScoreFunction() for this objective."
+            )

@@ -1,0 +1,85 @@
+"""Rao-Blackwellised score function: Ranganath, Gerrish & Blei (2014, arXiv:1401.0118, §3.1).
+
+For a product q_φ(z | x) = Π_d q_d(z_d), what does not involve z_d has expectation zero against the score of q_d, so
+
+    ∇_φ ELBO = Σ_d E_q[h_d(z) ∇_φ log q_d(z_d)],      h_d = log p(x | z) + log p(z_d) − log q_d(z_d)
+
+where a prior that is not a product keeps all of log p(z). Each factor has a leave-one-out baseline of its own, so that
+with samples z_1, …, z_S it is weighed by (h_sd − mean of the others)/S.
+
+What is dropped is noise only as far as it is unrelated to what is kept. Where log p(x | z) is hardly a function of the
+other latents it is, and the variance falls. Near the posterior log w is nearly constant, the terms of all factors
+cancel, and taking some of them out *raises* the variance: there `ScoreFunction()` has none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent
+
+from lowerbound.baselines import LeaveOneOut
+from lowerbound.factors import log_prob_per_factor
+from lowerbound.gradients.path_only import detach
+from lowerbound.gradients.score_function import without_score
+from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
+from lowerbound.weights import LogWeights, weigh
+
+__all__ = ["RaoBlackwell"]
+
+
+@dataclass(frozen=True)
+class RaoBlackwell:
+    """Weighs the score of each factor by the terms that the factor can change.
+
+    Arguments:
+        leave_one_out: whether to subtract the mean of the other samples, of which there must be one; False for none.
+
+    Gradient: unbiased for θ and φ on the sampled ELBO (any objective that is linear in sampled log w) of a posterior
+    that is a product; refused elsewhere.
+    """
+
+    leave_one_out: bool = True
+    kind: Kind = field(default="unbiased", init=False, repr=False)
+
+    def estimate(
+        self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
+    ) -> Estimate:
+        """See `protocols.Gradient`."""
+        z = cast(Tensor, detach(posterior.sample(torch.Size((num_samples,)))))
+        log_q = log_prob_per_factor(posterior, z)
+        w = weigh(posterior, joint, z, log_q=without_score(objective, log_q.sum(-1)))
+        reward = _signal_per_factor(objective, w, joint.prior, log_q.detach())
+        if self.leave_one_out:
+            reward = reward - LeaveOneOut()(reward.flatten(1), joint.x).view_as(reward)
+        score = (reward * (log_q - log_q.detach())).sum(-1).mean(0)
+        return Estimate(surrogate=objective.reduce(objective.signal(w)) + score, weights=w)
+
+    def check(self, objective: Objective, posterior: Distribution) -> None:
+        """Refuse everything but objectives linear in sampled log w, and products."""
+        if not objective.linear or objective.rate != "sampled":
+            raise ValueError(
+                f"RaoBlackwell takes log w apart, which {objective} does not allow; use ELBO() or ScoreFunction()."
+            )
+        if not isinstance(posterior, Independent):
+            raise ValueError(
+                f"RaoBlackwell needs a posterior that is a product over latents and {type(posterior).__name__} is not; "
+                "use ScoreFunction()."
+            )
+
+
+def _signal_per_factor(objective: Objective, w: LogWeights, prior: Distribution, log_q: Tensor) -> Tensor:
+    """h_d, the signal without the terms of the other factors (sample, batch, factor), a constant."""
+    z = cast(Tensor, w.z)
+    log_prior = log_prob_per_factor(prior, z) if isinstance(prior, Independent) else w.log_prior[..., None]
+    terms = [w.log_likelihood[..., None], log_prior, log_q]
+    parts = dict(zip(("log_likelihood", "log_prior", "log_q"), (_flat(t, log_q) for t in terms), strict=True))
+    return objective.signal(LogWeights(z=w.z, **parts)).view_as(log_q)
+
+
+def _flat(term: Tensor, like: Tensor) -> Tensor:
+    """As (sample, batch · factor), so that an objective takes each factor for a datum."""
+    return term.detach().expand_as(like).flatten(1)

@@ -1,0 +1,62 @@
+"""REBAR: Tucker, Mnih, Maddison, Lawson & Sohl-Dickstein (2017, arXiv:1703.07370, eq. 4 and §3).
+
+    g = (f(b) − η f(z̃_λ)) ∇_a log q(b) + η ∇_a f(z_λ) − η ∇_a f(z̃_λ),      z_λ = soft(z, λ)
+
+is the score function with the objective at relaxed latents as its control variate: the Concrete gradient, freed of its
+bias. The temperature λ and the scale η are learned by lowering the variance of g; g is unbiased whatever they are. The
+derivation is in `gradients.control_variate`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from lowerbound.gradients.control_variate import controlled_estimate, relaxed_signal
+from lowerbound.gradients.discrete import discrete_of
+from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
+
+__all__ = ["REBAR"]
+
+
+class REBAR(nn.Module):
+    """The score function with a relaxation of the objective as control variate.
+
+    Arguments:
+        temperature: λ > 0 at the start.
+
+    Gradient: unbiased for θ and φ, for every objective with a Bernoulli or categorical posterior. The likelihood must
+    be differentiable along z, and take values between 0 and 1 for it. Two evaluations of the joint a sample, one of
+    them with second derivatives. Where the objective is linear and its rate sampled, the score of −log q at fixed b,
+    whose expectation is zero, is left out of φ's gradient.
+
+    Raises:
+        ValueError: a temperature that is not positive.
+    """
+
+    kind: Kind = "unbiased"
+
+    def __init__(self, temperature: float = 0.5):
+        super().__init__()
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"REBAR got temperature={temperature} and needs a positive number.")
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def estimate(
+        self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
+    ) -> Estimate:
+        """See `protocols.Gradient`."""
+
+        def control(z: Tensor) -> Tensor:
+            return self.scale * relaxed_signal(objective, posterior, joint, z, self.log_temperature.exp(), "REBAR")
+
+        parameters = [*self.parameters()]
+        return controlled_estimate(objective, posterior, joint, num_samples, control, parameters, owner="REBAR")
+
+    def check(self, objective: Objective, posterior: Distribution) -> None:
+        """Refuse posteriors that are not discrete."""
+        discrete_of(posterior, "REBAR")

@@ -1,0 +1,86 @@
+"""RELAX: Grathwohl, Choi, Wu, Roeder & Duvenaud (2018, arXiv:1711.00123, eqs. 8–9 and §3.3).
+
+    g = (f(b) − c(z̃)) ∇_a log q(b) + ∇_a c(z) − ∇_a c(z̃),      c(z) = η f(z_λ) + r_ρ(z_λ, x),  z_λ = soft(z, λ)
+
+is REBAR with a free-form term r_ρ, a net that reads the datum too because f does. λ, η and ρ are learned by lowering
+the variance of g; g is unbiased whatever they are. r starts at zero, so that RELAX starts as REBAR. The derivation is
+in `gradients.control_variate`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from lowerbound.gradients.control_variate import controlled_estimate, relaxed_signal
+from lowerbound.gradients.discrete import discrete_of
+from lowerbound.nets import MLP, Shape
+from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
+
+__all__ = ["RELAX"]
+
+
+class RELAX(nn.Module):
+    """The score function with a relaxation of the objective plus a learned function as control variate.
+
+    Arguments:
+        latent_dim: how many latents.
+        event_shape: shape of one datum x.
+        categories: K of a categorical posterior; None for a Bernoulli one.
+        hidden: width of the hidden layer of r.
+        temperature: λ > 0 at the start.
+
+    Gradient: unbiased for θ and φ, for every objective with a Bernoulli or categorical posterior. The likelihood must
+    be differentiable along z, and take values between 0 and 1 for it. Two evaluations of the joint a sample, one of
+    them with second derivatives. Where the objective is linear and its rate sampled, the score of −log q at fixed b,
+    whose expectation is zero, is left out of φ's gradient.
+
+    Raises:
+        ValueError: a temperature that is not positive.
+    """
+
+    kind: Kind = "unbiased"
+
+    def __init__(
+        self,
+        latent_dim: int,
+        event_shape: Shape,
+        categories: int | None = None,
+        hidden: int = 100,
+        temperature: float = 0.5,
+    ):
+        super().__init__()
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"RELAX got temperature={temperature} and needs a positive number.")
+        self.latent_shape = (latent_dim,) if categories is None else (latent_dim, categories)
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
+        self.scale = nn.Parameter(torch.tensor(1.0))
+        self.net = MLP([self.latent_shape, event_shape], [hidden], 1, nn.Tanh)
+        nn.init.zeros_(self.net.layers[-1].weight)  # pyright: ignore[reportArgumentType]
+        nn.init.zeros_(self.net.output_bias)
+
+    def estimate(
+        self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
+    ) -> Estimate:
+        """See `protocols.Gradient`."""
+        family, _ = discrete_of(posterior, "RELAX")
+
+        def control(z: Tensor) -> Tensor:
+            temperature = self.log_temperature.exp()
+            relaxed = relaxed_signal(objective, posterior, joint, z, temperature, "RELAX")
+            return self.scale * relaxed + self.net(family.soften(z, temperature), joint.x).squeeze(-1)
+
+        parameters = [*self.parameters()]
+        return controlled_estimate(objective, posterior, joint, num_samples, control, parameters, owner="RELAX")
+
+    def check(self, objective: Objective, posterior: Distribution) -> None:
+        """Refuse posteriors that are not discrete, or of another shape than that of the net."""
+        discrete_of(posterior, "RELAX")
+        if posterior.event_shape != self.latent_shape:
+            raise ValueError(
+                f"RELAX was made for latents of shape {self.latent_shape} and got {tuple(posterior.event_shape)}; "
+                "give it their latent_dim, and their categories if they are categorical."
+            )

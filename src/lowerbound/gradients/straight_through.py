@@ -1,0 +1,61 @@
+"""The straight-through estimator: Bengio, Léonard & Courville (2013, arXiv:1308.3432, §4).
+
+The objective is evaluated at b ~ q and differentiated as if b were something smooth in the logits a:
+
+    ∂b/∂a := ∂π/∂a, with π = E[b] (sigmoid or softmax of a)             no temperature
+    ∂b/∂a := ∂y/∂a, with y the Concrete that b is the rounding of       straight-through Gumbel-softmax at τ
+
+The second is of Jang, Gu & Poole (2017, arXiv:1611.01144, §2.2). For bits the first is exact where the objective is
+linear in each bit; the second is that only in the limit τ → 0, where its variance is infinite. Neither sees how the
+objective bends between the values of b: on the small models of the tests the bias of the ELBO's gradient is 9 and 16 %
+of its norm for bits, and 82 % for three categories behind a saturated net, whatever τ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+from torch.distributions import Distribution
+
+from lowerbound.gradients.discrete import discrete_of, q_without_score
+from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
+from lowerbound.weights import weigh
+
+__all__ = ["StraightThrough"]
+
+
+@dataclass(frozen=True)
+class StraightThrough:
+    """Differentiates the objective at discrete samples, and passes that derivative on to the logits.
+
+    Arguments:
+        temperature: τ of the Concrete through which it is passed; None for the probabilities.
+
+    Gradient: unbiased for θ, biased for φ. The likelihood must be differentiable along z.
+
+    Raises:
+        ValueError: a temperature that is not positive.
+    """
+
+    temperature: float | None = None
+    kind: Kind = field(default="biased", init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.temperature is not None and not 0 < self.temperature < float("inf"):
+            raise ValueError(f"StraightThrough got temperature={self.temperature} and needs a positive number or None.")
+
+    def estimate(
+        self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
+    ) -> Estimate:
+        """See `protocols.Gradient`."""
+        family, a = discrete_of(posterior, "StraightThrough")
+        z = family.draw(a, num_samples)
+        smooth: Tensor = family.mean(a) if self.temperature is None else family.soften(z, self.temperature)
+        b = family.harden(z) + (smooth - smooth.detach())
+        w = weigh(q_without_score(objective, family, a), joint, b, rate=objective.rate)
+        return Estimate(surrogate=objective.reduce(objective.signal(w)), weights=w)
+
+    def check(self, objective: Objective, posterior: Distribution) -> None:
+        """Refuse posteriors that are not discrete."""
+        discrete_of(posterior, "StraightThrough")

@@ -1,0 +1,31 @@
+"""How q(z | x) is reached, from one pass of an encoder to exact draws: one scheme per file, each an `InferenceScheme`.
+
+`infer` gives what a scheme says about a batch; `with_inference` puts one in the place of `model.infer`.
+"""
+
+from lowerbound.inference.draws import Draws
+from lowerbound.inference.hamiltonian import hamiltonian_transition
+from lowerbound.inference.hmc import HMC
+from lowerbound.inference.inferred import Inferred, infer
+from lowerbound.inference.iterative import IterativeAmortised
+from lowerbound.inference.local import Local
+from lowerbound.inference.non_amortised import NonAmortised
+from lowerbound.inference.scheme import Amortised, InferenceScheme, with_inference
+from lowerbound.inference.semi_amortised import SemiAmortised
+from lowerbound.inference.stochastic import StochasticOffset
+
+__all__ = [
+    "HMC",
+    "Amortised",
+    "Draws",
+    "InferenceScheme",
+    "Inferred",
+    "IterativeAmortised",
+    "Local",
+    "NonAmortised",
+    "SemiAmortised",
+    "StochasticOffset",
+    "hamiltonian_transition",
+    "infer",
+    "with_inference",
+]

@@ -1,0 +1,117 @@
+"""The distribution of given draws, several chains of them for each datum, and how far to trust them.
+
+With T draws from each of C chains (each chain cut in two halves, so that a trend shows too), W the mean of the
+variances within and B the variance between the means of the halves of length n,
+
+    R̂ = √((W (n − 1)/n + B) / W)                           near 1 where the chains agree
+    ESS = C T / τ,   τ = −1 + 2 Σ_t (ρ_2t + ρ_2t+1)       over pairs while positive, made monotone
+
+with ρ_t = 1 − (W − mean autocovariance at lag t) / (W (n − 1)/n + B) (Gelman et al., *Bayesian Data Analysis*, 3rd ed.,
+§11.4–11.5; Geyer 1992). Both are computed for every datum and coordinate at once, the autocovariances by FFT.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Distribution
+
+from lowerbound.posteriors.parameters import SampleShape
+
+__all__ = ["Draws", "effective_sample_size", "r_hat"]
+
+
+class Draws(Distribution):
+    """Draws from q(z | x), which is known by them alone.
+
+    Arguments:
+        values: z (draw, chain, batch, *event).
+        acceptance: mean probability of acceptance of each datum's chains.
+
+    Attributes:
+        r_hat: R̂ of each datum and coordinate.
+        effective_sample_size: of each datum and coordinate, for its mean.
+    """
+
+    arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType]
+    has_rsample = False
+
+    def __init__(self, values: Float[Tensor, "draw chain batch *event"], acceptance: Float[Tensor, "batch"]):
+        self.values, self.acceptance = values, acceptance
+        super().__init__(values.shape[2:3], values.shape[3:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """Of all draws (B, *event)."""
+        return self.values.mean((0, 1))
+
+    @property
+    def variance(self) -> Tensor:
+        """Of all draws (B, *event)."""
+        return self.values.flatten(0, 1).var(0)
+
+    @property
+    def r_hat(self) -> Float[Tensor, "batch *event"]:
+        """See the module."""
+        return r_hat(self.values)
+
+    @property
+    def effective_sample_size(self) -> Float[Tensor, "batch *event"]:
+        """See the module."""
+        return effective_sample_size(self.values)
+
+    def sample(self, sample_shape: SampleShape = ()) -> Tensor:
+        """Pick of the draws, with replacement, for each datum by itself: (*sample_shape, B, *event)."""
+        pool = self.values.flatten(0, 1)
+        index = torch.randint(pool.shape[0], (*sample_shape, pool.shape[1]), device=pool.device)
+        return pool[index, torch.arange(pool.shape[1], device=pool.device)]
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Refused: draws have no density."""
+        raise ValueError(
+            "A posterior of draws has no density and so no bound; use Local(), SemiAmortised() or Amortised() for one."
+        )
+
+
+def r_hat(values: Float[Tensor, "draw chain *rest"]) -> Float[Tensor, "*rest"]:
+    """The potential scale reduction of split chains."""
+    halves = _halves(values)
+    within, total = _variances(halves)
+    return (total / within).sqrt()
+
+
+def effective_sample_size(values: Float[Tensor, "draw chain *rest"]) -> Float[Tensor, "*rest"]:
+    """How many independent draws would give the mean as precisely."""
+    halves = _halves(values)
+    length, chains = halves.shape[:2]
+    within, total = _variances(halves)
+    correlation = 1 - (within - _autocovariance(halves).mean(1)) / total
+    correlation[0] = 1
+    pairs = correlation[: length // 2 * 2].unflatten(0, (-1, 2)).sum(1)
+    positive = (pairs > 0).cumprod(0)
+    monotone = pairs.cummin(0).values * positive
+    time = (2 * monotone.sum(0) - 1).clamp_min(1 / length)
+    return length * chains / time
+
+
+def _halves(values: Tensor) -> Tensor:
+    """Each chain as two: (draw / 2, 2 chain, *rest), in double precision."""
+    half = values.shape[0] // 2
+    if half < 2:
+        raise ValueError(f"R̂ and effective sample sizes need at least 4 draws of a chain and got {values.shape[0]}.")
+    return torch.cat([values[:half], values[-half:]], 1).double()
+
+
+def _variances(halves: Tensor) -> tuple[Tensor, Tensor]:
+    """W, and the estimate of the whole variance that chains far apart make too large."""
+    length = halves.shape[0]
+    within = halves.var(0).mean(0)
+    return within, within * (length - 1) / length + halves.mean(0).var(0)
+
+
+def _autocovariance(halves: Tensor) -> Tensor:
+    """At lags 0 … n − 1, each a sum over n − 1."""
+    length = halves.shape[0]
+    spectrum = torch.fft.rfft(halves - halves.mean(0), n=2 * length, dim=0)
+    return torch.fft.irfft(spectrum.abs().square(), n=2 * length, dim=0)[:length] / (length - 1)

@@ -1,0 +1,140 @@
+"""Variational families with free parameters: λ_i for each datum i, as one tensor λ (B, …), and λ ↦ q(z; λ).
+
+    own        what the posterior's net would output: every family of `posteriors` (λ in the units of its net)
+    diagonal   N(μ, diag σ²),                       λ = (μ, log σ)
+    full       N(μ, L Lᵀ), L = diag(σ) (I + N),     λ = (μ, log σ on the diagonal and N below it)
+
+Where a posterior has no net, "own" is "diagonal" or "full" if that is what its distribution is. λ starts from q(z | x)
+(its moments, but for "own") or from the prior's moments ("own": the zero output of a net, which is N(0, I) or near).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Literal, TypeAlias, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, constraints
+
+from lowerbound.model import LatentVariableModel, with_context
+from lowerbound.protocols import Context
+from lowerbound.weights import code_of
+
+__all__ = ["Family", "Head", "Start", "expanded", "free_parameters", "is_real", "moments"]
+
+Family: TypeAlias = Literal["own", "diagonal", "full"]
+Start: TypeAlias = Literal["encoder", "prior"]
+Head: TypeAlias = Callable[[Tensor], Distribution]
+"""From λ (B, …) to q(z; λ), a distribution with `batch_shape` (B,)."""
+
+_DRAWS_FOR_MOMENTS = 256
+
+
+def free_parameters(
+    model: LatentVariableModel, x: Tensor, context: Context | None, family: Family, start: Start
+) -> tuple[Tensor, Head]:
+    """λ for each datum of a batch, where refinement starts, and its meaning.
+
+    Differentiable into φ where it starts from the encoder.
+
+    Raises:
+        ValueError: the family does not fit the latents, or a name that is not known.
+    """
+    if family not in ("own", "diagonal", "full"):
+        raise ValueError(f"family is {family!r}; choose own, diagonal or full.")
+    if start not in ("encoder", "prior"):
+        raise ValueError(f"start is {start!r}; choose encoder or prior.")
+    net = getattr(model.posterior, "net", None)
+    if family == "own" and isinstance(net, nn.Module):
+        return _own(cast(nn.Module, model.posterior), net, with_context(x, context), start)
+    q = model.infer(x, context)
+    family = _family_of(q) if family == "own" else family
+    origin = q if start == "encoder" else expanded(model.prior(context), q)
+    return (_diagonal if family == "diagonal" else _full)(origin)
+
+
+def moments(q: Distribution) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of z under q, each (B, *event); from 256 draws where q does not know them.
+
+    Differentiable where q is reparameterised.
+    """
+    try:
+        return q.mean, q.stddev
+    except NotImplementedError:
+        draw = q.rsample if q.has_rsample else q.sample
+        z = cast(Tensor, code_of(q, draw(torch.Size((_DRAWS_FOR_MOMENTS,)))))
+        return z.mean(0), z.std(0)
+
+
+def _own(posterior: nn.Module, net: nn.Module, context: Context, start: Start) -> tuple[Tensor, Head]:
+    output = net(*context) if isinstance(context, tuple) else net(context)
+    head = copy.copy(posterior)
+    head.__dict__["_modules"] = {**posterior._modules, "net": nn.Identity()}
+    return output if start == "encoder" else torch.zeros_like(output), head
+
+
+def _family_of(q: Distribution) -> Literal["diagonal", "full"]:
+    if isinstance(q, MultivariateNormal):
+        return "full"
+    if isinstance(q, Independent) and isinstance(q.base_dist, Normal):
+        return "diagonal"
+    raise ValueError(
+        f"family='own' needs a posterior with a net, or one that is Gaussian, and got {type(q).__name__}; "
+        "use family='diagonal' or family='full'."
+    )
+
+
+def expanded(p: Distribution, like: Distribution) -> Distribution:
+    """The prior, one copy for each datum."""
+    return p if p.batch_shape == like.batch_shape else p.expand(like.batch_shape)
+
+
+def _diagonal(origin: Distribution) -> tuple[Tensor, Head]:
+    loc, scale = _real_moments(origin)
+
+    def head(parameters: Float[Tensor, "batch 2 *event"]) -> Distribution:
+        mean, log_scale = parameters.unbind(1)
+        return Independent(Normal(mean, log_scale.exp(), validate_args=False), mean.ndim - 1, validate_args=False)
+
+    return torch.stack([loc, scale.log()], 1), head
+
+
+def _full(origin: Distribution) -> tuple[Tensor, Head]:
+    loc, scale = _real_moments(origin)
+    if loc.ndim != 2:
+        raise ValueError(f"family='full' needs z to be a vector and its shape is {tuple(loc.shape[1:])}; use diagonal.")
+    below = torch.zeros_like(torch.diag_embed(scale))
+    if isinstance(origin, MultivariateNormal):
+        scale = origin.scale_tril.diagonal(dim1=-2, dim2=-1)
+        below = (origin.scale_tril / scale[..., None]).tril(-1)
+
+    def head(parameters: Float[Tensor, "batch rows latent"]) -> Distribution:
+        mean, matrix = parameters[:, 0], parameters[:, 1:]
+        sigma = matrix.diagonal(dim1=-2, dim2=-1).exp()
+        scale_tril = sigma[..., None] * matrix.tril(-1) + torch.diag_embed(sigma)
+        return MultivariateNormal(mean, scale_tril=scale_tril, validate_args=False)
+
+    return torch.cat([loc[:, None], below + torch.diag_embed(scale.log())], 1), head
+
+
+def _real_moments(origin: Distribution) -> tuple[Tensor, Tensor]:
+    """Moments of latents that a Gaussian can stand for."""
+    if not is_real(origin):
+        raise ValueError(
+            f"A Gaussian family needs latents on the real line and {type(origin).__name__} has others; "
+            "use family='own'."
+        )
+    return moments(origin)
+
+
+def is_real(distribution: Distribution) -> bool:
+    """Whether the values are real vectors, or the distribution does not say."""
+    try:
+        support = distribution.support
+    except NotImplementedError:
+        return True
+    base = getattr(support, "base_constraint", support)
+    return base is None or base in (constraints.real, constraints.real_vector)

@@ -1,0 +1,113 @@
+"""One transition of Hamiltonian Monte Carlo, for many chains of many data at once (Neal 2011, arXiv:1206.1901, §3).
+
+To sample a density π(z) add a momentum r ~ N(0, I) and follow, for L leapfrog steps of size ε,
+
+    r ← r + ½ ε s ∇ log π(z)          z ← z + ε s r          r ← r + ½ ε s ∇ log π(z)
+
+which keeps volume and nearly keeps H = −log π(z) + ½ ‖r‖². The end point is accepted with probability min(1,
+exp(H − H')), so that π is invariant for every ε. The scale s of each coordinate is a diagonal mass matrix 1/s² in other
+words: s near the standard deviation of π makes all directions alike. A trajectory that leaves the numbers is rejected.
+
+Chains come first, then data, then the event. Nothing here loops over either. Draws come from torch's global generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+__all__ = ["LogDensity", "Point", "hamiltonian_transition", "point_at"]
+
+LogDensity: TypeAlias = Callable[[Tensor], Tensor]
+"""From z (chain, batch, *event) to log π(z) (chain, batch), nats, up to a constant; differentiable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """Where the chains are.
+
+    Attributes:
+        z: the points.
+        log_density: log π(z), nats.
+        gradient: ∇ log π(z).
+    """
+
+    z: Float[Tensor, "chain batch *event"]
+    log_density: Float[Tensor, "chain batch"]
+    gradient: Float[Tensor, "chain batch *event"]
+
+
+def point_at(log_density: LogDensity, z: Float[Tensor, "chain batch *event"]) -> Point:
+    """Evaluate log π and its gradient; also under `torch.no_grad` (but not under `torch.inference_mode`)."""
+    with torch.enable_grad():
+        at = z.detach().requires_grad_()
+        value = log_density(at)
+        (gradient,) = torch.autograd.grad(value.sum(), at)
+    return Point(z=at.detach(), log_density=value.detach(), gradient=gradient)
+
+
+def hamiltonian_transition(
+    log_density: LogDensity,
+    start: Point,
+    step_size: Float[Tensor, "#chain #batch"],
+    num_leapfrog: int,
+    scale: Float[Tensor, "#chain #batch *event"] | None = None,
+) -> tuple[Point, Float[Tensor, "chain batch"]]:
+    """One leapfrog trajectory for every chain, accepted or rejected.
+
+    Arguments:
+        log_density: log π; `num_leapfrog` gradients of it are taken.
+        start: where the chains are (`point_at` makes the first).
+        step_size: ε of each chain.
+        num_leapfrog: L.
+        scale: s, in the units of z; 1 if None.
+
+    Returns:
+        Where the chains are now, and the probability with which each proposal was to be accepted.
+    """
+    momentum = torch.randn_like(start.z)
+    end, final = _leapfrog(log_density, start, momentum, step_size, num_leapfrog, scale)
+    log_ratio = end.log_density - start.log_density + _kinetic(momentum) - _kinetic(final)
+    probability = log_ratio.nan_to_num(nan=-torch.inf).clamp(max=0).exp()
+    return _choose(torch.rand_like(probability) < probability, end, start), probability
+
+
+def _leapfrog(
+    log_density: LogDensity,
+    start: Point,
+    momentum: Tensor,
+    step_size: Tensor,
+    num_leapfrog: int,
+    scale: Tensor | None,
+) -> tuple[Point, Tensor]:
+    stride = _over_event(step_size, start.z)
+    stride = stride if scale is None else stride * scale
+    here = start
+    for _ in range(num_leapfrog):
+        half = momentum + 0.5 * stride * here.gradient
+        here = point_at(log_density, here.z + stride * half)
+        momentum = half + 0.5 * stride * here.gradient
+    return here, momentum
+
+
+def _kinetic(momentum: Tensor) -> Float[Tensor, "chain batch"]:
+    return 0.5 * momentum.square().flatten(2).sum(-1)
+
+
+def _choose(accepted: Bool[Tensor, "chain batch"], new: Point, old: Point) -> Point:
+    mask = _over_event(accepted, old.z)
+    return Point(
+        z=torch.where(mask, new.z, old.z),
+        log_density=torch.where(accepted, new.log_density, old.log_density),
+        gradient=torch.where(mask, new.gradient, old.gradient),
+    )
+
+
+def _over_event(value: Tensor, z: Tensor) -> Tensor:
+    """(chain, batch) with as many trailing axes of one as z has event axes."""
+    return value.reshape(value.shape + (1,) * (z.ndim - 2))

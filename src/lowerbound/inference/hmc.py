@@ -1,0 +1,123 @@
+"""Hamiltonian Monte Carlo on p(z | x), started from q(z | x), for many data at once.
+
+Several chains for each datum start at draws from q, or from the prior. While they warm up, each datum learns a step
+size and the scale of every coordinate (`adaptation`); then both are kept, as the invariance of p(z | x) demands,
+and each transition (`hamiltonian`) multiplies its step size by a random factor in [0.8, 1.2], against trajectories that
+come back to where they began. All chains of all data move in one batch of likelihoods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Distribution
+
+from lowerbound.inference.adaptation import DualAveraging, RunningScale, window_ends
+from lowerbound.inference.draws import Draws
+from lowerbound.inference.families import Start, expanded, is_real, moments
+from lowerbound.inference.hamiltonian import LogDensity, Point, hamiltonian_transition, point_at
+from lowerbound.inference.scheme import gradients_enabled, recordable
+from lowerbound.model import Joint, LatentVariableModel
+from lowerbound.protocols import Context
+from lowerbound.weights import code_of
+
+__all__ = ["HMC"]
+
+_JITTER = 0.2
+_FIRST_STEP_SIZE = 0.1
+
+
+@dataclass(frozen=True)
+class HMC:
+    """Draws from p(z | x) that are right in the limit, whatever q is.
+
+    Arguments:
+        num_chains: for each datum.
+        num_warmup: transitions of adaptation, thrown away.
+        num_samples: transitions kept, of each chain.
+        num_leapfrog: gradients of log p(x, z) a transition.
+        target_acceptance: to which the step size is adapted.
+        start: "encoder" (at draws from q(z | x)) or "prior".
+
+    Returns (when called with a model and a batch):
+        `Draws`, which know R̂ and effective sample sizes; they have no density, and so no bound.
+
+    Raises:
+        ValueError: a number that is too small, or latents that are not real vectors.
+    """
+
+    num_chains: int = 4
+    num_warmup: int = 300
+    num_samples: int = 300
+    num_leapfrog: int = 8
+    target_acceptance: float = 0.8
+    start: Start = "encoder"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run."""
+        smallest = {"num_chains": 1, "num_warmup": 0, "num_samples": 4, "num_leapfrog": 1}
+        for name, least in smallest.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"HMC got {name}={getattr(self, name)} and needs at least {least}.")
+        if not 0 < self.target_acceptance < 1:
+            raise ValueError(f"HMC got target_acceptance={self.target_acceptance} and needs it between 0 and 1.")
+
+    def __call__(self, model: LatentVariableModel, x: Tensor, context: Context | None = None) -> Draws:
+        """See `InferenceScheme`."""
+        with gradients_enabled(), torch.no_grad():
+            x, context = recordable(x, context)
+            joint, origin = model.joint(x, context), self._origin(model, x, context)
+            z = cast(Tensor, code_of(origin, origin.sample(torch.Size((self.num_chains,)))))
+            density = _unnormalised_posterior(joint)
+            here, step_size, scale = self._warm_up(density, point_at(density, z), moments(origin)[1])
+            return self._run(density, here, step_size, scale)
+
+    def _origin(self, model: LatentVariableModel, x: Tensor, context: Context | None) -> Distribution:
+        q, p = model.infer(x, context), model.prior(context)
+        if not is_real(p):
+            raise ValueError(
+                f"HMC needs latents that are real vectors and the prior is {type(p).__name__}; "
+                "use Local(gradient=ScoreFunction())."
+            )
+        if self.start not in ("encoder", "prior"):
+            raise ValueError(f"start is {self.start!r}; choose encoder or prior.")
+        return q if self.start == "encoder" else expanded(p, q)
+
+    def _warm_up(self, density: LogDensity, here: Point, scale: Tensor) -> tuple[Point, Tensor, Tensor]:
+        """Where the chains have come to, their step sizes, and the scale of each coordinate."""
+        search = DualAveraging(torch.full_like(here.log_density[:1], _FIRST_STEP_SIZE), self.target_acceptance)
+        window, ends = RunningScale(scale), window_ends(self.num_warmup)
+        for i in range(1, self.num_warmup + 1):
+            here, acceptance = hamiltonian_transition(density, here, search.current, self.num_leapfrog, scale[None])
+            search.update(acceptance.mean(0, keepdim=True))
+            window.update(here.z)
+            if i in ends:
+                scale = window.scale
+                search, window = DualAveraging(search.final, self.target_acceptance), RunningScale(scale)
+        return here, search.final, scale
+
+    def _run(self, density: LogDensity, here: Point, step_size: Tensor, scale: Tensor) -> Draws:
+        values: Float[Tensor, "draw chain batch *event"] = here.z.new_empty(self.num_samples, *here.z.shape)
+        acceptance = torch.zeros_like(here.log_density)
+        for i in range(self.num_samples):
+            jitter = 1 + _JITTER * (2 * torch.rand_like(acceptance) - 1)
+            here, probability = hamiltonian_transition(
+                density, here, step_size * jitter, self.num_leapfrog, scale[None]
+            )
+            values[i] = here.z
+            acceptance += probability / self.num_samples
+        return Draws(values, acceptance.mean(0))
+
+
+def _unnormalised_posterior(joint: Joint) -> LogDensity:
+    """z ↦ log p(x, z)."""
+
+    def log_density(z: Tensor) -> Tensor:
+        log_likelihood, log_prior = joint(z)
+        return log_likelihood + log_prior
+
+    return log_density

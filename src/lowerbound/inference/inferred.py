@@ -1,0 +1,169 @@
+"""What is inferred about the latents of a batch, in one form for every scheme.
+
+    bound_i = (1/S) Σ_s log w_is,      log w = log p(x, z) − log q(z | x),      z_s ~ q(z | x_i)
+
+with the standard error sd(log w_i) / √S: an estimate of the ELBO of datum i under the q that the scheme reached. Means,
+standard deviations and credible intervals are those of q in closed form where it has one, else those of the draws.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+
+from lowerbound.inference.draws import Draws
+from lowerbound.inference.scheme import Amortised, InferenceScheme, with_inference
+from lowerbound.model import LatentVariableModel
+from lowerbound.protocols import Context
+from lowerbound.randomness import forked
+from lowerbound.weights import code_of, weigh
+
+__all__ = ["Inferred", "infer"]
+
+_LATENTS_PER_BLOCK = 2**14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inferred:
+    """q(z | x) of a batch.
+
+    Attributes:
+        posterior: q(z | x), batch shape (B,).
+        scheme: how it was reached.
+        draws: z (draw, batch, *event) from it; of a chain, all that were kept.
+        bound: estimate of the ELBO, nats; None where q has no density.
+        bound_standard_error: of that, from the spread of log w, nats.
+    """
+
+    posterior: Distribution
+    scheme: InferenceScheme
+    draws: Float[Tensor, "draw batch *event"]
+    bound: Float[Tensor, "batch"] | None
+    bound_standard_error: Float[Tensor, "batch"] | None
+
+    def sample(self, num_samples: int, seed: int = 0) -> Float[Tensor, "sample batch *event"]:
+        """Draw z from q(z | x); the same for the same seed. The caller's random state is untouched."""
+        with torch.no_grad(), forked(self.draws.device, seed):
+            return _codes(self.posterior, num_samples)
+
+    def log_prob(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """log q(z | x) of z (sample, batch, *event): (sample, batch), nats.
+
+        Raises:
+            ValueError: q has no density of z: it is known by draws, or has auxiliary variables.
+        """
+        if hasattr(self.posterior, "split"):
+            raise ValueError(
+                f"{type(self.posterior).__name__} has a density of z and its auxiliary variables together, not of z; "
+                "choose another posterior."
+            )
+        with torch.no_grad():
+            return self.posterior.log_prob(z)
+
+    @property
+    def mean(self) -> Float[Tensor, "batch *event"]:
+        """E_q[z]."""
+        return self.draws.mean(0) if _lacks(self.posterior, "mean") else self.posterior.mean.detach()
+
+    @property
+    def stddev(self) -> Float[Tensor, "batch *event"]:
+        """The standard deviation of each coordinate of z under q."""
+        return self.draws.std(0) if _lacks(self.posterior, "stddev") else self.posterior.stddev.detach()
+
+    def interval(self, level: float = 0.9) -> tuple[Float[Tensor, "batch *event"], Float[Tensor, "batch *event"]]:
+        """For each coordinate of z the equal-tailed credible interval of this probability: its lower and upper ends.
+
+        Raises:
+            ValueError: a level that is not between 0 and 1.
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"interval got level={level} and needs a probability between 0 and 1.")
+        if _is_normal(self.posterior):
+            half = self.stddev * math.sqrt(2) * torch.erfinv(torch.tensor(level, dtype=torch.float64)).item()
+            return self.mean - half, self.mean + half
+        ordered = self.draws.sort(0).values
+        return _quantile(ordered, (1 - level) / 2), _quantile(ordered, (1 + level) / 2)
+
+
+@torch.no_grad()
+def infer(
+    model: LatentVariableModel,
+    x: Float[Tensor, "batch *event"],
+    scheme: InferenceScheme = Amortised(),  # noqa: B008  (frozen, shared safely)
+    context: Context | None = None,
+    *,
+    num_samples: int = 100,
+    seed: int = 0,
+) -> Inferred:
+    """What a scheme says about the latents of a batch.
+
+    Arguments:
+        model: p and q, used in the mode (train or eval) and on the device they are in.
+        x: data in the form the model was trained on (binarized, scaled), on the device of the model.
+        scheme: `Amortised()` (the encoder), `Local()`, `SemiAmortised()`, `HMC()`, …
+        context: of the model, one row for each datum.
+        num_samples: S, draws for the bound and for what has no closed form; a chain has its own number.
+        seed: of everything random; the caller's random state is untouched.
+
+    Raises:
+        ValueError: no samples, or a scheme that does not fit the model.
+
+    >>> import lowerbound as lb
+    >>> exact = lb.exact.LinearGaussian(torch.ones(2, 1), torch.zeros(2), torch.tensor(1.0))
+    >>> inferred = infer(exact.model(), torch.ones(1, 2))
+    >>> inferred.mean, inferred.stddev, inferred.bound
+    (tensor([[0.6667]]), tensor([[0.5774]]), tensor([-2.7205]))
+    """
+    if num_samples < 1:
+        raise ValueError(f"infer got num_samples={num_samples} and needs at least 1.")
+    refined = with_inference(model, scheme)
+    with forked(x.device, seed):
+        q = refined.infer(x, context)
+        if isinstance(q, Draws):
+            pool = q.values.flatten(0, 1)
+            return Inferred(posterior=q, scheme=scheme, draws=pool, bound=None, bound_standard_error=None)
+        draws, log_w = _draw_and_weigh(refined, q, x, context, num_samples)
+    error = log_w.std(0) / math.sqrt(num_samples) if num_samples > 1 else torch.full_like(log_w[0], math.nan)
+    return Inferred(posterior=q, scheme=scheme, draws=draws, bound=log_w.mean(0), bound_standard_error=error)
+
+
+def _draw_and_weigh(
+    model: LatentVariableModel, q: Distribution, x: Tensor, context: Context | None, num_samples: int
+) -> tuple[Tensor, Tensor]:
+    """z (S, B, *event) and log w (S, B), some draws of all data at a time."""
+    joint, size = model.joint(x, context), max(1, _LATENTS_PER_BLOCK // len(x))
+    codes, log_w = [], []
+    for first in range(0, num_samples, size):
+        draw = q.sample(torch.Size((min(size, num_samples - first),)))
+        codes.append(cast(Tensor, code_of(q, draw)))
+        log_w.append(weigh(q, joint, draw).log_w)
+    return torch.cat(codes), torch.cat(log_w)
+
+
+def _codes(q: Distribution, num_samples: int) -> Tensor:
+    return cast(Tensor, code_of(q, q.sample(torch.Size((num_samples,)))))
+
+
+def _lacks(q: Distribution, moment: str) -> bool:
+    """Whether q does not know this moment of z in closed form."""
+    try:
+        getattr(q, moment)
+    except NotImplementedError:
+        return True
+    return False
+
+
+def _is_normal(q: Distribution) -> bool:
+    return isinstance(q, MultivariateNormal) or (isinstance(q, Independent) and isinstance(q.base_dist, Normal))
+
+
+def _quantile(ordered: Tensor, probability: float) -> Tensor:
+    """Between the two order statistics around it; `torch.quantile` refuses large tensors."""
+    at = probability * (ordered.shape[0] - 1)
+    return torch.lerp(ordered[math.floor(at)], ordered[math.ceil(at)], at - math.floor(at))

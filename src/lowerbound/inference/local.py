@@ -1,0 +1,88 @@
+"""Local optimisation: λ_i* = argmax ELBO(x_i; λ_i), for all data of a batch at once.
+
+    λ ← Adam(λ, ∇_λ Σ_i ELBO(x_i; λ_i)),      lr falling linearly to 0
+
+The sum over data has for each λ_i its own gradient, and Adam treats every number by itself, so that one tensor λ (B, …)
+is optimised as B separate problems are, without a loop over them. Fresh latents are drawn at every step: with the same
+draws throughout, a wide q would be rewarded for missing them.
+
+With `gradient=Pathwise()` this is the inner loop of stochastic variational inference by reparameterisation; with
+`gradient=ScoreFunction()` it is black-box variational inference (Ranganath, Gerrish & Blei 2014, arXiv:1401.0118,
+Algorithm 1), for latents of every kind. In a `VariationalLoss` its result is a constant for the outer step, which then
+trains θ alone (variational EM).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from lowerbound.gradients import Pathwise
+from lowerbound.inference.families import Family, Start, free_parameters
+from lowerbound.inference.scheme import gradients_enabled, recordable
+from lowerbound.model import LatentVariableModel
+from lowerbound.objectives import ELBO
+from lowerbound.protocols import Context, Gradient, Objective
+
+__all__ = ["Local", "require_steps"]
+
+
+@dataclass(frozen=True)
+class Local:
+    """q(z; λ_i*) with parameters of its own for each datum.
+
+    Arguments:
+        num_steps: of Adam.
+        lr: the learning rate at the start, in the units of λ.
+        num_samples: latents drawn per datum and step.
+        family: "own" (that of the model's posterior), "diagonal" or "full" Gaussian: see `families`.
+        start: "encoder" (from q(z | x)) or "prior" (from scratch).
+        objective: what is maximised for each datum.
+        gradient: how it differentiates for λ; `ScoreFunction` is black-box variational inference.
+
+    Gradient: none for φ, which the result does not depend on; θ is trained at a constant q.
+
+    Raises:
+        ValueError: no steps or samples, or a gradient that cannot differentiate the family.
+    """
+
+    num_steps: int = 100
+    lr: float = 0.05
+    num_samples: int = 1
+    family: Family = "own"
+    start: Start = "encoder"
+    objective: Objective = ELBO()  # noqa: RUF009  (frozen, shared safely)
+    gradient: Gradient = Pathwise()  # noqa: RUF009
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are too small."""
+        require_steps("Local", self.num_steps, self.num_samples, self.lr)
+
+    def __call__(self, model: LatentVariableModel, x: Tensor, context: Context | None = None) -> Distribution:
+        """See `InferenceScheme`."""
+        with gradients_enabled():
+            x, context = recordable(x, context)
+            with torch.no_grad():
+                start, head = free_parameters(model, x, context, self.family, self.start)
+                joint = model.joint(x, context)
+                self.gradient.check(self.objective, head(start))
+            free = start.clone().requires_grad_()
+            optimizer = torch.optim.Adam([free], lr=self.lr)
+            for step in range(self.num_steps):
+                optimizer.param_groups[0]["lr"] = self.lr * (1 - step / self.num_steps)
+                estimate = self.gradient.estimate(self.objective, head(free), joint, self.num_samples)
+                (free.grad,) = torch.autograd.grad(-estimate.surrogate.sum(), free)
+                optimizer.step()
+        return head(free.detach())
+
+
+def require_steps(owner: str, num_steps: int, num_samples: int, lr: float = 1.0) -> None:
+    """Raise a `ValueError` that names what is too small."""
+    for name, value in {"num_steps": num_steps, "num_samples": num_samples}.items():
+        if value < 1:
+            raise ValueError(f"{owner} got {name}={value} and needs at least 1.")
+    if not lr > 0:
+        raise ValueError(f"{owner} got lr={lr} and needs a positive one.")

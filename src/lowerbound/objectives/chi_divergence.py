@@ -1,0 +1,61 @@
+"""χ variational inference (Dieng, Tran, Ranganath, Paisley & Blei 2017, arXiv:1611.00328, §2.2 and Algorithm 1).
+
+    min_φ CUBO_n = log p(x) + (1/n) min_φ log(1 + D_χⁿ(p(z | x) ‖ q(z | x)))
+
+The divergence is large where q misses mass of the posterior, so that its minimiser covers, where the ELBO's may drop, a
+mode. Dieng et al. descend exp(n CUBO_n), whose gradient is unbiased but overflows, with the weights divided by the
+largest of each step. The gradient of the estimate of CUBO_n itself is the same vector over the mean of w^n: for one
+datum, the same direction at every step, and always in range.
+
+    ∇ (1/n) log (1/S) Σ_s w_s^n = (1/n) ∇ (Σ_s w_s^n) / Σ_s w_s^n
+
+The value is −CUBO_n, since objectives are maximised. It is about q alone: p would be driven to a *smaller* log p(x), so
+its parameters must be constants (`model.likelihood.requires_grad_(False)`, and of the prior too).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lowerbound.objectives.cubo import require_order
+from lowerbound.objectives.power_mean import log_power_mean
+from lowerbound.objectives.require import sampled_log_w
+from lowerbound.protocols import Bound
+from lowerbound.weights import LogWeights, RateForm
+
+__all__ = ["ChiDivergence"]
+
+
+@dataclass(frozen=True)
+class ChiDivergence:
+    """−(1/n) log (1/S) Σ_s w_s^n, nats: fits q to a p that is held fixed, so that it covers the posterior.
+
+    Arguments:
+        n: the order; 2 is the χ²-divergence. At least 1.
+
+    Raises:
+        ValueError: an order below 1.
+    """
+
+    n: float = 2.0
+    bound: Bound = field(default="none", init=False, repr=False)
+    linear: bool = field(default=False, init=False, repr=False)
+    rate: RateForm = field(default="sampled", init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        require_order(self.n, "ChiDivergence")
+
+    def signal(self, w: LogWeights) -> Float[Tensor, "sample batch"]:
+        """log w.
+
+        Raises:
+            ValueError: weights whose rate is in closed form.
+        """
+        return sampled_log_w(w, "ChiDivergence")
+
+    def reduce(self, signal: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
+        """Minus the logarithm of the power mean of order n."""
+        return -log_power_mean(signal, self.n)

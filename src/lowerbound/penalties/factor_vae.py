@@ -1,0 +1,82 @@
+"""FactorVAE: Kim & Mnih (2018, arXiv:1802.05983, eq. 2 and algorithm 2).
+
+A discriminator D tells codes z ~ q(z) of the aggregate posterior from codes z' ~ Π_d q(z_d), which are those of a batch
+with each coordinate permuted over the rows. With its logit ℓ = log D/(1 − D),
+
+    KL(q(z) ‖ Π_d q(z_d)) = E_q(z)[log q(z) / Π_d q(z_d)] ≈ E_q(z)[ℓ(z)]
+
+D descends its cross-entropy −½ E[log σ(ℓ(z))] − ½ E[log σ(−ℓ(z'))], whose minimum is ℓ = log q / Π q, in the same step
+as p and q: the cross-entropy enters with the value zero and codes held fixed, and ℓ(z) with D held fixed, so that φ
+never learns from the cross-entropy nor D from the total correlation.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from jaxtyping import Float
+from torch import Tensor, nn, rand_like
+from torch.distributions import Distribution
+from torch.func import functional_call
+from torch.nn.functional import softplus
+
+from lowerbound.nets.mlp import MLP
+from lowerbound.penalties.codes import check_weight, codes_of, require_codes
+from lowerbound.weights import code_of
+
+__all__ = ["FactorVAE", "permute_coordinates"]
+
+
+class FactorVAE(nn.Module):
+    """weight · E_q(z)[ℓ(z)], the total correlation by a discriminator that is trained on the way.
+
+    Arguments:
+        latent_dim: length of z.
+        weight: γ.
+        hidden: width of the hidden layers of the discriminator.
+        depth: number of them (the paper has six of 1,000).
+
+    Gradient: biased for φ, by as much as the discriminator is wrong; none for θ. The discriminator has the gradient of
+    its cross-entropy.
+
+    Raises:
+        ValueError: a negative weight, or a discriminator without layers.
+    """
+
+    def __init__(self, latent_dim: int, weight: float = 10.0, hidden: int = 256, depth: int = 2):
+        super().__init__()
+        check_weight(weight, "FactorVAE")
+        if min(latent_dim, hidden, depth) < 1:
+            raise ValueError(
+                f"FactorVAE got latent_dim={latent_dim}, hidden={hidden}, depth={depth} and needs 1 at least of each."
+            )
+        self.latent_dim, self.weight = latent_dim, weight
+        self.discriminator = MLP(latent_dim, [hidden] * depth, 1, lambda: nn.LeakyReLU(0.2))
+
+    def forward(self, posterior: Distribution, prior: Distribution) -> Float[Tensor, ""]:
+        """See `protocols.Penalty`."""
+        z = codes_of(posterior, "FactorVAE")
+        fixed = {name: p.detach() for name, p in self.discriminator.named_parameters()}
+        total_correlation = functional_call(self.discriminator, fixed, z).mean()
+        others = permute_coordinates(codes_of(posterior, "FactorVAE").detach())
+        mistakes = self.cross_entropy(z.detach(), others)
+        return self.weight * total_correlation + (mistakes - mistakes.detach())
+
+    def check(self, posterior: Distribution, prior: Distribution) -> None:
+        """Refuse a posterior that cannot be reparameterised, or codes of another length."""
+        require_codes(posterior, "FactorVAE")
+        shape = tuple(cast(Tensor, code_of(posterior, posterior.sample())).shape[1:])
+        if shape != (self.latent_dim,):
+            raise ValueError(
+                f"FactorVAE has a discriminator of codes ({self.latent_dim},) and got codes {shape}; give it their "
+                "latent_dim, or use TotalCorrelation for codes that are not vectors."
+            )
+
+    def cross_entropy(self, z: Float[Tensor, "row dim"], others: Float[Tensor, "row dim"]) -> Float[Tensor, ""]:
+        """How badly D tells z from codes with independent coordinates: log 2 nats if it cannot."""
+        return 0.5 * (softplus(-self.discriminator(z)).mean() + softplus(self.discriminator(others)).mean())
+
+
+def permute_coordinates(z: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
+    """Every coordinate permuted over the rows by itself: a draw from the product of the marginals."""
+    return z.gather(0, rand_like(z).argsort(0))

@@ -1,0 +1,56 @@
+"""p(z) = Π_d Concrete(z_d; a_d, τ): the density to set against a `RelaxedBernoulli` posterior.
+
+Maddison et al. (2017, arXiv:1611.00712) relax the prior together with the posterior, so that the model
+is one of continuous latents and the ELBO bounds *its* evidence; a Bernoulli probability in the place of this density
+would bound nothing. The temperature is the model's, and not that of q: they train with ½ here and ⅔ in q. The formula
+is in `lowerbound.relaxed`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent
+
+from lowerbound.protocols import Context
+from lowerbound.relaxed import RelaxedBernoulliDistribution, UnitSpace
+
+__all__ = ["RelaxedBernoulli"]
+
+
+class RelaxedBernoulli(nn.Module):
+    """Independent binary Concrete latents.
+
+    Arguments:
+        latent_dim: how many.
+        temperature: τ > 0; a buffer, so that a checkpoint keeps it.
+        space: "unit" for z in (0, 1), "logit" for y = logit z: that of the posterior.
+        learned: whether the logits are trained; they start at 0 (symmetric), where they stay if not.
+
+    Returns (when called):
+        A distribution with batch shape () and event shape (latent_dim,). A context is ignored.
+
+    Raises:
+        ValueError: a temperature that is not positive, or an unknown space.
+
+    >>> RelaxedBernoulli(3, temperature=1.0)().log_prob(torch.full((3,), 0.2)).item()
+    0.0
+    """
+
+    logits: Tensor
+    temperature: Tensor
+
+    def __init__(self, latent_dim: int, temperature: float = 0.5, space: UnitSpace = "unit", learned: bool = True):
+        super().__init__()
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"RelaxedBernoulli got temperature={temperature} and needs a positive number.")
+        if space not in ("unit", "logit"):
+            raise ValueError(f"RelaxedBernoulli got space={space!r} and expected 'unit' or 'logit'.")
+        self.space: UnitSpace = space
+        self.logits = nn.Parameter(torch.zeros(latent_dim), requires_grad=learned)
+        self.register_buffer("temperature", torch.tensor(float(temperature)))
+
+    def forward(self, context: Context | None = None) -> Independent:
+        """p(z), whatever the context."""
+        p = RelaxedBernoulliDistribution(self.logits, self.temperature.to(self.logits.dtype), self.space)
+        return Independent(p, 1, validate_args=False)

@@ -1,0 +1,62 @@
+"""p(z) = Π_d Concrete(z_d; a_d, τ) on the simplex: the density to set against a `RelaxedCategorical` posterior.
+
+Maddison et al. (2017, arXiv:1611.00712) relax the prior together with the posterior, so that the model
+is one of continuous latents and the ELBO bounds *its* evidence; the probability of a category in the place of this
+density would bound nothing. The temperature is the model's, and not that of q. The formula is in `lowerbound.relaxed`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent
+
+from lowerbound.protocols import Context
+from lowerbound.relaxed import RelaxedCategoricalDistribution, SimplexSpace
+
+__all__ = ["RelaxedCategorical"]
+
+
+class RelaxedCategorical(nn.Module):
+    """Independent Concrete latents.
+
+    Arguments:
+        latent_dim: D, how many.
+        categories: K, how many values each takes.
+        temperature: τ > 0; a buffer, so that a checkpoint keeps it.
+        space: "simplex" for z on the simplex, "log" for y = log z: that of the posterior.
+        learned: whether the logits are trained; they start at 0 (symmetric), where they stay if not.
+
+    Returns (when called):
+        A distribution with batch shape () and event shape (latent_dim, categories). A context is ignored.
+
+    Raises:
+        ValueError: a temperature that is not positive, fewer than two categories, or an unknown space.
+    """
+
+    logits: Tensor
+    temperature: Tensor
+
+    def __init__(
+        self,
+        latent_dim: int,
+        categories: int = 10,
+        temperature: float = 0.5,
+        space: SimplexSpace = "simplex",
+        learned: bool = True,
+    ):
+        super().__init__()
+        if categories < 2:
+            raise ValueError(f"RelaxedCategorical got categories={categories} and needs at least 2.")
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"RelaxedCategorical got temperature={temperature} and needs a positive number.")
+        if space not in ("simplex", "log"):
+            raise ValueError(f"RelaxedCategorical got space={space!r} and expected 'simplex' or 'log'.")
+        self.space: SimplexSpace = space
+        self.logits = nn.Parameter(torch.zeros(latent_dim, categories), requires_grad=learned)
+        self.register_buffer("temperature", torch.tensor(float(temperature)))
+
+    def forward(self, context: Context | None = None) -> Independent:
+        """p(z), whatever the context."""
+        p = RelaxedCategoricalDistribution(self.logits, self.temperature.to(self.logits.dtype), self.space)
+        return Independent(p, 1, validate_args=False)

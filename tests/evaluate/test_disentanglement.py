@@ -1,0 +1,149 @@
+"""Disentanglement on planted factors, where the best, a mixed and a useless code are known."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from lowerbound.data.shapes import shapes
+from lowerbound.evaluate import (
+    beta_vae_score,
+    dci_scores,
+    factor_vae_score,
+    mutual_information_gap,
+    separated_attribute_predictability,
+)
+
+GAPS = [mutual_information_gap, separated_attribute_predictability]
+ACCURACIES = [factor_vae_score, beta_vae_score]
+SIZES = (3, 4, 5)
+
+
+def planted(num_rows=3000):
+    """Three independent factors, and the code that is their values on a scale of its own, with a dead latent."""
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.stack([torch.randint(size, (num_rows,), generator=generator) for size in SIZES], 1)
+    codes = factors.double() * torch.tensor([1.0, -2.0, 0.5]) + 0.01 * torch.randn(num_rows, 3, generator=generator)
+    return torch.cat([codes, 0.001 * torch.randn(num_rows, 1, generator=generator)], 1), factors
+
+
+def rotated(codes):
+    """Half a right angle in every plane of the standardised code: each latent tells of all factors."""
+    turn = torch.tensor([[2.0, -1, 2], [2, 2, -1], [-1, 2, 2]]).double() / 3
+    return torch.cat([codes[:, :3] / codes[:, :3].std(0) @ turn, codes[:, 3:]], 1)
+
+
+def useless(num_rows=3000):
+    return torch.randn(num_rows, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("score", GAPS)
+def test_gaps_are_one_below_and_nought(score):
+    codes, factors = planted()
+    best, mixed, nothing = (score(z, factors) for z in (codes, rotated(codes), useless()))
+    assert best.value > 0.99
+    assert mixed.value < 0.5 * best.value
+    assert abs(nothing.value) < 0.02
+    assert best.standard_error < 0.01
+    assert 0 < nothing.standard_error < 0.02
+
+
+@pytest.mark.parametrize("score", ACCURACIES)
+def test_accuracies_are_one_below_and_chance(score):
+    codes, factors = planted()
+    best, mixed, nothing = (score(z, factors) for z in (codes, rotated(codes), useless()))
+    assert best.value == 1
+    assert best.standard_error == 0
+    assert mixed.value < 0.97
+    assert abs(nothing.value - 1 / 3) < 5 * nothing.standard_error + 0.02
+
+
+def test_dci_is_one_below_and_nought():
+    codes, factors = planted(1000)
+    best, mixed, nothing = (dci_scores(z, factors, num_trees=5) for z in (codes, rotated(codes), useless(1000)))
+    assert best.disentanglement.value > 0.97
+    assert best.completeness.value > 0.97
+    assert best.informativeness.value > 0.99
+    assert mixed.disentanglement.value < 0.7
+    assert mixed.completeness.value < 0.7
+    assert nothing.disentanglement.value < 0.05
+    assert nothing.completeness.value < 0.05
+    chance = sum(1 / size for size in SIZES) / 3
+    assert abs(nothing.informativeness.value - chance) < 5 * nothing.informativeness.standard_error
+
+
+def test_a_duplicated_latent_closes_the_gaps_and_halves_completeness():
+    codes, factors = planted(1000)
+    twice = torch.cat([codes[:, :3], codes[:, :3]], 1)
+    for score in GAPS:
+        assert abs(score(twice, factors).value) < 1e-6
+    got = dci_scores(twice, factors, num_trees=20)
+    assert got.disentanglement.value > 0.97
+    assert got.completeness.value < 0.9
+
+
+def test_mutual_information_gap_by_hand():
+    """z_1 is v, z_2 is v for half of its values: I = log 4 and ¾ log … worked out from the table of four classes."""
+    factors = torch.arange(4).repeat(50)[:, None]
+    codes = torch.cat([factors, factors.clamp(max=1)], 1).double()
+    information = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    got = mutual_information_gap(codes, factors)
+    assert math.isclose(got.value, 1 - information / math.log(4))
+
+
+def test_squared_correlation_by_hand():
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.randint(5, (400, 2), generator=generator)
+    codes = torch.randn(400, 3, generator=generator, dtype=torch.float64) + factors[:, :1]
+    table = torch.corrcoef(torch.cat([codes, factors], 1).mT)[:3, 3:].square().sort(0).values
+    assert math.isclose(separated_attribute_predictability(codes, factors).value, (table[-1] - table[-2]).mean().item())
+
+
+@pytest.mark.parametrize("score", GAPS)
+def test_the_stated_error_is_the_spread_over_data_sets(score):
+    generator = torch.Generator().manual_seed(0)
+    got = []
+    for _ in range(60):
+        factors = torch.stack([torch.randint(size, (300,), generator=generator) for size in SIZES], 1)
+        noise = torch.randn(300, 3, generator=generator, dtype=torch.float64)
+        got.append(score(factors + noise, factors))
+    spread = torch.tensor([one.value for one in got]).std()
+    assert 0.7 < torch.tensor([one.standard_error for one in got]).mean() / spread < 1.5
+
+
+@pytest.mark.parametrize("score", [*GAPS, *ACCURACIES])
+def test_units_signs_and_names_do_not_matter(score):
+    codes, factors = planted(400)
+    codes = rotated(codes)
+    other = score(codes * torch.tensor([-3.0, -3, -3, -3]) + 7, factors * torch.tensor([2, 1, 1]) + 5)
+    assert abs(other.value - score(codes, factors).value) < 0.01
+
+
+def test_generated_shapes():
+    """The factors themselves as a code: perfect on the real set, less so once turned."""
+    factors = torch.from_numpy(shapes().factors)
+    codes = factors.double() + 0.01 * torch.randn(factors.shape, generator=torch.Generator().manual_seed(0))
+    turned = (codes / codes.std(0)) @ torch.linalg.qr(torch.randn(5, 5, generator=torch.Generator().manual_seed(0)))[
+        0
+    ].double()
+    for score in (*GAPS, *ACCURACIES):
+        assert score(codes, factors).value > 0.98
+        assert score(turned, factors).value < score(codes, factors).value - 0.02
+
+
+def test_refusals():
+    codes, factors = planted(100)
+    for score in (*GAPS, *ACCURACIES, dci_scores):
+        with pytest.raises(ValueError, match="100 codes and 99 rows of factors; give one row of factors for each"):
+            score(codes, factors[1:])
+        with pytest.raises(ValueError, match="at least 20"):
+            score(codes[:5], factors[:5])
+        with pytest.raises(ValueError, match="a factor with a single value; leave it out"):
+            score(codes, factors * 0)
+        with pytest.raises(ValueError, match="codes that are all the same"):
+            score(codes * 0, factors)
+    for score in GAPS:
+        with pytest.raises(ValueError, match="codes have 1; use dci_scores"):
+            score(codes[:, :1], factors)

@@ -1,0 +1,190 @@
+"""Hamiltonian Monte Carlo: its transition leaves a density as it is, its draws have the exact moments."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from lowerbound import VariationalLoss
+from lowerbound.exact import AffineNormal, EnumerableBernoulli, LinearGaussian
+from lowerbound.gradients import ScoreFunction
+from lowerbound.inference import HMC, hamiltonian_transition
+from lowerbound.inference.adaptation import DualAveraging, RunningScale
+from lowerbound.inference.draws import Draws, effective_sample_size, r_hat
+from lowerbound.inference.hamiltonian import point_at
+from lowerbound.objectives import ELBO
+
+FALSE_FAILURE_RATE = 1e-6
+
+
+def quartic(z):
+    """A density that is not Gaussian, of two coordinates that depend on each other."""
+    return -0.25 * z[..., 0] ** 4 - 0.5 * (z[..., 1] - z[..., 0]) ** 2
+
+
+def exact_quartic_draws(count):
+    grid = torch.linspace(-6, 6, 200_001, dtype=torch.float64)
+    cdf = (-0.25 * grid**4).exp().cumsum(0)
+    first = grid[torch.searchsorted(cdf / cdf[-1], torch.rand(count, dtype=torch.float64))]
+    return torch.stack([first, first + torch.randn(count, dtype=torch.float64)], -1)
+
+
+@pytest.mark.parametrize("scale", [None, torch.tensor([0.5, 1.5], dtype=torch.float64)])
+def test_a_transition_leaves_the_density_as_it_is(scale):
+    """Exact draws are exact draws afterwards, with steps so long that a third of them are rejected."""
+    z = exact_quartic_draws(40_000).reshape(20_000, 2, 2)
+    scale = None if scale is None else scale.expand(1, 2, 2)
+    here, step_size = point_at(quartic, z), torch.tensor([[1.1, 0.9]], dtype=torch.float64)
+    for _ in range(3):
+        here, acceptance = hamiltonian_transition(quartic, here, step_size, 3, scale)
+    assert 0.3 < acceptance.mean() < 0.9
+    reference = exact_quartic_draws(40_000)
+    for statistic in (
+        lambda v: v[:, 0],
+        lambda v: v[:, 0] ** 2,
+        lambda v: v[:, 0] ** 4,
+        lambda v: v[:, 1],
+        lambda v: v[:, 1] ** 2,
+        lambda v: v[:, 0] * v[:, 1],
+    ):
+        got, expected = statistic(here.z.reshape(-1, 2)), statistic(reference)
+        error = ((got.var() + expected.var()) / 40_000).sqrt()
+        assert abs(got.mean() - expected.mean()) < stats.norm.isf(FALSE_FAILURE_RATE / 12) * error
+
+
+def test_short_steps_keep_the_energy_to_second_order():
+    z = torch.randn(50, 4, 2, dtype=torch.float64)
+    errors = []
+    for step in (0.02, 0.01):
+        torch.manual_seed(1)
+        _, p = hamiltonian_transition(quartic, point_at(quartic, z), torch.full((1, 1), step).double(), int(0.4 / step))
+        errors.append(-p.log().mean())
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
+
+
+def test_a_trajectory_that_leaves_the_numbers_is_rejected():
+    def cliff(z):
+        return torch.where(z[..., 0].abs() < 1, -(z**2).sum(-1), torch.nan)
+
+    start = point_at(cliff, torch.zeros(100, 1, 2))
+    end, acceptance = hamiltonian_transition(cliff, start, torch.full((1, 1), 1.0), 2)
+    assert end.z.isfinite().all()
+    assert end.log_density.isfinite().all()
+    assert acceptance.isfinite().all()
+    assert ((end.z == 0).all(-1)).any()  # some fell
+    assert (end.z[..., 0].abs() < 1).all()
+
+
+def case():
+    exact = LinearGaussian.random(5, 3, seed=1)
+    zero = torch.zeros(3, 5, dtype=torch.float64)
+    return exact, exact.model(AffineNormal(zero, zero[:, 0], log_scale=zero[:, 0])), exact.sample(4)
+
+
+def test_the_draws_have_the_moments_of_the_exact_posterior():
+    """Within what their own effective sample sizes say, which must be large enough to tell."""
+    exact, model, x = case()
+    with torch.no_grad():
+        draws = HMC(num_chains=32, num_warmup=100, num_samples=100)(model, x)
+    p = exact.posterior(x)
+    assert draws.r_hat.max() < 1.1
+    assert draws.effective_sample_size.min() > 400
+    assert 0.6 < draws.acceptance.min() <= draws.acceptance.max() <= 1
+    standard = (draws.values - p.mean) / p.stddev
+    t = stats.norm.isf(FALSE_FAILURE_RATE / (2 * 3 * 12))
+    for power, expected in ((1, 0.0), (2, 1.0)):
+        values = standard**power
+        error = values.flatten(0, 1).std(0) / effective_sample_size(values).sqrt()
+        assert ((values.mean((0, 1)) - expected).abs() < 1.3 * t * error).all()
+        assert error.max() < 0.1
+    products = standard[..., 0] * standard[..., 1]
+    cov = p.covariance_matrix[:, 0, 1] / (p.stddev[:, 0] * p.stddev[:, 1])
+    error = products.flatten(0, 1).std(0) / effective_sample_size(products).sqrt()
+    assert ((products.mean((0, 1)) - cov).abs() < 1.3 * t * error).all()
+
+
+def test_the_scale_and_the_step_size_are_learned():
+    """Without the scale, coordinates of very different size leave the wide one nearly where it was."""
+    base = LinearGaussian.random(3, 2, seed=1)
+    weight = torch.tensor([[100.0, 0.0], [0.0, 0.01], [0.0, 0.0]], dtype=torch.float64)
+    exact = LinearGaussian(weight, base.offset, base.scale)
+    x = exact.sample(2)
+    with torch.no_grad():
+        draws = HMC(num_chains=16, num_warmup=150, num_samples=50, start="prior")(exact.model(), x)
+    assert draws.r_hat.max() < 1.05
+    assert torch.allclose(draws.stddev, exact.posterior(x).stddev, rtol=0.25)
+
+
+def test_draws_are_picked_for_each_datum_by_itself():
+    values = torch.arange(24.0).reshape(4, 2, 3, 1)
+    draws = Draws(values, torch.ones(3))
+    picked = draws.sample((500,))
+    assert picked.shape == (500, 3, 1)
+    for i in range(3):
+        assert set(picked[:, i, 0].tolist()) == set(values[:, :, i, 0].flatten().tolist())
+    assert torch.equal(draws.mean, values.mean((0, 1)))
+    assert torch.allclose(draws.variance, values.flatten(0, 1).var(0))
+    with pytest.raises(ValueError, match="has no density and so no bound"):
+        draws.log_prob(picked)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
+def test_effective_sample_sizes_of_an_autoregression(rho):
+    """(1 − ρ)/(1 + ρ) of its length."""
+    noise = torch.randn(4000, 4, 30, dtype=torch.float64)
+    values = [noise[0]]
+    for e in noise[1:]:
+        values.append(rho * values[-1] + (1 - rho**2) ** 0.5 * e)
+    size = effective_sample_size(torch.stack(values)).mean() / 16_000
+    assert size == pytest.approx((1 - rho) / (1 + rho), rel=0.07)
+
+
+def test_r_hat_sees_chains_that_disagree_and_chains_that_drift():
+    fine = torch.randn(500, 4, 7, dtype=torch.float64)
+    assert (r_hat(fine) - 1).abs().max() < 0.03
+    apart = fine + torch.arange(4.0).double()[:, None]
+    assert r_hat(apart).min() > 1.3
+    drift = fine + torch.linspace(0, 3, 500).double()[:, None, None]
+    assert r_hat(drift).min() > 1.1
+    assert effective_sample_size(apart).max() < 30
+    with pytest.raises(ValueError, match="at least 4 draws"):
+        r_hat(fine[:3])
+
+
+def test_dual_averaging_finds_the_step_that_is_accepted_as_often_as_wanted():
+    search = DualAveraging(torch.tensor([[0.01, 5.0]], dtype=torch.float64), 0.7)
+    for _ in range(2000):
+        search.update((-search.current).exp())
+    assert torch.allclose(search.final, torch.full_like(search.final, -np.log(0.7)), rtol=0.02)
+
+
+def test_the_running_scale_is_the_standard_deviation():
+    z = torch.randn(9, 5, 3, 2, dtype=torch.float64)
+    running = RunningScale(torch.full((3, 2), 2.0).double())
+    for each in z:
+        running.update(each)
+    squares = z.flatten(0, 1).var(0, correction=0) * 45
+    assert torch.allclose(running.scale, ((squares + 5 * 4) / 50).sqrt())
+
+
+@pytest.mark.parametrize(
+    "options", [{"num_chains": 0}, {"num_samples": 3}, {"num_leapfrog": 0}, {"target_acceptance": 1.0}]
+)
+def test_numbers_that_cannot_be_run_are_refused(options):
+    with pytest.raises(ValueError, match=f"HMC got {next(iter(options))}="):
+        HMC(**options)
+
+
+def test_discrete_latents_are_refused():
+    model = EnumerableBernoulli.random(2, 3).model()
+    with pytest.raises(ValueError, match=r"use Local\(gradient=ScoreFunction\(\)\)"):
+        HMC()(model, torch.ones(1, 3, dtype=torch.float64))
+
+
+def test_a_bound_of_draws_is_refused():
+    _, model, x = case()
+    few = HMC(num_warmup=0, num_samples=4)
+    with pytest.raises(ValueError, match=r"use Local\(\)"):
+        VariationalLoss(model, ELBO(), ScoreFunction(), 2, inference=few).check(x)
