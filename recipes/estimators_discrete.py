@@ -8,7 +8,7 @@ factorised Bernoulli prior, learned. MNIST re-sampled at every visit, Omniglot a
 Every contender evaluates the likelihood four times per datum and step: REBAR, RELAX and Concrete, which evaluate it at a
 relaxed point beside every sample, draw two samples, the others four.
 
-python recipes/estimators_discrete.py --steps 4000      # all of it; run it twice at once to use two cores
+python recipes/estimators_discrete.py --steps 2500      # all of it; run it twice at once to use two cores
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound import baselines, gradients, likelihoods, losses, objectives, penalties
+from lowerbound import inference as inferences
 from lowerbound.checkpoint import Checkpoint
 from lowerbound.data import (
     Dataset,
@@ -31,6 +32,7 @@ from lowerbound.data import (
 )
 from lowerbound.data.transform import Binarization
 from lowerbound.engine import Device, Engine, Precision
+from lowerbound.inference import with_inference
 from lowerbound.loop import HeldOut, Record, steps_for, train
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
@@ -85,6 +87,7 @@ class Settings:
         gradient: name of a class of `gradients`; its baseline, if it has one, by name of a class of `baselines`.
         penalty: name of a class of `penalties`, or None.
         loss: name of a class of `losses`.
+        inference: name of a class of `inference`, or None for the encoder alone.
         num_samples: latents drawn per datum and step.
         binarization: of pixels; "auto" is dynamic for images under Bernoulli, none otherwise.
         standardize: whether columns of a table are brought to mean 0 and standard deviation 1 ("auto": unless
@@ -107,6 +110,7 @@ class Settings:
     gradient: str = "pathwise"
     penalty: str | None = None
     loss: str = "variational"
+    inference: str | None = None
     num_samples: int = 1
     binarization: Binarization | Literal["auto"] = "auto"
     standardize: bool | Literal["auto"] = "auto"
@@ -198,19 +202,33 @@ def prepare(dataset: Dataset, settings: Settings, engine: Engine) -> Problem:
 def _loss(settings: Settings, model: LatentVariableModel, event_shape: Shape, num_data: int) -> Loss:
     """The loss that the settings describe; what a choice asks for by name it is given."""
     _refuse_unused(settings)
-    given = {"event_shape": event_shape, "num_data": num_data, "latent_dim": settings.model.get("latent_dim", 16)}
+    given = _given(settings, event_shape, num_data)
     name, options = parse(settings.gradient)
     if isinstance(options.get("baseline"), str):
         options["baseline"] = construct(baselines, options["baseline"], **given)
+    inference = None if settings.inference is None else construct(inferences, settings.inference, **given)
     return construct(
         losses,
         settings.loss,
         model=model,
+        inference=inference,
         objective=construct(objectives, settings.objective, **given),
         gradient=build(gradients, name, options, **given),
         num_samples=settings.num_samples,
         penalty=None if settings.penalty is None else construct(penalties, settings.penalty, **given),
     )
+
+
+def with_settings(model: LatentVariableModel, settings: Settings, event_shape: Shape) -> LatentVariableModel:
+    """The model that infers as the settings say: what the loss has as its model."""
+    if settings.inference is None:
+        return model
+    return with_inference(model, construct(inferences, settings.inference, **_given(settings, event_shape, 0)))
+
+
+def _given(settings: Settings, event_shape: Shape, num_data: int) -> dict[str, Any]:
+    """What a choice may ask for by the name of its argument."""
+    return {"event_shape": event_shape, "num_data": num_data, "latent_dim": settings.model.get("latent_dim", 16)}
 
 
 def takes_gradient(loss: str) -> bool:
@@ -224,7 +242,7 @@ def _arguments_of(loss: str) -> set[str]:
 
 def _refuse_unused(settings: Settings) -> None:
     """A choice that the loss would not look at must not be made in vain."""
-    for name in {"gradient", "penalty"} - _arguments_of(settings.loss):
+    for name in {"gradient", "penalty", "inference"} - _arguments_of(settings.loss):
         chosen = getattr(settings, name)
         if chosen != getattr(Settings, name):
             raise ValueError(

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from lowerbound.checkpoint import Checkpoint, CheckpointError, write_atomically
 from lowerbound.data import DataError, Dataset, Identity, Pixels, Standardize, load, read_file
 from lowerbound.engine import Engine
-from lowerbound.fitting import RECIPES, Problem, Settings, fit, prepare
+from lowerbound.fitting import RECIPES, Problem, Settings, fit, prepare, with_settings
 from lowerbound.loop import Record
 from lowerbound.model import LatentVariableModel
 from lowerbound.randomness import forked
@@ -174,6 +174,7 @@ class Run:
         tensors, _ = self._weights()
         with forked(_CPU):
             model = RECIPES[self.settings.recipe](tuple(self.config["event_shape"]), **self.settings.model)
+            model = with_settings(model, self.settings, tuple(self.config["event_shape"]))
         model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
         return model.eval()
 

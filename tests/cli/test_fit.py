@@ -81,6 +81,7 @@ def test_every_option_reaches_the_settings(cli, tmp_path):
     }  # fmt: skip
     assert settings == {
         "penalty": None,
+        "inference": None,
         "loss": "variational",
         "recipe": "vae", "objective": "elbo:rate=kl", "gradient": "pathwise", "num_samples": 2, "binarization": "none",
         "standardize": "auto", "batch_size": 32, "epochs": 0.1, "steps": None, "lr": 0.01, "lr_schedule": "constant",

@@ -26,8 +26,11 @@ _BLOCK, _DRAWS = 4096, 256
 @click.option("--data", help="Encode another file or data set, all of it. [default: the run's test rows]")
 @click.option("--label", help="Column (or array) of labels in --data; they are written beside the codes.")
 @click.option("--out", required=True, metavar="FILE", help="A .npz, .csv or .parquet file.")
+@click.option(
+    "--refine", type=click.IntRange(0), default=0, metavar="STEPS", help="Improve each q(z | x) by optimisation."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the binarization of pixels.")
-def encode(run: str, data: str | None, label: str | None, out: str, seed: int) -> None:
+def encode(run: str, data: str | None, label: str | None, out: str, refine: int, seed: int) -> None:
     """Write the mean and the standard deviation of q(z | x) of each row of data, with its label if it has one.
 
     Rows come in the order of the file; of data with a training and a test part, the training part comes first.
@@ -42,19 +45,22 @@ def encode(run: str, data: str | None, label: str | None, out: str, seed: int) -
     check_suffix(path, ".npz", ".csv", ".parquet")
     opened.load_model()
     rows = all_rows(opened, data, label)
-    mean, scale = _codes(opened, rows, seed)
+    mean, scale = _codes(opened, rows, refine, seed)
     _write(path, mean, scale, rows)
     click.echo(f"Wrote the codes of {len(mean)} rows of {rows.name} to {path}")
 
 
-def _codes(run: Run, rows: Rows, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _codes(run: Run, rows: Rows, refine: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Means and scales (N, latent_dim), a block of rows at a time."""
     import numpy as np
     import torch
 
+    from lowerbound.inference import Local, with_inference
     from lowerbound.randomness import forked
 
     model, parts = run.load_model(), []
+    if refine:
+        model = with_inference(model, Local(num_steps=refine))
     for start in range(0, len(rows.x), _BLOCK):
         x = run.transformed(np.asarray(rows.x[start : start + _BLOCK]), seed + start)
         with torch.no_grad(), forked(torch.device("cpu"), seed, start):

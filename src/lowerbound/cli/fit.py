@@ -43,6 +43,7 @@ def _widths(context: click.Context, parameter: click.Parameter, value: str) -> l
 @click.option("--gradient", metavar="NAME", help="Its estimator. [default: dreg for iwae, pathwise for others]")
 @click.option("--penalty", metavar="NAME", help="On the codes of a batch: mmd, total-correlation, ... with options.")
 @click.option("--loss", metavar="NAME", default="variational", show_default=True, help="Or wake-sleep.")
+@click.option("--inference", metavar="NAME", help="How q(z | x) is reached, if not by the encoder: semi-amortised, ...")
 @click.option(
     "--num-samples", type=click.IntRange(1), help="Latents per datum and step. [default: 8 for iwae, 1 for others]"
 )

@@ -191,7 +191,7 @@ def _centred(g: Tensor) -> tuple[Tensor, Tensor]:
 def _variance(b: Float[Tensor, "repeat"]) -> tuple[Tensor, Tensor]:
     """V, and V without each repetition, from ‖d_r‖²."""
     count, total = len(b), b.sum()
-    return total / (count - 1), ((total - b) / (count - 2)).clamp_min(0)
+    return total / (count - 1), ((total - b * count / (count - 1)) / (count - 2)).clamp_min(0)
 
 
 def _norm(squared: Tensor, variance: Tensor, count: int) -> Tensor:

@@ -29,6 +29,7 @@ from lowerbound.estimators.decide import decide_binarization, decide_columns, de
 from lowerbound.estimators.rows import code_means, data_means
 from lowerbound.evaluate import log_evidence
 from lowerbound.fitting import Settings, fit, prepare
+from lowerbound.inference import Local, with_inference
 from lowerbound.loop import Record
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.vae import Activation, Network
@@ -171,13 +172,14 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         self._latent_shape, self._n_features_out = tuple(code.shape), code.numel()
         return self
 
-    def transform(self, X: ArrayLike) -> np.ndarray:
+    def transform(self, X: ArrayLike, refine: int = 0) -> np.ndarray:
         """The mean of q(z | x) for each row: (N, latent_dim); a categorical latent takes a column for each category.
 
-        Where q has no mean in closed form it is the average of 1,000 draws.
+        Where q has no mean in closed form it is the average of 1,000 draws. With refine > 0 the q of each row is first
+        improved by so many steps of local optimisation from the encoder's (`inference.Local`).
         """
         X = self._checked(X)
-        return self._codes(self._intensities(X)).flatten(1).numpy().astype(X.dtype)
+        return self._codes(self._intensities(X), refine).flatten(1).numpy().astype(X.dtype)
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """E[X | z] at codes z (N, latent_dim), in the units of X: (N, n_features_in_).
@@ -305,9 +307,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         x = torch.from_numpy(self._events(X))
         return (x > 0.5).float() if self.binarization_ == "threshold" else x
 
-    def _codes(self, x: Tensor) -> Tensor:
+    def _codes(self, x: Tensor, refine: int = 0) -> Tensor:
+        model = with_inference(self.model_, Local(num_steps=refine)) if refine else self.model_
         with forked(_CPU, self._seed, _ENCODE):
-            return code_means(self.model_, x)
+            return code_means(model, x)
 
     def _back(self, x: Tensor) -> np.ndarray:
         """From x (N, *event_shape) to X (N, n_features_in_)."""

@@ -8,8 +8,8 @@ All three scores of a clustering are functions f of the table n_kl of how many d
                 (Hubert & Arabie 1985, eq. 5)
 
 The data are N independent draws, so that the table is multinomial and the delta method gives the standard error,
-with g = ∂f/∂n:   se² = Σ n g². (No mean of n g is taken off: f depends on proportions, ARI to order 1/N, so that Σ n g = 0.) It
-is zero where f is flat, as at a perfect score.
+with g = ∂f/∂n:   se² = Σ n g². (No mean of g is taken off: f depends on proportions, ARI to order 1/N, so that
+Σ n g = 0.) It is zero where f is flat, as at a perfect score.
 """
 
 from __future__ import annotations

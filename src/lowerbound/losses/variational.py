@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -10,6 +11,8 @@ from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.model import LatentVariableModel
 from lowerbound.objectives import ChiDivergence
 from lowerbound.protocols import Context, Gradient, Objective, Penalty
+from lowerbound.randomness import forked
+from lowerbound.weights import weigh
 
 __all__ = ["VariationalLoss", "check_same_kind"]
 
@@ -60,13 +63,15 @@ class VariationalLoss(Loss):
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training."""
-        q = self.model.infer(x, context)
-        p = self.model.joint(x, context).prior
+        q, joint = self.model.infer(x, context), self.model.joint(x, context)
+        p = joint.prior
         if isinstance(q, Draws):
             raise ValueError(f"{type(self).__name__} needs a q(z | x) with a density and HMC gives draws; use Local().")
         _check_direction(self.objective, self.model)
         self.gradient.check(self.objective, q)
         check_same_kind(q, p)
+        with torch.no_grad(), forked(x.device, 0):
+            self.objective.signal(weigh(q, joint, q.sample(torch.Size((2,))), rate=self.objective.rate))
         if self.penalty is not None:
             self.penalty.check(q, p)
 

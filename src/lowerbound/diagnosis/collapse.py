@@ -1,0 +1,59 @@
+"""Posterior collapse: the latents say nothing about the data (Bowman et al. 2016, arXiv:1511.06349, §3.1).
+
+    I(x; z) = E[log q(z | x) − log q(z)],      q(z) = (1/N) Σ_n q(z | x_n)
+
+The rate is the wrong number here: it is also paid for an aggregate that differs from the prior and carries nothing. The
+mutual information of held-out rows is at most log N, which cuts off large values and cannot make a collapse of them.
+
+Data without structure in common need no latents, and the finding is then right about the latents but no fault.
+"""
+
+from __future__ import annotations
+
+from lowerbound.diagnosis.case import Case
+from lowerbound.diagnosis.finding import Bars, Evidence, Finding, found
+from lowerbound.evaluate import Summary, aggregate_posterior
+from lowerbound.factors import kl_per_factor
+
+__all__ = ["FEWEST_NATS", "collapse"]
+
+NAME = "posterior collapse"
+FEWEST_NATS = 1.0
+"""Below one nat the code of a row tells fewer than e ≈ 2.7 groups of rows apart."""
+_SAMPLES, _MOST_BARS = 2, 32
+
+
+def collapse(case: Case) -> Finding:
+    """Whether the mutual information of rows and latents is below one nat."""
+    x = case.x_held_out
+    information = aggregate_posterior(case.model, x, num_samples=_SAMPLES, seed=case.seed).mutual_information
+    use = case.summary
+    evidence = Evidence(
+        value=information.mean, standard_error=information.standard_error_of_mean, low=FEWEST_NATS, unit="nats"
+    )
+    units = f"{use.active_units} of {len(use.activity)} latents are active"
+    return found(
+        NAME,
+        evidence,
+        ill=f"The latents hold {evidence.value:.2f} nats about a row ({units}): the decoder does without them.",
+        well=f"The latents hold {evidence.value:.1f} nats about a row ({units}).",
+        remedy=case.refit(objective="free-bits:nats=0.5" if _has_closed_form(case) else "beta-elbo:beta=1,warmup=2000"),
+        picture=_use(use),
+    )
+
+
+def _use(use: Summary) -> Bars:
+    """The rate of every latent, or its activity where the rate does not fall into parts; the largest first."""
+    known = use.rate_per_dimension is not None
+    values = sorted((use.rate_per_dimension if known else use.activity).tolist(), reverse=True)
+    label = "rate of each latent, sorted (nats)" if known else "variance of the mean of each latent, sorted"
+    return Bars(values={str(d + 1): (value, 0.0) for d, value in enumerate(values[:_MOST_BARS])}, label=label)
+
+
+def _has_closed_form(case: Case) -> bool:
+    """Whether free bits apply: KL(q ‖ p) of every latent is known."""
+    try:
+        kl_per_factor(case.posterior, case.model.prior(None))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,42 @@
+"""Overfitting of the decoder: training rows are likelier than others by more than rows differ among themselves.
+
+    (E_train[log p(x)] − E_held-out[log p(x)]) / sd_train[log p(x)]
+
+log p(x) is estimated by importance sampling from q(z | x), with enough draws that a worse q on held-out rows matters
+little. A difference of densities depends on the units of x only if it is divided by nothing; in standard deviations it
+also does not depend on how many dimensions x has.
+"""
+
+from __future__ import annotations
+
+import math
+
+from lowerbound.diagnosis.case import Case
+from lowerbound.diagnosis.finding import Evidence, Finding, Histograms, found
+
+__all__ = ["MOST_DEVIATIONS", "decoder_overfitting"]
+
+NAME = "decoder overfitting"
+MOST_DEVIATIONS = 1.0
+"""Then 84 % of training rows are likelier than the typical held-out row."""
+
+
+def decoder_overfitting(case: Case) -> Finding:
+    """Whether training rows are more than one standard deviation likelier than held-out rows."""
+    train, held_out = (e.log_evidence.double() for e in (case.evidence_train, case.evidence_held_out))
+    difference, deviation = (train.mean() - held_out.mean()).item(), train.std().item()
+    error = math.hypot(train.std().item() / math.sqrt(len(train)), held_out.std().item() / math.sqrt(len(held_out)))
+    evidence = Evidence(
+        value=difference / deviation, standard_error=error / deviation, high=MOST_DEVIATIONS, unit="deviations"
+    )
+    return found(
+        NAME,
+        evidence,
+        ill=f"Training rows are {difference:.1f} nats likelier than held-out rows: the decoder knows them by heart.",
+        well=f"Training rows are {difference:.1f} nats likelier than held-out rows, which differ by {deviation:.1f}.",
+        remedy=case.refit(hidden=case.refit.widths(0.5)),
+        picture=Histograms(
+            series={"training rows": train.cpu().numpy(), "held-out rows": held_out.cpu().numpy()},
+            label="log p(x) (nats)",
+        ),
+    )

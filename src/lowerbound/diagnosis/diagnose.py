@@ -1,0 +1,117 @@
+"""All illnesses, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from lowerbound.diagnosis.amortisation import amortisation
+from lowerbound.diagnosis.approximation import approximation
+from lowerbound.diagnosis.blindness import blindness
+from lowerbound.diagnosis.case import Case
+from lowerbound.diagnosis.collapse import collapse
+from lowerbound.diagnosis.decoder_overfitting import decoder_overfitting
+from lowerbound.diagnosis.dispersion import dispersion
+from lowerbound.diagnosis.encoder_overfitting import encoder_overfitting
+from lowerbound.diagnosis.finding import Finding, undefined
+from lowerbound.diagnosis.gradient_noise import gradient_noise
+from lowerbound.diagnosis.holes import holes
+from lowerbound.diagnosis.imbalance import imbalance
+from lowerbound.diagnosis.of_run import case_of
+from lowerbound.runs import Run
+
+__all__ = ["ILLNESSES", "Diagnosis", "diagnose", "examine"]
+
+ILLNESSES: dict[str, Callable[[Case], Finding]] = {
+    "posterior collapse": collapse,
+    "holes": holes,
+    "amortisation gap": amortisation,
+    "approximation gap": approximation,
+    "imbalance of rate and distortion": imbalance,
+    "encoder overfitting": encoder_overfitting,
+    "decoder overfitting": decoder_overfitting,
+    "dispersion of the likelihood": dispersion,
+    "noise of the gradient": gradient_noise,
+    "blindness to other data": blindness,
+}
+"""By the names of their findings, in the order of the page."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Diagnosis:
+    """What was found.
+
+    Attributes:
+        title: of what.
+        findings: one for each illness.
+        num_held_out: rows that were examined.
+        num_train: rows of the training data that were at hand.
+    """
+
+    title: str
+    findings: tuple[Finding, ...]
+    num_held_out: int
+    num_train: int
+
+    @property
+    def present(self) -> tuple[Finding, ...]:
+        """The illnesses that the model has."""
+        return tuple(finding for finding in self.findings if finding.present)
+
+
+def diagnose(
+    run: Run | Path | str,
+    *,
+    x_against: Tensor | None = None,
+    against: str = "other data",
+    num_rows: int = 500,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Diagnosis:
+    """Examine a run folder.
+
+    Arguments:
+        run: the run, or its folder.
+        x_against: rows of other data that the model should find unlikely, as its likelihood scores them
+            (`run.transformed`).
+        against: what those are called.
+        num_rows: held-out rows, at most.
+        seed: of the choice of rows and of all draws.
+        progress: called after each illness with their number so far and in all.
+
+    Raises:
+        RunError: no run, or one whose training has not come to its end.
+        DataError: its data are gone or have changed.
+    """
+    opened = run if isinstance(run, Run) else Run.open(Path(run))
+    case = case_of(opened, x_against=x_against, against=against, num_rows=num_rows, seed=seed)
+    return examine(case, title=str(opened.path), progress=progress)
+
+
+def examine(case: Case, *, title: str = "a model", progress: Callable[[int, int], None] | None = None) -> Diagnosis:
+    """Examine any model with its data.
+
+    Arguments:
+        case: the model, its data and its loss.
+        title: what it is called.
+        progress: called after each illness with their number so far and in all.
+    """
+    findings: list[Finding] = []
+    for name, look in ILLNESSES.items():
+        findings.append(_looked(name, look, case))
+        if progress is not None:
+            progress(len(findings), len(ILLNESSES))
+    return Diagnosis(
+        title=title, findings=tuple(findings), num_held_out=len(case.x_held_out), num_train=len(case.x_train)
+    )
+
+
+def _looked(name: str, look: Callable[[Case], Finding], case: Case) -> Finding:
+    """A measurement that refuses this kind of model says why, and the others go on."""
+    try:
+        return look(case)
+    except ValueError as error:
+        return undefined(name, f"Not examined: {error}")

@@ -1,0 +1,83 @@
+"""Dispersion of the likelihood: a predictive check (Gelman, Meng & Stern 1996, §2).
+
+    T(x, z) = Σ_d (x_d − E[x_d | z])²          ratio = E T(x, z) / E T(x_rep, z),      x_rep ~ p(x | z)
+
+with z ~ q(z | x) on held-out rows. Under the model, x and x_rep are draws of one law given z, and the ratio is 1. Above
+1 the likelihood is under-dispersed: it is surer of its reconstructions than they deserve. Below, over-dispersed.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lowerbound.diagnosis.case import Case, error_of_mean
+from lowerbound.diagnosis.finding import Evidence, Finding, Histograms, found, undefined
+from lowerbound.randomness import forked
+from lowerbound.weights import code_of
+
+__all__ = ["HIGHEST", "LOWEST", "dispersion"]
+
+NAME = "dispersion of the likelihood"
+LOWEST, HIGHEST = 0.75, 1.35
+"""A standard deviation that is wrong by a sixth."""
+_DRAWS = 8
+
+
+def dispersion(case: Case) -> Finding:
+    """Whether the errors of reconstruction have another size than the likelihood says."""
+    try:
+        seen, expected = _errors(case, case.x_held_out)
+    except (NotImplementedError, AttributeError):
+        return undefined(NAME, "Not defined for a likelihood without a mean.")
+    ratio = (seen.mean() / expected.mean()).item()
+    error = error_of_mean(seen - ratio * expected) / expected.mean().item()
+    evidence = Evidence(value=ratio, standard_error=error, low=LOWEST, high=HIGHEST, unit="times")
+    word = "under-dispersed: surer than it should be" if ratio > 1 else "over-dispersed: less sure than it could be"
+    return found(
+        NAME,
+        evidence,
+        ill=f"Squared errors of held-out rows are {ratio:.2f} times what the likelihood expects; it is {word}.",
+        well=f"Squared errors of held-out rows are {ratio:.2f} times what the likelihood expects.",
+        remedy=_remedy(case, ratio > 1),
+        picture=Histograms(
+            series={"replicated rows": expected.cpu().numpy(), "held-out rows": seen.cpu().numpy()},
+            label="Σ (x − E[x | z])²",
+        ),
+    )
+
+
+@torch.no_grad()
+def _errors(case: Case, x: Tensor) -> tuple[Tensor, Tensor]:
+    """T(x, z) and T(x_rep, z) of each row (B,), averaged over draws."""
+    seen, expected = [], []
+    with forked(x.device, case.seed):
+        q = case.model.infer(x)
+        for _ in range(_DRAWS):
+            p = case.model.decode(code_of(q, q.sample()))
+            mean = p.mean
+            seen.append(_squared(x - mean))
+            expected.append(_squared(p.sample() - mean))
+    return torch.stack(seen).mean(0), torch.stack(expected).mean(0)
+
+
+def _squared(residual: Tensor) -> Tensor:
+    return residual.double().square().flatten(1).sum(1)
+
+
+_RICHER = {
+    "bernoulli": "continuous-bernoulli",
+    "normal": "normal:scale=per-dimension",
+    "laplace": "laplace:scale=per-dimension",
+    "poisson": "negative-binomial",
+    "zero-inflated-poisson": "zero-inflated-negative-binomial",
+}
+
+
+def _remedy(case: Case, too_sure: bool) -> str:
+    """A likelihood that learns its width; where it has, or has none to learn, a decoder that fits less closely."""
+    now = case.refit.options.get("likelihood", "normal")
+    other = _RICHER.get(now.partition(":")[0], now)
+    if other == now or (now == "bernoulli" and too_sure):
+        return case.refit(hidden=case.refit.widths(0.5 if too_sure else 2))
+    return case.refit(likelihood=other)

@@ -1,0 +1,35 @@
+"""Overfitting of the encoder: it infers well only what it was trained on (Cremer, Li & Duvenaud 2018, §5.4).
+
+    E_held-out[L[q*] − L[q]] − E_train[L[q*] − L[q]]
+
+q* does not know which rows were trained on, so that nothing but the encoder enters the difference.
+"""
+
+from __future__ import annotations
+
+import math
+
+from lowerbound.diagnosis.case import Case
+from lowerbound.diagnosis.finding import Evidence, Finding, Histograms, found
+
+__all__ = ["encoder_overfitting"]
+
+NAME = "encoder overfitting"
+
+
+def encoder_overfitting(case: Case) -> Finding:
+    """Whether the amortisation gap is larger on held-out than on training rows by more than 15 % of the rate (and half a nat)."""
+    train, held_out = (refined - elbo for elbo, refined in (case.refined_train, case.refined_held_out))
+    error = math.hypot(train.standard_error_of_mean, held_out.standard_error_of_mean)
+    evidence = Evidence(value=held_out.mean - train.mean, standard_error=error, high=case.allowance, unit="nats")
+    return found(
+        NAME,
+        evidence,
+        ill=f"The encoder loses {evidence.value:.1f} nats more on held-out rows than on those it was trained on.",
+        well=f"The encoder loses {held_out.mean:.1f} nats on held-out rows and {train.mean:.1f} on training rows.",
+        remedy=case.refit(hidden=case.refit.widths(0.5)),
+        picture=Histograms(
+            series={"training rows": train.values.cpu().numpy(), "held-out rows": held_out.values.cpu().numpy()},
+            label="L[q*] − L[q] (nats)",
+        ),
+    )

@@ -1,0 +1,125 @@
+"""What an examination says about one illness: a number, its error, the healthy range, a sentence, a remedy, a picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+__all__ = ["Bars", "Clouds", "Evidence", "Finding", "Histograms", "Picture", "found", "undefined"]
+
+_TWO_SIDED = 1.96  # standard errors on each side of a 95 % interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """A number with its error, and where it lies in a healthy model.
+
+    Attributes:
+        value: the number.
+        standard_error: of it.
+        low: the lower end of the healthy range; −∞ where small numbers are no sign.
+        high: its upper end; ∞ where large numbers are none.
+        unit: of all of them.
+    """
+
+    value: float
+    standard_error: float
+    low: float = -math.inf
+    high: float = math.inf
+    unit: str
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval."""
+        return self.value - _TWO_SIDED * self.standard_error, self.value + _TWO_SIDED * self.standard_error
+
+    @property
+    def outside(self) -> bool:
+        """Whether the whole interval lies outside of the healthy range.
+
+        >>> Evidence(value=3.0, standard_error=1.0, high=2.0, unit="nats").outside
+        False
+        """
+        lower, upper = self.interval
+        return upper < self.low or lower > self.high
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Histograms:
+    """Numbers for each row, in one series or several."""
+
+    series: Mapping[str, np.ndarray]
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bars:
+    """One number for each name, with its standard error or 0."""
+
+    values: Mapping[str, tuple[float, float]]
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clouds:
+    """Points of the plane (N, 2), in one series or several."""
+
+    series: Mapping[str, np.ndarray]
+    label: str
+
+
+Picture: TypeAlias = Histograms | Bars | Clouds
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Finding:
+    """One illness.
+
+    Attributes:
+        name: of the illness.
+        present: whether the model has it; None where the question does not apply, and the sentence says why.
+        sentence: what was found, in words.
+        evidence: the number behind it; None where `present` is.
+        remedy: a command to run; None where nothing was found.
+        picture: what to draw; None where `present` is.
+    """
+
+    name: str
+    present: bool | None
+    sentence: str
+    evidence: Evidence | None = None
+    remedy: str | None = None
+    picture: Picture | None = None
+
+
+def found(name: str, evidence: Evidence, *, ill: str, well: str, remedy: str | None, picture: Picture) -> Finding:
+    """A finding with the sentence and the remedy that its evidence calls for.
+
+    Arguments:
+        name: of the illness.
+        evidence: the number.
+        ill: the sentence if it is present.
+        well: the sentence if it is not.
+        remedy: what to run if it is present.
+        picture: what to draw.
+    """
+    if not math.isfinite(evidence.value):
+        return undefined(name, f"The evidence is {evidence.value}, not a number that could be judged.")
+    present = evidence.outside
+    return Finding(
+        name=name,
+        present=present,
+        sentence=ill if present else well,
+        evidence=evidence,
+        remedy=remedy if present else None,
+        picture=picture,
+    )
+
+
+def undefined(name: str, reason: str) -> Finding:
+    """The question does not apply to this model."""
+    return Finding(name=name, present=None, sentence=reason)

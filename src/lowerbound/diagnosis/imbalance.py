@@ -1,0 +1,94 @@
+"""Imbalance of rate and distortion: the weight β on the rate that q behaves as if trained with.
+
+Widen or narrow q about its mean m, z_s = m + s (z − m) with z ~ q(z | x). Then log q_s(z_s) = log q(z) − d log s, and
+
+    D(s) = −E log p(x | z_s)          R(s) = E[log q(z)] − d log s − E log p(z_s)
+
+A q that was trained on D + β R, in a family closed under such scaling, has D'(1) + β R'(1) = 0, hence
+
+    β̂ = −D'(1) / R'(1)
+
+1 for the ELBO, 4 for a β-VAE with β = 4. Derivatives are of each row, on training rows, where training made them
+balance; the error of the ratio is that of D' + β̂ R'. An importance-weighted objective widens q and gives a β̂
+somewhat above 1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from lowerbound.diagnosis.case import Case, error_of_mean
+from lowerbound.diagnosis.finding import Bars, Evidence, Finding, found, undefined
+from lowerbound.inference.families import is_real
+from lowerbound.randomness import forked
+
+__all__ = ["HIGHEST", "LOWEST", "imbalance"]
+
+NAME = "imbalance of rate and distortion"
+LOWEST, HIGHEST = 1 / 3, 3.0
+"""A factor of three: importance weighting alone stays within two."""
+_DRAWS, _MOST_ROWS, _FEWEST_ERRORS = 16, 500, 4.0
+
+
+def imbalance(case: Case) -> Finding:
+    """Whether q balances rate and distortion as if the rate had a weight outside of [1/3, 3]."""
+    if not _scales(case.posterior):
+        return undefined(
+            NAME,
+            f"Not defined for {type(case.posterior).__name__}, whose family is not closed under scaling its noise.",
+        )
+    distortion, rate = _pulls(case, case.x_train[:_MOST_ROWS])
+    d, r = distortion.mean().item(), rate.mean().item()
+    if abs(r) < _FEWEST_ERRORS * error_of_mean(rate):
+        return undefined(NAME, "The latents carry too little to say how they are paid for: q is as wide as the prior.")
+    weight = -d / r
+    evidence = Evidence(
+        value=weight,
+        standard_error=error_of_mean(distortion + weight * rate) / abs(r),
+        low=LOWEST,
+        high=HIGHEST,
+        unit="(weight of the rate)",
+    )
+    side = "much" if weight > 1 else "little"
+    return found(
+        NAME,
+        evidence,
+        ill=f"q is as wide as if the rate counted {weight:.2g} times: too {side} weight on the rate.",
+        well=f"q is as wide as if the rate counted {weight:.2f} times.",
+        remedy=case.refit(objective="elbo"),
+        picture=Bars(
+            values={
+                "distortion, narrower": (d, error_of_mean(distortion)),
+                "rate, wider": (-r, error_of_mean(rate)),
+            },
+            label="pull on the width of q (nats; alike for a healthy q)",
+        ),
+    )
+
+
+def _scales(q: Distribution) -> bool:
+    """Whether q is real, has a mean in closed form, and its family is closed under scaling about it."""
+    if not is_real(q) or hasattr(q, "augment"):
+        return False
+    try:
+        return isinstance(q.mean, Tensor)
+    except NotImplementedError:
+        return False
+
+
+def _pulls(case: Case, x: Tensor) -> tuple[Tensor, Tensor]:
+    """D'(1) and R'(1) of each row (B,), nats."""
+    with forked(x.device, case.seed), torch.no_grad():
+        q = case.model.infer(x)
+        z = q.sample(torch.Size((_DRAWS,)))
+        mean, dimensions = q.mean, math.prod(q.event_shape)
+    with torch.enable_grad():
+        s = torch.ones(len(x), *(1 for _ in q.event_shape), dtype=z.dtype, device=x.device, requires_grad=True)
+        log_likelihood, log_prior = case.model.joint(x)(mean + s * (z - mean))
+        (of_distortion,) = torch.autograd.grad(-log_likelihood.mean(0).sum(), s, retain_graph=True)
+        (of_prior,) = torch.autograd.grad(log_prior.mean(0).sum(), s)
+    return of_distortion.flatten().double(), (-dimensions - of_prior.flatten()).double()
