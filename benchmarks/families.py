@@ -3,7 +3,8 @@
 784-200-200-d and back, ReLU, batch 128, ELBO from one sample, eager Adam, CPU; d = 8, 32 and 128. Posteriors stand
 beside a standard normal prior and priors beside a diagonal normal posterior, unless COMPANIONS names another partner
 (discrete latents take two samples with the score function). Times are medians of turns taken by all contenders in the
-same rounds, each turn at least a tenth of a second. Memory is the most that torch had allocated during a step by its
+same rounds, each turn at least a tenth of a second; a call of more than five seconds is timed once, and draws that
+would take longer than that are left out. Memory is the most that torch had allocated during a step by its
 profiler, with parameters and Adam's moments: it depends on no allocator and is the same in every run.
 
 python benchmarks/families.py [--repeats 5] [--dims 8 32 128] [--samples 1 10 100] [--only iaf]
@@ -33,7 +34,7 @@ from lowerbound.models import choices, construct, vae
 from lowerbound.steps import Adam, EagerStep
 from lowerbound.tuning import cpu_tuning
 
-BATCH_SIZE, TURN = 128, 0.1
+BATCH_SIZE, TURN, SLOW = 128, 0.1, 5.0  # seconds
 BASE = {"posterior": "diagonal-normal", "prior": "standard-normal"}
 BASE_NAME = "diagonal-normal, standard-normal"
 BINARY = {"posterior": "bernoulli", "prior": "bernoulli", "gradient": "score-function", "num_samples": 2}
@@ -98,6 +99,8 @@ def measure(x: Tensor, dim: int, arguments: argparse.Namespace) -> dict[str, dic
         seconds = rounds({name: draw_of(model, x, num_samples) for name, model in models.items()}, arguments.repeats)
         for name, taken in seconds.items():
             rows[name][f"draw_{num_samples}_ms"] = 1e3 * taken
+            if 10 * taken > SLOW:  # the next S is ten times as large
+                del models[name]
     return rows
 
 
@@ -142,24 +145,28 @@ def draw_of(model: Any, x: Tensor, num_samples: int) -> Callable[[], object]:
 
 
 def rounds(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """The median seconds of each call, over turns of enough calls to fill `TURN`."""
-    turns = {name: as_many_as_fill_a_turn(call) for name, call in calls.items()}
-    seconds = interleave({name: turn for name, (turn, _) in turns.items()}, repeats, warmup=0)
-    return {name: statistics.median(taken) / turns[name][1] for name, taken in seconds.items()}
+    """The median seconds of each call, over turns of enough calls to fill `TURN`; the slow ones were timed already."""
+    first = {name: seconds_of(call) for name, call in calls.items()}
+    counts = {name: max(1, math.ceil(TURN / seconds_of(call))) for name, call in calls.items() if first[name] <= SLOW}
+    seconds = interleave({name: times(calls[name], count) for name, count in counts.items()}, repeats, warmup=0)
+    return first | {name: statistics.median(taken) / counts[name] for name, taken in seconds.items()}
 
 
-def as_many_as_fill_a_turn(call: Callable[[], object]) -> tuple[Callable[[], None], int]:
-    """A turn and how many calls it makes; two calls warm up, the second says how long one takes."""
-    call()
+def seconds_of(call: Callable[[], object]) -> float:
+    """Of one call."""
     start = time.perf_counter()
     call()
-    count = max(1, math.ceil(TURN / (time.perf_counter() - start)))
+    return time.perf_counter() - start
+
+
+def times(call: Callable[[], object], count: int) -> Callable[[], None]:
+    """A turn of several calls."""
 
     def turn() -> None:
         for _ in range(count):
             call()
 
-    return turn, count
+    return turn
 
 
 def peak_bytes(loss: VariationalLoss, step: Callable[[], object]) -> int:

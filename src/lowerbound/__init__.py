@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lowerbound import (
         baselines,
         data,
+        diagnosis,
         diagnostics,
         estimators,
         evaluate,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         schedules,
         testing,
     )
+    from lowerbound.diagnosis import diagnose
     from lowerbound.estimators import VAE
     from lowerbound.inference import infer
     from lowerbound.loop import Record, train
@@ -50,6 +52,7 @@ __version__ = "0.1.0"
 _MODULES = (
     "baselines",
     "data",
+    "diagnosis",
     "diagnostics",
     "estimators",
     "evaluate",
@@ -77,6 +80,7 @@ _NAMES = {
     "Record": "lowerbound.loop",
     "VAE": "lowerbound.estimators",
     "VariationalLoss": "lowerbound.losses",
+    "diagnose": "lowerbound.diagnosis",
     "infer": "lowerbound.inference",
     "train": "lowerbound.loop",
 }
@@ -89,6 +93,8 @@ __all__ = [
     "VariationalLoss",
     "baselines",
     "data",
+    "diagnose",
+    "diagnosis",
     "diagnostics",
     "estimators",
     "evaluate",

@@ -10,7 +10,7 @@ from lowerbound import cli as command_line
 from lowerbound.cli import failures, main
 from lowerbound.data import entry
 
-COMMANDS = ["fit", "evaluate", "sample", "encode", "reconstruct", "gradients", "report", "datasets"]
+COMMANDS = ["fit", "evaluate", "sample", "encode", "reconstruct", "gradients", "diagnose", "report", "datasets"]
 
 
 def test_help_lists_exactly_the_commands(cli):

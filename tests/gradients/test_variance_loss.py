@@ -11,7 +11,7 @@ from lowerbound.baselines import LeaveOneOut
 from lowerbound.exact import EnumerableBernoulli, LinearGaussian, normal_bound
 from lowerbound.gradients import FixedSamples, Pathwise, ScoreFunction, VarGrad
 from lowerbound.losses import VariationalLoss
-from lowerbound.objectives import CUBO, ELBO, GECO, IWAE, BetaELBO, FreeBits, LogVariance, Renyi
+from lowerbound.objectives import ELBO, GECO, IWAE, BetaELBO, FreeBits, LogVariance, Renyi
 from lowerbound.testing import assert_unbiased, check_gradient, check_objective, flat_gradient
 from lowerbound.weights import LogWeights
 
@@ -226,7 +226,6 @@ def test_values_without_gradients(case):
         (VarGrad(), IWAE(), r"use ScoreFunction\(\)"),
         (VarGrad(), LogVariance(), r"use ScoreFunction\(\)"),
         (VarGrad(), Renyi(0.5), r"use ScoreFunction\(\)"),
-        (VarGrad(), CUBO(), r"use ScoreFunction\(\)"),
         (VarGrad(), ELBO("kl"), r"rate='kl'\); use rate='sampled'"),
         (VarGrad(), ELBO("entropy"), r"use rate='sampled'"),
         (VarGrad(), FreeBits(), r"use rate='sampled'"),

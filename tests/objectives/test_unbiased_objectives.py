@@ -53,7 +53,7 @@ def check(case, objective, estimator, num_samples, copies):
     """θ and φ are tested apart, so that neither gradient hides a bias of the other."""
     model, x, exact = case
     loss = VariationalLoss(model, objective, estimator, num_samples)
-    loss.check(x)
+    estimator.check(objective, model.infer(x))
     parameters = [*model.prior.parameters(), *model.likelihood.parameters(), *model.posterior.parameters()]
     num_phi = sum(p.numel() for p in model.posterior.parameters())
     many = x.expand(copies, -1)

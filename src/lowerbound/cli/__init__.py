@@ -1,4 +1,4 @@
-"""The command line: fit | evaluate | sample | encode | reconstruct | gradients | report | datasets.
+"""The command line: fit | evaluate | sample | encode | reconstruct | gradients | diagnose | report | datasets.
 
 Nothing here, and nothing that is imported to print a `--help`, imports torch or numpy: a command's module is imported
 when its help or itself is wanted, and imports what it computes with inside its functions.
@@ -35,6 +35,7 @@ _COMMANDS = {
     "encode": "lowerbound.cli.encode:encode",
     "reconstruct": "lowerbound.cli.reconstruct:reconstruct",
     "gradients": "lowerbound.cli.gradients:gradients",
+    "diagnose": "lowerbound.cli.diagnose:diagnose",
     "report": "lowerbound.cli.report:report",
     "datasets": "lowerbound.cli.datasets:datasets",
 }

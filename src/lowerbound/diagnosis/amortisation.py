@@ -3,7 +3,8 @@
     L[q*] − L[q]
 
 on rows that it was trained on: what it loses more on others is its overfitting (see `encoder_overfitting`). q* is found
-by local optimisation from q and both bounds are evaluated at fresh draws.
+by local optimisation from q and both are evaluated at fresh draws. L is the objective of training: an encoder that was
+trained for another weight on the rate, or for L_K, is not to be blamed for its ELBO.
 """
 
 from __future__ import annotations

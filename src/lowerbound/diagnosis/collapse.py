@@ -44,9 +44,10 @@ def collapse(case: Case) -> Finding:
 
 def _use(use: Summary) -> Bars:
     """The rate of every latent, or its activity where the rate does not fall into parts; the largest first."""
-    known = use.rate_per_dimension is not None
-    values = sorted((use.rate_per_dimension if known else use.activity).tolist(), reverse=True)
-    label = "rate of each latent, sorted (nats)" if known else "variance of the mean of each latent, sorted"
+    of_latent, label = use.rate_per_dimension, "rate of each latent, sorted (nats)"
+    if of_latent is None:
+        of_latent, label = use.activity, "variance of the mean of each latent, sorted"
+    values = sorted(of_latent.tolist(), reverse=True)
     return Bars(values={str(d + 1): (value, 0.0) for d, value in enumerate(values[:_MOST_BARS])}, label=label)
 
 

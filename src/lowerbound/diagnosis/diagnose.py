@@ -111,7 +111,8 @@ def examine(case: Case, *, title: str = "a model", progress: Callable[[int, int]
 
 def _looked(name: str, look: Callable[[Case], Finding], case: Case) -> Finding:
     """A measurement that refuses this kind of model says why, and the others go on."""
+    none = "a distribution of the model has no density, or no moments, that it needs."
     try:
         return look(case)
-    except ValueError as error:
-        return undefined(name, f"Not examined: {error}")
+    except (ValueError, NotImplementedError) as error:
+        return undefined(name, f"Not examined: {str(error) or none}")

@@ -2,7 +2,8 @@
 
     T(x, z) = Σ_d (x_d − E[x_d | z])²          ratio = E T(x, z) / E T(x_rep, z),      x_rep ~ p(x | z)
 
-with z ~ q(z | x) on held-out rows. Under the model, x and x_rep are draws of one law given z, and the ratio is 1. Above
+with z ~ p(z | x) of held-out rows, by importance weights of draws from q, so that a q that is too wide does not enter.
+Under the model, x and x_rep are draws of one law given z, and the ratio is 1. Above
 1 the likelihood is under-dispersed: it is surer of its reconstructions than they deserve. Below, over-dispersed.
 """
 
@@ -14,14 +15,14 @@ from torch import Tensor
 from lowerbound.diagnosis.case import Case, error_of_mean
 from lowerbound.diagnosis.finding import Evidence, Finding, Histograms, found, undefined
 from lowerbound.randomness import forked
-from lowerbound.weights import code_of
+from lowerbound.weights import code_of, weigh
 
 __all__ = ["HIGHEST", "LOWEST", "dispersion"]
 
 NAME = "dispersion of the likelihood"
 LOWEST, HIGHEST = 0.75, 1.35
 """A standard deviation that is wrong by a sixth."""
-_DRAWS = 8
+_DRAWS = 32
 
 
 def dispersion(case: Case) -> Finding:
@@ -49,16 +50,19 @@ def dispersion(case: Case) -> Finding:
 
 @torch.no_grad()
 def _errors(case: Case, x: Tensor) -> tuple[Tensor, Tensor]:
-    """T(x, z) and T(x_rep, z) of each row (B,), averaged over draws."""
-    seen, expected = [], []
+    """T(x, z) and T(x_rep, z) of each row (B,), averaged over draws with their importance weights."""
+    seen, expected, log_w = [], [], []
     with forked(x.device, case.seed):
-        q = case.model.infer(x)
+        q, joint = case.model.infer(x), case.model.joint(x)
         for _ in range(_DRAWS):
-            p = case.model.decode(code_of(q, q.sample()))
+            z = q.sample(torch.Size((1,)))
+            p = case.model.decode(code_of(q, z))
             mean = p.mean
-            seen.append(_squared(x - mean))
-            expected.append(_squared(p.sample() - mean))
-    return torch.stack(seen).mean(0), torch.stack(expected).mean(0)
+            log_w.append(weigh(q, joint, z).log_w[0].double())
+            seen.append(_squared(x - mean[0]))
+            expected.append(_squared((p.sample() - mean)[0]))
+    weights = torch.stack(log_w).softmax(0)
+    return (weights * torch.stack(seen)).sum(0), (weights * torch.stack(expected)).sum(0)
 
 
 def _squared(residual: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ NAME = "encoder overfitting"
 
 
 def encoder_overfitting(case: Case) -> Finding:
-    """Whether the amortisation gap is larger on held-out than on training rows by more than 15 % of the rate (and half a nat)."""
+    """Whether the amortisation gap is larger on held-out rows by more than 15 % of the rate (and half a nat)."""
     train, held_out = (refined - elbo for elbo, refined in (case.refined_train, case.refined_held_out))
     error = math.hypot(train.standard_error_of_mean, held_out.standard_error_of_mean)
     evidence = Evidence(value=held_out.mean - train.mean, standard_error=error, high=case.allowance, unit="nats")

@@ -1,4 +1,4 @@
-"""What an examination says about one illness: a number, its error, the healthy range, a sentence, a remedy, a picture."""
+"""What an examination says about one illness: a number with its error and healthy range, and what to do."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def found(name: str, evidence: Evidence, *, ill: str, well: str, remedy: str | N
         remedy: what to run if it is present.
         picture: what to draw.
     """
-    if not math.isfinite(evidence.value):
-        return undefined(name, f"The evidence is {evidence.value}, not a number that could be judged.")
+    if not math.isfinite(evidence.value) or math.isnan(evidence.standard_error):
+        return undefined(name, f"The evidence is {evidence.value} ± {evidence.standard_error}, which cannot be judged.")
     present = evidence.outside
     return Finding(
         name=name,

@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.diagnosis.case import Case
+from lowerbound.diagnosis.case import Case, error_of_mean
 from lowerbound.diagnosis.finding import Bars, Evidence, Finding, found, undefined
 from lowerbound.losses import Loss
 from lowerbound.randomness import forked
@@ -36,7 +36,7 @@ __all__ = ["MOST", "gradient_noise"]
 NAME = "noise of the gradient"
 MOST = 0.9
 """Nine tenths: the latents' noise is nine times all other."""
-_MINIBATCHES = 32
+_MINIBATCHES, _MOST_COORDINATES = 96, 2**16
 
 
 def gradient_noise(case: Case) -> Finding:
@@ -44,15 +44,12 @@ def gradient_noise(case: Case) -> Finding:
     parameters = _parameters(case.model.posterior)
     if case.loss is None or not parameters:
         return undefined(NAME, "Not defined without a loss and a posterior with parameters to train.")
-    g, h = _gradients(case, copy.deepcopy(case.loss))
-    within, between, floor = (0.5 * (g[0] - g[1]).square().sum(1), _products(g), h.square().sum(1))
-    value, without = _share(within, between, floor), []
-    for left_out in range(len(within)):
-        kept = torch.arange(len(within)) != left_out
-        without.append(_share(within[kept], _products(g[:, kept]), floor[kept]))
-    spread = torch.tensor(without).double()
+    one, two, h = _gradients(case, copy.deepcopy(case.loss))
+    within, floor = 0.5 * (one - two).square().sum(1), h.square().sum(1)
+    between = _between(one @ two.mT)
+    value, without = float(_share(within.mean(), between[0], floor.mean())), _left_out(within, floor)
+    spread = _share(without[0], between[1:], without[1])
     error = math.sqrt((len(spread) - 1) * float(spread.var(correction=0)))
-    parts = {"latents": within, "minibatch": between, "one nat of signal": floor}
     evidence = Evidence(value=value, standard_error=error, high=MOST, unit="(share of the variance)")
     return found(
         NAME,
@@ -62,7 +59,9 @@ def gradient_noise(case: Case) -> Finding:
         remedy=_remedy(case),
         picture=Bars(
             values={
-                name: (part.mean().item(), part.std().item() / math.sqrt(len(part))) for name, part in parts.items()
+                "latents": (within.mean().item(), error_of_mean(within)),
+                "minibatch": (between[0].item(), 0.0),
+                "one nat of signal": (floor.mean().item(), error_of_mean(floor)),
             },
             label="variance of the gradient of φ (nats²)",
         ),
@@ -73,21 +72,20 @@ def _parameters(part: object) -> list[Tensor]:
     return [p for p in part.parameters() if p.requires_grad] if isinstance(part, nn.Module) else []
 
 
-def _gradients(
-    case: Case, loss: Loss
-) -> tuple[Float[Tensor, "two minibatch coordinate"], Float[Tensor, "minibatch coordinate"]]:
-    """g of two draws and h, for each minibatch, on the CPU."""
+def _gradients(case: Case, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+    """g of two draws and h, each (minibatch, coordinate), of some coordinates if there are many."""
     x, parameters = case.x_train, _parameters(loss.model.posterior)
-    size, num_samples = min(case.batch_size, len(x)), int(getattr(loss, "num_samples", 1))
+    size, total = min(case.batch_size, len(x)), sum(p.numel() for p in parameters)
     rows: list[list[Tensor]] = [[], [], []]
     with forked(x.device, case.seed), torch.enable_grad():
+        some = torch.randperm(total, device=x.device)[:_MOST_COORDINATES]
         for _ in range(_MINIBATCHES):
             batch = x[torch.randint(len(x), (size,), device=x.device)]
             for kept in rows[:2]:
-                kept.append(_flat(loss(batch).loss, parameters))
-            rows[2].append(_flat(_log_q(loss, batch, num_samples), parameters))
+                kept.append(_flat(loss(batch).loss, parameters)[some])
+            rows[2].append(_flat(_log_q(loss, batch, case.num_samples), parameters)[some])
     one, two, h = (torch.stack(part) for part in rows)
-    return torch.stack([one, two]), h
+    return one, two, h
 
 
 def _log_q(loss: Loss, x: Tensor, num_samples: int) -> Tensor:
@@ -101,19 +99,25 @@ def _log_q(loss: Loss, x: Tensor, num_samples: int) -> Tensor:
 def _flat(value: Tensor, parameters: Sequence[Tensor]) -> Float[Tensor, "coordinate"]:
     gradients = torch.autograd.grad(value, parameters, allow_unused=True)
     pairs = zip(parameters, gradients, strict=True)
-    return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in pairs]).double().cpu()
+    return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in pairs])
 
 
-def _products(g: Float[Tensor, "two minibatch coordinate"]) -> Float[Tensor, "minibatch"]:
-    """Terms whose mean is B."""
-    count = g.shape[1]
-    centred = g - g.mean(1, keepdim=True)
-    return (centred[0] * centred[1]).sum(1) * count / (count - 1)
+def _between(products: Float[Tensor, "minibatch minibatch"]) -> Float[Tensor, "set"]:
+    """B of all minibatches, then without each, from the g_b1 · g_c2."""
+    products = products.double()
+    count, same, every = len(products), products.diagonal(), products.sum()
+    without = every - products.sum(0) - products.sum(1) + same
+    left_out = ((same.sum() - same) - without / (count - 1)) / (count - 2)
+    return torch.cat([((same.sum() - every / count) / (count - 1))[None], left_out]).clamp_min(0)
 
 
-def _share(within: Tensor, between: Tensor, floor: Tensor) -> float:
-    rest = between.mean().clamp_min(0) + floor.mean()
-    return float(within.mean() / (within.mean() + rest))
+def _left_out(*parts: Float[Tensor, "minibatch"]) -> list[Float[Tensor, "minibatch"]]:
+    """Means without each minibatch."""
+    return [(part.double().sum() - part) / (len(part) - 1) for part in parts]
+
+
+def _share(within: Tensor, between: Tensor, floor: Tensor) -> Tensor:
+    return within / (within + between + floor)
 
 
 def _remedy(case: Case) -> str:

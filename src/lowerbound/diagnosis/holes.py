@@ -6,7 +6,7 @@ For any density r, with q(z) the aggregate posterior of the law of the data,
     KL(q(z) ‖ p(z)) ≥ E_q(z)[log r(z) − log p(z)]
 
 with equality for r = q(z). Here r is a mixture fitted to codes of training rows and the expectation is over codes of
-held-out rows, so that noise and overfitting can only lower the number. It is the rate that this r would save as a prior,
+held-out rows, so that noise and overfitting can only lower the number. It is the rate that r would save as a prior,
 with encoder and decoder as they are. The rate less the mutual information of N rows would not do: that information is
 at most log N, and what it lacks would count as holes.
 """
@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lowerbound.diagnosis.case import Case
+from lowerbound.diagnosis.case import Case, over_reals
 from lowerbound.diagnosis.finding import Clouds, Evidence, Finding, found, undefined
 from lowerbound.evaluate import bernoulli_mixture, gaussian_mixture
-from lowerbound.inference.families import is_real
 from lowerbound.randomness import forked
 from lowerbound.weights import Latents, code_of
 
@@ -68,7 +67,7 @@ def _codes(case: Case, x: Tensor, num_draws: int) -> Latents:
 def _fitted(prior: Distribution, train: Tensor, codes: Tensor, seed: int) -> Tensor | None:
     """log r of codes (N, *event), with r fitted to others; None for latents that are neither real nor binary."""
     sizes = [size for size in _COMPONENTS if size <= len(train) // 10] or [1]
-    if is_real(prior):
+    if over_reals(prior):
         return gaussian_mixture(train.flatten(1), codes.flatten(1), components=sizes, seed=seed).to(codes)
     if bool(((codes == 0) | (codes == 1)).all()) and codes.ndim == 2:
         return bernoulli_mixture(train, codes, components=sizes, seed=seed).to(codes)

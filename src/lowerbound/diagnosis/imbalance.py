@@ -21,9 +21,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lowerbound.diagnosis.case import Case, error_of_mean
+from lowerbound.diagnosis.case import Case, error_of_mean, over_reals
 from lowerbound.diagnosis.finding import Bars, Evidence, Finding, found, undefined
-from lowerbound.inference.families import is_real
 from lowerbound.randomness import forked
 
 __all__ = ["HIGHEST", "LOWEST", "imbalance"]
@@ -72,7 +71,7 @@ def imbalance(case: Case) -> Finding:
 
 def _scales(q: Distribution) -> bool:
     """Whether q is real, has a mean in closed form, and its family is closed under scaling about it."""
-    if not is_real(q) or hasattr(q, "augment"):
+    if not over_reals(q) or hasattr(q, "augment"):
         return False
     try:
         return isinstance(q.mean, Tensor)
@@ -91,4 +90,4 @@ def _pulls(case: Case, x: Tensor) -> tuple[Tensor, Tensor]:
         log_likelihood, log_prior = case.model.joint(x)(mean + s * (z - mean))
         (of_distortion,) = torch.autograd.grad(-log_likelihood.mean(0).sum(), s, retain_graph=True)
         (of_prior,) = torch.autograd.grad(log_prior.mean(0).sum(), s)
-    return of_distortion.flatten().double(), (-dimensions - of_prior.flatten()).double()
+    return of_distortion.flatten().double(), (- of_prior.flatten()).double()

@@ -1,4 +1,4 @@
-"""From a run folder to a `Case`: its best weights, rows it was trained on, test rows, and its loss as it was at the end.
+"""From a run folder to a `Case`: its best weights, training and test rows, and its loss as it was at the end.
 
 The rows that training held out for the choice of weights are neither kind and are left out.
 """

@@ -21,6 +21,7 @@ _DEFAULTS = {
     "activation": "relu",
     "latent-dim": "16",
     "hidden": "256,256",
+    "objective": "iwae",
     "loss": "variational",
     "binarization": "auto",
     "batch-size": "128",
@@ -62,6 +63,7 @@ class Refit:
             del values["epochs"]
         options = {name.replace("_", "-"): _text(value) for name, value in values.items() if value is not None}
         label = {"label": data["label"]} if data.get("label") else {}
+        options = _without_defaults(options)
         kept = {name: text for name, text in options.items() if _DEFAULTS.get(name) != text}
         return cls(data=data.get("path") or data["name"], options={**label, **kept}, run=str(run.path))
 
@@ -78,6 +80,15 @@ class Refit:
         """The widths of the hidden layers times a factor."""
         hidden = self.options.get("hidden", _DEFAULTS["hidden"])
         return ",".join(str(max(1, round(int(width) * factor))) for width in hidden.split(","))
+
+
+def _without_defaults(options: dict[str, str]) -> dict[str, str]:
+    """Leave out the estimator that is the default of the objective, and with it the default number of samples."""
+    gradient, num_samples = ("dreg", "8") if options["objective"] == "iwae" else ("pathwise", "1")
+    if options["gradient"] != gradient:
+        return options
+    kept = {name: text for name, text in options.items() if name != "gradient"}
+    return {name: text for name, text in kept.items() if name != "num-samples" or text != num_samples}
 
 
 def _text(value: object) -> str:

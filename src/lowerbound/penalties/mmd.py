@@ -1,4 +1,4 @@
-"""InfoVAE and MMD-VAE: Zhao, Song & Ermon (2017, arXiv:1706.02262, eqs. 6 and 9).
+"""InfoVAE and MMD-VAE: Zhao, Song & Ermon (2017, arXiv:1706.02262).
 
     MMD²(q, p) = E[k(z, z')] + E[k(y, y')] − 2 E[k(z, y)],      z, z' ~ q(z) = E_x[q(z | x)],  y, y' ~ p(z)
 

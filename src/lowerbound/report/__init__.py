@@ -1,11 +1,24 @@
 """A run on one page: what was fitted, how well, and pictures of it, in a single HTML file.
 
 `collect` gathers the contents of a run, `render` makes the page of any contents, and `write_report`
-puts it on the disk. The page needs no network, no script and no other file.
+puts it on the disk; `write_diagnosis` does so for a `diagnosis`. A page needs no network, no script and
+no other file.
 """
 
 from lowerbound.report.collect import collect
 from lowerbound.report.contents import ReportContents
+from lowerbound.report.diagnosis import format_evidence, format_range, render_diagnosis, verdict, write_diagnosis
 from lowerbound.report.page import ReportError, render, write_report
 
-__all__ = ["ReportContents", "ReportError", "collect", "render", "write_report"]
+__all__ = [
+    "ReportContents",
+    "ReportError",
+    "collect",
+    "format_evidence",
+    "format_range",
+    "render",
+    "render_diagnosis",
+    "verdict",
+    "write_diagnosis",
+    "write_report",
+]

@@ -18,7 +18,7 @@ from lowerbound.report.figures import Illustration, illustrations
 from lowerbound.report.numbers import Score, Tile, scores, tiles
 from lowerbound.report.sheet import STYLE_SHEET
 
-__all__ = ["ReportError", "render", "write_report"]
+__all__ = ["ReportError", "document", "figure_section", "render", "write_page", "write_report"]
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _DENSE_ABOVE = 900
@@ -36,12 +36,16 @@ def render(contents: ReportContents) -> str:
     >>> "<h1>a &lt; b</h1>" in page
     True
     """
-    body = "\n".join(_sections(contents))
+    return document(contents.title, "\n".join(_sections(contents)))
+
+
+def document(title: str, body: str) -> str:
+    """A page around its body, which is HTML already."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(contents.title)}</title>\n<style>{STYLE_SHEET}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE_SHEET}</style>\n</head>\n<body>\n<main>\n"
         f"{body}\n</main>\n</body>\n</html>\n"
     )
 
@@ -52,9 +56,17 @@ def write_report(contents: ReportContents, path: Path) -> None:
     Raises:
         ReportError: the folder is missing or the disk refused.
     """
-    page = render(contents).encode()
+    write_page(render(contents), path)
+
+
+def write_page(page: str, path: Path) -> None:
+    """Write a page as `write_report` does.
+
+    Raises:
+        ReportError: the folder is missing or the disk refused.
+    """
     try:
-        write_atomically(path, page)
+        write_atomically(path, page.encode())
     except OSError as error:
         raise ReportError(
             f"Could not write the report to {path} ({error.strerror or error}); choose a folder that exists and has "
@@ -67,7 +79,7 @@ def _sections(contents: ReportContents) -> Iterator[str]:
     yield _tiles(tiles(contents))
     yield _headline(scores(contents))
     for illustration in illustrations(contents):
-        yield _figure(illustration)
+        yield figure_section(illustration)
     for heading, values in (
         ("Data", contents.data),
         ("Configuration", contents.configuration),
@@ -108,7 +120,8 @@ def _headline(rows: Sequence[Score]) -> str:
     return f"<section>\n<h2>Scores on test rows</h2>\n{table}\n</section>"
 
 
-def _figure(illustration: Illustration) -> str:
+def figure_section(illustration: Illustration) -> str:
+    """A picture under its heading, with how to read it."""
     width, height = (round(inches * 100) for inches in illustration.figure.get_size_inches())
     dense = ' class="dense"' if width > _DENSE_ABOVE else ""
     image = (

@@ -1,0 +1,104 @@
+"""`lowerbound diagnose`: what a run suffers from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from lowerbound.diagnosis import Diagnosis, Finding
+
+__all__ = ["diagnose"]
+
+
+@click.command(short_help="Say what a run suffers from, and what to do.")
+@click.argument("run")
+@click.option("--against", metavar="DATA", help="Other data that the model should find unlikely: a name or a file.")
+@click.option("--num-rows", type=click.IntRange(2), default=500, show_default=True, help="Held-out rows, at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def diagnose(run: str, against: str | None, num_rows: int, as_json: bool, seed: int) -> None:
+    """Examine RUN for posterior collapse, holes, gaps of inference, imbalance, overfitting, dispersion and noise.
+
+    Each finding has its evidence with a standard error, and if it is present a command to run. The page with pictures
+    is written to RUN/diagnosis.html.
+    """
+    import json
+    from pathlib import Path
+
+    from lowerbound.cli.progress import CountProgress
+    from lowerbound.cli.rows import held_out_rows
+    from lowerbound.cli.terminal import open_console
+    from lowerbound.diagnosis import diagnose as examine
+    from lowerbound.runs import Run
+
+    opened = Run.open(Path(run))
+    opened.load_model()
+    rows = None if against is None else held_out_rows(opened, against, None)
+    console = None if as_json else open_console()
+    with CountProgress(console, "Examining") as progress:
+        diagnosis = examine(
+            opened,
+            x_against=None if rows is None else opened.transformed(rows.x, seed),
+            against="other data" if against is None else against,
+            num_rows=num_rows,
+            seed=seed,
+            progress=progress,
+        )
+    path = _write(diagnosis, opened.path / "diagnosis.html")
+    if console is None:
+        click.echo(json.dumps(_to_json(diagnosis), indent=2))
+    else:
+        _print(console, diagnosis)
+        click.echo(f"Page: {path}")
+
+
+def _write(diagnosis: Diagnosis, path: Path) -> Path:
+    from lowerbound.report import write_diagnosis
+
+    write_diagnosis(diagnosis, path)
+    return path
+
+
+def _to_json(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Plain values, the pictures left out; null for a healthy range that is open on one side."""
+    return {
+        "run": diagnosis.title,
+        "num_held_out": diagnosis.num_held_out,
+        "findings": [_plain(finding) for finding in diagnosis.findings],
+    }
+
+
+def _plain(finding: Finding) -> dict[str, Any]:
+    import dataclasses
+    import math
+
+    names = ("name", "present", "sentence", "remedy")
+    plain: dict[str, Any] = {name: getattr(finding, name) for name in names}
+    evidence = None if finding.evidence is None else dataclasses.asdict(finding.evidence)
+    if evidence is not None:
+        evidence = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in evidence.items()}
+    return {**plain, "evidence": evidence}
+
+
+def _print(console: Console, diagnosis: Diagnosis) -> None:
+    """The table, a sentence for each finding, and what to do about those that are present."""
+    from rich.table import Table
+
+    from lowerbound.report import format_evidence, format_range, verdict
+
+    table = Table(title=f"{diagnosis.num_held_out:,} held-out rows", title_justify="left", pad_edge=False)
+    for heading in ("finding", "", "evidence ± s.e.", "healthy"):
+        table.add_column(heading)
+    for finding in diagnosis.findings:
+        table.add_row(finding.name, verdict(finding), format_evidence(finding.evidence), format_range(finding.evidence))
+    console.print(table)
+    for finding in diagnosis.findings:
+        console.print(f"{finding.name}: {finding.sentence}", markup=False)
+        if finding.remedy is not None:
+            console.print(f"  {finding.remedy}", markup=False)

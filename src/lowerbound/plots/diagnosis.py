@@ -1,0 +1,85 @@
+"""Pictures of a diagnosis: numbers for each row, a few numbers with their errors, and clouds of points."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lowerbound.plots.style import DATA, INK, MODEL, new_figure, style_axes
+
+__all__ = ["diagnosis_bars", "diagnosis_clouds", "diagnosis_histograms"]
+
+NUM_BINS = 40
+_COLOURS = (MODEL, DATA)
+_WIDTH, _HEIGHT = 7.5, 2.8
+
+
+def diagnosis_histograms(series: Mapping[str, np.ndarray], label: str) -> Figure:
+    """Histograms over one axis, each with its mean.
+
+    Arguments:
+        series: one or two arrays of finite numbers (N,), by name.
+        label: what the numbers are, with their unit.
+
+    Raises:
+        ValueError: there is none, or more than two.
+    """
+    _check(series)
+    figure = new_figure(_WIDTH, _HEIGHT)
+    axes = figure.subplots()
+    bins = np.histogram_bin_edges(np.concatenate([np.asarray(v, dtype=float) for v in series.values()]), NUM_BINS)
+    for colour, (name, values) in zip(_COLOURS, series.items(), strict=False):
+        axes.hist(values, bins=bins.tolist(), color=colour, alpha=0.6, density=True, label=name)
+        axes.axvline(float(np.mean(values)), color=colour, linewidth=1.6)
+    style_axes(axes, title="", x=label, y="share of rows")
+    axes.set_yticks([])
+    axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    return figure
+
+
+def diagnosis_bars(values: Mapping[str, tuple[float, float]], label: str) -> Figure:
+    """Bars with their standard errors.
+
+    Arguments:
+        values: a number and its standard error, by name.
+        label: what the numbers are, with their unit.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not values:
+        raise ValueError("diagnosis_bars got no values and expected at least one.")
+    figure = new_figure(_WIDTH, _HEIGHT)
+    axes = figure.subplots()
+    numbers, errors = zip(*values.values(), strict=True)
+    axes.bar(range(len(values)), numbers, 0.7, yerr=errors if any(errors) else None, color=MODEL, ecolor=INK)
+    axes.set_xticks(range(len(values)), list(values))
+    style_axes(axes, title="", x="", y=label)
+    axes.set_ylabel(label, fontsize=8, color=INK)
+    axes.grid(False, axis="x")
+    return figure
+
+
+def diagnosis_clouds(series: Mapping[str, np.ndarray], label: str) -> Figure:
+    """Points of the plane.
+
+    Arguments:
+        series: one or two arrays of points (N, 2), by name.
+        label: what the plane is.
+
+    Raises:
+        ValueError: there is none, or more than two.
+    """
+    _check(series)
+    figure = new_figure(_WIDTH, 4.2)
+    axes = figure.subplots()
+    for colour, (name, points) in zip(_COLOURS, series.items(), strict=False):
+        axes.scatter(points[:, 0], points[:, 1], s=9, color=colour, alpha=0.6, linewidths=0, label=name)
+    style_axes(axes, title="", x=label, y="")
+    axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    return figure
+
+
+def _check(series: Mapping[str, np.ndarray]) -> None:
+    if not 1 <= len(series) <= len(_COLOURS):
+        raise ValueError(f"A picture of a diagnosis shows one or two series and got {len(series)}.")

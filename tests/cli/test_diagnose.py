@@ -1,0 +1,144 @@
+"""`lowerbound diagnose`: what it prints, writes and refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+import lowerbound as lb
+from lowerbound.cli import main
+from lowerbound.data import load
+from lowerbound.diagnosis import ILLNESSES
+from lowerbound.runs import Run
+
+from .conftest import TINY
+
+
+@pytest.fixture
+def run(digits_run, tmp_path):
+    return shutil.copytree(digits_run, tmp_path / "run")
+
+
+def test_table_sentences_remedies_and_page(cli, run):
+    answer = cli("diagnose", run, "--num-rows", 40)
+    assert (answer.code, answer.err) == (0, "")
+    assert "40 held-out rows" in answer.out
+    assert all(answer.out.count(name) >= 2 for name in ILLNESSES)
+    assert "at least 1.00" in answer.out
+    assert f"Page: {run / 'diagnosis.html'}" in answer.out
+    examined = [finding.present is not None for finding in lb.diagnose(run, num_rows=40).findings]
+    assert (run / "diagnosis.html").read_text().count("<img") == sum(examined) >= 8
+    assert "Not asked: name other data with --against" in answer.out
+
+
+def test_json_is_what_the_function_finds(cli, run):
+    answer = cli("diagnose", run, "--num-rows", 40, "--json", "--seed", 1)
+    content = json.loads(answer.out)
+    found = lb.diagnose(run, num_rows=40, seed=1)
+    assert content["num_held_out"] == found.num_held_out == 40
+    assert [f["name"] for f in content["findings"]] == list(ILLNESSES)
+    for plain, finding in zip(content["findings"], found.findings, strict=True):
+        assert (plain["present"], plain["sentence"], plain["remedy"]) == (
+            finding.present,
+            finding.sentence,
+            finding.remedy,
+        )
+        if finding.evidence is not None:
+            assert plain["evidence"]["value"] == finding.evidence.value
+    assert content["findings"][0]["evidence"]["high"] is None
+
+
+def test_other_data(cli, run, tmp_path):
+    import numpy as np
+
+    other = 1 - load("digits").x_test
+    np.save(tmp_path / "other.npy", other)
+    words = ["diagnose", run, "--num-rows", 40, "--json"]
+    answer = cli(*words, "--against", tmp_path / "other.npy")
+    assert answer.err == ""
+    finding = json.loads(answer.out)["findings"][-1]
+    assert finding["evidence"]["value"] > 0.9
+    assert "other.npy" in finding["sentence"]
+    same = json.loads(cli(*words, "--against", "digits").out)["findings"][-1]
+    assert same["evidence"]["value"] == 0.5
+    assert same["present"] is True
+    assert "'name': 'digits'" in same["remedy"]
+
+
+def test_an_untrained_run_is_refused(refused, run):
+    (run / "model.safetensors").unlink()
+    assert "fit --resume" in refused("diagnose", run)
+
+
+def test_no_run_is_refused(refused, tmp_path):
+    assert "is not a run folder" in refused("diagnose", tmp_path)
+
+
+def test_data_that_are_gone_are_refused(refused, table, tmp_path):
+    copy = shutil.copy(table, tmp_path / "copy.csv")
+    words = ["fit", str(copy), "--label", "species", "--steps", "2", "--out", str(tmp_path / "run"), "--no-evaluate"]
+    assert main([*words, *TINY]) == 0
+    copy.unlink()
+    assert "There is no file" in refused("diagnose", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "words, part",
+    [
+        (["--against", "dgits"], "did you mean 'digits'"),
+        (["--against", "shapes"], "shape"),
+        (["--num-rows", "1"], "'--num-rows'"),
+    ],
+)
+def test_refusals(refused, digits_run, words, part):
+    assert part in refused("diagnose", digits_run, *words)
+    assert not (digits_run / "diagnosis.html").exists()
+
+
+def test_a_table(cli, table_run, tmp_path):
+    run = shutil.copytree(table_run, tmp_path / "run")
+    answer = cli("diagnose", run, "--json")
+    assert answer.code == 0
+    assert Run.open(run).config["data"]["path"] == json.loads(answer.out)["findings"][0]["remedy"].split()[2]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--posterior bernoulli --prior bernoulli --objective elbo --gradient score-function",
+        "--posterior categorical:categories=3 --prior categorical:categories=3 --objective elbo "
+        "--gradient score-function",
+        "--posterior iaf --objective elbo",
+        "--posterior auxiliary-normal --objective elbo",
+        "--posterior mixture-normal --objective elbo --prior vamp-prior:components=5",
+        "--loss wake-sleep --objective iwae",
+    ],
+)
+def test_every_kind_of_model(cli, as_users_run, tmp_path, options):
+    words = ["fit", "digits", "--steps", "2", "--out", str(tmp_path / "run"), "--no-evaluate", *TINY, *options.split()]
+    assert main(words) == 0
+    answer = cli("diagnose", tmp_path / "run", "--num-rows", 10, "--json")
+    assert (answer.code, answer.err) == (0, "")
+    findings = json.loads(answer.out)["findings"]
+    assert sum(f["present"] is not None for f in findings) >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options, name",
+    [
+        ("--objective beta-elbo:beta=100", "posterior collapse"),
+        ("--objective beta-elbo:beta=0.01", "holes"),
+        ("--objective beta-elbo:beta=0.01", "imbalance of rate and distortion"),
+        ("--objective elbo --likelihood normal:scale=0.05 --binarization none", "dispersion of the likelihood"),
+        ("--objective elbo --gradient score-function:baseline=None", "noise of the gradient"),
+    ],
+)
+def test_trained_to_be_ill(cli, tmp_path, options, name):
+    size = "--hidden 128 --latent-dim 8 --device cpu --num-samples 1 --no-compile --steps 1000"
+    words = ["fit", "digits", "--out", str(tmp_path / "run"), "--no-evaluate", *size.split(), *options.split()]
+    assert main(words) == 0
+    findings = json.loads(cli("diagnose", tmp_path / "run", "--json").out)["findings"]
+    assert name in [f["name"] for f in findings if f["present"]]
