@@ -5,10 +5,10 @@ estimators of Dong, Mnih & Tucker (2020, arXiv:2006.10680) and Richter et al. (2
 networks: *linear*, 200 latents straight to and from 784 pixels, and *nonlinear*, two hidden layers of 200 each way. A
 factorised Bernoulli prior, learned. MNIST re-sampled at every visit, Omniglot at threshold 0.5. Adam at 1e-3, batch 50.
 
-Every contender evaluates the likelihood four times per datum and step: REBAR, RELAX and Concrete, which evaluate it at a
-relaxed point beside every sample, draw two samples, the others four.
+Every contender evaluates the likelihood four times per datum and step: REBAR, RELAX and Concrete, which evaluate it at
+a relaxed point beside every sample, draw two samples, the others four.
 
-python recipes/estimators_discrete.py --steps 2500      # all of it; run it twice at once to use two cores
+python recipes/estimators_discrete.py --steps 2000      # all of it; run it twice at once to use two cores
 """
 
 from __future__ import annotations

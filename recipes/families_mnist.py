@@ -3,9 +3,12 @@
 784-200-200-50 and back, tanh, Bernoulli pixels re-sampled at every visit, output bias started at the data mean, the
 ELBO from one sample with pathwise gradients, Adam, batch 100, the weights with the best held-out bound. The learning
 rate falls from 3e-3 to a hundredth of that along a cosine over the budget: after 20 epochs this is 13 nats better for
-the first cell than an exponential fall from 1e-3, which has not got going by then. The score is L_1000 of the first
-1,000 test images, binarized once with a fixed seed, so that the difference of two cells has a paired standard error;
-that error is over images and knows nothing of the luck of a training run, which the seeds of the first cell show.
+the first cell than an exponential fall from 1e-3, which has not got going by then. Gradients are clipped at a norm of
+100, which ordinary steps do not reach: without that, planar flows under a mixture lost their way within the first epoch
+and ended 33 nats behind. (Cells with a clip_norm of null were run before; a clip that is not reached changes no bit.)
+The score is L_1000 of the first 1,000 test images, binarized once with a fixed seed, so that the difference of two
+cells has a paired standard error; that error is over images and knows nothing of the luck of a training run, which the
+seeds of the first cell show.
 
 A cell is refused where the library refuses the pair, and left out where the budget would take longer than --longest
 minutes: a VampPrior evaluates q(z | u) at foreign z, and for IAF each such density takes latent_dim passes. That is why
@@ -56,10 +59,10 @@ class Cell:
 
 REFERENCE = Cell(POSTERIORS[0], PRIORS[0])
 CELLS = (
-    *(Cell(posterior, PRIORS[0]) for posterior in POSTERIORS),
-    *(Cell(POSTERIORS[0], PRIORS[0], seed) for seed in (1, 2)),
-    *(Cell(posterior, prior) for prior in PRIORS[1:] for posterior in POSTERIORS),
+    *(Cell(posterior, prior) for prior in PRIORS for posterior in POSTERIORS[:-1]),
     Cell(POSTERIORS[0], "vamp-prior:components=500"),
+    *(Cell(POSTERIORS[0], PRIORS[0], seed) for seed in (1, 2)),
+    *(Cell(POSTERIORS[-1], prior) for prior in PRIORS),  # the slowest come last
 )
 
 
@@ -82,7 +85,8 @@ def main() -> None:
         if arguments.only in str(cell) and not is_done(cell, settings, arguments):
             print(f"{cell} …", flush=True)
             result, values = run(dataset, settings, arguments)
-            save(cell, {**asdict(cell), **result, **protocol_of(settings, arguments)}, values, arguments.out)
+            known = {**asdict(cell), **result, "clip_norm": settings.clip_norm, **protocol_of(settings, arguments)}
+            save(cell, known, values, arguments.out)
             print({key: result[key] for key in list(result)[:5]}, flush=True)
     print_table(arguments.out)
 
@@ -101,6 +105,7 @@ def settings_of(cell: Cell, arguments: argparse.Namespace) -> Settings:
         epochs=arguments.epochs,
         lr=3e-3,
         lr_schedule="cosine",
+        clip_norm=100.0,
         seed=cell.seed,
         device="cpu",
         compile=False,
@@ -134,7 +139,7 @@ def run(
         "seconds_per_epoch": seconds / settings.epochs,
         "unreliable_fraction": evidence.unreliable_fraction,
         "effective_sample_size": evidence.effective_sample_size.mean().item(),
-        "best_held_out_bound": max(bounds),
+        "held_out_bounds": [round(bound, 2) for bound in bounds],
         "seconds_scoring": time.process_time() - start - seconds,
     }
     return result, {"log_evidence": evidence.log_evidence, "elbo": evidence.elbo}

@@ -15,6 +15,7 @@ from torch.distributions import MultivariateNormal
 
 from lowerbound.diagnosis import ILLNESSES, Bars, Case, Evidence, examine
 from lowerbound.diagnosis.finding import found
+from lowerbound.diagnosis.gradient_noise import _between
 from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import Pathwise, ScoreFunction
 from lowerbound.losses import VariationalLoss
@@ -82,6 +83,13 @@ def test_holes(shift):
     known = 0.5 * ((shrink @ torch.full((2,), shift, dtype=torch.float64)) ** 2).sum().item()
     assert abs(finding.evidence.value - known) < 4 * finding.evidence.standard_error
     assert "--prior vamp-prior" in finding.remedy
+
+
+def test_holes_are_judged_by_held_out_codes():
+    """A prior that follows the codes of training rows far away would cost held-out rows, not save."""
+    exact = exact_model()
+    train = exact.sample(2 * ROWS) + exact.weight.sum(1) * 4
+    assert ILLNESSES["holes"](case_of(exact, train=train)).evidence.value < -5
 
 
 def off_by(exact, offset, *, diagonal=False):
@@ -200,6 +208,20 @@ def test_noise_of_the_gradient():
     assert "--num-samples" in finding.remedy
     fewer = case_of(exact_model(), gradient=ScoreFunction(), num_samples=8)
     assert ILLNESSES["noise of the gradient"](fewer).present is False  # LeaveOneOut at the exact posterior has none
+
+
+def test_the_variance_between_minibatches_against_its_definition():
+    one, two = torch.randn(2, 7, 5, dtype=torch.float64) + 2 * torch.randn(7, 5, dtype=torch.float64)
+
+    def direct(a, b):
+        return ((a - a.mean(0)) * (b - b.mean(0))).sum() / (len(a) - 1)
+
+    known = [direct(one, two)]
+    for left_out in range(7):
+        kept = torch.arange(7) != left_out
+        known.append(direct(one[kept], two[kept]))
+    assert min(known) > 0
+    torch.testing.assert_close(_between(one @ two.mT), torch.stack(known))
 
 
 def test_what_comes_from_the_minibatch_is_no_noise_of_the_latents():

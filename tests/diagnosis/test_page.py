@@ -28,7 +28,7 @@ def diagnosis() -> Diagnosis:
         )
         for i, picture in enumerate(PICTURES)
     ]
-    findings.append(Finding(name="last", present=None, sentence="Not defined."))
+    findings.append(Finding(name="last", present=None, sentence=f"Not defined. {HOSTILE}"))
     return Diagnosis(title=f"run {HOSTILE}", findings=tuple(findings), num_held_out=12, num_train=34)
 
 

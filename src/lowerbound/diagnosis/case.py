@@ -169,9 +169,9 @@ def error_of_mean(values: Tensor) -> float:
 def over_reals(distribution: Distribution) -> bool:
     """Whether the values are real vectors, also of a mixture; or the distribution does not say."""
     try:
-        support = distribution.support
+        support: object = distribution.support
     except (NotImplementedError, AttributeError):
         return True
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
+    while (inner := getattr(support, "base_constraint", None)) is not None:
+        support = inner
     return support is None or support is constraints.real

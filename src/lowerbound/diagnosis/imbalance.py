@@ -90,4 +90,4 @@ def _pulls(case: Case, x: Tensor) -> tuple[Tensor, Tensor]:
         log_likelihood, log_prior = case.model.joint(x)(mean + s * (z - mean))
         (of_distortion,) = torch.autograd.grad(-log_likelihood.mean(0).sum(), s, retain_graph=True)
         (of_prior,) = torch.autograd.grad(log_prior.mean(0).sum(), s)
-    return of_distortion.flatten().double(), (- of_prior.flatten()).double()
+    return of_distortion.flatten().double(), (-dimensions - of_prior.flatten()).double()
