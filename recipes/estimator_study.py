@@ -76,7 +76,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--points", type=int, default=8, help="of each curve")
     parser.add_argument("--train-images", type=int, default=60_000)
-    parser.add_argument("--only", nargs="*", help="names of contenders, models or data to keep")
+    parser.add_argument("--only", nargs="*", help="names of data, models or contenders to keep")
     parser.add_argument("--parts", type=Path, help="where finished runs are kept [default: runs/NAME]")
     parser.add_argument("--out", type=Path, default=RESULTS)
     return parser
@@ -92,7 +92,7 @@ def main(study: Study, options: argparse.Namespace) -> None:
         for data in study.data
         for model in study.models
         for contender in study.contenders
-        if not options.only or {data, model, contender.name} & set(options.only)
+        if is_wanted(study, options.only or [], data, model, contender.name)
     ]
     for seed, data, model, contender in jobs:
         file = parts / "_".join([data, model, contender.name.replace(" ", "-"), str(seed)])
@@ -110,6 +110,13 @@ def main(study: Study, options: argparse.Namespace) -> None:
     (options.out / f"{study.name}.json").write_text(json.dumps(content, separators=(",", ":")) + "\n")
     print(table(results))
     draw(study.name, results, options.out)
+
+
+def is_wanted(study: Study, only: Sequence[str], *names: str) -> bool:
+    """Whether data, model and contender are each among the words of their kind, where there are such words."""
+    kinds = [study.data, study.models, [contender.name for contender in study.contenders]]
+    chosen = [[word for word in only if word in kind] for kind in kinds]
+    return all(not words or name in words for words, name in zip(chosen, names, strict=True))
 
 
 def claim(file: Path) -> bool:
