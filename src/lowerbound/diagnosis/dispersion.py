@@ -80,7 +80,7 @@ _RICHER = {
 
 def _remedy(case: Case, too_sure: bool) -> str:
     """A likelihood that learns its width; where it has, or has none to learn, a decoder that fits less closely."""
-    now = case.refit.options.get("likelihood", "normal")
+    now = case.refit.options.get("likelihood", "bernoulli")
     other = _RICHER.get(now.partition(":")[0], now)
     if other == now or (now == "bernoulli" and too_sure):
         return case.refit(hidden=case.refit.widths(0.5 if too_sure else 2))
