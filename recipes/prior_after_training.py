@@ -90,7 +90,7 @@ def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         pictures.append(draw(model))
         model.prior = priors.StandardNormal(settings.model["latent_dim"])
         print(f"{name}: {prior:<24}", rows[prior], flush=True)
-    title = "Samples, a line per prior: " + " | ".join(("standard-normal", *PRIORS))
+    title = "Lines: " + " | ".join(("standard-normal", *PRIORS))
     figure = plots.image_grid(np.concatenate(pictures), PICTURES, title=title)
     figure.savefig(arguments.out.with_name(f"{arguments.out.stem}_{name}.png"))
     return {

@@ -9,7 +9,8 @@ What differs from the paper: no warm-up of the KL over the first 100 epochs; Ada
 location that starts at the mean face and is not kept in [0, 1]; levels k/255 with the tails in the outermost bins, so
 that the 256 probabilities sum to one; pseudo-inputs that start at training faces; and the splits, which are random (the
 frames are of one video, so that neighbours of every test frame are trained on, here as there). Frey faces has no split
-of its own: each repetition draws its own 1,565 + 200 + 200, the same for both priors.
+of its own: each repetition draws its own 1,565 + 200 + 200, the same for both priors. Repetitions that are saved are
+not run again.
 
 python recipes/vamp_frey_faces.py
 """
@@ -78,8 +79,8 @@ def main() -> None:
     torch.set_num_threads(1)
     faces = load("frey-faces")
     x = torch.from_numpy(np.concatenate([faces.x_train, faces.x_test])).float() / 255
-    splits = []
-    for seed in range(arguments.splits):
+    splits = saved(arguments)
+    for seed in range(len(splits), arguments.splits):
         splits.append(compare(x, seed, arguments))
         save(splits, arguments)
 
@@ -148,6 +149,17 @@ def make_model(prior: str, components: int) -> lb.LatentVariableModel:
     return lb.LatentVariableModel(prior=p, likelihood=likelihood, posterior=posterior)
 
 
+def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What two runs must share for their splits to be set beside one another."""
+    return {key: value for key, value in vars(arguments).items() if key not in ("out", "splits")}
+
+
+def saved(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The splits that were run before in the same way."""
+    content = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    return content["splits"][: arguments.splits] if content.get("settings") == settings_of(arguments) else []
+
+
 def save(splits: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
     """Means over the splits, each with the standard deviation between them."""
     columns = {prior: [split[prior]["bits_per_dim"] for split in splits] for prior in PRIORS}
@@ -158,7 +170,7 @@ def save(splits: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
     content = {
         "bits_per_dim": means,
         "published": PUBLISHED,
-        "settings": {key: value for key, value in vars(arguments).items() if key != "out"},
+        "settings": settings_of(arguments),
         "threads": torch.get_num_threads(),
         "splits": splits,
         "protocol": __doc__,

@@ -15,13 +15,21 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "vamp_frey_faces.py"
 
 
 @pytest.mark.skipif("LOWERBOUND_DATA" not in os.environ, reason="needs frey_faces.npz in the folder LOWERBOUND_DATA")
-def test_both_priors_are_scored_on_the_same_split(tmp_path, monkeypatch):
+def test_both_priors_are_scored_on_the_same_splits_each_once(tmp_path, monkeypatch, capsys):
     out = tmp_path / "result.json"
-    words = "--epochs 2 --components 12 --splits 2 --evidence-samples 20"
-    monkeypatch.setattr(sys, "argv", [str(RECIPE), *words.split(), "--out", str(out)])
-    runpy.run_path(str(RECIPE), run_name="__main__")
-    result = json.loads(out.read_text())
+
+    def run(words):
+        monkeypatch.setattr(sys, "argv", [str(RECIPE), *words.split(), "--out", str(out)])
+        runpy.run_path(str(RECIPE), run_name="__main__")
+        return json.loads(out.read_text()), capsys.readouterr().out
+
+    toy = "--epochs 2 --components 12 --evidence-samples 20"
+    alone, _ = run(f"{toy} --splits 1")
+    result, printed = run(f"{toy} --splits 2")
     first, second = result["splits"]
+    assert [first] == alone["splits"]
+    assert "split 0" not in printed
+    assert "split 1" in printed
     assert [first["seed"], second["seed"]] == [0, 1]
     for split in (first, second):
         standard, vamp = split["standard-normal"], split["vamp-prior"]

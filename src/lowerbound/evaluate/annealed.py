@@ -380,8 +380,8 @@ def _check_real(distribution: Distribution, role: str) -> None:
         support = distribution.support
     except (NotImplementedError, AttributeError):
         support = constraints.real  # it does not say
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
+    while (base := getattr(support, "base_constraint", None)) is not None:  # a product, or a mixture of products
+        support = base
     if isinstance(support, constraints.Constraint) and support is not constraints.real:
         raise ValueError(
             f"Annealing moves latents by Hamiltonian transitions, which need real numbers, and the {role} is over "

@@ -136,5 +136,6 @@ def is_real(distribution: Distribution) -> bool:
         support = distribution.support
     except NotImplementedError:
         return True
-    base = getattr(support, "base_constraint", support)
-    return base is None or base in (constraints.real, constraints.real_vector)
+    while (base := getattr(support, "base_constraint", None)) is not None:  # a product, or a mixture of products
+        support = base
+    return support is None or support in (constraints.real, constraints.real_vector)
