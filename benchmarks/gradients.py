@@ -76,12 +76,15 @@ def step_of(loss: lb.VariationalLoss, x: Tensor) -> Step:
 
 def evaluations(loss: lb.VariationalLoss, x: Tensor) -> int | None:
     """How many latents per datum the likelihood is evaluated at in one step; None where the pair is refused."""
+    try:
+        loss.check(x)  # which evaluates some latents too, before they are counted
+    except ValueError:
+        return None
     counts: list[int] = []
     hook = loss.model.likelihood.net.register_forward_hook(
         lambda module, inputs, outputs: counts.append(outputs.numel() // x.numel())
     )
     try:
-        loss.check(x)
         loss(x)
     except ValueError:
         return None
