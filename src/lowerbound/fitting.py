@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,22 +31,22 @@ from lowerbound.data import (
     check_counts,
     check_unit_interval,
 )
+from lowerbound.data.classes import UNLABELLED, check_classes, num_classes, one_hot, only_some
 from lowerbound.data.transform import Binarization
 from lowerbound.engine import Device, Engine, Precision
 from lowerbound.inference import with_inference
-from lowerbound.loop import HeldOut, Record, steps_for, train
+from lowerbound.loop import HeldOut, Record, held_out_terms, steps_for, train
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
-from lowerbound.models import build, choices, construct, find, parse, vae
+from lowerbound.models import build, choices, construct, find, parse
 from lowerbound.nets.shapes import Shape
 from lowerbound.protocols import Schedule
 from lowerbound.randomness import derive_seed, forked
+from lowerbound.recipes import Start, make_model, recipe_named
 from lowerbound.schedules import Constant, Cosine, Exponential
 
 __all__ = [
-    "RECIPES",
     "Problem",
-    "Recipe",
     "Settings",
     "check_support",
     "fit",
@@ -53,10 +54,6 @@ __all__ = [
     "prepare",
     "takes_gradient",
 ]
-
-Recipe: TypeAlias = Callable[..., LatentVariableModel]
-RECIPES: dict[str, Recipe] = {"vae": vae}
-"""Functions that a run folder may name: each makes a model from an event shape and plain keyword arguments."""
 
 _REAL = (likelihoods.Normal, likelihoods.Laplace, likelihoods.StudentT)
 _UNIT_INTERVAL = (
@@ -74,6 +71,7 @@ _COUNTS = (
 )
 _CPU = torch.device("cpu")
 _MOST_HELD_OUT, _ROWS_TO_INITIALIZE, _MOST_IN_MEMORY = 5000, 5000, 0.25
+_ROWS_TO_BEGIN, _BEGIN = 100_000, 2  # the second tells the random numbers of a start from those of training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +79,7 @@ class Settings:
     """What decides a fit, in plain values.
 
     Attributes:
-        recipe: which of `RECIPES` makes the model.
+        recipe: which of `recipes.RECIPES` makes the model.
         model: its keyword arguments, the event shape apart.
         objective: name of a class of `objectives`, with options.
         gradient: name of a class of `gradients`; its baseline, if it has one, by name of a class of `baselines`.
@@ -99,6 +97,7 @@ class Settings:
         lr_schedule: constant; cosine or exponential down to a hundredth.
         clip_norm: largest norm of the gradient.
         patience: evaluations of the held-out bound without improvement before stopping, one an epoch; None never stops.
+        labelled: rows whose label training is told, under a recipe that learns from some labels; None tells all.
         seed: of everything random.
         device, precision, devices: see `Engine`.
         compile: see `train`.
@@ -121,6 +120,7 @@ class Settings:
     lr_schedule: Literal["constant", "cosine", "exponential"] = "cosine"
     clip_norm: float | None = None
     patience: int | None = None
+    labelled: int | None = None
     seed: int = 0
     device: Device = "auto"
     precision: Precision = "fp32"
@@ -139,7 +139,8 @@ class Settings:
     @property
     def likelihood_class(self) -> type:
         """The class of the likelihood."""
-        return find(likelihoods, parse(self.model.get("likelihood", "bernoulli"))[0])
+        words = self.model.get("likelihood") or recipe_named(self.recipe).likelihood
+        return find(likelihoods, parse(words)[0])
 
     def engine(self) -> Engine:
         """Where to compute."""
@@ -148,22 +149,33 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A loss, its data and the number of steps."""
+    """A loss, its data, the number of steps, and what is done before the first."""
 
     loss: Loss
     transform: nn.Module
     source: InMemory | MemoryMapped
     held_out: InMemory | MemoryMapped
     num_steps: int
+    start: Start | None = None
 
 
 def fit(
     problem: Problem, settings: Settings, engine: Engine, checkpoint: Checkpoint | None = None
 ) -> Generator[Record, None, None]:
-    """Train, yielding a record at a time; at the end the loss has the weights with the best held-out bound."""
+    """Train, yielding a record at a time; at the end the loss has the weights with the best held-out bound.
+
+    What is done before the first step is done again if training was stopped before its first checkpoint: it depends on
+    the seed alone. A recipe that is then complete (`num_steps` 0) yields one record.
+    """
+    if problem.start is not None and not (checkpoint is not None and checkpoint.exists()):
+        begin(problem, settings, engine)
     log_every = max(1, min(100, problem.num_steps // 20))
     an_epoch = steps_for(1, len(problem.source), settings.batch_size)
-    return train(
+    held_out = HeldOut(source=problem.held_out, every=max(log_every, an_epoch), patience=settings.patience)
+    if problem.num_steps == 0:
+        yield _complete(problem, held_out, settings, engine)
+        return
+    yield from train(
         problem.loss,
         problem.source,
         num_steps=problem.num_steps,
@@ -172,10 +184,38 @@ def fit(
         clip_norm=settings.clip_norm,
         seed=settings.seed,
         log_every=log_every,
-        held_out=HeldOut(source=problem.held_out, every=max(log_every, an_epoch), patience=settings.patience),
+        held_out=held_out,
         checkpoint=checkpoint,
         compile=settings.compile,
         engine=engine,
+    )
+
+
+def begin(problem: Problem, settings: Settings, engine: Engine) -> None:
+    """What a recipe does before the first step, on training rows as the likelihood sees them."""
+    assert problem.start is not None
+    with forked(_CPU, settings.seed, _BEGIN):
+        rows = torch.arange(min(len(problem.source), _ROWS_TO_BEGIN))
+        x = torch.cat([transform_rows(problem.source, part)[0].to(_CPU) for part in rows.split(_ROWS_TO_INITIALIZE)])
+        problem.start(problem.loss.to(_CPU), x, seed=settings.seed)
+    problem.loss.to(engine.torch_device)
+
+
+def _complete(problem: Problem, plan: HeldOut, settings: Settings, engine: Engine) -> Record:
+    """The record of a fit without steps."""
+    started = time.monotonic()
+    problem.loss.to(engine.torch_device)
+    terms = held_out_terms(problem.loss, plan, settings.seed, engine)
+    seconds = time.monotonic() - started
+    return Record(
+        step=0,
+        epoch=0.0,
+        seconds=seconds,
+        learning_rate=0.0,
+        terms=terms,
+        gradient_norm=0.0,
+        held_out=terms,
+        is_best=True,
     )
 
 
@@ -185,18 +225,20 @@ def prepare(dataset: Dataset, settings: Settings, engine: Engine) -> Problem:
     Raises:
         ValueError: a name that is not known, data outside the likelihood's support, or choices that do not go together.
     """
-    device = engine.torch_device
+    device, recipe = engine.torch_device, recipe_named(settings.recipe)
     check_support(dataset, settings.likelihood_class)
     transform = make_transform(dataset, settings)
-    source, held_out = _split(dataset, transform, device, settings.seed)
+    source, held_out = _split(dataset, transform, device, settings)
     with forked(_CPU, settings.seed):
-        model = _recipe(settings.recipe)(dataset.event_shape, **settings.model)
-        (some,) = transform_rows(source, torch.arange(min(len(source), _ROWS_TO_INITIALIZE)))
+        model = make_model(settings.recipe, dataset.event_shape, settings.model)
+        some, *labels = transform_rows(source, torch.arange(min(len(source), _ROWS_TO_INITIALIZE)))
         model.initialize(some.to(_CPU))
         loss = _loss(settings, model, dataset.event_shape, len(source))
-        loss.check(some[:2].to(_CPU))
-    num_steps = settings.steps or steps_for(settings.epochs, len(source), settings.batch_size)
-    return Problem(loss=loss, transform=transform, source=source, held_out=held_out, num_steps=num_steps)
+        loss.check(some[:2].to(_CPU), *(part[:2].to(_CPU) for part in labels))
+    steps = steps_for(settings.epochs, len(source), settings.batch_size) if settings.steps is None else settings.steps
+    return Problem(
+        loss=loss, transform=transform, source=source, held_out=held_out, num_steps=steps, start=recipe.start
+    )
 
 
 def _loss(settings: Settings, model: LatentVariableModel, event_shape: Shape, num_data: int) -> Loss:
@@ -284,28 +326,46 @@ def transform_rows(source: InMemory | MemoryMapped, rows: Tensor) -> tuple[Tenso
     return source.transform(*source.gather(rows))
 
 
-def _recipe(name: str) -> Recipe:
-    if name not in RECIPES:
-        raise ValueError(f"There is no recipe named {name!r}; choose one of {', '.join(RECIPES)}.")
-    return RECIPES[name]
-
-
 def _split(
-    dataset: Dataset, transform: nn.Module, device: torch.device, seed: int
+    dataset: Dataset, transform: nn.Module, device: torch.device, settings: Settings
 ) -> tuple[InMemory | MemoryMapped, InMemory | MemoryMapped]:
     """Training rows and a tenth of them, at most 5,000, held out for the choice of weights."""
     rows = np.arange(dataset.num_train) if dataset.train_rows is None else dataset.train_rows
     if len(rows) < 2:
         raise ValueError(f"{dataset.name} has {len(rows)} training row and needs at least 2.")
-    order = np.random.default_rng(derive_seed(seed)).permutation(len(rows))
+    order = np.random.default_rng(derive_seed(settings.seed)).permutation(len(rows))
     count = min(max(1, len(rows) // 10), _MOST_HELD_OUT)
     parts = [np.sort(order[count:]), np.sort(order[:count])]
+    labels = _labels(dataset, settings, parts)
     if dataset.train_rows is None and _fits(dataset.x_train, device):
         x = torch.from_numpy(np.require(dataset.x_train, requirements=["C", "W"]))
-        sources = [InMemory(x[torch.from_numpy(part)], OnData(transform), device=device) for part in parts]
+        tensors = [(x[torch.from_numpy(part)], *of_part) for part, of_part in zip(parts, labels, strict=True)]
+        sources = [InMemory(tensor, OnData(transform), device=device) for tensor in tensors]
     else:
-        sources = [MemoryMapped(dataset.x_train, OnData(transform), rows=rows[part], device=device) for part in parts]
+        mapped = dataset.x_train
+        sources = [
+            MemoryMapped(mapped, OnData(transform), rows=rows[part], others=of_part, device=device)
+            for part, of_part in zip(parts, labels, strict=True)
+        ]
     return sources[0], sources[1]
+
+
+def _labels(dataset: Dataset, settings: Settings, parts: list[np.ndarray]) -> list[tuple[Tensor, ...]]:
+    """What the loss is given of the labels of the training and of the held-out rows, beside the data."""
+    kind = recipe_named(settings.recipe).labels
+    if settings.labelled is not None and kind != "partial":
+        raise ValueError(f"The {settings.recipe} recipe does not learn from some labels; leave labelled out.")
+    if kind == "unused":
+        return [(), ()]
+    partial = kind == "partial"
+    count = settings.model.get("num_classes") or num_classes(dataset, some_unlabelled=partial)
+    y = check_classes(dataset.y_train, count, dataset.name, some_unlabelled=partial)
+    train, held_out = (y[part] for part in parts)
+    if kind == "context":
+        return [(one_hot(train, count),), (one_hot(held_out, count),)]
+    if settings.labelled is not None:
+        train = only_some(train, settings.labelled, derive_seed(settings.seed), dataset.name)
+    return [(torch.from_numpy(train),), (torch.full((len(held_out),), UNLABELLED),)]
 
 
 def _fits(x: np.ndarray, device: torch.device) -> bool:

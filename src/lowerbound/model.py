@@ -19,7 +19,7 @@ from torch.distributions import Distribution
 from lowerbound.protocols import Conditional, Context, InitializedFromData, Latents
 from lowerbound.weights import LogWeights, code_of, weigh
 
-__all__ = ["Joint", "LatentVariableModel"]
+__all__ = ["Joint", "LatentVariableModel", "flat_code"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,22 @@ class LatentVariableModel(nn.Module):
         return weigh(q, self.joint(x, context), draw(torch.Size((num_samples,))))
 
     @torch.no_grad()
+    def draw(self, num_samples: int, context: Context | None = None) -> tuple[Tensor, Tensor]:
+        """x ~ p(x | z) and E[x | z] at z ~ p(z), each (num_samples, *event); one for each row of a context.
+
+        Raises:
+            ValueError: a context of another length.
+        """
+        if context is None:
+            p = self.decode(self._prior_draw(num_samples, None))
+            return p.sample(), p.mean
+        rows = _as_tuple(context)[0].shape[0]
+        if rows != num_samples:
+            raise ValueError(f"draw got num_samples={num_samples} and {rows} rows of context; give one for each.")
+        p = self.decode(self._prior_draw(1, context), context)
+        return p.sample()[0], p.mean[0]
+
+    @torch.no_grad()
     def sample(self, num_samples: int, context: Context | None = None) -> Tensor:
         """Draw x ~ p(x | z), z ~ p(z): (num_samples, *event); with a context of B rows (num_samples, B, *event)."""
         return self.decode(self._prior_draw(num_samples, context), context).sample()
@@ -113,6 +129,11 @@ def with_context(value: Latents, context: Context | None) -> Context:
     if context is None:
         return value
     return (*_as_tuple(value), *_as_tuple(context))
+
+
+def flat_code(z: Latents) -> Float[Tensor, "sample batch latent"]:
+    """Latents (sample, batch, *event) as vectors, the layers of a hierarchy one after another."""
+    return torch.cat([part.flatten(2) if part.ndim > 2 else part[..., None] for part in _as_tuple(z)], -1)
 
 
 def _as_tuple(value: Context) -> tuple[Tensor, ...]:

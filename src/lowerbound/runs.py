@@ -23,6 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import torch
 from safetensors.torch import load_file, save
@@ -30,11 +31,13 @@ from torch import Tensor, nn
 
 from lowerbound.checkpoint import Checkpoint, CheckpointError, write_atomically
 from lowerbound.data import DataError, Dataset, Identity, Pixels, Standardize, load, read_file
+from lowerbound.data.classes import check_classes, one_hot
 from lowerbound.engine import Engine
-from lowerbound.fitting import RECIPES, Problem, Settings, fit, prepare, with_settings
+from lowerbound.fitting import Problem, Settings, fit, prepare, with_settings
 from lowerbound.loop import Record
 from lowerbound.model import LatentVariableModel
 from lowerbound.randomness import forked
+from lowerbound.recipes import make_model, recipe_named
 
 __all__ = ["Run", "RunError", "load_dataset"]
 
@@ -173,7 +176,7 @@ class Run:
         """
         tensors, _ = self._weights()
         with forked(_CPU):
-            model = RECIPES[self.settings.recipe](tuple(self.config["event_shape"]), **self.settings.model)
+            model = make_model(self.settings.recipe, tuple(self.config["event_shape"]), self.settings.model)
             model = with_settings(model, self.settings, tuple(self.config["event_shape"]))
         model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
         return model.eval()
@@ -199,6 +202,26 @@ class Run:
         transform = self.load_transform()
         with forked(_CPU, seed):
             return transform(torch.as_tensor(rows))
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether the model is one of x given its label."""
+        return recipe_named(self.settings.recipe).labels == "context"
+
+    def context(self, labels: np.ndarray | None, name: str) -> Tensor | None:
+        """What the model is conditioned on for rows with these labels (N,); None where it is conditioned on nothing.
+
+        Arguments:
+            labels: class numbers.
+            name: of the rows, for the message.
+
+        Raises:
+            DataError: no labels, or a class that training has not seen.
+        """
+        if not self.is_conditional:
+            return None
+        count = self.settings.model["num_classes"]
+        return one_hot(check_classes(labels, count, name), count)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The records so far."""

@@ -30,6 +30,7 @@ from lowerbound.data import Dataset, Pixels
 from lowerbound.evaluate import bernoulli_mixture, gaussian_mixture, independent_bernoulli, log_evidence, summary
 from lowerbound.model import LatentVariableModel
 from lowerbound.priors import is_mixture, unused_components
+from lowerbound.protocols import Context
 from lowerbound.randomness import forked
 from lowerbound.weights import code_of
 
@@ -47,6 +48,7 @@ def score(
     *,
     x_train: Float[Tensor, "row *event"] | None,
     likelihood: str,
+    context: Context | None = None,
     num_samples: int = 1000,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -58,6 +60,7 @@ def score(
         x_test: held-out rows as the likelihood scores them.
         x_train: what `rows_for_baselines` gives, on the same device; None leaves the baselines out.
         likelihood: its name, which decides what the baselines are and whether there are bits per dimension.
+        context: of the model, one row for each of x_test.
         num_samples: S of L_S.
         seed: of the samples and the baselines.
         progress: called with the rows done and their total.
@@ -74,8 +77,8 @@ def score(
         ValueError: no rows or no samples.
     """
     model.eval()
-    evidence = log_evidence(model, x_test, num_samples=num_samples, seed=seed, progress=progress)
-    parts = summary(model, x_test, num_samples=_SUMMARY_SAMPLES, seed=seed)
+    evidence = log_evidence(model, x_test, num_samples=num_samples, context=context, seed=seed, progress=progress)
+    parts = summary(model, x_test, num_samples=_SUMMARY_SAMPLES, context=context, seed=seed)
     discrete = likelihood == "bernoulli" and bool(((x_test == 0) | (x_test == 1)).all())
     baselines = {} if x_train is None else _baselines(x_train, x_test, likelihood, seed)
     kl = parts.rate_per_dimension
@@ -96,7 +99,7 @@ def score(
         "active_units": parts.active_units,
         "latent_dim": parts.activity.shape[0],
         "kl_per_dimension": None if kl is None else kl.tolist(),
-        "components": _components(model, x_test, seed),
+        "components": _components(model, x_test, seed) if context is None else None,
         "baselines": {name: _against(value, evidence.log_evidence) for name, value in baselines.items()},
     }
     return {name: _defined(value) for name, value in scores.items()}

@@ -19,6 +19,8 @@ from lowerbound import fitting
 from lowerbound.cli import main
 from lowerbound.cli.progress import TrainingProgress
 from lowerbound.loop import Record
+from lowerbound.models import vae
+from lowerbound.recipes import RECIPES, Recipe
 from lowerbound.runs import Run
 
 from .conftest import TINY
@@ -86,7 +88,7 @@ def test_every_option_reaches_the_settings(cli, tmp_path):
         "recipe": "vae", "objective": "elbo:rate=kl", "gradient": "pathwise", "num_samples": 2, "binarization": "none",
         "standardize": "auto", "batch_size": 32, "epochs": 0.1, "steps": None, "lr": 0.01, "lr_schedule": "constant",
         "clip_norm": 3.0, "patience": 4, "seed": 5, "device": "cpu", "precision": "bf16", "devices": 1,
-        "compile": False,
+        "compile": False, "labelled": None,
     }  # fmt: skip
 
 
@@ -278,16 +280,16 @@ class _Spoilt(torch.nn.Module):
 
 
 def test_a_bad_number_stops_the_run_names_the_term_and_keeps_the_checkpoint(cli, tmp_path, monkeypatch):
-    def recipe(event_shape: tuple[int, ...], **settings: object) -> object:
-        model = fitting.vae(event_shape, **settings)  # type: ignore[arg-type]
+    def spoilt(event_shape: tuple[int, ...], *, latent_dim: int = 2, hidden: list[int] | None = None) -> object:
+        model = vae(event_shape, latent_dim=latent_dim, hidden=hidden or [8])
         assert isinstance(model.likelihood, torch.nn.Module)
         model.likelihood = _Spoilt(model.likelihood, calls=51)
         return model
 
     run = tmp_path / "run"
-    words = ["fit", "digits", "--steps", 200, "--out", run, "--no-evaluate", *TINY]
+    words = ["fit", "digits", "--recipe", "spoilt", "--steps", 200, "--out", run, "--no-evaluate", *TINY]
     with monkeypatch.context() as patch:
-        patch.setitem(fitting.RECIPES, "vae", recipe)
+        patch.setitem(RECIPES, "spoilt", Recipe(make=spoilt))
         patch.setattr("lowerbound.runs.Checkpoint", lambda path: fitting.Checkpoint(path=path, every=0.0))
         answer = cli(*words)
     assert (answer.code, answer.err.count("\n")) == (1, 1)

@@ -6,6 +6,7 @@ import dataclasses
 import shlex
 
 import pytest
+from click.core import ParameterSource
 
 from lowerbound.cli.choices import make_settings
 from lowerbound.cli.fit import fit
@@ -19,10 +20,10 @@ def settings_of(command: str) -> Settings:
     """What the command line would train with."""
     words = shlex.split(command)
     assert words[:3] == ["lowerbound", "fit", "digits"]
-    options = dict(fit.make_context("fit", words[2:]).params)
-    for name in ("data", "resume", "label", "out", "evaluate"):
-        options.pop(name)
-    return make_settings(options, load("digits"))
+    context = fit.make_context("fit", words[2:])
+    options = {k: v for k, v in context.params.items() if k not in ("data", "resume", "label", "out", "evaluate")}
+    given = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    return make_settings(options, given, load("digits"))
 
 
 def run_with(path, options: str) -> Run:

@@ -46,10 +46,13 @@ def model_sentence(settings: Settings, model: nn.Module) -> str:
     from lowerbound.fitting import takes_gradient
 
     chosen = settings.model
+    count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    if settings.recipe != "vae":
+        words = ", ".join(f"{name.replace('_', '-')} {value}" for name, value in chosen.items())
+        return f"Model: {settings.recipe} ({count:,} parameters){', ' if words else ''}{words}; {settings.loss} loss."
     samples = "1 sample" if settings.num_samples == 1 else f"{settings.num_samples} samples"
     hidden = "-".join(str(width) for width in chosen["hidden"])
     by = f"{settings.gradient} gradients" if takes_gradient(settings.loss) else settings.loss
-    count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return (
         f"Model: {chosen['prior']} prior of {chosen['latent_dim']} dimensions, {chosen['likelihood']} likelihood, "
         f"{chosen['posterior']} posterior, {chosen['network']} {hidden} ({count:,} parameters); "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -63,8 +63,9 @@ def _codes(run: Run, rows: Rows, refine: int, seed: int) -> tuple[np.ndarray, np
         model = with_inference(model, Local(num_steps=refine))
     for start in range(0, len(rows.x), _BLOCK):
         x = run.transformed(np.asarray(rows.x[start : start + _BLOCK]), seed + start)
+        labels = None if rows.y is None else rows.y[start : start + _BLOCK]
         with torch.no_grad(), forked(torch.device("cpu"), seed, start):
-            parts.append(_moments(model.infer(x)))
+            parts.append(_moments(model.infer(x, run.context(labels, rows.name))))
     mean, scale = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
     return mean, scale
 
@@ -73,12 +74,13 @@ def _moments(q: Distribution) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of z (B, latent): in closed form, or of 256 draws where q has none (flows)."""
     import torch
 
+    from lowerbound.model import flat_code
     from lowerbound.weights import code_of
 
     try:
         mean, scale = q.mean, q.stddev
     except NotImplementedError:
-        draws = cast("Tensor", code_of(q, q.sample(torch.Size((_DRAWS,)))))
+        draws = flat_code(code_of(q, q.sample(torch.Size((_DRAWS,)))))
         scale, mean = torch.std_mean(draws, dim=0)
     return mean.flatten(1), scale.flatten(1)
 

@@ -25,6 +25,7 @@ from lowerbound.losses import VariationalLoss
 from lowerbound.models import choices, construct
 from lowerbound.models.choices import build, parse
 from lowerbound.protocols import FollowsSteps, Gradient
+from lowerbound.recipes import recipe_named
 from lowerbound.runs import Run
 
 __all__ = ["Comparison", "Measured", "compare", "print_comparison", "to_json"]
@@ -100,6 +101,8 @@ def compare(
         raise click.UsageError(
             f"{run.path} was fitted by the {settings.loss} loss, which takes no gradient estimator to compare."
         )
+    if recipe_named(settings.recipe).labels != "unused":
+        raise click.UsageError(f"{run.path} was told labels; gradients are compared for models of the data alone.")
     count, dataset = settings.num_samples if num_samples is None else num_samples, run.dataset()
     x = run.transformed(dataset.x_test[: batch_size or settings.batch_size], seed).to(device_for(run))
     given = _given(run, dataset.num_train)

@@ -31,9 +31,7 @@ def evaluate(run: str, num_samples: int, limit: int | None, as_json: bool, data:
     opened = Run.open(Path(run))
     rows = held_out_rows(opened, data, label, limit)
     console = None if as_json else open_console()
-    scores = score_run(
-        opened, console, x_test=opened.transformed(rows.x, opened.settings.seed), num_samples=num_samples
-    )
+    scores = score_run(opened, console, rows=rows, num_samples=num_samples)
     if data is None and limit is None:
         opened.save_evaluation(scores)
     if console is None:

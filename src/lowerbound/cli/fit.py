@@ -30,6 +30,10 @@ def _widths(context: click.Context, parameter: click.Parameter, value: str) -> l
 @click.argument("data", required=False)
 @click.option("--resume", metavar="RUN", help="Go on with this run folder instead of beginning one.")
 @click.option("--label", help="Column (or array) of labels in a file; it is not part of the data.")
+@click.option(
+    "--recipe", metavar="NAME", default="vae", show_default=True, help="Which model, with options of its own."
+)
+@click.option("--labelled", type=click.IntRange(1), help="Tell training this many labels only. [default: all of them]")
 @click.option("--likelihood", metavar="NAME", help="p(x | z). [default: bernoulli for images, normal for tables]")
 @click.option("--prior", metavar="NAME", default="standard-normal", show_default=True, help="p(z).")
 @click.option("--posterior", metavar="NAME", default="diagonal-normal", show_default=True, help="q(z | x).")
@@ -78,12 +82,12 @@ def fit(
     label: str | None,
     out: str | None,
     evaluate: bool,
-    **options: Any,  # the rest, by the names of `Settings` and `models.vae`
+    **options: Any,  # the rest, by the names of `Settings` and of the recipe
 ) -> None:
     """Fit a model to DATA: a name (see `lowerbound datasets`) or a .npy, .npz, .csv, .csv.gz or .parquet file.
 
-    A NAME may carry options, as in normal:scale=shared,min_scale=0.01; docs/choose.md says which to take when. Ctrl-C
-    stops and saves; `lowerbound fit --resume RUN` goes on to the same result.
+    A NAME may carry options, as in normal:scale=shared,min_scale=0.01; docs/choose.md says which to take when. Recipes
+    are listed in docs/models. Ctrl-C stops and saves; `lowerbound fit --resume RUN` goes on to the same result.
     """
     from lowerbound.cli.training import begin, carry_out, reopen
 
@@ -93,7 +97,8 @@ def fit(
     elif data is None:
         raise click.UsageError("Missing argument DATA; name a data set or a file, or give --resume RUN.")
     else:
-        job = begin(data, label, None if out is None else _path(out), options)
+        given = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+        job = begin(data, label, None if out is None else _path(out), options, given)
     carry_out(job, evaluate=evaluate)
 
 

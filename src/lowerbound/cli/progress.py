@@ -48,7 +48,9 @@ class TrainingProgress:
         if record.held_out is not None:
             self._held_out = f"  held-out {record.held_out['bound']:.2f}"
         words = f"bound {record.terms['bound']:.2f}{self._held_out}{self._speed(record)}"
-        if self._bar is not None and self._task is not None:
+        if self._num_steps == 0 and self._console is not None:
+            self._console.print(f"Solved without gradient steps:{self._held_out} nats")
+        elif self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=record.step, words=words)
         elif self._console is not None and self._is_due(record):
             self._console.print(f"step {record.step:,}/{self._num_steps:,}  {words}{self._time_left(record)}")

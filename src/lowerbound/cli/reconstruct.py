@@ -37,10 +37,11 @@ def reconstruct(run: str, data: str | None, label: str | None, count: int, out: 
     if path.suffix.lower() == ".png":
         check_images(opened)
     model, transform = opened.load_model(), opened.load_transform()
-    rows = np.asarray(held_out_rows(opened, data, label, count).x)
+    held_out = held_out_rows(opened, data, label, count)
+    rows, context = np.asarray(held_out.x), opened.context(held_out.y, held_out.name)
     seen = opened.transformed(rows, seed)
     with forked(torch.device("cpu"), seed):
-        again = model.reconstruct(seen)
+        again = model.reconstruct(seen, context)
     if path.suffix.lower() == ".png":
         write_figure(path, originals_and_reconstructions(for_picture(seen), for_picture(again)))
     else:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lowerbound.runs import Run
 
 __all__ = ["sample"]
 
 
 @click.command(short_help="Draw new data from a run.")
 @click.argument("run")
+@click.option("--class", "label", metavar="NAME", help="Of this class, from a conditional run. [default: all by turns]")
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True, help="How many.")
 @click.option("--out", required=True, metavar="FILE", help="A .png picture or an .npz archive.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def sample(run: str, count: int, out: str, seed: int) -> None:
-    """Draw z ~ p(z), x ~ p(x | z) from RUN.
+def sample(run: str, label: str | None, count: int, out: str, seed: int) -> None:
+    """Draw z ~ p(z), x ~ p(x | z) from RUN, of a class if it models data given their label.
 
     An .npz file gets the draws as `x` and E[x | z] as `mean`, in the units of the data. A .png picture shows E[x | z].
     """
@@ -32,11 +40,28 @@ def sample(run: str, count: int, out: str, seed: int) -> None:
     if path.suffix.lower() == ".png":
         check_images(opened)
     model, transform = opened.load_model(), opened.load_transform()
+    labels = _labels(opened, label, count)
+    context, labelled = opened.context(labels, "--class"), {} if labels is None else {"label": labels}
     with torch.no_grad(), forked(torch.device("cpu"), seed):
-        p = model.decode(model.prior(None).sample(torch.Size((count,))))
-        x, mean = p.sample(), p.mean
+        x, mean = model.draw(count, context)
     if path.suffix.lower() == ".png":
         write_figure(path, image_grid(for_picture(mean), title=f"E[x | z] at {count} draws of z from the prior"))
     else:
-        write_npz(path, x=in_units(transform, x), mean=in_units(transform, mean))
+        write_npz(path, x=in_units(transform, x), mean=in_units(transform, mean), **labelled)
     click.echo(f"Wrote {count} samples to {path}")
+
+
+def _labels(run: Run, label: str | None, count: int) -> np.ndarray | None:
+    """The class of each sample; None for a run that is conditional on nothing."""
+    import numpy as np
+
+    from lowerbound.data.classes import class_named
+
+    if not run.is_conditional:
+        if label is not None:
+            raise click.UsageError(f"{run.path} is not conditional on labels; leave out --class.")
+        return None
+    number = run.settings.model["num_classes"]
+    if label is None:
+        return np.arange(count) % number
+    return np.full(count, class_named(label, number, run.dataset().label_names))

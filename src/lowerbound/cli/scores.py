@@ -12,8 +12,8 @@ from lowerbound.cli.progress import CountProgress
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
+    from lowerbound.cli.rows import Rows
     from lowerbound.runs import Run
 
 __all__ = ["device_for", "print_scores", "score_run"]
@@ -21,29 +21,29 @@ __all__ = ["device_for", "print_scores", "score_run"]
 _FEWEST_FOR_TAILS, _MANY = 100, 0.1
 
 
-def score_run(
-    run: Run, console: Console | None, *, num_samples: int, x_test: Tensor | None = None, limit: int | None = None
-) -> dict[str, Any]:
+def score_run(run: Run, console: Console | None, *, num_samples: int, rows: Rows | None = None) -> dict[str, Any]:
     """Score the rows given, or the run's own test rows.
 
     Arguments:
         run: a finished run.
         console: where to show progress; None shows none.
         num_samples: importance samples per datum.
-        x_test: rows as the likelihood scores them; None takes the run's own.
-        limit: how many of the run's own; None takes all.
+        rows: stored rows; None takes the run's own.
     """
+    from lowerbound.cli.rows import held_out_rows
     from lowerbound.scoring import rows_for_baselines, score
 
     model, transform, device = run.load_model(), run.load_transform(), device_for(run)
     dataset = run.dataset()
-    x_test = run.transformed(dataset.x_test[:limit], run.settings.seed) if x_test is None else x_test
+    rows = held_out_rows(run, None, None) if rows is None else rows
+    x_test, context = run.transformed(rows.x, run.settings.seed), run.context(rows.y, rows.name)
     with CountProgress(console, "Scoring held-out data") as progress:
         return score(
             model.to(device),
             x_test.to(device),
             x_train=rows_for_baselines(dataset, transform).to(device),
             likelihood=run.settings.likelihood,
+            context=None if context is None else context.to(device),
             num_samples=num_samples,
             seed=run.settings.seed,
             progress=progress,

@@ -41,15 +41,22 @@ class Job:
     engine: Engine
 
 
-def begin(data: str, label: str | None, out: Path | None, options: dict[str, Any]) -> Job:
+def begin(data: str, label: str | None, out: Path | None, options: dict[str, Any], given: set[str]) -> Job:
     """Check everything that can be checked, then make the run folder.
+
+    Arguments:
+        data: a name or a file.
+        label: the column of labels in a file.
+        out: the run folder, or None for one named after the data and the time.
+        options: of the command.
+        given: the names of those that the user gave.
 
     Raises:
         ValueError: the data, a choice or the folder is not usable.
     """
     description = data_description(data, label)
     dataset = load_dataset(description)
-    settings = make_settings(options, dataset)
+    settings = make_settings(options, given, dataset)
     engine = settings.engine()
     launch(engine)
     problem = prepare(dataset, settings, engine)

@@ -15,6 +15,7 @@ from lowerbound.fitting import Problem
 from lowerbound.losses import Loss
 from lowerbound.protocols import FollowsSteps
 from lowerbound.randomness import derive_seed
+from lowerbound.recipes import recipe_named
 from lowerbound.runs import Run
 
 __all__ = ["case_of"]
@@ -41,6 +42,10 @@ def case_of(
     """
     if num_rows < 2:
         raise ValueError(f"case_of got num_rows={num_rows} and needs at least 2.")
+    if recipe_named(run.settings.recipe).labels != "unused":
+        raise ValueError(
+            f"{run.path} was told labels, and diagnosis knows models of the data alone; use `lowerbound evaluate`."
+        )
     model, dataset, device = run.load_model(), run.dataset(), _device(run)
     problem = run.prepare(dataset, run.settings.engine())
     chosen = _some(len(dataset.x_test), num_rows, seed)

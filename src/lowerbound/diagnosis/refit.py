@@ -58,7 +58,9 @@ class Refit:
     def of(cls, run: Run) -> Refit:
         """The fit of a run."""
         settings, data = run.settings.to_json(), run.config["data"]
-        values = {**settings.pop("model"), **{k: v for k, v in settings.items() if k not in _NOT_OPTIONS}}
+        model = settings.pop("model")
+        values = {k: v for k, v in settings.items() if k not in _NOT_OPTIONS}
+        values |= model if settings["recipe"] == "vae" else {"recipe": _with_options(settings["recipe"], model)}
         if values["steps"] is not None:
             del values["epochs"]
         options = {name.replace("_", "-"): _text(value) for name, value in values.items() if value is not None}
@@ -89,6 +91,12 @@ def _without_defaults(options: dict[str, str]) -> dict[str, str]:
         return options
     kept = {name: text for name, text in options.items() if name != "gradient"}
     return {name: text for name, text in kept.items() if name != "num-samples" or text != num_samples}
+
+
+def _with_options(recipe: str, model: Mapping[str, object]) -> str:
+    """The recipe with its options, as the command line takes them."""
+    words = ",".join(f"{name}={value}".replace(" ", "") for name, value in model.items() if name != "num_classes")
+    return f"{recipe}:{words}" if words else recipe
 
 
 def _text(value: object) -> str:

@@ -21,6 +21,7 @@ __all__ = ["axis_of", "build", "choices", "construct", "find", "parse"]
 
 
 _ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_COMMAS = re.compile(r",(?![^\[(]*[\])])")  # not those inside of a list
 _SINGULAR = {"losses": "loss", "penalties": "penalty"}
 
 
@@ -40,13 +41,15 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
 
     >>> parse("normal:scale=shared,min_scale=0.01")
     ('normal', {'scale': 'shared', 'min_scale': 0.01})
+    >>> parse("ladder:latent_dims=[8,4]")
+    ('ladder', {'latent_dims': [8, 4]})
 
     Raises:
         ValueError: an option without a value.
     """
     name, _, rest = text.partition(":")
     options = {}
-    for part in filter(None, rest.split(",")):
+    for part in filter(None, _COMMAS.split(rest)):
         key, equals, value = part.partition("=")
         if not equals:
             raise ValueError(f"{text!r} has the option {part!r} without a value; write it as {part}=VALUE.")

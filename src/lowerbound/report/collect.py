@@ -3,14 +3,14 @@
 Every draw comes from a fixed seed, so that the same run gives the same page.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset
-from lowerbound.model import LatentVariableModel
+from lowerbound.model import LatentVariableModel, flat_code
 from lowerbound.randomness import forked
 from lowerbound.report.contents import ReportContents
 from lowerbound.runs import Run
@@ -35,9 +35,13 @@ def collect(run: Run) -> ReportContents:
     model = run.load_model()
     dataset, transform = run.dataset(), run.load_transform()
     x = run.test_tensor(max(MOST_CODES, NUM_TABLE_ROWS))
+    context = run.context(None if dataset.y_test is None else dataset.y_test[: len(x)], dataset.name)
     with forked(_CPU, _SEED), torch.inference_mode():
-        codes, codes_are = _codes(model, x[:MOST_CODES])
-        shown = _shown_images(model, x) if dataset.kind == "image" else _shown_rows(model, dataset, transform)
+        codes, codes_are = _codes(model, x[:MOST_CODES], None if context is None else context[:MOST_CODES])
+        if dataset.kind == "image":
+            shown = _shown_images(model, x, context)
+        else:
+            shown = _shown_rows(model, dataset, transform, context)
     codes, explained = _project(codes)
     evaluation = _plain(run.evaluation())
     kl = (evaluation or {}).get("kl_per_dimension")
@@ -65,14 +69,14 @@ def collect(run: Run) -> ReportContents:
     )
 
 
-def _codes(model: LatentVariableModel, x: Tensor) -> tuple[Tensor, str]:
+def _codes(model: LatentVariableModel, x: Tensor, context: Tensor | None) -> tuple[Tensor, str]:
     """The mean of q(z | x) per row (N, L), by draws where it has no closed form, and which of the two it is."""
-    q = model.infer(x)
+    q = model.infer(x, context)
     try:
         return q.mean.flatten(1), "The mean of q(z | x)"
     except NotImplementedError:
-        draws = cast(Tensor, code_of(q, q.sample(torch.Size((DRAWS_PER_CODE,)))))
-        return draws.mean(0).flatten(1), f"The mean of {DRAWS_PER_CODE} draws of q(z | x)"
+        draws = flat_code(code_of(q, q.sample(torch.Size((DRAWS_PER_CODE,)))))
+        return draws.mean(0), f"The mean of {DRAWS_PER_CODE} draws of q(z | x)"
 
 
 def _project(codes: Tensor) -> tuple[np.ndarray, tuple[float, ...] | None]:
@@ -87,20 +91,30 @@ def _project(codes: Tensor) -> tuple[np.ndarray, tuple[float, ...] | None]:
     return projected, tuple(float(v) for v in pca.explained_variance_ratio_)
 
 
-def _shown_images(model: LatentVariableModel, x: Tensor) -> dict[str, np.ndarray]:
+def _shown_images(model: LatentVariableModel, x: Tensor, context: Tensor | None) -> dict[str, np.ndarray]:
     """Images as the model sees them, their reconstructions and samples, all E[x | z] but the first."""
-    originals = x[:NUM_PAIRS]
+    originals, given = x[:NUM_PAIRS], None if context is None else context[:NUM_PAIRS]
+    samples = model.sample_mean(NUM_SAMPLES) if context is None else model.sample_mean(1, _every_class(context))[0]
     return {
         "originals": originals.numpy(),
-        "reconstructions": model.reconstruct(originals).numpy(),
-        "samples": model.sample_mean(NUM_SAMPLES).numpy(),
+        "reconstructions": model.reconstruct(originals, given).numpy(),
+        "samples": samples.numpy(),
     }
 
 
-def _shown_rows(model: LatentVariableModel, dataset: Dataset, transform: torch.nn.Module) -> dict[str, np.ndarray]:
+def _every_class(context: Tensor) -> Tensor:
+    """The classes by turns, one-hot, for as many samples as are shown."""
+    count = context.shape[-1]
+    return torch.eye(count)[torch.arange(NUM_SAMPLES) % count]
+
+
+def _shown_rows(
+    model: LatentVariableModel, dataset: Dataset, transform: torch.nn.Module, context: Tensor | None
+) -> dict[str, np.ndarray]:
     """Rows of the table and as many samples, in the units of the table."""
     originals = dataset.x_test[:NUM_TABLE_ROWS]
-    samples = transform.inverse(model.sample(NUM_TABLE_ROWS))  # type: ignore[operator]
+    draws = model.sample(NUM_TABLE_ROWS) if context is None else model.sample(1, context[:NUM_TABLE_ROWS])[0]
+    samples = transform.inverse(draws)  # type: ignore[operator]
     return {"originals": originals, "samples": samples.numpy()}
 
 

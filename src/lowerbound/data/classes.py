@@ -1,0 +1,109 @@
+"""Labels as classes: numbers 0 … C−1 that a model is conditioned on, or learns some of.
+
+one-hot row of class c:  e_c in {0, 1}^C          no label: −1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from lowerbound.data.dataset import Dataset
+from lowerbound.data.errors import DataError
+
+__all__ = ["UNLABELLED", "check_classes", "class_named", "num_classes", "one_hot", "only_some"]
+
+UNLABELLED = -1
+"""What stands in the place of a label that is not known, as in scikit-learn."""
+
+
+def num_classes(dataset: Dataset, *, some_unlabelled: bool = False) -> int:
+    """C: one more than the largest label of the training rows.
+
+    Arguments:
+        dataset: with labels.
+        some_unlabelled: whether −1 may stand for no label.
+
+    Raises:
+        DataError: no labels, or labels that are not classes.
+    """
+    y = dataset.y_train
+    if y is None:
+        raise DataError(f"{dataset.name} has no labels and this model needs them; name their column with --label.")
+    return int(check_classes(y, None, dataset.name, some_unlabelled=some_unlabelled).max()) + 1
+
+
+def check_classes(
+    y: np.ndarray | None, count: int | None, name: str, *, some_unlabelled: bool = False
+) -> Int64[np.ndarray, "row"]:
+    """The labels, if they are classes that training has seen.
+
+    Arguments:
+        y: labels (N,).
+        count: C; None for any number.
+        name: of the data, for the message.
+        some_unlabelled: whether −1 may stand for no label.
+
+    Raises:
+        DataError: no labels, labels that are not whole numbers from 0 to C − 1, or no row with a label.
+    """
+    if y is None:
+        raise DataError(f"{name} has no labels and the model is conditional on them; name their column with --label.")
+    lowest = UNLABELLED if some_unlabelled else 0
+    strange = np.flatnonzero((y < lowest) | (y != np.floor(y)) | (y >= (np.inf if count is None else count)))
+    if len(strange):
+        known = "whole numbers from 0" if count is None else f"classes 0 to {count - 1}, as in training"
+        raise DataError(
+            f"{name} has the label {y[strange[0]]:g} at row {strange[0]}; expected {known}: leave such rows out."
+        )
+    if len(y) and y.max() == UNLABELLED:
+        raise DataError(f"{name} has no row with a label (all are −1); label some rows, or fit another recipe.")
+    return y.astype(np.int64)
+
+
+def one_hot(y: np.ndarray, count: int) -> Tensor:
+    """Class numbers (N,) as rows (N, count) of 0 and 1, float32."""
+    return torch.nn.functional.one_hot(torch.from_numpy(y.astype(np.int64)), count).float()
+
+
+def only_some(y: np.ndarray, count: int, seed: int, name: str) -> np.ndarray:
+    """The labels (N,) of `count` rows, as many of each class as of every other or one more; −1 for the rest.
+
+    Arguments:
+        y: class numbers (N,).
+        count: labels to keep.
+        seed: of the choice.
+        name: of the data, for the message.
+
+    Raises:
+        DataError: fewer labels than classes, or more than a class has rows.
+    """
+    classes, sizes = np.unique(y, return_counts=True)
+    share, more = divmod(count, len(classes))
+    if share < 1 or share + (more > 0) > sizes.min():
+        raise DataError(
+            f"{count} labels were asked for and {name} has {len(classes)} classes of {sizes.min()} rows or more; "
+            f"ask for {len(classes)} to {len(classes) * sizes.min()}."
+        )
+    order = np.random.default_rng(seed).permutation(len(y))
+    kept = [order[y[order] == c][: share + (i < more)] for i, c in enumerate(classes)]
+    result = np.full(len(y), UNLABELLED, dtype=np.int64)
+    for rows in kept:
+        result[rows] = y[rows]
+    return result
+
+
+def class_named(word: str, count: int, label_names: Sequence[str] | None) -> int:
+    """The number of a class, from its name or its number.
+
+    Raises:
+        ValueError: there is no such class.
+    """
+    names = [str(i) for i in range(count)] if label_names is None else list(label_names)
+    if word not in names:
+        raise ValueError(f"There is no class {word!r}; choose one of {', '.join(names[:20])}.")
+    return names.index(word)
