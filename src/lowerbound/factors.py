@@ -2,15 +2,32 @@
 
 Objectives that charge every latent by itself (free bits) and estimators that use only the terms that a factor can
 change (Rao-Blackwellisation) need log p(z_d) and KL(q(z_d | x) ‖ p(z_d)), which sum over d to the whole.
+
+And hierarchies (`chain.Chain`), taken apart into layers. Where q and p draw their layers in the same order,
+
+    KL(q ‖ p) = Σ_l E_q[KL(q(z_l | a_l, x) ‖ p(z_l | a_l))],      a_l the layers drawn before z_l
+
+so that each term is known in closed form given a draw of those before it, and only they are left to sampling.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
-__all__ = ["factor_of", "kl_per_factor", "log_prob_per_factor"]
+__all__ = [
+    "factor_of",
+    "has_layers",
+    "is_product",
+    "kl_per_factor",
+    "kl_per_layer",
+    "log_prob_per_factor",
+    "rate_per_layer",
+]
 
 
 def factor_of(distribution: Distribution) -> Distribution:
@@ -36,17 +53,65 @@ def log_prob_per_factor(distribution: Distribution, z: Tensor) -> Float[Tensor, 
     return factor_of(distribution).log_prob(z).flatten(2)
 
 
-def kl_per_factor(q: Distribution, p: Distribution) -> Float[Tensor, "batch factor"]:
-    """KL(q(z_d | x) ‖ p(z_d)) in closed form, nats.
+def kl_per_factor(q: Distribution, p: Distribution) -> Float[Tensor, "*batch factor"]:
+    """KL(q(z_d | x) ‖ p(z_d)) in closed form, nats, (*batch shape of q, factor).
 
     Raises:
         ValueError: one is not a product, or there is no closed form.
     """
     one, other = factor_of(q), factor_of(p)
     try:
-        return kl_divergence(one, other.expand(one.batch_shape)).flatten(1)
+        return kl_divergence(one, other.expand(one.batch_shape)).flatten(len(q.batch_shape))
     except NotImplementedError:
         raise ValueError(
             f"There is no closed form of KL({type(one).__name__} ‖ {type(other).__name__}); "
             "choose a prior and a posterior of one kind."
+        ) from None
+
+
+def is_product(distribution: Distribution) -> bool:
+    """Whether `factor_of` can take it apart."""
+    return isinstance(distribution, Independent) and distribution.reinterpreted_batch_ndims > 0
+
+
+def has_layers(distribution: Distribution) -> bool:
+    """Whether it is over a tuple of latents and can be taken apart into layers (`chain.Chain`)."""
+    return hasattr(distribution, "layers_at")
+
+
+def rate_per_layer(q: Any, p: Any, z: tuple[Tensor, ...]) -> Float[Tensor, "sample batch layer"]:
+    """log q(z_l | ·) − log p(z_l | ·) at latents z, each layer (S, B, *event), nats; the sum is log q(z) − log p(z).
+
+    Of chains drawn in the same order, the expectation of each is a divergence. Drawn in opposite orders (a bottom-up
+    posterior), only that of the sum is: a layer that p knows better from above than q does from below counts negative.
+    """
+    pairs = zip(q.layers_at(z), p.layers_at(z), z, strict=True)
+    return torch.stack([one.log_prob(layer) - other.log_prob(layer) for one, other, layer in pairs], -1)
+
+
+def kl_per_layer(q: Any, p: Any, z: tuple[Tensor, ...]) -> list[Float[Tensor, "*batch factor"]]:
+    """KL(q(z_l | a_l, x) ‖ p(z_l | a_l)) of each layer, given the layers a_l of z that are drawn before it, nats.
+
+    Each is (S, B, factor), or (B, factor) where nothing is drawn before, by the factors of that layer; one factor where
+    it is not a product.
+
+    Raises:
+        ValueError: q and p draw in opposite orders or have other numbers of layers, or a layer has no closed form.
+    """
+    if not (has_layers(q) and has_layers(p) and q.downward == p.downward):
+        raise ValueError(
+            "rate='kl' of a hierarchy needs q and p with the same layers, drawn in the same order, and these are not; "
+            "use rate='sampled', or a top-down posterior (posteriors.TopDown)."
+        )
+    return [_kl(one, other) for one, other in zip(q.layers_at(z), p.layers_at(z), strict=True)]
+
+
+def _kl(q: Distribution, p: Distribution) -> Float[Tensor, "*batch factor"]:
+    if is_product(q) and is_product(p):
+        return kl_per_factor(q, p)
+    try:
+        return kl_divergence(q, p if p.batch_shape == q.batch_shape else p.expand(q.batch_shape))[..., None]
+    except NotImplementedError:
+        raise ValueError(
+            f"There is no closed form of KL({type(q).__name__} ‖ {type(p).__name__}); use rate='sampled'."
         ) from None

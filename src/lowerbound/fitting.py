@@ -27,11 +27,13 @@ from lowerbound.data import (
     MemoryMapped,
     OnData,
     Pixels,
+    Source,
     Standardize,
     check_counts,
     check_unit_interval,
 )
 from lowerbound.data.classes import UNLABELLED, check_classes, num_classes, one_hot, only_some
+from lowerbound.data.labelled import LabelledRows
 from lowerbound.data.transform import Binarization
 from lowerbound.engine import Device, Engine, Precision
 from lowerbound.inference import with_inference
@@ -153,8 +155,8 @@ class Problem:
 
     loss: Loss
     transform: nn.Module
-    source: InMemory | MemoryMapped
-    held_out: InMemory | MemoryMapped
+    source: Source
+    held_out: Source
     num_steps: int
     start: Start | None = None
 
@@ -234,7 +236,7 @@ def prepare(dataset: Dataset, settings: Settings, engine: Engine) -> Problem:
         some, *labels = transform_rows(source, torch.arange(min(len(source), _ROWS_TO_INITIALIZE)))
         model.initialize(some.to(_CPU))
         loss = _loss(settings, model, dataset.event_shape, len(source))
-        loss.check(some[:2].to(_CPU), *(part[:2].to(_CPU) for part in labels))
+        loss.check(some[:2].to(_CPU), *(part[:2].to(_CPU) for part in labels[:1]))
     steps = steps_for(settings.epochs, len(source), settings.batch_size) if settings.steps is None else settings.steps
     return Problem(
         loss=loss, transform=transform, source=source, held_out=held_out, num_steps=steps, start=recipe.start
@@ -321,14 +323,14 @@ def check_support(dataset: Dataset, likelihood: type) -> None:
             check_counts(x, dataset.name)
 
 
-def transform_rows(source: InMemory | MemoryMapped, rows: Tensor) -> tuple[Tensor, ...]:
+def transform_rows(source: Source, rows: Tensor) -> tuple[Tensor, ...]:
     """Rows as the loss sees them."""
     return source.transform(*source.gather(rows))
 
 
 def _split(
     dataset: Dataset, transform: nn.Module, device: torch.device, settings: Settings
-) -> tuple[InMemory | MemoryMapped, InMemory | MemoryMapped]:
+) -> tuple[Source, Source]:
     """Training rows and a tenth of them, at most 5,000, held out for the choice of weights."""
     rows = np.arange(dataset.num_train) if dataset.train_rows is None else dataset.train_rows
     if len(rows) < 2:
@@ -340,7 +342,11 @@ def _split(
     if dataset.train_rows is None and _fits(dataset.x_train, device):
         x = torch.from_numpy(np.require(dataset.x_train, requirements=["C", "W"]))
         tensors = [(x[torch.from_numpy(part)], *of_part) for part, of_part in zip(parts, labels, strict=True)]
-        sources = [InMemory(tensor, OnData(transform), device=device) for tensor in tensors]
+        sources: list[Source] = [InMemory(tensor, OnData(transform), device=device) for tensor in tensors]
+        if recipe_named(settings.recipe).labels == "partial":
+            sources[0] = LabelledRows(*tensors[0], transform, device=device)
+    elif recipe_named(settings.recipe).labels == "partial":
+        raise ValueError(f"{settings.recipe} keeps its rows in memory and {dataset.name} is too large for it.")
     else:
         mapped = dataset.x_train
         sources = [

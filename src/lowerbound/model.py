@@ -118,7 +118,7 @@ class LatentVariableModel(nn.Module):
             if isinstance(part, InitializedFromData):
                 part.initialize(x)
 
-    def _prior_draw(self, num_samples: int, context: Context | None) -> Tensor:
+    def _prior_draw(self, num_samples: int, context: Context | None) -> Latents:
         p = self.prior(context)
         rows = () if context is None or p.batch_shape else (_as_tuple(context)[0].shape[0],)
         return p.sample(torch.Size((num_samples, *rows)))

@@ -17,7 +17,13 @@ from torch import Tensor
 
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
-from lowerbound.models import vae
+from lowerbound.models import linear, vade
+from lowerbound.models.cvae import cvae
+from lowerbound.models.ladder import ladder
+from lowerbound.models.layered import deep_latent_gaussian
+from lowerbound.models.semi_supervised import semi_supervised
+from lowerbound.models.sequence import rows, state_space
+from lowerbound.models.vae import vae
 from lowerbound.nets.shapes import Shape
 
 __all__ = ["RECIPES", "Labels", "Recipe", "Start", "make_model", "recipe_named"]
@@ -65,7 +71,29 @@ class Recipe:
         return "num_classes" in inspect.signature(self.make).parameters
 
 
-RECIPES: dict[str, Recipe] = {"vae": Recipe(make=vae)}
+_ELBO = {"objective": "elbo"}
+_SEQUENCE = {**_ELBO, "compile": False}  # torch does not compile recurrent nets
+_EXACT = {**_ELBO, "steps": 0}
+
+RECIPES: dict[str, Recipe] = {
+    "vae": Recipe(make=vae),
+    "factor-analysis": Recipe(
+        make=linear.factor_analysis, defaults=_EXACT, start=linear.start_factor_analysis, likelihood="normal"
+    ),
+    "probabilistic-pca": Recipe(
+        make=linear.probabilistic_pca, defaults=_EXACT, start=linear.start_probabilistic_pca, likelihood="normal"
+    ),
+    "linear-ica": Recipe(make=linear.linear_ica, defaults=_ELBO, start=linear.start_linear_ica, likelihood="normal"),
+    "cvae": Recipe(make=cvae, labels="context", defaults=_ELBO),
+    "vade": Recipe(make=vade.vade, defaults={**_ELBO, "binarization": "none"}, start=vade.start),
+    "semi-supervised": Recipe(
+        make=semi_supervised, labels="partial", defaults={**_ELBO, "loss": "semi-supervised", "gradient": "enumerate"}
+    ),
+    "deep-latent-gaussian": Recipe(make=deep_latent_gaussian, defaults=_ELBO),
+    "ladder": Recipe(make=ladder, defaults={"objective": "beta-elbo:beta=1.0"}),
+    "rows": Recipe(make=rows, defaults=_SEQUENCE),
+    "state-space": Recipe(make=state_space, defaults=_SEQUENCE),
+}
 """By the names that a run folder holds."""
 
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from lowerbound.data import Dataset, Pixels
 from lowerbound.evaluate import bernoulli_mixture, gaussian_mixture, independent_bernoulli, log_evidence, summary
+from lowerbound.labelled import LabelledModel
 from lowerbound.model import LatentVariableModel
 from lowerbound.priors import is_mixture, unused_components
 from lowerbound.protocols import Context
@@ -49,6 +50,7 @@ def score(
     x_train: Float[Tensor, "row *event"] | None,
     likelihood: str,
     context: Context | None = None,
+    labels: np.ndarray | None = None,
     num_samples: int = 1000,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -61,6 +63,7 @@ def score(
         x_train: what `rows_for_baselines` gives, on the same device; None leaves the baselines out.
         likelihood: its name, which decides what the baselines are and whether there are bits per dimension.
         context: of the model, one row for each of x_test.
+        labels: classes (N,) of x_test, for a model that classifies.
         num_samples: S of L_S.
         seed: of the samples and the baselines.
         progress: called with the rows done and their total.
@@ -70,6 +73,7 @@ def score(
         standard errors from the spread over the rows; `bits_per_dim` of L_S and `elbo_bits_per_dim`; the counts
         `num_samples`, `num_data`, `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`; for a
         mixture prior `components`: their number, how many are `unused`, and the `effective` number of those in use;
+        for a model that classifies, the `accuracy` of its most probable label, with its `accuracy_standard_error`;
         `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and `baselines`, each with its
         `log_likelihood` and the `margin` by which L_S is above it on the same rows.
 
@@ -99,6 +103,7 @@ def score(
         "active_units": parts.active_units,
         "latent_dim": parts.activity.shape[0],
         "kl_per_dimension": None if kl is None else kl.tolist(),
+        **_accuracy(model, x_test, labels),
         "components": _components(model, x_test, seed) if context is None else None,
         "baselines": {name: _against(value, evidence.log_evidence) for name, value in baselines.items()},
     }
@@ -115,6 +120,16 @@ def rows_for_baselines(dataset: Dataset, transform: nn.Module) -> Tensor:
     if isinstance(transform, Pixels) and transform.binarization == "dynamic":
         transform = Pixels(scale=transform.scale, binarization="none")
     return transform(torch.as_tensor(dataset.x_train[chosen])).float()
+
+
+@torch.no_grad()
+def _accuracy(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None) -> dict[str, float]:
+    """How often the most probable label is the right one; nothing for models and rows without labels."""
+    if not isinstance(model, LabelledModel) or labels is None:
+        return {}
+    found = torch.cat([model.classify(rows).argmax(-1).cpu() for rows in x.split(_MOST_CODES)])
+    right = (found == torch.as_tensor(labels)).double()
+    return {"accuracy": right.mean().item(), "accuracy_standard_error": right.std().item() / math.sqrt(len(right))}
 
 
 @torch.no_grad()

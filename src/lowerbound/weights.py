@@ -6,18 +6,23 @@
 E_q[log w] is the ELBO and log (1/S) Σ w the importance-weighted bound. With *sampled* terms both are available. An
 objective that is linear in log w may ask for part of the rate in closed form; such weights say so in `form`, and
 objectives that need the weights themselves refuse them.
+
+A hierarchy has a rate for each layer. Where q and p draw their layers in the same order, "kl" is the sum over the
+layers of the KL of each, in closed form given the draw of those before it (`factors.kl_per_layer`): it varies with the
+sample, and its expectation is KL(q ‖ p).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, cast, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Distribution, Independent, kl_divergence
+from torch.distributions import Distribution, kl_divergence
 
-from lowerbound.factors import factor_of
+from lowerbound.factors import factor_of, has_layers, is_product, kl_per_layer, rate_per_layer
 
 __all__ = ["JointDensity", "Latents", "LogWeights", "RateForm", "code_of", "joint_over", "log_reverse", "weigh"]
 
@@ -59,7 +64,10 @@ class LogWeights:
         form: how the rate was computed.
         log_probability: the logarithm of the probability with which each row counts, which sum to 1 over the rows; None
             where rows are draws from q, which all count alike.
-        rate_per_factor: KL(q(z_d | x) ‖ p(z_d)) where `form` is "kl" and both are products.
+        rate_per_factor: KL(q(z_d | x) ‖ p(z_d)) where `form` is "kl" and both are products; of a hierarchy those of
+            each layer given the draw of the layers before it.
+        rate_per_group: what each layer of a hierarchy adds to the rate; None for one latent. Where `form` is "kl" it
+            carries gradients, else it is for reading.
     """
 
     log_likelihood: Float[Tensor, "sample batch"]
@@ -68,7 +76,8 @@ class LogWeights:
     z: Latents
     form: RateForm = "sampled"
     log_probability: Float[Tensor, "sample batch"] | None = None
-    rate_per_factor: Float[Tensor, "batch factor"] | None = None
+    rate_per_factor: Float[Tensor, "*sample batch factor"] | None = None
+    rate_per_group: Float[Tensor, "sample batch group"] | None = None
 
     def average(self, term: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
         """The mean of a term over the rows, each with its probability."""
@@ -110,28 +119,39 @@ def weigh(
     Raises:
         ValueError: a closed form was asked for that this pair of distributions does not have.
     """
-    log_likelihood, log_prior = joint_over(posterior, joint)(z)
-    rate_per_factor = None
+    joint = joint_over(posterior, joint)
+    log_likelihood, log_prior = joint(z)
+    per_factor = per_group = None
     if rate == "kl":
-        kl, rate_per_factor = _closed_form_kl(posterior, joint.prior)
+        kl, per_factor, per_group = _closed_form_kl(posterior, joint.prior, z)
         log_prior = -kl.expand_as(log_likelihood)
         log_q = log_prior.new_zeros(()).expand_as(log_likelihood)
     elif rate == "entropy":
         log_q = -_closed_form_entropy(posterior).expand_as(log_likelihood)
     elif log_q is None:
         log_q = posterior.log_prob(z)  # type: ignore[arg-type]  # a hierarchy takes its tuple of latents
+    if per_group is None and has_layers(posterior) and has_layers(joint.prior):
+        with torch.no_grad():
+            per_group = rate_per_layer(posterior, joint.prior, cast(tuple[Tensor, ...], z))
     return LogWeights(
         log_likelihood=log_likelihood,
         log_prior=log_prior.expand_as(log_likelihood),
         log_q=log_q,
         z=z,
         form=rate,
-        rate_per_factor=rate_per_factor,
+        rate_per_factor=per_factor,
+        rate_per_group=None if per_group is None else per_group.expand(*log_likelihood.shape, -1),
     )
 
 
 def joint_over(posterior: Distribution, joint: JointDensity) -> JointDensity:
-    """The joint density of all that q draws: auxiliary variables λ come with their r(λ | z, x)."""
+    """The joint density of all that q draws: auxiliary variables λ come with their r(λ | z, x).
+
+    A posterior that evaluates p(z) on its way (a ladder) lends what it has of its last draw to the prior of the joint.
+    """
+    lend = getattr(posterior, "lend", None)
+    if lend is not None:
+        lend(joint.prior)
     augment = getattr(posterior, "augment", None)
     return joint if augment is None else augment(joint)
 
@@ -148,14 +168,16 @@ def log_reverse(posterior: Distribution, draw: Latents) -> Tensor | float:
     return 0.0 if reverse is None else reverse(draw)
 
 
-def _closed_form_kl(q: Distribution, p: Distribution) -> tuple[Tensor, Tensor | None]:
-    """KL(q ‖ p) (B,), and its terms (B, factor) where both are products."""
+def _closed_form_kl(q: Distribution, p: Distribution, z: Latents) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """KL(q ‖ p) (B,), its terms (B, factor) where both are products, and of layers those given the draw z."""
+    if has_layers(q) or has_layers(p):
+        return _layered_kl(q, p, cast(tuple[Tensor, ...], z))
     try:
-        if _is_product(q) and _is_product(p) and q.event_shape == p.event_shape:
+        if is_product(q) and is_product(p) and q.event_shape == p.event_shape:
             one, other = factor_of(q), factor_of(p)
             per_factor = kl_divergence(one, other.expand(one.batch_shape)).flatten(1)
-            return per_factor.sum(-1), per_factor
-        return kl_divergence(q, p if p.batch_shape == q.batch_shape else p.expand(q.batch_shape)), None
+            return per_factor.sum(-1), per_factor, None
+        return kl_divergence(q, p if p.batch_shape == q.batch_shape else p.expand(q.batch_shape)), None, None
     except NotImplementedError:
         raise ValueError(
             f"rate='kl' needs a closed form of KL({_name(q)} ‖ {_name(p)}) and there is none; "
@@ -163,8 +185,14 @@ def _closed_form_kl(q: Distribution, p: Distribution) -> tuple[Tensor, Tensor | 
         ) from None
 
 
-def _is_product(distribution: Distribution) -> bool:
-    return isinstance(distribution, Independent) and distribution.reinterpreted_batch_ndims > 0
+def _layered_kl(q: Distribution, p: Distribution, z: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None, Tensor]:
+    """The KL given the draw (S, B), by factor (S, B, factor) where all are products, and by layer (S, B, layer)."""
+    layers = kl_per_layer(q, p, z)
+    lead = torch.broadcast_shapes(*(layer.shape[:-1] for layer in layers))
+    layers = [layer.expand(*lead, -1) for layer in layers]
+    per_group = torch.stack([layer.sum(-1) for layer in layers], -1)
+    products = all(is_product(layer) for d in (q, p) for layer in d.layers_at(z))  # type: ignore[attr-defined]
+    return per_group.sum(-1), torch.cat(layers, -1) if products else None, per_group
 
 
 def _closed_form_entropy(q: Distribution) -> Tensor:

@@ -24,6 +24,7 @@ def test_every_choice_is_found_by_its_own_name(axis: ModuleType) -> None:
 
 def test_choices_are_conditionals_objectives_and_estimators_and_nothing_beside_them() -> None:
     assert {"standard-normal"} <= choices(priors).keys()
+    assert "markov-chain" not in choices(priors)  # takes modules, which words cannot name
     assert {"pathwise", "score-function", "dreg", "stick-the-landing"} <= choices(gradients).keys()
     assert choices(objectives).keys() >= {"elbo", "iwae"}
     assert not {"baseline", "leave-one-out"} & choices(gradients).keys()

@@ -49,6 +49,7 @@ GOES_WITH: dict[tuple[str, str], dict[str, Any]] = {
     ("gradients", "relax"): {"posterior": "bernoulli", "prior": "bernoulli"},
     ("gradients", "straight-through"): {"posterior": "bernoulli", "prior": "bernoulli"},
     ("losses", "aggressive"): {"loss": "aggressive:num_encoder_steps=1"},
+    ("losses", "monte-carlo-em"): {"num_samples": 4},
     ("gradients", "fixed-samples"): {"objective": "log-variance"},
     ("objectives", "geco"): {"objective": "geco:target=10"},
     ("gradients", "enumerate"): {"posterior": "bernoulli", "prior": "bernoulli"},
@@ -57,6 +58,7 @@ GOES_WITH: dict[tuple[str, str], dict[str, Any]] = {
     ("likelihoods", "mixed"): {"likelihood": "mixed:columns=10*continuous+10*count+10*categorical-2", "shape": (30,)},
 }
 LEFT_OUT: dict[tuple[str, str], str] = {
+    ("losses", "semi-supervised"): "of a model with labels (see tests/losses)",
     ("objectives", "cubo"): "an upper bound, to be read after training; refused (see tests/losses)",
     ("objectives", "chi-divergence"): "for a p that is held fixed; refused otherwise (see tests/losses)",
 }

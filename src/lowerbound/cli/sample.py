@@ -16,7 +16,7 @@ __all__ = ["sample"]
 
 @click.command(short_help="Draw new data from a run.")
 @click.argument("run")
-@click.option("--class", "label", metavar="NAME", help="Of this class, from a conditional run. [default: all by turns]")
+@click.option("--class", "label", metavar="NAME", help="Of this class, from a run that was told labels. [default: any]")
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True, help="How many.")
 @click.option("--out", required=True, metavar="FILE", help="A .png picture or an .npz archive.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -31,6 +31,7 @@ def sample(run: str, label: str | None, count: int, out: str, seed: int) -> None
 
     from lowerbound.cli.output import check_suffix, write_figure, write_npz
     from lowerbound.cli.pictures import check_images, for_picture, in_units
+    from lowerbound.data.classes import one_hot
     from lowerbound.plots import image_grid
     from lowerbound.randomness import forked
     from lowerbound.runs import Run
@@ -41,7 +42,8 @@ def sample(run: str, label: str | None, count: int, out: str, seed: int) -> None
         check_images(opened)
     model, transform = opened.load_model(), opened.load_transform()
     labels = _labels(opened, label, count)
-    context, labelled = opened.context(labels, "--class"), {} if labels is None else {"label": labels}
+    context = None if labels is None else one_hot(labels, opened.settings.model["num_classes"])
+    labelled = {} if labels is None else {"label": labels}
     with torch.no_grad(), forked(torch.device("cpu"), seed):
         x, mean = model.draw(count, context)
     if path.suffix.lower() == ".png":
@@ -52,16 +54,17 @@ def sample(run: str, label: str | None, count: int, out: str, seed: int) -> None
 
 
 def _labels(run: Run, label: str | None, count: int) -> np.ndarray | None:
-    """The class of each sample; None for a run that is conditional on nothing."""
+    """The class of each sample; None where the model draws it, or knows none."""
     import numpy as np
 
     from lowerbound.data.classes import class_named
+    from lowerbound.recipes import recipe_named
 
-    if not run.is_conditional:
+    if recipe_named(run.settings.recipe).labels == "unused":
         if label is not None:
-            raise click.UsageError(f"{run.path} is not conditional on labels; leave out --class.")
+            raise click.UsageError(f"{run.path} was told no labels; leave out --class.")
         return None
     number = run.settings.model["num_classes"]
     if label is None:
-        return np.arange(count) % number
+        return np.arange(count) % number if run.is_conditional else None
     return np.full(count, class_named(label, number, run.dataset().label_names))

@@ -44,6 +44,7 @@ def score_run(run: Run, console: Console | None, *, num_samples: int, rows: Rows
             x_train=rows_for_baselines(dataset, transform).to(device),
             likelihood=run.settings.likelihood,
             context=None if context is None else context.to(device),
+            labels=rows.y,
             num_samples=num_samples,
             seed=run.settings.seed,
             progress=progress,
@@ -68,6 +69,10 @@ def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
         table.add_row(*(cell for i, cell in enumerate(row) if discrete or i != 3))
     console.print(table)
     console.print(f"Active latents: {scores['active_units']} of {scores['latent_dim']}.")
+    if "accuracy" in scores:
+        console.print(
+            f"The most probable label is right for {scores['accuracy']:.1%} ± {scores['accuracy_standard_error']:.1%}."
+        )
     components = scores.get("components")
     if components is not None:
         used = f"{components['number'] - components['unused']} of {components['number']}"

@@ -9,6 +9,7 @@ from lowerbound.evaluate.clustering import (
     nearest_neighbour_accuracy,
     normalized_mutual_information,
 )
+from lowerbound.evaluate.conditional_evidence import prior_evidence
 from lowerbound.evaluate.disentanglement import (
     DCI,
     beta_vae_score,
@@ -69,6 +70,7 @@ __all__ = [
     "negative_log_evidence",
     "normalized_mutual_information",
     "pareto_k",
+    "prior_evidence",
     "separated_attribute_predictability",
     "summary",
     "typicality",

@@ -3,14 +3,18 @@
 ELBO = −distortion − rate          distortion = −E_q log p(x | z)          rate = E_q[log q(z | x) − log p(z)]
 activity_d = Var_x E_q[z_d | x]    a latent is *active* where that exceeds 0.01 (Burda et al. 2016, §5.2)
 rate_d = E_x KL(q(z_d | x) ‖ p(z_d)), where q and p are both products over d: then Σ_d rate_d is the rate
+
+Layers of a hierarchy stand one after another, z_1 first. Given the layers drawn before it each may be a product, and
+rate_d is then an average over draws of those (`factors.rate_per_layer` says when it is a divergence).
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -18,7 +22,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from lowerbound.evaluate.batches import check_rows, context_rows, forked_seed, row_blocks
-from lowerbound.factors import kl_per_factor, log_prob_per_factor
+from lowerbound.factors import has_layers, is_product, kl_per_factor, kl_per_layer, log_prob_per_factor
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.weights import code_of, weigh
@@ -39,6 +43,8 @@ class Summary:
         distortion: −E log p(x | z).
         activity: Var_x E_q[z_d | x], (latent,), layers of a hierarchy one after another.
         rate_per_dimension: (latent,); None where q or p is not a product over dimensions.
+        rate_per_layer: of a hierarchy, z_1 first; None for one latent.
+        latents_per_layer: how many of the latents each layer has.
         num_data: N.
         num_samples: S drawn for each datum.
         num_dimensions: numbers in one datum.
@@ -50,6 +56,8 @@ class Summary:
     distortion: float
     activity: Float[Tensor, "latent"]
     rate_per_dimension: Float[Tensor, "latent"] | None
+    rate_per_layer: Float[Tensor, "layer"] | None = None
+    latents_per_layer: tuple[int, ...]
     num_data: int
     num_samples: int
     num_dimensions: int
@@ -58,6 +66,11 @@ class Summary:
     def active_units(self) -> int:
         """How many latents have an activity above 0.01."""
         return int((self.activity > _ACTIVE).sum())
+
+    @property
+    def active_units_per_layer(self) -> list[int]:
+        """How many of each layer have an activity above 0.01, z_1 first."""
+        return [int((layer > _ACTIVE).sum()) for layer in self.activity.split(self.latents_per_layer)]
 
     @property
     def bits_per_dim(self) -> float:
@@ -74,6 +87,8 @@ class _Block:
     mean: Tensor  # (B, latent)
     noise: Tensor  # (B, latent), the variance of that mean from sampling
     rate_per_dimension: Tensor | None  # (B, latent)
+    rate_per_layer: Tensor | None  # (B, layer)
+    latents_per_layer: tuple[int, ...]
 
 
 def summary(
@@ -115,6 +130,8 @@ def summary(
         distortion=-log_likelihood.mean().item(),
         activity=_activity(blocks),
         rate_per_dimension=_mean_rate(block.rate_per_dimension for block in blocks),
+        rate_per_layer=_mean_rate(block.rate_per_layer for block in blocks),
+        latents_per_layer=blocks[0].latents_per_layer,
         num_data=x.shape[0],
         num_samples=num_samples,
         num_dimensions=num_dimensions,
@@ -127,7 +144,14 @@ def _block(model: LatentVariableModel, x: Tensor, context: Context | None, num_s
     w = weigh(q, joint, z)
     mean, noise = _posterior_mean(q, code_of(q, z))
     per_dimension = _rate_per_dimension(q, joint.prior, z)
-    return _Block(w.log_likelihood.mean(0), w.rate.mean(0), mean, noise, per_dimension)
+    per_layer = None if w.rate_per_group is None else w.rate_per_group.mean(0)
+    sizes = _sizes(code_of(q, z))
+    return _Block(w.log_likelihood.mean(0), w.rate.mean(0), mean, noise, per_dimension, per_layer, sizes)
+
+
+def _sizes(z: Latents) -> tuple[int, ...]:
+    """The numbers in one draw of each layer."""
+    return tuple(layer.shape[2:].numel() for layer in (z if isinstance(z, tuple) else (z,)))
 
 
 def _posterior_mean(q: Distribution, z: Latents) -> tuple[Tensor, Tensor]:
@@ -147,6 +171,8 @@ def _posterior_mean(q: Distribution, z: Latents) -> tuple[Tensor, Tensor]:
 
 def _rate_per_dimension(q: Distribution, p: Distribution, z: Latents) -> Tensor | None:
     """KL(q(z_d | x) ‖ p(z_d)) (B, latent), in closed form or from the samples; None unless both are products."""
+    if has_layers(q) and has_layers(p):
+        return _rate_per_dimension_of_layers(q, p, cast(tuple[Tensor, ...], z))
     if not (isinstance(q, Independent) and isinstance(p, Independent)):
         return None
     if q.base_dist.event_shape != p.base_dist.event_shape or q.event_shape != p.event_shape:
@@ -156,6 +182,18 @@ def _rate_per_dimension(q: Distribution, p: Distribution, z: Latents) -> Tensor 
     except ValueError:
         value = cast(Tensor, z)
         return (log_prob_per_factor(q, value) - log_prob_per_factor(p, value)).mean(0)
+
+
+def _rate_per_dimension_of_layers(q: Any, p: Any, z: tuple[Tensor, ...]) -> Tensor | None:
+    """The same for every layer given those drawn before it, averaged over the draws, side by side."""
+    layers = list(zip(q.layers_at(z), p.layers_at(z), z, strict=True))
+    if not all(is_product(one) and is_product(other) for one, other, _ in layers):
+        return None
+    terms = [log_prob_per_factor(one, value) - log_prob_per_factor(other, value) for one, other, value in layers]
+    if q.downward == p.downward:
+        with contextlib.suppress(ValueError):  # some layer has no closed form
+            terms = [kl.expand(len(z[0]), *kl.shape[-2:]) for kl in kl_per_layer(q, p, z)]
+    return torch.cat([term.mean(0) for term in terms], -1)
 
 
 def _activity(blocks: list[_Block]) -> Tensor:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch.distributions import Distribution
 
+from lowerbound.factors import has_layers
 from lowerbound.gradients.path_only import path_only_log_prob
 from lowerbound.gradients.pathwise import require_reparameterised
 from lowerbound.objectives import IWAE
@@ -20,6 +21,8 @@ from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
 from lowerbound.weights import weigh
 
 __all__ = ["DReG"]
+
+_CHAIN = "DReG got a chain of latents, on which its factor would apply twice; use Pathwise()."
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class DReG:
         """See `protocols.Gradient`."""
         z = posterior.rsample(torch.Size((num_samples,)))
         if isinstance(z, tuple):
-            raise ValueError("DReG got a chain of latents, on which its factor would apply twice; use Pathwise().")
+            raise ValueError(_CHAIN)
         z = z.view_as(z)  # a node of its own: the hook must not reach what log q(z | x) keeps of the draw
         w = weigh(posterior, joint, z, log_q=path_only_log_prob(posterior, z))
         if z.requires_grad:
@@ -47,8 +50,10 @@ class DReG:
         return Estimate(surrogate=objective.reduce(objective.signal(w)), weights=w)
 
     def check(self, objective: Objective, posterior: Distribution) -> None:
-        """Refuse everything but IWAE with a reparameterised posterior."""
+        """Refuse everything but IWAE with a reparameterised posterior of one latent."""
         require_reparameterised(posterior, "DReG")
+        if has_layers(posterior):
+            raise ValueError(_CHAIN)
         if not isinstance(objective, IWAE):
             raise ValueError(
                 f"DReG is derived for IWAE and biased on {type(objective).__name__}; use StickTheLanding()."

@@ -57,11 +57,16 @@ class ReweightedWakeSleep:
         return Estimate(surrogate=value + weighted_score(w.log_w, log_q), weights=w)
 
     def check(self, objective: Objective, posterior: Distribution) -> None:
-        """Refuse everything but IWAE; every posterior with samples and a density will do."""
+        """Refuse everything but IWAE, and a q that shares parameters with p; samples and a density will do."""
         if not isinstance(objective, IWAE):
             raise ValueError(
                 f"ReweightedWakeSleep weighs its samples as IWAE does and got {type(objective).__name__}; use IWAE(), "
                 "or losses.WakeSleep for the ELBO."
+            )
+        if hasattr(posterior, "lend"):
+            raise ValueError(
+                "ReweightedWakeSleep teaches p and q apart and a top-down posterior shares the path of p; use "
+                "Pathwise(), or a BottomUp posterior."
             )
 
 

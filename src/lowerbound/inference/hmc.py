@@ -80,8 +80,8 @@ class HMC:
         q, p = model.infer(x, context), model.prior(context)
         if not is_real(p):
             raise ValueError(
-                f"HMC needs latents that are real vectors and the prior is {type(p).__name__}; "
-                "use Local(gradient=ScoreFunction())."
+                f"HMC needs latents that are one real vector and the prior is {type(p).__name__}; use "
+                "Local(gradient=ScoreFunction()) for discrete ones, Amortised() for several layers."
             )
         if self.start not in ("encoder", "prior"):
             raise ValueError(f"start is {self.start!r}; choose encoder or prior.")

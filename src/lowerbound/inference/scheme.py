@@ -71,11 +71,11 @@ class _WithInference(LatentVariableModel):
 
     def joint(self, x: Tensor, context: Context | None = None) -> Joint:
         """See `LatentVariableModel`; what of the context is meant for the scheme alone is left out."""
-        return super().joint(x, self._of_model(context))
+        return self.__dict__["_amortised"].joint(x, self._of_model(context))
 
     def decode(self, z: Latents, context: Context | None = None) -> Distribution:
         """See `LatentVariableModel`."""
-        return super().decode(z, self._of_model(context))
+        return self.__dict__["_amortised"].decode(z, self._of_model(context))
 
     def _of_model(self, context: Context | None) -> Context | None:
         strip = getattr(self.inference, "context_of_model", None)

@@ -6,8 +6,20 @@ knows nothing else.
 """
 
 from lowerbound.losses.aggressive import Aggressive
+from lowerbound.losses.autoencoding import Autoencoding
 from lowerbound.losses.loss import Loss, LossOutput
+from lowerbound.losses.monte_carlo_em import MonteCarloEM
+from lowerbound.losses.semi_supervised import SemiSupervised
 from lowerbound.losses.variational import VariationalLoss
 from lowerbound.losses.wake_sleep import WakeSleep
 
-__all__ = ["Aggressive", "Loss", "LossOutput", "VariationalLoss", "WakeSleep"]
+__all__ = [
+    "Aggressive",
+    "Autoencoding",
+    "Loss",
+    "LossOutput",
+    "MonteCarloEM",
+    "SemiSupervised",
+    "VariationalLoss",
+    "WakeSleep",
+]

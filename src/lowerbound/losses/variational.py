@@ -12,7 +12,7 @@ from lowerbound.model import LatentVariableModel
 from lowerbound.objectives import ChiDivergence
 from lowerbound.protocols import Context, Gradient, Objective, Penalty
 from lowerbound.randomness import forked
-from lowerbound.weights import weigh
+from lowerbound.weights import LogWeights, weigh
 
 __all__ = ["VariationalLoss", "check_same_kind"]
 
@@ -30,7 +30,8 @@ class VariationalLoss(Loss):
 
     Returns (when called with a batch x (B, *event)):
         The loss in nats per datum, and the terms bound, likelihood, prior and posterior: batch means of the objective,
-        log p(x | z), log p(z) and log q(z | x). With a penalty, it is a term too, and is taken off the bound.
+        log p(x | z), log p(z) and log q(z | x). With a penalty, it is a term too, and is taken off the bound. With
+        several layers of latents, also rate_1, rate_2, …: what each adds to the rate, nats, that of z_1 first.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class VariationalLoss(Loss):
         q, joint = self.model.infer(x, context), self.model.joint(x, context)
         estimate = self.gradient.estimate(self.objective, q, joint, self.num_samples)
         value, w = estimate.surrogate.mean(), estimate.weights
-        parts = {"likelihood": w.log_likelihood, "prior": w.log_prior, "posterior": w.log_q}
+        parts = {"likelihood": w.log_likelihood, "prior": w.log_prior, "posterior": w.log_q, **_rates(w)}
         terms = {name: w.average(part.detach()) for name, part in parts.items()}
         if self.penalty is not None:
             terms["penalty"] = self.penalty(q, joint.prior)
@@ -74,6 +75,13 @@ class VariationalLoss(Loss):
             self.objective.signal(weigh(q, joint, q.sample(torch.Size((2,))), rate=self.objective.rate))
         if self.penalty is not None:
             self.penalty.check(q, p)
+
+
+def _rates(w: LogWeights) -> dict[str, Tensor]:
+    """The rate of each layer (S, B), where there are several."""
+    if w.rate_per_group is None or w.rate_per_group.shape[-1] == 1:
+        return {}
+    return {f"rate_{layer}": rate for layer, rate in enumerate(w.rate_per_group.unbind(-1), 1)}
 
 
 def _check_direction(objective: Objective, model: LatentVariableModel) -> None:

@@ -26,7 +26,7 @@ from lowerbound.gradients.reweighted_wake_sleep import weighted_score
 from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.losses.variational import check_same_kind
 from lowerbound.model import LatentVariableModel
-from lowerbound.protocols import Context, Objective
+from lowerbound.protocols import Context, Latents, Objective
 from lowerbound.randomness import forked
 from lowerbound.weights import weigh
 
@@ -102,10 +102,10 @@ class WakeSleep(Loss):
     def _sleep(self, num_dreams: int, context: Context | None) -> Float[Tensor, "batch"]:
         """log q(z | x) of dreams (z, x) held fixed."""
         z, x = self._dream(num_dreams, context)
-        return self.model.infer(x, context).log_prob(z)
+        return self.model.infer(x, context).log_prob(cast(Tensor, z))
 
     @torch.no_grad()
-    def _dream(self, num_dreams: int, context: Context | None) -> tuple[Tensor, Tensor]:
+    def _dream(self, num_dreams: int, context: Context | None) -> tuple[Latents, Tensor]:
         """z ~ p(z) and x ~ p(x | z), one for each row of the context where there is one."""
         p = self.model.prior(context)
         z = p.sample(torch.Size(() if p.batch_shape else (num_dreams,)))
@@ -114,12 +114,11 @@ class WakeSleep(Loss):
     @torch.enable_grad()
     def _check_parameters(self, x: Tensor, context: Context | None) -> None:
         """A parameter of both p and q would be pulled by both phases."""
-        z = detach(self.model.infer(x, context).sample(torch.Size((1,))))
+        q = self.model.infer(x, context)
+        z = detach(q.sample(torch.Size((1,))))
         log_joint = torch.stack(self.model.joint(x, context)(z)).sum()
-        phi = [p for p in cast(nn.Module, self.model.posterior).parameters() if p.requires_grad]
-        if not phi or not log_joint.requires_grad:
-            return
-        if any(g is not None for g in torch.autograd.grad(log_joint, phi, allow_unused=True)):
+        log_q = q.log_prob(cast(Tensor, z)).sum()
+        if _reaches(log_joint, self.model.posterior) or _reaches(log_q, self.model.prior, self.model.likelihood):
             raise ValueError(
                 f"WakeSleep teaches p and q apart, and {type(self.model.prior).__name__} shares parameters with q; "
                 "choose a prior with its own, such as MixtureNormal, or losses.VariationalLoss."
@@ -134,12 +133,21 @@ class WakeSleep(Loss):
                     f"The likelihood draws x of shape {tuple(dreams.shape)} and the data have {tuple(x.shape)}; use a "
                     "likelihood over the event of the data, or phi='wake'."
                 )
-            self.model.infer(dreams, context).log_prob(z)
+            self.model.infer(dreams, context).log_prob(cast(Tensor, z))
         except NotImplementedError as error:
             raise ValueError(
                 "WakeSleep draws from the prior and the likelihood and scores the draws under the posterior, and one "
                 f"of the three cannot ({error or 'it has no such method'}); use phi='wake', or losses.VariationalLoss."
             ) from None
+
+
+def _reaches(value: Tensor, *parts: object) -> bool:
+    """Whether a value is a function of the parameters of these parts."""
+    modules = [part for part in parts if isinstance(part, nn.Module)]
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    if not parameters or not value.requires_grad:
+        return False
+    return any(g is not None for g in torch.autograd.grad(value, parameters, allow_unused=True, retain_graph=True))
 
 
 def _check_options(num_samples: int, phi: str) -> None:

@@ -21,7 +21,6 @@ __all__ = ["axis_of", "build", "choices", "construct", "find", "parse"]
 
 
 _ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-_COMMAS = re.compile(r",(?![^\[(]*[\])])")  # not those inside of a list
 _SINGULAR = {"losses": "loss", "penalties": "penalty"}
 
 
@@ -41,15 +40,15 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
 
     >>> parse("normal:scale=shared,min_scale=0.01")
     ('normal', {'scale': 'shared', 'min_scale': 0.01})
-    >>> parse("ladder:latent_dims=[8,4]")
-    ('ladder', {'latent_dims': [8, 4]})
+    >>> parse("ladder:latent_dims=[8,4],hidden=[[32,32],[16]]")
+    ('ladder', {'latent_dims': [8, 4], 'hidden': [[32, 32], [16]]})
 
     Raises:
         ValueError: an option without a value.
     """
     name, _, rest = text.partition(":")
     options = {}
-    for part in filter(None, _COMMAS.split(rest)):
+    for part in _parts(rest):
         key, equals, value = part.partition("=")
         if not equals:
             raise ValueError(f"{text!r} has the option {part!r} without a value; write it as {part}=VALUE.")
@@ -110,8 +109,22 @@ def axis_of(package: ModuleType) -> str:
     return _SINGULAR.get(name, name.removesuffix("s"))
 
 
+def _parts(text: str) -> list[str]:
+    """What stands between commas, but for those inside of a list."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "[(") - (letter in "])")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part for part in parts if part]
+
+
 def _is_choice(item: type) -> bool:
-    """Whatever has the methods of an axis; not a protocol, nor a distribution or a result beside the choices."""
+    """Whatever has the methods of an axis and is made from words; not a protocol, nor a result beside the choices."""
+    if not getattr(item, "by_name", True):
+        return False
     if getattr(item, "_is_protocol", False) or inspect.isabstract(item):
         return False
     if issubclass(item, nn.Module):

@@ -6,16 +6,16 @@ and call it again.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
 from lowerbound import likelihoods, posteriors, priors
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.choices import construct, find, parse
+from lowerbound.models.choices import construct
+from lowerbound.models.parts import Activation, nonlinearity, outputs_of
 from lowerbound.nets import MLP, Convolution, TransposedConvolution
 from lowerbound.protocols import Conditional
 from lowerbound.randomness import forked
@@ -24,8 +24,6 @@ from lowerbound.weights import code_of
 __all__ = ["Activation", "Network", "vae"]
 
 Network: TypeAlias = Literal["mlp", "convolution"]
-Activation: TypeAlias = Literal["relu", "tanh", "elu", "silu", "softplus"]
-_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU, "softplus": nn.Softplus}
 
 
 def vae(
@@ -60,31 +58,15 @@ def vae(
     shape = tuple(event_shape)
     if latent_dim < 1:
         raise ValueError(f"latent_dim is {latent_dim} and must be at least 1.")
-    hidden, nonlinear = tuple(hidden), _nonlinearity(activation)
-    outputs = _parameters(posteriors, posterior, latent_dim)
+    hidden, nonlinear = tuple(hidden), nonlinearity(activation)
+    outputs = outputs_of(posteriors, posterior, latent_dim)
     encoder = _encoder(network, shape, hidden, outputs, nonlinear)
     q = construct(posteriors, posterior, net=encoder, latent_dim=latent_dim)
     p = construct(priors, prior, latent_dim=latent_dim, event_shape=shape, posterior=q)
-    outputs = _parameters(likelihoods, likelihood, shape)
+    outputs = outputs_of(likelihoods, likelihood, shape)
     decoder = _decoder(network, _latent_shape(q, shape), hidden[::-1], outputs, nonlinear)
     x_given_z = construct(likelihoods, likelihood, net=decoder, event_shape=shape)
     return LatentVariableModel(prior=p, likelihood=x_given_z, posterior=q)
-
-
-def _parameters(package: Any, text: str, size: int | tuple[int, ...]) -> tuple[int, ...]:
-    """What the net of a conditional must output, given those of its options that decide it."""
-    name, options = parse(text)
-    shape_of = getattr(find(package, name), "parameter_shape", None)
-    if shape_of is None:
-        raise ValueError(f"{name!r} needs a net of its own; build it in Python.")
-    deciding = inspect.signature(shape_of).parameters
-    return shape_of(size, **{key: value for key, value in options.items() if key in deciding})
-
-
-def _nonlinearity(activation: Activation) -> type[nn.Module]:
-    if activation not in _ACTIVATIONS:
-        raise ValueError(f"activation is {activation!r}; choose one of {', '.join(_ACTIVATIONS)}.")
-    return _ACTIVATIONS[activation]
 
 
 @torch.no_grad()

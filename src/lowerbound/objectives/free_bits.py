@@ -7,46 +7,60 @@ pruned early in training, before the decoder has learnt to read them. Since max(
 
 Here the maximum is taken for each datum. Kingma et al. take that of the mean over a minibatch, which is a function of a
 batch and not of a datum; by Jensen's inequality it charges less. A group below λ has no gradient from its rate.
+
+The groups of a hierarchy are its layers, as published. The KL of a layer is known given the layers drawn before it, and
+the maximum is taken for each draw: since E max(λ, KL) ≥ E KL, it still is at most the ELBO.
+
+    log p(x | z) − a_t Σ_g max(λ, KL_g),      a_t = min(t / warmup, 1) while training, 1 in eval mode
+
+turns the rate on slowly as well, as ladders are trained (Sønderby et al. 2016, arXiv:1602.02282, §2.2).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from lowerbound.objectives.require import closed_form_rate
+from lowerbound.objectives.beta_elbo import BetaELBO
+from lowerbound.objectives.require import closed_form
 from lowerbound.protocols import Bound
 from lowerbound.weights import LogWeights, RateForm
 
 __all__ = ["FreeBits"]
 
 
-@dataclass(frozen=True)
-class FreeBits:
+class FreeBits(nn.Module):
     """The ELBO in which every group of latents may spend λ nats on each datum free of charge: a lower bound, nats.
 
     Arguments:
         nats: λ, of each group; 0 is the ELBO.
-        per: what a group is: "dimension", every factor of a product q(z | x) by itself; "group", all of z.
+        per: what a group is: "dimension", every factor of a product q(z | x) by itself; "group", all of z, or each
+            layer of a hierarchy.
+        warmup: steps in which the weight of what is charged rises linearly from 0 to 1; 0 for none.
 
     Raises:
-        ValueError: a negative number of nats, or another word for a group.
+        ValueError: a negative number of nats or steps, or another word for a group.
     """
 
-    nats: float = 0.25
-    per: Literal["dimension", "group"] = "dimension"
-    bound: Bound = field(default="lower", init=False, repr=False)
-    linear: bool = field(default=True, init=False, repr=False)
-    rate: RateForm = field(default="kl", init=False, repr=False)
+    linear: bool = True
+    rate: RateForm = "kl"
 
-    def __post_init__(self) -> None:
-        if not self.nats >= 0:
-            raise ValueError(f"FreeBits got nats={self.nats} and needs 0 or more.")
-        if self.per not in ("dimension", "group"):
-            raise ValueError(f"FreeBits got per={self.per!r}; choose 'dimension' or 'group'.")
+    def __init__(self, nats: float = 0.25, per: Literal["dimension", "group"] = "dimension", warmup: int = 0):
+        super().__init__()
+        for name, value in {"nats": nats, "warmup": warmup}.items():
+            if not value >= 0:
+                raise ValueError(f"FreeBits got {name}={value} and needs 0 or more.")
+        if per not in ("dimension", "group"):
+            raise ValueError(f"FreeBits got per={per!r}; choose 'dimension' or 'group'.")
+        self.nats, self.per, self.warmup = nats, per, warmup
+        self.weighted = BetaELBO(1.0, warmup, rate="kl")
+
+    @property
+    def bound(self) -> Bound:
+        """A lower bound without a warm-up."""
+        return self.weighted.bound
 
     def signal(self, w: LogWeights) -> Float[Tensor, "sample batch"]:
         """log p(x | z) less what the groups are charged.
@@ -54,16 +68,22 @@ class FreeBits:
         Raises:
             ValueError: the rate is not in closed form, or, per dimension, q or p is not a product.
         """
-        rate = closed_form_rate(w, "FreeBits")
+        rate = closed_form(w, "FreeBits").rate
         if self.per == "group":
-            return w.log_likelihood - rate.clamp(min=self.nats)
+            groups = rate[..., None] if w.rate_per_group is None else w.rate_per_group
+            return w.log_likelihood - self.weighted.weight * groups.clamp(min=self.nats).sum(-1)
         if w.rate_per_factor is None:
             raise ValueError(
                 "FreeBits(per='dimension') needs a posterior and a prior that are both products over the coordinates "
                 "of z; use per='group', or DiagonalNormal and StandardNormal."
             )
-        return w.log_likelihood - w.rate_per_factor.clamp(min=self.nats).sum(-1)
+        return w.log_likelihood - self.weighted.weight * w.rate_per_factor.clamp(min=self.nats).sum(-1)
 
     def reduce(self, signal: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
         """The mean over samples."""
         return signal.mean(0)
+
+    def __repr__(self) -> str:
+        """What it was made with, in one line."""
+        warmup = f", warmup={self.warmup}" if self.warmup else ""
+        return f"FreeBits(nats={self.nats}, per={self.per!r}{warmup})"

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lowerbound.weights import LogWeights
 
-__all__ = ["closed_form_rate", "sampled_log_w"]
+__all__ = ["closed_form", "closed_form_rate", "sampled_log_w"]
 
 
 def sampled_log_w(w: LogWeights, objective: str) -> Float[Tensor, "sample batch"]:
@@ -23,8 +23,8 @@ def sampled_log_w(w: LogWeights, objective: str) -> Float[Tensor, "sample batch"
     return w.log_w
 
 
-def closed_form_rate(w: LogWeights, objective: str) -> Float[Tensor, "sample batch"]:
-    """KL(q ‖ p), the same in every row, for objectives that are not linear in it.
+def closed_form(w: LogWeights, objective: str) -> LogWeights:
+    """Weights with KL(q ‖ p) in closed form, for objectives that are not linear in it.
 
     Raises:
         ValueError: weights whose rate is not in closed form: a function of one sample's rate has another expectation.
@@ -33,4 +33,19 @@ def closed_form_rate(w: LogWeights, objective: str) -> Float[Tensor, "sample bat
         raise ValueError(
             f"{objective} got weights of the form {w.form!r} and needs KL(q ‖ p) in closed form ('kl'); use BetaELBO."
         )
-    return w.rate
+    return w
+
+
+def closed_form_rate(w: LogWeights, objective: str) -> Float[Tensor, "sample batch"]:
+    """KL(q ‖ p), the same in every row.
+
+    Raises:
+        ValueError: weights whose rate is not in closed form, or is so only given a draw: that of several layers.
+    """
+    rate = closed_form(w, objective).rate
+    if w.rate_per_group is not None and w.rate_per_group.shape[-1] > 1:
+        raise ValueError(
+            f"{objective} needs one KL(q ‖ p) and got several layers, whose KLs are known only given a draw of the "
+            "layers before them; use FreeBits, or BetaELBO(rate='kl')."
+        )
+    return rate

@@ -3,6 +3,7 @@
 from lowerbound.posteriors.autoregressive_flows import IAF, MAF, NSF
 from lowerbound.posteriors.auxiliary import AuxiliaryNormal
 from lowerbound.posteriors.bernoulli import Bernoulli
+from lowerbound.posteriors.bottom_up import BottomUp
 from lowerbound.posteriors.categorical import Categorical
 from lowerbound.posteriors.diagonal_normal import DiagonalNormal
 from lowerbound.posteriors.full_normal import FullNormal
@@ -12,7 +13,9 @@ from lowerbound.posteriors.planar import Planar
 from lowerbound.posteriors.radial import Radial
 from lowerbound.posteriors.relaxed_bernoulli import RelaxedBernoulli
 from lowerbound.posteriors.relaxed_categorical import RelaxedCategorical
+from lowerbound.posteriors.sequence_normal import SequenceNormal
 from lowerbound.posteriors.sylvester import Sylvester
+from lowerbound.posteriors.top_down import TopDown
 
 __all__ = [
     "IAF",
@@ -20,6 +23,7 @@ __all__ = [
     "NSF",
     "AuxiliaryNormal",
     "Bernoulli",
+    "BottomUp",
     "Categorical",
     "DiagonalNormal",
     "FullNormal",
@@ -29,5 +33,7 @@ __all__ = [
     "Radial",
     "RelaxedBernoulli",
     "RelaxedCategorical",
+    "SequenceNormal",
     "Sylvester",
+    "TopDown",
 ]

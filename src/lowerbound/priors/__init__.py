@@ -6,6 +6,9 @@ from lowerbound.priors.boltzmann import RBM
 from lowerbound.priors.categorical import Categorical
 from lowerbound.priors.component_usage import ComponentUsage, is_mixture, unused_components
 from lowerbound.priors.flow_prior import FlowPrior
+from lowerbound.priors.hierarchical import Hierarchical
+from lowerbound.priors.laplace import Laplace
+from lowerbound.priors.markov_chain import MarkovChain
 from lowerbound.priors.mixture_normal import MixtureNormal
 from lowerbound.priors.relaxed_bernoulli import RelaxedBernoulli
 from lowerbound.priors.relaxed_categorical import RelaxedCategorical
@@ -23,6 +26,9 @@ __all__ = [
     "CodeFit",
     "ComponentUsage",
     "FlowPrior",
+    "Hierarchical",
+    "Laplace",
+    "MarkovChain",
     "MixtureNormal",
     "RelaxedBernoulli",
     "RelaxedCategorical",

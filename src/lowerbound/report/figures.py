@@ -36,7 +36,7 @@ class Illustration:
 
 def illustrations(contents: ReportContents) -> Iterator[Illustration]:
     """The pictures that the contents allow, in reading order."""
-    if contents.metrics:
+    if contents.metrics and contents.metrics[-1]["step"] > 0:  # a fit without steps has no course
         yield _training(contents)
     if contents.kind == "image":
         yield from _images(contents)

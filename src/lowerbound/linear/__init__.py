@@ -1,0 +1,43 @@
+"""Linear latent variable models, fitted exactly or by EM: one idea per file, each a generator of ever better fits.
+
+=============================  =================================================================================
+factor_analysis                z ~ N(0, I), noise per column: Jöreskog's profile likelihood; EM with missing entries
+probabilistic_pca              one noise for all columns: closed form; EM with missing entries
+independent_components         sources that are independent and not Gaussian: exact likelihood, quasi-Newton
+mixture_of_factor_analysers    several of the first two: EM
+online_expectation_...         the first two from a stream of batches
+=============================  =================================================================================
+
+All take rows (N, D), NaN where an entry is missing, and are best given double precision.
+"""
+
+from lowerbound.linear.expectation_maximization import Iteration, expectation_maximization
+from lowerbound.linear.factor_analysis import factor_analysis
+from lowerbound.linear.independent_components import ICAIteration, IndependentComponents, independent_components
+from lowerbound.linear.mixture import FactorAnalysers, MixtureIteration, mixture_of_factor_analysers
+from lowerbound.linear.observed import Observed, impute, log_evidence, observe
+from lowerbound.linear.online import online_expectation_maximization
+from lowerbound.linear.principal_components import corrected, probabilistic_pca
+from lowerbound.linear.statistics import Noise, Statistics, expected_statistics
+
+__all__ = [
+    "FactorAnalysers",
+    "ICAIteration",
+    "IndependentComponents",
+    "Iteration",
+    "MixtureIteration",
+    "Noise",
+    "Observed",
+    "Statistics",
+    "corrected",
+    "expectation_maximization",
+    "expected_statistics",
+    "factor_analysis",
+    "impute",
+    "independent_components",
+    "log_evidence",
+    "mixture_of_factor_analysers",
+    "observe",
+    "online_expectation_maximization",
+    "probabilistic_pca",
+]

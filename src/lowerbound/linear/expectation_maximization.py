@@ -1,0 +1,95 @@
+"""EM for the linear-Gaussian model, with or without missing entries: exact steps, none of which lowers log p(x_obs).
+
+    log p(x_obs; θ) − log p(x_obs; θ_old) ≥ E[log p(x_obs, z; θ) − log p(x_obs, z; θ_old)],   z ~ p(z | x_obs; θ_old)
+
+(Dempster, Laird & Rubin 1977, theorem 1). Both steps are in `statistics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lowerbound.exact import LinearGaussian
+from lowerbound.linear.observed import observe
+from lowerbound.linear.statistics import Noise, expected_statistics
+
+__all__ = ["Iteration", "centred", "check_rows", "expectation_maximization", "shifted"]
+
+
+class Iteration(NamedTuple):
+    """A model on the way to the maximum of the likelihood.
+
+    Attributes:
+        iteration: counted from 0, where the fit starts.
+        log_likelihood: mean of log p(x_obs) over the rows, nats.
+        exact: the model.
+    """
+
+    iteration: int
+    log_likelihood: float
+    exact: LinearGaussian
+
+
+def expectation_maximization(
+    start: LinearGaussian,
+    x: Float[Tensor, "batch data"],
+    *,
+    noise: Noise = "per-dimension",
+    min_scale: float = 1e-6,
+    max_iterations: int = 1000,
+    tolerance: float = 1e-6,
+) -> Iterator[Iteration]:
+    """From a model to a stationary point of the likelihood, one iteration at a time, the start included.
+
+    Arguments:
+        start: where to begin.
+        x: rows; NaN where an entry is missing.
+        noise: of each dimension, or shared.
+        min_scale: the floor of σ, in the units of x.
+        max_iterations: after which to stop.
+        tolerance: a rise of the log-likelihood that is too small to go on for, nats per row.
+    """
+    exact, previous = start, -float("inf")
+    for iteration in range(max_iterations + 1):
+        p = observe(exact, x)
+        value = float(p.log_evidence.mean())
+        yield Iteration(iteration, value, exact)
+        if value - previous <= tolerance:
+            return
+        previous, exact = value, expected_statistics(exact, x, observed=p).maximise(noise, min_scale)
+
+
+def centred(x: Float[Tensor, "batch data"]) -> tuple[Float[Tensor, "batch data"], Float[Tensor, "data"]]:
+    """The rows less the means of their observed entries, and those means: sums of squares then keep their digits."""
+    mean = x.nanmean(0)
+    return x - mean, mean
+
+
+def shifted(fit: Iteration, mean: Float[Tensor, "data"]) -> Iteration:
+    """The fit of rows that were not centred."""
+    exact = fit.exact
+    return fit._replace(exact=LinearGaussian(exact.weight, exact.offset + mean, exact.scale))
+
+
+def check_rows(x: Float[Tensor, "batch data"], latent_dim: int, most: int) -> None:
+    """Refuse rows of which there is no fit, and more factors than there can be.
+
+    Raises:
+        ValueError: too few rows, infinite values, a column that is never observed, or a latent_dim out of range.
+    """
+    if len(x) < 2:
+        raise ValueError(f"There is {len(x)} row and the fit needs at least 2; give more rows.")
+    if bool(torch.isinf(x).any()):
+        raise ValueError("There are infinite values; replace them by numbers, or by NaN for missing entries.")
+    empty = x.isnan().all(0).nonzero().flatten().tolist()
+    if empty:
+        raise ValueError(f"Columns {empty} have no observed entry; leave them out.")
+    if not 1 <= latent_dim <= most:
+        raise ValueError(
+            f"latent_dim is {latent_dim} and must be between 1 and {most} for {x.shape[1]} columns; ask for fewer."
+        )

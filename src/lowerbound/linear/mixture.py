@@ -1,0 +1,144 @@
+"""Mixture of factor analysers: p(x) = Σ_k π_k N(x; b_k, W_k W_kᵀ + Ψ_k), by EM (Ghahramani & Hinton 1996, CRG-TR-96-1).
+
+    E step    r_nk = π_k p_k(x_n) / Σ_j π_j p_j(x_n), and for each k the expected statistics with weights r_nk
+    M step    π_k = ⟨r_nk⟩, and the M step of each factor analyser
+
+Unlike in the paper each component has a noise Ψ_k of its own (per dimension, or one number: a mixture of
+probabilistic PCA); missing entries (NaN) are integrated out by each component. The likelihood of any mixture of
+Gaussians is unbounded where a component shrinks onto a few rows, so that here the floor `min_scale` is a choice and no
+formality. A component that loses its rows (fewer than 1e-6 of them) stays as it was, with its small weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lowerbound.exact import LinearGaussian
+from lowerbound.linear.expectation_maximization import check_rows
+from lowerbound.linear.observed import Observed, impute, log_evidence, observe
+from lowerbound.linear.principal_components import closed_form
+from lowerbound.linear.statistics import Noise, expected_statistics
+from lowerbound.priors.k_means import k_means
+from lowerbound.randomness import forked
+
+__all__ = ["FactorAnalysers", "MixtureIteration", "mixture_of_factor_analysers"]
+
+_EMPTY = 1e-6
+
+
+@dataclass(frozen=True)
+class FactorAnalysers:
+    """A mixture of linear-Gaussian models.
+
+    Arguments:
+        weights: π.
+        components: the model of each.
+    """
+
+    weights: Float[Tensor, "component"]
+    components: tuple[LinearGaussian, ...]
+
+    def log_joint(self, x: Float[Tensor, "batch data"]) -> Float[Tensor, "batch component"]:
+        """log π_k + log p_k(x_obs), nats."""
+        terms = [log_evidence(component, x) for component in self.components]
+        return torch.stack(terms, 1) + self.weights.log()
+
+    def log_evidence(self, x: Float[Tensor, "batch data"]) -> Float[Tensor, "batch"]:
+        """log p(x_obs), nats."""
+        return self.log_joint(x).logsumexp(1)
+
+    def responsibilities(self, x: Float[Tensor, "batch data"]) -> Float[Tensor, "batch component"]:
+        """p(k | x_obs)."""
+        return self.log_joint(x).softmax(1)
+
+    def impute(self, x: Float[Tensor, "batch data"]) -> Float[Tensor, "batch data"]:
+        """The rows with their missing entries (NaN) at E[x_mis | x_obs], over all components."""
+        filled = torch.stack([impute(component, x) for component in self.components], 1)
+        return torch.where(x.isnan(), torch.einsum("nk,nkd->nd", self.responsibilities(x), filled), x)
+
+    def sample(self, num_samples: int) -> tuple[Float[Tensor, "sample data"], Int[Tensor, "sample"]]:
+        """Rows x ~ p(x) and the component that each came from, in random order."""
+        component = torch.multinomial(self.weights, num_samples, replacement=True)
+        x = torch.stack([c.sample(num_samples) for c in self.components])
+        return x[component, torch.arange(num_samples, device=x.device)], component
+
+
+class MixtureIteration(NamedTuple):
+    """A mixture on the way to a maximum of the likelihood: see `expectation_maximization.Iteration`."""
+
+    iteration: int
+    log_likelihood: float
+    mixture: FactorAnalysers
+
+
+def mixture_of_factor_analysers(
+    x: Float[Tensor, "batch data"],
+    num_components: int,
+    latent_dim: int,
+    *,
+    noise: Noise = "per-dimension",
+    min_scale: float = 1e-3,
+    max_iterations: int = 500,
+    tolerance: float = 1e-6,
+    seed: int = 0,
+) -> Iterator[MixtureIteration]:
+    """Fits of rising likelihood, from the clusters of k-means; the last is the answer.
+
+    Arguments:
+        x: rows, best in double precision; NaN where an entry is missing.
+        num_components: K.
+        latent_dim: L of each, less than the number of columns.
+        noise: of each dimension, or shared within a component.
+        min_scale: the floor of σ, in the units of x.
+        max_iterations: after which to stop.
+        tolerance: a rise of the log-likelihood that is too small to go on for, nats per row.
+        seed: of k-means.
+
+    Raises:
+        ValueError: see `check_rows`; fewer rows than components.
+    """
+    check_rows(x, latent_dim, x.shape[1] - 1)
+    mixture, previous = _start(x, num_components, latent_dim, noise, min_scale, seed), -float("inf")
+    for iteration in range(max_iterations + 1):
+        posteriors = [observe(component, x) for component in mixture.components]
+        log_joint = torch.stack([p.log_evidence for p in posteriors], 1) + mixture.weights.log()
+        value = float(log_joint.logsumexp(1).mean())
+        yield MixtureIteration(iteration, value, mixture)
+        if value - previous <= tolerance:
+            return
+        previous, mixture = value, _step(mixture, x, posteriors, log_joint.softmax(1), noise, min_scale)
+
+
+def _step(
+    mixture: FactorAnalysers, x: Tensor, posteriors: list[Observed], r: Tensor, noise: Noise, min_scale: float
+) -> FactorAnalysers:
+    weights, components = r.mean(0), []
+    for k, (old, p) in enumerate(zip(mixture.components, posteriors, strict=True)):
+        statistics = expected_statistics(old, x, weights=r[:, k] / len(x), observed=p)
+        empty = bool((statistics.observed < _EMPTY / len(x)).any())
+        components.append(old if empty else statistics.maximise(noise, min_scale))
+    return FactorAnalysers(weights, tuple(components))
+
+
+def _start(
+    x: Tensor, num_components: int, latent_dim: int, noise: Noise, min_scale: float, seed: int
+) -> FactorAnalysers:
+    """Probabilistic PCA of each cluster of k-means, with missing entries at the means of their columns."""
+    filled = torch.where(x.isnan(), x.nanmean(0), x)
+    with forked(torch.device("cpu"), seed):
+        centres, cluster = k_means(filled, num_components)
+    components = []
+    for k, centre in enumerate(centres):
+        members = filled[cluster == k] - centre
+        fit = closed_form(members, latent_dim, min_scale)
+        spread = (members.square().mean() ** 0.5).clamp_min(min_scale)
+        scale = torch.maximum(fit.scale, 0.1 * spread)
+        components.append(LinearGaussian(fit.weight, centre, scale.expand(x.shape[1]) if noise != "shared" else scale))
+    weights = torch.bincount(cluster, minlength=num_components).to(x.dtype) / len(x)
+    return FactorAnalysers(weights, tuple(components))

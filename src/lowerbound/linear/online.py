@@ -1,0 +1,68 @@
+"""Online EM: the E step on a minibatch, blended into running statistics (Cappé & Moulines 2009, arXiv:0712.4273).
+
+    ŝ ← (1 − γ_t) ŝ + γ_t E[s(x_t, z) | x_t; θ],      θ ← the M step at ŝ,      γ_t = t^-κ,   t = 1, 2, …,   ½ < κ ≤ 1
+
+With γ = 1 and all rows in the batch it is one step of EM. The steps must sum to infinity and their squares must not,
+hence the range of κ: near ½ the start is soon forgotten, near 1 the noise of single batches averages out. The first
+step, γ_1 = 1, takes the statistics of the first batch as they are, so that this batch should be no smaller than a
+regression of a column on z can do with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lowerbound.exact import LinearGaussian
+from lowerbound.linear.expectation_maximization import Iteration
+from lowerbound.linear.observed import observe
+from lowerbound.linear.statistics import Noise, Statistics, expected_statistics
+
+__all__ = ["online_expectation_maximization"]
+
+
+def online_expectation_maximization(
+    start: LinearGaussian,
+    batches: Iterable[Float[Tensor, "batch data"]],
+    *,
+    decay: float = 0.7,
+    noise: Noise = "per-dimension",
+    min_scale: float = 1e-6,
+) -> Iterator[Iteration]:
+    """A model after each batch, for as long as there are batches.
+
+    Arguments:
+        start: where to begin.
+        batches: rows, best centred; NaN where an entry is missing. Each column is observed in the first batch.
+        decay: κ.
+        noise: of each dimension, or shared.
+        min_scale: the floor of σ, in the units of x.
+
+    Yields:
+        An `Iteration` per batch, counted from 1, whose log_likelihood is that of the batch before it was learned from:
+        an honest one of rows not seen before, where the batches are a stream.
+
+    Raises:
+        ValueError: a decay out of range.
+
+    >>> batch = LinearGaussian.random(4, 1).sample(100)
+    >>> [fit.iteration for fit in online_expectation_maximization(LinearGaussian.random(4, 1), [batch, batch])]
+    [1, 2]
+    """
+    if not 0.5 < decay <= 1:
+        raise ValueError(f"decay is {decay} and must be above ½ and at most 1, or the iterates do not settle.")
+    return _iterations(start, batches, decay, noise, min_scale)
+
+
+def _iterations(
+    exact: LinearGaussian, batches: Iterable[Tensor], decay: float, noise: Noise, min_scale: float
+) -> Iterator[Iteration]:
+    running: Statistics | None = None
+    for t, x in enumerate(batches, 1):
+        p = observe(exact, x)
+        new = expected_statistics(exact, x, observed=p)
+        running = new if running is None else running.blend(new, t**-decay)
+        exact = running.maximise(noise, min_scale)
+        yield Iteration(t, float(p.log_evidence.mean()), exact)

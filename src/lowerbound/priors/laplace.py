@@ -1,0 +1,49 @@
+"""p(z) = Π_d (1/2b) exp(−|z_d| / b): independent sources with heavier tails than a Gaussian.
+
+Over a linear Gaussian likelihood it makes noisy independent component analysis (Olshausen & Field 1996; Lewicki &
+Sejnowski 2000): a rotation of z changes its density, so that the directions of W are those of the sources. With
+b = 1/√2, the default, the variance of each z_d is 1, as under `StandardNormal`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent
+from torch.distributions import Laplace as LaplaceDistribution
+
+from lowerbound.protocols import Context
+
+__all__ = ["Laplace"]
+
+
+class Laplace(nn.Module):
+    """log p(z) = −Σ_d (|z_d| / b + log 2b), nats.
+
+    Arguments:
+        latent_dim: length of z.
+        scale: b.
+
+    Returns (when called):
+        A distribution with batch shape () and event shape (latent_dim,). A context is ignored.
+
+    Raises:
+        ValueError: a scale that is not positive.
+
+    >>> Laplace(3, scale=0.5)().log_prob(torch.tensor([0.0, 1.0, -2.0]))
+    tensor(-6.)
+    """
+
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, latent_dim: int, scale: float = 0.5**0.5):
+        super().__init__()
+        if not 0 < scale < float("inf"):
+            raise ValueError(f"Laplace got scale={scale} and needs a positive number.")
+        self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
+        self.register_buffer("scale", torch.full((latent_dim,), float(scale)), persistent=False)
+
+    def forward(self, context: Context | None = None) -> Independent:
+        """p(z), whatever the context."""
+        return Independent(LaplaceDistribution(self.loc, self.scale, validate_args=False), 1, validate_args=False)

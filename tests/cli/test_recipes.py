@@ -1,0 +1,144 @@
+"""`lowerbound fit --recipe NAME`: every named model from its options to its files, and what labels do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lowerbound.cli import main
+from lowerbound.data import load
+from lowerbound.recipes import RECIPES, Recipe, make_model
+from lowerbound.runs import Run
+
+SMALL = {
+    "vae": "vae:latent_dim=2,hidden=[8]",
+    "factor-analysis": "factor-analysis:latent_dim=2",
+    "probabilistic-pca": "probabilistic-pca:latent_dim=2",
+    "linear-ica": "linear-ica:latent_dim=2,hidden=[8]",
+    "cvae": "cvae:latent_dim=2,hidden=[8]",
+    "vade": "vade:latent_dim=2,hidden=[8],clusters=3",
+    "semi-supervised": "semi-supervised:latent_dim=2,hidden=[8]",
+    "deep-latent-gaussian": "deep-latent-gaussian:latent_dims=[3,2],hidden=[[8],[8]]",
+    "ladder": "ladder:latent_dims=[3,2],hidden=[[8],[8]]",
+    "rows": "rows:latent_dim=2,hidden=[8],recurrent_dim=8",
+    "state-space": "state-space:latent_dim=2,hidden=[8],recurrent_dim=8",
+}
+
+
+@pytest.fixture(scope="module")
+def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first digits, as an archive with labels."""
+    digits = load("digits")
+    path = tmp_path_factory.mktemp("data") / "few.npz"
+    np.savez(
+        path,
+        x_train=digits.x_train[:200],
+        y_train=digits.y_train[:200],
+        x_test=digits.x_test[:40],
+        y_test=digits.y_test[:40],
+    )
+    return path
+
+
+def test_every_recipe_has_a_small_form() -> None:
+    assert set(SMALL) == set(RECIPES)
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_a_recipe_fits_reopens_scores_samples_and_encodes(cli, tmp_path, small_digits, name):
+    words = [] if RECIPES[name].defaults.get("steps") == 0 else ["--steps", 3]
+    run = tmp_path / "run"
+    answer = cli("fit", small_digits, "--recipe", SMALL[name], *words, "--out", run, "--no-evaluate", "--device", "cpu")
+    assert answer.code == 0, answer.err
+    assert Run.open(run).settings.recipe == name
+    answer = cli("evaluate", run, "--num-samples", 5, "--json")
+    assert answer.code == 0, answer.err
+    scores = json.loads(answer.out)
+    assert scores["log_evidence"] >= scores["elbo"] - 5 * scores["elbo_standard_error"]
+    for command, more in {"sample": ["--count", 7], "encode": [], "reconstruct": ["--count", 7]}.items():
+        out = tmp_path / f"{command}.npz"
+        answer = cli(command, run, "--out", out, *more)
+        assert answer.code == 0, answer.err
+    with np.load(tmp_path / "sample.npz") as drawn, np.load(tmp_path / "encode.npz") as codes:
+        assert drawn["x"].shape == (7, 8, 8)
+        assert codes["mean"].shape[0] == 40
+    if name in ("cvae", "factor-analysis", "ladder"):  # conditional, without steps, in layers
+        answer = cli("report", run)
+        assert answer.code == 0, answer.err
+
+
+def conditional(path: Path, data: Path) -> Path:
+    words = ["--recipe", SMALL["cvae"], "--steps", "3", "--no-evaluate", "--device", "cpu", "--out", str(path)]
+    assert main(["fit", str(data), *words]) == 0
+    return path
+
+
+def test_a_conditional_run_samples_a_class_and_says_which(cli, refused, tmp_path, small_digits):
+    run = conditional(tmp_path / "run", small_digits)
+    assert cli("sample", run, "--count", 12, "--out", tmp_path / "all.npz").code == 0
+    assert cli("sample", run, "--class", 7, "--count", 3, "--out", tmp_path / "seven.npz").code == 0
+    with np.load(tmp_path / "all.npz") as every, np.load(tmp_path / "seven.npz") as seven:
+        assert every["label"].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+        assert seven["label"].tolist() == [7, 7, 7]
+        model = Run.open(run).load_model()
+        context = torch.eye(10)[torch.tensor([7])]
+        assert model.sample(2, context).shape == (2, 1, 8, 8)
+    sentence = refused("sample", run, "--class", "eleven", "--out", tmp_path / "no.npz")
+    assert sentence.startswith("There is no class 'eleven'")
+
+
+def test_a_run_without_labels_has_no_class_to_sample(refused, digits_run, tmp_path):
+    assert "was told no labels" in refused("sample", digits_run, "--class", 3, "--out", tmp_path / "no.npz")
+
+
+def test_a_conditional_run_needs_labels_that_it_knows(refused, tmp_path, small_digits):
+    run = conditional(tmp_path / "run", small_digits)
+    with np.load(small_digits) as data:
+        x, y = data["x_test"], data["y_test"]
+    np.savez(tmp_path / "unlabelled.npz", x=x)
+    np.savez(tmp_path / "strange.npz", x=x, y=np.where(y == y[3], 12, y))
+    assert "has no labels" in refused("evaluate", run, "--data", tmp_path / "unlabelled.npz")
+    assert "has the label 12 at row" in refused("evaluate", run, "--data", tmp_path / "strange.npz")
+    assert "told labels" in refused("diagnose", run)
+    assert "told labels" in refused("gradients", run)
+
+
+def test_labels_are_hidden_in_equal_shares(cli, refused, tmp_path, small_digits):
+    words = ["--recipe", SMALL["semi-supervised"], "--steps", 2, "--no-evaluate", "--device", "cpu"]
+    assert cli("fit", small_digits, *words, "--labelled", 30, "--out", tmp_path / "some").code == 0
+    assert Run.open(tmp_path / "some").settings.labelled == 30
+    too_many = refused("fit", small_digits, *words, "--labelled", 500, "--out", tmp_path / "many")
+    assert too_many.startswith("500 labels were asked for")
+    unused = refused("fit", small_digits, "--labelled", 30, "--out", tmp_path / "vae")
+    assert "does not learn from some labels" in unused
+
+
+def test_an_option_of_another_recipe_is_refused(refused, small_digits, tmp_path):
+    wrong = refused("fit", small_digits, "--recipe", "ladder", "--latent-dim", 3, "--out", tmp_path / "run")
+    assert wrong.startswith("--latent-dim is not an option of the ladder recipe")
+    assert "no option 'width'" in refused("fit", small_digits, "--recipe", "vade:width=3", "--out", tmp_path / "run")
+    assert refused("fit", small_digits, "--recipe", "gan", "--out", tmp_path / "run").startswith("There is no recipe")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_start_is_run_once_and_again_only_without_a_checkpoint(cli, tmp_path, small_digits, monkeypatch):
+    calls: list[tuple[int, ...]] = []
+
+    def start(loss: torch.nn.Module, x: torch.Tensor, *, seed: int) -> None:
+        calls.append((*x.shape, seed))
+
+    monkeypatch.setitem(RECIPES, "started", Recipe(make=RECIPES["vae"].make, start=start))
+    words = ["--recipe", "started:latent_dim=2,hidden=[8]", "--steps", 3, "--seed", 5, "--no-evaluate"]
+    assert cli("fit", small_digits, *words, "--out", tmp_path / "run").code == 0
+    assert calls == [(180, 8, 8, 5)]
+    assert cli("fit", "--resume", tmp_path / "run", "--no-evaluate").code == 0
+    assert len(calls) == 1
+
+
+def test_a_value_that_a_recipe_does_not_take() -> None:
+    with pytest.raises(ValueError, match="has no option 'width'; it has latent_dim"):
+        make_model("vae", (8, 8), {"width": 3})
