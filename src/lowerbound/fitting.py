@@ -328,9 +328,7 @@ def transform_rows(source: Source, rows: Tensor) -> tuple[Tensor, ...]:
     return source.transform(*source.gather(rows))
 
 
-def _split(
-    dataset: Dataset, transform: nn.Module, device: torch.device, settings: Settings
-) -> tuple[Source, Source]:
+def _split(dataset: Dataset, transform: nn.Module, device: torch.device, settings: Settings) -> tuple[Source, Source]:
     """Training rows and a tenth of them, at most 5,000, held out for the choice of weights."""
     rows = np.arange(dataset.num_train) if dataset.train_rows is None else dataset.train_rows
     if len(rows) < 2:
@@ -344,7 +342,8 @@ def _split(
         tensors = [(x[torch.from_numpy(part)], *of_part) for part, of_part in zip(parts, labels, strict=True)]
         sources: list[Source] = [InMemory(tensor, OnData(transform), device=device) for tensor in tensors]
         if recipe_named(settings.recipe).labels == "partial":
-            sources[0] = LabelledRows(*tensors[0], transform, device=device)
+            rows_of_x, y = tensors[0]
+            sources[0] = LabelledRows(rows_of_x, y, transform, device=device)
     elif recipe_named(settings.recipe).labels == "partial":
         raise ValueError(f"{settings.recipe} keeps its rows in memory and {dataset.name} is too large for it.")
     else:

@@ -36,7 +36,7 @@ Labels: TypeAlias = Literal["unused", "context", "partial"]
 class Start(Protocol):
     """What is done before the first step, to the loss and its model, in place."""
 
-    def __call__(self, loss: Loss, x: Tensor, *, seed: int) -> None:
+    def __call__(self, loss: Loss, x: Tensor, *, seed: int) -> object:
         """Work on training rows x (N, *event), as the likelihood sees them, on the CPU."""
         ...
 

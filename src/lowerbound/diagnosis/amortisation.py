@@ -26,7 +26,7 @@ def amortisation(case: Case) -> Finding:
         NAME,
         evidence,
         ill=f"Fitting q to each training row by itself gains {evidence.value:.1f} nats: the encoder is the bottleneck.",
-        well=f"Fitting q to each training row by itself would gain {evidence.value:.2f} nats.",
+        well=f"Fitting q to each training row by itself would gain {max(evidence.value, 0):.2f} nats.",
         remedy=case.refit(hidden=case.refit.widths(2)),
         picture=Histograms(series={"training rows": gap.values.cpu().numpy()}, label="L[q*] − L[q] (nats)"),
     )

@@ -63,7 +63,7 @@ class ConditionalModel(LatentVariableModel):
         """p(x | z, c) for latents z (..., B, latent_dim) and c (B, *context_shape)."""
         return super().decode(z, self._condition(context))
 
-    def _prior_draw(self, num_samples: int, context: Context | None) -> Tensor:
+    def _prior_draw(self, num_samples: int, context: Context | None) -> Latents:
         return super()._prior_draw(num_samples, self._condition(context))
 
     def _condition(self, context: Context | None, num_rows: int | None = None) -> Tensor:
