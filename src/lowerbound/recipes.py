@@ -51,6 +51,7 @@ class Recipe:
         defaults: of `fitting.Settings`, where they differ from those of a plain autoencoder.
         start: what is done before the first step, or None.
         likelihood: the name of its likelihood, unless the user may choose another.
+        assigns: whether its model assigns each row to a class or a cluster, to be compared with labels.
     """
 
     make: Callable[..., LatentVariableModel]
@@ -58,6 +59,7 @@ class Recipe:
     defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     start: Start | None = None
     likelihood: str = "bernoulli"
+    assigns: bool = False
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -85,9 +87,12 @@ RECIPES: dict[str, Recipe] = {
     ),
     "linear-ica": Recipe(make=linear.linear_ica, defaults=_ELBO, start=linear.start_linear_ica, likelihood="normal"),
     "cvae": Recipe(make=cvae, labels="context", defaults=_ELBO),
-    "vade": Recipe(make=vade.vade, defaults={**_ELBO, "binarization": "none"}, start=vade.start),
+    "vade": Recipe(make=vade.vade, defaults={**_ELBO, "binarization": "none"}, start=vade.start, assigns=True),
     "semi-supervised": Recipe(
-        make=semi_supervised, labels="partial", defaults={**_ELBO, "loss": "semi-supervised", "gradient": "enumerate"}
+        make=semi_supervised,
+        labels="partial",
+        defaults={**_ELBO, "loss": "semi-supervised", "gradient": "enumerate"},
+        assigns=True,
     ),
     "deep-latent-gaussian": Recipe(make=deep_latent_gaussian, defaults=_ELBO),
     "ladder": Recipe(make=ladder, defaults={"objective": "beta-elbo:beta=1.0"}),

@@ -23,19 +23,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lowerbound.data import Dataset, Pixels
-from lowerbound.evaluate import bernoulli_mixture, gaussian_mixture, independent_bernoulli, log_evidence, summary
+from lowerbound.evaluate import (
+    bernoulli_mixture,
+    clustering_accuracy,
+    gaussian_mixture,
+    independent_bernoulli,
+    log_evidence,
+    normalized_mutual_information,
+    summary,
+)
 from lowerbound.labelled import LabelledModel
 from lowerbound.model import LatentVariableModel
+from lowerbound.models.vade import responsibilities
 from lowerbound.priors import is_mixture, unused_components
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
 from lowerbound.weights import code_of
 
-__all__ = ["rows_for_baselines", "score"]
+__all__ = ["assignments", "rows_for_baselines", "score"]
 
 _MOST_BASELINE_ROWS = 20_000
 _SUMMARY_SAMPLES = 64
@@ -63,7 +72,7 @@ def score(
         x_train: what `rows_for_baselines` gives, on the same device; None leaves the baselines out.
         likelihood: its name, which decides what the baselines are and whether there are bits per dimension.
         context: of the model, one row for each of x_test.
-        labels: classes (N,) of x_test, for a model that classifies.
+        labels: classes (N,) of x_test, for a model that assigns rows to classes or clusters; None for others.
         num_samples: S of L_S.
         seed: of the samples and the baselines.
         progress: called with the rows done and their total.
@@ -73,9 +82,10 @@ def score(
         standard errors from the spread over the rows; `bits_per_dim` of L_S and `elbo_bits_per_dim`; the counts
         `num_samples`, `num_data`, `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`; for a
         mixture prior `components`: their number, how many are `unused`, and the `effective` number of those in use;
-        for a model that classifies, the `accuracy` of its most probable label, with its `accuracy_standard_error`;
-        `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and `baselines`, each with its
-        `log_likelihood` and the `margin` by which L_S is above it on the same rows.
+        for a `vade`, `clustering_accuracy` (of the best matching of clusters to labels) and
+        `normalized_mutual_information`; for a model that classifies, the `accuracy` of its most probable label, with
+        its `accuracy_standard_error`; `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and
+        `baselines`, each with its `log_likelihood` and the `margin` by which L_S is above it on the same rows.
 
     Raises:
         ValueError: no rows or no samples.
@@ -104,6 +114,7 @@ def score(
         "latent_dim": parts.activity.shape[0],
         "kl_per_dimension": None if kl is None else kl.tolist(),
         **_accuracy(model, x_test, labels),
+        **_clusters(model, x_test, labels, seed),
         "components": _components(model, x_test, seed) if context is None else None,
         "baselines": {name: _against(value, evidence.log_evidence) for name, value in baselines.items()},
     }
@@ -123,13 +134,37 @@ def rows_for_baselines(dataset: Dataset, transform: nn.Module) -> Tensor:
 
 
 @torch.no_grad()
+def assignments(model: LatentVariableModel, x: Float[Tensor, "batch *event"], *, seed: int) -> Int[Tensor, "batch"]:
+    """The most probable class of each row under a model that classifies, or its cluster under a `vade`; on the CPU.
+
+    Arguments:
+        model: a `LabelledModel` or a `vade`.
+        x: rows as the likelihood scores them.
+        seed: of the draws behind a cluster's probability.
+
+    Raises:
+        ValueError: a model that does neither.
+    """
+    if isinstance(model, LabelledModel):
+        return torch.cat([model.classify(rows).argmax(-1).cpu() for rows in x.split(_MOST_CODES)])
+    return responsibilities(model, x, seed=seed).argmax(-1).cpu()
+
+
 def _accuracy(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None) -> dict[str, float]:
     """How often the most probable label is the right one; nothing for models and rows without labels."""
     if not isinstance(model, LabelledModel) or labels is None:
         return {}
-    found = torch.cat([model.classify(rows).argmax(-1).cpu() for rows in x.split(_MOST_CODES)])
-    right = (found == torch.as_tensor(labels)).double()
+    right = (assignments(model, x, seed=0) == torch.as_tensor(labels)).double()
     return {"accuracy": right.mean().item(), "accuracy_standard_error": right.std().item() / math.sqrt(len(right))}
+
+
+def _clusters(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None, seed: int) -> dict[str, float]:
+    """How well clusters agree with labels that were never trained on; nothing for other models, or without labels."""
+    if isinstance(model, LabelledModel) or labels is None:
+        return {}
+    found, known = assignments(model, x, seed=seed), torch.as_tensor(labels)
+    accuracy, information = clustering_accuracy(found, known), normalized_mutual_information(found, known)
+    return {"clustering_accuracy": accuracy.value, "normalized_mutual_information": information.value}
 
 
 @torch.no_grad()

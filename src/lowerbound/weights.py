@@ -24,7 +24,17 @@ from torch.distributions import Distribution, kl_divergence
 
 from lowerbound.factors import factor_of, has_layers, is_product, kl_per_layer, rate_per_layer
 
-__all__ = ["JointDensity", "Latents", "LogWeights", "RateForm", "code_of", "joint_over", "log_reverse", "weigh"]
+__all__ = [
+    "JointDensity",
+    "Latents",
+    "LogWeights",
+    "RateForm",
+    "code_of",
+    "joint_over",
+    "log_density",
+    "log_reverse",
+    "weigh",
+]
 
 Latents: TypeAlias = Tensor | tuple[Tensor, ...]
 """One latent variable (S, B, *event), or one tensor per layer of a hierarchy."""
@@ -129,7 +139,7 @@ def weigh(
     elif rate == "entropy":
         log_q = -_closed_form_entropy(posterior).expand_as(log_likelihood)
     elif log_q is None:
-        log_q = posterior.log_prob(z)  # type: ignore[arg-type]  # a hierarchy takes its tuple of latents
+        log_q = log_density(posterior, z)
     if per_group is None and has_layers(posterior) and has_layers(joint.prior):
         with torch.no_grad():
             per_group = rate_per_layer(posterior, joint.prior, cast(tuple[Tensor, ...], z))
@@ -142,6 +152,21 @@ def weigh(
         rate_per_factor=per_factor,
         rate_per_group=None if per_group is None else per_group.expand(*log_likelihood.shape, -1),
     )
+
+
+def log_density(posterior: Distribution, z: Latents) -> Float[Tensor, "sample batch"]:
+    """log q(z | x), nats.
+
+    Raises:
+        ValueError: q draws latents and has no density of them.
+    """
+    try:
+        return posterior.log_prob(z)  # type: ignore[arg-type]  # a hierarchy takes its tuple of latents
+    except NotImplementedError:
+        raise ValueError(
+            f"log w needs log q(z | x) and {type(posterior).__name__} has no density; use annealed_importance, which "
+            "needs none, or a posterior with a density."
+        ) from None
 
 
 def joint_over(posterior: Distribution, joint: JointDensity) -> JointDensity:

@@ -66,6 +66,8 @@ def test_a_recipe_fits_reopens_scores_samples_and_encodes(cli, tmp_path, small_d
     with np.load(tmp_path / "sample.npz") as drawn, np.load(tmp_path / "encode.npz") as codes:
         assert drawn["x"].shape == (7, 8, 8)
         assert codes["mean"].shape[0] == 40
+        assert ("assigned" in codes) == RECIPES[name].assigns
+    assert ("accuracy" in scores, "clustering_accuracy" in scores) == (name == "semi-supervised", name == "vade")
     if name in ("cvae", "factor-analysis", "ladder"):  # conditional, without steps, in layers
         answer = cli("report", run)
         assert answer.code == 0, answer.err

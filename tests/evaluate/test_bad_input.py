@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+import torch
+from torch.distributions import Distribution, Independent, Normal
 
+from lowerbound import evaluate, infer
 from lowerbound.cli import main
+from lowerbound.exact import LinearGaussian
 
 
 def test_data_that_are_gone_are_one_sentence(tmp_path, capsys):
@@ -18,3 +23,23 @@ def test_data_that_are_gone_are_one_sentence(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "There is no file" in said
     assert said.count("\n") == 1
+
+
+class Sampler(Independent):
+    """Draws and no density."""
+
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class Implicit(torch.nn.Module):
+    def forward(self, context: torch.Tensor) -> Distribution:
+        loc = context.new_zeros(len(context), 2)
+        return Sampler(Normal(loc, torch.ones_like(loc)), 1)
+
+
+@pytest.mark.parametrize("ask", [evaluate.log_evidence, evaluate.summary, infer])
+def test_a_posterior_without_density_is_one_sentence(ask):
+    model = LinearGaussian.random(3, 2).model(Implicit())
+    with pytest.raises(ValueError, match="Sampler has no density; use annealed_importance"):
+        ask(model, torch.zeros(4, 3, dtype=torch.float64))

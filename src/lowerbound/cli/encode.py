@@ -31,7 +31,8 @@ _BLOCK, _DRAWS = 4096, 256
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the binarization of pixels.")
 def encode(run: str, data: str | None, label: str | None, out: str, refine: int, seed: int) -> None:
-    """Write the mean and the standard deviation of q(z | x) of each row of data, with its label if it has one.
+    """Write the mean and the standard deviation of q(z | x) of each row of data, with its label if it has one, and as
+    `assigned` the class or cluster that the model gives it, if it gives one.
 
     Rows come in the order of the file; of data with a training and a test part, the training part comes first.
     """
@@ -46,7 +47,7 @@ def encode(run: str, data: str | None, label: str | None, out: str, refine: int,
     opened.load_model()
     rows = all_rows(opened, data, label)
     mean, scale = _codes(opened, rows, refine, seed)
-    _write(path, mean, scale, rows)
+    _write(path, mean, scale, rows, _assigned(opened, rows, seed))
     click.echo(f"Wrote the codes of {len(mean)} rows of {rows.name} to {path}")
 
 
@@ -70,6 +71,22 @@ def _codes(run: Run, rows: Rows, refine: int, seed: int) -> tuple[np.ndarray, np
     return mean, scale
 
 
+def _assigned(run: Run, rows: Rows, seed: int) -> dict[str, np.ndarray]:
+    """The class or cluster of each row, from a model that says one."""
+    import numpy as np
+
+    from lowerbound.recipes import recipe_named
+    from lowerbound.scoring import assignments
+
+    if not recipe_named(run.settings.recipe).assigns:
+        return {}
+    model, blocks = run.load_model(), range(0, len(rows.x), _BLOCK)
+    parts = [
+        assignments(model, run.transformed(np.asarray(rows.x[i : i + _BLOCK]), seed + i), seed=seed) for i in blocks
+    ]
+    return {"assigned": np.concatenate(parts)}
+
+
 def _moments(q: Distribution) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of z (B, latent): in closed form, or of 256 draws where q has none (flows)."""
     import torch
@@ -85,7 +102,7 @@ def _moments(q: Distribution) -> tuple[Tensor, Tensor]:
     return mean.flatten(1), scale.flatten(1)
 
 
-def _write(path: Path, mean: np.ndarray, scale: np.ndarray, rows: Rows) -> None:
+def _write(path: Path, mean: np.ndarray, scale: np.ndarray, rows: Rows, assigned: dict[str, np.ndarray]) -> None:
     import numpy as np
 
     from lowerbound.cli.output import write_bytes, write_npz
@@ -94,9 +111,9 @@ def _write(path: Path, mean: np.ndarray, scale: np.ndarray, rows: Rows) -> None:
     if suffix == ".npz":
         labels = {} if rows.y is None else {"label": rows.y}
         names = {} if rows.label_names is None else {"label_names": np.array(rows.label_names)}
-        write_npz(path, mean=mean, scale=scale, **labels, **names)
+        write_npz(path, mean=mean, scale=scale, **assigned, **labels, **names)
     else:
-        columns = _columns(mean, scale, rows)
+        columns = {**_columns(mean, scale, rows), **assigned}
         write_bytes(path, _csv(columns) if suffix == ".csv" else _parquet(columns))
 
 

@@ -31,6 +31,7 @@ def score_run(run: Run, console: Console | None, *, num_samples: int, rows: Rows
         rows: stored rows; None takes the run's own.
     """
     from lowerbound.cli.rows import held_out_rows
+    from lowerbound.recipes import recipe_named
     from lowerbound.scoring import rows_for_baselines, score
 
     model, transform, device = run.load_model(), run.load_transform(), device_for(run)
@@ -44,7 +45,7 @@ def score_run(run: Run, console: Console | None, *, num_samples: int, rows: Rows
             x_train=rows_for_baselines(dataset, transform).to(device),
             likelihood=run.settings.likelihood,
             context=None if context is None else context.to(device),
-            labels=rows.y,
+            labels=rows.y if recipe_named(run.settings.recipe).assigns else None,
             num_samples=num_samples,
             seed=run.settings.seed,
             progress=progress,
@@ -72,6 +73,11 @@ def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
     if "accuracy" in scores:
         console.print(
             f"The most probable label is right for {scores['accuracy']:.1%} ± {scores['accuracy_standard_error']:.1%}."
+        )
+    if "clustering_accuracy" in scores:
+        console.print(
+            f"Clusters against labels, which training did not see: accuracy {scores['clustering_accuracy']:.1%}, "
+            f"normalised mutual information {scores['normalized_mutual_information']:.2f}."
         )
     components = scores.get("components")
     if components is not None:

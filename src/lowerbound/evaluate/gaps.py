@@ -153,13 +153,7 @@ def _elbo(
     log_w = []
     for samples in row_blocks(num_samples, size):
         z = q.sample(torch.Size((samples.stop - samples.start,)))
-        try:
-            log_w.append(weigh(q, joint, z).log_w.double())
-        except NotImplementedError:
-            raise ValueError(
-                f"The ELBO needs log q(z | x) and {type(q).__name__} has no density; use annealed_importance, which "
-                "needs none."
-            ) from None
+        log_w.append(weigh(q, joint, z).log_w.double())
     values = torch.cat(log_w)
     error = values.std(0) if num_samples > 1 else torch.full_like(values[0], math.nan)
     return PerDatum(values=values.mean(0), standard_error=error / math.sqrt(num_samples))
