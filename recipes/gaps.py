@@ -6,8 +6,8 @@ FFG) and once with an inverse autoregressive flow, which stands for their auxili
 place of their 3,280. Of training and of test images, each binarized once:
 
     log p̂(x)     annealed importance sampling from q*_FFG, which is near the posterior whatever q is (the density of the
-                 flow at any z would cost a pass for every latent). L_K of K importance samples from q beside it; both are
-                 low on average, and the one with the larger mean is taken
+                 flow at any z would cost a pass for every latent); L_K of K importance samples from q beside it; both
+                 are low on average, and the one with the larger mean is taken
     L[q*_own]    the best of the family that the model was trained with, for each image by itself: for the flow its
                  location, scale and features, at the maps that all images share
     L[q*_full]   the best Gaussian with a full covariance; this is in the place of their best AF

@@ -86,7 +86,7 @@ RECIPES: dict[str, Recipe] = {
         make=linear.probabilistic_pca, defaults=_EXACT, start=linear.start_probabilistic_pca, likelihood="normal"
     ),
     "linear-ica": Recipe(make=linear.linear_ica, defaults=_ELBO, start=linear.start_linear_ica, likelihood="normal"),
-    "cvae": Recipe(make=cvae, labels="context", defaults=_ELBO),
+    "cvae": Recipe(make=cvae, labels="context"),
     "vade": Recipe(make=vade.vade, defaults={**_ELBO, "binarization": "none"}, start=vade.start, assigns=True),
     "semi-supervised": Recipe(
         make=semi_supervised,
