@@ -16,6 +16,7 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "class_conditional.py"
 WORDS = "--data digits --epochs 15 --classifier-epochs 8 --hidden 32 --channels 8 8 --latent-dim 2 --samples 20"
 
 
+@pytest.mark.slow
 def test_it_trains_judges_and_draws(tmp_path, monkeypatch):
     out = tmp_path / "result.json"
     monkeypatch.setattr(sys, "argv", [str(RECIPE), *WORDS.split(), "--out", str(out)])

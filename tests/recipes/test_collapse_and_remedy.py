@@ -31,6 +31,7 @@ def quick(monkeypatch):
     monkeypatch.setattr("lowerbound.cli.diagnose._write", lambda diagnosis, path: path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_the_remedy_is_the_command_that_was_proposed(tmp_path, monkeypatch):
     result, out = run(monkeypatch, tmp_path, "--beta", "50", "--steps", "100")

@@ -13,6 +13,7 @@ import pytest
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("LOWERBOUND_DATA" not in os.environ, reason="needs the image data in the folder LOWERBOUND_DATA")
 def test_the_gaps_are_the_differences_of_the_rows(tmp_path, monkeypatch):
     out = tmp_path / "result.json"

@@ -16,6 +16,7 @@ from lowerbound.fitting import Settings
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("LOWERBOUND_DATA" not in os.environ, reason="needs the image data in the folder LOWERBOUND_DATA")
 def test_likelihood_is_misled_and_the_numbers_are_those_of_the_scores(tmp_path, monkeypatch):
     out = tmp_path / "result.json"
