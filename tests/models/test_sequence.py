@@ -95,6 +95,12 @@ def test_recipes_start_train_and_draw(recipe: Callable[..., DirectedModel], opti
     assert decoded.log_prob(x[:5]).shape == (5,)
 
 
+def test_pictures_of_samples_are_of_different_draws() -> None:
+    torch.manual_seed(0)
+    images = rows((6, 5), **SMALL).sample_mean(4)
+    assert len(images.flatten(1).unique(dim=0)) == 4
+
+
 def test_pixels_start_at_the_mean_row() -> None:
     model = rows((4, 3), **SMALL)
     x = torch.tensor([0.2, 0.5, 0.9]).expand(40, 4, 3)

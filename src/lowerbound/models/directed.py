@@ -137,7 +137,7 @@ class DirectedModel(LatentVariableModel):
         for name in self._likelihood.names:
             p = nodes[name].given(values)
             lead = values[name].shape[: values[name].ndim - len(p.event_shape)]
-            means.append(p.mean.expand(*lead, *p.event_shape))
+            means.append((p if p.batch_shape == lead else p.expand(lead)).mean)
         return self._likelihood.join(means)
 
 
