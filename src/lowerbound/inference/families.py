@@ -124,8 +124,8 @@ def _real_moments(origin: Distribution) -> tuple[Tensor, Tensor]:
     """Moments of latents that a Gaussian can stand for."""
     if not is_real(origin):
         raise ValueError(
-            f"A Gaussian family needs latents that are one real vector and {type(origin).__name__} has others; use "
-            "family='own' for discrete ones, Amortised() for several layers."
+            f"A Gaussian family needs latents on the real line, in one vector, and {type(origin).__name__} has others; "
+            "use family='own' for discrete ones, Amortised() for several layers."
         )
     return moments(origin)
 
