@@ -111,8 +111,8 @@ def test_a_table(cli, table_run, tmp_path):
         "--posterior bernoulli --prior bernoulli --objective elbo --gradient score-function",
         "--posterior categorical:categories=3 --prior categorical:categories=3 --objective elbo "
         "--gradient score-function",
-        "--posterior iaf --objective elbo",
-        "--posterior auxiliary-normal --objective elbo",
+        pytest.param("--posterior iaf --objective elbo", marks=pytest.mark.slow),
+        pytest.param("--posterior auxiliary-normal --objective elbo", marks=pytest.mark.slow),
         "--posterior mixture-normal --objective elbo --prior vamp-prior:components=5",
         "--loss wake-sleep --objective iwae",
     ],

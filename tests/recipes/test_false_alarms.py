@@ -15,6 +15,7 @@ from lowerbound.diagnosis import ILLNESSES
 RECIPE = Path(__file__).parents[2] / "recipes" / "false_alarms.py"
 
 
+@pytest.mark.slow
 def test_every_illness_is_counted(tmp_path, monkeypatch):
     out = tmp_path / "result.json"
     words = [str(RECIPE), "--fits", "2", "--steps", "30", "--num-rows", "20", "--out", str(out)]

@@ -13,6 +13,7 @@ import pytest
 RECIPE = Path(__file__).parents[2] / "recipes" / "layers_mnist.py"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("LOWERBOUND_DATA" not in os.environ, reason="needs mnist.npz in the folder LOWERBOUND_DATA")
 def test_contenders_are_trained_scored_drawn_and_kept(tmp_path, monkeypatch):
     out = tmp_path / "result.json"
