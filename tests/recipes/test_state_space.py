@@ -15,7 +15,7 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "state_space.py"
 
 def test_it_fits_both_models_and_forecasts(tmp_path, monkeypatch):
     out = tmp_path / "result.json"
-    words = "--steps 3 --length 13 --series 60 --test-series 5 --evidence-samples 5 --latent-dim 2"
+    words = "--steps 3 --particles 50 --length 13 --series 60 --test-series 5 --evidence-samples 5 --latent-dim 2"
     monkeypatch.setattr(sys, "argv", [str(RECIPE), *words.split(), "--out", str(out)])
     runpy.run_path(str(RECIPE), run_name="__main__")
     models = json.loads(out.read_text())["models"]

@@ -1,0 +1,115 @@
+"""What a state-space model says about the next step: the bootstrap particle filter (Gordon, Salmond & Smith 1993).
+
+    z_1^s ~ p(z_1)          w_t^s ∝ p(x_t | z_t^s)          z_{t+1}^s ~ p(z_{t+1} | z_t^{a_s}),   a_s drawn with w_t
+
+    p(x_t | x_<t) ≈ (1/S) Σ_s p(x_t | z_t^s)         E[x_t | x_<t] ≈ (1/S) Σ_s E[x_t | z_t^s]
+
+The posterior of the model was trained to smooth whole series, and says nothing about where one stands in the middle of
+a series that goes on. The filter needs p alone: it reads x from left to right and is exact as S → ∞. The product of the
+first estimates is an unbiased one of p(x) (Del Moral 2004, Proposition 7.4.1), so that the mean of `log_evidence` is a
+lower bound of log p(x). Particles are drawn anew at every step, systematically (Kitagawa 1996): all of them at once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lowerbound.models.directed import DirectedModel
+from lowerbound.models.sequence_steps import EachStep
+from lowerbound.priors.markov_chain import MarkovChain
+from lowerbound.randomness import forked
+
+__all__ = ["Filtered", "particle_filter"]
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """What is known before and after every step.
+
+    Attributes:
+        log_evidence: log of an unbiased estimate of p(x) (B,), nats.
+        forecasts: E[x_t | x_1, …, x_{t−1}] (B, T, D), in the units of x.
+        states: E[z_t | x_1, …, x_t] (B, T, latent_dim).
+        effective_sample_size: 1 / Σ_s w_s² of the weights of each step (B, T), between 1 and S; small ones make all
+            later figures unreliable.
+    """
+
+    log_evidence: Float[Tensor, "batch"]
+    forecasts: Float[Tensor, "batch time data"]
+    states: Float[Tensor, "batch time latent"]
+    effective_sample_size: Float[Tensor, "batch time"]
+
+
+@torch.no_grad()
+def particle_filter(model: DirectedModel, x: Tensor, *, num_particles: int = 1000, seed: int = 0) -> Filtered:
+    """Read series from left to right.
+
+    Arguments:
+        model: a chain of states of which each emits one step, as `models.sequence.state_space` makes.
+        x: series (B, T, D) of any length, on the device of the model. Steps that are all NaN were not observed; those
+            at the end are forecast further and further ahead.
+        num_particles: S.
+        seed: of the particles; the caller's random state is untouched.
+
+    Raises:
+        ValueError: another model, another shape, no particles, or a step of which some numbers are NaN and some not.
+
+    >>> from lowerbound.models.sequence import state_space
+    >>> model = state_space((20, 3), latent_dim=2, recurrent_dim=8)
+    >>> particle_filter(model, model.sample(5), num_particles=10).forecasts.shape
+    torch.Size([5, 20, 3])
+    """
+    chain, emission = _parts(model)
+    unseen = _unseen(x, emission.event_shape[1], num_particles)
+    log_evidence = x.new_zeros(len(x))
+    forecasts, states, sizes = [], [], []
+    with forked(x.device, seed):
+        z = chain.initial(None).sample(torch.Size((num_particles, len(x))))
+        for t, x_t in enumerate(x.nan_to_num().unbind(1)):
+            p = emission.step(z)
+            log_w = p.log_prob(x_t).masked_fill(unseen[:, t], 0)
+            w = log_w.softmax(0)
+            log_evidence = log_evidence + log_w.logsumexp(0) - math.log(num_particles)
+            forecasts.append(p.mean.mean(0))
+            states.append((w[..., None] * z).sum(0))
+            sizes.append(1 / w.square().sum(0))
+            z = chain.transition(_drawn_again(z, w)).sample()
+    return Filtered(log_evidence, *(torch.stack(parts, 1) for parts in (forecasts, states, sizes)))
+
+
+def _drawn_again(z: Float[Tensor, "sample batch latent"], w: Float[Tensor, "sample batch"]) -> Tensor:
+    """z with each particle as often as its weight says, up to one: systematic resampling."""
+    size, rows = w.shape
+    points = (torch.arange(size, device=w.device) + torch.rand(rows, 1, device=w.device)) / size
+    which = torch.searchsorted(w.mT.cumsum(1).contiguous(), points.to(w.dtype)).clamp(max=size - 1)
+    return z.gather(0, which.mT[..., None].expand_as(z))
+
+
+def _parts(model: DirectedModel) -> tuple[MarkovChain, EachStep]:
+    parts = tuple(node.conditional for node in model.order)
+    if len(parts) == 2 and isinstance(parts[0], MarkovChain) and isinstance(parts[1], EachStep):
+        return parts[0], parts[1]
+    names = ", ".join(type(part).__name__ for part in parts)
+    raise ValueError(
+        f"particle_filter got a graph of {names} and needs a MarkovChain of states and EachStep of them, as "
+        "models.sequence.state_space makes."
+    )
+
+
+def _unseen(x: Tensor, data_dim: int, num_particles: int) -> Tensor:
+    """Which steps were not observed (B, T)."""
+    if num_particles < 1:
+        raise ValueError(f"particle_filter got num_particles={num_particles} and needs at least 1.")
+    if x.ndim != 3 or x.shape[2] != data_dim:
+        raise ValueError(f"particle_filter got x of shape {tuple(x.shape)} and expected (series, steps, {data_dim}).")
+    missing = x.isnan()
+    if bool((missing.any(-1) & ~missing.all(-1)).any()):
+        raise ValueError(
+            "x has steps of which some numbers are NaN and some are not; particle_filter takes a step as seen or not."
+        )
+    return missing.all(-1)
