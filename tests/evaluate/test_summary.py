@@ -11,6 +11,7 @@ from torch.distributions import Distribution, Independent, Normal, kl_divergence
 from lowerbound.evaluate import summary
 from lowerbound.exact import EnumerableBernoulli, LinearGaussian
 from lowerbound.model import LatentVariableModel
+from lowerbound.models.sequence import rows
 
 
 def gaussian():
@@ -110,3 +111,10 @@ def test_blocks_of_rows_give_the_same_averages():
     one, many = summary(model, x, num_samples=200), summary(model, x, num_samples=200, max_elements=4 * 200 * 7)
     assert abs(one.elbo - many.elbo) < 0.05
     assert torch.allclose(one.activity, many.activity)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_model_without_latents_has_no_activity():
+    told = summary(rows((3, 2), hidden=[4], recurrent_dim=4), torch.zeros(5, 3, 2))
+    assert told.activity.shape == (0,)
+    assert told.active_units == told.rate == 0

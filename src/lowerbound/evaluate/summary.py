@@ -200,6 +200,8 @@ def _activity(blocks: list[_Block]) -> Tensor:
     """Var_x E_q[z | x], less what sampling the mean adds to it."""
     mean = torch.cat([block.mean for block in blocks])
     noise = torch.cat([block.noise for block in blocks])
+    if mean.numel() == 0:  # a model without latents
+        return mean.new_zeros(0)
     if len(mean) < 2:
         return torch.full_like(mean[0], math.nan)
     return mean.var(0) - noise.mean(0)
