@@ -95,7 +95,7 @@ RECIPES: dict[str, Recipe] = {
         assigns=True,
     ),
     "deep-latent-gaussian": Recipe(make=deep_latent_gaussian, defaults=_ELBO),
-    "ladder": Recipe(make=ladder, defaults={"objective": "beta-elbo:beta=1.0"}),
+    "ladder": Recipe(make=ladder, defaults={"objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000"}),
     "rows": Recipe(make=rows, defaults=_SEQUENCE),
     "state-space": Recipe(make=state_space, defaults=_SEQUENCE),
 }
