@@ -74,6 +74,25 @@ def test_labelled_rows_beside_the_batch_serve_the_classifier_alone() -> None:
     torch.testing.assert_close(alone.loss - beside.loss, 3.0 * model.classify(more).log()[range(2), y].mean())
 
 
+def test_known_labels_can_weigh_more_than_as_data() -> None:
+    model, x, more, y = mixture(exact_classifier=False), data(), data(2), torch.tensor([1, 2])
+    alone = SemiSupervised(model, 3.0)(x, torch.full((5,), -1), more, y)
+    weighed = SemiSupervised(model, 3.0, labelled_weight=2.0)(x, torch.full((5,), -1), more, y)
+    exact = log_joint(model.likelihood, more)[range(2), y].mean()
+    torch.testing.assert_close(alone.loss - weighed.loss, 2.0 * exact)
+    torch.testing.assert_close(weighed.terms["bound"], alone.terms["bound"])
+
+
+def test_rows_without_a_label_have_no_part_in_that() -> None:
+    model, x, y = mixture(exact_classifier=False), data(), torch.tensor([2, -1, 1, -1, -1])
+    losses = [SemiSupervised(model, labelled_weight=weight)(x, y).loss for weight in (0.0, 2.0)]
+    known = y >= 0
+    exact = log_joint(model.likelihood, x)[known, y[known]].mean()
+    torch.testing.assert_close(losses[0] - losses[1], 2.0 * exact)
+    none = [SemiSupervised(model, labelled_weight=weight)(x).loss for weight in (0.0, 2.0)]
+    torch.testing.assert_close(none[0], none[1])
+
+
 @pytest.mark.parametrize("by", BY)
 def test_the_bound_of_a_known_label_teaches_the_classifier_nothing(by: str) -> None:
     model, x = mixture(exact_classifier=False), data()
