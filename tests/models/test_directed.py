@@ -411,6 +411,10 @@ ERRORS: list[tuple[Callable[[], Any], str]] = [
         "The variables z are latent and nothing infers them; give posterior=.",
     ),
     (
+        lambda: DirectedModel([Node("z", normal(1), "x"), Node("x", normal(1), "z")], observed="x"),
+        r"The graph has the cycle (z → x → z|x → z → x); take one of its arrows out\.",
+    ),
+    (
         lambda: DirectedModel([Node("x", priors.StandardNormal(1))], observed="x", posterior=normal(1)),
         "Every variable is observed",
     ),

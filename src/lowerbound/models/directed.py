@@ -55,10 +55,9 @@ class DirectedModel(LatentVariableModel):
     def __init__(
         self, nodes: Sequence[Node], *, observed: str | Mapping[str, int], posterior: Conditional | None = None
     ):
-        names = _observed_names(nodes, observed)
+        names, order = _observed_names(nodes, observed), ordered(nodes, ("context",))
         latent = [node.name for node in nodes if node.name not in names]
         _check_posterior(latent, posterior)
-        order = ordered(nodes, ("context",))
         prior = Directed([node for node in order if node.name in latent], latent, ("context",))
         super().__init__(
             prior=prior if latent else NoLatents(),
