@@ -77,7 +77,7 @@ def main() -> None:
     for name in CONTENDERS if arguments.only is None else (arguments.only,):
         result, samples = run(name, arguments)
         save(name, result, samples, arguments.out)
-        print(name, {key: value for key, value in result.items() if key != "curve"}, flush=True)
+        print(name, {key: value for key, value in result.items() if key not in ("curve", "log_evidence")}, flush=True)
     draw(arguments.out)
 
 
@@ -136,6 +136,7 @@ def run(name: str, arguments: argparse.Namespace) -> tuple[dict[str, Any], Tenso
         "seed": arguments.seed,
         "num_parameters": sum(p.numel() for p in model.parameters()),
         "curve": curve[:: max(1, len(curve) // 60)],
+        "log_evidence": [round(value, 3) for value in evidence.log_evidence.tolist()],
     }, samples
 
 
@@ -177,12 +178,23 @@ def save(name: str, result: dict[str, Any], samples: Tensor, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     contenders = {**read(out).get("contenders", {}), name: result}
     ordered = {key: contenders[key] for key in CONTENDERS if key in contenders}
+    for other in ordered.values():
+        other["gain_on_one_layer"] = gain(other, ordered.get("one", {}))
     partial = out.with_suffix(f".{name}.partial")
     partial.write_text(
         json.dumps({"protocol": __doc__, "published": PUBLISHED, "contenders": ordered}, indent=1) + "\n"
     )
     partial.replace(out)
     np.save(out.with_suffix(f".{name}.npy"), (255 * samples).round().byte().numpy())
+
+
+def gain(result: dict[str, Any], one: dict[str, Any]) -> dict[str, float] | None:
+    """The mean difference in nats, image by image, and its standard error; None where there is nothing to compare."""
+    values = [part.get("log_evidence", []) for part in (result, one)]
+    if len(values[0]) != len(values[1]) or not values[0]:
+        return None
+    difference = np.subtract(*values)
+    return {"mean": difference.mean(), "standard_error": difference.std() / len(difference) ** 0.5}
 
 
 def draw(out: Path) -> None:

@@ -26,4 +26,7 @@ def test_contenders_are_trained_scored_drawn_and_kept(tmp_path, monkeypatch):
     for name, layers in {"one": 1, "ladder3": 3}.items():
         assert len(contenders[name]["active_units"]) == len(contenders[name]["rates"]) == layers
         assert 100 < contenders[name]["negative_log_likelihood"] <= contenders[name]["negative_elbo"] < 600
+    assert contenders["one"]["gain_on_one_layer"] == {"mean": 0, "standard_error": 0}
+    losses = [contenders[name]["negative_log_likelihood"] for name in ("one", "ladder3")]
+    assert contenders["ladder3"]["gain_on_one_layer"]["mean"] == pytest.approx(losses[0] - losses[1], abs=2e-3)
     assert {path.name for path in tmp_path.glob("*.png")} == {"result_samples.png", "result_rates.png"}
