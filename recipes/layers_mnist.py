@@ -1,9 +1,11 @@
-"""One, two, three and five stochastic layers on dynamic MNIST, at one budget of processor time.
+"""One to five stochastic layers on dynamic MNIST, at one budget of processor time.
 
 one       784-200-200-50, a VAE (Burda et al. 2016, arXiv:1509.00519, Table 1, 1 layer)
 two       784-200-200-100-100-100-50, the deep latent Gaussian model of the same table, 2 layers; both tanh
+ladder1   the nets of a ladder with one layer of 64: what normalisation and rectifiers do by themselves
 ladder3   latents 64, 32, 16 under 200-200, 100-100, 50-50 units (Sønderby et al. 2016, arXiv:1602.02282)
 ladder5   latents 64, 32, 16, 8, 4 under 200-200, 100-100, 50-50, 50-50, 50-50: the latents of the paper in small nets
+ladder3-free   ladder3 whose layers may each spend --free-bits nats on a datum free of charge
 
 The same for all: Bernoulli pixels re-sampled at every visit, output bias started at the data mean, the ELBO from one
 sample with pathwise gradients, its rate turned on linearly over --warmup steps, Adam, batch 100, a learning rate that
@@ -42,7 +44,7 @@ from lowerbound.model import LatentVariableModel
 from lowerbound.models import vae
 from lowerbound.models.ladder import ladder
 from lowerbound.models.layered import deep_latent_gaussian
-from lowerbound.objectives import BetaELBO
+from lowerbound.objectives import BetaELBO, FreeBits
 from lowerbound.plots.images import image_grid
 from lowerbound.plots.style import CLASS_COLOURS, new_figure, style_axes
 from lowerbound.protocols import RateForm
@@ -51,7 +53,7 @@ from lowerbound.schedules import Cosine
 
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
-CONTENDERS = ("one", "two", "ladder3", "ladder5")
+CONTENDERS = ("one", "two", "ladder1", "ladder3", "ladder5", "ladder3-free")
 PUBLISHED = {
     "one layer, K = 1, 3,280 passes (Burda et al. 2016, Table 1)": 86.76,
     "two layers, K = 1, 3,280 passes (ibid.)": 85.33,
@@ -65,6 +67,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=7, help="of the processor, for each contender")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--warmup", type=int, default=3000, help="steps, five passes")
+    parser.add_argument("--free-bits", type=float, default=1.0, help="nats a layer")
     parser.add_argument("--only", choices=CONTENDERS, help="run this one; all of them if left out")
     parser.add_argument("--evidence-samples", type=int, default=1000)
     parser.add_argument("--test-images", type=int, default=1000)
@@ -88,7 +91,9 @@ def make(name: str) -> LatentVariableModel:
         return vae(shape, latent_dim=50, hidden=(200, 200), activation="tanh")
     if name == "two":
         return deep_latent_gaussian(shape)
-    if name == "ladder3":
+    if name == "ladder1":
+        return ladder(shape, latent_dims=(64,), hidden=((200, 200),))
+    if name.startswith("ladder3"):
         return ladder(shape, latent_dims=(64, 32, 16), hidden=((200, 200), (100, 100), (50, 50)))
     return ladder(shape, latent_dims=(64, 32, 16, 8, 4), hidden=((200, 200), (100, 100), *[(50, 50)] * 3))
 
@@ -146,7 +151,10 @@ def fit(
     """The terms of training, and the seconds of the processor that it took."""
     spent = Clock(arguments.minutes)
     rate: RateForm = "sampled" if name == "two" else "kl"
-    loss = VariationalLoss(model, BetaELBO(1.0, rate=rate, warmup=arguments.warmup), Pathwise())
+    objective = BetaELBO(1.0, rate=rate, warmup=arguments.warmup)
+    if name.endswith("free"):
+        objective = FreeBits(arguments.free_bits, "group", arguments.warmup)
+    loss = VariationalLoss(model, objective, Pathwise())
     fall = Cosine(arguments.lr, arguments.lr / 100, 1000)
     curve: list[dict[str, float]] = []
     for record in train(

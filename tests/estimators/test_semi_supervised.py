@@ -48,7 +48,7 @@ def fitted() -> SemiSupervisedVAE:
     return small(epochs=25).fit(X, y)
 
 
-@pytest.mark.parametrize("changes", [{}, {"labels": "sample"}, {"stack": "m1+m2"}])
+@pytest.mark.parametrize("changes", [{}, {"labels": "sample"}, {"stack": "m1+m2"}, {"labelled_weight": 1}])
 def test_two_labels_of_each_cluster_are_enough(changes: dict[str, Any]) -> None:
     X, truth, y = blobs()
     model = small(**changes).fit(X, y)

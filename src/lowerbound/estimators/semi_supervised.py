@@ -62,6 +62,8 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         labels: how a label that is not known is summed out: "enumerate" all classes, at their number times the cost of
             one, or "sample" two: cheaper with many classes, and noisy.
         classification_weight: α, the weight of the mean log q(y | x) of labelled rows beside the mean bound.
+        labelled_weight: γ, the weight of the mean bound of labelled rows, beyond their own as data: 1 lets p(x | z, y)
+            learn from known labels as much as from guessed ones. It helps with some hundred labels, and hurts with few.
         epochs, batch_size: passes over all rows, and rows per step; labelled rows are added to each batch.
         lr: learning rate at the start; it falls along a cosine to a hundredth.
         standardize, binarization: see `VAE`.
@@ -111,6 +113,7 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         stack: Stack = "m2",
         labels: LabelsBy = "enumerate",
         classification_weight: int | float = 1.0,
+        labelled_weight: int | float = 0.0,
         epochs: int | float = 100,
         batch_size: int = 128,
         lr: int | float = 1e-3,
@@ -126,6 +129,7 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         self.stack = stack
         self.labels = labels
         self.classification_weight = classification_weight
+        self.labelled_weight = labelled_weight
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
@@ -285,7 +289,8 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
             )
             model.initialize(x)
         gradient = Enumerate() if self.labels == "enumerate" else ScoreFunction()
-        loss = SemiSupervised(model, float(self.classification_weight), gradient)
+        weights = float(self.classification_weight), float(self.labelled_weight)
+        loss = SemiSupervised(model, weights[0], gradient, labelled_weight=weights[1])
         loss.check(x[:2], y[:2])
         num_steps = steps_for(float(self.epochs), len(x), batch_size)
         lr, every = Cosine(float(self.lr), float(self.lr) / 100, num_steps), max(1, num_steps // 20)
