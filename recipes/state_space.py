@@ -45,13 +45,13 @@ MODELS: dict[str, tuple[int, ...]] = {"nonlinear": (32,), "linear-Gaussian": ()}
 def main() -> None:
     """Read the options; simulate, fit both models, save after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--series", type=int, default=2000)
     parser.add_argument("--test-series", type=int, default=200)
     parser.add_argument("--length", type=int, default=50, help="readings in a series, more than 12")
     parser.add_argument("--latent-dim", type=int, default=4)
     parser.add_argument("--evidence-samples", type=int, default=200)
-    parser.add_argument("--particles", type=int, default=1000)
+    parser.add_argument("--particles", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS / "state_space.json")
     given = parser.parse_args()
@@ -149,7 +149,7 @@ def picture(fitted: dict[str, DirectedModel], x: Tensor, angle: Tensor, given: a
         dots = bottom.scatter(*flat.mT, c=angle.flatten().sin(), s=2, cmap="cividis")
         style_axes(bottom, title=f"{name}: inferred states", x="first component", y="second component", small=True)
         figure.colorbar(dots, ax=bottom, label="true sin θ")
-    panels[0, 0].legend(fontsize=7, loc="lower right")
+    panels[0, 0].legend(fontsize=7, loc="upper left")
     figure.savefig(given.out.with_suffix(".png"))
 
 
