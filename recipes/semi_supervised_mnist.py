@@ -7,7 +7,8 @@ network   q(y | x) of M2 alone, 784-500-10, on the labelled images only
 m1        a VAE (784-600-600-50) of all images without labels, and on the means of its codes a support vector machine
           (scikit-learn's defaults; the linear classifier is logistic regression) on the labelled ones
 m2        a label and a style of 50 numbers, one hidden layer of 500 in each net, every label enumerated, with the term
-          of the classifier at weight 1 (in the sums of the paper: α = N, where it takes 0.1 N)
+          of the classifier at weight 1 (in the sums of the paper: α = N, where it takes 0.1 N), and the mean bound of
+          labelled rows once more (γ = 1, where the paper has 0), which --labelled-weight changes
 m1+m2     M2 of the codes of M1, drawn anew from q at every visit, with a Gaussian likelihood
 
 Pixels are binarized anew at every visit, ReLU, Adam, batches of 200 (and 100 labelled rows for the term of the
@@ -199,7 +200,12 @@ def trained(
         with torch.no_grad():
             result = score(model.classify(x_test), dataset)
         curve.append([result["error_percent"], record.terms["bound"], record.terms["accuracy"]])
-        yield result | {"passes": len(curve), "curve": curve, "finished": len(curve) == epochs}
+        yield result | {
+            "passes": len(curve),
+            "labelled_weight": given.labelled_weight,
+            "curve": curve,
+            "finished": len(curve) == epochs,
+        }
 
 
 def kept_codes(given: argparse.Namespace, dataset: Dataset) -> Tensor:
