@@ -149,7 +149,7 @@ def picture(fitted: dict[str, DirectedModel], x: Tensor, angle: Tensor, given: a
         dots = bottom.scatter(*flat.mT, c=angle.flatten().sin(), s=2, cmap="cividis")
         style_axes(bottom, title=f"{name}: inferred states", x="first component", y="second component", small=True)
         figure.colorbar(dots, ax=bottom, label="true sin θ")
-    panels[0, 0].legend(fontsize=7, loc="upper left")
+    panels[0, 0].legend(fontsize=7, loc="lower left")
     figure.savefig(given.out.with_suffix(".png"))
 
 
