@@ -13,9 +13,9 @@ m1+m2     M2 of the codes of M1, drawn anew from q at every visit, with a Gaussi
 
 Pixels are binarized anew at every visit, ReLU, Adam, batches of 200 (and 100 labelled rows for the term of the
 classifier), a learning rate that falls along a cosine to a hundredth. The last weights are scored, on the intensities
-of the 10,000 test images. γ = 1 was chosen over 0 and 4 by the test errors with 1,000 labels and seed 0, nothing else by
-any. The paper trains for 3,000 passes. Every pass is saved, with the error so far, and cells that are finished are not
-run again.
+of the 10,000 test images. γ = 1 was chosen over 0 and 4 by the test errors with 1,000 labels and seed 0, nothing else
+by any. The paper trains for 3,000 passes. Every pass is saved, with the error so far, and cells that are finished are
+not run again.
 
 python recipes/semi_supervised_mnist.py
 """
