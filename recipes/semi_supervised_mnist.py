@@ -25,7 +25,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "semi_supervised_mnist.json")
     given = parser.parse_args()
     dataset = load(given.data)
-    codes = torch.empty(0)
-    if {"m1", "m1+m2"} & set(given.models):
-        codes = kept_codes(given, dataset)
+    codes = cache(lambda: codes_of(given, dataset))
     for seed in given.seeds:
         for count in given.labels:
             for model in given.models:
@@ -99,13 +98,16 @@ def main() -> None:
         print(f"{name:18} error {result['error_percent']:6.2f} %   published {result['published_error_percent']} %")
 
 
-def cell(given: argparse.Namespace, dataset: Dataset, codes: Tensor, model: str, count: int, seed: int) -> None:
+def cell(
+    given: argparse.Namespace, dataset: Dataset, codes: Callable[[], Tensor], model: str, count: int, seed: int
+) -> None:
     """One model with one choice of labels."""
     assert dataset.y_train is not None
     y = torch.from_numpy(only_some(dataset.y_train, count, seed, dataset.name))
+    z = codes() if model in ("m1", "m1+m2") else torch.empty(0)
     start = time.process_time()
     runs = {"network": network, "m1": m1, "m2": m2, "m1+m2": m1_m2}
-    for result in runs[model](given, dataset, codes, y, seed):
+    for result in runs[model](given, dataset, z, y, seed):
         saved = read(given.out)
         published = PUBLISHED[model].get(count) if given.data == "mnist" else None
         saved[f"{model} {count} {seed}"] = {
@@ -209,20 +211,9 @@ def trained(
         }
 
 
-def kept_codes(given: argparse.Namespace, dataset: Dataset) -> Tensor:
-    """The codes of M1, which is trained once and for all choices of labels."""
-    kept = given.out.with_suffix(f".codes-{given.code_epochs}.npy")
-    if not kept.exists():
-        start = time.process_time()
-        codes = codes_of(given, dataset)
-        print(f"M1 took {time.process_time() - start:.0f} s of the processor", flush=True)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        np.save(kept, codes.numpy())
-    return torch.from_numpy(np.load(kept))
-
-
 def codes_of(given: argparse.Namespace, dataset: Dataset, seed: int = 0) -> Tensor:
     """Means and standard deviations of q(z | x) under M1 (N + N_test, 2, latent), training images first."""
+    start = time.process_time()
     raw, x_test = images(dataset)
     transform = Pixels(scale=dataset.pixel_scale)
     with forked(torch.device("cpu"), seed):
@@ -235,6 +226,7 @@ def codes_of(given: argparse.Namespace, dataset: Dataset, seed: int = 0) -> Tens
     lr = Cosine(given.lr, given.lr / 100, num_steps)
     for record in train(loss, source, num_steps=num_steps, batch_size=200, lr=lr, seed=seed, log_every=a_pass):
         print(f"M1 pass {record.epoch:5.1f}, bound {record.terms['bound']:8.2f}", flush=True)
+    print(f"M1 took {time.process_time() - start:.0f} s of the processor", flush=True)
     x = Pixels(scale=dataset.pixel_scale, binarization="none")(raw)
     return torch.cat([moments(model, part) for part in torch.cat([x, x_test]).split(1000)])
 

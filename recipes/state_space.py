@@ -26,13 +26,12 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import InMemory
-from lowerbound.evaluate import log_evidence, summary
+from lowerbound.evaluate import log_evidence, particle_filter, summary
 from lowerbound.gradients import Pathwise
 from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.sequence import state_space
-from lowerbound.models.sequence_filter import particle_filter
 from lowerbound.objectives import ELBO
 from lowerbound.plots.style import CLASS_COLOURS, DATA, MODEL, new_figure, style_axes
 from lowerbound.randomness import forked

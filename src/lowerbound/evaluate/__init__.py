@@ -32,6 +32,7 @@ from lowerbound.evaluate.out_of_distribution import (
     typicality,
     waic,
 )
+from lowerbound.evaluate.particle_filter import Filtered, particle_filter
 from lowerbound.evaluate.summary import Summary, summary
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "AnnealedEvidence",
     "BernoulliMixture",
     "Evidence",
+    "Filtered",
     "InferenceGaps",
     "PerDatum",
     "Sandwich",
@@ -70,6 +72,7 @@ __all__ = [
     "negative_log_evidence",
     "normalized_mutual_information",
     "pareto_k",
+    "particle_filter",
     "prior_evidence",
     "separated_attribute_predictability",
     "summary",

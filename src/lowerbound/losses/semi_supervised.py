@@ -14,9 +14,11 @@ labelled or not, go through one computation, and no shape depends on the data.
 Without the last term q(y | x) would learn from unlabelled rows alone. The paper takes α = 0.1 N in its sums over N
 data, which is `classification_weight=0.1` here, where bounds are means; that of Pyro's example is 46 N_l / N. With few
 labels a batch holds one now and then; `data.labelled.LabelledRows` adds some to every batch, for the last term alone,
-so that the bound stays that of the data. That has its price: with 1,000 labels in 60,000 rows what p(x | z, y) takes a
-label to be is settled by rows whose labels q guessed. γ times the mean L(x, y) of labelled rows holds it to the known
-ones, the relative weight of supervised data of Siddharth et al. (2017, arXiv:1706.00400, eq. 4): `labelled_weight`.
+so that the bound stays that of the data.
+
+That has its price: with 1,000 labels in 60,000 rows, what p(x | z, y) takes a label to be is settled by rows whose
+labels q guessed. A further term −γ (1/N_l) Σ_labelled L(x, y), `labelled_weight`, holds it to the known ones: the
+relative weight of supervised data of Siddharth et al. (2017, arXiv:1706.00400). The rows beside a batch serve it too.
 """
 
 from __future__ import annotations
@@ -61,8 +63,8 @@ class SemiSupervised(Loss):
         rows, nats) and accuracy (fraction of them whose most probable label is theirs); these two are 0 where no row
         has a label.
 
-    Gradient: of the bound, unbiased with an unbiased `gradient`. The last term is a mean over the labelled rows at
-    hand: unbiased where their number is fixed (`LabelledRows`).
+    Gradient: of the bound, unbiased with an unbiased `gradient`. The terms of α and γ are means over the labelled rows
+    at hand: unbiased where their number is fixed (`LabelledRows`).
 
     Raises:
         ValueError: a negative weight, or no samples.
@@ -81,7 +83,7 @@ class SemiSupervised(Loss):
         labelled_weight: float = 0.0,
     ):
         super().__init__()
-        if num_samples < 1 or num_labels < 1 or classification_weight < 0 or labelled_weight < 0:
+        if num_samples < 1 or num_labels < 1 or not (classification_weight >= 0 and labelled_weight >= 0):
             raise ValueError(
                 f"SemiSupervised got num_samples={num_samples}, num_labels={num_labels}, classification_weight="
                 f"{classification_weight} and labelled_weight={labelled_weight}; expected at least 1, 1, 0 and 0."

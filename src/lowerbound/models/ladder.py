@@ -9,7 +9,7 @@ while training and on running averages afterwards; here every hidden layer is no
 normalisation, Ba et al. 2016, arXiv:1607.06450), so that each datum has one density, the same in both modes.
 
 Train it with a warm-up (`BetaELBO(1, warmup=…)`, `FreeBits(warmup=…)`): without, upper layers fall silent early and
-stay so (ibid., §2.2).
+stay so (ibid., §2.2), and the lowest with them, for its Gaussian of the datum then becomes too wide to have a gradient.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
+from lowerbound.evaluate.particle_filter import particle_filter
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.sequence import rows, state_space
-from lowerbound.models.sequence_filter import particle_filter
 
 LENGTH, DATA, STATE = 5, 2, 3
 
@@ -106,6 +106,10 @@ def test_bad_input_is_one_sentence(linear: DirectedModel) -> None:
     x = linear.sample(2)
     with pytest.raises(ValueError, match=r"got x of shape \(2, 5\) and expected \(series, steps, 2\)"):
         particle_filter(linear, x[..., 0])
+    with pytest.raises(ValueError, match=r"got x of shape \(2, 0, 2\) .* one of each at least"):
+        particle_filter(linear, x[:, :0])
+    with pytest.raises(ValueError, match="x has infinite numbers; give finite ones"):
+        particle_filter(linear, x / 0)
     with pytest.raises(ValueError, match="got num_particles=0 and needs at least 1"):
         particle_filter(linear, x, num_particles=0)
     with pytest.raises(ValueError, match="some numbers are NaN and some are not"):

@@ -12,13 +12,13 @@ lower bound of log p(x). Particles are drawn anew at every step, systematically 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.sequence_steps import EachStep
 from lowerbound.priors.markov_chain import MarkovChain
@@ -35,8 +35,8 @@ class Filtered:
         log_evidence: log of an unbiased estimate of p(x) (B,), nats.
         forecasts: E[x_t | x_1, …, x_{t−1}] (B, T, D), in the units of x.
         states: E[z_t | x_1, …, x_t] (B, T, latent_dim).
-        effective_sample_size: 1 / Σ_s w_s² of the weights of each step (B, T), between 1 and S; small ones make all
-            later figures unreliable.
+        effective_sample_size: of the weights of each step (B, T), between 1 and S; small ones make all later figures
+            unreliable.
     """
 
     log_evidence: Float[Tensor, "batch"]
@@ -57,7 +57,8 @@ def particle_filter(model: DirectedModel, x: Tensor, *, num_particles: int = 100
         seed: of the particles; the caller's random state is untouched.
 
     Raises:
-        ValueError: another model, another shape, no particles, or a step of which some numbers are NaN and some not.
+        ValueError: another model, no series, another shape, infinite numbers, no particles, or a step of which some
+            numbers are NaN and some not.
 
     >>> from lowerbound.models.sequence import state_space
     >>> model = state_space((20, 3), latent_dim=2, recurrent_dim=8)
@@ -74,10 +75,10 @@ def particle_filter(model: DirectedModel, x: Tensor, *, num_particles: int = 100
             p = emission.step(z)
             log_w = p.log_prob(x_t).masked_fill(unseen[:, t], 0)
             w = log_w.softmax(0)
-            log_evidence = log_evidence + log_w.logsumexp(0) - math.log(num_particles)
+            log_evidence = log_evidence + log_mean_weight(log_w)[0]
             forecasts.append(p.mean.mean(0))
             states.append((w[..., None] * z).sum(0))
-            sizes.append(1 / w.square().sum(0))
+            sizes.append(effective_sample_size(log_w))
             z = chain.transition(_drawn_again(z, w)).sample()
     return Filtered(log_evidence, *(torch.stack(parts, 1) for parts in (forecasts, states, sizes)))
 
@@ -105,8 +106,13 @@ def _unseen(x: Tensor, data_dim: int, num_particles: int) -> Tensor:
     """Which steps were not observed (B, T)."""
     if num_particles < 1:
         raise ValueError(f"particle_filter got num_particles={num_particles} and needs at least 1.")
-    if x.ndim != 3 or x.shape[2] != data_dim:
-        raise ValueError(f"particle_filter got x of shape {tuple(x.shape)} and expected (series, steps, {data_dim}).")
+    if x.ndim != 3 or x.shape[2] != data_dim or x.numel() == 0:
+        raise ValueError(
+            f"particle_filter got x of shape {tuple(x.shape)} and expected (series, steps, {data_dim}), one of each at "
+            "least."
+        )
+    if bool(x.isinf().any()):
+        raise ValueError("x has infinite numbers; give finite ones, or NaN for a whole step that was not observed.")
     missing = x.isnan()
     if bool((missing.any(-1) & ~missing.all(-1)).any()):
         raise ValueError(
