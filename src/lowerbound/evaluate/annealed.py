@@ -23,25 +23,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Distribution, constraints
 
+from lowerbound.evaluate.annealing_path import AnnealingPath, Start, annealing_path, draw_start
 from lowerbound.evaluate.batches import check_rows, context_rows, forked_seed, row_blocks
 from lowerbound.evaluate.estimates import PerDatum
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight
-from lowerbound.inference.hamiltonian import Point, hamiltonian_transition
-from lowerbound.model import Joint, LatentVariableModel
+from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
 from lowerbound.tuning import cpu_tuning
 
 __all__ = ["AnnealedEvidence", "Sandwich", "Start", "annealed_importance", "bidirectional"]
-
-Start: TypeAlias = Literal["prior", "posterior"]
-"""Where the chains begin: at p(z), or at q(z | x), which is nearer and needs fewer distributions."""
 
 _TARGET_ACCEPTANCE = 0.65  # Neal (2011, arXiv:1206.1901, §4.4)
 _SPREAD = 4.0  # of the sigmoid, in Wu et al. (2017)
@@ -163,7 +158,7 @@ def annealed_importance(
     parts: list[tuple[Tensor, Tensor]] = []
     with torch.no_grad(), forked_seed(seed, x.device), cpu_tuning(x.device):
         for rows in row_blocks(x.shape[0], _rows_per_slice(x, num_chains, max_elements)):
-            path = _path(model, x[rows], context_rows(context, rows), start, num_chains)
+            path = annealing_path(model, x[rows], context_rows(context, rows), start, num_chains)
             parts.append(_forward(path, beta, _tuned(path, beta, num_leapfrog), num_leapfrog))
             if progress is not None:
                 progress(rows.stop, x.shape[0])
@@ -205,10 +200,10 @@ def bidirectional(
     beta = _spacing(num_distributions)
     there, back = [], []
     with torch.no_grad(), forked_seed(seed, _device(model)), cpu_tuning(_device(model)):
-        z = _draw(model.prior(context), 1, num_data)[0]
+        z = draw_start(model.prior(context), 1, num_data)[0]
         x = model.decode(z, context).sample()
         for rows in row_blocks(num_data, _rows_per_slice(x, num_chains, max_elements)):
-            path = _path(model, x[rows], context_rows(context, rows), start, num_chains)
+            path = annealing_path(model, x[rows], context_rows(context, rows), start, num_chains)
             step_size = _tuned(path, beta, num_leapfrog)
             there.append(_forward(path, beta, step_size, num_leapfrog))
             back.append(_backward(path, z[rows], beta, step_size, num_leapfrog))
@@ -217,48 +212,8 @@ def bidirectional(
     return Sandwich(x=x, lower=lower, upper=PerDatum(values=-value, standard_error=error))
 
 
-@dataclass(frozen=True)
-class _Path:
-    """log f_β(z) = log p_0(z) + β r(z) for one slice of data."""
-
-    joint: Joint
-    start: Distribution
-    start_is_prior: bool
-    scale: Tensor | None
-    num_chains: int
-
-    def draw(self) -> Float[Tensor, "chain batch *event"]:
-        return _draw(self.start, self.num_chains, self.joint.x.shape[0])
-
-    def terms(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """log p_0(z) and r(z), each (chain, batch)."""
-        log_likelihood, log_prior = self.joint(z)
-        if self.start_is_prior:
-            return log_prior, log_likelihood
-        log_start = self.start.log_prob(z)
-        return log_start, log_likelihood + log_prior - log_start
-
-    def at(self, z: Tensor, beta: float) -> tuple[Point, Tensor]:
-        """The point of f_β at z, and r(z), from one evaluation."""
-        with torch.enable_grad():
-            here = z.detach().requires_grad_()
-            log_start, ratio = self.terms(here)
-            value = log_start + beta * ratio
-            (gradient,) = torch.autograd.grad(value.sum(), here)
-        return Point(z=here.detach(), log_density=value.detach(), gradient=gradient), ratio.detach()
-
-    def move(self, point: Point, beta: float, step_size: Tensor, num_leapfrog: int) -> tuple[Point, Tensor]:
-        """One transition that leaves f_β invariant, and the probability with which it was accepted."""
-
-        def log_density(z: Tensor) -> Tensor:
-            log_start, ratio = self.terms(z)
-            return log_start + beta * ratio
-
-        return hamiltonian_transition(log_density, point, step_size, num_leapfrog, self.scale)
-
-
 def _forward(
-    path: _Path, beta: list[float], step_size: list[Tensor], num_leapfrog: int
+    path: AnnealingPath, beta: list[float], step_size: list[Tensor], num_leapfrog: int
 ) -> tuple[Float[Tensor, "chain batch"], Float[Tensor, "batch"]]:
     """log w of every chain, in float64, and the mean acceptance."""
     z, log_w = path.draw(), torch.zeros((), dtype=torch.float64, device=path.joint.x.device)
@@ -274,7 +229,7 @@ def _forward(
 
 
 def _backward(
-    path: _Path, exact: Tensor, beta: list[float], step_size: list[Tensor], num_leapfrog: int
+    path: AnnealingPath, exact: Tensor, beta: list[float], step_size: list[Tensor], num_leapfrog: int
 ) -> Float[Tensor, "chain batch"]:
     """log 1/w of chains that run the forward ones backwards from exact draws of p(z | x), in float64."""
     z = exact.expand(path.num_chains, *exact.shape)
@@ -286,7 +241,7 @@ def _backward(
     return log_w - (beta[1] - beta[0]) * path.terms(z)[1].double()
 
 
-def _tuned(path: _Path, beta: list[float], num_leapfrog: int) -> list[Float[Tensor, "1 batch"]]:
+def _tuned(path: AnnealingPath, beta: list[float], num_leapfrog: int) -> list[Float[Tensor, "1 batch"]]:
     """A step size for each datum at a few points of the path: log ε rises by (acceptance − 0.65) / 2 a transition."""
     z = path.draw()
     log_step = z.new_full((1, z.shape[1]), math.log(_FIRST_STEP))
@@ -315,30 +270,6 @@ def _spacing(num_distributions: int) -> list[float]:
     """β_0 = 0, …, β_T = 1: a sigmoid of −4 … 4, shifted and scaled; finest near both ends."""
     u = torch.linspace(-_SPREAD, _SPREAD, num_distributions + 1, dtype=torch.float64).sigmoid()
     return ((u - u[0]) / (u[-1] - u[0])).tolist()
-
-
-def _path(model: LatentVariableModel, x: Tensor, context: Context | None, start: Start, num_chains: int) -> _Path:
-    joint = model.joint(x, context)
-    _check_real(joint.prior, "prior")
-    if start == "prior":
-        return _Path(joint, joint.prior, True, _scale_of(joint.prior), num_chains)
-    q = model.infer(x, context)
-    _check_density(q, x.shape[0])
-    return _Path(joint, q, False, _scale_of(q), num_chains)
-
-
-def _draw(start: Distribution, num_chains: int, num_data: int) -> Float[Tensor, "chain batch *event"]:
-    rows = () if start.batch_shape else (num_data,)
-    return start.sample(torch.Size((num_chains, *rows)))
-
-
-def _scale_of(start: Distribution) -> Float[Tensor, "1 #batch *event"] | None:
-    """The standard deviation of the start, by which its coordinates move alike; None if it does not state one."""
-    try:
-        stddev = start.stddev
-    except (NotImplementedError, AttributeError):
-        return None
-    return stddev[None] if start.batch_shape else stddev[None, None]
 
 
 def _rows_per_slice(x: Tensor, num_chains: int, max_elements: int) -> int:
@@ -373,33 +304,3 @@ def _check_counts(owner: str, num_distributions: int, num_chains: int, num_leapf
     for name, value in counts.items():
         if value < 1:
             raise ValueError(f"{owner} got {name}={value} and needs at least 1.")
-
-
-def _check_real(distribution: Distribution, role: str) -> None:
-    try:
-        support = distribution.support
-    except (NotImplementedError, AttributeError):
-        support = constraints.real  # it does not say
-    while (base := getattr(support, "base_constraint", None)) is not None:  # a product, or a mixture of products
-        support = base
-    if isinstance(support, constraints.Constraint) and support is not constraints.real:
-        raise ValueError(
-            f"Annealing moves latents by Hamiltonian transitions, which need real numbers, and the {role} is over "
-            f"{support}; use evaluate.log_evidence."
-        )
-
-
-def _check_density(q: Distribution, num_data: int) -> None:
-    """Refuse a q that cannot be where the chains start."""
-    _check_real(q, "posterior")
-    z = q.sample(torch.Size((1,)))
-    known = isinstance(z, Tensor) and not hasattr(q, "augment")
-    try:
-        known = known and q.log_prob(z).shape == (1, num_data)
-    except (NotImplementedError, AttributeError):
-        known = False
-    if not known:
-        raise ValueError(
-            f"start='posterior' needs the density of one real vector z and {type(q).__name__} has none; "
-            "use start='prior'."
-        )
