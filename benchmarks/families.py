@@ -30,7 +30,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from lowerbound import VariationalLoss, gradients, objectives, posteriors, priors
 from lowerbound.engine import Engine
-from lowerbound.models import choices, construct, vae
+from lowerbound.models import vae
+from lowerbound.spelling import choices, construct
 from lowerbound.steps import Adam, EagerStep
 from lowerbound.tuning import cpu_tuning
 

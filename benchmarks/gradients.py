@@ -24,7 +24,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import lowerbound as lb
 from lowerbound import baselines, gradients, objectives
-from lowerbound.models import choices, construct
+from lowerbound.spelling import choices, construct
 
 Step = Callable[[], object]
 

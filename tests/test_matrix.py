@@ -19,7 +19,7 @@ from lowerbound import gradients, objectives
 from lowerbound.exact import EnumerableBernoulli, EnumerableCategorical, normal_bound
 from lowerbound.exact.expectation import expectation
 from lowerbound.losses import VariationalLoss
-from lowerbound.models import choices
+from lowerbound.spelling import choices
 from lowerbound.testing import assert_unbiased, check_gradient, flat_gradient
 from lowerbound.testing.matrix import KINDS, NUM_SAMPLES, cells, columns, page, rows, small_model
 from lowerbound.weights import weigh

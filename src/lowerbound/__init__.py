@@ -18,8 +18,6 @@ if TYPE_CHECKING:
         baselines,
         data,
         diagnosis,
-        diagnostics,
-        estimators,
         evaluate,
         exact,
         gradients,
@@ -37,14 +35,16 @@ if TYPE_CHECKING:
         report,
         runs,
         schedules,
+        sklearn,
+        spelling,
         testing,
     )
     from lowerbound.diagnosis import diagnose
-    from lowerbound.estimators import VAE
     from lowerbound.inference import infer
     from lowerbound.loop import Record, train
     from lowerbound.losses import VariationalLoss
     from lowerbound.model import LatentVariableModel
+    from lowerbound.sklearn import VAE
     from lowerbound.weights import LogWeights
 
 __version__ = "0.1.0"
@@ -53,8 +53,6 @@ _MODULES = (
     "baselines",
     "data",
     "diagnosis",
-    "diagnostics",
-    "estimators",
     "evaluate",
     "exact",
     "gradients",
@@ -72,13 +70,15 @@ _MODULES = (
     "report",
     "runs",
     "schedules",
+    "sklearn",
+    "spelling",
     "testing",
 )
 _NAMES = {
     "LatentVariableModel": "lowerbound.model",
     "LogWeights": "lowerbound.weights",
     "Record": "lowerbound.loop",
-    "VAE": "lowerbound.estimators",
+    "VAE": "lowerbound.sklearn",
     "VariationalLoss": "lowerbound.losses",
     "diagnose": "lowerbound.diagnosis",
     "infer": "lowerbound.inference",
@@ -95,8 +95,6 @@ __all__ = [
     "data",
     "diagnose",
     "diagnosis",
-    "diagnostics",
-    "estimators",
     "evaluate",
     "exact",
     "gradients",
@@ -115,6 +113,8 @@ __all__ = [
     "report",
     "runs",
     "schedules",
+    "sklearn",
+    "spelling",
     "testing",
     "train",
 ]

@@ -23,14 +23,14 @@ from torch.distributions import Distribution, constraints
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import forked
 
-__all__ = ["Chain", "SampleShape", "Step", "given"]
+__all__ = ["Chain", "LayerGiven", "SampleShape", "given"]
 
 SampleShape: TypeAlias = torch.Size | list[int] | tuple[int, ...]
-Step: TypeAlias = Callable[[Tensor], Distribution]
+LayerGiven: TypeAlias = Callable[[Tensor], Distribution]
 """From a layer to the distribution of the one drawn after it."""
 
 
-def given(conditional: Callable[[Context], Distribution], context: tuple[Tensor, ...]) -> Step:
+def given(conditional: Callable[[Context], Distribution], context: tuple[Tensor, ...]) -> LayerGiven:
     """z ↦ the distribution of the next layer given z, and the context if there is one."""
     return lambda z: conditional((z, *context) if context else z)
 
@@ -56,7 +56,7 @@ class Chain(Distribution):
     arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType]
 
     def __init__(
-        self, first: Distribution, following: Sequence[Step], *, downward: bool, source: tuple[object, ...] = ()
+        self, first: Distribution, following: Sequence[LayerGiven], *, downward: bool, source: tuple[object, ...] = ()
     ):
         self.first, self.following, self.downward, self.source = first, tuple(following), downward, source
         self._remembered: _Draw | None = None

@@ -40,12 +40,12 @@ from lowerbound.inference import with_inference
 from lowerbound.loop import HeldOut, Record, held_out_terms, steps_for, train
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
-from lowerbound.models import build, choices, construct, find, parse
 from lowerbound.nets.shapes import Shape
 from lowerbound.protocols import Schedule
 from lowerbound.randomness import derive_seed, forked
-from lowerbound.recipes import Start, make_model, recipe_named
+from lowerbound.recipes import BeforeTraining, make_model, recipe_named
 from lowerbound.schedules import Constant, Cosine, Exponential
+from lowerbound.spelling import build, choices, construct, find, parse
 
 __all__ = [
     "Problem",
@@ -135,7 +135,7 @@ class Settings:
 
     @property
     def likelihood(self) -> str:
-        """The name of the likelihood as `models.choices` spells it, without options."""
+        """The name of the likelihood as `spelling` spells it, without options."""
         return next(name for name, cls in choices(likelihoods).items() if cls is self.likelihood_class)
 
     @property
@@ -158,7 +158,7 @@ class Problem:
     source: Source
     held_out: Source
     num_steps: int
-    start: Start | None = None
+    start: BeforeTraining | None = None
 
 
 def fit(

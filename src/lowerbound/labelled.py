@@ -23,12 +23,12 @@ from torch.types import _size
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Conditional, Context
 
-__all__ = ["CodeAndLabel", "LabelledModel", "LabelledPosterior", "LabelledPrior"]
+__all__ = ["LabelledModel", "LabelledPosterior", "LabelledPrior", "LatentAndLabel"]
 
 _NO_SHAPE = torch.Size()
 
 
-class CodeAndLabel(Distribution):
+class LatentAndLabel(Distribution):
     """p(y) p(z | y) over tuples (z, y): a one-hot label, and a code that may depend on it.
 
     Arguments:
@@ -59,7 +59,7 @@ class CodeAndLabel(Distribution):
     @property
     def mean(self) -> Tensor:
         """None: a mean over labels is no label."""
-        raise NotImplementedError("CodeAndLabel has no mean: half a 3 and half an 8 is no digit; use draws.")
+        raise NotImplementedError("LatentAndLabel has no mean: half a 3 and half an 8 is no digit; use draws.")
 
 
 class LabelledPrior(nn.Module):
@@ -84,7 +84,7 @@ class LabelledPrior(nn.Module):
 
     def forward(self, context: Context | None = None) -> Distribution:
         """p(z, y), or p(z | y) for labels (..., C)."""
-        return CodeAndLabel(self.label(), self.code, self.event_size) if context is None else self.code(context)
+        return LatentAndLabel(self.label(), self.code, self.event_size) if context is None else self.code(context)
 
 
 class LabelledPosterior(nn.Module):
@@ -93,7 +93,7 @@ class LabelledPosterior(nn.Module):
     Arguments:
         classifier: from x (..., *event) to the logits of q(y | x) (..., C).
         code: q(z | x, y), called with (x, y).
-        event_size: as for `CodeAndLabel`.
+        event_size: as for `LatentAndLabel`.
     """
 
     def __init__(self, classifier: nn.Module, code: Conditional, event_size: int):
@@ -108,7 +108,7 @@ class LabelledPosterior(nn.Module):
         """q(z, y | x) for x alone, or q(z | x, y) for (x, y)."""
         if isinstance(context, tuple):
             return self.code(context)
-        return CodeAndLabel(self.label(context), lambda y: self.code((context, y)), self.event_size)
+        return LatentAndLabel(self.label(context), lambda y: self.code((context, y)), self.event_size)
 
 
 class LabelledModel(LatentVariableModel):

@@ -29,7 +29,7 @@ from lowerbound.history import History, NonFiniteError
 from lowerbound.protocols import FollowsSteps, Schedule
 from lowerbound.randomness import forked
 from lowerbound.schedules import Constant
-from lowerbound.steps import Adam, CannotCompile, CompiledStep, EagerStep, MakeOptimizer, Step
+from lowerbound.steps import Adam, CannotCompile, CompiledStep, EagerStep, MakeOptimizer, TrainingStep
 from lowerbound.tuning import cpu_tuning
 
 __all__ = ["HeldOut", "Record", "held_out_terms", "steps_for", "train"]
@@ -159,7 +159,7 @@ class _Run:
     def __init__(
         self,
         loss: nn.Module,
-        step: Step,
+        step: TrainingStep,
         schedule: Schedule,
         rows: Stream,
         seed: int,
@@ -306,7 +306,7 @@ def _make_step(
     num_steps: int,
     optimizer: MakeOptimizer | None,
     engine: Engine,
-) -> Step:
+) -> TrainingStep:
     """The compiled step where it is wanted and possible, else the eager one; never one for the other unsaid."""
     if _wants_graph(compile, num_steps, optimizer, engine):
         step = CompiledStep(loss, source.transform, clip_norm)

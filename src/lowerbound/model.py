@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.protocols import Conditional, Context, InitializedFromData, Latents
-from lowerbound.weights import LogWeights, code_of, weigh
+from lowerbound.weights import LogWeights, latents_of, weigh
 
-__all__ = ["Joint", "LatentVariableModel", "flat_code"]
+__all__ = ["Joint", "LatentVariableModel", "flat_latents"]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class LatentVariableModel(nn.Module):
     def reconstruct(self, x: Tensor, context: Context | None = None) -> Tensor:
         """E[x' | z] at one draw z ~ q(z | x): (B, *event)."""
         q = self.infer(x, context)
-        return self.decode(code_of(q, q.sample()), context).mean
+        return self.decode(latents_of(q, q.sample()), context).mean
 
     def initialize(self, x: Float[Tensor, "batch *event"]) -> None:
         """Let every part that starts better from data see some (thousands of rows are plenty)."""
@@ -131,7 +131,7 @@ def with_context(value: Latents, context: Context | None) -> Context:
     return (*_as_tuple(value), *_as_tuple(context))
 
 
-def flat_code(z: Latents) -> Float[Tensor, "sample batch latent"]:
+def flat_latents(z: Latents) -> Float[Tensor, "sample batch latent"]:
     """Latents (sample, batch, *event) as vectors, the layers of a hierarchy one after another."""
     return torch.cat([part.flatten(2) if part.ndim > 2 else part[..., None] for part in _as_tuple(z)], -1)
 

@@ -17,23 +17,23 @@ from torch import Tensor
 
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
-from lowerbound.models import linear, vade
-from lowerbound.models.cvae import cvae
-from lowerbound.models.ladder import ladder
+from lowerbound.models import deep_embedding, linear
+from lowerbound.models.conditional_autoencoder import cvae
+from lowerbound.models.ladder_autoencoder import ladder
 from lowerbound.models.layered import deep_latent_gaussian
-from lowerbound.models.semi_supervised import semi_supervised
-from lowerbound.models.sequence import rows, state_space
-from lowerbound.models.vae import vae
+from lowerbound.models.sequence import autoregressive_rows, state_space
+from lowerbound.models.variational_autoencoder import vae
+from lowerbound.models.with_few_labels import semi_supervised
 from lowerbound.nets.shapes import Shape
 
-__all__ = ["RECIPES", "Labels", "Recipe", "Start", "make_model", "recipe_named"]
+__all__ = ["RECIPES", "BeforeTraining", "Labels", "Recipe", "make_model", "recipe_named"]
 
 Labels: TypeAlias = Literal["unused", "context", "partial"]
 """What training is given of the labels: nothing; each as a one-hot context; class numbers, −1 where there is none."""
 
 
 @runtime_checkable
-class Start(Protocol):
+class BeforeTraining(Protocol):
     """What is done before the first step, to the loss and its model, in place."""
 
     def __call__(self, loss: Loss, x: Tensor, *, seed: int) -> object:
@@ -57,7 +57,7 @@ class Recipe:
     make: Callable[..., LatentVariableModel]
     labels: Labels = "unused"
     defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    start: Start | None = None
+    start: BeforeTraining | None = None
     likelihood: str = "bernoulli"
     assigns: bool = False
 
@@ -87,7 +87,9 @@ RECIPES: dict[str, Recipe] = {
     ),
     "linear-ica": Recipe(make=linear.linear_ica, defaults=_ELBO, start=linear.start_linear_ica, likelihood="normal"),
     "cvae": Recipe(make=cvae, labels="context"),
-    "vade": Recipe(make=vade.vade, defaults={**_ELBO, "binarization": "none"}, start=vade.start, assigns=True),
+    "vade": Recipe(
+        make=deep_embedding.vade, defaults={**_ELBO, "binarization": "none"}, start=deep_embedding.start, assigns=True
+    ),
     "semi-supervised": Recipe(
         make=semi_supervised,
         labels="partial",
@@ -96,7 +98,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "deep-latent-gaussian": Recipe(make=deep_latent_gaussian, defaults=_ELBO),
     "ladder": Recipe(make=ladder, defaults={"objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000"}),
-    "rows": Recipe(make=rows, defaults=_SEQUENCE),
+    "rows": Recipe(make=autoregressive_rows, defaults=_SEQUENCE),
     "state-space": Recipe(make=state_space, defaults=_SEQUENCE),
 }
 """By the names that a run folder holds."""

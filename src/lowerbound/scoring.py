@@ -38,11 +38,11 @@ from lowerbound.evaluate import (
 )
 from lowerbound.labelled import LabelledModel
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.vade import responsibilities
+from lowerbound.models.deep_embedding import responsibilities
 from lowerbound.priors import is_mixture, unused_components
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
-from lowerbound.weights import code_of
+from lowerbound.weights import latents_of
 
 __all__ = ["assignments", "rows_for_baselines", "score"]
 
@@ -172,7 +172,7 @@ def _components(model: LatentVariableModel, x: Tensor, seed: int) -> dict[str, f
     """How many components of a mixture prior no code of these rows uses; None for other priors."""
     with forked(x.device, seed):
         q = model.infer(x[:_MOST_CODES])
-        codes = code_of(q, q.sample())
+        codes = latents_of(q, q.sample())
     if not is_mixture(model.prior(None)) or isinstance(codes, tuple):
         return None
     usage = unused_components(model.prior, codes)

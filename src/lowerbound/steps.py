@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lowerbound.engine import Engine
 
-__all__ = ["Adam", "CannotCompile", "CompiledStep", "EagerStep", "MakeOptimizer", "Step", "Transform"]
+__all__ = ["Adam", "CannotCompile", "CompiledStep", "EagerStep", "MakeOptimizer", "TrainingStep", "Transform"]
 
 Transform: TypeAlias = Callable[..., tuple[Tensor, ...]]
 MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -33,7 +33,7 @@ class CannotCompile(ValueError):
 
 
 @runtime_checkable
-class Step(Protocol):
+class TrainingStep(Protocol):
     """From a batch of raw rows and a learning rate to a row of the history."""
 
     terms: list[str]

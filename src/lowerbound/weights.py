@@ -29,8 +29,8 @@ __all__ = [
     "Latents",
     "LogWeights",
     "RateForm",
-    "code_of",
     "joint_over",
+    "latents_of",
     "log_density",
     "log_reverse",
     "weigh",
@@ -181,7 +181,7 @@ def joint_over(posterior: Distribution, joint: JointDensity) -> JointDensity:
     return joint if augment is None else augment(joint)
 
 
-def code_of(posterior: Distribution, draw: Latents) -> Latents:
+def latents_of(posterior: Distribution, draw: Latents) -> Latents:
     """The part z of a draw that the likelihood reads: all of it, but for the auxiliary variables of q."""
     split = getattr(posterior, "split", None)
     return draw if split is None else split(draw)[0]

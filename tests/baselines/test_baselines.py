@@ -9,7 +9,7 @@ import torch
 
 from lowerbound import baselines, gradients
 from lowerbound.baselines import Baseline, Constant, Learned, LeaveOneOut, MovingAverage
-from lowerbound.models import choices, construct
+from lowerbound.spelling import choices, construct
 
 X = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
 

@@ -11,7 +11,7 @@ import pytest
 import lowerbound as lb
 from lowerbound.cli import main
 from lowerbound.data import load
-from lowerbound.diagnosis import ILLNESSES
+from lowerbound.diagnosis import PROBLEMS
 from lowerbound.runs import Run
 
 from .conftest import TINY
@@ -26,7 +26,7 @@ def test_table_sentences_remedies_and_page(cli, run):
     answer = cli("diagnose", run, "--num-rows", 40)
     assert (answer.code, answer.err) == (0, "")
     assert "40 held-out rows" in answer.out
-    assert all(answer.out.count(name) >= 2 for name in ILLNESSES)
+    assert all(answer.out.count(name) >= 2 for name in PROBLEMS)
     assert "at least 1.00" in answer.out
     assert f"Page: {run / 'diagnosis.html'}" in answer.out
     examined = [finding.present is not None for finding in lb.diagnose(run, num_rows=40).findings]
@@ -39,7 +39,7 @@ def test_json_is_what_the_function_finds(cli, run):
     content = json.loads(answer.out)
     found = lb.diagnose(run, num_rows=40, seed=1)
     assert content["num_held_out"] == found.num_held_out == 40
-    assert [f["name"] for f in content["findings"]] == list(ILLNESSES)
+    assert [f["name"] for f in content["findings"]] == list(PROBLEMS)
     for plain, finding in zip(content["findings"], found.findings, strict=True):
         assert (plain["present"], plain["sentence"], plain["remedy"]) == (
             finding.present,

@@ -10,13 +10,13 @@ import torch
 
 from lowerbound import gradients
 from lowerbound.cli import main
-from lowerbound.cli.estimators import _own_loss
-from lowerbound.diagnostics import gradient_statistics
+from lowerbound.cli.gradient_noise import _own_loss
+from lowerbound.evaluate import gradient_statistics
 from lowerbound.gradients import DReG, Pathwise
-from lowerbound.models import choices
 from lowerbound.objectives import IWAE
 from lowerbound.plots import gradient_noise
 from lowerbound.runs import Run
+from lowerbound.spelling import choices
 
 from .conftest import TINY
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from lowerbound import plots
-from lowerbound.diagnosis import Bars, Clouds, Diagnosis, Evidence, Finding, Histograms
+from lowerbound.diagnosis import Bars, Clouds, Diagnosis, Finding, Histograms, Measurement
 from lowerbound.report import ReportError, render_diagnosis, write_diagnosis
 
 HOSTILE = "<script>alert('x')</script>"
-EVIDENCE = Evidence(value=0.25, standard_error=0.1, low=1.0, unit="nats")
+MEASUREMENT = Measurement(value=0.25, standard_error=0.1, low=1.0, unit="nats")
 PICTURES = (
     Histograms(series={"a": np.arange(9.0), HOSTILE: np.ones(3)}, label="nats"),
     Bars(values={"a": (1.0, 0.1), "b": (-2.0, 0.0)}, label="nats"),
@@ -19,10 +19,10 @@ PICTURES = (
 def diagnosis() -> Diagnosis:
     findings = [
         Finding(
-            name=f"illness {i}",
+            name=f"problem {i}",
             present=i == 0,
             sentence=f"Sentence {i} {HOSTILE}.",
-            evidence=EVIDENCE,
+            evidence=MEASUREMENT,
             remedy=f"lowerbound fit {HOSTILE}" if i == 0 else None,
             picture=picture,
         )
@@ -35,11 +35,11 @@ def diagnosis() -> Diagnosis:
 def test_every_finding_has_its_sentence_its_verdict_and_its_picture():
     page = render_diagnosis(diagnosis())
     assert page.count("<img") == len(PICTURES)
-    assert page.count("<h2>Illness") == 3
-    assert "<h2>Illness 0: present</h2>" in page
-    assert "<h2>Illness 1: healthy</h2>" in page
+    assert page.count("<h2>Problem") == 3
+    assert "<h2>Problem 0: present</h2>" in page
+    assert "<h2>Problem 1: healthy</h2>" in page
     assert "<h2>Last: not examined</h2>" in page
-    assert "1 of 4 illnesses are present. 12 held-out and up to 34 training rows" in page
+    assert "1 of 4 problems are present. 12 held-out and up to 34 training rows" in page
     assert "0.250 ± 0.100 nats" in page
     assert "at least 1.00" in page
     assert page.count("<pre><code>") == 1

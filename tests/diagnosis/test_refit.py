@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from lowerbound.cli.choices import make_settings
 from lowerbound.cli.fit import fit
 from lowerbound.data import load
-from lowerbound.diagnosis import ILLNESSES, Case, Refit, case_of
+from lowerbound.diagnosis import PROBLEMS, Case, Refit, case_of
 from lowerbound.fitting import Settings, prepare
 from lowerbound.runs import Run
 
@@ -84,10 +84,10 @@ def test_words_are_quoted():
     ],
 )
 def test_every_remedy_can_be_run(cli_run, monkeypatch, options):
-    """As if every illness were there: the commands are taken by `fit`, and the choices go together."""
-    monkeypatch.setattr("lowerbound.diagnosis.finding.Evidence.outside", True)
+    """As if every problem were there: the commands are taken by `fit`, and the choices go together."""
+    monkeypatch.setattr("lowerbound.diagnosis.finding.Measurement.outside", True)
     case = case_of(cli_run(options), num_rows=20)
-    remedies = [ILLNESSES[name](case).remedy for name in ILLNESSES if name != "blindness to other data"]
+    remedies = [PROBLEMS[name](case).remedy for name in PROBLEMS if name != "blindness to other data"]
     assert len([r for r in remedies if r is not None]) >= 6
     for remedy in filter(None, remedies):
         settings = settings_of(remedy)

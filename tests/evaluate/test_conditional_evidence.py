@@ -14,7 +14,7 @@ from lowerbound.evaluate import log_evidence
 from lowerbound.evaluate.conditional_evidence import prior_evidence
 from lowerbound.exact import LinearGaussian
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.cvae import ConditionalModel, cvae
+from lowerbound.models.conditional_autoencoder import ConditionalModel, cvae
 from lowerbound.nets import MLP, positive
 
 ROWS = 40

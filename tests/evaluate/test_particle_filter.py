@@ -11,7 +11,7 @@ from torch.distributions import MultivariateNormal
 
 from lowerbound.evaluate.particle_filter import particle_filter
 from lowerbound.models.directed import DirectedModel
-from lowerbound.models.sequence import rows, state_space
+from lowerbound.models.sequence import autoregressive_rows, state_space
 
 LENGTH, DATA, STATE = 5, 2, 3
 
@@ -115,4 +115,4 @@ def test_bad_input_is_one_sentence(linear: DirectedModel) -> None:
     with pytest.raises(ValueError, match="some numbers are NaN and some are not"):
         particle_filter(linear, torch.where(torch.arange(DATA) > 0, torch.nan, x))
     with pytest.raises(ValueError, match="got a graph of ChainRule and needs a MarkovChain"):
-        particle_filter(rows((3, 2), hidden=[4], recurrent_dim=4), torch.zeros(1, 3, 2))
+        particle_filter(autoregressive_rows((3, 2), hidden=[4], recurrent_dim=4), torch.zeros(1, 3, 2))

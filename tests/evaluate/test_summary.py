@@ -11,7 +11,7 @@ from torch.distributions import Distribution, Independent, Normal, kl_divergence
 from lowerbound.evaluate import summary
 from lowerbound.exact import EnumerableBernoulli, LinearGaussian
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.sequence import rows
+from lowerbound.models.sequence import autoregressive_rows
 
 
 def gaussian():
@@ -115,6 +115,6 @@ def test_blocks_of_rows_give_the_same_averages():
 
 @pytest.mark.filterwarnings("error")
 def test_a_model_without_latents_has_no_activity():
-    told = summary(rows((3, 2), hidden=[4], recurrent_dim=4), torch.zeros(5, 3, 2))
+    told = summary(autoregressive_rows((3, 2), hidden=[4], recurrent_dim=4), torch.zeros(5, 3, 2))
     assert told.activity.shape == (0,)
     assert told.active_units == told.rate == 0

@@ -12,7 +12,7 @@ import pytest
 import torch
 from linear_layers import exact_elbo, exact_iwae, linear_layers
 
-from lowerbound.diagnostics import gradient_statistics
+from lowerbound.evaluate import gradient_statistics
 from lowerbound.gradients import DReG, Pathwise, ScoreFunction, StickTheLanding
 from lowerbound.losses import VariationalLoss
 from lowerbound.objectives import ELBO, IWAE

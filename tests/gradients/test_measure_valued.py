@@ -62,7 +62,7 @@ def test_unbiased(case, objective):
         assert_unbiased(lambda got=got: got, expected, num_repeats=64)
 
 
-class Step:
+class TrainingStep:
     """log p(x | z) = 1 where every z_d > 0 and 0 elsewhere; p(z) as q, so that nothing else depends on z."""
 
     def __init__(self, prior):
@@ -81,7 +81,7 @@ def test_a_jump_has_a_gradient():
     objective = ELBO(rate="entropy")
 
     def once():
-        value = MeasureValued().estimate(objective, q, Step(q), 1).surrogate.sum()
+        value = MeasureValued().estimate(objective, q, TrainingStep(q), 1).surrogate.sum()
         return torch.cat([g.mean(0) for g in torch.autograd.grad(value, [loc, scale])])[None]
 
     a = torch.tensor([[0.3, -0.2], [0.7, 1.5]], dtype=torch.float64, requires_grad=True)
@@ -92,10 +92,10 @@ def test_a_jump_has_a_gradient():
 
 def test_a_sample_costs_three_evaluations_a_dimension_and_one():
     q = Independent(Normal(torch.zeros(6, 5, requires_grad=True), torch.ones(6, 5)), 1)
-    joint = Step(q)
+    joint = TrainingStep(q)
     MeasureValued().estimate(ELBO(), q, joint, 4)
     assert joint.rows == 4 * (3 * 5 + 1)
-    joint = Step(q)
+    joint = TrainingStep(q)
     with torch.no_grad():
         MeasureValued().estimate(ELBO(), q, joint, 4)
     assert joint.rows == 4

@@ -9,7 +9,8 @@ from lowerbound import posteriors
 from lowerbound.exact import EnumerableBernoulli, LinearGaussian
 from lowerbound.inference.families import free_parameters, moments
 from lowerbound.model import LatentVariableModel
-from lowerbound.models import choices, vae
+from lowerbound.models import vae
+from lowerbound.spelling import choices
 
 SPELLED = {"categorical": "categorical:categories=3", "relaxed-categorical": "relaxed-categorical:categories=3"}
 DISCRETE = ("bernoulli", "categorical", "relaxed-bernoulli", "relaxed-categorical")

@@ -24,7 +24,8 @@ from lowerbound.inference import (
     SemiAmortised,
     with_inference,
 )
-from lowerbound.models import choices, vae
+from lowerbound.models import vae
+from lowerbound.spelling import choices
 
 SCHEMES = [
     Amortised(),

@@ -135,7 +135,7 @@ import torch
 from lowerbound.data import InMemory
 from lowerbound.loop import train
 from lowerbound.losses.semi_supervised import SemiSupervised
-from lowerbound.models.semi_supervised import semi_supervised
+from lowerbound.models.with_few_labels import semi_supervised
 
 x, y = torch.rand(40, 6).round(), torch.arange(40) % 4 - 1
 terms = []

@@ -15,10 +15,10 @@ from lowerbound.data import InMemory
 from lowerbound.gradients import Pathwise
 from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
-from lowerbound.models.choices import choices
-from lowerbound.models.cvae import ConditionalModel, cvae
+from lowerbound.models.conditional_autoencoder import ConditionalModel, cvae
 from lowerbound.nets import positive
 from lowerbound.objectives import ELBO
+from lowerbound.spelling import choices
 
 ROWS = 24
 

@@ -16,11 +16,11 @@ from lowerbound.gradients import Pathwise, StickTheLanding
 from lowerbound.inference import HMC, Local
 from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
-from lowerbound.models.choices import construct
-from lowerbound.models.ladder import NormalisedLeakyReLU, ladder
+from lowerbound.models.ladder_autoencoder import NormalisedLeakyReLU, ladder
 from lowerbound.models.layered import deep_latent_gaussian
 from lowerbound.objectives import ELBO, IWAE, FreeBits
 from lowerbound.recipes import RECIPES as RECIPES_BY_NAME
+from lowerbound.spelling import construct
 
 SMALL = {"latent_dims": [4, 2], "hidden": [[16], [8]]}
 RECIPES = [deep_latent_gaussian, ladder]
@@ -114,7 +114,7 @@ from lowerbound.data import InMemory
 from lowerbound.gradients import Pathwise
 from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
-from lowerbound.models.ladder import ladder
+from lowerbound.models.ladder_autoencoder import ladder
 from lowerbound.objectives import FreeBits
 
 x = torch.eye(4)[torch.arange(64) % 4][:, :, None].expand(-1, 4, 4).contiguous()

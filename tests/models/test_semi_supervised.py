@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lowerbound.models.semi_supervised import BroadcastMLP, semi_supervised
+from lowerbound.models.with_few_labels import BroadcastMLP, semi_supervised
 from lowerbound.nets import MLP
 
 

@@ -13,7 +13,7 @@ from lowerbound import data, evaluate, gradients, likelihoods, objectives
 from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.models.directed import DirectedModel
-from lowerbound.models.sequence import rows, state_space
+from lowerbound.models.sequence import state_space
 from lowerbound.models.sequence_steps import ChainRule, EachStep
 from lowerbound.nets import MLP
 from lowerbound.nets.recurrent import CausalGRU
@@ -27,13 +27,13 @@ def all_images(shape: tuple[int, int]) -> torch.Tensor:
 
 
 def test_the_chain_rule_sums_to_one_over_every_image() -> None:
-    model = rows((3, 2), **SMALL).double()
+    model = autoregressive_rows((3, 2), **SMALL).double()
     x = all_images((3, 2))
     assert model.log_prob(x).exp().sum().item() == pytest.approx(1, abs=1e-12)
 
 
 def test_its_samples_have_its_probabilities() -> None:
-    model = rows((3, 2), **SMALL).double()
+    model = autoregressive_rows((3, 2), **SMALL).double()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)
@@ -48,7 +48,7 @@ def test_its_samples_have_its_probabilities() -> None:
 
 
 def test_with_a_latent_the_weights_average_to_a_distribution_over_images() -> None:
-    model = rows((3, 2), latent_dim=2, **SMALL).double()
+    model = autoregressive_rows((3, 2), latent_dim=2, **SMALL).double()
     with torch.no_grad():
         estimate = evaluate.log_evidence(model, all_images((3, 2)), num_samples=3000)
     assert estimate.log_evidence.exp().sum().item() == pytest.approx(1, abs=0.02)
@@ -97,12 +97,12 @@ def test_recipes_start_train_and_draw(recipe: Callable[..., DirectedModel], opti
 
 def test_pictures_of_samples_are_of_different_draws() -> None:
     torch.manual_seed(0)
-    images = rows((6, 5), **SMALL).sample_mean(4)
+    images = autoregressive_rows((6, 5), **SMALL).sample_mean(4)
     assert len(images.flatten(1).unique(dim=0)) == 4
 
 
 def test_pixels_start_at_the_mean_row() -> None:
-    model = rows((4, 3), **SMALL)
+    model = autoregressive_rows((4, 3), **SMALL)
     x = torch.tensor([0.2, 0.5, 0.9]).expand(40, 4, 3)
     model.initialize(x)
     step = model.order[0].conditional.step  # type: ignore[attr-defined]
@@ -124,12 +124,18 @@ def test_without_hidden_layers_the_state_space_is_linear() -> None:
 @pytest.mark.parametrize(
     "make, sentence",
     [
-        (lambda: rows((1, 8, 8)), r"rows got data of shape \(1, 8, 8\) and expected \(steps, numbers at one step\)"),
-        (lambda: rows((8, 8), latent_dim=-1), "rows got latent_dim=-1 and needs at least 0"),
+        (
+            lambda: autoregressive_rows((1, 8, 8)),
+            r"autoregressive_rows got data of shape \(1, 8, 8\) and expected \(steps, numbers at one step\)",
+        ),
+        (
+            lambda: autoregressive_rows((8, 8), latent_dim=-1),
+            "autoregressive_rows got latent_dim=-1 and needs at least 0",
+        ),
         (lambda: state_space((8,)), r"state_space got data of shape \(8,\)"),
         (lambda: state_space((8, 8), latent_dim=0), "state_space got latent_dim=0 and needs at least 1"),
-        (lambda: rows((8, 8), likelihood="bernouli"), "bernoulli"),
-        (lambda: rows((8, 8), **SMALL).log_prob(torch.zeros(2, 8, 7)), r"x has shape \(2, 8, 7\)"),
+        (lambda: autoregressive_rows((8, 8), likelihood="bernouli"), "bernoulli"),
+        (lambda: autoregressive_rows((8, 8), **SMALL).log_prob(torch.zeros(2, 8, 7)), r"x has shape \(2, 8, 7\)"),
         (
             lambda: state_space((8, 8), **SMALL).log_weights(torch.zeros(2, 8, 7), 1),
             r"x has shape \(2, 8, 7\) and p\(x \| z\) is over \(batch, 8, 8\); give data of that shape",

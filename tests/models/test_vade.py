@@ -17,8 +17,16 @@ from lowerbound.likelihoods import Normal as NormalLikelihood
 from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.losses.autoencoding import Autoencoding
-from lowerbound.models.vade import fit_mixture, number_by_size, pretrain, responsibilities, sample_cluster, start, vade
-from lowerbound.models.vae import vae
+from lowerbound.models.deep_embedding import (
+    fit_mixture,
+    number_by_size,
+    pretrain,
+    responsibilities,
+    sample_cluster,
+    start,
+    vade,
+)
+from lowerbound.models.variational_autoencoder import vae
 from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO
 from lowerbound.weights import weigh

@@ -12,8 +12,8 @@ from torch import Tensor
 from lowerbound import gradients, likelihoods, losses, objectives, penalties, posteriors, priors
 from lowerbound.data import InMemory
 from lowerbound.loop import train
-from lowerbound.models import choices, construct, vae
-from lowerbound.models.choices import axis_of
+from lowerbound.models import vae
+from lowerbound.spelling import axis_of, choices, construct
 
 SHAPE, LATENT_DIM, ROWS = (6, 5), 4, 24
 

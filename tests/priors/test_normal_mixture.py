@@ -5,7 +5,7 @@ from scipy import stats
 from scipy.special import logsumexp
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lowerbound.priors.normal_mixture import NormalMixture, _direct_squared_distance
+from lowerbound.priors.mixture_distribution import NormalMixture, _direct_squared_distance
 
 
 def mixture(components=3, dim=2, dtype=torch.float64, seed=0):

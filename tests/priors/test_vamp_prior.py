@@ -9,7 +9,7 @@ from lowerbound.likelihoods import Bernoulli
 from lowerbound.model import LatentVariableModel
 from lowerbound.nets import MLP
 from lowerbound.posteriors import DiagonalNormal
-from lowerbound.priors.normal_mixture import NormalMixture
+from lowerbound.priors.mixture_distribution import NormalMixture
 from lowerbound.priors.vamp_prior import VampPrior
 
 EVENT = (3, 2)

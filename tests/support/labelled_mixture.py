@@ -13,7 +13,7 @@ from torch.distributions import MultivariateNormal
 from lowerbound.labelled import LabelledModel
 from lowerbound.likelihoods import Normal
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.semi_supervised import BroadcastMLP
+from lowerbound.models.with_few_labels import BroadcastMLP
 from lowerbound.nets import MLP
 from lowerbound.nets.positive import raw_of
 from lowerbound.posteriors import DiagonalNormal

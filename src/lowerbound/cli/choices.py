@@ -48,8 +48,8 @@ def make_settings(options: dict[str, Any], given: set[str], dataset: Dataset) ->
         UsageError: both epochs and steps, or an option that the recipe does not take.
     """
     from lowerbound.fitting import Settings, takes_gradient
-    from lowerbound.models import parse
     from lowerbound.recipes import recipe_named
+    from lowerbound.spelling import parse
 
     if options["epochs"] is not None and options["steps"] is not None:
         raise click.UsageError("--epochs and --steps both say how long to train; give one of them.")

@@ -91,13 +91,13 @@ def _moments(q: Distribution) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of z (B, latent): in closed form, or of 256 draws where q has none (flows)."""
     import torch
 
-    from lowerbound.model import flat_code
-    from lowerbound.weights import code_of
+    from lowerbound.model import flat_latents
+    from lowerbound.weights import latents_of
 
     try:
         mean, scale = q.mean, q.stddev
     except NotImplementedError:
-        draws = flat_code(code_of(q, q.sample(torch.Size((_DRAWS,)))))
+        draws = flat_latents(latents_of(q, q.sample(torch.Size((_DRAWS,)))))
         scale, mean = torch.std_mean(draws, dim=0)
     return mean.flatten(1), scale.flatten(1)
 

@@ -41,7 +41,7 @@ def gradients(
     import json
     from pathlib import Path
 
-    from lowerbound.cli.estimators import compare, print_comparison, to_json
+    from lowerbound.cli.gradient_noise import compare, print_comparison, to_json
     from lowerbound.cli.output import check_suffix, write_figure
     from lowerbound.cli.terminal import open_console
     from lowerbound.plots import gradient_noise

@@ -1,4 +1,4 @@
-"""What a fitted model suffers from: one illness per file, each from a `Case` to a `Finding`.
+"""What a fitted model suffers from: one problem per file, each from a `Case` to a `Finding`.
 
 A finding is one number with its standard error and the range in which a healthy model lies. It is present only where
 the whole 95 % interval lies outside that range: what the rows cannot decide counts as healthy. `diagnose` examines a
@@ -6,20 +6,20 @@ run folder and `examine` any model with its data.
 """
 
 from lowerbound.diagnosis.case import Case
-from lowerbound.diagnosis.diagnose import ILLNESSES, Diagnosis, diagnose, examine
-from lowerbound.diagnosis.finding import Bars, Clouds, Evidence, Finding, Histograms
+from lowerbound.diagnosis.diagnose import PROBLEMS, Diagnosis, diagnose, examine
+from lowerbound.diagnosis.finding import Bars, Clouds, Finding, Histograms, Measurement
 from lowerbound.diagnosis.of_run import case_of
 from lowerbound.diagnosis.refit import Refit
 
 __all__ = [
-    "ILLNESSES",
+    "PROBLEMS",
     "Bars",
     "Case",
     "Clouds",
     "Diagnosis",
-    "Evidence",
     "Finding",
     "Histograms",
+    "Measurement",
     "Refit",
     "case_of",
     "diagnose",

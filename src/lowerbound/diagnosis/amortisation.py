@@ -10,7 +10,7 @@ trained for another weight on the rate, or for L_K, is not to be blamed for its 
 from __future__ import annotations
 
 from lowerbound.diagnosis.case import Case
-from lowerbound.diagnosis.finding import Evidence, Finding, Histograms, found
+from lowerbound.diagnosis.finding import Finding, Histograms, Measurement, found
 
 __all__ = ["amortisation"]
 
@@ -21,7 +21,7 @@ def amortisation(case: Case) -> Finding:
     """Whether the encoder loses more than 15 % of the rate (and half a nat) within its family on training rows."""
     elbo, refined = case.refined_train
     gap = refined - elbo
-    evidence = Evidence(value=gap.mean, standard_error=gap.standard_error_of_mean, high=case.allowance, unit="nats")
+    evidence = Measurement(value=gap.mean, standard_error=gap.standard_error_of_mean, high=case.allowance, unit="nats")
     return found(
         NAME,
         evidence,

@@ -11,7 +11,7 @@ the gap is never overstated by them; it is by a q* that is not quite optimal.
 from __future__ import annotations
 
 from lowerbound.diagnosis.case import MOST_REFINED, Case, over_reals
-from lowerbound.diagnosis.finding import Evidence, Finding, Histograms, found
+from lowerbound.diagnosis.finding import Finding, Histograms, Measurement, found
 from lowerbound.evaluate import PerDatum, annealed_importance
 
 __all__ = ["approximation"]
@@ -23,7 +23,7 @@ _DISTRIBUTIONS, _CHAINS, _LEAPFROG = 60, 4, 4
 def approximation(case: Case) -> Finding:
     """Whether the family of q at its best loses more than 15 % of the rate (and half a nat) on held-out rows."""
     gap = _known(case) - case.best_bound
-    evidence = Evidence(value=gap.mean, standard_error=gap.standard_error_of_mean, high=case.allowance, unit="nats")
+    evidence = Measurement(value=gap.mean, standard_error=gap.standard_error_of_mean, high=case.allowance, unit="nats")
     return found(
         NAME,
         evidence,

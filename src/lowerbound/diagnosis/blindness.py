@@ -9,7 +9,7 @@ import shlex
 
 from lowerbound.data import names
 from lowerbound.diagnosis.case import Case
-from lowerbound.diagnosis.finding import Evidence, Finding, Histograms, found, undefined
+from lowerbound.diagnosis.finding import Finding, Histograms, Measurement, found, undefined
 from lowerbound.evaluate import auroc
 
 __all__ = ["LOWEST", "blindness"]
@@ -25,7 +25,7 @@ def blindness(case: Case) -> Finding:
         return undefined(NAME, "Not asked: name other data with --against DATA.")
     inside, outside = case.evidence_held_out.log_evidence, case.evidence_against.log_evidence
     score = auroc(-inside, -outside)
-    evidence = Evidence(value=score.value, standard_error=score.standard_error, low=LOWEST, unit="AUROC")
+    evidence = Measurement(value=score.value, standard_error=score.standard_error, low=LOWEST, unit="AUROC")
     return found(
         NAME,
         evidence,

@@ -11,7 +11,7 @@ Data without structure in common need no latents, and the finding is then right 
 from __future__ import annotations
 
 from lowerbound.diagnosis.case import Case
-from lowerbound.diagnosis.finding import Bars, Evidence, Finding, found
+from lowerbound.diagnosis.finding import Bars, Finding, Measurement, found
 from lowerbound.evaluate import Summary, aggregate_posterior
 from lowerbound.factors import kl_per_factor
 
@@ -28,7 +28,7 @@ def collapse(case: Case) -> Finding:
     x = case.x_held_out
     information = aggregate_posterior(case.model, x, num_samples=_SAMPLES, seed=case.seed).mutual_information
     use = case.summary
-    evidence = Evidence(
+    evidence = Measurement(
         value=information.mean, standard_error=information.standard_error_of_mean, low=FEWEST_NATS, unit="nats"
     )
     units = f"{use.active_units} of {len(use.activity)} latents are active"

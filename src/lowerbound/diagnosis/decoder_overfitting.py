@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 from lowerbound.diagnosis.case import Case
-from lowerbound.diagnosis.finding import Evidence, Finding, Histograms, found
+from lowerbound.diagnosis.finding import Finding, Histograms, Measurement, found
 
 __all__ = ["MOST_DEVIATIONS", "decoder_overfitting"]
 
@@ -26,7 +26,7 @@ def decoder_overfitting(case: Case) -> Finding:
     train, held_out = (e.log_evidence.double() for e in (case.evidence_train, case.evidence_held_out))
     difference, deviation = (train.mean() - held_out.mean()).item(), train.std().item()
     error = math.hypot(train.std().item() / math.sqrt(len(train)), held_out.std().item() / math.sqrt(len(held_out)))
-    evidence = Evidence(
+    evidence = Measurement(
         value=difference / deviation, standard_error=error / deviation, high=MOST_DEVIATIONS, unit="deviations"
     )
     return found(

@@ -1,4 +1,4 @@
-"""All illnesses, one after the other."""
+"""All problems, one after the other."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from lowerbound.diagnosis.imbalance import imbalance
 from lowerbound.diagnosis.of_run import case_of
 from lowerbound.runs import Run
 
-__all__ = ["ILLNESSES", "Diagnosis", "diagnose", "examine"]
+__all__ = ["PROBLEMS", "Diagnosis", "diagnose", "examine"]
 
-ILLNESSES: dict[str, Callable[[Case], Finding]] = {
+PROBLEMS: dict[str, Callable[[Case], Finding]] = {
     "posterior collapse": collapse,
     "holes": holes,
     "amortisation gap": amortisation,
@@ -46,7 +46,7 @@ class Diagnosis:
 
     Attributes:
         title: of what.
-        findings: one for each illness.
+        findings: one for each problem.
         num_held_out: rows that were examined.
         num_train: rows of the training data that were at hand.
     """
@@ -58,7 +58,7 @@ class Diagnosis:
 
     @property
     def present(self) -> tuple[Finding, ...]:
-        """The illnesses that the model has."""
+        """The problems that the model has."""
         return tuple(finding for finding in self.findings if finding.present)
 
 
@@ -80,7 +80,7 @@ def diagnose(
         against: what those are called.
         num_rows: held-out rows, at most.
         seed: of the choice of rows and of all draws.
-        progress: called after each illness with their number so far and in all.
+        progress: called after each problem with their number so far and in all.
 
     Raises:
         RunError: no run, or one whose training has not come to its end.
@@ -97,13 +97,13 @@ def examine(case: Case, *, title: str = "a model", progress: Callable[[int, int]
     Arguments:
         case: the model, its data and its loss.
         title: what it is called.
-        progress: called after each illness with their number so far and in all.
+        progress: called after each problem with their number so far and in all.
     """
     findings: list[Finding] = []
-    for name, look in ILLNESSES.items():
+    for name, look in PROBLEMS.items():
         findings.append(_looked(name, look, case))
         if progress is not None:
-            progress(len(findings), len(ILLNESSES))
+            progress(len(findings), len(PROBLEMS))
     return Diagnosis(
         title=title, findings=tuple(findings), num_held_out=len(case.x_held_out), num_train=len(case.x_train)
     )

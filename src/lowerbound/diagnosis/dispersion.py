@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from lowerbound.diagnosis.case import Case, error_of_mean
-from lowerbound.diagnosis.finding import Evidence, Finding, Histograms, found, undefined
+from lowerbound.diagnosis.finding import Finding, Histograms, Measurement, found, undefined
 from lowerbound.randomness import forked
-from lowerbound.weights import code_of, weigh
+from lowerbound.weights import latents_of, weigh
 
 __all__ = ["HIGHEST", "LOWEST", "dispersion"]
 
@@ -33,7 +33,7 @@ def dispersion(case: Case) -> Finding:
         return undefined(NAME, "Not defined for a likelihood without a mean.")
     ratio = (seen.mean() / expected.mean()).item()
     error = error_of_mean(seen - ratio * expected) / expected.mean().item()
-    evidence = Evidence(value=ratio, standard_error=error, low=LOWEST, high=HIGHEST, unit="times")
+    evidence = Measurement(value=ratio, standard_error=error, low=LOWEST, high=HIGHEST, unit="times")
     word = "under-dispersed: surer than it should be" if ratio > 1 else "over-dispersed: less sure than it could be"
     return found(
         NAME,
@@ -56,7 +56,7 @@ def _errors(case: Case, x: Tensor) -> tuple[Tensor, Tensor]:
         q, joint = case.model.infer(x), case.model.joint(x)
         for _ in range(_DRAWS):
             z = q.sample(torch.Size((1,)))
-            p = case.model.decode(code_of(q, z))
+            p = case.model.decode(latents_of(q, z))
             mean = p.mean
             log_w.append(weigh(q, joint, z).log_w[0].double())
             seen.append(_squared(x - mean[0]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from lowerbound.diagnosis.case import Case
-from lowerbound.diagnosis.finding import Evidence, Finding, Histograms, found
+from lowerbound.diagnosis.finding import Finding, Histograms, Measurement, found
 
 __all__ = ["encoder_overfitting"]
 
@@ -21,7 +21,7 @@ def encoder_overfitting(case: Case) -> Finding:
     """Whether the amortisation gap is larger on held-out rows by more than 15 % of the rate (and half a nat)."""
     train, held_out = (refined - elbo for elbo, refined in (case.refined_train, case.refined_held_out))
     error = math.hypot(train.standard_error_of_mean, held_out.standard_error_of_mean)
-    evidence = Evidence(value=held_out.mean - train.mean, standard_error=error, high=case.allowance, unit="nats")
+    evidence = Measurement(value=held_out.mean - train.mean, standard_error=error, high=case.allowance, unit="nats")
     return found(
         NAME,
         evidence,

@@ -1,4 +1,4 @@
-"""What an examination says about one illness: a number with its error and healthy range, and what to do."""
+"""What an examination says about one problem: a number with its error and healthy range, and what to do."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TypeAlias
 
 import numpy as np
 
-__all__ = ["Bars", "Clouds", "Evidence", "Finding", "Histograms", "Picture", "found", "undefined"]
+__all__ = ["Bars", "Clouds", "Finding", "Histograms", "Measurement", "Picture", "found", "undefined"]
 
 _TWO_SIDED = 1.96  # standard errors on each side of a 95 % interval
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class Measurement:
     """A number with its error, and where it lies in a healthy model.
 
     Attributes:
@@ -41,7 +41,7 @@ class Evidence:
     def outside(self) -> bool:
         """Whether the whole interval lies outside of the healthy range.
 
-        >>> Evidence(value=3.0, standard_error=1.0, high=2.0, unit="nats").outside
+        >>> Measurement(value=3.0, standard_error=1.0, high=2.0, unit="nats").outside
         False
         """
         lower, upper = self.interval
@@ -77,10 +77,10 @@ Picture: TypeAlias = Histograms | Bars | Clouds
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Finding:
-    """One illness.
+    """One problem.
 
     Attributes:
-        name: of the illness.
+        name: of the problem.
         present: whether the model has it; None where the question does not apply, and the sentence says why.
         sentence: what was found, in words.
         evidence: the number behind it; None where `present` is.
@@ -91,16 +91,16 @@ class Finding:
     name: str
     present: bool | None
     sentence: str
-    evidence: Evidence | None = None
+    evidence: Measurement | None = None
     remedy: str | None = None
     picture: Picture | None = None
 
 
-def found(name: str, evidence: Evidence, *, ill: str, well: str, remedy: str | None, picture: Picture) -> Finding:
+def found(name: str, evidence: Measurement, *, ill: str, well: str, remedy: str | None, picture: Picture) -> Finding:
     """A finding with the sentence and the remedy that its evidence calls for.
 
     Arguments:
-        name: of the illness.
+        name: of the problem.
         evidence: the number.
         ill: the sentence if it is present.
         well: the sentence if it is not.

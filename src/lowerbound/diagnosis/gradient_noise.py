@@ -27,7 +27,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowerbound.diagnosis.case import Case, error_of_mean
-from lowerbound.diagnosis.finding import Bars, Evidence, Finding, found, undefined
+from lowerbound.diagnosis.finding import Bars, Finding, Measurement, found, undefined
 from lowerbound.losses import Loss
 from lowerbound.randomness import forked
 
@@ -50,7 +50,7 @@ def gradient_noise(case: Case) -> Finding:
     value, without = float(_share(within.mean(), between[0], floor.mean())), _left_out(within, floor)
     spread = _share(without[0], between[1:], without[1])
     error = math.sqrt((len(spread) - 1) * float(spread.var(correction=0)))
-    evidence = Evidence(value=value, standard_error=error, high=MOST, unit="(share of the variance)")
+    evidence = Measurement(value=value, standard_error=error, high=MOST, unit="(share of the variance)")
     return found(
         NAME,
         evidence,

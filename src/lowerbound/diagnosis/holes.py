@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.diagnosis.case import Case, over_reals
-from lowerbound.diagnosis.finding import Clouds, Evidence, Finding, found, undefined
+from lowerbound.diagnosis.finding import Clouds, Finding, Measurement, found, undefined
 from lowerbound.evaluate import bernoulli_mixture, gaussian_mixture
 from lowerbound.randomness import forked
-from lowerbound.weights import Latents, code_of
+from lowerbound.weights import Latents, latents_of
 
 __all__ = ["holes"]
 
@@ -44,7 +44,7 @@ def holes(case: Case) -> Finding:
         saved = (fitted.unflatten(0, held_out.shape[:2]) - prior.log_prob(held_out)).mean(0).double().cpu()
         from_prior = prior.sample(torch.Size((held_out.shape[1],)))
     error = saved.std().item() / math.sqrt(len(saved))
-    evidence = Evidence(value=saved.mean().item(), standard_error=error, high=case.allowance, unit="nats")
+    evidence = Measurement(value=saved.mean().item(), standard_error=error, high=case.allowance, unit="nats")
     return found(
         NAME,
         evidence,
@@ -61,7 +61,7 @@ def _codes(case: Case, x: Tensor, num_draws: int) -> Latents:
     """Draws of q(z | x) (S, B, *event)."""
     with forked(x.device, case.seed):
         q = case.model.infer(x)
-        return code_of(q, q.sample(torch.Size((num_draws,))))
+        return latents_of(q, q.sample(torch.Size((num_draws,))))
 
 
 def _fitted(prior: Distribution, train: Tensor, codes: Tensor, seed: int) -> Tensor | None:

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.diagnosis.case import Case, error_of_mean, over_reals
-from lowerbound.diagnosis.finding import Bars, Evidence, Finding, found, undefined
+from lowerbound.diagnosis.finding import Bars, Finding, Measurement, found, undefined
 from lowerbound.randomness import forked
 
 __all__ = ["HIGHEST", "LOWEST", "imbalance"]
@@ -45,7 +45,7 @@ def imbalance(case: Case) -> Finding:
     if abs(r) < _FEWEST_ERRORS * error_of_mean(rate):
         return undefined(NAME, "The latents carry too little to say how they are paid for: q is as wide as the prior.")
     weight = -d / r
-    evidence = Evidence(
+    evidence = Measurement(
         value=weight,
         standard_error=error_of_mean(distortion + weight * rate) / abs(r),
         low=LOWEST,

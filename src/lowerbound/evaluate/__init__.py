@@ -20,6 +20,7 @@ from lowerbound.evaluate.disentanglement import (
 )
 from lowerbound.evaluate.estimates import PerDatum, Score
 from lowerbound.evaluate.gaps import InferenceGaps, inference_gaps
+from lowerbound.evaluate.gradient_statistics import GradientStatistics, Statistic, gradient_statistics
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight, pareto_k
 from lowerbound.evaluate.log_evidence import Evidence, log_evidence
 from lowerbound.evaluate.out_of_distribution import (
@@ -42,10 +43,12 @@ __all__ = [
     "BernoulliMixture",
     "Evidence",
     "Filtered",
+    "GradientStatistics",
     "InferenceGaps",
     "PerDatum",
     "Sandwich",
     "Score",
+    "Statistic",
     "Summary",
     "adjusted_rand_index",
     "aggregate_posterior",
@@ -60,6 +63,7 @@ __all__ = [
     "effective_sample_size",
     "factor_vae_score",
     "gaussian_mixture",
+    "gradient_statistics",
     "independent_bernoulli",
     "inference_gaps",
     "likelihood_ratio",

@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.evaluate.annealing_path import AnnealingPath, Start, annealing_path, draw_start
+from lowerbound.evaluate.annealing_path import AnnealingPath, AnnealingStart, annealing_path, draw_start
 from lowerbound.evaluate.batches import check_rows, context_rows, forked_seed, row_blocks
 from lowerbound.evaluate.estimates import PerDatum
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight
@@ -36,7 +36,7 @@ from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
 from lowerbound.tuning import cpu_tuning
 
-__all__ = ["AnnealedEvidence", "Sandwich", "Start", "annealed_importance", "bidirectional"]
+__all__ = ["AnnealedEvidence", "AnnealingStart", "Sandwich", "annealed_importance", "bidirectional"]
 
 _TARGET_ACCEPTANCE = 0.65  # Neal (2011, arXiv:1206.1901, §4.4)
 _SPREAD = 4.0  # of the sigmoid, in Wu et al. (2017)
@@ -119,7 +119,7 @@ def annealed_importance(
     *,
     num_distributions: int = 1000,
     num_chains: int = 16,
-    start: Start = "prior",
+    start: AnnealingStart = "prior",
     num_leapfrog: int = 10,
     context: Context | None = None,
     seed: int = 0,
@@ -171,7 +171,7 @@ def bidirectional(
     *,
     num_distributions: int = 1000,
     num_chains: int = 16,
-    start: Start = "prior",
+    start: AnnealingStart = "prior",
     num_leapfrog: int = 10,
     context: Context | None = None,
     seed: int = 0,

@@ -19,9 +19,9 @@ from lowerbound.inference.hamiltonian import Point, hamiltonian_transition
 from lowerbound.model import Joint, LatentVariableModel
 from lowerbound.protocols import Context
 
-__all__ = ["AnnealingPath", "Start", "annealing_path", "draw_start"]
+__all__ = ["AnnealingPath", "AnnealingStart", "annealing_path", "draw_start"]
 
-Start: TypeAlias = Literal["prior", "posterior"]
+AnnealingStart: TypeAlias = Literal["prior", "posterior"]
 """Where the chains begin: at p(z), or at q(z | x), which is nearer and needs fewer distributions."""
 
 
@@ -75,7 +75,7 @@ class AnnealingPath:
 
 
 def annealing_path(
-    model: LatentVariableModel, x: Tensor, context: Context | None, start: Start, num_chains: int
+    model: LatentVariableModel, x: Tensor, context: Context | None, start: AnnealingStart, num_chains: int
 ) -> AnnealingPath:
     """The path from p(z) or q(z | x) to p(x, z) for rows x (B, *event).
 

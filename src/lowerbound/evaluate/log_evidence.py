@@ -23,7 +23,7 @@ from lowerbound.evaluate.importance import effective_sample_size, log_mean_weigh
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.tuning import cpu_tuning
-from lowerbound.weights import code_of, log_density, log_reverse
+from lowerbound.weights import latents_of, log_density, log_reverse
 
 __all__ = ["Evidence", "log_evidence"]
 
@@ -148,7 +148,7 @@ def _log_weights(
     for samples in row_blocks(num_samples, _SAMPLES_PER_BLOCK):
         z = _draw(q, samples.stop - samples.start)
         log_q = log_density(q, z) - log_reverse(q, z)
-        blocks.append(_log_joint(model, x, context, code_of(q, z), log_q.shape[0], max_rows).double() - log_q)
+        blocks.append(_log_joint(model, x, context, latents_of(q, z), log_q.shape[0], max_rows).double() - log_q)
     return torch.cat(blocks)
 
 

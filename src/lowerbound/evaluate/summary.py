@@ -25,7 +25,7 @@ from lowerbound.evaluate.batches import check_rows, context_rows, forked_seed, r
 from lowerbound.factors import has_layers, is_product, kl_per_factor, kl_per_layer, log_prob_per_factor
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
-from lowerbound.weights import code_of, weigh
+from lowerbound.weights import latents_of, weigh
 
 __all__ = ["Summary", "summary"]
 
@@ -142,10 +142,10 @@ def _block(model: LatentVariableModel, x: Tensor, context: Context | None, num_s
     q, joint = model.infer(x, context), model.joint(x, context)
     z = (q.rsample if q.has_rsample else q.sample)(torch.Size((num_samples,)))
     w = weigh(q, joint, z)
-    mean, noise = _posterior_mean(q, code_of(q, z))
+    mean, noise = _posterior_mean(q, latents_of(q, z))
     per_dimension = _rate_per_dimension(q, joint.prior, z)
     per_layer = None if w.rate_per_group is None else w.rate_per_group.mean(0)
-    sizes = _sizes(code_of(q, z))
+    sizes = _sizes(latents_of(q, z))
     return _Block(w.log_likelihood.mean(0), w.rate.mean(0), mean, noise, per_dimension, per_layer, sizes)
 
 

@@ -21,12 +21,12 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 
 from lowerbound.model import LatentVariableModel, with_context
 from lowerbound.protocols import Context
-from lowerbound.weights import code_of
+from lowerbound.weights import latents_of
 
-__all__ = ["Family", "Head", "Start", "expanded", "free_parameters", "is_real", "moments"]
+__all__ = ["Family", "Head", "InitialPosterior", "expanded", "free_parameters", "is_real", "moments"]
 
 Family: TypeAlias = Literal["own", "diagonal", "full"]
-Start: TypeAlias = Literal["encoder", "prior"]
+InitialPosterior: TypeAlias = Literal["encoder", "prior"]
 Head: TypeAlias = Callable[[Tensor], Distribution]
 """From λ (B, …) to q(z; λ), a distribution with `batch_shape` (B,)."""
 
@@ -34,7 +34,7 @@ _DRAWS_FOR_MOMENTS = 256
 
 
 def free_parameters(
-    model: LatentVariableModel, x: Tensor, context: Context | None, family: Family, start: Start
+    model: LatentVariableModel, x: Tensor, context: Context | None, family: Family, start: InitialPosterior
 ) -> tuple[Tensor, Head]:
     """λ for each datum of a batch, where refinement starts, and its meaning.
 
@@ -65,11 +65,11 @@ def moments(q: Distribution) -> tuple[Tensor, Tensor]:
         return q.mean, q.stddev
     except NotImplementedError:
         draw = q.rsample if q.has_rsample else q.sample
-        z = cast(Tensor, code_of(q, draw(torch.Size((_DRAWS_FOR_MOMENTS,)))))
+        z = cast(Tensor, latents_of(q, draw(torch.Size((_DRAWS_FOR_MOMENTS,)))))
         return z.mean(0), z.std(0)
 
 
-def _own(posterior: nn.Module, net: nn.Module, context: Context, start: Start) -> tuple[Tensor, Head]:
+def _own(posterior: nn.Module, net: nn.Module, context: Context, start: InitialPosterior) -> tuple[Tensor, Head]:
     output = net(*context) if isinstance(context, tuple) else net(context)
     head = copy.copy(posterior)
     head.__dict__["_modules"] = {**posterior._modules, "net": nn.Identity()}

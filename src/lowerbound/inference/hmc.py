@@ -18,12 +18,12 @@ from torch.distributions import Distribution
 
 from lowerbound.inference.adaptation import DualAveraging, RunningScale, window_ends
 from lowerbound.inference.draws import Draws
-from lowerbound.inference.families import Start, expanded, is_real, moments
+from lowerbound.inference.families import InitialPosterior, expanded, is_real, moments
 from lowerbound.inference.hamiltonian import LogDensity, Point, hamiltonian_transition, point_at
 from lowerbound.inference.scheme import gradients_enabled, recordable
 from lowerbound.model import Joint, LatentVariableModel
 from lowerbound.protocols import Context
-from lowerbound.weights import code_of
+from lowerbound.weights import latents_of
 
 __all__ = ["HMC"]
 
@@ -55,7 +55,7 @@ class HMC:
     num_samples: int = 300
     num_leapfrog: int = 8
     target_acceptance: float = 0.8
-    start: Start = "encoder"
+    start: InitialPosterior = "encoder"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
@@ -71,7 +71,7 @@ class HMC:
         with gradients_enabled(), torch.no_grad():
             x, context = recordable(x, context)
             joint, origin = model.joint(x, context), self._origin(model, x, context)
-            z = cast(Tensor, code_of(origin, origin.sample(torch.Size((self.num_chains,)))))
+            z = cast(Tensor, latents_of(origin, origin.sample(torch.Size((self.num_chains,)))))
             density = _unnormalised_posterior(joint)
             here, step_size, scale = self._warm_up(density, point_at(density, z), moments(origin)[1])
             return self._run(density, here, step_size, scale)

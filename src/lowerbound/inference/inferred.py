@@ -22,7 +22,7 @@ from lowerbound.inference.scheme import Amortised, InferenceScheme, with_inferen
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
-from lowerbound.weights import code_of, weigh
+from lowerbound.weights import latents_of, weigh
 
 __all__ = ["Inferred", "infer"]
 
@@ -141,13 +141,13 @@ def _draw_and_weigh(
     codes, log_w = [], []
     for first in range(0, num_samples, size):
         draw = q.sample(torch.Size((min(size, num_samples - first),)))
-        codes.append(cast(Tensor, code_of(q, draw)))
+        codes.append(cast(Tensor, latents_of(q, draw)))
         log_w.append(weigh(q, joint, draw).log_w)
     return torch.cat(codes), torch.cat(log_w)
 
 
 def _codes(q: Distribution, num_samples: int) -> Tensor:
-    return cast(Tensor, code_of(q, q.sample(torch.Size((num_samples,)))))
+    return cast(Tensor, latents_of(q, q.sample(torch.Size((num_samples,)))))
 
 
 def _lacks(q: Distribution, moment: str) -> bool:

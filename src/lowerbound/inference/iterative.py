@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.gradients import Pathwise
-from lowerbound.inference.families import Start, free_parameters
+from lowerbound.inference.families import InitialPosterior, free_parameters
 from lowerbound.inference.local import require_steps
 from lowerbound.inference.scheme import gradients_enabled, recordable
 from lowerbound.model import LatentVariableModel
@@ -48,12 +48,12 @@ class IterativeAmortised(nn.Module):
         num_steps: int = 5,
         hidden: int = 64,
         num_samples: int = 1,
-        start: Start = "encoder",
+        start: InitialPosterior = "encoder",
     ):
         super().__init__()
         require_steps("IterativeAmortised", num_steps, num_samples)
         self.latent_dim, self.num_steps, self.num_samples = latent_dim, num_steps, num_samples
-        self.start: Start = start
+        self.start: InitialPosterior = start
         self.update = MLP((4, latent_dim), [hidden, hidden], (2, latent_dim), nn.ELU)
         last = self.update.layers[-1]
         assert isinstance(last, nn.Linear)

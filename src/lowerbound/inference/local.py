@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.gradients import Pathwise
-from lowerbound.inference.families import Family, Start, free_parameters
+from lowerbound.inference.families import Family, InitialPosterior, free_parameters
 from lowerbound.inference.scheme import gradients_enabled, recordable
 from lowerbound.model import LatentVariableModel
 from lowerbound.objectives import ELBO
@@ -53,7 +53,7 @@ class Local:
     lr: float = 0.05
     num_samples: int = 1
     family: Family = "own"
-    start: Start = "encoder"
+    start: InitialPosterior = "encoder"
     objective: Objective = ELBO()  # noqa: RUF009  (frozen, shared safely)
     gradient: Gradient = Pathwise()  # noqa: RUF009
 

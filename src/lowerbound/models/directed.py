@@ -25,7 +25,7 @@ from torch.distributions import Distribution, Independent, Normal
 from lowerbound.model import Joint, LatentVariableModel, with_context
 from lowerbound.models.directed_graph import Directed, DirectedDistribution, Node, draw, ordered, require_event
 from lowerbound.protocols import Conditional, Context, InitializedFromData, Latents
-from lowerbound.weights import code_of
+from lowerbound.weights import latents_of
 
 __all__ = ["DirectedModel"]
 
@@ -114,7 +114,7 @@ class DirectedModel(LatentVariableModel):
     def reconstruct(self, x: Tensor, context: Context | None = None) -> Tensor:
         """The means of the observed variables given one draw z ~ q(z | x), and those of x that are parents: as x."""
         q = self.infer(x, context)
-        z = code_of(q, q.sample())
+        z = latents_of(q, q.sample())
         latents = zip(self._likelihood.arguments, z if isinstance(z, tuple) else (z,), strict=False)
         parts = self._likelihood.split(x)
         return self._means({**parts, **dict(latents), **_of_context(context)})

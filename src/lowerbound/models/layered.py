@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from lowerbound import likelihoods
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.choices import construct
 from lowerbound.models.parts import Activation, nonlinearity, outputs_of
 from lowerbound.nets import MLP
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.posteriors.bottom_up import BottomUp
 from lowerbound.priors import StandardNormal
 from lowerbound.priors.hierarchical import Hierarchical
+from lowerbound.spelling import construct
 
 __all__ = ["LowestLayer", "check_layers", "deep_latent_gaussian"]
 
@@ -43,7 +43,7 @@ def deep_latent_gaussian(
         hidden: widths of the nets between x and z_1, z_1 and z_2, …, from the data to the top; mirrored on the way
             down.
         activation: nonlinearity.
-        likelihood: name of a class of `likelihoods`, with options (see `models.choices`).
+        likelihood: name of a class of `likelihoods`, with options (see `spelling`).
 
     Raises:
         ValueError: not one list of widths for each layer, a size below one, or an unknown name or option.

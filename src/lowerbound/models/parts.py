@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from torch import nn
 
-from lowerbound.models.choices import find, parse
+from lowerbound.spelling import find, parse
 
 __all__ = ["Activation", "nonlinearity", "outputs_of"]
 
@@ -21,7 +21,7 @@ def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> t
 
     Arguments:
         package: `posteriors` or `likelihoods`.
-        text: the choice in words (see `models.choices`).
+        text: the choice in words (see `spelling`).
         size: latent_dim, or the shape of one datum.
 
     Raises:

@@ -1,6 +1,6 @@
 """Sequence models: the chain rule over rows, with or without a global latent, and nonlinear state-space models.
 
-    rows            p(x) = Π_t p(x_t | x_<t)        or        p(z) Π_t p(x_t | x_<t, z)
+    autoregressive_rows   p(x) = Π_t p(x_t | x_<t)        or        p(z) Π_t p(x_t | x_<t, z)
     state_space     p(z_1) Π_{t≥2} p(z_t | z_{t−1}) Π_t p(x_t | z_t)
 
 Both are graphs (`models.directed`), trained as every other model is. The state-space model is the deep Markov model of
@@ -17,7 +17,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from lowerbound import likelihoods, posteriors, priors
-from lowerbound.models.choices import construct
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.directed_graph import Node
 from lowerbound.models.parts import outputs_of
@@ -27,11 +26,12 @@ from lowerbound.nets.recurrent import BidirectionalGRU, CausalGRU
 from lowerbound.nets.shapes import Shape
 from lowerbound.posteriors.sequence_normal import SequenceNormal
 from lowerbound.priors.markov_chain import MarkovChain
+from lowerbound.spelling import construct
 
-__all__ = ["rows", "state_space"]
+__all__ = ["autoregressive_rows", "state_space"]
 
 
-def rows(
+def autoregressive_rows(
     event_shape: Sequence[int],
     *,
     latent_dim: int = 0,
@@ -51,12 +51,12 @@ def rows(
     Raises:
         ValueError: another shape, a size that is too small, or an unknown name or option.
 
-    >>> rows((8, 8), recurrent_dim=16, hidden=[16]).sample(5).shape
+    >>> autoregressive_rows((8, 8), recurrent_dim=16, hidden=[16]).sample(5).shape
     torch.Size([5, 8, 8])
     """
-    length, data_dim = _steps(event_shape, "rows")
-    _check("rows", least=0, latent_dim=latent_dim)
-    _check("rows", least=1, recurrent_dim=recurrent_dim)
+    length, data_dim = _steps(event_shape, "autoregressive_rows")
+    _check("autoregressive_rows", least=0, latent_dim=latent_dim)
+    _check("autoregressive_rows", least=1, recurrent_dim=recurrent_dim)
     inputs: list[Shape] = [recurrent_dim, latent_dim] if latent_dim else [recurrent_dim]
     step = _step(likelihood, data_dim, lambda shape: MLP(inputs, tuple(hidden), shape))
     chain = ChainRule(CausalGRU(data_dim, recurrent_dim), step, length)

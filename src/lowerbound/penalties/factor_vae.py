@@ -21,8 +21,8 @@ from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from lowerbound.nets.mlp import MLP
-from lowerbound.penalties.codes import check_weight, codes_of, require_codes
-from lowerbound.weights import code_of
+from lowerbound.penalties.latents import check_weight, latents_drawn, require_latents
+from lowerbound.weights import latents_of
 
 __all__ = ["FactorVAE", "permute_coordinates"]
 
@@ -55,17 +55,17 @@ class FactorVAE(nn.Module):
 
     def forward(self, posterior: Distribution, prior: Distribution) -> Float[Tensor, ""]:
         """See `protocols.Penalty`."""
-        z = codes_of(posterior, "FactorVAE")
+        z = latents_drawn(posterior, "FactorVAE")
         fixed = {name: p.detach() for name, p in self.discriminator.named_parameters()}
         total_correlation = functional_call(self.discriminator, fixed, z).mean()
-        others = permute_coordinates(codes_of(posterior, "FactorVAE").detach())
+        others = permute_coordinates(latents_drawn(posterior, "FactorVAE").detach())
         mistakes = self.cross_entropy(z.detach(), others)
         return self.weight * total_correlation + (mistakes - mistakes.detach())
 
     def check(self, posterior: Distribution, prior: Distribution) -> None:
         """Refuse a posterior that cannot be reparameterised, or codes of another length."""
-        require_codes(posterior, "FactorVAE")
-        shape = tuple(cast(Tensor, code_of(posterior, posterior.sample())).shape[1:])
+        require_latents(posterior, "FactorVAE")
+        shape = tuple(cast(Tensor, latents_of(posterior, posterior.sample())).shape[1:])
         if shape != (self.latent_dim,):
             raise ValueError(
                 f"FactorVAE has a discriminator of codes ({self.latent_dim},) and got codes {shape}; give it their "

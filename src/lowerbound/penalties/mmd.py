@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lowerbound.penalties.codes import check_weight, codes_of, require_codes
+from lowerbound.penalties.latents import check_weight, latents_drawn, require_latents
 
 __all__ = ["MMD", "Kernel"]
 
@@ -57,7 +57,7 @@ class MMD:
 
     def __call__(self, posterior: Distribution, prior: Distribution) -> Float[Tensor, ""]:
         """See `protocols.Penalty`. A single row, which evaluation may leave over, has no pairs and counts as 0."""
-        z = codes_of(posterior, "MMD").flatten(1)
+        z = latents_drawn(posterior, "MMD").flatten(1)
         if len(z) < 2:
             return z.new_zeros(())
         with torch.no_grad():
@@ -67,7 +67,7 @@ class MMD:
 
     def check(self, posterior: Distribution, prior: Distribution) -> None:
         """Refuse a posterior that cannot be reparameterised."""
-        require_codes(posterior, "MMD")
+        require_latents(posterior, "MMD")
 
     def _kernel(self, a: Float[Tensor, "row dim"], b: Float[Tensor, "column dim"]) -> Float[Tensor, "row column"]:
         """k(a_i, b_j)."""

@@ -34,7 +34,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.factors import factor_of, log_prob_per_factor
-from lowerbound.penalties.codes import check_weight, codes_of, require_codes
+from lowerbound.penalties.latents import check_weight, latents_drawn, require_latents
 
 __all__ = ["Aggregate", "TotalCorrelation", "stratified_weights"]
 
@@ -69,7 +69,7 @@ class TotalCorrelation:
 
     def __call__(self, posterior: Distribution, prior: Distribution) -> Float[Tensor, ""]:
         """See `protocols.Penalty`. Of a single row, which evaluation may leave over, it is 0."""
-        z = codes_of(posterior, "TotalCorrelation")
+        z = latents_drawn(posterior, "TotalCorrelation")
         log_q = log_prob_per_factor(posterior, z[:, None])  # (i, j, d): log q(z_id | x_j)
         log_w = self._weights(z).log()
         log_joint = torch.logsumexp(log_w + log_q.sum(-1), 1)
@@ -78,7 +78,7 @@ class TotalCorrelation:
 
     def check(self, posterior: Distribution, prior: Distribution) -> None:
         """Refuse a posterior that cannot be reparameterised, or is not a product."""
-        require_codes(posterior, "TotalCorrelation")
+        require_latents(posterior, "TotalCorrelation")
         factor_of(posterior)
 
     def _weights(self, z: Tensor) -> Float[Tensor, "row column"]:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from lowerbound.chain import Chain, SampleShape, Step
+from lowerbound.chain import Chain, LayerGiven, SampleShape
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.protocols import Conditional, Context
 
@@ -118,7 +118,7 @@ class MergedNormal(Independent):
         super().__init__(Normal(loc, scale, validate_args=False), 1, validate_args=False)
 
 
-def _merging(step: Step, evidence: Distribution) -> Step:
+def _merging(step: LayerGiven, evidence: Distribution) -> LayerGiven:
     """z_{l+1} ↦ q(z_l | z_{l+1}, x)."""
     return lambda z: MergedNormal(step(z), evidence)
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily
 
-from lowerbound.priors.normal_mixture import NormalMixture
+from lowerbound.priors.mixture_distribution import NormalMixture
 from lowerbound.protocols import Conditional
 
 __all__ = ["ComponentUsage", "is_mixture", "unused_components"]

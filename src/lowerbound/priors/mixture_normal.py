@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lowerbound.nets.positive import positive, raw_of
 from lowerbound.priors.k_means import k_means
-from lowerbound.priors.normal_mixture import NormalMixture
+from lowerbound.priors.mixture_distribution import NormalMixture
 from lowerbound.protocols import Context
 
 __all__ = ["MixtureNormal"]

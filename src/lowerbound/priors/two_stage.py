@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.protocols import Conditional, Context, InitializedFromData
-from lowerbound.weights import code_of
+from lowerbound.weights import latents_of
 
 __all__ = ["CodeFit", "EncodesData", "InitializedFromCodes", "fit_prior_to_codes"]
 
@@ -144,7 +144,7 @@ class _Codes:
     def draw(self, rows: Tensor) -> Tensor:
         """One z ~ q(z | x) per row."""
         posteriors = [self.model.infer(self.x[part], self.context_of(part)) for part in rows.split(_CHUNK)]
-        parts = [part for part in (code_of(q, q.sample()) for q in posteriors) if isinstance(part, Tensor)]
+        parts = [part for part in (latents_of(q, q.sample()) for q in posteriors) if isinstance(part, Tensor)]
         if len(parts) < len(posteriors):
             raise ValueError(
                 "fit_prior_to_codes got latents that are a tuple and expected one tensor; "

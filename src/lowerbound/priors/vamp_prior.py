@@ -20,7 +20,7 @@ from torch.distributions import Categorical, Distribution, Independent, MixtureS
 
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.priors.k_means import k_means
-from lowerbound.priors.normal_mixture import NormalMixture
+from lowerbound.priors.mixture_distribution import NormalMixture
 from lowerbound.protocols import Conditional, Context
 
 __all__ = ["VampPrior"]

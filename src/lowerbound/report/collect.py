@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset
-from lowerbound.model import LatentVariableModel, flat_code
+from lowerbound.model import LatentVariableModel, flat_latents
 from lowerbound.randomness import forked
 from lowerbound.report.contents import ReportContents
 from lowerbound.runs import Run
-from lowerbound.weights import code_of
+from lowerbound.weights import latents_of
 
 __all__ = ["collect"]
 
@@ -75,7 +75,7 @@ def _codes(model: LatentVariableModel, x: Tensor, context: Tensor | None) -> tup
     try:
         return q.mean.flatten(1), "The mean of q(z | x)"
     except NotImplementedError:
-        draws = flat_code(code_of(q, q.sample(torch.Size((DRAWS_PER_CODE,)))))
+        draws = flat_latents(latents_of(q, q.sample(torch.Size((DRAWS_PER_CODE,)))))
         return draws.mean(0), f"The mean of {DRAWS_PER_CODE} draws of q(z | x)"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from lowerbound import plots
-from lowerbound.diagnosis import Bars, Clouds, Diagnosis, Evidence, Finding
+from lowerbound.diagnosis import Bars, Clouds, Diagnosis, Finding, Measurement
 from lowerbound.diagnosis.finding import Picture
 from lowerbound.report.figures import Illustration
 from lowerbound.report.page import document, figure_section, write_page
@@ -16,7 +16,7 @@ from lowerbound.report.page import document, figure_section, write_page
 __all__ = ["format_evidence", "format_range", "render_diagnosis", "verdict", "write_diagnosis"]
 
 _READING = (
-    "An illness is called present where the 95 % interval of its evidence lies wholly outside of the healthy range. "
+    "A problem is called present where the 95 % interval of its evidence lies wholly outside of the healthy range. "
     "What the rows cannot decide counts as healthy."
 )
 
@@ -40,19 +40,19 @@ def verdict(finding: Finding) -> str:
     return {True: "present", False: "healthy", None: "not examined"}[finding.present]
 
 
-def format_evidence(evidence: Evidence | None) -> str:
+def format_evidence(evidence: Measurement | None) -> str:
     """The number, its standard error and its unit.
 
-    >>> format_evidence(Evidence(value=3.14159, standard_error=0.011, unit="nats"))
+    >>> format_evidence(Measurement(value=3.14159, standard_error=0.011, unit="nats"))
     '3.142 ± 0.011 nats'
     """
     return "" if evidence is None else f"{evidence.value:.3f} ± {evidence.standard_error:.3f} {evidence.unit}"
 
 
-def format_range(evidence: Evidence | None) -> str:
+def format_range(evidence: Measurement | None) -> str:
     """The healthy range.
 
-    >>> format_range(Evidence(value=3.0, standard_error=0.1, low=1.0, unit="nats"))
+    >>> format_range(Measurement(value=3.0, standard_error=0.1, low=1.0, unit="nats"))
     'at least 1.00'
     """
     if evidence is None:
@@ -64,7 +64,7 @@ def format_range(evidence: Evidence | None) -> str:
 
 def _sections(diagnosis: Diagnosis) -> Iterator[str]:
     count = len(diagnosis.present)
-    words = "Nothing was found." if not count else f"{count} of {len(diagnosis.findings)} illnesses are present."
+    words = "Nothing was found." if not count else f"{count} of {len(diagnosis.findings)} problems are present."
     rows = f"{diagnosis.num_held_out:,} held-out and up to {diagnosis.num_train:,} training rows were examined."
     yield f"<header>\n<h1>Diagnosis of {escape(diagnosis.title)}</h1>\n<p>{words} {rows}</p>\n</header>"
     yield _table(diagnosis)

@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from lowerbound import baselines, gradients, objectives
 from lowerbound.losses import VariationalLoss
 from lowerbound.model import LatentVariableModel
-from lowerbound.models import choices, construct, vae
+from lowerbound.models import vae
 from lowerbound.protocols import Gradient, Objective, RateForm
 from lowerbound.randomness import forked
+from lowerbound.spelling import choices, construct
 
 __all__ = ["KINDS", "NUM_SAMPLES", "Cell", "PosteriorKind", "Status", "cells", "columns", "page", "rows", "small_model"]
 

@@ -1,0 +1,249 @@
+"""Comparing gradient estimators on one batch of a run, and the table of the comparison."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from lowerbound import baselines, objectives
+from lowerbound import gradients as estimators
+from lowerbound.cli.progress import CountProgress
+from lowerbound.cli.scores import device_for
+from lowerbound.evaluate import GradientStatistics, gradient_statistics
+from lowerbound.losses import VariationalLoss
+from lowerbound.protocols import FollowsSteps, Gradient
+from lowerbound.recipes import recipe_named
+from lowerbound.runs import Run
+from lowerbound.spelling import build, choices, construct, parse
+
+__all__ = ["Comparison", "Measured", "compare", "print_comparison", "to_json"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One estimator on the batch.
+
+    Attributes:
+        name: its words on the command line.
+        kind: exact, unbiased or biased.
+        trained: whether the numbers of its own parameters, if it has some, come from training.
+        milliseconds: of one gradient.
+        groups: the statistics of each group of parameters.
+    """
+
+    name: str
+    kind: str
+    trained: bool
+    milliseconds: float
+    groups: dict[str, GradientStatistics]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What was measured, and on what.
+
+    Attributes:
+        objective: its words.
+        num_data: rows of the batch.
+        num_samples: latents per datum.
+        num_repeats: gradients of each estimator.
+        measured: the run's own estimator first.
+        left_out: a sentence for each estimator that goes with the run but not with this number of samples.
+    """
+
+    objective: str
+    num_data: int
+    num_samples: int
+    num_repeats: int
+    measured: list[Measured]
+    left_out: list[str]
+
+
+def compare(
+    run: Run,
+    console: Console | None,
+    *,
+    names: Sequence[str] = (),
+    num_samples: int | None = None,
+    num_repeats: int = 64,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Measure the run's own estimator, and others.
+
+    Arguments:
+        run: a finished run of the variational loss.
+        console: where to show progress; None shows none.
+        names: the others; none given takes every exact or unbiased estimator that goes with the run.
+        num_samples: latents per datum; None as in training.
+        num_repeats: gradients of each.
+        batch_size: rows; None as in training.
+        seed: of the draws.
+
+    Raises:
+        ValueError: a run without an estimator to compare, an unknown name, or a named estimator that does not go with
+            the run.
+    """
+    settings = run.settings
+    if settings.loss != "variational":
+        raise click.UsageError(
+            f"{run.path} was fitted by the {settings.loss} loss, which takes no gradient estimator to compare."
+        )
+    if recipe_named(settings.recipe).labels != "unused":
+        raise click.UsageError(f"{run.path} was told labels; gradients are compared for models of the data alone.")
+    count, dataset = settings.num_samples if num_samples is None else num_samples, run.dataset()
+    x = run.transformed(dataset.x_test[: batch_size or settings.batch_size], seed).to(device_for(run))
+    given = _given(run, dataset.num_train)
+    own = _own_loss(run, given, count).to(x.device)
+    losses, left_out = {settings.gradient: own}, []
+    for words in names or _every(own, given, x):
+        loss = VariationalLoss(own.model, own.objective, _gradient(words, given), count).to(x.device)
+        refusal = None if names else _refusal(loss, x[:2])
+        if refusal is None:
+            losses.setdefault(words, loss)
+        else:
+            left_out.append(f"{words} is left out: {refusal}")
+    measured = []
+    with CountProgress(console, "Repeating gradients") as progress:
+        for words, loss in losses.items():
+            progress(len(measured), len(losses))
+            measured.append(_measure(words, loss, x, num_repeats, seed, trained=loss is own))
+    return Comparison(
+        objective=settings.objective,
+        num_data=len(x),
+        num_samples=count,
+        num_repeats=num_repeats,
+        measured=measured,
+        left_out=left_out,
+    )
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """Plain values; null for what is infinite or not defined."""
+    content = dataclasses.asdict(comparison)
+    measured = content.pop("measured")
+    found = {entry.pop("name"): entry for entry in measured}
+    return {**content, "estimators": _plain(found)}
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """The table: a block for each group of parameters, the run's own estimator first."""
+    title = (
+        f"Gradients of {comparison.objective}: {comparison.num_repeats} of a batch of {comparison.num_data} test rows, "
+        f"{comparison.num_samples} {'sample' if comparison.num_samples == 1 else 'samples'} per row"
+    )
+    table = Table(title=title, title_justify="left", pad_edge=False)
+    for heading in ("parameters of", "estimator"):
+        table.add_column(heading)
+    for heading in ("‖mean‖", "variance", "SNR", "± s.e.", "cosine", "± s.e.", "ms"):
+        table.add_column(heading, justify="right")
+    for group in comparison.measured[0].groups:
+        for i, entry in enumerate(comparison.measured):
+            table.add_row(
+                group if i == 0 else "", _label(entry), *_cells(entry.groups[group]), f"{entry.milliseconds:.1f}"
+            )
+        table.add_section()
+    console.print(table)
+    if not all(entry.trained for entry in comparison.measured):
+        console.print("*: with parameters of its own (a baseline, a control variate), here as before any training.")
+    for sentence in comparison.left_out:
+        console.print(sentence)
+
+
+def _own_loss(run: Run, given: dict[str, Any], num_samples: int) -> VariationalLoss:
+    """The loss of the run as at the end of training: best weights, last values of what else was learned or annealed."""
+    objective = construct(objectives, run.settings.objective, **given)
+    loss = VariationalLoss(run.load_model(), objective, _gradient(run.settings.gradient, given), num_samples)
+    if run.checkpoint.exists():
+        tensors = run.checkpoint.load()[0].get("loss", {})
+        loss.load_state_dict({key: t for key, t in tensors.items() if not key.startswith("model.")}, strict=False)
+    records = run.metrics()
+    for part in loss.modules() if records else ():
+        if isinstance(part, FollowsSteps):
+            part.at_step(int(records[-1]["step"]))
+    return loss.train()
+
+
+def _given(run: Run, num_data: int) -> dict[str, Any]:
+    """What a choice may ask for by name."""
+    latent_dim = run.settings.model.get("latent_dim", 16)
+    return {"event_shape": tuple(run.config["event_shape"]), "latent_dim": latent_dim, "num_data": num_data}
+
+
+def _gradient(words: str, given: dict[str, Any]) -> Any:
+    """The estimator that the words describe."""
+    name, options = parse(words)
+    if isinstance(options.get("baseline"), str):
+        options["baseline"] = construct(baselines, options["baseline"], **given)
+    return build(estimators, name, options, **given)
+
+
+def _every(own: VariationalLoss, given: dict[str, Any], x: Tensor) -> Iterator[str]:
+    """The names of all exact and unbiased estimators that `check` lets through."""
+    q = own.model.infer(x[:2])
+    for name in choices(estimators):
+        gradient = _gradient(name, given)
+        if gradient.kind != "biased" and _accepts(gradient, own, q):
+            yield name
+
+
+def _accepts(gradient: Gradient, own: VariationalLoss, q: Distribution) -> bool:
+    try:
+        gradient.check(own.objective, q)
+    except ValueError:
+        return False
+    return True
+
+
+def _refusal(loss: VariationalLoss, x: Tensor) -> str | None:
+    """Why an estimator cannot work with this number of samples, or None."""
+    try:
+        copy.deepcopy(loss)(x)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _measure(words: str, loss: VariationalLoss, x: Tensor, num_repeats: int, seed: int, *, trained: bool) -> Measured:
+    start = time.perf_counter()
+    groups = gradient_statistics(
+        loss.model, loss.objective, loss.gradient, x, num_samples=loss.num_samples, num_repeats=num_repeats, seed=seed
+    )
+    milliseconds = 1e3 * (time.perf_counter() - start) / num_repeats
+    learns = isinstance(loss.gradient, nn.Module) and any(True for _ in loss.gradient.parameters())
+    return Measured(
+        name=words, kind=loss.gradient.kind, trained=trained or not learns, milliseconds=milliseconds, groups=groups
+    )
+
+
+def _label(entry: Measured) -> str:
+    return f"{entry.name}{'' if entry.trained else '*'}{' (biased)' if entry.kind == 'biased' else ''}"
+
+
+def _cells(found: GradientStatistics) -> tuple[str, ...]:
+    ratios = (found.snr.value, found.snr.standard_error, found.cosine.value, found.cosine.standard_error)
+    return f"{found.norm.value:.3g}", f"{found.variance.value:.3g}", *map(_number, ratios)
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "–"
+    return "∞" if math.isinf(value) else f"{value:.3f}"
+
+
+def _plain(value: Any) -> Any:
+    """The same with null in the place of infinities and of what is not defined, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

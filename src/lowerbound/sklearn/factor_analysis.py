@@ -1,0 +1,66 @@
+"""Factor analysis with the manners of scikit-learn: x = W z + b + noise, each column with its own."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from lowerbound.linear import factor_analysis
+from lowerbound.sklearn.decide import whole
+from lowerbound.sklearn.linear_base import LinearGaussianEstimator
+
+__all__ = ["FactorAnalysis"]
+
+
+class FactorAnalysis(LinearGaussianEstimator):
+    """log p(X) of a Gaussian with covariance W Wᵀ + diag σ², at its maximum.
+
+    Arguments:
+        latent_dim: length of z, at most the number of columns.
+        min_scale: the floor of σ, in the units of X: where a constant column, or one that a factor copies, comes to
+            rest. The default is that of scikit-learn; the log-likelihood of such a column says no more than that.
+        max_iter: of the fit.
+        tol: where it stops: the largest slope of the log-likelihood (nats per row, for log σ²), or the rise of an
+            iteration of EM where entries are missing.
+        random_state: an int makes `sample` repeatable; the fit has no chance in it.
+
+    Attributes:
+        exact_, components_, mean_, noise_variance_, log_likelihood_, n_iter_: see the base classes; `transform` gives
+            E[z | x].
+
+    References:
+        Jöreskog (1967); Rubin & Thayer (1982) for EM.
+
+    >>> X = np.random.default_rng(0).normal(size=(50, 4))
+    >>> X[0, 1] = np.nan
+    >>> fa = FactorAnalysis(latent_dim=1, max_iter=20).fit(X)
+    >>> fa.transform(X).shape, fa.score_samples(X).shape, fa.impute(X).shape
+    ((50, 1), (50,), (50, 4))
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 2,
+        *,
+        min_scale: int | float = 1e-6,
+        max_iter: int = 1000,
+        tol: int | float = 1e-6,
+        random_state: int | np.random.RandomState | None = None,
+    ):
+        self.latent_dim = latent_dim
+        self.min_scale = min_scale
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+
+    def _fit(self, x: Tensor) -> None:
+        fits = list(
+            factor_analysis(
+                x,
+                whole("latent_dim", self.latent_dim),
+                min_scale=float(self.min_scale),
+                max_iterations=whole("max_iter", self.max_iter),
+                tolerance=float(self.tol),
+            )
+        )
+        self._keep(fits[-1].exact, [fit.log_likelihood for fit in fits])
