@@ -70,8 +70,8 @@ def test_one_pass_over_the_history_serves_every_latent() -> None:
 @pytest.mark.parametrize(
     "recipe, options",
     [
-        (rows, {}),
-        (rows, {"latent_dim": 2}),
+        (autoregressive_rows, {}),
+        (autoregressive_rows, {"latent_dim": 2}),
         (state_space, {"latent_dim": 2, "likelihood": "bernoulli"}),
         (state_space, {"latent_dim": 2}),
     ],

@@ -1,0 +1,187 @@
+"""What a likelihood says of itself, so that nobody else needs to know its name.
+
+`LikelihoodFacts` stand on the class. They are what a plan must know before the likelihood is made: which kind of number it
+is for, whether log p(x | z) is the logarithm of a probability (then it may be given in bits) or of a density, whether columns
+are standardised, how the encoder should see x, and what it is compared with.
+
+A `Support` stands on the instance, for it may depend on options (classes, levels, columns). It is a set of values of x,
+checked elementwise. `require_support` is called wherever x enters (fit, score, encode, the first batch of a loss) and
+says the same sentence everywhere. NaN lies in no support but where the likelihood marginalises missing entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Shaped
+from torch import Tensor
+
+__all__ = [
+    "Domain",
+    "EncoderView",
+    "LikelihoodFacts",
+    "StatesFacts",
+    "Support",
+    "by_column",
+    "classes",
+    "counts",
+    "levels",
+    "open_unit_interval",
+    "positive",
+    "reals",
+    "require_support",
+    "unit_interval",
+    "with_missing",
+]
+
+Domain: TypeAlias = Literal["reals", "unit interval", "levels", "counts", "classes", "columns"]
+"""What one element of x is; "columns" where each column has a kind of its own."""
+
+EncoderView: TypeAlias = Literal["identity", "log1p", "one-hot", "columns"]
+"""How the encoder sees x: as it is; log(1 + x); classes as one-hot vectors; each column by its kind, with a mask of gaps."""
+
+_LEVEL_TOLERANCE = 1e-3  # of one level: what rounding to float32 does to k / (K − 1), with room
+
+
+@dataclass(frozen=True, kw_only=True)
+class LikelihoodFacts:
+    """What a plan, a score and a report must know of a likelihood class.
+
+    Attributes:
+        domain: what one element of x is.
+        discrete: whether log p(x | z) is the logarithm of a probability, so that bits per dimension mean something.
+        standardized: whether columns of a table are brought to mean 0 and standard deviation 1 for it.
+        encoder_view: how the encoder should see x.
+        baselines: functions of `evaluate.baselines` to compare with, beside independent elements of the same family,
+            which every likelihood is compared with.
+        richer: likelihoods to try where this one is too narrow, as `spelling` spells them.
+    """
+
+    domain: Domain
+    discrete: bool
+    standardized: bool = False
+    encoder_view: EncoderView = "identity"
+    baselines: tuple[str, ...] = ()
+    richer: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Support:
+    """A set of values, elementwise.
+
+    Attributes:
+        description: what it holds, as it stands in "Poisson takes …": "counts 0, 1, 2, …".
+        contains: from x to a mask of the same shape: True where an element lies in the set.
+        allows_missing: whether NaN stands for an entry that is not known, and is passed over.
+    """
+
+    description: str
+    contains: Callable[[Tensor], Tensor]
+    allows_missing: bool = False
+
+    def check(self, x: Shaped[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
+        """True where an element is in the set, or is missing and may be."""
+        inside = self.contains(x)
+        return inside | x.isnan() if self.allows_missing and x.is_floating_point() else inside
+
+
+@runtime_checkable
+class StatesFacts(Protocol):
+    """A likelihood that says what it takes. Those of the library do; for a foreign one nothing is checked."""
+
+    facts: LikelihoodFacts
+
+    @property
+    def support(self) -> Support:
+        """The values that it gives probability to."""
+        ...
+
+
+reals = Support(description="finite numbers", contains=torch.isfinite)
+positive = Support(description="positive numbers", contains=lambda x: (x > 0) & torch.isfinite(x))
+unit_interval = Support(description="numbers in [0, 1]", contains=lambda x: (x >= 0) & (x <= 1))
+open_unit_interval = Support(description="numbers strictly between 0 and 1", contains=lambda x: (x > 0) & (x < 1))
+counts = Support(description="counts 0, 1, 2, …", contains=lambda x: (x >= 0) & torch.isfinite(x) & (x == x.round()))
+
+
+def classes(num_classes: int) -> Support:
+    """The class numbers 0, …, K − 1.
+
+    >>> classes(3).check(torch.tensor([0.0, 2.0, 3.0, 0.5]))
+    tensor([ True,  True, False, False])
+    """
+    return Support(
+        description=f"class numbers 0, …, {num_classes - 1}",
+        contains=lambda x: (x >= 0) & (x <= num_classes - 1) & (x == x.round()),
+    )
+
+
+def levels(num_levels: int) -> Support:
+    """The levels k / (K − 1) in [0, 1], to the rounding of float32."""
+
+    def contains(x: Tensor) -> Tensor:
+        k = x * (num_levels - 1)
+        return (x >= 0) & (x <= 1) & ((k - k.round()).abs() <= _LEVEL_TOLERANCE)
+
+    return Support(description=f"levels k/{num_levels - 1} with k = 0, …, {num_levels - 1}", contains=contains)
+
+
+def by_column(columns: Sequence[Support]) -> Support:
+    """A support for each column of the last axis."""
+
+    def contains(x: Tensor) -> Tensor:
+        return torch.stack([support.check(part) for support, part in zip(columns, x.unbind(-1), strict=True)], -1)
+
+    return Support(description="values of the kind of each column", contains=contains)
+
+
+def with_missing(support: Support) -> Support:
+    """The same, with NaN for entries that are not known."""
+    return replace(support, allows_missing=True)
+
+
+def require_support(
+    likelihood: Any,
+    x: Shaped[Tensor, "row *event"],
+    *,
+    what: str = "x",
+    columns: Sequence[str] | None = None,
+) -> None:
+    """Refuse values to which a likelihood gives no probability.
+
+    Arguments:
+        likelihood: the module; one that states no support takes everything.
+        x: rows as the likelihood scores them.
+        what: how the message calls x.
+        columns: names of the last axis, used to say where.
+
+    Raises:
+        ValueError: giving the first such value and its place.
+
+    >>> from lowerbound.likelihoods import Poisson
+    >>> from lowerbound.nets import MLP
+    >>> require_support(Poisson(MLP(2, [4], 3)), torch.tensor([[1.0, 2.0, 0.5]]))
+    Traceback (most recent call last):
+    ValueError: x holds 0.5 at row 0, column 2; Poisson takes counts 0, 1, 2, …: give such values or choose another likelihood.
+    """
+    support = getattr(likelihood, "support", None)
+    if not isinstance(support, Support):
+        return
+    inside = support.check(x)
+    if bool(inside.all()):
+        return
+    index = tuple(int(i) for i in (~inside).nonzero()[0])
+    raise ValueError(
+        f"{what} holds {x[index].item():g} at {_place(index, columns)}; {type(likelihood).__name__} takes "
+        f"{support.description}: give such values or choose another likelihood."
+    )
+
+
+def _place(index: tuple[int, ...], columns: Sequence[str] | None) -> str:
+    if len(index) == 2:
+        column = index[1] if columns is None else repr(columns[index[1]])
+        return f"row {index[0]}, column {column}"
+    return f"row {index[0]}" + (f", element {index[1:]}" if len(index) > 1 else "")
