@@ -30,7 +30,7 @@ from lowerbound.gradients import Pathwise
 from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.models.directed import DirectedModel
-from lowerbound.models.sequence import state_space
+from lowerbound.models.sequence import autoregressive_rows, state_space
 from lowerbound.objectives import ELBO
 from lowerbound.plots import image_grid
 from lowerbound.randomness import forked

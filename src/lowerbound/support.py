@@ -1,8 +1,8 @@
 """What a likelihood says of itself, so that nobody else needs to know its name.
 
-`LikelihoodFacts` stand on the class. They are what a plan must know before the likelihood is made: which kind of number it
-is for, whether log p(x | z) is the logarithm of a probability (then it may be given in bits) or of a density, whether columns
-are standardised, how the encoder should see x, and what it is compared with.
+`LikelihoodFacts` stand on the class. They are what a plan must know before the likelihood is made: which kind of
+number it is for, whether log p(x | z) is the logarithm of a probability (then it may be given in bits) or of a density,
+whether columns are standardised, how the encoder should see x, and what it is compared with.
 
 A `Support` stands on the instance, for it may depend on options (classes, levels, columns). It is a set of values of x,
 checked elementwise. `require_support` is called wherever x enters (fit, score, encode, the first batch of a loss) and
@@ -41,7 +41,7 @@ Domain: TypeAlias = Literal["reals", "unit interval", "levels", "counts", "class
 """What one element of x is; "columns" where each column has a kind of its own."""
 
 EncoderView: TypeAlias = Literal["identity", "log1p", "one-hot", "columns"]
-"""How the encoder sees x: as it is; log(1 + x); classes as one-hot vectors; each column by its kind, with a mask of gaps."""
+"""How the encoder sees x: as it is; log(1 + x); one-hot classes; or each column by its kind, with a mask of gaps."""
 
 _LEVEL_TOLERANCE = 1e-3  # of one level: what rounding to float32 does to k / (K − 1), with room
 
@@ -165,7 +165,7 @@ def require_support(
     >>> from lowerbound.nets import MLP
     >>> require_support(Poisson(MLP(2, [4], 3)), torch.tensor([[1.0, 2.0, 0.5]]))
     Traceback (most recent call last):
-    ValueError: x holds 0.5 at row 0, column 2; Poisson takes counts 0, 1, 2, …: give such values or choose another likelihood.
+    ValueError: x holds 0.5 at row 0, column 2; Poisson takes counts 0, 1, 2, …: give such values or choose ...
     """
     support = getattr(likelihood, "support", None)
     if not isinstance(support, Support):

@@ -13,7 +13,7 @@ from lowerbound import data, evaluate, gradients, likelihoods, objectives
 from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.models.directed import DirectedModel
-from lowerbound.models.sequence import state_space
+from lowerbound.models.sequence import autoregressive_rows, state_space
 from lowerbound.models.sequence_steps import ChainRule, EachStep
 from lowerbound.nets import MLP
 from lowerbound.nets.recurrent import CausalGRU

@@ -1,0 +1,117 @@
+"""What the numbers of a data set mean: its kind, its columns, its classes, and the way back to what the user gave.
+
+A schema is inferred once, when data is read for a fit, printed in a few lines, and saved in the run. From then on it
+decides how other data is read: columns and classes are matched by name, never numbered anew. The type in which numbers
+happen to be stored decides nothing: bytes are pixels only where the schema says image.
+
+Each kind of data is one file of `lowerbound.data.kinds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
+
+__all__ = ["Column", "ColumnKind", "LeftOut", "Schema"]
+
+ColumnKind: TypeAlias = Literal["continuous", "positive", "count", "categorical", "ordinal", "boolean", "date"]
+"""What a column of a table holds. Booleans, categories and ordinals are numbered in the order of `Column.categories`;
+dates are seconds since 1970."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: as the user wrote it.
+        kind: what it holds.
+        dtype: the type of the column that the user gave ("int64", "object", "category", "datetime64[ns]", …), which
+            `render` gives back.
+        categories: the values of a categorical, ordinal or boolean column, as text, in the order of their numbers.
+        decimals: the most digits after the decimal point that were seen, to which `render` rounds; None without limit.
+        low: the smallest training value.
+        high: the largest training value.
+        missing: how many training entries are missing.
+    """
+
+    name: str
+    kind: ColumnKind
+    dtype: str = "float64"
+    categories: tuple[str, ...] | None = None
+    decimals: int | None = None
+    low: float | None = None
+    high: float | None = None
+    missing: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A column that is no part of the data, and why: "a number for each row", "one value only", …"""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """What the numbers of a data set mean.
+
+    Attributes:
+        kind: name of a kind of `lowerbound.data.kinds`: "image", "table", "counts", "classes", "array", …
+        event_shape: shape of one row, as a likelihood scores it.
+        container: what the user gave: "csv", "parquet", "npy", "npz", "frame", "array", "folder", or the name of a
+            data set.
+        columns: of a table; None for other kinds.
+        left_out: columns that are no part of the data.
+        label: the column (or array) of labels, or None.
+        classes: names of the label's classes as text, in the order of their numbers; None if labels are no classes.
+        pixel_levels: K where stored pixels are the whole numbers 0 … K − 1; None where they are intensities in [0, 1].
+        channels_last: whether the user's images have their channels on the last axis.
+    """
+
+    kind: str
+    event_shape: tuple[int, ...]
+    container: str = "array"
+    columns: tuple[Column, ...] | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    label: str | None = None
+    classes: tuple[str, ...] | None = None
+    pixel_levels: int | None = None
+    channels_last: bool = False
+
+    @property
+    def column_names(self) -> tuple[str, ...] | None:
+        """Names of the columns of a table."""
+        return None if self.columns is None else tuple(column.name for column in self.columns)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a run folder."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Schema:
+        """From what `to_json` gave.
+
+        Raises:
+            ValueError: it is not a schema.
+        """
+        try:
+            values = dict(content)
+            columns, left_out = values.get("columns"), values.get("left_out") or ()
+            values["columns"] = None if columns is None else tuple(_column(column) for column in columns)
+            values["left_out"] = tuple(LeftOut(**item) for item in left_out)
+            values["event_shape"] = tuple(int(n) for n in values["event_shape"])
+            classes = values.get("classes")
+            values["classes"] = None if classes is None else tuple(str(name) for name in classes)
+            return cls(**values)
+        except (TypeError, KeyError) as error:
+            raise ValueError(
+                f"The schema of the data is not readable ({error}); it was altered, or is newer."
+            ) from None
+
+
+def _column(content: Mapping[str, Any]) -> Column:
+    categories = content.get("categories")
+    return Column(**{**content, "categories": None if categories is None else tuple(map(str, categories))})
