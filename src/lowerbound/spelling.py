@@ -1,8 +1,11 @@
-"""From the words of a command line to the classes of the library, without a registry.
+"""How choices are spelled: from the words of a command line to the classes of the library, without a registry.
 
 A choice is the kebab-case name of a class that a package exports, with options after a colon: "diagonal-normal",
 "normal:scale=heteroscedastic,min_scale=0.01". The axis may be left out of a name ("vamp" for `VampPrior`). What a class
 needs and the words do not say (latent_dim, event_shape, net, posterior) is given to it by the name of its argument.
+
+Another installed package adds a choice by an entry point in the group "lowerbound.AXIS": its class of likelihoods under
+"lowerbound.likelihoods". Options are checked against the annotations of the constructor (`typed`).
 """
 
 from __future__ import annotations
@@ -11,13 +14,19 @@ import ast
 import difflib
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-__all__ = ["axis_of", "build", "choices", "construct", "find", "parse"]
+from lowerbound.typed import WrongType, annotations_of, as_annotated
+
+__all__ = ["axis_of", "build", "check_options", "choices", "construct", "find", "parse", "spelled"]
+
+_LONGEST = 2_000
 
 
 _ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -31,7 +40,7 @@ def choices(package: ModuleType) -> dict[str, type]:
     >>> choices(lowerbound.objectives)["iwae"].__name__
     'IWAE'
     """
-    exported = [getattr(package, name) for name in package.__all__]
+    exported = [getattr(package, name) for name in package.__all__] + _from_elsewhere(package.__name__)
     return {_kebab(item.__name__): item for item in exported if inspect.isclass(item) and _is_choice(item)}
 
 
@@ -46,8 +55,10 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     Raises:
         ValueError: an option without a value.
     """
+    if len(text) > _LONGEST:
+        raise ValueError(f"A choice of {len(text):,} letters was given; expected a name with a few options.")
     name, _, rest = text.partition(":")
-    options = {}
+    options: dict[str, Any] = {}
     for part in _parts(rest):
         key, equals, value = part.partition("=")
         if not equals:
@@ -89,12 +100,7 @@ def build(package: ModuleType, name: str, options: Mapping[str, Any], **availabl
     """`construct`, given the name and the options apart; their values may then be objects."""
     cls = find(package, name)
     signature = inspect.signature(cls).parameters
-    unknown = [key for key in options if key not in signature or key in available]
-    if unknown:
-        allowed = [key for key in signature if key not in available]
-        raise ValueError(
-            f"{_kebab(cls.__name__)} has no option {unknown[0]!r}; it has {', '.join(allowed) or 'no options'}."
-        )
+    options = check_options(_kebab(cls.__name__), cls, options, without=available)
     given = {**{key: value for key, value in available.items() if key in signature}, **options}
     needed = [key for key, value in signature.items() if value.default is value.empty and value.kind not in _ANY]
     missing = [key for key in needed if key not in given]
@@ -103,10 +109,52 @@ def build(package: ModuleType, name: str, options: Mapping[str, Any], **availabl
     return cls(**given)
 
 
+def check_options(
+    name: str, function: Callable[..., Any], options: Mapping[str, Any], *, without: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The options of a function or class, each of the type that its annotation asks for.
+
+    Arguments:
+        name: of what takes them, for the message.
+        function: what takes them.
+        options: by name.
+        without: arguments that it has and that are not for the user.
+
+    Raises:
+        ValueError: an option that it does not have, or one of another type.
+    """
+    annotations = {key: value for key, value in annotations_of(function).items() if key not in (without or {})}
+    checked = {}
+    for key, value in options.items():
+        if key not in annotations:
+            raise ValueError(f"{name} has no option {key!r}; it has {', '.join(annotations) or 'no options'}.")
+        try:
+            checked[key] = as_annotated(value, annotations[key])
+        except WrongType as error:
+            raise ValueError(f"{name} got {key}={_short(value)} and {error}.") from None
+    return checked
+
+
+def spelled(name: str, options: Mapping[str, Any]) -> str:
+    """The words of a choice, which `parse` takes apart again.
+
+    >>> spelled("vade", {"clusters": 12, "hidden": [128, 64]})
+    'vade:clusters=12,hidden=[128,64]'
+    """
+    words = ",".join(f"{key}={value}".replace(" ", "") for key, value in options.items())
+    return f"{name}:{words}" if words else name
+
+
 def axis_of(package: ModuleType) -> str:
     """The singular name of an axis: "prior" for `lowerbound.priors`."""
     name = package.__name__.rpartition(".")[2]
     return _SINGULAR.get(name, name.removesuffix("s"))
+
+
+@cache
+def _from_elsewhere(group: str) -> list[type]:
+    """The classes that installed packages add to an axis."""
+    return [found.load() for found in entry_points(group=group)]
 
 
 def _parts(text: str) -> list[str]:
@@ -145,5 +193,10 @@ def _plain(name: str) -> str:
 def _value(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two where it is nested too deeply
         return text
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
