@@ -1,156 +1,54 @@
-"""From a data set and a few plain settings to everything that `loop.train` takes.
+"""From data and a plan to everything that `loop.train` takes.
 
-The command line and the estimators both come through here, so that they train in the same way; a run folder holds the
-settings as JSON and comes through here again to resume.
+    prepare(dataset, plan)  →  Training: a loss, its rows, the number of steps  →  fit  →  records
+
+The command and the estimators both come through here, so that they train in the same way; a run folder holds the plan
+and comes through here again to resume.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import time
-from collections.abc import Generator
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lowerbound import baselines, gradients, likelihoods, losses, objectives, penalties
+from lowerbound import baselines, gradients, losses, objectives, penalties
 from lowerbound import inference as inferences
 from lowerbound.checkpoint import Checkpoint
-from lowerbound.data import (
-    Dataset,
-    Identity,
-    InMemory,
-    MemoryMapped,
-    OnData,
-    Pixels,
-    Source,
-    Standardize,
-    check_counts,
-    check_unit_interval,
-)
+from lowerbound.data import Dataset, InMemory, MemoryMapped, OnData, Source, kind_named
 from lowerbound.data.classes import UNLABELLED, check_classes, num_classes, one_hot, only_some
 from lowerbound.data.labelled import LabelledRows
-from lowerbound.data.transform import Binarization
-from lowerbound.engine import Device, Engine, Precision
+from lowerbound.data.split import num_for_selection
+from lowerbound.defaults import facts_of
+from lowerbound.engine import Engine
 from lowerbound.inference import with_inference
 from lowerbound.loop import HeldOut, Record, held_out_terms, steps_for, train
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
+from lowerbound.models.recipe import BeforeTraining
 from lowerbound.nets.shapes import Shape
+from lowerbound.plan import Plan
 from lowerbound.protocols import Schedule
 from lowerbound.randomness import derive_seed, forked
-from lowerbound.recipes import BeforeTraining, make_model, recipe_named
+from lowerbound.recipes import recipe_named
 from lowerbound.schedules import Constant, Cosine, Exponential
-from lowerbound.spelling import build, choices, construct, find, parse
+from lowerbound.spelling import build, construct, parse, takes
+from lowerbound.support import require_support
 
-__all__ = [
-    "Problem",
-    "Settings",
-    "check_support",
-    "fit",
-    "make_transform",
-    "prepare",
-    "takes_gradient",
-]
+__all__ = ["Training", "fit", "latent_size", "make_model", "make_transform", "prepare", "transform_rows", "with_plan"]
 
-_REAL = (likelihoods.Normal, likelihoods.Laplace, likelihoods.StudentT)
-_UNIT_INTERVAL = (
-    likelihoods.Bernoulli,
-    likelihoods.ContinuousBernoulli,
-    likelihoods.Beta,
-    likelihoods.DiscretizedLogistic,
-    likelihoods.DiscretizedLogisticMixture,
-)
-_COUNTS = (
-    likelihoods.Poisson,
-    likelihoods.NegativeBinomial,
-    likelihoods.ZeroInflatedPoisson,
-    likelihoods.ZeroInflatedNegativeBinomial,
-)
 _CPU = torch.device("cpu")
-_MOST_HELD_OUT, _ROWS_TO_INITIALIZE, _MOST_IN_MEMORY = 5000, 5000, 0.25
+_BLOCK, _ROWS_TO_INITIALIZE, _MOST_IN_MEMORY = 5000, 5000, 0.25
 _BEGIN = 2  # tells the random numbers of a start from those of training
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What decides a fit, in plain values.
-
-    Attributes:
-        recipe: which of `recipes.RECIPES` makes the model.
-        model: its keyword arguments, the event shape apart.
-        objective: name of a class of `objectives`, with options.
-        gradient: name of a class of `gradients`; its baseline, if it has one, by name of a class of `baselines`.
-        penalty: name of a class of `penalties`, or None.
-        loss: name of a class of `losses`.
-        inference: name of a class of `inference`, or None for the encoder alone.
-        num_samples: latents drawn per datum and step.
-        binarization: of pixels; "auto" is dynamic for images under Bernoulli, none otherwise.
-        standardize: whether columns of a table are brought to mean 0 and standard deviation 1 ("auto": unless
-            Bernoulli).
-        batch_size: rows per step.
-        epochs: passes over the training rows; ignored if `steps` is given.
-        steps: optimisation steps.
-        lr: the learning rate at the start.
-        lr_schedule: constant; cosine or exponential down to a hundredth.
-        clip_norm: largest norm of the gradient.
-        patience: evaluations of the held-out bound without improvement before stopping, one an epoch; None never stops.
-        labelled: rows whose label training is told, under a recipe that learns from some labels; None tells all.
-        seed: of everything random.
-        device, precision, devices: see `Engine`.
-        compile: see `train`.
-    """
-
-    recipe: str = "vae"
-    model: dict[str, Any] = field(default_factory=dict)
-    objective: str = "elbo"
-    gradient: str = "pathwise"
-    penalty: str | None = None
-    loss: str = "variational"
-    inference: str | None = None
-    num_samples: int = 1
-    binarization: Binarization | Literal["auto"] = "auto"
-    standardize: bool | Literal["auto"] = "auto"
-    batch_size: int = 128
-    epochs: float = 100
-    steps: int | None = None
-    lr: float = 1e-3
-    lr_schedule: Literal["constant", "cosine", "exponential"] = "cosine"
-    clip_norm: float | None = None
-    patience: int | None = None
-    labelled: int | None = None
-    seed: int = 0
-    device: Device = "auto"
-    precision: Precision = "fp32"
-    devices: int = 1
-    compile: bool | Literal["auto"] = "auto"
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for a run folder."""
-        return dataclasses.asdict(self)
-
-    @property
-    def likelihood(self) -> str:
-        """The name of the likelihood as `spelling` spells it, without options."""
-        return next(name for name, cls in choices(likelihoods).items() if cls is self.likelihood_class)
-
-    @property
-    def likelihood_class(self) -> type:
-        """The class of the likelihood."""
-        words = self.model.get("likelihood") or recipe_named(self.recipe).likelihood
-        return find(likelihoods, parse(words)[0])
-
-    def engine(self) -> Engine:
-        """Where to compute."""
-        return Engine(device=self.device, precision=self.precision, devices=self.devices)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
+class Training:
     """A loss, its data, the number of steps, and what is done before the first."""
 
     loss: Loss
@@ -162,57 +60,56 @@ class Problem:
 
 
 def fit(
-    problem: Problem, settings: Settings, engine: Engine, checkpoint: Checkpoint | None = None
+    training: Training, plan: Plan, engine: Engine, checkpoint: Checkpoint | None = None
 ) -> Generator[Record, None, None]:
     """Train, yielding a record at a time; at the end the loss has the weights with the best held-out bound.
 
     What is done before the first step is done again if training was stopped before its first checkpoint: it depends on
     the seed alone. A recipe that is then complete (`num_steps` 0) yields one record.
     """
-    if problem.start is not None and not (checkpoint is not None and checkpoint.exists()):
-        begin(problem, settings, engine)
-    log_every = max(1, min(100, problem.num_steps // 20))
-    an_epoch = steps_for(1, len(problem.source), settings.batch_size)
-    held_out = HeldOut(source=problem.held_out, every=max(log_every, an_epoch), patience=settings.patience)
-    if problem.num_steps == 0:
-        yield _complete(problem, held_out, settings, engine)
+    if training.start is not None and not (checkpoint is not None and checkpoint.exists()):
+        _begin(training, plan, engine)
+    log_every = max(1, min(100, training.num_steps // 20))
+    an_epoch = steps_for(1, len(training.source), plan.batch_size)
+    held_out = HeldOut(source=training.held_out, every=max(log_every, an_epoch), patience=plan.patience)
+    if training.num_steps == 0:
+        yield _complete(training, held_out, plan, engine)
         return
     yield from train(
-        problem.loss,
-        problem.source,
-        num_steps=problem.num_steps,
-        batch_size=settings.batch_size,
-        lr=_schedule(settings, problem.num_steps),
-        clip_norm=settings.clip_norm,
-        seed=settings.seed,
+        training.loss,
+        training.source,
+        num_steps=training.num_steps,
+        batch_size=plan.batch_size,
+        lr=_schedule(plan, training.num_steps),
+        clip_norm=plan.clip_norm,
+        seed=plan.seed,
         log_every=log_every,
         held_out=held_out,
         checkpoint=checkpoint,
-        compile=settings.compile,
+        compile=plan.compile,
         engine=engine,
     )
 
 
-def begin(problem: Problem, settings: Settings, engine: Engine) -> None:
+def _begin(training: Training, plan: Plan, engine: Engine) -> None:
     """What a recipe does before the first step, on training rows as the likelihood sees them."""
-    assert problem.start is not None
-    with forked(_CPU, settings.seed, _BEGIN):
-        rows = torch.arange(len(problem.source))  # all: what is solved here is solved for the data, not for some of it
-        x = torch.cat([transform_rows(problem.source, part)[0].to(_CPU) for part in rows.split(_ROWS_TO_INITIALIZE)])
-        problem.start(problem.loss.to(_CPU), x, seed=settings.seed)
-    problem.loss.to(engine.torch_device)
+    assert training.start is not None
+    with forked(_CPU, plan.seed, _BEGIN):
+        rows = torch.arange(len(training.source))  # all: what is solved here is solved for the data, not for some of it
+        x = torch.cat([transform_rows(training.source, part)[0].to(_CPU) for part in rows.split(_BLOCK)])
+        training.start(training.loss.to(_CPU), x, seed=plan.seed)
+    training.loss.to(engine.torch_device)
 
 
-def _complete(problem: Problem, plan: HeldOut, settings: Settings, engine: Engine) -> Record:
+def _complete(training: Training, held_out: HeldOut, plan: Plan, engine: Engine) -> Record:
     """The record of a fit without steps."""
     started = time.monotonic()
-    problem.loss.to(engine.torch_device)
-    terms = held_out_terms(problem.loss, plan, settings.seed, engine)
-    seconds = time.monotonic() - started
+    training.loss.to(engine.torch_device)
+    terms = held_out_terms(training.loss, held_out, plan.seed, engine)
     return Record(
         step=0,
         epoch=0.0,
-        seconds=seconds,
+        seconds=time.monotonic() - started,
         learning_rate=0.0,
         terms=terms,
         gradient_norm=0.0,
@@ -221,106 +118,50 @@ def _complete(problem: Problem, plan: HeldOut, settings: Settings, engine: Engin
     )
 
 
-def prepare(dataset: Dataset, settings: Settings, engine: Engine) -> Problem:
+def prepare(dataset: Dataset, plan: Plan, engine: Engine) -> Training:
     """Split off held-out rows, make the model and let it see some data, and check that everything goes together.
 
     Raises:
         ValueError: a name that is not known, data outside the likelihood's support, or choices that do not go together.
     """
-    device, recipe = engine.torch_device, recipe_named(settings.recipe)
-    check_support(dataset, settings.likelihood_class)
-    transform = make_transform(dataset, settings)
-    source, held_out = _split(dataset, transform, device, settings)
-    with forked(_CPU, settings.seed):
-        model = make_model(settings.recipe, dataset.event_shape, settings.model)
+    device, recipe = engine.torch_device, recipe_named(plan.recipe)
+    _refuse_unused(plan)
+    transform = make_transform(dataset, plan)
+    source, held_out = _split(dataset, transform, device, plan)
+    with forked(_CPU, plan.seed):
+        model = make_model(plan, dataset.event_shape)
+        _check_support(dataset, model, transform)
         some, *labels = transform_rows(source, torch.arange(min(len(source), _ROWS_TO_INITIALIZE)))
         model.initialize(some.to(_CPU))
-        loss = _loss(settings, model, dataset.event_shape, len(source))
+        loss = _loss(plan, model, dataset.event_shape, len(source))
         loss.check(some[:2].to(_CPU), *(part[:2].to(_CPU) for part in labels[:1]))
-    steps = steps_for(settings.epochs, len(source), settings.batch_size) if settings.steps is None else settings.steps
-    return Problem(
-        loss=loss, transform=transform, source=source, held_out=held_out, num_steps=steps, start=recipe.start
+    return Training(
+        loss=loss, transform=transform, source=source, held_out=held_out, num_steps=plan.steps, start=recipe.start
     )
 
 
-def _loss(settings: Settings, model: LatentVariableModel, event_shape: Shape, num_data: int) -> Loss:
-    """The loss that the settings describe; what a choice asks for by name it is given."""
-    _refuse_unused(settings)
-    given = _given(settings, event_shape, num_data)
-    name, options = parse(settings.gradient)
-    if isinstance(options.get("baseline"), str):
-        options["baseline"] = construct(baselines, options["baseline"], **given)
-    inference = None if settings.inference is None else construct(inferences, settings.inference, **given)
-    return construct(
-        losses,
-        settings.loss,
-        model=model,
-        inference=inference,
-        objective=construct(objectives, settings.objective, **given),
-        gradient=build(gradients, name, options, **given),
-        num_samples=settings.num_samples,
-        penalty=None if settings.penalty is None else construct(penalties, settings.penalty, **given),
-    )
+def make_model(plan: Plan, event_shape: Shape) -> LatentVariableModel:
+    """The untrained model of a plan; its inference is the encoder's (see `with_plan`)."""
+    return recipe_named(plan.recipe).model(event_shape, plan.model)
 
 
-def with_settings(model: LatentVariableModel, settings: Settings, event_shape: Shape) -> LatentVariableModel:
-    """The model that infers as the settings say: what the loss has as its model."""
-    if settings.inference is None:
+def make_transform(dataset: Dataset, plan: Plan) -> nn.Module:
+    """From stored rows to what the likelihood scores, measured on the training rows."""
+    kind = kind_named(dataset.schema.kind)
+    facts = facts_of(plan.likelihood_class)
+    return kind.transform(dataset, facts, binarization=plan.binarization, standardize=plan.standardize)
+
+
+def with_plan(model: LatentVariableModel, plan: Plan, event_shape: Shape) -> LatentVariableModel:
+    """The model that infers as the plan says: what the loss has as its model."""
+    if plan.inference is None:
         return model
-    return with_inference(model, construct(inferences, settings.inference, **_given(settings, event_shape, 0)))
+    return with_inference(model, construct(inferences, plan.inference, **_given(model, event_shape, 0)))
 
 
-def _given(settings: Settings, event_shape: Shape, num_data: int) -> dict[str, Any]:
-    """What a choice may ask for by the name of its argument."""
-    return {"event_shape": event_shape, "num_data": num_data, "latent_dim": settings.model.get("latent_dim", 16)}
-
-
-def takes_gradient(loss: str) -> bool:
-    """Whether a loss, by its name, differentiates its objective by a gradient estimator of choice."""
-    return "gradient" in _arguments_of(loss)
-
-
-def _arguments_of(loss: str) -> set[str]:
-    return set(inspect.signature(find(losses, parse(loss)[0])).parameters)
-
-
-def _refuse_unused(settings: Settings) -> None:
-    """A choice that the loss would not look at must not be made in vain."""
-    for name in {"gradient", "penalty", "inference"} - _arguments_of(settings.loss):
-        chosen = getattr(settings, name)
-        if chosen != getattr(Settings, name):
-            raise ValueError(
-                f"The {settings.loss} loss takes no {name} and got {chosen!r}; "
-                "leave it out, or use the variational loss."
-            )
-
-
-def make_transform(dataset: Dataset, settings: Settings) -> nn.Module:
-    """From stored rows to what the likelihood scores."""
-    is_pixels = dataset.kind == "image" or dataset.pixel_scale is not None
-    bernoulli = settings.likelihood_class is likelihoods.Bernoulli
-    if is_pixels or (bernoulli and settings.binarization != "auto"):
-        binarization = settings.binarization
-        if binarization == "auto":
-            binarization = "dynamic" if bernoulli else "none"
-        return Pixels(scale=dataset.pixel_scale, binarization=binarization)
-    standardize = settings.likelihood_class in _REAL if settings.standardize == "auto" else settings.standardize
-    if standardize:
-        return Standardize.fit(dataset.x_train, rows=dataset.train_rows, columns=dataset.feature_names)
-    return Identity()
-
-
-def check_support(dataset: Dataset, likelihood: type) -> None:
-    """Refuse values to which a likelihood gives no probability.
-
-    Raises:
-        DataError: giving the values found.
-    """
-    for x in filter(len, (dataset.x_train, dataset.x_test)):
-        if likelihood in _UNIT_INTERVAL:
-            check_unit_interval(x, dataset.name)
-        if likelihood in _COUNTS:
-            check_counts(x, dataset.name)
+def latent_size(model: LatentVariableModel) -> int:
+    """The length of z."""
+    return int(model.prior(None).event_shape.numel())
 
 
 def transform_rows(source: Source, rows: Tensor) -> tuple[Tensor, ...]:
@@ -328,48 +169,96 @@ def transform_rows(source: Source, rows: Tensor) -> tuple[Tensor, ...]:
     return source.transform(*source.gather(rows))
 
 
-def _split(dataset: Dataset, transform: nn.Module, device: torch.device, settings: Settings) -> tuple[Source, Source]:
+def make_gradient(words: str, given: Mapping[str, Any]) -> Any:
+    """The estimator that the words describe, with its baseline if they name one."""
+    name, options = parse(words)
+    if isinstance(options.get("baseline"), str):
+        options["baseline"] = construct(baselines, options["baseline"], **given)
+    return build(gradients, name, options, **given)
+
+
+def _loss(plan: Plan, model: LatentVariableModel, event_shape: Shape, num_data: int) -> Loss:
+    """The loss that the plan describes; what a choice asks for by name it is given."""
+    given = _given(model, event_shape, num_data)
+    return construct(
+        losses,
+        plan.loss,
+        model=model,
+        inference=None if plan.inference is None else construct(inferences, plan.inference, **given),
+        objective=construct(objectives, plan.objective, **given),
+        gradient=make_gradient(plan.gradient, given),
+        num_samples=plan.num_samples,
+        penalty=None if plan.penalty is None else construct(penalties, plan.penalty, **given),
+    )
+
+
+def _given(model: LatentVariableModel, event_shape: Shape, num_data: int) -> dict[str, Any]:
+    """What a choice may ask for by the name of its argument."""
+    return {"event_shape": event_shape, "num_data": num_data, "latent_dim": latent_size(model)}
+
+
+def _refuse_unused(plan: Plan) -> None:
+    """A choice that the loss would not look at must not be made in vain."""
+    for name, unsaid in (("gradient", "pathwise"), ("penalty", None), ("inference", None)):
+        chosen = getattr(plan, name)
+        if chosen != unsaid and not takes(losses, plan.loss, name):
+            raise ValueError(
+                f"The {plan.loss} loss takes no {name} and got {chosen!r}; leave it out, or use the variational loss."
+            )
+
+
+def _check_support(dataset: Dataset, model: LatentVariableModel, transform: nn.Module) -> None:
+    """Refuse values to which the likelihood gives no probability, in any row."""
+    for what, blocks in (("the training part", dataset.train_blocks()), ("the test part", dataset.test_blocks())):
+        for block in blocks:
+            x = transform(torch.from_numpy(block))
+            require_support(
+                model.likelihood, x, what=f"{what} of {dataset.name}", columns=dataset.schema.column_names
+            )
+
+
+def _split(dataset: Dataset, transform: nn.Module, device: torch.device, plan: Plan) -> tuple[Source, Source]:
     """Training rows and a tenth of them, at most 5,000, held out for the choice of weights."""
     rows = np.arange(dataset.num_train) if dataset.train_rows is None else dataset.train_rows
     if len(rows) < 2:
         raise ValueError(f"{dataset.name} has {len(rows)} training row and needs at least 2.")
-    order = np.random.default_rng(derive_seed(settings.seed)).permutation(len(rows))
-    count = min(max(1, len(rows) // 10), _MOST_HELD_OUT)
+    order = np.random.default_rng(derive_seed(plan.seed)).permutation(len(rows))
+    count = num_for_selection(len(rows))
     parts = [np.sort(order[count:]), np.sort(order[:count])]
-    labels = _labels(dataset, settings, parts)
+    labels = _labels(dataset, plan, parts)
+    partial = recipe_named(plan.recipe).labels == "partial"
     if dataset.train_rows is None and _fits(dataset.x_train, device):
         x = torch.from_numpy(np.require(dataset.x_train, requirements=["C", "W"]))
         tensors = [(x[torch.from_numpy(part)], *of_part) for part, of_part in zip(parts, labels, strict=True)]
         sources: list[Source] = [InMemory(tensor, OnData(transform), device=device) for tensor in tensors]
-        if recipe_named(settings.recipe).labels == "partial":
+        if partial:
             rows_of_x, y = tensors[0]
             sources[0] = LabelledRows(rows_of_x, y, transform, device=device)
-    elif recipe_named(settings.recipe).labels == "partial":
-        raise ValueError(f"{settings.recipe} keeps its rows in memory and {dataset.name} is too large for it.")
+    elif partial:
+        raise ValueError(f"{plan.recipe} keeps its rows in memory and {dataset.name} is too large for it.")
     else:
-        mapped = dataset.x_train
         sources = [
-            MemoryMapped(mapped, OnData(transform), rows=rows[part], others=of_part, device=device)
+            MemoryMapped(dataset.x_train, OnData(transform), rows=rows[part], others=of_part, device=device)
             for part, of_part in zip(parts, labels, strict=True)
         ]
     return sources[0], sources[1]
 
 
-def _labels(dataset: Dataset, settings: Settings, parts: list[np.ndarray]) -> list[tuple[Tensor, ...]]:
+def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray]) -> list[tuple[Tensor, ...]]:
     """What the loss is given of the labels of the training and of the held-out rows, beside the data."""
-    kind = recipe_named(settings.recipe).labels
-    if settings.labelled is not None and kind != "partial":
-        raise ValueError(f"The {settings.recipe} recipe does not learn from some labels; leave labelled out.")
+    kind = recipe_named(plan.recipe).labels
+    if plan.labelled is not None and kind != "partial":
+        raise ValueError(f"The {plan.recipe} recipe does not learn from some labels; leave labelled out.")
     if kind == "unused":
         return [(), ()]
     partial = kind == "partial"
-    count = settings.model.get("num_classes") or num_classes(dataset, some_unlabelled=partial)
+    count = plan.model.get("num_classes") or num_classes(dataset, some_unlabelled=partial)
     y = check_classes(dataset.y_train, count, dataset.name, some_unlabelled=partial)
     train, held_out = (y[part] for part in parts)
     if kind == "context":
         return [(one_hot(train, count),), (one_hot(held_out, count),)]
-    if settings.labelled is not None:
-        train = only_some(train, settings.labelled, derive_seed(settings.seed), dataset.name)
+    if plan.labelled is not None:
+        train = only_some(train, plan.labelled, derive_seed(plan.seed), dataset.name)
     return [(torch.from_numpy(train),), (torch.full((len(held_out),), UNLABELLED),)]
 
 
@@ -380,15 +269,14 @@ def _fits(x: np.ndarray, device: torch.device) -> bool:
     return x.nbytes <= _MOST_IN_MEMORY * torch.cuda.get_device_properties(device).total_memory
 
 
-def _schedule(settings: Settings, num_steps: int) -> Schedule:
-    lr = settings.lr
+def _schedule(plan: Plan, num_steps: int) -> Schedule:
+    lr = plan.lr
     if not lr > 0:
         raise ValueError(f"lr is {lr} and must be positive.")
-    schedules: dict[str, Schedule] = {
-        "constant": Constant(lr),
-        "cosine": Cosine(lr, lr / 100, num_steps),
-        "exponential": Exponential(lr, lr / 100, num_steps),
-    }
-    if settings.lr_schedule not in schedules:
-        raise ValueError(f"lr_schedule is {settings.lr_schedule!r}; choose one of {', '.join(schedules)}.")
-    return schedules[settings.lr_schedule]
+    match plan.lr_schedule:
+        case "constant":
+            return Constant(lr)
+        case "cosine":
+            return Cosine(lr, lr / 100, num_steps)
+        case "exponential":
+            return Exponential(lr, lr / 100, num_steps)

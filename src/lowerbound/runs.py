@@ -1,7 +1,7 @@
-"""A run is a folder.
+"""A run is a folder: a fit in progress, and the fitted model that it ends in.
 
 ==================  ==========================================================================================
-run.json            the settings, the data with its checksum, library versions: enough to begin again
+run.json            the plan, the schema of the data with its checksum, library versions: enough to begin again
 model.safetensors   the weights with the best held-out bound, and the numbers of the data transform
 state.safetensors   the checkpoint to resume from (see `checkpoint`)
 metrics.jsonl       one record a line
@@ -16,39 +16,27 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import platform
+import time
 from collections.abc import Generator
 from contextlib import closing
-from importlib.metadata import version
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import safetensors
-import torch
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
 from lowerbound.checkpoint import Checkpoint, CheckpointError, write_atomically
-from lowerbound.data import DataError, Dataset, Identity, Pixels, Standardize, load, read_file
-from lowerbound.data.classes import check_classes, one_hot
+from lowerbound.data import DataError, Dataset, load, read_path
+from lowerbound.data.schema import Schema
 from lowerbound.engine import Engine
-from lowerbound.fitting import Problem, Settings, fit, prepare, with_settings
+from lowerbound.fitted import Fitted
+from lowerbound.fitting import Training, fit
+from lowerbound.folders import RunError, describe_run, open_folder, read_weights, run_files, write_model
 from lowerbound.loop import Record
 from lowerbound.model import LatentVariableModel
-from lowerbound.randomness import forked
-from lowerbound.recipes import make_model, recipe_named
+from lowerbound.plan import Plan
 
-__all__ = ["Run", "RunError", "load_dataset"]
-
-_FORMAT = 1
-_FILES = ("run.json", "model.safetensors", "state.safetensors", "metrics.jsonl", "evaluation.json", "report.html")
-_PACKAGES = ("lowerbound", "torch", "numpy", "zuko", "safetensors", "lightning-fabric")
-_CPU = torch.device("cpu")
-
-
-class RunError(ValueError):
-    """A run folder that cannot be made or opened, in one sentence."""
+__all__ = ["Run", "RunError", "default_path", "load_dataset"]
 
 
 class Run:
@@ -57,183 +45,140 @@ class Run:
     Attributes:
         path: the folder.
         config: the content of run.json.
-        settings: how it was, or will be, fitted.
+        plan: how it was, or will be, fitted.
+        schema: what its data mean.
     """
 
-    def __init__(self, path: Path, config: dict[str, Any]):
-        self.path, self.config = path, config
-        self.settings = Settings(**config["settings"])
+    def __init__(self, path: Path, config: dict[str, Any], plan: Plan, schema: Schema):
+        self.path, self.config, self.plan, self.schema = path, config, plan, schema
         self.checkpoint = Checkpoint(path=path / "state.safetensors")
 
     @classmethod
     def create(
-        cls, path: Path, settings: Settings, data: dict[str, Any], dataset: Dataset, command: str | None = None
+        cls, path: str | Path, plan: Plan, data: dict[str, Any], dataset: Dataset, command: str | None = None
     ) -> Run:
         """Make a folder for a new run.
 
         Arguments:
             path: the folder; it may exist, but must hold no run.
-            settings: how it will be fitted.
-            data: how to get the data again: {"name": …} or {"path": …, "label": …}.
+            plan: how it will be fitted.
+            data: how to get the data again: {"name": …} or {"path": …, …} (see `load_dataset`).
             dataset: the data.
             command: the words of the user that began it, for the report.
 
         Raises:
             RunError: the folder holds another run, or cannot be written.
         """
-        taken = [name for name in _FILES if (path / name).exists()]
+        path = Path(path)
+        taken = [name for name in run_files() if (path / name).exists()]
         if taken:
             raise RunError(
                 f"{path} already holds a run ({', '.join(taken)}); choose another folder, or continue it with --resume."
             )
-        config = {
-            "format": _FORMAT,
-            "command": command,
-            "settings": settings.to_json(),
-            "data": {**data, "checksum": dataset.checksum, "scaling": dataset.scaling},
-            "event_shape": list(dataset.event_shape),
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
-        }
+        config = describe_run(plan, dataset.schema, data={**data, "checksum": dataset.checksum}, name=dataset.name)
+        config["command"] = command
         try:
             path.mkdir(parents=True, exist_ok=True)
             write_atomically(path / "run.json", json.dumps(config, indent=2).encode())
         except OSError as error:
             raise RunError(f"Could not write to {path} ({error.strerror or error}); choose another folder.") from error
-        return cls(path, config)
+        return cls(path, config, plan, dataset.schema)
 
     @classmethod
-    def open(cls, path: Path) -> Run:
+    def open(cls, path: str | Path) -> Run:
         """Open a run folder.
 
         Raises:
-            RunError: there is none, or it is not of this format.
+            RunError: there is none, or it is not of a format that this version reads.
         """
-        try:
-            config = json.loads((path / "run.json").read_bytes())
-        except OSError:
-            raise RunError(f"{path} is not a run folder (it has no readable run.json).") from None
-        except ValueError:
-            raise RunError(
-                f"{path / 'run.json'} is not readable as JSON; the folder is not a run of this library."
-            ) from None
-        if not isinstance(config, dict) or config.get("format") != _FORMAT:
-            raise RunError(f"{path} was written in another format of run folder; this version reads format {_FORMAT}.")
-        return cls(path, config)
+        path = Path(path)
+        config, plan, schema = open_folder(path)
+        return cls(path, config, plan, schema)
 
+    @cached_property
     def dataset(self) -> Dataset:
-        """The data it was fitted to.
+        """The data it was fitted to, read once.
 
         Raises:
             DataError: the data is gone, or is not the same any more.
         """
-        dataset = load_dataset(self.config["data"])
-        if dataset.checksum != self.config["data"]["checksum"]:
+        data = self.config["data"]
+        dataset = load_dataset(data, self.schema if self.config["format"] > 1 else None)
+        if data["checksum"] not in (dataset.checksum, dataset.legacy_checksum):
             raise DataError(
                 f"The data of {self.path} ({dataset.source}) has changed since the run began; restore it or start anew."
             )
         return dataset
 
-    def prepare(self, dataset: Dataset, engine: Engine) -> Problem:
-        """The loss and the data, as they were at the start."""
-        return prepare(dataset, self.settings, engine)
-
-    def fit(self, problem: Problem, engine: Engine) -> Generator[Record, None, None]:
+    def fit(self, training: Training, engine: Engine) -> Generator[Record, None, None]:
         """Train, or go on training, yielding records; they are written down, and the best weights at the end."""
         if engine.rank == 0:
             self._forget_after(self._checkpointed_step())
-        with closing(fit(problem, self.settings, engine, self.checkpoint)) as records:  # leaving early saves
+        with closing(fit(training, self.plan, engine, self.checkpoint)) as records:  # leaving early saves
             for record in records:
                 if engine.rank == 0:
                     self._append(record)
                 yield record
         if engine.rank == 0:
-            self.save_model(problem.loss.model, problem.transform)
-
-    def save_model(self, model: nn.Module, transform: nn.Module) -> None:
-        """Write model.safetensors.
-
-        Raises:
-            CheckpointError: the disk refused.
-        """
-        parts = {"model": model, "transform": transform}
-        tensors = {
-            f"{part}.{name}": t.detach().cpu().contiguous()
-            for part, module in parts.items()
-            for name, t in module.state_dict().items()
-        }
-        self._write("model.safetensors", save(tensors, metadata={"transform": json.dumps(_describe(transform))}))
+            write_model(self.path, training.loss.model, training.transform)
 
     @property
     def finished(self) -> bool:
         """Whether training came to its end."""
         return (self.path / "model.safetensors").exists()
 
-    def load_model(self) -> LatentVariableModel:
+    def fitted(
+        self,
+        *,
+        model: LatentVariableModel | None = None,
+        transform: nn.Module | None = None,
+        dataset: Dataset | None = None,
+    ) -> Fitted:
         """The model with its best weights, on the CPU, in evaluation mode.
+
+        Arguments:
+            model, transform, dataset: what is at hand of it already and need not be read again.
 
         Raises:
             RunError: training has not come to its end.
         """
-        tensors, _ = self._weights()
-        with forked(_CPU):
-            model = make_model(self.settings.recipe, tuple(self.config["event_shape"]), self.settings.model)
-            model = with_settings(model, self.settings, tuple(self.config["event_shape"]))
-        model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")})
-        return model.eval()
-
-    def load_transform(self) -> Pixels | Standardize | Identity:
-        """From stored rows to what the likelihood scores."""
-        tensors, metadata = self._weights()
-        description = json.loads(metadata["transform"])
-        match description.pop("kind"):
-            case "pixels":
-                return Pixels(**description)
-            case "standardize":
-                return Standardize(tensors["transform.mean"], tensors["transform.scale"])
-            case _:
-                return Identity()
-
-    def test_tensor(self, limit: int | None = None, seed: int = 0) -> Tensor:
-        """Test rows as the likelihood scores them; the same draws at every call with the same seed."""
-        return self.transformed(self.dataset().x_test[:limit], seed)
-
-    def transformed(self, rows: Any, seed: int = 0) -> Tensor:
-        """Stored rows (N, *event_shape) as the likelihood scores them."""
-        transform = self.load_transform()
-        with forked(_CPU, seed):
-            return transform(torch.as_tensor(rows))
-
-    @property
-    def is_conditional(self) -> bool:
-        """Whether the model is one of x given its label."""
-        return recipe_named(self.settings.recipe).labels == "context"
-
-    def context(self, labels: np.ndarray | None, name: str) -> Tensor | None:
-        """What the model is conditioned on for rows with these labels (N,); None where it is conditioned on nothing.
-
-        Arguments:
-            labels: class numbers.
-            name: of the rows, for the message.
-
-        Raises:
-            DataError: no labels, or a class that training has not seen.
-        """
-        if not self.is_conditional:
-            return None
-        count = self.settings.model["num_classes"]
-        return one_hot(check_classes(labels, count, name), count)
+        if model is None or transform is None:
+            model, transform = read_weights(self.path, self.plan, self.schema)
+        if dataset is not None:
+            self.__dict__["dataset"] = dataset
+        return Fitted(
+            model.cpu().eval(),
+            schema=self.schema,
+            plan=self.plan,
+            transform=transform.cpu(),
+            name=self.config.get("name") or self.path.name,
+            data=lambda: self.dataset,
+            records=self.metrics(),
+            scores=self.evaluation(),
+            folder=self.path,
+            config=self.config,
+        )
 
     def metrics(self) -> list[dict[str, Any]]:
         """The records so far."""
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return []
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        return [record for line in path.read_text().splitlines() if (record := _record(line)) is not None]
 
     def evaluation(self) -> dict[str, Any] | None:
-        """The scores on the test rows, if `evaluate` was run."""
+        """The scores on the test rows, if `evaluate` was run.
+
+        Raises:
+            RunError: the file is not readable.
+        """
         path = self.path / "evaluation.json"
-        return json.loads(path.read_bytes()) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            return dict(json.loads(path.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            raise RunError(f"{path} is not readable; delete it and run evaluate again.") from None
 
     def save_evaluation(self, evaluation: dict[str, Any]) -> None:
         """Write evaluation.json.
@@ -243,19 +188,6 @@ class Run:
         """
         self._write("evaluation.json", json.dumps(evaluation, indent=2).encode())
 
-    def _weights(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        path = self.path / "model.safetensors"
-        if not path.exists():
-            raise RunError(
-                f"{self.path} has no trained model yet; finish it with `lowerbound fit --resume {self.path}`."
-            )
-        try:
-            with safetensors.safe_open(str(path), framework="pt") as file:
-                metadata = file.metadata() or {}
-            return load_file(str(path)), metadata
-        except safetensors.SafetensorError as error:
-            raise RunError(f"{path} is damaged ({error}); resume the run to write it again.") from None
-
     def _checkpointed_step(self) -> int:
         return self.checkpoint.load()[1]["step"] if self.checkpoint.exists() else 0
 
@@ -263,7 +195,8 @@ class Run:
         """Drop the records of work that was lost with a killed process; it will be done again, to the same bits."""
         path = self.path / "metrics.jsonl"
         if path.exists():
-            whole = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
+            lines = [(line, _record(line)) for line in path.read_text().splitlines()]
+            whole = [line for line, record in lines if record is not None and 0 < record["step"] <= step]
             self._write("metrics.jsonl", "".join(line + "\n" for line in whole).encode())
 
     def _append(self, record: Record) -> None:
@@ -287,26 +220,34 @@ class Run:
             ) from error
 
 
-def load_dataset(data: dict[str, Any]) -> Dataset:
+def default_path(name: str) -> Path:
+    """runs/NAME-TIME, of a folder that is not there yet."""
+    stem = f"{name.partition('.')[0] or 'data'}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, number = Path("runs") / stem, 1
+    while path.exists():
+        number += 1
+        path = Path("runs") / f"{stem}-{number}"
+    return path
+
+
+def load_dataset(data: dict[str, Any], schema: Schema | None = None) -> Dataset:
     """The data set that a description names.
 
     Arguments:
-        data: {"name": …} for a data set of the catalogue, {"path": …, "label": …, "array": …} for a file.
+        data: {"name": …} for a data set of the catalogue; {"path": …} for a file or folder, with what the user said of
+            it: "label", "kind", "columns", "array".
+        schema: how to read it, if that was decided before.
     """
-    if "path" in data:
-        return read_file(Path(data["path"]), label=data.get("label"))
-    return load(data["name"])
+    if "path" not in data:
+        return load(data["name"])
+    said = {name: data[name] for name in ("label", "kind", "columns", "array") if data.get(name) is not None}
+    return read_path(Path(data["path"]), **said, schema=schema)
 
 
-def _describe(transform: nn.Module) -> dict[str, Any]:
-    if isinstance(transform, Pixels):
-        return {"kind": "pixels", "scale": transform.scale, "binarization": transform.binarization}
-    return {"kind": "standardize" if isinstance(transform, Standardize) else "identity"}
-
-
-def _step_of(line: str) -> float:
-    """The step of a record; a line cut short by a kill counts as lost."""
+def _record(line: str) -> dict[str, Any] | None:
+    """A record; None for a line cut short by a kill, or altered."""
     try:
-        return json.loads(line)["step"]
+        record = json.loads(line)
     except ValueError:
-        return float("inf")
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None

@@ -24,7 +24,7 @@ from torch import nn
 
 from lowerbound.typed import WrongType, annotations_of, as_annotated
 
-__all__ = ["axis_of", "build", "check_options", "choices", "construct", "find", "parse", "spelled"]
+__all__ = ["axis_of", "build", "check_options", "choices", "construct", "find", "parse", "spelled", "takes"]
 
 _LONGEST = 2_000
 
@@ -133,6 +133,15 @@ def check_options(
         except WrongType as error:
             raise ValueError(f"{name} got {key}={_short(value)} and {error}.") from None
     return checked
+
+
+def takes(package: ModuleType, text: str, argument: str) -> bool:
+    """Whether the constructor of a choice has an argument of that name.
+
+    Raises:
+        ValueError: there is no such choice.
+    """
+    return argument in inspect.signature(find(package, parse(text)[0])).parameters
 
 
 def spelled(name: str, options: Mapping[str, Any]) -> str:

@@ -7,16 +7,38 @@ torch or numpy raises under us is our defect, so the two are told apart by the s
 from __future__ import annotations
 
 import dis
+import shlex
 
 import click
 
-__all__ = ["TRAINING_FAILED", "USER_ERROR", "Interrupted", "explain"]
+__all__ = ["TRAINING_FAILED", "USER_ERROR", "Interrupted", "command", "explain", "printable"]
 
 TRAINING_FAILED, USER_ERROR, _INTERRUPTED = 1, 2, 130
+_LONGEST = 299
+_FIRST_WORDS = ("a", "an", "array", "column", "label", "labels", "reading", "rows", "the", "there")
 
 
 class Interrupted(Exception):
     """A run was stopped on request and saved; the message says how to go on."""
+
+
+def command(*words: object) -> str:
+    """A command to copy into a shell: "lowerbound" and its words, quoted where they need it.
+
+    >>> command("evaluate", "runs/my data")
+    "lowerbound evaluate 'runs/my data'"
+    """
+    return shlex.join(["lowerbound", *map(str, words)])
+
+
+def printable(text: str, most: int | None = None) -> str:
+    r"""Text that moves no cursor: control characters and escapes as they are written in Python, cut to a length.
+
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    plain = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return plain if most is None or len(plain) <= most else f"{plain[: most - 3]}..."
 
 
 def explain(error: Exception) -> tuple[str, int] | None:
@@ -43,8 +65,8 @@ def _raised_here(error: Exception) -> bool:
 
 
 def _sentence(message: str) -> str:
-    """One line that begins with a capital and ends with a full stop, unless it begins with a name or a path."""
-    line = " ".join(message.split())
-    starts_with_word = line[:1].isalpha() and line.split(" ")[0].isalpha()
-    line = line[:1].upper() + line[1:] if starts_with_word else line
+    """One printable line of at most 300 characters that ends with a full stop; a name at its start keeps its case."""
+    line = printable(" ".join(message.split()), _LONGEST)
+    if line.split(" ")[0] in _FIRST_WORDS:
+        line = line[:1].upper() + line[1:]
     return line if line.endswith((".", "?", "!")) else f"{line}."

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from lowerbound.cli.described import describe_data
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -15,8 +17,10 @@ __all__ = ["fit"]
 _WITH_RESUME = ("resume", "evaluate")
 
 
-def _widths(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
+def _widths(context: click.Context, parameter: click.Parameter, value: str | None) -> list[int] | None:
     """From "256,256" to [256, 256]."""
+    if value is None:
+        return None
     try:
         widths = [int(part) for part in value.split(",")]
     except ValueError:
@@ -30,47 +34,37 @@ def _widths(context: click.Context, parameter: click.Parameter, value: str) -> l
 @click.argument("data", required=False)
 @click.option("--resume", metavar="RUN", help="Go on with this run folder instead of beginning one.")
 @click.option("--label", help="Column (or array) of labels in a file; it is not part of the data.")
-@click.option(
-    "--recipe", metavar="NAME", default="vae", show_default=True, help="Which model, with options of its own."
-)
+@click.option("--kind", metavar="KIND", help="What the data are: image, table, counts, ... [default: inferred]")
+@click.option("--columns", metavar="NAME=KIND,...", help="What columns hold, where the inferred kind is wrong.")
+@click.option("--array", metavar="NAME", help="Which array of an .npz archive holds the rows.")
+@click.option("--recipe", metavar="NAME", default="vae", help="Which model, with options of its own. [default: vae]")
 @click.option("--labelled", type=click.IntRange(1), help="Tell training this many labels only. [default: all of them]")
-@click.option("--likelihood", metavar="NAME", help="p(x | z). [default: bernoulli for images, normal for tables]")
-@click.option("--prior", metavar="NAME", default="standard-normal", show_default=True, help="p(z).")
-@click.option("--posterior", metavar="NAME", default="diagonal-normal", show_default=True, help="q(z | x).")
-@click.option("--network", type=click.Choice(["mlp", "convolution"]), default="mlp", show_default=True)
-@click.option(
-    "--activation", type=click.Choice(["relu", "tanh", "elu", "silu", "softplus"]), default="relu", show_default=True
-)
-@click.option("--latent-dim", type=click.IntRange(1), default=16, show_default=True, help="Length of z.")
-@click.option("--hidden", callback=_widths, default="256,256", show_default=True, help="Widths of the hidden layers.")
-@click.option("--objective", metavar="NAME", default="iwae", show_default=True, help="elbo, iwae, ... with options.")
+@click.option("--likelihood", metavar="NAME", help="p(x | z). [default: by the kind of data]")
+@click.option("--prior", metavar="NAME", help="p(z).")
+@click.option("--posterior", metavar="NAME", help="q(z | x).")
+@click.option("--network", type=click.Choice(["mlp", "convolution"]), help="Nets of both directions.")
+@click.option("--activation", type=click.Choice(["relu", "tanh", "elu", "silu", "softplus"]))
+@click.option("--latent-dim", type=click.IntRange(1), help="Length of z.")
+@click.option("--hidden", callback=_widths, help="Widths of the hidden layers, such as 256,256.")
+@click.option("--objective", metavar="NAME", help="elbo, iwae, ... with options.")
 @click.option("--gradient", metavar="NAME", help="Its estimator. [default: dreg for iwae, pathwise for others]")
-@click.option("--penalty", metavar="NAME", help="On the codes of a batch: mmd, total-correlation, ... with options.")
-@click.option("--loss", metavar="NAME", default="variational", show_default=True, help="Or wake-sleep.")
+@click.option("--penalty", metavar="NAME", help="On the latents of a batch: mmd, total-correlation, ... with options.")
+@click.option("--loss", metavar="NAME", help="variational, wake-sleep, ...")
 @click.option("--inference", metavar="NAME", help="How q(z | x) is reached, if not by the encoder: semi-amortised, ...")
-@click.option(
-    "--num-samples", type=click.IntRange(1), help="Latents per datum and step. [default: 8 for iwae, 1 for others]"
-)
-@click.option(
-    "--binarization", type=click.Choice(["auto", "dynamic", "threshold", "none"]), default="auto", show_default=True
-)
-@click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Rows per step.")
-@click.option(
-    "--epochs",
-    type=click.FloatRange(0, min_open=True),
-    help="Passes over the data. [default: 100, for little data more]",
-)
+@click.option("--num-samples", type=click.IntRange(1), help="Latents per datum and step.")
+@click.option("--binarization", type=click.Choice(["dynamic", "threshold", "none"]), help="Of pixels.")
+@click.option("--standardize/--no-standardize", default=None, help="Columns to mean 0 and standard deviation 1.")
+@click.option("--batch-size", type=click.IntRange(1), help="Rows per step.")
+@click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Passes over the data.")
 @click.option("--steps", type=click.IntRange(1), help="Optimisation steps, instead of epochs.")
-@click.option("--lr", type=click.FloatRange(0, min_open=True), default=2e-3, show_default=True, help="Learning rate.")
-@click.option(
-    "--lr-schedule", type=click.Choice(["constant", "cosine", "exponential"]), default="cosine", show_default=True
-)
+@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate.")
+@click.option("--lr-schedule", type=click.Choice(["constant", "cosine", "exponential"]))
 @click.option("--clip-norm", type=click.FloatRange(0, min_open=True), help="Largest norm of the gradient.")
 @click.option("--patience", type=click.IntRange(1), help="Evaluations without a better held-out bound before stopping.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
-@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
-@click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
+@click.option("--seed", type=click.IntRange(0), help="Of everything random. [default: 0]")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]))
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]))
+@click.option("--devices", type=click.IntRange(1), help="Processes on this machine.")
 @click.option("--compile/--no-compile", default=None, help="Compile the training step. [default: for long runs]")
 @click.option("--out", metavar="RUN", help="The run folder. [default: runs/DATA-TIME]")
 @click.option("--evaluate/--no-evaluate", default=True, help="Score the test rows and write a report afterwards.")
@@ -80,14 +74,19 @@ def fit(
     data: str | None,
     resume: str | None,
     label: str | None,
+    kind: str | None,
+    columns: str | None,
+    array: str | None,
     out: str | None,
     evaluate: bool,
-    **options: Any,  # the rest, by the names of `Settings` and of the recipe
+    recipe: str,
+    **given: Any,  # the rest, by the names of `Plan` and of the recipe; None where it was left open
 ) -> None:
-    """Fit a model to DATA: a name (see `lowerbound datasets`) or a .npy, .npz, .csv, .csv.gz or .parquet file.
+    """Fit a model to DATA: a name (see `lowerbound datasets`), a file or a folder of images.
 
-    A NAME may carry options, as in normal:scale=shared,min_scale=0.01; docs/choose.md says which to take when. Recipes
-    are listed in docs/models. Ctrl-C stops and saves; `lowerbound fit --resume RUN` goes on to the same result.
+    What is left open is decided from the data and printed. A NAME may carry options, as in
+    normal:scale=shared,min_scale=0.01; docs/choose.md says which to take when. Recipes are listed in docs/models.
+    Ctrl-C stops and saves; `lowerbound fit --resume RUN` goes on to the same result.
     """
     from lowerbound.cli.training import begin, carry_out, reopen
 
@@ -97,8 +96,8 @@ def fit(
     elif data is None:
         raise click.UsageError("Missing argument DATA; name a data set or a file, or give --resume RUN.")
     else:
-        given = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-        job = begin(data, label, None if out is None else _path(out), options, given)
+        described = describe_data(data, label=label, kind=kind, columns=columns, array=array)
+        job = begin(described, recipe, None if out is None else _path(out), given)
     carry_out(job, evaluate=evaluate)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +11,19 @@ from typing import Any
 
 from rich.console import Console
 
-from lowerbound.cli.choices import data_description, make_settings
-from lowerbound.cli.describe import data_sentence, model_sentence
-from lowerbound.cli.failures import Interrupted
+from lowerbound.cli.describe import fit_sentences
+from lowerbound.cli.failures import Interrupted, command
 from lowerbound.cli.interrupt import GracefulInterrupt
 from lowerbound.cli.processes import any_process, launch, made_by_first
 from lowerbound.cli.progress import TrainingProgress
 from lowerbound.cli.report import write
-from lowerbound.cli.scores import print_scores, score_run
+from lowerbound.cli.scores import print_scores, score_fitted
 from lowerbound.cli.terminal import open_console
 from lowerbound.data import Dataset
 from lowerbound.engine import Engine
-from lowerbound.fitting import Problem, prepare
-from lowerbound.runs import Run, load_dataset
+from lowerbound.fitting import Training, prepare
+from lowerbound.plan import plan
+from lowerbound.runs import Run, default_path, load_dataset
 
 __all__ = ["Job", "begin", "carry_out", "reopen"]
 
@@ -37,32 +36,30 @@ class Job:
 
     run: Run
     dataset: Dataset
-    problem: Problem
+    training: Training
     engine: Engine
 
 
-def begin(data: str, label: str | None, out: Path | None, options: dict[str, Any], given: set[str]) -> Job:
+def begin(described: dict[str, Any], recipe: str, out: Path | None, given: dict[str, Any]) -> Job:
     """Check everything that can be checked, then make the run folder.
 
     Arguments:
-        data: a name or a file.
-        label: the column of labels in a file.
+        described: how to get the data (`describe_data`).
+        recipe: name of a recipe, with options.
         out: the run folder, or None for one named after the data and the time.
-        options: of the command.
-        given: the names of those that the user gave.
+        given: settings and options by name; None where one was left open.
 
     Raises:
         ValueError: the data, a choice or the folder is not usable.
     """
-    description = data_description(data, label)
-    dataset = load_dataset(description)
-    settings = make_settings(options, given, dataset)
-    engine = settings.engine()
+    dataset = load_dataset(described)
+    planned = plan(dataset, recipe, **given)
+    engine = planned.engine()
     launch(engine)
-    problem = prepare(dataset, settings, engine)
-    path = out or Path("runs") / f"{_stem(data)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    run = made_by_first(engine, lambda: Run.create(path, settings, description, dataset, _command()))
-    return Job(run=run, dataset=dataset, problem=problem, engine=engine)
+    training = prepare(dataset, planned, engine)
+    path = out or default_path(dataset.name)
+    run = made_by_first(engine, lambda: Run.create(path, planned, described, dataset, _command()))
+    return Job(run=run, dataset=dataset, training=training, engine=engine)
 
 
 def reopen(path: Path) -> Job:
@@ -73,9 +70,9 @@ def reopen(path: Path) -> Job:
     """
     run = Run.open(path)
     dataset = run.dataset()
-    engine = run.settings.engine()
+    engine = run.plan.engine()
     launch(engine)
-    return Job(run=run, dataset=dataset, problem=run.prepare(dataset, engine), engine=engine)
+    return Job(run=run, dataset=dataset, training=prepare(dataset, run.plan, engine), engine=engine)
 
 
 def carry_out(job: Job, *, evaluate: bool) -> None:
@@ -88,27 +85,27 @@ def carry_out(job: Job, *, evaluate: bool) -> None:
     """
     console = open_console() if job.engine.rank == 0 else None
     if console is not None:
-        console.print(data_sentence(job.dataset, job.problem.transform), markup=False)
-        console.print(model_sentence(job.run.settings, job.problem.loss.model), markup=False)
+        for sentence in fit_sentences(job.dataset, job.training.transform, job.run.plan, job.training.loss.model):
+            console.print(sentence, markup=False)
         console.print(f"Run: {job.run.path}", markup=False)
     _train(job, console)
     if console is None:
         return
     if not evaluate:
-        console.print(f"Trained and saved; score it with `lowerbound evaluate {job.run.path}`.", markup=False)
+        console.print(f"Trained and saved; score it with `{command('evaluate', job.run.path)}`.", markup=False)
         return
-    _finish(job.run, console)
+    _finish(job, console)
 
 
 def _train(job: Job, console: Console | None) -> None:
     """Go through the records; a first interruption ends at the next one, where the loop saves."""
-    run, num_steps = job.run, job.problem.num_steps
+    run, num_steps = job.run, job.training.num_steps
     stopped_at = None
     try:
         with (
             GracefulInterrupt() as interrupt,
             TrainingProgress(console, num_steps) as progress,
-            closing(run.fit(job.problem, job.engine)) as records,
+            closing(run.fit(job.training, job.engine)) as records,
         ):
             for record in records:
                 progress.update(record)
@@ -117,30 +114,29 @@ def _train(job: Job, console: Console | None) -> None:
                     break
     except KeyboardInterrupt:
         raise Interrupted(
-            f"Stopped at once; go on from the last save with `lowerbound fit --resume {run.path}`."
+            f"Stopped at once; go on from the last save with `{command('fit', '--resume', run.path)}`."
         ) from None
     if stopped_at is not None:
         raise Interrupted(
             f"Stopped at step {stopped_at:,} of {num_steps:,} and saved; "
-            f"go on with `lowerbound fit --resume {run.path}`."
+            f"go on with `{command('fit', '--resume', run.path)}`."
         )
 
 
-def _finish(run: Run, console: Console) -> None:
+def _finish(job: Job, console: Console) -> None:
     """Score, print, report; what was trained is safe already."""
+    run = job.run
     try:
-        scores = score_run(run, console, num_samples=_NUM_SAMPLES)
+        fitted = run.fitted(model=job.training.loss.model, transform=job.training.transform, dataset=job.dataset)
+        scores = score_fitted(fitted, console, num_samples=_NUM_SAMPLES)
         run.save_evaluation(scores)
-        print_scores(console, scores, run.dataset().name)
-        console.print(f"Report: {write(run)}", markup=False)
+        print_scores(console, scores, job.dataset.name)
+        console.print(f"Report: {write(fitted, run.path)}", markup=False)
     except KeyboardInterrupt:
-        raise Interrupted(f"Training is done and saved; score it with `lowerbound evaluate {run.path}`.") from None
+        raise Interrupted(f"Training is done and saved; score it with `{command('evaluate', run.path)}`.") from None
 
 
 def _command() -> str:
     """The words of the user."""
     return shlex.join(["lowerbound", *sys.argv[1:]])
 
-
-def _stem(data: str) -> str:
-    return Path(data).name.partition(".")[0] or "data"

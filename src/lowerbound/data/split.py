@@ -7,9 +7,10 @@ score on the held-out rows always means the same rows.
 
 import numpy as np
 
-__all__ = ["MOST_HELD_OUT", "num_held_out", "split_rows"]
+__all__ = ["MOST_HELD_OUT", "num_for_selection", "num_held_out", "split_rows"]
 
 MOST_HELD_OUT = 10_000
+_MOST_FOR_SELECTION = 5_000
 
 
 def num_held_out(num_rows: int) -> int:
@@ -22,6 +23,11 @@ def num_held_out(num_rows: int) -> int:
     (20, 10000)
     """
     return min(max(1, round(num_rows / 5)), MOST_HELD_OUT)
+
+
+def num_for_selection(num_train: int) -> int:
+    """A tenth of the training rows, at least one and at most 5,000: those that choose the weights, never trained on."""
+    return min(max(1, num_train // 10), _MOST_FOR_SELECTION)
 
 
 def split_rows(num_rows: int, num_test: int) -> tuple[np.ndarray, np.ndarray]:

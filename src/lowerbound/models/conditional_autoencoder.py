@@ -21,6 +21,7 @@ from torch.distributions import Distribution, constraints
 from lowerbound import likelihoods, posteriors
 from lowerbound.model import Joint, LatentVariableModel
 from lowerbound.models.parts import Activation, nonlinearity, outputs_of
+from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
@@ -29,7 +30,7 @@ from lowerbound.randomness import forked
 from lowerbound.spelling import construct
 from lowerbound.weights import latents_of
 
-__all__ = ["ConditionalModel", "cvae"]
+__all__ = ["RECIPE", "ConditionalModel", "cvae"]
 
 
 class ConditionalModel(LatentVariableModel):
@@ -162,3 +163,6 @@ def _is_real(distribution: Distribution) -> bool:
     except NotImplementedError:
         return True
     return support is None or isinstance(getattr(support, "base_constraint", support), type(constraints.real))
+
+
+RECIPE = Recipe(name="cvae", make=cvae, labels="context")

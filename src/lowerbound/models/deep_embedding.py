@@ -40,6 +40,7 @@ from lowerbound.losses import VariationalLoss
 from lowerbound.losses.autoencoding import Autoencoding
 from lowerbound.losses.loss import Loss
 from lowerbound.model import LatentVariableModel
+from lowerbound.models.recipe import Recipe
 from lowerbound.models.variational_autoencoder import Activation, vae
 from lowerbound.nets import MLP
 from lowerbound.nets.positive import raw_of
@@ -51,6 +52,7 @@ from lowerbound.randomness import derive_seed, forked
 from lowerbound.schedules import Cosine
 
 __all__ = [
+    "RECIPE",
     "Pretrained",
     "fit_mixture",
     "number_by_size",
@@ -333,3 +335,8 @@ def set_scale(posterior: DiagonalNormal, scale: Float[Tensor, "latent"]) -> None
     mean_rows = posterior.latent_dim
     last.weight[mean_rows:].zero_()
     last.bias[mean_rows:].copy_(raw_of(scale, posterior.min_scale))
+
+
+RECIPE = Recipe(
+    name="vade", make=vade, defaults={"objective": "elbo", "binarization": "none"}, start=start, assigns=True
+)

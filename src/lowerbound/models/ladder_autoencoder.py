@@ -24,6 +24,7 @@ from lowerbound import likelihoods
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.layered import LowestLayer, check_layers
 from lowerbound.models.parts import outputs_of
+from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP
 from lowerbound.nets.shapes import Shape
 from lowerbound.posteriors import DiagonalNormal
@@ -32,7 +33,7 @@ from lowerbound.priors import StandardNormal
 from lowerbound.priors.hierarchical import Hierarchical
 from lowerbound.spelling import construct
 
-__all__ = ["NormalisedLeakyReLU", "ladder"]
+__all__ = ["RECIPE", "NormalisedLeakyReLU", "ladder"]
 
 _SLOPE = 0.1
 
@@ -96,3 +97,6 @@ def _net(in_shape: Shape, hidden: Sequence[int], out_shape: Shape) -> MLP:
 def _step(in_shape: Shape, hidden: Sequence[int]) -> nn.Sequential:
     """d_{l−1} ↦ d_l, whose last layer is a hidden one."""
     return nn.Sequential(_net(in_shape, hidden[:-1], hidden[-1]), NormalisedLeakyReLU())
+
+
+RECIPE = Recipe(name="ladder", make=ladder, defaults={"objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000"})

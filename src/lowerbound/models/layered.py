@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lowerbound import likelihoods
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.parts import Activation, nonlinearity, outputs_of
+from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.posteriors.bottom_up import BottomUp
@@ -24,7 +25,7 @@ from lowerbound.priors import StandardNormal
 from lowerbound.priors.hierarchical import Hierarchical
 from lowerbound.spelling import construct
 
-__all__ = ["LowestLayer", "check_layers", "deep_latent_gaussian"]
+__all__ = ["RECIPE", "LowestLayer", "check_layers", "deep_latent_gaussian"]
 
 
 def deep_latent_gaussian(
@@ -111,3 +112,6 @@ def check_layers(owner: str, latent_dims: Sequence[int], hidden: Sequence[Sequen
             "one net for each layer, from the data to the top."
         )
     return [tuple(widths) for widths in hidden]
+
+
+RECIPE = Recipe(name="deep-latent-gaussian", make=deep_latent_gaussian, defaults={"objective": "elbo"})

@@ -31,12 +31,14 @@ from lowerbound.linear import factor_analysis as fit_factor_analysis
 from lowerbound.linear import probabilistic_pca as fit_probabilistic_pca
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
+from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP, raw_of
 from lowerbound.priors import StandardNormal
 from lowerbound.priors.laplace import Laplace
 from lowerbound.protocols import Context
 
 __all__ = [
+    "RECIPES",
     "FlatAffineNormal",
     "factor_analysis",
     "linear_ica",
@@ -184,3 +186,26 @@ def _parts(model: LatentVariableModel) -> tuple[nn.Linear, likelihoods.Normal]:
 def _check(latent_dim: int, most: int) -> None:
     if not 1 <= latent_dim <= most:
         raise ValueError(f"latent_dim is {latent_dim} and must be between 1 and {most} for data of this shape.")
+
+
+_EXACT = {"objective": "elbo", "steps": 0}
+
+RECIPES = (
+    Recipe(
+        name="factor-analysis",
+        make=factor_analysis,
+        defaults=_EXACT,
+        start=start_factor_analysis,
+        likelihood="normal:scale=per-dimension",
+    ),
+    Recipe(
+        name="probabilistic-pca",
+        make=probabilistic_pca,
+        defaults=_EXACT,
+        start=start_probabilistic_pca,
+        likelihood="normal",
+    ),
+    Recipe(
+        name="linear-ica", make=linear_ica, defaults={"objective": "elbo"}, start=start_linear_ica, likelihood="normal"
+    ),
+)

@@ -20,6 +20,7 @@ from lowerbound import likelihoods, posteriors, priors
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.directed_graph import Node
 from lowerbound.models.parts import outputs_of
+from lowerbound.models.recipe import Recipe
 from lowerbound.models.sequence_steps import ChainRule, EachStep
 from lowerbound.nets import MLP
 from lowerbound.nets.recurrent import BidirectionalGRU, CausalGRU
@@ -28,7 +29,7 @@ from lowerbound.posteriors.sequence_normal import SequenceNormal
 from lowerbound.priors.markov_chain import MarkovChain
 from lowerbound.spelling import construct
 
-__all__ = ["autoregressive_rows", "state_space"]
+__all__ = ["RECIPES", "autoregressive_rows", "state_space"]
 
 
 def autoregressive_rows(
@@ -141,3 +142,11 @@ def _check(owner: str, *, least: int, **sizes: int) -> None:
     for name, size in sizes.items():
         if size < least:
             raise ValueError(f"{owner} got {name}={size} and needs at least {least}.")
+
+
+_DEFAULTS = {"objective": "elbo", "compile": False}  # torch does not compile recurrent nets
+
+RECIPES = (
+    Recipe(name="autoregressive-rows", make=autoregressive_rows, defaults=_DEFAULTS),
+    Recipe(name="state-space", make=state_space, defaults=_DEFAULTS),
+)

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from lowerbound import likelihoods, posteriors, priors
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.parts import Activation, nonlinearity, outputs_of
+from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP, Convolution, TransposedConvolution
 from lowerbound.protocols import Conditional
 from lowerbound.randomness import forked
 from lowerbound.spelling import construct
 from lowerbound.weights import latents_of
 
-__all__ = ["Activation", "Network", "vae"]
+__all__ = ["RECIPE", "Activation", "Network", "vae"]
 
 Network: TypeAlias = Literal["mlp", "convolution"]
 
@@ -95,3 +96,6 @@ def _decoder(
     if len(latent) != 1:
         raise ValueError(f"A convolutional decoder takes vectors and this z has shape {latent}; use network='mlp'.")
     return TransposedConvolution(latent[0], hidden, outputs, activation=a)
+
+
+RECIPE = Recipe(name="vae", make=vae)

@@ -20,11 +20,12 @@ from lowerbound import likelihoods, posteriors
 from lowerbound.labelled import LabelledModel
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.parts import Activation, nonlinearity, outputs_of
+from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP
 from lowerbound.priors import StandardNormal
 from lowerbound.spelling import construct
 
-__all__ = ["BroadcastMLP", "semi_supervised"]
+__all__ = ["RECIPE", "BroadcastMLP", "semi_supervised"]
 
 
 class BroadcastMLP(MLP):
@@ -87,3 +88,12 @@ def semi_supervised(
     )
     classifier = MLP(shape, hidden, num_classes, nonlinear)
     return LabelledModel(conditional=conditional, classifier=classifier, num_classes=num_classes)
+
+
+RECIPE = Recipe(
+    name="semi-supervised",
+    make=semi_supervised,
+    labels="partial",
+    defaults={"objective": "elbo", "loss": "semi-supervised", "gradient": "enumerate"},
+    assigns=True,
+)

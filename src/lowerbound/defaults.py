@@ -1,0 +1,123 @@
+"""What is decided where the user left a setting open, each with its reason. Nothing else in the library has a default
+of its own for these.
+
+A later line wins: the defaults of the recipe's function, those of every fit, those of the recipe, those that depend on
+the data and on what is known so far. What the user gave is never decided here, but others depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lowerbound import likelihoods, losses, objectives
+from lowerbound.data import Dataset, kind_of_data
+from lowerbound.data.split import num_for_selection
+from lowerbound.loop import steps_for
+from lowerbound.models.recipe import Recipe
+from lowerbound.spelling import find, parse, takes
+from lowerbound.support import LikelihoodFacts
+
+__all__ = ["GENERAL", "Decision", "decide", "facts_of"]
+
+GENERAL: dict[str, Any] = {
+    "objective": "iwae",
+    "loss": "variational",
+    "penalty": None,
+    "inference": None,
+    "lr": 2e-3,
+    "lr_schedule": "cosine",
+    "clip_norm": None,
+    "patience": None,
+    "labelled": None,
+    "seed": 0,
+    "device": "auto",
+    "precision": "fp32",
+    "devices": 1,
+    "compile": "auto",
+}
+_LARGEST_BATCH, _FEWEST_EPOCHS, _FEWEST_STEPS, _IWAE_SAMPLES = 128, 100, 8000, 8
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A value, and why it was taken; no reason where it is what every fit has."""
+
+    value: Any
+    reason: str = ""
+
+
+def decide(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Decision]:
+    """A decision for every setting and every option of the recipe.
+
+    Arguments:
+        dataset: the data.
+        recipe: the recipe.
+        given: what the user gave, by name.
+    """
+    decisions = {name: Decision(value) for name, value in {**recipe.option_defaults, **GENERAL}.items()}
+    decisions |= {name: Decision(value, f"what suits {recipe.name}") for name, value in recipe.defaults.items()}
+    decisions |= _of_the_data(dataset, recipe, given)
+    known = {**{name: decision.value for name, decision in decisions.items()}, **given}
+    decisions |= _of_the_objective(recipe, known)
+    if "steps" not in recipe.defaults or "epochs" in given:
+        decisions["steps"] = _steps(dataset, known)
+    return decisions
+
+
+def facts_of(likelihood: Any) -> LikelihoodFacts:
+    """The facts of a likelihood, given in words, as a class or as an instance; those of a density of reals for a
+    foreign one that states none.
+    """
+    cls = find(likelihoods, parse(likelihood)[0]) if isinstance(likelihood, str) else likelihood
+    facts = getattr(cls, "facts", None)
+    return facts if isinstance(facts, LikelihoodFacts) else LikelihoodFacts(domain="reals", discrete=False)
+
+
+def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Decision]:
+    kind, decisions = kind_of_data(dataset.schema), {}
+    likelihood: Any = given.get("likelihood")
+    if "likelihood" not in recipe.options:
+        likelihood = recipe.likelihood
+    elif likelihood is None:
+        likelihood = kind.likelihood(dataset.schema)
+        decisions["likelihood"] = Decision(likelihood, f"data are {kind.noun(dataset.schema)}")
+    facts = facts_of(likelihood)
+    decisions["standardize"] = Decision(facts.standardized and kind.standardizes)
+    grey = facts.domain == "unit interval" and facts.discrete and kind.has_intensities(dataset.schema)
+    decisions["binarization"] = Decision(
+        "dynamic" if grey else "none", "a Bernoulli likelihood takes 0 and 1" if grey else ""
+    )
+    decisions["batch_size"] = Decision(min(_LARGEST_BATCH, _num_rows(dataset)))
+    if "binarization" in recipe.defaults:
+        decisions["binarization"] = Decision(recipe.defaults["binarization"], f"what suits {recipe.name}")
+    return decisions
+
+
+def _of_the_objective(recipe: Recipe, known: Mapping[str, Any]) -> dict[str, Decision]:
+    """How many samples an objective wants, and which estimator."""
+    weighted = find(objectives, parse(known["objective"])[0]) is objectives.IWAE
+    decisions = {"num_samples": Decision(_IWAE_SAMPLES if weighted else 1, "what iwae takes" if weighted else "")}
+    if "gradient" not in recipe.defaults:
+        lower_noise = weighted and takes(losses, known["loss"], "gradient")
+        decisions["gradient"] = Decision(
+            "dreg" if lower_noise else "pathwise", "what iwae takes" if lower_noise else ""
+        )
+    return decisions
+
+
+def _steps(dataset: Dataset, known: Mapping[str, Any]) -> Decision:
+    """A hundred passes, and more over little data, so that there are 8,000 steps at least."""
+    num_rows, batch_size = _num_rows(dataset), known["batch_size"]
+    epochs = known.get("epochs")
+    reason = ""
+    if epochs is None:
+        epochs = max(_FEWEST_EPOCHS, -(-_FEWEST_STEPS * batch_size // num_rows))
+        reason = f"{epochs:,} passes over {num_rows:,} rows"
+    return Decision(steps_for(epochs, num_rows, batch_size), reason)
+
+
+def _num_rows(dataset: Dataset) -> int:
+    """Rows that are trained on: all but those held out for the choice of weights."""
+    return dataset.num_train - num_for_selection(dataset.num_train)

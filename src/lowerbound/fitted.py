@@ -1,0 +1,363 @@
+"""A fitted model as an object: the model, what its data mean, and the plan it was fitted by.
+
+Everything that people ask of a fitted model is a method here, in the words of their own data: rows go in as a DataFrame,
+an array, a file or a data set; columns and classes are matched by name; densities are in the units of the user's
+columns. Estimators hold one, a run folder is one that was saved, the command asks one, and a `LatentVariableModel`
+that was built by hand becomes one:
+
+    fitted = lb.Fitted(model, data=X)
+    fitted.score(X), fitted.sample(10), fitted.report("report.html")
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lowerbound.checkpoint import CheckpointError, write_atomically
+from lowerbound.data import DataError, Dataset, Identity, as_dataset, kind_named
+from lowerbound.data.classes import check_classes, class_named, one_hot
+from lowerbound.data.schema import Schema
+from lowerbound.evaluate import latent_moments, log_evidence
+from lowerbound.inference import Local, with_inference
+from lowerbound.model import LatentVariableModel
+from lowerbound.randomness import derive_seed, forked
+from lowerbound.recipes import recipe_named
+from lowerbound.support import require_support
+
+if TYPE_CHECKING:
+    from lowerbound.diagnosis import Diagnosis
+    from lowerbound.plan import Plan
+
+__all__ = ["Encoded", "Fitted"]
+
+_CPU = torch.device("cpu")
+_BLOCK = 4096
+_ENCODE, _SCORE, _SAMPLE, _RECONSTRUCT = 1, 2, 3, 4  # streams of random numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Where rows lie in latent space.
+
+    Attributes:
+        mean: E_q[z | x] of each row (N, latent).
+        scale: the standard deviation of q(z | x) (N, latent).
+        assigned: the class or cluster of each row (N,), as text where classes have names; None if the model gives none.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    assigned: np.ndarray | None = None
+
+
+class Fitted:
+    """A model of some data.
+
+    Arguments:
+        model: p(x, z) and q(z | x), on the CPU.
+        schema: what the data mean; that of `data` if None.
+        plan: how it was fitted; None for a model built by hand.
+        transform: from stored rows to what the likelihood scores; None takes rows as they are.
+        name: what the report calls it.
+        data: what it was fitted to: an array, a DataFrame, a path, a `Dataset`, or a function that gives the `Dataset`.
+        records: of training, as dictionaries.
+        scores: what `evaluate` gave for it, if it was asked before.
+        folder: the run folder it was read from, if any.
+        config: the content of that folder's run.json.
+
+    Raises:
+        ValueError: neither data nor a schema.
+    """
+
+    def __init__(
+        self,
+        model: LatentVariableModel,
+        *,
+        schema: Schema | None = None,
+        plan: Plan | None = None,
+        transform: nn.Module | None = None,
+        name: str | None = None,
+        data: Any = None,
+        records: Sequence[Mapping[str, Any]] = (),
+        scores: Mapping[str, Any] | None = None,
+        folder: Path | None = None,
+        config: Mapping[str, Any] | None = None,
+    ):
+        self.model, self.plan, self.records, self.scores = model.eval(), plan, list(records), scores
+        self.transform = Identity() if transform is None else transform
+        self.folder, self.config = folder, dict(config or {})
+        self._data: Callable[[], Dataset] | None = data if callable(data) else None
+        if data is not None and not callable(data):
+            dataset = as_dataset(data, schema=schema)
+            self._data = lambda: dataset
+            schema = dataset.schema
+        if schema is None:
+            raise ValueError("Fitted got neither data nor a schema; give the data that the model is of: data=X.")
+        self.schema, self.name = schema, name or "model"
+
+    @classmethod
+    def open(cls, path: str | Path, model: LatentVariableModel | None = None) -> Fitted:
+        """From a run folder, or from what `save` wrote.
+
+        Arguments:
+            path: the folder.
+            model: an untrained model of the same parts, for one that was built by hand; its weights are read.
+
+        Raises:
+            RunError: the folder holds no finished model, or the model is another one.
+        """
+        from lowerbound.folders import open_by_hand
+        from lowerbound.runs import Run
+
+        return Run.open(path).fitted() if model is None else open_by_hand(Path(path), model)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """What it was fitted to.
+
+        Raises:
+            DataError: it was not given, is gone or has changed.
+        """
+        if self._data is None:
+            raise DataError(f"{self.name} was given no data; make it with Fitted(model, data=X).")
+        return self._data()
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether it is a model of x given its label."""
+        return self.plan is not None and recipe_named(self.plan.recipe).labels == "context"
+
+    @property
+    def assigns(self) -> bool:
+        """Whether it gives each row a class or a cluster."""
+        return self.plan is not None and recipe_named(self.plan.recipe).assigns
+
+    @property
+    def seed(self) -> int:
+        """The seed of the fit, from which every draw here is derived unless another is given."""
+        return 0 if self.plan is None else self.plan.seed
+
+    def rows(self, data: Any, label: str | None = None) -> Dataset:
+        """Other data as this model reads them: columns and classes matched by name.
+
+        Arguments:
+            data: a DataFrame, an array (N, …), a path, a name, or a `Dataset`.
+            label: the column of labels, if it is called otherwise than in the data that it was fitted to.
+
+        Raises:
+            DataError: rows of another kind or shape, renamed columns, or classes that training has not seen.
+        """
+        return as_dataset(data, schema=self.schema, label=label)
+
+    def events(self, x: np.ndarray, seed: int | None = None) -> Float[Tensor, "row *event"]:
+        """Stored rows (N, *event) as the likelihood scores them, checked against its support.
+
+        Raises:
+            ValueError: a value that the likelihood gives no probability.
+        """
+        with forked(_CPU, self.seed if seed is None else seed):
+            events = self.transform(torch.as_tensor(np.ascontiguousarray(x)))
+        require_support(self.model.likelihood, events, what="the data", columns=self.schema.column_names)
+        return events
+
+    def context(self, y: np.ndarray | None, name: str = "the data") -> Tensor | None:
+        """What the model is conditioned on for rows with these class numbers (N,); None if on nothing.
+
+        Raises:
+            DataError: no labels, or a class that training has not seen.
+        """
+        if not self.is_conditional:
+            return None
+        assert self.plan is not None
+        count = self.plan.model["num_classes"]
+        return one_hot(check_classes(y, count, name), count)
+
+    def encode(self, data: Any, *, refine: int = 0, seed: int | None = None) -> Encoded:
+        """Mean and standard deviation of q(z | x) of each row.
+
+        Arguments:
+            data: see `rows`.
+            refine: steps of local optimisation of each q, from the encoder's (`inference.Local`).
+            seed: of the binarization of pixels, and of draws where q has no moments in closed form.
+        """
+        rows = self.rows(data)
+        model = with_inference(self.model, Local(num_steps=refine)) if refine else self.model
+        parts = [
+            latent_moments(model, x, context, seed=derive_seed(part_seed, _ENCODE))
+            for x, context, part_seed in self._blocks(rows, seed)
+        ]
+        mean, scale = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
+        return Encoded(mean=mean, scale=scale, assigned=self.assign(rows, seed=seed) if self.assigns else None)
+
+    def score(self, data: Any, *, num_samples: int = 1000, seed: int | None = None) -> Float[np.ndarray, "row"]:
+        """L_K of each row, a lower bound of log p(x) in expectation: nats, in the units of the user's data.
+
+        Arguments:
+            data: see `rows`.
+            num_samples: K, latents per row.
+            seed: of all draws.
+        """
+        parts = [
+            log_evidence(
+                self.model, x, num_samples=num_samples, context=context, seed=derive_seed(part_seed, _SCORE)
+            ).log_evidence
+            for x, context, part_seed in self._blocks(self.rows(data), seed)
+        ]
+        return torch.cat(parts).double().numpy() - self.log_scale
+
+    @property
+    def log_scale(self) -> float:
+        """log p(x) of what the likelihood scores minus log p of the user's data: Σ_d log scale_d of standardised columns."""
+        return float(getattr(self.transform, "log_scale", 0.0))
+
+    def sample(self, count: int = 1, *, label: str | None = None, seed: int | None = None) -> Any:
+        """Draw z ~ p(z), x ~ p(x | z), in the form of the user's data (DataFrame, array, images).
+
+        Arguments:
+            count: how many.
+            label: of this class, from a model that was told labels; None draws any.
+            seed: of the draws.
+
+        Raises:
+            ValueError: no such class, or a model that was told none.
+        """
+        x, _, _ = self.draw(count, label=label, seed=seed)
+        return self.render(x)
+
+    def draw(
+        self, count: int, *, label: str | None = None, seed: int | None = None
+    ) -> tuple[Tensor, Tensor, np.ndarray | None]:
+        """Draws of x, what is expected of each given its z, and their classes: as the likelihood scores them.
+
+        Raises:
+            ValueError: no such class, or a model that was told none; fewer than one draw.
+        """
+        if count < 1:
+            raise ValueError(f"sample got {count} draws to make and needs at least 1.")
+        labels = self._labels(label, count)
+        context = None if labels is None or self.plan is None else one_hot(labels, self.plan.model["num_classes"])
+        with torch.no_grad(), forked(_CPU, derive_seed(self.seed if seed is None else seed, _SAMPLE)):
+            x, mean = self.model.draw(count, context)
+        return x, mean, labels
+
+    def reconstruct(self, data: Any, *, seed: int | None = None) -> Any:
+        """E[x' | z] at one draw z ~ q(z | x) for each row, in the form of the user's data."""
+        parts = []
+        for x, context, part_seed in self._blocks(self.rows(data), seed):
+            with forked(_CPU, derive_seed(part_seed, _RECONSTRUCT)):
+                parts.append(self.model.reconstruct(x, context))
+        return self.render(torch.cat(parts))
+
+    def assign(self, data: Any, *, seed: int | None = None) -> np.ndarray:
+        """The class (by name, where classes have names) or the cluster (by number) of each row.
+
+        Raises:
+            ValueError: a model that gives none.
+        """
+        from lowerbound.scoring import assignments
+
+        if not self.assigns:
+            raise ValueError(f"{self.name} gives rows no class or cluster; fit vade or semi-supervised for that.")
+        parts = [assignments(self.model, x, seed=part_seed) for x, _, part_seed in self._blocks(self.rows(data), seed)]
+        numbers = torch.cat(parts).numpy()
+        told = self.plan is not None and recipe_named(self.plan.recipe).labels == "partial"
+        return np.asarray(self.schema.classes)[numbers] if told and self.schema.classes is not None else numbers
+
+    def render(self, x: Tensor) -> Any:
+        """What the likelihood scores (N, *event) in the form of the user's data."""
+        return kind_named(self.schema.kind).render(self.stored(x), self.schema)
+
+    def stored(self, x: Tensor) -> np.ndarray:
+        """What the likelihood scores (N, *event) as rows are stored, in the units of the user's data."""
+        return self.transform.inverse(x).numpy()  # type: ignore[operator]
+
+    def evaluate(self, data: Any = None, **options: Any) -> dict[str, Any]:
+        """Scores on held-out rows (the data's own test rows, or all rows of other data) beside baselines.
+
+        Arguments:
+            data: see `rows`; None takes the test rows of the data it was fitted to.
+            options: of `scoring.score_fitted`.
+        """
+        from lowerbound.scoring import score_fitted
+
+        return score_fitted(self, data, **options)
+
+    def diagnose(self, **options: Any) -> Diagnosis:
+        """What it suffers from, and what to do; options of `diagnosis.case_of`."""
+        from lowerbound.diagnosis import diagnose
+
+        return diagnose(self, **options)
+
+    def report(self, path: str | Path) -> Path:
+        """Write a page of pictures and scores.
+
+        Raises:
+            CheckpointError: the disk refused.
+        """
+        from lowerbound.report import collect, write_report
+
+        path = Path(path)
+        try:
+            write_report(collect(self), path)
+        except OSError as error:
+            raise CheckpointError(
+                f"Could not write {path} ({error.strerror or error}); free some space and try again."
+            ) from error
+        return path
+
+    def save(self, path: str | Path) -> Path:
+        """Write a folder that `open` reads: run.json and model.safetensors.
+
+        Raises:
+            RunError: the folder holds a run already, or cannot be written.
+        """
+        from lowerbound.folders import RunError, describe_run, run_files, write_model
+
+        path = Path(path)
+        taken = [name for name in run_files() if (path / name).exists()]
+        if taken:
+            raise RunError(f"{path} already holds a run ({', '.join(taken)}); choose another folder.")
+        data = dict(self.config.get("data") or {})
+        if self._data is not None:
+            data |= {"checksum": self.dataset.checksum}
+        plan = None if self.plan is None or self.plan.is_python else self.plan
+        content = describe_run(plan, self.schema, data=data, name=self.name)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            write_atomically(path / "run.json", json.dumps(content, indent=2).encode())
+        except OSError as error:
+            raise RunError(f"Could not write to {path} ({error.strerror or error}); choose another folder.") from error
+        write_model(path, self.model, self.transform)
+        return path
+
+    def _blocks(self, rows: Dataset, seed: int | None) -> Any:
+        """Rows as the likelihood scores them, their context and a seed, some thousands at a time."""
+        first = self.seed if seed is None else seed
+        x, y = rows.all_rows(), rows.all_labels()
+        for start in range(0, len(x), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            part_seed = first if start == 0 else derive_seed(first, start)
+            yield self.events(x[part], part_seed), self.context(None if y is None else y[part], rows.name), part_seed
+
+    def _labels(self, label: str | None, count: int) -> np.ndarray | None:
+        """The class of each draw; None where the model draws it, or knows none."""
+        labels = "unused" if self.plan is None else recipe_named(self.plan.recipe).labels
+        if labels == "unused":
+            if label is not None:
+                raise ValueError(f"{self.name} was told no labels; leave out the class.")
+            return None
+        assert self.plan is not None
+        number = self.plan.model["num_classes"]
+        if label is None:
+            return np.arange(count) % number if self.is_conditional else None
+        return np.full(count, class_named(label, number, self.schema.classes))

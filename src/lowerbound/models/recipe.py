@@ -1,0 +1,88 @@
+"""What a named model is: a function to a model, and what of its training goes with the name.
+
+A recipe stands in the file of its model. Another installed package adds one by an entry point in the group
+"lowerbound.recipes".
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from torch import Tensor
+
+from lowerbound.losses import Loss
+from lowerbound.model import LatentVariableModel
+from lowerbound.nets.shapes import Shape
+from lowerbound.spelling import check_options
+
+__all__ = ["BeforeTraining", "Labels", "Recipe"]
+
+Labels: TypeAlias = Literal["unused", "context", "partial"]
+"""What training is given of the labels: nothing; each as a one-hot context; class numbers, −1 where there is none."""
+
+_OF_THE_DATA = ("num_classes",)  # arguments that the data answer
+
+
+@runtime_checkable
+class BeforeTraining(Protocol):
+    """What is done before the first step, to the loss and its model, in place."""
+
+    def __call__(self, loss: Loss, x: Tensor, *, seed: int) -> object:
+        """Work on training rows x (N, *event), as the likelihood sees them, on the CPU."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A named model.
+
+    Attributes:
+        name: as the command line spells it.
+        make: from an event shape and plain keyword values to a model; given `num_classes` if it asks for it.
+        labels: what training is given of the labels.
+        defaults: settings of a `plan.Plan`, or options of `make`, that suit it; the user's own replace them.
+        start: what is done before the first step, or None.
+        likelihood: the name of its likelihood, unless the user may choose another.
+        assigns: whether its model assigns each row to a class or a cluster, to be compared with labels.
+    """
+
+    name: str
+    make: Callable[..., LatentVariableModel]
+    labels: Labels = "unused"
+    defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    start: BeforeTraining | None = None
+    likelihood: str = "bernoulli"
+    assigns: bool = False
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The keyword values that it takes from the user."""
+        names = list(inspect.signature(self.make).parameters)[1:]
+        return tuple(name for name in names if name not in _OF_THE_DATA)
+
+    @property
+    def option_defaults(self) -> dict[str, Any]:
+        """The values that its options have where nobody says otherwise."""
+        parameters = inspect.signature(self.make).parameters
+        return {name: parameters[name].default for name in self.options}
+
+    @property
+    def needs_classes(self) -> bool:
+        """Whether it must know how many classes there are."""
+        return "num_classes" in inspect.signature(self.make).parameters
+
+    def model(self, event_shape: Shape, values: Mapping[str, Any]) -> LatentVariableModel:
+        """The untrained model.
+
+        Arguments:
+            event_shape: shape of one datum.
+            values: keyword values of its function.
+
+        Raises:
+            ValueError: a value that it does not take.
+        """
+        return self.make(event_shape, **check_options(f"The {self.name} recipe", self.make, values))

@@ -1,0 +1,204 @@
+"""One plan: every default and every "auto" of a fit, resolved once.
+
+    plan(dataset, recipe, **given)  →  Plan  →  fitting  →  a fitted model
+
+The command, the estimators and the scripts all come through `plan`, so that the same data gives the same model by every
+road. What the user gave is kept and checked against the annotations of what takes it. What was left open is decided
+here, from the recipe and from the data, and the reason is kept beside it. A run folder holds the whole plan: to open
+it, no default is asked for again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lowerbound import likelihoods
+from lowerbound.data import Dataset
+from lowerbound.data.classes import num_classes
+from lowerbound.data.transform import Binarization
+from lowerbound.defaults import decide
+from lowerbound.engine import Device, Engine, Precision
+from lowerbound.models.recipe import Recipe
+from lowerbound.recipes import recipe_named
+from lowerbound.spelling import check_options, find, parse
+
+__all__ = ["Plan", "plan"]
+
+_NOT_GIVEN = ("recipe", "model", "reasons")
+_EITHER = ("epochs",)  # turned into steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What decides a fit, in plain values.
+
+    Attributes:
+        recipe: which of `recipes` makes the model.
+        model: all of its keyword arguments, the event shape apart.
+        objective: name of a class of `objectives`, with options.
+        gradient: name of a class of `gradients`; its baseline, if it has one, by name of a class of `baselines`.
+        penalty: name of a class of `penalties`, or None.
+        loss: name of a class of `losses`.
+        inference: name of a class of `inference`, or None for the encoder alone.
+        num_samples: latents drawn per datum and step.
+        binarization: of pixels under a Bernoulli likelihood: "dynamic" draws 0 or 1 anew at each visit.
+        standardize: whether columns of a table are brought to mean 0 and standard deviation 1.
+        batch_size: rows per step.
+        steps: optimisation steps.
+        lr: the learning rate at the start.
+        lr_schedule: constant; cosine or exponential down to a hundredth.
+        clip_norm: largest norm of the gradient, or None.
+        patience: evaluations of the held-out bound without improvement before stopping, one an epoch; None never stops.
+        labelled: rows whose label training is told, under a recipe that learns from some labels; None tells all.
+        seed: of everything random.
+        device, precision, devices: see `Engine`; "auto" is a matter of the machine and is decided when it starts.
+        compile: see `loop.train`.
+        reasons: why what was left open was decided as it was, by name.
+    """
+
+    recipe: str
+    model: dict[str, Any]
+    objective: str
+    gradient: str
+    penalty: str | None = None
+    loss: str = "variational"
+    inference: str | None = None
+    num_samples: int
+    binarization: Binarization = "none"
+    standardize: bool = False
+    batch_size: int
+    steps: int
+    lr: float
+    lr_schedule: Literal["constant", "cosine", "exponential"]
+    clip_norm: float | None = None
+    patience: int | None = None
+    labelled: int | None = None
+    seed: int = 0
+    device: Device = "auto"
+    precision: Precision = "fp32"
+    devices: int = 1
+    compile: bool | Literal["auto"] = "auto"
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a run folder; parts that were given as Python objects by the name of their class."""
+        content = dataclasses.asdict(dataclasses.replace(self, model={}))
+        return {**content, "model": {name: _plain(value) for name, value in self.model.items()}}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Plan:
+        """From what `to_json` gave.
+
+        Raises:
+            ValueError: a setting of a newer version, a missing one, or one of another type.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        unknown = sorted(set(content) - known)
+        if unknown:
+            raise ValueError(f"The plan has the setting {unknown[0]!r}, which this version does not know; update it.")
+        needed = [f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING]
+        missing = [name for name in needed if name not in content]
+        if missing:
+            raise ValueError(f"The plan has no {missing[0]!r}; run.json was altered or cut short.")
+        return cls(**check_options("The plan", cls, content))
+
+    @property
+    def likelihood_class(self) -> type:
+        """The class of the likelihood."""
+        given = self.model.get("likelihood") or recipe_named(self.recipe).likelihood
+        return find(likelihoods, parse(given)[0]) if isinstance(given, str) else type(given)
+
+    @property
+    def is_python(self) -> bool:
+        """Whether a part of the model was given as a Python object, which no folder can hold."""
+        return any(not _is_plain(value) for value in self.model.values())
+
+    def engine(self) -> Engine:
+        """Where to compute."""
+        return Engine(device=self.device, precision=self.precision, devices=self.devices)
+
+    def replace(self, **changes: Any) -> Plan:
+        """The same plan with some values changed."""
+        return dataclasses.replace(self, **changes)
+
+
+def plan(dataset: Dataset, recipe: str | Recipe = "vae", **given: Any) -> Plan:
+    """Resolve everything that decides a fit of some data.
+
+    Arguments:
+        dataset: the data, with their schema.
+        recipe: name of a recipe, with options ("vade:clusters=12"), or a `Recipe`.
+        given: settings by the names of `Plan`, options of the recipe, and `epochs` in place of `steps`. None leaves one
+            open.
+
+    Raises:
+        ValueError: an unknown name, a value of the wrong type, or settings that do not go together.
+
+    >>> from lowerbound.data import load
+    >>> plan(load("digits"), latent_dim=8, steps=100).model["likelihood"]
+    'bernoulli'
+    """
+    made, own = _recipe(recipe)
+    values = {**own, **{name: value for name, value in given.items() if value is not None}}
+    _refuse_unknown(made, values)
+    if "epochs" in values and "steps" in values:
+        raise ValueError("epochs and steps both say how long to train; give one of them.")
+    model = check_options(f"The {made.name} recipe", made.make, {k: v for k, v in values.items() if k in made.options})
+    settings = {name: value for name, value in values.items() if name not in made.options}
+    needed = (
+        {"num_classes": num_classes(dataset, some_unlabelled=made.labels == "partial")} if made.needs_classes else {}
+    )
+    decisions = decide(dataset, made, {**model, **settings})
+    decided_model = {name: decisions[name].value for name in made.options if name in decisions}
+    decided = {name: d.value for name, d in decisions.items() if name in _settings() and name not in made.options}
+    reasons = {name: d.reason for name, d in decisions.items() if d.reason and name not in values}
+    return Plan.from_json(
+        {
+            **decided,
+            **{name: value for name, value in settings.items() if name not in _EITHER},
+            "recipe": made.name,
+            "model": {**decided_model, **model, **needed},
+            "reasons": reasons,
+        }
+    )
+
+
+def _recipe(recipe: str | Recipe) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe, and the options written after its name."""
+    if isinstance(recipe, Recipe):
+        return recipe, {}
+    name, own = parse(recipe)
+    made = recipe_named(name)
+    check_options(f"The {made.name} recipe", made.make, own, without={"event_shape": None, "num_classes": None})
+    return made, own
+
+
+def _settings() -> set[str]:
+    return {f.name for f in dataclasses.fields(Plan)} - set(_NOT_GIVEN)
+
+
+def _refuse_unknown(recipe: Recipe, values: Mapping[str, Any]) -> None:
+    """A name that nothing would look at must not be given in vain."""
+    known = {*recipe.options, *_settings(), *_EITHER}
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.4)
+            raise ValueError(
+                f"The {recipe.name} recipe has no option {name!r}; it has {', '.join(near or recipe.options)}."
+            )
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_plain(item) for item in value)
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    return value is None or isinstance(value, str | int | float | bool)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value if _is_plain(value) else {"python": type(value).__name__}
