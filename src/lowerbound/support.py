@@ -2,7 +2,8 @@
 
 `LikelihoodFacts` stand on the class. They are what a plan must know before the likelihood is made: which kind of
 number it is for, whether log p(x | z) is the logarithm of a probability (then it may be given in bits) or of a density,
-whether columns are standardised, how the encoder should see x, and what it is compared with.
+whether columns are standardised, how the encoder should see x, and what it is compared with. Where an option changes
+them, `facts` of the instance differ from those of its class: `Mixed` is discrete if every column of it is.
 
 A `Support` stands on the instance, for it may depend on options (classes, levels, columns). It is a set of values of x,
 checked elementwise. `require_support` is called wherever x enters (fit, score, encode, the first batch of a loss) and
@@ -76,11 +77,15 @@ class Support:
         description: what it holds, as it stands in "Poisson takes …": "counts 0, 1, 2, …".
         contains: from x to a mask of the same shape: True where an element lies in the set.
         allows_missing: whether NaN stands for an entry that is not known, and is passed over.
+        grid: values spread evenly over a bounded set: all of them where they are finitely many; None if unbounded.
+        columns: the sets of the entries of the last axis, where they differ; None where all are the same.
     """
 
     description: str
     contains: Callable[[Tensor], Tensor]
     allows_missing: bool = False
+    grid: tuple[float, ...] | None = None
+    columns: tuple[Support, ...] | None = None
 
     def check(self, x: Shaped[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
         """True where an element is in the set, or is missing and may be."""
@@ -92,7 +97,10 @@ class Support:
 class StatesFacts(Protocol):
     """A likelihood that says what it takes. Those of the library do; for a foreign one nothing is checked."""
 
-    facts: LikelihoodFacts
+    @property
+    def facts(self) -> LikelihoodFacts:
+        """What others must know of it; a class attribute, so that it can be read before there is an instance."""
+        ...
 
     @property
     def support(self) -> Support:
@@ -102,8 +110,11 @@ class StatesFacts(Protocol):
 
 reals = Support(description="finite numbers", contains=torch.isfinite)
 positive = Support(description="positive numbers", contains=lambda x: (x > 0) & torch.isfinite(x))
-unit_interval = Support(description="numbers in [0, 1]", contains=lambda x: (x >= 0) & (x <= 1))
-open_unit_interval = Support(description="numbers strictly between 0 and 1", contains=lambda x: (x > 0) & (x < 1))
+_MIDDLES = tuple((k + 0.5) / 10 for k in range(10))
+unit_interval = Support(description="numbers in [0, 1]", contains=lambda x: (x >= 0) & (x <= 1), grid=_MIDDLES)
+open_unit_interval = Support(
+    description="numbers strictly between 0 and 1", contains=lambda x: (x > 0) & (x < 1), grid=_MIDDLES
+)
 counts = Support(description="counts 0, 1, 2, …", contains=lambda x: (x >= 0) & torch.isfinite(x) & (x == x.round()))
 
 
@@ -116,6 +127,7 @@ def classes(num_classes: int) -> Support:
     return Support(
         description=f"class numbers 0, …, {num_classes - 1}",
         contains=lambda x: (x >= 0) & (x <= num_classes - 1) & (x == x.round()),
+        grid=tuple(float(k) for k in range(num_classes)),
     )
 
 
@@ -126,7 +138,9 @@ def levels(num_levels: int) -> Support:
         k = x * (num_levels - 1)
         return (x >= 0) & (x <= 1) & ((k - k.round()).abs() <= _LEVEL_TOLERANCE)
 
-    return Support(description=f"levels k/{num_levels - 1} with k = 0, …, {num_levels - 1}", contains=contains)
+    top = num_levels - 1
+    grid = tuple(k / top for k in range(num_levels))
+    return Support(description=f"levels k/{top} with k = 0, …, {top}", contains=contains, grid=grid)
 
 
 def by_column(columns: Sequence[Support]) -> Support:
@@ -135,7 +149,7 @@ def by_column(columns: Sequence[Support]) -> Support:
     def contains(x: Tensor) -> Tensor:
         return torch.stack([support.check(part) for support, part in zip(columns, x.unbind(-1), strict=True)], -1)
 
-    return Support(description="values of the kind of each column", contains=contains)
+    return Support(description="values of the kind of each column", contains=contains, columns=tuple(columns))
 
 
 def with_missing(support: Support) -> Support:
@@ -174,9 +188,10 @@ def require_support(
     if bool(inside.all()):
         return
     index = tuple(int(i) for i in (~inside).nonzero()[0])
+    taken = support.description if support.columns is None else f"{support.columns[index[-1]].description} there"
     raise ValueError(
         f"{what} holds {x[index].item():g} at {_place(index, columns)}; {type(likelihood).__name__} takes "
-        f"{support.description}: give such values or choose another likelihood."
+        f"{taken}: give such values or choose another likelihood."
     )
 
 

@@ -7,6 +7,9 @@ the expectation of one over x re-sampled with those probabilities.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli as BernoulliDistribution
@@ -16,6 +19,7 @@ from torch.types import _size
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape, out_shape_of
 from lowerbound.protocols import Context
+from lowerbound.support import LikelihoodFacts, Support, unit_interval
 
 __all__ = ["Bernoulli", "IndependentBernoulli"]
 
@@ -45,7 +49,8 @@ class IndependentBernoulli(Independent):
             return super().log_prob(value)
         logits, value = logits.flatten(-ndim), value.to(logits.dtype).flatten(-ndim)
         size = logits.abs()
-        linear = torch.linalg.vecdot(logits, value - 0.5) - 0.5 * size.sum(-1)
+        with torch.autocast(logits.device.type, enabled=False):  # which takes vecdot to bfloat16
+            linear = torch.linalg.vecdot(logits, value - 0.5) - 0.5 * size.sum(-1)
         return linear + size.sigmoid_().log_().sum(-1)
 
 
@@ -60,6 +65,10 @@ class Bernoulli(nn.Module):
         A distribution over x in {0, 1}; log-probabilities are nats per datum, summed over `event_shape`.
     """
 
+    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
+        domain="unit interval", discrete=True, baselines=("bernoulli_mixture",)
+    )
+
     def __init__(self, net: nn.Module, event_shape: Shape | None = None):
         super().__init__()
         self.net = net
@@ -69,6 +78,11 @@ class Bernoulli(nn.Module):
     def parameter_shape(event_shape: Shape) -> tuple[int, ...]:
         """What its net must output per datum."""
         return as_shape(event_shape)
+
+    @property
+    def support(self) -> Support:
+        """[0, 1]: 0 and 1, and the probabilities of them, by which grey values are read."""
+        return replace(unit_interval, grid=(0.0, 1.0))
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""

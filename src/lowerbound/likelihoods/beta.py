@@ -11,9 +11,12 @@ which keeps its digits in float32 for ν in the millions.
 A Beta density may be zero or infinite at 0 and 1. So x is moved into [ε, 1 − ε] before it is scored, and the mean is
 kept in the same interval: an exact 0 or 1 in the data is read as ε or 1 − ε. The default ε = 1e-4 is far below the half
 level 1/510 of 8-bit images. Integrated over [0, 1] the result differs from 1 by what the density carries beyond ε.
+Outside [0, 1] log p is −∞.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +31,7 @@ from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
+from lowerbound.support import LikelihoodFacts, Support, unit_interval
 
 __all__ = ["Beta", "BetaDistribution"]
 
@@ -49,6 +53,10 @@ class Beta(nn.Module):
         ValueError: epsilon outside (0, ½), or a net of the wrong output shape.
     """
 
+    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
+        domain="unit interval", discrete=False, baselines=("gaussian", "gaussian_mixture")
+    )
+
     def __init__(
         self,
         net: nn.Module,
@@ -66,6 +74,11 @@ class Beta(nn.Module):
     def parameter_shape(event_shape: Shape) -> tuple[int, ...]:
         """What its net must output per datum."""
         return (2, *as_shape(event_shape))
+
+    @property
+    def support(self) -> Support:
+        """[0, 1]: an exact 0 or 1 is read as epsilon or 1 − epsilon."""
+        return unit_interval
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
@@ -114,13 +127,14 @@ class BetaDistribution(ElementwiseDistribution):
         return self.mean * (1 - self.mean) / (self.concentration + 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log p(value) per element, nats; value in [0, 1]."""
+        """log p(value) per element, nats."""
         x, m, n = value.clamp(self.epsilon, 1 - self.epsilon), self.mean, self.concentration
         a, b = m * n, (1 - m) * n
         fit = a * log_ratio(x, m, x - m) + b * log_ratio(1 - x, 1 - m, m - x)
         volume = 0.5 * (torch.log(a) + torch.log(b) - torch.log(n)) - torch.log(x) - torch.log1p(-x)
         remainder = stirling_remainder(a) + stirling_remainder(b) - stirling_remainder(n)
-        return fit + volume - HALF_LOG_TWO_PI - remainder
+        log_prob = fit + volume - HALF_LOG_TWO_PI - remainder
+        return torch.where((value < 0) | (value > 1), -torch.inf, log_prob)
 
     def entropy(self) -> Tensor:
         """Nats per element."""

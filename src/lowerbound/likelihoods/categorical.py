@@ -3,12 +3,14 @@
 x holds class indices 0 … K − 1, in any dtype (data layers keep tensors in floating point; float32 is exact up to 2²⁴
 classes). Images are stored as intensities k/(K − 1) in [0, 1] instead: `unit_interval=True` reads and writes x in that
 form, and `to_classes` and `from_classes` convert between the two. An x that is not near an integer is rounded; one
-outside 0 … K − 1 is an error of indexing.
+outside 0 … K − 1 has log p = −∞.
 
 E[x] = Σ_k k π[k] means something where the classes are ordered, as the levels of a pixel are; for words use the mode.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +24,7 @@ from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
+from lowerbound.support import LikelihoodFacts, Support, classes, levels
 
 __all__ = ["Categorical", "CategoricalDistribution", "from_classes", "to_classes"]
 
@@ -42,6 +45,8 @@ class Categorical(nn.Module):
         ValueError: fewer than two classes, or a net of the wrong output shape.
     """
 
+    facts: LikelihoodFacts = LikelihoodFacts(domain="classes", discrete=True, encoder_view="one-hot")
+
     def __init__(
         self,
         net: nn.Module,
@@ -54,11 +59,18 @@ class Categorical(nn.Module):
             raise ValueError(f"Categorical got num_classes={num_classes} and expected at least 2.")
         self.net, self.num_classes, self.unit_interval = net, num_classes, unit_interval
         self.event_shape = event_shape_of(net, event_shape, (num_classes,), owner="Categorical")
+        if unit_interval:
+            self.facts = replace(self.facts, domain="levels", encoder_view="identity")
 
     @staticmethod
     def parameter_shape(event_shape: Shape, num_classes: int = 256) -> tuple[int, ...]:
         """What its net must output per datum."""
         return (num_classes, *as_shape(event_shape))
+
+    @property
+    def support(self) -> Support:
+        """The class indices 0 … K − 1, or the intensities k/(K − 1)."""
+        return levels(self.num_classes) if self.unit_interval else classes(self.num_classes)
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
@@ -115,11 +127,13 @@ class CategoricalDistribution(ElementwiseDistribution):
         return self._value(self.log_probs.argmax(-1))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log π[k] per element, nats, at k = value · scale rounded."""
-        k = (value * self.scale).round().long()
+        """log π[k] per element, nats, at k = value · scale rounded; −∞ where there is no such class, NaN at NaN."""
+        k, top = (value * self.scale).round(), self.log_probs.shape[-1] - 1
+        known = (k >= 0) & (k <= top)
         shape = torch.broadcast_shapes(k.shape, self.batch_shape)
-        log_probs = self.log_probs.expand(*shape, -1)
-        return log_probs.gather(-1, k.expand(shape).unsqueeze(-1)).squeeze(-1)
+        index = torch.where(known, k, 0).long().expand(shape)
+        log_prob = self.log_probs.expand(*shape, -1).gather(-1, index.unsqueeze(-1)).squeeze(-1)
+        return torch.where(known, log_prob, torch.where(k.isnan(), torch.nan, -torch.inf))
 
     def entropy(self) -> Tensor:
         """−Σ_k π[k] log π[k], nats."""

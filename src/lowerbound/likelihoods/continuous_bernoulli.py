@@ -13,6 +13,8 @@ series here. For large |η| the density is a truncated exponential of rate |η| 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -24,6 +26,7 @@ from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
+from lowerbound.support import LikelihoodFacts, Support, unit_interval
 
 __all__ = ["ContinuousBernoulli", "ContinuousBernoulliDistribution"]
 
@@ -44,6 +47,10 @@ class ContinuousBernoulli(nn.Module):
         A reparameterised distribution over x in [0, 1]; log-densities are nats per datum, summed over `event_shape`.
     """
 
+    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
+        domain="unit interval", discrete=False, baselines=("gaussian", "gaussian_mixture"), richer=("beta",)
+    )
+
     def __init__(self, net: nn.Module, event_shape: Shape | None = None):
         super().__init__()
         self.net = net
@@ -53,6 +60,11 @@ class ContinuousBernoulli(nn.Module):
     def parameter_shape(event_shape: Shape) -> tuple[int, ...]:
         """What its net must output per datum."""
         return as_shape(event_shape)
+
+    @property
+    def support(self) -> Support:
+        """[0, 1]."""
+        return unit_interval
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
@@ -94,12 +106,13 @@ class ContinuousBernoulliDistribution(ElementwiseDistribution):
         return 0.25 * _langevin_slope(0.5 * self.logits)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """η x − log Z(η), nats; value in [0, 1]."""
+        """η x − log Z(η), nats; −∞ outside [0, 1]."""
         near, h, rate = _branches(self.logits)
         series = 2 * h * (value - 0.5) - h**2 * _polynomial(h**2, _LOG_SINHC)
         from_end = torch.where(self.logits > 0, 1 - value, value)
         exponential = torch.log(rate) - torch.log(-torch.expm1(-rate)) - rate * from_end
-        return torch.where(near, series, exponential)
+        outside = (value < 0) | (value > 1)
+        return torch.where(outside, -torch.inf, torch.where(near, series, exponential))
 
     def entropy(self) -> Tensor:
         """log Z(η) − η E[x], nats."""

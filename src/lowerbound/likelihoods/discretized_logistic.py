@@ -15,6 +15,8 @@ approximation of earlier implementations. The outermost bins keep only log F(b) 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -28,6 +30,7 @@ from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
+from lowerbound.support import LikelihoodFacts, Support, levels
 
 __all__ = [
     "DiscretizedLogistic",
@@ -55,6 +58,10 @@ class DiscretizedLogistic(nn.Module):
         ValueError: fewer than two levels, or a net of the wrong output shape.
     """
 
+    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
+        domain="levels", discrete=True, richer=("discretized-logistic-mixture",)
+    )
+
     def __init__(
         self,
         net: nn.Module,
@@ -72,6 +79,11 @@ class DiscretizedLogistic(nn.Module):
     def parameter_shape(event_shape: Shape) -> tuple[int, ...]:
         """What its net must output per datum."""
         return (2, *as_shape(event_shape))
+
+    @property
+    def support(self) -> Support:
+        """The levels 0, 1/(K − 1), …, 1."""
+        return levels(self.num_levels)
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
@@ -138,15 +150,19 @@ def log_prob_of_level(
     scale: Float[Tensor, "*#shape"],
     num_levels: int,
 ) -> Float[Tensor, "*shape"]:
-    """log P(level = x), nats, x in [0, 1] rounded to the nearest level; loc and scale in [−1, 1] units."""
+    """log P(level = x), nats, x in [0, 1] rounded to the nearest level; loc and scale in [−1, 1] units.
+
+    Beyond the outermost levels it is −∞; of NaN it is NaN.
+    """
     top = num_levels - 1
     level = (x * top).round()
     offset, half = 2 * level / top - 1 - loc, 1 / top
     below_end = logsigmoid((offset + half) / scale)
     above_start = logsigmoid((half - offset) / scale)
     width = torch.log(-torch.expm1(-2 * half / scale))
-    log_prob = torch.where(level < top, below_end, 0.0) + torch.where(level > 0, above_start, 0.0)
-    return log_prob + torch.where((level > 0) & (level < top), width, 0.0)
+    log_prob = torch.where(level == top, 0.0, below_end) + torch.where(level == 0, 0.0, above_start)
+    outermost, outside = (level == 0) | (level == top), (level < 0) | (level > top)
+    return log_prob + torch.where(outermost, 0.0, torch.where(outside, -torch.inf, width))
 
 
 @torch.no_grad()

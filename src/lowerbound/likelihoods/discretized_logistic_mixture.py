@@ -35,6 +35,7 @@ from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, as_shape, numel, out_shape_of
 from lowerbound.protocols import Context
+from lowerbound.support import LikelihoodFacts, Support, levels
 
 __all__ = ["DiscretizedLogisticMixture", "DiscretizedLogisticMixtureDistribution"]
 
@@ -55,6 +56,8 @@ class DiscretizedLogisticMixture(nn.Module):
     Raises:
         ValueError: too few levels or components, an event that is not an image, or a net of the wrong output shape.
     """
+
+    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(domain="levels", discrete=True)
 
     def __init__(
         self,
@@ -90,6 +93,11 @@ class DiscretizedLogisticMixture(nn.Module):
         channels = shape[0] if len(shape) == 3 else 1
         pixels = shape[1:] if channels > 1 else shape
         return (num_components * _num_parameters(channels), *pixels)
+
+    @property
+    def support(self) -> Support:
+        """The levels 0, 1/(K − 1), …, 1."""
+        return levels(self.num_levels)
 
     def forward(self, context: Context) -> DiscretizedLogisticMixtureDistribution:
         """p(x | context)."""

@@ -5,11 +5,14 @@ E|x − μ| = b and Var[x] = 2 b². The four choices for b are those of `locatio
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 from torch.distributions import Laplace as LaplaceDistribution
 
 from lowerbound.likelihoods.location_scale import LocationScale, Scale
 from lowerbound.nets.shapes import Shape
+from lowerbound.support import LikelihoodFacts
 
 __all__ = ["Laplace"]
 
@@ -30,6 +33,14 @@ class Laplace(LocationScale):
     Raises:
         ValueError: a fixed scale that is not positive, an unknown choice, or a net of the wrong output shape.
     """
+
+    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
+        domain="reals",
+        discrete=False,
+        standardized=True,
+        baselines=("gaussian", "gaussian_mixture"),
+        richer=("laplace:scale=heteroscedastic", "student-t"),
+    )
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
+from lowerbound.support import Support, reals
 
 __all__ = ["LocationScale", "Scale"]
 
@@ -60,6 +61,11 @@ class LocationScale(nn.Module):
     @abstractmethod
     def distribution(self, loc: Tensor, scale: Tensor) -> Distribution:
         """The distribution per element, batch shape that of loc and scale."""
+
+    @property
+    def support(self) -> Support:
+        """The real numbers."""
+        return reals
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""

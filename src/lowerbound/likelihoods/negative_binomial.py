@@ -9,12 +9,12 @@ both. With Stirling's remainder ρ (see `stirling`) it is
     log p(0) = r log (r/(r + μ))
     log p(x) = x log (μ (r + x)/x(r + μ)) + r log ((r + x)/(r + μ)) − ½ log 2πx(1 + x/r) − ρ(x) + ρ(x + r) − ρ(r)
 
-in which no term is large unless the answer is.
+in which no term is large unless the answer is. It is NaN at negative x and at NaN.
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +23,13 @@ from torch.types import _size
 
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
+from lowerbound.likelihoods.poisson import draw_counts
 from lowerbound.likelihoods.stirling import HALF_LOG_TWO_PI, log_ratio, stirling_remainder
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive, raw_of
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
+from lowerbound.support import LikelihoodFacts, Support, counts
 
 __all__ = ["Dispersion", "NegativeBinomial", "NegativeBinomialDistribution"]
 
@@ -50,6 +52,13 @@ class NegativeBinomial(nn.Module):
     Raises:
         ValueError: an unknown choice, or a net of the wrong output shape.
     """
+
+    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
+        domain="counts",
+        discrete=True,
+        encoder_view="log1p",
+        richer=("negative-binomial:dispersion=heteroscedastic", "zero-inflated-negative-binomial"),
+    )
 
     raw_inverse_dispersion: Tensor
 
@@ -76,6 +85,11 @@ class NegativeBinomial(nn.Module):
         """What its net must output per datum."""
         shape = as_shape(event_shape)
         return (2, *shape) if dispersion == "heteroscedastic" else shape
+
+    @property
+    def support(self) -> Support:
+        """0, 1, 2, …."""
+        return counts
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
@@ -122,11 +136,11 @@ class NegativeBinomialDistribution(ElementwiseDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log p(value) per element, nats."""
-        m, r, some = self.mean, self.inverse_dispersion, value > 0
+        m, r, some = self.mean, self.inverse_dispersion, value != 0
         x = torch.where(some, value, 1.0)
         share = r / (r + m)
-        fit = x * log_ratio((m / x) * ((r + x) / (r + m)), torch.ones_like(share), (m - x) / x * share)
-        volume = 0.5 * (torch.log(x) + torch.log1p(x / r)) + HALF_LOG_TWO_PI
+        fit = x * log_ratio((m / (r + m)) * ((r + x) / x), torch.ones_like(share), (m - x) / x * share)
+        volume = 0.5 * (torch.log(x) + _log_sum_over(x, r)) + HALF_LOG_TWO_PI
         remainder = stirling_remainder(x + r) - stirling_remainder(x) - stirling_remainder(r)
         zeros = r * log_ratio(r + value, r + m, value - m)
         return zeros + torch.where(some, fit - volume + remainder, 0.0)
@@ -136,4 +150,10 @@ class NegativeBinomialDistribution(ElementwiseDistribution):
         with torch.no_grad():
             r = self.inverse_dispersion.expand(self._extended_shape(sample_shape))
             gamma = Gamma(r, torch.ones_like(r), validate_args=False).sample()
-            return torch.poisson(gamma * (self.mean / self.inverse_dispersion))
+            return draw_counts(gamma * (self.mean / self.inverse_dispersion))
+
+
+def _log_sum_over(x: Tensor, r: Tensor) -> Tensor:
+    """log(1 + x/r), also where x/r is beyond the floating-point numbers."""
+    small = x < r
+    return torch.where(small, torch.log1p(torch.where(small, x, 0.0) / r), torch.log(x + r) - torch.log(r))

@@ -13,12 +13,15 @@ The likelihood of a Gaussian is unbounded as σ → 0 at a datum that is fitted 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal as NormalDistribution
 
 from lowerbound.likelihoods.location_scale import LocationScale, Scale
 from lowerbound.nets.shapes import Shape
+from lowerbound.support import LikelihoodFacts
 
 __all__ = ["Normal"]
 
@@ -38,6 +41,14 @@ class Normal(LocationScale):
     Raises:
         ValueError: a fixed scale that is not positive, an unknown choice, or a net of the wrong output shape.
     """
+
+    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
+        domain="reals",
+        discrete=False,
+        standardized=True,
+        baselines=("gaussian", "gaussian_mixture"),
+        richer=("normal:scale=heteroscedastic", "student-t"),
+    )
 
     def __init__(
         self, net: nn.Module, scale: Scale = "shared", event_shape: Shape | None = None, min_scale: float = 1e-3

@@ -5,11 +5,18 @@ The rate is λ = ε + softplus(r + c), which no output of the net makes infinite
     log p(x) = −[x log(x/λ) − x + λ] − ½ log 2πx − ρ(x)      (x > 0; ρ is Stirling's remainder),
 
 counts in the millions keep their digits in float32, where x log λ − λ − log x! is a difference of large numbers.
+It is NaN at negative x and at NaN.
+
+Draws above a rate of 10¹⁵ are those of Poisson(10⁶), moved to mean λ and variance λ: `torch.poisson` counts in 64-bit
+integers, which overflow at 9·10¹⁸. Their skewness is 10⁻³ where it should be below 10⁻⁷; mean and variance are exact.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Independent
 from torch.types import _size
@@ -21,8 +28,11 @@ from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive, raw_of
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
+from lowerbound.support import LikelihoodFacts, Support, counts
 
-__all__ = ["Poisson", "PoissonDistribution"]
+__all__ = ["Poisson", "PoissonDistribution", "draw_counts"]
+
+_LARGE_RATE, _NEARLY_NORMAL = 1e15, 1e6
 
 
 class Poisson(nn.Module):
@@ -37,6 +47,10 @@ class Poisson(nn.Module):
         A distribution over x in {0, 1, 2, …}; log-probabilities are nats per datum, summed over `event_shape`.
     """
 
+    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
+        domain="counts", discrete=True, encoder_view="log1p", richer=("negative-binomial", "zero-inflated-poisson")
+    )
+
     def __init__(self, net: nn.Module, event_shape: Shape | None = None, min_rate: float = 1e-6):
         super().__init__()
         self.net, self.min_rate = net, min_rate
@@ -46,6 +60,11 @@ class Poisson(nn.Module):
     def parameter_shape(event_shape: Shape) -> tuple[int, ...]:
         """What its net must output per datum."""
         return as_shape(event_shape)
+
+    @property
+    def support(self) -> Support:
+        """0, 1, 2, …."""
+        return counts
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
@@ -85,7 +104,7 @@ class PoissonDistribution(ElementwiseDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log p(value) per element, nats."""
-        some = value > 0
+        some = value != 0
         x = torch.where(some, value, 1.0)
         fit = x * log_ratio(self.rate, x, self.rate - x) + x - self.rate
         volume = 0.5 * torch.log(x) + HALF_LOG_TWO_PI + stirling_remainder(x)
@@ -94,4 +113,17 @@ class PoissonDistribution(ElementwiseDistribution):
     def sample(self, sample_shape: _size = ()) -> Tensor:
         """Draw counts: (*sample_shape, *batch_shape)."""
         with torch.no_grad():
-            return torch.poisson(self.rate.expand(self._extended_shape(sample_shape)))
+            return draw_counts(self.rate.expand(self._extended_shape(sample_shape)))
+
+
+def draw_counts(rate: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Draw from Poisson(λ) for any λ ≥ 0, infinity being read as the largest finite number.
+
+    >>> bool(draw_counts(torch.tensor(1e30)) > 9e29)
+    True
+    """
+    rate = rate.clamp(max=torch.finfo(rate.dtype).max)
+    large = rate > _LARGE_RATE
+    draws = torch.poisson(torch.where(large, _NEARLY_NORMAL, rate))
+    moved = rate + torch.sqrt(rate / _NEARLY_NORMAL) * (draws - _NEARLY_NORMAL)
+    return torch.where(large, moved.round(), draws)

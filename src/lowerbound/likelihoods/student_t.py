@@ -12,7 +12,7 @@ formula with a = ν/2, a log(1 + 1/2a) + ½ log a − ½ + ρ(a + ½) − ρ(a),
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from lowerbound.likelihoods.location_scale import LocationScale, Scale
 from lowerbound.likelihoods.stirling import stirling_remainder
 from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape
+from lowerbound.support import LikelihoodFacts
 
 __all__ = ["DegreesOfFreedom", "StudentT", "StudentTDistribution"]
 
@@ -49,6 +50,14 @@ class StudentT(LocationScale):
     Raises:
         ValueError: a fixed scale or dof that is not positive, an unknown choice, or a net of the wrong output shape.
     """
+
+    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
+        domain="reals",
+        discrete=False,
+        standardized=True,
+        baselines=("gaussian", "gaussian_mixture"),
+        richer=("student-t:scale=heteroscedastic",),
+    )
 
     raw_dof: Tensor
 

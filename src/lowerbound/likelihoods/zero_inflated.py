@@ -11,6 +11,7 @@ binomial of scVI (Lopez et al. 2018). Everything stays in logits, so π may be a
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive, raw_of
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
+from lowerbound.support import LikelihoodFacts, Support
+from lowerbound.support import counts as whole_numbers
 
 __all__ = ["ZeroInflated", "ZeroInflatedDistribution", "ZeroInflatedNegativeBinomial", "ZeroInflatedPoisson"]
 
@@ -59,6 +62,11 @@ class ZeroInflated(nn.Module):
         """What its net must output per datum."""
         return (2, *as_shape(event_shape))
 
+    @property
+    def support(self) -> Support:
+        """0, 1, 2, …."""
+        return whole_numbers
+
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
         gate, raw = parameters_of(self.net, context).unbind(-1 - len(self.event_shape))
@@ -91,6 +99,10 @@ class ZeroInflatedPoisson(ZeroInflated):
         ValueError: a net of the wrong output shape.
     """
 
+    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
+        domain="counts", discrete=True, encoder_view="log1p", richer=("zero-inflated-negative-binomial",)
+    )
+
     def __init__(self, net: nn.Module, event_shape: Shape | None = None, min_rate: float = 1e-6):
         super().__init__(net, event_shape, min_rate)
 
@@ -114,6 +126,8 @@ class ZeroInflatedNegativeBinomial(ZeroInflated):
     Raises:
         ValueError: a net of the wrong output shape.
     """
+
+    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(domain="counts", discrete=True, encoder_view="log1p")
 
     def __init__(self, net: nn.Module, event_shape: Shape | None = None, min_rate: float = 1e-6):
         super().__init__(net, event_shape, min_rate)
