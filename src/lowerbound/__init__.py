@@ -40,10 +40,12 @@ if TYPE_CHECKING:
         testing,
     )
     from lowerbound.diagnosis import diagnose
+    from lowerbound.fitted import Fitted
     from lowerbound.inference import infer
     from lowerbound.loop import Record, train
     from lowerbound.losses import VariationalLoss
     from lowerbound.model import LatentVariableModel
+    from lowerbound.plan import plan
     from lowerbound.sklearn import VAE
     from lowerbound.weights import LogWeights
 
@@ -75,6 +77,7 @@ _MODULES = (
     "testing",
 )
 _NAMES = {
+    "Fitted": "lowerbound.fitted",
     "LatentVariableModel": "lowerbound.model",
     "LogWeights": "lowerbound.weights",
     "Record": "lowerbound.loop",
@@ -82,11 +85,13 @@ _NAMES = {
     "VariationalLoss": "lowerbound.losses",
     "diagnose": "lowerbound.diagnosis",
     "infer": "lowerbound.inference",
+    "plan": "lowerbound.plan",
     "train": "lowerbound.loop",
 }
 
 __all__ = [
     "VAE",
+    "Fitted",
     "LatentVariableModel",
     "LogWeights",
     "Record",
@@ -106,6 +111,7 @@ __all__ = [
     "nets",
     "objectives",
     "penalties",
+    "plan",
     "plots",
     "posteriors",
     "priors",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lowerbound import likelihoods, losses, objectives
-from lowerbound.data import Dataset, kind_of_data
+from lowerbound.data import Dataset
 from lowerbound.data.split import num_for_selection
 from lowerbound.loop import steps_for
 from lowerbound.models.recipe import Recipe
@@ -76,22 +76,24 @@ def facts_of(likelihood: Any) -> LikelihoodFacts:
 
 
 def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Decision]:
-    kind, decisions = kind_of_data(dataset.schema), {}
+    schema, decisions = dataset.schema, {}
     likelihood: Any = given.get("likelihood")
     if "likelihood" not in recipe.options:
         likelihood = recipe.likelihood
     elif likelihood is None:
-        likelihood = kind.likelihood(dataset.schema)
-        decisions["likelihood"] = Decision(likelihood, f"data are {kind.noun(dataset.schema)}")
+        likelihood = dataset.default_likelihood
+        decisions["likelihood"] = Decision(likelihood, f"the data are of kind {schema.kind}")
     facts = facts_of(likelihood)
-    decisions["standardize"] = Decision(facts.standardized and kind.standardizes)
-    grey = facts.domain == "unit interval" and facts.discrete and kind.has_intensities(dataset.schema)
-    decisions["binarization"] = Decision(
-        "dynamic" if grey else "none", "a Bernoulli likelihood takes 0 and 1" if grey else ""
-    )
-    decisions["batch_size"] = Decision(min(_LARGEST_BATCH, _num_rows(dataset)))
+    is_picture = len(schema.event_shape) > 1
+    decisions["standardize"] = Decision(facts.standardized and not is_picture)
+    decisions["binarization"] = Decision("none")
+    if is_picture and facts.domain == "unit interval" and facts.discrete and schema.pixel_levels != 2:
+        decisions["binarization"] = Decision(
+            "dynamic", "a Bernoulli likelihood takes 0 and 1, drawn from the grey values"
+        )
     if "binarization" in recipe.defaults:
         decisions["binarization"] = Decision(recipe.defaults["binarization"], f"what suits {recipe.name}")
+    decisions["batch_size"] = Decision(min(_LARGEST_BATCH, _num_rows(dataset)))
     return decisions
 
 

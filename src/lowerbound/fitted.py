@@ -1,9 +1,9 @@
 """A fitted model as an object: the model, what its data mean, and the plan it was fitted by.
 
-Everything that people ask of a fitted model is a method here, in the words of their own data: rows go in as a DataFrame,
-an array, a file or a data set; columns and classes are matched by name; densities are in the units of the user's
-columns. Estimators hold one, a run folder is one that was saved, the command asks one, and a `LatentVariableModel`
-that was built by hand becomes one:
+Everything that people ask of a fitted model is a method here, in the words of their own data: rows go in as a
+DataFrame, an array, a file or a data set; columns and classes are matched by name; densities are in the units of the
+user's columns. Estimators hold one, a run folder is one that was saved, the command asks one, and a
+`LatentVariableModel` that was built by hand becomes one:
 
     fitted = lb.Fitted(model, data=X)
     fitted.score(X), fitted.sample(10), fitted.report("report.html")
@@ -12,7 +12,7 @@ that was built by hand becomes one:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,12 +24,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowerbound.checkpoint import CheckpointError, write_atomically
-from lowerbound.data import DataError, Dataset, Identity, as_dataset, kind_named
+from lowerbound.data import DataError, Dataset, Identity, Rows
 from lowerbound.data.classes import check_classes, class_named, one_hot
+from lowerbound.data.given import dataset_of, rows_under
+from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
 from lowerbound.evaluate import latent_moments, log_evidence
 from lowerbound.inference import Local, with_inference
 from lowerbound.model import LatentVariableModel
+from lowerbound.models.recipe import Recipe
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
 from lowerbound.support import require_support
@@ -67,6 +70,7 @@ class Fitted:
         model: p(x, z) and q(z | x), on the CPU.
         schema: what the data mean; that of `data` if None.
         plan: how it was fitted; None for a model built by hand.
+        recipe: that of the plan, if it is not one of `recipes.recipes()`.
         transform: from stored rows to what the likelihood scores; None takes rows as they are.
         name: what the report calls it.
         data: what it was fitted to: an array, a DataFrame, a path, a `Dataset`, or a function that gives the `Dataset`.
@@ -85,6 +89,7 @@ class Fitted:
         *,
         schema: Schema | None = None,
         plan: Plan | None = None,
+        recipe: Recipe | None = None,
         transform: nn.Module | None = None,
         name: str | None = None,
         data: Any = None,
@@ -96,9 +101,10 @@ class Fitted:
         self.model, self.plan, self.records, self.scores = model.eval(), plan, list(records), scores
         self.transform = Identity() if transform is None else transform
         self.folder, self.config = folder, dict(config or {})
+        self.recipe = recipe if recipe is not None or plan is None else recipe_named(plan.recipe)
         self._data: Callable[[], Dataset] | None = data if callable(data) else None
         if data is not None and not callable(data):
-            dataset = as_dataset(data, schema=schema)
+            dataset = dataset_of(data, schema=schema)
             self._data = lambda: dataset
             schema = dataset.schema
         if schema is None:
@@ -135,29 +141,29 @@ class Fitted:
     @property
     def is_conditional(self) -> bool:
         """Whether it is a model of x given its label."""
-        return self.plan is not None and recipe_named(self.plan.recipe).labels == "context"
+        return self.recipe is not None and self.recipe.labels == "context"
 
     @property
     def assigns(self) -> bool:
         """Whether it gives each row a class or a cluster."""
-        return self.plan is not None and recipe_named(self.plan.recipe).assigns
+        return self.recipe is not None and self.recipe.assigns
 
     @property
     def seed(self) -> int:
         """The seed of the fit, from which every draw here is derived unless another is given."""
         return 0 if self.plan is None else self.plan.seed
 
-    def rows(self, data: Any, label: str | None = None) -> Dataset:
+    def rows(self, data: Any, label: str | None = None) -> Rows:
         """Other data as this model reads them: columns and classes matched by name.
 
         Arguments:
-            data: a DataFrame, an array (N, …), a path, a name, or a `Dataset`.
+            data: a DataFrame, an array (N, …), a path, a name of a data set, or `Rows`; of a `Dataset` its test rows.
             label: the column of labels, if it is called otherwise than in the data that it was fitted to.
 
         Raises:
             DataError: rows of another kind or shape, renamed columns, or classes that training has not seen.
         """
-        return as_dataset(data, schema=self.schema, label=label)
+        return rows_under(data, self.schema, label=label)
 
     def events(self, x: np.ndarray, seed: int | None = None) -> Float[Tensor, "row *event"]:
         """Stored rows (N, *event) as the likelihood scores them, checked against its support.
@@ -217,7 +223,7 @@ class Fitted:
 
     @property
     def log_scale(self) -> float:
-        """log p(x) of what the likelihood scores minus log p of the user's data: Σ_d log scale_d of standardised columns."""
+        """log p(x) of what the likelihood scores minus log p of the user's data: Σ_d log scale_d of its columns."""
         return float(getattr(self.transform, "log_scale", 0.0))
 
     def sample(self, count: int = 1, *, label: str | None = None, seed: int | None = None) -> Any:
@@ -270,7 +276,7 @@ class Fitted:
             raise ValueError(f"{self.name} gives rows no class or cluster; fit vade or semi-supervised for that.")
         parts = [assignments(self.model, x, seed=part_seed) for x, _, part_seed in self._blocks(self.rows(data), seed)]
         numbers = torch.cat(parts).numpy()
-        told = self.plan is not None and recipe_named(self.plan.recipe).labels == "partial"
+        told = self.recipe is not None and self.recipe.labels == "partial"
         return np.asarray(self.schema.classes)[numbers] if told and self.schema.classes is not None else numbers
 
     def render(self, x: Tensor) -> Any:
@@ -340,10 +346,16 @@ class Fitted:
         write_model(path, self.model, self.transform)
         return path
 
-    def _blocks(self, rows: Dataset, seed: int | None) -> Any:
+    def test_rows(self) -> Rows:
+        """The test rows of the data it was fitted to; its training rows where there are no others."""
+        data = self.dataset
+        x, y = (data.x_test, data.y_test) if data.num_test else (data.x_train, data.y_train)
+        return Rows(x=x, y=y, num_test=0, name=data.name, schema=self.schema)
+
+    def _blocks(self, rows: Rows, seed: int | None) -> Iterator[tuple[Tensor, Tensor | None, int]]:
         """Rows as the likelihood scores them, their context and a seed, some thousands at a time."""
         first = self.seed if seed is None else seed
-        x, y = rows.all_rows(), rows.all_labels()
+        x, y = rows.x, rows.y
         for start in range(0, len(x), _BLOCK):
             part = slice(start, start + _BLOCK)
             part_seed = first if start == 0 else derive_seed(first, start)
@@ -351,7 +363,7 @@ class Fitted:
 
     def _labels(self, label: str | None, count: int) -> np.ndarray | None:
         """The class of each draw; None where the model draws it, or knows none."""
-        labels = "unused" if self.plan is None else recipe_named(self.plan.recipe).labels
+        labels = "unused" if self.recipe is None else self.recipe.labels
         if labels == "unused":
             if label is not None:
                 raise ValueError(f"{self.name} was told no labels; leave out the class.")

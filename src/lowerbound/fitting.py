@@ -15,22 +15,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lowerbound import baselines, gradients, losses, objectives, penalties
 from lowerbound import inference as inferences
 from lowerbound.checkpoint import Checkpoint
-from lowerbound.data import Dataset, InMemory, MemoryMapped, OnData, Source, kind_named
+from lowerbound.data import Dataset, InMemory, MemoryMapped, OnData, Source
+from lowerbound.data.blocks import row_blocks
 from lowerbound.data.classes import UNLABELLED, check_classes, num_classes, one_hot, only_some
 from lowerbound.data.labelled import LabelledRows
 from lowerbound.data.split import num_for_selection
+from lowerbound.data.transform import Transform
 from lowerbound.defaults import facts_of
 from lowerbound.engine import Engine
 from lowerbound.inference import with_inference
 from lowerbound.loop import HeldOut, Record, held_out_terms, steps_for, train
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.recipe import BeforeTraining
+from lowerbound.models.recipe import BeforeTraining, Labels, Recipe
 from lowerbound.nets.shapes import Shape
 from lowerbound.plan import Plan
 from lowerbound.protocols import Schedule
@@ -40,7 +42,17 @@ from lowerbound.schedules import Constant, Cosine, Exponential
 from lowerbound.spelling import build, construct, parse, takes
 from lowerbound.support import require_support
 
-__all__ = ["Training", "fit", "latent_size", "make_model", "make_transform", "prepare", "transform_rows", "with_plan"]
+__all__ = [
+    "Training",
+    "fit",
+    "given_to_choices",
+    "make_gradient",
+    "make_model",
+    "make_transform",
+    "prepare",
+    "transform_rows",
+    "with_plan",
+]
 
 _CPU = torch.device("cpu")
 _BLOCK, _ROWS_TO_INITIALIZE, _MOST_IN_MEMORY = 5000, 5000, 0.25
@@ -52,7 +64,7 @@ class Training:
     """A loss, its data, the number of steps, and what is done before the first."""
 
     loss: Loss
-    transform: nn.Module
+    transform: Transform
     source: Source
     held_out: Source
     num_steps: int
@@ -118,18 +130,24 @@ def _complete(training: Training, held_out: HeldOut, plan: Plan, engine: Engine)
     )
 
 
-def prepare(dataset: Dataset, plan: Plan, engine: Engine) -> Training:
+def prepare(dataset: Dataset, plan: Plan, engine: Engine, recipe: Recipe | None = None) -> Training:
     """Split off held-out rows, make the model and let it see some data, and check that everything goes together.
+
+    Arguments:
+        dataset: the data.
+        plan: how to fit them.
+        engine: where to compute.
+        recipe: that of the plan, if it is not one of `recipes.recipes()`.
 
     Raises:
         ValueError: a name that is not known, data outside the likelihood's support, or choices that do not go together.
     """
-    device, recipe = engine.torch_device, recipe_named(plan.recipe)
+    device, recipe = engine.torch_device, recipe or recipe_named(plan.recipe)
     _refuse_unused(plan)
-    transform = make_transform(dataset, plan)
-    source, held_out = _split(dataset, transform, device, plan)
     with forked(_CPU, plan.seed):
-        model = make_model(plan, dataset.event_shape)
+        model = recipe.model(dataset.event_shape, plan.model)
+        transform = make_transform(dataset, plan, model)
+        source, held_out = _split(dataset, transform, device, plan, recipe.labels)
         _check_support(dataset, model, transform)
         some, *labels = transform_rows(source, torch.arange(min(len(source), _ROWS_TO_INITIALIZE)))
         model.initialize(some.to(_CPU))
@@ -145,10 +163,9 @@ def make_model(plan: Plan, event_shape: Shape) -> LatentVariableModel:
     return recipe_named(plan.recipe).model(event_shape, plan.model)
 
 
-def make_transform(dataset: Dataset, plan: Plan) -> nn.Module:
-    """From stored rows to what the likelihood scores, measured on the training rows."""
-    kind = kind_named(dataset.schema.kind)
-    facts = facts_of(plan.likelihood_class)
+def make_transform(dataset: Dataset, plan: Plan, model: LatentVariableModel) -> Transform:
+    """From stored rows to what the likelihood of the model scores, measured on the training rows."""
+    kind, facts = dataset.kind_of_data, facts_of(model.likelihood)
     return kind.transform(dataset, facts, binarization=plan.binarization, standardize=plan.standardize)
 
 
@@ -156,12 +173,7 @@ def with_plan(model: LatentVariableModel, plan: Plan, event_shape: Shape) -> Lat
     """The model that infers as the plan says: what the loss has as its model."""
     if plan.inference is None:
         return model
-    return with_inference(model, construct(inferences, plan.inference, **_given(model, event_shape, 0)))
-
-
-def latent_size(model: LatentVariableModel) -> int:
-    """The length of z."""
-    return int(model.prior(None).event_shape.numel())
+    return with_inference(model, construct(inferences, plan.inference, **given_to_choices(plan, model, event_shape, 0)))
 
 
 def transform_rows(source: Source, rows: Tensor) -> tuple[Tensor, ...]:
@@ -179,7 +191,7 @@ def make_gradient(words: str, given: Mapping[str, Any]) -> Any:
 
 def _loss(plan: Plan, model: LatentVariableModel, event_shape: Shape, num_data: int) -> Loss:
     """The loss that the plan describes; what a choice asks for by name it is given."""
-    given = _given(model, event_shape, num_data)
+    given = given_to_choices(plan, model, event_shape, num_data)
     return construct(
         losses,
         plan.loss,
@@ -192,9 +204,11 @@ def _loss(plan: Plan, model: LatentVariableModel, event_shape: Shape, num_data: 
     )
 
 
-def _given(model: LatentVariableModel, event_shape: Shape, num_data: int) -> dict[str, Any]:
+def given_to_choices(plan: Plan, model: LatentVariableModel, event_shape: Shape, num_data: int) -> dict[str, Any]:
     """What a choice may ask for by the name of its argument."""
-    return {"event_shape": event_shape, "num_data": num_data, "latent_dim": latent_size(model)}
+    stated = plan.model.get("latent_dim")
+    latent_dim = model.prior(None).event_shape.numel() if stated is None else stated
+    return {"event_shape": event_shape, "num_data": num_data, "latent_dim": latent_dim}
 
 
 def _refuse_unused(plan: Plan) -> None:
@@ -207,17 +221,19 @@ def _refuse_unused(plan: Plan) -> None:
             )
 
 
-def _check_support(dataset: Dataset, model: LatentVariableModel, transform: nn.Module) -> None:
+def _check_support(dataset: Dataset, model: LatentVariableModel, transform: Transform) -> None:
     """Refuse values to which the likelihood gives no probability, in any row."""
-    for what, blocks in (("the training part", dataset.train_blocks()), ("the test part", dataset.test_blocks())):
-        for block in blocks:
-            x = transform(torch.from_numpy(block))
-            require_support(
-                model.likelihood, x, what=f"{what} of {dataset.name}", columns=dataset.schema.column_names
-            )
+    parts = (("training", dataset.x_train, dataset.train_rows), ("test", dataset.x_test, None))
+    for part, x, rows in parts:
+        for _, block in row_blocks(x, rows):
+            scored = transform(torch.from_numpy(np.require(block, requirements=["C", "W"])))
+            what = f"the {part} part of {dataset.name}"
+            require_support(model.likelihood, scored, what=what, columns=dataset.schema.column_names)
 
 
-def _split(dataset: Dataset, transform: nn.Module, device: torch.device, plan: Plan) -> tuple[Source, Source]:
+def _split(
+    dataset: Dataset, transform: Transform, device: torch.device, plan: Plan, kind: Labels
+) -> tuple[Source, Source]:
     """Training rows and a tenth of them, at most 5,000, held out for the choice of weights."""
     rows = np.arange(dataset.num_train) if dataset.train_rows is None else dataset.train_rows
     if len(rows) < 2:
@@ -225,8 +241,8 @@ def _split(dataset: Dataset, transform: nn.Module, device: torch.device, plan: P
     order = np.random.default_rng(derive_seed(plan.seed)).permutation(len(rows))
     count = num_for_selection(len(rows))
     parts = [np.sort(order[count:]), np.sort(order[:count])]
-    labels = _labels(dataset, plan, parts)
-    partial = recipe_named(plan.recipe).labels == "partial"
+    labels = _labels(dataset, plan, parts, kind)
+    partial = kind == "partial"
     if dataset.train_rows is None and _fits(dataset.x_train, device):
         x = torch.from_numpy(np.require(dataset.x_train, requirements=["C", "W"]))
         tensors = [(x[torch.from_numpy(part)], *of_part) for part, of_part in zip(parts, labels, strict=True)]
@@ -244,9 +260,8 @@ def _split(dataset: Dataset, transform: nn.Module, device: torch.device, plan: P
     return sources[0], sources[1]
 
 
-def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray]) -> list[tuple[Tensor, ...]]:
+def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray], kind: Labels) -> list[tuple[Tensor, ...]]:
     """What the loss is given of the labels of the training and of the held-out rows, beside the data."""
-    kind = recipe_named(plan.recipe).labels
     if plan.labelled is not None and kind != "partial":
         raise ValueError(f"The {plan.recipe} recipe does not learn from some labels; leave labelled out.")
     if kind == "unused":

@@ -15,19 +15,29 @@ from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from lowerbound.checkpoint import CheckpointError, write_atomically
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import describe_transform, transform_of
+from lowerbound.fitted import Fitted
 from lowerbound.fitting import make_model, with_plan
 from lowerbound.former_runs import from_format_1
 from lowerbound.model import LatentVariableModel
 from lowerbound.plan import Plan
 from lowerbound.randomness import forked
 
-__all__ = ["FORMAT", "RunError", "describe_run", "open_folder", "read_weights", "run_files", "write_model"]
+__all__ = [
+    "FORMAT",
+    "RunError",
+    "describe_run",
+    "open_by_hand",
+    "open_folder",
+    "read_weights",
+    "run_files",
+    "write_model",
+]
 
 FORMAT = 2
 _FILES = ("run.json", "model.safetensors", "state.safetensors", "metrics.jsonl", "evaluation.json", "report.html")
@@ -101,7 +111,7 @@ def write_model(path: Path, model: nn.Module, transform: nn.Module) -> None:
         write_atomically(path / "model.safetensors", content)
     except OSError as error:
         raise CheckpointError(
-            f"Could not write {path / 'model.safetensors'} ({error.strerror or error}); what was there before is whole. "
+            f"Could not write {path / 'model.safetensors'} ({error.strerror or error}); what was there is whole. "
             "Free some space and try again."
         ) from error
 
@@ -122,6 +132,23 @@ def read_weights(path: Path, plan: Plan, schema: Schema) -> tuple[LatentVariable
     return model.eval(), _transform(description, tensors, path)
 
 
+def open_by_hand(path: Path, model: LatentVariableModel) -> Fitted:
+    """A model that was built in Python, with the weights that `Fitted.save` wrote.
+
+    Raises:
+        RunError: the folder holds no such weights.
+    """
+    config = _config(path)
+    try:
+        schema = Schema.from_json(config["schema"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path / 'run.json'} cannot be used: {error}") from None
+    tensors, description = _weights(path)
+    load_into(model, {k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")}, path)
+    transform = _transform(description, tensors, path)
+    return Fitted(model, schema=schema, transform=transform, name=config.get("name"), folder=path, config=config)
+
+
 def load_into(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Give a model its weights.
 
@@ -131,7 +158,9 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     try:
         model.load_state_dict(tensors)
     except RuntimeError:
-        raise RunError(f"The weights in {path} do not fit the model in its run.json; one of the two was altered.") from None
+        raise RunError(
+            f"The weights in {path} do not fit the model in its run.json; one of the two was altered."
+        ) from None
     bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and bool(tensor.isnan().any())]
     if bad:
         raise RunError(f"The weights in {path} hold NaN ({bad[0]}); fit the model again, with a smaller learning rate.")
@@ -142,7 +171,9 @@ def _transform(description: str, tensors: dict[str, Tensor], path: Path) -> nn.M
     try:
         return transform_of(json.loads(description), own)
     except (ValueError, KeyError, TypeError):
-        raise RunError(f"The data transform in {path / 'model.safetensors'} is not readable; fit the model again.") from None
+        raise RunError(
+            f"The data transform in {path / 'model.safetensors'} is not readable; fit the model again."
+        ) from None
 
 
 def _weights(path: Path) -> tuple[dict[str, Tensor], str]:

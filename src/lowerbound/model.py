@@ -8,6 +8,7 @@ likelihood with z or (z, c), the posterior with x or (x, c).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -114,8 +115,8 @@ class LatentVariableModel(nn.Module):
 
     def initialize(self, x: Float[Tensor, "batch *event"]) -> None:
         """Let every part that starts better from data see some (thousands of rows are plenty)."""
-        for part in (self.likelihood, self.posterior, self.prior):
-            if isinstance(part, InitializedFromData):
+        for conditional in (self.likelihood, self.posterior, self.prior):
+            for part in _outermost(conditional):
                 part.initialize(x)
 
     def _prior_draw(self, num_samples: int, context: Context | None) -> Latents:
@@ -134,6 +135,15 @@ def with_context(value: Latents, context: Context | None) -> Context:
 def flat_latents(z: Latents) -> Float[Tensor, "sample batch latent"]:
     """Latents (sample, batch, *event) as vectors, the layers of a hierarchy one after another."""
     return torch.cat([part.flatten(2) if part.ndim > 2 else part[..., None] for part in _as_tuple(z)], -1)
+
+
+def _outermost(part: object) -> Iterator[InitializedFromData]:
+    """The part, if it starts from data; else those of its submodules that do and lie in no other one that does."""
+    if isinstance(part, InitializedFromData):
+        yield part
+    elif isinstance(part, nn.Module):
+        for child in part.children():
+            yield from _outermost(child)
 
 
 def _as_tuple(value: Context) -> tuple[Tensor, ...]:

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lowerbound import likelihoods
 from lowerbound.data import Dataset
 from lowerbound.data.classes import num_classes
 from lowerbound.data.transform import Binarization
@@ -24,11 +23,11 @@ from lowerbound.defaults import decide
 from lowerbound.engine import Device, Engine, Precision
 from lowerbound.models.recipe import Recipe
 from lowerbound.recipes import recipe_named
-from lowerbound.spelling import check_options, find, parse
+from lowerbound.spelling import check_options, parse
 
 __all__ = ["Plan", "plan"]
 
-_NOT_GIVEN = ("recipe", "model", "reasons")
+_NOT_GIVEN = ("recipe", "model", "given", "reasons")
 _EITHER = ("epochs",)  # turned into steps
 
 
@@ -57,6 +56,7 @@ class Plan:
         seed: of everything random.
         device, precision, devices: see `Engine`; "auto" is a matter of the machine and is decided when it starts.
         compile: see `loop.train`.
+        given: what the user gave, by name; all else was decided.
         reasons: why what was left open was decided as it was, by name.
     """
 
@@ -82,12 +82,14 @@ class Plan:
     precision: Precision = "fp32"
     devices: int = 1
     compile: bool | Literal["auto"] = "auto"
+    given: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a run folder; parts that were given as Python objects by the name of their class."""
-        content = dataclasses.asdict(dataclasses.replace(self, model={}))
-        return {**content, "model": {name: _plain(value) for name, value in self.model.items()}}
+        content = dataclasses.asdict(dataclasses.replace(self, model={}, given={}))
+        parts = {part: {k: _plain(v) for k, v in getattr(self, part).items()} for part in ("model", "given")}
+        return {**content, **parts}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Plan:
@@ -105,12 +107,6 @@ class Plan:
         if missing:
             raise ValueError(f"The plan has no {missing[0]!r}; run.json was altered or cut short.")
         return cls(**check_options("The plan", cls, content))
-
-    @property
-    def likelihood_class(self) -> type:
-        """The class of the likelihood."""
-        given = self.model.get("likelihood") or recipe_named(self.recipe).likelihood
-        return find(likelihoods, parse(given)[0]) if isinstance(given, str) else type(given)
 
     @property
     def is_python(self) -> bool:
@@ -162,6 +158,7 @@ def plan(dataset: Dataset, recipe: str | Recipe = "vae", **given: Any) -> Plan:
             **{name: value for name, value in settings.items() if name not in _EITHER},
             "recipe": made.name,
             "model": {**decided_model, **model, **needed},
+            "given": values,
             "reasons": reasons,
         }
     )

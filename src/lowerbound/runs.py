@@ -26,7 +26,7 @@ from typing import Any
 from torch import nn
 
 from lowerbound.checkpoint import Checkpoint, CheckpointError, write_atomically
-from lowerbound.data import DataError, Dataset, load, read_path
+from lowerbound.data import DataError, Dataset, load, read_file
 from lowerbound.data.schema import Schema
 from lowerbound.engine import Engine
 from lowerbound.fitted import Fitted
@@ -137,7 +137,9 @@ class Run:
         """The model with its best weights, on the CPU, in evaluation mode.
 
         Arguments:
-            model, transform, dataset: what is at hand of it already and need not be read again.
+            model: the model, if it is at hand already.
+            transform: the data transform, if it is at hand already.
+            dataset: the data, if they are at hand already.
 
         Raises:
             RunError: training has not come to its end.
@@ -240,8 +242,9 @@ def load_dataset(data: dict[str, Any], schema: Schema | None = None) -> Dataset:
     """
     if "path" not in data:
         return load(data["name"])
-    said = {name: data[name] for name in ("label", "kind", "columns", "array") if data.get(name) is not None}
-    return read_path(Path(data["path"]), **said, schema=schema)
+    wanted = ("label", "array") if schema is not None else ("label", "array", "kind", "columns")
+    said = {name: data[name] for name in wanted if data.get(name) is not None}
+    return read_file(data["path"], **said, schema=schema)
 
 
 def _record(line: str) -> dict[str, Any] | None:

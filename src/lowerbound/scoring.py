@@ -3,16 +3,15 @@
     ELBO = −distortion − rate  ≤  L_S = E log (1/S) Σ_s p(x, z_s) / q(z_s | x)  ≤  log p(x)        (nats per datum)
 
 L_S with S = 1000 is the number to compare models by (Burda, Grosse and Salakhutdinov 2016,
-arXiv:1509.00519, section 5). What x is decides what the numbers mean:
+arXiv:1509.00519, section 5). Everything is in the units of the user's data: where columns were standardised for the
+model, log p(X) = log p(x) − Σ_d log scale_d, and the sum is given as `log_scale`. What x is decides what numbers mean:
 
-* 0 and 1 under a Bernoulli likelihood: probabilities, and bits per dimension are given as well;
+* discrete data (the likelihood's facts say so): probabilities, and bits per dimension are given as well;
 * grey values under a Bernoulli likelihood: expected log-probabilities over re-binarizations, hence no bits;
-* real values: densities of the transformed (standardised) columns, comparable only between models of the same
-  columns on the same scale, hence no bits.
+* real values: densities, comparable between models of the same columns.
 
-The baselines are fitted to the same training rows and score the same test rows: independent Bernoulli pixels and a
-mixture of Bernoulli variables, or a Gaussian and a mixture of Gaussians for tables under a likelihood with a density.
-Other likelihoods have none.
+Every score has a baseline: independent elements of the likelihood's own family, fitted to the same training rows and
+scored on the same test rows; and those that the likelihood names, such as a Gaussian mixture.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lowerbound.data import Dataset, Pixels
+from lowerbound.defaults import facts_of
 from lowerbound.evaluate import (
-    bernoulli_mixture,
+    baselines,
     clustering_accuracy,
-    gaussian_mixture,
-    independent_bernoulli,
     log_evidence,
     normalized_mutual_information,
     summary,
 )
+from lowerbound.fitted import Fitted
 from lowerbound.labelled import LabelledModel
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.deep_embedding import responsibilities
@@ -44,20 +43,71 @@ from lowerbound.protocols import Context
 from lowerbound.randomness import forked
 from lowerbound.weights import latents_of
 
-__all__ = ["assignments", "rows_for_baselines", "score"]
+__all__ = ["assignments", "device_for", "rows_for_baselines", "score", "score_fitted"]
 
 _MOST_BASELINE_ROWS = 20_000
 _SUMMARY_SAMPLES = 64
-_MOST_CODES = 5_000
-_WITH_DENSITY = ("normal", "laplace", "student-t", "studentt")
+_MOST_LATENTS = 5_000
+_OF_VECTORS = ("gaussian", "gaussian_mixture")  # that take no images
+
+
+def score_fitted(
+    fitted: Fitted,
+    data: Any = None,
+    *,
+    limit: int | None = None,
+    num_samples: int = 1000,
+    seed: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Score a fitted model on the test rows of its own data, or on other data, as `score` does.
+
+    Arguments:
+        fitted: the model.
+        data: other data (see `Fitted.rows`), of which the test rows are scored if it has a test part, else all rows;
+            None takes its own.
+        limit: score at most so many rows, the first.
+        num_samples: S of L_S.
+        seed: of all draws; that of the fit if None.
+        progress: called with the rows done and their total.
+
+    Raises:
+        ValueError: no rows, or data that do not fit the model.
+    """
+    dataset, seed = fitted.dataset, fitted.seed if seed is None else seed
+    rows = fitted.test_rows() if data is None else fitted.rows(data)
+    first = len(rows.x) - rows.num_test if rows.num_test else 0
+    chosen = slice(first, None if limit is None else first + limit)
+    x, y = rows.x[chosen], None if rows.y is None else rows.y[chosen]
+    device = device_for(fitted)
+    context = fitted.context(y, rows.name)
+    scores = score(
+        fitted.model.to(device),
+        fitted.events(x, seed).to(device),
+        x_train=rows_for_baselines(dataset, fitted.transform).to(device),
+        log_scale=fitted.log_scale,
+        context=None if context is None else context.to(device),
+        labels=y if fitted.assigns else None,
+        num_samples=num_samples,
+        seed=seed,
+        progress=progress,
+    )
+    fitted.model.cpu()
+    return {"data": rows.name, **scores}
+
+
+def device_for(fitted: Fitted) -> torch.device:
+    """A CUDA device where there is one, unless the plan asked for the CPU."""
+    asked = "auto" if fitted.plan is None else fitted.plan.device
+    return torch.device("cuda" if torch.cuda.is_available() and asked != "cpu" else "cpu")
 
 
 def score(
     model: LatentVariableModel,
     x_test: Float[Tensor, "batch *event"],
     *,
-    x_train: Float[Tensor, "row *event"] | None,
-    likelihood: str,
+    x_train: Float[Tensor, "row *event"] | None = None,
+    log_scale: float = 0.0,
     context: Context | None = None,
     labels: np.ndarray | None = None,
     num_samples: int = 1000,
@@ -70,7 +120,7 @@ def score(
         model: p and q, on the device of `x_test`.
         x_test: held-out rows as the likelihood scores them.
         x_train: what `rows_for_baselines` gives, on the same device; None leaves the baselines out.
-        likelihood: its name, which decides what the baselines are and whether there are bits per dimension.
+        log_scale: log p(x) − log p of the data in the user's units, which is taken off every number in nats.
         context: of the model, one row for each of x_test.
         labels: classes (N,) of x_test, for a model that assigns rows to classes or clusters; None for others.
         num_samples: S of L_S.
@@ -79,10 +129,10 @@ def score(
 
     Returns:
         Means over the rows in nats per datum: `elbo`, `log_evidence` (L_S), `rate` and `distortion`, the first two with
-        standard errors from the spread over the rows; `bits_per_dim` of L_S and `elbo_bits_per_dim`; the counts
-        `num_samples`, `num_data`, `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`; for a
-        mixture prior `components`: their number, how many are `unused`, and the `effective` number of those in use;
-        for a `vade`, `clustering_accuracy` (of the best matching of clusters to labels) and
+        standard errors from the spread over the rows; `log_scale`; `bits_per_dim` of L_S and `elbo_bits_per_dim`; the
+        counts `num_samples`, `num_data`, `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`;
+        for a mixture prior `components`: their number, how many are `unused`, and the `effective` number of those in
+        use; for a `vade`, `clustering_accuracy` (of the best matching of clusters to labels) and
         `normalized_mutual_information`; for a model that classifies, the `accuracy` of its most probable label, with
         its `accuracy_standard_error`; `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and
         `baselines`, each with its `log_likelihood` and the `margin` by which L_S is above it on the same rows.
@@ -93,14 +143,16 @@ def score(
     model.eval()
     evidence = log_evidence(model, x_test, num_samples=num_samples, context=context, seed=seed, progress=progress)
     parts = summary(model, x_test, num_samples=_SUMMARY_SAMPLES, context=context, seed=seed)
-    discrete = likelihood == "bernoulli" and bool(((x_test == 0) | (x_test == 1)).all())
-    baselines = {} if x_train is None else _baselines(x_train, x_test, likelihood, seed)
+    facts = facts_of(model.likelihood)
+    discrete = facts.discrete and not (facts.domain == "unit interval" and bool(((x_test != 0) & (x_test != 1)).any()))
+    without_latents = {} if x_train is None else _baselines(model.likelihood, x_train, x_test, seed)
     kl = parts.rate_per_dimension
     scores = {
-        "elbo": parts.elbo,
+        "elbo": parts.elbo - log_scale,
         "elbo_standard_error": parts.elbo_standard_error,
-        "log_evidence": evidence.mean,
+        "log_evidence": evidence.mean - log_scale,
         "log_evidence_standard_error": evidence.standard_error_of_mean,
+        "log_scale": log_scale,
         "num_samples": num_samples,
         "num_data": x_test.shape[0],
         "num_dimensions": evidence.num_dimensions,
@@ -109,14 +161,17 @@ def score(
         "effective_sample_size": evidence.effective_sample_size.median().item(),
         "pareto_k_above_07": evidence.unreliable_fraction,
         "rate": parts.rate,
-        "distortion": parts.distortion,
+        "distortion": parts.distortion + log_scale,
         "active_units": parts.active_units,
         "latent_dim": parts.activity.shape[0],
         "kl_per_dimension": None if kl is None else kl.tolist(),
         **_accuracy(model, x_test, labels),
         **_clusters(model, x_test, labels, seed),
         "components": _components(model, x_test, seed) if context is None else None,
-        "baselines": {name: _against(value, evidence.log_evidence) for name, value in baselines.items()},
+        "baselines": {
+            name: _against(value - log_scale, evidence.log_evidence - log_scale)
+            for name, value in without_latents.items()
+        },
     }
     return {name: _defined(value) for name, value in scores.items()}
 
@@ -130,7 +185,7 @@ def rows_for_baselines(dataset: Dataset, transform: nn.Module) -> Tensor:
     chosen = rows[:: math.ceil(len(rows) / _MOST_BASELINE_ROWS)]
     if isinstance(transform, Pixels) and transform.binarization == "dynamic":
         transform = Pixels(scale=transform.scale, binarization="none")
-    return transform(torch.as_tensor(dataset.x_train[chosen])).float()
+    return transform(torch.as_tensor(np.ascontiguousarray(dataset.x_train[chosen]))).float()
 
 
 @torch.no_grad()
@@ -146,7 +201,7 @@ def assignments(model: LatentVariableModel, x: Float[Tensor, "batch *event"], *,
         ValueError: a model that does neither.
     """
     if isinstance(model, LabelledModel):
-        return torch.cat([model.classify(rows).argmax(-1).cpu() for rows in x.split(_MOST_CODES)])
+        return torch.cat([model.classify(rows).argmax(-1).cpu() for rows in x.split(_MOST_LATENTS)])
     return responsibilities(model, x, seed=seed).argmax(-1).cpu()
 
 
@@ -171,7 +226,7 @@ def _clusters(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None, 
 def _components(model: LatentVariableModel, x: Tensor, seed: int) -> dict[str, float] | None:
     """How many components of a mixture prior no code of these rows uses; None for other priors."""
     with forked(x.device, seed):
-        q = model.infer(x[:_MOST_CODES])
+        q = model.infer(x[:_MOST_LATENTS])
         codes = latents_of(q, q.sample())
     if not is_mixture(model.prior(None)) or isinstance(codes, tuple):
         return None
@@ -179,19 +234,15 @@ def _components(model: LatentVariableModel, x: Tensor, seed: int) -> dict[str, f
     return {"number": len(usage.usage), "unused": len(usage.unused), "effective": usage.effective}
 
 
-def _baselines(x_train: Tensor, x_test: Tensor, likelihood: str, seed: int) -> dict[str, Tensor]:
-    """Log-likelihoods of the test rows (N,), nats."""
-    if likelihood == "bernoulli":
-        return {
-            "independent Bernoulli": independent_bernoulli(x_train, x_test),
-            "Bernoulli mixture": bernoulli_mixture(x_train, x_test, seed=seed),
-        }
-    if likelihood in _WITH_DENSITY and x_test.ndim == 2:
-        return {
-            "Gaussian": gaussian_mixture(x_train, x_test, components=(1,), seed=seed),
-            "Gaussian mixture": gaussian_mixture(x_train, x_test, seed=seed),
-        }
-    return {}
+def _baselines(likelihood: Any, x_train: Tensor, x_test: Tensor, seed: int) -> dict[str, Tensor]:
+    """Log-likelihoods of the test rows (N,), nats, by the name of the baseline in words."""
+    if len(x_train) < 2:
+        return {}
+    found = {"independent elements": baselines.independent_elements(likelihood, x_train, x_test, seed=seed)}
+    for name in facts_of(likelihood).baselines:
+        if x_test.ndim == 2 or name not in _OF_VECTORS:
+            found[name.replace("_", " ")] = getattr(baselines, name)(x_train, x_test, seed=seed)
+    return found
 
 
 def _against(baseline: Tensor, model: Tensor) -> dict[str, float | None]:

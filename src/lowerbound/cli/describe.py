@@ -1,4 +1,4 @@
-"""What is fitted, to what: two sentences for the terminal."""
+"""What is fitted, to what, and what was decided: a few lines for the terminal."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lowerbound.data import Dataset
-    from lowerbound.fitting import Settings
+    from lowerbound.plan import Plan
 
-__all__ = ["data_sentence", "model_sentence", "transform_words"]
+__all__ = ["fit_sentences", "transform_words"]
 
 _BINARIZED = {
     "dynamic": "made 0 or 1 at random with that probability, anew at every visit",
@@ -19,10 +19,21 @@ _BINARIZED = {
 }
 
 
-def data_sentence(dataset: Dataset, transform: nn.Module) -> str:
+def fit_sentences(dataset: Dataset, transform: nn.Module, plan: Plan, model: nn.Module) -> list[str]:
+    """The data, what their columns are taken for, the model, and why what was left open was decided so."""
+    lines = [_data(dataset, transform), *dataset.kind_of_data.describe(dataset.schema), *dataset.notes]
+    lines.append(_model(plan, model))
+    decided = "; ".join(
+        f"{name.replace('_', '-')} {getattr(plan, name, plan.model.get(name))}: {reason}"
+        for name, reason in plan.reasons.items()
+    )
+    return [*lines, f"Decided: {decided}."] if decided else lines
+
+
+def _data(dataset: Dataset, transform: nn.Module) -> str:
     """How much data of which shape, and how it was scaled or binarized."""
     shape = " x ".join(str(n) for n in dataset.event_shape)
-    things = f"images of {shape}" if dataset.kind == "image" else f"rows of {shape} columns"
+    things = f"rows of {shape} columns" if len(dataset.event_shape) == 1 else f"{dataset.schema.kind}s of {shape}"
     return (
         f"Data: {dataset.name}, {dataset.num_train:,} {things} to train on and {dataset.num_test:,} to test on; "
         f"{transform_words(transform)}."
@@ -37,24 +48,24 @@ def transform_words(transform: nn.Module) -> str:
         scaled = "as stored, in [0, 1]" if transform.scale is None else f"divided by {transform.scale:g}"
         return f"pixels {scaled}, {_BINARIZED[transform.binarization]}"
     if isinstance(transform, Standardize):
-        return "columns standardised over the training rows, so that densities are of standardised columns"
+        return "columns standardised over the training rows for the model; densities are in the units of the columns"
     return "values as stored"
 
 
-def model_sentence(settings: Settings, model: nn.Module) -> str:
-    """The choice on each axis, and the number of parameters."""
-    from lowerbound.fitting import takes_gradient
+def _model(plan: Plan, model: nn.Module) -> str:
+    """The recipe with its options, the objective, and the number of parameters."""
+    from lowerbound import losses
+    from lowerbound.spelling import takes
 
-    chosen = settings.model
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    if settings.recipe != "vae":
-        words = ", ".join(f"{name.replace('_', '-')} {value}" for name, value in chosen.items())
-        return f"Model: {settings.recipe} ({count:,} parameters){', ' if words else ''}{words}; {settings.loss} loss."
-    samples = "1 sample" if settings.num_samples == 1 else f"{settings.num_samples} samples"
-    hidden = "-".join(str(width) for width in chosen["hidden"])
-    by = f"{settings.gradient} gradients" if takes_gradient(settings.loss) else settings.loss
-    return (
-        f"Model: {chosen['prior']} prior of {chosen['latent_dim']} dimensions, {chosen['likelihood']} likelihood, "
-        f"{chosen['posterior']} posterior, {chosen['network']} {hidden} ({count:,} parameters); "
-        f"{settings.objective} with {samples}, {by}."
-    )
+    words = ", ".join(f"{name.replace('_', '-')} {_text(value)}" for name, value in plan.model.items())
+    samples = "1 sample" if plan.num_samples == 1 else f"{plan.num_samples} samples"
+    by = f"{plan.gradient} gradients" if takes(losses, plan.loss, "gradient") else f"{plan.loss} loss"
+    training = f"{plan.objective} with {samples}, {by}, {plan.steps:,} steps" if plan.steps else "solved exactly"
+    return f"Model: {plan.recipe} ({count:,} parameters), {words}; {training}."
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return "-".join(_text(part) for part in value)
+    return value if isinstance(value, str) else str(value) if isinstance(value, int | float) else type(value).__name__

@@ -11,7 +11,12 @@ __all__ = ["describe_data"]
 
 
 def describe_data(
-    data: str, *, label: str | None = None, kind: str | None = None, columns: str | None = None, array: str | None = None
+    data: str,
+    *,
+    label: str | None = None,
+    kind: str | None = None,
+    columns: str | None = None,
+    array: str | None = None,
 ) -> dict[str, Any]:
     """What a run folder holds to get the data again; only what was given.
 

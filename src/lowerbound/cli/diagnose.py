@@ -29,22 +29,19 @@ def diagnose(run: str, against: str | None, num_rows: int, as_json: bool, seed: 
     is written to RUN/diagnosis.html.
     """
     import json
-    from pathlib import Path
 
+    from lowerbound.cli.others import other_data
     from lowerbound.cli.progress import CountProgress
-    from lowerbound.cli.rows import held_out_rows
     from lowerbound.cli.terminal import open_console
-    from lowerbound.diagnosis import diagnose as examine
     from lowerbound.runs import Run
 
-    opened = Run.open(Path(run))
-    opened.load_model()
-    rows = None if against is None else held_out_rows(opened, against, None)
+    opened = Run.open(run)
+    fitted = opened.fitted()
+    rows = other_data(fitted, against, None)
     console = None if as_json else open_console()
     with CountProgress(console, "Examining") as progress:
-        diagnosis = examine(
-            opened,
-            x_against=None if rows is None else opened.transformed(rows.x, seed),
+        diagnosis = fitted.diagnose(
+            x_against=None if rows is None else fitted.events(rows.x, seed),
             against="other data" if against is None else against,
             num_rows=num_rows,
             seed=seed,

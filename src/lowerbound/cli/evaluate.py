@@ -21,20 +21,19 @@ def evaluate(run: str, num_samples: int, limit: int | None, as_json: bool, data:
     test rows are scored, of another file all rows.
     """
     import json
-    from pathlib import Path
 
-    from lowerbound.cli.rows import held_out_rows
-    from lowerbound.cli.scores import print_scores, score_run
+    from lowerbound.cli.others import other_data
+    from lowerbound.cli.scores import print_scores, score_fitted
     from lowerbound.cli.terminal import open_console
     from lowerbound.runs import Run
 
-    opened = Run.open(Path(run))
-    rows = held_out_rows(opened, data, label, limit)
+    opened = Run.open(run)
+    fitted = opened.fitted()
     console = None if as_json else open_console()
-    scores = score_run(opened, console, rows=rows, num_samples=num_samples)
+    scores = score_fitted(fitted, console, data=other_data(fitted, data, label), limit=limit, num_samples=num_samples)
     if data is None and limit is None:
         opened.save_evaluation(scores)
     if console is None:
         click.echo(json.dumps(scores, indent=2))
     else:
-        print_scores(console, scores, rows.name)
+        print_scores(console, scores, scores["data"])

@@ -16,16 +16,19 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from lowerbound import baselines, objectives
 from lowerbound import gradients as estimators
+from lowerbound import objectives
 from lowerbound.cli.progress import CountProgress
-from lowerbound.cli.scores import device_for
+from lowerbound.diagnosis.of_fitted import as_at_the_end
 from lowerbound.evaluate import GradientStatistics, gradient_statistics
+from lowerbound.fitted import Fitted
+from lowerbound.fitting import given_to_choices, make_gradient
 from lowerbound.losses import VariationalLoss
-from lowerbound.protocols import FollowsSteps, Gradient
+from lowerbound.protocols import Gradient
 from lowerbound.recipes import recipe_named
 from lowerbound.runs import Run
-from lowerbound.spelling import build, choices, construct, parse
+from lowerbound.scoring import device_for
+from lowerbound.spelling import choices, construct
 
 __all__ = ["Comparison", "Measured", "compare", "print_comparison", "to_json"]
 
@@ -95,20 +98,20 @@ def compare(
         ValueError: a run without an estimator to compare, an unknown name, or a named estimator that does not go with
             the run.
     """
-    settings = run.settings
-    if settings.loss != "variational":
+    plan, fitted = run.plan, run.fitted()
+    if plan.loss != "variational":
         raise click.UsageError(
-            f"{run.path} was fitted by the {settings.loss} loss, which takes no gradient estimator to compare."
+            f"{run.path} was fitted by the {plan.loss} loss, which takes no gradient estimator to compare."
         )
-    if recipe_named(settings.recipe).labels != "unused":
+    if recipe_named(plan.recipe).labels != "unused":
         raise click.UsageError(f"{run.path} was told labels; gradients are compared for models of the data alone.")
-    count, dataset = settings.num_samples if num_samples is None else num_samples, run.dataset()
-    x = run.transformed(dataset.x_test[: batch_size or settings.batch_size], seed).to(device_for(run))
-    given = _given(run, dataset.num_train)
-    own = _own_loss(run, given, count).to(x.device)
-    losses, left_out = {settings.gradient: own}, []
+    count, dataset = plan.num_samples if num_samples is None else num_samples, fitted.dataset
+    x = fitted.events(fitted.test_rows().x[: batch_size or plan.batch_size], seed).to(device_for(fitted))
+    given = given_to_choices(plan, fitted.model, fitted.schema.event_shape, dataset.num_train)
+    own = _own_loss(run, fitted, given, count).to(x.device)
+    losses, left_out = {plan.gradient: own}, []
     for words in names or _every(own, given, x):
-        loss = VariationalLoss(own.model, own.objective, _gradient(words, given), count).to(x.device)
+        loss = VariationalLoss(own.model, own.objective, make_gradient(words, given), count).to(x.device)
         refusal = None if names else _refusal(loss, x[:2])
         if refusal is None:
             losses.setdefault(words, loss)
@@ -120,7 +123,7 @@ def compare(
             progress(len(measured), len(losses))
             measured.append(_measure(words, loss, x, num_repeats, seed, trained=loss is own))
     return Comparison(
-        objective=settings.objective,
+        objective=plan.objective,
         num_data=len(x),
         num_samples=count,
         num_repeats=num_repeats,
@@ -161,39 +164,18 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         console.print(sentence)
 
 
-def _own_loss(run: Run, given: dict[str, Any], num_samples: int) -> VariationalLoss:
+def _own_loss(run: Run, fitted: Fitted, given: dict[str, Any], num_samples: int) -> VariationalLoss:
     """The loss of the run as at the end of training: best weights, last values of what else was learned or annealed."""
-    objective = construct(objectives, run.settings.objective, **given)
-    loss = VariationalLoss(run.load_model(), objective, _gradient(run.settings.gradient, given), num_samples)
-    if run.checkpoint.exists():
-        tensors = run.checkpoint.load()[0].get("loss", {})
-        loss.load_state_dict({key: t for key, t in tensors.items() if not key.startswith("model.")}, strict=False)
-    records = run.metrics()
-    for part in loss.modules() if records else ():
-        if isinstance(part, FollowsSteps):
-            part.at_step(int(records[-1]["step"]))
-    return loss.train()
-
-
-def _given(run: Run, num_data: int) -> dict[str, Any]:
-    """What a choice may ask for by name."""
-    latent_dim = run.settings.model.get("latent_dim", 16)
-    return {"event_shape": tuple(run.config["event_shape"]), "latent_dim": latent_dim, "num_data": num_data}
-
-
-def _gradient(words: str, given: dict[str, Any]) -> Any:
-    """The estimator that the words describe."""
-    name, options = parse(words)
-    if isinstance(options.get("baseline"), str):
-        options["baseline"] = construct(baselines, options["baseline"], **given)
-    return build(estimators, name, options, **given)
+    objective = construct(objectives, run.plan.objective, **given)
+    loss = VariationalLoss(fitted.model, objective, make_gradient(run.plan.gradient, given), num_samples)
+    return as_at_the_end(fitted, loss)  # type: ignore[return-value]
 
 
 def _every(own: VariationalLoss, given: dict[str, Any], x: Tensor) -> Iterator[str]:
     """The names of all exact and unbiased estimators that `check` lets through."""
     q = own.model.infer(x[:2])
     for name in choices(estimators):
-        gradient = _gradient(name, given)
+        gradient = make_gradient(name, given)
         if gradient.kind != "biased" and _accepts(gradient, own, q):
             yield name
 

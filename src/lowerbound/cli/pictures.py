@@ -1,4 +1,4 @@
-"""From tensors on the model's scale to arrays in the units of the data, and to pictures."""
+"""From tensors on the model's scale to pictures, and which data have one."""
 
 from __future__ import annotations
 
@@ -10,28 +10,32 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lowerbound.data import Identity, Pixels, Standardize
-    from lowerbound.runs import Run
+    from lowerbound.fitted import Fitted
 
-__all__ = ["check_images", "for_picture", "in_units"]
+__all__ = ["check_images", "check_table", "for_picture"]
 
 
-def check_images(run: Run) -> None:
+def check_images(fitted: Fitted) -> None:
     """Refuse to draw rows of a table.
 
     Raises:
         UsageError: the model is of a table.
     """
-    shape = run.config["event_shape"]
+    shape = fitted.schema.event_shape
     if len(shape) < 2:
         raise click.UsageError(
-            f"{run.path} models rows of {shape[0]} columns, which have no picture; write .npz instead."
+            f"The run {fitted.name} models rows of {shape[0]} columns, which have no picture; write .csv or .npz."
         )
 
 
-def in_units(transform: Pixels | Standardize | Identity, x: Tensor) -> np.ndarray:
-    """Values in the units of the stored data; binarization is not undone."""
-    return transform.inverse(x).numpy()
+def check_table(fitted: Fitted) -> None:
+    """Refuse to write images as a table.
+
+    Raises:
+        UsageError: the model is of images.
+    """
+    if len(fitted.schema.event_shape) > 1:
+        raise click.UsageError(f"The run {fitted.name} models images, which are no table; write .png or .npz instead.")
 
 
 def for_picture(x: Tensor) -> np.ndarray:

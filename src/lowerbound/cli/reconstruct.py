@@ -1,4 +1,4 @@
-"""`lowerbound reconstruct`: data beside what the model makes of its codes."""
+"""`lowerbound reconstruct`: data beside what the model makes of its latents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 __all__ = ["reconstruct"]
 
 
-@click.command(short_help="Show data beside what a run makes of its codes.")
+@click.command(short_help="Show data beside what a run makes of its latents.")
 @click.argument("run")
 @click.option("--data", help="Take another file or data set. [default: the run's test rows]")
 @click.option("--label", help="Column (or array) of labels in --data, which is left out.")
@@ -25,25 +25,25 @@ def reconstruct(run: str, data: str | None, label: str | None, count: int, out: 
     import numpy as np
     import torch
 
-    from lowerbound.cli.output import check_suffix, write_figure, write_npz
-    from lowerbound.cli.pictures import check_images, for_picture, in_units
-    from lowerbound.cli.rows import held_out_rows
+    from lowerbound.cli.others import other_data
+    from lowerbound.cli.output import check_out, write_figure, write_npz
+    from lowerbound.cli.pictures import check_images, for_picture
     from lowerbound.plots import originals_and_reconstructions
     from lowerbound.randomness import forked
     from lowerbound.runs import Run
 
-    path, opened = Path(out), Run.open(Path(run))
-    check_suffix(path, ".png", ".npz")
+    path, opened = Path(out), Run.open(run)
+    check_out(path, opened, data, ".png", ".npz")
+    fitted = opened.fitted()
     if path.suffix.lower() == ".png":
-        check_images(opened)
-    model, transform = opened.load_model(), opened.load_transform()
-    held_out = held_out_rows(opened, data, label, count)
-    rows, context = np.asarray(held_out.x), opened.context(held_out.y, held_out.name)
-    seen = opened.transformed(rows, seed)
+        check_images(fitted)
+    rows = other_data(fitted, data, label) or fitted.test_rows()
+    x, y = np.asarray(rows.x[:count]), rows.y
+    seen, context = fitted.events(x, seed), fitted.context(None if y is None else y[:count], rows.name)
     with forked(torch.device("cpu"), seed):
-        again = model.reconstruct(seen, context)
+        again = fitted.model.reconstruct(seen, context)
     if path.suffix.lower() == ".png":
         write_figure(path, originals_and_reconstructions(for_picture(seen), for_picture(again)))
     else:
-        write_npz(path, x=rows, seen=in_units(transform, seen), reconstruction=in_units(transform, again))
-    click.echo(f"Wrote {len(rows)} reconstructions to {path}")
+        write_npz(path, x=x, seen=fitted.stored(seen), reconstruction=fitted.stored(again))
+    click.echo(f"Wrote {len(x)} reconstructions to {path}")

@@ -11,52 +11,17 @@ from rich.table import Table
 from lowerbound.cli.progress import CountProgress
 
 if TYPE_CHECKING:
-    import torch
+    from lowerbound.fitted import Fitted
 
-    from lowerbound.cli.rows import Rows
-    from lowerbound.runs import Run
-
-__all__ = ["device_for", "print_scores", "score_run"]
+__all__ = ["print_scores", "score_fitted"]
 
 _FEWEST_FOR_TAILS, _MANY = 100, 0.1
 
 
-def score_run(run: Run, console: Console | None, *, num_samples: int, rows: Rows | None = None) -> dict[str, Any]:
-    """Score the rows given, or the run's own test rows.
-
-    Arguments:
-        run: a finished run.
-        console: where to show progress; None shows none.
-        num_samples: importance samples per datum.
-        rows: stored rows; None takes the run's own.
-    """
-    from lowerbound.cli.rows import held_out_rows
-    from lowerbound.recipes import recipe_named
-    from lowerbound.scoring import rows_for_baselines, score
-
-    model, transform, device = run.load_model(), run.load_transform(), device_for(run)
-    dataset = run.dataset()
-    rows = held_out_rows(run, None, None) if rows is None else rows
-    x_test, context = run.transformed(rows.x, run.settings.seed), run.context(rows.y, rows.name)
+def score_fitted(fitted: Fitted, console: Console | None, **options: Any) -> dict[str, Any]:
+    """`Fitted.evaluate` with its progress shown; options of `scoring.score_fitted`."""
     with CountProgress(console, "Scoring held-out data") as progress:
-        return score(
-            model.to(device),
-            x_test.to(device),
-            x_train=rows_for_baselines(dataset, transform).to(device),
-            likelihood=run.settings.likelihood,
-            context=None if context is None else context.to(device),
-            labels=rows.y if recipe_named(run.settings.recipe).assigns else None,
-            num_samples=num_samples,
-            seed=run.settings.seed,
-            progress=progress,
-        )
-
-
-def device_for(run: Run) -> torch.device:
-    """A CUDA device where there is one, unless the run asked for the CPU."""
-    import torch
-
-    return torch.device("cuda" if torch.cuda.is_available() and run.settings.device != "cpu" else "cpu")
+        return fitted.evaluate(progress=progress, **options)
 
 
 def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
@@ -90,9 +55,20 @@ def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
             "there L is an estimate from below that more samples may still raise."
         )
     if not discrete:
-        console.print(
-            "These are densities or expectations on the transformed scale, not probabilities of discrete data."
-        )
+        console.print("These are densities or expectations, not probabilities of discrete data.")
+    loser = _best_above(scores)
+    if loser is not None:
+        console.print(f"The model is below a baseline, {loser}: see docs/choose.md for what to try.", markup=False)
+
+
+def _best_above(scores: dict[str, Any]) -> str | None:
+    """The baseline that the model is below by more than a standard error, the best of them."""
+    above = {
+        name: b["margin"]
+        for name, b in scores["baselines"].items()
+        if b["margin"] is not None and b["margin"] < -(b["margin_standard_error"] or 0.0)
+    }
+    return min(above, key=lambda name: above[name]) if above else None
 
 
 def _rows(scores: dict[str, Any]) -> list[tuple[str, ...]]:

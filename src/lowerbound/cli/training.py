@@ -139,4 +139,3 @@ def _finish(job: Job, console: Console) -> None:
 def _command() -> str:
     """The words of the user."""
     return shlex.join(["lowerbound", *sys.argv[1:]])
-

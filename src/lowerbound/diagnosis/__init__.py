@@ -2,13 +2,13 @@
 
 A finding is one number with its standard error and the range in which a healthy model lies. It is present only where
 the whole 95 % interval lies outside that range: what the rows cannot decide counts as healthy. `diagnose` examines a
-run folder and `examine` any model with its data.
+fitted model and `examine` any model with its data.
 """
 
 from lowerbound.diagnosis.case import Case
 from lowerbound.diagnosis.diagnose import PROBLEMS, Diagnosis, diagnose, examine
 from lowerbound.diagnosis.finding import Bars, Clouds, Finding, Histograms, Measurement
-from lowerbound.diagnosis.of_run import case_of
+from lowerbound.diagnosis.of_fitted import case_of
 from lowerbound.diagnosis.refit import Refit
 
 __all__ = [

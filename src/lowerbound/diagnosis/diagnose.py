@@ -20,8 +20,8 @@ from lowerbound.diagnosis.finding import Finding, undefined
 from lowerbound.diagnosis.gradient_noise import gradient_noise
 from lowerbound.diagnosis.holes import holes
 from lowerbound.diagnosis.imbalance import imbalance
-from lowerbound.diagnosis.of_run import case_of
-from lowerbound.runs import Run
+from lowerbound.diagnosis.of_fitted import case_of
+from lowerbound.fitted import Fitted
 
 __all__ = ["PROBLEMS", "Diagnosis", "diagnose", "examine"]
 
@@ -63,7 +63,7 @@ class Diagnosis:
 
 
 def diagnose(
-    run: Run | Path | str,
+    fitted: Fitted | Path | str,
     *,
     x_against: Tensor | None = None,
     against: str = "other data",
@@ -71,12 +71,12 @@ def diagnose(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Diagnosis:
-    """Examine a run folder.
+    """Examine a fitted model.
 
     Arguments:
-        run: the run, or its folder.
+        fitted: the model, or its folder.
         x_against: rows of other data that the model should find unlikely, as its likelihood scores them
-            (`run.transformed`).
+            (`Fitted.events`).
         against: what those are called.
         num_rows: held-out rows, at most.
         seed: of the choice of rows and of all draws.
@@ -86,9 +86,9 @@ def diagnose(
         RunError: no run, or one whose training has not come to its end.
         DataError: its data are gone or have changed.
     """
-    opened = run if isinstance(run, Run) else Run.open(Path(run))
+    opened = fitted if isinstance(fitted, Fitted) else Fitted.open(fitted)
     case = case_of(opened, x_against=x_against, against=against, num_rows=num_rows, seed=seed)
-    return examine(case, title=str(opened.path), progress=progress)
+    return examine(case, title=str(opened.folder or opened.name), progress=progress)
 
 
 def examine(case: Case, *, title: str = "a model", progress: Callable[[int, int], None] | None = None) -> Diagnosis:

@@ -10,31 +10,15 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lowerbound.runs import Run
+from lowerbound.fitted import Fitted
+from lowerbound.plan import Plan
+from lowerbound.spelling import spelled
 
 __all__ = ["Refit"]
 
-_DEFAULTS = {
-    "prior": "standard-normal",
-    "posterior": "diagonal-normal",
-    "network": "mlp",
-    "activation": "relu",
-    "latent-dim": "16",
-    "hidden": "256,256",
-    "objective": "iwae",
-    "loss": "variational",
-    "binarization": "auto",
-    "batch-size": "128",
-    "lr": "0.002",
-    "lr-schedule": "cosine",
-    "seed": "0",
-    "device": "auto",
-    "precision": "fp32",
-    "devices": "1",
-}
-_NOT_OPTIONS = ("recipe", "model", "standardize", "compile")
 _OF_THE_OBJECTIVE = ("gradient", "num-samples", "loss")
 _REPARAMETERISED = ("pathwise", "dreg", "stick-the-landing")
+_AS_OPTIONS = "vae"  # the recipe whose own options are options of the command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,19 +39,15 @@ class Refit:
     run: str = "RUN"
 
     @classmethod
-    def of(cls, run: Run) -> Refit:
-        """The fit of a run."""
-        settings, data = run.settings.to_json(), run.config["data"]
-        model = settings.pop("model")
-        values = {k: v for k, v in settings.items() if k not in _NOT_OPTIONS}
-        values |= model if settings["recipe"] == "vae" else {"recipe": _with_options(settings["recipe"], model)}
-        if values["steps"] is not None:
-            del values["epochs"]
-        options = {name.replace("_", "-"): _text(value) for name, value in values.items() if value is not None}
-        label = {"label": data["label"]} if data.get("label") else {}
-        options = _without_defaults(options)
-        kept = {name: text for name, text in options.items() if _DEFAULTS.get(name) != text}
-        return cls(data=data.get("path") or data["name"], options={**label, **kept}, run=str(run.path))
+    def of(cls, fitted: Fitted) -> Refit:
+        """The fit of a model: every option that was given, what was decided left open."""
+        plan, data = fitted.plan, fitted.config.get("data") or {}
+        if plan is None:
+            return cls()
+        options = {name: _text(value) for name, value in _given(plan).items()}
+        said = {name: data[name] for name in ("label", "kind", "array") if data.get(name)}
+        name = data.get("path") or data.get("name") or "DATA"
+        return cls(data=str(name), options={**said, **options}, run=str(fitted.folder or "RUN"))
 
     def __call__(self, **changes: str) -> str:
         """The command with some options changed, by their names with underscores."""
@@ -80,23 +60,19 @@ class Refit:
 
     def widths(self, factor: float) -> str:
         """The widths of the hidden layers times a factor."""
-        hidden = self.options.get("hidden", _DEFAULTS["hidden"])
+        hidden = self.options.get("hidden", "256,256")
         return ",".join(str(max(1, round(int(width) * factor))) for width in hidden.split(","))
 
 
-def _without_defaults(options: dict[str, str]) -> dict[str, str]:
-    """Leave out the estimator that is the default of the objective, and with it the default number of samples."""
-    gradient, num_samples = ("dreg", "8") if options["objective"] == "iwae" else ("pathwise", "1")
-    if options["gradient"] != gradient:
-        return options
-    kept = {name: text for name, text in options.items() if name != "gradient"}
-    return {name: text for name, text in kept.items() if name != "num-samples" or text != num_samples}
-
-
-def _with_options(recipe: str, model: Mapping[str, object]) -> str:
-    """The recipe with its options, as the command line takes them."""
-    words = ",".join(f"{name}={value}".replace(" ", "") for name, value in model.items() if name != "num_classes")
-    return f"{recipe}:{words}" if words else recipe
+def _given(plan: Plan) -> dict[str, object]:
+    """What the user gave, by the names of the command."""
+    given = {name: value for name, value in plan.given.items() if name not in plan.model}
+    model = {name: value for name, value in plan.given.items() if name in plan.model}
+    if plan.recipe == _AS_OPTIONS:
+        given |= model
+    else:
+        given["recipe"] = spelled(plan.recipe, model)
+    return {name.replace("_", "-"): value for name, value in given.items() if value is not None}
 
 
 def _text(value: object) -> str:

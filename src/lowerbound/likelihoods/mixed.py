@@ -37,7 +37,7 @@ from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape, out_shape_of
 from lowerbound.protocols import Context
 
-__all__ = ["Mixed", "MixedDistribution"]
+__all__ = ["Mixed", "MixedDistribution", "kinds_of_columns"]
 
 _KIND = re.compile(r"(?:(\d+)\*)?(?:(continuous|positive|count)|(categorical|ordinal)-(\d+))")
 _Kind = tuple[str, int]  # its name, and K (0 where it has no classes)
@@ -63,7 +63,7 @@ class Mixed(nn.Module):
 
     def __init__(self, net: nn.Module, columns: str | Sequence[str], event_shape: Shape | None = None):
         super().__init__()
-        kinds = _parse(columns)
+        kinds = kinds_of_columns(columns)
         expected = self.parameter_shape(len(kinds) if event_shape is None else event_shape, columns)
         stated = out_shape_of(net, getattr(net, "out_shape", expected), owner="Mixed", argument="event_shape")
         if stated != expected:
@@ -85,7 +85,7 @@ class Mixed(nn.Module):
     @staticmethod
     def parameter_shape(event_shape: Shape, columns: str | Sequence[str]) -> tuple[int, ...]:
         """What its net must output per datum."""
-        kinds = _parse(columns)
+        kinds = kinds_of_columns(columns)
         if as_shape(event_shape) != (len(kinds),):
             raise ValueError(
                 f"Mixed got event_shape={event_shape} and {len(kinds)} columns; name the kind of each column."
@@ -168,8 +168,8 @@ def _observed_log_prob(group: Columns, distribution: Distribution, x: Tensor) ->
     return torch.where(missing, 0.0, log_prob)
 
 
-def _parse(columns: str | Sequence[str]) -> list[_Kind]:
-    """The kind of each column, in order."""
+def kinds_of_columns(columns: str | Sequence[str]) -> list[_Kind]:
+    """The kind of each column, in order, and its number of classes (0 where it has none)."""
     entries = columns.split("+") if isinstance(columns, str) else columns
     kinds: list[_Kind] = []
     for entry in entries:

@@ -20,7 +20,7 @@ from torch.distributions import Distribution, constraints
 
 from lowerbound import likelihoods, posteriors
 from lowerbound.model import Joint, LatentVariableModel
-from lowerbound.models.parts import Activation, nonlinearity, outputs_of
+from lowerbound.models.parts import Activation, nonlinearity, outputs_of, seen_by, view_of
 from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP
 from lowerbound.posteriors import DiagonalNormal
@@ -115,7 +115,10 @@ def cvae(
     if latent_dim < 1:
         raise ValueError(f"latent_dim is {latent_dim} and must be at least 1.")
     nonlinear = nonlinearity(activation)
-    recognition = MLP([shape, given], widths, outputs_of(posteriors, posterior, latent_dim), nonlinear)
+    outputs = outputs_of(posteriors, posterior, latent_dim)
+    recognition = seen_by(
+        view_of(likelihood, shape), lambda seen: MLP([seen, given], widths, outputs, nonlinear), shape
+    )
     q = construct(posteriors, posterior, net=recognition, latent_dim=latent_dim)
     _require_vectors(q, shape, given, latent_dim, posterior)
     generation = MLP([(latent_dim,), given], widths[::-1], outputs_of(likelihoods, likelihood, shape), nonlinear)

@@ -1,16 +1,22 @@
-"""What the named models share: which net a conditional asks for, and the words for nonlinearities."""
+"""What the named models share: the net of a conditional, how its encoder sees x, nonlinearities by name."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from types import ModuleType
 from typing import Literal, TypeAlias
 
 from torch import nn
 
+from lowerbound import likelihoods
+from lowerbound.likelihoods.mixed import kinds_of_columns
+from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.nets.views import ColumnsView, Log1p, OneHot, Seen
 from lowerbound.spelling import find, parse
+from lowerbound.support import LikelihoodFacts
 
-__all__ = ["Activation", "nonlinearity", "outputs_of"]
+__all__ = ["Activation", "nonlinearity", "outputs_of", "seen_by", "view_of"]
 
 Activation: TypeAlias = Literal["relu", "tanh", "elu", "silu", "softplus"]
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU, "softplus": nn.Softplus}
@@ -37,6 +43,38 @@ def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> t
         raise ValueError(f"{name!r} needs a net of its own; build it in Python.")
     deciding = inspect.signature(shape_of).parameters
     return shape_of(size, **{key: value for key, value in options.items() if key in deciding})
+
+
+def view_of(likelihood: str | nn.Module, shape: Shape) -> nn.Module | None:
+    """How an encoder should see data under a likelihood: a layer with an `out_shape`; None for x as it is.
+
+    Arguments:
+        likelihood: in words, or the module itself.
+        shape: of one datum.
+    """
+    name, options = parse(likelihood) if isinstance(likelihood, str) else ("", vars(likelihood))
+    facts = getattr(find(likelihoods, name) if name else likelihood, "facts", None)
+    if not isinstance(facts, LikelihoodFacts):
+        return None
+    match facts.encoder_view:
+        case "log1p":
+            return Log1p(shape)
+        case "one-hot":
+            return OneHot(shape, options["num_classes"])
+        case "columns":
+            return ColumnsView(kinds_of_columns(options["columns"]))
+    return None
+
+
+def seen_by(view: nn.Module | None, make: Callable[[tuple[int, ...]], nn.Module], shape: Shape) -> nn.Module:
+    """The net of an encoder behind a view.
+
+    Arguments:
+        view: see `view_of`.
+        make: from the shape of what it sees to the net.
+        shape: of one datum.
+    """
+    return make(as_shape(shape)) if view is None else Seen(view, make(view.out_shape))
 
 
 def nonlinearity(activation: Activation) -> type[nn.Module]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lowerbound import likelihoods, posteriors, priors
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.parts import Activation, nonlinearity, outputs_of
+from lowerbound.models.parts import Activation, nonlinearity, outputs_of, seen_by, view_of
 from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP, Convolution, TransposedConvolution
 from lowerbound.protocols import Conditional
@@ -31,9 +31,9 @@ def vae(
     event_shape: Sequence[int],
     *,
     latent_dim: int = 16,
-    prior: str = "standard-normal",
-    likelihood: str = "bernoulli",
-    posterior: str = "diagonal-normal",
+    prior: str | nn.Module = "standard-normal",
+    likelihood: str | nn.Module = "bernoulli",
+    posterior: str | nn.Module = "diagonal-normal",
     network: Network = "mlp",
     hidden: Sequence[int] = (256, 256),
     activation: Activation = "relu",
@@ -43,9 +43,9 @@ def vae(
     Arguments:
         event_shape: shape of one datum; (height, width) or (channels, height, width) for a convolutional network.
         latent_dim: length of z.
-        prior: name of a class of `priors`, with options (see `spelling`).
-        likelihood: of `likelihoods`.
-        posterior: of `posteriors`.
+        prior: name of a class of `priors`, with options (see `spelling`), or a module.
+        likelihood: of `likelihoods`, or a module from z to p(x | z).
+        posterior: of `posteriors`, or a module from x to q(z | x).
         network: "mlp" or "convolution".
         hidden: widths of the hidden layers of a perceptron, or channels of a convolutional net, from the data to z.
         activation: nonlinearity.
@@ -56,17 +56,23 @@ def vae(
     >>> vae((8, 8), latent_dim=2, hidden=[32]).sample(5).shape
     torch.Size([5, 8, 8])
     """
-    shape = tuple(event_shape)
+    shape, widths, nonlinear = tuple(event_shape), tuple(hidden), nonlinearity(activation)
     if latent_dim < 1:
         raise ValueError(f"latent_dim is {latent_dim} and must be at least 1.")
-    hidden, nonlinear = tuple(hidden), nonlinearity(activation)
-    outputs = outputs_of(posteriors, posterior, latent_dim)
-    encoder = _encoder(network, shape, hidden, outputs, nonlinear)
-    q = construct(posteriors, posterior, net=encoder, latent_dim=latent_dim)
-    p = construct(priors, prior, latent_dim=latent_dim, event_shape=shape, posterior=q)
-    outputs = outputs_of(likelihoods, likelihood, shape)
-    decoder = _decoder(network, _latent_shape(q, shape), hidden[::-1], outputs, nonlinear)
-    x_given_z = construct(likelihoods, likelihood, net=decoder, event_shape=shape)
+    q = posterior
+    if isinstance(q, str):
+        outputs = outputs_of(posteriors, q, latent_dim)
+        view = view_of(likelihood, shape)
+        encoder = seen_by(view, lambda seen: _encoder(network, seen, widths, outputs, nonlinear), shape)
+        q = construct(posteriors, q, net=encoder, latent_dim=latent_dim)
+    p = prior
+    if isinstance(p, str):
+        p = construct(priors, p, latent_dim=latent_dim, event_shape=shape, posterior=q)
+    x_given_z = likelihood
+    if isinstance(x_given_z, str):
+        outputs = outputs_of(likelihoods, x_given_z, shape)
+        decoder = _decoder(network, _latent_shape(q, shape), widths[::-1], outputs, nonlinear)
+        x_given_z = construct(likelihoods, x_given_z, net=decoder, event_shape=shape)
     return LatentVariableModel(prior=p, likelihood=x_given_z, posterior=q)
 
 

@@ -19,7 +19,7 @@ from torch.nn.functional import linear
 from lowerbound import likelihoods, posteriors
 from lowerbound.labelled import LabelledModel
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.parts import Activation, nonlinearity, outputs_of
+from lowerbound.models.parts import Activation, nonlinearity, outputs_of, seen_by, view_of
 from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP
 from lowerbound.priors import StandardNormal
@@ -78,15 +78,16 @@ def semi_supervised(
     if latent_dim < 1:
         raise ValueError(f"latent_dim is {latent_dim} and must be at least 1.")
     outputs = outputs_of(posteriors, posterior, latent_dim)
-    encoder = BroadcastMLP([shape, num_classes], hidden, outputs, nonlinear)
-    outputs = outputs_of(likelihoods, likelihood, shape)
-    decoder = BroadcastMLP([latent_dim, num_classes], list(hidden)[::-1], outputs, nonlinear)
+    view = view_of(likelihood, shape)
+    encoder = seen_by(view, lambda seen: BroadcastMLP([seen, num_classes], hidden, outputs, nonlinear), shape)
+    decoded = outputs_of(likelihoods, likelihood, shape)
+    decoder = BroadcastMLP([latent_dim, num_classes], list(hidden)[::-1], decoded, nonlinear)
     conditional = LatentVariableModel(
         prior=StandardNormal(latent_dim),
         likelihood=construct(likelihoods, likelihood, net=decoder, event_shape=shape),
         posterior=construct(posteriors, posterior, net=encoder, latent_dim=latent_dim),
     )
-    classifier = MLP(shape, hidden, num_classes, nonlinear)
+    classifier = seen_by(view, lambda seen: MLP(seen, hidden, num_classes, nonlinear), shape)
     return LabelledModel(conditional=conditional, classifier=classifier, num_classes=num_classes)
 
 

@@ -1,8 +1,9 @@
-"""From a run to the contents of its report: load the model once, draw a little, encode some test rows.
+"""From a fitted model to the contents of its report: draw a little, encode some test rows.
 
-Every draw comes from a fixed seed, so that the same run gives the same page.
+Every draw comes from a fixed seed, so that the same model gives the same page.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,78 +11,65 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset
-from lowerbound.model import LatentVariableModel, flat_latents
-from lowerbound.randomness import forked
+from lowerbound.evaluate import latent_moments
+from lowerbound.fitted import Fitted
+from lowerbound.model import LatentVariableModel
+from lowerbound.randomness import derive_seed, forked
 from lowerbound.report.contents import ReportContents
-from lowerbound.runs import Run
-from lowerbound.weights import latents_of
 
 __all__ = ["collect"]
 
-MOST_CODES, NUM_PAIRS, NUM_SAMPLES, NUM_TABLE_ROWS = 2000, 30, 60, 2000
-DRAWS_PER_CODE = 64
+MOST_LATENTS, NUM_PAIRS, NUM_SAMPLES, NUM_TABLE_ROWS = 2000, 30, 60, 2000
 
 _CPU = torch.device("cpu")
-_SEED = 0
+_SHOWN = 5  # tells the random numbers of a report from others
 
 
-def collect(run: Run) -> ReportContents:
-    """Gather what the report of a trained run shows.
+def collect(fitted: Fitted) -> ReportContents:
+    """Gather what the report of a fitted model shows.
 
     Raises:
-        RunError: the run has no trained model yet.
         DataError: its data are gone or have changed.
     """
-    model = run.load_model()
-    dataset, transform = run.dataset(), run.load_transform()
-    x = run.test_tensor(max(MOST_CODES, NUM_TABLE_ROWS))
-    context = run.context(None if dataset.y_test is None else dataset.y_test[: len(x)], dataset.name)
-    with forked(_CPU, _SEED), torch.inference_mode():
-        codes, codes_are = _codes(model, x[:MOST_CODES], None if context is None else context[:MOST_CODES])
-        if dataset.kind == "image":
-            shown = _shown_images(model, x, context)
-        else:
-            shown = _shown_rows(model, dataset, transform, context)
-    codes, explained = _project(codes)
-    evaluation = _plain(run.evaluation())
+    model, dataset, transform = fitted.model, fitted.dataset, fitted.transform
+    held_out = fitted.test_rows()
+    rows, y = held_out.x[: max(MOST_LATENTS, NUM_TABLE_ROWS)], held_out.y
+    x = fitted.events(rows)
+    context = fitted.context(None if y is None else y[: len(x)], dataset.name)
+    is_image = len(fitted.schema.event_shape) > 1
+    some = x[:MOST_LATENTS]
+    latents, _ = latent_moments(model, some, None if context is None else context[: len(some)], seed=fitted.seed)
+    with forked(_CPU, derive_seed(fitted.seed, _SHOWN)), torch.inference_mode():
+        shown = _shown_images(model, x, context) if is_image else _shown_rows(fitted, rows, context)
+    latents, explained = _project(latents)
+    evaluation = _plain(fitted.scores)
     kl = (evaluation or {}).get("kl_per_dimension")
     binarization = getattr(transform, "binarization", "none")
     return ReportContents(
-        title=f"{run.settings.recipe} on {dataset.name}",
-        kind=dataset.kind,
-        command=run.config.get("command"),
-        configuration=run.config["settings"],
-        versions=run.config["versions"],
+        title=f"{fitted.plan.recipe if fitted.plan is not None else type(model).__name__} on {dataset.name}",
+        kind="image" if is_image else "table",
+        command=fitted.config.get("command"),
+        configuration={} if fitted.plan is None else fitted.plan.to_json(),
+        versions=fitted.config.get("versions", {}),
         data=_describe(dataset),
-        metrics=run.metrics(),
+        metrics=fitted.records,
         evaluation=evaluation,
         binarization=None if binarization == "none" else binarization,
-        codes=codes,
-        codes_are=codes_are,
-        code_labels=None if dataset.y_test is None else dataset.y_test[: len(codes)],
-        label_names=dataset.label_names,
+        codes=latents,
+        code_labels=None if y is None else y[: len(latents)],
+        label_names=fitted.schema.classes,
         explained=explained,
         kl_per_dimension=None if kl is None else np.asarray(kl, dtype=np.float64),
-        feature_names=dataset.feature_names,
+        feature_names=fitted.schema.column_names,
         originals=shown["originals"],
         reconstructions=shown.get("reconstructions"),
         samples=shown["samples"],
     )
 
 
-def _codes(model: LatentVariableModel, x: Tensor, context: Tensor | None) -> tuple[Tensor, str]:
-    """The mean of q(z | x) per row (N, L), by draws where it has no closed form, and which of the two it is."""
-    q = model.infer(x, context)
-    try:
-        return q.mean.flatten(1), "The mean of q(z | x)"
-    except NotImplementedError:
-        draws = flat_latents(latents_of(q, q.sample(torch.Size((DRAWS_PER_CODE,)))))
-        return draws.mean(0), f"The mean of {DRAWS_PER_CODE} draws of q(z | x)"
-
-
-def _project(codes: Tensor) -> tuple[np.ndarray, tuple[float, ...] | None]:
-    """Codes of at most two dimensions, and the fraction of the variance along each if they were more."""
-    z = codes.double().numpy()
+def _project(latents: Tensor) -> tuple[np.ndarray, tuple[float, ...] | None]:
+    """Latents of at most two dimensions, and the fraction of the variance along each if they were more."""
+    z = latents.double().numpy()
     if z.shape[1] <= 2 or len(z) < 3:
         return z[:, :2], None
     from sklearn.decomposition import PCA
@@ -108,21 +96,18 @@ def _every_class(context: Tensor) -> Tensor:
     return torch.eye(count)[torch.arange(NUM_SAMPLES) % count]
 
 
-def _shown_rows(
-    model: LatentVariableModel, dataset: Dataset, transform: torch.nn.Module, context: Tensor | None
-) -> dict[str, np.ndarray]:
+def _shown_rows(fitted: Fitted, rows: np.ndarray, context: Tensor | None) -> dict[str, np.ndarray]:
     """Rows of the table and as many samples, in the units of the table."""
-    originals = dataset.x_test[:NUM_TABLE_ROWS]
+    model = fitted.model
     draws = model.sample(NUM_TABLE_ROWS) if context is None else model.sample(1, context[:NUM_TABLE_ROWS])[0]
-    samples = transform.inverse(draws)  # type: ignore[operator]
-    return {"originals": originals, "samples": samples.numpy()}
+    return {"originals": np.asarray(rows[:NUM_TABLE_ROWS]), "samples": fitted.stored(draws)}
 
 
-def _plain(evaluation: dict[str, Any] | None) -> dict[str, Any] | None:
+def _plain(evaluation: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The scores with one number for each baseline."""
     if evaluation is None:
         return None
-    return evaluation | {
+    return dict(evaluation) | {
         "baselines": {name: b["log_likelihood"] for name, b in evaluation.get("baselines", {}).items()}
     }
 
@@ -134,6 +119,6 @@ def _describe(dataset: Dataset) -> dict[str, object]:
         "training rows": f"{dataset.num_train:,}",
         "test rows": f"{dataset.num_test:,}",
         "shape of a row": " × ".join(str(n) for n in dataset.event_shape),
-        "scaling": dataset.scaling,
+        "kind": dataset.schema.kind,
         "checksum (sha256)": dataset.checksum,
     }

@@ -16,7 +16,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from lowerbound.data import Dataset
+from lowerbound.data import Dataset, Overrides
+from lowerbound.data.given import dataset_of
 from lowerbound.engine import Device
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import fit, prepare
@@ -57,21 +58,20 @@ def to_dataset(
     Raises:
         ValueError: what scikit-learn or the schema refuses.
     """
+    said = Overrides(kind=kind, columns=columns or {})
     if has_text(X):
         estimator.n_features_in_, estimator.feature_names_in_ = X.shape[1], np.asarray(X.columns, dtype=object)
-        return Dataset.from_frame(X, y=y, kind=kind, columns=columns), np.dtype(np.float64)
+        return dataset_of(X, y, overrides=said, hold_out=False), np.dtype(np.float64)
     checked: Any = validate_data(estimator, X, dtype=_DTYPES, reset=True, ensure_min_samples=2)
     names = getattr(estimator, "feature_names_in_", None)
     rows = checked if event_shape is None else _shaped(checked, tuple(event_shape))
-    dataset = Dataset.from_array(
-        rows, y=y, kind=kind, columns=columns, names=None if names is None else [str(name) for name in names]
-    )
-    return dataset, checked.dtype
+    names = None if names is None else tuple(str(name) for name in names)
+    return dataset_of(rows, y, overrides=said, names_of_columns=names, hold_out=False), checked.dtype
 
 
 def validated(estimator: Any, X: Any) -> Any:
     """Other rows, as `Fitted` takes them."""
-    if has_text(X) or estimator.fitted_.schema.column_names is not None and hasattr(X, "columns"):
+    if has_text(X) or (estimator.fitted_.schema.column_names is not None and hasattr(X, "columns")):
         return X
     checked: Any = validate_data(estimator, X, dtype=_DTYPES, reset=False)
     shape = estimator.fitted_.schema.event_shape

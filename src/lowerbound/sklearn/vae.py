@@ -179,7 +179,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         )
         self.plan_ = self.fitted_.plan  # type: ignore[assignment]
         self.n_iter_ = self.history_[-1].step
-        self._n_features_out = self._encoded(dataset.x_train[:1]).shape[1]
+        self._n_features_out = self.fitted_.encode(self.fitted_.test_rows()).mean.shape[1]
         return self
 
     @property

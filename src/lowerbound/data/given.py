@@ -1,0 +1,105 @@
+"""Data as Python gives them: a DataFrame, an array, a tensor, a path, a name, or what was read already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lowerbound.data.assemble import Rows, to_dataset, to_rows
+from lowerbound.data.catalog import load, names
+from lowerbound.data.contents import Contents
+from lowerbound.data.dataset import Dataset
+from lowerbound.data.errors import DataError
+from lowerbound.data.overrides import Overrides
+from lowerbound.data.readers import read_file, read_rows
+from lowerbound.data.schema import Schema
+
+__all__ = ["dataset_of", "rows_under"]
+
+
+def dataset_of(
+    data: Any,
+    y: Any = None,
+    *,
+    schema: Schema | None = None,
+    overrides: Overrides | None = None,
+    names_of_columns: tuple[str, ...] | None = None,
+    hold_out: bool = True,
+) -> Dataset:
+    """The data of a fit.
+
+    Arguments:
+        data: a DataFrame, an array or tensor (N, …), a path, a name of the catalogue, or a `Dataset`, as it is.
+        y: labels (N,) of a DataFrame or an array.
+        schema: what the data mean, if that is known.
+        overrides: what the user says of the data; not together with a schema.
+        names_of_columns: of an array.
+        hold_out: whether one row in five is held out for testing; all are trained on if not.
+
+    Raises:
+        DataError: the data cannot be read, or are not what is said of them.
+    """
+    if isinstance(data, Dataset):
+        return data
+    said = overrides or Overrides()
+    if isinstance(data, str | Path):
+        if str(data) in names():
+            return load(str(data))
+        return read_file(data, kind=said.kind, columns=said.columns, event_shape=said.event_shape, schema=schema)
+    contents = _contents(data, y, names_of_columns, hold_out=hold_out)
+    return to_dataset(contents, name="X", source="memory", overrides=overrides, schema=schema)
+
+
+def rows_under(data: Any, schema: Schema, *, label: str | None = None) -> Rows:
+    """Other data, read as those of a fit were: columns and classes are matched by name.
+
+    Arguments:
+        data: as for `dataset_of`, or `Rows`; of a `Dataset`, its test rows.
+        schema: that of the fit.
+        label: the column or array of labels, if it is named otherwise than in the fit.
+
+    Raises:
+        DataError: the data cannot be read, or have not the columns, classes or shape of the schema.
+    """
+    if isinstance(data, Rows):
+        return data
+    if isinstance(data, str | Path) and str(data) not in names():
+        return read_rows(data, schema, label=label)
+    if isinstance(data, str | Dataset):
+        dataset = load(data) if isinstance(data, str) else data
+        return to_rows(_of_dataset(dataset), schema, name=dataset.name)
+    return to_rows(_contents(data, None, None, hold_out=True), schema, name="X")
+
+
+def _contents(data: Any, y: Any, columns: tuple[str, ...] | None, *, hold_out: bool) -> Contents:
+    """An array, a tensor or a DataFrame, before anything is made of it."""
+    is_frame = hasattr(data, "columns") and hasattr(data, "iloc")
+    x = data if is_frame else np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
+    if not is_frame and (x.ndim < 2 or x.dtype.kind not in "biuf"):
+        raise DataError(f"X has shape {x.shape} and type {x.dtype}; expected rows of numbers (N, ...), or a DataFrame.")
+    labels = None if y is None else np.asarray(y)
+    return Contents(
+        what="X",
+        container="frame" if is_frame else "array",
+        x=x,
+        x_test=None if hold_out else x[:0],
+        y=labels,
+        y_test=None if hold_out or labels is None else labels[:0],
+        label=None if labels is None else "y",
+        names=columns,
+    )
+
+
+def _of_dataset(dataset: Dataset) -> Contents:
+    """The test rows of a data set, as it has them."""
+    return Contents(
+        what=f"the test part of {dataset.name}",
+        container=dataset.schema.container,
+        x=dataset.x_test,
+        y=dataset.y_test,
+        label=dataset.schema.label,
+        classes=dataset.schema.classes,
+        names=dataset.schema.column_names,
+    )

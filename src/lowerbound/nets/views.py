@@ -1,0 +1,133 @@
+"""How an encoder sees x: a layer in front of its net, which likelihoods ask for by their `encoder_view`.
+
+==========  =================================================================================================
+log1p       log(1 + x): counts span orders of magnitude, and a net that sees them raw learns the largest alone
+one-hot     e_x in {0, 1}^K for class numbers: their order means nothing
+columns     each column by its kind, with gaps filled by a typical value and a mask that says where they are
+==========  =================================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lowerbound.nets.shapes import Shape, as_shape
+
+__all__ = ["ColumnsView", "Log1p", "OneHot", "Seen"]
+
+
+class Log1p(nn.Module):
+    """log(1 + x) of counts x ≥ 0, of any shape."""
+
+    def __init__(self, in_shape: Shape):
+        super().__init__()
+        self.out_shape = as_shape(in_shape)
+
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """log(1 + x)."""
+        return torch.log1p(x)
+
+
+class OneHot(nn.Module):
+    """Class numbers (..., *in_shape) to one-hot vectors (..., K, *in_shape): as channels, where images have them.
+
+    Arguments:
+        in_shape: shape of one datum.
+        num_classes: K.
+    """
+
+    def __init__(self, in_shape: Shape, num_classes: int):
+        super().__init__()
+        self.num_classes, self._ndim = num_classes, len(as_shape(in_shape))
+        self.out_shape = (num_classes, *as_shape(in_shape))
+
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """e_x."""
+        hot = nn.functional.one_hot(x.long(), self.num_classes).to(x.dtype)
+        return hot.movedim(-1, -1 - self._ndim)
+
+
+class ColumnsView(nn.Module):
+    """Rows of a table with columns of several kinds, NaN where an entry is missing, as numbers of a like size.
+
+    Continuous and positive columns (in logarithms) are brought to mean 0 and standard deviation 1 over the observed
+    training entries, counts are seen as log(1 + x), classes as one-hot vectors, ordinals as x / (K − 1). A missing
+    entry is 0 everywhere, and one more number for each column that has gaps says whether it was observed.
+
+    Arguments:
+        kinds: the kind of each column, and its number of classes (0 for none).
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, kinds: Sequence[tuple[str, int]]):
+        super().__init__()
+        self.kinds = list(kinds)
+        names = [name for name, _ in kinds]
+        self.num_columns = len(names)
+        classes = [(i, k) for i, (name, k) in enumerate(kinds) if name == "categorical"]
+        columns = {name: [i for i, other in enumerate(names) if other == name] for name in ("positive", "count")}
+        plain = [i for i, name in enumerate(names) if name != "categorical"]
+        for key, value in (("plain", plain), ("logs", columns["positive"]), ("counts", columns["count"])):
+            self.register_buffer(f"_{key}", torch.tensor(value, dtype=torch.long), persistent=False)
+        owner = torch.tensor([i for i, k in classes for _ in range(k)], dtype=torch.long)
+        number = torch.tensor([c for _, k in classes for c in range(k)], dtype=torch.long)
+        self.register_buffer("_owner", owner, persistent=False)
+        self.register_buffer("_number", number, persistent=False)
+        self.register_buffer("mean", torch.zeros(self.num_columns))
+        self.register_buffer("scale", torch.ones(self.num_columns))
+        self.out_shape = (len(plain) + len(owner) + self.num_columns,)
+
+    def forward(self, x: Float[Tensor, "*lead column"]) -> Float[Tensor, "*lead feature"]:
+        """Features of rows: plain columns, then classes, then which entries were observed."""
+        seen = ~x.isnan()
+        plain = (self._bent(x) - self.mean) / self.scale
+        plain = torch.where(seen, plain, 0.0).index_select(-1, self._buffer("_plain"))
+        owner = self._buffer("_owner")
+        classes = (x.index_select(-1, owner) == self._buffer("_number")).to(x.dtype)
+        return torch.cat([plain, classes, seen.to(x.dtype)], -1)
+
+    @torch.no_grad()
+    def initialize(self, x: Float[Tensor, "row column"]) -> None:
+        """Measure mean and spread of each column over the entries that are there."""
+        bent = self._bent(x)
+        seen = ~bent.isnan()
+        count = seen.sum(0).clamp(min=1)
+        mean = torch.where(seen, bent, 0.0).sum(0) / count
+        variance = torch.where(seen, bent - mean, 0.0).square().sum(0) / count
+        self.mean.copy_(mean)
+        self.scale.copy_(torch.where(variance > 0, variance.sqrt(), 1.0))
+
+    def _bent(self, x: Tensor) -> Tensor:
+        """x with counts and positive columns in logarithms."""
+        logs, counts = self._buffer("_logs"), self._buffer("_counts")
+        if not len(logs) and not len(counts):
+            return x
+        x = x.index_copy(-1, counts, torch.log1p(x.index_select(-1, counts)))
+        return x.index_copy(-1, logs, torch.log(x.index_select(-1, logs)))
+
+    def _buffer(self, name: str) -> Tensor:
+        return self.get_buffer(name)
+
+
+class Seen(nn.Module):
+    """A net that sees x through a view; further arguments (a label) pass by.
+
+    Arguments:
+        view: from x (..., *in_shape) to (..., *view.out_shape).
+        net: what takes that.
+    """
+
+    def __init__(self, view: nn.Module, net: nn.Module):
+        super().__init__()
+        self.view, self.net = view, net
+        self.out_shape = net.out_shape
+
+    def forward(self, x: Tensor, *others: Tensor) -> Tensor:
+        """net(view(x), …)."""
+        return self.net(self.view(x), *others)
