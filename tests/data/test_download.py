@@ -121,7 +121,7 @@ def test_bad_download_is_refused_and_leaves_nothing(base, cache, path, words):
 def test_second_address_is_tried_and_both_failures_are_named(base, cache):
     assert _get(f"{base}/altered", f"{base}/good").read_bytes() == GOOD
     (cache / "set" / "f").unlink()
-    with pytest.raises(DataError, match="answered 404; 127.0.0.1 broke off") as caught:
+    with pytest.raises(DataError, match=r"answered 404; 127\.0\.0\.1 broke off") as caught:
         _get(f"{base}/absent", "http://127.0.0.1:9/f")
     assert "put the file into the folder LOWERBOUND_DATA" in str(caught.value)
     assert len(str(caught.value)) < 300

@@ -79,7 +79,7 @@ def test_mnist_is_downloaded_once_and_is_what_the_archive_holds(publish, tmp_pat
 
 
 def test_altered_original_in_the_cache_is_refused(publish, tmp_path):
-    part = np.zeros((2, 28, 28), np.uint8), np.zeros(2, np.uint8)
+    part = np.arange(2 * 784).reshape(2, 28, 28).astype(np.uint8), np.zeros(2, np.uint8)
     publish("fashion-mnist", *map(idx, part * 2))
     data.load("fashion-mnist")
     (tmp_path / "cache/fashion-mnist/t10k-labels-idx1-ubyte.gz").write_bytes(idx(np.ones(2, np.uint8)))

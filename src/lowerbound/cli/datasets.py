@@ -21,7 +21,7 @@ def datasets() -> None:
     from lowerbound.data.download import FOLDER_VARIABLE
 
     table = Table(box=None, pad_edge=False, caption_justify="left")
-    for heading in ("name", "rows to train on + to test on", "kind", "where from", "licence", "present"):
+    for heading in ("name", "training + test rows", "kind", "where from", "licence", "present"):
         table.add_column(heading, overflow="fold")
     rows = describe()
     for row in rows:
@@ -30,6 +30,6 @@ def datasets() -> None:
     console.print(table)
     if not all(row.present for row in rows):
         console.print(
-            f"\nWhat is not present is downloaded at the first use; ${FOLDER_VARIABLE} names a folder of your own for it.",
+            f"\nWhat is not present is downloaded at its first use, to ${FOLDER_VARIABLE} if that is set.",
             markup=False,
         )

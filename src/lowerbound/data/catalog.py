@@ -103,10 +103,10 @@ CATALOG: tuple[Entry, ...] = (
         originals=MNIST,
         form="idx",
         description="Handwritten digits in the official order and split.",
-        origin="LeCun, Cortes and Burges (1998)",
+        origin="LeCun et al. (1998)",
         citation="Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition. "
         "Proceedings of the IEEE 86(11), 1998.",
-        licence="not stated with the original files",
+        licence="not stated",
     ),
     Entry(
         name="binarized-mnist",
@@ -133,7 +133,7 @@ CATALOG: tuple[Entry, ...] = (
         originals=FASHION_MNIST,
         form="idx",
         description="Pictures of clothing in the official order and split.",
-        origin="Xiao, Rasul and Vollgraf (2017)",
+        origin="Xiao et al. (2017)",
         citation="H. Xiao, K. Rasul, R. Vollgraf: Fashion-MNIST, a novel image dataset for benchmarking machine "
         "learning algorithms. arXiv:1708.07747, 2017.",
         licence="MIT",
@@ -148,7 +148,7 @@ CATALOG: tuple[Entry, ...] = (
         label="alphabet",
         description="Characters of 50 alphabets, averaged from 105 x 105 to 28 x 28, labelled by "
         "alphabet; not the pixels of the IWAE paper (omniglot-28), whose scores must not be set beside these.",
-        origin="Lake, Salakhutdinov and Tenenbaum (2015)",
+        origin="Lake et al. (2015)",
         citation="B. M. Lake, R. Salakhutdinov, J. B. Tenenbaum: Human-level concept learning through probabilistic "
         "program induction. Science 350(6266), 2015.",
         licence="MIT",
@@ -162,11 +162,11 @@ CATALOG: tuple[Entry, ...] = (
         form="omniglot",
         description="The grey pixels, order and split of the IWAE and VampPrior papers, labelled by alphabet; the "
         "papers hold out 1,345 of the training rows for validation.",
-        origin="Burda, Grosse and Salakhutdinov (2016), of Lake et al. (2015)",
+        origin="Burda et al. (2016), of Lake et al. (2015)",
         citation="Y. Burda, R. Grosse, R. Salakhutdinov: Importance weighted autoencoders. ICLR 2016, "
         "arXiv:1509.00519; B. M. Lake, R. Salakhutdinov, J. B. Tenenbaum: Human-level concept learning through "
         "probabilistic program induction. Science 350(6266), 2015.",
-        licence="not stated; that of the characters is MIT",
+        licence="not stated",
     ),
     Entry(
         name="frey-faces",

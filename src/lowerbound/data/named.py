@@ -103,7 +103,7 @@ def _is_original(path: Path, original: Original) -> bool:
     if algorithm != "pixels":
         return has_checksum(path, algorithm, expected)
     try:
-        return hashlib.sha256(np.ascontiguousarray(_frey_faces(path))).hexdigest() == expected
+        return hashlib.sha256(_frey_faces(path).tobytes()).hexdigest() == expected
     except DataError:
         return False
 
