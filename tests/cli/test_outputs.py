@@ -142,5 +142,6 @@ def test_datasets_lists_the_catalogue(cli):
     from lowerbound.data import names
 
     answer = cli("datasets")
-    assert [line.split()[0] for line in answer.out.splitlines()[1 : 1 + len(names())]] == list(names())
+    first = [line.split()[0] for line in answer.out.splitlines() if line[:1].strip()]  # long cells are folded
+    assert first[1 : 1 + len(names())] == list(names())
     assert "8 x 8" in answer.out

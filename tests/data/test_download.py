@@ -1,143 +1,191 @@
-"""Downloads from a server on this machine: only a whole, unaltered file is ever kept."""
+"""Downloads from a server on this machine: only a whole, unaltered file is ever kept, within limits."""
 
+import functools
 import hashlib
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import os
 
 import pytest
 
 from lowerbound.data import DataError
-from lowerbound.data.download import find, obtain
+from lowerbound.data.download import fetch, find, has_checksum
+from lowerbound.data.transfer import TransferError, check_address
 
 GOOD = bytes(range(256)) * 2000
-SHA256 = hashlib.sha256(GOOD).hexdigest()
+_is_good = functools.partial(has_checksum, algorithm="sha256", expected=hashlib.sha256(GOOD).hexdigest())
 
 
-class _Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        kind = self.path.split("/")[1]
-        if kind == "missing":
-            self.send_error(404)
-            return
-        body = {"good": GOOD, "altered": GOOD[:-1] + b"?", "short": GOOD[:1000]}.get(kind, GOOD)
-        self.send_response(200)
-        if kind != "short":  # without a length only the checksum can tell
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if kind in ("truncated", "dropped") else body)
-        if kind == "dropped":
-            self.wfile.flush()
-            self.connection.close()
+def _answer(body, *, declared, encoding=None):
+    def answer(handler):
+        handler.send_response(200)
+        if declared is not None:
+            handler.send_header("Content-Length", str(declared))
+        if encoding is not None:
+            handler.send_header("Content-Encoding", encoding)
+        handler.end_headers()
+        handler.wfile.write(body)
 
-    def log_message(self, format, *args):
-        pass
+    return answer
 
 
-@pytest.fixture
-def server():
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+def _redirect(to):
+    def answer(handler):
+        handler.send_response(302)
+        handler.send_header("Location", to)
+        handler.end_headers()
+
+    return answer
 
 
 @pytest.fixture
+def base(serve):
+    return serve(
+        {
+            "/good": GOOD,
+            "/altered": GOOD[:-1] + b"?",
+            "/short": _answer(GOOD[:1000], declared=None),
+            "/truncated": _answer(GOOD[:1000], declared=len(GOOD)),
+            "/long": GOOD + b"?",
+            "/longer": _answer(GOOD + b"?", declared=None),
+            "/encoded": _answer(GOOD, declared=len(GOOD), encoding="gzip"),
+            "/elsewhere": _redirect("/good"),
+            "/loop": _redirect("/loop"),
+            "/to-http": _redirect("http://example.invalid/good"),
+            "/to-file": _redirect("file:///etc/hostname"),
+        }
+    )
+
+
+@pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setattr("lowerbound.data.download.cache_folder", lambda: folder)
     monkeypatch.delenv("LOWERBOUND_DATA", raising=False)
-    monkeypatch.delenv("LOWERBOUND_DATA_URL", raising=False)
     return folder
 
 
-def _kept(cache):
-    return [path.name for path in cache.iterdir()] if cache.exists() else []
+def _get(*urls):
+    return fetch("set/f", urls, len(GOOD), _is_good)
 
 
-def test_good_file_is_kept_and_not_fetched_again(server, cache, monkeypatch):
-    assert find("f.npz") is None
-    monkeypatch.setenv("LOWERBOUND_DATA_URL", f"{server}/good/")
-    path = obtain("f.npz", SHA256)
-    assert path.read_bytes() == GOOD
-    assert _kept(cache) == ["f.npz"]
-    monkeypatch.setenv("LOWERBOUND_DATA_URL", f"{server}/missing")
-    assert obtain("f.npz", SHA256) == path
-    monkeypatch.delenv("LOWERBOUND_DATA_URL")
-    assert obtain("f.npz", SHA256, download=False) == path
+def _kept(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("path", ["good", "elsewhere", "encoded"])
+def test_good_file_is_kept_as_the_server_has_it(base, cache, path):
+    assert find("set/f") is None
+    got = _get(f"{base}/{path}")
+    assert got == find("set/f") == cache / "set" / "f"
+    assert got.read_bytes() == GOOD
+    assert _kept(cache) == [got]
+    assert got.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 @pytest.mark.parametrize(
-    "kind, words",
+    "path, words",
     [
-        ("altered", "does not have the expected sha256"),
-        ("short", "does not have the expected sha256"),
+        ("altered", "has another checksum"),
+        ("short", "has another checksum"),
         ("truncated", "broke off"),
-        ("dropped", "broke off"),
-        ("missing", "answered 404"),
+        ("absent", "answered 404"),
+        ("long", "has 512,001 bytes where at most 512,000"),
+        ("longer", "sent more than 512,000 bytes"),
+        ("loop", "redirected more than 5 times"),
+        ("to-http", "is not an https address"),
+        ("to-file", "is not an https address"),
     ],
 )
-def test_bad_download_is_refused_and_leaves_nothing(server, cache, monkeypatch, kind, words):
-    monkeypatch.setenv("LOWERBOUND_DATA_URL", f"{server}/{kind}")
-    with pytest.raises(DataError) as caught:
-        obtain("f.npz", SHA256)
-    assert words in str(caught.value)
+def test_bad_download_is_refused_and_leaves_nothing(base, cache, path, words):
+    with pytest.raises(DataError, match=words) as caught:
+        _get(f"{base}/{path}")
     assert "\n" not in str(caught.value)
     assert _kept(cache) == []
 
 
-def test_interrupt_leaves_nothing(server, cache, monkeypatch):
-    def interrupted(self, chunk_size):
-        yield GOOD[:1000]
+def test_second_address_is_tried_and_both_failures_are_named(base, cache):
+    assert _get(f"{base}/altered", f"{base}/good").read_bytes() == GOOD
+    (cache / "set" / "f").unlink()
+    with pytest.raises(DataError, match=r"answered 404; 127\.0\.0\.1 broke off") as caught:
+        _get(f"{base}/absent", "http://127.0.0.1:9/f")
+    assert "put the file into the folder LOWERBOUND_DATA" in str(caught.value)
+    assert len(str(caught.value)) < 300
+    assert _kept(cache) == []
+
+
+def test_time_is_limited(base, cache, monkeypatch):
+    """A server that sends a little now and then is given up, though no single wait is long."""
+    clock = iter(range(0, 10**9, 100))
+    monkeypatch.setattr("lowerbound.data.transfer.time.monotonic", lambda: next(clock))
+    with pytest.raises(DataError, match="took too long"):
+        _get(f"{base}/good")
+    assert _kept(cache) == []
+
+
+def test_interrupt_leaves_nothing(base, cache, monkeypatch):
+    def interrupted(url, stream, num_bytes):
+        stream.write(GOOD[:1000])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("requests.Response.iter_content", interrupted)
-    monkeypatch.setenv("LOWERBOUND_DATA_URL", f"{server}/good")
+    monkeypatch.setattr("lowerbound.data.download.transfer", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        obtain("f.npz", SHA256)
+        _get(f"{base}/good")
     assert _kept(cache) == []
 
 
-def test_nobody_listening(cache, monkeypatch):
-    monkeypatch.setenv("LOWERBOUND_DATA_URL", "http://127.0.0.1:9")
-    with pytest.raises(DataError, match="broke off"):
-        obtain("f.npz", SHA256)
-    assert _kept(cache) == []
+def test_temporary_names_cannot_be_guessed(base, cache, monkeypatch):
+    seen = []
+
+    def look(url, stream, num_bytes):
+        seen.append(os.path.basename(stream.name))
+        raise TransferError("refused")
+
+    monkeypatch.setattr("lowerbound.data.download.transfer", look)
+    with pytest.raises(DataError):
+        _get("a", "b")
+    assert len(set(seen)) == 2
+    monkeypatch.setattr("lowerbound.data.download.secrets.token_hex", lambda n: "known")
+    (cache / "set" / ".known.partial").symlink_to(cache / "other")
+    with pytest.raises(DataError, match="cannot be written"):  # what is there already is never followed
+        _get("a")
+    assert not (cache / "other").exists()
 
 
-def test_url_of_another_kind(cache, monkeypatch):
-    monkeypatch.setenv("LOWERBOUND_DATA_URL", "ftp://127.0.0.1")
-    with pytest.raises(DataError, match="expected a URL starting with http"):
-        obtain("f.npz", SHA256)
+@pytest.mark.parametrize(
+    "url", ["ftp://example.invalid/f", "http://example.invalid/f", "https://", "/f", "http://[::1"]
+)
+def test_address_of_another_kind(url):
+    with pytest.raises(TransferError, match="is not an"):
+        check_address(url)
 
 
-def test_cache_that_cannot_be_written(server, tmp_path, monkeypatch):
+def test_proxy_of_the_environment_is_used(serve, monkeypatch):
+    proxy = serve({"http://127.0.0.1:9/behind": GOOD})  # what a proxy is asked for is the whole address
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("NO_PROXY", "")
+    assert _get("http://127.0.0.1:9/behind").read_bytes() == GOOD
+
+
+def test_cache_that_cannot_be_written(base, tmp_path, monkeypatch):
     (tmp_path / "taken").write_text("a file where the cache should be")
     monkeypatch.setattr("lowerbound.data.download.cache_folder", lambda: tmp_path / "taken" / "c")
-    monkeypatch.delenv("LOWERBOUND_DATA", raising=False)
-    monkeypatch.setenv("LOWERBOUND_DATA_URL", f"{server}/good")
     with pytest.raises(DataError, match="cannot be written"):
-        obtain("f.npz", SHA256)
+        _get(f"{base}/good")
 
 
-def test_the_folder_comes_before_the_cache(server, cache, tmp_path, monkeypatch):
+def test_the_folder_comes_before_the_cache_and_takes_downloads(base, cache, tmp_path, monkeypatch):
     folder = tmp_path / "folder"
     folder.mkdir()
-    (folder / "f.npz").write_bytes(GOOD)
-    cache.mkdir()
-    (cache / "f.npz").write_bytes(b"old")
+    (cache / "set").mkdir(parents=True)
+    (cache / "set" / "f").write_bytes(b"old")
     monkeypatch.setenv("LOWERBOUND_DATA", str(folder))
-    assert obtain("f.npz", SHA256) == folder / "f.npz"
-    (folder / "f.npz").unlink()
-    with pytest.raises(DataError, match="was altered or cut short"):
-        obtain("f.npz", SHA256)
-
-
-def test_no_url_and_no_download(cache, server, monkeypatch):
-    with pytest.raises(DataError, match=r"set LOWERBOUND_DATA to a folder holding f\.npz"):
-        obtain("f.npz", SHA256)
-    monkeypatch.setenv("LOWERBOUND_DATA_URL", f"{server}/good")
-    with pytest.raises(DataError, match="is not on this machine"):
-        obtain("f.npz", SHA256, download=False)
-    assert _kept(cache) == []
+    assert find("set/f") == cache / "set" / "f"
+    assert _get(f"{base}/good") == folder / "set" / "f" == find("set/f")
+    monkeypatch.setattr("lowerbound.data.download.os.access", lambda *_: False)  # a folder that is only read
+    assert _get(f"{base}/good") == cache / "set" / "f"

@@ -1,36 +1,47 @@
-"""Finding a data file, or downloading it: in either case its sha256 is checked before it is used.
+"""Finding a data file, or downloading it: in either case its checksum is compared before it is used.
 
-A file is looked for in the folder ``$LOWERBOUND_DATA``, then in pooch's cache, and is else
-downloaded from ``$LOWERBOUND_DATA_URL``/FILE into that cache. This project publishes no mirror (the
-data sets' licences differ), so without either variable the refusal says which file to put where.
+A file is looked for in the folder ``$LOWERBOUND_DATA``, if that is set, then in the cache of this user, where
+``pooch.os_cache("lowerbound")`` puts it (on Linux ``~/.cache/lowerbound``). What is not found is downloaded: to
+``$LOWERBOUND_DATA`` if that is set and may be written, else to the cache. A file of a data set that was published is in
+a subfolder of the data set's name.
 
-A download goes to a temporary name and takes its own only once its checksum agrees, so that one
+``$LOWERBOUND_DATA_URL`` is the address of a folder with the same layout, which is asked before the publishers.
+
+A download goes to a temporary name of its own and takes the file's name only once its checksum agrees, so that one
 which is interrupted, cut short or altered leaves nothing behind.
 """
 
+import contextlib
 import hashlib
 import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TypeAlias
+from urllib.parse import urlsplit
 
 from lowerbound.data.errors import DataError
+from lowerbound.data.transfer import TransferError, transfer
 
-if TYPE_CHECKING:
-    import rich.progress
-
-__all__ = ["FOLDER_VARIABLE", "URL_VARIABLE", "fetch", "find", "obtain", "verify"]
+__all__ = ["FOLDER_VARIABLE", "URL_VARIABLE", "Verify", "base_url", "fetch", "find", "has_checksum"]
 
 FOLDER_VARIABLE = "LOWERBOUND_DATA"
 URL_VARIABLE = "LOWERBOUND_DATA_URL"
-_CHUNK_BYTES = 2**16
-_TIMEOUT_SECONDS = 30
+
+Verify: TypeAlias = Callable[[Path], bool]
+"""Whether the file at a path has the contents that are expected."""
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept."""
+    """Where downloads of this user are kept."""
     import pooch
 
     return Path(pooch.os_cache("lowerbound"))
+
+
+def base_url() -> str | None:
+    """The address of ``$LOWERBOUND_DATA_URL`` without a slash at the end, or None."""
+    return (os.environ.get(URL_VARIABLE) or "").rstrip("/") or None
 
 
 def find(file: str) -> Path | None:
@@ -39,115 +50,87 @@ def find(file: str) -> Path | None:
     Raises:
         DataError: if ``$LOWERBOUND_DATA`` is set to something that is not a folder.
     """
-    folder = os.environ.get(FOLDER_VARIABLE)
-    if folder and not Path(folder).is_dir():
-        raise DataError(f"{FOLDER_VARIABLE} is '{folder}', which is not a folder: set it to one.")
-    places = [Path(folder), cache_folder()] if folder else [cache_folder()]
-    return next((place / file for place in places if (place / file).is_file()), None)
+    return next((place / file for place in _places() if (place / file).is_file()), None)
 
 
-def verify(path: Path, sha256: str) -> None:
-    """Refuse a file whose contents are not the ones expected.
+def has_checksum(path: Path, algorithm: str, expected: str) -> bool:
+    """Whether a file has this checksum.
 
     Raises:
-        DataError: if the file cannot be read or its sha256 differs.
+        DataError: if the file cannot be read.
     """
     try:
         with path.open("rb") as stream:
-            got = hashlib.file_digest(stream, "sha256").hexdigest()
+            return hashlib.file_digest(stream, algorithm).hexdigest() == expected
     except OSError as error:
         raise DataError(f"the file '{path}' cannot be read; check its permissions.") from error
-    if got != sha256:
-        raise DataError(
-            f"'{path}' has sha256 {got[:12]}..., expected {sha256[:12]}...: it was altered or cut "
-            "short; remove it and get it again."
-        )
 
 
-def obtain(file: str, sha256: str, *, download: bool = True) -> Path:
-    """A file with the given checksum, from the folder, the cache or the network, in that order.
+def fetch(file: str, urls: Sequence[str], num_bytes: int, verify: Verify) -> Path:
+    """Download a file from the first address that serves it whole and unaltered.
 
     Arguments:
-        file: the file's name.
-        sha256: its checksum, 64 hexadecimal digits.
-        download: whether it may be downloaded where it is not found.
+        file: its path in the folder of the downloads.
+        urls: its addresses, tried in this order.
+        num_bytes: its size, or the most that it may have.
+        verify: what it must pass before it takes its name.
 
     Raises:
-        DataError: if the file is altered, not found and not to be downloaded, or its download
-            fails.
+        DataError: no address serves it, with what each did; or the folder cannot be written.
     """
-    found = find(file)
-    if found is not None:
-        verify(found, sha256)
-        return found
-    base_url = os.environ.get(URL_VARIABLE)
-    if not download or not base_url:
-        raise DataError(
-            f"{file} is not on this machine and no mirror is published: set {FOLDER_VARIABLE} to a "
-            f"folder holding {file}, or {URL_VARIABLE} to a base URL serving it."
-        )
-    return fetch(file, sha256, base_url)
-
-
-def fetch(file: str, sha256: str, base_url: str) -> Path:
-    """Download ``base_url``/``file`` into the cache, verified before it takes its name.
-
-    Raises:
-        DataError: if the server cannot be reached or refuses, the connection breaks, the contents
-            have another checksum, or the cache cannot be written.
-    """
-    import pooch
-    import requests
-
-    url = f"{base_url.rstrip('/')}/{file}"
-    if not url.startswith(("http://", "https://")):
-        raise DataError(f"{URL_VARIABLE} is '{base_url}'; expected a URL starting with http(s)://.")
-    cache, downloader = cache_folder(), cast(Any, _download)
+    target = _download_folder() / file
+    failures = []
     try:
-        return Path(pooch.retrieve(url, f"sha256:{sha256}", file, cache, downloader=downloader))
-    except requests.HTTPError as error:
-        response: Any = error.response
-        raise DataError(f"{url} answered {response.status_code}; check {URL_VARIABLE}.") from error
-    except requests.RequestException as error:
-        reason = type(error).__name__
-        raise DataError(
-            f"the download of {url} broke off ({reason}) and nothing was kept; check the connection and try again."
-        ) from error
-    except ValueError as error:
-        raise DataError(
-            f"{url} does not have the expected sha256 {sha256[:12]}...: it was altered or cut "
-            f"short, and nothing was kept; check {URL_VARIABLE}."
-        ) from error
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for url in urls:
+            try:
+                _fetch_from(url, target, num_bytes, verify)
+                return target
+            except TransferError as failure:
+                failures.append(f"{_server(url)} {failure}")
     except OSError as error:
-        raise DataError(f"{file} cannot be written to {cache}: {error.strerror}.") from error
+        raise DataError(f"{file} cannot be written to {target.parent}: {error.strerror}.") from error
+    raise DataError(
+        f"{file} could not be downloaded ({'; '.join(failures)}) and nothing was kept: check the connection, or put "
+        f"the file into the folder {FOLDER_VARIABLE}."
+    )
 
 
-def _download(url: str, output_file: Any, _: Any) -> None:
-    """What `pooch` calls to write a URL's contents to a temporary file.
-
-    Its own downloader leaves sockets open when a connection breaks, and needs tqdm for a bar.
-    """
-    import requests
-
-    with (
-        requests.Session() as session,
-        session.get(url, stream=True, timeout=_TIMEOUT_SECONDS) as response,
-        _progress() as progress,
-        open(output_file, "wb") as stream,
-    ):
-        response.raise_for_status()
-        total = int(response.headers.get("Content-Length", 0)) or None
-        task = progress.add_task(url.rpartition("/")[2], total=total)
-        for chunk in response.iter_content(_CHUNK_BYTES):
-            stream.write(chunk)
-            progress.advance(task, len(chunk))
+def _fetch_from(url: str, target: Path, num_bytes: int, verify: Verify) -> None:
+    with _temporary_beside(target) as (path, stream):
+        transfer(url, stream, num_bytes)
+        stream.close()
+        if not verify(path):
+            raise TransferError("has another checksum than expected")
+        os.replace(path, target)
 
 
-def _progress() -> "rich.progress.Progress":
-    """A progress bar on stderr; silent unless that is a terminal."""
-    from rich.console import Console
-    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+@contextlib.contextmanager
+def _temporary_beside(target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    """A new file of a name that nobody can guess, gone afterwards unless it was renamed."""
+    path = target.parent / f".{secrets.token_hex(16)}.partial"
+    stream = path.open("xb")
+    try:
+        yield path, stream
+    finally:
+        stream.close()
+        path.unlink(missing_ok=True)
 
-    console = Console(stderr=True)
-    columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+def _server(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or f"'{url}'"
+    except ValueError:
+        return f"'{url}'"
+
+
+def _places() -> list[Path]:
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder and not Path(folder).is_dir():
+        raise DataError(f"{FOLDER_VARIABLE} is '{folder}', which is not a folder: set it to one.")
+    return [Path(folder), cache_folder()] if folder else [cache_folder()]
+
+
+def _download_folder() -> Path:
+    first = _places()[0]
+    return first if os.access(first, os.W_OK) else cache_folder()
