@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from lowerbound.loop import Record, train
     from lowerbound.losses import VariationalLoss
     from lowerbound.model import LatentVariableModel
-    from lowerbound.plan import plan
+    from lowerbound.planning import plan
     from lowerbound.sklearn import VAE
     from lowerbound.weights import LogWeights
 
@@ -85,7 +85,7 @@ _NAMES = {
     "VariationalLoss": "lowerbound.losses",
     "diagnose": "lowerbound.diagnosis",
     "infer": "lowerbound.inference",
-    "plan": "lowerbound.plan",
+    "plan": "lowerbound.planning",
     "train": "lowerbound.loop",
 }
 

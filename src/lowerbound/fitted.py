@@ -39,7 +39,7 @@ from lowerbound.support import require_support
 
 if TYPE_CHECKING:
     from lowerbound.diagnosis import Diagnosis
-    from lowerbound.plan import Plan
+    from lowerbound.planning import Plan
 
 __all__ = ["Encoded", "Fitted"]
 

@@ -34,7 +34,7 @@ from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import BeforeTraining, Labels, Recipe
 from lowerbound.nets.shapes import Shape
-from lowerbound.plan import Plan
+from lowerbound.planning import Plan
 from lowerbound.protocols import Schedule
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named

@@ -25,7 +25,7 @@ from lowerbound.fitted import Fitted
 from lowerbound.fitting import make_model, with_plan
 from lowerbound.former_runs import from_format_1
 from lowerbound.model import LatentVariableModel
-from lowerbound.plan import Plan
+from lowerbound.planning import Plan
 from lowerbound.randomness import forked
 
 __all__ = [

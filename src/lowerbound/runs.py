@@ -34,7 +34,7 @@ from lowerbound.fitting import Training, fit
 from lowerbound.folders import RunError, describe_run, open_folder, read_weights, run_files, write_model
 from lowerbound.loop import Record
 from lowerbound.model import LatentVariableModel
-from lowerbound.plan import Plan
+from lowerbound.planning import Plan
 
 __all__ = ["Run", "RunError", "default_path", "load_dataset"]
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lowerbound.data import Dataset
-    from lowerbound.plan import Plan
+    from lowerbound.planning import Plan
 
 __all__ = ["fit_sentences", "transform_words"]
 

@@ -22,7 +22,7 @@ from lowerbound.cli.terminal import open_console
 from lowerbound.data import Dataset
 from lowerbound.engine import Engine
 from lowerbound.fitting import Training, prepare
-from lowerbound.plan import plan
+from lowerbound.planning import plan
 from lowerbound.runs import Run, default_path, load_dataset
 
 __all__ = ["Job", "begin", "carry_out", "reopen"]

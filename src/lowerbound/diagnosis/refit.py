@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lowerbound.fitted import Fitted
-from lowerbound.plan import Plan
+from lowerbound.planning import Plan
 from lowerbound.spelling import spelled
 
 __all__ = ["Refit"]

@@ -44,7 +44,7 @@ class Recipe:
         name: as the command line spells it.
         make: from an event shape and plain keyword values to a model; given `num_classes` if it asks for it.
         labels: what training is given of the labels.
-        defaults: settings of a `plan.Plan`, or options of `make`, that suit it; the user's own replace them.
+        defaults: settings of a `planning.Plan`, or options of `make`, that suit it; the user's own replace them.
         start: what is done before the first step, or None.
         likelihood: the name of its likelihood, unless the user may choose another.
         assigns: whether its model assigns each row to a class or a cluster, to be compared with labels.

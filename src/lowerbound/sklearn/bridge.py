@@ -23,7 +23,7 @@ from lowerbound.fitted import Fitted
 from lowerbound.fitting import fit, prepare
 from lowerbound.loop import Record
 from lowerbound.models.recipe import Recipe
-from lowerbound.plan import plan
+from lowerbound.planning import plan
 
 __all__ = ["back", "decode_means", "fit_dataset", "has_text", "seed_of", "to_dataset", "validated"]
 

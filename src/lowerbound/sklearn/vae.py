@@ -27,7 +27,7 @@ from lowerbound.fitted import Fitted
 from lowerbound.loop import Record
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.variational_autoencoder import Activation, Network
-from lowerbound.plan import Plan
+from lowerbound.planning import Plan
 from lowerbound.sklearn.bridge import back, decode_means, fit_dataset, has_text, seed_of, to_dataset, validated
 
 __all__ = ["VAE"]
@@ -51,7 +51,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         columns: the kind of columns, by name, where the inferred one is wrong.
         objective, gradient, num_samples: the bound, how it is differentiated, and with how many latents per row.
         num_evidence_samples: K, latents per row in `score_samples`.
-        epochs, batch_size, lr, lr_schedule, patience: see `plan.Plan`.
+        epochs, batch_size, lr, lr_schedule, patience: see `planning.Plan`.
         standardize: whether to fit to columns of mean 0 and standard deviation 1.
         binarization: of grey values under Bernoulli: "dynamic" re-samples them as probabilities at each visit,
             "threshold" cuts at ½, "none" leaves them.
