@@ -22,6 +22,7 @@ from lowerbound.evaluate.estimates import PerDatum, Score
 from lowerbound.evaluate.gaps import InferenceGaps, inference_gaps
 from lowerbound.evaluate.gradient_statistics import GradientStatistics, Statistic, gradient_statistics
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight, pareto_k
+from lowerbound.evaluate.latents import latent_moments
 from lowerbound.evaluate.log_evidence import Evidence, log_evidence
 from lowerbound.evaluate.out_of_distribution import (
     auroc,
@@ -66,6 +67,7 @@ __all__ = [
     "gradient_statistics",
     "independent_bernoulli",
     "inference_gaps",
+    "latent_moments",
     "likelihood_ratio",
     "likelihood_regret",
     "log_evidence",
