@@ -8,8 +8,8 @@ over re-sampled x_n where it is not. Test on the same binarized array that the m
     bernoulli_mixture        p(x) = Σ_k π_k Π_d μ_kd^x_d (1 − μ_kd)^(1 − x_d)      (Bishop 2006, §9.3.3)
 
 Real data: `gaussian` and `gaussian_mixture`. Any data: `independent_elements`, the likelihood itself with no latents.
-Probabilities are maximum a posteriori under Beta(1 + α, 1 + α), which is α pseudo-counts of each value, so that none is 0
-or 1. The size of a mixture is chosen on rows that it is not fitted to.
+Probabilities are maximum a posteriori under Beta(1 + α, 1 + α), which is α pseudo-counts of each value, so that none is
+0 or 1. The size of a mixture is chosen on rows that it is not fitted to.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from lowerbound.evaluate.independent_elements import independent_elements
+from lowerbound.evaluate.without_latents import independent_elements
 
 __all__ = [
     "BernoulliMixture",

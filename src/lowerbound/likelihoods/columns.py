@@ -21,17 +21,15 @@ take, put in the place of a missing entry before anything is computed, so that g
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.types import _size
 
 from lowerbound.likelihoods.categorical import CategoricalDistribution
-from lowerbound.likelihoods.elementwise import ElementwiseDistribution
+from lowerbound.likelihoods.in_units import LogNormalInUnits, NormalInUnits
 from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
 from lowerbound.likelihoods.ordinal import cut_points, ordinal_log_probs
 from lowerbound.nets.positive import positive, raw_of
@@ -43,8 +41,6 @@ __all__ = [
     "Columns",
     "ContinuousColumns",
     "CountColumns",
-    "LogNormalInUnits",
-    "NormalInUnits",
     "OrdinalColumns",
     "PositiveColumns",
 ]
@@ -196,70 +192,6 @@ class CountColumns(Columns):
         seen, count = _observed(x)
         mean = torch.where(seen, x, 0.0).sum(0) / count
         return raw_of(mean.clamp(min=0.01), _MIN_RATE).unsqueeze(-1)
-
-
-class NormalInUnits(ElementwiseDistribution):
-    """Normal(a + b μ, b s), elementwise. x is brought to standard units first, so that no digit of x − a is lost.
-
-    Arguments:
-        loc: μ, in standard units.
-        scale: s > 0, in standard units.
-        centre: a.
-        unit: b > 0.
-
-    >>> NormalInUnits(torch.tensor(0.0), torch.tensor(1.0), torch.tensor(30.0), torch.tensor(14.0)).stddev
-    tensor(14.)
-    """
-
-    has_rsample = True
-
-    def __init__(self, loc: Tensor, scale: Tensor, centre: Tensor, unit: Tensor):
-        super().__init__(loc, scale, centre, unit)
-        self.loc, self.scale, self.centre, self.unit = self.parameters
-
-    @property
-    def mean(self) -> Tensor:
-        """a + b μ."""
-        return self.centre + self.unit * self.loc
-
-    @property
-    def variance(self) -> Tensor:
-        """(b s)²."""
-        return (self.unit * self.scale) ** 2
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """log p(value) per element, nats."""
-        t = ((value - self.centre) / self.unit - self.loc) / self.scale
-        return -0.5 * (t**2 + math.log(2 * math.pi)) - torch.log(self.scale) - torch.log(self.unit)
-
-    def rsample(self, sample_shape: _size = ()) -> Tensor:
-        """a + b (μ + s ε), ε ~ N(0, 1): (*sample_shape, *batch_shape)."""
-        noise = torch.randn(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device)
-        return self.centre + self.unit * (self.loc + self.scale * noise)
-
-
-class LogNormalInUnits(NormalInUnits):
-    """exp of `NormalInUnits`, elementwise: a and b are in the units of log x."""
-
-    @property
-    def mean(self) -> Tensor:
-        """exp(a + b μ + (b s)²/2)."""
-        return torch.exp(self.centre + self.unit * self.loc + 0.5 * (self.unit * self.scale) ** 2)
-
-    @property
-    def variance(self) -> Tensor:
-        """(exp((b s)²) − 1) mean²."""
-        return torch.expm1((self.unit * self.scale) ** 2) * self.mean**2
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """log p(value) per element, nats; −∞ where it is not positive."""
-        inside = ~(value <= 0)
-        log_x = torch.log(torch.where(inside, value, 1.0))
-        return torch.where(inside, super().log_prob(log_x) - log_x, -torch.inf)
-
-    def rsample(self, sample_shape: _size = ()) -> Tensor:
-        """exp(a + b (μ + s ε)): (*sample_shape, *batch_shape)."""
-        return super().rsample(sample_shape).exp()
 
 
 def _observed(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> t
         size: latent_dim, or the shape of one datum.
 
     Raises:
-        ValueError: an unknown name, an option that is missing, or a conditional whose net has no shape to be told by words.
+        ValueError: an unknown name, a missing option, or a conditional whose net has no shape to be told by words.
 
     >>> from lowerbound import posteriors
     >>> outputs_of(posteriors, "diagonal-normal", 3)
