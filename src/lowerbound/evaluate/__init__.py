@@ -2,7 +2,14 @@
 
 from lowerbound.evaluate.aggregate import AggregatePosterior, aggregate_posterior
 from lowerbound.evaluate.annealed import AnnealedEvidence, Sandwich, annealed_importance, bidirectional
-from lowerbound.evaluate.baselines import BernoulliMixture, bernoulli_mixture, gaussian_mixture, independent_bernoulli
+from lowerbound.evaluate.baselines import (
+    BernoulliMixture,
+    bernoulli_mixture,
+    gaussian,
+    gaussian_mixture,
+    independent_bernoulli,
+    independent_elements,
+)
 from lowerbound.evaluate.clustering import (
     adjusted_rand_index,
     clustering_accuracy,
@@ -63,9 +70,11 @@ __all__ = [
     "dci_scores",
     "effective_sample_size",
     "factor_vae_score",
+    "gaussian",
     "gaussian_mixture",
     "gradient_statistics",
     "independent_bernoulli",
+    "independent_elements",
     "inference_gaps",
     "latent_moments",
     "likelihood_ratio",

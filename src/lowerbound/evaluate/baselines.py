@@ -7,8 +7,9 @@ over re-sampled x_n where it is not. Test on the same binarized array that the m
     independent_bernoulli    p(x) = Π_d μ_d^x_d (1 − μ_d)^(1 − x_d)
     bernoulli_mixture        p(x) = Σ_k π_k Π_d μ_kd^x_d (1 − μ_kd)^(1 − x_d)      (Bishop 2006, §9.3.3)
 
-Real data: `gaussian_mixture`, with components=(1,) for a single Gaussian. Probabilities are maximum a posteriori under
-Beta(1 + α, 1 + α), which is α pseudo-counts of each value, so that none is 0 or 1.
+Real data: `gaussian` and `gaussian_mixture`. Any data: `independent_elements`, the likelihood itself with no latents.
+Probabilities are maximum a posteriori under Beta(1 + α, 1 + α), which is α pseudo-counts of each value, so that none is
+0 or 1. The size of a mixture is chosen on rows that it is not fitted to.
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-__all__ = ["BernoulliMixture", "bernoulli_mixture", "gaussian_mixture", "independent_bernoulli"]
+from lowerbound.evaluate.without_latents import independent_elements
+
+__all__ = [
+    "BernoulliMixture",
+    "bernoulli_mixture",
+    "gaussian",
+    "gaussian_mixture",
+    "independent_bernoulli",
+    "independent_elements",
+]
 
 _PSEUDO_COUNT = 0.5
 
@@ -119,6 +129,13 @@ def bernoulli_mixture(
         return BernoulliMixture.fit(x, size, seed=seed).log_prob
 
     return _best(fit, train, components, seed)(test)
+
+
+def gaussian(
+    train: Float[Tensor, "row *event"], test: Float[Tensor, "batch *event"], *, seed: int = 0
+) -> Float[Tensor, "batch"]:
+    """log p(x) of test data under one full-covariance Gaussian, nats; `gaussian_mixture` of one component."""
+    return gaussian_mixture(train, test, components=(1,), seed=seed)
 
 
 def gaussian_mixture(

@@ -3,12 +3,16 @@
 ============  =====================================  ====================================  ======================
 kind          values                                 distribution                          numbers from the net
 ============  =====================================  ====================================  ======================
-continuous    real                                   Normal(μ, s)                          2: μ, raw s
-positive      > 0                                    log x ~ Normal(μ, s)                  2: μ, raw s
+continuous    real                                   Normal(a + b μ, b s)                  2: μ, raw s
+positive      > 0                                    log x ~ Normal(a + b μ, b s)          2: μ, raw s
 categorical   0 … K − 1, unordered                   softmax                               K logits
 ordinal       0 … K − 1, ordered                     cumulative logit, learned cut points  1: the location
 count         0, 1, 2, …                             negative binomial, learned r          1: raw mean
 ============  =====================================  ====================================  ======================
+
+a and b are the mean and the standard deviation of the observed training entries (of their logarithms, for positive
+columns), which `start` puts into buffers; before, they are 0 and 1. So the net works in standard units whatever the
+units of the table are, log p is a density in the units of x, and the floor of s is a thousandth of b.
 
 A group holds the n columns of a table that are of one kind (and one K), so that they are computed together: from
 parameters (..., n, p) to a distribution of batch shape (..., n). `fill` is a value that every column of the kind can
@@ -22,17 +26,28 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, LogNormal, Normal
+from torch.distributions import Distribution
 
 from lowerbound.likelihoods.categorical import CategoricalDistribution
+from lowerbound.likelihoods.in_units import LogNormalInUnits, NormalInUnits
 from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
 from lowerbound.likelihoods.ordinal import cut_points, ordinal_log_probs
 from lowerbound.nets.positive import positive, raw_of
+from lowerbound.support import Support, classes, counts, reals
+from lowerbound.support import positive as positive_numbers
 
-__all__ = ["CategoricalColumns", "Columns", "ContinuousColumns", "CountColumns", "OrdinalColumns", "PositiveColumns"]
+__all__ = [
+    "CategoricalColumns",
+    "Columns",
+    "ContinuousColumns",
+    "CountColumns",
+    "OrdinalColumns",
+    "PositiveColumns",
+]
 
 _MIN_SCALE = 1e-3
 _MIN_RATE = 1e-6
+_ROUNDING = 16  # a spread below so many roundings of the mean is none
 
 
 class Columns(nn.Module):
@@ -41,10 +56,14 @@ class Columns(nn.Module):
     Attributes:
         num_outputs: p, numbers that the net gives per column.
         fill: stands in for missing entries.
+        discrete: whether log p is the logarithm of a probability.
+        support: the values of one column.
     """
 
     num_outputs: int
     fill: ClassVar[float] = 0.0
+    discrete: ClassVar[bool] = True
+    support: Support
 
     @abstractmethod
     def forward(self, parameters: Tensor) -> Distribution:
@@ -60,45 +79,51 @@ class Columns(nn.Module):
 
 
 class ContinuousColumns(Columns):
-    """Gaussian columns; the floor of the scale is 1e-3, in the units of standardised data."""
+    """Gaussian columns, in standard units; the floor of s is 1e-3."""
 
     num_outputs = 2
+    discrete: ClassVar[bool] = False
+    support = reals
+    centres: Tensor  # a, (n,)
+    units: Tensor  # b, (n,)
 
     def __init__(self, num_columns: int):
         super().__init__()
+        self.register_buffer("centres", torch.zeros(num_columns))
+        self.register_buffer("units", torch.ones(num_columns))
 
-    def forward(self, parameters: Tensor) -> Normal:
-        """Normal(μ, s)."""
+    def forward(self, parameters: Tensor) -> NormalInUnits:
+        """Normal(a + b μ, b s)."""
         loc, raw = parameters.unbind(-1)
-        return Normal(loc, positive(raw, _MIN_SCALE), validate_args=False)
+        return NormalInUnits(loc, positive(raw, _MIN_SCALE), self.centres, self.units)
 
+    @torch.no_grad()
     def start(self, x: Tensor) -> Tensor:
-        """Mean and standard deviation of the observed entries; 0 and 1 where there are none."""
+        """μ = 0 and s = 1 in units of the observed entries; the unit of a column of one value is 1."""
         seen, count = _observed(x)
         mean = torch.where(seen, x, 0.0).sum(0) / count
         square = torch.where(seen, x - mean, 0.0).square().sum(0) / count
-        scale = torch.where(square > 0, square, 1.0).sqrt().clamp(min=2 * _MIN_SCALE)
-        return torch.stack([mean, raw_of(scale, _MIN_SCALE)], -1)
+        self.centres.copy_(mean)
+        rounding = _ROUNDING * torch.finfo(x.dtype).eps * mean.abs()
+        self.units.copy_(torch.where(square > rounding**2, square, 1.0).sqrt())
+        zeros = torch.zeros_like(mean)
+        return torch.stack([zeros, raw_of(torch.ones_like(mean), _MIN_SCALE)], -1)
 
 
-class PositiveColumns(Columns):
-    """Log-normal columns: Gaussian in log x."""
+class PositiveColumns(ContinuousColumns):
+    """Log-normal columns: Gaussian in log x, in standard units of log x."""
 
-    num_outputs = 2
     fill: ClassVar[float] = 1.0
+    support = positive_numbers
 
-    def __init__(self, num_columns: int):
-        super().__init__()
-        self.logs = ContinuousColumns(num_columns)
+    def forward(self, parameters: Tensor) -> LogNormalInUnits:
+        """log x ~ Normal(a + b μ, b s)."""
+        return LogNormalInUnits(*super().forward(parameters).parameters)
 
-    def forward(self, parameters: Tensor) -> LogNormal:
-        """LogNormal(μ, s), of mean exp(μ + s²/2)."""
-        loc, raw = parameters.unbind(-1)
-        return LogNormal(loc, positive(raw, _MIN_SCALE), validate_args=False)
-
+    @torch.no_grad()
     def start(self, x: Tensor) -> Tensor:
         """As for continuous columns, of log x."""
-        return self.logs.start(x.log())
+        return super().start(x.log())
 
 
 class CategoricalColumns(Columns):
@@ -106,7 +131,7 @@ class CategoricalColumns(Columns):
 
     def __init__(self, num_columns: int, num_classes: int):
         super().__init__()
-        self.num_outputs = num_classes
+        self.num_outputs, self.support = num_classes, classes(num_classes)
 
     def forward(self, parameters: Tensor) -> CategoricalDistribution:
         """softmax of the logits."""
@@ -128,6 +153,7 @@ class OrdinalColumns(Columns):
 
     def __init__(self, num_columns: int, num_classes: int):
         super().__init__()
+        self.support = classes(num_classes)
         first = torch.full((num_columns, 1), -0.5 * (num_classes - 2))
         self.raw_cuts = nn.Parameter(torch.cat([first, torch.zeros(num_columns, num_classes - 2)], -1))
 
@@ -150,6 +176,7 @@ class CountColumns(Columns):
     """Negative binomial columns, with a learned inverse dispersion for each."""
 
     num_outputs = 1
+    support = counts
 
     def __init__(self, num_columns: int):
         super().__init__()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import torch
@@ -36,6 +37,7 @@ from lowerbound.likelihoods.outputs import output_bias_of
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape, out_shape_of
 from lowerbound.protocols import Context
+from lowerbound.support import LikelihoodFacts, Support, by_column, with_missing
 
 __all__ = ["Mixed", "MixedDistribution", "kinds_of_columns"]
 
@@ -52,14 +54,18 @@ class Mixed(nn.Module):
         event_shape: (D,), checked against the number of columns if given.
 
     Returns (when called):
-        A distribution over rows x (..., D), NaN where missing; log-probabilities are nats per row.
+        A distribution over rows x (..., D), NaN where missing; log-probabilities are nats per row, in the units of x.
+
+    `initialize` sets the units of continuous and positive columns; they are saved with the weights.
 
     Raises:
-        ValueError: an unknown kind, fewer than two classes, or a net of the wrong output shape.
+        ValueError: no columns, an unknown kind, fewer than two classes, or a net of the wrong output shape.
 
     >>> Mixed.parameter_shape(4, "2*continuous + categorical-5 + count")
     (10,)
     """
+
+    facts: LikelihoodFacts = LikelihoodFacts(domain="columns", discrete=False, encoder_view="columns")
 
     def __init__(self, net: nn.Module, columns: str | Sequence[str], event_shape: Shape | None = None):
         super().__init__()
@@ -71,10 +77,12 @@ class Mixed(nn.Module):
                 f"Mixed got a net of output shape {stated} and expected {expected} for its {len(kinds)} columns; "
                 "build the net with Mixed.parameter_shape(event_shape, columns)."
             )
-        self.net, self.event_shape = net, (len(kinds),)
+        self.net, self.columns, self.event_shape = net, columns, (len(kinds),)
         places = {kind: [i for i, other in enumerate(kinds) if other == kind] for kind in dict.fromkeys(kinds)}
         self.groups = nn.ModuleList(_group(kind, len(places[kind])) for kind in places)
         self.sizes = [len(place) for place in places.values()]
+        if all(group.discrete for group in self.groups):
+            self.facts = replace(self.facts, discrete=True)
         order = torch.tensor([i for place in places.values() for i in place])
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("restore", order.argsort(), persistent=False)
@@ -91,6 +99,12 @@ class Mixed(nn.Module):
                 f"Mixed got event_shape={event_shape} and {len(kinds)} columns; name the kind of each column."
             )
         return (sum(_group(kind, 1).num_outputs for kind in kinds),)
+
+    @property
+    def support(self) -> Support:
+        """The values of the kind of each column; NaN where an entry is missing."""
+        grouped = [cast(Columns, g).support for g, n in zip(self.groups, self.sizes, strict=True) for _ in range(n)]
+        return with_missing(by_column([grouped[i] for i in self.restore.tolist()]))
 
     def forward(self, context: Context) -> MixedDistribution:
         """p(x | context)."""
@@ -171,6 +185,8 @@ def _observed_log_prob(group: Columns, distribution: Distribution, x: Tensor) ->
 def kinds_of_columns(columns: str | Sequence[str]) -> list[_Kind]:
     """The kind of each column, in order, and its number of classes (0 where it has none)."""
     entries = columns.split("+") if isinstance(columns, str) else columns
+    if not entries:
+        raise ValueError('Mixed got no columns; name the kind of each, as in "3*continuous + categorical-4".')
     kinds: list[_Kind] = []
     for entry in entries:
         found = _KIND.fullmatch(entry.strip())

@@ -31,7 +31,7 @@ def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> t
         size: latent_dim, or the shape of one datum.
 
     Raises:
-        ValueError: an unknown name, or a conditional whose net has no shape to be told by words.
+        ValueError: an unknown name, a missing option, or a conditional whose net has no shape to be told by words.
 
     >>> from lowerbound import posteriors
     >>> outputs_of(posteriors, "diagonal-normal", 3)
@@ -42,6 +42,9 @@ def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> t
     if shape_of is None:
         raise ValueError(f"{name!r} needs a net of its own; build it in Python.")
     deciding = inspect.signature(shape_of).parameters
+    for key, parameter in list(deciding.items())[1:]:
+        if parameter.default is parameter.empty and key not in options:
+            raise ValueError(f"{name} needs {key}; write it as {name}:{key}=VALUE.")
     return shape_of(size, **{key: value for key, value in options.items() if key in deciding})
 
 
