@@ -1,0 +1,143 @@
+"""The plan: everything resolved once, typed, with reasons, the same by every road."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lowerbound.data import Dataset, load
+from lowerbound.data.given import dataset_of
+from lowerbound.engine import Engine
+from lowerbound.fitting import prepare
+from lowerbound.models.recipe import Recipe
+from lowerbound.models.variational_autoencoder import vae
+from lowerbound.planning import Plan, plan
+from lowerbound.recipes import recipes
+
+RNG = np.random.default_rng(0)
+REAL = RNG.normal([5, -3, 100], [2, 0.1, 30], size=(60, 3))
+COUNTS = RNG.poisson(3, size=(60, 4))
+BITS = RNG.integers(0, 2, size=(60, 5))
+BYTES = RNG.integers(0, 256, size=(60, 8, 8), dtype=np.uint8)
+COLOUR = RNG.integers(0, 256, size=(60, 8, 8, 3), dtype=np.uint8)
+LABELS = np.array(["ant", "cat", "dog"])[np.arange(60) % 3]
+
+
+@pytest.mark.parametrize(
+    ("x", "likelihood", "binarization", "standardize"),
+    [
+        (REAL, "normal:scale=per-dimension", "none", True),
+        (COUNTS, "negative-binomial", "none", False),
+        (BITS, "bernoulli", "none", False),
+        (BYTES, "bernoulli", "dynamic", False),
+        (BYTES / 255, "bernoulli", "dynamic", False),
+        (COLOUR, "discretized-logistic", "none", False),
+    ],
+    ids=["reals", "counts", "bits", "grey bytes", "grey intensities", "colour bytes"],
+)
+def test_what_is_left_open_follows_the_kind_of_data(x: Any, likelihood: str, binarization: str, standardize: bool):
+    found = plan(dataset_of(x))
+    assert (found.model["likelihood"], found.binarization, found.standardize) == (likelihood, binarization, standardize)
+    assert "likelihood" in found.reasons
+    assert "likelihood" not in plan(dataset_of(x), likelihood=likelihood).reasons
+
+
+def test_a_plan_comes_back_from_json_whole() -> None:
+    found = plan(load("digits"), latent_dim=3, hidden=[8], objective="elbo", clip_norm=1)
+    assert Plan.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert found.given == {"latent_dim": 3, "hidden": [8], "objective": "elbo", "clip_norm": 1}
+    assert set(found.model) == set(recipes()["vae"].options)
+
+
+def test_steps_are_counted_from_the_rows_that_are_trained_on() -> None:
+    data = load("digits")  # 1437 rows, 143 of them to choose the weights
+    assert plan(data, epochs=2, batch_size=100).steps == 26
+    assert plan(data, steps=7).steps == 7
+    assert plan(data).steps >= 8000
+
+
+def test_the_objective_decides_samples_and_estimator_unless_they_are_given() -> None:
+    data = load("digits")
+    found = [plan(data, objective=name) for name in ("iwae", "elbo")]
+    assert [(p.num_samples, p.gradient) for p in found] == [(8, "dreg"), (1, "pathwise")]
+    assert plan(data, objective="iwae", num_samples=3, gradient="pathwise").num_samples == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"latent_dims": 4}, "The vae recipe has no option 'latent_dims'; it has latent_dim"),
+        ({"latent_dim": "four"}, "The vae recipe got latent_dim='four' and expected a whole number"),
+        ({"hidden": 64}, r"The vae recipe got hidden=64 and expected a list of whole numbers such as \[64,64\]"),
+        ({"lr": "fast"}, "The plan got lr='fast' and expected a number"),
+        ({"lr": float("nan")}, "The plan got lr=nan and expected a finite number"),
+        ({"clip_norm": float("nan")}, "The plan got clip_norm=nan and expected a finite number or None"),
+        ({"steps": 5, "epochs": 2}, "epochs and steps both say how long to train; give one of them"),
+        ({"network": "transformer"}, "The vae recipe got network='transformer' and expected mlp or convolution"),
+    ],
+)
+def test_a_mistake_is_one_sentence(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        plan(load("digits"), **given)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("vade:clusters=ten", "The vade recipe got clusters='ten' and expected a whole number"),
+        ("vade:clusters=1e3,hidden=[1,[2]]", "expected a list of whole numbers"),
+        ("vade:clusters=-", "expected a whole number"),
+        ("vade:colour=red", "The vade recipe has no option 'colour'; it has clusters"),
+        ("vadee", "There is no recipe named 'vadee'"),
+    ],
+)
+def test_a_recipe_in_words_is_checked(words: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        plan(load("digits"), words)
+
+
+def test_a_setting_of_a_newer_version_is_named() -> None:
+    content = plan(load("digits")).to_json()
+    with pytest.raises(ValueError, match="has the setting 'warp', which this version does not know"):
+        Plan.from_json({**content, "warp": 9})
+    with pytest.raises(ValueError, match="The plan has no 'steps'"):
+        Plan.from_json({name: value for name, value in content.items() if name != "steps"})
+
+
+def _small(event_shape, *, width: int = 4, likelihood: str = "normal"):
+    return vae(event_shape, latent_dim=2, hidden=[width], likelihood=likelihood)
+
+
+def test_a_recipe_from_elsewhere_needs_nothing_but_itself() -> None:
+    """A stranger's errand: one object with its own defaults, no registry."""
+    mine = Recipe(name="mine", make=_small, defaults={"objective": "elbo", "lr": 0.5, "width": 6})
+    found = plan(dataset_of(REAL), mine)
+    assert (found.recipe, found.lr, found.model["width"], found.objective) == ("mine", 0.5, 6, "elbo")
+    training = prepare(dataset_of(REAL), found, Engine(device="cpu"), mine)
+    assert training.loss.model.posterior.net.layers[0].out_features == 6
+
+
+@pytest.mark.parametrize("name", list(recipes()))
+def test_every_recipe_is_planned_and_prepared_with_nothing_but_its_defaults(name: str) -> None:
+    data = _data_for(recipes()[name])
+    found = plan(data, name)
+    training = prepare(data, found, Engine(device="cpu"))
+    assert training.num_steps == found.steps
+    assert Plan.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+@pytest.mark.parametrize("penalty", ["factor-vae", "mmd", "total-correlation"])
+def test_a_penalty_learns_the_length_of_z_from_the_model(penalty: str) -> None:
+    """The report: `vade --penalty factor-vae` was told 16 latents where the recipe has 10."""
+    data = load("digits")
+    training = prepare(data, plan(data, "vade", penalty=penalty, hidden=[8]), Engine(device="cpu"))
+    assert training.loss.penalty is not None
+
+
+def _data_for(recipe: Recipe) -> Dataset:
+    if recipe.labels != "unused":
+        return dataset_of(BYTES / 255, LABELS)
+    return load("digits") if "likelihood" in recipe.options else dataset_of(REAL)
