@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lowerbound import baselines, gradients, likelihoods, losses, objectives, penalties
 from lowerbound import inference as inferences
@@ -26,9 +26,9 @@ from lowerbound.data import (
     InMemory,
     MemoryMapped,
     OnData,
-    Pixels,
     Source,
-    Standardize,
+    Transform,
+    applied,
     check_counts,
     check_unit_interval,
 )
@@ -46,6 +46,7 @@ from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import BeforeTraining, make_model, recipe_named
 from lowerbound.schedules import Constant, Cosine, Exponential
 from lowerbound.spelling import build, choices, construct, find, parse
+from lowerbound.support import LikelihoodFacts
 
 __all__ = [
     "Problem",
@@ -154,7 +155,7 @@ class Problem:
     """A loss, its data, the number of steps, and what is done before the first."""
 
     loss: Loss
-    transform: nn.Module
+    transform: Transform
     source: Source
     held_out: Source
     num_steps: int
@@ -295,19 +296,24 @@ def _refuse_unused(settings: Settings) -> None:
             )
 
 
-def make_transform(dataset: Dataset, settings: Settings) -> nn.Module:
+def make_transform(dataset: Dataset, settings: Settings) -> Transform:
     """From stored rows to what the likelihood scores."""
-    is_pixels = dataset.kind == "image" or dataset.pixel_scale is not None
-    bernoulli = settings.likelihood_class is likelihoods.Bernoulli
-    if is_pixels or (bernoulli and settings.binarization != "auto"):
-        binarization = settings.binarization
-        if binarization == "auto":
-            binarization = "dynamic" if bernoulli else "none"
-        return Pixels(scale=dataset.pixel_scale, binarization=binarization)
-    standardize = settings.likelihood_class in _REAL if settings.standardize == "auto" else settings.standardize
-    if standardize:
-        return Standardize.fit(dataset.x_train, rows=dataset.train_rows, columns=dataset.feature_names)
-    return Identity()
+    facts = _facts_of(settings.likelihood_class)
+    return dataset.kind_of_data.transform(
+        dataset, facts, binarization=settings.binarization, standardize=settings.standardize
+    )
+
+
+def _facts_of(likelihood: type) -> LikelihoodFacts:
+    discrete = likelihood is likelihoods.Bernoulli
+    if likelihood in _UNIT_INTERVAL:
+        return LikelihoodFacts(domain="unit interval", discrete=discrete)
+    if likelihood in _COUNTS:
+        return LikelihoodFacts(domain="counts", discrete=True)
+    if likelihood is likelihoods.Categorical:
+        return LikelihoodFacts(domain="classes", discrete=True)
+    domain = "columns" if likelihood is likelihoods.Mixed else "reals"
+    return LikelihoodFacts(domain=domain, discrete=False, standardized=likelihood in _REAL)
 
 
 def check_support(dataset: Dataset, likelihood: type) -> None:
@@ -328,7 +334,7 @@ def transform_rows(source: Source, rows: Tensor) -> tuple[Tensor, ...]:
     return source.transform(*source.gather(rows))
 
 
-def _split(dataset: Dataset, transform: nn.Module, device: torch.device, settings: Settings) -> tuple[Source, Source]:
+def _split(dataset: Dataset, transform: Transform, device: torch.device, settings: Settings) -> tuple[Source, Source]:
     """Training rows and a tenth of them, at most 5,000, held out for the choice of weights."""
     rows = np.arange(dataset.num_train) if dataset.train_rows is None else dataset.train_rows
     if len(rows) < 2:
@@ -339,6 +345,8 @@ def _split(dataset: Dataset, transform: nn.Module, device: torch.device, setting
     labels = _labels(dataset, settings, parts)
     if dataset.train_rows is None and _fits(dataset.x_train, device):
         x = torch.from_numpy(np.require(dataset.x_train, requirements=["C", "W"]))
+        if transform.deterministic and x.is_floating_point():
+            x, transform = applied(transform, dataset.x_train), Identity()
         tensors = [(x[torch.from_numpy(part)], *of_part) for part, of_part in zip(parts, labels, strict=True)]
         sources: list[Source] = [InMemory(tensor, OnData(transform), device=device) for tensor in tensors]
         if recipe_named(settings.recipe).labels == "partial":

@@ -127,7 +127,7 @@ class Run:
             DataError: the data is gone, or is not the same any more.
         """
         dataset = load_dataset(self.config["data"])
-        if dataset.checksum != self.config["data"]["checksum"]:
+        if self.config["data"]["checksum"] not in (dataset.checksum, dataset.legacy_checksum):
             raise DataError(
                 f"The data of {self.path} ({dataset.source}) has changed since the run began; restore it or start anew."
             )

@@ -96,13 +96,8 @@ def _model_options(
 
 
 def default_likelihood(dataset: Dataset) -> str:
-    """Bernoulli for images and for tables of 0 and 1; a Gaussian with a scale for each column for other tables."""
-    from lowerbound.data.blocks import row_blocks
-
-    if dataset.kind == "image":
-        return "bernoulli"
-    blocks = (block for _, block in row_blocks(dataset.x_train, dataset.train_rows))
-    return "bernoulli" if all(((b == 0) | (b == 1)).all() for b in blocks) else "normal:scale=per-dimension"
+    """What the kind of data takes if nobody says."""
+    return dataset.default_likelihood
 
 
 def default_epochs(dataset: Dataset, batch_size: int) -> int:

@@ -7,7 +7,6 @@ import numpy as np
 from lowerbound.data.catalog import Entry
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.download import obtain
-from lowerbound.data.layout import as_labels
 from lowerbound.data.split import split_rows
 
 __all__ = ["load_digits", "load_file"]
@@ -67,4 +66,4 @@ def load_file(entry: Entry, *, download: bool) -> Dataset:
 def _labels(archive: Any, label: str | None, part: str) -> np.ndarray | None:
     if label is None:
         return None
-    return as_labels(archive[f"{label}_{part}"], f"array '{label}_{part}'")[0]
+    return archive[f"{label}_{part}"]

@@ -22,7 +22,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from lowerbound.data import Dataset, check_unit_interval
+from lowerbound.data import Dataset, Schema, check_unit_interval
 from lowerbound.data.transform import Binarization
 from lowerbound.engine import Device
 from lowerbound.evaluate import log_evidence
@@ -323,8 +323,8 @@ def _draw_seed(random_state: int | np.random.RandomState | None) -> int:
 
 def _as_dataset(x: np.ndarray, event_shape: Sequence[int] | None) -> Dataset:
     """Rows in memory, all of them to be fitted: there is no test part, and no file to tell by a checksum."""
-    kind = "table" if event_shape is None else "image"
-    return Dataset(name="X", kind=kind, x_train=x, x_test=x[:0], source="memory", checksum="")
+    schema = Schema(kind="table" if event_shape is None else "image", event_shape=x.shape[1:])
+    return Dataset(name="X", schema=schema, x_train=x, x_test=x[:0], source="memory", checksum="")
 
 
 def _line(record: Record) -> str:
