@@ -4,8 +4,10 @@
 |---|---|
 | `catalog` | the data sets known by name: `names`, `describe`, `load` |
 | `shapes` | a generated set of pictures with known factors |
-| `readers` | a user's .npy, .npz, .csv or .parquet file: `read_file` |
-| `dataset` | what both give: `Dataset`, with its checksum |
+| `readers` | a user's file or folder: `read_file` for a fit, `read_rows` under the schema of a fit |
+| `schema`, `overrides` | what the numbers mean, and what the user says of it |
+| `kinds` | images, tables, counts, arrays: one file for each kind of data |
+| `dataset` | what all of these give: `Dataset`, with its schema and checksum |
 | `checks` | the refusals, each a `DataError` of one sentence |
 | `transform` | raw rows to what a likelihood scores: `Pixels`, `Standardize`, `Identity` |
 | `source`, `stream` | rows by number, from memory or from disk; which rows make which batch |
@@ -17,6 +19,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lowerbound.data.assemble import Rows
     from lowerbound.data.catalog import describe, entry, load, names
     from lowerbound.data.checks import (
         check_array,
@@ -28,22 +31,31 @@ if TYPE_CHECKING:
     )
     from lowerbound.data.dataset import Dataset
     from lowerbound.data.errors import DataError
-    from lowerbound.data.readers import read_file
+    from lowerbound.data.overrides import Overrides, parse_columns
+    from lowerbound.data.readers import read_file, read_rows
+    from lowerbound.data.schema import Column, LeftOut, Schema
     from lowerbound.data.source import InMemory, MemoryMapped, OnData, Source, source_for
     from lowerbound.data.stream import Stream
-    from lowerbound.data.transform import Identity, Pixels, Standardize
+    from lowerbound.data.transform import Identity, Pixels, Standardize, Transform, applied
 
 __all__ = [
+    "Column",
     "DataError",
     "Dataset",
     "Identity",
     "InMemory",
+    "LeftOut",
     "MemoryMapped",
     "OnData",
+    "Overrides",
     "Pixels",
+    "Rows",
+    "Schema",
     "Source",
     "Standardize",
     "Stream",
+    "Transform",
+    "applied",
     "check_array",
     "check_column",
     "check_counts",
@@ -54,11 +66,14 @@ __all__ = [
     "entry",
     "load",
     "names",
+    "parse_columns",
     "read_file",
+    "read_rows",
     "source_for",
 ]
 
 _HOME = {
+    "assemble": ("Rows",),
     "catalog": ("describe", "entry", "load", "names"),
     "checks": (
         "check_array",
@@ -70,10 +85,12 @@ _HOME = {
     ),
     "dataset": ("Dataset",),
     "errors": ("DataError",),
-    "readers": ("read_file",),
+    "overrides": ("Overrides", "parse_columns"),
+    "readers": ("read_file", "read_rows"),
+    "schema": ("Column", "LeftOut", "Schema"),
     "source": ("InMemory", "MemoryMapped", "OnData", "Source", "source_for"),
     "stream": ("Stream",),
-    "transform": ("Identity", "Pixels", "Standardize"),
+    "transform": ("Identity", "Pixels", "Standardize", "Transform", "applied"),
 }
 _MODULE_OF = {name: module for module, names_in in _HOME.items() for name in names_in}
 

@@ -1,29 +1,40 @@
-"""Walking over an array a few rows at a time.
+"""Walking over an array a few rows at a time, without changing a value.
 
 An array larger than memory is a memory map: every check, sum and checksum must see all of it
 without ever holding all of it. `row_blocks` cuts any array into runs of rows of about 32 MiB each,
 so that one code path serves an array in memory and an array on disk, and gives the same answer for
 both.
+
+The type in which numbers are stored says nothing of what they mean. `exact_dtype` is a type that
+torch has and that holds each of them exactly: small integers and halves as float32, others as float64.
+Bytes stay bytes, for they are exact and small. What a likelihood scores is made of them by a transform.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
-__all__ = ["BLOCK_BYTES", "model_dtype", "row_blocks"]
+__all__ = ["BLOCK_BYTES", "exact_dtype", "row_blocks"]
 
 BLOCK_BYTES = 32 * 2**20
 
 
-def model_dtype(x: np.ndarray) -> np.dtype:
-    """The type in which the rows of `x` reach a model: bytes stay bytes, all else is float32."""
-    return np.dtype(np.uint8) if x.dtype == np.uint8 else np.dtype(np.float32)
+def exact_dtype(dtype: np.dtype) -> np.dtype:
+    """uint8, float32 or float64: the smallest of these that holds every value of a type exactly.
+
+    >>> exact_dtype(np.dtype("int16")), exact_dtype(np.dtype("int32"))
+    (dtype('float32'), dtype('float64'))
+    """
+    if dtype == np.uint8:
+        return np.dtype(np.uint8)
+    small = dtype.kind == "b" or dtype.itemsize <= 2 or dtype == np.float32
+    return np.dtype(np.float32) if small else np.dtype(np.float64)
 
 
 def row_blocks(
     x: np.ndarray, rows: np.ndarray | None = None, *, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield `(first_row, block)` over the rows of `x`, each block in the type of `model_dtype`.
+    """Yield `(first_row, block)` over the rows of `x`, each block in the type of `exact_dtype`.
 
     Arguments:
         x: an array (N, *event_shape), in memory or memory-mapped.
@@ -40,5 +51,4 @@ def row_blocks(
     for start in range(0, num_rows, step):
         stop = min(start + step, num_rows)
         block = x[start:stop] if rows is None else x[rows[start:stop]]
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
-            yield start, np.asarray(block).astype(model_dtype(x), copy=False)
+        yield start, np.asarray(block).astype(exact_dtype(x.dtype), copy=False)

@@ -7,6 +7,7 @@ are read in blocks, so that a memory map is checked without being loaded.
 """
 
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -22,28 +23,42 @@ __all__ = [
     "check_columns_vary",
     "check_counts",
     "check_features",
-    "check_file",
     "check_finite",
     "check_labels",
     "check_numeric",
+    "check_path",
     "check_rows",
     "check_unit_interval",
     "check_varies",
+    "clipped",
 ]
 
 
-def check_file(path: Path) -> None:
-    """Refuse a path that is not a file this user can read.
+def clipped(text: str, most: int = 60) -> str:
+    """A name from outside, short enough for a message."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def check_path(path: Path) -> None:
+    """Refuse a path that is neither a regular file nor a folder, or that this user cannot read.
+
+    Nothing is opened: a pipe would wait for somebody to write.
 
     Raises:
-        DataError: if there is no such file, if it is a folder, or if it may not be read.
+        DataError: saying what it is.
     """
-    if path.is_dir():
-        raise DataError(f"'{path}' is a folder; expected a file: give the path of one data file.")
-    if not path.exists():
-        raise DataError(f"there is no file '{path}'; check the path and the working folder.")
-    if not os.access(path, os.R_OK):
-        raise DataError(f"the file '{path}' cannot be read; check its permissions.")
+    name = clipped(str(path))
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise DataError(f"there is no file '{name}'; check the path and the working folder.") from None
+    except (OSError, ValueError) as error:  # a name too long, a loop of links, a folder without permission
+        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "not a name of a file"
+        raise DataError(f"the file '{name}' cannot be read ({reason}); check the path.") from None
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DataError(f"'{name}' is neither a file nor a folder; give the path of data that stay where they are.")
+    if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)):
+        raise DataError(f"the file '{name}' cannot be read; check its permissions.")
 
 
 def check_numeric(x: np.ndarray, name: str) -> None:
@@ -73,13 +88,14 @@ def check_rows(x: np.ndarray, name: str) -> None:
         raise DataError(f"{name} holds one row; a model is fitted to at least two: add more data.")
 
 
-def check_finite(x: np.ndarray, name: str, columns: Sequence[str] | None = None) -> None:
+def check_finite(x: np.ndarray, name: str, columns: Sequence[str] | None = None, *, missing: bool = False) -> None:
     """Refuse NaN and infinities, saying how many there are and where the first one is.
 
     Arguments:
         x: an array (N, *event_shape).
         name: how the message calls `x`.
         columns: names for the second axis, used to say where.
+        missing: whether NaN stands for an entry that is not known, and is no fault.
 
     Raises:
         DataError: if any value is not finite as a float32.
@@ -88,7 +104,9 @@ def check_finite(x: np.ndarray, name: str, columns: Sequence[str] | None = None)
         return
     count, first = 0, None
     for start, block in row_blocks(x):
-        bad = ~np.isfinite(block)
+        bad = ~(np.abs(block) <= np.finfo(np.float32).max)
+        if missing:
+            bad &= ~np.isnan(block)
         found = int(bad.sum())
         if found and first is None:
             row, *rest = (int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
@@ -96,7 +114,7 @@ def check_finite(x: np.ndarray, name: str, columns: Sequence[str] | None = None)
         count += found
     if first is not None:
         raise DataError(
-            f"{name} holds {count} NaN or infinite {_plural(count, 'value')}, the first at "
+            f"{name} holds {count} {'' if missing else 'NaN or '}infinite {_plural(count, 'value')}, the first at "
             f"{_place(first, columns)}; remove or fill them first."
         )
 
@@ -120,7 +138,7 @@ def check_varies(x: np.ndarray, name: str) -> None:
     Raises:
         DataError: if every value of `x` equals the first.
     """
-    value = x[(0,) * x.ndim].astype(np.float32) if x.dtype != np.uint8 else x[(0,) * x.ndim]
+    value = x[(0,) * x.ndim]
     if all((block == value).all() for _, block in row_blocks(x)):
         raise DataError(
             f"{name} is constant (every value is {value:g}), so there is nothing to learn; "
@@ -128,8 +146,8 @@ def check_varies(x: np.ndarray, name: str) -> None:
         )
 
 
-def check_array(x: np.ndarray, name: str, columns: Sequence[str] | None = None) -> None:
-    """Every check that training data must pass: numbers, at least two rows, finite, not constant.
+def check_array(x: np.ndarray, name: str, columns: Sequence[str] | None = None, *, missing: bool = False) -> None:
+    """Every check that training data must pass: numbers, at least two rows, finite (or missing), not constant.
 
     >>> check_array(np.zeros((1, 3)), "array 'x'")
     Traceback (most recent call last):
@@ -140,7 +158,7 @@ def check_array(x: np.ndarray, name: str, columns: Sequence[str] | None = None) 
     """
     check_numeric(x, name)
     check_rows(x, name)
-    check_finite(x, name, columns)
+    check_finite(x, name, columns, missing=missing)
     check_varies(x, name)
 
 
@@ -244,8 +262,10 @@ def check_column(label: str, columns: Iterable[str], name: str) -> None:
     """
     known = [str(column) for column in columns]
     if label not in known:
-        offered = ", ".join(f"'{near}'" for near in nearest(label, known))
-        raise DataError(f"{name} has no '{label}'; the nearest of its {len(known)} names: {offered or 'none'}.")
+        offered = ", ".join(f"'{clipped(near)}'" for near in nearest(label, known))
+        raise DataError(
+            f"{name} has no '{clipped(label)}'; the nearest of its {len(known)} names: {offered or 'none'}."
+        )
 
 
 def check_labels(y: np.ndarray, num_rows: int, name: str) -> None:

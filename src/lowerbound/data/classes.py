@@ -1,5 +1,7 @@
 """Labels as classes: numbers 0 … C−1 that a model is conditioned on, or learns some of.
 
+Which class has which number stands in the schema (`data.labels`).
+
 one-hot row of class c:  e_c in {0, 1}^C          no label: −1
 """
 
@@ -14,15 +16,13 @@ from torch import Tensor
 
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError
+from lowerbound.data.labels import MOST_CLASSES, UNLABELLED
 
 __all__ = ["UNLABELLED", "check_classes", "class_named", "num_classes", "one_hot", "only_some"]
 
-UNLABELLED = -1
-"""What stands in the place of a label that is not known, as in scikit-learn."""
-
 
 def num_classes(dataset: Dataset, *, some_unlabelled: bool = False) -> int:
-    """C: one more than the largest label of the training rows.
+    """C: how many classes the schema names.
 
     Arguments:
         dataset: with labels.
@@ -31,10 +31,16 @@ def num_classes(dataset: Dataset, *, some_unlabelled: bool = False) -> int:
     Raises:
         DataError: no labels, or labels that are not classes.
     """
-    y = dataset.y_train
+    y, classes = dataset.y_train, dataset.schema.classes
     if y is None:
         raise DataError(f"{dataset.name} has no labels and this model needs them; name their column with --label.")
-    return int(check_classes(y, None, dataset.name, some_unlabelled=some_unlabelled).max()) + 1
+    if classes is None:
+        raise DataError(
+            f"the labels of {dataset.name} are measurements (fractions, or more than {MOST_CLASSES:,} different numbers) "
+            "and this model needs classes; name another label."
+        )
+    check_classes(y, len(classes), dataset.name, some_unlabelled=some_unlabelled)
+    return len(classes)
 
 
 def check_classes(
@@ -56,10 +62,13 @@ def check_classes(
     lowest = UNLABELLED if some_unlabelled else 0
     strange = np.flatnonzero((y < lowest) | (y != np.floor(y)) | (y >= (np.inf if count is None else count)))
     if len(strange):
+        value, row = y[strange[0]], strange[0]
+        if value == UNLABELLED:
+            raise DataError(
+                f"{name} has no label at row {row}, and this model needs one for each: leave such rows out."
+            )
         known = "whole numbers from 0" if count is None else f"classes 0 to {count - 1}, as in training"
-        raise DataError(
-            f"{name} has the label {y[strange[0]]:g} at row {strange[0]}; expected {known}: leave such rows out."
-        )
+        raise DataError(f"{name} has the label {value:g} at row {row}; expected {known}: leave such rows out.")
     if len(y) and y.max() == UNLABELLED:
         raise DataError(f"{name} has no row with a label (all are −1); label some rows, or fit another recipe.")
     return y.astype(np.int64)

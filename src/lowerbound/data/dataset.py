@@ -1,67 +1,106 @@
-"""A data set: training and test rows, their labels, and a checksum that tells them from any other.
+"""A data set: training and test rows, what they mean, their labels, and a checksum that tells them from any other.
 
-Rows are kept as they were read, in one of two types, and the type says how to read the numbers:
+What the numbers mean stands in the schema, and never in the type in which they are stored: uint8 for levels of pixels,
+float32 for intensities and for counts, float64 for tables. A file too large for memory stays on disk, in its own type:
+then `x_train` is the whole memory map and `train_rows` lists which of its rows are training rows.
 
-* uint8: a pixel byte k in 0..255 that stands for the intensity k / 255;
-* float32: the values themselves, never rescaled.
-
-Images are (N, H, W), or (N, C, H, W) with the channels first. Tables are (N, D). A file too large
-for memory stays on disk: then `x_train` is the whole memory map, `train_rows` lists which of its
-rows are training rows, and its rows are read as float32 (or uint8) a batch at a time.
+Data with equal values have equal checksums, whatever the type of the file.
 """
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lowerbound.data.blocks import model_dtype, row_blocks
-from lowerbound.data.checks import check_array, check_features, check_finite, check_labels
-from lowerbound.data.errors import DataError
+from lowerbound.data.blocks import row_blocks
+from lowerbound.data.checks import check_array, check_features, check_finite
+from lowerbound.data.schema import Schema
+
+if TYPE_CHECKING:
+    import pandas
+
+    from lowerbound.data.kinds import Kind
 
 __all__ = ["Dataset", "fingerprint"]
-
-Kind = Literal["image", "table"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """Rows split into training and test parts. Build one with `Dataset.from_arrays`.
+    """Rows split into training and test parts.
+
+    Build one with `read_file`, `Dataset.from_frame` or `Dataset.from_array`.
 
     Attributes:
         name: what it is called in a report.
-        kind: whether rows are images or rows of a table.
-        x_train: training rows (N, *event_shape), uint8 or float32; a memory map of any numeric
-            type, training and test rows together, where `train_rows` is given.
-        x_test: test rows (M, *event_shape), uint8 or float32, always in memory.
-        y_train: labels (number of training rows,), int64 classes or float32 values, or None.
+        schema: what its numbers mean.
+        x_train: training rows (N, *event_shape); a memory map, training and test rows together, where `train_rows` is
+            given.
+        x_test: test rows (M, *event_shape), always in memory.
+        y_train: labels (number of training rows,): int64 numbers of `schema.classes`, −1 where there is none, or
+            float32 measurements; None without labels.
         y_test: labels (M,) or None.
         train_rows: which rows of `x_train` are training rows, int64, or None for all of them.
-        feature_names: the names of a table's columns.
-        label_names: the name of each class where labels are classes with names.
         source: where the data came from, in words.
-        checksum: sha256 of the rows, labels, shapes and types (see `fingerprint`).
+        checksum: sha256 of the values and shapes of rows and labels (see `fingerprint`).
+        notes: what was decided while reading, one sentence each, beside what the schema says.
     """
 
     name: str
-    kind: Kind
+    schema: Schema
     x_train: np.ndarray
     x_test: np.ndarray
     y_train: np.ndarray | None = None
     y_test: np.ndarray | None = None
     train_rows: np.ndarray | None = None
-    feature_names: tuple[str, ...] | None = None
-    label_names: tuple[str, ...] | None = None
     source: str
     checksum: str
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        name: str,
+        schema: Schema,
+        x_train: np.ndarray,
+        x_test: np.ndarray,
+        y_train: np.ndarray | None = None,
+        y_test: np.ndarray | None = None,
+        train_rows: np.ndarray | None = None,
+        source: str,
+        notes: tuple[str, ...] = (),
+    ) -> Dataset:
+        """From stored rows and numbered labels: check them, and compute their checksum.
+
+        Raises:
+            DataError: if the arrays fail a check of `lowerbound.data.checks`.
+        """
+        _check_rows(name, schema, x_train, x_test)
+        checksum = fingerprint(x_train, x_test, y_train, y_test, train_rows=train_rows, dtype=_canonical(schema))
+        return cls(
+            name=name,
+            schema=schema,
+            x_train=x_train,
+            x_test=x_test,
+            y_train=y_train,
+            y_test=y_test,
+            train_rows=train_rows,
+            source=source,
+            checksum=checksum,
+            notes=notes,
+        )
 
     @classmethod
     def from_arrays(
         cls,
         *,
         name: str,
-        kind: Kind,
+        kind: str,
         x_train: np.ndarray,
         x_test: np.ndarray,
         y_train: np.ndarray | None = None,
@@ -70,8 +109,8 @@ class Dataset:
         feature_names: tuple[str, ...] | None = None,
         label_names: tuple[str, ...] | None = None,
         source: str,
-    ) -> "Dataset":
-        """Check the arrays and compute their checksum.
+    ) -> Dataset:
+        """From training and test rows, images with the channels first.
 
         >>> x = np.eye(4, dtype=np.float32)
         >>> data = Dataset.from_arrays(
@@ -79,28 +118,124 @@ class Dataset:
         >>> data.event_shape, data.num_train, data.num_test
         ((4,), 3, 1)
 
+        Arguments:
+            name: of the data.
+            kind: name of a kind of data.
+            x_train: training rows.
+            x_test: test rows.
+            y_train: labels, numbers or text; numbers from 0 where `label_names` are given.
+            y_test: labels of the test rows.
+            train_rows: which rows of `x_train` are training rows; all of them if None.
+            feature_names: of the columns of a table.
+            label_names: of the classes.
+            source: where the data came from, in words.
+
         Raises:
-            DataError: if the arrays fail a check of `lowerbound.data.checks`.
+            DataError: if the arrays fail a check.
         """
-        _check_rows(name, x_train, x_test, train_rows, feature_names)
-        num_train = len(x_train) if train_rows is None else len(train_rows)
-        if y_train is not None:
-            check_labels(y_train, num_train, f"the training labels of {name}")
-        if y_test is not None:
-            check_labels(y_test, len(x_test), f"the test labels of {name}")
-        return cls(
-            name=name,
-            kind=kind,
-            x_train=x_train,
+        from lowerbound.data.assemble import to_dataset
+        from lowerbound.data.contents import Contents
+        from lowerbound.data.overrides import Overrides
+
+        contents = Contents(
+            what=f"the training part of {name}",
+            container="array" if feature_names is None else name,
+            x=x_train,
             x_test=x_test,
-            y_train=y_train,
+            y=y_train,
             y_test=y_test,
-            train_rows=train_rows,
-            feature_names=feature_names,
-            label_names=label_names,
-            source=source,
-            checksum=fingerprint(x_train, x_test, y_train, y_test, train_rows=train_rows),
+            label=None if y_train is None else "y",
+            classes=label_names,
+            names=feature_names,
         )
+        return to_dataset(contents, name=name, source=source, overrides=Overrides(kind=kind), train_rows=train_rows)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pandas.DataFrame,
+        *,
+        label: str | None = None,
+        kind: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        event_shape: tuple[int, ...] | None = None,
+        schema: Schema | None = None,
+        name: str = "frame",
+    ) -> Dataset:
+        """From a DataFrame; one row in five is held out. The index is no part of the data.
+
+        Arguments:
+            frame: rows.
+            label: the column of labels.
+            kind: name of a kind of data, where the inferred one is not right.
+            columns: from names of columns to kinds of column, or "drop", where the inferred ones are not right.
+            event_shape: of images whose pixels are the columns.
+            schema: that of a fit, which the rows must follow; then nothing is inferred.
+            name: of the data.
+
+        Raises:
+            DataError: the rows cannot be what is said of them, or fail a check.
+        """
+        from lowerbound.data.assemble import to_dataset
+        from lowerbound.data.overrides import Overrides
+        from lowerbound.data.tables import contents_of_frame
+
+        contents = contents_of_frame(frame, label, what=name, container="frame")
+        overrides = Overrides(kind=kind, columns=columns or {}, event_shape=event_shape)
+        return to_dataset(contents, name=name, source="memory", overrides=overrides, schema=schema)
+
+    @classmethod
+    def from_array(
+        cls,
+        x: Any,
+        *,
+        y: Any = None,
+        kind: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        event_shape: tuple[int, ...] | None = None,
+        schema: Schema | None = None,
+        name: str = "array",
+    ) -> Dataset:
+        """From an array (N, …), which may be sparse; one row in five is held out.
+
+        Arguments:
+            x: rows: a table (N, D), images (N, H, W), (N, H, W, C) or (N, C, H, W), or others.
+            y: labels (N,), numbers or text.
+            kind: name of a kind of data, where the inferred one is not right.
+            columns: from numbers of columns, as text, to kinds of column.
+            event_shape: of images whose pixels are the columns of a table.
+            schema: that of a fit, which the rows must follow; then nothing is inferred.
+            name: of the data.
+
+        Raises:
+            DataError: the rows cannot be what is said of them, or fail a check.
+        """
+        from lowerbound.data.arrays import dense
+        from lowerbound.data.assemble import to_dataset
+        from lowerbound.data.contents import Contents
+        from lowerbound.data.overrides import Overrides
+
+        labels = None if y is None else np.asarray(y)
+        contents = Contents(what=name, container="array", x=dense(x, name), y=labels, label=None if y is None else "y")
+        overrides = Overrides(kind=kind, columns=columns or {}, event_shape=event_shape)
+        return to_dataset(contents, name=name, source="memory", overrides=overrides, schema=schema)
+
+    @property
+    def kind(self) -> str:
+        """The name of the kind of data."""
+        return self.schema.kind
+
+    @property
+    def kind_of_data(self) -> Kind:
+        """What reads, prepares and renders data of this kind."""
+        from lowerbound.data.kinds import kind_named
+
+        return kind_named(self.schema.kind)
+
+    @property
+    def default_likelihood(self) -> str:
+        """The likelihood to take if nobody says, as `spelling` spells it."""
+        return self.kind_of_data.default_likelihood(self.schema)
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -118,68 +253,112 @@ class Dataset:
         return len(self.x_test)
 
     @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The names of a table's columns, if they have names."""
+        return self.schema.column_names if self.schema.has_names else None
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """The name of each class, if labels are classes."""
+        return self.schema.classes
+
+    @property
     def pixel_scale(self) -> float | None:
-        """The stored value that stands for intensity 1: 255 for bytes, None for other values."""
-        return 255.0 if self.x_test.dtype == np.uint8 else None
+        """The stored value that stands for intensity 1: 255 for bytes of an image, None for other values."""
+        return None if self.schema.pixel_levels is None else float(self.schema.pixel_levels - 1)
 
     @property
     def scaling(self) -> str:
         """How stored numbers become the numbers a model sees, as a sentence."""
         if self.pixel_scale is not None:
-            return "Pixels are bytes k in 0..255 and stand for the intensities k / 255."
+            scale = f"{self.pixel_scale:g}"
+            return f"Pixels are levels k in 0..{scale} and stand for the intensities k / {scale}."
         if self.kind == "image":
             return "Intensities are used as stored, without rescaling."
         return "Columns are used as stored, in their own units, unless a transform standardises them."
 
+    @cached_property
+    def legacy_checksum(self) -> str:
+        """The checksum by which runs without a schema know these data.
 
-def _check_rows(
-    name: str,
+        It was taken after rounding to float32, and of class numbers as they were in the file. A table must have been
+        read with `columns={"*": "continuous"}`, for nothing was left out of one then.
+        """
+        image, byte = self.schema.pixel_levels is not None, self.schema.dtype == "uint8"
+        dtype = np.dtype(np.uint8 if image or byte else np.float32)
+        y_train, y_test = (_legacy_labels(y, self.schema) for y in (self.y_train, self.y_test))
+        x_test = self.x_test.astype(dtype)
+        return fingerprint(self.x_train, x_test, y_train, y_test, train_rows=self.train_rows, dtype=dtype)
+
+
+def _check_rows(name: str, schema: Schema, x_train: np.ndarray, x_test: np.ndarray) -> None:
+    missing, columns = schema.columns is not None, schema.column_names if schema.has_names else None
+    check_array(x_train, f"the training part of {name}", columns, missing=missing)
+    check_features(x_train, schema.event_shape, f"the training part of {name}")
+    check_features(x_test, schema.event_shape, f"the test part of {name}")
+    check_finite(x_test, f"the test part of {name}", columns, missing=missing)
+
+
+def _canonical(schema: Schema) -> np.dtype:
+    """The type in which rows are fingerprinted: it holds every value that training can tell from others."""
+    if schema.kind != "image":
+        return np.dtype(np.float64)
+    return np.dtype(np.float32) if schema.pixel_levels is None else np.dtype(np.uint8)
+
+
+def _legacy_labels(y: np.ndarray | None, schema: Schema) -> np.ndarray | None:
+    """Labels as they were kept before classes had names: numbers as they are, text by its order."""
+    kind = np.dtype(schema.label_dtype or "float32").kind if (schema.label_dtype or "").isascii() else "O"
+    if y is None or schema.classes is None or kind in "OUST":
+        return y
+    words = {"True": 1.0, "False": 0.0}
+    values = np.array([words[c] if c in words else float(c) for c in schema.classes] + [-1.0])[y]
+    return values.astype(np.float32 if kind == "f" else np.int64)
+
+
+def fingerprint(
     x_train: np.ndarray,
-    x_test: np.ndarray,
-    train_rows: np.ndarray | None,
-    feature_names: tuple[str, ...] | None,
-) -> None:
-    check_array(x_train, f"the training part of {name}", feature_names)
-    check_features(x_test, tuple(x_train.shape[1:]), f"the test part of {name}")
-    if len(x_test) == 0:
-        raise DataError(f"the test part of {name} is empty; hold out at least one row.")
-    check_finite(x_test, f"the test part of {name}", feature_names)
-    if x_test.dtype != model_dtype(x_train):
-        raise DataError(
-            f"the test part of {name} has type {x_test.dtype}; expected {model_dtype(x_train)}: "
-            "store both parts in one type."
-        )
-    if train_rows is None and x_train.dtype != model_dtype(x_train):
-        raise DataError(
-            f"the training part of {name} has type {x_train.dtype}; expected uint8 or float32: convert it first."
-        )
+    *others: np.ndarray | None,
+    train_rows: np.ndarray | None = None,
+    dtype: np.dtype | None = None,
+) -> str:
+    """The sha256 of arrays: of the type, shape and values of each in turn.
 
-
-def fingerprint(x_train: np.ndarray, *others: np.ndarray | None, train_rows: np.ndarray | None = None) -> str:
-    """The sha256 of arrays: of the type, shape and bytes of each in turn, as the model sees them.
-
-    A memory map with `train_rows` has the same fingerprint as the same rows in memory.
+    A memory map with `train_rows` has the same fingerprint as the same rows in memory, and rows of one type that of the
+    same values in another.
 
     Arguments:
         x_train: the training rows, or the memory map that holds them.
-        others: any other arrays; None counts as an array that is not there.
+        others: the test rows, and any other arrays; None counts as an array that is not there.
         train_rows: which rows of `x_train` count; all of them if None.
+        dtype: the type that training and test rows are brought to; None for that of `x_train`.
 
     Returns:
         64 hexadecimal digits.
     """
     digest = hashlib.sha256()
+    dtype = x_train.dtype if dtype is None else dtype
     num_rows = len(x_train) if train_rows is None else len(train_rows)
-    digest.update(_header(model_dtype(x_train), (num_rows, *x_train.shape[1:])))
+    digest.update(_header(dtype, (num_rows, *x_train.shape[1:])))
     for _, block in row_blocks(x_train, train_rows):
-        digest.update(np.ascontiguousarray(block).data)
-    for array in others:
+        digest.update(_bytes(block, dtype))
+    for i, array in enumerate(others):
         if array is None:
             digest.update(b"none;")
-        else:
-            digest.update(_header(array.dtype, array.shape))
-            digest.update(np.ascontiguousarray(array).data)
+            continue
+        kept = dtype if i == 0 else array.dtype
+        digest.update(_header(kept, array.shape))
+        digest.update(_bytes(array, kept))
     return digest.hexdigest()
+
+
+def _bytes(x: np.ndarray, dtype: np.dtype) -> memoryview:
+    """The values in a type; one NaN and one zero for all, for these have several representations."""
+    with np.errstate(over="ignore"):
+        x = np.ascontiguousarray(x, dtype=dtype)
+    if dtype.kind == "f" and x.size:
+        x = np.where(np.isnan(x), np.nan, x + 0.0).astype(dtype, copy=False)
+    return np.ascontiguousarray(x).data
 
 
 def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:

@@ -20,7 +20,6 @@ from lowerbound.data.formats.amat import read_amat
 from lowerbound.data.formats.cifar import CLASSES, TEST, TRAIN, read_cifar
 from lowerbound.data.formats.idx import read_idx
 from lowerbound.data.formats.matlab import read_matlab
-from lowerbound.data.layout import as_labels
 from lowerbound.data.originals import Original
 from lowerbound.data.split import split_rows
 
@@ -177,8 +176,8 @@ def _dataset(entry: Entry, arrays: _Arrays, source: str) -> Dataset:
         kind=entry.kind,
         x_train=x_train,
         x_test=x_test,
-        y_train=None if y_train is None else as_labels(y_train, f"the training labels of {entry.name}")[0],
-        y_test=None if y_test is None else as_labels(y_test, f"the test labels of {entry.name}")[0],
+        y_train=y_train,
+        y_test=y_test,
         label_names=arrays.label_names,
         source=source,
     )

@@ -1,36 +1,38 @@
-"""Reading a user's file: .npy, .npz, .csv, .csv.gz and .parquet.
+"""Reading a user's data: files of arrays and tables, and folders of images.
 
-Nothing that a file says is ever run: arrays are read with pickles refused. Where the file does not
-hold out test rows itself, one row in five is held out by a fixed random split
+Nothing that a file says is ever run: arrays are read with pickles refused. Where the data do not
+hold out test rows themselves, one row in five is held out by a fixed random split
 (`lowerbound.data.split`).
 
-| file | rows | labels |
+| data | rows | labels |
 |---|---|---|
 | .npy | the array | none |
-| .npz | `x`, or `x_train` and `x_test` | `y`, or `y_train` and `y_test`, if there |
-| .csv, .csv.gz, .parquet | the numeric columns | the column named by `label` |
+| .npz | `x`, or `x_train` and `x_test`, or the array named | `y`, or `y_train` and `y_test`, or the array named |
+| .csv, .tsv, .parquet (.csv.gz, .tsv.gz) | the columns, but those left out with a reason | the column named |
+| a folder of .png or .jpg | the images | the names of its subfolders |
 
-In an .npz file `array` names other rows than `x`, and `label` other labels than `y`:
-``array="counts"`` reads `counts`, or `counts_train` and `counts_test`. An .npy file larger than
-`stream_above` bytes is memory-mapped and stays on disk.
+An .npy file larger than `stream_above` bytes is memory-mapped and stays on disk. `read_file` reads the data of a fit and
+infers their schema; `read_rows` reads other data under the schema of a fit, matched by the names of columns and classes.
 """
 
-import zipfile
-import zlib
+from __future__ import annotations
+
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from lowerbound.data.checks import check_column, check_file
-from lowerbound.data.contents import Contents, to_dataset
+from lowerbound.data.arrays import read_npy, read_npz
+from lowerbound.data.assemble import Rows, to_dataset, to_rows
+from lowerbound.data.checks import check_path, clipped
+from lowerbound.data.contents import Contents
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError
+from lowerbound.data.overrides import Overrides
+from lowerbound.data.schema import Schema
 
-__all__ = ["STREAM_ABOVE", "SUFFIXES", "read_file"]
+__all__ = ["STREAM_ABOVE", "SUFFIXES", "read_contents", "read_file", "read_rows"]
 
 STREAM_ABOVE = 2 * 2**30
-SUFFIXES = (".npy", ".npz", ".csv", ".csv.gz", ".parquet")
-_BROKEN = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+SUFFIXES = (".npy", ".npz", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 
 
 def read_file(
@@ -38,97 +40,106 @@ def read_file(
     *,
     label: str | None = None,
     array: str | None = None,
+    kind: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    event_shape: tuple[int, ...] | None = None,
+    schema: Schema | None = None,
     stream_above: int = STREAM_ABOVE,
 ) -> Dataset:
-    """Read a file of rows into a `Dataset`.
+    """Read the data of a fit.
 
     Arguments:
-        path: the file; its ending says its format (see `SUFFIXES`).
+        path: a file, whose ending says its format (see `SUFFIXES`), or a folder of images.
         label: the label column of a table, or the label array of an .npz file.
-        array: the array of rows in an .npz file, `x` if None.
+        array: the array of rows in an .npz file.
+        kind: name of a kind of data, where the inferred one is not right.
+        columns: from names of columns to kinds of column or "drop", where the inferred ones are not right.
+        event_shape: of images whose pixels are the columns of a table.
+        schema: what the data mean, if that is known: then nothing is inferred.
         stream_above: the size in bytes above which an .npy file is memory-mapped rather than read.
 
     Returns:
-        The rows split into training and test parts, checked, with their checksum.
+        The rows split into training and test parts, checked, with their schema and their checksum.
 
     Raises:
-        DataError: if the file is missing, unreadable, of another format, or fails a check.
+        DataError: if the data are missing, unreadable, of another format, or fail a check.
+    """
+    path, usual = Path(path), None if schema is None else schema.label
+    contents = read_contents(path, label=label, usual_label=usual, array=array, stream_above=stream_above)
+    overrides = Overrides(kind=kind, columns=columns or {}, event_shape=event_shape)
+    return to_dataset(contents, name=path.name, source=f"file {path}", overrides=overrides, schema=schema)
+
+
+def read_rows(
+    path: str | Path,
+    schema: Schema,
+    *,
+    label: str | None = None,
+    array: str | None = None,
+    stream_above: int = STREAM_ABOVE,
+) -> Rows:
+    """Read other data under the schema of a fit: all rows, in the order of the file.
+
+    Arguments:
+        path: a file or folder, not necessarily of the format of the fit.
+        schema: that of the fit.
+        label: the column (or array) of labels, if it is named otherwise than in the fit.
+        array: the array of rows in an .npz file.
+        stream_above: as for `read_file`.
+
+    Raises:
+        DataError: the data cannot be read, or have not the columns, classes or shape of the schema.
     """
     path = Path(path)
-    check_file(path)
+    contents = read_contents(path, label=label, usual_label=schema.label, array=array, stream_above=stream_above)
+    return to_rows(contents, schema, name=path.name)
+
+
+def read_contents(
+    path: Path,
+    *,
+    label: str | None = None,
+    usual_label: str | None = None,
+    array: str | None = None,
+    stream_above: int = STREAM_ABOVE,
+) -> Contents:
+    """What a file or folder holds, before anything is made of it.
+
+    Arguments:
+        path: the file or folder.
+        label: the column or array of labels, which must be there.
+        usual_label: a column or array that is the label if it is there and no other is named.
+        array: the array of rows in an .npz file.
+        stream_above: as for `read_file`.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    check_path(path)
     suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
-    if suffix is None:
-        raise DataError(f"'{path.name}' is not one of {', '.join(SUFFIXES)}: save it as one of those.")
     if array is not None and suffix != ".npz":
-        raise DataError(f"array='{array}' was given but '{path.name}' is not an .npz file: drop it.")
+        raise DataError(f"array='{clipped(array)}' was given but '{clipped(path.name)}' is not an .npz file: drop it.")
+    if path.is_dir():
+        from lowerbound.data.folders import read_folder
+
+        return read_folder(path, label)
     if suffix == ".npy":
-        contents = _read_npy(path, label, stream_above)
-    elif suffix == ".npz":
-        contents = _read_npz(path, label, array or "x")
-    else:
-        from lowerbound.data.tables import read_table  # pandas is optional, and slow to import
+        return read_npy(path, label, stream_above)
+    if suffix == ".npz":
+        return read_npz(path, label, array, usual_label)
+    if suffix is None:
+        raise _other_format(path)
+    from lowerbound.data.tables import read_table  # pandas is optional, and slow to import
 
-        contents = read_table(path, label)
-    return to_dataset(contents, name=path.name, source=f"file {path}")
-
-
-def _read_npy(path: Path, label: str | None, stream_above: int) -> Contents:
-    if label is not None:
-        raise DataError(
-            f"label='{label}' was given but '{path.name}' holds one array and no labels; "
-            "save rows and labels together as .npz."
-        )
-    streamed = path.stat().st_size > stream_above
-    try:
-        x = np.load(path, mmap_mode="r" if streamed else None, allow_pickle=False)
-    except _BROKEN as error:
-        raise _unreadable(path, error) from error
-    if not isinstance(x, np.ndarray):
-        x.close()
-        raise DataError(f"'{path.name}' is an archive of arrays: rename it to end in .npz.")
-    return Contents(what=f"the array of {path.name}", x=x)
+    return read_table(path, label, usual_label)
 
 
-def _read_npz(path: Path, label: str | None, array: str) -> Contents:
-    try:
-        with path.open("rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise DataError(f"'{path.name}' is not an archive: rename it to end in .npy.")
-            return _from_archive(archive, path, label, array)
-    except DataError:
-        raise
-    except _BROKEN as error:
-        raise _unreadable(path, error) from error
-
-
-def _from_archive(archive: "np.lib.npyio.NpzFile", path: Path, label: str | None, array: str) -> Contents:
-    x, x_test = _pair(archive, array)
-    if x is None:
-        check_column(array, archive.files, f"{path.name} (array={array!r})")
-    y, y_test = _pair(archive, label or "y")
-    if label is not None and y is None:
-        check_column(label, archive.files, f"{path.name} (label={label!r})")
-    if x_test is not None and y is not None and y_test is None:
-        raise DataError(f"{path.name} has labels for its training rows only; add the test labels.")
-    assert x is not None
-    return Contents(what=f"array '{array}' of {path.name}", x=x, x_test=x_test, y=y, y_test=y_test)
-
-
-def _pair(archive: "np.lib.npyio.NpzFile", stem: str) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Arrays `stem` and None, or `stem_train` and `stem_test` (None if not there), or two Nones."""
-    if stem in archive.files:
-        return archive[stem], None
-    parts = [f"{stem}_train", f"{stem}_test"]
-    train, test = (archive[part] if part in archive.files else None for part in parts)
-    return train, test
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    if "Object arrays" in str(error) or "objects in dtype" in str(error):
+def _other_format(path: Path) -> DataError:
+    if path.name.lower().endswith(".h5ad"):
         return DataError(
-            f"'{path.name}' holds Python objects, which are never loaded because they can run "
-            "code; save it again as plain arrays of numbers."
+            f"'{clipped(path.name)}' is an AnnData file, which this version does not read yet; save its counts with "
+            "scipy.sparse.save_npz, or as .npz or .csv."
         )
-    kind = path.suffix.lower().lstrip(".")
-    return DataError(f"'{path.name}' is not a readable .{kind} file; it may be cut short or altered: save it again.")
+    return DataError(
+        f"'{clipped(path.name)}' is not one of {', '.join(SUFFIXES)}, nor a folder of images: save it as one."
+    )

@@ -10,14 +10,17 @@ Each kind of data is one file of `lowerbound.data.kinds`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, TypeAlias
 
-__all__ = ["Column", "ColumnKind", "LeftOut", "Schema"]
+__all__ = ["UNNAMED", "Column", "ColumnKind", "LeftOut", "Schema"]
 
 ColumnKind: TypeAlias = Literal["continuous", "positive", "count", "categorical", "ordinal", "boolean", "date"]
 """What a column of a table holds. Booleans, categories and ordinals are numbered in the order of `Column.categories`;
 dates are seconds since 1970."""
+
+UNNAMED = ("npy", "npz", "array")
+"""Containers whose columns have numbers and no names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +34,10 @@ class Column:
             `render` gives back.
         categories: the values of a categorical, ordinal or boolean column, as text, in the order of their numbers.
         decimals: the most digits after the decimal point that were seen, to which `render` rounds; None without limit.
-        low: the smallest training value.
-        high: the largest training value.
-        missing: how many training entries are missing.
+        format: how a date is written, as `strftime` spells it; it says to which unit `render` rounds.
+        low: the smallest value in the file of the fit.
+        high: the largest value in it.
+        missing: how many of its entries are missing.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Column:
     dtype: str = "float64"
     categories: tuple[str, ...] | None = None
     decimals: int | None = None
+    format: str | None = None
     low: float | None = None
     high: float | None = None
     missing: int = 0
@@ -63,9 +68,11 @@ class Schema:
         event_shape: shape of one row, as a likelihood scores it.
         container: what the user gave: "csv", "parquet", "npy", "npz", "frame", "array", "folder", or the name of a
             data set.
+        dtype: the type of the array that the user gave, which `render` gives back; tables by column have one for each.
         columns: of a table; None for other kinds.
         left_out: columns that are no part of the data.
         label: the column (or array) of labels, or None.
+        label_dtype: the type of the labels that the user gave, or None.
         classes: names of the label's classes as text, in the order of their numbers; None if labels are no classes.
         pixel_levels: K where stored pixels are the whole numbers 0 … K − 1; None where they are intensities in [0, 1].
         channels_last: whether the user's images have their channels on the last axis.
@@ -74,9 +81,11 @@ class Schema:
     kind: str
     event_shape: tuple[int, ...]
     container: str = "array"
+    dtype: str = "float64"
     columns: tuple[Column, ...] | None = None
     left_out: tuple[LeftOut, ...] = ()
     label: str | None = None
+    label_dtype: str | None = None
     classes: tuple[str, ...] | None = None
     pixel_levels: int | None = None
     channels_last: bool = False
@@ -86,9 +95,17 @@ class Schema:
         """Names of the columns of a table."""
         return None if self.columns is None else tuple(column.name for column in self.columns)
 
+    @property
+    def has_names(self) -> bool:
+        """Whether the columns were named by the user, so that other data must have them by name."""
+        return self.columns is not None and self.container not in UNNAMED
+
     def to_json(self) -> dict[str, Any]:
-        """Plain values for a run folder."""
-        return asdict(self)
+        """Plain values for a run folder; a column's values that are the usual ones are left out."""
+        usual = {field.name: field.default for field in fields(Column)}
+        columns = None if self.columns is None else [asdict(column) for column in self.columns]
+        short = columns and [{k: v for k, v in column.items() if v != usual[k]} for column in columns]
+        return {**asdict(replace(self, columns=None)), "columns": short}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Schema:

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor, nn
 
-from lowerbound.data.blocks import model_dtype
+from lowerbound.data.blocks import exact_dtype
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.stream import Stream
 
@@ -102,8 +102,8 @@ class MemoryMapped:
     """Rows read from a file as they are asked for.
 
     Arguments:
-        array: the rows (N, *event_shape), usually a `numpy.memmap`; bytes stay bytes, and other
-            numbers reach the device as float32.
+        array: the rows (N, *event_shape), usually a `numpy.memmap`; they are read in the type of
+            `exact_dtype`, and the transform makes of them what a loss takes.
         transform: as for `InMemory`.
         rows: which rows of `array` count, and in which order they are numbered; all of them if
             None.
@@ -147,7 +147,7 @@ class MemoryMapped:
     def _read(self, rows: np.ndarray) -> Tensor:
         places = rows if self.rows is None else self.rows[rows]
         order = np.argsort(places, kind="stable")
-        dtype = torch.uint8 if model_dtype(self.array) == np.uint8 else torch.float32
+        dtype = torch.from_numpy(np.empty(0, exact_dtype(self.array.dtype))).dtype
         shape = (len(places), *self.array.shape[1:])
         x = torch.empty(shape, dtype=dtype, pin_memory=self.device.type == "cuda")
         x.numpy()[order] = self.array[places[order]]

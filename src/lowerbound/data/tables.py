@@ -1,76 +1,134 @@
-"""Reading tables with pandas: .csv, .csv.gz and .parquet.
+"""Reading tables with pandas: .csv, .tsv (both also .gz) and .parquet, and taking a DataFrame apart.
 
-Every column but the label must be numbers. A column of text, a missing value or a file without a
-line of column names is refused with the place where it was found; nothing is guessed, dropped or
-filled.
+Nothing is filled: a missing cell stays missing. What a column is, and whether it is part of the data, the kind of data
+decides (`data.columns`).
 """
 
+from __future__ import annotations
+
+import struct
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lowerbound.data.checks import check_column, check_finite
+from lowerbound.data.checks import check_column, clipped
 from lowerbound.data.contents import Contents
+from lowerbound.data.delimited import look_at
 from lowerbound.data.errors import DataError
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["read_table"]
+__all__ = ["contents_of_frame", "read_table"]
+
+_BROKEN = (
+    ValueError, OSError, EOFError, zlib.error, struct.error, KeyError, TypeError, AttributeError, IndexError,
+    NotImplementedError, MemoryError, OverflowError, RecursionError,
+)  # fmt: skip
 
 
-def read_table(path: Path, label: str | None) -> Contents:
-    """Read the numeric columns of a table, and its labels.
+def read_table(path: Path, label: str | None, usual_label: str | None = None) -> Contents:
+    """Read the columns of a table, and its labels.
 
     Arguments:
-        path: a .csv, .csv.gz or .parquet file.
+        path: a .csv, .tsv or .parquet file.
         label: the column of labels, or None.
+        usual_label: the column of labels, if there is one of that name and no other is named.
 
     Raises:
-        DataError: if the file cannot be read, a feature column is not numeric, or a value is
-            missing.
+        DataError: if the file cannot be read, or has no line of names.
     """
-    frame = _read_frame(path)
-    _check_header(frame, path)
+    is_parquet = path.name.lower().endswith(".parquet")
+    frame = _read_frame(path, is_parquet)
+    index = None if is_parquet else _check_header(frame, path)
+    if label is None and usual_label in [str(name) for name in frame.columns]:
+        label = usual_label
+    notes = ()
+    if index is not None:
+        frame = frame.drop(columns=index)
+        notes = (f"The first column of {clipped(path.name)} has no name and numbers its rows; it was left out.",)
+    container = "parquet" if is_parquet else "csv"
+    return contents_of_frame(frame, label, what=clipped(path.name), container=container, notes=notes)
+
+
+def contents_of_frame(
+    frame: pandas.DataFrame, label: str | None, *, what: str, container: str, notes: tuple[str, ...] = ()
+) -> Contents:
+    """A DataFrame as rows and labels.
+
+    Raises:
+        DataError: it is empty, or there is no such label.
+    """
     y = None
     if label is not None:
-        check_column(label, frame.columns, path.name)
-        y = _label_values(frame.pop(label))
+        names = [str(name) for name in frame.columns]
+        check_column(label, names, what)
+        place = names.index(label)
+        y = _label_values(frame.iloc[:, place])
+        frame = frame.iloc[:, [i for i in range(len(names)) if i != place]]
     if frame.shape[1] == 0 or frame.shape[0] == 0:
-        raise DataError(f"{path.name} is empty: expected rows of at least one numeric column.")
-    names = tuple(str(column) for column in frame.columns)
-    columns = [_numbers(frame[column], name, path) for column, name in zip(frame, names, strict=True)]
-    x = np.column_stack(columns)
-    check_finite(x, path.name, names)
-    return Contents(what=path.name, x=x, y=y, feature_names=names)
+        raise DataError(f"{what} is empty: expected rows of at least one column beside the label.")
+    return Contents(what=what, container=container, x=frame, y=y, label=label, notes=notes)
 
 
-def _read_frame(path: Path) -> Any:
+def _read_frame(path: Path, is_parquet: bool) -> Any:
     try:
         import pandas
 
-        if path.name.lower().endswith(".parquet"):
+        if is_parquet:
             return pandas.read_parquet(path, engine="pyarrow")
-        return pandas.read_csv(path, low_memory=False)
+        format = look_at(path)
+        _check_names(format.names, path)
+        return pandas.read_csv(
+            path,
+            sep=format.delimiter,
+            decimal=format.decimal,
+            thousands=format.thousands,
+            index_col=False,
+            skipinitialspace=True,
+            low_memory=False,
+            encoding="utf-8-sig",
+        )
     except ImportError as error:
-        raise DataError(f"reading '{path.name}' needs pandas and pyarrow: pip install 'lowerbound[tables]'.") from error
-    except (ValueError, OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            f"reading '{clipped(path.name)}' needs pandas and pyarrow: pip install 'lowerbound[tables]'."
+        ) from error
+    except DataError:
+        raise
+    except _BROKEN as error:
         detail = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"'{path.name}' is not a readable table ({detail.rstrip('.')}): save it again.") from error
+        raise DataError(
+            f"'{clipped(path.name)}' is not a readable table ({clipped(detail.rstrip('.'), 120)}): save it again."
+        ) from error
 
 
-def _check_header(frame: "pandas.DataFrame", path: Path) -> None:
+def _check_names(names: tuple[str, ...], path: Path) -> None:
+    """Refuse a first line that gives two columns one name."""
+    repeated = next((name for i, name in enumerate(names) if name.strip() and name in names[:i]), None)
+    if repeated is not None:
+        raise DataError(f"{clipped(path.name)} has two columns named '{clipped(repeated)}'; rename one of them.")
+
+
+def _check_header(frame: pandas.DataFrame, path: Path) -> str | None:
+    """The name that pandas gave to a first column without one, if it numbers the rows.
+
+    Raises:
+        DataError: another column has no name, or the first line holds numbers.
+    """
     names = [str(column) for column in frame.columns]
     unnamed = [i for i, name in enumerate(names) if not name.strip() or name.startswith("Unnamed: ")]
+    if unnamed == [0] and len(names) > 1 and np.array_equal(frame.iloc[:, 0].to_numpy(), np.arange(len(frame))):
+        return frame.columns[0]
     if unnamed:
-        raise DataError(
-            f"column {unnamed[0]} of {path.name} has no name, as a saved row index has: name it or leave it out."
-        )
+        raise DataError(f"column {unnamed[0]} of {clipped(path.name)} has no name: name it or leave it out.")
     positions = [str(i) for i in range(len(names))]
     if names and names != positions and all(_is_number(name) for name in names):
-        raise DataError(f"the first line of {path.name} holds numbers; expected a line of column names: add one.")
+        raise DataError(
+            f"the first line of {clipped(path.name)} holds numbers; expected a line of column names: add one."
+        )
+    return None
 
 
 def _is_number(text: str) -> bool:
@@ -81,28 +139,12 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _numbers(column: Any, name: str, path: Path) -> np.ndarray:
-    """A column as float64, NaN where a value is missing."""
-    import pandas
-
-    if pandas.api.types.is_bool_dtype(column.dtype) or pandas.api.types.is_numeric_dtype(column.dtype):
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    values = column.astype(object)
-    numbers: Any = pandas.to_numeric(values, errors="coerce")
-    is_date = pandas.api.types.is_datetime64_any_dtype(column.dtype)
-    wrong = values.notna() if is_date else numbers.isna() & values.notna()
-    if wrong.any():
-        row = int(np.flatnonzero(wrong.to_numpy())[0])
-        raise DataError(
-            f"column '{name}' of {path.name} is not numeric: it holds '{values.iloc[row]}' at row "
-            f"{row}; leave the column out, turn it into numbers, or pass it as label='{name}'."
-        )
-    return numbers.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
 def _label_values(column: Any) -> np.ndarray:
+    """Labels as numbers with NaN where missing, booleans, or objects."""
     import pandas
 
+    if isinstance(column.dtype, pandas.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype if not column.hasnans else object)
     if pandas.api.types.is_bool_dtype(column.dtype) or pandas.api.types.is_numeric_dtype(column.dtype):
         return column.to_numpy(dtype=np.float64, na_value=np.nan) if column.hasnans else column.to_numpy()
     return column.astype(object).to_numpy()

@@ -12,12 +12,21 @@ Bernoulli likelihood, makes it 0 or 1:
 Integer pixels are drawn by comparing integers. With u uniform on {0, ..., scale - 1},
 P(u < r) = r / scale, to the 32 bits of the generator: 0 is never drawn as 1, `scale` always is.
 
-`Standardize` maps each column of a table to mean 0 and standard deviation 1 over the training rows.
+`Standardize` maps each column of a table to mean 0 and standard deviation 1 over the training rows, in float64: a column
+of seconds since 1970 would lose its variation if it were rounded to float32 before its mean is taken off.
+
+Whatever the type of the raw rows, the result is in torch's default type, so that a model sees the same numbers from
+bytes, integers and floating-point numbers. A transform that is deterministic may be applied once, before training
+(`applied`), instead of at every step.
+
 All draws come from torch's global generator, which the training loop seeds, forks and saves.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,26 +34,74 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from lowerbound.data.blocks import row_blocks
-from lowerbound.data.checks import check_array, check_columns_vary
+from lowerbound.data.checks import check_array, check_columns_vary, check_varies
 
-__all__ = ["Binarization", "Identity", "Pixels", "Standardize"]
+__all__ = [
+    "Binarization",
+    "Identity",
+    "Pixels",
+    "Standardize",
+    "Transform",
+    "applied",
+    "describe_transform",
+    "transform_of",
+]
 
 Binarization = Literal["dynamic", "threshold", "none"]
 
+_VARIES_LITTLE = 0.01
 
-class Identity(nn.Module):
-    """Rows as they are."""
 
-    def forward(self, raw: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
-        """Return `raw`."""
-        return raw
+class Transform(nn.Module, ABC):
+    """From stored rows to what a likelihood scores, and back."""
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether a row gives the same result at every visit."""
+        return True
+
+    @property
+    def log_scale(self) -> float:
+        """log p of what the likelihood scores minus log p of stored rows, nats: the logarithm of the volume element."""
+        return 0.0
+
+    @abstractmethod
+    def forward(self, raw: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """What the likelihood scores."""
+
+    @abstractmethod
+    def inverse(self, x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+        """Back to the units of the stored rows."""
+
+
+def applied(transform: Transform, x: np.ndarray, rows: np.ndarray | None = None) -> Float[Tensor, "row *event"]:
+    """What a likelihood scores, of all rows at once, on the CPU; a block at a time.
+
+    Arguments:
+        transform: a deterministic one gives here what it gives in each step.
+        x: stored rows (N, *event_shape).
+        rows: which of them, in that order; all if None.
+    """
+    num_rows = len(x) if rows is None else len(rows)
+    out = torch.empty((num_rows, *x.shape[1:]), dtype=torch.get_default_dtype())
+    for start, block in row_blocks(x, rows):
+        out[start : start + len(block)] = transform(torch.from_numpy(np.require(block, requirements=["C", "W"])))
+    return out
+
+
+class Identity(Transform):
+    """Numbers as they are."""
+
+    def forward(self, raw: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """The same numbers in torch's default type."""
+        return raw.to(torch.get_default_dtype())
 
     def inverse(self, x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
         """Return `x`."""
         return x
 
 
-class Pixels(nn.Module):
+class Pixels(Transform):
     """Raw pixels to intensities in [0, 1], and to 0 or 1 if asked.
 
     >>> Pixels(binarization="none")(torch.tensor([0, 51, 255], dtype=torch.uint8))
@@ -70,15 +127,19 @@ class Pixels(nn.Module):
         self.scale = scale
         self.binarization = binarization
 
+    @property
+    def deterministic(self) -> bool:
+        """Whether pixels are not drawn at random."""
+        return self.binarization != "dynamic"
+
     def forward(self, raw: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Intensities, or 0 and 1.
 
         Arguments:
-            raw: pixels in [0, scale] (in [0, 1] without a scale), of any shape. Integers become
-                torch's default floating-point type; floating-point pixels keep theirs.
+            raw: pixels in [0, scale] (in [0, 1] without a scale), of any shape.
 
         Returns:
-            The pixels in [0, 1], of the same shape.
+            The pixels in [0, 1], of the same shape, in torch's default type.
 
         Raises:
             ValueError: if the pixels are integers and there is no scale.
@@ -98,7 +159,7 @@ class Pixels(nn.Module):
         return x if self.scale is None else x * self.scale
 
     def _intensity(self, raw: Tensor) -> Tensor:
-        x = raw if raw.is_floating_point() else raw.to(torch.get_default_dtype())
+        x = raw.to(torch.get_default_dtype())
         return x if self.scale is None else x / self.scale
 
     def _draw(self, raw: Tensor) -> Tensor:
@@ -114,12 +175,12 @@ class Pixels(nn.Module):
         return f"scale={self.scale}, binarization={self.binarization!r}"
 
 
-class Standardize(nn.Module):
+class Standardize(Transform):
     """x = (raw - mean) / scale, column by column; densities of x are in nats of the scaled columns.
 
     Arguments:
-        mean: the mean of each column (D,).
-        scale: the standard deviation of each column (D,), positive.
+        mean: the mean of each column (D,), or one for all ().
+        scale: the standard deviation of each column (D,), positive, or one for all ().
 
     Raises:
         ValueError: if a scale is not positive.
@@ -128,12 +189,12 @@ class Standardize(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, mean: Float[Tensor, " column"], scale: Float[Tensor, " column"]) -> None:
+    def __init__(self, mean: Float[Tensor, "..."], scale: Float[Tensor, "..."]) -> None:
         super().__init__()
         if not bool((scale > 0).all()):
             raise ValueError("a scale is not positive; expected one standard deviation > 0 per column.")
-        self.register_buffer("mean", mean.clone())
-        self.register_buffer("scale", scale.clone())
+        self.register_buffer("mean", mean.double())
+        self.register_buffer("scale", scale.double())
 
     @classmethod
     def fit(
@@ -142,7 +203,7 @@ class Standardize(nn.Module):
         *,
         rows: np.ndarray | None = None,
         columns: Sequence[str] | None = None,
-    ) -> "Standardize":
+    ) -> Standardize:
         """Measure mean and scale on training rows, in float64, a block at a time.
 
         Blocks are merged by the update of Chan, Golub and LeVeque (1983), equation 2.1, so that a
@@ -162,27 +223,87 @@ class Standardize(nn.Module):
         check_array(x, "the table to standardise", columns)
         check_columns_vary(x, "the table to standardise", columns=columns, rows=rows)
         mean, variance = _moments(x, rows)
-        as_tensor = torch.as_tensor(np.stack([mean, np.sqrt(variance)]), dtype=torch.float32)
-        return cls(as_tensor[0], as_tensor[1])
+        return cls(torch.from_numpy(mean), torch.from_numpy(np.sqrt(variance)))
 
-    def forward(self, raw: Shaped[Tensor, "*batch column"]) -> Float[Tensor, "*batch column"]:
-        """Standardise rows."""
-        return (raw - self.mean) / self.scale
+    @classmethod
+    def fit_together(cls, x: np.ndarray, *, rows: np.ndarray | None = None) -> Standardize:
+        """One mean and one scale for all numbers of an array (N, *event_shape).
 
-    def inverse(self, x: Float[Tensor, "*batch column"]) -> Float[Tensor, "*batch column"]:
-        """Back to the units of the table."""
-        return x * self.scale + self.mean
+        Raises:
+            DataError: if a value is not finite or all are the same.
+        """
+        check_array(x, "the array to standardise")
+        check_varies(x, "the array to standardise")
+        mean, variance = _moments(x, rows)
+        total = (variance + (mean - mean.mean()) ** 2).mean()
+        return cls(torch.tensor(mean.mean()), torch.tensor(np.sqrt(total)))
+
+    @classmethod
+    def centring(cls, x: np.ndarray, which: np.ndarray, *, rows: np.ndarray | None = None) -> Transform:
+        """Take off the mean of columns that vary by less than a hundredth of it, and leave all else.
+
+        Densities stay those of the units of the table.
+
+        Arguments:
+            x: a table (N, D), NaN where an entry is missing.
+            which: the columns (D,) that may be centred.
+            rows: the training rows.
+        """
+        mean, variance = _moments(x, rows)
+        far = which & (np.sqrt(variance) < _VARIES_LITTLE * np.abs(mean))
+        if not far.any():
+            return Identity()
+        return cls(torch.from_numpy(np.where(far, np.round(mean), 0.0)), torch.ones(len(mean)))
+
+    @property
+    def log_scale(self) -> float:
+        """Σ_d log scale_d: log p(x) − log p(raw)."""
+        return float(self.scale.log().sum())
+
+    def forward(self, raw: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Standardise rows (*batch, D); what float32 cannot hold becomes infinite."""
+        return ((raw.double() - self.mean) / self.scale).to(torch.get_default_dtype())
+
+    def inverse(self, x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+        """Back to the units of the table, float64."""
+        return x.double() * self.scale + self.mean
 
 
 def _moments(x: np.ndarray, rows: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and (biased) variance of each column over the rows, float64."""
-    count = 0
-    mean = np.zeros(x.shape[1:])
-    squares = np.zeros(x.shape[1:])
+    """Mean and (biased) variance of each column over the rows where it is not NaN, float64."""
+    count, mean, squares = (np.zeros(x.shape[1:]) for _ in range(3))
     for _, block in row_blocks(x, rows):
-        n, block = len(block), block.astype(np.float64)
-        gap = block.mean(axis=0) - mean
-        squares += ((block - block.mean(axis=0)) ** 2).sum(axis=0) + gap**2 * (count * n / (count + n))
-        mean += gap * (n / (count + n))
+        block = block.astype(np.float64)
+        seen = ~np.isnan(block)
+        n = seen.sum(axis=0)
+        here = np.where(seen, block, 0.0).sum(axis=0) / np.maximum(n, 1)
+        both = np.maximum(count + n, 1)
+        gap = here - mean
+        squares += (np.where(seen, block - here, 0.0) ** 2).sum(axis=0) + gap**2 * (count * n / both)
+        mean += gap * (n / both)
         count += n
-    return mean, squares / count
+    return mean, squares / np.maximum(count, 1)
+
+
+def describe_transform(transform: nn.Module) -> dict[str, Any]:
+    """What a file must say of a transform beside its tensors."""
+    if isinstance(transform, Pixels):
+        return {"kind": "pixels", "scale": transform.scale, "binarization": transform.binarization}
+    return {"kind": "standardize" if isinstance(transform, Standardize) else "identity"}
+
+
+def transform_of(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Transform:
+    """The transform of which `describe_transform` and its `state_dict` tell.
+
+    Raises:
+        ValueError, KeyError, TypeError: they are those of none.
+    """
+    options = {name: value for name, value in description.items() if name != "kind"}
+    match description["kind"]:
+        case "pixels":
+            return Pixels(**options)
+        case "standardize":
+            return Standardize(tensors["mean"], tensors["scale"])
+        case "identity":
+            return Identity()
+    raise ValueError(f"there is no transform of kind {description['kind']!r}")

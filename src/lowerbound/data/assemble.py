@@ -1,0 +1,160 @@
+"""From what a reader found to a data set: infer or follow a schema, number the labels, split, check, fingerprint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lowerbound.data.checks import check_labels, check_rows
+from lowerbound.data.contents import Contents, Given
+from lowerbound.data.dataset import Dataset
+from lowerbound.data.errors import DataError
+from lowerbound.data.kinds import kind_named, kind_of
+from lowerbound.data.labels import class_names, label_values, numbered
+from lowerbound.data.overrides import Overrides
+from lowerbound.data.schema import Schema
+from lowerbound.data.split import num_held_out, split_rows
+
+__all__ = ["Rows", "infer_schema", "to_dataset", "to_rows"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rows:
+    """All rows of other data than those of a fit, under the schema of the fit.
+
+    Attributes:
+        x: stored rows (N, *event_shape) in the order of the file, training part first; a memory map if it is large.
+        y: numbers of classes, −1 where there is no label, or measurements (N,); None without labels.
+        num_test: how many of the last rows the file itself calls test rows; 0 if it does not say.
+        name: of the data.
+        schema: that of the fit.
+        notes: what was decided while reading, one sentence each.
+    """
+
+    x: np.ndarray
+    y: np.ndarray | None
+    num_test: int
+    name: str
+    schema: Schema
+    notes: tuple[str, ...] = ()
+
+
+def infer_schema(contents: Contents, overrides: Overrides, name: str) -> Schema:
+    """What the numbers and the labels of the data of a fit mean.
+
+    Raises:
+        DataError: the contents are of no kind, or cannot be what the user says.
+    """
+    _check_not_empty(contents.x, contents.what)
+    schema = kind_of(contents, overrides).infer(contents, overrides)
+    if contents.y is None:
+        return schema
+    parts = [part.reshape(-1) for part in (contents.y, contents.y_test) if part is not None]
+    values = label_values(np.concatenate(parts), _labels_of(name))
+    classes = contents.classes or class_names(values, _labels_of(name))
+    dtype = str(contents.y.dtype) if contents.classes is None else "str"
+    return replace(schema, label=contents.label, label_dtype=dtype, classes=classes)
+
+
+def to_dataset(
+    contents: Contents,
+    *,
+    name: str,
+    source: str,
+    overrides: Overrides | None = None,
+    schema: Schema | None = None,
+    train_rows: np.ndarray | None = None,
+) -> Dataset:
+    """Arrange, split, check and fingerprint what a file held.
+
+    Arguments:
+        contents: what a reader found.
+        name: of the data.
+        source: where they came from, in words.
+        overrides: what the user says of the data; not together with a schema.
+        schema: what the data mean; inferred if None.
+        train_rows: which rows of `contents.x` are for training, where there is a test part besides.
+
+    Raises:
+        DataError: the contents fail a check, or do not follow the schema.
+    """
+    if schema is None:
+        schema = infer_schema(contents, overrides or Overrides(), name)
+    kind = kind_named(schema.kind)
+    x = kind.rows(contents.x, schema, contents.what)
+    check_rows(x, contents.what)
+    y, y_test = _numbered(contents, schema, name, len(x) if train_rows is None else len(train_rows))
+    train, test = train_rows, None
+    if contents.x_test is None:
+        train, test = (np.sort(rows) for rows in split_rows(len(x), num_held_out(len(x))))
+        x_test = _in_memory(x[test])
+    else:
+        x_test = _in_memory(kind.rows(contents.x_test, schema, f"the test part of {name}"))
+    streamed = isinstance(x, np.memmap)
+    if not streamed and test is not None:
+        x = x[train]
+    return Dataset.checked(
+        name=name,
+        schema=schema,
+        x_train=x,
+        x_test=x_test.astype(x.dtype, copy=False) if not streamed else x_test,
+        y_train=y if y is None or test is None else y[train],
+        y_test=y_test if test is None or y is None else y[test],
+        train_rows=train if streamed or test is None else None,
+        source=source,
+        notes=contents.notes,
+    )
+
+
+def to_rows(contents: Contents, schema: Schema, *, name: str) -> Rows:
+    """All rows of other data, under the schema of a fit; one row suffices.
+
+    Raises:
+        DataError: the contents do not follow the schema.
+    """
+    _check_not_empty(contents.x, contents.what)
+    kind = kind_named(schema.kind)
+    x = kind.rows(contents.x, schema, contents.what)
+    y, y_test = _numbered(contents, schema, name, len(x))
+    num_test = 0
+    if contents.x_test is not None:
+        x_test = kind.rows(contents.x_test, schema, f"the test part of {name}")
+        num_test, x = len(x_test), np.concatenate([x, x_test])
+        y = None if y is None or y_test is None else np.concatenate([y, y_test])
+    return Rows(x=x, y=y, num_test=num_test, name=name, schema=schema, notes=contents.notes)
+
+
+def _numbered(
+    contents: Contents, schema: Schema, name: str, num_rows: int
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Labels of both parts as numbers of the schema's classes."""
+    what = _labels_of(name)
+    if contents.y is not None:
+        check_labels(contents.y, num_rows, what)
+    if contents.y_test is not None and contents.x_test is not None:
+        check_labels(contents.y_test, len(contents.x_test), f"the test labels of {name}")
+    parts = (contents.y, contents.y_test)
+    numbers = [None if y is None else _as_numbers(y, contents.classes, schema, what) for y in parts]
+    return numbers[0], numbers[1]
+
+
+def _as_numbers(y: np.ndarray, given: tuple[str, ...] | None, schema: Schema, what: str) -> np.ndarray:
+    """Labels under the schema; where `y` are numbers of named classes, by the names."""
+    if given is not None:
+        names = np.array([*given, None], dtype=object)
+        y = names[np.where(y < 0, len(given), y).astype(np.int64)]
+    return numbered(label_values(y, what), schema.classes, what)
+
+
+def _labels_of(name: str) -> str:
+    return f"the labels of {name}"
+
+
+def _check_not_empty(x: Given, what: str) -> None:
+    if isinstance(x, np.ndarray) and x.dtype.kind in "biuf" and x.ndim and not len(x):
+        raise DataError(f"{what} is empty (shape {x.shape}); expected rows of numbers.")
+
+
+def _in_memory(x: np.ndarray) -> np.ndarray:
+    return np.array(x) if isinstance(x, np.memmap) else x

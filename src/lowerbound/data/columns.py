@@ -1,0 +1,228 @@
+"""Which kind of column a column is, inferred from its cells; what the user says of it goes before.
+
+The first rule that fits decides. "Whole" is said of values, not of types: 3.0 is whole.
+
+====================================================================  =================================================
+cells                                                                 kind
+====================================================================  =================================================
+none; one value only                                                  left out
+lists, bytes, durations                                               left out
+booleans; numbers 0 and 1                                             boolean
+a pandas categorical                                                  ordinal if it is ordered, else categorical
+text, or consecutive whole numbers, different in each of ≥ 10 rows    left out: an identifier
+text with at most 100 values, twice each or more on average           categorical
+other text                                                            left out: free text
+dates                                                                 date
+whole numbers from 0 to at most 1,000                                 count
+other numbers                                                         continuous
+====================================================================  =================================================
+
+Of a table that needs a likelihood for each column anyway, a long-tailed continuous column is positive: all values are
+above 0, their skewness exceeds 1, and that of their logarithms is less than half of it. Ordinal, and categorical for
+numbers, are for the user to say.
+
+Nothing is left out of an array, whose columns have no names to tell what is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+
+from lowerbound.data.cells import Cells, read_cells
+from lowerbound.data.checks import check_finite, check_numeric
+from lowerbound.data.contents import Given
+from lowerbound.data.errors import DataError
+from lowerbound.data.labels import number_text
+from lowerbound.data.measured import Measured, measure
+from lowerbound.data.overrides import Overrides
+from lowerbound.data.schema import Column, ColumnKind, LeftOut
+
+__all__ = ["infer_columns", "long_tailed"]
+
+_FEWEST_ROWS_OF_IDS, _MOST_CATEGORIES, _LARGEST_COUNT = 10, 100, 1000
+_MOST_CATEGORIES_ASKED = 1000
+_MOST_ROWS_FOR_SKEWNESS = 100_000
+
+
+def infer_columns(
+    x: Given, overrides: Overrides, what: str, names: tuple[str, ...] | None = None
+) -> tuple[tuple[Column, ...], tuple[LeftOut, ...]]:
+    """The columns of a table, and those that are no part of the data.
+
+    Arguments:
+        x: an array (N, D) or a DataFrame.
+        overrides: what the user says of columns.
+        what: how a message calls the table.
+        names: of the columns of an array.
+
+    Raises:
+        DataError: a column cannot be what the user says it is, or nothing is left.
+    """
+    found = _of_array(x, overrides, what, names) if isinstance(x, np.ndarray) else _of_frame(x, overrides, what)
+    columns = tuple(item for item in found if isinstance(item, Column))
+    left_out = tuple(item for item in found if isinstance(item, LeftOut))
+    if not columns:
+        reasons = "; ".join(f"'{item.name[:30]}': {item.reason}" for item in left_out[:3])
+        raise DataError(f"{what} has no column to learn from ({reasons or 'it is empty'}); say what they are.")
+    return columns, left_out
+
+
+def long_tailed(x: np.ndarray) -> bool:
+    """Whether positive values (N,), NaN where missing, are more symmetric on the scale of their logarithms."""
+    values = x[:: max(1, len(x) // _MOST_ROWS_FOR_SKEWNESS)]
+    values = values[~np.isnan(values)]
+    if len(values) < 3 or values.min() <= 0:
+        return False
+    skewness = _skewness(values)
+    return skewness > 1 and abs(_skewness(np.log(values))) < skewness / 2
+
+
+def _skewness(x: np.ndarray) -> float:
+    centred = x - x.mean()
+    scale = float(np.sqrt((centred**2).mean()))
+    return 0.0 if scale == 0 else float((centred**3).mean()) / scale**3
+
+
+def _of_array(x: np.ndarray, overrides: Overrides, what: str, names: tuple[str, ...] | None) -> list[Column | LeftOut]:
+    columns = names or tuple(str(i) for i in range(x.shape[1]))
+    check_numeric(x, what)
+    overrides.check_names(columns, what)
+    check_finite(x, what, names, missing=True)
+    measured, dtype = measure(x), str(x.dtype)
+    return [_number_column(x[:, i], name, dtype, measured, i, overrides.of(name)) for i, name in enumerate(columns)]
+
+
+def _of_frame(frame: Any, overrides: Overrides, what: str) -> list[Column | LeftOut]:
+    names = [str(name) for name in frame.columns]
+    repeated = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if repeated is not None:
+        raise DataError(f"{what} has two columns named '{repeated}'; rename one of them.")
+    overrides.check_names(names, what)
+    return [_column(frame.iloc[:, i], name, overrides.of(name), what) for i, name in enumerate(names)]
+
+
+def _column(series: Any, name: str, said: str | None, what: str) -> Column | LeftOut:
+    if said == "drop":
+        return LeftOut(name=name, reason="as asked")
+    cells = read_cells(series)
+    if bool(series.isna().all()):
+        return LeftOut(name=name, reason="no values")
+    if cells.nature == "other":
+        return LeftOut(name=name, reason=f"neither numbers nor text ({cells.dtype})")
+    if cells.nature == "text":
+        return _text_column(cells, name, said, what)
+    assert cells.numbers is not None
+    table = cells.numbers[:, None]
+    check_finite(table, what, (name,), missing=True)
+    measured = measure(table)
+    if said is None and measured.low[0] == measured.high[0]:
+        return LeftOut(name=name, reason=f"one value only ({cells.as_texts()[~np.isnan(cells.numbers)][0]})")
+    if cells.nature == "date" and said in (None, "date", "continuous"):
+        return _ranged(name, "date", cells.dtype, measured, 0, format=cells.format)
+    if said is None and _is_numbering(cells.numbers, measured):
+        return LeftOut(name=name, reason="consecutive numbers, one for each row")
+    if cells.nature == "boolean" and said in (None, "boolean", "categorical"):
+        column = _ranged(name, cast(ColumnKind, said or "boolean"), cells.dtype, measured, 0)
+        return replace(column, categories=("False", "True"))
+    return _number_column(cells.numbers, name, cells.dtype, measured, 0, said)
+
+
+def _text_column(cells: Cells, name: str, said: str | None, what: str) -> Column | LeftOut:
+    assert cells.texts is not None
+    present = [text for text in cells.texts.tolist() if text is not None]
+    distinct = cells.categories or tuple(sorted(set(present)))
+    missing, rows = len(cells.texts) - len(present), len(cells.texts)
+    if said is None and cells.categories is None:
+        _refuse_strays(cells.texts, present, name, what)
+    if said not in (None, "categorical", "ordinal", "boolean"):
+        raise DataError(f"column '{name}' of {what} cannot be {said}: it holds text such as {present[0][:40]!r}.")
+    if said is None and len(set(present)) == 1:
+        return LeftOut(name=name, reason=f"one value only ({present[0][:40]!r})")
+    if said is None and cells.categories is None:
+        if rows >= _FEWEST_ROWS_OF_IDS and len(distinct) == rows:
+            return LeftOut(name=name, reason="a text for each row")
+        if len(distinct) > _MOST_CATEGORIES or 2 * len(distinct) > len(present):
+            return LeftOut(name=name, reason=f"text with {len(distinct):,} different values")
+    _check_categories(distinct, said, name)
+    kind = said or ("ordinal" if cells.ordered else "categorical")
+    return Column(
+        name=name, kind=cast(ColumnKind, kind), dtype=cells.dtype, categories=tuple(distinct), missing=missing
+    )
+
+
+def _refuse_strays(texts: np.ndarray, present: list[str], name: str, what: str) -> None:
+    """Text among numbers is a mistake, or a way of writing that a value is missing; which, the user must say."""
+    strange = [text for text in present if not _is_number(text)]
+    if strange and 2 * len(strange) < len(present):
+        row = texts.tolist().index(strange[0])
+        raise DataError(
+            f"column '{name[:40]}' of {what} holds {strange[0][:40]!r} at row {row} among numbers; write numbers, or nothing "
+            f"where one is missing, or say what it is with columns '{name[:40]}=categorical'."
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _number_column(
+    x: np.ndarray, name: str, dtype: str, measured: Measured, i: int, said: str | None
+) -> Column | LeftOut:
+    """The column i of what was measured, whose values are x (N,)."""
+    if said == "drop":
+        return LeftOut(name=name, reason="as asked")
+    low, high = measured.low[i], measured.high[i]
+    if said in ("categorical", "ordinal") or (said == "boolean" and not (measured.whole[i] and low >= 0 and high <= 1)):
+        values = np.unique(x[~np.isnan(x)] if x.dtype.kind == "f" else x)
+        categories = tuple(number_text(value) for value in values)
+        _check_categories(categories, said, name)
+        return replace(_ranged(name, cast(ColumnKind, said), dtype, measured, i), categories=categories)
+    if said == "boolean" or (said is None and measured.whole[i] and low == 0 and high == 1):
+        names = ("False", "True") if dtype == "bool" else ("0", "1")
+        return replace(_ranged(name, "boolean", dtype, measured, i), categories=names)
+    is_count = bool(measured.whole[i] and low >= 0)
+    if (said == "count" and not is_count) or (said == "positive" and not low > 0) or said == "date":
+        raise DataError(f"column '{name}' cannot be {said}: it holds numbers from {low:g}; say that it is continuous.")
+    small = is_count and low == 0 and high <= _LARGEST_COUNT
+    kind = said or ("count" if small else "continuous")
+    return _ranged(name, cast(ColumnKind, kind), dtype, measured, i)
+
+
+def _check_categories(categories: tuple[str, ...], said: str | None, name: str) -> None:
+    most = 2 if said == "boolean" else _MOST_CATEGORIES_ASKED
+    if len(categories) < 2 or len(categories) > most:
+        raise DataError(
+            f"column '{name}' cannot be {said or 'categorical'}: it has {len(categories):,} values and needs 2 to "
+            f"{most:,}; leave it out with '{name}=drop'."
+        )
+
+
+def _is_numbering(x: np.ndarray, measured: Measured) -> bool:
+    """Whether values are consecutive whole numbers, in any order, one for each row."""
+    if len(x) < _FEWEST_ROWS_OF_IDS or measured.missing[0] or not measured.whole[0]:
+        return False
+    return bool(measured.high[0] - measured.low[0] == len(x) - 1) and len(np.unique(x)) == len(x)
+
+
+def _ranged(name: str, kind: ColumnKind, dtype: str, measured: Measured, i: int, format: str | None = None) -> Column:
+    return Column(
+        name=name,
+        kind=kind,
+        dtype=dtype,
+        decimals=measured.decimals_of(i),
+        format=format,
+        low=_plain(measured.low[i]),
+        high=_plain(measured.high[i]),
+        missing=int(measured.missing[i]),
+    )
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

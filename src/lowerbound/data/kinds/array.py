@@ -1,0 +1,83 @@
+"""Arrays: rows of numbers with two axes or more that are no images, such as series (N, time, channels)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from lowerbound.data.blocks import exact_dtype
+from lowerbound.data.checks import check_features, check_finite, check_numeric
+from lowerbound.data.contents import Contents, Given
+from lowerbound.data.errors import DataError
+from lowerbound.data.kinds.kind import Preparation
+from lowerbound.data.overrides import Overrides
+from lowerbound.data.schema import Schema
+from lowerbound.data.transform import Identity, Pixels, Standardize, Transform
+from lowerbound.support import LikelihoodFacts
+
+if TYPE_CHECKING:
+    from lowerbound.data.dataset import Dataset
+
+__all__ = ["Array"]
+
+
+class Array:
+    """Rows of numbers that are all of one sort."""
+
+    name = "array"
+
+    def matches(self, contents: Contents, overrides: Overrides) -> bool:
+        """An array with rows of at least one axis."""
+        return isinstance(contents.x, np.ndarray) and contents.x.ndim >= 2
+
+    def infer(self, contents: Contents, overrides: Overrides) -> Schema:
+        """The shape of a row.
+
+        Raises:
+            DataError: a DataFrame, an array of one axis, or values that are no finite numbers.
+        """
+        x = contents.x
+        if not isinstance(x, np.ndarray) or x.ndim < 2:
+            raise DataError(f"{contents.what} is no array of rows; expected numbers with two axes or more: reshape it.")
+        check_numeric(x, contents.what)
+        check_finite(x, contents.what)
+        shape = tuple(int(n) for n in x.shape[1:])
+        return Schema(kind=self.name, event_shape=shape, container=contents.container, dtype=str(x.dtype))
+
+    def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
+        """The numbers as they are; a memory map stays one."""
+        x = given if isinstance(given, np.ndarray) else given.to_numpy()
+        check_numeric(x, what)
+        check_features(x, schema.event_shape, what)
+        check_finite(x, what)
+        if isinstance(x, np.memmap):
+            return x
+        return np.ascontiguousarray(x, dtype=np.float32 if x.dtype == np.uint8 else exact_dtype(x.dtype))
+
+    def transform(
+        self,
+        dataset: Dataset,
+        facts: LikelihoodFacts,
+        *,
+        binarization: Preparation = "auto",
+        standardize: bool | Literal["auto"] = "auto",
+    ) -> Transform:
+        """One mean and one standard deviation for all numbers, where the likelihood wants it."""
+        if binarization in ("dynamic", "threshold"):
+            return Pixels(scale=None, binarization=binarization)
+        wanted = facts.standardized if standardize == "auto" else standardize
+        return Standardize.fit_together(dataset.x_train, rows=dataset.train_rows) if wanted else Identity()
+
+    def default_likelihood(self, schema: Schema) -> str:
+        """A Gaussian with one scale."""
+        return "normal:scale=shared"
+
+    def describe(self, schema: Schema) -> list[str]:
+        """The shape of a row."""
+        return [f"Arrays of {' x '.join(str(n) for n in schema.event_shape)}."]
+
+    def render(self, x: np.ndarray, schema: Schema) -> np.ndarray:
+        """An array of the user's type."""
+        x = np.asarray(x)
+        return (np.round(x) if np.dtype(schema.dtype).kind in "iub" else x).astype(schema.dtype)

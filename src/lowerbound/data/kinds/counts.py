@@ -1,0 +1,101 @@
+"""Counts: a whole table of 0, 1, 2, … with zeros in it, such as words in documents or reads of genes.
+
+It is a table in every way, but all its columns are of one kind, also those that happen to hold 0 and 1 alone or large
+numbers. A table that holds nothing but 0 and 1 is none of counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from lowerbound.data.blocks import row_blocks
+from lowerbound.data.checks import check_numeric
+from lowerbound.data.columns import infer_columns
+from lowerbound.data.contents import Contents, Given
+from lowerbound.data.errors import DataError
+from lowerbound.data.kinds.table import Table, both_parts, table_schema
+from lowerbound.data.overrides import Overrides
+from lowerbound.data.schema import Column, Schema
+
+__all__ = ["Counts"]
+
+_LARGEST_OF_BYTES = 255
+
+
+class Counts(Table):
+    """Rows of counts."""
+
+    name = "counts"
+
+    def matches(self, contents: Contents, overrides: Overrides) -> bool:
+        """A table that is whole and not negative, with a zero somewhere and something above 1."""
+        if not super().matches(contents, overrides) or any(word != "drop" for word in overrides.columns.values()):
+            return False
+        if isinstance(contents.x, np.ndarray):
+            return _are_counts(contents.x)
+        columns, _ = infer_columns(contents.x, overrides, contents.what)
+        numeric = all(column.kind in ("count", "continuous", "boolean") for column in columns)
+        return numeric and all(map(_is_count, columns)) and _vary_from_zero(columns)
+
+    def infer(self, contents: Contents, overrides: Overrides) -> Schema:
+        """All columns are counts.
+
+        Raises:
+            DataError: one holds what is no count.
+        """
+        x = both_parts(contents)
+        if isinstance(x, np.ndarray):
+            check_numeric(x, contents.what)
+        columns, left_out = infer_columns(x, overrides, contents.what, contents.names)
+        strange = next((column for column in columns if not _is_count(column)), None)
+        if strange is not None:
+            raise DataError(
+                f"column '{strange.name[:40]}' of {contents.what} holds what is no count; expected 0, 1, 2, …: drop it, or say "
+                "kind='table'."
+            )
+        counts = [replace(column, kind="count", categories=None) for column in columns]
+        return table_schema(self.name, contents, x, counts, left_out)
+
+    def default_likelihood(self, schema: Schema) -> str:
+        """Negative binomial; column by column if there are gaps."""
+        return super().default_likelihood(schema)
+
+    def describe(self, schema: Schema) -> list[str]:
+        """How many columns, the largest count, and what was left out."""
+        columns = schema.columns or ()
+        highest = max((column.high or 0 for column in columns), default=0)
+        lines = [f"Counts in {len(columns)} columns, up to {highest:,.0f}.", *super().describe(schema)[2:]]
+        if highest == _LARGEST_OF_BYTES and not schema.has_names:
+            lines.append("  If these are pixels, say kind='image' and give their event_shape.")
+        return lines
+
+    def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
+        """Counts as float32 where it holds them exactly; a memory map stays one."""
+        rows = super().rows(given, schema, what)
+        if isinstance(rows, np.memmap) or rows.dtype == np.float32:
+            return rows
+        exact = all(bool((np.abs(np.nan_to_num(block)) <= 2**24).all()) for _, block in row_blocks(rows))
+        return rows.astype(np.float32) if exact else rows
+
+
+def _is_count(column: Column) -> bool:
+    return column.decimals == 0 and column.low is not None and column.low >= 0 and column.kind != "categorical"
+
+
+def _vary_from_zero(columns: tuple[Column, ...]) -> bool:
+    return min(column.low or 0 for column in columns) == 0 and max(column.high or 0 for column in columns) > 1
+
+
+def _are_counts(x: np.ndarray) -> bool:
+    """Whether an array is whole and not negative, with a zero somewhere and something above 1."""
+    if x.dtype.kind not in "iuf":
+        return False
+    low, high = np.inf, 0.0
+    for _, block in row_blocks(x):
+        known = block[~np.isnan(block)]
+        if len(known) and (known.min() < 0 or not np.isfinite(known).all() or (known != np.round(known)).any()):
+            return False
+        low, high = min(low, known.min(initial=np.inf)), max(high, known.max(initial=0))
+    return bool(low == 0 and high > 1)

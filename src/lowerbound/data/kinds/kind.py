@@ -1,0 +1,81 @@
+"""The seam of a kind of data: what is asked of images, tables, counts, …
+
+A kind recognises what a file holds, says what its numbers mean (a `Schema`), stores rows under a given schema, makes the
+transform from stored rows to what a likelihood scores, and gives rows back in the form that the user had. It has no
+state: what differs from data to data stands in the schema.
+
+A new kind is one file here with a class that does this, exported from `kinds/__init__`, and one test.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from lowerbound.data.contents import Contents, Given
+from lowerbound.data.overrides import Overrides
+from lowerbound.data.schema import Schema
+from lowerbound.data.transform import Binarization, Transform
+from lowerbound.support import LikelihoodFacts
+
+if TYPE_CHECKING:
+    from lowerbound.data.dataset import Dataset
+
+__all__ = ["Kind", "Preparation"]
+
+Preparation: TypeAlias = Literal["auto"] | Binarization
+"""How intensities become 0 or 1; "auto" is dynamic for images under a likelihood of 0 and 1, none otherwise."""
+
+
+@runtime_checkable
+class Kind(Protocol):
+    """One kind of data."""
+
+    @property
+    def name(self) -> str:
+        """How a schema, and `--kind`, call it."""
+        ...
+
+    def matches(self, contents: Contents, overrides: Overrides) -> bool:
+        """Whether these contents are of this kind, if nobody says otherwise; kinds are asked in order."""
+        ...
+
+    def infer(self, contents: Contents, overrides: Overrides) -> Schema:
+        """What the numbers of the contents mean; the label apart.
+
+        Raises:
+            DataError: the contents cannot be of this kind.
+        """
+        ...
+
+    def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
+        """Stored rows (N, *event_shape) of the data of a fit, or of other data, under the schema of the fit.
+
+        Raises:
+            DataError: the data do not have the columns, the shape or the values that the schema says.
+        """
+        ...
+
+    def transform(
+        self,
+        dataset: Dataset,
+        facts: LikelihoodFacts,
+        *,
+        binarization: Preparation = "auto",
+        standardize: bool | Literal["auto"] = "auto",
+    ) -> Transform:
+        """From stored rows to what a likelihood with these facts scores; measured on the training rows."""
+        ...
+
+    def default_likelihood(self, schema: Schema) -> str:
+        """The likelihood to take if nobody says, as `spelling` spells it."""
+        ...
+
+    def describe(self, schema: Schema) -> list[str]:
+        """A few lines for the terminal: what was understood, and what was left out."""
+        ...
+
+    def render(self, x: np.ndarray, schema: Schema) -> Given:
+        """Stored rows (N, *event_shape), drawn or reconstructed and hence not rounded, as the user had theirs."""
+        ...

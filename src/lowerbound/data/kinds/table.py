@@ -1,0 +1,197 @@
+"""Tables: columns that may each be of another kind, with gaps.
+
+The rules by which a column's kind is inferred stand in `data.columns`. The default likelihood is the simplest that fits
+all columns: a Gaussian with a scale for each column if all are continuous, Bernoulli if all are 0 and 1, and otherwise,
+or if there are gaps, one that is spelled column by column ("mixed").
+
+Under a likelihood that wants it, columns are standardised. Under "mixed" they keep their units; columns whose values
+vary by less than a hundredth of their mean (time stamps) are centred, which changes no density, for float32 could not
+tell their values apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from lowerbound.data.checks import check_numeric
+from lowerbound.data.columns import infer_columns, long_tailed
+from lowerbound.data.contents import Contents, Given
+from lowerbound.data.errors import DataError
+from lowerbound.data.kinds.kind import Preparation
+from lowerbound.data.overrides import Overrides
+from lowerbound.data.rows_of_columns import frame_of_rows, rounded, rows_of_table
+from lowerbound.data.schema import Column, Schema
+from lowerbound.data.transform import Identity, Pixels, Standardize, Transform
+from lowerbound.support import LikelihoodFacts
+
+if TYPE_CHECKING:
+    from lowerbound.data.dataset import Dataset
+
+__all__ = ["Table", "mixed_spelling"]
+
+_SPELLED = {"date": "continuous", "boolean": "categorical"}
+_SHOWN = 8
+
+
+class Table:
+    """Rows of columns."""
+
+    name = "table"
+
+    def matches(self, contents: Contents, overrides: Overrides) -> bool:
+        """A DataFrame, or an array (N, D)."""
+        return not isinstance(contents.x, np.ndarray) or contents.x.ndim == 2
+
+    def infer(self, contents: Contents, overrides: Overrides) -> Schema:
+        """A kind for each column.
+
+        Raises:
+            DataError: a column cannot be what the user says, or nothing is left to learn from.
+        """
+        x = both_parts(contents)
+        columns, left_out = infer_columns(x, overrides, contents.what, contents.names)
+        schema = table_schema(self.name, contents, x, columns, left_out)
+        if _is_mixed(columns):
+            rows = rows_of_table(x, schema, contents.what)
+            known = [_with_tail(column, rows[:, i], overrides) for i, column in enumerate(columns)]
+            schema = replace(schema, columns=tuple(known))
+        return schema
+
+    def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
+        """Numbers as they are, categories by their numbers, NaN for gaps; a memory map stays one."""
+        if isinstance(given, np.ndarray):
+            check_numeric(given, what)
+        return rows_of_table(given, schema, what)
+
+    def transform(
+        self,
+        dataset: Dataset,
+        facts: LikelihoodFacts,
+        *,
+        binarization: Preparation = "auto",
+        standardize: bool | Literal["auto"] = "auto",
+    ) -> Transform:
+        """`Standardize` where the likelihood wants it, centring under a likelihood of columns, else `Identity`."""
+        if binarization in ("dynamic", "threshold"):
+            return Pixels(scale=None, binarization=binarization)
+        names, rows = dataset.feature_names, dataset.train_rows
+        wanted = facts.standardized if standardize == "auto" else standardize
+        if wanted and facts.domain != "columns":
+            return Standardize.fit(dataset.x_train, rows=rows, columns=names)
+        columns = dataset.schema.columns or ()
+        real = np.array([column.kind in ("continuous", "date") for column in columns])
+        return Standardize.centring(dataset.x_train, real, rows=rows) if real.any() else Identity()
+
+    def default_likelihood(self, schema: Schema) -> str:
+        """The simplest that fits all columns."""
+        assert schema.columns is not None
+        if not _is_mixed(schema.columns):
+            kinds = {column.kind for column in schema.columns}
+            return {"boolean": "bernoulli", "count": "negative-binomial"}.get(
+                kinds.pop() if len(kinds) == 1 else "", "normal:scale=per-dimension"
+            )
+        return mixed_spelling(schema.columns)
+
+    def describe(self, schema: Schema) -> list[str]:
+        """How many columns of which kind, those of each kind by name, and those left out with the reason."""
+        columns = schema.columns or ()
+        kinds = dict.fromkeys(column.kind for column in columns)
+        lines = [f"Table of {len(columns)} columns."]
+        for kind in kinds:
+            mine = [_words(column) for column in columns if column.kind == kind]
+            lines.append(f"  {kind}: {_listed(mine)}")
+        gaps = [f"{column.name} ({column.missing:,})" for column in columns if column.missing]
+        if gaps:
+            lines.append(f"  with gaps: {_listed(gaps)}")
+        if schema.left_out:
+            lines.append(f"  left out: {_listed([f'{item.name} ({item.reason})' for item in schema.left_out])}")
+        return lines
+
+    def render(self, x: np.ndarray, schema: Schema) -> Given:
+        """The user's DataFrame, or an array of the user's type where columns have no names."""
+        if schema.has_names:
+            return frame_of_rows(np.asarray(x), schema)
+        assert schema.columns is not None
+        x = np.asarray(x, dtype=np.float64)
+        values = np.stack([_values(x[:, i], column) for i, column in enumerate(schema.columns)], 1)
+        return values.astype(schema.dtype) if not np.isnan(values).any() else values
+
+
+def both_parts(contents: Contents) -> Given:
+    """Training and test rows together, as one has to look at both to know what a column holds."""
+    if contents.x_test is None:
+        return contents.x
+    if isinstance(contents.x, np.ndarray) and isinstance(contents.x_test, np.ndarray):
+        if contents.x.ndim != contents.x_test.ndim:
+            raise DataError(f"the training and test parts of {contents.what} differ in their number of axes.")
+        if contents.x.shape[1:] == contents.x_test.shape[1:]:
+            return np.concatenate([contents.x, contents.x_test])
+    return contents.x
+
+
+def table_schema(name: str, contents: Contents, x: Given, columns: Sequence[Column], left_out: Sequence) -> Schema:
+    """A schema of columns."""
+    return Schema(
+        kind=name,
+        event_shape=(len(columns),),
+        container=contents.container,
+        dtype=str(x.dtype) if isinstance(x, np.ndarray) else "float64",
+        columns=tuple(columns),
+        left_out=tuple(left_out),
+    )
+
+
+def mixed_spelling(columns: Sequence[Column]) -> str:
+    """The likelihood that names the kind of each column in order.
+
+    >>> mixed_spelling([Column(name="a", kind="continuous"), Column(name="b", kind="date"), Column(name="c", kind="count")])
+    'mixed:columns=2*continuous+count'
+    """
+    parts = []
+    for word, same in groupby(_spelled(column) for column in columns):
+        count = len(list(same))
+        parts.append(word if count == 1 else f"{count}*{word}")
+    return f"mixed:columns={'+'.join(parts)}"
+
+
+def _spelled(column: Column) -> str:
+    word = _SPELLED.get(column.kind, column.kind)
+    return word if word not in ("categorical", "ordinal") else f"{word}-{len(column.categories or ())}"
+
+
+def _is_mixed(columns: Sequence[Column]) -> bool:
+    """Whether no likelihood of one kind fits all columns."""
+    kinds = {"continuous" if column.kind == "date" else column.kind for column in columns}
+    alike = len(kinds) == 1 and kinds <= {"continuous", "boolean", "count"}
+    return not alike or any(column.missing for column in columns)
+
+
+def _with_tail(column: Column, x: np.ndarray, overrides: Overrides) -> Column:
+    """The column, as positive if it is long-tailed and nobody said otherwise."""
+    if column.kind != "continuous" or overrides.of(column.name) is not None or column.low is None or column.low <= 0:
+        return column
+    return replace(column, kind="positive") if long_tailed(x) else column
+
+
+def _values(x: np.ndarray, column: Column) -> np.ndarray:
+    """Values of a column without a name: categories of numbers are numbers."""
+    numbers = rounded(x, column)
+    if column.categories is None or column.categories == ("False", "True"):
+        return numbers
+    values = np.array([float(name) for name in column.categories])
+    return np.where(np.isnan(numbers), np.nan, values[np.nan_to_num(numbers).astype(np.int64)])
+
+
+def _words(column: Column) -> str:
+    if column.categories is None or column.kind == "boolean":
+        return column.name
+    return f"{column.name} ({len(column.categories)})"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words[:_SHOWN]) + (f", … ({len(words)} in all)" if len(words) > _SHOWN else "")

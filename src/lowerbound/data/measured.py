@@ -1,0 +1,79 @@
+"""What can be told of numeric columns by looking at each value once, a block of rows at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lowerbound.data.blocks import row_blocks
+
+__all__ = ["Measured", "measure"]
+
+_MOST_DECIMALS = 6
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measured:
+    """Facts on D numeric columns, NaN apart, an array (D,) each.
+
+    Attributes:
+        low: the smallest value; NaN where all are missing.
+        high: the largest value.
+        missing: how many values are NaN.
+        decimals: digits after the decimal point that write every value; 7 where six do not.
+        rows: N.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    missing: np.ndarray
+    decimals: np.ndarray
+    rows: int
+
+    @property
+    def whole(self) -> np.ndarray:
+        """Which columns hold whole numbers."""
+        return self.decimals == 0
+
+    @property
+    def empty(self) -> np.ndarray:
+        """Which columns hold nothing."""
+        return self.missing == self.rows
+
+    def decimals_of(self, i: int) -> int | None:
+        """Digits after the decimal point of column i; None if there are more than six."""
+        return None if self.decimals[i] > _MOST_DECIMALS else int(self.decimals[i])
+
+
+def measure(x: np.ndarray) -> Measured:
+    """Measure the columns of a table (N, D).
+
+    >>> measure(np.array([[1.0, 0.25], [3.0, np.nan]])).decimals
+    array([0, 2])
+    """
+    low, high = np.full(x.shape[1], np.nan), np.full(x.shape[1], np.nan)
+    missing, decimals = np.zeros(x.shape[1], dtype=np.int64), np.zeros(x.shape[1], dtype=np.int64)
+    for _, block in row_blocks(x):
+        gaps = np.isnan(block)
+        missing += gaps.sum(0)
+        low = np.fmin(low, np.fmin.reduce(block, axis=0))
+        high = np.fmax(high, np.fmax.reduce(block, axis=0))
+        decimals = _decimals(block, decimals)
+    return Measured(low=low, high=high, missing=missing, decimals=decimals, rows=len(x))
+
+
+def _decimals(block: np.ndarray, decimals: np.ndarray) -> np.ndarray:
+    """At least `decimals` digits, and as many as this block needs: d such that rounding to d digits changes nothing."""
+    decimals = decimals.copy()
+    if block.dtype == np.uint8:
+        return decimals
+    for digits in range(_MOST_DECIMALS + 1):
+        places = np.flatnonzero(decimals == digits)
+        if not len(places):
+            continue
+        values = block[:, places]
+        rounded = np.round(values.astype(np.float64), digits).astype(block.dtype)
+        changed = ((rounded != values) & np.isfinite(values)).any(0)
+        decimals[places[changed]] = digits + 1
+    return decimals

@@ -1,0 +1,76 @@
+"""What a user says of data, where the rules of inference would say otherwise.
+
+    --kind counts      --columns "age=continuous,sex=categorical,id=drop"      --columns "*=continuous"
+
+"*" stands for every column that is not named. A column that is named with a kind is never left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import get_args
+
+from lowerbound.data.errors import DataError, nearest
+from lowerbound.data.schema import ColumnKind
+
+__all__ = ["Overrides", "parse_columns"]
+
+_WORDS = (*get_args(ColumnKind), "drop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """What a user says of data.
+
+    Attributes:
+        kind: name of a kind of data, or None to infer it.
+        columns: from the name of a column to a kind of column, or to "drop".
+        event_shape: shape of an image whose pixels are the columns of a table.
+
+    Raises:
+        DataError: a word that is no kind of column.
+    """
+
+    kind: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    event_shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name, word in self.columns.items():
+            if word not in _WORDS:
+                raise DataError(f"column '{name}' cannot be {word!r}; choose one of {', '.join(_WORDS)}.")
+
+    def of(self, name: str) -> str | None:
+        """What was said of a column, or None."""
+        return self.columns.get(name, self.columns.get("*"))
+
+    def check_names(self, known: Iterable[str], what: str) -> None:
+        """Refuse a column that is not there.
+
+        Raises:
+            DataError: naming it, and the nearest names.
+        """
+        known = list(known)
+        for name in self.columns:
+            if name != "*" and name not in known:
+                offered = ", ".join(f"'{near}'" for near in nearest(name, known))
+                raise DataError(f"{what} has no column '{name}'; the nearest of its {len(known)} names: {offered}.")
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """From the words of the command line.
+
+    >>> parse_columns("age=continuous, id=drop")
+    {'age': 'continuous', 'id': 'drop'}
+
+    Raises:
+        DataError: a part without "=".
+    """
+    found = {}
+    for part in text.split(","):
+        name, equals, word = part.rpartition("=")
+        if not equals or not name.strip():
+            raise DataError(f"'{part.strip()}' says nothing of a column; write NAME=KIND with {', '.join(_WORDS)}.")
+        found[name.strip()] = word.strip()
+    return found

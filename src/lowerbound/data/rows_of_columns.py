@@ -1,0 +1,219 @@
+"""From the user's table to stored rows and back, column by column, under a schema.
+
+Rows are float64 until they are standardised: numbers as they are, dates as seconds since 1970, categories as their
+numbers, NaN where a cell is missing. Columns are found by name wherever both sides have names, in any order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lowerbound.data.blocks import exact_dtype
+from lowerbound.data.cells import Cells, read_cells
+from lowerbound.data.checks import check_features, check_finite
+from lowerbound.data.contents import Given
+from lowerbound.data.errors import DataError
+from lowerbound.data.labels import number_text
+from lowerbound.data.schema import Column, Schema
+
+__all__ = ["frame_of_rows", "rounded", "rows_of_table"]
+
+_NUMBERED = ("categorical", "ordinal", "boolean")
+
+
+def rows_of_table(x: Given, schema: Schema, what: str) -> np.ndarray:
+    """Stored rows (N, D) of a table; a memory map stays one.
+
+    Raises:
+        DataError: columns are missing, or hold what the schema does not know.
+    """
+    columns = schema.columns
+    assert columns is not None
+    rows = _of_array(x, schema, what) if isinstance(x, np.ndarray) else _of_frame(x, schema, what)
+    check_finite(rows, what, schema.column_names, missing=True)
+    return rows
+
+
+def frame_of_rows(x: np.ndarray, schema: Schema) -> Any:
+    """The user's DataFrame of stored rows (N, D): names, types, categories and decimals as they were."""
+    import pandas
+
+    assert schema.columns is not None
+    cells = {column.name: _series(x[:, i], column, schema.container) for i, column in enumerate(schema.columns)}
+    return pandas.DataFrame(cells)
+
+
+def rounded(x: np.ndarray, column: Column) -> np.ndarray:
+    """Values as they may stand in a column: whole categories in range, counts, and no more decimals than were seen."""
+    if column.kind in _NUMBERED and column.categories is not None:
+        return np.clip(np.round(x), 0, len(column.categories) - 1)
+    if column.kind == "date":
+        unit = {"%Y-%m-%d": 86400, "%Y-%m-%d %H:%M": 60}.get((column.format or "").replace("T", " "), 1)
+        return x if (column.format or "").endswith("%f") else np.round(x / unit) * unit
+    values = x if column.decimals is None else np.round(x, column.decimals)
+    return np.maximum(values, 0) if column.kind == "count" else values
+
+
+def _of_array(x: np.ndarray, schema: Schema, what: str) -> np.ndarray:
+    columns = schema.columns
+    assert columns is not None
+    kept = _kept_places(x, schema)
+    if kept is None:
+        check_features(x, schema.event_shape, what)
+    elif kept != list(range(x.shape[1])):
+        x = x[:, kept]
+    if not any(_needs_numbers(column) for column in columns):
+        return x if isinstance(x, np.memmap) else np.ascontiguousarray(x, dtype=_in_memory(x.dtype))
+    rows = x.astype(np.float64)
+    for i, column in enumerate(columns):
+        if _needs_numbers(column):
+            rows[:, i] = _numbered(Cells(nature="number", dtype=str(x.dtype), numbers=rows[:, i]), column, what)
+    return rows
+
+
+def _kept_places(x: np.ndarray, schema: Schema) -> list[int] | None:
+    """Where the columns of the schema stand in an array of all columns; None if it cannot be an array of all."""
+    names = schema.column_names
+    assert names is not None
+    if schema.has_names or x.ndim != 2 or x.shape[1] != len(names) + len(schema.left_out):
+        return list(range(len(names))) if x.ndim == 2 and x.shape[1] == len(names) else None
+    return [int(name) for name in names] if all(name.isdigit() for name in names) else list(range(len(names)))
+
+
+def _in_memory(dtype: np.dtype) -> np.dtype:
+    return np.dtype(np.float32) if dtype == np.uint8 else exact_dtype(dtype)
+
+
+def _of_frame(frame: Any, schema: Schema, what: str) -> np.ndarray:
+    columns = schema.columns
+    assert columns is not None
+    frame = _matched(frame, schema, what)
+    rows = np.empty((len(frame), len(columns)))
+    for i, column in enumerate(columns):
+        rows[:, i] = _numbers(read_cells(frame.iloc[:, i]), column, what)
+    return rows
+
+
+def _matched(frame: Any, schema: Schema, what: str) -> Any:
+    """The columns of the schema, in its order; by position where the model's columns had no names."""
+    assert schema.columns is not None
+    names = [str(name) for name in frame.columns]
+    if not schema.has_names:
+        if len(names) != len(schema.columns):
+            raise DataError(f"{what} has {len(names)} columns; expected {len(schema.columns)}, as in training.")
+        return frame
+    wanted = [column.name for column in schema.columns]
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        shown = ", ".join(f"'{name[:30]}'" for name in missing[:3]) + (", …" if len(missing) > 3 else "")
+        extra = [name for name in names if name not in wanted]
+        others = ", ".join(f"'{name[:30]}'" for name in extra[:3]) or "none"
+        raise DataError(
+            f"{what} lacks {len(missing)} of the {len(wanted)} columns of the model ({shown}); of its own it has {others}: "
+            "name them as in training."
+        )
+    return frame.iloc[:, [names.index(name) for name in wanted]]
+
+
+def _numbers(cells: Cells, column: Column, what: str) -> np.ndarray:
+    """A column as float64 under what the schema says of it."""
+    if column.kind in _NUMBERED:
+        return _numbered(cells, column, what)
+    if cells.numbers is not None and (cells.nature == "date") == (column.kind == "date"):
+        return cells.numbers
+    values = cells.texts if cells.numbers is None else cells.numbers
+    if values is not None and all(value is None or value != value for value in values.tolist()):
+        return np.full(len(values), np.nan)
+    expected = "dates" if column.kind == "date" else "numbers"
+    found = "dates" if cells.nature == "date" else "other things" if cells.nature == "other" else cells.nature + "s"
+    raise DataError(f"column '{column.name}' of {what} holds {found}; expected {expected}, as in training.")
+
+
+def _needs_numbers(column: Column) -> bool:
+    """Whether its numbers differ from its values."""
+    if column.categories is None:
+        return False
+    return column.kind in _NUMBERED and column.categories not in (("0", "1"), ("False", "True"))
+
+
+def _numbered(cells: Cells, column: Column, what: str) -> np.ndarray:
+    """The numbers of categories; each must be one of the schema's."""
+    assert column.categories is not None
+    place: dict[str | None, float] = {name: float(i) for i, name in enumerate(column.categories)}
+    place[None] = np.nan
+    if column.kind == "boolean" and cells.nature != "text":
+        place |= {"0": 0.0, "1": 1.0, "False": 0.0, "True": 1.0} if len(place) == 3 and _is_binary(column) else {}
+    texts = cells.as_texts().tolist() if cells.nature != "other" else [None]
+    try:
+        return np.array([place[text] for text in texts])
+    except KeyError as error:
+        row, known = texts.index(error.args[0]), ", ".join(repr(name[:30]) for name in column.categories[:4])
+        raise DataError(
+            f"column '{column.name[:40]}' of {what} holds {str(error.args[0])[:40]!r} at row {row}, which the model has "
+            f"not seen; it knows {len(column.categories)} values ({known}, …): leave such rows out."
+        ) from None
+
+
+def _is_binary(column: Column) -> bool:
+    return column.categories in (("0", "1"), ("False", "True"))
+
+
+def _series(x: np.ndarray, column: Column, container: str) -> Any:
+    """A pandas Series of the type that the user gave."""
+    import pandas
+
+    values, gaps = rounded(x.astype(np.float64), column), np.isnan(x)
+    if column.kind == "date":
+        return _dates(values, column)
+    if column.kind in _NUMBERED and column.categories is not None:
+        return _categories(values, gaps, column)
+    if column.dtype.lower().startswith(("int", "uint")):
+        nullable = column.dtype[0].isupper() or gaps.any()
+        return pandas.Series(values).astype(_nullable(column.dtype) if nullable else column.dtype)
+    if container in ("csv", "tsv") and column.decimals == 0:
+        return pandas.Series(values).astype("Int64")
+    return pandas.Series(values).astype(column.dtype if column.dtype.lower().startswith("float") else "float64")
+
+
+def _nullable(dtype: str) -> str:
+    return dtype.replace("uint", "UInt").replace("int", "Int")
+
+
+def _categories(values: np.ndarray, gaps: np.ndarray, column: Column) -> Any:
+    """Categories by name, in the type that they had."""
+    import pandas
+
+    assert column.categories is not None
+    codes = np.where(gaps, -1, values).astype(np.int64)
+    names = np.array([*column.categories, None], dtype=object)
+    inner = column.dtype.removeprefix("category").strip("[]")
+    if column.dtype.startswith("category"):
+        cells = [float(name) if inner else name for name in column.categories]
+        categories: Any = pandas.Index(cells).astype(inner) if inner else list(column.categories)
+        return pandas.Series(
+            pandas.Categorical.from_codes(codes, categories=categories, ordered=column.kind == "ordinal")
+        )
+    if column.dtype in ("object", "str", "string"):
+        return pandas.Series(names[codes], dtype=column.dtype if column.dtype != "object" else object)
+    if column.dtype.startswith("bool"):
+        truth = pandas.Series(pandas.array(codes == 1, dtype="boolean"))
+        truth[gaps] = pandas.NA
+        return truth.astype("boolean" if gaps.any() or column.dtype == "boolean" else "bool")
+    numbers = pandas.Series([np.nan if code < 0 else float(names[code]) for code in codes.tolist()])
+    whole = all(number_text(float(name)) == name and "." not in name for name in column.categories)
+    if column.dtype.lower().startswith(("int", "uint")) or whole:
+        return numbers.astype(column.dtype if not gaps.any() and not column.dtype.startswith("float") else "Int64")
+    return numbers
+
+
+def _dates(values: np.ndarray, column: Column) -> Any:
+    import pandas
+
+    moments = pandas.Series(pandas.to_datetime(pandas.Series(values), unit="s"))
+    if column.dtype.startswith("datetime"):
+        zone = column.dtype.partition(", ")[2].rstrip("]")
+        return moments.dt.tz_localize("UTC").dt.tz_convert(zone) if zone else moments.astype(column.dtype)
+    texts = moments.dt.strftime(column.format or "%Y-%m-%d %H:%M:%S")
+    return texts.astype(object).where(moments.notna(), None)
