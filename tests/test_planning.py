@@ -74,7 +74,7 @@ def test_the_objective_decides_samples_and_estimator_unless_they_are_given() -> 
         ({"hidden": 64}, r"The vae recipe got hidden=64 and expected a list of whole numbers such as \[64,64\]"),
         ({"lr": "fast"}, "The plan got lr='fast' and expected a number"),
         ({"lr": float("nan")}, "The plan got lr=nan and expected a finite number"),
-        ({"clip_norm": float("nan")}, "The plan got clip_norm=nan and expected a finite number or None"),
+        ({"clip_norm": float("nan")}, "The plan got clip_norm=nan and expected a number or None"),
         ({"steps": 5, "epochs": 2}, "epochs and steps both say how long to train; give one of them"),
         ({"network": "transformer"}, "The vae recipe got network='transformer' and expected mlp or convolution"),
     ],

@@ -149,7 +149,8 @@ def plan(dataset: Dataset, recipe: str | Recipe = "vae", **given: Any) -> Plan:
         {"num_classes": num_classes(dataset, some_unlabelled=made.labels == "partial")} if made.needs_classes else {}
     )
     decisions = decide(dataset, made, {**model, **settings})
-    decided_model = {name: decisions[name].value for name in made.options if name in decisions}
+    decided_model = {name: decisions[name].value for name in made.options if name in decisions and name not in model}
+    decided_model = check_options(f"The {made.name} recipe", made.make, decided_model)
     decided = {name: d.value for name, d in decisions.items() if name in _settings() and name not in made.options}
     reasons = {name: d.reason for name, d in decisions.items() if d.reason and name not in values}
     return Plan.from_json(

@@ -42,14 +42,15 @@ def gradients(
     from pathlib import Path
 
     from lowerbound.cli.gradient_noise import compare, print_comparison, to_json
-    from lowerbound.cli.output import check_suffix, write_figure
+    from lowerbound.cli.output import check_out, write_figure
     from lowerbound.cli.terminal import open_console
     from lowerbound.plots import gradient_noise
     from lowerbound.runs import Run
 
-    opened = Run.open(Path(run))
+    opened = Run.open(run)
     path = opened.path / "gradients.png" if out is None else Path(out)
-    check_suffix(path, ".png")
+    if out is not None:
+        check_out(path, opened, None, ".png")
     console = None if as_json else open_console()
     comparison = compare(
         opened,

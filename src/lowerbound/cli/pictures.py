@@ -21,10 +21,9 @@ def check_images(fitted: Fitted) -> None:
     Raises:
         UsageError: the model is of a table.
     """
-    shape = fitted.schema.event_shape
-    if len(shape) < 2:
+    if len(fitted.schema.event_shape) < 2:
         raise click.UsageError(
-            f"The run {fitted.name} models rows of {shape[0]} columns, which have no picture; write .csv or .npz."
+            f"The run {fitted.name} models rows of a table, which have no picture; write .csv or .npz."
         )
 
 

@@ -47,17 +47,16 @@ def made_by_first(engine: Engine, make: Callable[[], Run]) -> Run:
 
     if engine.world_size == 1:
         return make()
-    path, config, problem = Path(), {}, ""
+    path, problem = Path(), ""
     if engine.rank == 0:
         try:
-            run = make()
-            path, config = run.path, run.config
+            path = make().path
         except RunError as error:
             problem = str(error)
-    path, config, problem = engine.fabric.broadcast((path, config, problem))
+    path, problem = engine.fabric.broadcast((path, problem))
     if problem:
         raise RunError(problem)
-    return Run(path, config)
+    return Run.open(path)
 
 
 def any_process(engine: Engine, flag: bool) -> bool:

@@ -7,6 +7,17 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lowerbound.fitted import Fitted
+
+__all__ = ["report", "write"]
+
+
+@click.command(short_help="Write the report of a run.")
+@click.argument("run")
+def report(run: str) -> None:
+    """Write RUN/report.html: curves, samples, reconstructions, latents and scores on one page."""
     from lowerbound.runs import Run
 
     opened = Run.open(run)

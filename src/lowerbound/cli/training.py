@@ -69,8 +69,7 @@ def reopen(path: Path) -> Job:
         ValueError: there is no run, or its data is gone or changed.
     """
     run = Run.open(path)
-    dataset = run.dataset()
-    engine = run.plan.engine()
+    dataset, engine = run.dataset, run.plan.engine()
     launch(engine)
     return Job(run=run, dataset=dataset, training=prepare(dataset, run.plan, engine), engine=engine)
 

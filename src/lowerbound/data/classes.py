@@ -36,7 +36,7 @@ def num_classes(dataset: Dataset, *, some_unlabelled: bool = False) -> int:
         raise DataError(f"{dataset.name} has no labels and this model needs them; name their column with --label.")
     if classes is None:
         raise DataError(
-            f"the labels of {dataset.name} are measurements (fractions, or more than {MOST_CLASSES:,} different numbers) "
+            f"the labels of {dataset.name} are measurements (fractions, or over {MOST_CLASSES:,} different numbers) "
             "and this model needs classes; name another label."
         )
     check_classes(y, len(classes), dataset.name, some_unlabelled=some_unlabelled)

@@ -159,8 +159,8 @@ def _refuse_strays(texts: np.ndarray, present: list[str], name: str, what: str) 
     if strange and 2 * len(strange) < len(present):
         row = texts.tolist().index(strange[0])
         raise DataError(
-            f"column '{name[:40]}' of {what} holds {strange[0][:40]!r} at row {row} among numbers; write numbers, or nothing "
-            f"where one is missing, or say what it is with columns '{name[:40]}=categorical'."
+            f"column '{name[:40]}' of {what} holds {strange[0][:40]!r} at row {row} among numbers; write numbers, or "
+            f"nothing where one is missing, or say what it is with columns '{name[:40]}=categorical'."
         )
 
 

@@ -114,7 +114,7 @@ def _marks(sample: list[str], delimiter: str, name: str) -> tuple[str, str | Non
     thousands = commas and not grouped and all(_THOUSANDS.fullmatch(cell) for cell in commas)
     if delimiter == "," or thousands or (points and not grouped):
         raise DataError(
-            f"{name} holds {(commas or grouped)[0]!r}, which can be read in two ways (decimals or thousands) or goes with "
-            "other marks; write numbers with a decimal point and no other mark."
+            f"{name} holds {(commas or grouped)[0]!r}, which can be read in two ways (decimals or thousands) or goes "
+            "with other marks; write numbers with a decimal point and no other mark."
         )
     return ",", "." if grouped else None

@@ -34,8 +34,8 @@ def check_memory(shape: Sequence[int], itemsize: int, name: str) -> None:
     needed, there = math.prod(shape) * itemsize, available_memory()
     if needed > there:
         raise DataError(
-            f"{name} declares {_short(shape)} numbers, {_size(needed)}, and {_size(there)} of memory are free; give fewer "
-            "rows, or a plain .npy file, which is read from the disk."
+            f"{name} declares {_short(shape)} numbers, {_size(needed)}, and {_size(there)} of memory are free; give "
+            "fewer rows, or a plain .npy file, which is read from the disk."
         )
 
 

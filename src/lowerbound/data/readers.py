@@ -11,8 +11,9 @@ hold out test rows themselves, one row in five is held out by a fixed random spl
 | .csv, .tsv, .parquet (.csv.gz, .tsv.gz) | the columns, but those left out with a reason | the column named |
 | a folder of .png or .jpg | the images | the names of its subfolders |
 
-An .npy file larger than `stream_above` bytes is memory-mapped and stays on disk. `read_file` reads the data of a fit and
-infers their schema; `read_rows` reads other data under the schema of a fit, matched by the names of columns and classes.
+An .npy file larger than `stream_above` bytes is memory-mapped and stays on disk. `read_file` reads the data of a fit
+and infers their schema; `read_rows` reads other data under the schema of a fit, matched by the names of columns and
+classes.
 """
 
 from __future__ import annotations

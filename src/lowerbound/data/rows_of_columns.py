@@ -111,8 +111,8 @@ def _matched(frame: Any, schema: Schema, what: str) -> Any:
         extra = [name for name in names if name not in wanted]
         others = ", ".join(f"'{name[:30]}'" for name in extra[:3]) or "none"
         raise DataError(
-            f"{what} lacks {len(missing)} of the {len(wanted)} columns of the model ({shown}); of its own it has {others}: "
-            "name them as in training."
+            f"{what} lacks {len(missing)} of the {len(wanted)} columns of the model ({shown}); of its own it has "
+            f"{others}: name them as in training."
         )
     return frame.iloc[:, [names.index(name) for name in wanted]]
 
@@ -151,8 +151,8 @@ def _numbered(cells: Cells, column: Column, what: str) -> np.ndarray:
     except KeyError as error:
         row, known = texts.index(error.args[0]), ", ".join(repr(name[:30]) for name in column.categories[:4])
         raise DataError(
-            f"column '{column.name[:40]}' of {what} holds {str(error.args[0])[:40]!r} at row {row}, which the model has "
-            f"not seen; it knows {len(column.categories)} values ({known}, …): leave such rows out."
+            f"column '{column.name[:40]}' of {what} holds {str(error.args[0])[:40]!r} at row {row}, which the model "
+            f"has not seen; it knows {len(column.categories)} values ({known}, …): leave such rows out."
         ) from None
 
 

@@ -12,8 +12,8 @@ Bernoulli likelihood, makes it 0 or 1:
 Integer pixels are drawn by comparing integers. With u uniform on {0, ..., scale - 1},
 P(u < r) = r / scale, to the 32 bits of the generator: 0 is never drawn as 1, `scale` always is.
 
-`Standardize` maps each column of a table to mean 0 and standard deviation 1 over the training rows, in float64: a column
-of seconds since 1970 would lose its variation if it were rounded to float32 before its mean is taken off.
+`Standardize` maps each column of a table to mean 0 and standard deviation 1 over the training rows, in float64: a
+column of seconds since 1970 would lose its variation if it were rounded to float32 before its mean is taken off.
 
 Whatever the type of the raw rows, the result is in torch's default type, so that a model sees the same numbers from
 bytes, integers and floating-point numbers. A transform that is deterministic may be applied once, before training

@@ -77,7 +77,7 @@ def seen_by(view: nn.Module | None, make: Callable[[tuple[int, ...]], nn.Module]
         make: from the shape of what it sees to the net.
         shape: of one datum.
     """
-    return make(as_shape(shape)) if view is None else Seen(view, make(view.out_shape))
+    return make(as_shape(shape)) if view is None else Seen(view, make(as_shape(view.out_shape)))  # type: ignore[arg-type]
 
 
 def nonlinearity(activation: Activation) -> type[nn.Module]:

@@ -80,7 +80,7 @@ def vae(
 def _latent_shape(q: Conditional, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The event shape of z: (latent_dim,), or (latent_dim, K) for categorical latents."""
     with forked(torch.device("cpu"), 0):
-        posterior = q(torch.zeros(1, *shape))
+        posterior = q(torch.ones(1, *shape))  # which every likelihood takes: 0 has no logarithm
         return tuple(cast(Tensor, latents_of(posterior, posterior.sample())).shape[1:])
 
 

@@ -5,9 +5,9 @@ puts it on the disk; `write_diagnosis` does so for a `diagnosis`. A page needs n
 no other file.
 """
 
-from lowerbound.report.collect import collect
 from lowerbound.report.contents import ReportContents
 from lowerbound.report.diagnosis import format_evidence, format_range, render_diagnosis, verdict, write_diagnosis
+from lowerbound.report.of_fitted import collect
 from lowerbound.report.page import ReportError, render, write_report
 
 __all__ = [

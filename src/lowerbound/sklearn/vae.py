@@ -32,6 +32,8 @@ from lowerbound.sklearn.bridge import back, decode_means, fit_dataset, has_text,
 
 __all__ = ["VAE"]
 
+_DTYPES: Any = [np.float64, np.float32]
+
 
 class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
     """log p(X) ≥ L_K(X): a density of the rows of X that also gives each of them a latent.
@@ -203,7 +205,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
             ValueError: latents of another length.
         """
         check_is_fitted(self)
-        Z = check_array(X, dtype=[np.float64, np.float32])
+        Z: Any = check_array(X, dtype=_DTYPES)
         if Z.shape[1] != self._n_features_out:
             raise ValueError(
                 f"inverse_transform got latents of length {Z.shape[1]} and this VAE makes latents of length "

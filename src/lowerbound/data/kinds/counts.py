@@ -52,8 +52,8 @@ class Counts(Table):
         strange = next((column for column in columns if not _is_count(column)), None)
         if strange is not None:
             raise DataError(
-                f"column '{strange.name[:40]}' of {contents.what} holds what is no count; expected 0, 1, 2, …: drop it, or say "
-                "kind='table'."
+                f"column '{strange.name[:40]}' of {contents.what} holds what is no count; expected 0, 1, 2, …: "
+                "drop it, or say kind='table'."
             )
         counts = [replace(column, kind="count", categories=None) for column in columns]
         return table_schema(self.name, contents, x, counts, left_out)

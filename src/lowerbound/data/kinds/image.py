@@ -58,8 +58,8 @@ class Image:
         levels = _levels(x)
         if levels == "none":
             raise DataError(
-                f"{contents.what} holds values that are no pixels; expected whole numbers 0 … 255 or numbers in [0, 1]: "
-                "rescale them, or say kind='array'."
+                f"{contents.what} holds values that are no pixels; expected whole numbers 0 … 255 or numbers in "
+                "[0, 1]: rescale them, or say kind='array'."
             )
         last = x.ndim == 4 and x.shape[-1] in _CHANNELS
         shape = (x.shape[-1], *x.shape[1:-1]) if last else x.shape[1:]

@@ -1,7 +1,7 @@
 """The seam of a kind of data: what is asked of images, tables, counts, …
 
-A kind recognises what a file holds, says what its numbers mean (a `Schema`), stores rows under a given schema, makes the
-transform from stored rows to what a likelihood scores, and gives rows back in the form that the user had. It has no
+A kind recognises what a file holds, says what its numbers mean (a `Schema`), stores rows under a given schema, makes
+the transform from stored rows to what a likelihood scores, and gives rows back in the form that the user had. It has no
 state: what differs from data to data stands in the schema.
 
 A new kind is one file here with a class that does this, exported from `kinds/__init__`, and one test.

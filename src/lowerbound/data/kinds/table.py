@@ -149,7 +149,7 @@ def table_schema(name: str, contents: Contents, x: Given, columns: Sequence[Colu
 def mixed_spelling(columns: Sequence[Column]) -> str:
     """The likelihood that names the kind of each column in order.
 
-    >>> mixed_spelling([Column(name="a", kind="continuous"), Column(name="b", kind="date"), Column(name="c", kind="count")])
+    >>> mixed_spelling([Column(name=k, kind=k) for k in ("continuous", "date", "count")])
     'mixed:columns=2*continuous+count'
     """
     parts = []
