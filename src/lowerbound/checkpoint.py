@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-__all__ = ["BestWeights", "Checkpoint", "CheckpointError", "write_atomically"]
+__all__ = ["BestWeights", "Checkpoint", "CheckpointError", "remove_partial_files", "write_atomically"]
+
+_PARTIAL, _SUFFIX = ".lowerbound-", ".partial"
 
 
 class CheckpointError(ValueError):
@@ -107,15 +110,44 @@ class BestWeights:
             self._module.load_state_dict(self.tensors)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace the file at `path` by `content` in one step that survives a kill or a power cut."""
-    temporary = path.with_name(f".{path.name}.partial")
+def write_atomically(path: Path, content: bytes, *, new: bool = False) -> None:
+    """Write a file in one step that survives a kill or a power cut: it is the old one or the new one, never half.
+
+    The content goes to a file beside it, of a name that nobody can foresee and that is made for this alone, so that no
+    link is followed and no two processes share it.
+
+    Arguments:
+        path: the file.
+        content: what it will hold.
+        new: refuse to replace a file that is there.
+
+    Raises:
+        FileExistsError: `new`, and it is there.
+        OSError: the disk refused.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_PARTIAL, suffix=_SUFFIX)
+    temporary = Path(name)
     try:
-        with temporary.open("wb") as file:
+        with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
+        os.chmod(temporary, 0o666 & ~_umask())
+        if new:
+            os.link(temporary, path)
+        else:
+            os.replace(temporary, path)
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what writers that were killed left behind; only for a folder in which nobody writes."""
+    for left in folder.glob(f"{_PARTIAL}*{_SUFFIX}"):
+        left.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -57,6 +57,7 @@ class Engine:
         """The launched Fabric; with several devices this starts the other processes."""
         from lightning_fabric import Fabric
 
+        _check_environment()
         local = int(os.environ.get("LOCAL_WORLD_SIZE", self.devices))
         nodes = int(os.environ.get("WORLD_SIZE", local)) // local
         fabric = Fabric(
@@ -92,6 +93,33 @@ class Engine:
         """Undo the scaling of half-precision gradients, so that they can be measured and clipped."""
         if self.precision == "fp16":
             self.fabric.clip_gradients(module, optimizer, max_norm=float("inf"), error_if_nonfinite=False)
+
+
+def _check_environment() -> None:
+    """Refuse what no launcher would have set.
+
+    Raises:
+        ValueError: naming the variable.
+    """
+    for name, least in (
+        ("WORLD_SIZE", 1),
+        ("LOCAL_WORLD_SIZE", 1),
+        ("RANK", 0),
+        ("LOCAL_RANK", 0),
+        ("SLURM_NTASKS", 1),
+    ):
+        text = os.environ.get(name)
+        if text is not None and not (text.isdecimal() and int(text) >= least):
+            raise ValueError(
+                f"The environment has {name}={text[:40]!r}; expected a whole number from {least} as launchers "
+                "set it: unset it, or start the command through torchrun or SLURM."
+            )
+    world, local = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    if world % local:
+        raise ValueError(
+            f"The environment has WORLD_SIZE={world} and LOCAL_WORLD_SIZE={local}, which does not divide it; start "
+            "the same number of processes on each machine."
+        )
 
 
 def _present() -> list[str]:

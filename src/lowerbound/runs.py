@@ -15,17 +15,19 @@ Opening a run calls its recipe again and loads tensors: no pickle, and no code f
 from __future__ import annotations
 
 import dataclasses
+import fcntl
+import itertools
 import json
 import time
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from lowerbound.checkpoint import Checkpoint, CheckpointError, write_atomically
+from lowerbound.checkpoint import Checkpoint, CheckpointError, remove_partial_files, write_atomically
 from lowerbound.data import DataError, Dataset, load, read_file
 from lowerbound.data.schema import Schema
 from lowerbound.engine import Engine
@@ -72,14 +74,14 @@ class Run:
         path = Path(path)
         taken = [name for name in run_files() if (path / name).exists()]
         if taken:
-            raise RunError(
-                f"{path} already holds a run ({', '.join(taken)}); choose another folder, or continue it with --resume."
-            )
+            raise RunError(f"{path} already holds a run ({', '.join(taken)}); choose another folder, or --resume it.")
         config = describe_run(plan, dataset.schema, data={**data, "checksum": dataset.checksum}, name=dataset.name)
         config["command"] = command
         try:
             path.mkdir(parents=True, exist_ok=True)
-            write_atomically(path / "run.json", json.dumps(config, indent=2).encode())
+            write_atomically(path / "run.json", json.dumps(config, indent=2).encode(), new=True)
+        except FileExistsError:
+            raise RunError(f"{path} was taken by another process just now; choose another folder.") from None
         except OSError as error:
             raise RunError(f"Could not write to {path} ({error.strerror or error}); choose another folder.") from error
         return cls(path, config, plan, dataset.schema)
@@ -111,15 +113,21 @@ class Run:
         return dataset
 
     def fit(self, training: Training, engine: Engine) -> Generator[Record, None, None]:
-        """Train, or go on training, yielding records; they are written down, and the best weights at the end."""
-        if engine.rank == 0:
+        """Train, or go on training, yielding records; they are written down, and the best weights at the end.
+
+        Raises:
+            RunError: another process trains in this folder.
+        """
+        if engine.rank != 0:
+            yield from fit(training, self.plan, engine, self.checkpoint)
+            return
+        with locked(self.path):
+            remove_partial_files(self.path)
             self._forget_after(self._checkpointed_step())
-        with closing(fit(training, self.plan, engine, self.checkpoint)) as records:  # leaving early saves
-            for record in records:
-                if engine.rank == 0:
+            with closing(fit(training, self.plan, engine, self.checkpoint)) as records:  # leaving early saves
+                for record in records:
                     self._append(record)
-                yield record
-        if engine.rank == 0:
+                    yield record
             write_model(self.path, training.loss.model, training.transform)
 
     @property
@@ -222,14 +230,39 @@ class Run:
             ) from error
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Alone in a run folder: the lock goes with the process, however it ends.
+
+    Raises:
+        RunError: another process has it.
+    """
+    with (path / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"Another process trains in {path}; wait for it, or stop it first.") from None
+        yield
+
+
 def default_path(name: str) -> Path:
-    """runs/NAME-TIME, of a folder that is not there yet."""
-    stem = f"{name.partition('.')[0] or 'data'}-{time.strftime('%Y%m%d-%H%M%S')}"
-    path, number = Path("runs") / stem, 1
-    while path.exists():
-        number += 1
-        path = Path("runs") / f"{stem}-{number}"
-    return path
+    """runs/NAME-TIME-NUMBER: a folder that was not there, made for this run alone.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    stem = f"{name.partition('.')[0][:60] or 'data'}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in itertools.count(1):
+        path = Path("runs") / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.mkdir()
+            return path
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunError(f"Could not make {path} ({error.strerror or error}); name a folder with --out.") from error
+    raise AssertionError
 
 
 def load_dataset(data: dict[str, Any], schema: Schema | None = None) -> Dataset:

@@ -192,7 +192,7 @@ def _is_choice(item: type) -> bool:
 
 def _kebab(name: str) -> str:
     """Words apart: "DiagonalNormal" is diagonal-normal, "BetaELBO" beta-elbo, "DisARM" and "DReG" one word each."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z]{3})(?=[A-Z]{3}|[A-Z]{2}$)", "-", name).lower()
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z]{3})(?=[A-Z]{3}|[A-Z]{1,2}$)", "-", name).lower()
 
 
 def _plain(name: str) -> str:

@@ -146,7 +146,9 @@ def test_initialize_fits_every_column_to_its_observed_entries():
     torch.testing.assert_close(continuous.mean[0], x[seen[:, 0], 0].mean(), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(continuous.stddev[0], x[seen[:, 0], 0].std(), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(continuous.stddev[1], torch.tensor(1.0))
-    torch.testing.assert_close(logs.centre[0] + logs.unit[0] * logs.loc[0], x[seen[:, 2], 2].log().mean(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        logs.centre[0] + logs.unit[0] * logs.loc[0], x[seen[:, 2], 2].log().mean(), rtol=1e-4, atol=1e-4
+    )
     torch.testing.assert_close(count.mean[0], x[seen[:, 4], 4].mean(), rtol=1e-3, atol=1e-3)
     for probs, column in [(categorical.log_probs[0], 1), (categorical.log_probs[1], 6), (ordinal.log_probs[0], 5)]:
         observed = x[seen[:, column], column]

@@ -1,4 +1,4 @@
-"""The command line: fit | evaluate | sample | encode | reconstruct | gradients | diagnose | report | datasets.
+"""The command line: fit, evaluate, sample, encode, reconstruct, gradients, diagnose, report, datasets, choices.
 
 Nothing here, and nothing that is imported to print a `--help`, imports torch or numpy: a command's module is imported
 when its help or itself is wanted, and imports what it computes with inside its functions.
@@ -17,6 +17,8 @@ An exception that the library did not foresee is a defect, and keeps its traceba
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -38,6 +40,7 @@ _COMMANDS = {
     "diagnose": "lowerbound.cli.diagnose:diagnose",
     "report": "lowerbound.cli.report:report",
     "datasets": "lowerbound.cli.datasets:datasets",
+    "choices": "lowerbound.cli.choices:choices",
 }
 
 
@@ -64,9 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     >>> main(["datasets", "--nonsense"])  # and one sentence on stderr
     2
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # of a terminal that has no letter for ≤
     try:
         result = cli.main(arguments, prog_name="lowerbound", standalone_mode=False)
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         if lost_the_first(error):
             return TRAINING_FAILED
@@ -77,8 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(sentence: str, code: int) -> int:
-    """Say why, once: of several processes only the first speaks, and only its exit code counts."""
-    if not is_first():
-        return 0
-    print(sentence, file=sys.stderr)
+    """Say why, once: of several processes only the first speaks."""
+    if is_first():
+        print(sentence, file=sys.stderr)
     return code

@@ -11,7 +11,9 @@ import shlex
 
 import click
 
-__all__ = ["TRAINING_FAILED", "USER_ERROR", "Interrupted", "command", "explain", "printable"]
+from lowerbound.cli.text import printable
+
+__all__ = ["TRAINING_FAILED", "USER_ERROR", "Interrupted", "command", "explain"]
 
 TRAINING_FAILED, USER_ERROR, _INTERRUPTED = 1, 2, 130
 _LONGEST = 299
@@ -29,16 +31,6 @@ def command(*words: object) -> str:
     "lowerbound evaluate 'runs/my data'"
     """
     return shlex.join(["lowerbound", *map(str, words)])
-
-
-def printable(text: str, most: int | None = None) -> str:
-    r"""Text that moves no cursor: control characters and escapes as they are written in Python, cut to a length.
-
-    >>> printable("a\x1b[2Jb")
-    'a\\x1b[2Jb'
-    """
-    plain = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
-    return plain if most is None or len(plain) <= most else f"{plain[: most - 3]}..."
 
 
 def explain(error: Exception) -> tuple[str, int] | None:

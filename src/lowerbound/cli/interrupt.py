@@ -1,9 +1,9 @@
 """Ctrl-C that loses nothing.
 
-While a run trains, the first SIGINT or SIGTERM is a request: the loop comes to the end of its logging interval, saves
-and stops. A second one stops at once; the last checkpoint is whole, because checkpoints are replaced in one step.
-Signals that come within half a second of the first are one request: launchers such as `torchrun` pass on a Ctrl-C that
-the terminal has already sent to every process.
+While a run trains, the first SIGINT, SIGTERM or SIGHUP (of a terminal that is closed) is a request: the loop comes to the
+end of its logging interval, saves and stops. A second one stops at once; the last checkpoint is whole, because
+checkpoints are replaced in one step. Signals that come within half a second of the first are one request: launchers
+such as `torchrun` pass on a Ctrl-C that the terminal has already sent to every process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 __all__ = ["GracefulInterrupt"]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _SAME_REQUEST = 0.5
 
 

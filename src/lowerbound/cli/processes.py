@@ -20,8 +20,9 @@ __all__ = ["any_process", "is_first", "launch", "lost_the_first", "made_by_first
 
 
 def is_first() -> bool:
-    """Whether this is the process that speaks, as far as the environment tells."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+    """Whether this is the process that speaks, as far as the environment tells; the first where it tells nonsense."""
+    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0") if "WORLD_SIZE" in os.environ else "0")
+    return not rank.isdecimal() or int(rank) == 0
 
 
 def lost_the_first(error: Exception) -> bool:

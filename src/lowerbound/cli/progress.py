@@ -45,8 +45,8 @@ class TrainingProgress:
 
     def update(self, record: Record) -> None:
         """Show a record."""
-        if record.held_out is not None:
-            self._held_out = f"  held-out {record.held_out['bound']:.2f}"
+        fresh = "" if record.held_out is None else f"  held-out {record.held_out['bound']:.2f}"
+        self._held_out = fresh or (self._held_out if self._bar is not None else "")  # a line repeats no old value
         words = f"bound {record.terms['bound']:.2f}{self._held_out}{self._speed(record)}"
         if self._num_steps == 0 and self._console is not None:
             self._console.print(f"Solved without gradient steps:{self._held_out} nats")

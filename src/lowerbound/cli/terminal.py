@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from rich.console import Console
 
-__all__ = ["open_console"]
+from lowerbound.cli.text import printable
+
+__all__ = ["SafeConsole", "open_console"]
 
 _WIDTH_OF_A_FILE = 120
+
+
+class SafeConsole(Console):
+    """A console that prints sentences as they are: no markup, and names from files move no cursor."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print text made printable, or what rich draws."""
+        safe = [printable(item) if isinstance(item, str) else item for item in objects]
+        super().print(*safe, **{"markup": False, **options})
 
 
 def open_console() -> Console:
     """As wide as the terminal; 120 columns where there is none, with no wrapping of sentences in either."""
     width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
-    return Console(highlight=False, soft_wrap=True, width=width)
+    return SafeConsole(highlight=False, soft_wrap=True, width=width, emoji=False)
