@@ -15,7 +15,6 @@ Opening a run calls its recipe again and loads tensors: no pickle, and no code f
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import itertools
 import json
 import time
@@ -25,6 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from torch import nn
 
 from lowerbound.checkpoint import Checkpoint, CheckpointError, remove_partial_files, write_atomically
@@ -237,12 +237,17 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         RunError: another process has it.
     """
-    with (path / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RunError(f"Another process trains in {path}; wait for it, or stop it first.") from None
+    lock = FileLock(path / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise RunError(f"Another process trains in {path}; wait for it, or stop it first.") from None
+    except OSError as error:
+        raise RunError(f"Could not write to {path} ({error.strerror or error}); the run cannot go on there.") from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def default_path(name: str) -> Path:

@@ -1,7 +1,7 @@
 """Ctrl-C that loses nothing.
 
-While a run trains, the first SIGINT, SIGTERM or SIGHUP (of a terminal that is closed) is a request: the loop comes to the
-end of its logging interval, saves and stops. A second one stops at once; the last checkpoint is whole, because
+While a run trains, the first SIGINT, SIGTERM or SIGHUP (of a terminal that is closed) is a request: the loop comes to
+the end of its logging interval, saves and stops. A second one stops at once; the last checkpoint is whole, because
 checkpoints are replaced in one step. Signals that come within half a second of the first are one request: launchers
 such as `torchrun` pass on a Ctrl-C that the terminal has already sent to every process.
 """
