@@ -38,6 +38,11 @@ def test_log_prob_of_large_counts(dtype, tolerance, r):
             assert inflated.log_prob(x).item() == pytest.approx(expected, rel=tolerance, abs=1e-3)
 
 
+def test_a_count_whose_ratio_to_the_dispersion_overflows():
+    got = NegativeBinomialDistribution(torch.tensor(1.0), torch.tensor(1e-6)).log_prob(torch.tensor(1e33)).item()
+    assert got == pytest.approx(exact(1e33, 1.0, 1e-6), rel=1e-5)
+
+
 @pytest.mark.parametrize("rate", [1e14, 2e15, 1e19, 1e30])
 def test_draws_of_large_rates_have_their_mean_and_variance(rate):
     """`torch.poisson` counts in 64-bit integers: above 9e18 its draws are negative. Five standard errors each."""
