@@ -14,8 +14,10 @@ from torch.distributions import Categorical, Independent, Laplace, Normal, Poiss
 
 from lowerbound import likelihoods
 from lowerbound.evaluate import independent_bernoulli, independent_elements
+from lowerbound.models.sequence_steps import EachStep
 from lowerbound.nets import MLP
 from lowerbound.spelling import choices
+from lowerbound.support import require_support
 
 NAN = math.nan
 D = torch.float64
@@ -151,6 +153,15 @@ def test_an_element_of_one_value_leaves_the_others_possible(name):
     x = torch.zeros(50, 1, 2)
     got = independent_elements(likelihood, x, torch.tensor([[[0.0, 1.0]], [[0.0, 0.0]]]))
     assert -150 < got[0] < got[1] < 30
+
+
+def test_the_steps_of_a_sequence_are_rows():
+    step = build(likelihoods.Poisson, 3)
+    x = torch.poisson(torch.full((40, 5, 3), 2.0))
+    got = independent_elements(EachStep(step, (5, 3)), x, x[:7])
+    close(got, independent_elements(step, x.flatten(0, 1), x[:7].flatten(0, 1)).view(7, 5).sum(1))
+    with pytest.raises(ValueError, match=r"EachStep takes counts"):
+        require_support(EachStep(step, (5, 3)), -x - 1)
 
 
 class Foreign(nn.Module):
