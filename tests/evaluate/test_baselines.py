@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from lowerbound.evaluate import BernoulliMixture, bernoulli_mixture, gaussian_mixture, independent_bernoulli
+from lowerbound.evaluate import BernoulliMixture, bernoulli_mixture, gaussian, gaussian_mixture, independent_bernoulli
 
 
 def two_clusters(num_rows):
@@ -81,6 +81,22 @@ def test_the_number_of_gaussians_is_chosen_on_held_out_data():
     x = torch.randn(600, 2, dtype=torch.float64) + 8 * torch.randint(3, (600, 1))
     several = gaussian_mixture(x[:500], x[500:], components=(1, 3))
     assert several.mean() > gaussian_mixture(x[:500], x[500:], components=(1,)).mean() + 0.3
+
+
+def test_one_gaussian_by_its_name():
+    x = torch.randn(200, 3, dtype=torch.float64)
+    assert torch.equal(gaussian(x, x), gaussian_mixture(x, x, components=(1,)))
+
+
+@pytest.mark.parametrize("mixture", [bernoulli_mixture, gaussian_mixture])
+def test_the_size_of_a_mixture_is_chosen_on_rows_that_it_is_not_fitted_to(mixture):
+    """On pure noise more components always fit the training rows better and new rows worse."""
+    x = torch.rand(200, 8, dtype=torch.float64)
+    x = x.round() if mixture is bernoulli_mixture else x
+    train, test, sizes = x[:60], x[60:], (1, 20)
+    fits = [mixture(train, train, components=(size,)).mean() for size in sizes]
+    assert fits[1] > fits[0] + 0.2  # what a choice on training rows would take
+    assert torch.equal(mixture(train, test, components=sizes), mixture(train, test, components=(1,)))
 
 
 def test_refusals():

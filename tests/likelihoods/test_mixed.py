@@ -5,7 +5,10 @@ import pytest
 import torch
 from scipy import stats
 
+from lowerbound import likelihoods
+from lowerbound.likelihoods.columns import ContinuousColumns
 from lowerbound.likelihoods.mixed import Mixed
+from lowerbound.models.parts import outputs_of
 from lowerbound.nets import MLP, positive
 
 NAN = float("nan")
@@ -175,3 +178,89 @@ def test_refuses_the_wrong_number_of_columns_or_outputs():
         Mixed.parameter_shape(3, "2*count")
     with pytest.raises(ValueError, match=r"output shape \(5,\) and expected \(4,\) for its 2 columns"):
         Mixed(MLP(2, [], 5), "2*continuous")
+
+
+def test_refuses_no_columns():
+    with pytest.raises(ValueError, match="Mixed got no columns; name the kind of each"):
+        Mixed.parameter_shape(0, [])
+    with pytest.raises(ValueError, match="mixed needs columns; write it as mixed:columns=VALUE"):
+        outputs_of(likelihoods, "mixed", (3,))
+
+
+def a_table(num_rows: int = 300) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(1)
+    age = 40 + 14 * torch.randn(num_rows, generator=rng, dtype=torch.float64)
+    fare = (2 + torch.randn(num_rows, generator=rng, dtype=torch.float64)).exp()
+    x = torch.stack([age, fare, (age > 40).double(), 0.1 * age + fare.log()], -1)
+    return torch.where(torch.rand(num_rows, 4, generator=rng) < 0.1, NAN, x)
+
+
+def trained(x: torch.Tensor, columns: str) -> torch.Tensor:
+    """log p of each row after some steps from fixed codes."""
+    torch.manual_seed(0)
+    likelihood = Mixed(MLP(2, [8], Mixed.parameter_shape(4, columns)), columns).double()
+    z = torch.randn(len(x), 2, dtype=torch.float64)
+    likelihood.initialize(x)
+    optimizer = torch.optim.Adam(likelihood.parameters(), lr=0.02)
+    for _ in range(30):
+        optimizer.zero_grad()
+        (-likelihood(z).log_prob(x).mean()).backward()
+        optimizer.step()
+    return likelihood(z).log_prob(x).detach()
+
+
+def test_units_shift_the_fit_by_exactly_their_logarithm():
+    """Continuous columns times 1000, positive columns times 7: the same steps, and a density in the new units."""
+    x, units = a_table(), torch.tensor([1000.0, 7.0, 1.0, 1000.0], dtype=torch.float64)
+    columns = "continuous + positive + categorical-2 + continuous"
+    shift = torch.where(x.isnan(), 0.0, units.log()).sum(-1)
+    torch.testing.assert_close(trained(x * units, columns), trained(x, columns) - shift, rtol=1e-7, atol=1e-7)
+
+
+def test_raw_units_fit_as_standardised_ones():
+    """Without units of their own the columns would start, and stay for long, hundreds of nats below."""
+    x, columns = a_table(), "continuous + positive + categorical-2 + continuous"
+    standard = x.clone()
+    mean, scale = x[:, ::3].nanmean(0), (x[:, ::3] - x[:, ::3].nanmean(0)).square().nanmean(0).sqrt()
+    standard[:, ::3] = (x[:, ::3] - mean) / scale
+    shift = torch.where(x[:, ::3].isnan(), 0.0, scale.log()).sum(-1)
+    torch.testing.assert_close(trained(x, columns), trained(standard, columns) - shift, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_column_of_one_value_keeps_its_unit(dtype):
+    """Its spread is rounding; a unit of that size would be a density of any height."""
+    x = torch.tensor([[0.1, 0.1, 1e6]], dtype=dtype).repeat(700, 1)
+    columns = "continuous + positive + continuous"
+    likelihood = Mixed(MLP(2, [], Mixed.parameter_shape(3, columns)), columns).to(dtype)
+    likelihood.initialize(x)
+    assert all((group.units == 1).all() for group in likelihood.groups)
+
+
+def test_units_are_saved_with_the_weights():
+    columns = "continuous + positive"
+    one, other = (Mixed(MLP(2, [], Mixed.parameter_shape(2, columns)), columns) for _ in range(2))
+    one.initialize(100 + torch.rand(50, 2))
+    other.load_state_dict(one.state_dict())
+    z, x = torch.randn(4, 2), 100 + torch.rand(4, 2)
+    assert torch.equal(one(z).log_prob(x), other(z).log_prob(x))
+
+
+@torch.no_grad()
+def test_large_values_keep_their_digits():
+    """Of seconds since 1970 within minutes, x − a is exact and a + b μ is not."""
+    x = 1.7e9 + 128.0 * torch.arange(8)[:, None]
+    likelihood = Mixed(MLP(2, [], Mixed.parameter_shape(1, "continuous")), "continuous")
+    likelihood.initialize(x)
+    group = likelihood.groups[0]
+    assert isinstance(group, ContinuousColumns)
+    y = torch.tensor([[0.3, -0.5]])
+    got = group(y[:, None]).log_prob(x)[..., 0]
+    a, b = group.centres.double(), group.units.double()
+    expected = stats.norm.logpdf(x[:, 0], a + b * 0.3, b * float(positive(torch.tensor(-0.5), 1e-3)))
+    np.testing.assert_allclose(got.squeeze(), expected, rtol=1e-5)
+
+
+def test_a_value_that_is_not_positive_has_no_density():
+    p = Mixed(MLP(2, [], 2), "positive")(torch.zeros(1, 2))
+    assert (p.log_prob(torch.tensor([[[0.0]], [[-1.0]]])) == -torch.inf).all()

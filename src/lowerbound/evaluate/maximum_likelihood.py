@@ -18,8 +18,8 @@ from torch import Tensor, nn
 __all__ = ["WeightedRows", "log_probs", "maximise"]
 
 _VALUES_AT_ONCE, _VALUES_TO_START, _ROWS_FOR_INFORMATION = 2_000_000, 200_000, 64
-_STARTING_STEPS, _FIRST_STEP, _STEP_SIZES = 100, 0.1, (1e-9, 1e12)
-_ROUNDS, _ITERATIONS, _GAIN = 10, 40, 1e-7  # stop where a round gains less than this share of the loss
+_STARTING_STEPS, _PATIENCE, _FIRST_STEP, _STEP_SIZES = 100, 10, 0.1, (1e-9, 1e12)
+_ROUNDS, _ITERATIONS, _GAIN = 10, 40, 1e-7  # stop where a round, or ten steps, gain less than this share of the loss
 _WORK = 3e9  # rows times parameters, over all iterations of L-BFGS: seconds to minutes
 
 
@@ -67,7 +67,7 @@ def maximise(likelihood: nn.Module, data: WeightedRows) -> None:
         size = len(data.rows) * _width(likelihood, data.rows)
         for _ in range(min(_ROUNDS, math.ceil(_WORK / size / _ITERATIONS))):
             after = _climb(likelihood, data, min(_ITERATIONS, math.ceil(_WORK / size)))
-            if not after < before - _GAIN * (1 + abs(after)):
+            if not _gains(after, before):
                 return
             before = after
 
@@ -80,6 +80,7 @@ def _start(likelihood: nn.Module, data: WeightedRows) -> None:
     few = replace(data, rows=_every(data.rows, max(50, _rows_of(_VALUES_TO_START, likelihood, data.rows))))
     optimizer = torch.optim.Rprop(parameters, lr=_FIRST_STEP, step_sizes=_STEP_SIZES)
     best: tuple[float, list[Tensor]] = (float("inf"), first)
+    history: list[float] = []
     for _ in range(_STARTING_STEPS):
         value, gradients = _loss_and_gradients(likelihood, parameters, few)
         if value < best[0]:
@@ -87,9 +88,16 @@ def _start(likelihood: nn.Module, data: WeightedRows) -> None:
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         optimizer.step()
+        history.append(best[0])
+        if len(history) > _PATIENCE and not _gains(history[-1], history[-1 - _PATIENCE]):
+            break
     _put(parameters, best[1])
     if not _loss_and_gradients(likelihood, parameters, data)[0] < before:
         _put(parameters, first)
+
+
+def _gains(after: float, before: float) -> bool:
+    return after < before - _GAIN * (1 + abs(after))
 
 
 def _climb(likelihood: nn.Module, data: WeightedRows, iterations: int) -> float:

@@ -3,7 +3,7 @@
     p(x) = p(x; θ̂),        θ̂ = argmax_θ Σ_n log p(x_n; θ) + Σ_j w_j log p(x̃_j; θ)
 
 θ is one vector in the place of the net's output, with the parameters that the likelihood has besides (scales, inverse
-dispersions, cut points), fitted as `maximum_likelihood` says.
+dispersions, cut points), fitted as `maximum_likelihood` says. Of a sequence every step is a row of its own.
 
 x̃ is one row of pseudo-data, of total weight 1, so that a value never seen in training has a probability:
 
@@ -17,13 +17,14 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from lowerbound.evaluate.maximum_likelihood import WeightedRows, log_probs, maximise
+from lowerbound.models.sequence_steps import ChainRule, EachStep
 from lowerbound.nets.shapes import as_shape
 from lowerbound.protocols import InitializedFromData
 from lowerbound.support import Support
@@ -52,6 +53,10 @@ def independent_elements(
     """
     if len(train) == 0:
         raise ValueError("independent_elements got no training rows and needs at least one.")
+    if isinstance(likelihood, EachStep | ChainRule):
+        step = cast(nn.Module, likelihood.step)
+        of_steps = independent_elements(step, train.flatten(0, 1), test.flatten(0, 1), seed=seed)
+        return of_steps.unflatten(0, test.shape[:2]).sum(1)
     x = _some(train, seed).double()
     fitted = _without_latents(likelihood).to(x.device, torch.float64)
     if isinstance(fitted, InitializedFromData):

@@ -9,6 +9,8 @@ z, and z joins its features at every step.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from torch.distributions import Distribution, Independent
 
 from lowerbound.nets.recurrent import CausalGRU
 from lowerbound.protocols import Conditional, Context, InitializedFromData
+from lowerbound.support import LikelihoodFacts, StatesFacts, Support
 
 __all__ = ["ChainRule", "ChainRuleDistribution", "EachStep"]
 
@@ -34,6 +37,16 @@ class EachStep(nn.Module):
     def __init__(self, step: Conditional, event_shape: tuple[int, int]):
         super().__init__()
         self.step, self.event_shape = step, event_shape
+
+    @property
+    def facts(self) -> LikelihoodFacts:
+        """Those of one step."""
+        return cast(StatesFacts, self.step).facts
+
+    @property
+    def support(self) -> Support:
+        """That of one step."""
+        return cast(StatesFacts, self.step).support
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
@@ -62,6 +75,16 @@ class ChainRule(nn.Module):
     def __init__(self, history: CausalGRU, step: Conditional, length: int):
         super().__init__()
         self.history, self.step, self.event_shape = history, step, (length, history.data_dim)
+
+    @property
+    def facts(self) -> LikelihoodFacts:
+        """Those of one step."""
+        return cast(StatesFacts, self.step).facts
+
+    @property
+    def support(self) -> Support:
+        """That of one step."""
+        return cast(StatesFacts, self.step).support
 
     def forward(self, context: Context | None = None) -> ChainRuleDistribution:
         """p(x | context)."""

@@ -1,8 +1,9 @@
-"""Conformance checks for a conditional, an objective or a gradient estimator of your own.
+"""Conformance checks for a conditional, a likelihood, an objective or a gradient estimator of your own.
 
 Each raises an `AssertionError` that names what is wrong, so that a test is one line:
 
     check_conditional(MyPosterior(net), x)
+    check_likelihood(MyLikelihood(net), z)
     check_objective(MyObjective())
     check_gradient(MyEstimator(), ELBO(), model, x, num_samples=4)
     assert_unbiased(my_repetitions, exact)
@@ -10,6 +11,7 @@ Each raises an `AssertionError` that names what is wrong, so that a test is one 
 
 from lowerbound.testing.conditionals import check_conditional
 from lowerbound.testing.gradients import check_gradient, flat_gradient
+from lowerbound.testing.likelihoods import check_likelihood
 from lowerbound.testing.objectives import check_objective
 from lowerbound.testing.unbiased import assert_unbiased
 
@@ -17,6 +19,7 @@ __all__ = [
     "assert_unbiased",
     "check_conditional",
     "check_gradient",
+    "check_likelihood",
     "check_objective",
     "flat_gradient",
 ]
