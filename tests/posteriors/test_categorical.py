@@ -41,5 +41,5 @@ def test_one_category_is_refused() -> None:
 
 
 def test_a_net_of_other_categories_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"output shape \(2, 3\), but latent_shape=2 needs \(2, 10\)"):
+    with pytest.raises(ValueError, match=r"output shape \(2, 3\), but latent_shape needs \(\*latent_shape, 10\)"):
         Categorical(MLP(4, [], (2, 3)))

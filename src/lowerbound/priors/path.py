@@ -78,15 +78,16 @@ class Path(nn.Module):
     def forward(self, context: Context | None = None) -> PathChain:
         """p(z), given the context if the start is computed from it."""
         c = () if context is None else context if isinstance(context, tuple) else (context,)
-        if isinstance(self.start, nn.Module) and not c:
-            raise ValueError("This Path computes its first state from a context and got none; pass context=.")
-        computed = isinstance(self.start, nn.Module)
-        start = self.start(*c) if isinstance(self.start, nn.Module) else self.start
+        start, batch_shape = self.start, torch.Size()
+        if isinstance(start, nn.Module):
+            if not c:
+                raise ValueError("This Path computes its first state from a context and got none; pass context=.")
+            start, batch_shape = start(*c), c[0].shape[:1]
         return PathChain(
             start,
             self.groups,
             downward=True,
-            batch_shape=c[0].shape[:1] if computed else torch.Size(),
+            batch_shape=batch_shape,
             layer_shapes=self.layer_shapes,
             source=(self, *c),
         )
