@@ -37,7 +37,7 @@ class FullNormal(nn.Module):
     Raises:
         ValueError: the output shape of the net fits no latent_dim.
 
-    >>> q = FullNormal(nn.Linear(5, 9), latent_dim=3)(torch.zeros(4, 5))
+    >>> q = FullNormal(nn.Linear(5, 9), latent_shape=3)(torch.zeros(4, 5))
     >>> q.rsample((2,)).shape
     torch.Size([2, 4, 3])
     """
