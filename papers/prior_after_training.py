@@ -117,7 +117,7 @@ def fit_one(
     latent_dim = model.prior().event_shape[0]
     with forked(CPU, 0):
         prior = construct(
-            priors, text, latent_dim=latent_dim, event_shape=dataset.event_shape, posterior=model.posterior
+            priors, text, latent_shape=latent_dim, event_shape=dataset.event_shape, posterior=model.posterior
         )
     start = time.process_time()
     codes = fit_prior_to_codes(prior, model, x_fit, max_epochs=max(1, 200 // arguments.shorten))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, Normal
 
-from lowerbound.chain import Chain
+from lowerbound.chain import Chain, StateChain
 from lowerbound.gradients.path_only import detach
 
 
@@ -61,16 +61,106 @@ def test_a_remembered_draw_has_the_numbers_and_derivatives_of_a_recomputed_one()
     assert not torch.allclose(fixed, one)  # the score alone
 
 
-def test_what_was_written_to_or_drawn_without_gradients_is_evaluated_anew():
-    weight = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
-    q = chain(weight, downward=True)
-    z = q.rsample((5,))
-    with torch.no_grad():
-        before = q.log_prob(z)
-        z[1].add_(1.0)
-        assert not torch.allclose(q.log_prob(z), before)
+def add(layer):
+    layer.add_(1.0)
+
+
+def add_through_a_view(layer):
+    layer.view(-1)[1:3].add_(1.0)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("change", [add, add_through_a_view])
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_a_draw_that_was_written_to_is_evaluated_anew(layer, change, mode):
+    """By what the layer says of those below it: its own density would differ with the old distributions too."""
+    calls = []
+    q = chain(torch.tensor(0.7, dtype=torch.float64), downward=True, calls=calls)
+    with mode():
+        for draw in (q.rsample, q.sample):
+            z = draw((5,))
+            change(z[layer])
+            assert torch.equal(q.log_prob(z), q.log_prob(tuple(part.clone() for part in z)))
+            before = len(calls)
+            q.log_prob(z)
+            assert len(calls) == before + 2  # z was walked through, then its clone took its place
         z = q.rsample((5,))
-    assert torch.autograd.grad(q.log_prob(z).sum(), weight)[0] != 0
+        before = len(calls)
+        q.log_prob(z)
+        assert len(calls) == before  # and what was left alone is not
+
+
+def test_what_was_evaluated_is_remembered_until_it_is_written_to():
+    weight, calls = torch.tensor(0.7, dtype=torch.float64, requires_grad=True), []
+    q = chain(weight, downward=True, calls=calls)
+    z = tuple(torch.randn(4, size).double() for size in (3, 2, 1))
+    first = q.log_prob(z)
+    assert torch.equal(q.log_prob(z), first)
+    assert len(calls) == 2
+    z[2].add_(1.0)
+    assert torch.equal(q.log_prob(z), chain(weight, downward=True).log_prob(z))
+
+
+def test_what_was_drawn_without_gradients_is_evaluated_anew():
+    weight = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    for draw in ("sample", "rsample"):
+        q = chain(weight, downward=True)
+        with torch.no_grad():
+            z = getattr(q, draw)((5,))
+            q.log_prob(z)
+        assert torch.autograd.grad(q.log_prob(z).sum(), weight)[0] != 0
+
+
+def test_the_first_layer_is_evaluated_when_it_is_needed_and_once():
+    weight, calls = torch.tensor(0.7, dtype=torch.float64, requires_grad=True), []
+
+    def first():
+        calls.append(1)
+        return normal(weight * torch.ones(4, 1, dtype=torch.float64))
+
+    q = Chain(first, [lambda z: normal(z)], downward=True)
+    assert not calls
+    with torch.no_grad():
+        assert (q.batch_shape, q.has_rsample) == ((4,), True)
+    z = q.rsample((2,))
+    assert torch.autograd.grad(q.log_prob(z).sum(), weight)[0].isfinite()
+    assert len(calls) == 2  # without gradients, and with
+    assert q.first.mean.requires_grad
+
+
+def test_a_chain_does_not_draw_to_count_its_numbers():
+    q = Chain(normal(torch.zeros(2)), [lambda z: normal(z)], downward=True)
+    with pytest.raises(NotImplementedError, match="draw first, or declare layer_shapes"):
+        _ = q.event_shape
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    assert Chain(normal(torch.zeros(2)), [], downward=True, layer_shapes=[(3, 4), (2,)]).event_shape == (14,)
+    assert torch.equal(before, torch.get_rng_state())
+    q.log_prob((torch.zeros(2), torch.zeros(2)))
+    assert q.event_shape == (4,)
+
+
+class Summed:
+    """N(h, 1), and the state h + z."""
+
+    def at(self, state):
+        return normal(state, torch.ones(())), 2 * state
+
+    def advance(self, state, carry, z):
+        return carry / 2 + z
+
+
+def test_a_state_carries_all_layers_before():
+    q = StateChain(torch.zeros(4, 2), [Summed()] * 3, downward=True)
+    z = q.rsample((5,))
+    expected = sum(
+        normal(above, torch.ones(())).log_prob(layer)
+        for above, layer in zip((z[1] + z[2], z[2], torch.zeros(4, 2)), z, strict=True)
+    )
+    assert torch.allclose(q.log_prob(z), expected)
+    assert torch.allclose(q.walk_through(z).end, z[0] + z[1] + z[2])
+    with pytest.raises(ValueError, match="no step"):
+        StateChain(None, [], downward=True)
 
 
 def test_constants_are_drawn_without_gradients():

@@ -45,3 +45,50 @@ def test_the_compiled_step_is_the_eager_one_for_every_kind_of_gradient_and_refus
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "refused: This loss cannot be compiled as one graph" in done.stdout
+
+
+CHAINS = """
+import torch
+from lowerbound import LatentVariableModel, VariationalLoss, likelihoods, posteriors, priors
+from lowerbound.gradients import Pathwise
+from lowerbound.models.ladder_autoencoder import ladder
+from lowerbound.models.layered import deep_latent_gaussian
+from lowerbound.nets import MLP
+from lowerbound.objectives import ELBO, FreeBits, IWAE
+
+torch.manual_seed(0)
+x = torch.rand(5, 3).round()
+small = {"latent_dims": [2, 1], "hidden": [[4], [4]]}
+
+def path():
+    prior = priors.Path([priors.dense_group(width=4, latent_dim=2, hidden=[3], depth=3) for _ in range(3)], start=4)
+    groups = [posteriors.DiagonalNormal(MLP([4, 6], [], (2, 2))) for _ in range(3)]
+    q = posteriors.TopDownPath(prior, MLP(3, [], 6), groups)
+    return LatentVariableModel(prior=prior, likelihood=likelihoods.Bernoulli(MLP(4, [], 3)), posterior=q)
+
+for model in (path(), ladder((3,), **small), deep_latent_gaussian((3,), **small)):
+    for objective in (IWAE(), FreeBits(per="group"), ELBO("kl")):
+        if objective != IWAE() and not isinstance(model.infer(x), posteriors.top_down.TopDownChain):
+            continue  # a bottom-up posterior has no closed rate
+        loss = VariationalLoss(model, objective, Pathwise(), 2)
+        loss(x)  # torch finds the formula of a KL once, before it can be traced
+        named = dict(loss.named_parameters())
+        def value(values):
+            return torch.func.functional_call(loss, dict(zip(named, values)), (x,))
+        def run(values):
+            return torch.func.grad_and_value(value, has_aux=True)(values)
+        found = []
+        for f in (torch.compile(run, backend="eager", fullgraph=True, dynamic=False), run):
+            torch.manual_seed(1)
+            gradients, (bound, _) = f([p.detach() for p in named.values()])
+            found.append(torch.cat([bound[None], *(g.flatten() for g in gradients)]))
+        torch.testing.assert_close(*found)
+print("traced")
+"""
+
+
+@pytest.mark.slow
+def test_losses_on_chains_are_one_graph():
+    done = subprocess.run([sys.executable, "-c", CHAINS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "traced" in done.stdout

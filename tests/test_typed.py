@@ -73,7 +73,7 @@ def _numeric_options() -> list[tuple[Any, str, str]]:
         for name, cls in choices(axis).items()
         for option, annotation in annotations_of(cls).items()
         if any(word in in_words(annotation) for word in ("number", "true"))
-        and option not in ("latent_dim", "event_shape", "num_data")
+        and option not in ("latent_dim", "latent_shape", "event_shape", "num_data")
     ]
 
 
@@ -81,6 +81,6 @@ def _numeric_options() -> list[tuple[Any, str, str]]:
 @pytest.mark.parametrize("value", ["abc", [1, [2]], "''"])
 def test_every_numeric_option_of_every_choice_refuses_a_word(axis: Any, name: str, option: str, value: Any) -> None:
     """The report: of 78 numeric options given "abc" 61 raised a bare TypeError and 16 accepted it."""
-    given = {"net": MLP(3, [4], (2, 2)), "latent_dim": 2, "event_shape": (3,), "num_data": 10}
+    given = {"net": MLP(3, [4], (2, 2)), "latent_dim": 2, "latent_shape": 2, "event_shape": (3,), "num_data": 10}
     with pytest.raises(ValueError, match=f"{name} got {option}="):
         build(axis, name, {option: value}, **given)

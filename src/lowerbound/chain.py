@@ -1,33 +1,58 @@
-"""Several latents, drawn one after another, each given the one before: what a hierarchy's p and q have in common.
+"""Several latents, drawn one after another: what the p and the q of a hierarchy have in common.
+
+A chain walks through states. At a state it knows the distribution of the next layer, and a layer that is drawn, or
+given, leads on to the next state:
+
+    d(z) = Π_l d(z_l | h_l)          (d_l, carry) = at(h_l)          h_{l+1} = advance(h_l, carry, z_l)
+
+so that a layer may depend on all layers before it through what the state keeps of them (`StateChain`). A hierarchy in
+which a layer sees only the one before it is the case in which the state is that layer (`Chain`):
 
     downward    d(z_1, …, z_L) = d(z_L) d(z_{L−1} | z_L) … d(z_1 | z_2)        p(z), and top-down posteriors
     upward      d(z_1, …, z_L) = d(z_1) d(z_2 | z_1) … d(z_L | z_{L−1})        bottom-up posteriors
 
 z_1 is the layer nearest to the data, and latents are always the tuple (z_1, …, z_L), in whichever order they are drawn.
 
-A draw is usually scored at once, by conditionals that were evaluated for drawing it. The chain remembers them with the
-draw (`remember`) and uses them for that very tuple of tensors, if nothing wrote into it since and no gradient is
-missing; any other latents are evaluated anew. Both ways give the same numbers and the same derivatives.
+A draw is usually scored at once, by distributions that were evaluated for drawing it. The chain remembers its last draw
+and its last evaluation, with the state that they end in, and uses them for that very tuple of tensors, if nothing wrote
+into it since and no gradient is missing; any other latents are walked through anew. Both ways give the same numbers and
+the same derivatives.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from lowerbound.hooks import StatesEventShape
 from lowerbound.protocols import Context, Latents
-from lowerbound.randomness import forked
 
-__all__ = ["Chain", "LayerGiven", "SampleShape", "given"]
+__all__ = ["Chain", "ChainStep", "LayerGiven", "SampleShape", "State", "StateChain", "Walk", "given", "layer_shapes"]
 
 SampleShape: TypeAlias = torch.Size | list[int] | tuple[int, ...]
 LayerGiven: TypeAlias = Callable[[Tensor], Distribution]
 """From a layer to the distribution of the one drawn after it."""
+
+State: TypeAlias = Any
+"""What a chain knows of the layers drawn so far: a tensor, a tuple of them, or None."""
+
+
+@runtime_checkable
+class ChainStep(Protocol):
+    """One layer of a chain. It keeps nothing of its own between calls; the chain passes on what there is to keep."""
+
+    def at(self, state: State) -> tuple[Distribution, Any]:
+        """The distribution of this layer given all layers before it, and what `advance` reuses of computing it."""
+        ...
+
+    def advance(self, state: State, carry: Any, z: Tensor) -> State:
+        """The state after this layer has the value z (..., *event); carry is what `at` returned for this state."""
+        ...
 
 
 def given(conditional: Callable[[Context], Distribution], context: tuple[Tensor, ...]) -> LayerGiven:
@@ -35,63 +60,97 @@ def given(conditional: Callable[[Context], Distribution], context: tuple[Tensor,
     return lambda z: conditional((z, *context) if context else z)
 
 
-class Chain(Distribution):
-    """A distribution over a tuple of latents (z_1, …, z_L).
+def layer_shapes(conditionals: Sequence[object]) -> list[tuple[int, ...]] | None:
+    """The event shape of each layer, where all conditionals state theirs (`hooks.StatesEventShape`); None if not."""
+    shapes = [c.event_shape for c in conditionals if isinstance(c, StatesEventShape)]
+    return shapes if len(shapes) == len(conditionals) else None
+
+
+class StateChain(Distribution):
+    """A distribution over a tuple of latents (z_1, …, z_L), each given all those drawn before it.
 
     Arguments:
-        first: of the layer that is drawn first; the batch shape of the chain is its.
-        following: from a layer to the distribution of the one drawn after it.
+        start: the state before any layer is drawn.
+        steps: one for each layer, in the order of drawing.
         downward: whether z_L is drawn first and z_1 last, or the reverse.
+        batch_shape: of the chain; that of the layer that is drawn first if None.
+        layer_shapes: event shapes of z_1, …, z_L, if they are known before a draw.
         source: the module and the tensors of context that this is made of, by which another evaluation of the same
             chain is known; () if there is no telling.
 
-    >>> from torch.distributions import Independent, Normal
-    >>> top = Independent(Normal(torch.zeros(2), 1.0), 1)
-    >>> p = Chain(top, [lambda z: Independent(Normal(z, 1.0), 1)], downward=True)
-    >>> z_1, z_2 = p.sample((5,))
-    >>> p.log_prob((z_1, z_2)).shape
-    torch.Size([5])
+    Raises:
+        ValueError: no step.
     """
 
     arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType]
 
     def __init__(
-        self, first: Distribution, following: Sequence[LayerGiven], *, downward: bool, source: tuple[object, ...] = ()
+        self,
+        start: State,
+        steps: Sequence[ChainStep],
+        *,
+        downward: bool,
+        batch_shape: torch.Size | None = None,
+        layer_shapes: Sequence[tuple[int, ...]] | None = None,
+        source: tuple[object, ...] = (),
     ):
-        self.first, self.following, self.downward, self.source = first, tuple(following), downward, source
-        self._remembered: _Draw | None = None
-        super().__init__(first.batch_shape, validate_args=False)
+        if not steps:
+            raise ValueError("A chain got no step and needs one for each layer.")
+        self.start, self.steps, self.downward, self.source = start, tuple(steps), downward, source
+        self._declared, self._shapes = batch_shape, None if layer_shapes is None else tuple(layer_shapes)
+        self._first: _First | None = None
+        self._drawn: Walk | None = None
+        self._evaluated: Walk | None = None
+        super().__init__(validate_args=False)
+
+    @property
+    def first(self) -> Distribution:
+        """The distribution of the layer that is drawn first, evaluated when it is asked for."""
+        return self._begin().distribution
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """As declared, or that of the first layer."""
+        return self._some_first().batch_shape if self._declared is None else self._declared
 
     @property
     def has_rsample(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Whether the first layer is reparameterised; the others are taken to be like it."""
-        return self.first.has_rsample
+        return self._some_first().has_rsample
 
     @property
     def support(self) -> Any:
         """Tuples of what the first layer takes for values; the others are taken to be like it."""
-        return _Tuples(self.first.support)
+        return _Tuples(self._some_first().support)
 
     @property
     def event_shape(self) -> torch.Size:
-        """(D_1 + … + D_L,), the numbers in all layers; counted in a draw."""
-        batch = len(self.first.batch_shape)
-        with forked(torch.device("cpu"), 0):
-            return torch.Size((sum(layer.shape[batch:].numel() for layer in self.sample()),))
+        """(D_1 + … + D_L,), the numbers in all layers.
+
+        Raises:
+            NotImplementedError: nothing was declared, drawn or scored yet; finding out would take a draw.
+        """
+        if self._shapes is None:
+            raise NotImplementedError(
+                "A chain knows the shapes of its layers once it was drawn from; draw first, or declare layer_shapes."
+            )
+        return torch.Size((sum(torch.Size(shape).numel() for shape in self._shapes),))
+
+    def is_downward(self) -> bool:
+        """Whether z_L is drawn first. See `hooks.Layered`."""
+        return self.downward
 
     def sample(self, sample_shape: SampleShape = ()) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Draw (z_1, …, z_L), each (*sample_shape, B, D_l), as constants."""
+        """Draw (z_1, …, z_L), each (*sample_shape, B, *event), as constants."""
         with torch.no_grad():
-            return self._draw(sample_shape, lambda d, shape: d.sample(shape))[0]
+            return self._draw(sample_shape, lambda d, shape: d.sample(shape))
 
     def rsample(self, sample_shape: SampleShape = ()) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Draw (z_1, …, z_L), each (*sample_shape, B, D_l), differentiable, and remember their distributions."""
-        z, given = self._draw(sample_shape, lambda d, shape: d.rsample(shape))
-        self.remember(z, given)
-        return z
+        """Draw (z_1, …, z_L), each (*sample_shape, B, *event), differentiable."""
+        return self._draw(sample_shape, lambda d, shape: d.rsample(shape))
 
     def log_prob(self, value: Latents) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Log-density of (z_1, …, z_L), each (..., D_l): (...), nats.
+        """Log-density of (z_1, …, z_L), each (..., *event): (...), nats.
 
         Raises:
             ValueError: another number of layers.
@@ -101,32 +160,43 @@ class Chain(Distribution):
         return cast(Tensor, sum(terms[1:], terms[0]))
 
     def layers_at(self, z: Latents) -> tuple[Distribution, ...]:
-        """The distribution of each z_l given the layer of z that is drawn before it.
+        """The distribution of each z_l given the layers of z that are drawn before it.
 
         Raises:
             ValueError: another number of layers.
         """
-        size = len(self.following) + 1
+        return self.walk_through(z).given
+
+    def walk_through(self, z: Latents) -> Walk:
+        """The walk along latents z: remembered, or taken now and then remembered.
+
+        Raises:
+            ValueError: another number of layers.
+        """
+        size = len(self.steps)
         if not isinstance(z, tuple) or len(z) != size:
             got = f"{len(z)} layers" if isinstance(z, tuple) else "one tensor"
             raise ValueError(f"A chain of {size} latents got {got}; give a tuple (z_1, …, z_{size}).")
-        if self._remembered is not None and self._remembered.is_of(z):
-            return self._remembered.given
-        drawn = self._in_order(z)
-        return self._in_order((self.first, *(step(a) for step, a in zip(self.following, drawn[:-1], strict=True))))
+        for known in (self._drawn, self._evaluated):
+            if known is not None and known.is_of(z):
+                return known
+        values = self._in_order(z)
+        walk = self._walk(lambda layer, _: values[layer])
+        self.remember(walk, drawn=False)
+        return walk
 
-    def remember(self, z: tuple[Tensor, ...], given: tuple[Distribution, ...]) -> None:
-        """Keep the distributions `given`, which `layers_at(z)` would give at the present parameters."""
-        self._remembered = _Draw(z, given)
+    def remember(self, walk: Walk, *, drawn: bool) -> None:
+        """Keep a walk, which `walk_through(walk.z)` would take at the present parameters."""
+        self._shapes = tuple(tuple(layer.event_shape) for layer in walk.given)
+        if drawn:
+            self._drawn = walk
+        else:
+            self._evaluated = walk
 
-    def recall(self, other: Chain) -> None:
+    def recall(self, other: StateChain) -> None:
         """Remember what another evaluation of the same chain remembers; nothing if it is of another."""
         if len(self.source) == len(other.source) > 0 and all(map(operator.is_, self.source, other.source)):
-            self._remembered = other._remembered
-
-    def expand(self, batch_shape: torch.Size, _instance: Distribution | None = None) -> Chain:
-        """The same chain with a larger batch shape."""
-        return Chain(self.first.expand(batch_shape), self.following, downward=self.downward, source=self.source)
+            self._drawn, self._evaluated, self._shapes = other._drawn, other._evaluated, other._shapes
 
     @property
     def mean(self) -> Tensor:
@@ -140,31 +210,128 @@ class Chain(Distribution):
 
     def _draw(
         self, sample_shape: SampleShape, draw: Callable[[Distribution, torch.Size], Tensor]
-    ) -> tuple[tuple[Tensor, ...], tuple[Distribution, ...]]:
-        given, z = [self.first], [draw(self.first, torch.Size(sample_shape))]
-        for step in self.following:
-            given.append(step(z[-1]))
-            z.append(draw(given[-1], torch.Size()))
-        return self._in_order(tuple(z)), self._in_order(tuple(given))
+    ) -> tuple[Tensor, ...]:
+        shapes = (torch.Size(sample_shape), *[torch.Size()] * (len(self.steps) - 1))
+        walk = self._walk(lambda layer, d: draw(d, shapes[layer]))
+        self.remember(walk, drawn=True)
+        return walk.z
+
+    def _walk(self, value_of: Callable[[int, Distribution], Tensor]) -> Walk:
+        """From the start to the end; `value_of` gives each layer, counted in the order of drawing, its value."""
+        state, z, given, kept = self.start, [], [], []
+        for layer, step in enumerate(self.steps):
+            d, carry = self._begin()[:2] if layer == 0 else step.at(state)
+            value = value_of(layer, d)
+            state = step.advance(state, carry, value)
+            z.append(value)
+            given.append(d)
+            kept.append(self._kept_of(carry))
+        order = self._in_order
+        return Walk(order(tuple(z)), order(tuple(given)), order(tuple(kept)), state)
+
+    def _begin(self) -> _First:
+        """The first layer and what was carried from it, evaluated once, or once more where a gradient is missing."""
+        if self._first is None or (torch.is_grad_enabled() and not self._first.has_gradient):
+            self._first = _First(*self.steps[0].at(self.start), torch.is_grad_enabled())
+        return self._first
+
+    def _some_first(self) -> Distribution:
+        """The first layer, with or without gradients: for what is the same of both."""
+        for known in (self._drawn, self._evaluated):
+            if known is not None:
+                return self._in_order(known.given)[0]
+        return self._begin().distribution if self._first is None else self._first.distribution
+
+    def _kept_of(self, carry: Any) -> Any:
+        """What a walk remembers of the carry of a layer beyond its distribution."""
+        return None
 
     def _in_order(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
         """From the order of drawing to that of the layers, or back."""
         return items[::-1] if self.downward else items
 
 
-class _Draw:
-    """Latents, and the distribution of each given the one drawn before it."""
+class Chain(StateChain):
+    """A chain in which a layer sees only the one drawn before it.
 
-    def __init__(self, z: tuple[Tensor, ...], given: tuple[Distribution, ...]):
-        self.z, self.given = z, given
-        self.versions, self.has_gradient = [_version(layer) for layer in z], torch.is_grad_enabled()
+    Arguments:
+        first: of the layer that is drawn first, or a function that gives it when it is needed.
+        following: from a layer to the distribution of the one drawn after it.
+        downward: whether z_L is drawn first and z_1 last, or the reverse.
+        layer_shapes: as for `StateChain`.
+        source: as for `StateChain`.
+
+    >>> from torch.distributions import Independent, Normal
+    >>> top = Independent(Normal(torch.zeros(2), 1.0), 1)
+    >>> p = Chain(top, [lambda z: Independent(Normal(z, 1.0), 1)], downward=True)
+    >>> z_1, z_2 = p.sample((5,))
+    >>> p.log_prob((z_1, z_2)).shape
+    torch.Size([5])
+    """
+
+    def __init__(
+        self,
+        first: Distribution | Callable[[], Distribution],
+        following: Sequence[LayerGiven],
+        *,
+        downward: bool,
+        layer_shapes: Sequence[tuple[int, ...]] | None = None,
+        source: tuple[object, ...] = (),
+    ):
+        start = (lambda: first) if isinstance(first, Distribution) else first
+        self.following = tuple(following)
+        steps = [_Given(lambda _: start()), *map(_Given, following)]
+        super().__init__(None, steps, downward=downward, layer_shapes=layer_shapes, source=source)
+
+    def expand(self, batch_shape: torch.Size, _instance: Distribution | None = None) -> Chain:
+        """The same chain with a larger batch shape."""
+        return Chain(self.first.expand(batch_shape), self.following, downward=self.downward, source=self.source)
+
+
+class Walk:
+    """Latents, the distribution of each given those drawn before it, and the state that they lead to.
+
+    Attributes:
+        z: (z_1, …, z_L).
+        given: d(z_l | h_l), z_1 first.
+        kept: what the chain keeps of each layer beside its distribution.
+        end: the state after the layer that is drawn last.
+    """
+
+    def __init__(self, z: tuple[Tensor, ...], given: tuple[Distribution, ...], kept: tuple[Any, ...], end: State):
+        self.z, self.given, self.kept, self.end = z, given, kept, end
+        self.has_gradient = torch.is_grad_enabled()
+        self._marks = [_mark(layer) for layer in z]
+
+    def along(self, given: tuple[Distribution, ...], end: State) -> Walk:
+        """The walk of another chain along the same latents."""
+        return Walk(self.z, given, (None,) * len(given), end)
 
     def is_of(self, z: tuple[Tensor, ...]) -> bool:
         """Whether these are the very latents, not written to since, and no gradient is missing."""
         if torch.is_grad_enabled() and not self.has_gradient:
             return False
-        pairs = zip(z, self.z, self.versions, strict=True)
-        return all(layer is drawn and _version(layer) == version for layer, drawn, version in pairs)
+        pairs = zip(z, self.z, self._marks, strict=True)
+        return all(layer is known and _is_unchanged(layer, mark) for layer, known, mark in pairs)
+
+
+class _First(NamedTuple):
+    distribution: Distribution
+    carry: Any
+    has_gradient: bool
+
+
+class _Given:
+    """The step of a layer that sees the layer before it: the state is that layer."""
+
+    def __init__(self, given: LayerGiven):
+        self.given = given
+
+    def at(self, state: State) -> tuple[Distribution, None]:
+        return self.given(state), None
+
+    def advance(self, state: State, carry: Any, z: Tensor) -> Tensor:
+        return z
 
 
 class _Tuples(constraints.Constraint):
@@ -182,6 +349,16 @@ class _Tuples(constraints.Constraint):
         raise NotImplementedError("The support of a chain of latents cannot be checked.")
 
 
-def _version(z: Tensor) -> int:
-    """How often z was written to; 0 where torch does not count (in inference mode, while compiling)."""
-    return 0 if torch.compiler.is_compiling() or z.is_inference() else z._version
+def _mark(z: Tensor) -> int | Tensor | None:
+    """By which a later write to z is noticed: torch's count of them, which its views share, or a copy where it keeps
+    none (in inference mode). Nothing while compiling, where no library code writes to a draw.
+    """
+    if torch.compiler.is_compiling():
+        return None
+    return z.clone() if z.is_inference() else z._version
+
+
+def _is_unchanged(z: Tensor, mark: int | Tensor | None) -> bool:
+    if mark is None or torch.compiler.is_compiling():
+        return True
+    return torch.equal(z, mark) if isinstance(mark, Tensor) else z._version == mark

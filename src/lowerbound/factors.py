@@ -3,7 +3,7 @@
 Objectives that charge every latent by itself (free bits) and estimators that use only the terms that a factor can
 change (Rao-Blackwellisation) need log p(z_d) and KL(q(z_d | x) ‖ p(z_d)), which sum over d to the whole.
 
-And hierarchies (`chain.Chain`), taken apart into layers. Where q and p draw their layers in the same order,
+And hierarchies (`hooks.Layered`), taken apart into layers. Where q and p draw their layers in the same order,
 
     KL(q ‖ p) = Σ_l E_q[KL(q(z_l | a_l, x) ‖ p(z_l | a_l))],      a_l the layers drawn before z_l
 
@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
+
+from lowerbound.hooks import Layered
 
 __all__ = [
     "factor_of",
@@ -76,7 +78,7 @@ def is_product(distribution: Distribution) -> bool:
 
 def has_layers(distribution: Distribution) -> bool:
     """Whether it is over a tuple of latents and can be taken apart into layers (`chain.Chain`)."""
-    return hasattr(distribution, "layers_at")
+    return isinstance(distribution, Layered)
 
 
 def rate_per_layer(q: Any, p: Any, z: tuple[Tensor, ...]) -> Float[Tensor, "sample batch layer"]:
@@ -98,7 +100,7 @@ def kl_per_layer(q: Any, p: Any, z: tuple[Tensor, ...]) -> list[Float[Tensor, "*
     Raises:
         ValueError: q and p draw in opposite orders or have other numbers of layers, or a layer has no closed form.
     """
-    if not (has_layers(q) and has_layers(p) and q.downward == p.downward):
+    if not (isinstance(q, Layered) and isinstance(p, Layered) and q.is_downward() == p.is_downward()):
         raise ValueError(
             "rate='kl' of a hierarchy needs q and p with the same layers, drawn in the same order, and these are not; "
             "use rate='sampled', or a top-down posterior (posteriors.TopDown)."

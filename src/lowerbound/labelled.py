@@ -22,6 +22,7 @@ from torch.types import _size
 
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Conditional, Context
+from lowerbound.shown import shown
 
 __all__ = ["LabelledModel", "LabelledPosterior", "LabelledPrior", "LatentAndLabel"]
 
@@ -179,7 +180,7 @@ class LabelledModel(LatentVariableModel):
         except NotImplementedError:
             z = q.sample()
         y = self.one_hot(labels)[:, None].expand(-1, len(x), -1)
-        return self.likelihood((z.expand(len(labels), *z.shape), y)).mean.transpose(0, 1)
+        return shown(self.likelihood((z.expand(len(labels), *z.shape), y))).values.transpose(0, 1)
 
 
 def _one_hot(logits: Tensor) -> Independent:

@@ -4,6 +4,9 @@
 
 The context c is optional (a label, covariates, the observed part of an image). The prior is called with c, the
 likelihood with z or (z, c), the posterior with x or (x, c).
+
+A prior may walk through states to draw z (`priors.Path`), of which the likelihood reads the last one: p(x | z) is then
+p(x | h(z)), and whoever would call the likelihood with z calls it with the state h(z) (`read_of`).
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from lowerbound.hooks import EndsInState, Lends
 from lowerbound.protocols import Conditional, Context, InitializedFromData, Latents
+from lowerbound.shown import shown
 from lowerbound.weights import LogWeights, latents_of, weigh
 
-__all__ = ["Joint", "LatentVariableModel", "flat_latents"]
+__all__ = ["Joint", "LatentVariableModel", "flat_latents", "read_of", "with_context"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,8 @@ class Joint:
 
     def __call__(self, z: Latents) -> tuple[Tensor, Tensor]:
         """Return log p(x | z) and log p(z), each (S, B) in nats."""
-        log_likelihood = self.likelihood(with_context(z, self.context)).log_prob(self.x)
+        p = self.likelihood(with_context(read_of(self.prior, z), self.context))
+        log_likelihood = p.log_prob(self.x)
         return log_likelihood, self.prior.log_prob(cast(Tensor, z))
 
 
@@ -73,7 +79,7 @@ class LatentVariableModel(nn.Module):
 
     def decode(self, z: Latents, context: Context | None = None) -> Distribution:
         """p(x | z) for latents z (..., *event)."""
-        return self.likelihood(with_context(z, context))
+        return self._decode(z, context, None)
 
     def log_weights(self, x: Tensor, num_samples: int, context: Context | None = None) -> LogWeights:
         """Draw num_samples latents per datum from q(z | x) and weigh them; terms (num_samples, B), nats."""
@@ -85,33 +91,35 @@ class LatentVariableModel(nn.Module):
     def draw(self, num_samples: int, context: Context | None = None) -> tuple[Tensor, Tensor]:
         """x ~ p(x | z) and E[x | z] at z ~ p(z), each (num_samples, *event); one for each row of a context.
 
+        Where E[x | z] has no closed form, the means along a draw of its own stand in its place (`shown`).
+
         Raises:
             ValueError: a context of another length.
         """
         if context is None:
-            p = self.decode(self._prior_draw(num_samples, None))
-            return p.sample(), p.mean
+            p = self._generated(num_samples, None)
+            return p.sample(), shown(p).values
         rows = _as_tuple(context)[0].shape[0]
         if rows != num_samples:
             raise ValueError(f"draw got num_samples={num_samples} and {rows} rows of context; give one for each.")
-        p = self.decode(self._prior_draw(1, context), context)
-        return p.sample()[0], p.mean[0]
+        p = self._generated(1, context)
+        return p.sample()[0], shown(p).values[0]
 
     @torch.no_grad()
     def sample(self, num_samples: int, context: Context | None = None) -> Tensor:
         """Draw x ~ p(x | z), z ~ p(z): (num_samples, *event); with a context of B rows (num_samples, B, *event)."""
-        return self.decode(self._prior_draw(num_samples, context), context).sample()
+        return self._generated(num_samples, context).sample()
 
     @torch.no_grad()
     def sample_mean(self, num_samples: int, context: Context | None = None) -> Tensor:
-        """E[x | z] at z ~ p(z): what galleries of images show. Shapes as `sample`."""
-        return self.decode(self._prior_draw(num_samples, context), context).mean
+        """E[x | z] at z ~ p(z), or what is shown in its place (`shown`): galleries of images. Shapes as `sample`."""
+        return shown(self._generated(num_samples, context)).values
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, context: Context | None = None) -> Tensor:
-        """E[x' | z] at one draw z ~ q(z | x): (B, *event)."""
+        """E[x' | z] at one draw z ~ q(z | x), or what is shown in its place (`shown`): (B, *event)."""
         q = self.infer(x, context)
-        return self.decode(latents_of(q, q.sample()), context).mean
+        return shown(self._decode(latents_of(q, q.sample()), context, q)).values
 
     def initialize(self, x: Float[Tensor, "batch *event"]) -> None:
         """Let every part that starts better from data see some (thousands of rows are plenty)."""
@@ -119,10 +127,26 @@ class LatentVariableModel(nn.Module):
             for part in _outermost(conditional):
                 part.initialize(x)
 
-    def _prior_draw(self, num_samples: int, context: Context | None) -> Latents:
+    def _decode(self, z: Latents, context: Context | None, q: Distribution | None) -> Distribution:
+        """p(x | z); a q that walked along z spares the prior its walk."""
+        if isinstance(self.prior, EndsInState):
+            p = self.prior(context)
+            if isinstance(q, Lends):
+                q.lend(p)
+            z = read_of(p, z)
+        return self.likelihood(with_context(z, context))
+
+    def _generated(self, num_samples: int, context: Context | None) -> Distribution:
+        """p(x | z) at num_samples draws z ~ p(z), for each row of a context if there is one."""
         p = self.prior(context)
         rows = () if context is None or p.batch_shape else (_as_tuple(context)[0].shape[0],)
-        return p.sample(torch.Size((num_samples, *rows)))
+        z = p.sample(torch.Size((num_samples, *rows)))
+        return self.likelihood(with_context(read_of(p, z), context))
+
+
+def read_of(prior: Distribution, z: Latents) -> Latents:
+    """What the likelihood is called with for latents z: z itself, or the state that the prior reaches by them."""
+    return prior.end_state(z) if isinstance(prior, EndsInState) else z
 
 
 def with_context(value: Latents, context: Context | None) -> Context:

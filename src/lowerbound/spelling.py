@@ -2,7 +2,7 @@
 
 A choice is the kebab-case name of a class that a package exports, with options after a colon: "diagonal-normal",
 "normal:scale=heteroscedastic,min_scale=0.01". The axis may be left out of a name ("vamp" for `VampPrior`). What a class
-needs and the words do not say (latent_dim, event_shape, net, posterior) is given to it by the name of its argument.
+needs and the words do not say (latent_shape, event_shape, net, posterior) is given to it by the name of its argument.
 
 Another installed package adds a choice by an entry point in the group "lowerbound.AXIS": its class of likelihoods under
 "lowerbound.likelihoods". Options are checked against the annotations of the constructor (`typed`).

@@ -15,14 +15,15 @@ sample, and its expectation is KL(q ‖ p).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Literal, TypeAlias, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution, Independent, kl_divergence
 
-from lowerbound.factors import factor_of, has_layers, is_product, kl_per_layer, rate_per_layer
+from lowerbound.factors import factor_of, is_product, kl_per_layer, rate_per_layer
+from lowerbound.hooks import Augmented, JointDensity, Latents, Layered, Lends
 
 __all__ = [
     "JointDensity",
@@ -36,30 +37,8 @@ __all__ = [
     "weigh",
 ]
 
-Latents: TypeAlias = Tensor | tuple[Tensor, ...]
-"""One latent variable (S, B, *event), or one tensor per layer of a hierarchy."""
-
 RateForm: TypeAlias = Literal["sampled", "entropy", "kl"]
 """How the rate was computed: from the samples, with the entropy of q in closed form, or as KL(q ‖ p) in closed form."""
-
-
-@runtime_checkable
-class JointDensity(Protocol):
-    """z ↦ log p(x, z) for one batch x, in its two terms."""
-
-    @property
-    def prior(self) -> Distribution:
-        """p(z), as a distribution: closed forms of the rate need it."""
-        ...
-
-    @property
-    def x(self) -> Tensor:
-        """The batch (B, *event): learned baselines read it."""
-        ...
-
-    def __call__(self, z: Latents) -> tuple[Tensor, Tensor]:
-        """Return log p(x | z) and log p(z), each (S, B) in nats."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +119,7 @@ def weigh(
         log_q = -_closed_form_entropy(posterior).expand_as(log_likelihood)
     elif log_q is None:
         log_q = log_density(posterior, z)
-    if per_group is None and has_layers(posterior) and has_layers(joint.prior):
+    if per_group is None and isinstance(posterior, Layered) and isinstance(joint.prior, Layered):
         with torch.no_grad():
             per_group = rate_per_layer(posterior, joint.prior, cast(tuple[Tensor, ...], z))
     return LogWeights(
@@ -174,28 +153,24 @@ def joint_over(posterior: Distribution, joint: JointDensity) -> JointDensity:
 
     A posterior that evaluates p(z) on its way (a ladder) lends what it has of its last draw to the prior of the joint.
     """
-    lend = getattr(posterior, "lend", None)
-    if lend is not None:
-        lend(joint.prior)
-    augment = getattr(posterior, "augment", None)
-    return joint if augment is None else augment(joint)
+    if isinstance(posterior, Lends):
+        posterior.lend(joint.prior)
+    return posterior.augment(joint) if isinstance(posterior, Augmented) else joint
 
 
 def latents_of(posterior: Distribution, draw: Latents) -> Latents:
     """The part z of a draw that the likelihood reads: all of it, but for the auxiliary variables of q."""
-    split = getattr(posterior, "split", None)
-    return draw if split is None else split(draw)[0]
+    return posterior.split(cast(Tensor, draw))[0] if isinstance(posterior, Augmented) else draw
 
 
 def log_reverse(posterior: Distribution, draw: Latents) -> Tensor | float:
     """log r(λ | z, x) (S, B) of the auxiliary variables in a draw, nats, which `joint_over` adds; 0 without."""
-    reverse = getattr(posterior, "log_reverse", None)
-    return 0.0 if reverse is None else reverse(draw)
+    return posterior.log_reverse(cast(Tensor, draw)) if isinstance(posterior, Augmented) else 0.0
 
 
 def _closed_form_kl(q: Distribution, p: Distribution, z: Latents) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """KL(q ‖ p) (B,), its terms (B, factor) where both are products, and of layers those given the draw z."""
-    if has_layers(q) or has_layers(p):
+    if isinstance(q, Layered) or isinstance(p, Layered):
         return _layered_kl(q, p, cast(tuple[Tensor, ...], z))
     try:
         if is_product(q) and is_product(p) and q.event_shape == p.event_shape:
@@ -230,5 +205,4 @@ def _closed_form_entropy(q: Distribution) -> Tensor:
 
 
 def _name(distribution: Distribution) -> str:
-    base = getattr(distribution, "base_dist", None)
-    return type(base if base is not None else distribution).__name__
+    return type(distribution.base_dist if isinstance(distribution, Independent) else distribution).__name__

@@ -23,7 +23,7 @@ K = 2
 def case():
     """One Gaussian latent, two components apart from each other and unequal in weight."""
     exact = LinearGaussian.random(2, 1, seed=1)
-    model = exact.model(MixtureNormal(nn.Linear(2, K * 3).double(), components=K, latent_dim=1))
+    model = exact.model(MixtureNormal(nn.Linear(2, K * 3).double(), components=K, latent_shape=1))
     torch.manual_seed(5)
     model.posterior.net = nn.Sequential(nn.Linear(2, K * 3), nn.Unflatten(-1, (K, 3))).double()
     with torch.no_grad():

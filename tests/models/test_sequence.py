@@ -17,6 +17,7 @@ from lowerbound.models.sequence import autoregressive_rows, state_space
 from lowerbound.models.sequence_steps import ChainRule, EachStep
 from lowerbound.nets import MLP
 from lowerbound.nets.recurrent import CausalGRU
+from lowerbound.shown import shown
 
 SMALL: dict[str, Any] = {"hidden": [6], "recurrent_dim": 5}
 
@@ -91,7 +92,7 @@ def test_recipes_start_train_and_draw(recipe: Callable[..., DirectedModel], opti
     assert model.sample(5).shape == model.sample_mean(5).shape == (5, 4, 3)
     assert model.reconstruct(x).shape == x.shape
     decoded = model.decode(model.prior(None).sample(torch.Size((5,))))
-    assert decoded.sample().shape == decoded.mean.shape == (5, 4, 3)
+    assert decoded.sample().shape == shown(decoded).values.shape == (5, 4, 3)
     assert decoded.log_prob(x[:5]).shape == (5,)
 
 

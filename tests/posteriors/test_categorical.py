@@ -15,7 +15,7 @@ from lowerbound.testing import check_conditional
 
 def test_enumeration() -> None:
     posterior = Categorical(MLP(4, [], Categorical.parameter_shape(2, 3)), categories=3).double()
-    assert posterior.latent_dim == 2
+    assert posterior.latent_shape == (2,)
     q = posterior(torch.randn(5, 4, dtype=torch.float64))
     one_hot = torch.eye(3, dtype=torch.float64)
     every = torch.stack([torch.stack([a, b]) for a in one_hot for b in one_hot])[:, None]
@@ -37,9 +37,9 @@ def test_conforms_and_draws_are_one_hot() -> None:
 
 def test_one_category_is_refused() -> None:
     with pytest.raises(ValueError, match="categories=1 and needs at least 2"):
-        Categorical(nn.Linear(2, 2), categories=1, latent_dim=2)
+        Categorical(nn.Linear(2, 2), categories=1, latent_shape=2)
 
 
 def test_a_net_of_other_categories_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"output shape \(2, 3\), but latent_dim=2 needs \(2, 10\)"):
+    with pytest.raises(ValueError, match=r"output shape \(2, 3\), but latent_shape needs \(\*latent_shape, 10\)"):
         Categorical(MLP(4, [], (2, 3)))

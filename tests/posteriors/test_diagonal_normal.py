@@ -42,7 +42,7 @@ def test_conforms():
 @pytest.mark.parametrize("size", [1e4, 1e18])
 def test_no_output_of_the_net_breaks_the_scale(size):
     net = Constant(torch.tensor([[0.0, 0.0, 0.0], [-size, 0.0, size]]))
-    posterior = DiagonalNormal(net, latent_dim=3)
+    posterior = DiagonalNormal(net, latent_shape=3)
     q = posterior(torch.zeros(2, 1))
     assert (q.base_dist.scale >= posterior.min_scale).all()
     z = q.rsample((5,))
@@ -51,13 +51,13 @@ def test_no_output_of_the_net_breaks_the_scale(size):
 
 
 def test_an_untrained_scale_is_about_one():
-    q = DiagonalNormal(Constant(torch.zeros(2, 3)), latent_dim=3)(torch.zeros(1, 1))
+    q = DiagonalNormal(Constant(torch.zeros(2, 3)), latent_shape=3)(torch.zeros(1, 1))
     assert torch.allclose(q.base_dist.scale, torch.ones(1, 3), atol=1e-3)
 
 
 def test_shapes_are_stated_and_wrong_ones_refused():
     assert DiagonalNormal.parameter_shape(5) == (2, 5)
-    with pytest.raises(ValueError, match=r"expected \(2, latent_dim\)"):
+    with pytest.raises(ValueError, match=r"needs \(2, \*latent_shape\)"):
         DiagonalNormal(MLP(4, [], 6))
-    with pytest.raises(ValueError, match="pass latent_dim="):
+    with pytest.raises(ValueError, match="pass latent_shape="):
         DiagonalNormal(nn.Linear(2, 2))

@@ -84,4 +84,4 @@ def test_float32_density_holds_for_large_nearly_parallel_factors(constant_net: C
 
 def test_rank_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="rank=0 and needs at least 1"):
-        LowRankNormal(nn.Linear(2, 2), rank=0, latent_dim=1)
+        LowRankNormal(nn.Linear(2, 2), rank=0, latent_shape=1)

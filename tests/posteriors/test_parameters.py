@@ -24,12 +24,12 @@ def test_length_is_taken_as_given_for_any_other_net() -> None:
 
 
 def test_a_net_without_shape_needs_the_length() -> None:
-    with pytest.raises(ValueError, match="pass latent_dim="):
+    with pytest.raises(ValueError, match="pass latent_shape="):
         latent_dim_of(nn.Linear(5, 7), None, shape_of, owner="Q")
 
 
 def test_a_net_that_disagrees_with_the_given_length_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"Q got a net of output shape \(7,\), but latent_dim=3 needs \(6,\)"):
+    with pytest.raises(ValueError, match=r"Q got a net of output shape \(7,\), but latent_shape=3 needs \(6,\)"):
         latent_dim_of(MLP(5, [], 7), 3, shape_of, owner="Q")
 
 

@@ -85,4 +85,4 @@ def test_float32_gradients_are_finite(constant_net: Callable[[Tensor], nn.Module
 
 def test_no_layers_is_refused() -> None:
     with pytest.raises(ValueError, match="layers=0 and needs at least 1"):
-        Planar(nn.Linear(2, 4), layers=0, latent_dim=2)
+        Planar(nn.Linear(2, 4), layers=0, latent_shape=2)

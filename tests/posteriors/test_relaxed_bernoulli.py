@@ -94,8 +94,8 @@ def test_density_differentiates_along_the_logits_and_the_draw() -> None:
 
 
 def test_temperature_is_kept_by_a_checkpoint_and_must_be_positive() -> None:
-    first, second = (RelaxedBernoulli(nn.Linear(2, 3), t, latent_dim=3) for t in (0.3, 0.9))
+    first, second = (RelaxedBernoulli(nn.Linear(2, 3), t, latent_shape=3) for t in (0.3, 0.9))
     second.load_state_dict(first.state_dict())
     assert second.temperature.item() == pytest.approx(0.3)
     with pytest.raises(ValueError, match=r"temperature=0\.0 and needs a positive number"):
-        RelaxedBernoulli(nn.Linear(2, 3), 0.0, latent_dim=3)
+        RelaxedBernoulli(nn.Linear(2, 3), 0.0, latent_shape=3)

@@ -90,6 +90,6 @@ def test_conforms(space: str) -> None:
 
 def test_bad_options_are_refused() -> None:
     with pytest.raises(ValueError, match="categories=1 and needs at least 2"):
-        RelaxedCategorical(nn.Linear(2, 2), categories=1, latent_dim=2)
+        RelaxedCategorical(nn.Linear(2, 2), categories=1, latent_shape=2)
     with pytest.raises(ValueError, match=r"temperature=-1\.0 and needs a positive number"):
-        RelaxedCategorical(nn.Linear(2, 20), temperature=-1.0, latent_dim=2)
+        RelaxedCategorical(nn.Linear(2, 20), temperature=-1.0, latent_shape=2)

@@ -135,7 +135,7 @@ def gap(exact: LinearGaussian, model: DirectedModel, x: Tensor) -> float:
 def test_mistakes_are_named() -> None:
     with pytest.raises(ValueError, match="cannot tell the features of Linear; pass features="):
         SequenceNormal(nn.Linear(2, 3), 2)
-    with pytest.raises(ValueError, match="latent_dim=0"):
+    with pytest.raises(ValueError, match="latent_shape=0"):
         SequenceNormal(BidirectionalGRU(2, 3), 0)
     with pytest.raises(NotImplementedError, match="no mean in closed form"):
         _ = SequenceNormal(BidirectionalGRU(2, 3), 2)(torch.zeros(1, 4, 2)).mean

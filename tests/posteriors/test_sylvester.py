@@ -22,7 +22,7 @@ def drawn(basis: str, size: float, batch: int = 5, dim: int = 4) -> TransformedN
     shape = Sylvester.parameter_shape(dim, basis, **OPTIONS)
     net = nn.Linear(1, shape[0], bias=False).double()
     nn.init.normal_(net.weight, std=size)
-    q = Sylvester(net, basis, **OPTIONS, latent_dim=dim)
+    q = Sylvester(net, basis, **OPTIONS, latent_shape=dim)
     return q(1 + 0.3 * torch.randn(batch, 1, dtype=torch.float64))
 
 

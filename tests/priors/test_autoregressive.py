@@ -154,7 +154,7 @@ def test_gradients_are_finite_and_reach_every_layer(kind):
 
 
 def test_errors_say_what_to_do():
-    with pytest.raises(ValueError, match="latent_dim=1"):
+    with pytest.raises(ValueError, match="latent_shape=1"):
         AutoregressiveNormal(1)
-    with pytest.raises(ValueError, match="hidden=4, layers=2 for latent_dim=20"):
+    with pytest.raises(ValueError, match="hidden=4, layers=2 for latent_shape=20"):
         AutoregressiveBernoulli(20, hidden=4)

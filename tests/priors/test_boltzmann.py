@@ -242,7 +242,7 @@ def test_large_machines_need_no_enumeration():
 
 
 def test_errors_say_what_to_do():
-    with pytest.raises(ValueError, match="latent_dim=1"):
+    with pytest.raises(ValueError, match="latent_shape=1"):
         RBM(1)
     with pytest.raises(ValueError, match="chains=1"):
         RBM(4, chains=1)

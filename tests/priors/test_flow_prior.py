@@ -78,5 +78,5 @@ def test_errors_say_what_to_do():
         FlowPrior(2, kind="realnvp")
     with pytest.raises(ValueError, match="transforms=0"):
         FlowPrior(2, transforms=0)
-    with pytest.raises(ValueError, match="hidden=8 for latent_dim=20"):
+    with pytest.raises(ValueError, match="hidden=8 for latent_shape=20"):
         FlowPrior(20, hidden=8)

@@ -22,7 +22,7 @@ from lowerbound.models.layered import LowestLayer
 from lowerbound.nets import MLP, positive
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.posteriors.bottom_up import BottomUp
-from lowerbound.posteriors.top_down import TopDown
+from lowerbound.posteriors.top_down import TopDown, TopDownChain
 from lowerbound.priors import StandardNormal
 from lowerbound.priors.hierarchical import Hierarchical
 
@@ -115,15 +115,20 @@ def chain_moments(q) -> MultivariateNormal:
     """The Gaussian of (z_1, …, z_L), stacked, of a chain of affine Gaussian layers and one datum; differentiable."""
     size = q.first.mean.shape[-1]
     mean, covariance, sizes = q.first.mean.reshape(-1), torch.diag(q.first.variance.reshape(-1)), [size]
-    for step in q.following:
+    for step in q.steps[1:]:
         points = torch.cat([torch.zeros(1, sizes[-1]), torch.eye(sizes[-1])]).double()
-        given = step(points[:, None])
+        given, _ = step.at(_state(q, points[:, None]))
         loc = given.mean[:, 0]
         mean, covariance = _grown(mean, covariance, sizes[-1], (loc[1:] - loc[0]).mT, loc[0], given.stddev[0, 0])
         sizes.append(loc.shape[-1])
     blocks = list(torch.arange(sum(sizes)).split(sizes))
     order = torch.cat(blocks[::-1] if q.downward else blocks)
     return MultivariateNormal(mean[order], covariance[order][:, order])
+
+
+def _state(q, z: Tensor):
+    """The state of a chain after a layer z: z itself; of a top-down posterior that of p beside its own."""
+    return (z, None) if isinstance(q, TopDownChain) else z
 
 
 def exact_elbo(model: LatentVariableModel, x: Tensor) -> Tensor:
@@ -143,7 +148,7 @@ def exact_iwae(model: LatentVariableModel, x: Tensor, num_points: int = 20) -> T
     pairs = torch.cartesian_prod(*[torch.as_tensor(weights) / math.sqrt(2 * math.pi)] * 2).prod(-1)
     q, joint = model.infer(x), model.joint(x)
     drawn = [q.first.mean + q.first.stddev * grid[:, :1, None]]
-    given = q.following[0](drawn[0])
+    given, _ = q.steps[1].at(_state(q, drawn[0]))
     drawn.append(given.mean + given.stddev * grid[:, 1:, None])
     z = tuple(drawn[::-1] if q.downward else drawn)
     log_w = (sum(joint(z)) - q.log_prob(z))[:, 0]

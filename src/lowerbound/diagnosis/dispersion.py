@@ -15,6 +15,7 @@ from torch import Tensor
 from lowerbound.diagnosis.case import Case, error_of_mean
 from lowerbound.diagnosis.finding import Finding, Histograms, Measurement, found, undefined
 from lowerbound.randomness import forked
+from lowerbound.shown import shown
 from lowerbound.weights import latents_of, weigh
 
 __all__ = ["HIGHEST", "LOWEST", "dispersion"]
@@ -57,7 +58,7 @@ def _errors(case: Case, x: Tensor) -> tuple[Tensor, Tensor]:
         for _ in range(_DRAWS):
             z = q.sample(torch.Size((1,)))
             p = case.model.decode(latents_of(q, z))
-            mean = p.mean
+            mean = shown(p).values
             log_w.append(weigh(q, joint, z).log_w[0].double())
             seen.append(_squared(x - mean[0]))
             expected.append(_squared((p.sample() - mean)[0]))

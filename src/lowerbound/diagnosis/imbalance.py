@@ -23,6 +23,7 @@ from torch.distributions import Distribution
 
 from lowerbound.diagnosis.case import Case, error_of_mean, over_reals
 from lowerbound.diagnosis.finding import Bars, Finding, Measurement, found, undefined
+from lowerbound.hooks import Augmented
 from lowerbound.randomness import forked
 
 __all__ = ["HIGHEST", "LOWEST", "imbalance"]
@@ -71,7 +72,7 @@ def imbalance(case: Case) -> Finding:
 
 def _scales(q: Distribution) -> bool:
     """Whether q is real, has a mean in closed form, and its family is closed under scaling about it."""
-    if not over_reals(q) or hasattr(q, "augment"):
+    if not over_reals(q) or isinstance(q, Augmented):
         return False
     try:
         return isinstance(q.mean, Tensor)

@@ -27,6 +27,7 @@ from torch.distributions import Distribution, Independent
 from lowerbound.evaluate.batches import check_rows, context_rows, forked_seed, row_blocks
 from lowerbound.evaluate.estimates import PerDatum
 from lowerbound.factors import log_prob_per_factor
+from lowerbound.hooks import Augmented
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 
@@ -174,7 +175,7 @@ def _density_of(q: Distribution) -> Callable[[Latents], Tensor]:
         f"aggregate_posterior needs the density of z under q(z | x) and {type(q).__name__} has none; "
         "choose a posterior with a density, such as DiagonalNormal or a flow."
     )
-    if hasattr(q, "augment"):
+    if isinstance(q, Augmented):
         raise ValueError(refusal)
     return log_prob
 

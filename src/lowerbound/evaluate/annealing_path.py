@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from lowerbound.hooks import Augmented
 from lowerbound.inference.hamiltonian import Point, hamiltonian_transition
 from lowerbound.model import Joint, LatentVariableModel
 from lowerbound.protocols import Context
@@ -124,7 +125,7 @@ def _check_density(q: Distribution, num_data: int) -> None:
     """Refuse a q that cannot be where the chains start."""
     _check_real(q, "posterior")
     z = q.sample(torch.Size((1,)))
-    known = isinstance(z, Tensor) and not hasattr(q, "augment")
+    known = isinstance(z, Tensor) and not isinstance(q, Augmented)
     try:
         known = known and q.log_prob(z).shape == (1, num_data)
     except (NotImplementedError, AttributeError):

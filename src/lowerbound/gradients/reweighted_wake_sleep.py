@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.gradients.path_only import detach
+from lowerbound.hooks import Lends
 from lowerbound.objectives import IWAE
 from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
 from lowerbound.weights import weigh
@@ -63,7 +64,7 @@ class ReweightedWakeSleep:
                 f"ReweightedWakeSleep weighs its samples as IWAE does and got {type(objective).__name__}; use IWAE(), "
                 "or losses.WakeSleep for the ELBO."
             )
-        if hasattr(posterior, "lend"):
+        if isinstance(posterior, Lends):
             raise ValueError(
                 "ReweightedWakeSleep teaches p and q apart and a top-down posterior shares the path of p; use "
                 "Pathwise(), or a BottomUp posterior."

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
+from lowerbound.hooks import Augmented
 from lowerbound.inference.draws import Draws
 from lowerbound.inference.scheme import Amortised, InferenceScheme, with_inference
 from lowerbound.model import LatentVariableModel
@@ -58,7 +59,7 @@ class Inferred:
         Raises:
             ValueError: q has no density of z: it is known by draws, or has auxiliary variables.
         """
-        if hasattr(self.posterior, "split"):
+        if isinstance(self.posterior, Augmented):
             raise ValueError(
                 f"{type(self.posterior).__name__} has a density of z and its auxiliary variables together, not of z; "
                 "choose another posterior."

@@ -29,6 +29,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowerbound.gradients.path_only import detach
+from lowerbound.hooks import Augmented
 from lowerbound.inference import HMC, Draws
 from lowerbound.inference.families import is_real
 from lowerbound.losses.loss import Loss, LossOutput
@@ -101,7 +102,7 @@ class MonteCarloEM(Loss):
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training."""
         q, p = self.model.infer(x, context), self.model.prior(context)
-        if isinstance(q, Draws) or hasattr(q, "augment"):
+        if isinstance(q, Draws | Augmented):
             raise ValueError(
                 "MonteCarloEM needs log q(z | x) of any z, which draws and a posterior with auxiliary variables do "
                 "not have; choose another posterior, or losses.VariationalLoss."

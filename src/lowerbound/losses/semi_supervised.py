@@ -32,6 +32,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, OneHotCategorical
 
 from lowerbound.gradients import Enumerate
+from lowerbound.hooks import Augmented
 from lowerbound.labelled import LabelledModel
 from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.objectives import ELBO
@@ -135,7 +136,7 @@ class SemiSupervised(Loss):
             )
         self.gradient.check(ELBO(), self.model.posterior.label(x))
         q = self.model.infer(x, self.model.one_hot(torch.zeros_like(y)))
-        if not q.has_rsample or hasattr(q, "augment"):
+        if not q.has_rsample or isinstance(q, Augmented):
             raise ValueError(
                 "SemiSupervised draws z along a path and needs its density, which this q(z | x, y) does not have; "
                 "choose another posterior, such as DiagonalNormal."

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from lowerbound.gradients.path_only import detach
 from lowerbound.gradients.reweighted_wake_sleep import weighted_score
+from lowerbound.hooks import Augmented
 from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.losses.variational import check_same_kind
 from lowerbound.model import LatentVariableModel
@@ -89,7 +90,7 @@ class WakeSleep(Loss):
                 "do; use ELBO() or IWAE(), or losses.VariationalLoss."
             )
         check_same_kind(q, p)
-        if hasattr(q, "augment"):
+        if isinstance(q, Augmented):
             raise ValueError(
                 "WakeSleep needs log q(z | x) of any z, which a posterior with auxiliary variables does not have; "
                 "choose another posterior, or losses.VariationalLoss."

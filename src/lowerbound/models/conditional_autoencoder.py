@@ -64,8 +64,8 @@ class ConditionalModel(LatentVariableModel):
         """p(x | z, c) for latents z (..., B, latent_dim) and c (B, *context_shape)."""
         return super().decode(z, self._condition(context))
 
-    def _prior_draw(self, num_samples: int, context: Context | None) -> Latents:
-        return super()._prior_draw(num_samples, self._condition(context))
+    def _generated(self, num_samples: int, context: Context | None) -> Distribution:
+        return super()._generated(num_samples, self._condition(context))
 
     def _condition(self, context: Context | None, num_rows: int | None = None) -> Tensor:
         expected = f"(B, {', '.join(map(str, self.context_shape))})"
@@ -119,7 +119,7 @@ def cvae(
     recognition = seen_by(
         view_of(likelihood, shape), lambda seen: MLP([seen, given], widths, outputs, nonlinear), shape
     )
-    q = construct(posteriors, posterior, net=recognition, latent_dim=latent_dim)
+    q = construct(posteriors, posterior, net=recognition, latent_dim=latent_dim, latent_shape=latent_dim)
     _require_vectors(q, shape, given, latent_dim, posterior)
     generation = MLP([(latent_dim,), given], widths[::-1], outputs_of(likelihoods, likelihood, shape), nonlinear)
     p = StandardNormal(latent_dim)

@@ -221,7 +221,7 @@ def responsibilities(
         raise ValueError(f"responsibilities got num_samples={num_samples} and needs at least 1.")
     p = cast(NormalMixture, prior())
     with forked(x.device, seed, _NOISE):
-        noise = torch.randn(num_samples, 1, posterior.latent_dim, device=x.device, dtype=p.loc.dtype)
+        noise = torch.randn(num_samples, 1, posterior.latent_shape[0], device=x.device, dtype=p.loc.dtype)
     parts = []
     for rows in x.split(_BLOCK):
         q = model.infer(rows)
@@ -332,7 +332,7 @@ def set_scale(posterior: DiagonalNormal, scale: Float[Tensor, "latent"]) -> None
     """Make q(z | x) = N(μ(x), diag scale²) for every x, the mean as it is: the last layer of the net is changed."""
     last = posterior.net.layers[-1] if isinstance(posterior.net, MLP) else None
     assert isinstance(last, torch.nn.Linear)
-    mean_rows = posterior.latent_dim
+    mean_rows = posterior.latent_shape[0]
     last.weight[mean_rows:].zero_()
     last.bias[mean_rows:].copy_(raw_of(scale, posterior.min_scale))
 

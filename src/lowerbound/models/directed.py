@@ -22,9 +22,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from lowerbound.model import Joint, LatentVariableModel, with_context
+from lowerbound.hooks import StatesEventShape
+from lowerbound.model import Joint, LatentVariableModel, read_of, with_context
 from lowerbound.models.directed_graph import Directed, DirectedDistribution, Node, draw, ordered, require_event
 from lowerbound.protocols import Conditional, Context, InitializedFromData, Latents
+from lowerbound.shown import shown
 from lowerbound.weights import latents_of
 
 __all__ = ["DirectedModel"]
@@ -107,7 +109,7 @@ class DirectedModel(LatentVariableModel):
 
     @torch.no_grad()
     def sample_mean(self, num_samples: int, context: Context | None = None) -> Tensor:
-        """The means of the observed variables given drawn values of all of their parents. Shapes as `sample`."""
+        """What is shown of the observed variables (`shown`) given drawn values of all of their parents, as `sample`."""
         return self._means(self._ancestral(num_samples, context))
 
     @torch.no_grad()
@@ -136,7 +138,7 @@ class DirectedModel(LatentVariableModel):
         for name in self._likelihood.names:
             p = nodes[name].given(values)
             lead = values[name].shape[: values[name].ndim - len(p.event_shape)]
-            means.append((p if p.batch_shape == lead else p.expand(lead)).mean)
+            means.append(shown(p if p.batch_shape == lead else p.expand(lead)).values)
         return self._likelihood.join(means)
 
 
@@ -163,7 +165,10 @@ class DirectedLikelihood(Directed):
         """Raise a `ValueError` if x (B, *event) does not fit the variables that state their `event_shape`."""
         parts = self.split(x)
         for node in self.nodes:
-            part, shape = parts[node.name], getattr(node.conditional, "event_shape", None)
+            part = parts[node.name]
+            if not isinstance(node.conditional, StatesEventShape):
+                continue
+            shape = node.conditional.event_shape
             if isinstance(shape, tuple) and tuple(part.shape[1:]) != tuple(shape):
                 raise ValueError(
                     f"{node.name} has shape {tuple(part.shape)} and {node} is over "
@@ -213,7 +218,7 @@ class _DirectedJoint(Joint):
     """As `Joint`, also where no observed variable depends on z."""
 
     def __call__(self, z: Latents) -> tuple[Tensor, Tensor]:
-        p = self.likelihood(with_context(z, self.context))
+        p = self.likelihood(with_context(read_of(self.prior, z), self.context))
         require_event(p, "x", self.x)
         log_likelihood, log_prior = p.log_prob(self.x), self.prior.log_prob(cast(Tensor, z))
         log_likelihood, log_prior = torch.broadcast_tensors(log_likelihood, log_prior)
@@ -233,6 +238,10 @@ class _Joined(Distribution):
     @property
     def mean(self) -> Tensor:
         return self.parts.join(_tuple(self.base.mean))
+
+    def conditional_means(self) -> Tensor:
+        base = self.base.shown_parts() if isinstance(self.base, DirectedDistribution) else shown(self.base).values
+        return self.parts.join(_tuple(base))
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self.parts.join(_tuple(self.base.sample(torch.Size(sample_shape))))
@@ -276,8 +285,7 @@ def _check_posterior(latent: Sequence[str], posterior: Conditional | None) -> No
         raise ValueError(f"The variables {', '.join(latent)} are latent and nothing infers them; give posterior=.")
     if not latent and posterior is not None:
         raise ValueError("Every variable is observed, so that a posterior has nothing to infer; leave posterior= out.")
-    inferred = getattr(posterior, "names", None)
-    if isinstance(posterior, Directed) and inferred != tuple(latent):
+    if isinstance(posterior, Directed) and posterior.names != tuple(latent):
         raise ValueError(
             f"The posterior infers {', '.join(posterior.names)} and the latents are {', '.join(latent)}; give it one "
             "Node for each, in that order."

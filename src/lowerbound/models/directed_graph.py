@@ -13,7 +13,7 @@ over the latent variables with x outside. Hence one class for all three.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from torch.distributions import Distribution, constraints
 
 from lowerbound.protocols import Conditional, Context, Latents
 from lowerbound.randomness import forked
+from lowerbound.shown import shown
 
 __all__ = ["Directed", "DirectedDistribution", "DirectedPosterior", "Node", "draw", "ordered", "require_event"]
 
@@ -225,10 +226,17 @@ class DirectedDistribution(Distribution):
     @property
     def mean(self) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The mean of every variable, where none depends on another."""
+        return self._each(lambda p: p.mean)
+
+    def shown_parts(self) -> tuple[Tensor, ...]:
+        """What is shown of every variable (`shown`), where none depends on another."""
+        return self._each(lambda p: shown(p).values)
+
+    def _each(self, value: Callable[[Distribution], Tensor]) -> tuple[Tensor, ...]:
         if len(self._ready) < len(self.graph.nodes):
             raise NotImplementedError("Variables that depend on one another have no mean in closed form; draw samples.")
         ready = [self._ready[name] for name in self.graph.names]
-        return tuple(p.mean.expand(self.batch_shape + p.event_shape) for p in ready)
+        return tuple(value(p).expand(self.batch_shape + p.event_shape) for p in ready)
 
     def log_prob(self, value: Latents) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Σ_i log p(v_i | parents of v_i) of a tuple of values (..., *event): (...), nats."""

@@ -143,9 +143,13 @@ class ChainRuleDistribution(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """The means of every step given drawn steps before it: a picture of one draw without the noise of a step."""
-        with torch.no_grad():
-            return self._draw(())[1]
+        """None in closed form."""
+        raise NotImplementedError("The chain rule has no mean in closed form; see `conditional_means`.")
+
+    @torch.no_grad()
+    def conditional_means(self) -> Tensor:
+        """E[x_t | x_<t, z] of every step along one draw: a picture of that draw without the noise of a step."""
+        return self._draw(())[1]
 
     def _draw(self, sample_shape: torch.Size | tuple[int, ...]) -> tuple[Tensor, Tensor]:
         history, shape = self._module.history, torch.Size(sample_shape) + self.batch_shape

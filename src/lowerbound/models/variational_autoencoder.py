@@ -64,10 +64,10 @@ def vae(
         outputs = outputs_of(posteriors, q, latent_dim)
         view = view_of(likelihood, shape)
         encoder = seen_by(view, lambda seen: _encoder(network, seen, widths, outputs, nonlinear), shape)
-        q = construct(posteriors, q, net=encoder, latent_dim=latent_dim)
+        q = construct(posteriors, q, net=encoder, latent_dim=latent_dim, latent_shape=latent_dim)
     p = prior
     if isinstance(p, str):
-        p = construct(priors, p, latent_dim=latent_dim, event_shape=shape, posterior=q)
+        p = construct(priors, p, latent_dim=latent_dim, latent_shape=latent_dim, event_shape=shape, posterior=q)
     x_given_z = likelihood
     if isinstance(x_given_z, str):
         outputs = outputs_of(likelihoods, x_given_z, shape)

@@ -85,7 +85,7 @@ def semi_supervised(
     conditional = LatentVariableModel(
         prior=StandardNormal(latent_dim),
         likelihood=construct(likelihoods, likelihood, net=decoder, event_shape=shape),
-        posterior=construct(posteriors, posterior, net=encoder, latent_dim=latent_dim),
+        posterior=construct(posteriors, posterior, net=encoder, latent_dim=latent_dim, latent_shape=latent_dim),
     )
     classifier = seen_by(view, lambda seen: MLP(seen, hidden, num_classes, nonlinear), shape)
     return LabelledModel(conditional=conditional, classifier=classifier, num_classes=num_classes)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from torch import nn
 
-__all__ = ["Shape", "as_shape", "numel", "out_shape_of"]
+__all__ = ["Shape", "as_shape", "numel", "out_shape_of", "vector_length"]
 
 Shape: TypeAlias = int | tuple[int, ...]
 
@@ -36,3 +36,18 @@ def out_shape_of(net: nn.Module, given: Shape | None, *, owner: str, argument: s
             f"{owner} cannot tell the output shape of {type(net).__name__}, which has no `out_shape`; pass {argument}=."
         )
     return as_shape(stated)
+
+
+def vector_length(latent_shape: Shape, *, owner: str) -> int:
+    """The length of z where it must be a vector.
+
+    Raises:
+        ValueError: a shape of several axes.
+    """
+    shape = as_shape(latent_shape)
+    if len(shape) != 1:
+        raise ValueError(
+            f"{owner} is over vectors and got latent_shape={shape}; give one length (flatten z in the nets), or choose "
+            "a factorised one, such as DiagonalNormal with StandardNormal."
+        )
+    return shape[0]

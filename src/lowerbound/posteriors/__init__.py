@@ -9,6 +9,7 @@ from lowerbound.posteriors.diagonal_normal import DiagonalNormal
 from lowerbound.posteriors.full_normal import FullNormal
 from lowerbound.posteriors.low_rank_normal import LowRankNormal
 from lowerbound.posteriors.mixture_normal import MixtureNormal
+from lowerbound.posteriors.normal_divergence import kl_of_full, kl_of_low_rank
 from lowerbound.posteriors.planar import Planar
 from lowerbound.posteriors.radial import Radial
 from lowerbound.posteriors.relaxed_bernoulli import RelaxedBernoulli
@@ -16,6 +17,7 @@ from lowerbound.posteriors.relaxed_categorical import RelaxedCategorical
 from lowerbound.posteriors.sequence_normal import SequenceNormal
 from lowerbound.posteriors.sylvester import Sylvester
 from lowerbound.posteriors.top_down import TopDown
+from lowerbound.posteriors.top_down_path import TopDownPath
 
 __all__ = [
     "IAF",
@@ -36,4 +38,7 @@ __all__ = [
     "SequenceNormal",
     "Sylvester",
     "TopDown",
+    "TopDownPath",
+    "kl_of_full",
+    "kl_of_low_rank",
 ]

@@ -37,6 +37,7 @@ from zuko.transforms import AutoregressiveTransform, ComposedTransform
 
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
+from lowerbound.nets.shapes import Shape
 from lowerbound.posteriors.parameters import latent_dim_of, require_at_least
 from lowerbound.protocols import Context
 
@@ -46,12 +47,13 @@ __all__ = ["IAF", "MAF", "NSF"]
 class _Located(nn.Module):
     """What the three share: the net's output cut in μ, σ and h, and the flow put between N(0, I) and μ + σ ⊙ g."""
 
-    def __init__(self, net: nn.Module, features: int, latent_dim: int | None, min_scale: float, **sizes: int):
+    def __init__(self, net: nn.Module, features: int, latent_shape: Shape | None, min_scale: float, **sizes: int):
         super().__init__()
         owner = type(self).__name__
         require_at_least(1, owner=owner, features=features, **sizes)
         self.net, self.features, self.min_scale = net, features, min_scale
-        self.latent_dim = latent_dim_of(net, latent_dim, self._shape_of, owner=owner)
+        self.latent_dim = latent_dim_of(net, latent_shape, self._shape_of, owner=owner)
+        self.event_shape = (self.latent_dim,)
 
     def _shape_of(self, latent_dim: int) -> tuple[int, ...]:
         return (2 * latent_dim + self.features,)
@@ -77,7 +79,7 @@ class MAF(_Located):
         transforms: autoregressive maps, of alternating order.
         hidden: width of the two hidden layers of each map's masked net.
         features: length of h.
-        latent_dim: length of z; read from `net.out_shape` if the net states it.
+        latent_shape: length of z; read from `net.out_shape` if the net states it.
         min_scale: the floor ε of σ.
 
     Returns (when called with a context of B rows):
@@ -93,10 +95,10 @@ class MAF(_Located):
         transforms: int = 3,
         hidden: int = 64,
         features: int = 32,
-        latent_dim: int | None = None,
+        latent_shape: Shape | None = None,
         min_scale: float = 1e-4,
     ):
-        super().__init__(net, features, latent_dim, min_scale, transforms=transforms, hidden=hidden)
+        super().__init__(net, features, latent_shape, min_scale, transforms=transforms, hidden=hidden)
         self.flow = zuko.flows.MAF(
             self.latent_dim, features, transforms=transforms, hidden_features=(hidden, hidden)
         ).transform
@@ -122,7 +124,7 @@ class NSF(_Located):
         passes: passes of a draw through each map: 2 for coupling, latent_dim for a full autoregressive map.
         hidden: width of the two hidden layers of each map's masked net.
         features: length of h.
-        latent_dim: length of z; read from `net.out_shape` if the net states it.
+        latent_shape: length of z; read from `net.out_shape` if the net states it.
         min_scale: the floor ε of σ.
 
     Returns (when called with a context of B rows):
@@ -140,11 +142,11 @@ class NSF(_Located):
         passes: int = 2,
         hidden: int = 64,
         features: int = 32,
-        latent_dim: int | None = None,
+        latent_shape: Shape | None = None,
         min_scale: float = 1e-4,
     ):
         super().__init__(
-            net, features, latent_dim, min_scale, transforms=transforms, bins=bins, passes=passes, hidden=hidden
+            net, features, latent_shape, min_scale, transforms=transforms, bins=bins, passes=passes, hidden=hidden
         )
         self.flow = zuko.flows.NSF(
             self.latent_dim,
@@ -174,7 +176,7 @@ class IAF(_Located):
         transforms: autoregressive maps, of alternating order.
         hidden: width of the two hidden layers of each map's masked net.
         features: length of h.
-        latent_dim: length of z; read from `net.out_shape` if the net states it.
+        latent_shape: length of z; read from `net.out_shape` if the net states it.
         min_scale: the floor ε of σ.
 
     Returns (when called with a context of B rows):
@@ -190,10 +192,10 @@ class IAF(_Located):
         transforms: int = 3,
         hidden: int = 64,
         features: int = 32,
-        latent_dim: int | None = None,
+        latent_shape: Shape | None = None,
         min_scale: float = 1e-4,
     ):
-        super().__init__(net, features, latent_dim, min_scale, transforms=transforms, hidden=hidden)
+        super().__init__(net, features, latent_shape, min_scale, transforms=transforms, hidden=hidden)
         up = torch.arange(self.latent_dim)
         self.maps = nn.ModuleList(
             MaskedAutoregressiveTransform(

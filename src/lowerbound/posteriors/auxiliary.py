@@ -28,6 +28,7 @@ from torch.distributions import Distribution, Independent, Normal
 from lowerbound.nets.mlp import MLP
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
+from lowerbound.nets.shapes import Shape
 from lowerbound.posteriors.parameters import SampleShape, latent_dim_of, require_at_least
 from lowerbound.protocols import Context, JointDensity, Latents
 
@@ -44,7 +45,7 @@ class AuxiliaryNormal(nn.Module):
         auxiliary_dim: length of λ.
         features: length of h.
         hidden: width of the one hidden layer of both perceptrons; 0 makes them affine.
-        latent_dim: length of z; read from `net.out_shape` if the net states it.
+        latent_shape: length of z; read from `net.out_shape` if the net states it.
         min_scale: the floor ε of every scale.
 
     Returns (when called with a context of B rows):
@@ -61,7 +62,7 @@ class AuxiliaryNormal(nn.Module):
         auxiliary_dim: int = 8,
         features: int = 32,
         hidden: int = 64,
-        latent_dim: int | None = None,
+        latent_shape: Shape | None = None,
         min_scale: float = 1e-4,
     ):
         super().__init__()
@@ -70,8 +71,9 @@ class AuxiliaryNormal(nn.Module):
         self.net, self.auxiliary_dim, self.features = net, auxiliary_dim, features
         self.min_scale = min_scale
         self.latent_dim = latent_dim_of(
-            net, latent_dim, lambda d: self.parameter_shape(d, auxiliary_dim, features), owner="AuxiliaryNormal"
+            net, latent_shape, lambda d: self.parameter_shape(d, auxiliary_dim, features), owner="AuxiliaryNormal"
         )
+        self.event_shape = (self.latent_dim + auxiliary_dim,)
         widths = [hidden] if hidden else []
         self.conditional = MLP([auxiliary_dim, features], widths, (2, self.latent_dim))
         self.reverse = MLP([self.latent_dim, features], widths, (2, auxiliary_dim))

@@ -11,7 +11,8 @@ from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Independent
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.posteriors.parameters import latent_dim_of
+from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.posteriors.parameters import latent_shape_of
 from lowerbound.protocols import Context
 
 __all__ = ["Bernoulli"]
@@ -21,32 +22,34 @@ class Bernoulli(nn.Module):
     """Independent binary latents whose logits are computed by a net.
 
     Arguments:
-        net: from a context (..., *event) to logits (..., latent_dim).
-        latent_dim: length of z; read from `net.out_shape` if the net states it.
+        net: from a context (..., *event) to logits (..., *latent_shape).
+        latent_shape: length or shape of z; read from `net.out_shape` if the net states it.
 
     Returns (when called with a context of B rows):
-        A distribution over float tensors in {0, 1} with batch shape (B,), event shape (latent_dim,) and a closed-form
+        A distribution over float tensors in {0, 1} with batch shape (B,), event shape `latent_shape` and a closed-form
         entropy; `has_rsample` is False.
 
     Raises:
-        ValueError: the output shape of the net is not (latent_dim,).
+        ValueError: the output shape of the net is not latent_shape.
 
     >>> import torch
-    >>> Bernoulli(nn.Linear(5, 3), latent_dim=3)(torch.zeros(4, 5)).sample((2,)).shape
+    >>> Bernoulli(nn.Linear(5, 3), latent_shape=3)(torch.zeros(4, 5)).sample((2,)).shape
     torch.Size([2, 4, 3])
     """
 
-    def __init__(self, net: nn.Module, latent_dim: int | None = None):
+    def __init__(self, net: nn.Module, latent_shape: Shape | None = None):
         super().__init__()
         self.net = net
-        self.latent_dim = latent_dim_of(net, latent_dim, self.parameter_shape, owner="Bernoulli")
+        self.latent_shape = self.event_shape = latent_shape_of(net, latent_shape, owner="Bernoulli")
 
     @staticmethod
-    def parameter_shape(latent_dim: int) -> tuple[int, ...]:
+    def parameter_shape(latent_shape: Shape) -> tuple[int, ...]:
         """What its net must output per datum."""
-        return (latent_dim,)
+        return as_shape(latent_shape)
 
     def forward(self, context: Context) -> Independent:
         """q(z | context)."""
         logits = parameters_of(self.net, context)
-        return Independent(BernoulliDistribution(logits=logits, validate_args=False), 1, validate_args=False)
+        return Independent(
+            BernoulliDistribution(logits=logits, validate_args=False), len(self.latent_shape), validate_args=False
+        )

@@ -12,7 +12,7 @@ from typing import ClassVar, cast
 
 from torch import nn
 
-from lowerbound.chain import Chain, given
+from lowerbound.chain import Chain, given, layer_shapes
 from lowerbound.protocols import Conditional, Context
 
 __all__ = ["BottomUp"]
@@ -39,9 +39,11 @@ class BottomUp(nn.Module):
         if not conditionals:
             raise ValueError("BottomUp got no conditional and needs one for each layer, that of z_1 first.")
         self.conditionals = nn.ModuleList(cast(Sequence[nn.Module], conditionals))
+        self.layer_shapes = layer_shapes(conditionals)
 
     def forward(self, context: Context) -> Chain:
         """q(z_1, …, z_L | context)."""
         bottom, *above = self.conditionals
         c = context[1:] if isinstance(context, tuple) else ()
-        return Chain(bottom(context), [given(cast(Conditional, layer), c) for layer in above], downward=False)
+        steps = [given(cast(Conditional, layer), c) for layer in above]
+        return Chain(lambda: bottom(context), steps, downward=False, layer_shapes=self.layer_shapes)

@@ -10,7 +10,8 @@ from torch import nn
 from torch.distributions import Independent, OneHotCategorical
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.posteriors.parameters import latent_dim_of, require_at_least
+from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.posteriors.parameters import latent_shape_of, require_at_least
 from lowerbound.protocols import Context
 
 __all__ = ["Categorical"]
@@ -20,32 +21,31 @@ class Categorical(nn.Module):
     """Independent categorical latents, one-hot, whose logits are computed by a net.
 
     Arguments:
-        net: from a context (..., *event) to logits (..., latent_dim, categories).
+        net: from a context (..., *event) to logits (..., *latent_shape, categories).
         categories: K.
-        latent_dim: D, the number of latents; read from `net.out_shape` if the net states it.
+        latent_shape: D, the number of latents, or a shape of them; read from `net.out_shape` if the net states it.
 
     Returns (when called with a context of B rows):
-        A distribution over one-hot float tensors with batch shape (B,), event shape (latent_dim, categories) and a
+        A distribution over one-hot float tensors with batch shape (B,), event shape (*latent_shape, categories) and a
         closed-form entropy; `has_rsample` is False.
 
     Raises:
-        ValueError: categories < 2, or the output shape of the net is not (latent_dim, categories).
+        ValueError: categories < 2, or the output shape of the net is not (*latent_shape, categories).
     """
 
-    def __init__(self, net: nn.Module, categories: int = 10, latent_dim: int | None = None):
+    def __init__(self, net: nn.Module, categories: int = 10, latent_shape: Shape | None = None):
         super().__init__()
         require_at_least(2, owner="Categorical", categories=categories)
         self.net, self.categories = net, categories
-        self.latent_dim = latent_dim_of(
-            net, latent_dim, lambda d: self.parameter_shape(d, categories), owner="Categorical"
-        )
+        self.latent_shape = latent_shape_of(net, latent_shape, owner="Categorical", after=(categories,))
+        self.event_shape = (*self.latent_shape, categories)
 
     @staticmethod
-    def parameter_shape(latent_dim: int, categories: int = 10) -> tuple[int, ...]:
+    def parameter_shape(latent_shape: Shape, categories: int = 10) -> tuple[int, ...]:
         """What its net must output per datum."""
-        return (latent_dim, categories)
+        return (*as_shape(latent_shape), categories)
 
     def forward(self, context: Context) -> Independent:
         """q(z | context)."""
         distribution = OneHotCategorical(logits=parameters_of(self.net, context), validate_args=False)
-        return Independent(distribution, 1, validate_args=False)
+        return Independent(distribution, len(self.latent_shape), validate_args=False)

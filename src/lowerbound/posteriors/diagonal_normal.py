@@ -11,7 +11,8 @@ from torch.distributions import Independent, Normal
 
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
-from lowerbound.nets.shapes import out_shape_of
+from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.posteriors.parameters import latent_shape_of
 from lowerbound.protocols import Context
 
 __all__ = ["DiagonalNormal"]
@@ -21,34 +22,31 @@ class DiagonalNormal(nn.Module):
     """A factorised Gaussian whose mean and scale are computed by a net.
 
     Arguments:
-        net: from a context (..., *event) to (..., 2, latent_dim): the mean, and the scale before `positive`.
-        latent_dim: length of z; read from `net.out_shape` if the net states it.
+        net: from a context (..., *event) to (..., 2, *latent_shape): the mean, and the scale before `positive`.
+        latent_shape: length or shape of z; read from `net.out_shape` if the net states it.
         min_scale: the floor ε of σ.
 
     Returns (when called with a context of B rows):
-        A reparameterised distribution with batch shape (B,) and event shape (latent_dim,).
+        A reparameterised distribution with batch shape (B,) and event shape `latent_shape`.
 
     Raises:
-        ValueError: the output shape of the net is not (2, latent_dim).
+        ValueError: the output shape of the net is not (2, *latent_shape).
     """
 
-    def __init__(self, net: nn.Module, latent_dim: int | None = None, min_scale: float = 1e-4):
+    def __init__(self, net: nn.Module, latent_shape: Shape | None = None, min_scale: float = 1e-4):
         super().__init__()
-        shape = out_shape_of(
-            net, None if latent_dim is None else (2, latent_dim), owner="DiagonalNormal", argument="latent_dim"
-        )
-        if len(shape) != 2 or shape[0] != 2:
-            raise ValueError(f"DiagonalNormal got a net of output shape {shape} and expected (2, latent_dim).")
-        self.net, self.latent_dim, self.min_scale = net, shape[1], min_scale
+        self.net, self.min_scale = net, min_scale
+        self.latent_shape = self.event_shape = latent_shape_of(net, latent_shape, owner="DiagonalNormal", before=(2,))
 
     @staticmethod
-    def parameter_shape(latent_dim: int) -> tuple[int, ...]:
+    def parameter_shape(latent_shape: Shape) -> tuple[int, ...]:
         """What its net must output per datum."""
-        return (2, latent_dim)
+        return (2, *as_shape(latent_shape))
 
     def forward(self, context: Context) -> Independent:
         """q(z | context)."""
         parameters = parameters_of(self.net, context)
-        loc, raw = parameters.unbind(-2)
+        rank = len(self.latent_shape)
+        loc, raw = parameters.unbind(-1 - rank)
         scale = positive(raw, self.min_scale)
-        return Independent(Normal(loc, scale, validate_args=False), 1, validate_args=False)
+        return Independent(Normal(loc, scale, validate_args=False), rank, validate_args=False)

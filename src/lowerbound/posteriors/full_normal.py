@@ -15,6 +15,7 @@ from torch.distributions import MultivariateNormal
 
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
+from lowerbound.nets.shapes import Shape
 from lowerbound.posteriors.parameters import latent_dim_of
 from lowerbound.protocols import Context
 
@@ -27,7 +28,7 @@ class FullNormal(nn.Module):
     Arguments:
         net: from a context (..., *event) to (..., D + D (D + 1) / 2) for D = latent_dim: the mean, the diagonal
             before `positive`, and the entries below it in units of the diagonal, row by row.
-        latent_dim: length of z; read from `net.out_shape` if the net states it.
+        latent_shape: length of z; read from `net.out_shape` if the net states it.
         min_scale: the floor ε of the diagonal.
 
     Returns (when called with a context of B rows):
@@ -36,7 +37,7 @@ class FullNormal(nn.Module):
     Raises:
         ValueError: the output shape of the net fits no latent_dim.
 
-    >>> q = FullNormal(nn.Linear(5, 9), latent_dim=3)(torch.zeros(4, 5))
+    >>> q = FullNormal(nn.Linear(5, 9), latent_shape=3)(torch.zeros(4, 5))
     >>> q.rsample((2,)).shape
     torch.Size([2, 4, 3])
     """
@@ -44,10 +45,11 @@ class FullNormal(nn.Module):
     rows: Tensor
     columns: Tensor
 
-    def __init__(self, net: nn.Module, latent_dim: int | None = None, min_scale: float = 1e-4):
+    def __init__(self, net: nn.Module, latent_shape: Shape | None = None, min_scale: float = 1e-4):
         super().__init__()
         self.net, self.min_scale = net, min_scale
-        self.latent_dim = latent_dim_of(net, latent_dim, self.parameter_shape, owner="FullNormal")
+        self.latent_dim = latent_dim_of(net, latent_shape, self.parameter_shape, owner="FullNormal")
+        self.event_shape = (self.latent_dim,)
         rows, columns = torch.tril_indices(self.latent_dim, self.latent_dim, offset=-1)
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("columns", columns, persistent=False)

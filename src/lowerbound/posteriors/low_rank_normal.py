@@ -23,6 +23,7 @@ from torch.distributions import Distribution
 
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
+from lowerbound.nets.shapes import Shape
 from lowerbound.posteriors.parameters import SampleShape, latent_dim_of, require_at_least
 from lowerbound.protocols import Context
 
@@ -36,7 +37,7 @@ class LowRankNormal(nn.Module):
         net: from a context (..., *event) to (..., 2 + rank, latent_dim): the mean, the scale before `positive`, and
             the columns of U.
         rank: R, the number of factors.
-        latent_dim: length of z; read from `net.out_shape` if the net states it.
+        latent_shape: length of z; read from `net.out_shape` if the net states it.
         min_scale: the floor ε of σ.
 
     Returns (when called with a context of B rows):
@@ -50,13 +51,16 @@ class LowRankNormal(nn.Module):
         self,
         net: nn.Module,
         rank: int = 2,
-        latent_dim: int | None = None,
+        latent_shape: Shape | None = None,
         min_scale: float = 1e-4,
     ):
         super().__init__()
         require_at_least(1, owner="LowRankNormal", rank=rank)
         self.net, self.rank, self.min_scale = net, rank, min_scale
-        self.latent_dim = latent_dim_of(net, latent_dim, lambda d: self.parameter_shape(d, rank), owner="LowRankNormal")
+        self.latent_dim = latent_dim_of(
+            net, latent_shape, lambda d: self.parameter_shape(d, rank), owner="LowRankNormal"
+        )
+        self.event_shape = (self.latent_dim,)
 
     @staticmethod
     def parameter_shape(latent_dim: int, rank: int = 2) -> tuple[int, ...]:
@@ -77,6 +81,9 @@ class LowRankNormalDistribution(Distribution):
         loc: μ (..., D).
         scale: σ (..., D), positive.
         factors: U (..., D, R).
+
+    Attributes:
+        half_log_det: ½ log det Σ (...), nats.
     """
 
     arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType]
@@ -88,7 +95,7 @@ class LowRankNormalDistribution(Distribution):
         stacked = torch.cat([factors, eye.expand(*factors.shape[:-2], *eye.shape)], dim=-2)
         self._q, t = torch.linalg.qr(stacked)
         log_t = t.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
-        self._half_log_det = scale.log().sum(-1) + log_t
+        self.half_log_det = scale.log().sum(-1) + log_t
         super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
 
     @property
@@ -123,8 +130,8 @@ class LowRankNormalDistribution(Distribution):
         projected = torch.einsum("...dr,...d->...r", self._q[..., :d, :], y)
         fitted = torch.einsum("...dr,...r->...d", self._q, projected)
         mahalanobis = (y - fitted[..., :d]).square().sum(-1) + fitted[..., d:].square().sum(-1)
-        return -0.5 * (mahalanobis + d * math.log(2 * math.pi)) - self._half_log_det
+        return -0.5 * (mahalanobis + d * math.log(2 * math.pi)) - self.half_log_det
 
     def entropy(self) -> Tensor:
         """½ log det 2πe Σ (...), nats."""
-        return self._half_log_det + 0.5 * self.event_shape[0] * (1 + math.log(2 * math.pi))
+        return self.half_log_det + 0.5 * self.event_shape[0] * (1 + math.log(2 * math.pi))

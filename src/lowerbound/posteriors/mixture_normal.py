@@ -29,6 +29,7 @@ from torch.distributions import Distribution
 
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
+from lowerbound.nets.shapes import Shape
 from lowerbound.posteriors.parameters import SampleShape, latent_dim_of, require_at_least
 from lowerbound.protocols import Context
 
@@ -45,7 +46,7 @@ class MixtureNormal(nn.Module):
             mean
             and its scale before `positive`.
         components: K.
-        latent_dim: length of z; read from `net.out_shape` if the net states it.
+        latent_shape: length of z; read from `net.out_shape` if the net states it.
         min_scale: the floor ε of every scale.
 
     Returns (when called with a context of B rows):
@@ -59,15 +60,16 @@ class MixtureNormal(nn.Module):
         self,
         net: nn.Module,
         components: int = 4,
-        latent_dim: int | None = None,
+        latent_shape: Shape | None = None,
         min_scale: float = 1e-3,
     ):
         super().__init__()
         require_at_least(1, owner="MixtureNormal", components=components)
         self.net, self.components, self.min_scale = net, components, min_scale
         self.latent_dim = latent_dim_of(
-            net, latent_dim, lambda d: self.parameter_shape(d, components), owner="MixtureNormal"
+            net, latent_shape, lambda d: self.parameter_shape(d, components), owner="MixtureNormal"
         )
+        self.event_shape = (self.latent_dim,)
 
     @staticmethod
     def parameter_shape(latent_dim: int, components: int = 4) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
-"""What every posterior does with its net: find out the length of z, run the net, cut its output into parameters.
+"""What every posterior does with its net: find out the shape of z, run the net, cut its output into parameters.
 
-A net gives one tensor per datum; `parameter_shape(latent_dim)` of a posterior says which. Read backwards, the
-output shape of a net tells latent_dim, because the number of parameters grows with it.
+A net gives one tensor per datum; `parameter_shape(latent_shape)` of a posterior says which. Read backwards, the output
+shape of a net tells latent_shape. Factorised posteriors take latents of any shape, their parameters have axes of their
+own around it (`latent_shape_of`); those that mix all coordinates take vectors (`latent_dim_of`).
 """
 
 from __future__ import annotations
@@ -12,41 +13,76 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from lowerbound.nets.shapes import as_shape, numel, out_shape_of
+from lowerbound.hooks import StatesOutShape
+from lowerbound.nets.shapes import Shape, as_shape, numel, out_shape_of, vector_length
 
-__all__ = ["SampleShape", "latent_dim_of", "require_at_least", "split"]
+__all__ = ["SampleShape", "latent_dim_of", "latent_shape_of", "require_at_least", "split"]
 
 SampleShape: TypeAlias = torch.Size | list[int] | tuple[int, ...]
 """What `rsample` and `sample` of torch take: the axes in front of the batch."""
 
 
+def latent_shape_of(
+    net: nn.Module,
+    latent_shape: Shape | None,
+    *,
+    owner: str,
+    before: tuple[int, ...] = (),
+    after: tuple[int, ...] = (),
+) -> tuple[int, ...]:
+    """The event shape of z: as given, or as the net says with the axes (*before, *latent_shape, *after) it produces.
+
+    Arguments:
+        net: any module; a net that states `out_shape` is checked against it.
+        latent_shape: a length or a shape; None to read it from the net.
+        owner: the class to name in an error.
+        before: axes of the parameters in front of those of z.
+        after: axes of the parameters behind those of z.
+
+    Raises:
+        ValueError: it is not known, has an axis below 1 or none, or the net disagrees.
+    """
+    given = None if latent_shape is None else (*before, *as_shape(latent_shape), *after)
+    shape = out_shape_of(net, _stated(net) or given, owner=owner, argument="latent_shape")
+    found = shape[len(before) : len(shape) - len(after)]
+    fits = found and min(found) > 0 and (*before, *found, *after) == shape
+    if not fits or given not in (None, shape):
+        wanted = "latent_shape" if latent_shape is None else f"latent_shape={latent_shape}"
+        axes = ", ".join(map(str, (*before, "*latent_shape", *after) if given is None else given))
+        raise ValueError(
+            f"{owner} got a net of output shape {shape}, but {wanted} needs ({axes}); build the net with "
+            f"{owner}.parameter_shape(latent_shape)."
+        )
+    return found
+
+
 def latent_dim_of(
     net: nn.Module,
-    latent_dim: int | None,
+    latent_shape: Shape | None,
     shape_of: Callable[[int], tuple[int, ...]],
     *,
     owner: str,
 ) -> int:
-    """The length of z: as given, or the one whose parameters the net says it produces.
+    """The length of z where it must be a vector: as given, or the one whose parameters the net says it produces.
 
     Arguments:
         net: any module; a net that states `out_shape` is checked against it.
-        latent_dim: the length of z, or None to read it from the net.
-        shape_of: from latent_dim to the shape of the parameters of one datum.
+        latent_shape: the length of z, or None to read it from the net.
+        shape_of: from the length to the shape of the parameters of one datum.
         owner: the class to name in an error.
 
     Raises:
-        ValueError: neither is known, no length fits the net, or the two disagree.
+        ValueError: neither is known, no length fits the net, the two disagree, or a shape of several axes.
     """
-    given = None if latent_dim is None else shape_of(latent_dim)
-    stated = getattr(net, "out_shape", None)
-    shape = out_shape_of(net, given, owner=owner, argument="latent_dim") if stated is None else as_shape(stated)
+    length = None if latent_shape is None else vector_length(latent_shape, owner=owner)
+    given = None if length is None else shape_of(length)
+    shape = out_shape_of(net, _stated(net) or given, owner=owner, argument="latent_shape")
     found = _length_that_fits(shape, shape_of)
-    if found is None or latent_dim not in (None, found):
-        wanted = 2 if latent_dim is None else latent_dim
+    if found is None or length not in (None, found):
+        wanted = 2 if length is None else length
         raise ValueError(
-            f"{owner} got a net of output shape {shape}, but latent_dim={wanted} needs {shape_of(wanted)}; "
-            f"build the net with {owner}.parameter_shape(latent_dim)."
+            f"{owner} got a net of output shape {shape}, but latent_shape={wanted} needs {shape_of(wanted)}; "
+            f"build the net with {owner}.parameter_shape(latent_shape)."
         )
     return found
 
@@ -62,6 +98,10 @@ def require_at_least(minimum: int, *, owner: str, **options: int) -> None:
     for name, value in options.items():
         if value < minimum:
             raise ValueError(f"{owner} got {name}={value} and needs at least {minimum}.")
+
+
+def _stated(net: nn.Module) -> tuple[int, ...] | None:
+    return as_shape(net.out_shape) if isinstance(net, StatesOutShape) else None
 
 
 def _length_that_fits(shape: tuple[int, ...], shape_of: Callable[[int], tuple[int, ...]]) -> int | None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
+from lowerbound.nets.shapes import Shape
 from lowerbound.posteriors.parameters import latent_dim_of, require_at_least, split
 from lowerbound.posteriors.transformed_normal import TransformedNormal
 from lowerbound.protocols import Context
@@ -35,7 +36,7 @@ class Radial(nn.Module):
             (before
             `positive`) of z_0, then z̄, α and s (both before `positive`) of each layer.
         layers: the number of flow steps.
-        latent_dim: length of z; read from `net.out_shape` if the net states it.
+        latent_shape: length of z; read from `net.out_shape` if the net states it.
         min_scale: the floor ε of the scale of z_0.
 
     Returns (when called with a context of B rows):
@@ -49,13 +50,14 @@ class Radial(nn.Module):
         self,
         net: nn.Module,
         layers: int = 8,
-        latent_dim: int | None = None,
+        latent_shape: Shape | None = None,
         min_scale: float = 1e-4,
     ):
         super().__init__()
         require_at_least(1, owner="Radial", layers=layers)
         self.net, self.layers, self.min_scale = net, layers, min_scale
-        self.latent_dim = latent_dim_of(net, latent_dim, lambda d: self.parameter_shape(d, layers), owner="Radial")
+        self.latent_dim = latent_dim_of(net, latent_shape, lambda d: self.parameter_shape(d, layers), owner="Radial")
+        self.event_shape = (self.latent_dim,)
 
     @staticmethod
     def parameter_shape(latent_dim: int, layers: int = 8) -> tuple[int, ...]:

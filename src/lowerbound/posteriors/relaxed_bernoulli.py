@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.posteriors.parameters import latent_dim_of
+from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.posteriors.parameters import latent_shape_of
 from lowerbound.protocols import Context
 from lowerbound.relaxed import RelaxedBernoulliDistribution, UnitSpace
 
@@ -24,13 +25,13 @@ class RelaxedBernoulli(nn.Module):
     """Independent binary Concrete latents whose logits are computed by a net.
 
     Arguments:
-        net: from a context (..., *event) to logits (..., latent_dim).
+        net: from a context (..., *event) to logits (..., *latent_shape).
         temperature: τ > 0; a buffer, so that a schedule may change it and a checkpoint keeps it.
         space: "unit" for z in (0, 1), "logit" for y = logit z.
-        latent_dim: length of z; read from `net.out_shape` if the net states it.
+        latent_shape: length or shape of z; read from `net.out_shape` if the net states it.
 
     Returns (when called with a context of B rows):
-        A reparameterised distribution with batch shape (B,) and event shape (latent_dim,).
+        A reparameterised distribution with batch shape (B,) and event shape `latent_shape`.
 
     Raises:
         ValueError: a temperature that is not positive, an unknown space, or a net of the wrong output shape.
@@ -43,7 +44,7 @@ class RelaxedBernoulli(nn.Module):
         net: nn.Module,
         temperature: float = 0.5,
         space: UnitSpace = "unit",
-        latent_dim: int | None = None,
+        latent_shape: Shape | None = None,
     ):
         super().__init__()
         if not 0 < temperature < float("inf"):
@@ -52,16 +53,16 @@ class RelaxedBernoulli(nn.Module):
             raise ValueError(f"RelaxedBernoulli got space={space!r} and expected 'unit' or 'logit'.")
         self.net = net
         self.space: UnitSpace = space
-        self.latent_dim = latent_dim_of(net, latent_dim, self.parameter_shape, owner="RelaxedBernoulli")
+        self.latent_shape = self.event_shape = latent_shape_of(net, latent_shape, owner="RelaxedBernoulli")
         self.register_buffer("temperature", torch.tensor(float(temperature)))
 
     @staticmethod
-    def parameter_shape(latent_dim: int) -> tuple[int, ...]:
+    def parameter_shape(latent_shape: Shape) -> tuple[int, ...]:
         """What its net must output per datum."""
-        return (latent_dim,)
+        return as_shape(latent_shape)
 
     def forward(self, context: Context) -> Independent:
         """q(z | context)."""
         logits = parameters_of(self.net, context)
         q = RelaxedBernoulliDistribution(logits, self.temperature.to(logits.dtype), self.space)
-        return Independent(q, 1, validate_args=False)
+        return Independent(q, len(self.latent_shape), validate_args=False)

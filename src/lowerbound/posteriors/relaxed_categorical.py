@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.posteriors.parameters import latent_dim_of, require_at_least
+from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.posteriors.parameters import latent_shape_of, require_at_least
 from lowerbound.protocols import Context
 from lowerbound.relaxed import RelaxedCategoricalDistribution, SimplexSpace
 
@@ -24,14 +25,14 @@ class RelaxedCategorical(nn.Module):
     """Independent Concrete latents whose logits are computed by a net.
 
     Arguments:
-        net: from a context (..., *event) to logits (..., latent_dim, categories).
+        net: from a context (..., *event) to logits (..., *latent_shape, categories).
         categories: K.
         temperature: τ > 0; a buffer, so that a schedule may change it and a checkpoint keeps it.
         space: "simplex" for z on the simplex, "log" for y = log z.
-        latent_dim: D, the number of latents; read from `net.out_shape` if the net states it.
+        latent_shape: D, the number of latents, or a shape of them; read from `net.out_shape` if the net states it.
 
     Returns (when called with a context of B rows):
-        A reparameterised distribution with batch shape (B,) and event shape (latent_dim, categories).
+        A reparameterised distribution with batch shape (B,) and event shape (*latent_shape, categories).
 
     Raises:
         ValueError: a temperature that is not positive, fewer than two categories, an unknown space, or a net of the
@@ -46,7 +47,7 @@ class RelaxedCategorical(nn.Module):
         categories: int = 10,
         temperature: float = 0.5,
         space: SimplexSpace = "simplex",
-        latent_dim: int | None = None,
+        latent_shape: Shape | None = None,
     ):
         super().__init__()
         require_at_least(2, owner="RelaxedCategorical", categories=categories)
@@ -56,18 +57,17 @@ class RelaxedCategorical(nn.Module):
             raise ValueError(f"RelaxedCategorical got space={space!r} and expected 'simplex' or 'log'.")
         self.net, self.categories = net, categories
         self.space: SimplexSpace = space
-        self.latent_dim = latent_dim_of(
-            net, latent_dim, lambda d: self.parameter_shape(d, categories), owner="RelaxedCategorical"
-        )
+        self.latent_shape = latent_shape_of(net, latent_shape, owner="RelaxedCategorical", after=(categories,))
+        self.event_shape = (*self.latent_shape, categories)
         self.register_buffer("temperature", torch.tensor(float(temperature)))
 
     @staticmethod
-    def parameter_shape(latent_dim: int, categories: int = 10) -> tuple[int, ...]:
+    def parameter_shape(latent_shape: Shape, categories: int = 10) -> tuple[int, ...]:
         """What its net must output per datum."""
-        return (latent_dim, categories)
+        return (*as_shape(latent_shape), categories)
 
     def forward(self, context: Context) -> Independent:
         """q(z | context)."""
         logits = parameters_of(self.net, context)
         q = RelaxedCategoricalDistribution(logits, self.temperature.to(logits.dtype), self.space)
-        return Independent(q, 1, validate_args=False)
+        return Independent(q, len(self.latent_shape), validate_args=False)

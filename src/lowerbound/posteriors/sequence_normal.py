@@ -15,7 +15,7 @@ Drawing is sequential, but U h_t and B h_t are computed once; the density of giv
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -24,10 +24,18 @@ from torch.distributions import Distribution, Independent, Normal, constraints
 
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
+from lowerbound.nets.shapes import Shape, vector_length
 from lowerbound.posteriors.parameters import SampleShape, require_at_least
 from lowerbound.protocols import Context
 
-__all__ = ["SequenceNormal", "SequenceNormalDistribution"]
+__all__ = ["SequenceNormal", "SequenceNormalDistribution", "StatesFeatures"]
+
+
+@runtime_checkable
+class StatesFeatures(Protocol):
+    """A net that says how many features of each step it gives."""
+
+    features: int
 
 
 class SequenceNormal(nn.Module):
@@ -35,7 +43,7 @@ class SequenceNormal(nn.Module):
 
     Arguments:
         net: from a context (..., T, *event) to features (..., T, features), such as `nets.BidirectionalGRU`.
-        latent_dim: length of z_t.
+        latent_shape: length of z_t.
         features: length of h_t; read from `net.features` if the net states it.
         hidden: width of the hidden layer; 0 leaves the straight paths only.
         min_scale: the floor ε of σ.
@@ -52,17 +60,18 @@ class SequenceNormal(nn.Module):
     def __init__(
         self,
         net: nn.Module,
-        latent_dim: int,
+        latent_shape: Shape,
         features: int | None = None,
         hidden: int = 64,
         min_scale: float = 1e-4,
     ):
         super().__init__()
-        require_at_least(1, owner="SequenceNormal", latent_dim=latent_dim)
+        latent_dim = vector_length(latent_shape, owner="SequenceNormal")
+        require_at_least(1, owner="SequenceNormal", latent_shape=latent_dim)
         require_at_least(0, owner="SequenceNormal", hidden=hidden)
-        size = getattr(net, "features", None) if features is None else features
-        if not isinstance(size, int):
+        if features is None and not isinstance(net, StatesFeatures):
             raise ValueError(f"SequenceNormal cannot tell the features of {type(net).__name__}; pass features=.")
+        size = cast(StatesFeatures, net).features if features is None else features
         self.net, self.latent_dim, self.min_scale = net, latent_dim, min_scale
         self.of_features = nn.Linear(size, hidden + 2 * latent_dim)  # U and B
         self.of_latent = nn.Linear(latent_dim, hidden + 2 * latent_dim, bias=False)  # W and A

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.positive import positive
+from lowerbound.nets.shapes import Shape
 from lowerbound.posteriors.monotone import attach_root, sech_squared, solve_scalar
 from lowerbound.posteriors.parameters import latent_dim_of, require_at_least, split
 from lowerbound.posteriors.transformed_normal import TransformedNormal
@@ -52,7 +53,7 @@ class Sylvester(nn.Module):
         layers: the number of flow steps.
         columns: M of the orthogonal basis, at most latent_dim.
         reflections: the number of reflections of the Householder basis.
-        latent_dim: length of z; read from `net.out_shape` if the net states it.
+        latent_shape: length of z; read from `net.out_shape` if the net states it.
         min_scale: the floor ε of the scale of z_0.
 
     Returns (when called with a context of B rows):
@@ -70,7 +71,7 @@ class Sylvester(nn.Module):
         layers: int = 4,
         columns: int = 8,
         reflections: int = 8,
-        latent_dim: int | None = None,
+        latent_shape: Shape | None = None,
         min_scale: float = 1e-4,
     ):
         super().__init__()
@@ -80,10 +81,11 @@ class Sylvester(nn.Module):
         self.columns, self.reflections = columns, reflections
         self.latent_dim = latent_dim_of(
             net,
-            latent_dim,
+            latent_shape,
             lambda d: self.parameter_shape(d, basis, layers, columns, reflections),
             owner="Sylvester",
         )
+        self.event_shape = (self.latent_dim,)
 
     @staticmethod
     def parameter_shape(

@@ -1,8 +1,12 @@
-"""The ladder posterior: q(z | x) that shares the generative path (Sønderby et al. 2016, arXiv:1602.02282, eqs. 12–19).
+"""Posteriors that walk down the generative path, and the ladder (Sønderby et al. 2016, arXiv:1602.02282, eqs. 12–19).
 
-A deterministic pass upwards, d_l = f_l(d_{l−1}) with d_0 = x, gives each layer a Gaussian N(μ̂_l, σ̂_l²) of what the
-datum says about it. Then z is drawn from the top down, as p draws it, and each layer merges that Gaussian with its own
-prior, weighted by precision:
+A top-down posterior draws z as p draws it, along the states of p (`chain.StateChain`), and puts its own distribution in
+the place of each p(z_l | h_l), which it may read (`TopDownChain`, `PosteriorStep`). p is evaluated once for both: q
+lends what it has of its draw to the prior that scores it (`weights.joint_over`).
+
+In the ladder a deterministic pass upwards, d_l = f_l(d_{l−1}) with d_0 = x, gives each layer a Gaussian N(μ̂_l, σ̂_l²) of
+what the datum says about it. Then z is drawn from the top down, and each layer merges that Gaussian with its own prior,
+weighted by precision:
 
     q(z_L | x) = N(μ̂_L, σ̂_L²)
     q(z_l | z_{l+1}, x) ∝ p(z_l | z_{l+1}) N(z_l; μ̂_l, σ̂_l²)
@@ -10,24 +14,84 @@ prior, weighted by precision:
 
 as exact inference would, if the datum spoke to every layer in its own Gaussian. A layer that learns nothing from the
 datum (σ̂ → ∞) is drawn from its prior and costs nothing. Written as σ = σ̂ σ_p / √(σ̂² + σ_p²) no precision overflows.
-
-p(z_l | z_{l+1}) is evaluated once: q lends what it has of its draw to the prior that scores it (`weights.joint_over`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, cast
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from lowerbound.chain import Chain, LayerGiven, SampleShape
+from lowerbound.chain import Chain, ChainStep, State, StateChain, Walk
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.protocols import Conditional, Context
 
-__all__ = ["MergedNormal", "TopDown", "TopDownChain"]
+__all__ = ["MergedNormal", "PosteriorStep", "TopDown", "TopDownChain", "normal_of", "without_data"]
+
+
+@runtime_checkable
+class PosteriorStep(Protocol):
+    """What q puts in the place of p(z_l | h_l). It knows the datum, and may carry a state of its own downwards."""
+
+    def at(self, p: Distribution, state: State, own: State) -> tuple[Distribution, Any]:
+        """q(z_l | h_l, x) where p is p(z_l | h_l), `state` the h_l of p and `own` that of q; and what to carry."""
+        ...
+
+    def advance(self, own: State, carry: Any, z: Tensor) -> State:
+        """The state of q below this layer."""
+        ...
+
+
+class TopDownChain(StateChain):
+    """q(z | x) = Π_l q(z_l | h_l, x) along the states h_l of a prior, which it evaluates on its way.
+
+    Arguments:
+        prior: p(z).
+        steps: of q, one for each layer in the order of drawing.
+        batch_shape: of q.
+        start: the state of q before any layer is drawn.
+    """
+
+    def __init__(
+        self, prior: StateChain, steps: Sequence[PosteriorStep], *, batch_shape: torch.Size, start: State = None
+    ):
+        self.prior = prior
+        both = [_Both(of_p, of_q) for of_p, of_q in zip(prior.steps, steps, strict=True)]
+        super().__init__((prior.start, start), both, downward=prior.downward, batch_shape=batch_shape)
+
+    def remember(self, walk: Walk, *, drawn: bool) -> None:
+        """As `StateChain`; the prior remembers its part of the way."""
+        super().remember(walk, drawn=drawn)
+        self.prior.remember(walk.along(walk.kept, end=walk.end[0]), drawn=drawn)
+
+    def lend(self, prior: Distribution) -> None:
+        """Let another evaluation of the same prior use what this one knows of the last draw. See `hooks.Lends`."""
+        if isinstance(prior, StateChain):
+            prior.recall(self.prior)
+
+    def _kept_of(self, carry: Any) -> Distribution:
+        return carry[0]
+
+
+class _Both:
+    """A step of q around one of p. The state is (that of p, that of q), the carry (p(z_l | h_l), of p, of q)."""
+
+    def __init__(self, of_p: ChainStep, of_q: PosteriorStep):
+        self.of_p, self.of_q = of_p, of_q
+
+    def at(self, state: State) -> tuple[Distribution, Any]:
+        of_p, own = state
+        p, carry = self.of_p.at(of_p)
+        q, own_carry = self.of_q.at(p, of_p, own)
+        return q, (p, carry, own_carry)
+
+    def advance(self, state: State, carry: Any, z: Tensor) -> State:
+        of_p, own = state
+        _, p_carry, own_carry = carry
+        return self.of_p.advance(of_p, p_carry, z), self.of_q.advance(own, own_carry, z)
 
 
 class TopDown(nn.Module):
@@ -65,65 +129,58 @@ class TopDown(nn.Module):
         d = [parameters_of(first, context)]
         for step in above:
             d.append(step(d[-1]))
-        prior = self.__dict__["_prior"](_without_data(context))
-        if not (isinstance(prior, Chain) and prior.downward and len(prior.following) == len(d) - 1):
+        prior = self.__dict__["_prior"](without_data(context))
+        if not (isinstance(prior, Chain) and prior.downward and len(prior.steps) == len(d)):
             raise ValueError(f"TopDown of {len(d)} layers needs a Hierarchical prior with as many.")
-        return TopDownChain(prior, [layer(value) for layer, value in zip(self.evidence, d, strict=True)])
-
-
-class TopDownChain(Chain):
-    """q(z_L | x) Π_l q(z_l | z_{l+1}, x), and the prior that it passes through.
-
-    Arguments:
-        prior: p(z_1, …, z_L).
-        evidence: N(μ̂_l, σ̂_l²) of each layer, z_1 first, batch shape (B,).
-    """
-
-    def __init__(self, prior: Chain, evidence: Sequence[Distribution]):
-        *below, top = evidence
-        self.prior = prior
-        steps = [_merging(step, layer) for step, layer in zip(prior.following, reversed(below), strict=True)]
-        super().__init__(top, steps, downward=True)
-
-    def rsample(self, sample_shape: SampleShape = ()) -> tuple[Tensor, ...]:
-        """Draw as `Chain`; the prior remembers its part of the way."""
-        z = super().rsample(sample_shape)
-        merged = cast(Sequence[MergedNormal], self.layers_at(z)[:-1])
-        self.prior.remember(z, (*(layer.prior for layer in merged), self.prior.first))
-        return z
-
-    def lend(self, prior: Distribution) -> None:
-        """Let another evaluation of the same prior use what this one knows of the last draw."""
-        if isinstance(prior, Chain):
-            prior.recall(self.prior)
+        *below, top = [layer(value) for layer, value in zip(self.evidence, d, strict=True)]
+        return TopDownChain(prior, [_Alone(top), *map(_Merged, reversed(below))], batch_shape=top.batch_shape)
 
 
 class MergedNormal(Independent):
     """∝ N(μ_p, σ_p²) N(μ̂, σ̂²), factor by factor.
 
     Arguments:
-        prior: N(μ_p, diag σ_p²).
-        evidence: N(μ̂, diag σ̂²).
+        prior: N(μ_p, diag σ_p²), over any shape.
+        evidence: N(μ̂, diag σ̂²), over the same shape.
 
     Raises:
         ValueError: one of them is not a diagonal Gaussian.
     """
 
     def __init__(self, prior: Distribution, evidence: Distribution):
-        p, e = _normal_of(prior), _normal_of(evidence)
+        p, e = normal_of(prior), normal_of(evidence)
         total = p.scale.square() + e.scale.square()
         loc = (e.loc * p.scale.square() + p.loc * e.scale.square()) / total
         scale = p.scale * e.scale * torch.rsqrt(total)
-        self.prior = prior
-        super().__init__(Normal(loc, scale, validate_args=False), 1, validate_args=False)
+        super().__init__(Normal(loc, scale, validate_args=False), len(prior.event_shape), validate_args=False)
 
 
-def _merging(step: LayerGiven, evidence: Distribution) -> LayerGiven:
-    """z_{l+1} ↦ q(z_l | z_{l+1}, x)."""
-    return lambda z: MergedNormal(step(z), evidence)
+class _Alone:
+    """q(z_L | x), which asks nothing of p."""
+
+    def __init__(self, evidence: Distribution):
+        self.evidence = evidence
+
+    def at(self, p: Distribution, state: State, own: State) -> tuple[Distribution, None]:
+        return self.evidence, None
+
+    def advance(self, own: State, carry: Any, z: Tensor) -> State:
+        return own
 
 
-def _normal_of(distribution: Distribution) -> Normal:
+class _Merged(_Alone):
+    """q(z_l | z_{l+1}, x) ∝ p(z_l | z_{l+1}) N(z_l; μ̂_l, σ̂_l²)."""
+
+    def at(self, p: Distribution, state: State, own: State) -> tuple[Distribution, None]:
+        return MergedNormal(p, self.evidence), None
+
+
+def normal_of(distribution: Distribution) -> Normal:
+    """The factors of a diagonal Gaussian.
+
+    Raises:
+        ValueError: it is none.
+    """
     base = distribution.base_dist if isinstance(distribution, Independent) else None
     if not isinstance(base, Normal):
         raise ValueError(
@@ -133,7 +190,7 @@ def _normal_of(distribution: Distribution) -> Normal:
     return base
 
 
-def _without_data(context: Context) -> Context | None:
+def without_data(context: Context) -> Context | None:
     """The context of the prior: what comes after x."""
     rest = context[1:] if isinstance(context, tuple) else ()
     return (rest[0] if len(rest) == 1 else rest) if rest else None

@@ -10,6 +10,7 @@ from lowerbound.priors.hierarchical import Hierarchical
 from lowerbound.priors.laplace import Laplace
 from lowerbound.priors.markov_chain import MarkovChain
 from lowerbound.priors.mixture_normal import MixtureNormal
+from lowerbound.priors.path import Path, PathGroup, dense_group
 from lowerbound.priors.relaxed_bernoulli import RelaxedBernoulli
 from lowerbound.priors.relaxed_categorical import RelaxedCategorical
 from lowerbound.priors.standard_normal import StandardNormal
@@ -30,10 +31,13 @@ __all__ = [
     "Laplace",
     "MarkovChain",
     "MixtureNormal",
+    "Path",
+    "PathGroup",
     "RelaxedBernoulli",
     "RelaxedCategorical",
     "StandardNormal",
     "VampPrior",
+    "dense_group",
     "fit_prior_to_codes",
     "is_mixture",
     "unused_components",

@@ -31,6 +31,7 @@ from torch.distributions import Normal as NormalDistribution
 from zuko.nn import MaskedMLP
 
 from lowerbound.nets.positive import positive
+from lowerbound.nets.shapes import Shape, vector_length
 from lowerbound.priors.categorical import LinearOneHotCategorical
 from lowerbound.protocols import Context
 
@@ -97,20 +98,22 @@ class AutoregressiveNormal(nn.Module):
     """Real latents, each Gaussian given those before it.
 
     Arguments:
-        latent_dim: D ≥ 2.
+        latent_shape: D ≥ 2.
         hidden: width of each hidden layer, at least D − 1.
         layers: how many hidden layers.
         min_scale: the floor of every σ, in the units of z.
 
     Returns (when called):
-        A reparameterised distribution with batch shape () and event shape (latent_dim,). A context
+        A reparameterised distribution with batch shape () and event shape (latent_shape,). A context
         is ignored.
     """
 
     start: Tensor
 
-    def __init__(self, latent_dim: int, hidden: int = 256, layers: int = 2, min_scale: float = 1e-2):
+    def __init__(self, latent_shape: Shape, hidden: int = 256, layers: int = 2, min_scale: float = 1e-2):
         super().__init__()
+        latent_dim = vector_length(latent_shape, owner="AutoregressiveNormal")
+        self.event_shape = (latent_dim,)
         self.net = _masked_net(latent_dim, 1, 2, hidden, layers, "AutoregressiveNormal")
         self.min_scale = min_scale
         self.register_buffer("start", torch.zeros(latent_dim), persistent=False)
@@ -128,18 +131,20 @@ class AutoregressiveBernoulli(nn.Module):
     """Binary latents z in {0, 1}^D, each with a logit that depends on those before it.
 
     Arguments:
-        latent_dim: D ≥ 2.
+        latent_shape: D ≥ 2.
         hidden: width of each hidden layer, at least D − 1.
         layers: how many hidden layers.
 
     Returns (when called):
-        A distribution with batch shape () and event shape (latent_dim,). A context is ignored.
+        A distribution with batch shape () and event shape (latent_shape,). A context is ignored.
     """
 
     start: Tensor
 
-    def __init__(self, latent_dim: int, hidden: int = 256, layers: int = 2):
+    def __init__(self, latent_shape: Shape, hidden: int = 256, layers: int = 2):
         super().__init__()
+        latent_dim = vector_length(latent_shape, owner="AutoregressiveBernoulli")
+        self.event_shape = (latent_dim,)
         self.net = _masked_net(latent_dim, 1, 1, hidden, layers, "AutoregressiveBernoulli")
         self.register_buffer("start", torch.zeros(latent_dim), persistent=False)
 
@@ -155,25 +160,26 @@ class AutoregressiveCategorical(nn.Module):
     """Categorical latents or codes as one-hot rows (D, K), each given those before it.
 
     Arguments:
-        latent_dim: D ≥ 2, the number of codes.
+        latent_shape: D ≥ 2, the number of codes.
         categories: K, how many values each takes.
         hidden: width of each hidden layer, at least D − 1.
         layers: how many hidden layers.
 
     Returns (when called):
-        A distribution with batch shape () and event shape (latent_dim, categories). A context is
+        A distribution with batch shape () and event shape (latent_shape, categories). A context is
         ignored.
 
-    >>> prior = AutoregressiveCategorical(latent_dim=5, categories=4)
+    >>> prior = AutoregressiveCategorical(latent_shape=5, categories=4)
     >>> prior().sample(torch.Size((2, 3))).shape
     torch.Size([2, 3, 5, 4])
     """
 
     start: Tensor
 
-    def __init__(self, latent_dim: int, categories: int = 10, hidden: int = 256, layers: int = 2):
+    def __init__(self, latent_shape: Shape, categories: int = 10, hidden: int = 256, layers: int = 2):
         super().__init__()
-        k = categories
+        k, latent_dim = categories, vector_length(latent_shape, owner="AutoregressiveCategorical")
+        self.event_shape = (latent_dim, k)
         self.net = _masked_net(latent_dim, k, k, hidden, layers, "AutoregressiveCategorical")
         self.register_buffer("start", torch.zeros(latent_dim, k), persistent=False)
 
@@ -191,11 +197,13 @@ def _masked_net(sites: int, inputs: int, outputs: int, hidden: int, layers: int,
     sites only.
     """
     if sites < 2:
-        raise ValueError(f"{owner} got latent_dim={sites} and needs at least 2: one site alone has nothing before it.")
+        raise ValueError(
+            f"{owner} got latent_shape={sites} and needs at least 2: one site alone has nothing before it."
+        )
     if hidden < sites - 1 or layers < 1:
         raise ValueError(
-            f"{owner} got hidden={hidden}, layers={layers} for latent_dim={sites} and needs "
-            "hidden ≥ latent_dim − 1 and layers ≥ 1, or some sites would be cut off from earlier ones."
+            f"{owner} got hidden={hidden}, layers={layers} for latent_shape={sites} and needs "
+            "hidden ≥ latent_shape − 1 and layers ≥ 1, or some sites would be cut off from earlier ones."
         )
     earlier = torch.ones(sites, sites, dtype=torch.bool).tril(-1)
     adjacency = earlier.repeat_interleave(outputs, 0).repeat_interleave(inputs, 1)

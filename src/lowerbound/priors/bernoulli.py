@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Independent
 
+from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
 
 __all__ = ["Bernoulli"]
@@ -17,11 +18,11 @@ class Bernoulli(nn.Module):
     derivative too.
 
     Arguments:
-        latent_dim: how many.
+        latent_shape: how many, or a shape of them.
         learned: whether the logits are trained; they start at 0 (a half), where they stay if not.
 
     Returns (when called):
-        A distribution with batch shape () and event shape (latent_dim,). A context is ignored.
+        A distribution with batch shape () and event shape `latent_shape`. A context is ignored.
 
     >>> Bernoulli(3, learned=False)().log_prob(torch.tensor([0.0, 1.0, 1.0]))
     tensor(-2.0794)
@@ -29,11 +30,12 @@ class Bernoulli(nn.Module):
 
     logits: Tensor
 
-    def __init__(self, latent_dim: int, learned: bool = True):
+    def __init__(self, latent_shape: Shape, learned: bool = True):
         super().__init__()
-        self.logits = nn.Parameter(torch.zeros(latent_dim), requires_grad=learned)
+        self.latent_shape = self.event_shape = as_shape(latent_shape)
+        self.logits = nn.Parameter(torch.zeros(self.latent_shape), requires_grad=learned)
 
     def forward(self, context: Context | None = None) -> Independent:
         """p(z), whatever the context."""
         distribution = BernoulliDistribution(logits=self.logits, validate_args=False)
-        return Independent(distribution, 1, validate_args=False)
+        return Independent(distribution, len(self.latent_shape), validate_args=False)

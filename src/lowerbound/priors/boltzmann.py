@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from lowerbound.nets.shapes import Shape, vector_length
 from lowerbound.priors.boltzmann_partition import (
     Couplings,
     PartitionEstimate,
@@ -111,14 +112,14 @@ class RBM(nn.Module):
     """A restricted Boltzmann machine between the first ⌊D/2⌋ latents and the others.
 
     Arguments:
-        latent_dim: D ≥ 2, binary latents.
+        latent_shape: D ≥ 2, binary latents.
         exact_limit: enumerate while the smaller side has at most this many units (20: a million
             terms per call).
         chains: how many persistent chains, beyond that.
         sweeps: Gibbs sweeps of every chain per training step.
 
     Returns (when called):
-        A `BoltzmannDistribution` with batch shape () and event shape (latent_dim,). A context is
+        A `BoltzmannDistribution` with batch shape () and event shape (latent_shape,). A context is
         ignored.
 
     Gradient: of log p(z), exact by enumeration; otherwise that of persistent contrastive divergence
@@ -128,17 +129,19 @@ class RBM(nn.Module):
     Raises:
         ValueError: fewer than two latents, chains or sweeps that are not positive.
 
-    >>> RBM(latent_dim=4)().sample(torch.Size((7, 3))).shape
+    >>> RBM(latent_shape=4)().sample(torch.Size((7, 3))).shape
     torch.Size([7, 3, 4])
     """
 
     z: Tensor
     a: Tensor
 
-    def __init__(self, latent_dim: int, exact_limit: int = 20, chains: int = 256, sweeps: int = 1):
+    def __init__(self, latent_shape: Shape, exact_limit: int = 20, chains: int = 256, sweeps: int = 1):
         super().__init__()
+        latent_dim = vector_length(latent_shape, owner="RBM")
+        self.event_shape = (latent_dim,)
         if latent_dim < 2:
-            raise ValueError(f"RBM got latent_dim={latent_dim} and needs at least 2, one per side.")
+            raise ValueError(f"RBM got latent_shape={latent_dim} and needs at least 2, one per side.")
         if chains < 2 or sweeps < 1:
             raise ValueError(f"RBM got chains={chains}, sweeps={sweeps} and needs at least 2 chains and 1 sweep.")
         left, right = latent_dim // 2, latent_dim - latent_dim // 2

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Independent, OneHotCategorical
 
+from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
 
 __all__ = ["Categorical", "LinearOneHotCategorical"]
@@ -29,12 +30,12 @@ class Categorical(nn.Module):
     """Independent categorical latents.
 
     Arguments:
-        latent_dim: D, how many.
+        latent_shape: D, how many, or a shape of them.
         categories: K, how many values each takes.
         learned: whether the logits are trained; they start at 0 (uniform), where they stay if not.
 
     Returns (when called):
-        A distribution with batch shape () and event shape (latent_dim, categories). A context is
+        A distribution with batch shape () and event shape (*latent_shape, categories). A context is
         ignored.
 
     >>> Categorical(3, categories=4, learned=False)().log_prob(torch.eye(4)[:3])
@@ -43,13 +44,15 @@ class Categorical(nn.Module):
 
     logits: Tensor
 
-    def __init__(self, latent_dim: int, categories: int = 10, learned: bool = True):
+    def __init__(self, latent_shape: Shape, categories: int = 10, learned: bool = True):
         super().__init__()
         if categories < 2:
             raise ValueError(f"Categorical got categories={categories} and needs at least 2.")
-        self.logits = nn.Parameter(torch.zeros(latent_dim, categories), requires_grad=learned)
+        self.latent_shape = as_shape(latent_shape)
+        self.event_shape = (*self.latent_shape, categories)
+        self.logits = nn.Parameter(torch.zeros(self.event_shape), requires_grad=learned)
 
     def forward(self, context: Context | None = None) -> Independent:
         """p(z), whatever the context."""
         distribution = LinearOneHotCategorical(logits=self.logits, validate_args=False)
-        return Independent(distribution, 1, validate_args=False)
+        return Independent(distribution, len(self.latent_shape), validate_args=False)

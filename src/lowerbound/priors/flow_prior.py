@@ -21,6 +21,7 @@ import zuko
 from torch import nn
 from zuko.distributions import NormalizingFlow
 
+from lowerbound.nets.shapes import Shape, vector_length
 from lowerbound.priors.standard_normal import StandardNormal
 from lowerbound.protocols import Context
 
@@ -33,40 +34,42 @@ class FlowPrior(nn.Module):
     """A normalizing flow over z.
 
     Arguments:
-        latent_dim: length of z.
+        latent_shape: length of z.
         kind: "spline", "affine" or "coupling".
         transforms: how many are composed.
-        hidden: width of each of the two hidden layers of every transform; at least latent_dim − 1,
+        hidden: width of each of the two hidden layers of every transform; at least latent_shape − 1,
             because a narrower masked net cannot connect every earlier dimension to every later one.
 
     Returns (when called):
-        A reparameterised distribution with batch shape () and event shape (latent_dim,). A context
+        A reparameterised distribution with batch shape () and event shape (latent_shape,). A context
         is ignored.
 
     Raises:
-        ValueError: an unknown kind, fewer than one transform, or a net that is too narrow.
+        ValueError: an unknown kind, fewer than one transform, a net that is too narrow, or a shape of several axes.
 
     >>> import torch
-    >>> FlowPrior(latent_dim=3, kind="coupling")().rsample(torch.Size((5,))).shape
+    >>> FlowPrior(latent_shape=3, kind="coupling")().rsample(torch.Size((5,))).shape
     torch.Size([5, 3])
     """
 
     def __init__(
         self,
-        latent_dim: int,
+        latent_shape: Shape,
         kind: str = "spline",
         transforms: int = 3,
         hidden: int = 128,
     ):
         super().__init__()
+        latent_dim = vector_length(latent_shape, owner="FlowPrior")
+        self.event_shape = (latent_dim,)
         if kind not in _FLOWS:
             raise ValueError(f"FlowPrior got kind={kind!r} and expected one of {', '.join(_FLOWS)}.")
         if transforms < 1:
             raise ValueError(f"FlowPrior got transforms={transforms} and needs at least 1.")
         if hidden < max(latent_dim - 1, 1):
             raise ValueError(
-                f"FlowPrior got hidden={hidden} for latent_dim={latent_dim} and needs at least "
-                "latent_dim − 1, or some dimensions would be cut off from others."
+                f"FlowPrior got hidden={hidden} for latent_shape={latent_dim} and needs at least "
+                "latent_shape − 1, or some dimensions would be cut off from others."
             )
         flow = _FLOWS[kind](latent_dim, transforms=transforms, hidden_features=(hidden, hidden))
         self.transform, self.base = flow.transform, StandardNormal(latent_dim)

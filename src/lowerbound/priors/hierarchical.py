@@ -12,7 +12,7 @@ from typing import ClassVar, cast
 
 from torch import nn
 
-from lowerbound.chain import Chain, given
+from lowerbound.chain import Chain, given, layer_shapes
 from lowerbound.protocols import Conditional, Context
 
 __all__ = ["Hierarchical"]
@@ -26,7 +26,8 @@ class Hierarchical(nn.Module):
             context c all are given it: they are called with (z_{l+1}, c), the last with c.
 
     Returns (when called):
-        A `Chain` over (z_1, …, z_L), drawn from the top down; its batch shape is that of p(z_L).
+        A `Chain` over (z_1, …, z_L), drawn from the top down; its batch shape is that of p(z_L). p(z_L) is evaluated
+        when it is needed: not where the posterior lends it.
 
     Raises:
         ValueError: no conditional.
@@ -35,8 +36,8 @@ class Hierarchical(nn.Module):
     >>> from lowerbound.priors import StandardNormal
     >>> from lowerbound.posteriors import DiagonalNormal
     >>> p = Hierarchical([DiagonalNormal(MLP(2, [8], (2, 5))), StandardNormal(2)])()
-    >>> [z.shape[-1] for z in p.sample()], p.event_shape
-    ([5, 2], torch.Size([7]))
+    >>> p.event_shape, [z.shape[-1] for z in p.sample()]
+    (torch.Size([7]), [5, 2])
     """
 
     by_name: ClassVar[bool] = False  # made of other parts, in Python
@@ -46,10 +47,11 @@ class Hierarchical(nn.Module):
         if not conditionals:
             raise ValueError("Hierarchical got no conditional and needs one for each layer, the top one last.")
         self.conditionals = nn.ModuleList(cast(Sequence[nn.Module], conditionals))
+        self.layer_shapes = layer_shapes(conditionals)
 
     def forward(self, context: Context | None = None) -> Chain:
         """p(z_1, …, z_L), given the context if there is one."""
         *below, top = self.conditionals
         c = () if context is None else context if isinstance(context, tuple) else (context,)
         steps = [given(cast(Conditional, layer), c) for layer in reversed(below)]
-        return Chain(top(context), steps, downward=True, source=(self, *c))
+        return Chain(lambda: top(context), steps, downward=True, layer_shapes=self.layer_shapes, source=(self, *c))

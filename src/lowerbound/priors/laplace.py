@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 from torch.distributions import Laplace as LaplaceDistribution
 
+from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
 
 __all__ = ["Laplace"]
@@ -21,11 +22,11 @@ class Laplace(nn.Module):
     """log p(z) = −Σ_d (|z_d| / b + log 2b), nats.
 
     Arguments:
-        latent_dim: length of z.
+        latent_shape: length or shape of z.
         scale: b.
 
     Returns (when called):
-        A distribution with batch shape () and event shape (latent_dim,). A context is ignored.
+        A distribution with batch shape () and event shape `latent_shape`. A context is ignored.
 
     Raises:
         ValueError: a scale that is not positive.
@@ -37,13 +38,16 @@ class Laplace(nn.Module):
     loc: Tensor
     scale: Tensor
 
-    def __init__(self, latent_dim: int, scale: float = 0.5**0.5):
+    def __init__(self, latent_shape: Shape, scale: float = 0.5**0.5):
         super().__init__()
         if not 0 < scale < float("inf"):
             raise ValueError(f"Laplace got scale={scale} and needs a positive number.")
-        self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
-        self.register_buffer("scale", torch.full((latent_dim,), float(scale)), persistent=False)
+        self.latent_shape = self.event_shape = as_shape(latent_shape)
+        self.register_buffer("loc", torch.zeros(self.latent_shape), persistent=False)
+        self.register_buffer("scale", torch.full(self.latent_shape, float(scale)), persistent=False)
 
     def forward(self, context: Context | None = None) -> Independent:
         """p(z), whatever the context."""
-        return Independent(LaplaceDistribution(self.loc, self.scale, validate_args=False), 1, validate_args=False)
+        return Independent(
+            LaplaceDistribution(self.loc, self.scale, validate_args=False), len(self.latent_shape), validate_args=False
+        )

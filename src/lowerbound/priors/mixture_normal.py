@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowerbound.nets.positive import positive, raw_of
+from lowerbound.nets.shapes import Shape, vector_length
 from lowerbound.priors.k_means import k_means
 from lowerbound.priors.mixture_distribution import NormalMixture
 from lowerbound.protocols import Context
@@ -25,27 +26,28 @@ class MixtureNormal(nn.Module):
     """A trainable mixture of diagonal Gaussians.
 
     Arguments:
-        latent_dim: length of z.
+        latent_shape: length of z.
         components: K.
         spread: standard deviation of the component means before training.
         min_scale: the floor of every σ, in the units of z: without it one code alone drives its
             density to infinity.
 
     Returns (when called):
-        A `NormalMixture` with batch shape () and event shape (latent_dim,). A context is ignored.
+        A `NormalMixture` with batch shape () and event shape (latent_shape,). A context is ignored.
 
     Raises:
-        ValueError: fewer than one component.
+        ValueError: fewer than one component, or a shape of several axes.
 
-    >>> MixtureNormal(latent_dim=2, components=5)().log_prob(torch.zeros(7, 3, 2)).shape
+    >>> MixtureNormal(latent_shape=2, components=5)().log_prob(torch.zeros(7, 3, 2)).shape
     torch.Size([7, 3])
     """
 
-    def __init__(self, latent_dim: int, components: int = 50, spread: float = 1.0, min_scale: float = 1e-2):
+    def __init__(self, latent_shape: Shape, components: int = 50, spread: float = 1.0, min_scale: float = 1e-2):
         super().__init__()
         if components < 1:
             raise ValueError(f"MixtureNormal got components={components} and needs at least 1.")
-        self.min_scale = min_scale
+        latent_dim = vector_length(latent_shape, owner="MixtureNormal")
+        self.min_scale, self.event_shape = min_scale, (latent_dim,)
         self.logits = nn.Parameter(torch.zeros(components))
         self.loc = nn.Parameter(spread * torch.randn(components, latent_dim))
         self.raw_scale = nn.Parameter(torch.zeros(components, latent_dim))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent
 
+from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
 from lowerbound.relaxed import RelaxedBernoulliDistribution, UnitSpace
 
@@ -22,13 +23,13 @@ class RelaxedBernoulli(nn.Module):
     """Independent binary Concrete latents.
 
     Arguments:
-        latent_dim: how many.
+        latent_shape: how many, or a shape of them.
         temperature: τ > 0; a buffer, so that a checkpoint keeps it.
         space: "unit" for z in (0, 1), "logit" for y = logit z: that of the posterior.
         learned: whether the logits are trained; they start at 0 (symmetric), where they stay if not.
 
     Returns (when called):
-        A distribution with batch shape () and event shape (latent_dim,). A context is ignored.
+        A distribution with batch shape () and event shape `latent_shape`. A context is ignored.
 
     Raises:
         ValueError: a temperature that is not positive, or an unknown space.
@@ -40,17 +41,18 @@ class RelaxedBernoulli(nn.Module):
     logits: Tensor
     temperature: Tensor
 
-    def __init__(self, latent_dim: int, temperature: float = 0.5, space: UnitSpace = "unit", learned: bool = True):
+    def __init__(self, latent_shape: Shape, temperature: float = 0.5, space: UnitSpace = "unit", learned: bool = True):
         super().__init__()
         if not 0 < temperature < float("inf"):
             raise ValueError(f"RelaxedBernoulli got temperature={temperature} and needs a positive number.")
         if space not in ("unit", "logit"):
             raise ValueError(f"RelaxedBernoulli got space={space!r} and expected 'unit' or 'logit'.")
         self.space: UnitSpace = space
-        self.logits = nn.Parameter(torch.zeros(latent_dim), requires_grad=learned)
+        self.latent_shape = self.event_shape = as_shape(latent_shape)
+        self.logits = nn.Parameter(torch.zeros(self.latent_shape), requires_grad=learned)
         self.register_buffer("temperature", torch.tensor(float(temperature)))
 
     def forward(self, context: Context | None = None) -> Independent:
         """p(z), whatever the context."""
         p = RelaxedBernoulliDistribution(self.logits, self.temperature.to(self.logits.dtype), self.space)
-        return Independent(p, 1, validate_args=False)
+        return Independent(p, len(self.latent_shape), validate_args=False)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent
 
+from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
 from lowerbound.relaxed import RelaxedCategoricalDistribution, SimplexSpace
 
@@ -21,14 +22,14 @@ class RelaxedCategorical(nn.Module):
     """Independent Concrete latents.
 
     Arguments:
-        latent_dim: D, how many.
+        latent_shape: D, how many, or a shape of them.
         categories: K, how many values each takes.
         temperature: τ > 0; a buffer, so that a checkpoint keeps it.
         space: "simplex" for z on the simplex, "log" for y = log z: that of the posterior.
         learned: whether the logits are trained; they start at 0 (symmetric), where they stay if not.
 
     Returns (when called):
-        A distribution with batch shape () and event shape (latent_dim, categories). A context is ignored.
+        A distribution with batch shape () and event shape (*latent_shape, categories). A context is ignored.
 
     Raises:
         ValueError: a temperature that is not positive, fewer than two categories, or an unknown space.
@@ -39,7 +40,7 @@ class RelaxedCategorical(nn.Module):
 
     def __init__(
         self,
-        latent_dim: int,
+        latent_shape: Shape,
         categories: int = 10,
         temperature: float = 0.5,
         space: SimplexSpace = "simplex",
@@ -53,10 +54,12 @@ class RelaxedCategorical(nn.Module):
         if space not in ("simplex", "log"):
             raise ValueError(f"RelaxedCategorical got space={space!r} and expected 'simplex' or 'log'.")
         self.space: SimplexSpace = space
-        self.logits = nn.Parameter(torch.zeros(latent_dim, categories), requires_grad=learned)
+        self.latent_shape = as_shape(latent_shape)
+        self.event_shape = (*self.latent_shape, categories)
+        self.logits = nn.Parameter(torch.zeros(self.event_shape), requires_grad=learned)
         self.register_buffer("temperature", torch.tensor(float(temperature)))
 
     def forward(self, context: Context | None = None) -> Independent:
         """p(z), whatever the context."""
         p = RelaxedCategoricalDistribution(self.logits, self.temperature.to(self.logits.dtype), self.space)
-        return Independent(p, 1, validate_args=False)
+        return Independent(p, len(self.latent_shape), validate_args=False)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
+from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
 
 __all__ = ["StandardNormal"]
@@ -15,10 +16,10 @@ class StandardNormal(nn.Module):
     """log p(z) = −½ Σ_d (z_d² + log 2π), nats.
 
     Arguments:
-        latent_dim: length of z.
+        latent_shape: length or shape of z, such as 8 or (4, 7, 7).
 
     Returns (when called):
-        A distribution with batch shape () and event shape (latent_dim,). A context is ignored.
+        A distribution with batch shape () and event shape `latent_shape`. A context is ignored.
 
     >>> StandardNormal(3)().log_prob(torch.zeros(3))
     tensor(-2.7568)
@@ -27,11 +28,14 @@ class StandardNormal(nn.Module):
     loc: Tensor
     scale: Tensor
 
-    def __init__(self, latent_dim: int):
+    def __init__(self, latent_shape: Shape):
         super().__init__()
-        self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
-        self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
+        self.latent_shape = self.event_shape = as_shape(latent_shape)
+        self.register_buffer("loc", torch.zeros(self.latent_shape), persistent=False)
+        self.register_buffer("scale", torch.ones(self.latent_shape), persistent=False)
 
     def forward(self, context: Context | None = None) -> Independent:
         """p(z), whatever the context."""
-        return Independent(Normal(self.loc, self.scale, validate_args=False), 1, validate_args=False)
+        return Independent(
+            Normal(self.loc, self.scale, validate_args=False), len(self.latent_shape), validate_args=False
+        )

@@ -18,6 +18,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
 
+from lowerbound.hooks import Augmented
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.priors.k_means import k_means
 from lowerbound.priors.mixture_distribution import NormalMixture
@@ -62,10 +63,10 @@ class VampPrior(nn.Module):
             raise ValueError(f"VampPrior got components={components} and needs at least 1.")
         if start not in ("rows", "means"):
             raise ValueError(f"VampPrior got start={start!r} and expected 'rows' or 'means'.")
-        self.event_shape, self.bounded, self.start = as_shape(event_shape), bounded, start
+        self.data_shape, self.bounded, self.start = as_shape(event_shape), bounded, start
         # Into __dict__, or nn.Module would register it and list its parameters a second time.
         self.__dict__["_posterior"] = posterior
-        self.raw_pseudo_inputs = nn.Parameter(torch.randn(components, *self.event_shape))
+        self.raw_pseudo_inputs = nn.Parameter(torch.randn(components, *self.data_shape))
 
     @property
     def pseudo_inputs(self) -> Float[Tensor, "component *event"]:
@@ -76,13 +77,13 @@ class VampPrior(nn.Module):
     def forward(self, context: Context | None = None) -> Distribution:
         """p(z), whatever the context."""
         q = self.__dict__["_posterior"](self.pseudo_inputs)
-        if hasattr(q, "augment"):
+        if isinstance(q, Augmented):
             raise ValueError(
                 f"VampPrior is a mixture of densities q(z | u) and {type(q).__name__} has none for z alone; "
                 "use MixtureNormal, or another posterior."
             )
         uniform = self.raw_pseudo_inputs.new_zeros(len(self.raw_pseudo_inputs))
-        if isinstance(q, Independent) and isinstance(q.base_dist, Normal) and q.base_dist.loc.ndim == 2:
+        if isinstance(q, Independent) and isinstance(q.base_dist, Normal) and len(q.event_shape) == 1:
             return NormalMixture(uniform, q.base_dist.loc, q.base_dist.scale)
         return MixtureSameFamily(Categorical(logits=uniform, validate_args=False), q, validate_args=False)
 
@@ -101,10 +102,10 @@ class VampPrior(nn.Module):
             ValueError: rows of another shape; rows outside [0, 1] for bounded pseudo-inputs; fewer
                 rows than centres.
         """
-        if x.shape[1:] != self.event_shape:
+        if x.shape[1:] != self.data_shape:
             raise ValueError(
                 f"VampPrior got rows of shape {tuple(x.shape[1:])} and expected "
-                f"{self.event_shape}; give it the event_shape of the data."
+                f"{self.data_shape}; give it the event_shape of the data."
             )
         x = x.to(self.raw_pseudo_inputs)
         if self.bounded and bool(((x < 0) | (x > 1)).any()):
@@ -123,4 +124,4 @@ class VampPrior(nn.Module):
 
     def _centres(self, x: Tensor) -> Tensor:
         centres, _ = k_means(x.flatten(1), len(self.raw_pseudo_inputs))
-        return centres.unflatten(-1, self.event_shape)
+        return centres.unflatten(-1, self.data_shape)

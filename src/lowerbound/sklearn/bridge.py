@@ -24,6 +24,7 @@ from lowerbound.fitting import fit, prepare
 from lowerbound.loop import Record
 from lowerbound.models.recipe import Recipe
 from lowerbound.planning import plan
+from lowerbound.shown import shown
 
 __all__ = ["back", "decode_means", "fit_dataset", "has_text", "seed_of", "to_dataset", "validated"]
 
@@ -110,9 +111,9 @@ def fit_dataset(
 
 @torch.no_grad()
 def decode_means(fitted: Fitted, latents: np.ndarray) -> Tensor:
-    """E[x | z] at latents (N, latent), as the likelihood scores x."""
+    """E[x | z] at latents (N, latent), or what is shown in its place, as the likelihood scores x."""
     z = torch.from_numpy(latents).unflatten(1, fitted.model.prior(None).event_shape)
-    return torch.cat([fitted.model.decode(part).mean for part in z.split(_BLOCK)])
+    return torch.cat([shown(fitted.model.decode(part)).values for part in z.split(_BLOCK)])
 
 
 def back(fitted: Fitted, x: Tensor, dtype: Any) -> Any:

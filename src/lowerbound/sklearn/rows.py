@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.model import LatentVariableModel
+from lowerbound.shown import shown
 from lowerbound.weights import latents_of
 
 __all__ = ["data_means", "latent_means"]
@@ -26,8 +27,8 @@ def latent_means(model: LatentVariableModel, x: Float[Tensor, "row *event"]) -> 
 
 
 def data_means(model: LatentVariableModel, z: Float[Tensor, "row *latent"]) -> Float[Tensor, "row *event"]:
-    """E[x | z]."""
-    return _in_blocks(lambda block: model.decode(block).mean, z)
+    """E[x | z], or what is shown in its place."""
+    return _in_blocks(lambda block: shown(model.decode(block)).values, z)
 
 
 @torch.no_grad()

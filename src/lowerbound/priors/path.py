@@ -1,0 +1,173 @@
+"""p(z) along a deterministic path: very deep hierarchies (Child 2021, arXiv:2011.10650, §3).
+
+The state h starts as a learned constant. At each of many groups of latents it says what the group may be, and takes up
+what the group is:
+
+    (μ_l, s_l, Δ_l) = P_l(h)        z_l ~ N(μ_l, σ_l²),  σ_l = ε + softplus(s_l + c)
+    h ← h + Δ_l + W_l(z_l)          h ← h + R_l(h)
+
+so that every group is given all groups before it, and p(x | z) = p(x | h) reads the state at the end: the decoder is
+the path. A state is a vector (width,), or a map (channels, *space): the nets P, W and R decide, the first axis of the
+event is that of the channels. Between two resolutions the state is resized at the end of a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal
+
+from lowerbound.chain import ChainStep, StateChain, layer_shapes
+from lowerbound.nets.mlp import MLP
+from lowerbound.nets.positive import positive
+from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.protocols import Context, Latents
+
+__all__ = ["Path", "PathChain", "PathGroup", "dense_group"]
+
+
+class PathChain(StateChain):
+    """p(z) along a path, whose likelihood reads the state at its end."""
+
+    def end_state(self, z: Latents) -> Latents:
+        """The state that z leads to (..., *state): remembered, or by one walk that also serves `log_prob`.
+
+        Raises:
+            ValueError: another number of groups.
+        """
+        return cast(Latents, self.walk_through(z).end)
+
+
+class Path(nn.Module):
+    """A prior over the groups of a path.
+
+    Arguments:
+        groups: one for each group of latents, in the order of drawing, the one nearest to the data last: any
+            `chain.ChainStep`, such as `PathGroup`.
+        start: the shape of the first state, a learned constant that begins at zero; or a net that computes the first
+            state (B, *state) from the context.
+
+    Returns (when called):
+        A `PathChain` over (z_1, …, z_L), z_1 nearest to the data, drawn last; its batch shape is (), or (B,) with a
+        start that is computed. The likelihood of the model is called with its end state in the place of z.
+
+    Raises:
+        ValueError: no group; when called, a start that is computed and no context.
+
+    >>> from lowerbound.priors.path import Path, dense_group
+    >>> p = Path([dense_group(width=8, latent_dim=2, hidden=[4], depth=3) for _ in range(3)], start=8)()
+    >>> z = p.sample((5,))
+    >>> len(z), z[0].shape, p.end_state(z).shape
+    (3, torch.Size([5, 2]), torch.Size([5, 8]))
+    """
+
+    by_name: ClassVar[bool] = False  # made of other parts, in Python
+
+    def __init__(self, groups: Sequence[ChainStep], start: Shape | nn.Module):
+        super().__init__()
+        if not groups:
+            raise ValueError("Path got no group and needs one for each group of latents, the top one first.")
+        self.groups = list(groups)
+        self.parts = nn.ModuleList(dict.fromkeys(group for group in groups if isinstance(group, nn.Module)))
+        self.start = start if isinstance(start, nn.Module) else nn.Parameter(torch.zeros(as_shape(start)))
+        self.layer_shapes = layer_shapes(self.groups[::-1])
+
+    def forward(self, context: Context | None = None) -> PathChain:
+        """p(z), given the context if the start is computed from it."""
+        c = () if context is None else context if isinstance(context, tuple) else (context,)
+        start, batch_shape = self.start, torch.Size()
+        if isinstance(start, nn.Module):
+            if not c:
+                raise ValueError("This Path computes its first state from a context and got none; pass context=.")
+            start, batch_shape = start(*c), c[0].shape[:1]
+        return PathChain(
+            start,
+            self.groups,
+            downward=True,
+            batch_shape=batch_shape,
+            layer_shapes=self.layer_shapes,
+            source=(self, *c),
+        )
+
+    def end_state(self, z: Latents, context: Context | None = None) -> Latents:
+        """The state that z leads to. See `hooks.EndsInState`."""
+        return self(context).end_state(z)
+
+
+class PathGroup(nn.Module):
+    """One group of Gaussian latents on a path. See `chain.ChainStep`.
+
+    Arguments:
+        latent_shape: event shape of z_l: (D,), or (C, *space) with the space of the state.
+        prior_net: P, from the state (..., channels, *space) to (..., 2 C + channels, *space): μ, the scale before
+            `positive`, and Δ.
+        latent_net: W, from z_l to the shape of the state.
+        mixing_net: R, from the state to its shape; None leaves it out.
+        resize: from the state to that of the next group, where that has another shape.
+        min_scale: the floor ε of σ.
+
+    All nets take any leading axes.
+    """
+
+    by_name: ClassVar[bool] = False  # a part of a prior
+
+    def __init__(
+        self,
+        latent_shape: Shape,
+        prior_net: nn.Module,
+        latent_net: nn.Module,
+        mixing_net: nn.Module | None = None,
+        resize: nn.Module | None = None,
+        min_scale: float = 1e-3,
+    ):
+        super().__init__()
+        self.latent_shape = self.event_shape = as_shape(latent_shape)
+        self.prior_net, self.latent_net, self.mixing_net, self.resize = prior_net, latent_net, mixing_net, resize
+        self.min_scale = min_scale
+
+    def at(self, state: Tensor) -> tuple[Independent, Tensor]:
+        """p(z_l | h), and h + Δ."""
+        rank, channels = len(self.latent_shape), self.latent_shape[0]
+        parameters = self.prior_net(state)
+        width = parameters.shape[-rank] - 2 * channels
+        loc, raw, change = parameters.split([channels, channels, width], -rank)
+        p = Normal(loc, positive(raw, self.min_scale), validate_args=False)
+        return Independent(p, rank, validate_args=False), state + change
+
+    def advance(self, state: Tensor, carry: Tensor, z: Tensor) -> Tensor:
+        """h + Δ + W(z), mixed and resized."""
+        h = carry + self.latent_net(z)
+        if self.mixing_net is not None:
+            h = h + self.mixing_net(h)
+        return h if self.resize is None else self.resize(h)
+
+
+def dense_group(*, width: int, latent_dim: int, hidden: Sequence[int], depth: int) -> PathGroup:
+    """A group whose state and latents are vectors, of perceptrons that start as Child (2021) starts them.
+
+    P begins at zero, so that p(z_l | h) is N(0, I) and Δ is zero; W and R begin smaller by √depth, so that the state
+    does not grow with the number of groups.
+
+    Arguments:
+        width: length of the state.
+        latent_dim: length of z_l.
+        hidden: widths of the hidden layers of P and R.
+        depth: the number of groups on the path.
+    """
+    prior_net = MLP(width, hidden, 2 * latent_dim + width, nn.GELU)
+    latent_net, mixing_net = MLP(latent_dim, (), width), MLP(width, hidden, width, nn.GELU)
+    for net, factor in ((prior_net, 0.0), (latent_net, depth**-0.5), (mixing_net, depth**-0.5)):
+        _start(net, factor)
+    return PathGroup(latent_dim, prior_net, latent_net, mixing_net)
+
+
+@torch.no_grad()
+def _start(net: MLP, factor: float) -> None:
+    """Scale the last layer, and put all biases at zero."""
+    for layer in net.layers:
+        if isinstance(layer, nn.Linear):
+            layer.bias.zero_()
+    cast(nn.Linear, net.layers[-1]).weight.mul_(factor)

@@ -1,0 +1,50 @@
+"""What to show of p(x | z): one value of x for each z, such as the pixels of a picture.
+
+The mean E[x | z], where it is known in closed form. An autoregressive p(x | z) = Π_d p(x_d | x_<d, z) has none; one
+draw of it is made, and the means E[x_d | x_<d, z] along that draw are shown: the draw without the noise of each step.
+The two look alike and are not the same, so the answer says which it is.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.distributions import Distribution
+
+from lowerbound.hooks import HasConditionalMeans
+
+__all__ = ["Shown", "shown"]
+
+
+class Shown(NamedTuple):
+    """What is shown of a distribution.
+
+    Attributes:
+        values: (*batch, *event), in the units of x.
+        is_mean: whether they are E[x]; if not, the means of every x_d given one draw of those before it.
+    """
+
+    values: Tensor
+    is_mean: bool
+
+
+def shown(p: Distribution) -> Shown:
+    """The mean of p, or the conditional means along one draw of it where there is no mean in closed form.
+
+    Raises:
+        ValueError: p has neither.
+
+    >>> import torch
+    >>> shown(torch.distributions.Normal(torch.tensor(2.0), 1.0))
+    Shown(values=tensor(2.), is_mean=True)
+    """
+    try:
+        return Shown(p.mean, is_mean=True)
+    except NotImplementedError:
+        if isinstance(p, HasConditionalMeans):
+            return Shown(p.conditional_means(), is_mean=False)
+        raise ValueError(
+            f"{type(p).__name__} has no mean in closed form and no means along a draw, so there is nothing to show but "
+            "draws; use sample, or give it `conditional_means`."
+        ) from None

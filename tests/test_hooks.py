@@ -1,0 +1,68 @@
+"""Every hook is a protocol in `lowerbound.hooks`, and nobody looks for one by its name."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path as FilePath
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Independent, Normal
+
+import lowerbound
+from lowerbound import hooks, posteriors, priors
+from lowerbound.models import vae
+from lowerbound.models.ladder_autoencoder import ladder
+from lowerbound.nets import MLP
+
+ROOT = FilePath(lowerbound.__file__).parent
+PLACES = ["weights.py", "factors.py", "chain.py", "model.py", "gradients", "objectives", "losses", "evaluate"]
+HOOKS = [
+    "Augmented", "EndsInState", "HasConditionalMeans", "JointDensity", "Layered", "Lends", "StatesEventShape",
+    "StatesOutShape",
+]  # fmt: skip
+NOT_HOOKS = {"base_constraint", "name"}
+"""What torch's constraints may have, and a dataclass that prints its own fields."""
+
+
+def looked_up(tree):
+    """(call, name) of every getattr and hasattr."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr"):
+            name = node.args[1]
+            yield node.func.id, name.value if isinstance(name, ast.Constant) else ast.unparse(name)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_no_hook_is_found_by_its_name(place):
+    files = [ROOT / place] if place.endswith(".py") else sorted((ROOT / place).glob("*.py"))
+    assert files
+    found = [(file.name, *call) for file in files for call in looked_up(ast.parse(file.read_text()))]
+    assert [call for call in found if call[2] not in NOT_HOOKS] == []
+
+
+def test_the_hooks_are_these_and_can_be_asked_for():
+    assert [name for name in hooks.__all__ if name != "Latents"] == HOOKS
+    for name in HOOKS:
+        assert isinstance(Independent(Normal(torch.zeros(2), 1.0), 1), getattr(hooks, name)) == (
+            name == "StatesEventShape"
+        )
+
+
+def test_who_has_which():
+    x, path = torch.zeros(3, 4, 4), priors.Path([priors.dense_group(width=3, latent_dim=1, hidden=[2], depth=1)], 3)
+    ladder_q = ladder((4, 4), latent_dims=[2, 1], hidden=[[8], [4]]).infer(x)
+    auxiliary = vae((4, 4), latent_dim=2, posterior="auxiliary-normal", hidden=[8]).infer(x)
+    assert isinstance(ladder_q, hooks.Layered)
+    assert isinstance(ladder_q, hooks.Lends)
+    assert isinstance(auxiliary, hooks.Augmented)
+    assert not isinstance(auxiliary, hooks.Lends)
+    assert isinstance(path, hooks.EndsInState)
+    assert isinstance(path(), hooks.EndsInState)
+    assert not isinstance(priors.Hierarchical([priors.StandardNormal(1)])(), hooks.EndsInState)
+    assert isinstance(MLP(2, [], 3), hooks.StatesOutShape)
+    assert not isinstance(nn.Linear(2, 3), hooks.StatesOutShape)
+    for module in (priors.StandardNormal((2, 3)), posteriors.Categorical(MLP(2, [], (3, 5)), categories=5)):
+        assert isinstance(module, hooks.StatesEventShape)
+        assert module(torch.zeros(1, 2)).event_shape == module.event_shape
