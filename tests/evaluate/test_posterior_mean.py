@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Distribution
 
 import lowerbound as lb
-from lowerbound.evaluate import posterior_mean, summary
+from lowerbound.evaluate import latent_moments, posterior_mean, summary
 from lowerbound.evaluate.posterior_mean import mean_of
 from lowerbound.exact import LinearGaussian
 from lowerbound.inference import HMC, InferenceWarning, with_inference
@@ -44,6 +44,7 @@ def test_a_closed_form_is_used_and_has_no_error():
     exact, model, _, x = linear()
     got = posterior_mean(model, x)
     torch.testing.assert_close(got.values, exact.posterior(x).mean)
+    torch.testing.assert_close(got.standard_deviation, exact.posterior(x).stddev)
     assert got.num_draws == 0
     assert not got.standard_error.any()
     assert got.latent_shapes == ((2,),)
@@ -55,6 +56,8 @@ def test_draws_are_within_their_stated_error():
     score = (got.values - exact.posterior(x).mean) / got.standard_error
     assert got.num_draws == 50
     assert abs(float(score.mean())) < 0.1
+    torch.testing.assert_close(got.standard_deviation.mean(0), exact.posterior(x).stddev[0], rtol=0.03, atol=0)
+    assert torch.equal(latent_moments(hidden, x, num_draws=50)[1], got.standard_deviation)
     assert 0.95 < float(score.std()) < 1.1  # Student t with 49 degrees of freedom: 1.02
     again = posterior_mean(hidden, x, num_draws=50)
     assert torch.equal(got.values, again.values)

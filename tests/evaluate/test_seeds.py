@@ -64,8 +64,15 @@ CALLS = {
     "independent_components": lambda seed: next(independent_components(X, 2, seed=seed)),
     "mixture_of_factor_analysers": lambda seed: next(mixture_of_factor_analysers(X, 2, 1, seed=seed)),
 }
-SAME_STREAM = {"bits_per_dim", "likelihood_ratio", "likelihood_regret", "negative_log_evidence", "prior_evidence"}
-"""Thin functions over `log_evidence` and `refined_elbos`, which they hand their seed to."""
+SAME_STREAM = {
+    "bits_per_dim",
+    "latent_moments",
+    "likelihood_ratio",
+    "likelihood_regret",
+    "negative_log_evidence",
+    "prior_evidence",
+}
+"""Thin functions over `log_evidence`, `posterior_mean` and `refined_elbos`, which they hand their seed to."""
 
 
 @pytest.fixture

@@ -39,12 +39,14 @@ class PosteriorMean:
 
     Attributes:
         values: one vector for each row, the layers of a hierarchy one after another, z_1 first.
-        standard_error: of each number; zero where the mean is known in closed form.
+        standard_deviation: of each coordinate of z under q(z | x).
+        standard_error: of each number of `values`; zero where the mean is known in closed form.
         latent_shapes: the shape of the latents of a row, one for each layer.
         num_draws: S; 0 where the mean is known in closed form.
     """
 
     values: Float[Tensor, "batch latent"]
+    standard_deviation: Float[Tensor, "batch latent"]
     standard_error: Float[Tensor, "batch latent"]
     latent_shapes: tuple[tuple[int, ...], ...]
     num_draws: int
@@ -95,6 +97,7 @@ def posterior_mean(
         ]
     return PosteriorMean(
         values=torch.cat([part.values for part in parts]),
+        standard_deviation=torch.cat([part.standard_deviation for part in parts]),
         standard_error=torch.cat([part.standard_error for part in parts]),
         latent_shapes=parts[0].latent_shapes,
         num_draws=parts[0].num_draws,
@@ -105,19 +108,31 @@ def mean_of(q: Distribution, num_draws: int = NUM_DRAWS) -> PosteriorMean:
     """E_q[z] of a batch of posteriors; draws come from torch's global generator."""
     if isinstance(q, Draws):
         warn_of_problems(q)
-        error = q.stddev / q.effective_sample_size.sqrt()
-        return _of_vector(q.mean, error, q.values.shape[0] * q.values.shape[1])
+        error = _flat(q.stddev / q.effective_sample_size.sqrt())
+        return _exact(q.mean, _flat(q.stddev), error.to(q.mean), q.values.shape[0] * q.values.shape[1])
     try:
         mean = q.mean
     except (NotImplementedError, AttributeError):
         return _by_draws(q, num_draws)
-    return _of_vector(mean, torch.zeros_like(mean), 0)
+    try:
+        deviation = _flat(q.stddev)
+    except (NotImplementedError, AttributeError):
+        deviation = _by_draws(q, num_draws).standard_deviation
+    return _exact(mean, deviation, torch.zeros_like(deviation), 0)
 
 
-def _of_vector(mean: Tensor, error: Tensor, num_draws: int) -> PosteriorMean:
-    shape = tuple(mean.shape[1:])
-    flat, flat_error = (flat_latents(part[None])[0] for part in (mean, error.to(mean)))
-    return PosteriorMean(values=flat, standard_error=flat_error, latent_shapes=(shape,), num_draws=num_draws)
+def _exact(mean: Tensor, deviation: Tensor, error: Tensor, num_draws: int) -> PosteriorMean:
+    return PosteriorMean(
+        values=_flat(mean),
+        standard_deviation=deviation,
+        standard_error=error,
+        latent_shapes=(tuple(mean.shape[1:]),),
+        num_draws=num_draws,
+    )
+
+
+def _flat(values: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch latent"]:
+    return flat_latents(values[None])[0]
 
 
 def _by_draws(q: Distribution, num_draws: int) -> PosteriorMean:
@@ -132,8 +147,13 @@ def _by_draws(q: Distribution, num_draws: int) -> PosteriorMean:
     mean = total / num_draws
     variance = (squares - num_draws * mean.square()).clamp_min(0) / (num_draws - 1)
     dtype = (z[0] if isinstance(z, tuple) else z).dtype
-    values, error = (first + mean).to(dtype), (variance / num_draws).sqrt().to(dtype)
-    return PosteriorMean(values=values, standard_error=error, latent_shapes=shapes, num_draws=num_draws)
+    return PosteriorMean(
+        values=(first + mean).to(dtype),
+        standard_deviation=variance.sqrt().to(dtype),
+        standard_error=(variance / num_draws).sqrt().to(dtype),
+        latent_shapes=shapes,
+        num_draws=num_draws,
+    )
 
 
 def _draw(q: Distribution, num_draws: int) -> Latents:
