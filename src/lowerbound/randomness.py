@@ -3,10 +3,16 @@
 Training draws from torch's global generators, because distributions and flows do. They are forked, so that the caller's
 own state is untouched, and seeded anew at the start of every logging interval from (seed, rank, step). A resumed run
 therefore needs no saved generator state to draw the same numbers.
+
+A function with a seed puts its own name into the key: `forked(device, seed, "log_evidence")`. Two functions that are
+given the same number then draw different streams, and neither draws the one that `torch.manual_seed` of that number
+gives. Without this, an evaluation with seed 0 would draw the very noise with which its user made the data after
+`torch.manual_seed(0)`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,23 +22,34 @@ import torch
 __all__ = ["derive_seed", "forked"]
 
 
-def derive_seed(*key: int) -> int:
-    """One 63-bit seed from several non-negative integers, by NumPy's `SeedSequence`.
+def derive_seed(*key: int | str) -> int:
+    """One 63-bit seed from several non-negative integers and names, by NumPy's `SeedSequence`.
 
     Keys of different lengths are told apart, which `SeedSequence` does not do alone: it takes (7,) and (7, 0) for one.
+
+    >>> derive_seed(0) != 0, derive_seed(0, "summary") != derive_seed(0, "log_evidence")
+    (True, True)
     """
-    return int(np.random.SeedSequence((len(key), *key)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    numbers = [_number_of(part) if isinstance(part, str) else part for part in key]
+    return int(np.random.SeedSequence((len(key), *numbers)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @contextmanager
-def forked(device: torch.device, *key: int) -> Iterator[None]:
+def forked(device: torch.device, *key: int | str) -> Iterator[None]:
     """Inside, torch's generators are seeded from `key`; on leaving, they are as they were.
 
     Arguments:
         device: whose generator to fork beside the CPU's.
-        key: non-negative integers, such as a seed, a rank and a step.
+        key: non-negative integers, such as a seed, a rank and a step, and the name of the function that draws.
     """
-    devices = [] if device.type == "cpu" else [device.index or 0]
-    with torch.random.fork_rng(devices=devices, device_type="cuda" if device.type == "cpu" else device.type):
-        torch.manual_seed(derive_seed(*key))
+    on_cpu = device.type == "cpu"
+    devices = [] if on_cpu else [device.index or 0]
+    with torch.random.fork_rng(devices=devices, device_type="cuda" if on_cpu else device.type):
+        # On a machine with a GPU `torch.manual_seed` would seed that too, and nothing would put it back.
+        (torch.default_generator.manual_seed if on_cpu else torch.manual_seed)(derive_seed(*key))
         yield
+
+
+def _number_of(name: str) -> int:
+    """64 bits of a digest: the same on every machine, unlike `hash`."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")

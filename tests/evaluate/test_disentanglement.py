@@ -15,6 +15,7 @@ from lowerbound.evaluate import (
     mutual_information_gap,
     separated_attribute_predictability,
 )
+from lowerbound.evaluate.latent_gaps import _bins, _thresholded
 
 GAPS = [mutual_information_gap, separated_attribute_predictability]
 ACCURACIES = [factor_vae_score, beta_vae_score]
@@ -99,6 +100,70 @@ def test_squared_correlation_by_hand():
     codes = torch.randn(400, 3, generator=generator, dtype=torch.float64) + factors[:, :1]
     table = torch.corrcoef(torch.cat([codes, factors], 1).mT)[:3, 3:].square().sort(0).values
     assert math.isclose(separated_attribute_predictability(codes, factors).value, (table[-1] - table[-2]).mean().item())
+
+
+@pytest.mark.parametrize("outlier", [1e3, -1e9, 1e300])
+@pytest.mark.parametrize("count", [1, 5])
+def test_outlying_rows_do_not_share_all_others_among_few_bins(outlier, count):
+    """Bins of equal width over the whole range would put all other rows into one: MIG 0."""
+    codes, factors = planted(1000)
+    codes[:count] = outlier
+    assert mutual_information_gap(codes, factors).value > 0.95
+
+
+def test_without_outliers_the_bins_are_those_of_equal_width_over_the_whole_range():
+    z = torch.cat([useless(500), torch.arange(500.0).double()[:, None].square(), torch.zeros(500, 1).double()], 1)
+    low, high = z.amin(0), z.amax(0)
+    expected = ((z - low) / (high - low).where(high > low, 1.0) * 20).long().clamp(max=19)
+    assert torch.equal(_bins(z), expected)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_codes_that_are_not_numbers_are_refused_with_their_place(bad):
+    codes, factors = planted(100)
+    codes[7, 2] = bad
+    for score in (*GAPS, *ACCURACIES, dci_scores):
+        with pytest.raises(ValueError, match=f"a code that is {bad} at row 7, latent 2; leave out such rows"):
+            score(codes, factors)
+
+
+def test_a_latent_that_is_constant_knows_nothing():
+    codes, factors = planted(400)
+    dead = torch.cat([codes, torch.full((400, 1), 3.0).double()], 1)
+    for score in (*GAPS, *ACCURACIES):
+        assert score(dead, factors).value == pytest.approx(score(codes, factors).value, abs=0.01)
+
+
+def test_of_unordered_factors_the_numbers_of_classes_do_not_matter():
+    """z_1 is the first factor in another order of its classes, which a line cannot follow and thresholds can."""
+    codes, factors = planted(600)
+    codes[:, 2] = torch.tensor([2.0, 0, 3, 1, 4])[factors[:, 2]]
+    assert separated_attribute_predictability(codes, factors).value < 0.8
+    assert separated_attribute_predictability(codes, factors, unordered=[2]).value > 0.95
+    renamed = factors.clone()
+    renamed[:, 2] = torch.tensor([30, 10, 0, 20, 40])[factors[:, 2]]
+    one, other = (separated_attribute_predictability(codes, v, unordered=[0, 1, 2]) for v in (factors, renamed))
+    assert one == other
+    nothing = separated_attribute_predictability(useless(600), factors, unordered=[0, 1, 2])
+    assert abs(nothing.value) < 0.1
+    with pytest.raises(ValueError, match="unordered names column 3 and factors have the columns 0 to 2"):
+        separated_attribute_predictability(codes, factors, unordered=[3])
+
+
+def test_thresholds_by_hand():
+    """One threshold between two classes: 1 of 4 on the wrong side in one class and none in the other."""
+    z = torch.tensor([0.0, 1, 2, 9, 5, 6, 7, 8]).double()[:, None]
+    assert float(_thresholded(z, torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]))) == pytest.approx((0.875 - 0.5) / 0.5)
+
+
+def test_the_variance_of_a_latent_is_relative_to_its_own_spread():
+    """Latents of spreads 1, 10 and 0.5: without the division the last one has the least variance at every vote."""
+    generator = torch.Generator().manual_seed(2)
+    factors = torch.stack([torch.randint(size, (2000,), generator=generator) for size in SIZES], 1)
+    noise = 0.4 * torch.randn(2000, 3, generator=generator, dtype=torch.float64)
+    codes = factors / factors.double().std(0) + noise
+    scaled = codes / codes.std(0) * torch.tensor([1.0, 10.0, 0.51])
+    assert factor_vae_score(scaled, factors).value == factor_vae_score(codes, factors).value == 1
 
 
 @pytest.mark.parametrize("score", GAPS)

@@ -10,6 +10,7 @@ import torch
 from scipy import stats
 
 from lowerbound.evaluate import effective_sample_size, log_mean_weight, pareto_k
+from lowerbound.evaluate.importance import FEWEST_WEIGHTS
 
 
 def scalar_pareto_k(log_w):
@@ -48,10 +49,13 @@ def test_pareto_k_ignores_scale_and_order():
     assert torch.equal(pareto_k(log_w[torch.randperm(300)]), pareto_k(log_w))
 
 
-def test_pareto_k_is_never_not_a_number():
+def test_pareto_k_is_not_a_number_of_too_few_weights_only():
     constant = pareto_k(torch.full((1000, 1), -90.0))
     assert constant.item() == -math.inf
-    assert pareto_k(torch.zeros(20, 1)).item() == math.inf  # too few to tell
+    few = torch.randn(FEWEST_WEIGHTS - 1, 3)
+    assert pareto_k(few).isnan().all()
+    assert pareto_k(few[:2]).isnan().all()
+    assert pareto_k(torch.cat([few, torch.randn(1, 3)])).isfinite().all()
     tied = torch.zeros(1000, 1)
     tied[:3] = 5.0  # a discrete latent: three draws of a rare state, all others alike
     dominated = torch.full((1000, 1), -1e5)

@@ -33,6 +33,13 @@ def test_within_the_stated_error_on_a_gaussian_model():
     assert got.unreliable_fraction == 0
 
 
+def test_of_two_weights_nothing_is_said_about_reliability():
+    _, model, x = gaussian()
+    assert log_evidence(model, x, num_samples=2).unreliable_fraction is None
+    assert log_evidence(model, x, num_samples=20).unreliable_fraction is None
+    assert log_evidence(model, x, num_samples=21).unreliable_fraction is not None
+
+
 def test_within_the_stated_error_on_a_discrete_model():
     exact = EnumerableBernoulli.random(3, 4)
     x = torch.cartesian_prod(*[torch.arange(2.0, dtype=torch.float64)] * 4)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch.distributions import Independent, Normal
 
-from lowerbound import VariationalLoss
+from lowerbound import LatentVariableModel, VariationalLoss, infer
 from lowerbound.exact import AffineNormal, EnumerableBernoulli, LinearGaussian
 from lowerbound.gradients import ScoreFunction
-from lowerbound.inference import HMC, hamiltonian_transition
+from lowerbound.inference import HMC, InferenceWarning, hamiltonian_transition
 from lowerbound.inference.adaptation import DualAveraging, RunningScale
 from lowerbound.inference.draws import Draws, effective_sample_size, r_hat
 from lowerbound.inference.hamiltonian import point_at
@@ -38,8 +39,9 @@ def test_a_transition_leaves_the_density_as_it_is(scale):
     scale = None if scale is None else scale.expand(1, 2, 2)
     here, step_size = point_at(quartic, z), torch.tensor([[1.1, 0.9]], dtype=torch.float64)
     for _ in range(3):
-        here, acceptance = hamiltonian_transition(quartic, here, step_size, 3, scale)
-    assert 0.3 < acceptance.mean() < 0.9
+        step = hamiltonian_transition(quartic, here, step_size, 3, scale)
+        here = step.point
+    assert 0.3 < step.acceptance.mean() < 0.9
     reference = exact_quartic_draws(40_000)
     for statistic in (
         lambda v: v[:, 0],
@@ -59,8 +61,9 @@ def test_short_steps_keep_the_energy_to_second_order():
     errors = []
     for step in (0.02, 0.01):
         torch.manual_seed(1)
-        _, p = hamiltonian_transition(quartic, point_at(quartic, z), torch.full((1, 1), step).double(), int(0.4 / step))
-        errors.append(-p.log().mean())
+        short = torch.full((1, 1), step).double()
+        got = hamiltonian_transition(quartic, point_at(quartic, z), short, int(0.4 / step))
+        errors.append(-got.acceptance.log().mean())
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
 
 
@@ -69,10 +72,13 @@ def test_a_trajectory_that_leaves_the_numbers_is_rejected():
         return torch.where(z[..., 0].abs() < 1, -(z**2).sum(-1), torch.nan)
 
     start = point_at(cliff, torch.zeros(100, 1, 2))
-    end, acceptance = hamiltonian_transition(cliff, start, torch.full((1, 1), 1.0), 2)
+    step = hamiltonian_transition(cliff, start, torch.full((1, 1), 1.0), 2)
+    end = step.point
     assert end.z.isfinite().all()
     assert end.log_density.isfinite().all()
-    assert acceptance.isfinite().all()
+    assert step.acceptance.isfinite().all()
+    assert torch.equal(step.diverged, step.acceptance == 0)
+    assert step.diverged.any()
     assert ((end.z == 0).all(-1)).any()  # some fell
     assert (end.z[..., 0].abs() < 1).all()
 
@@ -119,7 +125,7 @@ def test_the_scale_and_the_step_size_are_learned():
 
 def test_draws_are_picked_for_each_datum_by_itself():
     values = torch.arange(24.0).reshape(4, 2, 3, 1)
-    draws = Draws(values, torch.ones(3))
+    draws = Draws(values, torch.ones(3), torch.zeros(3, dtype=torch.int64))
     picked = draws.sample((500,))
     assert picked.shape == (500, 3, 1)
     for i in range(3):
@@ -151,6 +157,75 @@ def test_r_hat_sees_chains_that_disagree_and_chains_that_drift():
     assert effective_sample_size(apart).max() < 30
     with pytest.raises(ValueError, match="at least 4 draws"):
         r_hat(fine[:3])
+
+
+def test_r_hat_and_its_variances_by_hand():
+    """Four draws of two chains make four halves of two draws; each variance has the divisor n − 1, here 1."""
+    values = torch.tensor([[0.0, 5.0], [2.0, 4.0], [3.0, 1.0], [7.0, 3.0]]).double()[..., None]
+    within = (2.0 + 8.0 + 0.5 + 2.0) / 4
+    means = np.array([1.0, 5.0, 4.5, 2.0])
+    between_over_n = ((means - means.mean()) ** 2).sum() / 3
+    expected = ((within * 1 / 2 + between_over_n) / within) ** 0.5
+    assert float(r_hat(values)) == pytest.approx(expected, abs=1e-12)
+
+
+def two_modes(distance):
+    """x = |z| + noise: p(z | x) has a mode on either side of 0, and mean 0."""
+
+    class Folded(torch.nn.Module):
+        def forward(self, z):
+            return Independent(Normal(distance * z.abs(), 0.3), 1)
+
+    zero = torch.zeros(1, 1, dtype=torch.float64)
+    posterior = AffineNormal(zero, zero[:, 0], log_scale=zero[:, 0])
+    prior = LinearGaussian.random(1, 1).model().prior
+    return LatentVariableModel(prior=prior, likelihood=Folded(), posterior=posterior)
+
+
+def test_chains_in_several_modes_are_said_to_disagree():
+    """Their mean is not 0, and nobody gets it in silence."""
+    x = torch.tensor([[9.0], [0.0]]).double()
+    with pytest.warns(InferenceWarning) as caught:
+        inferred = infer(two_modes(6.0), x, HMC(num_chains=5, num_warmup=60, num_samples=60), seed=1)
+    assert abs(float(inferred.mean[0])) > 0.2
+    assert not inferred.trustworthy
+    assert [str(one.message) for one in caught] == list(inferred.problems)
+    assert "row 0 most of all, have chains that disagree (R̂ above 1.05, at worst" in inferred.problems[0]
+    assert all(len(problem) < 300 for problem in inferred.problems)
+    assert inferred.r_hat[0] > 2
+    assert inferred.effective_sample_size.shape == (2, 1)
+
+
+@pytest.mark.filterwarnings("ignore::lowerbound.inference.InferenceWarning")  # others than the one that is looked for
+def test_divergences_are_counted_and_said():
+    """A wall of 10,000 nats in the middle of the prior."""
+
+    class Wall(torch.nn.Module):
+        def forward(self, z):
+            return Independent(Normal(1e4 * (z > 1).double(), 50.0), 1)
+
+    model = two_modes(1.0)
+    model.likelihood = Wall()
+    with pytest.warns(InferenceWarning, match=r"transitions that diverged \(at worst \d+ of 120\)"):
+        inferred = infer(model, torch.zeros(3, 1).double(), HMC(num_warmup=20, num_samples=30))
+    assert inferred.divergences.shape == (3,)
+    assert inferred.divergences.sum() > 0
+
+
+def test_chains_that_agree_are_trustworthy_and_say_nothing():
+    _, model, x = case()
+    inferred = infer(model, x, HMC(num_chains=6, num_warmup=150, num_samples=200))
+    assert inferred.trustworthy
+    assert inferred.divergences.tolist() == [0, 0, 0, 0]
+    amortised = infer(model, x)
+    assert amortised.trustworthy
+    assert amortised.r_hat is amortised.divergences is amortised.effective_sample_size is None
+
+
+def test_chains_that_never_move_are_no_agreement():
+    stuck = Draws(torch.zeros(50, 4, 1, 2), torch.zeros(1), torch.zeros(1, dtype=torch.int64))
+    assert len(stuck.problems) == 2
+    assert "at worst inf" in stuck.problems[0]
 
 
 def test_dual_averaging_finds_the_step_that_is_accepted_as_often_as_wanted():

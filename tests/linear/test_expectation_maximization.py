@@ -60,7 +60,7 @@ def test_the_m_step_is_the_maximum_of_the_expected_joint_density(noise):
     """E over p(z | x_obs) of log p(x_obs, z), by draws of z: its gradient is zero at the M step, within their error."""
     torch.manual_seed(0)
     x, old = rows(count=12), start(noise)
-    new = expected_statistics(old, x).maximise(noise)
+    new = expected_statistics(old, x).maximise(noise, torch.zeros(()).double())
     theta = [t.clone().requires_grad_() for t in (new.weight, new.offset, new.scale)]
     gradients = []
     for _ in range(30):

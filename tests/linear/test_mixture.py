@@ -96,7 +96,7 @@ def test_a_component_that_lost_its_rows_stays_as_it_was():
     m = mixture()
     x, _ = m.sample(30)
     r = torch.tensor([[0.6, 0.4, 0.0]]).double().expand(30, 3)
-    new = _step(m, x, [observe(c, x) for c in m.components], r, "per-dimension", 1e-3)
+    new = _step(m, x, [observe(c, x) for c in m.components], r, "per-dimension", torch.full((4,), 1e-3).double())
     assert new.components[2] is m.components[2]
     assert new.log_evidence(x).isfinite().all()
 

@@ -5,7 +5,8 @@ import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Polygon
 
-from lowerbound.plots import evidence_histogram, kl_per_dimension, table_marginals
+from lowerbound.plots import diagnosis_histograms, evidence_histogram, kl_per_dimension, latent_map, table_marginals
+from lowerbound.plots.histograms import bin_edges, finite
 from lowerbound.plots.style import MODEL
 
 
@@ -44,15 +45,15 @@ def test_the_histogram_of_the_evidence_counts_every_row():
         evidence_histogram(np.zeros(0))
 
 
-def test_marginals_share_bins_and_have_area_one():
+def test_marginals_share_bins_and_have_shares_of_their_rows():
     g = np.random.default_rng(0)
     data, samples = g.normal(size=(300, 2)), g.normal(1, 1, size=(200, 2))
     axes = table_marginals(data, samples, ("a", "b")).axes[1]
     bars, outline = axes.containers[0], next(p for p in axes.patches if isinstance(p, Polygon))
     edges = np.array([bar.get_x() for bar in bars] + [bars[-1].get_x() + bars[-1].get_width()])
     heights = np.array([bar.get_height() for bar in bars])
-    np.testing.assert_allclose(heights, np.histogram(data[:, 1], edges, density=True)[0], atol=1e-12)
-    expected = np.histogram(samples[:, 1], edges, density=True)[0]
+    np.testing.assert_allclose(heights, np.histogram(data[:, 1], edges)[0] / 300, atol=1e-12)
+    expected = np.histogram(samples[:, 1], edges)[0] / 200
     np.testing.assert_allclose(outline.get_xy()[1:-1:2][:30, 1], expected, atol=1e-12)
     np.testing.assert_allclose(edges[[0, -1]], [min(data[:, 1].min(), samples[:, 1].min()), samples[:, 1].max()])
     assert axes.get_title(loc="left") == "b"
@@ -68,6 +69,36 @@ def test_samples_far_out_are_counted_and_do_not_flatten_the_rest():
 
 def test_a_sample_all_out_of_view_still_draws():
     table_marginals(np.zeros((4, 1)), np.full((4, 1), np.nan)).savefig(io.BytesIO(), format="png")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        1.7e9 + np.linspace(0, 1000, 50),
+        (1.7e9 + np.linspace(0, 1000, 50)).astype(np.float32),
+        1.7e9 + np.linspace(0, 1e-6, 50),
+        np.full(50, 1e20),
+        np.full(50, -1e-300),
+        1e-300 * np.arange(50),
+        1e100 * np.linspace(-1, 1, 50),
+        np.array([5e-324, 0.0]),
+        np.array([np.nan, np.inf, 3.0, 4.0]),
+        np.array([np.nan, np.nan]),
+        np.arange(50, dtype=np.uint8),
+    ],
+    ids=lambda column: f"{column.dtype}, {np.nanmin(column) if np.isfinite(column).any() else 'none'}",
+)
+@pytest.mark.filterwarnings("error")
+def test_every_histogram_draws_any_column(column):
+    known = column[np.isfinite(column)]
+    figures = [table_marginals(column[:, None], column[:, None]), evidence_histogram(column.astype(np.float64))]
+    if len(known):
+        figures += [diagnosis_histograms({"a": known, "b": known[:2]}, "unit"), latent_map(known[:, None])]
+    for figure in figures:
+        figure.savefig(io.BytesIO(), format="png")
+    edges = bin_edges(finite(column), 30)
+    assert (np.diff(edges) > 0).all()
+    assert ((edges[0] <= known) & (known <= edges[-1])).all()
 
 
 def test_a_wide_table_shows_twelve_columns_and_says_so():

@@ -73,6 +73,20 @@ def test_the_default_grid_holds_every_image():
         assert (height - 1) // 5 * ((width - 1) // 5) >= n
 
 
+@pytest.mark.parametrize("n, grid", [(1, (1, 1)), (2, (1, 2)), (6, (2, 3)), (10, (2, 5)), (16, (4, 4)), (60, (6, 10))])
+def test_the_default_grid_is_balanced(n, grid):
+    """16 images were laid out 5 + 5 + 5 + 1."""
+    height, width, _ = picture(image_grid(np.zeros((n, 4, 4)))).shape
+    assert ((height - 1) // 5, (width - 1) // 5) == grid
+
+
+def test_a_figure_is_a_picture_in_a_notebook():
+    """IPython shows the PNG of an object that offers one, and matplotlib's own figures do not."""
+    figure = image_grid(np.zeros((1, 4, 4)))
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert figure._repr_html_() is None
+
+
 @pytest.mark.parametrize("shape", [(4,), (4, 4), (0, 4, 4), (1, 1, 1, 4, 4)])
 def test_other_axes_are_refused(shape):
     with pytest.raises(ValueError, match="expected \\(n, H, W\\)"):

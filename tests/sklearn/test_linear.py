@@ -47,7 +47,7 @@ def rows(count=120, missing=0.0, seed=0):
 def test_scores_on_digits_are_those_of_scikit_learn():
     X = load_digits().data
     ours, theirs = (
-        FactorAnalysis(8).fit(X),
+        FactorAnalysis(8, min_scale=1e-6).fit(X),
         decomposition.FactorAnalysis(8, tol=1e-8, max_iter=5000, svd_method="lapack"),
     )
     assert ours.score(X) == pytest.approx(theirs.fit(X).score(X), abs=1e-6)

@@ -22,13 +22,12 @@ from lowerbound.evaluate.disentanglement import (
     beta_vae_score,
     dci_scores,
     factor_vae_score,
-    mutual_information_gap,
-    separated_attribute_predictability,
 )
 from lowerbound.evaluate.estimates import PerDatum, Score
 from lowerbound.evaluate.gaps import InferenceGaps, inference_gaps
 from lowerbound.evaluate.gradient_statistics import GradientStatistics, Statistic, gradient_statistics
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight, pareto_k
+from lowerbound.evaluate.latent_gaps import mutual_information_gap, separated_attribute_predictability
 from lowerbound.evaluate.latents import latent_moments
 from lowerbound.evaluate.log_evidence import Evidence, log_evidence
 from lowerbound.evaluate.out_of_distribution import (
@@ -42,6 +41,7 @@ from lowerbound.evaluate.out_of_distribution import (
     waic,
 )
 from lowerbound.evaluate.particle_filter import Filtered, particle_filter
+from lowerbound.evaluate.posterior_mean import PosteriorMean, posterior_mean
 from lowerbound.evaluate.summary import Summary, summary
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "GradientStatistics",
     "InferenceGaps",
     "PerDatum",
+    "PosteriorMean",
     "Sandwich",
     "Score",
     "Statistic",
@@ -88,6 +89,7 @@ __all__ = [
     "normalized_mutual_information",
     "pareto_k",
     "particle_filter",
+    "posterior_mean",
     "prior_evidence",
     "separated_attribute_predictability",
     "summary",

@@ -24,12 +24,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from lowerbound.evaluate.batches import check_rows, context_rows, forked_seed, row_blocks
+from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.estimates import PerDatum
 from lowerbound.factors import log_prob_per_factor
 from lowerbound.hooks import Augmented
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
+from lowerbound.randomness import forked
 
 __all__ = ["AggregatePosterior", "aggregate_posterior"]
 
@@ -92,7 +93,7 @@ def aggregate_posterior(
     True
     """
     check_rows(x, context, num_samples, owner="aggregate_posterior")
-    with torch.inference_mode(), forked_seed(seed, x.device):
+    with torch.inference_mode(), forked(x.device, seed, "aggregate_posterior"):
         prior = model.prior(context)
         if prior.batch_shape:
             raise ValueError(

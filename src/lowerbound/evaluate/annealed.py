@@ -29,11 +29,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.evaluate.annealing_path import AnnealingPath, AnnealingStart, annealing_path, draw_start
-from lowerbound.evaluate.batches import check_rows, context_rows, forked_seed, row_blocks
+from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.estimates import PerDatum
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
+from lowerbound.randomness import forked
 from lowerbound.tuning import cpu_tuning
 
 __all__ = ["AnnealedEvidence", "AnnealingStart", "Sandwich", "annealed_importance", "bidirectional"]
@@ -156,7 +157,7 @@ def annealed_importance(
     check_rows(x, context, num_chains, owner="annealed_importance")
     beta = _spacing(num_distributions)
     parts: list[tuple[Tensor, Tensor]] = []
-    with torch.no_grad(), forked_seed(seed, x.device), cpu_tuning(x.device):
+    with torch.no_grad(), forked(x.device, seed, "annealed_importance"), cpu_tuning(x.device):
         for rows in row_blocks(x.shape[0], _rows_per_slice(x, num_chains, max_elements)):
             path = annealing_path(model, x[rows], context_rows(context, rows), start, num_chains)
             parts.append(_forward(path, beta, _tuned(path, beta, num_leapfrog), num_leapfrog))
@@ -199,7 +200,7 @@ def bidirectional(
     check_rows(torch.empty(num_data, 1), context, num_chains, owner="bidirectional")
     beta = _spacing(num_distributions)
     there, back = [], []
-    with torch.no_grad(), forked_seed(seed, _device(model)), cpu_tuning(_device(model)):
+    with torch.no_grad(), forked(_device(model), seed, "bidirectional"), cpu_tuning(_device(model)):
         z = draw_start(model.prior(context), 1, num_data)[0]
         x = model.decode(z, context).sample()
         for rows in row_blocks(num_data, _rows_per_slice(x, num_chains, max_elements)):

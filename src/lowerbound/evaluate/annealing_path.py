@@ -72,7 +72,8 @@ class AnnealingPath:
             log_start, ratio = self.terms(z)
             return log_start + beta * ratio
 
-        return hamiltonian_transition(log_density, point, step_size, num_leapfrog, self.scale)
+        step = hamiltonian_transition(log_density, point, step_size, num_leapfrog, self.scale)
+        return step.point, step.acceptance
 
 
 def annealing_path(

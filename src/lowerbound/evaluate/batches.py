@@ -1,26 +1,12 @@
-"""What the evaluations share: rows of a context, rows of latents, and a random state that leaves no trace."""
+"""What the evaluations share: rows of a context, rows of latents."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import torch
 from torch import Tensor
 
 from lowerbound.protocols import Context, Latents
 
-__all__ = ["check_rows", "context_rows", "forked_seed", "latents_at", "row_blocks"]
-
-
-@contextmanager
-def forked_seed(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed every generator inside; put the caller's states back on leaving."""
-    kind = "cuda" if device.type == "cpu" else device.type
-    devices = list(range(torch.get_device_module(kind).device_count()))
-    with torch.random.fork_rng(devices=devices, device_type=kind):
-        torch.manual_seed(seed)
-        yield
+__all__ = ["check_rows", "context_rows", "latents_at", "row_blocks"]
 
 
 def row_blocks(num_rows: int, size: int) -> list[slice]:

@@ -1,20 +1,16 @@
-"""Does each latent know one factor, and each factor live in one latent? Five scores of codes against known factors.
+"""Does each latent know one factor, and each factor live in one latent? Scores of classifiers against known factors.
 
-    MIG         mean_k [I(z_(1); v_k) − I(z_(2); v_k)] / H(v_k), the two latents that know most of v_k
-                (Chen et al. 2018, arXiv:1802.04942, eq. 6), z cut into 20 bins of equal width
     DCI         from the importances R_dk of latent d in a forest that predicts factor k (Eastwood & Williams 2018)
                 disentanglement Σ_d ρ_d (1 − H_K(R_d· / Σ_k R_dk)), ρ_d = Σ_k R_dk / Σ_dk R_dk; H_K to base K
                 completeness    the same with latents and factors exchanged;  informativeness: test accuracy
-    SAP         mean_k of the gap between the two largest squared correlations of a latent with v_k
-                (Kumar et al. 2018, arXiv:1711.00848, §3)
     FactorVAE   how well the latent that varies least, while one factor is held fixed, names that factor
                 (Kim & Mnih 2018, arXiv:1802.05983, §4)
     β-VAE       how well a linear classifier names it from mean |z − z'| (Higgins et al. 2017)
 
 Codes are best the means of q(z | x), of data whose factors were drawn independently. Factors are class numbers. Of
-codes that know nothing MIG, disentanglement, completeness and SAP are near 0 and the accuracies near chance: 1/K for
-the last two. Standard errors are those of fractions for the last two and for informativeness, else of a jackknife over
-ten groups of rows.
+codes that know nothing disentanglement and completeness are near 0 and the accuracies near chance: 1/K for the last
+two. Standard errors are those of fractions for the last two and for informativeness, else of a jackknife over ten
+groups of rows (`known_factors`). `latent_gaps` has two scores that need no classifier.
 """
 
 from __future__ import annotations
@@ -31,18 +27,16 @@ from torch import Tensor
 
 from lowerbound.evaluate.clustering import proportion
 from lowerbound.evaluate.estimates import Score
+from lowerbound.evaluate.known_factors import checked, jackknives
+from lowerbound.randomness import derive_seed
 
 __all__ = [
     "DCI",
     "beta_vae_score",
     "dci_scores",
     "factor_vae_score",
-    "mutual_information_gap",
-    "separated_attribute_predictability",
 ]
 
-_NUM_BINS = 20
-_NUM_GROUPS = 10
 _ALIVE = 0.05  # of the largest standard deviation of a latent, in the FactorVAE score
 
 
@@ -59,46 +53,6 @@ class DCI:
     disentanglement: Score
     completeness: Score
     informativeness: Score
-
-
-def mutual_information_gap(codes: Float[Tensor, "row latent"], factors: Int64[Tensor, "label factor"]) -> Score:
-    """MIG: 1 where each factor is a function of one latent that no other latent shares, 0 for codes that know nothing.
-
-    Arguments:
-        codes: z of each datum; two latents or more.
-        factors: the class of each factor of each datum.
-
-    Raises:
-        ValueError: not one row of factors for each code, a factor or all codes constant, or fewer than two latents.
-
-    >>> factors = torch.cartesian_prod(torch.arange(4), torch.arange(5)).repeat(10, 1)
-    >>> round(mutual_information_gap(factors.float(), factors).value, 6)
-    1.0
-    """
-    z, v = _checked(codes, factors, fewest_latents=2)
-    low, high = z.amin(0), z.amax(0)
-    width = (high - low).where(high > low, torch.ones_like(high))
-    bins = ((z - low) / width * _NUM_BINS).long().clamp(max=_NUM_BINS - 1)
-    in_bin = torch.nn.functional.one_hot(bins, _NUM_BINS).double()
-    in_class = [torch.nn.functional.one_hot(each).double() for each in v.unbind(1)]
-    return _jackknife(lambda rows: _mig([in_bin[rows], *(each[rows] for each in in_class)]), len(z))
-
-
-def separated_attribute_predictability(
-    codes: Float[Tensor, "row latent"], factors: Int64[Tensor, "label factor"]
-) -> Score:
-    """SAP: the lead of the latent with the largest squared correlation with a factor, averaged over factors.
-
-    Arguments:
-        codes: z of each datum; two latents or more.
-        factors: the class of each factor of each datum, in an order that means something; a factor without one comes
-            as a column of zeros and ones for each class.
-
-    Raises:
-        ValueError: as `mutual_information_gap`.
-    """
-    z, v = _checked(codes, factors, fewest_latents=2)
-    return _jackknife(lambda rows: _sap(z[rows], v[rows].double()), len(z))
 
 
 def dci_scores(
@@ -120,21 +74,22 @@ def dci_scores(
         seed: of the halves and the forests.
 
     Raises:
-        ValueError: as `mutual_information_gap`, of one latent or more.
+        ValueError: as `known_factors.checked`.
     """
-    z, v = _checked(codes, factors, fewest_latents=1)
-    order = np.random.default_rng(seed).permutation(len(z))
+    z, v = checked(codes, factors, fewest_latents=1)
+    derived = derive_seed(seed, "dci_scores")
+    order = np.random.default_rng(derived).permutation(len(z))
     train, test = order[: len(z) // 2], order[len(z) // 2 :]
     x, y = z.numpy(), v.numpy()
 
     def fitted(rows: np.ndarray) -> list[RandomForestClassifier]:
-        return [_forest(x[train[rows]], each[train[rows]], num_trees, seed) for each in y.T]
+        return [_forest(x[train[rows]], each[train[rows]], num_trees, derived % 2**32) for each in y.T]
 
     def structure(rows: Tensor) -> Tensor:
         importance = np.stack([forest.feature_importances_ for forest in fitted(rows.numpy())], 1)
         return torch.tensor([_concentration(importance), _concentration(importance.T)], dtype=torch.float64)
 
-    disentanglement, completeness = _jackknives(structure, len(train))
+    disentanglement, completeness = jackknives(structure, len(train))
     forests = fitted(np.arange(len(train)))
     right = np.stack([forest.predict(x[test]) == each[test] for forest, each in zip(forests, y.T, strict=True)])
     spread = right.mean(0).std(ddof=1) / len(test) ** 0.5  # the factors of one datum go together
@@ -160,12 +115,14 @@ def factor_vae_score(
         seed: of the draws.
 
     Raises:
-        ValueError: as `mutual_information_gap`, of one latent or more.
+        ValueError: as `known_factors.checked`.
     """
-    z, v = _checked(codes, factors, fewest_latents=1)
+    z, v = checked(codes, factors, fewest_latents=1)
     deviation = z.std(0)
     z = (z / deviation)[:, deviation > _ALIVE * deviation.max()]
-    fixed, pools = _fixed_factor(v, 2 * num_votes, num_rows, np.random.default_rng(seed))
+    fixed, pools = _fixed_factor(
+        v, 2 * num_votes, num_rows, np.random.default_rng(derive_seed(seed, "factor_vae_score"))
+    )
     winner = torch.cat([z[rows].var(1).argmin(1) for rows in pools.split(256)])
     votes = torch.zeros(z.shape[1], v.shape[1], dtype=torch.int64)
     votes.index_put_((winner[:num_votes], fixed[:num_votes]), torch.ones(num_votes, dtype=torch.int64), accumulate=True)
@@ -191,10 +148,10 @@ def beta_vae_score(
         seed: of the draws.
 
     Raises:
-        ValueError: as `mutual_information_gap`, of one latent or more.
+        ValueError: as `known_factors.checked`.
     """
-    z, v = _checked(codes, factors, fewest_latents=1)
-    rng = np.random.default_rng(seed)
+    z, v = checked(codes, factors, fewest_latents=1)
+    rng = np.random.default_rng(derive_seed(seed, "beta_vae_score"))
     fixed, first, second = _shared_factor(v, 2 * num_votes, num_pairs, rng)
     blocks = zip(first.split(256), second.split(256), strict=True)
     difference = torch.cat([(z[one] - z[other]).abs().mean(1) for one, other in blocks])
@@ -203,51 +160,6 @@ def beta_vae_score(
     classifier = LogisticRegression(max_iter=1000).fit(difference[:num_votes], fixed[:num_votes].numpy())
     right = classifier.predict(difference[num_votes:]) == fixed[num_votes:].numpy()
     return proportion(int(right.sum()), num_votes)
-
-
-def _checked(codes: Tensor, factors: Tensor, *, fewest_latents: int) -> tuple[Tensor, Tensor]:
-    """Codes in float64 and factors numbered from 0, on the CPU."""
-    if factors.shape[0] != codes.shape[0] or codes.shape[0] < 2 * _NUM_GROUPS:
-        raise ValueError(
-            f"Disentanglement got {codes.shape[0]} codes and {factors.shape[0]} rows of factors; give one row of "
-            f"factors for each code, and at least {2 * _NUM_GROUPS}."
-        )
-    if codes.shape[1] < fewest_latents:
-        raise ValueError(f"A gap between two latents was asked for and codes have {codes.shape[1]}; use dci_scores.")
-    z = codes.detach().double().cpu()
-    if not bool((z.std(0) > 0).any()):
-        raise ValueError("Disentanglement got codes that are all the same; check that the model has not collapsed.")
-    numbered = torch.stack([each.cpu().unique(return_inverse=True)[1] for each in factors.unbind(1)], 1)
-    if numbered.numel() == 0 or int(numbered.amax(0).min()) == 0:
-        raise ValueError("Disentanglement got a factor with a single value; leave it out.")
-    return z, numbered
-
-
-def _mig(one_hot: list[Tensor]) -> Tensor:
-    in_bin, *in_class = one_hot
-    gaps = []
-    for member in in_class:
-        joint = torch.einsum("nlb,nc->lbc", in_bin, member) / len(member)
-        of_factor = _entropy(joint[0].sum(0), 0)
-        information = _entropy(joint.sum(2), 1) + of_factor - _entropy(joint.flatten(1), 1)
-        gaps.append(_lead(information) / of_factor)
-    return torch.stack(gaps).mean()
-
-
-def _sap(z: Tensor, v: Tensor) -> Tensor:
-    z, v = z - z.mean(0), v - v.mean(0)
-    squares = z.square().sum(0)[:, None] * v.square().sum(0)
-    correlation = (z.mT @ v).square() / squares.where(squares > 0, torch.ones_like(squares))
-    return torch.stack([_lead(each) for each in correlation.unbind(1)]).mean()
-
-
-def _lead(values: Tensor) -> Tensor:
-    first, second = values.topk(2).values
-    return first - second
-
-
-def _entropy(p: Tensor, dim: int) -> Tensor:
-    return -torch.xlogy(p, p).sum(dim)
 
 
 def _forest(x: np.ndarray, y: np.ndarray, num_trees: int, seed: int) -> RandomForestClassifier:
@@ -263,22 +175,6 @@ def _concentration(importance: np.ndarray) -> float:
     p = np.where(total > 0, importance / np.where(total > 0, total, 1), 1 / importance.shape[1])
     entropy = -(p * np.log(np.where(p > 0, p, 1))).sum(1) / np.log(importance.shape[1])
     return float((total[:, 0] / total.sum() * (1 - entropy)).sum())
-
-
-def _jackknife(score: Callable[[Tensor], Tensor], num_rows: int) -> Score:
-    return _jackknives(lambda rows: score(rows)[None], num_rows)[0]
-
-
-def _jackknives(scores: Callable[[Tensor], Tensor], num_rows: int) -> list[Score]:
-    """Scores of all rows; se² = (G − 1)/G Σ_g (s_(g) − mean)², s_(g) without the g-th of G groups."""
-    rows = torch.randperm(num_rows, generator=torch.Generator().manual_seed(0))
-    group = torch.arange(num_rows) % _NUM_GROUPS
-    left_out = torch.stack([scores(rows[group != g]) for g in range(_NUM_GROUPS)])
-    error = (left_out.var(0, correction=0) * (_NUM_GROUPS - 1)).sqrt()
-    return [
-        Score(value=float(value), standard_error=float(spread))
-        for value, spread in zip(scores(rows.sort().values), error, strict=True)
-    ]
 
 
 def _fixed_factor(v: Tensor, num_votes: int, num_rows: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -19,12 +19,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lowerbound.evaluate.batches import check_rows, context_rows, forked_seed, row_blocks
+from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.estimates import PerDatum
 from lowerbound.inference.local import Local
 from lowerbound.inference.scheme import InferenceScheme
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
+from lowerbound.randomness import forked
 from lowerbound.weights import weigh
 
 __all__ = ["InferenceGaps", "KnownEvidence", "inference_gaps", "refined_elbos"]
@@ -137,7 +138,7 @@ def refined_elbos(
     check_rows(x, context, num_samples, owner="refined_elbos")
     num_latents = max(1, max_elements // max(1, math.prod(x.shape[1:])))
     there, here = [], []
-    with torch.no_grad(), forked_seed(seed, x.device):
+    with torch.no_grad(), forked(x.device, seed, "refined_elbos"):
         for rows in row_blocks(x.shape[0], num_latents):
             block, of_block = x[rows], context_rows(context, rows)
             q, best = model.infer(block, of_block), refine(model, block, of_block)

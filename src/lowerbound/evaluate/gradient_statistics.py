@@ -118,7 +118,7 @@ def gradient_statistics(
         q, joint = model.infer(x, context), model.joint(x, context)
         return estimator.estimate(objective, q, joint, num_samples).surrogate.mean()
 
-    with forked(x.device, seed), torch.enable_grad():
+    with forked(x.device, seed, "gradient_statistics"), torch.enable_grad():
         repeats = _repeat(value, groups, num_repeats)
     exact = {} if reference is None else reference
     return {name: _describe(found, exact.get(name)) for name, found in repeats.items()}

@@ -18,7 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["effective_sample_size", "log_mean_weight", "pareto_k"]
+__all__ = ["FEWEST_WEIGHTS", "effective_sample_size", "log_mean_weight", "pareto_k"]
+
+FEWEST_WEIGHTS = 21
+"""Below so many weights k̂ is not defined: it is not a number."""
 
 _FEWEST_IN_TAIL = 5
 
@@ -45,8 +48,8 @@ def effective_sample_size(log_w: Float[Tensor, "sample batch"]) -> Float[Tensor,
 def pareto_k(log_w: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
     """The shape k̂ of the tail of the weights; above 0.7 importance sampling is unreliable.
 
-    The tail is the min(S/5, 3√S) largest weights, in excess of the next. Constant weights have no tail: −∞. Fewer than
-    five weights in the tail (S ≤ 20) tell nothing: +∞, so that nobody takes it for a good sign.
+    The tail is the min(S/5, 3√S) largest weights, in excess of the next. Constant weights have no tail: −∞. Of fewer
+    than `FEWEST_WEIGHTS` weights the tail has fewer than five and k̂ is not defined: not a number.
 
     Arguments:
         log_w: log weights, nats, up to a constant.
@@ -56,7 +59,7 @@ def pareto_k(log_w: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
     """
     size = math.ceil(min(log_w.shape[0] / 5, 3 * math.sqrt(log_w.shape[0])))
     if size < _FEWEST_IN_TAIL:
-        return log_w.new_full(log_w.shape[1:], math.inf)
+        return log_w.new_full(log_w.shape[1:], math.nan)
     top = log_w.double().topk(size + 1, 0).values.flip(0)  # ascending
     excess = (top[1:] - top[-1]).exp() - (top[:1] - top[-1]).exp()
     largest = excess[-1]

@@ -18,10 +18,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lowerbound.evaluate.batches import check_rows, context_rows, forked_seed, latents_at, row_blocks
-from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight, pareto_k
+from lowerbound.evaluate.batches import check_rows, context_rows, latents_at, row_blocks
+from lowerbound.evaluate.importance import FEWEST_WEIGHTS, effective_sample_size, log_mean_weight, pareto_k
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
+from lowerbound.randomness import forked
 from lowerbound.tuning import cpu_tuning
 from lowerbound.weights import latents_of, log_density, log_reverse
 
@@ -40,7 +41,7 @@ class Evidence:
         log_evidence: log of the mean weight, nats: in expectation a lower bound of log p(x).
         standard_error: of that, from the spread of the weights, nats; not a number for one sample.
         effective_sample_size: between 1 and num_samples.
-        pareto_k: above 0.7 the three numbers before are unreliable.
+        pareto_k: above 0.7 the three numbers before are unreliable; not a number below 21 samples, which cannot tell.
         elbo: mean of log w over the same samples, nats.
         num_samples: S, drawn for each datum.
         num_dimensions: numbers in one datum.
@@ -81,9 +82,9 @@ class Evidence:
         return -self.mean / (self.num_dimensions * math.log(2))
 
     @property
-    def unreliable_fraction(self) -> float:
-        """The fraction of data with k̂ > 0.7."""
-        return (self.pareto_k > 0.7).double().mean().item()
+    def unreliable_fraction(self) -> float | None:
+        """The fraction of data with k̂ > 0.7; None below 21 samples, of which k̂ is not defined."""
+        return None if self.num_samples < FEWEST_WEIGHTS else (self.pareto_k > 0.7).double().mean().item()
 
 
 def log_evidence(
@@ -115,7 +116,7 @@ def log_evidence(
     num_dimensions = math.prod(x.shape[1:])
     max_rows = max(1, max_elements // max(num_dimensions, 1))
     parts: list[tuple[Tensor, ...]] = []
-    with torch.inference_mode(), forked_seed(seed, x.device), cpu_tuning(x.device):
+    with torch.inference_mode(), forked(x.device, seed, "log_evidence"), cpu_tuning(x.device):
         for rows in row_blocks(x.shape[0], _rows_per_block(num_samples)):
             log_w = _log_weights(model, x[rows], context_rows(context, rows), num_samples, max_rows)
             value, error = log_mean_weight(log_w)

@@ -29,6 +29,7 @@ from lowerbound.inference.local import Local
 from lowerbound.inference.scheme import InferenceScheme
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
+from lowerbound.randomness import derive_seed
 
 __all__ = [
     "auroc",
@@ -195,7 +196,7 @@ def mutated(
         raise ValueError(f"mutated got rate={rate} and needs a probability, between 0 and 1.")
     if num_levels < 2:
         raise ValueError(f"mutated got num_levels={num_levels} and needs 2 (binary data) or more.")
-    g = torch.Generator(x.device).manual_seed(seed)
+    g = torch.Generator(x.device).manual_seed(derive_seed(seed, "mutated"))
     fresh = torch.randint(num_levels, x.shape, generator=g, device=x.device).to(x.dtype) / (num_levels - 1)
     return torch.where(torch.rand(x.shape, generator=g, device=x.device) < rate, fresh, x)
 

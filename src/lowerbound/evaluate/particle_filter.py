@@ -69,7 +69,7 @@ def particle_filter(model: DirectedModel, x: Tensor, *, num_particles: int = 100
     unseen = _unseen(x, emission.event_shape[1], num_particles)
     log_evidence = x.new_zeros(len(x))
     forecasts, states, sizes = [], [], []
-    with forked(x.device, seed):
+    with forked(x.device, seed, "particle_filter"):
         z = chain.initial(None).sample(torch.Size((num_particles, len(x))))
         for t, x_t in enumerate(x.nan_to_num().unbind(1)):
             p = emission.step(z)

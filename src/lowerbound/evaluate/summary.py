@@ -21,11 +21,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from lowerbound.evaluate.batches import check_rows, context_rows, forked_seed, row_blocks
+from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
+from lowerbound.evaluate.posterior_mean import mean_of
 from lowerbound.factors import has_layers, is_product, kl_per_factor, kl_per_layer, log_prob_per_factor
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
-from lowerbound.weights import latents_of, weigh
+from lowerbound.randomness import forked
+from lowerbound.weights import weigh
 
 __all__ = ["Summary", "summary"]
 
@@ -105,7 +107,8 @@ def summary(
     Arguments:
         model: p and q.
         x: data in the form the model was trained on.
-        num_samples: S, drawn from q(z | x) for each datum; at least 2 where q has no mean in closed form.
+        num_samples: S, drawn from q(z | x) for each datum; where q has no mean in closed form, 1,000 more for the
+            activity (`posterior_mean`).
         context: of the model, one row for each datum.
         seed: of the samples; the caller's random state is untouched.
         max_elements: numbers in one slice of decoder output.
@@ -116,7 +119,7 @@ def summary(
     check_rows(x, context, num_samples, owner="summary")
     num_dimensions = math.prod(x.shape[1:])
     size = max(1, max_elements // (num_samples * num_dimensions))
-    with torch.inference_mode(), forked_seed(seed, x.device):
+    with torch.inference_mode(), forked(x.device, seed, "summary"):
         blocks = [
             _block(model, x[rows], context_rows(context, rows), num_samples) for rows in row_blocks(x.shape[0], size)
         ]
@@ -142,31 +145,12 @@ def _block(model: LatentVariableModel, x: Tensor, context: Context | None, num_s
     q, joint = model.infer(x, context), model.joint(x, context)
     z = (q.rsample if q.has_rsample else q.sample)(torch.Size((num_samples,)))
     w = weigh(q, joint, z)
-    mean, noise = _posterior_mean(q, latents_of(q, z))
+    mean = mean_of(q)
     per_dimension = _rate_per_dimension(q, joint.prior, z)
     per_layer = None if w.rate_per_group is None else w.rate_per_group.mean(0)
-    sizes = _sizes(latents_of(q, z))
-    return _Block(w.log_likelihood.mean(0), w.rate.mean(0), mean, noise, per_dimension, per_layer, sizes)
-
-
-def _sizes(z: Latents) -> tuple[int, ...]:
-    """The numbers in one draw of each layer."""
-    return tuple(layer.shape[2:].numel() for layer in (z if isinstance(z, tuple) else (z,)))
-
-
-def _posterior_mean(q: Distribution, z: Latents) -> tuple[Tensor, Tensor]:
-    """E_q[z | x] (B, latent), and the variance of its estimate: zero where the mean is known."""
-    try:
-        mean = q.mean.flatten(1)
-    except (NotImplementedError, AttributeError):
-        layers = z if isinstance(z, tuple) else (z,)
-        flat = torch.cat([layer.flatten(2) for layer in layers], -1)
-        if flat.shape[0] < 2:
-            raise ValueError(
-                f"summary got num_samples=1 and {type(q).__name__} has no mean in closed form; draw at least 2."
-            ) from None
-        return flat.mean(0), flat.var(0) / flat.shape[0]
-    return mean, torch.zeros_like(mean)
+    sizes = tuple(math.prod(shape) for shape in mean.latent_shapes)
+    noise = mean.standard_error.square()
+    return _Block(w.log_likelihood.mean(0), w.rate.mean(0), mean.values, noise, per_dimension, per_layer, sizes)
 
 
 def _rate_per_dimension(q: Distribution, p: Distribution, z: Latents) -> Tensor | None:

@@ -3,7 +3,7 @@
 `infer` gives what a scheme says about a batch; `with_inference` puts one in the place of `model.infer`.
 """
 
-from lowerbound.inference.draws import Draws
+from lowerbound.inference.draws import Draws, InferenceWarning
 from lowerbound.inference.hamiltonian import hamiltonian_transition
 from lowerbound.inference.hmc import HMC
 from lowerbound.inference.inferred import Inferred, infer
@@ -19,6 +19,7 @@ __all__ = [
     "Amortised",
     "Draws",
     "InferenceScheme",
+    "InferenceWarning",
     "Inferred",
     "IterativeAmortised",
     "Local",

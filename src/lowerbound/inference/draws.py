@@ -8,18 +8,31 @@ variances within and B the variance between the means of the halves of length n,
 
 with ρ_t = 1 − (W − mean autocovariance at lag t) / (W (n − 1)/n + B) (Gelman et al., *Bayesian Data Analysis*, 3rd ed.,
 §11.4–11.5; Geyer 1992). Both are computed for every datum and coordinate at once, the autocovariances by FFT.
+
+Draws are not to be used where R̂ exceeds 1.05 in some coordinate, ESS is below 100, or a trajectory diverged. Vehtari et
+al. (2021, arXiv:1903.08008) ask for 1.01 and 400 of a few numbers; R̂ of the default 1,200 draws scatters by more than
+0.01, and here the largest of many coordinates is looked at. Small R̂ proves nothing: chains may all miss a mode.
 """
 
 from __future__ import annotations
 
+import warnings
+from functools import cached_property
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.posteriors.parameters import SampleShape
 
-__all__ = ["Draws", "effective_sample_size", "r_hat"]
+__all__ = ["Draws", "InferenceWarning", "effective_sample_size", "r_hat", "warn_of_problems"]
+
+_LARGEST_R_HAT, _SMALLEST_SIZE = 1.05, 100
+
+
+class InferenceWarning(UserWarning):
+    """What was inferred is not to be trusted; the message says why, and what to do."""
 
 
 class Draws(Distribution):
@@ -28,17 +41,24 @@ class Draws(Distribution):
     Arguments:
         values: z (draw, chain, batch, *event).
         acceptance: mean probability of acceptance of each datum's chains.
+        divergences: how many transitions of each datum's chains diverged.
 
     Attributes:
         r_hat: R̂ of each datum and coordinate.
         effective_sample_size: of each datum and coordinate, for its mean.
+        problems: sentences that say why some rows are not to be used; empty where nothing was found.
     """
 
     arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType]
     has_rsample = False
 
-    def __init__(self, values: Float[Tensor, "draw chain batch *event"], acceptance: Float[Tensor, "batch"]):
-        self.values, self.acceptance = values, acceptance
+    def __init__(
+        self,
+        values: Float[Tensor, "draw chain batch *event"],
+        acceptance: Float[Tensor, "batch"],
+        divergences: Int64[Tensor, "batch"],
+    ):
+        self.values, self.acceptance, self.divergences = values, acceptance, divergences
         super().__init__(values.shape[2:3], values.shape[3:], validate_args=False)
 
     @property
@@ -51,15 +71,44 @@ class Draws(Distribution):
         """Of all draws (B, *event)."""
         return self.values.flatten(0, 1).var(0)
 
-    @property
+    @cached_property
     def r_hat(self) -> Float[Tensor, "batch *event"]:
         """See the module."""
         return r_hat(self.values)
 
-    @property
+    @cached_property
     def effective_sample_size(self) -> Float[Tensor, "batch *event"]:
         """See the module."""
         return effective_sample_size(self.values)
+
+    @cached_property
+    def problems(self) -> tuple[str, ...]:
+        """See the class."""
+        largest = self.r_hat.nan_to_num(nan=torch.inf).flatten(1).amax(1)
+        smallest = self.effective_sample_size.nan_to_num(nan=0.0).flatten(1).amin(1)
+        draws = f"{self.values.shape[0] * self.values.shape[1]:,}"
+        found = [
+            _sentence(
+                largest > _LARGEST_R_HAT,
+                largest,
+                f"have chains that disagree (R̂ above {_LARGEST_R_HAT}, at worst {{:.3g}}), as they do where there are "
+                "several modes; do not use means or intervals of these rows: raise num_warmup and num_samples, and "
+                "look at posterior.values.",
+            ),
+            _sentence(
+                smallest < _SMALLEST_SIZE,
+                -smallest,
+                f"have an effective sample size below {_SMALLEST_SIZE} (at worst {{:.3g}} of {draws} draws), too few "
+                "for means and intervals; raise num_samples or num_chains.",
+            ),
+            _sentence(
+                self.divergences > 0,
+                self.divergences.double(),
+                f"have transitions that diverged (at worst {{:,.0f}} of {draws}), so that a part of p(z | x) may be "
+                "missing; raise target_acceptance and num_leapfrog.",
+            ),
+        ]
+        return tuple(sentence for sentence in found if sentence)
 
     def sample(self, sample_shape: SampleShape = ()) -> Tensor:
         """Pick of the draws, with replacement, for each datum by itself: (*sample_shape, B, *event)."""
@@ -72,6 +121,21 @@ class Draws(Distribution):
         raise ValueError(
             "A posterior of draws has no density and so no bound; use Local(), SemiAmortised() or Amortised() for one."
         )
+
+
+def warn_of_problems(posterior: Distribution) -> None:
+    """An `InferenceWarning` for each problem of draws; other distributions have none to tell."""
+    for problem in posterior.problems if isinstance(posterior, Draws) else ():
+        warnings.warn(problem, InferenceWarning, stacklevel=4)
+
+
+def _sentence(where: Tensor, badness: Float[Tensor, "batch"], rest: str) -> str:
+    """How many rows it concerns, which is the worst, and the rest, told the size of the worst; empty where none is."""
+    if not bool(where.any()):
+        return ""
+    worst = int(badness.argmax())
+    size = abs(float(badness[worst]))
+    return f"{int(where.sum())} of {len(where)} rows, row {worst} most of all, {rest.format(size)}"
 
 
 def r_hat(values: Float[Tensor, "draw chain *rest"]) -> Float[Tensor, "*rest"]:

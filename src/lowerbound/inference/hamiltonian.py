@@ -7,6 +7,8 @@ To sample a density π(z) add a momentum r ~ N(0, I) and follow, for L leapfrog 
 which keeps volume and nearly keeps H = −log π(z) + ½ ‖r‖². The end point is accepted with probability min(1,
 exp(H − H')), so that π is invariant for every ε. The scale s of each coordinate is a diagonal mass matrix 1/s² in other
 words: s near the standard deviation of π makes all directions alike. A trajectory that leaves the numbers is rejected.
+One whose energy H rises by more than 1,000 nats has diverged: where the gradient bends faster than ε follows, chains do
+not go, and what they say leaves that part of π out (Betancourt 2017, arXiv:1701.02434, §6.2; the threshold is Stan's).
 
 Chains come first, then data, then the event. Nothing here loops over either. Draws come from torch's global generator.
 """
@@ -21,7 +23,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["LogDensity", "Point", "hamiltonian_transition", "point_at"]
+__all__ = ["LogDensity", "Point", "Transition", "hamiltonian_transition", "point_at"]
+
+_DIVERGED = 1000.0  # nats
 
 LogDensity: TypeAlias = Callable[[Tensor], Tensor]
 """From z (chain, batch, *event) to log π(z) (chain, batch), nats, up to a constant; differentiable."""
@@ -42,6 +46,21 @@ class Point:
     gradient: Float[Tensor, "chain batch *event"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Transition:
+    """One step of every chain.
+
+    Attributes:
+        point: where the chains are now.
+        acceptance: the probability with which each proposal was to be accepted.
+        diverged: whether the energy rose by more than 1,000 nats along the trajectory, or left the numbers.
+    """
+
+    point: Point
+    acceptance: Float[Tensor, "chain batch"]
+    diverged: Bool[Tensor, "chain batch"]
+
+
 def point_at(log_density: LogDensity, z: Float[Tensor, "chain batch *event"]) -> Point:
     """Evaluate log π and its gradient; also under `torch.no_grad` (but not under `torch.inference_mode`)."""
     with torch.enable_grad():
@@ -57,7 +76,7 @@ def hamiltonian_transition(
     step_size: Float[Tensor, "#chain #batch"],
     num_leapfrog: int,
     scale: Float[Tensor, "#chain #batch *event"] | None = None,
-) -> tuple[Point, Float[Tensor, "chain batch"]]:
+) -> Transition:
     """One leapfrog trajectory for every chain, accepted or rejected.
 
     Arguments:
@@ -66,15 +85,14 @@ def hamiltonian_transition(
         step_size: ε of each chain.
         num_leapfrog: L.
         scale: s, in the units of z; 1 if None.
-
-    Returns:
-        Where the chains are now, and the probability with which each proposal was to be accepted.
     """
     momentum = torch.randn_like(start.z)
     end, final = _leapfrog(log_density, start, momentum, step_size, num_leapfrog, scale)
     log_ratio = end.log_density - start.log_density + _kinetic(momentum) - _kinetic(final)
-    probability = log_ratio.nan_to_num(nan=-torch.inf).clamp(max=0).exp()
-    return _choose(torch.rand_like(probability) < probability, end, start), probability
+    log_ratio = log_ratio.nan_to_num(nan=-torch.inf)
+    probability = log_ratio.clamp(max=0).exp()
+    point = _choose(torch.rand_like(probability) < probability, end, start)
+    return Transition(point=point, acceptance=probability, diverged=log_ratio < -_DIVERGED)
 
 
 def _leapfrog(

@@ -44,7 +44,8 @@ class HMC:
         start: "encoder" (at draws from q(z | x)) or "prior".
 
     Returns (when called with a model and a batch):
-        `Draws`, which know R̂ and effective sample sizes; they have no density, and so no bound.
+        `Draws`, which know R̂, effective sample sizes, divergences, and the `problems` that these are; they have no
+        density, and so no bound.
 
     Raises:
         ValueError: a number that is too small, or latents that are not real vectors.
@@ -92,8 +93,9 @@ class HMC:
         search = DualAveraging(torch.full_like(here.log_density[:1], _FIRST_STEP_SIZE), self.target_acceptance)
         window, ends = RunningScale(scale), window_ends(self.num_warmup)
         for i in range(1, self.num_warmup + 1):
-            here, acceptance = hamiltonian_transition(density, here, search.current, self.num_leapfrog, scale[None])
-            search.update(acceptance.mean(0, keepdim=True))
+            step = hamiltonian_transition(density, here, search.current, self.num_leapfrog, scale[None])
+            here = step.point
+            search.update(step.acceptance.mean(0, keepdim=True))
             window.update(here.z)
             if i in ends:
                 scale = window.scale
@@ -103,14 +105,15 @@ class HMC:
     def _run(self, density: LogDensity, here: Point, step_size: Tensor, scale: Tensor) -> Draws:
         values: Float[Tensor, "draw chain batch *event"] = here.z.new_empty(self.num_samples, *here.z.shape)
         acceptance = torch.zeros_like(here.log_density)
+        divergences = torch.zeros(here.z.shape[1], dtype=torch.int64, device=here.z.device)
         for i in range(self.num_samples):
             jitter = 1 + _JITTER * (2 * torch.rand_like(acceptance) - 1)
-            here, probability = hamiltonian_transition(
-                density, here, step_size * jitter, self.num_leapfrog, scale[None]
-            )
+            step = hamiltonian_transition(density, here, step_size * jitter, self.num_leapfrog, scale[None])
+            here = step.point
             values[i] = here.z
-            acceptance += probability / self.num_samples
-        return Draws(values, acceptance.mean(0))
+            acceptance += step.acceptance / self.num_samples
+            divergences += step.diverged.sum(0)
+        return Draws(values, acceptance.mean(0), divergences)
 
 
 def _unnormalised_posterior(joint: Joint) -> LogDensity:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
 from lowerbound.hooks import Augmented
-from lowerbound.inference.draws import Draws
+from lowerbound.inference.draws import Draws, warn_of_problems
 from lowerbound.inference.scheme import Amortised, InferenceScheme, with_inference
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
@@ -48,9 +48,34 @@ class Inferred:
     bound: Float[Tensor, "batch"] | None
     bound_standard_error: Float[Tensor, "batch"] | None
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Sentences that say why rows of a chain are not to be used; nothing is known of other posteriors."""
+        return self.posterior.problems if isinstance(self.posterior, Draws) else ()
+
+    @property
+    def trustworthy(self) -> bool:
+        """Whether there are no `problems`."""
+        return not self.problems
+
+    @property
+    def r_hat(self) -> Float[Tensor, "batch *event"] | None:
+        """R̂ of each coordinate of z (see `draws`); None where q is no chain."""
+        return self.posterior.r_hat if isinstance(self.posterior, Draws) else None
+
+    @property
+    def effective_sample_size(self) -> Float[Tensor, "batch *event"] | None:
+        """How many independent draws would give E_q[z] as precisely; None where q is no chain."""
+        return self.posterior.effective_sample_size if isinstance(self.posterior, Draws) else None
+
+    @property
+    def divergences(self) -> Int64[Tensor, "batch"] | None:
+        """How many transitions diverged; None where q is no chain."""
+        return self.posterior.divergences if isinstance(self.posterior, Draws) else None
+
     def sample(self, num_samples: int, seed: int = 0) -> Float[Tensor, "sample batch *event"]:
         """Draw z from q(z | x); the same for the same seed. The caller's random state is untouched."""
-        with torch.no_grad(), forked(self.draws.device, seed):
+        with torch.no_grad(), forked(self.draws.device, seed, "Inferred.sample"):
             return _codes(self.posterior, num_samples)
 
     def log_prob(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -115,6 +140,9 @@ def infer(
     Raises:
         ValueError: no samples, or a scheme that does not fit the model.
 
+    Warns:
+        InferenceWarning: for each of the `problems` of a chain.
+
     >>> import lowerbound as lb
     >>> exact = lb.exact.LinearGaussian(torch.ones(2, 1), torch.zeros(2), torch.tensor(1.0))
     >>> inferred = infer(exact.model(), torch.ones(1, 2))
@@ -124,9 +152,10 @@ def infer(
     if num_samples < 1:
         raise ValueError(f"infer got num_samples={num_samples} and needs at least 1.")
     refined = with_inference(model, scheme)
-    with forked(x.device, seed):
+    with forked(x.device, seed, "infer"):
         q = refined.infer(x, context)
         if isinstance(q, Draws):
+            warn_of_problems(q)
             pool = q.values.flatten(0, 1)
             return Inferred(posterior=q, scheme=scheme, draws=pool, bound=None, bound_standard_error=None)
         draws, log_w = _draw_and_weigh(refined, q, x, context, num_samples)

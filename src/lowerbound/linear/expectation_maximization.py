@@ -2,7 +2,8 @@
 
     log p(x_obs; θ) − log p(x_obs; θ_old) ≥ E[log p(x_obs, z; θ) − log p(x_obs, z; θ_old)],   z ~ p(z | x_obs; θ_old)
 
-(Dempster, Laird & Rubin 1977, theorem 1). Both steps are in `statistics`.
+(Dempster, Laird & Rubin 1977, theorem 1). Both steps are in `statistics`. They work on columns in their own units
+(`units`), where a variance is resolved to about 1e-16: the floor of σ is by default 1e-6 of the spread of the column.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from torch import Tensor
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear.observed import observe
 from lowerbound.linear.statistics import Noise, expected_statistics
+from lowerbound.linear.units import Units
 
-__all__ = ["Iteration", "centred", "check_rows", "expectation_maximization", "shifted"]
+__all__ = ["SMALLEST_SCALE", "Iteration", "check_rows", "expectation_maximization"]
+
+SMALLEST_SCALE = 1e-6
+"""The floor of σ where none is given, in units of the spread of the column (of all columns, if they share σ)."""
 
 
 class Iteration(NamedTuple):
@@ -40,7 +45,7 @@ def expectation_maximization(
     x: Float[Tensor, "batch data"],
     *,
     noise: Noise = "per-dimension",
-    min_scale: float = 1e-6,
+    min_scale: float | None = None,
     max_iterations: int = 1000,
     tolerance: float = 1e-6,
 ) -> Iterator[Iteration]:
@@ -50,30 +55,20 @@ def expectation_maximization(
         start: where to begin.
         x: rows; NaN where an entry is missing.
         noise: of each dimension, or shared.
-        min_scale: the floor of σ, in the units of x.
+        min_scale: the floor of σ, in the units of x; None: `SMALLEST_SCALE` of the spread of the column.
         max_iterations: after which to stop.
         tolerance: a rise of the log-likelihood that is too small to go on for, nats per row.
     """
-    exact, previous = start, -float("inf")
+    units = Units.of(x, noise)
+    y, exact, floor = units.standard(x), units.enter(start), units.floor(min_scale, SMALLEST_SCALE)
+    log_volume, previous = units.log_volume(x), -float("inf")
     for iteration in range(max_iterations + 1):
-        p = observe(exact, x)
-        value = float(p.log_evidence.mean())
-        yield Iteration(iteration, value, exact)
+        p = observe(exact, y)
+        value = float(p.log_evidence.mean()) - log_volume
+        yield Iteration(iteration, value, units.leave(exact))
         if value - previous <= tolerance:
             return
-        previous, exact = value, expected_statistics(exact, x, observed=p).maximise(noise, min_scale)
-
-
-def centred(x: Float[Tensor, "batch data"]) -> tuple[Float[Tensor, "batch data"], Float[Tensor, "data"]]:
-    """The rows less the means of their observed entries, and those means: sums of squares then keep their digits."""
-    mean = x.nanmean(0)
-    return x - mean, mean
-
-
-def shifted(fit: Iteration, mean: Float[Tensor, "data"]) -> Iteration:
-    """The fit of rows that were not centred."""
-    exact = fit.exact
-    return fit._replace(exact=LinearGaussian(exact.weight, exact.offset + mean, exact.scale))
+        previous, exact = value, expected_statistics(exact, y, observed=p).maximise(noise, floor)
 
 
 def check_rows(x: Float[Tensor, "batch data"], latent_dim: int, most: int) -> None:

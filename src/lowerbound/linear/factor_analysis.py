@@ -13,7 +13,8 @@ is the best W for these ψ, and what is left is a function of D numbers,
 thousands; its line search never accepts a lower value. With missing entries it is EM (`expectation_maximization`).
 
 A column that is constant, or that a factor copies, has ψ_d → 0 and an unbounded density (a Heywood case): it rests at
-the floor `min_scale`². Its contribution to the log-likelihood is then that of a Gaussian of this width.
+the floor of σ. Its contribution to the log-likelihood is then that of a Gaussian of this width. Unless it is given, the
+floor is relative to the spread of the column: other units of x shift the log-likelihood and change nothing else.
 """
 
 from __future__ import annotations
@@ -28,8 +29,14 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear.expectation_maximization import Iteration, centred, check_rows, expectation_maximization, shifted
+from lowerbound.linear.expectation_maximization import (
+    SMALLEST_SCALE,
+    Iteration,
+    check_rows,
+    expectation_maximization,
+)
 from lowerbound.linear.principal_components import closed_form
+from lowerbound.linear.units import Units
 
 __all__ = ["factor_analysis"]
 
@@ -40,7 +47,7 @@ def factor_analysis(
     x: Float[Tensor, "batch data"],
     latent_dim: int,
     *,
-    min_scale: float = 1e-6,
+    min_scale: float | None = None,
     max_iterations: int = 1000,
     tolerance: float = 1e-6,
 ) -> Iterator[Iteration]:
@@ -49,7 +56,7 @@ def factor_analysis(
     Arguments:
         x: rows, best in double precision; NaN where an entry is missing.
         latent_dim: L, at most the number of columns.
-        min_scale: the floor of σ, in the units of x.
+        min_scale: the floor of σ, in the units of x; None: `SMALLEST_SCALE` of the spread of the column.
         max_iterations: after which to stop.
         tolerance: when to stop: a rise of EM, nats per row; the largest slope of ℓ without missing entries.
 
@@ -62,40 +69,36 @@ def factor_analysis(
     torch.Size([4, 1])
     """
     check_rows(x, latent_dim, x.shape[1])
-    x, mean = centred(x)
-    options = {"min_scale": min_scale, "max_iterations": max_iterations, "tolerance": tolerance}
-    climb = _by_em(x, latent_dim, **options) if bool(x.isnan().any()) else _by_profile(x, latent_dim, **options)
-    yield from (shifted(fit, mean) for fit in climb)
+    units = Units.of(x, "per-dimension")
+    floor, y = units.floor(min_scale, SMALLEST_SCALE), units.standard(x)
+    if bool(x.isnan().any()):
+        start = units.leave(_start(y, latent_dim, floor))
+        options = {"min_scale": min_scale, "max_iterations": max_iterations, "tolerance": tolerance}
+        yield from expectation_maximization(start, x, **options)
+        return
+    log_volume = units.log_volume(x)
+    for fit in _by_profile(y, latent_dim, floor, max_iterations=max_iterations, tolerance=tolerance):
+        yield fit._replace(log_likelihood=fit.log_likelihood - log_volume, exact=units.leave(fit.exact))
 
 
-def _by_em(
-    x: Tensor, latent_dim: int, *, min_scale: float, max_iterations: int, tolerance: float
-) -> Iterator[Iteration]:
-    """From principal components of the columns at unit variance, missing entries at their means."""
-    unit = x.nan_to_num().square().nanmean(0).sqrt().clamp_min(min_scale)
-    start = closed_form((x / unit).nan_to_num(), min(latent_dim, max(1, x.shape[1] - 1)), min_scale)
-    weight = torch.nn.functional.pad(start.weight, (0, latent_dim - start.weight.shape[1]))
-    scale = (unit * start.scale).clamp_min(min_scale)
-    yield from expectation_maximization(
-        LinearGaussian(unit[:, None] * weight, torch.zeros_like(unit), scale),
-        x,
-        min_scale=min_scale,
-        max_iterations=max_iterations,
-        tolerance=tolerance,
-    )
+def _start(y: Tensor, latent_dim: int, floor: Tensor) -> LinearGaussian:
+    """Principal components of columns in their own units, missing entries at their means."""
+    fit = closed_form(y.nan_to_num(), min(latent_dim, max(1, y.shape[1] - 1)), floor.new_zeros(()))
+    weight = torch.nn.functional.pad(fit.weight, (0, latent_dim - fit.weight.shape[1]))
+    return LinearGaussian(weight, y.new_zeros(y.shape[1]), torch.maximum(fit.scale, floor))
 
 
 def _by_profile(
-    x: Tensor, latent_dim: int, *, min_scale: float, max_iterations: int, tolerance: float
+    y: Tensor, latent_dim: int, floor: Tensor, *, max_iterations: int, tolerance: float
 ) -> Iterator[Iteration]:
-    """The iterates of L-BFGS over log(ψ / variance), so that the units of the columns do not matter."""
-    covariance = x.mT @ x / len(x)
-    variance = covariance.diagonal().clamp_min(min_scale**2)
+    """The iterates of L-BFGS over log(ψ / variance)."""
+    covariance = y.mT @ y / len(y)
+    variance = torch.maximum(covariance.diagonal(), floor**2)
     correlation = covariance / (variance[:, None] * variance).sqrt()
-    lowest = (2 * math.log(min_scale) - variance.log()).cpu().numpy()
+    lowest = (2 * floor.log() - variance.log()).cpu().numpy()
 
     def loss(log_psi: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope, _ = _profile(torch.as_tensor(log_psi).to(x), correlation, latent_dim)
+        value, slope, _ = _profile(torch.as_tensor(log_psi).to(y), correlation, latent_dim)
         return -float(value), -slope.cpu().numpy().astype(float)
 
     start = np.maximum(math.log(0.5), lowest)
@@ -110,7 +113,7 @@ def _by_profile(
         options={"maxiter": max_iterations, "maxfun": 20 * max_iterations, "ftol": 1e-15, "gtol": tolerance},
     )
     for iteration, log_psi in enumerate(path):
-        psi = torch.as_tensor(log_psi).to(x)
+        psi = torch.as_tensor(log_psi).to(y)
         value, _, weight = _profile(psi, correlation, latent_dim)
         root = variance.sqrt()
         exact = LinearGaussian(root[:, None] * weight, torch.zeros_like(root), root * (0.5 * psi).exp())

@@ -15,6 +15,9 @@ the quasi-Newton steps of Ablin, Cardoso & Gramfort (2018, arXiv:1706.08171): W 
 
 whose 2 × 2 blocks, exact where the sources are independent, are shifted to be positive definite, and whose length is
 halved until the likelihood rises. Hence it never falls; it is not concave, and a source that is Gaussian is not found.
+
+With as many sources as columns the units of a column mean nothing, and each is measured in its own (`units`). With
+fewer, one unit is common to all, for which directions are principal depends on the ratios of units.
 """
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ from torch import Tensor
 
 from lowerbound.linear import sources
 from lowerbound.linear.expectation_maximization import check_rows
+from lowerbound.linear.principal_components import SMALLEST_SHARED_SCALE, principal_directions
+from lowerbound.linear.units import Units
+from lowerbound.randomness import derive_seed
 
 __all__ = ["ICAIteration", "IndependentComponents", "independent_components"]
 
@@ -56,7 +62,8 @@ class IndependentComponents:
     @property
     def mixing(self) -> Float[Tensor, "data source"]:
         """A, the (pseudo-)inverse of W."""
-        return torch.linalg.pinv(self.unmixing)
+        W = self.unmixing  # pinv drops small singular values, which small units of a column may have made
+        return torch.linalg.inv(W) if W.shape[0] == W.shape[1] else torch.linalg.pinv(W)
 
     def sources(self, x: Float[Tensor, "batch data"]) -> Float[Tensor, "batch source"]:
         """y = W (x − b)."""
@@ -69,7 +76,10 @@ class IndependentComponents:
     def log_evidence(self, x: Float[Tensor, "batch data"]) -> Float[Tensor, "batch"]:
         """log p(x), nats."""
         y = self.sources(x)
-        value = sources.log_density(y, self.is_super).sum(1) + 0.5 * torch.logdet(self.unmixing @ self.unmixing.mT)
+        W, value = self.unmixing, sources.log_density(y, self.is_super).sum(1)
+        # Not ½ log|W Wᵀ|: the square of W has half of its digits.
+        square = W.shape[0] == W.shape[1]
+        value = value + (torch.linalg.slogdet(W)[1] if square else torch.linalg.svdvals(W).log().sum())
         rest = x.shape[1] - y.shape[1]
         if rest == 0:
             return value
@@ -116,7 +126,7 @@ def independent_components(
     if bool(x.isnan().any()):
         raise ValueError("ICA got missing entries and has no likelihood of a part of a row; impute them first.")
     start, whitened = _whiten(x, latent_dim)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "independent_components"))
     rotation = torch.linalg.qr(torch.randn(latent_dim, latent_dim, generator=generator, dtype=torch.float64))[0].to(x)
     W, is_super = _choose(rotation, whitened)
     for iteration in range(max_iterations + 1):
@@ -135,20 +145,23 @@ def independent_components(
 
 def _whiten(x: Tensor, latent_dim: int) -> tuple[IndependentComponents, Tensor]:
     """The principal components at unit variance as sources, and their values (batch, source)."""
-    offset = x.mean(0)
-    values, u = torch.linalg.eigh((x - offset).mT @ (x - offset) / len(x))
-    values, u = values.flip(0).clamp_min(0), u.flip(1)
-    if float(values[latent_dim - 1]) <= 1e-12 * float(values[0]):
-        rank = int((values > 1e-12 * values[0]).sum())
+    units = Units.of(x, "per-dimension" if latent_dim == x.shape[1] else "shared")
+    y = units.standard(x)
+    deviation, u = principal_directions(y)
+    last_place = float((x.abs().amax(0) / units.spread).amax())
+    resolved = torch.finfo(x.dtype).eps * max(last_place, float(deviation[0]) * max(x.shape))
+    rank = int((deviation > resolved).sum())
+    if rank < latent_dim:
         raise ValueError(
             f"ICA got latent_dim={latent_dim} and the rows vary in {rank} directions only; leave out columns that "
             f"are constant or copies, or ask for at most {rank}."
         )
-    unmixing = (u[:, :latent_dim] / values[:latent_dim].sqrt()).mT
-    rest = values[latent_dim:]
-    noise = rest.mean().clamp_min(1e-12 * values[0]).sqrt() if len(rest) else values.new_ones(())
+    unmixing = (u[:, :latent_dim] / deviation[:latent_dim]).mT
+    rest = deviation[latent_dim:]
+    noise = rest.square().mean().sqrt().clamp_min(SMALLEST_SHARED_SCALE) if len(rest) else y.new_ones(())
     is_super = torch.ones(latent_dim, dtype=torch.bool, device=x.device)
-    return IndependentComponents(unmixing, offset, is_super, noise), (x - offset) @ unmixing.mT
+    offset, scale = units.base + units.shift, units.spread * noise if len(rest) else noise
+    return IndependentComponents(unmixing / units.spread, offset, is_super, scale), y @ unmixing.mT
 
 
 def _value(W: Tensor, is_super: Tensor, whitened: Tensor) -> float:

@@ -5,8 +5,9 @@
 
 Unlike in the paper each component has a noise Ψ_k of its own (per dimension, or one number: a mixture of
 probabilistic PCA); missing entries (NaN) are integrated out by each component. The likelihood of any mixture of
-Gaussians is unbounded where a component shrinks onto a few rows, so that here the floor `min_scale` is a choice and no
-formality. A component that loses its rows (fewer than 1e-6 of them) stays as it was, with its small weight.
+Gaussians is unbounded where a component shrinks onto a few rows, so that here the floor of σ is a choice and no
+formality: by default 1e-3 of the spread of the column over all rows. A component that loses its rows (fewer than 1e-6
+of them) stays as it was, with its small weight.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from lowerbound.linear.expectation_maximization import check_rows
 from lowerbound.linear.observed import Observed, impute, log_evidence, observe
 from lowerbound.linear.principal_components import closed_form
 from lowerbound.linear.statistics import Noise, expected_statistics
+from lowerbound.linear.units import Units
 from lowerbound.priors.k_means import k_means
 from lowerbound.randomness import forked
 
 __all__ = ["FactorAnalysers", "MixtureIteration", "mixture_of_factor_analysers"]
 
 _EMPTY = 1e-6
+_SMALLEST_SCALE = 1e-3  # the floor of σ where none is given, in units of the spread of the column over all rows
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def mixture_of_factor_analysers(
     latent_dim: int,
     *,
     noise: Noise = "per-dimension",
-    min_scale: float = 1e-3,
+    min_scale: float | None = None,
     max_iterations: int = 500,
     tolerance: float = 1e-6,
     seed: int = 0,
@@ -95,7 +98,7 @@ def mixture_of_factor_analysers(
         num_components: K.
         latent_dim: L of each, less than the number of columns.
         noise: of each dimension, or shared within a component.
-        min_scale: the floor of σ, in the units of x.
+        min_scale: the floor of σ, in the units of x; None: a thousandth of the spread of the column.
         max_iterations: after which to stop.
         tolerance: a rise of the log-likelihood that is too small to go on for, nats per row.
         seed: of k-means.
@@ -104,41 +107,42 @@ def mixture_of_factor_analysers(
         ValueError: see `check_rows`; fewer rows than components.
     """
     check_rows(x, latent_dim, x.shape[1] - 1)
-    mixture, previous = _start(x, num_components, latent_dim, noise, min_scale, seed), -float("inf")
+    units = Units.of(x, noise)
+    y, floor, log_volume = units.standard(x), units.floor(min_scale, _SMALLEST_SCALE), units.log_volume(x)
+    mixture, previous = _start(y, num_components, latent_dim, floor, seed), -float("inf")
     for iteration in range(max_iterations + 1):
-        posteriors = [observe(component, x) for component in mixture.components]
+        posteriors = [observe(component, y) for component in mixture.components]
         log_joint = torch.stack([p.log_evidence for p in posteriors], 1) + mixture.weights.log()
-        value = float(log_joint.logsumexp(1).mean())
-        yield MixtureIteration(iteration, value, mixture)
+        value = float(log_joint.logsumexp(1).mean()) - log_volume
+        components = tuple(units.leave(component) for component in mixture.components)
+        yield MixtureIteration(iteration, value, FactorAnalysers(mixture.weights, components))
         if value - previous <= tolerance:
             return
-        previous, mixture = value, _step(mixture, x, posteriors, log_joint.softmax(1), noise, min_scale)
+        previous, mixture = value, _step(mixture, y, posteriors, log_joint.softmax(1), noise, floor)
 
 
 def _step(
-    mixture: FactorAnalysers, x: Tensor, posteriors: list[Observed], r: Tensor, noise: Noise, min_scale: float
+    mixture: FactorAnalysers, y: Tensor, posteriors: list[Observed], r: Tensor, noise: Noise, floor: Tensor
 ) -> FactorAnalysers:
     weights, components = r.mean(0), []
     for k, (old, p) in enumerate(zip(mixture.components, posteriors, strict=True)):
-        statistics = expected_statistics(old, x, weights=r[:, k] / len(x), observed=p)
-        empty = bool((statistics.observed < _EMPTY / len(x)).any())
-        components.append(old if empty else statistics.maximise(noise, min_scale))
+        statistics = expected_statistics(old, y, weights=r[:, k] / len(y), observed=p)
+        empty = bool((statistics.observed < _EMPTY / len(y)).any())
+        components.append(old if empty else statistics.maximise(noise, floor))
     return FactorAnalysers(weights, tuple(components))
 
 
-def _start(
-    x: Tensor, num_components: int, latent_dim: int, noise: Noise, min_scale: float, seed: int
-) -> FactorAnalysers:
+def _start(y: Tensor, num_components: int, latent_dim: int, floor: Tensor, seed: int) -> FactorAnalysers:
     """Probabilistic PCA of each cluster of k-means, with missing entries at the means of their columns."""
-    filled = torch.where(x.isnan(), x.nanmean(0), x)
-    with forked(torch.device("cpu"), seed):
+    filled = y.nan_to_num()
+    with forked(torch.device("cpu"), seed, "mixture_of_factor_analysers"):
         centres, cluster = k_means(filled, num_components)
     components = []
     for k, centre in enumerate(centres):
         members = filled[cluster == k] - centre
-        fit = closed_form(members, latent_dim, min_scale)
-        spread = (members.square().mean() ** 0.5).clamp_min(min_scale)
-        scale = torch.maximum(fit.scale, 0.1 * spread)
-        components.append(LinearGaussian(fit.weight, centre, scale.expand(x.shape[1]) if noise != "shared" else scale))
-    weights = torch.bincount(cluster, minlength=num_components).to(x.dtype) / len(x)
+        fit = closed_form(members, latent_dim, floor.new_zeros(()))
+        spread = members.square().mean().sqrt()
+        scale = torch.maximum(torch.maximum(fit.scale, 0.1 * spread), floor)
+        components.append(LinearGaussian(fit.weight, centre, scale))
+    weights = torch.bincount(cluster, minlength=num_components).to(y.dtype) / len(y)
     return FactorAnalysers(weights, tuple(components))

@@ -61,14 +61,15 @@ def observe(exact: LinearGaussian, x: Float[Tensor, "batch data"]) -> Observed:
     observed = ~x.isnan()
     patterns, pattern = patterns_of(observed)
     residual = torch.where(observed, x - exact.offset, 0.0)
-    W, variance = exact.weight, (exact.scale**2).expand(x.shape[1])
-    outer = (W[:, :, None] * W[:, None, :] / variance[:, None, None]).flatten(1)
+    scale = exact.scale.expand(x.shape[1])
+    W, residual = exact.weight / scale[:, None], residual / scale  # in units of σ: ψ may be too small a number
+    outer = (W[:, :, None] * W[:, None, :]).flatten(1)
     eye = torch.eye(W.shape[1], dtype=W.dtype, device=W.device)
     factor = torch.linalg.cholesky(eye + (patterns.to(W.dtype) @ outer).unflatten(1, W.shape[1:] * 2))
     covariance = torch.cholesky_inverse(factor)
-    mean = _apply(covariance, pattern, (residual / variance) @ W)
+    mean = _apply(covariance, pattern, residual @ W)
     log_det = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)[pattern]
-    misfit = torch.where(observed, (residual - mean @ W.mT) ** 2 / variance + variance.log() + _LOG_2PI, 0.0)
+    misfit = torch.where(observed, (residual - mean @ W.mT) ** 2 + 2 * scale.log() + _LOG_2PI, 0.0)
     log_evidence = -0.5 * (misfit.sum(-1) + mean.square().sum(-1) + log_det)
     return Observed(mean=mean, covariance=covariance, patterns=patterns, pattern=pattern, log_evidence=log_evidence)
 

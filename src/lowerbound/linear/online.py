@@ -16,9 +16,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear.expectation_maximization import Iteration
+from lowerbound.linear.expectation_maximization import SMALLEST_SCALE, Iteration
 from lowerbound.linear.observed import observe
 from lowerbound.linear.statistics import Noise, Statistics, expected_statistics
+from lowerbound.linear.units import Units
 
 __all__ = ["online_expectation_maximization"]
 
@@ -29,16 +30,18 @@ def online_expectation_maximization(
     *,
     decay: float = 0.7,
     noise: Noise = "per-dimension",
-    min_scale: float = 1e-6,
+    min_scale: float | None = None,
 ) -> Iterator[Iteration]:
     """A model after each batch, for as long as there are batches.
 
     Arguments:
         start: where to begin.
-        batches: rows, best centred; NaN where an entry is missing. Each column is observed in the first batch.
+        batches: rows; NaN where an entry is missing. Each column is observed in the first batch, whose units
+            (`units`) are those of the statistics.
         decay: κ.
         noise: of each dimension, or shared.
-        min_scale: the floor of σ, in the units of x.
+        min_scale: the floor of σ, in the units of x; None: `SMALLEST_SCALE` of the spread of the column in the first
+            batch.
 
     Yields:
         An `Iteration` per batch, counted from 1, whose log_likelihood is that of the batch before it was learned from:
@@ -57,12 +60,17 @@ def online_expectation_maximization(
 
 
 def _iterations(
-    exact: LinearGaussian, batches: Iterable[Tensor], decay: float, noise: Noise, min_scale: float
+    exact: LinearGaussian, batches: Iterable[Tensor], decay: float, noise: Noise, min_scale: float | None
 ) -> Iterator[Iteration]:
     running: Statistics | None = None
+    units: Units | None = None
     for t, x in enumerate(batches, 1):
-        p = observe(exact, x)
-        new = expected_statistics(exact, x, observed=p)
+        if units is None:
+            units = Units.of(x, noise)
+            exact = units.enter(exact)
+        y = units.standard(x)
+        p = observe(exact, y)
+        new = expected_statistics(exact, y, observed=p)
         running = new if running is None else running.blend(new, t**-decay)
-        exact = running.maximise(noise, min_scale)
-        yield Iteration(t, float(p.log_evidence.mean()), exact)
+        exact = running.maximise(noise, units.floor(min_scale, SMALLEST_SCALE))
+        yield Iteration(t, float(p.log_evidence.mean()) - units.log_volume(x), units.leave(exact))

@@ -8,6 +8,10 @@ up to a rotation of z. S has the divisor N − c: c = 0 is maximum likelihood, c
 log-likelihood of the rows is smaller by D/2 [log k + 1/k − 1] with k = N/(N − 1), about D / 4N² nats. Since
 W Wᵀ + σ² I is proportional to S, c > 0 is the solution of maximum likelihood with W and σ multiplied by √k, and so it
 is defined with missing entries too; there the fit is by EM (`expectation_maximization`).
+
+The λ are squares of singular values of the rows, not eigenvalues of S: a column with numbers a billion times those of
+the others then leaves them their digits. The floor of σ is by default 1e-10 of the spread of the columns, about what
+is resolved; with missing entries it is that of EM.
 """
 
 from __future__ import annotations
@@ -19,17 +23,26 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear.expectation_maximization import Iteration, centred, check_rows, expectation_maximization, shifted
+from lowerbound.linear.expectation_maximization import (
+    SMALLEST_SCALE,
+    Iteration,
+    check_rows,
+    expectation_maximization,
+)
 from lowerbound.linear.observed import log_evidence
+from lowerbound.linear.units import Units
 
-__all__ = ["closed_form", "corrected", "probabilistic_pca"]
+__all__ = ["SMALLEST_SHARED_SCALE", "closed_form", "corrected", "principal_directions", "probabilistic_pca"]
+
+SMALLEST_SHARED_SCALE = 1e-10
+"""The floor of σ where none is given and none is missing, in units of the spread of the columns."""
 
 
 def probabilistic_pca(
     x: Float[Tensor, "batch data"],
     latent_dim: int,
     *,
-    min_scale: float = 1e-6,
+    min_scale: float | None = None,
     max_iterations: int = 1000,
     tolerance: float = 1e-6,
 ) -> Iterator[Iteration]:
@@ -38,7 +51,7 @@ def probabilistic_pca(
     Arguments:
         x: rows, best in double precision; NaN where an entry is missing.
         latent_dim: L, less than the number of columns.
-        min_scale: the floor of σ, in the units of x.
+        min_scale: the floor of σ, in the units of x; None: one relative to the spread of the columns.
         max_iterations: of EM, after which to stop.
         tolerance: a rise of the log-likelihood that is too small to go on for, nats per row.
 
@@ -50,23 +63,35 @@ def probabilistic_pca(
     [0]
     """
     check_rows(x, latent_dim, x.shape[1] - 1)
-    x, mean = centred(x)
-    start = closed_form(x.nan_to_num(), latent_dim, min_scale)
-    if not bool(x.isnan().any()):
-        yield shifted(Iteration(0, float(log_evidence(start, x).mean()), start), mean)
+    units, missing = Units.of(x, "shared"), bool(x.isnan().any())
+    y = units.standard(x).nan_to_num()
+    start = closed_form(y, latent_dim, units.floor(min_scale, SMALLEST_SCALE if missing else SMALLEST_SHARED_SCALE))
+    if not missing:
+        yield Iteration(0, float(log_evidence(start, y).mean()) - units.log_volume(x), units.leave(start))
         return
     options = {"min_scale": min_scale, "max_iterations": max_iterations, "tolerance": tolerance}
-    yield from (shifted(fit, mean) for fit in expectation_maximization(start, x, noise="shared", **options))
+    yield from expectation_maximization(units.leave(start), x, noise="shared", **options)
 
 
-def closed_form(x: Float[Tensor, "batch data"], latent_dim: int, min_scale: float) -> LinearGaussian:
+def closed_form(x: Float[Tensor, "batch data"], latent_dim: int, floor: Float[Tensor, ""]) -> LinearGaussian:
     """The maximum of the likelihood of centred rows without missing entries."""
-    values, u = torch.linalg.eigh(x.mT @ x / len(x))
-    values, u = values.flip(0).clamp_min(0), u.flip(1)
-    rest = values[latent_dim:]
-    variance = (rest.mean() if len(rest) else values.new_zeros(())).clamp_min(min_scale**2)
-    weight = u[:, :latent_dim] * (values[:latent_dim] - variance).clamp_min(0).sqrt()
-    return LinearGaussian(weight, torch.zeros_like(values), variance.sqrt())
+    deviation, u = principal_directions(x)
+    rest = deviation[latent_dim:].square()
+    scale = torch.maximum(rest.mean().sqrt() if len(rest) else torch.zeros_like(floor), floor)
+    largest = deviation[:latent_dim]
+    weight = u[:, :latent_dim] * ((largest - scale) * (largest + scale)).clamp_min(0).sqrt()
+    return LinearGaussian(weight, x.new_zeros(x.shape[1]), scale)
+
+
+def principal_directions(x: Float[Tensor, "batch data"]) -> tuple[Float[Tensor, "data"], Float[Tensor, "data data"]]:
+    """The standard deviations of centred rows along their principal directions, largest first, and those directions.
+
+    Of fewer rows than columns the other directions have deviation 0.
+    """
+    upper = torch.linalg.qr(x, mode="r").R
+    _, values, directions = torch.linalg.svd(upper, full_matrices=True)
+    padded = torch.nn.functional.pad(values, (0, x.shape[1] - len(values)))
+    return padded / len(x) ** 0.5, directions.mT
 
 
 def corrected(exact: LinearGaussian, num_rows: int, correction: int) -> LinearGaussian:

@@ -12,7 +12,8 @@ log p(x_obs, z) is linear in the statistics, averaged over rows n (with weights,
 observed entries on z, and the missing ones are never filled in. Since the statistics are averages, minibatches
 may be blended (Cappé & Moulines 2009), which is online EM.
 
-Variances have a floor: the likelihood of a column that is constant, or copied by a factor, is unbounded.
+Variances have a floor: the likelihood of a column that is constant, or copied by a factor, is unbounded. The sums lose
+digits where a column lies far from zero or columns differ in their units: give x in its own (`units`).
 """
 
 from __future__ import annotations
@@ -54,18 +55,18 @@ class Statistics:
         pairs = {name: (getattr(self, name), getattr(new, name)) for name in self.__dataclass_fields__}
         return Statistics(**{name: old + step_size * (other - old) for name, (old, other) in pairs.items()})
 
-    def maximise(self, noise: Noise = "per-dimension", min_scale: float = 1e-6) -> LinearGaussian:
+    def maximise(self, noise: Noise, floor: Float[Tensor, ""] | Float[Tensor, "data"]) -> LinearGaussian:
         """The M step.
 
         Arguments:
             noise: of each dimension, or shared.
-            min_scale: the floor of σ, in the units of x.
+            floor: of σ, in the units of x.
         """
         v = torch.linalg.solve(self.moment, self.cross)
         unexplained = self.square - (v * self.cross).sum(-1)
         shared = noise == "shared"
         variance = unexplained.sum() / self.observed.sum() if shared else unexplained / self.observed
-        return LinearGaussian(v[:, :-1], v[:, -1], variance.clamp_min(min_scale**2).sqrt())
+        return LinearGaussian(v[:, :-1], v[:, -1], torch.maximum(variance, floor**2).sqrt())
 
 
 def expected_statistics(

@@ -2,7 +2,7 @@
 
 Each function takes NumPy arrays (or the records of a run) and returns a `matplotlib.figure.Figure`
 of its own, outside pyplot's global state: save it with `figure.savefig`, or show it in a notebook
-by naming it. Nothing has to be closed.
+by naming it at the end of a cell. Nothing has to be closed.
 """
 
 from lowerbound.plots.diagnosis import diagnosis_bars, diagnosis_clouds, diagnosis_histograms

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
+from lowerbound.plots.histograms import bin_edges, finite
 from lowerbound.plots.style import DATA, INK, MODEL, new_figure, style_axes
 
 __all__ = ["diagnosis_bars", "diagnosis_clouds", "diagnosis_histograms"]
@@ -27,9 +28,10 @@ def diagnosis_histograms(series: Mapping[str, np.ndarray], label: str) -> Figure
     _check(series)
     figure = new_figure(_WIDTH, _HEIGHT)
     axes = figure.subplots()
-    bins = np.histogram_bin_edges(np.concatenate([np.asarray(v, dtype=float) for v in series.values()]), NUM_BINS)
+    edges = bin_edges(np.concatenate([finite(v) for v in series.values()]), NUM_BINS).tolist()
     for colour, (name, values) in zip(_COLOURS, series.items(), strict=False):
-        axes.hist(values, bins=bins.tolist(), color=colour, alpha=0.6, density=True, label=name)
+        shares = np.full(len(values), 1 / max(1, len(values)))
+        axes.hist(values, edges, weights=shares, color=colour, alpha=0.6, label=name)
         axes.axvline(float(np.mean(values)), color=colour, linewidth=1.6)
     style_axes(axes, title="", x=label, y="share of rows")
     axes.set_yticks([])

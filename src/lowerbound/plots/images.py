@@ -5,6 +5,8 @@ so that a pixel of the data is a square of the figure. Grey images are black at 
 value range and white at the upper one; values beyond it are drawn as its ends.
 """
 
+import math
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -28,7 +30,8 @@ def image_grid(
     Arguments:
         images: (n, H, W), or (n, C, H, W) with 1 channel (grey), 2 (red, green), or 3 or more (the
             first three are red, green, blue).
-        columns: images per row; None makes the grid about as wide as one and a half times its height.
+        columns: images per row; None takes as few empty places as can be, and of such grids the one nearest to a
+            square that is no higher than wide.
         title: what is seen.
         value_range: the values drawn as black and as white.
 
@@ -37,7 +40,7 @@ def image_grid(
     """
     tiles = _as_rgb(images, value_range)
     if columns is None:
-        columns = min(len(tiles), max(1, round((1.5 * len(tiles)) ** 0.5)))
+        columns = _balanced(len(tiles))
     if columns < 1:
         raise ValueError(f"image_grid got columns={columns} and needs at least 1.")
     return _show(_tile(tiles, columns, gap=1), title)
@@ -73,6 +76,13 @@ def originals_and_reconstructions(
     left, right = _as_rgb(originals, value_range), _as_rgb(reconstructions, value_range)
     pairs = np.concatenate([left, right], axis=2)
     return _show(_tile(pairs, min(columns, len(pairs)), gap=max(1, left.shape[2] // 8)), title)
+
+
+def _balanced(num_images: int) -> int:
+    """Images per row, between the square root of their number and twice that."""
+    root = math.sqrt(num_images)
+    choices = range(math.ceil(root), min(num_images, math.ceil(2 * root)) + 1)
+    return min(choices, key=lambda columns: (-num_images % columns, columns))
 
 
 def _as_rgb(images: np.ndarray, value_range: tuple[float | int, float | int]) -> np.ndarray:

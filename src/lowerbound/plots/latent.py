@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
+from lowerbound.plots.histograms import bin_edges, finite
 from lowerbound.plots.style import CLASS_COLOURS, CLASS_HATCHES, CLASS_MARKERS, INK, MODEL, new_figure, style_axes
 
 __all__ = ["latent_map"]
@@ -131,7 +132,7 @@ def _histograms(
     label_names: Sequence[str] | None,
 ) -> None:
     z = codes[:, 0]
-    edges = np.histogram_bin_edges(z, bins=40)
+    edges = bin_edges(finite(z), 40)
     classes = None if labels is None else _classes(labels)
     if labels is None or classes is None:
         axes.hist(z, bins=edges.tolist(), color=MODEL)

@@ -5,6 +5,8 @@ is too light on white. More classes than colours differ by the shape of the mark
 distinction rests on colour alone.
 """
 
+import io
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -17,6 +19,7 @@ __all__ = [
     "INK",
     "MODEL",
     "MUTED",
+    "NotebookFigure",
     "new_figure",
     "step_axis",
     "style_axes",
@@ -44,9 +47,19 @@ CLASS_MARKERS = ("o", "^", "s")
 CLASS_HATCHES = ("", "///", "...")
 
 
-def new_figure(width: float, height: float) -> Figure:
+class NotebookFigure(Figure):
+    """A figure that a notebook shows as a picture; matplotlib's own are shown so only once pyplot was imported."""
+
+    def _repr_png_(self) -> bytes:
+        """What IPython asks an object for."""
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
+def new_figure(width: float, height: float) -> NotebookFigure:
     """An empty white figure of this size in inches, at 100 dots per inch."""
-    return Figure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
+    return NotebookFigure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
 
 
 def style_axes(axes: Axes, *, title: str, x: str, y: str, small: bool = False) -> None:

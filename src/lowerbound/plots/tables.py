@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lowerbound.plots.histograms import bin_edges, finite
 from lowerbound.plots.style import DATA, INK, MODEL, new_figure, style_axes
 
 __all__ = ["table_marginals"]
@@ -17,8 +18,8 @@ NUM_BINS = 30
 def table_marginals(original: np.ndarray, samples: np.ndarray, feature_names: Sequence[str] | None = None) -> Figure:
     """The histogram of each column of the data (filled) and of the samples (outline), up to twelve columns.
 
-    Both share their bins and have area one. The bins cover all data, and samples up to one range of the data beyond
-    them; how many samples lie further out (or are not finite) is written above the panel.
+    Both share their bins, whose heights are shares of the rows. The bins cover all finite data, and samples up to one
+    range of the data beyond them; how many samples lie further out (or are not finite) is written above the panel.
 
     Arguments:
         original: (N, D), in the units of the table.
@@ -53,13 +54,14 @@ def table_marginals(original: np.ndarray, samples: np.ndarray, feature_names: Se
 
 
 def _draw_column(axes: Axes, data: np.ndarray, samples: np.ndarray, name: str) -> None:
-    low, high = float(data.min()), float(data.max())
-    reach = high - low or 1.0
-    seen = samples[(samples >= low - reach) & (samples <= high + reach)]
-    edges = np.histogram_bin_edges(np.concatenate([data, seen]), bins=NUM_BINS).tolist()
-    axes.hist(data, bins=edges, density=True, color=DATA, alpha=0.35, label="data")
+    data, candidates = finite(data), finite(samples)
+    view = bin_edges(data, 1)
+    reach = view[1] / 2 - view[0] / 2 if data.size and data.min() == data.max() else view[1] - view[0]
+    seen = candidates[(candidates >= view[0] - reach) & (candidates <= view[1] + reach)]
+    edges = bin_edges(np.concatenate([data, seen]), NUM_BINS).tolist()
+    axes.hist(data, edges, weights=_shares(data), color=DATA, alpha=0.35, label="data")
     if len(seen):
-        axes.hist(seen, bins=edges, density=True, histtype="step", color=MODEL, linewidth=1.6, label="samples")
+        axes.hist(seen, edges, weights=_shares(seen), histtype="step", color=MODEL, linewidth=1.6, label="samples")
     out = 1 - len(seen) / max(1, len(samples))
     note = f" ({out:.1%} out of view)" if len(seen) < len(samples) else ""
     short = (name if len(name) <= 26 else f"{name[:25]}…") + note
@@ -67,6 +69,10 @@ def _draw_column(axes: Axes, data: np.ndarray, samples: np.ndarray, name: str) -
     axes.set_title(short, loc="left", fontsize=9.5, color=INK, parse_math=False)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
+
+
+def _shares(values: np.ndarray) -> np.ndarray:
+    return np.full(len(values), 1 / max(1, len(values)))
 
 
 def _caption(figure: Figure, first: Axes, shown: int, total: int) -> None:

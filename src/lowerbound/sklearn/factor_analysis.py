@@ -18,7 +18,8 @@ class FactorAnalysis(LinearGaussianEstimator):
     Arguments:
         latent_dim: length of z, at most the number of columns.
         min_scale: the floor of σ, in the units of X: where a constant column, or one that a factor copies, comes to
-            rest. The default is that of scikit-learn; the log-likelihood of such a column says no more than that.
+            rest. None: 10⁻⁶ of the spread of the column, and of a typical one for a constant column. The
+            log-likelihood of such a column says no more than that. scikit-learn's is 10⁻⁶ in any units.
         max_iter: of the fit.
         tol: where it stops: the largest slope of the log-likelihood (nats per row, for log σ²), or the rise of an
             iteration of EM where entries are missing.
@@ -42,7 +43,7 @@ class FactorAnalysis(LinearGaussianEstimator):
         self,
         latent_dim: int = 2,
         *,
-        min_scale: int | float = 1e-6,
+        min_scale: int | float | None = None,
         max_iter: int = 1000,
         tol: int | float = 1e-6,
         random_state: int | np.random.RandomState | None = None,
@@ -58,7 +59,7 @@ class FactorAnalysis(LinearGaussianEstimator):
             factor_analysis(
                 x,
                 whole("latent_dim", self.latent_dim),
-                min_scale=float(self.min_scale),
+                min_scale=None if self.min_scale is None else float(self.min_scale),
                 max_iterations=whole("max_iter", self.max_iter),
                 tolerance=float(self.tol),
             )

@@ -24,8 +24,9 @@ class MixtureOfFactorAnalysers(ClusterMixin, LinearEstimator):
         num_components: K.
         latent_dim: length of z in each component, less than the number of columns.
         noise: "per-dimension", or "shared" for a mixture of probabilistic PCA.
-        min_scale: the floor of σ, in the units of X. The likelihood of a mixture grows without bound as a component
-            shrinks onto a few rows, and this is what holds it: choose it as small as differences that matter.
+        min_scale: the floor of σ, in the units of X; None: a thousandth of the spread of each column. The likelihood of
+            a mixture grows without bound as a component shrinks onto a few rows, and this is what holds it: choose it
+            as small as differences that matter.
         max_iter: of EM.
         tol: the rise of an iteration at which it stops, nats per row.
         random_state: an int makes the fit (the k-means that it starts from) and `sample` repeatable.
@@ -55,7 +56,7 @@ class MixtureOfFactorAnalysers(ClusterMixin, LinearEstimator):
         *,
         latent_dim: int = 1,
         noise: Literal["per-dimension", "shared"] = "per-dimension",
-        min_scale: int | float = 1e-3,
+        min_scale: int | float | None = None,
         max_iter: int = 500,
         tol: int | float = 1e-6,
         random_state: int | np.random.RandomState | None = None,
@@ -91,7 +92,7 @@ class MixtureOfFactorAnalysers(ClusterMixin, LinearEstimator):
                 whole("num_components", self.num_components),
                 whole("latent_dim", self.latent_dim),
                 noise=self.noise,
-                min_scale=float(self.min_scale),
+                min_scale=None if self.min_scale is None else float(self.min_scale),
                 max_iterations=whole("max_iter", self.max_iter),
                 tolerance=float(self.tol),
                 seed=self._seed(),

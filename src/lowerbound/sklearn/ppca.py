@@ -21,7 +21,8 @@ class ProbabilisticPCA(LinearGaussianEstimator):
         latent_dim: length of z, less than the number of columns.
         correction: the divisor of the covariance is N − correction: 1 gives the `score` of scikit-learn's PCA, 0 the
             maximum of the likelihood of the training rows, which is some D / 4N² nats larger.
-        min_scale: the floor of σ, in the units of X.
+        min_scale: the floor of σ, in the units of X; None: 10⁻¹⁰ of the spread of the columns (10⁻⁶ where entries are
+            missing).
         max_iter: of EM.
         tol: the rise of an iteration of EM at which it stops, nats per row.
         random_state: an int makes `sample` repeatable; the fit has no chance in it.
@@ -46,7 +47,7 @@ class ProbabilisticPCA(LinearGaussianEstimator):
         latent_dim: int = 2,
         *,
         correction: int = 1,
-        min_scale: int | float = 1e-6,
+        min_scale: int | float | None = None,
         max_iter: int = 1000,
         tol: int | float = 1e-6,
         random_state: int | np.random.RandomState | None = None,
@@ -67,7 +68,7 @@ class ProbabilisticPCA(LinearGaussianEstimator):
             probabilistic_pca(
                 x,
                 whole("latent_dim", self.latent_dim),
-                min_scale=float(self.min_scale),
+                min_scale=None if self.min_scale is None else float(self.min_scale),
                 max_iterations=whole("max_iter", self.max_iter),
                 tolerance=float(self.tol),
             )

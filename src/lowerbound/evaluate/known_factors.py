@@ -1,0 +1,67 @@
+"""What the scores against known factors share: codes and factors as they should be, and standard errors.
+
+se² = (G − 1)/G Σ_g (s_(g) − mean)²        the jackknife, s_(g) the score without the g-th of G = 10 groups of rows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+from lowerbound.evaluate.estimates import Score
+from lowerbound.randomness import derive_seed
+
+__all__ = ["checked", "jackknife", "jackknives"]
+
+_NUM_GROUPS = 10
+
+
+def checked(
+    codes: Float[Tensor, "row latent"], factors: Int64[Tensor, "label factor"], *, fewest_latents: int
+) -> tuple[Float64[Tensor, "row latent"], Int64[Tensor, "row factor"]]:
+    """Codes in float64 and factors numbered from 0, on the CPU.
+
+    Raises:
+        ValueError: not one row of factors for each code, fewer than 20 of them, codes that are not finite or all the
+            same, a factor with a single value, or fewer latents than a score compares.
+    """
+    if factors.shape[0] != codes.shape[0] or codes.shape[0] < 2 * _NUM_GROUPS:
+        raise ValueError(
+            f"Disentanglement got {codes.shape[0]} codes and {factors.shape[0]} rows of factors; give one row of "
+            f"factors for each code, and at least {2 * _NUM_GROUPS}."
+        )
+    if codes.shape[1] < fewest_latents:
+        raise ValueError(f"A gap between two latents was asked for and codes have {codes.shape[1]}; use dci_scores.")
+    z = codes.detach().double().cpu()
+    if not bool(z.isfinite().all()):
+        row, latent = (~z.isfinite()).nonzero()[0].tolist()
+        raise ValueError(
+            f"Disentanglement got a code that is {float(z[row, latent])} at row {row}, latent {latent}; leave out such "
+            "rows, and look at how the model was trained."
+        )
+    if not bool((z.amax(0) > z.amin(0)).any()):
+        raise ValueError("Disentanglement got codes that are all the same; check that the model has not collapsed.")
+    numbered = torch.stack([each.cpu().unique(return_inverse=True)[1] for each in factors.unbind(1)], 1)
+    if numbered.numel() == 0 or int(numbered.amax(0).min()) == 0:
+        raise ValueError("Disentanglement got a factor with a single value; leave it out.")
+    return z, numbered
+
+
+def jackknife(score: Callable[[Tensor], Tensor], num_rows: int) -> Score:
+    """The score of all rows, given as their indices, and its standard error."""
+    return jackknives(lambda rows: score(rows)[None], num_rows)[0]
+
+
+def jackknives(scores: Callable[[Tensor], Tensor], num_rows: int) -> list[Score]:
+    """Scores of all rows; se² = (G − 1)/G Σ_g (s_(g) − mean)², s_(g) without the g-th of G groups."""
+    rows = torch.randperm(num_rows, generator=torch.Generator().manual_seed(derive_seed(0, "jackknife")))
+    group = torch.arange(num_rows) % _NUM_GROUPS
+    left_out = torch.stack([scores(rows[group != g]) for g in range(_NUM_GROUPS)])
+    error = (left_out.var(0, correction=0) * (_NUM_GROUPS - 1)).sqrt()
+    return [
+        Score(value=float(value), standard_error=float(spread))
+        for value, spread in zip(scores(rows.sort().values), error, strict=True)
+    ]
