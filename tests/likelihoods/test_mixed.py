@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lowerbound import likelihoods
 from lowerbound.likelihoods.columns import ContinuousColumns
@@ -264,3 +265,26 @@ def test_large_values_keep_their_digits():
 def test_a_value_that_is_not_positive_has_no_density():
     p = Mixed(MLP(2, [], 2), "positive")(torch.zeros(1, 2))
     assert (p.log_prob(torch.tensor([[[0.0]], [[-1.0]]])) == -torch.inf).all()
+
+
+class Counted(TorchDispatchMode):
+    """Counts the operations of tensors."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_more_columns_of_the_same_kinds_are_not_more_operations():
+    counts = []
+    for repeat in (1, 40):
+        columns = "+".join(f"{repeat}*{kind}" for kind in ("continuous", "positive", "categorical-3", "count"))
+        likelihood = Mixed(MLP(2, [], Mixed.parameter_shape(4 * repeat, columns)), columns)
+        z = torch.zeros(5, 2)
+        x = likelihood(z).sample()
+        with Counted() as counted:
+            likelihood(z).log_prob(x).sum().backward()
+        counts.append(counted.count)
+    assert counts[0] == counts[1]
