@@ -43,6 +43,7 @@ FORMAT = 2
 _FILES = ("run.json", "model.safetensors", "state.safetensors", "metrics.jsonl", "evaluation.json", "report.html")
 _PACKAGES = ("lowerbound", "torch", "numpy", "zuko", "safetensors", "lightning-fabric")
 _LARGEST_JSON = 2**26
+_ADDED_SINCE = (".centre", ".unit")  # units of mixed columns, which earlier runs did not have: 0 and 1
 
 
 class RunError(ValueError):
@@ -155,12 +156,11 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     Raises:
         RunError: they are those of another model, or hold NaN.
     """
+    added_since = {name: value for name, value in model.state_dict().items() if name.endswith(_ADDED_SINCE)}
     try:
-        model.load_state_dict(tensors)
+        model.load_state_dict({**added_since, **tensors})
     except RuntimeError:
-        raise RunError(
-            f"The weights in {path} do not fit the model in its run.json; one of the two was altered."
-        ) from None
+        raise RunError(f"The weights in {path} do not fit the model of its run.json; one was altered.") from None
     bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and bool(tensor.isnan().any())]
     if bad:
         raise RunError(f"The weights in {path} hold NaN ({bad[0]}); fit the model again, with a smaller learning rate.")
