@@ -43,7 +43,7 @@ FORMAT = 2
 _FILES = ("run.json", "model.safetensors", "state.safetensors", "metrics.jsonl", "evaluation.json", "report.html")
 _PACKAGES = ("lowerbound", "torch", "numpy", "zuko", "safetensors", "lightning-fabric")
 _LARGEST_JSON = 2**26
-_ADDED_SINCE = (".centre", ".unit")  # units of mixed columns, which earlier runs did not have: 0 and 1
+_ADDED_SINCE = (".centres", ".units")  # units of mixed columns, which earlier runs did not have: 0 and 1
 
 
 class RunError(ValueError):
