@@ -17,7 +17,17 @@ from lowerbound.models.ladder_autoencoder import ladder
 from lowerbound.nets import MLP
 
 ROOT = FilePath(lowerbound.__file__).parent
-PLACES = ["weights.py", "factors.py", "chain.py", "model.py", "gradients", "objectives", "losses", "evaluate"]
+PLACES = [
+    "weights.py",
+    "factors.py",
+    "chain.py",
+    "walk.py",
+    "model.py",
+    "gradients",
+    "objectives",
+    "losses",
+    "evaluate",
+]
 HOOKS = [
     "Augmented", "EndsInState", "HasConditionalMeans", "JointDensity", "Layered", "Lends", "StatesEventShape",
     "StatesOutShape",

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -31,28 +31,13 @@ from torch.distributions import Distribution, constraints
 
 from lowerbound.hooks import StatesEventShape
 from lowerbound.protocols import Context, Latents
+from lowerbound.walk import ChainStep, State, Walk
 
-__all__ = ["Chain", "ChainStep", "LayerGiven", "SampleShape", "State", "StateChain", "Walk", "given", "layer_shapes"]
+__all__ = ["Chain", "LayerGiven", "SampleShape", "StateChain", "given", "layer_shapes"]
 
 SampleShape: TypeAlias = torch.Size | list[int] | tuple[int, ...]
 LayerGiven: TypeAlias = Callable[[Tensor], Distribution]
 """From a layer to the distribution of the one drawn after it."""
-
-State: TypeAlias = Any
-"""What a chain knows of the layers drawn so far: a tensor, a tuple of them, or None."""
-
-
-@runtime_checkable
-class ChainStep(Protocol):
-    """One layer of a chain. It keeps nothing of its own between calls; the chain passes on what there is to keep."""
-
-    def at(self, state: State) -> tuple[Distribution, Any]:
-        """The distribution of this layer given all layers before it, and what `advance` reuses of computing it."""
-        ...
-
-    def advance(self, state: State, carry: Any, z: Tensor) -> State:
-        """The state after this layer has the value z (..., *event); carry is what `at` returned for this state."""
-        ...
 
 
 def given(conditional: Callable[[Context], Distribution], context: tuple[Tensor, ...]) -> LayerGiven:
@@ -288,33 +273,6 @@ class Chain(StateChain):
         return Chain(self.first.expand(batch_shape), self.following, downward=self.downward, source=self.source)
 
 
-class Walk:
-    """Latents, the distribution of each given those drawn before it, and the state that they lead to.
-
-    Attributes:
-        z: (z_1, …, z_L).
-        given: d(z_l | h_l), z_1 first.
-        kept: what the chain keeps of each layer beside its distribution.
-        end: the state after the layer that is drawn last.
-    """
-
-    def __init__(self, z: tuple[Tensor, ...], given: tuple[Distribution, ...], kept: tuple[Any, ...], end: State):
-        self.z, self.given, self.kept, self.end = z, given, kept, end
-        self.has_gradient = torch.is_grad_enabled()
-        self._marks = [_mark(layer) for layer in z]
-
-    def along(self, given: tuple[Distribution, ...], end: State) -> Walk:
-        """The walk of another chain along the same latents."""
-        return Walk(self.z, given, (None,) * len(given), end)
-
-    def is_of(self, z: tuple[Tensor, ...]) -> bool:
-        """Whether these are the very latents, not written to since, and no gradient is missing."""
-        if torch.is_grad_enabled() and not self.has_gradient:
-            return False
-        pairs = zip(z, self.z, self._marks, strict=True)
-        return all(layer is known and _is_unchanged(layer, mark) for layer, known, mark in pairs)
-
-
 class _First(NamedTuple):
     distribution: Distribution
     carry: Any
@@ -347,18 +305,3 @@ class _Tuples(constraints.Constraint):
     def check(self, value: Any) -> Tensor:
         """Not known without the layers."""
         raise NotImplementedError("The support of a chain of latents cannot be checked.")
-
-
-def _mark(z: Tensor) -> int | Tensor | None:
-    """By which a later write to z is noticed: torch's count of them, which its views share, or a copy where it keeps
-    none (in inference mode). Nothing while compiling, where no library code writes to a draw.
-    """
-    if torch.compiler.is_compiling():
-        return None
-    return z.clone() if z.is_inference() else z._version
-
-
-def _is_unchanged(z: Tensor, mark: int | Tensor | None) -> bool:
-    if mark is None or torch.compiler.is_compiling():
-        return True
-    return torch.equal(z, mark) if isinstance(mark, Tensor) else z._version == mark

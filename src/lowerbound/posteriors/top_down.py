@@ -25,9 +25,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from lowerbound.chain import Chain, ChainStep, State, StateChain, Walk
+from lowerbound.chain import Chain, StateChain
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.protocols import Conditional, Context
+from lowerbound.walk import ChainStep, State, Walk
 
 __all__ = ["MergedNormal", "PosteriorStep", "TopDown", "TopDownChain", "normal_of", "without_data"]
 

@@ -18,10 +18,11 @@ from typing import Any, ClassVar, TypeAlias, cast
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from lowerbound.chain import State, StateChain
+from lowerbound.chain import StateChain
 from lowerbound.hooks import EndsInState
 from lowerbound.posteriors.top_down import TopDownChain, normal_of, without_data
 from lowerbound.protocols import Conditional, Context
+from lowerbound.walk import State
 
 __all__ = ["Merge", "TopDownPath", "residual"]
 

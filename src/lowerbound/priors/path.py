@@ -20,11 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
-from lowerbound.chain import ChainStep, StateChain, layer_shapes
+from lowerbound.chain import StateChain, layer_shapes
 from lowerbound.nets.mlp import MLP
 from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context, Latents
+from lowerbound.walk import ChainStep
 
 __all__ = ["Path", "PathChain", "PathGroup", "dense_group"]
 
@@ -46,7 +47,7 @@ class Path(nn.Module):
 
     Arguments:
         groups: one for each group of latents, in the order of drawing, the one nearest to the data last: any
-            `chain.ChainStep`, such as `PathGroup`.
+            `walk.ChainStep`, such as `PathGroup`.
         start: the shape of the first state, a learned constant that begins at zero; or a net that computes the first
             state (B, *state) from the context.
 
@@ -98,7 +99,7 @@ class Path(nn.Module):
 
 
 class PathGroup(nn.Module):
-    """One group of Gaussian latents on a path. See `chain.ChainStep`.
+    """One group of Gaussian latents on a path. See `walk.ChainStep`.
 
     Arguments:
         latent_shape: event shape of z_l: (D,), or (C, *space) with the space of the state.
