@@ -63,7 +63,8 @@ def view_of(likelihood: str | nn.Module, shape: Shape) -> nn.Module | None:
         case "log1p":
             return Log1p(shape)
         case "one-hot":
-            return OneHot(shape, options["num_classes"])
+            known = "num_classes" in options and not options.get("unit_interval")
+            return OneHot(shape, options["num_classes"]) if known else None
         case "columns":
             return ColumnsView(kinds_of_columns(options["columns"]))
     return None
