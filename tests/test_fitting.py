@@ -120,7 +120,7 @@ def test_steps_or_epochs(given, steps):
 @pytest.mark.parametrize(
     ("dataset", "given", "part"),
     [
-        (_table(REAL), {}, "column '0' of the training part of x .* binarization"),
+        (_table(REAL), {}, "column '0'; Bernoulli takes numbers in \\[0, 1\\]"),
         (_table(REAL), {"recipe": "nonsense"}, "no recipe named"),
         (load("digits"), {"likelihood": "gausian"}, "no likelihood named 'gausian'"),
         (load("digits"), {"objective": "elbow"}, "no objective named 'elbow'"),

@@ -103,7 +103,7 @@ def test_counts_are_discrete_and_their_baseline_is_exact():
         ("discretized-logistic-mixture:num_levels=8", 3.0, True),
         ("negative-binomial", 3.0, True),
         ("poisson", 3.0, True),
-        ("zero-inflated:base=poisson", 3.0, True),
+        ("zero-inflated-poisson", 3.0, True),
         ("categorical:num_classes=5", 3.0, True),
         ("bernoulli", 1.0, True),
         ("normal", 3.0, False),
