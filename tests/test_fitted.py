@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def fitted_to(data: Any, recipe: str = "vae", y: Any = None, **given: Any) -> Fi
     dataset, engine = dataset_of(data, y), Engine(device="cpu")
     planned = plan(dataset, recipe, **{**SMALL, **given})
     training = prepare(dataset, planned, engine)
-    records = [record.to_json() for record in fit(training, planned, engine)]
+    records = [dataclasses.asdict(record) for record in fit(training, planned, engine)]
     return Fitted(
         training.loss.model,
         schema=dataset.schema,
@@ -177,7 +178,7 @@ def test_a_score_is_the_density_of_the_users_row() -> None:
     standardised = torch.as_tensor((x - fitted.dataset.x_train.mean(0)) / spread).float()
     torch.testing.assert_close(fitted.events(fitted.rows(x).x), standardised, rtol=1e-4, atol=1e-5)
     bound = lb.evaluate.log_evidence(fitted.model, standardised, num_samples=2000).log_evidence.numpy()
-    np.testing.assert_allclose(fitted.score(x, num_samples=2000), bound - np.log(spread).sum(), atol=0.05)
+    np.testing.assert_allclose(fitted.score(x, num_samples=2000), bound - np.log(spread).sum(), atol=0.15)
 
 
 def test_columns_are_matched_by_name(models: dict[str, Fitted]) -> None:
@@ -185,9 +186,9 @@ def test_columns_are_matched_by_name(models: dict[str, Fitted]) -> None:
     scores = fitted.score(FRAME, num_samples=3)
     np.testing.assert_array_equal(fitted.score(FRAME[FRAME.columns[::-1]], num_samples=3), scores)
     np.testing.assert_array_equal(fitted.score(FRAME.assign(more=1), num_samples=3), scores)
-    with pytest.raises(DataError, match="lacks 1 of the 4 columns of the model \\('weight'\\).* 'mass'"):
+    with pytest.raises(DataError, match=r"lacks 1 of the 4 columns of the model \('weight'\).* 'mass'"):
         fitted.score(FRAME.rename(columns={"weight": "mass"}))
-    with pytest.raises(DataError, match="'species'.*'zebra'"):
+    with pytest.raises(DataError, match=r"'species'.*'zebra'"):
         fitted.encode(FRAME.assign(species="zebra"))
     with pytest.raises(DataError, match="column 'weight' of X holds"):
         fitted.encode(FRAME.assign(weight="heavy"))
@@ -240,7 +241,7 @@ def test_what_cannot_be_asked_is_refused(models: dict[str, Fitted]) -> None:
         fitted.sample(0)
     with pytest.raises(ValueError, match="was told no labels"):
         fitted.sample(1, label="ant")
-    with pytest.raises(ValueError, match="column '1' of the data"):
+    with pytest.raises(ValueError, match="the data holds -7 at row 0, column '1'"):
         fitted.score(COUNTS[:2] - [0, 7, 0])
     with pytest.raises(DataError, match="4 features; expected"):
         fitted.encode(np.ones((2, 4)))
@@ -308,7 +309,7 @@ def test_a_model_built_by_hand_goes_every_road(tmp_path: Path) -> None:
         _ = opened.dataset
     with pytest.raises(RunError, match="do not fit the model"):
         Fitted.open(tmp_path / "run", model=by_hand(5))
-    with pytest.raises(RunError, match="built in Python; open it with Fitted.open"):
+    with pytest.raises(RunError, match=r"built in Python; open it with Fitted\.open"):
         Fitted.open(tmp_path / "run")
 
 

@@ -43,7 +43,7 @@ def test_a_plan_comes_back_from_json():
 
 
 @pytest.mark.parametrize(
-    ("dataset", "given", "expected"),
+    "dataset, given, expected",
     [
         (load("digits"), {}, ("Pixels", "dynamic")),
         (load("digits"), {"binarization": "threshold"}, ("Pixels", "threshold")),
@@ -112,13 +112,13 @@ def test_the_output_starts_at_the_mean_of_the_data():
     np.testing.assert_allclose(bias.detach(), digits.x_train.mean(0).clip(0.01, 0.99), atol=0.06)
 
 
-@pytest.mark.parametrize(("given", "steps"), [({"steps": 7}, 7), ({"epochs": 2}, 21), ({"epochs": 0.5}, 6)])
+@pytest.mark.parametrize("given, steps", [({"steps": 7}, 7), ({"epochs": 2}, 21), ({"epochs": 0.5}, 6)])
 def test_steps_or_epochs(given, steps):
     assert prepare(load("digits"), _plan(load("digits"), **given), CPU).num_steps == steps
 
 
 @pytest.mark.parametrize(
-    ("dataset", "given", "part"),
+    "dataset, given, part",
     [
         (_table(REAL), {}, "column '0'; Bernoulli takes numbers in \\[0, 1\\]"),
         (_table(REAL), {"recipe": "nonsense"}, "no recipe named"),
@@ -136,7 +136,7 @@ def test_choices_are_checked_before_training(dataset, given, part):
         prepare(dataset, _plan(dataset, **given), CPU)
 
 
-@pytest.mark.parametrize(("given", "part"), [({"lr": 0.0}, "lr is 0.0"), ({"lr_schedule": "sine"}, "'sine'")])
+@pytest.mark.parametrize("given, part", [({"lr": 0.0}, "lr is 0.0"), ({"lr_schedule": "sine"}, "'sine'")])
 @pytest.mark.usefixtures("as_users_run")
 def test_the_learning_rate_is_checked(given, part):
     with pytest.raises(ValueError, match=part):

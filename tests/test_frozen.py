@@ -30,30 +30,34 @@ def thawed(tmp_path: Path):
     return copy
 
 
+EXACT = 2e-4
+"""Nats: columns are standardised in float64 now, and were in float32."""
+
+DRAWN = {"elbo": (-1, 0.08), "distortion": (1, 0.08), "rate": (0, 0.08), "log_evidence": (-1, 0.02)}
+"""The sign of Σ log scale, and nats: four standard errors of a difference. `evaluate` draws from streams of its own now,
+so that the same seed gives other draws than it gave."""
+
+
 @pytest.mark.parametrize("name", FORMAT_1)
 def test_a_run_of_format_1_gives_the_scores_that_it_gave(thawed, name: str) -> None:
-    """The same seed and the same weights. Scores of standardised columns moved by Σ log scale, on purpose."""
+    """Scores of standardised columns moved by Σ log scale, on purpose."""
     run = Run.open(thawed(1) / name)
     then, fitted = run.evaluation(), run.fitted()
     assert then is not None
     scale = fitted.log_scale
     assert (scale == 0) == (name == "digits")
     now = fitted.evaluate(num_samples=then["num_samples"])
-    for score, sign in {"elbo": -1, "log_evidence": -1, "distortion": 1, "rate": 0}.items():
-        assert now[score] == pytest.approx(then[score] + sign * scale, abs=TOLERANCE), score
+    for score, (sign, tolerance) in DRAWN.items():
+        assert now[score] == pytest.approx(then[score] + sign * scale, abs=tolerance), score
     for score in ("elbo_standard_error", "log_evidence_standard_error"):
-        assert now[score] == pytest.approx(then[score], abs=TOLERANCE), score
+        assert now[score] == pytest.approx(then[score], rel=0.05), score
     for count in ("num_data", "num_samples", "num_dimensions", "latent_dim", "active_units"):
         assert now[count] == then[count], count
-    np.testing.assert_allclose(now["kl_per_dimension"], then["kl_per_dimension"], atol=TOLERANCE)
+    np.testing.assert_allclose(now["kl_per_dimension"], then["kl_per_dimension"], atol=EXACT)
     former = {"Gaussian": "gaussian", "Gaussian mixture": "gaussian mixture", "Bernoulli mixture": "bernoulli mixture"}
     for before, baseline in then["baselines"].items():
         found = now["baselines"][former.get(before, "independent elements")]
-        assert found["log_likelihood"] == pytest.approx(baseline["log_likelihood"] - scale, abs=TOLERANCE), before
-        assert found["margin"] == pytest.approx(baseline["margin"], abs=TOLERANCE), before
-
-
-TOLERANCE = 2e-4  # nats: columns are standardised in float64 now, and were in float32
+        assert found["log_likelihood"] == pytest.approx(baseline["log_likelihood"] - scale, abs=EXACT), before
 
 
 @pytest.mark.parametrize("name", FORMAT_1)

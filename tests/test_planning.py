@@ -27,7 +27,7 @@ LABELS = np.array(["ant", "cat", "dog"])[np.arange(60) % 3]
 
 
 @pytest.mark.parametrize(
-    ("x", "likelihood", "binarization", "standardize"),
+    "x, likelihood, binarization, standardize",
     [
         (REAL, "normal:scale=per-dimension", "none", True),
         (COUNTS, "negative-binomial", "none", False),
@@ -67,7 +67,7 @@ def test_the_objective_decides_samples_and_estimator_unless_they_are_given() -> 
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    "given, sentence",
     [
         ({"latent_dims": 4}, "The vae recipe has no option 'latent_dims'; it has latent_dim"),
         ({"latent_dim": "four"}, "The vae recipe got latent_dim='four' and expected a whole number"),
@@ -85,7 +85,7 @@ def test_a_mistake_is_one_sentence(given: dict[str, Any], sentence: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    "words, sentence",
     [
         ("vade:clusters=ten", "The vade recipe got clusters='ten' and expected a whole number"),
         ("vade:clusters=1e3,hidden=[1,[2]]", "expected a list of whole numbers"),

@@ -176,7 +176,7 @@ def test_evaluations_come_back(trained):
 @pytest.mark.parametrize("content", ["[]", '{"format": 3}', "{}"])
 def test_other_folders_are_refused(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
-    with pytest.raises(RunError, match="another format|does not hold a run"):
+    with pytest.raises(RunError, match=r"another format|does not hold a run"):
         Run.open(tmp_path)
 
 
@@ -194,7 +194,7 @@ def test_a_run_is_opened_by_a_string_too(trained):
 
 
 @pytest.mark.parametrize(
-    ("alter", "part"),
+    "alter, part",
     [
         (lambda c: c["plan"].pop("steps"), "The plan has no 'steps'"),
         (lambda c: c["plan"].update(warp=9), "has the setting 'warp', which this version does not know"),

@@ -69,7 +69,7 @@ def test_a_mixed_frame(tmp_path: Path) -> None:
     count = TRAIN + TEST
     frame = pandas.DataFrame({
         "species": np.array(["ant", "cat", "dog"], dtype=object)[RNG.integers(0, 3, count)],
-        "legs": RNG.poisson(4, count),
+        "legs": RNG.poisson(1, count),
         "weight": RNG.normal(50, 7, count).round(2),
     })  # fmt: skip
     frame.loc[::7, "species"] = None

@@ -97,7 +97,7 @@ def test_counts_are_discrete_and_their_baseline_is_exact():
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "discrete"),
+    "name, value, discrete",
     [
         ("discretized-logistic:num_levels=8", 3.0, True),
         ("discretized-logistic-mixture:num_levels=8", 3.0, True),

@@ -18,7 +18,7 @@ AXES = (priors, likelihoods, posteriors, objectives, gradients, penalties, losse
 
 
 @pytest.mark.parametrize(
-    ("value", "annotation", "expected"),
+    "value, annotation, expected",
     [
         (3, int, 3),
         (3.0, int, 3),
@@ -42,7 +42,7 @@ def test_what_an_annotation_allows_passes(value: Any, annotation: Any, expected:
 
 
 @pytest.mark.parametrize(
-    ("value", "annotation", "words"),
+    "value, annotation, words",
     [
         (2.5, int, "a whole number"),
         (True, int, "a whole number"),
@@ -77,7 +77,7 @@ def _numeric_options() -> list[tuple[Any, str, str]]:
     ]
 
 
-@pytest.mark.parametrize(("axis", "name", "option"), _numeric_options(), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize("axis, name, option", _numeric_options(), ids=lambda v: v if isinstance(v, str) else "")
 @pytest.mark.parametrize("value", ["abc", [1, [2]], "''"])
 def test_every_numeric_option_of_every_choice_refuses_a_word(axis: Any, name: str, option: str, value: Any) -> None:
     """The report: of 78 numeric options given "abc" 61 raised a bare TypeError and 16 accepted it."""

@@ -55,7 +55,7 @@ def _npy(path: Path, x: np.ndarray) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "x"),
+    "likelihood, x",
     [
         ("poisson", RNG.poisson(3, size=(100, 6))),
         ("negative-binomial", RNG.poisson(3, size=(100, 6))),
@@ -167,7 +167,7 @@ def test_other_delimiters_and_decimal_marks_are_read(fit, scored, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "x"),
+    "likelihood, x",
     [
         ("discretized-logistic", RNG.integers(0, 256, size=(40, 4, 4), dtype=np.uint8)),
         ("discretized-logistic-mixture:components=2", RNG.integers(0, 256, size=(40, 4, 4, 3), dtype=np.uint8)),
@@ -198,7 +198,7 @@ def test_photographs_are_not_drawn_as_black_and_white(fit, scored, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "part"),
+    "words, part",
     [
         (["--prior", "laplace:scale=abc"], "laplace got scale='abc' and expected a number"),
         (["--objective", "beta-elbo:beta=two"], "beta-elbo got beta='two' and expected"),
@@ -293,7 +293,6 @@ def test_sparse_rows_are_those_that_they_stand_for(fit, scored, tmp_path):
     counts = RNG.poisson(0.7, size=(40, 4))
     scipy.sparse.save_npz(tmp_path / "sparse.npz", scipy.sparse.csr_matrix(counts))
     sparse, dense = (
-        scored(fit(path, name=path.stem)[0])
-        for path in (tmp_path / "sparse.npz", _npy(tmp_path / "dense.npy", counts))
+        scored(fit(path, name=path.stem)[0]) for path in (tmp_path / "sparse.npz", _npy(tmp_path / "dense.npy", counts))
     )
     assert {**sparse, "data": ""} == {**dense, "data": ""}

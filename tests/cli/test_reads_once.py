@@ -41,7 +41,7 @@ def test_fit_reads_the_data_once_and_the_weights_not_at_all(cli, table, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("words", "data"),
+    "words, data",
     [
         (["evaluate", "--num-samples", 3], 1),
         (["report"], 1),

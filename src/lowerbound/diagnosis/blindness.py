@@ -43,8 +43,8 @@ def _remedy(case: Case) -> str:
     lines = (
         "import lowerbound as lb",
         f"fitted = lb.Fitted.open({case.refit.run!r})",
-        f"rows = fitted.test_rows(), fitted.rows({case.against!r})",
-        "inside, outside = (lb.evaluate.likelihood_regret(fitted.model, fitted.events(r.x[:200])).values for r in rows)",
+        f"both = [fitted.events(rows.x[:200]) for rows in (fitted.test_rows(), fitted.rows({case.against!r}))]",
+        "inside, outside = (lb.evaluate.likelihood_regret(fitted.model, x).values for x in both)",
         "print(lb.evaluate.auroc(inside, outside))",
     )
     return f"python -c {shlex.quote('; '.join(lines))}"
