@@ -11,26 +11,37 @@ import torch
 from lowerbound.checkpoint import CheckpointError
 from lowerbound.data import DataError, load, read_file
 from lowerbound.engine import Engine
-from lowerbound.fitting import Settings
-from lowerbound.loop import held_out_terms
+from lowerbound.fitted import Fitted
+from lowerbound.fitting import Training, prepare
+from lowerbound.folders import write_model
+from lowerbound.loop import HeldOut, held_out_terms
+from lowerbound.planning import Plan, plan
 from lowerbound.runs import Run, RunError, load_dataset
 
 CPU = Engine(device="cpu")
-MODEL = {"latent_dim": 2, "hidden": [8], "likelihood": "bernoulli"}
+SMALL = {"latent_dim": 2, "hidden": [8], "steps": 6, "device": "cpu"}
 
 
-def _settings(**given: object) -> Settings:
-    return Settings(**{"model": MODEL, "steps": 6, "device": "cpu", **given})  # type: ignore[arg-type]
+def _plan(**given: object) -> Plan:
+    return plan(load("digits"), **{**SMALL, **given})
 
 
 def _new(path: Path, **given: object) -> Run:
-    return Run.create(path, _settings(**given), {"name": "digits"}, load("digits"))
+    return Run.create(path, _plan(**given), {"name": "digits"}, load("digits"))
+
+
+def _training(run: Run) -> Training:
+    return prepare(run.dataset, run.plan, CPU)
+
+
+def _events(fitted: Fitted, seed: int | None = None) -> torch.Tensor:
+    return fitted.events(fitted.test_rows().x, seed)
 
 
 @pytest.fixture
 def trained(tmp_path: Path) -> Run:
     run = _new(tmp_path / "run")
-    for _ in run.fit(run.prepare(run.dataset(), CPU), CPU):
+    for _ in run.fit(_training(run), CPU):
         pass
     return run
 
@@ -38,10 +49,10 @@ def trained(tmp_path: Path) -> Run:
 def test_a_run_opens_as_it_was_made(tmp_path):
     made = _new(tmp_path / "a" / "b")
     opened = Run.open(tmp_path / "a" / "b")
-    assert opened.settings == made.settings == _settings()
-    assert opened.config == made.config
+    assert opened.plan == made.plan == _plan()
+    assert opened.config == json.loads(json.dumps(made.config))
     assert opened.config["data"]["checksum"] == load("digits").checksum
-    assert opened.config["event_shape"] == [8, 8]
+    assert opened.schema == made.schema == load("digits").schema
     assert set(opened.config["versions"]) >= {"python", "torch", "lowerbound"}
     assert (opened.finished, opened.metrics(), opened.evaluation()) == (False, [], None)
 
@@ -62,23 +73,21 @@ def test_a_folder_of_other_things_is_not(tmp_path):
 
 def test_the_model_comes_back_with_its_weights_and_its_bound(tmp_path):
     run = _new(tmp_path / "run")
-    problem = run.prepare(run.dataset(), CPU)
+    problem = _training(run)
     records = list(run.fit(problem, CPU))
-    model = run.load_model()
+    model = run.fitted().model
     assert not model.training
     for name, tensor in problem.loss.model.state_dict().items():
         assert torch.equal(model.state_dict()[name], tensor)
     problem.loss.model.load_state_dict(model.state_dict())
-    from lowerbound.loop import HeldOut
-
-    again = held_out_terms(problem.loss, HeldOut(source=problem.held_out, every=1), run.settings.seed, CPU)
+    again = held_out_terms(problem.loss, HeldOut(source=problem.held_out, every=1), run.plan.seed, CPU)
     best = max(r.held_out["bound"] for r in records if r.held_out is not None)
     assert again["bound"] == pytest.approx(best, abs=1e-6)
 
 
 def test_metrics_are_the_records(tmp_path):
     run = _new(tmp_path / "run")
-    records = list(run.fit(run.prepare(run.dataset(), CPU), CPU))
+    records = list(run.fit(_training(run), CPU))
     metrics = run.metrics()
     assert [m["step"] for m in metrics] == [r.step for r in records] == [1, 2, 3, 4, 5, 6]
     assert metrics[-1]["terms"] == records[-1].terms
@@ -87,7 +96,7 @@ def test_metrics_are_the_records(tmp_path):
 
 def test_leaving_early_saves_and_a_second_life_forgets_what_was_lost(tmp_path):
     run = _new(tmp_path / "run")
-    for record in run.fit(run.prepare(run.dataset(), CPU), CPU):
+    for record in run.fit(_training(run), CPU):
         if record.step == 3:
             break
     assert run.checkpoint.load()[1]["step"] == 3
@@ -95,7 +104,7 @@ def test_leaving_early_saves_and_a_second_life_forgets_what_was_lost(tmp_path):
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "lost": true}\n{"step": 5, "lo')
     again = Run.open(run.path)
-    list(again.fit(again.prepare(again.dataset(), CPU), CPU))
+    list(again.fit(_training(again), CPU))
     assert [m["step"] for m in again.metrics()] == [1, 2, 3, 4, 5, 6]
     assert not any("lost" in m for m in again.metrics())
 
@@ -105,7 +114,7 @@ def test_a_disk_that_refuses_the_save_on_leaving_is_told(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     run = _new(tmp_path / "run")
-    records = run.fit(run.prepare(run.dataset(), CPU), CPU)
+    records = run.fit(_training(run), CPU)
     next(records)
     monkeypatch.setattr("lowerbound.checkpoint.os.fsync", refuse)
     with pytest.raises(CheckpointError, match=r"Could not save .* \(No space left .*\); nothing was saved before"):
@@ -114,62 +123,60 @@ def test_a_disk_that_refuses_the_save_on_leaving_is_told(tmp_path, monkeypatch):
 
 def test_no_model_before_the_end(tmp_path):
     with pytest.raises(RunError, match="has no trained model yet; finish it with"):
-        _new(tmp_path / "run").load_model()
+        _new(tmp_path / "run").fitted()
 
 
 def test_damaged_files_are_one_sentence(trained):
     (trained.path / "model.safetensors").write_bytes(b"nonsense")
     with pytest.raises(RunError, match="is damaged"):
-        trained.load_model()
+        trained.fitted()
     (trained.path / "state.safetensors").write_bytes(b"nonsense")
     with pytest.raises(CheckpointError, match="is not a checkpoint"):
-        list(trained.fit(trained.prepare(trained.dataset(), CPU), CPU))
+        list(trained.fit(_training(trained), CPU))
 
 
 def test_the_test_rows_are_binarized_alike_at_every_call_and_not_by_the_callers_state(trained):
-    before = torch.get_rng_state()
-    first, again = trained.test_tensor(), trained.test_tensor()
+    fitted, before = trained.fitted(), torch.get_rng_state()
+    first, again = _events(fitted), _events(fitted)
     assert torch.equal(first, again)
-    assert not torch.equal(first, trained.test_tensor(seed=1))
+    assert not torch.equal(first, _events(fitted, 1))
     assert set(first.unique().tolist()) == {0.0, 1.0}
-    assert torch.equal(trained.test_tensor(5), first[:5]) or trained.test_tensor(5).shape == (5, 8, 8)
     assert (torch.get_rng_state() == before).all()
-    mean = torch.stack([trained.test_tensor(seed=s) for s in range(200)]).mean(0)
+    mean = torch.stack([_events(fitted, seed) for seed in range(200)]).mean(0)
     assert (mean - torch.as_tensor(load("digits").x_test)).abs().max() < 0.25
 
 
 def test_a_standardised_table_comes_back_on_its_own_scale(tmp_path):
     x = np.random.default_rng(0).normal([5, -3], [2, 0.1], size=(50, 2)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
-    data = {"path": str(tmp_path / "x.npy"), "label": None}
-    settings = _settings(model={**MODEL, "likelihood": "normal"})
-    run = Run.create(tmp_path / "run", settings, data, read_file(tmp_path / "x.npy"))
-    list(run.fit(run.prepare(run.dataset(), CPU), CPU))
-    transform = run.load_transform()
-    rows = run.transformed(x)
+    data, dataset = {"path": str(tmp_path / "x.npy")}, read_file(tmp_path / "x.npy")
+    run = Run.create(tmp_path / "run", plan(dataset, **SMALL), data, dataset)
+    list(run.fit(_training(run), CPU))
+    fitted = Run.open(run.path).fitted()
+    rows = fitted.events(fitted.rows(x).x)
     assert rows.abs().mean() < 2
-    torch.testing.assert_close(transform.inverse(rows), torch.as_tensor(x), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(fitted.stored(rows), x, rtol=1e-4, atol=1e-5)
 
 
 def test_changed_data_are_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.eye(9))
     data = {"path": str(tmp_path / "x.npy"), "label": None}
-    run = Run.create(tmp_path / "run", _settings(), data, load_dataset(data))
+    run = Run.create(tmp_path / "run", plan(load_dataset(data), **SMALL), data, load_dataset(data))
     np.save(tmp_path / "x.npy", 1 - np.eye(9))
     with pytest.raises(DataError, match="has changed since the run began"):
-        run.dataset()
+        _ = run.dataset
 
 
 def test_evaluations_come_back(trained):
     trained.save_evaluation({"elbo": -1.5, "baselines": {}})
     assert trained.evaluation() == {"elbo": -1.5, "baselines": {}}
-    assert not list(trained.path.glob(".*"))
+    assert not list(trained.path.glob(".*partial*"))
 
 
-@pytest.mark.parametrize("content", ["[]", '{"format": 2}', "{}"])
+@pytest.mark.parametrize("content", ["[]", '{"format": 3}', "{}"])
 def test_other_folders_are_refused(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
-    with pytest.raises(RunError, match="another format"):
+    with pytest.raises(RunError, match=r"another format|does not hold a run"):
         Run.open(tmp_path)
 
 
@@ -179,3 +186,42 @@ def test_nothing_in_a_run_is_a_pickle(trained):
         assert content[:1] != b"\x80", path
         assert content[:2] != b"PK", path
     json.loads((trained.path / "run.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_a_run_is_opened_by_a_string_too(trained):
+    """The report: `Run.open("str")` was an AttributeError."""
+    assert Run.open(str(trained.path)).plan == trained.plan
+
+
+@pytest.mark.parametrize(
+    "alter, part",
+    [
+        (lambda c: c["plan"].pop("steps"), "The plan has no 'steps'"),
+        (lambda c: c["plan"].update(warp=9), "has the setting 'warp', which this version does not know"),
+        (lambda c: c["plan"].update(lr="fast"), "got lr='fast' and expected a number"),
+        (lambda c: c["plan"]["model"].update(width=3), "has no option 'width'"),
+        (lambda c: c["plan"].update(recipe="gan"), "no recipe named 'gan'"),
+        (lambda c: c.pop("schema"), "was altered or cut short"),
+        (lambda c: c["schema"].pop("kind"), "The schema of the data is not readable"),
+        (lambda c: c["schema"].update(event_shape=[9, 9]), "do not fit the model in its run.json"),
+        (lambda c: c.pop("data"), "was altered or cut short"),
+        (lambda c: c["data"].update(checksum=3), "was altered or cut short"),
+        (lambda c: c.update(plan=None), "built in Python; open it with Fitted.open"),
+        (lambda c: c.update(plan=[]), "was altered or cut short"),
+    ],
+)
+def test_an_altered_run_is_one_sentence(trained, alter, part):
+    content = json.loads((trained.path / "run.json").read_text())
+    alter(content)
+    (trained.path / "run.json").write_text(json.dumps(content))
+    with pytest.raises(RunError, match=part):
+        Run.open(trained.path).fitted()
+
+
+def test_weights_that_are_not_a_number_are_refused(trained):
+    model = trained.fitted().model
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    write_model(trained.path, model, trained.fitted().transform)
+    with pytest.raises(RunError, match="hold NaN"):
+        trained.fitted()

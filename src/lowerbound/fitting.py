@@ -148,7 +148,8 @@ def prepare(dataset: Dataset, plan: Plan, engine: Engine, recipe: Recipe | None 
         model = recipe.model(dataset.event_shape, plan.model)
         transform = make_transform(dataset, plan, model)
         source, held_out = _split(dataset, transform, device, plan, recipe.labels)
-        _check_support(dataset, model, transform)
+        with forked(_CPU):  # so that the start does not depend on the number of test rows
+            _check_support(dataset, model, transform)
         some, *labels = transform_rows(source, torch.arange(min(len(source), _ROWS_TO_INITIALIZE)))
         model.initialize(some.to(_CPU))
         loss = _loss(plan, model, dataset.event_shape, len(source))

@@ -1,6 +1,8 @@
 """Run folders of format 1: settings with defaults still open, and no schema.
 
-What was left open then is filled in here as it was decided then, whatever is decided today.
+What was left open then is filled in here as it was decided then, whatever is decided today. Names of columns and
+classes were not kept: `Run.fitted` takes them from the data where these are still there. Then all columns of a table
+were continuous and none was left out.
 """
 
 from __future__ import annotations
@@ -41,14 +43,17 @@ def from_format_1(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     if settings["steps"] is None:
         settings["steps"] = _last_step(path)
     plan = {name: value for name, value in settings.items() if name not in _NOT_IN_PLAN}
-    schema = {
+    schema: dict[str, Any] = {
         "kind": "image" if is_image else "table",
         "event_shape": shape,
-        "container": config["data"].get("name") or Path(config["data"]["path"]).suffix.lstrip("."),
         "label": config["data"].get("label"),
         "pixel_levels": 256 if transform.get("scale") == 255.0 else None,
     }
-    return {**config, "plan": plan, "schema": schema}
+    data = dict(config["data"])
+    if not is_image:
+        schema["columns"] = [{"name": str(i), "kind": "continuous"} for i in range(shape[0])]
+        data |= {"kind": "table", "columns": {"*": "continuous"}}
+    return {**config, "data": data, "plan": plan, "schema": schema}
 
 
 def _transform(path: Path) -> dict[str, Any]:

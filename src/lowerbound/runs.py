@@ -158,7 +158,7 @@ class Run:
             self.__dict__["dataset"] = dataset
         return Fitted(
             model.cpu().eval(),
-            schema=self.schema,
+            schema=self._schema_with_names(),
             plan=self.plan,
             transform=transform.cpu(),
             name=self.config.get("name") or self.path.name,
@@ -197,6 +197,15 @@ class Run:
             CheckpointError: the disk refused.
         """
         self._write("evaluation.json", json.dumps(evaluation, indent=2).encode())
+
+    def _schema_with_names(self) -> Schema:
+        """That of the folder. Format 1 kept no names: there it is that of the data, where they are still there."""
+        if self.config["format"] > 1:
+            return self.schema
+        try:
+            return self.dataset.schema
+        except DataError:
+            return self.schema
 
     def _checkpointed_step(self) -> int:
         return self.checkpoint.load()[1]["step"] if self.checkpoint.exists() else 0
@@ -277,7 +286,12 @@ def load_dataset(data: dict[str, Any], schema: Schema | None = None) -> Dataset:
         data: {"name": …} for a data set of the catalogue; {"path": …} for a file or folder, with what the user said of
             it: "label", "kind", "columns", "array".
         schema: how to read it, if that was decided before.
+
+    Raises:
+        DataError: it names none, as that of a model which was saved from Python, or they cannot be read.
     """
+    if "path" not in data and "name" not in data:
+        raise DataError("the model was saved from Python and has no way back to its data; give it rows to work on.")
     if "path" not in data:
         return load(data["name"])
     wanted = ("label", "array") if schema is not None else ("label", "array", "kind", "columns")

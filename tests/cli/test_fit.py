@@ -20,7 +20,8 @@ from lowerbound.cli import main
 from lowerbound.cli.progress import TrainingProgress
 from lowerbound.loop import Record
 from lowerbound.models import vae
-from lowerbound.recipes import RECIPES, Recipe
+from lowerbound.models.recipe import Recipe
+from lowerbound.recipes import recipes
 from lowerbound.runs import Run
 
 from .conftest import TINY
@@ -40,13 +41,14 @@ def test_fit_scores_and_reports(cli, tmp_path, monkeypatch):
     run = Run.open(tmp_path / "run")
     scores = run.evaluation()
     assert scores is not None
-    assert set(scores["baselines"]) == {"independent Bernoulli", "Bernoulli mixture"}
+    assert set(scores["baselines"]) == {"independent elements", "bernoulli mixture"}
     assert f"{scores['log_evidence']:.2f}" in answer.out
     assert f"Report: {tmp_path / 'run' / 'report.html'}" in answer.out
     assert (tmp_path / "run" / "report.html").stat().st_size > 1000
     assert "1,437 images of 8 x 8" in answer.out
     assert "anew at every visit" in answer.out
-    assert "8 (" in answer.out  # the widths and the parameters of the net
+    assert re.search(r"Model: vae \([\d,]+ parameters\), latent-dim 2, hidden 8, ", answer.out)
+    assert "Decided: likelihood bernoulli: the data are of kind image" in answer.out
 
 
 def test_plain_lines_tell_the_last_step_and_no_more_than_twenty_one(cli, tmp_path):
@@ -65,7 +67,7 @@ def test_default_folder_is_named_after_data_and_time(cli, table, tmp_path, monke
     assert Run.open(run).config["data"]["path"] == str(table)
 
 
-def test_every_option_reaches_the_settings(cli, tmp_path):
+def test_every_option_reaches_the_plan(cli, tmp_path):
     options = {
         "--likelihood": "normal:scale=0.5", "--prior": "standard-normal", "--posterior": "diagonal-normal",
         "--network": "mlp", "--activation": "tanh", "--latent-dim": "3", "--hidden": "5,4",
@@ -75,20 +77,19 @@ def test_every_option_reaches_the_settings(cli, tmp_path):
     }  # fmt: skip
     words = [word for pair in options.items() for word in pair]
     assert cli("fit", "digits", "--out", tmp_path / "run", "--no-evaluate", "--no-compile", *words).code == 0
-    settings = Run.open(tmp_path / "run").settings.to_json()
-    model = settings.pop("model")
+    planned = Run.open(tmp_path / "run").plan.to_json()
+    model, given, reasons = (planned.pop(name) for name in ("model", "given", "reasons"))
+    assert (len(given), reasons) == (len(options) + 1, {})
     assert model == {
         "likelihood": "normal:scale=0.5", "prior": "standard-normal", "posterior": "diagonal-normal", "network": "mlp",
         "activation": "tanh", "latent_dim": 3, "hidden": [5, 4],
     }  # fmt: skip
-    assert settings == {
-        "penalty": None,
-        "inference": None,
-        "loss": "variational",
+    assert planned == {
+        "penalty": None, "inference": None, "loss": "variational", "labelled": None,
         "recipe": "vae", "objective": "elbo:rate=kl", "gradient": "pathwise", "num_samples": 2, "binarization": "none",
-        "standardize": "auto", "batch_size": 32, "epochs": 0.1, "steps": None, "lr": 0.01, "lr_schedule": "constant",
+        "standardize": False, "batch_size": 32, "steps": 5, "lr": 0.01, "lr_schedule": "constant",
         "clip_norm": 3.0, "patience": 4, "seed": 5, "device": "cpu", "precision": "bf16", "devices": 1,
-        "compile": False, "labelled": None,
+        "compile": False,
     }  # fmt: skip
 
 
@@ -102,8 +103,8 @@ def test_every_option_reaches_the_settings(cli, tmp_path):
 )
 def test_gradient_and_samples_follow_the_objective(cli, tmp_path, words, expected):
     assert cli("fit", "digits", "--steps", 1, "--hidden", 4, "--out", tmp_path / "r", "--no-evaluate", *words).code == 0
-    settings = Run.open(tmp_path / "r").settings
-    assert (settings.objective, settings.gradient, settings.num_samples) == expected
+    planned = Run.open(tmp_path / "r").plan
+    assert (planned.objective, planned.gradient, planned.num_samples) == expected
 
 
 def test_early_stopping_is_told_and_final(cli, tmp_path):
@@ -173,7 +174,7 @@ def test_an_interruption_while_scoring_keeps_the_model(cli, tmp_path, monkeypatc
     def interrupted(*given: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lowerbound.cli.training.score_run", interrupted)
+    monkeypatch.setattr("lowerbound.cli.training.score_fitted", interrupted)
     answer = cli("fit", "digits", "--steps", 3, "--out", tmp_path / "run", *TINY)
     assert (answer.code, answer.err.count("\n")) == (130, 1)
     assert "lowerbound evaluate" in answer.err
@@ -185,11 +186,12 @@ import dataclasses, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
+from lowerbound.fitting import prepare
 from lowerbound.runs import Run
 run = Run.open(Path(sys.argv[1]))
 run.checkpoint = dataclasses.replace(run.checkpoint, every=0)
-engine = run.settings.engine()
-for record in run.fit(run.prepare(run.dataset(), engine), engine):
+engine = run.plan.engine()
+for record in run.fit(prepare(run.dataset, run.plan, engine), engine):
     print(record.step, flush=True)
 """
 
@@ -289,7 +291,7 @@ def test_a_bad_number_stops_the_run_names_the_term_and_keeps_the_checkpoint(cli,
     run = tmp_path / "run"
     words = ["fit", "digits", "--recipe", "spoilt", "--steps", 200, "--out", run, "--no-evaluate", *TINY]
     with monkeypatch.context() as patch:
-        patch.setitem(RECIPES, "spoilt", Recipe(make=spoilt))
+        patch.setitem(recipes(), "spoilt", Recipe(name="spoilt", make=spoilt))
         patch.setattr("lowerbound.runs.Checkpoint", lambda path: fitting.Checkpoint(path=path, every=0.0))
         answer = cli(*words)
     assert (answer.code, answer.err.count("\n")) == (1, 1)

@@ -40,8 +40,8 @@ def test_the_numbers_are_those_of_the_diagnostics(cli, run):
     content = json.loads(answer.out)
     assert (content["num_data"], content["num_samples"], content["num_repeats"]) == (8, 2, 4)
     assert list(content["estimators"]) == ["dreg", "pathwise"]
-    opened = Run.open(run)
-    model, x = opened.load_model(), opened.test_tensor(8, seed=3)
+    fitted = Run.open(run).fitted()
+    model, x = fitted.model, fitted.events(fitted.test_rows().x[:8], 3)
     for name, estimator in (("dreg", DReG()), ("pathwise", Pathwise())):
         found = gradient_statistics(model, IWAE(), estimator, x, num_samples=2, num_repeats=4, seed=3)
         for group, statistics in found.items():
@@ -78,7 +78,8 @@ def test_what_the_runs_own_estimator_learned_is_there_and_that_of_others_is_mark
     assert [entry["trained"] for entry in content.values()] == [True, False]
     assert len(json.loads(cli("gradients", path, *QUICK, "--json").out)["estimators"]) > 2
     key, kept = "gradient.baseline.net.layers.0.weight", Run.open(path).checkpoint.load()[0]["loss"]
-    loss = _own_loss(Run.open(path), {"event_shape": (8, 8), "latent_dim": 2, "num_data": 1437}, 2)
+    run = Run.open(path)
+    loss = _own_loss(run, run.fitted(), {"event_shape": (8, 8), "latent_dim": 2, "num_data": 1437}, 2)
     assert torch.equal(loss.state_dict()[key], kept[key])
     assert "relax*" in cli("gradients", path, *QUICK, "--estimator", "relax").out
 

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 
 import pytest
-from click.core import ParameterSource
+import torch
 
-from lowerbound.cli.choices import make_settings
 from lowerbound.cli.fit import fit
 from lowerbound.data import load
 from lowerbound.diagnosis import PROBLEMS, Case, Refit, case_of
-from lowerbound.fitting import Settings, prepare
+from lowerbound.fitted import Fitted
+from lowerbound.fitting import prepare
+from lowerbound.planning import Plan, plan
 from lowerbound.runs import Run
 
 
-def settings_of(command: str) -> Settings:
-    """What the command line would train with."""
+def plan_of(command: str) -> Plan:
+    """What the command line would train with; what was given stands in the order of the words."""
     words = shlex.split(command)
     assert words[:3] == ["lowerbound", "fit", "digits"]
     context = fit.make_context("fit", words[2:])
-    options = {k: v for k, v in context.params.items() if k not in ("data", "resume", "label", "out", "evaluate")}
-    given = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    return make_settings(options, given, load("digits"))
+    of_the_data = ("data", "resume", "label", "kind", "columns", "array", "out", "evaluate")
+    options = {k: v for k, v in context.params.items() if k not in of_the_data}
+    return plan(load("digits"), options.pop("recipe"), **options)
 
 
-def run_with(path, options: str) -> Run:
-    settings = settings_of(f"lowerbound fit digits {options}")
-    return Run.create(path, settings, {"name": "digits"}, load("digits"))
+def planned(options: str) -> Fitted:
+    """A model as it is before training, with the plan of these options."""
+    data, found = load("digits"), plan_of(f"lowerbound fit digits {options}")
+    training = prepare(data, found, found.engine())
+    return Fitted(
+        training.loss.model,
+        plan=found,
+        transform=training.transform,
+        data=data,
+        config={"data": {"name": "digits"}},
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,30 +50,46 @@ def run_with(path, options: str) -> Run:
         "--likelihood normal:scale=0.1 --binarization none --penalty mmd --objective elbo",
     ],
 )
-def test_without_a_change_it_is_the_same_fit(tmp_path, options):
-    run = run_with(tmp_path / "run", options)
-    assert settings_of(Refit.of(run)()) == run.settings
+def test_without_a_change_it_is_the_same_fit(options):
+    fitted = planned(options)
+    assert plan_of(Refit.of(fitted)()) == fitted.plan
 
 
-def test_one_change_keeps_the_rest(tmp_path):
-    run = run_with(tmp_path / "run", "--objective elbo --steps 7 --hidden 64,32 --seed 3")
-    refit = Refit.of(run)
-    assert settings_of(refit(prior="vamp-prior")) == dataclasses.replace(
-        run.settings, model={**run.settings.model, "prior": "vamp-prior"}
-    )
-    assert settings_of(refit(hidden=refit.widths(0.5))).model["hidden"] == [32, 16]
+def test_one_change_keeps_the_rest():
+    fitted = planned("--objective elbo --steps 7 --hidden 64,32 --seed 3")
+    refit, found = Refit.of(fitted), fitted.plan
+    assert found is not None
+    changed = plan_of(refit(prior="vamp-prior"))
+    assert changed.replace(given={}) == found.replace(model={**found.model, "prior": "vamp-prior"}, given={})
+    assert plan_of(refit(hidden=refit.widths(0.5))).model["hidden"] == [32, 16]
 
 
-def test_another_objective_takes_its_own_estimator(tmp_path):
-    run = run_with(tmp_path / "run", "--steps 7")
-    assert (run.settings.gradient, run.settings.num_samples) == ("dreg", 8)
-    changed = settings_of(Refit.of(run)(objective="free-bits:nats=0.5"))
+def test_another_objective_takes_its_own_estimator():
+    fitted = planned("--steps 7")
+    assert fitted.plan is not None
+    assert (fitted.plan.gradient, fitted.plan.num_samples) == ("dreg", 8)
+    changed = plan_of(Refit.of(fitted)(objective="free-bits:nats=0.5"))
     assert (changed.objective, changed.gradient, changed.num_samples) == ("free-bits:nats=0.5", "pathwise", 1)
-    discrete = run_with(
-        tmp_path / "other", "--posterior bernoulli --prior bernoulli --objective elbo --gradient disarm --steps 7"
-    )
-    assert settings_of(Refit.of(discrete)(objective="iwae", gradient="score-function")).gradient == "score-function"
-    assert settings_of(Refit.of(discrete)(objective="free-bits")).gradient == "disarm"
+    discrete = planned("--posterior bernoulli --prior bernoulli --objective elbo --gradient disarm --steps 7")
+    assert plan_of(Refit.of(discrete)(objective="iwae", gradient="score-function")).gradient == "score-function"
+    assert plan_of(Refit.of(discrete)(objective="free-bits")).gradient == "disarm"
+
+
+def test_the_options_of_a_recipe_stay_with_its_name():
+    fitted = planned("--recipe vade:clusters=3,hidden=[8] --steps 2")
+    assert plan_of(Refit.of(fitted)(lr="0.1")).model == plan_of(Refit.of(fitted)()).model == fitted.plan.model
+
+
+def test_what_was_said_of_a_file_is_said_again():
+    fitted = planned("--steps 2")
+    fitted.config["data"] = {"path": "x.npz", "label": "y", "array": "counts", "columns": {"a": "count", "b": "drop"}}
+    words = shlex.split(Refit.of(fitted)())
+    assert " ".join(words[2:]) == "x.npz --label y --array counts --columns a=count,b=drop --steps 2"
+
+
+def test_a_model_built_by_hand_has_no_command_of_its_own():
+    by_hand = Fitted(planned("--steps 2").model, data=load("digits"))
+    assert Refit.of(by_hand)(prior="vamp-prior") == "lowerbound fit DATA --prior vamp-prior"
 
 
 def test_words_are_quoted():
@@ -90,42 +114,40 @@ def test_every_remedy_can_be_run(cli_run, monkeypatch, options):
     remedies = [PROBLEMS[name](case).remedy for name in PROBLEMS if name != "blindness to other data"]
     assert len([r for r in remedies if r is not None]) >= 6
     for remedy in filter(None, remedies):
-        settings = settings_of(remedy)
-        prepare(load("digits"), settings, settings.engine())
+        found = plan_of(remedy)
+        prepare(load("digits"), found, found.engine())
 
 
 @pytest.fixture
 def cli_run(tmp_path):
-    def make(options: str) -> Run:
-        run = run_with(tmp_path / "run", f"{options} --steps 2 --hidden 8 --latent-dim 2 --device cpu --no-compile")
-        engine = run.settings.engine()
-        for _ in run.fit(run.prepare(load("digits"), engine), engine):
+    def make(options: str) -> Fitted:
+        words = f"lowerbound fit digits {options} --steps 2 --hidden 8 --latent-dim 2 --device cpu --no-compile"
+        data, found = load("digits"), plan_of(words)
+        run = Run.create(tmp_path / "run", found, {"name": "digits"}, data)
+        for _ in run.fit(prepare(data, found, found.engine()), found.engine()):
             pass
-        return run
+        return run.fitted()
 
     return make
 
 
 def test_the_case_of_a_run_has_the_rows_that_it_trained_on(cli_run):
-    run = cli_run("--binarization threshold")
-    case = case_of(run, num_rows=400)
+    fitted = cli_run("--binarization threshold")
+    case = case_of(fitted, num_rows=400)
     assert isinstance(case, Case)
-    dataset = run.dataset()
-    problem = run.prepare(dataset, run.settings.engine())
-    trained, chosen_by, test = (
-        {tuple(row) for row in x.flatten(1).tolist()}
-        for x in (
-            problem.transform(problem.source.tensors[0]),
-            problem.transform(problem.held_out.tensors[0]),
-            run.test_tensor(),
-        )
+    training = prepare(fitted.dataset, fitted.plan, fitted.plan.engine())
+    trained, chosen_by = (
+        {tuple(row) for row in source.transform(*source.gather(torch.arange(len(source))))[0].flatten(1).tolist()}
+        for source in (training.source, training.held_out)
     )
+    test = {tuple(row) for row in fitted.events(fitted.test_rows().x).flatten(1).tolist()}
     train = {tuple(row) for row in case.x_train.flatten(1).tolist()}
-    assert len(case.x_train) == len(problem.source) == 1294
+    assert len(case.x_train) == len(training.source) == 1294
     assert train == trained
     assert not (chosen_by - trained) & train
     assert {tuple(row) for row in case.x_held_out.flatten(1).tolist()} == test
+    assert case.loss is not None
     best, in_loss = case.model.state_dict(), case.loss.model.state_dict()
     assert all((best[name] == in_loss[name]).all() for name in best)
     with pytest.raises(ValueError, match="num_rows=1"):
-        case_of(run, num_rows=1)
+        case_of(fitted, num_rows=1)

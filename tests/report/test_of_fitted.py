@@ -11,18 +11,21 @@ from torch.distributions import Independent, Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
 from lowerbound.data import Standardize
-from lowerbound.fitting import Settings
+from lowerbound.fitted import Fitted
+from lowerbound.fitting import prepare
+from lowerbound.folders import write_model
+from lowerbound.planning import plan
 from lowerbound.report import collect, render
-from lowerbound.runs import Run, RunError, load_dataset
+from lowerbound.runs import Run, load_dataset
 
 
-def fitted(path: Path, data: dict[str, Any], **model: Any) -> Run:
+def finished(path: Path, data: dict[str, Any], **model: Any) -> Fitted:
     """A finished run whose weights are those it would have started from."""
-    settings = Settings(model={"hidden": [16], **model}, epochs=1.0, steps=20, compile=False, device="cpu")
     dataset = load_dataset(data)
-    run = Run.create(path, settings, data, dataset)
-    problem = run.prepare(dataset, settings.engine())
-    run.save_model(problem.loss.model, problem.transform)
+    planned = plan(dataset, hidden=[16], steps=20, compile=False, device="cpu", **model)
+    run = Run.create(path, planned, data, dataset)
+    training = prepare(dataset, planned, planned.engine())
+    write_model(run.path, training.loss.model, training.transform)
     terms = {"bound": -30.0, "likelihood": -25.0, "prior": -8.0, "posterior": -3.0}
     record = {
         "step": 20,
@@ -33,12 +36,12 @@ def fitted(path: Path, data: dict[str, Any], **model: Any) -> Run:
         "is_best": True,
     }
     (path / "metrics.jsonl").write_text(json.dumps(record) + "\n")
-    return run
+    return run.fitted()
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return fitted(tmp_path_factory.mktemp("digits") / "run", {"name": "digits"}, latent_dim=5)
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    return finished(tmp_path_factory.mktemp("digits") / "run", {"name": "digits"}, latent_dim=5)
 
 
 def table_file(folder: Path) -> Path:
@@ -50,16 +53,18 @@ def table_file(folder: Path) -> Path:
     return path
 
 
-def test_images_are_shown_as_the_model_saw_them(digits: Run):
+def test_images_are_shown_as_the_model_saw_them(digits: Fitted):
     contents = collect(digits)
     assert contents.kind == "image"
     assert contents.binarization == "dynamic"
     assert contents.originals is not None
     assert set(np.unique(contents.originals)) == {0.0, 1.0}
-    np.testing.assert_array_equal(contents.originals, digits.test_tensor()[: len(contents.originals)].numpy())
+    np.testing.assert_array_equal(
+        contents.originals, digits.events(digits.test_rows().x)[: len(contents.originals)].numpy()
+    )
 
 
-def test_reconstructions_and_samples_are_means(digits: Run):
+def test_reconstructions_and_samples_are_means(digits: Fitted):
     contents = collect(digits)
     for shown in (contents.reconstructions, contents.samples):
         assert shown is not None
@@ -67,33 +72,33 @@ def test_reconstructions_and_samples_are_means(digits: Run):
         assert ((shown > 0) & (shown < 1)).all()
 
 
-def test_codes_are_the_principal_components_of_posterior_means(digits: Run):
+def test_codes_are_the_principal_components_of_posterior_means(digits: Fitted):
     contents = collect(digits)
     with torch.inference_mode():
-        z = digits.load_model().infer(digits.test_tensor()).mean.double().numpy()
+        z = digits.model.infer(digits.events(digits.test_rows().x)).mean.double().numpy()
     pca = PCA(n_components=2, svd_solver="full").fit(z)
     assert contents.codes is not None
     np.testing.assert_allclose(contents.codes, pca.transform(z), atol=1e-9)
     np.testing.assert_allclose(contents.explained, pca.explained_variance_ratio_)
 
 
-def test_labels_belong_to_the_codes(digits: Run):
+def test_labels_belong_to_the_codes(digits: Fitted):
     contents = collect(digits)
     assert contents.codes is not None
-    np.testing.assert_array_equal(contents.code_labels, digits.dataset().y_test[: len(contents.codes)])
+    np.testing.assert_array_equal(contents.code_labels, digits.dataset.y_test[: len(contents.codes)])
 
 
-def test_what_the_run_recorded_is_passed_on(digits: Run):
+def test_what_the_run_recorded_is_passed_on(digits: Fitted):
     contents = collect(digits)
     assert contents.title == "vae on digits"
-    assert contents.metrics == digits.metrics()
+    assert contents.metrics == digits.records
     assert len(contents.metrics) == 1
-    assert contents.configuration == digits.config["settings"]
+    assert contents.configuration == digits.config["plan"]
     assert contents.data["test rows"] == "360"
     assert "torch" in contents.versions
 
 
-def test_the_same_run_gives_the_same_page_and_leaves_the_random_state_alone(digits: Run):
+def test_the_same_run_gives_the_same_page_and_leaves_the_random_state_alone(digits: Fitted):
     before = torch.get_rng_state()
     first = collect(digits)
     assert torch.equal(torch.get_rng_state(), before)
@@ -103,12 +108,12 @@ def test_the_same_run_gives_the_same_page_and_leaves_the_random_state_alone(digi
     np.testing.assert_array_equal(first.reconstructions, second.reconstructions)
 
 
-def test_the_evaluation_is_used_once_it_is_there(digits: Run):
+def test_the_evaluation_is_used_once_it_is_there(digits: Fitted):
     assert collect(digits).evaluation is None
-    path = digits.path / "evaluation.json"
-    path.write_text(json.dumps({"elbo": -20.5, "kl_per_dimension": [0.5, 0, 1, 2, 3]}))
-    contents = collect(digits)
-    path.unlink()
+    assert digits.folder is not None
+    run = Run.open(digits.folder)
+    run.save_evaluation({"elbo": -20.5, "kl_per_dimension": [0.5, 0, 1, 2, 3]})
+    contents = collect(run.fitted())
     assert contents.evaluation is not None
     np.testing.assert_array_equal(contents.kl_per_dimension, [0.5, 0, 1, 2, 3])
     assert "−20.50" in render(contents)
@@ -116,9 +121,9 @@ def test_the_evaluation_is_used_once_it_is_there(digits: Run):
 
 def test_a_table_is_shown_in_its_own_units(tmp_path: Path):
     data = {"path": str(table_file(tmp_path))}
-    run = fitted(tmp_path / "run", data, latent_dim=1, likelihood="normal")
-    assert isinstance(run.load_transform(), Standardize)
-    contents = collect(run)
+    table = finished(tmp_path / "run", data, latent_dim=1, likelihood="normal")
+    assert isinstance(table.transform, Standardize)
+    contents = collect(table)
     assert contents.codes is not None
     assert contents.codes.shape == (40, 1)
     assert contents.explained is None
@@ -130,17 +135,14 @@ def test_a_table_is_shown_in_its_own_units(tmp_path: Path):
     assert "Latent map" in render(contents)
 
 
-def test_a_posterior_without_a_mean_is_represented_by_draws(digits: Run, monkeypatch: pytest.MonkeyPatch):
-    model = digits.load_model()
-
+def test_a_posterior_without_a_mean_is_represented_by_draws(digits: Fitted, monkeypatch: pytest.MonkeyPatch):
     class Squashed(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> TransformedDistribution:
             base = Independent(Normal(torch.full((len(x), 2), 0.3), 0.01), 1)
             return TransformedDistribution(base, [TanhTransform()])
 
-    model.posterior = Squashed()
-    model.likelihood = _Halves()
-    monkeypatch.setattr(digits, "load_model", lambda: model)
+    monkeypatch.setattr(digits.model, "posterior", Squashed())
+    monkeypatch.setattr(digits.model, "likelihood", _Halves())
     contents = collect(digits)
     assert contents.codes_are == "The mean of 64 draws of q(z | x)"
     np.testing.assert_allclose(contents.codes, np.tanh(0.3), atol=0.01)
@@ -153,13 +155,6 @@ class _Halves(torch.nn.Module):
         return Independent(Normal(torch.full((*z.shape[:-1], 8, 8), 0.5), 1.0), 2)
 
 
-def test_an_unfinished_run_is_refused(tmp_path: Path):
-    dataset = load_dataset({"name": "digits"})
-    run = Run.create(tmp_path / "run", Settings(epochs=1.0), {"name": "digits"}, dataset)
-    with pytest.raises(RunError, match="no trained model"):
-        collect(run)
-
-
-def test_contents_are_frozen(digits: Run):
+def test_contents_are_frozen(digits: Fitted):
     with pytest.raises(dataclasses.FrozenInstanceError):
         collect(digits).title = "another"  # type: ignore[misc]

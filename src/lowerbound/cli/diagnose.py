@@ -41,7 +41,7 @@ def diagnose(run: str, against: str | None, num_rows: int, as_json: bool, seed: 
     console = None if as_json else open_console()
     with CountProgress(console, "Examining") as progress:
         diagnosis = fitted.diagnose(
-            x_against=None if rows is None else fitted.events(rows.x, seed),
+            x_against=None if rows is None else fitted.events(rows.x[-rows.num_test :], seed),
             against="other data" if against is None else against,
             num_rows=num_rows,
             seed=seed,

@@ -56,7 +56,7 @@ def rows_under(data: Any, schema: Schema, *, label: str | None = None) -> Rows:
     """Other data, read as those of a fit were: columns and classes are matched by name.
 
     Arguments:
-        data: as for `dataset_of`, or `Rows`; of a `Dataset`, its test rows.
+        data: as for `dataset_of`, or `Rows`; of a `Dataset`, its test rows; of a name both parts, as of a file.
         schema: that of the fit.
         label: the column or array of labels, if it is named otherwise than in the fit.
 
@@ -68,8 +68,8 @@ def rows_under(data: Any, schema: Schema, *, label: str | None = None) -> Rows:
     if isinstance(data, str | Path) and str(data) not in names():
         return read_rows(data, schema, label=label)
     if isinstance(data, str | Dataset):
-        dataset = load(data) if isinstance(data, str) else data
-        return to_rows(_of_dataset(dataset), schema, name=dataset.name)
+        dataset, whole = (load(data), True) if isinstance(data, str) else (data, False)
+        return to_rows(_of_dataset(dataset, whole), schema, name=dataset.name)
     return to_rows(_contents(data, None, None, hold_out=True), schema, name="X")
 
 
@@ -92,13 +92,15 @@ def _contents(data: Any, y: Any, columns: tuple[str, ...] | None, *, hold_out: b
     )
 
 
-def _of_dataset(dataset: Dataset) -> Contents:
-    """The test rows of a data set, as it has them."""
+def _of_dataset(dataset: Dataset, whole: bool) -> Contents:
+    """The test rows of a data set, as it has them; its training rows before them if the whole is wanted."""
     return Contents(
-        what=f"the test part of {dataset.name}",
+        what=dataset.name if whole else f"the test part of {dataset.name}",
         container=dataset.schema.container,
-        x=dataset.x_test,
-        y=dataset.y_test,
+        x=dataset.x_train if whole else dataset.x_test,
+        x_test=dataset.x_test if whole else None,
+        y=dataset.y_train if whole else dataset.y_test,
+        y_test=dataset.y_test if whole else None,
         label=dataset.schema.label,
         classes=dataset.schema.classes,
         names=dataset.schema.column_names,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 
-from lowerbound.data import names
 from lowerbound.diagnosis.case import Case
 from lowerbound.diagnosis.finding import Finding, Histograms, Measurement, found, undefined
 from lowerbound.evaluate import auroc
@@ -41,14 +40,11 @@ def blindness(case: Case) -> Finding:
 
 def _remedy(case: Case) -> str:
     """The same comparison by likelihood regret."""
-    data = {"name" if case.against in names() else "path": case.against}
     lines = (
-        "import pathlib",
         "import lowerbound as lb",
-        f"run = lb.runs.Run.open(pathlib.Path({case.refit.run!r}))",
-        f"x = run.transformed(lb.runs.load_dataset({data!r}).x_test[:200])",
-        "inside, outside = (lb.evaluate.likelihood_regret(run.load_model(), rows).values "
-        "for rows in (run.test_tensor(200), x))",
+        f"fitted = lb.Fitted.open({case.refit.run!r})",
+        f"both = [fitted.events(rows.x[:200]) for rows in (fitted.test_rows(), fitted.rows({case.against!r}))]",
+        "inside, outside = (lb.evaluate.likelihood_regret(fitted.model, x).values for x in both)",
         "print(lb.evaluate.auroc(inside, outside))",
     )
     return f"python -c {shlex.quote('; '.join(lines))}"

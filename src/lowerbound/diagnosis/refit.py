@@ -46,6 +46,8 @@ class Refit:
             return cls()
         options = {name: _text(value) for name, value in _given(plan).items()}
         said = {name: data[name] for name in ("label", "kind", "array") if data.get(name)}
+        if data.get("columns"):
+            said["columns"] = ",".join(f"{name}={kind}" for name, kind in data["columns"].items())
         name = data.get("path") or data.get("name") or "DATA"
         return cls(data=str(name), options={**said, **options}, run=str(fitted.folder or "RUN"))
 

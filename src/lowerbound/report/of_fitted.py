@@ -46,7 +46,7 @@ def collect(fitted: Fitted) -> ReportContents:
     kl = (evaluation or {}).get("kl_per_dimension")
     binarization = getattr(transform, "binarization", "none")
     return ReportContents(
-        title=f"{fitted.plan.recipe if fitted.plan is not None else type(model).__name__} on {dataset.name}",
+        title=f"{fitted.name if fitted.plan is None else fitted.plan.recipe} on {dataset.name}",
         kind="image" if is_image else "table",
         command=fitted.config.get("command"),
         configuration={} if fitted.plan is None else fitted.plan.to_json(),

@@ -6,6 +6,7 @@ Frames with text, categories or dates go to the schema of the data, which number
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -104,7 +105,7 @@ def fit_dataset(
         transform=training.transform.cpu(),
         name=planned.recipe,
         data=lambda: dataset,
-        records=[record.to_json() for record in records],
+        records=[dataclasses.asdict(record) for record in records],
     )
     return fitted, records
 

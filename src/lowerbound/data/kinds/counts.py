@@ -97,5 +97,6 @@ def _are_counts(x: np.ndarray) -> bool:
         known = block[~np.isnan(block)]
         if len(known) and (known.min() < 0 or not np.isfinite(known).all() or (known != np.round(known)).any()):
             return False
-        low, high = min(low, known.min(initial=np.inf)), max(high, known.max(initial=0))
+        if len(known):
+            low, high = min(low, float(known.min())), max(high, float(known.max()))
     return bool(low == 0 and high > 1)

@@ -1,0 +1,80 @@
+"""The same array through the command and through the estimator: the same plan, weights and scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+import torch
+
+import lowerbound as lb
+from lowerbound.cli import main
+from lowerbound.data.split import num_held_out, split_rows
+from lowerbound.runs import Run
+
+RNG = np.random.default_rng(0)
+TRAIN, TEST, K, SEED = 50, 10, 4, 3
+CASES: dict[str, np.ndarray] = {
+    "reals": RNG.normal([5, -3, 1000], [2, 0.1, 30], size=(TRAIN + TEST, 3)),
+    "counts": RNG.poisson([3, 0.4, 7, 1], size=(TRAIN + TEST, 4)),
+    "bits": RNG.integers(0, 2, size=(TRAIN + TEST, 5)),
+    "grey": RNG.integers(0, 256, size=(TRAIN + TEST, 6, 6), dtype=np.uint8),
+    "intensities": RNG.random(size=(TRAIN + TEST, 6, 6), dtype=np.float32),
+    "colour": RNG.integers(0, 256, size=(TRAIN + TEST, 3, 6, 6), dtype=np.uint8),
+}
+
+
+def _run(tmp_path: Path, data: Path) -> Run:
+    words = ["fit", str(data), "--hidden", "8", "--latent-dim", "2", "--epochs", "2", "--seed", str(SEED)]
+    assert main([*words, "--device", "cpu", "--no-evaluate", "--out", str(tmp_path / "run")]) == 0
+    return Run.open(tmp_path / "run")
+
+
+def _vae(X: Any, **given: Any) -> lb.VAE:
+    vae = lb.VAE(2, hidden=[8], epochs=2, num_evidence_samples=K, random_state=SEED, device="cpu", **given)
+    return vae.fit(X)
+
+
+def _same(run: Run, vae: lb.VAE, test: Any) -> None:
+    """`test` as the command takes it; the estimator's own road is compared by the caller."""
+    one, other = run.plan.to_json(), vae.plan_.to_json()
+    given = [content.pop("given") for content in (one, other)]
+    assert one == other
+    assert given[0] == given[1]
+    fitted, weights = run.fitted(), vae.model_.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in fitted.model.state_dict().items())
+    assert [r["terms"] for r in run.metrics()] == [record.terms for record in vae.history_]
+    assert fitted.log_scale == vae.fitted_.log_scale
+    np.testing.assert_array_equal(fitted.score(test, num_samples=K), vae.fitted_.score(test, num_samples=K))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_array(tmp_path: Path, name: str) -> None:
+    x = CASES[name]
+    np.savez(tmp_path / "x.npz", x_train=x[:TRAIN], x_test=x[TRAIN:])
+    flat, image = x.reshape(len(x), -1), x.ndim > 2
+    vae = _vae(flat[:TRAIN], event_shape=x.shape[1:] if image else None)
+    run = _run(tmp_path, tmp_path / "x.npz")
+    _same(run, vae, x[TRAIN:])
+    np.testing.assert_array_equal(vae.score_samples(flat[TRAIN:]), run.fitted().score(x[TRAIN:], num_samples=K))
+    evaluated = run.fitted().evaluate(num_samples=K)
+    assert evaluated["num_data"] == TEST
+    np.testing.assert_allclose(vae.transform(flat[TRAIN:]), run.fitted().encode(x[TRAIN:]).mean)
+
+
+def test_a_mixed_frame(tmp_path: Path) -> None:
+    count = TRAIN + TEST
+    frame = pandas.DataFrame({
+        "species": np.array(["ant", "cat", "dog"], dtype=object)[RNG.integers(0, 3, count)],
+        "legs": RNG.poisson(1, count),
+        "weight": RNG.normal(50, 7, count).round(2),
+    })  # fmt: skip
+    frame.loc[::7, "species"] = None
+    frame.loc[3::9, "weight"] = np.nan
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    read = pandas.read_csv(tmp_path / "x.csv")
+    train, test = (read.iloc[np.sort(rows)] for rows in split_rows(count, num_held_out(count)))
+    _same(_run(tmp_path, tmp_path / "x.csv"), _vae(train), test)
