@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from lowerbound.loop import Record, train
     from lowerbound.losses import VariationalLoss
     from lowerbound.model import LatentVariableModel
+    from lowerbound.one_call import fit
     from lowerbound.planning import plan
     from lowerbound.sklearn import VAE
     from lowerbound.weights import LogWeights
@@ -84,6 +85,7 @@ _NAMES = {
     "VAE": "lowerbound.sklearn",
     "VariationalLoss": "lowerbound.losses",
     "diagnose": "lowerbound.diagnosis",
+    "fit": "lowerbound.one_call",
     "infer": "lowerbound.inference",
     "plan": "lowerbound.planning",
     "train": "lowerbound.loop",
@@ -102,6 +104,7 @@ __all__ = [
     "diagnosis",
     "evaluate",
     "exact",
+    "fit",
     "gradients",
     "infer",
     "inference",

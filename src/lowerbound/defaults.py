@@ -19,7 +19,7 @@ from lowerbound.models.recipe import Recipe
 from lowerbound.spelling import find, parse, takes
 from lowerbound.support import LikelihoodFacts
 
-__all__ = ["GENERAL", "Decision", "decide", "facts_of"]
+__all__ = ["GENERAL", "Decision", "decide", "decide_recipe", "facts_of"]
 
 GENERAL: dict[str, Any] = {
     "objective": "iwae",
@@ -46,6 +46,11 @@ class Decision:
 
     value: Any
     reason: str = ""
+
+
+def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
+    """The recipe for data of which nothing else is said."""
+    return Decision("vae")
 
 
 def decide(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Decision]:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from lowerbound.data import Dataset
 from lowerbound.data.classes import num_classes
 from lowerbound.data.transform import Binarization
-from lowerbound.defaults import decide
+from lowerbound.defaults import Decision, decide, decide_recipe
 from lowerbound.engine import Device, Engine, Precision
 from lowerbound.models.recipe import Recipe
 from lowerbound.recipes import recipe_named
@@ -122,12 +122,12 @@ class Plan:
         return dataclasses.replace(self, **changes)
 
 
-def plan(dataset: Dataset, recipe: str | Recipe = "vae", **given: Any) -> Plan:
+def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> Plan:
     """Resolve everything that decides a fit of some data.
 
     Arguments:
         dataset: the data, with their schema.
-        recipe: name of a recipe, with options ("vade:clusters=12"), or a `Recipe`.
+        recipe: name of a recipe, with options ("vade:clusters=12"), or a `Recipe`; None for what suits the data.
         given: settings by the names of `Plan`, options of the recipe, and `epochs` in place of `steps`. None leaves one
             open.
 
@@ -138,7 +138,8 @@ def plan(dataset: Dataset, recipe: str | Recipe = "vae", **given: Any) -> Plan:
     >>> plan(load("digits"), latent_dim=8, steps=100).model["likelihood"]
     'bernoulli'
     """
-    made, own = _recipe(recipe)
+    chosen = decide_recipe(dataset, given) if recipe is None else Decision(recipe)
+    made, own = _recipe(chosen.value)
     values = {**own, **{name: value for name, value in given.items() if value is not None}}
     _refuse_unknown(made, values)
     if "epochs" in values and "steps" in values:
@@ -152,7 +153,7 @@ def plan(dataset: Dataset, recipe: str | Recipe = "vae", **given: Any) -> Plan:
     decided_model = {name: decisions[name].value for name in made.options if name in decisions and name not in model}
     decided_model = check_options(f"The {made.name} recipe", made.make, decided_model)
     decided = {name: d.value for name, d in decisions.items() if name in _settings() and name not in made.options}
-    reasons = {name: d.reason for name, d in decisions.items() if d.reason and name not in values}
+    reasons = {name: d.reason for name, d in {"recipe": chosen, **decisions}.items() if d.reason and name not in values}
     return Plan.from_json(
         {
             **decided,

@@ -37,7 +37,7 @@ def _widths(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--kind", metavar="KIND", help="What the data are: image, table, counts, ... [default: inferred]")
 @click.option("--columns", metavar="NAME=KIND,...", help="What columns hold, where the inferred kind is wrong.")
 @click.option("--array", metavar="NAME", help="Which array of an .npz archive holds the rows.")
-@click.option("--recipe", metavar="NAME", default="vae", help="Which model, with options of its own. [default: vae]")
+@click.option("--recipe", metavar="NAME", help="Which model, with options of its own. [default: by the data]")
 @click.option("--labelled", type=click.IntRange(1), help="Tell training this many labels only. [default: all of them]")
 @click.option("--likelihood", metavar="NAME", help="p(x | z). [default: by the kind of data]")
 @click.option("--prior", metavar="NAME", help="p(z).")
@@ -79,7 +79,7 @@ def fit(
     array: str | None,
     out: str | None,
     evaluate: bool,
-    recipe: str,
+    recipe: str | None,
     **given: Any,  # the rest, by the names of `Plan` and of the recipe; None where it was left open
 ) -> None:
     """Fit a model to DATA: a name (see `lowerbound datasets`), a file or a folder of images.

@@ -40,12 +40,12 @@ class Job:
     engine: Engine
 
 
-def begin(described: dict[str, Any], recipe: str, out: Path | None, given: dict[str, Any]) -> Job:
+def begin(described: dict[str, Any], recipe: str | None, out: Path | None, given: dict[str, Any]) -> Job:
     """Check everything that can be checked, then make the run folder.
 
     Arguments:
         described: how to get the data (`describe_data`).
-        recipe: name of a recipe, with options.
+        recipe: name of a recipe, with options; None for what suits the data.
         out: the run folder, or None for one named after the data and the time.
         given: settings and options by name; None where one was left open.
 
