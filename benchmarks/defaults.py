@@ -1,0 +1,141 @@
+"""Defaults against what their user would have tried first, on the same training and test rows.
+
+For each data set: what one call of the library gives without any other word, log p(x) of the test rows (L_1000, in
+nats of standardised columns), the same of every alternative of `alternatives.py`, and the mean paired difference with
+its standard error over test rows. Each result is saved as soon as it is there, and what is saved is not computed again.
+
+python benchmarks/defaults.py [--only NAME …] [--kind tables counts images] [--seeds 1] [--again default]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import alternatives
+import numpy as np
+import torch
+from rows import COUNTS, IMAGES, TABLES, dataset_named
+from timing import RESULTS, machine
+
+from lowerbound.cli.choices import make_settings
+from lowerbound.data import Dataset
+from lowerbound.engine import Engine
+from lowerbound.evaluate import log_evidence
+from lowerbound.fitting import fit, prepare
+from lowerbound.randomness import forked
+
+KINDS = {"tables": tuple(TABLES), "counts": tuple(COUNTS), "images": IMAGES}
+SAMPLES = 1000
+MOST_IMAGES = 500
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=None)
+    parser.add_argument("--kind", nargs="+", default=["tables", "counts"], choices=list(KINDS))
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--again", nargs="+", default=[], help="contenders to compute anew")
+    parser.add_argument("--steps", type=int, default=None, help="of the default on images: a short budget")
+    parser.add_argument("--without-default", action="store_true")
+    parser.add_argument("--out", type=Path, default=RESULTS / "defaults.json")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    saved = json.loads(arguments.out.read_text())["results"] if arguments.out.exists() else {}
+    for name in [n for kind in arguments.kind for n in KINDS[kind] if arguments.only is None or n in arguments.only]:
+        dataset = dataset_named(name)
+        entry = saved.setdefault(name, {"rows": dataset.num_train, "test": dataset.num_test})
+        for contender, call in contenders(dataset, arguments).items():
+            if contender in entry and not contender.startswith(tuple(arguments.again or ["\0"])):
+                continue
+            started = time.monotonic()
+            result = call()
+            seconds = time.monotonic() - started
+            entry[contender] = {"seconds": round(seconds, 1), **result}
+            arguments.out.parent.mkdir(parents=True, exist_ok=True)
+            arguments.out.write_text(json.dumps({"protocol": __doc__, "machine": machine(), "results": saved}) + "\n")
+            print(f"{name:<24}{contender:<32}{np.mean(result['log_p']):10.3f}{seconds:8.1f} s", flush=True)
+        report(name, entry)
+
+
+def contenders(dataset: Dataset, arguments: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]]:
+    """The default with each seed, and the alternatives."""
+    if dataset.kind == "image":
+        train, test = intensities(dataset)
+        others = alternatives.of_images(train, test)
+    else:
+        train, test = dataset.x_train.astype(float), dataset.x_test.astype(float)
+        if dataset.name in TABLES:
+            mean, scale = train.mean(0), train.std(0)
+            train, test = (train - mean) / scale, (test - mean) / scale
+        others = (alternatives.of_tables if dataset.name in TABLES else alternatives.of_counts)(train, test)
+    seeds = range(0 if arguments.without_default else arguments.seeds)
+    ours = {f"default {seed}": lambda seed=seed: default(dataset, seed, arguments.steps) for seed in seeds}
+    return {**ours, **{name: (lambda call=call: {"log_p": rounded(call())}) for name, call in others.items()}}
+
+
+def default(dataset: Dataset, seed: int, steps: int | None) -> dict[str, Any]:
+    """What `lowerbound fit` makes of a data set without any other word: log p̂ of each test row, and the ELBO."""
+    options = command_defaults() | {"seed": seed, "steps": steps}
+    if dataset.name in COUNTS:
+        options["likelihood"] = "negative-binomial"
+    settings, engine = make_settings(options, set(), dataset), Engine()
+    problem = prepare(dataset, settings, engine)
+    for _ in fit(problem, settings, engine):
+        pass
+    model: Any = problem.loss.model
+    x = test_rows(dataset, problem.transform)
+    evidence = log_evidence(model.eval(), x, num_samples=SAMPLES)
+    return {"log_p": rounded(evidence.log_evidence.numpy()), "elbo": round(evidence.mean_elbo, 3)}
+
+
+def command_defaults() -> dict[str, Any]:
+    """The options of `fit` as they are where none is given."""
+    from lowerbound.cli.fit import fit as command
+
+    names = {p.name: p.get_default(None) for p in command.params}  # type: ignore[arg-type]
+    left = {"data", "resume", "label", "out", "evaluate"}
+    return {str(name): value for name, value in names.items() if name not in left}
+
+
+def test_rows(dataset: Dataset, transform: torch.nn.Module) -> torch.Tensor:
+    """Test rows as the likelihood scores them; images binarized once, by seed 0."""
+    x = torch.from_numpy(dataset.x_test)
+    if dataset.kind == "image":
+        return intensities(dataset)[1]
+    with forked(torch.device("cpu"), 0):
+        return transform(x).float()
+
+
+def intensities(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+    """Training images in [0, 1] (at most 20,000), and binarized test images."""
+    scale = dataset.pixel_scale or 1.0
+    train, test = (torch.from_numpy(x).float() / scale for x in (dataset.x_train[:20_000], dataset.x_test))
+    with forked(torch.device("cpu"), 0):
+        return train, torch.bernoulli(test[:MOST_IMAGES])
+
+
+def rounded(values: np.ndarray) -> list[float]:
+    """Log-probabilities as they are saved."""
+    return [round(float(v), 4) for v in values]
+
+
+def report(name: str, entry: dict[str, Any]) -> None:
+    """The best alternative, and the margin of the default over each."""
+    ours = [np.array(v["log_p"]) for k, v in entry.items() if k.startswith("default")]
+    if not ours:
+        return
+    mean = np.mean(ours, 0)
+    print(f"  {name}: default {mean.mean():.2f}, ELBO {np.mean([v['elbo'] for k, v in entry.items() if k.startswith('default')]):.2f}")
+    for other, value in entry.items():
+        if isinstance(value, dict) and not other.startswith("default"):
+            gap = mean - np.array(value["log_p"])
+            print(f"    {other:<30}{np.mean(value['log_p']):10.2f}   margin {gap.mean():+8.2f} ± {gap.std() / len(gap) ** 0.5:.2f}")
+
+
+if __name__ == "__main__":
+    main()
