@@ -2,7 +2,7 @@
 
 Every candidate is a `ScaledMixture`: Gaussian, mixture of Gaussians, factor analysis and mixture of factor analysers
 are among them, with light and heavy tails. Each is fitted without a part of the rows and scores that part (five parts
-in turn; one tenth alone where rows are many). `stacking_weights` of these scores say how much of each to take, and
+in turn, three where rows are more than a thousand, a tenth alone from three thousand on). `stacking_weights` of these scores say how much of each to take, and
 those taken are fitted to all rows. A mixture of mixtures of factor analysers is one, so that the result is a single
 model with an exact posterior, `models.model_of(stack.mixture)`.
 """
@@ -25,7 +25,7 @@ __all__ = ["Candidate", "Stack", "candidates", "fit_stack"]
 
 _HEAVY = (1.0, 1.7, 3.0, 6.0, 15.0, 50.0)
 _LIGHT = (1.0,)
-_PARTS, _MANY, _MOST_TO_CHOOSE, _MOST_TO_FIT = 5, 3000, 10_000, 40_000
+_MOST_TO_CHOOSE, _MOST_TO_FIT = 10_000, 40_000
 _LEAST_WEIGHT, _LEAST_SHARE = 0.02, 1e-6
 _ROWS_PER_CLUSTER = 10
 
@@ -116,7 +116,7 @@ def candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
     """Those that rows of this number and length can tell apart."""
     n, d = num_rows, num_columns
     for k in (1, 3, 6, 12, 25, 60):
-        if _enough(n, k) and (k < 60 or 2 * k * d < n):
+        if _enough(n, k) and (k < 60 or 2 * k * d < n < _MOST_TO_CHOOSE):
             yield Candidate(num_clusters=k, latent_dim=None, levels=_HEAVY, shrinkage=d / 2)
     for k in (3, 8):
         if _enough(n, k):
@@ -141,8 +141,8 @@ def _enough(num_rows: int, num_clusters: int) -> bool:
 def _parts(num_rows: int) -> Iterator[Tensor]:
     """Rows to score, in turn."""
     rows = torch.arange(num_rows)
-    parts = _PARTS if num_rows < _MANY else 2 * _PARTS
-    yield from (rows[i::parts] for i in range(_PARTS if num_rows < _MANY else 1))
+    parts, used = (5, 5) if num_rows <= 1000 else (3, 3) if num_rows < 3000 else (10, 1)
+    yield from (rows[i::parts] for i in range(used))
 
 
 def _score(candidate: Candidate, x: Tensor, part: Tensor, min_scale: float, seed: int) -> Tensor:
