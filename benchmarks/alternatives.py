@@ -140,9 +140,7 @@ def _poisson(train: np.ndarray) -> Density:
 
 
 def _log_nb(x: np.ndarray, mean: np.ndarray, r: np.ndarray) -> np.ndarray:
-    return (
-        gammaln(x + r) - gammaln(r) - gammaln(x + 1) + r * np.log(r / (r + mean)) + x * np.log(mean / (r + mean))
-    )
+    return gammaln(x + r) - gammaln(r) - gammaln(x + 1) + r * np.log(r / (r + mean)) + x * np.log(mean / (r + mean))
 
 
 def _fit_nb(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -151,7 +149,9 @@ def _fit_nb(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     r = [
         math.exp(
             minimize_scalar(
-                lambda log_r, c=column, m=m: -float(weights @ _log_nb(c, m, np.exp(log_r))), bounds=(-6, 8), method="bounded"
+                lambda log_r, c=column, m=m: -float(weights @ _log_nb(c, m, np.exp(log_r))),
+                bounds=(-6, 8),
+                method="bounded",
             ).x  # type: ignore[attr-defined]
         )
         for column, m in zip(x.T, mean, strict=True)
@@ -176,6 +176,4 @@ def _negative_binomial_mixture(train: np.ndarray, size: int) -> Density:
         joint = np.stack([_log_nb(train, *part).sum(1) for part in parts], 1) + np.log(weights)
         share = np.exp(joint - np.logaddexp.reduce(joint, 1, keepdims=True))
     weights = share.mean(0) + 1e-9
-    return lambda x: np.logaddexp.reduce(
-        np.stack([_log_nb(x, *part).sum(1) for part in parts], 1) + np.log(weights), 1
-    )
+    return lambda x: np.logaddexp.reduce(np.stack([_log_nb(x, *part).sum(1) for part in parts], 1) + np.log(weights), 1)

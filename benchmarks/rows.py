@@ -104,6 +104,13 @@ def _discrete(num_rows: int) -> np.ndarray:
     )
 
 
+def _jittered() -> np.ndarray:
+    """The same with each value on a grid moved uniformly within its step, whose densities bound probabilities."""
+    x = _discrete(2500)
+    steps = np.array([1.0, 0.1, 0.5, 0.0, 0.0, 0.0])
+    return x + steps * np.random.default_rng(11).uniform(-0.5, 0.5, x.shape)
+
+
 def _rings(num_rows: int) -> np.ndarray:
     """Two columns: three rings."""
     g = np.random.default_rng(6)
@@ -175,6 +182,7 @@ TABLES: dict[str, Callable[[], np.ndarray]] = {
     "heavy 1000 x 8": lambda: _heavy(1250, 8),
     "curved 3000 x 5": lambda: _curved(3750),
     "discrete 2000 x 6": lambda: _discrete(2500),
+    "jittered 2000 x 6": _jittered,
     "rings 2000 x 2": lambda: _rings(2500),
     "modes 2000 x 10": lambda: _modes(2500, 10, 8),
     "nonlinear 2000 x 20": lambda: _nonlinear(2500, 20),

@@ -56,7 +56,9 @@ def test_data_of_factor_analysis_are_scored_as_by_factor_analysis(monkeypatch: p
 def test_candidates_can_be_fitted_to_the_rows_that_they_are_for() -> None:
     for n, d in ((10, 1), (30, 2), (100, 5), (500, 40)):
         for candidate in candidates(n, d):
-            assert candidate.num_clusters <= n // 10 or candidate.num_clusters == 1 or n >= 3 * d * candidate.num_clusters
+            assert (
+                candidate.num_clusters <= n // 10 or candidate.num_clusters == 1 or n >= 3 * d * candidate.num_clusters
+            )
             assert candidate.latent_dim is None or candidate.latent_dim < d - 1 or candidate.latent_dim == 0
 
 

@@ -65,7 +65,9 @@ def test_the_posterior_density_never_falls() -> None:
             x, 2, None, levels=(1.0, 5.0), shrinkage=kappa, tolerance=-1.0, max_iterations=iterations
         )
         sigma = fit.covariance
-        prior = -0.5 * kappa * (torch.logdet(sigma) + torch.linalg.solve(sigma, target).diagonal(dim1=1, dim2=2).sum(-1))
+        prior = (
+            -0.5 * kappa * (torch.logdet(sigma) + torch.linalg.solve(sigma, target).diagonal(dim1=1, dim2=2).sum(-1))
+        )
         values.append(float(fit.log_evidence(x).sum() + prior.sum()))
     assert all(later >= earlier - 1e-3 for earlier, later in zip(values, values[1:], strict=False))
 

@@ -1,4 +1,4 @@
-"""q(z | x) is exact: every weight is p(x), whatever is drawn, also with missing entries; draws have the right moments."""
+"""q(z | x) is exact: every weight is p(x), whatever is drawn, also with gaps; draws have the right moments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log link: what `positive` makes of it is the mean times the exponential, and the start is the mean of the data."""
+"""The log link: `positive` of it is the mean times the exponential, and the start is the mean of the data."""
 
 from __future__ import annotations
 

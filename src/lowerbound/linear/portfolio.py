@@ -23,11 +23,11 @@ from lowerbound.linear.stacking import stacking_weights
 
 __all__ = ["Candidate", "Stack", "candidates", "fit_stack"]
 
-_HEAVY = (1.0, 1.7, 3.0, 6.0, 15.0, 50.0)
+_HEAVY = (1.0, 2.0, 5.0, 20.0)
 _LIGHT = (1.0,)
 _MOST_TO_CHOOSE, _MOST_TO_FIT = 10_000, 40_000
 _LEAST_WEIGHT, _LEAST_SHARE = 0.02, 1e-6
-_ROWS_PER_CLUSTER = 10
+_ROWS_PER_CLUSTER, _ITERATIONS = 10, 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ class Candidate:
             shrinkage=self.shrinkage,
             target=self.target,
             min_scale=min_scale,
+            max_iterations=_ITERATIONS,
             seed=seed,
         )
 
@@ -115,8 +116,8 @@ def fit_stack(x: Float[Tensor, "batch data"], *, min_scale: float = 1e-3, seed: 
 def candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
     """Those that rows of this number and length can tell apart."""
     n, d = num_rows, num_columns
-    for k in (1, 3, 6, 12, 25, 60):
-        if _enough(n, k) and (k < 60 or 2 * k * d < n < _MOST_TO_CHOOSE):
+    for k in (1, 3, 6, 12, 25):
+        if _enough(n, k):
             yield Candidate(num_clusters=k, latent_dim=None, levels=_HEAVY, shrinkage=d / 2)
     for k in (3, 8):
         if _enough(n, k):

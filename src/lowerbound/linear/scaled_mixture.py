@@ -202,9 +202,7 @@ class _Fit:
         covariance = scatter / (counts.sum(1) + self.shrinkage).clamp_min(_LEAST)[:, None, None]
         weight, variance = self._structured(covariance, old)
         log_weights = ((counts + _LEAST) / (counts + _LEAST).sum()).log()
-        return ScaledMixture(
-            log_weights=log_weights, loc=loc, weight=weight, variance=variance, levels=self.levels
-        )
+        return ScaledMixture(log_weights=log_weights, loc=loc, weight=weight, variance=variance, levels=self.levels)
 
     def _structured(self, covariance: Tensor, old: ScaledMixture | None) -> tuple[Tensor, Tensor]:
         """W and ψ near a covariance of each cluster."""
