@@ -63,10 +63,10 @@ def main() -> None:
         for contender, call in contenders(dataset, arguments).items():
             if contender in entry and not contender.startswith(tuple(arguments.again or ["\0"])):
                 continue
-            started = time.monotonic()
+            started, worked = time.monotonic(), time.process_time()
             result = call()
-            seconds = time.monotonic() - started
-            entry[contender] = {"seconds": round(seconds, 1), **result}
+            seconds, cpu = time.monotonic() - started, time.process_time() - worked
+            entry[contender] = {"seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), **result}
             arguments.out.parent.mkdir(parents=True, exist_ok=True)
             arguments.out.write_text(json.dumps({"protocol": __doc__, "machine": machine(), "results": saved}) + "\n")
             print(f"{name:<24}{contender:<32}{np.mean(result['log_p']):10.3f}{seconds:8.1f} s", flush=True)

@@ -94,7 +94,7 @@ def _modes(num_rows: int, num_columns: int, num_modes: int) -> np.ndarray:
 
 
 def _discrete(num_rows: int) -> np.ndarray:
-    """Six columns that look like numbers and take few values: whole numbers, one decimal, halves, beside smooth ones."""
+    """Six columns: whole numbers, one decimal, halves, and three smooth ones."""
     g = np.random.default_rng(5)
     z = g.normal(size=(num_rows, 2))
     noise = g.normal(size=(num_rows, 6))

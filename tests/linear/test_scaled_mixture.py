@@ -1,8 +1,9 @@
-"""Mixtures with levels and shrinkage: the density is that of scipy, EM climbs its own objective, special cases agree."""
+"""Mixtures with levels and shrinkage: the density is that of scipy, EM climbs, special cases agree."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_the_posterior_density_never_falls() -> None:
             -0.5 * kappa * (torch.logdet(sigma) + torch.linalg.solve(sigma, target).diagonal(dim1=1, dim2=2).sum(-1))
         )
         values.append(float(fit.log_evidence(x).sum() + prior.sum()))
-    assert all(later >= earlier - 1e-3 for earlier, later in zip(values, values[1:], strict=False))
+    assert all(later >= earlier - 1e-3 for earlier, later in pairwise(values))
 
 
 def test_levels_catch_heavy_tails() -> None:

@@ -2,9 +2,9 @@
 
 Every candidate is a `ScaledMixture`: Gaussian, mixture of Gaussians, factor analysis and mixture of factor analysers
 are among them, with light and heavy tails. Each is fitted without a part of the rows and scores that part (five parts
-in turn, three where rows are more than a thousand, a tenth alone from three thousand on). `stacking_weights` of these scores say how much of each to take, and
-those taken are fitted to all rows. A mixture of mixtures of factor analysers is one, so that the result is a single
-model with an exact posterior, `models.model_of(stack.mixture)`.
+in turn, three where rows are more than a thousand, a tenth alone from three thousand on). `stacking_weights` of these
+scores say how much of each to take, and those taken are fitted to all rows. A mixture of mixtures of factor analysers
+is one, so that the result is a single model with an exact posterior, `models.model_of(stack.mixture)`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Mixtures of factor analysers with shared rows, shrunken covariances and heavy tails, fast for complete rows.
+"""Mixtures of factor analysers with shrunken covariances and heavy tails, fast for complete rows.
 
     p(x) = Σ_k Σ_s π_ks N(x; b_k, τ_s Σ_k),      Σ_k = W_k W_kᵀ + diag ψ_k
 
@@ -11,8 +11,8 @@ with tied parameters. EM, with r_nks = p(k, s | x_n), u_nk = Σ_s r_nks / τ_s a
     S_k = (Σ_n u_nk (x_n − b_k)(x_n − b_k)ᵀ + κ K^(−2/D) T) / (N_k + κ)
 
 The second is the mode under an inverse Wishart prior with as much weight as κ rows, at a covariance T that is shrunk to
-the volume of one of K clusters (Fraley & Raftery 2007); κ = 0 is maximum likelihood. Σ_k is S_k itself where the rank is
-that of the data, its diagonal at rank 0, else some steps of EM for factor analysis towards S_k.
+the volume of one of K clusters (Fraley & Raftery 2007); κ = 0 is maximum likelihood. Σ_k is S_k itself where the rank
+is that of the data, its diagonal at rank 0, else some steps of EM for factor analysis towards S_k.
 """
 
 from __future__ import annotations
