@@ -27,6 +27,10 @@ _HEAVY = (1.0, 2.0, 5.0, 20.0)
 _LIGHT = (1.0,)
 _MOST_TO_CHOOSE, _MOST_TO_FIT = 10_000, 40_000
 _LEAST_WEIGHT, _LEAST_SHARE = 0.02, 1e-6
+_WIDE = 40
+_SIZES = ((1, 1), (1, 2), (1, 4), (1, 6), (1, 10), (3, 1), (10, 1), (3, 2), (8, 3), (2, 6), (5, 6), (12, 3))
+_LARGE = ((1, 20), (1, 40), (2, 12), (4, 12), (2, 24))
+"""Clusters and factors; the second for more columns than `_WIDE`."""
 _ROWS_PER_CLUSTER, _ITERATIONS = 10, 60
 
 
@@ -127,7 +131,7 @@ def candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
             yield Candidate(num_clusters=k, latent_dim=None)
     if n >= 9 * d:
         yield Candidate(num_clusters=3, latent_dim=None, levels=_HEAVY)
-    for k, rank in ((1, 1), (1, 2), (1, 4), (1, 6), (1, 10), (3, 1), (10, 1), (3, 2), (8, 3), (2, 6), (5, 6), (12, 3)):
+    for k, rank in (*_SIZES, *(_LARGE if d > _WIDE else ())):
         if _enough(n, k) and rank < d - 1:
             yield Candidate(num_clusters=k, latent_dim=rank, levels=_LIGHT if k == 1 else _HEAVY, shrinkage=1.0)
     for k in (10, 30):
