@@ -1,4 +1,4 @@
-"""With its nets silent the model is factor analysis and q its best factorised posterior; training goes on from there."""
+"""With silent nets the model is factor analysis and q its best factorised posterior; training goes on from there."""
 
 from __future__ import annotations
 
