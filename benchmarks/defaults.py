@@ -26,7 +26,6 @@ from rows import COUNTS, IMAGES, TABLES, dataset_named
 from timing import RESULTS, machine
 
 from lowerbound import VariationalLoss, gradients, objectives
-from lowerbound.cli.choices import make_settings
 from lowerbound.data import Dataset, InMemory
 from lowerbound.engine import Engine
 from lowerbound.evaluate import log_evidence
@@ -36,6 +35,7 @@ from lowerbound.loop import HeldOut, train
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.count_autoencoder import count_autoencoder, start_at_columns
 from lowerbound.models.mixture_of_factor_analysers import model_of
+from lowerbound.planning import plan
 from lowerbound.randomness import forked
 from lowerbound.schedules import Cosine
 
@@ -135,26 +135,17 @@ def counts_model(x: torch.Tensor, seed: int) -> LatentVariableModel:
 
 def default(dataset: Dataset, seed: int, steps: int | None) -> dict[str, Any]:
     """What `lowerbound fit` makes of a data set without any other word: log p̂ of each test row, and the ELBO."""
-    options = command_defaults() | {"seed": seed, "steps": steps}
+    given = {"seed": seed} | ({} if steps is None else {"steps": steps})
     if dataset.name in COUNTS:
-        options["likelihood"] = "negative-binomial"
-    settings, engine = make_settings(options, set(), dataset), Engine()
-    problem = prepare(dataset, settings, engine)
-    for _ in fit(problem, settings, engine):
+        given["likelihood"] = "negative-binomial"
+    planned, engine = plan(dataset, **given), Engine()
+    training = prepare(dataset, planned, engine)
+    for _ in fit(training, planned, engine):
         pass
-    model: Any = problem.loss.model
-    x = test_rows(dataset, problem.transform)
+    model: Any = training.loss.model
+    x = test_rows(dataset, training.transform)
     evidence = log_evidence(model.eval(), x, num_samples=SAMPLES)
     return {"log_p": rounded(evidence.log_evidence.numpy()), "elbo": round(evidence.mean_elbo, 3)}
-
-
-def command_defaults() -> dict[str, Any]:
-    """The options of `fit` as they are where none is given."""
-    from lowerbound.cli.fit import fit as command
-
-    names = {p.name: p.get_default(None) for p in command.params}  # type: ignore[arg-type]
-    left = {"data", "resume", "label", "out", "evaluate"}
-    return {str(name): value for name, value in names.items() if name not in left}
 
 
 def test_rows(dataset: Dataset, transform: torch.nn.Module) -> torch.Tensor:

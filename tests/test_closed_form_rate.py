@@ -15,7 +15,7 @@ from lowerbound.weights import closed_form_rate, weigh
 def family(name: str, latent_dim: int = 3) -> torch.nn.Module:
     cls = {"diagonal": DiagonalNormal, "full": FullNormal, "low-rank": LowRankNormal}[name]
     torch.manual_seed(0)
-    return cls(MLP(2, [8], cls.parameter_shape(latent_dim)), latent_dim=latent_dim).double()
+    return cls(MLP(2, [8], cls.parameter_shape(latent_dim)), latent_shape=latent_dim).double()
 
 
 def joint_of(p):

@@ -14,7 +14,6 @@ sample, and its expectation is KL(q ‖ p).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 

@@ -8,6 +8,7 @@ import torch
 from lowerbound.evaluate import log_evidence, summary
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import FactorAnalysers
+from lowerbound.linear import mixture_of_factor_analysers as fit_mixture
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.mixture_of_factor_analysers import (
     factor_analysers_of,
@@ -15,6 +16,7 @@ from lowerbound.models.mixture_of_factor_analysers import (
     mixture_of_factor_analysers,
     model_of,
     set_factor_analysers,
+    start_mixture_of_factor_analysers,
 )
 
 NAN = float("nan")
@@ -87,11 +89,19 @@ def test_what_is_written_is_read() -> None:
     torch.testing.assert_close(other.log_weights(x, 1).log_w[0], m.log_evidence(x))
 
 
+def test_the_start_is_the_fit_by_em() -> None:
+    x, _ = mixture().sample(200)
+    model = mixture_of_factor_analysers((4,), components=2, latent_dim=1).double()
+    start_mixture_of_factor_analysers(model, x)
+    *_, last = fit_mixture(x, 2, 1)
+    torch.testing.assert_close(model.log_weights(x, 1).log_w[0], last.mixture.log_evidence(x))
+
+
 def test_single_precision_keeps_three_digits_at_small_scales() -> None:
     exact = LinearGaussian.random(6, 5, seed=3)
     m = FactorAnalysers(torch.ones(1).double(), (LinearGaussian(exact.weight, exact.offset, 1e-3 * exact.scale),))
     x, _ = m.sample(50)
-    log_w = model_of(m).float().log_weights(x.float(), 20).log_w
+    log_w = model_of(m).float().log_weights(x.float(), 20).log_w.detach()
     assert float((log_w.double() - m.log_evidence(x.float().double())).abs().max()) < 0.3
 
 

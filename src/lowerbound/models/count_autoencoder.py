@@ -19,12 +19,13 @@ from lowerbound.likelihoods import NegativeBinomial
 from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
+from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP, raw_of
 from lowerbound.nets.log_link import LogLink, StandardizedLog1p
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
 
-__all__ = ["best_dispersion", "count_autoencoder", "start_at_columns"]
+__all__ = ["RECIPE", "best_dispersion", "count_autoencoder", "start_at_columns"]
 
 _ROWS, _SMALL = 5000, 0.1
 _LOG_DISPERSIONS = torch.linspace(-6.0, 9.0, 61)
@@ -87,3 +88,12 @@ def best_dispersion(x: Float[Tensor, "row column"], mean: Float[Tensor, "column"
         for log_r in _LOG_DISPERSIONS
     ]
     return _LOG_DISPERSIONS.to(mean)[torch.stack(values).argmax(0)].exp()
+
+
+RECIPE = Recipe(
+    name="counts",
+    make=count_autoencoder,
+    defaults={"objective": "elbo:rate=kl", "clip_norm": 50.0},
+    start=start_at_columns,
+    likelihood="negative-binomial",
+)

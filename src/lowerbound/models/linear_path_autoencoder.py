@@ -18,12 +18,13 @@ from lowerbound.likelihoods import Normal
 from lowerbound.linear import factor_analysis
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
+from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP, raw_of
 from lowerbound.nets.linear_path import LinearPath
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
 
-__all__ = ["linear_path_autoencoder", "start_at_factor_analysis"]
+__all__ = ["RECIPE", "linear_path_autoencoder", "start_at_factor_analysis"]
 
 _SMALLEST = 1e-2
 
@@ -76,3 +77,12 @@ def start_at_factor_analysis(
     decoder.start_at(exact.weight, exact.offset, raw_of(exact.scale, likelihood.min_scale))
     encoder.start_at(q.weight.detach(), q.offset.detach(), raw_of(q.log_scale.detach().exp(), posterior.min_scale))
     return exact
+
+
+RECIPE = Recipe(
+    name="linear-path",
+    make=linear_path_autoencoder,
+    defaults={"clip_norm": 20.0},
+    start=start_at_factor_analysis,
+    likelihood="normal:scale=heteroscedastic",
+)

@@ -28,12 +28,16 @@ from torch.types import _size
 from lowerbound.chain import Chain
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import FactorAnalysers
+from lowerbound.linear import mixture_of_factor_analysers as fit_mixture
 from lowerbound.linear.observed import patterns_of
+from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
+from lowerbound.models.recipe import Recipe
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support, reals, with_missing
 
 __all__ = [
+    "RECIPE",
     "ExactPosterior",
     "FactorsGivenCluster",
     "GivenClusterAndFactors",
@@ -41,6 +45,7 @@ __all__ = [
     "mixture_of_factor_analysers",
     "model_of",
     "set_factor_analysers",
+    "start_mixture_of_factor_analysers",
 ]
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -107,6 +112,14 @@ def set_factor_analysers(model: LatentVariableModel, mixture: FactorAnalysers) -
         part.loc.copy_(torch.stack([component.offset for component in mixture.components]))
         part.weight.copy_(weight)
         part.log_scale.copy_(scale.log())
+
+
+def start_mixture_of_factor_analysers(loss: Loss | LatentVariableModel, x: Tensor, *, seed: int = 0) -> None:
+    """Fit the model of a loss to rows x by EM; missing entries (NaN) are integrated out."""
+    model = loss.model if isinstance(loss, Loss) else loss
+    _, likelihood, _ = _parts(model)
+    *_, last = fit_mixture(x.double(), len(likelihood.loc), likelihood.weight.shape[-1], seed=seed)
+    set_factor_analysers(model, last.mixture)
 
 
 def factor_analysers_of(model: LatentVariableModel) -> FactorAnalysers:
@@ -306,3 +319,12 @@ def _parts(model: LatentVariableModel) -> tuple[_Prior, GivenClusterAndFactors, 
             "the model with mixture_of_factor_analysers()."
         )
     return p, likelihood, q
+
+
+RECIPE = Recipe(
+    name="mixture-of-factor-analysers",
+    make=mixture_of_factor_analysers,
+    defaults={"objective": "elbo", "gradient": "score-function", "num_samples": 2, "steps": 0},
+    start=start_mixture_of_factor_analysers,
+    likelihood="normal:scale=per-dimension",
+)
