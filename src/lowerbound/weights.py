@@ -30,6 +30,7 @@ __all__ = [
     "Latents",
     "LogWeights",
     "RateForm",
+    "closed_form_rate",
     "joint_over",
     "latents_of",
     "log_density",
@@ -166,6 +167,25 @@ def latents_of(posterior: Distribution, draw: Latents) -> Latents:
 def log_reverse(posterior: Distribution, draw: Latents) -> Tensor | float:
     """log r(λ | z, x) (S, B) of the auxiliary variables in a draw, nats, which `joint_over` adds; 0 without."""
     return posterior.log_reverse(cast(Tensor, draw)) if isinstance(posterior, Augmented) else 0.0
+
+
+@torch.no_grad()
+def closed_form_rate(posterior: Distribution, prior: Distribution, z: Latents) -> RateForm:
+    """The form of the rate with the least noise that a pair has: "kl" where KL(q ‖ p) is known, else "sampled".
+
+    Under a mixture or flow prior the gradient of "entropy" is that of "sampled" wherever z is reparameterised, for
+    log q(z(ε) | x) varies with ε alone but for the entropy.
+
+    Arguments:
+        posterior: q(z | x).
+        prior: p(z).
+        z: a draw (S, B, *event) of q, which the layers of a hierarchy are evaluated at.
+    """
+    try:
+        _closed_form_kl(posterior, prior, z)
+    except ValueError:
+        return "sampled"
+    return "kl"
 
 
 def _closed_form_kl(q: Distribution, p: Distribution, z: Latents) -> tuple[Tensor, Tensor | None, Tensor | None]:

@@ -5,6 +5,8 @@ factor_analysis                z ~ N(0, I), noise per column: Jöreskog's profil
 probabilistic_pca              one noise for all columns: closed form; EM with missing entries
 independent_components         sources that are independent and not Gaussian: exact likelihood, quasi-Newton
 mixture_of_factor_analysers    several of the first two: EM
+scaled mixtures                clusters with heavy tails and shrunken covariances, for complete rows: EM
+stacks                         many of these, weighed by rows that none was fitted to
 online_expectation_...         the first two from a stream of batches
 =============================  =================================================================================
 
@@ -17,10 +19,14 @@ from lowerbound.linear.independent_components import ICAIteration, IndependentCo
 from lowerbound.linear.mixture import FactorAnalysers, MixtureIteration, mixture_of_factor_analysers
 from lowerbound.linear.observed import Observed, impute, log_evidence, observe
 from lowerbound.linear.online import online_expectation_maximization
+from lowerbound.linear.portfolio import Candidate, Stack, candidates, fit_stack
 from lowerbound.linear.principal_components import corrected, probabilistic_pca
+from lowerbound.linear.scaled_mixture import ScaledMixture, fit_scaled_mixture
+from lowerbound.linear.stacking import stacking_weights
 from lowerbound.linear.statistics import Noise, Statistics, expected_statistics
 
 __all__ = [
+    "Candidate",
     "FactorAnalysers",
     "ICAIteration",
     "IndependentComponents",
@@ -28,11 +34,16 @@ __all__ = [
     "MixtureIteration",
     "Noise",
     "Observed",
+    "ScaledMixture",
+    "Stack",
     "Statistics",
+    "candidates",
     "corrected",
     "expectation_maximization",
     "expected_statistics",
     "factor_analysis",
+    "fit_scaled_mixture",
+    "fit_stack",
     "impute",
     "independent_components",
     "log_evidence",
@@ -40,4 +51,5 @@ __all__ = [
     "observe",
     "online_expectation_maximization",
     "probabilistic_pca",
+    "stacking_weights",
 ]

@@ -1,0 +1,71 @@
+"""Stacked candidates: weights against a grid, and a stack is not below its best candidate on rows it has not seen."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lowerbound.exact import LinearGaussian
+from lowerbound.linear import Candidate, candidates, factor_analysis, fit_stack, log_evidence, stacking_weights
+
+
+def test_weights_are_the_best_on_a_grid() -> None:
+    torch.manual_seed(0)
+    log_p = 2 * torch.randn(50, 2, dtype=torch.float64)
+    grid = torch.linspace(0.001, 0.999, 999, dtype=torch.float64)
+    values = (log_p[None] + torch.stack([grid, 1 - grid], 1).log()[:, None]).logsumexp(2).mean(1)
+    assert float(stacking_weights(log_p, tolerance=1e-12)[0]) == pytest.approx(float(grid[values.argmax()]), abs=2e-3)
+
+
+def test_a_density_that_is_worse_everywhere_gets_no_weight() -> None:
+    log_p = torch.randn(100, 1).double() + torch.tensor([[0.0, -3.0]])
+    assert float(stacking_weights(log_p)[1]) < 1e-3
+
+
+def test_rows_without_a_density_are_refused() -> None:
+    with pytest.raises(ValueError, match="finite log-density"):
+        stacking_weights(torch.full((3, 2), -float("inf")))
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = [Candidate(num_clusters=1, latent_dim=None), Candidate(num_clusters=2, latent_dim=1, shrinkage=1.0)]
+    monkeypatch.setattr("lowerbound.linear.portfolio.candidates", lambda n, d: iter(few))
+
+
+@pytest.mark.usefixtures("two")
+def test_a_stack_is_the_weighed_sum_of_its_candidates_fitted_to_all_rows() -> None:
+    torch.manual_seed(0)
+    x = LinearGaussian.random(4, 1).sample(150) + 5.0 * (torch.arange(150) % 2)[:, None] * torch.randn(150, 1).double()
+    stack = fit_stack(x)
+    order = x[torch.randperm(150, generator=torch.Generator().manual_seed(0))]
+    terms = [c.fit(order, min_scale=1e-3, seed=0).log_evidence(x) for c in stack.taken]
+    expected = (torch.stack(terms, 1) + torch.tensor(stack.weights).log()).logsumexp(1)
+    torch.testing.assert_close(stack.mixture.log_evidence(x), expected, atol=1e-4, rtol=1e-5)
+    assert float(stack.held_out.mean()) >= float(stack.single.mean()) - 1e-6
+
+
+def test_data_of_factor_analysis_are_scored_as_by_factor_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks = [Candidate(num_clusters=1, latent_dim=rank, shrinkage=1.0) for rank in (1, 2, None)]
+    monkeypatch.setattr("lowerbound.linear.portfolio.candidates", lambda n, d: iter(ranks))
+    x, new = LinearGaussian.random(8, 2).sample(300), LinearGaussian.random(8, 2).sample(300)
+    *_, exact = factor_analysis(x, 2)
+    assert float((fit_stack(x).mixture.log_evidence(new) - log_evidence(exact.exact, new)).mean()) > -0.05
+
+
+def test_candidates_can_be_fitted_to_the_rows_that_they_are_for() -> None:
+    for n, d in ((10, 1), (30, 2), (100, 5), (500, 40)):
+        for candidate in candidates(n, d):
+            assert (
+                candidate.num_clusters <= n // 10 or candidate.num_clusters == 1 or n >= 3 * d * candidate.num_clusters
+            )
+            assert candidate.latent_dim is None or candidate.latent_dim < d - 1 or candidate.latent_dim == 0
+
+
+def test_few_rows_and_gaps_are_refused() -> None:
+    x = torch.randn(40, 2).double()
+    x[3, 1] = float("nan")
+    with pytest.raises(ValueError, match="finite"):
+        fit_stack(x)
+    with pytest.raises(ValueError, match="at least 10"):
+        fit_stack(torch.randn(5, 2).double())
