@@ -77,6 +77,9 @@ class _WithInference(LatentVariableModel):
         """See `LatentVariableModel`."""
         return self.__dict__["_amortised"].decode(z, self._of_model(context))
 
+    def _decode(self, z: Latents, context: Context | None, q: Distribution | None) -> Distribution:
+        return self.__dict__["_amortised"]._decode(z, self._of_model(context), q)
+
     def _of_model(self, context: Context | None) -> Context | None:
         strip = getattr(self.inference, "context_of_model", None)
         return context if strip is None else strip(context)
