@@ -16,14 +16,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
+
+from lowerbound import losses, objectives
 from lowerbound.data import Dataset
 from lowerbound.data.classes import num_classes
 from lowerbound.data.transform import Binarization
 from lowerbound.defaults import Decision, decide, decide_recipe
 from lowerbound.engine import Device, Engine, Precision
 from lowerbound.models.recipe import Recipe
+from lowerbound.randomness import forked
 from lowerbound.recipes import recipe_named
-from lowerbound.spelling import check_options, parse
+from lowerbound.spelling import check_options, find, parse, spelled
+from lowerbound.weights import closed_form_rate
 
 __all__ = ["Plan", "plan"]
 
@@ -154,7 +159,7 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
     decided_model = check_options(f"The {made.name} recipe", made.make, decided_model)
     decided = {name: d.value for name, d in decisions.items() if name in _settings() and name not in made.options}
     reasons = {name: d.reason for name, d in {"recipe": chosen, **decisions}.items() if d.reason and name not in values}
-    return Plan.from_json(
+    found = Plan.from_json(
         {
             **decided,
             **{name: value for name, value in settings.items() if name not in _EITHER},
@@ -164,6 +169,29 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
             "reasons": reasons,
         }
     )
+    return _with_closed_rate(found, made, dataset.event_shape)
+
+
+def _with_closed_rate(found: Plan, recipe: Recipe, event_shape: tuple[int, ...]) -> Plan:
+    """The ELBO with KL(q ‖ p) in closed form where the pair has one and the form was left open: the same bound, with
+    less noise.
+    """
+    name, options = parse(found.objective)
+    if find(objectives, name) is not objectives.ELBO or "rate" in options or not found.steps:
+        return found
+    if find(losses, parse(found.loss)[0]) is not losses.VariationalLoss or found.gradient != "pathwise":
+        return found
+    with torch.no_grad(), forked(torch.device("cpu"), found.seed):
+        model = recipe.model(event_shape, found.model)
+        try:
+            q, p = model.infer(torch.ones(1, *event_shape)), model.prior(None)
+            form = closed_form_rate(q, p, q.sample(torch.Size((1,))))
+        except (TypeError, ValueError, NotImplementedError, RuntimeError):  # a model of its own kind: conditional, …
+            return found
+    if form != "kl":
+        return found
+    reasons = {**found.reasons, "objective": "KL(q ‖ p) has a closed form"}
+    return found.replace(objective=spelled("elbo", {**options, "rate": "kl"}), reasons=reasons)
 
 
 def _recipe(recipe: str | Recipe) -> tuple[Recipe, dict[str, Any]]:

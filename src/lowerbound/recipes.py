@@ -7,10 +7,13 @@ from importlib.metadata import entry_points
 
 from lowerbound.models import (
     conditional_autoencoder,
+    count_autoencoder,
     deep_embedding,
     ladder_autoencoder,
     layered,
     linear,
+    linear_path_autoencoder,
+    mixture_of_factor_analysers,
     sequence,
     variational_autoencoder,
     with_few_labels,
@@ -22,6 +25,9 @@ __all__ = ["recipe_named", "recipes"]
 _OWN: tuple[Recipe, ...] = (
     variational_autoencoder.RECIPE,
     *linear.RECIPES,
+    mixture_of_factor_analysers.RECIPE,
+    linear_path_autoencoder.RECIPE,
+    count_autoencoder.RECIPE,
     conditional_autoencoder.RECIPE,
     deep_embedding.RECIPE,
     with_few_labels.RECIPE,

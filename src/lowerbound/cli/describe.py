@@ -58,10 +58,18 @@ def _model(plan: Plan, model: nn.Module) -> str:
     from lowerbound.spelling import takes
 
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    words = ", ".join(f"{name.replace('_', '-')} {_text(value)}" for name, value in plan.model.items())
+    known = {name: value for name, value in plan.model.items() if value is not None}
+    words = ", ".join(f"{name.replace('_', '-')} {_text(value)}" for name, value in known.items())
+    if len(known) < len(plan.model):
+        chosen = f"{words}, " if words else ""
+        return f"Model: {plan.recipe}, {chosen}its sizes chosen by the fit; solved without gradient steps."
     samples = "1 sample" if plan.num_samples == 1 else f"{plan.num_samples} samples"
     by = f"{plan.gradient} gradients" if takes(losses, plan.loss, "gradient") else f"{plan.loss} loss"
-    training = f"{plan.objective} with {samples}, {by}, {plan.steps:,} steps" if plan.steps else "solved exactly"
+    training = (
+        f"{plan.objective} with {samples}, {by}, {plan.steps:,} steps"
+        if plan.steps
+        else "solved without gradient steps"
+    )
     return f"Model: {plan.recipe} ({count:,} parameters), {words}; {training}."
 
 

@@ -93,7 +93,7 @@ def best_dispersion(x: Float[Tensor, "row column"], mean: Float[Tensor, "column"
 RECIPE = Recipe(
     name="counts",
     make=count_autoencoder,
-    defaults={"objective": "elbo:rate=kl", "clip_norm": 50.0},
+    defaults={"objective": "elbo:rate=kl", "clip_norm": 50.0, "steps": 1500},
     start=start_at_columns,
     likelihood="negative-binomial",
 )

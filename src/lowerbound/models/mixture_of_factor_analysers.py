@@ -16,8 +16,8 @@ fit by EM (`linear.mixture_of_factor_analysers`, `linear.fit_stack`), and needs 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -27,7 +27,7 @@ from torch.types import _size
 
 from lowerbound.chain import Chain
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear import FactorAnalysers
+from lowerbound.linear import FactorAnalysers, fit_stack
 from lowerbound.linear import mixture_of_factor_analysers as fit_mixture
 from lowerbound.linear.observed import patterns_of
 from lowerbound.losses import Loss
@@ -52,14 +52,14 @@ _LOG_2PI = math.log(2 * math.pi)
 
 
 def mixture_of_factor_analysers(
-    event_shape: Sequence[int], *, components: int = 10, latent_dim: int = 2
+    event_shape: Sequence[int], *, components: int | None = None, latent_dim: int | None = None
 ) -> LatentVariableModel:
     """A model of tables with all components at the origin: fill it by `set_factor_analysers`.
 
     Arguments:
         event_shape: (columns,).
-        components: K, how many values c takes.
-        latent_dim: L, the length of ζ.
+        components: K, how many values c takes; None leaves it to the start, which chooses by rows held out.
+        latent_dim: L, the length of ζ; None leaves it to the start.
 
     Raises:
         ValueError: data that are not a table, no component, or no factor.
@@ -71,11 +71,13 @@ def mixture_of_factor_analysers(
     shape = tuple(event_shape)
     if len(shape) != 1:
         raise ValueError(f"A mixture of factor analysers takes tables and got rows of shape {shape}; flatten them.")
+    left_open = components is None and latent_dim is None
+    components, latent_dim = 1 if components is None else components, 1 if latent_dim is None else latent_dim
     if components < 1 or latent_dim < 1:
         raise ValueError(f"components is {components} and latent_dim is {latent_dim}; each must be at least 1.")
     return LatentVariableModel(
         prior=_Prior(components, latent_dim),
-        likelihood=GivenClusterAndFactors(components, latent_dim, shape[0]),
+        likelihood=GivenClusterAndFactors(components, latent_dim, shape[0], left_open),
         posterior=ExactPosterior(components, latent_dim, shape[0]),
     )
 
@@ -91,33 +93,33 @@ def model_of(mixture: FactorAnalysers) -> LatentVariableModel:
 
 @torch.no_grad()
 def set_factor_analysers(model: LatentVariableModel, mixture: FactorAnalysers) -> None:
-    """Write π, b, W and ψ into a model made by `mixture_of_factor_analysers`; W may have fewer columns than L.
-
-    Raises:
-        ValueError: another number of components, or more factors.
-    """
+    """Write π, b, W and ψ into a model made by `mixture_of_factor_analysers`, which takes their sizes."""
     p, likelihood, q = _parts(model)
-    count, latent_dim = len(likelihood.loc), likelihood.weight.shape[-1]
-    most = max(component.weight.shape[1] for component in mixture.components)
-    if len(mixture.components) != count or most > latent_dim:
-        raise ValueError(
-            f"The model has {count} components of {latent_dim} factors and the fit {len(mixture.components)} of up to "
-            f"{most}; make the model for the fit."
-        )
+    latent_dim = max(1, *(component.weight.shape[1] for component in mixture.components))
     weight = torch.stack([nn.functional.pad(c.weight, (0, latent_dim - c.weight.shape[1])) for c in mixture.components])
     scale = torch.stack([c.scale.expand_as(c.offset) for c in mixture.components])
-    p.logits.copy_(mixture.weights.log())
-    q.logits.copy_(mixture.weights.log())
-    for part in (likelihood, q):
-        part.loc.copy_(torch.stack([component.offset for component in mixture.components]))
-        part.weight.copy_(weight)
-        part.log_scale.copy_(scale.log())
+    values = {
+        "logits": mixture.weights.log(),
+        "loc": torch.stack([component.offset for component in mixture.components]),
+        "weight": weight,
+        "log_scale": scale.log(),
+    }
+    for part in (p, likelihood, q):
+        part.take({name: value for name, value in values.items() if hasattr(part, name)})
+    p.latent_dim = latent_dim
 
 
 def start_mixture_of_factor_analysers(loss: Loss | LatentVariableModel, x: Tensor, *, seed: int = 0) -> None:
-    """Fit the model of a loss to rows x by EM; missing entries (NaN) are integrated out."""
+    """Fit the model of a loss to rows x.
+
+    With the sizes left open, rows that are held out in turn choose and weigh candidates of many sizes
+    (`linear.fit_stack`). With sizes given it is EM, and missing entries (NaN) are integrated out.
+    """
     model = loss.model if isinstance(loss, Loss) else loss
     _, likelihood, _ = _parts(model)
+    if likelihood.left_open:
+        set_factor_analysers(model, fit_stack(x.double(), seed=seed).mixture)
+        return
     *_, last = fit_mixture(x.double(), len(likelihood.loc), likelihood.weight.shape[-1], seed=seed)
     set_factor_analysers(model, last.mixture)
 
@@ -130,40 +132,76 @@ def factor_analysers_of(model: LatentVariableModel) -> FactorAnalysers:
     return FactorAnalysers(p.logits.detach().double().softmax(0), components)
 
 
-class _Prior(nn.Module):
+class _SizedByFit(nn.Module):
+    """Parameters whose sizes are those of what they are given: of a fit, or of a file of weights."""
+
+    def take(self, values: Mapping[str, Tensor]) -> None:
+        """Give parameters new values, of any size, in their own precision."""
+        for name, value in values.items():
+            setattr(self, name, nn.Parameter(value.to(getattr(self, name)).clone()))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        names = [name for name, _ in self.named_parameters(recurse=False) if f"{prefix}{name}" in state_dict]
+        self.take({name: state_dict[f"{prefix}{name}"] for name in names})
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+class _Prior(_SizedByFit):
     """p(ζ, c) = π_c N(ζ; 0, I)."""
+
+    logits: Tensor
 
     def __init__(self, components: int, latent_dim: int):
         super().__init__()
-        self.logits, self.latent_dim = nn.Parameter(torch.zeros(components)), latent_dim
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.register_buffer("length", torch.tensor(latent_dim))
+
+    length: Tensor
+
+    @property
+    def latent_dim(self) -> int:
+        """L."""
+        return int(self.length)
+
+    @latent_dim.setter
+    def latent_dim(self, value: int) -> None:
+        self.length.fill_(value)
 
     def forward(self, context: Context | None = None) -> Chain:
         """p(z), whatever the context."""
-        return Chain(OneHotCategorical(logits=self.logits, validate_args=False), [self._factors], downward=True)
+        shapes = [(self.latent_dim,), (len(self.logits),)]
+        first = OneHotCategorical(logits=self.logits, validate_args=False)
+        return Chain(first, [self._factors], downward=True, layer_shapes=shapes)
 
     def _factors(self, c: Tensor) -> Distribution:
         zero = c.new_zeros(*c.shape[:-1], self.latent_dim)
         return Independent(Normal(zero, torch.ones_like(zero), validate_args=False), 1, validate_args=False)
 
 
-class GivenClusterAndFactors(nn.Module):
+class GivenClusterAndFactors(_SizedByFit):
     """p(x | ζ, c) = N(b_c + W_c ζ, diag ψ_c), where NaN in x is an entry that is not observed.
 
     Arguments:
         components: K.
         latent_dim: L.
         columns: D.
+        left_open: whether K and L are for the start to choose.
 
     Returns (when called with (ζ, c), each (..., ·)):
         A distribution over rows (D,), nats per row, summed over its observed entries.
     """
 
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
-        domain="reals", discrete=False, standardized=True, baselines=("gaussian_mixture",)
+        domain="reals", discrete=False, standardized=True, baselines=("gaussian", "gaussian_mixture")
     )
 
-    def __init__(self, components: int, latent_dim: int, columns: int):
+    loc: Tensor
+    weight: Tensor
+    log_scale: Tensor
+
+    def __init__(self, components: int, latent_dim: int, columns: int, left_open: bool = False):
         super().__init__()
+        self.left_open = left_open
         self.loc = nn.Parameter(torch.zeros(components, columns))
         self.weight = nn.Parameter(torch.zeros(components, columns, latent_dim))
         self.log_scale = nn.Parameter(torch.zeros(components, columns))
@@ -192,7 +230,7 @@ class _Observed(Normal):
         return _Observed(self.loc.expand(batch_shape), self.scale.expand(batch_shape), validate_args=False)
 
 
-class ExactPosterior(nn.Module):
+class ExactPosterior(_SizedByFit):
     """q(ζ, c | x_obs) = p(c | x_obs) p(ζ | c, x_obs), from π, b, W and ψ of its own.
 
     Arguments:
@@ -203,6 +241,11 @@ class ExactPosterior(nn.Module):
     Returns (when called with x (B, D)):
         A `Chain` over (ζ, c), batch shape (B,).
     """
+
+    logits: Tensor
+    loc: Tensor
+    weight: Tensor
+    log_scale: Tensor
 
     def __init__(self, components: int, latent_dim: int, columns: int):
         super().__init__()
