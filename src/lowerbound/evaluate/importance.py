@@ -64,7 +64,8 @@ def pareto_k(log_w: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
     excess = (top[1:] - top[-1]).exp() - (top[:1] - top[-1]).exp()
     largest = excess[-1]
     tiny = torch.finfo(excess.dtype).eps
-    constant = largest <= tiny
+    rounding = 32 * torch.finfo(log_w.dtype).eps * (1 + log_w.detach().double().abs().amax(0))
+    constant = largest <= rounding  # an exact q: what is left is the rounding of log w
     scaled = (excess / largest.where(~constant, torch.ones_like(largest))).clamp_min(tiny)
     k = _generalised_pareto_shape(scaled)
     return k.masked_fill(constant, -math.inf).to(log_w.dtype)
