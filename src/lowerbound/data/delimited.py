@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from lowerbound.data.checks import clipped
-from lowerbound.data.errors import DataError
+from lowerbound.data.errors import DataError, clipped
 
 __all__ = ["Format", "look_at"]
 

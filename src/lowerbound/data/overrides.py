@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import get_args
 
-from lowerbound.data.errors import DataError, nearest
+from lowerbound.data.errors import DataError, clipped, nearest
 from lowerbound.data.schema import ColumnKind
 
 __all__ = ["Overrides", "parse_columns"]
@@ -39,7 +39,9 @@ class Overrides:
     def __post_init__(self) -> None:
         for name, word in self.columns.items():
             if word not in _WORDS:
-                raise DataError(f"column '{name}' cannot be {word!r}; choose one of {', '.join(_WORDS)}.")
+                raise DataError(
+                    f"column '{clipped(name)}' cannot be {clipped(word)!r}; choose one of {', '.join(_WORDS)}."
+                )
 
     def of(self, name: str) -> str | None:
         """What was said of a column, or None."""
@@ -54,8 +56,10 @@ class Overrides:
         known = list(known)
         for name in self.columns:
             if name != "*" and name not in known:
-                offered = ", ".join(f"'{near}'" for near in nearest(name, known))
-                raise DataError(f"{what} has no column '{name}'; the nearest of its {len(known)} names: {offered}.")
+                offered = ", ".join(f"'{clipped(near)}'" for near in nearest(name, known))
+                raise DataError(
+                    f"{what} has no column '{clipped(name)}'; the nearest of its {len(known)} names: {offered}."
+                )
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -71,6 +75,8 @@ def parse_columns(text: str) -> dict[str, str]:
     for part in text.split(","):
         name, equals, word = part.rpartition("=")
         if not equals or not name.strip():
-            raise DataError(f"'{part.strip()}' says nothing of a column; write NAME=KIND with {', '.join(_WORDS)}.")
+            raise DataError(
+                f"'{clipped(part.strip())}' says nothing of a column; write NAME=KIND with {', '.join(_WORDS)}."
+            )
         found[name.strip()] = word.strip()
     return found

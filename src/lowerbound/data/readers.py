@@ -23,10 +23,10 @@ from pathlib import Path
 
 from lowerbound.data.arrays import read_npy, read_npz
 from lowerbound.data.assemble import Rows, to_dataset, to_rows
-from lowerbound.data.checks import check_path, clipped
+from lowerbound.data.checks import check_path
 from lowerbound.data.contents import Contents
 from lowerbound.data.dataset import Dataset
-from lowerbound.data.errors import DataError
+from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Schema
 

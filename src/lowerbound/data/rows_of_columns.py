@@ -92,8 +92,9 @@ def _check_binary(x: np.ndarray, columns: Sequence[Column], what: str) -> None:
         strange = np.argwhere((values != 0) & (values != 1) & ~np.isnan(values))
         if len(strange):
             row, place = strange[0]
+            name = columns[int(places[place])].name
             raise DataError(
-                f"column '{columns[places[place]].name[:40]}' of {what} holds {values[row, place]:g} at row {start + row}; "
+                f"column '{name[:40]}' of {what} holds {values[row, place]:g} at row {start + row}; "
                 "the model knows 0 and 1: leave such rows out."
             )
 
@@ -144,7 +145,7 @@ def _numbers(cells: Cells, column: Column, what: str) -> np.ndarray:
         return np.full(len(values), np.nan)
     expected = "dates" if column.kind == "date" else "numbers"
     found = "dates" if cells.nature == "date" else "other things" if cells.nature == "other" else cells.nature + "s"
-    raise DataError(f"column '{column.name}' of {what} holds {found}; expected {expected}, as in training.")
+    raise DataError(f"column '{column.name[:40]}' of {what} holds {found}; expected {expected}, as in training.")
 
 
 def _needs_numbers(column: Column) -> bool:
@@ -232,4 +233,4 @@ def _dates(values: np.ndarray, column: Column) -> Any:
         zone = column.dtype.partition(", ")[2].rstrip("]")
         return moments.dt.tz_localize("UTC").dt.tz_convert(zone) if zone else moments.astype(column.dtype)
     texts = moments.dt.strftime(column.format or "%Y-%m-%d %H:%M:%S")
-    return texts.astype(object).where(moments.notna(), None)
+    return texts.where(moments.notna(), None).astype(column.dtype)
