@@ -5,7 +5,7 @@ import pandas
 import pytest
 
 from lowerbound.data import DataError, Dataset, read_file
-from lowerbound.data.dataset import fingerprint
+from lowerbound.data.fingerprint import fingerprint
 from lowerbound.data.split import num_held_out, split_rows
 
 LEGACY = ["731f1fc7632c9330", "64930dc495378cf1", "ad89a3b08113539f"]

@@ -74,8 +74,13 @@ def test_a_table_is_an_image_if_the_user_says_so() -> None:
     assert data.checksum == Dataset.from_array(GREY).checksum
     named = pandas.DataFrame(flat).add_prefix("pixel")
     assert Dataset.from_frame(named, kind="image", event_shape=(4, 5)).checksum == data.checksum
-    with pytest.raises(DataError, match="give their event_shape"):
+    with pytest.raises(DataError, match="give their shape by kind="):
         Dataset.from_array(flat, kind="image")
+    assert Dataset.from_array(flat, kind="image:event_shape=[4,5]").checksum == data.checksum
+    with pytest.raises(DataError, match="image has no option 'shape'"):
+        Dataset.from_array(flat, kind="image:shape=[4,5]")
+    with pytest.raises(DataError, match="expected positive whole numbers"):
+        Dataset.from_array(flat, kind="image:event_shape=[4,x]")
     with pytest.raises(DataError, match=r"its rows cannot be images of \(3, 3\)"):
         Dataset.from_array(flat, kind="image", event_shape=(3, 3))
 

@@ -138,24 +138,24 @@ def test_standardize_matches_numpy_on_training_rows_only():
 
 
 def test_moments_do_not_depend_on_the_blocks(monkeypatch):
-    import lowerbound.data.transform as module
+    import lowerbound.data.measured as module
 
     x = np.random.default_rng(0).normal(1e4, 1, (103, 2))
     blocks = module.row_blocks
     monkeypatch.setattr(module, "row_blocks", lambda x, rows: blocks(x, rows, block_bytes=160))
-    mean, variance = module._moments(x, None)
+    mean, variance = module.moments(x, None)
     np.testing.assert_allclose(mean, x.mean(0), rtol=1e-12)
     np.testing.assert_allclose(variance, x.var(0), rtol=1e-9)
 
 
 def test_gaps_are_passed_over_in_the_moments(monkeypatch):
-    import lowerbound.data.transform as module
+    import lowerbound.data.measured as module
 
     x = np.random.default_rng(0).normal(5, 1, (50, 2))
     x[::3, 1] = np.nan
     blocks = module.row_blocks
     monkeypatch.setattr(module, "row_blocks", lambda x, rows: blocks(x, rows, block_bytes=160))
-    mean, variance = module._moments(x, None)
+    mean, variance = module.moments(x, None)
     np.testing.assert_allclose(mean, np.nanmean(x, 0), rtol=1e-12)
     np.testing.assert_allclose(variance, np.nanvar(x, 0), rtol=1e-12)
 
