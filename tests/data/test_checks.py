@@ -119,18 +119,31 @@ def test_labels_of_the_wrong_length():
 
 
 def test_missing_and_unreadable_files(tmp_path):
-    assert "no file" in _message(checks.check_file, tmp_path / "none.npy")
-    assert "is a folder" in _message(checks.check_file, tmp_path)
-    closed = tmp_path / "closed.npy"
-    closed.write_bytes(b"x")
-    checks.check_file(closed)
+    assert "no file" in _message(checks.check_path, tmp_path / "none.npy")
+    checks.check_path(tmp_path)
+    there = tmp_path / "there.npy"
+    there.write_bytes(b"x")
+    checks.check_path(there)
+
+
+def test_what_is_no_file_is_refused_and_never_opened(tmp_path):
+    """A pipe would wait for ever; a loop of links and a name that is too long raise what the caller does not expect."""
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "a.csv").symlink_to(tmp_path / "b.csv")
+    (tmp_path / "b.csv").symlink_to(tmp_path / "a.csv")
+    assert "neither a file nor a folder" in _message(checks.check_path, tmp_path / "pipe.csv")
+    assert "too many levels of symbolic links" in _message(checks.check_path, tmp_path / "a.csv")
+    long = _message(checks.check_path, tmp_path / ("n" * 300))
+    assert "file name too long" in long
+    assert len(long) < 300
+    assert "not a name of a file" in _message(checks.check_path, tmp_path / "zero\0byte")
 
 
 def test_a_file_without_permission(tmp_path, monkeypatch):
     closed = tmp_path / "closed.npy"
     closed.write_bytes(b"x")
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read everything
-    assert "cannot be read" in _message(checks.check_file, closed)
+    assert "cannot be read" in _message(checks.check_path, closed)
 
 
 @pytest.mark.parametrize("bad", [-1.0, 0.5])

@@ -1,4 +1,4 @@
-"""Reading tables: numbers, labels, and the place of whatever is not a number."""
+"""Reading tables: what is a row, a column, a number; whatever cannot be told is refused with its place."""
 
 import gzip
 import os
@@ -9,14 +9,15 @@ import numpy as np
 import pandas
 import pytest
 
-from lowerbound.data import DataError, read_file
+from lowerbound.data import DataError, read_file, read_rows
 
 FOLDER = os.environ.get("LOWERBOUND_DATA", "")
 
 
 def _frame(num_rows=20):
     x = np.random.default_rng(0).normal(size=num_rows)
-    return pandas.DataFrame({"a": x, "b": np.arange(num_rows), "kind": ["u", "v"] * (num_rows // 2), "c": x > 0})
+    tens = 10.0 * np.arange(num_rows)
+    return pandas.DataFrame({"a": x, "b": tens, "kind": ["u", "v"] * (num_rows // 2), "c": x > 0})
 
 
 def _refusal(path, **named):
@@ -25,61 +26,96 @@ def _refusal(path, **named):
     message = str(caught.value)
     assert message.endswith(".")
     assert "\n" not in message
+    assert len(message) < 300
     return message
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".tsv", ".parquet"])
 def test_formats_agree(tmp_path, suffix):
     frame = _frame()
     path = tmp_path / f"t{suffix}"
-    frame.to_parquet(path) if suffix == ".parquet" else frame.to_csv(path, index=False)
+    if suffix == ".parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
     data = read_file(path, label="kind")
     assert data.feature_names == ("a", "b", "c")
     assert (data.kind, data.event_shape, data.num_train, data.num_test) == ("table", (3,), 16, 4)
     assert data.label_names == ("u", "v")
     assert data.y_train is not None
-    rows = data.x_train[:, 1].astype(int)
+    rows = (data.x_train[:, 1] / 10).astype(int)
     assert np.array_equal(data.y_train, rows % 2)
-    np.testing.assert_array_equal(data.x_train[:, 0], frame.a.to_numpy()[rows].astype(np.float32))
+    np.testing.assert_array_equal(data.x_train[:, 0], frame.a.to_numpy()[rows])
     np.testing.assert_array_equal(data.x_train[:, 2], frame.a.to_numpy()[rows] > 0)
 
 
+def test_rows_wider_than_the_names_are_refused(tmp_path):
+    """pandas takes the first column for an index then, and shifts the names by one."""
+    (tmp_path / "t.csv").write_text("a,b\n1,2,3\n4,5,6\n7,8,9\n")
+    assert "row 0 of t.csv has 3 cells and its first line 2 names" in _refusal(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("a,b,c\n1,2,3\n4,5\n7,8,9\n")
+    assert "row 1 of t.csv has 2 cells and its first line 3 names" in _refusal(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_other_delimiters_and_decimal_commas(tmp_path, delimiter, decimal):
+    _frame().to_csv(tmp_path / "t.csv", index=False, sep=delimiter, decimal=decimal)
+    _frame().to_csv(tmp_path / "plain.csv", index=False)
+    assert read_file(tmp_path / "t.csv").checksum == read_file(tmp_path / "plain.csv").checksum
+
+
+def test_points_between_thousands_are_told_by_a_decimal_comma(tmp_path):
+    (tmp_path / "t.csv").write_text("a;b\n1.234,5;1,5\n2.345,25;2,5\n3,5;4,0\n")
+    data = read_file(tmp_path / "t.csv")
+    assert sorted([*data.x_train[:, 0], *data.x_test[:, 0]]) == [3.5, 1234.5, 2345.25]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'a,b\n"1,5",2\n"2,5",3\n"3,5",5\n',  # a decimal comma between quotes, where commas separate
+        "a;b\n1,500;2\n2,250;3\n3,125;4\n",  # thousands, or three decimals
+        "a;b\n1,5;2.5\n2,5;3.5\n3,5;4.5\n",  # both marks
+    ],
+)
+def test_numbers_that_can_be_read_in_two_ways_are_refused(tmp_path, content):
+    (tmp_path / "t.csv").write_text(content)
+    assert "which can be read in two ways" in _refusal(tmp_path / "t.csv")
+
+
 def test_numeric_labels(tmp_path):
-    _frame().to_csv(tmp_path / "t.csv", index=False)
-    message = _refusal(tmp_path / "t.csv", label="b")
-    assert "column 'kind' of t.csv is not numeric: it holds 'u' at row 0" in message
     _frame().drop(columns="kind").to_csv(tmp_path / "t.csv", index=False)
     data = read_file(tmp_path / "t.csv", label="b")
     assert data.y_train is not None
     assert data.y_train.dtype == np.int64
-    assert data.label_names is None
+    assert data.label_names == tuple(str(10 * i) for i in range(20))
 
 
 def test_text_among_numbers_is_placed(tmp_path):
-    (tmp_path / "t.csv").write_text("a,b\n1,2\n3,4\n5,six\n7,seven\n")
-    message = _refusal(tmp_path / "t.csv")
-    assert "column 'b' of t.csv is not numeric: it holds 'six' at row 2" in message
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n3,4\n5,six\n7,8\n")
+    assert "column 'b' of t.csv holds 'six' at row 2 among numbers" in _refusal(tmp_path / "t.csv")
+    said = read_file(tmp_path / "t.csv", columns={"b": "categorical"})
+    assert said.schema.columns is not None
+    assert said.schema.columns[1].categories == ("2", "4", "8", "six")
 
 
-def test_missing_value_is_placed(tmp_path):
-    (tmp_path / "t.csv").write_text("a,b\n1,2\n3,\n5,6\n")
-    assert "t.csv holds 1 NaN or infinite value, the first at row 1, column 'b'" in _refusal(tmp_path / "t.csv")
-    (tmp_path / "t.csv").write_text("a,kind\n1,u\n2,\n3,v\n")
-    assert "1 missing or unusable labels, the first at row 1" in _refusal(tmp_path / "t.csv", label="kind")
-    (tmp_path / "t.csv").write_text("a,k\n1,1\n2,\n3,2\n")
-    assert "the first at row 1" in _refusal(tmp_path / "t.csv", label="k")
+def test_gaps_stay_gaps(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,kind\n1,2,u\n3.5,,v\n5,6,\n0.5,7,u\n")
+    data = read_file(tmp_path / "t.csv", label="kind")
+    rows = np.concatenate([data.x_train, data.x_test])
+    assert np.isnan(rows).sum() == 1
+    assert np.isnan(rows[rows[:, 0] == 3.5, 1]).all()
+    labels = np.concatenate([data.y_train, data.y_test])  # type: ignore[list-item]
+    assert labels[rows[:, 0] == 5] == -1
+    assert sorted(labels) == [-1, 0, 0, 1]
+    (tmp_path / "t.csv").write_text("a,k\n1,1.5\n2,\n3,2\n")
+    assert "1 missing or unusable labels, the first at row 1" in _refusal(tmp_path / "t.csv", label="k")
 
 
-def test_nullable_columns(tmp_path):
-    frame = pandas.DataFrame({"a": pandas.array([1, None, 3], dtype="Int64"), "b": [1.0, 2, 3]})
-    frame.to_parquet(tmp_path / "t.parquet")
-    assert "row 1, column 'a'" in _refusal(tmp_path / "t.parquet")
-
-
-def test_dates_are_not_numbers(tmp_path):
-    frame = pandas.DataFrame({"a": [1, 2], "day": pandas.to_datetime(["2020-01-01", "2020-01-02"])})
-    frame.to_parquet(tmp_path / "t.parquet")
-    assert "column 'day' of t.parquet is not numeric: it holds '2020-01-01" in _refusal(tmp_path / "t.parquet")
+def test_infinity_is_placed(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n3,inf\n5,6\n")
+    assert "1 infinite value, the first at row 1, column 'b'" in _refusal(tmp_path / "t.csv")
 
 
 def test_headers(tmp_path):
@@ -87,8 +123,14 @@ def test_headers(tmp_path):
     assert "first line of t.csv holds numbers" in _refusal(tmp_path / "t.csv")
     pandas.DataFrame(np.eye(5)).to_csv(tmp_path / "t.csv", index=False)
     assert read_file(tmp_path / "t.csv").feature_names == ("0", "1", "2", "3", "4")
-    pandas.DataFrame(np.eye(5)).to_csv(tmp_path / "t.csv")
-    assert "column 0 of t.csv has no name" in _refusal(tmp_path / "t.csv")
+    pandas.DataFrame(np.eye(5)).to_csv(tmp_path / "t.csv")  # with a row index
+    data = read_file(tmp_path / "t.csv")
+    assert data.feature_names == ("0", "1", "2", "3", "4")
+    assert data.notes == ("The first column of t.csv has no name and numbers its rows; it was left out.",)
+    (tmp_path / "t.csv").write_text("a,\n1,2\n3,5\n5,6\n")
+    assert "column 1 of t.csv has no name" in _refusal(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("a,b,a\n1,2,3\n3,4,5\n")
+    assert "t.csv has two columns named 'a'" in _refusal(tmp_path / "t.csv")
 
 
 def test_label_that_is_not_there(tmp_path):
@@ -119,15 +161,54 @@ def test_cut_and_altered_files(tmp_path):
     assert "not a readable table" in _refusal(tmp_path / "t.csv")
 
 
+def test_parquet_with_broken_metadata(tmp_path):
+    """What pandas wrote beside the columns is JSON that it trusts."""
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table({"a": [1.0, 2.0, 4.0]})
+    for metadata in (
+        b"{",
+        b"[]",
+        b'{"index_columns": [5], "columns": 3}',
+        b'{"index_columns": ["gone"], "columns": []}',
+    ):
+        pyarrow.parquet.write_table(table.replace_schema_metadata({b"pandas": metadata}), tmp_path / "t.parquet")
+        try:
+            read_file(tmp_path / "t.parquet")
+        except DataError as error:
+            assert "not a readable table" in str(error)  # noqa: PT017
+
+
 def test_without_pandas(tmp_path, monkeypatch):
     (tmp_path / "t.csv").write_text("a\n1\n2\n")
     monkeypatch.setitem(sys.modules, "pandas", None)
     assert "needs pandas and pyarrow: pip install 'lowerbound[tables]'" in _refusal(tmp_path / "t.csv")
 
 
-def test_real_tables_are_refused_where_they_have_text():
+def test_other_tables_are_matched_by_name(tmp_path):
+    frame = _frame()
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    schema = read_file(tmp_path / "t.csv", label="kind").schema
+    swapped = frame.iloc[3:9][["c", "kind", "b", "a"]].assign(more=1)
+    swapped.to_parquet(tmp_path / "other.parquet")
+    rows = read_rows(tmp_path / "other.parquet", schema)
+    np.testing.assert_array_equal(rows.x, frame.iloc[3:9][["a", "b", "c"]].to_numpy(dtype=float))
+    assert rows.y is not None
+    assert rows.y.tolist() == [1, 0, 1, 0, 1, 0]
+    frame.iloc[:1].to_csv(tmp_path / "one.csv", index=False)
+    assert read_rows(tmp_path / "one.csv", schema).x.shape == (1, 3)
+    frame.rename(columns={"a": "A"}).to_csv(tmp_path / "renamed.csv", index=False)
+    with pytest.raises(DataError, match=r"lacks 1 of the 3 columns of the model \('a'\); of its own it has 'A'"):
+        read_rows(tmp_path / "renamed.csv", schema)
+
+
+def test_real_tables():
     path = Path(FOLDER) / "penguins.csv.gz"
     if not (FOLDER and path.is_file()):
         pytest.skip("LOWERBOUND_DATA holds no penguins.csv.gz")
-    message = _refusal(path, label="species")
-    assert "column 'island' of penguins.csv.gz is not numeric: it holds 'Torgersen' at row 0" in message
+    data = read_file(path, label="species")
+    assert data.default_likelihood == "mixed:columns=categorical-3+4*continuous+categorical-2"
+    assert data.schema.columns is not None
+    assert [column.missing for column in data.schema.columns] == [0, 2, 2, 2, 2, 11]
+    assert data.label_names == ("Adelie", "Chinstrap", "Gentoo")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy import stats
 
-from lowerbound.data import DataError, Identity, Pixels, Standardize
+from lowerbound.data import DataError, Identity, Pixels, Standardize, applied
 from lowerbound.data import transform as checked
 
 FALSE_FAILURE = 1e-6
@@ -54,7 +54,7 @@ def test_dynamic_draws_each_intensity_with_its_probability(dtype):
     x = torch.linspace(0, 1, 9, dtype=dtype)
     pixels = Pixels(scale=None, binarization="dynamic")
     _check_bernoulli(x, x.double().numpy(), pixels, 2000)
-    assert pixels(x).dtype == dtype
+    assert pixels(x).dtype == torch.float32
 
 
 def test_dynamic_draws_with_another_scale():
@@ -132,21 +132,59 @@ def test_standardize_matches_numpy_on_training_rows_only():
     z = transform(torch.from_numpy(x[rows])).double()
     torch.testing.assert_close(z.mean(0), torch.zeros(3).double(), rtol=0, atol=1e-4)
     torch.testing.assert_close(z.std(0, correction=0), torch.ones(3).double(), rtol=1e-5, atol=0)
-    back = transform.inverse(transform(torch.from_numpy(x)))
+    back = transform.inverse(transform(torch.from_numpy(x))).float()
     torch.testing.assert_close(back, torch.from_numpy(x), rtol=1e-6, atol=1e-5)
     assert set(transform.state_dict()) == {"mean", "scale"}
 
 
 def test_moments_do_not_depend_on_the_blocks(monkeypatch):
-    import lowerbound.data.transform as module
+    import lowerbound.data.measured as module
 
     x = np.random.default_rng(0).normal(1e4, 1, (103, 2))
     blocks = module.row_blocks
     monkeypatch.setattr(module, "row_blocks", lambda x, rows: blocks(x, rows, block_bytes=160))
-    mean, variance = module._moments(x, None)
-    seen = x.astype(np.float32).astype(np.float64)
-    np.testing.assert_allclose(mean, seen.mean(0), rtol=1e-12)
-    np.testing.assert_allclose(variance, seen.var(0), rtol=1e-9)
+    mean, variance = module.moments(x, None)
+    np.testing.assert_allclose(mean, x.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(variance, x.var(0), rtol=1e-9)
+
+
+def test_gaps_are_passed_over_in_the_moments(monkeypatch):
+    import lowerbound.data.measured as module
+
+    x = np.random.default_rng(0).normal(5, 1, (50, 2))
+    x[::3, 1] = np.nan
+    blocks = module.row_blocks
+    monkeypatch.setattr(module, "row_blocks", lambda x, rows: blocks(x, rows, block_bytes=160))
+    mean, variance = module.moments(x, None)
+    np.testing.assert_allclose(mean, np.nanmean(x, 0), rtol=1e-12)
+    np.testing.assert_allclose(variance, np.nanvar(x, 0), rtol=1e-12)
+
+
+def test_seconds_since_1970_keep_their_variation():
+    """17 minutes of them; float32 tells apart only steps of 128 seconds there, and gave −1.14 nats for −0.74."""
+    seconds = 1.7e9 + np.random.default_rng(0).uniform(0, 1020, (500, 1))
+    transform = Standardize.fit(seconds)
+    exact = (seconds - seconds.mean()) / seconds.std()
+    np.testing.assert_allclose(applied(transform, seconds).numpy(), exact, rtol=0, atol=2e-7)
+    np.testing.assert_allclose(transform.inverse(applied(transform, seconds)), seconds, rtol=0, atol=1e-3)
+
+
+def test_centring_takes_off_the_mean_of_what_hardly_varies_and_nothing_else():
+    x = np.column_stack([1.7e9 + np.arange(60.0), np.arange(60.0), np.full(60, 3.0)])
+    x[5, 0] = np.nan
+    z = applied(Standardize.centring(x, np.array([True, True, False])), x)
+    np.testing.assert_array_equal(z[:, 1:], x[:, 1:])
+    np.testing.assert_array_equal(np.diff(z[6:, 0]), 1.0)
+    assert z[5, 0].isnan()
+    assert isinstance(Standardize.centring(x[:, 1:], np.array([True, False])), Identity)
+
+
+def test_a_transform_that_is_deterministic_says_so_and_can_be_applied_at_once():
+    x = np.arange(12, dtype=np.uint8).reshape(6, 2)
+    assert [Pixels(binarization=b).deterministic for b in ("dynamic", "threshold", "none")] == [False, True, True]
+    pixels = Pixels(binarization="none")
+    assert torch.equal(applied(pixels, x, np.array([4, 1])), pixels(torch.from_numpy(x[[4, 1]])))
+    assert Identity()(torch.from_numpy(x)).dtype == torch.float32
 
 
 def test_standardize_refuses_constant_columns_and_bad_scales():

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from lowerbound.data.checks import check_column, clipped
+from lowerbound.data.checks import check_column
 from lowerbound.data.contents import Contents
-from lowerbound.data.errors import DataError
+from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.memory import check_memory
 
 __all__ = ["dense", "read_npy", "read_npz"]
@@ -112,11 +112,11 @@ def _from_archive(
     stem, note = _rows_of(headers, label, array, name)
     x, x_test = _pair(archive, headers, stem, path)
     if x is None:
-        check_column(stem, headers, f"{name} (array={stem!r})")
+        check_column(stem, headers, f"{name} (array={clipped(stem, 30)!r})")
     wanted = label or (usual_label if usual_label in map(_stem, headers) else "y")
     y, y_test = _pair(archive, headers, wanted, path)
     if label is not None and y is None:
-        check_column(label, headers, f"{name} (label={label!r})")
+        check_column(label, headers, f"{name} (label={clipped(label, 30)!r})")
     if x_test is not None and y is not None and y_test is None:
         raise DataError(f"{name} has labels for its training rows only; add the test labels.")
     assert x is not None
@@ -149,7 +149,7 @@ def _rows_of(
         raise DataError(
             f"{name} has no 'x'; say which array holds the rows with array=NAME: {listed or 'it is empty'}."
         )
-    return chosen[0], (f"Rows are the array '{chosen[0]}' of {name}.",)
+    return chosen[0], (f"Rows are the array '{clipped(chosen[0])}' of {name}.",)
 
 
 def _stem(key: str) -> str:

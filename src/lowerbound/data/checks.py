@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lowerbound.data.blocks import row_blocks
-from lowerbound.data.errors import DataError, nearest
+from lowerbound.data.errors import DataError, clipped, nearest
 
 __all__ = [
     "DataError",
@@ -30,13 +30,7 @@ __all__ = [
     "check_rows",
     "check_unit_interval",
     "check_varies",
-    "clipped",
 ]
-
-
-def clipped(text: str, most: int = 60) -> str:
-    """A name from outside, short enough for a message."""
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def check_path(path: Path) -> None:

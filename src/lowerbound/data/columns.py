@@ -34,7 +34,7 @@ import numpy as np
 from lowerbound.data.cells import Cells, read_cells
 from lowerbound.data.checks import check_finite, check_numeric
 from lowerbound.data.contents import Given
-from lowerbound.data.errors import DataError
+from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.labels import number_text
 from lowerbound.data.measured import Measured, measure
 from lowerbound.data.overrides import Overrides
@@ -99,7 +99,7 @@ def _of_frame(frame: Any, overrides: Overrides, what: str) -> list[Column | Left
     names = [str(name) for name in frame.columns]
     repeated = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if repeated is not None:
-        raise DataError(f"{what} has two columns named '{repeated}'; rename one of them.")
+        raise DataError(f"{what} has two columns named '{clipped(repeated)}'; rename one of them.")
     overrides.check_names(names, what)
     return [_column(frame.iloc[:, i], name, overrides.of(name), what) for i, name in enumerate(names)]
 
@@ -138,7 +138,9 @@ def _text_column(cells: Cells, name: str, said: str | None, what: str) -> Column
     if said is None and cells.categories is None:
         _refuse_strays(cells.texts, present, name, what)
     if said not in (None, "categorical", "ordinal", "boolean"):
-        raise DataError(f"column '{name}' of {what} cannot be {said}: it holds text such as {present[0][:40]!r}.")
+        raise DataError(
+            f"column '{clipped(name)}' of {what} cannot be {said}: it holds text such as {present[0][:40]!r}."
+        )
     if said is None and len(set(present)) == 1:
         return LeftOut(name=name, reason=f"one value only ({present[0][:40]!r})")
     if said is None and cells.categories is None:
@@ -159,8 +161,8 @@ def _refuse_strays(texts: np.ndarray, present: list[str], name: str, what: str) 
     if strange and 2 * len(strange) < len(present):
         row = texts.tolist().index(strange[0])
         raise DataError(
-            f"column '{name[:40]}' of {what} holds {strange[0][:40]!r} at row {row} among numbers; write numbers, or "
-            f"nothing where one is missing, or say what it is with columns '{name[:40]}=categorical'."
+            f"column '{clipped(name)}' of {what} holds {strange[0][:40]!r} at row {row} among numbers; write numbers, "
+            f"or nothing where one is missing, or say what it is with columns '{clipped(name, 30)}=categorical'."
         )
 
 
@@ -189,7 +191,9 @@ def _number_column(
         return replace(_ranged(name, "boolean", dtype, measured, i), categories=names)
     is_count = bool(measured.whole[i] and low >= 0)
     if (said == "count" and not is_count) or (said == "positive" and not low > 0) or said == "date":
-        raise DataError(f"column '{name}' cannot be {said}: it holds numbers from {low:g}; say that it is continuous.")
+        raise DataError(
+            f"column '{clipped(name)}' cannot be {said}: it holds numbers from {low:g}; say that it is continuous."
+        )
     small = is_count and low == 0 and high <= _LARGEST_COUNT
     kind = said or ("count" if small else "continuous")
     return _ranged(name, cast(ColumnKind, kind), dtype, measured, i)
@@ -199,8 +203,8 @@ def _check_categories(categories: tuple[str, ...], said: str | None, name: str) 
     most = 2 if said == "boolean" else _MOST_CATEGORIES_ASKED
     if len(categories) < 2 or len(categories) > most:
         raise DataError(
-            f"column '{name}' cannot be {said or 'categorical'}: it has {len(categories):,} values and needs 2 to "
-            f"{most:,}; leave it out with '{name}=drop'."
+            f"column '{clipped(name)}' cannot be {said or 'categorical'}: it has {len(categories):,} values and needs "
+            f"2 to {most:,}; leave it out with '{clipped(name)}=drop'."
         )
 
 

@@ -9,7 +9,6 @@ Data with equal values have equal checksums, whatever the type of the file.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lowerbound.data.blocks import row_blocks
 from lowerbound.data.checks import check_array, check_features, check_finite
+from lowerbound.data.fingerprint import canonical_dtype, fingerprint, former_fingerprint
 from lowerbound.data.schema import Schema
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from lowerbound.data.kinds import Kind
 
-__all__ = ["Dataset", "fingerprint"]
+__all__ = ["Dataset"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,7 +80,7 @@ class Dataset:
             DataError: if the arrays fail a check of `lowerbound.data.checks`.
         """
         _check_rows(name, schema, x_train, x_test)
-        checksum = fingerprint(x_train, x_test, y_train, y_test, train_rows=train_rows, dtype=_canonical(schema))
+        checksum = fingerprint(x_train, x_test, y_train, y_test, train_rows=train_rows, dtype=canonical_dtype(schema))
         return cls(
             name=name,
             schema=schema,
@@ -181,7 +180,7 @@ class Dataset:
         from lowerbound.data.tables import contents_of_frame
 
         contents = contents_of_frame(frame, label, what=name, container="frame")
-        overrides = Overrides(kind=kind, columns=columns or {}, event_shape=event_shape)
+        overrides = Overrides.said(kind, columns, event_shape)
         return to_dataset(contents, name=name, source="memory", overrides=overrides, schema=schema)
 
     @classmethod
@@ -217,7 +216,7 @@ class Dataset:
 
         labels = None if y is None else np.asarray(y)
         contents = Contents(what=name, container="array", x=dense(x, name), y=labels, label=None if y is None else "y")
-        overrides = Overrides(kind=kind, columns=columns or {}, event_shape=event_shape)
+        overrides = Overrides.said(kind, columns, event_shape)
         return to_dataset(contents, name=name, source="memory", overrides=overrides, schema=schema)
 
     @property
@@ -284,11 +283,9 @@ class Dataset:
         It was taken after rounding to float32, and of class numbers as they were in the file. A table must have been
         read with `columns={"*": "continuous"}`, for nothing was left out of one then.
         """
-        image, byte = self.schema.pixel_levels is not None, self.schema.dtype == "uint8"
-        dtype = np.dtype(np.uint8 if image or byte else np.float32)
-        y_train, y_test = (_legacy_labels(y, self.schema) for y in (self.y_train, self.y_test))
-        x_test = self.x_test.astype(dtype)
-        return fingerprint(self.x_train, x_test, y_train, y_test, train_rows=self.train_rows, dtype=dtype)
+        return former_fingerprint(
+            self.schema, self.x_train, self.x_test, self.y_train, self.y_test, train_rows=self.train_rows
+        )
 
 
 def _check_rows(name: str, schema: Schema, x_train: np.ndarray, x_test: np.ndarray) -> None:
@@ -297,69 +294,3 @@ def _check_rows(name: str, schema: Schema, x_train: np.ndarray, x_test: np.ndarr
     check_features(x_train, schema.event_shape, f"the training part of {name}")
     check_features(x_test, schema.event_shape, f"the test part of {name}")
     check_finite(x_test, f"the test part of {name}", columns, missing=missing)
-
-
-def _canonical(schema: Schema) -> np.dtype:
-    """The type in which rows are fingerprinted: it holds every value that training can tell from others."""
-    if schema.kind != "image":
-        return np.dtype(np.float64)
-    return np.dtype(np.float32) if schema.pixel_levels is None else np.dtype(np.uint8)
-
-
-def _legacy_labels(y: np.ndarray | None, schema: Schema) -> np.ndarray | None:
-    """Labels as they were kept before classes had names: numbers as they are, text by its order."""
-    kind = np.dtype(schema.label_dtype or "float32").kind if (schema.label_dtype or "").isascii() else "O"
-    if y is None or schema.classes is None or kind in "OUST":
-        return y
-    words = {"True": 1.0, "False": 0.0}
-    values = np.array([words[c] if c in words else float(c) for c in schema.classes] + [-1.0])[y]
-    return values.astype(np.float32 if kind == "f" else np.int64)
-
-
-def fingerprint(
-    x_train: np.ndarray,
-    *others: np.ndarray | None,
-    train_rows: np.ndarray | None = None,
-    dtype: np.dtype | None = None,
-) -> str:
-    """The sha256 of arrays: of the type, shape and values of each in turn.
-
-    A memory map with `train_rows` has the same fingerprint as the same rows in memory, and rows of one type that of the
-    same values in another.
-
-    Arguments:
-        x_train: the training rows, or the memory map that holds them.
-        others: the test rows, and any other arrays; None counts as an array that is not there.
-        train_rows: which rows of `x_train` count; all of them if None.
-        dtype: the type that training and test rows are brought to; None for that of `x_train`.
-
-    Returns:
-        64 hexadecimal digits.
-    """
-    digest = hashlib.sha256()
-    dtype = x_train.dtype if dtype is None else dtype
-    num_rows = len(x_train) if train_rows is None else len(train_rows)
-    digest.update(_header(dtype, (num_rows, *x_train.shape[1:])))
-    for _, block in row_blocks(x_train, train_rows):
-        digest.update(_bytes(block, dtype))
-    for i, array in enumerate(others):
-        if array is None:
-            digest.update(b"none;")
-            continue
-        kept = dtype if i == 0 else array.dtype
-        digest.update(_header(kept, array.shape))
-        digest.update(_bytes(array, kept))
-    return digest.hexdigest()
-
-
-def _bytes(x: np.ndarray, dtype: np.dtype) -> memoryview:
-    """The values in a type; one NaN and one zero for all, for these have several representations."""
-    with np.errstate(over="ignore"):
-        x = np.ascontiguousarray(x, dtype=dtype)
-    if dtype.kind == "f" and x.size:
-        x = np.where(np.isnan(x), np.nan, x + 0.0).astype(dtype, copy=False)
-    return np.ascontiguousarray(x).data
-
-
-def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
-    return f"{dtype.str}{tuple(int(n) for n in shape)};".encode()

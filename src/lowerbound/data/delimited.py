@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from lowerbound.data.checks import clipped
-from lowerbound.data.errors import DataError
+from lowerbound.data.errors import DataError, clipped
 
 __all__ = ["Format", "look_at"]
 
@@ -82,24 +81,25 @@ def _delimiter(sample: list[str]) -> str:
 
 
 def _rows(lines: list[str] | io.TextIOWrapper, delimiter: str) -> Iterator[list[str]]:
-    return (row for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if row)
+    """Rows that are not empty; what the csv module cannot read is a ValueError."""
+    try:
+        yield from (row for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if row)
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
 
 
 def _check_widths(path: Path, delimiter: str) -> tuple[str, ...]:
     """The names in the first line; every other row must have a cell for each."""
     name = clipped(path.name)
-    try:
-        with _open(path) as stream:
-            rows = _rows(stream, delimiter)
-            names = tuple(next(rows, []))
-            for number, row in enumerate(rows):
-                if len(row) != len(names):
-                    raise DataError(
-                        f"row {number} of {name} has {len(row)} cells and its first line {len(names)} names; give each "
-                        "column one name, and each row one cell for each."
-                    )
-    except csv.Error as error:
-        raise ValueError(str(error)) from error
+    with _open(path) as stream:
+        rows = _rows(stream, delimiter)
+        names = tuple(next(rows, []))
+        for number, row in enumerate(rows):
+            if len(row) != len(names):
+                raise DataError(
+                    f"row {number} of {name} has {len(row)} cells and its first line {len(names)} names; give each "
+                    "column one name, and each row one cell for each."
+                )
     return names
 
 

@@ -1,4 +1,4 @@
-"""What the data layer raises, and how it offers the nearest name.
+"""What the data layer raises, and how it shows names.
 
 Kept apart from `lowerbound.data.checks`, so that listing the data sets imports neither numpy nor
 torch.
@@ -7,7 +7,7 @@ torch.
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["DataError", "nearest"]
+__all__ = ["DataError", "clipped", "nearest"]
 
 
 class DataError(ValueError):
@@ -27,3 +27,8 @@ def nearest(name: str, choices: Iterable[str], *, most: int = 3) -> list[str]:
     lowered = {choice.lower(): choice for choice in reversed(names)}
     close = difflib.get_close_matches(name.lower(), list(lowered), n=most, cutoff=0.5)
     return [lowered[key] for key in close] or names[:most]
+
+
+def clipped(text: str, most: int = 60) -> str:
+    """A name from outside, short enough for a message."""
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from lowerbound.data.checks import clipped
 from lowerbound.data.contents import Contents
-from lowerbound.data.errors import DataError
+from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.memory import check_memory
 
 __all__ = ["read_folder"]

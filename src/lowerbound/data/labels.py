@@ -96,11 +96,10 @@ def numbered(values: np.ndarray, classes: tuple[str, ...] | None, name: str) -> 
     if classes is None:
         return _measured(values, name)
     distinct, codes = _coded(values)
-    known = {text: number for number, text in enumerate(classes)}
-    known[None] = UNLABELLED  # type: ignore[index]
+    known: dict[str | None, int] = {None: UNLABELLED, **{text: number for number, text in enumerate(classes)}}
     if values.dtype.kind == "f":
         known.setdefault(str(UNLABELLED), UNLABELLED)
-    unseen = [text for text in distinct if text not in known]
+    unseen = [text for text in distinct if text is not None and text not in known]
     if unseen:
         row = int(np.flatnonzero(codes == distinct.index(unseen[0]))[0])
         near = ", ".join(repr(text[:40]) for text in nearest(unseen[0], classes))
@@ -111,7 +110,7 @@ def numbered(values: np.ndarray, classes: tuple[str, ...] | None, name: str) -> 
     return np.array([known[text] for text in distinct], dtype=np.int64)[codes]
 
 
-def _coded(values: np.ndarray) -> tuple[list[str], np.ndarray]:
+def _coded(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
     """The different labels as text, None for missing ones, and which of them each row has."""
     if values.dtype == object:
         distinct = list(dict.fromkeys(values.tolist()))
@@ -121,7 +120,7 @@ def _coded(values: np.ndarray) -> tuple[list[str], np.ndarray]:
         return ["False", "True"], values.astype(np.int64)
     found, codes = np.unique(values, return_inverse=True)
     texts = [None if np.isnan(value) else number_text(value) for value in found]
-    return texts, codes.reshape(values.shape)  # type: ignore[return-value]
+    return texts, codes.reshape(values.shape)
 
 
 def _measured(values: np.ndarray, name: str) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lowerbound.data.blocks import row_blocks
 
-__all__ = ["Measured", "measure"]
+__all__ = ["Measured", "measure", "moments"]
 
 _MOST_DECIMALS = 6
 
@@ -77,3 +77,23 @@ def _decimals(block: np.ndarray, decimals: np.ndarray) -> np.ndarray:
         changed = ((rounded != values) & np.isfinite(values)).any(0)
         decimals[places[changed]] = digits + 1
     return decimals
+
+
+def moments(x: np.ndarray, rows: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and (biased) variance of each column over the rows where it is not NaN, float64.
+
+    Blocks are merged by the update of Chan, Golub and LeVeque (1983), equation 2.1, so that a memory map need not fit
+    in memory.
+    """
+    count, mean, squares = (np.zeros(x.shape[1:]) for _ in range(3))
+    for _, block in row_blocks(x, rows):
+        block = block.astype(np.float64)
+        seen = ~np.isnan(block)
+        n = seen.sum(axis=0)
+        here = np.where(seen, block, 0.0).sum(axis=0) / np.maximum(n, 1)
+        both = np.maximum(count + n, 1)
+        gap = here - mean
+        squares += (np.where(seen, block - here, 0.0) ** 2).sum(axis=0) + gap**2 * (count * n / both)
+        mean += gap * (n / both)
+        count += n
+    return mean, squares / np.maximum(count, 1)

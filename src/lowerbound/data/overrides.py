@@ -1,6 +1,7 @@
 """What a user says of data, where the rules of inference would say otherwise.
 
-    --kind counts      --columns "age=continuous,sex=categorical,id=drop"      --columns "*=continuous"
+    --kind counts      --kind "image:event_shape=[28,28]"
+    --columns "age=continuous,sex=categorical,id=drop"      --columns "*=continuous"
 
 "*" stands for every column that is not named. A column that is named with a kind is never left out.
 """
@@ -11,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import get_args
 
-from lowerbound.data.errors import DataError, nearest
+from lowerbound.data.errors import DataError, clipped, nearest
 from lowerbound.data.schema import ColumnKind
+from lowerbound.spelling import parse
 
 __all__ = ["Overrides", "parse_columns"]
 
@@ -39,7 +41,33 @@ class Overrides:
     def __post_init__(self) -> None:
         for name, word in self.columns.items():
             if word not in _WORDS:
-                raise DataError(f"column '{name}' cannot be {word!r}; choose one of {', '.join(_WORDS)}.")
+                raise DataError(
+                    f"column '{clipped(name)}' cannot be {clipped(word)!r}; choose one of {', '.join(_WORDS)}."
+                )
+
+    @classmethod
+    def said(
+        cls,
+        kind: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        event_shape: tuple[int, ...] | None = None,
+    ) -> Overrides:
+        """The same, where the kind may carry the shape as an option: "image:event_shape=[28,28]".
+
+        >>> Overrides.said("image:event_shape=[28,28]").event_shape
+        (28, 28)
+
+        Raises:
+            DataError: another option, or a shape that is none.
+        """
+        name, options = (None, {}) if kind is None else parse(kind)
+        shape = options.pop("event_shape", event_shape)
+        if options:
+            raise DataError(f"{name} has no option {clipped(next(iter(options)))!r}; write {name}:event_shape=[28,28].")
+        sizes = None if shape is None else tuple(shape) if isinstance(shape, list | tuple) else (shape,)
+        if sizes is not None and not all(isinstance(n, int) and n > 0 for n in sizes):
+            raise DataError(f"event_shape is {clipped(str(shape))}; expected positive whole numbers such as [28,28].")
+        return cls(kind=name, columns=columns or {}, event_shape=sizes)
 
     def of(self, name: str) -> str | None:
         """What was said of a column, or None."""
@@ -54,8 +82,10 @@ class Overrides:
         known = list(known)
         for name in self.columns:
             if name != "*" and name not in known:
-                offered = ", ".join(f"'{near}'" for near in nearest(name, known))
-                raise DataError(f"{what} has no column '{name}'; the nearest of its {len(known)} names: {offered}.")
+                offered = ", ".join(f"'{clipped(near)}'" for near in nearest(name, known))
+                raise DataError(
+                    f"{what} has no column '{clipped(name)}'; the nearest of its {len(known)} names: {offered}."
+                )
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -71,6 +101,8 @@ def parse_columns(text: str) -> dict[str, str]:
     for part in text.split(","):
         name, equals, word = part.rpartition("=")
         if not equals or not name.strip():
-            raise DataError(f"'{part.strip()}' says nothing of a column; write NAME=KIND with {', '.join(_WORDS)}.")
+            raise DataError(
+                f"'{clipped(part.strip())}' says nothing of a column; write NAME=KIND with {', '.join(_WORDS)}."
+            )
         found[name.strip()] = word.strip()
     return found

@@ -23,10 +23,10 @@ from pathlib import Path
 
 from lowerbound.data.arrays import read_npy, read_npz
 from lowerbound.data.assemble import Rows, to_dataset, to_rows
-from lowerbound.data.checks import check_path, clipped
+from lowerbound.data.checks import check_path
 from lowerbound.data.contents import Contents
 from lowerbound.data.dataset import Dataset
-from lowerbound.data.errors import DataError
+from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Schema
 
@@ -53,7 +53,7 @@ def read_file(
         path: a file, whose ending says its format (see `SUFFIXES`), or a folder of images.
         label: the label column of a table, or the label array of an .npz file.
         array: the array of rows in an .npz file.
-        kind: name of a kind of data, where the inferred one is not right.
+        kind: name of a kind of data, where the inferred one is not right; "image:event_shape=[28,28]" gives both.
         columns: from names of columns to kinds of column or "drop", where the inferred ones are not right.
         event_shape: of images whose pixels are the columns of a table.
         schema: what the data mean, if that is known: then nothing is inferred.
@@ -67,7 +67,7 @@ def read_file(
     """
     path, usual = Path(path), None if schema is None else schema.label
     contents = read_contents(path, label=label, usual_label=usual, array=array, stream_above=stream_above)
-    overrides = Overrides(kind=kind, columns=columns or {}, event_shape=event_shape)
+    overrides = Overrides.said(kind, columns, event_shape)
     return to_dataset(contents, name=path.name, source=f"file {path}", overrides=overrides, schema=schema)
 
 

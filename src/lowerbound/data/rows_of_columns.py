@@ -6,11 +6,12 @@ numbers, NaN where a cell is missing. Columns are found by name wherever both si
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from lowerbound.data.blocks import exact_dtype
+from lowerbound.data.blocks import exact_dtype, row_blocks
 from lowerbound.data.cells import Cells, read_cells
 from lowerbound.data.checks import check_features, check_finite
 from lowerbound.data.contents import Given
@@ -64,6 +65,7 @@ def _of_array(x: np.ndarray, schema: Schema, what: str) -> np.ndarray:
         check_features(x, schema.event_shape, what)
     elif kept != list(range(x.shape[1])):
         x = x[:, kept]
+    _check_binary(x, columns, what)
     if not any(_needs_numbers(column) for column in columns):
         return x if isinstance(x, np.memmap) else np.ascontiguousarray(x, dtype=_in_memory(x.dtype))
     rows = x.astype(np.float64)
@@ -80,6 +82,21 @@ def _kept_places(x: np.ndarray, schema: Schema) -> list[int] | None:
     if schema.has_names or x.ndim != 2 or x.shape[1] != len(names) + len(schema.left_out):
         return list(range(len(names))) if x.ndim == 2 and x.shape[1] == len(names) else None
     return [int(name) for name in names] if all(name.isdigit() for name in names) else list(range(len(names)))
+
+
+def _check_binary(x: np.ndarray, columns: Sequence[Column], what: str) -> None:
+    """Refuse values other than 0 and 1 where the fit saw no others."""
+    places = np.flatnonzero([column.kind == "boolean" and _is_binary(column) for column in columns])
+    for start, block in row_blocks(x) if len(places) else ():
+        values = block[:, places]
+        strange = np.argwhere((values != 0) & (values != 1) & ~np.isnan(values))
+        if len(strange):
+            row, place = strange[0]
+            name = columns[int(places[place])].name
+            raise DataError(
+                f"column '{name[:40]}' of {what} holds {values[row, place]:g} at row {start + row}; "
+                "the model knows 0 and 1: leave such rows out."
+            )
 
 
 def _in_memory(dtype: np.dtype) -> np.dtype:
@@ -128,7 +145,7 @@ def _numbers(cells: Cells, column: Column, what: str) -> np.ndarray:
         return np.full(len(values), np.nan)
     expected = "dates" if column.kind == "date" else "numbers"
     found = "dates" if cells.nature == "date" else "other things" if cells.nature == "other" else cells.nature + "s"
-    raise DataError(f"column '{column.name}' of {what} holds {found}; expected {expected}, as in training.")
+    raise DataError(f"column '{column.name[:40]}' of {what} holds {found}; expected {expected}, as in training.")
 
 
 def _needs_numbers(column: Column) -> bool:
@@ -216,4 +233,4 @@ def _dates(values: np.ndarray, column: Column) -> Any:
         zone = column.dtype.partition(", ")[2].rstrip("]")
         return moments.dt.tz_localize("UTC").dt.tz_convert(zone) if zone else moments.astype(column.dtype)
     texts = moments.dt.strftime(column.format or "%Y-%m-%d %H:%M:%S")
-    return texts.astype(object).where(moments.notna(), None)
+    return texts.where(moments.notna(), None).astype(column.dtype)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lowerbound.data.checks import check_column, clipped
+from lowerbound.data.checks import check_column
 from lowerbound.data.contents import Contents
 from lowerbound.data.delimited import look_at
-from lowerbound.data.errors import DataError
+from lowerbound.data.errors import DataError, clipped
 
 if TYPE_CHECKING:
     import pandas

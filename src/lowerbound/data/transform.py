@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from lowerbound.data.blocks import row_blocks
 from lowerbound.data.checks import check_array, check_columns_vary, check_varies
+from lowerbound.data.measured import moments
 
 __all__ = [
     "Binarization",
@@ -206,9 +207,6 @@ class Standardize(Transform):
     ) -> Standardize:
         """Measure mean and scale on training rows, in float64, a block at a time.
 
-        Blocks are merged by the update of Chan, Golub and LeVeque (1983), equation 2.1, so that a
-        memory map need not fit in memory.
-
         >>> Standardize.fit(np.array([[0.0], [2.0], [4.0]]))(torch.tensor([[2.0]]))
         tensor([[0.]])
 
@@ -222,7 +220,7 @@ class Standardize(Transform):
         """
         check_array(x, "the table to standardise", columns)
         check_columns_vary(x, "the table to standardise", columns=columns, rows=rows)
-        mean, variance = _moments(x, rows)
+        mean, variance = moments(x, rows)
         return cls(torch.from_numpy(mean), torch.from_numpy(np.sqrt(variance)))
 
     @classmethod
@@ -234,7 +232,7 @@ class Standardize(Transform):
         """
         check_array(x, "the array to standardise")
         check_varies(x, "the array to standardise")
-        mean, variance = _moments(x, rows)
+        mean, variance = moments(x, rows)
         total = (variance + (mean - mean.mean()) ** 2).mean()
         return cls(torch.tensor(mean.mean()), torch.tensor(np.sqrt(total)))
 
@@ -249,7 +247,7 @@ class Standardize(Transform):
             which: the columns (D,) that may be centred.
             rows: the training rows.
         """
-        mean, variance = _moments(x, rows)
+        mean, variance = moments(x, rows)
         far = which & (np.sqrt(variance) < _VARIES_LITTLE * np.abs(mean))
         if not far.any():
             return Identity()
@@ -267,22 +265,6 @@ class Standardize(Transform):
     def inverse(self, x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
         """Back to the units of the table, float64."""
         return x.double() * self.scale + self.mean
-
-
-def _moments(x: np.ndarray, rows: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and (biased) variance of each column over the rows where it is not NaN, float64."""
-    count, mean, squares = (np.zeros(x.shape[1:]) for _ in range(3))
-    for _, block in row_blocks(x, rows):
-        block = block.astype(np.float64)
-        seen = ~np.isnan(block)
-        n = seen.sum(axis=0)
-        here = np.where(seen, block, 0.0).sum(axis=0) / np.maximum(n, 1)
-        both = np.maximum(count + n, 1)
-        gap = here - mean
-        squares += (np.where(seen, block - here, 0.0) ** 2).sum(axis=0) + gap**2 * (count * n / both)
-        mean += gap * (n / both)
-        count += n
-    return mean, squares / np.maximum(count, 1)
 
 
 def describe_transform(transform: nn.Module) -> dict[str, Any]:

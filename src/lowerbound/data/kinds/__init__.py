@@ -27,7 +27,7 @@ def kind_named(name: str) -> Kind:
         if kind.name == name:
             return kind
     known = ", ".join(kind.name for kind in KINDS)
-    raise DataError(f"there is no kind of data {name!r}; choose one of {known}.")
+    raise DataError(f"there is no kind of data {name[:40]!r}; choose one of {known}.")
 
 
 def kind_of(contents: Contents, overrides: Overrides) -> Kind:

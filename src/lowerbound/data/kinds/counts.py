@@ -68,7 +68,7 @@ class Counts(Table):
         highest = max((column.high or 0 for column in columns), default=0)
         lines = [f"Counts in {len(columns)} columns, up to {highest:,.0f}.", *super().describe(schema)[2:]]
         if highest == _LARGEST_OF_BYTES and not schema.has_names:
-            lines.append("  If these are pixels, say kind='image' and give their event_shape.")
+            lines.append("  If these are pixels, say kind='image:event_shape=[H,W]'.")
         return lines
 
     def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:

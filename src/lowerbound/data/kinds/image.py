@@ -146,7 +146,7 @@ def _array(given: Given, event_shape: tuple[int, ...] | None, what: str) -> np.n
         return x
     raise DataError(
         f"{what} has shape {x.shape}; expected images (N, H, W) or (N, H, W, C) with 1 to 4 channels: reshape it, or "
-        "give their event_shape."
+        "give their shape by kind='image:event_shape=[H,W]'."
     )
 
 

@@ -1,0 +1,198 @@
+"""What a column is inferred to be, what is said of it, and the way back."""
+
+import numpy as np
+import pandas
+import pytest
+
+from lowerbound.data import DataError, Dataset, parse_columns
+from lowerbound.data.columns import long_tailed
+from lowerbound.data.kinds import kind_named
+from lowerbound.data.kinds.table import Table
+from lowerbound.data.overrides import Overrides
+from lowerbound.data.rows_of_columns import rows_of_table
+from lowerbound.data.schema import Schema
+
+N = 60
+
+
+def _mixed() -> pandas.DataFrame:
+    rng = np.random.default_rng(0)
+    return pandas.DataFrame(
+        {
+            "row": np.arange(N)[::-1],
+            "name": [f"person {i}" for i in range(N)],
+            "age": rng.integers(18, 90, N),
+            "height": np.round(rng.normal(1.7, 0.1, N), 2),
+            "income": np.exp(rng.normal(10, 1.2, N)).round(1),
+            "visits": rng.poisson(2.0, N),
+            "smokes": rng.random(N) < 0.3,
+            "sex": np.resize(["f", "m", "f"], N),
+            "grade": pandas.Categorical(np.resize(["low", "high"], N), ["low", "middle", "high"], ordered=True),
+            "code": pandas.Categorical(np.resize([30, 4], N)),
+            "born": pandas.to_datetime("1990-01-01") + pandas.to_timedelta(np.arange(N) * 86400, unit="s"),
+            "seen": [f"2024-03-{1 + i % 28:02d} 12:30" for i in range(N)],
+            "children": pandas.array(np.resize([0, 1, 2, 3], N), dtype="Int64"),
+            "constant": 3,
+            "empty": np.nan,
+            "remark": [f"text {i // 2} on {i % 40}" for i in range(N)],
+        }
+    )
+
+
+KINDS = {
+    "age": "continuous", "height": "continuous", "income": "positive", "visits": "count", "smokes": "boolean",
+    "sex": "categorical", "grade": "ordinal", "code": "categorical", "born": "date", "seen": "date",
+    "children": "count",
+}  # fmt: skip
+LEFT_OUT = {
+    "row": "consecutive numbers, one for each row",
+    "name": "a text for each row",
+    "constant": "one value only (3)",
+    "empty": "no values",
+    "remark": "a text for each row",
+}
+
+
+def test_the_kind_of_each_column() -> None:
+    schema = Dataset.from_frame(_mixed()).schema
+    assert schema.columns is not None
+    assert {column.name: column.kind for column in schema.columns} == KINDS
+    assert {item.name: item.reason for item in schema.left_out} == LEFT_OUT
+    assert Dataset.from_frame(_mixed()).default_likelihood == (
+        "mixed:columns=2*continuous+positive+count+2*categorical-2+ordinal-3+categorical-2+2*continuous+count"
+    )
+    assert Schema.from_json(schema.to_json()) == schema
+
+
+def test_the_way_back_gives_the_users_frame() -> None:
+    frame = _mixed()
+    data = Dataset.from_frame(frame, schema=Dataset.from_frame(frame).schema)
+    rows = rows_of_table(frame, data.schema, "frame")
+    back = data.kind_of_data.render(rows, data.schema)
+    pandas.testing.assert_frame_equal(back, frame[list(KINDS)])
+
+
+def test_draws_are_rounded_to_what_can_stand_in_a_column() -> None:
+    data = Dataset.from_frame(_mixed())
+    assert data.schema.columns is not None
+    noise = data.x_train[:4] + np.array([0.3, 0.001, 0.01, -9.0, 0.4, 0.4, 7.0, -0.2, 4000.0, 20.0, 0.3])
+    back = data.kind_of_data.render(noise, data.schema)
+    known = data.kind_of_data.render(data.x_train[:4], data.schema)
+    assert (back["visits"] == 0).all()
+    assert (back["grade"] == "high").all()
+    for name in ("age", "smokes", "sex", "code", "born", "seen", "children"):
+        assert back[name].tolist() == known[name].tolist()
+    assert back["height"].tolist() == known["height"].tolist()
+
+
+def test_gaps_go_there_and_back() -> None:
+    frame = _mixed()[["age", "height", "sex", "smokes", "born", "children"]].astype({"smokes": "boolean"})
+    for i, name in enumerate(frame.columns):
+        frame.loc[i, name] = None
+    schema = Dataset.from_frame(frame).schema
+    assert [column.missing for column in schema.columns or ()] == [1] * 6
+    rows = rows_of_table(frame, schema, "frame")
+    assert np.isnan(rows).sum() == 6
+    back = Table().render(rows, schema)
+    assert (back.isna() == frame.isna()).all(axis=None)
+    assert back["born"].dropna().tolist() == frame["born"].dropna().tolist()
+
+
+def test_what_is_said_goes_before_what_is_inferred() -> None:
+    said = parse_columns("row=continuous, age=categorical, sex=drop, visits=ordinal, constant=continuous")
+    schema = Dataset.from_frame(_mixed(), columns=said).schema
+    kinds = {column.name: column.kind for column in schema.columns or ()}
+    assert {name: kinds.get(name) for name in said} == {
+        "row": "continuous", "age": "categorical", "sex": None, "visits": "ordinal", "constant": "continuous"
+    }  # fmt: skip
+    ages = sorted(set(_mixed()["age"].tolist()))
+    assert (schema.columns or ())[1].categories == tuple(map(str, ages))
+    frame = _mixed()
+    back = Table().render(rows_of_table(frame, schema, "frame"), schema)
+    assert back["age"].tolist() == frame["age"].tolist()
+    assert back["age"].dtype == frame["age"].dtype
+
+
+@pytest.mark.parametrize(
+    "said, words",
+    [
+        ({"sex": "continuous"}, "column 'sex' of frame cannot be continuous: it holds text such as 'f'"),
+        ({"height": "count"}, "column 'height' cannot be count"),
+        ({"visits": "positive"}, "column 'visits' cannot be positive"),
+        ({"age": "boolean"}, "needs 2 to 2"),
+        ({"agee": "drop"}, "frame has no column 'agee'; the nearest of its 16 names: 'age'"),
+        ({"age": "number"}, "column 'age' cannot be 'number'; choose one of continuous"),
+        ({"*": "drop"}, "frame has no column to learn from"),
+    ],
+)
+def test_what_cannot_be_said(said, words) -> None:
+    with pytest.raises(DataError) as caught:
+        Dataset.from_frame(_mixed(), columns=said)
+    assert words in str(caught.value)
+
+
+def test_categories_that_the_fit_has_not_seen_are_refused() -> None:
+    schema = Dataset.from_frame(_mixed()).schema
+    other = _mixed()
+    other.loc[3, "sex"] = "x"
+    with pytest.raises(DataError, match="column 'sex' of o holds 'x' at row 3, which the model has not seen"):
+        Dataset.from_frame(other, schema=schema, name="o")
+    other = _mixed().assign(age="old")
+    with pytest.raises(DataError, match="column 'age' of o holds texts; expected numbers"):
+        Dataset.from_frame(other, schema=schema, name="o")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float64, np.float32])
+def test_the_type_of_numbers_decides_nothing(dtype) -> None:
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.integers(0, 2, N), rng.poisson(1, N), rng.integers(20, 90, N)])
+    reference = Dataset.from_array(x, kind="table")
+    assert [c.kind for c in reference.schema.columns or ()] == ["boolean", "count", "continuous"]
+    data = Dataset.from_array(x.astype(dtype), kind="table")
+    kinds = [(c.kind, c.categories, c.decimals, c.low, c.high) for c in data.schema.columns or ()]
+    assert kinds == [(c.kind, c.categories, c.decimals, c.low, c.high) for c in reference.schema.columns or ()]
+    np.testing.assert_array_equal(data.x_train, reference.x_train)
+
+
+def test_nothing_is_left_out_of_an_array() -> None:
+    x = np.column_stack([np.arange(N), np.full(N, 3.5), np.random.default_rng(0).normal(size=N)])
+    data = Dataset.from_array(x)
+    assert data.event_shape == (3,)
+    assert data.schema.left_out == ()
+    assert Dataset.from_array(x, columns={"1": "drop"}).x_train.shape[1] == 2
+    np.testing.assert_array_equal(Dataset.from_array(x, columns={"1": "drop"}).x_test[:, 1], data.x_test[:, 2])
+
+
+def test_long_tails() -> None:
+    rng = np.random.default_rng(0)
+    assert long_tailed(np.exp(rng.normal(3, 1, 500)))
+    assert not long_tailed(rng.normal(100, 5, 500))
+    assert not long_tailed(rng.exponential(1, 500) - 0.01)
+
+
+def test_columns_by_position_where_the_fit_had_no_names() -> None:
+    x = np.random.default_rng(0).normal(size=(N, 3))
+    schema = Dataset.from_array(x).schema
+    frame = pandas.DataFrame(x, columns=list("abc"))
+    np.testing.assert_array_equal(rows_of_table(frame, schema, "f"), x)
+    with pytest.raises(DataError, match="has 2 columns; expected 3"):
+        rows_of_table(frame[["a", "b"]], schema, "f")
+
+
+def test_all_columns_of_one_kind_take_a_plain_likelihood() -> None:
+    rng = np.random.default_rng(0)
+    table = kind_named("table")
+    skewed = np.exp(rng.normal(0, 2, (N, 3)))  # complete and continuous: no likelihood for each column is needed
+    for x, expected in (
+        (skewed, "normal:scale=per-dimension"),
+        (rng.integers(0, 2, (N, 3)), "bernoulli"),
+        (np.where(skewed > 9, np.nan, skewed), "mixed:columns=3*positive"),
+    ):
+        assert table.default_likelihood(Dataset.from_array(x).schema) == expected
+
+
+def test_one_value_of_text_is_no_column() -> None:
+    frame = pandas.DataFrame({"a": np.arange(20) * 1.5, "b": ["same"] * 20})
+    schema = Dataset.from_frame(frame).schema
+    assert [(item.name, item.reason) for item in schema.left_out] == [("b", "one value only ('same')")]
+    assert Overrides().of("a") is None

@@ -1,0 +1,87 @@
+"""Labels: a class is known by its name, and keeps its number whatever else a file holds."""
+
+import numpy as np
+import pytest
+
+from lowerbound.data import DataError, Dataset, read_file, read_rows
+from lowerbound.data.classes import num_classes
+from lowerbound.data.labels import class_names, label_values, numbered
+
+
+def _save(path, labels, num_rows=60):
+    x = np.random.default_rng(0).normal(size=(num_rows, 2))
+    np.savez(path, x=x, y=np.resize(np.asarray(labels), num_rows))
+    return path
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 5], [1.0, 2.0, 5.0], np.array([1, 2, 5], np.uint8)])
+def test_numbers_of_classes_are_no_sizes(tmp_path, labels):
+    data = read_file(_save(tmp_path / "x.npz", labels))
+    assert data.schema.classes == ("1", "2", "5")
+    assert num_classes(data) == 3
+    assert data.y_train is not None
+    assert set(data.y_train) == {0, 1, 2}
+
+
+def test_large_numbers_make_as_many_classes_as_there_are(tmp_path):
+    assert num_classes(read_file(_save(tmp_path / "x.npz", [5000, 1000, 2_000_000_000]))) == 3
+
+
+def test_numbers_are_sorted_as_numbers_and_text_as_text(tmp_path):
+    assert read_file(_save(tmp_path / "x.npz", [10, 9, -3])).schema.classes == ("-3", "9", "10")
+    assert read_file(_save(tmp_path / "y.npz", ["10", "9"])).schema.classes == ("10", "9")
+    assert read_file(_save(tmp_path / "z.npz", [True, False])).schema.classes == ("False", "True")
+
+
+def test_measurements_are_no_classes(tmp_path):
+    for name, labels in (("a", [0.5, 1.0]), ("b", np.arange(1001))):
+        data = read_file(_save(tmp_path / f"{name}.npz", labels, 2000))
+        assert data.schema.classes is None
+        assert data.y_train is not None
+        assert data.y_train.dtype == np.float32
+        with pytest.raises(DataError, match="are measurements"):
+            num_classes(data)
+    with pytest.raises(DataError, match="2,000 different texts"):
+        read_file(_save(tmp_path / "c.npz", [f"row {i}" for i in range(2000)], 2000))
+
+
+def test_other_data_are_matched_by_the_names_of_classes(tmp_path):
+    schema = read_file(_save(tmp_path / "x.npz", ["cat", "ant", "dog"])).schema
+    fewer = read_rows(_save(tmp_path / "fewer.npz", ["dog", "cat"], 4), schema)
+    assert fewer.y is not None
+    assert fewer.y.tolist() == [2, 1, 2, 1]
+    with pytest.raises(DataError, match=r"has the class 'zebra' at row 1, which the model has not seen"):
+        read_rows(_save(tmp_path / "more.npz", ["dog", "zebra"], 4), schema)
+
+
+def test_numbers_match_in_any_type(tmp_path):
+    schema = read_file(_save(tmp_path / "x.npz", [1, 2, 5])).schema
+    for dtype in (np.float64, np.uint8, "U1"):
+        other = read_rows(_save(tmp_path / "o.npz", np.array([5, 2]).astype(dtype), 4), schema)
+        assert other.y is not None
+        assert other.y.tolist() == [2, 1, 2, 1]
+
+
+def test_no_label_is_minus_one(tmp_path):
+    data = Dataset.from_array(np.random.default_rng(0).normal(size=(40, 2)), y=np.resize([3.0, np.nan, -1, 7], 40))
+    assert data.schema.classes == ("3", "7")
+    assert data.y_train is not None
+    assert set(data.y_train) == {-1, 0, 1}
+    assert num_classes(data, some_unlabelled=True) == 2
+    with pytest.raises(DataError, match="no label at row"):
+        num_classes(data)
+    texts = np.array(["u", None, "v", float("nan")], dtype=object)
+    values = label_values(texts, "y")
+    assert numbered(values, class_names(values, "y"), "y").tolist() == [0, -1, 1, -1]
+
+
+def test_names_of_classes_beside_their_numbers(tmp_path):
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    y = np.resize([2, 0, 1], 20)
+    np.savez(tmp_path / "x.npz", x=x, kind=y, kind_names=np.array(["b", "a", "c"]))
+    data = read_file(tmp_path / "x.npz", label="kind")
+    assert data.schema.classes == ("b", "a", "c")
+    np.savez(tmp_path / "text.npz", x=x, kind=np.resize(["c", "b", "a"], 20))
+    other = read_rows(tmp_path / "text.npz", data.schema)
+    assert other.y is not None
+    assert other.y.tolist() == y.tolist()
