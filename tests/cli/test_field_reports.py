@@ -18,6 +18,7 @@ from lowerbound.scoring import score
 from .conftest import TINY
 
 RNG = np.random.default_rng(0)
+CVAE = "cvae:latent_dim=2,hidden=[8],likelihood=normal"
 
 
 @pytest.fixture
@@ -25,9 +26,9 @@ def fit(cli, tmp_path):
     """Fit with a few steps; the folder and what was printed."""
 
     def run(data: Path, *options: object, name: str = "run", steps: int = 3, evaluate: bool = False) -> Any:
-        path, words = tmp_path / name, ["--steps", steps, *TINY] if steps else []
-        more = [] if evaluate else ["--no-evaluate"]
-        answer = cli("fit", data, *words, "--out", path, *more, *options)
+        path, more = tmp_path / name, [] if evaluate else ["--no-evaluate"]
+        tiny = ["--device", "cpu"] if "--recipe" in options else TINY  # a recipe has sizes of its own
+        answer = cli("fit", data, "--steps", steps, *tiny, "--out", path, *more, *options)
         assert answer.code == 0, answer.err
         return path, answer.out
 
@@ -89,7 +90,7 @@ def animals(tmp_path) -> tuple[Path, pandas.DataFrame]:
 
 def test_a_file_without_one_of_the_classes_is_scored_as_the_same_rows_are(fit, scored, refused, animals, tmp_path):
     path, frame = animals
-    run, _ = fit(path, "--label", "kind", "--recipe", "cvae:latent_dim=2,hidden=[8],likelihood=normal", steps=0)
+    run, _ = fit(path, "--label", "kind", "--recipe", CVAE)
     few = frame[frame["kind"] != "ant"]
     few.to_csv(tmp_path / "few.csv", index=False)
     found = scored(run, "--data", tmp_path / "few.csv")
@@ -109,7 +110,7 @@ def test_a_file_without_one_of_the_classes_is_scored_as_the_same_rows_are(fit, s
 def test_class_numbers_are_names_and_not_sizes(fit, cli, refused, animals, tmp_path, labels):
     path, frame = animals
     frame.assign(kind=np.array(labels)[np.arange(60) % 3]).to_csv(path, index=False)
-    run, _ = fit(path, "--label", "kind", "--recipe", "cvae:latent_dim=2,hidden=[8],likelihood=normal", steps=0)
+    run, _ = fit(path, "--label", "kind", "--recipe", CVAE)
     assert Run.open(run).plan.model["num_classes"] == 3
     assert cli("sample", run, "--class", labels[2], "--count", 2, "--out", tmp_path / "x.npz").code == 0
     assert "There is no class '3'" in refused("sample", run, "--class", 3, "--out", tmp_path / "y.npz")
