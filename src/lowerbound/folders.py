@@ -199,6 +199,8 @@ def _config(path: Path) -> dict[str, Any]:
         config = json.loads(file.read_bytes())
     except OSError:
         raise RunError(f"{path} is not a run folder (it has no readable run.json).") from None
+    except RunError:
+        raise
     except (ValueError, RecursionError):
         raise RunError(f"{file} is not readable as JSON; the folder is not a run of this library.") from None
     if not isinstance(config, dict):
