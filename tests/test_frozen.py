@@ -34,8 +34,8 @@ EXACT = 2e-4
 """Nats: columns are standardised in float64 now, and were in float32."""
 
 DRAWN = {"elbo": (-1, 0.08), "distortion": (1, 0.08), "rate": (0, 0.08), "log_evidence": (-1, 0.02)}
-"""The sign of Σ log scale, and nats: four standard errors of a difference. `evaluate` draws from streams of its own now,
-so that the same seed gives other draws than it gave."""
+"""The sign of Σ log scale, and nats: four standard errors of a difference. `evaluate` draws from streams of its own,
+so that the same seed gives other draws than it gave then."""
 
 
 @pytest.mark.parametrize("name", FORMAT_1)

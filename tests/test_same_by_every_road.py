@@ -47,6 +47,8 @@ def _same(run: Run, vae: lb.VAE, test: Any) -> None:
     fitted, weights = run.fitted(), vae.model_.state_dict()
     assert all(torch.equal(tensor, weights[name]) for name, tensor in fitted.model.state_dict().items())
     assert [r["terms"] for r in run.metrics()] == [record.terms for record in vae.history_]
+    for records in (vae.history_, vae.fitted_.records, run.metrics()):
+        assert len(lb.plots.training_curves(records).axes) > 2
     assert fitted.log_scale == vae.fitted_.log_scale
     np.testing.assert_array_equal(fitted.score(test, num_samples=K), vae.fitted_.score(test, num_samples=K))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -179,7 +180,8 @@ def _transform(description: str, tensors: dict[str, Tensor], path: Path) -> nn.M
 def _weights(path: Path) -> tuple[dict[str, Tensor], str]:
     file = path / "model.safetensors"
     if not file.is_file():
-        raise RunError(f"The run {path} has no trained model yet; finish it with `lowerbound fit --resume`.")
+        again = shlex.join(["lowerbound", "fit", "--resume", str(path)])
+        raise RunError(f"The run has no trained model yet; finish it with `{again}`.")
     try:
         with safetensors.safe_open(str(file), framework="pt") as opened:
             metadata = opened.metadata() or {}
@@ -199,6 +201,8 @@ def _config(path: Path) -> dict[str, Any]:
         config = json.loads(file.read_bytes())
     except OSError:
         raise RunError(f"{path} is not a run folder (it has no readable run.json).") from None
+    except RunError:
+        raise
     except (ValueError, RecursionError):
         raise RunError(f"{file} is not readable as JSON; the folder is not a run of this library.") from None
     if not isinstance(config, dict):

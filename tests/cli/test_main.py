@@ -10,7 +10,18 @@ from lowerbound import cli as command_line
 from lowerbound.cli import failures, main
 from lowerbound.data import entry
 
-COMMANDS = ["fit", "evaluate", "sample", "encode", "reconstruct", "gradients", "diagnose", "report", "datasets"]
+COMMANDS = [
+    "fit",
+    "evaluate",
+    "sample",
+    "encode",
+    "reconstruct",
+    "gradients",
+    "diagnose",
+    "report",
+    "datasets",
+    "choices",
+]
 
 
 def test_help_lists_exactly_the_commands(cli):
@@ -56,7 +67,7 @@ def test_listing_the_data_sets_imports_neither_torch_nor_numpy():
         (["fit", "digits", "--hidden", "8,x"], "'8,x' is not a list"),
         (["fit", "digits", "--network", "transformer"], "'--network'"),
         (["fit", "digits", "--epochs", "1", "--steps", "1"], "give one of them"),
-        (["fit", "digits", "--label", "y"], "has its labels already"),
+        (["fit", "digits", "--label", "y"], "--label is for files, and digits says it itself"),
         (["sample"], "Missing argument 'RUN'"),
     ],
 )
@@ -102,17 +113,24 @@ def test_an_interruption_anywhere_is_130(cli, monkeypatch):
 
 
 def test_only_the_first_process_explains(cli, monkeypatch):
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert cli("fit", "no-such-data") == (0, "", "")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert cli("fit", "no-such-data") == (2, "", "")
 
 
 def test_messages_of_many_lines_become_one():
-    assert failures.explain(click.UsageError("two\n  lines")) == ("Two lines.", 2)
+    assert failures.explain(click.UsageError("two\n  lines")) == ("two lines.", 2)
 
 
 @pytest.mark.parametrize(
     "message, sentence",
-    [("no", "No."), ("Why?", "Why?"), ("--lr is wrong", "--lr is wrong."), ("runs/x holds one", "runs/x holds one.")],
+    [
+        ("no", "no."),
+        ("the file is bad", "The file is bad."),
+        ("Why?", "Why?"),
+        ("--lr is wrong", "--lr is wrong."),
+        ("runs/x holds one", "runs/x holds one."),
+    ],
 )
 def test_a_message_becomes_a_sentence_but_names_stay(message, sentence):
     assert failures.explain(click.UsageError(message)) == (sentence, 2)
@@ -125,5 +143,6 @@ def test_a_process_that_lost_the_first_one_is_silent(cli, monkeypatch):
     monkeypatch.setattr(command_line.cli, "get_command", lost)
     with pytest.raises(RuntimeError):
         main(["datasets"])
-    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     assert cli("datasets") == (1, "", "")

@@ -93,10 +93,17 @@ def test_an_interruption_of_one_process_stops_both_and_saves(tmp_path, cli):
 
 @pytest.mark.parametrize(
     "environment, first",
-    [({}, True), ({"LOCAL_RANK": "1"}, False), ({"RANK": "2", "LOCAL_RANK": "0"}, False), ({"RANK": "0"}, True)],
+    [
+        ({}, True),
+        ({"LOCAL_RANK": "1"}, True),  # left over from another program: nobody started several processes
+        ({"LOCAL_RANK": "1", "WORLD_SIZE": "2"}, False),
+        ({"RANK": "2", "LOCAL_RANK": "0"}, False),
+        ({"RANK": "0"}, True),
+        ({"RANK": "abc"}, True),
+    ],
 )
 def test_the_first_of_all_processes_speaks(environment, first, monkeypatch):
-    for name in ("RANK", "LOCAL_RANK"):
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -144,7 +144,7 @@ def test_a_posterior_without_a_mean_is_represented_by_draws(digits: Fitted, monk
     monkeypatch.setattr(digits.model, "posterior", Squashed())
     monkeypatch.setattr(digits.model, "likelihood", _Halves())
     contents = collect(digits)
-    assert contents.codes_are == "The mean of 64 draws of q(z | x)"
+    assert contents.codes_are == "The mean of 1,000 draws of q(z | x)"
     np.testing.assert_allclose(contents.codes, np.tanh(0.3), atol=0.01)
 
 

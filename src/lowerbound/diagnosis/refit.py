@@ -27,7 +27,7 @@ class Refit:
 
     Attributes:
         data: a name or a file.
-        options: by the names of the command line, those that are not at their defaults.
+        options: by the names of the command line, those that were given; "" for a flag.
         run: the folder of the run.
 
     >>> Refit(data="digits", options={"latent-dim": "8"})(prior="vamp-prior")
@@ -44,7 +44,7 @@ class Refit:
         plan, data = fitted.plan, fitted.config.get("data") or {}
         if plan is None:
             return cls()
-        options = {name: _text(value) for name, value in _given(plan).items()}
+        options = dict(_words(name, value) for name, value in _given(plan).items())
         said = {name: data[name] for name in ("label", "kind", "array") if data.get(name)}
         if data.get("columns"):
             said["columns"] = ",".join(f"{name}={kind}" for name, kind in data["columns"].items())
@@ -57,7 +57,7 @@ class Refit:
         if "objective" in changes and options.get("gradient", "pathwise").partition(":")[0] in _REPARAMETERISED:
             options = {name: text for name, text in options.items() if name not in _OF_THE_OBJECTIVE}
         options |= {name.replace("_", "-"): text for name, text in changes.items()}
-        words = [word for name, text in options.items() for word in (f"--{name}", text)]
+        words = [word for name, text in options.items() for word in (f"--{name}", text) if word]
         return shlex.join(["lowerbound", "fit", self.data, *words])
 
     def widths(self, factor: float) -> str:
@@ -75,6 +75,13 @@ def _given(plan: Plan) -> dict[str, object]:
     else:
         given["recipe"] = spelled(plan.recipe, model)
     return {name.replace("_", "-"): value for name, value in given.items() if value is not None}
+
+
+def _words(name: str, value: object) -> tuple[str, str]:
+    """The name of an option and its value; a flag is its name alone."""
+    if isinstance(value, bool):
+        return (name if value else f"no-{name}"), ""
+    return name, _text(value)
 
 
 def _text(value: object) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from torch import nn
 
@@ -41,10 +41,10 @@ def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> t
     shape_of = getattr(find(package, name), "parameter_shape", None)
     if shape_of is None:
         raise ValueError(f"{name!r} needs a net of its own; build it in Python.")
-    deciding = inspect.signature(shape_of).parameters
-    for key, parameter in list(deciding.items())[1:]:
-        if parameter.default is parameter.empty and key not in options:
-            raise ValueError(f"{name} needs {key}; write it as {name}:{key}=VALUE.")
+    deciding = dict(list(inspect.signature(shape_of).parameters.items())[1:])  # the first is the size
+    for key, parameter in deciding.items():
+        if parameter.default is parameter.empty:
+            _check_given(name, options, key)
     return shape_of(size, **{key: value for key, value in options.items() if key in deciding})
 
 
@@ -66,8 +66,15 @@ def view_of(likelihood: str | nn.Module, shape: Shape) -> nn.Module | None:
             known = "num_classes" in options and not options.get("unit_interval")
             return OneHot(shape, options["num_classes"]) if known else None
         case "columns":
+            _check_given(name, options, "columns")
             return ColumnsView(kinds_of_columns(options["columns"]))
     return None
+
+
+def _check_given(name: str, options: Mapping[str, Any], key: str) -> None:
+    """Refuse a choice without an option that it cannot do without."""
+    if key not in options:
+        raise ValueError(f"{name} needs {key}; write it as {name}:{key}=VALUE.")
 
 
 def seen_by(view: nn.Module | None, make: Callable[[tuple[int, ...]], nn.Module], shape: Shape) -> nn.Module:

@@ -5,6 +5,7 @@ The first steps are often hundreds of nats below the rest. Where showing them wo
 rest, the vertical axis covers the last nine tenths of training and the panel says so.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -22,7 +23,7 @@ Series: TypeAlias = tuple[np.ndarray, np.ndarray]
 _PART_TITLES = {"distortion": "Distortion −log p(x | z)", "rate": "Rate log q(z | x) − log p(z)"}
 
 
-def training_curves(metrics: Sequence[Record]) -> Figure:
+def training_curves(records: Sequence[Any]) -> Figure:
     """Training and held-out bound against the step, with distortion, rate, gradient and learning rate beside.
 
     >>> record = {"step": 1, "terms": {"bound": -9.0}, "held_out": None, "gradient_norm": 2.0,
@@ -31,15 +32,16 @@ def training_curves(metrics: Sequence[Record]) -> Figure:
     ['Bound per datum', 'Gradient norm', 'Learning rate']
 
     Arguments:
-        metrics: records with the keys step, terms, held_out (or None), gradient_norm, learning_rate
-            and is_best; terms are nats per datum. Distortion and rate are drawn where the terms
+        records: `loop.Record`s, or dictionaries with their names: step, terms, held_out (or None), gradient_norm,
+            learning_rate and is_best; terms are nats per datum. Distortion and rate are drawn where the terms
             likelihood, prior and posterior are there.
 
     Raises:
         ValueError: there is no record.
     """
-    if not metrics:
+    if not records:
         raise ValueError("training_curves got no record and expected at least one; train for a while first.")
+    metrics: list[Record] = [dataclasses.asdict(r) if dataclasses.is_dataclass(r) else r for r in records]  # type: ignore[arg-type]
     figure = new_figure(11.0, 5.0)
     parts = {"likelihood", "prior", "posterior"} <= set(metrics[0]["terms"])
     mosaic = "bbdr;bbgl" if parts else "bbg;bbl"

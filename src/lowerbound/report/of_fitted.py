@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset
-from lowerbound.evaluate import latent_moments
+from lowerbound.evaluate import posterior_mean
 from lowerbound.fitted import Fitted
 from lowerbound.model import LatentVariableModel
 from lowerbound.randomness import derive_seed, forked
@@ -38,10 +38,10 @@ def collect(fitted: Fitted) -> ReportContents:
     context = fitted.context(None if y is None else y[: len(x)], dataset.name)
     is_image = len(fitted.schema.event_shape) > 1
     some = x[:MOST_LATENTS]
-    latents, _ = latent_moments(model, some, None if context is None else context[: len(some)], seed=fitted.seed)
+    found = posterior_mean(model, some, None if context is None else context[: len(some)], seed=fitted.seed)
     with forked(_CPU, derive_seed(fitted.seed, _SHOWN)), torch.inference_mode():
         shown = _shown_images(model, x, context) if is_image else _shown_rows(fitted, rows, context)
-    latents, explained = _project(latents)
+    latents, explained = _project(found.values)
     evaluation = _plain(fitted.scores)
     kl = (evaluation or {}).get("kl_per_dimension")
     binarization = getattr(transform, "binarization", "none")
@@ -56,6 +56,7 @@ def collect(fitted: Fitted) -> ReportContents:
         evaluation=evaluation,
         binarization=None if binarization == "none" else binarization,
         codes=latents,
+        codes_are=f"The mean of {found.num_draws:,} draws of q(z | x)" if found.num_draws else "The mean of q(z | x)",
         code_labels=None if y is None else y[: len(latents)],
         label_names=fitted.schema.classes,
         explained=explained,
