@@ -10,8 +10,8 @@ from sphinx.application import Sphinx
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_site"), str(HERE.parent / "src")]
 
-import docstrings  # noqa: E402
-import reference  # noqa: E402
+import docstrings
+import reference
 
 project = "lowerbound"
 author = copyright = "The lowerbound authors"

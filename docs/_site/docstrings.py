@@ -30,7 +30,9 @@ class Reader:
 
     def __call__(self, app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
         """Rewrite `lines` in place."""
-        if what == "data" and lines == (getdoc(type(obj)) or "").splitlines():  # of its class, which has a place of its own
+        if (
+            what == "data" and lines == (getdoc(type(obj)) or "").splitlines()
+        ):  # of its class, which has a place of its own
             lines[:] = [f"A `{type(obj).__name__}`."]
         comment = [] if what not in ("attribute", "data", "property") else ["..", ""]  # no "type: text" for napoleon
         lines[:] = [*comment, *self._read(lines, name)]
@@ -108,5 +110,3 @@ def _is_table(block: list[str]) -> bool:
 def _escaped(text: str) -> str:
     """Letters that reStructuredText would take for markup."""
     return re.sub(r"([*|`\\])|(?<=\w)_(?!\w)", lambda found: "\\" + found[0], text)
-
-
