@@ -1,4 +1,4 @@
-"""How Sphinx builds the site: `make docs`. The reference is written anew at every build, from `__all__` and docstrings."""
+"""How Sphinx builds the site: `make docs`. Every build writes the reference anew, from `__all__` and docstrings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages say what is so: links lead somewhere, commands parse, Python that they import exists, exports are described."""
+"""The pages say what is so: links lead somewhere, commands parse, imports exist, and exports are described."""
 
 from __future__ import annotations
 
