@@ -5,6 +5,7 @@ WORKERS ?= 2
 BIN     := .venv/bin
 READY   := .venv/.ready
 STARTED := .venv/.started
+DOCS    := .venv/.docs
 
 # Real data for the tests that want it; without it they skip and say so.
 ifndef LOWERBOUND_DATA
@@ -16,7 +17,7 @@ endif
 # One thread per worker: more would only compete for the same cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
 
-.PHONY: help setup demo test test-all lint format clean
+.PHONY: help setup demo test test-all lint format docs clean
 
 help:
 	@echo "make demo      fit a model to the digits that come with scikit-learn; results in runs/"
@@ -24,6 +25,7 @@ help:
 	@echo "make test-all  the same, slow tests included"
 	@echo "make lint      ruff, pyright and the import contracts"
 	@echo "make format    let ruff rewrite the sources"
+	@echo "make docs      the pages of docs/ and a reference made of the docstrings, in build/docs"
 	@echo "make clean     remove caches and build products (runs/ and .venv stay)"
 
 setup: $(READY)
@@ -48,8 +50,17 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Without a network, once the tools are there; every warning is an error.
+docs: $(DOCS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
+	@echo "Open build/docs/index.html"
+
+$(DOCS): $(READY)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[dev,docs]"
+	@touch $(DOCS)
+
 clean:
-	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf docs/api build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # READY is written last. STARTED left behind by an earlier attempt means that it did not finish: what pip had

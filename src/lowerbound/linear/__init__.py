@@ -7,7 +7,7 @@ independent_components         sources that are independent and not Gaussian: ex
 mixture_of_factor_analysers    several of the first two: EM
 scaled mixtures                clusters with heavy tails and shrunken covariances, for complete rows: EM
 stacks                         many of these, weighed by rows that none was fitted to
-online_expectation_...         the first two from a stream of batches
+online_expectation…            the first two from a stream of batches
 =============================  =================================================================================
 
 All take rows (N, D), NaN where an entry is missing, and are best given double precision.
