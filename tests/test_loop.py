@@ -90,8 +90,8 @@ class LearnsItsMean(nn.Module):
         error = -(inner.weights.log_w.detach().mean() - self.mean).abs()
         return Estimate(surrogate=inner.surrogate + (error - error.detach()), weights=inner.weights)
 
-    def check(self, objective: Objective, posterior: Any) -> None:
-        Pathwise().check(objective, posterior)
+    def check(self, objective: Objective, posterior: Any, num_samples: int) -> None:
+        Pathwise().check(objective, posterior, num_samples)
 
 
 def rows(size: int = 20) -> InMemory:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from lowerbound.losses.loss import Loss
+
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
@@ -88,6 +90,18 @@ class Engine:
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a tensor over the processes."""
         return value if self.world_size == 1 else self.fabric.all_reduce(value, reduce_op="mean")  # type: ignore[return-value]
+
+    def set_up(self, loss: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
+        """The loss and its optimiser as this engine runs them.
+
+        Several processes are told to look for parameters without a gradient where there may be some: in a `Loss` that
+        says so, and in any other module.
+        """
+        if self.world_size > 1:
+            everywhere = isinstance(loss, Loss) and loss.every_parameter_learns
+            ddp_options = self.fabric.strategy._ddp_kwargs  # pyright: ignore[reportAttributeAccessIssue]
+            ddp_options["find_unused_parameters"] = not everywhere
+        return self.fabric.setup(loss, optimizer)  # type: ignore[return-value]
 
     def unscale(self, optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
         """Undo the scaling of half-precision gradients, so that they can be measured and clipped."""

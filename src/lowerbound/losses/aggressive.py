@@ -54,6 +54,7 @@ class Aggressive(VariationalLoss):
         ValueError: no encoder steps.
     """
 
+    every_parameter_learns = False
     aggressive: Tensor
     information: Tensor
     seen: Tensor

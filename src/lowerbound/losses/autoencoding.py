@@ -37,6 +37,8 @@ class Autoencoding(Loss):
     ['bound', 'likelihood']
     """
 
+    every_parameter_learns = False
+
     def __init__(self, model: LatentVariableModel):
         super().__init__()
         self.model = model
@@ -49,6 +51,7 @@ class Autoencoding(Loss):
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if q(z | x) has no mean."""
+        self.check_rows(x)
         mean_code(self.model.infer(x, context))
 
 

@@ -32,8 +32,8 @@ from lowerbound.gradients.path_only import detach
 from lowerbound.hooks import Augmented
 from lowerbound.inference import HMC, Draws
 from lowerbound.inference.families import is_real
+from lowerbound.losses.guards import check_same_kind
 from lowerbound.losses.loss import Loss, LossOutput
-from lowerbound.losses.variational import check_same_kind
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import forked
@@ -101,6 +101,7 @@ class MonteCarloEM(Loss):
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training."""
+        self.check_rows(x)
         q, p = self.model.infer(x, context), self.model.prior(context)
         if isinstance(q, Draws | Augmented):
             raise ValueError(

@@ -125,6 +125,7 @@ class SemiSupervised(Loss):
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices or the labels do not go together, before any training."""
+        self.check_rows(x)
         y = _labels(x, context)
         known = y[y >= 0]
         self.model.one_hot(known)
@@ -134,7 +135,7 @@ class SemiSupervised(Loss):
             raise ValueError(
                 f"SemiSupervised takes a sampled lower bound and got {self.objective}; use ELBO() or IWAE()."
             )
-        self.gradient.check(ELBO(), self.model.posterior.label(x))
+        self.gradient.check(ELBO(), self.model.posterior.label(x), self.num_labels)
         q = self.model.infer(x, self.model.one_hot(torch.zeros_like(y)))
         if not q.has_rsample or isinstance(q, Augmented):
             raise ValueError(

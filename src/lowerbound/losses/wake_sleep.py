@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from lowerbound.gradients.path_only import detach
 from lowerbound.gradients.reweighted_wake_sleep import weighted_score
 from lowerbound.hooks import Augmented
+from lowerbound.losses.guards import check_same_kind
 from lowerbound.losses.loss import Loss, LossOutput
-from lowerbound.losses.variational import check_same_kind
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents, Objective
 from lowerbound.randomness import forked
@@ -83,6 +83,7 @@ class WakeSleep(Loss):
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training."""
+        self.check_rows(x)
         q, p = self.model.infer(x, context), self.model.prior(context)
         if self.objective.rate != "sampled" or self.objective.bound != "lower":
             raise ValueError(
