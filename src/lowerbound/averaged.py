@@ -18,11 +18,7 @@ __all__ = ["Averaged"]
 
 
 class Averaged:
-    """An exponential moving average of the parameters, for evaluation and as the result of training.
-
-        a ← d_t a + (1 − d_t) θ,      d_t = min(decay, (1 + t) / (10 + t)) at step t
-
-    The second form of d_t lets the start be forgotten before `decay` is reached. Buffers are not averaged.
+    """An exponential moving average of the parameters of a module; its buffers are not averaged.
 
     Arguments:
         module: whose parameters are averaged.

@@ -276,6 +276,11 @@ class _Run:
     def resume(self, checkpoint: Checkpoint) -> None:
         """Take over everything that `save` wrote."""
         groups, numbers = checkpoint.load()
+        if (self.averaged is None) != ("average" not in groups):
+            has, without = ("no", "without") if self.averaged is not None else ("an", "with")
+            raise CheckpointError(
+                f"{checkpoint.path} holds {has} average of the weights; train {without} ema, or anew."
+            )
         try:
             self.loss.load_state_dict(groups["loss"])
             _load_optimizer_tensors(self.step_once.optimizer, groups.get("optimizer", {}))

@@ -110,7 +110,7 @@ class SGD:
         )
 
 
-def optimizer_of(choice: OptimizerName | MakeOptimizer | None) -> MakeOptimizer:
+def optimizer_of(choice: str | MakeOptimizer | None) -> MakeOptimizer:
     """The maker of an optimiser: a name stands for that class with its defaults, None for Adam.
 
     >>> optimizer_of("sgd")

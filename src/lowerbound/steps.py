@@ -1,9 +1,9 @@
 """One optimisation step, in two forms with the same arithmetic.
 
 `EagerStep` runs on any device, precision and number of processes. `CompiledStep` makes forward pass, gradient,
-clipping and the default Adam one compiled graph: about twice as fast for small networks, after seconds of compilation, on one
-process in fp32. Both update the state of one `torch.optim.Adam`, so that a checkpoint does not depend on which was
-used, and return one row for the `History`: the terms of the loss followed by the gradient norm of every parameter.
+clipping and the default Adam one compiled graph: about twice as fast for small networks, after seconds of compilation,
+on one process in fp32. Both update the state of one `torch.optim.Adam`, so that a checkpoint does not depend on which
+was used, and return one row for the `History`: the terms of the loss followed by the gradient norm of every parameter.
 """
 
 from __future__ import annotations

@@ -165,8 +165,8 @@ class Batches:
             except StopIteration:
                 self._iterator = None
         raise ValueError(
-            f"{type(self.batches).__name__} gave no batch on pass {self._passes}; give at least one batch, and a loader "
-            "or a list rather than a generator, which ends after one pass."
+            f"{type(self.batches).__name__} gave no batch on pass {self._passes}; give at least one batch, and a "
+            "loader or a list rather than a generator, which ends after one pass."
         )
 
 

@@ -14,6 +14,7 @@ from typing import cast
 from torch import Tensor
 from torch.distributions import Distribution
 
+from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
@@ -43,6 +44,7 @@ class Autoencoding(Loss):
         super().__init__()
         self.model = model
 
+    @nets_alone_autocast
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
         """The loss of one batch."""
         z = mean_code(self.model.infer(x, context))

@@ -28,6 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.gradients.path_only import detach
 from lowerbound.hooks import Augmented
 from lowerbound.inference import HMC, Draws
@@ -87,6 +88,7 @@ class MonteCarloEM(Loss):
         self.model, self.num_samples, self.draws = model, num_samples, draws
         self.hmc = HMC(num_chains=num_samples, num_warmup=num_warmup, num_samples=_KEPT, num_leapfrog=num_leapfrog)
 
+    @nets_alone_autocast
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
         """The loss of one batch."""
         w, log_q = self._weights_at_q(x, context)

@@ -31,6 +31,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.distributions import Distribution, Independent, OneHotCategorical
 
+from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.gradients import Enumerate
 from lowerbound.hooks import Augmented
 from lowerbound.labelled import LabelledModel
@@ -94,6 +95,7 @@ class SemiSupervised(Loss):
         self.gradient, self.num_labels = gradient, num_labels
         self.objective, self.num_samples = objective, num_samples
 
+    @nets_alone_autocast
     def forward(
         self,
         x: Tensor,

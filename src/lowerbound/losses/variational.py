@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.inference import Draws, InferenceScheme, with_inference
 from lowerbound.losses.guards import check_direction, check_same_kind
 from lowerbound.losses.loss import Loss, LossOutput
@@ -53,6 +54,7 @@ class VariationalLoss(Loss):
         self.penalty = penalty
         self._checked_in: bool | None = None  # whether that was in training mode; None before the first check
 
+    @nets_alone_autocast
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
         """The loss of one batch. The first one is checked as `check` does."""
         if not torch.compiler.is_compiling():

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.gradients.path_only import detach
 from lowerbound.gradients.reweighted_wake_sleep import weighted_score
 from lowerbound.hooks import Augmented
@@ -64,6 +65,7 @@ class WakeSleep(Loss):
         _check_options(num_samples, phi)
         self.model, self.objective, self.num_samples, self.phi = model, objective, num_samples, phi
 
+    @nets_alone_autocast
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
         """The loss of one batch."""
         q = self.model.infer(x, context)
