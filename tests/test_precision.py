@@ -11,7 +11,7 @@ from torch import Tensor
 from lowerbound.engine import Engine
 from lowerbound.gradients import ARM, DReG, Pathwise, ScoreFunction, StickTheLanding, Stratified, VarGrad
 from lowerbound.loop import train
-from lowerbound.losses import VariationalLoss
+from lowerbound.losses import LossOutput, VariationalLoss
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO, IWAE, FreeBits
 from lowerbound.protocols import Estimate
@@ -74,3 +74,17 @@ def test_weights_are_float32_and_the_bound_is_that_of_float32(objective: Any, gr
         found[precision] = records[-1].terms["bound"]
         assert watched.dtypes == {torch.float32}
     assert found["bf16"] == pytest.approx(found["fp32"], rel=0.005)
+
+
+def test_data_are_not_rounded() -> None:
+    """259 is no bfloat16: as a grey level, a count or a column it would become 260."""
+    seen: list[Tensor] = []
+
+    class Notes(torch.nn.Linear):
+        def forward(self, x: Tensor) -> LossOutput:
+            seen.append(x)
+            return LossOutput(super().forward(x).mean(), {"bound": x.mean()})
+
+    x = torch.full((4, 2), 259.0)
+    next(train(Notes(2, 1), x, num_steps=1, engine=Engine(device="cpu", precision="bf16")))
+    assert bool((seen[0] == 259).all())

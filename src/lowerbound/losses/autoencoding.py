@@ -14,9 +14,9 @@ from typing import cast
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.model import LatentVariableModel
+from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.protocols import Context, Latents
 
 __all__ = ["Autoencoding"]

@@ -28,7 +28,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.gradients.path_only import detach
 from lowerbound.hooks import Augmented
 from lowerbound.inference import HMC, Draws
@@ -36,6 +35,7 @@ from lowerbound.inference.families import is_real
 from lowerbound.losses.guards import check_same_kind
 from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.model import LatentVariableModel
+from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import forked
 from lowerbound.weights import LogWeights, weigh

@@ -31,11 +31,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.distributions import Distribution, Independent, OneHotCategorical
 
-from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.gradients import Enumerate
 from lowerbound.hooks import Augmented
 from lowerbound.labelled import LabelledModel
 from lowerbound.losses.loss import Loss, LossOutput
+from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.objectives import ELBO
 from lowerbound.protocols import Context, Gradient, Latents, Objective
 from lowerbound.weights import LogWeights

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.inference import Draws, InferenceScheme, with_inference
 from lowerbound.losses.guards import check_direction, check_same_kind
 from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.model import Joint, LatentVariableModel
+from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.protocols import Context, Gradient, Objective, Penalty
 from lowerbound.randomness import forked
 from lowerbound.weights import LogWeights

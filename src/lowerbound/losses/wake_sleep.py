@@ -21,13 +21,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.gradients.path_only import detach
 from lowerbound.gradients.reweighted_wake_sleep import weighted_score
 from lowerbound.hooks import Augmented
 from lowerbound.losses.guards import check_same_kind
 from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.model import LatentVariableModel
+from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.protocols import Context, Latents, Objective
 from lowerbound.randomness import forked
 from lowerbound.weights import weigh
