@@ -45,7 +45,8 @@ def test_parts_without_a_gradient_hold_up_no_other_process(name: str, tmp_path: 
     for devices in ("1", "2"):
         folder = tmp_path / devices
         folder.mkdir()
-        done = subprocess.run(
+        words = [*command, devices, str(folder)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
             [*command, devices, str(folder)], capture_output=True, text=True, check=False, timeout=300
         )
         assert done.returncode == 0, done.stderr[-2000:]
