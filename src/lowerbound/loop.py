@@ -16,7 +16,7 @@ import time
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -29,7 +29,14 @@ from lowerbound.engine import Engine
 from lowerbound.held_out import HeldOut, held_out_terms
 from lowerbound.history import History, NonFiniteError
 from lowerbound.losses.loss import Loss
-from lowerbound.optimizers import Adam, MakeOptimizer, OptimizerName, optimizer_of
+from lowerbound.optimizers import (
+    Adam,
+    MakeOptimizer,
+    OptimizerName,
+    load_optimizer_tensors,
+    optimizer_of,
+    optimizer_tensors,
+)
 from lowerbound.protocols import FollowsSteps, Schedule
 from lowerbound.randomness import forked
 from lowerbound.schedules import Constant
@@ -69,6 +76,10 @@ class Record:
     held_out: dict[str, float] | None = None
     is_best: bool = False
     stopped: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
 
 
 def steps_for(epochs: float, num_rows: int, batch_size: int) -> int:
@@ -265,7 +276,7 @@ class _Run:
         plan = self.checkpoint
         if plan is None or self.engine.rank != 0 or not (force or time.monotonic() - self._saved_at >= plan.every):
             return
-        groups = {"loss": self.loss.state_dict(), "optimizer": _optimizer_tensors(self.step_once.optimizer)}
+        groups = {"loss": self.loss.state_dict(), "optimizer": optimizer_tensors(self.step_once.optimizer)}
         if self.averaged is not None:
             groups["average"] = self.averaged.tensors
         if math.isfinite(self.best.bound):
@@ -283,7 +294,7 @@ class _Run:
             )
         try:
             self.loss.load_state_dict(groups["loss"])
-            _load_optimizer_tensors(self.step_once.optimizer, groups.get("optimizer", {}))
+            load_optimizer_tensors(self.step_once.optimizer, groups.get("optimizer", {}))
             if self.averaged is not None:
                 self.averaged.load(groups["average"])
         except (KeyError, RuntimeError) as error:
@@ -379,19 +390,6 @@ def _require_finite_parameters(loss: nn.Module, step: int) -> None:
     if len(bad):
         index = int(bad[0])
         raise NonFiniteError(step - 1, f"parameter {named[index][0]}", sums[index].item())
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {f"{i}/{key}": value for i, entry in state.items() for key, value in entry.items()}
-
-
-def _load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        index, _, key = name.partition("/")
-        state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _scaler(engine: Engine) -> Any:

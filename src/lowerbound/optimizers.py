@@ -14,11 +14,22 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lowerbound.protocols import HasOwnRate
 
-__all__ = ["SGD", "Adam", "AdamW", "Adamax", "MakeOptimizer", "OptimizerName", "optimizer_of", "parameter_groups"]
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "MakeOptimizer",
+    "OptimizerName",
+    "load_optimizer_tensors",
+    "optimizer_of",
+    "optimizer_tensors",
+    "parameter_groups",
+]
 
 MakeOptimizer: TypeAlias = Callable[[list[Any]], torch.optim.Optimizer]
 """From parameters, or from groups of them (dicts with "params" and "lr_factor"), as `torch.optim` takes both."""
@@ -141,3 +152,18 @@ def parameter_groups(loss: nn.Module) -> list[Any]:
     if set(groups) <= {1.0}:
         return list(factors)
     return [{"params": group, "lr_factor": factor} for factor, group in groups.items()]
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimiser by the number of the parameter and its name."""
+    state = optimizer.state_dict()["state"]
+    return {f"{i}/{key}": value for i, entry in state.items() for key, value in entry.items() if value is not None}
+
+
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Take over what `optimizer_tensors` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, key = name.partition("/")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

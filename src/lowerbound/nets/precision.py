@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 __all__ = ["call_net", "nets_alone_autocast"]
 
-_P, _R = ParamSpec("_P"), TypeVar("_R")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 _of_nets: tuple[str, torch.dtype] | None = None
 """The device and the numbers of nets, while autocast is off around them."""
