@@ -47,8 +47,6 @@ def test_parts_without_a_gradient_hold_up_no_other_process(name: str, tmp_path: 
         folder.mkdir()
         words = [*command, devices, str(folder)]
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
-            [*command, devices, str(folder)], capture_output=True, text=True, check=False, timeout=300
-        )
         assert done.returncode == 0, done.stderr[-2000:]
         found[devices] = [json.loads(path.read_text()) for path in sorted(folder.iterdir())]
     first, second = found["2"]
