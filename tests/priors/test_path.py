@@ -15,7 +15,7 @@ from lowerbound.evaluate import log_evidence
 from lowerbound.gradients import Pathwise, StickTheLanding
 from lowerbound.losses import VariationalLoss
 from lowerbound.model import LatentVariableModel
-from lowerbound.nets import MLP
+from lowerbound.nets import MLP, PerDatum
 from lowerbound.objectives import ELBO, IWAE, FreeBits
 from lowerbound.posteriors import DiagonalNormal, TopDownPath
 from lowerbound.posteriors.top_down import MergedNormal
@@ -287,7 +287,7 @@ def test_groups_of_maps_work_by_their_shape():
     prior = Path([group(2, Doubled()), group(4, None)], start=(channels, 2, 2))
     q = [DiagonalNormal(Convolved(channels + 1, 2 * latent, split=True), (latent, size, size)) for size in (2, 4)]
     net = nn.Sequential(Convolved(channels, 1), nn.Flatten(-3, -2))
-    likelihood = likelihoods.Bernoulli(net, event_shape=(4, 4))
+    likelihood = likelihoods.Bernoulli(PerDatum(net, (channels, 4, 4), (4, 4)))
     model = LatentVariableModel(prior=prior, likelihood=likelihood, posterior=TopDownPath(prior, Pyramid(), q)).double()
     x = torch.rand(3, 4, 4).double().round()
     z = model.infer(x).rsample((5,))
