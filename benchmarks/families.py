@@ -31,8 +31,9 @@ from torch.profiler import ProfilerActivity, profile
 from lowerbound import VariationalLoss, gradients, objectives, posteriors, priors
 from lowerbound.engine import Engine
 from lowerbound.models import vae
+from lowerbound.optimizers import Adam
 from lowerbound.spelling import choices, construct
-from lowerbound.steps import Adam, EagerStep
+from lowerbound.steps import EagerStep
 from lowerbound.tuning import cpu_tuning
 
 BATCH_SIZE, TURN, SLOW = 128, 0.1, 5.0  # seconds
@@ -128,7 +129,7 @@ def make_loss(name: str, x: Tensor, dim: int) -> VariationalLoss:
 
 def make_step(loss: VariationalLoss, x: Tensor) -> Callable[[], object]:
     """One eager training step."""
-    step = EagerStep(loss, lambda rows: (rows,), Engine(device="cpu"), Adam, None)
+    step = EagerStep(loss, lambda rows: (rows,), Engine(device="cpu"), Adam(), None)
     return lambda: step((x,), 1e-4)
 
 

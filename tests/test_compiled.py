@@ -15,7 +15,8 @@ from lowerbound.engine import Engine
 from lowerbound.gradients import DReG, Pathwise, ScoreFunction
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO, IWAE
-from lowerbound.steps import Adam, CannotCompile, CompiledStep, EagerStep
+from lowerbound.optimizers import Adam
+from lowerbound.steps import CannotCompile, CompiledStep, EagerStep
 
 torch.manual_seed(0)
 x = torch.rand(20, 3).round()
@@ -25,7 +26,7 @@ for objective, gradient in pairs:
         torch.manual_seed(1)
         return VariationalLoss(vae((3,), latent_dim=2, hidden=(4,)), objective, gradient, 5)
     compiled = CompiledStep(make(), InMemory(x).transform, None)
-    eager = EagerStep(make(), InMemory(x).transform, Engine(device="cpu"), Adam, None)
+    eager = EagerStep(make(), InMemory(x).transform, Engine(device="cpu"), Adam(), None)
     compiled.prepare((x,))
     rows = []
     for step in (compiled, eager):

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lowerbound import LatentVariableModel, VariationalLoss
 from lowerbound.checkpoint import Checkpoint
-from lowerbound.data import InMemory, MemoryMapped
+from lowerbound.data import InMemory, MemoryMapped, Stream
 from lowerbound.engine import Engine
 from lowerbound.gradients import Pathwise
 from lowerbound.history import NonFiniteError
@@ -90,8 +90,8 @@ class LearnsItsMean(nn.Module):
         error = -(inner.weights.log_w.detach().mean() - self.mean).abs()
         return Estimate(surrogate=inner.surrogate + (error - error.detach()), weights=inner.weights)
 
-    def check(self, objective: Objective, posterior: Any) -> None:
-        Pathwise().check(objective, posterior)
+    def check(self, objective: Objective, posterior: Any, num_samples: int) -> None:
+        Pathwise().check(objective, posterior, num_samples)
 
 
 def rows(size: int = 20) -> InMemory:
@@ -305,6 +305,29 @@ def test_a_number_that_is_not_finite_is_named_within_its_interval(
     assert caught.value.step == when
     assert saved == list(range(10, when + 1, 10))
     assert loss.steps == (when // 10 + 1) * 10
+
+
+def test_the_rows_of_the_step_that_went_bad_are_named() -> None:
+    """All rows of the batch; and those of them alone that hold NaN, where some do."""
+    with pytest.raises(NonFiniteError, match=r"in a batch of rows [\d, ]+, … of the data\)") as caught:
+        finish(Planted("prior", 13), rows(), num_steps=40, batch_size=8, log_every=10)
+    assert caught.value.rows == Stream(20, 8, 0)[13].tolist()
+    x = rows().tensors[0].clone()
+    x[17, 1] = float("nan")
+    first = next(i for i in range(9) if 17 in Stream(20, 4, 0)[i].tolist())
+    with pytest.raises(NonFiniteError, match=r"\(rows 17 of the data hold NaN or infinity\)") as caught:
+        finish(SquareOf(), InMemory(x), num_steps=10, batch_size=4, log_every=10)
+    assert (caught.value.step, caught.value.bad_rows) == (first, [17])
+
+
+class SquareOf(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(2))
+
+    def forward(self, x: Tensor) -> LossOutput:
+        loss = (self.w * x).square().mean()
+        return LossOutput(loss, {"bound": -loss.detach()})
 
 
 def test_a_parameter_that_the_last_step_spoilt_is_named() -> None:

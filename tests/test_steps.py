@@ -14,8 +14,9 @@ from lowerbound.data import InMemory, Stream
 from lowerbound.engine import Engine
 from lowerbound.loop import train
 from lowerbound.losses import LossOutput
+from lowerbound.optimizers import Adam
 from lowerbound.schedules import Cosine
-from lowerbound.steps import Adam, CompiledStep, EagerStep
+from lowerbound.steps import CompiledStep, EagerStep
 
 NUM_ROWS, BATCH, STEPS, SEED = 50, 20, 12, 3
 BOTH = [False, pytest.param(True, marks=pytest.mark.slow)]
@@ -129,7 +130,7 @@ def test_clipping_is_that_of_torch(clip_norm: float) -> None:
 def test_a_row_holds_the_terms_and_the_norm_of_each_gradient() -> None:
     x = torch.randn(NUM_ROWS, 3)
     ours, theirs = twins(Regression)
-    step = EagerStep(ours, InMemory(x).transform, Engine(device="cpu"), Adam, None)
+    step = EagerStep(ours, InMemory(x).transform, Engine(device="cpu"), Adam(), None)
     row = step((x,), 0.0)
     output = theirs(x)
     output.loss.backward()
@@ -142,7 +143,7 @@ def test_a_row_holds_the_terms_and_the_norm_of_each_gradient() -> None:
 
 def test_a_parameter_without_gradient_stands_still_that_step() -> None:
     loss = Sometimes()
-    step = EagerStep(loss, InMemory(torch.ones(4, 3)).transform, Engine(device="cpu"), Adam, 1.0)
+    step = EagerStep(loss, InMemory(torch.ones(4, 3)).transform, Engine(device="cpu"), Adam(), 1.0)
     for i in range(6):
         before = loss.rare.detach().clone()
         row = step((torch.ones(4, 3),), 0.1)
@@ -186,7 +187,7 @@ def test_a_compiled_step_reports_what_an_eager_one_does() -> None:
     x = torch.randn(NUM_ROWS, 3)
     ours, theirs = twins(Regression)
     compiled = CompiledStep(ours, InMemory(x).transform, 0.5)
-    eager = EagerStep(theirs, InMemory(x).transform, Engine(device="cpu"), Adam, 0.5)
+    eager = EagerStep(theirs, InMemory(x).transform, Engine(device="cpu"), Adam(), 0.5)
     compiled.prepare((x,))
     for _ in range(3):
         torch.testing.assert_close(compiled((x,), 0.1), eager((x,), 0.1), rtol=1e-4, atol=1e-5)

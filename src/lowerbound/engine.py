@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
+
+from lowerbound.losses.loss import Loss
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -17,7 +19,7 @@ __all__ = ["Device", "Engine", "Precision"]
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
-_FABRIC_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+_FABRIC_PRECISION: dict[str, Any] = {"bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ class Engine:
     devices: int = 1
 
     def __post_init__(self) -> None:
-        if self.precision not in _FABRIC_PRECISION:
+        if self.precision not in get_args(Precision):
             raise ValueError(f"Engine got precision={self.precision!r} and expected fp32, bf16 or fp16.")
         if self.devices < 1:
             raise ValueError(f"Engine got devices={self.devices} and needs at least 1.")
@@ -65,7 +67,7 @@ class Engine:
             devices=local,
             num_nodes=nodes,
             strategy="ddp" if local * nodes > 1 else "auto",
-            precision=_FABRIC_PRECISION[self.precision],
+            plugins=_precision(self.precision, self.accelerator),
         )
         fabric.launch()
         return fabric
@@ -88,6 +90,18 @@ class Engine:
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a tensor over the processes."""
         return value if self.world_size == 1 else self.fabric.all_reduce(value, reduce_op="mean")  # type: ignore[return-value]
+
+    def set_up(self, loss: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
+        """The loss and its optimiser as this engine runs them.
+
+        Several processes are told to look for parameters without a gradient where there may be some: in a `Loss` that
+        says so, and in any other module.
+        """
+        if self.world_size > 1:
+            everywhere = isinstance(loss, Loss) and loss.every_parameter_learns
+            ddp_options = self.fabric.strategy._ddp_kwargs  # pyright: ignore[reportAttributeAccessIssue]
+            ddp_options["find_unused_parameters"] = not everywhere
+        return self.fabric.setup(loss, optimizer)  # type: ignore[return-value]
 
     def unscale(self, optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
         """Undo the scaling of half-precision gradients, so that they can be measured and clipped."""
@@ -120,6 +134,18 @@ def _check_environment() -> None:
             f"The environment has WORLD_SIZE={world} and LOCAL_WORLD_SIZE={local}, which does not divide it; start "
             "the same number of processes on each machine."
         )
+
+
+def _precision(precision: Precision, device: str) -> Any:
+    """Autocast that leaves the batch as it is: data that were rounded to bfloat16 would be other data."""
+    from lightning_fabric.plugins import MixedPrecision
+    from lightning_fabric.plugins.precision import Precision as FullPrecision
+
+    class Autocast(MixedPrecision):
+        def convert_input(self, data: Any) -> Any:
+            return data
+
+    return FullPrecision() if precision == "fp32" else Autocast(_FABRIC_PRECISION[precision], device)
 
 
 def _present() -> list[str]:

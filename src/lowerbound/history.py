@@ -7,7 +7,7 @@ where.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -21,13 +21,19 @@ class NonFiniteError(ArithmeticError):
     Attributes:
         step: the first bad step.
         term: the name of the first bad term.
+        value: what it became.
+        rows: numbers of the data rows of that step, where rows have numbers.
+        bad_rows: those of them that hold numbers which are not finite themselves.
     """
 
-    def __init__(self, step: int, term: str, value: float):
-        self.step, self.term = step, term
+    def __init__(
+        self, step: int, term: str, value: float, *, rows: Sequence[int] | None = None, bad_rows: Sequence[int] = ()
+    ):
+        self.step, self.term, self.value = step, term, value
+        self.rows, self.bad_rows = rows, bad_rows
         super().__init__(
-            f"At step {step} the {term} became {value}; nothing after the last checkpoint was saved. Lower the "
-            "learning rate, clip gradients, or check the range of the data."
+            f"At step {step} the {term} became {value}{_where(rows, bad_rows)}; nothing after the last checkpoint was "
+            "saved. Lower the learning rate, clip gradients, or check the range of the data."
         )
 
 
@@ -96,3 +102,14 @@ class History:
 def _describe(term: str) -> str:
     formula = {"likelihood": "log p(x | z)", "prior": "log p(z)", "posterior": "log q(z | x)"}.get(term)
     return f"{term} term, {formula}," if formula else f"{term} term"
+
+
+def _where(rows: Sequence[int] | None, bad_rows: Sequence[int]) -> str:
+    """Which rows of the data were being looked at."""
+    if bad_rows:
+        return f" (rows {_first_few(bad_rows)} of the data hold NaN or infinity)"
+    return "" if rows is None else f" (in a batch of rows {_first_few(rows)} of the data)"
+
+
+def _first_few(rows: Sequence[int]) -> str:
+    return ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")

@@ -15,26 +15,38 @@ import math
 import time
 import warnings
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from lowerbound.averaged import Averaged
 from lowerbound.checkpoint import BestWeights, Checkpoint, CheckpointError
-from lowerbound.data.source import Source, Stream
+from lowerbound.data.feed import Data, Feed, Numbered, feed_of, source_of
 from lowerbound.engine import Engine
+from lowerbound.held_out import HeldOut, held_out_terms
 from lowerbound.history import History, NonFiniteError
+from lowerbound.losses.loss import Loss
+from lowerbound.optimizers import (
+    Adam,
+    MakeOptimizer,
+    OptimizerName,
+    load_optimizer_tensors,
+    optimizer_of,
+    optimizer_tensors,
+)
 from lowerbound.protocols import FollowsSteps, Schedule
 from lowerbound.randomness import forked
 from lowerbound.schedules import Constant
-from lowerbound.steps import Adam, CannotCompile, CompiledStep, EagerStep, MakeOptimizer, TrainingStep
+from lowerbound.steps import CannotCompile, CompiledStep, EagerStep, TrainingStep, buffers_kept
+from lowerbound.support import Support
 from lowerbound.tuning import cpu_tuning
 
 __all__ = ["HeldOut", "Record", "held_out_terms", "steps_for", "train"]
 
-_HELD_OUT = 1  # tells the random numbers of evaluation from those of training
+_CHECKED = 3  # tells the random numbers of the check from those of training
 COMPILE_ABOVE = 20_000
 """Steps from which `compile="auto"` compiles: a graph takes seconds to build and saves part of a millisecond a step."""
 
@@ -65,22 +77,9 @@ class Record:
     is_best: bool = False
     stopped: str | None = None
 
-
-@dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """Held-out data, by whose bound training is judged.
-
-    Arguments:
-        source: rows that are never trained on.
-        every: steps between evaluations; they happen at the next record.
-        patience: evaluations without a better bound after which training stops; None never stops.
-        batch_size: rows evaluated at a time.
-    """
-
-    source: Source
-    every: int
-    patience: int | None = None
-    batch_size: int = 1000
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
 
 
 def steps_for(epochs: float, num_rows: int, batch_size: int) -> int:
@@ -90,10 +89,10 @@ def steps_for(epochs: float, num_rows: int, batch_size: int) -> int:
 
 def train(
     loss: nn.Module,
-    source: Source,
+    data: Data,
     *,
     num_steps: int,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     lr: float | Schedule = 1e-3,
     clip_norm: float | None = None,
     seed: int = 0,
@@ -101,56 +100,81 @@ def train(
     held_out: HeldOut | None = None,
     checkpoint: Checkpoint | None = None,
     compile: bool | Literal["auto"] = "auto",
-    optimizer: MakeOptimizer | None = None,
+    optimizer: OptimizerName | MakeOptimizer | None = None,
+    accumulate: int = 1,
+    ema: float | None = None,
     engine: Engine | None = None,
 ) -> Generator[Record, None, None]:
     """Minimise a loss by stochastic gradients, yielding a `Record` every `log_every` steps.
 
     If `checkpoint` exists already, training goes on from it. When the loop ends the loss has its best weights by the
-    held-out bound, or its last weights without held-out data. Leaving the caller's `for` early saves first.
+    held-out bound, or its last weights without held-out data; with `ema` these are averages, and the body of the `for`
+    sees the weights that are averaged. Leaving the caller's `for` early saves first.
+
+    A `losses.Loss` is checked on the first batch, before the first step: whether its choices go together, and whether
+    the data lie in the support of the likelihood. Any other module is trained as it is.
 
     Arguments:
-        loss: maps the tensors of a batch to a `loss.LossOutput`.
-        source: rows to train on (`data.InMemory`, `data.MemoryMapped`).
+        loss: maps the tensors of a batch to a `losses.LossOutput`.
+        data: tensors, numpy arrays or a tuple of them; a `data.Source`; a `torch.utils.data.Dataset`; or a DataLoader
+            or another iterable of batches, from which training cannot be resumed. See `data.feed`.
         num_steps: optimisation steps in all; `steps_for` converts epochs.
-        batch_size: rows per step, over all processes.
+        batch_size: rows per step, over all processes; 128 if None. A loader makes its batches itself.
         lr: learning rate, or a schedule of it.
         clip_norm: largest norm of the whole gradient; larger ones are scaled down after `backward`.
         seed: of the order of the rows and of every random number drawn in training.
         log_every: steps between records.
         held_out: data for the held-out bound, early stopping and the choice of the best weights.
         checkpoint: where to save and resume.
-        compile: True to compile the step (one process, fp32, Adam); "auto" does so from 20,000 steps on a CPU.
-        optimizer: makes an optimiser from parameters; fused Adam by default.
+        compile: True to compile the step (one process, fp32, the default Adam); "auto" does so from 20,000 steps on a
+            CPU.
+        optimizer: "adam" (the default), "adamw", "adamax", "sgd", one of `optimizers` with options, or a function that
+            makes an optimiser from parameters. A group of it that has an `lr_factor` learns at that multiple of `lr`.
+        accumulate: parts into which a batch is cut, for less memory: the gradient is that of the whole batch, but for
+            what a loss computes of all its rows at once (penalties, baselines) and for the latents that are drawn.
+        ema: decay of an exponential moving average of the weights, which is evaluated, chosen from and given back in
+            place of the last weights; 0.999 is usual.
         engine: device, precision and processes.
 
     Raises:
-        ValueError: arguments that do not go together.
+        ValueError: arguments, choices or data that do not go together.
         NonFiniteError: a loss or gradient was NaN or infinite; raised at the end of its interval, before anything is
             saved.
         CheckpointError: the disk refused a checkpoint, or the one to resume from is unreadable.
     """
     engine = engine or Engine()
-    schedule = Constant(lr) if isinstance(lr, int | float) else lr
-    _check(num_steps=num_steps, batch_size=batch_size, log_every=log_every)
+    _check(num_steps=num_steps, batch_size=1 if batch_size is None else batch_size, log_every=log_every)
+    _check(accumulate=accumulate)
     device = engine.torch_device
     loss.to(device)
-    rows = Stream(len(source), batch_size, seed, rank=engine.rank, world_size=engine.world_size)
-    step = _make_step(loss, source, rows, clip_norm, compile, num_steps, optimizer, engine)
-    run = _Run(loss, step, schedule, rows, seed, engine, held_out, checkpoint)
+    place = {"rank": engine.rank, "world_size": engine.world_size, "device": device}
+    feed = feed_of(data, loss, batch_size, seed, **place)
+    if checkpoint is not None and not feed.resumable:
+        raise ValueError(
+            f"train got a checkpoint and a {type(data).__name__}, whose batches cannot be asked for again to resume; "
+            "give its data set, tensors or a Source, or leave the checkpoint out."
+        )
+    if held_out is not None:
+        held_out = replace(held_out, source=source_of(held_out.source, loss, device))
+    _check_choices(loss, feed, seed, engine)
+    step = _make_step(loss, feed, clip_norm, compile, num_steps, optimizer, accumulate, engine)
+    run = _Run(
+        loss, step, Constant(lr) if isinstance(lr, int | float) else lr, feed, seed, engine, held_out, checkpoint
+    )
+    run.averaged = None if ema is None else Averaged(loss, ema)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
     try:
         while run.step < num_steps and run.stopped is None:
             with run.working(device):
-                run.advance(source, min(log_every, num_steps - run.step))
+                run.advance(min(log_every, num_steps - run.step))
                 record = run.conclude(last=run.step == num_steps)
             yield record
             run.save(force=run.step == num_steps or run.stopped is not None)
     except GeneratorExit:
         run.save(force=True)
         raise
-    run.best.restore()
+    run.finish()
 
 
 class _Run:
@@ -161,16 +185,17 @@ class _Run:
         loss: nn.Module,
         step: TrainingStep,
         schedule: Schedule,
-        rows: Stream,
+        feed: Feed,
         seed: int,
         engine: Engine,
         held_out: HeldOut | None,
         checkpoint: Checkpoint | None,
     ):
-        self.loss, self.step_once, self.schedule, self.rows = loss, step, schedule, rows
+        self.loss, self.step_once, self.schedule, self.feed = loss, step, schedule, feed
         self.seed, self.engine, self.held_out, self.checkpoint = seed, engine, held_out, checkpoint
         self.followers = [part for part in loss.modules() if isinstance(part, FollowsSteps)]
         self.best = BestWeights(loss)
+        self.averaged: Averaged | None = None
         self.history: History | None = None
         self.step = self.evaluations_since_best = self.evaluated_at = 0
         self.seconds, self.stopped = 0.0, None
@@ -183,14 +208,16 @@ class _Run:
         with cpu_tuning(device), forked(device, self.seed, self.engine.rank, self.step):
             yield
 
-    def advance(self, source: Source, num_steps: int) -> None:
+    def advance(self, num_steps: int) -> None:
         """Take some steps without waiting for the device."""
         self.loss.train()
         first = self.step
         for i in range(first, first + num_steps):
             for part in self.followers:
                 part.at_step(i)
-            row = self.step_once(source.gather(self.rows[i]), self.schedule(i))
+            row = self.step_once(self.feed.batch(i), self.schedule(i))
+            if self.averaged is not None:
+                self.averaged.update(i, row[len(self.step_once.terms) :].isfinite().all())
             if self.history is None or len(self.history.rows) < num_steps:
                 self.history = History(self.step_once.terms, self.step_once.parameters, num_steps, row.device)
             if i == first:
@@ -202,12 +229,15 @@ class _Run:
         """Read the interval, evaluate if it is time, decide whether to stop."""
         assert self.history is not None
         scaled = self.engine.precision == "fp16"
-        terms, norm = self.history.read(self.engine.mean, gradients_may_overflow=scaled)
-        _require_finite_parameters(self.loss, self.step)
+        try:
+            terms, norm = self.history.read(self.engine.mean, gradients_may_overflow=scaled)
+            _require_finite_parameters(self.loss, self.step)
+        except NonFiniteError as error:
+            raise _with_rows(error, self.loss, self.feed) from None
         held_out, is_best = self._evaluate(last=last)
         return Record(
             step=self.step,
-            epoch=self.rows.epoch_of(self.step),
+            epoch=self.feed.epoch_of(self.step),
             seconds=self._count_seconds(),
             learning_rate=self.schedule(self.step - 1),
             terms=terms,
@@ -227,19 +257,28 @@ class _Run:
         if plan is None or not (last or self.step // plan.every > self.evaluated_at // plan.every):
             return None, False
         self.evaluated_at = self.step
-        terms = held_out_terms(self.loss, plan, self.seed, self.engine)
-        is_best = self.best.offer(terms["bound"])
+        with nullcontext() if self.averaged is None else self.averaged.in_place():
+            terms = held_out_terms(self.loss, plan, self.seed, self.engine)
+            is_best = self.best.offer(terms["bound"])
         self.evaluations_since_best = 0 if is_best else self.evaluations_since_best + 1
         if plan.patience is not None and self.evaluations_since_best >= plan.patience and not last:
             self.stopped = f"no better held-out bound in {plan.patience} evaluations"
         return terms, is_best
+
+    def finish(self) -> None:
+        """Give the loss the best weights, or the averages where nothing was evaluated."""
+        if self.averaged is not None:
+            self.averaged.restore()
+        self.best.restore()
 
     def save(self, *, force: bool) -> None:
         """Write a checkpoint if one is wanted and due."""
         plan = self.checkpoint
         if plan is None or self.engine.rank != 0 or not (force or time.monotonic() - self._saved_at >= plan.every):
             return
-        groups = {"loss": self.loss.state_dict(), "optimizer": _optimizer_tensors(self.step_once.optimizer)}
+        groups = {"loss": self.loss.state_dict(), "optimizer": optimizer_tensors(self.step_once.optimizer)}
+        if self.averaged is not None:
+            groups["average"] = self.averaged.tensors
         if math.isfinite(self.best.bound):
             groups["best"] = self.best.tensors
         plan.save(groups, self._numbers())
@@ -248,9 +287,16 @@ class _Run:
     def resume(self, checkpoint: Checkpoint) -> None:
         """Take over everything that `save` wrote."""
         groups, numbers = checkpoint.load()
+        if (self.averaged is None) != ("average" not in groups):
+            has, without = ("no", "without") if self.averaged is not None else ("an", "with")
+            raise CheckpointError(
+                f"{checkpoint.path} holds {has} average of the weights; train {without} ema, or anew."
+            )
         try:
             self.loss.load_state_dict(groups["loss"])
-            _load_optimizer_tensors(self.step_once.optimizer, groups.get("optimizer", {}))
+            load_optimizer_tensors(self.step_once.optimizer, groups.get("optimizer", {}))
+            if self.averaged is not None:
+                self.averaged.load(groups["average"])
         except (KeyError, RuntimeError) as error:
             raise CheckpointError(
                 f"{checkpoint.path} is a checkpoint of another model; give the loss it was made with, or another path."
@@ -275,60 +321,65 @@ class _Run:
         }
 
 
-@torch.no_grad()
-def held_out_terms(loss: nn.Module, plan: HeldOut, seed: int, engine: Engine) -> dict[str, float]:
-    """The mean of every term over held-out rows, shared among the processes; the same random numbers at every call."""
-    loss.eval()
-    mine = torch.arange(len(plan.source)).tensor_split(engine.world_size)[engine.rank]
-    total: dict[str, Tensor] = {}
-    with forked(engine.torch_device, seed, engine.rank, 0, _HELD_OUT), engine.fabric.autocast():
-        for rows in mine.split(plan.batch_size):
-            output = loss(*plan.source.transform(*plan.source.gather(rows)))
-            for name, term in output.terms.items():
-                total[name] = total.get(name, 0.0) + term.float() * len(rows)
-    summed = torch.stack(list(total.values())) / len(plan.source)
-    means = (engine.mean(summed) * engine.world_size).tolist()
-    return dict(zip(total, means, strict=True))
-
-
 def _check(**positive: int) -> None:
     for name, value in positive.items():
         if value < 1:
             raise ValueError(f"train got {name}={value} and needs at least 1.")
 
 
+def _check_choices(loss: nn.Module, feed: Feed, seed: int, engine: Engine) -> None:
+    """Let a loss that can check its choices do so on the first batch, leaving no trace."""
+    loss.train()
+    if isinstance(loss, Loss):
+        with forked(engine.torch_device, seed, engine.rank, 0, _CHECKED), buffers_kept(loss):
+            loss.check(*feed.transform(*feed.batch(0))[:2])
+
+
 def _make_step(
     loss: nn.Module,
-    source: Source,
-    rows: Stream,
+    feed: Feed,
     clip_norm: float | None,
     compile: bool | Literal["auto"],
     num_steps: int,
-    optimizer: MakeOptimizer | None,
+    optimizer: OptimizerName | MakeOptimizer | None,
+    accumulate: int,
     engine: Engine,
 ) -> TrainingStep:
-    """The compiled step where it is wanted and possible, else the eager one; never one for the other unsaid."""
-    if _wants_graph(compile, num_steps, optimizer, engine):
-        step = CompiledStep(loss, source.transform, clip_norm)
+    """The compiled step where it is wanted and possible, else the eager one; a warning says so if it was wanted."""
+    chosen = optimizer_of(optimizer)
+    able = engine.precision == "fp32" and engine.world_size == 1 and chosen == Adam() and accumulate == 1
+    if compile is True and not (able and feed.resumable):
+        raise ValueError(
+            "compile=True needs one process, fp32, the default Adam, whole batches and rows with numbers; use "
+            "compile='auto' for the rest."
+        )
+    wanted = compile is True or (compile == "auto" and num_steps >= COMPILE_ABOVE and engine.accelerator == "cpu")
+    if wanted and able and feed.resumable:
+        step = CompiledStep(loss, feed.transform, clip_norm)
         try:
-            step.prepare(source.gather(rows[0]))
+            step.prepare(feed.batch(0))
             return step
         except CannotCompile as error:
             if compile is True:
                 raise
             warnings.warn(f"{error} Training goes on uncompiled.", stacklevel=3)
-    return EagerStep(loss, source.transform, engine, optimizer or Adam, clip_norm)
+    return EagerStep(loss, feed.transform, engine, chosen, clip_norm, accumulate)
 
 
-def _wants_graph(
-    compile: bool | Literal["auto"], num_steps: int, optimizer: MakeOptimizer | None, engine: Engine
-) -> bool:
-    able = engine.precision == "fp32" and engine.world_size == 1 and optimizer is None
-    if compile is True and not able:
-        raise ValueError("compile=True needs one process, fp32 and the default Adam; use compile='auto' for the rest.")
-    if compile != "auto":
-        return compile
-    return able and engine.accelerator == "cpu" and num_steps >= COMPILE_ABOVE
+def _with_rows(error: NonFiniteError, loss: nn.Module, feed: Feed) -> NonFiniteError:
+    """The same error with the rows of its step, and those of them that are not finite themselves."""
+    rows = feed.rows(error.step)
+    if rows is None or not isinstance(feed, Numbered):
+        return error
+    support = getattr(loss.model.likelihood, "support", None) if isinstance(loss, Loss) else None
+    missing_is_fine = isinstance(support, Support) and support.allows_missing
+    bad = [] if missing_is_fine else rows[_not_finite(feed.source.gather(rows)[0])].tolist()
+    return NonFiniteError(error.step, error.term, error.value, rows=rows.tolist(), bad_rows=bad)
+
+
+def _not_finite(x: Tensor) -> Tensor:
+    """For each row (N, *event), on the CPU, whether it holds NaN or infinity."""
+    return (~x.isfinite()).reshape(len(x), -1).any(1).cpu()
 
 
 def _require_finite_parameters(loss: nn.Module, step: int) -> None:
@@ -339,19 +390,6 @@ def _require_finite_parameters(loss: nn.Module, step: int) -> None:
     if len(bad):
         index = int(bad[0])
         raise NonFiniteError(step - 1, f"parameter {named[index][0]}", sums[index].item())
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {f"{i}/{key}": value for i, entry in state.items() for key, value in entry.items()}
-
-
-def _load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        index, _, key = name.partition("/")
-        state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _scaler(engine: Engine) -> Any:

@@ -34,6 +34,7 @@ __all__ = [
     "Estimate",
     "FollowsSteps",
     "Gradient",
+    "HasOwnRate",
     "InitializedFromData",
     "JointDensity",
     "Kind",
@@ -135,8 +136,10 @@ class Gradient(Protocol):
         """Draw what it needs from q(z | x), evaluate log p(x, z) there and return the surrogate."""
         ...
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
-        """Raise a `ValueError` that names the alternative if this pair is invalid, or biased and not said to be."""
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
+        """Raise a `ValueError` that names the alternative if this pair is invalid, or biased and not said to be, or if
+        num_samples are too few for it.
+        """
         ...
 
 
@@ -162,6 +165,13 @@ class FollowsSteps(Protocol):
     def at_step(self, step: int) -> None:
         """Take the value for this step, counted from 0, into a buffer (`fill_` waits for no device)."""
         ...
+
+
+@runtime_checkable
+class HasOwnRate(Protocol):
+    """A module whose parameters learn at a multiple of the learning rate: a discriminator, a baseline, an RBM."""
+
+    lr_factor: float
 
 
 @runtime_checkable

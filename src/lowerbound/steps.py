@@ -1,31 +1,28 @@
 """One optimisation step, in two forms with the same arithmetic.
 
 `EagerStep` runs on any device, precision and number of processes. `CompiledStep` makes forward pass, gradient,
-clipping and Adam one compiled graph: about twice as fast for small networks, after seconds of compilation, on one
-process in fp32. Both update the state of one `torch.optim.Adam`, so that a checkpoint does not depend on which was
-used, and return one row for the `History`: the terms of the loss followed by the gradient norm of every parameter.
+clipping and the default Adam one compiled graph: about twice as fast for small networks, after seconds of compilation,
+on one process in fp32. Both update the state of one `torch.optim.Adam`, so that a checkpoint does not depend on which
+was used, and return one row for the `History`: the terms of the loss followed by the gradient norm of every parameter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeAlias, cast, no_type_check, runtime_checkable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeAlias, no_type_check, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from lowerbound.engine import Engine
+from lowerbound.losses.loss import LossOutput
+from lowerbound.optimizers import Adam, MakeOptimizer, parameter_groups
 
-__all__ = ["Adam", "CannotCompile", "CompiledStep", "EagerStep", "MakeOptimizer", "TrainingStep", "Transform"]
+__all__ = ["CannotCompile", "CompiledStep", "EagerStep", "TrainingStep", "Transform", "buffers_kept"]
 
 Transform: TypeAlias = Callable[..., tuple[Tensor, ...]]
-MakeOptimizer: TypeAlias = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-_BETA1, _BETA2, _EPS = 0.9, 0.999, 1e-8
-
-
-def Adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1), fused. The loop sets the learning rate at every step."""
-    return torch.optim.Adam(list(parameters), betas=(_BETA1, _BETA2), eps=_EPS, fused=True)
+_ADAM = Adam()
 
 
 class CannotCompile(ValueError):
@@ -46,7 +43,16 @@ class TrainingStep(Protocol):
 
 
 class EagerStep:
-    """Forward, backward, clip, update."""
+    """Forward, backward, clip, update.
+
+    Arguments:
+        loss: from the tensors of a batch to a `LossOutput`.
+        transform: from raw rows to those tensors.
+        engine: device, precision and processes.
+        make_optimizer: from parameters, or groups of them, to an optimiser.
+        clip_norm: largest norm of the whole gradient, or None.
+        accumulate: parts of a batch that are computed one after another, with one update at the end.
+    """
 
     def __init__(
         self,
@@ -55,29 +61,43 @@ class EagerStep:
         engine: Engine,
         make_optimizer: MakeOptimizer,
         clip_norm: float | None,
+        accumulate: int = 1,
     ):
         named = [(name, p) for name, p in loss.named_parameters() if p.requires_grad]
         self.parameters, self._trained = [n for n, _ in named], [p for _, p in named]
         self.terms: list[str] = []
-        self.optimizer = make_optimizer(self._trained)
+        self.optimizer = make_optimizer(parameter_groups(loss))
         self._transform, self._engine, self._clip_norm = transform, engine, clip_norm
-        wrapped = engine.fabric.setup(loss, self.optimizer)
-        self._loss, self._fabric_optimizer = cast(tuple[nn.Module, Any], wrapped)
+        self._accumulate = accumulate
+        self._loss, self._fabric_optimizer = engine.set_up(loss, self.optimizer)
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
         """Take one step."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        output = self._loss(*self._transform(*raw))
-        self._engine.fabric.backward(output.loss)
+        _set_rates(self.optimizer, lr)
+        terms = self._accumulated(self._transform(*raw))
         self._engine.unscale(self._fabric_optimizer, self._loss)
         norms = self._norms()
         if self._clip_norm is not None:
             self._clip(norms, self._clip_norm)
         self._fabric_optimizer.step()
         self._fabric_optimizer.zero_grad(set_to_none=True)
-        self.terms = list(output.terms)
-        return torch.cat([torch.stack(list(output.terms.values())).float(), norms])
+        self.terms = list(terms)
+        return torch.cat([torch.stack(list(terms.values())).float(), norms])
+
+    def _accumulated(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Backward for every part of a batch, weighted by its rows, and the means of the terms."""
+        size = len(batch[0])
+        count = min(self._accumulate, size)
+        parts = list(zip(*(tensor.tensor_split(count) for tensor in batch), strict=True))
+        total: dict[str, Tensor] = {}
+        for i, part in enumerate(parts):
+            share = len(part[0]) / size
+            with self._engine.fabric.no_backward_sync(self._loss, enabled=i + 1 < count):
+                output: LossOutput = self._loss(*part)
+                self._engine.fabric.backward(output.loss if count == 1 else share * output.loss)
+            for name, term in output.terms.items():
+                total[name] = term if count == 1 else total.get(name, 0.0) + share * term
+        return total
 
     @torch.no_grad()
     def _norms(self) -> Tensor:
@@ -99,9 +119,11 @@ class CompiledStep:
         named = {name: p for name, p in loss.named_parameters() if p.requires_grad}
         self.parameters = list(named)
         self.terms: list[str] = []
-        self.optimizer = Adam(named.values())
+        self.optimizer = _ADAM(parameter_groups(loss))
         self._loss, self._transform, self._clip_norm = loss, transform, clip_norm
         self._trained = list(named.values())
+        factors = {p: group.get("lr_factor", 1.0) for group in self.optimizer.param_groups for p in group["params"]}
+        self._factors = [factors[p] for p in self._trained]
         self._state: tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]] | None = None
         self._lr = torch.zeros(())
         self._graph = torch.compile(self._run, dynamic=False, fullgraph=True, options={"fallback_random": True})
@@ -135,17 +157,14 @@ class CompiledStep:
         """
         from torch._dynamo.exc import TorchDynamoException  # slow to import, and only needed here
 
-        buffers = [(buffer, buffer.clone()) for buffer in self._loss.buffers()]
         parameters, means, squares = ([p.detach().clone() for p in self._trained] for _ in range(3))
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), buffers_kept(self._loss):
             self.terms = list(self._loss(*self._transform(*(rows[:2] for rows in raw))).terms)
             try:
                 self._graph(parameters, means, squares, torch.ones(()), self._lr, *raw)
             except TorchDynamoException as error:
                 reason = str(error).strip().splitlines()[0]
                 raise CannotCompile(f"This loss cannot be compiled as one graph ({reason}).") from error
-        for buffer, value in buffers:
-            buffer.copy_(value)
 
     @no_type_check  # type checks of the tests would wrap the function inside, which the compiler cannot follow
     def _run(
@@ -166,12 +185,31 @@ class CompiledStep:
         if self._clip_norm is not None:
             factor = (self._clip_norm / (norms.norm() + 1e-6)).clamp(max=1.0)
             grads = [g * factor for g in grads]
-        for p, m, v, g in zip(parameters, means, squares, grads, strict=True):
-            m.lerp_(g, 1 - _BETA1)
-            v.mul_(_BETA2).addcmul_(g, g, value=1 - _BETA2)
-            denominator = (v / (1 - _BETA2**count)).sqrt() + _EPS
-            p.sub_(lr * (m / (1 - _BETA1**count)) / denominator)
+        beta1, beta2 = _ADAM.beta1, _ADAM.beta2
+        for p, m, v, g, factor in zip(parameters, means, squares, grads, self._factors, strict=True):
+            m.lerp_(g, 1 - beta1)
+            v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+            denominator = (v / (1 - beta2**count)).sqrt() + _ADAM.eps
+            p.sub_(lr * factor * (m / (1 - beta1**count)) / denominator)
         return terms, norms
+
+
+@contextmanager
+def buffers_kept(module: nn.Module) -> Iterator[None]:
+    """What is done inside to the buffers of a module is undone on leaving."""
+    kept = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in kept:
+                buffer.copy_(value)
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group the rate of this step, times its own factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group.get("lr_factor", 1.0)
 
 
 def _adam_state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ class Textbook:
 
     kind = "unbiased"
 
-    def check(self, objective, posterior):
+    def check(self, objective, posterior, num_samples):
         pass
 
     def estimate(self, objective, posterior, joint, num_samples):

@@ -65,7 +65,7 @@ def test_normalised_it_is_the_exact_gradient_divided_by_what_the_past_says():
 def test_a_gradient_of_which_only_a_part_would_be_normalised_is_refused(objective):
     model, _ = case()
     with pytest.raises(ValueError, match=r"use ELBO\(\), or normalise=False"):
-        ScoreFunction(normalise=True).check(objective, model.infer(X))
+        ScoreFunction(normalise=True).check(objective, model.infer(X), 2)
 
 
 class Guess(nn.Module):

@@ -324,7 +324,7 @@ def test_evaluation_needs_no_gradient(estimator):
             lambda: VariationalLoss(categorical()[0], ELBO(), ARM(), 2).check(categorical()[1]),
             "posteriors.Bernoulli, a",
         ),
-        (lambda: RELAX(2, 3).check(ELBO(), binary()[1].infer(binary()[2])), r"shape \(2,\) and got \(3,\)"),
+        (lambda: RELAX(2, 3).check(ELBO(), binary()[1].infer(binary()[2]), 2), r"shape \(2,\) and got \(3,\)"),
         (lambda: Concrete(0.0), "temperature=0.0 and needs a positive number"),
         (lambda: StraightThrough(-1.0), "temperature=-1.0 and needs a positive number or None"),
         (lambda: REBAR(0.0), "temperature=0.0 and needs a positive number"),
@@ -352,7 +352,8 @@ from lowerbound.gradients import ARM, REBAR, RELAX, Concrete, DisARM, StraightTh
 from lowerbound.loop import train
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO
-from lowerbound.steps import Adam, CompiledStep, EagerStep
+from lowerbound.optimizers import Adam
+from lowerbound.steps import CompiledStep, EagerStep
 
 x = torch.rand(20, 3, generator=torch.Generator().manual_seed(0)).round()
 def make(estimator):
@@ -361,7 +362,7 @@ def make(estimator):
     return VariationalLoss(model, ELBO(), estimator(), 4)
 for estimator in (ARM, DisARM, Concrete, StraightThrough):
     compiled = CompiledStep(make(estimator), InMemory(x).transform, None)
-    eager = EagerStep(make(estimator), InMemory(x).transform, Engine(device="cpu"), Adam, None)
+    eager = EagerStep(make(estimator), InMemory(x).transform, Engine(device="cpu"), Adam(), None)
     compiled.prepare((x,))
     rows = []
     for step in (compiled, eager):

@@ -107,11 +107,11 @@ def test_refusals():
     normal = LinearGaussian.random(3, 2).model(LinearGaussian.random(3, 2).posterior_module(diagonal=True)).infer(X)
     full = LatentVariableModel(prior=StandardNormal(3), likelihood=Chain(), posterior=Chain()).infer(X)
     with pytest.raises(ValueError, match=r"use ScoreFunction\(\)"):
-        Enumerate().check(IWAE(), binary)
+        Enumerate().check(IWAE(), binary, 2)
     for q in (normal, full):
         with pytest.raises(ValueError, match=r"use Pathwise\(\)"):
-            Enumerate().check(ELBO(), q)
+            Enumerate().check(ELBO(), q, 2)
     with pytest.raises(ValueError, match=r"2\^3 values of z and may over 7; choose a smaller latent_dim"):
-        Enumerate(max_states=7).check(ELBO(), binary)
-    Enumerate(max_states=8).check(ELBO(), binary)
+        Enumerate(max_states=7).check(ELBO(), binary, 2)
+    Enumerate(max_states=8).check(ELBO(), binary, 2)
     assert Enumerate().kind == "exact"

@@ -121,9 +121,9 @@ def test_conformance(case):
 def test_refusals():
     model, x = gaussian()
     with pytest.raises(ValueError, match=r"use Pathwise\(\) or ScoreFunction\(\)"):
-        MeasureValued().check(IWAE(), model.infer(x))
+        MeasureValued().check(IWAE(), model.infer(x), 2)
     binary = EnumerableBernoulli.random(2, 3).model().infer(torch.zeros(1, 3, dtype=torch.float64))
     full = LinearGaussian.random(2, 2).model().infer(x)
     for q in (binary, full):
         with pytest.raises(ValueError, match=r"DiagonalNormal posterior.*use Pathwise\(\)"):
-            MeasureValued().check(ELBO(), q)
+            MeasureValued().check(ELBO(), q, 2)

@@ -127,10 +127,10 @@ def test_refusals():
     model, _ = binary()
     for objective in (IWAE(), ELBO(rate="entropy"), ELBO(rate="kl")):
         with pytest.raises(ValueError, match=r"use ELBO\(\) or ScoreFunction\(\)"):
-            RaoBlackwell().check(objective, model.infer(X))
+            RaoBlackwell().check(objective, model.infer(X), 2)
     full = LinearGaussian.random(3, 2)
     assert isinstance(full.model().prior, StandardNormal)
     with pytest.raises(ValueError, match=r"product over latents.*use ScoreFunction\(\)"):
-        RaoBlackwell().check(ELBO(), full.model().infer(X))
+        RaoBlackwell().check(ELBO(), full.model().infer(X), 2)
     with pytest.raises(ValueError, match="num_samples ≥ 2"):
         VariationalLoss(model, ELBO(), RaoBlackwell(), 1)(X)

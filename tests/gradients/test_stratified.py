@@ -108,10 +108,10 @@ def test_refusals():
     _, model = case()
     for model_without in (LinearGaussian.random(2, 1).model(), EnumerableBernoulli.random(2, 2).model()):
         with pytest.raises(ValueError, match=r"MixtureNormal posterior.*use Pathwise\(\)"):
-            Stratified().check(ELBO(), model_without.infer(X))
-    Stratified().check(IWAE(), model.infer(X))
+            Stratified().check(ELBO(), model_without.infer(X), 2)
+    Stratified().check(IWAE(), model.infer(X), 2)
     with pytest.raises(ValueError, match=r"derived for ELBO and IWAE.*use Pathwise\(\)"):
-        Stratified().check(NotLinear(), model.infer(X))
+        Stratified().check(NotLinear(), model.infer(X), 2)
     with pytest.raises(ValueError, match="rate='kl' needs a closed form"):
         Stratified().estimate(ELBO(rate="kl"), model.infer(X), model.joint(X), 1)
 

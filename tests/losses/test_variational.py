@@ -74,8 +74,11 @@ def test_a_penalty_is_taken_off_the_bound_and_checked():
         def __call__(self, posterior, prior):
             return torch.tensor(2.0)
 
+        allowed = True
+
         def check(self, posterior, prior):
-            raise ValueError("not for these")
+            if not self.allowed:
+                raise ValueError("not for these")
 
     _, model, x = case()
     torch.manual_seed(0)
@@ -84,6 +87,7 @@ def test_a_penalty_is_taken_off_the_bound_and_checked():
     charged = VariationalLoss(model, ELBO(), Pathwise(), penalty=TwoNats())
     assert torch.allclose(charged(x).loss, plain.loss + 2)
     assert charged(x).terms["penalty"] == 2
+    charged.penalty.allowed = False
     with pytest.raises(ValueError, match="not for these"):
         charged.check(x)
 

@@ -25,8 +25,8 @@ def test_conforms_and_is_not_reparameterised() -> None:
     posterior, x = Bernoulli(MLP(4, [], 3)).double(), torch.randn(5, 4, dtype=torch.float64)
     check_conditional(posterior, x)
     with pytest.raises(ValueError, match="use ScoreFunction"):
-        Pathwise().check(ELBO(), posterior(x))
-    ScoreFunction().check(ELBO(), posterior(x))
+        Pathwise().check(ELBO(), posterior(x), 2)
+    ScoreFunction().check(ELBO(), posterior(x), 2)
 
 
 def test_saturated_logits_stay_finite() -> None:

@@ -32,7 +32,7 @@ def test_conforms_and_draws_are_one_hot() -> None:
     assert z.shape == (7, 5, 2, 3)
     assert torch.equal(z.sum(-1), torch.ones(7, 5, 2, dtype=torch.float64))
     with pytest.raises(ValueError, match="use ScoreFunction"):
-        Pathwise().check(ELBO(), posterior(x))
+        Pathwise().check(ELBO(), posterior(x), 2)
 
 
 def test_one_category_is_refused() -> None:

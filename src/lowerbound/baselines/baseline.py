@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Baseline"]
+__all__ = ["Baseline", "NeedsSamples", "require_samples"]
 
 
 @runtime_checkable
@@ -35,3 +35,22 @@ class Baseline(Protocol):
             x: the batch (B, *event).
         """
         ...
+
+
+@runtime_checkable
+class NeedsSamples(Protocol):
+    """A baseline that is made of other samples, and so is not defined for one."""
+
+    @property
+    def fewest_samples(self) -> int:
+        """The least number of samples that it works with."""
+        ...
+
+
+def require_samples(baseline: Baseline | None, num_samples: int) -> None:
+    """Raise a `ValueError` if these are fewer samples than the baseline needs."""
+    if isinstance(baseline, NeedsSamples) and num_samples < baseline.fewest_samples:
+        raise ValueError(
+            f"{type(baseline).__name__} needs num_samples ≥ {baseline.fewest_samples} and got {num_samples}: there is "
+            "no other sample; draw more or use MovingAverage."
+        )

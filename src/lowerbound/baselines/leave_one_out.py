@@ -9,12 +9,14 @@ the logarithms of the two means of exp f over the other samples (Mnih & Rezende 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from lowerbound.baselines.baseline import require_samples
 
 __all__ = ["LeaveOneOut"]
 
@@ -33,6 +35,7 @@ class LeaveOneOut:
     """
 
     mean: Literal["geometric", "arithmetic"] = "geometric"
+    fewest_samples: int = field(default=2, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.mean not in ("geometric", "arithmetic"):
@@ -41,10 +44,7 @@ class LeaveOneOut:
     def __call__(self, signal: Float[Tensor, "sample batch"], x: Tensor) -> Float[Tensor, "sample batch"]:
         """See `Baseline`."""
         size = signal.shape[0]
-        if size < 2:
-            raise ValueError(
-                "LeaveOneOut needs num_samples ≥ 2 and got 1: there is no other sample; draw more or use MovingAverage."
-            )
+        require_samples(self, size)
         if self.mean == "geometric":
             return (signal.sum(0) - signal) / (size - 1)
         own = torch.eye(size, dtype=torch.bool, device=signal.device)[:, :, None]

@@ -11,6 +11,7 @@
 | `checks` | the refusals, each a `DataError` of one sentence |
 | `transform` | raw rows to what a likelihood scores: `Pixels`, `Standardize`, `Identity` |
 | `source`, `stream` | rows by number, from memory or from disk; which rows make which batch |
+| `feed` | what `train` takes: tensors, arrays, data sets and loaders of torch |
 
 Names are imported when first used, so that listing the data sets costs neither numpy nor torch.
 """
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     )
     from lowerbound.data.dataset import Dataset
     from lowerbound.data.errors import DataError
+    from lowerbound.data.feed import Batches, OfDataset
     from lowerbound.data.overrides import Overrides, parse_columns
     from lowerbound.data.readers import read_file, read_rows
     from lowerbound.data.schema import Column, LeftOut, Schema
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from lowerbound.data.transform import Identity, Pixels, Standardize, Transform, applied
 
 __all__ = [
+    "Batches",
     "Column",
     "DataError",
     "Dataset",
@@ -46,6 +49,7 @@ __all__ = [
     "InMemory",
     "LeftOut",
     "MemoryMapped",
+    "OfDataset",
     "OnData",
     "Overrides",
     "Pixels",
@@ -85,6 +89,7 @@ _HOME = {
     ),
     "dataset": ("Dataset",),
     "errors": ("DataError",),
+    "feed": ("Batches", "OfDataset"),
     "overrides": ("Overrides", "parse_columns"),
     "readers": ("read_file", "read_rows"),
     "schema": ("Column", "LeftOut", "Schema"),

@@ -111,7 +111,7 @@ def gradient_statistics(
     """
     if num_repeats < _FEWEST:
         raise ValueError(f"gradient_statistics got num_repeats={num_repeats} and needs at least {_FEWEST}.")
-    gradient.check(objective, model.infer(x, context))
+    gradient.check(objective, model.infer(x, context), num_samples)
     estimator, groups = copy.deepcopy(gradient), _groups(model)
 
     def value() -> Tensor:

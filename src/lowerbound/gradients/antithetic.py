@@ -44,8 +44,7 @@ def antithetic_estimate(
     Raises:
         ValueError: an odd number of samples.
     """
-    if num_samples % 2:
-        raise ValueError(f"{owner} draws pairs and got num_samples={num_samples}; give it an even number.")
+    _require_pairs(num_samples, owner)
     family, a = discrete_of(posterior, owner, bits_only=True)
     u = torch.rand(num_samples // 2, *a.shape, dtype=a.dtype, device=a.device)
     b, opposite = (u > (-a).sigmoid()).to(a.dtype), (u < a.sigmoid()).to(a.dtype)
@@ -57,11 +56,17 @@ def antithetic_estimate(
     return Estimate(surrogate=objective.reduce(signal) + along_logits(a, g), weights=w)
 
 
-def check_antithetic(objective: Objective, posterior: Distribution, owner: str) -> None:
-    """Refuse other posteriors, and objectives of which pairs are not independent samples."""
+def check_antithetic(objective: Objective, posterior: Distribution, num_samples: int, owner: str) -> None:
+    """Refuse other posteriors, objectives of which pairs are not independent samples, and an odd number of samples."""
     discrete_of(posterior, owner, bits_only=True)
     if not objective.linear:
         raise ValueError(
             f"{owner} draws antithetic pairs, and {type(objective).__name__} is a function of independent samples; "
             "use ScoreFunction(), which is VIMCO there, or REBAR()."
         )
+    _require_pairs(num_samples, owner)
+
+
+def _require_pairs(num_samples: int, owner: str) -> None:
+    if num_samples % 2:
+        raise ValueError(f"{owner} draws pairs and got num_samples={num_samples}; give it an even number.")

@@ -36,9 +36,9 @@ class ARM:
         """See `protocols.Gradient`."""
         return antithetic_estimate(objective, posterior, joint, num_samples, _coefficient, owner="ARM")
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Refuse posteriors that are not Bernoulli, and objectives that are not a mean over samples."""
-        check_antithetic(objective, posterior, "ARM")
+        check_antithetic(objective, posterior, num_samples, "ARM")
 
 
 def _coefficient(logits: Tensor, u: Tensor, b: Tensor, opposite: Tensor) -> Tensor:

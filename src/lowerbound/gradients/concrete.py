@@ -70,7 +70,7 @@ class Concrete(nn.Module):
         moved = (slope * (y - y.detach())).flatten(2).sum((0, 2))
         return Estimate(surrogate=value + moved, weights=w)
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Refuse posteriors that are not discrete."""
         discrete_of(posterior, "Concrete")
 

@@ -37,9 +37,9 @@ class DisARM:
         """See `protocols.Gradient`."""
         return antithetic_estimate(objective, posterior, joint, num_samples, _coefficient, owner="DisARM")
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Refuse posteriors that are not Bernoulli, and objectives that are not a mean over samples."""
-        check_antithetic(objective, posterior, "DisARM")
+        check_antithetic(objective, posterior, num_samples, "DisARM")
 
 
 def _coefficient(logits: Tensor, u: Tensor, b: Tensor, opposite: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class DReG:
             z.register_hook(lambda g: g * factor.reshape(factor.shape + (1,) * (g.ndim - 2)))
         return Estimate(surrogate=objective.reduce(objective.signal(w)), weights=w)
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Refuse everything but IWAE with a reparameterised posterior of one latent."""
         require_reparameterised(posterior, "DReG")
         if has_layers(posterior):

@@ -48,7 +48,7 @@ class Enumerate:
         w = dataclasses.replace(w, log_probability=log_q)
         return Estimate(surrogate=weighted_value(objective, w), weights=w)
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Refuse what is not a short sum."""
         if not objective.linear:
             raise ValueError(

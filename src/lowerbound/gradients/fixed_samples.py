@@ -45,7 +45,7 @@ class FixedSamples:
         w = weigh(posterior, joint, z, rate=objective.rate, log_q=log_q)
         return Estimate(surrogate=objective.reduce(objective.signal(w)), weights=w)
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Refuse everything but the variance of log w."""
         if not isinstance(objective, LogVariance):
             raise ValueError(

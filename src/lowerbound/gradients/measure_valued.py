@@ -59,7 +59,7 @@ class MeasureValued:
             value = value + moved - moved.detach()
         return Estimate(surrogate=value, weights=w)
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Refuse everything but linear objectives and factorised Gaussians."""
         if not objective.linear:
             raise ValueError(

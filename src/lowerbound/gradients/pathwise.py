@@ -33,7 +33,7 @@ class Pathwise:
         w = weigh(posterior, joint, z, rate=objective.rate)
         return Estimate(surrogate=objective.reduce(objective.signal(w)), weights=w)
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Refuse a posterior that cannot be reparameterised."""
         require_reparameterised(posterior, "Pathwise")
 

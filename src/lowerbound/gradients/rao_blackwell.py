@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from lowerbound.baselines import LeaveOneOut
+from lowerbound.baselines.baseline import require_samples
 from lowerbound.factors import log_prob_per_factor
 from lowerbound.gradients.path_only import detach
 from lowerbound.gradients.score_function import without_score
@@ -58,7 +59,7 @@ class RaoBlackwell:
         score = (reward * (log_q - log_q.detach())).sum(-1).mean(0)
         return Estimate(surrogate=objective.reduce(objective.signal(w)) + score, weights=w)
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Refuse everything but objectives linear in sampled log w, and products."""
         if not objective.linear or objective.rate != "sampled":
             raise ValueError(
@@ -69,6 +70,8 @@ class RaoBlackwell:
                 f"RaoBlackwell needs a posterior that is a product over latents and {type(posterior).__name__} is not; "
                 "use ScoreFunction()."
             )
+        if self.leave_one_out:
+            require_samples(LeaveOneOut(), num_samples)
 
 
 def _signal_per_factor(objective: Objective, w: LogWeights, prior: Distribution, log_q: Tensor) -> Tensor:

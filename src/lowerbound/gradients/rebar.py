@@ -57,6 +57,6 @@ class REBAR(nn.Module):
         parameters = [*self.parameters()]
         return controlled_estimate(objective, posterior, joint, num_samples, control, parameters, owner="REBAR")
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Refuse posteriors that are not discrete."""
         discrete_of(posterior, "REBAR")

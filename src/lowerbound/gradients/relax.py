@@ -76,7 +76,7 @@ class RELAX(nn.Module):
         parameters = [*self.parameters()]
         return controlled_estimate(objective, posterior, joint, num_samples, control, parameters, owner="RELAX")
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Refuse posteriors that are not discrete, or of another shape than that of the net."""
         discrete_of(posterior, "RELAX")
         if posterior.event_shape != self.latent_shape:

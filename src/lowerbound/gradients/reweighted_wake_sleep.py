@@ -46,18 +46,14 @@ class ReweightedWakeSleep:
         Raises:
             ValueError: one sample: its weight is 1 whatever it is, and φ would follow the score, whose mean is zero.
         """
-        if num_samples < 2:
-            raise ValueError(
-                f"ReweightedWakeSleep got num_samples={num_samples} and needs at least 2: one sample has weight 1 "
-                "whatever it is; draw more, or use losses.WakeSleep, whose φ learns from dreams."
-            )
+        _require_two(num_samples)
         z = detach(posterior.sample(torch.Size((num_samples,))))
         log_q = posterior.log_prob(cast(Tensor, z))
         w = weigh(posterior, joint, z, log_q=log_q.detach())
         value = objective.reduce(objective.signal(w))
         return Estimate(surrogate=value + weighted_score(w.log_w, log_q), weights=w)
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Refuse everything but IWAE, and a q that shares parameters with p; samples and a density will do."""
         if not isinstance(objective, IWAE):
             raise ValueError(
@@ -69,6 +65,7 @@ class ReweightedWakeSleep:
                 "ReweightedWakeSleep teaches p and q apart and a top-down posterior shares the path of p; use "
                 "Pathwise(), or a BottomUp posterior."
             )
+        _require_two(num_samples)
 
 
 def weighted_score(
@@ -87,3 +84,11 @@ def weighted_score(
     """
     normalised = torch.softmax(log_w.detach(), 0)
     return (normalised * (log_q - log_q.detach())).sum(0)
+
+
+def _require_two(num_samples: int) -> None:
+    if num_samples < 2:
+        raise ValueError(
+            f"ReweightedWakeSleep got num_samples={num_samples} and needs at least 2: one sample has weight 1 "
+            "whatever it is; draw more, or use losses.WakeSleep, whose φ learns from dreams."
+        )

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.baselines import Baseline, LeaveOneOut, MovingAverage
+from lowerbound.baselines.baseline import require_samples
 from lowerbound.gradients.path_only import detach
 from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
 from lowerbound.weights import weigh
@@ -63,8 +64,9 @@ class ScoreFunction(nn.Module):
         score = (reward * (log_q - log_q.detach())).sum(0)
         return Estimate(surrogate=value + score - error, weights=w)
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Every posterior with samples and a density will do; `normalise` is for the sampled ELBO."""
+        require_samples(self.baseline, num_samples)
         if self.mean_square is not None and not _is_linear(objective):
             raise ValueError(
                 f"ScoreFunction(normalise=True) got {objective}, whose gradient has a part that would not be divided; "

@@ -36,7 +36,7 @@ class StickTheLanding:
         w = weigh(posterior, joint, z, log_q=path_only_log_prob(posterior, z))
         return Estimate(surrogate=objective.reduce(objective.signal(w)), weights=w)
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Refuse everything but the sampled ELBO of a reparameterised posterior."""
         require_reparameterised(posterior, "StickTheLanding")
         if not objective.linear:

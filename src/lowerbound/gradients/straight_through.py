@@ -56,6 +56,6 @@ class StraightThrough:
         w = weigh(q_without_score(objective, family, a), joint, b, rate=objective.rate)
         return Estimate(surrogate=objective.reduce(objective.signal(w)), weights=w)
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Refuse posteriors that are not discrete."""
         discrete_of(posterior, "StraightThrough")

@@ -63,7 +63,7 @@ class Stratified:
         w = dataclasses.replace(w, log_probability=log_share)
         return Estimate(surrogate=weighted_value(objective, w), weights=w)
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Refuse everything but mixtures, and objectives that can weigh their samples."""
         if not isinstance(posterior, _Mixture):
             raise ValueError(

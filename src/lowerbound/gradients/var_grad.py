@@ -43,8 +43,7 @@ class VarGrad:
         Raises:
             ValueError: one sample, which has no variance.
         """
-        if num_samples < 2:
-            raise ValueError(f"VarGrad got num_samples={num_samples} and needs at least 2, for a variance; draw more.")
+        _require_two(num_samples)
         z = detach(posterior.sample(torch.Size((num_samples,))))
         log_q = posterior.log_prob(cast(Tensor, z))
         w = weigh(posterior, joint, z, log_q=log_q.detach())
@@ -53,8 +52,8 @@ class VarGrad:
         score = (centred * (log_q - log_q.detach())).sum(0) / (num_samples - 1)
         return Estimate(surrogate=objective.reduce(f) + score, weights=w)
 
-    def check(self, objective: Objective, posterior: Distribution) -> None:
-        """Refuse everything but means of a sampled log w."""
+    def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
+        """Refuse everything but means of a sampled log w, and one sample."""
         if not objective.linear:
             raise ValueError(
                 f"VarGrad is derived for ELBO and not for {type(objective).__name__}; use ScoreFunction()."
@@ -64,3 +63,9 @@ class VarGrad:
                 f"VarGrad leaves out the gradient of a closed form (rate={objective.rate!r}); use rate='sampled', or "
                 "ScoreFunction()."
             )
+        _require_two(num_samples)
+
+
+def _require_two(num_samples: int) -> None:
+    if num_samples < 2:
+        raise ValueError(f"VarGrad got num_samples={num_samples} and needs at least 2, for a variance; draw more.")

@@ -68,7 +68,7 @@ class Local:
             with torch.no_grad():
                 start, head = free_parameters(model, x, context, self.family, self.start)
                 joint = model.joint(x, context)
-                self.gradient.check(self.objective, head(start))
+                self.gradient.check(self.objective, head(start), self.num_samples)
             free = start.clone().requires_grad_()
             optimizer = torch.optim.Adam([free], lr=self.lr)
             for step in range(self.num_steps):

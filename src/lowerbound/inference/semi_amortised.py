@@ -66,7 +66,7 @@ class SemiAmortised:
             with torch.set_grad_enabled(trained):
                 free, head = free_parameters(model, x, context, self.family, "encoder")
                 joint = model.joint(x, context)
-                _check(self.objective, head(free))
+                _check(self.objective, head(free), self.num_samples)
             for _ in range(self.num_steps):
                 free = free if free.requires_grad else free.detach().requires_grad_()
                 value = Pathwise().estimate(self.objective, head(free), joint, self.num_samples).surrogate
@@ -76,8 +76,8 @@ class SemiAmortised:
         return head(free)
 
 
-def _check(objective: Objective, q: Distribution) -> None:
-    Pathwise().check(objective, q)
+def _check(objective: Objective, q: Distribution, num_samples: int) -> None:
+    Pathwise().check(objective, q, num_samples)
     if isinstance(q, MixtureNormalDistribution):  # its draws differentiate implicitly, once
         raise ValueError(
             "SemiAmortised needs draws that differentiate twice and those of MixtureNormal do so once; "

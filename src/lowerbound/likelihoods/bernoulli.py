@@ -86,7 +86,7 @@ class Bernoulli(nn.Module):
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
-        logits = parameters_of(self.net, context)
+        logits = parameters_of(self.net, context, self.event_shape)
         return IndependentBernoulli(logits, len(self.event_shape))
 
     @torch.no_grad()

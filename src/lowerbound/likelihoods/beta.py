@@ -82,7 +82,7 @@ class Beta(nn.Module):
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
-        parameters = parameters_of(self.net, context)
+        parameters = parameters_of(self.net, context, (2, *self.event_shape))
         logit, raw = parameters.unbind(-1 - len(self.event_shape))
         mean = self.epsilon + (1 - 2 * self.epsilon) * torch.sigmoid(logit)
         concentration = positive(raw, self.min_concentration)

@@ -74,7 +74,9 @@ class Categorical(nn.Module):
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
-        logits = parameters_of(self.net, context).movedim(-1 - len(self.event_shape), -1)
+        logits = parameters_of(self.net, context, (self.num_classes, *self.event_shape)).movedim(
+            -1 - len(self.event_shape), -1
+        )
         scale = self.num_classes - 1 if self.unit_interval else 1
         distribution = CategoricalDistribution(logits, scale)
         return Independent(distribution, len(self.event_shape), validate_args=False)

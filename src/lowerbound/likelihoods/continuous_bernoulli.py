@@ -68,7 +68,7 @@ class ContinuousBernoulli(nn.Module):
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
-        distribution = ContinuousBernoulliDistribution(parameters_of(self.net, context))
+        distribution = ContinuousBernoulliDistribution(parameters_of(self.net, context, self.event_shape))
         return Independent(distribution, len(self.event_shape), validate_args=False)
 
     @torch.no_grad()

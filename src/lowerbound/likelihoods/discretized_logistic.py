@@ -87,7 +87,7 @@ class DiscretizedLogistic(nn.Module):
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
-        loc, raw = parameters_of(self.net, context).unbind(-1 - len(self.event_shape))
+        loc, raw = parameters_of(self.net, context, (2, *self.event_shape)).unbind(-1 - len(self.event_shape))
         scale = positive(raw, self.min_scale)
         distribution = DiscretizedLogisticDistribution(loc, scale, self.num_levels)
         return Independent(distribution, len(self.event_shape), validate_args=False)

@@ -101,8 +101,8 @@ class DiscretizedLogisticMixture(nn.Module):
 
     def forward(self, context: Context) -> DiscretizedLogisticMixtureDistribution:
         """p(x | context)."""
-        parameters = parameters_of(self.net, context)
         shape = self.parameter_shape(self.event_shape, self.num_components)
+        parameters = parameters_of(self.net, context, shape)
         lead = parameters.shape[: parameters.ndim - len(shape)]
         return DiscretizedLogisticMixtureDistribution(
             parameters.reshape(*lead, self.num_components, -1, numel(shape[1:])),

@@ -69,7 +69,7 @@ class LocationScale(nn.Module):
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
-        loc, scale = self._split(parameters_of(self.net, context))
+        loc, scale = self._split(parameters_of(self.net, context, self.parameter_shape(self.event_shape, self.scale)))
         return Independent(self.distribution(loc, scale), len(self.event_shape), validate_args=False)
 
     @torch.no_grad()

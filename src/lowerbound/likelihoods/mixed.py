@@ -108,9 +108,9 @@ class Mixed(nn.Module):
 
     def forward(self, context: Context) -> MixedDistribution:
         """p(x | context)."""
-        parameters = parameters_of(self.net, context)
         groups = [cast(Columns, group) for group in self.groups]
         widths = [n * group.num_outputs for n, group in zip(self.sizes, groups, strict=True)]
+        parameters = parameters_of(self.net, context, (sum(widths),))
         parts = [
             group(part.unflatten(-1, (n, group.num_outputs)))
             for group, n, part in zip(groups, self.sizes, parameters.split(widths, -1), strict=True)

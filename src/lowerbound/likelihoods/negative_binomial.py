@@ -93,7 +93,7 @@ class NegativeBinomial(nn.Module):
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
-        parameters = parameters_of(self.net, context)
+        parameters = parameters_of(self.net, context, self.parameter_shape(self.event_shape, self.dispersion))
         if self.dispersion == "heteroscedastic":
             raw_mean, raw = parameters.unbind(-1 - len(self.event_shape))
         else:

@@ -68,7 +68,7 @@ class Poisson(nn.Module):
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
-        rate = positive(parameters_of(self.net, context), self.min_rate)
+        rate = positive(parameters_of(self.net, context, self.event_shape), self.min_rate)
         return Independent(PoissonDistribution(rate), len(self.event_shape), validate_args=False)
 
     @torch.no_grad()

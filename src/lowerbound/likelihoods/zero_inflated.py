@@ -69,7 +69,7 @@ class ZeroInflated(nn.Module):
 
     def forward(self, context: Context) -> Independent:
         """p(x | context)."""
-        gate, raw = parameters_of(self.net, context).unbind(-1 - len(self.event_shape))
+        gate, raw = parameters_of(self.net, context, (2, *self.event_shape)).unbind(-1 - len(self.event_shape))
         distribution = ZeroInflatedDistribution(gate, self.counts(positive(raw, self.min_rate)))
         return Independent(distribution, len(self.event_shape), validate_args=False)
 

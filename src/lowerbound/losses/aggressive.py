@@ -44,8 +44,8 @@ class Aggressive(VariationalLoss):
         model, objective, gradient, num_samples, penalty, inference: as in `VariationalLoss`.
         num_encoder_steps: steps that train φ before one that trains θ.
 
-    Needs held-out data in the loop, without which nothing ends the first phase, and a q(z | x) with a density. One
-    process; no compiled step.
+    Needs held-out data in the loop, without which nothing ends the first phase, and a q(z | x) with a density. No
+    compiled step.
 
     Returns (when called with a batch x (B, *event)):
         What `VariationalLoss` returns, and in evaluation the term mutual_information, nats.
@@ -54,6 +54,7 @@ class Aggressive(VariationalLoss):
         ValueError: no encoder steps.
     """
 
+    every_parameter_learns = False
     aggressive: Tensor
     information: Tensor
     seen: Tensor
@@ -109,6 +110,8 @@ class Aggressive(VariationalLoss):
     @torch.no_grad()
     def _decide(self) -> bool:
         """Take the evaluation since the last decision into account, if there was one."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(self.seen)  # each process has seen its share of the held-out rows
         rows, total = self.seen.tolist()
         if rows:
             now = total / rows

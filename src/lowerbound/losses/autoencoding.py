@@ -16,6 +16,7 @@ from torch.distributions import Distribution
 
 from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.model import LatentVariableModel
+from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.protocols import Context, Latents
 
 __all__ = ["Autoencoding"]
@@ -37,10 +38,13 @@ class Autoencoding(Loss):
     ['bound', 'likelihood']
     """
 
+    every_parameter_learns = False
+
     def __init__(self, model: LatentVariableModel):
         super().__init__()
         self.model = model
 
+    @nets_alone_autocast
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
         """The loss of one batch."""
         z = mean_code(self.model.infer(x, context))
@@ -49,6 +53,7 @@ class Autoencoding(Loss):
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if q(z | x) has no mean."""
+        self.check_rows(x)
         mean_code(self.model.infer(x, context))
 
 

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from lowerbound.losses.guards import refuse_batch_norm
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
+from lowerbound.support import require_support
 
 __all__ = ["Loss", "LossOutput"]
 
@@ -28,9 +30,12 @@ class Loss(nn.Module, ABC):
 
     Attributes:
         model: p(x, z) and q(z | x).
+        every_parameter_learns: whether every parameter has a gradient in every step. Several processes wait for
+            gradients that never come unless a loss says that some are left out.
     """
 
     model: LatentVariableModel
+    every_parameter_learns: bool = True
 
     @abstractmethod
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
@@ -41,3 +46,8 @@ class Loss(nn.Module, ABC):
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training."""
         ...
+
+    def check_rows(self, x: Tensor) -> None:
+        """Refuse rows to which the likelihood gives no probability, and nets that mix them: a part of `check`."""
+        require_support(self.model.likelihood, x)
+        refuse_batch_norm(self.model)

@@ -32,9 +32,10 @@ from lowerbound.gradients.path_only import detach
 from lowerbound.hooks import Augmented
 from lowerbound.inference import HMC, Draws
 from lowerbound.inference.families import is_real
+from lowerbound.losses.guards import check_same_kind
 from lowerbound.losses.loss import Loss, LossOutput
-from lowerbound.losses.variational import check_same_kind
 from lowerbound.model import LatentVariableModel
+from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import forked
 from lowerbound.weights import LogWeights, weigh
@@ -87,6 +88,7 @@ class MonteCarloEM(Loss):
         self.model, self.num_samples, self.draws = model, num_samples, draws
         self.hmc = HMC(num_chains=num_samples, num_warmup=num_warmup, num_samples=_KEPT, num_leapfrog=num_leapfrog)
 
+    @nets_alone_autocast
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
         """The loss of one batch."""
         w, log_q = self._weights_at_q(x, context)
@@ -101,6 +103,7 @@ class MonteCarloEM(Loss):
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training."""
+        self.check_rows(x)
         q, p = self.model.infer(x, context), self.model.prior(context)
         if isinstance(q, Draws | Augmented):
             raise ValueError(

@@ -35,6 +35,7 @@ from lowerbound.gradients import Enumerate
 from lowerbound.hooks import Augmented
 from lowerbound.labelled import LabelledModel
 from lowerbound.losses.loss import Loss, LossOutput
+from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.objectives import ELBO
 from lowerbound.protocols import Context, Gradient, Latents, Objective
 from lowerbound.weights import LogWeights
@@ -94,6 +95,7 @@ class SemiSupervised(Loss):
         self.gradient, self.num_labels = gradient, num_labels
         self.objective, self.num_samples = objective, num_samples
 
+    @nets_alone_autocast
     def forward(
         self,
         x: Tensor,
@@ -125,6 +127,7 @@ class SemiSupervised(Loss):
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices or the labels do not go together, before any training."""
+        self.check_rows(x)
         y = _labels(x, context)
         known = y[y >= 0]
         self.model.one_hot(known)
@@ -134,7 +137,7 @@ class SemiSupervised(Loss):
             raise ValueError(
                 f"SemiSupervised takes a sampled lower bound and got {self.objective}; use ELBO() or IWAE()."
             )
-        self.gradient.check(ELBO(), self.model.posterior.label(x))
+        self.gradient.check(ELBO(), self.model.posterior.label(x), self.num_labels)
         q = self.model.infer(x, self.model.one_hot(torch.zeros_like(y)))
         if not q.has_rsample or isinstance(q, Augmented):
             raise ValueError(

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.inference import Draws, InferenceScheme, with_inference
+from lowerbound.losses.guards import check_direction, check_same_kind
 from lowerbound.losses.loss import Loss, LossOutput
-from lowerbound.model import LatentVariableModel
-from lowerbound.objectives import ChiDivergence
+from lowerbound.model import Joint, LatentVariableModel
+from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.protocols import Context, Gradient, Objective, Penalty
 from lowerbound.randomness import forked
-from lowerbound.weights import LogWeights, weigh
+from lowerbound.weights import LogWeights
 
-__all__ = ["VariationalLoss", "check_same_kind"]
+__all__ = ["VariationalLoss"]
 
 
 class VariationalLoss(Loss):
@@ -49,9 +52,13 @@ class VariationalLoss(Loss):
         self.model = model if inference is None else with_inference(model, inference)
         self.objective, self.gradient, self.num_samples = objective, gradient, num_samples
         self.penalty = penalty
+        self._checked_in: bool | None = None  # whether that was in training mode; None before the first check
 
+    @nets_alone_autocast
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
-        """The loss of one batch."""
+        """The loss of one batch. The first one is checked as `check` does."""
+        if not torch.compiler.is_compiling():
+            self._check_once(x, context)
         q, joint = self.model.infer(x, context), self.model.joint(x, context)
         estimate = self.gradient.estimate(self.objective, q, joint, self.num_samples)
         value, w = estimate.surrogate.mean(), estimate.weights
@@ -64,17 +71,44 @@ class VariationalLoss(Loss):
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training."""
+        self._checked_in = None
+        self.check_rows(x)
+        x, context = _first_two(x, context)
         q, joint = self.model.infer(x, context), self.model.joint(x, context)
-        p = joint.prior
         if isinstance(q, Draws):
             raise ValueError(f"{type(self).__name__} needs a q(z | x) with a density and HMC gives draws; use Local().")
-        _check_direction(self.objective, self.model)
-        self.gradient.check(self.objective, q)
-        check_same_kind(q, p)
-        with torch.no_grad(), forked(x.device, 0):
-            self.objective.signal(weigh(q, joint, q.sample(torch.Size((2,))), rate=self.objective.rate))
+        check_direction(self.objective, self.model)
+        self.gradient.check(self.objective, q, self.num_samples)
+        check_same_kind(q, joint.prior)
+        self._try(q, joint)
         if self.penalty is not None:
-            self.penalty.check(q, p)
+            self.penalty.check(q, joint.prior)
+        self._checked_in = self.training
+
+    @torch.no_grad()
+    def _try(self, q: Distribution, joint: Joint) -> None:
+        """Estimate once with copies that may change: the estimator says for itself what it cannot do with q."""
+        objective, gradient = copy.deepcopy((self.objective, self.gradient))
+        try:
+            with forked(joint.x.device, 0):
+                objective.signal(gradient.estimate(objective, q, joint, self.num_samples).weights)
+        except NotImplementedError:
+            raise ValueError(
+                f"{type(gradient).__name__} asks {type(q).__name__} for what it does not have (a density, or draws); "
+                "use another gradient estimator or another posterior."
+            ) from None
+
+    def _check_once(self, x: Tensor, context: Context | None) -> None:
+        """Check the first batch; once more in training mode, in which BatchNorm is another function."""
+        if self._checked_in is None or (self.training and not self._checked_in):
+            self.check(x, context)
+
+
+def _first_two(x: Tensor, context: Context | None) -> tuple[Tensor, Context | None]:
+    """Two rows are enough to see whether the parts go together."""
+    if context is None:
+        return x[:2], None
+    return x[:2], tuple(c[:2] for c in context) if isinstance(context, tuple) else context[:2]
 
 
 def _rates(w: LogWeights) -> dict[str, Tensor]:
@@ -82,39 +116,3 @@ def _rates(w: LogWeights) -> dict[str, Tensor]:
     if w.rate_per_group is None or w.rate_per_group.shape[-1] == 1:
         return {}
     return {f"rate_{layer}": rate for layer, rate in enumerate(w.rate_per_group.unbind(-1), 1)}
-
-
-def _check_direction(objective: Objective, model: LatentVariableModel) -> None:
-    """What is maximised must be worth raising, for every parameter that learns."""
-    name = type(objective).__name__
-    if objective.bound == "upper":
-        raise ValueError(
-            f"{name} is an upper bound of log p(x), which training would raise; read it after training, and train on "
-            "ELBO() or IWAE()."
-        )
-    parts = [part for part in (model.prior, model.likelihood) if isinstance(part, nn.Module)]
-    if isinstance(objective, ChiDivergence) and any(p.requires_grad for part in parts for p in part.parameters()):
-        raise ValueError(
-            f"{name} fits q to a p that is held fixed, and would lower log p(x); freeze the parameters of prior and "
-            "likelihood (requires_grad_(False)), or train on ELBO() or IWAE()."
-        )
-
-
-def check_same_kind(q: Distribution, p: Distribution) -> None:
-    """A probability cannot be set against a density: their ratio bounds nothing."""
-    kinds = [_is_discrete(q), _is_discrete(p)]
-    if None not in kinds and kinds[0] != kinds[1]:
-        words = ["a probability" if kind else "a density" for kind in kinds]
-        raise ValueError(
-            f"q(z | x) is {words[0]} and p(z) is {words[1]}, so log p(z) − log q(z | x) bounds nothing; choose a prior "
-            "and a posterior over the same latents (both continuous, both Bernoulli, or both categorical)."
-        )
-
-
-def _is_discrete(distribution: Distribution) -> bool | None:
-    """Whether its values are discrete; None where it does not say."""
-    try:
-        support = distribution.support
-    except NotImplementedError:
-        return None
-    return None if support is None else bool(support.is_discrete)

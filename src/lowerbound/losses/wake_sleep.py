@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from lowerbound.gradients.path_only import detach
 from lowerbound.gradients.reweighted_wake_sleep import weighted_score
 from lowerbound.hooks import Augmented
+from lowerbound.losses.guards import check_same_kind
 from lowerbound.losses.loss import Loss, LossOutput
-from lowerbound.losses.variational import check_same_kind
 from lowerbound.model import LatentVariableModel
+from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.protocols import Context, Latents, Objective
 from lowerbound.randomness import forked
 from lowerbound.weights import weigh
@@ -64,6 +65,7 @@ class WakeSleep(Loss):
         _check_options(num_samples, phi)
         self.model, self.objective, self.num_samples, self.phi = model, objective, num_samples, phi
 
+    @nets_alone_autocast
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
         """The loss of one batch."""
         q = self.model.infer(x, context)
@@ -83,6 +85,7 @@ class WakeSleep(Loss):
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training."""
+        self.check_rows(x)
         q, p = self.model.infer(x, context), self.model.prior(context)
         if self.objective.rate != "sampled" or self.objective.bound != "lower":
             raise ValueError(

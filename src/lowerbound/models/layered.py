@@ -77,6 +77,8 @@ class LowestLayer(nn.Module):
         num_layers: L.
     """
 
+    takes_leading_axes: bool = True
+
     def __init__(self, net: MLP, num_layers: int):
         super().__init__()
         self.net, self.num_layers = net, num_layers

@@ -113,6 +113,8 @@ class Residual(nn.Module):
         net: f, from (..., *event) to the same shape.
     """
 
+    takes_leading_axes: bool = True
+
     def __init__(self, net: MLP):
         super().__init__()
         self.net, self.out_shape = net, net.out_shape

@@ -31,6 +31,8 @@ class Convolution(nn.Module):
     torch.Size([5, 7, 2, 4])
     """
 
+    takes_leading_axes: bool = True
+
     def __init__(
         self,
         in_shape: tuple[int, ...],
@@ -74,6 +76,8 @@ class TransposedConvolution(nn.Module):
     >>> TransposedConvolution(4, [16, 8], (2, 3, 29, 17))(torch.zeros(5, 7, 4)).shape
     torch.Size([5, 7, 2, 3, 29, 17])
     """
+
+    takes_leading_axes: bool = True
 
     def __init__(
         self,

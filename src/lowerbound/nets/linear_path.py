@@ -33,6 +33,8 @@ class LinearPath(nn.Module):
     torch.Size([7, 2, 5])
     """
 
+    takes_leading_axes: bool = True
+
     def __init__(self, net: MLP, start: float = 0.05):
         super().__init__()
         if len(net.out_shape) != 2 or net.out_shape[0] != 2 or len(net.in_shapes) != 1:

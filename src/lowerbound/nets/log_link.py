@@ -36,6 +36,8 @@ class LogLink(nn.Module):
         What `positive` maps to m exp(c tanh(y / c)), shaped like y.
     """
 
+    takes_leading_axes: bool = True
+
     mean: Tensor
 
     def __init__(self, net: nn.Module, most: float = 8.0, floor: float = 1e-6):
@@ -62,6 +64,8 @@ class StandardizedLog1p(nn.Module):
         net: from (..., *event_shape) to anything.
         event_shape: shape of one datum.
     """
+
+    takes_leading_axes: bool = True
 
     mean: Tensor
     scale: Tensor

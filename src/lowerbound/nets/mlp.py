@@ -27,6 +27,8 @@ class MLP(nn.Module):
     torch.Size([5, 7, 2, 3])
     """
 
+    takes_leading_axes: bool = True
+
     def __init__(
         self,
         in_shape: Shape | list[Shape],

@@ -29,6 +29,8 @@ class BidirectionalGRU(nn.Module):
         ValueError: (when called) x of another width.
     """
 
+    takes_leading_axes: bool = True
+
     def __init__(self, data_dim: int, width: int):
         super().__init__()
         self.data_dim, self.features = data_dim, 2 * width
@@ -51,6 +53,8 @@ class CausalGRU(nn.Module):
     Raises:
         ValueError: (when called) x of another width.
     """
+
+    takes_leading_axes: bool = True
 
     def __init__(self, data_dim: int, width: int):
         super().__init__()

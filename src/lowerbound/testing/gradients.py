@@ -48,7 +48,7 @@ def check_gradient(
     name = f"{type(estimator).__name__} on {type(objective).__name__}"
     q = model.infer(x)
     try:
-        estimator.check(objective, q)
+        estimator.check(objective, q, num_samples)
     except ValueError as refusal:
         require(bool(str(refusal)), f"{name}: refused without saying why.")
         return False

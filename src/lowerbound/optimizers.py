@@ -1,0 +1,169 @@
+"""Optimisers by choice: small values that make a `torch.optim` optimiser from parameters.
+
+    train(loss, x, num_steps=1000, optimizer=optimizers.AdamW(weight_decay=0.01))
+
+The loop sets the learning rate of every group at every step, times the `lr_factor` of the group where it has one. A
+module that states `lr_factor` (see `protocols.HasOwnRate`) has a group of its own. Any function from parameters to an
+optimiser does in place of these, such as `torch.optim.RAdam`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from lowerbound.protocols import HasOwnRate
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "MakeOptimizer",
+    "OptimizerName",
+    "load_optimizer_tensors",
+    "optimizer_of",
+    "optimizer_tensors",
+    "parameter_groups",
+]
+
+MakeOptimizer: TypeAlias = Callable[[list[Any]], torch.optim.Optimizer]
+"""From parameters, or from groups of them (dicts with "params" and "lr_factor"), as `torch.optim` takes both."""
+
+OptimizerName: TypeAlias = Literal["adam", "adamw", "adamax", "sgd"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam:
+    """Adam (Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1), fused.
+
+    Arguments:
+        beta1, beta2: decays of the two moments.
+        eps: added to the root of the second.
+        weight_decay: times a parameter, added to its gradient; for decay that Adam does not rescale take `AdamW`.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __call__(self, parameters: list[Any]) -> torch.optim.Optimizer:
+        """The optimiser of these parameters."""
+        return torch.optim.Adam(
+            parameters, betas=(self.beta1, self.beta2), eps=self.eps, weight_decay=self.weight_decay, fused=True
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamW:
+    """Adam with weight decay apart from the gradient (Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2), fused.
+
+    Arguments:
+        beta1, beta2, eps: as in `Adam`.
+        weight_decay: every step takes lr times this of a parameter off it.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+
+    def __call__(self, parameters: list[Any]) -> torch.optim.Optimizer:
+        """The optimiser of these parameters."""
+        return torch.optim.AdamW(
+            parameters, betas=(self.beta1, self.beta2), eps=self.eps, weight_decay=self.weight_decay, fused=True
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adamax:
+    """Adam with the largest recent gradient in place of the second moment (Kingma & Ba 2015, Algorithm 2).
+
+    Arguments:
+        beta1, beta2, eps, weight_decay: as in `Adam`.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __call__(self, parameters: list[Any]) -> torch.optim.Optimizer:
+        """The optimiser of these parameters."""
+        return torch.optim.Adamax(
+            parameters, betas=(self.beta1, self.beta2), eps=self.eps, weight_decay=self.weight_decay
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD:
+    """Stochastic gradient descent.
+
+    Arguments:
+        momentum: μ in v ← μ v + g.
+        nesterov: whether the momentum looks ahead.
+        weight_decay: times a parameter, added to its gradient.
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __call__(self, parameters: list[Any]) -> torch.optim.Optimizer:
+        """The optimiser of these parameters."""
+        return torch.optim.SGD(
+            parameters, lr=1e-3, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay
+        )
+
+
+def optimizer_of(choice: str | MakeOptimizer | None) -> MakeOptimizer:
+    """The maker of an optimiser: a name stands for that class with its defaults, None for Adam.
+
+    >>> optimizer_of("sgd")
+    SGD(momentum=0.0, nesterov=False, weight_decay=0.0)
+
+    Raises:
+        ValueError: another name.
+    """
+    named: dict[str, MakeOptimizer] = {"adam": Adam(), "adamw": AdamW(), "adamax": Adamax(), "sgd": SGD()}
+    if choice is None:
+        return Adam()
+    if not isinstance(choice, str):
+        return choice
+    if choice not in named:
+        raise ValueError(f"optimizer is {choice!r}; choose one of {', '.join(named)}, or give one of `optimizers`.")
+    return named[choice]
+
+
+def parameter_groups(loss: nn.Module) -> list[Any]:
+    """The parameters that learn, or groups of them if some have a rate of their own; in the order of `parameters()`."""
+    factors = {p: 1.0 for p in loss.parameters() if p.requires_grad}
+    for module in loss.modules():  # from the outside in, so that the innermost has the last word
+        if isinstance(module, HasOwnRate):
+            factors.update({p: module.lr_factor for p in module.parameters() if p.requires_grad})
+    groups: dict[float, list[nn.Parameter]] = {}
+    for p, factor in factors.items():
+        groups.setdefault(factor, []).append(p)
+    if set(groups) <= {1.0}:
+        return list(factors)
+    return [{"params": group, "lr_factor": factor} for factor, group in groups.items()]
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimiser by the number of the parameter and its name."""
+    state = optimizer.state_dict()["state"]
+    return {f"{i}/{key}": value for i, entry in state.items() for key, value in entry.items() if value is not None}
+
+
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Take over what `optimizer_tensors` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, key = name.partition("/")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
