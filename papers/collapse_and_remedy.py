@@ -24,18 +24,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from fitted import rows_of_test
 from torch import Tensor
 
 from lowerbound import plots
 from lowerbound.cli import main as lowerbound
 from lowerbound.evaluate import log_evidence, summary
+from lowerbound.fitted import Fitted
 from lowerbound.randomness import forked
-from lowerbound.runs import Run
 
 RESULTS = Path(__file__).parent / "results"
 FIT = (
-    "lowerbound fit {data} --objective beta-elbo:beta={beta:g} --hidden 200"
-    " --batch-size 100 --steps {steps} --device cpu"
+    "lowerbound fit {data} --objective beta-elbo:beta={beta:g} --latent-dim 16 --hidden 200"
+    " --batch-size 100 --lr 0.002 --lr-schedule cosine --steps {steps} --device cpu"
 )
 PROBLEM = "posterior collapse"
 PICTURES = 12
@@ -61,7 +62,7 @@ def main() -> None:
         raise SystemExit(f"Nothing to cure: {finding(before, PROBLEM)['sentence']}")
     after = fit_and_examine(remedy, folders["after"], given)
     save({"before": before, "after": after}, given)
-    draw([Run.open(folder) for folder in folders.values()], given.out.with_suffix(".png"))
+    draw([Fitted.open(folder) for folder in folders.values()], given.out.with_suffix(".png"))
 
 
 def fit_and_examine(command: str, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
@@ -70,8 +71,8 @@ def fit_and_examine(command: str, folder: Path, given: argparse.Namespace) -> di
     print(f"$ {command}", flush=True)
     run_words([*shlex.split(command)[1:], "--out", str(folder), "--no-evaluate"])
     said = run_words(["diagnose", str(folder), "--json", "--num-rows", str(given.num_rows)])
-    run = Run.open(folder)
-    x, model = run.test_tensor(given.num_rows), run.load_model()
+    fitted = Fitted.open(folder)
+    x, model = rows_of_test(fitted, given.num_rows), fitted.model
     evidence, use = log_evidence(model, x, num_samples=given.samples), summary(model, x)
     examined = json.loads(said)
     print(finding(examined, PROBLEM)["sentence"], f"L_{given.samples} {evidence.mean:.2f}", flush=True)
@@ -110,10 +111,10 @@ def save(both: dict[str, dict[str, Any]], given: argparse.Namespace) -> None:
     given.out.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def draw(runs: list[Run], path: Path) -> None:
+def draw(fits: list[Fitted], path: Path) -> None:
     """A line of test images, their reconstructions before and after, and samples before and after."""
-    x = runs[0].test_tensor(PICTURES)
-    models = [run.load_model() for run in runs]
+    x = rows_of_test(fits[0], PICTURES)
+    models = [fitted.model for fitted in fits]
     lines = [x, *(reconstructed(model, x) for model in models), *(sampled(model) for model in models)]
     title = "Test images; reconstructions before and after; samples before and after"
     plots.image_grid(np.concatenate([np.asarray(line) for line in lines]), PICTURES, title=title).savefig(path)

@@ -28,11 +28,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from pinned import pinned
 from torch import Tensor
 
 from lowerbound.data import Dataset, load
 from lowerbound.data.transform import Binarization
-from lowerbound.fitting import Settings, fit, prepare
+from lowerbound.fitting import Training, fit, prepare
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.plots.style import new_figure, style_axes
@@ -164,8 +165,10 @@ def run(
     study: Study, contender: Contender, data: str, model: str, seed: int, options: argparse.Namespace
 ) -> dict[str, Any]:
     """One contender, one seed: its curve."""
-    settings = Settings(
-        model=study.models[model],
+    dataset = first_rows(load(data), options.train_images)
+    plan = pinned(
+        dataset,
+        study.models[model],
         objective=contender.objective,
         gradient=contender.gradient,
         num_samples=contender.num_samples,
@@ -178,30 +181,29 @@ def run(
         seed=seed,
         compile=False,
     )
-    dataset = first_rows(load(data), options.train_images)
-    problem = prepare(dataset, settings, settings.engine())
-    x, minibatch = fixed_rows(problem, study.batch_size)
-    curve: list[dict[str, float]] = [measure(problem.loss, x, minibatch, step=0, seconds=0.0)]
+    training = prepare(dataset, plan, plan.engine())
+    x, minibatch = fixed_rows(training, study.batch_size)
+    curve: list[dict[str, float]] = [measure(training.loss, x, minibatch, step=0, seconds=0.0)]
     every, seconds, started = options.steps / options.points, 0.0, time.process_time()
-    for record in fit(problem, settings, settings.engine()):
+    for record in fit(training, plan, plan.engine()):
         if record.step // every > curve[-1]["step"] // every:
             seconds += time.process_time() - started
-            curve.append(measure(problem.loss, x, minibatch, step=record.step, seconds=seconds))
+            curve.append(measure(training.loss, x, minibatch, step=record.step, seconds=seconds))
             curve[-1]["train"], started = record.terms["bound"], time.process_time()
     return {"contender": contender.name, "data": data, "model": model, "seed": seed, "curve": curve}
 
 
 def first_rows(dataset: Dataset, count: int) -> Dataset:
     """The data set with fewer training rows."""
-    return replace(dataset, x_train=dataset.x_train[:count], y_train=None)
+    return replace(dataset, x_train=dataset.x_train[:count], y_train=None, y_test=None)
 
 
-def fixed_rows(problem: Any, batch_size: int) -> tuple[Tensor, Tensor]:
+def fixed_rows(training: Training, batch_size: int) -> tuple[Tensor, Tensor]:
     """Held-out rows to score and training rows for the variance, binarized once: the same for every contender."""
     with forked(CPU, 0):
-        held_out = torch.arange(min(_HELD_OUT_ROWS, len(problem.held_out)))
-        (x,) = problem.held_out.transform(*problem.held_out.gather(held_out))
-        (minibatch,) = problem.source.transform(*problem.source.gather(torch.arange(batch_size)))
+        held_out = torch.arange(min(_HELD_OUT_ROWS, len(training.held_out)))
+        (x,) = training.held_out.transform(*training.held_out.gather(held_out))
+        (minibatch,) = training.source.transform(*training.source.gather(torch.arange(batch_size)))
     return x, minibatch
 
 

@@ -19,11 +19,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pinned import pinned
 from scipy.stats import beta
 
 from lowerbound.data import load
 from lowerbound.diagnosis import Finding, diagnose
-from lowerbound.fitting import Settings
+from lowerbound.fitting import prepare
 from lowerbound.runs import Run
 
 RESULTS = Path(__file__).parent / "results"
@@ -57,22 +58,20 @@ def main() -> None:
 def one_fit(seed: int, steps: int, num_rows: int) -> dict[str, Any]:
     """Fit with a seed and examine."""
     begun = time.process_time()
-    settings = Settings(
-        model=MODEL, steps=steps, lr=2e-3, seed=seed, device="cpu", compile=False, **OBJECTIVES[seed % len(OBJECTIVES)]
-    )
-    dataset = load("digits")
+    dataset, objective = load("digits"), OBJECTIVES[seed % len(OBJECTIVES)]
+    plan = pinned(dataset, MODEL, steps=steps, lr=2e-3, seed=seed, device="cpu", compile=False, **objective)
     with tempfile.TemporaryDirectory() as folder:
-        run = Run.create(Path(folder) / "run", settings, {"name": "digits"}, dataset)
-        engine = settings.engine()
-        *_, last = run.fit(run.prepare(dataset, engine), engine)
-        fitted = time.process_time() - begun
-        negatives = run.transformed(1 - dataset.x_test)
-        diagnosis = diagnose(run, x_against=negatives, against="negatives", num_rows=num_rows, seed=seed)
+        run = Run.create(Path(folder) / "run", plan, {"name": "digits"}, dataset)
+        engine = plan.engine()
+        *_, last = run.fit(prepare(dataset, plan, engine), engine)
+        seconds, model = time.process_time() - begun, run.fitted(dataset=dataset)
+        negatives = model.events(1 - dataset.x_test, seed=0)
+        diagnosis = diagnose(model, x_against=negatives, against="negatives", num_rows=num_rows, seed=seed)
     return {
         "seed": seed,
-        "objective": settings.objective,
+        "objective": plan.objective,
         "bound": last.terms["bound"],
-        "cpu_seconds": {"fit": fitted, "diagnose": time.process_time() - begun - fitted},
+        "cpu_seconds": {"fit": seconds, "diagnose": time.process_time() - begun - seconds},
         "alarms": [finding.name for finding in diagnosis.present],
         "findings": {finding.name: plain(finding) for finding in diagnosis.findings},
     }

@@ -26,17 +26,19 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pinned import pinned
 from torch import Tensor
 
 from lowerbound.data import Dataset, load
 from lowerbound.evaluate import log_evidence, summary
-from lowerbound.fitting import Problem, Settings, fit, prepare, transform_rows
+from lowerbound.fitting import Training, fit, prepare, transform_rows
+from lowerbound.planning import Plan
 from lowerbound.randomness import forked
 from lowerbound.tuning import cpu_tuning
 
@@ -80,22 +82,23 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     mnist = load("mnist")
-    dataset = type(mnist)(**{**vars(mnist), "x_train": mnist.x_train[: arguments.train_images]})
+    dataset = replace(mnist, x_train=mnist.x_train[: arguments.train_images], y_train=None, y_test=None)
     for cell in CELLS:
-        settings = settings_of(cell, arguments)
-        if arguments.only in str(cell) and not is_done(cell, settings, arguments):
+        plan = plan_of(dataset, cell, arguments)
+        if arguments.only in str(cell) and not is_done(cell, plan, arguments):
             print(f"{cell} …", flush=True)
-            result, values = run(dataset, settings, arguments)
-            known = {**asdict(cell), **result, "clip_norm": settings.clip_norm, **protocol_of(settings, arguments)}
+            result, values = run(dataset, plan, arguments)
+            known = {**asdict(cell), **result, "clip_norm": plan.clip_norm, **protocol_of(plan, arguments)}
             save(cell, known, values, arguments.out)
             print({key: result[key] for key in list(result)[:5]}, flush=True)
     print_table(arguments.out)
 
 
-def settings_of(cell: Cell, arguments: argparse.Namespace) -> Settings:
+def plan_of(dataset: Dataset, cell: Cell, arguments: argparse.Namespace) -> Plan:
     """The network and the budget, the same for all."""
-    return Settings(
-        model={
+    return pinned(
+        dataset,
+        {
             "latent_dim": 50,
             "hidden": [200, 200],
             "activation": "tanh",
@@ -114,30 +117,30 @@ def settings_of(cell: Cell, arguments: argparse.Namespace) -> Settings:
 
 
 def run(
-    dataset: Dataset, settings: Settings, arguments: argparse.Namespace
+    dataset: Dataset, plan: Plan, arguments: argparse.Namespace
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Train and score one cell; the second part is per test image."""
-    engine = settings.engine()
+    engine = plan.engine()
     try:
-        problem = prepare(dataset, settings, engine)
+        training = prepare(dataset, plan, engine)
     except ValueError as refusal:
         return {"refused": str(refusal)}, {}
-    minutes = seconds_per_step(problem, settings) * problem.num_steps / 60
+    minutes = seconds_per_step(training, plan) * training.num_steps / 60
     if minutes > arguments.longest:
         return {"left_out": f"Training would take {minutes:.0f} minutes on one thread."}, {}
     start = time.process_time()
-    bounds = [record.held_out["bound"] for record in fit(problem, settings, engine) if record.held_out is not None]
+    bounds = [record.held_out["bound"] for record in fit(training, plan, engine) if record.held_out is not None]
     seconds = time.process_time() - start
     with forked(CPU, 0):
-        x = problem.transform(torch.as_tensor(dataset.x_test[: arguments.test_images]))
-    model = problem.loss.model
+        x = training.transform(torch.as_tensor(dataset.x_test[: arguments.test_images]))
+    model = training.loss.model
     evidence = log_evidence(model, x, num_samples=arguments.evidence_samples)
     result = {
         "negative_log_likelihood": -evidence.mean,
         "standard_error_over_images": evidence.standard_error_of_mean,
         "negative_elbo": -evidence.mean_elbo,
         "active_units": summary(model, x).active_units,
-        "seconds_per_epoch": seconds / settings.epochs,
+        "seconds_per_epoch": seconds / arguments.epochs,
         "unreliable_fraction": evidence.unreliable_fraction,
         "effective_sample_size": evidence.effective_sample_size.mean().item(),
         "held_out_bounds": [round(bound, 2) for bound in bounds],
@@ -146,24 +149,24 @@ def run(
     return result, {"log_evidence": evidence.log_evidence, "elbo": evidence.elbo}
 
 
-def seconds_per_step(problem: Problem, settings: Settings) -> float:
+def seconds_per_step(training: Training, plan: Plan) -> float:
     """Of the processor: the faster of two steps, without an update."""
-    batch = transform_rows(problem.source, torch.arange(min(settings.batch_size, len(problem.source))))
+    batch = transform_rows(training.source, torch.arange(min(plan.batch_size, len(training.source))))
     seconds = []
     for _ in range(2):
         with cpu_tuning(CPU), forked(CPU, 0):
             start = time.process_time()
-            problem.loss(*batch).loss.backward()
+            training.loss(*batch).loss.backward()
             seconds.append(time.process_time() - start)
-    problem.loss.zero_grad(set_to_none=True)
+    training.loss.zero_grad(set_to_none=True)
     return min(seconds)
 
 
-def protocol_of(settings: Settings, arguments: argparse.Namespace) -> dict[str, Any]:
+def protocol_of(plan: Plan, arguments: argparse.Namespace) -> dict[str, Any]:
     """What two runs of a cell must share to be the same."""
     return {
-        "epochs": settings.epochs,
-        "learning_rate": f"{settings.lr_schedule} from {settings.lr}",
+        "epochs": arguments.epochs,
+        "learning_rate": f"{plan.lr_schedule} from {plan.lr}",
         "num_samples": arguments.evidence_samples,
         "num_images": arguments.test_images,
         "num_train_images": arguments.train_images,
@@ -171,10 +174,10 @@ def protocol_of(settings: Settings, arguments: argparse.Namespace) -> dict[str, 
     }
 
 
-def is_done(cell: Cell, settings: Settings, arguments: argparse.Namespace) -> bool:
+def is_done(cell: Cell, plan: Plan, arguments: argparse.Namespace) -> bool:
     """Whether the results hold this cell, run in the same way."""
     known = read(arguments.out)["cells"].get(str(cell), {})
-    return protocol_of(settings, arguments).items() <= known.items()
+    return protocol_of(plan, arguments).items() <= known.items()
 
 
 def read(out: Path) -> dict[str, Any]:

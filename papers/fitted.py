@@ -1,37 +1,65 @@
-"""Models that several recipes need: fitted once, into a run folder, and opened after that."""
+"""Models that several scripts need: fitted once, into a run folder, and opened after that."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from lowerbound.fitting import Settings
+import torch
+from pinned import pinned
+from torch import Tensor
+
+from lowerbound.fitted import Fitted
+from lowerbound.fitting import prepare
+from lowerbound.planning import Plan
 from lowerbound.runs import Run, load_dataset
 
-__all__ = ["fitted"]
+__all__ = ["fitted", "rows_of_test", "rows_of_training"]
 
 
-def fitted(path: Path, data: str | Path, settings: Settings) -> Run:
-    """The finished run in a folder: begun, resumed, or as it is.
+def fitted(path: Path, data: str | Path, settings: dict[str, Any]) -> Fitted:
+    """The fitted model of a folder: begun, resumed, or as it is.
 
     Arguments:
         path: the folder.
         data: the name of a data set, or a file of rows.
-        settings: of the fit.
+        settings: what `pinned` takes beside the data.
 
     Raises:
         ValueError: the folder holds a run of other settings or other data.
     """
     wanted = {"path": str(data)} if isinstance(data, Path) else {"name": data}
+    dataset = load_dataset(wanted)
+    planned = pinned(dataset, **settings)
     if (path / "run.json").exists():
         run = Run.open(path)
-        if run.settings != settings or not wanted.items() <= run.config["data"].items():
+        if what_decides(run.plan) != what_decides(planned) or not wanted.items() <= run.config["data"].items():
             raise ValueError(f"{path} holds a run with other settings; remove it, or name another folder.")
     else:
-        run = Run.create(path, settings, wanted, load_dataset(wanted))
-    if not run.finished:
-        engine = settings.engine()
-        for record in run.fit(run.prepare(run.dataset(), engine), engine):
-            if record.held_out is not None:
-                bound = record.held_out["bound"]
-                print(f"{path.name}: pass {record.epoch:6.1f}, held-out bound {bound:8.2f}", flush=True)
-    return run
+        run = Run.create(path, planned, wanted, dataset)
+    if run.finished:
+        return run.fitted(dataset=dataset)
+    engine = planned.engine()
+    training = prepare(dataset, planned, engine)
+    for record in run.fit(training, engine):
+        if record.held_out is not None:
+            bound = record.held_out["bound"]
+            print(f"{path.name}: pass {record.epoch:6.1f}, held-out bound {bound:8.2f}", flush=True)
+    return run.fitted(model=training.loss.model, transform=training.transform, dataset=dataset)
+
+
+def what_decides(planned: Plan) -> Plan:
+    """A plan without what was said of its making."""
+    return planned.replace(given={}, reasons={})
+
+
+def rows_of_test(model: Fitted, count: int) -> Tensor:
+    """The first test images as the likelihood scores them: the same draws at every call."""
+    return model.events(model.dataset.x_test[:count], seed=0)
+
+
+def rows_of_training(model: Fitted, count: int) -> Tensor:
+    """Images that the weights were trained on, not those that chose among them."""
+    assert model.plan is not None
+    source = prepare(model.dataset, model.plan, model.plan.engine()).source
+    return model.events(source.gather(torch.arange(count))[0].cpu().numpy(), seed=0)

@@ -33,16 +33,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fitted import fitted
+from fitted import fitted, rows_of_test, rows_of_training
 from torch import Tensor
 
 from lowerbound.evaluate import AnnealedEvidence, PerDatum, annealed_importance, inference_gaps, log_evidence
 from lowerbound.evaluate.gaps import refined_elbos
-from lowerbound.fitting import Settings
 from lowerbound.inference import Local, with_inference
 from lowerbound.model import LatentVariableModel
 from lowerbound.plots.style import DATA, INK, MODEL, new_figure, style_axes
-from lowerbound.runs import Run
 
 RESULTS = Path(__file__).parent / "results"
 POSTERIORS = {"diagonal-normal": "FFG", "iaf": "flow"}
@@ -84,8 +82,8 @@ def main() -> None:
 def measure(data: str, posterior: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Both splits of one model."""
     run = fitted(arguments.runs / f"gaps-{data}-{posterior}-{arguments.epochs:g}", data, settings(posterior, arguments))
-    images = {"train": trained_on(run, arguments.images), "test": run.test_tensor(arguments.images)}
-    model, begun = run.load_model(), time.process_time()
+    images = {"train": rows_of_training(run, arguments.images), "test": rows_of_test(run, arguments.images)}
+    model, begun = run.model, time.process_time()
     cell: dict[str, Any] = {split: split_of(model, x, posterior, arguments) for split, x in images.items()}
     return {
         **cell,
@@ -95,22 +93,16 @@ def measure(data: str, posterior: str, arguments: argparse.Namespace) -> dict[st
     }
 
 
-def settings(posterior: str, arguments: argparse.Namespace) -> Settings:
+def settings(posterior: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Of every fit."""
-    return Settings(
-        model={"latent_dim": 50, "hidden": [200, 200], "activation": "elu", "posterior": posterior},
-        batch_size=100,
-        epochs=arguments.epochs,
-        lr=3e-3,
-        clip_norm=100.0,
-        device="cpu",
-    )
-
-
-def trained_on(run: Run, count: int) -> Tensor:
-    """Images that the weights were trained on, not those that chose among them."""
-    source = run.prepare(run.dataset(), run.settings.engine()).source
-    return run.transformed(source.gather(torch.arange(count))[0])
+    return {
+        "model": {"latent_dim": 50, "hidden": [200, 200], "activation": "elu", "posterior": posterior},
+        "batch_size": 100,
+        "epochs": arguments.epochs,
+        "lr": 3e-3,
+        "clip_norm": 100.0,
+        "device": "cpu",
+    }
 
 
 def split_of(

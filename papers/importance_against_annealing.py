@@ -25,11 +25,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from fitted import fitted
+from fitted import fitted, rows_of_test
 from torch import Tensor
 
 from lowerbound.evaluate import annealed_importance, bidirectional, log_evidence, summary
-from lowerbound.fitting import Settings
 from lowerbound.model import LatentVariableModel
 from lowerbound.plots.style import CLASS_COLOURS, INK, MODEL, new_figure, style_axes
 
@@ -59,7 +58,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     run = fitted(arguments.run, "mnist", settings(arguments.epochs))
-    model, x = run.load_model(), run.test_tensor(arguments.test_images)
+    model, x = run.model, rows_of_test(run, arguments.test_images)
     result: dict[str, Any] = {"protocol": __doc__, "published": PUBLISHED}
     result["settings"] = {k: v for k, v in vars(arguments).items() if k not in ("out", "run")}
     result["active_units"] = summary(model, x).active_units
@@ -71,18 +70,18 @@ def main() -> None:
     draw(result, arguments.out.with_suffix(".png"))
 
 
-def settings(epochs: float) -> Settings:
+def settings(epochs: float) -> dict[str, Any]:
     """Those of `iwae_one_layer`."""
-    return Settings(
-        model={"latent_dim": 50, "hidden": [200, 200], "activation": "tanh"},
-        objective="elbo",
-        num_samples=1,
-        batch_size=100,
-        epochs=epochs,
-        lr=1e-3,
-        lr_schedule="exponential",
-        seed=0,
-    )
+    return {
+        "model": {"latent_dim": 50, "hidden": [200, 200], "activation": "tanh"},
+        "objective": "elbo",
+        "num_samples": 1,
+        "batch_size": 100,
+        "epochs": epochs,
+        "lr": 1e-3,
+        "lr_schedule": "exponential",
+        "seed": 0,
+    }
 
 
 def measurements(model: LatentVariableModel, x: Tensor, arguments: argparse.Namespace) -> Any:

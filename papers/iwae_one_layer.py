@@ -13,14 +13,16 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from pinned import pinned
 
-from lowerbound.data import load
+from lowerbound.data import Dataset, load
 from lowerbound.evaluate import log_evidence, summary
-from lowerbound.fitting import Settings, fit, prepare
+from lowerbound.fitting import fit, prepare
+from lowerbound.planning import Plan
 from lowerbound.randomness import forked
 
 RESULTS = Path(__file__).parent / "results"
@@ -38,8 +40,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS / "iwae_one_layer.json")
     arguments = parser.parse_args()
-    settings = Settings(
-        model={"latent_dim": 50, "hidden": [200, 200], "activation": "tanh"},
+    mnist = load("mnist")
+    dataset = replace(mnist, x_train=mnist.x_train[: arguments.train_images], y_train=None, y_test=None)
+    plan = pinned(
+        dataset,
+        {"latent_dim": 50, "hidden": [200, 200], "activation": "tanh"},
         objective=arguments.objective,
         num_samples=arguments.num_samples,
         batch_size=100,
@@ -48,18 +53,16 @@ def main() -> None:
         lr_schedule="exponential",
         seed=arguments.seed,
     )
-    run(settings, arguments)
+    run(dataset, plan, arguments)
 
 
-def run(settings: Settings, arguments: argparse.Namespace) -> None:
+def run(dataset: Dataset, plan: Plan, arguments: argparse.Namespace) -> None:
     """Train, score, save."""
-    mnist = load("mnist")
-    engine = settings.engine()
-    dataset = type(mnist)(**{**vars(mnist), "x_train": mnist.x_train[: arguments.train_images]})
-    problem = prepare(dataset, settings, engine)
+    engine = plan.engine()
+    training = prepare(dataset, plan, engine)
     start = time.perf_counter()
     curve = []
-    for record in fit(problem, settings, engine):
+    for record in fit(training, plan, engine):
         if record.held_out is not None:
             curve.append({"step": record.step, "epoch": record.epoch, "seconds": record.seconds, **record.held_out})
             print(
@@ -67,21 +70,21 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
                 flush=True,
             )
     trained = time.perf_counter() - start
-    with forked(torch.device("cpu"), settings.seed):
-        x = problem.transform(torch.as_tensor(mnist.x_test[: arguments.test_images]))
+    with forked(torch.device("cpu"), plan.seed):
+        x = training.transform(torch.as_tensor(dataset.x_test[: arguments.test_images]))
     start = time.perf_counter()
-    evidence = log_evidence(problem.loss.model, x, num_samples=arguments.evidence_samples, seed=settings.seed)
+    evidence = log_evidence(training.loss.model, x, num_samples=arguments.evidence_samples, seed=plan.seed)
     result = {
         "negative_log_likelihood": -evidence.mean,
         "standard_error_over_images": evidence.standard_error_of_mean,
         "num_samples": evidence.num_samples,
         "num_images": len(x),
         "negative_elbo": -evidence.elbo.mean().item(),
-        "active_units": summary(problem.loss.model, x).active_units,
+        "active_units": summary(training.loss.model, x).active_units,
         "seconds_training": round(trained, 1),
         "seconds_scoring": round(time.perf_counter() - start, 1),
         "threads": torch.get_num_threads(),
-        "settings": asdict(settings),
+        "settings": plan.to_json(),
         "protocol": __doc__,
         "held_out_curve": curve[:: max(1, len(curve) // 50)],
     }

@@ -51,7 +51,6 @@ from lowerbound.evaluate import (
     typicality,
     waic,
 )
-from lowerbound.fitting import Settings
 from lowerbound.inference import Local
 from lowerbound.model import LatentVariableModel
 from lowerbound.plots.style import CLASS_COLOURS, DATA, INK, MODEL, MUTED, new_figure, style_axes
@@ -98,10 +97,10 @@ def all_fits(arguments: argparse.Namespace) -> Fits:
     ]
     data = mutated_file(arguments)
     background = fitted(arguments.runs / f"{stem(arguments)}-background", data, settings(arguments, 0))
-    models = [run.load_model() for run in runs]
+    models = [run.model for run in runs]
     x_train = grey(load(INSIDE).x_train[: 2 * arguments.images])
     training = log_evidence(models[0], x_train, num_samples=arguments.samples)
-    return Fits(models=models, background=background.load_model(), training=training)
+    return Fits(models=models, background=background.model, training=training)
 
 
 def stem(arguments: argparse.Namespace) -> str:
@@ -109,10 +108,17 @@ def stem(arguments: argparse.Namespace) -> str:
     return f"likelihood-regret-{arguments.steps}"
 
 
-def settings(arguments: argparse.Namespace, seed: int) -> Settings:
+def settings(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Of every fit."""
     model = {"latent_dim": 100, "hidden": [256, 256], "likelihood": "discretized-logistic"}
-    return Settings(model=model, batch_size=64, steps=arguments.steps, lr=1e-3, seed=seed, device="cpu")
+    return {
+        "model": model,
+        "batch_size": 64,
+        "steps": arguments.steps,
+        "lr": 1e-3,
+        "seed": seed,
+        "device": "cpu",
+    }
 
 
 def mutated_file(arguments: argparse.Namespace) -> Path:

@@ -19,18 +19,19 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pinned import pinned
 from torch import Tensor
 
 from lowerbound import plots, priors
 from lowerbound.data import Dataset, load
 from lowerbound.evaluate import Evidence, log_evidence
-from lowerbound.fitting import Settings, fit, prepare
+from lowerbound.fitting import fit, prepare
 from lowerbound.model import LatentVariableModel
 from lowerbound.priors import fit_prior_to_codes
 from lowerbound.randomness import forked
@@ -39,15 +40,14 @@ from lowerbound.spelling import construct
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
 PRIORS = ("mixture-normal", "flow-prior:kind=affine", "flow-prior", "vamp-prior")
-SETTINGS = {
-    "digits": Settings(model={"latent_dim": 8, "hidden": [128]}, batch_size=64, epochs=300, device="cpu"),
-    "mnist": Settings(
-        model={"latent_dim": 50, "hidden": [200, 200], "activation": "tanh"},
-        batch_size=100,
-        epochs=20,
-        lr=3e-3,
-        device="cpu",
-    ),
+SETTINGS: dict[str, dict[str, Any]] = {
+    "digits": {"model": {"latent_dim": 8, "hidden": [128]}, "batch_size": 64, "epochs": 300},
+    "mnist": {
+        "model": {"latent_dim": 50, "hidden": [200, 200], "activation": "tanh"},
+        "batch_size": 100,
+        "epochs": 20,
+        "lr": 3e-3,
+    },
 }
 PICTURES = 12
 
@@ -73,28 +73,28 @@ def main() -> None:
 def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Train one model, fit every prior to its codes, draw the picture."""
     settings, dataset = SETTINGS[name], load(name)
-    settings = replace(settings, epochs=settings.epochs / arguments.shorten)
-    engine = settings.engine()
-    problem = prepare(dataset, settings, engine)
-    for _ in fit(problem, settings, engine):
+    plan = pinned(dataset, **{**settings, "epochs": settings["epochs"] / arguments.shorten}, device="cpu")
+    engine = plan.engine()
+    training = prepare(dataset, plan, engine)
+    for _ in fit(training, plan, engine):
         pass
-    model = problem.loss.model
+    model = training.loss.model
     with forked(CPU, 0):
-        x_fit = problem.transform(torch.as_tensor(dataset.x_train[: arguments.fit_images]))
-        x_test = problem.transform(torch.as_tensor(dataset.x_test[: arguments.test_images]))
+        x_fit = training.transform(torch.as_tensor(dataset.x_train[: arguments.fit_images]))
+        x_test = training.transform(torch.as_tensor(dataset.x_test[: arguments.test_images]))
     before = log_evidence(model, x_test, num_samples=arguments.evidence_samples)
     print(f"{name}: standard-normal  test bound {before.mean_elbo:.2f}  L_K {before.mean:.2f}", flush=True)
     rows, pictures = {}, [draw(model)]
     for prior in PRIORS:
         rows[prior] = fit_one(prior, model, dataset, x_fit, x_test, before, arguments)
         pictures.append(draw(model))
-        model.prior = priors.StandardNormal(settings.model["latent_dim"])
+        model.prior = priors.StandardNormal(plan.model["latent_dim"])
         print(f"{name}: {prior:<24}", rows[prior], flush=True)
     title = "Lines: " + " | ".join(("standard-normal", *PRIORS))
     figure = plots.image_grid(np.concatenate(pictures), PICTURES, title=title)
     figure.savefig(arguments.out.with_name(f"{arguments.out.stem}_{name}.png"))
     return {
-        "settings": asdict(settings),
+        "settings": plan.to_json(),
         "num_fit_images": len(x_fit),
         "num_test_images": len(x_test),
         "num_samples": arguments.evidence_samples,

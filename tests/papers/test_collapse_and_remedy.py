@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lowerbound.runs import Run
+from lowerbound.fitted import Fitted
 
 RECIPE = Path(__file__).parents[2] / "papers" / "collapse_and_remedy.py"
 
@@ -18,6 +18,7 @@ def run(monkeypatch, tmp_path, *words):
     out = tmp_path / "result.json"
     options = ["--data", "digits", "--num-rows", "20", "--samples", "10", "--runs", str(tmp_path), "--out", str(out)]
     monkeypatch.setattr(sys, "argv", [str(RECIPE), *options, *words])
+    monkeypatch.syspath_prepend(RECIPE.parent)
     runpy.run_path(str(RECIPE), run_name="__main__")
     return json.loads(out.read_text()), out
 
@@ -40,7 +41,7 @@ def test_the_remedy_is_the_command_that_was_proposed(tmp_path, monkeypatch):
     (proposed,) = [found["remedy"] for found in before["findings"] if found["name"] == "posterior collapse"]
     assert after["command"] == proposed
     assert "--objective free-bits" in proposed
-    one, other = (Run.open(tmp_path / f"collapse-{when}").settings for when in ("before", "after"))
+    one, other = (Fitted.open(tmp_path / f"collapse-{when}").plan for when in ("before", "after"))
     assert (one.objective, other.objective) == ("beta-elbo:beta=50", "free-bits:nats=0.5")
     assert (one.steps, one.model) == (other.steps, other.model)
     assert "posterior collapse" not in after["present"]
@@ -50,6 +51,7 @@ def test_the_remedy_is_the_command_that_was_proposed(tmp_path, monkeypatch):
 
 
 def test_a_healthy_model_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(RECIPE.parent)
     recipe = runpy.run_path(str(RECIPE))["main"]
     healthy = {"findings": [{"name": "posterior collapse", "remedy": None, "sentence": "The latents hold 3 nats."}]}
     examined = []

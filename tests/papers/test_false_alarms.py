@@ -20,6 +20,7 @@ def test_every_illness_is_counted(tmp_path, monkeypatch):
     out = tmp_path / "result.json"
     words = [str(RECIPE), "--fits", "2", "--steps", "30", "--num-rows", "20", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.syspath_prepend(RECIPE.parent)
     runpy.run_path(str(RECIPE), run_name="__main__")
     result = json.loads(out.read_text())
     assert [fit["objective"] for fit in result["fits"]] == ["elbo", "iwae"]
@@ -33,7 +34,8 @@ def test_every_illness_is_counted(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("alarms, count", [(0, 20), (3, 20), (20, 20)])
-def test_the_interval_is_that_of_clopper_and_pearson(alarms, count):
+def test_the_interval_is_that_of_clopper_and_pearson(alarms, count, monkeypatch):
+    monkeypatch.syspath_prepend(RECIPE.parent)
     low, high = runpy.run_path(str(RECIPE))["rate"](alarms, count)["interval"]
     assert alarms == 0 or binom.sf(alarms - 1, count, low) == pytest.approx(0.025)
     assert alarms == count or binom.cdf(alarms, count, high) == pytest.approx(0.025)

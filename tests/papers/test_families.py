@@ -34,6 +34,7 @@ def recipe(tmp_path, monkeypatch):
     def run(only, *words):
         out = tmp_path / "result.json"
         monkeypatch.setattr(sys, "argv", [str(RECIPE), *TOY.split(), "--only", only, *words, "--out", str(out)])
+        monkeypatch.syspath_prepend(RECIPE.parent)
         runpy.run_path(str(RECIPE), run_name="__main__")
         return json.loads(out.read_text())["cells"], out
 

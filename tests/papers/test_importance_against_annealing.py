@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lowerbound.evaluate import log_evidence
-from lowerbound.runs import Run
+from lowerbound.fitted import Fitted
 
 RECIPES = Path(__file__).parents[2] / "papers"
 
@@ -25,10 +25,10 @@ def test_every_estimate_is_there_and_they_are_of_one_model(tmp_path, monkeypatch
     monkeypatch.syspath_prepend(RECIPES)
     runpy.run_path(str(RECIPES / "importance_against_annealing.py"), run_name="__main__")
     result = json.loads(out.read_text())
-    run = Run.open(folder)
-    assert run.settings.model == {"latent_dim": 50, "hidden": [200, 200], "activation": "tanh"}
+    run = Fitted.open(folder)
+    assert {"latent_dim": 50, "hidden": [200, 200], "activation": "tanh"}.items() <= run.plan.model.items()
     curve = result["importance"]
-    got = log_evidence(run.load_model(), run.test_tensor(6), num_samples=200, seed=200)
+    got = log_evidence(run.model, run.events(run.dataset.x_test[:6], seed=0), num_samples=200, seed=200)
     assert curve["200"]["mean"] == pytest.approx(got.mean, abs=1e-3)
     assert curve["200"]["mean_of_annealed_images"] == pytest.approx(got.log_evidence[:3].mean().item(), abs=1e-3)
     assert curve["1"]["mean"] < curve["200"]["mean"]

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lowerbound.fitting import Settings
-
 RECIPES = Path(__file__).parents[2] / "papers"
 
 
@@ -43,15 +41,15 @@ def test_a_fit_is_made_once_and_another_is_not_taken_for_it(tmp_path, monkeypatc
     fitted = runpy.run_path(str(RECIPES / "fitted.py"))["fitted"]
     rows = tmp_path / "rows.npz"
     np.savez(rows, x=np.random.default_rng(0).integers(0, 256, (40, 4, 4), dtype=np.uint8))
-    settings = Settings(model={"latent_dim": 2, "hidden": [4]}, steps=3, device="cpu")
+    settings = {"model": {"latent_dim": 2, "hidden": [4]}, "steps": 3, "device": "cpu"}
     run = fitted(tmp_path / "run", rows, settings)
-    assert run.finished
+    assert (tmp_path / "run" / "model.safetensors").exists()
     assert "held-out bound" in capsys.readouterr().out
     again = fitted(tmp_path / "run", rows, settings)
     assert "held-out bound" not in capsys.readouterr().out
-    state, other = run.load_model().state_dict(), again.load_model().state_dict()
+    state, other = run.model.state_dict(), again.model.state_dict()
     assert all((state[name] == other[name]).all() for name in state)
     with pytest.raises(ValueError, match="other settings"):
-        fitted(tmp_path / "run", rows, Settings(steps=4))
+        fitted(tmp_path / "run", rows, {**settings, "steps": 4})
     with pytest.raises(ValueError, match="other settings"):
         fitted(tmp_path / "run", "digits", settings)

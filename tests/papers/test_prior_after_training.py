@@ -21,6 +21,7 @@ def test_only_the_prior_changes(data, tmp_path, monkeypatch):
     out = tmp_path / "result.json"
     words = f"--data {data} --shorten 200 --fit-images 600 --test-images 20 --evidence-samples 10"
     monkeypatch.setattr(sys, "argv", [str(RECIPE), *words.split(), "--out", str(out)])
+    monkeypatch.syspath_prepend(RECIPE.parent)
     runpy.run_path(str(RECIPE), run_name="__main__")
     result = json.loads(out.read_text())[data]
     assert list(result["priors"]) == ["mixture-normal", "flow-prior:kind=affine", "flow-prior", "vamp-prior"]
