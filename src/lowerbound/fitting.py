@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound import baselines, gradients, losses, objectives, penalties
+from lowerbound import baselines, gradients, losses, objectives, optimizers, penalties
 from lowerbound import inference as inferences
 from lowerbound.checkpoint import Checkpoint
 from lowerbound.data import Dataset, InMemory, MemoryMapped, OnData, Source
@@ -94,6 +94,9 @@ def fit(
         batch_size=plan.batch_size,
         lr=_schedule(plan, training.num_steps),
         clip_norm=plan.clip_norm,
+        optimizer=None if plan.optimizer == "adam" else construct(optimizers, plan.optimizer),
+        accumulate=plan.accumulate,
+        ema=plan.ema,
         seed=plan.seed,
         log_every=log_every,
         held_out=held_out,

@@ -55,6 +55,9 @@ class Plan:
         steps: optimisation steps.
         lr: the learning rate at the start.
         lr_schedule: constant; cosine or exponential down to a hundredth.
+        optimizer: name of a class of `optimizers`, with options.
+        accumulate: parts into which a batch is cut, for less memory.
+        ema: decay of an exponential moving average of the weights, which then takes the place of the last; or None.
         clip_norm: largest norm of the gradient, or None.
         patience: evaluations of the held-out bound without improvement before stopping, one an epoch; None never stops.
         labelled: rows whose label training is told, under a recipe that learns from some labels; None tells all.
@@ -79,6 +82,9 @@ class Plan:
     steps: int
     lr: float
     lr_schedule: Literal["constant", "cosine", "exponential"]
+    optimizer: str = "adam"
+    accumulate: int = 1
+    ema: float | None = None
     clip_norm: float | None = None
     patience: int | None = None
     labelled: int | None = None

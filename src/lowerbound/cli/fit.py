@@ -59,6 +59,11 @@ def _widths(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--steps", type=click.IntRange(1), help="Optimisation steps, instead of epochs.")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate.")
 @click.option("--lr-schedule", type=click.Choice(["constant", "cosine", "exponential"]))
+@click.option("--optimizer", metavar="NAME", help="adam, adamw, adamax, sgd, with options. [default: adam]")
+@click.option("--accumulate", type=click.IntRange(1), help="Parts into which a batch is cut, for less memory.")
+@click.option(
+    "--ema", type=click.FloatRange(0, 1, True, True), help="Decay of an average of the weights, such as 0.999."
+)
 @click.option("--clip-norm", type=click.FloatRange(0, min_open=True), help="Largest norm of the gradient.")
 @click.option("--patience", type=click.IntRange(1), help="Evaluations without a better held-out bound before stopping.")
 @click.option("--seed", type=click.IntRange(0), help="Of everything random. [default: 0]")

@@ -53,7 +53,8 @@ class LocationScale(nn.Module):
         owner = type(self).__name__
         _check_scale(scale, owner)
         leading = (2,) if scale == "heteroscedastic" else ()
-        self.net, self.scale, self.min_scale = net, scale, min_scale
+        self.net, self.min_scale = net, min_scale
+        self.scale: Scale = scale
         self.event_shape = event_shape_of(net, event_shape, leading, owner=owner)
         if scale in ("shared", "per-dimension"):
             self.raw_scale = nn.Parameter(torch.zeros(() if scale == "shared" else self.event_shape))

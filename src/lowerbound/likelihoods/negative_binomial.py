@@ -75,7 +75,8 @@ class NegativeBinomial(nn.Module):
                 f"NegativeBinomial got dispersion={dispersion!r} and expected 'per-dimension' or 'heteroscedastic'."
             )
         leading = (2,) if dispersion == "heteroscedastic" else ()
-        self.net, self.dispersion, self.min_rate = net, dispersion, min_rate
+        self.net, self.min_rate = net, min_rate
+        self.dispersion: Dispersion = dispersion
         self.event_shape = event_shape_of(net, event_shape, leading, owner="NegativeBinomial")
         if dispersion == "per-dimension":
             self.raw_inverse_dispersion = nn.Parameter(torch.zeros(self.event_shape))
