@@ -18,6 +18,7 @@ from lowerbound.gradients import (
     StickTheLanding,
     VarGrad,
 )
+from lowerbound.inference import SemiAmortised
 from lowerbound.likelihoods import Bernoulli, ContinuousBernoulli
 from lowerbound.loop import HeldOut, train
 from lowerbound.losses import Autoencoding, LossOutput, MonteCarloEM, VariationalLoss, WakeSleep
@@ -161,6 +162,18 @@ def test_the_check_leaves_no_trace() -> None:
         return encoder.calls, *(p.detach() for p in made.parameters())
 
     assert all(torch.equal(a, b) for a, b in zip(run(checked=True), run(checked=False), strict=True))
+
+
+def test_the_check_of_the_first_batch_uses_up_no_random_number() -> None:
+    """Nor do the draws of an inference scheme, or dropout, while it looks at q."""
+    encoder = nn.Sequential(nn.Dropout(0.5), MLP(4, [], (2, 2)))
+    for inference in (None, SemiAmortised(num_steps=2)):
+        loss = VariationalLoss(of_nets(encoder, MLP(2, [], 4)), ELBO(), Pathwise(), 2, inference=inference)
+        values = []
+        for _ in range(2):
+            torch.manual_seed(3)
+            values.append(loss(torch.ones(6, 4)).loss.item())
+        assert values[0] == values[1]
 
 
 def test_a_posterior_needs_no_density_that_its_estimator_does_not_ask_for() -> None:

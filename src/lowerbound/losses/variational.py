@@ -70,10 +70,14 @@ class VariationalLoss(Loss):
         return LossOutput(-value, {name: term.detach().mean() for name, term in {"bound": value, **terms}.items()})
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
-        """Raise a `ValueError` if the choices do not go together, before any training."""
+        """Raise a `ValueError` if the choices do not go together, before any training. No random number is used up."""
         self._checked_in = None
         self.check_rows(x)
-        x, context = _first_two(x, context)
+        with forked(x.device, 0):  # inference may draw too: its schemes, and dropout
+            self._check_choices(*_first_two(x, context))
+        self._checked_in = self.training
+
+    def _check_choices(self, x: Tensor, context: Context | None) -> None:
         q, joint = self.model.infer(x, context), self.model.joint(x, context)
         if isinstance(q, Draws):
             raise ValueError(f"{type(self).__name__} needs a q(z | x) with a density and HMC gives draws; use Local().")
@@ -83,15 +87,13 @@ class VariationalLoss(Loss):
         self._try(q, joint)
         if self.penalty is not None:
             self.penalty.check(q, joint.prior)
-        self._checked_in = self.training
 
     @torch.no_grad()
     def _try(self, q: Distribution, joint: Joint) -> None:
         """Estimate once with copies that may change: the estimator says for itself what it cannot do with q."""
         objective, gradient = copy.deepcopy((self.objective, self.gradient))
         try:
-            with forked(joint.x.device, 0):
-                objective.signal(gradient.estimate(objective, q, joint, self.num_samples).weights)
+            objective.signal(gradient.estimate(objective, q, joint, self.num_samples).weights)
         except NotImplementedError:
             raise ValueError(
                 f"{type(gradient).__name__} asks {type(q).__name__} for what it does not have (a density, or draws); "
