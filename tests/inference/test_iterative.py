@@ -44,6 +44,7 @@ def test_the_gradient_of_the_update_is_that_of_finite_differences(monkeypatch):
     """With a ∇_λ ELBO that is a constant, as the update takes it to be, nothing is left out of any step."""
     model, scheme, x = case(num_steps=3)
     loss = VariationalLoss(model, ELBO(), Pathwise(), 2, inference=shaken(scheme))
+    loss.check(x)  # of two rows, before the constant for three stands in
     constant = torch.randn(3, 2, 2, dtype=torch.float64)
 
     def value():
