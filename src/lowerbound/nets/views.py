@@ -23,6 +23,8 @@ __all__ = ["ColumnsView", "Log1p", "OneHot", "Seen"]
 class Log1p(nn.Module):
     """log(1 + x) of counts x ≥ 0, of any shape."""
 
+    takes_leading_axes = True
+
     def __init__(self, in_shape: Shape):
         super().__init__()
         self.out_shape = as_shape(in_shape)
@@ -39,6 +41,8 @@ class OneHot(nn.Module):
         in_shape: shape of one datum.
         num_classes: K.
     """
+
+    takes_leading_axes = True
 
     def __init__(self, in_shape: Shape, num_classes: int):
         super().__init__()
@@ -62,6 +66,7 @@ class ColumnsView(nn.Module):
         kinds: the kind of each column, and its number of classes (0 for none).
     """
 
+    takes_leading_axes = True
     mean: Tensor
     scale: Tensor
 
@@ -122,6 +127,8 @@ class Seen(nn.Module):
         view: from x (..., *in_shape) to (..., *view.out_shape).
         net: what takes that.
     """
+
+    takes_leading_axes = True
 
     def __init__(self, view: nn.Module, net: nn.Module):
         super().__init__()
