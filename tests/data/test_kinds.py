@@ -124,7 +124,9 @@ def test_a_frame_of_counts() -> None:
     assert [item.name for item in data.schema.left_out] == ["row", "silent"]
     back = data.kind_of_data.render(data.x_test, data.schema)
     assert set(back.dtypes.map(str)) == {"int64"}
-    assert Dataset.from_frame(frame.assign(text=["a", "b"] * 20)).kind == "table"
+    for other in (["a", "b"] * 20, [True, False] * 20, pandas.date_range("2024-01-01", periods=40)):
+        assert Dataset.from_frame(frame.assign(other=other)).kind == "table"
+    assert Dataset.from_frame(frame.assign(cell=[f"cell {i}" for i in range(40)])).kind == "counts"
     assert Dataset.from_frame(frame + 1).kind == "table"  # no zero anywhere
 
 

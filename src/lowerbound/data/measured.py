@@ -59,21 +59,21 @@ def measure(x: np.ndarray) -> Measured:
         missing += gaps.sum(0)
         low = np.fmin(low, np.fmin.reduce(block, axis=0))
         high = np.fmax(high, np.fmax.reduce(block, axis=0))
-        decimals = _decimals(block, decimals)
+        if x.dtype.kind == "f":
+            decimals = _decimals(block, decimals)
     return Measured(low=low, high=high, missing=missing, decimals=decimals, rows=len(x))
 
 
 def _decimals(block: np.ndarray, decimals: np.ndarray) -> np.ndarray:
     """At least `decimals` digits, and as many as this block needs: d such that rounding to d digits changes nothing."""
     decimals = decimals.copy()
-    if block.dtype == np.uint8:
-        return decimals
     for digits in range(_MOST_DECIMALS + 1):
         places = np.flatnonzero(decimals == digits)
         if not len(places):
             continue
         values = block[:, places]
-        rounded = np.round(values.astype(np.float64), digits).astype(block.dtype)
+        exact = values.astype(np.float64, copy=False)
+        rounded = (np.rint(exact) if digits == 0 else np.round(exact, digits)).astype(block.dtype, copy=False)
         changed = ((rounded != values) & np.isfinite(values)).any(0)
         decimals[places[changed]] = digits + 1
     return decimals

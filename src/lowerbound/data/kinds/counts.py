@@ -35,9 +35,13 @@ class Counts(Table):
             return False
         if isinstance(contents.x, np.ndarray):
             return _are_counts(contents.x)
-        columns, _ = infer_columns(contents.x, overrides, contents.what)
-        numeric = all(column.kind in ("count", "continuous", "boolean") for column in columns)
-        return numeric and all(map(_is_count, columns)) and _vary_from_zero(columns)
+        numbers = contents.x.select_dtypes("number")
+        if not len(numbers.columns) or not _are_counts(numbers.to_numpy(dtype=np.float64, na_value=np.nan)):
+            return False
+        if len(numbers.columns) == len(contents.x.columns) and not overrides.columns:
+            return True
+        columns, _ = infer_columns(contents.x, overrides, contents.what)  # text may be left out
+        return all(map(_is_count, columns)) and _vary_from_zero(columns)
 
     def infer(self, contents: Contents, overrides: Overrides) -> Schema:
         """All columns are counts.
@@ -81,7 +85,9 @@ class Counts(Table):
 
 
 def _is_count(column: Column) -> bool:
-    return column.decimals == 0 and column.low is not None and column.low >= 0 and column.kind != "categorical"
+    """Whether a column holds whole numbers from 0 on, and neither dates nor names."""
+    numeric = column.kind in ("count", "continuous", "boolean") and column.categories in (None, ("0", "1"))
+    return numeric and column.decimals == 0 and column.low is not None and column.low >= 0
 
 
 def _vary_from_zero(columns: tuple[Column, ...]) -> bool:
