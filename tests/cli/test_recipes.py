@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,9 @@ SMALL = {
     "factor-analysis": "factor-analysis:latent_dim=2",
     "probabilistic-pca": "probabilistic-pca:latent_dim=2",
     "linear-ica": "linear-ica:latent_dim=2,hidden=[8]",
+    "mixture-of-factor-analysers": "mixture-of-factor-analysers:latent_dim=2,components=2",
+    "linear-path": "linear-path:latent_dim=2,hidden=[8]",
+    "counts": "counts:latent_dim=2,hidden=[8]",
     "cvae": "cvae:latent_dim=2,hidden=[8]",
     "vade": "vade:latent_dim=2,hidden=[8],clusters=3",
     "semi-supervised": "semi-supervised:latent_dim=2,hidden=[8]",
@@ -45,15 +49,25 @@ def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def data_for(tmp_path_factory: pytest.TempPathFactory, small_digits: Path) -> Callable[[str], Path]:
+    """What a recipe is fitted to: the digits, or what was counted in them."""
+    path = tmp_path_factory.mktemp("data") / "counted.npz"
+    with np.load(small_digits) as few:
+        np.savez(path, **{f"x_{part}": (16 * few[f"x_{part}"]).round().reshape(-1, 64) for part in ("train", "test")})
+    return lambda name: path if name == "counts" else small_digits
+
+
 def test_every_recipe_has_a_small_form() -> None:
     assert set(SMALL) == set(recipes())
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
-def test_a_recipe_fits_reopens_scores_samples_and_encodes(cli, tmp_path, small_digits, name):
+def test_a_recipe_fits_reopens_scores_samples_and_encodes(cli, tmp_path, data_for, name):
     words = [] if recipes()[name].defaults.get("steps") == 0 else ["--steps", 3]
     run = tmp_path / "run"
-    answer = cli("fit", small_digits, "--recipe", SMALL[name], *words, "--out", run, "--no-evaluate", "--device", "cpu")
+    words += ["--out", run, "--no-evaluate", "--device", "cpu"]
+    answer = cli("fit", data_for(name), "--recipe", SMALL[name], *words)
     assert answer.code == 0, answer.err
     assert Run.open(run).plan.recipe == name
     answer = cli("evaluate", run, "--num-samples", 5, "--json")
@@ -65,7 +79,7 @@ def test_a_recipe_fits_reopens_scores_samples_and_encodes(cli, tmp_path, small_d
         answer = cli(command, run, "--out", out, *more)
         assert answer.code == 0, answer.err
     with np.load(tmp_path / "sample.npz") as drawn, np.load(tmp_path / "encode.npz") as codes:
-        assert drawn["x"].shape == (7, 8, 8)
+        assert drawn["x"].shape == ((7, 64) if name == "counts" else (7, 8, 8))
         assert codes["mean"].shape[0] == 40
         assert ("assigned" in codes) == recipes()[name].assigns
     assert ("accuracy" in scores, "clustering_accuracy" in scores) == (name == "semi-supervised", name == "vade")
@@ -143,11 +157,11 @@ def test_the_start_is_run_once_and_again_only_without_a_checkpoint(cli, tmp_path
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
-def test_every_recipe_writes_a_report_with_nothing_but_its_defaults(cli, tmp_path, small_digits, monkeypatch, name):
+def test_every_recipe_writes_a_report_with_nothing_but_its_defaults(cli, tmp_path, data_for, monkeypatch, name):
     """The report: `fit digits --recipe rows` ended with exit code 2. Only the number of steps is cut here."""
     monkeypatch.setattr("lowerbound.cli.training._NUM_SAMPLES", 3)
     words = [] if recipes()[name].defaults.get("steps") == 0 else ["--steps", 1]
-    answer = cli("fit", small_digits, "--recipe", name, *words, "--out", tmp_path / "run", "--device", "cpu")
+    answer = cli("fit", data_for(name), "--recipe", name, *words, "--out", tmp_path / "run", "--device", "cpu")
     assert (answer.code, answer.err) == (0, "")
     assert (tmp_path / "run" / "report.html").stat().st_size > 1000
     scores = Run.open(tmp_path / "run").evaluation()

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import json
 from pathlib import Path
@@ -135,15 +136,15 @@ def test_a_table_is_shown_in_its_own_units(tmp_path: Path):
     assert "Latent map" in render(contents)
 
 
-def test_a_posterior_without_a_mean_is_represented_by_draws(digits: Fitted, monkeypatch: pytest.MonkeyPatch):
+def test_a_posterior_without_a_mean_is_represented_by_draws(digits: Fitted):
     class Squashed(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> TransformedDistribution:
             base = Independent(Normal(torch.full((len(x), 2), 0.3), 0.01), 1)
             return TransformedDistribution(base, [TanhTransform()])
 
-    monkeypatch.setattr(digits.model, "posterior", Squashed())
-    monkeypatch.setattr(digits.model, "likelihood", _Halves())
-    contents = collect(digits)
+    model = copy.copy(digits.model)
+    model._modules = {**model._modules, "posterior": Squashed(), "likelihood": _Halves()}
+    contents = collect(Fitted(model, plan=digits.plan, transform=digits.transform, data=digits.dataset))
     assert contents.codes_are == "The mean of 1,000 draws of q(z | x)"
     np.testing.assert_allclose(contents.codes, np.tanh(0.3), atol=0.01)
 
