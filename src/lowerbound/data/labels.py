@@ -111,7 +111,7 @@ def numbered(values: np.ndarray, classes: tuple[str, ...] | None, name: str) -> 
     return np.array([known[text] for text in distinct], dtype=np.int64)[codes]
 
 
-def _coded(values: np.ndarray) -> tuple[list[str], np.ndarray]:
+def _coded(values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
     """The different labels as text, None for missing ones, and which of them each row has."""
     if values.dtype == object:
         distinct = list(dict.fromkeys(values.tolist()))
