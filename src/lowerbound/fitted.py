@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from lowerbound.data.classes import check_classes, class_named, one_hot
 from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
+from lowerbound.data.transform import Transform
 from lowerbound.evaluate import latent_moments, log_evidence
 from lowerbound.inference import Local, with_inference
 from lowerbound.model import LatentVariableModel
@@ -102,12 +103,10 @@ class Fitted:
         self.transform = Identity() if transform is None else transform
         self.folder, self.config = folder, dict(config or {})
         self.recipe = recipe if recipe is not None or plan is None else recipe_named(plan.recipe)
-        self._data: Callable[[], Dataset] | None = None
-        if callable(data):
-            self._data = cast(Callable[[], Dataset], data)
-        elif data is not None:
-            dataset = dataset_of(data, schema=schema)
-            self._data, schema = (lambda: dataset), dataset.schema
+        self._data: Dataset | Callable[[], Dataset] | None = data if callable(data) else None
+        if data is not None and not callable(data):
+            self._data = dataset_of(data, schema=schema)
+            schema = self._data.schema
         if schema is None:
             raise ValueError("Fitted got neither data nor a schema; give the data that the model is of: data=X.")
         self.schema, self.name = schema, name or "model"
@@ -137,7 +136,7 @@ class Fitted:
         """
         if self._data is None:
             raise DataError(f"{self.name} was given no data; make it with Fitted(model, data=X).")
-        return self._data()
+        return self._data if isinstance(self._data, Dataset) else self._data()
 
     @property
     def is_conditional(self) -> bool:
@@ -173,7 +172,10 @@ class Fitted:
             ValueError: a value that the likelihood gives no probability.
         """
         with forked(_CPU, self.seed if seed is None else seed):
-            events = self.transform(torch.as_tensor(np.ascontiguousarray(x)))
+            raw = torch.from_numpy(np.require(x, requirements=["C", "W"]))
+            if isinstance(self.transform, Transform):
+                self.transform.check(raw, "the data")
+            events = self.transform(raw)
         require_support(self.model.likelihood, events, what="the data", columns=self.schema.column_names)
         return events
 
@@ -271,14 +273,23 @@ class Fitted:
         Raises:
             ValueError: a model that gives none.
         """
-        from lowerbound.scoring import assignments
+        numbers = self.probabilities(data, seed=seed).argmax(1)
+        told = self.recipe is not None and self.recipe.labels == "partial"
+        return np.asarray(self.schema.classes)[numbers] if told and self.schema.classes is not None else numbers
+
+    def probabilities(self, data: Any, *, seed: int | None = None) -> Float[np.ndarray, "row class"]:
+        """The probability of each class or cluster, by number, given each row; rows sum to one.
+
+        Raises:
+            ValueError: a model that gives none.
+        """
+        from lowerbound.scoring import probabilities
 
         if not self.assigns:
             raise ValueError(f"{self.name} gives rows no class or cluster; fit vade or semi-supervised for that.")
-        parts = [assignments(self.model, x, seed=part_seed) for x, _, part_seed in self._blocks(self.rows(data), seed)]
-        numbers = torch.cat(parts).numpy()
-        told = self.recipe is not None and self.recipe.labels == "partial"
-        return np.asarray(self.schema.classes)[numbers] if told and self.schema.classes is not None else numbers
+        drawn = self.seed if seed is None else seed  # the same draws for every row, so that its company does not matter
+        parts = [probabilities(self.model, x, seed=drawn) for x, _, _ in self._blocks(self.rows(data), seed)]
+        return torch.cat(parts).numpy()
 
     def render(self, x: Tensor) -> Any:
         """What the likelihood scores (N, *event) in the form of the user's data."""

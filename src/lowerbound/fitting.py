@@ -170,6 +170,11 @@ def make_model(plan: Plan, event_shape: Shape) -> LatentVariableModel:
 def make_transform(dataset: Dataset, plan: Plan, model: LatentVariableModel) -> Transform:
     """From stored rows to what the likelihood of the model scores, measured on the training rows."""
     kind, facts = dataset.kind_of_data, facts_of(model.likelihood)
+    if plan.binarization != "none" and not (facts.domain == "unit interval" and facts.discrete):
+        raise ValueError(
+            f"binarization is {plan.binarization!r} and the likelihood {type(model.likelihood).__name__}, which is not "
+            "one of 0 and 1; leave binarization out, or take the likelihood bernoulli."
+        )
     return kind.transform(dataset, facts, binarization=plan.binarization, standardize=plan.standardize)
 
 
@@ -230,9 +235,10 @@ def _check_support(dataset: Dataset, model: LatentVariableModel, transform: Tran
     parts = (("training", dataset.x_train, dataset.train_rows), ("test", dataset.x_test, None))
     for part, x, rows in parts:
         for _, block in row_blocks(x, rows):
-            scored = transform(torch.from_numpy(np.require(block, requirements=["C", "W"])))
+            raw = torch.from_numpy(np.require(block, requirements=["C", "W"]))
             what = f"the {part} part of {dataset.name}"
-            require_support(model.likelihood, scored, what=what, columns=dataset.schema.column_names)
+            transform.check(raw, what)
+            require_support(model.likelihood, transform(raw), what=what, columns=dataset.schema.column_names)
 
 
 def _split(
@@ -244,6 +250,8 @@ def _split(
         raise ValueError(f"{dataset.name} has {len(rows)} training row and needs at least 2.")
     order = np.random.default_rng(derive_seed(plan.seed)).permutation(len(rows))
     count = num_for_selection(len(rows))
+    if kind == "partial" and dataset.y_train is not None:  # a label that is held out teaches nothing
+        order = order[np.argsort(dataset.y_train[order] != UNLABELLED, kind="stable")]
     parts = [np.sort(order[count:]), np.sort(order[:count])]
     labels = _labels(dataset, plan, parts, kind)
     partial = kind == "partial"

@@ -84,6 +84,6 @@ def fit_dataset(
         recipe=recipe if isinstance(recipe, Recipe) else None,
         transform=training.transform.cpu(),
         name=planned.recipe,
-        data=lambda: dataset,
+        data=dataset,
         records=records,
     )

@@ -43,7 +43,7 @@ from lowerbound.protocols import Context
 from lowerbound.randomness import forked
 from lowerbound.weights import latents_of
 
-__all__ = ["assignments", "device_for", "rows_for_baselines", "score", "score_fitted"]
+__all__ = ["assignments", "device_for", "probabilities", "rows_for_baselines", "score", "score_fitted"]
 
 _MOST_BASELINE_ROWS = 20_000
 _SUMMARY_SAMPLES = 64
@@ -192,6 +192,17 @@ def rows_for_baselines(dataset: Dataset, transform: nn.Module) -> Tensor:
 def assignments(model: LatentVariableModel, x: Float[Tensor, "batch *event"], *, seed: int) -> Int[Tensor, "batch"]:
     """The most probable class of each row under a model that classifies, or its cluster under a `vade`; on the CPU.
 
+    Arguments and errors: see `probabilities`.
+    """
+    return probabilities(model, x, seed=seed).argmax(-1)
+
+
+@torch.no_grad()
+def probabilities(
+    model: LatentVariableModel, x: Float[Tensor, "batch *event"], *, seed: int
+) -> Float[Tensor, "batch class"]:
+    """The probability of each class under a model that classifies, or of each cluster under a `vade`; on the CPU.
+
     Arguments:
         model: a `LabelledModel` or a `vade`.
         x: rows as the likelihood scores them.
@@ -201,8 +212,8 @@ def assignments(model: LatentVariableModel, x: Float[Tensor, "batch *event"], *,
         ValueError: a model that does neither.
     """
     if isinstance(model, LabelledModel):
-        return torch.cat([model.classify(rows).argmax(-1).cpu() for rows in x.split(_MOST_LATENTS)])
-    return responsibilities(model, x, seed=seed).argmax(-1).cpu()
+        return torch.cat([model.classify(rows).cpu() for rows in x.split(_MOST_LATENTS)])
+    return responsibilities(model, x, seed=seed).cpu()
 
 
 def _accuracy(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None) -> dict[str, float]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -75,7 +76,8 @@ class Support:
 
     Attributes:
         description: what it holds, as it stands in "Poisson takes …": "counts 0, 1, 2, …".
-        contains: from x to a mask of the same shape: True where an element lies in the set.
+        contains: from x to a mask of the same shape: True where an element lies in the set. A function of a module, so
+            that a fitted estimator can be pickled.
         allows_missing: whether NaN stands for an entry that is not known, and is passed over.
         grid: values spread evenly over a bounded set: all of them where they are finitely many; None if unbounded.
         columns: the sets of the entries of the last axis, where they differ; None where all are the same.
@@ -109,13 +111,44 @@ class StatesFacts(Protocol):
 
 
 reals = Support(description="finite numbers", contains=torch.isfinite)
-positive = Support(description="positive numbers", contains=lambda x: (x > 0) & torch.isfinite(x))
+
+
+def _is_positive(x: Tensor) -> Tensor:
+    return (x > 0) & torch.isfinite(x)
+
+
+def _is_within(x: Tensor) -> Tensor:
+    return (x >= 0) & (x <= 1)
+
+
+def _is_strictly_within(x: Tensor) -> Tensor:
+    return (x > 0) & (x < 1)
+
+
+def _is_count(x: Tensor) -> Tensor:
+    return (x >= 0) & torch.isfinite(x) & (x == x.round())
+
+
+def _is_class(x: Tensor, *, num_classes: int) -> Tensor:
+    return (x >= 0) & (x <= num_classes - 1) & (x == x.round())
+
+
+def _is_level(x: Tensor, *, num_levels: int) -> Tensor:
+    k = x * (num_levels - 1)
+    return (x >= 0) & (x <= 1) & ((k - k.round()).abs() <= _LEVEL_TOLERANCE)
+
+
+def _is_of_its_column(x: Tensor, *, columns: tuple[Support, ...]) -> Tensor:
+    return torch.stack([support.check(part) for support, part in zip(columns, x.unbind(-1), strict=True)], -1)
+
+
+positive = Support(description="positive numbers", contains=_is_positive)
 _MIDDLES = tuple((k + 0.5) / 10 for k in range(10))
-unit_interval = Support(description="numbers in [0, 1]", contains=lambda x: (x >= 0) & (x <= 1), grid=_MIDDLES)
+unit_interval = Support(description="numbers in [0, 1]", contains=_is_within, grid=_MIDDLES)
 open_unit_interval = Support(
-    description="numbers strictly between 0 and 1", contains=lambda x: (x > 0) & (x < 1), grid=_MIDDLES
+    description="numbers strictly between 0 and 1", contains=_is_strictly_within, grid=_MIDDLES
 )
-counts = Support(description="counts 0, 1, 2, …", contains=lambda x: (x >= 0) & torch.isfinite(x) & (x == x.round()))
+counts = Support(description="counts 0, 1, 2, …", contains=_is_count)
 
 
 def classes(num_classes: int) -> Support:
@@ -126,30 +159,24 @@ def classes(num_classes: int) -> Support:
     """
     return Support(
         description=f"class numbers 0, …, {num_classes - 1}",
-        contains=lambda x: (x >= 0) & (x <= num_classes - 1) & (x == x.round()),
+        contains=partial(_is_class, num_classes=num_classes),
         grid=tuple(float(k) for k in range(num_classes)),
     )
 
 
 def levels(num_levels: int) -> Support:
     """The levels k / (K − 1) in [0, 1], to the rounding of float32."""
-
-    def contains(x: Tensor) -> Tensor:
-        k = x * (num_levels - 1)
-        return (x >= 0) & (x <= 1) & ((k - k.round()).abs() <= _LEVEL_TOLERANCE)
-
     top = num_levels - 1
     grid = tuple(k / top for k in range(num_levels))
+    contains = partial(_is_level, num_levels=num_levels)
     return Support(description=f"levels k/{top} with k = 0, …, {top}", contains=contains, grid=grid)
 
 
 def by_column(columns: Sequence[Support]) -> Support:
     """A support for each column of the last axis."""
-
-    def contains(x: Tensor) -> Tensor:
-        return torch.stack([support.check(part) for support, part in zip(columns, x.unbind(-1), strict=True)], -1)
-
-    return Support(description="values of the kind of each column", contains=contains, columns=tuple(columns))
+    each = tuple(columns)
+    contains = partial(_is_of_its_column, columns=each)
+    return Support(description="values of the kind of each column", contains=contains, columns=each)
 
 
 def with_missing(support: Support) -> Support:

@@ -48,6 +48,7 @@ def test_idx(path):
         (gzip.compress(bytes([0, 0, 8, 1]) + struct.pack(">i", 3) + bytes(2)), "2 values"),
         (gzip.compress(bytes([0, 0, 8, 2]) + b"\xff" * 8), "0 values"),
     ],
+    ids=range(7),
 )
 def test_what_is_not_idx_is_refused(path, content, words):
     path.write_bytes(content)
@@ -89,6 +90,7 @@ def test_cifar(path):
         (cifar({"other": bytes(3073)}), "has 0 bytes"),
         (cifar({TEST[0]: bytes(3072)}), "has 3072 bytes"),
     ],
+    ids=range(4),
 )
 def test_what_is_not_cifar_is_refused(path, content, words):
     path.write_bytes(content)

@@ -12,7 +12,7 @@ from torch.distributions import Independent, Normal
 from lowerbound.data import InMemory, load
 from lowerbound.engine import Engine
 from lowerbound.exact import EnumerableBernoulli, FactorisedBernoulli
-from lowerbound.fitting import Settings, prepare
+from lowerbound.fitting import prepare
 from lowerbound.gradients import ReweightedWakeSleep
 from lowerbound.likelihoods import Bernoulli
 from lowerbound.loop import train
@@ -22,6 +22,7 @@ from lowerbound.models import vae
 from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO, IWAE
 from lowerbound.testing import assert_unbiased, flat_gradient
+from lowerbound.planning import plan
 
 NUM_REPEATS, COPIES, NUM_SAMPLES = 48, 10_000, 2
 
@@ -271,10 +272,13 @@ def test_dreams_are_constants_even_where_samples_are_not():
 
 
 def test_the_settings_of_a_run_name_it_and_may_not_choose_what_it_does_not_look_at():
-    chosen = {"model": {"latent_dim": 2, "hidden": [3]}, "loss": "wake-sleep:phi=both", "num_samples": 2, "steps": 1}
-    prepared = prepare(load("digits"), Settings(**chosen), Engine(device="cpu")).loss
+    data = load("digits")
+    chosen = {
+        "latent_dim": 2, "hidden": [3], "loss": "wake-sleep:phi=both", "objective": "elbo", "num_samples": 2, "steps": 1
+    }
+    prepared = prepare(data, plan(data, "vae", **chosen), Engine(device="cpu")).loss
     assert isinstance(prepared, WakeSleep)
     assert (prepared.phi, prepared.num_samples) == ("both", 2)
     for vain in ({"penalty": "mmd"}, {"gradient": "score-function"}):
         with pytest.raises(ValueError, match=f"takes no {next(iter(vain))}"):
-            prepare(load("digits"), Settings(**chosen, **vain), Engine(device="cpu"))
+            prepare(data, plan(data, "vae", **chosen, **vain), Engine(device="cpu"))

@@ -19,7 +19,7 @@ from lowerbound.losses import VariationalLoss
 from lowerbound.models.ladder_autoencoder import NormalisedLeakyReLU, ladder
 from lowerbound.models.layered import deep_latent_gaussian
 from lowerbound.objectives import ELBO, IWAE, FreeBits
-from lowerbound.recipes import RECIPES as RECIPES_BY_NAME
+from lowerbound.recipes import recipe_named
 from lowerbound.spelling import construct
 
 SMALL = {"latent_dims": [4, 2], "hidden": [[16], [8]]}
@@ -101,7 +101,7 @@ def test_the_ladder_needs_the_warm_up_that_its_recipe_gives(warmed_up):
     x = torch.as_tensor(digits.x_train)
     model = ladder((8, 8), latent_dims=(16, 8), hidden=((64, 64), (32, 32)))
     model.initialize(transform(x))
-    objective = construct(objectives, RECIPES_BY_NAME["ladder"].defaults["objective"])
+    objective = construct(objectives, recipe_named("ladder").defaults["objective"])
     objective.warmup = objective.warmup if warmed_up else 0
     loss = VariationalLoss(model, objective, Pathwise())
     *_, last = train(loss, InMemory(x, transform), num_steps=250, batch_size=64, lr=2e-3, compile=False, log_every=50)

@@ -97,8 +97,8 @@ def test_labels_of_any_type(names: np.ndarray) -> None:
 def test_images_are_binarized_anew() -> None:
     digits = load_digits()
     X, y = digits.data[:300] / 16, np.where(np.arange(300) < 100, digits.target[:300], -1)
-    model = small(epochs=10, hidden=(64,)).fit(X, y)
-    assert (model.likelihood_, model.binarization_) == ("bernoulli", "dynamic")
+    model = small(epochs=10, hidden=(64,), event_shape=(8, 8)).fit(X, y)
+    assert (model.plan_.model["likelihood"], model.plan_.binarization) == ("bernoulli", "dynamic")
     assert model.score(X[100:], digits.target[100:300]) > 0.75
     assert np.isin(model.sample(5), (0, 1)).all()
 

@@ -16,7 +16,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lowerbound.fitting import Settings
+from lowerbound.data.given import dataset_of
+from lowerbound.planning import plan
 from lowerbound.sklearn import VAE
 
 UNITS = np.array([10.0, 0.01, 3.0])
@@ -41,7 +42,8 @@ def small(**changes: Any) -> VAE:
 @pytest.fixture(scope="module")
 def linear() -> VAE:
     """A linear decoder: p(X) = N(mean + scale b, scale (W Wᵀ + σ² I) scale) is known exactly."""
-    return small(hidden=(), latent_dim=1, epochs=60, batch_size=50, lr=1e-2, num_evidence_samples=1000).fit(table())
+    chosen = {"hidden": (), "latent_dim": 1, "objective": "elbo", "epochs": 60, "batch_size": 50, "lr": 1e-2}
+    return small(**chosen, num_evidence_samples=1000).fit(table())
 
 
 def exact(vae: VAE) -> Any:
@@ -50,8 +52,8 @@ def exact(vae: VAE) -> Any:
         weight, bias = likelihood.net.layers[0].weight.double(), likelihood.net.layers[0].bias.double()
         sigma = likelihood(torch.zeros(1, 1)).base_dist.scale[0].double()
     covariance = (weight @ weight.T + torch.diag(sigma**2)).numpy()
-    scale = vae.columns_.scale
-    return multivariate_normal(vae.columns_.undo(bias.numpy()), covariance * scale[:, None] * scale)
+    scale = vae.fitted_.transform.scale.numpy()
+    return multivariate_normal(vae.fitted_.stored(bias), covariance * scale[:, None] * scale)
 
 
 def test_score_samples_is_the_log_density_in_the_units_of_X(linear: VAE) -> None:
@@ -84,7 +86,7 @@ def test_inverse_transform_is_the_mean_of_X_given_z(linear: VAE) -> None:
     weight = likelihood.net.layers[0].weight.detach().double().numpy()[:, 0]
     X = linear.inverse_transform(np.array([[0.0], [1.0]]))
     np.testing.assert_allclose(X[0], exact(linear).mean, rtol=1e-5)
-    np.testing.assert_allclose(X[1] - X[0], weight * linear.columns_.scale, rtol=1e-4)
+    np.testing.assert_allclose(X[1] - X[0], weight * linear.fitted_.transform.scale.numpy(), rtol=1e-4)
 
 
 def test_reconstruct_is_inverse_transform_of_transform(linear: VAE) -> None:
@@ -101,6 +103,7 @@ def test_training_raises_the_score(linear: VAE) -> None:
 
 def test_history_and_number_of_steps() -> None:
     vae = small(epochs=3, batch_size=30).fit(table(100))
+    assert vae.plan_.steps == 9
     assert vae.n_iter_ == 9  # 90 rows are trained on, ten are held out
     assert vae.history_[-1].step == 9
     assert vae.history_[-1].held_out is not None
@@ -108,7 +111,7 @@ def test_history_and_number_of_steps() -> None:
 
 def test_a_small_table_is_seen_once_an_epoch() -> None:
     """A batch larger than the data would see every row several times a step."""
-    assert small(epochs=7, batch_size=128).fit(table(20)).n_iter_ == 7
+    assert small(epochs=7).fit(table(20)).n_iter_ == 7
 
 
 def test_patience_stops_early() -> None:
@@ -117,10 +120,14 @@ def test_patience_stops_early() -> None:
     assert vae.history_[-1].stopped is not None
 
 
-def test_defaults_of_fitting_are_those_of_the_estimator() -> None:
-    ours, theirs = VAE(), Settings()
-    for name in ("objective", "gradient", "num_samples", "epochs", "batch_size", "lr", "lr_schedule", "patience"):
-        assert getattr(ours, name) == getattr(theirs, name), name
+def test_the_estimator_has_no_defaults_of_its_own() -> None:
+    """What is left None is decided by the plan of the data, with its reasons."""
+    left_open = {name for name in VAE._SETTINGS if getattr(VAE(), name) is None}
+    assert left_open == set(VAE._SETTINGS)
+    ours = small().fit(table(40)).plan_
+    theirs = plan(dataset_of(table(40), hold_out=False), latent_dim=2, hidden=(8,), epochs=2, seed=0, device="auto")
+    assert ours == theirs
+    assert ours.reasons["likelihood"] == "the data are of kind table"
 
 
 @pytest.mark.parametrize("method", ["fit_transform", "score_samples", "sample"])
@@ -152,8 +159,8 @@ def test_the_random_state_of_the_caller_is_untouched() -> None:
 
 def test_grey_values_are_probabilities_under_bernoulli() -> None:
     X = digits()
-    vae = small().fit(X)
-    assert (vae.likelihood_, vae.binarization_) == ("bernoulli", "dynamic")
+    vae = small(event_shape=(8, 8)).fit(X)
+    assert (vae.plan_.model["likelihood"], vae.plan_.binarization) == ("bernoulli", "dynamic")
     assert set(np.unique(vae.sample(20))) == {0.0, 1.0}
     assert np.all((vae.reconstruct(X) > 0) & (vae.reconstruct(X) < 1))
     np.testing.assert_array_equal(vae.score_samples(X), vae.score_samples(X))
@@ -162,8 +169,8 @@ def test_grey_values_are_probabilities_under_bernoulli() -> None:
 
 def test_binary_rows_are_scored_as_they_are() -> None:
     X = (digits() > 0.5).astype(float)
-    vae = small(num_evidence_samples=500).fit(X)
-    assert vae.binarization_ == "none"
+    vae = small(num_evidence_samples=500, event_shape=(8, 8)).fit(X)
+    assert vae.plan_.model["likelihood"] == "bernoulli"
     flipped = X.copy()
     flipped[:, 0] = 1 - flipped[:, 0]  # a corner that is always dark
     assert np.all(vae.score_samples(X) > vae.score_samples(flipped))
@@ -171,7 +178,7 @@ def test_binary_rows_are_scored_as_they_are() -> None:
 
 def test_threshold_is_applied_before_encoding_and_scoring() -> None:
     X = digits()
-    vae = small(binarization="threshold").fit(X)
+    vae = small(likelihood="bernoulli", binarization="threshold").fit(X)
     cut = (X > 0.5).astype(float)
     np.testing.assert_array_equal(vae.transform(X), vae.transform(cut))
     np.testing.assert_array_equal(vae.score_samples(X), vae.score_samples(cut))
@@ -276,8 +283,9 @@ def test_verbose_prints_the_bound(capsys: pytest.CaptureFixture[str]) -> None:
         ({"num_samples": 0}, "num_samples=0"),
         ({"latent_dim": 0}, "latent_dim is 0"),
         ({"lr": -1.0}, "lr is -1.0"),
-        ({"gradient": "dreg"}, "DReG"),
-        ({"binarization": "dynamic"}, "only 'bernoulli'"),
+        ({"objective": "elbo", "gradient": "dreg"}, "DReG"),
+        ({"binarization": "dynamic"}, "not one of 0 and 1"),
+        ({"likelihood": "bernoulli", "binarization": "dynamic"}, r"binarization takes numbers in \[0, 1\]"),
     ],
 )
 def test_refusals_of_fit(changes: dict[str, Any], words: str) -> None:
@@ -287,16 +295,16 @@ def test_refusals_of_fit(changes: dict[str, Any], words: str) -> None:
 
 def test_refusals_after_fit() -> None:
     X = digits(30)
-    vae = small().fit(X)
-    with pytest.raises(ValueError, match="NaN"):
+    vae = small(event_shape=(8, 8)).fit(X)
+    with pytest.raises(ValueError, match="missing"):
         vae.transform(np.where(X == 0, np.nan, X))
     with pytest.raises(ValueError, match="features"):
         vae.transform(X[:, 1:])
-    with pytest.raises(ValueError, match=r"expects \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"expected numbers in \[0, 1\]|are numbers in \[0, 1\]"):
         vae.score_samples(2 * X)
-    with pytest.raises(ValueError, match="codes of length 3"):
+    with pytest.raises(ValueError, match="latents of length 3"):
         vae.inverse_transform(np.zeros((1, 3)))
-    with pytest.raises(ValueError, match="n_samples=0"):
+    with pytest.raises(ValueError, match="0 draws"):
         vae.sample(0)
     vae.num_evidence_samples = 0
     with pytest.raises(ValueError, match="num_samples=0"):

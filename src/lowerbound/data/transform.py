@@ -66,6 +66,17 @@ class Transform(nn.Module, ABC):
         """log p of what the likelihood scores minus log p of stored rows, nats: the logarithm of the volume element."""
         return 0.0
 
+    def check(self, raw: Shaped[Tensor, "*shape"], what: str) -> None:
+        """Refuse stored rows that it would make something else of, so that a likelihood could not tell.
+
+        Arguments:
+            raw: stored rows.
+            what: how the message calls them.
+
+        Raises:
+            ValueError: giving such a value.
+        """
+
     @abstractmethod
     def forward(self, raw: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """What the likelihood scores."""
@@ -132,6 +143,16 @@ class Pixels(Transform):
     def deterministic(self) -> bool:
         """Whether pixels are not drawn at random."""
         return self.binarization != "dynamic"
+
+    def check(self, raw: Shaped[Tensor, "*shape"], what: str) -> None:
+        """Refuse what is no probability, before 0 or 1 is made of it."""
+        highest = 1.0 if self.scale is None else self.scale
+        outside = raw[~((raw >= 0) & (raw <= highest))] if self.binarization != "none" else raw[:0]
+        if outside.numel():
+            raise ValueError(
+                f"{what} holds {outside.flatten()[0].item():g}; binarization takes numbers in [0, {highest:g}]: give "
+                "such values, or choose another likelihood."
+            )
 
     def forward(self, raw: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Intensities, or 0 and 1.

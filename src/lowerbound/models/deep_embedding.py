@@ -44,6 +44,7 @@ from lowerbound.models.recipe import Recipe
 from lowerbound.models.variational_autoencoder import Activation, vae
 from lowerbound.nets import MLP
 from lowerbound.nets.positive import raw_of
+from lowerbound.nets.views import Seen
 from lowerbound.objectives import ELBO
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import MixtureNormal
@@ -330,7 +331,8 @@ def _choose_scale(model: LatentVariableModel, x: Tensor, seed: int, log_density:
 @torch.no_grad()
 def set_scale(posterior: DiagonalNormal, scale: Float[Tensor, "latent"]) -> None:
     """Make q(z | x) = N(μ(x), diag scale²) for every x, the mean as it is: the last layer of the net is changed."""
-    last = posterior.net.layers[-1] if isinstance(posterior.net, MLP) else None
+    net = posterior.net.net if isinstance(posterior.net, Seen) else posterior.net
+    last = net.layers[-1] if isinstance(net, MLP) else None
     assert isinstance(last, torch.nn.Linear)
     mean_rows = posterior.latent_shape[0]
     last.weight[mean_rows:].zero_()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
@@ -53,7 +52,7 @@ class Recipe:
     name: str
     make: Callable[..., LatentVariableModel]
     labels: Labels = "unused"
-    defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     start: BeforeTraining | None = None
     likelihood: str = "bernoulli"
     assigns: bool = False

@@ -1,36 +1,49 @@
 """Between scikit-learn's arrays and a `Fitted`: what the estimators share.
 
 Arrays and frames of numbers pass scikit-learn's own checks, so that its messages and attributes are the usual ones.
-Frames with text, categories or dates go to the schema of the data, which numbers their columns by name.
+Frames with text, categories or dates go to the schema of the data, which numbers their columns by name. In both NaN is
+a gap, which the likelihood marginalises or refuses.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
-from torch import Tensor
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor, nn
 
+from lowerbound import one_call
 from lowerbound.data import Dataset, Overrides
 from lowerbound.data.given import dataset_of
 from lowerbound.engine import Device
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import fit, prepare
 from lowerbound.loop import Record
 from lowerbound.models.recipe import Recipe
-from lowerbound.planning import plan
 from lowerbound.shown import shown
 
-__all__ = ["back", "decode_means", "fit_dataset", "has_text", "seed_of", "to_dataset", "validated"]
+__all__ = [
+    "DTYPES",
+    "as_given",
+    "decode_means",
+    "dtype_of",
+    "fit_dataset",
+    "means",
+    "seed_of",
+    "to_dataset",
+    "validated",
+    "whole",
+]
 
-_DTYPES: Any = [np.float64, np.float32]
+DTYPES: Any = [np.float64, np.float32]
 _BLOCK = 1024
+_AS_THEY_ARE = (None, ("0", "1"), ("False", "True"))  # categories whose numbers are their values
 
 
 def seed_of(random_state: int | np.random.RandomState | None) -> int:
@@ -40,10 +53,16 @@ def seed_of(random_state: int | np.random.RandomState | None) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
-def has_text(X: Any) -> bool:
-    """Whether X is a frame with a column that is not of numbers."""
-    dtypes = getattr(X, "dtypes", None)
-    return dtypes is not None and any(getattr(dtype, "kind", "O") not in "biuf" for dtype in np.atleast_1d(dtypes))
+def whole(name: str, value: Any) -> int:
+    """A number of things as an int: searches over parameters also give NumPy's integers.
+
+    Raises:
+        ValueError: it is not a whole number.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} is {value!r}; expected a whole number: give an int.") from None
 
 
 def to_dataset(
@@ -61,52 +80,50 @@ def to_dataset(
         ValueError: what scikit-learn or the schema refuses.
     """
     said = Overrides(kind=kind, columns=columns or {})
-    if has_text(X):
+    if _has_text(X):
         estimator.n_features_in_, estimator.feature_names_in_ = X.shape[1], np.asarray(X.columns, dtype=object)
         return dataset_of(X, y, overrides=said, hold_out=False), np.dtype(np.float64)
-    checked: Any = validate_data(estimator, X, dtype=_DTYPES, reset=True, ensure_min_samples=2)
+    checked: Any = validate_data(
+        estimator, X, dtype=DTYPES, reset=True, ensure_min_samples=2, ensure_all_finite="allow-nan"
+    )
     names = getattr(estimator, "feature_names_in_", None)
     rows = checked if event_shape is None else _shaped(checked, tuple(event_shape))
     names = None if names is None else tuple(str(name) for name in names)
     return dataset_of(rows, y, overrides=said, names_of_columns=names, hold_out=False), checked.dtype
 
 
-def validated(estimator: Any, X: Any) -> Any:
-    """Other rows, as `Fitted` takes them."""
-    if has_text(X) or (estimator.fitted_.schema.column_names is not None and hasattr(X, "columns")):
+def validated(estimator: Any, X: Any, event_shape: Sequence[int] | None = None) -> Any:
+    """Other rows, as `Fitted` takes them.
+
+    Raises:
+        NotFittedError: before `fit`.
+        ValueError: what scikit-learn refuses.
+    """
+    check_is_fitted(estimator)
+    if _has_text(X) or (estimator.fitted_.schema.has_names and hasattr(X, "columns")):
         return X
-    checked: Any = validate_data(estimator, X, dtype=_DTYPES, reset=False)
-    shape = estimator.fitted_.schema.event_shape
-    return checked.reshape(len(checked), *shape) if len(shape) > 1 else checked
+    checked: Any = validate_data(estimator, X, dtype=DTYPES, reset=False, ensure_all_finite="allow-nan")
+    return checked if event_shape is None else _shaped(checked, tuple(event_shape))
+
+
+def dtype_of(X: Any) -> Any:
+    """The type in which answers about X are given: float32 for float32, else float64."""
+    return np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64
 
 
 def fit_dataset(
-    dataset: Dataset,
-    given: Mapping[str, Any],
-    *,
-    recipe: str | Recipe = "vae",
-    seed: int,
-    device: Device,
-    verbose: bool,
+    dataset: Dataset, given: Mapping[str, Any], *, recipe: str | Recipe, seed: int, device: Device, verbose: bool
 ) -> tuple[Fitted, list[Record]]:
-    """Plan, prepare and fit, as the command does."""
-    planned = plan(dataset, recipe, seed=seed, device=device, **given)
-    engine = planned.engine()
-    training = prepare(dataset, planned, engine, recipe=recipe if isinstance(recipe, Recipe) else None)
-    records = []
-    for record in fit(training, planned, engine):
+    """Plan, prepare and fit, as the command does; a module that was given is copied, for training changes it."""
+    records: list[Record] = []
+
+    def note(record: Record) -> None:
         records.append(record)
         if verbose:
             print(_line(record))
-    fitted = Fitted(
-        training.loss.model.cpu(),
-        schema=dataset.schema,
-        plan=planned,
-        transform=training.transform.cpu(),
-        name=planned.recipe,
-        data=lambda: dataset,
-        records=[dataclasses.asdict(record) for record in records],
-    )
+
+    own = {name: copy.deepcopy(value) if isinstance(value, nn.Module) else value for name, value in given.items()}
+    fitted = one_call.fit_dataset(dataset, recipe, on_record=note, seed=seed, device=device, **own)
     return fitted, records
 
 
@@ -117,14 +134,30 @@ def decode_means(fitted: Fitted, latents: np.ndarray) -> Tensor:
     return torch.cat([shown(fitted.model.decode(part)).values for part in z.split(_BLOCK)])
 
 
-def back(fitted: Fitted, x: Tensor, dtype: Any) -> Any:
-    """What the likelihood scores, in the units of the user's X: (N, n_features_in_); a frame if X had text."""
+def as_given(fitted: Fitted, x: Tensor, dtype: Any) -> Any:
+    """Draws of what the likelihood scores, in the form of the user's X: (N, n_features_in_); a frame if X had text."""
     rendered = fitted.render(x)
-    if isinstance(rendered, np.ndarray):
-        return rendered.reshape(len(rendered), -1).astype(dtype)
-    if all(getattr(kind, "kind", "O") in "biuf" for kind in rendered.dtypes):
-        return rendered.to_numpy(dtype=dtype)
-    return rendered
+    return rendered.reshape(len(rendered), -1).astype(dtype) if isinstance(rendered, np.ndarray) else rendered
+
+
+def means(fitted: Fitted, x: Tensor, dtype: Any) -> Any:
+    """Means of what the likelihood scores, in the units of the user's X and not rounded as draws are.
+
+    Where X had text or categories, they are the nearest values that X can have.
+    """
+    schema = fitted.schema
+    if schema.has_names or any(column.categories not in _AS_THEY_ARE for column in schema.columns or ()):
+        return as_given(fitted, x, dtype)
+    stored = fitted.stored(x)
+    stored = np.moveaxis(stored, 1, -1) if schema.channels_last else stored
+    return stored.reshape(len(stored), -1).astype(dtype)
+
+
+def _has_text(X: Any) -> bool:
+    """Whether X is a frame with a column that is not of numbers."""
+    if not hasattr(X, "columns") or not hasattr(X, "iloc"):
+        return False
+    return any(getattr(dtype, "kind", "O") not in "biuf" for dtype in X.dtypes)
 
 
 def _shaped(X: np.ndarray, event_shape: tuple[int, ...]) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from lowerbound.linear import IndependentComponents, independent_components
-from lowerbound.sklearn.decide import whole
+from lowerbound.sklearn.bridge import whole
 from lowerbound.sklearn.linear_base import LinearEstimator
 
 __all__ = ["ICA"]

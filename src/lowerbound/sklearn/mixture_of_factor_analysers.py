@@ -11,7 +11,7 @@ from sklearn.base import ClusterMixin
 from torch import Tensor
 
 from lowerbound.linear import FactorAnalysers, mixture_of_factor_analysers
-from lowerbound.sklearn.decide import whole
+from lowerbound.sklearn.bridge import whole
 from lowerbound.sklearn.linear_base import LinearEstimator
 
 __all__ = ["MixtureOfFactorAnalysers"]

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from lowerbound.linear import corrected, probabilistic_pca
-from lowerbound.sklearn.decide import whole
+from lowerbound.sklearn.bridge import whole
 from lowerbound.sklearn.linear_base import LinearGaussianEstimator
 
 __all__ = ["ProbabilisticPCA"]

@@ -1,63 +1,64 @@
-"""A classifier that also learns from rows without a label, with the manners of scikit-learn.
+"""A classifier that learns from a few labels and many rows: M2, and M2 on the latents of a VAE (M1+M2).
 
-    fit              X, y ↦ p(y) p(z) p(x | z, y) and q(y | x) q(z | x, y); −1 in y stands for no label
-    predict_proba    X ↦ q(y | x)
-    transform        X ↦ E[z] under q(z | x, y) at the most probable y: the style
-    transfer         X ↦ E[X' | z, y]: the style of each row under other labels
+    fit             X, y ↦ p(y) p(z) p(x | z, y), q(y | x) and q(z | x, y), where y = −1 says that a label is not known
+    predict_proba   X ↦ q(y | x)
+    transfer        X ↦ E[X' | z, y]: the same style under other labels
+    sample          y ↦ X, of one class
 
-Source: Kingma, Rezende, Mohamed & Welling (2014, arXiv:1406.5298): M2, or M2 of the codes of a VAE (M1+M2). M1 is a VAE
-and a classifier, `make_pipeline(VAE(), SVC())`, where the VAE may be fitted to more rows than the classifier.
+Source: Kingma, Rezende, Mohamed & Welling (2014, arXiv:1406.5298). M1, a variational autoencoder of all rows whose mean
+latents feed a classifier, is `make_pipeline(VAE(), SVC())`, where the VAE may be fitted to more rows than the
+classifier. Training is that of `--recipe semi-supervised`: the estimator holds a `Fitted`, which does the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 from torch import Tensor
 
-from lowerbound.data import Pixels, check_unit_interval
 from lowerbound.data.classes import UNLABELLED
-from lowerbound.data.labelled import LabelledRows
 from lowerbound.data.transform import Binarization
-from lowerbound.engine import Device, Engine
-from lowerbound.gradients import Enumerate, ScoreFunction
+from lowerbound.engine import Device
+from lowerbound.fitted import Fitted
 from lowerbound.labelled import LabelledModel
-from lowerbound.loop import Record, steps_for, train
-from lowerbound.losses.semi_supervised import SemiSupervised
+from lowerbound.loop import Record
 from lowerbound.models.variational_autoencoder import Activation
-from lowerbound.models.with_few_labels import semi_supervised
-from lowerbound.randomness import derive_seed, forked
-from lowerbound.schedules import Cosine
-from lowerbound.sklearn.columns import Columns
-from lowerbound.sklearn.decide import decide_binarization, decide_columns, decide_likelihood, whole
+from lowerbound.planning import Plan
+from lowerbound.randomness import derive_seed
+from lowerbound.sklearn.bridge import as_given, dtype_of, fit_dataset, means, seed_of, to_dataset, validated
 from lowerbound.sklearn.vae import VAE
+from lowerbound.spelling import spelled
 
 __all__ = ["SemiSupervisedVAE"]
 
 Stack: TypeAlias = Literal["m2", "m1+m2"]
 LabelsBy: TypeAlias = Literal["enumerate", "sample"]
-_CPU = torch.device("cpu")
-_DTYPES: Any = [np.float64, np.float32]
-_M1, _SAMPLE = 1, 2  # streams of random numbers, apart from those of `fit`
+_BLOCK = 1024
+_M1 = "m1"  # a stream of random numbers, apart from that of M2
 
 
 class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator):
     """q(y | x), learned from labelled and unlabelled rows together.
 
+    X is an array or a DataFrame, which may hold text, categories, dates and gaps (NaN). What is left None is decided as
+    the command line decides it, from the data; `plan_` says how and why.
+
     Arguments:
         latent_dim: length of the style z.
         hidden: widths of the hidden layers of each net.
-        likelihood: of `likelihoods`; "auto" is "bernoulli" if every value of X is in [0, 1], else "normal".
+        likelihood: name of a class of `likelihoods`, with options (see `spelling`).
         activation: nonlinearity.
-        stack: "m2" models the rows; "m1+m2" models the codes of a `VAE` of all rows, which is fitted first: fewer
+        event_shape: (height, width) or (channels, height, width) if rows are images; None for rows of a table.
+        kind: of data, where the inferred one is wrong ("counts", "table", …).
+        columns: the kind of columns, by name, where the inferred one is wrong.
+        stack: "m2" models the rows; "m1+m2" models the latents of a `VAE` of all rows, which is fitted first: fewer
             numbers, from which a label is easier to learn.
         labels: how a label that is not known is summed out: "enumerate" all classes, at their number times the cost of
             one, or "sample" two: cheaper with many classes, and noisy.
@@ -67,16 +68,19 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         epochs, batch_size: passes over all rows, and rows per step; labelled rows are added to each batch.
         lr: learning rate at the start; it falls along a cosine to a hundredth.
         standardize, binarization: see `VAE`.
-        random_state: an int makes `fit`, and every later draw, repeatable.
+        random_state: an int is the seed of `fit`, and of every later draw.
         device: where to fit.
 
     Attributes:
         classes_: the labels that `fit` saw, sorted.
-        model_: the fitted `LabelledModel`, on the CPU, of x: X after standardisation, or codes.
-        codes_: the `VAE` whose codes are modelled, or None.
-        history_: the records of training.
+        fitted_: the `Fitted` model of the rows, or of their latents under "m1+m2".
+        plan_: everything that was given and decided for it.
+        model_: its `LabelledModel`, on the CPU, of x: X after standardisation, or latents.
+        codes_: the `VAE` whose latents are modelled, or None.
+        history_: the records of training; a tenth of the rows (at most 5,000), without labels while there are such,
+            was held out to choose the weights.
         n_iter_: optimisation steps taken.
-        likelihood_, binarization_, columns_, n_features_in_, feature_names_in_: as for `VAE`.
+        n_features_in_, feature_names_in_: as in scikit-learn.
 
     Notes:
         Labels may be of any type that sorts; −1 is none of them, as in `sklearn.semi_supervised` (for labels that are
@@ -92,33 +96,47 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
     ((60,), (5, 1, 4))
     """
 
+    _SETTINGS = (
+        "latent_dim",
+        "hidden",
+        "activation",
+        "epochs",
+        "batch_size",
+        "lr",
+    )
+    _SETTINGS_OF_ROWS = ("likelihood", "standardize", "binarization")
+
     stack: Stack
     labels: LabelsBy
-    activation: Activation
-    standardize: bool | Literal["auto"]
-    binarization: Binarization | Literal["auto"]
+    activation: Activation | None
+    binarization: Binarization | None
     device: Device
     feature_names_in_: np.ndarray
-    likelihood_: str
-    binarization_: Binarization
+    n_features_in_: int
+    fitted_: Fitted
+    plan_: Plan
+    history_: list[Record]
     codes_: VAE | None
 
     def __init__(
         self,
-        latent_dim: int = 16,
+        latent_dim: int | None = None,
         *,
-        hidden: Sequence[int] = (256,),
-        likelihood: str = "auto",
-        activation: Activation = "relu",
+        hidden: Sequence[int] | None = None,
+        likelihood: str | None = None,
+        activation: Activation | None = None,
+        event_shape: Sequence[int] | None = None,
+        kind: str | None = None,
+        columns: Mapping[str, str] | None = None,
         stack: Stack = "m2",
         labels: LabelsBy = "enumerate",
         classification_weight: int | float = 1.0,
         labelled_weight: int | float = 0.0,
-        epochs: int | float = 100,
-        batch_size: int = 128,
-        lr: int | float = 1e-3,
-        standardize: bool | Literal["auto"] = "auto",
-        binarization: Binarization | Literal["auto"] = "auto",
+        epochs: int | float | None = None,
+        batch_size: int | None = None,
+        lr: int | float | None = None,
+        standardize: bool | None = None,
+        binarization: Binarization | None = None,
         random_state: int | np.random.RandomState | None = None,
         device: Device = "auto",
     ):
@@ -126,6 +144,9 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         self.hidden = hidden
         self.likelihood = likelihood
         self.activation = activation
+        self.event_shape = event_shape
+        self.kind = kind
+        self.columns = columns
         self.stack = stack
         self.labels = labels
         self.classification_weight = classification_weight
@@ -144,36 +165,52 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         Raises:
             ValueError: no row has a label, fewer than two classes, or what `VAE.fit` refuses.
         """
-        given: Any = (X, y)
-        checked: Any = validate_data(self, *given, dtype=_DTYPES, ensure_min_samples=2)
-        X, number = checked[0], self._number(checked[1])
-        self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        x = self._prepare(checked[0])
-        self._train(x, torch.from_numpy(number))
-        self._dtype, self._n_features_out = checked[0].dtype, whole("latent_dim", self.latent_dim)
+        _check_choices(self.stack, self.labels)
+        dataset, self._dtype = to_dataset(self, X, event_shape=self.event_shape, kind=self.kind, columns=self.columns)
+        labels = self._known(y, dataset.num_train)
+        seed = seed_of(self.random_state)
+        given = {name: getattr(self, name) for name in self._SETTINGS} | self._loss()
+        self.codes_ = None
+        if self.stack == "m1+m2":
+            self.codes_ = self._vae(derive_seed(seed, _M1) % 2**31).fit(X)
+            dataset, _ = to_dataset(VAE(), self._latents(X), labels, kind="table", columns={"*": "continuous"})
+        else:
+            dataset, _ = to_dataset(
+                self, X, labels, event_shape=self.event_shape, kind=self.kind, columns=self.columns
+            )
+            given |= {name: getattr(self, name) for name in self._SETTINGS_OF_ROWS}
+        self.fitted_, self.history_ = fit_dataset(
+            dataset, given, recipe="semi-supervised", seed=seed, device=self.device, verbose=False
+        )
+        self.plan_, self.n_iter_ = cast(Plan, self.fitted_.plan), self.history_[-1].step
+        self._n_features_out = int(self.plan_.model["latent_dim"])
         return self
+
+    @property
+    def model_(self) -> LabelledModel:
+        """p(x, y, z), q(y | x) and q(z | x, y), on the CPU."""
+        return cast(LabelledModel, self.fitted_.model)
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """q(y | x) for each row: (N, number of classes), in the order of `classes_`."""
-        x = self._features(self._checked(X))
-        with torch.no_grad():
-            logits = torch.cat([self.model_.posterior.classifier(part) for part in x.split(1024)])
-        return logits.double().softmax(-1).numpy()
+        rows = self._rows(X)
+        p = self.fitted_.probabilities(rows).astype(np.float64)
+        return p / p.sum(1, keepdims=True)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """The most probable label of each row: (N,)."""
         p = self.predict_proba(X)
         return self.classes_[p.argmax(1)]
 
+    @torch.no_grad()
     def transform(self, X: ArrayLike) -> np.ndarray:
         """The mean of q(z | x, y) at the most probable label y: (N, latent_dim)."""
-        X = self._checked(X)
-        x = self._features(X)
-        with torch.no_grad():
-            y = self.model_.one_hot(self.model_.classify(x).argmax(-1))
-            return self.model_.infer(x, y).mean.numpy().astype(X.dtype)
+        x = self._events(X)
+        y = self.model_.one_hot(self._most_probable(X))
+        parts = zip(x.split(_BLOCK), y.split(_BLOCK), strict=True)
+        return torch.cat([self.model_.infer(*part).mean for part in parts]).numpy().astype(dtype_of(X))
 
-    def transfer(self, X: ArrayLike, labels: ArrayLike | None = None) -> np.ndarray:
+    def transfer(self, X: ArrayLike, labels: ArrayLike | None = None) -> Any:
         """E[X' | z, y]: the style of each row under its own (most probable) label, decoded under other labels.
 
         Arguments:
@@ -181,53 +218,60 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
             labels: under which to decode (L,); all of `classes_` if None.
 
         Returns:
-            (N, L, D) in the units of X.
+            (N, L, D) in the units of X; if X had text, a DataFrame of N L rows, those of one row of X together.
 
         Raises:
             ValueError: a label that `fit` did not see.
         """
-        X = self._checked(X)
+        x, own = self._events(X), self._most_probable(X)
         wanted = self._places(self.classes_ if labels is None else labels)
-        return self._back(self.model_.transfer(self._features(X), wanted)).astype(X.dtype)
+        moved = self.model_.transfer(x, wanted, own)
+        rows = self._back(moved.flatten(0, 1), dtype_of(X), drawn=False)
+        return rows.reshape(*moved.shape[:2], -1) if isinstance(rows, np.ndarray) else rows
 
-    def sample(self, n_samples: int = 1, label: Any = None) -> np.ndarray:
-        """Draw rows (n_samples, D) from p(X), or from p(X | y) for one label. An integer `random_state` repeats them.
+    def sample(self, n_samples: int = 1, label: Any = None) -> Any:
+        """Draw rows (n_samples, D) from p(X), or from p(X | y) for one label; a DataFrame if X had text.
+
+        An integer `random_state` repeats them.
 
         Raises:
             ValueError: n_samples is less than 1, or a label that `fit` did not see.
         """
         check_is_fitted(self)
-        if n_samples < 1:
-            raise ValueError(f"sample got n_samples={n_samples} and needs at least 1.")
-        y = None if label is None else self.model_.one_hot(self._places([label]).expand(n_samples))
-        with forked(_CPU, int(check_random_state(self.random_state).randint(2**31 - 1)), _SAMPLE):
-            x, _ = self.model_.draw(n_samples, y)
-        return self._back(x).astype(self._dtype)
+        classes = self.fitted_.schema.classes
+        assert classes is not None
+        name = None if label is None else classes[int(self._places([label]))]
+        x, _, _ = self.fitted_.draw(n_samples, label=name, seed=seed_of(self.random_state))
+        return self._back(x, self._dtype, drawn=True)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         assert tags.transformer_tags is not None
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.allow_nan = True
         return tags
 
-    def _number(self, y: np.ndarray) -> np.ndarray:
-        """Labels as numbers of classes, −1 where there is none; sets `classes_`."""
-        known = np.ones(len(y), dtype=bool) if y.dtype.kind in "US" else np.asarray(y != UNLABELLED, dtype=bool)
+    def _known(self, y: ArrayLike, count: int) -> np.ndarray:
+        """Labels as the schema takes them, None where there is none; sets `classes_`."""
+        if y is None:
+            raise ValueError("SemiSupervisedVAE requires y to be passed, but the target y is None; give -1 for no label.")
+        labels = column_or_1d(np.asarray(y), warn=True)
+        if len(labels) != count:
+            check_consistent_length(np.empty(count), labels)
+        known = np.ones(count, dtype=bool) if labels.dtype.kind in "US" else np.asarray(labels != UNLABELLED, dtype=bool)
+        if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+            raise ValueError("y contains NaN or infinity; give -1 where a label is not known.")
         if not known.any():
             raise ValueError(
                 "y has no label (all are -1); label some rows of each class, or fit a VAE, which takes none."
             )
-        check_classification_targets(
-            np.array(y[known].tolist())
-        )  # of numbers or strings, also from an array of objects
-        self.classes_, numbers = np.unique(y[known], return_inverse=True)
+        check_classification_targets(np.array(labels[known].tolist()))  # also of an array of objects
+        self.classes_ = np.unique(labels[known])
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y has one class, {self.classes_[0]!r}; expected at least 2 classes besides -1 (no label)."
             )
-        number = np.full(len(y), UNLABELLED)
-        number[known] = numbers
-        return number
+        return np.array([label if told else None for label, told in zip(labels.tolist(), known, strict=True)], object)
 
     def _places(self, labels: ArrayLike) -> Tensor:
         """The numbers of some classes."""
@@ -239,97 +283,48 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
                 )
         return torch.tensor([known.index(label) for label in given], dtype=torch.long)
 
-    def _prepare(self, X: np.ndarray) -> Tensor:
-        """Decide what each "auto" stands for and return the rows to model; under "m1+m2" these are codes."""
-        if self.stack not in ("m2", "m1+m2") or self.labels not in ("enumerate", "sample"):
-            raise ValueError(
-                f"stack is {self.stack!r} and labels {self.labels!r}; expected 'm2' or 'm1+m2', and 'enumerate' or "
-                "'sample'."
-            )
-        names = list(self.feature_names_in_) if hasattr(self, "feature_names_in_") else None
-        self.likelihood_ = decide_likelihood(self.likelihood, X)
-        self.binarization_ = decide_binarization(self.binarization, self.likelihood_, X)
-        self.columns_ = decide_columns(self.standardize, self.likelihood_, X, names)
-        self.codes_ = self._vae().fit(X) if self.stack == "m1+m2" else None
-        if self.codes_ is not None:
-            codes = self.codes_.transform(X)
-            self._code_columns = Columns(mean=codes.mean(0), scale=codes.std(0) + 1e-6)
-        return self._features(X)
+    def _loss(self) -> dict[str, Any]:
+        """How labels teach, in the words of a plan."""
+        weights = {
+            "classification_weight": float(self.classification_weight),
+            "labelled_weight": float(self.labelled_weight),
+        }
+        gradient = "enumerate" if self.labels == "enumerate" else "score-function"
+        return {"loss": spelled("semi-supervised", weights), "gradient": gradient}
 
-    def _vae(self) -> VAE:
+    def _vae(self, seed: int) -> VAE:
         """M1."""
-        return VAE(
-            latent_dim=whole("latent_dim", self.latent_dim),
-            hidden=self.hidden,
-            likelihood=self.likelihood_,
-            activation=self.activation,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            lr=self.lr,
-            standardize=self.standardize,
-            binarization=self.binarization_,
-            random_state=derive_seed(self._seed, _M1) % 2**31,
-            device=self.device,
-        )
+        given = {name: getattr(self, name) for name in (*self._SETTINGS, *self._SETTINGS_OF_ROWS)}
+        described = {"event_shape": self.event_shape, "kind": self.kind, "columns": self.columns}
+        return VAE(**given, **described, random_state=seed, device=self.device)
 
-    def _train(self, x: Tensor, y: Tensor) -> None:
-        """Fit M2 to x and class numbers y."""
-        engine, batch_size = Engine(device=self.device), min(whole("batch_size", self.batch_size), len(x))
-        binarized = self.codes_ is None and self.binarization_ != "none"
-        transform = Pixels(scale=None, binarization=self.binarization_) if binarized else None
-        source = LabelledRows(x, y, transform, device=engine.torch_device)
-        with forked(_CPU, self._seed):
-            model = semi_supervised(
-                x.shape[1:],
-                num_classes=len(self.classes_),
-                latent_dim=whole("latent_dim", self.latent_dim),
-                likelihood=self.likelihood_ if self.codes_ is None else "normal",
-                hidden=[whole("hidden", width) for width in self.hidden],
-                activation=self.activation,
-            )
-            model.initialize(x)
-        gradient = Enumerate() if self.labels == "enumerate" else ScoreFunction()
-        alpha, gamma = float(self.classification_weight), float(self.labelled_weight)
-        loss = SemiSupervised(model, alpha, gradient, labelled_weight=gamma)
-        loss.check(x[:2], y[:2])
-        num_steps = steps_for(float(self.epochs), len(x), batch_size)
-        lr, every = Cosine(float(self.lr), float(self.lr) / 100, num_steps), max(1, num_steps // 20)
-        self.history_: list[Record] = list(
-            train(
-                loss,
-                source,
-                num_steps=num_steps,
-                batch_size=batch_size,
-                lr=lr,
-                seed=self._seed,
-                log_every=every,
-                engine=engine,
-            )
-        )
-        self.n_iter_ = self.history_[-1].step
-        self.model_: LabelledModel = loss.model.to(_CPU).eval()
+    def _rows(self, X: ArrayLike) -> Any:
+        """X as `Fitted` takes it: rows, or their latents."""
+        rows = validated(self, X, self.event_shape)
+        return rows if self.codes_ is None else self._latents(X)
 
-    def _checked(self, X: ArrayLike) -> np.ndarray:
-        """X as `fit` would take it: (N, n_features_in_)."""
-        check_is_fitted(self)
-        given: Any = X
-        checked: Any = validate_data(self, given, dtype=_DTYPES, reset=False)
-        if self.likelihood_ == "bernoulli":
-            check_unit_interval(checked, "X")
-        return checked
+    def _latents(self, X: ArrayLike) -> np.ndarray:
+        assert self.codes_ is not None
+        return self.codes_.transform(X).astype(np.float64)
 
-    def _features(self, X: np.ndarray) -> Tensor:
-        """x as M2 sees it: standardised columns, or standardised codes."""
+    def _events(self, X: ArrayLike) -> Tensor:
+        """x as M2 sees it."""
+        rows = self._rows(X)
+        return self.fitted_.events(self.fitted_.rows(rows).x)
+
+    def _most_probable(self, X: ArrayLike) -> Tensor:
+        """The number of the most probable label of each row."""
+        return torch.from_numpy(self.predict_proba(X).argmax(1))
+
+    def _back(self, x: Tensor, dtype: Any, *, drawn: bool) -> Any:
+        """From what M2 scores (N, …) to X."""
         if self.codes_ is not None:
-            return torch.from_numpy(self._code_columns.apply(self.codes_.transform(X)))
-        x = torch.from_numpy(self.columns_.apply(X))
-        return (x > 0.5).float() if self.binarization_ == "threshold" else x
+            return self.codes_.inverse_transform(self.fitted_.stored(x).astype(dtype))
+        return (as_given if drawn else means)(self.fitted_, x, dtype)
 
-    def _back(self, x: Tensor) -> np.ndarray:
-        """From x (..., features of M2) to X (..., D)."""
-        rows = x.flatten(0, -2).numpy()
-        if self.codes_ is None:
-            X = self.columns_.undo(rows)
-        else:
-            X = self.codes_.inverse_transform(self._code_columns.undo(rows))
-        return X.reshape(*x.shape[:-1], X.shape[1])
+
+def _check_choices(stack: str, labels: str) -> None:
+    if stack not in ("m2", "m1+m2") or labels not in ("enumerate", "sample"):
+        raise ValueError(
+            f"stack is {stack!r} and labels {labels!r}; expected 'm2' or 'm1+m2', and 'enumerate' or 'sample'."
+        )

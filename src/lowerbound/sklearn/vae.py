@@ -11,10 +11,9 @@ The estimator holds a `Fitted`, which does the work, and writes no files.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, DensityMixin, TransformerMixin
 from sklearn.utils import check_array
@@ -28,24 +27,34 @@ from lowerbound.loop import Record
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.variational_autoencoder import Activation, Network
 from lowerbound.planning import Plan
-from lowerbound.sklearn.bridge import back, decode_means, fit_dataset, has_text, seed_of, to_dataset, validated
+from lowerbound.sklearn.bridge import (
+    DTYPES,
+    as_given,
+    decode_means,
+    dtype_of,
+    fit_dataset,
+    means,
+    seed_of,
+    to_dataset,
+    validated,
+)
 
 __all__ = ["VAE"]
 
-_DTYPES: Any = [np.float64, np.float32]
 
 
 class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
     """log p(X) ≥ L_K(X): a density of the rows of X that also gives each of them a latent.
 
-    What is left None is decided as the command line decides it, from the data; `plan_` says how and why.
+    X is an array or a DataFrame, which may hold text, categories, dates and gaps (NaN). What is left None is decided as
+    the command line decides it, from the data; `plan_` says how and why.
 
     Arguments:
         latent_dim: length of z.
         hidden: widths of the hidden layers from the data to z (mirrored back), or channels of a convolutional net.
         prior: name of a class of `priors`, with options (see `spelling`), or a module.
         likelihood: of `likelihoods`, or a module.
-        posterior: of `posteriors`, or a module.
+        posterior: of `posteriors`, or a module; modules are copied by `fit`, and stay as they are.
         network: "mlp" or "convolution"; the second needs `event_shape`.
         activation: nonlinearity.
         event_shape: (height, width) or (channels, height, width) if rows are images; None for rows of a table.
@@ -170,18 +179,23 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         """Fit the model to rows X (N, D), N ≥ 2; y is ignored.
 
         Raises:
-            ValueError: X is not finite, a column is constant, values are outside the support of the likelihood, or
-                choices do not go together.
+            ValueError: X holds infinity, a column to standardise is constant, values are outside the support of the
+                likelihood, or choices do not go together.
             NonFiniteError: the loss became NaN or infinite.
         """
         dataset, self._dtype = to_dataset(self, X, event_shape=self.event_shape, kind=self.kind, columns=self.columns)
         given = {name: getattr(self, name) for name in self._SETTINGS}
         self.fitted_, self.history_ = fit_dataset(
-            dataset, given, seed=seed_of(self.random_state), device=self.device, verbose=self.verbose
+            dataset,
+            given,
+            recipe="vae",
+            seed=seed_of(self.random_state),
+            device=self.device,
+            verbose=self.verbose,
         )
-        self.plan_ = self.fitted_.plan  # type: ignore[assignment]
+        self.plan_ = cast(Plan, self.fitted_.plan)
         self.n_iter_ = self.history_[-1].step
-        self._n_features_out = self.fitted_.encode(self.fitted_.test_rows()).mean.shape[1]
+        self._n_features_out = self.fitted_.model.prior(None).event_shape.numel()
         return self
 
     @property
@@ -196,7 +210,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         improved by so many steps of local optimisation from the encoder's (`inference.Local`).
         """
         rows = self._rows(X)
-        return self._encoded(rows, refine).astype(self._dtype_of(X))
+        return self.fitted_.encode(rows, refine=refine).mean.astype(dtype_of(X))
 
     def inverse_transform(self, X: ArrayLike) -> Any:
         """E[X | z] at latents z (N, latent_dim), in the units of X: (N, n_features_in_).
@@ -205,18 +219,19 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
             ValueError: latents of another length.
         """
         check_is_fitted(self)
-        Z: Any = check_array(X, dtype=_DTYPES)
+        Z: Any = check_array(X, dtype=DTYPES)
         if Z.shape[1] != self._n_features_out:
             raise ValueError(
                 f"inverse_transform got latents of length {Z.shape[1]} and this VAE makes latents of length "
                 f"{self._n_features_out}; give what transform returns."
             )
-        return self._back(decode_means(self.fitted_, Z.astype(np.float32)), Z.dtype)
+        return means(self.fitted_, decode_means(self.fitted_, Z.astype(np.float32)), Z.dtype)
 
     def reconstruct(self, X: ArrayLike) -> Any:
         """E[X | z] at the mean of q(z | x), in the units of X: (N, n_features_in_)."""
         rows = self._rows(X)
-        return self._back(decode_means(self.fitted_, self._encoded(rows)), self._dtype_of(X))
+        latents = self.fitted_.encode(rows).mean
+        return means(self.fitted_, decode_means(self.fitted_, latents), dtype_of(X))
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """L_K(X), a lower bound of log p(X) in expectation, in nats per row and the units of X: (N,).
@@ -225,7 +240,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         likelihood: there the score is that of one random binarization, the same at every call, as papers report it.
         (With "none" it puts them into the formula of the likelihood, which is no log-probability.)
         """
-        return self.fitted_.score(self._rows(X), num_samples=self.num_evidence_samples)
+        rows = self._rows(X)
+        return self.fitted_.score(rows, num_samples=self.num_evidence_samples)
 
     def score(self, X: ArrayLike, y: object = None) -> float:
         """The mean of `score_samples`, nats per row: larger is better. y is ignored."""
@@ -242,24 +258,15 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         """
         check_is_fitted(self)
         x, _, _ = self.fitted_.draw(n_samples, seed=seed_of(self.random_state))
-        return self._back(x, self._dtype)
+        return as_given(self.fitted_, x, self._dtype)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         assert tags.transformer_tags is not None
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.allow_nan = True
         return tags
 
     def _rows(self, X: ArrayLike) -> Any:
         """X as `Fitted` takes it."""
-        check_is_fitted(self)
-        return validated(self, X)
-
-    def _encoded(self, rows: Any, refine: int = 0) -> np.ndarray:
-        return self.fitted_.encode(rows, refine=refine).mean
-
-    def _back(self, x: torch.Tensor, dtype: Any) -> Any:
-        return back(self.fitted_, x, dtype)
-
-    def _dtype_of(self, X: Any) -> Any:
-        return self._dtype if has_text(X) else np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64
+        return validated(self, X, self.event_shape)
