@@ -18,10 +18,7 @@ author = copyright = "The lowerbound authors"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "index"
 exclude_patterns = ["_site", "adr/0000-template.md"]
-suppress_warnings = [
-    "ref.python",  # an attribute called x is no link to every other x
-    "toc.empty_glob",  # own-nets*: not every branch has that page
-]
+suppress_warnings = ["ref.python"]  # an attribute called x is no link to every other x
 
 html_theme = "furo"
 html_title = "lowerbound"
