@@ -116,9 +116,7 @@ def plan_of(dataset: Dataset, cell: Cell, arguments: argparse.Namespace) -> Plan
     )
 
 
-def run(
-    dataset: Dataset, plan: Plan, arguments: argparse.Namespace
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def run(dataset: Dataset, plan: Plan, arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Train and score one cell; the second part is per test image."""
     engine = plan.engine()
     try:

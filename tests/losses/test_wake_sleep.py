@@ -21,8 +21,8 @@ from lowerbound.model import LatentVariableModel
 from lowerbound.models import vae
 from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO, IWAE
-from lowerbound.testing import assert_unbiased, flat_gradient
 from lowerbound.planning import plan
+from lowerbound.testing import assert_unbiased, flat_gradient
 
 NUM_REPEATS, COPIES, NUM_SAMPLES = 48, 10_000, 2
 
@@ -274,7 +274,12 @@ def test_dreams_are_constants_even_where_samples_are_not():
 def test_the_settings_of_a_run_name_it_and_may_not_choose_what_it_does_not_look_at():
     data = load("digits")
     chosen = {
-        "latent_dim": 2, "hidden": [3], "loss": "wake-sleep:phi=both", "objective": "elbo", "num_samples": 2, "steps": 1
+        "latent_dim": 2,
+        "hidden": [3],
+        "loss": "wake-sleep:phi=both",
+        "objective": "elbo",
+        "num_samples": 2,
+        "steps": 1,
     }
     prepared = prepare(data, plan(data, "vae", **chosen), Engine(device="cpu")).loss
     assert isinstance(prepared, WakeSleep)

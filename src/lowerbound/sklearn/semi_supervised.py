@@ -175,9 +175,7 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
             self.codes_ = self._vae(derive_seed(seed, _M1) % 2**31).fit(X)
             dataset, _ = to_dataset(VAE(), self._latents(X), labels, kind="table", columns={"*": "continuous"})
         else:
-            dataset, _ = to_dataset(
-                self, X, labels, event_shape=self.event_shape, kind=self.kind, columns=self.columns
-            )
+            dataset, _ = to_dataset(self, X, labels, event_shape=self.event_shape, kind=self.kind, columns=self.columns)
             given |= {name: getattr(self, name) for name in self._SETTINGS_OF_ROWS}
         self.fitted_, self.history_ = fit_dataset(
             dataset, given, recipe="semi-supervised", seed=seed, device=self.device, verbose=False
@@ -254,11 +252,15 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
     def _known(self, y: ArrayLike, count: int) -> np.ndarray:
         """Labels as the schema takes them, None where there is none; sets `classes_`."""
         if y is None:
-            raise ValueError("SemiSupervisedVAE requires y to be passed, but the target y is None; give -1 for no label.")
+            raise ValueError(
+                "SemiSupervisedVAE requires y to be passed, but the target y is None; give -1 for no label."
+            )
         labels = column_or_1d(np.asarray(y), warn=True)
         if len(labels) != count:
             check_consistent_length(np.empty(count), labels)
-        known = np.ones(count, dtype=bool) if labels.dtype.kind in "US" else np.asarray(labels != UNLABELLED, dtype=bool)
+        known = (
+            np.ones(count, dtype=bool) if labels.dtype.kind in "US" else np.asarray(labels != UNLABELLED, dtype=bool)
+        )
         if labels.dtype.kind == "f" and not np.isfinite(labels).all():
             raise ValueError("y contains NaN or infinity; give -1 where a label is not known.")
         if not known.any():

@@ -251,9 +251,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Base
             given["batch_size"] = whole("batch_size", self.batch_size)
         return given if self.lr is None else {**given, "lr": float(self.lr)}
 
-    def _fitted(
-        self, dataset: Dataset, number: int, seed: int, begin: BeforeTraining
-    ) -> tuple[Fitted, list[Record]]:
+    def _fitted(self, dataset: Dataset, number: int, seed: int, begin: BeforeTraining) -> tuple[Fitted, list[Record]]:
         """The model with a number of clusters, after a start."""
         trained_on = dataset.num_train - num_for_selection(dataset.num_train)
         if trained_on < number:

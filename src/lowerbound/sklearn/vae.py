@@ -42,7 +42,6 @@ from lowerbound.sklearn.bridge import (
 __all__ = ["VAE"]
 
 
-
 class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
     """log p(X) ≥ L_K(X): a density of the rows of X that also gives each of them a latent.
 
