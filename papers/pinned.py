@@ -1,4 +1,4 @@
-"""The plan of a script: what it does not say is fixed here, so that no later default of the library changes its results.
+"""The plan of a script: what it leaves out is fixed here, so that no later default of the library changes its results.
 
 These are the defaults of the library when the results were made.
 """

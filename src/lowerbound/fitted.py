@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -103,8 +103,10 @@ class Fitted:
         self.transform = Identity() if transform is None else transform
         self.folder, self.config = folder, dict(config or {})
         self.recipe = recipe if recipe is not None or plan is None else recipe_named(plan.recipe)
-        self._data: Dataset | Callable[[], Dataset] | None = data if callable(data) else None
-        if data is not None and not callable(data):
+        self._data: Dataset | Callable[[], Dataset] | None = None
+        if callable(data):
+            self._data = cast(Callable[[], Dataset], data)
+        elif data is not None:
             self._data = dataset_of(data, schema=schema)
             schema = self._data.schema
         if schema is None:

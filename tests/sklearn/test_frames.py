@@ -84,7 +84,7 @@ def test_gaps_of_a_numeric_table_are_marginalised_or_refused() -> None:
         small(likelihood="normal").fit(holed)
     whole = small().fit(X)
     for ask in (whole.transform, whole.score_samples, whole.reconstruct):
-        with pytest.raises(ValueError, match="nan at row .*Normal takes finite numbers"):
+        with pytest.raises(ValueError, match=r"nan at row .*Normal takes finite numbers"):
             ask(holed)
 
 

@@ -1,4 +1,4 @@
-"""Values to which the likelihood gives no probability are refused in one sentence, by every estimator, on every road."""
+"""Values to which the likelihood gives no probability are refused in one sentence, on every road of every estimator."""
 
 from __future__ import annotations
 
