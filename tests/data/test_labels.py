@@ -50,7 +50,7 @@ def test_other_data_are_matched_by_the_names_of_classes(tmp_path):
     fewer = read_rows(_save(tmp_path / "fewer.npz", ["dog", "cat"], 4), schema)
     assert fewer.y is not None
     assert fewer.y.tolist() == [2, 1, 2, 1]
-    with pytest.raises(DataError, match=r"has the class 'zebra' at row 1, which the model has not seen"):
+    with pytest.raises(DataError, match=r"hold the class 'zebra' at row 1, which the model has not seen"):
         read_rows(_save(tmp_path / "more.npz", ["dog", "zebra"], 4), schema)
 
 

@@ -72,7 +72,7 @@ def class_names(values: np.ndarray, name: str) -> tuple[str, ...] | None:
         names = sorted({value for value in values if value is not None})
         if len(names) > MOST_CLASSES:
             raise DataError(
-                f"{name} has {len(names):,} different texts; classes are at most {MOST_CLASSES:,}: name another label."
+                f"{name} hold {len(names):,} different texts; classes are at most {MOST_CLASSES:,}: name another label."
             )
         return tuple(names)
     present = values[~np.isnan(values)]
@@ -104,7 +104,7 @@ def numbered(values: np.ndarray, classes: tuple[str, ...] | None, name: str) -> 
         row = int(np.flatnonzero(codes == distinct.index(unseen[0]))[0])
         near = ", ".join(repr(text[:40]) for text in nearest(unseen[0], classes))
         raise DataError(
-            f"{name} has the class {unseen[0][:40]!r} at row {row}, which the model has not seen; it knows "
+            f"{name} hold the class {unseen[0][:40]!r} at row {row}, which the model has not seen; it knows "
             f"{len(classes)}, such as {near}: leave such rows out."
         )
     return np.array([known[text] for text in distinct], dtype=np.int64)[codes]
@@ -131,7 +131,7 @@ def _measured(values: np.ndarray, name: str) -> np.ndarray:
     missing = np.flatnonzero(~np.isfinite(values.astype(np.float64)))
     if len(missing):
         raise DataError(
-            f"{name} has {len(missing)} missing or unusable labels, the first at row {missing[0]}; fill them or leave "
+            f"{name} hold {len(missing)} missing or unusable labels, the first at row {missing[0]}; fill them or leave "
             "out those rows."
         )
     return values.astype(np.float32)
