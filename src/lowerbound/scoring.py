@@ -38,6 +38,8 @@ from lowerbound.fitted import Fitted
 from lowerbound.labelled import LabelledModel
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.deep_embedding import responsibilities
+from lowerbound.models.directed import DirectedLikelihood
+from lowerbound.models.sequence_steps import ChainRule, EachStep
 from lowerbound.priors import is_mixture, unused_components
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
@@ -250,7 +252,10 @@ def _baselines(likelihood: Any, x_train: Tensor, x_test: Tensor, seed: int) -> d
     if len(x_train) < 2:
         return {}
     found = {}
-    if isinstance(getattr(likelihood, "net", None), nn.Module):  # whose output can be made a constant
+    if isinstance(likelihood, DirectedLikelihood):
+        likelihood = likelihood.alone or likelihood
+    element = likelihood.step if isinstance(likelihood, EachStep | ChainRule) else likelihood
+    if isinstance(getattr(element, "net", None), nn.Module):  # whose output can be made a constant
         found["independent elements"] = baselines.independent_elements(likelihood, x_train, x_test, seed=seed)
     for name in facts_of(likelihood).baselines:
         if x_test.ndim == 2 or name not in _OF_VECTORS:

@@ -34,6 +34,9 @@ SMALL = {
 }
 
 
+TABLES = {"counts": "counts", "linear-path": "reals", "mixture-of-factor-analysers": "reals"}
+
+
 @pytest.fixture(scope="module")
 def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first digits, as an archive with labels."""
@@ -51,11 +54,12 @@ def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data_for(tmp_path_factory: pytest.TempPathFactory, small_digits: Path) -> Callable[[str], Path]:
-    """What a recipe is fitted to: the digits, or what was counted in them."""
-    path = tmp_path_factory.mktemp("data") / "counted.npz"
-    with np.load(small_digits) as few:
-        np.savez(path, **{f"x_{part}": (16 * few[f"x_{part}"]).round().reshape(-1, 64) for part in ("train", "test")})
-    return lambda name: path if name == "counts" else small_digits
+    """What a recipe is fitted to: the digits, counts, or columns of reals."""
+    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    counts, reals = rng.poisson(2, size=(240, 9)), rng.normal(size=(240, 9))
+    for name, x in (("counts", counts), ("reals", reals)):
+        np.savez(folder / f"{name}.npz", x_train=x[:200], x_test=x[200:])
+    return lambda name: folder / f"{TABLES[name]}.npz" if name in TABLES else small_digits
 
 
 def test_every_recipe_has_a_small_form() -> None:
@@ -79,7 +83,7 @@ def test_a_recipe_fits_reopens_scores_samples_and_encodes(cli, tmp_path, data_fo
         answer = cli(command, run, "--out", out, *more)
         assert answer.code == 0, answer.err
     with np.load(tmp_path / "sample.npz") as drawn, np.load(tmp_path / "encode.npz") as codes:
-        assert drawn["x"].shape == ((7, 64) if name == "counts" else (7, 8, 8))
+        assert drawn["x"].shape == ((7, 9) if name in TABLES else (7, 8, 8))
         assert codes["mean"].shape[0] == 40
         assert ("assigned" in codes) == recipes()[name].assigns
     assert ("accuracy" in scores, "clustering_accuracy" in scores) == (name == "semi-supervised", name == "vade")
@@ -166,4 +170,6 @@ def test_every_recipe_writes_a_report_with_nothing_but_its_defaults(cli, tmp_pat
     assert (tmp_path / "run" / "report.html").stat().st_size > 1000
     scores = Run.open(tmp_path / "run").evaluation()
     assert scores is not None
-    assert "independent elements" in scores["baselines"]
+    assert ("gaussian" if name == "mixture-of-factor-analysers" else "independent elements") in scores["baselines"]
+    drawn = Run.open(tmp_path / "run").plan.binarization == "dynamic"
+    assert (scores["bits_per_dim"] is not None) == (drawn or name == "counts")

@@ -27,6 +27,7 @@ from lowerbound.model import Joint, LatentVariableModel, read_of, with_context
 from lowerbound.models.directed_graph import Directed, DirectedDistribution, Node, draw, ordered, require_event
 from lowerbound.protocols import Conditional, Context, InitializedFromData, Latents
 from lowerbound.shown import shown
+from lowerbound.support import LikelihoodFacts, StatesFacts, Support
 from lowerbound.weights import latents_of
 
 __all__ = ["DirectedModel"]
@@ -155,6 +156,23 @@ class DirectedLikelihood(Directed):
         names = [observed] if isinstance(observed, str) else list(observed)
         super().__init__([node for node in order if node.name in names], names, (*latent, "context"))
         self.lengths = None if isinstance(observed, str) else list(observed.values())
+
+    @property
+    def alone(self) -> Conditional | None:
+        """The conditional of x where the graph observes one variable."""
+        return self.nodes[0].conditional if self.lengths is None else None
+
+    @property
+    def facts(self) -> LikelihoodFacts:
+        """Those of the conditional of x; of several variables together nothing is known but that they are numbers."""
+        return (
+            self.alone.facts if isinstance(self.alone, StatesFacts) else LikelihoodFacts(domain="reals", discrete=False)
+        )
+
+    @property
+    def support(self) -> Support | None:
+        """That of the conditional of x, if it says."""
+        return self.alone.support if isinstance(self.alone, StatesFacts) else None
 
     def given(self, values: Mapping[str, Tensor], batch_shape: torch.Size | tuple[int, ...] = ()) -> Distribution:
         """The distribution over x given values of the latents."""

@@ -123,7 +123,7 @@ class Directed(nn.Module):
         self.nodes, self.names, self.arguments = list(nodes), tuple(names), tuple(arguments)
         modules = {node.name: node.conditional for node in nodes if isinstance(node.conditional, nn.Module)}
         self.conditionals = nn.ModuleDict(modules)
-        self.facts: _Facts | None = None
+        self.tried: _Facts | None = None
 
     def forward(self, context: Context | None = None) -> Distribution:
         """The distribution given the values of the arguments, of which the last ones may be left out."""
@@ -275,11 +275,11 @@ class DirectedDistribution(Distribution):
     @property
     def _facts(self) -> _Facts:
         """Found by one draw, once for a graph."""
-        if self.graph.facts is None:
+        if self.graph.tried is None:
             device = next((value.device for value in self.values.values()), torch.device("cpu"))
             with torch.no_grad(), forked(device, 0):
-                self.graph.facts = self._trial()
-        return self.graph.facts
+                self.graph.tried = self._trial()
+        return self.graph.tried
 
     def _trial(self) -> _Facts:
         values, reparameterised, discrete, size = dict(self.values), [], [], 0

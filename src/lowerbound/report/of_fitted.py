@@ -55,7 +55,7 @@ def collect(fitted: Fitted) -> ReportContents:
         metrics=fitted.records,
         evaluation=evaluation,
         binarization=None if binarization == "none" else binarization,
-        codes=latents,
+        codes=latents if latents.shape[1] else None,  # a model may have none
         codes_are=f"The mean of {found.num_draws:,} draws of q(z | x)" if found.num_draws else "The mean of q(z | x)",
         code_labels=None if y is None else y[: len(latents)],
         label_names=fitted.schema.classes,
