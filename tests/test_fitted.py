@@ -209,7 +209,7 @@ def test_a_class_keeps_its_number_where_another_is_absent(by_class: Fitted, tmp_
         atol=0.05,
     )
     few.assign(y="zebra").to_csv(tmp_path / "zebra.csv", index=False)
-    with pytest.raises(DataError, match="has the class 'zebra' at row 0, which the model has not seen"):
+    with pytest.raises(DataError, match="hold the class 'zebra' at row 0, which the model has not seen"):
         by_class.rows(tmp_path / "zebra.csv", label="y")
     with pytest.raises(DataError, match="has no labels"):
         by_class.score(REAL[:3])

@@ -101,9 +101,9 @@ def test_a_file_without_one_of_the_classes_is_scored_as_the_same_rows_are(fit, s
     assert found["log_evidence"] == pytest.approx(expected["log_evidence"], abs=1e-6)
     few.assign(kind="zebra").to_csv(tmp_path / "zebra.csv", index=False)
     for words in (["evaluate", run], ["encode", run, "--out", tmp_path / "z.npz"]):
-        assert "has the class 'zebra' at row 0" in refused(*words, "--data", tmp_path / "zebra.csv")
+        assert "hold the class 'zebra' at row 0" in refused(*words, "--data", tmp_path / "zebra.csv")
     words = ["reconstruct", run, "--data", tmp_path / "zebra.csv", "--out", tmp_path / "r.npz"]
-    assert "has the class 'zebra' at row 0" in refused(*words)
+    assert "hold the class 'zebra' at row 0" in refused(*words)
 
 
 @pytest.mark.parametrize("labels", [(1, 2, 5), (1000, 2000, 5000), (1_000_000, 2_000_000, 3_000_000)])
