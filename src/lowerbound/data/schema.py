@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from lowerbound.data.errors import clipped
+from lowerbound.typed import annotations_of, as_annotated
 
 __all__ = ["UNNAMED", "Column", "ColumnKind", "LeftOut", "Schema"]
 
@@ -116,19 +119,27 @@ class Schema:
         """
         try:
             values = dict(content)
-            columns, left_out = values.get("columns"), values.get("left_out") or ()
-            values["columns"] = None if columns is None else tuple(_column(column) for column in columns)
-            values["left_out"] = tuple(LeftOut(**item) for item in left_out)
-            values["event_shape"] = tuple(int(n) for n in values["event_shape"])
-            classes = values.get("classes")
-            values["classes"] = None if classes is None else tuple(str(name) for name in classes)
-            return cls(**values)
-        except (TypeError, KeyError) as error:
+            columns, left_out = values.pop("columns", None), values.pop("left_out", None) or ()
+            made = None if columns is None else tuple(_made(Column, column) for column in columns)
+            return _made(cls, values, columns=made, left_out=tuple(_made(LeftOut, item) for item in left_out))
+        except (TypeError, ValueError) as error:
             raise ValueError(
-                f"The schema of the data is not readable ({error}); it was altered, or is newer."
+                f"The schema of the data is not readable ({clipped(str(error), 100)}); it was altered, or is newer."
             ) from None
 
 
-def _column(content: Mapping[str, Any]) -> Column:
-    categories = content.get("categories")
-    return Column(**{**content, "categories": None if categories is None else tuple(map(str, categories))})
+_Made = TypeVar("_Made")
+
+
+def _made(cls: type[_Made], content: Mapping[str, Any], **others: Any) -> _Made:
+    """An object of plain values, each of the type that its attribute has.
+
+    Raises:
+        TypeError, ValueError: they are of another type, or have another name.
+    """
+    hints = annotations_of(cls)
+    values = {name: as_annotated(value, hints[name]) for name, value in dict(content).items() if name in hints}
+    unknown = set(content) - set(values)
+    if unknown:
+        raise ValueError(f"there is no {min(unknown)!r}")
+    return cls(**values, **others)

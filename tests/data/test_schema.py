@@ -1,0 +1,39 @@
+"""A schema goes through the JSON of a run folder and back; an altered one is refused."""
+
+import json
+
+import numpy as np
+import pandas
+import pytest
+
+from lowerbound.data import Dataset, Schema
+
+
+def _schema() -> Schema:
+    frame = pandas.DataFrame({"a": np.arange(20) / 7, "b": ["u", "v"] * 10, "id": range(20)})
+    return Dataset.from_frame(frame.assign(y=[3, 1] * 10), label="y").schema
+
+
+def test_there_and_back() -> None:
+    schema = _schema()
+    assert Schema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
+    assert schema.to_json()["columns"][1] == {
+        "name": "b",
+        "kind": "categorical",
+        "dtype": "str",
+        "categories": ("u", "v"),
+    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": 3}, {"event_shape": "x"}, {"event_shape": [2.5]}, {"columns": 3}, {"columns": [3]}, {"newer": 1},
+        {"columns": [{"name": "a"}]}, {"columns": [{"name": "a", "kind": "number"}]}, {"left_out": "x"},
+        {"classes": [1]}, {"pixel_levels": "many"}, {"columns": [{"name": "a", "kind": "count", "low": "x"}]},
+    ],
+)  # fmt: skip
+def test_altered_schemas_are_refused(changes) -> None:
+    with pytest.raises(ValueError, match="The schema of the data is not readable") as caught:
+        Schema.from_json({**_schema().to_json(), **changes})
+    assert len(str(caught.value)) < 300
