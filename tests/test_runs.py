@@ -203,7 +203,7 @@ def test_a_run_is_opened_by_a_string_too(trained):
         (lambda c: c["plan"].update(recipe="gan"), "no recipe named 'gan'"),
         (lambda c: c.pop("schema"), "was altered or cut short"),
         (lambda c: c["schema"].pop("kind"), "The schema of the data is not readable"),
-        (lambda c: c["schema"].update(event_shape=[9, 9]), "do not fit the model in its run.json"),
+        (lambda c: c["schema"].update(event_shape=[9, 9]), "do not fit the model of its run.json"),
         (lambda c: c.pop("data"), "was altered or cut short"),
         (lambda c: c["data"].update(checksum=3), "was altered or cut short"),
         (lambda c: c.update(plan=None), "built in Python; open it with Fitted.open"),

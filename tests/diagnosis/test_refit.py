@@ -56,7 +56,7 @@ def test_without_a_change_it_is_the_same_fit(options):
 
 
 def test_one_change_keeps_the_rest():
-    fitted = planned("--objective elbo --steps 7 --hidden 64,32 --seed 3")
+    fitted = planned("--steps 7 --hidden 64,32 --seed 3")
     refit, found = Refit.of(fitted), fitted.plan
     assert found is not None
     changed = plan_of(refit(prior="vamp-prior"))
