@@ -18,14 +18,14 @@ import torch
 from timing import machine
 
 from lowerbound.evaluate import annealed_importance
-from lowerbound.evaluate.annealed import Start
+from lowerbound.evaluate.annealed import AnnealingStart
 from lowerbound.models import vae
 
 RESULTS = Path(__file__).parent / "results" / "annealed.json"
 INK = 0.13
 
 
-def measure(images: int, distributions: int, chains: int, leapfrog: int, start: Start) -> dict[str, float]:
+def measure(images: int, distributions: int, chains: int, leapfrog: int, start: AnnealingStart) -> dict[str, float]:
     torch.manual_seed(0)
     model = vae((28, 28), latent_dim=50, hidden=[200, 200], activation="tanh").eval()
     x = (torch.rand(images, 28, 28) < INK).float()
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in {"images": 100, "distributions": 1000, "chains": 16, "leapfrog": 10}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--start", choices=get_args(Start), default="prior")
+    parser.add_argument("--start", choices=get_args(AnnealingStart), default="prior")
     parser.add_argument("--no-save", action="store_true", help="only print")
     options = vars(parser.parse_args())
     save = not options.pop("no_save")

@@ -44,6 +44,7 @@ from sklearn import decomposition
 
 RESULTS = Path(__file__).parent / "results"
 REMOVED = 0.2
+MIN_SCALE = 1e-6  # of the noise, in the units of pixels 0 to 16, as in scikit-learn: a constant pixel rests there
 
 
 def main() -> None:
@@ -90,7 +91,10 @@ def agreement(x: Tensor, latent_dims: list[int]) -> list[dict[str, float]]:
     for latent_dim in latent_dims:
         theirs = decomposition.FactorAnalysis(latent_dim, tol=1e-8, max_iter=5000, svd_method="lapack").fit(x.numpy())
         pca = decomposition.PCA(latent_dim, svd_solver="full").fit(x.numpy())
-        fa, ppca = last(factor_analysis(x, latent_dim)).exact, last(probabilistic_pca(x, latent_dim)).exact
+        fa, ppca = (
+            last(factor_analysis(x, latent_dim, min_scale=MIN_SCALE)).exact,
+            last(probabilistic_pca(x, latent_dim, min_scale=MIN_SCALE)).exact,
+        )
         row = {
             "latent_dim": latent_dim,
             "factor_analysis": score(fa, x),
@@ -108,8 +112,8 @@ def models(
 ) -> dict[str, dict[str, float]]:
     """Nats per row of every model, on rows it was fitted to and on others."""
     numpy = train.numpy()
-    fa = last(factor_analysis(train, latent_dim)).exact
-    ppca = last(probabilistic_pca(train, latent_dim)).exact
+    fa = last(factor_analysis(train, latent_dim, min_scale=MIN_SCALE)).exact
+    ppca = last(probabilistic_pca(train, latent_dim, min_scale=MIN_SCALE)).exact
     half = max(1, latent_dim // 2)
     mixture = last(
         mixture_of_factor_analysers(train, components, half, min_scale=0.2, max_iterations=iterations, seed=seed)
@@ -165,10 +169,13 @@ def imputation(
     ).mixture
     filled = {
         "column mean": train.mean(0).expand_as(test),
-        "probabilistic PCA": impute(last(probabilistic_pca(train, latent_dim)).exact, holed),
-        "factor analysis": impute(last(factor_analysis(train, latent_dim)).exact, holed),
+        "probabilistic PCA": impute(last(probabilistic_pca(train, latent_dim, min_scale=MIN_SCALE)).exact, holed),
+        "factor analysis": impute(last(factor_analysis(train, latent_dim, min_scale=MIN_SCALE)).exact, holed),
         "factor analysis, fitted with 20 % missing": impute(
-            last(factor_analysis(holed_train, latent_dim, max_iterations=iterations, tolerance=1e-4)).exact, holed
+            last(
+                factor_analysis(holed_train, latent_dim, min_scale=MIN_SCALE, max_iterations=iterations, tolerance=1e-4)
+            ).exact,
+            holed,
         ),
         f"mixture of {components} factor analysers": mixture.impute(holed),
     }
@@ -184,13 +191,15 @@ def curves(train: Tensor, latent_dim: int, iterations: int, seed: int) -> dict[s
         train.std(0),
     )
     plain = expectation_maximization(start, train, max_iterations=iterations, tolerance=-1.0)
-    holed = factor_analysis(remove(train, g), latent_dim, max_iterations=iterations, tolerance=-1.0)
+    holed = factor_analysis(
+        remove(train, g), latent_dim, min_scale=MIN_SCALE, max_iterations=iterations, tolerance=-1.0
+    )
     size, passes = 100, max(2, iterations // 10)
     batches = (train[rows] for _ in range(passes) for rows in torch.randperm(len(train), generator=g).split(size))
     online = list(online_expectation_maximization(start, (b for b in batches if len(b) == size), decay=0.7))
     each = len(train) // size
     return {
-        "profile likelihood": [fit.log_likelihood for fit in factor_analysis(train, latent_dim)],
+        "profile likelihood": [fit.log_likelihood for fit in factor_analysis(train, latent_dim, min_scale=MIN_SCALE)],
         "EM": [fit.log_likelihood for fit in plain],
         "EM, 20 % missing": [fit.log_likelihood for fit in holed],
         "online EM, passes": [score(start, train), *(score(fit.exact, train) for fit in online[each - 1 :: each])],

@@ -20,6 +20,8 @@ FIT: dict[str, Any] = {
     "batch_size": 128,
     "lr": 1e-3,
     "lr_schedule": "cosine",
+    "optimizer": "adam",
+    "accumulate": 1,
     "seed": 0,
 }
 MODEL: dict[str, Any] = {
@@ -29,7 +31,7 @@ MODEL: dict[str, Any] = {
     "network": "mlp",
     "activation": "relu",
 }
-NONE = ("penalty", "inference", "clip_norm", "patience")  # settings of which None is a value
+NONE = ("penalty", "inference", "clip_norm", "patience", "ema")  # settings of which None is a value
 
 
 def pinned(dataset: Dataset, model: dict[str, Any], **given: Any) -> Plan:
@@ -40,5 +42,7 @@ def pinned(dataset: Dataset, model: dict[str, Any], **given: Any) -> Plan:
         model: options of the recipe: at least latent_dim and hidden.
         given: settings by the names of `Plan`; epochs or steps among them.
     """
-    planned = plan(dataset, "vae", **{**FIT, **MODEL, **model, **given})
-    return planned.replace(**{name: None for name in NONE if name not in given})
+    chosen = {**FIT, **given}
+    planned = plan(dataset, "vae", **{**MODEL, **model, **chosen})
+    as_given = {"objective": chosen["objective"]}  # elbo is the sampled one, whatever has a closed form
+    return planned.replace(**as_given, **{name: None for name in NONE if name not in given})

@@ -230,9 +230,19 @@ def test_classes_and_clusters_are_assigned() -> None:
     told = fitted_to(REAL, "semi-supervised", CLASSES, likelihood="normal")
     assert set(told.assign(REAL[:9])) <= {"ant", "cat", "dog"}
     np.testing.assert_array_equal(told.encode(REAL[:9]).assigned, told.assign(REAL[:9]))
+    p = told.probabilities(REAL[:9])
+    np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(np.array(told.schema.classes)[p.argmax(1)], told.assign(REAL[:9]))
     clusters = fitted_to(REAL, "vade", clusters=3, likelihood="normal").assign(REAL[:9])
     assert clusters.dtype.kind == "i"
     assert set(clusters) <= {0, 1, 2}
+
+
+def test_the_cluster_of_a_row_does_not_depend_on_the_block_it_falls_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    clustered = lb.fit(REAL, "vade:clusters=3", latent_dim=2, hidden=[4], steps=1, device="cpu")
+    whole = clustered.probabilities(REAL)
+    monkeypatch.setattr("lowerbound.fitted._BLOCK", 7)
+    np.testing.assert_allclose(clustered.probabilities(REAL), whole, atol=1e-6)
 
 
 def test_what_cannot_be_asked_is_refused(models: dict[str, Fitted]) -> None:

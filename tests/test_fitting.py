@@ -173,3 +173,22 @@ def test_rows_reach_the_loss_transformed():
 def test_a_plan_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         _plan(load("digits")).lr = 1.0  # type: ignore[misc]
+
+
+def test_labels_are_not_held_out_while_there_are_rows_without():
+    labels = np.where(np.arange(40) < 6, np.arange(40) % 2, -1)
+    some = _table(REAL, y_train=labels, y_test=labels[:3])
+    all_of_them = _table(REAL, y_train=np.arange(40) % 2, y_test=labels[:3])
+    for seed in range(5):
+        planned = plan(some, "semi-supervised", **SMALL, seed=seed)
+        training = prepare(some, planned, CPU)
+        assert (len(training.source.labelled), len(training.held_out)) == (6, 4)
+        assert len(prepare(all_of_them, planned, CPU).source.labelled) == 36
+
+
+@pytest.mark.parametrize("binarization", ["dynamic", "threshold"])
+def test_a_binarization_is_of_probabilities_and_for_a_likelihood_of_0_and_1(binarization):
+    with pytest.raises(ValueError, match="the likelihood Normal, which is not one of 0 and 1"):
+        prepare(_table(REAL), _plan(_table(REAL), "normal", binarization=binarization), CPU)
+    with pytest.raises(ValueError, match=r"the training part of x holds .*; binarization takes numbers in \[0, 1\]"):
+        prepare(_table(REAL), _plan(_table(REAL), binarization=binarization), CPU)

@@ -296,7 +296,7 @@ def test_refusals_of_fit(changes: dict[str, Any], words: str) -> None:
 def test_refusals_after_fit() -> None:
     X = digits(30)
     vae = small(event_shape=(8, 8)).fit(X)
-    with pytest.raises(ValueError, match="missing"):
+    with pytest.raises(ValueError, match="NaN"):
         vae.transform(np.where(X == 0, np.nan, X))
     with pytest.raises(ValueError, match="features"):
         vae.transform(X[:, 1:])
