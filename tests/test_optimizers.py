@@ -80,6 +80,7 @@ def assert_same(a: nn.Module, b: nn.Module, **tolerance: float) -> None:
         (optimizers.SGD(momentum=0.9), lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9)),
         (torch.optim.RAdam, lambda p: torch.optim.RAdam(p, lr=0.05)),
     ],
+    ids=range(8),
     ids=str,
 )
 def test_an_optimiser_is_that_of_torch(choice: Any, make: Any) -> None:
