@@ -81,7 +81,6 @@ def assert_same(a: nn.Module, b: nn.Module, **tolerance: float) -> None:
         (torch.optim.RAdam, lambda p: torch.optim.RAdam(p, lr=0.05)),
     ],
     ids=range(8),
-    ids=str,
 )
 def test_an_optimiser_is_that_of_torch(choice: Any, make: Any) -> None:
     theirs = Regression()
