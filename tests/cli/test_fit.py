@@ -73,7 +73,7 @@ def test_every_option_reaches_the_plan(cli, tmp_path):
         "--network": "mlp", "--activation": "tanh", "--latent-dim": "3", "--hidden": "5,4",
         "--objective": "elbo:rate=kl", "--gradient": "pathwise", "--num-samples": "2", "--binarization": "none",
         "--batch-size": "32", "--epochs": "0.1", "--lr": "0.01", "--lr-schedule": "constant", "--clip-norm": "3",
-        "--patience": "4", "--seed": "5", "--device": "cpu", "--precision": "bf16", "--devices": "1",
+        "--optimizer": "adamw", "--accumulate": "2", "--ema": "0.9", "--patience": "4", "--seed": "5", "--device": "cpu", "--precision": "bf16", "--devices": "1",
     }  # fmt: skip
     words = [word for pair in options.items() for word in pair]
     assert cli("fit", "digits", "--out", tmp_path / "run", "--no-evaluate", "--no-compile", *words).code == 0
@@ -88,7 +88,7 @@ def test_every_option_reaches_the_plan(cli, tmp_path):
         "penalty": None, "inference": None, "loss": "variational", "labelled": None,
         "recipe": "vae", "objective": "elbo:rate=kl", "gradient": "pathwise", "num_samples": 2, "binarization": "none",
         "standardize": False, "batch_size": 32, "steps": 5, "lr": 0.01, "lr_schedule": "constant",
-        "clip_norm": 3.0, "patience": 4, "seed": 5, "device": "cpu", "precision": "bf16", "devices": 1,
+        "optimizer": "adamw", "accumulate": 2, "ema": 0.9, "clip_norm": 3.0, "patience": 4, "seed": 5, "device": "cpu", "precision": "bf16", "devices": 1,
         "compile": False,
     }  # fmt: skip
 
@@ -277,6 +277,7 @@ class _Spoilt(torch.nn.Module):
     def __init__(self, likelihood: torch.nn.Module, calls: int):
         super().__init__()
         self.likelihood, self.left = likelihood, calls
+        self.facts, self.support = likelihood.facts, likelihood.support
 
     def forward(self, context: torch.Tensor) -> torch.distributions.Distribution:
         self.left -= self.training
@@ -296,7 +297,7 @@ def test_a_bad_number_stops_the_run_names_the_term_and_keeps_the_checkpoint(cli,
         patch.setitem(recipes(), "spoilt", Recipe(name="spoilt", make=spoilt))
         patch.setattr("lowerbound.runs.Checkpoint", lambda path: fitting.Checkpoint(path=path, every=0.0))
         answer = cli(*words)
-    assert (answer.code, answer.err.count("\n")) == (1, 1)
+    assert (answer.code, answer.err.count("\n")) == (1, 1), answer.err
     assert "likelihood term, log p(x | z)," in answer.err
     step = int(re.findall(r"At step (\d+)", answer.err)[0])
     _, numbers = Run.open(run).checkpoint.load()

@@ -70,7 +70,9 @@ def test_another_objective_takes_its_own_estimator():
     assert (fitted.plan.gradient, fitted.plan.num_samples) == ("dreg", 8)
     changed = plan_of(Refit.of(fitted)(objective="free-bits:nats=0.5"))
     assert (changed.objective, changed.gradient, changed.num_samples) == ("free-bits:nats=0.5", "pathwise", 1)
-    discrete = planned("--posterior bernoulli --prior bernoulli --objective elbo --gradient disarm --steps 7")
+    discrete = planned(
+        "--posterior bernoulli --prior bernoulli --objective elbo --gradient disarm --num-samples 2 --steps 7"
+    )
     assert plan_of(Refit.of(discrete)(objective="iwae", gradient="score-function")).gradient == "score-function"
     assert plan_of(Refit.of(discrete)(objective="free-bits")).gradient == "disarm"
 

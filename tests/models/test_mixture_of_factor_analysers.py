@@ -115,8 +115,6 @@ def test_each_vector_meets_its_matrix() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="takes tables"):
         mixture_of_factor_analysers((8, 8))
-    with pytest.raises(ValueError, match="make the model for the fit"):
-        set_factor_analysers(mixture_of_factor_analysers((4,), components=2, latent_dim=3).double(), mixture())
     model = model_of(mixture())
     strange = LatentVariableModel(prior=model.prior, likelihood=model.likelihood, posterior=model.prior)
     with pytest.raises(ValueError, match="expected"):

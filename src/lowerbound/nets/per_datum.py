@@ -76,7 +76,7 @@ class PerDatum(nn.Module):
 
 def takes_leading_axes(net: nn.Module) -> bool:
     """Whether a net may be called with any axes in front of its inputs."""
-    return isinstance(net, TakesLeadingAxes) and net.takes_leading_axes
+    return isinstance(net, nn.Identity) or (isinstance(net, TakesLeadingAxes) and net.takes_leading_axes)
 
 
 def call_per_datum(
