@@ -197,3 +197,39 @@ def test_one_value_of_text_is_no_column() -> None:
     schema = Dataset.from_frame(frame).schema
     assert [(item.name, item.reason) for item in schema.left_out] == [("b", "one value only ('same')")]
     assert Overrides().of("a") is None
+
+
+def test_draws_beyond_the_type_of_a_column_are_not_wrapped() -> None:
+    x = np.random.default_rng(0).poisson(20, (N, 2)).astype(np.uint8)
+    x[0] = 0
+    data = Dataset.from_array(x)
+    assert data.kind_of_data.render(np.array([[300.2, 7.0]]), data.schema).tolist() == [[300, 7]]
+    assert data.kind_of_data.render(np.array([[1e30, 7.0]]), data.schema).tolist() == [[1e30, 7]]
+    frame = Dataset.from_frame(pandas.DataFrame(x, columns=["a", "b"]))
+    assert frame.kind_of_data.render(np.array([[300.2, 7.0]]), frame.schema).to_numpy().tolist() == [[300, 7]]
+    when = pandas.DataFrame({"when": pandas.date_range("2020-01-01", periods=N, unit="ns"), "x": np.arange(N) / 7})
+    dates = Dataset.from_frame(when)
+    far = dates.kind_of_data.render(np.array([[1e30, 0.0], [np.nan, 0.0]]), dates.schema)
+    assert far["when"].dt.year[0] == 2261
+    assert far["when"].isna().tolist() == [False, True]
+
+
+def test_columns_of_odd_types() -> None:
+    """Categories that are dates, dates before 1678, complex numbers, durations: found by random frames."""
+    frame = pandas.DataFrame(
+        {
+            "period": pandas.Categorical(np.resize(pandas.period_range("2020", periods=3, freq="M"), N)),
+            "old": pandas.Series(np.datetime64("1500-01-01") + np.arange(N)),
+            "complex": np.arange(N) + 1j,
+            "span": pandas.to_timedelta(np.arange(N), unit="s"),
+            "x": np.arange(N) / 7,
+        }
+    )
+    data = Dataset.from_frame(frame)
+    assert {column.name: column.kind for column in data.schema.columns or ()} == {
+        "period": "categorical", "old": "date", "x": "continuous"
+    }  # fmt: skip
+    assert [item.name for item in data.schema.left_out] == ["complex", "span"]
+    back = data.kind_of_data.render(rows_of_table(frame, data.schema, "frame"), data.schema)
+    assert back["old"].tolist() == frame["old"].tolist()
+    assert back["period"].tolist() == [str(value) for value in frame["period"]]

@@ -152,7 +152,7 @@ def _labels_of(name: str) -> str:
 
 
 def _check_not_empty(x: Given, what: str) -> None:
-    if isinstance(x, np.ndarray) and x.dtype.kind in "biuf" and x.ndim and not len(x):
+    if isinstance(x, np.ndarray) and x.dtype.kind in "biuf" and not x.size:
         raise DataError(f"{what} is empty (shape {x.shape}); expected rows of numbers.")
 
 

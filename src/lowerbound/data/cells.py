@@ -28,7 +28,7 @@ __all__ = ["Cells", "Nature", "read_cells", "strftime_of"]
 Nature: TypeAlias = Literal["number", "boolean", "date", "text", "other"]
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?")
-_NANOSECONDS = 1_000_000_000
+_MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,8 +99,7 @@ def _categorical(column: Any) -> Cells:
     names = tuple(_text(value) for value in inner.tolist())
     codes = column.cat.codes.to_numpy()
     texts = np.array([*names, None], dtype=object)[codes]  # the code of a missing cell is −1
-    kind = str(inner.dtype)
-    dtype = "category" if kind in ("object", "str", "string") else f"category[{kind}]"
+    dtype = f"category[{inner.dtype}]" if getattr(inner.dtype, "kind", "O") in "iuf" else "category"
     return Cells(nature="text", dtype=dtype, texts=texts, categories=names, ordered=bool(column.cat.ordered))
 
 
@@ -158,8 +157,8 @@ def _seconds(column: Any) -> np.ndarray:
 
     if getattr(column.dtype, "tz", None) is not None:
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-    nanoseconds = column.astype("datetime64[ns]").astype(np.int64).to_numpy()
-    seconds = nanoseconds // _NANOSECONDS + (nanoseconds % _NANOSECONDS) / _NANOSECONDS
+    ticks = column.astype("datetime64[us]").astype(np.int64).to_numpy()
+    seconds = ticks // _MICROSECONDS + (ticks % _MICROSECONDS) / _MICROSECONDS
     return np.where(pandas.isna(column).to_numpy(), np.nan, seconds)
 
 

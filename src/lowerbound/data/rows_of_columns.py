@@ -19,8 +19,10 @@ from lowerbound.data.errors import DataError
 from lowerbound.data.labels import number_text
 from lowerbound.data.schema import Column, Schema
 
-__all__ = ["frame_of_rows", "rounded", "rows_of_table"]
+__all__ = ["frame_of_rows", "rounded", "rows_of_table", "wide_enough"]
 
+_YEARS_OF_NANOSECONDS = (-9.2e9, 9.2e9)  # seconds since 1970: the years 1678 to 2261
+_YEARS_OF_TEXT = (-6.2e10, 2.5e11)  # the years 5 to 9892
 _NUMBERED = ("categorical", "ordinal", "boolean")
 
 
@@ -187,15 +189,30 @@ def _series(x: np.ndarray, column: Column, container: str) -> Any:
     if column.kind in _NUMBERED and column.categories is not None:
         return _categories(values, gaps, column)
     if column.dtype.lower().startswith(("int", "uint")):
+        dtype = wide_enough(values, column.dtype.lower())
         nullable = column.dtype[0].isupper() or gaps.any()
-        return pandas.Series(values).astype(_nullable(column.dtype) if nullable else column.dtype)
-    if container in ("csv", "tsv") and column.decimals == 0:
+        return pandas.Series(values).astype(_nullable(dtype) if nullable else dtype)
+    if container == "csv" and column.decimals == 0 and wide_enough(values, "int64") == "int64":
         return pandas.Series(values).astype("Int64")
     return pandas.Series(values).astype(column.dtype if column.dtype.lower().startswith("float") else "float64")
 
 
 def _nullable(dtype: str) -> str:
-    return dtype.replace("uint", "UInt").replace("int", "Int")
+    return dtype.replace("uint", "UInt") if dtype.startswith("u") else dtype.capitalize()
+
+
+def wide_enough(x: np.ndarray, dtype: str) -> str:
+    """The integer type, or a wider type if there are values beyond its range, as there can be among draws.
+
+    >>> wide_enough(np.array([3.0, 300.0]), "uint8"), wide_enough(np.array([3.0]), "uint8")
+    ('int64', 'uint8')
+    """
+    known = x[~np.isnan(x)]
+    low, high = float(known.min(initial=0)), float(known.max(initial=0))
+    for name in (dtype, "int64"):
+        if np.iinfo(name).min <= low and high < float(np.iinfo(name).max) + (np.iinfo(name).max < 2**53):
+            return name
+    return "float64"
 
 
 def _categories(values: np.ndarray, gaps: np.ndarray, column: Column) -> Any:
@@ -228,7 +245,11 @@ def _categories(values: np.ndarray, gaps: np.ndarray, column: Column) -> Any:
 def _dates(values: np.ndarray, column: Column) -> Any:
     import pandas
 
-    moments = pandas.Series(pandas.to_datetime(pandas.Series(values), unit="s"))
+    low, high = _YEARS_OF_NANOSECONDS if "[ns" in column.dtype else _YEARS_OF_TEXT
+    known = ~np.isnan(values)
+    ticks = np.full(len(values), np.datetime64("NaT"), dtype="datetime64[us]")
+    ticks[known] = np.round(values[known].clip(low, high) * 1e6).astype(np.int64).astype("datetime64[us]")
+    moments = pandas.Series(ticks)
     if column.dtype.startswith("datetime"):
         zone = column.dtype.partition(", ")[2].rstrip("]")
         return moments.dt.tz_localize("UTC").dt.tz_convert(zone) if zone else moments.astype(column.dtype)

@@ -12,6 +12,7 @@ from lowerbound.data.contents import Contents, Given
 from lowerbound.data.errors import DataError
 from lowerbound.data.kinds.kind import Preparation
 from lowerbound.data.overrides import Overrides
+from lowerbound.data.rows_of_columns import wide_enough
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Identity, Pixels, Standardize, Transform
 from lowerbound.support import LikelihoodFacts
@@ -80,4 +81,6 @@ class Array:
     def render(self, x: np.ndarray, schema: Schema) -> np.ndarray:
         """An array of the user's type."""
         x = np.asarray(x)
-        return (np.round(x) if np.dtype(schema.dtype).kind in "iub" else x).astype(schema.dtype)
+        if np.dtype(schema.dtype).kind in "iu":
+            return np.round(x).astype(wide_enough(x.round(), schema.dtype))
+        return (np.round(x) if schema.dtype == "bool" else x).astype(schema.dtype)

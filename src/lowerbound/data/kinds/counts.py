@@ -11,11 +11,10 @@ from dataclasses import replace
 import numpy as np
 
 from lowerbound.data.blocks import row_blocks
-from lowerbound.data.checks import check_numeric
 from lowerbound.data.columns import infer_columns
 from lowerbound.data.contents import Contents, Given
 from lowerbound.data.errors import DataError
-from lowerbound.data.kinds.table import Table, both_parts, table_schema
+from lowerbound.data.kinds.table import Table, both_parts, check_axes, table_schema
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Column, Schema
 
@@ -35,7 +34,7 @@ class Counts(Table):
             return False
         if isinstance(contents.x, np.ndarray):
             return _are_counts(contents.x)
-        numbers = contents.x.select_dtypes("number")
+        numbers = contents.x.select_dtypes("number", exclude=["timedelta", np.complexfloating])
         if not len(numbers.columns) or not _are_counts(numbers.to_numpy(dtype=np.float64, na_value=np.nan)):
             return False
         if len(numbers.columns) == len(contents.x.columns) and not overrides.columns:
@@ -50,8 +49,7 @@ class Counts(Table):
             DataError: one holds what is no count.
         """
         x = both_parts(contents)
-        if isinstance(x, np.ndarray):
-            check_numeric(x, contents.what)
+        check_axes(x, contents.what)
         columns, left_out = infer_columns(x, overrides, contents.what, contents.names)
         strange = next((column for column in columns if not _is_count(column)), None)
         if strange is not None:

@@ -24,7 +24,7 @@ from lowerbound.data.contents import Contents, Given
 from lowerbound.data.errors import DataError
 from lowerbound.data.kinds.kind import Preparation
 from lowerbound.data.overrides import Overrides
-from lowerbound.data.rows_of_columns import frame_of_rows, rounded, rows_of_table
+from lowerbound.data.rows_of_columns import frame_of_rows, rounded, rows_of_table, wide_enough
 from lowerbound.data.schema import Column, Schema
 from lowerbound.data.transform import Identity, Pixels, Standardize, Transform
 from lowerbound.support import LikelihoodFacts
@@ -54,6 +54,7 @@ class Table:
             DataError: a column cannot be what the user says, or nothing is left to learn from.
         """
         x = both_parts(contents)
+        check_axes(x, contents.what)
         columns, left_out = infer_columns(x, overrides, contents.what, contents.names)
         schema = table_schema(self.name, contents, x, columns, left_out)
         if _is_mixed(columns):
@@ -119,7 +120,20 @@ class Table:
         assert schema.columns is not None
         x = np.asarray(x, dtype=np.float64)
         values = np.stack([_values(x[:, i], column) for i, column in enumerate(schema.columns)], 1)
-        return values.astype(schema.dtype) if not np.isnan(values).any() else values
+        if np.isnan(values).any():
+            return values
+        whole = np.dtype(schema.dtype).kind in "iu"
+        return values.astype(wide_enough(values, schema.dtype) if whole else schema.dtype)
+
+
+def check_axes(x: Given, what: str) -> None:
+    """Refuse an array that is no table.
+
+    Raises:
+        DataError: giving its shape.
+    """
+    if isinstance(x, np.ndarray) and x.ndim != 2:
+        raise DataError(f"{what} has shape {x.shape}; expected a table (N, D): reshape it, or say another kind.")
 
 
 def both_parts(contents: Contents) -> Given:
