@@ -73,7 +73,8 @@ def test_every_option_reaches_the_plan(cli, tmp_path):
         "--network": "mlp", "--activation": "tanh", "--latent-dim": "3", "--hidden": "5,4",
         "--objective": "elbo:rate=kl", "--gradient": "pathwise", "--num-samples": "2", "--binarization": "none",
         "--batch-size": "32", "--epochs": "0.1", "--lr": "0.01", "--lr-schedule": "constant", "--clip-norm": "3",
-        "--optimizer": "adamw", "--accumulate": "2", "--ema": "0.9", "--patience": "4", "--seed": "5", "--device": "cpu", "--precision": "bf16", "--devices": "1",
+        "--optimizer": "adamw", "--accumulate": "2", "--ema": "0.9",
+        "--patience": "4", "--seed": "5", "--device": "cpu", "--precision": "bf16", "--devices": "1",
     }  # fmt: skip
     words = [word for pair in options.items() for word in pair]
     assert cli("fit", "digits", "--out", tmp_path / "run", "--no-evaluate", "--no-compile", *words).code == 0
@@ -88,7 +89,8 @@ def test_every_option_reaches_the_plan(cli, tmp_path):
         "penalty": None, "inference": None, "loss": "variational", "labelled": None,
         "recipe": "vae", "objective": "elbo:rate=kl", "gradient": "pathwise", "num_samples": 2, "binarization": "none",
         "standardize": False, "batch_size": 32, "steps": 5, "lr": 0.01, "lr_schedule": "constant",
-        "optimizer": "adamw", "accumulate": 2, "ema": 0.9, "clip_norm": 3.0, "patience": 4, "seed": 5, "device": "cpu", "precision": "bf16", "devices": 1,
+        "optimizer": "adamw", "accumulate": 2, "ema": 0.9,
+        "clip_norm": 3.0, "patience": 4, "seed": 5, "device": "cpu", "precision": "bf16", "devices": 1,
         "compile": False,
     }  # fmt: skip
 
