@@ -129,6 +129,7 @@ EVALUATIONS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::lowerbound.inference.InferenceWarning")  # chains of a few steps
 @pytest.mark.parametrize("name", EVALUATIONS)
 def test_evaluations(name):
     x = data()

@@ -30,7 +30,7 @@ _SMALLEST = 1e-2
 
 
 def linear_path_autoencoder(
-    event_shape: Sequence[int], *, latent_dim: int = 4, hidden: Sequence[int] = (64, 64)
+    event_shape: Sequence[int], *, latent_dim: int = 2, hidden: Sequence[int] = (64, 64)
 ) -> LatentVariableModel:
     """A model of tables; run `start_at_factor_analysis` before training it.
 
