@@ -338,3 +338,17 @@ def test_a_likelihood_from_elsewhere_is_scored_without_the_baseline_that_needs_i
     scores = fitted.evaluate(num_samples=5)
     assert "independent elements" not in scores["baselines"]
     assert scores["bits_per_dim"] is None
+
+
+@pytest.mark.parametrize(
+    "data", [RNG.random((9, 5)), pandas.DataFrame(REAL, columns=list("abc"))], ids=["array", "frame"]
+)
+def test_data_of_another_shape_than_a_model_built_by_hand_are_refused(data: Any) -> None:
+    model = lb.models.vae((8, 8), latent_dim=2, hidden=[4])
+    with pytest.raises(ValueError, match=r"8, 8"):
+        Fitted(model, data=data)
+    decodes_less = LatentVariableModel(
+        prior=StandardNormal(2), likelihood=Normal(MLP(2, [4], 2)), posterior=DiagonalNormal(MLP(3, [4], (2, 2)))
+    )
+    with pytest.raises(ValueError, match=r"a model of rows of shape \(2,\) and data of \(3,\)"):
+        Fitted(decodes_less, data=REAL)

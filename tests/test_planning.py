@@ -12,6 +12,7 @@ from lowerbound.data import Dataset, load
 from lowerbound.data.given import dataset_of
 from lowerbound.engine import Engine
 from lowerbound.fitting import prepare
+from lowerbound.loop import steps_for
 from lowerbound.models.recipe import Recipe
 from lowerbound.models.variational_autoencoder import vae
 from lowerbound.planning import Plan, plan
@@ -143,3 +144,22 @@ def _data_for(recipe: Recipe) -> Dataset:
     if recipe.likelihood == "negative-binomial":
         return dataset_of(COUNTS)
     return load("digits") if "likelihood" in recipe.options else dataset_of(REAL)
+
+
+@pytest.mark.parametrize("epochs", [float("inf"), 0.0, -1.0])
+def test_passes_that_are_no_number_of_steps_are_refused(epochs: float) -> None:
+    with pytest.raises(ValueError, match=r"finite number|above 0"):
+        plan(load("digits"), epochs=epochs)
+    with pytest.raises(ValueError, match="epochs is nan and must be a finite number above 0"):
+        steps_for(float("nan"), 10, 2)
+
+
+@pytest.mark.parametrize(
+    "x, recipe", [(REAL, "mixture-of-factor-analysers"), (COUNTS, "counts")], ids=["reals", "counts"]
+)
+def test_another_recipe_than_with_nothing_said_is_said(x: Any, recipe: str) -> None:
+    assert plan(dataset_of(x)).recipe == plan(dataset_of(x), seed=3).recipe == recipe
+    other = plan(dataset_of(x), steps=5)
+    assert other.recipe == "vae"
+    assert f"steps was given; with nothing said it is {recipe}" in other.reasons["recipe"]
+    assert "recipe" not in plan(dataset_of(x), "vae", steps=5).reasons

@@ -59,15 +59,26 @@ def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
     The mixture of factor analysers and the autoencoder of counts are ahead of, or level with, what a user would have
     tried first on nearly every table of `benchmarks/defaults.py`.
     """
-    columns, said = dataset.schema.columns, {name for name, value in given.items() if value is not None}
-    if said - _OF_THE_MACHINE or columns is None:
+    said = sorted({name for name, value in given.items() if value is not None} - _OF_THE_MACHINE)
+    suits = _suits(dataset)
+    if suits is None:
         return Decision("vae")
-    kinds, gaps = {column.kind for column in columns}, any(column.missing for column in columns)
-    if kinds == {"count"} and not gaps:
+    if not said:
+        return suits
+    return Decision("vae", f"{', '.join(said)} was given; with nothing said it is {suits.value}, as {suits.reason}")
+
+
+def _suits(dataset: Dataset) -> Decision | None:
+    """The recipe that suits the columns better than an autoencoder of defaults, and why; None if none does."""
+    columns = dataset.schema.columns
+    if columns is None or any(column.missing for column in columns):
+        return None
+    kinds = {column.kind for column in columns}
+    if kinds == {"count"}:
         return Decision("counts", "every column holds counts")
-    if kinds == {"continuous"} and not gaps and len(columns) > 1 and _num_rows(dataset) >= _FEWEST_FOR_MIXTURE:
+    if kinds == {"continuous"} and len(columns) > 1 and _num_rows(dataset) >= _FEWEST_FOR_MIXTURE:
         return Decision("mixture-of-factor-analysers", "every column is continuous and complete")
-    return Decision("vae")
+    return None
 
 
 def decide(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Decision]:

@@ -37,6 +37,7 @@ from lowerbound.models.recipe import Recipe
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
 from lowerbound.support import require_support
+from lowerbound.weights import latents_of
 
 if TYPE_CHECKING:
     from lowerbound.diagnosis import Diagnosis
@@ -109,6 +110,8 @@ class Fitted:
         elif data is not None:
             self._data = dataset_of(data, schema=schema)
             schema = self._data.schema
+            if plan is None:
+                _check_shape(model, self.transform, self._data)
         if schema is None:
             raise ValueError("Fitted got neither data nor a schema; give the data that the model is of: data=X.")
         self.schema, self.name = schema, name or "model"
@@ -387,3 +390,21 @@ class Fitted:
         if label is None:
             return np.arange(count) % number if self.is_conditional else None
         return np.full(count, class_named(label, number, self.schema.classes))
+
+
+@torch.no_grad()
+def _check_shape(model: LatentVariableModel, transform: nn.Module, data: Dataset) -> None:
+    """Refuse data of another shape than a model that was built by hand takes and gives.
+
+    Raises:
+        ValueError: naming both shapes.
+    """
+    with forked(_CPU, 0):
+        x = transform(torch.from_numpy(np.ascontiguousarray(data.x_train[:2])))
+        q = model.infer(x)
+        p = model.decode(latents_of(q, q.sample()))
+    if tuple(p.event_shape) != data.event_shape:
+        raise ValueError(
+            f"Fitted got a model of rows of shape {tuple(p.event_shape)} and data of {data.event_shape}; give the "
+            "data that the model is of."
+        )

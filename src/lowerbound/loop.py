@@ -83,7 +83,13 @@ class Record:
 
 
 def steps_for(epochs: float, num_rows: int, batch_size: int) -> int:
-    """The steps that see `num_rows` rows `epochs` times."""
+    """The steps that see `num_rows` rows `epochs` times.
+
+    Raises:
+        ValueError: epochs that are no finite positive number.
+    """
+    if not 0 < epochs < math.inf:
+        raise ValueError(f"epochs is {epochs} and must be a finite number above 0.")
     return max(1, math.ceil(epochs * num_rows / batch_size))
 
 

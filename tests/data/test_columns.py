@@ -6,6 +6,7 @@ import pytest
 
 from lowerbound.data import DataError, Dataset, parse_columns
 from lowerbound.data.columns import long_tailed
+from lowerbound.data.given import dataset_of
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.kinds.table import Table
 from lowerbound.data.overrides import Overrides
@@ -233,3 +234,11 @@ def test_columns_of_odd_types() -> None:
     back = data.kind_of_data.render(rows_of_table(frame, data.schema, "frame"), data.schema)
     assert back["old"].tolist() == frame["old"].tolist()
     assert back["period"].tolist() == [str(value) for value in frame["period"]]
+
+
+@pytest.mark.parametrize("value, words", [(np.nan, "no values"), (2.0, "one value and gaps only")])
+def test_a_column_of_an_array_without_two_values_is_named(value: float, words: str) -> None:
+    x = np.arange(12.0).reshape(6, 2)
+    x[:, 1], x[0, 1] = value, np.nan
+    with pytest.raises(DataError, match=f"column '1' of X holds {words}; leave it out"):
+        dataset_of(x)

@@ -191,7 +191,7 @@ def test_standardize_refuses_constant_columns_and_bad_scales():
     x = np.array([[1.0, 0.1, 5], [2.0, 0.1, 5]], dtype=np.float32)
     with pytest.raises(DataError, match=r"2 constant columns \('b', 'c'\)"):
         Standardize.fit(x, columns=("a", "b", "c"))
-    with pytest.raises(DataError, match="1 NaN or infinite value"):
+    with pytest.raises(DataError, match="1 value that is NaN or infinite"):
         Standardize.fit(np.array([[1.0], [np.nan]]))
     with pytest.raises(ValueError, match="scale is not positive"):
         Standardize(torch.zeros(2), torch.tensor([1.0, 0.0]))

@@ -18,6 +18,7 @@ _AXES = (
     "penalties",
     "losses",
     "inference",
+    "optimizers",
 )
 _GIVEN = ("event_shape", "net", "num_data", "num_classes", "model")
 """Arguments that the fit answers, not the user."""

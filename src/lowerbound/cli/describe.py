@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fit_sentences", "transform_words"]
 
+_LONGEST = 80
 _BINARIZED = {
     "dynamic": "made 0 or 1 at random with that probability, anew at every visit",
     "threshold": "made 0 or 1 at the threshold 1/2",
@@ -24,19 +25,26 @@ def fit_sentences(dataset: Dataset, transform: nn.Module, plan: Plan, model: nn.
     lines = [_data(dataset, transform), *dataset.kind_of_data.describe(dataset.schema), *dataset.notes]
     lines.append(_model(plan, model))
     decided = "; ".join(
-        f"{name.replace('_', '-')} {getattr(plan, name, plan.model.get(name))}: {reason}"
-        for name, reason in plan.reasons.items()
+        f"{name.replace('_', '-')} {_setting(plan, name)}: {reason}" for name, reason in plan.reasons.items()
     )
     return [*lines, f"Decided: {decided}."] if decided else lines
 
 
+def _setting(plan: Plan, name: str) -> str:
+    """A setting of the plan or an option of its recipe, as words of a limited length."""
+    return _text(plan.model[name] if name in plan.model else getattr(plan, name))
+
+
 def _data(dataset: Dataset, transform: nn.Module) -> str:
     """How much data of which shape, and how it was scaled or binarized."""
+    from lowerbound.data.split import num_for_selection
+
     shape = " x ".join(str(n) for n in dataset.event_shape)
     things = f"rows of {shape} columns" if len(dataset.event_shape) == 1 else f"{dataset.schema.kind}s of {shape}"
+    chosen = f"({num_for_selection(dataset.num_train):,} of them to choose the weights)"
     return (
-        f"Data: {dataset.name}, {dataset.num_train:,} {things} to train on and {dataset.num_test:,} to test on; "
-        f"{transform_words(transform)}."
+        f"Data: {dataset.name}, {dataset.num_train:,} {things} to train on {chosen} "
+        f"and {dataset.num_test:,} to test on; {transform_words(transform)}."
     )
 
 
@@ -47,6 +55,8 @@ def transform_words(transform: nn.Module) -> str:
     if isinstance(transform, Pixels):
         scaled = "as stored, in [0, 1]" if transform.scale is None else f"divided by {transform.scale:g}"
         return f"pixels {scaled}, {_BINARIZED[transform.binarization]}"
+    if isinstance(transform, Standardize) and bool((transform.scale == 1).all()):
+        return "columns far from zero moved to their mean for the model, the others as stored"
     if isinstance(transform, Standardize):
         return "columns standardised over the training rows for the model; densities are in the units of the columns"
     return "values as stored"
@@ -76,4 +86,6 @@ def _model(plan: Plan, model: nn.Module) -> str:
 def _text(value: object) -> str:
     if isinstance(value, list | tuple):
         return "-".join(_text(part) for part in value)
+    if isinstance(value, str) and len(value) > _LONGEST:
+        return f"{value[: _LONGEST - 3]}..."
     return value if isinstance(value, str) else str(value) if isinstance(value, int | float) else type(value).__name__

@@ -49,7 +49,7 @@ class TrainingProgress:
         self._held_out = fresh or (self._held_out if self._bar is not None else "")  # a line repeats no old value
         words = f"bound {record.terms['bound']:.2f}{self._held_out}{self._speed(record)}"
         if self._num_steps == 0 and self._console is not None:
-            self._console.print(f"Solved without gradient steps:{self._held_out} nats")
+            self._console.print("Solved without gradient steps.")
         elif self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=record.step, words=words)
         elif self._console is not None and self._is_due(record):

@@ -66,7 +66,7 @@ def _best_above(scores: dict[str, Any]) -> str | None:
     above = {
         name: b["margin"]
         for name, b in scores["baselines"].items()
-        if b["margin"] is not None and b["margin"] < -(b["margin_standard_error"] or 0.0)
+        if b["margin_standard_error"] is not None and b["margin"] < -b["margin_standard_error"]
     }
     return min(above, key=lambda name: above[name]) if above else None
 
@@ -81,7 +81,8 @@ def _rows(scores: dict[str, Any]) -> list[tuple[str, ...]]:
         ("  distortion", *_cells(scores["distortion"]), ""),
     ]
     for name, baseline in scores["baselines"].items():
-        margin = f"{baseline['margin']:+.2f} ± {_number(baseline['margin_standard_error'])}"
+        error = _number(baseline["margin_standard_error"])
+        margin = f"{baseline['margin']:+.2f}{f' ± {error}' if error else ''}"
         rows.append((name, *_cells(baseline["log_likelihood"], baseline["standard_error"], bits_per_nat), margin))
     return rows
 

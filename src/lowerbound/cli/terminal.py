@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -21,6 +22,11 @@ class SafeConsole(Console):
         """Print text made printable, or what rich draws."""
         safe = [printable(item) if isinstance(item, str) else item for item in objects]
         super().print(*safe, **{"markup": False, **options})
+
+    def on_broken_pipe(self) -> None:
+        """Whoever read our output has seen enough: what is being done is finished without it."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def open_console() -> Console:

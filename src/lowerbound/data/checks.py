@@ -82,6 +82,9 @@ def check_rows(x: np.ndarray, name: str) -> None:
         raise DataError(f"{name} holds one row; a model is fitted to at least two: add more data.")
 
 
+_TOO_LARGE = " (or beyond 3.4e38)"
+
+
 def check_finite(x: np.ndarray, name: str, columns: Sequence[str] | None = None, *, missing: bool = False) -> None:
     """Refuse NaN and infinities, saying how many there are and where the first one is.
 
@@ -107,9 +110,11 @@ def check_finite(x: np.ndarray, name: str, columns: Sequence[str] | None = None,
             first = (start + row, *rest)
         count += found
     if first is not None:
+        kinds = "infinite" if missing else "NaN or infinite"
+        verb = "value that is" if count == 1 else "values that are"
         raise DataError(
-            f"{name} holds {count} {'' if missing else 'NaN or '}infinite {_plural(count, 'value')}, the first at "
-            f"{_place(first, columns)}; remove or fill them first."
+            f"{name} holds {count} {verb} {kinds} (or beyond 3e38, which float32 cannot hold); the first is at "
+            f"{_place(first, columns)}: remove, fill or rescale."
         )
 
 

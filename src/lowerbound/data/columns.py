@@ -66,7 +66,10 @@ def infer_columns(
     left_out = tuple(item for item in found if isinstance(item, LeftOut))
     if not columns:
         reasons = "; ".join(f"'{item.name[:30]}': {item.reason}" for item in left_out[:3])
-        raise DataError(f"{what} has no column to learn from ({reasons or 'it is empty'}); say what they are.")
+        raise DataError(
+            f"{what} has no column to learn from ({reasons or 'it is empty'}); give one that varies, "
+            "or say what a column holds with columns 'NAME=KIND'."
+        )
     return columns, left_out
 
 
@@ -91,8 +94,23 @@ def _of_array(x: np.ndarray, overrides: Overrides, what: str, names: tuple[str, 
     check_numeric(x, what)
     overrides.check_names(columns, what)
     check_finite(x, what, names, missing=True)
+    _check_seen(x, columns, overrides, what)
     measured, dtype = measure(x), str(x.dtype)
     return [_number_column(x[:, i], name, dtype, measured, i, overrides.of(name)) for i, name in enumerate(columns)]
+
+
+def _check_seen(x: np.ndarray, columns: tuple[str, ...], overrides: Overrides, what: str) -> None:
+    """Refuse a column of an array with gaps and no two different values: an array cannot leave one out.
+
+    Raises:
+        DataError: naming the column.
+    """
+    gaps = np.isnan(x) if x.dtype.kind == "f" else np.zeros(x.shape, dtype=bool)
+    for i in np.flatnonzero(gaps.any(0)).tolist():
+        seen = x[~gaps[:, i], i]
+        if overrides.of(columns[i]) is None and (len(seen) == 0 or seen.min() == seen.max()):
+            holds = "no values" if len(seen) == 0 else "one value and gaps only"
+            raise DataError(f"column '{clipped(columns[i])}' of {what} holds {holds}; leave it out.")
 
 
 def _of_frame(frame: Any, overrides: Overrides, what: str) -> list[Column | LeftOut]:
