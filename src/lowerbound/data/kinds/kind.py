@@ -4,7 +4,8 @@ A kind recognises what a file holds, says what its numbers mean (a `Schema`), st
 the transform from stored rows to what a likelihood scores, and gives rows back in the form that the user had. It has no
 state: what differs from data to data stands in the schema.
 
-A new kind is one file here with a class that does this, exported from `kinds/__init__`, and one test.
+A new kind is one file here with a class that does this, exported from `kinds/__init__`, and one test; from another
+package, an entry point in the group "lowerbound.kinds".
 """
 
 from __future__ import annotations
