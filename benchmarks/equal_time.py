@@ -1,4 +1,4 @@
-"""Objectives and nets at an equal amount of computing: which default learns most of images before a user's patience ends.
+"""Objectives and nets at an equal amount of computing: which default learns most of images.
 
 Each contender trains a `vae` on the training images for the same number of CPU seconds of one thread: its cost a step
 is measured first, and the cosine schedule of the learning rate is laid over the steps that fit. Scored is L_1000 of
