@@ -12,8 +12,8 @@ hold out test rows themselves, one row in five is held out by a fixed random spl
 | a folder of .png or .jpg | the images | the names of its subfolders |
 
 Other installed packages add formats: see `reader`. An .npy file larger than `stream_above` bytes is memory-mapped and
-stays on disk. `read_file` reads the data of a fit and infers their schema; `read_rows` reads other data under the schema
-of a fit, matched by the names of columns and classes.
+stays on disk. `read_file` reads the data of a fit and infers their schema; `read_rows` reads other data under the
+schema of a fit, matched by the names of columns and classes.
 """
 
 from __future__ import annotations
