@@ -17,7 +17,7 @@ import lowerbound as lb
 from lowerbound import evaluate
 from lowerbound.evaluate import baselines
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear import independent_components, mixture_of_factor_analysers
+from lowerbound.linear import fit_independent_components, fit_mixture_of_factor_analysers
 from lowerbound.models.sequence import state_space
 
 EXACT = LinearGaussian.random(4, 2, seed=1)
@@ -61,8 +61,8 @@ CALLS = {
     "summary": lambda seed: evaluate.summary(MODEL, X, seed=seed),
     "infer": lambda seed: lb.infer(MODEL, X, seed=seed),
     "Inferred.sample": lambda seed: lb.infer(MODEL, X, seed=10**9).sample(2, seed=seed),
-    "independent_components": lambda seed: next(independent_components(X, 2, seed=seed)),
-    "mixture_of_factor_analysers": lambda seed: next(mixture_of_factor_analysers(X, 2, 1, seed=seed)),
+    "independent_components": lambda seed: next(fit_independent_components(X, 2, seed=seed)),
+    "mixture_of_factor_analysers": lambda seed: next(fit_mixture_of_factor_analysers(X, 2, 1, seed=seed)),
 }
 SAME_STREAM = {
     "bits_per_dim",

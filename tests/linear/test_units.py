@@ -14,13 +14,13 @@ from torch import Tensor
 import lowerbound.sklearn as lb
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import (
-    factor_analysis,
-    independent_components,
-    log_evidence,
-    mixture_of_factor_analysers,
+    fit_factor_analysis,
+    fit_independent_components,
+    fit_mixture_of_factor_analysers,
+    fit_probabilistic_pca,
     observe,
+    observed_log_evidence,
     online_expectation_maximization,
-    probabilistic_pca,
 )
 from lowerbound.linear.units import Units
 
@@ -30,25 +30,25 @@ Answer = tuple[Tensor, Tensor]
 
 def gaussian(fits, x: Tensor) -> Answer:
     *_, fit = fits
-    assert fit.log_likelihood == pytest.approx(float(log_evidence(fit.exact, x).mean()), abs=1e-5)
-    return log_evidence(fit.exact, x), observe(fit.exact, x).mean
+    assert fit.log_likelihood == pytest.approx(float(observed_log_evidence(fit.exact, x).mean()), abs=1e-5)
+    return observed_log_evidence(fit.exact, x), observe(fit.exact, x).mean
 
 
 def online(x: Tensor) -> Answer:
     units = Units.of(x[:30], "per-dimension")  # a start in the units of the rows, as a user would choose it
     start = units.leave(LinearGaussian.random(5, 1, seed=2))
     *_, fit = online_expectation_maximization(start, x.split(30))
-    return log_evidence(fit.exact, x), observe(fit.exact, x).mean
+    return observed_log_evidence(fit.exact, x), observe(fit.exact, x).mean
 
 
 def components(x: Tensor, latent_dim: int) -> Answer:
-    *_, fit = independent_components(x, latent_dim, tolerance=1e-6, max_iterations=30)
+    *_, fit = fit_independent_components(x, latent_dim, tolerance=1e-6, max_iterations=30)
     assert fit.components.mix(fit.components.sources(x)).isfinite().all()
     return fit.components.log_evidence(x), fit.components.sources(x)
 
 
 def mixture(x: Tensor, noise) -> Answer:
-    *_, fit = mixture_of_factor_analysers(x, 2, 1, noise=noise, max_iterations=20)
+    *_, fit = fit_mixture_of_factor_analysers(x, 2, 1, noise=noise, max_iterations=20)
     return fit.mixture.log_evidence(x), fit.mixture.responsibilities(x)
 
 
@@ -61,8 +61,8 @@ def facade(make: Callable) -> Callable[[Tensor], Answer]:
 
 
 BY_COLUMN: dict[str, Callable[[Tensor], Answer]] = {
-    "factor analysis": lambda x: gaussian(factor_analysis(x, 2, tolerance=1e-8), x),
-    "factor analysis, missing": lambda x: gaussian(factor_analysis(missing(x), 2, max_iterations=40), missing(x)),
+    "factor analysis": lambda x: gaussian(fit_factor_analysis(x, 2, tolerance=1e-8), x),
+    "factor analysis, missing": lambda x: gaussian(fit_factor_analysis(missing(x), 2, max_iterations=40), missing(x)),
     "online": online,
     "independent components": lambda x: components(x, 5),
     "mixture": lambda x: mixture(x, "per-dimension"),
@@ -71,8 +71,10 @@ BY_COLUMN: dict[str, Callable[[Tensor], Answer]] = {
     "MixtureOfFactorAnalysers": facade(lambda: lb.MixtureOfFactorAnalysers(max_iter=15, random_state=0)),
 }
 AS_A_WHOLE: dict[str, Callable[[Tensor], Answer]] = {
-    "probabilistic PCA": lambda x: gaussian(probabilistic_pca(x, 2), x),
-    "probabilistic PCA, missing": lambda x: gaussian(probabilistic_pca(missing(x), 2, max_iterations=40), missing(x)),
+    "probabilistic PCA": lambda x: gaussian(fit_probabilistic_pca(x, 2), x),
+    "probabilistic PCA, missing": lambda x: gaussian(
+        fit_probabilistic_pca(missing(x), 2, max_iterations=40), missing(x)
+    ),
     "independent components and noise": lambda x: components(x, 2),
     "mixture, shared noise": lambda x: mixture(x, "shared"),
     "ProbabilisticPCA": facade(lambda: lb.ProbabilisticPCA(2)),
@@ -140,7 +142,7 @@ def test_probabilistic_pca_keeps_the_digits_of_small_columns(column_unit):
     assert code.std(0, correction=0).max() == pytest.approx(1, abs=0.5)
 
 
-@pytest.mark.parametrize("fit", [factor_analysis, probabilistic_pca])
+@pytest.mark.parametrize("fit", [fit_factor_analysis, fit_probabilistic_pca])
 def test_a_constant_column_has_the_units_of_the_others(fit):
     x = rows().index_fill(1, torch.tensor([1]), 0.1 + 0.2)
     x[::2, 1] = 0.3  # constant up to rounding
@@ -154,7 +156,7 @@ def test_independent_components_refuse_what_is_a_copy_whatever_its_units_and_its
     copied = torch.cat([x, 1e-7 * (x[:, :1] + x[:, 1:2])], 1)
     for rows_with_copy in (copied, copied + 1e3 * one(1.0)[0]):
         with pytest.raises(ValueError, match="5 directions only"):
-            next(independent_components(rows_with_copy, 6))
+            next(fit_independent_components(rows_with_copy, 6))
 
 
 def test_units_come_from_the_observed_entries_and_keep_the_digits_of_numbers_far_from_zero():

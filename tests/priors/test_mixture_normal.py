@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lowerbound.nets.positive import positive, raw_of
+from lowerbound.nets.softplus import positive, raw_of
 from lowerbound.priors.mixture_normal import MixtureNormal
 
 

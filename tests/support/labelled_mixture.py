@@ -15,7 +15,7 @@ from lowerbound.likelihoods import Normal
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.with_few_labels import BroadcastMLP
 from lowerbound.nets import MLP
-from lowerbound.nets.positive import raw_of
+from lowerbound.nets.softplus import raw_of
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
-from lowerbound.evaluate.estimates import PerDatum
+from lowerbound.evaluate.estimates import Estimates
 from lowerbound.factors import log_prob_per_factor
 from lowerbound.hooks import Augmented
 from lowerbound.model import LatentVariableModel
@@ -52,11 +52,11 @@ class AggregatePosterior:
         num_samples: S drawn for each datum.
     """
 
-    rate: PerDatum
-    mutual_information: PerDatum
-    marginal_kl: PerDatum
-    total_correlation: PerDatum | None
-    kl_per_dimension: tuple[PerDatum, ...] | None
+    rate: Estimates
+    mutual_information: Estimates
+    marginal_kl: Estimates
+    total_correlation: Estimates | None
+    kl_per_dimension: tuple[Estimates, ...] | None
     num_data: int
     num_samples: int
 
@@ -181,13 +181,13 @@ def _density_of(q: Distribution) -> Callable[[Latents], Tensor]:
     return log_prob
 
 
-def _averaged(values: Float[Tensor, "sample batch"]) -> PerDatum:
+def _averaged(values: Float[Tensor, "sample batch"]) -> Estimates:
     size = values.shape[0]
     error = values.std(0) / math.sqrt(size) if size > 1 else torch.full_like(values[0], math.nan)
-    return PerDatum(values=values.mean(0), standard_error=error)
+    return Estimates(values=values.mean(0), standard_error=error)
 
 
-def _per_dimension(log_marginals: Tensor | None, log_priors: Tensor | None) -> tuple[PerDatum, ...] | None:
+def _per_dimension(log_marginals: Tensor | None, log_priors: Tensor | None) -> tuple[Estimates, ...] | None:
     if log_marginals is None or log_priors is None or log_marginals.shape != log_priors.shape:
         return None
     return tuple(_averaged(each) for each in (log_marginals - log_priors).unbind(-1))

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from lowerbound.evaluate.annealing_path import AnnealingPath, AnnealingStart, annealing_path, draw_start
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
-from lowerbound.evaluate.estimates import PerDatum
+from lowerbound.evaluate.estimates import Estimates
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
@@ -67,9 +67,9 @@ class AnnealedEvidence:
     num_dimensions: int
 
     @property
-    def per_datum(self) -> PerDatum:
+    def per_datum(self) -> Estimates:
         """The estimates and their errors alone."""
-        return PerDatum(values=self.log_evidence, standard_error=self.standard_error)
+        return Estimates(values=self.log_evidence, standard_error=self.standard_error)
 
     @property
     def mean(self) -> float:
@@ -106,10 +106,10 @@ class Sandwich:
 
     x: Float[Tensor, "batch *event"]
     lower: AnnealedEvidence
-    upper: PerDatum
+    upper: Estimates
 
     @property
-    def gap(self) -> PerDatum:
+    def gap(self) -> Estimates:
         """upper − lower, nats: in expectation at least the error of either."""
         return self.upper - self.lower.per_datum
 
@@ -210,7 +210,7 @@ def bidirectional(
             back.append(_backward(path, z[rows], beta, step_size, num_leapfrog))
     value, error = log_mean_weight(torch.cat(back, 1))
     lower = _evidence(there, num_distributions, math.prod(x.shape[1:]))
-    return Sandwich(x=x, lower=lower, upper=PerDatum(values=-value, standard_error=error))
+    return Sandwich(x=x, lower=lower, upper=Estimates(values=-value, standard_error=error))
 
 
 def _forward(

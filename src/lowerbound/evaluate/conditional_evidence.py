@@ -21,7 +21,7 @@ from torch.distributions import Distribution
 from torch.types import _size
 
 from lowerbound.evaluate.batches import check_rows
-from lowerbound.evaluate.log_evidence import Evidence, log_evidence
+from lowerbound.evaluate.evidence import Evidence, log_evidence
 from lowerbound.model import Joint, LatentVariableModel
 from lowerbound.protocols import Context, Latents
 

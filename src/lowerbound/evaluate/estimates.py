@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["PerDatum", "Score"]
+__all__ = ["Estimates", "Score"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PerDatum:
+class Estimates:
     """An estimate for each datum.
 
     Attributes:
@@ -43,14 +43,14 @@ class PerDatum:
         """Of `mean` for these very data: from the samples alone."""
         return self.standard_error.double().square().sum().sqrt().item() / self.values.shape[0]
 
-    def __neg__(self) -> PerDatum:
+    def __neg__(self) -> Estimates:
         """−a, with the same error."""
-        return PerDatum(values=-self.values, standard_error=self.standard_error)
+        return Estimates(values=-self.values, standard_error=self.standard_error)
 
-    def __sub__(self, other: PerDatum) -> PerDatum:
+    def __sub__(self, other: Estimates) -> Estimates:
         """The difference of two estimates made of independent samples."""
         error = (self.standard_error.square() + other.standard_error.square()).sqrt()
-        return PerDatum(values=self.values - other.values, standard_error=error)
+        return Estimates(values=self.values - other.values, standard_error=error)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
-from lowerbound.evaluate.estimates import PerDatum
+from lowerbound.evaluate.estimates import Estimates
 from lowerbound.inference.local import Local
 from lowerbound.inference.scheme import InferenceScheme
 from lowerbound.model import LatentVariableModel
@@ -57,10 +57,10 @@ class InferenceGaps:
         refined_elbo: L[q*].
     """
 
-    approximation: PerDatum
-    amortisation: PerDatum
-    elbo: PerDatum
-    refined_elbo: PerDatum
+    approximation: Estimates
+    amortisation: Estimates
+    elbo: Estimates
+    refined_elbo: Estimates
 
 
 def inference_gaps(
@@ -107,7 +107,7 @@ def inference_gaps(
     elbo, refined = refined_elbos(
         model, x, refine=refine, num_samples=num_samples, context=context, seed=seed, max_elements=max_elements
     )
-    known = PerDatum(values=evidence.log_evidence, standard_error=evidence.standard_error)
+    known = Estimates(values=evidence.log_evidence, standard_error=evidence.standard_error)
     return InferenceGaps(approximation=known - refined, amortisation=refined - elbo, elbo=elbo, refined_elbo=refined)
 
 
@@ -120,7 +120,7 @@ def refined_elbos(
     context: Context | None = None,
     seed: int = 0,
     max_elements: int = 2**20,
-) -> tuple[PerDatum, PerDatum]:
+) -> tuple[Estimates, Estimates]:
     """L[q] of the encoder and L[q*] of what it is refined to, for each datum, nats.
 
     Arguments:
@@ -149,7 +149,7 @@ def refined_elbos(
 
 def _elbo(
     model: LatentVariableModel, q: Distribution, x: Tensor, context: Context | None, num_samples: int, num_latents: int
-) -> PerDatum:
+) -> Estimates:
     joint, size = model.joint(x, context), max(1, num_latents // x.shape[0])
     log_w = []
     for samples in row_blocks(num_samples, size):
@@ -157,11 +157,11 @@ def _elbo(
         log_w.append(weigh(q, joint, z).log_w.double())
     values = torch.cat(log_w)
     error = values.std(0) if num_samples > 1 else torch.full_like(values[0], math.nan)
-    return PerDatum(values=values.mean(0), standard_error=error / math.sqrt(num_samples))
+    return Estimates(values=values.mean(0), standard_error=error / math.sqrt(num_samples))
 
 
-def _joined(parts: list[PerDatum]) -> PerDatum:
-    return PerDatum(
+def _joined(parts: list[Estimates]) -> Estimates:
+    return Estimates(
         values=torch.cat([part.values for part in parts]),
         standard_error=torch.cat([part.standard_error for part in parts]),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.evaluate.posterior_mean import NUM_DRAWS, posterior_mean
+from lowerbound.evaluate.posterior_moments import NUM_DRAWS, posterior_mean
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
 

@@ -28,8 +28,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lowerbound.gradients.attached import attached
 from lowerbound.gradients.discrete import along_logits, credit, discrete_of, q_without_score
+from lowerbound.gradients.surrogate import attached
 from lowerbound.protocols import Estimate, JointDensity, Objective
 from lowerbound.weights import weigh
 

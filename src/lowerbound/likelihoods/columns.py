@@ -32,7 +32,7 @@ from lowerbound.likelihoods.categorical import CategoricalDistribution
 from lowerbound.likelihoods.in_units import LogNormalInUnits, NormalInUnits
 from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
 from lowerbound.likelihoods.ordinal import cut_points, ordinal_log_probs
-from lowerbound.nets.positive import positive, raw_of
+from lowerbound.nets.softplus import positive, raw_of
 from lowerbound.support import Support, classes, counts, reals
 from lowerbound.support import positive as positive_numbers
 

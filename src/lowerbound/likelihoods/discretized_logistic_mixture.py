@@ -32,8 +32,8 @@ from lowerbound.likelihoods.discretized_logistic import (
 )
 from lowerbound.likelihoods.outputs import output_bias_of
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, as_shape, numel, out_shape_of
+from lowerbound.nets.softplus import positive
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support, levels
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
-from lowerbound.nets.positive import positive
+from lowerbound.nets.softplus import positive
 
 __all__ = ["cut_points", "ordinal_log_probs"]
 

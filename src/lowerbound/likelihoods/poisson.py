@@ -25,8 +25,8 @@ from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.likelihoods.stirling import HALF_LOG_TWO_PI, log_ratio, stirling_remainder
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive, raw_of
 from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.nets.softplus import positive, raw_of
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support, counts
 

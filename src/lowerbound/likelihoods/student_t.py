@@ -22,8 +22,8 @@ from torch.types import _size
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.location_scale import LocationScale, Scale
 from lowerbound.likelihoods.stirling import stirling_remainder
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape
+from lowerbound.nets.softplus import positive
 from lowerbound.support import LikelihoodFacts
 
 __all__ = ["DegreesOfFreedom", "StudentT", "StudentTDistribution"]

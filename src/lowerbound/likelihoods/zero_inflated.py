@@ -24,8 +24,8 @@ from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistributio
 from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.likelihoods.poisson import PoissonDistribution
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive, raw_of
 from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.nets.softplus import positive, raw_of
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support
 from lowerbound.support import counts as whole_numbers

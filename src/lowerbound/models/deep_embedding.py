@@ -43,7 +43,7 @@ from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
 from lowerbound.models.variational_autoencoder import Activation, vae
 from lowerbound.nets import MLP
-from lowerbound.nets.positive import raw_of
+from lowerbound.nets.softplus import raw_of
 from lowerbound.nets.views import Seen
 from lowerbound.objectives import ELBO
 from lowerbound.posteriors import DiagonalNormal

@@ -10,7 +10,7 @@ probabilistic PCA are special cases. With m_d = 1 where x_d is observed, else 0,
 
 so that log w = log p(x_obs) for every draw: the ELBO, every importance-weighted bound and log p(x) are one number.
 Missing entries are NaN, in the likelihood and in the posterior. The model is filled by `set_factor_analysers` from a
-fit by EM (`linear.mixture_of_factor_analysers`, `linear.fit_stack`), and needs no training.
+fit by EM (`linear.fit_mixture_of_factor_analysers`, `linear.fit_stack`), and needs no training.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from torch.types import _size
 
 from lowerbound.chain import Chain
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear import FactorAnalysers, fit_stack
-from lowerbound.linear import mixture_of_factor_analysers as fit_mixture
+from lowerbound.linear import FactorAnalysers, fit_mixture_of_factor_analysers, fit_stack
 from lowerbound.linear.observed import patterns_of
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
@@ -120,7 +119,7 @@ def start_mixture_of_factor_analysers(loss: Loss | LatentVariableModel, x: Tenso
     if likelihood.left_open:
         set_factor_analysers(model, fit_stack(x.double(), seed=seed).mixture)
         return
-    *_, last = fit_mixture(x.double(), len(likelihood.loc), likelihood.weight.shape[-1], seed=seed)
+    *_, last = fit_mixture_of_factor_analysers(x.double(), len(likelihood.loc), likelihood.weight.shape[-1], seed=seed)
     set_factor_analysers(model, last.mixture)
 
 

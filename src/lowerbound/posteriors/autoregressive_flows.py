@@ -36,8 +36,8 @@ from zuko.flows import MaskedAutoregressiveTransform
 from zuko.transforms import AutoregressiveTransform, ComposedTransform
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape
+from lowerbound.nets.softplus import positive
 from lowerbound.posteriors.parameters import latent_dim_of, require_at_least
 from lowerbound.protocols import Context
 

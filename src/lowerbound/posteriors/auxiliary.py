@@ -27,8 +27,8 @@ from torch.distributions import Distribution, Independent, Normal
 
 from lowerbound.nets.mlp import MLP
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape
+from lowerbound.nets.softplus import positive
 from lowerbound.posteriors.parameters import SampleShape, latent_dim_of, require_at_least
 from lowerbound.protocols import Context, JointDensity, Latents
 

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape
+from lowerbound.nets.softplus import positive
 from lowerbound.posteriors.parameters import SampleShape, latent_dim_of, require_at_least
 from lowerbound.protocols import Context
 

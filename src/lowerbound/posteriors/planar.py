@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape
+from lowerbound.nets.softplus import positive
 from lowerbound.posteriors.monotone import attach_root, sech_squared, solve_scalar
 from lowerbound.posteriors.parameters import latent_dim_of, require_at_least, split
 from lowerbound.posteriors.transformed_normal import TransformedNormal

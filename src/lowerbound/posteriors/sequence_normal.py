@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, vector_length
+from lowerbound.nets.softplus import positive
 from lowerbound.posteriors.parameters import SampleShape, require_at_least
 from lowerbound.protocols import Context
 

@@ -27,8 +27,8 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape
+from lowerbound.nets.softplus import positive
 from lowerbound.posteriors.monotone import attach_root, sech_squared, solve_scalar
 from lowerbound.posteriors.parameters import latent_dim_of, require_at_least, split
 from lowerbound.posteriors.transformed_normal import TransformedNormal

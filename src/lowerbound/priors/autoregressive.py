@@ -30,8 +30,8 @@ from torch.distributions import Distribution, constraints
 from torch.distributions import Normal as NormalDistribution
 from zuko.nn import MaskedMLP
 
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, vector_length
+from lowerbound.nets.softplus import positive
 from lowerbound.priors.categorical import LinearOneHotCategorical
 from lowerbound.protocols import Context
 

@@ -22,8 +22,8 @@ from torch.distributions import Independent, Normal
 
 from lowerbound.chain import StateChain, layer_shapes
 from lowerbound.nets.mlp import MLP
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.nets.softplus import positive
 from lowerbound.protocols import Context, Latents
 from lowerbound.walk import ChainStep
 

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear import impute, log_evidence, observe
+from lowerbound.linear import impute, observe
 from lowerbound.randomness import forked
 
 __all__ = ["LinearEstimator", "LinearGaussianEstimator"]
