@@ -145,8 +145,10 @@ class Gradient(Protocol):
 
 @runtime_checkable
 class Penalty(Protocol):
-    """What is subtracted from the mean bound for the codes of a whole batch: it sees q(z | x_1), …, q(z | x_B) at once,
-    where an objective sees one datum at a time. It draws the latents it needs itself.
+    """What is subtracted from the mean bound, from the latents of a whole batch.
+
+    A penalty sees q(z | x_1), …, q(z | x_B) at once, while an objective sees one datum at a time. It draws the latents
+    that it needs itself.
     """
 
     def __call__(self, posterior: Distribution, prior: Distribution) -> Float[Tensor, ""]:

@@ -80,12 +80,12 @@ class LogWeights:
 
     @property
     def rate(self) -> Float[Tensor, "sample batch"]:
-        """log q(z | x) − log p(z): nats spent on the code."""
+        """log q(z | x) − log p(z): nats spent on the latent."""
         return self.log_q - self.log_prior
 
     @property
     def distortion(self) -> Float[Tensor, "sample batch"]:
-        """−log p(x | z): nats spent on the datum given its code."""
+        """−log p(x | z): nats spent on the datum given its latent."""
         return -self.log_likelihood
 
 

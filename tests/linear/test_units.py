@@ -25,7 +25,7 @@ from lowerbound.linear import (
 from lowerbound.linear.units import Units
 
 Answer = tuple[Tensor, Tensor]
-"""log p(x) of each row and its code."""
+"""log p(x) of each row and its latent."""
 
 
 def gaussian(fits, x: Tensor) -> Answer:
@@ -103,15 +103,15 @@ def before(answer: Callable[[Tensor], Answer]) -> Answer:
 def same(answer: Callable[[Tensor], Answer], unit: Tensor, shift: float) -> None:
     x = rows()
     present = (~missing(x).isnan()).double()
-    score, code = before(answer)
+    score, latent = before(answer)
     got, other = answer(unit * x + shift)
     log_unit = unit.log().expand(5)
     candidates = [log_unit.sum().expand(len(x)), present @ log_unit]
     error = min(float((got + volume - score).abs().max()) for volume in candidates)
     assert error < 2e-3
     assert other.isfinite().all()
-    sign = (code * other).sum(0).sign()
-    torch.testing.assert_close(sign * other, code, atol=2e-3, rtol=0)
+    sign = (latent * other).sum(0).sign()
+    torch.testing.assert_close(sign * other, latent, atol=2e-3, rtol=0)
 
 
 def one(column_unit: float) -> Tensor:
@@ -137,9 +137,9 @@ def test_probabilistic_pca_keeps_the_digits_of_small_columns(column_unit):
     values = torch.as_tensor(np.linalg.svd((x - x.mean(0)).numpy())[1]) ** 2 / len(x)
     noise = values[2:].mean()
     expected = -0.5 * (5 * math.log(2 * math.pi) + values[:2].log().sum() + 3 * noise.log() + 5)
-    score, code = AS_A_WHOLE["probabilistic PCA"](x)
+    score, latent = AS_A_WHOLE["probabilistic PCA"](x)
     assert float(score.mean()) == pytest.approx(float(expected), abs=1e-6)
-    assert code.std(0, correction=0).max() == pytest.approx(1, abs=0.5)
+    assert latent.std(0, correction=0).max() == pytest.approx(1, abs=0.5)
 
 
 @pytest.mark.parametrize("fit", [fit_factor_analysis, fit_probabilistic_pca])

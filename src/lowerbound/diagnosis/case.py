@@ -29,7 +29,7 @@ __all__ = ["LEAST_ALLOWANCE", "MOST_REFINED", "SHARE_OF_RATE", "Case", "error_of
 MOST_REFINED = 100
 """Rows for which q is optimised: enough for a standard error of a tenth of the spread over rows."""
 SHARE_OF_RATE, LEAST_ALLOWANCE = 0.15, 0.5
-"""What inference may lose: nats in proportion to what the code costs at all, and never less than half a nat.
+"""What inference may lose: a share of the rate in nats, and never less than half a nat.
 
 The healthy fits of Cremer, Li & Duvenaud (2018, table 2, MNIST) lose 1.5 to 2 nats by amortisation at a rate near 25.
 """

@@ -1,4 +1,4 @@
-"""Do unsupervised clusters, or codes, know the labels?
+"""Do unsupervised clusters, or latents, predict the labels?
 
 All three scores of a clustering are functions f of the table n_kl of how many data of label l are in cluster k:
 
@@ -78,34 +78,34 @@ def adjusted_rand_index(clusters: Tensor, labels: Tensor) -> Score:
 
 
 def nearest_neighbour_accuracy(
-    train_codes: Float[Tensor, "train latent"],
+    train_latents: Float[Tensor, "train latent"],
     train_labels: Tensor,
-    codes: Float[Tensor, "batch latent"],
+    latents: Float[Tensor, "batch latent"],
     labels: Tensor,
     *,
     num_neighbours: int = 5,
 ) -> Score:
-    """The fraction of test data given their label by a vote of the nearest training codes.
+    """The fraction of test data given their label by a vote of the nearest training latents.
 
     Arguments:
-        train_codes: codes of the data that vote.
+        train_latents: latents of the data that vote.
         train_labels: their labels (train,).
-        codes: codes of the data to be labelled.
+        latents: latents of the data to be labelled.
         labels: their labels (batch,).
         num_neighbours: how many vote, by Euclidean distance.
 
     Raises:
-        ValueError: not one label for each code, or more neighbours than training codes.
+        ValueError: not one label for each latent, or more neighbours than training latents.
     """
-    check_labels(train_labels, len(train_codes), what="train_labels")
-    check_labels(labels, len(codes), what="labels")
-    if not 1 <= num_neighbours <= len(train_codes):
+    check_labels(train_labels, len(train_latents), what="train_labels")
+    check_labels(labels, len(latents), what="labels")
+    if not 1 <= num_neighbours <= len(train_latents):
         raise ValueError(
             f"nearest_neighbour_accuracy got num_neighbours={num_neighbours} and needs between 1 and the "
-            f"{len(train_codes)} training codes."
+            f"{len(train_latents)} training latents."
         )
-    voters = KNeighborsClassifier(num_neighbours).fit(_numpy(train_codes), _numpy(train_labels))
-    right = voters.predict(_numpy(codes)) == _numpy(labels)
+    voters = KNeighborsClassifier(num_neighbours).fit(_numpy(train_latents), _numpy(train_labels))
+    right = voters.predict(_numpy(latents)) == _numpy(labels)
     return proportion(int(right.sum()), len(right))
 
 

@@ -1,4 +1,4 @@
-"""By how much does one latent know a factor better than all others do? Two scores of codes against known factors.
+"""By how much does one latent know a factor better than all others do? Two scores of latents against known factors.
 
     MIG     mean_k [I(z_(1); v_k) − I(z_(2); v_k)] / H(v_k), the two latents that know most of v_k
             (Chen et al. 2018, arXiv:1802.04942, eq. 6)
@@ -11,9 +11,9 @@ For MIG z is cut into 20 bins of equal width, the practice of Locatello et al. (
 belong to the range of most rows: with one row far out all others would share a bin. A value further from the central
 98 % of its latent than these are wide is therefore an outlier and goes to the bin at its end (winsorising, Dixon 1960);
 without outliers the bins are those of the whole range. Bins of equal counts need no such rule, but cut through the
-classes of a perfect code.
+classes of perfect latents.
 
-Codes are best the means of q(z | x), of data whose factors were drawn independently. Both scores of codes that know
+Latents are best the means of q(z | x), of data whose factors were drawn independently. Both scores of latents that know
 nothing are near 0. Standard errors are of a jackknife over ten groups of rows (`known_factors`).
 """
 
@@ -37,13 +37,13 @@ _NUM_BINS = 20
 _TAIL = 0.01  # of the rows on each side, at least one, are outside of the central ones
 
 
-def mutual_information_gap(codes: Float[Tensor, "row latent"], factors: Int64[Tensor, "label factor"]) -> Score:
-    """MIG: 1 where each factor is a function of one latent that no other latent shares, 0 for codes that know nothing.
+def mutual_information_gap(latents: Float[Tensor, "row latent"], factors: Int64[Tensor, "label factor"]) -> Score:
+    """MIG: 1 if each factor is a function of one latent that no other latent shares, 0 if no latent knows a factor.
 
     A latent that is constant knows nothing.
 
     Arguments:
-        codes: z of each datum; two latents or more.
+        latents: z of each datum; two latents or more.
         factors: the class of each factor of each datum.
 
     Raises:
@@ -53,7 +53,7 @@ def mutual_information_gap(codes: Float[Tensor, "row latent"], factors: Int64[Te
     >>> round(mutual_information_gap(factors.float(), factors).value, 6)
     1.0
     """
-    z, v = checked(codes, factors, fewest_latents=2)
+    z, v = checked(latents, factors, fewest_latents=2)
     bins = _bins(z)
     in_bin = torch.nn.functional.one_hot(bins, _NUM_BINS).double()
     in_class = [torch.nn.functional.one_hot(each).double() for each in v.unbind(1)]
@@ -61,12 +61,12 @@ def mutual_information_gap(codes: Float[Tensor, "row latent"], factors: Int64[Te
 
 
 def separated_attribute_predictability(
-    codes: Float[Tensor, "row latent"], factors: Int64[Tensor, "label factor"], *, unordered: Collection[int] = ()
+    latents: Float[Tensor, "row latent"], factors: Int64[Tensor, "label factor"], *, unordered: Collection[int] = ()
 ) -> Score:
     """SAP: the lead of the latent that predicts a factor best, averaged over factors.
 
     Arguments:
-        codes: z of each datum; two latents or more.
+        latents: z of each datum; two latents or more.
         factors: the class of each factor of each datum.
         unordered: the columns of factors whose classes have no order, such as shapes: their numbers are names.
 
@@ -75,13 +75,13 @@ def separated_attribute_predictability(
 
     >>> factors = torch.cartesian_prod(torch.arange(4), torch.arange(5)).repeat(10, 1)
     >>> renamed = torch.tensor([2, 0, 3, 1])[factors[:, 0]].float()  # a function of the first factor
-    >>> codes = torch.stack([renamed, factors[:, 1].float()], 1)
-    >>> round(separated_attribute_predictability(codes, factors).value, 3)
+    >>> latents = torch.stack([renamed, factors[:, 1].float()], 1)
+    >>> round(separated_attribute_predictability(latents, factors).value, 3)
     0.5
-    >>> round(separated_attribute_predictability(codes, factors, unordered=[0]).value, 3)
+    >>> round(separated_attribute_predictability(latents, factors, unordered=[0]).value, 3)
     1.0
     """
-    z, v = checked(codes, factors, fewest_latents=2)
+    z, v = checked(latents, factors, fewest_latents=2)
     strange = sorted(set(unordered) - set(range(v.shape[1])))
     if strange:
         raise ValueError(f"unordered names column {strange[0]} and factors have the columns 0 to {v.shape[1] - 1}.")

@@ -5,7 +5,7 @@
     loss          −(1/N) [Σ_labelled L(x, y) + Σ_unlabelled U(x)] − α (1/N_l) Σ_labelled log q(y | x)
                                                                                                (eqs. 8 and 9, over N)
 
-U(x) is the ELBO of the one latent y, whose log p(x | y) is itself bounded, by L(x | y), from codes z drawn along a
+U(x) is the ELBO of the one latent y, whose log p(x | y) is itself bounded, by L(x | y), from latents z drawn along a
 path. So labels are enumerated or sampled as any discrete latent is, by the estimator of choice: `gradients.Enumerate()`
 sums over all of them in one pass, `gradients.ScoreFunction()` draws some. And eq. 6 is eq. 7 with a q(y | x) that has
 no doubt: a known label takes the place of q(y | x), its entropy is zero and it has no gradient. So all rows of a batch,
@@ -57,7 +57,7 @@ class SemiSupervised(Loss):
             discrete latents.
         num_labels: labels drawn per row, where they are drawn.
         objective: from the log w of z given x and y to L(x | y); `ELBO()`, or `IWAE()` with several samples.
-        num_samples: codes z drawn for each label.
+        num_samples: latents z drawn for each label.
         labelled_weight: γ, beyond the weight that labelled rows have as data.
 
     Returns (when called with x (B, *event) and labels y (B,), −1 where there is none):
@@ -179,10 +179,10 @@ class _JointOfLabels:
         """Return L(x | y) and log p(y), each (S, B) in nats, for labels (S, B, C)."""
         y, model = cast(Tensor, z), self.model
         q, p = model.infer(self.x, y), model.prior(y)
-        code = q.rsample(torch.Size((self.num_samples,)))
-        parts = (model.decode(code, y).log_prob(self.x), p.log_prob(code), q.log_prob(code))
+        z = q.rsample(torch.Size((self.num_samples,)))
+        parts = (model.decode(z, y).log_prob(self.x), p.log_prob(z), q.log_prob(z))
         log_likelihood, log_prior, log_q = (part.flatten(1) for part in parts)
-        w = LogWeights(log_likelihood=log_likelihood, log_prior=log_prior, log_q=log_q, z=code.flatten(1, 2))
+        w = LogWeights(log_likelihood=log_likelihood, log_prior=log_prior, log_q=log_q, z=z.flatten(1, 2))
         bound = self.objective.reduce(self.objective.signal(w)).unflatten(0, y.shape[:2])
         return bound, self.prior.log_prob(y)
 

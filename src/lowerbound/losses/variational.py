@@ -28,7 +28,7 @@ class VariationalLoss(Loss):
         objective: from log w to a bound per datum.
         gradient: how the bound differentiates.
         num_samples: S, latents drawn per datum.
-        penalty: what is subtracted from the mean bound for the codes of the whole batch, or None.
+        penalty: what is subtracted from the mean bound for the latents of the whole batch, or None.
         inference: how q(z | x) is reached, if not by the encoder alone; `self.model` then infers in this way.
 
     Returns (when called with a batch x (B, *event)):

@@ -13,7 +13,7 @@ AutoregressiveBernoulli    binary, (D,)      Bernoulli with logit l_d(z_<d)
 AutoregressiveCategorical  one-hot, (D, K)   categorical with logits l_d(z_<d)
 =========================  ================  ===============================
 
-The order is that of the axis. It matters little for learned latents; codes with two axes of space
+The order is that of the axis. It matters little for learned latents; those with two axes of space
 want a masked convolution.
 """
 
@@ -157,10 +157,10 @@ class AutoregressiveBernoulli(nn.Module):
 
 
 class AutoregressiveCategorical(nn.Module):
-    """Categorical latents or codes as one-hot rows (D, K), each given those before it.
+    """Categorical latents as one-hot rows (D, K), each given those before it.
 
     Arguments:
-        latent_shape: D ≥ 2, the number of codes.
+        latent_shape: D ≥ 2, the number of latents, or of quantised codes.
         categories: K, how many values each takes.
         hidden: width of each hidden layer, at least D − 1.
         layers: how many hidden layers.

@@ -14,7 +14,7 @@ __all__ = ["Bernoulli"]
 
 
 class Bernoulli(nn.Module):
-    """Independent binary latents; log p(z) is linear in z, so that relaxed codes have a
+    """Independent binary latents; log p(z) is linear in z, so that relaxed latents have a
     derivative too.
 
     Arguments:

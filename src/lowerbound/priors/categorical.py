@@ -17,7 +17,7 @@ class LinearOneHotCategorical(OneHotCategorical):
     """A one-hot categorical with log p(z) = z · log π.
 
     torch looks the class up by argmax, whose derivative along z is zero; this form agrees on
-    one-hot z and gives relaxed or straight-through codes the derivative that they are meant to
+    one-hot z and gives relaxed or straight-through latents the derivative that they are meant to
     have. Its closed-form KL is that of `OneHotCategorical`.
     """
 
