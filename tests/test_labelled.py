@@ -103,7 +103,7 @@ def test_a_mean_over_labels_is_refused() -> None:
 
 
 def test_weights_saved_under_the_former_name_of_the_latent_load() -> None:
-    model, other = mixture(exact_classifier=True), mixture(exact_classifier=False, exact_latent=False)
+    model, other = (mixture(exact_classifier=False, exact_latent=exact) for exact in (True, False))
     former = {name.replace("posterior.latent.", "posterior.code."): t for name, t in model.state_dict().items()}
     assert any("posterior.code." in name for name in former)
     other.load_state_dict(former)

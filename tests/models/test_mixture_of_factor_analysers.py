@@ -9,9 +9,9 @@ from lowerbound.evaluate import log_evidence, summary
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import FactorAnalysers, fit_mixture_of_factor_analysers
 from lowerbound.model import LatentVariableModel
+from lowerbound.models.cluster_and_factors import matrix_of_each
 from lowerbound.models.mixture_of_factor_analysers import (
     factor_analysers_of,
-    matrix_of_each,
     mixture_of_factor_analysers,
     model_of,
     set_factor_analysers,

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear import impute, observe
+from lowerbound.linear import impute, observe, observed_log_evidence
 from lowerbound.randomness import forked
 
 __all__ = ["LinearEstimator", "LinearGaussianEstimator"]
@@ -170,7 +170,7 @@ class LinearGaussianEstimator(LinearEstimator):
         return z @ self.exact_.weight.mT + self.exact_.offset
 
     def _log_evidence(self, x: Tensor) -> Tensor:
-        return log_evidence(self.exact_, x)
+        return observed_log_evidence(self.exact_, x)
 
     def _draw(self, num_samples: int) -> Tensor:
         return self.exact_.sample(num_samples)
