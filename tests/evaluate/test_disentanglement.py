@@ -203,7 +203,9 @@ def test_generated_shapes():
 def test_refusals():
     latents, factors = planted(100)
     for score in (*GAPS, *ACCURACIES, dci_scores):
-        with pytest.raises(ValueError, match="100 latents and 99 rows of factors; give one row of factors for each"):
+        with pytest.raises(
+            ValueError, match="100 rows of latents and 99 rows of factors; give one row of factors for each"
+        ):
             score(latents, factors[1:])
         with pytest.raises(ValueError, match="at least 20"):
             score(latents[:5], factors[:5])
@@ -212,5 +214,5 @@ def test_refusals():
         with pytest.raises(ValueError, match="latents that are all the same"):
             score(latents * 0, factors)
     for score in GAPS:
-        with pytest.raises(ValueError, match="latents have 1; use dci_scores"):
+        with pytest.raises(ValueError, match="each row has 1; use dci_scores"):
             score(latents[:, :1], factors)

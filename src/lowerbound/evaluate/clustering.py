@@ -8,8 +8,8 @@ All three scores of a clustering are functions f of the table n_kl of how many d
                 (Hubert & Arabie 1985, eq. 5)
 
 The data are N independent draws, so that the table is multinomial and the delta method gives the standard error,
-with g = ∂f/∂n:   se² = Σ n g². (No mean of g is taken off: f depends on proportions, ARI to order 1/N, so that
-Σ n g = 0.) It is zero where f is flat, as at a perfect score.
+with g = ∂f/∂n:   se² = Σ n g². (The mean of g needs no subtraction: f depends on proportions only, ARI to order 1/N, so
+that Σ n g = 0.) The error is zero where the derivative of f is, as at a perfect score.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def clustering_accuracy(clusters: Tensor, labels: Tensor) -> Score:
-    """The fraction of data whose cluster stands for their label, under the best one-to-one matching.
+    """The fraction of data whose cluster is matched to their label, under the best one-to-one matching.
 
     Arguments:
         clusters: the cluster of each datum (N,), integers.
@@ -65,7 +65,7 @@ def normalized_mutual_information(clusters: Tensor, labels: Tensor) -> Score:
 
 
 def adjusted_rand_index(clusters: Tensor, labels: Tensor) -> Score:
-    """Agreement about pairs of data, less what chance gives: 0 in expectation for random clusters, 1 at best.
+    """Agreement about pairs of data, corrected for chance: 0 in expectation for random clusters, 1 at best.
 
     Arguments:
         clusters: the cluster of each datum (N,), integers.
@@ -85,7 +85,7 @@ def nearest_neighbour_accuracy(
     *,
     num_neighbours: int = 5,
 ) -> Score:
-    """The fraction of test data given their label by a vote of the nearest training latents.
+    """The fraction of test data whose label is that of the majority of the nearest training latents.
 
     Arguments:
         train_latents: latents of the data that vote.

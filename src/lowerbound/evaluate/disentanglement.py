@@ -1,4 +1,4 @@
-"""Does each latent know one factor, and each factor live in one latent? Scores of classifiers against known factors.
+"""Does each latent encode one factor, and is each factor encoded by one latent? Scores of classifiers of known factors.
 
     DCI         from the importances R_dk of latent d in a forest that predicts factor k (Eastwood & Williams 2018)
                 disentanglement Σ_d ρ_d (1 − H_K(R_d· / Σ_k R_dk)), ρ_d = Σ_k R_dk / Σ_dk R_dk; H_K to base K
@@ -7,10 +7,10 @@
                 (Kim & Mnih 2018, arXiv:1802.05983, §4)
     β-VAE       how well a linear classifier names it from mean |z − z'| (Higgins et al. 2017)
 
-Latents are best the means of q(z | x), of data whose factors were drawn independently. Factors are class numbers. Of
-latents that know nothing disentanglement and completeness are near 0 and the accuracies near chance: 1/K for the last
-two. Standard errors are those of fractions for the last two and for informativeness, else of a jackknife over ten
-groups of rows (`known_factors`). `latent_gaps` has two scores that need no classifier.
+The latents should be the means of q(z | x), for data whose factors were drawn independently. Factors are class numbers.
+For latents without information about the factors, disentanglement and completeness are near 0 and the accuracies near
+chance: 1/K for the last two. Standard errors are those of fractions for the last two and for informativeness, else of a
+jackknife over ten groups of rows (`known_factors`). `latent_gaps` has two scores that need no classifier.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class DCI:
     """Three scores of the same forests, each between 0 and 1.
 
     Attributes:
-        disentanglement: a latent tells of one factor only.
-        completeness: a factor is told of by one latent only.
+        disentanglement: whether each latent depends on one factor only.
+        completeness: whether each factor is encoded by one latent only.
         informativeness: the fraction of factors of held-out rows that the forests predict.
     """
 
@@ -108,7 +108,7 @@ def factor_vae_score(
     """The accuracy with which the latent of least relative variance names the factor that was held fixed.
 
     Arguments:
-        latents: z of each datum. Latents whose standard deviation is below 5 % of the largest do not vote.
+        latents: z of each datum. Latents whose standard deviation is below 5 % of the largest are left out.
         factors: the class of each factor of each datum.
         num_votes: for the majority vote that maps latents to factors, and as many again to score it.
         num_rows: whose variance is taken for one vote, with one factor fixed.
@@ -168,7 +168,7 @@ def _forest(x: np.ndarray, y: np.ndarray, num_trees: int, seed: int) -> RandomFo
 
 
 def _concentration(importance: np.ndarray) -> float:
-    """Σ_d ρ_d (1 − H_K(R_d· / Σ_k R_dk)); 1 if there is but one column."""
+    """Σ_d ρ_d (1 − H_K(R_d· / Σ_k R_dk)); 1 if there is only one column."""
     if importance.shape[1] == 1:
         return 1.0
     total = importance.sum(1, keepdims=True)

@@ -1,11 +1,12 @@
-"""Why the ELBO is below log p(x): the family, or the encoder (Cremer, Li & Duvenaud 2018, arXiv:1801.03558, eq. 4).
+"""Why the ELBO is below log p(x): because of the family, or because of the encoder (Cremer, Li & Duvenaud 2018,
+arXiv:1801.03558, eq. 4).
 
     log p(x) − L[q] = (log p(x) − L[q*]) + (L[q*] − L[q])
                        approximation        amortisation
 
-q* is the best of the family for this x alone, by local optimisation; L is evaluated at fresh draws, so that q* gains
-nothing from noise it was fitted to. A q* that is not quite optimal moves its shortfall from the second gap to the
-first.
+q* is the best member of the family for this x, found by local optimisation. L is evaluated at fresh draws, so that q*
+does not profit from the noise to which it was fitted. If q* is not quite optimal, the first gap is too large and the
+second too small by the same amount.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class InferenceGaps:
     """The parts of log p(x) − ELBO of each datum, nats.
 
     Attributes:
-        approximation: log p̂(x) − L[q*], what the family cannot reach.
-        amortisation: L[q*] − L[q], what the encoder loses within the family.
+        approximation: log p̂(x) − L[q*], the loss by the family.
+        amortisation: L[q*] − L[q], the loss by the encoder within the family.
         elbo: L[q], of the encoder.
         refined_elbo: L[q*].
     """
@@ -74,15 +75,15 @@ def inference_gaps(
     seed: int = 0,
     max_elements: int = 2**20,
 ) -> InferenceGaps:
-    """Split log p(x) − ELBO of each datum into what the family and what the encoder lose.
+    """Split log p(x) − ELBO of each datum into the losses by the family and by the encoder.
 
-    Call it for training and for test data: the amortisation gap is what overfits.
+    Call it for training and for test data: where the encoder overfits, their amortisation gaps differ.
 
     Arguments:
         model: p and q.
         x: data in the form the model was trained on.
-        evidence: log p(x) of these data, best from `annealed_importance`: importance sampling from q is low where the
-            gaps are large.
+        evidence: log p(x) of these data, preferably from `annealed_importance`, because importance sampling from q is
+            too low where the gaps are large.
         refine: finds q* in the family.
         num_samples: latents drawn from q and from q* to evaluate L.
         context: of the model, one row for each datum.
@@ -121,7 +122,7 @@ def refined_elbos(
     seed: int = 0,
     max_elements: int = 2**20,
 ) -> tuple[Estimates, Estimates]:
-    """L[q] of the encoder and L[q*] of what it is refined to, for each datum, nats.
+    """L[q] of the encoder and L[q*] after refinement, for each datum, nats.
 
     Arguments:
         model: p and q.

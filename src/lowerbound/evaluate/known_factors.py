@@ -1,4 +1,4 @@
-"""What the scores against known factors share: latents and factors as they should be, and standard errors.
+"""What the scores against known factors share: checked latents and factors, and standard errors.
 
 se² = (G − 1)/G Σ_g (s_(g) − mean)²        the jackknife, s_(g) the score without the g-th of G = 10 groups of rows
 """

@@ -7,7 +7,8 @@ a number               fixed, known noise
 "heteroscedastic"      a scale computed by the net
 =====================  =========================================================
 
-A learned scale has a floor, s = ε + softplus(r + c), for the density at a datum that is fitted exactly grows like 1/s.
+A learned scale has a floor, s = ε + softplus(r + c), because the density of a datum that is fitted exactly grows like
+1/s.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class LocationScale(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Put the output bias of the location at the median of the data, where a robust fit starts."""
+        """Set the output bias of the location to the median of the data, the start of a robust fit."""
         self.start_at(x.median(0).values)
 
     def start_at(self, loc: Tensor) -> None:

@@ -1,10 +1,10 @@
 """The reconstruction of x from the mean of its latent: −log p(x | z = E_q[z | x]), nats per datum.
 
-Pretraining, and no bound. There is neither noise nor rate: a deterministic autoencoder with the nets of the model
-(Hinton & Salakhutdinov 2006), which Jiang et al. (2017, arXiv:1611.05148, §3.2) train before VaDE so that a mixture can
-be fitted to the latents. θ of the likelihood and the mean of q(z | x) learn; the scale of q and the prior get no
-gradient. The latent can grow at no cost, so that the values say nothing about log p(x) and must not be
-compared with a bound.
+This is for pretraining and is no bound. There is neither noise nor rate: a deterministic autoencoder with the nets of
+the model (Hinton & Salakhutdinov 2006), which Jiang et al. (2017, arXiv:1611.05148, §3.2) train before VaDE so that a
+mixture can be fitted to the latents. θ of the likelihood and the mean of q(z | x) learn; the scale of q and the prior
+get no gradient. The latent can grow at no cost, so that the values say nothing about log p(x) and must not be compared
+with a bound.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Autoencoding(Loss):
         model: p(x, z) and q(z | x); its q needs a mean in closed form.
 
     Returns (when called with a batch x (B, *event)):
-        The loss in nats per datum, and log p(x | E_q[z | x]) under the names bound and likelihood: the first is what
-        the loop chooses weights by, and within this loss alone it may do so.
+        The loss in nats per datum, and log p(x | E_q[z | x]) under the names bound and likelihood: the loop chooses
+        weights by the first, which is valid only among values of this loss.
 
     >>> import torch
     >>> from lowerbound.models import vae

@@ -49,7 +49,7 @@ def latent_map(
             "example with scikit-learn's PCA."
         )
     if labels is not None and labels.shape != (len(latents),):
-        raise ValueError(f"labels have shape {labels.shape}; expected one for each of the {len(latents)} latents.")
+        raise ValueError(f"labels have shape {labels.shape}; expected one label for each of {len(latents)} latents.")
     figure = new_figure(7.6, 5.8 if latents.shape[1] == 2 else 4.0)
     axes = figure.subplots()
     draw = _scatter if latents.shape[1] == 2 else _histograms

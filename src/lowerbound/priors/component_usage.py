@@ -2,8 +2,7 @@
 
     usage_k = (1/N) Σ_n r_k(z_n),      r_k(z) = π_k p_k(z) / Σ_j π_j p_j(z)
 
-The usages sum to one. exp of their entropy is the number of components in use, as if all of them
-were used alike.
+The usages sum to one. The exponential of their entropy is the effective number of components in use.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class ComponentUsage:
 
 
 def is_mixture(p: Distribution) -> bool:
-    """Whether `unused_components` can take it apart."""
+    """Whether `unused_components` can read the components of this distribution."""
     return isinstance(p, NormalMixture | MixtureSameFamily)
 
 

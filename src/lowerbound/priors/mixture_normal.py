@@ -1,10 +1,9 @@
 """p(z) = Σ_k π_k N(z; μ_k, diag σ_k²), every π, μ and σ learned.
 
-With the bound it is trained by the gradient of log p(z) at posterior samples, which moves component
-k by its responsibility π_k N_k(z) / p(z): a component that explains no latent gets no gradient and
-stays where it began (see `unused_components`). The start therefore matters: without data the means
-are drawn from N(0, spread²), so that they cover the region of an untrained q(z | x); with latents at
-hand they are the centres of k-means++.
+It is trained with the bound, by the gradient of log p(z) at posterior samples. This gradient moves component k in
+proportion to its responsibility π_k N_k(z) / p(z): a component that explains no latent gets no gradient and stays where
+it started (see `unused_components`). The start therefore matters: without data the means are drawn from N(0, spread²),
+so that they cover the region of an untrained q(z | x); from given latents they are the centres of k-means++.
 """
 
 from __future__ import annotations
@@ -60,8 +59,8 @@ class MixtureNormal(nn.Module):
     def initialize_from_latents(self, z: Float[Tensor, "row latent"]) -> None:
         """Start at the clusters of k-means++: their shares, means and spreads.
 
-        The variance of a cluster is averaged with the pooled one as if it held one more point, so
-        that a cluster of a single latent does not start at the floor.
+        The variance of a cluster is averaged with the pooled variance, which counts as one more point, so that a
+        cluster of a single latent does not start at the floor.
 
         Arguments:
             z: latents, at least as many as components (thousands are plenty).

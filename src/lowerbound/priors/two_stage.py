@@ -1,13 +1,12 @@
 """A prior fitted after training: p(z) ← argmax E_data E_q(z|x)[log p(z)].
 
-Whatever q was trained with, the best prior for it is its aggregate posterior q(z) = E_data[q(z |
-x)]. A model whose prior is N(0, I) decodes samples from places that no datum is encoded to (holes);
-fitting a richer prior to the latents afterwards fills them, without touching p(x | z) or q(z | x)
-(Dai & Wipf 2019, arXiv:1903.05789). The ELBO rises by as much as the density of the latents:
-E_q[log p(x | z) − log q(z | x)] stays as it is.
+The best prior for any q is its aggregate posterior q(z) = E_data[q(z | x)]. A model whose prior is N(0, I) decodes
+samples from regions to which no datum is encoded (holes). A richer prior that is fitted to the latents afterwards
+avoids them, without a change of p(x | z) or q(z | x) (Dai & Wipf 2019, arXiv:1903.05789). The ELBO rises by as much as
+the density of the latents: E_q[log p(x | z) − log q(z | x)] stays as it is.
 
 Rows are split in three: one part to fit on, with fresh latents in every epoch; one to stop early on;
-one, seen by neither, for the numbers that are reported.
+one that neither uses, for the numbers that are reported.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _CHUNK = 4096
 
 @runtime_checkable
 class EncodesData(Protocol):
-    """What is needed of a model: its prior, and q(z | x)."""
+    """What this module needs of a model: its prior, and q(z | x)."""
 
     prior: Conditional
 
@@ -89,16 +88,16 @@ def fit_prior_to_latents(
 ) -> LatentFit:
     """Fit a prior to samples of the aggregate posterior of a trained model, in place.
 
-    The model is not changed; put the prior in with `model.prior = prior`. A prior keeps the best
-    state that the rows for early stopping have seen, its start included.
+    The model is not changed; put the prior in with `model.prior = prior`. The prior is left in the state that scored
+    best on the rows for early stopping; its initial state counts too.
 
     Arguments:
         prior: any prior with trainable parameters; the model's own is allowed.
         model: a trained model.
         x: data to encode; a tenth is held out for stopping and another for the reported numbers.
         context: of each row, if the model has one.
-        initialize: whether to call the prior's own `initialize` and `initialize_from_latents`; False
-            to go on from where it is.
+        initialize: whether to call the prior's own `initialize` and `initialize_from_latents`; False continues from its
+            present state.
         max_epochs: at most so many passes over the latents.
         patience: stop after so many epochs without a better state.
         batch_size: rows per step.
@@ -175,9 +174,7 @@ def _fit(
     batch_size: int,
     learning_rate: float,
 ) -> int:
-    """Adam until patience runs out; leaves the best state in the prior and returns the epochs it
-    took.
-    """
+    """Train with Adam until patience runs out, leave the best state in the prior, and return the number of epochs."""
     optimizer = torch.optim.Adam(parameters, lr=learning_rate)
     stop_context = latents.context_of(latents.stop_rows)
     best, best_epoch = _score(prior, latents.stop, stop_context).mean(), 0
@@ -237,7 +234,7 @@ def _report(before: Tensor, after: Tensor, num_epochs: int) -> LatentFit:
 
 @contextmanager
 def _in_mode(module: object, *, training: bool) -> Iterator[None]:
-    """Training or evaluation mode for every part of a module, each put back afterwards."""
+    """Put every part of a module in training or evaluation mode, and restore their modes afterwards."""
     parts = list(module.modules()) if isinstance(module, nn.Module) else []
     modes = [part.training for part in parts]
     try:
