@@ -1,9 +1,9 @@
 """A fitted model as an object: the model, what its data mean, and the plan it was fitted by.
 
-Everything that people ask of a fitted model is a method here, in the words of their own data: rows go in as a
-DataFrame, an array, a file or a data set; columns and classes are matched by name; densities are in the units of the
-user's columns. Estimators hold one, a run folder is one that was saved, the command asks one, and a
-`LatentVariableModel` that was built by hand becomes one:
+Everything that people ask of a fitted model is a method of `Fitted`. Rows go in as a DataFrame, an array, a file or a
+data set; columns and classes are matched by name; densities are in the units of the user's columns. The estimators hold
+a `Fitted`, a run folder is a saved one, the command calls one, and a `LatentVariableModel` that was built by hand
+becomes one:
 
     fitted = lb.Fitted(model, data=X)
     fitted.score(X), fitted.sample(10), fitted.report("report.html")
@@ -52,7 +52,7 @@ _ENCODE, _SCORE, _SAMPLE, _RECONSTRUCT = 1, 2, 3, 4  # streams of random numbers
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """Where rows lie in latent space.
+    """The latent representation of rows.
 
     Attributes:
         mean: E_q[z | x] of each row (N, latent).
@@ -118,11 +118,12 @@ class Fitted:
 
     @classmethod
     def open(cls, path: str | Path, model: LatentVariableModel | None = None) -> Fitted:
-        """From a run folder, or from what `save` wrote.
+        """Open a run folder, or a folder that `save` wrote.
 
         Arguments:
             path: the folder.
-            model: an untrained model of the same parts, for one that was built by hand; its weights are read.
+            model: for a model that was built by hand: an untrained model of the same parts, which is given the saved
+                weights.
 
         Raises:
             RunError: the folder holds no finished model, or the model is another one.
@@ -134,7 +135,7 @@ class Fitted:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """What it was fitted to.
+        """The data that it was fitted to.
 
         Raises:
             DataError: it was not given, is gone or has changed.
@@ -159,11 +160,11 @@ class Fitted:
         return 0 if self.plan is None else self.plan.seed
 
     def rows(self, data: Any, label: str | None = None) -> Rows:
-        """Other data as this model reads them: columns and classes matched by name.
+        """Other data, read as this model needs them: columns and classes are matched by name.
 
         Arguments:
             data: a DataFrame, an array (N, …), a path, a name of a data set, or `Rows`; of a `Dataset` its test rows.
-            label: the column of labels, if it is called otherwise than in the data that it was fitted to.
+            label: the column of labels, if its name is not that in the data of the fit.
 
         Raises:
             DataError: rows of another kind or shape, renamed columns, or classes that training has not seen.
@@ -171,7 +172,7 @@ class Fitted:
         return rows_under(data, self.schema, label=label)
 
     def events(self, x: np.ndarray, seed: int | None = None) -> Float[Tensor, "row *event"]:
-        """Stored rows (N, *event) as the likelihood scores them, checked against its support.
+        """Transform stored rows (N, *event) to what the likelihood scores, and check them against its support.
 
         Raises:
             ValueError: a value that the likelihood gives no probability.
@@ -185,7 +186,7 @@ class Fitted:
         return events
 
     def context(self, y: np.ndarray | None, name: str = "the data") -> Tensor | None:
-        """What the model is conditioned on for rows with these class numbers (N,); None if on nothing.
+        """The context of the model for rows with these class numbers (N,); None if the model has no context.
 
         Raises:
             DataError: no labels, or a class that training has not seen.
@@ -201,8 +202,8 @@ class Fitted:
 
         Arguments:
             data: see `rows`.
-            refine: steps of local optimisation of each q, from the encoder's (`inference.Local`).
-            seed: of the binarization of pixels, and of draws where q has no moments in closed form.
+            refine: steps by which each q is optimised locally, starting from that of the encoder (`inference.Local`).
+            seed: for the binarization of pixels, and for draws where q has no moments in closed form.
         """
         rows = self.rows(data)
         model = with_inference(self.model, Local(num_steps=refine)) if refine else self.model
@@ -239,7 +240,7 @@ class Fitted:
 
         Arguments:
             count: how many.
-            label: of this class, from a model that was told labels; None draws any.
+            label: the class to draw, from a model that was fitted with labels; None draws any class.
             seed: of the draws.
 
         Raises:
@@ -251,7 +252,7 @@ class Fitted:
     def draw(
         self, count: int, *, label: str | None = None, seed: int | None = None
     ) -> tuple[Tensor, Tensor, np.ndarray | None]:
-        """Draws of x, what is expected of each given its z, and their classes: as the likelihood scores them.
+        """Draws of x, E[x | z] of each and their classes, in the form that the likelihood scores.
 
         Raises:
             ValueError: no such class, or a model that was told none; fewer than one draw.
@@ -297,11 +298,11 @@ class Fitted:
         return torch.cat(parts).numpy()
 
     def render(self, x: Tensor) -> Any:
-        """What the likelihood scores (N, *event) in the form of the user's data."""
+        """Turn what the likelihood scores (N, *event) into the form of the user's data."""
         return kind_named(self.schema.kind).render(self.stored(x), self.schema)
 
     def stored(self, x: Tensor) -> np.ndarray:
-        """What the likelihood scores (N, *event) as rows are stored, in the units of the user's data."""
+        """Turn what the likelihood scores (N, *event) into stored rows, in the units of the user's data."""
         return self.transform.inverse(x).numpy()  # type: ignore[operator]
 
     def evaluate(self, data: Any = None, **options: Any) -> dict[str, Any]:
@@ -316,7 +317,7 @@ class Fitted:
         return score_fitted(self, data, **options)
 
     def diagnose(self, **options: Any) -> Diagnosis:
-        """What it suffers from, and what to do; options of `diagnosis.case_of`."""
+        """The problems of the model and their remedies. Options are those of `diagnosis.case_of`."""
         from lowerbound.diagnosis import diagnose
 
         return diagnose(self, **options)
@@ -370,7 +371,7 @@ class Fitted:
         return Rows(x=x, y=y, num_test=0, name=data.name, schema=self.schema)
 
     def _blocks(self, rows: Rows, seed: int | None) -> Iterator[tuple[Tensor, Tensor | None, int]]:
-        """Rows as the likelihood scores them, their context and a seed, some thousands at a time."""
+        """Yield some thousands of rows at a time, as the likelihood scores them, with their context and a seed."""
         first = self.seed if seed is None else seed
         x, y = rows.x, rows.y
         for start in range(0, len(x), _BLOCK):
@@ -379,7 +380,7 @@ class Fitted:
             yield self.events(x[part], part_seed), self.context(None if y is None else y[part], rows.name), part_seed
 
     def _labels(self, label: str | None, count: int) -> np.ndarray | None:
-        """The class of each draw; None where the model draws it, or knows none."""
+        """The class of each draw; None where the model draws the class itself, or has no classes."""
         labels = "unused" if self.recipe is None else self.recipe.labels
         if labels == "unused":
             if label is not None:
@@ -394,7 +395,7 @@ class Fitted:
 
 @torch.no_grad()
 def _check_shape(model: LatentVariableModel, transform: nn.Module, data: Dataset) -> None:
-    """Refuse data of another shape than a model that was built by hand takes and gives.
+    """Refuse data whose shape a model that was built by hand does not take or does not give.
 
     Raises:
         ValueError: naming both shapes.

@@ -237,13 +237,13 @@ def _clusters(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None, 
 
 @torch.no_grad()
 def _components(model: LatentVariableModel, x: Tensor, seed: int) -> dict[str, float] | None:
-    """How many components of a mixture prior no code of these rows uses; None for other priors."""
+    """How many components of a mixture prior no latent of these rows uses; None for other priors."""
     with forked(x.device, seed):
         q = model.infer(x[:_MOST_LATENTS])
-        codes = latents_of(q, q.sample())
-    if not is_mixture(model.prior(None)) or isinstance(codes, tuple):
+        latents = latents_of(q, q.sample())
+    if not is_mixture(model.prior(None)) or isinstance(latents, tuple):
         return None
-    usage = unused_components(model.prior, codes)
+    usage = unused_components(model.prior, latents)
     return {"number": len(usage.usage), "unused": len(usage.unused), "effective": usage.effective}
 
 

@@ -75,7 +75,7 @@ def test_collapse():
 
 @pytest.mark.parametrize("shift", [3.0, 4.0])
 def test_holes(shift):
-    """Codes about a point that is away from the prior's mean: KL(q(z) ‖ p(z)) = ½ shift² for each of two latents."""
+    """Latents about a point that is away from the prior's mean: KL(q(z) ‖ p(z)) = ½ shift² for each of two latents."""
     exact = exact_model()
     x = [exact.sample(n) + exact.weight.sum(1) * shift for n in (2 * ROWS, ROWS)]
     finding = flagged("holes", case_of(exact, train=x[0], held_out=x[1]))
@@ -85,8 +85,8 @@ def test_holes(shift):
     assert "--prior vamp-prior" in finding.remedy
 
 
-def test_holes_are_judged_by_held_out_codes():
-    """A prior that follows the codes of training rows far away would cost held-out rows, not save."""
+def test_holes_are_judged_by_held_out_latents():
+    """A prior that follows the latents of training rows far away would cost held-out rows, not save."""
     exact = exact_model()
     train = exact.sample(2 * ROWS) + exact.weight.sum(1) * 4
     assert PROBLEMS["holes"](case_of(exact, train=train)).evidence.value < -5

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from lowerbound.diagnosis.case import MOST_REFINED, Case, over_reals
 from lowerbound.diagnosis.finding import Finding, Histograms, Measurement, found
-from lowerbound.evaluate import PerDatum, annealed_importance
+from lowerbound.evaluate import Estimates, annealed_importance
 
 __all__ = ["approximation"]
 
@@ -34,7 +34,7 @@ def approximation(case: Case) -> Finding:
     )
 
 
-def _known(case: Case) -> PerDatum:
+def _known(case: Case) -> Estimates:
     """log p̂(x) by annealing, or by importance sampling for latents or priors that annealing refuses."""
     try:
         return annealed_importance(
@@ -48,7 +48,7 @@ def _known(case: Case) -> PerDatum:
         ).per_datum
     except ValueError:
         evidence, rows = case.evidence_held_out, slice(MOST_REFINED)
-        return PerDatum(values=evidence.log_evidence[rows], standard_error=evidence.standard_error[rows])
+        return Estimates(values=evidence.log_evidence[rows], standard_error=evidence.standard_error[rows])
 
 
 def _remedy(case: Case) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from lowerbound.diagnosis.refit import Refit
-from lowerbound.evaluate import Evidence, PerDatum, Summary, log_evidence, summary
+from lowerbound.evaluate import Estimates, Evidence, Summary, log_evidence, summary
 from lowerbound.gradients import Pathwise, ScoreFunction
 from lowerbound.inference import Local
 from lowerbound.losses import Loss
@@ -29,7 +29,7 @@ __all__ = ["LEAST_ALLOWANCE", "MOST_REFINED", "SHARE_OF_RATE", "Case", "error_of
 MOST_REFINED = 100
 """Rows for which q is optimised: enough for a standard error of a tenth of the spread over rows."""
 SHARE_OF_RATE, LEAST_ALLOWANCE = 0.15, 0.5
-"""What inference may lose: nats in proportion to what the code costs at all, and never less than half a nat.
+"""What inference may lose: a share of the rate in nats, and never less than half a nat.
 
 The healthy fits of Cremer, Li & Duvenaud (2018, table 2, MNIST) lose 1.5 to 2 nats by amortisation at a rate near 25.
 """
@@ -114,17 +114,17 @@ class Case:
         return cast(Objective, objective.eval()) if isinstance(objective, nn.Module) else objective
 
     @cached_property
-    def refined_train(self) -> tuple[PerDatum, PerDatum]:
+    def refined_train(self) -> tuple[Estimates, Estimates]:
         """The objective of q and of the q* that is best for it, of training rows."""
         return self._refined(self.x_train, self.objective)
 
     @cached_property
-    def refined_held_out(self) -> tuple[PerDatum, PerDatum]:
+    def refined_held_out(self) -> tuple[Estimates, Estimates]:
         """The objective of q and of the q* that is best for it, of held-out rows."""
         return self._refined(self.x_held_out, self.objective)
 
     @cached_property
-    def best_bound(self) -> PerDatum:
+    def best_bound(self) -> Estimates:
         """The bound of the q* that is best for it, of held-out rows: the ELBO, or L_K where training took several."""
         bound = ELBO() if self.objective.linear else IWAE()
         if type(bound) is type(self.objective):
@@ -141,7 +141,7 @@ class Case:
         return log_evidence(self.model, x, num_samples=_IMPORTANCE_SAMPLES, seed=self.seed)
 
     @torch.no_grad()
-    def _refined(self, x: Tensor, objective: Objective) -> tuple[PerDatum, PerDatum]:
+    def _refined(self, x: Tensor, objective: Objective) -> tuple[Estimates, Estimates]:
         """The objective of q and of q*, each at fresh draws."""
         x, size = x[:MOST_REFINED], 1 if objective.linear else self.num_samples
         gradient = Pathwise() if self.posterior.has_rsample else ScoreFunction()
@@ -151,14 +151,14 @@ class Case:
             best = refine(self.model, x)
             return self._value(objective, self.model.infer(x), x, size), self._value(objective, best, x, size)
 
-    def _value(self, objective: Objective, q: Distribution, x: Tensor, size: int) -> PerDatum:
+    def _value(self, objective: Objective, q: Distribution, x: Tensor, size: int) -> Estimates:
         """The objective of `size` draws, repeated."""
         joint, repeats = self.model.joint(x), []
         for _ in range(max(_FEWEST_REPEATS, _DRAWS // size)):
             w = weigh(q, joint, q.sample(torch.Size((size,))), rate=objective.rate)
             repeats.append(objective.reduce(objective.signal(w)).double())
         values = torch.stack(repeats)
-        return PerDatum(values=values.mean(0), standard_error=values.std(0) / math.sqrt(len(values)))
+        return Estimates(values=values.mean(0), standard_error=values.std(0) / math.sqrt(len(values)))
 
 
 def error_of_mean(values: Tensor) -> float:

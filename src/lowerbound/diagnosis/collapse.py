@@ -19,7 +19,7 @@ __all__ = ["FEWEST_NATS", "collapse"]
 
 NAME = "posterior collapse"
 FEWEST_NATS = 1.0
-"""Below one nat the code of a row tells fewer than e ≈ 2.7 groups of rows apart."""
+"""Below one nat the latent of a row tells fewer than e ≈ 2.7 groups of rows apart."""
 _SAMPLES, _MOST_BARS = 2, 32
 
 

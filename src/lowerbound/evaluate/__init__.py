@@ -23,13 +23,14 @@ from lowerbound.evaluate.disentanglement import (
     dci_scores,
     factor_vae_score,
 )
-from lowerbound.evaluate.estimates import PerDatum, Score
+from lowerbound.evaluate.estimates import Estimates, Score
+from lowerbound.evaluate.evidence import Evidence, log_evidence
+from lowerbound.evaluate.filtering import Filtered, particle_filter
 from lowerbound.evaluate.gaps import InferenceGaps, inference_gaps
-from lowerbound.evaluate.gradient_statistics import GradientStatistics, Statistic, gradient_statistics
+from lowerbound.evaluate.gradient_noise import GradientStatistics, Statistic, gradient_statistics
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight, pareto_k
 from lowerbound.evaluate.latent_gaps import mutual_information_gap, separated_attribute_predictability
 from lowerbound.evaluate.latents import latent_moments
-from lowerbound.evaluate.log_evidence import Evidence, log_evidence
 from lowerbound.evaluate.out_of_distribution import (
     auroc,
     bits_per_dim,
@@ -40,20 +41,19 @@ from lowerbound.evaluate.out_of_distribution import (
     typicality,
     waic,
 )
-from lowerbound.evaluate.particle_filter import Filtered, particle_filter
-from lowerbound.evaluate.posterior_mean import PosteriorMean, posterior_mean
-from lowerbound.evaluate.summary import Summary, summary
+from lowerbound.evaluate.posterior_moments import PosteriorMean, posterior_mean
+from lowerbound.evaluate.rate_distortion import Summary, summary
 
 __all__ = [
     "DCI",
     "AggregatePosterior",
     "AnnealedEvidence",
     "BernoulliMixture",
+    "Estimates",
     "Evidence",
     "Filtered",
     "GradientStatistics",
     "InferenceGaps",
-    "PerDatum",
     "PosteriorMean",
     "Sandwich",
     "Score",

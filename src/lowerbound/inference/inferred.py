@@ -76,7 +76,7 @@ class Inferred:
     def sample(self, num_samples: int, seed: int = 0) -> Float[Tensor, "sample batch *event"]:
         """Draw z from q(z | x); the same for the same seed. The caller's random state is untouched."""
         with torch.no_grad(), forked(self.draws.device, seed, "Inferred.sample"):
-            return _codes(self.posterior, num_samples)
+            return _latents(self.posterior, num_samples)
 
     def log_prob(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """log q(z | x) of z (sample, batch, *event): (sample, batch), nats.
@@ -168,15 +168,15 @@ def _draw_and_weigh(
 ) -> tuple[Tensor, Tensor]:
     """z (S, B, *event) and log w (S, B), some draws of all data at a time."""
     joint, size = model.joint(x, context), max(1, _LATENTS_PER_BLOCK // len(x))
-    codes, log_w = [], []
+    latents, log_w = [], []
     for first in range(0, num_samples, size):
         draw = q.sample(torch.Size((min(size, num_samples - first),)))
-        codes.append(cast(Tensor, latents_of(q, draw)))
+        latents.append(cast(Tensor, latents_of(q, draw)))
         log_w.append(weigh(q, joint, draw).log_w)
-    return torch.cat(codes), torch.cat(log_w)
+    return torch.cat(latents), torch.cat(log_w)
 
 
-def _codes(q: Distribution, num_samples: int) -> Tensor:
+def _latents(q: Distribution, num_samples: int) -> Tensor:
     return cast(Tensor, latents_of(q, q.sample(torch.Size((num_samples,)))))
 
 

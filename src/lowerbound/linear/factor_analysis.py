@@ -29,7 +29,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear.expectation_maximization import (
+from lowerbound.linear.em import (
     SMALLEST_SCALE,
     Iteration,
     check_rows,
@@ -38,12 +38,12 @@ from lowerbound.linear.expectation_maximization import (
 from lowerbound.linear.principal_components import closed_form
 from lowerbound.linear.units import Units
 
-__all__ = ["factor_analysis"]
+__all__ = ["fit_factor_analysis"]
 
 _LOG_2PI = math.log(2 * math.pi)
 
 
-def factor_analysis(
+def fit_factor_analysis(
     x: Float[Tensor, "batch data"],
     latent_dim: int,
     *,
@@ -64,7 +64,7 @@ def factor_analysis(
         ValueError: see `check_rows`.
 
     >>> x = LinearGaussian.random(4, 1).sample(100)
-    >>> *_, fit = factor_analysis(x, 1)
+    >>> *_, fit = fit_factor_analysis(x, 1)
     >>> fit.exact.weight.shape
     torch.Size([4, 1])
     """

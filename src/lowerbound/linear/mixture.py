@@ -21,15 +21,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear.expectation_maximization import check_rows
-from lowerbound.linear.observed import Observed, impute, log_evidence, observe
+from lowerbound.linear.em import check_rows
+from lowerbound.linear.observed import Observed, impute, observe, observed_log_evidence
 from lowerbound.linear.principal_components import closed_form
 from lowerbound.linear.statistics import Noise, expected_statistics
 from lowerbound.linear.units import Units
 from lowerbound.priors.k_means import k_means
 from lowerbound.randomness import forked
 
-__all__ = ["FactorAnalysers", "MixtureIteration", "mixture_of_factor_analysers"]
+__all__ = ["FactorAnalysers", "MixtureIteration", "fit_mixture_of_factor_analysers"]
 
 _EMPTY = 1e-6
 _SMALLEST_SCALE = 1e-3  # the floor of σ where none is given, in units of the spread of the column over all rows
@@ -49,7 +49,7 @@ class FactorAnalysers:
 
     def log_joint(self, x: Float[Tensor, "batch data"]) -> Float[Tensor, "batch component"]:
         """log π_k + log p_k(x_obs), nats."""
-        terms = [log_evidence(component, x) for component in self.components]
+        terms = [observed_log_evidence(component, x) for component in self.components]
         return torch.stack(terms, 1) + self.weights.log()
 
     def log_evidence(self, x: Float[Tensor, "batch data"]) -> Float[Tensor, "batch"]:
@@ -80,7 +80,7 @@ class MixtureIteration(NamedTuple):
     mixture: FactorAnalysers
 
 
-def mixture_of_factor_analysers(
+def fit_mixture_of_factor_analysers(
     x: Float[Tensor, "batch data"],
     num_components: int,
     latent_dim: int,

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
 
-__all__ = ["Observed", "impute", "log_evidence", "observe"]
+__all__ = ["Observed", "impute", "observe", "observed_log_evidence"]
 
 _LOG_2PI = math.log(2 * math.pi)
 
@@ -74,7 +74,7 @@ def observe(exact: LinearGaussian, x: Float[Tensor, "batch data"]) -> Observed:
     return Observed(mean=mean, covariance=covariance, patterns=patterns, pattern=pattern, log_evidence=log_evidence)
 
 
-def log_evidence(exact: LinearGaussian, x: Float[Tensor, "batch data"]) -> Float[Tensor, "batch"]:
+def observed_log_evidence(exact: LinearGaussian, x: Float[Tensor, "batch data"]) -> Float[Tensor, "batch"]:
     """log p(x_obs) of rows with missing entries (NaN), nats."""
     return observe(exact, x).log_evidence
 

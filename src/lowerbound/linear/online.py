@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear.expectation_maximization import SMALLEST_SCALE, Iteration
+from lowerbound.linear.em import SMALLEST_SCALE, Iteration
 from lowerbound.linear.observed import observe
 from lowerbound.linear.statistics import Noise, Statistics, expected_statistics
 from lowerbound.linear.units import Units

@@ -23,22 +23,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear.expectation_maximization import (
+from lowerbound.linear.em import (
     SMALLEST_SCALE,
     Iteration,
     check_rows,
     expectation_maximization,
 )
-from lowerbound.linear.observed import log_evidence
+from lowerbound.linear.observed import observed_log_evidence
 from lowerbound.linear.units import Units
 
-__all__ = ["SMALLEST_SHARED_SCALE", "closed_form", "corrected", "principal_directions", "probabilistic_pca"]
+__all__ = ["SMALLEST_SHARED_SCALE", "closed_form", "corrected", "fit_probabilistic_pca", "principal_directions"]
 
 SMALLEST_SHARED_SCALE = 1e-10
 """The floor of σ where none is given and none is missing, in units of the spread of the columns."""
 
 
-def probabilistic_pca(
+def fit_probabilistic_pca(
     x: Float[Tensor, "batch data"],
     latent_dim: int,
     *,
@@ -59,7 +59,7 @@ def probabilistic_pca(
         ValueError: see `check_rows`.
 
     >>> x = LinearGaussian.random(4, 1).sample(100)
-    >>> [fit.iteration for fit in probabilistic_pca(x, 1)]
+    >>> [fit.iteration for fit in fit_probabilistic_pca(x, 1)]
     [0]
     """
     check_rows(x, latent_dim, x.shape[1] - 1)
@@ -67,7 +67,7 @@ def probabilistic_pca(
     y = units.standard(x).nan_to_num()
     start = closed_form(y, latent_dim, units.floor(min_scale, SMALLEST_SCALE if missing else SMALLEST_SHARED_SCALE))
     if not missing:
-        yield Iteration(0, float(log_evidence(start, y).mean()) - units.log_volume(x), units.leave(start))
+        yield Iteration(0, float(observed_log_evidence(start, y).mean()) - units.log_volume(x), units.leave(start))
         return
     options = {"min_scale": min_scale, "max_iterations": max_iterations, "tolerance": tolerance}
     yield from expectation_maximization(units.leave(start), x, noise="shared", **options)

@@ -14,11 +14,11 @@ second term: never more than ours at the same parameters, and equal where the cl
 
     responsibilities      r_c(x) = E_q(z | x) [p(c | z)],      p(c | z) = π_c N_c(z) / Σ_j π_j N_j(z)
 
-From random weights nearly all codes end in one cluster (paper, §3.2). Hence the `start`, in which nobody looks at a
+From random weights nearly all latents end in one cluster (paper, §3.2). Hence the `start`, in which nobody looks at a
 label: (1) the nets are trained as a deterministic autoencoder (`losses.Autoencoding`); (2) diagonal Gaussian mixtures
-are fitted to the codes by EM from several starts of k-means, and the likeliest is kept; (3) it becomes the prior, and
+are fitted to the latents by EM from several starts of k-means, and the likeliest is kept; (3) it becomes the prior, and
 q(z | x) gets one scale for all x: the mean component scale times the factor with the highest ELBO. (The authors copy
-the weights of the mean into those of the log-variance, which makes the noise of a code depend on where it lies.)
+the weights of the mean into those of the log-variance, which makes the noise of a latent depend on where it lies.)
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
 from lowerbound.models.variational_autoencoder import Activation, vae
 from lowerbound.nets import MLP
-from lowerbound.nets.positive import raw_of
+from lowerbound.nets.softplus import raw_of
 from lowerbound.nets.views import Seen
 from lowerbound.objectives import ELBO
 from lowerbound.posteriors import DiagonalNormal
@@ -75,7 +75,7 @@ class Pretrained:
     """What `start` found.
 
     Attributes:
-        log_density: mean of log p(z) of the codes under the mixture fitted to them, nats.
+        log_density: mean of log p(z) of the latents under the mixture fitted to them, nats.
         bounds: the ELBO in nats per datum for each factor from the mean component scale to the scale of q.
         factor: the one that was taken.
     """
@@ -133,7 +133,7 @@ def start(
     num_starts: int = 10,
     engine: Engine | None = None,
 ) -> Pretrained:
-    """Pretrain the nets, fit the mixture to the codes and give q its first scale, in place.
+    """Pretrain the nets, fit the mixture to the latents and give q its first scale, in place.
 
     Arguments:
         loss: a loss whose model is a `vade`, or the model itself.
@@ -190,7 +190,7 @@ def pretrain(
 
 @torch.no_grad()
 def fit_mixture(model: LatentVariableModel, x: Tensor, *, seed: int = 0, num_starts: int = 10) -> Pretrained:
-    """Make the likeliest mixture of the codes E_q[z | x] the prior, and scale q to it; see `start`."""
+    """Make the likeliest mixture of the latents E_q[z | x] the prior, and scale q to it; see `start`."""
     prior, _ = _parts(model, len(x))
     z = torch.cat([model.infer(rows.to(prior.loc.device)).mean for rows in x.split(_BLOCK)])
     log_density = _copy_mixture(prior, z, seed, num_starts)
@@ -291,8 +291,8 @@ def _copy_mixture(prior: MixtureNormal, z: Tensor, seed: int, num_starts: int) -
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture  # here, because importing it takes a second
 
-    codes = z.double().cpu().numpy()
-    floor = max(prior.min_scale**2, 1e-6 * float(codes.var()))
+    latents = z.double().cpu().numpy()
+    floor = max(prior.min_scale**2, 1e-6 * float(latents.var()))
     mixture = GaussianMixture(
         len(prior.logits),
         covariance_type="diag",
@@ -302,14 +302,14 @@ def _copy_mixture(prior: MixtureNormal, z: Tensor, seed: int, num_starts: int) -
     )
     with warnings.catch_warnings():  # an EM that stops a little early is a start as good as another
         warnings.simplefilter("ignore", ConvergenceWarning)
-        mixture.fit(codes)
+        mixture.fit(latents)
     weights, means, variances = (
         torch.as_tensor(a).to(prior.loc) for a in (mixture.weights_, mixture.means_, mixture.covariances_)
     )
     prior.logits.copy_(weights.log())
     prior.loc.copy_(means)
     prior.raw_scale.copy_(raw_of(variances.sqrt(), prior.min_scale))
-    return float(mixture.score(codes))
+    return float(mixture.score(latents))
 
 
 def _choose_scale(model: LatentVariableModel, x: Tensor, seed: int, log_density: float) -> Pretrained:

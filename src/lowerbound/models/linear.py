@@ -26,9 +26,7 @@ from torch.distributions import Distribution
 from lowerbound import likelihoods, posteriors
 from lowerbound.exact import AffineNormal, LinearGaussian
 from lowerbound.likelihoods.location_scale import Scale
-from lowerbound.linear import Iteration, independent_components
-from lowerbound.linear import factor_analysis as fit_factor_analysis
-from lowerbound.linear import probabilistic_pca as fit_probabilistic_pca
+from lowerbound.linear import Iteration, fit_factor_analysis, fit_independent_components, fit_probabilistic_pca
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
@@ -130,7 +128,7 @@ def start_linear_ica(loss: Loss, x: Tensor, *, seed: int) -> None:
     model = loss.model
     layer, likelihood = _parts(model)
     rows = x.flatten(1).double()
-    *_, fit = independent_components(rows, layer.in_features, max_iterations=100, tolerance=1e-3, seed=seed)
+    *_, fit = fit_independent_components(rows, layer.in_features, max_iterations=100, tolerance=1e-3, seed=seed)
     sources = fit.components.sources(rows)
     scale = fit.components.noise_scale if layer.in_features < layer.out_features else rows.std(0).mean() * 0.1
     with torch.no_grad():

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lowerbound.exact import LinearGaussian
 from lowerbound.likelihoods import Normal
-from lowerbound.linear import factor_analysis
+from lowerbound.linear import fit_factor_analysis
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
@@ -71,7 +71,7 @@ def start_at_factor_analysis(
     decoder, encoder = likelihood.net, posterior.net
     assert isinstance(decoder, LinearPath)
     assert isinstance(encoder, LinearPath)
-    *_, last = factor_analysis(x.double(), encoder.out_shape[1], min_scale=_SMALLEST)
+    *_, last = fit_factor_analysis(x.double(), encoder.out_shape[1], min_scale=_SMALLEST)
     exact, q = last.exact, last.exact.posterior_module(diagonal=True)
     assert q.log_scale is not None
     decoder.start_at(exact.weight, exact.offset, raw_of(exact.scale, likelihood.min_scale))

@@ -7,9 +7,9 @@ any other net with one axis in front of z, (N, latent_dim), whatever the number 
 from lowerbound.nets.convolution import Convolution, TransposedConvolution
 from lowerbound.nets.mlp import MLP
 from lowerbound.nets.per_datum import PerDatum, TakesLeadingAxes
-from lowerbound.nets.positive import positive, raw_of
 from lowerbound.nets.recurrent import BidirectionalGRU, CausalGRU
 from lowerbound.nets.shapes import Shape, as_shape, numel, out_shape_of
+from lowerbound.nets.softplus import positive, raw_of
 
 __all__ = [
     "MLP",

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.nets.positive import raw_of
+from lowerbound.nets.softplus import raw_of
 
 __all__ = ["LogLink", "StandardizedLog1p"]
 

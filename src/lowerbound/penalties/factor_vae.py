@@ -1,12 +1,12 @@
 """FactorVAE: Kim & Mnih (2018, arXiv:1802.05983, eq. 2 and algorithm 2).
 
-A discriminator D tells codes z ~ q(z) of the aggregate posterior from codes z' ~ Π_d q(z_d), which are those of a batch
-with each coordinate permuted over the rows. With its logit ℓ = log D/(1 − D),
+A discriminator D tells latents z ~ q(z) of the aggregate posterior from z' ~ Π_d q(z_d), made from a batch by
+permuting each coordinate over the rows. With its logit ℓ = log D/(1 − D),
 
     KL(q(z) ‖ Π_d q(z_d)) = E_q(z)[log q(z) / Π_d q(z_d)] ≈ E_q(z)[ℓ(z)]
 
 D descends its cross-entropy −½ E[log σ(ℓ(z))] − ½ E[log σ(−ℓ(z'))], whose minimum is ℓ = log q / Π q, in the same step
-as p and q: the cross-entropy enters with the value zero and codes held fixed, and ℓ(z) with D held fixed, so that φ
+as p and q: the cross-entropy enters with the value zero and latents held fixed, and ℓ(z) with D held fixed, so that φ
 never learns from the cross-entropy nor D from the total correlation.
 """
 
@@ -63,17 +63,17 @@ class FactorVAE(nn.Module):
         return self.weight * total_correlation + (mistakes - mistakes.detach())
 
     def check(self, posterior: Distribution, prior: Distribution) -> None:
-        """Refuse a posterior that cannot be reparameterised, or codes of another length."""
+        """Refuse a posterior that cannot be reparameterised, or latents of another length."""
         require_latents(posterior, "FactorVAE")
         shape = tuple(cast(Tensor, latents_of(posterior, posterior.sample())).shape[1:])
         if shape != (self.latent_dim,):
             raise ValueError(
-                f"FactorVAE has a discriminator of codes ({self.latent_dim},) and got codes {shape}; give it their "
-                "latent_dim, or use TotalCorrelation for codes that are not vectors."
+                f"FactorVAE has a discriminator of latents ({self.latent_dim},) and got latents {shape}; give it their "
+                "latent_dim, or use TotalCorrelation for latents that are not vectors."
             )
 
     def cross_entropy(self, z: Float[Tensor, "row dim"], others: Float[Tensor, "row dim"]) -> Float[Tensor, ""]:
-        """How badly D tells z from codes with independent coordinates: log 2 nats if it cannot."""
+        """How badly D tells z from latents with independent coordinates: log 2 nats if it cannot."""
         return 0.5 * (softplus(-self.discriminator(z)).mean() + softplus(self.discriminator(others)).mean())
 
 

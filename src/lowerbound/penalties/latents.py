@@ -1,4 +1,4 @@
-"""The codes that a penalty compares: one reparameterised draw z_n ~ q(z | x_n) for each row of the batch.
+"""The latents that a penalty compares: one reparameterised draw z_n ~ q(z | x_n) for each row of the batch.
 
 Over the rows they are a sample of the aggregate posterior q(z) = (1/N) Σ_n q(z | x_n).
 """
@@ -19,7 +19,7 @@ __all__ = ["check_weight", "latents_drawn", "require_latents"]
 
 
 def latents_drawn(posterior: Distribution, owner: str) -> Float[Tensor, "batch *event"]:
-    """One code per row, without the auxiliary variables of q, differentiable.
+    """One latent per row, without the auxiliary variables of q, differentiable.
 
     Arguments:
         posterior: q(z | x) of the batch.
@@ -30,16 +30,16 @@ def latents_drawn(posterior: Distribution, owner: str) -> Float[Tensor, "batch *
     """
     z = cast(Tensor, latents_of(posterior, posterior.rsample()))
     if len(z) < 2 and torch.is_grad_enabled():
-        raise ValueError(f"{owner} compares the codes of a batch with each other and got one; use batch_size ≥ 2.")
+        raise ValueError(f"{owner} compares the latents of a batch with each other and got one; use batch_size ≥ 2.")
     return z
 
 
 def require_latents(posterior: Distribution, owner: str) -> None:
-    """Raise a `ValueError` unless q(z | x) has codes that can be differentiated."""
+    """Raise a `ValueError` unless q(z | x) has latents that can be differentiated."""
     if not posterior.has_rsample:
         raise ValueError(
-            f"{owner} differentiates through the codes and {type(posterior).__name__} is not reparameterised; "
-            "use DiagonalNormal, or a relaxed posterior for codes that are nearly discrete."
+            f"{owner} differentiates through the latents and {type(posterior).__name__} is not reparameterised; "
+            "use DiagonalNormal, or a relaxed posterior for latents that are nearly discrete."
         )
 
 

@@ -5,7 +5,7 @@ The mean rate over N data falls into three parts, with q(z) = (1/N) Σ_n q(z | x
     E_n[KL(q(z | x_n) ‖ p(z))] = I(z; n) + KL(q(z) ‖ Π_d q(z_d)) + Σ_d KL(q(z_d) ‖ p(z_d))
 
 β-TCVAE gives the second, the total correlation, the weight β: the ELBO minus (β − 1) times it, hence `weight` = β − 1.
-A batch of B rows estimates the aggregate at the code z_i of row i by q(z_i) ≈ Σ_j W_ij q(z_i | x_j), so too q(z_id):
+A batch of B rows estimates the aggregate at the latent z_i of row i by q(z_i) ≈ Σ_j W_ij q(z_i | x_j), so too q(z_id):
 
     "stratified"   W_ii = 1/N,  W_ij = (N − 1) / (N (B − 1)):  unbiased for q(z), as z_i surely comes from row i
     "weighted"     W_ij = 1/B:  counts row i as if it were N/B rows
@@ -43,7 +43,7 @@ Aggregate: TypeAlias = Literal["stratified", "weighted"]
 
 @dataclass(frozen=True)
 class TotalCorrelation:
-    """weight · KL(q(z) ‖ Π_d q(z_d)): how far the codes of all data are from having independent coordinates.
+    """weight · KL(q(z) ‖ Π_d q(z_d)): how far the latents of all data are from having independent coordinates.
 
     Arguments:
         num_data: N, the number of training rows.
@@ -89,7 +89,7 @@ class TotalCorrelation:
 
 
 def stratified_weights(own: Float[Tensor, "row column"], num_data: int) -> Float[Tensor, "row column"]:
-    """What each row of a batch stands for in the aggregate at the code of row i.
+    """What each row of a batch stands for in the aggregate at the latent of row i.
 
     Arguments:
         own: the identity (B, B), B ≥ 2.

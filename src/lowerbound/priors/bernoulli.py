@@ -14,12 +14,12 @@ __all__ = ["Bernoulli"]
 
 
 class Bernoulli(nn.Module):
-    """Independent binary latents; log p(z) is linear in z, so that relaxed codes have a
+    """Independent binary latents; log p(z) is linear in z, so that relaxed latents have a
     derivative too.
 
     Arguments:
         latent_shape: how many, or a shape of them.
-        learned: whether the logits are trained; they start at 0 (a half), where they stay if not.
+        learned: whether the logits are trained; they start at 0 (probability ½) and stay there if not.
 
     Returns (when called):
         A distribution with batch shape () and event shape `latent_shape`. A context is ignored.

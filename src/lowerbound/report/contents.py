@@ -30,11 +30,11 @@ class ReportContents:
         binarization: how the pixels of `originals` were made 0 or 1 ("dynamic", "threshold"), or None.
         reconstructions: E[x | z] of the original images, of the same shape.
         samples: E[x | z] of images at z ~ p(z), or samples x ~ p(x) of a table in its own units.
-        codes: where test rows lie in latent space, (N, 2) or (N, 1).
-        codes_are: what a code is, as the subject of a sentence.
-        code_labels: (N,) classes or measurements.
+        latents: where test rows lie in latent space, (N, 2) or (N, 1).
+        latents_are: what a latent is here, as the subject of a sentence.
+        latent_labels: (N,) classes or measurements.
         label_names: the names of the classes.
-        explained: the fraction of the variance along each axis, where codes are principal components.
+        explained: the fraction of the variance along each axis, where latents are principal components.
         kl_per_dimension: (L,) nats.
         feature_names: the names of a table's columns.
     """
@@ -51,9 +51,9 @@ class ReportContents:
     binarization: str | None = None
     reconstructions: np.ndarray | None = None
     samples: np.ndarray | None = None
-    codes: np.ndarray | None = None
-    codes_are: str = "The mean of q(z | x)"
-    code_labels: np.ndarray | None = None
+    latents: np.ndarray | None = None
+    latents_are: str = "The mean of q(z | x)"
+    latent_labels: np.ndarray | None = None
     label_names: tuple[str, ...] | None = None
     explained: tuple[float, ...] | None = None
     kl_per_dimension: np.ndarray | None = None

@@ -42,8 +42,8 @@ def illustrations(contents: ReportContents) -> Iterator[Illustration]:
         yield from _images(contents)
     elif contents.originals is not None and contents.samples is not None:
         yield _marginals(contents, contents.originals, contents.samples)
-    if contents.codes is not None:
-        yield _latent(contents, contents.codes)
+    if contents.latents is not None:
+        yield _latent(contents, contents.latents)
     if contents.kl_per_dimension is not None and len(contents.kl_per_dimension):
         yield _kl(contents.kl_per_dimension)
 
@@ -103,21 +103,21 @@ def _marginals(contents: ReportContents, originals: np.ndarray, samples: np.ndar
     )
 
 
-def _latent(contents: ReportContents, codes: np.ndarray) -> Illustration:
-    chart = "Scatter plot" if codes.shape[1] == 2 else "Histogram"
-    coloured = contents.code_labels is not None
+def _latent(contents: ReportContents, latents: np.ndarray) -> Illustration:
+    chart = "Scatter plot" if latents.shape[1] == 2 else "Histogram"
+    coloured = contents.latent_labels is not None
     return Illustration(
         heading="Latent map",
         figure=plots.latent_map(
-            codes,
-            contents.code_labels,
+            latents,
+            contents.latent_labels,
             label_names=contents.label_names,
             explained=contents.explained,
-            title="Latent codes of test rows",
+            title="Latent space of test rows",
         ),
-        alt=f"{chart} of the latent codes of {len(codes):,} test rows{', coloured by label' if coloured else ''}.",
+        alt=f"{chart} of the latents of {len(latents):,} test rows{', coloured by label' if coloured else ''}.",
         reading=words.latent_map(
-            contents.codes_are, len(codes), projected=contents.explained is not None, coloured=coloured
+            contents.latents_are, len(latents), projected=contents.explained is not None, coloured=coloured
         ),
     )
 

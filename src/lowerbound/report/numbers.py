@@ -110,10 +110,10 @@ def _parts(contents: ReportContents) -> Iterator[Score]:
     e = contents.evaluation or {}
     like = e.get("elbo")
     if "rate" in e:
-        meaning = "What a code says about its row, E[log q(z | x) − log p(z)]. At zero the model ignores its latents."
+        meaning = "What a latent says about its row, E[log q(z | x) − log p(z)]. At zero the model ignores its latents."
         yield Score(name="Rate", nats=format_nats(e["rate"], like), meaning=meaning)
     if "distortion" in e:
-        meaning = "What is left to say about the row once its code is known, −E[log p(x | z)]. Lower is sharper."
+        meaning = "What is left to say about the row once its latent is known, −E[log p(x | z)]. Lower is sharper."
         yield Score(name="Distortion", nats=format_nats(e["distortion"], like), meaning=meaning)
     if e.get("active_units") is not None:
         meaning = "Latent dimensions whose mean moves with x. The others could be left out."

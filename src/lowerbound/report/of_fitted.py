@@ -55,9 +55,9 @@ def collect(fitted: Fitted) -> ReportContents:
         metrics=fitted.records,
         evaluation=evaluation,
         binarization=None if binarization == "none" else binarization,
-        codes=latents if latents.shape[1] else None,  # a model may have none
-        codes_are=f"The mean of {found.num_draws:,} draws of q(z | x)" if found.num_draws else "The mean of q(z | x)",
-        code_labels=None if y is None else y[: len(latents)],
+        latents=latents if latents.shape[1] else None,  # a model may have none
+        latents_are=f"The mean of {found.num_draws:,} draws of q(z | x)" if found.num_draws else "The mean of q(z | x)",
+        latent_labels=None if y is None else y[: len(latents)],
         label_names=fitted.schema.classes,
         explained=explained,
         kl_per_dimension=None if kl is None else np.asarray(kl, dtype=np.float64),

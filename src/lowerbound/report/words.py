@@ -27,7 +27,7 @@ BINARIZED = {
 }
 SAMPLES = (
     "Good: images that could be data, and as varied as the data. Bad: ghosts between two shapes (the prior puts mass "
-    "where no code lies) or few distinct images. The mean of p(x | z) is shown, not a draw, so pixel noise is left out."
+    "where no latent lies) or few distinct images. Shown is the mean of p(x | z), not a draw, hence no pixel noise."
 )
 MARGINALS = (
     "Good: the outline (samples) follows the filled shape (test rows), peaks and tails included. Bad: a smooth hill "
@@ -40,13 +40,13 @@ KL = (
 )
 
 
-def latent_map(codes_are: str, num_rows: int, *, projected: bool, coloured: bool) -> str:
+def latent_map(latents_are: str, num_rows: int, *, projected: bool, coloured: bool) -> str:
     """What the points are and how to read them.
 
     >>> latent_map("The mean of q(z | x)", 3, projected=False, coloured=False)[:40]
     'The mean of q(z | x) for 3 test rows. Go'
     """
-    what = f"{codes_are} for {num_rows:,} test rows"
+    what = f"{latents_are} for {num_rows:,} test rows"
     if projected:
         what += ", projected on the two directions of largest variance (PCA)"
     if not coloured:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from lowerbound.linear import factor_analysis
+from lowerbound.linear import fit_factor_analysis
 from lowerbound.sklearn.bridge import whole
 from lowerbound.sklearn.linear_base import LinearGaussianEstimator
 
@@ -56,7 +56,7 @@ class FactorAnalysis(LinearGaussianEstimator):
 
     def _fit(self, x: Tensor) -> None:
         fits = list(
-            factor_analysis(
+            fit_factor_analysis(
                 x,
                 whole("latent_dim", self.latent_dim),
                 min_scale=None if self.min_scale is None else float(self.min_scale),

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from lowerbound.linear import IndependentComponents, independent_components
+from lowerbound.linear import IndependentComponents, fit_independent_components
 from lowerbound.sklearn.bridge import whole
 from lowerbound.sklearn.linear_base import LinearEstimator
 
@@ -59,7 +59,7 @@ class ICA(LinearEstimator):
 
     def _fit(self, x: Tensor) -> None:
         fits = list(
-            independent_components(
+            fit_independent_components(
                 x,
                 x.shape[1] if self.latent_dim is None else whole("latent_dim", self.latent_dim),
                 max_iterations=whole("max_iter", self.max_iter),

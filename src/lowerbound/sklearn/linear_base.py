@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear import impute, log_evidence, observe
+from lowerbound.linear import impute, observe, observed_log_evidence
 from lowerbound.randomness import forked
 
 __all__ = ["LinearEstimator", "LinearGaussianEstimator"]
@@ -28,7 +28,7 @@ _CPU = torch.device("cpu")
 
 
 class LinearEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
-    """The base: a density of rows that also gives each of them a code.
+    """The base: a density of rows that also gives each of them a latent.
 
     Attributes:
         log_likelihood_: of the training rows after each iteration, nats per row; it never falls.
@@ -63,7 +63,7 @@ class LinearEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
 
         Raises:
             ValueError: X has infinite values, a column without any observed entry, missing entries that this model
-                cannot have, or fewer columns than the codes need.
+                cannot have, or fewer columns than the latents need.
         """
         X = self._validated(X, reset=True)
         self._fit(torch.from_numpy(X.astype(np.float64)))
@@ -72,21 +72,21 @@ class LinearEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
-        """The code of each row: (N, latent_dim)."""
+        """The latent of each row: (N, latent_dim)."""
         x, dtype = self._rows(X)
         return self._encode(x).numpy().astype(dtype)
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
-        """E[X | z] at codes z (N, latent_dim): (N, n_features_in_).
+        """E[X | z] at latents z (N, latent_dim): (N, n_features_in_).
 
         Raises:
-            ValueError: codes of another length.
+            ValueError: latents of another length.
         """
         check_is_fitted(self)
         Z: Any = check_array(X, dtype=_DTYPES)
         if Z.shape[1] != self._n_features_out:
             raise ValueError(
-                f"inverse_transform got codes of length {Z.shape[1]} and this {type(self).__name__} makes codes of "
+                f"inverse_transform got latents of length {Z.shape[1]} and this {type(self).__name__} makes latents of "
                 f"length {self._n_features_out}; give what transform returns."
             )
         return self._decode(torch.from_numpy(Z.astype(np.float64))).numpy().astype(Z.dtype)
@@ -170,7 +170,7 @@ class LinearGaussianEstimator(LinearEstimator):
         return z @ self.exact_.weight.mT + self.exact_.offset
 
     def _log_evidence(self, x: Tensor) -> Tensor:
-        return log_evidence(self.exact_, x)
+        return observed_log_evidence(self.exact_, x)
 
     def _draw(self, num_samples: int) -> Tensor:
         return self.exact_.sample(num_samples)

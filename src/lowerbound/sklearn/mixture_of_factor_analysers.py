@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import ClusterMixin
 from torch import Tensor
 
-from lowerbound.linear import FactorAnalysers, mixture_of_factor_analysers
+from lowerbound.linear import FactorAnalysers, fit_mixture_of_factor_analysers
 from lowerbound.sklearn.bridge import whole
 from lowerbound.sklearn.linear_base import LinearEstimator
 
@@ -87,7 +87,7 @@ class MixtureOfFactorAnalysers(ClusterMixin, LinearEstimator):
         if self.noise not in ("per-dimension", "shared"):
             raise ValueError(f"noise is {self.noise!r}; choose 'per-dimension' or 'shared'.")
         fits: list[Any] = list(
-            mixture_of_factor_analysers(
+            fit_mixture_of_factor_analysers(
                 x,
                 whole("num_components", self.num_components),
                 whole("latent_dim", self.latent_dim),

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from lowerbound.linear import corrected, probabilistic_pca
+from lowerbound.linear import corrected, fit_probabilistic_pca
 from lowerbound.sklearn.bridge import whole
 from lowerbound.sklearn.linear_base import LinearGaussianEstimator
 
@@ -65,7 +65,7 @@ class ProbabilisticPCA(LinearGaussianEstimator):
                 f"correction is {self.correction!r}; expected 0 (maximum likelihood) or 1 (divisor N − 1)."
             )
         fits = list(
-            probabilistic_pca(
+            fit_probabilistic_pca(
                 x,
                 whole("latent_dim", self.latent_dim),
                 min_scale=None if self.min_scale is None else float(self.min_scale),

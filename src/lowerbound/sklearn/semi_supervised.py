@@ -76,7 +76,7 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         fitted_: the `Fitted` model of the rows, or of their latents under "m1+m2".
         plan_: everything that was given and decided for it.
         model_: its `LabelledModel`, on the CPU, of x: X after standardisation, or latents.
-        codes_: the `VAE` whose latents are modelled, or None.
+        vae_: the `VAE` whose latents are modelled, or None.
         history_: the records of training; a tenth of the rows (at most 5,000), without labels while there are such,
             was held out to choose the weights.
         n_iter_: optimisation steps taken.
@@ -116,7 +116,7 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
     fitted_: Fitted
     plan_: Plan
     history_: list[Record]
-    codes_: VAE | None
+    vae_: VAE | None
 
     def __init__(
         self,
@@ -170,9 +170,9 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         labels = self._known(y, dataset.num_train)
         seed = seed_of(self.random_state)
         given = {name: getattr(self, name) for name in self._SETTINGS} | self._loss()
-        self.codes_ = None
+        self.vae_ = None
         if self.stack == "m1+m2":
-            self.codes_ = self._vae(derive_seed(seed, _M1) % 2**31).fit(X)
+            self.vae_ = self._vae(derive_seed(seed, _M1) % 2**31).fit(X)
             dataset, _ = to_dataset(VAE(), self._latents(X), labels, kind="table", columns={"*": "continuous"})
         else:
             dataset, _ = to_dataset(self, X, labels, event_shape=self.event_shape, kind=self.kind, columns=self.columns)
@@ -303,11 +303,11 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
     def _rows(self, X: ArrayLike) -> Any:
         """X as `Fitted` takes it: rows, or their latents."""
         rows = validated(self, X, self.event_shape)
-        return rows if self.codes_ is None else self._latents(X)
+        return rows if self.vae_ is None else self._latents(X)
 
     def _latents(self, X: ArrayLike) -> np.ndarray:
-        assert self.codes_ is not None
-        return self.codes_.transform(X).astype(np.float64)
+        assert self.vae_ is not None
+        return self.vae_.transform(X).astype(np.float64)
 
     def _events(self, X: ArrayLike) -> Tensor:
         """x as M2 sees it."""
@@ -320,8 +320,8 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
 
     def _back(self, x: Tensor, dtype: Any, *, drawn: bool) -> Any:
         """From what M2 scores (N, …) to X."""
-        if self.codes_ is not None:
-            return self.codes_.inverse_transform(self.fitted_.stored(x).astype(dtype))
+        if self.vae_ is not None:
+            return self.vae_.inverse_transform(self.fitted_.stored(x).astype(dtype))
         return (as_given if drawn else means)(self.fitted_, x, dtype)
 
 

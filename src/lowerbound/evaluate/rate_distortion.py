@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
-from lowerbound.evaluate.posterior_mean import mean_of
+from lowerbound.evaluate.posterior_moments import mean_of
 from lowerbound.factors import has_layers, is_product, kl_per_factor, kl_per_layer, log_prob_per_factor
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents

@@ -32,12 +32,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lowerbound.linear import sources
-from lowerbound.linear.expectation_maximization import check_rows
+from lowerbound.linear.em import check_rows
 from lowerbound.linear.principal_components import SMALLEST_SHARED_SCALE, principal_directions
 from lowerbound.linear.units import Units
 from lowerbound.randomness import derive_seed
 
-__all__ = ["ICAIteration", "IndependentComponents", "independent_components"]
+__all__ = ["ICAIteration", "IndependentComponents", "fit_independent_components"]
 
 _SMALLEST_CURVATURE, _HALVINGS = 1e-2, 12
 _CHOOSING = 30  # iterations in which densities are chosen anew each time; later only where the climb ends
@@ -102,7 +102,7 @@ class ICAIteration(NamedTuple):
     components: IndependentComponents
 
 
-def independent_components(
+def fit_independent_components(
     x: Float[Tensor, "batch data"],
     latent_dim: int,
     *,
