@@ -34,6 +34,10 @@ CONTENDERS: dict[str, dict[str, Any]] = {
     "elbo 32": {"objective": "elbo", "latent_dim": 32},
     "elbo wide": {"objective": "elbo", "hidden": [512, 512], "latent_dim": 32},
     "elbo convolution": {"objective": "elbo", "network": "convolution", "hidden": [16, 32]},
+    "iwae 4 convolution": {"objective": "iwae", "num_samples": 4, "network": "convolution", "hidden": [16, 32]},
+    "iwae 8 convolution": {"objective": "iwae", "network": "convolution", "hidden": [16, 32]},
+    "iwae 4 wide": {"objective": "iwae", "num_samples": 4, "hidden": [512, 512], "latent_dim": 32},
+    "iwae 8 wide": {"objective": "iwae", "hidden": [512, 512], "latent_dim": 32},
 }
 
 
