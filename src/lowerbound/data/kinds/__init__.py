@@ -1,6 +1,6 @@
 """The kinds of data, one file each; `kind` is the seam that they all fit.
 
-They are asked in this order whether contents are theirs.
+They are asked in this order whether they recognise the contents.
 """
 
 from lowerbound.data.contents import Contents
@@ -31,7 +31,7 @@ def kind_named(name: str) -> Kind:
 
 
 def kind_of(contents: Contents, overrides: Overrides) -> Kind:
-    """The kind that was asked for, or the first that recognises the contents.
+    """The kind that the user named, or the first one that recognises the contents.
 
     Raises:
         DataError: none does.
