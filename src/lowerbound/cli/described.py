@@ -1,4 +1,4 @@
-"""How a command names data: a name of the catalogue, or a path with what the user said of it."""
+"""How a command names data: a name of the catalogue, or a path with what the user said about it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def describe_data(
     columns: str | None = None,
     array: str | None = None,
 ) -> dict[str, Any]:
-    """What a run folder holds to get the data again; only what was given.
+    """What a run folder holds to find the data again: only values that were given.
 
     Arguments:
         data: a name of the catalogue, or a path.

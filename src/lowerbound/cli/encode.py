@@ -77,7 +77,7 @@ def _columns(
 
 
 def _csv(columns: dict[str, np.ndarray]) -> bytes:
-    """Comma-separated, with as many digits as tell one float32 from the next."""
+    """Comma-separated, with as many digits as float32 needs."""
     import csv
     import io
 

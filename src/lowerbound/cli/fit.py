@@ -107,7 +107,7 @@ def fit(
 
 
 def _refuse_other_options(context: click.Context) -> None:
-    """A run goes on as it was begun."""
+    """Refuse options beside --resume: a run continues with its own settings."""
     for parameter in context.command.params:
         name = str(parameter.name)
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE

@@ -62,7 +62,7 @@ def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
 
 
 def _best_above(scores: dict[str, Any]) -> str | None:
-    """The baseline that the model is below by more than a standard error, the best of them."""
+    """The best of the baselines that exceed the model by more than a standard error."""
     above = {
         name: b["margin"]
         for name, b in scores["baselines"].items()

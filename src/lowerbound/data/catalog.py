@@ -1,8 +1,8 @@
 """The data sets known by name: what each is, where its files come from, and how to load it.
 
-Files are those in which a data set was published, known by their checksums and found or downloaded by
-`lowerbound.data.download`, or an .npz archive with the same arrays, which is preferred where it is there. Two data sets
-need none: scikit-learn's digits (part of a dependency) and the shapes, which are drawn. Listing reads no data: this
+The files are those in which a data set was published, identified by checksums and found or downloaded by
+`lowerbound.data.download`, or an .npz archive with the same arrays, which is preferred if present. Two data sets need
+no file: scikit-learn's digits (part of a dependency) and the shapes, which are generated. Listing reads no data: this
 module imports neither numpy nor torch.
 """
 
@@ -34,7 +34,7 @@ class Entry:
     """One data set known by name.
 
     Attributes:
-        name: how it is asked for.
+        name: the name by which it is loaded.
         kind: whether its rows are images or rows of a table.
         event_shape: the shape of one row.
         num_train: how many training rows it has.
@@ -43,8 +43,8 @@ class Entry:
         sha256: the archive's checksum, 64 hexadecimal digits.
         label: the stem of the label arrays in the archive, or None.
         originals: the files in which it was published; none if they cannot be downloaded or none is needed.
-        form: how those hold its rows.
-        description: what it is, in a sentence, with what to beware of.
+        form: how these files hold its rows.
+        description: a sentence that describes it, with warnings.
         origin: who made it.
         citation: what to cite.
         licence: what is known of its licence.
@@ -275,10 +275,10 @@ def load(name: str, *, download: bool = True) -> "lowerbound.data.dataset.Datase
 
     Arguments:
         name: one of `names()`.
-        download: whether its files may be downloaded where they are not on this machine.
+        download: whether its files may be downloaded if they are not on this machine.
 
     Raises:
-        DataError: if the name is unknown, or a file is altered or cannot be had.
+        DataError: if the name is unknown, or a file is altered or not available.
     """
     from lowerbound.data.named import load_digits, load_file
     from lowerbound.data.shapes import load_shapes

@@ -1,8 +1,7 @@
 """Reading a user's data: files of arrays and tables, and folders of images.
 
-Nothing that a file says is ever run: arrays are read with pickles refused. Where the data do not
-hold out test rows themselves, one row in five is held out by a fixed random split
-(`lowerbound.data.split`).
+The contents of a file are never executed: pickles are refused. If the data have no test rows, one row in five is held
+out by a fixed random split (`lowerbound.data.split`).
 
 | data | rows | labels |
 |---|---|---|
@@ -103,7 +102,7 @@ def read_file(
         kind: name of a kind of data, where the inferred one is not right; "image:event_shape=[28,28]" gives both.
         columns: from names of columns to kinds of column or "drop", where the inferred ones are not right.
         event_shape: of images whose pixels are the columns of a table.
-        schema: what the data mean, if that is known: then nothing is inferred.
+        schema: the schema of the data, if it is known; then nothing is inferred.
         stream_above: the size in bytes above which an .npy file is memory-mapped rather than read.
 
     Returns:
@@ -151,7 +150,7 @@ def read_contents(
     array: str | None = None,
     stream_above: int = STREAM_ABOVE,
 ) -> Contents:
-    """What a file or folder holds, before anything is made of it.
+    """Read the contents of a file or folder, without interpretation.
 
     Arguments:
         path: the file or folder.

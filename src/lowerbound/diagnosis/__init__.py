@@ -1,8 +1,8 @@
-"""What a fitted model suffers from: one problem per file, each from a `Case` to a `Finding`.
+"""The problems that a fitted model may have: one per file, each a function from a `Case` to a `Finding`.
 
-A finding is one number with its standard error and the range in which a healthy model lies. It is present only where
-the whole 95 % interval lies outside that range: what the rows cannot decide counts as healthy. `diagnose` examines a
-fitted model and `examine` any model with its data.
+A finding is one number with its standard error and the range of a healthy model. The problem is present only if the
+whole 95 % interval lies outside that range: undecided cases count as healthy. `diagnose` examines a fitted model, and
+`examine` any model with its data.
 """
 
 from lowerbound.diagnosis.case import Case

@@ -1,14 +1,14 @@
 """Holes: the prior puts its mass where no latents lie, and latents lie where it has little (Rosca et al. 2018,
 arXiv:1802.06847, §3; Tomczak & Welling 2018, arXiv:1705.07120, eq. 5).
 
-For any density r, with q(z) the aggregate posterior of the law of the data,
+For any density r, with q(z) the aggregate posterior of the distribution of the data,
 
     KL(q(z) ‖ p(z)) ≥ E_q(z)[log r(z) − log p(z)]
 
 with equality for r = q(z). Here r is a mixture fitted to latents of training rows, and the expectation is over those
-of held-out rows, so that noise and overfitting can only lower the number. It is the rate that r would save as a prior,
-with encoder and decoder as they are. The rate less the mutual information of N rows would not do: that information is
-at most log N, and what it lacks would count as holes.
+of held-out rows, so that noise and overfitting can only lower the number. The number is the decrease of the rate if r
+replaced the prior, with unchanged encoder and decoder. The rate minus the mutual information of N rows would be too
+large: this information is at most log N, and all beyond would count as holes.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _latents(case: Case, x: Tensor, num_draws: int) -> Latents:
 
 
 def _fitted(prior: Distribution, train: Tensor, latents: Tensor, seed: int) -> Tensor | None:
-    """log r of latents (N, *event), with r fitted to others; None for latents that are neither real nor binary."""
+    """log r of latents (N, *event), with r fitted to `train`; None for latents that are neither real nor binary."""
     sizes = [size for size in _COMPONENTS if size <= len(train) // 10] or [1]
     if over_reals(prior):
         return gaussian_mixture(train.flatten(1), latents.flatten(1), components=sizes, seed=seed).to(latents)
@@ -81,7 +81,7 @@ def _remedy(case: Case) -> str:
 
 
 def _picture(latents: Tensor, from_prior: Tensor) -> Clouds:
-    """Both on the two directions in which latents vary most, in units of the latents."""
+    """Both clouds projected on the two directions in which latents vary most, in units of the latents."""
     z, p = latents.flatten(1).double().cpu(), from_prior.flatten(1).double().cpu()
     mean = z.mean(0)
     directions = torch.linalg.svd(z - mean, full_matrices=False)[2][:2].mT

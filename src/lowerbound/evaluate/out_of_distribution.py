@@ -1,16 +1,16 @@
-"""Scores that should be larger for data the model was not trained on, and how well they tell (AUROC).
+"""Scores that should be larger for data of another kind than the training data, and how well they separate (AUROC).
 
     −log p(x)                                     (Bishop 1994); it prefers simple data to the training data
-    log p_b(x) − log p(x)                         against a background model b of what any picture shares
+    log p_b(x) − log p(x)                         with a background model b of what all pictures share
                                                   (Ren et al. 2019, arXiv:1906.02845, eq. 5)
-    L[q*] − L[q]                                  the regret: what inference gains by fitting this one datum
+    L[q*] − L[q]                                  the regret: the gain of fitting q to this one datum
                                                   (Xiao, Yan & Amit 2020, arXiv:2003.02977, eq. 6)
     |log p(x) − mean log p(x_train)|              distance from the typical set
                                                   (Nalisnick et al. 2019, arXiv:1906.02994, eq. 5, of one datum)
     var_θ log p_θ(x) − mean_θ log p_θ(x)          minus WAIC, over fits θ
                                                   (Choi, Jang & Alemi 2018, arXiv:1810.01392, eq. 3)
 
-log p(x) is estimated by importance sampling, or given: every score but the regret is a function of estimates.
+log p(x) is estimated by importance sampling, or given as estimates; all scores except the regret are functions of it.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def typicality(evidence: KnownEvidence, training: KnownEvidence) -> Estimates:
     """|log p̂(x) − mean log p̂(x_train)|, nats.
 
     Arguments:
-        evidence: of the data to be scored, from `log_evidence` with as many samples as the other.
+        evidence: of the data to be scored, from `log_evidence` with as many samples as for `training`.
         training: of training data, a few thousand.
 
     >>> from lowerbound.evaluate import log_evidence
@@ -181,7 +181,7 @@ def waic(evidences: Sequence[KnownEvidence]) -> Estimates:
 def mutated(
     x: Float[Tensor, "batch *event"], rate: float, *, num_levels: int = 2, seed: int = 0
 ) -> Float[Tensor, "batch *event"]:
-    """Data for a background model: each number, with probability `rate`, drawn anew from {0, 1/(K−1), …, 1}.
+    """Data for a background model: with probability `rate`, each number is replaced by a draw from {0, 1/(K−1), …, 1}.
 
     Arguments:
         x: numbers in [0, 1].
@@ -206,7 +206,7 @@ def auroc(inside: Float[Tensor, "inside"], outside: Float[Tensor, "outside"]) ->
 
     Arguments:
         inside: scores of data like the training data.
-        outside: scores of the others, which should be larger.
+        outside: scores of other data, which should be larger.
 
     Raises:
         ValueError: fewer than two scores on a side, or a score that is not a number.

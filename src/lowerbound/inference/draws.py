@@ -1,4 +1,4 @@
-"""The distribution of given draws, several chains of them for each datum, and how far to trust them.
+"""The distribution of given draws, from several chains for each datum, and how reliable they are.
 
 With T draws from each of C chains (each chain cut in two halves, so that a trend shows too), W the mean of the
 variances within and B the variance between the means of the halves of length n,
@@ -9,9 +9,9 @@ variances within and B the variance between the means of the halves of length n,
 with ρ_t = 1 − (W − mean autocovariance at lag t) / (W (n − 1)/n + B) (Gelman et al., *Bayesian Data Analysis*, 3rd ed.,
 §11.4–11.5; Geyer 1992). Both are computed for every datum and coordinate at once, the autocovariances by FFT.
 
-Draws are not to be used where R̂ exceeds 1.05 in some coordinate, ESS is below 100, or a trajectory diverged. Vehtari et
-al. (2021, arXiv:1903.08008) ask for 1.01 and 400 of a few numbers; R̂ of the default 1,200 draws scatters by more than
-0.01, and here the largest of many coordinates is looked at. Small R̂ proves nothing: chains may all miss a mode.
+Draws are unreliable if R̂ exceeds 1.05 in some coordinate, ESS is below 100, or a trajectory diverged. Vehtari et al.
+(2021, arXiv:1903.08008) ask for 1.01 and 400, for a few numbers. Here R̂ is the largest over many coordinates, and for
+the default 1,200 draws it scatters by more than 0.01. A small R̂ proves nothing: all chains may miss a mode.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _LARGEST_R_HAT, _SMALLEST_SIZE = 1.05, 100
 
 
 class InferenceWarning(UserWarning):
-    """What was inferred is not to be trusted; the message says why, and what to do."""
+    """The result of inference is unreliable; the message gives the reason and a remedy."""
 
 
 class Draws(Distribution):
-    """Draws from q(z | x), which is known by them alone.
+    """q(z | x) as a set of draws.
 
     Arguments:
         values: z (draw, chain, batch, *event).
@@ -46,7 +46,7 @@ class Draws(Distribution):
     Attributes:
         r_hat: R̂ of each datum and coordinate.
         effective_sample_size: of each datum and coordinate, for its mean.
-        problems: sentences that say why some rows are not to be used; empty where nothing was found.
+        problems: sentences that say why some rows are unreliable; empty if none is.
     """
 
     arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType]
@@ -111,7 +111,7 @@ class Draws(Distribution):
         return tuple(sentence for sentence in found if sentence)
 
     def sample(self, sample_shape: SampleShape = ()) -> Tensor:
-        """Pick of the draws, with replacement, for each datum by itself: (*sample_shape, B, *event)."""
+        """Sample from the draws with replacement, separately for each datum: (*sample_shape, B, *event)."""
         pool = self.values.flatten(0, 1)
         index = torch.randint(pool.shape[0], (*sample_shape, pool.shape[1]), device=pool.device)
         return pool[index, torch.arange(pool.shape[1], device=pool.device)]
@@ -124,13 +124,13 @@ class Draws(Distribution):
 
 
 def warn_of_problems(posterior: Distribution) -> None:
-    """An `InferenceWarning` for each problem of draws; other distributions have none to tell."""
+    """Issue an `InferenceWarning` for each problem of draws; other distributions have no problems."""
     for problem in posterior.problems if isinstance(posterior, Draws) else ():
         warnings.warn(problem, InferenceWarning, stacklevel=4)
 
 
 def _sentence(where: Tensor, badness: Float[Tensor, "batch"], rest: str) -> str:
-    """How many rows it concerns, which is the worst, and the rest, told the size of the worst; empty where none is."""
+    """A sentence with the number of rows concerned, the worst row and its value; empty if there is none."""
     if not bool(where.any()):
         return ""
     worst = int(badness.argmax())
@@ -168,7 +168,7 @@ def _halves(values: Tensor) -> Tensor:
 
 
 def _variances(halves: Tensor) -> tuple[Tensor, Tensor]:
-    """W, and the estimate of the whole variance that chains far apart make too large."""
+    """W, and the estimate of the total variance, which is too large if the chains disagree."""
     length = halves.shape[0]
     within = halves.var(0).mean(0)
     return within, within * (length - 1) / length + halves.mean(0).var(0)

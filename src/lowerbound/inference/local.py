@@ -2,9 +2,9 @@
 
     λ ← Adam(λ, ∇_λ Σ_i ELBO(x_i; λ_i)),      lr falling linearly to 0
 
-The sum over data has for each λ_i its own gradient, and Adam treats every number by itself, so that one tensor λ (B, …)
-is optimised as B separate problems are, without a loop over them. Fresh latents are drawn at every step: with the same
-draws throughout, a wide q would be rewarded for missing them.
+Each λ_i has its own gradient in the sum over data, and Adam treats every number separately, so that one tensor λ (B, …)
+is optimised like B separate problems, without a loop. Fresh latents are drawn at every step; with fixed draws λ would
+be fitted to them.
 
 With `gradient=Pathwise()` this is the inner loop of stochastic variational inference by reparameterisation; with
 `gradient=ScoreFunction()` it is black-box variational inference (Ranganath, Gerrish & Blei 2014, arXiv:1401.0118,
@@ -43,7 +43,7 @@ class Local:
         objective: what is maximised for each datum.
         gradient: how it differentiates for λ; `ScoreFunction` is black-box variational inference.
 
-    Gradient: none for φ, which the result does not depend on; θ is trained at a constant q.
+    Gradient: none for φ, on which the result does not depend; θ is trained at a constant q.
 
     Raises:
         ValueError: no steps or samples, or a gradient that cannot differentiate the family.

@@ -34,10 +34,10 @@ _LOG_2PI = math.log(2 * math.pi)
 
 
 class _SizedByFit(nn.Module):
-    """Parameters whose sizes are those of what they are given: of a fit, or of a file of weights."""
+    """Parameters that take the sizes of the values that they are given, by a fit or from a file of weights."""
 
     def take(self, values: Mapping[str, Tensor]) -> None:
-        """Give parameters new values, of any size, in their own precision."""
+        """Give parameters new values of any size; the precision of the parameters stays."""
         for name, value in values.items():
             setattr(self, name, nn.Parameter(value.to(getattr(self, name)).clone()))
 
@@ -93,7 +93,7 @@ class GivenClusterAndFactors(_SizedByFit):
         components: K.
         latent_dim: L.
         columns: D.
-        left_open: whether K and L are for the start to choose.
+        left_open: whether the start chooses K and L.
 
     Returns (when called with (ζ, c), each (..., ·)):
         A distribution over rows (D,), nats per row, summed over its observed entries.
@@ -116,7 +116,7 @@ class GivenClusterAndFactors(_SizedByFit):
 
     @property
     def support(self) -> Support:
-        """Finite numbers, or NaN for entries that are not known."""
+        """Finite numbers, or NaN for unknown entries."""
         return with_missing(reals)
 
     def forward(self, context: Context) -> Distribution:
@@ -128,7 +128,7 @@ class GivenClusterAndFactors(_SizedByFit):
 
 
 class _Observed(Normal):
-    """A Gaussian in which NaN is an entry that is not observed, of log-probability 0."""
+    """A Gaussian in which NaN marks an unobserved entry, of log-probability 0."""
 
     def log_prob(self, value: Tensor) -> Tensor:
         missing = value.isnan()
@@ -139,7 +139,7 @@ class _Observed(Normal):
 
 
 class ExactPosterior(_SizedByFit):
-    """q(ζ, c | x_obs) = p(c | x_obs) p(ζ | c, x_obs), from π, b, W and ψ of its own.
+    """q(ζ, c | x_obs) = p(c | x_obs) p(ζ | c, x_obs), with its own π, b, W and ψ.
 
     Arguments:
         components: K.

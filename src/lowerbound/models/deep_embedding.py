@@ -1,4 +1,4 @@
-"""VaDE: a variational autoencoder whose prior has one Gaussian a cluster (Jiang et al. 2017, arXiv:1611.05148).
+"""VaDE: a variational autoencoder whose prior has one Gaussian per cluster (Jiang et al. 2017, arXiv:1611.05148).
 
     p(c) = π_c,      p(z | c) = N(z; μ_c, diag σ_c²),      p(x | z) of a net
 
@@ -6,19 +6,19 @@ The paper (eqs. 9–16) puts q(z, c | x) = q(z | x) q(c | x) into the bound, whi
 
     E_q log [p(x | z) p(z) / q(z | x)]  −  E_q KL(q(c | x) ‖ p(c | z)),      p(z) = Σ_c π_c N(z; μ_c, diag σ_c²)
 
-The first term does not know c and the second is never negative. With a q(c | z) that may see z the second vanishes at
-q(c | z) = p(c | z), for every draw of z: what is left is the plain sampled ELBO with a mixture prior, the cluster being
-summed out in log p(z) = logsumexp_c log π_c N(z; μ_c, diag σ_c²). That is what is trained here. The paper's own
-q(c | x) is one distribution for all z of a datum, estimated by E_q[p(c | z)] (eq. 16), and its bound is lower by the
-second term: never more than ours at the same parameters, and equal where the cluster of z is certain.
+The first term does not depend on c, and the second is never negative. If q(c | z) may depend on z, the second vanishes
+at q(c | z) = p(c | z), for every draw of z. The rest is the plain sampled ELBO with a mixture prior, in which the
+cluster is summed out: log p(z) = logsumexp_c log π_c N(z; μ_c, diag σ_c²). This is the objective here. In the paper q(c
+| x) is one distribution for all z of a datum, estimated by E_q[p(c | z)] (eq. 16). Its bound is lower by the second
+term; both are equal where the cluster of z is certain.
 
     responsibilities      r_c(x) = E_q(z | x) [p(c | z)],      p(c | z) = π_c N_c(z) / Σ_j π_j N_j(z)
 
-From random weights nearly all latents end in one cluster (paper, §3.2). Hence the `start`, in which nobody looks at a
-label: (1) the nets are trained as a deterministic autoencoder (`losses.Autoencoding`); (2) diagonal Gaussian mixtures
-are fitted to the latents by EM from several starts of k-means, and the likeliest is kept; (3) it becomes the prior, and
-q(z | x) gets one scale for all x: the mean component scale times the factor with the highest ELBO. (The authors copy
-the weights of the mean into those of the log-variance, which makes the noise of a latent depend on where it lies.)
+From random weights nearly all latents end in one cluster (paper, §3.2). Hence `start`, which uses no labels: (1) the
+nets are trained as a deterministic autoencoder (`losses.Autoencoding`); (2) diagonal Gaussian mixtures are fitted to
+the latents by EM from several starts of k-means, and the most likely one is kept; (3) it becomes the prior, and q(z |
+x) gets one scale for all x: the mean component scale times the factor with the highest ELBO. (The authors copy the
+weights of the mean into those of the log-variance, which makes the noise of a latent depend on where it lies.)
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ _PRETRAIN, _NOISE, _SAMPLE = 1, 2, 3  # streams of random numbers
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """What `start` found.
+    """The results of `start`.
 
     Attributes:
         log_density: mean of log p(z) of the latents under the mixture fitted to them, nats.
         bounds: the ELBO in nats per datum for each factor from the mean component scale to the scale of q.
-        factor: the one that was taken.
+        factor: the chosen factor.
     """
 
     log_density: float
@@ -203,7 +203,7 @@ def responsibilities(
 ) -> Float[Tensor, "batch cluster"]:
     """r_c(x) = E_q(z | x) [p(c | z)], the average of `num_samples` draws.
 
-    Every datum is given the same standard normal noise, so that its answer does not depend on the data beside it.
+    Every datum gets the same standard normal noise, so that its result does not depend on the other data.
 
     Arguments:
         model: a `vade`.
@@ -232,7 +232,7 @@ def responsibilities(
 
 @torch.no_grad()
 def number_by_size(model: LatentVariableModel, clusters: Int[Tensor, "batch"]) -> None:
-    """Number the clusters anew, in place: 0 is the one that most data are in, and those without data come last.
+    """Renumber the clusters by size, in place: cluster 0 has most data, and clusters without data come last.
 
     Arguments:
         model: a `vade`.
@@ -330,7 +330,9 @@ def _choose_scale(model: LatentVariableModel, x: Tensor, seed: int, log_density:
 
 @torch.no_grad()
 def set_scale(posterior: DiagonalNormal, scale: Float[Tensor, "latent"]) -> None:
-    """Make q(z | x) = N(μ(x), diag scale²) for every x, the mean as it is: the last layer of the net is changed."""
+    """Make q(z | x) = N(μ(x), diag scale²) for every x with an unchanged mean, by a change of the last layer of the
+    net.
+    """
     net = posterior.net.net if isinstance(posterior.net, Seen) else posterior.net
     last = net.layers[-1] if isinstance(net, MLP) else None
     assert isinstance(last, torch.nn.Linear)

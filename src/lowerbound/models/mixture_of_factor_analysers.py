@@ -35,11 +35,11 @@ __all__ = [
 def mixture_of_factor_analysers(
     event_shape: Sequence[int], *, components: int | None = None, latent_dim: int | None = None
 ) -> LatentVariableModel:
-    """A model of tables with all components at the origin: fill it by `set_factor_analysers`.
+    """A model of tables with all components at the origin; `set_factor_analysers` gives it the parameters of a fit.
 
     Arguments:
         event_shape: (columns,).
-        components: K, how many values c takes; None leaves it to the start, which chooses by rows held out.
+        components: K, how many values c takes; None leaves it to the start, which chooses by held-out rows.
         latent_dim: L, the length of ζ; None leaves it to the start.
 
     Raises:
@@ -93,8 +93,8 @@ def set_factor_analysers(model: LatentVariableModel, mixture: FactorAnalysers) -
 def start_mixture_of_factor_analysers(loss: Loss | LatentVariableModel, x: Tensor, *, seed: int = 0) -> None:
     """Fit the model of a loss to rows x.
 
-    With the sizes left open, rows that are held out in turn choose and weigh candidates of many sizes
-    (`linear.fit_stack`). With sizes given it is EM, and missing entries (NaN) are integrated out.
+    If the sizes are left open, candidates of many sizes are weighed by rows that are held out in turn
+    (`linear.fit_stack`). If they are given, the fit is by EM, and missing entries (NaN) are integrated out.
     """
     model = loss.model if isinstance(loss, Loss) else loss
     _, likelihood, _ = _parts(model)

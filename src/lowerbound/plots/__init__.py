@@ -1,8 +1,8 @@
-"""Figures of results. They draw what they are given and compute nothing about a model.
+"""Figures of results. The functions draw given values and compute nothing about a model.
 
 Each function takes NumPy arrays (or the records of a run) and returns a `matplotlib.figure.Figure`
-of its own, outside pyplot's global state: save it with `figure.savefig`, or show it in a notebook
-by naming it at the end of a cell. Nothing has to be closed.
+that is independent of pyplot's global state: save it with `figure.savefig`, or show it in a notebook as the last value
+of a cell. It need not be closed.
 """
 
 from lowerbound.plots.diagnosis import diagnosis_bars, diagnosis_clouds, diagnosis_histograms

@@ -63,7 +63,7 @@ def diagnosis_bars(values: Mapping[str, tuple[float, float]], label: str) -> Fig
 
 
 def diagnosis_clouds(series: Mapping[str, np.ndarray], label: str) -> Figure:
-    """Points of the plane.
+    """A scatter plot of points in the plane.
 
     Arguments:
         series: one or two arrays of points (N, 2), by name.

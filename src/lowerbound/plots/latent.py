@@ -1,4 +1,4 @@
-"""Where data lie in the latent space, coloured by what is known of them.
+"""The latents of data, coloured by their labels.
 
 Up to twenty whole-number labels are classes, each with its colour, marker and name; other labels are
 measurements and get a continuous scale. Latents of one dimension are drawn as histograms.
@@ -149,7 +149,7 @@ def _histograms(
 
 
 def _legend(axes: Axes, handles: dict[str, Artist]) -> None:
-    """Names beside the panel, as they are: a class may be called "$5" or "_"."""
+    """Names beside the panel, without markup: a class may be called "$5" or "_"."""
     legend = axes.legend(
         list(handles.values()),
         list(handles),

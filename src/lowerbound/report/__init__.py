@@ -1,8 +1,7 @@
-"""A run on one page: what was fitted, how well, and pictures of it, in a single HTML file.
+"""A run on one page: model, scores and pictures, in a single HTML file.
 
-`collect` gathers the contents of a run, `render` makes the page of any contents, and `write_report`
-puts it on the disk; `write_diagnosis` does so for a `diagnosis`. A page needs no network, no script and
-no other file.
+`collect` gathers the contents of a run, `render` makes a page from contents, and `write_report` writes it;
+`write_diagnosis` writes that of a `diagnosis`. A page needs no network, script or other file.
 """
 
 from lowerbound.report.contents import ReportContents

@@ -22,7 +22,7 @@ _READING = (
 
 
 def write_diagnosis(diagnosis: Diagnosis, path: Path) -> None:
-    """Write the page; a file that was there stays whole until the new one is.
+    """Write the page; an existing file is replaced only when the new one is complete.
 
     Raises:
         ReportError: the folder is missing or the disk refused.

@@ -1,4 +1,4 @@
-"""The pictures of a report, each with what it shows in words and how to read it."""
+"""The pictures of a report, each with a description in words and advice on how to read it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ class Illustration:
     Attributes:
         heading: what it is.
         figure: the picture.
-        alt: the picture in words, for who cannot see it.
-        reading: how to read it: what good and what bad look like.
+        alt: the picture in words, for readers who cannot see it.
+        reading: how to read it: what good and bad results look like.
     """
 
     heading: str

@@ -1,4 +1,4 @@
-"""From a fitted model to the contents of its report: draw a little, encode some test rows.
+"""From a fitted model to the contents of its report: some draws and some encoded test rows.
 
 Every draw comes from a fixed seed, so that the same model gives the same page.
 """
@@ -69,7 +69,7 @@ def collect(fitted: Fitted) -> ReportContents:
 
 
 def _project(latents: Tensor) -> tuple[np.ndarray, tuple[float, ...] | None]:
-    """Latents of at most two dimensions, and the fraction of the variance along each if they were more."""
+    """Latents of at most two dimensions, by PCA if there are more, and then the fraction of the variance along each."""
     z = latents.double().numpy()
     if z.shape[1] <= 2 or len(z) < 3:
         return z[:, :2], None
@@ -81,7 +81,7 @@ def _project(latents: Tensor) -> tuple[np.ndarray, tuple[float, ...] | None]:
 
 
 def _shown_images(model: LatentVariableModel, x: Tensor, context: Tensor | None) -> dict[str, np.ndarray]:
-    """Images as the model sees them, their reconstructions and samples, all E[x | z] but the first."""
+    """Images as the model sees them, and their reconstructions and samples, which are E[x | z]."""
     originals, given = x[:NUM_PAIRS], None if context is None else context[:NUM_PAIRS]
     samples = model.sample_mean(NUM_SAMPLES) if context is None else model.sample_mean(1, _every_class(context))[0]
     return {
@@ -92,7 +92,7 @@ def _shown_images(model: LatentVariableModel, x: Tensor, context: Tensor | None)
 
 
 def _every_class(context: Tensor) -> Tensor:
-    """The classes by turns, one-hot, for as many samples as are shown."""
+    """The classes in turn, one-hot, for as many samples as are shown."""
     count = context.shape[-1]
     return torch.eye(count)[torch.arange(NUM_SAMPLES) % count]
 
@@ -105,7 +105,7 @@ def _shown_rows(fitted: Fitted, rows: np.ndarray, context: Tensor | None) -> dic
 
 
 def _plain(evaluation: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The scores with one number for each baseline."""
+    """The scores, with each baseline as one number."""
     if evaluation is None:
         return None
     return dict(evaluation) | {

@@ -1,4 +1,4 @@
-"""How to read each picture of a report: what good and what bad look like, in plain sentences."""
+"""How to read each picture of a report: what good and bad results look like."""
 
 __all__ = [
     "BINARIZED",
@@ -41,7 +41,7 @@ KL = (
 
 
 def latent_map(latents_are: str, num_rows: int, *, projected: bool, coloured: bool) -> str:
-    """What the points are and how to read them.
+    """What the points are, and how to read them.
 
     >>> latent_map("The mean of q(z | x)", 3, projected=False, coloured=False)[:40]
     'The mean of q(z | x) for 3 test rows. Go'

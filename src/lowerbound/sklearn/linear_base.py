@@ -1,7 +1,7 @@
-"""What the estimators of linear models share: rows in and out, and the methods that scikit-learn knows.
+"""What the estimators of linear models share: validation of rows, and the methods of scikit-learn.
 
-A subclass fits in `_fit` and answers in double precision; here rows are validated, NaN among them where the model can
-integrate out missing entries, and answers get the precision of X.
+A subclass fits in `_fit` and computes in double precision. The base validates rows, allows NaN if the model can
+integrate out missing entries, and returns results in the precision of X.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class LinearEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         """Fit the model to rows X (N, D), N ≥ 2; y is ignored.
 
         Raises:
-            ValueError: X has infinite values, a column without any observed entry, missing entries that this model
-                cannot have, or fewer columns than the latents need.
+            ValueError: X has infinite values, a column without observed entries, missing entries that this model does
+                not support, or too few columns for latent_dim.
         """
         X = self._validated(X, reset=True)
         self._fit(torch.from_numpy(X.astype(np.float64)))
@@ -92,7 +92,7 @@ class LinearEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         return self._decode(torch.from_numpy(Z.astype(np.float64))).numpy().astype(Z.dtype)
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
-        """log p(X) of each row, nats; of its observed entries where some are missing: (N,)."""
+        """log p(X) of each row, nats; of its observed entries if some are missing: (N,)."""
         x, _ = self._rows(X)
         return self._log_evidence(x).numpy()
 
@@ -101,7 +101,7 @@ class LinearEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         return float(self.score_samples(X).mean())
 
     def sample(self, n_samples: int = 1) -> np.ndarray:
-        """Draw rows from p(X): (n_samples, n_features_in_). An int as `random_state` gives the same at every call.
+        """Draw rows from p(X): (n_samples, n_features_in_). An int as `random_state` gives the same rows at every call.
 
         Raises:
             ValueError: n_samples is less than 1.
@@ -135,7 +135,7 @@ class LinearEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         return validated
 
     def _rows(self, X: ArrayLike) -> tuple[Tensor, np.dtype]:
-        """X as `fit` would take it, in double precision, and its own precision."""
+        """X, validated like in `fit`, in double precision; and its own precision."""
         check_is_fitted(self)
         validated = self._validated(X, reset=False)
         return torch.from_numpy(validated.astype(np.float64)), validated.dtype

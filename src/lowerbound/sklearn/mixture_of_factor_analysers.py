@@ -1,4 +1,4 @@
-"""A mixture of factor analysers with the manners of scikit-learn: clusters, and a density."""
+"""A mixture of factor analysers with scikit-learn's interface: clusters, and a density."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class MixtureOfFactorAnalysers(ClusterMixin, LinearEstimator):
         latent_dim: length of z in each component, less than the number of columns.
         noise: "per-dimension", or "shared" for a mixture of probabilistic PCA.
         min_scale: the floor of σ, in the units of X; None: a thousandth of the spread of each column. The likelihood of
-            a mixture grows without bound as a component shrinks onto a few rows, and this is what holds it: choose it
-            as small as differences that matter.
+            a mixture is unbounded as a component shrinks onto a few rows, and this floor bounds it: choose the size of
+            the smallest differences that matter.
         max_iter: of EM.
         tol: the rise of an iteration at which it stops, nats per row.
         random_state: an int makes the fit (the k-means that it starts from) and `sample` repeatable.

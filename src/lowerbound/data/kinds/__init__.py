@@ -1,7 +1,7 @@
 """The kinds of data, one file each; `kind` is the seam that they all fit.
 
-They are asked in this order whether contents are theirs, and before them those that other installed packages add by an
-entry point in the group "lowerbound.kinds", which names an instance.
+They are asked in this order whether they recognise the contents, and before them those that other installed packages
+add by an entry point in the group "lowerbound.kinds", which names an instance.
 """
 
 from functools import cache
@@ -49,7 +49,7 @@ def kind_named(name: str) -> Kind:
 
 
 def kind_of(contents: Contents, overrides: Overrides) -> Kind:
-    """The kind that was asked for, or the first that recognises the contents.
+    """The kind that the user named, or the first one that recognises the contents.
 
     Raises:
         DataError: none does.
