@@ -66,8 +66,9 @@ def as_annotated(value: Any, annotation: Any) -> Any:
         return None
     if origin in (Mapping, dict) or annotation in (Mapping, dict):
         allowed = isinstance(value, Mapping)
-    else:  # an object, which only Python can give: its constructor knows what it wants of it
+    else:  # an object, which only Python can give: its constructor knows what else it wants of it
         allowed = value is not None and annotation is not type(None) and not isinstance(value, _WORDS)
+        allowed = allowed and not (inspect.isclass(value) and inspect.isclass(annotation))  # Poisson for Poisson(net)
     if allowed:
         return value
     raise WrongType(f"expected {in_words(annotation)}")

@@ -3,7 +3,7 @@
     I(x; z) = E[log q(z | x) − log q(z)],      q(z) = (1/N) Σ_n q(z | x_n)
 
 The rate is the wrong number here: it is also paid for an aggregate that differs from the prior and carries nothing. The
-mutual information of held-out rows is at most log N, which cuts off large values and cannot make a collapse of them.
+mutual information of test rows is at most log N, which cuts off large values and cannot make a collapse of them.
 
 Data without structure in common need no latents, and the finding is then right about the latents but no fault.
 """

@@ -6,7 +6,7 @@ For any density r, with q(z) the aggregate posterior of the law of the data,
     KL(q(z) ‖ p(z)) ≥ E_q(z)[log r(z) − log p(z)]
 
 with equality for r = q(z). Here r is a mixture fitted to codes of training rows and the expectation is over codes of
-held-out rows, so that noise and overfitting can only lower the number. It is the rate that r would save as a prior,
+test rows, so that noise and overfitting can only lower the number. It is the rate that r would save as a prior,
 with encoder and decoder as they are. The rate less the mutual information of N rows would not do: that information is
 at most log N, and what it lacks would count as holes.
 """
@@ -85,7 +85,7 @@ def _picture(codes: Tensor, from_prior: Tensor) -> Clouds:
     z, p = codes.flatten(1).double().cpu(), from_prior.flatten(1).double().cpu()
     mean = z.mean(0)
     directions = torch.linalg.svd(z - mean, full_matrices=False)[2][:2].mT
-    drawn = {"from the prior": p, "of held-out rows": z}
+    drawn = {"from the prior": p, "of test rows": z}
     series = {name: _plane((points - mean) @ directions) for name, points in drawn.items()}
     return Clouds(series=series, label="codes along their two main directions")
 
