@@ -214,6 +214,8 @@ class Fitted:
             seed: of the binarization of pixels, and of draws where q has no moments in closed form.
         """
         rows = self.rows(data)
+        if refine:
+            self._check_refinable(rows, seed)
         model = with_inference(self.model, Local(num_steps=refine)) if refine else self.model
         parts = [
             latent_moments(model, x, context, seed=derive_seed(part_seed, _ENCODE))
@@ -377,6 +379,16 @@ class Fitted:
         data = self.dataset
         x, y = (data.x_test, data.y_test) if data.num_test else (data.x_train, data.y_train)
         return Rows(x=x, y=y, num_test=0, name=data.name, schema=self.schema)
+
+    def _check_refinable(self, rows: Rows, seed: int | None) -> None:
+        """Refuse to refine q where a row has several latents: layers, or a class and a code."""
+        x, context, first = next(self._blocks(rows, seed))
+        with torch.no_grad(), forked(_CPU, first):
+            q = self.model.infer(x[:1], None if context is None else context[:1])
+            if isinstance(latents_of(q, q.sample()), tuple):
+                raise ValueError(
+                    f"{self.called} has several latents for a row, which refine cannot improve; leave it out."
+                )
 
     def _blocks(self, rows: Rows, seed: int | None) -> Iterator[tuple[Tensor, Tensor | None, int]]:
         """Rows as the likelihood scores them, their context and a seed, some thousands at a time."""

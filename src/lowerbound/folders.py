@@ -234,9 +234,7 @@ def _check_parts(path: Path, config: dict[str, Any]) -> None:
     parts += [(data, name, f"the {name!r} of its data", kind) for name, kind in _OF_DATA.items()]
     for holder, name, words, kind in parts:
         if name not in holder and name in needed and (holder is config or name == "checksum"):
-            raise RunError(
-                f"{path / 'run.json'} has no {words}; it was altered or cut short: restore it or start anew."
-            )
+            raise RunError(f"{path / 'run.json'} lacks {words}; it was altered or cut short: restore it or start anew.")
         try:
             as_annotated(holder.get(name), kind)
         except WrongType as error:

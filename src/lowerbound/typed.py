@@ -89,6 +89,8 @@ def in_words(annotation: Any) -> str:
         inner = {"a whole number": "whole numbers", "a number": "numbers"}.get(_element_words(arguments), "values")
         return f"a list of {inner} such as [64,64]" if inner != "values" else "a list"
     known = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", type(None): "None"}
+    if dict in (origin, annotation) or Mapping in (origin, annotation):
+        return "names and values"
     return known.get(annotation) or f"a {getattr(annotation, '__name__', annotation)}, which only Python can give"
 
 

@@ -202,8 +202,8 @@ def source_of(data: Data, loss: nn.Module, device: torch.device | str) -> Source
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
         return OfDataset(data, _num_required(loss), device=device, dtype=_dtype_of(loss))
     raise ValueError(
-        f"got {type(data).__name__} where rows must have numbers; give tensors, numpy arrays (frame.to_numpy()), a tuple "
-        "of them, a map-style Dataset or a Source."
+        f"got {type(data).__name__} where rows must have numbers; give tensors, numpy arrays (frame.to_numpy()), a "
+        "tuple of them, a map-style Dataset or a Source."
     )
 
 

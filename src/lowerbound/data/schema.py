@@ -103,6 +103,11 @@ class Schema:
         """Whether the columns were named by the user, so that other data must have them by name."""
         return self.columns is not None and self.container not in UNNAMED
 
+    @property
+    def unordered(self) -> tuple[int, ...]:
+        """Places of the columns whose numbers are only names, as scores of disentanglement ask (`unordered=`)."""
+        return tuple(i for i, column in enumerate(self.columns or ()) if column.kind == "categorical")
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for a run folder; a column's values that are the usual ones are left out."""
         usual = {field.name: field.default for field in fields(Column)}

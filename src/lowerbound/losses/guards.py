@@ -72,7 +72,7 @@ def refuse_batch_norm(model: nn.Module) -> None:
             )
 
 
-def refuse_squashed_logits(model: LatentVariableModel, context: Context | None) -> None:
+def refuse_squashed_logits(model: LatentVariableModel, z: Latents, context: Context | None) -> None:
     """Raise a `ValueError` if the net of a likelihood that reads logits ends in a Sigmoid, a Softmax or the like.
 
     Such a decoder trains without complaint, for its output is taken for logits: after a Sigmoid they are between 0 and
@@ -82,7 +82,8 @@ def refuse_squashed_logits(model: LatentVariableModel, context: Context | None) 
 
     Arguments:
         model: p and q.
-        context: of the model.
+        z: latents of some rows.
+        context: of the model, for these rows.
     """
     likelihood = model.likelihood
     net = getattr(likelihood, "net", None)
@@ -92,8 +93,7 @@ def refuse_squashed_logits(model: LatentVariableModel, context: Context | None) 
     hook = net.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     try:
         with torch.enable_grad():
-            p = model.prior(context)
-            model.decode(_with_gradient(p.sample(torch.Size(() if p.batch_shape else (2,)))), context)
+            model.decode(_with_gradient(z), context)
     finally:
         hook.remove()
     function = _last_function(outputs[-1]) if outputs and isinstance(outputs[-1], Tensor) else None
@@ -108,7 +108,7 @@ def refuse_squashed_logits(model: LatentVariableModel, context: Context | None) 
 def _with_gradient(z: Latents) -> Latents:
     """Latents to which autograd keeps the way, also through a net whose parameters are frozen."""
     parts = z if isinstance(z, tuple) else (z,)
-    kept = tuple(part.requires_grad_() if part.is_floating_point() else part for part in parts)
+    kept = tuple(part.detach().requires_grad_() if part.is_floating_point() else part for part in parts)
     return kept if isinstance(z, tuple) else kept[0]
 
 

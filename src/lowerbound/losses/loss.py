@@ -56,8 +56,9 @@ class Loss(nn.Module, ABC):
         require_support(self.model.likelihood, x)
         refuse_batch_norm(self.model)
         with forked(x.device, 0):
-            check_shapes(self.model, *first_two(x, context))
-            refuse_squashed_logits(self.model, first_two(x, context)[1])
+            z = check_shapes(self.model, *first_two(x, context))
+            if z is not None:
+                refuse_squashed_logits(self.model, z, first_two(x, context)[1])
 
 
 def first_two(x: Tensor, context: Context | None) -> tuple[Tensor, Context | None]:

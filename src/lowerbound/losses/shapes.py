@@ -16,7 +16,7 @@ from torch.distributions import Distribution
 
 from lowerbound.inference import Draws
 from lowerbound.model import LatentVariableModel, require_distribution
-from lowerbound.protocols import Context
+from lowerbound.protocols import Context, Latents
 from lowerbound.weights import latents_of
 
 __all__ = ["check_shapes"]
@@ -25,18 +25,21 @@ _T = TypeVar("_T")
 _OF_SHAPES = ("shape", "size", "dimension", "channels", "must match")
 
 
-def check_shapes(model: LatentVariableModel, x: Tensor, context: Context | None) -> None:
+def check_shapes(model: LatentVariableModel, x: Tensor, context: Context | None) -> Latents | None:
     """Raise a `ValueError` that names the part and the shapes, unless the model takes rows x and gives such.
 
     Arguments:
         model: p and q.
         x: two rows (2, *event).
         context: of the model, two rows.
+
+    Returns:
+        Latents of these rows; None where q gives none.
     """
     q = _tried("posterior", lambda: model.infer(x, context), x)
     require_distribution(q, "posterior")
     if isinstance(q, Draws):
-        return
+        return None
     z = latents_of(q, q.sample())
     if isinstance(z, Tensor):
         _check_latents(z, model.prior(context), len(x))
@@ -47,6 +50,7 @@ def check_shapes(model: LatentVariableModel, x: Tensor, context: Context | None)
             f"p(x | z) is over rows of shape {tuple(p.event_shape)} and the rows have {tuple(x.shape[1:])}; give the "
             "likelihood their event_shape, or reshape them."
         )
+    return z
 
 
 def _check_latents(z: Tensor, p: Distribution, num_rows: int) -> None:
