@@ -161,6 +161,7 @@ class StateChain(Distribution):
         if not isinstance(z, tuple) or len(z) != size:
             got = f"{len(z)} layers" if isinstance(z, tuple) else "one tensor"
             raise ValueError(f"A chain of {size} latents got {got}; give a tuple (z_1, …, z_{size}).")
+        # A draw is usually scored next: its distributions are known then, and need not be evaluated a second time.
         for known in (self._drawn, self._evaluated):
             if known is not None and known.is_of(z):
                 return known
@@ -201,7 +202,7 @@ class StateChain(Distribution):
         return walk.z
 
     def _walk(self, value_of: Callable[[int, Distribution], Tensor]) -> Walk:
-        """Walk from the start to the end. `value_of` gives the value of each layer, numbered in the order of drawing."""
+        """Walk from the start to the end. `value_of` gives the value of a layer, numbered in the order of drawing."""
         state, z, given, kept = self.start, [], [], []
         for layer, step in enumerate(self.steps):
             d, carry = self._begin()[:2] if layer == 0 else step.at(state)
