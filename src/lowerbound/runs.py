@@ -234,7 +234,7 @@ class Run:
             write_atomically(self.path / name, content)
         except OSError as error:
             raise CheckpointError(
-                f"Could not write {self.path / name} ({error.strerror or error}); what was there before is whole. "
+                f"Could not write {self.path / name} ({error.strerror or error}); the existing file is unchanged. "
                 "Free some space and try again."
             ) from error
 

@@ -34,7 +34,7 @@ def collapse(case: Case) -> Finding:
     return found(
         NAME,
         evidence,
-        ill=f"The latents hold {evidence.value:.2f} nats about a row ({units}): the decoder does without them.",
+        ill=f"The latents hold {evidence.value:.2f} nats about a row ({units}): the decoder hardly uses them.",
         well=f"The latents hold {evidence.value:.1f} nats about a row ({units}).",
         remedy=case.refit(objective="free-bits:nats=0.5" if _has_closed_form(case) else "beta-elbo:beta=1,warmup=2000"),
         picture=_use(use),

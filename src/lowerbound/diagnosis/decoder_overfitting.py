@@ -31,8 +31,8 @@ def decoder_overfitting(case: Case) -> Finding:
     return found(
         NAME,
         evidence,
-        ill=f"Training rows are {difference:.1f} nats likelier than held-out rows: the decoder knows them by heart.",
-        well=f"Training rows are {difference:.1f} nats likelier than held-out rows, which differ by {deviation:.1f}.",
+        ill=f"Training rows are {difference:.1f} nats more likely than held-out rows: the decoder memorises them.",
+        well=f"Training rows are {difference:.1f} nats more likely than held-out rows, which differ by {deviation:.1f}.",
         remedy=case.refit(hidden=case.refit.widths(0.5)),
         picture=Histograms(
             series={"training rows": train.cpu().numpy(), "held-out rows": held_out.cpu().numpy()},

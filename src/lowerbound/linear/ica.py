@@ -124,7 +124,7 @@ def fit_independent_components(
     """
     check_rows(x, latent_dim, x.shape[1])
     if bool(x.isnan().any()):
-        raise ValueError("ICA got missing entries and has no likelihood of a part of a row; impute them first.")
+        raise ValueError("ICA got missing entries, which its likelihood does not support; impute them first.")
     start, whitened = _whiten(x, latent_dim)
     generator = torch.Generator().manual_seed(derive_seed(seed, "independent_components"))
     rotation = torch.linalg.qr(torch.randn(latent_dim, latent_dim, generator=generator, dtype=torch.float64))[0].to(x)
