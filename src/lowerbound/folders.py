@@ -113,8 +113,8 @@ def write_model(path: Path, model: nn.Module, transform: nn.Module) -> None:
         write_atomically(path / "model.safetensors", content)
     except OSError as error:
         raise CheckpointError(
-            f"Could not write {path / 'model.safetensors'} ({error.strerror or error}); the existing file is unchanged. "
-            "Free some space and try again."
+            f"Could not write {path / 'model.safetensors'} ({error.strerror or error}); the existing file is "
+            "unchanged. Free some space and try again."
         ) from error
 
 

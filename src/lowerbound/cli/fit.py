@@ -50,9 +50,7 @@ def _widths(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--gradient", metavar="NAME", help="Its estimator. [default: dreg for iwae, pathwise for others]")
 @click.option("--penalty", metavar="NAME", help="On the latents of a batch: mmd, total-correlation, ... with options.")
 @click.option("--loss", metavar="NAME", help="variational, wake-sleep, ...")
-@click.option(
-    "--inference", metavar="NAME", help="How q(z | x) is computed, if not by the encoder: semi-amortised, ..."
-)
+@click.option("--inference", metavar="NAME", help="How q(z | x) is found, if not by the encoder: semi-amortised, ...")
 @click.option("--num-samples", type=click.IntRange(1), help="Latents per datum and step.")
 @click.option("--binarization", type=click.Choice(["dynamic", "threshold", "none"]), help="Of pixels.")
 @click.option("--standardize/--no-standardize", default=None, help="Columns to mean 0 and standard deviation 1.")

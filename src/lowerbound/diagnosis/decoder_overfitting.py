@@ -32,7 +32,7 @@ def decoder_overfitting(case: Case) -> Finding:
         NAME,
         evidence,
         ill=f"Training rows are {difference:.1f} nats more likely than held-out rows: the decoder memorises them.",
-        well=f"Training rows are {difference:.1f} nats more likely than held-out rows, which differ by {deviation:.1f}.",
+        well=f"Training rows are {difference:.1f} nats more likely than held-out rows (sd {deviation:.1f}).",
         remedy=case.refit(hidden=case.refit.widths(0.5)),
         picture=Histograms(
             series={"training rows": train.cpu().numpy(), "held-out rows": held_out.cpu().numpy()},

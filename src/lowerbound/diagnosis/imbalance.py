@@ -45,7 +45,7 @@ def imbalance(case: Case) -> Finding:
     d, r = distortion.mean().item(), rate.mean().item()
     if abs(r) < _FEWEST_ERRORS * error_of_mean(rate):
         return undefined(
-            NAME, "The latents carry too little information to estimate the weight: q is as wide as the prior."
+            NAME, "The latents carry too little information to tell the weight: q is as wide as the prior."
         )
     weight = -d / r
     evidence = Measurement(

@@ -46,7 +46,8 @@ def case_of(
     plan, dataset, device = fitted.plan, fitted.dataset, device_for(fitted)
     if plan is not None and recipe_named(plan.recipe).labels != "unused":
         raise ValueError(
-            f"{fitted.name} was fitted with labels, and diagnosis is for models of the data alone; use `lowerbound evaluate`."
+            f"{fitted.name} was fitted with labels, and diagnosis is for models of the data alone; use "
+            "`lowerbound evaluate`."
         )
     held_out = fitted.test_rows().x
     training = None if plan is None else prepare(dataset, plan, plan.engine())

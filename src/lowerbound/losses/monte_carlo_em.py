@@ -157,6 +157,6 @@ class MonteCarloEM(Loss):
             return
         if any(g is not None for g in torch.autograd.grad(log_joint, phi, allow_unused=True)):
             raise ValueError(
-                f"MonteCarloEM trains p and q separately, and {type(self.model.prior).__name__} shares parameters with q; "
-                "choose a prior with its own, such as MixtureNormal, or losses.VariationalLoss."
+                f"MonteCarloEM trains p and q separately, and {type(self.model.prior).__name__} shares parameters with "
+                "q; choose a prior with its own, such as MixtureNormal, or losses.VariationalLoss."
             )
