@@ -11,8 +11,9 @@ before it, the state is that layer (`Chain`):
     downward    d(z_1, …, z_L) = d(z_L) d(z_{L−1} | z_L) … d(z_1 | z_2)        p(z), and top-down posteriors
     upward      d(z_1, …, z_L) = d(z_1) d(z_2 | z_1) … d(z_L | z_{L−1})        bottom-up posteriors
 
-z_1 is the layer nearest to the data, and latents are always the tuple (z_1, …, z_L), for either order of drawing. A
-draw is usually scored immediately afterwards, by the distributions from which it was drawn. The chain therefore
+z_1 is the layer nearest to the data, and latents are always the tuple (z_1, …, z_L), for either order of drawing.
+
+A draw is usually scored immediately afterwards, by the distributions from which it was drawn. The chain therefore
 remembers its last draw and its last evaluation, with their last state, and uses them again for the same tuple of
 tensors, unless these were written to since or a gradient is missing. Other latents are walked through again. Both ways
 give the same numbers and derivatives.

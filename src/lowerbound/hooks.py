@@ -1,7 +1,7 @@
 """What a distribution may do besides sampling and scoring: protocols that are tested by `isinstance`.
 
-Most distributions do none of this. Each hook is one protocol, declared here once, and its users test `isinstance(d,
-Protocol)`:
+Most distributions do none of this. Each hook is one protocol, declared here once, and its users test
+`isinstance(d, Protocol)`:
 
 ======================  ===============================================================================================
 `Layered`               a hierarchy over a tuple of latents, with the distributions of its layers

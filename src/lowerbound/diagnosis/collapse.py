@@ -4,7 +4,9 @@
 
 The rate would be the wrong number: it is also positive if q(z) differs from the prior but z has no information about x.
 The mutual information of N held-out rows is at most log N; this affects large values only and cannot look like a
-collapse. Data without common structure need no latents: the finding is then correct but no fault of the model.
+collapse.
+
+Data without common structure need no latents: the finding is then correct but no fault of the model.
 """
 
 from __future__ import annotations
