@@ -11,8 +11,9 @@ before it, the state is that layer (`Chain`):
     downward    d(z_1, …, z_L) = d(z_L) d(z_{L−1} | z_L) … d(z_1 | z_2)        p(z), and top-down posteriors
     upward      d(z_1, …, z_L) = d(z_1) d(z_2 | z_1) … d(z_L | z_{L−1})        bottom-up posteriors
 
-z_1 is the layer nearest to the data, and latents are always the tuple (z_1, …, z_L), for either order of drawing. A
-draw is usually scored immediately afterwards, by the distributions from which it was drawn. The chain therefore
+z_1 is the layer nearest to the data, and latents are always the tuple (z_1, …, z_L), for either order of drawing.
+
+A draw is usually scored immediately afterwards, by the distributions from which it was drawn. The chain therefore
 remembers its last draw and its last evaluation, with their last state, and uses them again for the same tuple of
 tensors, unless these were written to since or a gradient is missing. Other latents are walked through again. Both ways
 give the same numbers and derivatives.
@@ -161,6 +162,7 @@ class StateChain(Distribution):
         if not isinstance(z, tuple) or len(z) != size:
             got = f"{len(z)} layers" if isinstance(z, tuple) else "one tensor"
             raise ValueError(f"A chain of {size} latents got {got}; give a tuple (z_1, …, z_{size}).")
+        # A draw is usually scored next: its distributions are known then, and need not be evaluated a second time.
         for known in (self._drawn, self._evaluated):
             if known is not None and known.is_of(z):
                 return known
@@ -201,7 +203,7 @@ class StateChain(Distribution):
         return walk.z
 
     def _walk(self, value_of: Callable[[int, Distribution], Tensor]) -> Walk:
-        """Walk from the start to the end. `value_of` gives the value of each layer, numbered in the order of drawing."""
+        """Walk from the start to the end. `value_of` gives the value of a layer, numbered in the order of drawing."""
         state, z, given, kept = self.start, [], [], []
         for layer, step in enumerate(self.steps):
             d, carry = self._begin()[:2] if layer == 0 else step.at(state)

@@ -405,7 +405,7 @@ class Fitted:
         labels = "unused" if self.recipe is None else self.recipe.labels
         if labels == "unused":
             if label is not None:
-                raise ValueError(f"{self.called} was told no labels; leave out the class.")
+                raise ValueError(f"{self.called} was fitted without labels; leave out the class.")
             return None
         assert self.plan is not None
         number = self.plan.model["num_classes"]

@@ -132,8 +132,8 @@ def write_model(path: Path, model: nn.Module, transform: nn.Module) -> None:
         write_atomically(path / "model.safetensors", content)
     except OSError as error:
         raise CheckpointError(
-            f"Could not write {path / 'model.safetensors'} ({error.strerror or error}); what was there is whole. "
-            "Free some space and try again."
+            f"Could not write {path / 'model.safetensors'} ({error.strerror or error}); the existing file is "
+            "unchanged. Free some space and try again."
         ) from error
 
 

@@ -6,9 +6,9 @@ make one:
 
     log p(x) ≥ Σ_y q(y | x) [L(x | y) + log p(y) − log q(y | x)],      L(x | y) ≤ log p(x | y)
 
-Without a context this is a model of x like any other, whose latents are the tuple (z, y): its evidence is log p(x), its
-samples are of any class. With one-hot labels as its context it is the model of x given y: its evidence is log p(x | y),
-its samples are of these classes, z is its only latent. The likelihood is called with (z, y) in both.
+Without a context this is a model of x with the latents (z, y): its evidence is log p(x), and its samples are of any
+class. With one-hot labels as its context it is the model of x given y: its evidence is log p(x | y), its samples are of
+these classes, and z is its only latent. The likelihood is called with (z, y) in both cases.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ class LatentAndLabel(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """None: a mean over labels is no label."""
+        """There is none: a mean over labels is no label."""
         raise NotImplementedError("LatentAndLabel has no mean: half a 3 and half an 8 is no digit; use draws.")
 
 
 class LabelledPrior(nn.Module):
-    """p(y) p(z | y); p(z | y) where labels are given.
+    """p(y) p(z | y), or p(z | y) if labels are given.
 
     Arguments:
         latent: p(z | y), called with one-hot labels; it may ignore them.
@@ -91,7 +91,7 @@ class LabelledPrior(nn.Module):
 
 
 class LabelledPosterior(nn.Module):
-    """q(y | x) q(z | x, y); q(z | x, y) where labels are given.
+    """q(y | x) q(z | x, y), or q(z | x, y) if labels are given.
 
     Arguments:
         classifier: from x (..., *event) to the logits of q(y | x) (..., C).
@@ -167,11 +167,11 @@ class LabelledModel(LatentVariableModel):
     def transfer(
         self, x: Float[Tensor, "batch *event"], labels: Int[Tensor, "label"], own: Int[Tensor, "batch"] | None = None
     ) -> Float[Tensor, "batch label *event"]:
-        """E[x' | z, y] for each of some labels y, with z, the style, that of x under its own label.
+        """E[x' | z, y] for each of several labels y, where z is the style of x under its own label.
 
         Arguments:
             x: data.
-            labels: under which the style is decoded.
+            labels: the labels under which the style is decoded.
             own: the labels of x; the most probable ones if None.
 
         z is the mean of q(z | x, own), or one draw where there is no mean in closed form.

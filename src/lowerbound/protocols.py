@@ -138,7 +138,7 @@ class Gradient(Protocol):
         ...
 
     def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
-        """Raise a `ValueError` that names an alternative if this pair is invalid, if it is biased without `bias` saying
+        """Raise a `ValueError` that names an alternative if this pair is invalid, if it is biased without `kind` saying
         so, or if num_samples is too small.
         """
         ...

@@ -29,7 +29,7 @@ def describe_data(
 
     Raises:
         DataError: it is neither a name nor looks like a file.
-        UsageError: something is said of a named data set, which says it itself, or `columns` cannot be read.
+        UsageError: an option of files is given for a named data set, or `columns` cannot be read.
     """
     from lowerbound.data import entry, names
     from lowerbound.data.readers import suffixes
@@ -40,7 +40,7 @@ def describe_data(
         return {"path": str(Path(data).resolve()), **said}
     known = entry(data)
     if said:
-        raise click.UsageError(f"--{next(iter(said))} is for files, and {known.name} says it itself; leave it out.")
+        raise click.UsageError(f"--{next(iter(said))} is for files, and {known.name} is known by name; leave it out.")
     return {"name": known.name}
 
 

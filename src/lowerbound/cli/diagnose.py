@@ -1,4 +1,4 @@
-"""`lowerbound diagnose`: what a run suffers from."""
+"""`lowerbound diagnose`: the problems of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["diagnose"]
 
 
-@click.command(short_help="Say what a run suffers from, and what to do.")
+@click.command(short_help="Find the problems of a run, with a remedy for each.")
 @click.argument("run")
 @click.option("--against", metavar="DATA", help="Other data that the model should find unlikely: a name or a file.")
 @click.option("--num-rows", type=click.IntRange(2), default=500, show_default=True, help="Held-out rows, at most.")

@@ -104,7 +104,7 @@ def compare(
             f"{run.path} was fitted by the {plan.loss} loss, which takes no gradient estimator to compare."
         )
     if recipe_named(plan.recipe).labels != "unused":
-        raise click.UsageError(f"{run.path} was told labels; gradients are compared for models of the data alone.")
+        raise click.UsageError(f"{run.path} was fitted with labels; only models of the data alone are compared.")
     count, dataset = plan.num_samples if num_samples is None else num_samples, fitted.dataset
     x = fitted.events(fitted.test_rows().x[: batch_size or plan.batch_size], seed).to(device_for(fitted))
     given = given_to_choices(plan, fitted.model, fitted.schema.event_shape, dataset.num_train)

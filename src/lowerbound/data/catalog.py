@@ -147,7 +147,7 @@ CATALOG: tuple[Entry, ...] = (
         sha256="522572f02399b0091c1900f81643296899bb16c8613bc30e0ecb5ad2aa8bfb35",
         label="alphabet",
         description="Characters of 50 alphabets, averaged from 105 x 105 to 28 x 28, labelled by "
-        "alphabet; not the pixels of the IWAE paper (omniglot-28), whose scores must not be set beside these.",
+        "alphabet; not the pixels of the IWAE paper (omniglot-28), whose scores are not comparable.",
         origin="Lake et al. (2015)",
         citation="B. M. Lake, R. Salakhutdinov, J. B. Tenenbaum: Human-level concept learning through probabilistic "
         "program induction. Science 350(6266), 2015.",

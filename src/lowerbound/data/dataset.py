@@ -4,7 +4,7 @@ The schema says what the numbers mean; the type in which they are stored does no
 float32 for intensities and for counts, float64 for tables. A file too large for memory stays on disk, in its own type:
 then `x_train` is the whole memory map and `train_rows` lists which of its rows are training rows.
 
-Data with equal values have equal checksums, whatever the type of the file.
+Data with equal values have equal checksums, for every type of file.
 """
 
 from __future__ import annotations

@@ -3,9 +3,10 @@
 With N_l labels among N rows a batch of B rows contains B N_l / N of them: one in three batches, for 100 labels of MNIST
 and batches of 200. A classifier that learned from these alone would see each label once per epoch. Every batch
 therefore comes with L additional labelled rows, for the terms of a loss that need labels. The B rows themselves remain
-a random sample of the data without weights, so that the mean of a bound over them is unbiased. The additional rows are
-drawn by a generator that is seeded from the row numbers of the batch. They thus depend on the batch alone, as a
-`Source` requires, and are the same in a resumed run.
+a random sample of the data without weights, so that the mean of a bound over them is unbiased.
+
+The additional rows are drawn by a generator that is seeded from the row numbers of the batch. They thus depend on the
+batch alone, as a `Source` requires, and are the same in a resumed run.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A class is known by its name, the text of the label, and numbered in sorted orde
 alphabet for text. The names come from the file of a fit and are kept in the schema. Labels of other data are matched by
 name, so that a class has the same number even if another class is missing, and a new class is refused.
 
-Text, booleans and whole numbers are classes, in whatever type they are stored. Numbers with a fraction are
+Text, booleans and whole numbers are classes, for every type of storage. Numbers with a fraction are
 measurements, and so are more than 1,000 different numbers; they keep their values. A missing label, or −1 among whole
 numbers, means no label and becomes −1, as in scikit-learn.
 """

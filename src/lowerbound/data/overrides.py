@@ -108,7 +108,7 @@ def parse_columns(text: str) -> dict[str, str]:
         name, equals, word = part.rpartition("=")
         if not equals or not name.strip():
             raise DataError(
-                f"'{clipped(part.strip())}' says nothing of a column; write NAME=KIND with {', '.join(_WORDS)}."
+                f"'{clipped(part.strip())}' says nothing about a column; write NAME=KIND with {', '.join(_WORDS)}."
             )
         found[name.strip()] = word.strip()
     return found

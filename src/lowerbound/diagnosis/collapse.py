@@ -4,7 +4,9 @@
 
 The rate would be the wrong number: it is also positive if q(z) differs from the prior but z has no information about x.
 The mutual information of N test rows is at most log N; this affects large values only and cannot look like a
-collapse. Data without common structure need no latents: the finding is then correct but no fault of the model.
+collapse.
+
+Data without common structure need no latents: the finding is then correct but no fault of the model.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ def collapse(case: Case) -> Finding:
     return found(
         NAME,
         evidence,
-        ill=f"The latents hold {evidence.value:.2f} nats about a row ({units}): the decoder does without them.",
+        ill=f"The latents hold {evidence.value:.2f} nats about a row ({units}): the decoder hardly uses them.",
         well=f"The latents hold {evidence.value:.1f} nats about a row ({units}).",
         remedy=case.refit(objective="free-bits:nats=0.5" if _has_closed_form(case) else "beta-elbo:beta=1,warmup=2000"),
         picture=_use(use),

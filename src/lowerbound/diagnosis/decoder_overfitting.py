@@ -31,8 +31,8 @@ def decoder_overfitting(case: Case) -> Finding:
     return found(
         NAME,
         evidence,
-        ill=f"Training rows are {difference:.1f} nats likelier than test rows: the decoder knows them by heart.",
-        well=f"Training rows are {difference:.1f} nats likelier than test rows, which differ by {deviation:.1f}.",
+        ill=f"Training rows are {difference:.1f} nats more likely than test rows: the decoder memorises them.",
+        well=f"Training rows are {difference:.1f} nats more likely than test rows (sd {deviation:.1f}).",
         remedy=case.refit(hidden=case.refit.widths(0.5)),
         picture=Histograms(
             series={"training rows": train.cpu().numpy(), "test rows": held_out.cpu().numpy()},

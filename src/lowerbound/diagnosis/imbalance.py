@@ -44,7 +44,9 @@ def imbalance(case: Case) -> Finding:
     distortion, rate = _pulls(case, case.x_train[:_MOST_ROWS])
     d, r = distortion.mean().item(), rate.mean().item()
     if abs(r) < _FEWEST_ERRORS * error_of_mean(rate):
-        return undefined(NAME, "The latents carry too little to say how they are paid for: q is as wide as the prior.")
+        return undefined(
+            NAME, "The latents carry too little information to tell the weight: q is as wide as the prior."
+        )
     weight = -d / r
     evidence = Measurement(
         value=weight,

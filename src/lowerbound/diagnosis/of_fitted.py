@@ -39,14 +39,15 @@ def case_of(
 
     Raises:
         DataError: its data are gone or have changed.
-        ValueError: fewer than two rows, or a model that was told labels.
+        ValueError: fewer than two rows, or a model that was fitted with labels.
     """
     if num_rows < 2:
         raise ValueError(f"case_of got num_rows={num_rows} and needs at least 2.")
     plan, dataset, device = fitted.plan, fitted.dataset, device_for(fitted)
     if plan is not None and recipe_named(plan.recipe).labels != "unused":
         raise ValueError(
-            f"{fitted.called} was told labels, and diagnosis knows models of the data alone; use `lowerbound evaluate`."
+            f"{fitted.called} was fitted with labels, and diagnosis is for models of the data alone; use "
+            "`lowerbound evaluate`."
         )
     held_out = fitted.test_rows().x
     training = None if plan is None else prepare(dataset, plan, plan.engine())

@@ -97,8 +97,8 @@ def aggregate_posterior(
         prior = model.prior(context)
         if prior.batch_shape:
             raise ValueError(
-                "aggregate_posterior got a prior that depends on the context, so that no one p(z) is there to compare "
-                "with; call it on the data of one context at a time, with a prior without context."
+                "aggregate_posterior got a prior that depends on the context, so that there is no single p(z) to "
+                "compare with; call it on the data of one context at a time, with a prior without context."
             )
         z, log_q = _draws(model, x, context, num_samples, max_elements)
         log_aggregate, log_marginals = _aggregate(model, x, context, z, max_elements)

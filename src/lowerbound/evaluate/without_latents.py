@@ -3,8 +3,9 @@
     p(x) = p(x; θ̂),        θ̂ = argmax_θ Σ_n log p(x_n; θ) + Σ_j w_j log p(x̃_j; θ)
 
 θ consists of one vector, which replaces the net's output, and of the other parameters of the likelihood (scales,
-inverse dispersions, cut points), fitted by `maximum_likelihood`. Every step of a sequence counts as a row. x̃ is one
-row of pseudo-data, of total weight 1, so that values that do not occur in training have a probability:
+inverse dispersions, cut points), fitted by `maximum_likelihood`. Every step of a sequence counts as a row.
+
+x̃ is one row of pseudo-data, of total weight 1, so that values that do not occur in training have a probability:
 
     bounded sets     spread evenly over the set: one count over K classes, half a one and half a zero for pixels
     counts           the mean of the element rounded, but at least 1

@@ -42,7 +42,7 @@ class DReG:
         z = posterior.rsample(torch.Size((num_samples,)))
         if isinstance(z, tuple):
             raise ValueError(_CHAIN)
-        z = z.view_as(z)  # a node of its own: the hook must not reach what log q(z | x) keeps of the draw
+        z = z.view_as(z)  # a new graph node: a hook on the draw itself would also scale gradients inside log q(z | x)
         w = weigh(posterior, joint, z, log_q=path_only_log_prob(posterior, z))
         if z.requires_grad:
             factor = torch.softmax(w.log_w.detach(), 0)

@@ -62,7 +62,7 @@ class ReweightedWakeSleep:
             )
         if isinstance(posterior, Lends):
             raise ValueError(
-                "ReweightedWakeSleep teaches p and q apart and a top-down posterior shares the path of p; use "
+                "ReweightedWakeSleep trains p and q separately and a top-down posterior shares the path of p; use "
                 "Pathwise(), or a BottomUp posterior."
             )
         _require_two(num_samples)
@@ -89,6 +89,6 @@ def weighted_score(
 def _require_two(num_samples: int) -> None:
     if num_samples < 2:
         raise ValueError(
-            f"ReweightedWakeSleep got num_samples={num_samples} and needs at least 2: one sample has weight 1 "
-            "whatever it is; draw more, or use losses.WakeSleep, whose φ learns from dreams."
+            f"ReweightedWakeSleep got num_samples={num_samples} and needs at least 2: a single sample "
+            "always has weight 1; draw more, or use losses.WakeSleep, whose φ learns from dreams."
         )

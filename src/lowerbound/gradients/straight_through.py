@@ -8,7 +8,7 @@ The objective is evaluated at b ~ q and differentiated as if b were a smooth fun
 The second is of Jang, Gu & Poole (2017, arXiv:1611.01144, §2.2). For bits the first is exact where the objective is
 linear in each bit; the second only in the limit τ → 0, where its variance is infinite. Both ignore the curvature of the
 objective between the values of b: on the small models of the tests the bias of the ELBO's gradient is 9 and 16 % of its
-norm for bits, and 82 % for three categories behind a saturated net, whatever τ.
+norm for bits, and 82 % for three categories behind a saturated net, for every τ.
 """
 
 from __future__ import annotations

@@ -31,5 +31,5 @@ def weighted_value(objective: Objective, w: LogWeights) -> Float[Tensor, "batch"
     if objective.linear:
         return w.average(signal)
     if not isinstance(objective, IWAE):
-        raise ValueError(f"{type(objective).__name__} has no value at latents that do not count alike; use Pathwise().")
+        raise ValueError(f"{type(objective).__name__} is not defined for latents with unequal weights; use Pathwise().")
     return objective.reduce(signal + w.log_probability + math.log(signal.shape[0]))

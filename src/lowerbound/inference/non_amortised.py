@@ -27,8 +27,8 @@ class NonAmortised(nn.Module):
         num_data: N.
         latent_dim: length of z.
 
-    It is called with a context whose last tensor is the row of each datum: train on `InMemory((x,
-    torch.arange(len(x))))`.
+    It is called with a context whose last tensor is the row of each datum: train on
+    `InMemory((x, torch.arange(len(x))))`.
 
     Gradient: that of the bound for the rows in the batch; none for the encoder, which is not used.
 

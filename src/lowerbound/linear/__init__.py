@@ -1,4 +1,5 @@
-"""Linear latent variable models, fitted exactly or by EM: one idea per file, each a generator of ever better fits.
+"""Linear latent variable models, fitted exactly or by EM: one idea per file. Most fits are generators of their
+iterations.
 
 =================================  =============================================================================
 fit_factor_analysis                z ~ N(0, I), noise per column: profile likelihood, or EM with missing entries
@@ -10,7 +11,7 @@ fit_stack                          many of these, weighed by rows that none was 
 online_expectation_maximization    the first two from a stream of batches
 =================================  =============================================================================
 
-All take rows (N, D), NaN where an entry is missing, and are best given double precision.
+All take rows (N, D), preferably in double precision, with NaN for missing entries.
 """
 
 from lowerbound.linear.em import Iteration, expectation_maximization

@@ -3,11 +3,11 @@
     E step    r_nk = π_k p_k(x_n) / Σ_j π_j p_j(x_n), and for each k the expected statistics with weights r_nk
     M step    π_k = ⟨r_nk⟩, and the M step of each factor analyser
 
-Unlike in the paper each component has a noise Ψ_k of its own (per dimension, or one number: a mixture of
+Unlike in the paper each component has its own noise Ψ_k (per dimension, or one number: a mixture of
 probabilistic PCA); missing entries (NaN) are integrated out by each component. The likelihood of any mixture of
-Gaussians is unbounded where a component shrinks onto a few rows, so that here the floor of σ is a choice and no
-formality: by default 1e-3 of the spread of the column over all rows. A component that loses its rows (fewer than 1e-6
-of them) stays as it was, with its small weight.
+Gaussians is unbounded if a component shrinks onto a few rows, so that the floor of σ matters here: by default it is
+1e-3 of the spread of the column over all rows. A component that loses its rows (fewer than 1e-6 of them) is no longer
+changed and keeps its small weight.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class FactorAnalysers:
         return torch.where(x.isnan(), torch.einsum("nk,nkd->nd", self.responsibilities(x), filled), x)
 
     def sample(self, num_samples: int) -> tuple[Float[Tensor, "sample data"], Int[Tensor, "sample"]]:
-        """Rows x ~ p(x) and the component that each came from, in random order."""
+        """Draw rows x ~ p(x), with the component of each, in random order."""
         component = torch.multinomial(self.weights, num_samples, replacement=True)
         x = torch.stack([c.sample(num_samples) for c in self.components])
         return x[component, torch.arange(num_samples, device=x.device)], component
@@ -91,7 +91,7 @@ def fit_mixture_of_factor_analysers(
     tolerance: float = 1e-6,
     seed: int = 0,
 ) -> Iterator[MixtureIteration]:
-    """Fits of rising likelihood, from the clusters of k-means; the last is the answer.
+    """Fits of rising likelihood, starting from the clusters of k-means; the last is the result.
 
     Arguments:
         x: rows, best in double precision; NaN where an entry is missing.
@@ -100,7 +100,7 @@ def fit_mixture_of_factor_analysers(
         noise: of each dimension, or shared within a component.
         min_scale: the floor of σ, in the units of x; None: a thousandth of the spread of the column.
         max_iterations: after which to stop.
-        tolerance: a rise of the log-likelihood that is too small to go on for, nats per row.
+        tolerance: stop when the log-likelihood rises by less, nats per row.
         seed: of k-means.
 
     Raises:

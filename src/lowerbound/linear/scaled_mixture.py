@@ -11,8 +11,8 @@ with tied parameters. EM, with r_nks = p(k, s | x_n), u_nk = Σ_s r_nks / τ_s a
     S_k = (Σ_n u_nk (x_n − b_k)(x_n − b_k)ᵀ + κ K^(−2/D) T) / (N_k + κ)
 
 The second is the mode under an inverse Wishart prior with as much weight as κ rows, at a covariance T that is shrunk to
-the volume of one of K clusters (Fraley & Raftery 2007); κ = 0 is maximum likelihood. Σ_k is S_k itself where the rank
-is that of the data, its diagonal at rank 0, else some steps of EM for factor analysis towards S_k.
+the volume of one of K clusters (Fraley & Raftery 2007); κ = 0 is maximum likelihood. Σ_k is S_k itself at full rank and
+its diagonal at rank 0; otherwise some steps of EM for factor analysis of S_k.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def fit_scaled_mixture(
         target: T: the covariance of all rows, or its diagonal.
         min_scale: the floor of a standard deviation, in the units of x.
         max_iterations: after which to stop.
-        tolerance: a rise of the log-likelihood that is too small to go on for, nats per row.
+        tolerance: stop when the log-likelihood rises by less, nats per row.
         seed: of k-means.
 
     Raises:
@@ -221,7 +221,7 @@ class _Fit:
 
 
 def _principal(covariance: Tensor, latent_dim: int, floor: float) -> tuple[Tensor, Tensor]:
-    """Leading principal components, and what variance they leave, at least a twentieth."""
+    """Leading principal components, and the remaining variance, at least a twentieth."""
     values, u = torch.linalg.eigh(covariance)
     rest = values[:, :-latent_dim].mean(1, keepdim=True).clamp_min(floor)
     weight = u[:, :, -latent_dim:] * (values[:, -latent_dim:] - rest).clamp_min(0).sqrt()[:, None]

@@ -82,8 +82,7 @@ class MonteCarloEM(Loss):
             raise ValueError(f"MonteCarloEM got draws={draws!r} and expected 'importance', 'prior' or 'hmc'.")
         if num_samples < 2:
             raise ValueError(
-                f"MonteCarloEM got num_samples={num_samples} and needs at least 2: one sample has weight 1 whatever "
-                "it is."
+                f"MonteCarloEM got num_samples={num_samples} and needs at least 2: a single sample always has weight 1."
             )
         self.model, self.num_samples, self.draws = model, num_samples, draws
         self.hmc = HMC(num_chains=num_samples, num_warmup=num_warmup, num_samples=_KEPT, num_leapfrog=num_leapfrog)
@@ -158,6 +157,6 @@ class MonteCarloEM(Loss):
             return
         if any(g is not None for g in torch.autograd.grad(log_joint, phi, allow_unused=True)):
             raise ValueError(
-                f"MonteCarloEM teaches p and q apart, and {type(self.model.prior).__name__} shares parameters with q; "
-                "choose a prior with its own, such as MixtureNormal, or losses.VariationalLoss."
+                f"MonteCarloEM trains p and q separately, and {type(self.model.prior).__name__} shares parameters with "
+                "q; choose a prior with its own, such as MixtureNormal, or losses.VariationalLoss."
             )

@@ -142,8 +142,8 @@ class SemiSupervised(Loss):
         q = self.model.infer(x, self.model.one_hot(torch.zeros_like(y)))
         if not q.has_rsample or isinstance(q, Augmented):
             raise ValueError(
-                "SemiSupervised draws z along a path and needs its density, which this q(z | x, y) does not have; "
-                "choose another posterior, such as DiagonalNormal."
+                "SemiSupervised needs reparameterised draws of z and their density, which this q(z | x, y) does "
+                "not have; choose another posterior, such as DiagonalNormal."
             )
 
     def _labelled_bound(self, x: Tensor, y: Tensor) -> Float[Tensor, ""]:

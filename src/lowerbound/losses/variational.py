@@ -96,7 +96,7 @@ class VariationalLoss(Loss):
             objective.signal(gradient.estimate(objective, q, joint, self.num_samples).weights)
         except NotImplementedError:
             raise ValueError(
-                f"{type(gradient).__name__} asks {type(q).__name__} for what it does not have (a density, or draws); "
+                f"{type(gradient).__name__} needs a density or draws that {type(q).__name__} does not have; "
                 "use another gradient estimator or another posterior."
             ) from None
 

@@ -90,8 +90,8 @@ class WakeSleep(Loss):
         q, p = self.model.infer(x, context), self.model.prior(context)
         if self.objective.rate != "sampled" or self.objective.bound != "lower":
             raise ValueError(
-                f"WakeSleep holds the samples fixed while θ ascends a lower bound, for which {self.objective} will not "
-                "do; use ELBO() or IWAE(), or losses.VariationalLoss."
+                f"WakeSleep holds the samples fixed while θ ascends a lower bound, which {self.objective} does not "
+                "allow; use ELBO() or IWAE(), or losses.VariationalLoss."
             )
         check_same_kind(q, p)
         if isinstance(q, Augmented):
@@ -125,7 +125,7 @@ class WakeSleep(Loss):
         log_q = q.log_prob(cast(Tensor, z)).sum()
         if _reaches(log_joint, self.model.posterior) or _reaches(log_q, self.model.prior, self.model.likelihood):
             raise ValueError(
-                f"WakeSleep teaches p and q apart, and {type(self.model.prior).__name__} shares parameters with q; "
+                f"WakeSleep trains p and q separately, and {type(self.model.prior).__name__} shares parameters with q; "
                 "choose a prior with its own, such as MixtureNormal, or losses.VariationalLoss."
             )
 
@@ -162,5 +162,5 @@ def _check_options(num_samples: int, phi: str) -> None:
     if num_samples < least:
         raise ValueError(
             f"WakeSleep got num_samples={num_samples} with phi={phi!r} and needs at least {least}"
-            + ("." if least == 1 else ": one sample has weight 1 whatever it is; draw more, or take phi='sleep'.")
+            + ("." if least == 1 else ": a single sample always has weight 1; draw more, or take phi='sleep'.")
         )

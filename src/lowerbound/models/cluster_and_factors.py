@@ -54,7 +54,7 @@ class ClusterAndFactors(_SizedByFit):
         components: K.
         latent_dim: L.
 
-    Returns (when called, whatever the context):
+    Returns (when called, with any context):
         A `Chain` over (ζ, c), batch shape ().
     """
 
@@ -76,7 +76,7 @@ class ClusterAndFactors(_SizedByFit):
         self.length.fill_(value)
 
     def forward(self, context: Context | None = None) -> Chain:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         shapes = [(self.latent_dim,), (len(self.logits),)]
         first = OneHotCategorical(logits=self.logits, validate_args=False)
         return Chain(first, [self._factors], downward=True, layer_shapes=shapes)

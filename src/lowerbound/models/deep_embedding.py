@@ -142,7 +142,7 @@ def start(
         epochs: passes over x as an autoencoder.
         batch_size: rows per step.
         lr: the learning rate at the start; it falls to a hundredth along a cosine.
-        num_starts: starts of k-means and EM, of which the likeliest mixture is kept.
+        num_starts: starts of k-means and EM, of which the most likely mixture is kept.
         engine: where to pretrain.
 
     Raises:
@@ -190,7 +190,7 @@ def pretrain(
 
 @torch.no_grad()
 def fit_mixture(model: LatentVariableModel, x: Tensor, *, seed: int = 0, num_starts: int = 10) -> Pretrained:
-    """Make the likeliest mixture of the latents E_q[z | x] the prior, and scale q to it; see `start`."""
+    """Make the most likely mixture of the latents E_q[z | x] the prior, and scale q to it; see `start`."""
     prior, _ = _parts(model, len(x))
     z = torch.cat([model.infer(rows.to(prior.loc.device)).mean for rows in x.split(_BLOCK)])
     log_density = _copy_mixture(prior, z, seed, num_starts)
@@ -287,7 +287,7 @@ def _parts(model: LatentVariableModel, num_rows: int | None = None) -> tuple[Mix
 
 
 def _copy_mixture(prior: MixtureNormal, z: Tensor, seed: int, num_starts: int) -> float:
-    """π, μ and σ of the likeliest mixture; its mean log density."""
+    """π, μ and σ of the most likely mixture; its mean log density."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture  # here, because importing it takes a second
 

@@ -26,7 +26,7 @@ def latents_drawn(posterior: Distribution, owner: str) -> Float[Tensor, "batch *
         owner: the penalty, for the message.
 
     Raises:
-        ValueError: a batch of one row in training; in evaluation it is what a data set may leave over.
+        ValueError: a batch of one row in training; in evaluation the last batch may have one row.
     """
     z = cast(Tensor, latents_of(posterior, posterior.rsample()))
     if len(z) < 2 and torch.is_grad_enabled():
@@ -46,6 +46,6 @@ def require_latents(posterior: Distribution, owner: str) -> None:
 
 
 def check_weight(weight: float, owner: str) -> None:
-    """Raise a `ValueError` unless the weight of a penalty is a number that punishes."""
+    """Raise a `ValueError` unless the weight of a penalty is a number that is not negative."""
     if not 0 <= weight < math.inf:
         raise ValueError(f"{owner} got weight={weight} and expected a number from 0 up.")

@@ -67,6 +67,7 @@ class TransformedNormal(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of value (..., D): (...), nats."""
+        # The roots are known for the last draw; `root` only spares the search and carries no gradient (`monotone`).
         known = self._drawn is not None and _shares(value, *self._drawn)
         roots = self._roots if known else (None,) * len(self.layers)
         z, log_det = value, value.new_zeros(())

@@ -119,7 +119,7 @@ class AutoregressiveNormal(nn.Module):
         self.register_buffer("start", torch.zeros(latent_dim), persistent=False)
 
     def forward(self, context: Context | None = None) -> Autoregressive:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         return Autoregressive(self._conditionals, self.start, reparameterised=True)
 
     def _conditionals(self, z: Tensor) -> NormalDistribution:
@@ -149,7 +149,7 @@ class AutoregressiveBernoulli(nn.Module):
         self.register_buffer("start", torch.zeros(latent_dim), persistent=False)
 
     def forward(self, context: Context | None = None) -> Autoregressive:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         return Autoregressive(self._conditionals, self.start, reparameterised=False)
 
     def _conditionals(self, z: Tensor) -> BernoulliDistribution:
@@ -184,7 +184,7 @@ class AutoregressiveCategorical(nn.Module):
         self.register_buffer("start", torch.zeros(latent_dim, k), persistent=False)
 
     def forward(self, context: Context | None = None) -> Autoregressive:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         return Autoregressive(self._conditionals, self.start, reparameterised=False)
 
     def _conditionals(self, z: Tensor) -> LinearOneHotCategorical:

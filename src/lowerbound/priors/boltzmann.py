@@ -160,7 +160,7 @@ class RBM(nn.Module):
         return Couplings(self.left_bias, self.right_bias, self.weight)
 
     def forward(self, context: Context | None = None) -> BoltzmannDistribution:
-        """p(z), whatever the context; in training mode with gradients on, the chains move first."""
+        """p(z); the context is ignored. In training mode with gradients on, the chains move first."""
         if self.exact:
             return BoltzmannDistribution(self.theta)
         if self.training and torch.is_grad_enabled():

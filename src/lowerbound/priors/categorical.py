@@ -52,6 +52,6 @@ class Categorical(nn.Module):
         self.logits = nn.Parameter(torch.zeros(self.event_shape), requires_grad=learned)
 
     def forward(self, context: Context | None = None) -> Independent:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         distribution = LinearOneHotCategorical(logits=self.logits, validate_args=False)
         return Independent(distribution, len(self.latent_shape), validate_args=False)

@@ -75,5 +75,5 @@ class FlowPrior(nn.Module):
         self.transform, self.base = flow.transform, StandardNormal(latent_dim)
 
     def forward(self, context: Context | None = None) -> NormalizingFlow:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         return NormalizingFlow(self.transform(None), self.base())

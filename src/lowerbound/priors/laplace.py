@@ -47,7 +47,7 @@ class Laplace(nn.Module):
         self.register_buffer("scale", torch.full(self.latent_shape, float(scale)), persistent=False)
 
     def forward(self, context: Context | None = None) -> Independent:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         return Independent(
             LaplaceDistribution(self.loc, self.scale, validate_args=False), len(self.latent_shape), validate_args=False
         )

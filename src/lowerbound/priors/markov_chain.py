@@ -48,7 +48,7 @@ class MarkovChain(nn.Module):
         self.initial, self.transition, self.length = initial, transition, length
 
     def forward(self, context: Context | None = None) -> MarkovChainDistribution:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         return MarkovChainDistribution(self.initial(None), self.transition, self.length)
 
 

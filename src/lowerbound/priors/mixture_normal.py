@@ -52,7 +52,7 @@ class MixtureNormal(nn.Module):
         self.raw_scale = nn.Parameter(torch.zeros(components, latent_dim))
 
     def forward(self, context: Context | None = None) -> NormalMixture:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         return NormalMixture(self.logits, self.loc, positive(self.raw_scale, self.min_scale))
 
     @torch.no_grad()

@@ -53,6 +53,6 @@ class RelaxedBernoulli(nn.Module):
         self.register_buffer("temperature", torch.tensor(float(temperature)))
 
     def forward(self, context: Context | None = None) -> Independent:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         p = RelaxedBernoulliDistribution(self.logits, self.temperature.to(self.logits.dtype), self.space)
         return Independent(p, len(self.latent_shape), validate_args=False)

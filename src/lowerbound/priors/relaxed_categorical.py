@@ -61,6 +61,6 @@ class RelaxedCategorical(nn.Module):
         self.register_buffer("temperature", torch.tensor(float(temperature)))
 
     def forward(self, context: Context | None = None) -> Independent:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         p = RelaxedCategoricalDistribution(self.logits, self.temperature.to(self.logits.dtype), self.space)
         return Independent(p, len(self.latent_shape), validate_args=False)

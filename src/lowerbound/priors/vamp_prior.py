@@ -75,7 +75,7 @@ class VampPrior(nn.Module):
         return torch.sigmoid(raw) if self.bounded else raw
 
     def forward(self, context: Context | None = None) -> Distribution:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         q = self.__dict__["_posterior"](self.pseudo_inputs)
         if isinstance(q, Augmented):
             raise ValueError(

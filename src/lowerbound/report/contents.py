@@ -1,4 +1,4 @@
-"""Everything that a report shows, as plain values and arrays; values that are None or empty are left out."""
+"""Everything that a report shows, as plain values and arrays; those that are None or empty are left out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -36,7 +36,7 @@ MARGINALS = (
 )
 KL = (
     "Each bar is what one dimension says about the data. Good: many bars of some height. Bad: most near zero "
-    "(posterior collapse): those dimensions repeat the prior, and the decoder does without them."
+    "(posterior collapse): those dimensions repeat the prior, and the decoder ignores them."
 )
 
 
