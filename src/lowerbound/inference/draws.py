@@ -20,7 +20,7 @@ import warnings
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -46,6 +46,7 @@ class Draws(Distribution):
     Attributes:
         r_hat: R̂ of each datum and coordinate.
         effective_sample_size: of each datum and coordinate, for its mean.
+        trusted: the rows that no problem is known of.
         problems: sentences that say why some rows are not to be used; empty where nothing was found.
     """
 
@@ -82,10 +83,15 @@ class Draws(Distribution):
         return effective_sample_size(self.values)
 
     @cached_property
+    def trusted(self) -> Bool[Tensor, "batch"]:
+        """Which rows have chains that agree, draws enough, and no divergence."""
+        largest, smallest = self._extremes
+        return (largest <= _LARGEST_R_HAT) & (smallest >= _SMALLEST_SIZE) & (self.divergences == 0)
+
+    @cached_property
     def problems(self) -> tuple[str, ...]:
         """See the class."""
-        largest = self.r_hat.nan_to_num(nan=torch.inf).flatten(1).amax(1)
-        smallest = self.effective_sample_size.nan_to_num(nan=0.0).flatten(1).amin(1)
+        largest, smallest = self._extremes
         draws = f"{self.values.shape[0] * self.values.shape[1]:,}"
         found = [
             _sentence(
@@ -109,6 +115,12 @@ class Draws(Distribution):
             ),
         ]
         return tuple(sentence for sentence in found if sentence)
+
+    @cached_property
+    def _extremes(self) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
+        """The largest R̂ and the smallest effective sample size of each row, over its coordinates."""
+        largest = self.r_hat.nan_to_num(nan=torch.inf).flatten(1).amax(1)
+        return largest, self.effective_sample_size.nan_to_num(nan=0.0).flatten(1).amin(1)
 
     def sample(self, sample_shape: SampleShape = ()) -> Tensor:
         """Pick of the draws, with replacement, for each datum by itself: (*sample_shape, B, *event)."""

@@ -5,7 +5,7 @@ of its own, outside pyplot's global state: save it with `figure.savefig`, or sho
 by naming it at the end of a cell. Nothing has to be closed.
 """
 
-from lowerbound.plots.diagnosis import diagnosis_bars, diagnosis_clouds, diagnosis_histograms
+from lowerbound.plots.diagnosis import diagnosis_bars, diagnosis_clouds, diagnosis_curves, diagnosis_histograms
 from lowerbound.plots.divergence import kl_per_dimension
 from lowerbound.plots.evidence import evidence_histogram
 from lowerbound.plots.gradients import gradient_noise
@@ -17,6 +17,7 @@ from lowerbound.plots.training import training_curves
 __all__ = [
     "diagnosis_bars",
     "diagnosis_clouds",
+    "diagnosis_curves",
     "diagnosis_histograms",
     "evidence_histogram",
     "gradient_noise",
