@@ -145,7 +145,7 @@ def _reference_draws(p: Distribution, num_draws: int) -> tuple[Tensor, list[Tens
         z = _draws(p, num_draws)
         return torch.full((z.shape[1],), num_draws), list(z.unbind(1))
     pool = p.values.transpose(0, 1).flatten(0, 1).flatten(2)  # one chain after another
-    worth = p.effective_sample_size.nan_to_num(nan=0.0).flatten(1).amin(1).clamp(max=num_draws).long()
+    worth = p.effective_sample_size.nan_to_num(nan=0.0).flatten(1).amin(1).clamp(max=min(num_draws, len(pool))).long()
     sizes = torch.where(p.trusted & (worth >= _FEWEST), worth, 0).cpu()
     spaced = [torch.linspace(0, len(pool) - 1, int(n)).long() for n in sizes]
     return sizes, [pool[at.to(pool.device), i] for i, at in enumerate(spaced)]

@@ -7,7 +7,8 @@ variances within and B the variance between the means of the halves of length n,
     ESS = C T / τ,   τ = −1 + 2 Σ_t (ρ_2t + ρ_2t+1)       over pairs while positive, made monotone
 
 with ρ_t = 1 − (W − mean autocovariance at lag t) / (W (n − 1)/n + B) (Gelman et al., *Bayesian Data Analysis*, 3rd ed.,
-§11.4–11.5; Geyer 1992). Both are computed for every datum and coordinate at once, the autocovariances by FFT.
+§11.4–11.5; Geyer 1992). ESS is at most C T log₁₀(C T), as Stan has it: short chains that alternate would seem to be
+worth any number of draws. Both are computed for every datum and coordinate at once, the autocovariances by FFT.
 
 Draws are not to be used where R̂ exceeds 1.05 in some coordinate, ESS is below 100, or a trajectory diverged. Vehtari et
 al. (2021, arXiv:1903.08008) ask for 1.01 and 400 of a few numbers; R̂ of the default 1,200 draws scatters by more than
@@ -16,6 +17,7 @@ al. (2021, arXiv:1903.08008) ask for 1.01 and 400 of a few numbers; R̂ of the d
 
 from __future__ import annotations
 
+import math
 import warnings
 from functools import cached_property
 
@@ -167,7 +169,7 @@ def effective_sample_size(values: Float[Tensor, "draw chain *rest"]) -> Float[Te
     pairs = correlation[: length // 2 * 2].unflatten(0, (-1, 2)).sum(1)
     positive = (pairs > 0).cumprod(0)
     monotone = pairs.cummin(0).values * positive
-    time = (2 * monotone.sum(0) - 1).clamp_min(1 / length)
+    time = (2 * monotone.sum(0) - 1).clamp_min(1 / math.log10(length * chains))
     return length * chains / time
 
 
