@@ -5,6 +5,7 @@ of its own, outside pyplot's global state: save it with `figure.savefig`, or sho
 by naming it at the end of a cell. Nothing has to be closed.
 """
 
+from lowerbound.plots.comparison import comparison_curves, comparison_differences
 from lowerbound.plots.diagnosis import diagnosis_bars, diagnosis_clouds, diagnosis_curves, diagnosis_histograms
 from lowerbound.plots.divergence import kl_per_dimension
 from lowerbound.plots.evidence import evidence_histogram
@@ -15,6 +16,8 @@ from lowerbound.plots.tables import table_marginals
 from lowerbound.plots.training import training_curves
 
 __all__ = [
+    "comparison_curves",
+    "comparison_differences",
     "diagnosis_bars",
     "diagnosis_clouds",
     "diagnosis_curves",
