@@ -41,6 +41,7 @@ from lowerbound.weights import latents_of
 
 if TYPE_CHECKING:
     from lowerbound.diagnosis import Diagnosis
+    from lowerbound.evaluate import PredictiveChecks
     from lowerbound.planning import Plan
 
 __all__ = ["Encoded", "Fitted"]
@@ -320,6 +321,12 @@ class Fitted:
         from lowerbound.diagnosis import diagnose
 
         return diagnose(self, **options)
+
+    def predictive_checks(self, **options: Any) -> PredictiveChecks:
+        """Whether rows that it makes look like held-out rows; options of `predictive.predictive_checks_of`."""
+        from lowerbound.predictive import predictive_checks_of
+
+        return predictive_checks_of(self, **options)
 
     def report(self, path: str | Path) -> Path:
         """Write a page of pictures and scores.

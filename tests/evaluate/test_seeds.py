@@ -16,6 +16,7 @@ from torch import Tensor
 import lowerbound as lb
 from lowerbound import evaluate
 from lowerbound.evaluate import baselines
+from lowerbound.evaluate.predictive_statistics import number_statistics
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import independent_components, mixture_of_factor_analysers
 from lowerbound.models.sequence import state_space
@@ -63,6 +64,9 @@ CALLS = {
         MODEL, X[:1], lambda model, x, _: model.infer(x), num_draws=50, seed=seed
     ),
     "posterior_mean": lambda seed: evaluate.posterior_mean(MODEL, X, seed=seed),
+    "predictive_checks": lambda seed: evaluate.predictive_checks(
+        MODEL, X, number_statistics, num_replicates=20, seed=seed
+    ),
     "uniform_ranks": lambda seed: evaluate.uniform_ranks(torch.zeros(3), torch.zeros(2, 3), seed=seed),
     "summary": lambda seed: evaluate.summary(MODEL, X, seed=seed),
     "infer": lambda seed: lb.infer(MODEL, X, seed=seed),

@@ -44,6 +44,7 @@ from lowerbound.evaluate.out_of_distribution import (
 )
 from lowerbound.evaluate.particle_filter import Filtered, particle_filter
 from lowerbound.evaluate.posterior_mean import PosteriorMean, posterior_mean
+from lowerbound.evaluate.predictive_checks import Check, PredictiveChecks, predictive_checks
 from lowerbound.evaluate.rank_bands import Band, ecdf_band, uniformity_p_values
 from lowerbound.evaluate.ranks import Coverage, uniform_ranks
 from lowerbound.evaluate.summary import Summary, summary
@@ -57,6 +58,7 @@ __all__ = [
     "Band",
     "BernoulliMixture",
     "Calibration",
+    "Check",
     "Coverage",
     "Evidence",
     "Filtered",
@@ -65,6 +67,7 @@ __all__ = [
     "PerDatum",
     "PosteriorMean",
     "PosteriorTwoSample",
+    "PredictiveChecks",
     "Sandwich",
     "Score",
     "Statistic",
@@ -105,6 +108,7 @@ __all__ = [
     "particle_filter",
     "posterior_mean",
     "posterior_two_sample",
+    "predictive_checks",
     "prior_evidence",
     "separated_attribute_predictability",
     "summary",

@@ -12,6 +12,7 @@ from lowerbound.plots.evidence import evidence_histogram
 from lowerbound.plots.gradients import gradient_noise
 from lowerbound.plots.images import image_grid, originals_and_reconstructions
 from lowerbound.plots.latent import latent_map
+from lowerbound.plots.predictive import predictive_statistics
 from lowerbound.plots.tables import table_marginals
 from lowerbound.plots.training import training_curves
 
@@ -28,6 +29,7 @@ __all__ = [
     "kl_per_dimension",
     "latent_map",
     "originals_and_reconstructions",
+    "predictive_statistics",
     "table_marginals",
     "training_curves",
 ]

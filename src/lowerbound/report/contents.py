@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lowerbound.evaluate import PredictiveChecks
+
 __all__ = ["ReportContents"]
 
 
@@ -37,6 +39,7 @@ class ReportContents:
         explained: the fraction of the variance along each axis, where codes are principal components.
         kl_per_dimension: (L,) nats.
         feature_names: the names of a table's columns.
+        predictive: held-out rows against as many that the model makes.
     """
 
     title: str
@@ -58,3 +61,4 @@ class ReportContents:
     explained: tuple[float, ...] | None = None
     kl_per_dimension: np.ndarray | None = None
     feature_names: tuple[str, ...] | None = None
+    predictive: PredictiveChecks | None = None

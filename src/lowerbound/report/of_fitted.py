@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset
-from lowerbound.evaluate import posterior_mean
+from lowerbound.evaluate import PredictiveChecks, posterior_mean
 from lowerbound.fitted import Fitted
 from lowerbound.model import LatentVariableModel
 from lowerbound.randomness import derive_seed, forked
@@ -20,6 +20,7 @@ from lowerbound.report.contents import ReportContents
 __all__ = ["collect"]
 
 MOST_LATENTS, NUM_PAIRS, NUM_SAMPLES, NUM_TABLE_ROWS = 2000, 30, 60, 2000
+NUM_CHECKED_ROWS, NUM_REPLICATES = 500, 100
 
 _CPU = torch.device("cpu")
 _SHOWN = 5  # tells the random numbers of a report from others
@@ -65,7 +66,15 @@ def collect(fitted: Fitted) -> ReportContents:
         originals=shown["originals"],
         reconstructions=shown.get("reconstructions"),
         samples=shown["samples"],
+        predictive=_checks(fitted, len(rows)),
     )
+
+
+def _checks(fitted: Fitted, num_rows: int) -> PredictiveChecks | None:
+    """Predictive checks; of one row there are none."""
+    if num_rows < 2:
+        return None
+    return fitted.predictive_checks(limit=NUM_CHECKED_ROWS, num_replicates=NUM_REPLICATES)
 
 
 def _project(latents: Tensor) -> tuple[np.ndarray, tuple[float, ...] | None]:
