@@ -28,9 +28,10 @@ from torch.distributions import Distribution
 
 from lowerbound.posteriors.parameters import SampleShape
 
-__all__ = ["Draws", "InferenceWarning", "effective_sample_size", "r_hat", "warn_of_problems"]
+__all__ = ["Draws", "InferenceWarning", "effective_sample_size", "r_hat", "warn_of_optima", "warn_of_problems"]
 
 _LARGEST_R_HAT, _SMALLEST_SIZE = 1.05, 100
+_DIFFERENT_OPTIMA = 0.5  # nats: what inference may lose before it is called a fault
 
 
 class InferenceWarning(UserWarning):
@@ -140,6 +141,23 @@ class Draws(Distribution):
 def warn_of_problems(posterior: Distribution) -> None:
     """An `InferenceWarning` for each problem of draws; other distributions have none to tell."""
     for problem in posterior.problems if isinstance(posterior, Draws) else ():
+        warnings.warn(problem, InferenceWarning, stacklevel=4)
+
+
+def warn_of_optima(values: Float[Tensor, "restart batch"]) -> None:
+    """An `InferenceWarning` if optima from several starts differ by more than half a nat in some rows.
+
+    Arguments:
+        values: the objective at each optimum of each datum, nats.
+    """
+    apart = values.amax(0) - values.amin(0)
+    problem = _sentence(
+        apart > _DIFFERENT_OPTIMA,
+        apart,
+        f"have optima that differ by more than {_DIFFERENT_OPTIMA} nats from one start to another (at worst by "
+        "{:.3g}); the best was taken, and may not be the last: raise num_steps and num_restarts.",
+    )
+    if problem:
         warnings.warn(problem, InferenceWarning, stacklevel=4)
 
 

@@ -110,7 +110,7 @@ def diagnosis_curves(
     for colour, (name, values) in zip(CLASS_COLOURS, series.items(), strict=False):
         axes.plot(x, values, color=colour, linewidth=1.6, label=name)
     style_axes(axes, title="", x=x_label, y=label)
-    axes.legend(frameon=False, fontsize=9, labelcolor=INK, ncols=2)
+    figure.legend(loc="outside lower center", frameon=False, fontsize=9, labelcolor=INK, ncols=3)
     return figure
 
 

@@ -31,7 +31,7 @@ def predictive_statistics(found: Mapping[str, tuple[float, float, float, float]]
     far = np.array([distance for *_, distance in found.values()], dtype=np.float64)
     axes.axvspan(-1.96, 1.96, color=MODEL, alpha=0.18, linewidth=0)
     axes.scatter(np.clip(far, -_FARTHEST, _FARTHEST), places, color=DATA, s=28, zorder=3)
-    names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in found]
+    names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 21]}…{name[-20:]}" for name in found]
     values = [f"{at:.3g} ({low:.3g} to {high:.3g})" for at, low, high, _ in found.values()]
     axes.set_yticks(places, [f"{name}  {value}" for name, value in zip(names, values, strict=True)])
     axes.set_xlim(-_FARTHEST - 0.5, _FARTHEST + 0.5)

@@ -39,6 +39,7 @@ class ReportContents:
         explained: the fraction of the variance along each axis, where codes are principal components.
         kl_per_dimension: (L,) nats.
         feature_names: the names of a table's columns.
+        problems: sentences on what was inferred for this page and is not to be trusted.
         predictive: held-out rows against as many that the model makes.
     """
 
@@ -61,4 +62,5 @@ class ReportContents:
     explained: tuple[float, ...] | None = None
     kl_per_dimension: np.ndarray | None = None
     feature_names: tuple[str, ...] | None = None
+    problems: tuple[str, ...] = ()
     predictive: PredictiveChecks | None = None
