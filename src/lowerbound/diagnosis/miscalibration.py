@@ -34,6 +34,8 @@ def miscalibration(case: Case) -> Finding:
     if _draws_other_rows(case):
         return undefined(NAME, "Not defined for grey values under a likelihood that draws 0 and 1: q never saw those.")
     known = calibration(case.model, num_rows=_ROWS, num_draws=_DRAWS, seed=case.seed)
+    if not any(name.startswith("z") for name in known.quantities):
+        return undefined(NAME, "Not defined for a model without latents.")
     difference, error = largest_difference(known.ranks)
     allowed = torch.tensor([_allowed(name) for name in known.quantities]).to(difference)
     worst = int((difference / allowed).argmax())

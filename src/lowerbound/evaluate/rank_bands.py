@@ -28,6 +28,7 @@ from scipy.stats import binom
 __all__ = ["Band", "ecdf_band", "uniformity_p_values"]
 
 NUM_POINTS = 64
+_CERTAIN = 1e-6  # below it a p-value need not be exact, and bands are so wide that it would take long
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,7 +86,7 @@ def uniformity_p_values(
     table = _table(len(values), len(points))
     counts = (values[:, None] <= points[:, None]).sum(0)  # (point, quantity)
     smallest = np.take_along_axis(table, counts, 1).min(0)
-    known = {p: 1 - _stays_inside(len(values), *_bounds(table, p)) for p in set(smallest.tolist())}
+    known = {p: _leaves(len(values), table, p) for p in set(smallest.tolist())}
     return np.clip([known[p] for p in smallest.tolist()], 0.0, 1.0)
 
 
@@ -125,6 +126,13 @@ def _threshold(num_values: int, num_points: int, alpha: float) -> float:
         else:
             last = middle - 1
     return float(choices[first])
+
+
+def _leaves(num_values: int, table: Float64[np.ndarray, "point count"], threshold: float) -> float:
+    """P(min_k p_k ≤ threshold); for very small ones its bound by the sum over points."""
+    if threshold * len(table) < _CERTAIN:
+        return threshold * len(table)
+    return 1 - _stays_inside(num_values, *_bounds(table, threshold))
 
 
 def _stays_inside(num_values: int, low: np.ndarray, high: np.ndarray) -> float:
