@@ -44,10 +44,10 @@ from lowerbound.evaluate.out_of_distribution import (
     waic,
 )
 from lowerbound.evaluate.posterior_moments import PosteriorMean, posterior_mean
-from lowerbound.evaluate.rate_distortion import Summary, summary
 from lowerbound.evaluate.predictive_checks import Check, PredictiveChecks, predictive_checks
 from lowerbound.evaluate.rank_bands import Band, ecdf_band, uniformity_p_values
 from lowerbound.evaluate.ranks import Coverage, uniform_ranks
+from lowerbound.evaluate.rate_distortion import Summary, summary
 from lowerbound.evaluate.tarp import tarp
 from lowerbound.evaluate.two_sample import PosteriorTwoSample, classifier_two_sample, posterior_two_sample
 

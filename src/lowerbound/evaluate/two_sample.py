@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.evaluate.batches import check_rows
-from lowerbound.evaluate.estimates import PerDatum, Score
+from lowerbound.evaluate.estimates import Estimates, Score
 from lowerbound.inference.draws import Draws, InferenceWarning
 from lowerbound.inference.hmc import HMC
 from lowerbound.inference.scheme import InferenceScheme
@@ -52,7 +52,7 @@ class PosteriorTwoSample:
         num_draws: of each of the two samples, by row; 0 where the reference was not to be trusted.
     """
 
-    accuracy: PerDatum
+    accuracy: Estimates
     num_draws: Int64[Tensor, "batch"]
 
 
@@ -133,7 +133,7 @@ def posterior_two_sample(
         for i, n in enumerate(sizes.tolist())
     ]
     values, errors = (torch.tensor([getattr(s, name) for s in scores]) for name in ("value", "standard_error"))
-    return PosteriorTwoSample(accuracy=PerDatum(values=values, standard_error=errors), num_draws=sizes)
+    return PosteriorTwoSample(accuracy=Estimates(values=values, standard_error=errors), num_draws=sizes)
 
 
 _UNKNOWN = Score(value=math.nan, standard_error=math.nan)
