@@ -5,7 +5,7 @@ factor_analysis                z ~ N(0, I), noise per column: Jöreskog's profil
 probabilistic_pca              one noise for all columns: closed form; EM with missing entries
 independent_components         sources that are independent and not Gaussian: exact likelihood, quasi-Newton
 mixture_of_factor_analysers    several of the first two: EM
-scaled mixtures                clusters with heavy tails and shrunken covariances, for complete rows: EM
+scaled mixtures                clusters with heavy tails and shrunken covariances, gaps, classes and counts: EM
 stacks                         many of these, weighed by rows that none was fitted to
 online_expectation…            the first two from a stream of batches
 =============================  =================================================================================
@@ -19,6 +19,7 @@ from lowerbound.linear.independent_components import ICAIteration, IndependentCo
 from lowerbound.linear.mixture import FactorAnalysers, MixtureIteration, mixture_of_factor_analysers
 from lowerbound.linear.observed import Observed, impute, log_evidence, observe
 from lowerbound.linear.online import online_expectation_maximization
+from lowerbound.linear.other_columns import OtherColumns, OtherParameters
 from lowerbound.linear.portfolio import Candidate, Stack, candidates, fit_stack
 from lowerbound.linear.principal_components import corrected, probabilistic_pca
 from lowerbound.linear.scaled_mixture import ScaledMixture, fit_scaled_mixture
@@ -34,6 +35,8 @@ __all__ = [
     "MixtureIteration",
     "Noise",
     "Observed",
+    "OtherColumns",
+    "OtherParameters",
     "ScaledMixture",
     "Stack",
     "Statistics",
