@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def by_scipy(fit: ScaledMixture, x: torch.Tensor, others: OtherColumns) -> np.nd
                 at += size
             if not others.counts[n, 0].isnan():
                 m, r = float(p.mean[k, 0]), float(p.inverse_dispersion[k, 0])
-                other *= stats.nbinom(r, r / (r + m)).pmf(int(others.counts[n, 0]))
+                other *= float(np.exp(log_nb(others.counts[n, 0].numpy(), m, r)))
             for s, tau in enumerate(fit.levels.tolist()):
                 sigma = tau * fit.covariance[k].numpy()[np.ix_(seen, seen)]
                 gaussian = stats.multivariate_normal(fit.loc[k].numpy()[seen], sigma) if any(seen) else None
@@ -71,6 +72,7 @@ def test_missing_entries_are_filled_with_their_conditional_moments() -> None:
         if block.gaps is None:
             continue
         filled = fill(block, exact.offset[None], torch.linalg.inv(sigma)[None])
+        assert isinstance(block.index, torch.Tensor)
         for i, row in enumerate(block.index.tolist()):
             o = ~x[row].isnan()
             gain = sigma[~o][:, o] @ torch.linalg.inv(sigma[o][:, o])
@@ -104,8 +106,8 @@ def prior_of(x: torch.Tensor, num_clusters: int) -> torch.Tensor:
     return _covariance(x) * num_clusters ** (-2 / x.shape[1])
 
 
-def log_nb(x: np.ndarray, m: np.ndarray, r: np.ndarray) -> np.ndarray:
-    """The negative binomial at values that need not be whole."""
+def log_nb(x: Any, m: Any, r: Any) -> Any:
+    """The negative binomial, also at values that are not whole."""
     return gammaln(x + r) - gammaln(r) - gammaln(x + 1) + r * np.log(r / (r + m)) + x * np.log(m / (r + m))
 
 

@@ -10,9 +10,9 @@ from lowerbound.exact import LinearGaussian
 from lowerbound.linear import FactorAnalysers
 from lowerbound.linear import mixture_of_factor_analysers as fit_mixture
 from lowerbound.model import LatentVariableModel
+from lowerbound.models.exact_mixture import matrix_of_each
 from lowerbound.models.mixture_of_factor_analysers import (
     factor_analysers_of,
-    matrix_of_each,
     mixture_of_factor_analysers,
     model_of,
     set_factor_analysers,

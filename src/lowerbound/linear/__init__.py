@@ -19,7 +19,7 @@ from lowerbound.linear.independent_components import ICAIteration, IndependentCo
 from lowerbound.linear.mixture import FactorAnalysers, MixtureIteration, mixture_of_factor_analysers
 from lowerbound.linear.observed import Observed, impute, log_evidence, observe
 from lowerbound.linear.online import online_expectation_maximization
-from lowerbound.linear.other_columns import OtherColumns, OtherParameters
+from lowerbound.linear.other_columns import MixedRows, OtherColumns, OtherParameters
 from lowerbound.linear.portfolio import Candidate, Stack, candidates, fit_stack
 from lowerbound.linear.principal_components import corrected, probabilistic_pca
 from lowerbound.linear.scaled_mixture import ScaledMixture, fit_scaled_mixture
@@ -32,6 +32,7 @@ __all__ = [
     "ICAIteration",
     "IndependentComponents",
     "Iteration",
+    "MixedRows",
     "MixtureIteration",
     "Noise",
     "Observed",

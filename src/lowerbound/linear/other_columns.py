@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["OtherColumns", "OtherFit", "OtherParameters"]
+__all__ = ["MixedRows", "OtherColumns", "OtherFit", "OtherParameters"]
 
 _GRID = torch.logspace(-1.5, 4, 34, dtype=torch.float64)
 _SMALLEST_MEAN = 0.01
@@ -110,6 +110,30 @@ class OtherParameters:
             values, inverse = of_column.unique(return_inverse=True)  # one, unless mixtures were joined
             log_p = log_p + (seen[:, None] * _volume(x[:, None], values))[:, inverse]
         return log_p
+
+
+@dataclass(frozen=True)
+class MixedRows:
+    """Rows of a table by the kinds of their columns.
+
+    Arguments:
+        real: real columns, in standard units.
+        others: the other ones; None where there are none.
+    """
+
+    real: Float[Tensor, "row data"]
+    others: OtherColumns | None = None
+
+    def __len__(self) -> int:
+        return len(self.real)
+
+    def __getitem__(self, rows: Tensor | slice) -> MixedRows:
+        return MixedRows(self.real[rows], None if self.others is None else self.others[rows])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all columns are real and nothing is missing."""
+        return self.others is None and not bool(self.real.isnan().any())
 
 
 class OtherFit:
