@@ -13,6 +13,7 @@ from typing import Any
 
 from lowerbound import likelihoods, losses, objectives
 from lowerbound.data import Dataset
+from lowerbound.data.kinds.table import columns_spelling
 from lowerbound.data.split import num_for_selection
 from lowerbound.loop import steps_for
 from lowerbound.models.recipe import Recipe
@@ -71,13 +72,16 @@ def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
 def _suits(dataset: Dataset) -> Decision | None:
     """The recipe that suits the columns better than an autoencoder of defaults, and why; None if none does."""
     columns = dataset.schema.columns
-    if columns is None or any(column.missing for column in columns):
+    if columns is None or dataset.schema.kind not in ("table", "counts"):
         return None
-    kinds = {column.kind for column in columns}
-    if kinds == {"count"}:
+    kinds, gaps = {column.kind for column in columns}, any(column.missing for column in columns)
+    enough = _num_rows(dataset) >= _FEWEST_FOR_MIXTURE
+    if kinds == {"count"} and not gaps:
         return Decision("counts", "every column holds counts")
-    if kinds == {"continuous"} and len(columns) > 1 and _num_rows(dataset) >= _FEWEST_FOR_MIXTURE:
+    if kinds == {"continuous"} and not gaps and len(columns) > 1 and enough:
         return Decision("mixture-of-factor-analysers", "every column is continuous and complete")
+    if enough and len(columns) > 1 and (gaps or len(kinds) > 1 or kinds <= {"categorical", "ordinal"}):
+        return Decision("latent-classes", "there are gaps" if gaps else "columns are of several kinds, or classes")
     return None
 
 
@@ -116,6 +120,8 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
     elif likelihood is None:
         likelihood = dataset.default_likelihood
         decisions["likelihood"] = Decision(likelihood, f"the data are of kind {schema.kind}")
+    if "columns" in recipe.options and schema.columns is not None:
+        decisions["columns"] = Decision(columns_spelling(schema.columns), "the kinds of the columns")
     facts = facts_of(likelihood)
     is_picture = len(schema.event_shape) > 1
     decisions["standardize"] = Decision(facts.standardized and not is_picture)

@@ -152,18 +152,26 @@ class SizedByFit(nn.Module):
     """Parameters whose sizes are those of what they are given: of a fit, or of a file of weights."""
 
     def take(self, values: Mapping[str, Tensor]) -> None:
-        """Give parameters new values, of any size, in their own precision."""
+        """Give parameters and buffers new values, of any size, in their own precision."""
         for name, value in values.items():
-            setattr(self, name, nn.Parameter(value.to(getattr(self, name)).clone()))
+            old = getattr(self, name)
+            new = value.to(old).clone()
+            setattr(self, name, nn.Parameter(new) if isinstance(old, nn.Parameter) else new)
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        names = [name for name, _ in self.named_parameters(recurse=False) if f"{prefix}{name}" in state_dict]
+        own = [*self.named_parameters(recurse=False), *self.named_buffers(recurse=False)]
+        names = [name for name, _ in own if f"{prefix}{name}" in state_dict]
         self.take({name: state_dict[f"{prefix}{name}"] for name in names})
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 class ClustersAndFactors(SizedByFit):
-    """p(ζ, c) = π_c N(ζ; 0, I)."""
+    """p(ζ, c) = π_c N(ζ; 0, I); p(c) = π_c alone if the length of ζ is 0.
+
+    Arguments:
+        components: how many values c takes.
+        latent_dim: L, the length of ζ.
+    """
 
     logits: Tensor
 
@@ -183,10 +191,12 @@ class ClustersAndFactors(SizedByFit):
     def latent_dim(self, value: int) -> None:
         self.length.fill_(value)
 
-    def forward(self, context: Context | None = None) -> Chain:
+    def forward(self, context: Context | None = None) -> Distribution:
         """p(z), whatever the context."""
-        shapes = [(self.latent_dim,), (len(self.logits),)]
         first = OneHotCategorical(logits=self.logits, validate_args=False)
+        if self.latent_dim == 0:
+            return first
+        shapes = [(self.latent_dim,), (len(self.logits),)]
         return Chain(first, [self._factors], downward=True, layer_shapes=shapes)
 
     def _factors(self, c: Tensor) -> Distribution:
