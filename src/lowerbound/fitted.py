@@ -316,7 +316,9 @@ class Fitted:
         from lowerbound.scoring import probabilities
 
         if not self.assigns:
-            raise ValueError(f"{self.called} gives rows no class or cluster; fit vade or semi-supervised for that.")
+            raise ValueError(
+                f"{self.called} gives rows no class or cluster; fit latent-classes, vade or semi-supervised for that."
+            )
         drawn = self.seed if seed is None else seed  # the same draws for every row, so that its company does not matter
         parts = [probabilities(self.model, x, seed=drawn) for x, _, _ in self._blocks(self.rows(data), seed)]
         return torch.cat(parts).numpy()
