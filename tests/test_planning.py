@@ -178,7 +178,6 @@ def test_another_recipe_than_with_nothing_said_is_said(x: Any, recipe: str) -> N
     assert "recipe" not in plan(dataset_of(x), "vae", steps=5).reasons
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     "given, sentence",
     [
@@ -195,11 +194,11 @@ def test_another_recipe_than_with_nothing_said_is_said(x: Any, recipe: str) -> N
 def test_numbers_that_the_command_refuses_are_refused_from_python(given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         plan(load("digits"), **given)
-=======
+
+
 def test_the_kinds_of_columns_are_told_to_latent_classes() -> None:
     found = plan(dataset_of(MIXED))
     assert found.model == {"columns": "3*continuous+count+categorical-2", "components": None, "latent_dim": None}
     assert not found.standardize
     assert plan(dataset_of(REAL), "latent-classes", components=3).model["columns"] == "3*continuous"
     assert plan(dataset_of(BITS)).recipe == plan(dataset_of(MIXED[:10])).recipe == "vae"  # too few rows to choose by
->>>>>>> mixed

@@ -8,18 +8,11 @@ import torch
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import (
     Candidate,
-<<<<<<< HEAD
+    MixedRows,
     candidates,
     fit_factor_analysis,
     fit_stack,
     observed_log_evidence,
-=======
-    MixedRows,
-    candidates,
-    factor_analysis,
-    fit_stack,
-    log_evidence,
->>>>>>> mixed
     stacking_weights,
 )
 

@@ -13,13 +13,8 @@ entries in cluster k (`gaps`; x̂ = x and C = 0 where nothing is missing):
     S_k = (Σ_n u_nk (x̂_nk − b_k)(x̂_nk − b_k)ᵀ + Σ_ns r_nks C_nk + κ K^(−2/D) T) / (N_k + κ)
 
 The second is the mode under an inverse Wishart prior with as much weight as κ rows, at a covariance T that is shrunk to
-<<<<<<< HEAD
-the volume of one of K clusters (Fraley & Raftery 2007); κ = 0 is maximum likelihood. Σ_k is S_k itself at full rank and
-its diagonal at rank 0; otherwise some steps of EM for factor analysis of S_k.
-=======
 the volume of one of K clusters (Fraley & Raftery 2007); κ = 0 is maximum likelihood. Given level s the covariance of
 missing entries is τ_s C, so that its level cancels. Σ_k is near S_k as `scaled_covariance` says.
->>>>>>> mixed
 """
 
 from __future__ import annotations
@@ -122,12 +117,8 @@ def fit_scaled_mixture(
         target: T: the covariance of all rows, or its diagonal.
         min_scale: the floor of a standard deviation, in the units of x.
         max_iterations: after which to stop.
-<<<<<<< HEAD
         tolerance: stop when the log-likelihood rises by less, nats per row.
-=======
-        tolerance: a rise of the log-likelihood that is too small to go on for, nats per row.
         starts: runs of k-means; of several that with the greatest likelihood after five iterations goes on.
->>>>>>> mixed
         seed: of k-means.
 
     Raises:
@@ -262,16 +253,6 @@ class _Fit:
         )
 
 
-<<<<<<< HEAD
-def _principal(covariance: Tensor, latent_dim: int, floor: float) -> tuple[Tensor, Tensor]:
-    """Leading principal components, and the remaining variance, at least a twentieth."""
-    values, u = torch.linalg.eigh(covariance)
-    rest = values[:, :-latent_dim].mean(1, keepdim=True).clamp_min(floor)
-    weight = u[:, :, -latent_dim:] * (values[:, -latent_dim:] - rest).clamp_min(0).sqrt()[:, None]
-    variances = covariance.diagonal(dim1=1, dim2=2)
-    left = variances - weight.square().sum(-1)
-    return weight, torch.maximum(left, 0.05 * variances).clamp_min(floor)
-=======
 @dataclass(frozen=True)
 class _Sums:
     """N_ks, Σ u, Σ u x̂ and Σ u x̂ x̂ᵀ + Σ r C over rows, and Σ_s r of each row where there are columns of other kinds."""
@@ -309,7 +290,6 @@ class _Sums:
             add_covariances(self.second, block, filled, r.sum(-1))
         if len(self.responsibilities):
             self.responsibilities[block.index] = r.sum(-1)
->>>>>>> mixed
 
 
 def _covariance(x: Tensor) -> Tensor:

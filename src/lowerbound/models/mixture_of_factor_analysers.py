@@ -3,56 +3,36 @@
     c ~ π,      ζ ~ N(0, I),      x | ζ, c ~ N(b_c + W_c ζ, diag ψ_c)                   z = (ζ, c), c one-hot
 
 (Ghahramani & Hinton 1996, CRG-TR-96-1). A Gaussian, a mixture of Gaussians with any covariances, factor analysis and
-<<<<<<< HEAD
-probabilistic PCA are special cases. The posterior is known (`cluster_and_factors`), so that log w = log p(x_obs) for
-every draw: the ELBO, every importance-weighted bound and log p(x) are one number. A fit by EM
-(`linear.fit_mixture_of_factor_analysers`, `linear.fit_stack`) gives the parameters; no training follows.
-=======
 probabilistic PCA are special cases. `exact_mixture` gives p(ζ, c | x_obs) in closed form, so that log w = log p(x_obs)
 for every draw: the ELBO, every importance-weighted bound and log p(x) are one number. Missing entries are NaN, in the
 likelihood and in the posterior. The model is filled by `set_factor_analysers` from a fit by EM
-(`linear.mixture_of_factor_analysers`, `linear.fit_stack`), and needs no training.
->>>>>>> mixed
+(`linear.fit_mixture_of_factor_analysers`, `linear.fit_stack`), and needs no training.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-<<<<<<< HEAD
-
-import torch
-from torch import Tensor, nn
-=======
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 from torch.types import _size
->>>>>>> mixed
 
+from lowerbound.chain import Chain
 from lowerbound.exact import LinearGaussian
-<<<<<<< HEAD
 from lowerbound.linear import FactorAnalysers, fit_mixture_of_factor_analysers, fit_stack
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.cluster_and_factors import ClusterAndFactors, ExactPosterior, GivenClusterAndFactors
-=======
-from lowerbound.linear import FactorAnalysers, fit_stack
-from lowerbound.linear import mixture_of_factor_analysers as fit_mixture
-from lowerbound.losses import Loss
-from lowerbound.model import LatentVariableModel
 from lowerbound.models.exact_mixture import ClustersAndFactors, Components, SizedByFit, matrix_of_each, posterior_of
->>>>>>> mixed
 from lowerbound.models.recipe import Recipe
+from lowerbound.protocols import Context
+from lowerbound.support import LikelihoodFacts, Support, reals, with_missing
 
 __all__ = [
     "RECIPE",
-<<<<<<< HEAD
-=======
     "ExactPosterior",
     "GivenClusterAndFactors",
->>>>>>> mixed
     "factor_analysers_of",
     "mixture_of_factor_analysers",
     "model_of",
@@ -86,11 +66,7 @@ def mixture_of_factor_analysers(
     if components < 1 or latent_dim < 1:
         raise ValueError(f"components is {components} and latent_dim is {latent_dim}; each must be at least 1.")
     return LatentVariableModel(
-<<<<<<< HEAD
-        prior=ClusterAndFactors(components, latent_dim),
-=======
         prior=ClustersAndFactors(components, latent_dim),
->>>>>>> mixed
         likelihood=GivenClusterAndFactors(components, latent_dim, shape[0], left_open),
         posterior=ExactPosterior(components, latent_dim, shape[0]),
     )
@@ -146,12 +122,6 @@ def factor_analysers_of(model: LatentVariableModel) -> FactorAnalysers:
     return FactorAnalysers(p.logits.detach().double().softmax(0), components)
 
 
-<<<<<<< HEAD
-def _parts(model: LatentVariableModel) -> tuple[ClusterAndFactors, GivenClusterAndFactors, ExactPosterior]:
-    p, likelihood, q = model.prior, model.likelihood, model.posterior
-    if not (
-        isinstance(p, ClusterAndFactors)
-=======
 class GivenClusterAndFactors(SizedByFit):
     """p(x | ζ, c) = N(b_c + W_c ζ, diag ψ_c), where NaN in x is an entry that is not observed.
 
@@ -238,7 +208,6 @@ def _parts(model: LatentVariableModel) -> tuple[ClustersAndFactors, GivenCluster
     p, likelihood, q = model.prior, model.likelihood, model.posterior
     if not (
         isinstance(p, ClustersAndFactors)
->>>>>>> mixed
         and isinstance(likelihood, GivenClusterAndFactors)
         and isinstance(q, ExactPosterior)
     ):
