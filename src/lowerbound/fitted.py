@@ -144,6 +144,11 @@ class Fitted:
         return self._data if isinstance(self._data, Dataset) else self._data()
 
     @property
+    def weights(self) -> str | None:
+        """Which weights these are, where training did not come to its end; None for those of a finished fit."""
+        return self.config.get("weights")
+
+    @property
     def is_conditional(self) -> bool:
         """Whether it is a model of x given its label."""
         return self.recipe is not None and self.recipe.labels == "context"
@@ -354,13 +359,14 @@ class Fitted:
         if self._data is not None:
             data |= {"checksum": self.dataset.checksum}
         plan = None if self.plan is None or self.plan.is_python else self.plan
-        content = describe_run(plan, self.schema, data=data, name=self.name)
+        came_from = self.config.get("came_from")
+        content = describe_run(plan, self.schema, data=data, name=self.name, came_from=came_from)
         try:
             path.mkdir(parents=True, exist_ok=True)
             write_atomically(path / "run.json", json.dumps(content, indent=2).encode())
         except OSError as error:
             raise RunError(f"Could not write to {path} ({error.strerror or error}); choose another folder.") from error
-        write_model(path, self.model, self.transform)
+        write_model(path, self.model, self.transform, self.weights)
         return path
 
     def test_rows(self) -> Rows:

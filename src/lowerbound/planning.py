@@ -14,7 +14,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 
@@ -30,7 +30,9 @@ from lowerbound.recipes import recipe_named
 from lowerbound.spelling import check_options, find, parse, spelled
 from lowerbound.weights import closed_form_rate
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Part", "Plan", "plan"]
+
+Part: TypeAlias = Literal["prior", "likelihood", "posterior"]
 
 _NOT_GIVEN = ("recipe", "model", "given", "reasons")
 _EITHER = ("epochs",)  # turned into steps
@@ -61,6 +63,7 @@ class Plan:
         clip_norm: largest norm of the gradient, or None.
         patience: evaluations of the held-out bound without improvement before stopping, one an epoch; None never stops.
         labelled: rows whose label training is told, under a recipe that learns from some labels; None tells all.
+        freeze: parts whose parameters stay as a start gave them.
         seed: of everything random.
         device, precision, devices: see `Engine`; "auto" is a matter of the machine and is decided when it starts.
         compile: see `loop.train`.
@@ -88,6 +91,7 @@ class Plan:
     clip_norm: float | None = None
     patience: int | None = None
     labelled: int | None = None
+    freeze: tuple[Part, ...] = ()
     seed: int = 0
     device: Device = "auto"
     precision: Precision = "fp32"

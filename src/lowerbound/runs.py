@@ -4,6 +4,7 @@
 run.json            the plan, the schema of the data with its checksum, library versions: enough to begin again
 model.safetensors   the weights with the best held-out bound, and the numbers of the data transform
 state.safetensors   the checkpoint to resume from (see `checkpoint`)
+start.safetensors   the weights that it began from, if it began from those of another run
 metrics.jsonl       one record a line
 evaluation.json     scores on the test rows
 report.html         pictures
@@ -18,7 +19,7 @@ import dataclasses
 import itertools
 import json
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -33,10 +34,21 @@ from lowerbound.data.schema import Schema
 from lowerbound.engine import Engine
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import Training, fit
-from lowerbound.folders import RunError, describe_run, open_folder, read_weights, run_files, write_model
+from lowerbound.folders import (
+    RunError,
+    describe_run,
+    open_folder,
+    read_start,
+    read_weights,
+    run_files,
+    write_model,
+    write_start,
+)
+from lowerbound.history import NonFiniteError
 from lowerbound.loop import Record
 from lowerbound.model import LatentVariableModel
 from lowerbound.planning import Plan
+from lowerbound.start import Start
 
 __all__ = ["Run", "RunError", "default_path", "load_dataset"]
 
@@ -57,7 +69,14 @@ class Run:
 
     @classmethod
     def create(
-        cls, path: str | Path, plan: Plan, data: dict[str, Any], dataset: Dataset, command: str | None = None
+        cls,
+        path: str | Path,
+        plan: Plan,
+        data: dict[str, Any],
+        dataset: Dataset,
+        command: str | None = None,
+        start: Start | None = None,
+        came_from: Mapping[str, Any] | None = None,
     ) -> Run:
         """Make a folder for a new run.
 
@@ -67,6 +86,8 @@ class Run:
             data: how to get the data again: {"name": …} or {"path": …, …} (see `load_dataset`).
             dataset: the data.
             command: the words of the user that began it, for the report.
+            start: the weights that it begins from, if from those of another model.
+            came_from: the run that it goes on from, in plain values; that of the start if there is one.
 
         Raises:
             RunError: the folder holds another run, or cannot be written.
@@ -75,7 +96,13 @@ class Run:
         taken = [name for name in run_files() if (path / name).exists()]
         if taken:
             raise RunError(f"{path} already holds a run ({', '.join(taken)}); choose another folder, or --resume it.")
-        config = describe_run(plan, dataset.schema, data={**data, "checksum": dataset.checksum}, name=dataset.name)
+        config = describe_run(
+            plan,
+            dataset.schema,
+            data={**data, "checksum": dataset.checksum},
+            name=dataset.name,
+            came_from={**({} if start is None else start.origin), **(came_from or {})} or None,
+        )
         config["command"] = command
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -84,6 +111,8 @@ class Run:
             raise RunError(f"{path} was taken by another process just now; choose another folder.") from None
         except OSError as error:
             raise RunError(f"Could not write to {path} ({error.strerror or error}); choose another folder.") from error
+        if start is not None:
+            write_start(path, start)
         return cls(path, config, plan, dataset.schema)
 
     @classmethod
@@ -123,16 +152,44 @@ class Run:
             return
         with locked(self.path):
             remove_partial_files(self.path)
+            if (self.config.get("came_from") or {}).get("step") and not self.checkpoint.exists():
+                raise RunError(f"{self.path} has lost the checkpoint that it goes on from; make the run again.")
             self._forget_after(self._checkpointed_step())
-            with closing(fit(training, self.plan, engine, self.checkpoint)) as records:  # leaving early saves
-                for record in records:
-                    self._append(record)
-                    yield record
+            try:
+                with closing(fit(training, self.plan, engine, self.checkpoint)) as records:  # leaving early saves
+                    for record in records:
+                        self._append(record)
+                        yield record
+            except NonFiniteError as error:
+                if error.kept:
+                    weights = f"The best weights of the first {error.kept:,} steps. {error.what}."
+                    write_model(self.path, training.loss.model, training.transform, weights)
+                raise
             write_model(self.path, training.loss.model, training.transform)
 
     @property
+    def start(self) -> Start | None:
+        """The weights that it began from, if it began from those of another model.
+
+        Raises:
+            RunError: they are missing or damaged.
+        """
+        came_from = self.config.get("came_from") or {}
+        return read_start(self.path, self.plan, self.schema, came_from) if "weights" in came_from else None
+
+    @property
+    def failure(self) -> str | None:
+        """Why training failed, at which step and rows; None if it did not.
+
+        Raises:
+            CheckpointError: the checkpoint is not readable.
+        """
+        failure = self.checkpoint.load()[1].get("failure") if self.checkpoint.exists() else None
+        return None if failure is None else str(failure["what"])
+
+    @property
     def finished(self) -> bool:
-        """Whether training came to its end."""
+        """Whether there are weights to work with: of training that came to its end, or of a failed one the best."""
         return (self.path / "model.safetensors").exists()
 
     def fitted(
@@ -150,10 +207,14 @@ class Run:
             dataset: the data, if they are at hand already.
 
         Raises:
-            RunError: training has not come to its end.
+            RunError: there are no trained weights.
         """
+        config = self.config
         if model is None or transform is None:
-            model, transform = read_weights(self.path, self.plan, self.schema)
+            if not self.finished and self.failure is not None:
+                raise RunError(f"Training failed before its first record ({self.failure}); fit with another lr.")
+            model, transform, weights = read_weights(self.path, self.plan, self.schema)
+            config = config if weights is None else {**config, "weights": weights}
         if dataset is not None:
             self.__dict__["dataset"] = dataset
         return Fitted(
@@ -166,7 +227,7 @@ class Run:
             records=self.metrics(),
             scores=self.evaluation(),
             folder=self.path,
-            config=self.config,
+            config=config,
         )
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -196,7 +257,7 @@ class Run:
         Raises:
             CheckpointError: the disk refused.
         """
-        self._write("evaluation.json", json.dumps(evaluation, indent=2).encode())
+        self.write("evaluation.json", json.dumps(evaluation, indent=2).encode())
 
     def _schema_with_names(self) -> Schema:
         """That of the folder. Format 1 kept no names: there it is that of the data, where they are still there."""
@@ -216,7 +277,7 @@ class Run:
         if path.exists():
             lines = [(line, _record(line)) for line in path.read_text().splitlines()]
             whole = [line for line, record in lines if record is not None and 0 < record["step"] <= step]
-            self._write("metrics.jsonl", "".join(line + "\n" for line in whole).encode())
+            self.write("metrics.jsonl", "".join(line + "\n" for line in whole).encode())
 
     def _append(self, record: Record) -> None:
         line = json.dumps(dataclasses.asdict(record))
@@ -229,7 +290,12 @@ class Run:
                 "Free some space and resume."
             ) from error
 
-    def _write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file of the folder, whole or not at all.
+
+        Raises:
+            CheckpointError: the disk refused.
+        """
         try:
             write_atomically(self.path / name, content)
         except OSError as error:

@@ -34,13 +34,14 @@ def encode(run: str, data: str | None, label: str | None, out: str, refine: int,
     """
     from pathlib import Path
 
+    from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.others import other_data
     from lowerbound.cli.output import check_out
     from lowerbound.runs import Run
 
     path, opened = Path(out), Run.open(run)
     check_out(path, opened, data, ".npz", ".csv", ".parquet")
-    fitted = opened.fitted()
+    fitted = fitted_of(opened)
     rows = other_data(fitted, data, label) or fitted.test_rows()
     encoded = fitted.encode(rows, refine=refine, seed=seed)
     _write(path, encoded, rows)

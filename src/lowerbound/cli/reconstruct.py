@@ -25,6 +25,7 @@ def reconstruct(run: str, data: str | None, label: str | None, count: int, out: 
     import numpy as np
     import torch
 
+    from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.others import other_data
     from lowerbound.cli.output import check_out, write_figure, write_npz
     from lowerbound.cli.pictures import check_images, for_picture
@@ -34,7 +35,7 @@ def reconstruct(run: str, data: str | None, label: str | None, count: int, out: 
 
     path, opened = Path(out), Run.open(run)
     check_out(path, opened, data, ".png", ".npz")
-    fitted = opened.fitted()
+    fitted = fitted_of(opened)
     if path.suffix.lower() == ".png":
         check_images(fitted)
     rows = other_data(fitted, data, label) or fitted.test_rows()

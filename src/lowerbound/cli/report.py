@@ -18,10 +18,11 @@ __all__ = ["report", "write"]
 @click.argument("run")
 def report(run: str) -> None:
     """Write RUN/report.html: curves, samples, reconstructions, latents and scores on one page."""
+    from lowerbound.cli.opened import fitted_of
     from lowerbound.runs import Run
 
     opened = Run.open(run)
-    click.echo(f"Report: {write(opened.fitted(), opened.path)}")
+    click.echo(f"Report: {write(fitted_of(opened), opened.path)}")
 
 
 def write(fitted: Fitted, folder: Path) -> Path:

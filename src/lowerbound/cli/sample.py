@@ -21,6 +21,7 @@ def sample(run: str, label: str | None, count: int, out: str, seed: int) -> None
     """
     from pathlib import Path
 
+    from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.output import check_out, write_figure, write_npz, write_table
     from lowerbound.cli.pictures import check_images, check_table, for_picture
     from lowerbound.plots import image_grid
@@ -28,7 +29,7 @@ def sample(run: str, label: str | None, count: int, out: str, seed: int) -> None
 
     path, opened = Path(out), Run.open(run)
     check_out(path, opened, None, ".png", ".npz", ".csv", ".parquet")
-    suffix, fitted = path.suffix.lower(), opened.fitted()
+    suffix, fitted = path.suffix.lower(), fitted_of(opened)
     if suffix == ".png":
         check_images(fitted)
     if suffix in (".csv", ".parquet"):
