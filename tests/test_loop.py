@@ -295,7 +295,7 @@ def test_without_held_out_rows_the_last_weights_stay() -> None:
 def test_a_number_that_is_not_finite_is_named_within_its_interval(
     where: str, words: str, when: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also the gradient of the last step of an interval, which no later loss has seen; the record before is saved, and kept."""
+    """Also the gradient of the last step of an interval, which no later loss has seen; the record before is kept."""
     saved: list[int] = []
     monkeypatch.setattr(Checkpoint, "save", lambda self, groups, state: saved.append(state["step"]))
     loss, steps = Planted(where, when), []
