@@ -34,6 +34,7 @@ from lowerbound.evaluate import latent_moments, log_evidence
 from lowerbound.inference import Local, with_inference
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
+from lowerbound.plan_size import check_draws
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
 from lowerbound.support import require_support
@@ -263,6 +264,7 @@ class Fitted:
         """
         if count < 1:
             raise ValueError(f"sample got {count} draws to make and needs at least 1.")
+        check_draws(count, self.model, self.schema.event_shape)
         labels = self._labels(label, count)
         context = None if labels is None or self.plan is None else one_hot(labels, self.plan.model["num_classes"])
         with torch.no_grad(), forked(_CPU, derive_seed(self.seed if seed is None else seed, _SAMPLE)):

@@ -34,7 +34,8 @@ from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import BeforeTraining, Labels, Recipe
 from lowerbound.nets.shapes import Shape
-from lowerbound.planning import Plan
+from lowerbound.plan_size import check_model
+from lowerbound.planning import Plan, check_plan
 from lowerbound.protocols import Schedule
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
@@ -151,6 +152,7 @@ def prepare(
     """
     device, recipe = engine.torch_device, recipe or recipe_named(plan.recipe)
     _refuse_unused(plan)
+    check_plan(plan, recipe, dataset.event_shape)
     with forked(_CPU, plan.seed):
         model = recipe.model(dataset.event_shape, plan.model)
         transform = make_transform(dataset, plan, model) if start_from is None else start_from.transform
@@ -176,7 +178,9 @@ def prepare(
 
 def make_model(plan: Plan, event_shape: Shape) -> LatentVariableModel:
     """The untrained model of a plan; its inference is the encoder's (see `with_plan`)."""
-    return recipe_named(plan.recipe).model(event_shape, plan.model)
+    recipe = recipe_named(plan.recipe)
+    check_model(recipe, plan.model, event_shape)
+    return recipe.model(event_shape, plan.model)
 
 
 def make_transform(dataset: Dataset, plan: Plan, model: LatentVariableModel) -> Transform:

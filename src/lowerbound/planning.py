@@ -25,12 +25,13 @@ from lowerbound.data.transform import Binarization
 from lowerbound.defaults import Decision, decide, decide_recipe
 from lowerbound.engine import Device, Engine, Precision
 from lowerbound.models.recipe import Recipe
+from lowerbound.plan_size import Training, check_model
 from lowerbound.randomness import forked
 from lowerbound.recipes import recipe_named
 from lowerbound.spelling import check_options, find, parse, spelled
 from lowerbound.weights import closed_form_rate
 
-__all__ = ["Part", "Plan", "plan"]
+__all__ = ["Part", "Plan", "check_plan", "plan"]
 
 Part: TypeAlias = Literal["prior", "likelihood", "posterior"]
 
@@ -179,7 +180,19 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
             "reasons": reasons,
         }
     )
+    check_plan(found, made, dataset.event_shape)
     return _with_closed_rate(found, made, dataset.event_shape)
+
+
+def check_plan(found: Plan, recipe: Recipe, event_shape: tuple[int, ...]) -> None:
+    """Refuse a plan that memory cannot hold, before any is asked for.
+
+    Raises:
+        ValueError: with the bytes that it needs at least and those that are free.
+    """
+    rows = -(-found.batch_size // found.accumulate)
+    step = Training(rows=rows, num_samples=found.num_samples, solved=not found.steps)
+    check_model(recipe, found.model, event_shape, step)
 
 
 def _with_closed_rate(found: Plan, recipe: Recipe, event_shape: tuple[int, ...]) -> Plan:
