@@ -35,6 +35,7 @@ __all__ = [
     "FORMAT",
     "RunError",
     "describe_run",
+    "is_of_a_run",
     "open_by_hand",
     "open_folder",
     "read_start",
@@ -66,6 +67,11 @@ class RunError(ValueError):
 def run_files() -> tuple[str, ...]:
     """The files that show that a folder holds a run."""
     return _FILES
+
+
+def is_of_a_run(path: Path) -> bool:
+    """Whether a path is, or would be, one of the files of a folder that holds a run."""
+    return path.name in _FILES and (path.parent / "run.json").exists()
 
 
 def describe_run(

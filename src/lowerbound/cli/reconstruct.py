@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from lowerbound.cli.options import force_option
+
 __all__ = ["reconstruct"]
 
 
@@ -13,8 +15,9 @@ __all__ = ["reconstruct"]
 @click.option("--label", help="Column (or array) of labels in --data, which is left out.")
 @click.option("--count", type=click.IntRange(1), default=24, show_default=True, help="How many rows, from the first.")
 @click.option("--out", required=True, metavar="FILE", help="A .png picture or an .npz archive.")
+@force_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def reconstruct(run: str, data: str | None, label: str | None, count: int, out: str, seed: int) -> None:
+def reconstruct(run: str, data: str | None, label: str | None, count: int, out: str, force: bool, seed: int) -> None:
     """Encode rows of data with RUN and decode them again: E[x' | z] at one draw z ~ q(z | x).
 
     An .npz file gets the rows as `x`, as the model saw them as `seen`, and the results as `reconstruction`, in the
@@ -34,7 +37,7 @@ def reconstruct(run: str, data: str | None, label: str | None, count: int, out: 
     from lowerbound.runs import Run
 
     path, opened = Path(out), Run.open(run)
-    check_out(path, opened, data, ".png", ".npz")
+    check_out(path, opened, data, ".png", ".npz", force=force)
     fitted = fitted_of(opened)
     if path.suffix.lower() == ".png":
         check_images(fitted)
