@@ -67,12 +67,14 @@ class Checkpoint:
         try:
             with safetensors.safe_open(str(self.path), framework="pt") as file:
                 state = json.loads((file.metadata() or {})["state"])
+            if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+                raise ValueError("its numbers were altered")
             tensors = load_file(str(self.path))
         except FileNotFoundError:
             raise CheckpointError(f"There is no checkpoint at {self.path}; start the run anew.") from None
-        except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        except (safetensors.SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
             raise CheckpointError(
-                f"{self.path} is not a checkpoint of this library ({error}); start the run anew."
+                f"{self.path} is not a checkpoint of this library ({str(error)[:100]}); start the run anew."
             ) from None
         groups: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():

@@ -21,6 +21,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lowerbound.checkpoint import CheckpointError, write_atomically
+from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Transform, describe_transform, transform_of
 from lowerbound.fitted import Fitted
@@ -29,6 +30,7 @@ from lowerbound.former_runs import from_format_1
 from lowerbound.model import LatentVariableModel
 from lowerbound.planning import Plan
 from lowerbound.randomness import forked
+from lowerbound.run_json import RunError, as_json, check_config, check_files, read_config
 from lowerbound.start import Start
 
 __all__ = [
@@ -56,12 +58,7 @@ _FILES = (
     "report.html",
 )
 _PACKAGES = ("lowerbound", "torch", "numpy", "zuko", "safetensors", "lightning-fabric")
-_LARGEST_JSON = 2**26
 _ADDED_SINCE = (".centres", ".units")  # units of mixed columns, which earlier runs did not have: 0 and 1
-
-
-class RunError(ValueError):
-    """A run folder that cannot be made or opened, in one sentence."""
 
 
 def run_files() -> tuple[str, ...]:
@@ -110,9 +107,11 @@ def open_folder(path: Path) -> tuple[dict[str, Any], Plan, Schema]:
     try:
         if config["plan"] is None:
             raise RunError(f"{path} holds a model that was built in Python; open it with Fitted.open(path, model=...).")
+        if not isinstance(config["plan"], Mapping) or not isinstance(config["schema"], Mapping):
+            raise TypeError("its plan or its schema is no object")
         plan, schema = Plan.from_json(config["plan"]), Schema.from_json(config["schema"])
-        if not isinstance(config["data"]["checksum"], str):
-            raise TypeError("checksum")
+        kind_named(schema.kind)
+        check_config(config, path / "run.json")
     except RunError:
         raise
     except ValueError as error:
@@ -174,7 +173,7 @@ def read_weights(path: Path, plan: Plan, schema: Schema) -> tuple[LatentVariable
     except ValueError as error:
         raise RunError(f"The model of {path} cannot be made again: {error}") from None
     load_into(model, _of_model(tensors), path)
-    return model.eval(), _transform(metadata, tensors, path), metadata.get("weights")
+    return model.eval(), _transform(metadata, tensors, schema, path), metadata.get("weights")
 
 
 def read_start(path: Path, plan: Plan, schema: Schema, origin: Mapping[str, Any]) -> Start:
@@ -187,7 +186,7 @@ def read_start(path: Path, plan: Plan, schema: Schema, origin: Mapping[str, Any]
     if not file.is_file():
         raise RunError(f"{path} has no start.safetensors, from which it began; begin it again in another folder.")
     tensors, metadata = _tensors(file)
-    transform = _transform(metadata, tensors, path)
+    transform = _transform(metadata, tensors, schema, path)
     return Start(tensors=_of_model(tensors), transform=transform, schema=schema, plan=plan, origin=origin)
 
 
@@ -204,7 +203,7 @@ def open_by_hand(path: Path, model: LatentVariableModel) -> Fitted:
         raise RunError(f"{path / 'run.json'} cannot be used: {error}") from None
     tensors, metadata = _weights(path)
     load_into(model, _of_model(tensors), path)
-    transform = _transform(metadata, tensors, path)
+    transform = _transform(metadata, tensors, schema, path)
     return Fitted(model, schema=schema, transform=transform, name=config.get("name"), folder=path, config=config)
 
 
@@ -228,11 +227,14 @@ def _of_model(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")}
 
 
-def _transform(metadata: Mapping[str, str], tensors: dict[str, Tensor], path: Path) -> Transform:
+def _transform(metadata: Mapping[str, str], tensors: dict[str, Tensor], schema: Schema, path: Path) -> Transform:
     own = {k.removeprefix("transform."): t for k, t in tensors.items() if k.startswith("transform.")}
     try:
-        return transform_of(json.loads(metadata["transform"]), own)
-    except (ValueError, KeyError, TypeError):
+        transform = transform_of(as_json(metadata["transform"]), own)
+        if transform(torch.zeros(1, *schema.event_shape)).shape[1:] != schema.event_shape:
+            raise ValueError("another shape")
+        return transform
+    except (ValueError, KeyError, TypeError, RuntimeError):
         raise RunError(
             f"The data transform in {path / 'model.safetensors'} is not readable; fit the model again."
         ) from None
@@ -256,19 +258,5 @@ def _tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    file = path / "run.json"
-    try:
-        if not file.is_file():
-            raise RunError(f"{path} is not a run folder (it has no readable run.json).")
-        if file.stat().st_size > _LARGEST_JSON:
-            raise RunError(f"{file} is larger than any plan; the folder is not a run of this library.")
-        config = json.loads(file.read_bytes())
-    except OSError:
-        raise RunError(f"{path} is not a run folder (it has no readable run.json).") from None
-    except RunError:
-        raise
-    except (ValueError, RecursionError):
-        raise RunError(f"{file} is not readable as JSON; the folder is not a run of this library.") from None
-    if not isinstance(config, dict):
-        raise RunError(f"{file} does not hold a run of this library.")
-    return config
+    check_files(path, _FILES)
+    return read_config(path)

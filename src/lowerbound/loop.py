@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -44,10 +44,20 @@ from lowerbound.schedules import Constant
 from lowerbound.steps import CannotCompile, CompiledStep, EagerStep, TrainingStep, buffers_kept
 from lowerbound.support import Support
 from lowerbound.tuning import cpu_tuning
+from lowerbound.typed import WrongType, as_annotated
 
 __all__ = ["HeldOut", "Record", "held_out_terms", "steps_for", "train"]
 
 _CHECKED = 3  # tells the random numbers of the check from those of training
+_NUMBERS: dict[str, Any] = {
+    "step": int,
+    "seconds": float,
+    "stopped": str | None,
+    "evaluated_at": int,
+    "evaluations_since_best": int,
+    "best_bound": float | None,
+    "scaler": Mapping | None,
+}
 COMPILE_ABOVE = 20_000
 """Steps from which `compile="auto"` compiles: a graph takes seconds to build and saves part of a millisecond a step."""
 
@@ -319,9 +329,11 @@ class _Run:
     def resume(self, checkpoint: Checkpoint) -> None:
         """Take over everything that `save` wrote."""
         groups, numbers = checkpoint.load()
-        if numbers.get("failure") is not None:
+        _check_numbers(numbers, checkpoint)
+        failure = numbers.get("failure")
+        if isinstance(failure, Mapping):
             raise CheckpointError(
-                f"Training failed and would fail again ({numbers['failure']['what']}); change a setting, such as lr."
+                f"Training failed and would fail again ({failure.get('what')}); change a setting, such as lr."
             )
         if (self.averaged is None) != ("average" not in groups):
             has, without = ("no", "without") if self.averaged is not None else ("an", "with")
@@ -329,11 +341,12 @@ class _Run:
                 f"{checkpoint.path} holds {has} average of the weights; train {without} ema, or anew."
             )
         try:
+            _check_shapes(groups.get("best", {}), self.best.tensors)
             self.loss.load_state_dict(groups["loss"])
             load_optimizer_tensors(self.step_once.optimizer, groups.get("optimizer", {}))
             if self.averaged is not None:
                 self.averaged.load(groups["average"])
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{checkpoint.path} is a checkpoint of another model; give the loss it was made with, or another path."
             ) from error
@@ -356,6 +369,29 @@ class _Run:
             "scaler": None if scaler is None else scaler.state_dict(),
             "failure": None,
         }
+
+
+def _check_numbers(numbers: dict[str, Any], checkpoint: Checkpoint) -> None:
+    """Refuse the numbers of a checkpoint that was altered.
+
+    Raises:
+        CheckpointError: naming one.
+    """
+    for name, annotation in _NUMBERS.items():
+        try:
+            as_annotated(numbers[name], annotation)
+        except (KeyError, WrongType):
+            raise CheckpointError(f"{checkpoint.path} was altered ({name}); start the run anew.") from None
+
+
+def _check_shapes(tensors: dict[str, Tensor], like: dict[str, Tensor]) -> None:
+    """Refuse tensors of other names or shapes.
+
+    Raises:
+        KeyError: they are.
+    """
+    if tensors and {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in like.items()}:
+        raise KeyError("best")
 
 
 def _check(**positive: int) -> None:

@@ -161,9 +161,16 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Take over what `optimizer_tensors` gave."""
+    """Take over what `optimizer_tensors` gave.
+
+    Raises:
+        ValueError: they are of other parameters.
+    """
+    shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, key = name.partition("/")
+        if not index.isdecimal() or int(index) >= len(shapes) or tensor.shape not in (shapes[int(index)], ()):
+            raise ValueError(f"The optimiser has no parameter {index} of the shape {tuple(tensor.shape)}.")
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

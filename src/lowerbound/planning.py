@@ -122,7 +122,9 @@ class Plan:
         missing = [name for name in needed if name not in content]
         if missing:
             raise ValueError(f"The plan has no {missing[0]!r}; run.json was altered or cut short.")
-        return cls(**check_options("The plan", cls, content))
+        found = cls(**check_options("The plan", cls, content))
+        _check_ranges(found)
+        return found
 
     @property
     def is_python(self) -> bool:
@@ -225,6 +227,23 @@ def _recipe(recipe: str | Recipe) -> tuple[Recipe, dict[str, Any]]:
     made = recipe_named(name)
     check_options(f"The {made.name} recipe", made.make, own, without={"event_shape": None, "num_classes": None})
     return made, own
+
+
+def _check_ranges(found: Plan) -> None:
+    """Refuse numbers that no fit can have.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    least = {"batch_size": 1, "num_samples": 1, "accumulate": 1, "devices": 1, "labelled": 1, "patience": 1}
+    for name, low in {**least, "steps": 0, "seed": 0}.items():
+        value = getattr(found, name)
+        if value is not None and value < low:
+            raise ValueError(f"{name} is {value} and must be at least {low}.")
+    for name in ("lr", "clip_norm"):
+        value = getattr(found, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} is {value} and must be positive.")
 
 
 def _settings() -> set[str]:

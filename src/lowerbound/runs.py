@@ -48,6 +48,7 @@ from lowerbound.history import NonFiniteError
 from lowerbound.loop import Record
 from lowerbound.model import LatentVariableModel
 from lowerbound.planning import Plan
+from lowerbound.run_json import as_json, read_evaluation, read_metrics
 from lowerbound.start import Start
 
 __all__ = ["Run", "RunError", "default_path", "load_dataset"]
@@ -185,7 +186,7 @@ class Run:
             CheckpointError: the checkpoint is not readable.
         """
         failure = self.checkpoint.load()[1].get("failure") if self.checkpoint.exists() else None
-        return None if failure is None else str(failure["what"])
+        return str(failure["what"]) if isinstance(failure, dict) and "what" in failure else None
 
     @property
     def finished(self) -> bool:
@@ -231,11 +232,13 @@ class Run:
         )
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The records so far."""
+        """The records so far.
+
+        Raises:
+            RunError: a line is no record, other than a last one that was cut short.
+        """
         path = self.path / "metrics.jsonl"
-        if not path.exists():
-            return []
-        return [record for line in path.read_text().splitlines() if (record := _record(line)) is not None]
+        return read_metrics(path) if path.exists() else []
 
     def evaluation(self) -> dict[str, Any] | None:
         """The scores on the test rows, if `evaluate` was run.
@@ -244,12 +247,7 @@ class Run:
             RunError: the file is not readable.
         """
         path = self.path / "evaluation.json"
-        if not path.exists():
-            return None
-        try:
-            return dict(json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError):
-            raise RunError(f"{path} is not readable; delete it and run evaluate again.") from None
+        return read_evaluation(path) if path.exists() else None
 
     def save_evaluation(self, evaluation: dict[str, Any]) -> None:
         """Write evaluation.json.
@@ -367,8 +365,5 @@ def load_dataset(data: dict[str, Any], schema: Schema | None = None) -> Dataset:
 
 def _record(line: str) -> dict[str, Any] | None:
     """A record; None for a line cut short by a kill, or altered."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
+    record = as_json(line)
     return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None

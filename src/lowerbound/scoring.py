@@ -218,12 +218,12 @@ def probabilities(
     return responsibilities(model, x, seed=seed).cpu()
 
 
-def _accuracy(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None) -> dict[str, float]:
+def _accuracy(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None) -> dict[str, float | None]:
     """How often the most probable label is the right one; nothing for models and rows without labels."""
     if not isinstance(model, LabelledModel) or labels is None:
         return {}
     right = (assignments(model, x, seed=0) == torch.as_tensor(labels)).double()
-    return {"accuracy": right.mean().item(), "accuracy_standard_error": right.std().item() / math.sqrt(len(right))}
+    return {"accuracy": right.mean().item(), "accuracy_standard_error": _mean(right)[1]}
 
 
 def _clusters(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None, seed: int) -> dict[str, float]:

@@ -1,0 +1,186 @@
+"""The JSON of a run folder, read with its types: run.json, metrics.jsonl, evaluation.json.
+
+A folder may come from somebody else, from a newer version, or from a process that was killed. What is read here is of
+the type that the rest of the library expects, or is refused in one sentence that names the file and the entry. The plan
+and the schema inside of run.json check themselves (`Plan.from_json`, `Schema.from_json`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lowerbound.typed import WrongType, as_annotated
+
+__all__ = ["RunError", "as_json", "check_config", "check_files", "read_config", "read_evaluation", "read_metrics"]
+
+_LARGEST = 2**26
+_DATA = {"checksum": str, "name": str | None, "path": str | None, "label": str | None, "array": str | None}
+_DATA |= {"kind": str | None, "columns": Mapping | None}
+_CAME_FROM = {"run": str, "step": int | None, "weights": str | None, "changed": Mapping | None}
+_CONFIG = {"name": str | None, "command": str | None, "versions": Mapping | None}
+_RECORD = {"step": int, "epoch": float, "seconds": float, "learning_rate": float, "terms": Mapping}
+_RECORD |= {"held_out": Mapping | None, "is_best": bool, "stopped": str | None}
+_SCORE = float | int | None
+_EVALUATION: dict[str, Any] = dict.fromkeys(
+    ("elbo", "log_evidence", "log_evidence_standard_error", "bits_per_dim", "rate", "distortion", "pareto_k_above_07"),
+    _SCORE,
+)
+_EVALUATION |= dict.fromkeys(("num_samples", "active_units", "latent_dim", "num_dimensions", "num_data"), int | None)
+_EVALUATION |= {"kl_per_dimension": list[float] | None, "baselines": Mapping | None}
+
+
+class RunError(ValueError):
+    """A run folder that cannot be made or opened, in one sentence."""
+
+
+def check_files(folder: Path, names: tuple[str, ...]) -> None:
+    """Refuse a folder in which one of these names is a link out of it, or neither a file nor missing.
+
+    Raises:
+        RunError: naming it.
+    """
+    for name in names:
+        file = folder / name
+        try:
+            leads_out = file.is_symlink() and file.resolve().parent != folder.resolve()
+            strange = file.exists() and not file.is_file()
+        except (OSError, RuntimeError, ValueError):  # a loop of links, a folder without permission, a name too long
+            raise RunError(f"{_name(folder)} is not a run folder (it has no readable run.json).") from None
+        if leads_out:
+            raise RunError(f"{_name(file)} is a link that leads out of the run folder; put the file itself there.")
+        if strange:
+            raise RunError(f"{_name(file)} is not a regular file; the folder is not a run of this library.")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The content of run.json: of the right types but for the plan and the schema.
+
+    Raises:
+        RunError: there is none, or it was altered.
+    """
+    file = folder / "run.json"
+    try:
+        if not file.is_file():
+            raise FileNotFoundError
+        content = _parsed(file)
+    except OSError:
+        raise RunError(f"{_name(folder)} is not a run folder (it has no readable run.json).") from None
+    if not isinstance(content, dict):
+        raise RunError(f"{_name(file)} does not hold a run of this library.")
+    return content
+
+
+def check_config(content: dict[str, Any], file: Path) -> None:
+    """Refuse a content of another type than `folders.describe_run` gives.
+
+    Raises:
+        RunError: naming the entry.
+    """
+    _typed(content, _CONFIG, file)
+    data, came_from = content.get("data"), content.get("came_from")
+    if not isinstance(data, Mapping):
+        raise RunError(f"{_name(file)} was altered or cut short (it has no 'data'); restore it or start anew.")
+    _typed(data, _DATA, file, needed=("checksum",))
+    for column, kind in (data.get("columns") or {}).items():
+        _typed({column: kind}, {column: str}, file)
+    if came_from is not None:
+        if not isinstance(came_from, Mapping):
+            raise RunError(f"{_name(file)} was altered ('came_from' is no object); restore it or start anew.")
+        _typed(came_from, _CAME_FROM, file, needed=("run",))
+
+
+def read_metrics(file: Path) -> list[dict[str, Any]]:
+    """The records of training; a last line that was cut short by a kill is left out.
+
+    Raises:
+        RunError: another line is no record.
+    """
+    try:
+        lines = file.read_bytes().decode(errors="replace").splitlines()
+    except OSError as error:
+        raise RunError(f"{_name(file)} cannot be read ({error.strerror or error}); check its permissions.") from None
+    records = []
+    for number, line in enumerate(lines, 1):
+        record = as_json(line)
+        if record is None and number == len(lines):
+            break
+        if not isinstance(record, dict):
+            raise RunError(f"Line {number} of {_name(file)} is no record of training; restore the file, or delete it.")
+        _typed(record, _RECORD, file, needed=tuple(_RECORD)[:5])
+        for name in ("terms", "held_out"):
+            _numbers(record.get(name), file, name)
+        records.append(record)
+    return records
+
+
+def read_evaluation(file: Path) -> dict[str, Any]:
+    """The scores.
+
+    Raises:
+        RunError: it was altered or cut short.
+    """
+    again = "; delete it and run evaluate again."
+    try:
+        content = _parsed(file)
+        if not isinstance(content, dict):
+            raise RunError(f"{_name(file)} holds no scores")
+        _typed(content, _EVALUATION, file)
+        for name, baseline in (content.get("baselines") or {}).items():
+            if not isinstance(baseline, Mapping):
+                raise RunError(f"{_name(file)} was altered (baseline {name[:40]!r})")
+            _typed(baseline, {"log_likelihood": float}, file, needed=("log_likelihood",))
+    except OSError as error:
+        raise RunError(f"{_name(file)} is not readable ({error.strerror or error}){again}") from None
+    except RunError as error:
+        raise RunError(f"{str(error).partition(';')[0]}{again}") from None
+    return content
+
+
+def as_json(text: str | bytes) -> Any:
+    """What a text says as JSON; None where it is none, or is nested too deeply."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _parsed(file: Path) -> Any:
+    if file.stat().st_size > _LARGEST:
+        raise RunError(f"{_name(file)} is larger than any run writes; the folder is not a run of this library.")
+    content = as_json(file.read_bytes())
+    if content is None:
+        raise RunError(f"{_name(file)} is not readable as JSON; the folder is not a run of this library.")
+    return content
+
+
+def _typed(
+    content: Mapping[str, Any], annotations: Mapping[str, Any], file: Path, needed: tuple[str, ...] = ()
+) -> None:
+    """Refuse an entry of another type, or one that is missing and needed."""
+    missing = [name for name in needed if name not in content]
+    if missing:
+        raise RunError(f"{_name(file)} was altered or cut short (no {missing[0]!r}); restore it or start anew.")
+    for name, annotation in annotations.items():
+        if name not in content:
+            continue
+        try:
+            as_annotated(content[name], annotation)
+        except WrongType as error:
+            raise RunError(f"{_name(file)} was altered ({name}: {error}); restore it or start anew.") from None
+
+
+def _numbers(terms: Mapping[str, Any] | None, file: Path, name: str) -> None:
+    """Refuse terms without a bound, or with one that is no number."""
+    if terms is None:
+        return
+    whole = all(isinstance(value, int | float) and not isinstance(value, bool) for value in terms.values())
+    if "bound" not in terms or not whole:
+        raise RunError(f"{_name(file)} was altered ({name} are no numbers); restore it, or delete it.")
+
+
+def _name(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= 120 else f"...{text[-117:]}"
