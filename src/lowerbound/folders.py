@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from lowerbound.checkpoint import CheckpointError, write_atomically
+from lowerbound.checkpoint import CheckpointError, unshared, write_atomically
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Transform, describe_transform, transform_of
@@ -144,13 +144,15 @@ def _write_tensors(
 ) -> None:
     parts = {"model": model, "transform": transform}
     tensors = {
-        f"{part}.{name}": tensor.detach().cpu().contiguous()
+        f"{part}.{name}": tensor.cpu()
         for part, module in parts.items()
         for name, tensor in (module.state_dict() if isinstance(module, nn.Module) else module).items()
     }
     metadata = {"transform": json.dumps(describe_transform(transform))}
     try:
-        write_atomically(file, save(tensors, metadata if weights is None else {**metadata, "weights": weights}))
+        write_atomically(
+            file, save(unshared(tensors), metadata if weights is None else {**metadata, "weights": weights})
+        )
     except OSError as error:
         raise CheckpointError(
             f"Could not write {file} ({error.strerror or error}); what was there is whole. "
