@@ -36,7 +36,7 @@ def check_out(path: Path, run: Run, data: str | None, *allowed: str, force: bool
     """
     if path.suffix.lower() not in allowed:
         raise click.BadParameter(f"{str(path)!r} must end in {', '.join(allowed)}.", param_hint="'--out'")
-    place = path.resolve()
+    place = Path(os.path.realpath(path))
     read = [run.config["data"].get("path"), data]
     inside = place.parent == run.path.resolve() or is_of_a_run(place)
     if inside or any(_is_read(place, Path(name)) for name in read if name is not None):
@@ -53,7 +53,7 @@ def check_out(path: Path, run: Run, data: str | None, *allowed: str, force: bool
 def _is_read(place: Path, other: Path) -> bool:
     """Whether a place is a file, also by a hard link, or lies in a folder, that is read."""
     try:
-        other = other.resolve()
+        other = Path(os.path.realpath(other))
         return place == other or (other.is_dir() and other in place.parents) or os.path.samefile(place, other)
     except OSError:
         return False
