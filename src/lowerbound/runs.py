@@ -48,7 +48,7 @@ from lowerbound.history import NonFiniteError
 from lowerbound.loop import Record
 from lowerbound.model import LatentVariableModel
 from lowerbound.planning import Plan
-from lowerbound.run_json import read_evaluation
+from lowerbound.run_json import read_evaluation, record_of
 from lowerbound.start import Start
 
 __all__ = ["Run", "RunError", "default_path", "load_dataset"]
