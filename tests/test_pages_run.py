@@ -11,6 +11,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from lowerbound.data.reader import Reader
+
 ROOT = Path(__file__).parents[1]
 GIVEN = """
 from __future__ import annotations
@@ -67,8 +69,10 @@ def test_contributing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_extending() -> None:
-    recipe, likelihood = blocks("docs/extending.md")
+    recipe, likelihood, reader = blocks("docs/extending.md")
     names: dict[str, object] = {}
     exec(recipe, names)
     assert names["RECIPE"].option_defaults == {"latent_dim": 4, "hidden": [64]}  # type: ignore[attr-defined]
+    exec(reader, names)
+    assert isinstance(names["DURATIONS"], Reader)
     exec(GIVEN + likelihood, names)

@@ -70,7 +70,7 @@ def test_the_objective_decides_samples_and_estimator_unless_they_are_given() -> 
 @pytest.mark.parametrize(
     "given, sentence",
     [
-        ({"latent_dims": 4}, "The vae recipe has no option 'latent_dims'; it has latent_dim"),
+        ({"latent_dims": 4}, "A fit has no setting 'latent_dims'; it has latent_dim"),
         ({"latent_dim": "four"}, "The vae recipe got latent_dim='four' and expected a whole number"),
         ({"hidden": 64}, r"The vae recipe got hidden=64 and expected a list of whole numbers such as \[64,64\]"),
         ({"lr": "fast"}, "The plan got lr='fast' and expected a number"),

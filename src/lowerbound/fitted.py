@@ -77,6 +77,7 @@ class Fitted:
         name: what the report calls it.
         data: what it was fitted to: an array, a DataFrame, a path, a `Dataset`, or a function that gives the `Dataset`.
         records: of training, as dictionaries.
+        notes: what a report says of the records, a sentence each.
         scores: what `evaluate` gave for it, if it was asked before.
         folder: the run folder it was read from, if any.
         config: the content of that folder's run.json.
@@ -96,13 +97,14 @@ class Fitted:
         name: str | None = None,
         data: Any = None,
         records: Sequence[Mapping[str, Any]] = (),
+        notes: Sequence[str] = (),
         scores: Mapping[str, Any] | None = None,
         folder: Path | None = None,
         config: Mapping[str, Any] | None = None,
     ):
         self.model, self.plan, self.records, self.scores = model.eval(), plan, list(records), scores
         self.transform = Identity() if transform is None else transform
-        self.folder, self.config = folder, dict(config or {})
+        self.folder, self.config, self.notes = folder, dict(config or {}), tuple(notes)
         self.recipe = recipe if recipe is not None or plan is None else recipe_named(plan.recipe)
         self._data: Dataset | Callable[[], Dataset] | None = None
         if callable(data):
@@ -141,8 +143,15 @@ class Fitted:
             DataError: it was not given, is gone or has changed.
         """
         if self._data is None:
-            raise DataError(f"{self.name} was given no data; make it with Fitted(model, data=X).")
+            raise DataError(f"{self.called} was given no data; make it with Fitted(model, data=X).")
         return self._data if isinstance(self._data, Dataset) else self._data()
+
+    @property
+    def called(self) -> str:
+        """What messages call it, never by the name of its data: the run and its folder, or the model and its recipe."""
+        if self.folder is not None:
+            return f"The run {self.folder}"
+        return "The model" if self.plan is None else f"The {self.plan.recipe} model"
 
     @property
     def is_conditional(self) -> bool:
@@ -206,6 +215,8 @@ class Fitted:
             seed: for the binarization of pixels, and for draws where q has no moments in closed form.
         """
         rows = self.rows(data)
+        if refine:
+            self._check_refinable(rows, seed)
         model = with_inference(self.model, Local(num_steps=refine)) if refine else self.model
         parts = [
             latent_moments(model, x, context, seed=derive_seed(part_seed, _ENCODE))
@@ -292,7 +303,7 @@ class Fitted:
         from lowerbound.scoring import probabilities
 
         if not self.assigns:
-            raise ValueError(f"{self.name} gives rows no class or cluster; fit vade or semi-supervised for that.")
+            raise ValueError(f"{self.called} gives rows no class or cluster; fit vade or semi-supervised for that.")
         drawn = self.seed if seed is None else seed  # the same draws for every row, so that its company does not matter
         parts = [probabilities(self.model, x, seed=drawn) for x, _, _ in self._blocks(self.rows(data), seed)]
         return torch.cat(parts).numpy()
@@ -306,7 +317,7 @@ class Fitted:
         return self.transform.inverse(x).numpy()  # type: ignore[operator]
 
     def evaluate(self, data: Any = None, **options: Any) -> dict[str, Any]:
-        """Scores on held-out rows (the data's own test rows, or all rows of other data) beside baselines.
+        """Scores on the data's own test rows, or on all rows of other data, beside baselines.
 
         Arguments:
             data: see `rows`; None takes the test rows of the data it was fitted to.
@@ -370,6 +381,16 @@ class Fitted:
         x, y = (data.x_test, data.y_test) if data.num_test else (data.x_train, data.y_train)
         return Rows(x=x, y=y, num_test=0, name=data.name, schema=self.schema)
 
+    def _check_refinable(self, rows: Rows, seed: int | None) -> None:
+        """Refuse to refine q where a row has several latents: layers, or a class and a code."""
+        x, context, first = next(self._blocks(rows, seed))
+        with torch.no_grad(), forked(_CPU, first):
+            q = self.model.infer(x[:1], None if context is None else context[:1])
+            if isinstance(latents_of(q, q.sample()), tuple):
+                raise ValueError(
+                    f"{self.called} has several latents for a row, which refine cannot improve; leave it out."
+                )
+
     def _blocks(self, rows: Rows, seed: int | None) -> Iterator[tuple[Tensor, Tensor | None, int]]:
         """Yield some thousands of rows at a time, as the likelihood scores them, with their context and a seed."""
         first = self.seed if seed is None else seed
@@ -384,7 +405,7 @@ class Fitted:
         labels = "unused" if self.recipe is None else self.recipe.labels
         if labels == "unused":
             if label is not None:
-                raise ValueError(f"{self.name} was fitted without labels; leave out the class.")
+                raise ValueError(f"{self.called} was fitted without labels; leave out the class.")
             return None
         assert self.plan is not None
         number = self.plan.model["num_classes"]

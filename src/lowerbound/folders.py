@@ -28,6 +28,7 @@ from lowerbound.former_runs import from_format_1
 from lowerbound.model import LatentVariableModel
 from lowerbound.planning import Plan
 from lowerbound.randomness import forked
+from lowerbound.typed import WrongType, as_annotated
 
 __all__ = [
     "FORMAT",
@@ -47,6 +48,26 @@ _LARGEST_JSON = 2**26
 _ADDED_SINCE = (".centres", ".units")  # units of mixed columns, which earlier runs did not have: 0 and 1
 
 
+_PARTS: dict[str, Any] = {
+    "name": str,
+    "plan": dict | None,
+    "schema": dict,
+    "data": dict,
+    "versions": dict,
+    "command": str | None,
+}
+_OF_DATA: dict[str, Any] = {
+    "checksum": str | None,  # None for a model that was saved without its data
+    "name": str | None,
+    "path": str | None,
+    "label": str | None,
+    "array": str | None,
+    "kind": str | None,
+    "columns": dict | None,
+}
+_NEEDED = ("name", "plan", "schema", "data", "versions")  # runs that were saved from Python held no command before
+
+
 class RunError(ValueError):
     """A run folder that cannot be made or opened, in one sentence."""
 
@@ -56,7 +77,9 @@ def run_files() -> tuple[str, ...]:
     return _FILES
 
 
-def describe_run(plan: Plan | None, schema: Schema, *, data: dict[str, Any] | None, name: str) -> dict[str, Any]:
+def describe_run(
+    plan: Plan | None, schema: Schema, *, data: dict[str, Any], name: str, command: str | None = None
+) -> dict[str, Any]:
     """The content of run.json."""
     return {
         "format": FORMAT,
@@ -64,6 +87,7 @@ def describe_run(plan: Plan | None, schema: Schema, *, data: dict[str, Any] | No
         "plan": None if plan is None else plan.to_json(),
         "schema": schema.to_json(),
         "data": data,
+        "command": command,
         "versions": {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}},
     }
 
@@ -80,19 +104,14 @@ def open_folder(path: Path) -> tuple[dict[str, Any], Plan, Schema]:
             f"{path} was written in another format of run folder; this version reads formats 1 and {FORMAT}."
         )
     if config["format"] == 1:
-        config = from_format_1(path, config)
+        config = _as_format_2(path, config)
+    _check_parts(path, config)
+    if config["plan"] is None:
+        raise RunError(f"{path} holds a model that was built in Python; open it with Fitted.open(path, model=...).")
     try:
-        if config["plan"] is None:
-            raise RunError(f"{path} holds a model that was built in Python; open it with Fitted.open(path, model=...).")
         plan, schema = Plan.from_json(config["plan"]), Schema.from_json(config["schema"])
-        if not isinstance(config["data"]["checksum"], str):
-            raise TypeError("checksum")
-    except RunError:
-        raise
     except ValueError as error:
         raise RunError(f"{path / 'run.json'} cannot be used: {error}") from None
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path / 'run.json'} was altered or cut short ({error}); restore it or start anew.") from None
     return config, plan, schema
 
 
@@ -141,9 +160,10 @@ def open_by_hand(path: Path, model: LatentVariableModel) -> Fitted:
         RunError: the folder holds no such weights.
     """
     config = _config(path)
+    _check_parts(path, config)
     try:
         schema = Schema.from_json(config["schema"])
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise RunError(f"{path / 'run.json'} cannot be used: {error}") from None
     tensors, description = _weights(path)
     load_into(model, {k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")}, path)
@@ -189,6 +209,39 @@ def _weights(path: Path) -> tuple[dict[str, Tensor], str]:
         return tensors, metadata.get("transform", "null")
     except (safetensors.SafetensorError, OSError) as error:
         raise RunError(f"{file} is damaged ({error}); resume the run to write it again.") from None
+
+
+def _as_format_2(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return from_format_1(path, config)
+    except RunError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise RunError(
+            f"{path / 'run.json'}, of format 1, was altered or cut short; restore it or start anew."
+        ) from None
+
+
+def _check_parts(path: Path, config: dict[str, Any]) -> None:
+    """Refuse a run.json without one of its parts, or with one of another type.
+
+    Raises:
+        RunError: naming the part.
+    """
+    data = config["data"] if isinstance(config.get("data"), dict) else {}
+    needed = (*_NEEDED, "checksum") if {"path", "name"} & set(data) else _NEEDED
+    parts = [(config, name, f"{name!r}", kind) for name, kind in _PARTS.items()]
+    parts += [(data, name, f"the {name!r} of its data", kind) for name, kind in _OF_DATA.items()]
+    for holder, name, words, kind in parts:
+        if name not in holder and name in needed and (holder is config or name == "checksum"):
+            raise RunError(f"{path / 'run.json'} lacks {words}; it was altered or cut short: restore it or start anew.")
+        try:
+            as_annotated(holder.get(name), kind)
+        except WrongType as error:
+            raise RunError(
+                f"{path / 'run.json'} was altered: {words} is {repr(holder.get(name))[:40]}, {error}; restore it or "
+                "start anew."
+            ) from None
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def from_format_1(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     if not is_image:
         schema["columns"] = [{"name": str(i), "kind": "continuous"} for i in range(shape[0])]
         data |= {"kind": "table", "columns": {"*": "continuous"}}
-    return {**config, "data": data, "plan": plan, "schema": schema}
+    return {**config, "name": path.name, "data": data, "plan": plan, "schema": schema}
 
 
 def _transform(path: Path) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from lowerbound.optimizers import (
 from lowerbound.protocols import FollowsSteps, Schedule
 from lowerbound.randomness import forked
 from lowerbound.schedules import Constant
+from lowerbound.spelling import check_options
 from lowerbound.steps import CannotCompile, CompiledStep, EagerStep, TrainingStep, buffers_kept
 from lowerbound.support import Support
 from lowerbound.tuning import cpu_tuning
@@ -148,6 +149,17 @@ def train(
             saved.
         CheckpointError: the disk refused a checkpoint, or the one to resume from is unreadable.
     """
+    _check_arguments(
+        num_steps=num_steps, batch_size=batch_size, lr=lr, clip_norm=clip_norm, seed=seed, log_every=log_every,
+        compile=compile, accumulate=accumulate, ema=ema,
+    )  # fmt: skip
+    for name, value, kind in (
+        ("held_out", held_out, HeldOut),
+        ("checkpoint", checkpoint, Checkpoint),
+        ("engine", engine, Engine),
+    ):
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f"train got {name} of type {type(value).__name__} and expected {kind.__name__}.")
     engine = engine or Engine()
     _check(num_steps=num_steps, batch_size=1 if batch_size is None else batch_size, log_every=log_every)
     _check(accumulate=accumulate)
@@ -325,6 +337,15 @@ class _Run:
             "best_bound": self.best.bound if math.isfinite(self.best.bound) else None,
             "scaler": None if scaler is None else scaler.state_dict(),
         }
+
+
+def _check_arguments(**given: Any) -> None:
+    """Refuse an argument of another type than its annotation says, and numbers by which nothing is learnt."""
+    given = check_options("train", train, given)
+    for name in ("lr", "clip_norm"):
+        value = given[name]
+        if isinstance(value, int | float) and not value > 0:
+            raise ValueError(f"train got {name}={value} and needs a finite number above 0.")
 
 
 def _check(**positive: int) -> None:

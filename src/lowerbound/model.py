@@ -25,7 +25,7 @@ from lowerbound.protocols import Conditional, Context, InitializedFromData, Late
 from lowerbound.shown import shown
 from lowerbound.weights import LogWeights, latents_of, weigh
 
-__all__ = ["Joint", "LatentVariableModel", "flat_latents", "read_of", "with_context"]
+__all__ = ["Joint", "LatentVariableModel", "flat_latents", "read_of", "require_distribution", "with_context"]
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,16 @@ class LatentVariableModel(nn.Module):
 def read_of(prior: Distribution, z: Latents) -> Latents:
     """What the likelihood reads for latents z: z itself, or the state to which z leads the prior."""
     return prior.end_state(z) if isinstance(prior, EndsInState) else z
+
+
+def require_distribution(given: object, part: str) -> None:
+    """Raise a `ValueError` unless a prior, likelihood or posterior gave a distribution, as a bare net does not."""
+    if not isinstance(given, Distribution):
+        raise ValueError(
+            f"The {part} gave a {type(given).__name__} and must give a distribution; put the net into one of "
+            f"{'likelihoods' if part == 'likelihood' else part + 's'}, such as "
+            f"{'Normal' if part == 'likelihood' else 'DiagonalNormal'}(net)."
+        )
 
 
 def with_context(value: Latents, context: Context | None) -> Context:

@@ -57,7 +57,7 @@ def fit(
     >>> fit(X, "vae", latent_dim=2, hidden=[8], steps=10).sample(4).shape
     (4, 3)
     """
-    said = Overrides(kind=kind, columns=columns or {})
+    said = Overrides.said(kind, columns)
     dataset = dataset_of(data, y, overrides=said, hold_out=hold_out)
     return fit_dataset(dataset, recipe, on_record=on_record, **given)
 

@@ -34,6 +34,16 @@ __all__ = ["Plan", "plan"]
 
 _NOT_GIVEN = ("recipe", "model", "given", "reasons")
 _EITHER = ("epochs",)  # turned into steps
+_LEAST = {
+    "num_samples": 1,
+    "batch_size": 1,
+    "steps": 0,  # of what is solved exactly
+    "accumulate": 1,
+    "patience": 1,
+    "labelled": 1,
+    "seed": 0,
+    "devices": 1,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +128,7 @@ class Plan:
         missing = [name for name in needed if name not in content]
         if missing:
             raise ValueError(f"The plan has no {missing[0]!r}; run.json was altered or cut short.")
+        _check_settings(content)
         return cls(**check_options("The plan", cls, content))
 
     @property
@@ -153,9 +164,10 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
     chosen = decide_recipe(dataset, given) if recipe is None else Decision(recipe)
     made, own = _recipe(chosen.value)
     values = {**own, **{name: value for name, value in given.items() if value is not None}}
-    _refuse_unknown(made, values)
+    _refuse_unknown(made, values, asked=recipe is not None)
     if "epochs" in values and "steps" in values:
         raise ValueError("epochs and steps both say how long to train; give one of them.")
+    _check_settings(values)
     model = check_options(f"The {made.name} recipe", made.make, {k: v for k, v in values.items() if k in made.options})
     settings = {name: value for name, value in values.items() if name not in made.options}
     needed = (
@@ -205,25 +217,60 @@ def _recipe(recipe: str | Recipe) -> tuple[Recipe, dict[str, Any]]:
     """The recipe, and the options written after its name."""
     if isinstance(recipe, Recipe):
         return recipe, {}
+    if not isinstance(recipe, str):
+        raise ValueError(f"The recipe is of type {type(recipe).__name__}; give the name of one, or a Recipe.")
     name, own = parse(recipe)
     made = recipe_named(name)
     check_options(f"The {made.name} recipe", made.make, own, without={"event_shape": None, "num_classes": None})
     return made, own
 
 
+@dataclass(frozen=True)
+class _Epochs:
+    """What `epochs` must be, which a plan holds as steps."""
+
+    epochs: float
+
+
+def _check_settings(values: Mapping[str, Any]) -> None:
+    """Refuse words and numbers that no fit can have, before others are decided from them.
+
+    Raises:
+        ValueError: one of another type, or out of its range.
+    """
+    for name, least in _LEAST.items():
+        if values.get(name) is not None:
+            number = check_options("The plan", Plan, {name: values[name]})[name]
+            if number < least:
+                raise ValueError(f"The plan got {name}={number} and needs at least {least}.")
+    for name in ("objective", "gradient", "penalty", "loss", "inference", "optimizer"):
+        if values.get(name) is not None:
+            check_options("The plan", Plan, {name: values[name]})
+    for name in ("lr", "clip_norm", "epochs"):
+        if values.get(name) is not None:
+            number = check_options("The plan", _Epochs if name == "epochs" else Plan, {name: values[name]})[name]
+            if not number > 0:
+                raise ValueError(f"The plan got {name}={number:g} and needs a finite number above 0.")
+
+
 def _settings() -> set[str]:
     return {f.name for f in dataclasses.fields(Plan)} - set(_NOT_GIVEN)
 
 
-def _refuse_unknown(recipe: Recipe, values: Mapping[str, Any]) -> None:
-    """Refuse a name that no part of the fit would use."""
+def _refuse_unknown(recipe: Recipe, values: Mapping[str, Any], *, asked: bool) -> None:
+    """Refuse a name that no part of the fit would use.
+
+    Arguments:
+        recipe: whose options are known.
+        values: by name.
+        asked: whether the user named the recipe; else the message does not speak of it.
+    """
     known = {*recipe.options, *_settings(), *_EITHER}
     for name in values:
         if name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.4)
-            raise ValueError(
-                f"The {recipe.name} recipe has no option {name!r}; it has {', '.join(near or recipe.options)}."
-            )
+            what = f"The {recipe.name} recipe has no option" if asked else "A fit has no setting"
+            raise ValueError(f"{what} {name[:40]!r}; it has {', '.join(near or recipe.options)}.")
 
 
 def _is_plain(value: Any) -> bool:

@@ -75,8 +75,8 @@ class Run:
         taken = [name for name in run_files() if (path / name).exists()]
         if taken:
             raise RunError(f"{path} already holds a run ({', '.join(taken)}); choose another folder, or --resume it.")
-        config = describe_run(plan, dataset.schema, data={**data, "checksum": dataset.checksum}, name=dataset.name)
-        config["command"] = command
+        described = {**data, "checksum": dataset.checksum}
+        config = describe_run(plan, dataset.schema, data=described, name=dataset.name, command=command)
         try:
             path.mkdir(parents=True, exist_ok=True)
             write_atomically(path / "run.json", json.dumps(config, indent=2).encode(), new=True)
@@ -164,17 +164,25 @@ class Run:
             name=self.config.get("name") or self.path.name,
             data=lambda: self.dataset,
             records=self.metrics(),
+            notes=self.notes(),
             scores=self.evaluation(),
             folder=self.path,
             config=self.config,
         )
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The records so far."""
+        """The records so far, those apart that cannot be read."""
+        return [record for line in self._lines() if (record := _record(line)) is not None]
+
+    def notes(self) -> tuple[str, ...]:
+        """What whoever reads its records should know, a sentence each."""
+        count = sum(_record(line) is None for line in self._lines())
+        lines = "A line" if count == 1 else f"{count:,} lines"
+        return (f"{lines} of metrics.jsonl cannot be read, and what follows on training lacks them.",) if count else ()
+
+    def _lines(self) -> list[str]:
         path = self.path / "metrics.jsonl"
-        if not path.exists():
-            return []
-        return [record for line in path.read_text().splitlines() if (record := _record(line)) is not None]
+        return path.read_text(errors="replace").splitlines() if path.exists() else []
 
     def evaluation(self) -> dict[str, Any] | None:
         """The scores on the test rows, if `evaluate` was run.
@@ -212,9 +220,7 @@ class Run:
 
     def _forget_after(self, step: int) -> None:
         """Drop the records after the last checkpoint of a killed process; these steps will be repeated exactly."""
-        path = self.path / "metrics.jsonl"
-        if path.exists():
-            lines = [(line, _record(line)) for line in path.read_text().splitlines()]
+        if lines := [(line, _record(line)) for line in self._lines()]:
             whole = [line for line, record in lines if record is not None and 0 < record["step"] <= step]
             self._write("metrics.jsonl", "".join(line + "\n" for line in whole).encode())
 

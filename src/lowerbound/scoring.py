@@ -1,4 +1,4 @@
-"""Scores of a fitted model on held-out rows, with baselines without latents on the same rows.
+"""Scores of a fitted model on test rows, with baselines without latents on the same rows.
 
     ELBO = −distortion − rate  ≤  L_S = E log (1/S) Σ_s p(x, z_s) / q(z_s | x)  ≤  log p(x)        (nats per datum)
 
@@ -116,11 +116,11 @@ def score(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Score a model on held-out rows, as plain numbers that JSON can hold (null for what is not defined).
+    """Score a model on rows it was not trained on, as plain numbers that JSON can hold (null for what is not defined).
 
     Arguments:
         model: p and q, on the device of `x_test`.
-        x_test: held-out rows as the likelihood scores them.
+        x_test: test rows as the likelihood scores them.
         x_train: the result of `rows_for_baselines`, on the same device; None omits the baselines.
         log_scale: log p(x) − log p of the data in the user's units, which is subtracted from every number in nats.
         context: of the model, one row for each of x_test.
@@ -140,10 +140,11 @@ def score(
         `baselines`, each with its `log_likelihood` and the `margin` by which L_S is above it on the same rows.
 
     Raises:
-        ValueError: no rows or no samples.
+        ValueError: no rows or no samples; rows of which log p(x) is no finite number.
     """
     model.eval()
     evidence = log_evidence(model, x_test, num_samples=num_samples, context=context, seed=seed, progress=progress)
+    _require_finite(evidence.log_evidence)
     parts = summary(model, x_test, num_samples=_SUMMARY_SAMPLES, context=context, seed=seed)
     facts = facts_of(model.likelihood)
     discrete = facts.discrete and not (facts.domain == "unit interval" and bool(((x_test != 0) & (x_test != 1)).any()))
@@ -216,6 +217,16 @@ def probabilities(
     if isinstance(model, LabelledModel):
         return torch.cat([model.classify(rows).cpu() for rows in x.split(_MOST_LATENTS)])
     return responsibilities(model, x, seed=seed).cpu()
+
+
+def _require_finite(log_evidence: Tensor) -> None:
+    """A row without a finite log p(x) would make every mean nothing."""
+    bad = (~log_evidence.isfinite()).nonzero()[:, 0]
+    if len(bad):
+        raise ValueError(
+            f"log p(x) of {len(bad):,} of the {len(log_evidence):,} rows is no finite number, first of row "
+            f"{int(bad[0])}; leave such rows out, or fit the model again with a smaller learning rate."
+        )
 
 
 def _accuracy(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None) -> dict[str, float]:

@@ -61,6 +61,8 @@ class LikelihoodFacts:
         baselines: functions of `evaluate.baselines` to compare with, besides independent elements of the same family,
             which are always used.
         richer: likelihoods to try if this one does not fit, as `spelling` spells them.
+        any_real: whether its net has to reach all real numbers (logits), so that a net that ends in a Sigmoid, a
+            Softmax or another function of bounded range is a mistake.
     """
 
     domain: Domain
@@ -69,11 +71,14 @@ class LikelihoodFacts:
     encoder_view: EncoderView = "identity"
     baselines: tuple[str, ...] = ()
     richer: tuple[str, ...] = ()
+    any_real: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Support:
     """A set of values, elementwise.
+
+    A number whose square is not finite is in no support of real numbers: its log-density would be no number either.
 
     Attributes:
         description: its words in messages such as "Poisson takes …": "counts 0, 1, 2, …".
@@ -111,7 +116,13 @@ class StatesFacts(Protocol):
         ...
 
 
-reals = Support(description="finite numbers", contains=torch.isfinite)
+def _is_squarable(x: Tensor) -> Tensor:
+    if not x.is_floating_point():
+        return torch.ones_like(x, dtype=torch.bool)
+    return x.abs() <= torch.finfo(x.dtype).max ** 0.45  # 4e17 in float32: squares of it, and sums of those, are finite
+
+
+reals = Support(description="finite numbers whose squares are finite as well", contains=_is_squarable)
 
 
 def _is_positive(x: Tensor) -> Tensor:

@@ -66,8 +66,9 @@ def as_annotated(value: Any, annotation: Any) -> Any:
         return None
     if origin in (Mapping, dict) or annotation in (Mapping, dict):
         allowed = isinstance(value, Mapping)
-    else:  # an object, which only Python can give: its constructor knows what it wants of it
+    else:  # an object, which only Python can give: its constructor knows what else it wants of it
         allowed = value is not None and annotation is not type(None) and not isinstance(value, _WORDS)
+        allowed = allowed and not (inspect.isclass(value) and inspect.isclass(annotation))  # Poisson for Poisson(net)
     if allowed:
         return value
     raise WrongType(f"expected {in_words(annotation)}")
@@ -88,6 +89,8 @@ def in_words(annotation: Any) -> str:
         inner = {"a whole number": "whole numbers", "a number": "numbers"}.get(_element_words(arguments), "values")
         return f"a list of {inner} such as [64,64]" if inner != "values" else "a list"
     known = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", type(None): "None"}
+    if dict in (origin, annotation) or Mapping in (origin, annotation):
+        return "names and values"
     return known.get(annotation) or f"a {getattr(annotation, '__name__', annotation)}, which only Python can give"
 
 

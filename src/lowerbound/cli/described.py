@@ -32,11 +32,11 @@ def describe_data(
         UsageError: an option of files is given for a named data set, or `columns` cannot be read.
     """
     from lowerbound.data import entry, names
-    from lowerbound.data.readers import SUFFIXES
+    from lowerbound.data.readers import suffixes
 
     said = {"label": label, "kind": kind, "columns": _columns(columns), "array": array}
     said = {name: value for name, value in said.items() if value is not None}
-    if data not in names() and (Path(data).exists() or "/" in data or data.lower().endswith(SUFFIXES)):
+    if data not in names() and (Path(data).exists() or "/" in data or data.lower().endswith(suffixes())):
         return {"path": str(Path(data).resolve()), **said}
     known = entry(data)
     if said:

@@ -89,7 +89,7 @@ def _print(console: Console, diagnosis: Diagnosis) -> None:
 
     from lowerbound.report import format_evidence, format_range, verdict
 
-    table = Table(title=f"{diagnosis.num_held_out:,} held-out rows", title_justify="left", pad_edge=False)
+    table = Table(title=f"{diagnosis.num_held_out:,} test rows", title_justify="left", pad_edge=False)
     for heading in ("finding", "", "evidence ± s.e.", "healthy"):
         table.add_column(heading)
     for finding in diagnosis.findings:

@@ -20,14 +20,14 @@ _FEWEST_FOR_TAILS, _MANY = 100, 0.1
 
 def score_fitted(fitted: Fitted, console: Console | None, **options: Any) -> dict[str, Any]:
     """`Fitted.evaluate` with its progress shown; options of `scoring.score_fitted`."""
-    with CountProgress(console, "Scoring held-out data") as progress:
+    with CountProgress(console, "Scoring rows") as progress:
         return fitted.evaluate(progress=progress, **options)
 
 
 def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
     """The table: the model, then the baselines on the same rows."""
     discrete = scores["bits_per_dim"] is not None
-    table = Table(title=f"Held-out data: {scores['num_data']:,} rows of {name}", title_justify="left", pad_edge=False)
+    table = Table(title=f"Scores of {scores['num_data']:,} rows of {name}", title_justify="left", pad_edge=False)
     table.add_column("")
     for heading in ("nats", "± s.e.", *(["bits/dim"] if discrete else []), "L above it"):
         table.add_column(heading, justify="right")
@@ -48,7 +48,7 @@ def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
     if components is not None:
         used = f"{components['number'] - components['unused']} of {components['number']}"
         console.print(f"Components of the prior in use: {used} ({components['effective']:.0f} if used alike).")
-    unreliable = scores["pareto_k_above_07"]
+    unreliable = scores["pareto_k_above_07"] or 0.0  # None below 21 samples
     if scores["num_samples"] >= _FEWEST_FOR_TAILS and unreliable > _MANY:
         console.print(
             f"For {unreliable:.0%} of the rows the importance weights are heavy-tailed (Pareto k above 0.7): "

@@ -13,7 +13,7 @@ text, or consecutive whole numbers, different in each of ≥ 10 rows    left out
 text with at most 100 values, twice each or more on average           categorical
 other text                                                            left out: free text
 dates                                                                 date
-whole numbers from 0 to at most 1,000                                 count
+whole numbers from about 0 to at most 1,000 (`measured.near_zero`)    count
 other numbers                                                         continuous
 ====================================================================  =================================================
 
@@ -22,6 +22,10 @@ are above 0, their skewness exceeds 1, and that of their logarithms is less than
 a column is ordinal, or that numbers are categories.
 
 No column of an array is left out, because columns without names could not be matched afterwards.
+
+All rows that are given are looked at once, before any are held out. Other rows of the same source get the same kinds
+but where a rule has a sharp edge: a column that happens to hold one value, or no value above 1, or one 0 among positive
+numbers with fractions, which `positive` could not be scored on.
 """
 
 from __future__ import annotations
@@ -212,7 +216,7 @@ def _number_column(
         raise DataError(
             f"column '{clipped(name)}' cannot be {said}: it holds numbers from {low:g}; say that it is continuous."
         )
-    small = is_count and low == 0 and high <= _LARGEST_COUNT
+    small = bool(measured.near_zero[i]) and high <= _LARGEST_COUNT
     kind = said or ("count" if small else "continuous")
     return _ranged(name, cast(ColumnKind, kind), dtype, measured, i)
 

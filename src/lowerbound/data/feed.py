@@ -100,10 +100,18 @@ class OfDataset:
         dataset: has `__len__` and `__getitem__`.
         num_tensors: how many tensors of an item the loss takes; the first is the data.
         device: where batches go.
+        dtype: of the data; None leaves floating-point numbers as they are.
     """
 
-    def __init__(self, dataset: Dataset[Any], num_tensors: int = 1, *, device: torch.device | str = "cpu"):
-        self.dataset, self.num_tensors, self.device = dataset, num_tensors, torch.device(device)
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        num_tensors: int = 1,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+    ):
+        self.dataset, self.num_tensors, self.device, self.dtype = dataset, num_tensors, torch.device(device), dtype
         self.transform = OnData()
 
     def __len__(self) -> int:
@@ -111,7 +119,8 @@ class OfDataset:
 
     def gather(self, rows: Int64[Tensor, " batch"]) -> tuple[Tensor, ...]:
         """The rows with these numbers, on the device."""
-        return _tensors(default_collate([self.dataset[i] for i in rows.tolist()]), self.num_tensors, self.device)
+        items = default_collate([self.dataset[i] for i in rows.tolist()])
+        return _tensors(items, self.num_tensors, self.device, self.dtype)
 
 
 class Batches:
@@ -121,6 +130,7 @@ class Batches:
         batches: yields tensors or arrays (B, *event), or tuples of them; every pass over it starts with `iter`.
         num_tensors: how many tensors of a batch the loss takes; the first is the data.
         device: where batches go.
+        dtype: of the data; None leaves floating-point numbers as they are.
 
     Attributes:
         resumable: False: a batch cannot be requested again, so that a run cannot be resumed exactly.
@@ -131,8 +141,15 @@ class Batches:
 
     resumable = False
 
-    def __init__(self, batches: Iterable[Any], num_tensors: int = 1, *, device: torch.device | str = "cpu"):
-        self.batches, self.num_tensors, self.device = batches, num_tensors, torch.device(device)
+    def __init__(
+        self,
+        batches: Iterable[Any],
+        num_tensors: int = 1,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+    ):
+        self.batches, self.num_tensors, self.device, self.dtype = batches, num_tensors, torch.device(device), dtype
         self.transform = OnData()
         self._iterator: Iterator[Any] | None = None
         self._current: tuple[int, tuple[Tensor, ...]] | None = None
@@ -141,7 +158,7 @@ class Batches:
     def batch(self, step: int) -> tuple[Tensor, ...]:
         """See `Feed`: the next batch, or the last one again if its step is requested again."""
         if self._current is None or self._current[0] != step:
-            self._current = step, _tensors(self._next(), self.num_tensors, self.device)
+            self._current = step, _tensors(self._next(), self.num_tensors, self.device, self.dtype)
         return self._current[1]
 
     def rows(self, step: int) -> None:
@@ -181,12 +198,12 @@ def source_of(data: Data, loss: nn.Module, device: torch.device | str) -> Source
     if isinstance(data, Tensor | np.ndarray):
         data = (data,)
     if isinstance(data, tuple) and data and all(isinstance(part, Tensor | np.ndarray) for part in data):
-        return InMemory(_tensors(data, len(data), "cpu"), device=device)
+        return InMemory(_tensors(data, len(data), "cpu", _dtype_of(loss)), device=device)
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
-        return OfDataset(data, _num_required(loss), device=device)
+        return OfDataset(data, _num_required(loss), device=device, dtype=_dtype_of(loss))
     raise ValueError(
-        f"got {type(data).__name__} where rows must have numbers; give tensors, numpy arrays, a tuple of them, a "
-        "map-style Dataset or a Source."
+        f"got {type(data).__name__} where rows must have numbers; give tensors, numpy arrays (frame.to_numpy()), a "
+        "tuple of them, a map-style Dataset or a Source."
     )
 
 
@@ -206,7 +223,11 @@ def feed_of(
         ValueError: other objects, a loader together with a batch size, or a loader for several processes.
     """
     comes_in_batches = isinstance(data, DataLoader | IterableDataset | Batches) or (
-        isinstance(data, Iterable) and not isinstance(data, Source | Tensor | np.ndarray | tuple | Dataset | str | dict)
+        (
+            isinstance(data, Iterable)
+            and not isinstance(data, Source | Tensor | np.ndarray | tuple | Dataset | str | dict)
+        )
+        and not hasattr(data, "iloc")
     )
     if not comes_in_batches:
         source = source_of(data, loss, device)
@@ -220,7 +241,9 @@ def feed_of(
             f"{world_size} processes share rows by their numbers, which a {type(data).__name__} has not; give its "
             "data set, tensors or a Source."
         )
-    return data if isinstance(data, Batches) else Batches(data, _num_required(loss), device=device)
+    return (
+        data if isinstance(data, Batches) else Batches(data, _num_required(loss), device=device, dtype=_dtype_of(loss))
+    )
 
 
 def _num_required(loss: nn.Module) -> int:
@@ -230,8 +253,17 @@ def _num_required(loss: nn.Module) -> int:
     return max(1, sum(p.kind in positional and p.default is inspect.Parameter.empty for p in parameters))
 
 
-def _tensors(batch: Any, count: int, device: torch.device | str) -> tuple[Tensor, ...]:
-    """The first tensors of a batch, on the device; data get torch's default type, and labels stay integers."""
+def _dtype_of(loss: nn.Module) -> torch.dtype:
+    """The numbers that a loss computes with: those of its parameters."""
+    return next((p.dtype for p in loss.parameters() if p.is_floating_point()), torch.get_default_dtype())
+
+
+def _tensors(
+    batch: Any, count: int, device: torch.device | str, dtype: torch.dtype | None = None
+) -> tuple[Tensor, ...]:
+    """The first tensors of a batch, on the device; data become numbers of a type (None: torch's default, unless they
+    are floating-point numbers already), labels stay whole.
+    """
     parts = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
     if not all(isinstance(part, Tensor | np.ndarray) for part in parts[:count]) or len(parts) < count:
         kinds = ", ".join(type(part).__name__ for part in parts[:4])
@@ -239,12 +271,12 @@ def _tensors(batch: Any, count: int, device: torch.device | str) -> tuple[Tensor
             f"a batch holds {kinds} and the loss takes {count} tensors of it; give tensors or arrays (rows, *event), "
             "or a tuple of them."
         )
-    tensors = [part if isinstance(part, Tensor) else _of_array(part) for part in parts[:count]]
-    if not tensors[0].is_floating_point():
-        tensors[0] = tensors[0].to(torch.get_default_dtype())
+    tensors = [part if isinstance(part, Tensor) else _of_array(part, dtype) for part in parts[:count]]
+    if dtype is not None or not tensors[0].is_floating_point():
+        tensors[0] = tensors[0].to(dtype or torch.get_default_dtype())
     return tuple(tensor.to(device, non_blocking=True) for tensor in tensors)
 
 
-def _of_array(array: np.ndarray) -> Tensor:
+def _of_array(array: np.ndarray, dtype: torch.dtype | None) -> Tensor:
     tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
-    return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
+    return tensor.to(dtype or torch.get_default_dtype()) if tensor.is_floating_point() else tensor

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lowerbound.data.arrays import dense
 from lowerbound.data.assemble import Rows, to_dataset, to_rows
 from lowerbound.data.catalog import load, names
 from lowerbound.data.contents import Contents
@@ -76,9 +77,7 @@ def rows_under(data: Any, schema: Schema, *, label: str | None = None) -> Rows:
 def _contents(data: Any, y: Any, columns: tuple[str, ...] | None, *, hold_out: bool) -> Contents:
     """An array, a tensor or a DataFrame, before anything is made of it."""
     is_frame = hasattr(data, "columns") and hasattr(data, "iloc")
-    x = data if is_frame else np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
-    if not is_frame and (x.ndim < 2 or x.dtype.kind not in "biuf"):
-        raise DataError(f"X has shape {x.shape} and type {x.dtype}; expected rows of numbers (N, ...), or a DataFrame.")
+    x = data if is_frame else _array(data)
     labels = None if y is None else np.asarray(y)
     return Contents(
         what="X",
@@ -90,6 +89,29 @@ def _contents(data: Any, y: Any, columns: tuple[str, ...] | None, *, hold_out: b
         label=None if labels is None else "y",
         names=columns,
     )
+
+
+def _array(data: Any) -> np.ndarray:
+    """Rows of numbers (N, …); a sparse matrix is made dense.
+
+    Raises:
+        DataError: saying what was given.
+    """
+    if hasattr(data, "toarray"):
+        return dense(data, "X")
+    expected = "expected rows of numbers (N, ...), a DataFrame, a path or the name of a data set"
+    try:
+        x = np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
+    except ValueError:  # lists of unequal lengths
+        raise DataError(f"X is a {type(data).__name__} whose rows differ in length; {expected}.") from None
+    if x.ndim == 0:
+        given = "None" if data is None else f"a single {type(data).__name__}"
+        raise DataError(f"X is {given}; {expected}.")
+    if x.ndim == 1 and x.dtype.kind in "biuf":
+        raise DataError(f"X has shape {x.shape}; {expected}: a single column is X[:, None], a single row X[None].")
+    if x.ndim < 2 or x.dtype.kind not in "biuf":
+        raise DataError(f"X has shape {x.shape} and type {x.dtype}; {expected}.")
+    return x
 
 
 def _of_dataset(dataset: Dataset, whole: bool) -> Contents:

@@ -39,6 +39,10 @@ class Overrides:
     event_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.columns, Mapping):
+            raise DataError(
+                f"columns is of type {type(self.columns).__name__}; give names and kinds, such as {{'age': 'count'}}."
+            )
         for name, word in self.columns.items():
             if word not in _WORDS:
                 raise DataError(
@@ -60,6 +64,8 @@ class Overrides:
         Raises:
             DataError: another option, or a shape that is none.
         """
+        if not isinstance(kind, str | None):
+            raise DataError(f"kind is of type {type(kind).__name__}; give the name of a kind of data, such as 'table'.")
         name, options = (None, {}) if kind is None else parse(kind)
         shape = options.pop("event_shape", event_shape)
         if options:

@@ -10,11 +10,11 @@ Each kind of data is one file of `lowerbound.data.kinds`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, TypeAlias, TypeVar
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from lowerbound.data.errors import clipped
-from lowerbound.typed import annotations_of, as_annotated
+from lowerbound.typed import WrongType, annotations_of, as_annotated
 
 __all__ = ["UNNAMED", "Column", "ColumnKind", "LeftOut", "Schema"]
 
@@ -103,6 +103,11 @@ class Schema:
         """Whether the user named the columns, so that other data must have the same names."""
         return self.columns is not None and self.container not in UNNAMED
 
+    @property
+    def unordered(self) -> tuple[int, ...]:
+        """Places of the columns whose numbers are only names, as scores of disentanglement ask (`unordered=`)."""
+        return tuple(i for i, column in enumerate(self.columns or ()) if column.kind == "categorical")
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for a run folder; default values of columns are left out."""
         usual = {field.name: field.default for field in fields(Column)}
@@ -120,9 +125,9 @@ class Schema:
         try:
             values = dict(content)
             columns, left_out = values.pop("columns", None), values.pop("left_out", None) or ()
-            made = None if columns is None else tuple(_made(Column, column) for column in columns)
-            return _made(cls, values, columns=made, left_out=tuple(_made(LeftOut, item) for item in left_out))
-        except (TypeError, ValueError) as error:
+            made = None if columns is None else _all_made(Column, columns)
+            return _made(cls, values, columns=made, left_out=_all_made(LeftOut, left_out))
+        except ValueError as error:
             raise ValueError(
                 f"The schema of the data is not readable ({clipped(str(error), 100)}); it was altered, or is newer."
             ) from None
@@ -131,15 +136,32 @@ class Schema:
 _Made = TypeVar("_Made")
 
 
-def _made(cls: type[_Made], content: Mapping[str, Any], **others: Any) -> _Made:
-    """Make an object from plain values, after a check of their types.
+def _all_made(cls: type[_Made], contents: Any) -> tuple[_Made, ...]:
+    """The same for a list."""
+    if not isinstance(contents, list | tuple):
+        raise ValueError(f"{cls.__name__} is {clipped(repr(contents), 30)}, expected a list")
+    return tuple(_made(cls, content) for content in contents)
+
+
+def _made(cls: type[_Made], content: Any, **others: Any) -> _Made:
+    """An object of plain values, each of the type that its attribute has.
 
     Raises:
-        TypeError, ValueError: they are of another type, or have another name.
+        ValueError: one is of another type, has another name or is missing.
     """
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{cls.__name__} is {clipped(repr(content), 30)}, expected names and values")
     hints = annotations_of(cls)
-    values = {name: as_annotated(value, hints[name]) for name, value in dict(content).items() if name in hints}
-    unknown = set(content) - set(values)
+    unknown = sorted(set(content) - set(hints))
     if unknown:
-        raise ValueError(f"there is no {min(unknown)!r}")
+        raise ValueError(f"there is no {clipped(unknown[0], 40)!r}")
+    missing = [f.name for f in fields(cast(Any, cls)) if f.default is MISSING and f.name not in content]
+    if missing:
+        raise ValueError(f"{missing[0]!r} is missing")
+    values = {}
+    for name, value in content.items():
+        try:
+            values[name] = as_annotated(value, hints[name])
+        except WrongType as error:
+            raise ValueError(f"{name} is {clipped(repr(value), 30)}, {error}") from None
     return cls(**values, **others)

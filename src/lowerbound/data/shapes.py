@@ -20,10 +20,13 @@ from lowerbound.data.catalog import Entry
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.split import split_rows
 
-__all__ = ["FACTORS", "Shapes", "load_shapes", "shapes"]
+__all__ = ["FACTORS", "UNORDERED", "Shapes", "load_shapes", "shapes"]
 
 FACTORS = ("shape", "size", "rotation", "x", "y")
 """The factors, in the order of their columns."""
+
+UNORDERED = (0,)
+"""The columns of the factors whose classes have no order: a heart is no more than a square."""
 
 _SHAPE_NAMES = ("square", "ellipse", "heart")
 _SIZES = np.linspace(0.38, 0.5, 4)

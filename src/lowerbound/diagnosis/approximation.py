@@ -22,7 +22,7 @@ _DISTRIBUTIONS, _CHAINS, _LEAPFROG = 60, 4, 4
 
 
 def approximation(case: Case) -> Finding:
-    """Whether the family of q at its best loses more than 15 % of the rate (and half a nat) on held-out rows."""
+    """Whether the family of q at its best loses more than 15 % of the rate (and half a nat) on test rows."""
     gap = _known(case) - case.best_bound
     evidence = Measurement(value=gap.mean, standard_error=gap.standard_error_of_mean, high=case.allowance, unit="nats")
     return found(
@@ -31,7 +31,7 @@ def approximation(case: Case) -> Finding:
         ill=f"Even the best q of its family is {evidence.value:.1f} nats below log p(x): the family is too poor.",
         well=f"The best q of its family is {evidence.value:.2f} nats below log p(x).",
         remedy=_remedy(case),
-        picture=Histograms(series={"held-out rows": gap.values.cpu().numpy()}, label="log p(x) − L[q*] (nats)"),
+        picture=Histograms(series={"test rows": gap.values.cpu().numpy()}, label="log p(x) − L[q*] (nats)"),
     )
 
 

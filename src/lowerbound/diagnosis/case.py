@@ -81,7 +81,7 @@ class Case:
 
     @cached_property
     def summary(self) -> Summary:
-        """Rate, distortion and active latents of held-out rows."""
+        """Rate, distortion and active latents of test rows."""
         return summary(self.model, self.x_held_out, seed=self.seed)
 
     @property
@@ -96,7 +96,7 @@ class Case:
 
     @cached_property
     def evidence_held_out(self) -> Evidence:
-        """log p̂(x) of held-out rows."""
+        """log p̂(x) of test rows."""
         return self._evidence(self.x_held_out)
 
     @property
@@ -120,12 +120,12 @@ class Case:
 
     @cached_property
     def refined_held_out(self) -> tuple[Estimates, Estimates]:
-        """The objective at q and at the best q*, for held-out rows."""
+        """The objective at q and at the best q*, for test rows."""
         return self._refined(self.x_held_out, self.objective)
 
     @cached_property
     def best_bound(self) -> Estimates:
-        """The bound at the best q*, for held-out rows: the ELBO, or L_K if training took K draws."""
+        """The bound at the best q*, for test rows: the ELBO, or L_K if training took K draws."""
         bound = ELBO() if self.objective.linear else IWAE()
         if type(bound) is type(self.objective):
             return self.refined_held_out[1]

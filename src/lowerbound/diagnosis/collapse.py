@@ -3,7 +3,7 @@
     I(x; z) = E[log q(z | x) − log q(z)],      q(z) = (1/N) Σ_n q(z | x_n)
 
 The rate would be the wrong number: it is also positive if q(z) differs from the prior but z has no information about x.
-The mutual information of N held-out rows is at most log N; this affects large values only and cannot look like a
+The mutual information of N test rows is at most log N; this affects large values only and cannot look like a
 collapse.
 
 Data without common structure need no latents: the finding is then correct but no fault of the model.

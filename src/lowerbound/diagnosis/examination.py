@@ -78,7 +78,7 @@ def diagnose(
         x_against: rows of other data that the model should find unlikely, as its likelihood scores them
             (`Fitted.events`).
         against: the name of those data.
-        num_rows: held-out rows, at most.
+        num_rows: test rows, at most.
         seed: of the choice of rows and of all draws.
         progress: called after each problem with their number so far and in all.
 

@@ -6,7 +6,7 @@ For any density r, with q(z) the aggregate posterior of the distribution of the 
     KL(q(z) ‖ p(z)) ≥ E_q(z)[log r(z) − log p(z)]
 
 with equality for r = q(z). Here r is a mixture fitted to latents of training rows, and the expectation is over those
-of held-out rows, so that noise and overfitting can only lower the number. The number is the decrease of the rate if r
+of test rows, so that noise and overfitting can only lower the number. The number is the decrease of the rate if r
 replaced the prior, with unchanged encoder and decoder. The rate minus the mutual information of N rows would be too
 large: this information is at most log N, and all beyond would count as holes.
 """
@@ -85,7 +85,7 @@ def _picture(latents: Tensor, from_prior: Tensor) -> Clouds:
     z, p = latents.flatten(1).double().cpu(), from_prior.flatten(1).double().cpu()
     mean = z.mean(0)
     directions = torch.linalg.svd(z - mean, full_matrices=False)[2][:2].mT
-    drawn = {"from the prior": p, "of held-out rows": z}
+    drawn = {"from the prior": p, "of test rows": z}
     series = {name: _plane((points - mean) @ directions) for name, points in drawn.items()}
     return Clouds(series=series, label="latents along their two main directions")
 

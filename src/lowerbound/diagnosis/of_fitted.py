@@ -34,7 +34,7 @@ def case_of(
         fitted: the model; one that was built by hand has no loss, and its gradient is not examined.
         x_against: rows of other data, as the likelihood scores them (`Fitted.events`); at most num_rows are used.
         against: their name.
-        num_rows: held-out rows, at most; there are up to four times as many training rows.
+        num_rows: test rows, at most; there are up to four times as many training rows.
         seed: of the choice of rows and of all draws.
 
     Raises:
@@ -46,7 +46,7 @@ def case_of(
     plan, dataset, device = fitted.plan, fitted.dataset, device_for(fitted)
     if plan is not None and recipe_named(plan.recipe).labels != "unused":
         raise ValueError(
-            f"{fitted.name} was fitted with labels, and diagnosis is for models of the data alone; use "
+            f"{fitted.called} was fitted with labels, and diagnosis is for models of the data alone; use "
             "`lowerbound evaluate`."
         )
     held_out = fitted.test_rows().x

@@ -69,7 +69,8 @@ def separated_attribute_predictability(
     Arguments:
         latents: z of each datum; two latents or more.
         factors: the class of each factor of each datum.
-        unordered: the columns of factors whose classes have no order, such as shapes: their numbers are names.
+        unordered: the columns of factors whose classes have no order, such as shapes: their numbers are names. Of a
+            table of factors `Schema.unordered` knows them, of the generated pictures `data.shapes.UNORDERED`.
 
     Raises:
         ValueError: a column that is not there, or as `mutual_information_gap`.

@@ -66,7 +66,7 @@ class Bernoulli(nn.Module):
     """
 
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
-        domain="unit interval", discrete=True, baselines=("bernoulli_mixture",)
+        domain="unit interval", discrete=True, baselines=("bernoulli_mixture",), any_real=True
     )
 
     def __init__(self, net: nn.Module, event_shape: Shape | None = None):

@@ -45,7 +45,7 @@ class Categorical(nn.Module):
         ValueError: fewer than two classes, or a net of the wrong output shape.
     """
 
-    facts: LikelihoodFacts = LikelihoodFacts(domain="classes", discrete=True, encoder_view="one-hot")
+    facts: LikelihoodFacts = LikelihoodFacts(domain="classes", discrete=True, encoder_view="one-hot", any_real=True)
 
     def __init__(
         self,

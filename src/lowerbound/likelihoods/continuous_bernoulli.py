@@ -49,7 +49,11 @@ class ContinuousBernoulli(nn.Module):
     """
 
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
-        domain="unit interval", discrete=False, baselines=("gaussian", "gaussian_mixture"), richer=("beta",)
+        domain="unit interval",
+        discrete=False,
+        baselines=("gaussian", "gaussian_mixture"),
+        richer=("beta",),
+        any_real=True,
     )
 
     def __init__(self, net: nn.Module, event_shape: Shape | None = None):

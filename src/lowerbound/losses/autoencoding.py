@@ -53,7 +53,7 @@ class Autoencoding(Loss):
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if q(z | x) has no mean."""
-        self.check_rows(x)
+        self.check_rows(x, context)
         mean_latent(self.model.infer(x, context))
 
 

@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from lowerbound.losses.guards import refuse_batch_norm
+from lowerbound.losses.guards import refuse_batch_norm, refuse_squashed_logits
+from lowerbound.losses.shapes import check_shapes
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
+from lowerbound.randomness import forked
 from lowerbound.support import require_support
 
-__all__ = ["Loss", "LossOutput"]
+__all__ = ["Loss", "LossOutput", "first_two"]
 
 
 class LossOutput(NamedTuple):
@@ -47,7 +49,20 @@ class Loss(nn.Module, ABC):
         """Raise a `ValueError` if the choices do not go together, before any training."""
         ...
 
-    def check_rows(self, x: Tensor) -> None:
-        """Refuse rows outside the support of the likelihood, and nets that mix rows. This is a part of `check`."""
+    def check_rows(self, x: Tensor, context: Context | None = None) -> None:
+        """Refuse rows outside the support, nets that mix rows, shapes that do not fit, and nets that give probabilities
+        where logits are expected. This is a part of `check`.
+        """
         require_support(self.model.likelihood, x)
         refuse_batch_norm(self.model)
+        with forked(x.device, 0):
+            z = check_shapes(self.model, *first_two(x, context))
+            if z is not None:
+                refuse_squashed_logits(self.model, z, first_two(x, context)[1])
+
+
+def first_two(x: Tensor, context: Context | None) -> tuple[Tensor, Context | None]:
+    """Two rows are enough to see whether the parts go together."""
+    if context is None:
+        return x[:2], None
+    return x[:2], tuple(c[:2] for c in context) if isinstance(context, tuple) else context[:2]

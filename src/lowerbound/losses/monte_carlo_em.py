@@ -102,7 +102,7 @@ class MonteCarloEM(Loss):
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training."""
-        self.check_rows(x)
+        self.check_rows(x, context)
         q, p = self.model.infer(x, context), self.model.prior(context)
         if isinstance(q, Draws | Augmented):
             raise ValueError(

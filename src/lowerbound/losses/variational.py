@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 
 from lowerbound.inference import Draws, InferenceScheme, with_inference
 from lowerbound.losses.guards import check_direction, check_same_kind
-from lowerbound.losses.loss import Loss, LossOutput
+from lowerbound.losses.loss import Loss, LossOutput, first_two
 from lowerbound.model import Joint, LatentVariableModel
 from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.protocols import Context, Gradient, Objective, Penalty
@@ -72,9 +72,9 @@ class VariationalLoss(Loss):
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training. Draws no random number."""
         self._checked_in = None
-        self.check_rows(x)
+        self.check_rows(x, context)
         with forked(x.device, 0):  # inference may draw too: its schemes, and dropout
-            self._check_choices(*_first_two(x, context))
+            self._check_choices(*first_two(x, context))
         self._checked_in = self.training
 
     def _check_choices(self, x: Tensor, context: Context | None) -> None:
@@ -104,13 +104,6 @@ class VariationalLoss(Loss):
         """Check the first batch, and the first batch in training mode again, where BatchNorm is another function."""
         if self._checked_in is None or (self.training and not self._checked_in):
             self.check(x, context)
-
-
-def _first_two(x: Tensor, context: Context | None) -> tuple[Tensor, Context | None]:
-    """Two rows are enough to see whether the parts go together."""
-    if context is None:
-        return x[:2], None
-    return x[:2], tuple(c[:2] for c in context) if isinstance(context, tuple) else context[:2]
 
 
 def _rates(w: LogWeights) -> dict[str, Tensor]:

@@ -86,7 +86,7 @@ class WakeSleep(Loss):
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training."""
-        self.check_rows(x)
+        self.check_rows(x, context)
         q, p = self.model.infer(x, context), self.model.prior(context)
         if self.objective.rate != "sampled" or self.objective.bound != "lower":
             raise ValueError(

@@ -103,6 +103,15 @@ class DirectedModel(LatentVariableModel):
         return log_likelihood[0]
 
     @torch.no_grad()
+    def draw(self, num_samples: int, context: Context | None = None) -> tuple[Tensor, Tensor]:
+        """Draws of x and what is expected of each, (num_samples, *event); one for each row of a context."""
+        if self.latent_names:
+            return super().draw(num_samples, context)
+        values = self._ancestral(num_samples if context is None else 1, context)
+        x, mean = self._likelihood.join([values[name] for name in self._likelihood.names]), self._means(values)
+        return (x, mean) if context is None else (x[0], mean[0])
+
+    @torch.no_grad()
     def sample(self, num_samples: int, context: Context | None = None) -> Tensor:
         """Draw every variable given its parents: x (num_samples, *event); (num_samples, B, *event) with a context."""
         values = self._ancestral(num_samples, context)

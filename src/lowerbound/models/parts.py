@@ -40,7 +40,10 @@ def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> t
     name, options = parse(text)
     shape_of = getattr(find(package, name), "parameter_shape", None)
     if shape_of is None:
-        raise ValueError(f"{name!r} needs a net of its own; build it in Python.")
+        raise ValueError(
+            f"{name!r} has no parameter_shape, which says what its net must output; add that static method to "
+            "its class, or build the model in Python."
+        )
     deciding = dict(list(inspect.signature(shape_of).parameters.items())[1:])  # the first is the size
     for key, parameter in deciding.items():
         if parameter.default is parameter.empty:

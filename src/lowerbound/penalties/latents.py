@@ -36,6 +36,8 @@ def latents_drawn(posterior: Distribution, owner: str) -> Float[Tensor, "batch *
 
 def require_latents(posterior: Distribution, owner: str) -> None:
     """Raise a `ValueError` unless q(z | x) has latents that can be differentiated."""
+    if isinstance(latents_of(posterior, posterior.sample()), tuple):
+        raise ValueError(f"{owner} compares latents of one layer and the model has several; leave the penalty out.")
     if not posterior.has_rsample:
         raise ValueError(
             f"{owner} differentiates through the latents and {type(posterior).__name__} is not reparameterised; "

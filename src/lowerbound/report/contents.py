@@ -17,6 +17,7 @@ class ReportContents:
         title: the heading of the page.
         kind: whether rows are images or rows of a table.
         command: the command line that made the run.
+        notes: what is to be known of the contents, a sentence each.
         configuration: the settings; nested dictionaries are shown with dotted names.
         versions: of the libraries used.
         data: what is known of the data, by name.
@@ -42,6 +43,7 @@ class ReportContents:
     title: str
     kind: Literal["image", "table"]
     command: str | None = None
+    notes: Sequence[str] = ()
     configuration: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, object] = field(default_factory=dict)
     data: Mapping[str, object] = field(default_factory=dict)

@@ -65,7 +65,7 @@ def format_range(evidence: Measurement | None) -> str:
 def _sections(diagnosis: Diagnosis) -> Iterator[str]:
     count = len(diagnosis.present)
     words = "Nothing was found." if not count else f"{count} of {len(diagnosis.findings)} problems are present."
-    rows = f"{diagnosis.num_held_out:,} held-out and up to {diagnosis.num_train:,} training rows were examined."
+    rows = f"{diagnosis.num_held_out:,} test and up to {diagnosis.num_train:,} training rows were examined."
     yield f"<header>\n<h1>Diagnosis of {escape(diagnosis.title)}</h1>\n<p>{words} {rows}</p>\n</header>"
     yield _table(diagnosis)
     for finding in diagnosis.findings:

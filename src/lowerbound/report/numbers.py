@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from lowerbound.evaluate.importance import FEWEST_WEIGHTS
 from lowerbound.report.contents import ReportContents
 
 __all__ = ["Score", "Tile", "format_nats", "scores", "tiles"]
@@ -124,6 +125,12 @@ def _parts(contents: ReportContents) -> Iterator[Score]:
             "log p(x) and its error is understated. A few per cent are no worry; most rows are."
         )
         yield Score(name="Unreliable rows", nats=f"{e['pareto_k_above_07']:.1%} of rows", meaning=meaning)
+    elif (e.get("num_samples") or FEWEST_WEIGHTS) < FEWEST_WEIGHTS:
+        meaning = (
+            f"Whether importance weights are heavy-tailed (Pareto k̂) shows from K = {FEWEST_WEIGHTS} on; K is "
+            f"{e['num_samples']} here. Evaluate with more samples."
+        )
+        yield Score(name="Unreliable rows", nats="not known", meaning=meaning)
 
 
 def _baselines(contents: ReportContents) -> Iterator[Score]:

@@ -49,6 +49,7 @@ def collect(fitted: Fitted) -> ReportContents:
         title=f"{fitted.name if fitted.plan is None else fitted.plan.recipe} on {dataset.name}",
         kind="image" if is_image else "table",
         command=fitted.config.get("command"),
+        notes=fitted.notes,
         configuration={} if fitted.plan is None else fitted.plan.to_json(),
         versions=fitted.config.get("versions", {}),
         data=_describe(dataset),

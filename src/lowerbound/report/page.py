@@ -91,7 +91,8 @@ def _sections(contents: ReportContents) -> Iterator[str]:
 
 def _header(contents: ReportContents) -> str:
     command = "" if contents.command is None else f"\n<pre><code>{escape(contents.command)}</code></pre>"
-    return f"<header>\n<h1>{escape(contents.title)}</h1>{command}\n</header>"
+    notes = "".join(f'\n<p class="quiet">{escape(note)}</p>' for note in contents.notes)
+    return f"<header>\n<h1>{escape(contents.title)}</h1>{command}{notes}\n</header>"
 
 
 def _tiles(found: Sequence[Tile]) -> str:

@@ -27,6 +27,7 @@ from lowerbound.fitted import Fitted
 from lowerbound.loop import Record
 from lowerbound.models.recipe import Recipe
 from lowerbound.shown import shown
+from lowerbound.sklearn.axes import check_two_axes
 
 __all__ = [
     "DTYPES",
@@ -79,10 +80,11 @@ def to_dataset(
     Raises:
         ValueError: what scikit-learn or the schema refuses.
     """
-    said = Overrides(kind=kind, columns=columns or {})
+    said = Overrides.said(kind, columns)
     if _has_text(X):
         estimator.n_features_in_, estimator.feature_names_in_ = X.shape[1], np.asarray(X.columns, dtype=object)
         return dataset_of(X, y, overrides=said, hold_out=False), np.dtype(np.float64)
+    check_two_axes(X)
     checked: Any = validate_data(
         estimator, X, dtype=DTYPES, reset=True, ensure_min_samples=2, ensure_all_finite="allow-nan"
     )
@@ -102,6 +104,7 @@ def validated(estimator: Any, X: Any, event_shape: Sequence[int] | None = None) 
     check_is_fitted(estimator)
     if _has_text(X) or (estimator.fitted_.schema.has_names and hasattr(X, "columns")):
         return X
+    check_two_axes(X)
     checked: Any = validate_data(estimator, X, dtype=DTYPES, reset=False, ensure_all_finite="allow-nan")
     return checked if event_shape is None else _shaped(checked, tuple(event_shape))
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import impute, observe, observed_log_evidence
 from lowerbound.randomness import forked
+from lowerbound.sklearn.axes import check_two_axes
 
 __all__ = ["LinearEstimator", "LinearGaussianEstimator"]
 
@@ -83,6 +84,7 @@ class LinearEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
             ValueError: latents of another length.
         """
         check_is_fitted(self)
+        check_two_axes(X, "The array of latents", "latent_dim")
         Z: Any = check_array(X, dtype=_DTYPES)
         if Z.shape[1] != self._n_features_out:
             raise ValueError(
@@ -123,6 +125,7 @@ class LinearEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _validated(self, X: Any, *, reset: bool) -> np.ndarray:
+        check_two_axes(X)
         validated: Any = validate_data(
             self,
             X,

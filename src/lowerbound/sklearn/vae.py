@@ -27,6 +27,7 @@ from lowerbound.loop import Record
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.variational_autoencoder import Activation, Network
 from lowerbound.planning import Plan
+from lowerbound.sklearn.axes import check_two_axes
 from lowerbound.sklearn.bridge import (
     DTYPES,
     as_given,
@@ -218,6 +219,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
             ValueError: latents of another length.
         """
         check_is_fitted(self)
+        check_two_axes(X, "The array of latents", "latent_dim")
         Z: Any = check_array(X, dtype=DTYPES)
         if Z.shape[1] != self._n_features_out:
             raise ValueError(

@@ -4,7 +4,8 @@ A kind recognises the contents of a file, infers the meaning of its numbers (a `
 schema, makes the transform from stored rows to what a likelihood scores, and renders rows in the form that the user
 gave. It has no state: all that depends on the data is in the schema.
 
-A new kind is one file here with a class that does this, exported from `kinds/__init__`, and one test.
+A new kind is one file here with a class that does this, exported from `kinds/__init__`, and one test; from another
+package, an entry point in the group "lowerbound.kinds".
 """
 
 from __future__ import annotations

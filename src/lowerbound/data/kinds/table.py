@@ -99,7 +99,7 @@ class Table:
         return mixed_spelling(schema.columns)
 
     def describe(self, schema: Schema) -> list[str]:
-        """How many columns of which kind, those of each kind by name, and those left out with the reason."""
+        """How many columns of which kind, by name; those that do not vary, and those left out with the reason."""
         columns = schema.columns or ()
         kinds = dict.fromkeys(column.kind for column in columns)
         lines = [f"Table of {len(columns)} columns."]
@@ -109,6 +109,9 @@ class Table:
         gaps = [f"{column.name} ({column.missing:,})" for column in columns if column.missing]
         if gaps:
             lines.append(f"  with gaps: {_listed(gaps)}")
+        constant = [column.name for column in columns if column.low is not None and column.low == column.high]
+        if constant:  # of an array, which cannot leave one out
+            lines.append(f"  one value only: {_listed(constant)}")
         if schema.left_out:
             lines.append(f"  left out: {_listed([f'{item.name} ({item.reason})' for item in schema.left_out])}")
         return lines
