@@ -374,3 +374,29 @@ def test_labels_reach_the_loss_beside_the_data() -> None:
 
     x = torch.arange(20.0)[:, None].expand(20, 2).contiguous()
     assert finish(Pair(), InMemory((x, 2 * x[:, 0])), num_steps=3)
+
+
+@pytest.mark.parametrize(
+    "given, sentence",
+    [
+        ({"lr": -1.0}, "train got lr=-1.0 and needs a finite number above 0"),
+        ({"lr": float("nan")}, "train got lr=nan and expected a number"),
+        ({"clip_norm": 0.0}, "train got clip_norm=0.0 and needs a finite number above 0"),
+        ({"ema": float("inf")}, "train got ema=inf and expected a number or None"),
+    ],
+)
+def test_numbers_by_which_nothing_is_learnt_are_refused(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        next(train(Descent(), torch.ones(8, 1), num_steps=1, **given))
+
+
+@pytest.mark.parametrize("make", [torch.Tensor.numpy, lambda x: x, lambda x: [x[:4], x[4:]]])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_data_become_the_numbers_of_the_model(make: Any, dtype: torch.dtype) -> None:
+    """Double data and a model in single precision were torch's complaint about a matrix."""
+    model = LatentVariableModel(
+        prior=StandardNormal(2), likelihood=Bernoulli(MLP(2, [4], 3)), posterior=DiagonalNormal(MLP(3, [4], (2, 2)))
+    )
+    loss = VariationalLoss(model, ELBO(), Pathwise()).to(torch.float32)
+    data = make((torch.rand(8, 3) > 0.5).to(dtype))
+    assert next(train(loss, data, num_steps=1)).step == 1

@@ -12,6 +12,7 @@ from lowerbound.data import Dataset, load
 from lowerbound.data.given import dataset_of
 from lowerbound.engine import Engine
 from lowerbound.fitting import prepare
+from lowerbound.likelihoods import Poisson
 from lowerbound.loop import steps_for
 from lowerbound.models.recipe import Recipe
 from lowerbound.models.variational_autoencoder import vae
@@ -154,8 +155,20 @@ def test_passes_that_are_no_number_of_steps_are_refused(epochs: float) -> None:
         steps_for(float("nan"), 10, 2)
 
 
+WITH_GAPS = np.where(RNG.random(REAL.shape) < 0.1, np.nan, REAL)
+MIXED = np.concatenate([REAL, COUNTS[:, :1], BITS[:, :1]], 1)
+
+
 @pytest.mark.parametrize(
-    "x, recipe", [(REAL, "mixture-of-factor-analysers"), (COUNTS, "counts")], ids=["reals", "counts"]
+    "x, recipe",
+    [
+        (REAL, "mixture-of-factor-analysers"),
+        (COUNTS, "counts"),
+        (WITH_GAPS, "latent-classes"),
+        (np.where(RNG.random(COUNTS.shape) < 0.1, np.nan, COUNTS), "latent-classes"),
+        (MIXED, "latent-classes"),
+    ],
+    ids=["reals", "counts", "reals with gaps", "counts with gaps", "several kinds"],
 )
 def test_another_recipe_than_with_nothing_said_is_said(x: Any, recipe: str) -> None:
     assert plan(dataset_of(x)).recipe == plan(dataset_of(x), seed=3).recipe == recipe
@@ -163,3 +176,29 @@ def test_another_recipe_than_with_nothing_said_is_said(x: Any, recipe: str) -> N
     assert other.recipe == "vae"
     assert f"steps was given; with nothing said it is {recipe}" in other.reasons["recipe"]
     assert "recipe" not in plan(dataset_of(x), "vae", steps=5).reasons
+
+
+@pytest.mark.parametrize(
+    "given, sentence",
+    [
+        ({"batch_size": 0}, "The plan got batch_size=0 and needs at least 1"),
+        ({"seed": -1}, "The plan got seed=-1 and needs at least 0"),
+        ({"patience": 0}, "The plan got patience=0 and needs at least 1"),
+        ({"clip_norm": -1.0}, "The plan got clip_norm=-1 and needs a finite number above 0"),
+        ({"epochs": "ten"}, "The plan got epochs='ten' and expected a number"),
+        ({"epochs": -1}, "The plan got epochs=-1 and needs a finite number above 0"),
+        ({"objective": 3}, "The plan got objective=3 and expected a word"),
+        ({"likelihood": Poisson}, "expected a word or a Module"),
+    ],
+)
+def test_numbers_that_the_command_refuses_are_refused_from_python(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        plan(load("digits"), **given)
+
+
+def test_the_kinds_of_columns_are_told_to_latent_classes() -> None:
+    found = plan(dataset_of(MIXED))
+    assert found.model == {"columns": "3*continuous+count+categorical-2", "components": None, "latent_dim": None}
+    assert not found.standardize
+    assert plan(dataset_of(REAL), "latent-classes", components=3).model["columns"] == "3*continuous"
+    assert plan(dataset_of(BITS)).recipe == plan(dataset_of(MIXED[:10])).recipe == "vae"  # too few rows to choose by

@@ -14,6 +14,7 @@ from typing import Any
 
 from lowerbound import likelihoods, losses, objectives
 from lowerbound.data import Dataset
+from lowerbound.data.kinds.table import columns_spelling
 from lowerbound.data.split import num_for_selection
 from lowerbound.loop import steps_for
 from lowerbound.models.recipe import Recipe
@@ -57,8 +58,8 @@ class Decision:
 def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
     """The recipe for data if the user gave nothing but settings of the machine; otherwise a variational autoencoder.
 
-    The mixture of factor analysers and the autoencoder of counts are ahead of, or level with, what a user would have
-    tried first on nearly every table of `benchmarks/defaults.py`.
+    The mixture of factor analysers, latent classes and the autoencoder of counts are ahead of, or level with, what a
+    user would have tried first on nearly every table of `benchmarks/defaults.py`.
     """
     said = sorted({name for name, value in given.items() if value is not None} - _OF_THE_MACHINE)
     suits = _suits(dataset)
@@ -74,13 +75,16 @@ def _suits(dataset: Dataset) -> Decision | None:
     none.
     """
     columns = dataset.schema.columns
-    if columns is None or any(column.missing for column in columns):
+    if columns is None or dataset.schema.kind not in ("table", "counts"):
         return None
-    kinds = {column.kind for column in columns}
-    if kinds == {"count"}:
+    kinds, gaps = {column.kind for column in columns}, any(column.missing for column in columns)
+    enough = _num_rows(dataset) >= _FEWEST_FOR_MIXTURE
+    if kinds == {"count"} and not gaps:
         return Decision("counts", "every column holds counts")
-    if kinds == {"continuous"} and len(columns) > 1 and _num_rows(dataset) >= _FEWEST_FOR_MIXTURE:
+    if kinds == {"continuous"} and not gaps and len(columns) > 1 and enough:
         return Decision("mixture-of-factor-analysers", "every column is continuous and complete")
+    if enough and (gaps or len(kinds) > 1 or kinds <= {"categorical", "ordinal", "positive", "date"}):
+        return Decision("latent-classes", "there are gaps" if gaps else f"columns are {' and '.join(sorted(kinds))}")
     return None
 
 
@@ -119,6 +123,8 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
     elif likelihood is None:
         likelihood = dataset.default_likelihood
         decisions["likelihood"] = Decision(likelihood, f"the data are of kind {schema.kind}")
+    if "columns" in recipe.options and schema.columns is not None:
+        decisions["columns"] = Decision(columns_spelling(schema.columns), "the kinds of the columns")
     facts = facts_of(likelihood)
     is_picture = len(schema.event_shape) > 1
     decisions["standardize"] = Decision(facts.standardized and not is_picture)

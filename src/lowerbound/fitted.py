@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound import inference as inferences
 from lowerbound.checkpoint import CheckpointError, write_atomically
 from lowerbound.data import DataError, Dataset, Identity, Rows
 from lowerbound.data.classes import check_classes, class_named, one_hot
@@ -31,16 +32,18 @@ from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Transform
 from lowerbound.evaluate import latent_moments, log_evidence
-from lowerbound.inference import Local, with_inference
+from lowerbound.inference import InferenceScheme, Local, with_inference
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
+from lowerbound.spelling import construct
 from lowerbound.support import require_support
 from lowerbound.weights import latents_of
 
 if TYPE_CHECKING:
     from lowerbound.diagnosis import Diagnosis
+    from lowerbound.evaluate import PredictiveChecks
     from lowerbound.planning import Plan
 
 __all__ = ["Encoded", "Fitted"]
@@ -206,18 +209,28 @@ class Fitted:
         count = self.plan.model["num_classes"]
         return one_hot(check_classes(y, count, name), count)
 
-    def encode(self, data: Any, *, refine: int = 0, seed: int | None = None) -> Encoded:
+    def encode(
+        self, data: Any, *, refine: int = 0, inference: InferenceScheme | str | None = None, seed: int | None = None
+    ) -> Encoded:
         """Mean and standard deviation of q(z | x) of each row.
 
         Arguments:
             data: see `rows`.
             refine: steps by which each q is optimised locally, starting from that of the encoder (`inference.Local`).
+            inference: another way to reach q(z | x): a scheme of `inference`, or its name with options ("hmc",
+                "local:num_restarts=4"); not together with refine.
             seed: for the binarization of pixels, and for draws where q has no moments in closed form.
+
+        Raises:
+            ValueError: both refine and inference, an unknown name, or a scheme that must be trained with the model.
+
+        Warns:
+            InferenceWarning: chains, or optima from several starts, that are unreliable.
         """
-        rows = self.rows(data)
-        if refine:
+        rows, scheme = self.rows(data), _scheme(refine, inference)
+        if isinstance(scheme, Local):
             self._check_refinable(rows, seed)
-        model = with_inference(self.model, Local(num_steps=refine)) if refine else self.model
+        model = self.model if scheme is None else with_inference(self.model, scheme)
         parts = [
             latent_moments(model, x, context, seed=derive_seed(part_seed, _ENCODE))
             for x, context, part_seed in self._blocks(rows, seed)
@@ -303,7 +316,9 @@ class Fitted:
         from lowerbound.scoring import probabilities
 
         if not self.assigns:
-            raise ValueError(f"{self.called} gives rows no class or cluster; fit vade or semi-supervised for that.")
+            raise ValueError(
+                f"{self.called} gives rows no class or cluster; fit latent-classes, vade or semi-supervised for that."
+            )
         drawn = self.seed if seed is None else seed  # the same draws for every row, so that its company does not matter
         parts = [probabilities(self.model, x, seed=drawn) for x, _, _ in self._blocks(self.rows(data), seed)]
         return torch.cat(parts).numpy()
@@ -332,6 +347,12 @@ class Fitted:
         from lowerbound.diagnosis import diagnose
 
         return diagnose(self, **options)
+
+    def predictive_checks(self, **options: Any) -> PredictiveChecks:
+        """Whether rows that it makes look like held-out rows; options of `predictive.predictive_checks_of`."""
+        from lowerbound.predictive import predictive_checks_of
+
+        return predictive_checks_of(self, **options)
 
     def report(self, path: str | Path) -> Path:
         """Write a page of pictures and scores.
@@ -412,6 +433,17 @@ class Fitted:
         if label is None:
             return np.arange(count) % number if self.is_conditional else None
         return np.full(count, class_named(label, number, self.schema.classes))
+
+
+def _scheme(refine: int, inference: InferenceScheme | str | None) -> InferenceScheme | None:
+    """How q(z | x) is reached; None by the encoder."""
+    if refine and inference is not None:
+        raise ValueError("encode got both refine and inference; give inference='local:num_steps=…' for both in one.")
+    if isinstance(inference, str):
+        inference = cast(InferenceScheme, construct(inferences, inference))
+    if isinstance(inference, nn.Module):
+        raise ValueError(f"{type(inference).__name__} is trained with a model; name it in the fit, with --inference.")
+    return Local(num_steps=refine) if refine else inference
 
 
 @torch.no_grad()

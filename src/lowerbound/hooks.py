@@ -10,6 +10,7 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `EndsInState`           a prior whose likelihood reads the state to which z leads, instead of z
 `StatesEventShape`      a module that states the event shape of the distributions that it returns
 `StatesOutShape`        a net that states its output shape per datum
+`AssignsClusters`       a posterior that knows the probability of each cluster given x
 `HasConditionalMeans`   a distribution without a mean in closed form that has means along a draw
 ======================  ===============================================================================================
 
@@ -25,6 +26,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 __all__ = [
+    "AssignsClusters",
     "Augmented",
     "EndsInState",
     "HasConditionalMeans",
@@ -131,4 +133,13 @@ class HasConditionalMeans(Protocol):
 
     def conditional_means(self) -> Tensor:
         """E[x_d | x_<d] of every d along one draw of x (*batch, *event)."""
+        ...
+
+
+@runtime_checkable
+class AssignsClusters(Protocol):
+    """A posterior module of a model with clusters."""
+
+    def cluster_probabilities(self, x: Tensor) -> Tensor:
+        """p(cluster | x) of rows x (B, *event): (B, clusters)."""
         ...

@@ -123,7 +123,7 @@ class Gradient(Protocol):
     """A gradient estimator for θ (prior and likelihood) and φ (posterior).
 
     An estimator with parameters of its own (a learned baseline, a temperature) is a module. These parameters have an
-    objective of their own, whose gradient `gradients.attached` puts into the surrogate.
+    objective of their own, whose gradient `gradients.surrogate` puts into the surrogate.
     """
 
     @property

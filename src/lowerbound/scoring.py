@@ -35,6 +35,7 @@ from lowerbound.evaluate import (
     summary,
 )
 from lowerbound.fitted import Fitted
+from lowerbound.hooks import AssignsClusters
 from lowerbound.labelled import LabelledModel
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.deep_embedding import responsibilities
@@ -134,7 +135,7 @@ def score(
         standard errors from the spread over the rows; `log_scale`; `bits_per_dim` of L_S and `elbo_bits_per_dim`; the
         counts `num_samples`, `num_data`, `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`;
         for a mixture prior `components`: their number, how many are `unused`, and the `effective` number of those in
-        use; for a `vade`, `clustering_accuracy` (of the best matching of clusters to labels) and
+        use; for a model of clusters, `clustering_accuracy` (of the best matching of clusters to labels) and
         `normalized_mutual_information`; for a model that classifies, the `accuracy` of its most probable label, with
         its `accuracy_standard_error`; `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and
         `baselines`, each with its `log_likelihood` and the `margin` by which L_S is above it on the same rows.
@@ -193,7 +194,7 @@ def rows_for_baselines(dataset: Dataset, transform: nn.Module) -> Tensor:
 
 @torch.no_grad()
 def assignments(model: LatentVariableModel, x: Float[Tensor, "batch *event"], *, seed: int) -> Int[Tensor, "batch"]:
-    """The most probable class of each row under a model that classifies, or its cluster under a `vade`; on the CPU.
+    """The most probable class of each row under a model that classifies, or its cluster; on the CPU.
 
     Arguments and errors: see `probabilities`.
     """
@@ -204,10 +205,10 @@ def assignments(model: LatentVariableModel, x: Float[Tensor, "batch *event"], *,
 def probabilities(
     model: LatentVariableModel, x: Float[Tensor, "batch *event"], *, seed: int
 ) -> Float[Tensor, "batch class"]:
-    """The probability of each class under a model that classifies, or of each cluster under a `vade`; on the CPU.
+    """The probability of each class under a model that classifies, or of each cluster; on the CPU.
 
     Arguments:
-        model: a `LabelledModel` or a `vade`.
+        model: a `LabelledModel`, a `vade`, or one whose posterior is `hooks.AssignsClusters`.
         x: rows as the likelihood scores them.
         seed: of the draws behind a cluster's probability.
 
@@ -216,6 +217,8 @@ def probabilities(
     """
     if isinstance(model, LabelledModel):
         return torch.cat([model.classify(rows).cpu() for rows in x.split(_MOST_LATENTS)])
+    if isinstance(model.posterior, AssignsClusters):
+        return torch.cat([model.posterior.cluster_probabilities(rows).cpu() for rows in x.split(_MOST_LATENTS)])
     return responsibilities(model, x, seed=seed).cpu()
 
 

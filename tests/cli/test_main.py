@@ -18,6 +18,7 @@ COMMANDS = [
     "reconstruct",
     "gradients",
     "diagnose",
+    "compare",
     "report",
     "datasets",
     "choices",

@@ -22,6 +22,7 @@ SMALL = {
     "probabilistic-pca": "probabilistic-pca:latent_dim=2",
     "linear-ica": "linear-ica:latent_dim=2,hidden=[8]",
     "mixture-of-factor-analysers": "mixture-of-factor-analysers:latent_dim=2,components=2",
+    "latent-classes": "latent-classes:components=2",
     "linear-path": "linear-path:latent_dim=2,hidden=[8]",
     "counts": "counts:latent_dim=2,hidden=[8]",
     "cvae": "cvae:latent_dim=2,hidden=[8]",
@@ -34,7 +35,7 @@ SMALL = {
 }
 
 
-TABLES = {"counts": "counts", "linear-path": "reals", "mixture-of-factor-analysers": "reals"}
+TABLES = {"counts": "counts", "latent-classes": "reals", "linear-path": "reals", "mixture-of-factor-analysers": "reals"}
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from lowerbound.evaluate import log_evidence, summary
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import FactorAnalysers, fit_mixture_of_factor_analysers
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.cluster_and_factors import matrix_of_each
+from lowerbound.models.exact_mixture import matrix_of_each
 from lowerbound.models.mixture_of_factor_analysers import (
     factor_analysers_of,
     mixture_of_factor_analysers,

@@ -15,6 +15,7 @@ from lowerbound.data import Standardize
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import prepare
 from lowerbound.folders import write_model
+from lowerbound.inference import HMC, with_inference
 from lowerbound.planning import plan
 from lowerbound.report import collect, render
 from lowerbound.runs import Run, load_dataset
@@ -159,3 +160,12 @@ class _Halves(torch.nn.Module):
 def test_contents_are_frozen(digits: Fitted):
     with pytest.raises(dataclasses.FrozenInstanceError):
         collect(digits).title = "another"  # type: ignore[misc]
+
+
+def test_chains_that_are_not_to_be_trusted_are_said_on_the_page(digits: Fitted):
+    short = HMC(num_chains=2, num_warmup=2, num_samples=4, num_leapfrog=1)
+    fitted = Fitted(with_inference(digits.model, short), data=digits.dataset, transform=digits.transform)
+    contents = collect(fitted)
+    assert any("effective sample size below 100" in problem for problem in contents.problems)
+    assert "<h2>Not to be trusted</h2>" in render(contents)
+    assert collect(digits).problems == ()

@@ -1,4 +1,4 @@
-"""The command line: fit, evaluate, sample, encode, reconstruct, gradients, diagnose, report, datasets, choices.
+"""The commands: fit, evaluate, sample, encode, reconstruct, gradients, diagnose, compare, report, datasets, choices.
 
 Nothing here, and nothing that is imported to print a `--help`, imports torch or numpy: the module of a command is
 imported when the command or its help is needed, and imports its dependencies inside its functions.
@@ -38,6 +38,7 @@ _COMMANDS = {
     "reconstruct": "lowerbound.cli.reconstruct:reconstruct",
     "gradients": "lowerbound.cli.gradients:gradients",
     "diagnose": "lowerbound.cli.diagnose:diagnose",
+    "compare": "lowerbound.cli.compare:compare",
     "report": "lowerbound.cli.report:report",
     "datasets": "lowerbound.cli.datasets:datasets",
     "choices": "lowerbound.cli.choices:choices",

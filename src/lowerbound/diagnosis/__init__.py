@@ -7,7 +7,7 @@ whole 95 % interval lies outside that range: undecided cases count as healthy. `
 
 from lowerbound.diagnosis.case import Case
 from lowerbound.diagnosis.examination import PROBLEMS, Diagnosis, diagnose, examine
-from lowerbound.diagnosis.finding import Bars, Clouds, Finding, Histograms, Measurement
+from lowerbound.diagnosis.finding import Bars, Clouds, Curves, Finding, Histograms, Measurement
 from lowerbound.diagnosis.of_fitted import case_of
 from lowerbound.diagnosis.refit import Refit
 
@@ -16,6 +16,7 @@ __all__ = [
     "Bars",
     "Case",
     "Clouds",
+    "Curves",
     "Diagnosis",
     "Finding",
     "Histograms",

@@ -20,6 +20,7 @@ from lowerbound.diagnosis.finding import Finding, undefined
 from lowerbound.diagnosis.gradient_noise import gradient_noise
 from lowerbound.diagnosis.holes import holes
 from lowerbound.diagnosis.imbalance import imbalance
+from lowerbound.diagnosis.miscalibration import miscalibration
 from lowerbound.diagnosis.of_fitted import case_of
 from lowerbound.fitted import Fitted
 
@@ -30,6 +31,7 @@ PROBLEMS: dict[str, Callable[[Case], Finding]] = {
     "holes": holes,
     "amortisation gap": amortisation,
     "approximation gap": approximation,
+    "miscalibration of q": miscalibration,
     "imbalance of rate and distortion": imbalance,
     "encoder overfitting": encoder_overfitting,
     "decoder overfitting": decoder_overfitting,

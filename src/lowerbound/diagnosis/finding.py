@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-__all__ = ["Bars", "Clouds", "Finding", "Histograms", "Measurement", "Picture", "found", "undefined"]
+__all__ = ["Bars", "Clouds", "Curves", "Finding", "Histograms", "Measurement", "Picture", "found", "undefined"]
 
 _TWO_SIDED = 1.96  # standard errors on each side of a 95 % interval
 
@@ -72,7 +72,22 @@ class Clouds:
     label: str
 
 
-Picture: TypeAlias = Histograms | Bars | Clouds
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curves:
+    """Functions over the same points x, in one series or several, and the band in which they should lie.
+
+    `low` and `high` are the ends of the band at each point; all arrays are (K,).
+    """
+
+    x: np.ndarray
+    series: Mapping[str, np.ndarray]
+    low: np.ndarray
+    high: np.ndarray
+    x_label: str
+    label: str
+
+
+Picture: TypeAlias = Histograms | Bars | Clouds | Curves
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -120,7 +120,7 @@ def log_evidence(
         for rows in row_blocks(x.shape[0], _rows_per_block(num_samples)):
             log_w = _log_weights(model, x[rows], context_rows(context, rows), num_samples, max_rows)
             value, error = log_mean_weight(log_w)
-            parts.append((value, error, effective_sample_size(log_w), pareto_k(log_w), log_w.mean(0)))
+            parts.append((value, error, effective_sample_size(log_w), _shape(log_w, x.dtype), log_w.mean(0)))
             if progress is not None:
                 progress(rows.stop, x.shape[0])
     value, error, size, k, elbo = (torch.cat(column) for column in zip(*parts, strict=True))
@@ -133,6 +133,11 @@ def log_evidence(
         num_samples=num_samples,
         num_dimensions=num_dimensions,
     )
+
+
+def _shape(log_w: Float[Tensor, "sample batch"], dtype: torch.dtype) -> Float[Tensor, "batch"]:
+    """k̂ of weights that were computed in the precision of the data, by which their rounding is told from a tail."""
+    return pareto_k(log_w.to(dtype) if dtype.is_floating_point else log_w)
 
 
 def _rows_per_block(num_samples: int) -> int:

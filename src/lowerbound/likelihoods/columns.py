@@ -1,14 +1,15 @@
 """The kinds of column of a table, each a small conditional of its own.
 
-============  =====================================  ====================================  ======================
-kind          values                                 distribution                          numbers from the net
-============  =====================================  ====================================  ======================
-continuous    real                                   Normal(a + b μ, b s)                  2: μ, raw s
-positive      > 0                                    log x ~ Normal(a + b μ, b s)          2: μ, raw s
-categorical   0 … K − 1, unordered                   softmax                               K logits
-ordinal       0 … K − 1, ordered                     cumulative logit, learned cut points  1: the location
-count         0, 1, 2, …                             negative binomial, learned r          1: raw mean
-============  =====================================  ====================================  ======================
+=====================  ==========================  ====================================  ====================
+kind                   values                      distribution                          numbers from the net
+=====================  ==========================  ====================================  ====================
+continuous             real                        Normal(a + b μ, b s)                  2: μ, raw s
+positive               > 0                         log x ~ Normal(a + b μ, b s)          2: μ, raw s
+categorical            0 … K − 1, unordered        softmax                               K logits
+ordinal                0 … K − 1, ordered          cumulative logit, learned cut points  1: the location
+count                  0, 1, 2, …                  negative binomial, learned r          1: raw mean
+heteroscedastic-count  0, 1, 2, …                  negative binomial                     2: raw mean, raw r
+=====================  ==========================  ====================================  ====================
 
 a and b are the mean and the standard deviation of the observed training entries (of their logarithms, for positive
 columns), which `start` writes to buffers; until then they are 0 and 1. The net thus works in standard units for every
@@ -41,6 +42,7 @@ __all__ = [
     "Columns",
     "ContinuousColumns",
     "CountColumns",
+    "HeteroscedasticCountColumns",
     "OrdinalColumns",
     "PositiveColumns",
 ]
@@ -99,6 +101,14 @@ class ContinuousColumns(Columns):
         loc, raw = parameters.unbind(-1)
         return NormalInUnits(loc, positive(raw, _MIN_SCALE), self.centres, self.units)
 
+    def parameters_at(self, loc: Tensor, scale: Tensor) -> Tensor:
+        """The parameters (..., n, 2) of μ and s (..., n), in standard units."""
+        return torch.stack([loc, raw_of(scale, _MIN_SCALE)], -1)
+
+    def standard(self, x: Tensor) -> Tensor:
+        """x (..., n) in standard units."""
+        return (x - self.centres) / self.units
+
     @torch.no_grad()
     def start(self, x: Tensor) -> Tensor:
         """Return μ = 0 and s = 1 in units of the observed entries; the unit of a constant column is 1."""
@@ -121,6 +131,10 @@ class PositiveColumns(ContinuousColumns):
     def forward(self, parameters: Tensor) -> LogNormalInUnits:
         """log x ~ Normal(a + b μ, b s)."""
         return LogNormalInUnits(*super().forward(parameters).parameters)
+
+    def standard(self, x: Tensor) -> Tensor:
+        """log x in standard units."""
+        return super().standard(x.log())
 
     @torch.no_grad()
     def start(self, x: Tensor) -> Tensor:
@@ -194,6 +208,29 @@ class CountColumns(Columns):
         seen, count = _observed(x)
         mean = torch.where(seen, x, 0.0).sum(0) / count
         return raw_of(mean.clamp(min=0.01), _MIN_RATE).unsqueeze(-1)
+
+
+class HeteroscedasticCountColumns(CountColumns):
+    """Negative binomial columns whose inverse dispersion the net computes too."""
+
+    num_outputs = 2
+
+    def __init__(self, num_columns: int):
+        Columns.__init__(self)
+
+    def forward(self, parameters: Tensor) -> NegativeBinomialDistribution:
+        """NB(μ, r)."""
+        raw_mean, raw = parameters.unbind(-1)
+        return NegativeBinomialDistribution(positive(raw_mean, _MIN_RATE), positive(raw, _MIN_RATE))
+
+    def parameters_at(self, mean: Tensor, inverse_dispersion: Tensor) -> Tensor:
+        """The parameters (..., n, 2) of μ and r (..., n)."""
+        return torch.stack([raw_of(mean, _MIN_RATE), raw_of(inverse_dispersion, _MIN_RATE)], -1)
+
+    def start(self, x: Tensor) -> Tensor:
+        """The mean of the observed counts, at least 0.01, and r = 1."""
+        raw_mean = super().start(x)
+        return torch.cat([raw_mean, torch.zeros_like(raw_mean)], -1)
 
 
 def _observed(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,16 +1,7 @@
 """Linear latent variable models, fitted exactly or by EM: one idea per file. Most fits are generators of their
 iterations.
 
-=================================  =============================================================================
-fit_factor_analysis                z ~ N(0, I), noise per column: profile likelihood, or EM with missing entries
-fit_probabilistic_pca              one noise for all columns: closed form, or EM with missing entries
-fit_independent_components         sources that are independent and not Gaussian: exact likelihood, quasi-Newton
-fit_mixture_of_factor_analysers    several of the first two: EM
-fit_scaled_mixture                 clusters with heavy tails and shrunken covariances, for complete rows: EM
-fit_stack                          many of these, weighed by rows that none was fitted to
-online_expectation_maximization    the first two from a stream of batches
-=================================  =============================================================================
-
+=================================  ======================================================================
 All take rows (N, D), preferably in double precision, with NaN for missing entries.
 """
 
@@ -20,6 +11,7 @@ from lowerbound.linear.ica import ICAIteration, IndependentComponents, fit_indep
 from lowerbound.linear.mixture import FactorAnalysers, MixtureIteration, fit_mixture_of_factor_analysers
 from lowerbound.linear.observed import Observed, impute, observe, observed_log_evidence
 from lowerbound.linear.online import online_expectation_maximization
+from lowerbound.linear.other_columns import MixedRows, OtherColumns, OtherParameters
 from lowerbound.linear.portfolio import Candidate, Stack, candidates, fit_stack
 from lowerbound.linear.principal_components import corrected, fit_probabilistic_pca
 from lowerbound.linear.scaled_mixture import ScaledMixture, fit_scaled_mixture
@@ -32,9 +24,12 @@ __all__ = [
     "ICAIteration",
     "IndependentComponents",
     "Iteration",
+    "MixedRows",
     "MixtureIteration",
     "Noise",
     "Observed",
+    "OtherColumns",
+    "OtherParameters",
     "ScaledMixture",
     "Stack",
     "Statistics",

@@ -90,7 +90,7 @@ def refuse_squashed_logits(model: LatentVariableModel, z: Latents, context: Cont
     if not (isinstance(likelihood, StatesFacts) and likelihood.facts.any_real and isinstance(net, nn.Module)):
         return
     outputs: list[Tensor] = []
-    hook = net.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    hook = net.register_forward_hook(lambda module, inputs, output: outputs.append(output))  # type: ignore[arg-type]
     try:
         with torch.enable_grad():
             model.decode(_with_gradient(z), context)

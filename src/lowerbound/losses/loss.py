@@ -50,8 +50,8 @@ class Loss(nn.Module, ABC):
         ...
 
     def check_rows(self, x: Tensor, context: Context | None = None) -> None:
-        """Refuse rows outside the support, nets that mix rows, shapes that do not fit, and nets that give probabilities
-        where logits are expected. This is a part of `check`.
+        """Refuse rows outside the support of the likelihood, nets that mix rows, parts whose shapes do not fit, and
+        nets that give probabilities where logits are expected. This is a part of `check`.
         """
         require_support(self.model.likelihood, x)
         refuse_batch_norm(self.model)

@@ -3,27 +3,36 @@
     c ~ π,      ζ ~ N(0, I),      x | ζ, c ~ N(b_c + W_c ζ, diag ψ_c)                   z = (ζ, c), c one-hot
 
 (Ghahramani & Hinton 1996, CRG-TR-96-1). A Gaussian, a mixture of Gaussians with any covariances, factor analysis and
-probabilistic PCA are special cases. The posterior is known (`cluster_and_factors`), so that log w = log p(x_obs) for
-every draw: the ELBO, every importance-weighted bound and log p(x) are one number. A fit by EM
-(`linear.fit_mixture_of_factor_analysers`, `linear.fit_stack`) gives the parameters; no training follows.
+probabilistic PCA are special cases. `exact_mixture` gives p(ζ, c | x_obs) in closed form, so that log w = log p(x_obs)
+for every draw: the ELBO, every importance-weighted bound and log p(x) are one number. Missing entries are NaN, in the
+likelihood and in the posterior. The model is filled by `set_factor_analysers` from a fit by EM
+(`linear.fit_mixture_of_factor_analysers`, `linear.fit_stack`), and needs no training.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+from torch.types import _size
 
+from lowerbound.chain import Chain
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import FactorAnalysers, fit_mixture_of_factor_analysers, fit_stack
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.cluster_and_factors import ClusterAndFactors, ExactPosterior, GivenClusterAndFactors
+from lowerbound.models.exact_mixture import ClustersAndFactors, Components, SizedByFit, matrix_of_each, posterior_of
 from lowerbound.models.recipe import Recipe
+from lowerbound.protocols import Context
+from lowerbound.support import LikelihoodFacts, Support, reals, with_missing
 
 __all__ = [
     "RECIPE",
+    "ExactPosterior",
+    "GivenClusterAndFactors",
     "factor_analysers_of",
     "mixture_of_factor_analysers",
     "model_of",
@@ -57,7 +66,7 @@ def mixture_of_factor_analysers(
     if components < 1 or latent_dim < 1:
         raise ValueError(f"components is {components} and latent_dim is {latent_dim}; each must be at least 1.")
     return LatentVariableModel(
-        prior=ClusterAndFactors(components, latent_dim),
+        prior=ClustersAndFactors(components, latent_dim),
         likelihood=GivenClusterAndFactors(components, latent_dim, shape[0], left_open),
         posterior=ExactPosterior(components, latent_dim, shape[0]),
     )
@@ -113,10 +122,92 @@ def factor_analysers_of(model: LatentVariableModel) -> FactorAnalysers:
     return FactorAnalysers(p.logits.detach().double().softmax(0), components)
 
 
-def _parts(model: LatentVariableModel) -> tuple[ClusterAndFactors, GivenClusterAndFactors, ExactPosterior]:
+class GivenClusterAndFactors(SizedByFit):
+    """p(x | ζ, c) = N(b_c + W_c ζ, diag ψ_c), where NaN in x is an entry that is not observed.
+
+    Arguments:
+        components: K.
+        latent_dim: L.
+        columns: D.
+        left_open: whether K and L are for the start to choose.
+
+    Returns (when called with (ζ, c), each (..., ·)):
+        A distribution over rows (D,), nats per row, summed over its observed entries.
+    """
+
+    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
+        domain="reals", discrete=False, standardized=True, baselines=("gaussian", "gaussian_mixture")
+    )
+
+    loc: Tensor
+    weight: Tensor
+    log_scale: Tensor
+
+    def __init__(self, components: int, latent_dim: int, columns: int, left_open: bool = False):
+        super().__init__()
+        self.left_open = left_open
+        self.loc = nn.Parameter(torch.zeros(components, columns))
+        self.weight = nn.Parameter(torch.zeros(components, columns, latent_dim))
+        self.log_scale = nn.Parameter(torch.zeros(components, columns))
+
+    @property
+    def support(self) -> Support:
+        """Finite numbers, or NaN for entries that are not known."""
+        return with_missing(reals)
+
+    def forward(self, context: Context) -> Distribution:
+        """p(x | ζ, c)."""
+        zeta, c = context[0], context[1]
+        k = c.argmax(-1)
+        loc = self.loc[k] + matrix_of_each(self.weight, k, zeta)
+        return Independent(_Observed(loc, self.log_scale[k].exp(), validate_args=False), 1, validate_args=False)
+
+
+class _Observed(Normal):
+    """A Gaussian in which NaN is an entry that is not observed, of log-probability 0."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        missing = value.isnan()
+        return torch.where(missing, 0.0, super().log_prob(torch.where(missing, 0.0, value)))
+
+    def expand(self, batch_shape: _size, _instance: Distribution | None = None) -> _Observed:
+        return _Observed(self.loc.expand(batch_shape), self.scale.expand(batch_shape), validate_args=False)
+
+
+class ExactPosterior(SizedByFit):
+    """q(ζ, c | x_obs) = p(c | x_obs) p(ζ | c, x_obs), from π, b, W and ψ of its own.
+
+    Arguments:
+        components: K.
+        latent_dim: L.
+        columns: D.
+
+    Returns (when called with x (B, D)):
+        A `Chain` over (ζ, c), batch shape (B,).
+    """
+
+    logits: Tensor
+    loc: Tensor
+    weight: Tensor
+    log_scale: Tensor
+
+    def __init__(self, components: int, latent_dim: int, columns: int):
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.loc = nn.Parameter(torch.zeros(components, columns))
+        self.weight = nn.Parameter(torch.zeros(components, columns, latent_dim))
+        self.log_scale = nn.Parameter(torch.zeros(components, columns))
+
+    def forward(self, context: Context | None = None) -> Chain:
+        """q(z | context)."""
+        assert isinstance(context, Tensor)
+        return posterior_of(context, Components(self.logits, self.loc, self.weight, self.log_scale))
+
+
+def _parts(model: LatentVariableModel) -> tuple[ClustersAndFactors, GivenClusterAndFactors, ExactPosterior]:
     p, likelihood, q = model.prior, model.likelihood, model.posterior
     if not (
-        isinstance(p, ClusterAndFactors)
+        isinstance(p, ClustersAndFactors)
         and isinstance(likelihood, GivenClusterAndFactors)
         and isinstance(q, ExactPosterior)
     ):

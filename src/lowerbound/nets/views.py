@@ -76,9 +76,10 @@ class ColumnsView(nn.Module):
         names = [name for name, _ in kinds]
         self.num_columns = len(names)
         classes = [(i, k) for i, (name, k) in enumerate(kinds) if name == "categorical"]
-        columns = {name: [i for i, other in enumerate(names) if other == name] for name in ("positive", "count")}
+        logs = [i for i, name in enumerate(names) if name == "positive"]
+        counts = [i for i, name in enumerate(names) if name.endswith("count")]
         plain = [i for i, name in enumerate(names) if name != "categorical"]
-        for key, value in (("plain", plain), ("logs", columns["positive"]), ("counts", columns["count"])):
+        for key, value in (("plain", plain), ("logs", logs), ("counts", counts)):
             self.register_buffer(f"_{key}", torch.tensor(value, dtype=torch.long), persistent=False)
         owner = torch.tensor([i for i, k in classes for _ in range(k)], dtype=torch.long)
         number = torch.tensor([c for _, k in classes for c in range(k)], dtype=torch.long)

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lowerbound.evaluate import PredictiveChecks
+
 __all__ = ["ReportContents"]
 
 
@@ -38,6 +40,8 @@ class ReportContents:
         explained: the fraction of the variance along each axis, where latents are principal components.
         kl_per_dimension: (L,) nats.
         feature_names: the names of a table's columns.
+        problems: sentences on what was inferred for this page and is not to be trusted.
+        predictive: held-out rows against as many that the model makes.
     """
 
     title: str
@@ -60,3 +64,5 @@ class ReportContents:
     explained: tuple[float, ...] | None = None
     kl_per_dimension: np.ndarray | None = None
     feature_names: tuple[str, ...] | None = None
+    problems: tuple[str, ...] = ()
+    predictive: PredictiveChecks | None = None

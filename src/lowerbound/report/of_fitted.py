@@ -3,6 +3,7 @@
 Every draw comes from a fixed seed, so that the same model gives the same page.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset
-from lowerbound.evaluate import posterior_mean
+from lowerbound.evaluate import PredictiveChecks, posterior_mean
 from lowerbound.fitted import Fitted
+from lowerbound.inference import InferenceWarning
 from lowerbound.model import LatentVariableModel
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.report.contents import ReportContents
@@ -20,6 +22,7 @@ from lowerbound.report.contents import ReportContents
 __all__ = ["collect"]
 
 MOST_LATENTS, NUM_PAIRS, NUM_SAMPLES, NUM_TABLE_ROWS = 2000, 30, 60, 2000
+NUM_CHECKED_ROWS, NUM_REPLICATES = 500, 100
 
 _CPU = torch.device("cpu")
 _SHOWN = 5  # tells the random numbers of a report from others
@@ -38,7 +41,9 @@ def collect(fitted: Fitted) -> ReportContents:
     context = fitted.context(None if y is None else y[: len(x)], dataset.name)
     is_image = len(fitted.schema.event_shape) > 1
     some = x[:MOST_LATENTS]
-    found = posterior_mean(model, some, None if context is None else context[: len(some)], seed=fitted.seed)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InferenceWarning)
+        found = posterior_mean(model, some, None if context is None else context[: len(some)], seed=fitted.seed)
     with forked(_CPU, derive_seed(fitted.seed, _SHOWN)), torch.inference_mode():
         shown = _shown_images(model, x, context) if is_image else _shown_rows(fitted, rows, context)
     latents, explained = _project(found.values)
@@ -66,7 +71,24 @@ def collect(fitted: Fitted) -> ReportContents:
         originals=shown["originals"],
         reconstructions=shown.get("reconstructions"),
         samples=shown["samples"],
+        problems=_problems(caught),
+        predictive=_checks(fitted, len(rows)),
     )
+
+
+def _problems(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
+    """Sentences on what is not to be trusted; other warnings are given on."""
+    for one in caught:
+        if not issubclass(one.category, InferenceWarning):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    return tuple(dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, InferenceWarning)))
+
+
+def _checks(fitted: Fitted, num_rows: int) -> PredictiveChecks | None:
+    """Predictive checks; of one row there are none."""
+    if num_rows < 2:
+        return None
+    return fitted.predictive_checks(limit=NUM_CHECKED_ROWS, num_replicates=NUM_REPLICATES)
 
 
 def _project(latents: Tensor) -> tuple[np.ndarray, tuple[float, ...] | None]:

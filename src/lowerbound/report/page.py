@@ -78,6 +78,9 @@ def _sections(contents: ReportContents) -> Iterator[str]:
     yield _header(contents)
     yield _tiles(tiles(contents))
     yield _headline(scores(contents))
+    if contents.problems:
+        listed = "\n".join(f"<li>{escape(problem)}</li>" for problem in contents.problems)
+        yield f"<section>\n<h2>Not to be trusted</h2>\n<ul>\n{listed}\n</ul>\n</section>"
     for illustration in illustrations(contents):
         yield figure_section(illustration)
     for heading, values in (

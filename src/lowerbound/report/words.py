@@ -4,6 +4,7 @@ __all__ = [
     "BINARIZED",
     "KL",
     "MARGINALS",
+    "PREDICTIVE",
     "RECONSTRUCTIONS",
     "SAMPLES",
     "TRAINING",
@@ -33,6 +34,11 @@ MARGINALS = (
     "Good: the outline (samples) follows the filled shape (test rows), peaks and tails included. Bad: a smooth hill "
     "over separate peaks, or samples where no data are. Each column is compared by itself: how columns depend on each "
     "other does not show here."
+)
+PREDICTIVE = (
+    "Statistics of held-out rows (dots) in standard deviations of those of as many rows that the model makes; the "
+    "farthest are shown, with the value in the data and 95 % of the model's. Good: dots within the shaded band. Bad: "
+    "dots far outside: that is where data of the model would be told from yours."
 )
 KL = (
     "Each bar is what one dimension says about the data. Good: many bars of some height. Bad: most near zero "

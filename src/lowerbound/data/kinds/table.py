@@ -32,7 +32,7 @@ from lowerbound.support import LikelihoodFacts
 if TYPE_CHECKING:
     from lowerbound.data.dataset import Dataset
 
-__all__ = ["Table", "mixed_spelling"]
+__all__ = ["Table", "columns_spelling", "mixed_spelling"]
 
 _SPELLED = {"date": "continuous", "boolean": "categorical"}
 _SHOWN = 8
@@ -169,11 +169,16 @@ def mixed_spelling(columns: Sequence[Column]) -> str:
     >>> mixed_spelling([Column(name=k, kind=k) for k in ("continuous", "date", "count")])
     'mixed:columns=2*continuous+count'
     """
+    return f"mixed:columns={columns_spelling(columns)}"
+
+
+def columns_spelling(columns: Sequence[Column]) -> str:
+    """The kind of each column in order, as `likelihoods.Mixed` takes them."""
     parts = []
     for word, same in groupby(_spelled(column) for column in columns):
         count = len(list(same))
         parts.append(word if count == 1 else f"{count}*{word}")
-    return f"mixed:columns={'+'.join(parts)}"
+    return "+".join(parts)
 
 
 def _spelled(column: Column) -> str:
