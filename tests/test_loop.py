@@ -295,7 +295,7 @@ def test_without_held_out_rows_the_last_weights_stay() -> None:
 def test_a_number_that_is_not_finite_is_named_within_its_interval(
     where: str, words: str, when: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also the gradient of the last step of an interval, which no later loss has seen; and nothing is saved then."""
+    """Also the gradient of the last step of an interval, which no later loss has seen; the record before is kept."""
     saved: list[int] = []
     monkeypatch.setattr(Checkpoint, "save", lambda self, groups, state: saved.append(state["step"]))
     loss, steps = Planted(where, when), []
@@ -303,7 +303,9 @@ def test_a_number_that_is_not_finite_is_named_within_its_interval(
     with pytest.raises(NonFiniteError, match=words) as caught:
         steps += [record.step for record in run]
     assert caught.value.step == when
-    assert saved == list(range(10, when + 1, 10))
+    assert saved == [*range(10, when + 1, 10), when // 10 * 10]
+    assert caught.value.kept == when // 10 * 10
+    assert all(p.isfinite().all() for p in loss.parameters())
     assert loss.steps == (when // 10 + 1) * 10
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-__all__ = ["BestWeights", "Checkpoint", "CheckpointError", "remove_partial_files", "write_atomically"]
+__all__ = ["BestWeights", "Checkpoint", "CheckpointError", "remove_partial_files", "unshared", "write_atomically"]
 
 _PARTIAL, _SUFFIX = ".lowerbound-", ".partial"
 
@@ -47,9 +48,7 @@ class Checkpoint:
         Raises:
             CheckpointError: the disk refused; the old checkpoint is still there.
         """
-        tensors = {
-            f"{group}/{name}": t.detach().contiguous() for group, items in groups.items() for name, t in items.items()
-        }
+        tensors = unshared({f"{group}/{name}": t for group, items in groups.items() for name, t in items.items()})
         try:
             write_atomically(self.path, save(tensors, metadata={"state": json.dumps(state)}))
         except OSError as error:
@@ -67,12 +66,14 @@ class Checkpoint:
         try:
             with safetensors.safe_open(str(self.path), framework="pt") as file:
                 state = json.loads((file.metadata() or {})["state"])
+            if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+                raise ValueError("its numbers were altered")
             tensors = load_file(str(self.path))
         except FileNotFoundError:
             raise CheckpointError(f"There is no checkpoint at {self.path}; start the run anew.") from None
-        except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        except (safetensors.SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
             raise CheckpointError(
-                f"{self.path} is not a checkpoint of this library ({error}); start the run anew."
+                f"{self.path} is not a checkpoint of this library ({str(error)[:100]}); start the run anew."
             ) from None
         groups: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
@@ -83,6 +84,18 @@ class Checkpoint:
     def exists(self) -> bool:
         """Whether there is something to resume from."""
         return self.path.exists()
+
+
+def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as a file takes them: contiguous, and a copy where two names share memory."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in tensors.items():
+        own = tensor.detach().contiguous()
+        place = own.untyped_storage().data_ptr()
+        found[name] = own.clone() if place in seen else own
+        seen.add(place)
+    return found
 
 
 class BestWeights:

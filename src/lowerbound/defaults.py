@@ -36,6 +36,7 @@ GENERAL: dict[str, Any] = {
     "clip_norm": None,
     "patience": None,
     "labelled": None,
+    "freeze": (),
     "seed": 0,
     "device": "auto",
     "precision": "fp32",

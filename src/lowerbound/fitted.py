@@ -35,6 +35,7 @@ from lowerbound.evaluate import latent_moments, log_evidence
 from lowerbound.inference import InferenceScheme, Local, with_inference
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
+from lowerbound.plan_size import check_draws
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
 from lowerbound.spelling import construct
@@ -155,6 +156,11 @@ class Fitted:
         if self.folder is not None:
             return f"The run {self.folder}"
         return "The model" if self.plan is None else f"The {self.plan.recipe} model"
+
+    @property
+    def weights(self) -> str | None:
+        """Which weights these are if training did not finish; None for those of a finished fit."""
+        return self.config.get("weights")
 
     @property
     def is_conditional(self) -> bool:
@@ -283,6 +289,7 @@ class Fitted:
         """
         if count < 1:
             raise ValueError(f"sample got {count} draws to make and needs at least 1.")
+        check_draws(count, self.model, self.schema.event_shape)
         labels = self._labels(label, count)
         context = None if labels is None or self.plan is None else one_hot(labels, self.plan.model["num_classes"])
         with torch.no_grad(), forked(_CPU, derive_seed(self.seed if seed is None else seed, _SAMPLE)):
@@ -387,13 +394,14 @@ class Fitted:
         if self._data is not None:
             data |= {"checksum": self.dataset.checksum}
         plan = None if self.plan is None or self.plan.is_python else self.plan
-        content = describe_run(plan, self.schema, data=data, name=self.name)
+        came_from = self.config.get("came_from")
+        content = describe_run(plan, self.schema, data=data, name=self.name, came_from=came_from)
         try:
             path.mkdir(parents=True, exist_ok=True)
             write_atomically(path / "run.json", json.dumps(content, indent=2).encode())
         except OSError as error:
             raise RunError(f"Could not write to {path} ({error.strerror or error}); choose another folder.") from error
-        write_model(path, self.model, self.transform)
+        write_model(path, self.model, self.transform, self.weights)
         return path
 
     def test_rows(self) -> Rows:

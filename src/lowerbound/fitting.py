@@ -34,12 +34,14 @@ from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import BeforeTraining, Labels, Recipe
 from lowerbound.nets.shapes import Shape
-from lowerbound.planning import Plan
+from lowerbound.plan_size import check_model
+from lowerbound.planning import Plan, check_plan
 from lowerbound.protocols import Schedule
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
 from lowerbound.schedules import Constant, Cosine, Exponential
 from lowerbound.spelling import build, construct, parse, takes
+from lowerbound.start import Start, freeze
 from lowerbound.support import require_support
 
 __all__ = [
@@ -133,7 +135,9 @@ def _complete(training: Training, held_out: HeldOut, plan: Plan, engine: Engine)
     )
 
 
-def prepare(dataset: Dataset, plan: Plan, engine: Engine, recipe: Recipe | None = None) -> Training:
+def prepare(
+    dataset: Dataset, plan: Plan, engine: Engine, recipe: Recipe | None = None, start_from: Start | None = None
+) -> Training:
     """Split off held-out rows, make the model, initialise it from data, and check that everything goes together.
 
     Arguments:
@@ -141,30 +145,42 @@ def prepare(dataset: Dataset, plan: Plan, engine: Engine, recipe: Recipe | None 
         plan: how to fit them.
         engine: where to compute.
         recipe: that of the plan, if it is not one of `recipes.recipes()`.
+        start_from: weights to begin from, in place of what the recipe begins with.
 
     Raises:
         ValueError: a name that is not known, data outside the likelihood's support, or choices that do not go together.
     """
     device, recipe = engine.torch_device, recipe or recipe_named(plan.recipe)
     _refuse_unused(plan)
+    check_plan(plan, recipe, dataset.event_shape)
     with forked(_CPU, plan.seed):
         model = recipe.model(dataset.event_shape, plan.model)
-        transform = make_transform(dataset, plan, model)
+        transform = make_transform(dataset, plan, model) if start_from is None else start_from.transform
         source, held_out = _split(dataset, transform, device, plan, recipe.labels)
         with forked(_CPU):  # so that the start does not depend on the number of test rows
             _check_support(dataset, model, transform)
         some, *labels = transform_rows(source, torch.arange(min(len(source), _ROWS_TO_INITIALIZE)))
         model.initialize(some.to(_CPU))
+        freeze(model, plan.freeze)
         loss = _loss(plan, model, dataset.event_shape, len(source))
+        if start_from is not None:
+            start_from.give(loss.model)
         loss.check(some[:2].to(_CPU), *(part[:2].to(_CPU) for part in labels[:1]))
     return Training(
-        loss=loss, transform=transform, source=source, held_out=held_out, num_steps=plan.steps, start=recipe.start
+        loss=loss,
+        transform=transform,
+        source=source,
+        held_out=held_out,
+        num_steps=plan.steps,
+        start=None if start_from is not None else recipe.start,
     )
 
 
 def make_model(plan: Plan, event_shape: Shape) -> LatentVariableModel:
     """The untrained model of a plan; its inference is the encoder's (see `with_plan`)."""
-    return recipe_named(plan.recipe).model(event_shape, plan.model)
+    recipe = recipe_named(plan.recipe)
+    check_model(recipe, plan.model, event_shape)
+    return recipe.model(event_shape, plan.model)
 
 
 def make_transform(dataset: Dataset, plan: Plan, model: LatentVariableModel) -> Transform:

@@ -24,17 +24,31 @@ class NonFiniteError(ArithmeticError):
         value: its value.
         rows: numbers of the data rows of that step, if rows have numbers.
         bad_rows: those of them that contain NaN or infinite numbers.
+        kept: steps after which every number was finite: the loss has again the best weights up to there. 0 if there was
+            no record before.
     """
 
     def __init__(
-        self, step: int, term: str, value: float, *, rows: Sequence[int] | None = None, bad_rows: Sequence[int] = ()
+        self,
+        step: int,
+        term: str,
+        value: float,
+        *,
+        rows: Sequence[int] | None = None,
+        bad_rows: Sequence[int] = (),
+        kept: int = 0,
     ):
         self.step, self.term, self.value = step, term, value
-        self.rows, self.bad_rows = rows, bad_rows
+        self.rows, self.bad_rows, self.kept = rows, bad_rows, kept
+        weights = f"the best weights of the first {kept} steps are kept" if kept else "no step before it was recorded"
         super().__init__(
-            f"At step {step} the {term} became {value}{_where(rows, bad_rows)}; nothing after the last checkpoint was "
-            "saved. Lower the learning rate, clip gradients, or check the range of the data."
+            f"{self.what}; {weights}. Lower the learning rate, clip gradients, or check the range of the data."
         )
+
+    @property
+    def what(self) -> str:
+        """The term, the step and the rows, without advice."""
+        return f"At step {self.step} the {self.term} became {self.value}{_where(self.rows, self.bad_rows)}"
 
 
 class History:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from lowerbound.data.feed import Data, Feed, Numbered, feed_of, source_of
 from lowerbound.engine import Engine
 from lowerbound.held_out import HeldOut, held_out_terms
 from lowerbound.history import History, NonFiniteError
+from lowerbound.last_good import LastGood
 from lowerbound.losses.loss import Loss
 from lowerbound.optimizers import (
     Adam,
@@ -44,10 +45,20 @@ from lowerbound.spelling import check_options
 from lowerbound.steps import CannotCompile, CompiledStep, EagerStep, TrainingStep, buffers_kept
 from lowerbound.support import Support
 from lowerbound.tuning import cpu_tuning
+from lowerbound.typed import WrongType, as_annotated
 
 __all__ = ["HeldOut", "Record", "held_out_terms", "steps_for", "train"]
 
 _CHECKED = 3  # tells the random numbers of the check from those of training
+_NUMBERS: dict[str, Any] = {
+    "step": int,
+    "seconds": float,
+    "stopped": str | None,
+    "evaluated_at": int,
+    "evaluations_since_best": int,
+    "best_bound": float | None,
+    "scaler": Mapping | None,
+}
 COMPILE_ABOVE = 20_000
 """Steps from which `compile="auto"` compiles: a graph takes seconds to build and saves part of a millisecond a step."""
 
@@ -145,8 +156,8 @@ def train(
 
     Raises:
         ValueError: arguments, choices or data that do not go together.
-        NonFiniteError: a loss or gradient was NaN or infinite; raised at the end of its interval, before anything is
-            saved.
+        NonFiniteError: a loss or gradient was NaN or infinite; raised at the end of its interval. The loss then has the
+            best of the weights up to the record before, and the checkpoint is of that record.
         CheckpointError: the disk refused a checkpoint, or the one to resume from is unreadable.
     """
     _check_arguments(
@@ -182,15 +193,20 @@ def train(
     run.averaged = None if ema is None else Averaged(loss, ema)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
+    run.keep()
     try:
         while run.step < num_steps and run.stopped is None:
             with run.working(device):
                 run.advance(min(log_every, num_steps - run.step))
                 record = run.conclude(last=run.step == num_steps)
+            run.keep()
             yield record
             run.save(force=run.step == num_steps or run.stopped is not None)
     except GeneratorExit:
         run.save(force=True)
+        raise
+    except NonFiniteError as error:
+        run.fall_back(error)
         raise
     run.finish()
 
@@ -212,7 +228,7 @@ class _Run:
         self.loss, self.step_once, self.schedule, self.feed = loss, step, schedule, feed
         self.seed, self.engine, self.held_out, self.checkpoint = seed, engine, held_out, checkpoint
         self.followers = [part for part in loss.modules() if isinstance(part, FollowsSteps)]
-        self.best = BestWeights(loss)
+        self.best, self.good = BestWeights(loss), LastGood()
         self.averaged: Averaged | None = None
         self.history: History | None = None
         self.step = self.evaluations_since_best = self.evaluated_at = 0
@@ -251,7 +267,7 @@ class _Run:
             terms, norm = self.history.read(self.engine.mean, gradients_may_overflow=scaled)
             _require_finite_parameters(self.loss, self.step)
         except NonFiniteError as error:
-            raise _with_rows(error, self.loss, self.feed) from None
+            raise _with_rows(error, self.loss, self.feed, kept=self.good.numbers["step"]) from None
         held_out, is_best = self._evaluate(last=last)
         return Record(
             step=self.step,
@@ -294,28 +310,55 @@ class _Run:
         plan = self.checkpoint
         if plan is None or self.engine.rank != 0 or not (force or time.monotonic() - self._saved_at >= plan.every):
             return
+        self._write(plan, self._groups(), self._numbers())
+        self._saved_at = time.monotonic()
+
+    def keep(self) -> None:
+        """Remember this record, in which every number was finite."""
+        self.good.keep(self._groups(), self._numbers())
+
+    def fall_back(self, error: NonFiniteError) -> None:
+        """Go back to the record before the bad number, save it with the reason, and give the loss its best weights."""
+        self.loss.load_state_dict(self.good.groups["loss"])
+        if self.averaged is not None:
+            self.averaged.load(self.good.groups["average"])
+        if self.checkpoint is not None and self.engine.rank == 0:
+            failure = {"step": error.step, "what": error.what}
+            self._write(self.checkpoint, self.good.groups, {**self.good.numbers, "failure": failure})
+        self.finish()
+
+    def _groups(self) -> dict[str, dict[str, Tensor]]:
+        """The tensors that change with every step."""
         groups = {"loss": self.loss.state_dict(), "optimizer": optimizer_tensors(self.step_once.optimizer)}
         if self.averaged is not None:
             groups["average"] = self.averaged.tensors
-        if math.isfinite(self.best.bound):
-            groups["best"] = self.best.tensors
-        plan.save(groups, self._numbers())
-        self._saved_at = time.monotonic()
+        return groups
+
+    def _write(self, plan: Checkpoint, groups: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
+        best = {"best": self.best.tensors} if math.isfinite(self.best.bound) else {}
+        plan.save({**groups, **best}, numbers)
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Load everything that `save` wrote."""
         groups, numbers = checkpoint.load()
+        _check_numbers(numbers, checkpoint)
+        failure = numbers.get("failure")
+        if isinstance(failure, Mapping):
+            raise CheckpointError(
+                f"Training failed and would fail again ({failure.get('what')}); change a setting, such as lr."
+            )
         if (self.averaged is None) != ("average" not in groups):
             has, without = ("no", "without") if self.averaged is not None else ("an", "with")
             raise CheckpointError(
                 f"{checkpoint.path} holds {has} average of the weights; train {without} ema, or anew."
             )
         try:
+            _check_shapes(groups.get("best", {}), self.best.tensors)
             self.loss.load_state_dict(groups["loss"])
             load_optimizer_tensors(self.step_once.optimizer, groups.get("optimizer", {}))
             if self.averaged is not None:
                 self.averaged.load(groups["average"])
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{checkpoint.path} is a checkpoint of another model; give the loss it was made with, or another path."
             ) from error
@@ -336,6 +379,7 @@ class _Run:
             "evaluations_since_best": self.evaluations_since_best,
             "best_bound": self.best.bound if math.isfinite(self.best.bound) else None,
             "scaler": None if scaler is None else scaler.state_dict(),
+            "failure": None,
         }
 
 
@@ -346,6 +390,29 @@ def _check_arguments(**given: Any) -> None:
         value = given[name]
         if isinstance(value, int | float) and not value > 0:
             raise ValueError(f"train got {name}={value} and needs a finite number above 0.")
+
+
+def _check_numbers(numbers: dict[str, Any], checkpoint: Checkpoint) -> None:
+    """Refuse the numbers of a checkpoint that was altered.
+
+    Raises:
+        CheckpointError: naming one.
+    """
+    for name, annotation in _NUMBERS.items():
+        try:
+            as_annotated(numbers[name], annotation)
+        except (KeyError, WrongType):
+            raise CheckpointError(f"{checkpoint.path} was altered ({name}); start the run anew.") from None
+
+
+def _check_shapes(tensors: dict[str, Tensor], like: dict[str, Tensor]) -> None:
+    """Refuse tensors of other names or shapes.
+
+    Raises:
+        KeyError: they are.
+    """
+    if tensors and {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in like.items()}:
+        raise KeyError("best")
 
 
 def _check(**positive: int) -> None:
@@ -393,15 +460,15 @@ def _make_step(
     return EagerStep(loss, feed.transform, engine, chosen, clip_norm, accumulate)
 
 
-def _with_rows(error: NonFiniteError, loss: nn.Module, feed: Feed) -> NonFiniteError:
-    """The same error with the rows of its step, and those of them that are not finite."""
+def _with_rows(error: NonFiniteError, loss: nn.Module, feed: Feed, *, kept: int) -> NonFiniteError:
+    """The same error with the rows of its step, those of them that are not finite, and the last good step."""
     rows = feed.rows(error.step)
     if rows is None or not isinstance(feed, Numbered):
-        return error
+        return NonFiniteError(error.step, error.term, error.value, kept=kept)
     support = getattr(loss.model.likelihood, "support", None) if isinstance(loss, Loss) else None
     missing_is_fine = isinstance(support, Support) and support.allows_missing
     bad = [] if missing_is_fine else rows[_not_finite(feed.source.gather(rows)[0])].tolist()
-    return NonFiniteError(error.step, error.term, error.value, rows=rows.tolist(), bad_rows=bad)
+    return NonFiniteError(error.step, error.term, error.value, rows=rows.tolist(), bad_rows=bad, kept=kept)
 
 
 def _not_finite(x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 
@@ -25,12 +25,15 @@ from lowerbound.data.transform import Binarization
 from lowerbound.defaults import Decision, decide, decide_recipe
 from lowerbound.engine import Device, Engine, Precision
 from lowerbound.models.recipe import Recipe
+from lowerbound.plan_size import Training, check_model
 from lowerbound.randomness import forked
 from lowerbound.recipes import recipe_named
 from lowerbound.spelling import check_options, find, parse, spelled
 from lowerbound.weights import closed_form_rate
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Part", "Plan", "check_plan", "plan"]
+
+Part: TypeAlias = Literal["prior", "likelihood", "posterior"]
 
 _NOT_GIVEN = ("recipe", "model", "given", "reasons")
 _EITHER = ("epochs",)  # turned into steps
@@ -72,6 +75,7 @@ class Plan:
         clip_norm: largest norm of the gradient, or None.
         patience: evaluations of the held-out bound without improvement before stopping, one an epoch; None never stops.
         labelled: how many rows keep their label, under a recipe that learns from some labels; None keeps all.
+        freeze: parts whose parameters stay as a start gave them.
         seed: of everything random.
         device, precision, devices: see `Engine`; "auto" depends on the machine and is decided when training starts.
         compile: see `loop.train`.
@@ -99,6 +103,7 @@ class Plan:
     clip_norm: float | None = None
     patience: int | None = None
     labelled: int | None = None
+    freeze: tuple[Part, ...] = ()
     seed: int = 0
     device: Device = "auto"
     precision: Precision = "fp32"
@@ -188,7 +193,19 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
             "reasons": reasons,
         }
     )
+    check_plan(found, made, dataset.event_shape)
     return _with_closed_rate(found, made, dataset.event_shape)
+
+
+def check_plan(found: Plan, recipe: Recipe, event_shape: tuple[int, ...]) -> None:
+    """Refuse a plan that memory cannot hold, before any is asked for.
+
+    Raises:
+        ValueError: with the bytes that it needs at least and those that are free.
+    """
+    rows = -(-found.batch_size // found.accumulate)
+    step = Training(rows=rows, num_samples=found.num_samples, solved=not found.steps)
+    check_model(recipe, found.model, event_shape, step)
 
 
 def _with_closed_rate(found: Plan, recipe: Recipe, event_shape: tuple[int, ...]) -> Plan:

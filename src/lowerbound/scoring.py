@@ -232,12 +232,12 @@ def _require_finite(log_evidence: Tensor) -> None:
         )
 
 
-def _accuracy(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None) -> dict[str, float]:
+def _accuracy(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None) -> dict[str, float | None]:
     """The accuracy of the most probable label; empty for models or rows without labels."""
     if not isinstance(model, LabelledModel) or labels is None:
         return {}
     right = (assignments(model, x, seed=0) == torch.as_tensor(labels)).double()
-    return {"accuracy": right.mean().item(), "accuracy_standard_error": right.std().item() / math.sqrt(len(right))}
+    return {"accuracy": right.mean().item(), "accuracy_standard_error": _mean(right)[1]}
 
 
 def _clusters(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None, seed: int) -> dict[str, float]:

@@ -17,19 +17,22 @@ An unforeseen exception is a defect and keeps its traceback.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
-from lowerbound.cli.failures import TRAINING_FAILED, explain
+from lowerbound.cli.failures import TRAINING_FAILED, USER_ERROR, explain
 from lowerbound.cli.group import LazyGroup
 from lowerbound.cli.processes import is_first, lost_the_first
 
 __all__ = ["cli", "main"]
 
+_NO_OUTPUT = (errno.ENOSPC, errno.EBADF, errno.EIO)
 _COMMANDS = {
     "fit": "lowerbound.cli.fit:fit",
     "evaluate": "lowerbound.cli.evaluate:evaluate",
@@ -68,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     >>> main(["datasets", "--nonsense"])  # and one sentence on stderr
     2
     """
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # None where it was closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # of a terminal that has no letter for ≤
@@ -78,6 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in _NO_OUTPUT or error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere
+        return _fail(
+            f"Could not write the output ({error.strerror}); free some space, or send it elsewhere.", USER_ERROR
+        )
     except Exception as error:
         if lost_the_first(error):
             return TRAINING_FAILED
@@ -85,6 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if explained is None:
             raise
         return _fail(*explained)
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w")
 
 
 def _fail(sentence: str, code: int) -> int:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lowerbound.cli.options import force_option
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,13 +24,21 @@ __all__ = ["encode"]
 @click.option("--data", help="Encode another file or data set, all of it. [default: the run's test rows]")
 @click.option("--label", help="Column (or array) of labels in --data; they are written beside the latents.")
 @click.option("--out", required=True, metavar="FILE", help="A .npz, .csv or .parquet file.")
+@force_option
 @click.option(
     "--refine", type=click.IntRange(0), default=0, metavar="STEPS", help="Improve each q(z | x) by optimisation."
 )
 @click.option("--inference", metavar="NAME", help="How q(z | x) is reached, if not by the encoder: hmc, local, ...")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the binarization of pixels.")
 def encode(
-    run: str, data: str | None, label: str | None, out: str, refine: int, inference: str | None, seed: int
+    run: str,
+    data: str | None,
+    label: str | None,
+    out: str,
+    force: bool,
+    refine: int,
+    inference: str | None,
+    seed: int,
 ) -> None:
     """Write the mean and the standard deviation of q(z | x) of each row of data, with its label if it has one, and as
     `assigned` the class or cluster that the model gives it, if it gives one.
@@ -39,14 +49,15 @@ def encode(
     """
     from pathlib import Path
 
+    from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.others import other_data
     from lowerbound.cli.output import check_out
     from lowerbound.cli.warned import warnings_as_sentences
     from lowerbound.runs import Run
 
     path, opened = Path(out), Run.open(run)
-    check_out(path, opened, data, ".npz", ".csv", ".parquet")
-    fitted = opened.fitted()
+    check_out(path, opened, data, ".npz", ".csv", ".parquet", force=force)
+    fitted = fitted_of(opened)
     rows = other_data(fitted, data, label) or fitted.test_rows()
     with warnings_as_sentences():
         encoded = fitted.encode(rows, refine=refine, inference=inference, seed=seed)

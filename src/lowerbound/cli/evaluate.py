@@ -22,13 +22,14 @@ def evaluate(run: str, num_samples: int, limit: int | None, as_json: bool, data:
     """
     import json
 
+    from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.others import other_data
     from lowerbound.cli.scores import print_scores, score_fitted
     from lowerbound.cli.terminal import open_console
     from lowerbound.runs import Run
 
     opened = Run.open(run)
-    fitted = opened.fitted()
+    fitted = fitted_of(opened)
     console = None if as_json else open_console()
     scores = score_fitted(fitted, console, data=other_data(fitted, data, label), limit=limit, num_samples=num_samples)
     if data is None and limit is None:

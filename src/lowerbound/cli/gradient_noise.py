@@ -18,6 +18,7 @@ from torch.distributions import Distribution
 
 from lowerbound import gradients as estimators
 from lowerbound import objectives
+from lowerbound.cli.opened import fitted_of
 from lowerbound.cli.progress import CountProgress
 from lowerbound.diagnosis.of_fitted import as_at_the_end
 from lowerbound.evaluate import GradientStatistics, gradient_statistics
@@ -98,7 +99,7 @@ def compare(
         ValueError: a run without an estimator to compare, an unknown name, or a named estimator that does not go with
             the run.
     """
-    plan, fitted = run.plan, run.fitted()
+    plan, fitted = run.plan, fitted_of(run)
     if plan.loss != "variational":
         raise click.UsageError(
             f"{run.path} was fitted by the {plan.loss} loss, which takes no gradient estimator to compare."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from lowerbound.cli.options import force_option
+
 __all__ = ["reconstruct"]
 
 
@@ -13,8 +15,9 @@ __all__ = ["reconstruct"]
 @click.option("--label", help="Column (or array) of labels in --data, which is left out.")
 @click.option("--count", type=click.IntRange(1), default=24, show_default=True, help="How many rows, from the first.")
 @click.option("--out", required=True, metavar="FILE", help="A .png picture, or a .csv, .parquet or .npz file.")
+@force_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def reconstruct(run: str, data: str | None, label: str | None, count: int, out: str, seed: int) -> None:
+def reconstruct(run: str, data: str | None, label: str | None, count: int, out: str, force: bool, seed: int) -> None:
     """Encode rows of data with RUN and decode them again: E[x' | z] at one draw z ~ q(z | x).
 
     An .npz file gets the rows as `x`, as the model saw them as `seen`, and the results as `reconstruction`, in the
@@ -26,6 +29,7 @@ def reconstruct(run: str, data: str | None, label: str | None, count: int, out: 
     import numpy as np
     import torch
 
+    from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.others import other_data
     from lowerbound.cli.output import check_out, write_figure, write_npz, write_table
     from lowerbound.cli.pictures import check_images, check_table, for_picture
@@ -34,8 +38,8 @@ def reconstruct(run: str, data: str | None, label: str | None, count: int, out: 
     from lowerbound.runs import Run
 
     path, opened = Path(out), Run.open(run)
-    check_out(path, opened, data, ".png", ".npz", ".csv", ".parquet")
-    suffix, fitted = path.suffix.lower(), opened.fitted()
+    check_out(path, opened, data, ".png", ".npz", ".csv", ".parquet", force=force)
+    suffix, fitted = path.suffix.lower(), fitted_of(opened)
     if suffix == ".png":
         check_images(fitted)
     if suffix in (".csv", ".parquet"):

@@ -36,9 +36,9 @@ def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
     console.print(table)
     console.print(f"Active latents: {scores['active_units']} of {scores['latent_dim']}.")
     if "accuracy" in scores:
-        console.print(
-            f"The most probable label is right for {scores['accuracy']:.1%} ± {scores['accuracy_standard_error']:.1%}."
-        )
+        error = scores["accuracy_standard_error"]
+        within = "" if error is None else f" ± {error:.1%}"
+        console.print(f"The most probable label is right for {scores['accuracy']:.1%}{within}.")
     if "clustering_accuracy" in scores:
         console.print(
             f"Clusters against labels, which training did not see: accuracy {scores['clustering_accuracy']:.1%}, "

@@ -11,7 +11,7 @@ import numpy as np
 
 from lowerbound.data.errors import DataError
 
-__all__ = ["available_memory", "check_memory"]
+__all__ = ["available_memory", "check_memory", "size_in_words"]
 
 _MEMINFO = Path("/proc/meminfo")
 _CONTROL_GROUP = Path("/sys/fs/cgroup/memory.max")
@@ -34,8 +34,8 @@ def check_memory(shape: Sequence[int], itemsize: int, name: str) -> None:
     needed, there = math.prod(shape) * itemsize, available_memory()
     if needed > there:
         raise DataError(
-            f"{name} declares {_short(shape)} numbers, {_size(needed)}, and {_size(there)} of memory are free; give "
-            "fewer rows, or a plain .npy file, which is read from the disk."
+            f"{name} declares {_short(shape)} numbers, {size_in_words(needed)}, and {size_in_words(there)} of memory "
+            "are free; give fewer rows, or a plain .npy file, which is read from the disk."
         )
 
 
@@ -43,7 +43,8 @@ def _short(shape: Sequence[int]) -> str:
     return " x ".join(f"{n:,}" if n < 10**12 else np.format_float_scientific(float(n), 1) for n in shape[:4])
 
 
-def _size(count: int) -> str:
+def size_in_words(count: int) -> str:
+    """Bytes as GiB."""
     return f"{count / 2**30:,.1f} GiB" if count < 2**60 else "an absurd number of bytes"
 
 

@@ -126,11 +126,31 @@ class Schema:
             values = dict(content)
             columns, left_out = values.pop("columns", None), values.pop("left_out", None) or ()
             made = None if columns is None else _all_made(Column, columns)
-            return _made(cls, values, columns=made, left_out=_all_made(LeftOut, left_out))
-        except ValueError as error:
+            schema = _made(cls, values, columns=made, left_out=_all_made(LeftOut, left_out))
+            _check(schema)
+            return schema
+        except (TypeError, ValueError) as error:
             raise ValueError(
                 f"The schema of the data is not readable ({clipped(str(error), 100)}); it was altered, or is newer."
             ) from None
+
+
+def _check(schema: Schema) -> None:
+    """Refuse what no data are like.
+
+    Raises:
+        ValueError: saying what.
+    """
+    shape, columns = schema.event_shape, schema.columns
+    if not shape or min(shape) < 1:
+        raise ValueError(f"rows of shape {shape}")
+    if columns is not None and shape != (len(columns),):
+        raise ValueError(f"{len(columns)} columns in rows of shape {shape}")
+    for column in columns or ():
+        if column.kind in ("categorical", "ordinal", "boolean") and not column.categories:
+            raise ValueError(f"a {column.kind} column without categories")
+    if schema.pixel_levels is not None and schema.pixel_levels < 2:
+        raise ValueError(f"{schema.pixel_levels} levels of pixels")
 
 
 _Made = TypeVar("_Made")

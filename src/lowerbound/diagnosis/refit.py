@@ -68,7 +68,7 @@ class Refit:
 
 def _given(plan: Plan) -> dict[str, object]:
     """The options that the user gave, by their names in the command."""
-    given = {name: value for name, value in plan.given.items() if name not in plan.model}
+    given = {name: value for name, value in plan.given.items() if name not in plan.model and name != "freeze"}
     model = {name: value for name, value in plan.given.items() if name in plan.model}
     if plan.recipe == _AS_OPTIONS:
         given |= model

@@ -131,6 +131,11 @@ class SemiSupervised(Loss):
         self.check_rows(x)
         y = _labels(x, context)
         known = y[y >= 0]
+        if not isinstance(self.model, LabelledModel):
+            raise ValueError(
+                f"The semi-supervised loss takes a model of labels and got {type(self.model).__name__}; use the recipe "
+                "semi-supervised."
+            )
         self.model.one_hot(known)
         if int(y.min()) < -1:
             raise ValueError(f"labels hold {int(y.min())}; give classes 0, 1, …, and −1 where there is no label.")

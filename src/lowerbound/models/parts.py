@@ -13,7 +13,7 @@ from lowerbound import likelihoods
 from lowerbound.likelihoods.mixed import kinds_of_columns
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.nets.views import ColumnsView, Log1p, OneHot, Seen
-from lowerbound.spelling import find, parse
+from lowerbound.spelling import check_options, find, parse
 from lowerbound.support import LikelihoodFacts
 
 __all__ = ["Activation", "nonlinearity", "outputs_of", "seen_by", "view_of"]
@@ -38,7 +38,8 @@ def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> t
     (2, 3)
     """
     name, options = parse(text)
-    shape_of = getattr(find(package, name), "parameter_shape", None)
+    chosen = find(package, name)
+    shape_of = getattr(chosen, "parameter_shape", None)
     if shape_of is None:
         raise ValueError(
             f"{name!r} has no parameter_shape, which says what its net must output; add that static method to "
@@ -48,7 +49,11 @@ def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> t
     for key, parameter in deciding.items():
         if parameter.default is parameter.empty:
             _check_given(name, options, key)
-    return shape_of(size, **{key: value for key, value in options.items() if key in deciding})
+    options = check_options(name, chosen, options)
+    shape = shape_of(size, **{key: value for key, value in options.items() if key in deciding})
+    if min(shape, default=1) < 1:
+        raise ValueError(f"{text!r} asks its net for numbers of the shape {shape}; give larger options.")
+    return shape
 
 
 def view_of(likelihood: str | nn.Module, shape: Shape) -> nn.Module | None:
@@ -59,6 +64,8 @@ def view_of(likelihood: str | nn.Module, shape: Shape) -> nn.Module | None:
         shape: of one datum.
     """
     name, options = parse(likelihood) if isinstance(likelihood, str) else ("", vars(likelihood))
+    if name:
+        options = check_options(name, find(likelihoods, name), options)
     facts = getattr(find(likelihoods, name) if name else likelihood, "facts", None)
     if not isinstance(facts, LikelihoodFacts):
         return None

@@ -55,7 +55,7 @@ def collect(fitted: Fitted) -> ReportContents:
         kind="image" if is_image else "table",
         command=fitted.config.get("command"),
         notes=fitted.notes,
-        configuration={} if fitted.plan is None else fitted.plan.to_json(),
+        configuration={**_origin(fitted), **({} if fitted.plan is None else fitted.plan.to_json())},
         versions=fitted.config.get("versions", {}),
         data=_describe(dataset),
         metrics=fitted.records,
@@ -134,6 +134,12 @@ def _plain(evaluation: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return dict(evaluation) | {
         "baselines": {name: b["log_likelihood"] for name, b in evaluation.get("baselines", {}).items()}
     }
+
+
+def _origin(fitted: Fitted) -> dict[str, object]:
+    """Which weights they are, and from which run they came, where that has to be said."""
+    said = {"weights": fitted.weights, "came_from": fitted.config.get("came_from")}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _describe(dataset: Dataset) -> dict[str, object]:

@@ -125,7 +125,9 @@ def fit_dataset(
         if verbose:
             print(_line(record))
 
-    own = {name: copy.deepcopy(value) if isinstance(value, nn.Module) else value for name, value in given.items()}
+    own: dict[str, Any] = {
+        name: copy.deepcopy(value) if isinstance(value, nn.Module) else value for name, value in given.items()
+    }
     fitted = one_call.fit_dataset(dataset, recipe, on_record=note, seed=seed, device=device, **own)
     return fitted, records
 
