@@ -58,8 +58,8 @@ _PARTS: dict[str, Any] = {
 }
 _OF_DATA: dict[str, Any] = {
     "checksum": str | None,  # None for a model that was saved without its data
-    "name": str | None,
-    "path": str | None,
+    "name": str,
+    "path": str,
     "label": str | None,
     "array": str | None,
     "kind": str | None,
@@ -235,11 +235,13 @@ def _check_parts(path: Path, config: dict[str, Any]) -> None:
     for holder, name, words, kind in parts:
         if name not in holder and name in needed and (holder is config or name == "checksum"):
             raise RunError(f"{path / 'run.json'} lacks {words}; it was altered or cut short: restore it or start anew.")
+        if name not in holder:
+            continue
         try:
-            as_annotated(holder.get(name), kind)
+            as_annotated(holder[name], kind)
         except WrongType as error:
             raise RunError(
-                f"{path / 'run.json'} was altered: {words} is {repr(holder.get(name))[:40]}, {error}; restore it or "
+                f"{path / 'run.json'} was altered: {words} is {repr(holder[name])[:40]}, {error}; restore it or "
                 "start anew."
             ) from None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any
 
 import click
@@ -36,8 +36,8 @@ def describe_data(
 
     said = {"label": label, "kind": kind, "columns": _columns(columns), "array": array}
     said = {name: value for name, value in said.items() if value is not None}
-    if data not in names() and (Path(data).exists() or "/" in data or data.lower().endswith(SUFFIXES)):
-        return {"path": str(Path(data).resolve()), **said}
+    if data not in names() and (os.path.exists(data) or "/" in data or data.lower().endswith(SUFFIXES)):
+        return {"path": os.path.realpath(data), **said}
     known = entry(data)
     if said:
         raise click.UsageError(f"--{next(iter(said))} is for files, and {known.name} says it itself; leave it out.")
