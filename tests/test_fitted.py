@@ -249,7 +249,7 @@ def test_what_cannot_be_asked_is_refused(models: dict[str, Fitted]) -> None:
     fitted = models["counts"]
     with pytest.raises(ValueError, match="0 draws to make and needs at least 1"):
         fitted.sample(0)
-    with pytest.raises(ValueError, match="was told no labels"):
+    with pytest.raises(ValueError, match="was fitted without labels"):
         fitted.sample(1, label="ant")
     with pytest.raises(ValueError, match="the data holds -7 at row 0, column '1'"):
         fitted.score(COUNTS[:2] - [0, 7, 0])

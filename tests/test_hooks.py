@@ -29,8 +29,8 @@ PLACES = [
     "evaluate",
 ]
 HOOKS = [
-    "Augmented", "EndsInState", "HasConditionalMeans", "JointDensity", "Layered", "Lends", "StatesEventShape",
-    "StatesOutShape",
+    "AssignsClusters", "Augmented", "EndsInState", "HasConditionalMeans", "JointDensity", "Layered", "Lends",
+    "StatesEventShape", "StatesOutShape",
 ]  # fmt: skip
 NOT_YET = {"without_latents.py"}
 """Reads facts of likelihoods by name; those have no protocol of their own so far."""

@@ -155,8 +155,20 @@ def test_passes_that_are_no_number_of_steps_are_refused(epochs: float) -> None:
         steps_for(float("nan"), 10, 2)
 
 
+WITH_GAPS = np.where(RNG.random(REAL.shape) < 0.1, np.nan, REAL)
+MIXED = np.concatenate([REAL, COUNTS[:, :1], BITS[:, :1]], 1)
+
+
 @pytest.mark.parametrize(
-    "x, recipe", [(REAL, "mixture-of-factor-analysers"), (COUNTS, "counts")], ids=["reals", "counts"]
+    "x, recipe",
+    [
+        (REAL, "mixture-of-factor-analysers"),
+        (COUNTS, "counts"),
+        (WITH_GAPS, "latent-classes"),
+        (np.where(RNG.random(COUNTS.shape) < 0.1, np.nan, COUNTS), "latent-classes"),
+        (MIXED, "latent-classes"),
+    ],
+    ids=["reals", "counts", "reals with gaps", "counts with gaps", "several kinds"],
 )
 def test_another_recipe_than_with_nothing_said_is_said(x: Any, recipe: str) -> None:
     assert plan(dataset_of(x)).recipe == plan(dataset_of(x), seed=3).recipe == recipe
@@ -182,3 +194,11 @@ def test_another_recipe_than_with_nothing_said_is_said(x: Any, recipe: str) -> N
 def test_numbers_that_the_command_refuses_are_refused_from_python(given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         plan(load("digits"), **given)
+
+
+def test_the_kinds_of_columns_are_told_to_latent_classes() -> None:
+    found = plan(dataset_of(MIXED))
+    assert found.model == {"columns": "3*continuous+count+categorical-2", "components": None, "latent_dim": None}
+    assert not found.standardize
+    assert plan(dataset_of(REAL), "latent-classes", components=3).model["columns"] == "3*continuous"
+    assert plan(dataset_of(BITS)).recipe == plan(dataset_of(MIXED[:10])).recipe == "vae"  # too few rows to choose by

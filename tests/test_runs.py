@@ -225,7 +225,7 @@ def test_a_run_is_opened_by_a_string_too(trained):
         (lambda c: c["data"].pop("checksum"), "lacks the 'checksum' of its data"),
         (lambda c: c["data"].update(path=7), "the 'path' of its data is 7, expected a word"),
         (lambda c: c["data"].update(path=None), "the 'path' of its data is None, expected a word"),
-        (lambda c: c["plan"].update(reasons={"warp": "fast"}), "has a reason for 'warp', which is no setting"),
+        (lambda c: c["plan"].update(reasons={"warp": "fast"}), "has a reason for 'warp', no setting of it"),
         (lambda c: c["schema"].update(kind="table"), r"not readable \('columns' is missing\)"),
         (lambda c: c.pop("name"), "lacks 'name'; it was altered or cut short"),
         (lambda c: c.pop("versions"), "lacks 'versions'; it was altered or cut short"),

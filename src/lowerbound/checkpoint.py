@@ -1,9 +1,8 @@
-"""Everything that a run needs to go on with the same bits, in one file that is either old or new, never half.
+"""Everything that a run needs to continue exactly, in one file that is replaced as a whole.
 
 A checkpoint is one safetensors file: the tensors of the loss (model included) and of the optimiser, the best weights so
-far, and the loop's own numbers as JSON in the header. It is written beside its place, flushed to the disk and moved
-over the old one in one step, so that a process killed at any moment leaves a whole checkpoint. There is no pickle in
-it.
+far, and the loop's own numbers as JSON in the header. It is written to a file beside, flushed to the disk and then
+renamed in one step, so that a process killed at any moment leaves a complete checkpoint. It contains no pickle.
 """
 
 from __future__ import annotations
@@ -35,14 +34,15 @@ class Checkpoint:
 
     Arguments:
         path: the file.
-        every: seconds that must have passed since the last save; what a save holds never depends on when it was made.
+        every: seconds that must have passed since the last save; the results of a run do not depend on when it saves.
     """
 
     path: Path
     every: float = 10.0
 
     def save(self, groups: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
-        """Write groups of named tensors and a JSON-able state; the old file stays whole until the new one is.
+        """Write groups of named tensors and a JSON-able state; the old file is replaced only when the new one is
+        complete.
 
         Raises:
             CheckpointError: the disk refused; the old checkpoint is still there.
@@ -105,16 +105,16 @@ class BestWeights:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Give the module the best weights, if any were offered."""
+        """Load the best weights into the module, if any were offered."""
         if self.bound > float("-inf"):
             self._module.load_state_dict(self.tensors)
 
 
 def write_atomically(path: Path, content: bytes, *, new: bool = False) -> None:
-    """Write a file in one step that survives a kill or a power cut: it is the old one or the new one, never half.
+    """Write a file in one step: after a kill or a power cut it is the complete old or the complete new one.
 
-    The content goes to a file beside it, of a name that nobody can foresee and that is made for this alone, so that no
-    link is followed and no two processes share it.
+    The content first goes to a new file beside it with an unpredictable name, so that no link is followed and no two
+    processes share the file.
 
     Arguments:
         path: the file.
@@ -142,7 +142,7 @@ def write_atomically(path: Path, content: bytes, *, new: bool = False) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what writers that were killed left behind; only for a folder in which nobody writes."""
+    """Remove files left by writers that were killed; only for a folder in which no process writes."""
     for left in folder.glob(f"{_PARTIAL}*{_SUFFIX}"):
         left.unlink(missing_ok=True)
 

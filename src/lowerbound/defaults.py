@@ -1,8 +1,9 @@
-"""What is decided where the user left a setting open, each with its reason. Nothing else in the library has a default
-of its own for these.
+"""The decisions about settings that the user left open, each with its reason. No other part of the library has defaults
+for these settings.
 
-A later line wins: the defaults of the recipe's function, those of every fit, those of the recipe, those that depend on
-the data and on what is known so far. What the user gave is never decided here, but others depend on it.
+In increasing precedence they are: the defaults of the recipe's function, those of every fit, those of the recipe, and
+those that depend on the data and on earlier decisions. Values that the user gave are not decided here, but other
+decisions may depend on them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from lowerbound import likelihoods, losses, objectives
 from lowerbound.data import Dataset
+from lowerbound.data.kinds.table import columns_spelling
 from lowerbound.data.split import num_for_selection
 from lowerbound.loop import steps_for
 from lowerbound.models.recipe import Recipe
@@ -47,17 +49,17 @@ _OF_THE_MACHINE = {"seed", "device", "precision", "devices"}
 
 @dataclass(frozen=True)
 class Decision:
-    """A value, and why it was taken; no reason where it is what every fit has."""
+    """A value and its reason; there is no reason for the defaults of every fit."""
 
     value: Any
     reason: str = ""
 
 
 def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
-    """The recipe for data of which nothing is said but of the machine; a variational autoencoder for whoever says more.
+    """The recipe for data if the user gave nothing but settings of the machine; otherwise a variational autoencoder.
 
-    The mixture of factor analysers and the autoencoder of counts are ahead of, or level with, what a user would have
-    tried first on nearly every table of `benchmarks/defaults.py`.
+    The mixture of factor analysers, latent classes and the autoencoder of counts are ahead of, or level with, what a
+    user would have tried first on nearly every table of `benchmarks/defaults.py`.
     """
     said = sorted({name for name, value in given.items() if value is not None} - _OF_THE_MACHINE)
     suits = _suits(dataset)
@@ -69,20 +71,25 @@ def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
 
 
 def _suits(dataset: Dataset) -> Decision | None:
-    """The recipe that suits the columns better than an autoencoder of defaults, and why; None if none does."""
+    """The recipe that suits the columns better than an autoencoder with defaults, and the reason; None if there is
+    none.
+    """
     columns = dataset.schema.columns
-    if columns is None or any(column.missing for column in columns):
+    if columns is None or dataset.schema.kind not in ("table", "counts"):
         return None
-    kinds = {column.kind for column in columns}
-    if kinds == {"count"}:
+    kinds, gaps = {column.kind for column in columns}, any(column.missing for column in columns)
+    enough = _num_rows(dataset) >= _FEWEST_FOR_MIXTURE
+    if kinds == {"count"} and not gaps:
         return Decision("counts", "every column holds counts")
-    if kinds == {"continuous"} and len(columns) > 1 and _num_rows(dataset) >= _FEWEST_FOR_MIXTURE:
+    if kinds == {"continuous"} and not gaps and len(columns) > 1 and enough:
         return Decision("mixture-of-factor-analysers", "every column is continuous and complete")
+    if enough and (gaps or len(kinds) > 1 or kinds <= {"categorical", "ordinal", "positive", "date"}):
+        return Decision("latent-classes", "there are gaps" if gaps else f"columns are {' and '.join(sorted(kinds))}")
     return None
 
 
 def decide(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Decision]:
-    """A decision for every setting and every option of the recipe.
+    """A decision about every setting and every option of the recipe.
 
     Arguments:
         dataset: the data.
@@ -100,8 +107,8 @@ def decide(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[s
 
 
 def facts_of(likelihood: Any) -> LikelihoodFacts:
-    """The facts of a likelihood, given in words, as a class or as an instance; those of a density of reals for a
-    foreign one that states none.
+    """The facts of a likelihood, given in words, as a class or as an instance. A foreign one without facts counts as a
+    density of reals.
     """
     cls = find(likelihoods, parse(likelihood)[0]) if isinstance(likelihood, str) else likelihood
     facts = getattr(cls, "facts", None)
@@ -116,6 +123,8 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
     elif likelihood is None:
         likelihood = dataset.default_likelihood
         decisions["likelihood"] = Decision(likelihood, f"the data are of kind {schema.kind}")
+    if "columns" in recipe.options and schema.columns is not None:
+        decisions["columns"] = Decision(columns_spelling(schema.columns), "the kinds of the columns")
     facts = facts_of(likelihood)
     is_picture = len(schema.event_shape) > 1
     decisions["standardize"] = Decision(facts.standardized and not is_picture)
@@ -131,7 +140,7 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
 
 
 def _of_the_objective(recipe: Recipe, known: Mapping[str, Any]) -> dict[str, Decision]:
-    """How many samples an objective wants, and which estimator."""
+    """The number of samples that an objective needs, and its estimator."""
     weighted = find(objectives, parse(known["objective"])[0]) is objectives.IWAE
     decisions = {}
     if "num_samples" not in recipe.defaults:
@@ -145,7 +154,7 @@ def _of_the_objective(recipe: Recipe, known: Mapping[str, Any]) -> dict[str, Dec
 
 
 def _steps(dataset: Dataset, known: Mapping[str, Any]) -> Decision:
-    """A hundred passes, and more over little data, so that there are 8,000 steps at least."""
+    """A hundred passes, and more for small data, so that there are at least 8,000 steps."""
     num_rows, batch_size = _num_rows(dataset), known["batch_size"]
     epochs = known.get("epochs")
     reason = ""
@@ -156,5 +165,5 @@ def _steps(dataset: Dataset, known: Mapping[str, Any]) -> Decision:
 
 
 def _num_rows(dataset: Dataset) -> int:
-    """Rows that are trained on: all but those held out for the choice of weights."""
+    """The number of training rows without those held out to choose the weights."""
     return dataset.num_train - num_for_selection(dataset.num_train)

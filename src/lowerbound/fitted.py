@@ -1,9 +1,9 @@
 """A fitted model as an object: the model, what its data mean, and the plan it was fitted by.
 
-Everything that people ask of a fitted model is a method here, in the words of their own data: rows go in as a
-DataFrame, an array, a file or a data set; columns and classes are matched by name; densities are in the units of the
-user's columns. Estimators hold one, a run folder is one that was saved, the command asks one, and a
-`LatentVariableModel` that was built by hand becomes one:
+Everything that people ask of a fitted model is a method of `Fitted`. Rows go in as a DataFrame, an array, a file or a
+data set; columns and classes are matched by name; densities are in the units of the user's columns. The estimators hold
+a `Fitted`, a run folder is a saved one, the command calls one, and a `LatentVariableModel` that was built by hand
+becomes one:
 
     fitted = lb.Fitted(model, data=X)
     fitted.score(X), fitted.sample(10), fitted.report("report.html")
@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound import inference as inferences
 from lowerbound.checkpoint import CheckpointError, write_atomically
 from lowerbound.data import DataError, Dataset, Identity, Rows
 from lowerbound.data.classes import check_classes, class_named, one_hot
@@ -31,16 +32,18 @@ from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Transform
 from lowerbound.evaluate import latent_moments, log_evidence
-from lowerbound.inference import Local, with_inference
+from lowerbound.inference import InferenceScheme, Local, with_inference
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
+from lowerbound.spelling import construct
 from lowerbound.support import require_support
 from lowerbound.weights import latents_of
 
 if TYPE_CHECKING:
     from lowerbound.diagnosis import Diagnosis
+    from lowerbound.evaluate import PredictiveChecks
     from lowerbound.planning import Plan
 
 __all__ = ["Encoded", "Fitted"]
@@ -52,7 +55,7 @@ _ENCODE, _SCORE, _SAMPLE, _RECONSTRUCT = 1, 2, 3, 4  # streams of random numbers
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """Where rows lie in latent space.
+    """The latent representation of rows.
 
     Attributes:
         mean: E_q[z | x] of each row (N, latent).
@@ -120,11 +123,12 @@ class Fitted:
 
     @classmethod
     def open(cls, path: str | Path, model: LatentVariableModel | None = None) -> Fitted:
-        """From a run folder, or from what `save` wrote.
+        """Open a run folder, or a folder that `save` wrote.
 
         Arguments:
             path: the folder.
-            model: an untrained model of the same parts, for one that was built by hand; its weights are read.
+            model: for a model that was built by hand: an untrained model of the same parts, which is given the saved
+                weights.
 
         Raises:
             RunError: the folder holds no finished model, or the model is another one.
@@ -136,7 +140,7 @@ class Fitted:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """What it was fitted to.
+        """The data that it was fitted to.
 
         Raises:
             DataError: it was not given, is gone or has changed.
@@ -168,11 +172,11 @@ class Fitted:
         return 0 if self.plan is None else self.plan.seed
 
     def rows(self, data: Any, label: str | None = None) -> Rows:
-        """Other data as this model reads them: columns and classes matched by name.
+        """Other data, read as this model needs them: columns and classes are matched by name.
 
         Arguments:
             data: a DataFrame, an array (N, …), a path, a name of a data set, or `Rows`; of a `Dataset` its test rows.
-            label: the column of labels, if it is called otherwise than in the data that it was fitted to.
+            label: the column of labels, if its name is not that in the data of the fit.
 
         Raises:
             DataError: rows of another kind or shape, renamed columns, or classes that training has not seen.
@@ -180,7 +184,7 @@ class Fitted:
         return rows_under(data, self.schema, label=label)
 
     def events(self, x: np.ndarray, seed: int | None = None) -> Float[Tensor, "row *event"]:
-        """Stored rows (N, *event) as the likelihood scores them, checked against its support.
+        """Transform stored rows (N, *event) to what the likelihood scores, and check them against its support.
 
         Raises:
             ValueError: a value that the likelihood gives no probability.
@@ -194,7 +198,7 @@ class Fitted:
         return events
 
     def context(self, y: np.ndarray | None, name: str = "the data") -> Tensor | None:
-        """What the model is conditioned on for rows with these class numbers (N,); None if on nothing.
+        """The context of the model for rows with these class numbers (N,); None if the model has no context.
 
         Raises:
             DataError: no labels, or a class that training has not seen.
@@ -205,18 +209,28 @@ class Fitted:
         count = self.plan.model["num_classes"]
         return one_hot(check_classes(y, count, name), count)
 
-    def encode(self, data: Any, *, refine: int = 0, seed: int | None = None) -> Encoded:
+    def encode(
+        self, data: Any, *, refine: int = 0, inference: InferenceScheme | str | None = None, seed: int | None = None
+    ) -> Encoded:
         """Mean and standard deviation of q(z | x) of each row.
 
         Arguments:
             data: see `rows`.
-            refine: steps of local optimisation of each q, from the encoder's (`inference.Local`).
-            seed: of the binarization of pixels, and of draws where q has no moments in closed form.
+            refine: steps by which each q is optimised locally, starting from that of the encoder (`inference.Local`).
+            inference: another way to reach q(z | x): a scheme of `inference`, or its name with options ("hmc",
+                "local:num_restarts=4"); not together with refine.
+            seed: for the binarization of pixels, and for draws where q has no moments in closed form.
+
+        Raises:
+            ValueError: both refine and inference, an unknown name, or a scheme that must be trained with the model.
+
+        Warns:
+            InferenceWarning: chains, or optima from several starts, that are unreliable.
         """
-        rows = self.rows(data)
-        if refine:
+        rows, scheme = self.rows(data), _scheme(refine, inference)
+        if isinstance(scheme, Local):
             self._check_refinable(rows, seed)
-        model = with_inference(self.model, Local(num_steps=refine)) if refine else self.model
+        model = self.model if scheme is None else with_inference(self.model, scheme)
         parts = [
             latent_moments(model, x, context, seed=derive_seed(part_seed, _ENCODE))
             for x, context, part_seed in self._blocks(rows, seed)
@@ -250,7 +264,7 @@ class Fitted:
 
         Arguments:
             count: how many.
-            label: of this class, from a model that was told labels; None draws any.
+            label: the class to draw, from a model that was fitted with labels; None draws any class.
             seed: of the draws.
 
         Raises:
@@ -262,7 +276,7 @@ class Fitted:
     def draw(
         self, count: int, *, label: str | None = None, seed: int | None = None
     ) -> tuple[Tensor, Tensor, np.ndarray | None]:
-        """Draws of x, what is expected of each given its z, and their classes: as the likelihood scores them.
+        """Draws of x, E[x | z] of each and their classes, in the form that the likelihood scores.
 
         Raises:
             ValueError: no such class, or a model that was told none; fewer than one draw.
@@ -302,17 +316,19 @@ class Fitted:
         from lowerbound.scoring import probabilities
 
         if not self.assigns:
-            raise ValueError(f"{self.called} gives rows no class or cluster; fit vade or semi-supervised for that.")
+            raise ValueError(
+                f"{self.called} gives rows no class or cluster; fit latent-classes, vade or semi-supervised for that."
+            )
         drawn = self.seed if seed is None else seed  # the same draws for every row, so that its company does not matter
         parts = [probabilities(self.model, x, seed=drawn) for x, _, _ in self._blocks(self.rows(data), seed)]
         return torch.cat(parts).numpy()
 
     def render(self, x: Tensor) -> Any:
-        """What the likelihood scores (N, *event) in the form of the user's data."""
+        """Turn what the likelihood scores (N, *event) into the form of the user's data."""
         return kind_named(self.schema.kind).render(self.stored(x), self.schema)
 
     def stored(self, x: Tensor) -> np.ndarray:
-        """What the likelihood scores (N, *event) as rows are stored, in the units of the user's data."""
+        """Turn what the likelihood scores (N, *event) into stored rows, in the units of the user's data."""
         return self.transform.inverse(x).numpy()  # type: ignore[operator]
 
     def evaluate(self, data: Any = None, **options: Any) -> dict[str, Any]:
@@ -327,10 +343,16 @@ class Fitted:
         return score_fitted(self, data, **options)
 
     def diagnose(self, **options: Any) -> Diagnosis:
-        """What it suffers from, and what to do; options of `diagnosis.case_of`."""
+        """The problems of the model and their remedies. Options are those of `diagnosis.case_of`."""
         from lowerbound.diagnosis import diagnose
 
         return diagnose(self, **options)
+
+    def predictive_checks(self, **options: Any) -> PredictiveChecks:
+        """Whether rows that it makes look like held-out rows; options of `predictive.predictive_checks_of`."""
+        from lowerbound.predictive import predictive_checks_of
+
+        return predictive_checks_of(self, **options)
 
     def report(self, path: str | Path) -> Path:
         """Write a page of pictures and scores.
@@ -391,7 +413,7 @@ class Fitted:
                 )
 
     def _blocks(self, rows: Rows, seed: int | None) -> Iterator[tuple[Tensor, Tensor | None, int]]:
-        """Rows as the likelihood scores them, their context and a seed, some thousands at a time."""
+        """Yield some thousands of rows at a time, as the likelihood scores them, with their context and a seed."""
         first = self.seed if seed is None else seed
         x, y = rows.x, rows.y
         for start in range(0, len(x), _BLOCK):
@@ -400,11 +422,11 @@ class Fitted:
             yield self.events(x[part], part_seed), self.context(None if y is None else y[part], rows.name), part_seed
 
     def _labels(self, label: str | None, count: int) -> np.ndarray | None:
-        """The class of each draw; None where the model draws it, or knows none."""
+        """The class of each draw; None where the model draws the class itself, or has no classes."""
         labels = "unused" if self.recipe is None else self.recipe.labels
         if labels == "unused":
             if label is not None:
-                raise ValueError(f"{self.called} was told no labels; leave out the class.")
+                raise ValueError(f"{self.called} was fitted without labels; leave out the class.")
             return None
         assert self.plan is not None
         number = self.plan.model["num_classes"]
@@ -413,9 +435,20 @@ class Fitted:
         return np.full(count, class_named(label, number, self.schema.classes))
 
 
+def _scheme(refine: int, inference: InferenceScheme | str | None) -> InferenceScheme | None:
+    """How q(z | x) is reached; None by the encoder."""
+    if refine and inference is not None:
+        raise ValueError("encode got both refine and inference; give inference='local:num_steps=…' for both in one.")
+    if isinstance(inference, str):
+        inference = cast(InferenceScheme, construct(inferences, inference))
+    if isinstance(inference, nn.Module):
+        raise ValueError(f"{type(inference).__name__} is trained with a model; name it in the fit, with --inference.")
+    return Local(num_steps=refine) if refine else inference
+
+
 @torch.no_grad()
 def _check_shape(model: LatentVariableModel, transform: nn.Module, data: Dataset) -> None:
-    """Refuse data of another shape than a model that was built by hand takes and gives.
+    """Refuse data whose shape a model that was built by hand does not take or does not give.
 
     Raises:
         ValueError: naming both shapes.

@@ -2,8 +2,8 @@
 
     prepare(dataset, plan)  →  Training: a loss, its rows, the number of steps  →  fit  →  records
 
-The command and the estimators both come through here, so that they train in the same way; a run folder holds the plan
-and comes through here again to resume.
+The command and the estimators both call these functions, so that they train in the same way. A run folder holds the
+plan, with which training is resumed.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _BEGIN = 2  # tells the random numbers of a start from those of training
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A loss, its data, the number of steps, and what is done before the first."""
+    """A loss, its data, the number of steps, and the start before the first step."""
 
     loss: Loss
     transform: Transform
@@ -76,8 +76,8 @@ def fit(
 ) -> Generator[Record, None, None]:
     """Train, yielding a record at a time; at the end the loss has the weights with the best held-out bound.
 
-    What is done before the first step is done again if training was stopped before its first checkpoint: it depends on
-    the seed alone. A recipe that is then complete (`num_steps` 0) yields one record.
+    The start is repeated if training was stopped before its first checkpoint, because it depends on the seed alone. A
+    recipe that is complete after its start (`num_steps` 0) yields one record.
     """
     if training.start is not None and not (checkpoint is not None and checkpoint.exists()):
         _begin(training, plan, engine)
@@ -107,7 +107,7 @@ def fit(
 
 
 def _begin(training: Training, plan: Plan, engine: Engine) -> None:
-    """What a recipe does before the first step, on training rows as the likelihood sees them."""
+    """The start of a recipe, on training rows as the likelihood sees them."""
     assert training.start is not None
     with forked(_CPU, plan.seed, _BEGIN):
         rows = torch.arange(len(training.source))  # all: what is solved here is solved for the data, not for some of it
@@ -134,7 +134,7 @@ def _complete(training: Training, held_out: HeldOut, plan: Plan, engine: Engine)
 
 
 def prepare(dataset: Dataset, plan: Plan, engine: Engine, recipe: Recipe | None = None) -> Training:
-    """Split off held-out rows, make the model and let it see some data, and check that everything goes together.
+    """Split off held-out rows, make the model, initialise it from data, and check that everything goes together.
 
     Arguments:
         dataset: the data.
@@ -179,7 +179,7 @@ def make_transform(dataset: Dataset, plan: Plan, model: LatentVariableModel) -> 
 
 
 def with_plan(model: LatentVariableModel, plan: Plan, event_shape: Shape) -> LatentVariableModel:
-    """The model that infers as the plan says: what the loss has as its model."""
+    """The model with the inference scheme of the plan: the model of the loss."""
     if plan.inference is None:
         return model
     return with_inference(model, construct(inferences, plan.inference, **given_to_choices(plan, model, event_shape, 0)))
@@ -199,7 +199,7 @@ def make_gradient(words: str, given: Mapping[str, Any]) -> Any:
 
 
 def _loss(plan: Plan, model: LatentVariableModel, event_shape: Shape, num_data: int) -> Loss:
-    """The loss that the plan describes; what a choice asks for by name it is given."""
+    """The loss that the plan describes; each choice gets the arguments that it names."""
     given = given_to_choices(plan, model, event_shape, num_data)
     return construct(
         losses,
@@ -214,14 +214,14 @@ def _loss(plan: Plan, model: LatentVariableModel, event_shape: Shape, num_data: 
 
 
 def given_to_choices(plan: Plan, model: LatentVariableModel, event_shape: Shape, num_data: int) -> dict[str, Any]:
-    """What a choice may ask for by the name of its argument."""
+    """The values that a choice may request by the name of an argument."""
     stated = plan.model.get("latent_dim")
     latent_dim = model.prior(None).event_shape.numel() if stated is None else stated
     return {"event_shape": event_shape, "num_data": num_data, "latent_dim": latent_dim}
 
 
 def _refuse_unused(plan: Plan) -> None:
-    """A choice that the loss would not look at must not be made in vain."""
+    """Refuse a choice that the loss would not use."""
     for name, unsaid in (("gradient", "pathwise"), ("penalty", None), ("inference", None)):
         chosen = getattr(plan, name)
         if chosen != unsaid and not takes(losses, plan.loss, name):
@@ -231,7 +231,7 @@ def _refuse_unused(plan: Plan) -> None:
 
 
 def _check_support(dataset: Dataset, model: LatentVariableModel, transform: Transform) -> None:
-    """Refuse values to which the likelihood gives no probability, in any row."""
+    """Refuse rows with values outside the support of the likelihood."""
     parts = (("training", dataset.x_train, dataset.train_rows), ("test", dataset.x_test, None))
     for part, x, rows in parts:
         for _, block in row_blocks(x, rows):
@@ -273,7 +273,7 @@ def _split(
 
 
 def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray], kind: Labels) -> list[tuple[Tensor, ...]]:
-    """What the loss is given of the labels of the training and of the held-out rows, beside the data."""
+    """What the loss gets of the labels of training rows and held-out rows, besides the data."""
     if plan.labelled is not None and kind != "partial":
         raise ValueError(f"The {plan.recipe} recipe does not learn from some labels; leave labelled out.")
     if kind == "unused":
@@ -290,7 +290,9 @@ def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray], kind: Labels)
 
 
 def _fits(x: np.ndarray, device: torch.device) -> bool:
-    """Whether the rows may stay on the device: always on the CPU, where they are already; else in a quarter of it."""
+    """Whether the rows may stay on the device: always on the CPU, elsewhere if they take at most a quarter of its
+    memory.
+    """
     if device.type != "cuda":
         return True
     return x.nbytes <= _MOST_IN_MEMORY * torch.cuda.get_device_properties(device).total_memory

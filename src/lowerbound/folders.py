@@ -1,8 +1,8 @@
 """The two files of a run folder that a fitted model is read from: run.json and model.safetensors.
 
-run.json holds the plan and the schema whole, so that opening a run asks for no default that may have changed since.
-model.safetensors holds the tensors of the model and of the data transform. Nothing else is read to open a model,
-nothing from a folder is executed, and each way in which a folder can be wrong is one sentence.
+run.json holds the whole plan and schema, so that opening a run needs no default that may have changed since.
+model.safetensors holds the tensors of the model and of the data transform. No other file is read to open a model,
+nothing from a folder is executed, and every fault of a folder is reported in one sentence.
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ def write_model(path: Path, model: nn.Module, transform: nn.Module) -> None:
         write_atomically(path / "model.safetensors", content)
     except OSError as error:
         raise CheckpointError(
-            f"Could not write {path / 'model.safetensors'} ({error.strerror or error}); what was there is whole. "
-            "Free some space and try again."
+            f"Could not write {path / 'model.safetensors'} ({error.strerror or error}); the existing file is "
+            "unchanged. Free some space and try again."
         ) from error
 
 
@@ -172,7 +172,7 @@ def open_by_hand(path: Path, model: LatentVariableModel) -> Fitted:
 
 
 def load_into(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Give a model its weights.
+    """Load weights into a model.
 
     Raises:
         RunError: they are those of another model, or hold NaN.

@@ -3,10 +3,10 @@
     for record in train(loss, source, num_steps=10_000):
         print(record.step, record.terms["bound"])
 
-The body of the caller's `for` is the callback. The loop waits for the device only where a record is made, every
-`log_every` steps; there it checks that every number was finite, evaluates the held-out bound, and saves. Random
-numbers depend on the seed and the step alone (see `randomness`), and a checkpoint is made at a record, so a run that
-was killed and resumed goes through the same bits as one that was not.
+The body of the caller's `for` is the callback. The loop waits for the device only when it makes a record, every
+`log_every` steps; then it checks that every number was finite, evaluates the held-out bound, and saves. Random numbers
+depend on the seed and the step alone (see `randomness`), and checkpoints are made at records, so that a resumed run
+gives exactly the same numbers as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ COMPILE_ABOVE = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What is known at the end of a logging interval.
+    """The results of a logging interval.
 
     Attributes:
         step: optimisation steps taken so far.
@@ -114,7 +114,7 @@ def train(
 ) -> Generator[Record, None, None]:
     """Minimise a loss by stochastic gradients, yielding a `Record` every `log_every` steps.
 
-    If `checkpoint` exists already, training goes on from it. When the loop ends the loss has its best weights by the
+    If `checkpoint` exists already, training continues from it. When the loop ends the loss has its best weights by the
     held-out bound, or its last weights without held-out data; with `ema` these are averages, and the body of the `for`
     sees the weights that are averaged. Leaving the caller's `for` early saves first.
 
@@ -137,10 +137,10 @@ def train(
             CPU.
         optimizer: "adam" (the default), "adamw", "adamax", "sgd", one of `optimizers` with options, or a function that
             makes an optimiser from parameters. A group of it that has an `lr_factor` learns at that multiple of `lr`.
-        accumulate: parts into which a batch is cut, for less memory: the gradient is that of the whole batch, but for
-            what a loss computes of all its rows at once (penalties, baselines) and for the latents that are drawn.
-        ema: decay of an exponential moving average of the weights, which is evaluated, chosen from and given back in
-            place of the last weights; 0.999 is usual.
+        accumulate: parts into which a batch is cut, for less memory: the gradient is that of the whole batch, except
+            for terms that a loss computes from all rows at once (penalties, baselines) and for the drawn latents.
+        ema: decay of an exponential moving average of the weights, which replaces the weights in evaluation, in the
+            choice of the best and at the end; 0.999 is usual.
         engine: device, precision and processes.
 
     Raises:
@@ -221,7 +221,7 @@ class _Run:
 
     @contextmanager
     def working(self, device: torch.device) -> Iterator[None]:
-        """Random numbers of this interval, a tuned process, and the clock running."""
+        """Set the random numbers of this interval, tune the process, and run the clock."""
         self._started = time.monotonic()
         with cpu_tuning(device), forked(device, self.seed, self.engine.rank, self.step):
             yield
@@ -284,7 +284,7 @@ class _Run:
         return terms, is_best
 
     def finish(self) -> None:
-        """Give the loss the best weights, or the averages where nothing was evaluated."""
+        """Give the loss the best weights, or the averages if nothing was evaluated."""
         if self.averaged is not None:
             self.averaged.restore()
         self.best.restore()
@@ -303,7 +303,7 @@ class _Run:
         self._saved_at = time.monotonic()
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Take over everything that `save` wrote."""
+        """Load everything that `save` wrote."""
         groups, numbers = checkpoint.load()
         if (self.averaged is None) != ("average" not in groups):
             has, without = ("no", "without") if self.averaged is not None else ("an", "with")
@@ -355,7 +355,7 @@ def _check(**positive: int) -> None:
 
 
 def _check_choices(loss: nn.Module, feed: Feed, seed: int, engine: Engine) -> None:
-    """Let a loss that can check its choices do so on the first batch, leaving no trace."""
+    """Let a loss check its choices on the first batch, without any change of state."""
     loss.train()
     if isinstance(loss, Loss):
         with forked(engine.torch_device, seed, engine.rank, 0, _CHECKED), buffers_kept(loss):
@@ -372,7 +372,7 @@ def _make_step(
     accumulate: int,
     engine: Engine,
 ) -> TrainingStep:
-    """The compiled step where it is wanted and possible, else the eager one; a warning says so if it was wanted."""
+    """The compiled step if wanted and possible, else the eager one, with a warning if compilation was requested."""
     chosen = optimizer_of(optimizer)
     able = engine.precision == "fp32" and engine.world_size == 1 and chosen == Adam() and accumulate == 1
     if compile is True and not (able and feed.resumable):
@@ -394,7 +394,7 @@ def _make_step(
 
 
 def _with_rows(error: NonFiniteError, loss: nn.Module, feed: Feed) -> NonFiniteError:
-    """The same error with the rows of its step, and those of them that are not finite themselves."""
+    """The same error with the rows of its step, and those of them that are not finite."""
     rows = feed.rows(error.step)
     if rows is None or not isinstance(feed, Numbered):
         return error
@@ -410,7 +410,7 @@ def _not_finite(x: Tensor) -> Tensor:
 
 
 def _require_finite_parameters(loss: nn.Module, step: int) -> None:
-    """The last gradient of an interval shows only in the parameters that it spoilt."""
+    """Check the parameters, because the last gradient of an interval shows only in them."""
     named = [(name, p) for name, p in loss.named_parameters() if p.requires_grad]
     sums = torch.stack([p.detach().abs().max() if p.numel() else p.new_zeros(()) for _, p in named]).cpu()
     bad = (~sums.isfinite()).nonzero()

@@ -1,4 +1,4 @@
-"""Fit some data in one call: what `lowerbound fit` does, from Python.
+"""Fit data in one call from Python, like `lowerbound fit`.
 
 import lowerbound as lb
 fitted = lb.fit(frame)
@@ -35,15 +35,16 @@ def fit(
     on_record: Callable[[Record], None] | None = None,
     **given: Any,
 ) -> Fitted:
-    """Fit a model to data; what is left open is decided from the data, as `fitted.plan` says.
+    """Fit a model to data. Settings that are left open are decided from the data; `fitted.plan` holds them.
 
     Arguments:
         data: a DataFrame, an array or tensor (N, …), a path, a name of the catalogue, or a `Dataset`.
         recipe: name of a recipe, with options, or a `Recipe`; None for what suits the data.
-        y: labels (N,) of a DataFrame or an array, for recipes that are told labels.
+        y: labels (N,) of a DataFrame or an array, for recipes that use labels.
         kind: of data, where the inferred one is wrong.
         columns: from names of columns to kinds, where the inferred ones are wrong.
-        hold_out: whether one row in five is held out for `Fitted.evaluate` and reports; all are trained on if not.
+        hold_out: whether one row in five is held out for `Fitted.evaluate` and reports; otherwise all rows are for
+            training.
         on_record: called with each record of training.
         given: settings and options by name, as `planning.plan` takes them.
 

@@ -2,9 +2,9 @@
 
     train(loss, x, num_steps=1000, optimizer=optimizers.AdamW(weight_decay=0.01))
 
-The loop sets the learning rate of every group at every step, times the `lr_factor` of the group where it has one. A
-module that states `lr_factor` (see `protocols.HasOwnRate`) has a group of its own. Any function from parameters to an
-optimiser does in place of these, such as `torch.optim.RAdam`.
+The loop sets the learning rate of every group at every step, times the `lr_factor` of the group if it has one. A module
+that states `lr_factor` (see `protocols.HasOwnRate`) has its own group. Any function from parameters to an optimiser can
+replace these, such as `torch.optim.RAdam`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class AdamW:
 
     Arguments:
         beta1, beta2, eps: as in `Adam`.
-        weight_decay: every step takes lr times this of a parameter off it.
+        weight_decay: every step subtracts lr times this times the parameter.
     """
 
     beta1: float = 0.9
@@ -122,7 +122,7 @@ class SGD:
 
 
 def optimizer_of(choice: str | MakeOptimizer | None) -> MakeOptimizer:
-    """The maker of an optimiser: a name stands for that class with its defaults, None for Adam.
+    """The maker of an optimiser: a name selects a class with its defaults, None selects Adam.
 
     >>> optimizer_of("sgd")
     SGD(momentum=0.0, nesterov=False, weight_decay=0.0)
@@ -161,7 +161,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Take over what `optimizer_tensors` gave."""
+    """Load the result of `optimizer_tensors`."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, key = name.partition("/")

@@ -2,10 +2,10 @@
 
     plan(dataset, recipe, **given)  →  Plan  →  fitting  →  a fitted model
 
-The command, the estimators and the scripts all come through `plan`, so that the same data gives the same model by every
-road. What the user gave is kept and checked against the annotations of what takes it. What was left open is decided
-here, from the recipe and from the data, and the reason is kept beside it. A run folder holds the whole plan: to open
-it, no default is asked for again.
+The command, the estimators and the scripts all call `plan`, so that the same data gives the same model from each of
+them. Values that the user gave are kept, after a check against the annotations of the function that takes them. All
+others are decided here, from the recipe and from the data, and the reasons are kept. A run folder holds the whole plan,
+so that no default is looked up when the folder is opened.
 """
 
 from __future__ import annotations
@@ -52,30 +52,31 @@ class Plan:
 
     Attributes:
         recipe: which of `recipes` makes the model.
-        model: all of its keyword arguments, the event shape apart.
+        model: all keyword arguments of that function except the event shape.
         objective: name of a class of `objectives`, with options.
         gradient: name of a class of `gradients`; its baseline, if it has one, by name of a class of `baselines`.
         penalty: name of a class of `penalties`, or None.
         loss: name of a class of `losses`.
         inference: name of a class of `inference`, or None for the encoder alone.
         num_samples: latents drawn per datum and step.
-        binarization: of pixels under a Bernoulli likelihood: "dynamic" draws 0 or 1 anew at each visit.
+        binarization: how grey pixels become 0 or 1 under a Bernoulli likelihood: "dynamic" draws them anew at each
+            visit.
         standardize: whether columns of a table are brought to mean 0 and standard deviation 1.
         batch_size: rows per step.
         steps: optimisation steps.
         lr: the learning rate at the start.
-        lr_schedule: constant; cosine or exponential down to a hundredth.
+        lr_schedule: constant, or falling to a hundredth: cosine or exponential.
         optimizer: name of a class of `optimizers`, with options.
         accumulate: parts into which a batch is cut, for less memory.
-        ema: decay of an exponential moving average of the weights, which then takes the place of the last; or None.
+        ema: decay of an exponential moving average of the weights, which replaces the last weights at the end; or None.
         clip_norm: largest norm of the gradient, or None.
         patience: evaluations of the held-out bound without improvement before stopping, one an epoch; None never stops.
-        labelled: rows whose label training is told, under a recipe that learns from some labels; None tells all.
+        labelled: how many rows keep their label, under a recipe that learns from some labels; None keeps all.
         seed: of everything random.
-        device, precision, devices: see `Engine`; "auto" is a matter of the machine and is decided when it starts.
+        device, precision, devices: see `Engine`; "auto" depends on the machine and is decided when training starts.
         compile: see `loop.train`.
-        given: what the user gave, by name; all else was decided.
-        reasons: why what was left open was decided as it was, by name.
+        given: the values that the user gave, by name; all others were decided.
+        reasons: the reasons of the other values, by name.
     """
 
     recipe: str
@@ -107,7 +108,7 @@ class Plan:
     reasons: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for a run folder; parts that were given as Python objects by the name of their class."""
+        """Plain values for a run folder; a part given as a Python object is written as its class name."""
         content = dataclasses.asdict(dataclasses.replace(self, model={}, given={}))
         parts = {part: {k: _plain(v) for k, v in getattr(self, part).items()} for part in ("model", "given")}
         return {**content, **parts}
@@ -154,8 +155,8 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
     Arguments:
         dataset: the data, with their schema.
         recipe: name of a recipe, with options ("vade:clusters=12"), or a `Recipe`; None for what suits the data.
-        given: settings by the names of `Plan`, options of the recipe, and `epochs` in place of `steps`. None leaves one
-            open.
+        given: settings by the names of `Plan`, options of the recipe, and `epochs` in place of `steps`. None leaves a
+            setting open.
 
     Raises:
         ValueError: an unknown name, a value of the wrong type, or settings that do not go together.
@@ -195,8 +196,8 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
 
 
 def _with_closed_rate(found: Plan, recipe: Recipe, event_shape: tuple[int, ...]) -> Plan:
-    """The ELBO with KL(q ‖ p) in closed form where the pair has one and the form was left open: the same bound, with
-    less noise.
+    """Choose the ELBO with KL(q ‖ p) in closed form where the pair has one and the user did not say: the same bound
+    with less noise.
     """
     name, options = parse(found.objective)
     if find(objectives, name) is not objectives.ELBO or "rate" in options or not found.steps:
@@ -261,7 +262,7 @@ def _settings() -> set[str]:
 
 
 def _refuse_unknown(recipe: Recipe, values: Mapping[str, Any], *, asked: bool) -> None:
-    """A name that nothing would look at must not be given in vain.
+    """Refuse a name that no part of the fit would use.
 
     Arguments:
         recipe: whose options are known.

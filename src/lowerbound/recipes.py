@@ -1,4 +1,4 @@
-"""The named models: what `lowerbound fit --recipe NAME` fits. Each stands in the file of its model."""
+"""The named models of `lowerbound fit --recipe NAME`. Each is in the file of its model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lowerbound.models import (
     count_autoencoder,
     deep_embedding,
     ladder_autoencoder,
+    latent_classes,
     layered,
     linear,
     linear_path_autoencoder,
@@ -26,6 +27,7 @@ _OWN: tuple[Recipe, ...] = (
     variational_autoencoder.RECIPE,
     *linear.RECIPES,
     mixture_of_factor_analysers.RECIPE,
+    latent_classes.RECIPE,
     linear_path_autoencoder.RECIPE,
     count_autoencoder.RECIPE,
     conditional_autoencoder.RECIPE,

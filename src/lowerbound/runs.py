@@ -1,10 +1,10 @@
-"""A run is a folder: a fit in progress, and the fitted model that it ends in.
+"""A run is a folder: a fit in progress, and at its end the fitted model.
 
 ==================  ==========================================================================================
-run.json            the plan, the schema of the data with its checksum, library versions: enough to begin again
+run.json            the plan, the schema of the data with its checksum, library versions: enough to fit again
 model.safetensors   the weights with the best held-out bound, and the numbers of the data transform
 state.safetensors   the checkpoint to resume from (see `checkpoint`)
-metrics.jsonl       one record a line
+metrics.jsonl       one record per line
 evaluation.json     scores on the test rows
 report.html         pictures
 ==================  ==========================================================================================
@@ -114,7 +114,7 @@ class Run:
         return dataset
 
     def fit(self, training: Training, engine: Engine) -> Generator[Record, None, None]:
-        """Train, or go on training, yielding records; they are written down, and the best weights at the end.
+        """Train, or continue training. Yield records, write them to the folder, and write the best weights at the end.
 
         Raises:
             RunError: another process trains in this folder.
@@ -146,9 +146,9 @@ class Run:
         """The model with its best weights, on the CPU, in evaluation mode.
 
         Arguments:
-            model: the model, if it is at hand already.
-            transform: the data transform, if it is at hand already.
-            dataset: the data, if they are at hand already.
+            model: the model, if it was read already.
+            transform: the data transform, if it was read already.
+            dataset: the data, if they were read already.
 
         Raises:
             RunError: training has not come to its end.
@@ -208,7 +208,7 @@ class Run:
         self._write("evaluation.json", json.dumps(evaluation, indent=2).encode())
 
     def _schema_with_names(self) -> Schema:
-        """That of the folder. Format 1 kept no names: there it is that of the data, where they are still there."""
+        """The schema of the folder. Format 1 kept no names: then it is that of the data, if these still exist."""
         if self.config["format"] > 1:
             return self.schema
         try:
@@ -220,7 +220,7 @@ class Run:
         return self.checkpoint.load()[1]["step"] if self.checkpoint.exists() else 0
 
     def _forget_after(self, step: int) -> None:
-        """Drop the records of work that was lost with a killed process; it will be done again, to the same bits."""
+        """Drop the records after the last checkpoint of a killed process; these steps will be repeated exactly."""
         if lines := [(line, _record(line)) for line in self._lines()]:
             whole = [line for line, record in lines if record is not None and 0 < record["step"] <= step]
             self._write("metrics.jsonl", "".join(line + "\n" for line in whole).encode())
@@ -241,14 +241,14 @@ class Run:
             write_atomically(self.path / name, content)
         except OSError as error:
             raise CheckpointError(
-                f"Could not write {self.path / name} ({error.strerror or error}); what was there before is whole. "
+                f"Could not write {self.path / name} ({error.strerror or error}); the existing file is unchanged. "
                 "Free some space and try again."
             ) from error
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Alone in a run folder: the lock goes with the process, however it ends.
+    """Lock a run folder; the lock ends with the process.
 
     Raises:
         RunError: another process has it.
@@ -267,7 +267,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def default_path(name: str) -> Path:
-    """runs/NAME-TIME-NUMBER: a folder that was not there, made for this run alone.
+    """Make a new folder runs/NAME-TIME-NUMBER for this run.
 
     Raises:
         RunError: it cannot be made.
@@ -290,12 +290,12 @@ def load_dataset(data: dict[str, Any], schema: Schema | None = None) -> Dataset:
     """The data set that a description names.
 
     Arguments:
-        data: {"name": …} for a data set of the catalogue; {"path": …} for a file or folder, with what the user said of
-            it: "label", "kind", "columns", "array".
-        schema: how to read it, if that was decided before.
+        data: {"name": …} for a data set of the catalogue; {"path": …} for a file or folder, with what the user said
+            about it: "label", "kind", "columns", "array".
+        schema: how to read it, if it is known.
 
     Raises:
-        DataError: it names none, as that of a model which was saved from Python, or they cannot be read.
+        DataError: it names no data (as for a model that was saved from Python), or they cannot be read.
     """
     if "path" not in data and "name" not in data:
         raise DataError("the model was saved from Python and has no way back to its data; give it rows to work on.")

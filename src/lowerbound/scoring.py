@@ -1,10 +1,10 @@
-"""How good a fitted model is on test rows, beside what a model without latents reaches on the same rows.
+"""Scores of a fitted model on test rows, with baselines without latents on the same rows.
 
     ELBO = −distortion − rate  ≤  L_S = E log (1/S) Σ_s p(x, z_s) / q(z_s | x)  ≤  log p(x)        (nats per datum)
 
 L_S with S = 1000 is the number to compare models by (Burda, Grosse and Salakhutdinov 2016,
-arXiv:1509.00519, section 5). Everything is in the units of the user's data: where columns were standardised for the
-model, log p(X) = log p(x) − Σ_d log scale_d, and the sum is given as `log_scale`. What x is decides what numbers mean:
+arXiv:1509.00519, section 5). Everything is in the units of the user's data: if columns were standardised for the model,
+log p(X) = log p(x) − Σ_d log scale_d, and the sum is given as `log_scale`. The meaning of the numbers depends on x:
 
 * discrete data (the likelihood's facts say so): probabilities, and bits per dimension are given as well;
 * grey values under a Bernoulli likelihood: expected log-probabilities over re-binarizations, hence no bits;
@@ -35,6 +35,7 @@ from lowerbound.evaluate import (
     summary,
 )
 from lowerbound.fitted import Fitted
+from lowerbound.hooks import AssignsClusters
 from lowerbound.labelled import LabelledModel
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.deep_embedding import responsibilities
@@ -121,8 +122,8 @@ def score(
     Arguments:
         model: p and q, on the device of `x_test`.
         x_test: test rows as the likelihood scores them.
-        x_train: what `rows_for_baselines` gives, on the same device; None leaves the baselines out.
-        log_scale: log p(x) − log p of the data in the user's units, which is taken off every number in nats.
+        x_train: the result of `rows_for_baselines`, on the same device; None omits the baselines.
+        log_scale: log p(x) − log p of the data in the user's units, which is subtracted from every number in nats.
         context: of the model, one row for each of x_test.
         labels: classes (N,) of x_test, for a model that assigns rows to classes or clusters; None for others.
         num_samples: S of L_S.
@@ -134,7 +135,7 @@ def score(
         standard errors from the spread over the rows; `log_scale`; `bits_per_dim` of L_S and `elbo_bits_per_dim`; the
         counts `num_samples`, `num_data`, `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`;
         for a mixture prior `components`: their number, how many are `unused`, and the `effective` number of those in
-        use; for a `vade`, `clustering_accuracy` (of the best matching of clusters to labels) and
+        use; for a model of clusters, `clustering_accuracy` (of the best matching of clusters to labels) and
         `normalized_mutual_information`; for a model that classifies, the `accuracy` of its most probable label, with
         its `accuracy_standard_error`; `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and
         `baselines`, each with its `log_likelihood` and the `margin` by which L_S is above it on the same rows.
@@ -182,7 +183,7 @@ def score(
 def rows_for_baselines(dataset: Dataset, transform: nn.Module) -> Tensor:
     """Training rows on the scale of the model, at most 20,000, evenly spaced.
 
-    Where the model draws 0 and 1 from grey values these are the grey values, which baselines read as probabilities.
+    If the model draws 0 and 1 from grey values, these are the grey values, which baselines treat as probabilities.
     """
     rows = np.arange(len(dataset.x_train)) if dataset.train_rows is None else dataset.train_rows
     chosen = rows[:: math.ceil(len(rows) / _MOST_BASELINE_ROWS)]
@@ -193,7 +194,7 @@ def rows_for_baselines(dataset: Dataset, transform: nn.Module) -> Tensor:
 
 @torch.no_grad()
 def assignments(model: LatentVariableModel, x: Float[Tensor, "batch *event"], *, seed: int) -> Int[Tensor, "batch"]:
-    """The most probable class of each row under a model that classifies, or its cluster under a `vade`; on the CPU.
+    """The most probable class of each row under a model that classifies, or its cluster; on the CPU.
 
     Arguments and errors: see `probabilities`.
     """
@@ -204,10 +205,10 @@ def assignments(model: LatentVariableModel, x: Float[Tensor, "batch *event"], *,
 def probabilities(
     model: LatentVariableModel, x: Float[Tensor, "batch *event"], *, seed: int
 ) -> Float[Tensor, "batch class"]:
-    """The probability of each class under a model that classifies, or of each cluster under a `vade`; on the CPU.
+    """The probability of each class under a model that classifies, or of each cluster; on the CPU.
 
     Arguments:
-        model: a `LabelledModel` or a `vade`.
+        model: a `LabelledModel`, a `vade`, or one whose posterior is `hooks.AssignsClusters`.
         x: rows as the likelihood scores them.
         seed: of the draws behind a cluster's probability.
 
@@ -216,6 +217,8 @@ def probabilities(
     """
     if isinstance(model, LabelledModel):
         return torch.cat([model.classify(rows).cpu() for rows in x.split(_MOST_LATENTS)])
+    if isinstance(model.posterior, AssignsClusters):
+        return torch.cat([model.posterior.cluster_probabilities(rows).cpu() for rows in x.split(_MOST_LATENTS)])
     return responsibilities(model, x, seed=seed).cpu()
 
 
@@ -230,7 +233,7 @@ def _require_finite(log_evidence: Tensor) -> None:
 
 
 def _accuracy(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None) -> dict[str, float]:
-    """How often the most probable label is the right one; nothing for models and rows without labels."""
+    """The accuracy of the most probable label; empty for models or rows without labels."""
     if not isinstance(model, LabelledModel) or labels is None:
         return {}
     right = (assignments(model, x, seed=0) == torch.as_tensor(labels)).double()
@@ -238,7 +241,7 @@ def _accuracy(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None) 
 
 
 def _clusters(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None, seed: int) -> dict[str, float]:
-    """How well clusters agree with labels that were never trained on; nothing for other models, or without labels."""
+    """The agreement of clusters with labels that training did not see; empty for other models, or without labels."""
     if isinstance(model, LabelledModel) or labels is None:
         return {}
     found, known = assignments(model, x, seed=seed), torch.as_tensor(labels)
@@ -248,13 +251,13 @@ def _clusters(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None, 
 
 @torch.no_grad()
 def _components(model: LatentVariableModel, x: Tensor, seed: int) -> dict[str, float] | None:
-    """How many components of a mixture prior no code of these rows uses; None for other priors."""
+    """The number of components of a mixture prior that no latent of these rows uses; None for other priors."""
     with forked(x.device, seed):
         q = model.infer(x[:_MOST_LATENTS])
-        codes = latents_of(q, q.sample())
-    if not is_mixture(model.prior(None)) or isinstance(codes, tuple):
+        latents = latents_of(q, q.sample())
+    if not is_mixture(model.prior(None)) or isinstance(latents, tuple):
         return None
-    usage = unused_components(model.prior, codes)
+    usage = unused_components(model.prior, latents)
     return {"number": len(usage.usage), "unused": len(usage.unused), "effective": usage.effective}
 
 
@@ -275,7 +278,7 @@ def _baselines(likelihood: Any, x_train: Tensor, x_test: Tensor, seed: int) -> d
 
 
 def _against(baseline: Tensor, model: Tensor) -> dict[str, float | None]:
-    """A baseline, and how far the model is above it row by row."""
+    """The scores of a baseline, and the margin of the model, row by row."""
     value, error = _mean(baseline)
     margin, margin_error = _mean(model - baseline)
     return {
@@ -293,5 +296,5 @@ def _mean(values: Tensor) -> tuple[float, float | None]:
 
 
 def _defined(value: Any) -> Any:
-    """None for what is not a number, which JSON has no word for."""
+    """None for NaN, which JSON does not have."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,8 +1,8 @@
-"""A value against the annotation of the argument that it is for.
+"""Checking a value against the annotation of its argument.
 
-Words of a command line, of a notebook and of a run folder come through here before a constructor sees them, so that a
-mistake is one sentence. `as_annotated` returns the value. It takes a whole number for a float, a float that is whole
-for an int and a list for a tuple, and converts nothing else.
+Values from a command line, a notebook or a run folder are checked here before a constructor gets them, so that a
+mistake gives one sentence. `as_annotated` returns the value. It converts a whole number to a float, a whole float to an
+int and a list to a tuple, and nothing else.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def as_annotated(value: Any, annotation: Any) -> Any:
 
 
 def in_words(annotation: Any) -> str:
-    """What an annotation asks for, as it stands after "expected".
+    """The words for an annotation, after "expected".
 
     >>> in_words(float), in_words(int | None), in_words(Literal["rows", "means"])
     ('a number', 'a whole number or None', 'rows or means')

@@ -146,3 +146,18 @@ def test_datasets_lists_the_catalogue(cli):
     first = [line.split()[0] for line in answer.out.splitlines() if line[:1].strip()]  # long cells are folded
     assert first[1 : 1 + len(names())] == list(names())
     assert "8 x 8" in answer.out
+
+
+def test_encode_by_chains_says_which_rows_are_not_to_be_trusted(cli, refused, table_run, tmp_path):
+    out = tmp_path / "latents.csv"
+    answer = cli("encode", table_run, "--out", out, "--inference", "hmc:num_warmup=5,num_samples=8")
+    assert answer.code == 0
+    assert "have an effective sample size below 100" in answer.err
+    assert all(line.startswith("Warning: ") for line in answer.err.splitlines())
+    assert ".py" not in answer.err
+    assert len(out.read_text().splitlines()) == 13
+    assert cli("encode", table_run, "--out", out, "--inference", "local:num_steps=3").err == ""
+    words = ("encode", table_run, "--out", out, "--inference")
+    assert "both refine and inference" in refused(*words, "local", "--refine", 3)
+    assert "is trained with a model" in refused(*words, "iterative-amortised:latent_dim=2")
+    assert "hmcc" in refused(*words, "hmcc")

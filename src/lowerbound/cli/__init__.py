@@ -1,7 +1,7 @@
-"""The command line: fit, evaluate, sample, encode, reconstruct, gradients, diagnose, report, datasets, choices.
+"""The commands: fit, evaluate, sample, encode, reconstruct, gradients, diagnose, compare, report, datasets, choices.
 
-Nothing here, and nothing that is imported to print a `--help`, imports torch or numpy: a command's module is imported
-when its help or itself is wanted, and imports what it computes with inside its functions.
+Nothing here, and nothing that is imported to print a `--help`, imports torch or numpy: the module of a command is
+imported when the command or its help is needed, and imports its dependencies inside its functions.
 
 ====  ===============================================================================================
 exit  meaning
@@ -12,7 +12,7 @@ exit  meaning
 130   interrupted; if it was training, the run is saved and the message says how to go on
 ====  ===============================================================================================
 
-An exception that the library did not foresee is a defect, and keeps its traceback.
+An unforeseen exception is a defect and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ _COMMANDS = {
     "reconstruct": "lowerbound.cli.reconstruct:reconstruct",
     "gradients": "lowerbound.cli.gradients:gradients",
     "diagnose": "lowerbound.cli.diagnose:diagnose",
+    "compare": "lowerbound.cli.compare:compare",
     "report": "lowerbound.cli.report:report",
     "datasets": "lowerbound.cli.datasets:datasets",
     "choices": "lowerbound.cli.choices:choices",
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(sentence: str, code: int) -> int:
-    """Say why, once: of several processes only the first speaks."""
+    """Print the sentence once: of several processes only the first prints."""
     if is_first():
         print(sentence, file=sys.stderr)
     return code

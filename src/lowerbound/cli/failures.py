@@ -1,7 +1,7 @@
-"""Which exceptions are an answer to the user, and the sentence and exit code of each.
+"""Which exceptions are messages to the user, with their sentence and exit code.
 
-The library raises a `ValueError`, or a subclass, of one sentence for every mistake of the user's. A `ValueError` that
-torch or numpy raises under us is our defect, so the two are told apart by the statement that raised.
+The library raises a `ValueError`, or a subclass, of one sentence for every mistake of the user's. A `ValueError` raised
+by torch or numpy is a defect of the library; the raising statement distinguishes the two.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _is_for_memory(error: RuntimeError) -> bool:
 
 
 def _raised_here(error: Exception) -> bool:
-    """Whether a `raise` of the library made it, and not an `int("x")` or a torch function that it called."""
+    """Whether a `raise` statement of the library raised it, and not an `int("x")` or a torch function."""
     trace = error.__traceback__
     assert trace is not None
     while trace.tb_next is not None:

@@ -32,13 +32,13 @@ def _widths(context: click.Context, parameter: click.Parameter, value: str | Non
 
 @click.command(short_help="Fit a model to data, score it and write a report.")
 @click.argument("data", required=False)
-@click.option("--resume", metavar="RUN", help="Go on with this run folder instead of beginning one.")
+@click.option("--resume", metavar="RUN", help="Continue this run instead of beginning one.")
 @click.option("--label", help="Column (or array) of labels in a file; it is not part of the data.")
 @click.option("--kind", metavar="KIND", help="What the data are: image, table, counts, ... [default: inferred]")
-@click.option("--columns", metavar="NAME=KIND,...", help="What columns hold, where the inferred kind is wrong.")
+@click.option("--columns", metavar="NAME=KIND,...", help="Kinds of columns whose inferred kind is wrong.")
 @click.option("--array", metavar="NAME", help="Which array of an .npz archive holds the rows.")
 @click.option("--recipe", metavar="NAME", help="Which model, with options of its own. [default: by the data]")
-@click.option("--labelled", type=click.IntRange(1), help="Tell training this many labels only. [default: all of them]")
+@click.option("--labelled", type=click.IntRange(1), help="Use only this many labels in training. [default: all]")
 @click.option("--likelihood", metavar="NAME", help="p(x | z). [default: by the kind of data]")
 @click.option("--prior", metavar="NAME", help="p(z).")
 @click.option("--posterior", metavar="NAME", help="q(z | x).")
@@ -50,7 +50,7 @@ def _widths(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--gradient", metavar="NAME", help="Its estimator. [default: dreg for iwae, pathwise for others]")
 @click.option("--penalty", metavar="NAME", help="On the latents of a batch: mmd, total-correlation, ... with options.")
 @click.option("--loss", metavar="NAME", help="variational, wake-sleep, ...")
-@click.option("--inference", metavar="NAME", help="How q(z | x) is reached, if not by the encoder: semi-amortised, ...")
+@click.option("--inference", metavar="NAME", help="How q(z | x) is found, if not by the encoder: semi-amortised, ...")
 @click.option("--num-samples", type=click.IntRange(1), help="Latents per datum and step.")
 @click.option("--binarization", type=click.Choice(["dynamic", "threshold", "none"]), help="Of pixels.")
 @click.option("--standardize/--no-standardize", default=None, help="Columns to mean 0 and standard deviation 1.")
@@ -107,14 +107,14 @@ def fit(
 
 
 def _refuse_other_options(context: click.Context) -> None:
-    """A run goes on as it was begun."""
+    """Refuse options beside --resume: a run continues with its own settings."""
     for parameter in context.command.params:
         name = str(parameter.name)
         given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         if given and name not in _WITH_RESUME:
             words = "DATA" if name == "data" else parameter.opts[0]
             raise click.UsageError(
-                f"{words} cannot be given with --resume, which goes on with what the run began with."
+                f"{words} cannot be given with --resume, which continues with the options of the run."
             )
 
 

@@ -1,4 +1,4 @@
-"""Writing what a command was asked for, whole or not at all."""
+"""Writing the output of a command, completely or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["check_out", "write_bytes", "write_figure", "write_npz", "write_table
 
 
 def check_out(path: Path, run: Run, data: str | None, *allowed: str) -> None:
-    """Refuse an output that no format is known for, or that would overwrite what the command reads.
+    """Refuse an output of an unknown format, or one that would overwrite a file that the command reads.
 
     Arguments:
         path: where to write.

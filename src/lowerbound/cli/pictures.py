@@ -1,4 +1,4 @@
-"""From tensors on the model's scale to pictures, and which data have one."""
+"""Turning tensors on the model's scale into pictures, and which data are images."""
 
 from __future__ import annotations
 

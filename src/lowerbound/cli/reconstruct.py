@@ -1,4 +1,4 @@
-"""`lowerbound reconstruct`: data beside what the model makes of its latents."""
+"""`lowerbound reconstruct`: data beside their reconstructions."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ __all__ = ["sample"]
 
 @click.command(short_help="Draw new data from a run.")
 @click.argument("run")
-@click.option("--class", "label", metavar="NAME", help="Of this class, from a run that was told labels. [default: any]")
+@click.option("--class", "label", metavar="NAME", help="Of this class, from a run fitted with labels. [default: any]")
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True, help="How many.")
 @click.option("--out", required=True, metavar="FILE", help="A .png picture, or a .csv, .parquet or .npz file.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

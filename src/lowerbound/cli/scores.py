@@ -52,7 +52,7 @@ def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
     if scores["num_samples"] >= _FEWEST_FOR_TAILS and unreliable > _MANY:
         console.print(
             f"For {unreliable:.0%} of the rows the importance weights are heavy-tailed (Pareto k above 0.7): "
-            "there L is an estimate from below that more samples may still raise."
+            "there L may be too low, and more samples may raise it."
         )
     if not discrete:
         console.print("These are densities or expectations, not probabilities of discrete data.")
@@ -62,7 +62,7 @@ def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
 
 
 def _best_above(scores: dict[str, Any]) -> str | None:
-    """The baseline that the model is below by more than a standard error, the best of them."""
+    """The best of the baselines that exceed the model by more than a standard error."""
     above = {
         name: b["margin"]
         for name, b in scores["baselines"].items()

@@ -1,4 +1,4 @@
-"""What `fit` does: make or open a run folder, train, score, report."""
+"""The work of `fit`: make or open a run folder, train, score, report."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def begin(described: dict[str, Any], recipe: str | None, out: Path | None, given
         described: how to get the data (`describe_data`).
         recipe: name of a recipe, with options; None for what suits the data.
         out: the run folder, or None for one named after the data and the time.
-        given: settings and options by name; None where one was left open.
+        given: settings and options by name; None if one was left open.
 
     Raises:
         ValueError: the data, a choice or the folder is not usable.
@@ -63,7 +63,7 @@ def begin(described: dict[str, Any], recipe: str | None, out: Path | None, given
 
 
 def reopen(path: Path) -> Job:
-    """Open a run folder to go on with it.
+    """Open a run folder to continue the run.
 
     Raises:
         ValueError: there is no run, or its data is gone or changed.
@@ -97,7 +97,7 @@ def carry_out(job: Job, *, evaluate: bool) -> None:
 
 
 def _train(job: Job, console: Console | None) -> None:
-    """Go through the records; a first interruption ends at the next one, where the loop saves."""
+    """Consume the records; a first interruption stops at the next one, where the loop saves."""
     run, num_steps = job.run, job.training.num_steps
     stopped_at = None
     try:
@@ -123,7 +123,7 @@ def _train(job: Job, console: Console | None) -> None:
 
 
 def _finish(job: Job, console: Console) -> None:
-    """Score, print, report; what was trained is safe already."""
+    """Score, print and report; the trained model is saved before."""
     run = job.run
     try:
         fitted = run.fitted(model=job.training.loss.model, transform=job.training.transform, dataset=job.dataset)

@@ -1,15 +1,15 @@
-"""What `train` accepts as data, and the batches it makes of them.
+"""The data that `train` accepts, and the batches that it makes from them.
 
     tensors, numpy arrays, tuples of them    rows by number, in memory (`InMemory`)
     a `Source`                               rows by number
     a map-style `torch.utils.data.Dataset`   rows by number, collated by torch (`OfDataset`)
     a `DataLoader`, any iterable of batches  batches as they come (`Batches`)
 
-Rows with numbers make the same batches in every run, so that training resumes to the bit. Batches that come as they
-come cannot be asked for again: `Batches.resumable` is False, and the loop keeps no checkpoint of such a run.
+Rows with numbers give the same batches in every run, so that training resumes exactly. Batches of a loader cannot be
+requested again: `Batches.resumable` is False, and the loop keeps no checkpoint of such a run.
 
-An item of a data set or a batch of a loader is often (x, y). Of these only x is data: the loss is given as many tensors
-as it has arguments without a default, and `num_tensors` says otherwise (2 for a model of x given y).
+An item of a data set or a batch of a loader is often (x, y). Only x is data: the loss gets as many tensors as it has
+arguments without a default, or `num_tensors` of them (2 for a model of x given y).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Feed(Protocol):
 
     @property
     def resumable(self) -> bool:
-        """Whether the batch of any step can be had again."""
+        """Whether the batch of any step can be requested again."""
         ...
 
     @property
@@ -124,16 +124,16 @@ class OfDataset:
 
 
 class Batches:
-    """Batches as a loader, or any other iterable of them, gives them; it is gone through again and again.
+    """The batches of a loader, or of any other iterable, which is iterated over repeatedly.
 
     Arguments:
-        batches: gives tensors or arrays (B, *event), or tuples of them; every pass over it starts with `iter`.
+        batches: yields tensors or arrays (B, *event), or tuples of them; every pass over it starts with `iter`.
         num_tensors: how many tensors of a batch the loss takes; the first is the data.
         device: where batches go.
         dtype: of the data; None leaves floating-point numbers as they are.
 
     Attributes:
-        resumable: False: a batch cannot be asked for again, so that a run cannot be resumed to the bit.
+        resumable: False: a batch cannot be requested again, so that a run cannot be resumed exactly.
 
     Raises:
         ValueError: (when asked for a batch) no batch, or no second pass.
@@ -156,7 +156,7 @@ class Batches:
         self._passes = 0
 
     def batch(self, step: int) -> tuple[Tensor, ...]:
-        """See `Feed`: the next batch, or once more the last one if its step is asked for again."""
+        """See `Feed`: the next batch, or the last one again if its step is requested again."""
         if self._current is None or self._current[0] != step:
             self._current = step, _tensors(self._next(), self.num_tensors, self.device, self.dtype)
         return self._current[1]
@@ -166,7 +166,7 @@ class Batches:
         return
 
     def epoch_of(self, step: int) -> float:
-        """See `Feed`: exact where the number of batches is known, else the passes that were completed."""
+        """See `Feed`: exact if the number of batches is known, otherwise the number of completed passes."""
         try:
             return step / len(self.batches)  # type: ignore[arg-type]
         except TypeError:
@@ -191,7 +191,7 @@ def source_of(data: Data, loss: nn.Module, device: torch.device | str) -> Source
     """Rows by number: of a source, of tensors or arrays, or of a map-style data set.
 
     Raises:
-        ValueError: batches that come as they come, or something else.
+        ValueError: batches without row numbers, or other objects.
     """
     if isinstance(data, Source):
         return data
@@ -220,7 +220,7 @@ def feed_of(
     """The batches that a loss is trained on.
 
     Raises:
-        ValueError: data of no such kind, a batch size besides a loader, or a loader for several processes.
+        ValueError: other objects, a loader together with a batch size, or a loader for several processes.
     """
     comes_in_batches = isinstance(data, DataLoader | IterableDataset | Batches) or (
         (

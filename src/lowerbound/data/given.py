@@ -1,4 +1,4 @@
-"""Data as Python gives them: a DataFrame, an array, a tensor, a path, a name, or what was read already."""
+"""Data given in Python: a DataFrame, an array, a tensor, a path, a name, or a `Dataset`."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def dataset_of(
     Arguments:
         data: a DataFrame, an array or tensor (N, …), a path, a name of the catalogue, or a `Dataset`, as it is.
         y: labels (N,) of a DataFrame or an array.
-        schema: what the data mean, if that is known.
+        schema: the schema of the data, if it is known.
         overrides: what the user says of the data; not together with a schema.
         names_of_columns: of an array.
-        hold_out: whether one row in five is held out for testing; all are trained on if not.
+        hold_out: whether one row in five is held out for testing; otherwise all are for training.
 
     Raises:
         DataError: the data cannot be read, or are not what is said of them.
@@ -54,7 +54,7 @@ def dataset_of(
 
 
 def rows_under(data: Any, schema: Schema, *, label: str | None = None) -> Rows:
-    """Other data, read as those of a fit were: columns and classes are matched by name.
+    """Other data, read like those of the fit: columns and classes are matched by name.
 
     Arguments:
         data: as for `dataset_of`, or `Rows`; of a `Dataset`, its test rows; of a name both parts, as of a file.

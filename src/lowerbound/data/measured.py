@@ -1,4 +1,4 @@
-"""What can be told of numeric columns by looking at each value once, a block of rows at a time."""
+"""Facts about numeric columns from one pass over their values, a block of rows at a time."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _MANY_ZEROS, _DEVIATIONS = 0.05, 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measured:
-    """Facts on D numeric columns, NaN apart, an array (D,) each.
+    """Facts about D numeric columns without their NaN, an array (D,) each.
 
     Attributes:
         low: the smallest value; NaN where all are missing.
         high: the largest value.
         missing: how many values are NaN.
-        decimals: digits after the decimal point that write every value; 7 where six do not.
+        decimals: digits after the decimal point that are needed to write every value; 7 if six do not suffice.
         zeros: how many values are 0.
         mean: of the values; NaN where no column is whole and not negative.
         variance: of the values; NaN as the mean.

@@ -1,4 +1,4 @@
-"""How much memory there is, asked before an array is made whose size a file declares."""
+"""How much memory is available, which is checked before an array is made whose size comes from a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CONTROL_GROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def available_memory() -> int:
-    """Bytes that may be taken, as far as the system says."""
+    """The available bytes, according to the system."""
     known = [_meminfo(), _control_group()]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
@@ -29,7 +29,7 @@ def check_memory(shape: Sequence[int], itemsize: int, name: str) -> None:
     """Refuse an array that would not fit into memory.
 
     Raises:
-        DataError: giving its size and what there is.
+        DataError: giving its size and the available memory.
     """
     needed, there = math.prod(shape) * itemsize, available_memory()
     if needed > there:

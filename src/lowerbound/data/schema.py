@@ -1,8 +1,8 @@
-"""What the numbers of a data set mean: its kind, its columns, its classes, and the way back to what the user gave.
+"""The meaning of the numbers of a data set: its kind, columns and classes, and the form in which the user gave it.
 
 A schema is inferred once, when data is read for a fit, printed in a few lines, and saved in the run. From then on it
-decides how other data is read: columns and classes are matched by name, never numbered anew. The type in which numbers
-happen to be stored decides nothing: bytes are pixels only where the schema says image.
+decides how other data are read: columns and classes are matched by name and never renumbered. The type in which numbers
+are stored has no influence: bytes are pixels only if the schema says image.
 
 Each kind of data is one file of `lowerbound.data.kinds`.
 """
@@ -39,7 +39,7 @@ class Column:
             `render` gives back.
         categories: the values of a categorical, ordinal or boolean column, as text, in the order of their numbers.
         decimals: the most digits after the decimal point that were seen, to which `render` rounds; None without limit.
-        format: how a date is written, as `strftime` spells it; it says to which unit `render` rounds.
+        format: the format of dates, as in `strftime`; `render` rounds to its unit.
         low: the smallest value in the file of the fit.
         high: the largest value in it.
         missing: how many of its entries are missing.
@@ -58,7 +58,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """A column that is no part of the data, and why: "a number for each row", "one value only", …"""
+    """A column that is left out of the data, and the reason: "a number for each row", "one value only", …"""
 
     name: str
     reason: str
@@ -102,7 +102,7 @@ class Schema:
 
     @property
     def has_names(self) -> bool:
-        """Whether the columns were named by the user, so that other data must have them by name."""
+        """Whether the user named the columns, so that other data must have the same names."""
         return self.columns is not None and self.container not in UNNAMED
 
     @property
@@ -111,7 +111,7 @@ class Schema:
         return tuple(i for i, column in enumerate(self.columns or ()) if column.kind == "categorical")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for a run folder; a column's values that are the usual ones are left out."""
+        """Plain values for a run folder; default values of columns are left out."""
         usual = {field.name: field.default for field in fields(Column)}
         columns = None if self.columns is None else [asdict(column) for column in self.columns]
         short = columns and [{k: v for k, v in column.items() if v != usual[k]} for column in columns]

@@ -6,8 +6,8 @@ combinations once, in the order of the factors. A pixel is 255 where its centre 
     (a, b) = R(−θ) ((u, v) − centre) / size
     square max(|a|, |b|) ≤ 0.75       ellipse a² + (2 b)² ≤ 1        heart (a² + b² − ½)³ ≤ a² b³, with b upwards
 
-Rotations θ cover a quarter of a turn (dSprites: a whole one), so that no two combinations look the same, and each
-factor can be told from the picture.
+Rotations θ cover a quarter of a turn (dSprites: a whole one), so that no two combinations look the same, and the
+picture determines each factor.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Shapes:
 
 
 def shapes() -> Shapes:
-    """Draw them; the same bytes every time.
+    """Generate the pictures; they are the same bytes every time.
 
     >>> shapes().factors[-1]
     array([2, 3, 5, 9, 9])

@@ -1,8 +1,8 @@
-"""Overfitting of the encoder: it infers well only what it was trained on (Cremer, Li & Duvenaud 2018, §5.4).
+"""Overfitting of the encoder: it infers well only for training rows (Cremer, Li & Duvenaud 2018, §5.4).
 
     E_held-out[L[q*] − L[q]] − E_train[L[q*] − L[q]]
 
-q* does not know which rows were trained on, so that nothing but the encoder enters the difference.
+q* treats training and held-out rows alike, so that the difference is due to the encoder alone.
 """
 
 from __future__ import annotations

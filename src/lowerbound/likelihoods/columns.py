@@ -1,22 +1,23 @@
 """The kinds of column of a table, each a small conditional of its own.
 
-============  =====================================  ====================================  ======================
-kind          values                                 distribution                          numbers from the net
-============  =====================================  ====================================  ======================
-continuous    real                                   Normal(a + b μ, b s)                  2: μ, raw s
-positive      > 0                                    log x ~ Normal(a + b μ, b s)          2: μ, raw s
-categorical   0 … K − 1, unordered                   softmax                               K logits
-ordinal       0 … K − 1, ordered                     cumulative logit, learned cut points  1: the location
-count         0, 1, 2, …                             negative binomial, learned r          1: raw mean
-============  =====================================  ====================================  ======================
+=====================  ==========================  ====================================  ====================
+kind                   values                      distribution                          numbers from the net
+=====================  ==========================  ====================================  ====================
+continuous             real                        Normal(a + b μ, b s)                  2: μ, raw s
+positive               > 0                         log x ~ Normal(a + b μ, b s)          2: μ, raw s
+categorical            0 … K − 1, unordered        softmax                               K logits
+ordinal                0 … K − 1, ordered          cumulative logit, learned cut points  1: the location
+count                  0, 1, 2, …                  negative binomial, learned r          1: raw mean
+heteroscedastic-count  0, 1, 2, …                  negative binomial                     2: raw mean, raw r
+=====================  ==========================  ====================================  ====================
 
 a and b are the mean and the standard deviation of the observed training entries (of their logarithms, for positive
-columns), which `start` puts into buffers; before, they are 0 and 1. So the net works in standard units whatever the
-units of the table are, log p is a density in the units of x, and the floor of s is a thousandth of b.
+columns), which `start` writes to buffers; until then they are 0 and 1. The net thus works in standard units for every
+unit of the table, log p is a density in the units of x, and the floor of s is a thousandth of b.
 
-A group holds the n columns of a table that are of one kind (and one K), so that they are computed together: from
-parameters (..., n, p) to a distribution of batch shape (..., n). `fill` is a value that every column of the kind can
-take, put in the place of a missing entry before anything is computed, so that gradients stay finite.
+A group holds the n columns of a table that are of one kind (and one K), which are computed together: from parameters
+(..., n, p) to a distribution of batch shape (..., n). `fill` is a value that every column of the kind can take. It
+replaces a missing entry before anything is computed, so that gradients stay finite.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from lowerbound.likelihoods.categorical import CategoricalDistribution
 from lowerbound.likelihoods.in_units import LogNormalInUnits, NormalInUnits
 from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
 from lowerbound.likelihoods.ordinal import cut_points, ordinal_log_probs
-from lowerbound.nets.positive import positive, raw_of
+from lowerbound.nets.softplus import positive, raw_of
 from lowerbound.support import Support, classes, counts, reals
 from lowerbound.support import positive as positive_numbers
 
@@ -41,6 +42,7 @@ __all__ = [
     "Columns",
     "ContinuousColumns",
     "CountColumns",
+    "HeteroscedasticCountColumns",
     "OrdinalColumns",
     "PositiveColumns",
 ]
@@ -71,7 +73,9 @@ class Columns(nn.Module):
 
     @abstractmethod
     def start(self, x: Tensor) -> Tensor:
-        """The parameters (n, p) that fit columns x (N, n), NaN where missing; sets what is learned per column, too."""
+        """Return the parameters (n, p) that fit columns x (N, n), NaN where missing. Also sets the learned parameters
+        of each column.
+        """
 
     def centre(self, distribution: Distribution) -> Tensor:
         """One typical value per column: the mean, or the most probable class where there is no order."""
@@ -97,9 +101,17 @@ class ContinuousColumns(Columns):
         loc, raw = parameters.unbind(-1)
         return NormalInUnits(loc, positive(raw, _MIN_SCALE), self.centres, self.units)
 
+    def parameters_at(self, loc: Tensor, scale: Tensor) -> Tensor:
+        """The parameters (..., n, 2) of μ and s (..., n), in standard units."""
+        return torch.stack([loc, raw_of(scale, _MIN_SCALE)], -1)
+
+    def standard(self, x: Tensor) -> Tensor:
+        """x (..., n) in standard units."""
+        return (x - self.centres) / self.units
+
     @torch.no_grad()
     def start(self, x: Tensor) -> Tensor:
-        """μ = 0 and s = 1 in units of the observed entries; the unit of a column of one value is 1."""
+        """Return μ = 0 and s = 1 in units of the observed entries; the unit of a constant column is 1."""
         seen, count = _observed(x)
         mean = torch.where(seen, x, 0.0).sum(0) / count
         square = torch.where(seen, x - mean, 0.0).square().sum(0) / count
@@ -120,9 +132,13 @@ class PositiveColumns(ContinuousColumns):
         """log x ~ Normal(a + b μ, b s)."""
         return LogNormalInUnits(*super().forward(parameters).parameters)
 
+    def standard(self, x: Tensor) -> Tensor:
+        """log x in standard units."""
+        return super().standard(x.log())
+
     @torch.no_grad()
     def start(self, x: Tensor) -> Tensor:
-        """As for continuous columns, of log x."""
+        """Like that of continuous columns, for log x."""
         return super().start(x.log())
 
 
@@ -192,6 +208,29 @@ class CountColumns(Columns):
         seen, count = _observed(x)
         mean = torch.where(seen, x, 0.0).sum(0) / count
         return raw_of(mean.clamp(min=0.01), _MIN_RATE).unsqueeze(-1)
+
+
+class HeteroscedasticCountColumns(CountColumns):
+    """Negative binomial columns whose inverse dispersion the net computes too."""
+
+    num_outputs = 2
+
+    def __init__(self, num_columns: int):
+        Columns.__init__(self)
+
+    def forward(self, parameters: Tensor) -> NegativeBinomialDistribution:
+        """NB(μ, r)."""
+        raw_mean, raw = parameters.unbind(-1)
+        return NegativeBinomialDistribution(positive(raw_mean, _MIN_RATE), positive(raw, _MIN_RATE))
+
+    def parameters_at(self, mean: Tensor, inverse_dispersion: Tensor) -> Tensor:
+        """The parameters (..., n, 2) of μ and r (..., n)."""
+        return torch.stack([raw_of(mean, _MIN_RATE), raw_of(inverse_dispersion, _MIN_RATE)], -1)
+
+    def start(self, x: Tensor) -> Tensor:
+        """The mean of the observed counts, at least 0.01, and r = 1."""
+        raw_mean = super().start(x)
+        return torch.cat([raw_mean, torch.zeros_like(raw_mean)], -1)
 
 
 def _observed(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,13 +4,13 @@
 
 Given z the columns are independent, so integrating a missing entry out leaves its factor at 1: the sum runs over the
 observed columns only (Nazábal et al. 2020, "Handling incomplete heterogeneous data using VAEs", arXiv:1807.03653). A
-missing entry is NaN in x. It is replaced by a harmless value before anything is computed, since 0 · NaN would make
-every gradient NaN. The inference network must do likewise: it sees the same NaN.
+missing entry is NaN in x. It is replaced by a harmless value before anything is computed, because 0 · NaN would make
+every gradient NaN. The inference network gets the same NaN and must replace it too.
 
-The columns are named in order by `columns`: "continuous", "positive", "count", "categorical-K" and "ordinal-K", with
-"n*" in front to repeat; as one string, joined by "+": "3*continuous + categorical-4 + 2*count". The module `columns`
-says what each is. The net gives one vector: the parameters of the first kind to appear, column by column, then those of
-the next kind.
+`columns` lists the kinds in order: "continuous", "positive", "count", "heteroscedastic-count", "categorical-K" and
+"ordinal-K". "n*" in front repeats a kind, and "+" joins kinds to one string: "3*continuous + categorical-4 + 2*count".
+The module `columns` describes each kind. The net gives one vector: the parameters of the first kind to appear, column
+by column, then those of the next kind.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from lowerbound.likelihoods.columns import (
     Columns,
     ContinuousColumns,
     CountColumns,
+    HeteroscedasticCountColumns,
     OrdinalColumns,
     PositiveColumns,
 )
@@ -39,9 +40,9 @@ from lowerbound.nets.shapes import Shape, as_shape, out_shape_of
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support, by_column, with_missing
 
-__all__ = ["Mixed", "MixedDistribution", "kinds_of_columns"]
+__all__ = ["Mixed", "MixedDistribution", "kinds_of_columns", "observed_log_prob"]
 
-_KIND = re.compile(r"(?:(\d+)\*)?(?:(continuous|positive|count)|(categorical|ordinal)-(\d+))")
+_KIND = re.compile(r"(?:(\d+)\*)?(?:(continuous|positive|count|heteroscedastic-count)|(categorical|ordinal)-(\d+))")
 _Kind = tuple[str, int]  # its name, and K (0 where it has no classes)
 
 
@@ -119,7 +120,9 @@ class Mixed(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Start every column at the fit to its observed entries; the part a net computes goes into its output bias."""
+        """Start every column at the fit to its observed entries; the output bias of the net gets the parameters that it
+        computes.
+        """
         like = next(iter(self.parameters()), x)
         columns = x.to(like)[..., self.order].split(self.sizes, -1)
         starts = [cast(Columns, group).start(part).flatten() for group, part in zip(self.groups, columns, strict=True)]
@@ -132,7 +135,7 @@ class MixedDistribution(Distribution):
     """A row of columns of mixed kinds; NaN marks a missing entry.
 
     Arguments:
-        groups: what each group of columns is.
+        groups: the columns of each group.
         parts: the distribution of each group, batch shape (*batch, n).
         order: the column at each grouped position, (D,).
         restore: the grouped position of each column, (D,).
@@ -162,12 +165,14 @@ class MixedDistribution(Distribution):
 
     def log_prob_per_column(self, value: Tensor) -> Tensor:
         """log p of each entry, nats, 0 where it is missing: (..., *batch_shape, D)."""
+        terms = [observed_log_prob(group, part, x) for group, part, x in self.by_group(value)]
+        return torch.cat(terms, -1).index_select(-1, self.restore)
+
+    def by_group(self, value: Tensor) -> list[tuple[Columns, Distribution, Tensor]]:
+        """What each group is, its distribution, and its columns of value (..., D)."""
         sizes = [part.batch_shape[-1] for part in self.parts]
         columns = value.index_select(-1, self.order).split(sizes, -1)
-        terms = [
-            _observed_log_prob(group, part, x) for group, part, x in zip(self.groups, self.parts, columns, strict=True)
-        ]
-        return torch.cat(terms, -1).index_select(-1, self.restore)
+        return list(zip(self.groups, self.parts, columns, strict=True))
 
     @torch.no_grad()
     def sample(self, sample_shape: _size = ()) -> Tensor:
@@ -176,7 +181,8 @@ class MixedDistribution(Distribution):
         return torch.cat(draws, -1).index_select(-1, self.restore)
 
 
-def _observed_log_prob(group: Columns, distribution: Distribution, x: Tensor) -> Tensor:
+def observed_log_prob(group: Columns, distribution: Distribution, x: Tensor) -> Tensor:
+    """log p of each entry of the columns of a group, nats, 0 where it is missing; x broadcasts."""
     missing = x.isnan()
     log_prob = distribution.log_prob(torch.where(missing, group.fill, x))
     return torch.where(missing, 0.0, log_prob)
@@ -192,8 +198,8 @@ def kinds_of_columns(columns: str | Sequence[str]) -> list[_Kind]:
         found = _KIND.fullmatch(entry.strip())
         if found is None or (found[4] is not None and int(found[4]) < 2) or found[1] == "0":
             raise ValueError(
-                f"Mixed got a column {entry.strip()!r} and expected continuous, positive, count, categorical-K or "
-                "ordinal-K with K at least 2, or n* before one of them."
+                f"Mixed got a column {entry.strip()!r} and expected continuous, positive, count, "
+                "heteroscedastic-count, categorical-K or ordinal-K with K at least 2, or n* before one of them."
             )
         kinds += [(found[2] or found[3], int(found[4] or 0))] * int(found[1] or 1)
     return kinds
@@ -205,5 +211,10 @@ def _group(kind: _Kind, num_columns: int) -> Columns:
         return CategoricalColumns(num_columns, num_classes)
     if name == "ordinal":
         return OrdinalColumns(num_columns, num_classes)
-    simple = {"continuous": ContinuousColumns, "positive": PositiveColumns, "count": CountColumns}
+    simple = {
+        "continuous": ContinuousColumns,
+        "positive": PositiveColumns,
+        "count": CountColumns,
+        "heteroscedastic-count": HeteroscedasticCountColumns,
+    }
     return simple[name](num_columns)

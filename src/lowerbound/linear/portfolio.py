@@ -1,23 +1,26 @@
-"""What fits a table best: mixtures of clusters of many sizes and ranks, weighed by rows that none was fitted to.
+"""The best fit of a table: mixtures of clusters of many sizes and ranks, weighed by rows to which none was fitted.
 
 Every candidate is a `ScaledMixture`: Gaussian, mixture of Gaussians, factor analysis and mixture of factor analysers
-are among them, with light and heavy tails. Each is fitted without a part of the rows and scores that part (five parts
-in turn, three where rows are more than a thousand, a tenth alone from three thousand on). `stacking_weights` of these
-scores say how much of each to take, and those taken are fitted to all rows. A mixture of mixtures of factor analysers
-is one, so that the result is a single model with an exact posterior, `models.model_of(stack.mixture)`.
+are among them, with light and heavy tails. Each is fitted without a part of the rows and scored on that part (five
+parts in turn; three for more than a thousand rows; a single tenth from three thousand on). `stacking_weights` gives the
+weights of the candidates from these scores, and candidates with weight are fitted to all rows. A mixture of mixtures of
+factor analysers is again such a mixture, so that the result is a single model with an exact posterior,
+`models.model_of(stack.mixture)`.
+
+Tables with gaps, classes or counts have candidates of their own (`mixed_candidates`), which are scored by all columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from lowerbound.exact import LinearGaussian
 from lowerbound.linear.mixture import FactorAnalysers
+from lowerbound.linear.other_columns import MixedRows, OtherParameters
 from lowerbound.linear.scaled_mixture import ScaledMixture, Target, fit_scaled_mixture
 from lowerbound.linear.stacking import stacking_weights
 
@@ -25,12 +28,12 @@ __all__ = ["Candidate", "Stack", "candidates", "fit_stack"]
 
 _HEAVY = (1.0, 2.0, 5.0, 20.0)
 _LIGHT = (1.0,)
-_MOST_TO_CHOOSE, _MOST_TO_FIT = 10_000, 40_000
+_MOST_TO_CHOOSE, _MOST_TO_CHOOSE_MIXED, _MOST_TO_FIT = 10_000, 5_000, 40_000
 _LEAST_WEIGHT, _LEAST_SHARE = 0.02, 1e-6
-_WIDE = 40
+_WIDE, _WIDE_WITH_GAPS, _STARTS = 40, 20, 3
 _SIZES = ((1, 1), (1, 2), (1, 4), (1, 6), (1, 10), (3, 1), (10, 1), (3, 2), (8, 3), (2, 6), (5, 6), (12, 3))
 _LARGE = ((1, 20), (1, 40), (2, 12), (4, 12), (2, 24))
-"""Clusters and factors; the second for more columns than `_WIDE`."""
+"""Numbers of clusters and of factors; the second list is for more columns than `_WIDE`."""
 _ROWS_PER_CLUSTER, _ITERATIONS = 10, 60
 
 
@@ -43,13 +46,16 @@ class Candidate:
     levels: tuple[float, ...] = _LIGHT
     shrinkage: float = 0.0
     target: Target = "covariance"
+    starts: int = 1
 
-    def fit(self, x: Float[Tensor, "batch data"], *, min_scale: float, seed: int) -> ScaledMixture:
+    def fit(self, rows: MixedRows, *, min_scale: float = 1e-3, seed: int = 0) -> ScaledMixture:
         """Fit it to rows."""
         return fit_scaled_mixture(
-            x,
+            rows.real,
             self.num_clusters,
             self.latent_dim,
+            others=rows.others,
+            starts=self.starts,
             levels=self.levels,
             shrinkage=self.shrinkage,
             target=self.target,
@@ -70,36 +76,42 @@ class Stack:
     """A weighed mixture of candidates.
 
     Attributes:
-        mixture: all of them as one mixture of factor analysers.
+        mixture: all of them as one mixture of factor analysers, of the real columns.
+        others: the parameters of the other columns in each component of it; None where there are none.
+        cluster: the cluster of each component that comes from the heaviest candidate; −1 for those of others.
         taken: the candidates with weight, the heaviest first.
         weights: theirs; they sum to 1.
         held_out: log p(x) of each row that was scored unseen, nats.
-        single: the same of the candidate that is best alone.
+        single: the same for the single best candidate.
     """
 
     mixture: FactorAnalysers
+    others: OtherParameters | None
+    cluster: Int[Tensor, "component"]
     taken: tuple[Candidate, ...]
     weights: tuple[float, ...]
     held_out: Float[Tensor, "row"]
     single: Float[Tensor, "row"]
 
 
-def fit_stack(x: Float[Tensor, "batch data"], *, min_scale: float = 1e-3, seed: int = 0) -> Stack:
+def fit_stack(x: Float[Tensor, "batch data"] | MixedRows, *, min_scale: float = 1e-3, seed: int = 0) -> Stack:
     """Choose and fit.
 
     Arguments:
-        x: complete rows of standardised columns, in double precision, at least ten.
+        x: rows of standardised columns, in double precision, at least ten; NaN where an entry is missing.
         min_scale: the floor of a standard deviation, in the units of x.
         seed: of the parts and of every k-means.
 
     Raises:
-        ValueError: fewer than ten rows, or values that are not finite.
+        ValueError: fewer than ten rows, or infinite values.
     """
-    if len(x) < _ROWS_PER_CLUSTER or not bool(x.isfinite().all()):
-        raise ValueError(f"fit_stack got {len(x)} rows and needs at least 10, all of their entries finite.")
-    x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))]
-    chosen_on = x[:_MOST_TO_CHOOSE]
-    every = list(candidates(len(chosen_on), x.shape[1]))
+    rows = x if isinstance(x, MixedRows) else MixedRows(x)
+    if len(rows) < _ROWS_PER_CLUSTER or bool(rows.real.isinf().any()):
+        raise ValueError(f"fit_stack got {len(rows)} rows and needs at least 10, all of their entries finite.")
+    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
+    chosen_on = rows[: _MOST_TO_CHOOSE if rows.is_whole else _MOST_TO_CHOOSE_MIXED]
+    of_kind = candidates if rows.is_whole else mixed_candidates
+    every = list(of_kind(len(chosen_on), rows.real.shape[1]))
     parts = list(_parts(len(chosen_on)))
     log_p = torch.stack(
         [torch.cat([_score(candidate, chosen_on, part, min_scale, seed) for part in parts]) for candidate in every], 1
@@ -107,9 +119,12 @@ def fit_stack(x: Float[Tensor, "batch data"], *, min_scale: float = 1e-3, seed: 
     weights = stacking_weights(log_p)
     order = [int(i) for i in weights.argsort(descending=True) if weights[i] >= _LEAST_WEIGHT]
     kept = (weights[order] / weights[order].sum()).tolist()
-    fits = [every[i].fit(x[:_MOST_TO_FIT], min_scale=min_scale, seed=seed) for i in order]
+    fits = [every[i].fit(rows[:_MOST_TO_FIT], min_scale=min_scale, seed=seed) for i in order]
+    mixture, others, cluster = joined(fits, kept)
     return Stack(
-        mixture=_joined(fits, kept),
+        mixture=mixture,
+        others=others,
+        cluster=cluster,
         taken=tuple(every[i] for i in order),
         weights=tuple(kept),
         held_out=(log_p[:, order] + log_p.new_tensor(kept).log()).logsumexp(1),
@@ -118,7 +133,7 @@ def fit_stack(x: Float[Tensor, "batch data"], *, min_scale: float = 1e-3, seed: 
 
 
 def candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
-    """Those that rows of this number and length can tell apart."""
+    """The candidates that make sense for this number of rows and columns."""
     n, d = num_rows, num_columns
     for k in (1, 3, 6, 12, 25):
         if _enough(n, k):
@@ -139,6 +154,22 @@ def candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
             yield Candidate(num_clusters=k, latent_dim=0, shrinkage=1.0)
 
 
+def mixed_candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
+    """The same for rows with gaps, classes or counts, of which so many columns are real."""
+    n, d = num_rows, num_columns
+    for k in (1, 2, 3, 4, 6, 9, 14, 22, 35) if d < 2 else (1, 2, 5, 12, 30):
+        if _enough(n, k):
+            yield Candidate(num_clusters=k, latent_dim=0, levels=_HEAVY if d else _LIGHT, shrinkage=1.0, starts=_STARTS)
+    if d < 2:
+        return
+    for k in (1, 3, 6, 12, 25):
+        if _enough(n, k) and d <= _WIDE_WITH_GAPS:
+            yield Candidate(num_clusters=k, latent_dim=None, levels=_HEAVY, shrinkage=d / 2, starts=_STARTS)
+    for k, rank in _SIZES:
+        if _enough(n, k) and 0 < rank < d - 1:
+            yield Candidate(num_clusters=k, latent_dim=rank, levels=_HEAVY, shrinkage=1.0, starts=_STARTS)
+
+
 def _enough(num_rows: int, num_clusters: int) -> bool:
     return num_clusters == 1 or num_rows >= _ROWS_PER_CLUSTER * num_clusters
 
@@ -150,19 +181,38 @@ def _parts(num_rows: int) -> Iterator[Tensor]:
     yield from (rows[i::parts] for i in range(used))
 
 
-def _score(candidate: Candidate, x: Tensor, part: Tensor, min_scale: float, seed: int) -> Tensor:
+def _score(candidate: Candidate, rows: MixedRows, part: Tensor, min_scale: float, seed: int) -> Tensor:
     """log p(x) of a part, fitted to the others."""
-    others = torch.ones(len(x), dtype=torch.bool)
-    others[part] = False
-    return candidate.fit(x[others], min_scale=min_scale, seed=seed).log_evidence(x[part])
+    rest = torch.ones(len(rows), dtype=torch.bool)
+    rest[part] = False
+    scored = rows[part]
+    return candidate.fit(rows[rest], min_scale=min_scale, seed=seed).log_evidence(scored.real, scored.others)
 
 
-def _joined(fits: list[ScaledMixture], weights: list[float]) -> FactorAnalysers:
-    """One mixture of all components, those left out that hardly any row comes from."""
-    parts: list[tuple[Tensor, LinearGaussian]] = []
-    for weight, fit in zip(weights, fits, strict=True):
-        mixture = fit.factor_analysers()
-        parts += list(zip(weight * mixture.weights, mixture.components, strict=True))
-    parts = [part for part in parts if part[0] >= _LEAST_SHARE]
-    share = torch.stack([share for share, _ in parts])
-    return FactorAnalysers(share / share.sum(), tuple(component for _, component in parts))
+def joined(
+    fits: Sequence[ScaledMixture], weights: Sequence[float]
+) -> tuple[FactorAnalysers, OtherParameters | None, Int[Tensor, "component"]]:
+    """One mixture of all components, without those of negligible weight.
+
+    Arguments:
+        fits: mixtures, the first of which gives the clusters.
+        weights: theirs, which sum to 1.
+
+    Returns:
+        The mixture of the real columns, the parameters of the other columns in each of its components, and the cluster
+        of each component in the first fit, −1 in others. Levels of a cluster are components of one cluster.
+    """
+    each = [fit.factor_analysers() for fit in fits]
+    share = torch.cat([weight * mixture.weights for weight, mixture in zip(weights, each, strict=True)])
+    kept = share >= _LEAST_SHARE
+    components = [component for mixture in each for component in mixture.components]
+    mixture = FactorAnalysers(
+        share[kept] / share[kept].sum(), tuple(c for c, keep in zip(components, kept.tolist(), strict=True) if keep)
+    )
+    of_level = [torch.arange(len(fit.loc)).repeat_interleave(len(fit.levels)) for fit in fits]
+    cluster = torch.cat([k if i == 0 else torch.full_like(k, -1) for i, k in enumerate(of_level)])[kept]
+    found = [(fit.others, k) for fit, k in zip(fits, of_level, strict=True) if fit.others is not None]
+    if not found:
+        return mixture, None, cluster
+    columns = [[p.log_p[k], p.mean[k], p.inverse_dispersion[k]] for p, k in found]
+    return mixture, OtherParameters(*(torch.cat(column)[kept] for column in zip(*columns, strict=True))), cluster

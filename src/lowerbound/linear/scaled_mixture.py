@@ -1,18 +1,20 @@
-"""Mixtures of factor analysers with shrunken covariances and heavy tails, fast for complete rows.
+"""Mixtures of factor analysers with shrunken covariances and heavy tails, with gaps, and beside columns of other kinds.
 
-    p(x) = Σ_k Σ_s π_ks N(x; b_k, τ_s Σ_k),      Σ_k = W_k W_kᵀ + diag ψ_k
+    p(x, y) = Σ_k p(y | k) Σ_s π_ks N(x; b_k, τ_s Σ_k),      Σ_k = W_k W_kᵀ + diag ψ_k
 
 Each cluster k has one centre and one covariance, at several fixed levels τ_1 < τ_2 < … of its size: a scale mixture
 of Gaussians, of which Student's t is the continuous case (Andrews & Mallows 1974; McLachlan, Bean & Peel 2002). Every
 pair (k, s) is a Gaussian, so that the whole is a mixture of factor analysers (Ghahramani & Hinton 1996, CRG-TR-96-1)
-with tied parameters. EM, with r_nks = p(k, s | x_n), u_nk = Σ_s r_nks / τ_s and N_k = Σ_ns r_nks:
+with tied parameters. y are classes and counts, if there are any (`other_columns`). EM, with r_nks = p(k, s | x_n, y_n),
+u_nk = Σ_s r_nks / τ_s, N_k = Σ_ns r_nks, and x̂_nk and C_nk the mean and the covariance of row n given its observed
+entries in cluster k (`gaps`; x̂ = x and C = 0 where nothing is missing):
 
-    b_k = Σ_n u_nk x_n / Σ_n u_nk
-    S_k = (Σ_n u_nk (x_n − b_k)(x_n − b_k)ᵀ + κ K^(−2/D) T) / (N_k + κ)
+    b_k = Σ_n u_nk x̂_nk / Σ_n u_nk
+    S_k = (Σ_n u_nk (x̂_nk − b_k)(x̂_nk − b_k)ᵀ + Σ_ns r_nks C_nk + κ K^(−2/D) T) / (N_k + κ)
 
 The second is the mode under an inverse Wishart prior with as much weight as κ rows, at a covariance T that is shrunk to
-the volume of one of K clusters (Fraley & Raftery 2007); κ = 0 is maximum likelihood. Σ_k is S_k itself where the rank
-is that of the data, its diagonal at rank 0, else some steps of EM for factor analysis towards S_k.
+the volume of one of K clusters (Fraley & Raftery 2007); κ = 0 is maximum likelihood. Given level s the covariance of
+missing entries is τ_s C, so that its level cancels. Σ_k is near S_k as `scaled_covariance` says.
 """
 
 from __future__ import annotations
@@ -27,14 +29,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
+from lowerbound.linear.gaps import Block, Filled, add_covariances, blocks_of, fill, filled_at_means
 from lowerbound.linear.mixture import FactorAnalysers
+from lowerbound.linear.other_columns import OtherColumns, OtherFit, OtherParameters
+from lowerbound.linear.scaled_covariance import structured
 from lowerbound.priors.k_means import k_means
 from lowerbound.randomness import forked
 
 __all__ = ["ScaledMixture", "Target", "fit_scaled_mixture"]
 
 Target: TypeAlias = Literal["covariance", "variances"]
-_BLOCK, _INNER, _LEAST = 2**20, 3, 1e-3
+_BLOCK, _LEAST, _TRIAL = 2**20, 1e-3, 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,7 @@ class ScaledMixture:
         weight: W, in the order of the components of a column of z.
         variance: ψ.
         levels: τ.
+        others: parameters of the columns of classes and counts; None where there are none.
         iterations: of EM that it took.
     """
 
@@ -55,6 +61,7 @@ class ScaledMixture:
     weight: Float[Tensor, "cluster data latent"]
     variance: Float[Tensor, "cluster data"]
     levels: Float[Tensor, "level"]
+    others: OtherParameters | None = None
     iterations: int = 0
 
     @property
@@ -62,13 +69,19 @@ class ScaledMixture:
         """Σ."""
         return self.weight @ self.weight.mT + torch.diag_embed(self.variance)
 
-    def log_evidence(self, x: Float[Tensor, "batch data"]) -> Float[Tensor, "batch"]:
-        """log p(x) of complete rows, nats."""
-        gaussians = _Gaussians(self.loc, self.covariance, self.log_weights, self.levels)
-        return torch.cat([gaussians.log_joint(rows).flatten(1).logsumexp(1) for rows in gaussians.blocks(x)])
+    def log_evidence(
+        self, x: Float[Tensor, "batch data"], others: OtherColumns | None = None
+    ) -> Float[Tensor, "batch"]:
+        """log p of the observed entries of rows (NaN where one is missing), nats."""
+        gaussians, log_p = _Gaussians(self), x.new_empty(len(x))
+        log_others = _log_others(self, x, others)
+        for block in blocks_of(x, len(self.loc), _BLOCK):
+            log_joint, _ = gaussians.log_joint(block, log_others)
+            log_p[block.index] = log_joint.flatten(1).logsumexp(1)
+        return log_p
 
     def factor_analysers(self) -> FactorAnalysers:
-        """The same density, with a linear-Gaussian model for each cluster and level."""
+        """The same density of x, with a linear-Gaussian model for each cluster and level."""
         components = tuple(
             LinearGaussian(tau.sqrt() * weight, loc, (tau * variance).sqrt())
             for loc, weight, variance in zip(self.loc, self.weight, self.variance, strict=True)
@@ -82,26 +95,30 @@ def fit_scaled_mixture(
     num_clusters: int,
     latent_dim: int | None,
     *,
+    others: OtherColumns | None = None,
     levels: Sequence[float] = (1.0,),
     shrinkage: float = 0.0,
     target: Target = "covariance",
     min_scale: float = 1e-3,
     max_iterations: int = 100,
     tolerance: float = 1e-3,
+    starts: int = 1,
     seed: int = 0,
 ) -> ScaledMixture:
     """Fit by EM from the clusters of k-means.
 
     Arguments:
-        x: complete rows, best in double precision.
+        x: rows, best in double precision; NaN where an entry is missing. It may have no column if there are others.
         num_clusters: K.
         latent_dim: rank of W in each cluster: 0 for independent columns, None for any covariance.
+        others: columns of classes and counts of the same rows.
         levels: τ, at least 1; (1.0,) for Gaussian clusters.
         shrinkage: κ, the weight of T in rows.
         target: T: the covariance of all rows, or its diagonal.
         min_scale: the floor of a standard deviation, in the units of x.
         max_iterations: after which to stop.
-        tolerance: a rise of the log-likelihood that is too small to go on for, nats per row.
+        tolerance: stop when the log-likelihood rises by less, nats per row.
+        starts: runs of k-means; of several that with the greatest likelihood after five iterations goes on.
         seed: of k-means.
 
     Raises:
@@ -111,37 +128,56 @@ def fit_scaled_mixture(
     >>> fit_scaled_mixture(x, 2, 1, levels=(1.0, 4.0)).log_evidence(x).shape
     torch.Size([200])
     """
-    if latent_dim is not None and not 0 <= latent_dim < x.shape[1]:
+    if latent_dim is not None and not 0 <= latent_dim < max(1, x.shape[1]):
         raise ValueError(
             f"latent_dim is {latent_dim} and must be between 0 and {x.shape[1] - 1} for {x.shape[1]} columns, or None."
         )
     if min(levels) < 1:
         raise ValueError(f"levels are {tuple(levels)} and must be at least 1, so that min_scale is a floor for all.")
-    fit = _Fit(x, num_clusters, latent_dim, levels, shrinkage, target, min_scale)
+    fit = _Fit(x, others, num_clusters, latent_dim, levels, shrinkage, target, min_scale)
+    points = filled_at_means(x) if others is None else torch.cat([filled_at_means(x), others.features()], 1)
     with forked(torch.device("cpu"), seed):
-        _, cluster = k_means(x, num_clusters)
-    return fit.run(torch.nn.functional.one_hot(cluster, num_clusters).to(x), max_iterations, tolerance)
+        begun = [fit.begin(k_means(points, num_clusters)[1], num_clusters) for _ in range(starts)]
+    if starts > 1:
+        begun = [max((fit.climb(each, _TRIAL, tolerance) for each in begun), key=lambda each: fit.value(each))]
+    return fit.climb(begun[0], max_iterations, tolerance)
 
 
 class _Gaussians:
     """N(b_k, τ_s Σ_k) for all k and s."""
 
-    def __init__(self, loc: Tensor, covariance: Tensor, log_weights: Tensor, levels: Tensor):
+    def __init__(self, mixture: ScaledMixture):
+        self.loc, self.levels, covariance = mixture.loc, mixture.levels, mixture.covariance
         factor = torch.linalg.cholesky(covariance)
-        eye = torch.eye(loc.shape[1], dtype=loc.dtype, device=loc.device)
+        eye = torch.eye(self.loc.shape[1], dtype=self.loc.dtype, device=self.loc.device)
         self.whiten = torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False)
-        self.shift = (self.whiten @ loc[:, :, None])[:, :, 0]
-        size = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(-1)[:, None] + loc.shape[1] * (2 * math.pi * levels).log()
-        self.constant, self.levels = log_weights - 0.5 * size, levels
+        self.shift = (self.whiten @ self.loc[:, :, None])[:, :, 0]
+        log_det = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(-1)[:, None]
+        size = log_det + self.loc.shape[1] * (2 * math.pi * self.levels).log()
+        self.constant = mixture.log_weights - 0.5 * size
 
-    def log_joint(self, x: Tensor) -> Float[Tensor, "batch cluster level"]:
-        """log π_ks + log N(x; b_k, τ_s Σ_k), nats."""
-        distance = (x @ self.whiten.mT - self.shift[:, None]).square().sum(-1).mT
-        return self.constant - 0.5 * distance[:, :, None] / self.levels
+    def log_joint(
+        self, block: Block, log_others: Float[Tensor, "row cluster"] | None
+    ) -> tuple[Float[Tensor, "batch cluster level"], Filled | None]:
+        """log p(k, s, x_o, y) of the rows of a block, nats; and its gaps filled, if it has any."""
+        if block.gaps is None:
+            distance, filled = (block.x @ self.whiten.mT - self.shift[:, None]).square().sum(-1).mT, None
+            log_p = self.constant - 0.5 * distance[:, :, None] / self.levels
+        else:
+            filled = fill(block, self.loc, self.whiten.mT @ self.whiten)
+            distance = (filled.deviation @ self.whiten.mT).square().sum(-1).mT
+            left_out = block.gaps.missing.shape[1] * (2 * math.pi * self.levels).log() - filled.log_det[:, :, None]
+            log_p = self.constant - 0.5 * (distance[:, :, None] / self.levels - left_out)
+        return (log_p if log_others is None else log_p + log_others[block.index][:, :, None]), filled
 
-    def blocks(self, x: Tensor) -> Sequence[Tensor]:
-        """Rows, few enough at a time."""
-        return x.split(max(1, _BLOCK // self.shift.numel()))
+
+def _log_others(mixture: ScaledMixture, x: Tensor, others: OtherColumns | None) -> Tensor | None:
+    """log p(y | k) of all rows; None where there are no columns of other kinds."""
+    if mixture.others is None or others is None:
+        if (mixture.others is None) != (others is None):
+            raise ValueError("A mixture with columns of other kinds needs those of the rows, and one without has none.")
+        return None
+    return mixture.others.log_prob(others)
 
 
 class _Fit:
@@ -150,6 +186,7 @@ class _Fit:
     def __init__(
         self,
         x: Tensor,
+        others: OtherColumns | None,
         num_clusters: int,
         latent_dim: int | None,
         levels: Sequence[float],
@@ -159,84 +196,109 @@ class _Fit:
     ):
         self.x, self.latent_dim, self.shrinkage, self.floor = x, latent_dim, shrinkage, min_scale**2
         self.levels = torch.tensor(levels, dtype=x.dtype, device=x.device)
-        covariance = torch.cov(x.mT, correction=0).reshape(x.shape[1], x.shape[1])
+        self.others, self.of_others = others, None if others is None else OtherFit(others)
+        self.blocks = blocks_of(x, num_clusters, _BLOCK)
+        covariance = _covariance(x)
         prior = covariance if target == "covariance" else torch.diag_embed(covariance.diagonal())
-        self.prior = prior * num_clusters ** (-2 / x.shape[1])
+        self.prior = prior * num_clusters ** (-2 / max(1, x.shape[1]))
 
-    def run(self, member: Tensor, max_iterations: int, tolerance: float) -> ScaledMixture:
-        """From the clusters of k-means to a mode."""
+    def begin(self, cluster: Tensor, num_clusters: int) -> ScaledMixture:
+        """From a cluster for each row."""
+        member, x = torch.nn.functional.one_hot(cluster, num_clusters).to(self.x), filled_at_means(self.x)
         counts = member.sum(0)[:, None].expand(-1, len(self.levels)) / len(self.levels)
-        sums = (member.sum(0), member.mT @ self.x, torch.stack([(self.x * m[:, None]).mT @ self.x for m in member.mT]))
-        mixture, previous = self._maximise(counts, *sums, None), -math.inf
-        for iteration in range(max_iterations):
-            value, counts, *sums = self._expect(mixture)
+        second = torch.stack([(x * m[:, None]).mT @ x for m in member.mT])
+        return self._maximise(_Sums(counts, member.sum(0), member.mT @ x, second, member), None)
+
+    def climb(self, mixture: ScaledMixture, max_iterations: int, tolerance: float) -> ScaledMixture:
+        """To a mode, or some way towards it."""
+        previous = -math.inf
+        for _ in range(max_iterations):
+            value, sums = self._expect(mixture)
             if value - previous <= tolerance:
                 break
             previous = value
-            mixture = replace(self._maximise(counts, *sums, mixture), iterations=iteration + 1)
+            mixture = replace(self._maximise(sums, mixture), iterations=mixture.iterations + 1)
         return mixture
 
-    def _expect(self, mixture: ScaledMixture) -> tuple[float, Tensor, Tensor, Tensor, Tensor]:
-        """The mean of log p(x), N_ks, Σ u, Σ u x and Σ u x xᵀ."""
-        gaussians = _Gaussians(mixture.loc, mixture.covariance, mixture.log_weights, self.levels)
-        value, totals = 0.0, [torch.zeros_like(t) for t in (mixture.log_weights, mixture.loc[:, 0])]
-        first, second = torch.zeros_like(mixture.loc), torch.zeros_like(self.prior).repeat(len(mixture.loc), 1, 1)
-        for rows in gaussians.blocks(self.x):
-            log_joint = gaussians.log_joint(rows)
+    def value(self, mixture: ScaledMixture) -> float:
+        """The mean of log p(x, y)."""
+        return float(mixture.log_evidence(self.x, self.others).mean())
+
+    def _expect(self, mixture: ScaledMixture) -> tuple[float, _Sums]:
+        """The mean of log p(x, y), and what the M step needs."""
+        gaussians, log_others = _Gaussians(mixture), _log_others(mixture, self.x, self.others)
+        value, sums = 0.0, _Sums.zero(mixture, len(self.x) if self.others is not None else 0)
+        for block in self.blocks:
+            log_joint, filled = gaussians.log_joint(block, log_others)
             log_p = log_joint.flatten(1).logsumexp(1)
-            r = (log_joint - log_p[:, None, None]).exp()
-            u = (r / self.levels).sum(-1).mT
             value += float(log_p.sum())
-            totals[0] += r.sum(0)
-            totals[1] += u.sum(1)
-            first += u @ rows
-            second += (u[:, None] * rows.mT) @ rows
-        return value / len(self.x), totals[0], totals[1], first, second
+            sums.add(block, filled, (log_joint - log_p[:, None, None]).exp(), mixture)
+        return value / len(self.x), sums
 
-    def _maximise(
-        self, counts: Tensor, total: Tensor, first: Tensor, second: Tensor, old: ScaledMixture | None
-    ) -> ScaledMixture:
-        tiny = torch.finfo(total.dtype).tiny
-        loc = first / total.clamp_min(tiny)[:, None]
-        scatter = second - total[:, None, None] * loc[:, :, None] * loc[:, None, :] + self.shrinkage * self.prior
+    def _maximise(self, sums: _Sums, old: ScaledMixture | None) -> ScaledMixture:
+        tiny = torch.finfo(self.x.dtype).tiny
+        counts, total = sums.counts, sums.total
+        loc = sums.first / total.clamp_min(tiny)[:, None]
+        scatter = sums.second - total[:, None, None] * loc[:, :, None] * loc[:, None, :] + self.shrinkage * self.prior
         covariance = scatter / (counts.sum(1) + self.shrinkage).clamp_min(_LEAST)[:, None, None]
-        weight, variance = self._structured(covariance, old)
-        log_weights = ((counts + _LEAST) / (counts + _LEAST).sum()).log()
-        return ScaledMixture(log_weights=log_weights, loc=loc, weight=weight, variance=variance, levels=self.levels)
-
-    def _structured(self, covariance: Tensor, old: ScaledMixture | None) -> tuple[Tensor, Tensor]:
-        """W and ψ near a covariance of each cluster."""
-        variances = covariance.diagonal(dim1=1, dim2=2)
-        if self.latent_dim == 0:
-            return covariance[:, :, :0], variances.clamp_min(self.floor)
-        if self.latent_dim is None:
-            values, u = torch.linalg.eigh(covariance)
-            return u * values.clamp_min(0).sqrt()[:, None], torch.full_like(variances, self.floor)
-        if old is None:
-            return _principal(covariance, self.latent_dim, self.floor)
-        weight, variance = old.weight, old.variance
-        for _ in range(_INNER):
-            weight, variance = _step(covariance, weight, variance, self.floor)
-        return weight, variance
+        former = None if old is None else (old.weight, old.variance)
+        weight, variance = structured(covariance, self.latent_dim, self.floor, former)
+        return ScaledMixture(
+            log_weights=((counts + _LEAST) / (counts + _LEAST).sum()).log(),
+            loc=loc,
+            weight=weight,
+            variance=variance,
+            levels=self.levels,
+            others=None if self.of_others is None else self.of_others.maximise(sums.responsibilities),
+        )
 
 
-def _principal(covariance: Tensor, latent_dim: int, floor: float) -> tuple[Tensor, Tensor]:
-    """Leading principal components, and what variance they leave, at least a twentieth."""
-    values, u = torch.linalg.eigh(covariance)
-    rest = values[:, :-latent_dim].mean(1, keepdim=True).clamp_min(floor)
-    weight = u[:, :, -latent_dim:] * (values[:, -latent_dim:] - rest).clamp_min(0).sqrt()[:, None]
-    variances = covariance.diagonal(dim1=1, dim2=2)
-    left = variances - weight.square().sum(-1)
-    return weight, torch.maximum(left, 0.05 * variances).clamp_min(floor)
+@dataclass(frozen=True)
+class _Sums:
+    """N_ks, Σ u, Σ u x̂ and Σ u x̂ x̂ᵀ + Σ r C over rows, and Σ_s r of each row where there are columns of other kinds."""
+
+    counts: Tensor
+    total: Tensor
+    first: Tensor
+    second: Tensor
+    responsibilities: Tensor
+
+    @classmethod
+    def zero(cls, mixture: ScaledMixture, num_rows: int) -> _Sums:
+        clusters, columns = mixture.loc.shape
+        zeros = mixture.loc.new_zeros
+        return cls(
+            torch.zeros_like(mixture.log_weights),
+            zeros(clusters),
+            zeros(clusters, columns),
+            zeros(clusters, columns, columns),
+            zeros(num_rows, clusters),
+        )
+
+    def add(self, block: Block, filled: Filled | None, r: Tensor, mixture: ScaledMixture) -> None:
+        """Add the rows of a block with responsibilities r (row, cluster, level)."""
+        u = (r / mixture.levels).sum(-1).mT
+        self.counts.add_(r.sum(0))
+        self.total.add_(u.sum(1))
+        if filled is None:
+            self.first.add_(u @ block.x)
+            self.second.add_((u[:, None] * block.x.mT) @ block.x)
+        else:
+            x = filled.deviation + mixture.loc[:, None]
+            self.first.add_((u[:, None] @ x)[:, 0])
+            self.second.add_((u[:, None] * x.mT) @ x)
+            add_covariances(self.second, block, filled, r.sum(-1))
+        if len(self.responsibilities):
+            self.responsibilities[block.index] = r.sum(-1)
 
 
-def _step(covariance: Tensor, weight: Tensor, variance: Tensor, floor: float) -> tuple[Tensor, Tensor]:
-    """One step of EM of factor analysis from S = `covariance`: β = (I + Wᵀψ⁻¹W)⁻¹Wᵀψ⁻¹, R = I − βW + βSβᵀ."""
-    scaled = (weight / variance[:, :, None]).mT
-    eye = torch.eye(weight.shape[2], dtype=weight.dtype, device=weight.device)
-    beta = torch.linalg.solve(eye + scaled @ weight, scaled)
-    cross = covariance @ beta.mT
-    moment = eye - beta @ weight + beta @ cross
-    weight = torch.linalg.solve(moment, cross.mT).mT
-    left = covariance.diagonal(dim1=1, dim2=2) - (weight * cross).sum(-1)
-    return weight, left.clamp_min(floor)
+def _covariance(x: Tensor) -> Tensor:
+    """Of rows with gaps at the means of their columns, brought back to the variances of the observed entries."""
+    if x.shape[1] == 0:
+        return x.new_zeros(0, 0)
+    filled = filled_at_means(x)
+    covariance = torch.cov(filled.mT, correction=0).reshape(x.shape[1], x.shape[1])
+    if filled is x:
+        return covariance
+    share = (~x.isnan()).to(x).mean(0).clamp_min(1 / len(x)).rsqrt()
+    return covariance * share * share[:, None]

@@ -1,8 +1,8 @@
-"""What a loss asks of its choices before the first step, whichever loss it is.
+"""Checks that every loss makes before the first step.
 
-These are the mistakes that train without complaint: values of x to which the likelihood gives no probability, a prior
-and a posterior of different kinds, an upper bound that training would raise, normalisation over a batch, with which
-log p(x | z) of a row depends on the rows beside it and is no density, and probabilities where logits are read.
+They find mistakes that would train without an error: values of x outside the support of the likelihood, a discrete
+prior with a continuous posterior or the reverse, maximisation of an upper bound, normalisation over a batch, which
+makes log p(x | z) of a row depend on other rows, so that it is no density, and probabilities where logits are expected.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _RESHAPES = frozenset(
 
 
 def check_direction(objective: Objective, model: LatentVariableModel) -> None:
-    """What is maximised must be worth raising, for every parameter that learns."""
+    """Refuse to maximise what is no lower bound for the parameters that learn."""
     name = type(objective).__name__
     if objective.bound == "upper":
         raise ValueError(
@@ -52,7 +52,7 @@ def check_direction(objective: Objective, model: LatentVariableModel) -> None:
 
 
 def check_same_kind(q: Distribution, p: Distribution) -> None:
-    """A probability cannot be set against a density: their ratio bounds nothing."""
+    """Refuse a discrete prior with a continuous posterior, or the reverse: log w would be no bound."""
     kinds = [_is_discrete(q), _is_discrete(p)]
     if None not in kinds and kinds[0] != kinds[1]:
         words = ["a probability" if kind else "a density" for kind in kinds]
@@ -90,7 +90,7 @@ def refuse_squashed_logits(model: LatentVariableModel, z: Latents, context: Cont
     if not (isinstance(likelihood, StatesFacts) and likelihood.facts.any_real and isinstance(net, nn.Module)):
         return
     outputs: list[Tensor] = []
-    hook = net.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    hook = net.register_forward_hook(lambda module, inputs, output: outputs.append(output))  # type: ignore[arg-type]
     try:
         with torch.enable_grad():
             model.decode(_with_gradient(z), context)
@@ -121,7 +121,7 @@ def _last_function(output: Tensor) -> str | None:
 
 
 def _is_discrete(distribution: Distribution) -> bool | None:
-    """Whether its values are discrete; None where it does not say."""
+    """Whether the values of the distribution are discrete; None if it does not say."""
     try:
         support = distribution.support
     except NotImplementedError:

@@ -20,7 +20,7 @@ __all__ = ["Loss", "LossOutput", "first_two"]
 class LossOutput(NamedTuple):
     """A scalar to minimise, and named scalars to log, detached.
 
-    By convention `terms["bound"]` is the bound per datum in nats, by which runs are compared.
+    By convention `terms["bound"]` is the bound per datum in nats, which is used to compare runs.
     """
 
     loss: Tensor
@@ -28,12 +28,12 @@ class LossOutput(NamedTuple):
 
 
 class Loss(nn.Module, ABC):
-    """Maps the tensors of a batch to a `LossOutput`. The loop asks for nothing else; the facades need the model too.
+    """Maps the tensors of a batch to a `LossOutput`, which is all that the loop needs; the facades also use the model.
 
     Attributes:
         model: p(x, z) and q(z | x).
-        every_parameter_learns: whether every parameter has a gradient in every step. Several processes wait for
-            gradients that never come unless a loss says that some are left out.
+        every_parameter_learns: whether every parameter has a gradient in every step. If not, the loss must say so:
+            several processes would otherwise wait for the missing gradients.
     """
 
     model: LatentVariableModel
@@ -50,8 +50,8 @@ class Loss(nn.Module, ABC):
         ...
 
     def check_rows(self, x: Tensor, context: Context | None = None) -> None:
-        """Refuse rows to which the likelihood gives no probability, nets that mix them, parts that do not fit in shape,
-        and nets that give probabilities where logits are read: a part of `check`.
+        """Refuse rows outside the support of the likelihood, nets that mix rows, parts whose shapes do not fit, and
+        nets that give probabilities where logits are expected. This is a part of `check`.
         """
         require_support(self.model.likelihood, x)
         refuse_batch_norm(self.model)

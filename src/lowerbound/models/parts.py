@@ -1,4 +1,4 @@
-"""What the named models share: the net of a conditional, how its encoder sees x, nonlinearities by name."""
+"""What the named models share: the net of a conditional, the encoder's view of x, nonlinearities by name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU
 
 
 def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> tuple[int, ...]:
-    """What the net of a conditional must output, given those of its options that decide it.
+    """The output shape that a conditional needs from its net, given the options that decide it.
 
     Arguments:
         package: `posteriors` or `likelihoods`.
@@ -31,7 +31,7 @@ def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> t
         size: latent_dim, or the shape of one datum.
 
     Raises:
-        ValueError: an unknown name, a missing option, or a conditional whose net has no shape to be told by words.
+        ValueError: an unknown name, a missing option, or a conditional that cannot be chosen by words.
 
     >>> from lowerbound import posteriors
     >>> outputs_of(posteriors, "diagonal-normal", 3)
@@ -40,7 +40,10 @@ def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> t
     name, options = parse(text)
     shape_of = getattr(find(package, name), "parameter_shape", None)
     if shape_of is None:
-        raise ValueError(f"{name!r} needs a net of its own; build it in Python.")
+        raise ValueError(
+            f"{name!r} has no parameter_shape, which says what its net must output; add that static method to "
+            "its class, or build the model in Python."
+        )
     deciding = dict(list(inspect.signature(shape_of).parameters.items())[1:])  # the first is the size
     for key, parameter in deciding.items():
         if parameter.default is parameter.empty:
@@ -72,7 +75,7 @@ def view_of(likelihood: str | nn.Module, shape: Shape) -> nn.Module | None:
 
 
 def _check_given(name: str, options: Mapping[str, Any], key: str) -> None:
-    """Refuse a choice without an option that it cannot do without."""
+    """Refuse a choice that lacks a required option."""
     if key not in options:
         raise ValueError(f"{name} needs {key}; write it as {name}:{key}=VALUE.")
 
@@ -82,7 +85,7 @@ def seen_by(view: nn.Module | None, make: Callable[[tuple[int, ...]], nn.Module]
 
     Arguments:
         view: see `view_of`.
-        make: from the shape of what it sees to the net.
+        make: from the shape of its input to the net.
         shape: of one datum.
     """
     return make(as_shape(shape)) if view is None else Seen(view, make(as_shape(view.out_shape)))  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """The variational autoencoder: one stochastic layer between two nets (Kingma & Welling 2013, arXiv:1312.6114).
 
-A short function that picks a point on the axes. Its arguments are plain values, so that a run folder can hold them
-and call it again.
+A short function that chooses one part for each axis. Its arguments are plain values, so that a run folder can hold them
+and the function can be called again.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class MLP(nn.Module):
 
     @property
     def output_bias(self) -> Tensor:
-        """The bias of the last layer, shaped `out_shape`: where a likelihood puts the mean of the data."""
+        """The bias of the last layer, shaped `out_shape`, which a likelihood sets from the mean of the data."""
         last = self.layers[-1]
         assert isinstance(last, nn.Linear)
         return last.bias.view(self.out_shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def check_two_axes(X: Any, what: str = "X", columns: str = "D") -> None:
     if not isinstance(X, np.ndarray | list | tuple | int | float | None):
         return
     try:
-        shape = np.shape(X)
+        shape = np.shape(cast(Any, X))
     except ValueError:  # lists of unequal lengths
         raise ValueError(f"{what} has rows that differ in length; give each row {columns} columns.") from None
     if len(shape) != 2:

@@ -1,7 +1,7 @@
 """Counts: a table of 0, 1, 2, … most columns of which reach down to 0, such as words in documents or reads of genes.
 
-It is a table in every way, but all its columns are of one kind, also those that happen to hold 0 and 1 alone or large
-numbers. A table that holds nothing but 0 and 1 is none of counts.
+It is a table whose columns are all of one kind, also those that happen to hold only 0 and 1, or large numbers. A table
+that holds only 0 and 1 is no table of counts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Counts(Table):
     name = "counts"
 
     def matches(self, contents: Contents, overrides: Overrides) -> bool:
-        """A table that is whole and not negative, most columns of which reach down to 0, with something above 1."""
+        """A table of whole numbers, none negative, most columns of which reach down to 0, with a number above 1."""
         if not super().matches(contents, overrides) or any(word != "drop" for word in overrides.columns.values()):
             return False
         if isinstance(contents.x, np.ndarray):
@@ -47,7 +47,7 @@ class Counts(Table):
         """All columns are counts.
 
         Raises:
-            DataError: one holds what is no count.
+            DataError: one holds a value that is no count.
         """
         x = both_parts(contents)
         check_axes(x, contents.what)
@@ -75,7 +75,7 @@ class Counts(Table):
         return lines
 
     def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
-        """Counts as float32 where it holds them exactly; a memory map stays one."""
+        """Counts as float32 if that holds them exactly; a memory map stays one."""
         rows = super().rows(given, schema, what)
         if isinstance(rows, np.memmap) or rows.dtype == np.float32:
             return rows
@@ -90,7 +90,7 @@ def _is_count(column: Column) -> bool:
 
 
 def _are_counts(x: np.ndarray) -> bool:
-    """Whether an array is whole and not negative, with something above 1, and most of its columns reach down to 0."""
+    """Whether an array has whole numbers, none negative, one above 1, and most of its columns reach down to 0."""
     if x.dtype.kind not in "iuf":
         return False
     high = 0.0

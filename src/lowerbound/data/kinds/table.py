@@ -1,12 +1,12 @@
-"""Tables: columns that may each be of another kind, with gaps.
+"""Tables: columns of different kinds, possibly with gaps.
 
-The rules by which a column's kind is inferred stand in `data.columns`. The default likelihood is the simplest that fits
+The rules that infer the kind of a column are in `data.columns`. The default likelihood is the simplest that fits
 all columns: a Gaussian with a scale for each column if all are continuous, Bernoulli if all are 0 and 1, and otherwise,
 or if there are gaps, one that is spelled column by column ("mixed").
 
-Under a likelihood that wants it, columns are standardised. Under "mixed" they keep their units; columns whose values
-vary by less than a hundredth of their mean (time stamps) are centred, which changes no density, for float32 could not
-tell their values apart.
+Columns are standardised if the likelihood asks for it. Under "mixed" they keep their units, but columns whose values
+vary by less than a hundredth of their mean (time stamps) are centred, because float32 could not distinguish their
+values; this changes no density.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from lowerbound.support import LikelihoodFacts
 if TYPE_CHECKING:
     from lowerbound.data.dataset import Dataset
 
-__all__ = ["Table", "mixed_spelling"]
+__all__ = ["Table", "columns_spelling", "mixed_spelling"]
 
 _SPELLED = {"date": "continuous", "boolean": "categorical"}
 _SHOWN = 8
@@ -64,7 +64,7 @@ class Table:
         return schema
 
     def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
-        """Numbers as they are, categories by their numbers, NaN for gaps; a memory map stays one."""
+        """Numbers unchanged, categories as their numbers, NaN for gaps; a memory map stays one."""
         if isinstance(given, np.ndarray):
             check_numeric(given, what)
         return rows_of_table(given, schema, what)
@@ -77,7 +77,7 @@ class Table:
         binarization: Preparation = "auto",
         standardize: bool | Literal["auto"] = "auto",
     ) -> Transform:
-        """`Standardize` where the likelihood wants it, centring under a likelihood of columns, else `Identity`."""
+        """`Standardize` if the likelihood asks for it, centring under a likelihood of columns, else `Identity`."""
         if binarization in ("dynamic", "threshold"):
             return Pixels(scale=None, binarization=binarization)
         names, rows = dataset.feature_names, dataset.train_rows
@@ -140,7 +140,7 @@ def check_axes(x: Given, what: str) -> None:
 
 
 def both_parts(contents: Contents) -> Given:
-    """Training and test rows together, as one has to look at both to know what a column holds."""
+    """Training and test rows together, because both are needed to infer the kind of a column."""
     if contents.x_test is None:
         return contents.x
     if isinstance(contents.x, np.ndarray) and isinstance(contents.x_test, np.ndarray):
@@ -169,11 +169,16 @@ def mixed_spelling(columns: Sequence[Column]) -> str:
     >>> mixed_spelling([Column(name=k, kind=k) for k in ("continuous", "date", "count")])
     'mixed:columns=2*continuous+count'
     """
+    return f"mixed:columns={columns_spelling(columns)}"
+
+
+def columns_spelling(columns: Sequence[Column]) -> str:
+    """The kind of each column in order, as `likelihoods.Mixed` takes them."""
     parts = []
     for word, same in groupby(_spelled(column) for column in columns):
         count = len(list(same))
         parts.append(word if count == 1 else f"{count}*{word}")
-    return f"mixed:columns={'+'.join(parts)}"
+    return "+".join(parts)
 
 
 def _spelled(column: Column) -> str:
@@ -189,7 +194,7 @@ def _is_mixed(columns: Sequence[Column]) -> bool:
 
 
 def _with_tail(column: Column, x: np.ndarray, overrides: Overrides) -> Column:
-    """The column, as positive if it is long-tailed and nobody said otherwise."""
+    """The column; as positive if it is long-tailed and the user did not say otherwise."""
     if column.kind != "continuous" or overrides.of(column.name) is not None or column.low is None or column.low <= 0:
         return column
     return replace(column, kind="positive") if long_tailed(x) else column

@@ -1,0 +1,204 @@
+"""p(ζ, c) and p(ζ, c | x_obs) of a mixture of linear-Gaussian models, and parameters whose sizes a fit decides.
+
+    M_c = I + W_cᵀ diag(m / ψ_c) W_c         μ_c = M_c⁻¹ W_cᵀ (r_c / ψ_c)         p(ζ | c, x_obs) = N(μ_c, M_c⁻¹)
+    log p(c, x_obs) = log π_c − ½ [Σ_d m_d (log 2π ψ_cd + (r_cd − w_cdᵀ μ_c)² / ψ_cd) + ‖μ_c‖² + log |M_c|]
+
+with m_d = 1 where x_d is observed, else 0, and r_c = m (x − b_c). Columns of other kinds that are independent of these
+given c add their log p(y | c) to the second line and leave the first as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal, OneHotCategorical, constraints
+from torch.types import _size
+
+from lowerbound.chain import Chain
+from lowerbound.linear.observed import patterns_of
+from lowerbound.protocols import Context
+
+__all__ = ["ClustersAndFactors", "Components", "FactorsGivenCluster", "SizedByFit", "matrix_of_each", "posterior_of"]
+
+_LOG_2PI = math.log(2 * math.pi)
+
+
+class Components(NamedTuple):
+    """π, b, W and ψ."""
+
+    logits: Float[Tensor, "component"]
+    loc: Float[Tensor, "component data"]
+    weight: Float[Tensor, "component data latent"]
+    log_scale: Float[Tensor, "component data"]
+
+
+def posterior_of(
+    x: Float[Tensor, "batch data"], components: Components, log_others: Float[Tensor, "batch component"] | None = None
+) -> Chain:
+    """p(ζ, c | x_obs), batch shape (B,).
+
+    Arguments:
+        x: rows, NaN where an entry is missing.
+        components: of the model.
+        log_others: log p of the columns of other kinds given each component, up to a constant for each row, nats.
+    """
+    patterns, pattern = patterns_of(~x.isnan())
+    solutions = [_Solution.of(observed.to(x.dtype), components) for observed in patterns]
+    log_joint = x.new_empty(len(x), len(components.loc))
+    mean = x.new_empty(len(x), *components.weight.shape[::2])
+    for i, solution in enumerate(solutions):
+        rows = pattern == i
+        log_joint[rows], mean[rows] = solution.infer(x[rows].nan_to_num(), components)
+    root, whiten, log_det = (torch.cat([getattr(s, name) for s in solutions]) for name in _Solution.pieces)
+    first = pattern * len(components.loc)
+
+    def factors(c: Tensor) -> FactorsGivenCluster:
+        k = c.argmax(-1)
+        of_row = mean[torch.arange(len(x), device=k.device).expand_as(k), k]
+        return FactorsGivenCluster(of_row, root, whiten, log_det, first + k)
+
+    logits = log_joint if log_others is None else log_joint + log_others
+    return Chain(OneHotCategorical(logits=logits, validate_args=False), [factors], downward=True)
+
+
+class _Solution:
+    """M of one pattern of missing entries, for every component."""
+
+    pieces = ("root", "whiten", "log_det")
+
+    def __init__(self, observed: Tensor, gain: Tensor, root: Tensor, whiten: Tensor, factor: Tensor):
+        self.observed, self.gain, self.root, self.whiten = observed, gain, root, whiten
+        self.log_det = -2 * factor.diagonal(dim1=1, dim2=2).log().sum(-1)  # of M⁻¹
+
+    @classmethod
+    def of(cls, observed: Tensor, components: Components) -> _Solution:
+        _, _, weight, log_scale = components
+        scaled = (weight * (observed * (-2 * log_scale).exp())[:, :, None]).mT
+        eye = torch.eye(weight.shape[2], dtype=scaled.dtype, device=scaled.device)
+        factor = torch.linalg.cholesky(eye + scaled @ weight)
+        root = torch.linalg.solve_triangular(factor.mT, eye.expand_as(factor), upper=True)
+        return cls(observed, root @ (root.mT @ scaled), root, factor.mT, factor)
+
+    def infer(self, x: Tensor, components: Components) -> tuple[Tensor, Tensor]:
+        """log p(c, x_obs) (n, K) and μ (n, K, L)."""
+        logits, loc, weight, log_scale = components
+        mean = x @ self.gain.mT - (self.gain @ loc[:, :, None]).mT  # (K, n, L)
+        misfit = (x - loc[:, None] - mean @ weight.mT) * (-log_scale).exp()[:, None]
+        constant = ((_LOG_2PI + 2 * log_scale) * self.observed).sum(-1) - self.log_det
+        distance = (misfit.square() * self.observed).sum(-1) + mean.square().sum(-1)
+        return (logits.log_softmax(0)[:, None] - 0.5 * (distance + constant[:, None])).mT, mean.transpose(0, 1)
+
+
+class FactorsGivenCluster(Distribution):
+    """N(μ, R_j R_jᵀ) with one of few matrices R for each element.
+
+    Arguments:
+        mean: μ (..., L).
+        root: every R (J, L, L).
+        whiten: their inverses.
+        log_det: log |R Rᵀ| (J,).
+        which: j (...), which R an element has.
+    """
+
+    arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType]
+    has_rsample = True
+
+    def __init__(self, mean: Tensor, root: Tensor, whiten: Tensor, log_det: Tensor, which: Int[Tensor, "*batch"]):
+        self.loc, self.root, self.whiten, self.log_det, self.which = mean, root, whiten, log_det, which
+        super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """Real vectors."""
+        return constraints.real_vector
+
+    @property
+    def mean(self) -> Tensor:
+        """μ."""
+        return self.loc
+
+    def rsample(self, sample_shape: _size = ()) -> Tensor:
+        """Draw (*sample_shape, ..., L)."""
+        loc = self.loc.expand(self._extended_shape(sample_shape))
+        return loc + matrix_of_each(self.root, self.which.expand(loc.shape[:-1]), torch.randn_like(loc))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density of value (..., L): (...), nats."""
+        noise = matrix_of_each(self.whiten, self.which.expand(value.shape[:-1]), value - self.loc)
+        size = value.shape[-1] * _LOG_2PI + self.log_det[self.which]
+        return -0.5 * (noise.square().sum(-1) + size)
+
+
+def matrix_of_each(
+    matrices: Float[Tensor, "matrix out in"], which: Int[Tensor, "*batch"], vectors: Float[Tensor, "*batch in"]
+) -> Float[Tensor, "*batch out"]:
+    """A_j v for each vector v and its j: one product for each matrix, and no copy of a matrix for each vector."""
+    if len(matrices) == 1:
+        return vectors @ matrices[0].mT
+    j, order = which.flatten().sort()
+    counts = torch.bincount(j, minlength=len(matrices)).tolist()
+    parts = vectors.flatten(0, -2)[order].split(counts)
+    products = [part @ matrix.mT for part, matrix in zip(parts, matrices, strict=True) if len(part)]
+    result = torch.cat(products) if products else vectors.new_empty(0, matrices.shape[1])
+    return result[order.argsort()].unflatten(0, which.shape)
+
+
+class SizedByFit(nn.Module):
+    """Parameters whose sizes are those of what they are given: of a fit, or of a file of weights."""
+
+    def take(self, values: Mapping[str, Tensor]) -> None:
+        """Give parameters and buffers new values, of any size, in their own precision."""
+        for name, value in values.items():
+            old = getattr(self, name)
+            new = value.to(old).clone()
+            setattr(self, name, nn.Parameter(new) if isinstance(old, nn.Parameter) else new)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        own = [*self.named_parameters(recurse=False), *self.named_buffers(recurse=False)]
+        names = [name for name, _ in own if f"{prefix}{name}" in state_dict]
+        self.take({name: state_dict[f"{prefix}{name}"] for name in names})
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+class ClustersAndFactors(SizedByFit):
+    """p(ζ, c) = π_c N(ζ; 0, I); p(c) = π_c alone if the length of ζ is 0.
+
+    Arguments:
+        components: how many values c takes.
+        latent_dim: L, the length of ζ.
+    """
+
+    logits: Tensor
+
+    def __init__(self, components: int, latent_dim: int):
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.register_buffer("length", torch.tensor(latent_dim))
+
+    length: Tensor
+
+    @property
+    def latent_dim(self) -> int:
+        """L."""
+        return int(self.length)
+
+    @latent_dim.setter
+    def latent_dim(self, value: int) -> None:
+        self.length.fill_(value)
+
+    def forward(self, context: Context | None = None) -> Distribution:
+        """p(z), whatever the context."""
+        first = OneHotCategorical(logits=self.logits, validate_args=False)
+        if self.latent_dim == 0:
+            return first
+        shapes = [(self.latent_dim,), (len(self.logits),)]
+        return Chain(first, [self._factors], downward=True, layer_shapes=shapes)
+
+    def _factors(self, c: Tensor) -> Distribution:
+        zero = c.new_zeros(*c.shape[:-1], self.latent_dim)
+        return Independent(Normal(zero, torch.ones_like(zero), validate_args=False), 1, validate_args=False)
