@@ -136,7 +136,8 @@ class Run:
         """
         data = self.config["data"]
         dataset = load_dataset(data, self.schema if self.config["format"] > 1 else None)
-        if data["checksum"] not in (dataset.checksum, dataset.legacy_checksum):
+        former = self.config["format"] == 1 and data["checksum"] == dataset.legacy_checksum
+        if data["checksum"] != dataset.checksum and not former:
             raise DataError(
                 f"The data of {self.path} ({dataset.source}) has changed since the run began; restore it or start anew."
             )
