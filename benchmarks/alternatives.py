@@ -22,7 +22,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
 from lowerbound.evaluate import bernoulli_mixture, independent_bernoulli
-from lowerbound.linear import factor_analysis, log_evidence, mixture_of_factor_analysers
+from lowerbound.linear import fit_factor_analysis, fit_mixture_of_factor_analysers, observed_log_evidence
 
 __all__ = ["of_counts", "of_images", "of_tables"]
 
@@ -90,12 +90,12 @@ def _columns(train: np.ndarray) -> Density:
 
 
 def _factors(train: np.ndarray, rank: int) -> Density:
-    *_, fit = factor_analysis(torch.from_numpy(train), rank, min_scale=_FLOOR)
-    return lambda x: log_evidence(fit.exact, torch.from_numpy(x)).numpy()
+    *_, fit = fit_factor_analysis(torch.from_numpy(train), rank, min_scale=_FLOOR)
+    return lambda x: observed_log_evidence(fit.exact, torch.from_numpy(x)).numpy()
 
 
 def _factor_mixture(train: np.ndarray, size: tuple[int, int]) -> Density:
-    *_, fit = mixture_of_factor_analysers(torch.from_numpy(train), *size, min_scale=_FLOOR, max_iterations=100)
+    *_, fit = fit_mixture_of_factor_analysers(torch.from_numpy(train), *size, min_scale=_FLOOR, max_iterations=100)
     return lambda x: fit.mixture.log_evidence(torch.from_numpy(x)).numpy()
 
 

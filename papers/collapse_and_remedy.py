@@ -1,6 +1,6 @@
 """A collapsed model found by `lowerbound diagnose`, and cured by the command that it proposed.
 
-A user who wants disentangled codes of MNIST weights the rate with β = 20, a value that suits larger images, and gets a
+A user who wants disentangled latents of MNIST weights the rate with β = 20, which suits larger images, and gets a
 model whose latents say nothing. `lowerbound diagnose` finds the collapse and names a remedy. The recipe runs that very
 command, with a folder to write to added, and examines the result in the same way. Measured before and after on test
 images: the mutual information of rows and latents with its standard error and the active units (by `diagnose`), and

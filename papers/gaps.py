@@ -36,7 +36,7 @@ import torch
 from fitted import fitted, rows_of_test, rows_of_training
 from torch import Tensor
 
-from lowerbound.evaluate import AnnealedEvidence, PerDatum, annealed_importance, inference_gaps, log_evidence
+from lowerbound.evaluate import AnnealedEvidence, Estimates, annealed_importance, inference_gaps, log_evidence
 from lowerbound.evaluate.gaps import refined_elbos
 from lowerbound.inference import Local, with_inference
 from lowerbound.model import LatentVariableModel
@@ -118,7 +118,7 @@ def split_of(
         else refined_elbos(model, x, refine=local(family, arguments), **options)[1]
         for family in ("full", "diagonal")
     }
-    known_values = PerDatum(values=evidence.log_evidence, standard_error=evidence.standard_error)
+    known_values = Estimates(values=evidence.log_evidence, standard_error=evidence.standard_error)
     columns = (known_values, best["full"], gaps.refined_elbo, best["diagonal"], gaps.elbo)
     table = dict(zip(ROWS, (*columns, gaps.approximation, gaps.amortisation), strict=True))
     return {

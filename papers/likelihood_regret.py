@@ -39,8 +39,8 @@ from torch import Tensor
 
 from lowerbound.data import load
 from lowerbound.evaluate import (
+    Estimates,
     Evidence,
-    PerDatum,
     auroc,
     bits_per_dim,
     likelihood_ratio,
@@ -138,7 +138,7 @@ def grey(bytes_: np.ndarray) -> Tensor:
     return torch.as_tensor(bytes_).float() / 255
 
 
-def scores_of(x: Tensor, fits: Fits, arguments: argparse.Namespace) -> dict[str, PerDatum]:
+def scores_of(x: Tensor, fits: Fits, arguments: argparse.Namespace) -> dict[str, Estimates]:
     """Every score of every image: larger for data that the model should not know."""
     model, k = fits.models[0], arguments.samples
     refine = Local(num_steps=arguments.refinement)
@@ -153,7 +153,7 @@ def scores_of(x: Tensor, fits: Fits, arguments: argparse.Namespace) -> dict[str,
     }
 
 
-def save(scores: dict[str, dict[str, PerDatum]], seconds: float, arguments: argparse.Namespace) -> None:
+def save(scores: dict[str, dict[str, Estimates]], seconds: float, arguments: argparse.Namespace) -> None:
     """AUROC of each score, the scores themselves, and the picture."""
     rows = {}
     for name in scores[INSIDE]:
@@ -177,7 +177,7 @@ def save(scores: dict[str, dict[str, PerDatum]], seconds: float, arguments: argp
     draw(scores, rows, arguments.out.with_suffix(".png"))
 
 
-def draw(scores: dict[str, dict[str, PerDatum]], rows: dict[str, dict[str, float]], path: Path) -> None:
+def draw(scores: dict[str, dict[str, Estimates]], rows: dict[str, dict[str, float]], path: Path) -> None:
     """log p(x) and the regret of both data sets, and the ROC curves of all scores."""
     figure = new_figure(12.5, 3.6)
     likelihood, regret, roc = figure.subplots(1, 3)
@@ -194,7 +194,7 @@ def draw(scores: dict[str, dict[str, PerDatum]], rows: dict[str, dict[str, float
     figure.savefig(path)
 
 
-def draw_roc(axes: Any, scores: dict[str, dict[str, PerDatum]], rows: dict[str, dict[str, float]]) -> None:
+def draw_roc(axes: Any, scores: dict[str, dict[str, Estimates]], rows: dict[str, dict[str, float]]) -> None:
     """One curve for each score; that in bits per dimension is that of log p(x)."""
     names = [name for name in rows if name != "bits per dimension"]
     for colour, name in zip(CLASS_COLOURS, names, strict=False):

@@ -30,13 +30,13 @@ from lowerbound.linear import (
     IndependentComponents,
     corrected,
     expectation_maximization,
-    factor_analysis,
+    fit_factor_analysis,
+    fit_independent_components,
+    fit_mixture_of_factor_analysers,
+    fit_probabilistic_pca,
     impute,
-    independent_components,
-    log_evidence,
-    mixture_of_factor_analysers,
+    observed_log_evidence,
     online_expectation_maximization,
-    probabilistic_pca,
     sources,
 )
 from lowerbound.plots.style import DATA, INK, MODEL, MUTED, new_figure, style_axes
@@ -92,8 +92,8 @@ def agreement(x: Tensor, latent_dims: list[int]) -> list[dict[str, float]]:
         theirs = decomposition.FactorAnalysis(latent_dim, tol=1e-8, max_iter=5000, svd_method="lapack").fit(x.numpy())
         pca = decomposition.PCA(latent_dim, svd_solver="full").fit(x.numpy())
         fa, ppca = (
-            last(factor_analysis(x, latent_dim, min_scale=MIN_SCALE)).exact,
-            last(probabilistic_pca(x, latent_dim, min_scale=MIN_SCALE)).exact,
+            last(fit_factor_analysis(x, latent_dim, min_scale=MIN_SCALE)).exact,
+            last(fit_probabilistic_pca(x, latent_dim, min_scale=MIN_SCALE)).exact,
         )
         row = {
             "latent_dim": latent_dim,
@@ -112,14 +112,16 @@ def models(
 ) -> dict[str, dict[str, float]]:
     """Nats per row of every model, on rows it was fitted to and on others."""
     numpy = train.numpy()
-    fa = last(factor_analysis(train, latent_dim, min_scale=MIN_SCALE)).exact
-    ppca = last(probabilistic_pca(train, latent_dim, min_scale=MIN_SCALE)).exact
+    fa = last(fit_factor_analysis(train, latent_dim, min_scale=MIN_SCALE)).exact
+    ppca = last(fit_probabilistic_pca(train, latent_dim, min_scale=MIN_SCALE)).exact
     half = max(1, latent_dim // 2)
     mixture = last(
-        mixture_of_factor_analysers(train, components, half, min_scale=0.2, max_iterations=iterations, seed=seed)
+        fit_mixture_of_factor_analysers(train, components, half, min_scale=0.2, max_iterations=iterations, seed=seed)
     ).mixture
-    few = last(independent_components(train, latent_dim, max_iterations=iterations, tolerance=1e-4, seed=seed))
-    square = last(independent_components(train, train.shape[1], max_iterations=iterations, tolerance=1e-4, seed=seed))
+    few = last(fit_independent_components(train, latent_dim, max_iterations=iterations, tolerance=1e-4, seed=seed))
+    square = last(
+        fit_independent_components(train, train.shape[1], max_iterations=iterations, tolerance=1e-4, seed=seed)
+    )
     fast = fast_ica(few.components, train, seed)
     gaussians = GaussianMixture(components, reg_covar=0.04, random_state=seed).fit(numpy)
     theirs = decomposition.FactorAnalysis(latent_dim, tol=1e-8, max_iter=5000, svd_method="lapack").fit(numpy)
@@ -129,9 +131,9 @@ def models(
         return {name: float(density(x).mean()) for name, x in (("train", train), ("test", test))}
 
     return {
-        "factor analysis": both(lambda x: log_evidence(fa, x)),
+        "factor analysis": both(lambda x: observed_log_evidence(fa, x)),
         "scikit-learn FactorAnalysis": both(lambda x: theirs.score_samples(x.numpy())),
-        "probabilistic PCA": both(lambda x: log_evidence(ppca, x)),
+        "probabilistic PCA": both(lambda x: observed_log_evidence(ppca, x)),
         "scikit-learn PCA": both(lambda x: pca.score_samples(x.numpy())),
         f"ICA, {latent_dim} sources and noise": both(few.components.log_evidence),
         f"scikit-learn FastICA, {latent_dim} directions in the same density": both(fast.log_evidence),
@@ -165,15 +167,17 @@ def imputation(
     gone = holed.isnan()
     half = max(1, latent_dim // 2)
     mixture = last(
-        mixture_of_factor_analysers(train, components, half, min_scale=0.2, max_iterations=iterations, seed=seed)
+        fit_mixture_of_factor_analysers(train, components, half, min_scale=0.2, max_iterations=iterations, seed=seed)
     ).mixture
     filled = {
         "column mean": train.mean(0).expand_as(test),
-        "probabilistic PCA": impute(last(probabilistic_pca(train, latent_dim, min_scale=MIN_SCALE)).exact, holed),
-        "factor analysis": impute(last(factor_analysis(train, latent_dim, min_scale=MIN_SCALE)).exact, holed),
+        "probabilistic PCA": impute(last(fit_probabilistic_pca(train, latent_dim, min_scale=MIN_SCALE)).exact, holed),
+        "factor analysis": impute(last(fit_factor_analysis(train, latent_dim, min_scale=MIN_SCALE)).exact, holed),
         "factor analysis, fitted with 20 % missing": impute(
             last(
-                factor_analysis(holed_train, latent_dim, min_scale=MIN_SCALE, max_iterations=iterations, tolerance=1e-4)
+                fit_factor_analysis(
+                    holed_train, latent_dim, min_scale=MIN_SCALE, max_iterations=iterations, tolerance=1e-4
+                )
             ).exact,
             holed,
         ),
@@ -191,7 +195,7 @@ def curves(train: Tensor, latent_dim: int, iterations: int, seed: int) -> dict[s
         train.std(0),
     )
     plain = expectation_maximization(start, train, max_iterations=iterations, tolerance=-1.0)
-    holed = factor_analysis(
+    holed = fit_factor_analysis(
         remove(train, g), latent_dim, min_scale=MIN_SCALE, max_iterations=iterations, tolerance=-1.0
     )
     size, passes = 100, max(2, iterations // 10)
@@ -199,7 +203,9 @@ def curves(train: Tensor, latent_dim: int, iterations: int, seed: int) -> dict[s
     online = list(online_expectation_maximization(start, (b for b in batches if len(b) == size), decay=0.7))
     each = len(train) // size
     return {
-        "profile likelihood": [fit.log_likelihood for fit in factor_analysis(train, latent_dim, min_scale=MIN_SCALE)],
+        "profile likelihood": [
+            fit.log_likelihood for fit in fit_factor_analysis(train, latent_dim, min_scale=MIN_SCALE)
+        ],
         "EM": [fit.log_likelihood for fit in plain],
         "EM, 20 % missing": [fit.log_likelihood for fit in holed],
         "online EM, passes": [score(start, train), *(score(fit.exact, train) for fit in online[each - 1 :: each])],
@@ -230,7 +236,7 @@ def remove(x: Tensor, generator: torch.Generator) -> Tensor:
 
 def score(exact: LinearGaussian, x: Tensor) -> float:
     """Nats per row."""
-    return float(log_evidence(exact, x).mean())
+    return float(observed_log_evidence(exact, x).mean())
 
 
 def last(fits: Iterator[Any]) -> Any:

@@ -1,13 +1,13 @@
-"""Priors fitted to the codes of models that were trained under a standard normal (Dai & Wipf 2019, arXiv:1903.05789).
+"""Priors fitted to the latents of models that were trained under a standard normal (Dai & Wipf 2019, arXiv:1903.05789).
 
 Two models, with a standard normal prior and diagonal normal posteriors: the 8 x 8 digits (64-128-8 and back) and MNIST
-(784-200-200-50 and back, tanh), both binarized at every visit, the ELBO from one sample. Then `fit_prior_to_codes` fits
-each of several priors to the codes of training images; encoder and decoder stay as they are. Reported are
+(784-200-200-50 and back, tanh), both binarized at every visit, the ELBO from one sample. `fit_prior_to_latents` fits
+each of several priors to the latents of training images; encoder and decoder stay as they are. Reported are
 
-*   the mean log density of held-out codes under the old prior and the new one, and the gain, in nats per datum with
+*   the mean log density of held-out latents under the old prior and the new one, and the gain, in nats per datum with
     standard errors over data. The encoder was trained on these images, the priors were not;
 *   the gain of the bound and of L_K on the test images, which neither has seen, under the same draws of z. The bound
-    gains by as much as the density of the codes, E_q[log p'(z) − log p(z)]: nothing else in it has changed.
+    gains by as much as the density of the latents, E_q[log p'(z) − log p(z)]: nothing else in it has changed.
 
 Beside the numbers a picture of each model: decoded samples, one line of images for each prior.
 
@@ -33,7 +33,7 @@ from lowerbound.data import Dataset, load
 from lowerbound.evaluate import Evidence, log_evidence
 from lowerbound.fitting import fit, prepare
 from lowerbound.model import LatentVariableModel
-from lowerbound.priors import fit_prior_to_codes
+from lowerbound.priors import fit_prior_to_latents
 from lowerbound.randomness import forked
 from lowerbound.spelling import construct
 
@@ -56,7 +56,7 @@ def main() -> None:
     """Read the options, run one data set after the other, save after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", choices=tuple(SETTINGS), default=tuple(SETTINGS))
-    parser.add_argument("--fit-images", type=int, default=20_000, help="training images whose codes are used")
+    parser.add_argument("--fit-images", type=int, default=20_000, help="training images whose latents are used")
     parser.add_argument("--test-images", type=int, default=1000)
     parser.add_argument("--evidence-samples", type=int, default=1000)
     parser.add_argument("--shorten", type=int, default=1, help="divide every number of epochs by this, to try it out")
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Train one model, fit every prior to its codes, draw the picture."""
+    """Train one model, fit every prior to its latents, draw the picture."""
     settings, dataset = SETTINGS[name], load(name)
     plan = pinned(dataset, **{**settings, "epochs": settings["epochs"] / arguments.shorten}, device="cpu")
     engine = plan.engine()
@@ -120,14 +120,14 @@ def fit_one(
             priors, text, latent_shape=latent_dim, event_shape=dataset.event_shape, posterior=model.posterior
         )
     start = time.process_time()
-    codes = fit_prior_to_codes(prior, model, x_fit, max_epochs=max(1, 200 // arguments.shorten))
+    latents = fit_prior_to_latents(prior, model, x_fit, max_epochs=max(1, 200 // arguments.shorten))
     seconds = time.process_time() - start
     model.prior = prior
     after = log_evidence(model, x_test, num_samples=arguments.evidence_samples)
     bound, bound_error = mean_and_error(after.elbo - before.elbo)
     evidence, evidence_error = mean_and_error(after.log_evidence - before.log_evidence)
     return {
-        **asdict(codes),
+        **asdict(latents),
         "test_bound_gain": bound,
         "test_bound_gain_error": bound_error,
         "test_log_evidence_gain": evidence,

@@ -4,12 +4,12 @@
 sees none of them: one is trained, and serves every choice of labels.
 
 network   q(y | x) of M2 alone, 784-500-10, on the labelled images only
-m1        a VAE (784-600-600-50) of all images without labels, and on the means of its codes a support vector machine
+m1        a VAE (784-600-600-50) of all images without labels, and on the means of its latents a support vector machine
           (scikit-learn's defaults; the linear classifier is logistic regression) on the labelled ones
 m2        a label and a style of 50 numbers, one hidden layer of 500 in each net, every label enumerated, with the term
           of the classifier at weight 1 (in the sums of the paper: α = N, where it takes 0.1 N), and the mean bound of
           labelled rows once more (γ = 1, where the paper has 0), which --labelled-weight changes
-m1+m2     M2 of the codes of M1, drawn anew from q at every visit, with a Gaussian likelihood
+m1+m2     M2 of the latents of M1, drawn anew from q at every visit, with a Gaussian likelihood
 
 Pixels are binarized anew at every visit, ReLU, Adam, batches of 200 (and 100 labelled rows for the term of the
 classifier), a learning rate that falls along a cosine to a hundredth. The last weights are scored, on the intensities
@@ -64,7 +64,7 @@ PUBLISHED = {
 """Test errors of the paper, %."""
 
 
-class Codes(torch.nn.Module):
+class Latents(torch.nn.Module):
     """z ~ N(μ, σ²) from rows (B, 2, latent) of μ and σ."""
 
     def forward(self, raw: Tensor) -> Tensor:
@@ -79,8 +79,8 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--labels", nargs="+", type=int, default=(1000, 100, 600, 3000))
     parser.add_argument("--seeds", nargs="+", type=int, default=(0,))
-    parser.add_argument("--epochs", type=int, default=20, help="passes of M2 over the images, or over the codes of M1")
-    parser.add_argument("--code-epochs", type=int, default=40, help="passes of M1")
+    parser.add_argument("--epochs", type=int, default=20, help="passes of M2 over images, or over latents of M1")
+    parser.add_argument("--vae-epochs", type=int, default=40, help="passes of M1")
     parser.add_argument("--hidden", type=int, default=500)
     parser.add_argument("--latent-dim", type=int, default=50)
     parser.add_argument("--labelled-weight", type=float, default=1.0, help="γ of losses.SemiSupervised")
@@ -88,23 +88,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "semi_supervised_mnist.json")
     given = parser.parse_args()
     dataset = load(given.data)
-    codes = cache(lambda: latents_drawn(given, dataset))
+    latents = cache(lambda: latents_drawn(given, dataset))
     for seed in given.seeds:
         for count in given.labels:
             for model in given.models:
                 if not read(given.out).get(f"{model} {count} {seed}", {}).get("finished"):
-                    cell(given, dataset, codes, model, count, seed)
+                    cell(given, dataset, latents, model, count, seed)
     for name, result in read(given.out).items():
         print(f"{name:18} error {result['error_percent']:6.2f} %   published {result['published_error_percent']} %")
 
 
 def cell(
-    given: argparse.Namespace, dataset: Dataset, codes: Callable[[], Tensor], model: str, count: int, seed: int
+    given: argparse.Namespace, dataset: Dataset, latents: Callable[[], Tensor], model: str, count: int, seed: int
 ) -> None:
     """One model with one choice of labels."""
     assert dataset.y_train is not None
     y = torch.from_numpy(only_some(dataset.y_train, count, seed, dataset.name))
-    z = codes() if model in ("m1", "m1+m2") else torch.empty(0)
+    z = latents() if model in ("m1", "m1+m2") else torch.empty(0)
     start = time.process_time()
     runs = {"network": network, "m1": m1, "m2": m2, "m1+m2": m1_m2}
     for result in runs[model](given, dataset, z, y, seed):
@@ -142,9 +142,12 @@ def network(given: argparse.Namespace, dataset: Dataset, _: Tensor, y: Tensor, s
             yield score(net(x_test), dataset) | {"finished": True}
 
 
-def m1(given: argparse.Namespace, dataset: Dataset, codes: Tensor, y: Tensor, seed: int) -> Iterator[dict[str, Any]]:
-    """Classifiers on the mean codes of the labelled images."""
-    known, (mean, test) = (y >= 0).numpy(), (part[:, 0].numpy() for part in codes.split([len(y), len(codes) - len(y)]))
+def m1(given: argparse.Namespace, dataset: Dataset, latents: Tensor, y: Tensor, seed: int) -> Iterator[dict[str, Any]]:
+    """Classifiers on the mean latents of the labelled images."""
+    known, (mean, test) = (
+        (y >= 0).numpy(),
+        (part[:, 0].numpy() for part in latents.split([len(y), len(latents) - len(y)])),
+    )
     errors = {}
     for name, classifier in {"linear": LogisticRegression(max_iter=2000), "svm": SVC()}.items():
         predicted = classifier.fit(mean[known], y.numpy()[known]).predict(test)
@@ -169,19 +172,21 @@ def m2(given: argparse.Namespace, dataset: Dataset, _: Tensor, y: Tensor, seed: 
         styles(given, model, x_test[:10])
 
 
-def m1_m2(given: argparse.Namespace, dataset: Dataset, codes: Tensor, y: Tensor, seed: int) -> Iterator[dict[str, Any]]:
-    """M2 of the codes of M1."""
+def m1_m2(
+    given: argparse.Namespace, dataset: Dataset, latents: Tensor, y: Tensor, seed: int
+) -> Iterator[dict[str, Any]]:
+    """M2 of the latents of M1."""
     with forked(torch.device("cpu"), seed):
         model = semi_supervised(
-            codes.shape[2:],
+            latents.shape[2:],
             num_classes=10,
             latent_dim=given.latent_dim,
             hidden=[given.hidden],
             activation="relu",
             likelihood="normal:scale=heteroscedastic",
         )
-    source = LabelledRows(codes[: len(y)], y, Codes())
-    yield from trained(given, model, source, codes[len(y) :, 0], dataset, given.epochs, seed)
+    source = LabelledRows(latents[: len(y)], y, Latents())
+    yield from trained(given, model, source, latents[len(y) :, 0], dataset, given.epochs, seed)
 
 
 def trained(
@@ -221,7 +226,7 @@ def latents_drawn(given: argparse.Namespace, dataset: Dataset, seed: int = 0) ->
         model = vae(dataset.event_shape, latent_dim=given.latent_dim, hidden=widths, activation="relu")
         model.initialize(transform(raw[:5000]))
     a_pass = steps_for(1, len(raw), 200)
-    num_steps = given.code_epochs * a_pass
+    num_steps = given.vae_epochs * a_pass
     loss, source = VariationalLoss(model, ELBO(), Pathwise()), InMemory(raw, transform)
     lr = Cosine(given.lr, given.lr / 100, num_steps)
     for record in train(loss, source, num_steps=num_steps, batch_size=200, lr=lr, seed=seed, log_every=a_pass):

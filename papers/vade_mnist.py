@@ -2,14 +2,14 @@
 
 All 70,000 images, train and test together, are clustered into ten; labels are read for the scores and nowhere else.
 Grey values in [0, 1] under a Bernoulli likelihood. Nets H-H-H-10 and back (widths --hidden), pretrained as an
-autoencoder, then a mixture on the codes, then the ELBO with Adam; in both parts of training the learning rate falls
+autoencoder, then a mixture on the latents, then the ELBO with Adam; in both parts of training the learning rate falls
 from 2e-3 to a hundredth along a cosine. The last weights count. The accuracy is that of the best one-to-one matching of
 clusters to digits. Each seed is a fit of its own; the median over seeds is the result, with the range beside it.
 
 k-means          on pixels, the best of 3 starts by its own inertia
 mixture          full covariances on the first 50 principal components (full covariances of 784 pixels are singular)
 spectral         10 nearest neighbours among 10,000 images, same components; the others take their nearest one's cluster
-AE + mixture     the codes of the pretrained nets: VaDE as it starts
+AE + mixture     the latents of the pretrained nets: VaDE as it starts
 VaDE             after training; a cluster is the largest of the responsibilities E_q[p(c | z)], 10 draws
 
 What differs from the paper: 3,000 passes there against --epochs here; 500-500-2000-10 nets, pretrained layer by layer

@@ -268,3 +268,12 @@ def test_without_an_offer_the_weights_stay() -> None:
     before = module.weight.detach().clone()
     BestWeights(module).restore()
     assert torch.equal(module.weight, before)
+
+
+def test_tensors_that_share_memory_are_saved_each(tmp_path):
+    shared, checkpoint = torch.arange(6.0), Checkpoint(path=tmp_path / "state")
+    checkpoint.save({"loss": {"a": shared, "b": shared, "tail": shared[2:]}}, {"step": 0})
+    loaded = checkpoint.load()[0]["loss"]
+    assert torch.equal(loaded["a"], shared)
+    assert torch.equal(loaded["b"], shared)
+    assert torch.equal(loaded["tail"], shared[2:])

@@ -136,7 +136,9 @@ def test_choices_are_checked_before_training(dataset, given, part):
         prepare(dataset, _plan(dataset, **given), CPU)
 
 
-@pytest.mark.parametrize("given, part", [({"lr": 0.0}, "lr is 0.0"), ({"lr_schedule": "sine"}, "'sine'")])
+@pytest.mark.parametrize(
+    "given, part", [({"lr": 0.0}, "got lr=0 and needs a finite number above 0"), ({"lr_schedule": "sine"}, "'sine'")]
+)
 @pytest.mark.usefixtures("as_users_run")
 def test_the_learning_rate_is_checked(given, part):
     with pytest.raises(ValueError, match=part):

@@ -23,7 +23,7 @@ def test_with_exact_posteriors_every_weight_is_the_evidence() -> None:
 
 
 def test_evidence_without_a_good_classifier() -> None:
-    model, x = mixture(exact_classifier=False, exact_code=False), data()
+    model, x = mixture(exact_classifier=False, exact_latent=False), data()
     exact = log_joint(model.likelihood, x).logsumexp(1)
     estimate = log_evidence(model, x, num_samples=20_000)
     assert torch.all((estimate.log_evidence - exact).abs() < 6 * estimate.standard_error)
@@ -59,7 +59,7 @@ def test_a_draw_of_the_prior_has_its_probability() -> None:
     torch.testing.assert_close(model.prior().log_prob((z, y)), expected)
 
 
-def test_transfer_keeps_the_code_and_changes_the_label() -> None:
+def test_transfer_keeps_the_latent_and_changes_the_label() -> None:
     model, x = mixture(exact_classifier=True), data(4)
     out = model.transfer(x, torch.tensor([2, 0]), own=torch.tensor([0, 0, 1, 2]))
     u = model.likelihood.net.layers[0].weight[:, 1:]
@@ -100,3 +100,11 @@ def test_class_probabilities_are_one_positive_number_for_each(given: list[float]
 def test_a_mean_over_labels_is_refused() -> None:
     with pytest.raises(NotImplementedError, match="use draws"):
         _ = mixture(exact_classifier=False).prior().mean
+
+
+def test_weights_saved_under_the_former_name_of_the_latent_load() -> None:
+    model, other = (mixture(exact_classifier=False, exact_latent=exact) for exact in (True, False))
+    former = {name.replace("posterior.latent.", "posterior.code."): t for name, t in model.state_dict().items()}
+    assert any("posterior.code." in name for name in former)
+    other.load_state_dict(former)
+    torch.testing.assert_close(other.state_dict(), model.state_dict(), rtol=0, atol=0)

@@ -295,7 +295,7 @@ def test_without_held_out_rows_the_last_weights_stay() -> None:
 def test_a_number_that_is_not_finite_is_named_within_its_interval(
     where: str, words: str, when: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also the gradient of the last step of an interval, which no later loss has seen; and nothing is saved then."""
+    """Also the gradient of the last step of an interval, which no later loss has seen; the record before is kept."""
     saved: list[int] = []
     monkeypatch.setattr(Checkpoint, "save", lambda self, groups, state: saved.append(state["step"]))
     loss, steps = Planted(where, when), []
@@ -303,7 +303,9 @@ def test_a_number_that_is_not_finite_is_named_within_its_interval(
     with pytest.raises(NonFiniteError, match=words) as caught:
         steps += [record.step for record in run]
     assert caught.value.step == when
-    assert saved == list(range(10, when + 1, 10))
+    assert saved == [*range(10, when + 1, 10), when // 10 * 10]
+    assert caught.value.kept == when // 10 * 10
+    assert all(p.isfinite().all() for p in loss.parameters())
     assert loss.steps == (when // 10 + 1) * 10
 
 
@@ -374,3 +376,29 @@ def test_labels_reach_the_loss_beside_the_data() -> None:
 
     x = torch.arange(20.0)[:, None].expand(20, 2).contiguous()
     assert finish(Pair(), InMemory((x, 2 * x[:, 0])), num_steps=3)
+
+
+@pytest.mark.parametrize(
+    "given, sentence",
+    [
+        ({"lr": -1.0}, "train got lr=-1.0 and needs a finite number above 0"),
+        ({"lr": float("nan")}, "train got lr=nan and expected a number"),
+        ({"clip_norm": 0.0}, "train got clip_norm=0.0 and needs a finite number above 0"),
+        ({"ema": float("inf")}, "train got ema=inf and expected a number or None"),
+    ],
+)
+def test_numbers_by_which_nothing_is_learnt_are_refused(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        next(train(Descent(), torch.ones(8, 1), num_steps=1, **given))
+
+
+@pytest.mark.parametrize("make", [torch.Tensor.numpy, lambda x: x, lambda x: [x[:4], x[4:]]])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_data_become_the_numbers_of_the_model(make: Any, dtype: torch.dtype) -> None:
+    """Double data and a model in single precision were torch's complaint about a matrix."""
+    model = LatentVariableModel(
+        prior=StandardNormal(2), likelihood=Bernoulli(MLP(2, [4], 3)), posterior=DiagonalNormal(MLP(3, [4], (2, 2)))
+    )
+    loss = VariationalLoss(model, ELBO(), Pathwise()).to(torch.float32)
+    data = make((torch.rand(8, 3) > 0.5).to(dtype))
+    assert next(train(loss, data, num_steps=1)).step == 1

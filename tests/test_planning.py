@@ -12,6 +12,7 @@ from lowerbound.data import Dataset, load
 from lowerbound.data.given import dataset_of
 from lowerbound.engine import Engine
 from lowerbound.fitting import prepare
+from lowerbound.likelihoods import Poisson
 from lowerbound.loop import steps_for
 from lowerbound.models.recipe import Recipe
 from lowerbound.models.variational_autoencoder import vae
@@ -70,7 +71,7 @@ def test_the_objective_decides_samples_and_estimator_unless_they_are_given() -> 
 @pytest.mark.parametrize(
     "given, sentence",
     [
-        ({"latent_dims": 4}, "The vae recipe has no option 'latent_dims'; it has latent_dim"),
+        ({"latent_dims": 4}, "A fit has no setting 'latent_dims'; it has latent_dim"),
         ({"latent_dim": "four"}, "The vae recipe got latent_dim='four' and expected a whole number"),
         ({"hidden": 64}, r"The vae recipe got hidden=64 and expected a list of whole numbers such as \[64,64\]"),
         ({"lr": "fast"}, "The plan got lr='fast' and expected a number"),
@@ -175,6 +176,24 @@ def test_another_recipe_than_with_nothing_said_is_said(x: Any, recipe: str) -> N
     assert other.recipe == "vae"
     assert f"steps was given; with nothing said it is {recipe}" in other.reasons["recipe"]
     assert "recipe" not in plan(dataset_of(x), "vae", steps=5).reasons
+
+
+@pytest.mark.parametrize(
+    "given, sentence",
+    [
+        ({"batch_size": 0}, "The plan got batch_size=0 and needs at least 1"),
+        ({"seed": -1}, "The plan got seed=-1 and needs at least 0"),
+        ({"patience": 0}, "The plan got patience=0 and needs at least 1"),
+        ({"clip_norm": -1.0}, "The plan got clip_norm=-1 and needs a finite number above 0"),
+        ({"epochs": "ten"}, "The plan got epochs='ten' and expected a number"),
+        ({"epochs": -1}, "The plan got epochs=-1 and needs a finite number above 0"),
+        ({"objective": 3}, "The plan got objective=3 and expected a word"),
+        ({"likelihood": Poisson}, "expected a word or a Module"),
+    ],
+)
+def test_numbers_that_the_command_refuses_are_refused_from_python(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        plan(load("digits"), **given)
 
 
 def test_the_kinds_of_columns_are_told_to_latent_classes() -> None:

@@ -85,6 +85,22 @@ def test_the_model_comes_back_with_its_weights_and_its_bound(tmp_path):
     assert again["bound"] == pytest.approx(best, abs=1e-6)
 
 
+def test_lines_that_cannot_be_read_are_left_out_and_told(trained):
+    path = trained.path / "metrics.jsonl"
+    whole = path.read_text()
+    path.write_text(whole + whole.splitlines()[-1][:20] + "\nno json\n")
+    fitted = Run.open(trained.path).fitted()
+    assert len(fitted.records) == len(whole.splitlines())
+    assert fitted.notes == ("2 lines of metrics.jsonl cannot be read, and what follows on training lacks them.",)
+    page = fitted.report(trained.path / "page.html").read_text()
+    assert "2 lines of metrics.jsonl cannot be read" in page
+
+
+def test_messages_call_a_run_by_its_folder_and_not_by_its_data(trained):
+    with pytest.raises(ValueError, match=rf"The run {trained.path} was told no labels; leave out the class"):
+        trained.fitted().sample(label="3")
+
+
 def test_metrics_are_the_records(tmp_path):
     run = _new(tmp_path / "run")
     records = list(run.fit(_training(run), CPU))
@@ -205,9 +221,21 @@ def test_a_run_is_opened_by_a_string_too(trained):
         (lambda c: c["schema"].pop("kind"), "The schema of the data is not readable"),
         (lambda c: c["schema"].update(event_shape=[9, 9]), "do not fit the model of its run.json"),
         (lambda c: c.pop("data"), "was altered or cut short"),
-        (lambda c: c["data"].update(checksum=3), "was altered or cut short"),
+        (lambda c: c["data"].update(checksum=3), "the 'checksum' of its data is 3, expected a word"),
+        (lambda c: c["data"].pop("checksum"), "lacks the 'checksum' of its data"),
+        (lambda c: c["data"].update(path=7), "the 'path' of its data is 7, expected a word"),
+        (lambda c: c.pop("name"), "lacks 'name'; it was altered or cut short"),
+        (lambda c: c.pop("versions"), "lacks 'versions'; it was altered or cut short"),
+        (lambda c: c.update(command=5), "'command' is 5, expected a word or None"),
+        (lambda c: c.update(schema=5), "'schema' is 5, expected names and values"),
+        (lambda c: c["schema"].update(columns=5), r"not readable \(Column is 5, expected a list\)"),
+        (lambda c: c["schema"].update(columns=[5]), r"not readable \(Column is 5, expected names and values\)"),
+        (lambda c: c["schema"].update(left_out=[{"name": "a"}]), r"not readable \('reason' is missing\)"),
+        (lambda c: c["schema"].update(kind=5), r"not readable \(kind is 5, expected a word\)"),
+        (lambda c: c["plan"].update(batch_size=0), "got batch_size=0 and needs at least 1"),
+        (lambda c: c["plan"].update(model=5), "got model=5 and expected names and values"),
         (lambda c: c.update(plan=None), "built in Python; open it with Fitted.open"),
-        (lambda c: c.update(plan=[]), "was altered or cut short"),
+        (lambda c: c.update(plan=[]), r"'plan' is \[\], expected names and values"),
     ],
 )
 def test_an_altered_run_is_one_sentence(trained, alter, part):

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         spelling,
         testing,
     )
+    from lowerbound.comparison import compare
     from lowerbound.diagnosis import diagnose
     from lowerbound.fitted import Fitted
     from lowerbound.inference import infer
@@ -86,6 +87,7 @@ _NAMES = {
     "Record": "lowerbound.loop",
     "VAE": "lowerbound.sklearn",
     "VariationalLoss": "lowerbound.losses",
+    "compare": "lowerbound.comparison",
     "diagnose": "lowerbound.diagnosis",
     "fit": "lowerbound.one_call",
     "infer": "lowerbound.inference",
@@ -101,6 +103,7 @@ __all__ = [
     "Record",
     "VariationalLoss",
     "baselines",
+    "compare",
     "data",
     "diagnose",
     "diagnosis",

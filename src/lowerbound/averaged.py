@@ -1,9 +1,9 @@
-"""An average of the weights over the steps, which is evaluated and given back in place of the last weights.
+"""An average of the weights over the steps, which replaces the last weights in evaluation and at the end.
 
     a ← d_t a + (1 − d_t) θ,      d_t = min(decay, (1 + t) / (10 + t)) at step t
 
 The average of stochastic iterates is better than the last of them (Polyak & Juditsky 1992); deep hierarchies report it
-with a decay of 0.999 to 0.9999. The second form of d_t lets the start be forgotten before `decay` is reached.
+with a decay of 0.999 to 0.9999. The second term of d_t lets the average forget the start early in training.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ class Averaged:
 
     @torch.no_grad()
     def update(self, step: int, taken: Tensor) -> None:
-        """Move towards the parameters after a step; nothing moves where `taken` is false, and nothing waits for it."""
+        """Move towards the parameters after a step, unless `taken` is false; this does not wait for the device."""
         weight = (1 - min(self.decay, (1 + step) / (10 + step))) * taken.float()
         for name, p in self._parameters.items():
             self.tensors[name].lerp_(p.detach(), weight.to(p.dtype))
 
     @torch.no_grad()
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Take over averages that were saved."""
+        """Load averages that were saved."""
         for name, average in self.tensors.items():
             average.copy_(tensors[name])
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Inside, the module has the averages as its parameters."""
+        """Within this context, the module has the averages as its parameters."""
         kept = {name: p.detach().clone() for name, p in self._parameters.items()}
         self.restore()
         try:

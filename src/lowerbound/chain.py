@@ -1,22 +1,22 @@
-"""Several latents, drawn one after another: what the p and the q of a hierarchy have in common.
+"""Several latents, drawn one after another: what p and q of a hierarchy have in common.
 
-A chain walks through states. At a state it knows the distribution of the next layer, and a layer that is drawn, or
-given, leads on to the next state:
+A chain walks through states. A state determines the distribution of the next layer, and the value of this layer, drawn
+or given, determines the next state:
 
     d(z) = Π_l d(z_l | h_l)          (d_l, carry) = at(h_l)          h_{l+1} = advance(h_l, carry, z_l)
 
-so that a layer may depend on all layers before it through what the state keeps of them (`StateChain`). A hierarchy in
-which a layer sees only the one before it is the case in which the state is that layer (`Chain`):
+so that a layer may depend on all earlier layers through the state (`StateChain`). If a layer depends only on the one
+before it, the state is that layer (`Chain`):
 
     downward    d(z_1, …, z_L) = d(z_L) d(z_{L−1} | z_L) … d(z_1 | z_2)        p(z), and top-down posteriors
     upward      d(z_1, …, z_L) = d(z_1) d(z_2 | z_1) … d(z_L | z_{L−1})        bottom-up posteriors
 
-z_1 is the layer nearest to the data, and latents are always the tuple (z_1, …, z_L), in whichever order they are drawn.
+z_1 is the layer nearest to the data, and latents are always the tuple (z_1, …, z_L), for either order of drawing.
 
-A draw is usually scored at once, by distributions that were evaluated for drawing it. The chain remembers its last draw
-and its last evaluation, with the state that they end in, and uses them for that very tuple of tensors, if nothing wrote
-into it since and no gradient is missing; any other latents are walked through anew. Both ways give the same numbers and
-the same derivatives.
+A draw is usually scored immediately afterwards, by the distributions from which it was drawn. The chain therefore
+remembers its last draw and its last evaluation, with their last state, and uses them again for the same tuple of
+tensors, unless these were written to since or a gradient is missing. Other latents are walked through again. Both ways
+give the same numbers and derivatives.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def given(conditional: Callable[[Context], Distribution], context: tuple[Tensor,
 
 
 def layer_shapes(conditionals: Sequence[object]) -> list[tuple[int, ...]] | None:
-    """The event shape of each layer, where all conditionals state theirs (`hooks.StatesEventShape`); None if not."""
+    """The event shape of each layer, if all conditionals state theirs (`hooks.StatesEventShape`); otherwise None."""
     shapes = [c.event_shape for c in conditionals if isinstance(c, StatesEventShape)]
     return shapes if len(shapes) == len(conditionals) else None
 
@@ -60,8 +60,8 @@ class StateChain(Distribution):
         downward: whether z_L is drawn first and z_1 last, or the reverse.
         batch_shape: of the chain; that of the layer that is drawn first if None.
         layer_shapes: event shapes of z_1, …, z_L, if they are known before a draw.
-        source: the module and the tensors of context that this is made of, by which another evaluation of the same
-            chain is known; () if there is no telling.
+        source: the module and the tensors of context from which it is made, which identify another evaluation of the
+            same chain; () if unknown.
 
     Raises:
         ValueError: no step.
@@ -90,22 +90,22 @@ class StateChain(Distribution):
 
     @property
     def first(self) -> Distribution:
-        """The distribution of the layer that is drawn first, evaluated when it is asked for."""
+        """The distribution of the layer that is drawn first, evaluated when it is needed."""
         return self._begin().distribution
 
     @property
     def batch_shape(self) -> torch.Size:
-        """As declared, or that of the first layer."""
+        """The batch shape as declared, or that of the first layer."""
         return self._some_first().batch_shape if self._declared is None else self._declared
 
     @property
     def has_rsample(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Whether the first layer is reparameterised; the others are taken to be like it."""
+        """Whether the first layer is reparameterised; this is assumed of the others too."""
         return self._some_first().has_rsample
 
     @property
     def support(self) -> Any:
-        """Tuples of what the first layer takes for values; the others are taken to be like it."""
+        """Tuples of values of the first layer's support, which is assumed of the others too."""
         return _Tuples(self._some_first().support)
 
     @property
@@ -113,7 +113,7 @@ class StateChain(Distribution):
         """(D_1 + … + D_L,), the numbers in all layers.
 
         Raises:
-            NotImplementedError: nothing was declared, drawn or scored yet; finding out would take a draw.
+            NotImplementedError: it was not declared, and nothing was drawn or scored yet that would show it.
         """
         if self._shapes is None:
             raise NotImplementedError(
@@ -153,7 +153,7 @@ class StateChain(Distribution):
         return self.walk_through(z).given
 
     def walk_through(self, z: Latents) -> Walk:
-        """The walk along latents z: remembered, or taken now and then remembered.
+        """The walk along latents z: the remembered one, or a new one, which is then remembered.
 
         Raises:
             ValueError: another number of layers.
@@ -162,6 +162,7 @@ class StateChain(Distribution):
         if not isinstance(z, tuple) or len(z) != size:
             got = f"{len(z)} layers" if isinstance(z, tuple) else "one tensor"
             raise ValueError(f"A chain of {size} latents got {got}; give a tuple (z_1, …, z_{size}).")
+        # A draw is usually scored next: its distributions are known then, and need not be evaluated a second time.
         for known in (self._drawn, self._evaluated):
             if known is not None and known.is_of(z):
                 return known
@@ -171,7 +172,7 @@ class StateChain(Distribution):
         return walk
 
     def remember(self, walk: Walk, *, drawn: bool) -> None:
-        """Keep a walk, which `walk_through(walk.z)` would take at the present parameters."""
+        """Remember a walk, which must be the result of `walk_through(walk.z)` at the present parameters."""
         self._shapes = tuple(tuple(layer.event_shape) for layer in walk.given)
         if drawn:
             self._drawn = walk
@@ -179,7 +180,7 @@ class StateChain(Distribution):
             self._evaluated = walk
 
     def recall(self, other: StateChain) -> None:
-        """Remember what another evaluation of the same chain remembers; nothing if it is of another."""
+        """Take over the memory of another evaluation of the same chain; do nothing if it is of another chain."""
         if len(self.source) == len(other.source) > 0 and all(map(operator.is_, self.source, other.source)):
             self._drawn, self._evaluated, self._shapes = other._drawn, other._evaluated, other._shapes
 
@@ -202,7 +203,7 @@ class StateChain(Distribution):
         return walk.z
 
     def _walk(self, value_of: Callable[[int, Distribution], Tensor]) -> Walk:
-        """From the start to the end; `value_of` gives each layer, counted in the order of drawing, its value."""
+        """Walk from the start to the end. `value_of` gives the value of a layer, numbered in the order of drawing."""
         state, z, given, kept = self.start, [], [], []
         for layer, step in enumerate(self.steps):
             d, carry = self._begin()[:2] if layer == 0 else step.at(state)
@@ -215,29 +216,29 @@ class StateChain(Distribution):
         return Walk(order(tuple(z)), order(tuple(given)), order(tuple(kept)), state)
 
     def _begin(self) -> _First:
-        """The first layer and what was carried from it, evaluated once, or once more where a gradient is missing."""
+        """The first layer and its carry. They are evaluated once, and again only if a gradient is missing."""
         if self._first is None or (torch.is_grad_enabled() and not self._first.has_gradient):
             self._first = _First(*self.steps[0].at(self.start), torch.is_grad_enabled())
         return self._first
 
     def _some_first(self) -> Distribution:
-        """The first layer, with or without gradients: for what is the same of both."""
+        """The first layer, with or without gradients: for properties that do not depend on gradients."""
         for known in (self._drawn, self._evaluated):
             if known is not None:
                 return self._in_order(known.given)[0]
         return self._begin().distribution if self._first is None else self._first.distribution
 
     def _kept_of(self, carry: Any) -> Any:
-        """What a walk remembers of the carry of a layer beyond its distribution."""
+        """The part of a layer's carry that a walk remembers besides its distribution."""
         return None
 
     def _in_order(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
-        """From the order of drawing to that of the layers, or back."""
+        """Change from the order of drawing to that of the layers, or back."""
         return items[::-1] if self.downward else items
 
 
 class Chain(StateChain):
-    """A chain in which a layer sees only the one drawn before it.
+    """A chain in which a layer depends only on the one drawn before it.
 
     Arguments:
         first: of the layer that is drawn first, or a function that gives it when it is needed.
@@ -280,7 +281,7 @@ class _First(NamedTuple):
 
 
 class _Given:
-    """The step of a layer that sees the layer before it: the state is that layer."""
+    """The step of a layer that depends on the layer before it: the state is that layer."""
 
     def __init__(self, given: LayerGiven):
         self.given = given
@@ -293,7 +294,7 @@ class _Given:
 
 
 class _Tuples(constraints.Constraint):
-    """Of tuples whose parts are all in one set."""
+    """The set of tuples whose parts are all in one set."""
 
     def __init__(self, of: Any):
         self.is_discrete = of.is_discrete

@@ -1,9 +1,8 @@
-"""Everything that a run needs to go on with the same bits, in one file that is either old or new, never half.
+"""Everything that a run needs to continue exactly, in one file that is replaced as a whole.
 
 A checkpoint is one safetensors file: the tensors of the loss (model included) and of the optimiser, the best weights so
-far, and the loop's own numbers as JSON in the header. It is written beside its place, flushed to the disk and moved
-over the old one in one step, so that a process killed at any moment leaves a whole checkpoint. There is no pickle in
-it.
+far, and the loop's own numbers as JSON in the header. It is written to a file beside, flushed to the disk and then
+renamed in one step, so that a process killed at any moment leaves a complete checkpoint. It contains no pickle.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-__all__ = ["BestWeights", "Checkpoint", "CheckpointError", "remove_partial_files", "write_atomically"]
+__all__ = ["BestWeights", "Checkpoint", "CheckpointError", "remove_partial_files", "unshared", "write_atomically"]
 
 _PARTIAL, _SUFFIX = ".lowerbound-", ".partial"
 
@@ -35,21 +35,20 @@ class Checkpoint:
 
     Arguments:
         path: the file.
-        every: seconds that must have passed since the last save; what a save holds never depends on when it was made.
+        every: seconds that must have passed since the last save; the results of a run do not depend on when it saves.
     """
 
     path: Path
     every: float = 10.0
 
     def save(self, groups: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
-        """Write groups of named tensors and a JSON-able state; the old file stays whole until the new one is.
+        """Write groups of named tensors and a JSON-able state; the old file is replaced only when the new one is
+        complete.
 
         Raises:
             CheckpointError: the disk refused; the old checkpoint is still there.
         """
-        tensors = {
-            f"{group}/{name}": t.detach().contiguous() for group, items in groups.items() for name, t in items.items()
-        }
+        tensors = unshared({f"{group}/{name}": t for group, items in groups.items() for name, t in items.items()})
         try:
             write_atomically(self.path, save(tensors, metadata={"state": json.dumps(state)}))
         except OSError as error:
@@ -67,12 +66,14 @@ class Checkpoint:
         try:
             with safetensors.safe_open(str(self.path), framework="pt") as file:
                 state = json.loads((file.metadata() or {})["state"])
+            if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+                raise ValueError("its numbers were altered")
             tensors = load_file(str(self.path))
         except FileNotFoundError:
             raise CheckpointError(f"There is no checkpoint at {self.path}; start the run anew.") from None
-        except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        except (safetensors.SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
             raise CheckpointError(
-                f"{self.path} is not a checkpoint of this library ({error}); start the run anew."
+                f"{self.path} is not a checkpoint of this library ({str(error)[:100]}); start the run anew."
             ) from None
         groups: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
@@ -83,6 +84,18 @@ class Checkpoint:
     def exists(self) -> bool:
         """Whether there is something to resume from."""
         return self.path.exists()
+
+
+def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as a file takes them: contiguous, and a copy where two names share memory."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in tensors.items():
+        own = tensor.detach().contiguous()
+        place = own.untyped_storage().data_ptr()
+        found[name] = own.clone() if place in seen else own
+        seen.add(place)
+    return found
 
 
 class BestWeights:
@@ -105,16 +118,16 @@ class BestWeights:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Give the module the best weights, if any were offered."""
+        """Load the best weights into the module, if any were offered."""
         if self.bound > float("-inf"):
             self._module.load_state_dict(self.tensors)
 
 
 def write_atomically(path: Path, content: bytes, *, new: bool = False) -> None:
-    """Write a file in one step that survives a kill or a power cut: it is the old one or the new one, never half.
+    """Write a file in one step: after a kill or a power cut it is the complete old or the complete new one.
 
-    The content goes to a file beside it, of a name that nobody can foresee and that is made for this alone, so that no
-    link is followed and no two processes share it.
+    The content first goes to a new file beside it with an unpredictable name, so that no link is followed and no two
+    processes share the file.
 
     Arguments:
         path: the file.
@@ -142,7 +155,7 @@ def write_atomically(path: Path, content: bytes, *, new: bool = False) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what writers that were killed left behind; only for a folder in which nobody writes."""
+    """Remove files left by writers that were killed; only for a folder in which no process writes."""
     for left in folder.glob(f"{_PARTIAL}*{_SUFFIX}"):
         left.unlink(missing_ok=True)
 

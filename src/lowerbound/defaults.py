@@ -1,8 +1,9 @@
-"""What is decided where the user left a setting open, each with its reason. Nothing else in the library has a default
-of its own for these.
+"""The decisions about settings that the user left open, each with its reason. No other part of the library has defaults
+for these settings.
 
-A later line wins: the defaults of the recipe's function, those of every fit, those of the recipe, those that depend on
-the data and on what is known so far. What the user gave is never decided here, but others depend on it.
+In increasing precedence they are: the defaults of the recipe's function, those of every fit, those of the recipe, and
+those that depend on the data and on earlier decisions. Values that the user gave are not decided here, but other
+decisions may depend on them.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ GENERAL: dict[str, Any] = {
     "clip_norm": None,
     "patience": None,
     "labelled": None,
+    "freeze": (),
     "seed": 0,
     "device": "auto",
     "precision": "fp32",
@@ -48,14 +50,14 @@ _OF_THE_MACHINE = {"seed", "device", "precision", "devices"}
 
 @dataclass(frozen=True)
 class Decision:
-    """A value, and why it was taken; no reason where it is what every fit has."""
+    """A value and its reason; there is no reason for the defaults of every fit."""
 
     value: Any
     reason: str = ""
 
 
 def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
-    """The recipe for data of which nothing is said but of the machine; a variational autoencoder for whoever says more.
+    """The recipe for data if the user gave nothing but settings of the machine; otherwise a variational autoencoder.
 
     The mixture of factor analysers, latent classes and the autoencoder of counts are ahead of, or level with, what a
     user would have tried first on nearly every table of `benchmarks/defaults.py`.
@@ -70,7 +72,9 @@ def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
 
 
 def _suits(dataset: Dataset) -> Decision | None:
-    """The recipe that suits the columns better than an autoencoder of defaults, and why; None if none does."""
+    """The recipe that suits the columns better than an autoencoder with defaults, and the reason; None if there is
+    none.
+    """
     columns = dataset.schema.columns
     if columns is None or dataset.schema.kind not in ("table", "counts"):
         return None
@@ -86,7 +90,7 @@ def _suits(dataset: Dataset) -> Decision | None:
 
 
 def decide(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Decision]:
-    """A decision for every setting and every option of the recipe.
+    """A decision about every setting and every option of the recipe.
 
     Arguments:
         dataset: the data.
@@ -104,8 +108,8 @@ def decide(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[s
 
 
 def facts_of(likelihood: Any) -> LikelihoodFacts:
-    """The facts of a likelihood, given in words, as a class or as an instance; those of a density of reals for a
-    foreign one that states none.
+    """The facts of a likelihood, given in words, as a class or as an instance. A foreign one without facts counts as a
+    density of reals.
     """
     cls = find(likelihoods, parse(likelihood)[0]) if isinstance(likelihood, str) else likelihood
     facts = getattr(cls, "facts", None)
@@ -137,7 +141,7 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
 
 
 def _of_the_objective(recipe: Recipe, known: Mapping[str, Any]) -> dict[str, Decision]:
-    """How many samples an objective wants, and which estimator."""
+    """The number of samples that an objective needs, and its estimator."""
     weighted = find(objectives, parse(known["objective"])[0]) is objectives.IWAE
     decisions = {}
     if "num_samples" not in recipe.defaults:
@@ -151,7 +155,7 @@ def _of_the_objective(recipe: Recipe, known: Mapping[str, Any]) -> dict[str, Dec
 
 
 def _steps(dataset: Dataset, known: Mapping[str, Any]) -> Decision:
-    """A hundred passes, and more over little data, so that there are 8,000 steps at least."""
+    """A hundred passes, and more for small data, so that there are at least 8,000 steps."""
     num_rows, batch_size = _num_rows(dataset), known["batch_size"]
     epochs = known.get("epochs")
     reason = ""
@@ -162,5 +166,5 @@ def _steps(dataset: Dataset, known: Mapping[str, Any]) -> Decision:
 
 
 def _num_rows(dataset: Dataset) -> int:
-    """Rows that are trained on: all but those held out for the choice of weights."""
+    """The number of training rows without those held out to choose the weights."""
     return dataset.num_train - num_for_selection(dataset.num_train)

@@ -1,4 +1,4 @@
-"""Where the computation runs: device, precision and number of processes, through lightning-fabric."""
+"""Where the computation runs: device, precision and number of processes, by lightning-fabric."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Engine:
 
     @property
     def accelerator(self) -> str:
-        """The kind of device that "auto" stands for."""
+        """The kind of device that "auto" selects."""
         return _present()[-1] if self.device == "auto" else self.device
 
     @cached_property
@@ -94,8 +94,8 @@ class Engine:
     def set_up(self, loss: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
         """The loss and its optimiser as this engine runs them.
 
-        Several processes are told to look for parameters without a gradient where there may be some: in a `Loss` that
-        says so, and in any other module.
+        Several processes search for parameters without a gradient if there may be some: in a `Loss` that says so, and
+        in any other module.
         """
         if self.world_size > 1:
             everywhere = isinstance(loss, Loss) and loss.every_parameter_learns
@@ -110,7 +110,7 @@ class Engine:
 
 
 def _check_environment() -> None:
-    """Refuse what no launcher would have set.
+    """Refuse environment variables that no launcher would have set.
 
     Raises:
         ValueError: naming the variable.
@@ -137,7 +137,7 @@ def _check_environment() -> None:
 
 
 def _precision(precision: Precision, device: str) -> Any:
-    """Autocast that leaves the batch as it is: data that were rounded to bfloat16 would be other data."""
+    """Autocast that does not convert the batch, because data rounded to bfloat16 would be other data."""
     from lightning_fabric.plugins import MixedPrecision
     from lightning_fabric.plugins.precision import Precision as FullPrecision
 

@@ -1,13 +1,14 @@
-"""Distributions that are products over the coordinates of z, taken apart: p(z) = Π_d p(z_d).
+"""The factors of distributions that are products over the coordinates of z, p(z) = Π_d p(z_d), and the layers of
+hierarchies.
 
-Objectives that charge every latent by itself (free bits) and estimators that use only the terms that a factor can
-change (Rao-Blackwellisation) need log p(z_d) and KL(q(z_d | x) ‖ p(z_d)), which sum over d to the whole.
+Objectives with a cost for every latent (free bits) and estimators that use only the terms of a factor
+(Rao-Blackwellisation) need log p(z_d) and KL(q(z_d | x) ‖ p(z_d)), whose sums over d are the whole.
 
-And hierarchies (`hooks.Layered`), taken apart into layers. Where q and p draw their layers in the same order,
+For hierarchies (`hooks.Layered`) whose q and p draw their layers in the same order,
 
     KL(q ‖ p) = Σ_l E_q[KL(q(z_l | a_l, x) ‖ p(z_l | a_l))],      a_l the layers drawn before z_l
 
-so that each term is known in closed form given a draw of those before it, and only they are left to sampling.
+so that each term is known in closed form given a draw of the earlier layers; only these must be sampled.
 """
 
 from __future__ import annotations
@@ -77,15 +78,15 @@ def is_product(distribution: Distribution) -> bool:
 
 
 def has_layers(distribution: Distribution) -> bool:
-    """Whether it is over a tuple of latents and can be taken apart into layers (`chain.Chain`)."""
+    """Whether it is over a tuple of latents and has layers (`chain.Chain`)."""
     return isinstance(distribution, Layered)
 
 
 def rate_per_layer(q: Any, p: Any, z: tuple[Tensor, ...]) -> Float[Tensor, "sample batch layer"]:
     """log q(z_l | ·) − log p(z_l | ·) at latents z, each layer (S, B, *event), nats; the sum is log q(z) − log p(z).
 
-    Of chains drawn in the same order, the expectation of each is a divergence. Drawn in opposite orders (a bottom-up
-    posterior), only that of the sum is: a layer that p knows better from above than q does from below counts negative.
+    If both chains draw in the same order, the expectation of each term is a divergence. If they draw in opposite orders
+    (a bottom-up posterior), only that of the sum is; single terms may be negative.
     """
     pairs = zip(q.layers_at(z), p.layers_at(z), z, strict=True)
     return torch.stack([one.log_prob(layer) - other.log_prob(layer) for one, other, layer in pairs], -1)
@@ -94,8 +95,8 @@ def rate_per_layer(q: Any, p: Any, z: tuple[Tensor, ...]) -> Float[Tensor, "samp
 def kl_per_layer(q: Any, p: Any, z: tuple[Tensor, ...]) -> list[Float[Tensor, "*batch factor"]]:
     """KL(q(z_l | a_l, x) ‖ p(z_l | a_l)) of each layer, given the layers a_l of z that are drawn before it, nats.
 
-    Each is (S, B, factor), or (B, factor) where nothing is drawn before, by the factors of that layer; one factor where
-    it is not a product.
+    Each is (S, B, factor), or (B, factor) where nothing is drawn before, with the factors of that layer; a single
+    factor if it is not a product.
 
     Raises:
         ValueError: q and p draw in opposite orders or have other numbers of layers, or a layer has no closed form.

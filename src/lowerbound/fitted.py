@@ -1,9 +1,9 @@
 """A fitted model as an object: the model, what its data mean, and the plan it was fitted by.
 
-Everything that people ask of a fitted model is a method here, in the words of their own data: rows go in as a
-DataFrame, an array, a file or a data set; columns and classes are matched by name; densities are in the units of the
-user's columns. Estimators hold one, a run folder is one that was saved, the command asks one, and a
-`LatentVariableModel` that was built by hand becomes one:
+Everything that people ask of a fitted model is a method of `Fitted`. Rows go in as a DataFrame, an array, a file or a
+data set; columns and classes are matched by name; densities are in the units of the user's columns. The estimators hold
+a `Fitted`, a run folder is a saved one, the command calls one, and a `LatentVariableModel` that was built by hand
+becomes one:
 
     fitted = lb.Fitted(model, data=X)
     fitted.score(X), fitted.sample(10), fitted.report("report.html")
@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound import inference as inferences
 from lowerbound.checkpoint import CheckpointError, write_atomically
 from lowerbound.data import DataError, Dataset, Identity, Rows
 from lowerbound.data.classes import check_classes, class_named, one_hot
@@ -31,16 +32,19 @@ from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Transform
 from lowerbound.evaluate import latent_moments, log_evidence
-from lowerbound.inference import Local, with_inference
+from lowerbound.inference import InferenceScheme, Local, with_inference
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
+from lowerbound.plan_size import check_draws
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
+from lowerbound.spelling import construct
 from lowerbound.support import require_support
 from lowerbound.weights import latents_of
 
 if TYPE_CHECKING:
     from lowerbound.diagnosis import Diagnosis
+    from lowerbound.evaluate import PredictiveChecks
     from lowerbound.planning import Plan
 
 __all__ = ["Encoded", "Fitted"]
@@ -52,7 +56,7 @@ _ENCODE, _SCORE, _SAMPLE, _RECONSTRUCT = 1, 2, 3, 4  # streams of random numbers
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """Where rows lie in latent space.
+    """The latent representation of rows.
 
     Attributes:
         mean: E_q[z | x] of each row (N, latent).
@@ -77,6 +81,7 @@ class Fitted:
         name: what the report calls it.
         data: what it was fitted to: an array, a DataFrame, a path, a `Dataset`, or a function that gives the `Dataset`.
         records: of training, as dictionaries.
+        notes: what a report says of the records, a sentence each.
         scores: what `evaluate` gave for it, if it was asked before.
         folder: the run folder it was read from, if any.
         config: the content of that folder's run.json.
@@ -96,13 +101,14 @@ class Fitted:
         name: str | None = None,
         data: Any = None,
         records: Sequence[Mapping[str, Any]] = (),
+        notes: Sequence[str] = (),
         scores: Mapping[str, Any] | None = None,
         folder: Path | None = None,
         config: Mapping[str, Any] | None = None,
     ):
         self.model, self.plan, self.records, self.scores = model.eval(), plan, list(records), scores
         self.transform = Identity() if transform is None else transform
-        self.folder, self.config = folder, dict(config or {})
+        self.folder, self.config, self.notes = folder, dict(config or {}), tuple(notes)
         self.recipe = recipe if recipe is not None or plan is None else recipe_named(plan.recipe)
         self._data: Dataset | Callable[[], Dataset] | None = None
         if callable(data):
@@ -118,11 +124,12 @@ class Fitted:
 
     @classmethod
     def open(cls, path: str | Path, model: LatentVariableModel | None = None) -> Fitted:
-        """From a run folder, or from what `save` wrote.
+        """Open a run folder, or a folder that `save` wrote.
 
         Arguments:
             path: the folder.
-            model: an untrained model of the same parts, for one that was built by hand; its weights are read.
+            model: for a model that was built by hand: an untrained model of the same parts, which is given the saved
+                weights.
 
         Raises:
             RunError: the folder holds no finished model, or the model is another one.
@@ -134,14 +141,26 @@ class Fitted:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """What it was fitted to.
+        """The data that it was fitted to.
 
         Raises:
             DataError: it was not given, is gone or has changed.
         """
         if self._data is None:
-            raise DataError(f"{self.name} was given no data; make it with Fitted(model, data=X).")
+            raise DataError(f"{self.called} was given no data; make it with Fitted(model, data=X).")
         return self._data if isinstance(self._data, Dataset) else self._data()
+
+    @property
+    def called(self) -> str:
+        """What messages call it, never by the name of its data: the run and its folder, or the model and its recipe."""
+        if self.folder is not None:
+            return f"The run {self.folder}"
+        return "The model" if self.plan is None else f"The {self.plan.recipe} model"
+
+    @property
+    def weights(self) -> str | None:
+        """Which weights these are if training did not finish; None for those of a finished fit."""
+        return self.config.get("weights")
 
     @property
     def is_conditional(self) -> bool:
@@ -159,11 +178,11 @@ class Fitted:
         return 0 if self.plan is None else self.plan.seed
 
     def rows(self, data: Any, label: str | None = None) -> Rows:
-        """Other data as this model reads them: columns and classes matched by name.
+        """Other data, read as this model needs them: columns and classes are matched by name.
 
         Arguments:
             data: a DataFrame, an array (N, …), a path, a name of a data set, or `Rows`; of a `Dataset` its test rows.
-            label: the column of labels, if it is called otherwise than in the data that it was fitted to.
+            label: the column of labels, if its name is not that in the data of the fit.
 
         Raises:
             DataError: rows of another kind or shape, renamed columns, or classes that training has not seen.
@@ -171,7 +190,7 @@ class Fitted:
         return rows_under(data, self.schema, label=label)
 
     def events(self, x: np.ndarray, seed: int | None = None) -> Float[Tensor, "row *event"]:
-        """Stored rows (N, *event) as the likelihood scores them, checked against its support.
+        """Transform stored rows (N, *event) to what the likelihood scores, and check them against its support.
 
         Raises:
             ValueError: a value that the likelihood gives no probability.
@@ -185,7 +204,7 @@ class Fitted:
         return events
 
     def context(self, y: np.ndarray | None, name: str = "the data") -> Tensor | None:
-        """What the model is conditioned on for rows with these class numbers (N,); None if on nothing.
+        """The context of the model for rows with these class numbers (N,); None if the model has no context.
 
         Raises:
             DataError: no labels, or a class that training has not seen.
@@ -196,16 +215,28 @@ class Fitted:
         count = self.plan.model["num_classes"]
         return one_hot(check_classes(y, count, name), count)
 
-    def encode(self, data: Any, *, refine: int = 0, seed: int | None = None) -> Encoded:
+    def encode(
+        self, data: Any, *, refine: int = 0, inference: InferenceScheme | str | None = None, seed: int | None = None
+    ) -> Encoded:
         """Mean and standard deviation of q(z | x) of each row.
 
         Arguments:
             data: see `rows`.
-            refine: steps of local optimisation of each q, from the encoder's (`inference.Local`).
-            seed: of the binarization of pixels, and of draws where q has no moments in closed form.
+            refine: steps by which each q is optimised locally, starting from that of the encoder (`inference.Local`).
+            inference: another way to reach q(z | x): a scheme of `inference`, or its name with options ("hmc",
+                "local:num_restarts=4"); not together with refine.
+            seed: for the binarization of pixels, and for draws where q has no moments in closed form.
+
+        Raises:
+            ValueError: both refine and inference, an unknown name, or a scheme that must be trained with the model.
+
+        Warns:
+            InferenceWarning: chains, or optima from several starts, that are unreliable.
         """
-        rows = self.rows(data)
-        model = with_inference(self.model, Local(num_steps=refine)) if refine else self.model
+        rows, scheme = self.rows(data), _scheme(refine, inference)
+        if isinstance(scheme, Local):
+            self._check_refinable(rows, seed)
+        model = self.model if scheme is None else with_inference(self.model, scheme)
         parts = [
             latent_moments(model, x, context, seed=derive_seed(part_seed, _ENCODE))
             for x, context, part_seed in self._blocks(rows, seed)
@@ -239,7 +270,7 @@ class Fitted:
 
         Arguments:
             count: how many.
-            label: of this class, from a model that was told labels; None draws any.
+            label: the class to draw, from a model that was fitted with labels; None draws any class.
             seed: of the draws.
 
         Raises:
@@ -251,13 +282,14 @@ class Fitted:
     def draw(
         self, count: int, *, label: str | None = None, seed: int | None = None
     ) -> tuple[Tensor, Tensor, np.ndarray | None]:
-        """Draws of x, what is expected of each given its z, and their classes: as the likelihood scores them.
+        """Draws of x, E[x | z] of each and their classes, in the form that the likelihood scores.
 
         Raises:
             ValueError: no such class, or a model that was told none; fewer than one draw.
         """
         if count < 1:
             raise ValueError(f"sample got {count} draws to make and needs at least 1.")
+        check_draws(count, self.model, self.schema.event_shape)
         labels = self._labels(label, count)
         context = None if labels is None or self.plan is None else one_hot(labels, self.plan.model["num_classes"])
         with torch.no_grad(), forked(_CPU, derive_seed(self.seed if seed is None else seed, _SAMPLE)):
@@ -292,22 +324,22 @@ class Fitted:
 
         if not self.assigns:
             raise ValueError(
-                f"{self.name} gives rows no class or cluster; fit latent-classes, vade or semi-supervised for that."
+                f"{self.called} gives rows no class or cluster; fit latent-classes, vade or semi-supervised for that."
             )
         drawn = self.seed if seed is None else seed  # the same draws for every row, so that its company does not matter
         parts = [probabilities(self.model, x, seed=drawn) for x, _, _ in self._blocks(self.rows(data), seed)]
         return torch.cat(parts).numpy()
 
     def render(self, x: Tensor) -> Any:
-        """What the likelihood scores (N, *event) in the form of the user's data."""
+        """Turn what the likelihood scores (N, *event) into the form of the user's data."""
         return kind_named(self.schema.kind).render(self.stored(x), self.schema)
 
     def stored(self, x: Tensor) -> np.ndarray:
-        """What the likelihood scores (N, *event) as rows are stored, in the units of the user's data."""
+        """Turn what the likelihood scores (N, *event) into stored rows, in the units of the user's data."""
         return self.transform.inverse(x).numpy()  # type: ignore[operator]
 
     def evaluate(self, data: Any = None, **options: Any) -> dict[str, Any]:
-        """Scores on held-out rows (the data's own test rows, or all rows of other data) beside baselines.
+        """Scores on the data's own test rows, or on all rows of other data, beside baselines.
 
         Arguments:
             data: see `rows`; None takes the test rows of the data it was fitted to.
@@ -318,10 +350,16 @@ class Fitted:
         return score_fitted(self, data, **options)
 
     def diagnose(self, **options: Any) -> Diagnosis:
-        """What it suffers from, and what to do; options of `diagnosis.case_of`."""
+        """The problems of the model and their remedies. Options are those of `diagnosis.case_of`."""
         from lowerbound.diagnosis import diagnose
 
         return diagnose(self, **options)
+
+    def predictive_checks(self, **options: Any) -> PredictiveChecks:
+        """Whether rows that it makes look like held-out rows; options of `predictive.predictive_checks_of`."""
+        from lowerbound.predictive import predictive_checks_of
+
+        return predictive_checks_of(self, **options)
 
     def report(self, path: str | Path) -> Path:
         """Write a page of pictures and scores.
@@ -356,13 +394,14 @@ class Fitted:
         if self._data is not None:
             data |= {"checksum": self.dataset.checksum}
         plan = None if self.plan is None or self.plan.is_python else self.plan
-        content = describe_run(plan, self.schema, data=data, name=self.name)
+        came_from = self.config.get("came_from")
+        content = describe_run(plan, self.schema, data=data, name=self.name, came_from=came_from)
         try:
             path.mkdir(parents=True, exist_ok=True)
             write_atomically(path / "run.json", json.dumps(content, indent=2).encode())
         except OSError as error:
             raise RunError(f"Could not write to {path} ({error.strerror or error}); choose another folder.") from error
-        write_model(path, self.model, self.transform)
+        write_model(path, self.model, self.transform, self.weights)
         return path
 
     def test_rows(self) -> Rows:
@@ -371,8 +410,18 @@ class Fitted:
         x, y = (data.x_test, data.y_test) if data.num_test else (data.x_train, data.y_train)
         return Rows(x=x, y=y, num_test=0, name=data.name, schema=self.schema)
 
+    def _check_refinable(self, rows: Rows, seed: int | None) -> None:
+        """Refuse to refine q where a row has several latents: layers, or a class and a code."""
+        x, context, first = next(self._blocks(rows, seed))
+        with torch.no_grad(), forked(_CPU, first):
+            q = self.model.infer(x[:1], None if context is None else context[:1])
+            if isinstance(latents_of(q, q.sample()), tuple):
+                raise ValueError(
+                    f"{self.called} has several latents for a row, which refine cannot improve; leave it out."
+                )
+
     def _blocks(self, rows: Rows, seed: int | None) -> Iterator[tuple[Tensor, Tensor | None, int]]:
-        """Rows as the likelihood scores them, their context and a seed, some thousands at a time."""
+        """Yield some thousands of rows at a time, as the likelihood scores them, with their context and a seed."""
         first = self.seed if seed is None else seed
         x, y = rows.x, rows.y
         for start in range(0, len(x), _BLOCK):
@@ -381,11 +430,11 @@ class Fitted:
             yield self.events(x[part], part_seed), self.context(None if y is None else y[part], rows.name), part_seed
 
     def _labels(self, label: str | None, count: int) -> np.ndarray | None:
-        """The class of each draw; None where the model draws it, or knows none."""
+        """The class of each draw; None where the model draws the class itself, or has no classes."""
         labels = "unused" if self.recipe is None else self.recipe.labels
         if labels == "unused":
             if label is not None:
-                raise ValueError(f"{self.name} was told no labels; leave out the class.")
+                raise ValueError(f"{self.called} was fitted without labels; leave out the class.")
             return None
         assert self.plan is not None
         number = self.plan.model["num_classes"]
@@ -394,9 +443,20 @@ class Fitted:
         return np.full(count, class_named(label, number, self.schema.classes))
 
 
+def _scheme(refine: int, inference: InferenceScheme | str | None) -> InferenceScheme | None:
+    """How q(z | x) is reached; None by the encoder."""
+    if refine and inference is not None:
+        raise ValueError("encode got both refine and inference; give inference='local:num_steps=…' for both in one.")
+    if isinstance(inference, str):
+        inference = cast(InferenceScheme, construct(inferences, inference))
+    if isinstance(inference, nn.Module):
+        raise ValueError(f"{type(inference).__name__} is trained with a model; name it in the fit, with --inference.")
+    return Local(num_steps=refine) if refine else inference
+
+
 @torch.no_grad()
 def _check_shape(model: LatentVariableModel, transform: nn.Module, data: Dataset) -> None:
-    """Refuse data of another shape than a model that was built by hand takes and gives.
+    """Refuse data whose shape a model that was built by hand does not take or does not give.
 
     Raises:
         ValueError: naming both shapes.

@@ -2,8 +2,8 @@
 
     prepare(dataset, plan)  →  Training: a loss, its rows, the number of steps  →  fit  →  records
 
-The command and the estimators both come through here, so that they train in the same way; a run folder holds the plan
-and comes through here again to resume.
+The command and the estimators both call these functions, so that they train in the same way. A run folder holds the
+plan, with which training is resumed.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import BeforeTraining, Labels, Recipe
 from lowerbound.nets.shapes import Shape
-from lowerbound.planning import Plan
+from lowerbound.plan_size import check_model
+from lowerbound.planning import Plan, check_plan
 from lowerbound.protocols import Schedule
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
 from lowerbound.schedules import Constant, Cosine, Exponential
 from lowerbound.spelling import build, construct, parse, takes
+from lowerbound.start import Start, freeze
 from lowerbound.support import require_support
 
 __all__ = [
@@ -61,7 +63,7 @@ _BEGIN = 2  # tells the random numbers of a start from those of training
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A loss, its data, the number of steps, and what is done before the first."""
+    """A loss, its data, the number of steps, and the start before the first step."""
 
     loss: Loss
     transform: Transform
@@ -76,8 +78,8 @@ def fit(
 ) -> Generator[Record, None, None]:
     """Train, yielding a record at a time; at the end the loss has the weights with the best held-out bound.
 
-    What is done before the first step is done again if training was stopped before its first checkpoint: it depends on
-    the seed alone. A recipe that is then complete (`num_steps` 0) yields one record.
+    The start is repeated if training was stopped before its first checkpoint, because it depends on the seed alone. A
+    recipe that is complete after its start (`num_steps` 0) yields one record.
     """
     if training.start is not None and not (checkpoint is not None and checkpoint.exists()):
         _begin(training, plan, engine)
@@ -107,7 +109,7 @@ def fit(
 
 
 def _begin(training: Training, plan: Plan, engine: Engine) -> None:
-    """What a recipe does before the first step, on training rows as the likelihood sees them."""
+    """The start of a recipe, on training rows as the likelihood sees them."""
     assert training.start is not None
     with forked(_CPU, plan.seed, _BEGIN):
         rows = torch.arange(len(training.source))  # all: what is solved here is solved for the data, not for some of it
@@ -133,38 +135,52 @@ def _complete(training: Training, held_out: HeldOut, plan: Plan, engine: Engine)
     )
 
 
-def prepare(dataset: Dataset, plan: Plan, engine: Engine, recipe: Recipe | None = None) -> Training:
-    """Split off held-out rows, make the model and let it see some data, and check that everything goes together.
+def prepare(
+    dataset: Dataset, plan: Plan, engine: Engine, recipe: Recipe | None = None, start_from: Start | None = None
+) -> Training:
+    """Split off held-out rows, make the model, initialise it from data, and check that everything goes together.
 
     Arguments:
         dataset: the data.
         plan: how to fit them.
         engine: where to compute.
         recipe: that of the plan, if it is not one of `recipes.recipes()`.
+        start_from: weights to begin from, in place of what the recipe begins with.
 
     Raises:
         ValueError: a name that is not known, data outside the likelihood's support, or choices that do not go together.
     """
     device, recipe = engine.torch_device, recipe or recipe_named(plan.recipe)
     _refuse_unused(plan)
+    check_plan(plan, recipe, dataset.event_shape)
     with forked(_CPU, plan.seed):
         model = recipe.model(dataset.event_shape, plan.model)
-        transform = make_transform(dataset, plan, model)
+        transform = make_transform(dataset, plan, model) if start_from is None else start_from.transform
         source, held_out = _split(dataset, transform, device, plan, recipe.labels)
         with forked(_CPU):  # so that the start does not depend on the number of test rows
             _check_support(dataset, model, transform)
         some, *labels = transform_rows(source, torch.arange(min(len(source), _ROWS_TO_INITIALIZE)))
         model.initialize(some.to(_CPU))
+        freeze(model, plan.freeze)
         loss = _loss(plan, model, dataset.event_shape, len(source))
+        if start_from is not None:
+            start_from.give(loss.model)
         loss.check(some[:2].to(_CPU), *(part[:2].to(_CPU) for part in labels[:1]))
     return Training(
-        loss=loss, transform=transform, source=source, held_out=held_out, num_steps=plan.steps, start=recipe.start
+        loss=loss,
+        transform=transform,
+        source=source,
+        held_out=held_out,
+        num_steps=plan.steps,
+        start=None if start_from is not None else recipe.start,
     )
 
 
 def make_model(plan: Plan, event_shape: Shape) -> LatentVariableModel:
     """The untrained model of a plan; its inference is the encoder's (see `with_plan`)."""
-    return recipe_named(plan.recipe).model(event_shape, plan.model)
+    recipe = recipe_named(plan.recipe)
+    check_model(recipe, plan.model, event_shape)
+    return recipe.model(event_shape, plan.model)
 
 
 def make_transform(dataset: Dataset, plan: Plan, model: LatentVariableModel) -> Transform:
@@ -179,7 +195,7 @@ def make_transform(dataset: Dataset, plan: Plan, model: LatentVariableModel) -> 
 
 
 def with_plan(model: LatentVariableModel, plan: Plan, event_shape: Shape) -> LatentVariableModel:
-    """The model that infers as the plan says: what the loss has as its model."""
+    """The model with the inference scheme of the plan: the model of the loss."""
     if plan.inference is None:
         return model
     return with_inference(model, construct(inferences, plan.inference, **given_to_choices(plan, model, event_shape, 0)))
@@ -199,7 +215,7 @@ def make_gradient(words: str, given: Mapping[str, Any]) -> Any:
 
 
 def _loss(plan: Plan, model: LatentVariableModel, event_shape: Shape, num_data: int) -> Loss:
-    """The loss that the plan describes; what a choice asks for by name it is given."""
+    """The loss that the plan describes; each choice gets the arguments that it names."""
     given = given_to_choices(plan, model, event_shape, num_data)
     return construct(
         losses,
@@ -214,14 +230,14 @@ def _loss(plan: Plan, model: LatentVariableModel, event_shape: Shape, num_data: 
 
 
 def given_to_choices(plan: Plan, model: LatentVariableModel, event_shape: Shape, num_data: int) -> dict[str, Any]:
-    """What a choice may ask for by the name of its argument."""
+    """The values that a choice may request by the name of an argument."""
     stated = plan.model.get("latent_dim")
     latent_dim = model.prior(None).event_shape.numel() if stated is None else stated
     return {"event_shape": event_shape, "num_data": num_data, "latent_dim": latent_dim}
 
 
 def _refuse_unused(plan: Plan) -> None:
-    """A choice that the loss would not look at must not be made in vain."""
+    """Refuse a choice that the loss would not use."""
     for name, unsaid in (("gradient", "pathwise"), ("penalty", None), ("inference", None)):
         chosen = getattr(plan, name)
         if chosen != unsaid and not takes(losses, plan.loss, name):
@@ -231,7 +247,7 @@ def _refuse_unused(plan: Plan) -> None:
 
 
 def _check_support(dataset: Dataset, model: LatentVariableModel, transform: Transform) -> None:
-    """Refuse values to which the likelihood gives no probability, in any row."""
+    """Refuse rows with values outside the support of the likelihood."""
     parts = (("training", dataset.x_train, dataset.train_rows), ("test", dataset.x_test, None))
     for part, x, rows in parts:
         for _, block in row_blocks(x, rows):
@@ -273,7 +289,7 @@ def _split(
 
 
 def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray], kind: Labels) -> list[tuple[Tensor, ...]]:
-    """What the loss is given of the labels of the training and of the held-out rows, beside the data."""
+    """What the loss gets of the labels of training rows and held-out rows, besides the data."""
     if plan.labelled is not None and kind != "partial":
         raise ValueError(f"The {plan.recipe} recipe does not learn from some labels; leave labelled out.")
     if kind == "unused":
@@ -290,7 +306,9 @@ def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray], kind: Labels)
 
 
 def _fits(x: np.ndarray, device: torch.device) -> bool:
-    """Whether the rows may stay on the device: always on the CPU, where they are already; else in a quarter of it."""
+    """Whether the rows may stay on the device: always on the CPU, elsewhere if they take at most a quarter of its
+    memory.
+    """
     if device.type != "cuda":
         return True
     return x.nbytes <= _MOST_IN_MEMORY * torch.cuda.get_device_properties(device).total_memory

@@ -1,8 +1,8 @@
 """The two files of a run folder that a fitted model is read from: run.json and model.safetensors.
 
-run.json holds the plan and the schema whole, so that opening a run asks for no default that may have changed since.
-model.safetensors holds the tensors of the model and of the data transform. Nothing else is read to open a model,
-nothing from a folder is executed, and each way in which a folder can be wrong is one sentence.
+run.json holds the whole plan and schema, so that opening a run needs no default that may have changed since.
+model.safetensors holds the tensors of the model and of the data transform. No other file is read to open a model,
+nothing from a folder is executed, and every fault of a folder is reported in one sentence.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import shlex
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,36 +20,45 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from lowerbound.checkpoint import CheckpointError, write_atomically
+from lowerbound.checkpoint import CheckpointError, unshared, write_atomically
+from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
-from lowerbound.data.transform import describe_transform, transform_of
+from lowerbound.data.transform import Transform, describe_transform, transform_of
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import make_model, with_plan
 from lowerbound.former_runs import from_format_1
 from lowerbound.model import LatentVariableModel
 from lowerbound.planning import Plan
 from lowerbound.randomness import forked
+from lowerbound.run_json import RunError, as_json, check_config, check_files, read_config
+from lowerbound.start import Start
 
 __all__ = [
     "FORMAT",
     "RunError",
     "describe_run",
+    "is_of_a_run",
     "open_by_hand",
     "open_folder",
+    "read_start",
     "read_weights",
     "run_files",
     "write_model",
+    "write_start",
 ]
 
 FORMAT = 2
-_FILES = ("run.json", "model.safetensors", "state.safetensors", "metrics.jsonl", "evaluation.json", "report.html")
+_FILES = (
+    "run.json",
+    "model.safetensors",
+    "state.safetensors",
+    "start.safetensors",
+    "metrics.jsonl",
+    "evaluation.json",
+    "report.html",
+)
 _PACKAGES = ("lowerbound", "torch", "numpy", "zuko", "safetensors", "lightning-fabric")
-_LARGEST_JSON = 2**26
 _ADDED_SINCE = (".centres", ".units")  # units of mixed columns, which earlier runs did not have: 0 and 1
-
-
-class RunError(ValueError):
-    """A run folder that cannot be made or opened, in one sentence."""
 
 
 def run_files() -> tuple[str, ...]:
@@ -56,16 +66,31 @@ def run_files() -> tuple[str, ...]:
     return _FILES
 
 
-def describe_run(plan: Plan | None, schema: Schema, *, data: dict[str, Any] | None, name: str) -> dict[str, Any]:
-    """The content of run.json."""
-    return {
+def is_of_a_run(path: Path) -> bool:
+    """Whether a path is, or would be, one of the files of a folder that holds a run."""
+    return path.name in _FILES and (path.parent / "run.json").exists()
+
+
+def describe_run(
+    plan: Plan | None,
+    schema: Schema,
+    *,
+    data: dict[str, Any] | None,
+    name: str,
+    command: str | None = None,
+    came_from: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The content of run.json; `came_from` says from which other run it began, if from one."""
+    content = {
         "format": FORMAT,
         "name": name,
         "plan": None if plan is None else plan.to_json(),
         "schema": schema.to_json(),
         "data": data,
+        "command": command,
         "versions": {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}},
     }
+    return content if came_from is None else {**content, "came_from": dict(came_from)}
 
 
 def open_folder(path: Path) -> tuple[dict[str, Any], Plan, Schema]:
@@ -80,58 +105,87 @@ def open_folder(path: Path) -> tuple[dict[str, Any], Plan, Schema]:
             f"{path} was written in another format of run folder; this version reads formats 1 and {FORMAT}."
         )
     if config["format"] == 1:
-        config = from_format_1(path, config)
+        config = _as_format_2(path, config)
+    check_config(config, path / "run.json")
+    if config["plan"] is None:
+        raise RunError(f"{path} holds a model that was built in Python; open it with Fitted.open(path, model=...).")
     try:
-        if config["plan"] is None:
-            raise RunError(f"{path} holds a model that was built in Python; open it with Fitted.open(path, model=...).")
         plan, schema = Plan.from_json(config["plan"]), Schema.from_json(config["schema"])
-        if not isinstance(config["data"]["checksum"], str):
-            raise TypeError("checksum")
-    except RunError:
-        raise
+        kind_named(schema.kind)
     except ValueError as error:
         raise RunError(f"{path / 'run.json'} cannot be used: {error}") from None
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path / 'run.json'} was altered or cut short ({error}); restore it or start anew.") from None
     return config, plan, schema
 
 
-def write_model(path: Path, model: nn.Module, transform: nn.Module) -> None:
-    """Write model.safetensors.
+def write_model(path: Path, model: nn.Module, transform: nn.Module, weights: str | None = None) -> None:
+    """Write model.safetensors; `weights` says which weights they are, where they are not those of a finished training.
 
     Raises:
         CheckpointError: the disk refused.
     """
+    _write_tensors(path / "model.safetensors", model, transform, weights)
+
+
+def write_start(path: Path, start: Start) -> None:
+    """Write start.safetensors: what a run begins from, so that it does not need the other run again.
+
+    Raises:
+        CheckpointError: the disk refused.
+    """
+    _write_tensors(path / "start.safetensors", start.tensors, start.transform, None)
+
+
+def _write_tensors(
+    file: Path, model: nn.Module | Mapping[str, Tensor], transform: nn.Module, weights: str | None
+) -> None:
     parts = {"model": model, "transform": transform}
     tensors = {
-        f"{part}.{name}": tensor.detach().cpu().contiguous()
+        f"{part}.{name}": tensor.cpu()
         for part, module in parts.items()
-        for name, tensor in module.state_dict().items()
+        for name, tensor in (module.state_dict() if isinstance(module, nn.Module) else module).items()
     }
-    content = save(tensors, metadata={"transform": json.dumps(describe_transform(transform))})
+    metadata = {"transform": json.dumps(describe_transform(transform))}
     try:
-        write_atomically(path / "model.safetensors", content)
+        write_atomically(
+            file, save(unshared(tensors), metadata if weights is None else {**metadata, "weights": weights})
+        )
     except OSError as error:
         raise CheckpointError(
-            f"Could not write {path / 'model.safetensors'} ({error.strerror or error}); what was there is whole. "
+            f"Could not write {file} ({error.strerror or error}); the existing file is unchanged. "
             "Free some space and try again."
         ) from error
 
 
-def read_weights(path: Path, plan: Plan, schema: Schema) -> tuple[LatentVariableModel, nn.Module]:
-    """The model of a folder and its data transform, on the CPU; the file is opened once.
+def read_weights(path: Path, plan: Plan, schema: Schema) -> tuple[LatentVariableModel, nn.Module, str | None]:
+    """The model of a folder, its data transform, and which weights they are if training did not come to its end.
+
+    All is on the CPU; the file is opened once.
 
     Raises:
-        RunError: training has not come to its end, or the file does not belong to the plan.
+        RunError: there are no weights yet, or the file does not belong to the plan.
     """
-    tensors, description = _weights(path)
+    tensors, metadata = _weights(path)
     try:
         with forked(torch.device("cpu")):
             model = with_plan(make_model(plan, schema.event_shape), plan, schema.event_shape)
     except ValueError as error:
         raise RunError(f"The model of {path} cannot be made again: {error}") from None
-    load_into(model, {k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")}, path)
-    return model.eval(), _transform(description, tensors, path)
+    load_into(model, _of_model(tensors), path)
+    return model.eval(), _transform(metadata, tensors, schema, path), metadata.get("weights")
+
+
+def read_start(path: Path, plan: Plan, schema: Schema, origin: Mapping[str, Any]) -> Start:
+    """What a run began from.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    file = path / "start.safetensors"
+    if not file.is_file():
+        raise RunError(f"{path} has no start.safetensors, from which it began; begin it again in another folder.")
+    tensors, metadata = _tensors(file)
+    transform = _transform(metadata, tensors, schema, path)
+    return Start(tensors=_of_model(tensors), transform=transform, schema=schema, plan=plan, origin=origin)
 
 
 def open_by_hand(path: Path, model: LatentVariableModel) -> Fitted:
@@ -141,18 +195,19 @@ def open_by_hand(path: Path, model: LatentVariableModel) -> Fitted:
         RunError: the folder holds no such weights.
     """
     config = _config(path)
+    check_config(config, path / "run.json")
     try:
         schema = Schema.from_json(config["schema"])
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise RunError(f"{path / 'run.json'} cannot be used: {error}") from None
-    tensors, description = _weights(path)
-    load_into(model, {k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")}, path)
-    transform = _transform(description, tensors, path)
+    tensors, metadata = _weights(path)
+    load_into(model, _of_model(tensors), path)
+    transform = _transform(metadata, tensors, schema, path)
     return Fitted(model, schema=schema, transform=transform, name=config.get("name"), folder=path, config=config)
 
 
 def load_into(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Give a model its weights.
+    """Load weights into a model.
 
     Raises:
         RunError: they are those of another model, or hold NaN.
@@ -167,44 +222,51 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
         raise RunError(f"The weights in {path} hold NaN ({bad[0]}); fit the model again, with a smaller learning rate.")
 
 
-def _transform(description: str, tensors: dict[str, Tensor], path: Path) -> nn.Module:
+def _of_model(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix("model."): t for k, t in tensors.items() if k.startswith("model.")}
+
+
+def _transform(metadata: Mapping[str, str], tensors: dict[str, Tensor], schema: Schema, path: Path) -> Transform:
     own = {k.removeprefix("transform."): t for k, t in tensors.items() if k.startswith("transform.")}
     try:
-        return transform_of(json.loads(description), own)
-    except (ValueError, KeyError, TypeError):
+        transform = transform_of(as_json(metadata["transform"]), own)
+        if transform(torch.zeros(1, *schema.event_shape)).shape[1:] != schema.event_shape:
+            raise ValueError("another shape")
+        return transform
+    except (ValueError, KeyError, TypeError, RuntimeError):
         raise RunError(
             f"The data transform in {path / 'model.safetensors'} is not readable; fit the model again."
         ) from None
 
 
-def _weights(path: Path) -> tuple[dict[str, Tensor], str]:
+def _weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     file = path / "model.safetensors"
     if not file.is_file():
         again = shlex.join(["lowerbound", "fit", "--resume", str(path)])
         raise RunError(f"The run has no trained model yet; finish it with `{again}`.")
+    return _tensors(file)
+
+
+def _tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safetensors.safe_open(str(file), framework="pt") as opened:
-            metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # not a dictionary
-        return tensors, metadata.get("transform", "null")
+            return tensors, opened.metadata() or {}
     except (safetensors.SafetensorError, OSError) as error:
         raise RunError(f"{file} is damaged ({error}); resume the run to write it again.") from None
 
 
-def _config(path: Path) -> dict[str, Any]:
-    file = path / "run.json"
+def _as_format_2(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     try:
-        if not file.is_file():
-            raise RunError(f"{path} is not a run folder (it has no readable run.json).")
-        if file.stat().st_size > _LARGEST_JSON:
-            raise RunError(f"{file} is larger than any plan; the folder is not a run of this library.")
-        config = json.loads(file.read_bytes())
-    except OSError:
-        raise RunError(f"{path} is not a run folder (it has no readable run.json).") from None
+        return from_format_1(path, config)
     except RunError:
         raise
-    except (ValueError, RecursionError):
-        raise RunError(f"{file} is not readable as JSON; the folder is not a run of this library.") from None
-    if not isinstance(config, dict):
-        raise RunError(f"{file} does not hold a run of this library.")
-    return config
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise RunError(
+            f"{path / 'run.json'}, of format 1, was altered or cut short; restore it or start anew."
+        ) from None
+
+
+def _config(path: Path) -> dict[str, Any]:
+    check_files(path, _FILES)
+    return read_config(path)

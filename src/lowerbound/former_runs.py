@@ -1,8 +1,8 @@
 """Run folders of format 1: settings with defaults still open, and no schema.
 
-What was left open then is filled in here as it was decided then, whatever is decided today. Names of columns and
-classes were not kept: `Run.fitted` takes them from the data where these are still there. Then all columns of a table
-were continuous and none was left out.
+Open settings are filled in with the decisions of that version, not with those of today. Names of columns and classes
+were not saved: `Run.fitted` takes them from the data if these still exist. In that version all columns of a table were
+continuous and none was left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NOT_IN_PLAN = ("epochs",)
 
 
 def from_format_1(path: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """The content of a run.json of format 1 as one of format 2 would be; its `format` stays 1.
+    """Convert the content of a run.json from format 1 to format 2; its `format` stays 1.
 
     Raises:
         KeyError, TypeError, AttributeError, ValueError: it was altered.
@@ -53,11 +53,11 @@ def from_format_1(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     if not is_image:
         schema["columns"] = [{"name": str(i), "kind": "continuous"} for i in range(shape[0])]
         data |= {"kind": "table", "columns": {"*": "continuous"}}
-    return {**config, "data": data, "plan": plan, "schema": schema}
+    return {**config, "name": path.name, "data": data, "plan": plan, "schema": schema}
 
 
 def _transform(path: Path) -> dict[str, Any]:
-    """How data became what the likelihood scores; empty for a run that did not finish."""
+    """The description of the data transform; empty for a run that did not finish."""
     try:
         with safetensors.safe_open(str(path / "model.safetensors"), framework="pt") as file:
             return dict(json.loads((file.metadata() or {})["transform"]))

@@ -18,10 +18,10 @@ _HELD_OUT = 1  # tells the random numbers of evaluation from those of training
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """Held-out data, by whose bound training is judged.
+    """Held-out data, whose bound measures the progress of training.
 
     Arguments:
-        source: rows that are never trained on: whatever `train` takes, but for loaders.
+        source: rows that are not for training: any data that `train` takes, except loaders.
         every: steps between evaluations; they happen at the next record.
         patience: evaluations without a better bound after which training stops; None never stops.
         batch_size: rows evaluated at a time.

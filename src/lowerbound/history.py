@@ -1,8 +1,8 @@
-"""What happened at each step of one logging interval, kept on the device and read once at its end.
+"""A record of each step of one logging interval, kept on the device and read once at its end.
 
 Every step writes one row: the terms of the loss and the norm of the gradient of every parameter. Reading the rows is
-the only synchronisation with the device. If a row is not finite the first such row tells which term went bad, and
-where.
+the only synchronisation with the device. If a row is not finite, the first such row shows which term became NaN or
+infinite, and at which step.
 """
 
 from __future__ import annotations
@@ -21,20 +21,34 @@ class NonFiniteError(ArithmeticError):
     Attributes:
         step: the first bad step.
         term: the name of the first bad term.
-        value: what it became.
-        rows: numbers of the data rows of that step, where rows have numbers.
-        bad_rows: those of them that hold numbers which are not finite themselves.
+        value: its value.
+        rows: numbers of the data rows of that step, if rows have numbers.
+        bad_rows: those of them that contain NaN or infinite numbers.
+        kept: steps after which every number was finite: the loss has again the best weights up to there. 0 if there was
+            no record before.
     """
 
     def __init__(
-        self, step: int, term: str, value: float, *, rows: Sequence[int] | None = None, bad_rows: Sequence[int] = ()
+        self,
+        step: int,
+        term: str,
+        value: float,
+        *,
+        rows: Sequence[int] | None = None,
+        bad_rows: Sequence[int] = (),
+        kept: int = 0,
     ):
         self.step, self.term, self.value = step, term, value
-        self.rows, self.bad_rows = rows, bad_rows
+        self.rows, self.bad_rows, self.kept = rows, bad_rows, kept
+        weights = f"the best weights of the first {kept} steps are kept" if kept else "no step before it was recorded"
         super().__init__(
-            f"At step {step} the {term} became {value}{_where(rows, bad_rows)}; nothing after the last checkpoint was "
-            "saved. Lower the learning rate, clip gradients, or check the range of the data."
+            f"{self.what}; {weights}. Lower the learning rate, clip gradients, or check the range of the data."
         )
+
+    @property
+    def what(self) -> str:
+        """The term, the step and the rows, without advice."""
+        return f"At step {self.step} the {self.term} became {self.value}{_where(self.rows, self.bad_rows)}"
 
 
 class History:
@@ -67,7 +81,7 @@ class History:
         """The mean over the interval of each term, and of the norm of the whole gradient.
 
         Arguments:
-            mean: averages a tensor over the processes, so that all of them see a bad row of any.
+            mean: averages a tensor over the processes, so that all of them see a bad row of each.
             gradients_may_overflow: a gradient scaler skips such steps, so only the terms must be finite.
 
         Raises:
@@ -89,7 +103,7 @@ class History:
         raise NonFiniteError(self.first_step + index, self._name(column), rows[index, column].item())
 
     def _blame(self, bad: Tensor) -> int:
-        """The most telling bad column: a named term before the bound it is part of, a term before a gradient."""
+        """The most informative bad column: a term before the bound that contains it, and a term before a gradient."""
         columns = [int(i) for i in bad.nonzero()]
         return min(columns, key=lambda i: (self._name(i) == _describe("bound"), i))
 
@@ -105,7 +119,7 @@ def _describe(term: str) -> str:
 
 
 def _where(rows: Sequence[int] | None, bad_rows: Sequence[int]) -> str:
-    """Which rows of the data were being looked at."""
+    """The rows of the data at that step."""
     if bad_rows:
         return f" (rows {_first_few(bad_rows)} of the data hold NaN or infinity)"
     return "" if rows is None else f" (in a batch of rows {_first_few(rows)} of the data)"

@@ -1,20 +1,20 @@
-"""What a distribution may do beyond drawing and scoring: the protocols that `isinstance` asks for.
+"""What a distribution may do besides sampling and scoring: protocols that are tested by `isinstance`.
 
-Most distributions do none of this. Each hook is one protocol, declared here once, and whoever uses it asks
+Most distributions do none of this. Each hook is one protocol, declared here once, and its users test
 `isinstance(d, Protocol)`:
 
 ======================  ===============================================================================================
-`Layered`               a hierarchy over a tuple of latents, which can be taken apart into its layers
-`Lends`                 a posterior that evaluates p(z) on its way, and lends what it has to the prior that scores z
-`Augmented`             a posterior that draws auxiliary variables λ beside z, with the r(λ | z, x) that belongs to them
-`EndsInState`           a prior whose likelihood reads a state that z leads to, and not z itself
-`StatesEventShape`      a module that says over what shape the distributions are that it returns
-`StatesOutShape`        a net that says what it produces per datum
+`Layered`               a hierarchy over a tuple of latents, with the distributions of its layers
+`Lends`                 a posterior that evaluates p(z) while drawing, and lends the results to the prior that scores z
+`Augmented`             a posterior that draws auxiliary variables λ besides z, with their r(λ | z, x)
+`EndsInState`           a prior whose likelihood reads the state to which z leads, instead of z
+`StatesEventShape`      a module that states the event shape of the distributions that it returns
+`StatesOutShape`        a net that states its output shape per datum
 `AssignsClusters`       a posterior that knows the probability of each cluster given x
-`HasConditionalMeans`   a distribution without a mean in closed form, of which one can show means along a draw
+`HasConditionalMeans`   a distribution without a mean in closed form that has means along a draw
 ======================  ===============================================================================================
 
-Those of distributions have methods only, so that a compiled graph can decide them. `JointDensity` stands here too,
+Hooks of distributions have methods only, so that they can be tested in a compiled graph. `JointDensity` is here too,
 because `Augmented` extends one.
 """
 
@@ -48,12 +48,12 @@ class JointDensity(Protocol):
 
     @property
     def prior(self) -> Distribution:
-        """p(z), as a distribution: closed forms of the rate need it."""
+        """p(z), as a distribution, which closed forms of the rate need."""
         ...
 
     @property
     def x(self) -> Tensor:
-        """The batch (B, *event): learned baselines read it."""
+        """The batch (B, *event), which learned baselines read."""
         ...
 
     def __call__(self, z: Latents) -> tuple[Tensor, Tensor]:
@@ -70,16 +70,16 @@ class Layered(Protocol):
         ...
 
     def is_downward(self) -> bool:
-        """Whether z_L is drawn first and z_1 last; the reverse if not."""
+        """Whether z_L is drawn first and z_1 last; if not, the reverse."""
         ...
 
 
 @runtime_checkable
 class Lends(Protocol):
-    """A posterior that shares the generative path: it has evaluated p(z) at its draws."""
+    """A posterior along the generative path, which has evaluated p(z) at its draws."""
 
     def lend(self, prior: Distribution) -> None:
-        """Let this prior use what was evaluated, if it is another evaluation of the same; do nothing if it is not."""
+        """Let this prior use the results, if it is another evaluation of the same prior; do nothing otherwise."""
         ...
 
 
@@ -102,27 +102,27 @@ class Augmented(Protocol):
 
 @runtime_checkable
 class EndsInState(Protocol):
-    """A prior p(z) that walks through states, of which the likelihood reads the last: p(x | z) = p(x | h(z)).
+    """A prior p(z) that walks through states. The likelihood reads the last state: p(x | z) = p(x | h(z)).
 
-    The distribution has this method, and so has the module that gives it (there with an optional context), by which a
-    model knows without calling it.
+    Both the distribution and its module have this method (the module with an optional context), so that a model knows
+    of it without a call of the module.
     """
 
     def end_state(self, z: Latents) -> Latents:
-        """h(z): what the likelihood is called with in the place of z, for latents (..., *event)."""
+        """h(z), with which the likelihood is called in place of z, for latents (..., *event)."""
         ...
 
 
 @runtime_checkable
 class StatesEventShape(Protocol):
-    """A module whose distributions are all over one shape."""
+    """A module whose distributions all have the same event shape."""
 
     event_shape: tuple[int, ...]
 
 
 @runtime_checkable
 class StatesOutShape(Protocol):
-    """A net that says what it produces per datum."""
+    """A net that states its output shape per datum."""
 
     out_shape: int | tuple[int, ...]
 

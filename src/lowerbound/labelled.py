@@ -1,13 +1,14 @@
 """Models of data with a label: p(x, y, z) = p(y) p(z | y) p(x | z, y) with q(y, z | x) = q(y | x) q(z | x, y).
 
 Source: model M2 of Kingma, Rezende, Mohamed & Welling (2014, arXiv:1406.5298, eqs. 2 and 4). The label y is a one-hot
-vector, the code z what the label leaves unsaid (the style of a digit). A model of x given y and a classifier make one:
+vector, and the latent z is what the label does not say (the style of a digit). A model of x given y and a classifier
+make one:
 
     log p(x) ≥ Σ_y q(y | x) [L(x | y) + log p(y) − log q(y | x)],      L(x | y) ≤ log p(x | y)
 
-Without a context this is a model of x like any other, whose latents are the tuple (z, y): its evidence is log p(x), its
-samples are of any class. With one-hot labels as its context it is the model of x given y: its evidence is log p(x | y),
-its samples are of these classes, z is its only latent. The likelihood is called with (z, y) in both.
+Without a context this is a model of x with the latents (z, y): its evidence is log p(x), and its samples are of any
+class. With one-hot labels as its context it is the model of x given y: its evidence is log p(x | y), its samples are of
+these classes, and z is its only latent. The likelihood is called with (z, y) in both cases.
 """
 
 from __future__ import annotations
@@ -30,54 +31,55 @@ _NO_SHAPE = torch.Size()
 
 
 class LatentAndLabel(Distribution):
-    """p(y) p(z | y) over tuples (z, y): a one-hot label, and a code that may depend on it.
+    """p(y) p(z | y) over tuples (z, y): a one-hot label, and a latent that may depend on it.
 
     Arguments:
         label: p(y), over one-hot vectors (C,), with batch shape (B,) or ().
-        code: from labels (..., C) to p(z | y), with batch shape that of the labels, or () if it ignores them.
+        latent: from labels (..., C) to p(z | y), with batch shape that of the labels, or () if it ignores them.
         event_size: C plus the number of coordinates of z.
     """
 
     has_rsample = False
 
-    def __init__(self, label: Distribution, code: Callable[[Tensor], Distribution], event_size: int):
-        self.label, self.code = label, code
+    def __init__(self, label: Distribution, latent: Callable[[Tensor], Distribution], event_size: int):
+        self.label, self.latent = label, latent
         super().__init__(label.batch_shape, torch.Size((event_size,)), validate_args=False)
 
     @torch.no_grad()
     def sample(self, sample_shape: _size = _NO_SHAPE) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Draw y, then z given y: (*sample_shape, *batch_shape, ...) each."""
         y = self.label.sample(sample_shape)
-        p = self.code(y)
+        p = self.latent(y)
         lead = y.shape[: y.ndim - 1 - len(p.batch_shape)]
         return p.sample(lead), y
 
     def log_prob(self, value: tuple[Tensor, Tensor]) -> Tensor:  # type: ignore[override]
         """log p(y) + log p(z | y), nats."""
         z, y = value
-        return self.label.log_prob(y) + self.code(y).log_prob(z)
+        return self.label.log_prob(y) + self.latent(y).log_prob(z)
 
     @property
     def mean(self) -> Tensor:
-        """None: a mean over labels is no label."""
+        """There is none: a mean over labels is no label."""
         raise NotImplementedError("LatentAndLabel has no mean: half a 3 and half an 8 is no digit; use draws.")
 
 
 class LabelledPrior(nn.Module):
-    """p(y) p(z | y); p(z | y) where labels are given.
+    """p(y) p(z | y), or p(z | y) if labels are given.
 
     Arguments:
-        code: p(z | y), called with one-hot labels; it may ignore them.
+        latent: p(z | y), called with one-hot labels; it may ignore them.
         class_probabilities: p(y), (C,).
     """
 
     log_probability: Tensor
 
-    def __init__(self, code: Conditional, class_probabilities: Float[Tensor, "label"]):
+    def __init__(self, latent: Conditional, class_probabilities: Float[Tensor, "label"]):
         super().__init__()
-        self.code = code
+        self.latent = latent
+        self.register_load_state_dict_pre_hook(_take_former_names)
         self.register_buffer("log_probability", class_probabilities.log())
-        self.event_size = len(class_probabilities) + code(torch.eye(len(class_probabilities))).event_shape.numel()
+        self.event_size = len(class_probabilities) + latent(torch.eye(len(class_probabilities))).event_shape.numel()
 
     def label(self) -> Independent:
         """p(y)."""
@@ -85,21 +87,22 @@ class LabelledPrior(nn.Module):
 
     def forward(self, context: Context | None = None) -> Distribution:
         """p(z, y), or p(z | y) for labels (..., C)."""
-        return LatentAndLabel(self.label(), self.code, self.event_size) if context is None else self.code(context)
+        return LatentAndLabel(self.label(), self.latent, self.event_size) if context is None else self.latent(context)
 
 
 class LabelledPosterior(nn.Module):
-    """q(y | x) q(z | x, y); q(z | x, y) where labels are given.
+    """q(y | x) q(z | x, y), or q(z | x, y) if labels are given.
 
     Arguments:
         classifier: from x (..., *event) to the logits of q(y | x) (..., C).
-        code: q(z | x, y), called with (x, y).
+        latent: q(z | x, y), called with (x, y).
         event_size: as for `LatentAndLabel`.
     """
 
-    def __init__(self, classifier: nn.Module, code: Conditional, event_size: int):
+    def __init__(self, classifier: nn.Module, latent: Conditional, event_size: int):
         super().__init__()
-        self.classifier, self.code, self.event_size = classifier, code, event_size
+        self.classifier, self.latent, self.event_size = classifier, latent, event_size
+        self.register_load_state_dict_pre_hook(_take_former_names)
 
     def label(self, x: Tensor) -> Independent:
         """q(y | x)."""
@@ -108,8 +111,8 @@ class LabelledPosterior(nn.Module):
     def forward(self, context: Context) -> Distribution:
         """q(z, y | x) for x alone, or q(z | x, y) for (x, y)."""
         if isinstance(context, tuple):
-            return self.code(context)
-        return LatentAndLabel(self.label(context), lambda y: self.code((context, y)), self.event_size)
+            return self.latent(context)
+        return LatentAndLabel(self.label(context), lambda y: self.latent((context, y)), self.event_size)
 
 
 class LabelledModel(LatentVariableModel):
@@ -164,11 +167,11 @@ class LabelledModel(LatentVariableModel):
     def transfer(
         self, x: Float[Tensor, "batch *event"], labels: Int[Tensor, "label"], own: Int[Tensor, "batch"] | None = None
     ) -> Float[Tensor, "batch label *event"]:
-        """E[x' | z, y] for each of some labels y, with z, the style, that of x under its own label.
+        """E[x' | z, y] for each of several labels y, where z is the style of x under its own label.
 
         Arguments:
             x: data.
-            labels: under which the style is decoded.
+            labels: the labels under which the style is decoded.
             own: the labels of x; the most probable ones if None.
 
         z is the mean of q(z | x, own), or one draw where there is no mean in closed form.
@@ -181,6 +184,12 @@ class LabelledModel(LatentVariableModel):
             z = q.sample()
         y = self.one_hot(labels)[:, None].expand(-1, len(x), -1)
         return shown(self.likelihood((z.expand(len(labels), *z.shape), y))).values.transpose(0, 1)
+
+
+def _take_former_names(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Let weights load that were saved when `latent` was called `code`."""
+    for name in [name for name in state if name.startswith(f"{prefix}code.")]:
+        state[f"{prefix}latent.{name.removeprefix(f'{prefix}code.')}"] = state.pop(name)
 
 
 def _one_hot(logits: Tensor) -> Independent:

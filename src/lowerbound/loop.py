@@ -3,10 +3,10 @@
     for record in train(loss, source, num_steps=10_000):
         print(record.step, record.terms["bound"])
 
-The body of the caller's `for` is the callback. The loop waits for the device only where a record is made, every
-`log_every` steps; there it checks that every number was finite, evaluates the held-out bound, and saves. Random
-numbers depend on the seed and the step alone (see `randomness`), and a checkpoint is made at a record, so a run that
-was killed and resumed goes through the same bits as one that was not.
+The body of the caller's `for` is the callback. The loop waits for the device only when it makes a record, every
+`log_every` steps; then it checks that every number was finite, evaluates the held-out bound, and saves. Random numbers
+depend on the seed and the step alone (see `randomness`), and checkpoints are made at records, so that a resumed run
+gives exactly the same numbers as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from lowerbound.data.feed import Data, Feed, Numbered, feed_of, source_of
 from lowerbound.engine import Engine
 from lowerbound.held_out import HeldOut, held_out_terms
 from lowerbound.history import History, NonFiniteError
+from lowerbound.last_good import LastGood
 from lowerbound.losses.loss import Loss
 from lowerbound.optimizers import (
     Adam,
@@ -40,20 +41,31 @@ from lowerbound.optimizers import (
 from lowerbound.protocols import FollowsSteps, Schedule
 from lowerbound.randomness import forked
 from lowerbound.schedules import Constant
+from lowerbound.spelling import check_options
 from lowerbound.steps import CannotCompile, CompiledStep, EagerStep, TrainingStep, buffers_kept
 from lowerbound.support import Support
 from lowerbound.tuning import cpu_tuning
+from lowerbound.typed import WrongType, as_annotated
 
 __all__ = ["HeldOut", "Record", "held_out_terms", "steps_for", "train"]
 
 _CHECKED = 3  # tells the random numbers of the check from those of training
+_NUMBERS: dict[str, Any] = {
+    "step": int,
+    "seconds": float,
+    "stopped": str | None,
+    "evaluated_at": int,
+    "evaluations_since_best": int,
+    "best_bound": float | None,
+    "scaler": Mapping | None,
+}
 COMPILE_ABOVE = 20_000
 """Steps from which `compile="auto"` compiles: a graph takes seconds to build and saves part of a millisecond a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What is known at the end of a logging interval.
+    """The results of a logging interval.
 
     Attributes:
         step: optimisation steps taken so far.
@@ -113,7 +125,7 @@ def train(
 ) -> Generator[Record, None, None]:
     """Minimise a loss by stochastic gradients, yielding a `Record` every `log_every` steps.
 
-    If `checkpoint` exists already, training goes on from it. When the loop ends the loss has its best weights by the
+    If `checkpoint` exists already, training continues from it. When the loop ends the loss has its best weights by the
     held-out bound, or its last weights without held-out data; with `ema` these are averages, and the body of the `for`
     sees the weights that are averaged. Leaving the caller's `for` early saves first.
 
@@ -136,18 +148,29 @@ def train(
             CPU.
         optimizer: "adam" (the default), "adamw", "adamax", "sgd", one of `optimizers` with options, or a function that
             makes an optimiser from parameters. A group of it that has an `lr_factor` learns at that multiple of `lr`.
-        accumulate: parts into which a batch is cut, for less memory: the gradient is that of the whole batch, but for
-            what a loss computes of all its rows at once (penalties, baselines) and for the latents that are drawn.
-        ema: decay of an exponential moving average of the weights, which is evaluated, chosen from and given back in
-            place of the last weights; 0.999 is usual.
+        accumulate: parts into which a batch is cut, for less memory: the gradient is that of the whole batch, except
+            for terms that a loss computes from all rows at once (penalties, baselines) and for the drawn latents.
+        ema: decay of an exponential moving average of the weights, which replaces the weights in evaluation, in the
+            choice of the best and at the end; 0.999 is usual.
         engine: device, precision and processes.
 
     Raises:
         ValueError: arguments, choices or data that do not go together.
-        NonFiniteError: a loss or gradient was NaN or infinite; raised at the end of its interval, before anything is
-            saved.
+        NonFiniteError: a loss or gradient was NaN or infinite; raised at the end of its interval. The loss then has the
+            best of the weights up to the record before, and the checkpoint is of that record.
         CheckpointError: the disk refused a checkpoint, or the one to resume from is unreadable.
     """
+    _check_arguments(
+        num_steps=num_steps, batch_size=batch_size, lr=lr, clip_norm=clip_norm, seed=seed, log_every=log_every,
+        compile=compile, accumulate=accumulate, ema=ema,
+    )  # fmt: skip
+    for name, value, kind in (
+        ("held_out", held_out, HeldOut),
+        ("checkpoint", checkpoint, Checkpoint),
+        ("engine", engine, Engine),
+    ):
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f"train got {name} of type {type(value).__name__} and expected {kind.__name__}.")
     engine = engine or Engine()
     _check(num_steps=num_steps, batch_size=1 if batch_size is None else batch_size, log_every=log_every)
     _check(accumulate=accumulate)
@@ -170,15 +193,20 @@ def train(
     run.averaged = None if ema is None else Averaged(loss, ema)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
+    run.keep()
     try:
         while run.step < num_steps and run.stopped is None:
             with run.working(device):
                 run.advance(min(log_every, num_steps - run.step))
                 record = run.conclude(last=run.step == num_steps)
+            run.keep()
             yield record
             run.save(force=run.step == num_steps or run.stopped is not None)
     except GeneratorExit:
         run.save(force=True)
+        raise
+    except NonFiniteError as error:
+        run.fall_back(error)
         raise
     run.finish()
 
@@ -200,7 +228,7 @@ class _Run:
         self.loss, self.step_once, self.schedule, self.feed = loss, step, schedule, feed
         self.seed, self.engine, self.held_out, self.checkpoint = seed, engine, held_out, checkpoint
         self.followers = [part for part in loss.modules() if isinstance(part, FollowsSteps)]
-        self.best = BestWeights(loss)
+        self.best, self.good = BestWeights(loss), LastGood()
         self.averaged: Averaged | None = None
         self.history: History | None = None
         self.step = self.evaluations_since_best = self.evaluated_at = 0
@@ -209,7 +237,7 @@ class _Run:
 
     @contextmanager
     def working(self, device: torch.device) -> Iterator[None]:
-        """Random numbers of this interval, a tuned process, and the clock running."""
+        """Set the random numbers of this interval, tune the process, and run the clock."""
         self._started = time.monotonic()
         with cpu_tuning(device), forked(device, self.seed, self.engine.rank, self.step):
             yield
@@ -239,7 +267,7 @@ class _Run:
             terms, norm = self.history.read(self.engine.mean, gradients_may_overflow=scaled)
             _require_finite_parameters(self.loss, self.step)
         except NonFiniteError as error:
-            raise _with_rows(error, self.loss, self.feed) from None
+            raise _with_rows(error, self.loss, self.feed, kept=self.good.numbers["step"]) from None
         held_out, is_best = self._evaluate(last=last)
         return Record(
             step=self.step,
@@ -272,7 +300,7 @@ class _Run:
         return terms, is_best
 
     def finish(self) -> None:
-        """Give the loss the best weights, or the averages where nothing was evaluated."""
+        """Give the loss the best weights, or the averages if nothing was evaluated."""
         if self.averaged is not None:
             self.averaged.restore()
         self.best.restore()
@@ -282,28 +310,55 @@ class _Run:
         plan = self.checkpoint
         if plan is None or self.engine.rank != 0 or not (force or time.monotonic() - self._saved_at >= plan.every):
             return
+        self._write(plan, self._groups(), self._numbers())
+        self._saved_at = time.monotonic()
+
+    def keep(self) -> None:
+        """Remember this record, in which every number was finite."""
+        self.good.keep(self._groups(), self._numbers())
+
+    def fall_back(self, error: NonFiniteError) -> None:
+        """Go back to the record before the bad number, save it with the reason, and give the loss its best weights."""
+        self.loss.load_state_dict(self.good.groups["loss"])
+        if self.averaged is not None:
+            self.averaged.load(self.good.groups["average"])
+        if self.checkpoint is not None and self.engine.rank == 0:
+            failure = {"step": error.step, "what": error.what}
+            self._write(self.checkpoint, self.good.groups, {**self.good.numbers, "failure": failure})
+        self.finish()
+
+    def _groups(self) -> dict[str, dict[str, Tensor]]:
+        """The tensors that change with every step."""
         groups = {"loss": self.loss.state_dict(), "optimizer": optimizer_tensors(self.step_once.optimizer)}
         if self.averaged is not None:
             groups["average"] = self.averaged.tensors
-        if math.isfinite(self.best.bound):
-            groups["best"] = self.best.tensors
-        plan.save(groups, self._numbers())
-        self._saved_at = time.monotonic()
+        return groups
+
+    def _write(self, plan: Checkpoint, groups: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
+        best = {"best": self.best.tensors} if math.isfinite(self.best.bound) else {}
+        plan.save({**groups, **best}, numbers)
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Take over everything that `save` wrote."""
+        """Load everything that `save` wrote."""
         groups, numbers = checkpoint.load()
+        _check_numbers(numbers, checkpoint)
+        failure = numbers.get("failure")
+        if isinstance(failure, Mapping):
+            raise CheckpointError(
+                f"Training failed and would fail again ({failure.get('what')}); change a setting, such as lr."
+            )
         if (self.averaged is None) != ("average" not in groups):
             has, without = ("no", "without") if self.averaged is not None else ("an", "with")
             raise CheckpointError(
                 f"{checkpoint.path} holds {has} average of the weights; train {without} ema, or anew."
             )
         try:
+            _check_shapes(groups.get("best", {}), self.best.tensors)
             self.loss.load_state_dict(groups["loss"])
             load_optimizer_tensors(self.step_once.optimizer, groups.get("optimizer", {}))
             if self.averaged is not None:
                 self.averaged.load(groups["average"])
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{checkpoint.path} is a checkpoint of another model; give the loss it was made with, or another path."
             ) from error
@@ -324,7 +379,40 @@ class _Run:
             "evaluations_since_best": self.evaluations_since_best,
             "best_bound": self.best.bound if math.isfinite(self.best.bound) else None,
             "scaler": None if scaler is None else scaler.state_dict(),
+            "failure": None,
         }
+
+
+def _check_arguments(**given: Any) -> None:
+    """Refuse an argument of another type than its annotation says, and numbers by which nothing is learnt."""
+    given = check_options("train", train, given)
+    for name in ("lr", "clip_norm"):
+        value = given[name]
+        if isinstance(value, int | float) and not value > 0:
+            raise ValueError(f"train got {name}={value} and needs a finite number above 0.")
+
+
+def _check_numbers(numbers: dict[str, Any], checkpoint: Checkpoint) -> None:
+    """Refuse the numbers of a checkpoint that was altered.
+
+    Raises:
+        CheckpointError: naming one.
+    """
+    for name, annotation in _NUMBERS.items():
+        try:
+            as_annotated(numbers[name], annotation)
+        except (KeyError, WrongType):
+            raise CheckpointError(f"{checkpoint.path} was altered ({name}); start the run anew.") from None
+
+
+def _check_shapes(tensors: dict[str, Tensor], like: dict[str, Tensor]) -> None:
+    """Refuse tensors of other names or shapes.
+
+    Raises:
+        KeyError: they are.
+    """
+    if tensors and {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in like.items()}:
+        raise KeyError("best")
 
 
 def _check(**positive: int) -> None:
@@ -334,7 +422,7 @@ def _check(**positive: int) -> None:
 
 
 def _check_choices(loss: nn.Module, feed: Feed, seed: int, engine: Engine) -> None:
-    """Let a loss that can check its choices do so on the first batch, leaving no trace."""
+    """Let a loss check its choices on the first batch, without any change of state."""
     loss.train()
     if isinstance(loss, Loss):
         with forked(engine.torch_device, seed, engine.rank, 0, _CHECKED), buffers_kept(loss):
@@ -351,7 +439,7 @@ def _make_step(
     accumulate: int,
     engine: Engine,
 ) -> TrainingStep:
-    """The compiled step where it is wanted and possible, else the eager one; a warning says so if it was wanted."""
+    """The compiled step if wanted and possible, else the eager one, with a warning if compilation was requested."""
     chosen = optimizer_of(optimizer)
     able = engine.precision == "fp32" and engine.world_size == 1 and chosen == Adam() and accumulate == 1
     if compile is True and not (able and feed.resumable):
@@ -372,15 +460,15 @@ def _make_step(
     return EagerStep(loss, feed.transform, engine, chosen, clip_norm, accumulate)
 
 
-def _with_rows(error: NonFiniteError, loss: nn.Module, feed: Feed) -> NonFiniteError:
-    """The same error with the rows of its step, and those of them that are not finite themselves."""
+def _with_rows(error: NonFiniteError, loss: nn.Module, feed: Feed, *, kept: int) -> NonFiniteError:
+    """The same error with the rows of its step, those of them that are not finite, and the last good step."""
     rows = feed.rows(error.step)
     if rows is None or not isinstance(feed, Numbered):
-        return error
+        return NonFiniteError(error.step, error.term, error.value, kept=kept)
     support = getattr(loss.model.likelihood, "support", None) if isinstance(loss, Loss) else None
     missing_is_fine = isinstance(support, Support) and support.allows_missing
     bad = [] if missing_is_fine else rows[_not_finite(feed.source.gather(rows)[0])].tolist()
-    return NonFiniteError(error.step, error.term, error.value, rows=rows.tolist(), bad_rows=bad)
+    return NonFiniteError(error.step, error.term, error.value, rows=rows.tolist(), bad_rows=bad, kept=kept)
 
 
 def _not_finite(x: Tensor) -> Tensor:
@@ -389,7 +477,7 @@ def _not_finite(x: Tensor) -> Tensor:
 
 
 def _require_finite_parameters(loss: nn.Module, step: int) -> None:
-    """The last gradient of an interval shows only in the parameters that it spoilt."""
+    """Check the parameters, because the last gradient of an interval shows only in them."""
     named = [(name, p) for name, p in loss.named_parameters() if p.requires_grad]
     sums = torch.stack([p.detach().abs().max() if p.numel() else p.new_zeros(()) for _, p in named]).cpu()
     bad = (~sums.isfinite()).nonzero()

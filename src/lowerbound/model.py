@@ -5,8 +5,8 @@
 The context c is optional (a label, covariates, the observed part of an image). The prior is called with c, the
 likelihood with z or (z, c), the posterior with x or (x, c).
 
-A prior may walk through states to draw z (`priors.Path`), of which the likelihood reads the last one: p(x | z) is then
-p(x | h(z)), and whoever would call the likelihood with z calls it with the state h(z) (`read_of`).
+A prior may draw z by walking through states (`priors.Path`). The likelihood then reads the last state h(z) in place of
+z, so that p(x | z) = p(x | h(z)); `read_of` computes h(z).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lowerbound.protocols import Conditional, Context, InitializedFromData, Late
 from lowerbound.shown import shown
 from lowerbound.weights import LogWeights, latents_of, weigh
 
-__all__ = ["Joint", "LatentVariableModel", "flat_latents", "read_of", "with_context"]
+__all__ = ["Joint", "LatentVariableModel", "flat_latents", "read_of", "require_distribution", "with_context"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class LatentVariableModel(nn.Module):
     def draw(self, num_samples: int, context: Context | None = None) -> tuple[Tensor, Tensor]:
         """x ~ p(x | z) and E[x | z] at z ~ p(z), each (num_samples, *event); one for each row of a context.
 
-        Where E[x | z] has no closed form, the means along a draw of its own stand in its place (`shown`).
+        Where E[x | z] has no closed form, means along one draw replace it (`shown`).
 
         Raises:
             ValueError: a context of another length.
@@ -122,13 +122,13 @@ class LatentVariableModel(nn.Module):
         return shown(self._decode(latents_of(q, q.sample()), context, q)).values
 
     def initialize(self, x: Float[Tensor, "batch *event"]) -> None:
-        """Let every part that starts better from data see some (thousands of rows are plenty)."""
+        """Show some data to every part that starts better from data (thousands of rows are enough)."""
         for conditional in (self.likelihood, self.posterior, self.prior):
             for part in _outermost(conditional):
                 part.initialize(x)
 
     def _decode(self, z: Latents, context: Context | None, q: Distribution | None) -> Distribution:
-        """p(x | z); a q that walked along z spares the prior its walk."""
+        """p(x | z). If q has computed the state h(z) already, the prior takes it from q."""
         if isinstance(self.prior, EndsInState):
             p = self.prior(context)
             if isinstance(q, Lends):
@@ -145,8 +145,18 @@ class LatentVariableModel(nn.Module):
 
 
 def read_of(prior: Distribution, z: Latents) -> Latents:
-    """What the likelihood is called with for latents z: z itself, or the state that the prior reaches by them."""
+    """What the likelihood reads for latents z: z itself, or the state to which z leads the prior."""
     return prior.end_state(z) if isinstance(prior, EndsInState) else z
+
+
+def require_distribution(given: object, part: str) -> None:
+    """Raise a `ValueError` unless a prior, likelihood or posterior gave a distribution, as a bare net does not."""
+    if not isinstance(given, Distribution):
+        raise ValueError(
+            f"The {part} gave a {type(given).__name__} and must give a distribution; put the net into one of "
+            f"{'likelihoods' if part == 'likelihood' else part + 's'}, such as "
+            f"{'Normal' if part == 'likelihood' else 'DiagonalNormal'}(net)."
+        )
 
 
 def with_context(value: Latents, context: Context | None) -> Context:
@@ -162,7 +172,7 @@ def flat_latents(z: Latents) -> Float[Tensor, "sample batch latent"]:
 
 
 def _outermost(part: object) -> Iterator[InitializedFromData]:
-    """The part, if it starts from data; else those of its submodules that do and lie in no other one that does."""
+    """The part itself if it can start from data; otherwise its outermost submodules that can."""
     if isinstance(part, InitializedFromData):
         yield part
     elif isinstance(part, nn.Module):

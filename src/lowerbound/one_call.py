@@ -1,4 +1,4 @@
-"""Fit some data in one call: what `lowerbound fit` does, from Python.
+"""Fit data in one call from Python, like `lowerbound fit`.
 
 import lowerbound as lb
 fitted = lb.fit(frame)
@@ -7,21 +7,25 @@ fitted.sample(10), fitted.score(other), fitted.report("report.html"), fitted.sav
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from lowerbound.data import Dataset
 from lowerbound.data.given import dataset_of
 from lowerbound.data.overrides import Overrides
+from lowerbound.data.transform import Transform
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import fit as train_on
 from lowerbound.fitting import prepare
 from lowerbound.loop import Record
 from lowerbound.models.recipe import Recipe
-from lowerbound.planning import plan
+from lowerbound.start import Start, plan_from
 
-__all__ = ["fit", "fit_dataset"]
+__all__ = ["fit", "fit_dataset", "start_of"]
 
 
 def fit(
@@ -33,18 +37,22 @@ def fit(
     columns: Mapping[str, str] | None = None,
     hold_out: bool = True,
     on_record: Callable[[Record], None] | None = None,
+    start_from: Fitted | str | Path | None = None,
     **given: Any,
 ) -> Fitted:
-    """Fit a model to data; what is left open is decided from the data, as `fitted.plan` says.
+    """Fit a model to data. Settings that are left open are decided from the data; `fitted.plan` holds them.
 
     Arguments:
         data: a DataFrame, an array or tensor (N, …), a path, a name of the catalogue, or a `Dataset`.
         recipe: name of a recipe, with options, or a `Recipe`; None for what suits the data.
-        y: labels (N,) of a DataFrame or an array, for recipes that are told labels.
+        y: labels (N,) of a DataFrame or an array, for recipes that use labels.
         kind: of data, where the inferred one is wrong.
         columns: from names of columns to kinds, where the inferred ones are wrong.
-        hold_out: whether one row in five is held out for `Fitted.evaluate` and reports; all are trained on if not.
+        hold_out: whether one row in five is held out for `Fitted.evaluate` and reports; otherwise all rows are for
+            training.
         on_record: called with each record of training.
+        start_from: a fitted model, or the folder of a run, whose model, weights, transform and seed are taken over; the
+            data are read under its schema. `freeze=["likelihood"]` then holds parts fixed.
         given: settings and options by name, as `planning.plan` takes them.
 
     Raises:
@@ -56,9 +64,13 @@ def fit(
     >>> fit(X, "vae", latent_dim=2, hidden=[8], steps=10).sample(4).shape
     (4, 3)
     """
-    said = Overrides(kind=kind, columns=columns or {})
-    dataset = dataset_of(data, y, overrides=said, hold_out=hold_out)
-    return fit_dataset(dataset, recipe, on_record=on_record, **given)
+    said = Overrides.said(kind, columns)
+    start = None if start_from is None else start_of(start_from)
+    if start is not None and (kind or columns):
+        raise ValueError("fit got start_from with kind or columns, which the start says itself; leave them out.")
+    schema = None if start is None else start.schema
+    dataset = dataset_of(data, y, schema=schema, overrides=said, hold_out=hold_out)
+    return fit_dataset(dataset, recipe, on_record=on_record, start=start, **given)
 
 
 def fit_dataset(
@@ -66,12 +78,14 @@ def fit_dataset(
     recipe: str | Recipe | None = None,
     *,
     on_record: Callable[[Record], None] | None = None,
+    start: Start | None = None,
     **given: Any,
 ) -> Fitted:
-    """The same for a data set."""
-    planned = plan(dataset, recipe, **given)
+    """The same for a data set, and a start that was read."""
+    planned = plan_from(start, dataset, recipe, **given)
+    own = recipe if isinstance(recipe, Recipe) else None if start is None else start.recipe
     engine = planned.engine()
-    training = prepare(dataset, planned, engine, recipe=recipe if isinstance(recipe, Recipe) else None)
+    training = prepare(dataset, planned, engine, recipe=own, start_from=start)
     records = []
     for record in train_on(training, planned, engine):
         records.append(dataclasses.asdict(record))
@@ -81,9 +95,33 @@ def fit_dataset(
         training.loss.model.cpu(),
         schema=dataset.schema,
         plan=planned,
-        recipe=recipe if isinstance(recipe, Recipe) else None,
+        recipe=own,
         transform=training.transform.cpu(),
         name=planned.recipe,
         data=dataset,
         records=records,
+        config=None if start is None else {"came_from": dict(start.origin)},
+    )
+
+
+def start_of(fitted: Fitted | str | Path) -> Start:
+    """Where a new fit begins that takes over a fitted model, or that of a run folder.
+
+    Raises:
+        ValueError: the folder holds no trained model, or the model was built by hand.
+    """
+    fitted = fitted if isinstance(fitted, Fitted) else Fitted.open(fitted)
+    if fitted.plan is None:
+        raise ValueError(f"{fitted.name} was built by hand and has no plan; train it on with lb.train.")
+    origin: dict[str, Any] = {"run": fitted.name}
+    if fitted.folder is not None:
+        weights = (fitted.folder / "model.safetensors").read_bytes()
+        origin = {"run": str(fitted.folder.resolve()), "weights": hashlib.sha256(weights).hexdigest()}
+    return Start(
+        tensors=fitted.model.state_dict(),
+        transform=cast(Transform, copy.deepcopy(fitted.transform)),
+        schema=fitted.schema,
+        plan=fitted.plan,
+        recipe=fitted.recipe,
+        origin=origin,
     )

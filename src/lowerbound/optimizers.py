@@ -2,14 +2,14 @@
 
     train(loss, x, num_steps=1000, optimizer=optimizers.AdamW(weight_decay=0.01))
 
-The loop sets the learning rate of every group at every step, times the `lr_factor` of the group where it has one. A
-module that states `lr_factor` (see `protocols.HasOwnRate`) has a group of its own. Any function from parameters to an
-optimiser does in place of these, such as `torch.optim.RAdam`.
+The loop sets the learning rate of every group at every step, times the `lr_factor` of the group if it has one. A module
+that states `lr_factor` (see `protocols.HasOwnRate`) has its own group. Any function from parameters to an optimiser can
+replace these, such as `torch.optim.RAdam`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -52,6 +52,9 @@ class Adam:
     eps: float = 1e-8
     weight_decay: float = 0.0
 
+    def __post_init__(self) -> None:
+        _check_numbers("adam", least_0=[self.eps, self.weight_decay], below_1=[self.beta1, self.beta2])
+
     def __call__(self, parameters: list[Any]) -> torch.optim.Optimizer:
         """The optimiser of these parameters."""
         return torch.optim.Adam(
@@ -65,13 +68,16 @@ class AdamW:
 
     Arguments:
         beta1, beta2, eps: as in `Adam`.
-        weight_decay: every step takes lr times this of a parameter off it.
+        weight_decay: every step subtracts lr times this times the parameter.
     """
 
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
     weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        _check_numbers("adamw", least_0=[self.eps, self.weight_decay], below_1=[self.beta1, self.beta2])
 
     def __call__(self, parameters: list[Any]) -> torch.optim.Optimizer:
         """The optimiser of these parameters."""
@@ -92,6 +98,9 @@ class Adamax:
     beta2: float = 0.999
     eps: float = 1e-8
     weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_numbers("adamax", least_0=[self.eps, self.weight_decay], below_1=[self.beta1, self.beta2])
 
     def __call__(self, parameters: list[Any]) -> torch.optim.Optimizer:
         """The optimiser of these parameters."""
@@ -114,6 +123,11 @@ class SGD:
     nesterov: bool = False
     weight_decay: float = 0.0
 
+    def __post_init__(self) -> None:
+        _check_numbers("sgd", least_0=[self.momentum, self.weight_decay])
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("sgd got nesterov=True without momentum; give momentum=0.9 too.")
+
     def __call__(self, parameters: list[Any]) -> torch.optim.Optimizer:
         """The optimiser of these parameters."""
         return torch.optim.SGD(
@@ -121,8 +135,18 @@ class SGD:
         )
 
 
+def _check_numbers(name: str, *, least_0: Sequence[float], below_1: Sequence[float] = ()) -> None:
+    """Refuse what torch would refuse.
+
+    Raises:
+        ValueError: a negative number, or a decay of 1 and more.
+    """
+    if not all(value >= 0 for value in (*least_0, *below_1)) or not all(value < 1 for value in below_1):
+        raise ValueError(f"{name} takes beta1 and beta2 from 0 to below 1 and no negative number; leave them out.")
+
+
 def optimizer_of(choice: str | MakeOptimizer | None) -> MakeOptimizer:
-    """The maker of an optimiser: a name stands for that class with its defaults, None for Adam.
+    """The maker of an optimiser: a name selects a class with its defaults, None selects Adam.
 
     >>> optimizer_of("sgd")
     SGD(momentum=0.0, nesterov=False, weight_decay=0.0)
@@ -161,9 +185,16 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Take over what `optimizer_tensors` gave."""
+    """Load the result of `optimizer_tensors`.
+
+    Raises:
+        ValueError: they are of other parameters.
+    """
+    shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, key = name.partition("/")
+        if not index.isdecimal() or int(index) >= len(shapes) or tensor.shape not in (shapes[int(index)], ()):
+            raise ValueError(f"The optimiser has no parameter {index} of the shape {tuple(tensor.shape)}.")
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -2,10 +2,10 @@
 
     plan(dataset, recipe, **given)  →  Plan  →  fitting  →  a fitted model
 
-The command, the estimators and the scripts all come through `plan`, so that the same data gives the same model by every
-road. What the user gave is kept and checked against the annotations of what takes it. What was left open is decided
-here, from the recipe and from the data, and the reason is kept beside it. A run folder holds the whole plan: to open
-it, no default is asked for again.
+The command, the estimators and the scripts all call `plan`, so that the same data gives the same model from each of
+them. Values that the user gave are kept, after a check against the annotations of the function that takes them. All
+others are decided here, from the recipe and from the data, and the reasons are kept. A run folder holds the whole plan,
+so that no default is looked up when the folder is opened.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 
@@ -25,15 +25,28 @@ from lowerbound.data.transform import Binarization
 from lowerbound.defaults import Decision, decide, decide_recipe
 from lowerbound.engine import Device, Engine, Precision
 from lowerbound.models.recipe import Recipe
+from lowerbound.plan_size import Training, check_model
 from lowerbound.randomness import forked
 from lowerbound.recipes import recipe_named
 from lowerbound.spelling import check_options, find, parse, spelled
 from lowerbound.weights import closed_form_rate
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Part", "Plan", "check_plan", "plan"]
+
+Part: TypeAlias = Literal["prior", "likelihood", "posterior"]
 
 _NOT_GIVEN = ("recipe", "model", "given", "reasons")
 _EITHER = ("epochs",)  # turned into steps
+_LEAST = {
+    "num_samples": 1,
+    "batch_size": 1,
+    "steps": 0,  # of what is solved exactly
+    "accumulate": 1,
+    "patience": 1,
+    "labelled": 1,
+    "seed": 0,
+    "devices": 1,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,30 +55,32 @@ class Plan:
 
     Attributes:
         recipe: which of `recipes` makes the model.
-        model: all of its keyword arguments, the event shape apart.
+        model: all keyword arguments of that function except the event shape.
         objective: name of a class of `objectives`, with options.
         gradient: name of a class of `gradients`; its baseline, if it has one, by name of a class of `baselines`.
         penalty: name of a class of `penalties`, or None.
         loss: name of a class of `losses`.
         inference: name of a class of `inference`, or None for the encoder alone.
         num_samples: latents drawn per datum and step.
-        binarization: of pixels under a Bernoulli likelihood: "dynamic" draws 0 or 1 anew at each visit.
+        binarization: how grey pixels become 0 or 1 under a Bernoulli likelihood: "dynamic" draws them anew at each
+            visit.
         standardize: whether columns of a table are brought to mean 0 and standard deviation 1.
         batch_size: rows per step.
         steps: optimisation steps.
         lr: the learning rate at the start.
-        lr_schedule: constant; cosine or exponential down to a hundredth.
+        lr_schedule: constant, or falling to a hundredth: cosine or exponential.
         optimizer: name of a class of `optimizers`, with options.
         accumulate: parts into which a batch is cut, for less memory.
-        ema: decay of an exponential moving average of the weights, which then takes the place of the last; or None.
+        ema: decay of an exponential moving average of the weights, which replaces the last weights at the end; or None.
         clip_norm: largest norm of the gradient, or None.
         patience: evaluations of the held-out bound without improvement before stopping, one an epoch; None never stops.
-        labelled: rows whose label training is told, under a recipe that learns from some labels; None tells all.
+        labelled: how many rows keep their label, under a recipe that learns from some labels; None keeps all.
+        freeze: parts whose parameters stay as a start gave them.
         seed: of everything random.
-        device, precision, devices: see `Engine`; "auto" is a matter of the machine and is decided when it starts.
+        device, precision, devices: see `Engine`; "auto" depends on the machine and is decided when training starts.
         compile: see `loop.train`.
-        given: what the user gave, by name; all else was decided.
-        reasons: why what was left open was decided as it was, by name.
+        given: the values that the user gave, by name; all others were decided.
+        reasons: the reasons of the other values, by name.
     """
 
     recipe: str
@@ -88,6 +103,7 @@ class Plan:
     clip_norm: float | None = None
     patience: int | None = None
     labelled: int | None = None
+    freeze: tuple[Part, ...] = ()
     seed: int = 0
     device: Device = "auto"
     precision: Precision = "fp32"
@@ -97,7 +113,7 @@ class Plan:
     reasons: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for a run folder; parts that were given as Python objects by the name of their class."""
+        """Plain values for a run folder; a part given as a Python object is written as its class name."""
         content = dataclasses.asdict(dataclasses.replace(self, model={}, given={}))
         parts = {part: {k: _plain(v) for k, v in getattr(self, part).items()} for part in ("model", "given")}
         return {**content, **parts}
@@ -117,6 +133,7 @@ class Plan:
         missing = [name for name in needed if name not in content]
         if missing:
             raise ValueError(f"The plan has no {missing[0]!r}; run.json was altered or cut short.")
+        _check_settings(content)
         return cls(**check_options("The plan", cls, content))
 
     @property
@@ -139,8 +156,8 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
     Arguments:
         dataset: the data, with their schema.
         recipe: name of a recipe, with options ("vade:clusters=12"), or a `Recipe`; None for what suits the data.
-        given: settings by the names of `Plan`, options of the recipe, and `epochs` in place of `steps`. None leaves one
-            open.
+        given: settings by the names of `Plan`, options of the recipe, and `epochs` in place of `steps`. None leaves a
+            setting open.
 
     Raises:
         ValueError: an unknown name, a value of the wrong type, or settings that do not go together.
@@ -152,9 +169,10 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
     chosen = decide_recipe(dataset, given) if recipe is None else Decision(recipe)
     made, own = _recipe(chosen.value)
     values = {**own, **{name: value for name, value in given.items() if value is not None}}
-    _refuse_unknown(made, values)
+    _refuse_unknown(made, values, asked=recipe is not None)
     if "epochs" in values and "steps" in values:
         raise ValueError("epochs and steps both say how long to train; give one of them.")
+    _check_settings(values)
     model = check_options(f"The {made.name} recipe", made.make, {k: v for k, v in values.items() if k in made.options})
     settings = {name: value for name, value in values.items() if name not in made.options}
     needed = (
@@ -175,12 +193,24 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
             "reasons": reasons,
         }
     )
+    check_plan(found, made, dataset.event_shape)
     return _with_closed_rate(found, made, dataset.event_shape)
 
 
+def check_plan(found: Plan, recipe: Recipe, event_shape: tuple[int, ...]) -> None:
+    """Refuse a plan that memory cannot hold, before any is asked for.
+
+    Raises:
+        ValueError: with the bytes that it needs at least and those that are free.
+    """
+    rows = -(-found.batch_size // found.accumulate)
+    step = Training(rows=rows, num_samples=found.num_samples, solved=not found.steps)
+    check_model(recipe, found.model, event_shape, step)
+
+
 def _with_closed_rate(found: Plan, recipe: Recipe, event_shape: tuple[int, ...]) -> Plan:
-    """The ELBO with KL(q ‖ p) in closed form where the pair has one and the form was left open: the same bound, with
-    less noise.
+    """Choose the ELBO with KL(q ‖ p) in closed form where the pair has one and the user did not say: the same bound
+    with less noise.
     """
     name, options = parse(found.objective)
     if find(objectives, name) is not objectives.ELBO or "rate" in options or not found.steps:
@@ -204,25 +234,60 @@ def _recipe(recipe: str | Recipe) -> tuple[Recipe, dict[str, Any]]:
     """The recipe, and the options written after its name."""
     if isinstance(recipe, Recipe):
         return recipe, {}
+    if not isinstance(recipe, str):
+        raise ValueError(f"The recipe is of type {type(recipe).__name__}; give the name of one, or a Recipe.")
     name, own = parse(recipe)
     made = recipe_named(name)
     check_options(f"The {made.name} recipe", made.make, own, without={"event_shape": None, "num_classes": None})
     return made, own
 
 
+@dataclass(frozen=True)
+class _Epochs:
+    """What `epochs` must be, which a plan holds as steps."""
+
+    epochs: float
+
+
+def _check_settings(values: Mapping[str, Any]) -> None:
+    """Refuse words and numbers that no fit can have, before others are decided from them.
+
+    Raises:
+        ValueError: one of another type, or out of its range.
+    """
+    for name, least in _LEAST.items():
+        if values.get(name) is not None:
+            number = check_options("The plan", Plan, {name: values[name]})[name]
+            if number < least:
+                raise ValueError(f"The plan got {name}={number} and needs at least {least}.")
+    for name in ("objective", "gradient", "penalty", "loss", "inference", "optimizer"):
+        if values.get(name) is not None:
+            check_options("The plan", Plan, {name: values[name]})
+    for name in ("lr", "clip_norm", "epochs"):
+        if values.get(name) is not None:
+            number = check_options("The plan", _Epochs if name == "epochs" else Plan, {name: values[name]})[name]
+            if not number > 0:
+                raise ValueError(f"The plan got {name}={number:g} and needs a finite number above 0.")
+
+
 def _settings() -> set[str]:
     return {f.name for f in dataclasses.fields(Plan)} - set(_NOT_GIVEN)
 
 
-def _refuse_unknown(recipe: Recipe, values: Mapping[str, Any]) -> None:
-    """A name that nothing would look at must not be given in vain."""
+def _refuse_unknown(recipe: Recipe, values: Mapping[str, Any], *, asked: bool) -> None:
+    """Refuse a name that no part of the fit would use.
+
+    Arguments:
+        recipe: whose options are known.
+        values: by name.
+        asked: whether the user named the recipe; else the message does not speak of it.
+    """
     known = {*recipe.options, *_settings(), *_EITHER}
     for name in values:
         if name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.4)
-            raise ValueError(
-                f"The {recipe.name} recipe has no option {name!r}; it has {', '.join(near or recipe.options)}."
-            )
+            what = f"The {recipe.name} recipe has no option" if asked else "A fit has no setting"
+            raise ValueError(f"{what} {name[:40]!r}; it has {', '.join(near or recipe.options)}.")
 
 
 def _is_plain(value: Any) -> bool:

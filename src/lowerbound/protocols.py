@@ -47,10 +47,11 @@ __all__ = [
 ]
 
 Context: TypeAlias = Tensor | tuple[Tensor, ...]
-"""What a conditional is conditioned on; several tensors travel as a tuple and reach the net as its arguments."""
+"""What a conditional is conditioned on. Several tensors form a tuple; the net receives them as its arguments.
+"""
 
 Kind: TypeAlias = Literal["exact", "unbiased", "biased"]
-"""Of a gradient: without noise; right in expectation; or, for φ, roughly right or that of something else."""
+"""The bias of a gradient: none and no noise either; none on average; or some, in the gradient of φ."""
 
 Bound: TypeAlias = Literal["lower", "upper", "none"]
 
@@ -87,7 +88,7 @@ class Objective(Protocol):
 
     @property
     def linear(self) -> bool:
-        """Whether it is linear in log w and `reduce` is the mean: its expectation is then that of one sample."""
+        """Whether it is linear in log w, with the mean as `reduce`: its expectation then does not depend on S."""
         ...
 
     @property
@@ -121,8 +122,8 @@ class Estimate:
 class Gradient(Protocol):
     """A gradient estimator for θ (prior and likelihood) and φ (posterior).
 
-    An estimator with parameters of its own (a learned baseline, a temperature) is a module; their gradient is that of
-    their own objective, put into the surrogate by `gradients.attached`.
+    An estimator with parameters of its own (a learned baseline, a temperature) is a module. These parameters have an
+    objective of their own, whose gradient `gradients.surrogate` puts into the surrogate.
     """
 
     @property
@@ -137,16 +138,18 @@ class Gradient(Protocol):
         ...
 
     def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
-        """Raise a `ValueError` that names the alternative if this pair is invalid, or biased and not said to be, or if
-        num_samples are too few for it.
+        """Raise a `ValueError` that names an alternative if this pair is invalid, if it is biased without `kind` saying
+        so, or if num_samples is too small.
         """
         ...
 
 
 @runtime_checkable
 class Penalty(Protocol):
-    """What is subtracted from the mean bound for the codes of a whole batch: it sees q(z | x_1), …, q(z | x_B) at once,
-    where an objective sees one datum at a time. It draws the latents it needs itself.
+    """What is subtracted from the mean bound, from the latents of a whole batch.
+
+    A penalty sees q(z | x_1), …, q(z | x_B) at once, while an objective sees one datum at a time. It draws the latents
+    that it needs itself.
     """
 
     def __call__(self, posterior: Distribution, prior: Distribution) -> Float[Tensor, ""]:
@@ -163,7 +166,7 @@ class FollowsSteps(Protocol):
     """A part of a loss that changes with the step: an annealed weight, a temperature. The loop tells it every step."""
 
     def at_step(self, step: int) -> None:
-        """Take the value for this step, counted from 0, into a buffer (`fill_` waits for no device)."""
+        """Write the value for this step, counted from 0, to a buffer (`fill_` does not wait for the device)."""
         ...
 
 

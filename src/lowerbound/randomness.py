@@ -6,7 +6,7 @@ therefore needs no saved generator state to draw the same numbers.
 
 A function with a seed puts its own name into the key: `forked(device, seed, "log_evidence")`. Two functions that are
 given the same number then draw different streams, and neither draws the one that `torch.manual_seed` of that number
-gives. Without this, an evaluation with seed 0 would draw the very noise with which its user made the data after
+gives. Without this, an evaluation with seed 0 would draw the same noise from which its user made the data after
 `torch.manual_seed(0)`.
 """
 
@@ -25,7 +25,8 @@ __all__ = ["derive_seed", "forked"]
 def derive_seed(*key: int | str) -> int:
     """One 63-bit seed from several non-negative integers and names, by NumPy's `SeedSequence`.
 
-    Keys of different lengths are told apart, which `SeedSequence` does not do alone: it takes (7,) and (7, 0) for one.
+    Keys of different lengths give different seeds, unlike in `SeedSequence` alone, for which (7,) and (7, 0) are the
+    same.
 
     >>> derive_seed(0) != 0, derive_seed(0, "summary") != derive_seed(0, "log_evidence")
     (True, True)
@@ -36,10 +37,10 @@ def derive_seed(*key: int | str) -> int:
 
 @contextmanager
 def forked(device: torch.device, *key: int | str) -> Iterator[None]:
-    """Inside, torch's generators are seeded from `key`; on leaving, they are as they were.
+    """Within this context torch's generators are seeded from `key`; afterwards their states are restored.
 
     Arguments:
-        device: whose generator to fork beside the CPU's.
+        device: the device whose generator is forked besides that of the CPU.
         key: non-negative integers, such as a seed, a rank and a step, and the name of the function that draws.
     """
     on_cpu = device.type == "cpu"

@@ -1,4 +1,4 @@
-"""The named models: what `lowerbound fit --recipe NAME` fits. Each stands in the file of its model."""
+"""The named models of `lowerbound fit --recipe NAME`. Each is in the file of its model."""
 
 from __future__ import annotations
 

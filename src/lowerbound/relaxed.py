@@ -17,9 +17,9 @@ the simplex by its first K − 1 coordinates, are
 
     log q(y) = log Γ(K) + (K − 1) log τ + Σ_k (v_k − logsumexp v)          log q(z) = log q(y) − Σ_k log z_k
 
-Their `support` is continuous. A bound sets a density against a density on the same space: a Bernoulli *probability* or
-the probability of a category next to one of these bounds nothing. Two spaces give the same log w where both are exact,
-because the Jacobian of q cancels that of the prior.
+Their `support` is continuous. A bound needs two densities on the same space: with a Bernoulli *probability* or the
+probability of a category as prior there is no bound. Both spaces give the same log w where both are exact, because the
+Jacobian of q cancels that of the prior.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from torch.nn.functional import logsigmoid, softplus
 __all__ = ["RelaxedBernoulliDistribution", "RelaxedCategoricalDistribution", "SimplexSpace", "UnitSpace"]
 
 UnitSpace: TypeAlias = Literal["unit", "logit"]
-"""Where a relaxed bit lives: z in (0, 1), or y = logit z in R."""
+"""The space of a relaxed bit: z in (0, 1), or y = logit z in R."""
 
 SimplexSpace: TypeAlias = Literal["simplex", "log"]
-"""Where a relaxed category lives: z on the simplex, or y = log z."""
+"""The space of a relaxed category: z on the simplex, or y = log z."""
 
 _SampleShape: TypeAlias = torch.Size | list[int] | tuple[int, ...]
 

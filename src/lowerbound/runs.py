@@ -1,10 +1,11 @@
-"""A run is a folder: a fit in progress, and the fitted model that it ends in.
+"""A run is a folder: a fit in progress, and at its end the fitted model.
 
 ==================  ==========================================================================================
-run.json            the plan, the schema of the data with its checksum, library versions: enough to begin again
+run.json            the plan, the schema of the data with its checksum, library versions: enough to fit again
 model.safetensors   the weights with the best held-out bound, and the numbers of the data transform
 state.safetensors   the checkpoint to resume from (see `checkpoint`)
-metrics.jsonl       one record a line
+start.safetensors   the weights that it began from, if it began from those of another run
+metrics.jsonl       one record per line
 evaluation.json     scores on the test rows
 report.html         pictures
 ==================  ==========================================================================================
@@ -18,7 +19,7 @@ import dataclasses
 import itertools
 import json
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -33,10 +34,22 @@ from lowerbound.data.schema import Schema
 from lowerbound.engine import Engine
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import Training, fit
-from lowerbound.folders import RunError, describe_run, open_folder, read_weights, run_files, write_model
+from lowerbound.folders import (
+    RunError,
+    describe_run,
+    open_folder,
+    read_start,
+    read_weights,
+    run_files,
+    write_model,
+    write_start,
+)
+from lowerbound.history import NonFiniteError
 from lowerbound.loop import Record
 from lowerbound.model import LatentVariableModel
 from lowerbound.planning import Plan
+from lowerbound.run_json import read_evaluation
+from lowerbound.start import Start
 
 __all__ = ["Run", "RunError", "default_path", "load_dataset"]
 
@@ -57,7 +70,14 @@ class Run:
 
     @classmethod
     def create(
-        cls, path: str | Path, plan: Plan, data: dict[str, Any], dataset: Dataset, command: str | None = None
+        cls,
+        path: str | Path,
+        plan: Plan,
+        data: dict[str, Any],
+        dataset: Dataset,
+        command: str | None = None,
+        start: Start | None = None,
+        came_from: Mapping[str, Any] | None = None,
     ) -> Run:
         """Make a folder for a new run.
 
@@ -67,6 +87,8 @@ class Run:
             data: how to get the data again: {"name": …} or {"path": …, …} (see `load_dataset`).
             dataset: the data.
             command: the words of the user that began it, for the report.
+            start: the weights that it begins from, if from those of another model.
+            came_from: the run that it goes on from, in plain values; that of the start if there is one.
 
         Raises:
             RunError: the folder holds another run, or cannot be written.
@@ -75,8 +97,14 @@ class Run:
         taken = [name for name in run_files() if (path / name).exists()]
         if taken:
             raise RunError(f"{path} already holds a run ({', '.join(taken)}); choose another folder, or --resume it.")
-        config = describe_run(plan, dataset.schema, data={**data, "checksum": dataset.checksum}, name=dataset.name)
-        config["command"] = command
+        config = describe_run(
+            plan,
+            dataset.schema,
+            data={**data, "checksum": dataset.checksum},
+            name=dataset.name,
+            command=command,
+            came_from={**({} if start is None else start.origin), **(came_from or {})} or None,
+        )
         try:
             path.mkdir(parents=True, exist_ok=True)
             write_atomically(path / "run.json", json.dumps(config, indent=2).encode(), new=True)
@@ -84,6 +112,8 @@ class Run:
             raise RunError(f"{path} was taken by another process just now; choose another folder.") from None
         except OSError as error:
             raise RunError(f"Could not write to {path} ({error.strerror or error}); choose another folder.") from error
+        if start is not None:
+            write_start(path, start)
         return cls(path, config, plan, dataset.schema)
 
     @classmethod
@@ -113,7 +143,7 @@ class Run:
         return dataset
 
     def fit(self, training: Training, engine: Engine) -> Generator[Record, None, None]:
-        """Train, or go on training, yielding records; they are written down, and the best weights at the end.
+        """Train, or continue training. Yield records, write them to the folder, and write the best weights at the end.
 
         Raises:
             RunError: another process trains in this folder.
@@ -123,16 +153,44 @@ class Run:
             return
         with locked(self.path):
             remove_partial_files(self.path)
+            if (self.config.get("came_from") or {}).get("step") and not self.checkpoint.exists():
+                raise RunError(f"{self.path} has lost the checkpoint that it goes on from; make the run again.")
             self._forget_after(self._checkpointed_step())
-            with closing(fit(training, self.plan, engine, self.checkpoint)) as records:  # leaving early saves
-                for record in records:
-                    self._append(record)
-                    yield record
+            try:
+                with closing(fit(training, self.plan, engine, self.checkpoint)) as records:  # leaving early saves
+                    for record in records:
+                        self._append(record)
+                        yield record
+            except NonFiniteError as error:
+                if error.kept:
+                    weights = f"The best weights of the first {error.kept:,} steps. {error.what}."
+                    write_model(self.path, training.loss.model, training.transform, weights)
+                raise
             write_model(self.path, training.loss.model, training.transform)
 
     @property
+    def start(self) -> Start | None:
+        """The weights that it began from, if it began from those of another model.
+
+        Raises:
+            RunError: they are missing or damaged.
+        """
+        came_from = self.config.get("came_from") or {}
+        return read_start(self.path, self.plan, self.schema, came_from) if "weights" in came_from else None
+
+    @property
+    def failure(self) -> str | None:
+        """Why training failed, at which step and rows; None if it did not.
+
+        Raises:
+            CheckpointError: the checkpoint is not readable.
+        """
+        failure = self.checkpoint.load()[1].get("failure") if self.checkpoint.exists() else None
+        return str(failure["what"]) if isinstance(failure, dict) and "what" in failure else None
+
+    @property
     def finished(self) -> bool:
-        """Whether training came to its end."""
+        """Whether there are weights to work with: of training that came to its end, or of a failed one the best."""
         return (self.path / "model.safetensors").exists()
 
     def fitted(
@@ -145,15 +203,19 @@ class Run:
         """The model with its best weights, on the CPU, in evaluation mode.
 
         Arguments:
-            model: the model, if it is at hand already.
-            transform: the data transform, if it is at hand already.
-            dataset: the data, if they are at hand already.
+            model: the model, if it was read already.
+            transform: the data transform, if it was read already.
+            dataset: the data, if they were read already.
 
         Raises:
-            RunError: training has not come to its end.
+            RunError: there are no trained weights.
         """
+        config = self.config
         if model is None or transform is None:
-            model, transform = read_weights(self.path, self.plan, self.schema)
+            if not self.finished and self.failure is not None:
+                raise RunError(f"Training failed before its first record ({self.failure}); fit with another lr.")
+            model, transform, weights = read_weights(self.path, self.plan, self.schema)
+            config = config if weights is None else {**config, "weights": weights}
         if dataset is not None:
             self.__dict__["dataset"] = dataset
         return Fitted(
@@ -164,17 +226,25 @@ class Run:
             name=self.config.get("name") or self.path.name,
             data=lambda: self.dataset,
             records=self.metrics(),
+            notes=self.notes(),
             scores=self.evaluation(),
             folder=self.path,
-            config=self.config,
+            config=config,
         )
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The records so far."""
+        """The records so far, those apart that cannot be read."""
+        return [record for line in self._lines() if (record := record_of(line)) is not None]
+
+    def notes(self) -> tuple[str, ...]:
+        """What whoever reads its records should know, a sentence each."""
+        count = sum(record_of(line) is None for line in self._lines())
+        lines = "A line" if count == 1 else f"{count:,} lines"
+        return (f"{lines} of metrics.jsonl cannot be read, and what follows on training lacks them.",) if count else ()
+
+    def _lines(self) -> list[str]:
         path = self.path / "metrics.jsonl"
-        if not path.exists():
-            return []
-        return [record for line in path.read_text().splitlines() if (record := _record(line)) is not None]
+        return path.read_text(errors="replace").splitlines() if path.exists() else []
 
     def evaluation(self) -> dict[str, Any] | None:
         """The scores on the test rows, if `evaluate` was run.
@@ -183,12 +253,7 @@ class Run:
             RunError: the file is not readable.
         """
         path = self.path / "evaluation.json"
-        if not path.exists():
-            return None
-        try:
-            return dict(json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError):
-            raise RunError(f"{path} is not readable; delete it and run evaluate again.") from None
+        return read_evaluation(path) if path.exists() else None
 
     def save_evaluation(self, evaluation: dict[str, Any]) -> None:
         """Write evaluation.json.
@@ -196,10 +261,10 @@ class Run:
         Raises:
             CheckpointError: the disk refused.
         """
-        self._write("evaluation.json", json.dumps(evaluation, indent=2).encode())
+        self.write("evaluation.json", json.dumps(evaluation, indent=2).encode())
 
     def _schema_with_names(self) -> Schema:
-        """That of the folder. Format 1 kept no names: there it is that of the data, where they are still there."""
+        """The schema of the folder. Format 1 kept no names: then it is that of the data, if these still exist."""
         if self.config["format"] > 1:
             return self.schema
         try:
@@ -211,12 +276,10 @@ class Run:
         return self.checkpoint.load()[1]["step"] if self.checkpoint.exists() else 0
 
     def _forget_after(self, step: int) -> None:
-        """Drop the records of work that was lost with a killed process; it will be done again, to the same bits."""
-        path = self.path / "metrics.jsonl"
-        if path.exists():
-            lines = [(line, _record(line)) for line in path.read_text().splitlines()]
+        """Drop the records after the last checkpoint of a killed process; these steps will be repeated exactly."""
+        if lines := [(line, record_of(line)) for line in self._lines()]:
             whole = [line for line, record in lines if record is not None and 0 < record["step"] <= step]
-            self._write("metrics.jsonl", "".join(line + "\n" for line in whole).encode())
+            self.write("metrics.jsonl", "".join(line + "\n" for line in whole).encode())
 
     def _append(self, record: Record) -> None:
         line = json.dumps(dataclasses.asdict(record))
@@ -229,19 +292,24 @@ class Run:
                 "Free some space and resume."
             ) from error
 
-    def _write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file of the folder, whole or not at all.
+
+        Raises:
+            CheckpointError: the disk refused.
+        """
         try:
             write_atomically(self.path / name, content)
         except OSError as error:
             raise CheckpointError(
-                f"Could not write {self.path / name} ({error.strerror or error}); what was there before is whole. "
+                f"Could not write {self.path / name} ({error.strerror or error}); the existing file is unchanged. "
                 "Free some space and try again."
             ) from error
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Alone in a run folder: the lock goes with the process, however it ends.
+    """Lock a run folder; the lock ends with the process.
 
     Raises:
         RunError: another process has it.
@@ -260,7 +328,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def default_path(name: str) -> Path:
-    """runs/NAME-TIME-NUMBER: a folder that was not there, made for this run alone.
+    """Make a new folder runs/NAME-TIME-NUMBER for this run.
 
     Raises:
         RunError: it cannot be made.
@@ -283,12 +351,12 @@ def load_dataset(data: dict[str, Any], schema: Schema | None = None) -> Dataset:
     """The data set that a description names.
 
     Arguments:
-        data: {"name": …} for a data set of the catalogue; {"path": …} for a file or folder, with what the user said of
-            it: "label", "kind", "columns", "array".
-        schema: how to read it, if that was decided before.
+        data: {"name": …} for a data set of the catalogue; {"path": …} for a file or folder, with what the user said
+            about it: "label", "kind", "columns", "array".
+        schema: how to read it, if it is known.
 
     Raises:
-        DataError: it names none, as that of a model which was saved from Python, or they cannot be read.
+        DataError: it names no data (as for a model that was saved from Python), or they cannot be read.
     """
     if "path" not in data and "name" not in data:
         raise DataError("the model was saved from Python and has no way back to its data; give it rows to work on.")
@@ -297,12 +365,3 @@ def load_dataset(data: dict[str, Any], schema: Schema | None = None) -> Dataset:
     wanted = ("label", "array") if schema is not None else ("label", "array", "kind", "columns")
     said = {name: data[name] for name in wanted if data.get(name) is not None}
     return read_file(data["path"], **said, schema=schema)
-
-
-def _record(line: str) -> dict[str, Any] | None:
-    """A record; None for a line cut short by a kill, or altered."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None

@@ -1,10 +1,10 @@
-"""How good a fitted model is on held-out rows, beside what a model without latents reaches on the same rows.
+"""Scores of a fitted model on test rows, with baselines without latents on the same rows.
 
     ELBO = −distortion − rate  ≤  L_S = E log (1/S) Σ_s p(x, z_s) / q(z_s | x)  ≤  log p(x)        (nats per datum)
 
 L_S with S = 1000 is the number to compare models by (Burda, Grosse and Salakhutdinov 2016,
-arXiv:1509.00519, section 5). Everything is in the units of the user's data: where columns were standardised for the
-model, log p(X) = log p(x) − Σ_d log scale_d, and the sum is given as `log_scale`. What x is decides what numbers mean:
+arXiv:1509.00519, section 5). Everything is in the units of the user's data: if columns were standardised for the model,
+log p(X) = log p(x) − Σ_d log scale_d, and the sum is given as `log_scale`. The meaning of the numbers depends on x:
 
 * discrete data (the likelihood's facts say so): probabilities, and bits per dimension are given as well;
 * grey values under a Bernoulli likelihood: expected log-probabilities over re-binarizations, hence no bits;
@@ -117,13 +117,13 @@ def score(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Score a model on held-out rows, as plain numbers that JSON can hold (null for what is not defined).
+    """Score a model on rows it was not trained on, as plain numbers that JSON can hold (null for what is not defined).
 
     Arguments:
         model: p and q, on the device of `x_test`.
-        x_test: held-out rows as the likelihood scores them.
-        x_train: what `rows_for_baselines` gives, on the same device; None leaves the baselines out.
-        log_scale: log p(x) − log p of the data in the user's units, which is taken off every number in nats.
+        x_test: test rows as the likelihood scores them.
+        x_train: the result of `rows_for_baselines`, on the same device; None omits the baselines.
+        log_scale: log p(x) − log p of the data in the user's units, which is subtracted from every number in nats.
         context: of the model, one row for each of x_test.
         labels: classes (N,) of x_test, for a model that assigns rows to classes or clusters; None for others.
         num_samples: S of L_S.
@@ -141,10 +141,11 @@ def score(
         `baselines`, each with its `log_likelihood` and the `margin` by which L_S is above it on the same rows.
 
     Raises:
-        ValueError: no rows or no samples.
+        ValueError: no rows or no samples; rows of which log p(x) is no finite number.
     """
     model.eval()
     evidence = log_evidence(model, x_test, num_samples=num_samples, context=context, seed=seed, progress=progress)
+    _require_finite(evidence.log_evidence)
     parts = summary(model, x_test, num_samples=_SUMMARY_SAMPLES, context=context, seed=seed)
     facts = facts_of(model.likelihood)
     discrete = facts.discrete and not (facts.domain == "unit interval" and bool(((x_test != 0) & (x_test != 1)).any()))
@@ -182,7 +183,7 @@ def score(
 def rows_for_baselines(dataset: Dataset, transform: nn.Module) -> Tensor:
     """Training rows on the scale of the model, at most 20,000, evenly spaced.
 
-    Where the model draws 0 and 1 from grey values these are the grey values, which baselines read as probabilities.
+    If the model draws 0 and 1 from grey values, these are the grey values, which baselines treat as probabilities.
     """
     rows = np.arange(len(dataset.x_train)) if dataset.train_rows is None else dataset.train_rows
     chosen = rows[:: math.ceil(len(rows) / _MOST_BASELINE_ROWS)]
@@ -221,16 +222,26 @@ def probabilities(
     return responsibilities(model, x, seed=seed).cpu()
 
 
-def _accuracy(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None) -> dict[str, float]:
-    """How often the most probable label is the right one; nothing for models and rows without labels."""
+def _require_finite(log_evidence: Tensor) -> None:
+    """A row without a finite log p(x) would make every mean nothing."""
+    bad = (~log_evidence.isfinite()).nonzero()[:, 0]
+    if len(bad):
+        raise ValueError(
+            f"log p(x) of {len(bad):,} of the {len(log_evidence):,} rows is no finite number, first of row "
+            f"{int(bad[0])}; leave such rows out, or fit the model again with a smaller learning rate."
+        )
+
+
+def _accuracy(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None) -> dict[str, float | None]:
+    """The accuracy of the most probable label; empty for models or rows without labels."""
     if not isinstance(model, LabelledModel) or labels is None:
         return {}
     right = (assignments(model, x, seed=0) == torch.as_tensor(labels)).double()
-    return {"accuracy": right.mean().item(), "accuracy_standard_error": right.std().item() / math.sqrt(len(right))}
+    return {"accuracy": right.mean().item(), "accuracy_standard_error": _mean(right)[1]}
 
 
 def _clusters(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None, seed: int) -> dict[str, float]:
-    """How well clusters agree with labels that were never trained on; nothing for other models, or without labels."""
+    """The agreement of clusters with labels that training did not see; empty for other models, or without labels."""
     if isinstance(model, LabelledModel) or labels is None:
         return {}
     found, known = assignments(model, x, seed=seed), torch.as_tensor(labels)
@@ -240,13 +251,13 @@ def _clusters(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None, 
 
 @torch.no_grad()
 def _components(model: LatentVariableModel, x: Tensor, seed: int) -> dict[str, float] | None:
-    """How many components of a mixture prior no code of these rows uses; None for other priors."""
+    """The number of components of a mixture prior that no latent of these rows uses; None for other priors."""
     with forked(x.device, seed):
         q = model.infer(x[:_MOST_LATENTS])
-        codes = latents_of(q, q.sample())
-    if not is_mixture(model.prior(None)) or isinstance(codes, tuple):
+        latents = latents_of(q, q.sample())
+    if not is_mixture(model.prior(None)) or isinstance(latents, tuple):
         return None
-    usage = unused_components(model.prior, codes)
+    usage = unused_components(model.prior, latents)
     return {"number": len(usage.usage), "unused": len(usage.unused), "effective": usage.effective}
 
 
@@ -267,7 +278,7 @@ def _baselines(likelihood: Any, x_train: Tensor, x_test: Tensor, seed: int) -> d
 
 
 def _against(baseline: Tensor, model: Tensor) -> dict[str, float | None]:
-    """A baseline, and how far the model is above it row by row."""
+    """The scores of a baseline, and the margin of the model, row by row."""
     value, error = _mean(baseline)
     margin, margin_error = _mean(model - baseline)
     return {
@@ -285,5 +296,5 @@ def _mean(values: Tensor) -> tuple[float, float | None]:
 
 
 def _defined(value: Any) -> Any:
-    """None for what is not a number, which JSON has no word for."""
+    """None for NaN, which JSON does not have."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,8 +1,8 @@
-"""What to show of p(x | z): one value of x for each z, such as the pixels of a picture.
+"""One value of x for each z to show for p(x | z), such as the pixels of a picture.
 
-The mean E[x | z], where it is known in closed form. An autoregressive p(x | z) = Π_d p(x_d | x_<d, z) has none; one
-draw of it is made, and the means E[x_d | x_<d, z] along that draw are shown: the draw without the noise of each step.
-The two look alike and are not the same, so the answer says which it is.
+It is the mean E[x | z] if that is known in closed form. For an autoregressive p(x | z) = Π_d p(x_d | x_<d, z) it is
+not; then it consists of the means E[x_d | x_<d, z] along one draw, that is the draw without the noise of each step. The
+result says which of the two it is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Shown", "shown"]
 
 
 class Shown(NamedTuple):
-    """What is shown of a distribution.
+    """The values that are shown for a distribution.
 
     Attributes:
         values: (*batch, *event), in the units of x.

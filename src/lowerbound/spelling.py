@@ -1,8 +1,8 @@
-"""How choices are spelled: from the words of a command line to the classes of the library, without a registry.
+"""The spelling of choices: from the words of a command line to the classes of the library, without a registry.
 
 A choice is the kebab-case name of a class that a package exports, with options after a colon: "diagonal-normal",
-"normal:scale=heteroscedastic,min_scale=0.01". The axis may be left out of a name ("vamp" for `VampPrior`). What a class
-needs and the words do not say (latent_shape, event_shape, net, posterior) is given to it by the name of its argument.
+"normal:scale=heteroscedastic,min_scale=0.01". The axis may be left out of a name ("vamp" for `VampPrior`). Arguments
+that the words do not give (latent_shape, event_shape, net, posterior) are passed to the class by their names.
 
 Another installed package adds a choice by an entry point in the group "lowerbound.AXIS": its class of likelihoods under
 "lowerbound.likelihoods". Options are checked against the annotations of the constructor (`typed`).
@@ -88,7 +88,7 @@ def construct(package: ModuleType, text: str, **available: Any) -> Any:
     Arguments:
         package: the axis.
         text: see `parse`.
-        available: what its constructor may ask for by name.
+        available: values that its constructor gets by the names of its arguments.
 
     Raises:
         ValueError: an unknown name or option, an option with a bad value, or none where one is needed.
@@ -97,7 +97,7 @@ def construct(package: ModuleType, text: str, **available: Any) -> Any:
 
 
 def build(package: ModuleType, name: str, options: Mapping[str, Any], **available: Any) -> Any:
-    """`construct`, given the name and the options apart; their values may then be objects."""
+    """Like `construct`, but with separate name and options, whose values may be objects."""
     cls = find(package, name)
     signature = inspect.signature(cls).parameters
     options = check_options(_kebab(cls.__name__), cls, options, without=available)
@@ -112,13 +112,13 @@ def build(package: ModuleType, name: str, options: Mapping[str, Any], **availabl
 def check_options(
     name: str, function: Callable[..., Any], options: Mapping[str, Any], *, without: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The options of a function or class, each of the type that its annotation asks for.
+    """The options of a function or class, each converted to the type of its annotation.
 
     Arguments:
         name: of what takes them, for the message.
         function: what takes them.
         options: by name.
-        without: arguments that it has and that are not for the user.
+        without: arguments that are not for the user.
 
     Raises:
         ValueError: an option that it does not have, or one of another type.
@@ -167,7 +167,7 @@ def _from_elsewhere(group: str) -> list[type]:
 
 
 def _parts(text: str) -> list[str]:
-    """What stands between commas, but for those inside of a list."""
+    """Split at commas, except those inside a list."""
     parts, depth = [""], 0
     for letter in text:
         depth += (letter in "[(") - (letter in "])")
@@ -179,7 +179,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _is_choice(item: type) -> bool:
-    """Whatever has the methods of an axis and is made from words; not a protocol, nor a result beside the choices."""
+    """Whether a class is a choice: it can be made from words, and is neither a protocol nor a result."""
     if not getattr(item, "by_name", True):
         return False
     if getattr(item, "_is_protocol", False) or inspect.isabstract(item):
@@ -191,7 +191,7 @@ def _is_choice(item: type) -> bool:
 
 
 def _kebab(name: str) -> str:
-    """Words apart: "DiagonalNormal" is diagonal-normal, "BetaELBO" beta-elbo, "DisARM" and "DReG" one word each."""
+    """Kebab case: "DiagonalNormal" is diagonal-normal, "BetaELBO" beta-elbo; "DisARM" and "DReG" are one word each."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z]{3})(?=[A-Z]{3}|[A-Z]{1,2}$)", "-", name).lower()
 
 

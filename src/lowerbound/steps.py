@@ -1,9 +1,10 @@
 """One optimisation step, in two forms with the same arithmetic.
 
 `EagerStep` runs on any device, precision and number of processes. `CompiledStep` makes forward pass, gradient,
-clipping and the default Adam one compiled graph: about twice as fast for small networks, after seconds of compilation,
-on one process in fp32. Both update the state of one `torch.optim.Adam`, so that a checkpoint does not depend on which
-was used, and return one row for the `History`: the terms of the loss followed by the gradient norm of every parameter.
+clipping and the default Adam one compiled graph: which is about twice as fast for small networks after seconds of
+compilation; it needs one process and fp32. Both update the state of one `torch.optim.Adam`, so that a checkpoint does
+not depend on the form, and return one row for the `History`: the terms of the loss followed by the gradient norm of
+every parameter.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class EagerStep:
 
     @torch.no_grad()
     def _norms(self) -> Tensor:
-        """The norm of each parameter's gradient; 0 where a parameter took no part in this step."""
+        """The norm of each parameter's gradient; 0 if a parameter had no gradient in this step."""
         grads = [p.grad for p in self._trained if p.grad is not None]
         norms = iter(torch._foreach_norm(grads))  # pyright: ignore[reportPrivateImportUsage]
         return torch.stack([p.new_zeros(()) if p.grad is None else next(norms) for p in self._trained]).float()
@@ -146,11 +147,10 @@ class CompiledStep:
 
     @torch.no_grad()
     def prepare(self, raw: tuple[Tensor, ...]) -> None:
-        """Compile the graph by a step that leaves no trace.
+        """Compile the graph by a step whose changes are undone.
 
-        The loss is run once as it is before: a mistake in it is then reported in its own words rather than the
-        compiler's, and look-ups that torch does once per pair of types (closed-form KL) are behind us, which the
-        compiler cannot follow.
+        The loss runs once without compilation before. Its errors are then reported in its own words, and torch has done
+        its look-ups for each pair of types (closed-form KL), which the compiler cannot follow.
 
         Raises:
             CannotCompile: the compiler refused something in the loss.
@@ -196,7 +196,7 @@ class CompiledStep:
 
 @contextmanager
 def buffers_kept(module: nn.Module) -> Iterator[None]:
-    """What is done inside to the buffers of a module is undone on leaving."""
+    """Undo all changes of a module's buffers at the end of this context."""
     kept = [(buffer, buffer.clone()) for buffer in module.buffers()]
     try:
         yield
@@ -213,7 +213,7 @@ def _set_rates(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def _adam_state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> dict[str, Tensor]:
-    """The state torch's Adam keeps for a parameter, made when first asked for."""
+    """The state of torch's Adam for a parameter, made at the first request."""
     state = optimizer.state[parameter]
     if not state:
         state["step"] = torch.zeros((), dtype=torch.float32)

@@ -1,13 +1,13 @@
-"""What a likelihood says of itself, so that nobody else needs to know its name.
+"""What a likelihood states about itself, so that no other part needs to know its name.
 
-`LikelihoodFacts` stand on the class. They are what a plan must know before the likelihood is made: which kind of
-number it is for, whether log p(x | z) is the logarithm of a probability (then it may be given in bits) or of a density,
-whether columns are standardised, how the encoder should see x, and what it is compared with. Where an option changes
-them, `facts` of the instance differ from those of its class: `Mixed` is discrete if every column of it is.
+`LikelihoodFacts` belong to the class. They tell a plan, before the likelihood is made, which kind of numbers it is for,
+whether log p(x | z) is the logarithm of a probability (which may be given in bits) or of a density, whether columns are
+standardised, how the encoder should see x, and the baselines. If an option changes them, `facts` of the instance differ
+from those of its class: `Mixed` is discrete if every column of it is.
 
-A `Support` stands on the instance, for it may depend on options (classes, levels, columns). It is a set of values of x,
-checked elementwise. `require_support` is called wherever x enters (fit, score, encode, the first batch of a loss) and
-says the same sentence everywhere. NaN lies in no support but where the likelihood marginalises missing entries.
+A `Support` belongs to the instance, because it may depend on options (classes, levels, columns). It is a set of values
+of x, checked elementwise. `require_support` is called wherever x enters (fit, score, encode, the first batch of a
+loss), with the same message everywhere. NaN is in no support, except if the likelihood marginalises missing entries.
 """
 
 from __future__ import annotations
@@ -40,26 +40,29 @@ __all__ = [
 ]
 
 Domain: TypeAlias = Literal["reals", "unit interval", "levels", "counts", "classes", "columns"]
-"""What one element of x is; "columns" where each column has a kind of its own."""
+"""The meaning of one element of x; "columns" if each column has its own kind."""
 
 EncoderView: TypeAlias = Literal["identity", "log1p", "one-hot", "columns"]
-"""How the encoder sees x: as it is; log(1 + x); one-hot classes; or each column by its kind, with a mask of gaps."""
+"""How the encoder sees x: unchanged; as log(1 + x); as one-hot classes; or each column by its kind, with a mask of
+gaps."""
 
 _LEVEL_TOLERANCE = 1e-3  # of one level: what rounding to float32 does to k / (K − 1), with room
 
 
 @dataclass(frozen=True, kw_only=True)
 class LikelihoodFacts:
-    """What a plan, a score and a report must know of a likelihood class.
+    """Facts about a likelihood class for plans, scores and reports.
 
     Attributes:
-        domain: what one element of x is.
-        discrete: whether log p(x | z) is the logarithm of a probability, so that bits per dimension mean something.
+        domain: the meaning of one element of x.
+        discrete: whether log p(x | z) is the logarithm of a probability, so that bits per dimension are meaningful.
         standardized: whether columns of a table are brought to mean 0 and standard deviation 1 for it.
         encoder_view: how the encoder should see x.
-        baselines: functions of `evaluate.baselines` to compare with, beside independent elements of the same family,
-            which every likelihood is compared with.
-        richer: likelihoods to try where this one is too narrow, as `spelling` spells them.
+        baselines: functions of `evaluate.baselines` to compare with, besides independent elements of the same family,
+            which are always used.
+        richer: likelihoods to try if this one does not fit, as `spelling` spells them.
+        any_real: whether its net has to reach all real numbers (logits), so that a net that ends in a Sigmoid, a
+            Softmax or another function of bounded range is a mistake.
     """
 
     domain: Domain
@@ -68,19 +71,22 @@ class LikelihoodFacts:
     encoder_view: EncoderView = "identity"
     baselines: tuple[str, ...] = ()
     richer: tuple[str, ...] = ()
+    any_real: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Support:
     """A set of values, elementwise.
 
+    A number whose square is not finite is in no support of real numbers: its log-density would be no number either.
+
     Attributes:
-        description: what it holds, as it stands in "Poisson takes …": "counts 0, 1, 2, …".
-        contains: from x to a mask of the same shape: True where an element lies in the set. A function of a module, so
-            that a fitted estimator can be pickled.
-        allows_missing: whether NaN stands for an entry that is not known, and is passed over.
-        grid: values spread evenly over a bounded set: all of them where they are finitely many; None if unbounded.
-        columns: the sets of the entries of the last axis, where they differ; None where all are the same.
+        description: its words in messages such as "Poisson takes …": "counts 0, 1, 2, …".
+        contains: from x to a mask of the same shape: True where an element lies in the set. It is a function of a
+            module, so that a fitted estimator can be pickled.
+        allows_missing: whether NaN marks an unknown entry and is ignored.
+        grid: values spread evenly over a bounded set: all values of a finite set; None if unbounded.
+        columns: the sets of the entries of the last axis if they differ; None if all are the same.
     """
 
     description: str
@@ -90,27 +96,33 @@ class Support:
     columns: tuple[Support, ...] | None = None
 
     def check(self, x: Shaped[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
-        """True where an element is in the set, or is missing and may be."""
+        """True where an element is in the set, or is missing and allowed to be."""
         inside = self.contains(x)
         return inside | x.isnan() if self.allows_missing and x.is_floating_point() else inside
 
 
 @runtime_checkable
 class StatesFacts(Protocol):
-    """A likelihood that says what it takes. Those of the library do; for a foreign one nothing is checked."""
+    """A likelihood that states its support, like all of the library. Foreign ones that do not are not checked."""
 
     @property
     def facts(self) -> LikelihoodFacts:
-        """What others must know of it; a class attribute, so that it can be read before there is an instance."""
+        """The facts of the class; a class attribute, so that it can be read without an instance."""
         ...
 
     @property
     def support(self) -> Support:
-        """The values that it gives probability to."""
+        """The set of values that have a probability."""
         ...
 
 
-reals = Support(description="finite numbers", contains=torch.isfinite)
+def _is_squarable(x: Tensor) -> Tensor:
+    if not x.is_floating_point():
+        return torch.ones_like(x, dtype=torch.bool)
+    return x.abs() <= torch.finfo(x.dtype).max ** 0.45  # 4e17 in float32: squares of it, and sums of those, are finite
+
+
+reals = Support(description="finite numbers whose squares are finite as well", contains=_is_squarable)
 
 
 def _is_positive(x: Tensor) -> Tensor:
@@ -180,7 +192,7 @@ def by_column(columns: Sequence[Support]) -> Support:
 
 
 def with_missing(support: Support) -> Support:
-    """The same, with NaN for entries that are not known."""
+    """The same set, with NaN allowed for unknown entries."""
     return replace(support, allows_missing=True)
 
 
@@ -191,12 +203,12 @@ def require_support(
     what: str = "x",
     columns: Sequence[str] | None = None,
 ) -> None:
-    """Refuse values to which a likelihood gives no probability.
+    """Refuse values outside the support of a likelihood.
 
     Arguments:
-        likelihood: the module; one that states no support takes everything.
+        likelihood: the module; one without a stated support takes everything.
         x: rows as the likelihood scores them.
-        what: how the message calls x.
+        what: the name of x in the message.
         columns: names of the last axis, used to say where.
 
     Raises:

@@ -1,9 +1,8 @@
 """Process-wide settings that make training on a CPU faster, restored on leaving.
 
-Two habits of the machine cost more than a quarter of an epoch of a small network: the C allocator hands every large
-activation back to the kernel and faults it in again at the next step, and products of vanishing gradients fall into
-denormal numbers, which the processor handles by microcode. Here the allocator keeps up to 32 MiB blocks, and
-denormals are flushed to zero.
+Two effects cost more than a quarter of an epoch of a small network: the C allocator returns every large activation to
+the kernel and requests it again at the next step, and products of vanishing gradients become denormal numbers, which
+the processor handles slowly. Here the allocator keeps up to 32 MiB blocks, and denormals are flushed to zero.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A value against the annotation of the argument that it is for.
+"""Checking a value against the annotation of its argument.
 
-Words of a command line, of a notebook and of a run folder come through here before a constructor sees them, so that a
-mistake is one sentence. `as_annotated` returns the value. It takes a whole number for a float, a float that is whole
-for an int and a list for a tuple, and converts nothing else.
+Values from a command line, a notebook or a run folder are checked here before a constructor gets them, so that a
+mistake gives one sentence. `as_annotated` returns the value. It converts a whole number to a float, a whole float to an
+int and a list to a tuple, and nothing else.
 """
 
 from __future__ import annotations
@@ -66,15 +66,16 @@ def as_annotated(value: Any, annotation: Any) -> Any:
         return None
     if origin in (Mapping, dict) or annotation in (Mapping, dict):
         allowed = isinstance(value, Mapping)
-    else:  # an object, which only Python can give: its constructor knows what it wants of it
+    else:  # an object, which only Python can give: its constructor knows what else it wants of it
         allowed = value is not None and annotation is not type(None) and not isinstance(value, _WORDS)
+        allowed = allowed and not (inspect.isclass(value) and inspect.isclass(annotation))  # Poisson for Poisson(net)
     if allowed:
         return value
     raise WrongType(f"expected {in_words(annotation)}")
 
 
 def in_words(annotation: Any) -> str:
-    """What an annotation asks for, as it stands after "expected".
+    """The words for an annotation, after "expected".
 
     >>> in_words(float), in_words(int | None), in_words(Literal["rows", "means"])
     ('a number', 'a whole number or None', 'rows or means')
@@ -88,6 +89,8 @@ def in_words(annotation: Any) -> str:
         inner = {"a whole number": "whole numbers", "a number": "numbers"}.get(_element_words(arguments), "values")
         return f"a list of {inner} such as [64,64]" if inner != "values" else "a list"
     known = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", type(None): "None"}
+    if dict in (origin, annotation) or Mapping in (origin, annotation):
+        return "names and values"
     return known.get(annotation) or f"a {getattr(annotation, '__name__', annotation)}, which only Python can give"
 
 

@@ -1,7 +1,7 @@
 """A walk along the states of a chain: its steps, and what is remembered of one walk (`chain.StateChain`).
 
-A walk is remembered for its very latents. It is forgotten where something wrote into one of them since, or where it was
-taken without gradients and they are wanted now.
+A remembered walk is used only for the very same tensors. It is not used if one of them was written to since, or if it
+was computed without gradients and these are needed now.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from torch.distributions import Distribution
 __all__ = ["ChainStep", "State", "Walk"]
 
 State: TypeAlias = Any
-"""What a chain knows of the layers drawn so far: a tensor, a tuple of them, or None."""
+"""The state of a chain after some layers: a tensor, a tuple of tensors, or None."""
 
 
 @runtime_checkable
 class ChainStep(Protocol):
-    """One layer of a chain. It keeps nothing of its own between calls; the chain passes on what there is to keep."""
+    """One layer of a chain. It has no memory between calls; the chain passes the state and the carry."""
 
     def at(self, state: State) -> tuple[Distribution, Any]:
-        """The distribution of this layer given all layers before it, and what `advance` reuses of computing it."""
+        """The distribution of this layer given all layers before it, and a carry: results that `advance` uses again."""
         ...
 
     def advance(self, state: State, carry: Any, z: Tensor) -> State:
@@ -37,7 +37,7 @@ class Walk:
     Attributes:
         z: (z_1, …, z_L).
         given: d(z_l | h_l), z_1 first.
-        kept: what the chain keeps of each layer beside its distribution.
+        kept: the part of each layer's carry that the chain keeps.
         end: the state after the layer that is drawn last.
     """
 
@@ -51,16 +51,17 @@ class Walk:
         return Walk(self.z, given, (None,) * len(given), end)
 
     def is_of(self, z: tuple[Tensor, ...]) -> bool:
-        """Whether these are the very latents, not written to since, and no gradient is missing."""
+        """Whether z consists of the very tensors of this walk, not written to since, and no gradient is missing."""
         if torch.is_grad_enabled() and not self.has_gradient:
             return False
+        # By identity, not by value: equal numbers in another tensor may have another path to the parameters.
         pairs = zip(z, self.z, self._marks, strict=True)
         return all(layer is known and _is_unchanged(layer, mark) for layer, known, mark in pairs)
 
 
 def _mark(z: Tensor) -> int | Tensor | None:
-    """By which a later write to z is noticed: torch's count of them, which its views share, or a copy where it keeps
-    none (in inference mode). Nothing while compiling, where no library code writes to a draw.
+    """A mark that shows a later write to z: torch's version counter, which views share, or a copy in inference mode,
+    which has no counter. None while compiling, where the library does not write to draws.
     """
     if torch.compiler.is_compiling():
         return None

@@ -3,12 +3,12 @@
     log w = log p(x | z) + log p(z) − log q(z | x)
     distortion = −log p(x | z)        rate = log q(z | x) − log p(z)        log w = −distortion − rate
 
-E_q[log w] is the ELBO and log (1/S) Σ w the importance-weighted bound. With *sampled* terms both are available. An
-objective that is linear in log w may ask for part of the rate in closed form; such weights say so in `form`, and
-objectives that need the weights themselves refuse them.
+E_q[log w] is the ELBO and log (1/S) Σ w the importance-weighted bound. *Sampled* terms give both. An objective that is
+linear in log w may ask for part of the rate in closed form. The weights then say so in `form`, and objectives that are
+not linear refuse them.
 
-A hierarchy has a rate for each layer. Where q and p draw their layers in the same order, "kl" is the sum over the
-layers of the KL of each, in closed form given the draw of those before it (`factors.kl_per_layer`): it varies with the
+A hierarchy has a rate for each layer. Where q and p draw their layers in the same order, "kl" is a sum over layers: the
+KL of each layer in closed form, given the drawn layers before it (`factors.kl_per_layer`). This sum varies with the
 sample, and its expectation is KL(q ‖ p).
 """
 
@@ -52,12 +52,12 @@ class LogWeights:
         log_q: log q(z | x); −H(q) where `form` is "entropy", 0 where it is "kl".
         z: the latents they were evaluated at.
         form: how the rate was computed.
-        log_probability: the logarithm of the probability with which each row counts, which sum to 1 over the rows; None
-            where rows are draws from q, which all count alike.
-        rate_per_factor: KL(q(z_d | x) ‖ p(z_d)) where `form` is "kl" and both are products; of a hierarchy those of
-            each layer given the draw of the layers before it.
-        rate_per_group: what each layer of a hierarchy adds to the rate; None for one latent. Where `form` is "kl" it
-            carries gradients, else it is for reading.
+        log_probability: the logarithm of the weight of each row in a mean over rows; the weights sum to 1. None where
+            rows are draws from q, which have equal weights.
+        rate_per_factor: KL(q(z_d | x) ‖ p(z_d)) where `form` is "kl" and both are products; in a hierarchy, for each
+            layer given the drawn layers before it.
+        rate_per_group: what each layer of a hierarchy adds to the rate; None for one latent. It has gradients where
+            `form` is "kl", and none otherwise.
     """
 
     log_likelihood: Float[Tensor, "sample batch"]
@@ -70,7 +70,7 @@ class LogWeights:
     rate_per_group: Float[Tensor, "sample batch group"] | None = None
 
     def average(self, term: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
-        """The mean of a term over the rows, each with its probability."""
+        """The mean of a term over the rows, weighted by `log_probability`."""
         return term.mean(0) if self.log_probability is None else (self.log_probability.exp() * term).sum(0)
 
     @property
@@ -80,12 +80,12 @@ class LogWeights:
 
     @property
     def rate(self) -> Float[Tensor, "sample batch"]:
-        """log q(z | x) − log p(z): nats spent on the code."""
+        """log q(z | x) − log p(z): nats spent on the latent."""
         return self.log_q - self.log_prior
 
     @property
     def distortion(self) -> Float[Tensor, "sample batch"]:
-        """−log p(x | z): nats spent on the datum given its code."""
+        """−log p(x | z): nats spent on the datum given its latent."""
         return -self.log_likelihood
 
 
@@ -107,7 +107,7 @@ def weigh(
         log_q: log q(z | x) if the caller has it already (an estimator may differentiate it in its own way).
 
     Raises:
-        ValueError: a closed form was asked for that this pair of distributions does not have.
+        ValueError: this pair of distributions has no closed form of the rate that was asked for.
     """
     joint = joint_over(posterior, joint)
     log_likelihood, log_prior = joint(z)
@@ -138,7 +138,7 @@ def log_density(posterior: Distribution, z: Latents) -> Float[Tensor, "sample ba
     """log q(z | x), nats.
 
     Raises:
-        ValueError: q draws latents and has no density of them.
+        ValueError: q can be sampled but has no density.
     """
     try:
         return posterior.log_prob(z)  # type: ignore[arg-type]  # a hierarchy takes its tuple of latents
@@ -150,9 +150,10 @@ def log_density(posterior: Distribution, z: Latents) -> Float[Tensor, "sample ba
 
 
 def joint_over(posterior: Distribution, joint: JointDensity) -> JointDensity:
-    """The joint density of all that q draws: auxiliary variables λ come with their r(λ | z, x).
+    """The joint density of everything that q draws: where q draws auxiliary variables λ, it includes r(λ | z, x).
 
-    A posterior that evaluates p(z) on its way (a ladder) lends what it has of its last draw to the prior of the joint.
+    A posterior that evaluates p(z) while drawing (a ladder) hands these results to the prior, which need not compute
+    them again.
     """
     if isinstance(posterior, Lends):
         posterior.lend(joint.prior)
@@ -160,12 +161,12 @@ def joint_over(posterior: Distribution, joint: JointDensity) -> JointDensity:
 
 
 def latents_of(posterior: Distribution, draw: Latents) -> Latents:
-    """The part z of a draw that the likelihood reads: all of it, but for the auxiliary variables of q."""
+    """The part z of a draw that the likelihood reads: the draw without the auxiliary variables of q."""
     return posterior.split(cast(Tensor, draw))[0] if isinstance(posterior, Augmented) else draw
 
 
 def log_reverse(posterior: Distribution, draw: Latents) -> Tensor | float:
-    """log r(λ | z, x) (S, B) of the auxiliary variables in a draw, nats, which `joint_over` adds; 0 without."""
+    """log r(λ | z, x) (S, B) of the auxiliary variables in a draw, nats, which `joint_over` adds; 0 without any."""
     return posterior.log_reverse(cast(Tensor, draw)) if isinstance(posterior, Augmented) else 0.0
 
 
@@ -173,13 +174,13 @@ def log_reverse(posterior: Distribution, draw: Latents) -> Tensor | float:
 def closed_form_rate(posterior: Distribution, prior: Distribution, z: Latents) -> RateForm:
     """The form of the rate with the least noise that a pair has: "kl" where KL(q ‖ p) is known, else "sampled".
 
-    Under a mixture or flow prior the gradient of "entropy" is that of "sampled" wherever z is reparameterised, for
-    log q(z(ε) | x) varies with ε alone but for the entropy.
+    "entropy" would not help under a mixture or flow prior: where z is reparameterised its gradient equals that of
+    "sampled", because log q(z(ε) | x) depends on φ through the entropy alone.
 
     Arguments:
         posterior: q(z | x).
         prior: p(z).
-        z: a draw (S, B, *event) of q, which the layers of a hierarchy are evaluated at.
+        z: a draw (S, B, *event) of q, at which the layers of a hierarchy are evaluated.
     """
     try:
         _closed_form_kl(posterior, prior, z)
@@ -189,7 +190,7 @@ def closed_form_rate(posterior: Distribution, prior: Distribution, z: Latents) -
 
 
 def _closed_form_kl(q: Distribution, p: Distribution, z: Latents) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """KL(q ‖ p) (B,), its terms (B, factor) where both are products, and of layers those given the draw z."""
+    """KL(q ‖ p) (B,), its terms (B, factor) where both are products, and its terms by layer, given the draw z."""
     if isinstance(q, Layered) or isinstance(p, Layered):
         return _layered_kl(q, p, cast(tuple[Tensor, ...], z))
     try:

@@ -27,7 +27,7 @@ def run(digits_run, tmp_path):
 def test_table_sentences_remedies_and_page(cli, run):
     answer = cli("diagnose", run, "--num-rows", 40)
     assert (answer.code, answer.err) == (0, "")
-    assert "40 held-out rows" in answer.out
+    assert "40 test rows" in answer.out
     assert all(answer.out.count(name) >= 2 for name in PROBLEMS)
     assert "at least 1.00" in answer.out
     assert f"Page: {run / 'diagnosis.html'}" in answer.out

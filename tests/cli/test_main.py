@@ -18,6 +18,7 @@ COMMANDS = [
     "reconstruct",
     "gradients",
     "diagnose",
+    "compare",
     "report",
     "datasets",
     "choices",
@@ -67,7 +68,7 @@ def test_listing_the_data_sets_imports_neither_torch_nor_numpy():
         (["fit", "digits", "--hidden", "8,x"], "'8,x' is not a list"),
         (["fit", "digits", "--network", "transformer"], "'--network'"),
         (["fit", "digits", "--epochs", "1", "--steps", "1"], "give one of them"),
-        (["fit", "digits", "--label", "y"], "--label is for files, and digits says it itself"),
+        (["fit", "digits", "--label", "y"], "--label is for files, and digits is known by name"),
         (["sample"], "Missing argument 'RUN'"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
@@ -146,3 +147,43 @@ def test_datasets_lists_the_catalogue(cli):
     first = [line.split()[0] for line in answer.out.splitlines() if line[:1].strip()]  # long cells are folded
     assert first[1 : 1 + len(names())] == list(names())
     assert "8 x 8" in answer.out
+
+
+def test_encode_by_chains_says_which_rows_are_not_to_be_trusted(cli, refused, table_run, tmp_path):
+    out = tmp_path / "latents.csv"
+    answer = cli("encode", table_run, "--out", out, "--inference", "hmc:num_warmup=5,num_samples=8")
+    assert answer.code == 0
+    assert "have an effective sample size below 100" in answer.err
+    assert all(line.startswith("Warning: ") for line in answer.err.splitlines())
+    assert ".py" not in answer.err
+    assert len(out.read_text().splitlines()) == 13
+    assert cli("encode", table_run, "--out", out, "--inference", "local:num_steps=3").err == ""
+    words = ("encode", table_run, "--out", out, "--inference")
+    assert "both refine and inference" in refused(*words, "local", "--refine", 3)
+    assert "is trained with a model" in refused(*words, "iterative-amortised:latent_dim=2")
+    assert "hmcc" in refused(*words, "hmcc")
+
+
+@pytest.mark.parametrize(
+    "words", [["sample", "--count", 2], ["encode"], ["reconstruct", "--count", 2], ["report"]], ids=lambda w: w[0]
+)
+def test_a_file_that_is_there_is_overwritten_by_force_alone(cli, refused, digits_run, tmp_path, words):
+    out = tmp_path / ("x.html" if words[0] == "report" else "x.npz")
+    out.write_text("mine")
+    command = [words[0], digits_run, *words[1:], "--out", out]
+    assert "is there already; choose another place, or overwrite it with --force" in refused(*command)
+    assert out.read_text() == "mine"
+    assert cli(*command, "--force").code == 0
+    assert out.stat().st_size > 100
+
+
+def test_nothing_that_is_read_and_no_file_of_a_run_is_overwritten_by_force(refused, table_run, digits_run, tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(9, 3)))
+    np.savez(tmp_path / "x.npz", x=np.load(tmp_path / "x.npy"))
+    os.link(tmp_path / "x.npz", tmp_path / "same.npz")
+    other = shutil.copytree(digits_run, tmp_path / "other")
+    for out in ("x.npz", "same.npz"):
+        command = ["encode", table_run, "--data", tmp_path / "x.npz", "--out", tmp_path / out, "--force"]
+        assert "is a file that a run reads or holds" in refused(*command)
+    assert "reads or holds" in refused("report", table_run, "--out", other / "report.html", "--force")
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npz")["x"], np.load(tmp_path / "x.npy"))

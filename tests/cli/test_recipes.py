@@ -114,7 +114,7 @@ def test_a_conditional_run_samples_a_class_and_says_which(cli, refused, tmp_path
 
 
 def test_a_run_without_labels_has_no_class_to_sample(refused, digits_run, tmp_path):
-    assert "was told no labels" in refused("sample", digits_run, "--class", 3, "--out", tmp_path / "no.npz")
+    assert "was fitted without labels" in refused("sample", digits_run, "--class", 3, "--out", tmp_path / "no.npz")
 
 
 def test_a_conditional_run_needs_labels_that_it_knows(refused, tmp_path, small_digits):
@@ -125,8 +125,8 @@ def test_a_conditional_run_needs_labels_that_it_knows(refused, tmp_path, small_d
     np.savez(tmp_path / "strange.npz", x=x, y=np.where(y == y[3], 12, y))
     assert "has no labels" in refused("evaluate", run, "--data", tmp_path / "unlabelled.npz")
     assert "hold the class '12' at row" in refused("evaluate", run, "--data", tmp_path / "strange.npz")
-    assert "told labels" in refused("diagnose", run)
-    assert "told labels" in refused("gradients", run)
+    assert "fitted with labels" in refused("diagnose", run)
+    assert "fitted with labels" in refused("gradients", run)
 
 
 def test_labels_are_hidden_in_equal_shares(cli, refused, tmp_path, small_digits):

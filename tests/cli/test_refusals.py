@@ -115,7 +115,7 @@ def test_folder_that_cannot_be_made(refused, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [["data"], ["--seed", "3"], ["--lr", "0.1"], ["--compile"], ["--out", "x"], ["--hidden", "256,256"]]
+    "words", [["data"], ["--seed", "3"], ["--batch-size", "8"], ["--freeze", "prior"], ["--hidden", "256,256"]]
 )
 def test_resume_refuses_every_other_option_by_name(refused, digits_run, words):
     words = ["digits"] if words == ["data"] else words

@@ -242,3 +242,44 @@ def test_a_column_of_an_array_without_two_values_is_named(value: float, words: s
     x[:, 1], x[0, 1] = value, np.nan
     with pytest.raises(DataError, match=f"column '1' of X holds {words}; leave it out"):
         dataset_of(x)
+
+
+@pytest.mark.parametrize("rate", [3.0, 5.0])
+def test_the_kind_of_a_column_does_not_hang_on_one_zero(rate: float) -> None:
+    """GridSearchCV: of Poisson(5) some folds hold a 0 and some do not."""
+    x = np.random.default_rng(0).poisson(rate, (60, 3)).astype(float)
+    folds = [np.delete(x, slice(start, start + 12), axis=0) for start in range(0, 60, 12)]
+    frames = [pandas.DataFrame(fold, columns=["a", "b", "c"]) for fold in (*folds, np.maximum(x, 1))]
+    for given in (*folds, np.maximum(x, 1), *frames):
+        schema = dataset_of(given, hold_out=False).schema
+        assert (schema.kind, {c.kind for c in schema.columns or ()}) == ("counts", {"count"})
+
+
+@pytest.mark.parametrize(
+    "values, kind",
+    [
+        (np.tile([1, 2, 3, 4, 5, 3, 3, 4], 10), "continuous"),  # ratings vary less than counts do
+        (np.r_[0, np.tile([65, 70, 75, 80], 20)], "continuous"),  # one 0 among marks is an outlier
+        (np.tile([1, 2, 4, 9, 17, 31], 10), "count"),
+        (np.tile([0, 1, 2, 2], 10), "count"),
+        (np.tile([1990, 2005, 2020], 10), "continuous"),
+    ],
+)
+def test_which_whole_numbers_are_counts(values: np.ndarray, kind: str) -> None:
+    frame = pandas.DataFrame({"it": values, "other": np.random.default_rng(0).normal(size=len(values))})
+    columns = dataset_of(frame).schema.columns
+    assert columns is not None
+    assert columns[0].kind == kind
+
+
+def test_a_constant_column_of_an_array_of_counts_is_stated() -> None:
+    x = np.random.default_rng(0).poisson(2.0, (50, 3))
+    x[:, 1] = 4
+    schema = dataset_of(x).schema
+    assert schema.event_shape == (3,)  # an array has its columns by place, and leaves none out
+    assert "  one value only: 1" in kind_named(schema.kind).describe(schema)
+
+
+def test_columns_whose_numbers_are_names() -> None:
+    frame = pandas.DataFrame({"size": [1.5, 2.5, 0.5] * 4, "shape": ["heart", "square", "heart"] * 4})
+    assert dataset_of(frame).schema.unordered == (1,)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lowerbound import plots
-from lowerbound.diagnosis import Bars, Clouds, Diagnosis, Finding, Histograms, Measurement
+from lowerbound.diagnosis import Bars, Clouds, Curves, Diagnosis, Finding, Histograms, Measurement
 from lowerbound.report import ReportError, render_diagnosis, write_diagnosis
 
 HOSTILE = "<script>alert('x')</script>"
@@ -13,6 +13,7 @@ PICTURES = (
     Histograms(series={"a": np.arange(9.0), HOSTILE: np.ones(3)}, label="nats"),
     Bars(values={"a": (1.0, 0.1), "b": (-2.0, 0.0)}, label="nats"),
     Clouds(series={"a": np.zeros((4, 2))}, label="plane"),
+    Curves(x=np.arange(3.0), series={"a": np.zeros(3)}, low=-np.ones(3), high=np.ones(3), x_label="t", label="F"),
 )
 
 
@@ -35,11 +36,11 @@ def diagnosis() -> Diagnosis:
 def test_every_finding_has_its_sentence_its_verdict_and_its_picture():
     page = render_diagnosis(diagnosis())
     assert page.count("<img") == len(PICTURES)
-    assert page.count("<h2>Problem") == 3
+    assert page.count("<h2>Problem") == len(PICTURES)
     assert "<h2>Problem 0: present</h2>" in page
     assert "<h2>Problem 1: healthy</h2>" in page
     assert "<h2>Last: not examined</h2>" in page
-    assert "1 of 4 problems are present. 12 held-out and up to 34 training rows" in page
+    assert "1 of 5 problems are present. 12 held-out and up to 34 training rows" in page
     assert "0.250 ± 0.100 nats" in page
     assert "at least 1.00" in page
     assert page.count("<pre><code>") == 1
@@ -80,3 +81,13 @@ def test_pictures_refuse_what_they_cannot_show(series):
         plots.diagnosis_clouds(series, "x")
     with pytest.raises(ValueError, match="no values"):
         plots.diagnosis_bars({}, "x")
+
+
+def test_curves_have_their_names_and_their_band():
+    x = np.linspace(0, 1, 5)
+    figure = plots.diagnosis_curves(x, {"a": x, "b": -x}, (x - 1, x + 1), x_label="t", label="share")
+    axes = figure.axes[0]
+    assert [line.get_label() for line in axes.lines] == ["a", "b"]
+    assert axes.collections[0].get_paths()[0].get_extents().bounds == pytest.approx((0, -1, 1, 3))
+    with pytest.raises(ValueError, match="one to 8 series"):
+        plots.diagnosis_curves(x, {}, (x, x), x_label="t", label="share")

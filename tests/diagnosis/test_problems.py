@@ -19,6 +19,7 @@ from lowerbound.diagnosis.gradient_noise import _between
 from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import Pathwise, ScoreFunction
 from lowerbound.losses import VariationalLoss
+from lowerbound.models import vae
 from lowerbound.objectives import ELBO
 
 ROWS = 200
@@ -75,7 +76,7 @@ def test_collapse():
 
 @pytest.mark.parametrize("shift", [3.0, 4.0])
 def test_holes(shift):
-    """Codes about a point that is away from the prior's mean: KL(q(z) ‖ p(z)) = ½ shift² for each of two latents."""
+    """Latents about a point that is away from the prior's mean: KL(q(z) ‖ p(z)) = ½ shift² for each of two latents."""
     exact = exact_model()
     x = [exact.sample(n) + exact.weight.sum(1) * shift for n in (2 * ROWS, ROWS)]
     finding = flagged("holes", case_of(exact, train=x[0], held_out=x[1]))
@@ -85,8 +86,8 @@ def test_holes(shift):
     assert "--prior vamp-prior" in finding.remedy
 
 
-def test_holes_are_judged_by_held_out_codes():
-    """A prior that follows the codes of training rows far away would cost held-out rows, not save."""
+def test_holes_are_judged_by_held_out_latents():
+    """A prior that follows the latents of training rows far away would cost held-out rows, not save."""
     exact = exact_model()
     train = exact.sample(2 * ROWS) + exact.weight.sum(1) * 4
     assert PROBLEMS["holes"](case_of(exact, train=train)).evidence.value < -5
@@ -276,3 +277,39 @@ def test_one_row_is_refused():
     exact = exact_model()
     with pytest.raises(ValueError, match="1 row in x_held_out"):
         case_of(exact, held_out=exact.sample(1))
+
+
+@pytest.mark.parametrize(
+    "scale, shift, word, remedy",
+    [
+        (2.0, 0.0, "too wide", "--hidden 512,512"),
+        (0.5, 0.0, "too narrow", "--objective iwae --num-samples 16"),
+        (1.0, 0.5, "off to one side", "--hidden 512,512"),
+    ],
+)
+def test_miscalibration(scale, shift, word, remedy):
+    exact = exact_model()
+    model = off_by(exact, shift * torch.linalg.inv(exact.posterior_precision).diagonal().sqrt())
+    with torch.no_grad():
+        model.posterior.scale_tril *= scale
+    finding = flagged("miscalibration of q", case_of(exact, model))
+    assert finding.sentence.startswith(f"q is {word}: the ranks of z[")
+    assert finding.remedy.endswith(remedy)
+    assert (
+        finding.picture.series[finding.sentence.split("ranks of ")[1].split(" are")[0]].shape == finding.picture.x.shape
+    )
+
+
+def test_miscalibration_is_of_q_and_not_of_the_data():
+    """q is exact for its model, and the rows are of another: the finding says nothing of those."""
+    exact = exact_model()
+    case = case_of(exact, LinearGaussian(exact.weight, exact.offset, exact.scale * 3).model())
+    finding = PROBLEMS["miscalibration of q"](case)
+    assert finding.present is False
+    assert "regions of q with 80% hold the latents of" in finding.sentence.replace("Regions", "regions")
+
+
+def test_miscalibration_is_undefined_where_rows_are_grey_and_draws_are_not():
+    model = vae((5,), latent_dim=2, hidden=[4])
+    case = Case(model=model.eval(), x_train=torch.rand(4, 5), x_held_out=torch.rand(4, 5))
+    assert PROBLEMS["miscalibration of q"](case).present is None

@@ -80,13 +80,13 @@ def test_limits():
 def test_nearest_neighbours():
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(3, (200,), generator=generator)
-    codes = torch.nn.functional.one_hot(labels).float() * 4 + torch.randn(200, 3, generator=generator)
-    got = nearest_neighbour_accuracy(codes[:150], labels[:150], codes[150:], labels[150:], num_neighbours=7)
-    distance = torch.cdist(codes[150:], codes[:150]).topk(7, largest=False).indices
+    latents = torch.nn.functional.one_hot(labels).float() * 4 + torch.randn(200, 3, generator=generator)
+    got = nearest_neighbour_accuracy(latents[:150], labels[:150], latents[150:], labels[150:], num_neighbours=7)
+    distance = torch.cdist(latents[150:], latents[:150]).topk(7, largest=False).indices
     voted = torch.nn.functional.one_hot(labels[distance]).sum(1).argmax(1)
     assert math.isclose(got.value, (voted == labels[150:]).float().mean().item(), abs_tol=1e-6)
     assert got.value > 0.9
-    own = nearest_neighbour_accuracy(codes, labels, codes, labels, num_neighbours=1)
+    own = nearest_neighbour_accuracy(latents, labels, latents, labels, num_neighbours=1)
     assert own.value == 1
 
 
@@ -99,8 +99,8 @@ def test_refusals():
             score(labels, labels.float())
         with pytest.raises(ValueError, match="one label for each row"):
             score(labels[:0], labels[:0])
-    codes = torch.zeros(4, 2)
+    latents = torch.zeros(4, 2)
     with pytest.raises(ValueError, match=r"train_labels has shape \(3,\) and there are 4 rows"):
-        nearest_neighbour_accuracy(codes, labels[:3], codes, labels)
+        nearest_neighbour_accuracy(latents, labels[:3], latents, labels)
     with pytest.raises(ValueError, match="num_neighbours=9 and needs between 1 and the 4"):
-        nearest_neighbour_accuracy(codes, labels, codes, labels, num_neighbours=9)
+        nearest_neighbour_accuracy(latents, labels, latents, labels, num_neighbours=9)

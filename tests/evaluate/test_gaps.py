@@ -9,7 +9,7 @@ import torch
 
 from lowerbound import likelihoods, posteriors, priors
 from lowerbound.evaluate import annealed_importance, inference_gaps, log_evidence
-from lowerbound.evaluate.estimates import PerDatum
+from lowerbound.evaluate.estimates import Estimates
 from lowerbound.evaluate.gaps import refined_elbos
 from lowerbound.exact import LinearGaussian
 from lowerbound.inference.local import Local
@@ -53,8 +53,8 @@ def test_both_gaps_of_a_gaussian_model():
 
 
 def test_errors_are_those_of_independent_samples():
-    one = PerDatum(values=torch.tensor([3.0, 5.0]), standard_error=torch.tensor([0.3, 0.0]))
-    two = PerDatum(values=torch.tensor([1.0, 1.0]), standard_error=torch.tensor([0.4, 0.1]))
+    one = Estimates(values=torch.tensor([3.0, 5.0]), standard_error=torch.tensor([0.3, 0.0]))
+    two = Estimates(values=torch.tensor([1.0, 1.0]), standard_error=torch.tensor([0.4, 0.1]))
     torch.testing.assert_close((one - two).standard_error, torch.tensor([0.5, 0.1]))
     assert (one - two).mean == 3
     assert (-one).mean == -4

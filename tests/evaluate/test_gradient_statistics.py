@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lowerbound.evaluate import gradient_statistics
-from lowerbound.evaluate.gradient_statistics import _describe
+from lowerbound.evaluate.gradient_noise import _describe
 from lowerbound.exact import EnumerableBernoulli, LinearGaussian
 from lowerbound.gradients import Pathwise, ScoreFunction, StickTheLanding
 from lowerbound.models import vae

@@ -20,7 +20,7 @@ from lowerbound.evaluate import (
     typicality,
     waic,
 )
-from lowerbound.evaluate.estimates import PerDatum
+from lowerbound.evaluate.estimates import Estimates
 from lowerbound.exact import LinearGaussian
 
 
@@ -161,4 +161,4 @@ def test_refusals():
             mutated(x, **options)
     with pytest.raises(ValueError, match="num_samples=0"):
         likelihood_regret(model, x, num_samples=0)
-    assert isinstance(likelihood_regret(model, x[:2], num_samples=3), PerDatum)
+    assert isinstance(likelihood_regret(model, x[:2], num_samples=3), Estimates)

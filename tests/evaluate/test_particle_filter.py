@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from lowerbound.evaluate.particle_filter import particle_filter
+from lowerbound.evaluate.filtering import particle_filter
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.sequence import autoregressive_rows, state_space
 

@@ -8,7 +8,7 @@ from torch.distributions import Distribution
 
 import lowerbound as lb
 from lowerbound.evaluate import latent_moments, posterior_mean, summary
-from lowerbound.evaluate.posterior_mean import mean_of
+from lowerbound.evaluate.posterior_moments import mean_of
 from lowerbound.exact import LinearGaussian
 from lowerbound.inference import HMC, InferenceWarning, with_inference
 from lowerbound.model import LatentVariableModel

@@ -16,13 +16,14 @@ from torch import Tensor
 import lowerbound as lb
 from lowerbound import evaluate
 from lowerbound.evaluate import baselines
+from lowerbound.evaluate.predictive_statistics import number_statistics
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear import independent_components, mixture_of_factor_analysers
+from lowerbound.linear import fit_independent_components, fit_mixture_of_factor_analysers
 from lowerbound.models.sequence import state_space
 
 EXACT = LinearGaussian.random(4, 2, seed=1)
 X = EXACT.sample(40)
-CODES, FACTORS = torch.randn(60, 3), torch.randint(3, (60, 2))
+LATENTS, FACTORS = torch.randn(60, 3), torch.randint(3, (60, 2))
 MODEL = EXACT.model()
 
 CALLS = {
@@ -30,12 +31,14 @@ CALLS = {
     "annealed_importance": lambda seed: evaluate.annealed_importance(
         MODEL, X[:2], num_distributions=3, num_chains=2, num_leapfrog=1, seed=seed
     ),
-    "beta_vae_score": lambda seed: evaluate.beta_vae_score(CODES, FACTORS, num_votes=20, seed=seed),
+    "beta_vae_score": lambda seed: evaluate.beta_vae_score(LATENTS, FACTORS, num_votes=20, seed=seed),
     "bidirectional": lambda seed: evaluate.bidirectional(
         MODEL, 2, num_distributions=3, num_chains=2, num_leapfrog=1, seed=seed
     ),
-    "dci_scores": lambda seed: evaluate.dci_scores(CODES, FACTORS, num_trees=1, seed=seed),
-    "factor_vae_score": lambda seed: evaluate.factor_vae_score(CODES, FACTORS, num_votes=20, seed=seed),
+    "calibration": lambda seed: evaluate.calibration(MODEL, num_rows=3, num_draws=2, seed=seed),
+    "classifier_two_sample": lambda seed: evaluate.classifier_two_sample(LATENTS, LATENTS + 9, seed=seed),
+    "dci_scores": lambda seed: evaluate.dci_scores(LATENTS, FACTORS, num_trees=1, seed=seed),
+    "factor_vae_score": lambda seed: evaluate.factor_vae_score(LATENTS, FACTORS, num_votes=20, seed=seed),
     "gradient_statistics": lambda seed: evaluate.gradient_statistics(
         lb.models.vae((4,), latent_dim=2, hidden=[3]),
         lb.objectives.ELBO(),
@@ -57,22 +60,31 @@ CALLS = {
     "particle_filter": lambda seed: evaluate.particle_filter(
         state_space((3, 2), latent_dim=2, recurrent_dim=3), torch.zeros(2, 3, 2), num_particles=3, seed=seed
     ),
+    "posterior_two_sample": lambda seed: evaluate.posterior_two_sample(
+        MODEL, X[:1], lambda model, x, _: model.infer(x), num_draws=50, seed=seed
+    ),
     "posterior_mean": lambda seed: evaluate.posterior_mean(MODEL, X, seed=seed),
+    "predictive_checks": lambda seed: evaluate.predictive_checks(
+        MODEL, X, number_statistics, num_replicates=20, seed=seed
+    ),
+    "uniform_ranks": lambda seed: evaluate.uniform_ranks(torch.zeros(3), torch.zeros(2, 3), seed=seed),
     "summary": lambda seed: evaluate.summary(MODEL, X, seed=seed),
     "infer": lambda seed: lb.infer(MODEL, X, seed=seed),
     "Inferred.sample": lambda seed: lb.infer(MODEL, X, seed=10**9).sample(2, seed=seed),
-    "independent_components": lambda seed: next(independent_components(X, 2, seed=seed)),
-    "mixture_of_factor_analysers": lambda seed: next(mixture_of_factor_analysers(X, 2, 1, seed=seed)),
+    "independent_components": lambda seed: next(fit_independent_components(X, 2, seed=seed)),
+    "mixture_of_factor_analysers": lambda seed: next(fit_mixture_of_factor_analysers(X, 2, 1, seed=seed)),
 }
 SAME_STREAM = {
     "bits_per_dim",
+    "expected_coverage",
     "latent_moments",
     "likelihood_ratio",
     "likelihood_regret",
     "negative_log_evidence",
     "prior_evidence",
+    "tarp",
 }
-"""Thin functions over `log_evidence`, `posterior_mean` and `refined_elbos`, which they hand their seed to."""
+"""Thin functions over others, such as `log_evidence`, `posterior_mean` and `uniform_ranks`, which get their seed."""
 
 
 @pytest.fixture
@@ -134,7 +146,7 @@ def test_no_two_functions_draw_the_same_stream(seeds):
 
 
 def test_data_made_under_the_same_number_do_not_come_back_as_samples():
-    """Posterior draws of a code that is noise added to x: with the plain stream they repeat the noise of the data."""
+    """Posterior draws of a latent that is noise added to x: with the plain stream they repeat the noise of the data."""
     torch.manual_seed(0)
     noise = torch.randn(8, 200, 3).double()[0]
     model = LinearGaussian(torch.eye(3).double(), torch.zeros(3).double(), torch.ones(()).double()).model()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -263,3 +265,9 @@ def test_a_bound_of_draws_is_refused():
     few = HMC(num_warmup=0, num_samples=4)
     with pytest.raises(ValueError, match=r"use Local\(\)"):
         VariationalLoss(model, ELBO(), ScoreFunction(), 2, inference=few).check(x)
+
+
+def test_short_alternating_chains_are_not_worth_any_number_of_draws():
+    values = (torch.arange(40) % 2).double()[:, None, None, None] + 0.01 * torch.randn(40, 8, 1, 1, dtype=torch.float64)
+    size = Draws(values, torch.ones(1), torch.zeros(1, dtype=torch.int64)).effective_sample_size
+    assert size.item() == pytest.approx(320 * math.log10(320))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 import pytest
 import torch
+from torch.distributions import Independent, Normal
 
-from lowerbound import VariationalLoss, infer
+from lowerbound import LatentVariableModel, VariationalLoss, infer
 from lowerbound.exact import AffineNormal, EnumerableBernoulli, LinearGaussian
 from lowerbound.gradients import Pathwise, ScoreFunction, StickTheLanding
-from lowerbound.inference import Local
+from lowerbound.inference import InferenceWarning, Local
 from lowerbound.inference.families import free_parameters
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO
+from lowerbound.priors import StandardNormal
 from lowerbound.testing import assert_unbiased, flat_gradient
 
 CONVERGED = {"num_steps": 250, "lr": 0.15, "num_samples": 4}
@@ -131,3 +136,44 @@ def test_a_gradient_that_cannot_differentiate_the_family_is_refused():
 def test_numbers_that_are_too_small_are_refused(options):
     with pytest.raises(ValueError, match=f"Local got {next(iter(options))}=0"):
         Local(**options)
+
+
+class TwoModes(torch.nn.Module):
+    """p(x | z) of x = |z|, so that every datum but 0 has two modes; they are of another height where x is large."""
+
+    def forward(self, z):
+        mean = z.abs() + torch.where(z > 0, 0.0, 1.0) * z**2 / 20
+        return Independent(Normal(mean, 0.1), 1)
+
+
+def two_modes():
+    zero = torch.zeros(1, 1, dtype=torch.float64)
+    return LatentVariableModel(
+        prior=StandardNormal(1).double(),
+        likelihood=TwoModes(),
+        posterior=AffineNormal(zero, zero[:, 0] - 0.5, log_scale=zero[:, 0] - 2),
+    )
+
+
+def test_starts_that_disagree_are_said_and_the_best_is_taken():
+    model, x = two_modes(), torch.tensor([[2.5], [0.05]], dtype=torch.float64)
+    one = Local(num_steps=200, lr=0.1, num_samples=4)
+    assert one(model, x).mean[0] < -1.5  # the mode on the side of the start
+    with pytest.warns(InferenceWarning, match="row 0 most of all, have optima that differ by more than 0.5 nats"):
+        several = infer(model, x, replace(one, num_restarts=8))
+    elbo = infer(model, x, one).bound
+    assert several.bound[0] > elbo[0] - 0.2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        infer(model, x, one)  # nothing to compare with
+
+
+def test_starts_that_agree_are_not_warned_of():
+    exact, model, x = poor()
+    several = Local(**CONVERGED, family="full", num_restarts=3, gradient=StickTheLanding())(model, x)
+    assert torch.allclose(several.mean, exact.posterior(x).mean, atol=1e-3)
+
+
+def test_no_start_is_refused():
+    with pytest.raises(ValueError, match="num_restarts=0"):
+        Local(num_restarts=0)

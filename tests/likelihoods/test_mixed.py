@@ -197,7 +197,7 @@ def a_table(num_rows: int = 300) -> torch.Tensor:
 
 
 def trained(x: torch.Tensor, columns: str) -> torch.Tensor:
-    """log p of each row after some steps from fixed codes."""
+    """log p of each row after some steps from fixed latents."""
     torch.manual_seed(0)
     likelihood = Mixed(MLP(2, [8], Mixed.parameter_shape(4, columns)), columns).double()
     z = torch.randn(len(x), 2, dtype=torch.float64)

@@ -21,7 +21,7 @@ from lowerbound.likelihoods.poisson import Poisson
 from lowerbound.likelihoods.student_t import StudentT
 from lowerbound.likelihoods.zero_inflated import ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 from lowerbound.nets import MLP, positive
-from lowerbound.nets.positive import raw_of
+from lowerbound.nets.softplus import raw_of
 
 TABLE = "continuous + categorical-3 + positive + count + ordinal-3 + continuous"
 CASES = [

@@ -11,9 +11,9 @@ from lowerbound.exact import LinearGaussian
 from lowerbound.linear import (
     expectation_maximization,
     expected_statistics,
-    factor_analysis,
-    log_evidence,
-    probabilistic_pca,
+    fit_factor_analysis,
+    fit_probabilistic_pca,
+    observed_log_evidence,
 )
 from lowerbound.linear.statistics import Statistics
 
@@ -42,7 +42,7 @@ def test_the_likelihood_never_falls(noise, missing):
     assert np.diff(values).min() > -1e-12 * abs(values).max()
     assert values[-1] - values[0] > 0.5
     for fit in (fits[0], fits[40]):
-        assert fit.log_likelihood == pytest.approx(float(log_evidence(fit.exact, x).mean()), abs=1e-12)
+        assert fit.log_likelihood == pytest.approx(float(observed_log_evidence(fit.exact, x).mean()), abs=1e-12)
 
 
 def test_a_floor_under_the_noise_lets_it_never_fall_either():
@@ -89,7 +89,7 @@ def test_where_it_stops_the_gradient_of_the_likelihood_is_zero(noise):
     *_, fit = expectation_maximization(start(noise), x, noise=noise, max_iterations=600, tolerance=1e-13)
     for exact in (start(noise), fit.exact):
         theta = [t.clone().requires_grad_() for t in (exact.weight, exact.offset, exact.scale)]
-        value = log_evidence(LinearGaussian(*theta), x).mean()
+        value = observed_log_evidence(LinearGaussian(*theta), x).mean()
         sizes.append(max(float(g.abs().max()) for g in torch.autograd.grad(value, theta)))
     assert sizes[1] < 2e-3 * sizes[0]
 
@@ -123,7 +123,7 @@ def test_a_blend_is_a_weighted_average_of_statistics():
         torch.testing.assert_close(getattr(blended, name), getattr(whole, name))
 
 
-@pytest.mark.parametrize("fit", [factor_analysis, probabilistic_pca])
+@pytest.mark.parametrize("fit", [fit_factor_analysis, fit_probabilistic_pca])
 @pytest.mark.parametrize(
     "change, words",
     [
@@ -138,7 +138,7 @@ def test_refusals(fit, change, words):
         next(fit(change(rows(missing=0)), 2))
 
 
-@pytest.mark.parametrize("fit, most", [(factor_analysis, 6), (probabilistic_pca, 5)])
+@pytest.mark.parametrize("fit, most", [(fit_factor_analysis, 6), (fit_probabilistic_pca, 5)])
 def test_more_factors_than_there_can_be(fit, most):
     next(fit(rows(), most))
     for latent_dim in (0, most + 1):

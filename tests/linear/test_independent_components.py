@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from lowerbound.linear import IndependentComponents, independent_components, sources
+from lowerbound.linear import IndependentComponents, fit_independent_components, sources
 
 KINDS = torch.tensor([True, False])
 
@@ -89,7 +89,7 @@ def test_the_likelihood_is_a_density_in_two_dimensions():
 
 def test_fewer_sources_than_columns_have_the_density_of_sources_and_noise():
     x, _ = planted(500)
-    *_, fit = independent_components(x, 2, tolerance=1e-4)
+    *_, fit = fit_independent_components(x, 2, tolerance=1e-4)
     m = fit.components
     u, _ = torch.linalg.qr(m.unmixing.mT)
     inside = (x - m.offset) @ u
@@ -111,7 +111,7 @@ def test_fewer_sources_than_columns_have_the_density_of_sources_and_noise():
 @pytest.mark.parametrize("seed", [0, 1])
 def test_planted_sources_are_found_and_the_likelihood_never_falls(seed):
     x, mixing = planted(seed=seed)
-    fits = list(independent_components(x, 4, seed=seed))
+    fits = list(fit_independent_components(x, 4, seed=seed))
     values = np.array([fit.log_likelihood for fit in fits])
     assert np.diff(values).min() >= -1e-12
     m = fits[-1].components
@@ -123,7 +123,7 @@ def test_planted_sources_are_found_and_the_likelihood_never_falls(seed):
 
 def test_at_the_end_no_other_unmixing_is_more_likely():
     x, _ = planted(500)
-    *_, fit = independent_components(x, 4)
+    *_, fit = fit_independent_components(x, 4)
     W = fit.components.unmixing.clone().requires_grad_()
     model = IndependentComponents(W, fit.components.offset, fit.components.is_super, fit.components.noise_scale)
     (gradient,) = torch.autograd.grad(model.log_evidence(x).mean(), W)
@@ -133,8 +133,8 @@ def test_at_the_end_no_other_unmixing_is_more_likely():
 def test_refusals():
     x, _ = planted(50)
     with pytest.raises(ValueError, match="impute them first"):
-        next(independent_components(x.index_fill(0, torch.tensor([0]), float("nan")), 2))
+        next(fit_independent_components(x.index_fill(0, torch.tensor([0]), float("nan")), 2))
     with pytest.raises(ValueError, match="3 directions only"):
-        next(independent_components(x.index_fill(1, torch.tensor([1]), 2.0), 4))
+        next(fit_independent_components(x.index_fill(1, torch.tensor([1]), 2.0), 4))
     with pytest.raises(ValueError, match="between 1 and 4"):
-        next(independent_components(x, 5))
+        next(fit_independent_components(x, 5))

@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.mixture import GaussianMixture
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear import FactorAnalysers, factor_analysis, impute, mixture_of_factor_analysers
+from lowerbound.linear import FactorAnalysers, fit_factor_analysis, fit_mixture_of_factor_analysers, impute
 
 NAN = float("nan")
 
@@ -61,7 +61,9 @@ def test_samples_come_from_their_components_in_their_proportions():
 def test_the_likelihood_never_falls(noise, missing):
     x, _ = mixture().sample(200)
     x[torch.rand(x.shape) < missing] = NAN
-    fits = list(mixture_of_factor_analysers(x, 3, 1, noise=noise, min_scale=0.05, max_iterations=40, tolerance=-1.0))
+    fits = list(
+        fit_mixture_of_factor_analysers(x, 3, 1, noise=noise, min_scale=0.05, max_iterations=40, tolerance=-1.0)
+    )
     values = np.array([fit.log_likelihood for fit in fits])
     assert np.diff(values).min() > -1e-12
     assert values[-1] > values[0] + 0.02
@@ -71,8 +73,8 @@ def test_the_likelihood_never_falls(noise, missing):
 
 def test_one_component_is_factor_analysis():
     x = LinearGaussian.random(5, 1, seed=4).sample(150)
-    *_, one = mixture_of_factor_analysers(x, 1, 1, max_iterations=400, tolerance=1e-9)
-    *_, alone = factor_analysis(x, 1, min_scale=1e-3)
+    *_, one = fit_mixture_of_factor_analysers(x, 1, 1, max_iterations=400, tolerance=1e-9)
+    *_, alone = fit_factor_analysis(x, 1, min_scale=1e-3)
     assert one.log_likelihood == pytest.approx(alone.log_likelihood, abs=1e-5)
 
 
@@ -81,7 +83,7 @@ def test_clusters_far_apart_are_found_as_scikit_learn_finds_them():
     offsets = torch.tensor([[0.0, 0.0, 0.0], [20.0, 0.0, 5.0]]).double()
     parts = [LinearGaussian.random(3, 2, seed=s) for s in (5, 6)]
     x = torch.cat([LinearGaussian(p.weight, o, p.scale).sample(100) for p, o in zip(parts, offsets, strict=True)])
-    *_, fit = mixture_of_factor_analysers(x, 2, 2, max_iterations=300, tolerance=1e-8)
+    *_, fit = fit_mixture_of_factor_analysers(x, 2, 2, max_iterations=300, tolerance=1e-8)
     theirs = GaussianMixture(2, random_state=0, tol=1e-10, reg_covar=0, max_iter=500).fit(x.numpy())
     assert fit.log_likelihood == pytest.approx(theirs.score(x.numpy()), abs=5e-3)
     label = fit.mixture.responsibilities(x).argmax(1)
@@ -103,6 +105,6 @@ def test_a_component_that_lost_its_rows_stays_as_it_was():
 
 def test_refusals():
     with pytest.raises(ValueError, match="fewer components"):
-        next(mixture_of_factor_analysers(torch.randn(3, 4).double(), 5, 1))
+        next(fit_mixture_of_factor_analysers(torch.randn(3, 4).double(), 5, 1))
     with pytest.raises(ValueError, match="between 1 and 3 for 4 columns"):
-        next(mixture_of_factor_analysers(torch.randn(9, 4).double(), 2, 4))
+        next(fit_mixture_of_factor_analysers(torch.randn(9, 4).double(), 2, 4))

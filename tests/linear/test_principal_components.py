@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear import corrected, expectation_maximization, log_evidence, probabilistic_pca
+from lowerbound.linear import corrected, expectation_maximization, fit_probabilistic_pca, observed_log_evidence
 
 
 def last(fits):
@@ -24,15 +24,15 @@ def test_digits_have_the_likelihood_of_scikit_learn(latent_dim):
     X = load_digits().data
     x = torch.as_tensor(X)
     theirs = PCA(latent_dim, svd_solver="full").fit(X).score(X)
-    fit = last(probabilistic_pca(x, latent_dim))
-    assert float(log_evidence(corrected(fit.exact, len(x), 1), x).mean()) == pytest.approx(theirs, abs=1e-9)
+    fit = last(fit_probabilistic_pca(x, latent_dim))
+    assert float(observed_log_evidence(corrected(fit.exact, len(x), 1), x).mean()) == pytest.approx(theirs, abs=1e-9)
     k = len(x) / (len(x) - 1)
     assert fit.log_likelihood - theirs == pytest.approx(32 * (math.log(k) + 1 / k - 1), abs=1e-9)
 
 
 def test_the_closed_form_is_the_limit_of_em():
     x = LinearGaussian.random(6, 2, seed=3).sample(100)
-    fit = last(probabilistic_pca(x, 2))
+    fit = last(fit_probabilistic_pca(x, 2))
     start = LinearGaussian(torch.randn(6, 2).double(), torch.zeros(6).double(), torch.tensor(1.0).double())
     limit = last(expectation_maximization(start, x, noise="shared", max_iterations=5000, tolerance=1e-14))
     assert limit.log_likelihood == pytest.approx(fit.log_likelihood, abs=1e-9)
@@ -44,14 +44,16 @@ def test_the_closed_form_is_the_limit_of_em():
 def test_with_missing_entries_it_rises_above_the_fit_of_rows_filled_with_means():
     x = LinearGaussian.random(6, 2, seed=3).sample(100)
     x[torch.rand(x.shape) < 0.3] = float("nan")
-    fits = list(probabilistic_pca(x + 100, 2))
+    fits = list(fit_probabilistic_pca(x + 100, 2))
     assert fits[-1].log_likelihood > fits[0].log_likelihood + 0.1
     assert fits[-1].exact.scale.ndim == 0
-    assert fits[-1].log_likelihood == pytest.approx(float(log_evidence(fits[-1].exact, x + 100).mean()), abs=1e-8)
+    assert fits[-1].log_likelihood == pytest.approx(
+        float(observed_log_evidence(fits[-1].exact, x + 100).mean()), abs=1e-8
+    )
 
 
 def test_rows_without_noise_rest_on_the_floor():
     x = torch.randn(50, 1).double() @ torch.randn(1, 4).double()
-    fit = last(probabilistic_pca(x, 2, min_scale=1e-3))
+    fit = last(fit_probabilistic_pca(x, 2, min_scale=1e-3))
     assert float(fit.exact.scale) == pytest.approx(1e-3)
     assert math.isfinite(fit.log_likelihood)

@@ -12,7 +12,7 @@ from scipy import stats
 from sklearn.mixture import GaussianMixture
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear import factor_analysis, fit_scaled_mixture
+from lowerbound.linear import fit_factor_analysis, fit_scaled_mixture
 
 
 def rows(count: int = 200, columns: int = 3) -> torch.Tensor:
@@ -52,7 +52,7 @@ def test_full_clusters_without_shrinkage_are_those_of_scikit_learn() -> None:
 def test_one_cluster_of_a_rank_is_factor_analysis() -> None:
     x = LinearGaussian.random(6, 2).sample(500)
     fit = fit_scaled_mixture(x, 1, 2, tolerance=1e-9, max_iterations=3000)
-    *_, last = factor_analysis(x, 2)
+    *_, last = fit_factor_analysis(x, 2)
     assert float(fit.log_evidence(x).mean()) == pytest.approx(last.log_likelihood, abs=1e-4)
 
 

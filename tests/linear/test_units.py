@@ -14,41 +14,41 @@ from torch import Tensor
 import lowerbound.sklearn as lb
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import (
-    factor_analysis,
-    independent_components,
-    log_evidence,
-    mixture_of_factor_analysers,
+    fit_factor_analysis,
+    fit_independent_components,
+    fit_mixture_of_factor_analysers,
+    fit_probabilistic_pca,
     observe,
+    observed_log_evidence,
     online_expectation_maximization,
-    probabilistic_pca,
 )
 from lowerbound.linear.units import Units
 
 Answer = tuple[Tensor, Tensor]
-"""log p(x) of each row and its code."""
+"""log p(x) of each row and its latent."""
 
 
 def gaussian(fits, x: Tensor) -> Answer:
     *_, fit = fits
-    assert fit.log_likelihood == pytest.approx(float(log_evidence(fit.exact, x).mean()), abs=1e-5)
-    return log_evidence(fit.exact, x), observe(fit.exact, x).mean
+    assert fit.log_likelihood == pytest.approx(float(observed_log_evidence(fit.exact, x).mean()), abs=1e-5)
+    return observed_log_evidence(fit.exact, x), observe(fit.exact, x).mean
 
 
 def online(x: Tensor) -> Answer:
     units = Units.of(x[:30], "per-dimension")  # a start in the units of the rows, as a user would choose it
     start = units.leave(LinearGaussian.random(5, 1, seed=2))
     *_, fit = online_expectation_maximization(start, x.split(30))
-    return log_evidence(fit.exact, x), observe(fit.exact, x).mean
+    return observed_log_evidence(fit.exact, x), observe(fit.exact, x).mean
 
 
 def components(x: Tensor, latent_dim: int) -> Answer:
-    *_, fit = independent_components(x, latent_dim, tolerance=1e-6, max_iterations=30)
+    *_, fit = fit_independent_components(x, latent_dim, tolerance=1e-6, max_iterations=30)
     assert fit.components.mix(fit.components.sources(x)).isfinite().all()
     return fit.components.log_evidence(x), fit.components.sources(x)
 
 
 def mixture(x: Tensor, noise) -> Answer:
-    *_, fit = mixture_of_factor_analysers(x, 2, 1, noise=noise, max_iterations=20)
+    *_, fit = fit_mixture_of_factor_analysers(x, 2, 1, noise=noise, max_iterations=20)
     return fit.mixture.log_evidence(x), fit.mixture.responsibilities(x)
 
 
@@ -61,8 +61,8 @@ def facade(make: Callable) -> Callable[[Tensor], Answer]:
 
 
 BY_COLUMN: dict[str, Callable[[Tensor], Answer]] = {
-    "factor analysis": lambda x: gaussian(factor_analysis(x, 2, tolerance=1e-8), x),
-    "factor analysis, missing": lambda x: gaussian(factor_analysis(missing(x), 2, max_iterations=40), missing(x)),
+    "factor analysis": lambda x: gaussian(fit_factor_analysis(x, 2, tolerance=1e-8), x),
+    "factor analysis, missing": lambda x: gaussian(fit_factor_analysis(missing(x), 2, max_iterations=40), missing(x)),
     "online": online,
     "independent components": lambda x: components(x, 5),
     "mixture": lambda x: mixture(x, "per-dimension"),
@@ -71,8 +71,10 @@ BY_COLUMN: dict[str, Callable[[Tensor], Answer]] = {
     "MixtureOfFactorAnalysers": facade(lambda: lb.MixtureOfFactorAnalysers(max_iter=15, random_state=0)),
 }
 AS_A_WHOLE: dict[str, Callable[[Tensor], Answer]] = {
-    "probabilistic PCA": lambda x: gaussian(probabilistic_pca(x, 2), x),
-    "probabilistic PCA, missing": lambda x: gaussian(probabilistic_pca(missing(x), 2, max_iterations=40), missing(x)),
+    "probabilistic PCA": lambda x: gaussian(fit_probabilistic_pca(x, 2), x),
+    "probabilistic PCA, missing": lambda x: gaussian(
+        fit_probabilistic_pca(missing(x), 2, max_iterations=40), missing(x)
+    ),
     "independent components and noise": lambda x: components(x, 2),
     "mixture, shared noise": lambda x: mixture(x, "shared"),
     "ProbabilisticPCA": facade(lambda: lb.ProbabilisticPCA(2)),
@@ -101,15 +103,15 @@ def before(answer: Callable[[Tensor], Answer]) -> Answer:
 def same(answer: Callable[[Tensor], Answer], unit: Tensor, shift: float) -> None:
     x = rows()
     present = (~missing(x).isnan()).double()
-    score, code = before(answer)
+    score, latent = before(answer)
     got, other = answer(unit * x + shift)
     log_unit = unit.log().expand(5)
     candidates = [log_unit.sum().expand(len(x)), present @ log_unit]
     error = min(float((got + volume - score).abs().max()) for volume in candidates)
     assert error < 2e-3
     assert other.isfinite().all()
-    sign = (code * other).sum(0).sign()
-    torch.testing.assert_close(sign * other, code, atol=2e-3, rtol=0)
+    sign = (latent * other).sum(0).sign()
+    torch.testing.assert_close(sign * other, latent, atol=2e-3, rtol=0)
 
 
 def one(column_unit: float) -> Tensor:
@@ -135,12 +137,12 @@ def test_probabilistic_pca_keeps_the_digits_of_small_columns(column_unit):
     values = torch.as_tensor(np.linalg.svd((x - x.mean(0)).numpy())[1]) ** 2 / len(x)
     noise = values[2:].mean()
     expected = -0.5 * (5 * math.log(2 * math.pi) + values[:2].log().sum() + 3 * noise.log() + 5)
-    score, code = AS_A_WHOLE["probabilistic PCA"](x)
+    score, latent = AS_A_WHOLE["probabilistic PCA"](x)
     assert float(score.mean()) == pytest.approx(float(expected), abs=1e-6)
-    assert code.std(0, correction=0).max() == pytest.approx(1, abs=0.5)
+    assert latent.std(0, correction=0).max() == pytest.approx(1, abs=0.5)
 
 
-@pytest.mark.parametrize("fit", [factor_analysis, probabilistic_pca])
+@pytest.mark.parametrize("fit", [fit_factor_analysis, fit_probabilistic_pca])
 def test_a_constant_column_has_the_units_of_the_others(fit):
     x = rows().index_fill(1, torch.tensor([1]), 0.1 + 0.2)
     x[::2, 1] = 0.3  # constant up to rounding
@@ -154,7 +156,7 @@ def test_independent_components_refuse_what_is_a_copy_whatever_its_units_and_its
     copied = torch.cat([x, 1e-7 * (x[:, :1] + x[:, 1:2])], 1)
     for rows_with_copy in (copied, copied + 1e3 * one(1.0)[0]):
         with pytest.raises(ValueError, match="5 directions only"):
-            next(independent_components(rows_with_copy, 6))
+            next(fit_independent_components(rows_with_copy, 6))
 
 
 def test_units_come_from_the_observed_entries_and_keep_the_digits_of_numbers_far_from_zero():

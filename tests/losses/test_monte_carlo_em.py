@@ -10,7 +10,7 @@ from torch import nn
 
 from lowerbound.exact import AffineNormal, EnumerableBernoulli, LinearGaussian
 from lowerbound.gradients import ReweightedWakeSleep
-from lowerbound.linear import factor_analysis
+from lowerbound.linear import fit_factor_analysis
 from lowerbound.losses import VariationalLoss
 from lowerbound.losses.monte_carlo_em import MonteCarloEM
 from lowerbound.models import vae
@@ -129,7 +129,7 @@ def test_binary_latents_have_the_gradient_of_log_p(draws):
 
 def test_training_comes_near_the_maximum_of_the_likelihood():
     x = LinearGaussian.random(4, 1, seed=2).sample(200)
-    *_, best = factor_analysis(x, 1)
+    *_, best = fit_factor_analysis(x, 1)
     model = LinearGaussian.random(4, 1, seed=3).model()
     loss = MonteCarloEM(model, 16)
     optimizer = torch.optim.Adam(loss.parameters(), lr=0.03)

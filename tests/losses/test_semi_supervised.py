@@ -124,8 +124,8 @@ def test_sampled_labels_are_unbiased_for_theta_and_phi() -> None:
     assert_unbiased(lambda: torch.cat(gradient(model, loss(copies).loss))[None], exact, smallest_detectable=0.05)
 
 
-def test_more_codes_make_the_importance_weighted_bound_tighter() -> None:
-    model, x = mixture(exact_classifier=False, exact_code=False), data(1).expand(5000, -1)
+def test_more_latents_make_the_importance_weighted_bound_tighter() -> None:
+    model, x = mixture(exact_classifier=False, exact_latent=False), data(1).expand(5000, -1)
     one, many = (SemiSupervised(model, objective=IWAE(), num_samples=k)(x).terms["bound"] for k in (1, 20))
     assert one + 0.05 < many < by_hand(model, x[:1]) + 0.02
 

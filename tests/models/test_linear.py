@@ -9,8 +9,7 @@ from scipy import integrate
 
 from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import Pathwise
-from lowerbound.linear import factor_analysis as fit_factor_analysis
-from lowerbound.linear import probabilistic_pca as fit_probabilistic_pca
+from lowerbound.linear import fit_factor_analysis, fit_probabilistic_pca
 from lowerbound.losses import VariationalLoss
 from lowerbound.models.linear import (
     factor_analysis,

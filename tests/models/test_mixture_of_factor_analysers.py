@@ -7,8 +7,7 @@ import torch
 
 from lowerbound.evaluate import log_evidence, summary
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear import FactorAnalysers
-from lowerbound.linear import mixture_of_factor_analysers as fit_mixture
+from lowerbound.linear import FactorAnalysers, fit_mixture_of_factor_analysers
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.exact_mixture import matrix_of_each
 from lowerbound.models.mixture_of_factor_analysers import (
@@ -93,7 +92,7 @@ def test_the_start_is_the_fit_by_em() -> None:
     x, _ = mixture().sample(200)
     model = mixture_of_factor_analysers((4,), components=2, latent_dim=1).double()
     start_mixture_of_factor_analysers(model, x)
-    *_, last = fit_mixture(x, 2, 1)
+    *_, last = fit_mixture_of_factor_analysers(x, 2, 1)
     torch.testing.assert_close(model.log_weights(x, 1).log_w[0], last.mixture.log_evidence(x))
 
 

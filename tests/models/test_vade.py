@@ -171,7 +171,7 @@ def test_without_the_start_the_planted_clusters_are_not_found() -> None:
     assert clustering_accuracy(responsibilities(small(), x).argmax(1), label).value < 0.9
 
 
-def test_the_prior_is_the_mixture_of_the_codes(begun: tuple[Any, Any]) -> None:
+def test_the_prior_is_the_mixture_of_the_latents(begun: tuple[Any, Any]) -> None:
     made, found = begun
     x, _ = planted()
     z = made.infer(x).mean.detach()

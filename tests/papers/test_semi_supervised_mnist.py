@@ -12,7 +12,7 @@ RECIPE = Path(__file__).parents[2] / "papers" / "semi_supervised_mnist.py"
 
 def test_every_model_is_scored_once(tmp_path, monkeypatch):
     out = tmp_path / "result.json"
-    words = "--data digits --labels 100 --epochs 1 --code-epochs 1 --hidden 20 --out"
+    words = "--data digits --labels 100 --epochs 1 --vae-epochs 1 --hidden 20 --out"
     monkeypatch.setattr(sys, "argv", [str(RECIPE), *words.split(), str(out)])
     runpy.run_path(str(RECIPE), run_name="__main__")
     cells = json.loads(out.read_text())

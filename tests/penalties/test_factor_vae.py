@@ -55,7 +55,7 @@ def test_each_has_the_gradient_of_its_own_objective():
     torch.testing.assert_close(got, flat_gradient(mistakes, penalty.parameters()))
 
 
-def test_permuted_codes_keep_their_coordinates_and_lose_their_company():
+def test_permuted_latents_keep_their_coordinates_and_lose_their_company():
     torch.manual_seed(0)
     z = torch.randn(2000, 1).expand(-1, 3) + torch.tensor([0.0, 10.0, 20.0])
     others = permute_coordinates(z)
@@ -67,7 +67,7 @@ def test_permuted_codes_keep_their_coordinates_and_lose_their_company():
 
 @pytest.mark.parametrize("correlation", [0.0, 0.8])
 def test_the_total_correlation_of_a_gaussian_is_recovered(correlation):
-    """−½ log(1 − ρ²), to 0.05 nats after 500 steps of 500 codes."""
+    """−½ log(1 − ρ²), to 0.05 nats after 500 steps of 500 latents."""
     covariance = torch.tensor([[1.0, correlation], [correlation, 1.0]])
     q = MultivariateNormal(torch.zeros(500, 2), covariance)
     torch.manual_seed(0)

@@ -102,7 +102,7 @@ def test_the_prior_is_held_fixed_and_each_context_has_its_own():
     assert flat_gradient(penalty, [loc]).abs().max() > 0
 
 
-def test_auxiliary_variables_are_no_codes():
+def test_auxiliary_variables_are_no_latents():
     torch.manual_seed(0)
     model = vae((4,), latent_dim=2, hidden=(3,), posterior="auxiliary-normal:auxiliary_dim=3")
     loss = VariationalLoss(model, ELBO(), Pathwise(), 2, MMD())

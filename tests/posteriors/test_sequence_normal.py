@@ -16,8 +16,8 @@ from lowerbound.models.directed import DirectedModel
 from lowerbound.models.directed_graph import Node
 from lowerbound.models.sequence_steps import EachStep
 from lowerbound.nets import MLP
-from lowerbound.nets.positive import positive
 from lowerbound.nets.recurrent import BidirectionalGRU
+from lowerbound.nets.softplus import positive
 from lowerbound.objectives import ELBO
 from lowerbound.posteriors.sequence_normal import SequenceNormal
 from lowerbound.priors.markov_chain import MarkovChain

@@ -24,8 +24,8 @@ def binary_states(size):
 
 
 def one_hot_states(sites, categories):
-    codes = torch.tensor(list(itertools.product(range(categories), repeat=sites)))
-    return one_hot(codes, categories).double()
+    latents = torch.tensor(list(itertools.product(range(categories), repeat=sites)))
+    return one_hot(latents, categories).double()
 
 
 def made(kind):

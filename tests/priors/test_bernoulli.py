@@ -26,7 +26,7 @@ def test_log_prob_is_that_of_scipy_and_sums_to_one():
     assert log_p.exp().sum().item() == pytest.approx(1)
 
 
-def test_it_is_linear_in_z_so_that_relaxed_codes_differentiate():
+def test_it_is_linear_in_z_so_that_relaxed_latents_differentiate():
     prior = made()
     z = torch.full((3,), 0.4, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(prior().log_prob(z), z)

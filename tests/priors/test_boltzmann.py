@@ -226,7 +226,7 @@ def test_resampling_keeps_the_estimate():
     assert torch.equal(same, flat)
 
 
-def test_relaxed_codes_have_a_derivative():
+def test_relaxed_latents_have_a_derivative():
     rbm = made(6)
     z = torch.full((6,), 0.5, dtype=F64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda v: rbm().log_prob(v), (z,))

@@ -16,8 +16,8 @@ def made():
 
 
 def states():
-    codes = torch.tensor(list(itertools.product(range(3), repeat=2)))
-    return one_hot(codes, 3).double()
+    latents = torch.tensor(list(itertools.product(range(3), repeat=2)))
+    return one_hot(latents, 3).double()
 
 
 def test_log_prob_is_the_table_of_torch_and_sums_to_one():
@@ -28,7 +28,7 @@ def test_log_prob_is_the_table_of_torch_and_sums_to_one():
     assert log_p.exp().sum().item() == pytest.approx(1)
 
 
-def test_it_is_linear_in_z_so_that_relaxed_codes_differentiate():
+def test_it_is_linear_in_z_so_that_relaxed_latents_differentiate():
     prior = made()
     z = torch.full((2, 3), 1 / 3, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(prior().log_prob(z), z)

@@ -30,7 +30,7 @@ def test_the_threshold_is_a_fraction_of_the_equal_share():
     assert unused_components(far_apart(), z, threshold=0.35).unused.tolist() == [2]
 
 
-def test_it_takes_a_posterior_as_well_as_codes():
+def test_it_takes_a_posterior_as_well_as_latents():
     loc = torch.tensor([[-10.0], [0.0], [10.0], [10.0]])
     q = Independent(Normal(loc, 1e-3), 1)
     torch.testing.assert_close(unused_components(far_apart(), q).usage, torch.tensor([0.25, 0.25, 0.5]))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lowerbound.nets.positive import positive, raw_of
+from lowerbound.nets.softplus import positive, raw_of
 from lowerbound.priors.mixture_normal import MixtureNormal
 
 
@@ -24,13 +24,13 @@ def test_every_parameter_receives_a_gradient():
     assert all((p.grad != 0).any() for p in prior.parameters())
 
 
-def test_codes_give_shares_means_and_spreads():
+def test_latents_give_shares_means_and_spreads():
     g = torch.Generator().manual_seed(0)
     left = torch.tensor([-5.0, 0.0]) + 0.5 * torch.randn(3000, 2, generator=g)
     right = torch.tensor([5.0, 0.0]) + 0.2 * torch.randn(1000, 2, generator=g)
     prior = MixtureNormal(2, components=2)
     torch.manual_seed(0)
-    prior.initialize_from_codes(torch.cat([left, right]))
+    prior.initialize_from_latents(torch.cat([left, right]))
     p = prior()
     order = p.loc[:, 0].argsort()
     torch.testing.assert_close(p.log_weights.exp()[order], torch.tensor([0.75, 0.25]))
@@ -41,7 +41,7 @@ def test_codes_give_shares_means_and_spreads():
 
 def test_the_variance_of_a_cluster_counts_the_pooled_one_as_one_more_point():
     prior = MixtureNormal(1, components=2).double()
-    prior.initialize_from_codes(torch.tensor([[0.0], [2.0], [10.0], [14.0]]))
+    prior.initialize_from_latents(torch.tensor([[0.0], [2.0], [10.0], [14.0]]))
     p = prior()
     variance = (p.scale[p.loc[:, 0].argsort(), 0] ** 2).detach()  # residuals 1, 1, 4, 4: pooled 2.5
     expected = torch.tensor([(2 + 2.5) / 3, (8 + 2.5) / 3], dtype=torch.float64)
@@ -49,10 +49,10 @@ def test_the_variance_of_a_cluster_counts_the_pooled_one_as_one_more_point():
 
 
 def test_a_cluster_of_one_code_does_not_start_at_the_floor():
-    codes = torch.cat([torch.randn(100, 1, generator=torch.Generator().manual_seed(0)), torch.tensor([[50.0]])])
+    latents = torch.cat([torch.randn(100, 1, generator=torch.Generator().manual_seed(0)), torch.tensor([[50.0]])])
     prior = MixtureNormal(1, components=2)
     torch.manual_seed(0)
-    prior.initialize_from_codes(codes)
+    prior.initialize_from_latents(latents)
     alone = prior().loc[:, 0].argmax()
     assert prior().scale[alone].item() > 0.3
 

@@ -16,12 +16,12 @@ from lowerbound.priors.boltzmann import RBM
 from lowerbound.priors.flow_prior import FlowPrior
 from lowerbound.priors.mixture_normal import MixtureNormal
 from lowerbound.priors.standard_normal import StandardNormal
-from lowerbound.priors.two_stage import fit_prior_to_codes
+from lowerbound.priors.two_stage import fit_prior_to_latents
 from lowerbound.priors.vamp_prior import VampPrior
 
 
 class Identity(nn.Module):
-    """q(z | x) = N(x, 0.1²): the codes are the data, nearly."""
+    """q(z | x) = N(x, 0.1²): the latents are the data, nearly."""
 
     def __init__(self, prior, noise=0.1):
         super().__init__()
@@ -49,17 +49,17 @@ def two_blobs(size=600):
 
 
 @pytest.fixture(scope="module")
-def digit_codes():
-    """Ten whitened principal components of the digits, in place of the codes of a trained model."""
+def digit_latents():
+    """Ten whitened principal components of the digits, in place of the latents of a trained model."""
     x = load_digits().data
     return torch.as_tensor(PCA(10, whiten=True, random_state=0).fit_transform(x), dtype=torch.float32)
 
 
 @pytest.mark.parametrize("kind", ["mixture", "flow"])
-def test_it_raises_the_held_out_density_of_the_codes_of_digits(digit_codes, kind):
+def test_it_raises_the_held_out_density_of_the_latents_of_digits(digit_latents, kind):
     torch.manual_seed(0)
     prior = MixtureNormal(10, components=20) if kind == "mixture" else FlowPrior(10, "affine", hidden=64)
-    fit = fit_prior_to_codes(prior, Identity(StandardNormal(10)), digit_codes, max_epochs=25, learning_rate=5e-3)
+    fit = fit_prior_to_latents(prior, Identity(StandardNormal(10)), digit_latents, max_epochs=25, learning_rate=5e-3)
     assert fit.gain > 5 * fit.gain_error
     assert fit.gain > 0.5
     assert fit.gain == pytest.approx(fit.after - fit.before, abs=1e-9)
@@ -68,7 +68,7 @@ def test_it_raises_the_held_out_density_of_the_codes_of_digits(digit_codes, kind
 def test_it_finds_the_entropy_of_a_known_aggregate_posterior():
     x = two_blobs(2000)
     prior = MixtureNormal(2, components=2)
-    fit = fit_prior_to_codes(prior, Identity(StandardNormal(2)), x, max_epochs=30, learning_rate=1e-2)
+    fit = fit_prior_to_latents(prior, Identity(StandardNormal(2)), x, max_epochs=30, learning_rate=1e-2)
     variance = 0.3**2 + 0.1**2
     entropy = torch.log(torch.tensor(2.0)) + torch.log(torch.tensor(2 * torch.pi * torch.e * variance))
     assert abs(fit.after + float(entropy)) < 5 * fit.after_error
@@ -76,11 +76,11 @@ def test_it_finds_the_entropy_of_a_known_aggregate_posterior():
     torch.testing.assert_close(loc[:, 0].sort().values, torch.tensor([-4.0, 4.0]), atol=0.1, rtol=0)
 
 
-def test_a_machine_learns_which_binary_codes_go_together():
+def test_a_machine_learns_which_binary_latents_go_together():
     torch.manual_seed(0)
     half = torch.randint(2, (1500, 3)).float()
     x = torch.cat([half, half], 1)  # 3 bits, written twice
-    fit = fit_prior_to_codes(RBM(6), Copy(Bernoulli(6)), x, max_epochs=40, learning_rate=5e-2)
+    fit = fit_prior_to_latents(RBM(6), Copy(Bernoulli(6)), x, max_epochs=40, learning_rate=5e-2)
     log2 = 0.6931
     assert fit.before == pytest.approx(-6 * log2, abs=1e-3)
     assert -3 * log2 >= fit.after > -3.3 * log2
@@ -94,7 +94,7 @@ def test_the_same_seed_gives_the_same_prior_and_leaves_the_random_state_alone():
         torch.manual_seed(0)
         prior = MixtureNormal(2, components=3)
         before = torch.get_rng_state()
-        fits.append(fit_prior_to_codes(prior, model, x, max_epochs=3, seed=5))
+        fits.append(fit_prior_to_latents(prior, model, x, max_epochs=3, seed=5))
         assert torch.equal(torch.get_rng_state(), before)
         states.append(prior.state_dict())
     assert fits[0] == fits[1]
@@ -109,14 +109,14 @@ def test_held_out_rows_never_reach_the_fit():
         torch.manual_seed(11)
         rows = torch.randperm(400)
     x[rows[:40]] = 100.0
-    fit = fit_prior_to_codes(MixtureNormal(2, components=3), Identity(StandardNormal(2)), x, max_epochs=3, seed=11)
+    fit = fit_prior_to_latents(MixtureNormal(2, components=3), Identity(StandardNormal(2)), x, max_epochs=3, seed=11)
     assert fit.after < -1000
 
 
 def test_the_best_state_is_kept_when_training_goes_wrong():
     x = two_blobs(400)
     prior = MixtureNormal(2, components=2)
-    fit = fit_prior_to_codes(prior, Identity(StandardNormal(2)), x, max_epochs=50, patience=2, learning_rate=30.0)
+    fit = fit_prior_to_latents(prior, Identity(StandardNormal(2)), x, max_epochs=50, patience=2, learning_rate=30.0)
     assert fit.num_epochs < 50
     assert fit.after > -4  # the start from k-means, not where a step of 30 led
 
@@ -129,7 +129,7 @@ def test_a_model_is_left_as_it_was():
     model.posterior.eval()
     before = copy.deepcopy(model.state_dict())
     start = prior.raw_pseudo_inputs.detach().clone()
-    fit_prior_to_codes(prior, model, torch.rand(100, 5).round(), max_epochs=2, learning_rate=1e-2)
+    fit_prior_to_latents(prior, model, torch.rand(100, 5).round(), max_epochs=2, learning_rate=1e-2)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
     assert model.training
@@ -141,8 +141,8 @@ def test_a_prior_that_is_already_fitted_can_go_on():
     x = two_blobs(400)
     prior = MixtureNormal(2, components=2)
     model = Identity(prior)
-    fit_prior_to_codes(prior, model, x, max_epochs=20, learning_rate=1e-2)
-    again = fit_prior_to_codes(prior, model, x, initialize=False, max_epochs=0)
+    fit_prior_to_latents(prior, model, x, max_epochs=20, learning_rate=1e-2)
+    again = fit_prior_to_latents(prior, model, x, initialize=False, max_epochs=0)
     assert again.gain == 0
     assert again.num_epochs == 0
 
@@ -163,13 +163,15 @@ def test_a_context_follows_its_rows():
     torch.manual_seed(0)
     c = torch.randn(300, 2)
     prior = Conditioned()
-    fit_prior_to_codes(prior, Shifted(Conditioned()), torch.zeros(300, 2), context=c, max_epochs=60, learning_rate=5e-2)
+    fit_prior_to_latents(
+        prior, Shifted(Conditioned()), torch.zeros(300, 2), context=c, max_epochs=60, learning_rate=5e-2
+    )
     assert prior.slope.item() == pytest.approx(1.0, abs=0.05)
 
 
 def test_errors_say_what_to_do():
     model = Identity(StandardNormal(2))
     with pytest.raises(ValueError, match="got 5 rows"):
-        fit_prior_to_codes(MixtureNormal(2), model, torch.zeros(5, 2))
+        fit_prior_to_latents(MixtureNormal(2), model, torch.zeros(5, 2))
     with pytest.raises(ValueError, match="without trainable parameters"):
-        fit_prior_to_codes(StandardNormal(2), model, torch.zeros(50, 2))
+        fit_prior_to_latents(StandardNormal(2), model, torch.zeros(50, 2))

@@ -15,6 +15,7 @@ from lowerbound.data import Standardize
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import prepare
 from lowerbound.folders import write_model
+from lowerbound.inference import HMC, with_inference
 from lowerbound.planning import plan
 from lowerbound.report import collect, render
 from lowerbound.runs import Run, load_dataset
@@ -73,20 +74,20 @@ def test_reconstructions_and_samples_are_means(digits: Fitted):
         assert ((shown > 0) & (shown < 1)).all()
 
 
-def test_codes_are_the_principal_components_of_posterior_means(digits: Fitted):
+def test_latents_are_the_principal_components_of_posterior_means(digits: Fitted):
     contents = collect(digits)
     with torch.inference_mode():
         z = digits.model.infer(digits.events(digits.test_rows().x)).mean.double().numpy()
     pca = PCA(n_components=2, svd_solver="full").fit(z)
-    assert contents.codes is not None
-    np.testing.assert_allclose(contents.codes, pca.transform(z), atol=1e-9)
+    assert contents.latents is not None
+    np.testing.assert_allclose(contents.latents, pca.transform(z), atol=1e-9)
     np.testing.assert_allclose(contents.explained, pca.explained_variance_ratio_)
 
 
-def test_labels_belong_to_the_codes(digits: Fitted):
+def test_labels_belong_to_the_latents(digits: Fitted):
     contents = collect(digits)
-    assert contents.codes is not None
-    np.testing.assert_array_equal(contents.code_labels, digits.dataset.y_test[: len(contents.codes)])
+    assert contents.latents is not None
+    np.testing.assert_array_equal(contents.latent_labels, digits.dataset.y_test[: len(contents.latents)])
 
 
 def test_what_the_run_recorded_is_passed_on(digits: Fitted):
@@ -125,8 +126,8 @@ def test_a_table_is_shown_in_its_own_units(tmp_path: Path):
     table = finished(tmp_path / "run", data, latent_dim=1, likelihood="normal")
     assert isinstance(table.transform, Standardize)
     contents = collect(table)
-    assert contents.codes is not None
-    assert contents.codes.shape == (40, 1)
+    assert contents.latents is not None
+    assert contents.latents.shape == (40, 1)
     assert contents.explained is None
     assert contents.originals is not None
     assert contents.samples is not None
@@ -145,8 +146,8 @@ def test_a_posterior_without_a_mean_is_represented_by_draws(digits: Fitted):
     model = copy.copy(digits.model)
     model._modules = {**model._modules, "posterior": Squashed(), "likelihood": _Halves()}
     contents = collect(Fitted(model, plan=digits.plan, transform=digits.transform, data=digits.dataset))
-    assert contents.codes_are == "The mean of 1,000 draws of q(z | x)"
-    np.testing.assert_allclose(contents.codes, np.tanh(0.3), atol=0.01)
+    assert contents.latents_are == "The mean of 1,000 draws of q(z | x)"
+    np.testing.assert_allclose(contents.latents, np.tanh(0.3), atol=0.01)
 
 
 class _Halves(torch.nn.Module):
@@ -159,3 +160,12 @@ class _Halves(torch.nn.Module):
 def test_contents_are_frozen(digits: Fitted):
     with pytest.raises(dataclasses.FrozenInstanceError):
         collect(digits).title = "another"  # type: ignore[misc]
+
+
+def test_chains_that_are_not_to_be_trusted_are_said_on_the_page(digits: Fitted):
+    short = HMC(num_chains=2, num_warmup=2, num_samples=4, num_leapfrog=1)
+    fitted = Fitted(with_inference(digits.model, short), data=digits.dataset, transform=digits.transform)
+    contents = collect(fitted)
+    assert any("effective sample size below 100" in problem for problem in contents.problems)
+    assert "<h2>Not to be trusted</h2>" in render(contents)
+    assert collect(digits).problems == ()

@@ -77,8 +77,8 @@ def images(**changes: Any) -> ReportContents:
         "binarization": "dynamic",
         "reconstructions": g.random((4, 28, 28)),
         "samples": g.random((6, 28, 28)),
-        "codes": g.normal(size=(30, 2)),
-        "code_labels": np.arange(30) % 3,
+        "latents": g.normal(size=(30, 2)),
+        "latent_labels": np.arange(30) % 3,
         "explained": (0.4, 0.2),
         "kl_per_dimension": np.array([1.0, 0.001, 3.0]),
         "configuration": {"lr": 1e-3, "model": {"latent_dim": 20, "hidden": [512, 256]}, "steps": None},
@@ -96,7 +96,7 @@ def table(**changes: Any) -> ReportContents:
         "originals": g.normal(size=(40, 3)),
         "samples": g.normal(size=(40, 3)),
         "feature_names": ("a", "b", "c"),
-        "codes": g.normal(size=(40, 1)),
+        "latents": g.normal(size=(40, 1)),
     }
     return ReportContents(**{**made, **changes})
 
@@ -196,9 +196,9 @@ def test_hostile_names_stay_text():
                 configuration={HOSTILE: [HOSTILE]},
                 data={"name": HOSTILE},
                 evaluation={**EVALUATION, "baselines": {HOSTILE: -1.0}},
-                code_labels=np.zeros(40, dtype=np.int64),
+                latent_labels=np.zeros(40, dtype=np.int64),
                 label_names=(HOSTILE,),
-                codes_are=HOSTILE,
+                latents_are=HOSTILE,
             )
         )
     )
@@ -233,7 +233,7 @@ def test_an_empty_report_is_a_page():
 
 def test_images_that_are_no_intensities_keep_their_contrast():
     x = 16 * np.random.default_rng(0).random((4, 8, 8))
-    contents = images(metrics=(), originals=x, reconstructions=x, samples=x, codes=None, kl_per_dimension=None)
+    contents = images(metrics=(), originals=x, reconstructions=x, samples=x, latents=None, kl_per_dimension=None)
     for illustration in illustrations(contents):
         picture = np.asarray(illustration.figure.axes[0].images[0].get_array())
         expected = (x[0] - x.min()) / (x.max() - x.min())

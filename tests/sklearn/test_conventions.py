@@ -38,7 +38,7 @@ def test_the_class_docstring_names_the_checks_that_are_not_met() -> None:
 
 
 @pytest.mark.parametrize("method", ["transform", "reconstruct"])
-def test_codes_and_reconstructions_of_a_row_do_not_depend_on_its_company(method: str) -> None:
+def test_latents_and_reconstructions_of_a_row_do_not_depend_on_its_company(method: str) -> None:
     """What the checks that are not met would hold for everything but the score."""
     X = np.random.default_rng(0).normal(size=(30, 3))
     answer = getattr(VAE(latent_dim=2, hidden=(8,), epochs=2, random_state=0).fit(X), method)

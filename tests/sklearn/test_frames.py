@@ -88,11 +88,11 @@ def test_gaps_of_a_numeric_table_are_marginalised_or_refused() -> None:
             ask(holed)
 
 
-def test_codes_of_a_frame_as_a_frame() -> None:
+def test_latents_of_a_frame_as_a_frame() -> None:
     X = frame().set_index(pandas.Index(np.arange(100, 160)))
-    codes = small().set_output(transform="pandas").fit(X).transform(X)
-    assert list(codes.columns) == ["vae0", "vae1"]
-    assert codes.index.equals(X.index)
+    latents = small().set_output(transform="pandas").fit(X).transform(X)
+    assert list(latents.columns) == ["vae0", "vae1"]
+    assert latents.index.equals(X.index)
 
 
 def test_in_a_column_transformer_and_a_pipeline() -> None:

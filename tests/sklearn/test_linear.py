@@ -57,7 +57,7 @@ def test_scores_on_digits_are_those_of_scikit_learn():
     assert ProbabilisticPCA(8, correction=0).fit(X).score(X) > pca.score(X)
 
 
-def test_codes_are_posterior_means_and_reconstruct():
+def test_latents_are_posterior_means_and_reconstruct():
     X = rows()
     fa = FactorAnalysis(2).fit(X)
     W, noise = fa.components_, np.diag(fa.noise_variance_)
@@ -145,5 +145,5 @@ def test_a_constant_column_rests_on_the_floor():
     fa = FactorAnalysis(2, min_scale=1e-3).fit(X)
     assert fa.noise_variance_[1] == pytest.approx(1e-6)
     np.testing.assert_allclose(fa.impute(np.where([0, 1, 0, 0, 0], np.nan, X))[:, 1], 4)
-    with pytest.raises(ValueError, match="codes of length 3"):
+    with pytest.raises(ValueError, match="latents of length 3"):
         fa.inverse_transform(np.zeros((2, 3)))

@@ -93,7 +93,7 @@ def test_reconstruct_is_inverse_transform_of_transform(linear: VAE) -> None:
     X = table(10)
     np.testing.assert_allclose(linear.reconstruct(X), linear.inverse_transform(linear.transform(X)))
     unexplained = ((linear.reconstruct(X) - X) / UNITS).std()
-    assert unexplained < 0.75  # a third of the spread is noise; without a code it would be 1.1
+    assert unexplained < 0.75  # a third of the spread is noise; without a latent it would be 1.1
 
 
 def test_training_raises_the_score(linear: VAE) -> None:
@@ -197,8 +197,8 @@ def test_columns_of_a_table_have_names_in_and_out() -> None:
     vae = small().fit(frame)
     assert list(vae.feature_names_in_) == ["a", "b", "c"]
     assert list(vae.get_feature_names_out()) == ["vae0", "vae1"]
-    codes = vae.set_output(transform="pandas").transform(frame)
-    assert list(codes.columns) == ["vae0", "vae1"]
+    latents = vae.set_output(transform="pandas").transform(frame)
+    assert list(latents.columns) == ["vae0", "vae1"]
     with pytest.raises(ValueError, match="feature names"):
         vae.transform(frame[["b", "a", "c"]])
 

@@ -15,7 +15,7 @@ from lowerbound.likelihoods import Normal
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.with_few_labels import BroadcastMLP
 from lowerbound.nets import MLP
-from lowerbound.nets.positive import raw_of
+from lowerbound.nets.softplus import raw_of
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
 
@@ -34,12 +34,12 @@ class ExactClassifier(nn.Module):
         return log_joint(self.likelihood[0], x)
 
 
-def mixture(*, exact_classifier: bool, exact_code: bool = True) -> LabelledModel:
+def mixture(*, exact_classifier: bool, exact_latent: bool = True) -> LabelledModel:
     """The model, float64, with random parameters."""
     decoder = BroadcastMLP([1, CLASSES], [], SIZE).double()
     encoder = BroadcastMLP([SIZE, CLASSES], [], (2, 1)).double()
     likelihood = Normal(decoder, scale=SIGMA)
-    if exact_code:
+    if exact_latent:
         set_exact(encoder, decoder)
     classifier = ExactClassifier(likelihood) if exact_classifier else MLP(SIZE, [4], CLASSES).double()
     model = LatentVariableModel(prior=StandardNormal(1), likelihood=likelihood, posterior=DiagonalNormal(encoder))

@@ -1,7 +1,7 @@
 """Baselines of the score function: one idea per file, each a `baselines.Baseline`.
 
-Anything that does not depend on z_s leaves the gradient unbiased; the nearer the guess is to the signal of the sample,
-the less the gradient varies.
+A baseline that does not depend on z_s leaves the gradient unbiased; the nearer it is to the signal of the sample, the
+lower the variance of the gradient.
 """
 
 from lowerbound.baselines.baseline import Baseline

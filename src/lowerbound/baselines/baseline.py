@@ -1,12 +1,12 @@
-"""What a baseline is.
+"""The protocol of baselines.
 
-The score function weighs the score of sample s by V − b_s, the value of the objective less what it would have been
-with a guess f̂_s in place of the signal of sample s:
+The score function weighs the score of sample s by V − b_s, the value of the objective minus its value with a prediction
+f̂_s in place of the signal of sample s:
 
     b_s = R(f_1, …, f_{s−1}, f̂_s, f_{s+1}, …, f_S),      V = R(f_1, …, f_S),      R = `objective.reduce`
 
-On the ELBO V − b_s = (f_s − f̂_s)/S. A baseline gives the guess; whatever does not depend on z_s leaves the gradient
-unbiased.
+On the ELBO V − b_s = (f_s − f̂_s)/S. A baseline gives the prediction; one that does not depend on z_s leaves the
+gradient unbiased.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ __all__ = ["Baseline", "NeedsSamples", "require_samples"]
 
 @runtime_checkable
 class Baseline(Protocol):
-    """A guess at the signal (for most objectives log w, nats) of each sample and datum.
+    """A prediction of the signal (for most objectives log w, nats) of each sample and datum.
 
-    One with parameters of its own is a module and returns a guess that differentiates; `ScoreFunction` lowers its
-    squared error in the same step.
+    A baseline with parameters is a module and returns a differentiable prediction; `ScoreFunction` lowers its squared
+    error in the same step.
     """
 
     def __call__(self, signal: Float[Tensor, "sample batch"], x: Tensor) -> Float[Tensor, "sample batch"]:
-        """The guess, which must not depend on z_s in row s.
+        """The prediction, which must not depend on z_s in row s.
 
         Arguments:
-            signal: f, as constants, from which row s may use the other rows and earlier steps all of them.
+            signal: f, as constants. Row s of the prediction may use the other rows; later steps may use all of them.
             x: the batch (B, *event).
         """
         ...
@@ -39,7 +39,7 @@ class Baseline(Protocol):
 
 @runtime_checkable
 class NeedsSamples(Protocol):
-    """A baseline that is made of other samples, and so is not defined for one."""
+    """A baseline made from other samples, which is not defined for a single sample."""
 
     @property
     def fewest_samples(self) -> int:

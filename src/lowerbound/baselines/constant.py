@@ -12,7 +12,7 @@ __all__ = ["Constant"]
 
 @dataclass(frozen=True)
 class Constant:
-    """The same guess for every sample and datum.
+    """The same prediction for every sample and datum.
 
     Arguments:
         value: c, nats (on the ELBO, roughly the bound per datum).

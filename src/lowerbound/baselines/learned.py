@@ -2,8 +2,9 @@
 
     f̂ = C_ψ(x) + c
 
-The net C_ψ predicts how hard a datum is; c follows the level of what is left, f − C_ψ(x), over past steps, hundreds of
-nats that a net would take thousands of steps to reach. ψ minimises the mean of (f − C_ψ(x) − c)² over samples.
+The net C_ψ predicts the part of the signal that depends on the datum; c is a running mean of the rest, f − C_ψ(x), over
+past steps. This rest can be hundreds of nats, which a net would take thousands of steps to reach. ψ minimises the mean
+of (f − C_ψ(x) − c)² over samples.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["Learned"]
 
 
 class Learned(nn.Module):
-    """A guess that is computed from x, for one sample or more; it is trained in the same step as the model.
+    """A prediction from x, for one or more samples; it is trained in the same step as the model.
 
     Arguments:
         event_shape: shape of one datum.

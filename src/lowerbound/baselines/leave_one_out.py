@@ -23,15 +23,15 @@ __all__ = ["LeaveOneOut"]
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """Guesses that sample s is like the mean of the others.
+    """Predicts the signal of sample s by the mean of the others.
 
     On the ELBO, the geometric mean gives V − b_s = (f_s − mean of the others)/S: the leave-one-out REINFORCE of Kool
     et al. (2019), whose gradient is VarGrad's (Richter et al. 2020, arXiv:2010.10436, eq. 9). On IWAE it is VIMCO, with
     either mean (Mnih & Rezende 2016, arXiv:1602.06725, eqs. 9–10).
 
     Arguments:
-        mean: "geometric", of exp f, which is the arithmetic one of f; or "arithmetic", of exp f: larger, and ruled by
-            the best of the other samples.
+        mean: "geometric" mean of exp f, which is the arithmetic mean of f; or "arithmetic" mean of exp f, which is
+            larger and dominated by the best of the other samples.
     """
 
     mean: Literal["geometric", "arithmetic"] = "geometric"

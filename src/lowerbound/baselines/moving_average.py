@@ -1,12 +1,12 @@
 """f̂ = the exponential moving average of the signal over past steps (Mnih & Gregor 2014, arXiv:1402.0030, §3.2).
 
-With m_t the mean signal of step t, the guess of step t is
+With m_t the mean signal of step t, the prediction at step t is
 
     c_t = Σ_{i<t} α^(t−1−i) m_i / Σ_{i<t} α^(t−1−i),
 
-which does not depend on the samples of step t: the estimator stays unbiased, as it would not if m_t came in first. The
-first step has no past and guesses the mean over all *other* samples and data of its batch, which do not depend on z_s
-either; a guess of 0 would be wrong by hundreds of nats, and Adam would remember it for a thousand steps.
+which does not depend on the samples of step t. The estimator is therefore unbiased; with m_t included it would not be.
+The first step has no past and predicts the mean over all *other* samples and data of its batch, which do not depend on
+z_s either. A prediction of 0 would be wrong by hundreds of nats, and Adam would remember it for a thousand steps.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The command line: fit, evaluate, sample, encode, reconstruct, gradients, diagnose, report, datasets, choices.
+"""The commands: fit, evaluate, sample, encode, reconstruct, gradients, diagnose, compare, report, datasets, choices.
 
-Nothing here, and nothing that is imported to print a `--help`, imports torch or numpy: a command's module is imported
-when its help or itself is wanted, and imports what it computes with inside its functions.
+Nothing here, and nothing that is imported to print a `--help`, imports torch or numpy: the module of a command is
+imported when the command or its help is needed, and imports its dependencies inside its functions.
 
 ====  ===============================================================================================
 exit  meaning
@@ -12,24 +12,27 @@ exit  meaning
 130   interrupted; if it was training, the run is saved and the message says how to go on
 ====  ===============================================================================================
 
-An exception that the library did not foresee is a defect, and keeps its traceback.
+An unforeseen exception is a defect and keeps its traceback.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
-from lowerbound.cli.failures import TRAINING_FAILED, explain
+from lowerbound.cli.failures import TRAINING_FAILED, USER_ERROR, explain
 from lowerbound.cli.group import LazyGroup
 from lowerbound.cli.processes import is_first, lost_the_first
 
 __all__ = ["cli", "main"]
 
+_NO_OUTPUT = (errno.ENOSPC, errno.EBADF, errno.EIO)
 _COMMANDS = {
     "fit": "lowerbound.cli.fit:fit",
     "evaluate": "lowerbound.cli.evaluate:evaluate",
@@ -38,6 +41,7 @@ _COMMANDS = {
     "reconstruct": "lowerbound.cli.reconstruct:reconstruct",
     "gradients": "lowerbound.cli.gradients:gradients",
     "diagnose": "lowerbound.cli.diagnose:diagnose",
+    "compare": "lowerbound.cli.compare:compare",
     "report": "lowerbound.cli.report:report",
     "datasets": "lowerbound.cli.datasets:datasets",
     "choices": "lowerbound.cli.choices:choices",
@@ -67,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     >>> main(["datasets", "--nonsense"])  # and one sentence on stderr
     2
     """
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # None where it was closed
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # of a terminal that has no letter for ≤
@@ -77,6 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in _NO_OUTPUT or error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere
+        return _fail(
+            f"Could not write the output ({error.strerror}); free some space, or send it elsewhere.", USER_ERROR
+        )
     except Exception as error:
         if lost_the_first(error):
             return TRAINING_FAILED
@@ -86,8 +98,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(*explained)
 
 
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w")
+
+
 def _fail(sentence: str, code: int) -> int:
-    """Say why, once: of several processes only the first speaks."""
+    """Print the sentence once: of several processes only the first prints."""
     if is_first():
         print(sentence, file=sys.stderr)
     return code

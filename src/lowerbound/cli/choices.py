@@ -19,6 +19,7 @@ _AXES = (
     "losses",
     "inference",
     "optimizers",
+    "schedules",
 )
 _GIVEN = ("event_shape", "net", "num_data", "num_classes", "model")
 """Arguments that the fit answers, not the user."""

@@ -1,4 +1,4 @@
-"""What is fitted, to what, and what was decided: a few lines for the terminal."""
+"""A few lines for the terminal: the data, the model, and what was decided."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BINARIZED = {
 
 
 def fit_sentences(dataset: Dataset, transform: nn.Module, plan: Plan, model: nn.Module) -> list[str]:
-    """The data, what their columns are taken for, the model, and why what was left open was decided so."""
+    """The data, the kinds of their columns, the model, and the reasons of what was decided."""
     lines = [_data(dataset, transform), *dataset.kind_of_data.describe(dataset.schema), *dataset.notes]
     lines.append(_model(plan, model))
     decided = "; ".join(

@@ -1,8 +1,8 @@
-"""How a command names data: a name of the catalogue, or a path with what the user said of it."""
+"""How a command names data: a name of the catalogue, or a path with what the user said about it."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Any
 
 import click
@@ -18,7 +18,7 @@ def describe_data(
     columns: str | None = None,
     array: str | None = None,
 ) -> dict[str, Any]:
-    """What a run folder holds to get the data again; only what was given.
+    """What a run folder holds to find the data again: only values that were given.
 
     Arguments:
         data: a name of the catalogue, or a path.
@@ -29,18 +29,18 @@ def describe_data(
 
     Raises:
         DataError: it is neither a name nor looks like a file.
-        UsageError: something is said of a named data set, which says it itself, or `columns` cannot be read.
+        UsageError: an option of files is given for a named data set, or `columns` cannot be read.
     """
     from lowerbound.data import entry, names
-    from lowerbound.data.readers import SUFFIXES
+    from lowerbound.data.readers import suffixes
 
     said = {"label": label, "kind": kind, "columns": _columns(columns), "array": array}
     said = {name: value for name, value in said.items() if value is not None}
-    if data not in names() and (Path(data).exists() or "/" in data or data.lower().endswith(SUFFIXES)):
-        return {"path": str(Path(data).resolve()), **said}
+    if data not in names() and (os.path.lexists(data) or "/" in data or data.lower().endswith(suffixes())):
+        return {"path": os.path.realpath(data), **said}
     known = entry(data)
     if said:
-        raise click.UsageError(f"--{next(iter(said))} is for files, and {known.name} says it itself; leave it out.")
+        raise click.UsageError(f"--{next(iter(said))} is for files, and {known.name} is known by name; leave it out.")
     return {"name": known.name}
 
 

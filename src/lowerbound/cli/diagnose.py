@@ -1,4 +1,4 @@
-"""`lowerbound diagnose`: what a run suffers from."""
+"""`lowerbound diagnose`: the problems of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["diagnose"]
 
 
-@click.command(short_help="Say what a run suffers from, and what to do.")
+@click.command(short_help="Find the problems of a run, with a remedy for each.")
 @click.argument("run")
 @click.option("--against", metavar="DATA", help="Other data that the model should find unlikely: a name or a file.")
 @click.option("--num-rows", type=click.IntRange(2), default=500, show_default=True, help="Held-out rows, at most.")
@@ -25,18 +25,19 @@ __all__ = ["diagnose"]
 def diagnose(run: str, against: str | None, num_rows: int, as_json: bool, seed: int) -> None:
     """Examine RUN for posterior collapse, holes, gaps of inference, imbalance, overfitting, dispersion and noise.
 
-    Each finding has its evidence with a standard error, and if it is present a command to run. The page with pictures
-    is written to RUN/diagnosis.html.
+    Each finding has its evidence with a standard error, and a command to run if the problem is present. The page with
+    pictures is written to RUN/diagnosis.html.
     """
     import json
 
+    from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.others import other_data
     from lowerbound.cli.progress import CountProgress
     from lowerbound.cli.terminal import open_console
     from lowerbound.runs import Run
 
     opened = Run.open(run)
-    fitted = opened.fitted()
+    fitted = fitted_of(opened)
     rows = other_data(fitted, against, None)
     console = None if as_json else open_console()
     with CountProgress(console, "Examining") as progress:
@@ -63,7 +64,7 @@ def _write(diagnosis: Diagnosis, path: Path) -> Path:
 
 
 def _to_json(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Plain values, the pictures left out; null for a healthy range that is open on one side."""
+    """Plain values without the pictures; null for an open end of a healthy range."""
     return {
         "run": diagnosis.title,
         "num_held_out": diagnosis.num_held_out,
@@ -84,12 +85,12 @@ def _plain(finding: Finding) -> dict[str, Any]:
 
 
 def _print(console: Console, diagnosis: Diagnosis) -> None:
-    """The table, a sentence for each finding, and what to do about those that are present."""
+    """The table, a sentence for each finding, and the remedies of those that are present."""
     from rich.table import Table
 
     from lowerbound.report import format_evidence, format_range, verdict
 
-    table = Table(title=f"{diagnosis.num_held_out:,} held-out rows", title_justify="left", pad_edge=False)
+    table = Table(title=f"{diagnosis.num_held_out:,} test rows", title_justify="left", pad_edge=False)
     for heading in ("finding", "", "evidence ± s.e.", "healthy"):
         table.add_column(heading)
     for finding in diagnosis.findings:

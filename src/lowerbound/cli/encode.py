@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lowerbound.cli.options import force_option
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,27 +24,43 @@ __all__ = ["encode"]
 @click.option("--data", help="Encode another file or data set, all of it. [default: the run's test rows]")
 @click.option("--label", help="Column (or array) of labels in --data; they are written beside the latents.")
 @click.option("--out", required=True, metavar="FILE", help="A .npz, .csv or .parquet file.")
+@force_option
 @click.option(
     "--refine", type=click.IntRange(0), default=0, metavar="STEPS", help="Improve each q(z | x) by optimisation."
 )
+@click.option("--inference", metavar="NAME", help="How q(z | x) is reached, if not by the encoder: hmc, local, ...")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the binarization of pixels.")
-def encode(run: str, data: str | None, label: str | None, out: str, refine: int, seed: int) -> None:
+def encode(
+    run: str,
+    data: str | None,
+    label: str | None,
+    out: str,
+    force: bool,
+    refine: int,
+    inference: str | None,
+    seed: int,
+) -> None:
     """Write the mean and the standard deviation of q(z | x) of each row of data, with its label if it has one, and as
     `assigned` the class or cluster that the model gives it, if it gives one.
+
+    Where chains of hmc, or several starts of local, are not to be trusted, stderr says which rows and why.
 
     Rows come in the order of the file; of data with a training and a test part, the training part comes first.
     """
     from pathlib import Path
 
+    from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.others import other_data
     from lowerbound.cli.output import check_out
+    from lowerbound.cli.warned import warnings_as_sentences
     from lowerbound.runs import Run
 
     path, opened = Path(out), Run.open(run)
-    check_out(path, opened, data, ".npz", ".csv", ".parquet")
-    fitted = opened.fitted()
+    check_out(path, opened, data, ".npz", ".csv", ".parquet", force=force)
+    fitted = fitted_of(opened)
     rows = other_data(fitted, data, label) or fitted.test_rows()
-    encoded = fitted.encode(rows, refine=refine, seed=seed)
+    with warnings_as_sentences():
+        encoded = fitted.encode(rows, refine=refine, inference=inference, seed=seed)
     _write(path, encoded, rows)
     click.echo(f"Wrote the latents of {len(encoded.mean)} rows of {rows.name} to {path}")
 
@@ -77,7 +95,7 @@ def _columns(
 
 
 def _csv(columns: dict[str, np.ndarray]) -> bytes:
-    """Comma-separated, with as many digits as tell one float32 from the next."""
+    """Comma-separated, with as many digits as float32 needs."""
     import csv
     import io
 

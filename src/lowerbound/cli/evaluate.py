@@ -1,4 +1,4 @@
-"""`lowerbound evaluate`: score a run on held-out rows."""
+"""`lowerbound evaluate`: score a run on its test rows, or on other data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 __all__ = ["evaluate"]
 
 
-@click.command(short_help="Score a run on held-out rows.")
+@click.command(short_help="Score a run on its test rows.")
 @click.argument("run")
 @click.option("--num-samples", type=click.IntRange(1), default=1000, show_default=True, help="S of L_S.")
 @click.option("--limit", type=click.IntRange(1), help="Score the first rows only; nothing is saved then.")
@@ -15,20 +15,21 @@ __all__ = ["evaluate"]
 @click.option("--data", help="Score another file or data set; nothing is saved then. [default: the run's test rows]")
 @click.option("--label", help="Column (or array) of labels in --data, which is left out.")
 def evaluate(run: str, num_samples: int, limit: int | None, as_json: bool, data: str | None, label: str | None) -> None:
-    """Score RUN on held-out rows: ELBO, importance-weighted bound, rate, distortion, active latents, baselines.
+    """Score RUN on its test rows: ELBO, importance-weighted bound, rate, distortion, active latents, baselines.
 
     The scores on the run's own test rows are saved as RUN/evaluation.json. Of another data set with a test part the
     test rows are scored, of another file all rows.
     """
     import json
 
+    from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.others import other_data
     from lowerbound.cli.scores import print_scores, score_fitted
     from lowerbound.cli.terminal import open_console
     from lowerbound.runs import Run
 
     opened = Run.open(run)
-    fitted = opened.fitted()
+    fitted = fitted_of(opened)
     console = None if as_json else open_console()
     scores = score_fitted(fitted, console, data=other_data(fitted, data, label), limit=limit, num_samples=num_samples)
     if data is None and limit is None:

@@ -1,7 +1,7 @@
-"""Which exceptions are an answer to the user, and the sentence and exit code of each.
+"""Which exceptions are messages to the user, with their sentence and exit code.
 
-The library raises a `ValueError`, or a subclass, of one sentence for every mistake of the user's. A `ValueError` that
-torch or numpy raises under us is our defect, so the two are told apart by the statement that raised.
+The library raises a `ValueError`, or a subclass, of one sentence for every mistake of the user's. A `ValueError` raised
+by torch or numpy is a defect of the library; the raising statement distinguishes the two.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ __all__ = ["TRAINING_FAILED", "USER_ERROR", "Interrupted", "command", "explain"]
 
 TRAINING_FAILED, USER_ERROR, _INTERRUPTED = 1, 2, 130
 _LONGEST = 299
-_FIRST_WORDS = ("a", "an", "array", "column", "label", "labels", "reading", "rows", "the", "there")
+_NO_MEMORY = ("can't allocate memory", "out of memory")  # what torch says on a CPU and on a GPU
+_FIRST_WORDS = ("a", "an", "array", "column", "label", "labels", "reading", "row", "rows", "the", "there")
 
 
 class Interrupted(Exception):
@@ -41,13 +42,22 @@ def explain(error: Exception) -> tuple[str, int] | None:
         return str(error), _INTERRUPTED
     if isinstance(error, ValueError) and _raised_here(error):
         return _sentence(str(error)), USER_ERROR
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _is_for_memory(error)):
+        return _sentence(
+            "There is not enough memory for a model or a batch of this size; make latent_dim, hidden, num_samples or "
+            "batch_size smaller."
+        ), USER_ERROR
     if isinstance(error, ArithmeticError) and _raised_here(error):
         return _sentence(str(error)), TRAINING_FAILED
     return None
 
 
+def _is_for_memory(error: RuntimeError) -> bool:
+    return any(words in str(error).lower() for words in _NO_MEMORY)
+
+
 def _raised_here(error: Exception) -> bool:
-    """Whether a `raise` of the library made it, and not an `int("x")` or a torch function that it called."""
+    """Whether a `raise` statement of the library raised it, and not an `int("x")` or a torch function."""
     trace = error.__traceback__
     assert trace is not None
     while trace.tb_next is not None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fit"]
 
-_WITH_RESUME = ("resume", "evaluate")
+_WITH_RESUME = ("resume", "evaluate", "out")
 
 
 def _widths(context: click.Context, parameter: click.Parameter, value: str | None) -> list[int] | None:
@@ -30,15 +30,26 @@ def _widths(context: click.Context, parameter: click.Parameter, value: str | Non
     return widths
 
 
+def _words(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
+    """From "prior,likelihood" to ["prior", "likelihood"]."""
+    return None if value is None else value.split(",")
+
+
 @click.command(short_help="Fit a model to data, score it and write a report.")
 @click.argument("data", required=False)
-@click.option("--resume", metavar="RUN", help="Go on with this run folder instead of beginning one.")
+@click.option(
+    "--resume", metavar="RUN", help="Continue this run; in a new folder if settings such as --lr are changed."
+)
+@click.option("--from", "start_from", metavar="RUN", help="Begin at the weights of this run, with its model.")
+@click.option(
+    "--freeze", callback=_words, metavar="PARTS", help="With --from, hold these fixed: prior, likelihood, posterior."
+)
 @click.option("--label", help="Column (or array) of labels in a file; it is not part of the data.")
 @click.option("--kind", metavar="KIND", help="What the data are: image, table, counts, ... [default: inferred]")
-@click.option("--columns", metavar="NAME=KIND,...", help="What columns hold, where the inferred kind is wrong.")
+@click.option("--columns", metavar="NAME=KIND,...", help="Kinds of columns whose inferred kind is wrong.")
 @click.option("--array", metavar="NAME", help="Which array of an .npz archive holds the rows.")
 @click.option("--recipe", metavar="NAME", help="Which model, with options of its own. [default: by the data]")
-@click.option("--labelled", type=click.IntRange(1), help="Tell training this many labels only. [default: all of them]")
+@click.option("--labelled", type=click.IntRange(1), help="Use only this many labels in training. [default: all]")
 @click.option("--likelihood", metavar="NAME", help="p(x | z). [default: by the kind of data]")
 @click.option("--prior", metavar="NAME", help="p(z).")
 @click.option("--posterior", metavar="NAME", help="q(z | x).")
@@ -50,7 +61,7 @@ def _widths(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--gradient", metavar="NAME", help="Its estimator. [default: dreg for iwae, pathwise for others]")
 @click.option("--penalty", metavar="NAME", help="On the latents of a batch: mmd, total-correlation, ... with options.")
 @click.option("--loss", metavar="NAME", help="variational, wake-sleep, ...")
-@click.option("--inference", metavar="NAME", help="How q(z | x) is reached, if not by the encoder: semi-amortised, ...")
+@click.option("--inference", metavar="NAME", help="How q(z | x) is found, if not by the encoder: semi-amortised, ...")
 @click.option("--num-samples", type=click.IntRange(1), help="Latents per datum and step.")
 @click.option("--binarization", type=click.Choice(["dynamic", "threshold", "none"]), help="Of pixels.")
 @click.option("--standardize/--no-standardize", default=None, help="Columns to mean 0 and standard deviation 1.")
@@ -78,6 +89,7 @@ def fit(
     context: click.Context,
     data: str | None,
     resume: str | None,
+    start_from: str | None,
     label: str | None,
     kind: str | None,
     columns: str | None,
@@ -91,31 +103,42 @@ def fit(
 
     What is left open is decided from the data and printed. A NAME may carry options, as in
     normal:scale=shared,min_scale=0.01; docs/choose.md says which to take when. Recipes are listed in docs/models.
-    Ctrl-C stops and saves; `lowerbound fit --resume RUN` goes on to the same result.
+    Ctrl-C stops and saves; `lowerbound fit --resume RUN` goes on to the same result. With other settings, as in
+    `lowerbound fit --resume RUN --lr 0.0005`, it goes on in a new folder, which says where it came from.
     """
-    from lowerbound.cli.training import begin, carry_out, reopen
+    from lowerbound.cli.training import begin, carry_out, go_on_otherwise, reopen
 
+    where = None if out is None else _path(out)
     if resume is not None:
-        _refuse_other_options(context)
-        job = reopen(_path(resume))
+        changes = _changes(context, given)
+        if out is not None and not changes:
+            raise click.UsageError("--out goes with --resume only where a setting is changed, as in --lr 0.0005.")
+        job = go_on_otherwise(_path(resume), where, changes) if changes else reopen(_path(resume))
     elif data is None:
         raise click.UsageError("Missing argument DATA; name a data set or a file, or give --resume RUN.")
     else:
         described = describe_data(data, label=label, kind=kind, columns=columns, array=array)
-        job = begin(described, recipe, None if out is None else _path(out), given)
+        job = begin(described, recipe, where, given, None if start_from is None else _path(start_from))
     carry_out(job, evaluate=evaluate)
 
 
-def _refuse_other_options(context: click.Context) -> None:
-    """A run goes on as it was begun."""
+def _changes(context: click.Context, given: dict[str, Any]) -> dict[str, Any]:
+    """The settings that change when a run continues; those of its data and of its model stay."""
+    from lowerbound.branching import CHANGEABLE
+
+    changes = {}
     for parameter in context.command.params:
         name = str(parameter.name)
-        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if given and name not in _WITH_RESUME:
+        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE or name in _WITH_RESUME:
+            continue
+        if name not in CHANGEABLE:
             words = "DATA" if name == "data" else parameter.opts[0]
             raise click.UsageError(
-                f"{words} cannot be given with --resume, which goes on with what the run began with."
+                f"{words} cannot be given with --resume, which continues with the options of the run; --from RUN "
+                "begins anew at its weights."
             )
+        changes[name] = given[name]
+    return changes
 
 
 def _path(text: str) -> Path:

@@ -18,6 +18,7 @@ from torch.distributions import Distribution
 
 from lowerbound import gradients as estimators
 from lowerbound import objectives
+from lowerbound.cli.opened import fitted_of
 from lowerbound.cli.progress import CountProgress
 from lowerbound.diagnosis.of_fitted import as_at_the_end
 from lowerbound.evaluate import GradientStatistics, gradient_statistics
@@ -40,7 +41,7 @@ class Measured:
     Attributes:
         name: its words on the command line.
         kind: exact, unbiased or biased.
-        trained: whether the numbers of its own parameters, if it has some, come from training.
+        trained: whether its own parameters, if it has any, have their values from training.
         milliseconds: of one gradient.
         groups: the statistics of each group of parameters.
     """
@@ -54,7 +55,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What was measured, and on what.
+    """The measurements, and their conditions.
 
     Attributes:
         objective: its words.
@@ -98,13 +99,13 @@ def compare(
         ValueError: a run without an estimator to compare, an unknown name, or a named estimator that does not go with
             the run.
     """
-    plan, fitted = run.plan, run.fitted()
+    plan, fitted = run.plan, fitted_of(run)
     if plan.loss != "variational":
         raise click.UsageError(
             f"{run.path} was fitted by the {plan.loss} loss, which takes no gradient estimator to compare."
         )
     if recipe_named(plan.recipe).labels != "unused":
-        raise click.UsageError(f"{run.path} was told labels; gradients are compared for models of the data alone.")
+        raise click.UsageError(f"{run.path} was fitted with labels; only models of the data alone are compared.")
     count, dataset = plan.num_samples if num_samples is None else num_samples, fitted.dataset
     x = fitted.events(fitted.test_rows().x[: batch_size or plan.batch_size], seed).to(device_for(fitted))
     given = given_to_choices(plan, fitted.model, fitted.schema.event_shape, dataset.num_train)
@@ -133,7 +134,7 @@ def compare(
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
-    """Plain values; null for what is infinite or not defined."""
+    """Plain values; null for numbers that are infinite or not defined."""
     content = dataclasses.asdict(comparison)
     measured = content.pop("measured")
     found = {entry.pop("name"): entry for entry in measured}
@@ -165,7 +166,9 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
 
 
 def _own_loss(run: Run, fitted: Fitted, given: dict[str, Any], num_samples: int) -> VariationalLoss:
-    """The loss of the run as at the end of training: best weights, last values of what else was learned or annealed."""
+    """The loss of the run at the end of training: the best weights, and the last values of its own learned or annealed
+    parameters.
+    """
     objective = construct(objectives, run.plan.objective, **given)
     loss = VariationalLoss(fitted.model, objective, make_gradient(run.plan.gradient, given), num_samples)
     return as_at_the_end(fitted, loss)  # type: ignore[return-value]
@@ -225,7 +228,7 @@ def _number(value: float) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The same with null in the place of infinities and of what is not defined, which JSON does not have."""
+    """The same with null for infinities and NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

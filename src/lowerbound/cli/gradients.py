@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from lowerbound.cli.options import force_option
+
 __all__ = ["gradients"]
 
 
@@ -22,6 +24,7 @@ __all__ = ["gradients"]
 @click.option("--batch-size", type=click.IntRange(1), help="Test rows in the batch. [default: as in training]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--out", metavar="FILE", help="A .png picture. [default: RUN/gradients.png]")
+@force_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def gradients(
     run: str,
@@ -31,6 +34,7 @@ def gradients(
     batch_size: int | None,
     as_json: bool,
     out: str | None,
+    force: bool,
     seed: int,
 ) -> None:
     """Repeat the gradient of one batch of RUN's test rows with several estimators, and describe its noise.
@@ -50,7 +54,7 @@ def gradients(
     opened = Run.open(run)
     path = opened.path / "gradients.png" if out is None else Path(out)
     if out is not None:
-        check_out(path, opened, None, ".png")
+        check_out(path, opened, None, ".png", force=force)
     console = None if as_json else open_console()
     comparison = compare(
         opened,

@@ -1,4 +1,4 @@
-"""A click group that imports the module of a command when the command is wanted."""
+"""A click group that imports the module of a command when the command is needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["LazyGroup"]
 
 
 class LazyGroup(click.Group):
-    """A group that knows where its commands are.
+    """A group of commands that are imported by their addresses.
 
     Arguments:
         commands_at: "package.module:attribute" of each command, in the order of the help.

@@ -2,7 +2,7 @@
 
 While a run trains, the first SIGINT, SIGTERM or SIGHUP (of a terminal that is closed) is a request: the loop comes to
 the end of its logging interval, saves and stops. A second one stops at once; the last checkpoint is whole, because
-checkpoints are replaced in one step. Signals that come within half a second of the first are one request: launchers
+checkpoints are replaced in one step. Signals within half a second of the first count as one request: launchers
 such as `torchrun` pass on a Ctrl-C that the terminal has already sent to every process.
 """
 
@@ -20,7 +20,7 @@ _SAME_REQUEST = 0.5
 
 
 class GracefulInterrupt:
-    """A context inside which a first interruption only sets `requested`; in the main thread.
+    """A context in which a first interruption only sets `requested`; for the main thread.
 
     Attributes:
         requested: whether somebody wants to stop.

@@ -25,7 +25,7 @@ def other_data(fitted: Fitted, data: str | None, label: str | None) -> Rows | No
 
     if data is None:
         if label is not None:
-            raise click.UsageError("--label goes with --data; the run's own data has the labels it was begun with.")
+            raise click.UsageError("--label goes with --data; the run's own data has the labels of its fit.")
         return None
     described = describe_data(data, label=label)
     return rows_under(described.get("path") or data, fitted.schema, label=label)

@@ -1,8 +1,9 @@
-"""Writing what a command was asked for, whole or not at all."""
+"""Writing the output of a command, completely or not at all."""
 
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 import numpy as np
 
 from lowerbound.checkpoint import write_atomically
+from lowerbound.folders import is_of_a_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,26 +21,42 @@ if TYPE_CHECKING:
 __all__ = ["check_out", "write_bytes", "write_figure", "write_npz", "write_table"]
 
 
-def check_out(path: Path, run: Run, data: str | None, *allowed: str) -> None:
-    """Refuse an output that no format is known for, or that would overwrite what the command reads.
+def check_out(path: Path, run: Run, data: str | None, *allowed: str, force: bool) -> None:
+    """Refuse an output of an unknown format, or one that would overwrite something.
 
     Arguments:
         path: where to write.
         run: the run that is read.
         data: the file of --data, if any.
         allowed: the endings of the formats.
+        force: whether a file that is there may be overwritten; never one that is read, nor one of a run.
 
     Raises:
-        BadParameter: another ending, or a file that is read.
+        BadParameter: another ending, or a file that must stay.
     """
     if path.suffix.lower() not in allowed:
         raise click.BadParameter(f"{str(path)!r} must end in {', '.join(allowed)}.", param_hint="'--out'")
-    place = path.resolve()
+    place = Path(os.path.realpath(path))
     read = [run.config["data"].get("path"), data]
-    if place.parent == run.path.resolve() or any(place == Path(name).resolve() for name in read if name is not None):
+    inside = place.parent == run.path.resolve() or is_of_a_run(place)
+    if inside or any(_is_read(place, Path(name)) for name in read if name is not None):
         raise click.BadParameter(
-            f"{str(path)!r} is a file that the run reads or holds; choose another place.", param_hint="'--out'"
+            f"{str(path)!r} is a file that a run reads or holds; choose another place.", param_hint="'--out'"
         )
+    if os.path.lexists(path) and not force:
+        raise click.BadParameter(
+            f"{str(path)!r} is there already; choose another place, or overwrite it with --force.",
+            param_hint="'--out'",
+        )
+
+
+def _is_read(place: Path, other: Path) -> bool:
+    """Whether a place is a file, also by a hard link, or lies in a folder, that is read."""
+    try:
+        other = Path(os.path.realpath(other))
+        return place == other or (other.is_dir() and other in place.parents) or os.path.samefile(place, other)
+    except OSError:
+        return False
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""From tensors on the model's scale to pictures, and which data have one."""
+"""Turning tensors on the model's scale into pictures, and which data are images."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ def check_images(fitted: Fitted) -> None:
         UsageError: the model is of a table.
     """
     if len(fitted.schema.event_shape) < 2:
-        raise click.UsageError(
-            f"The run {fitted.name} models rows of a table, which have no picture; write .csv or .npz."
-        )
+        raise click.UsageError(f"{fitted.called} is of rows of a table, which have no picture; write .csv or .npz.")
 
 
 def check_table(fitted: Fitted) -> None:
@@ -34,7 +32,7 @@ def check_table(fitted: Fitted) -> None:
         UsageError: the model is of images.
     """
     if len(fitted.schema.event_shape) > 1:
-        raise click.UsageError(f"The run {fitted.name} models images, which are no table; write .png or .npz instead.")
+        raise click.UsageError(f"{fitted.called} is of images, which are no table; write .png or .npz instead.")
 
 
 def for_picture(x: Tensor) -> np.ndarray:

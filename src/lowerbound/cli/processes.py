@@ -1,7 +1,7 @@
-"""Several processes of one command: which of them speaks, and how they agree.
+"""Several processes of one command: which of them prints, and how they agree.
 
 With `--devices 2` Fabric starts the other processes by re-running the command; `torchrun` starts all of them. Every
-process computes; the first alone prints, makes the folder and evaluates.
+process computes; only the first prints, makes the folder and evaluates.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ __all__ = ["any_process", "is_first", "launch", "lost_the_first", "made_by_first
 
 
 def is_first() -> bool:
-    """Whether this is the process that speaks, as far as the environment tells; the first where it tells nonsense."""
+    """Whether this process prints, according to the environment; true if the environment is invalid."""
     rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0") if "WORLD_SIZE" in os.environ else "0")
     return not rank.isdecimal() or int(rank) == 0
 
 
 def lost_the_first(error: Exception) -> bool:
-    """Whether this process failed only because the first one, which tells why, has left (over gloo)."""
+    """Whether this process failed only because the first one, which reports the reason, has ended (over gloo)."""
     return not is_first() and isinstance(error, RuntimeError) and "Connection closed by peer" in str(error)
 
 
 def launch(engine: Engine) -> None:
-    """Start the other processes, if there are to be any, without Fabric's announcements."""
+    """Start the other processes, if any are needed, without Fabric's messages."""
     import lightning_fabric  # it sets the level of its logger when it is imported
 
     logging.getLogger(lightning_fabric.__name__).setLevel(logging.WARNING)
@@ -61,7 +61,7 @@ def made_by_first(engine: Engine, make: Callable[[], Run]) -> Run:
 
 
 def any_process(engine: Engine, flag: bool) -> bool:
-    """Whether the flag is set in any of the processes; all of them must ask."""
+    """Whether the flag is set in any of the processes; all of them must call this."""
     if engine.world_size == 1:
         return flag
     import torch

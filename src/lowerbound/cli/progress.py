@@ -1,4 +1,4 @@
-"""Live progress: a bar on a terminal, about twenty plain lines anywhere else."""
+"""Progress: a bar on a terminal, about twenty plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TrainingProgress:
             self._console.print(f"Stopped early at step {record.step:,}: {record.stopped}.")
 
     def _speed(self, record: Record) -> str:
-        """Steps a second since the first record of this process."""
+        """Steps per second since the first record of this process."""
         if self._first is None:
             self._first = (record.step, record.seconds)
         step, seconds = self._first
@@ -79,7 +79,7 @@ class TrainingProgress:
 
 
 class CountProgress:
-    """A bar that counts rows, shown on a terminal only and gone when done."""
+    """A bar that counts rows, shown on a terminal only and removed at the end."""
 
     def __init__(self, console: Console | None, words: str):
         self._bar = Progress(
@@ -102,7 +102,7 @@ class CountProgress:
         self._bar.stop()
 
     def __call__(self, done: int, total: int) -> None:
-        """Show how many of how many are done."""
+        """Show how many rows of the total are done."""
         self._bar.update(self._task, completed=done, total=total)
 
 

@@ -1,8 +1,10 @@
-"""`lowerbound reconstruct`: data beside what the model makes of its latents."""
+"""`lowerbound reconstruct`: data beside their reconstructions."""
 
 from __future__ import annotations
 
 import click
+
+from lowerbound.cli.options import force_option
 
 __all__ = ["reconstruct"]
 
@@ -12,38 +14,45 @@ __all__ = ["reconstruct"]
 @click.option("--data", help="Take another file or data set. [default: the run's test rows]")
 @click.option("--label", help="Column (or array) of labels in --data, which is left out.")
 @click.option("--count", type=click.IntRange(1), default=24, show_default=True, help="How many rows, from the first.")
-@click.option("--out", required=True, metavar="FILE", help="A .png picture or an .npz archive.")
+@click.option("--out", required=True, metavar="FILE", help="A .png picture, or a .csv, .parquet or .npz file.")
+@force_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def reconstruct(run: str, data: str | None, label: str | None, count: int, out: str, seed: int) -> None:
+def reconstruct(run: str, data: str | None, label: str | None, count: int, out: str, force: bool, seed: int) -> None:
     """Encode rows of data with RUN and decode them again: E[x' | z] at one draw z ~ q(z | x).
 
     An .npz file gets the rows as `x`, as the model saw them as `seen`, and the results as `reconstruction`, in the
-    units of the data. A .png picture shows pairs: what the model saw, and the reconstruction.
+    units of the data. A .csv or .parquet file gets the results as a table with the columns of the data. A .png picture
+    shows pairs: what the model saw, and the reconstruction.
     """
     from pathlib import Path
 
     import numpy as np
     import torch
 
+    from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.others import other_data
-    from lowerbound.cli.output import check_out, write_figure, write_npz
-    from lowerbound.cli.pictures import check_images, for_picture
+    from lowerbound.cli.output import check_out, write_figure, write_npz, write_table
+    from lowerbound.cli.pictures import check_images, check_table, for_picture
     from lowerbound.plots import originals_and_reconstructions
     from lowerbound.randomness import forked
     from lowerbound.runs import Run
 
     path, opened = Path(out), Run.open(run)
-    check_out(path, opened, data, ".png", ".npz")
-    fitted = opened.fitted()
-    if path.suffix.lower() == ".png":
+    check_out(path, opened, data, ".png", ".npz", ".csv", ".parquet", force=force)
+    suffix, fitted = path.suffix.lower(), fitted_of(opened)
+    if suffix == ".png":
         check_images(fitted)
+    if suffix in (".csv", ".parquet"):
+        check_table(fitted)
     rows = other_data(fitted, data, label) or fitted.test_rows()
     x, y = np.asarray(rows.x[:count]), rows.y
     seen, context = fitted.events(x, seed), fitted.context(None if y is None else y[:count], rows.name)
     with forked(torch.device("cpu"), seed):
         again = fitted.model.reconstruct(seen, context)
-    if path.suffix.lower() == ".png":
+    if suffix == ".png":
         write_figure(path, originals_and_reconstructions(for_picture(seen), for_picture(again)))
+    elif suffix in (".csv", ".parquet"):
+        write_table(path, fitted.render(again))
     else:
         write_npz(path, x=x, seen=fitted.stored(seen), reconstruction=fitted.stored(again))
     click.echo(f"Wrote {len(x)} reconstructions to {path}")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lowerbound.cli.options import force_option
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -16,12 +18,21 @@ __all__ = ["report", "write"]
 
 @click.command(short_help="Write the report of a run.")
 @click.argument("run")
-def report(run: str) -> None:
+@click.option("--out", metavar="FILE", help="Another .html file. [default: RUN/report.html, which is replaced]")
+@force_option
+def report(run: str, out: str | None, force: bool) -> None:
     """Write RUN/report.html: curves, samples, reconstructions, latents and scores on one page."""
+    from pathlib import Path
+
+    from lowerbound.cli.opened import fitted_of
+    from lowerbound.cli.output import check_out
     from lowerbound.runs import Run
 
     opened = Run.open(run)
-    click.echo(f"Report: {write(opened.fitted(), opened.path)}")
+    if out is not None:
+        check_out(Path(out), opened, None, ".html", force=force)
+    fitted = fitted_of(opened)
+    click.echo(f"Report: {write(fitted, opened.path) if out is None else fitted.report(out)}")
 
 
 def write(fitted: Fitted, folder: Path) -> Path:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import click
 
+from lowerbound.cli.options import force_option
+
 __all__ = ["sample"]
 
 
 @click.command(short_help="Draw new data from a run.")
 @click.argument("run")
-@click.option("--class", "label", metavar="NAME", help="Of this class, from a run that was told labels. [default: any]")
+@click.option("--class", "label", metavar="NAME", help="Of this class, from a run fitted with labels. [default: any]")
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True, help="How many.")
 @click.option("--out", required=True, metavar="FILE", help="A .png picture, or a .csv, .parquet or .npz file.")
+@force_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def sample(run: str, label: str | None, count: int, out: str, seed: int) -> None:
+def sample(run: str, label: str | None, count: int, out: str, force: bool, seed: int) -> None:
     """Draw z ~ p(z), x ~ p(x | z) from RUN, of a class if it models data given their label.
 
     A .csv or .parquet file gets the draws as a table with the columns of the data. An .npz file gets them as `x` and
@@ -21,14 +24,15 @@ def sample(run: str, label: str | None, count: int, out: str, seed: int) -> None
     """
     from pathlib import Path
 
+    from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.output import check_out, write_figure, write_npz, write_table
     from lowerbound.cli.pictures import check_images, check_table, for_picture
     from lowerbound.plots import image_grid
     from lowerbound.runs import Run
 
     path, opened = Path(out), Run.open(run)
-    check_out(path, opened, None, ".png", ".npz", ".csv", ".parquet")
-    suffix, fitted = path.suffix.lower(), opened.fitted()
+    check_out(path, opened, None, ".png", ".npz", ".csv", ".parquet", force=force)
+    suffix, fitted = path.suffix.lower(), fitted_of(opened)
     if suffix == ".png":
         check_images(fitted)
     if suffix in (".csv", ".parquet"):

@@ -20,14 +20,14 @@ _FEWEST_FOR_TAILS, _MANY = 100, 0.1
 
 def score_fitted(fitted: Fitted, console: Console | None, **options: Any) -> dict[str, Any]:
     """`Fitted.evaluate` with its progress shown; options of `scoring.score_fitted`."""
-    with CountProgress(console, "Scoring held-out data") as progress:
+    with CountProgress(console, "Scoring rows") as progress:
         return fitted.evaluate(progress=progress, **options)
 
 
 def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
     """The table: the model, then the baselines on the same rows."""
     discrete = scores["bits_per_dim"] is not None
-    table = Table(title=f"Held-out data: {scores['num_data']:,} rows of {name}", title_justify="left", pad_edge=False)
+    table = Table(title=f"Scores of {scores['num_data']:,} rows of {name}", title_justify="left", pad_edge=False)
     table.add_column("")
     for heading in ("nats", "± s.e.", *(["bits/dim"] if discrete else []), "L above it"):
         table.add_column(heading, justify="right")
@@ -36,9 +36,9 @@ def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
     console.print(table)
     console.print(f"Active latents: {scores['active_units']} of {scores['latent_dim']}.")
     if "accuracy" in scores:
-        console.print(
-            f"The most probable label is right for {scores['accuracy']:.1%} ± {scores['accuracy_standard_error']:.1%}."
-        )
+        error = scores["accuracy_standard_error"]
+        within = "" if error is None else f" ± {error:.1%}"
+        console.print(f"The most probable label is right for {scores['accuracy']:.1%}{within}.")
     if "clustering_accuracy" in scores:
         console.print(
             f"Clusters against labels, which training did not see: accuracy {scores['clustering_accuracy']:.1%}, "
@@ -48,11 +48,11 @@ def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
     if components is not None:
         used = f"{components['number'] - components['unused']} of {components['number']}"
         console.print(f"Components of the prior in use: {used} ({components['effective']:.0f} if used alike).")
-    unreliable = scores["pareto_k_above_07"]
+    unreliable = scores["pareto_k_above_07"] or 0.0  # None below 21 samples
     if scores["num_samples"] >= _FEWEST_FOR_TAILS and unreliable > _MANY:
         console.print(
             f"For {unreliable:.0%} of the rows the importance weights are heavy-tailed (Pareto k above 0.7): "
-            "there L is an estimate from below that more samples may still raise."
+            "there L may be too low, and more samples may raise it."
         )
     if not discrete:
         console.print("These are densities or expectations, not probabilities of discrete data.")
@@ -62,7 +62,7 @@ def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
 
 
 def _best_above(scores: dict[str, Any]) -> str | None:
-    """The baseline that the model is below by more than a standard error, the best of them."""
+    """The best of the baselines that exceed the model by more than a standard error."""
     above = {
         name: b["margin"]
         for name, b in scores["baselines"].items()

@@ -1,4 +1,4 @@
-"""Text for a terminal: names from files and from users move no cursor there."""
+"""Text for a terminal, without control characters from names of files and users."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["printable"]
 
 
 def printable(text: str, most: int | None = None) -> str:
-    r"""Text that moves no cursor: control characters and escapes as they are written in Python, cut to a length.
+    r"""Text with control characters and escapes written as in Python, cut to a length.
 
     >>> printable("a\x1b[2Jb")
     'a\\x1b[2Jb'

@@ -1,4 +1,4 @@
-"""What `fit` does: make or open a run folder, train, score, report."""
+"""The work of `fit`: make or open a run folder, train, score, report."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lowerbound.branching import branch
 from lowerbound.cli.describe import fit_sentences
 from lowerbound.cli.failures import Interrupted, command
 from lowerbound.cli.interrupt import GracefulInterrupt
@@ -22,10 +23,12 @@ from lowerbound.cli.terminal import open_console
 from lowerbound.data import Dataset
 from lowerbound.engine import Engine
 from lowerbound.fitting import Training, prepare
-from lowerbound.planning import plan
+from lowerbound.history import NonFiniteError
+from lowerbound.one_call import start_of
 from lowerbound.runs import Run, default_path, load_dataset
+from lowerbound.start import plan_from
 
-__all__ = ["Job", "begin", "carry_out", "reopen"]
+__all__ = ["Job", "begin", "carry_out", "go_on_otherwise", "reopen"]
 
 _NUM_SAMPLES = 1000
 
@@ -40,38 +43,68 @@ class Job:
     engine: Engine
 
 
-def begin(described: dict[str, Any], recipe: str | None, out: Path | None, given: dict[str, Any]) -> Job:
+def begin(
+    described: dict[str, Any],
+    recipe: str | None,
+    out: Path | None,
+    given: dict[str, Any],
+    start_from: Path | None = None,
+) -> Job:
     """Check everything that can be checked, then make the run folder.
 
     Arguments:
         described: how to get the data (`describe_data`).
         recipe: name of a recipe, with options; None for what suits the data.
         out: the run folder, or None for one named after the data and the time.
-        given: settings and options by name; None where one was left open.
+        given: settings and options by name; None if one was left open.
+        start_from: the run whose model and weights it begins with, or None.
 
     Raises:
         ValueError: the data, a choice or the folder is not usable.
     """
-    dataset = load_dataset(described)
-    planned = plan(dataset, recipe, **given)
+    start = None if start_from is None else start_of(start_from)
+    if start is not None and ({"kind", "columns"} & described.keys()):
+        raise ValueError("The run of --from says what its data mean; leave --kind and --columns out.")
+    dataset = load_dataset(described, None if start is None else start.schema)
+    planned = plan_from(start, dataset, recipe, **given)
     engine = planned.engine()
     launch(engine)
-    training = prepare(dataset, planned, engine)
+    training = prepare(dataset, planned, engine, start_from=start)
     path = out or default_path(dataset.name)
-    run = made_by_first(engine, lambda: Run.create(path, planned, described, dataset, _command()))
+    run = made_by_first(engine, lambda: Run.create(path, planned, described, dataset, _command(), start))
     return Job(run=run, dataset=dataset, training=training, engine=engine)
 
 
+def go_on_otherwise(path: Path, out: Path | None, changes: dict[str, Any]) -> Job:
+    """Make a run folder that goes on from the checkpoint of another run with other settings.
+
+    Raises:
+        ValueError: there is no such run, or it cannot go on so.
+    """
+    other = Run.open(path)
+    engine = other.plan.replace(**{n: changes[n] for n in ("device", "precision", "devices") if n in changes}).engine()
+    launch(engine)
+    return _job(made_by_first(engine, lambda: branch(other, out, changes, _command())), engine)
+
+
 def reopen(path: Path) -> Job:
-    """Open a run folder to go on with it.
+    """Open a run folder to continue the run.
 
     Raises:
         ValueError: there is no run, or its data is gone or changed.
     """
     run = Run.open(path)
-    dataset, engine = run.dataset, run.plan.engine()
+    if run.failure is not None:
+        slower = command("fit", "--resume", path, "--lr", f"{run.plan.lr / 10:g}")
+        raise ValueError(f"{_short(run.failure)} and would again; change a setting, as in `{slower}`.")
+    engine = run.plan.engine()
     launch(engine)
-    return Job(run=run, dataset=dataset, training=prepare(dataset, run.plan, engine), engine=engine)
+    return _job(run, engine)
+
+
+def _job(run: Run, engine: Engine) -> Job:
+    training = prepare(run.dataset, run.plan, engine, start_from=run.start)
+    return Job(run=run, dataset=run.dataset, training=training, engine=engine)
 
 
 def carry_out(job: Job, *, evaluate: bool) -> None:
@@ -97,7 +130,7 @@ def carry_out(job: Job, *, evaluate: bool) -> None:
 
 
 def _train(job: Job, console: Console | None) -> None:
-    """Go through the records; a first interruption ends at the next one, where the loop saves."""
+    """Consume the records; a first interruption stops at the next one, where the loop saves."""
     run, num_steps = job.run, job.training.num_steps
     stopped_at = None
     try:
@@ -111,6 +144,11 @@ def _train(job: Job, console: Console | None) -> None:
                 if any_process(job.engine, interrupt.requested) and record.step < num_steps:
                     stopped_at = record.step
                     break
+    except NonFiniteError as error:
+        if job.engine.rank == 0:
+            slower = command("fit", "--resume", run.path, "--lr", f"{run.plan.lr / 10:g}")
+            error.args = (f"{_short(error.what)}; {_kept(error)}. Go on from there with `{slower}`.",)
+        raise
     except KeyboardInterrupt:
         raise Interrupted(
             f"Stopped at once; go on from the last save with `{command('fit', '--resume', run.path)}`."
@@ -123,7 +161,7 @@ def _train(job: Job, console: Console | None) -> None:
 
 
 def _finish(job: Job, console: Console) -> None:
-    """Score, print, report; what was trained is safe already."""
+    """Score, print and report; the trained model is saved before."""
     run = job.run
     try:
         fitted = run.fitted(model=job.training.loss.model, transform=job.training.transform, dataset=job.dataset)
@@ -133,6 +171,18 @@ def _finish(job: Job, console: Console) -> None:
         console.print(f"Report: {write(fitted, run.path)}", markup=False)
     except KeyboardInterrupt:
         raise Interrupted(f"Training is done and saved; score it with `{command('evaluate', run.path)}`.") from None
+
+
+def _kept(error: NonFiniteError) -> str:
+    """What is left of a training that failed."""
+    if not error.kept:
+        return "no step before it was recorded"
+    return f"the best weights of the first {error.kept:,} steps are kept"
+
+
+def _short(what: str) -> str:
+    """The start of a sentence that leaves room for a command."""
+    return what if len(what) <= 150 else f"{what[:147]}..."
 
 
 def _command() -> str:

@@ -5,12 +5,12 @@
 | `catalog` | the data sets known by name: `names`, `describe`, `load` |
 | `shapes` | a generated set of pictures with known factors |
 | `readers` | a user's file or folder: `read_file` for a fit, `read_rows` under the schema of a fit |
-| `schema`, `overrides` | what the numbers mean, and what the user says of it |
+| `schema`, `overrides` | what the numbers mean, and what the user says about them |
 | `kinds` | images, tables, counts, arrays: one file for each kind of data |
 | `dataset` | what all of these give: `Dataset`, with its schema and checksum |
 | `checks` | the refusals, each a `DataError` of one sentence |
 | `transform` | raw rows to what a likelihood scores: `Pixels`, `Standardize`, `Identity` |
-| `source`, `stream` | rows by number, from memory or from disk; which rows make which batch |
+| `source`, `stream` | rows by number, from memory or from disk; which rows form which batch |
 | `feed` | what `train` takes: tensors, arrays, data sets and loaders of torch |
 
 Names are imported when first used, so that listing the data sets costs neither numpy nor torch.

@@ -1,7 +1,7 @@
-"""Reading arrays: .npy, .npz, and the sparse .npz of scipy. Pickles are refused, and sizes looked at before reading.
+"""Reading arrays: .npy, .npz, and the sparse .npz of scipy. Pickles are refused, and sizes are checked before reading.
 
-In an archive the rows are `x`, or `x_train` and `x_test`; else the array the user names; else the only one of two axes
-or more, or the only one with a usual name. Labels are the array that the user names, or `y`.
+In an archive the rows are `x`, or `x_train` and `x_test`; else the array that the user names; else the only array of
+two or more axes, or the only one with a usual name. Labels are the array that the user names, or `y`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Header:
 
 
 def dense(x: Any, name: str) -> np.ndarray:
-    """An array of what may be a sparse matrix of scipy.
+    """Turn a matrix into an array, if it is a sparse matrix of scipy.
 
     Raises:
         DataError: it would not fit into memory.
@@ -216,7 +216,7 @@ def _refuse_locked(archive: zipfile.ZipFile, path: Path) -> None:
 
 
 def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, _Header]:
-    """Shape and type of each array in the archive, without reading it; what is no array is passed over."""
+    """Shape and type of each array in the archive, without reading it; other members are ignored."""
     found = {}
     for info in archive.infolist():
         if not info.filename.endswith(".npy"):
@@ -232,7 +232,7 @@ def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, _Header]:
 
 
 def _header(stream: Any) -> _Header | None:
-    """What an .npy file says of itself; None if it does not begin as one."""
+    """Shape and type from the header of an .npy file; None if it has no such header."""
     try:
         version = np.lib.format.read_magic(stream)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)

@@ -21,15 +21,15 @@ __all__ = ["Rows", "infer_schema", "to_dataset", "to_rows"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rows:
-    """All rows of other data than those of a fit, under the schema of the fit.
+    """All rows of data that are not those of the fit, under the schema of the fit.
 
     Attributes:
         x: stored rows (N, *event_shape) in the order of the file, training part first; a memory map if it is large.
         y: numbers of classes, −1 where there is no label, or measurements (N,); None without labels.
-        num_test: how many of the last rows the file itself calls test rows; 0 if it does not say.
+        num_test: how many of the last rows are test rows according to the file; 0 if it does not say.
         name: of the data.
-        schema: that of the fit.
-        notes: what was decided while reading, one sentence each.
+        schema: the schema of the fit.
+        notes: decisions made while reading, one sentence each.
     """
 
     x: np.ndarray
@@ -41,7 +41,7 @@ class Rows:
 
 
 def infer_schema(contents: Contents, overrides: Overrides, name: str) -> Schema:
-    """What the numbers and the labels of the data of a fit mean.
+    """The schema of the data of a fit.
 
     Raises:
         DataError: the contents are of no kind, or cannot be what the user says.
@@ -72,9 +72,9 @@ def to_dataset(
         contents: what a reader found.
         name: of the data.
         source: where they came from, in words.
-        overrides: what the user says of the data; not together with a schema.
+        overrides: what the user says about the data; not together with a schema.
         schema: what the data mean; inferred if None.
-        train_rows: which rows of `contents.x` are for training, where there is a test part besides.
+        train_rows: which rows of `contents.x` are for training, if there is a test part as well.
 
     Raises:
         DataError: the contents fail a check, or do not follow the schema.

@@ -5,9 +5,9 @@ without ever holding all of it. `row_blocks` cuts any array into runs of rows of
 so that one code path serves an array in memory and an array on disk, and gives the same answer for
 both.
 
-The type in which numbers are stored says nothing of what they mean. `exact_dtype` is a type that
-torch has and that holds each of them exactly: small integers and halves as float32, others as float64.
-Bytes stay bytes, for they are exact and small. What a likelihood scores is made of them by a transform.
+The type in which numbers are stored says nothing about their meaning. `exact_dtype` is a type of torch that holds each
+of them exactly: float32 for small integers and halves, float64 for others. Bytes remain bytes, because they are exact
+and small. A transform turns them into what a likelihood scores.
 """
 
 from collections.abc import Iterator

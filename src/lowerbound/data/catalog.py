@@ -1,8 +1,8 @@
 """The data sets known by name: what each is, where its files come from, and how to load it.
 
-Files are those in which a data set was published, known by their checksums and found or downloaded by
-`lowerbound.data.download`, or an .npz archive with the same arrays, which is preferred where it is there. Two data sets
-need none: scikit-learn's digits (part of a dependency) and the shapes, which are drawn. Listing reads no data: this
+The files are those in which a data set was published, identified by checksums and found or downloaded by
+`lowerbound.data.download`, or an .npz archive with the same arrays, which is preferred if present. Two data sets need
+no file: scikit-learn's digits (part of a dependency) and the shapes, which are generated. Listing reads no data: this
 module imports neither numpy nor torch.
 """
 
@@ -34,7 +34,7 @@ class Entry:
     """One data set known by name.
 
     Attributes:
-        name: how it is asked for.
+        name: the name by which it is loaded.
         kind: whether its rows are images or rows of a table.
         event_shape: the shape of one row.
         num_train: how many training rows it has.
@@ -43,8 +43,8 @@ class Entry:
         sha256: the archive's checksum, 64 hexadecimal digits.
         label: the stem of the label arrays in the archive, or None.
         originals: the files in which it was published; none if they cannot be downloaded or none is needed.
-        form: how those hold its rows.
-        description: what it is, in a sentence, with what to beware of.
+        form: how these files hold its rows.
+        description: a sentence that describes it, with warnings.
         origin: who made it.
         citation: what to cite.
         licence: what is known of its licence.
@@ -147,7 +147,7 @@ CATALOG: tuple[Entry, ...] = (
         sha256="522572f02399b0091c1900f81643296899bb16c8613bc30e0ecb5ad2aa8bfb35",
         label="alphabet",
         description="Characters of 50 alphabets, averaged from 105 x 105 to 28 x 28, labelled by "
-        "alphabet; not the pixels of the IWAE paper (omniglot-28), whose scores must not be set beside these.",
+        "alphabet; not the pixels of the IWAE paper (omniglot-28), whose scores are not comparable.",
         origin="Lake et al. (2015)",
         citation="B. M. Lake, R. Salakhutdinov, J. B. Tenenbaum: Human-level concept learning through probabilistic "
         "program induction. Science 350(6266), 2015.",
@@ -275,10 +275,10 @@ def load(name: str, *, download: bool = True) -> "lowerbound.data.dataset.Datase
 
     Arguments:
         name: one of `names()`.
-        download: whether its files may be downloaded where they are not on this machine.
+        download: whether its files may be downloaded if they are not on this machine.
 
     Raises:
-        DataError: if the name is unknown, or a file is altered or cannot be had.
+        DataError: if the name is unknown, or a file is altered or not available.
     """
     from lowerbound.data.named import load_digits, load_file
     from lowerbound.data.shapes import load_shapes

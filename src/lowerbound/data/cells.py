@@ -1,4 +1,4 @@
-"""A column as the user has it, and as numbers: what is in its cells, whatever their type.
+"""A column in the form that the user gave, and as numbers: the contents of its cells, for every type.
 
 ==========  ============================================================  ============================
 nature      cells                                                         numbers
@@ -41,7 +41,7 @@ class Cells:
         numbers: (N,) float64, NaN where missing; None for text and others.
         texts: (N,) objects, text or None where missing; None for numbers.
         categories: the values of a pandas categorical, as text, in its order.
-        ordered: whether that order means something.
+        ordered: whether this order has a meaning.
         format: how dates are written.
     """
 
@@ -122,7 +122,7 @@ def _objects(column: Any, dtype: str) -> Cells:
 
 
 def _dates(column: Any, dtype: str) -> Cells:
-    """Text that looks like dates; that which is none after all (2024-02-30) stays text."""
+    """Convert text that looks like dates; text with an invalid date (2024-02-30) stays text."""
     import pandas
 
     try:
@@ -152,7 +152,7 @@ def _filled(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
 
 
 def _seconds(column: Any) -> np.ndarray:
-    """Seconds since 1970, float64, NaN where missing; a time zone is taken to UTC."""
+    """Seconds since 1970, float64, NaN where missing; times with a time zone are converted to UTC."""
     import pandas
 
     if getattr(column.dtype, "tz", None) is not None:

@@ -1,8 +1,8 @@
-"""Refusals: what data must satisfy before a model sees it.
+"""Checks that data must pass before a model sees it.
 
 Each function returns nothing when the data is good and raises `DataError` when it is not, with one
 sentence that names the array (or file, or column), says what was found and where, and what to do.
-`name` is always how the message calls the array, such as ``"array 'x' of faces.npz"``. Large arrays
+`name` is the name of the array in the message, such as ``"array 'x' of faces.npz"``. Large arrays
 are read in blocks, so that a memory map is checked without being loaded.
 """
 
@@ -36,7 +36,7 @@ __all__ = [
 def check_path(path: Path) -> None:
     """Refuse a path that is neither a regular file nor a folder, or that this user cannot read.
 
-    Nothing is opened: a pipe would wait for somebody to write.
+    Nothing is opened, because opening a pipe would wait for a writer.
 
     Raises:
         DataError: saying what it is.
@@ -92,7 +92,7 @@ def check_finite(x: np.ndarray, name: str, columns: Sequence[str] | None = None,
         x: an array (N, *event_shape).
         name: how the message calls `x`.
         columns: names for the second axis, used to say where.
-        missing: whether NaN stands for an entry that is not known, and is no fault.
+        missing: whether NaN marks an unknown entry and is allowed.
 
     Raises:
         DataError: if any value is not finite as a float32.
@@ -168,7 +168,7 @@ def check_columns_vary(
     columns: Sequence[str] | None = None,
     rows: np.ndarray | None = None,
 ) -> None:
-    """Refuse a table in which a column never changes, for it has no scale to standardise by.
+    """Refuse a table with a constant column, which has no scale to standardise by.
 
     Arguments:
         x: a table (N, D).
@@ -242,7 +242,7 @@ def check_counts(x: np.ndarray, name: str) -> None:
     """Refuse values that are not counts 0, 1, 2, ...
 
     Raises:
-        DataError: giving the first value that is none.
+        DataError: giving the first value that is no count.
     """
     for _, block in row_blocks(x):
         bad = (block < 0) | (block != np.round(block))

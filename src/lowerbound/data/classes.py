@@ -1,6 +1,6 @@
-"""Labels as classes: numbers 0 … C−1 that a model is conditioned on, or learns some of.
+"""Labels as classes: numbers 0 … C−1, on which a model is conditioned, or some of which it learns.
 
-Which class has which number stands in the schema (`data.labels`).
+The schema says which class has which number (`data.labels`).
 
 one-hot row of class c:  e_c in {0, 1}^C          no label: −1
 """
@@ -80,7 +80,7 @@ def one_hot(y: np.ndarray, count: int) -> Tensor:
 
 
 def only_some(y: np.ndarray, count: int, seed: int, name: str) -> np.ndarray:
-    """The labels (N,) of `count` rows, as many of each class as of every other or one more; −1 for the rest.
+    """The labels (N,) of `count` rows, spread evenly over the classes (±1); −1 for all other rows.
 
     Arguments:
         y: class numbers (N,).

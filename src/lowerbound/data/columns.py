@@ -1,6 +1,6 @@
-"""Which kind of column a column is, inferred from its cells; what the user says of it goes before.
+"""The kind of a column, inferred from its cells; what the user says about it takes precedence.
 
-The first rule that fits decides. "Whole" is said of values, not of types: 3.0 is whole.
+The first rule that fits decides. "Whole" refers to values, not to types: 3.0 is whole.
 
 ====================================================================  =================================================
 cells                                                                 kind
@@ -13,15 +13,19 @@ text, or consecutive whole numbers, different in each of ≥ 10 rows    left out
 text with at most 100 values, twice each or more on average           categorical
 other text                                                            left out: free text
 dates                                                                 date
-whole numbers from 0 to at most 1,000                                 count
+whole numbers from about 0 to at most 1,000 (`measured.near_zero`)    count
 other numbers                                                         continuous
 ====================================================================  =================================================
 
-Of a table that needs a likelihood for each column anyway, a long-tailed continuous column is positive: all values are
-above 0, their skewness exceeds 1, and that of their logarithms is less than half of it. Ordinal, and categorical for
-numbers, are for the user to say.
+In a table that needs a likelihood for each column anyway, a long-tailed continuous column becomes positive: all values
+are above 0, their skewness exceeds 1, and that of their logarithms is less than half of it. Only the user can say that
+a column is ordinal, or that numbers are categories.
 
-Nothing is left out of an array, whose columns have no names to tell what is missing.
+No column of an array is left out, because columns without names could not be matched afterwards.
+
+All rows that are given are looked at once, before any are held out. Other rows of the same source get the same kinds
+but where a rule has a sharp edge: a column that happens to hold one value, or no value above 1, or one 0 among positive
+numbers with fractions, which `positive` could not be scored on.
 """
 
 from __future__ import annotations
@@ -50,12 +54,12 @@ _MOST_ROWS_FOR_SKEWNESS = 100_000
 def infer_columns(
     x: Given, overrides: Overrides, what: str, names: tuple[str, ...] | None = None
 ) -> tuple[tuple[Column, ...], tuple[LeftOut, ...]]:
-    """The columns of a table, and those that are no part of the data.
+    """The columns of a table that are data, and those that are left out.
 
     Arguments:
         x: an array (N, D) or a DataFrame.
-        overrides: what the user says of columns.
-        what: how a message calls the table.
+        overrides: what the user says about columns.
+        what: the name of the table in messages.
         names: of the columns of an array.
 
     Raises:
@@ -174,7 +178,7 @@ def _text_column(cells: Cells, name: str, said: str | None, what: str) -> Column
 
 
 def _refuse_strays(texts: np.ndarray, present: list[str], name: str, what: str) -> None:
-    """Text among numbers is a mistake, or a way of writing that a value is missing; which, the user must say."""
+    """Refuse text among numbers: it is a mistake or marks a missing value, and only the user knows which."""
     strange = [text for text in present if not _is_number(text)]
     if strange and 2 * len(strange) < len(present):
         row = texts.tolist().index(strange[0])
@@ -195,7 +199,7 @@ def _is_number(text: str) -> bool:
 def _number_column(
     x: np.ndarray, name: str, dtype: str, measured: Measured, i: int, said: str | None
 ) -> Column | LeftOut:
-    """The column i of what was measured, whose values are x (N,)."""
+    """Column i of the measured columns, with the values x (N,)."""
     if said == "drop":
         return LeftOut(name=name, reason="as asked")
     low, high = measured.low[i], measured.high[i]
@@ -212,7 +216,7 @@ def _number_column(
         raise DataError(
             f"column '{clipped(name)}' cannot be {said}: it holds numbers from {low:g}; say that it is continuous."
         )
-    small = is_count and low == 0 and high <= _LARGEST_COUNT
+    small = bool(measured.near_zero[i]) and high <= _LARGEST_COUNT
     kind = said or ("count" if small else "continuous")
     return _ranged(name, cast(ColumnKind, kind), dtype, measured, i)
 

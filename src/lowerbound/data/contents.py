@@ -1,4 +1,4 @@
-"""What every reader hands back, before its meaning is inferred, its rows are split and its checksum is made."""
+"""What every reader returns, before the meaning is inferred, the rows are split and the checksum is made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Contents", "Given"]
 
 Given: TypeAlias = Union[np.ndarray, "pandas.DataFrame"]
-"""Rows as the user has them: an array (N, …), or a DataFrame."""
+"""Rows in the form that the user gave: an array (N, …), or a DataFrame."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,7 +21,7 @@ class Contents:
     """Rows and labels as a reader found them.
 
     Attributes:
-        what: how a message calls the rows.
+        what: the name of the rows in messages.
         container: see `Schema.container`.
         x: the rows; a memory map if the file is too large for memory.
         x_test: the test rows, or None if the file does not say which they are.
@@ -30,7 +30,7 @@ class Contents:
         label: the name of the labels' column or array.
         classes: names of the classes, where `y` holds their numbers already.
         names: of the columns of an array, if they are known.
-        notes: what was decided while reading, one sentence each.
+        notes: decisions made while reading, one sentence each.
     """
 
     what: str

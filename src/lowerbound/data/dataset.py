@@ -1,10 +1,10 @@
-"""A data set: training and test rows, what they mean, their labels, and a checksum that tells them from any other.
+"""A data set: training and test rows, their schema, their labels, and a checksum that identifies them.
 
-What the numbers mean stands in the schema, and never in the type in which they are stored: uint8 for levels of pixels,
+The schema says what the numbers mean; the type in which they are stored does not. It is uint8 for levels of pixels,
 float32 for intensities and for counts, float64 for tables. A file too large for memory stays on disk, in its own type:
 then `x_train` is the whole memory map and `train_rows` lists which of its rows are training rows.
 
-Data with equal values have equal checksums, whatever the type of the file.
+Data with equal values have equal checksums, for every type of file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Dataset:
     Build one with `read_file`, `Dataset.from_frame` or `Dataset.from_array`.
 
     Attributes:
-        name: what it is called in a report.
+        name: its name in reports.
         schema: what its numbers mean.
         x_train: training rows (N, *event_shape); a memory map, training and test rows together, where `train_rows` is
             given.
@@ -46,7 +46,7 @@ class Dataset:
         train_rows: which rows of `x_train` are training rows, int64, or None for all of them.
         source: where the data came from, in words.
         checksum: sha256 of the values and shapes of rows and labels (see `fingerprint`).
-        notes: what was decided while reading, one sentence each, beside what the schema says.
+        notes: decisions made while reading that the schema does not hold, one sentence each.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Dataset:
         source: str,
         notes: tuple[str, ...] = (),
     ) -> Dataset:
-        """From stored rows and numbered labels: check them, and compute their checksum.
+        """Make a data set from stored rows and numbered labels: check them, and compute their checksum.
 
         Raises:
             DataError: if the arrays fail a check of `lowerbound.data.checks`.
@@ -109,7 +109,7 @@ class Dataset:
         label_names: tuple[str, ...] | None = None,
         source: str,
     ) -> Dataset:
-        """From training and test rows, images with the channels first.
+        """Make a data set from training and test rows; images have the channels first.
 
         >>> x = np.eye(4, dtype=np.float32)
         >>> data = Dataset.from_arrays(
@@ -161,7 +161,7 @@ class Dataset:
         schema: Schema | None = None,
         name: str = "frame",
     ) -> Dataset:
-        """From a DataFrame; one row in five is held out. The index is no part of the data.
+        """Make a data set from a DataFrame; one row in five is held out. The index is no part of the data.
 
         Arguments:
             frame: rows.
@@ -195,7 +195,7 @@ class Dataset:
         schema: Schema | None = None,
         name: str = "array",
     ) -> Dataset:
-        """From an array (N, …), which may be sparse; one row in five is held out.
+        """Make a data set from an array (N, …), which may be sparse; one row in five is held out.
 
         Arguments:
             x: rows: a table (N, D), images (N, H, W), (N, H, W, C) or (N, C, H, W), or others.
@@ -226,14 +226,14 @@ class Dataset:
 
     @property
     def kind_of_data(self) -> Kind:
-        """What reads, prepares and renders data of this kind."""
+        """The kind, which reads, prepares and renders the data."""
         from lowerbound.data.kinds import kind_named
 
         return kind_named(self.schema.kind)
 
     @property
     def default_likelihood(self) -> str:
-        """The likelihood to take if nobody says, as `spelling` spells it."""
+        """The default likelihood, as `spelling` spells it."""
         return self.kind_of_data.default_likelihood(self.schema)
 
     @property
@@ -280,8 +280,8 @@ class Dataset:
     def legacy_checksum(self) -> str:
         """The checksum by which runs without a schema know these data.
 
-        It was taken after rounding to float32, and of class numbers as they were in the file. A table must have been
-        read with `columns={"*": "continuous"}`, for nothing was left out of one then.
+        That checksum was of values rounded to float32 and of class numbers as in the file. A table must be read with
+        `columns={"*": "continuous"}`, because at that time no column was left out.
         """
         return former_fingerprint(
             self.schema, self.x_train, self.x_test, self.y_train, self.y_test, train_rows=self.train_rows

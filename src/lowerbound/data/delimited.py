@@ -1,8 +1,8 @@
-"""How a text file of rows is written: its delimiter, its decimal mark, and whether every row has a cell for each name.
+"""The format of a text file of rows: its delimiter, its decimal mark, and whether every row has a cell for each name.
 
-The delimiter is the one that gives the first line most cells and every other line as many. A file in which some row has
-more or fewer cells than there are names is refused, for then names and cells would not belong together. "1,5" is a
-number where commas do not separate cells; where it could also be one and a half thousand ("1,500") the file is refused.
+The delimiter is the one that gives the first line most cells and every other line as many. A file in which a row has
+more or fewer cells than there are names is refused, because names and cells would not match. "1,5" is a number where
+commas do not separate cells; where it could also be one and a half thousand ("1,500") the file is refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How a text file of rows is written.
+    """The format of a text file of rows.
 
     Attributes:
         delimiter: between cells.
@@ -46,7 +46,7 @@ class Format:
 
 
 def look_at(path: Path) -> Format:
-    """Find out how a file is written, and check that all its rows are as wide as its first line.
+    """Find the format of a file, and check that all its rows are as wide as its first line.
 
     Raises:
         DataError: they are not, or its numbers can be read in two ways.
@@ -68,7 +68,7 @@ def _open(path: Path) -> io.TextIOWrapper:
 
 
 def _delimiter(sample: list[str]) -> str:
-    """The delimiter by which most lines are as wide as the first, and that is widest."""
+    """The delimiter with which most lines are as wide as the first; of several, the one with most cells."""
     best, best_score = ",", (0.0, 1)
     for delimiter in _DELIMITERS:
         widths = [len(row) for row in _rows(sample, delimiter)]
@@ -81,7 +81,7 @@ def _delimiter(sample: list[str]) -> str:
 
 
 def _rows(lines: list[str] | io.TextIOWrapper, delimiter: str) -> Iterator[list[str]]:
-    """Rows that are not empty; what the csv module cannot read is a ValueError."""
+    """The rows that are not empty; a `ValueError` if the csv module cannot read the file."""
     try:
         yield from (row for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if row)
     except csv.Error as error:

@@ -1,14 +1,14 @@
-"""Finding a data file, or downloading it: in either case its checksum is compared before it is used.
+"""Finding a data file or downloading it; its checksum is verified before use.
 
 A file is looked for in the folder ``$LOWERBOUND_DATA``, if that is set, then in the cache of this user, where
-``pooch.os_cache("lowerbound")`` puts it (on Linux ``~/.cache/lowerbound``). What is not found is downloaded: to
-``$LOWERBOUND_DATA`` if that is set and may be written, else to the cache. A file of a data set that was published is in
-a subfolder of the data set's name.
+``pooch.os_cache("lowerbound")`` puts it (on Linux ``~/.cache/lowerbound``). A file that is not found is downloaded to
+``$LOWERBOUND_DATA`` if that is set and writable, else to the cache. Published files of a data set are in a subfolder
+with the name of the data set.
 
-``$LOWERBOUND_DATA_URL`` is the address of a folder with the same layout, which is asked before the publishers.
+``$LOWERBOUND_DATA_URL`` is the address of a folder with the same layout, which is tried before the publishers.
 
-A download goes to a temporary name of its own and takes the file's name only once its checksum agrees, so that one
-which is interrupted, cut short or altered leaves nothing behind.
+A download goes to a temporary name of its own and takes the file's name only once its checksum agrees, so that a
+download that is interrupted, cut short or altered leaves nothing behind.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ Verify: TypeAlias = Callable[[Path], bool]
 
 
 def cache_folder() -> Path:
-    """Where downloads of this user are kept."""
+    """The folder for downloads of this user."""
     import pooch
 
     return Path(pooch.os_cache("lowerbound"))
@@ -73,10 +73,10 @@ def fetch(file: str, urls: Sequence[str], num_bytes: int, verify: Verify) -> Pat
         file: its path in the folder of the downloads.
         urls: its addresses, tried in this order.
         num_bytes: its size, or the most that it may have.
-        verify: what it must pass before it takes its name.
+        verify: the check that it must pass before it takes its name.
 
     Raises:
-        DataError: no address serves it, with what each did; or the folder cannot be written.
+        DataError: no address serves it (the message says why, for each); or the folder cannot be written.
     """
     target = _download_folder() / file
     failures = []
@@ -107,7 +107,7 @@ def _fetch_from(url: str, target: Path, num_bytes: int, verify: Verify) -> None:
 
 @contextlib.contextmanager
 def _temporary_beside(target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
-    """A new file of a name that nobody can guess, gone afterwards unless it was renamed."""
+    """A new temporary file with an unpredictable name, removed at the end unless it was renamed."""
     path = target.parent / f".{secrets.token_hex(16)}.partial"
     stream = path.open("xb")
     try:

@@ -1,4 +1,4 @@
-"""What the data layer raises, and how it shows names.
+"""The error of the data layer, and how names appear in messages.
 
 Kept apart from `lowerbound.data.checks`, so that listing the data sets imports neither numpy nor
 torch.
@@ -11,14 +11,13 @@ __all__ = ["DataError", "clipped", "nearest"]
 
 
 class DataError(ValueError):
-    """Data that cannot be used; its message is one sentence: what was got, expected, and to do."""
+    """Data that cannot be used. The message is one sentence: what was got, what was expected, and what to do."""
 
 
 def nearest(name: str, choices: Iterable[str], *, most: int = 3) -> list[str]:
     """The names among `choices` that look most like `name`, best first, at most `most` of them.
 
-    Where nothing looks alike the first `most` choices are given, so that the caller always has
-    names to show.
+    If nothing is similar, these are the first `most` choices, so that the caller always has names to show.
 
     >>> nearest("fashion_mnist", ["mnist", "fashion-mnist", "digits"], most=1)
     ['fashion-mnist']

@@ -1,15 +1,15 @@
-"""What `train` accepts as data, and the batches it makes of them.
+"""The data that `train` accepts, and the batches that it makes from them.
 
     tensors, numpy arrays, tuples of them    rows by number, in memory (`InMemory`)
     a `Source`                               rows by number
     a map-style `torch.utils.data.Dataset`   rows by number, collated by torch (`OfDataset`)
     a `DataLoader`, any iterable of batches  batches as they come (`Batches`)
 
-Rows with numbers make the same batches in every run, so that training resumes to the bit. Batches that come as they
-come cannot be asked for again: `Batches.resumable` is False, and the loop keeps no checkpoint of such a run.
+Rows with numbers give the same batches in every run, so that training resumes exactly. Batches of a loader cannot be
+requested again: `Batches.resumable` is False, and the loop keeps no checkpoint of such a run.
 
-An item of a data set or a batch of a loader is often (x, y). Of these only x is data: the loss is given as many tensors
-as it has arguments without a default, and `num_tensors` says otherwise (2 for a model of x given y).
+An item of a data set or a batch of a loader is often (x, y). Only x is data: the loss gets as many tensors as it has
+arguments without a default, or `num_tensors` of them (2 for a model of x given y).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Feed(Protocol):
 
     @property
     def resumable(self) -> bool:
-        """Whether the batch of any step can be had again."""
+        """Whether the batch of any step can be requested again."""
         ...
 
     @property
@@ -100,10 +100,18 @@ class OfDataset:
         dataset: has `__len__` and `__getitem__`.
         num_tensors: how many tensors of an item the loss takes; the first is the data.
         device: where batches go.
+        dtype: of the data; None leaves floating-point numbers as they are.
     """
 
-    def __init__(self, dataset: Dataset[Any], num_tensors: int = 1, *, device: torch.device | str = "cpu"):
-        self.dataset, self.num_tensors, self.device = dataset, num_tensors, torch.device(device)
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        num_tensors: int = 1,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+    ):
+        self.dataset, self.num_tensors, self.device, self.dtype = dataset, num_tensors, torch.device(device), dtype
         self.transform = OnData()
 
     def __len__(self) -> int:
@@ -111,19 +119,21 @@ class OfDataset:
 
     def gather(self, rows: Int64[Tensor, " batch"]) -> tuple[Tensor, ...]:
         """The rows with these numbers, on the device."""
-        return _tensors(default_collate([self.dataset[i] for i in rows.tolist()]), self.num_tensors, self.device)
+        items = default_collate([self.dataset[i] for i in rows.tolist()])
+        return _tensors(items, self.num_tensors, self.device, self.dtype)
 
 
 class Batches:
-    """Batches as a loader, or any other iterable of them, gives them; it is gone through again and again.
+    """The batches of a loader, or of any other iterable, which is iterated over repeatedly.
 
     Arguments:
-        batches: gives tensors or arrays (B, *event), or tuples of them; every pass over it starts with `iter`.
+        batches: yields tensors or arrays (B, *event), or tuples of them; every pass over it starts with `iter`.
         num_tensors: how many tensors of a batch the loss takes; the first is the data.
         device: where batches go.
+        dtype: of the data; None leaves floating-point numbers as they are.
 
     Attributes:
-        resumable: False: a batch cannot be asked for again, so that a run cannot be resumed to the bit.
+        resumable: False: a batch cannot be requested again, so that a run cannot be resumed exactly.
 
     Raises:
         ValueError: (when asked for a batch) no batch, or no second pass.
@@ -131,17 +141,24 @@ class Batches:
 
     resumable = False
 
-    def __init__(self, batches: Iterable[Any], num_tensors: int = 1, *, device: torch.device | str = "cpu"):
-        self.batches, self.num_tensors, self.device = batches, num_tensors, torch.device(device)
+    def __init__(
+        self,
+        batches: Iterable[Any],
+        num_tensors: int = 1,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+    ):
+        self.batches, self.num_tensors, self.device, self.dtype = batches, num_tensors, torch.device(device), dtype
         self.transform = OnData()
         self._iterator: Iterator[Any] | None = None
         self._current: tuple[int, tuple[Tensor, ...]] | None = None
         self._passes = 0
 
     def batch(self, step: int) -> tuple[Tensor, ...]:
-        """See `Feed`: the next batch, or once more the last one if its step is asked for again."""
+        """See `Feed`: the next batch, or the last one again if its step is requested again."""
         if self._current is None or self._current[0] != step:
-            self._current = step, _tensors(self._next(), self.num_tensors, self.device)
+            self._current = step, _tensors(self._next(), self.num_tensors, self.device, self.dtype)
         return self._current[1]
 
     def rows(self, step: int) -> None:
@@ -149,7 +166,7 @@ class Batches:
         return
 
     def epoch_of(self, step: int) -> float:
-        """See `Feed`: exact where the number of batches is known, else the passes that were completed."""
+        """See `Feed`: exact if the number of batches is known, otherwise the number of completed passes."""
         try:
             return step / len(self.batches)  # type: ignore[arg-type]
         except TypeError:
@@ -174,19 +191,19 @@ def source_of(data: Data, loss: nn.Module, device: torch.device | str) -> Source
     """Rows by number: of a source, of tensors or arrays, or of a map-style data set.
 
     Raises:
-        ValueError: batches that come as they come, or something else.
+        ValueError: batches without row numbers, or other objects.
     """
     if isinstance(data, Source):
         return data
     if isinstance(data, Tensor | np.ndarray):
         data = (data,)
     if isinstance(data, tuple) and data and all(isinstance(part, Tensor | np.ndarray) for part in data):
-        return InMemory(_tensors(data, len(data), "cpu"), device=device)
+        return InMemory(_tensors(data, len(data), "cpu", _dtype_of(loss)), device=device)
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
-        return OfDataset(data, _num_required(loss), device=device)
+        return OfDataset(data, _num_required(loss), device=device, dtype=_dtype_of(loss))
     raise ValueError(
-        f"got {type(data).__name__} where rows must have numbers; give tensors, numpy arrays, a tuple of them, a "
-        "map-style Dataset or a Source."
+        f"got {type(data).__name__} where rows must have numbers; give tensors, numpy arrays (frame.to_numpy()), a "
+        "tuple of them, a map-style Dataset or a Source."
     )
 
 
@@ -203,10 +220,14 @@ def feed_of(
     """The batches that a loss is trained on.
 
     Raises:
-        ValueError: data of no such kind, a batch size besides a loader, or a loader for several processes.
+        ValueError: other objects, a loader together with a batch size, or a loader for several processes.
     """
     comes_in_batches = isinstance(data, DataLoader | IterableDataset | Batches) or (
-        isinstance(data, Iterable) and not isinstance(data, Source | Tensor | np.ndarray | tuple | Dataset | str | dict)
+        (
+            isinstance(data, Iterable)
+            and not isinstance(data, Source | Tensor | np.ndarray | tuple | Dataset | str | dict)
+        )
+        and not hasattr(data, "iloc")
     )
     if not comes_in_batches:
         source = source_of(data, loss, device)
@@ -220,7 +241,9 @@ def feed_of(
             f"{world_size} processes share rows by their numbers, which a {type(data).__name__} has not; give its "
             "data set, tensors or a Source."
         )
-    return data if isinstance(data, Batches) else Batches(data, _num_required(loss), device=device)
+    return (
+        data if isinstance(data, Batches) else Batches(data, _num_required(loss), device=device, dtype=_dtype_of(loss))
+    )
 
 
 def _num_required(loss: nn.Module) -> int:
@@ -230,8 +253,17 @@ def _num_required(loss: nn.Module) -> int:
     return max(1, sum(p.kind in positional and p.default is inspect.Parameter.empty for p in parameters))
 
 
-def _tensors(batch: Any, count: int, device: torch.device | str) -> tuple[Tensor, ...]:
-    """The first tensors of a batch, on the device; data are numbers of torch's default kind, labels stay whole."""
+def _dtype_of(loss: nn.Module) -> torch.dtype:
+    """The numbers that a loss computes with: those of its parameters."""
+    return next((p.dtype for p in loss.parameters() if p.is_floating_point()), torch.get_default_dtype())
+
+
+def _tensors(
+    batch: Any, count: int, device: torch.device | str, dtype: torch.dtype | None = None
+) -> tuple[Tensor, ...]:
+    """The first tensors of a batch, on the device; data become numbers of a type (None: torch's default, unless they
+    are floating-point numbers already), labels stay whole.
+    """
     parts = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
     if not all(isinstance(part, Tensor | np.ndarray) for part in parts[:count]) or len(parts) < count:
         kinds = ", ".join(type(part).__name__ for part in parts[:4])
@@ -239,12 +271,12 @@ def _tensors(batch: Any, count: int, device: torch.device | str) -> tuple[Tensor
             f"a batch holds {kinds} and the loss takes {count} tensors of it; give tensors or arrays (rows, *event), "
             "or a tuple of them."
         )
-    tensors = [part if isinstance(part, Tensor) else _of_array(part) for part in parts[:count]]
-    if not tensors[0].is_floating_point():
-        tensors[0] = tensors[0].to(torch.get_default_dtype())
+    tensors = [part if isinstance(part, Tensor) else _of_array(part, dtype) for part in parts[:count]]
+    if dtype is not None or not tensors[0].is_floating_point():
+        tensors[0] = tensors[0].to(dtype or torch.get_default_dtype())
     return tuple(tensor.to(device, non_blocking=True) for tensor in tensors)
 
 
-def _of_array(array: np.ndarray) -> Tensor:
+def _of_array(array: np.ndarray, dtype: torch.dtype | None) -> Tensor:
     tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
-    return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
+    return tensor.to(dtype or torch.get_default_dtype()) if tensor.is_floating_point() else tensor

@@ -1,4 +1,4 @@
-"""The checksum that tells data from any other: of values and shapes, whatever the type of the file that held them."""
+"""The checksum that identifies data: of values and shapes, for any type of the file that held them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["canonical_dtype", "fingerprint", "former_fingerprint"]
 
 
 def canonical_dtype(schema: Schema) -> np.dtype:
-    """The type in which rows are fingerprinted: it holds every value that training can tell from others."""
+    """The type in which rows are fingerprinted; it holds every value that training can distinguish."""
     if schema.kind != "image":
         return np.dtype(np.float64)
     return np.dtype(np.float32) if schema.pixel_levels is None else np.dtype(np.uint8)
@@ -34,7 +34,7 @@ def fingerprint(
         x_train: the training rows, or the memory map that holds them.
         others: the test rows, and any other arrays; None counts as an array that is not there.
         train_rows: which rows of `x_train` count; all of them if None.
-        dtype: the type that training and test rows are brought to; None for that of `x_train`.
+        dtype: the type to which training and test rows are converted; None for that of `x_train`.
 
     Returns:
         64 hexadecimal digits.
@@ -56,7 +56,7 @@ def fingerprint(
 
 
 def _bytes(x: np.ndarray, dtype: np.dtype) -> memoryview:
-    """The values in a type; one NaN and one zero for all, for these have several representations."""
+    """Convert values to a type, with one representation for all NaN and one for all zeros."""
     with np.errstate(over="ignore"):
         x = np.ascontiguousarray(x, dtype=dtype)
     if dtype.kind == "f" and x.size:
@@ -77,7 +77,7 @@ def former_fingerprint(
     *,
     train_rows: np.ndarray | None = None,
 ) -> str:
-    """The fingerprint as it was taken before there were schemas.
+    """The fingerprint as it was before there were schemas.
 
     Rows were rounded to float32, unless the file held bytes, and numbers of classes were those in the file.
     """

@@ -1,7 +1,7 @@
 """Reading a folder of pictures: .png and .jpg files, all grey or all in colour, and all of one size.
 
-Pictures in subfolders have the names of these as labels. Files come in the order of their names; only regular files are
-opened, links among them, and other files are passed over.
+The label of a picture in a subfolder is the name of the subfolder. Files are read in the order of their names. Only
+regular files and links to them are opened; files with other endings are ignored.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _opened(file: Path) -> Any:
 
 
 def _size(file: Path) -> tuple[tuple[int, int], str]:
-    """Width and height, and the colours in which it will be read; from the head of the file."""
+    """Width, height and colours of the picture, from the header of the file."""
     import warnings
 
     from PIL import Image

@@ -1,4 +1,4 @@
-"""Data as Python gives them: a DataFrame, an array, a tensor, a path, a name, or what was read already."""
+"""Data given in Python: a DataFrame, an array, a tensor, a path, a name, or a `Dataset`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lowerbound.data.arrays import dense
 from lowerbound.data.assemble import Rows, to_dataset, to_rows
 from lowerbound.data.catalog import load, names
 from lowerbound.data.contents import Contents
@@ -33,10 +34,10 @@ def dataset_of(
     Arguments:
         data: a DataFrame, an array or tensor (N, …), a path, a name of the catalogue, or a `Dataset`, as it is.
         y: labels (N,) of a DataFrame or an array.
-        schema: what the data mean, if that is known.
+        schema: the schema of the data, if it is known.
         overrides: what the user says of the data; not together with a schema.
         names_of_columns: of an array.
-        hold_out: whether one row in five is held out for testing; all are trained on if not.
+        hold_out: whether one row in five is held out for testing; otherwise all are for training.
 
     Raises:
         DataError: the data cannot be read, or are not what is said of them.
@@ -53,7 +54,7 @@ def dataset_of(
 
 
 def rows_under(data: Any, schema: Schema, *, label: str | None = None) -> Rows:
-    """Other data, read as those of a fit were: columns and classes are matched by name.
+    """Other data, read like those of the fit: columns and classes are matched by name.
 
     Arguments:
         data: as for `dataset_of`, or `Rows`; of a `Dataset`, its test rows; of a name both parts, as of a file.
@@ -76,9 +77,7 @@ def rows_under(data: Any, schema: Schema, *, label: str | None = None) -> Rows:
 def _contents(data: Any, y: Any, columns: tuple[str, ...] | None, *, hold_out: bool) -> Contents:
     """An array, a tensor or a DataFrame, before anything is made of it."""
     is_frame = hasattr(data, "columns") and hasattr(data, "iloc")
-    x = data if is_frame else np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
-    if not is_frame and (x.ndim < 2 or x.dtype.kind not in "biuf"):
-        raise DataError(f"X has shape {x.shape} and type {x.dtype}; expected rows of numbers (N, ...), or a DataFrame.")
+    x = data if is_frame else _array(data)
     labels = None if y is None else np.asarray(y)
     return Contents(
         what="X",
@@ -90,6 +89,29 @@ def _contents(data: Any, y: Any, columns: tuple[str, ...] | None, *, hold_out: b
         label=None if labels is None else "y",
         names=columns,
     )
+
+
+def _array(data: Any) -> np.ndarray:
+    """Rows of numbers (N, …); a sparse matrix is made dense.
+
+    Raises:
+        DataError: saying what was given.
+    """
+    if hasattr(data, "toarray"):
+        return dense(data, "X")
+    expected = "expected rows of numbers (N, ...), a DataFrame, a path or the name of a data set"
+    try:
+        x = np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
+    except ValueError:  # lists of unequal lengths
+        raise DataError(f"X is a {type(data).__name__} whose rows differ in length; {expected}.") from None
+    if x.ndim == 0:
+        given = "None" if data is None else f"a single {type(data).__name__}"
+        raise DataError(f"X is {given}; {expected}.")
+    if x.ndim == 1 and x.dtype.kind in "biuf":
+        raise DataError(f"X has shape {x.shape}; {expected}: a single column is X[:, None], a single row X[None].")
+    if x.ndim < 2 or x.dtype.kind not in "biuf":
+        raise DataError(f"X has shape {x.shape} and type {x.dtype}; {expected}.")
+    return x
 
 
 def _of_dataset(dataset: Dataset, whole: bool) -> Contents:

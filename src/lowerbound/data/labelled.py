@@ -1,12 +1,12 @@
-"""Rows of which some have a label, and some labelled ones more with every batch.
+"""Rows of which some have a label; every batch contains additional labelled rows.
 
-With N_l labels among N rows a batch of B rows holds B N_l / N of them: one in three batches, for 100 labels of MNIST
-and batches of 200. A classifier that learned from these alone would see each label once an epoch. Hence every batch
-comes with L labelled rows more, for the terms of a loss that only they have. The B rows remain what they were, a fair
-draw of the data: nothing in the batch is weighted, and the mean of a bound over it is unbiased.
+With N_l labels among N rows a batch of B rows contains B N_l / N of them: one in three batches, for 100 labels of MNIST
+and batches of 200. A classifier that learned from these alone would see each label once per epoch. Every batch
+therefore comes with L additional labelled rows, for the terms of a loss that need labels. The B rows themselves remain
+a random sample of the data without weights, so that the mean of a bound over them is unbiased.
 
-Which labelled rows come with a batch is drawn by a generator that is seeded from the numbers of its rows. So it depends
-on the batch alone, as a `Source` promises, and a run that is resumed sees what an uninterrupted one does.
+The additional rows are drawn by a generator that is seeded from the row numbers of the batch. They thus depend on the
+batch alone, as a `Source` requires, and are the same in a resumed run.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Labels as the user has them, and as numbers.
+"""Labels in the form that the user gave, and as numbers.
 
 A class is known by its name, the text of the label, and numbered in sorted order: that of numbers for numbers, of the
-alphabet for text. The names are found once, in the file of a fit, and kept in the schema; the labels of other data are
-matched to them by name, so that a class keeps its number where another class is missing, and a new one is refused.
+alphabet for text. The names come from the file of a fit and are kept in the schema. Labels of other data are matched by
+name, so that a class has the same number even if another class is missing, and a new class is refused.
 
-Text, booleans and whole numbers are classes, in whatever type they are stored. Numbers with a fraction are measurements
-and so are more than 1,000 different numbers; these stay values. A missing label, or −1 among whole numbers, is no
-label: it becomes −1, as in scikit-learn.
+Text, booleans and whole numbers are classes, for every type of storage. Numbers with a fraction are
+measurements, and so are more than 1,000 different numbers; they keep their values. A missing label, or −1 among whole
+numbers, means no label and becomes −1, as in scikit-learn.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from lowerbound.data.errors import DataError, nearest
 __all__ = ["MOST_CLASSES", "UNLABELLED", "class_names", "label_values", "number_text", "numbered"]
 
 UNLABELLED = -1
-"""What stands in the place of a label that is not known, as in scikit-learn."""
+"""The value of an unknown label, as in scikit-learn."""
 
 MOST_CLASSES = 1000
 
 
 def number_text(value: float | np.number) -> str:
-    """A number as text, the same whatever the type it is stored in.
+    """A number as text, the same for every type in which it is stored.
 
     >>> number_text(3.0), number_text(0.25)
     ('3', '0.25')
@@ -138,7 +138,7 @@ def _measured(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def _is_missing(value: object) -> bool:
-    """None, NaN, pandas.NA and NaT: what does not equal itself, or refuses to say."""
+    """Whether a value is None, NaN, pandas.NA or NaT: it does not equal itself, or the comparison fails."""
     try:
         return value is None or bool(value != value)
     except (TypeError, ValueError):

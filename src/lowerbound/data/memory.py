@@ -1,4 +1,4 @@
-"""How much memory there is, asked before an array is made whose size a file declares."""
+"""How much memory is available, which is checked before an array is made whose size comes from a file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 
 from lowerbound.data.errors import DataError
 
-__all__ = ["available_memory", "check_memory"]
+__all__ = ["available_memory", "check_memory", "size_in_words"]
 
 _MEMINFO = Path("/proc/meminfo")
 _CONTROL_GROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def available_memory() -> int:
-    """Bytes that may be taken, as far as the system says."""
+    """The available bytes, according to the system."""
     known = [_meminfo(), _control_group()]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
@@ -29,13 +29,13 @@ def check_memory(shape: Sequence[int], itemsize: int, name: str) -> None:
     """Refuse an array that would not fit into memory.
 
     Raises:
-        DataError: giving its size and what there is.
+        DataError: giving its size and the available memory.
     """
     needed, there = math.prod(shape) * itemsize, available_memory()
     if needed > there:
         raise DataError(
-            f"{name} declares {_short(shape)} numbers, {_size(needed)}, and {_size(there)} of memory are free; give "
-            "fewer rows, or a plain .npy file, which is read from the disk."
+            f"{name} declares {_short(shape)} numbers, {size_in_words(needed)}, and {size_in_words(there)} of memory "
+            "are free; give fewer rows, or a plain .npy file, which is read from the disk."
         )
 
 
@@ -43,7 +43,8 @@ def _short(shape: Sequence[int]) -> str:
     return " x ".join(f"{n:,}" if n < 10**12 else np.format_float_scientific(float(n), 1) for n in shape[:4])
 
 
-def _size(count: int) -> str:
+def size_in_words(count: int) -> str:
+    """Bytes as GiB."""
     return f"{count / 2**30:,.1f} GiB" if count < 2**60 else "an absurd number of bytes"
 
 

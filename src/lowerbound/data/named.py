@@ -1,7 +1,7 @@
 """Building the named data sets of `lowerbound.data.catalog` from their files.
 
 A data set is read from the .npz file of this project, if one is in the folder of the data or in the cache; else from
-the files in which it was published, which are downloaded where they are missing. Both give the same arrays.
+the files in which it was published, which are downloaded if they are missing. Both give the same arrays.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _MOST_ARCHIVE_BYTES = 2**30
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Arrays:
-    """What the files of a data set hold; `x_test` is None where they do not say which rows are for testing."""
+    """The arrays of a data set; `x_test` is None if its files do not say which rows are for testing."""
 
     x: np.ndarray
     x_test: np.ndarray | None = None
@@ -49,7 +49,7 @@ def load_digits(entry: Entry) -> Dataset:
 
 
 def load_file(entry: Entry, *, download: bool) -> Dataset:
-    """A data set of files, from the first of its forms that is on this machine, or else downloaded.
+    """A data set from files: from the first of its forms that is on this machine, else from a download.
 
     Raises:
         DataError: if a file is altered or cannot be had.

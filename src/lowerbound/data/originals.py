@@ -1,7 +1,7 @@
 """The files in which data sets were published: their addresses, sizes and checksums.
 
-Addresses are those of the publisher and of a second holder. A checksum is the one that other libraries check; the
-comment over each says which, so that it can be compared again.
+Addresses are those of the publisher and of a second holder. The checksums are those of other libraries; the comment
+above each names the library.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class Original:
 
     Attributes:
         file: its name.
-        urls: where it is, to be tried in this order.
-        num_bytes: its size, or the most that it can have where that is not published. More is not read.
+        urls: its addresses, tried in this order.
+        num_bytes: its size, or an upper limit if the size is not published. No more is read.
         checksum: "sha256:…" or "md5:…" of the file; or, where nobody published that, "pixels:…", the sha256 of the
             bytes of the images in it, in their order.
     """

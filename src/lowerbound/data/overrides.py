@@ -1,9 +1,9 @@
-"""What a user says of data, where the rules of inference would say otherwise.
+"""What a user says about data, which overrides the inferred meaning.
 
     --kind counts      --kind "image:event_shape=[28,28]"
     --columns "age=continuous,sex=categorical,id=drop"      --columns "*=continuous"
 
-"*" stands for every column that is not named. A column that is named with a kind is never left out.
+"*" means every column that is not named. A column that is given a kind is never left out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WORDS = (*get_args(ColumnKind), "drop")
 
 @dataclass(frozen=True, kw_only=True)
 class Overrides:
-    """What a user says of data.
+    """What a user says about data.
 
     Attributes:
         kind: name of a kind of data, or None to infer it.
@@ -39,6 +39,10 @@ class Overrides:
     event_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.columns, Mapping):
+            raise DataError(
+                f"columns is of type {type(self.columns).__name__}; give names and kinds, such as {{'age': 'count'}}."
+            )
         for name, word in self.columns.items():
             if word not in _WORDS:
                 raise DataError(
@@ -52,7 +56,7 @@ class Overrides:
         columns: Mapping[str, str] | None = None,
         event_shape: tuple[int, ...] | None = None,
     ) -> Overrides:
-        """The same, where the kind may carry the shape as an option: "image:event_shape=[28,28]".
+        """Make overrides from a kind that may have the shape as an option: "image:event_shape=[28,28]".
 
         >>> Overrides.said("image:event_shape=[28,28]").event_shape
         (28, 28)
@@ -60,6 +64,8 @@ class Overrides:
         Raises:
             DataError: another option, or a shape that is none.
         """
+        if not isinstance(kind, str | None):
+            raise DataError(f"kind is of type {type(kind).__name__}; give the name of a kind of data, such as 'table'.")
         name, options = (None, {}) if kind is None else parse(kind)
         shape = options.pop("event_shape", event_shape)
         if options:
@@ -70,7 +76,7 @@ class Overrides:
         return cls(kind=name, columns=columns or {}, event_shape=sizes)
 
     def of(self, name: str) -> str | None:
-        """What was said of a column, or None."""
+        """What the user said about a column, or None."""
         return self.columns.get(name, self.columns.get("*"))
 
     def check_names(self, known: Iterable[str], what: str) -> None:
@@ -102,7 +108,7 @@ def parse_columns(text: str) -> dict[str, str]:
         name, equals, word = part.rpartition("=")
         if not equals or not name.strip():
             raise DataError(
-                f"'{clipped(part.strip())}' says nothing of a column; write NAME=KIND with {', '.join(_WORDS)}."
+                f"'{clipped(part.strip())}' says nothing about a column; write NAME=KIND with {', '.join(_WORDS)}."
             )
         found[name.strip()] = word.strip()
     return found

@@ -1,8 +1,7 @@
 """Reading a user's data: files of arrays and tables, and folders of images.
 
-Nothing that a file says is ever run: arrays are read with pickles refused. Where the data do not
-hold out test rows themselves, one row in five is held out by a fixed random split
-(`lowerbound.data.split`).
+The contents of a file are never executed: pickles are refused. If the data have no test rows, one row in five is held
+out by a fixed random split (`lowerbound.data.split`).
 
 | data | rows | labels |
 |---|---|---|
@@ -11,14 +10,16 @@ hold out test rows themselves, one row in five is held out by a fixed random spl
 | .csv, .tsv, .parquet (.csv.gz, .tsv.gz) | the columns, but those left out with a reason | the column named |
 | a folder of .png or .jpg | the images | the names of its subfolders |
 
-An .npy file larger than `stream_above` bytes is memory-mapped and stays on disk. `read_file` reads the data of a fit
-and infers their schema; `read_rows` reads other data under the schema of a fit, matched by the names of columns and
-classes.
+Other installed packages add formats: see `reader`. An .npy file larger than `stream_above` bytes is memory-mapped and
+stays on disk. `read_file` reads the data of a fit and infers their schema; `read_rows` reads other data under the
+schema of a fit, matched by the names of columns and classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from lowerbound.data.arrays import read_npy, read_npz
@@ -28,12 +29,57 @@ from lowerbound.data.contents import Contents
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.overrides import Overrides
+from lowerbound.data.reader import Asked, Reader
 from lowerbound.data.schema import Schema
 
-__all__ = ["STREAM_ABOVE", "SUFFIXES", "read_contents", "read_file", "read_rows"]
+__all__ = ["STREAM_ABOVE", "read_contents", "read_file", "read_rows", "readers", "suffixes"]
 
 STREAM_ABOVE = 2 * 2**30
-SUFFIXES = (".npy", ".npz", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+
+
+class _Npy:
+    suffixes, holds_arrays = (".npy",), False
+
+    def read(self, path: Path, asked: Asked) -> Contents:
+        return read_npy(path, asked.label, asked.stream_above)
+
+
+class _Npz:
+    suffixes, holds_arrays = (".npz",), True
+
+    def read(self, path: Path, asked: Asked) -> Contents:
+        return read_npz(path, asked.label, asked.array, asked.usual_label)
+
+
+class _Table:
+    suffixes, holds_arrays = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet"), False
+
+    def read(self, path: Path, asked: Asked) -> Contents:
+        from lowerbound.data.tables import read_table  # pandas is optional, and slow to import
+
+        return read_table(path, asked.label, asked.usual_label)
+
+
+_OWN: tuple[Reader, ...] = (_Npy(), _Npz(), _Table())
+
+
+@cache
+def readers() -> tuple[Reader, ...]:
+    """The reader of every format: those of the library, and those of installed packages.
+
+    Raises:
+        TypeError: a package adds an object that is no reader.
+    """
+    others = [(found.name, found.load()) for found in entry_points(group="lowerbound.readers")]
+    for name, reader in others:
+        if not isinstance(reader, Reader):
+            raise TypeError(f"The entry point {name!r} of lowerbound.readers names {reader!r}, which is no Reader.")
+    return (*_OWN, *(reader for _, reader in others))
+
+
+def suffixes() -> tuple[str, ...]:
+    """The endings of the files that can be read."""
+    return tuple(suffix for reader in readers() for suffix in reader.suffixes)
 
 
 def read_file(
@@ -50,13 +96,13 @@ def read_file(
     """Read the data of a fit.
 
     Arguments:
-        path: a file, whose ending says its format (see `SUFFIXES`), or a folder of images.
+        path: a file, whose ending says its format (see `suffixes`), or a folder of images.
         label: the label column of a table, or the label array of an .npz file.
         array: the array of rows in an .npz file.
         kind: name of a kind of data, where the inferred one is not right; "image:event_shape=[28,28]" gives both.
         columns: from names of columns to kinds of column or "drop", where the inferred ones are not right.
         event_shape: of images whose pixels are the columns of a table.
-        schema: what the data mean, if that is known: then nothing is inferred.
+        schema: the schema of the data, if it is known; then nothing is inferred.
         stream_above: the size in bytes above which an .npy file is memory-mapped rather than read.
 
     Returns:
@@ -104,7 +150,7 @@ def read_contents(
     array: str | None = None,
     stream_above: int = STREAM_ABOVE,
 ) -> Contents:
-    """What a file or folder holds, before anything is made of it.
+    """Read the contents of a file or folder, without interpretation.
 
     Arguments:
         path: the file or folder.
@@ -117,22 +163,23 @@ def read_contents(
         DataError: it cannot be read.
     """
     check_path(path)
-    suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
-    if array is not None and suffix != ".npz":
+    reader = _reader_of(path)
+    if array is not None and not (reader is not None and reader.holds_arrays):
         raise DataError(f"array='{clipped(array)}' was given but '{clipped(path.name)}' is not an .npz file: drop it.")
     if path.is_dir():
         from lowerbound.data.folders import read_folder
 
         return read_folder(path, label)
-    if suffix == ".npy":
-        return read_npy(path, label, stream_above)
-    if suffix == ".npz":
-        return read_npz(path, label, array, usual_label)
-    if suffix is None:
+    if reader is None:
         raise _other_format(path)
-    from lowerbound.data.tables import read_table  # pandas is optional, and slow to import
+    return reader.read(path, Asked(label=label, usual_label=usual_label, array=array, stream_above=stream_above))
 
-    return read_table(path, label, usual_label)
+
+def _reader_of(path: Path) -> Reader | None:
+    """The reader of the longest ending that the name has."""
+    name = path.name.lower()
+    fitting = [(len(suffix), r) for r in readers() for suffix in r.suffixes if name.endswith(suffix)]
+    return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
 
 
 def _other_format(path: Path) -> DataError:
@@ -142,5 +189,5 @@ def _other_format(path: Path) -> DataError:
             "scipy.sparse.save_npz, or as .npz or .csv."
         )
     return DataError(
-        f"'{clipped(path.name)}' is not one of {', '.join(SUFFIXES)}, nor a folder of images: save it as one."
+        f"'{clipped(path.name)}' is not one of {', '.join(suffixes())}, nor a folder of images: save it as one."
     )

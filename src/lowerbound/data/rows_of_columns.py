@@ -1,7 +1,7 @@
 """From the user's table to stored rows and back, column by column, under a schema.
 
-Rows are float64 until they are standardised: numbers as they are, dates as seconds since 1970, categories as their
-numbers, NaN where a cell is missing. Columns are found by name wherever both sides have names, in any order.
+Rows are float64 until they are standardised: numbers unchanged, dates as seconds since 1970, categories as their
+numbers, NaN where a cell is missing. Columns are matched by name, in any order, if both sides have names.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def rows_of_table(x: Given, schema: Schema, what: str) -> np.ndarray:
     """Stored rows (N, D) of a table; a memory map stays one.
 
     Raises:
-        DataError: columns are missing, or hold what the schema does not know.
+        DataError: columns are missing, or hold values that the schema does not have.
     """
     columns = schema.columns
     assert columns is not None
@@ -40,7 +40,7 @@ def rows_of_table(x: Given, schema: Schema, what: str) -> np.ndarray:
 
 
 def frame_of_rows(x: np.ndarray, schema: Schema) -> Any:
-    """The user's DataFrame of stored rows (N, D): names, types, categories and decimals as they were."""
+    """Turn stored rows (N, D) into a DataFrame like the user's, with its names, types, categories and decimals."""
     import pandas
 
     assert schema.columns is not None
@@ -49,7 +49,7 @@ def frame_of_rows(x: np.ndarray, schema: Schema) -> Any:
 
 
 def rounded(x: np.ndarray, column: Column) -> np.ndarray:
-    """Values as they may stand in a column: whole categories in range, counts, and no more decimals than were seen."""
+    """Round values to what the column allows: categories in range, counts, and no more decimals than in the fit."""
     if column.kind in _NUMBERED and column.categories is not None:
         return np.clip(np.round(x), 0, len(column.categories) - 1)
     if column.kind == "date":
@@ -78,7 +78,7 @@ def _of_array(x: np.ndarray, schema: Schema, what: str) -> np.ndarray:
 
 
 def _kept_places(x: np.ndarray, schema: Schema) -> list[int] | None:
-    """Where the columns of the schema stand in an array of all columns; None if it cannot be an array of all."""
+    """The positions of the schema's columns in an array of all columns; None if the array does not have all."""
     names = schema.column_names
     assert names is not None
     if schema.has_names or x.ndim != 2 or x.shape[1] != len(names) + len(schema.left_out):
@@ -137,7 +137,7 @@ def _matched(frame: Any, schema: Schema, what: str) -> Any:
 
 
 def _numbers(cells: Cells, column: Column, what: str) -> np.ndarray:
-    """A column as float64 under what the schema says of it."""
+    """A column as float64, under its entry in the schema."""
     if column.kind in _NUMBERED:
         return _numbered(cells, column, what)
     if cells.numbers is not None and (cells.nature == "date") == (column.kind == "date"):
@@ -151,7 +151,7 @@ def _numbers(cells: Cells, column: Column, what: str) -> np.ndarray:
 
 
 def _needs_numbers(column: Column) -> bool:
-    """Whether its numbers differ from its values."""
+    """Whether the numbers of the column are not its values."""
     if column.categories is None:
         return False
     return column.kind in _NUMBERED and column.categories not in (("0", "1"), ("False", "True"))

@@ -1,8 +1,8 @@
-"""What the numbers of a data set mean: its kind, its columns, its classes, and the way back to what the user gave.
+"""The meaning of the numbers of a data set: its kind, columns and classes, and the form in which the user gave it.
 
 A schema is inferred once, when data is read for a fit, printed in a few lines, and saved in the run. From then on it
-decides how other data is read: columns and classes are matched by name, never numbered anew. The type in which numbers
-happen to be stored decides nothing: bytes are pixels only where the schema says image.
+decides how other data are read: columns and classes are matched by name and never renumbered. The type in which numbers
+are stored has no influence: bytes are pixels only if the schema says image.
 
 Each kind of data is one file of `lowerbound.data.kinds`.
 """
@@ -10,11 +10,11 @@ Each kind of data is one file of `lowerbound.data.kinds`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, TypeAlias, TypeVar
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from lowerbound.data.errors import clipped
-from lowerbound.typed import annotations_of, as_annotated
+from lowerbound.typed import WrongType, annotations_of, as_annotated
 
 __all__ = ["UNNAMED", "Column", "ColumnKind", "LeftOut", "Schema"]
 
@@ -37,7 +37,7 @@ class Column:
             `render` gives back.
         categories: the values of a categorical, ordinal or boolean column, as text, in the order of their numbers.
         decimals: the most digits after the decimal point that were seen, to which `render` rounds; None without limit.
-        format: how a date is written, as `strftime` spells it; it says to which unit `render` rounds.
+        format: the format of dates, as in `strftime`; `render` rounds to its unit.
         low: the smallest value in the file of the fit.
         high: the largest value in it.
         missing: how many of its entries are missing.
@@ -56,7 +56,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """A column that is no part of the data, and why: "a number for each row", "one value only", …"""
+    """A column that is left out of the data, and the reason: "a number for each row", "one value only", …"""
 
     name: str
     reason: str
@@ -100,11 +100,16 @@ class Schema:
 
     @property
     def has_names(self) -> bool:
-        """Whether the columns were named by the user, so that other data must have them by name."""
+        """Whether the user named the columns, so that other data must have the same names."""
         return self.columns is not None and self.container not in UNNAMED
 
+    @property
+    def unordered(self) -> tuple[int, ...]:
+        """Places of the columns whose numbers are only names, as scores of disentanglement ask (`unordered=`)."""
+        return tuple(i for i, column in enumerate(self.columns or ()) if column.kind == "categorical")
+
     def to_json(self) -> dict[str, Any]:
-        """Plain values for a run folder; a column's values that are the usual ones are left out."""
+        """Plain values for a run folder; default values of columns are left out."""
         usual = {field.name: field.default for field in fields(Column)}
         columns = None if self.columns is None else [asdict(column) for column in self.columns]
         short = columns and [{k: v for k, v in column.items() if v != usual[k]} for column in columns]
@@ -120,26 +125,63 @@ class Schema:
         try:
             values = dict(content)
             columns, left_out = values.pop("columns", None), values.pop("left_out", None) or ()
-            made = None if columns is None else tuple(_made(Column, column) for column in columns)
-            return _made(cls, values, columns=made, left_out=tuple(_made(LeftOut, item) for item in left_out))
+            made = None if columns is None else _all_made(Column, columns)
+            schema = _made(cls, values, columns=made, left_out=_all_made(LeftOut, left_out))
+            _check(schema)
+            return schema
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"The schema of the data is not readable ({clipped(str(error), 100)}); it was altered, or is newer."
             ) from None
 
 
+def _check(schema: Schema) -> None:
+    """Refuse what no data are like.
+
+    Raises:
+        ValueError: saying what.
+    """
+    shape, columns = schema.event_shape, schema.columns
+    if not shape or min(shape) < 1:
+        raise ValueError(f"rows of shape {shape}")
+    if columns is not None and shape != (len(columns),):
+        raise ValueError(f"{len(columns)} columns in rows of shape {shape}")
+    for column in columns or ():
+        if column.kind in ("categorical", "ordinal", "boolean") and not column.categories:
+            raise ValueError(f"a {column.kind} column without categories")
+    if schema.pixel_levels is not None and schema.pixel_levels < 2:
+        raise ValueError(f"{schema.pixel_levels} levels of pixels")
+
+
 _Made = TypeVar("_Made")
 
 
-def _made(cls: type[_Made], content: Mapping[str, Any], **others: Any) -> _Made:
+def _all_made(cls: type[_Made], contents: Any) -> tuple[_Made, ...]:
+    """The same for a list."""
+    if not isinstance(contents, list | tuple):
+        raise ValueError(f"{cls.__name__} is {clipped(repr(contents), 30)}, expected a list")
+    return tuple(_made(cls, content) for content in contents)
+
+
+def _made(cls: type[_Made], content: Any, **others: Any) -> _Made:
     """An object of plain values, each of the type that its attribute has.
 
     Raises:
-        TypeError, ValueError: they are of another type, or have another name.
+        ValueError: one is of another type, has another name or is missing.
     """
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{cls.__name__} is {clipped(repr(content), 30)}, expected names and values")
     hints = annotations_of(cls)
-    values = {name: as_annotated(value, hints[name]) for name, value in dict(content).items() if name in hints}
-    unknown = set(content) - set(values)
+    unknown = sorted(set(content) - set(hints))
     if unknown:
-        raise ValueError(f"there is no {min(unknown)!r}")
+        raise ValueError(f"there is no {clipped(unknown[0], 40)!r}")
+    missing = [f.name for f in fields(cast(Any, cls)) if f.default is MISSING and f.name not in content]
+    if missing:
+        raise ValueError(f"{missing[0]!r} is missing")
+    values = {}
+    for name, value in content.items():
+        try:
+            values[name] = as_annotated(value, hints[name])
+        except WrongType as error:
+            raise ValueError(f"{name} is {clipped(repr(value), 30)}, {error}") from None
     return cls(**values, **others)

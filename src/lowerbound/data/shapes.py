@@ -6,8 +6,8 @@ combinations once, in the order of the factors. A pixel is 255 where its centre 
     (a, b) = R(−θ) ((u, v) − centre) / size
     square max(|a|, |b|) ≤ 0.75       ellipse a² + (2 b)² ≤ 1        heart (a² + b² − ½)³ ≤ a² b³, with b upwards
 
-Rotations θ cover a quarter of a turn (dSprites: a whole one), so that no two combinations look the same, and each
-factor can be told from the picture.
+Rotations θ cover a quarter of a turn (dSprites: a whole one), so that no two combinations look the same, and the
+picture determines each factor.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from lowerbound.data.catalog import Entry
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.split import split_rows
 
-__all__ = ["FACTORS", "Shapes", "load_shapes", "shapes"]
+__all__ = ["FACTORS", "UNORDERED", "Shapes", "load_shapes", "shapes"]
 
 FACTORS = ("shape", "size", "rotation", "x", "y")
 """The factors, in the order of their columns."""
+
+UNORDERED = (0,)
+"""The columns of the factors whose classes have no order: a heart is no more than a square."""
 
 _SHAPE_NAMES = ("square", "ellipse", "heart")
 _SIZES = np.linspace(0.38, 0.5, 4)
@@ -52,7 +55,7 @@ class Shapes:
 
 
 def shapes() -> Shapes:
-    """Draw them; the same bytes every time.
+    """Generate the pictures; they are the same bytes every time.
 
     >>> shapes().factors[-1]
     array([2, 3, 5, 9, 9])

@@ -1,12 +1,11 @@
-"""What a training loop consumes: rows by number, and the transform to a loss's tensors.
+"""The data of a training loop: rows by number, and the transform to a loss's tensors.
 
 A loop asks `gather` for the raw rows of a batch, on the device, and hands them to `transform`,
-which may run inside the compiled training step. The two sources differ in where rows wait, never in
-which rows come:
+which may run inside the compiled training step. The two sources differ in where rows are kept and give the same rows:
 
 * `InMemory` keeps all rows on the device, so that a batch costs one `index_select`;
-* `MemoryMapped` reads each batch from a file. Rows are read in the order of the file, which disks
-  and page caches like, and put back in the order asked for, so both sources give the same bits.
+* `MemoryMapped` reads each batch from a file. Rows are read in the order of the file, which is faster, and put back in
+  the order of the request, so that both sources give the same bits.
 """
 
 from collections.abc import Callable
@@ -99,7 +98,7 @@ class InMemory:
 
 
 class MemoryMapped:
-    """Rows read from a file as they are asked for.
+    """Rows that are read from a file when they are needed.
 
     Arguments:
         array: the rows (N, *event_shape), usually a `numpy.memmap`; they are read in the type of

@@ -1,4 +1,4 @@
-"""Which rows are held out, when the data does not say.
+"""Which rows are held out if the data does not say.
 
 The permutation is `numpy.random.RandomState(0)`: that generator's stream is frozen by numpy's
 compatibility policy (NEP 19), so the split is the same for every reader, machine and version, and a

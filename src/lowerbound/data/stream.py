@@ -1,13 +1,13 @@
-"""Which rows go into which batch, for ever, from the seed alone.
+"""Which rows go into which batch, from the seed alone, without end.
 
 Let π_0, π_1, ... be independent random permutations of the N rows, one for each epoch. The stream
 is their endless concatenation, and batch t is its positions [t B, (t + 1) B). So every batch has
 the same size (compiled graphs and distributed ranks want that), every row is seen exactly once an
 epoch, and a batch may straddle two epochs (or several, if B > N). π_e depends on (seed, e) only:
-any batch can be had without the ones before it, and a run resumes from its step number.
+any batch can be computed without the ones before it, and a run resumes from its step number.
 
-With W ranks each takes its own contiguous run of B / W rows from every batch, so that the ranks
-together see what one machine would.
+With W ranks each takes a contiguous part of B / W rows from every batch, so that the ranks together see the batches of
+a single machine.
 """
 
 import numpy as np
@@ -75,7 +75,7 @@ class Stream:
         return step * self.batch_size / self.num_rows
 
     def _part(self, epoch: int, start: int, stop: int) -> Tensor:
-        """What positions [start, stop) of the stream take from one epoch."""
+        """The rows that positions [start, stop) of the stream take from one epoch."""
         first = epoch * self.num_rows
         return self._permutation(epoch)[max(0, start - first) : min(self.num_rows, stop - first)]
 

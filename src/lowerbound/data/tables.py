@@ -1,7 +1,7 @@
 """Reading tables with pandas: .csv, .tsv (both also .gz) and .parquet, and taking a DataFrame apart.
 
-Nothing is filled: a missing cell stays missing. What a column is, and whether it is part of the data, the kind of data
-decides (`data.columns`).
+Missing cells stay missing. The kind of data decides what a column is, and whether it is part of the data
+(`data.columns`).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _read_frame(path: Path, is_parquet: bool) -> Any:
 
 
 def _check_names(names: tuple[str, ...], path: Path) -> None:
-    """Refuse a first line that gives two columns one name."""
+    """Refuse a first line in which two columns have the same name."""
     repeated = next((name for i, name in enumerate(names) if name.strip() and name in names[:i]), None)
     if repeated is not None:
         raise DataError(f"{clipped(path.name)} has two columns named '{clipped(repeated)}'; rename one of them.")

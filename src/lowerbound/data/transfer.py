@@ -1,6 +1,6 @@
-"""Getting a file by https within limits: of its size, of the time it takes in all, and of redirects.
+"""Downloading a file by https within limits on its size, the total time and the redirects.
 
-The bytes are those that the server keeps: a content encoding is neither asked for nor undone. The proxies and
+The bytes are those on the server: content encodings are neither requested nor decoded. The proxies and
 certificates of the environment are those that `requests` reads from it.
 """
 
@@ -24,11 +24,11 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class TransferError(Exception):
-    """Why a file was not got, in a few words that follow the name of the server."""
+    """Why a download failed, in a few words that follow the name of the server."""
 
 
 def check_address(url: str) -> None:
-    """Refuse an address that is not https; http is allowed from this machine to itself.
+    """Refuse an address that is not https; http is allowed for this machine itself.
 
     Raises:
         TransferError: it is another.
@@ -43,7 +43,7 @@ def check_address(url: str) -> None:
 
 
 def transfer(url: str, stream: IO[bytes], num_bytes: int) -> None:
-    """Write what an address serves.
+    """Write the contents of an address to a stream.
 
     Arguments:
         url: the address.
@@ -106,7 +106,7 @@ def _declared(response: "requests.Response", num_bytes: int) -> int | None:
 
 
 def _chunks(response: "requests.Response", num_bytes: int, declared: int | None, deadline: float) -> Iterator[bytes]:
-    """What arrives, as it arrives: one read of the socket at a time, so that the clock is looked at between them."""
+    """The received bytes, one read of the socket at a time, so that the time limit is checked between reads."""
     from urllib3.exceptions import HTTPError
 
     got = 0

@@ -13,7 +13,7 @@ Integer pixels are drawn by comparing integers. With u uniform on {0, ..., scale
 P(u < r) = r / scale, to the 32 bits of the generator: 0 is never drawn as 1, `scale` always is.
 
 `Standardize` maps each column of a table to mean 0 and standard deviation 1 over the training rows, in float64: a
-column of seconds since 1970 would lose its variation if it were rounded to float32 before its mean is taken off.
+column of seconds since 1970 would lose its variation if it were rounded to float32 before its mean is subtracted.
 
 Whatever the type of the raw rows, the result is in torch's default type, so that a model sees the same numbers from
 bytes, integers and floating-point numbers. A transform that is deterministic may be applied once, before training
@@ -67,11 +67,11 @@ class Transform(nn.Module, ABC):
         return 0.0
 
     def check(self, raw: Shaped[Tensor, "*shape"], what: str) -> None:
-        """Refuse stored rows that it would make something else of, so that a likelihood could not tell.
+        """Refuse invalid stored rows that the transform would turn into valid values, which a likelihood would accept.
 
         Arguments:
             raw: stored rows.
-            what: how the message calls them.
+            what: the name of the rows in messages.
 
         Raises:
             ValueError: giving such a value.
@@ -87,10 +87,10 @@ class Transform(nn.Module, ABC):
 
 
 def applied(transform: Transform, x: np.ndarray, rows: np.ndarray | None = None) -> Float[Tensor, "row *event"]:
-    """What a likelihood scores, of all rows at once, on the CPU; a block at a time.
+    """Transform all rows before training, on the CPU, a block at a time.
 
     Arguments:
-        transform: a deterministic one gives here what it gives in each step.
+        transform: a deterministic one gives the same values as in each step.
         x: stored rows (N, *event_shape).
         rows: which of them, in that order; all if None.
     """
@@ -145,7 +145,7 @@ class Pixels(Transform):
         return self.binarization != "dynamic"
 
     def check(self, raw: Shaped[Tensor, "*shape"], what: str) -> None:
-        """Refuse what is no probability, before 0 or 1 is made of it."""
+        """Refuse values outside [0, 1] before they become 0 or 1."""
         highest = 1.0 if self.scale is None else self.scale
         outside = raw[~((raw >= 0) & (raw <= highest))] if self.binarization != "none" else raw[:0]
         if outside.numel():
@@ -259,7 +259,7 @@ class Standardize(Transform):
 
     @classmethod
     def centring(cls, x: np.ndarray, which: np.ndarray, *, rows: np.ndarray | None = None) -> Transform:
-        """Take off the mean of columns that vary by less than a hundredth of it, and leave all else.
+        """Subtract the mean of columns that vary by less than a hundredth of it, and change nothing else.
 
         Densities stay those of the units of the table.
 
@@ -280,7 +280,7 @@ class Standardize(Transform):
         return float(self.scale.log().sum())
 
     def forward(self, raw: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Standardise rows (*batch, D); what float32 cannot hold becomes infinite."""
+        """Standardise rows (*batch, D); values beyond float32 become infinite."""
         return ((raw.double() - self.mean) / self.scale).to(torch.get_default_dtype())
 
     def inverse(self, x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
@@ -289,17 +289,17 @@ class Standardize(Transform):
 
 
 def describe_transform(transform: nn.Module) -> dict[str, Any]:
-    """What a file must say of a transform beside its tensors."""
+    """What a file must hold of a transform besides its tensors."""
     if isinstance(transform, Pixels):
         return {"kind": "pixels", "scale": transform.scale, "binarization": transform.binarization}
     return {"kind": "standardize" if isinstance(transform, Standardize) else "identity"}
 
 
 def transform_of(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Transform:
-    """The transform of which `describe_transform` and its `state_dict` tell.
+    """Make a transform from the result of `describe_transform` and its `state_dict`.
 
     Raises:
-        ValueError, KeyError, TypeError: they are those of none.
+        ValueError, KeyError, TypeError: they belong to no transform.
     """
     options = {name: value for name, value in description.items() if name != "kind"}
     match description["kind"]:

@@ -2,9 +2,9 @@
 
     L[q*] − L[q]
 
-on rows that it was trained on: what it loses more on others is its overfitting (see `encoder_overfitting`). q* is found
-by local optimisation from q and both are evaluated at fresh draws. L is the objective of training: an encoder that was
-trained for another weight on the rate, or for L_K, is not to be blamed for its ELBO.
+on training rows; a larger loss on other rows is overfitting (see `encoder_overfitting`). q* is found by local
+optimisation from q, and both are evaluated at fresh draws. L is the objective of training: an encoder that was trained
+with another weight on the rate, or for L_K, is not judged by its ELBO.
 """
 
 from __future__ import annotations

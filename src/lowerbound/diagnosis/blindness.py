@@ -15,11 +15,11 @@ __all__ = ["LOWEST", "blindness"]
 
 NAME = "blindness to other data"
 LOWEST = 0.75
-"""Half way from chance to certainty."""
+"""Half way between chance and certainty."""
 
 
 def blindness(case: Case) -> Finding:
-    """Whether −log p(x) tells the other data from held-out rows in fewer than three of four pairs."""
+    """Whether −log p(x) is larger for the other data than for test rows in fewer than three of four pairs."""
     if case.x_against is None:
         return undefined(NAME, "Not asked: name other data with --against DATA.")
     inside, outside = case.evidence_held_out.log_evidence, case.evidence_against.log_evidence
@@ -28,11 +28,11 @@ def blindness(case: Case) -> Finding:
     return found(
         NAME,
         evidence,
-        ill=f"log p(x) tells {case.against} from held-out rows in {score.value:.0%} of pairs only.",
-        well=f"log p(x) tells {case.against} from held-out rows in {score.value:.0%} of pairs.",
+        ill=f"log p(x) tells {case.against} from test rows in {score.value:.0%} of pairs only.",
+        well=f"log p(x) tells {case.against} from test rows in {score.value:.0%} of pairs.",
         remedy=_remedy(case),
         picture=Histograms(
-            series={"held-out rows": inside.cpu().numpy(), case.against: outside.cpu().numpy()},
+            series={"test rows": inside.cpu().numpy(), case.against: outside.cpu().numpy()},
             label="log p(x) (nats)",
         ),
     )

@@ -1,4 +1,4 @@
-"""A model with its data, and the measurements that several findings share, each made once and only if asked for."""
+"""A model with its data, and the measurements that several findings share. Each is made once, and only if needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from lowerbound.diagnosis.refit import Refit
-from lowerbound.evaluate import Evidence, PerDatum, Summary, log_evidence, summary
+from lowerbound.evaluate import Estimates, Evidence, Summary, log_evidence, summary
 from lowerbound.gradients import Pathwise, ScoreFunction
 from lowerbound.inference import Local
 from lowerbound.losses import Loss
@@ -27,9 +27,9 @@ from lowerbound.weights import weigh
 __all__ = ["LEAST_ALLOWANCE", "MOST_REFINED", "SHARE_OF_RATE", "Case", "error_of_mean", "over_reals"]
 
 MOST_REFINED = 100
-"""Rows for which q is optimised: enough for a standard error of a tenth of the spread over rows."""
+"""The number of rows for which q is optimised: the standard error is then a tenth of the spread over rows."""
 SHARE_OF_RATE, LEAST_ALLOWANCE = 0.15, 0.5
-"""What inference may lose: nats in proportion to what the code costs at all, and never less than half a nat.
+"""The loss that is allowed to inference: a share of the rate, and at least half a nat.
 
 The healthy fits of Cremer, Li & Duvenaud (2018, table 2, MNIST) lose 1.5 to 2 nats by amortisation at a rate near 25.
 """
@@ -39,7 +39,7 @@ _STEPS, _DISCRETE_SAMPLES, _DRAWS, _FEWEST_REPEATS = 300, 8, 256, 8
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Case:
-    """What is examined.
+    """A model and its data, to be examined.
 
     Arguments:
         model: p and q, in eval mode, on the device of the rows.
@@ -48,7 +48,7 @@ class Case:
         loss: how it was trained, for the noise of the gradient; it holds the same model.
         batch_size: rows of a training step.
         x_against: rows of other data that the model should find unlikely.
-        against: what those are called.
+        against: the name of those data.
         refit: the command that fits it again, for remedies.
         seed: of all draws.
 
@@ -67,7 +67,7 @@ class Case:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse rows too few for a standard error."""
+        """Refuse fewer rows than a standard error needs."""
         for name in ("x_train", "x_held_out", "x_against"):
             rows = getattr(self, name)
             if rows is not None and len(rows) < 2:
@@ -75,13 +75,13 @@ class Case:
 
     @cached_property
     def posterior(self) -> Distribution:
-        """q(z | x) of two rows, to ask what kind it is."""
+        """q(z | x) of two rows, which shows the kind of distribution."""
         with torch.no_grad():
             return self.model.infer(self.x_held_out[:2])
 
     @cached_property
     def summary(self) -> Summary:
-        """Rate, distortion and active latents of held-out rows."""
+        """Rate, distortion and active latents of test rows."""
         return summary(self.model, self.x_held_out, seed=self.seed)
 
     @property
@@ -91,12 +91,12 @@ class Case:
 
     @cached_property
     def evidence_train(self) -> Evidence:
-        """log p̂(x) of training rows, as many as are held out."""
+        """log p̂(x) of as many training rows as are held out."""
         return self._evidence(self.x_train[: len(self.x_held_out)])
 
     @cached_property
     def evidence_held_out(self) -> Evidence:
-        """log p̂(x) of held-out rows."""
+        """log p̂(x) of test rows."""
         return self._evidence(self.x_held_out)
 
     @property
@@ -106,7 +106,7 @@ class Case:
 
     @cached_property
     def objective(self) -> Objective:
-        """What training maximised, as it is at evaluation; the ELBO where the loss does not say."""
+        """The objective of training, in eval mode; the ELBO if the loss has none."""
         objective = getattr(self.loss, "objective", None)
         if not isinstance(objective, Objective):
             return ELBO()
@@ -114,18 +114,18 @@ class Case:
         return cast(Objective, objective.eval()) if isinstance(objective, nn.Module) else objective
 
     @cached_property
-    def refined_train(self) -> tuple[PerDatum, PerDatum]:
-        """The objective of q and of the q* that is best for it, of training rows."""
+    def refined_train(self) -> tuple[Estimates, Estimates]:
+        """The objective at q and at the best q*, for training rows."""
         return self._refined(self.x_train, self.objective)
 
     @cached_property
-    def refined_held_out(self) -> tuple[PerDatum, PerDatum]:
-        """The objective of q and of the q* that is best for it, of held-out rows."""
+    def refined_held_out(self) -> tuple[Estimates, Estimates]:
+        """The objective at q and at the best q*, for test rows."""
         return self._refined(self.x_held_out, self.objective)
 
     @cached_property
-    def best_bound(self) -> PerDatum:
-        """The bound of the q* that is best for it, of held-out rows: the ELBO, or L_K where training took several."""
+    def best_bound(self) -> Estimates:
+        """The bound at the best q*, for test rows: the ELBO, or L_K if training took K draws."""
         bound = ELBO() if self.objective.linear else IWAE()
         if type(bound) is type(self.objective):
             return self.refined_held_out[1]
@@ -141,8 +141,8 @@ class Case:
         return log_evidence(self.model, x, num_samples=_IMPORTANCE_SAMPLES, seed=self.seed)
 
     @torch.no_grad()
-    def _refined(self, x: Tensor, objective: Objective) -> tuple[PerDatum, PerDatum]:
-        """The objective of q and of q*, each at fresh draws."""
+    def _refined(self, x: Tensor, objective: Objective) -> tuple[Estimates, Estimates]:
+        """The objective at q and at q*, each at fresh draws."""
         x, size = x[:MOST_REFINED], 1 if objective.linear else self.num_samples
         gradient = Pathwise() if self.posterior.has_rsample else ScoreFunction()
         draws = size if self.posterior.has_rsample else max(size, _DISCRETE_SAMPLES)
@@ -151,14 +151,14 @@ class Case:
             best = refine(self.model, x)
             return self._value(objective, self.model.infer(x), x, size), self._value(objective, best, x, size)
 
-    def _value(self, objective: Objective, q: Distribution, x: Tensor, size: int) -> PerDatum:
+    def _value(self, objective: Objective, q: Distribution, x: Tensor, size: int) -> Estimates:
         """The objective of `size` draws, repeated."""
         joint, repeats = self.model.joint(x), []
         for _ in range(max(_FEWEST_REPEATS, _DRAWS // size)):
             w = weigh(q, joint, q.sample(torch.Size((size,))), rate=objective.rate)
             repeats.append(objective.reduce(objective.signal(w)).double())
         values = torch.stack(repeats)
-        return PerDatum(values=values.mean(0), standard_error=values.std(0) / math.sqrt(len(values)))
+        return Estimates(values=values.mean(0), standard_error=values.std(0) / math.sqrt(len(values)))
 
 
 def error_of_mean(values: Tensor) -> float:

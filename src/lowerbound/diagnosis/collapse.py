@@ -2,10 +2,11 @@
 
     I(x; z) = E[log q(z | x) − log q(z)],      q(z) = (1/N) Σ_n q(z | x_n)
 
-The rate is the wrong number here: it is also paid for an aggregate that differs from the prior and carries nothing. The
-mutual information of held-out rows is at most log N, which cuts off large values and cannot make a collapse of them.
+The rate would be the wrong number: it is also positive if q(z) differs from the prior but z has no information about x.
+The mutual information of N test rows is at most log N; this affects large values only and cannot look like a
+collapse.
 
-Data without structure in common need no latents, and the finding is then right about the latents but no fault.
+Data without common structure need no latents: the finding is then correct but no fault of the model.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["FEWEST_NATS", "collapse"]
 
 NAME = "posterior collapse"
 FEWEST_NATS = 1.0
-"""Below one nat the code of a row tells fewer than e ≈ 2.7 groups of rows apart."""
+"""With less than one nat, the latent of a row distinguishes fewer than e ≈ 2.7 groups of rows."""
 _SAMPLES, _MOST_BARS = 2, 32
 
 
@@ -35,7 +36,7 @@ def collapse(case: Case) -> Finding:
     return found(
         NAME,
         evidence,
-        ill=f"The latents hold {evidence.value:.2f} nats about a row ({units}): the decoder does without them.",
+        ill=f"The latents hold {evidence.value:.2f} nats about a row ({units}): the decoder hardly uses them.",
         well=f"The latents hold {evidence.value:.1f} nats about a row ({units}).",
         remedy=case.refit(objective="free-bits:nats=0.5" if _has_closed_form(case) else "beta-elbo:beta=1,warmup=2000"),
         picture=_use(use),
@@ -43,7 +44,7 @@ def collapse(case: Case) -> Finding:
 
 
 def _use(use: Summary) -> Bars:
-    """The rate of every latent, or its activity where the rate does not fall into parts; the largest first."""
+    """The rate of every latent, or its activity if the rate is not a sum over latents; the largest first."""
     of_latent, label = use.rate_per_dimension, "rate of each latent, sorted (nats)"
     if of_latent is None:
         of_latent, label = use.activity, "variance of the mean of each latent, sorted"

@@ -1,10 +1,9 @@
-"""Overfitting of the decoder: training rows are likelier than others by more than rows differ among themselves.
+"""Overfitting of the decoder: training rows are more likely than other rows, by more than the spread over rows.
 
     (E_train[log p(x)] − E_held-out[log p(x)]) / sd_train[log p(x)]
 
-log p(x) is estimated by importance sampling from q(z | x), with enough draws that a worse q on held-out rows matters
-little. A difference of densities depends on the units of x only if it is divided by nothing; in standard deviations it
-also does not depend on how many dimensions x has.
+log p(x) is estimated by importance sampling from q(z | x), with enough draws that a worse q on test rows matters
+little. In standard deviations the difference does not depend on the number of dimensions of x.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ __all__ = ["MOST_DEVIATIONS", "decoder_overfitting"]
 
 NAME = "decoder overfitting"
 MOST_DEVIATIONS = 1.0
-"""Then 84 % of training rows are likelier than the typical held-out row."""
+"""At this value 84 % of training rows are more likely than the typical test row."""
 
 
 def decoder_overfitting(case: Case) -> Finding:
-    """Whether training rows are more than one standard deviation likelier than held-out rows."""
+    """Whether log p of training rows is higher than that of test rows by more than one standard deviation."""
     train, held_out = (e.log_evidence.double() for e in (case.evidence_train, case.evidence_held_out))
     difference, deviation = (train.mean() - held_out.mean()).item(), train.std().item()
     error = math.hypot(train.std().item() / math.sqrt(len(train)), held_out.std().item() / math.sqrt(len(held_out)))
@@ -32,11 +31,11 @@ def decoder_overfitting(case: Case) -> Finding:
     return found(
         NAME,
         evidence,
-        ill=f"Training rows are {difference:.1f} nats likelier than held-out rows: the decoder knows them by heart.",
-        well=f"Training rows are {difference:.1f} nats likelier than held-out rows, which differ by {deviation:.1f}.",
+        ill=f"Training rows are {difference:.1f} nats more likely than test rows: the decoder memorises them.",
+        well=f"Training rows are {difference:.1f} nats more likely than test rows (sd {deviation:.1f}).",
         remedy=case.refit(hidden=case.refit.widths(0.5)),
         picture=Histograms(
-            series={"training rows": train.cpu().numpy(), "held-out rows": held_out.cpu().numpy()},
+            series={"training rows": train.cpu().numpy(), "test rows": held_out.cpu().numpy()},
             label="log p(x) (nats)",
         ),
     )

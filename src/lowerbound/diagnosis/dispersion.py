@@ -2,9 +2,9 @@
 
     T(x, z) = Σ_d (x_d − E[x_d | z])²          ratio = E T(x, z) / E T(x_rep, z),      x_rep ~ p(x | z)
 
-with z ~ p(z | x) of held-out rows, by importance weights of draws from q, so that a q that is too wide does not enter.
-Under the model, x and x_rep are draws of one law given z, and the ratio is 1. Above
-1 the likelihood is under-dispersed: it is surer of its reconstructions than they deserve. Below, over-dispersed.
+with z ~ p(z | x) of test rows, by importance weights of draws from q, so that a q that is too wide has no
+influence. Under the model, x and x_rep have the same distribution given z, and the ratio is 1. Above 1 the likelihood
+is under-dispersed: it understates the errors of its reconstructions. Below 1 it is over-dispersed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ __all__ = ["HIGHEST", "LOWEST", "dispersion"]
 
 NAME = "dispersion of the likelihood"
 LOWEST, HIGHEST = 0.75, 1.35
-"""A standard deviation that is wrong by a sixth."""
+"""Corresponds to a standard deviation that is wrong by a sixth."""
 _DRAWS = 32
 
 
 def dispersion(case: Case) -> Finding:
-    """Whether the errors of reconstruction have another size than the likelihood says."""
+    """Whether the errors of reconstruction are larger or smaller than the likelihood says."""
     try:
         seen, expected = _errors(case, case.x_held_out)
     except (NotImplementedError, AttributeError):
@@ -39,11 +39,11 @@ def dispersion(case: Case) -> Finding:
     return found(
         NAME,
         evidence,
-        ill=f"Squared errors of held-out rows are {ratio:.2f} times what the likelihood expects; it is {word}.",
-        well=f"Squared errors of held-out rows are {ratio:.2f} times what the likelihood expects.",
+        ill=f"Squared errors of test rows are {ratio:.2f} times what the likelihood expects; it is {word}.",
+        well=f"Squared errors of test rows are {ratio:.2f} times what the likelihood expects.",
         remedy=_remedy(case, ratio > 1),
         picture=Histograms(
-            series={"replicated rows": expected.cpu().numpy(), "held-out rows": seen.cpu().numpy()},
+            series={"replicated rows": expected.cpu().numpy(), "test rows": seen.cpu().numpy()},
             label="Σ (x − E[x | z])²",
         ),
     )

@@ -1,4 +1,4 @@
-"""All problems, one after the other."""
+"""The examination of a model for all problems."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from lowerbound.diagnosis.finding import Finding, undefined
 from lowerbound.diagnosis.gradient_noise import gradient_noise
 from lowerbound.diagnosis.holes import holes
 from lowerbound.diagnosis.imbalance import imbalance
+from lowerbound.diagnosis.miscalibration import miscalibration
 from lowerbound.diagnosis.of_fitted import case_of
 from lowerbound.fitted import Fitted
 
@@ -30,6 +31,7 @@ PROBLEMS: dict[str, Callable[[Case], Finding]] = {
     "holes": holes,
     "amortisation gap": amortisation,
     "approximation gap": approximation,
+    "miscalibration of q": miscalibration,
     "imbalance of rate and distortion": imbalance,
     "encoder overfitting": encoder_overfitting,
     "decoder overfitting": decoder_overfitting,
@@ -37,18 +39,18 @@ PROBLEMS: dict[str, Callable[[Case], Finding]] = {
     "noise of the gradient": gradient_noise,
     "blindness to other data": blindness,
 }
-"""By the names of their findings, in the order of the page."""
+"""The problems by the names of their findings, in the order of the page."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Diagnosis:
-    """What was found.
+    """The findings of an examination.
 
     Attributes:
         title: of what.
         findings: one for each problem.
         num_held_out: rows that were examined.
-        num_train: rows of the training data that were at hand.
+        num_train: training rows that were examined.
     """
 
     title: str
@@ -77,8 +79,8 @@ def diagnose(
         fitted: the model, or its folder.
         x_against: rows of other data that the model should find unlikely, as its likelihood scores them
             (`Fitted.events`).
-        against: what those are called.
-        num_rows: held-out rows, at most.
+        against: the name of those data.
+        num_rows: test rows, at most.
         seed: of the choice of rows and of all draws.
         progress: called after each problem with their number so far and in all.
 
@@ -96,7 +98,7 @@ def examine(case: Case, *, title: str = "a model", progress: Callable[[int, int]
 
     Arguments:
         case: the model, its data and its loss.
-        title: what it is called.
+        title: the name of the model.
         progress: called after each problem with their number so far and in all.
     """
     findings: list[Finding] = []
@@ -110,7 +112,7 @@ def examine(case: Case, *, title: str = "a model", progress: Callable[[int, int]
 
 
 def _looked(name: str, look: Callable[[Case], Finding], case: Case) -> Finding:
-    """A measurement that refuses this kind of model says why, and the others go on."""
+    """If a measurement refuses this kind of model, its finding says why; the others continue."""
     none = "a distribution of the model has no density, or no moments, that it needs."
     try:
         return look(case)

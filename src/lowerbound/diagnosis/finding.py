@@ -1,4 +1,4 @@
-"""What an examination says about one problem: a number with its error and healthy range, and what to do."""
+"""The finding about one problem: a number with its error and healthy range, and a remedy."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import TypeAlias
 
 import numpy as np
 
-__all__ = ["Bars", "Clouds", "Finding", "Histograms", "Measurement", "Picture", "found", "undefined"]
+__all__ = ["Bars", "Clouds", "Curves", "Finding", "Histograms", "Measurement", "Picture", "found", "undefined"]
 
 _TWO_SIDED = 1.96  # standard errors on each side of a 95 % interval
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """A number with its error, and where it lies in a healthy model.
+    """A number with its error, and the range of a healthy model.
 
     Attributes:
         value: the number.
         standard_error: of it.
-        low: the lower end of the healthy range; −∞ where small numbers are no sign.
-        high: its upper end; ∞ where large numbers are none.
+        low: the lower end of the healthy range; −∞ if no number is too small.
+        high: its upper end; ∞ if no number is too large.
         unit: of all of them.
     """
 
@@ -72,7 +72,22 @@ class Clouds:
     label: str
 
 
-Picture: TypeAlias = Histograms | Bars | Clouds
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curves:
+    """Functions over the same points x, in one series or several, and the band in which they should lie.
+
+    `low` and `high` are the ends of the band at each point; all arrays are (K,).
+    """
+
+    x: np.ndarray
+    series: Mapping[str, np.ndarray]
+    low: np.ndarray
+    high: np.ndarray
+    x_label: str
+    label: str
+
+
+Picture: TypeAlias = Histograms | Bars | Clouds | Curves
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,9 +96,9 @@ class Finding:
 
     Attributes:
         name: of the problem.
-        present: whether the model has it; None where the question does not apply, and the sentence says why.
-        sentence: what was found, in words.
-        evidence: the number behind it; None where `present` is.
+        present: whether the model has it; None if the question does not apply, for the reason in the sentence.
+        sentence: the finding in words.
+        evidence: the number on which it rests; None where `present` is.
         remedy: a command to run; None where nothing was found.
         picture: what to draw; None where `present` is.
     """
@@ -97,13 +112,13 @@ class Finding:
 
 
 def found(name: str, evidence: Measurement, *, ill: str, well: str, remedy: str | None, picture: Picture) -> Finding:
-    """A finding with the sentence and the remedy that its evidence calls for.
+    """Make a finding, with the sentence and remedy that follow from its evidence.
 
     Arguments:
         name: of the problem.
         evidence: the number.
-        ill: the sentence if it is present.
-        well: the sentence if it is not.
+        ill: the sentence if the problem is present.
+        well: the sentence if it is not present.
         remedy: what to run if it is present.
         picture: what to draw.
     """
@@ -121,5 +136,5 @@ def found(name: str, evidence: Measurement, *, ill: str, well: str, remedy: str 
 
 
 def undefined(name: str, reason: str) -> Finding:
-    """The question does not apply to this model."""
+    """Make the finding that the question does not apply to this model."""
     return Finding(name=name, present=None, sentence=reason)

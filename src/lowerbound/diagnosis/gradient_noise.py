@@ -1,4 +1,4 @@
-"""Variance of the gradient that dominates: noise from drawing latents that hides what the data say.
+"""Noise of the gradient: the variance from drawing latents dominates that from the data.
 
 The gradient g of φ in one training step varies with the minibatch b and with the latents. By the law of total variance,
 from two gradients g_b1, g_b2 of each of M minibatches,
@@ -6,13 +6,14 @@ from two gradients g_b1, g_b2 of each of M minibatches,
     tr Cov[g] = W + B          W = E_b tr Cov[g | b] ≈ mean_b ½ ‖g_b1 − g_b2‖²
                                B = tr Cov_b E[g | b] ≈ M/(M−1) mean_b (g_b1 − ḡ_1) · (g_b2 − ḡ_2)
 
-At an optimum for every row B is 0 and every sampled estimator has noise left, so that W / (W + B) alone would call the
-best models ill. So W is set against B and the smallest noise at hand,
+If the parameters are optimal for every row, B is 0 but sampled estimators still have noise, so that W / (W + B) alone
+would reject the best models. W is therefore compared with B plus a reference,
 
     H = E_b tr Cov[h | b],      h = ∇_φ mean log q(z | x) at fixed z
 
-which is that of a score-function estimator whose learning signal is off by one nat; the pathwise gradient of the ELBO
-has exactly H where q(z | x) = p(z | x). The evidence is W / (W + B + H), its error the jackknife's over minibatches.
+the variance of a score-function estimator whose learning signal is wrong by one nat. Where q(z | x) = p(z | x) the
+pathwise gradient of the ELBO has exactly the variance H. The evidence is W / (W + B + H), its error the jackknife's
+over minibatches.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ __all__ = ["MOST", "gradient_noise"]
 
 NAME = "noise of the gradient"
 MOST = 0.9
-"""Nine tenths: the latents' noise is nine times all other."""
+"""At nine tenths the noise from the latents is nine times all other noise."""
 _MINIBATCHES, _MOST_COORDINATES = 96, 2**16
 
 
 def gradient_noise(case: Case) -> Finding:
-    """Whether drawing latents makes more than nine tenths of the noise in the gradient of φ."""
+    """Whether drawing latents causes more than nine tenths of the noise in the gradient for φ."""
     parameters = _parameters(case.model.posterior)
     if case.loss is None or not parameters:
         return undefined(NAME, "Not defined without a loss and a posterior with parameters to train.")
@@ -121,7 +122,7 @@ def _share(within: Tensor, between: Tensor, floor: Tensor) -> Tensor:
 
 
 def _remedy(case: Case) -> str:
-    """An estimator that uses the path of the draw where there is one; else more samples to compare with each other."""
+    """A pathwise estimator if q is reparameterised; otherwise more samples."""
     options = case.refit.options
     if case.posterior.has_rsample and options.get("gradient", "pathwise").startswith("score-function"):
         return case.refit(gradient="pathwise")

@@ -1,14 +1,14 @@
-"""Holes: the prior puts its mass where no codes lie, and codes lie where it has little (Rosca et al. 2018,
+"""Holes: the prior puts its mass where no latents lie, and latents lie where it has little (Rosca et al. 2018,
 arXiv:1802.06847, §3; Tomczak & Welling 2018, arXiv:1705.07120, eq. 5).
 
-For any density r, with q(z) the aggregate posterior of the law of the data,
+For any density r, with q(z) the aggregate posterior of the distribution of the data,
 
     KL(q(z) ‖ p(z)) ≥ E_q(z)[log r(z) − log p(z)]
 
-with equality for r = q(z). Here r is a mixture fitted to codes of training rows and the expectation is over codes of
-held-out rows, so that noise and overfitting can only lower the number. It is the rate that r would save as a prior,
-with encoder and decoder as they are. The rate less the mutual information of N rows would not do: that information is
-at most log N, and what it lacks would count as holes.
+with equality for r = q(z). Here r is a mixture fitted to latents of training rows, and the expectation is over those
+of test rows, so that noise and overfitting can only lower the number. The number is the decrease of the rate if r
+replaced the prior, with unchanged encoder and decoder. The rate minus the mutual information of N rows would be too
+large: this information is at most log N, and all beyond would count as holes.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _DRAWS, _COMPONENTS = 4, (1, 3, 10, 30)
 
 
 def holes(case: Case) -> Finding:
-    """Whether a prior fitted to the codes would save more than 15 % of the rate (and half a nat)."""
+    """Whether a prior fitted to the latents would save more than 15 % of the rate (and half a nat)."""
     prior = case.model.prior(None)
-    train, held_out = _codes(case, case.x_train, 1), _codes(case, case.x_held_out, _DRAWS)
+    train, held_out = _latents(case, case.x_train, 1), _latents(case, case.x_held_out, _DRAWS)
     if isinstance(train, tuple) or isinstance(held_out, tuple) or prior.batch_shape:
         return undefined(NAME, "Not defined for latents in several layers or a prior with a context.")
     fitted = _fitted(prior, train[0], held_out.flatten(0, 1), case.seed)
     if fitted is None:
-        return undefined(NAME, f"No density is at hand to fit to codes under a {type(prior).__name__} prior.")
+        return undefined(NAME, f"No density is at hand to fit to latents under a {type(prior).__name__} prior.")
     with torch.no_grad():
         saved = (fitted.unflatten(0, held_out.shape[:2]) - prior.log_prob(held_out)).mean(0).double().cpu()
         from_prior = prior.sample(torch.Size((held_out.shape[1],)))
@@ -48,29 +48,29 @@ def holes(case: Case) -> Finding:
     return found(
         NAME,
         evidence,
-        ill=f"Codes are not spread as the prior is: a prior that follows them would save {evidence.value:.1f} nats a "
-        "row, and samples from this one fall between the codes.",
-        well=f"A prior fitted to the codes would save {max(evidence.value, 0):.1f} nats a row.",
+        ill=f"Latents are not spread as the prior is: a prior that follows them would save {evidence.value:.1f} nats a "
+        "row, and samples from this one fall between the latents.",
+        well=f"A prior fitted to the latents would save {max(evidence.value, 0):.1f} nats a row.",
         remedy=_remedy(case),
         picture=_picture(held_out[0], from_prior),
     )
 
 
 @torch.no_grad()
-def _codes(case: Case, x: Tensor, num_draws: int) -> Latents:
+def _latents(case: Case, x: Tensor, num_draws: int) -> Latents:
     """Draws of q(z | x) (S, B, *event)."""
     with forked(x.device, case.seed):
         q = case.model.infer(x)
         return latents_of(q, q.sample(torch.Size((num_draws,))))
 
 
-def _fitted(prior: Distribution, train: Tensor, codes: Tensor, seed: int) -> Tensor | None:
-    """log r of codes (N, *event), with r fitted to others; None for latents that are neither real nor binary."""
+def _fitted(prior: Distribution, train: Tensor, latents: Tensor, seed: int) -> Tensor | None:
+    """log r of latents (N, *event), with r fitted to `train`; None for latents that are neither real nor binary."""
     sizes = [size for size in _COMPONENTS if size <= len(train) // 10] or [1]
     if over_reals(prior):
-        return gaussian_mixture(train.flatten(1), codes.flatten(1), components=sizes, seed=seed).to(codes)
-    if bool(((codes == 0) | (codes == 1)).all()) and codes.ndim == 2:
-        return bernoulli_mixture(train, codes, components=sizes, seed=seed).to(codes)
+        return gaussian_mixture(train.flatten(1), latents.flatten(1), components=sizes, seed=seed).to(latents)
+    if bool(((latents == 0) | (latents == 1)).all()) and latents.ndim == 2:
+        return bernoulli_mixture(train, latents, components=sizes, seed=seed).to(latents)
     return None
 
 
@@ -80,14 +80,14 @@ def _remedy(case: Case) -> str:
     return case.refit(prior="flow-prior" if case.refit.options.get("prior", "").startswith("vamp") else "vamp-prior")
 
 
-def _picture(codes: Tensor, from_prior: Tensor) -> Clouds:
-    """Both on the two directions in which codes vary most, in units of the latents."""
-    z, p = codes.flatten(1).double().cpu(), from_prior.flatten(1).double().cpu()
+def _picture(latents: Tensor, from_prior: Tensor) -> Clouds:
+    """Both clouds projected on the two directions in which latents vary most, in units of the latents."""
+    z, p = latents.flatten(1).double().cpu(), from_prior.flatten(1).double().cpu()
     mean = z.mean(0)
     directions = torch.linalg.svd(z - mean, full_matrices=False)[2][:2].mT
-    drawn = {"from the prior": p, "of held-out rows": z}
+    drawn = {"from the prior": p, "of test rows": z}
     series = {name: _plane((points - mean) @ directions) for name, points in drawn.items()}
-    return Clouds(series=series, label="codes along their two main directions")
+    return Clouds(series=series, label="latents along their two main directions")
 
 
 def _plane(points: Tensor):

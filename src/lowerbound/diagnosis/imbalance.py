@@ -8,9 +8,9 @@ A q that was trained on D + β R, in a family closed under such scaling, has D'(
 
     β̂ = −D'(1) / R'(1)
 
-1 for the ELBO, 4 for a β-VAE with β = 4. Derivatives are of each row, on training rows, where training made them
-balance; the error of the ratio is that of D' + β̂ R'. An importance-weighted objective widens q and gives a β̂
-somewhat above 1.
+It is 1 for the ELBO, and 4 for a β-VAE with β = 4. The derivatives are taken for each training row, because training
+balances them there; the error of the ratio is that of D' + β̂ R'. An importance-weighted objective widens q and gives a
+β̂ somewhat above 1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["HIGHEST", "LOWEST", "imbalance"]
 
 NAME = "imbalance of rate and distortion"
 LOWEST, HIGHEST = 1 / 3, 3.0
-"""A factor of three: importance weighting alone stays within two."""
+"""A factor of three; importance weighting alone causes less than two."""
 _DRAWS, _MOST_ROWS, _FEWEST_ERRORS = 16, 500, 4.0
 
 
@@ -44,7 +44,9 @@ def imbalance(case: Case) -> Finding:
     distortion, rate = _pulls(case, case.x_train[:_MOST_ROWS])
     d, r = distortion.mean().item(), rate.mean().item()
     if abs(r) < _FEWEST_ERRORS * error_of_mean(rate):
-        return undefined(NAME, "The latents carry too little to say how they are paid for: q is as wide as the prior.")
+        return undefined(
+            NAME, "The latents carry too little information to tell the weight: q is as wide as the prior."
+        )
     weight = -d / r
     evidence = Measurement(
         value=weight,
@@ -71,7 +73,9 @@ def imbalance(case: Case) -> Finding:
 
 
 def _scales(q: Distribution) -> bool:
-    """Whether q is real, has a mean in closed form, and its family is closed under scaling about it."""
+    """Whether q is over real vectors, with a mean in closed form, and its family is closed under scaling about the
+    mean.
+    """
     if not over_reals(q) or isinstance(q, Augmented):
         return False
     try:

@@ -1,6 +1,6 @@
-"""From a fitted model to a `Case`: its training and test rows, and its loss as it was at the end.
+"""From a fitted model to a `Case`: its training and test rows, and its loss at the end of training.
 
-The rows that training held out for the choice of weights are neither kind and are left out.
+Rows that training held out to choose the weights belong to neither and are left out.
 """
 
 from __future__ import annotations
@@ -28,25 +28,26 @@ _MOST_TRAINING_ROWS = 2000
 def case_of(
     fitted: Fitted, *, x_against: Tensor | None = None, against: str = "other data", num_rows: int = 500, seed: int = 0
 ) -> Case:
-    """What there is to examine of a fitted model.
+    """Make the case of a fitted model.
 
     Arguments:
         fitted: the model; one that was built by hand has no loss, and its gradient is not examined.
         x_against: rows of other data, as the likelihood scores them (`Fitted.events`); at most num_rows are used.
         against: their name.
-        num_rows: held-out rows, at most; four times as many training rows are at hand.
+        num_rows: test rows, at most; there are up to four times as many training rows.
         seed: of the choice of rows and of all draws.
 
     Raises:
         DataError: its data are gone or have changed.
-        ValueError: fewer than two rows, or a model that was told labels.
+        ValueError: fewer than two rows, or a model that was fitted with labels.
     """
     if num_rows < 2:
         raise ValueError(f"case_of got num_rows={num_rows} and needs at least 2.")
     plan, dataset, device = fitted.plan, fitted.dataset, device_for(fitted)
     if plan is not None and recipe_named(plan.recipe).labels != "unused":
         raise ValueError(
-            f"{fitted.name} was told labels, and diagnosis knows models of the data alone; use `lowerbound evaluate`."
+            f"{fitted.called} was fitted with labels, and diagnosis is for models of the data alone; use "
+            "`lowerbound evaluate`."
         )
     held_out = fitted.test_rows().x
     training = None if plan is None else prepare(dataset, plan, plan.engine())
@@ -74,7 +75,7 @@ def _training_rows(fitted: Fitted, training: Training | None, num_rows: int, see
 
 
 def as_at_the_end(fitted: Fitted, loss: Loss) -> Loss:
-    """The loss with the model's weights, and the last values of what it learned or annealed beside the model."""
+    """The loss with the model's weights, and with the last values of its own learned or annealed parameters."""
     loss.model.load_state_dict(fitted.model.state_dict())
     if fitted.folder is not None:
         checkpoint = Checkpoint(path=fitted.folder / "state.safetensors")
@@ -87,5 +88,5 @@ def as_at_the_end(fitted: Fitted, loss: Loss) -> Loss:
 
 
 def _some(count: int, wanted: int, seed: int) -> np.ndarray:
-    """Which rows, drawn without replacement, in their order."""
+    """The numbers of some rows, drawn without replacement, in increasing order."""
     return np.sort(np.random.default_rng(derive_seed(seed)).permutation(count)[:wanted])

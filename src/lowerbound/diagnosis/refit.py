@@ -1,7 +1,7 @@
-"""The command that fits the same data again with one thing changed: what a remedy is.
+"""The command that fits the same data again with one option changed: a remedy.
 
-Every option that the run was begun with is kept. A change of the objective takes with it what only went with the old
-one: its estimator of reparameterised draws and the number of samples, which then have the defaults of the new one.
+Every option of the run is kept. If the objective changes, options that belong to the old one are dropped (its estimator
+and the number of samples), so that the defaults of the new objective apply.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Refit:
 
     @classmethod
     def of(cls, fitted: Fitted) -> Refit:
-        """The fit of a model: every option that was given, what was decided left open."""
+        """The fit of a model, with every option that the user gave and without those that were decided."""
         plan, data = fitted.plan, fitted.config.get("data") or {}
         if plan is None:
             return cls()
@@ -67,8 +67,8 @@ class Refit:
 
 
 def _given(plan: Plan) -> dict[str, object]:
-    """What the user gave, by the names of the command."""
-    given = {name: value for name, value in plan.given.items() if name not in plan.model}
+    """The options that the user gave, by their names in the command."""
+    given = {name: value for name, value in plan.given.items() if name not in plan.model and name != "freeze"}
     model = {name: value for name, value in plan.given.items() if name in plan.model}
     if plan.recipe == _AS_OPTIONS:
         given |= model

@@ -10,6 +10,7 @@ from lowerbound.evaluate.baselines import (
     independent_bernoulli,
     independent_elements,
 )
+from lowerbound.evaluate.calibration import Calibration, calibration
 from lowerbound.evaluate.clustering import (
     adjusted_rand_index,
     clustering_accuracy,
@@ -23,13 +24,15 @@ from lowerbound.evaluate.disentanglement import (
     dci_scores,
     factor_vae_score,
 )
-from lowerbound.evaluate.estimates import PerDatum, Score
+from lowerbound.evaluate.estimates import Estimates, Score
+from lowerbound.evaluate.evidence import Evidence, log_evidence
+from lowerbound.evaluate.expected_coverage import expected_coverage
+from lowerbound.evaluate.filtering import Filtered, particle_filter
 from lowerbound.evaluate.gaps import InferenceGaps, inference_gaps
-from lowerbound.evaluate.gradient_statistics import GradientStatistics, Statistic, gradient_statistics
+from lowerbound.evaluate.gradient_noise import GradientStatistics, Statistic, gradient_statistics
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight, pareto_k
 from lowerbound.evaluate.latent_gaps import mutual_information_gap, separated_attribute_predictability
 from lowerbound.evaluate.latents import latent_moments
-from lowerbound.evaluate.log_evidence import Evidence, log_evidence
 from lowerbound.evaluate.out_of_distribution import (
     auroc,
     bits_per_dim,
@@ -40,21 +43,31 @@ from lowerbound.evaluate.out_of_distribution import (
     typicality,
     waic,
 )
-from lowerbound.evaluate.particle_filter import Filtered, particle_filter
-from lowerbound.evaluate.posterior_mean import PosteriorMean, posterior_mean
-from lowerbound.evaluate.summary import Summary, summary
+from lowerbound.evaluate.posterior_moments import PosteriorMean, posterior_mean
+from lowerbound.evaluate.predictive_checks import Check, PredictiveChecks, predictive_checks
+from lowerbound.evaluate.rank_bands import Band, ecdf_band, uniformity_p_values
+from lowerbound.evaluate.ranks import Coverage, uniform_ranks
+from lowerbound.evaluate.rate_distortion import Summary, summary
+from lowerbound.evaluate.tarp import tarp
+from lowerbound.evaluate.two_sample import PosteriorTwoSample, classifier_two_sample, posterior_two_sample
 
 __all__ = [
     "DCI",
     "AggregatePosterior",
     "AnnealedEvidence",
+    "Band",
     "BernoulliMixture",
+    "Calibration",
+    "Check",
+    "Coverage",
+    "Estimates",
     "Evidence",
     "Filtered",
     "GradientStatistics",
     "InferenceGaps",
-    "PerDatum",
     "PosteriorMean",
+    "PosteriorTwoSample",
+    "PredictiveChecks",
     "Sandwich",
     "Score",
     "Statistic",
@@ -67,9 +80,13 @@ __all__ = [
     "beta_vae_score",
     "bidirectional",
     "bits_per_dim",
+    "calibration",
+    "classifier_two_sample",
     "clustering_accuracy",
     "dci_scores",
+    "ecdf_band",
     "effective_sample_size",
+    "expected_coverage",
     "factor_vae_score",
     "gaussian",
     "gaussian_mixture",
@@ -90,9 +107,14 @@ __all__ = [
     "pareto_k",
     "particle_filter",
     "posterior_mean",
+    "posterior_two_sample",
+    "predictive_checks",
     "prior_evidence",
     "separated_attribute_predictability",
     "summary",
+    "tarp",
     "typicality",
+    "uniform_ranks",
+    "uniformity_p_values",
     "waic",
 ]

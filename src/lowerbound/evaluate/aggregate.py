@@ -1,4 +1,4 @@
-"""The aggregate posterior of given data, q(z) = (1/N) Σ_n q(z | x_n), and what the rate is spent on.
+"""The aggregate posterior of given data, q(z) = (1/N) Σ_n q(z | x_n), and the parts of the rate.
 
     rate = I(n; z) + KL(q(z) ‖ p(z))                        (Hoffman & Johnson 2016)
     KL(q(z) ‖ p(z)) = TC + Σ_d KL(q(z_d) ‖ p(z_d))          (Chen et al. 2018, arXiv:1802.04942, eq. 2)
@@ -6,10 +6,10 @@
     I(n; z) = E[log q(z | x_n) − log q(z)]                  mutual information, at most log N
     TC = E[log q(z) − Σ_d log q(z_d)]                       total correlation
 
-over n uniform on the data and z ~ q(z | x_n). q(z) and its marginals q(z_d) are summed over all N data, with no
-approximation by a minibatch; the only error is that of the draws z, and all terms share them, so that the two
-identities hold to rounding. These are statements about N given data. For the law they come from, I(n; z) is too low by
-what the bound log N cuts off, and KL too high by as much; where I is well below log N neither matters.
+over n uniform on the data and z ~ q(z | x_n). q(z) and its marginals q(z_d) are summed over all N data, without a
+minibatch approximation. The only error is that of the draws z, which all terms share, so that the two identities hold
+to rounding. The numbers describe the N given data. For the distribution of the data, I(n; z) is too low because it is
+at most log N, and KL too high by as much; if I is well below log N this does not matter.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
-from lowerbound.evaluate.estimates import PerDatum
+from lowerbound.evaluate.estimates import Estimates
 from lowerbound.factors import log_prob_per_factor
 from lowerbound.hooks import Augmented
 from lowerbound.model import LatentVariableModel
@@ -39,8 +39,8 @@ __all__ = ["AggregatePosterior", "aggregate_posterior"]
 class AggregatePosterior:
     """Averages over the draws of each datum, nats; their means are the quantities of the module's docstring.
 
-    The spread over the data gives the standard error of each mean for new data of the same number, to first order: how
-    log q(z) itself changes with the data adds nothing to that order.
+    The spread over the data gives the standard error of each mean, for as many new data, to first order: the change of
+    log q(z) with the data has no effect of this order.
 
     Attributes:
         rate: log q(z | x_n) − log p(z): `mutual_information` + `marginal_kl`.
@@ -52,11 +52,11 @@ class AggregatePosterior:
         num_samples: S drawn for each datum.
     """
 
-    rate: PerDatum
-    mutual_information: PerDatum
-    marginal_kl: PerDatum
-    total_correlation: PerDatum | None
-    kl_per_dimension: tuple[PerDatum, ...] | None
+    rate: Estimates
+    mutual_information: Estimates
+    marginal_kl: Estimates
+    total_correlation: Estimates | None
+    kl_per_dimension: tuple[Estimates, ...] | None
     num_data: int
     num_samples: int
 
@@ -97,8 +97,8 @@ def aggregate_posterior(
         prior = model.prior(context)
         if prior.batch_shape:
             raise ValueError(
-                "aggregate_posterior got a prior that depends on the context, so that no one p(z) is there to compare "
-                "with; call it on the data of one context at a time, with a prior without context."
+                "aggregate_posterior got a prior that depends on the context, so that there is no single p(z) to "
+                "compare with; call it on the data of one context at a time, with a prior without context."
             )
         z, log_q = _draws(model, x, context, num_samples, max_elements)
         log_aggregate, log_marginals = _aggregate(model, x, context, z, max_elements)
@@ -127,7 +127,7 @@ def _blocks(
 def _draws(
     model: LatentVariableModel, x: Tensor, context: Context | None, num_samples: int, max_elements: int
 ) -> tuple[Latents, Float[Tensor, "sample batch"]]:
-    """z ~ q(z | x_n) of every datum and log q(z | x_n)."""
+    """Draw z ~ q(z | x_n) for every datum; return it with log q(z | x_n)."""
     draws, log_q = [], []
     for _, q in _blocks(model, x, context, max_elements):
         z = q.sample(torch.Size((num_samples,)))
@@ -164,7 +164,7 @@ def _aggregate(
 
 
 def _density_of(q: Distribution) -> Callable[[Latents], Tensor]:
-    """log q(z | x), or a refusal that says why there is none."""
+    """log q(z | x), or a `ValueError` that says why there is none."""
 
     def log_prob(z: Latents) -> Tensor:
         try:
@@ -181,13 +181,13 @@ def _density_of(q: Distribution) -> Callable[[Latents], Tensor]:
     return log_prob
 
 
-def _averaged(values: Float[Tensor, "sample batch"]) -> PerDatum:
+def _averaged(values: Float[Tensor, "sample batch"]) -> Estimates:
     size = values.shape[0]
     error = values.std(0) / math.sqrt(size) if size > 1 else torch.full_like(values[0], math.nan)
-    return PerDatum(values=values.mean(0), standard_error=error)
+    return Estimates(values=values.mean(0), standard_error=error)
 
 
-def _per_dimension(log_marginals: Tensor | None, log_priors: Tensor | None) -> tuple[PerDatum, ...] | None:
+def _per_dimension(log_marginals: Tensor | None, log_priors: Tensor | None) -> tuple[Estimates, ...] | None:
     if log_marginals is None or log_priors is None or log_marginals.shape != log_priors.shape:
         return None
     return tuple(_averaged(each) for each in (log_marginals - log_priors).unbind(-1))
@@ -198,7 +198,7 @@ def _add(total: Tensor | None, part: Tensor) -> Tensor:
 
 
 def _map(f: Callable[..., Tensor], *parts: Latents) -> Latents:
-    """f of latents, layer by layer where there are several."""
+    """Apply f to the latents, layer by layer if there are several."""
     if isinstance(parts[0], tuple):
         return tuple(f(*layers) for layers in zip(*parts, strict=True))
     return f(*parts)

@@ -8,14 +8,15 @@ with z_0 ~ p_0, z_t drawn from z_{t−1} by a transition that leaves f_t invaria
 
     log w = Σ_t (β_t − β_{t−1}) r(z_{t−1}),      E[w] = p(x)              (Neal 2001, arXiv:physics/9803008, eq. 11)
 
-so that log (1/C) Σ_c w_c of C chains is in expectation a lower bound of log p(x); T = 1 is importance sampling. Run
-backwards from an exact draw of p(z | x) the same chain has E[1/w] = 1/p(x): an upper bound (Grosse, Ghahramani & Adams
-2015, arXiv:1511.02543). Such a draw is at hand where x was simulated, as the z that it was simulated from.
+so that log (1/C) Σ_c w_c of C chains is in expectation a lower bound of log p(x); T = 1 is importance sampling. The
+same chain run backwards from an exact draw of p(z | x) has E[1/w] = 1/p(x), which gives an upper bound (Grosse,
+Ghahramani & Adams 2015, arXiv:1511.02543). For a simulated x such a draw is known: it is the z from which x was
+simulated.
 
 Transitions are Hamiltonian, and β is spaced by a sigmoid, as in Wu, Burda, Salakhutdinov & Grosse (2017,
-arXiv:1611.04273, §3). They adapt the step size inside the run, after which E[w] = p(x) only roughly. Here a shorter run
-finds a step size for every datum and stretch of the path, towards an acceptance of 0.65, and the run that counts keeps
-them fixed: given those, both identities are exact.
+arXiv:1611.04273, §3). They adapt the step size within the run, so that E[w] = p(x) holds only approximately. Here a
+shorter run first finds step sizes for every datum and part of the path, aiming at an acceptance of 0.65. The main run
+keeps them fixed, so that both identities are exact.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from torch import Tensor
 
 from lowerbound.evaluate.annealing_path import AnnealingPath, AnnealingStart, annealing_path, draw_start
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
-from lowerbound.evaluate.estimates import PerDatum
+from lowerbound.evaluate.estimates import Estimates
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
@@ -50,8 +51,8 @@ class AnnealedEvidence:
 
     Attributes:
         log_evidence: log of the mean weight of the chains, nats: in expectation a lower bound of log p(x).
-        standard_error: of that, from the spread of the chains, nats; not a number for one chain.
-        effective_sample_size: between 1 and num_chains; near 1 the path needs more distributions.
+        standard_error: of `log_evidence`, from the spread of the chains, nats; NaN for one chain.
+        effective_sample_size: between 1 and num_chains; if it is near 1, the path needs more distributions.
         acceptance: the mean probability with which a transition was accepted; 1 where there was none.
         num_chains: C, run for each datum.
         num_distributions: T.
@@ -67,9 +68,9 @@ class AnnealedEvidence:
     num_dimensions: int
 
     @property
-    def per_datum(self) -> PerDatum:
-        """The estimates and their errors alone."""
-        return PerDatum(values=self.log_evidence, standard_error=self.standard_error)
+    def per_datum(self) -> Estimates:
+        """Only the estimates and their errors."""
+        return Estimates(values=self.log_evidence, standard_error=self.standard_error)
 
     @property
     def mean(self) -> float:
@@ -78,17 +79,17 @@ class AnnealedEvidence:
 
     @property
     def standard_error_of_mean(self) -> float:
-        """Of `mean` as an estimate for new data, nats: from the spread over the data; not a number for one datum."""
+        """The error of `mean` as an estimate for new data, nats, from the spread over the data; NaN for one datum."""
         return self.per_datum.standard_error_of_mean
 
     @property
     def sampling_error_of_mean(self) -> float:
-        """Of `mean` for these very data, nats: from the spread of the chains alone."""
+        """The error of `mean` for these data, nats, from the spread of the chains alone."""
         return self.per_datum.sampling_error_of_mean
 
     @property
     def bits_per_dim(self) -> float:
-        """−mean / (D ln 2), of x as it was given."""
+        """−mean / (D ln 2), for x in the units in which it was given."""
         return -self.mean / (self.num_dimensions * math.log(2))
 
 
@@ -98,19 +99,19 @@ class Sandwich:
 
     Attributes:
         x: the simulated data (N, *event).
-        lower: by the chains from the start to the posterior: in expectation at most log p(x).
-        upper: by the same chains backwards, nats: in expectation at least log p(x). The chains of a datum share
-            their exact draw from the posterior, so that its standard error, from their spread, leaves that draw out;
-            the errors of means over the data leave nothing out.
+        lower: from chains that run from the start to the posterior: in expectation at most log p(x).
+        upper: from chains that run backwards, nats: in expectation at least log p(x). The chains of a datum share one
+            exact draw from the posterior, whose variance its standard error does not include; the errors of means over
+            the data include it.
     """
 
     x: Float[Tensor, "batch *event"]
     lower: AnnealedEvidence
-    upper: PerDatum
+    upper: Estimates
 
     @property
-    def gap(self) -> PerDatum:
-        """upper − lower, nats: in expectation at least the error of either."""
+    def gap(self) -> Estimates:
+        """upper − lower, nats: in expectation at least the error of each of them."""
         return self.upper - self.lower.per_datum
 
 
@@ -136,11 +137,11 @@ def annealed_importance(
         num_distributions: T, steps from the start to the posterior. The bias falls as 1/T.
         num_chains: C for each datum, all run at once.
         start: "prior", or "posterior" for q(z | x).
-        num_leapfrog: gradients of log p(x, z) in one transition; there is one more, for its weight.
+        num_leapfrog: gradients of log p(x, z) in one transition, which takes one more for its weight.
         context: of the model, one row for each datum.
         seed: of the chains; the caller's random state is untouched.
-        max_elements: numbers in one slice of decoder output: at most this many, or one datum's chains if those are
-            more. Slices of another size draw other chains.
+        max_elements: numbers in one slice of decoder output: at most this many, but at least the chains of one datum.
+            Slices of another size draw other chains.
         progress: called after each slice with the rows done and their total.
 
     Raises:
@@ -180,7 +181,7 @@ def bidirectional(
 ) -> Sandwich:
     """Bound log p(x) from both sides on data simulated from the model: how far to trust `annealed_importance`.
 
-    The gap says how well these settings do on data from the model; on data that resemble it they do about as well.
+    The gap shows how accurate these settings are on data from the model; on similar data they are about as accurate.
 
     Arguments:
         model: as for `annealed_importance`.
@@ -210,7 +211,7 @@ def bidirectional(
             back.append(_backward(path, z[rows], beta, step_size, num_leapfrog))
     value, error = log_mean_weight(torch.cat(back, 1))
     lower = _evidence(there, num_distributions, math.prod(x.shape[1:]))
-    return Sandwich(x=x, lower=lower, upper=PerDatum(values=-value, standard_error=error))
+    return Sandwich(x=x, lower=lower, upper=Estimates(values=-value, standard_error=error))
 
 
 def _forward(
@@ -232,7 +233,7 @@ def _forward(
 def _backward(
     path: AnnealingPath, exact: Tensor, beta: list[float], step_size: list[Tensor], num_leapfrog: int
 ) -> Float[Tensor, "chain batch"]:
-    """log 1/w of chains that run the forward ones backwards from exact draws of p(z | x), in float64."""
+    """log 1/w of chains that run backwards from exact draws of p(z | x), in float64."""
     z = exact.expand(path.num_chains, *exact.shape)
     log_w = torch.zeros((), dtype=torch.float64, device=exact.device)
     for t in range(len(beta) - 2, 0, -1):
@@ -258,7 +259,7 @@ def _tuned(path: AnnealingPath, beta: list[float], num_leapfrog: int) -> list[Fl
 
 
 def _stages(beta: list[float]) -> Iterator[float]:
-    """The middles of a tenth as many stretches of the path, but 20 to 100 of them where there are as many."""
+    """The midpoints of the parts of the path that share a step size: T/10 of them, but 20 to 100."""
     size = min(len(beta) - 2, max(20, min(100, len(beta) // 10)))
     return (beta[1 + (2 * k + 1) * (len(beta) - 2) // (2 * size)] for k in range(size))
 

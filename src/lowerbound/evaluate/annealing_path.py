@@ -23,7 +23,7 @@ from lowerbound.protocols import Context
 __all__ = ["AnnealingPath", "AnnealingStart", "annealing_path", "draw_start"]
 
 AnnealingStart: TypeAlias = Literal["prior", "posterior"]
-"""Where the chains begin: at p(z), or at q(z | x), which is nearer and needs fewer distributions."""
+"""Where the chains start: at p(z), or at q(z | x), which is nearer to the posterior and needs fewer distributions."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class AnnealingPath:
         joint: log p(x, z) of the slice.
         start: p_0.
         start_is_prior: whether p_0 is p(z), which then need not be evaluated twice.
-        scale: of the coordinates of z, that they move alike; None for one.
+        scale: of the coordinates of z, by which their steps are scaled; None for 1.
         num_chains: C for each datum.
     """
 
@@ -94,13 +94,13 @@ def annealing_path(
 
 
 def draw_start(start: Distribution, num_chains: int, num_data: int) -> Float[Tensor, "chain batch *event"]:
-    """num_chains draws for each of num_data rows, which a start without a batch shape has in common."""
+    """num_chains draws for each of num_data rows; a start without a batch shape is the same for all rows."""
     rows = () if start.batch_shape else (num_data,)
     return start.sample(torch.Size((num_chains, *rows)))
 
 
 def _scale_of(start: Distribution) -> Float[Tensor, "1 #batch *event"] | None:
-    """The standard deviation of the start, by which its coordinates move alike; None if it does not state one."""
+    """The standard deviation of the start, by which steps are scaled; None if the start does not state one."""
     try:
         stddev = start.stddev
     except (NotImplementedError, AttributeError):
@@ -123,7 +123,7 @@ def _check_real(distribution: Distribution, role: str) -> None:
 
 
 def _check_density(q: Distribution, num_data: int) -> None:
-    """Refuse a q that cannot be where the chains start."""
+    """Refuse a q at which chains cannot start."""
     _check_real(q, "posterior")
     z = q.sample(torch.Size((1,)))
     known = isinstance(z, Tensor) and not isinstance(q, Augmented)

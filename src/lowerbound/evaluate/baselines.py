@@ -1,8 +1,8 @@
-"""What a latent variable model must beat, each returning log p(x) of test data in nats.
+"""Simple models to compare with. Each returns log p(x) of test data in nats.
 
-Binary data. Train on values in [0, 1] read as probabilities: they enter as expected sufficient statistics, so a mixture
-maximises Σ_n log Σ_k π_k exp(E log p(x_n | k)), the log-likelihood where x_n is binary and a lower bound of its mean
-over re-sampled x_n where it is not. Test on the same binarized array that the model is scored on.
+Binary data. Training values in [0, 1] count as probabilities and enter as expected sufficient statistics. A mixture
+thus maximises Σ_n log Σ_k π_k exp(E log p(x_n | k)): the log-likelihood if x_n is binary, and a lower bound of its mean
+over re-sampled x_n otherwise. Test on the same binarized array as the model.
 
     independent_bernoulli    p(x) = Π_d μ_d^x_d (1 − μ_d)^(1 − x_d)
     bernoulli_mixture        p(x) = Σ_k π_k Π_d μ_kd^x_d (1 − μ_kd)^(1 − x_d)      (Bishop 2006, §9.3.3)
@@ -165,7 +165,7 @@ def gaussian_mixture(
 def _best(
     fit: Callable[[Tensor, int], Callable[[Tensor], Tensor]], train: Tensor, components: Sequence[int], seed: int
 ) -> Callable[[Tensor], Tensor]:
-    """Fit to all of the training data with the number of components that was best on a tenth of it."""
+    """Choose the number of components on a tenth of the training data, then fit to all of it."""
     order = torch.randperm(train.shape[0], generator=torch.Generator().manual_seed(seed)).to(train.device)
     held, rest = train[order[: math.ceil(len(order) / 10)]], train[order[math.ceil(len(order) / 10) :]]
     sizes = [size for size in components if size <= rest.shape[0]]
@@ -190,7 +190,7 @@ def _probabilities(x: Tensor, name: str) -> Tensor:
 
 
 def _start(x: Tensor, num_components: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Distinct random rows, drawn half way to the mean of all."""
+    """Distinct random rows, moved half way to the mean of all rows."""
     chosen = torch.randperm(x.shape[0], generator=torch.Generator().manual_seed(seed))[:num_components]
     mean = (0.5 * x[chosen.to(x.device)] + 0.5 * x.mean(0)).clamp(0.01, 0.99)
     return x.new_full((num_components,), -math.log(num_components)), mean.logit()

@@ -1,4 +1,4 @@
-"""Do unsupervised clusters, or codes, know the labels?
+"""Do unsupervised clusters, or latents, predict the labels?
 
 All three scores of a clustering are functions f of the table n_kl of how many data of label l are in cluster k:
 
@@ -8,8 +8,8 @@ All three scores of a clustering are functions f of the table n_kl of how many d
                 (Hubert & Arabie 1985, eq. 5)
 
 The data are N independent draws, so that the table is multinomial and the delta method gives the standard error,
-with g = ∂f/∂n:   se² = Σ n g². (No mean of g is taken off: f depends on proportions, ARI to order 1/N, so that
-Σ n g = 0.) It is zero where f is flat, as at a perfect score.
+with g = ∂f/∂n:   se² = Σ n g². (The mean of g needs no subtraction: f depends on proportions only, ARI to order 1/N, so
+that Σ n g = 0.) The error is zero where the derivative of f is, as at a perfect score.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def clustering_accuracy(clusters: Tensor, labels: Tensor) -> Score:
-    """The fraction of data whose cluster stands for their label, under the best one-to-one matching.
+    """The fraction of data whose cluster is matched to their label, under the best one-to-one matching.
 
     Arguments:
         clusters: the cluster of each datum (N,), integers.
@@ -65,7 +65,7 @@ def normalized_mutual_information(clusters: Tensor, labels: Tensor) -> Score:
 
 
 def adjusted_rand_index(clusters: Tensor, labels: Tensor) -> Score:
-    """Agreement about pairs of data, less what chance gives: 0 in expectation for random clusters, 1 at best.
+    """Agreement about pairs of data, corrected for chance: 0 in expectation for random clusters, 1 at best.
 
     Arguments:
         clusters: the cluster of each datum (N,), integers.
@@ -78,34 +78,34 @@ def adjusted_rand_index(clusters: Tensor, labels: Tensor) -> Score:
 
 
 def nearest_neighbour_accuracy(
-    train_codes: Float[Tensor, "train latent"],
+    train_latents: Float[Tensor, "train latent"],
     train_labels: Tensor,
-    codes: Float[Tensor, "batch latent"],
+    latents: Float[Tensor, "batch latent"],
     labels: Tensor,
     *,
     num_neighbours: int = 5,
 ) -> Score:
-    """The fraction of test data given their label by a vote of the nearest training codes.
+    """The fraction of test data whose label is that of the majority of the nearest training latents.
 
     Arguments:
-        train_codes: codes of the data that vote.
+        train_latents: latents of the data that vote.
         train_labels: their labels (train,).
-        codes: codes of the data to be labelled.
+        latents: latents of the data to be labelled.
         labels: their labels (batch,).
         num_neighbours: how many vote, by Euclidean distance.
 
     Raises:
-        ValueError: not one label for each code, or more neighbours than training codes.
+        ValueError: not one label for each latent, or more neighbours than training latents.
     """
-    check_labels(train_labels, len(train_codes), what="train_labels")
-    check_labels(labels, len(codes), what="labels")
-    if not 1 <= num_neighbours <= len(train_codes):
+    check_labels(train_labels, len(train_latents), what="train_labels")
+    check_labels(labels, len(latents), what="labels")
+    if not 1 <= num_neighbours <= len(train_latents):
         raise ValueError(
             f"nearest_neighbour_accuracy got num_neighbours={num_neighbours} and needs between 1 and the "
-            f"{len(train_codes)} training codes."
+            f"{len(train_latents)} training latents."
         )
-    voters = KNeighborsClassifier(num_neighbours).fit(_numpy(train_codes), _numpy(train_labels))
-    right = voters.predict(_numpy(codes)) == _numpy(labels)
+    voters = KNeighborsClassifier(num_neighbours).fit(_numpy(train_latents), _numpy(train_labels))
+    right = voters.predict(_numpy(latents)) == _numpy(labels)
     return proportion(int(right.sum()), len(right))
 
 

@@ -2,10 +2,10 @@
 
     log p̂(x | c) = log (1/S) Σ_s p(x | z_s, c),      z_s ~ p(z | c)
 
-It needs no q(z | x, c), so that it scores the prediction that a user gets, who has c alone. It is importance sampling
-with the prior for a proposal, and computed as that: the weight p(x, z | c) / p(z | c) is p(x | z, c). The prior seldom
-draws what explains x well, so that it needs e^KL(q ‖ p) samples or so where `log_evidence` needs a few hundred; with
-fewer, it lies below log p(x | c) by nats. k̂ says so. The mean of the log weights is E_p(z | c)[log p(x | z, c)], the
+It needs no q(z | x, c), so that it scores the prediction from c alone, which is what a user gets. It is importance
+sampling with the prior as proposal: the weight p(x, z | c) / p(z | c) is p(x | z, c). The prior seldom draws a z that
+explains x well, so that it needs about e^KL(q ‖ p) samples where `log_evidence` needs a few hundred; with fewer samples
+it is below log p(x | c) by nats, and k̂ is large. The mean of the log weights is E_p(z | c)[log p(x | z, c)], the
 objective of their Gaussian stochastic network.
 """
 
@@ -21,7 +21,7 @@ from torch.distributions import Distribution
 from torch.types import _size
 
 from lowerbound.evaluate.batches import check_rows
-from lowerbound.evaluate.log_evidence import Evidence, log_evidence
+from lowerbound.evaluate.evidence import Evidence, log_evidence
 from lowerbound.model import Joint, LatentVariableModel
 from lowerbound.protocols import Context, Latents
 
@@ -50,8 +50,8 @@ def prior_evidence(
         progress: called after each block of data with the rows done and their total.
 
     Returns:
-        As `log_evidence`, in nats: in expectation a lower bound of log p(x | c), whose `elbo` is the mean of
-        log p(x | z, c) over the samples.
+        Like `log_evidence`, nats: in expectation a lower bound of log p(x | c). Its `elbo` is the mean of log p(x | z,
+        c) over the samples.
 
     Raises:
         ValueError: no data, no samples, or a context of another length.
@@ -69,7 +69,7 @@ def prior_evidence(
 
 
 class _FromPrior(LatentVariableModel):
-    """The same model, whose q(z | x, c) is p(z | c)."""
+    """The same model with p(z | c) as its q(z | x, c)."""
 
     def __init__(self, model: LatentVariableModel):
         super().__init__(prior=model.prior, likelihood=model.likelihood, posterior=model.posterior)

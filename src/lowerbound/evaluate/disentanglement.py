@@ -1,4 +1,4 @@
-"""Does each latent know one factor, and each factor live in one latent? Scores of classifiers against known factors.
+"""Does each latent encode one factor, and is each factor encoded by one latent? Scores of classifiers of known factors.
 
     DCI         from the importances R_dk of latent d in a forest that predicts factor k (Eastwood & Williams 2018)
                 disentanglement Σ_d ρ_d (1 − H_K(R_d· / Σ_k R_dk)), ρ_d = Σ_k R_dk / Σ_dk R_dk; H_K to base K
@@ -7,10 +7,10 @@
                 (Kim & Mnih 2018, arXiv:1802.05983, §4)
     β-VAE       how well a linear classifier names it from mean |z − z'| (Higgins et al. 2017)
 
-Codes are best the means of q(z | x), of data whose factors were drawn independently. Factors are class numbers. Of
-codes that know nothing disentanglement and completeness are near 0 and the accuracies near chance: 1/K for the last
-two. Standard errors are those of fractions for the last two and for informativeness, else of a jackknife over ten
-groups of rows (`known_factors`). `latent_gaps` has two scores that need no classifier.
+The latents should be the means of q(z | x), for data whose factors were drawn independently. Factors are class numbers.
+For latents without information about the factors, disentanglement and completeness are near 0 and the accuracies near
+chance: 1/K for the last two. Standard errors are those of fractions for the last two and for informativeness, else of a
+jackknife over ten groups of rows (`known_factors`). `latent_gaps` has two scores that need no classifier.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class DCI:
     """Three scores of the same forests, each between 0 and 1.
 
     Attributes:
-        disentanglement: a latent tells of one factor only.
-        completeness: a factor is told of by one latent only.
+        disentanglement: whether each latent depends on one factor only.
+        completeness: whether each factor is encoded by one latent only.
         informativeness: the fraction of factors of held-out rows that the forests predict.
     """
 
@@ -56,7 +56,7 @@ class DCI:
 
 
 def dci_scores(
-    codes: Float[Tensor, "row latent"],
+    latents: Float[Tensor, "row latent"],
     factors: Int64[Tensor, "label factor"],
     *,
     num_trees: int = 20,
@@ -68,7 +68,7 @@ def dci_scores(
     eleven forests are fitted for each factor.
 
     Arguments:
-        codes: z of each datum.
+        latents: z of each datum.
         factors: the class of each factor of each datum.
         num_trees: in each forest.
         seed: of the halves and the forests.
@@ -76,7 +76,7 @@ def dci_scores(
     Raises:
         ValueError: as `known_factors.checked`.
     """
-    z, v = checked(codes, factors, fewest_latents=1)
+    z, v = checked(latents, factors, fewest_latents=1)
     derived = derive_seed(seed, "dci_scores")
     order = np.random.default_rng(derived).permutation(len(z))
     train, test = order[: len(z) // 2], order[len(z) // 2 :]
@@ -98,7 +98,7 @@ def dci_scores(
 
 
 def factor_vae_score(
-    codes: Float[Tensor, "row latent"],
+    latents: Float[Tensor, "row latent"],
     factors: Int64[Tensor, "label factor"],
     *,
     num_votes: int = 800,
@@ -108,7 +108,7 @@ def factor_vae_score(
     """The accuracy with which the latent of least relative variance names the factor that was held fixed.
 
     Arguments:
-        codes: z of each datum. Latents whose standard deviation is below 5 % of the largest do not vote.
+        latents: z of each datum. Latents whose standard deviation is below 5 % of the largest are left out.
         factors: the class of each factor of each datum.
         num_votes: for the majority vote that maps latents to factors, and as many again to score it.
         num_rows: whose variance is taken for one vote, with one factor fixed.
@@ -117,7 +117,7 @@ def factor_vae_score(
     Raises:
         ValueError: as `known_factors.checked`.
     """
-    z, v = checked(codes, factors, fewest_latents=1)
+    z, v = checked(latents, factors, fewest_latents=1)
     deviation = z.std(0)
     z = (z / deviation)[:, deviation > _ALIVE * deviation.max()]
     fixed, pools = _fixed_factor(
@@ -131,7 +131,7 @@ def factor_vae_score(
 
 
 def beta_vae_score(
-    codes: Float[Tensor, "row latent"],
+    latents: Float[Tensor, "row latent"],
     factors: Int64[Tensor, "label factor"],
     *,
     num_votes: int = 2000,
@@ -141,7 +141,7 @@ def beta_vae_score(
     """The accuracy with which a linear classifier names the factor that the data of every pair share.
 
     Arguments:
-        codes: z of each datum.
+        latents: z of each datum.
         factors: the class of each factor of each datum.
         num_votes: mean differences to train the classifier, and as many again to score it.
         num_pairs: averaged in one of them.
@@ -150,7 +150,7 @@ def beta_vae_score(
     Raises:
         ValueError: as `known_factors.checked`.
     """
-    z, v = checked(codes, factors, fewest_latents=1)
+    z, v = checked(latents, factors, fewest_latents=1)
     rng = np.random.default_rng(derive_seed(seed, "beta_vae_score"))
     fixed, first, second = _shared_factor(v, 2 * num_votes, num_pairs, rng)
     blocks = zip(first.split(256), second.split(256), strict=True)
@@ -168,7 +168,7 @@ def _forest(x: np.ndarray, y: np.ndarray, num_trees: int, seed: int) -> RandomFo
 
 
 def _concentration(importance: np.ndarray) -> float:
-    """Σ_d ρ_d (1 − H_K(R_d· / Σ_k R_dk)); 1 if there is but one column."""
+    """Σ_d ρ_d (1 − H_K(R_d· / Σ_k R_dk)); 1 if there is only one column."""
     if importance.shape[1] == 1:
         return 1.0
     total = importance.sum(1, keepdims=True)

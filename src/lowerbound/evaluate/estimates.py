@@ -1,7 +1,7 @@
 """Numbers with their errors: one for each datum, and one for a whole data set.
 
-The mean of N values a_n, each known to ± e_n, has two errors. For new data it is sd(a) / √N, which includes the e_n.
-For these very data, seen again with other samples, it is √(Σ e_n²) / N.
+The mean of N values a_n, each with an error e_n, has two errors. As a mean for new data its error is sd(a) / √N, which
+includes the e_n. As a mean for these data, with other samples, its error is √(Σ e_n²) / N.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["PerDatum", "Score"]
+__all__ = ["Estimates", "Score"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PerDatum:
+class Estimates:
     """An estimate for each datum.
 
     Attributes:
         values: the estimates.
-        standard_error: of each, from the samples it was made of; not a number where one sample cannot tell.
+        standard_error: of each, from its samples; NaN for a single sample.
     """
 
     values: Float[Tensor, "batch"]
@@ -34,23 +34,23 @@ class PerDatum:
 
     @property
     def standard_error_of_mean(self) -> float:
-        """Of `mean` as an estimate for new data: from the spread over the data; not a number for one datum."""
+        """The error of `mean` as an estimate for new data, from the spread over the data; NaN for one datum."""
         size = self.values.shape[0]
         return self.values.double().std().item() / math.sqrt(size) if size > 1 else math.nan
 
     @property
     def sampling_error_of_mean(self) -> float:
-        """Of `mean` for these very data: from the samples alone."""
+        """The error of `mean` for these data, from the samples alone."""
         return self.standard_error.double().square().sum().sqrt().item() / self.values.shape[0]
 
-    def __neg__(self) -> PerDatum:
+    def __neg__(self) -> Estimates:
         """−a, with the same error."""
-        return PerDatum(values=-self.values, standard_error=self.standard_error)
+        return Estimates(values=-self.values, standard_error=self.standard_error)
 
-    def __sub__(self, other: PerDatum) -> PerDatum:
-        """The difference of two estimates made of independent samples."""
+    def __sub__(self, other: Estimates) -> Estimates:
+        """The difference of two estimates from independent samples."""
         error = (self.standard_error.square() + other.standard_error.square()).sqrt()
-        return PerDatum(values=self.values - other.values, standard_error=error)
+        return Estimates(values=self.values - other.values, standard_error=error)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,12 @@
-"""Why the ELBO is below log p(x): the family, or the encoder (Cremer, Li & Duvenaud 2018, arXiv:1801.03558, eq. 4).
+"""Why the ELBO is below log p(x): because of the family, or because of the encoder (Cremer, Li & Duvenaud 2018,
+arXiv:1801.03558, eq. 4).
 
     log p(x) − L[q] = (log p(x) − L[q*]) + (L[q*] − L[q])
                        approximation        amortisation
 
-q* is the best of the family for this x alone, by local optimisation; L is evaluated at fresh draws, so that q* gains
-nothing from noise it was fitted to. A q* that is not quite optimal moves its shortfall from the second gap to the
-first.
+q* is the best member of the family for this x, found by local optimisation. L is evaluated at fresh draws, so that q*
+does not profit from the noise to which it was fitted. If q* is not quite optimal, the first gap is too large and the
+second too small by the same amount.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
-from lowerbound.evaluate.estimates import PerDatum
+from lowerbound.evaluate.estimates import Estimates
 from lowerbound.inference.local import Local
 from lowerbound.inference.scheme import InferenceScheme
 from lowerbound.model import LatentVariableModel
@@ -51,16 +52,16 @@ class InferenceGaps:
     """The parts of log p(x) − ELBO of each datum, nats.
 
     Attributes:
-        approximation: log p̂(x) − L[q*], what the family cannot reach.
-        amortisation: L[q*] − L[q], what the encoder loses within the family.
+        approximation: log p̂(x) − L[q*], the loss by the family.
+        amortisation: L[q*] − L[q], the loss by the encoder within the family.
         elbo: L[q], of the encoder.
         refined_elbo: L[q*].
     """
 
-    approximation: PerDatum
-    amortisation: PerDatum
-    elbo: PerDatum
-    refined_elbo: PerDatum
+    approximation: Estimates
+    amortisation: Estimates
+    elbo: Estimates
+    refined_elbo: Estimates
 
 
 def inference_gaps(
@@ -74,15 +75,15 @@ def inference_gaps(
     seed: int = 0,
     max_elements: int = 2**20,
 ) -> InferenceGaps:
-    """Split log p(x) − ELBO of each datum into what the family and what the encoder lose.
+    """Split log p(x) − ELBO of each datum into the losses by the family and by the encoder.
 
-    Call it for training and for test data: the amortisation gap is what overfits.
+    Call it for training and for test data: where the encoder overfits, their amortisation gaps differ.
 
     Arguments:
         model: p and q.
         x: data in the form the model was trained on.
-        evidence: log p(x) of these data, best from `annealed_importance`: importance sampling from q is low where the
-            gaps are large.
+        evidence: log p(x) of these data, preferably from `annealed_importance`, because importance sampling from q is
+            too low where the gaps are large.
         refine: finds q* in the family.
         num_samples: latents drawn from q and from q* to evaluate L.
         context: of the model, one row for each datum.
@@ -107,7 +108,7 @@ def inference_gaps(
     elbo, refined = refined_elbos(
         model, x, refine=refine, num_samples=num_samples, context=context, seed=seed, max_elements=max_elements
     )
-    known = PerDatum(values=evidence.log_evidence, standard_error=evidence.standard_error)
+    known = Estimates(values=evidence.log_evidence, standard_error=evidence.standard_error)
     return InferenceGaps(approximation=known - refined, amortisation=refined - elbo, elbo=elbo, refined_elbo=refined)
 
 
@@ -120,8 +121,8 @@ def refined_elbos(
     context: Context | None = None,
     seed: int = 0,
     max_elements: int = 2**20,
-) -> tuple[PerDatum, PerDatum]:
-    """L[q] of the encoder and L[q*] of what it is refined to, for each datum, nats.
+) -> tuple[Estimates, Estimates]:
+    """L[q] of the encoder and L[q*] after refinement, for each datum, nats.
 
     Arguments:
         model: p and q.
@@ -149,7 +150,7 @@ def refined_elbos(
 
 def _elbo(
     model: LatentVariableModel, q: Distribution, x: Tensor, context: Context | None, num_samples: int, num_latents: int
-) -> PerDatum:
+) -> Estimates:
     joint, size = model.joint(x, context), max(1, num_latents // x.shape[0])
     log_w = []
     for samples in row_blocks(num_samples, size):
@@ -157,11 +158,11 @@ def _elbo(
         log_w.append(weigh(q, joint, z).log_w.double())
     values = torch.cat(log_w)
     error = values.std(0) if num_samples > 1 else torch.full_like(values[0], math.nan)
-    return PerDatum(values=values.mean(0), standard_error=error / math.sqrt(num_samples))
+    return Estimates(values=values.mean(0), standard_error=error / math.sqrt(num_samples))
 
 
-def _joined(parts: list[PerDatum]) -> PerDatum:
-    return PerDatum(
+def _joined(parts: list[Estimates]) -> Estimates:
+    return Estimates(
         values=torch.cat([part.values for part in parts]),
         standard_error=torch.cat([part.standard_error for part in parts]),
     )

@@ -6,7 +6,7 @@
     k̂                                     the shape of the tail of the weights
 
 The largest weights of any sampler follow a generalised Pareto law with shape k, whose moments of order 1/k and above
-are infinite: with k̂ > 0.7 the other three are not to be trusted, nor does a larger S help much (Vehtari, Simpson,
+are infinite: with k̂ > 0.7 the other three numbers are unreliable, and a larger S helps little (Vehtari, Simpson,
 Gelman, Yao & Gabry 2024, arXiv:1507.02646). k̂ is the empirical-Bayes estimate of Zhang & Stephens (2009).
 """
 
@@ -21,7 +21,7 @@ from torch import Tensor
 __all__ = ["FEWEST_WEIGHTS", "effective_sample_size", "log_mean_weight", "pareto_k"]
 
 FEWEST_WEIGHTS = 21
-"""Below so many weights k̂ is not defined: it is not a number."""
+"""For fewer weights than this k̂ is not defined: it is NaN."""
 
 _FEWEST_IN_TAIL = 5
 
@@ -29,7 +29,7 @@ _FEWEST_IN_TAIL = 5
 def log_mean_weight(
     log_w: Float[Tensor, "sample batch"],
 ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
-    """log (1/S) Σ_s w_s and its standard error, both (batch,), nats; the error of a single sample is not a number."""
+    """log (1/S) Σ_s w_s and its standard error, both (batch,), nats; the error of a single sample is NaN."""
     size = log_w.shape[0]
     value = torch.logsumexp(log_w, 0) - math.log(size)
     relative = (log_w - value).exp()  # w / mean(w)
@@ -37,7 +37,7 @@ def log_mean_weight(
 
 
 def effective_sample_size(log_w: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
-    """(Σ w)² / Σ w²: how many samples from the exact posterior these are worth, between 1 and S.
+    """(Σ w)² / Σ w²: the number of exact posterior samples of the same value, between 1 and S.
 
     >>> effective_sample_size(torch.zeros(8, 1))
     tensor([8.])
@@ -48,8 +48,8 @@ def effective_sample_size(log_w: Float[Tensor, "sample batch"]) -> Float[Tensor,
 def pareto_k(log_w: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
     """The shape k̂ of the tail of the weights; above 0.7 importance sampling is unreliable.
 
-    The tail is the min(S/5, 3√S) largest weights, in excess of the next. Constant weights have no tail: −∞. Of fewer
-    than `FEWEST_WEIGHTS` weights the tail has fewer than five and k̂ is not defined: not a number.
+    The tail consists of the min(S/5, 3√S) largest weights, minus the next smaller one. Constant weights have no tail:
+    −∞. With fewer than `FEWEST_WEIGHTS` weights the tail has fewer than five and k̂ is NaN.
 
     Arguments:
         log_w: log weights, nats, up to a constant.

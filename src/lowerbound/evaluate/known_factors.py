@@ -1,4 +1,4 @@
-"""What the scores against known factors share: codes and factors as they should be, and standard errors.
+"""What the scores against known factors share: checked latents and factors, and standard errors.
 
 se² = (G − 1)/G Σ_g (s_(g) − mean)²        the jackknife, s_(g) the score without the g-th of G = 10 groups of rows
 """
@@ -20,30 +20,30 @@ _NUM_GROUPS = 10
 
 
 def checked(
-    codes: Float[Tensor, "row latent"], factors: Int64[Tensor, "label factor"], *, fewest_latents: int
+    latents: Float[Tensor, "row latent"], factors: Int64[Tensor, "label factor"], *, fewest_latents: int
 ) -> tuple[Float64[Tensor, "row latent"], Int64[Tensor, "row factor"]]:
-    """Codes in float64 and factors numbered from 0, on the CPU.
+    """Latents in float64 and factors numbered from 0, on the CPU.
 
     Raises:
-        ValueError: not one row of factors for each code, fewer than 20 of them, codes that are not finite or all the
-            same, a factor with a single value, or fewer latents than a score compares.
+        ValueError: not one row of factors for each row of latents, fewer than 20 rows, latents that are not finite or
+            all the same, a factor with a single value, or fewer latents than a score compares.
     """
-    if factors.shape[0] != codes.shape[0] or codes.shape[0] < 2 * _NUM_GROUPS:
+    if factors.shape[0] != latents.shape[0] or latents.shape[0] < 2 * _NUM_GROUPS:
         raise ValueError(
-            f"Disentanglement got {codes.shape[0]} codes and {factors.shape[0]} rows of factors; give one row of "
-            f"factors for each code, and at least {2 * _NUM_GROUPS}."
+            f"Disentanglement got {latents.shape[0]} rows of latents and {factors.shape[0]} rows of factors; give "
+            f"one row of factors for each row of latents, and at least {2 * _NUM_GROUPS}."
         )
-    if codes.shape[1] < fewest_latents:
-        raise ValueError(f"A gap between two latents was asked for and codes have {codes.shape[1]}; use dci_scores.")
-    z = codes.detach().double().cpu()
+    if latents.shape[1] < fewest_latents:
+        raise ValueError(f"A gap needs two latents and each row has {latents.shape[1]}; use dci_scores.")
+    z = latents.detach().double().cpu()
     if not bool(z.isfinite().all()):
         row, latent = (~z.isfinite()).nonzero()[0].tolist()
         raise ValueError(
-            f"Disentanglement got a code that is {float(z[row, latent])} at row {row}, latent {latent}; leave out such "
-            "rows, and look at how the model was trained."
+            f"Disentanglement got a latent that is {float(z[row, latent])} at row {row}, latent {latent}; leave out "
+            "such rows, and look at how the model was trained."
         )
     if not bool((z.amax(0) > z.amin(0)).any()):
-        raise ValueError("Disentanglement got codes that are all the same; check that the model has not collapsed.")
+        raise ValueError("Disentanglement got latents that are all the same; check that the model has not collapsed.")
     numbered = torch.stack([each.cpu().unique(return_inverse=True)[1] for each in factors.unbind(1)], 1)
     if numbered.numel() == 0 or int(numbered.amax(0).min()) == 0:
         raise ValueError("Disentanglement got a factor with a single value; leave it out.")

@@ -1,20 +1,21 @@
-"""By how much does one latent know a factor better than all others do? Two scores of codes against known factors.
+"""By how much does one latent predict a factor better than all others? Two scores of latents against known factors.
 
-    MIG     mean_k [I(z_(1); v_k) − I(z_(2); v_k)] / H(v_k), the two latents that know most of v_k
+    MIG     mean_k [I(z_(1); v_k) − I(z_(2); v_k)] / H(v_k), for the two latents with most information about v_k
             (Chen et al. 2018, arXiv:1802.04942, eq. 6)
     SAP     mean_k of the gap between the two latents that predict v_k best (Kumar et al. 2018, arXiv:1711.00848, §3):
             of an ordered v_k by the squared correlation, of an unordered one with C classes by C − 1 thresholds, whose
             balanced accuracy a counts as (a − 1/C) / (1 − 1/C), so that chance is 0 (or little more, of few rows:
             the thresholds are chosen on the same ones)
 
-For MIG z is cut into 20 bins of equal width, the practice of Locatello et al. (2019, arXiv:1811.12359). Equal widths
-belong to the range of most rows: with one row far out all others would share a bin. A value further from the central
-98 % of its latent than these are wide is therefore an outlier and goes to the bin at its end (winsorising, Dixon 1960);
-without outliers the bins are those of the whole range. Bins of equal counts need no such rule, but cut through the
-classes of a perfect code.
+For MIG z is cut into 20 bins of equal width, the practice of Locatello et al. (2019, arXiv:1811.12359). The width must
+follow the range of most rows: with one row far out all others would share a bin. A value whose distance from the
+central 98 % of its latent exceeds the width of these is therefore an outlier and goes to the outermost bin
+(winsorising, Dixon 1960). Without outliers the bins divide the whole range. Bins of equal counts need no such rule, but
+split the classes of perfect latents.
 
-Codes are best the means of q(z | x), of data whose factors were drawn independently. Both scores of codes that know
-nothing are near 0. Standard errors are of a jackknife over ten groups of rows (`known_factors`).
+The latents should be the means of q(z | x), for data whose factors were drawn independently. Both scores are near 0 for
+latents without information about the factors. Standard errors come from a jackknife over ten groups of rows
+(`known_factors`).
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ _NUM_BINS = 20
 _TAIL = 0.01  # of the rows on each side, at least one, are outside of the central ones
 
 
-def mutual_information_gap(codes: Float[Tensor, "row latent"], factors: Int64[Tensor, "label factor"]) -> Score:
-    """MIG: 1 where each factor is a function of one latent that no other latent shares, 0 for codes that know nothing.
+def mutual_information_gap(latents: Float[Tensor, "row latent"], factors: Int64[Tensor, "label factor"]) -> Score:
+    """MIG: 1 if each factor is a function of one latent that no other latent shares, 0 if no latent knows a factor.
 
-    A latent that is constant knows nothing.
+    A constant latent has no information.
 
     Arguments:
-        codes: z of each datum; two latents or more.
+        latents: z of each datum; two latents or more.
         factors: the class of each factor of each datum.
 
     Raises:
@@ -53,7 +54,7 @@ def mutual_information_gap(codes: Float[Tensor, "row latent"], factors: Int64[Te
     >>> round(mutual_information_gap(factors.float(), factors).value, 6)
     1.0
     """
-    z, v = checked(codes, factors, fewest_latents=2)
+    z, v = checked(latents, factors, fewest_latents=2)
     bins = _bins(z)
     in_bin = torch.nn.functional.one_hot(bins, _NUM_BINS).double()
     in_class = [torch.nn.functional.one_hot(each).double() for each in v.unbind(1)]
@@ -61,27 +62,28 @@ def mutual_information_gap(codes: Float[Tensor, "row latent"], factors: Int64[Te
 
 
 def separated_attribute_predictability(
-    codes: Float[Tensor, "row latent"], factors: Int64[Tensor, "label factor"], *, unordered: Collection[int] = ()
+    latents: Float[Tensor, "row latent"], factors: Int64[Tensor, "label factor"], *, unordered: Collection[int] = ()
 ) -> Score:
     """SAP: the lead of the latent that predicts a factor best, averaged over factors.
 
     Arguments:
-        codes: z of each datum; two latents or more.
+        latents: z of each datum; two latents or more.
         factors: the class of each factor of each datum.
-        unordered: the columns of factors whose classes have no order, such as shapes: their numbers are names.
+        unordered: the columns of factors whose classes have no order, such as shapes: their numbers are names. Of a
+            table of factors `Schema.unordered` knows them, of the generated pictures `data.shapes.UNORDERED`.
 
     Raises:
         ValueError: a column that is not there, or as `mutual_information_gap`.
 
     >>> factors = torch.cartesian_prod(torch.arange(4), torch.arange(5)).repeat(10, 1)
     >>> renamed = torch.tensor([2, 0, 3, 1])[factors[:, 0]].float()  # a function of the first factor
-    >>> codes = torch.stack([renamed, factors[:, 1].float()], 1)
-    >>> round(separated_attribute_predictability(codes, factors).value, 3)
+    >>> latents = torch.stack([renamed, factors[:, 1].float()], 1)
+    >>> round(separated_attribute_predictability(latents, factors).value, 3)
     0.5
-    >>> round(separated_attribute_predictability(codes, factors, unordered=[0]).value, 3)
+    >>> round(separated_attribute_predictability(latents, factors, unordered=[0]).value, 3)
     1.0
     """
-    z, v = checked(codes, factors, fewest_latents=2)
+    z, v = checked(latents, factors, fewest_latents=2)
     strange = sorted(set(unordered) - set(range(v.shape[1])))
     if strange:
         raise ValueError(f"unordered names column {strange[0]} and factors have the columns 0 to {v.shape[1] - 1}.")
@@ -125,7 +127,7 @@ def _squared_correlation(z: Float64[Tensor, "row latent"], v: Float64[Tensor, "r
 
 
 def _thresholded(z: Float64[Tensor, "row latent"], v: Int64[Tensor, "row"]) -> Float64[Tensor, "latent"]:
-    """How well thresholds on each latent alone tell the classes of v apart: 0 by chance, 1 at best."""
+    """How well thresholds on each latent alone separate the classes of v: 0 by chance, 1 at best."""
     classes, truth = np.unique(v.numpy(), return_inverse=True)
     if len(classes) == 1:
         return torch.zeros(z.shape[1], dtype=z.dtype)

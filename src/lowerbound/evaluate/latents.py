@@ -1,6 +1,6 @@
-"""Where rows lie in latent space: mean and standard deviation of q(z | x), one way for everyone who asks.
+"""Mean and standard deviation of q(z | x) of rows, computed in one way for the whole library.
 
-They are those of `posterior_mean`, which also says how exact they are and which shapes the latents have.
+They are those of `posterior_mean`, which also gives their errors and the shapes of the latents.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.evaluate.posterior_mean import NUM_DRAWS, posterior_mean
+from lowerbound.evaluate.posterior_moments import NUM_DRAWS, posterior_mean
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
 

@@ -1,8 +1,9 @@
 """The parameters of a likelihood without latents that maximise Σ_n log p(x_n; θ) + Σ_j w_j log p(x̃_j; θ).
 
-First by the signs of the gradient alone, on few rows (Rprop; Riedmiller & Braun 1993): each parameter finds its order
-of magnitude by itself, so that the units of x decide nothing. Then by rounds of L-BFGS on all rows; before each, every
-parameter is divided by the root of its diagonal of the empirical Fisher information. The best parameters met are kept.
+The fit begins on few rows with the signs of the gradient alone (Rprop; Riedmiller & Braun 1993): each parameter finds
+its order of magnitude separately, so that the units of x do not matter. Rounds of L-BFGS on all rows follow; before
+each, every parameter is scaled by the root of its diagonal entry of the empirical Fisher information. The best
+parameters of the whole fit are kept.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def log_probs(likelihood: nn.Module, x: Float[Tensor, "batch *event"]) -> Float[
 
 
 def maximise(likelihood: nn.Module, data: WeightedRows) -> None:
-    """Bring the parameters of a likelihood that require a gradient to the maximum, in place.
+    """Maximise over the parameters of a likelihood that require a gradient, in place.
 
     Arguments:
         likelihood: in float64, its net independent of the context.
@@ -73,7 +74,7 @@ def maximise(likelihood: nn.Module, data: WeightedRows) -> None:
 
 
 def _start(likelihood: nn.Module, data: WeightedRows) -> None:
-    """Rprop on some rows; its end is kept only if it is better on all of them."""
+    """Rprop on some rows; its result is kept only if it is better on all rows."""
     parameters = _free(likelihood)
     first = [p.detach().clone() for p in parameters]
     before, _ = _loss_and_gradients(likelihood, parameters, data)
@@ -101,7 +102,7 @@ def _gains(after: float, before: float) -> bool:
 
 
 def _climb(likelihood: nn.Module, data: WeightedRows, iterations: int) -> float:
-    """One round, from the parameters as they are to the best that were met; the loss there, nats per row."""
+    """One round: leave the best parameters found in place, and return their loss, nats per row."""
     parameters = _free(likelihood)
     start, units = [p.detach().clone() for p in parameters], _units(likelihood, parameters, data)
     moves = [torch.zeros_like(p) for p in parameters]
@@ -154,7 +155,7 @@ def _log_prob(likelihood: nn.Module, x: Tensor) -> Tensor:
 
 
 def _width(likelihood: nn.Module, x: Tensor) -> int:
-    """Numbers at work per row: those of the row, or the parameters if they are more."""
+    """The cost per row: the numbers of the row, or the parameters if there are more of them."""
     return max(x[0].numel(), sum(p.numel() for p in _free(likelihood)))
 
 

@@ -1,16 +1,16 @@
-"""Scores that should be larger for data the model was not trained on, and how well they tell (AUROC).
+"""Scores that should be larger for data of another kind than the training data, and how well they separate (AUROC).
 
     −log p(x)                                     (Bishop 1994); it prefers simple data to the training data
-    log p_b(x) − log p(x)                         against a background model b of what any picture shares
+    log p_b(x) − log p(x)                         with a background model b of what all pictures share
                                                   (Ren et al. 2019, arXiv:1906.02845, eq. 5)
-    L[q*] − L[q]                                  the regret: what inference gains by fitting this one datum
+    L[q*] − L[q]                                  the regret: the gain of fitting q to this one datum
                                                   (Xiao, Yan & Amit 2020, arXiv:2003.02977, eq. 6)
     |log p(x) − mean log p(x_train)|              distance from the typical set
                                                   (Nalisnick et al. 2019, arXiv:1906.02994, eq. 5, of one datum)
     var_θ log p_θ(x) − mean_θ log p_θ(x)          minus WAIC, over fits θ
                                                   (Choi, Jang & Alemi 2018, arXiv:1810.01392, eq. 3)
 
-log p(x) is estimated by importance sampling, or given: every score but the regret is a function of estimates.
+log p(x) is estimated by importance sampling, or given as estimates; all scores except the regret are functions of it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.evaluate.estimates import PerDatum, Score
+from lowerbound.evaluate.estimates import Estimates, Score
+from lowerbound.evaluate.evidence import log_evidence
 from lowerbound.evaluate.gaps import KnownEvidence, refined_elbos
-from lowerbound.evaluate.log_evidence import log_evidence
 from lowerbound.inference.local import Local
 from lowerbound.inference.scheme import InferenceScheme
 from lowerbound.model import LatentVariableModel
@@ -50,7 +50,7 @@ def negative_log_evidence(
     num_samples: int = 1000,
     context: Context | None = None,
     seed: int = 0,
-) -> PerDatum:
+) -> Estimates:
     """−log p̂(x), nats.
 
     Arguments:
@@ -64,7 +64,7 @@ def negative_log_evidence(
         ValueError: as `log_evidence`.
     """
     got = log_evidence(model, x, num_samples=num_samples, context=context, seed=seed)
-    return PerDatum(values=-got.log_evidence, standard_error=got.standard_error)
+    return Estimates(values=-got.log_evidence, standard_error=got.standard_error)
 
 
 def bits_per_dim(
@@ -74,11 +74,11 @@ def bits_per_dim(
     num_samples: int = 1000,
     context: Context | None = None,
     seed: int = 0,
-) -> PerDatum:
+) -> Estimates:
     """−log p̂(x) / (D ln 2), for data of different sizes. Arguments as `negative_log_evidence`."""
     score = negative_log_evidence(model, x, num_samples=num_samples, context=context, seed=seed)
     unit = math.prod(x.shape[1:]) * math.log(2)
-    return PerDatum(values=score.values / unit, standard_error=score.standard_error / unit)
+    return Estimates(values=score.values / unit, standard_error=score.standard_error / unit)
 
 
 def likelihood_ratio(
@@ -89,7 +89,7 @@ def likelihood_ratio(
     num_samples: int = 1000,
     context: Context | None = None,
     seed: int = 0,
-) -> PerDatum:
+) -> Estimates:
     """log p_b(x) − log p(x), nats.
 
     Arguments:
@@ -115,7 +115,7 @@ def likelihood_regret(
     num_samples: int = 100,
     context: Context | None = None,
     seed: int = 0,
-) -> PerDatum:
+) -> Estimates:
     """L[q*] − L[q], nats: the amortisation gap of each datum, all data optimised at once.
 
     Arguments:
@@ -133,11 +133,11 @@ def likelihood_regret(
     return refined - elbo
 
 
-def typicality(evidence: KnownEvidence, training: KnownEvidence) -> PerDatum:
+def typicality(evidence: KnownEvidence, training: KnownEvidence) -> Estimates:
     """|log p̂(x) − mean log p̂(x_train)|, nats.
 
     Arguments:
-        evidence: of the data to be scored, from `log_evidence` with as many samples as the other.
+        evidence: of the data to be scored, from `log_evidence` with as many samples as for `training`.
         training: of training data, a few thousand.
 
     >>> from lowerbound.evaluate import log_evidence
@@ -147,15 +147,15 @@ def typicality(evidence: KnownEvidence, training: KnownEvidence) -> PerDatum:
     >>> typicality(got, got).values.max() < 1e-6
     tensor(True)
     """
-    known = PerDatum(values=training.log_evidence, standard_error=training.standard_error)
+    known = Estimates(values=training.log_evidence, standard_error=training.standard_error)
     entropy_error = torch.full_like(evidence.standard_error, known.standard_error_of_mean)
-    here = PerDatum(values=evidence.log_evidence, standard_error=evidence.standard_error)
-    there = PerDatum(values=torch.full_like(here.values, known.mean), standard_error=entropy_error)
+    here = Estimates(values=evidence.log_evidence, standard_error=evidence.standard_error)
+    there = Estimates(values=torch.full_like(here.values, known.mean), standard_error=entropy_error)
     score = here - there
-    return PerDatum(values=score.values.abs(), standard_error=score.standard_error)
+    return Estimates(values=score.values.abs(), standard_error=score.standard_error)
 
 
-def waic(evidences: Sequence[KnownEvidence]) -> PerDatum:
+def waic(evidences: Sequence[KnownEvidence]) -> Estimates:
     """var_θ log p̂_θ(x) − mean_θ log p̂_θ(x), nats; the standard error is the jackknife's over the fits.
 
     Arguments:
@@ -172,16 +172,16 @@ def waic(evidences: Sequence[KnownEvidence]) -> PerDatum:
     log_p = torch.stack([one.log_evidence for one in evidences])
     size = len(log_p)
     if size < 3:
-        return PerDatum(values=_negative_waic(log_p), standard_error=torch.full_like(log_p[0], math.nan))
+        return Estimates(values=_negative_waic(log_p), standard_error=torch.full_like(log_p[0], math.nan))
     left_out = torch.stack([_negative_waic(torch.cat([log_p[:m], log_p[m + 1 :]])) for m in range(size)])
     error = (left_out.var(0, correction=0) * (size - 1)).sqrt()
-    return PerDatum(values=_negative_waic(log_p), standard_error=error)
+    return Estimates(values=_negative_waic(log_p), standard_error=error)
 
 
 def mutated(
     x: Float[Tensor, "batch *event"], rate: float, *, num_levels: int = 2, seed: int = 0
 ) -> Float[Tensor, "batch *event"]:
-    """Data for a background model: each number, with probability `rate`, drawn anew from {0, 1/(K−1), …, 1}.
+    """Data for a background model: with probability `rate`, each number is replaced by a draw from {0, 1/(K−1), …, 1}.
 
     Arguments:
         x: numbers in [0, 1].
@@ -206,7 +206,7 @@ def auroc(inside: Float[Tensor, "inside"], outside: Float[Tensor, "outside"]) ->
 
     Arguments:
         inside: scores of data like the training data.
-        outside: scores of the others, which should be larger.
+        outside: scores of other data, which should be larger.
 
     Raises:
         ValueError: fewer than two scores on a side, or a score that is not a number.

@@ -1,11 +1,11 @@
-"""Independent elements: the same likelihood with no latents, the least that a latent variable model must beat.
+"""Independent elements: the same likelihood without latents, which every latent variable model should beat.
 
     p(x) = p(x; θ̂),        θ̂ = argmax_θ Σ_n log p(x_n; θ) + Σ_j w_j log p(x̃_j; θ)
 
-θ is one vector in the place of the net's output, with the parameters that the likelihood has besides (scales, inverse
-dispersions, cut points), fitted as `maximum_likelihood` says. Of a sequence every step is a row of its own.
+θ consists of one vector, which replaces the net's output, and of the other parameters of the likelihood (scales,
+inverse dispersions, cut points), fitted by `maximum_likelihood`. Every step of a sequence counts as a row.
 
-x̃ is one row of pseudo-data, of total weight 1, so that a value never seen in training has a probability:
+x̃ is one row of pseudo-data, of total weight 1, so that values that do not occur in training have a probability:
 
     bounded sets     spread evenly over the set: one count over K classes, half a one and half a zero for pixels
     counts           the mean of the element rounded, but at least 1
@@ -40,8 +40,8 @@ def independent_elements(
     """log p(x) of test rows under independent elements of the family of a likelihood, fitted to training rows, nats.
 
     Arguments:
-        likelihood: has a `net`; it is copied, and neither it nor its net is changed.
-        train: rows as it scores them. Of more than 10 million values as many rows are drawn.
+        likelihood: has a `net`; the fit uses a copy, and changes neither.
+        train: rows as it scores them. If they have more than 10 million values, some rows are drawn.
         test: rows to score.
         seed: of the rows drawn.
 
@@ -67,7 +67,7 @@ def independent_elements(
 
 
 class _FreeVector(nn.Module):
-    """Stands in for a net: its output is one learned vector, whatever the context."""
+    """Replaces a net: its output is one learned vector for every context."""
 
     def __init__(self, out_shape: tuple[int, ...]):
         super().__init__()
@@ -90,7 +90,7 @@ def _without_latents(likelihood: nn.Module) -> nn.Module:
 
 
 def _output_shape(likelihood: nn.Module, net: nn.Module) -> tuple[int, ...]:
-    """As the net states it, or as the likelihood says from its own attributes."""
+    """The output shape as the net states it, or as the likelihood derives it from its attributes."""
     stated = getattr(net, "out_shape", None)
     if stated is not None:
         return as_shape(stated)
@@ -105,7 +105,7 @@ def _output_shape(likelihood: nn.Module, net: nn.Module) -> tuple[int, ...]:
 
 
 def _some(train: Tensor, seed: int) -> Tensor:
-    """All rows, or as many random ones as make ten million values."""
+    """All rows, or as many random rows as have ten million values."""
     most = max(1000, _MOST_VALUES // train[0].numel())
     if len(train) <= most:
         return train

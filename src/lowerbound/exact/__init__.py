@@ -1,4 +1,4 @@
-"""Models whose every quantity is known exactly: oracles for tests, shipped for third parties.
+"""Models of which every quantity is known exactly: oracles for tests, also for third parties.
 
 =====================  ==========================================================================
 LinearGaussian         x = W z + b + σ ε: everything in closed form

@@ -1,4 +1,4 @@
-"""q(z | x) = N(z; A x + c, S): the family that holds the posterior of every linear-Gaussian model.
+"""q(z | x) = N(z; A x + c, S): the family that contains the posterior of every linear-Gaussian model.
 
 Two forms of the covariance S, which does not depend on x:
 

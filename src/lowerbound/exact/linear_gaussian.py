@@ -8,14 +8,14 @@ identity give
     p(z | x) = N(M⁻¹ A r, M⁻¹)
     log p(x) = −½ [D log 2π + log|Ψ| + log|M| + rᵀ Ψ⁻¹ r − (A r)ᵀ M⁻¹ (A r)]
 
-so that nothing larger than L × L is ever factorised. For q(z | x) = N(m, C),
+so that only L × L matrices are factorised. For q(z | x) = N(m, C),
 
     ELBO = −½ [D log 2π + log|Ψ| + rᵀΨ⁻¹r − 2 mᵀ A r + mᵀ M m + tr(M C) − L − log|C|]
 
 (expand E_q of log p(x | z) + log p(z), add the entropy of q). Among factorised q, C = diag s²: the
 ELBO is a concave quadratic of m with its maximum at the posterior mean, and ½ log s_i² − ½ M_ii
-s_i² is largest at s_i² = 1 / M_ii. Hence the optimal factorised q has the posterior's mean and the
-*diagonal of its precision*, and loses exactly
+s_i² is largest at s_i² = 1 / M_ii. Hence the optimal factorised q has the mean of the posterior and the *diagonal of
+its precision*. Its loss is exactly
 
     log p(x) − ELBO = ½ [Σ_i log M_ii − log|M|] ≥ 0      (Hadamard's inequality), for every x alike.
 
@@ -158,7 +158,7 @@ class LinearGaussian:
         return mean + self.scale * torch.randn_like(mean)
 
     def posterior_module(self, *, diagonal: bool = False) -> AffineNormal:
-        """p(z | x), or the optimal factorised q(z | x), with parameters of its own."""
+        """p(z | x), or the optimal factorised q(z | x), as a module with its own parameters."""
         precision = self.posterior_precision
         covariance = torch.linalg.inv(precision)
         weight = covariance @ self._projection
@@ -168,7 +168,7 @@ class LinearGaussian:
         return AffineNormal(weight, offset, scale_tril=torch.linalg.cholesky(covariance))
 
     def model(self, posterior: Conditional | None = None) -> LatentVariableModel:
-        """This model with parameters of its own; its posterior is exact unless one is given."""
+        """This model as a `LatentVariableModel` with its own parameters; its posterior is exact unless one is given."""
         data_dim, latent_dim = self.weight.shape
         likelihood = Normal(MLP(latent_dim, [], data_dim), scale="per-dimension", min_scale=0.0)
         model = LatentVariableModel(

@@ -5,7 +5,7 @@
 
 The rule of n nodes is exact for polynomials of degree 2n − 1, so the ELBO of a linear-Gaussian
 model takes two nodes; for smooth integrands such as IWAE the error falls geometrically. The cost
-is n^(latent · K): for one or two of either.
+is n^(latent · K): which is feasible for one or two of each.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Gradient estimators: one idea per file, each a `protocols.Gradient`."""
 
 from lowerbound.gradients.arm import ARM
-from lowerbound.gradients.attached import attached
 from lowerbound.gradients.concrete import Concrete
 from lowerbound.gradients.disarm import DisARM
 from lowerbound.gradients.dreg import DReG
@@ -18,6 +17,7 @@ from lowerbound.gradients.score_function import ScoreFunction
 from lowerbound.gradients.stick_the_landing import StickTheLanding
 from lowerbound.gradients.straight_through import StraightThrough
 from lowerbound.gradients.stratified import Stratified
+from lowerbound.gradients.surrogate import attached
 from lowerbound.gradients.var_grad import VarGrad
 from lowerbound.gradients.weighted import weighted_value
 

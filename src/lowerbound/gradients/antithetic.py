@@ -2,7 +2,7 @@
 
     b = 1[u > σ(−a)],  b̃ = 1[u < σ(a)],  u ~ U(0, 1)^D
 
-Each of the two has the law q; they differ as much as one u allows. An estimate is a mean over pairs of
+Each of the two is distributed as q, and they differ as much as one u allows. An estimate is a mean over pairs of
 (f(b) − f(b̃)) c(u, a), and the value of the objective is its mean over both members of all pairs.
 """
 
@@ -23,7 +23,7 @@ __all__ = ["Coefficient", "antithetic_estimate", "check_antithetic"]
 
 @runtime_checkable
 class Coefficient(Protocol):
-    """What multiplies f(b) − f(b̃)."""
+    """The coefficient of f(b) − f(b̃)."""
 
     def __call__(self, logits: Tensor, u: Tensor, b: Tensor, opposite: Tensor) -> Tensor:
         """c (pair, batch, *event)."""
@@ -57,7 +57,7 @@ def antithetic_estimate(
 
 
 def check_antithetic(objective: Objective, posterior: Distribution, num_samples: int, owner: str) -> None:
-    """Refuse other posteriors, objectives of which pairs are not independent samples, and an odd number of samples."""
+    """Refuse other posteriors, objectives that need independent samples, and an odd number of samples."""
     discrete_of(posterior, owner, bits_only=True)
     if not objective.linear:
         raise ValueError(

@@ -20,12 +20,12 @@ __all__ = ["ARM"]
 
 @dataclass(frozen=True)
 class ARM:
-    """Weighs the uniform noise of an antithetic pair by how much better one member was than the other.
+    """Weighs the uniform noise of an antithetic pair by the difference of f between its members.
 
-    `num_samples` counts evaluations of the joint, two a pair, and must be even. `DisARM` never varies more.
+    `num_samples` counts evaluations of the joint, two per pair, and must be even. `DisARM` never has a larger variance.
 
     Gradient: unbiased for θ and φ, for every linear objective with a Bernoulli posterior; refused elsewhere.
-    Where the rate is sampled, the score of −log q at fixed b, whose expectation is zero, is left out of φ's gradient.
+    Where the rate is sampled, the gradient for φ omits the score of −log q at fixed b, whose expectation is zero.
     """
 
     kind: Kind = field(default="unbiased", init=False, repr=False)

@@ -7,7 +7,7 @@ of which b is the rounding, drawn by g_a(ε), and y_τ its relaxed value (`gradi
 
 The value and θ's gradient are those of f at b: the bound that is reported is that of the discrete model. The bias falls
 with τ while the variance grows: on the small models of the tests the bias of the ELBO's gradient is 19 to 32 % of its
-norm at τ = 1, 10 to 16 % at ½ and 1 to 2 % at 0.1, where the noise has grown four- to sevenfold.
+norm at τ = 1, 10 to 16 % at ½ and 1 to 2 % at 0.1, where the noise is four to seven times larger.
 
 To train a relaxed *model* instead, whose bound has an unbiased gradient, take `priors.RelaxedBernoulli` and
 `posteriors.RelaxedBernoulli` with `Pathwise`.
@@ -27,7 +27,7 @@ __all__ = ["Concrete"]
 
 
 class Concrete(nn.Module):
-    """Differentiates the objective at relaxed samples; everything else is that of the discrete ones.
+    """Differentiates the objective at relaxed samples; the value and the gradient for θ are those of discrete samples.
 
     Arguments:
         temperature: τ > 0, or a schedule of it.

@@ -1,4 +1,4 @@
-"""A score function whose noise is taken away by a relaxation: what REBAR and RELAX share.
+"""The score function with a relaxation as control variate: what REBAR and RELAX share.
 
 Tucker et al. (2017, arXiv:1703.07370, eq. 4) and Grathwohl et al. (2018, arXiv:1711.00123, eq. 8). With b the rounding
 of z = g_a(u), and z̃ = g̃_a(v, b) drawn again given b (`gradients.discrete`), for any function c
@@ -6,16 +6,17 @@ of z = g_a(u), and z̃ = g̃_a(v, b) drawn again given b (`gradients.discrete`),
     g = (f(b) − c(z̃)) ∇_a log q(b) + ∇_a c(z) − ∇_a c(z̃)            E[g] = ∇_a E[f(b)]
 
 because E[c(z̃) ∇_a log q(b) + ∇_a c(z̃)] = ∇_a E[c(z)], the same as E[∇_a c(z)]. Here f is the whole objective of S
-samples and c the same objective of a relaxed signal. Where the objective is a mean, each sample answers for its share.
+samples and c the same objective of a relaxed signal. Where the objective is a mean, each score is weighed by the share
+of its own sample.
 
-Only the law of v given b matters. It is tied to u as in the code of Tucker et al., so that z̃ = z: c is evaluated once,
-and its two derivatives are one, (∂c/∂z) (∂z/∂a − ∂z̃/∂a). Against independent noise this costs two thirds, at a variance
-that was between 3 % lower and 12 % higher on small models.
+Only the distribution of v given b matters. As in the code of Tucker et al., v is chosen such that z̃ = z. Then c is
+evaluated once, and its two derivatives become one, (∂c/∂z) (∂z/∂a − ∂z̃/∂a). This costs two thirds of independent
+noise, and on small models its variance was between 3 % lower and 12 % higher.
 
 The parameters of c descend along ∂/∂c mean(g²), an unbiased gradient of the variance of g because its mean does not
-depend on them (Grathwohl et al., eq. 9). g is taken for the logits of each datum, never summed over a batch before it
-is squared. Both derivatives are taken here: what is returned holds g as a constant for φ, the gradient of the variance
-as a constant for the parameters of c, and θ through f(b) alone.
+depend on them (Grathwohl et al., eq. 9). g is squared for the logits of each datum, before any sum over the batch. Both
+derivatives are computed here: the surrogate contains g as a constant for φ, the gradient of the variance as a constant
+for the parameters of c, and θ through f(b) alone.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lowerbound.gradients.attached import attached
 from lowerbound.gradients.discrete import along_logits, credit, discrete_of, q_without_score
+from lowerbound.gradients.surrogate import attached
 from lowerbound.protocols import Estimate, JointDensity, Objective
 from lowerbound.weights import weigh
 
@@ -38,7 +39,7 @@ __all__ = ["Control", "controlled_estimate", "relaxed_signal"]
 
 @runtime_checkable
 class Control(Protocol):
-    """The signal of which the objective is c."""
+    """The relaxed signal; c is the objective of it."""
 
     def __call__(self, z: Tensor) -> Float[Tensor, "sample batch"]:
         """The signal at continuous z (S, B, *event), differentiable along z."""
@@ -80,7 +81,7 @@ def controlled_estimate(
 def relaxed_signal(
     objective: Objective, posterior: Distribution, joint: JointDensity, z: Tensor, temperature: Tensor, owner: str
 ) -> Float[Tensor, "sample batch"]:
-    """The signal of the objective at relaxed latents, with q held fixed: it moves with z and τ only."""
+    """The signal of the objective at relaxed latents, with q held fixed: its gradient is along z and τ only."""
     family, logits = discrete_of(posterior, owner)
     w = weigh(family.distribution(logits.detach()), joint, family.soften(z, temperature), rate=objective.rate)
     return objective.signal(w)

@@ -2,8 +2,8 @@
 
     g = ½ (f(b) − f(b̃)) (−1)^b̃ 1[b ≠ b̃] σ(|a|),      b = 1[u > σ(−a)],  b̃ = 1[u < σ(a)]
 
-is the expectation of ARM's gradient given the pair: E[u − ½ | b, b̃]. Conditioning cannot add variance, and a coordinate
-in which the pair agrees contributes none.
+is the expectation of ARM's gradient given the pair, by E[u − ½ | b, b̃]. Conditioning cannot add variance, and a
+coordinate in which the pair agrees contributes nothing.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = ["DisARM"]
 class DisARM:
     """`ARM` with the uniform noise integrated out given the pair of bits.
 
-    `num_samples` counts evaluations of the joint, two a pair, and must be even.
+    `num_samples` counts evaluations of the joint, two per pair, and must be even.
 
     Gradient: unbiased for θ and φ, for every linear objective with a Bernoulli posterior; refused elsewhere.
-    Where the rate is sampled, the score of −log q at fixed b, whose expectation is zero, is left out of φ's gradient.
+    Where the rate is sampled, the gradient for φ omits the score of −log q at fixed b, whose expectation is zero.
     """
 
     kind: Kind = field(default="unbiased", init=False, repr=False)

@@ -1,4 +1,4 @@
-"""Discrete latents as thresholds of continuous ones, which is what their estimators share.
+"""Discrete latents as thresholds of continuous variables: what the estimators for discrete latents share.
 
 Bits with logits a, and one of K categories with logits a (normalised: log π = log_softmax a):
 
@@ -12,8 +12,9 @@ k the category of b and g fresh Gumbel noise:
     z̃ = s softplus(log v − log(1 − v) + softplus(s a))
     z̃_k = g_k,      z̃_i = −log(exp(−log π_i − g_i) + exp(−g_k)),  i ≠ k
 
-These forms are those of the papers, written so that they neither overflow nor cancel in float32. There is one v for
-which z̃ = z, and it has the law that it should have, given b: with that one, z̃ is z with another derivative along a.
+These are the formulas of the papers, written so that they neither overflow nor cancel in float32. There is one v for
+which z̃ = z, and given b it has the distribution that v should have. With this v, z̃ has the value of z but another
+derivative along a.
 """
 
 from __future__ import annotations
@@ -53,11 +54,11 @@ class Discrete(Protocol):
         ...
 
     def draw_given(self, logits: Tensor, z: Tensor) -> Tensor:
-        """z again, with the derivative along the logits that a draw given b = harden(z) has at fixed noise."""
+        """The value of z, with the derivative along the logits of a draw given b = harden(z) at fixed noise."""
         ...
 
     def soften(self, z: Tensor, temperature: Tensor | float) -> Tensor:
-        """The relaxed value of z at temperature τ, which is b in the limit τ → 0."""
+        """The relaxed value of z at temperature τ; its limit as τ → 0 is b."""
         ...
 
 
@@ -144,7 +145,7 @@ def discrete_of(posterior: Distribution, estimator: str, *, bits_only: bool = Fa
 
 
 def q_without_score(objective: Objective, family: Discrete, logits: Tensor) -> Independent:
-    """q(z | x) for log w: a constant along φ where only the score would flow, whose expectation is zero.
+    """q(z | x) for log w: a constant along φ where its only gradient would be a score of expectation zero.
 
     In an objective that is linear in a sampled log w, ∇_φ of −log q_φ(b) at fixed b is noise. Without it the estimators
     that weigh differences of log w have no variance at all where q(z | x) = p(z | x).
@@ -154,7 +155,7 @@ def q_without_score(objective: Objective, family: Discrete, logits: Tensor) -> I
 
 
 def credit(objective: Objective, signal: Float[Tensor, "sample batch"]) -> Float[Tensor, "sample batch"]:
-    """What each sample is to answer for: its own share of a mean; the whole value where it is not a mean."""
+    """The factor of each sample's score: its own share if the objective is a mean, the whole value otherwise."""
     return signal / signal.shape[0] if objective.linear else objective.reduce(signal).expand_as(signal)
 
 

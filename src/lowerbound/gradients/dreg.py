@@ -2,8 +2,8 @@
 
     ∇_φ L_K = E[Σ_k w̃_k² (∂ log w_k / ∂z_k) (∂z_k / ∂φ)],      w̃ = w / Σ w
 
-with log q differentiated through z alone. Differentiating L_K gives each log w_k the factor w̃_k; the second factor
-multiplies the gradient on its way into z_k, so that θ keeps w̃ and φ gets w̃².
+where log q is differentiated through z alone. The derivative of L_K gives each log w_k the factor w̃_k. A hook on z_k
+multiplies the gradient by the second factor, so that θ gets w̃ and φ gets w̃².
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CHAIN = "DReG got a chain of latents, on which its factor would apply twice; us
 class DReG:
     """The gradient of IWAE whose signal-to-noise ratio does not fall as K grows.
 
-    Gradient: unbiased for θ and φ on IWAE; refused elsewhere (on the ELBO use StickTheLanding) and on latents that are
+    Gradient: unbiased for θ and φ on IWAE; refused elsewhere (on the ELBO use StickTheLanding) and for latents that are
     chains, where the factor would be applied more than once.
     """
 
@@ -42,7 +42,7 @@ class DReG:
         z = posterior.rsample(torch.Size((num_samples,)))
         if isinstance(z, tuple):
             raise ValueError(_CHAIN)
-        z = z.view_as(z)  # a node of its own: the hook must not reach what log q(z | x) keeps of the draw
+        z = z.view_as(z)  # a new graph node: a hook on the draw itself would also scale gradients inside log q(z | x)
         w = weigh(posterior, joint, z, log_q=path_only_log_prob(posterior, z))
         if z.requires_grad:
             factor = torch.softmax(w.log_w.detach(), 0)

@@ -1,4 +1,4 @@
-"""The ELBO and its gradient without any noise, where z can take few values: a sum over all of them.
+"""The ELBO and its gradient without noise, for a z with few values: a sum over all of them.
 
     E_q[f(z)] = Σ_z q_φ(z | x) f(z)
 
@@ -26,7 +26,7 @@ __all__ = ["Enumerate"]
 
 @dataclass(frozen=True)
 class Enumerate:
-    """Evaluates log p(x, z) at every z; num_samples changes nothing.
+    """Evaluates log p(x, z) at every z; num_samples has no effect.
 
     Arguments:
         max_states: the largest number of values of z that is accepted.
@@ -49,7 +49,7 @@ class Enumerate:
         return Estimate(surrogate=weighted_value(objective, w), weights=w)
 
     def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
-        """Refuse what is not a short sum."""
+        """Refuse objectives and posteriors whose value is not a sum over at most `max_states` states."""
         if not objective.linear:
             raise ValueError(
                 f"Enumerate sums over one latent and {type(objective).__name__} is a function of several; "

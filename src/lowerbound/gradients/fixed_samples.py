@@ -2,10 +2,10 @@
 
     z_s ~ sg(q_φ),      ∇ R(f_1, …, f_S) at fixed z_1, …, z_S,      f_s = log p(x, z_s) − log q_φ(z_s | x)
 
-The variance of log w under any distribution r of the samples is zero where q is the posterior, so that r may be taken
-as a constant, though its value is q's of the moment. Then nothing has to be differentiated but densities, and latents
-may be discrete. The expectation of most objectives must not be differentiated so: of the ELBO's it would leave
-E_q[−∇_φ log q_φ] = 0, noise without a direction.
+The variance of log w under any distribution r of the samples is zero where q is the posterior. r may therefore be a
+constant in the derivative, although it has the present value of q. Then only densities are differentiated, and latents
+may be discrete. For most objectives this is wrong: for the ELBO it would leave E_q[−∇_φ log q_φ] = 0, that is noise
+alone.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class FixedSamples:
     """Differentiates the objective at samples that are constants.
 
     Gradient: for θ unbiased. For φ unbiased for the variance under a fixed distribution that happens to be q, which is
-    −2 `factor` times the gradient of the ELBO; as one of Var_q[log w], which moves with q, it is biased. For
-    `LogVariance` alone.
+    −2 `factor` times the gradient of the ELBO; as a gradient of Var_q[log w], where the sampling distribution is q, it
+    is biased. Only for `LogVariance`.
     """
 
     kind: Kind = field(default="biased", init=False, repr=False)

@@ -6,8 +6,9 @@ The derivative of a density along a parameter is a difference of two densities. 
     ∂/∂σ E[f(z)] = (E[f(μ + σ m)] − E[f(μ + σ ε)]) / σ,              p(m) = m² exp(−m²/2) / √(2π)    (Maxwell)
 
 with ε ~ N(0, 1) and m of either sign. Coupled samples lower the variance: one r for both signs, and ε = u m with u
-uniform on (0, 1), which is N(0, 1) (§6). All ε together make the sample z ~ q at which the value is taken, so a sample
-costs 3 D + 1 values of f: at z itself, and with each coordinate of z replaced by μ + σ r, by μ − σ r and by μ + σ m.
+uniform on (0, 1), which is N(0, 1) (§6). The value is taken at the sample z ~ q that consists of these ε, so that a
+sample costs 3 D + 1 values of f: at z itself, and with each coordinate of z replaced by μ + σ r, by μ − σ r and by μ +
+σ m.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """Rao-Blackwellised score function: Ranganath, Gerrish & Blei (2014, arXiv:1401.0118, §3.1).
 
-For a product q_φ(z | x) = Π_d q_d(z_d), what does not involve z_d has expectation zero against the score of q_d, so
+For a product q_φ(z | x) = Π_d q_d(z_d), terms without z_d have expectation zero when multiplied by the score of q_d, so
+that
 
     ∇_φ ELBO = Σ_d E_q[h_d(z) ∇_φ log q_d(z_d)],      h_d = log p(x | z) + log p(z_d) − log q_d(z_d)
 
-where a prior that is not a product keeps all of log p(z). Each factor has a leave-one-out baseline of its own, so that
-with samples z_1, …, z_S it is weighed by (h_sd − mean of the others)/S.
+with all of log p(z) if the prior is not a product. Each factor has its own leave-one-out baseline: with samples z_1, …,
+z_S the weight of its score is (h_sd − mean of the others)/S.
 
-What is dropped is noise only as far as it is unrelated to what is kept. Where log p(x | z) is hardly a function of the
-other latents it is, and the variance falls. Near the posterior log w is nearly constant, the terms of all factors
-cancel, and taking some of them out *raises* the variance: there `ScoreFunction()` has none.
+The variance falls if the omitted terms are unrelated to those that are kept, as where log p(x | z) hardly depends on
+the other latents. Near the posterior it *rises*: log w is nearly constant because the terms of all factors cancel, and
+without some of them they no longer do. There `ScoreFunction()` has no variance.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ __all__ = ["RaoBlackwell"]
 
 @dataclass(frozen=True)
 class RaoBlackwell:
-    """Weighs the score of each factor by the terms that the factor can change.
+    """Weighs the score of each factor by the terms that depend on this factor.
 
     Arguments:
-        leave_one_out: whether to subtract the mean of the other samples, of which there must be one; False for none.
+        leave_one_out: whether to subtract the mean of the other samples, which needs at least two samples.
 
     Gradient: unbiased for θ and φ on the sampled ELBO (any objective that is linear in sampled log w) of a posterior
     that is a product; refused elsewhere.
@@ -84,5 +85,5 @@ def _signal_per_factor(objective: Objective, w: LogWeights, prior: Distribution,
 
 
 def _flat(term: Tensor, like: Tensor) -> Tensor:
-    """As (sample, batch · factor), so that an objective takes each factor for a datum."""
+    """Reshape to (sample, batch · factor), so that an objective treats each factor like a datum."""
     return term.detach().expand_as(like).flatten(1)

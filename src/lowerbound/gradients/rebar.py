@@ -2,8 +2,8 @@
 
     g = (f(b) − η f(z̃_λ)) ∇_a log q(b) + η ∇_a f(z_λ) − η ∇_a f(z̃_λ),      z_λ = soft(z, λ)
 
-is the score function with the objective at relaxed latents as its control variate: the Concrete gradient, freed of its
-bias. The temperature λ and the scale η are learned by lowering the variance of g; g is unbiased whatever they are. The
+is the score function with the objective at relaxed latents as its control variate: the Concrete gradient without its
+bias. The temperature λ and the scale η are learned by lowering the variance of g; g is unbiased for all λ and η. The
 derivation is in `gradients.control_variate`.
 """
 
@@ -29,9 +29,9 @@ class REBAR(nn.Module):
         temperature: λ > 0 at the start.
 
     Gradient: unbiased for θ and φ, for every objective with a Bernoulli or categorical posterior. The likelihood must
-    be differentiable along z, and take values between 0 and 1 for it. Two evaluations of the joint a sample, one of
-    them with second derivatives. Where the objective is linear and its rate sampled, the score of −log q at fixed b,
-    whose expectation is zero, is left out of φ's gradient.
+    be differentiable along z, and take values between 0 and 1 for it. Each sample takes two evaluations of the joint,
+    one of them with second derivatives. Where the objective is linear and its rate sampled, the gradient for φ omits
+    the score of −log q at fixed b, whose expectation is zero.
 
     Raises:
         ValueError: a temperature that is not positive.

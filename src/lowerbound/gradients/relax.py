@@ -2,9 +2,9 @@
 
     g = (f(b) − c(z̃)) ∇_a log q(b) + ∇_a c(z) − ∇_a c(z̃),      c(z) = η f(z_λ) + r_ρ(z_λ, x),  z_λ = soft(z, λ)
 
-is REBAR with a free-form term r_ρ, a net that reads the datum too because f does. λ, η and ρ are learned by lowering
-the variance of g; g is unbiased whatever they are. r starts at zero, so that RELAX starts as REBAR. The derivation is
-in `gradients.control_variate`.
+is REBAR with a free-form term r_ρ, a net that also sees the datum because f does. λ, η and ρ are learned by lowering
+the variance of g; g is unbiased for all of them. r starts at zero, so that RELAX starts as REBAR. The derivation is in
+`gradients.control_variate`.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class RELAX(nn.Module):
         temperature: λ > 0 at the start.
 
     Gradient: unbiased for θ and φ, for every objective with a Bernoulli or categorical posterior. The likelihood must
-    be differentiable along z, and take values between 0 and 1 for it. Two evaluations of the joint a sample, one of
-    them with second derivatives. Where the objective is linear and its rate sampled, the score of −log q at fixed b,
-    whose expectation is zero, is left out of φ's gradient.
+    be differentiable along z, and take values between 0 and 1 for it. Each sample takes two evaluations of the joint,
+    one of them with second derivatives. Where the objective is linear and its rate sampled, the gradient for φ omits
+    the score of −log q at fixed b, whose expectation is zero.
 
     Raises:
         ValueError: a temperature that is not positive.

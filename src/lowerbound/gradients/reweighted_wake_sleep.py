@@ -4,8 +4,8 @@ arXiv:1805.10469, §3).
     θ:  ∇_θ log (1/S) Σ_s w_s = Σ_s w̃_s ∇_θ log p(x, z_s),      w̃ = w / Σ w,      z_s ~ q_φ held fixed
     φ:  Σ_s w̃_s ∇_φ log q_φ(z_s | x)  →  E_{p(z | x)}[∇_φ log q_φ(z | x)] = −∇_φ KL(p(z | x) ‖ q_φ)      as S → ∞
 
-The two belong to two objectives. φ does not ascend the bound, it descends the other divergence, from the posterior to
-q, and so does not learn less as the bound gets tighter. Its self-normalised estimate is biased by O(1/S).
+θ and φ have different objectives. φ does not ascend the bound but descends the divergence KL(p(z | x) ‖ q), so that its
+gradient does not vanish as the bound gets tighter. The self-normalised estimate of this gradient has a bias of O(1/S).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ __all__ = ["ReweightedWakeSleep", "weighted_score"]
 
 @dataclass(frozen=True)
 class ReweightedWakeSleep:
-    """θ ascends IWAE at samples held fixed, φ raises log q of each sample by its weight.
+    """θ ascends IWAE at samples held fixed; φ ascends the weighted mean of log q of the samples.
 
-    Needs samples and a density only: latents may be discrete.
+    It needs only samples and a density, so that latents may be discrete.
 
     Gradient: for θ that of IWAE, unbiased. For φ that of another objective, −KL(p(z | x) ‖ q), biased by O(1/S).
     """
@@ -44,7 +44,7 @@ class ReweightedWakeSleep:
         """See `protocols.Gradient`.
 
         Raises:
-            ValueError: one sample: its weight is 1 whatever it is, and φ would follow the score, whose mean is zero.
+            ValueError: one sample, whose weight is always 1: φ would follow the score, whose mean is zero.
         """
         _require_two(num_samples)
         z = detach(posterior.sample(torch.Size((num_samples,))))
@@ -54,7 +54,7 @@ class ReweightedWakeSleep:
         return Estimate(surrogate=value + weighted_score(w.log_w, log_q), weights=w)
 
     def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
-        """Refuse everything but IWAE, and a q that shares parameters with p; samples and a density will do."""
+        """Refuse other objectives than IWAE, a q without samples or density, and a q that shares parameters with p."""
         if not isinstance(objective, IWAE):
             raise ValueError(
                 f"ReweightedWakeSleep weighs its samples as IWAE does and got {type(objective).__name__}; use IWAE(), "
@@ -62,7 +62,7 @@ class ReweightedWakeSleep:
             )
         if isinstance(posterior, Lends):
             raise ValueError(
-                "ReweightedWakeSleep teaches p and q apart and a top-down posterior shares the path of p; use "
+                "ReweightedWakeSleep trains p and q separately and a top-down posterior shares the path of p; use "
                 "Pathwise(), or a BottomUp posterior."
             )
         _require_two(num_samples)
@@ -89,6 +89,6 @@ def weighted_score(
 def _require_two(num_samples: int) -> None:
     if num_samples < 2:
         raise ValueError(
-            f"ReweightedWakeSleep got num_samples={num_samples} and needs at least 2: one sample has weight 1 "
-            "whatever it is; draw more, or use losses.WakeSleep, whose φ learns from dreams."
+            f"ReweightedWakeSleep got num_samples={num_samples} and needs at least 2: a single sample "
+            "always has weight 1; draw more, or use losses.WakeSleep, whose φ learns from dreams."
         )

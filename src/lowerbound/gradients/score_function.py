@@ -4,12 +4,12 @@ For a value V = R(f(z_1), …, f(z_S)) of samples z_s ~ q_φ,
 
     ∇_φ E[V] = E[∇V at fixed z + Σ_s (V − b_s) ∇_φ log q_φ(z_s)]
 
-for any b_s that does not depend on z_s; `baselines` give one. It needs only samples and a density: latents may be
-discrete. Where V is linear in log w, the first term holds φ only as a multiple of E[∇_φ log q_φ] = 0, which is left
-out: with `LeaveOneOut` the estimator then has no variance at all where q(z | x) = p(z | x).
+for any b_s that does not depend on z_s, such as those of `baselines`. It needs only samples and a density, so that
+latents may be discrete. Where V is linear in log w, the first term depends on φ only through a multiple of E[∇_φ log
+q_φ] = 0, which is omitted: with `LeaveOneOut` the estimator then has no variance where q(z | x) = p(z | x).
 
-Mnih & Gregor (2014, arXiv:1402.0030, §3.3) divide V − b_s by max(1, σ), with σ² its mean square over past steps: as
-the scale of the bound falls during training, the steps of plain gradient ascent do not. That is `normalise`.
+Mnih & Gregor (2014, arXiv:1402.0030, §3.3) divide V − b_s by max(1, σ), with σ² its mean square over past steps, so
+that the steps of plain gradient ascent do not shrink with the scale of the bound during training. This is `normalise`.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ __all__ = ["ScoreFunction", "with_guess", "without_score"]
 
 
 class ScoreFunction(nn.Module):
-    """Weighs the score of each sample by how much better than its baseline it was.
+    """Weighs the score of each sample by the difference of its signal and its baseline.
 
     Arguments:
-        baseline: guesses the signal; `LeaveOneOut` needs two samples or more; None for no baseline (high variance). One
-            that learns lowers its squared error in the same step, apart from θ and φ.
+        baseline: predicts the signal; `LeaveOneOut` needs at least two samples; None for no baseline (high variance). A
+            learned baseline lowers its squared error in the same step, with a gradient separate from that of θ and φ.
         normalise: whether to divide by max(1, σ), as above.
 
-    Gradient: unbiased for θ and φ, for every objective and every posterior with a density. With `normalise` that of φ
-    is the unbiased one times a number in (0, 1] that past steps decide: its direction is right and its size is not that
-    of θ's, so `kind` is "biased". It is refused where only a part of the gradient would be divided.
+    Gradient: unbiased for θ and φ, for every objective and every posterior with a density. With `normalise` the
+    gradient for φ is the unbiased one times a number in (0, 1] that past steps determine: its direction is right but
+    not its size relative to that of θ, so that `kind` is "biased". `normalise` is refused where it would divide only a
+    part of the gradient.
     """
 
     kind: Kind
@@ -65,7 +66,7 @@ class ScoreFunction(nn.Module):
         return Estimate(surrogate=value + score - error, weights=w)
 
     def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
-        """Every posterior with samples and a density will do; `normalise` is for the sampled ELBO."""
+        """Accept every posterior with samples and a density; `normalise` only for the sampled ELBO."""
         require_samples(self.baseline, num_samples)
         if self.mean_square is not None and not _is_linear(objective):
             raise ValueError(
@@ -99,7 +100,7 @@ def _is_linear(objective: Objective) -> bool:
 
 
 def with_guess(objective: Objective, signal: Tensor, guess: Tensor) -> Tensor:
-    """The value with the signal of sample s replaced by its guess, in row s (sample, batch)."""
+    """The values (sample, batch): in row s, that with the signal of sample s replaced by its baseline."""
     size, batch = signal.shape
     own = torch.eye(size, dtype=torch.bool, device=signal.device)[:, :, None]
     replaced = torch.where(own, guess[None], signal[:, None])  # (j, s, batch): column s has its s-th entry replaced

@@ -1,7 +1,7 @@
 """Sticking the landing: Roeder, Wu & Duvenaud (2017, arXiv:1703.09194, eq. 8).
 
-The pathwise derivative of the ELBO holds the score −∇_φ log q_φ(z) at fixed z, whose expectation is zero. Without it
-the estimator has no variance at all where q(z | x) = p(z | x).
+The pathwise derivative of the ELBO contains the score −∇_φ log q_φ(z) at fixed z, whose expectation is zero. Without
+this term the estimator has no variance where q(z | x) = p(z | x).
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """The straight-through estimator: Bengio, Léonard & Courville (2013, arXiv:1308.3432, §4).
 
-The objective is evaluated at b ~ q and differentiated as if b were something smooth in the logits a:
+The objective is evaluated at b ~ q and differentiated as if b were a smooth function of the logits a:
 
     ∂b/∂a := ∂π/∂a, with π = E[b] (sigmoid or softmax of a)             no temperature
     ∂b/∂a := ∂y/∂a, with y the Concrete that b is the rounding of       straight-through Gumbel-softmax at τ
 
 The second is of Jang, Gu & Poole (2017, arXiv:1611.01144, §2.2). For bits the first is exact where the objective is
-linear in each bit; the second is that only in the limit τ → 0, where its variance is infinite. Neither sees how the
-objective bends between the values of b: on the small models of the tests the bias of the ELBO's gradient is 9 and 16 %
-of its norm for bits, and 82 % for three categories behind a saturated net, whatever τ.
+linear in each bit; the second only in the limit τ → 0, where its variance is infinite. Both ignore the curvature of the
+objective between the values of b: on the small models of the tests the bias of the ELBO's gradient is 9 and 16 % of its
+norm for bits, and 82 % for three categories behind a saturated net, for every τ.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ __all__ = ["StraightThrough"]
 
 @dataclass(frozen=True)
 class StraightThrough:
-    """Differentiates the objective at discrete samples, and passes that derivative on to the logits.
+    """Differentiates the objective at discrete samples, and applies this derivative to the logits.
 
     Arguments:
-        temperature: τ of the Concrete through which it is passed; None for the probabilities.
+        temperature: τ of the Concrete whose derivative is used; None takes that of the probabilities.
 
     Gradient: unbiased for θ, biased for φ. The likelihood must be differentiable along z.
 

@@ -6,8 +6,8 @@ every component,
     ELBO = Σ_k π_k E_{q_k}[log w(z)] ≈ Σ_k π_k (1/T) Σ_t log w(z_kt)
     SIWAE = E[log Σ_k π_k (1/T) Σ_t w(z_kt)] ≤ log p(x),      log w(z) = log p(x, z) − log q(z | x), q the whole mixture
 
-Within a component samples are reparameterised, and the weights π_k are differentiated as the factors that they are:
-which component a sample came from is never drawn, so it adds no variance.
+Samples within a component are reparameterised, and the weights π_k are differentiated as ordinary factors. The
+component of a sample is not drawn and therefore adds no variance.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["Stratified"]
 
 @runtime_checkable
 class _Mixture(Protocol):
-    """What a posterior must offer: log π (batch, component), and samples of every component."""
+    """What a posterior must have: log π (batch, component), and samples of every component."""
 
     log_weights: Tensor
 
@@ -43,7 +43,8 @@ class _Mixture(Protocol):
 class Stratified:
     """Draws num_samples from every component of a mixture: K · num_samples evaluations of log p(x, z).
 
-    On IWAE the value is SIWAE over all of them: a lower bound too, but another number than IWAE with draws from q.
+    On IWAE the value is SIWAE over all of them, which is a lower bound but not the same number as IWAE with draws from
+    q.
 
     Gradient: unbiased for θ and φ on every objective that is linear in log w, and for SIWAE; refused elsewhere and for
     posteriors that are no mixtures.

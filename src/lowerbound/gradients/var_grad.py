@@ -2,11 +2,11 @@
 
     ∇_φ ELBO ≈ −∇_φ ½/(S−1) Σ_s (f_s − f̄)² = 1/(S−1) Σ_s (f_s − f̄) ∇_φ log q_φ(z_s | x),      f_s = log w_s
 
-at fixed samples, with p(x, z) constant: the gradient of the log-variance divergence is that of the ELBO. It is the
-leave-one-out score function, for (f_s − f̄)/(S−1) = (f_s − mean of the others)/S, and is zero at every draw where
-q(z | x) is the posterior. θ follows the ELBO at the same samples.
+at fixed samples, with p(x, z) constant: the gradient of the log-variance divergence is that of the ELBO. It equals the
+leave-one-out score function, because (f_s − f̄)/(S−1) = (f_s − mean of the others)/S, and it is zero at every draw
+where q(z | x) is the posterior. θ follows the ELBO at the same samples.
 
-The same holds of any mean of f_s = log p(x | z_s) − β rate_s: E_q[∇_φ f] is a multiple of E_q[∇_φ log q_φ] = 0.
+The same holds for any mean of f_s = log p(x | z_s) − β rate_s: E_q[∇_φ f] is a multiple of E_q[∇_φ log q_φ] = 0.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class VarGrad:
         return Estimate(surrogate=objective.reduce(f) + score, weights=w)
 
     def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
-        """Refuse everything but means of a sampled log w, and one sample."""
+        """Refuse objectives that are not a mean of a sampled log w, and a single sample."""
         if not objective.linear:
             raise ValueError(
                 f"VarGrad is derived for ELBO and not for {type(objective).__name__}; use ScoreFunction()."

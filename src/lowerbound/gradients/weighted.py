@@ -1,4 +1,4 @@
-"""The value of an objective at latents z_i that count with probabilities P_i instead of alike.
+"""The value of an objective at latents z_i with unequal weights P_i.
 
 linear    Σ_i P_i f_i                        (every state of z with P_i = q(z_i | x); strata with their weights)
 IWAE      log Σ_i P_i w_i = log (1/S) Σ_i exp(f_i + log S P_i)
@@ -19,10 +19,11 @@ __all__ = ["weighted_value"]
 
 
 def weighted_value(objective: Objective, w: LogWeights) -> Float[Tensor, "batch"]:
-    """What the objective is at these weights, per datum, nats; `objective.reduce` where all rows count alike.
+    """The value of the objective at these weights, per datum, nats; `objective.reduce` if all rows have the same
+    weight.
 
     Raises:
-        ValueError: rows that do not count alike, and an objective that is neither linear nor IWAE.
+        ValueError: unequal weights under an objective that is neither linear nor IWAE.
     """
     signal = objective.signal(w)
     if w.log_probability is None:
@@ -30,5 +31,5 @@ def weighted_value(objective: Objective, w: LogWeights) -> Float[Tensor, "batch"
     if objective.linear:
         return w.average(signal)
     if not isinstance(objective, IWAE):
-        raise ValueError(f"{type(objective).__name__} has no value at latents that do not count alike; use Pathwise().")
+        raise ValueError(f"{type(objective).__name__} is not defined for latents with unequal weights; use Pathwise().")
     return objective.reduce(signal + w.log_probability + math.log(signal.shape[0]))

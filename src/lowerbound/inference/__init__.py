@@ -1,6 +1,6 @@
-"""How q(z | x) is reached, from one pass of an encoder to exact draws: one scheme per file, each an `InferenceScheme`.
+"""How q(z | x) is computed, from one pass of an encoder to exact draws: one scheme per file, each an `InferenceScheme`.
 
-`infer` gives what a scheme says about a batch; `with_inference` puts one in the place of `model.infer`.
+`infer` applies a scheme to a batch; `with_inference` replaces `model.infer` by a scheme.
 """
 
 from lowerbound.inference.draws import Draws, InferenceWarning

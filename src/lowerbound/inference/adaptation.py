@@ -1,4 +1,5 @@
-"""What Hamiltonian Monte Carlo learns while it warms up: a step size for each datum, and a scale for each coordinate.
+"""The adaptation of Hamiltonian Monte Carlo during warm-up: a step size for each datum, and a scale for each
+coordinate.
 
 Dual averaging (Hoffman & Gelman 2014, arXiv:1111.4246, eq. 6) drives the mean acceptance probability α_t to δ:
 
@@ -6,8 +7,8 @@ Dual averaging (Hoffman & Gelman 2014, arXiv:1111.4246, eq. 6) drives the mean a
     log ε̄_t = t^−κ log ε_t + (1 − t^−κ) log ε̄_{t−1}               ε̄ is kept after the warm-up
 
 with γ = 0.05, t_0 = 10, κ = 0.75 and μ = log 10 ε_0. The scale of a coordinate is the standard deviation of the draws
-of a window of the warm-up, over time and chains, with the weight of five draws on what it was before; windows grow,
-and after each the search for ε starts anew.
+of a window of the warm-up, over time and chains; the former scale counts like five draws. The windows grow, and after
+each the adaptation of ε starts again.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class DualAveraging:
         self.current, self._log_mean = step_size, torch.zeros_like(step_size)
 
     def update(self, acceptance: Float[Tensor, "chain batch"]) -> None:
-        """Take in the acceptance probabilities of one transition at `current`."""
+        """Update with the acceptance probabilities of one transition at `current`."""
         self._time += 1
         rate = 1 / (self._time + _T0)
         self._error = (1 - rate) * self._error + rate * (self._target - acceptance)
@@ -49,12 +50,12 @@ class DualAveraging:
 
     @property
     def final(self) -> Float[Tensor, "chain batch"]:
-        """ε̄, to be kept; ε_0 before any update."""
+        """ε̄, for use after the warm-up; ε_0 before any update."""
         return self._log_mean.exp() if self._time else self.current
 
 
 class RunningScale:
-    """The standard deviation of draws seen one transition at a time (Welford's sums), for each datum and coordinate.
+    """A running standard deviation of draws (Welford's sums), for each datum and coordinate.
 
     Arguments:
         scale: s to start from.
@@ -65,7 +66,7 @@ class RunningScale:
         self._count, self._mean, self._squares = 0, torch.zeros_like(scale), torch.zeros_like(scale)
 
     def update(self, z: Float[Tensor, "chain batch *event"]) -> None:
-        """Take in where all chains are."""
+        """Update with the present states of all chains."""
         chains, mean = z.shape[0], z.mean(0)
         total, shift = self._count + chains, mean - self._mean
         self._squares = self._squares + (z - mean).square().sum(0) + shift.square() * self._count * chains / total
@@ -73,7 +74,7 @@ class RunningScale:
 
     @property
     def scale(self) -> Float[Tensor, "batch *event"]:
-        """s from the draws so far and, as if of five draws, from the start."""
+        """s from the draws so far and from the start, which counts like five draws."""
         return ((self._squares + _PRIOR_DRAWS * self._before.square()) / (self._count + _PRIOR_DRAWS)).sqrt()
 
 

@@ -1,4 +1,4 @@
-"""The distribution of given draws, several chains of them for each datum, and how far to trust them.
+"""The distribution of given draws, from several chains for each datum, and how reliable they are.
 
 With T draws from each of C chains (each chain cut in two halves, so that a trend shows too), W the mean of the
 variances within and B the variance between the means of the halves of length n,
@@ -7,36 +7,39 @@ variances within and B the variance between the means of the halves of length n,
     ESS = C T / τ,   τ = −1 + 2 Σ_t (ρ_2t + ρ_2t+1)       over pairs while positive, made monotone
 
 with ρ_t = 1 − (W − mean autocovariance at lag t) / (W (n − 1)/n + B) (Gelman et al., *Bayesian Data Analysis*, 3rd ed.,
-§11.4–11.5; Geyer 1992). Both are computed for every datum and coordinate at once, the autocovariances by FFT.
+§11.4–11.5; Geyer 1992). ESS is at most C T log₁₀(C T), as Stan has it: short chains that alternate would seem to be
+worth any number of draws. Both are computed for every datum and coordinate at once, the autocovariances by FFT.
 
-Draws are not to be used where R̂ exceeds 1.05 in some coordinate, ESS is below 100, or a trajectory diverged. Vehtari et
-al. (2021, arXiv:1903.08008) ask for 1.01 and 400 of a few numbers; R̂ of the default 1,200 draws scatters by more than
-0.01, and here the largest of many coordinates is looked at. Small R̂ proves nothing: chains may all miss a mode.
+Draws are unreliable if R̂ exceeds 1.05 in some coordinate, ESS is below 100, or a trajectory diverged. Vehtari et al.
+(2021, arXiv:1903.08008) ask for 1.01 and 400, for a few numbers. Here R̂ is the largest over many coordinates, and for
+the default 1,200 draws it scatters by more than 0.01. A small R̂ proves nothing: all chains may miss a mode.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.posteriors.parameters import SampleShape
 
-__all__ = ["Draws", "InferenceWarning", "effective_sample_size", "r_hat", "warn_of_problems"]
+__all__ = ["Draws", "InferenceWarning", "effective_sample_size", "r_hat", "warn_of_optima", "warn_of_problems"]
 
 _LARGEST_R_HAT, _SMALLEST_SIZE = 1.05, 100
+_DIFFERENT_OPTIMA = 0.5  # nats: what inference may lose before it is called a fault
 
 
 class InferenceWarning(UserWarning):
-    """What was inferred is not to be trusted; the message says why, and what to do."""
+    """The result of inference is unreliable; the message gives the reason and a remedy."""
 
 
 class Draws(Distribution):
-    """Draws from q(z | x), which is known by them alone.
+    """q(z | x) as a set of draws.
 
     Arguments:
         values: z (draw, chain, batch, *event).
@@ -46,7 +49,8 @@ class Draws(Distribution):
     Attributes:
         r_hat: R̂ of each datum and coordinate.
         effective_sample_size: of each datum and coordinate, for its mean.
-        problems: sentences that say why some rows are not to be used; empty where nothing was found.
+        trusted: the rows without a known problem.
+        problems: sentences that say why some rows are unreliable; empty if none is.
     """
 
     arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportAssignmentType]
@@ -82,10 +86,15 @@ class Draws(Distribution):
         return effective_sample_size(self.values)
 
     @cached_property
+    def trusted(self) -> Bool[Tensor, "batch"]:
+        """Which rows have chains that agree, draws enough, and no divergence."""
+        largest, smallest = self._extremes
+        return (largest <= _LARGEST_R_HAT) & (smallest >= _SMALLEST_SIZE) & (self.divergences == 0)
+
+    @cached_property
     def problems(self) -> tuple[str, ...]:
         """See the class."""
-        largest = self.r_hat.nan_to_num(nan=torch.inf).flatten(1).amax(1)
-        smallest = self.effective_sample_size.nan_to_num(nan=0.0).flatten(1).amin(1)
+        largest, smallest = self._extremes
         draws = f"{self.values.shape[0] * self.values.shape[1]:,}"
         found = [
             _sentence(
@@ -110,8 +119,14 @@ class Draws(Distribution):
         ]
         return tuple(sentence for sentence in found if sentence)
 
+    @cached_property
+    def _extremes(self) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
+        """The largest R̂ and the smallest effective sample size of each row, over its coordinates."""
+        largest = self.r_hat.nan_to_num(nan=torch.inf).flatten(1).amax(1)
+        return largest, self.effective_sample_size.nan_to_num(nan=0.0).flatten(1).amin(1)
+
     def sample(self, sample_shape: SampleShape = ()) -> Tensor:
-        """Pick of the draws, with replacement, for each datum by itself: (*sample_shape, B, *event)."""
+        """Sample from the draws with replacement, separately for each datum: (*sample_shape, B, *event)."""
         pool = self.values.flatten(0, 1)
         index = torch.randint(pool.shape[0], (*sample_shape, pool.shape[1]), device=pool.device)
         return pool[index, torch.arange(pool.shape[1], device=pool.device)]
@@ -124,13 +139,30 @@ class Draws(Distribution):
 
 
 def warn_of_problems(posterior: Distribution) -> None:
-    """An `InferenceWarning` for each problem of draws; other distributions have none to tell."""
+    """Issue an `InferenceWarning` for each problem of draws; other distributions have no problems."""
     for problem in posterior.problems if isinstance(posterior, Draws) else ():
         warnings.warn(problem, InferenceWarning, stacklevel=4)
 
 
+def warn_of_optima(values: Float[Tensor, "restart batch"]) -> None:
+    """An `InferenceWarning` if optima from several starts differ by more than half a nat in some rows.
+
+    Arguments:
+        values: the objective at each optimum of each datum, nats.
+    """
+    apart = values.amax(0) - values.amin(0)
+    problem = _sentence(
+        apart > _DIFFERENT_OPTIMA,
+        apart,
+        f"have optima that differ by more than {_DIFFERENT_OPTIMA} nats from one start to another (at worst by "
+        "{:.3g}); the best was taken, and may not be the last: raise num_steps and num_restarts.",
+    )
+    if problem:
+        warnings.warn(problem, InferenceWarning, stacklevel=4)
+
+
 def _sentence(where: Tensor, badness: Float[Tensor, "batch"], rest: str) -> str:
-    """How many rows it concerns, which is the worst, and the rest, told the size of the worst; empty where none is."""
+    """A sentence with the number of rows concerned, the worst row and its value; empty if there is none."""
     if not bool(where.any()):
         return ""
     worst = int(badness.argmax())
@@ -155,7 +187,7 @@ def effective_sample_size(values: Float[Tensor, "draw chain *rest"]) -> Float[Te
     pairs = correlation[: length // 2 * 2].unflatten(0, (-1, 2)).sum(1)
     positive = (pairs > 0).cumprod(0)
     monotone = pairs.cummin(0).values * positive
-    time = (2 * monotone.sum(0) - 1).clamp_min(1 / length)
+    time = (2 * monotone.sum(0) - 1).clamp_min(1 / math.log10(length * chains))
     return length * chains / time
 
 
@@ -168,7 +200,7 @@ def _halves(values: Tensor) -> Tensor:
 
 
 def _variances(halves: Tensor) -> tuple[Tensor, Tensor]:
-    """W, and the estimate of the whole variance that chains far apart make too large."""
+    """W, and the estimate of the total variance, which is too large if the chains disagree."""
     length = halves.shape[0]
     within = halves.var(0).mean(0)
     return within, within * (length - 1) / length + halves.mean(0).var(0)

@@ -4,8 +4,9 @@
     diagonal   N(μ, diag σ²),                       λ = (μ, log σ)
     full       N(μ, L Lᵀ), L = diag(σ) (I + N),     λ = (μ, log σ on the diagonal and N below it)
 
-Where a posterior has no net, "own" is "diagonal" or "full" if that is what its distribution is. λ starts from q(z | x)
-(its moments, but for "own") or from the prior's moments ("own": the zero output of a net, which is N(0, I) or near).
+If a posterior has no net, "own" is "diagonal" or "full", according to its distribution. λ starts from q(z | x) (from
+its moments, except for "own") or from the moments of the prior (for "own": from the zero output of a net, which is N(0,
+I) or near it).
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ _DRAWS_FOR_MOMENTS = 256
 def free_parameters(
     model: LatentVariableModel, x: Tensor, context: Context | None, family: Family, start: InitialPosterior
 ) -> tuple[Tensor, Head]:
-    """λ for each datum of a batch, where refinement starts, and its meaning.
+    """The λ of each datum at which refinement starts, and the map from λ to q(z; λ).
 
-    Differentiable into φ where it starts from the encoder.
+    Differentiable along φ if it starts from the encoder.
 
     Raises:
         ValueError: the family does not fit the latents, or a name that is not known.
@@ -57,7 +58,7 @@ def free_parameters(
 
 
 def moments(q: Distribution) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of z under q, each (B, *event); from 256 draws where q does not know them.
+    """Mean and standard deviation of z under q, each (B, *event); from 256 draws if q has none in closed form.
 
     Differentiable where q is reparameterised.
     """
@@ -121,7 +122,7 @@ def _full(origin: Distribution) -> tuple[Tensor, Head]:
 
 
 def _real_moments(origin: Distribution) -> tuple[Tensor, Tensor]:
-    """Moments of latents that a Gaussian can stand for."""
+    """The moments of latents that a Gaussian can represent."""
     if not is_real(origin):
         raise ValueError(
             f"A Gaussian family needs latents on the real line, in one vector, and {type(origin).__name__} has others; "

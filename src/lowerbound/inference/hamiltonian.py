@@ -5,10 +5,11 @@ To sample a density π(z) add a momentum r ~ N(0, I) and follow, for L leapfrog 
     r ← r + ½ ε s ∇ log π(z)          z ← z + ε s r          r ← r + ½ ε s ∇ log π(z)
 
 which keeps volume and nearly keeps H = −log π(z) + ½ ‖r‖². The end point is accepted with probability min(1,
-exp(H − H')), so that π is invariant for every ε. The scale s of each coordinate is a diagonal mass matrix 1/s² in other
-words: s near the standard deviation of π makes all directions alike. A trajectory that leaves the numbers is rejected.
-One whose energy H rises by more than 1,000 nats has diverged: where the gradient bends faster than ε follows, chains do
-not go, and what they say leaves that part of π out (Betancourt 2017, arXiv:1701.02434, §6.2; the threshold is Stan's).
+exp(H − H')), so that π is invariant for every ε. The scale s of each coordinate amounts to a diagonal mass matrix 1/s²:
+an s near the standard deviation of π makes all directions alike. A trajectory with NaN or infinite numbers is rejected.
+A trajectory whose energy H rises by more than 1,000 nats has diverged: where the gradient changes too fast for ε,
+chains do not enter, and their draws miss that part of π (Betancourt 2017, arXiv:1701.02434, §6.2; the threshold is
+Stan's).
 
 Chains come first, then data, then the event. Nothing here loops over either. Draws come from torch's global generator.
 """
@@ -33,7 +34,7 @@ LogDensity: TypeAlias = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """Where the chains are.
+    """The states of the chains.
 
     Attributes:
         z: the points.
@@ -51,9 +52,9 @@ class Transition:
     """One step of every chain.
 
     Attributes:
-        point: where the chains are now.
-        acceptance: the probability with which each proposal was to be accepted.
-        diverged: whether the energy rose by more than 1,000 nats along the trajectory, or left the numbers.
+        point: the new states of the chains.
+        acceptance: the acceptance probability of each proposal.
+        diverged: whether the energy rose by more than 1,000 nats along the trajectory, or became NaN or infinite.
     """
 
     point: Point
@@ -81,7 +82,7 @@ def hamiltonian_transition(
 
     Arguments:
         log_density: log π; `num_leapfrog` gradients of it are taken.
-        start: where the chains are (`point_at` makes the first).
+        start: the states of the chains (`point_at` makes the first).
         step_size: ε of each chain.
         num_leapfrog: L.
         scale: s, in the units of z; 1 if None.
@@ -127,5 +128,5 @@ def _choose(accepted: Bool[Tensor, "chain batch"], new: Point, old: Point) -> Po
 
 
 def _over_event(value: Tensor, z: Tensor) -> Tensor:
-    """(chain, batch) with as many trailing axes of one as z has event axes."""
+    """Append axes of length one to a tensor (chain, batch), as many as z has event axes."""
     return value.reshape(value.shape + (1,) * (z.ndim - 2))

@@ -1,9 +1,9 @@
 """Hamiltonian Monte Carlo on p(z | x), started from q(z | x), for many data at once.
 
-Several chains for each datum start at draws from q, or from the prior. While they warm up, each datum learns a step
-size and the scale of every coordinate (`adaptation`); then both are kept, as the invariance of p(z | x) demands,
-and each transition (`hamiltonian`) multiplies its step size by a random factor in [0.8, 1.2], against trajectories that
-come back to where they began. All chains of all data move in one batch of likelihoods.
+Several chains for each datum start at draws from q, or from the prior. During warm-up a step size for each datum and a
+scale for every coordinate are adapted (`adaptation`). Afterwards both are fixed, so that p(z | x) is invariant. Each
+transition (`hamiltonian`) multiplies its step size by a random factor in [0.8, 1.2], which avoids trajectories that
+return to their start. All chains of all data move in one batch of likelihoods.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _FIRST_STEP_SIZE = 0.1
 
 @dataclass(frozen=True)
 class HMC:
-    """Draws from p(z | x) that are right in the limit, whatever q is.
+    """Draws from p(z | x) that are exact in the limit, for any q.
 
     Arguments:
         num_chains: for each datum.
-        num_warmup: transitions of adaptation, thrown away.
+        num_warmup: transitions for adaptation, which are discarded.
         num_samples: transitions kept, of each chain.
-        num_leapfrog: gradients of log p(x, z) a transition.
+        num_leapfrog: gradients of log p(x, z) per transition.
         target_acceptance: to which the step size is adapted.
         start: "encoder" (at draws from q(z | x)) or "prior".
 
     Returns (when called with a model and a batch):
-        `Draws`, which know R̂, effective sample sizes, divergences, and the `problems` that these are; they have no
-        density, and so no bound.
+        `Draws`, with R̂, effective sample sizes, divergences and the resulting `problems`; they have no density, and
+        therefore no bound.
 
     Raises:
         ValueError: a number that is too small, or latents that are not real vectors.
@@ -59,7 +59,7 @@ class HMC:
     start: InitialPosterior = "encoder"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be run."""
+        """Refuse invalid numbers."""
         smallest = {"num_chains": 1, "num_warmup": 0, "num_samples": 4, "num_leapfrog": 1}
         for name, least in smallest.items():
             if getattr(self, name) < least:
@@ -89,7 +89,7 @@ class HMC:
         return q if self.start == "encoder" else expanded(p, q)
 
     def _warm_up(self, density: LogDensity, here: Point, scale: Tensor) -> tuple[Point, Tensor, Tensor]:
-        """Where the chains have come to, their step sizes, and the scale of each coordinate."""
+        """The states of the chains after warm-up, their step sizes, and the scale of each coordinate."""
         search = DualAveraging(torch.full_like(here.log_density[:1], _FIRST_STEP_SIZE), self.target_acceptance)
         window, ends = RunningScale(scale), window_ends(self.num_warmup)
         for i in range(1, self.num_warmup + 1):

@@ -1,9 +1,10 @@
-"""What is inferred about the latents of a batch, in one form for every scheme.
+"""The result of inference for a batch, in the same form for every scheme.
 
     bound_i = (1/S) Σ_s log w_is,      log w = log p(x, z) − log q(z | x),      z_s ~ q(z | x_i)
 
-with the standard error sd(log w_i) / √S: an estimate of the ELBO of datum i under the q that the scheme reached. Means,
-standard deviations and credible intervals are those of q in closed form where it has one, else those of the draws.
+with the standard error sd(log w_i) / √S: an estimate of the ELBO of datum i under the q that the scheme computed.
+Means, standard deviations and credible intervals are those of q in closed form where it has one, else those of the
+draws.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ class Inferred:
 
     Attributes:
         posterior: q(z | x), batch shape (B,).
-        scheme: how it was reached.
+        scheme: how it was computed.
         draws: z (draw, batch, *event) from it; of a chain, all that were kept.
         bound: estimate of the ELBO, nats; None where q has no density.
-        bound_standard_error: of that, from the spread of log w, nats.
+        bound_standard_error: of `bound`, from the spread of log w, nats.
     """
 
     posterior: Distribution
@@ -50,7 +51,7 @@ class Inferred:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Sentences that say why rows of a chain are not to be used; nothing is known of other posteriors."""
+        """Sentences that say why rows of a chain are unreliable; empty for other posteriors."""
         return self.posterior.problems if isinstance(self.posterior, Draws) else ()
 
     @property
@@ -65,7 +66,7 @@ class Inferred:
 
     @property
     def effective_sample_size(self) -> Float[Tensor, "batch *event"] | None:
-        """How many independent draws would give E_q[z] as precisely; None where q is no chain."""
+        """How many independent draws would give E_q[z] as precisely; None if q is no chain."""
         return self.posterior.effective_sample_size if isinstance(self.posterior, Draws) else None
 
     @property
@@ -76,13 +77,13 @@ class Inferred:
     def sample(self, num_samples: int, seed: int = 0) -> Float[Tensor, "sample batch *event"]:
         """Draw z from q(z | x); the same for the same seed. The caller's random state is untouched."""
         with torch.no_grad(), forked(self.draws.device, seed, "Inferred.sample"):
-            return _codes(self.posterior, num_samples)
+            return _latents(self.posterior, num_samples)
 
     def log_prob(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """log q(z | x) of z (sample, batch, *event): (sample, batch), nats.
 
         Raises:
-            ValueError: q has no density of z: it is known by draws, or has auxiliary variables.
+            ValueError: q has no density of z, because it consists of draws or has auxiliary variables.
         """
         if isinstance(self.posterior, Augmented):
             raise ValueError(
@@ -127,14 +128,14 @@ def infer(
     num_samples: int = 100,
     seed: int = 0,
 ) -> Inferred:
-    """What a scheme says about the latents of a batch.
+    """Infer the latents of a batch by a scheme.
 
     Arguments:
         model: p and q, used in the mode (train or eval) and on the device they are in.
         x: data in the form the model was trained on (binarized, scaled), on the device of the model.
         scheme: `Amortised()` (the encoder), `Local()`, `SemiAmortised()`, `HMC()`, …
         context: of the model, one row for each datum.
-        num_samples: S, draws for the bound and for what has no closed form; a chain has its own number.
+        num_samples: S, draws for the bound and for moments without a closed form; a chain has its own number.
         seed: of everything random; the caller's random state is untouched.
 
     Raises:
@@ -168,20 +169,20 @@ def _draw_and_weigh(
 ) -> tuple[Tensor, Tensor]:
     """z (S, B, *event) and log w (S, B), some draws of all data at a time."""
     joint, size = model.joint(x, context), max(1, _LATENTS_PER_BLOCK // len(x))
-    codes, log_w = [], []
+    latents, log_w = [], []
     for first in range(0, num_samples, size):
         draw = q.sample(torch.Size((min(size, num_samples - first),)))
-        codes.append(cast(Tensor, latents_of(q, draw)))
+        latents.append(cast(Tensor, latents_of(q, draw)))
         log_w.append(weigh(q, joint, draw).log_w)
-    return torch.cat(codes), torch.cat(log_w)
+    return torch.cat(latents), torch.cat(log_w)
 
 
-def _codes(q: Distribution, num_samples: int) -> Tensor:
+def _latents(q: Distribution, num_samples: int) -> Tensor:
     return cast(Tensor, latents_of(q, q.sample(torch.Size((num_samples,)))))
 
 
 def _lacks(q: Distribution, moment: str) -> bool:
-    """Whether q does not know this moment of z in closed form."""
+    """Whether q lacks this moment of z in closed form."""
     try:
         getattr(q, moment)
     except NotImplementedError:
@@ -194,6 +195,6 @@ def _is_normal(q: Distribution) -> bool:
 
 
 def _quantile(ordered: Tensor, probability: float) -> Tensor:
-    """Between the two order statistics around it; `torch.quantile` refuses large tensors."""
+    """A quantile by interpolation between two order statistics, because `torch.quantile` refuses large tensors."""
     at = probability * (ordered.shape[0] - 1)
     return torch.lerp(ordered[math.floor(at)], ordered[math.ceil(at)], at - math.floor(at))

@@ -2,10 +2,10 @@
 
     λ_{k+1} = λ_k + f_ψ(λ_k, ∇_λ ELBO(λ_k; x)),      k = 0, …, K − 1
 
-A small network learns how to use the gradient, in the place of a learning rate. ψ is trained with the model, on the
-bound at λ_K, through the chain of λ; the gradient that f reads is a constant to it, so there are no second derivatives.
-λ = (μ, log σ) of a factorised Gaussian. The gradient enters as asinh ∇, which keeps sign and order of magnitude of
-numbers that span many. The last layer of f starts at zero, so that an untrained f leaves λ where it was.
+A small network replaces the learning rate and learns how to use the gradient. ψ is trained with the model, on the bound
+at λ_K, through the sequence of λ; the gradient that f reads is a constant, so that there are no second derivatives. λ =
+(μ, log σ) of a factorised Gaussian. The gradient enters as asinh ∇, which keeps its sign and compresses its many orders
+of magnitude. The last layer of f starts at zero, so that an untrained f does not change λ.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     λ ← Adam(λ, ∇_λ Σ_i ELBO(x_i; λ_i)),      lr falling linearly to 0
 
-The sum over data has for each λ_i its own gradient, and Adam treats every number by itself, so that one tensor λ (B, …)
-is optimised as B separate problems are, without a loop over them. Fresh latents are drawn at every step: with the same
-draws throughout, a wide q would be rewarded for missing them.
+Each λ_i has its own gradient in the sum over data, and Adam treats every number separately, so that one tensor λ (B, …)
+is optimised like B separate problems, without a loop. Fresh latents are drawn at every step; with fixed draws λ would
+be fitted to them.
 
 With `gradient=Pathwise()` this is the inner loop of stochastic variational inference by reparameterisation; with
 `gradient=ScoreFunction()` it is black-box variational inference (Ranganath, Gerrish & Blei 2014, arXiv:1401.0118,
@@ -17,17 +17,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.gradients import Pathwise
-from lowerbound.inference.families import Family, InitialPosterior, free_parameters
+from lowerbound.inference.draws import warn_of_optima
+from lowerbound.inference.families import Family, Head, InitialPosterior, free_parameters
 from lowerbound.inference.scheme import gradients_enabled, recordable
-from lowerbound.model import LatentVariableModel
+from lowerbound.model import Joint, LatentVariableModel
 from lowerbound.objectives import ELBO
 from lowerbound.protocols import Context, Gradient, Objective
+from lowerbound.weights import weigh
 
 __all__ = ["Local", "require_steps"]
+
+_DRAWS = 128
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,16 @@ class Local:
         start: "encoder" (from q(z | x)) or "prior" (from scratch).
         objective: what is maximised for each datum.
         gradient: how it differentiates for λ; `ScoreFunction` is black-box variational inference.
+        num_restarts: how often each datum is optimised: from `start`, and from points scattered about it by standard
+            normal noise in λ. The best by its objective at fresh draws is taken.
 
-    Gradient: none for φ, which the result does not depend on; θ is trained at a constant q.
+    Gradient: none for φ, on which the result does not depend; θ is trained at a constant q.
+
+    Warns:
+        InferenceWarning: several starts, and rows whose optima differ by more than half a nat.
 
     Raises:
-        ValueError: no steps or samples, or a gradient that cannot differentiate the family.
+        ValueError: no steps, samples or starts, or a gradient that cannot differentiate the family.
     """
 
     num_steps: int = 100
@@ -56,10 +66,13 @@ class Local:
     start: InitialPosterior = "encoder"
     objective: Objective = ELBO()  # noqa: RUF009  (frozen, shared safely)
     gradient: Gradient = Pathwise()  # noqa: RUF009
+    num_restarts: int = 1
 
     def __post_init__(self) -> None:
         """Refuse numbers that are too small."""
         require_steps("Local", self.num_steps, self.num_samples, self.lr)
+        if self.num_restarts < 1:
+            raise ValueError(f"Local got num_restarts={self.num_restarts} and needs at least 1.")
 
     def __call__(self, model: LatentVariableModel, x: Tensor, context: Context | None = None) -> Distribution:
         """See `InferenceScheme`."""
@@ -69,14 +82,34 @@ class Local:
                 start, head = free_parameters(model, x, context, self.family, self.start)
                 joint = model.joint(x, context)
                 self.gradient.check(self.objective, head(start), self.num_samples)
-            free = start.clone().requires_grad_()
-            optimizer = torch.optim.Adam([free], lr=self.lr)
-            for step in range(self.num_steps):
-                optimizer.param_groups[0]["lr"] = self.lr * (1 - step / self.num_steps)
-                estimate = self.gradient.estimate(self.objective, head(free), joint, self.num_samples)
-                (free.grad,) = torch.autograd.grad(-estimate.surrogate.sum(), free)
-                optimizer.step()
-        return head(free.detach())
+            starts = [start, *(start + torch.randn_like(start) for _ in range(1, self.num_restarts))]
+            found = [self._optimised(one, head, joint) for one in starts]
+            return head(found[0] if len(found) == 1 else self._best(torch.stack(found), head, joint))
+
+    def _optimised(self, start: Tensor, head: Head, joint: Joint) -> Tensor:
+        """λ* (B, …) of each datum."""
+        free = start.clone().requires_grad_()
+        optimizer = torch.optim.Adam([free], lr=self.lr)
+        for step in range(self.num_steps):
+            optimizer.param_groups[0]["lr"] = self.lr * (1 - step / self.num_steps)
+            estimate = self.gradient.estimate(self.objective, head(free), joint, self.num_samples)
+            (free.grad,) = torch.autograd.grad(-estimate.surrogate.sum(), free)
+            optimizer.step()
+        return free.detach()
+
+    @torch.no_grad()
+    def _best(self, found: Tensor, head: Head, joint: Joint) -> Tensor:
+        """Of several λ* (restart, B, …) the best of each datum; a warning where they differ."""
+        values = torch.stack([self._value(head(one), joint) for one in found])
+        warn_of_optima(values)
+        return found[values.argmax(0), torch.arange(found.shape[1], device=found.device)]
+
+    def _value(self, q: Distribution, joint: Joint) -> Float[Tensor, "batch"]:
+        """The objective at fresh draws, averaged."""
+        size = 1 if self.objective.linear else self.num_samples
+        repeats = [q.sample(torch.Size((size,))) for _ in range(max(8, _DRAWS // size))]
+        signals = [self.objective.signal(weigh(q, joint, z, rate=self.objective.rate)) for z in repeats]
+        return torch.stack([self.objective.reduce(signal) for signal in signals]).mean(0)
 
 
 def require_steps(owner: str, num_steps: int, num_samples: int, lr: float = 1.0) -> None:

@@ -1,11 +1,11 @@
-"""Parameters of q for every datum of a data set, kept: λ_1, …, λ_N in one table, trained with the model.
+"""Separate parameters of q for every datum of a data set: a table λ_1, …, λ_N, trained with the model.
 
     q(z | x_i) = N(z; μ_i, diag σ_i²),      (μ_i, log σ_i) the i-th row of the table
 
-This is variational inference without an encoder, as it was before amortisation: the bound of each datum can be the best
-of the family, the table grows with the data, and a new datum has no row (refine it with `Local(start="prior")`). Which
-row is whose travels as the last tensor of the context, as integers (B,), which p(x, z) does not see. Adam moves all
-rows at every step, those not in the batch by what is left of their momentum.
+This is variational inference without an encoder, as before amortisation: the bound of each datum can be the best of the
+family, the table grows with the data, and a new datum has no row (refine it with `Local(start="prior")`). The last
+tensor of the context gives the row of each datum, as integers (B,), which p(x, z) does not see. Adam moves all rows at
+every step; those not in the batch move by their momentum.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class NonAmortised(nn.Module):
         num_data: N.
         latent_dim: length of z.
 
-    Called with a context whose last tensor is the row of each datum: train on `InMemory((x, torch.arange(len(x))))`.
+    It is called with a context whose last tensor is the row of each datum: train on
+    `InMemory((x, torch.arange(len(x))))`.
 
     Gradient: that of the bound for the rows in the batch; none for the encoder, which is not used.
 
@@ -56,7 +57,7 @@ class NonAmortised(nn.Module):
 
 
 def _split(context: Context | None) -> tuple[Context | None, Tensor | None]:
-    """What the model is conditioned on, and the rows: integers that come last."""
+    """The context of the model, and the rows, which are integers and come last."""
     parts = context if isinstance(context, tuple) else () if context is None else (context,)
     if not parts or parts[-1].is_floating_point():
         return context, None

@@ -1,9 +1,9 @@
-"""How q(z | x) is reached: a scheme is a small object that is called with a model and a batch.
+"""How q(z | x) is computed: a scheme is a small object that is called with a model and a batch.
 
     scheme(model, x, context) → q(z | x), batch shape (B,)
 
-The encoder is the first of them. Others spend arithmetic on each datum to come nearer to p(z | x). `with_inference`
-puts one in the place of `model.infer`, so that losses, evaluation and all that asks a model for q(z | x) use it.
+The simplest scheme is the encoder. Others compute longer for each datum to come nearer to p(z | x). `with_inference`
+replaces `model.infer` by a scheme, so that losses, evaluation and all other users of q(z | x) use it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ __all__ = ["Amortised", "InferenceScheme", "gradients_enabled", "recordable", "w
 class InferenceScheme(Protocol):
     """From a model and a batch to q(z | x).
 
-    It works under `torch.no_grad` and `torch.inference_mode` too (see `gradients_enabled`). One that is trained is a
-    module, or differentiates into the model's parameters, or both.
+    It works under `torch.no_grad` and `torch.inference_mode` too (see `gradients_enabled`). A scheme that is trained is
+    a module, or its result is differentiable along the model's parameters, or both.
     """
 
     def __call__(self, model: LatentVariableModel, x: Tensor, context: Context | None = None) -> Distribution:
@@ -66,11 +66,11 @@ class _WithInference(LatentVariableModel):
         self.__dict__["_amortised"] = model  # not a submodule: its parts are registered above
 
     def infer(self, x: Tensor, context: Context | None = None) -> Distribution:
-        """What the scheme makes of the batch."""
+        """q(z | x) of the batch, by the scheme."""
         return self.inference(self.__dict__["_amortised"], x, context)
 
     def joint(self, x: Tensor, context: Context | None = None) -> Joint:
-        """See `LatentVariableModel`; what of the context is meant for the scheme alone is left out."""
+        """See `LatentVariableModel`; parts of the context that are for the scheme alone are left out."""
         return self.__dict__["_amortised"].joint(x, self._of_model(context))
 
     def decode(self, z: Latents, context: Context | None = None) -> Distribution:
@@ -87,13 +87,13 @@ class _WithInference(LatentVariableModel):
 
 @contextmanager
 def gradients_enabled() -> Iterator[None]:
-    """Inside, gradients are recorded, also where the caller has turned them off: refining q takes derivatives."""
+    """Record gradients within this context even if the caller has turned them off: refining q needs them."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
 
 def recordable(x: Tensor, context: Context | None) -> tuple[Tensor, Context | None]:
-    """A batch that gradients may be recorded through: tensors of `torch.inference_mode` are copied."""
+    """A batch through which gradients can be recorded: tensors of `torch.inference_mode` are copied."""
     if context is None or isinstance(context, Tensor):
         return _recordable(x), None if context is None else _recordable(context)
     return _recordable(x), tuple(_recordable(part) for part in context)

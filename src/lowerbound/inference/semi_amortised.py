@@ -2,13 +2,13 @@
 
     λ_0 = enc_φ(x),      λ_{k+1} = λ_k + α ∇_λ ELBO(λ_k, θ; x),      k = 0, …, K − 1
 
-and the model is trained on the bound at λ_K. Its total derivatives go back through the steps,
+and the model is trained on the bound at λ_K. Its total derivatives go through the steps,
 
     dL/dλ_k = dL/dλ_{k+1} + α (∂²ELBO/∂λ²) dL/dλ_{k+1},      dL/dθ += α (∂²ELBO/∂θ ∂λ) dL/dλ_{k+1}
 
-so that the encoder learns where to start and the decoder how it will be climbed. The products of second derivatives
-with a vector are those of automatic differentiation, exact, at about the cost of two more gradients a step; the paper
-approximates them by finite differences.
+so that the training of encoder and decoder takes the steps into account. Automatic differentiation gives the products
+of second derivatives with a vector exactly, at about the cost of two more gradients per step; the paper approximates
+them by finite differences.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class SemiAmortised:
         lr: α, in the units of λ.
         num_samples: latents drawn per datum and step.
         family: "own" (that of the model's posterior), "diagonal" or "full" Gaussian: see `families`.
-        objective: what the steps climb, by the pathwise gradient.
+        objective: what the steps maximise, by the pathwise gradient.
 
     Gradient: that of the bound at λ_K for given inner draws, second derivatives included, for θ and φ.
 

@@ -1,8 +1,9 @@
-"""Stochastic variational inference: Hoffman, Blei, Wang & Paisley (2013, arXiv:1206.7051, §2.3–2.4), where conjugate.
+"""Stochastic variational inference: Hoffman, Blei, Wang & Paisley (2013, arXiv:1206.7051, §2.3–2.4), for conjugate
+variables.
 
 A variable that all data share has a conjugate prior with natural parameters η_0; each datum n adds its expected
 sufficient statistics t_n under its own q(z_n). The natural gradient of the bound is the difference between the optimum
-given the local factors and where λ is, so that a step from a batch of M of the N data is
+given the local factors and the present λ, so that a step from a batch of M of the N data is
 
     λ̂ = η_0 + (N/M) Σ_{n in batch} t_n          λ ← (1 − ρ_t) λ + ρ_t λ̂          ρ_t = (t + τ)^−κ
 
@@ -15,7 +16,7 @@ whose factors are Gaussian: q(b) = Π_d N(m_d, v_d) with λ = (m/v, 1/v), η_0 =
 
     Σ_n [log p(x_n; b = m) − ½ Σ_d v_d/ψ_d] − KL(q(b) ‖ p(b))
 
-and its maximum has the exact posterior mean of b, with too small a variance: b and z_n are taken for independent.
+and its maximum has the exact posterior mean of b but too small a variance, because b and z_n are independent under q.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ class StochasticOffset:
     """q(b) for the offset of a linear-Gaussian model, learned from batches by natural gradients.
 
     Arguments:
-        exact: W and σ of the model; its offset is where m starts.
+        exact: W and σ of the model; m starts at its offset.
         num_data: N.
         prior_scale: s, in the units of x.
         delay: τ; larger takes shorter first steps.
         forgetting: κ in (½, 1]: how fast steps shorten. 0, with whole batches, is coordinate ascent.
 
     Raises:
-        ValueError: an exponent for which the steps do not add up as they must.
+        ValueError: a forgetting for which the step sizes do not satisfy the conditions of convergence.
 
     >>> offset = StochasticOffset(LinearGaussian.random(3, 1), num_data=2, forgetting=0.0)
     >>> offset.update(torch.ones(2, 3, dtype=torch.float64))

@@ -1,8 +1,8 @@
 """p(x | z) = Π_d π_d(z)^x_d (1 − π_d(z))^(1 − x_d), π = sigmoid(l) (Kingma & Welling 2013, arXiv:1312.6114, eq. 11).
 
-Summed over every pixel, never averaged: an average would weigh the likelihood 1/D against the rate and be no bound.
-Values of x inside (0, 1) give the cross-entropy of that formula, which is no longer a log-probability of data: it is
-the expectation of one over x re-sampled with those probabilities.
+log p(x | z) is a sum over pixels. With an average the likelihood would have the weight 1/D against the rate, and the
+result would be no bound. For x inside (0, 1) the formula is a cross-entropy and no log-probability of data: it is the
+expected log-probability of binary x that are drawn with these probabilities.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Bernoulli(nn.Module):
     """
 
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
-        domain="unit interval", discrete=True, baselines=("bernoulli_mixture",)
+        domain="unit interval", discrete=True, baselines=("bernoulli_mixture",), any_real=True
     )
 
     def __init__(self, net: nn.Module, event_shape: Shape | None = None):
@@ -81,7 +81,7 @@ class Bernoulli(nn.Module):
 
     @property
     def support(self) -> Support:
-        """[0, 1]: 0 and 1, and the probabilities of them, by which grey values are read."""
+        """[0, 1]: 0, 1, and grey values, which count as probabilities of a 1."""
         return replace(unit_interval, grid=(0.0, 1.0))
 
     def forward(self, context: Context) -> Independent:
@@ -91,7 +91,7 @@ class Bernoulli(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Put the `output_bias` of the net, if it has one, at the logits of the mean datum, clipped to 1 and 99 %."""
+        """Set the `output_bias` of the net, if it has one, to the logits of the mean datum, clipped to 1 and 99 %."""
         bias = getattr(self.net, "output_bias", None)
         if bias is not None:
             bias.copy_(x.float().mean(0).clamp(0.01, 0.99).logit())

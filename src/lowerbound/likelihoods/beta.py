@@ -8,9 +8,9 @@ log p(x) = α log x/m + β log (1−x)/(1−m) − log x(1 − x) + ½ log αβ/
 
 which keeps its digits in float32 for ν in the millions.
 
-A Beta density may be zero or infinite at 0 and 1. So x is moved into [ε, 1 − ε] before it is scored, and the mean is
-kept in the same interval: an exact 0 or 1 in the data is read as ε or 1 − ε. The default ε = 1e-4 is far below the half
-level 1/510 of 8-bit images. Integrated over [0, 1] the result differs from 1 by what the density carries beyond ε.
+A Beta density may be zero or infinite at 0 and 1. x is therefore moved into [ε, 1 − ε] before it is scored, and the
+mean is kept in the same interval: an exact 0 or 1 in the data counts as ε or 1 − ε. The default ε = 1e-4 is far below
+the half level 1/510 of 8-bit images. The integral over [0, 1] differs from 1 by the mass of the density beyond ε.
 Outside [0, 1] log p is −∞.
 """
 
@@ -28,8 +28,8 @@ from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.likelihoods.stirling import HALF_LOG_TWO_PI, log_ratio, stirling_remainder
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.nets.softplus import positive
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support, unit_interval
 
@@ -77,7 +77,7 @@ class Beta(nn.Module):
 
     @property
     def support(self) -> Support:
-        """[0, 1]: an exact 0 or 1 is read as epsilon or 1 − epsilon."""
+        """[0, 1]: an exact 0 or 1 counts as epsilon or 1 − epsilon."""
         return unit_interval
 
     def forward(self, context: Context) -> Independent:

@@ -5,7 +5,7 @@ classes). Images are stored as intensities k/(K − 1) in [0, 1] instead: `unit_
 form, and `to_classes` and `from_classes` convert between the two. An x that is not near an integer is rounded; one
 outside 0 … K − 1 has log p = −∞.
 
-E[x] = Σ_k k π[k] means something where the classes are ordered, as the levels of a pixel are; for words use the mode.
+E[x] = Σ_k k π[k] is meaningful where the classes are ordered, like the levels of a pixel; for words use the mode.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Categorical(nn.Module):
         ValueError: fewer than two classes, or a net of the wrong output shape.
     """
 
-    facts: LikelihoodFacts = LikelihoodFacts(domain="classes", discrete=True, encoder_view="one-hot")
+    facts: LikelihoodFacts = LikelihoodFacts(domain="classes", discrete=True, encoder_view="one-hot", any_real=True)
 
     def __init__(
         self,

@@ -12,12 +12,12 @@ heteroscedastic-count  0, 1, 2, …                  negative binomial          
 =====================  ==========================  ====================================  ====================
 
 a and b are the mean and the standard deviation of the observed training entries (of their logarithms, for positive
-columns), which `start` puts into buffers; before, they are 0 and 1. So the net works in standard units whatever the
-units of the table are, log p is a density in the units of x, and the floor of s is a thousandth of b.
+columns), which `start` writes to buffers; until then they are 0 and 1. The net thus works in standard units for every
+unit of the table, log p is a density in the units of x, and the floor of s is a thousandth of b.
 
-A group holds the n columns of a table that are of one kind (and one K), so that they are computed together: from
-parameters (..., n, p) to a distribution of batch shape (..., n). `fill` is a value that every column of the kind can
-take, put in the place of a missing entry before anything is computed, so that gradients stay finite.
+A group holds the n columns of a table that are of one kind (and one K), which are computed together: from parameters
+(..., n, p) to a distribution of batch shape (..., n). `fill` is a value that every column of the kind can take. It
+replaces a missing entry before anything is computed, so that gradients stay finite.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from lowerbound.likelihoods.categorical import CategoricalDistribution
 from lowerbound.likelihoods.in_units import LogNormalInUnits, NormalInUnits
 from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
 from lowerbound.likelihoods.ordinal import cut_points, ordinal_log_probs
-from lowerbound.nets.positive import positive, raw_of
+from lowerbound.nets.softplus import positive, raw_of
 from lowerbound.support import Support, classes, counts, reals
 from lowerbound.support import positive as positive_numbers
 
@@ -73,7 +73,9 @@ class Columns(nn.Module):
 
     @abstractmethod
     def start(self, x: Tensor) -> Tensor:
-        """The parameters (n, p) that fit columns x (N, n), NaN where missing; sets what is learned per column, too."""
+        """Return the parameters (n, p) that fit columns x (N, n), NaN where missing. Also sets the learned parameters
+        of each column.
+        """
 
     def centre(self, distribution: Distribution) -> Tensor:
         """One typical value per column: the mean, or the most probable class where there is no order."""
@@ -109,7 +111,7 @@ class ContinuousColumns(Columns):
 
     @torch.no_grad()
     def start(self, x: Tensor) -> Tensor:
-        """μ = 0 and s = 1 in units of the observed entries; the unit of a column of one value is 1."""
+        """Return μ = 0 and s = 1 in units of the observed entries; the unit of a constant column is 1."""
         seen, count = _observed(x)
         mean = torch.where(seen, x, 0.0).sum(0) / count
         square = torch.where(seen, x - mean, 0.0).square().sum(0) / count
@@ -136,7 +138,7 @@ class PositiveColumns(ContinuousColumns):
 
     @torch.no_grad()
     def start(self, x: Tensor) -> Tensor:
-        """As for continuous columns, of log x."""
+        """Like that of continuous columns, for log x."""
         return super().start(x.log())
 
 

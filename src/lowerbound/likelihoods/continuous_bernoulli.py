@@ -8,7 +8,8 @@ it is the exponential family
     E[x] = ½ (1 + L(h)),    Var[x] = ¼ L'(h),    L(h) = coth h − 1/h  (Langevin's function).
 
 All three are 0/0 at η = 0, that is λ = ½, where the paper's formulas lose every digit; for |h| < ½ they are Taylor
-series here. For large |η| the density is a truncated exponential of rate |η| from the nearer end, and so computed.
+series here. For large |η| the density is computed as what it is: an exponential of rate |η| from the nearer end,
+truncated.
 """
 
 from __future__ import annotations
@@ -48,7 +49,11 @@ class ContinuousBernoulli(nn.Module):
     """
 
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
-        domain="unit interval", discrete=False, baselines=("gaussian", "gaussian_mixture"), richer=("beta",)
+        domain="unit interval",
+        discrete=False,
+        baselines=("gaussian", "gaussian_mixture"),
+        richer=("beta",),
+        any_real=True,
     )
 
     def __init__(self, net: nn.Module, event_shape: Shape | None = None):

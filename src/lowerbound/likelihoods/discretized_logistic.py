@@ -9,8 +9,8 @@ With a, b the standardised ends of a bin, a difference of sigmoids would cancel 
 
     F(b) − F(a) = F(b) F(−a) (1 − e^(a−b)),      log = log F(b) + log F(−a) + log(1 − e^(−2h/s))
 
-is a sum of three terms that are accurate and differentiable for every a, b and s; no case needs the midpoint
-approximation of earlier implementations. The outermost bins keep only log F(b) or log F(−a).
+is a sum of three terms that are accurate and differentiable for every a, b and s; so that the midpoint approximation of
+earlier implementations is not needed. The outermost bins have only log F(b) or log F(−a).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from torch.types import _size
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.nets.softplus import positive
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support, levels
 
@@ -101,7 +101,7 @@ class DiscretizedLogistic(nn.Module):
 
 
 class DiscretizedLogisticDistribution(ElementwiseDistribution):
-    """A logistic variable read off at K levels in [0, 1], elementwise.
+    """A logistic variable discretized to K levels in [0, 1], elementwise.
 
     Arguments:
         loc: μ, in units where levels run from −1 to 1.

@@ -6,7 +6,7 @@ For each pixel, a component m ~ π and then its channels in order, each a discre
 
 Red is drawn alone, green given red, blue given both; a single channel has no coupling. Per pixel and component the net
 gives one logit of π, then for C channels C locations, C scales before `positive` and C(C − 1)/2 couplings γ: 10 numbers
-for RGB, 3 for grey, and P = 10 M or 3 M in all. That axis comes first and the pixels follow:
+for RGB, 3 for grey, and P = 10 M or 3 M in all. The axis of length P comes first and the pixels follow:
 
     event (C, H, W), C > 1      net output (P, H, W)
     event (1, H, W)             net output (P, 1, H, W)
@@ -32,8 +32,8 @@ from lowerbound.likelihoods.discretized_logistic import (
 )
 from lowerbound.likelihoods.outputs import output_bias_of
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, as_shape, numel, out_shape_of
+from lowerbound.nets.softplus import positive
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support, levels
 
@@ -158,7 +158,7 @@ class DiscretizedLogisticMixtureDistribution(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """E[x] in [0, 1]: exact for one channel; with coupling, E[x_<c | m] stands in for x_<c in the location."""
+        """E[x] in [0, 1]: exact for one channel; with coupling, E[x_<c | m] replaces x_<c in the location."""
         x: list[Tensor] = []
         for c in range(self.num_channels):
             loc = self._loc(self.locs, self.couplings, x, c)
@@ -203,7 +203,7 @@ def _num_parameters(channels: int) -> int:
 
 
 def _event_shape(net: nn.Module, given: Shape | None, num_components: int) -> tuple[int, ...]:
-    """As given, or read off the net: P / M tells the number of channels."""
+    """The event shape as given, or from the net, whose P / M gives the number of channels."""
     owner, shape_of = "DiscretizedLogisticMixture", DiscretizedLogisticMixture.parameter_shape
     expected = None if given is None else shape_of(given, num_components)
     shape = out_shape_of(net, getattr(net, "out_shape", expected), owner=owner, argument="event_shape")

@@ -1,7 +1,7 @@
 """The base of the distributions written here that treat every element of their parameters alone.
 
 A torch distribution with `batch_shape` the broadcast shape of its parameters and `event_shape` (); `Independent` makes
-the trailing axes an event. Parameters are never validated: that would read tensors back from the device.
+the trailing axes an event. Parameters are never validated, because that would wait for the device.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ElementwiseDistribution(Distribution):
     Arguments:
         parameters: tensors that broadcast against each other.
 
-    A subclass unpacks `self.parameters`, in the order given, and overrides `_like` if it has other settings.
+    A subclass unpacks `self.parameters`, in the given order, and overrides `_like` if it has other settings.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}

@@ -7,7 +7,8 @@ a number               fixed, known noise
 "heteroscedastic"      a scale computed by the net
 =====================  =========================================================
 
-A learned scale has a floor, s = ε + softplus(r + c), for the density at a datum that is fitted exactly grows like 1/s.
+A learned scale has a floor, s = ε + softplus(r + c), because the density of a datum that is fitted exactly grows like
+1/s.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from torch.distributions import Distribution, Independent
 
 from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.nets.softplus import positive
 from lowerbound.protocols import Context
 from lowerbound.support import Support, reals
 
@@ -75,7 +76,7 @@ class LocationScale(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Put the output bias of the location at the median of the data, where a robust fit starts."""
+        """Set the output bias of the location to the median of the data, the start of a robust fit."""
         self.start_at(x.median(0).values)
 
     def start_at(self, loc: Tensor) -> None:

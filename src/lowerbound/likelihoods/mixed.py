@@ -4,13 +4,13 @@
 
 Given z the columns are independent, so integrating a missing entry out leaves its factor at 1: the sum runs over the
 observed columns only (Nazábal et al. 2020, "Handling incomplete heterogeneous data using VAEs", arXiv:1807.03653). A
-missing entry is NaN in x. It is replaced by a harmless value before anything is computed, since 0 · NaN would make
-every gradient NaN. The inference network must do likewise: it sees the same NaN.
+missing entry is NaN in x. It is replaced by a harmless value before anything is computed, because 0 · NaN would make
+every gradient NaN. The inference network gets the same NaN and must replace it too.
 
-The columns are named in order by `columns`: "continuous", "positive", "count", "heteroscedastic-count",
-"categorical-K" and "ordinal-K", with "n*" in front to repeat; as one string, joined by "+": "3*continuous +
-categorical-4 + 2*count". The module `columns` says what each is. The net gives one vector: the parameters of the first
-kind to appear, column by column, then those of the next kind.
+`columns` lists the kinds in order: "continuous", "positive", "count", "heteroscedastic-count", "categorical-K" and
+"ordinal-K". "n*" in front repeats a kind, and "+" joins kinds to one string: "3*continuous + categorical-4 + 2*count".
+The module `columns` describes each kind. The net gives one vector: the parameters of the first kind to appear, column
+by column, then those of the next kind.
 """
 
 from __future__ import annotations
@@ -120,7 +120,9 @@ class Mixed(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Start every column at the fit to its observed entries; the part a net computes goes into its output bias."""
+        """Start every column at the fit to its observed entries; the output bias of the net gets the parameters that it
+        computes.
+        """
         like = next(iter(self.parameters()), x)
         columns = x.to(like)[..., self.order].split(self.sizes, -1)
         starts = [cast(Columns, group).start(part).flatten() for group, part in zip(self.groups, columns, strict=True)]
@@ -133,7 +135,7 @@ class MixedDistribution(Distribution):
     """A row of columns of mixed kinds; NaN marks a missing entry.
 
     Arguments:
-        groups: what each group of columns is.
+        groups: the columns of each group.
         parts: the distribution of each group, batch shape (*batch, n).
         order: the column at each grouped position, (D,).
         restore: the grouped position of each column, (D,).

@@ -3,13 +3,13 @@
     p(x) = Γ(x + r) / (Γ(r) x!) · (r/(r + μ))^r (μ/(r + μ))^x
 
 r is the inverse dispersion of count models of single cells (Lopez et al. 2018, "Deep generative modeling for
-single-cell transcriptomics"). r → ∞ is the Poisson, r → 0 almost only zeros, and the formula above loses every digit in
-both. With Stirling's remainder ρ (see `stirling`) it is
+single-cell transcriptomics"). As r → ∞ it becomes the Poisson, as r → 0 almost all counts are zero; the formula above
+loses every digit in both limits. With Stirling's remainder ρ (see `stirling`) it reads
 
     log p(0) = r log (r/(r + μ))
     log p(x) = x log (μ (r + x)/x(r + μ)) + r log ((r + x)/(r + μ)) − ½ log 2πx(1 + x/r) − ρ(x) + ρ(x + r) − ρ(r)
 
-in which no term is large unless the answer is. It is NaN at negative x and at NaN.
+where no term is large unless the result is. log p is NaN at negative x and at NaN.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.likelihoods.poisson import draw_counts
 from lowerbound.likelihoods.stirling import HALF_LOG_TWO_PI, log_ratio, stirling_remainder
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive, raw_of
 from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.nets.softplus import positive, raw_of
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support, counts
 

@@ -2,7 +2,7 @@
 
     P(x ≤ k) = F(c_k − μ),   c_0 < c_1 < … < c_{K−2},      p(k) = F(c_k − μ) − F(c_{k−1} − μ),    F the sigmoid.
 
-One location μ moves all the probability up or down the scale, so that neighbouring classes stay neighbours. As for
+The one location μ moves all probability up or down the scale, so that the order of the classes matters. As for
 `discretized_logistic`, log p(k) = log F(c_k − μ) + log F(μ − c_{k−1}) + log(1 − e^(c_{k−1} − c_k)) never cancels.
 """
 
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
-from lowerbound.nets.positive import positive
+from lowerbound.nets.softplus import positive
 
 __all__ = ["cut_points", "ordinal_log_probs"]
 
@@ -21,7 +21,7 @@ _MIN_GAP = 1e-3
 
 
 def cut_points(raw: Float[Tensor, "*shape cuts"]) -> Float[Tensor, "*shape cuts"]:
-    """Increasing cut points from any reals: the first as it is, then steps of more than 1e-3."""
+    """Turn any reals into increasing cut points: the first is unchanged, and each step is larger than 1e-3."""
     steps = positive(raw[..., 1:], _MIN_GAP)
     return torch.cat([raw[..., :1], steps], -1).cumsum(-1)
 

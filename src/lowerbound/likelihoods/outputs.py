@@ -1,7 +1,7 @@
-"""What a likelihood asks of its net: an output of shape (*parameter axes, *event axes) per datum.
+"""What a likelihood needs from its net: an output of shape (*parameter axes, *event axes) per datum.
 
-Parameter axes come first, so that a net that ends in an image gives each parameter as an image. These few functions
-read the event shape off a net, call it, and find its output bias, in the same words for every likelihood.
+Parameter axes come first, so that a net that ends in an image gives each parameter as an image. These functions read
+the event shape from a net, call it, and find its output bias, with the same messages for every likelihood.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["event_shape_of", "output_bias_of"]
 def event_shape_of(
     net: nn.Module, event_shape: Shape | None, leading: tuple[int, ...], *, owner: str
 ) -> tuple[int, ...]:
-    """The event shape: what is left of the output of `net` without its leading parameter axes.
+    """The event shape: the output shape of `net` without its leading parameter axes.
 
     Arguments:
         net: states its output shape per datum in `out_shape`, unless `event_shape` is given.

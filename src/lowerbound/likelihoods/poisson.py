@@ -1,11 +1,11 @@
 """p(x | z) = Π_d e^(−λ_d) λ_d^x_d / x_d!: counts x in {0, 1, 2, …} with mean and variance λ.
 
-The rate is λ = ε + softplus(r + c), which no output of the net makes infinite. Written with the deviance,
+The rate is λ = ε + softplus(r + c), which is finite for every output of the net. In terms of the deviance,
 
     log p(x) = −[x log(x/λ) − x + λ] − ½ log 2πx − ρ(x)      (x > 0; ρ is Stirling's remainder),
 
-counts in the millions keep their digits in float32, where x log λ − λ − log x! is a difference of large numbers.
-It is NaN at negative x and at NaN.
+it is accurate in float32 for counts in the millions, where x log λ − λ − log x! is a difference of large numbers. log p
+is NaN at negative x and at NaN.
 
 Draws above a rate of 10¹⁵ are those of Poisson(10⁶), moved to mean λ and variance λ: `torch.poisson` counts in 64-bit
 integers, which overflow at 9·10¹⁸. Their skewness is 10⁻³ where it should be below 10⁻⁷; mean and variance are exact.
@@ -25,8 +25,8 @@ from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.likelihoods.stirling import HALF_LOG_TWO_PI, log_ratio, stirling_remainder
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive, raw_of
 from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.nets.softplus import positive, raw_of
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support, counts
 
@@ -117,7 +117,7 @@ class PoissonDistribution(ElementwiseDistribution):
 
 
 def draw_counts(rate: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Draw from Poisson(λ) for any λ ≥ 0, infinity being read as the largest finite number.
+    """Draw from Poisson(λ) for any λ ≥ 0; an infinite λ counts as the largest finite number.
 
     >>> bool(draw_counts(torch.tensor(1e30)) > 9e29)
     True

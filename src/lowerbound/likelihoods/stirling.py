@@ -6,7 +6,8 @@ Stirling's formula with its remainder kept,
 
 lets the large terms of log Γ(x + r) − log Γ(r), of log B(a, b) and of the Poisson, negative binomial, beta and
 Student-t densities cancel on paper instead of in floating point, in the manner of Loader (2000), "Fast and accurate
-computation of binomial probabilities". What is left are ρ and logarithms of ratios, small where the terms are large.
+computation of binomial probabilities". The rest consists of ρ and of logarithms of ratios, which are small where the
+large terms are large.
 """
 
 from __future__ import annotations

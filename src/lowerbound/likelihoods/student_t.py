@@ -1,12 +1,12 @@
-"""p(x | z) = Π_d t(x_d; ν_d, μ_d, s_d): a Gaussian whose variance is itself random, so that outliers pull little.
+"""p(x | z) = Π_d t(x_d; ν_d, μ_d, s_d): a Gaussian whose variance is random, so that outliers have little influence.
 
 With t = (x − μ)/s,
 
     log p(x) = log Γ((ν+1)/2) − log Γ(ν/2) − ½ log νπ − log s − (ν+1)/2 · log(1 + t²/ν).
 
 The tail exponent ν (degrees of freedom) is learned by default, one per dimension, above a floor of 2 so that mean and
-variance exist: Var[x] = s² ν/(ν − 2). As ν → ∞ it is the Gaussian; the difference of log-gammas is taken by Stirling's
-formula with a = ν/2, a log(1 + 1/2a) + ½ log a − ½ + ρ(a + ½) − ρ(a), which keeps its digits there.
+variance exist: Var[x] = s² ν/(ν − 2). As ν → ∞ it becomes a Gaussian. The difference of log-gammas is computed by
+Stirling's formula with a = ν/2, a log(1 + 1/2a) + ½ log a − ½ + ρ(a + ½) − ρ(a), which is accurate there.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from torch.types import _size
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.location_scale import LocationScale, Scale
 from lowerbound.likelihoods.stirling import stirling_remainder
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape
+from lowerbound.nets.softplus import positive
 from lowerbound.support import LikelihoodFacts
 
 __all__ = ["DegreesOfFreedom", "StudentT", "StudentTDistribution"]

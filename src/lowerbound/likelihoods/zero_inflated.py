@@ -1,11 +1,11 @@
-"""Counts with more zeros than a count distribution has: with probability π a structural zero, else the count.
+"""Counts with more zeros than a count distribution has: with probability π a structural zero, otherwise a count.
 
     p(0) = π + (1 − π) c(0),      p(x) = (1 − π) c(x)  for x > 0,      π = sigmoid(gate)
 
     E[x] = (1 − π) m,             Var[x] = (1 − π)(v + π m²)           for a count distribution c of mean m, variance v.
 
-The gate is computed by the net for each element, beside the parameters of c: the Poisson (Lambert 1992) or the negative
-binomial of scVI (Lopez et al. 2018). Everything stays in logits, so π may be as near 0 or 1 as the net likes.
+The net computes the gate of each element, besides the parameters of c, which is the Poisson (Lambert 1992) or the
+negative binomial of scVI (Lopez et al. 2018). All is computed with logits, so that π may come arbitrarily near 0 or 1.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistributio
 from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.likelihoods.poisson import PoissonDistribution
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive, raw_of
 from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.nets.softplus import positive, raw_of
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support
 from lowerbound.support import counts as whole_numbers
@@ -118,7 +118,7 @@ class ZeroInflatedNegativeBinomial(ZeroInflated):
         net: from a context (..., latent_dim) to (..., 2, *event_shape): the logit of the gate, and the mean before
             `positive`.
         event_shape: shape of one datum; read from `net.out_shape` if the net states it.
-        min_rate: the floor of the mean and of the inverse dispersion, of which one is learned for each dimension.
+        min_rate: the floor of the mean and of the inverse dispersion, which is learned for each dimension.
 
     Returns (when called):
         A distribution over x in {0, 1, 2, …}; log-probabilities are nats per datum, summed over `event_shape`.

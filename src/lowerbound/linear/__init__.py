@@ -1,27 +1,19 @@
-"""Linear latent variable models, fitted exactly or by EM: one idea per file, each a generator of ever better fits.
+"""Linear latent variable models, fitted exactly or by EM: one idea per file. Most fits are generators of their
+iterations.
 
-=============================  =================================================================================
-factor_analysis                z ~ N(0, I), noise per column: Jöreskog's profile likelihood; EM with missing entries
-probabilistic_pca              one noise for all columns: closed form; EM with missing entries
-independent_components         sources that are independent and not Gaussian: exact likelihood, quasi-Newton
-mixture_of_factor_analysers    several of the first two: EM
-scaled mixtures                clusters with heavy tails and shrunken covariances, gaps, classes and counts: EM
-stacks                         many of these, weighed by rows that none was fitted to
-online_expectation…            the first two from a stream of batches
-=============================  =================================================================================
-
-All take rows (N, D), NaN where an entry is missing, and are best given double precision.
+=================================  ======================================================================
+All take rows (N, D), preferably in double precision, with NaN for missing entries.
 """
 
-from lowerbound.linear.expectation_maximization import Iteration, expectation_maximization
-from lowerbound.linear.factor_analysis import factor_analysis
-from lowerbound.linear.independent_components import ICAIteration, IndependentComponents, independent_components
-from lowerbound.linear.mixture import FactorAnalysers, MixtureIteration, mixture_of_factor_analysers
-from lowerbound.linear.observed import Observed, impute, log_evidence, observe
+from lowerbound.linear.em import Iteration, expectation_maximization
+from lowerbound.linear.factor_analysis import fit_factor_analysis
+from lowerbound.linear.ica import ICAIteration, IndependentComponents, fit_independent_components
+from lowerbound.linear.mixture import FactorAnalysers, MixtureIteration, fit_mixture_of_factor_analysers
+from lowerbound.linear.observed import Observed, impute, observe, observed_log_evidence
 from lowerbound.linear.online import online_expectation_maximization
 from lowerbound.linear.other_columns import MixedRows, OtherColumns, OtherParameters
 from lowerbound.linear.portfolio import Candidate, Stack, candidates, fit_stack
-from lowerbound.linear.principal_components import corrected, probabilistic_pca
+from lowerbound.linear.principal_components import corrected, fit_probabilistic_pca
 from lowerbound.linear.scaled_mixture import ScaledMixture, fit_scaled_mixture
 from lowerbound.linear.stacking import stacking_weights
 from lowerbound.linear.statistics import Noise, Statistics, expected_statistics
@@ -45,15 +37,15 @@ __all__ = [
     "corrected",
     "expectation_maximization",
     "expected_statistics",
-    "factor_analysis",
+    "fit_factor_analysis",
+    "fit_independent_components",
+    "fit_mixture_of_factor_analysers",
+    "fit_probabilistic_pca",
     "fit_scaled_mixture",
     "fit_stack",
     "impute",
-    "independent_components",
-    "log_evidence",
-    "mixture_of_factor_analysers",
     "observe",
+    "observed_log_evidence",
     "online_expectation_maximization",
-    "probabilistic_pca",
     "stacking_weights",
 ]

@@ -4,17 +4,17 @@ Without missing entries W is eliminated. With S the covariance of the rows (divi
 
     Ψ^-½ S Ψ^-½ = U diag(θ) Uᵀ,   θ_1 ≥ θ_2 ≥ …        Ŵ(ψ) = Ψ^½ U_K (Θ_K − I)^½,   K = {j ≤ L : θ_j > 1}
 
-is the best W for these ψ, and what is left is a function of D numbers,
+is the best W for these ψ, so that the likelihood becomes a function of D numbers,
 
     ℓ(ψ) = −½ [D log 2π + Σ_d log ψ_d + Σ_{j ∈ K} (log θ_j + 1) + Σ_{j ∉ K} θ_j]       nats per row
     ∂ℓ/∂ log ψ_d = −½ Σ_{j ∉ K} U_dj² (1 − θ_j)
 
-(Jöreskog 1967; Lawley & Maxwell 1971, ch. 4), which L-BFGS climbs in tens of steps where EM takes
-thousands; its line search never accepts a lower value. With missing entries it is EM (`expectation_maximization`).
+(Jöreskog 1967; Lawley & Maxwell 1971, ch. 4), which L-BFGS maximises in tens of steps where EM takes thousands; its
+line search never accepts a lower value. With missing entries the fit is by EM (`expectation_maximization`).
 
-A column that is constant, or that a factor copies, has ψ_d → 0 and an unbounded density (a Heywood case): it rests at
-the floor of σ. Its contribution to the log-likelihood is then that of a Gaussian of this width. Unless it is given, the
-floor is relative to the spread of the column: other units of x shift the log-likelihood and change nothing else.
+A column that is constant, or that a factor copies, has ψ_d → 0 and an unbounded density (a Heywood case): its σ reaches
+the floor. Its contribution to the log-likelihood is then that of a Gaussian of this width. By default the floor is
+relative to the spread of the column, so that other units of x only shift the log-likelihood.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear.expectation_maximization import (
+from lowerbound.linear.em import (
     SMALLEST_SCALE,
     Iteration,
     check_rows,
@@ -38,12 +38,12 @@ from lowerbound.linear.expectation_maximization import (
 from lowerbound.linear.principal_components import closed_form
 from lowerbound.linear.units import Units
 
-__all__ = ["factor_analysis"]
+__all__ = ["fit_factor_analysis"]
 
 _LOG_2PI = math.log(2 * math.pi)
 
 
-def factor_analysis(
+def fit_factor_analysis(
     x: Float[Tensor, "batch data"],
     latent_dim: int,
     *,
@@ -51,20 +51,21 @@ def factor_analysis(
     max_iterations: int = 1000,
     tolerance: float = 1e-6,
 ) -> Iterator[Iteration]:
-    """Fits of rising likelihood; the last is the answer.
+    """Fits of rising likelihood; the last is the result.
 
     Arguments:
         x: rows, best in double precision; NaN where an entry is missing.
         latent_dim: L, at most the number of columns.
         min_scale: the floor of σ, in the units of x; None: `SMALLEST_SCALE` of the spread of the column.
         max_iterations: after which to stop.
-        tolerance: when to stop: a rise of EM, nats per row; the largest slope of ℓ without missing entries.
+        tolerance: when to stop: the largest slope of ℓ, or, with missing entries, the rise of an iteration of EM, nats
+            per row.
 
     Raises:
         ValueError: see `check_rows`.
 
     >>> x = LinearGaussian.random(4, 1).sample(100)
-    >>> *_, fit = factor_analysis(x, 1)
+    >>> *_, fit = fit_factor_analysis(x, 1)
     >>> fit.exact.weight.shape
     torch.Size([4, 1])
     """

@@ -3,11 +3,11 @@
     E step    r_nk = π_k p_k(x_n) / Σ_j π_j p_j(x_n), and for each k the expected statistics with weights r_nk
     M step    π_k = ⟨r_nk⟩, and the M step of each factor analyser
 
-Unlike in the paper each component has a noise Ψ_k of its own (per dimension, or one number: a mixture of
+Unlike in the paper each component has its own noise Ψ_k (per dimension, or one number: a mixture of
 probabilistic PCA); missing entries (NaN) are integrated out by each component. The likelihood of any mixture of
-Gaussians is unbounded where a component shrinks onto a few rows, so that here the floor of σ is a choice and no
-formality: by default 1e-3 of the spread of the column over all rows. A component that loses its rows (fewer than 1e-6
-of them) stays as it was, with its small weight.
+Gaussians is unbounded if a component shrinks onto a few rows, so that the floor of σ matters here: by default it is
+1e-3 of the spread of the column over all rows. A component that loses its rows (fewer than 1e-6 of them) is no longer
+changed and keeps its small weight.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear.expectation_maximization import check_rows
-from lowerbound.linear.observed import Observed, impute, log_evidence, observe
+from lowerbound.linear.em import check_rows
+from lowerbound.linear.observed import Observed, impute, observe, observed_log_evidence
 from lowerbound.linear.principal_components import closed_form
 from lowerbound.linear.statistics import Noise, expected_statistics
 from lowerbound.linear.units import Units
 from lowerbound.priors.k_means import k_means
 from lowerbound.randomness import forked
 
-__all__ = ["FactorAnalysers", "MixtureIteration", "mixture_of_factor_analysers"]
+__all__ = ["FactorAnalysers", "MixtureIteration", "fit_mixture_of_factor_analysers"]
 
 _EMPTY = 1e-6
 _SMALLEST_SCALE = 1e-3  # the floor of σ where none is given, in units of the spread of the column over all rows
@@ -49,7 +49,7 @@ class FactorAnalysers:
 
     def log_joint(self, x: Float[Tensor, "batch data"]) -> Float[Tensor, "batch component"]:
         """log π_k + log p_k(x_obs), nats."""
-        terms = [log_evidence(component, x) for component in self.components]
+        terms = [observed_log_evidence(component, x) for component in self.components]
         return torch.stack(terms, 1) + self.weights.log()
 
     def log_evidence(self, x: Float[Tensor, "batch data"]) -> Float[Tensor, "batch"]:
@@ -66,7 +66,7 @@ class FactorAnalysers:
         return torch.where(x.isnan(), torch.einsum("nk,nkd->nd", self.responsibilities(x), filled), x)
 
     def sample(self, num_samples: int) -> tuple[Float[Tensor, "sample data"], Int[Tensor, "sample"]]:
-        """Rows x ~ p(x) and the component that each came from, in random order."""
+        """Draw rows x ~ p(x), with the component of each, in random order."""
         component = torch.multinomial(self.weights, num_samples, replacement=True)
         x = torch.stack([c.sample(num_samples) for c in self.components])
         return x[component, torch.arange(num_samples, device=x.device)], component
@@ -80,7 +80,7 @@ class MixtureIteration(NamedTuple):
     mixture: FactorAnalysers
 
 
-def mixture_of_factor_analysers(
+def fit_mixture_of_factor_analysers(
     x: Float[Tensor, "batch data"],
     num_components: int,
     latent_dim: int,
@@ -91,7 +91,7 @@ def mixture_of_factor_analysers(
     tolerance: float = 1e-6,
     seed: int = 0,
 ) -> Iterator[MixtureIteration]:
-    """Fits of rising likelihood, from the clusters of k-means; the last is the answer.
+    """Fits of rising likelihood, starting from the clusters of k-means; the last is the result.
 
     Arguments:
         x: rows, best in double precision; NaN where an entry is missing.
@@ -100,7 +100,7 @@ def mixture_of_factor_analysers(
         noise: of each dimension, or shared within a component.
         min_scale: the floor of σ, in the units of x; None: a thousandth of the spread of the column.
         max_iterations: after which to stop.
-        tolerance: a rise of the log-likelihood that is too small to go on for, nats per row.
+        tolerance: stop when the log-likelihood rises by less, nats per row.
         seed: of k-means.
 
     Raises:

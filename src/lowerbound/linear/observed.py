@@ -2,15 +2,15 @@
 
     x = W z + b + σ ε,   Ψ = diag σ²,   m_d = 1 where x_d is observed, else 0,   r = m (x − b)
 
-Noise is independent between the columns, so that a missing entry just leaves the likelihood:
+The noise of the columns is independent, so that a missing entry drops out of the likelihood:
 
     M = I + Σ_d m_d w_d w_dᵀ / ψ_d         p(z | x_obs) = N(μ, M⁻¹),   μ = M⁻¹ Wᵀ Ψ⁻¹ r
     log p(x_obs) = −½ [Σ_d m_d (log 2π ψ_d + (r_d − w_dᵀ μ)² / ψ_d) + ‖μ‖² + log|M|]
     E[x_mis | x_obs] = b + W μ
 
-The quadratic form is written as a sum of squares (rᵀΨ⁻¹r − μᵀMμ = ‖Ψ^-½ (r − Wμ)‖² + ‖μ‖²), which keeps its digits
-where a variance is tiny. M depends on a row only through m, and is factorised once for each pattern of missing
-entries: once in all where nothing is missing. Nothing loops over rows.
+The quadratic form is written as a sum of squares (rᵀΨ⁻¹r − μᵀMμ = ‖Ψ^-½ (r − Wμ)‖² + ‖μ‖²), which is accurate for tiny
+variances. M depends on a row only through m, and is factorised once for each pattern of missing entries. There is no
+loop over rows.
 
 References: Tipping & Bishop (1999), "Probabilistic principal component analysis"; Ghahramani & Jordan (1994), for
     the missing entries.
@@ -27,7 +27,7 @@ from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
 
-__all__ = ["Observed", "impute", "log_evidence", "observe"]
+__all__ = ["Observed", "impute", "observe", "observed_log_evidence"]
 
 _LOG_2PI = math.log(2 * math.pi)
 
@@ -40,7 +40,7 @@ class Observed:
         mean: μ, E[z | x_obs].
         covariance: M⁻¹ of each pattern of missing entries.
         patterns: m of each pattern.
-        pattern: which one a row has.
+        pattern: the pattern of each row.
         log_evidence: log p(x_obs), nats.
     """
 
@@ -74,7 +74,7 @@ def observe(exact: LinearGaussian, x: Float[Tensor, "batch data"]) -> Observed:
     return Observed(mean=mean, covariance=covariance, patterns=patterns, pattern=pattern, log_evidence=log_evidence)
 
 
-def log_evidence(exact: LinearGaussian, x: Float[Tensor, "batch data"]) -> Float[Tensor, "batch"]:
+def observed_log_evidence(exact: LinearGaussian, x: Float[Tensor, "batch data"]) -> Float[Tensor, "batch"]:
     """log p(x_obs) of rows with missing entries (NaN), nats."""
     return observe(exact, x).log_evidence
 

@@ -2,10 +2,10 @@
 
     ŝ ← (1 − γ_t) ŝ + γ_t E[s(x_t, z) | x_t; θ],      θ ← the M step at ŝ,      γ_t = t^-κ,   t = 1, 2, …,   ½ < κ ≤ 1
 
-With γ = 1 and all rows in the batch it is one step of EM. The steps must sum to infinity and their squares must not,
-hence the range of κ: near ½ the start is soon forgotten, near 1 the noise of single batches averages out. The first
-step, γ_1 = 1, takes the statistics of the first batch as they are, so that this batch should be no smaller than a
-regression of a column on z can do with.
+With γ = 1 and all rows in the batch it is one step of EM. The sum of the steps must be infinite and that of their
+squares finite, hence the range of κ: near ½ the start is soon forgotten, near 1 the noise of single batches averages
+out. The first step, γ_1 = 1, takes the statistics of the first batch alone, which should therefore be large enough for
+a regression of a column on z.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear.expectation_maximization import SMALLEST_SCALE, Iteration
+from lowerbound.linear.em import SMALLEST_SCALE, Iteration
 from lowerbound.linear.observed import observe
 from lowerbound.linear.statistics import Noise, Statistics, expected_statistics
 from lowerbound.linear.units import Units
@@ -32,11 +32,11 @@ def online_expectation_maximization(
     noise: Noise = "per-dimension",
     min_scale: float | None = None,
 ) -> Iterator[Iteration]:
-    """A model after each batch, for as long as there are batches.
+    """Yield a model after each batch, as long as there are batches.
 
     Arguments:
-        start: where to begin.
-        batches: rows; NaN where an entry is missing. Each column is observed in the first batch, whose units
+        start: the model to start from.
+        batches: rows; NaN where an entry is missing. Each column must be observed in the first batch, whose units
             (`units`) are those of the statistics.
         decay: κ.
         noise: of each dimension, or shared.
@@ -44,8 +44,8 @@ def online_expectation_maximization(
             batch.
 
     Yields:
-        An `Iteration` per batch, counted from 1, whose log_likelihood is that of the batch before it was learned from:
-        an honest one of rows not seen before, where the batches are a stream.
+        An `Iteration` per batch, counted from 1, whose log_likelihood is that of the batch before the update, which for
+        a stream is that of rows not seen before.
 
     Raises:
         ValueError: a decay out of range.

@@ -1,10 +1,11 @@
-"""What fits a table best: mixtures of clusters of many sizes and ranks, weighed by rows that none was fitted to.
+"""The best fit of a table: mixtures of clusters of many sizes and ranks, weighed by rows to which none was fitted.
 
 Every candidate is a `ScaledMixture`: Gaussian, mixture of Gaussians, factor analysis and mixture of factor analysers
-are among them, with light and heavy tails. Each is fitted without a part of the rows and scores that part (five parts
-in turn, three where rows are more than a thousand, a tenth alone from three thousand on). `stacking_weights` of these
-scores say how much of each to take, and those taken are fitted to all rows. A mixture of mixtures of factor analysers
-is one, so that the result is a single model with an exact posterior, `models.model_of(stack.mixture)`.
+are among them, with light and heavy tails. Each is fitted without a part of the rows and scored on that part (five
+parts in turn; three for more than a thousand rows; a single tenth from three thousand on). `stacking_weights` gives the
+weights of the candidates from these scores, and candidates with weight are fitted to all rows. A mixture of mixtures of
+factor analysers is again such a mixture, so that the result is a single model with an exact posterior,
+`models.model_of(stack.mixture)`.
 
 Tables with gaps, classes or counts have candidates of their own (`mixed_candidates`), which are scored by all columns.
 """
@@ -32,7 +33,7 @@ _LEAST_WEIGHT, _LEAST_SHARE = 0.02, 1e-6
 _WIDE, _WIDE_WITH_GAPS, _STARTS = 40, 400, 3
 _SIZES = ((1, 1), (1, 2), (1, 4), (1, 6), (1, 10), (3, 1), (10, 1), (3, 2), (8, 3), (2, 6), (5, 6), (12, 3))
 _LARGE = ((1, 20), (1, 40), (2, 12), (4, 12), (2, 24))
-"""Clusters and factors; the second for more columns than `_WIDE`."""
+"""Numbers of clusters and of factors; the second list is for more columns than `_WIDE`."""
 _ROWS_PER_CLUSTER, _ITERATIONS = 10, 60
 
 
@@ -81,7 +82,7 @@ class Stack:
         taken: the candidates with weight, the heaviest first.
         weights: theirs; they sum to 1.
         held_out: log p(x) of each row that was scored unseen, nats.
-        single: the same of the candidate that is best alone.
+        single: the same for the single best candidate.
     """
 
     mixture: FactorAnalysers
@@ -132,7 +133,7 @@ def fit_stack(x: Float[Tensor, "batch data"] | MixedRows, *, min_scale: float = 
 
 
 def candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
-    """Those that rows of this number and length can tell apart."""
+    """The candidates that make sense for this number of rows and columns."""
     n, d = num_rows, num_columns
     for k in (1, 3, 6, 12, 25):
         if _enough(n, k):
@@ -191,7 +192,7 @@ def _score(candidate: Candidate, rows: MixedRows, part: Tensor, min_scale: float
 def joined(
     fits: Sequence[ScaledMixture], weights: Sequence[float]
 ) -> tuple[FactorAnalysers, OtherParameters | None, Int[Tensor, "component"]]:
-    """One mixture of all components, those left out that hardly any row comes from.
+    """One mixture of all components, without those of negligible weight.
 
     Arguments:
         fits: mixtures, the first of which gives the clusters.

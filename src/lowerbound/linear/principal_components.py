@@ -9,9 +9,9 @@ log-likelihood of the rows is smaller by D/2 [log k + 1/k − 1] with k = N/(N �
 W Wᵀ + σ² I is proportional to S, c > 0 is the solution of maximum likelihood with W and σ multiplied by √k, and so it
 is defined with missing entries too; there the fit is by EM (`expectation_maximization`).
 
-The λ are squares of singular values of the rows, not eigenvalues of S: a column with numbers a billion times those of
-the others then leaves them their digits. The floor of σ is by default 1e-10 of the spread of the columns, about what
-is resolved; with missing entries it is that of EM.
+The λ are squares of singular values of the rows, not eigenvalues of S: the other columns are then accurate even if one
+column is a billion times larger. The default floor of σ is 1e-10 of the spread of the columns, about the resolution;
+with missing entries it is that of EM.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear.expectation_maximization import (
+from lowerbound.linear.em import (
     SMALLEST_SCALE,
     Iteration,
     check_rows,
     expectation_maximization,
 )
-from lowerbound.linear.observed import log_evidence
+from lowerbound.linear.observed import observed_log_evidence
 from lowerbound.linear.units import Units
 
-__all__ = ["SMALLEST_SHARED_SCALE", "closed_form", "corrected", "principal_directions", "probabilistic_pca"]
+__all__ = ["SMALLEST_SHARED_SCALE", "closed_form", "corrected", "fit_probabilistic_pca", "principal_directions"]
 
 SMALLEST_SHARED_SCALE = 1e-10
-"""The floor of σ where none is given and none is missing, in units of the spread of the columns."""
+"""The default floor of σ without missing entries, in units of the spread of the columns."""
 
 
-def probabilistic_pca(
+def fit_probabilistic_pca(
     x: Float[Tensor, "batch data"],
     latent_dim: int,
     *,
@@ -46,20 +46,20 @@ def probabilistic_pca(
     max_iterations: int = 1000,
     tolerance: float = 1e-6,
 ) -> Iterator[Iteration]:
-    """Fits of rising likelihood, of which the last is the answer: the only one where no entry is missing.
+    """Fits of rising likelihood; the last is the result. Without missing entries there is only one.
 
     Arguments:
         x: rows, best in double precision; NaN where an entry is missing.
         latent_dim: L, less than the number of columns.
         min_scale: the floor of σ, in the units of x; None: one relative to the spread of the columns.
         max_iterations: of EM, after which to stop.
-        tolerance: a rise of the log-likelihood that is too small to go on for, nats per row.
+        tolerance: stop when the log-likelihood rises by less, nats per row.
 
     Raises:
         ValueError: see `check_rows`.
 
     >>> x = LinearGaussian.random(4, 1).sample(100)
-    >>> [fit.iteration for fit in probabilistic_pca(x, 1)]
+    >>> [fit.iteration for fit in fit_probabilistic_pca(x, 1)]
     [0]
     """
     check_rows(x, latent_dim, x.shape[1] - 1)
@@ -67,7 +67,7 @@ def probabilistic_pca(
     y = units.standard(x).nan_to_num()
     start = closed_form(y, latent_dim, units.floor(min_scale, SMALLEST_SCALE if missing else SMALLEST_SHARED_SCALE))
     if not missing:
-        yield Iteration(0, float(log_evidence(start, y).mean()) - units.log_volume(x), units.leave(start))
+        yield Iteration(0, float(observed_log_evidence(start, y).mean()) - units.log_volume(x), units.leave(start))
         return
     options = {"min_scale": min_scale, "max_iterations": max_iterations, "tolerance": tolerance}
     yield from expectation_maximization(units.leave(start), x, noise="shared", **options)
@@ -86,7 +86,7 @@ def closed_form(x: Float[Tensor, "batch data"], latent_dim: int, floor: Float[Te
 def principal_directions(x: Float[Tensor, "batch data"]) -> tuple[Float[Tensor, "data"], Float[Tensor, "data data"]]:
     """The standard deviations of centred rows along their principal directions, largest first, and those directions.
 
-    Of fewer rows than columns the other directions have deviation 0.
+    With fewer rows than columns the remaining directions have deviation 0.
     """
     upper = torch.linalg.qr(x, mode="r").R
     _, values, directions = torch.linalg.svd(upper, full_matrices=True)

@@ -117,7 +117,7 @@ def fit_scaled_mixture(
         target: T: the covariance of all rows, or its diagonal.
         min_scale: the floor of a standard deviation, in the units of x.
         max_iterations: after which to stop.
-        tolerance: a rise of the log-likelihood that is too small to go on for, nats per row.
+        tolerance: stop when the log-likelihood rises by less, nats per row.
         starts: runs of k-means; of several that with the greatest likelihood after five iterations goes on.
         seed: of k-means.
 

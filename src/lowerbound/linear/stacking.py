@@ -1,10 +1,10 @@
-"""Weights of densities that were fitted apart: the mixture of them that is best for rows none of them has seen.
+"""Weights of separately fitted densities: the mixture that is best for rows that none of them has seen.
 
     w = argmax Σ_n log Σ_m w_m p_m(x_n),      p_m fitted without row n
 
 (Smyth & Wolpert 1999, "Linearly combining density estimators via stacking"). The sum is concave in w and climbed by
-EM, w ← mean over rows of p(m | x_n). It is never below the best of the densities on these rows, and a few weights
-fitted to hundreds of rows overfit them little, where taking the best of many densities does.
+EM, w ← mean over rows of p(m | x_n). On these rows the mixture is never below the best of the densities. A few weights
+fitted to hundreds of rows overfit little, unlike a choice of the best of many densities.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def stacking_weights(
     Arguments:
         log_p: log-densities of each row.
         max_iterations: of EM.
-        tolerance: a rise of the mean that is too small to go on for, nats per row.
+        tolerance: stop when the mean rises by less, nats per row.
 
     Raises:
         ValueError: no rows, or a row to which no density gives a finite number.

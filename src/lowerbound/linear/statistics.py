@@ -8,12 +8,12 @@ log p(x_obs, z) is linear in the statistics, averaged over rows n (with weights,
     E step    their expectations under p(z | x_obs), E[z] = μ and E[z zᵀ] = μ μᵀ + M⁻¹ (`observed`)
     M step    v_d = R_d⁻¹ s_d,     ψ_d = (c_d − v_dᵀ s_d) / t_d,     or one ψ = Σ_d (c_d − v_dᵀ s_d) / Σ_d t_d
 
-(Rubin & Thayer 1982; Ghahramani & Hinton 1996, where nothing is missing). Each column is a regression of its
-observed entries on z, and the missing ones are never filled in. Since the statistics are averages, minibatches
-may be blended (Cappé & Moulines 2009), which is online EM.
+(Rubin & Thayer 1982; Ghahramani & Hinton 1996, where nothing is missing). Each column is a regression of its observed
+entries on z; missing entries are not filled in. Since the statistics are averages, those of minibatches may be blended
+(Cappé & Moulines 2009), which is online EM.
 
 Variances have a floor: the likelihood of a column that is constant, or copied by a factor, is unbounded. The sums lose
-digits where a column lies far from zero or columns differ in their units: give x in its own (`units`).
+accuracy if a column is far from zero or columns have different units: give x in its own units (`units`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Noise: TypeAlias = Literal["per-dimension", "shared"]
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """Averages over rows of what log p(x_obs, z) is linear in; see the module for the symbols.
+    """The statistics in which log p(x_obs, z) is linear, averaged over rows; the module defines the symbols.
 
     Attributes:
         observed: t_d.
@@ -80,7 +80,7 @@ def expected_statistics(
     Arguments:
         exact: the model under which z is inferred.
         x: rows.
-        weights: how much each row counts; 1 / batch if None.
+        weights: the weight of each row; 1 / batch if None.
         observed: `observe(exact, x)`, if the caller has it already.
     """
     p = observe(exact, x) if observed is None else observed

@@ -1,12 +1,12 @@
-"""Columns in units of their own, in which all fits work: what they find then does not depend on the units of x.
+"""Columns in their own units, in which all fits work, so that their results do not depend on the units of x.
 
     y_d = (x_d − m_d) / u_d               log p(x_obs) = log p(y_obs) − Σ_d log u_d   over the observed d
 
-m_d is the mean of the observed entries of a column and u_d their root mean square deviation. Where all columns share
-one noise they share one u too, the root of the mean u_d²: other units would make another model.
+m_d is the mean of the observed entries of a column and u_d their root mean square deviation. If all columns share one
+noise they share one u too, the root of the mean u_d², because separate units would change the model.
 
-A column that is constant, up to the rounding of its numbers, has no spread. It is measured in the geometric mean of the
-spreads of the others, so that x · c has the units of x times c there too.
+A column that is constant, up to the rounding of its numbers, has no spread. Its unit is the geometric mean of the
+spreads of the other columns, so that it scales with x like the others.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _ROUNDING = 4  # a spread of fewer than so many units in the last place of a col
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """Where the columns lie and how far they spread.
+    """The location and spread of the columns.
 
     Attributes:
-        base: a number near each column, of which differences keep their digits.
+        base: a number near each column, so that differences from it are accurate.
         shift: m − base.
         spread: u, one for each column, or one for all; positive.
     """
@@ -41,7 +41,7 @@ class Units:
 
     @classmethod
     def of(cls, x: Float[Tensor, "batch data"], noise: Noise) -> Units:
-        """Those of rows x, NaN where an entry is missing, of which each column has an entry."""
+        """Measure rows x, NaN where an entry is missing; each column must have an entry."""
         base = x.nan_to_num(nan=torch.inf).amin(0)
         shift = (x - base).nanmean(0)
         spread = _root_mean_square((x - base - shift).abs())
@@ -58,16 +58,16 @@ class Units:
         return (x - self.base - self.shift) / self.spread
 
     def floor(self, min_scale: float | None, relative: float) -> Tensor:
-        """The floor of σ in these units: `min_scale` is in those of x, and `relative` stands in for None."""
+        """The floor of σ in these units: `min_scale` is in those of x; `relative` replaces None."""
         return torch.full_like(self.spread, relative) if min_scale is None else min_scale / self.spread
 
     def enter(self, exact: LinearGaussian) -> LinearGaussian:
-        """A model of x as one of y."""
+        """Convert a model of x to one of y."""
         offset = (exact.offset - self.base - self.shift) / self.spread
         return LinearGaussian(exact.weight / self.spread[..., None], offset, exact.scale / self.spread)
 
     def leave(self, exact: LinearGaussian) -> LinearGaussian:
-        """A model of y as one of x."""
+        """Convert a model of y to one of x."""
         offset = self.base + (self.shift + self.spread * exact.offset)
         return LinearGaussian(self.spread[..., None] * exact.weight, offset, self.spread * exact.scale)
 
@@ -77,7 +77,7 @@ class Units:
 
 
 def _root_mean_square(values: Float[Tensor, "batch *data"]) -> Float[Tensor, "*data"]:
-    """Along the first axis, without the entries that are NaN; squares neither overflow nor vanish."""
+    """The root mean square along the first axis without NaN; squares neither overflow nor underflow."""
     peak = values.nan_to_num().amax(0)
     safe = torch.where(peak > 0, peak, 1.0)
     return peak * (values / safe).square().nanmean(0).sqrt()

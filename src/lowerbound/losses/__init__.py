@@ -1,8 +1,8 @@
 """From a batch to a scalar to minimise and the terms to log: one idea per file.
 
-A loss is any module that maps the tensors of a batch to a `LossOutput`. `VariationalLoss` is the one that closes over a
-model, an objective and a gradient estimator; `WakeSleep` teaches p and q apart; others have the same shape. The loop
-knows nothing else.
+A loss is any module that maps the tensors of a batch to a `LossOutput`. `VariationalLoss` consists of a model, an
+objective and a gradient estimator; `WakeSleep` trains p and q by different objectives; the others have the same
+interface, which is all that the loop knows.
 """
 
 from lowerbound.losses.aggressive import Aggressive

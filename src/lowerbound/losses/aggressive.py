@@ -1,16 +1,17 @@
 """Aggressive training of the encoder: He, Spokoyny, Neubig & Berg-Kirkpatrick (2019, arXiv:1901.05534, Algorithm 1).
 
-A decoder that can model x by itself teaches an encoder that lags behind it to say nothing: q(z | x) collapses to p(z).
-Until the mutual information of x and z under q,
+If the decoder can model x without z and the encoder lags behind it, q(z | x) collapses to p(z). Until the mutual
+information of x and z under q,
 
     I = E_x E_q(z | x)[log q(z | x) − log (1/B) Σ_j q(z | x_j)],
 
-stops rising from one held-out evaluation to the next, several steps train φ alone and then one trains θ alone; from
-there on every step trains both. The paper takes steps for φ until its loss stops falling, 100 at most; to wait for no
-device their number here is fixed. I is estimated on each held-out batch, whose size B bounds it by log B.
+stops rising from one held-out evaluation to the next, several steps train φ alone and then one trains θ alone; after
+that every step trains both. The paper takes steps for φ until its loss stops falling, at most 100. Here their number is
+fixed, so that the loop need not wait for the device. I is estimated on each held-out batch, whose size B bounds it by
+log B.
 
-It is a loss as others are, told the step by the loop. A parameter whose turn it is not has no gradient at all, rather
-than a gradient of zero with which Adam's momentum would go on to move it.
+Like other losses it is told the step by the loop. A parameter whose turn it is not has no gradient, rather than a
+gradient of zero, with which Adam's momentum would still move it.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ _PAIRS_PER_BLOCK = 2**16
 
 
 class Aggressive(VariationalLoss):
-    """`VariationalLoss` with several steps of the encoder to one of the decoder, while that raises the information.
+    """`VariationalLoss` with several encoder steps per decoder step, while that raises the mutual information.
 
     Arguments:
         model, objective, gradient, num_samples, penalty, inference: as in `VariationalLoss`.
         num_encoder_steps: steps that train φ before one that trains θ.
 
-    Needs held-out data in the loop, without which nothing ends the first phase, and a q(z | x) with a density. No
-    compiled step.
+    It needs held-out data in the loop, which end the first phase, and a q(z | x) with a density. The step cannot be
+    compiled.
 
     Returns (when called with a batch x (B, *event)):
         What `VariationalLoss` returns, and in evaluation the term mutual_information, nats.
@@ -91,7 +92,7 @@ class Aggressive(VariationalLoss):
             self.phase = "encoder" if turn < self.num_encoder_steps else "decoder"
 
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
-        """The loss of one batch, which differentiates for those whose turn it is."""
+        """The loss of one batch, with gradients for the parameters whose turn it is."""
         if torch.compiler.is_compiling():
             torch._dynamo.graph_break()
         if not self.training:
@@ -143,7 +144,7 @@ def mutual_information(q: Distribution) -> Float[Tensor, ""]:
 
 @contextmanager
 def _frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Inside, the graph is built as if these were constants."""
+    """Within this context the graph is built as if these parameters were constants."""
     trained = [p for p in parameters if p.requires_grad]
     for p in trained:
         p.requires_grad_(False)

@@ -1,10 +1,10 @@
-"""The reconstruction of x from the mean of its code: −log p(x | z = E_q[z | x]), nats per datum.
+"""The reconstruction of x from the mean of its latent: −log p(x | z = E_q[z | x]), nats per datum.
 
-Pretraining, and no bound. There is neither noise nor rate: a deterministic autoencoder with the nets of the model
-(Hinton & Salakhutdinov 2006), which Jiang et al. (2017, arXiv:1611.05148, §3.2) train before VaDE so that a mixture can
-be fitted to the codes. θ of the likelihood and the mean of q(z | x) learn; the scale of q and the prior get no
-gradient. The code is free to grow without a price, so that the values say nothing about log p(x) and must not be
-compared with a bound.
+This is for pretraining and is no bound. There is neither noise nor rate: a deterministic autoencoder with the nets of
+the model (Hinton & Salakhutdinov 2006), which Jiang et al. (2017, arXiv:1611.05148, §3.2) train before VaDE so that a
+mixture can be fitted to the latents. θ of the likelihood and the mean of q(z | x) learn; the scale of q and the prior
+get no gradient. The latent can grow at no cost, so that the values say nothing about log p(x) and must not be compared
+with a bound.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Autoencoding(Loss):
         model: p(x, z) and q(z | x); its q needs a mean in closed form.
 
     Returns (when called with a batch x (B, *event)):
-        The loss in nats per datum, and log p(x | E_q[z | x]) under the names bound and likelihood: the first is what
-        the loop chooses weights by, and within this loss alone it may do so.
+        The loss in nats per datum, and log p(x | E_q[z | x]) under the names bound and likelihood: the loop chooses
+        weights by the first, which is valid only among values of this loss.
 
     >>> import torch
     >>> from lowerbound.models import vae
@@ -47,17 +47,17 @@ class Autoencoding(Loss):
     @nets_alone_autocast
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
         """The loss of one batch."""
-        z = mean_code(self.model.infer(x, context))
+        z = mean_latent(self.model.infer(x, context))
         value = self.model.decode(z, context).log_prob(x).mean()
         return LossOutput(-value, {name: value.detach() for name in ("bound", "likelihood")})
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if q(z | x) has no mean."""
-        self.check_rows(x)
-        mean_code(self.model.infer(x, context))
+        self.check_rows(x, context)
+        mean_latent(self.model.infer(x, context))
 
 
-def mean_code(q: Distribution) -> Latents:
+def mean_latent(q: Distribution) -> Latents:
     """E_q[z | x]: (B, *event).
 
     Raises:

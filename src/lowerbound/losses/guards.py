@@ -1,25 +1,43 @@
-"""What a loss asks of its choices before the first step, whichever loss it is.
+"""Checks that every loss makes before the first step.
 
-These are the mistakes that train without complaint: values of x to which the likelihood gives no probability, a prior
-and a posterior of different kinds, an upper bound that training would raise, and normalisation over a batch, with which
-log p(x | z) of a row depends on the rows beside it and is no density.
+They find mistakes that would train without an error: values of x outside the support of the likelihood, a discrete
+prior with a continuous posterior or the reverse, maximisation of an upper bound, normalisation over a batch, which
+makes log p(x | z) of a row depend on other rows, so that it is no density, and probabilities where logits are expected.
 """
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lowerbound.hooks import Layered
 from lowerbound.model import LatentVariableModel
 from lowerbound.objectives import ChiDivergence
-from lowerbound.protocols import Objective
+from lowerbound.protocols import Context, Latents, Objective
+from lowerbound.support import StatesFacts
 
-__all__ = ["check_direction", "check_same_kind", "refuse_batch_norm"]
+__all__ = ["check_direction", "check_same_kind", "refuse_batch_norm", "refuse_squashed_logits"]
+
+_BOUNDED = {
+    "Sigmoid": "a Sigmoid",
+    "Softmax": "a Softmax",
+    "Tanh": "a Tanh",
+    "Relu": "a ReLU",
+    "Softplus": "a Softplus",
+    "Hardsigmoid": "a Hardsigmoid",
+}
+"""What autograd calls functions of bounded range; the bounds of clamp and Hardtanh are for the user to say."""
+
+_RESHAPES = frozenset(
+    ("View", "UnsafeView", "ReshapeAlias", "AsStrided", "Squeeze", "Unsqueeze", "Permute", "Transpose", "T", "Expand",
+     "Clone", "Alias", "Slice", "Select", "Split", "Unbind", "Stack", "ToCopy")
+)  # fmt: skip
 
 
 def check_direction(objective: Objective, model: LatentVariableModel) -> None:
-    """What is maximised must be worth raising, for every parameter that learns."""
+    """Refuse to maximise what is no lower bound for the parameters that learn."""
     name = type(objective).__name__
     if objective.bound == "upper":
         raise ValueError(
@@ -35,13 +53,18 @@ def check_direction(objective: Objective, model: LatentVariableModel) -> None:
 
 
 def check_same_kind(q: Distribution, p: Distribution) -> None:
-    """A probability cannot be set against a density: their ratio bounds nothing."""
+    """Refuse a discrete prior with a continuous posterior, or the reverse: log w would be no bound."""
     kinds = [_is_discrete(q), _is_discrete(p)]
     if None not in kinds and kinds[0] != kinds[1]:
         words = ["a probability" if kind else "a density" for kind in kinds]
         raise ValueError(
             f"q(z | x) is {words[0]} and p(z) is {words[1]}, so log p(z) − log q(z | x) bounds nothing; choose a prior "
             "and a posterior over the same latents (both continuous, both Bernoulli, or both categorical)."
+        )
+    if not isinstance(q, Layered) and not isinstance(p, Layered) and len(q.event_shape) != len(p.event_shape):
+        raise ValueError(
+            f"q(z | x) is over latents of shape {tuple(q.event_shape)} and p(z) over {tuple(p.event_shape)}; choose a "
+            "prior and a posterior over the same latents."
         )
 
 
@@ -55,8 +78,56 @@ def refuse_batch_norm(model: nn.Module) -> None:
             )
 
 
+def refuse_squashed_logits(model: LatentVariableModel, z: Latents, context: Context | None) -> None:
+    """Raise a `ValueError` if the net of a likelihood that reads logits ends in a Sigmoid, a Softmax or the like.
+
+    Such a decoder trains without complaint, for its output is taken for logits: after a Sigmoid they are between 0 and
+    1, and so every probability is between 0.5 and 0.73. It is refused and not warned of, since no data are modelled
+    better by it than without its last function. Autograd knows the last operation, also where it is none of a module.
+    A compiled net hides it, and is not looked into.
+
+    Arguments:
+        model: p and q.
+        z: latents of some rows.
+        context: of the model, for these rows.
+    """
+    likelihood = model.likelihood
+    net = getattr(likelihood, "net", None)
+    if not (isinstance(likelihood, StatesFacts) and likelihood.facts.any_real and isinstance(net, nn.Module)):
+        return
+    outputs: list[Tensor] = []
+    hook = net.register_forward_hook(lambda module, inputs, output: outputs.append(output))  # type: ignore[arg-type]
+    try:
+        with torch.enable_grad():
+            model.decode(_with_gradient(z), context)
+    finally:
+        hook.remove()
+    function = _last_function(outputs[-1]) if outputs and isinstance(outputs[-1], Tensor) else None
+    if function in _BOUNDED:
+        name = type(likelihood).__name__
+        raise ValueError(
+            f"The net of {name} ends in {_BOUNDED[function]} and {name} takes logits, which are any real numbers; "
+            f"leave it out, for {name} makes probabilities of logits itself."
+        )
+
+
+def _with_gradient(z: Latents) -> Latents:
+    """Latents to which autograd keeps the way, also through a net whose parameters are frozen."""
+    parts = z if isinstance(z, tuple) else (z,)
+    kept = tuple(part.detach().requires_grad_() if part.is_floating_point() else part for part in parts)
+    return kept if isinstance(z, tuple) else kept[0]
+
+
+def _last_function(output: Tensor) -> str | None:
+    """What autograd calls the last function that computed, changes of shape and of type apart."""
+    node = output.grad_fn
+    while node is not None and node.name().partition("Backward")[0] in _RESHAPES:
+        node = next((before for before, _ in node.next_functions if before is not None), None)
+    return None if node is None else node.name().partition("Backward")[0]
+
+
 def _is_discrete(distribution: Distribution) -> bool | None:
-    """Whether its values are discrete; None where it does not say."""
+    """Whether the values of the distribution are discrete; None if it does not say."""
     try:
         support = distribution.support
     except NotImplementedError:

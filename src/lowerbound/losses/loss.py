@@ -7,18 +7,20 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from lowerbound.losses.guards import refuse_batch_norm
+from lowerbound.losses.guards import refuse_batch_norm, refuse_squashed_logits
+from lowerbound.losses.shapes import check_shapes
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
+from lowerbound.randomness import forked
 from lowerbound.support import require_support
 
-__all__ = ["Loss", "LossOutput"]
+__all__ = ["Loss", "LossOutput", "first_two"]
 
 
 class LossOutput(NamedTuple):
     """A scalar to minimise, and named scalars to log, detached.
 
-    By convention `terms["bound"]` is the bound per datum in nats, by which runs are compared.
+    By convention `terms["bound"]` is the bound per datum in nats, which is used to compare runs.
     """
 
     loss: Tensor
@@ -26,12 +28,12 @@ class LossOutput(NamedTuple):
 
 
 class Loss(nn.Module, ABC):
-    """Maps the tensors of a batch to a `LossOutput`. The loop asks for nothing else; the facades need the model too.
+    """Maps the tensors of a batch to a `LossOutput`, which is all that the loop needs; the facades also use the model.
 
     Attributes:
         model: p(x, z) and q(z | x).
-        every_parameter_learns: whether every parameter has a gradient in every step. Several processes wait for
-            gradients that never come unless a loss says that some are left out.
+        every_parameter_learns: whether every parameter has a gradient in every step. If not, the loss must say so:
+            several processes would otherwise wait for the missing gradients.
     """
 
     model: LatentVariableModel
@@ -47,7 +49,20 @@ class Loss(nn.Module, ABC):
         """Raise a `ValueError` if the choices do not go together, before any training."""
         ...
 
-    def check_rows(self, x: Tensor) -> None:
-        """Refuse rows to which the likelihood gives no probability, and nets that mix them: a part of `check`."""
+    def check_rows(self, x: Tensor, context: Context | None = None) -> None:
+        """Refuse rows outside the support of the likelihood, nets that mix rows, parts whose shapes do not fit, and
+        nets that give probabilities where logits are expected. This is a part of `check`.
+        """
         require_support(self.model.likelihood, x)
         refuse_batch_norm(self.model)
+        with forked(x.device, 0):
+            z = check_shapes(self.model, *first_two(x, context))
+            if z is not None:
+                refuse_squashed_logits(self.model, z, first_two(x, context)[1])
+
+
+def first_two(x: Tensor, context: Context | None) -> tuple[Tensor, Context | None]:
+    """Two rows are enough to see whether the parts go together."""
+    if context is None:
+        return x[:2], None
+    return x[:2], tuple(c[:2] for c in context) if isinstance(context, tuple) else context[:2]

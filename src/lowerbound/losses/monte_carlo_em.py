@@ -2,21 +2,21 @@
 
     ∇_θ log p(x) = E[∇_θ log p(x, z)],   z ~ p(z | x)                                         (Fisher's identity)
 
-so that an ascent along Σ_s w̃_s ∇_θ log p(x, z_s) climbs log p(x) itself and no bound of it (Wei & Tanner 1990; its M
-step is here a gradient step, as in Lange 1995). The draws z_s, held fixed, with weights w̃_s that sum to one, are
+so that ascent along Σ_s w̃_s ∇_θ log p(x, z_s) maximises log p(x) itself and not a bound (Wei & Tanner 1990, here with
+a gradient step as M step, as in Lange 1995). The draws z_s, held fixed, with weights w̃_s that sum to one, are
 
     "importance"    z_s ~ q(z | x),   w̃ ∝ p(x, z) / q(z | x)
     "prior"         z_s ~ p(z),       w̃ ∝ p(x | z)
     "hmc"           chains of Hamiltonian Monte Carlo that start at q(z | x), w̃ equal (MCMC-EM; Hoffman 2017)
 
-The first two are biased by O(1/S), the last by what the chains have left to forget. q learns from the same draws: φ
-ascends Σ_s w̃_s log q(z_s | x), which descends KL(p(z | x) ‖ q), as in the wake phase of `WakeSleep`; a better q makes
-better weights and better starts.
+The first two have a bias of O(1/S), the last one because the chains still depend on their start. q learns from the same
+draws: φ ascends Σ_s w̃_s log q(z_s | x), which descends KL(p(z | x) ‖ q), as in the wake phase of `WakeSleep`; a better
+q gives better weights and better starts.
 
-The value that is reported cannot be that of the E step, whose draws by HMC have no density: it is the
+The reported value does not use the draws of the E step, because draws by HMC have no density. It is the
 importance-weighted bound log (1/S) Σ_s p(x, z_s) / q(z_s | x), z_s ~ q(z | x), which is at most log p(x) in expectation
-(Burda et al. 2016, arXiv:1509.00519, eq. 8), whatever the draws. Where nothing is to be differentiated (a
-held-out evaluation) no chain is run.
+(Burda et al. 2016, arXiv:1509.00519, eq. 8), for each kind of draws. Without gradients (in a held-out evaluation) no
+chain is run.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ class MonteCarloEM(Loss):
         model: p(x, z) and q(z | x), without common parameters.
         num_samples: S, latents drawn per datum, or chains of four draws each; at least 2.
         draws: "importance", "prior" or "hmc"; the last needs real latents.
-        num_warmup: transitions that a chain forgets its start in, and adapts its steps.
-        num_leapfrog: gradients of log p(x, z) a transition.
+        num_warmup: transitions in which a chain adapts its step size and forgets its start.
+        num_leapfrog: gradients of log p(x, z) per transition.
 
     Returns (when called with a batch x (B, *event)):
         Minus the mean bound, nats per datum (the importance-weighted bound of S samples of q), and the terms bound,
         likelihood, prior and posterior at those samples, as in `VariationalLoss`.
 
     Gradient: for θ that of log p(x), biased by O(1/S) (importance, prior; unbiased where q is the posterior) or by the
-    chains' memory of their start (hmc). For φ that of −KL(p(z | x) ‖ q), with the same bias.
+    dependence of the chains on their start (hmc). For φ that of −KL(p(z | x) ‖ q), with the same bias.
 
     Raises:
         ValueError: unknown draws, or a number that is too small.
@@ -82,8 +82,7 @@ class MonteCarloEM(Loss):
             raise ValueError(f"MonteCarloEM got draws={draws!r} and expected 'importance', 'prior' or 'hmc'.")
         if num_samples < 2:
             raise ValueError(
-                f"MonteCarloEM got num_samples={num_samples} and needs at least 2: one sample has weight 1 whatever "
-                "it is."
+                f"MonteCarloEM got num_samples={num_samples} and needs at least 2: a single sample always has weight 1."
             )
         self.model, self.num_samples, self.draws = model, num_samples, draws
         self.hmc = HMC(num_chains=num_samples, num_warmup=num_warmup, num_samples=_KEPT, num_leapfrog=num_leapfrog)
@@ -103,7 +102,7 @@ class MonteCarloEM(Loss):
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training."""
-        self.check_rows(x)
+        self.check_rows(x, context)
         q, p = self.model.infer(x, context), self.model.prior(context)
         if isinstance(q, Draws | Augmented):
             raise ValueError(
@@ -141,7 +140,7 @@ class MonteCarloEM(Loss):
 
     @torch.no_grad()
     def _prior_draws(self, x: Tensor, context: Context | None) -> Latents:
-        """z_s ~ p(z), other ones for each datum."""
+        """z_s ~ p(z), drawn separately for each datum."""
         p = self.model.prior(context)
         return detach(p.sample(torch.Size((self.num_samples, *(() if p.batch_shape else x.shape[:1])))))
 
@@ -150,7 +149,7 @@ class MonteCarloEM(Loss):
 
     @torch.enable_grad()
     def _check_parameters(self, x: Tensor, context: Context | None) -> None:
-        """A parameter of both p and q would be pulled by both steps."""
+        """Refuse parameters that p and q share: both steps would change them."""
         w, _ = self._weights_at_q(x, context)
         phi = [p for p in cast(nn.Module, self.model.posterior).parameters() if p.requires_grad]
         log_joint = (w.log_likelihood + w.log_prior).sum()
@@ -158,6 +157,6 @@ class MonteCarloEM(Loss):
             return
         if any(g is not None for g in torch.autograd.grad(log_joint, phi, allow_unused=True)):
             raise ValueError(
-                f"MonteCarloEM teaches p and q apart, and {type(self.model.prior).__name__} shares parameters with q; "
-                "choose a prior with its own, such as MixtureNormal, or losses.VariationalLoss."
+                f"MonteCarloEM trains p and q separately, and {type(self.model.prior).__name__} shares parameters with "
+                "q; choose a prior with its own, such as MixtureNormal, or losses.VariationalLoss."
             )

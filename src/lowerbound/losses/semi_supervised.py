@@ -5,20 +5,21 @@
     loss          −(1/N) [Σ_labelled L(x, y) + Σ_unlabelled U(x)] − α (1/N_l) Σ_labelled log q(y | x)
                                                                                                (eqs. 8 and 9, over N)
 
-U(x) is the ELBO of the one latent y, whose log p(x | y) is itself bounded, by L(x | y), from codes z drawn along a
-path. So labels are enumerated or sampled as any discrete latent is, by the estimator of choice: `gradients.Enumerate()`
-sums over all of them in one pass, `gradients.ScoreFunction()` draws some. And eq. 6 is eq. 7 with a q(y | x) that has
-no doubt: a known label takes the place of q(y | x), its entropy is zero and it has no gradient. So all rows of a batch,
-labelled or not, go through one computation, and no shape depends on the data.
+U(x) is the ELBO of the single latent y, with log p(x | y) replaced by its bound L(x | y), which comes from
+reparameterised latents z. Labels are therefore enumerated or sampled like any discrete latent, by the chosen estimator:
+`gradients.Enumerate()` sums over all of them in one pass, `gradients.ScoreFunction()` draws some. Eq. 6 is eq. 7 with a
+q(y | x) that is certain: a known label replaces q(y | x), has entropy zero and no gradient. All rows of a batch,
+labelled or not, thus go through one computation, and no shape depends on the data.
 
-Without the last term q(y | x) would learn from unlabelled rows alone. The paper takes α = 0.1 N in its sums over N
+Without the last term q(y | x) would learn from unlabelled rows only. The paper takes α = 0.1 N in its sums over N
 data, which is `classification_weight=0.1` here, where bounds are means; that of Pyro's example is 46 N_l / N. With few
-labels a batch holds one now and then; `data.labelled.LabelledRows` adds some to every batch, for the last term alone,
-so that the bound stays that of the data.
+labels most batches contain none. `data.labelled.LabelledRows` adds labelled rows to every batch, for the last term
+only, so that the bound remains that of the data.
 
-That has its price: with 1,000 labels in 60,000 rows, what p(x | z, y) takes a label to be is settled by rows whose
-labels q guessed. A further term −γ (1/N_l) Σ_labelled L(x, y), `labelled_weight`, holds it to the known ones: the
-relative weight of supervised data of Siddharth et al. (2017, arXiv:1706.00400). The rows beside a batch serve it too.
+This has a disadvantage: with 1,000 labels in 60,000 rows, p(x | z, y) learns the meaning of a label mostly from rows
+whose labels q guessed. A further term −γ (1/N_l) Σ_labelled L(x, y), with γ = `labelled_weight`, gives the known labels
+more weight: the relative weight of supervised data of Siddharth et al. (2017, arXiv:1706.00400). It also uses the added
+rows.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from lowerbound.weights import LogWeights
 __all__ = ["SemiSupervised"]
 
 _CERTAIN = 1e4
-"""A logit that leaves every other class a probability of exactly zero, and a finite logarithm of it."""
+"""A logit so large that all other classes have probability exactly zero but a finite log-probability."""
 
 
 class SemiSupervised(Loss):
@@ -53,12 +54,12 @@ class SemiSupervised(Loss):
     Arguments:
         model: p(y) p(z | y) p(x | z, y) and q(y | x) q(z | x, y).
         classification_weight: α.
-        gradient: how labels that are not known are summed out: `Enumerate()`, or `ScoreFunction()` and others for
-            discrete latents.
-        num_labels: labels drawn per row, where they are drawn.
+        gradient: how unknown labels are summed out: `Enumerate()`, or `ScoreFunction()` and others for discrete
+            latents.
+        num_labels: labels drawn per row, if the estimator draws them.
         objective: from the log w of z given x and y to L(x | y); `ELBO()`, or `IWAE()` with several samples.
-        num_samples: codes z drawn for each label.
-        labelled_weight: γ, beyond the weight that labelled rows have as data.
+        num_samples: latents z drawn for each label.
+        labelled_weight: γ, in addition to the weight that labelled rows have as data.
 
     Returns (when called with x (B, *event) and labels y (B,), −1 where there is none):
         The loss in nats per datum, and the terms bound (nats per datum), classification (mean log q(y | x) of labelled
@@ -66,7 +67,7 @@ class SemiSupervised(Loss):
         has a label.
 
     Gradient: of the bound, unbiased with an unbiased `gradient`. The terms of α and γ are means over the labelled rows
-    at hand: unbiased where their number is fixed (`LabelledRows`).
+    of a batch: unbiased if their number is fixed (`LabelledRows`).
 
     Raises:
         ValueError: a negative weight, or no samples.
@@ -130,6 +131,11 @@ class SemiSupervised(Loss):
         self.check_rows(x)
         y = _labels(x, context)
         known = y[y >= 0]
+        if not isinstance(self.model, LabelledModel):
+            raise ValueError(
+                f"The semi-supervised loss takes a model of labels and got {type(self.model).__name__}; use the recipe "
+                "semi-supervised."
+            )
         self.model.one_hot(known)
         if int(y.min()) < -1:
             raise ValueError(f"labels hold {int(y.min())}; give classes 0, 1, …, and −1 where there is no label.")
@@ -141,8 +147,8 @@ class SemiSupervised(Loss):
         q = self.model.infer(x, self.model.one_hot(torch.zeros_like(y)))
         if not q.has_rsample or isinstance(q, Augmented):
             raise ValueError(
-                "SemiSupervised draws z along a path and needs its density, which this q(z | x, y) does not have; "
-                "choose another posterior, such as DiagonalNormal."
+                "SemiSupervised needs reparameterised draws of z and their density, which this q(z | x, y) does "
+                "not have; choose another posterior, such as DiagonalNormal."
             )
 
     def _labelled_bound(self, x: Tensor, y: Tensor) -> Float[Tensor, ""]:
@@ -179,10 +185,10 @@ class _JointOfLabels:
         """Return L(x | y) and log p(y), each (S, B) in nats, for labels (S, B, C)."""
         y, model = cast(Tensor, z), self.model
         q, p = model.infer(self.x, y), model.prior(y)
-        code = q.rsample(torch.Size((self.num_samples,)))
-        parts = (model.decode(code, y).log_prob(self.x), p.log_prob(code), q.log_prob(code))
+        z = q.rsample(torch.Size((self.num_samples,)))
+        parts = (model.decode(z, y).log_prob(self.x), p.log_prob(z), q.log_prob(z))
         log_likelihood, log_prior, log_q = (part.flatten(1) for part in parts)
-        w = LogWeights(log_likelihood=log_likelihood, log_prior=log_prior, log_q=log_q, z=code.flatten(1, 2))
+        w = LogWeights(log_likelihood=log_likelihood, log_prior=log_prior, log_q=log_q, z=z.flatten(1, 2))
         bound = self.objective.reduce(self.objective.signal(w)).unflatten(0, y.shape[:2])
         return bound, self.prior.log_prob(y)
 

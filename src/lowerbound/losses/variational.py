@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 
 from lowerbound.inference import Draws, InferenceScheme, with_inference
 from lowerbound.losses.guards import check_direction, check_same_kind
-from lowerbound.losses.loss import Loss, LossOutput
+from lowerbound.losses.loss import Loss, LossOutput, first_two
 from lowerbound.model import Joint, LatentVariableModel
 from lowerbound.nets.precision import nets_alone_autocast
 from lowerbound.protocols import Context, Gradient, Objective, Penalty
@@ -28,13 +28,13 @@ class VariationalLoss(Loss):
         objective: from log w to a bound per datum.
         gradient: how the bound differentiates.
         num_samples: S, latents drawn per datum.
-        penalty: what is subtracted from the mean bound for the codes of the whole batch, or None.
-        inference: how q(z | x) is reached, if not by the encoder alone; `self.model` then infers in this way.
+        penalty: what is subtracted from the mean bound for the latents of the whole batch, or None.
+        inference: how q(z | x) is computed, if not by the encoder alone; `self.model` then infers in this way.
 
     Returns (when called with a batch x (B, *event)):
         The loss in nats per datum, and the terms bound, likelihood, prior and posterior: batch means of the objective,
-        log p(x | z), log p(z) and log q(z | x). With a penalty, it is a term too, and is taken off the bound. With
-        several layers of latents, also rate_1, rate_2, …: what each adds to the rate, nats, that of z_1 first.
+        log p(x | z), log p(z) and log q(z | x). A penalty is another term, and is subtracted from the bound. With
+        several layers of latents, rate_1, rate_2, … are the contributions of the layers to the rate, nats, z_1 first.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class VariationalLoss(Loss):
         return LossOutput(-value, {name: term.detach().mean() for name, term in {"bound": value, **terms}.items()})
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
-        """Raise a `ValueError` if the choices do not go together, before any training. No random number is used up."""
+        """Raise a `ValueError` if the choices do not go together, before any training. Draws no random number."""
         self._checked_in = None
-        self.check_rows(x)
+        self.check_rows(x, context)
         with forked(x.device, 0):  # inference may draw too: its schemes, and dropout
-            self._check_choices(*_first_two(x, context))
+            self._check_choices(*first_two(x, context))
         self._checked_in = self.training
 
     def _check_choices(self, x: Tensor, context: Context | None) -> None:
@@ -90,27 +90,20 @@ class VariationalLoss(Loss):
 
     @torch.no_grad()
     def _try(self, q: Distribution, joint: Joint) -> None:
-        """Estimate once with copies that may change: the estimator says for itself what it cannot do with q."""
+        """Estimate once with copies, so that the estimator itself refuses what it cannot do with q."""
         objective, gradient = copy.deepcopy((self.objective, self.gradient))
         try:
             objective.signal(gradient.estimate(objective, q, joint, self.num_samples).weights)
         except NotImplementedError:
             raise ValueError(
-                f"{type(gradient).__name__} asks {type(q).__name__} for what it does not have (a density, or draws); "
+                f"{type(gradient).__name__} needs a density or draws that {type(q).__name__} does not have; "
                 "use another gradient estimator or another posterior."
             ) from None
 
     def _check_once(self, x: Tensor, context: Context | None) -> None:
-        """Check the first batch; once more in training mode, in which BatchNorm is another function."""
+        """Check the first batch, and the first batch in training mode again, where BatchNorm is another function."""
         if self._checked_in is None or (self.training and not self._checked_in):
             self.check(x, context)
-
-
-def _first_two(x: Tensor, context: Context | None) -> tuple[Tensor, Context | None]:
-    """Two rows are enough to see whether the parts go together."""
-    if context is None:
-        return x[:2], None
-    return x[:2], tuple(c[:2] for c in context) if isinstance(context, tuple) else context[:2]
 
 
 def _rates(w: LogWeights) -> dict[str, Tensor]:

@@ -6,11 +6,12 @@
     sleep   (z, x) ~ p_θ(z) p_θ(x | z), and φ ascends log q_φ(z | x):
             E[∇_φ log q_φ(z | x)] = −∇_φ E_{p(x)} KL(p(z | x) ‖ q_φ)
 
-Neither gradient has a path through a sample, so that latents may be discrete, and neither multiplies a score by a
-value, so that no baseline is needed. The two phases have two objectives: φ does not ascend the bound but descends the
-other divergence, on the x that the model dreams, which are those of the data only once the model is good. Its wake
-phase, Σ_s w̃_s ∇_φ log q_φ(z_s | x), uses the data instead: biased by O(1/S), but where it matters (Le et al. 2020,
-arXiv:1805.10469). Both phases are one loss: its value is minus the bound, the terms of φ are zero and have a gradient.
+Neither gradient differentiates through a sample, so that latents may be discrete, and neither multiplies a score by a
+value, so that no baseline is needed. The two phases have different objectives: φ does not ascend the bound but descends
+the divergence KL(p(z | x) ‖ q), on dreams x of the model, which resemble the data only once the model is good. The wake
+phase of φ, Σ_s w̃_s ∇_φ log q_φ(z_s | x), uses the data instead, with a bias of O(1/S) (Le et al. 2020,
+arXiv:1805.10469). Both phases are in one loss: its value is minus the bound; the terms of φ have the value zero and a
+gradient.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ class WakeSleep(Loss):
 
     Returns (when called with a batch x (B, *event)):
         Minus the mean bound, nats per datum, and the terms bound, likelihood, prior and posterior as in
-        `VariationalLoss`. There are as many dreams as rows; with them, the term sleep is the mean over the dreams of
-        log q(z | x), nats.
+        `VariationalLoss`. There are as many dreams as rows. The term sleep is the mean of log q(z | x) over the dreams,
+        nats.
 
     Gradient: for θ that of the objective, unbiased. For φ that of another objective: unbiased for −E_{p(x)} KL(p(z | x)
     ‖ q) by dreams, biased by O(1/S) for −KL(p(z | x) ‖ q) at the data in the wake phase. No gradient of one phase
@@ -85,12 +86,12 @@ class WakeSleep(Loss):
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training."""
-        self.check_rows(x)
+        self.check_rows(x, context)
         q, p = self.model.infer(x, context), self.model.prior(context)
         if self.objective.rate != "sampled" or self.objective.bound != "lower":
             raise ValueError(
-                f"WakeSleep holds the samples fixed while θ ascends a lower bound, for which {self.objective} will not "
-                "do; use ELBO() or IWAE(), or losses.VariationalLoss."
+                f"WakeSleep holds the samples fixed while θ ascends a lower bound, which {self.objective} does not "
+                "allow; use ELBO() or IWAE(), or losses.VariationalLoss."
             )
         check_same_kind(q, p)
         if isinstance(q, Augmented):
@@ -117,19 +118,19 @@ class WakeSleep(Loss):
 
     @torch.enable_grad()
     def _check_parameters(self, x: Tensor, context: Context | None) -> None:
-        """A parameter of both p and q would be pulled by both phases."""
+        """Refuse parameters that p and q share: both phases would change them."""
         q = self.model.infer(x, context)
         z = detach(q.sample(torch.Size((1,))))
         log_joint = torch.stack(self.model.joint(x, context)(z)).sum()
         log_q = q.log_prob(cast(Tensor, z)).sum()
         if _reaches(log_joint, self.model.posterior) or _reaches(log_q, self.model.prior, self.model.likelihood):
             raise ValueError(
-                f"WakeSleep teaches p and q apart, and {type(self.model.prior).__name__} shares parameters with q; "
+                f"WakeSleep trains p and q separately, and {type(self.model.prior).__name__} shares parameters with q; "
                 "choose a prior with its own, such as MixtureNormal, or losses.VariationalLoss."
             )
 
     def _check_dreams(self, x: Tensor, context: Context | None) -> None:
-        """Dreams must be drawn, be data to q, and have a density under it."""
+        """Refuse a p that cannot dream data for q, and a q without a density."""
         try:
             z, dreams = self._dream(x.shape[0], context)
             if dreams.shape != x.shape:
@@ -161,5 +162,5 @@ def _check_options(num_samples: int, phi: str) -> None:
     if num_samples < least:
         raise ValueError(
             f"WakeSleep got num_samples={num_samples} with phi={phi!r} and needs at least {least}"
-            + ("." if least == 1 else ": one sample has weight 1 whatever it is; draw more, or take phi='sleep'.")
+            + ("." if least == 1 else ": a single sample always has weight 1; draw more, or take phi='sleep'.")
         )

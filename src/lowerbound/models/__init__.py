@@ -1,4 +1,4 @@
-"""Named models: functions that pick a point on the axes, and families with a structure of their own."""
+"""Named models: functions that choose one part for each axis, and families with a structure of their own."""
 
 from lowerbound.models.conditional_autoencoder import ConditionalModel, cvae
 from lowerbound.models.directed import DirectedModel

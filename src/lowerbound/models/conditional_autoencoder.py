@@ -5,7 +5,8 @@
 
 Three nets: the prior network p(z | c) = N(z; μ(c), diag σ(c)²), the generation network p(x | z, c) and the recognition
 network q(z | x, c). (The paper calls the condition x and the output y.) With z independent of c the prior is N(0, I),
-which is enough where c says little about the way x varies: a class label, say. The condition is one tensor for each
+which is enough where c says little about the variation of x, as a class label does. The condition is one tensor for
+each
 datum: a one-hot label, covariates, or the observed part of an image whose missing part is x.
 """
 
@@ -34,7 +35,7 @@ __all__ = ["RECIPE", "ConditionalModel", "cvae"]
 
 
 class ConditionalModel(LatentVariableModel):
-    """A model that must be told its condition, and says so where the condition is missing or of another shape.
+    """A model that needs its condition, and refuses a missing one or one of another shape.
 
     Arguments:
         prior: p(z | c), or p(z).
@@ -92,11 +93,11 @@ def cvae(
     prior_network: bool = True,
     activation: Activation = "relu",
 ) -> ConditionalModel:
-    """A model of data given a condition, every net of the same widths (mirrored in the generation network).
+    """A model of data given a condition. All nets have the same widths (mirrored in the generation network).
 
     Arguments:
         event_shape: shape of one datum x; where part of an image is observed, that of its missing part.
-        num_classes: length of a one-hot label, where that is the condition; otherwise
+        num_classes: length of a one-hot label, if that is the condition; else give `context_shape`.
         context_shape: shape of the condition of one datum.
         latent_dim: length of z.
         hidden: widths of the hidden layers, from the data to z.
@@ -160,7 +161,7 @@ def _require_vectors(
 
 
 def _is_real(distribution: Distribution) -> bool:
-    """Whether all of space is its support; flows and mixtures do not state theirs, which is that."""
+    """Whether its support is the whole space; this is assumed for flows and mixtures, which do not state it."""
     try:
         support = distribution.support
     except NotImplementedError:

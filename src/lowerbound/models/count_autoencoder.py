@@ -1,10 +1,10 @@
-"""An autoencoder of counts that begins at independent negative binomials and can only learn what columns share.
+"""An autoencoder of counts that starts at independent negative binomials, so that training only adds dependence.
 
     z ~ N(0, I),      x_d | z ~ NB(mean m_d exp(f_d(z)), inverse dispersion r_d)
 
-The encoder sees log(1 + x) in standard units and the decoder has a log link (`nets.log_link`), so that counts of ten
-thousand are numbers of size ten to both nets. `start_at_columns` puts m_d at the means, r_d at their maximum of the
-likelihood, and f near 0: the bound is then that of independent columns but for the noise of the first steps.
+The encoder sees log(1 + x) in standard units and the decoder has a log link (`nets.log_link`), so that both nets see a
+count of ten thousand as a number of about ten. `start_at_columns` sets m_d to the means, r_d to their
+maximum-likelihood values, and f to nearly 0: the bound is then about that of independent columns.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def count_autoencoder(
 
 @torch.no_grad()
 def start_at_columns(loss: Loss | LatentVariableModel, x: Float[Tensor, "row column"], *, seed: int = 0) -> None:
-    """Put the model of a loss, made by `count_autoencoder`, at independent columns fitted to counts x."""
+    """Start the model of a loss, made by `count_autoencoder`, at independent columns fitted to counts x."""
     model = loss.model if isinstance(loss, Loss) else loss
     likelihood, posterior = model.likelihood, model.posterior
     assert isinstance(likelihood, NegativeBinomial)
@@ -82,7 +82,7 @@ def start_at_columns(loss: Loss | LatentVariableModel, x: Float[Tensor, "row col
 
 
 def best_dispersion(x: Float[Tensor, "row column"], mean: Float[Tensor, "column"]) -> Float[Tensor, "column"]:
-    """The r of the largest likelihood at given means, on a grid of steps of a quarter of its logarithm."""
+    """The r of the largest likelihood at given means, on a grid of log r with steps of a quarter."""
     values = [
         NegativeBinomialDistribution(mean, log_r.exp().to(mean).expand_as(mean)).log_prob(x).sum(0)
         for log_r in _LOG_DISPERSIONS

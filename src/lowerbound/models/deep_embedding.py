@@ -1,4 +1,4 @@
-"""VaDE: a variational autoencoder whose prior has one Gaussian a cluster (Jiang et al. 2017, arXiv:1611.05148).
+"""VaDE: a variational autoencoder whose prior has one Gaussian per cluster (Jiang et al. 2017, arXiv:1611.05148).
 
     p(c) = π_c,      p(z | c) = N(z; μ_c, diag σ_c²),      p(x | z) of a net
 
@@ -6,19 +6,19 @@ The paper (eqs. 9–16) puts q(z, c | x) = q(z | x) q(c | x) into the bound, whi
 
     E_q log [p(x | z) p(z) / q(z | x)]  −  E_q KL(q(c | x) ‖ p(c | z)),      p(z) = Σ_c π_c N(z; μ_c, diag σ_c²)
 
-The first term does not know c and the second is never negative. With a q(c | z) that may see z the second vanishes at
-q(c | z) = p(c | z), for every draw of z: what is left is the plain sampled ELBO with a mixture prior, the cluster being
-summed out in log p(z) = logsumexp_c log π_c N(z; μ_c, diag σ_c²). That is what is trained here. The paper's own
-q(c | x) is one distribution for all z of a datum, estimated by E_q[p(c | z)] (eq. 16), and its bound is lower by the
-second term: never more than ours at the same parameters, and equal where the cluster of z is certain.
+The first term does not depend on c, and the second is never negative. If q(c | z) may depend on z, the second vanishes
+at q(c | z) = p(c | z), for every draw of z. The rest is the plain sampled ELBO with a mixture prior, in which the
+cluster is summed out: log p(z) = logsumexp_c log π_c N(z; μ_c, diag σ_c²). This is the objective here. In the paper q(c
+| x) is one distribution for all z of a datum, estimated by E_q[p(c | z)] (eq. 16). Its bound is lower by the second
+term; both are equal where the cluster of z is certain.
 
     responsibilities      r_c(x) = E_q(z | x) [p(c | z)],      p(c | z) = π_c N_c(z) / Σ_j π_j N_j(z)
 
-From random weights nearly all codes end in one cluster (paper, §3.2). Hence the `start`, in which nobody looks at a
-label: (1) the nets are trained as a deterministic autoencoder (`losses.Autoencoding`); (2) diagonal Gaussian mixtures
-are fitted to the codes by EM from several starts of k-means, and the likeliest is kept; (3) it becomes the prior, and
-q(z | x) gets one scale for all x: the mean component scale times the factor with the highest ELBO. (The authors copy
-the weights of the mean into those of the log-variance, which makes the noise of a code depend on where it lies.)
+From random weights nearly all latents end in one cluster (paper, §3.2). Hence `start`, which uses no labels: (1) the
+nets are trained as a deterministic autoencoder (`losses.Autoencoding`); (2) diagonal Gaussian mixtures are fitted to
+the latents by EM from several starts of k-means, and the most likely one is kept; (3) it becomes the prior, and q(z |
+x) gets one scale for all x: the mean component scale times the factor with the highest ELBO. (The authors copy the
+weights of the mean into those of the log-variance, which makes the noise of a latent depend on where it lies.)
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
 from lowerbound.models.variational_autoencoder import Activation, vae
 from lowerbound.nets import MLP
-from lowerbound.nets.positive import raw_of
+from lowerbound.nets.softplus import raw_of
 from lowerbound.nets.views import Seen
 from lowerbound.objectives import ELBO
 from lowerbound.posteriors import DiagonalNormal
@@ -72,12 +72,12 @@ _PRETRAIN, _NOISE, _SAMPLE = 1, 2, 3  # streams of random numbers
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """What `start` found.
+    """The results of `start`.
 
     Attributes:
-        log_density: mean of log p(z) of the codes under the mixture fitted to them, nats.
+        log_density: mean of log p(z) of the latents under the mixture fitted to them, nats.
         bounds: the ELBO in nats per datum for each factor from the mean component scale to the scale of q.
-        factor: the one that was taken.
+        factor: the chosen factor.
     """
 
     log_density: float
@@ -133,7 +133,7 @@ def start(
     num_starts: int = 10,
     engine: Engine | None = None,
 ) -> Pretrained:
-    """Pretrain the nets, fit the mixture to the codes and give q its first scale, in place.
+    """Pretrain the nets, fit the mixture to the latents and give q its first scale, in place.
 
     Arguments:
         loss: a loss whose model is a `vade`, or the model itself.
@@ -142,7 +142,7 @@ def start(
         epochs: passes over x as an autoencoder.
         batch_size: rows per step.
         lr: the learning rate at the start; it falls to a hundredth along a cosine.
-        num_starts: starts of k-means and EM, of which the likeliest mixture is kept.
+        num_starts: starts of k-means and EM, of which the most likely mixture is kept.
         engine: where to pretrain.
 
     Raises:
@@ -190,7 +190,7 @@ def pretrain(
 
 @torch.no_grad()
 def fit_mixture(model: LatentVariableModel, x: Tensor, *, seed: int = 0, num_starts: int = 10) -> Pretrained:
-    """Make the likeliest mixture of the codes E_q[z | x] the prior, and scale q to it; see `start`."""
+    """Make the most likely mixture of the latents E_q[z | x] the prior, and scale q to it; see `start`."""
     prior, _ = _parts(model, len(x))
     z = torch.cat([model.infer(rows.to(prior.loc.device)).mean for rows in x.split(_BLOCK)])
     log_density = _copy_mixture(prior, z, seed, num_starts)
@@ -203,7 +203,7 @@ def responsibilities(
 ) -> Float[Tensor, "batch cluster"]:
     """r_c(x) = E_q(z | x) [p(c | z)], the average of `num_samples` draws.
 
-    Every datum is given the same standard normal noise, so that its answer does not depend on the data beside it.
+    Every datum gets the same standard normal noise, so that its result does not depend on the other data.
 
     Arguments:
         model: a `vade`.
@@ -232,7 +232,7 @@ def responsibilities(
 
 @torch.no_grad()
 def number_by_size(model: LatentVariableModel, clusters: Int[Tensor, "batch"]) -> None:
-    """Number the clusters anew, in place: 0 is the one that most data are in, and those without data come last.
+    """Renumber the clusters by size, in place: cluster 0 has most data, and clusters without data come last.
 
     Arguments:
         model: a `vade`.
@@ -287,12 +287,12 @@ def _parts(model: LatentVariableModel, num_rows: int | None = None) -> tuple[Mix
 
 
 def _copy_mixture(prior: MixtureNormal, z: Tensor, seed: int, num_starts: int) -> float:
-    """π, μ and σ of the likeliest mixture; its mean log density."""
+    """π, μ and σ of the most likely mixture; its mean log density."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture  # here, because importing it takes a second
 
-    codes = z.double().cpu().numpy()
-    floor = max(prior.min_scale**2, 1e-6 * float(codes.var()))
+    latents = z.double().cpu().numpy()
+    floor = max(prior.min_scale**2, 1e-6 * float(latents.var()))
     mixture = GaussianMixture(
         len(prior.logits),
         covariance_type="diag",
@@ -302,14 +302,14 @@ def _copy_mixture(prior: MixtureNormal, z: Tensor, seed: int, num_starts: int) -
     )
     with warnings.catch_warnings():  # an EM that stops a little early is a start as good as another
         warnings.simplefilter("ignore", ConvergenceWarning)
-        mixture.fit(codes)
+        mixture.fit(latents)
     weights, means, variances = (
         torch.as_tensor(a).to(prior.loc) for a in (mixture.weights_, mixture.means_, mixture.covariances_)
     )
     prior.logits.copy_(weights.log())
     prior.loc.copy_(means)
     prior.raw_scale.copy_(raw_of(variances.sqrt(), prior.min_scale))
-    return float(mixture.score(codes))
+    return float(mixture.score(latents))
 
 
 def _choose_scale(model: LatentVariableModel, x: Tensor, seed: int, log_density: float) -> Pretrained:
@@ -330,7 +330,9 @@ def _choose_scale(model: LatentVariableModel, x: Tensor, seed: int, log_density:
 
 @torch.no_grad()
 def set_scale(posterior: DiagonalNormal, scale: Float[Tensor, "latent"]) -> None:
-    """Make q(z | x) = N(μ(x), diag scale²) for every x, the mean as it is: the last layer of the net is changed."""
+    """Make q(z | x) = N(μ(x), diag scale²) for every x with an unchanged mean, by a change of the last layer of the
+    net.
+    """
     net = posterior.net.net if isinstance(posterior.net, Seen) else posterior.net
     last = net.layers[-1] if isinstance(net, MLP) else None
     assert isinstance(last, torch.nn.Linear)

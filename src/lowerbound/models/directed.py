@@ -2,14 +2,14 @@
 
     p(x, z) = Π_i p(v_i | parents of v_i)          v = observed x_1, x_2, … and latent z_1, z_2, …
 
-Parents may be of either kind: z_2 | z_1, x_1 is as good as x_2 | x_1, z_2. For the objectives the product is split in
-two, log p(x | z) being the sum over observed variables and log p(z) that over latent ones:
+Parents may be of either kind, as in z_2 | z_1, x_1 or x_2 | x_1, z_2. The objectives need two parts: log p(x | z) is
+the sum over observed variables, and log p(z) the sum over latent ones:
 
     log w = Σ_observed log p(x_j | parents) + Σ_latent log p(z_i | parents) − log q(z | x)
 
-which is exact however the arrows run. The data are one tensor x (B, *event), of which the observed variables are the
-parts along its last axis. Without latent variables log p(x) is exact: such a model has a latent of length zero, whose
-rate is zero, so that it trains with every objective and every loop that takes the other models.
+which is exact for every direction of the arrows. The data are one tensor x (B, *event), of which the observed variables
+are the parts along its last axis. Without latent variables log p(x) is exact: such a model has a latent of length zero,
+whose rate is zero, so that it trains with every objective and every loop that takes the other models.
 """
 
 from __future__ import annotations
@@ -103,6 +103,15 @@ class DirectedModel(LatentVariableModel):
         return log_likelihood[0]
 
     @torch.no_grad()
+    def draw(self, num_samples: int, context: Context | None = None) -> tuple[Tensor, Tensor]:
+        """Draws of x and what is expected of each, (num_samples, *event); one for each row of a context."""
+        if self.latent_names:
+            return super().draw(num_samples, context)
+        values = self._ancestral(num_samples if context is None else 1, context)
+        x, mean = self._likelihood.join([values[name] for name in self._likelihood.names]), self._means(values)
+        return (x, mean) if context is None else (x[0], mean[0])
+
+    @torch.no_grad()
     def sample(self, num_samples: int, context: Context | None = None) -> Tensor:
         """Draw every variable given its parents: x (num_samples, *event); (num_samples, B, *event) with a context."""
         values = self._ancestral(num_samples, context)
@@ -110,12 +119,14 @@ class DirectedModel(LatentVariableModel):
 
     @torch.no_grad()
     def sample_mean(self, num_samples: int, context: Context | None = None) -> Tensor:
-        """What is shown of the observed variables (`shown`) given drawn values of all of their parents, as `sample`."""
+        """Like `sample`, but what is shown of observed variables (`shown`) given drawn values of their parents."""
         return self._means(self._ancestral(num_samples, context))
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, context: Context | None = None) -> Tensor:
-        """The means of the observed variables given one draw z ~ q(z | x), and those of x that are parents: as x."""
+        """The means of the observed variables given one draw z ~ q(z | x) and the values in x of observed parents;
+        shaped as x.
+        """
         q = self.infer(x, context)
         z = latents_of(q, q.sample())
         latents = zip(self._likelihood.arguments, z if isinstance(z, tuple) else (z,), strict=False)
@@ -148,7 +159,7 @@ class DirectedLikelihood(Directed):
 
     Arguments:
         order: all variables, every parent before its children.
-        latent: the names of the latent variables, with whose values it is called.
+        latent: the names of the latent variables; it is called with their values.
         observed: as for `DirectedModel`.
     """
 
@@ -164,14 +175,14 @@ class DirectedLikelihood(Directed):
 
     @property
     def facts(self) -> LikelihoodFacts:
-        """Those of the conditional of x; of several variables together nothing is known but that they are numbers."""
+        """The facts of the conditional of x; for several variables together only that they are numbers."""
         return (
             self.alone.facts if isinstance(self.alone, StatesFacts) else LikelihoodFacts(domain="reals", discrete=False)
         )
 
     @property
     def support(self) -> Support | None:
-        """That of the conditional of x, if it says."""
+        """The support of the conditional of x, if it states one."""
         return self.alone.support if isinstance(self.alone, StatesFacts) else None
 
     def given(self, values: Mapping[str, Tensor], batch_shape: torch.Size | tuple[int, ...] = ()) -> Distribution:
@@ -215,7 +226,7 @@ class DirectedLikelihood(Directed):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Let every observed variable that starts better from data see its part."""
+        """Show every observed variable that starts better from data its part."""
         parts = self.split(x)
         for node in self.nodes:
             if isinstance(node.conditional, InitializedFromData):
@@ -233,7 +244,7 @@ class NoLatents(nn.Module):
 
 
 class _DirectedJoint(Joint):
-    """As `Joint`, also where no observed variable depends on z."""
+    """Like `Joint`, but also if no observed variable depends on z."""
 
     def __call__(self, z: Latents) -> tuple[Tensor, Tensor]:
         p = self.likelihood(with_context(read_of(self.prior, z), self.context))

@@ -6,9 +6,9 @@ where each conditional is a neural network of the parents. For any set A of the 
 
     p_A(v_A) = Π_{i ∈ A} p(v_i | parents of v_i)
 
-is normalised over v_A, and drawn from in topological order: the parents outside A are constants. With A the latent
-variables it is what `joint.prior` gives, with A the observed ones the likelihood, and the posterior q(z | x) is a graph
-over the latent variables with x outside. Hence one class for all three.
+is normalised over v_A and sampled in topological order, with the parents outside A as constants. If A is the set of
+latent variables this is the prior, if A is the set of observed variables it is the likelihood, and the posterior q(z |
+x) is a graph over the latent variables with x outside. One class therefore serves all three.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Node:
         name: of the variable.
         conditional: p(variable | parents). It is called with None if there are no parents, with the value of the one
             parent, or with the tuple of the values of several, in the order given here.
-        parents: their names. "context" stands for what a model is given as `context=`.
+        parents: their names. "context" is what a model is given as `context=`.
 
     Raises:
         ValueError: a name that cannot be used, or no conditional.
@@ -126,7 +126,7 @@ class Directed(nn.Module):
         self.tried: _Facts | None = None
 
     def forward(self, context: Context | None = None) -> Distribution:
-        """The distribution given the values of the arguments, of which the last ones may be left out."""
+        """The distribution given the values of the arguments; the last ones may be left out."""
         return self.given(self.named(context))
 
     def named(self, context: Context | None) -> dict[str, Tensor]:
@@ -143,7 +143,7 @@ class Directed(nn.Module):
         """The distribution given values of variables outside, each (..., *event).
 
         Arguments:
-            values: by name; those that are parents of none are not looked at.
+            values: by name; values that are no parents are ignored.
             batch_shape: the least batch shape, for graphs in which no variable depends on the values.
 
         Raises:
@@ -189,7 +189,7 @@ class _Facts(NamedTuple):
 class DirectedDistribution(Distribution):
     """Π_i p(v_i | parents of v_i) over a tuple of values; made by `Directed`.
 
-    Conditionals whose parents are all outside are computed once, the others wherever their parents are known.
+    Conditionals whose parents are all outside are computed once, the others when their parents are known.
 
     Arguments:
         graph: the variables.
@@ -217,7 +217,7 @@ class DirectedDistribution(Distribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        """Tuples of discrete values, or of continuous ones; a mixture of both says nothing."""
+        """The support: tuples of discrete values or of continuous ones; for a mixture of both it is not stated."""
         kinds = set(self._facts.discrete)
         if len(kinds) != 1 or None in kinds:
             raise NotImplementedError("The support of a graph is stated if all of its variables are of one kind.")
@@ -229,7 +229,7 @@ class DirectedDistribution(Distribution):
         return self._each(lambda p: p.mean)
 
     def shown_parts(self) -> tuple[Tensor, ...]:
-        """What is shown of every variable (`shown`), where none depends on another."""
+        """What is shown of every variable (`shown`), if none depends on another."""
         return self._each(lambda p: shown(p).values)
 
     def _each(self, value: Callable[[Distribution], Tensor]) -> tuple[Tensor, ...]:
@@ -308,7 +308,7 @@ def _is_discrete(p: Distribution) -> bool | None:
 
 
 def require_event(p: Distribution, name: str, value: Tensor) -> None:
-    """Raise a `ValueError` unless the value is one, or several, of those that p is over."""
+    """Raise a `ValueError` unless the value has the form of one variable, or of the several variables, of p."""
     event = tuple(p.event_shape)
     if tuple(value.shape[value.ndim - len(event) :]) != event:
         raise ValueError(

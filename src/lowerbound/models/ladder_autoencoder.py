@@ -1,15 +1,16 @@
-"""Ladder VAE: several stochastic layers, inferred down the generative path (Sønderby et al. 2016, arXiv:1602.02282).
+"""Ladder VAE: several stochastic layers, inferred along the generative path (Sønderby et al. 2016, arXiv:1602.02282).
 
     p(z_L) = N(0, I)        p(z_l | z_{l+1}) = N(μ(z_{l+1}), diag σ(z_{l+1})²)        p(x | z_1)
     q(z_L | x)              q(z_l | z_{l+1}, x) ∝ p(z_l | z_{l+1}) N(z_l; μ̂_l(x), diag σ̂_l(x)²)
 
-(`posteriors.top_down`). The nets and the lengths of the latents are those of §3 there: two hidden layers each, of 512,
-256, 128, 64 and 32 units, leaky rectifiers. The paper's batch normalisation makes p(x) depend on the rest of a batch
-while training and on running averages afterwards; here every hidden layer is normalised over its own units (layer
-normalisation, Ba et al. 2016, arXiv:1607.06450), so that each datum has one density, the same in both modes.
+(`posteriors.top_down`). The nets and the lengths of the latents are those of §3 of the paper: two hidden layers each,
+of 512, 256, 128, 64 and 32 units, with leaky rectifiers. The paper's batch normalisation makes p(x) depend on the rest
+of a batch while training and on running averages afterwards; here every hidden layer is normalised over its own units
+(layer normalisation, Ba et al. 2016, arXiv:1607.06450), so that each datum has one density, the same in both modes.
 
-Train it with a warm-up (`BetaELBO(1, warmup=…)`, `FreeBits(warmup=…)`): without, upper layers fall silent early and
-stay so (ibid., §2.2), and the lowest with them, for its Gaussian of the datum then becomes too wide to have a gradient.
+Train it with a warm-up (`BetaELBO(1, warmup=…)`, `FreeBits(warmup=…)`): without it, upper layers become inactive early
+and stay so (ibid., §2.2). The lowest layer then does too, because its Gaussian N(μ̂, σ̂²) becomes so wide that it has
+no gradient.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def ladder(
 
 
 class NormalisedLeakyReLU(nn.Module):
-    """max(y, 0.1 y) of y = (h − mean h) / sd h over the units of a layer, for each datum by itself."""
+    """max(y, 0.1 y) for y = (h − mean h) / sd h over the units of a layer, separately for each datum."""
 
     def forward(self, h: Tensor) -> Tensor:
         """From (..., units) to the same shape."""

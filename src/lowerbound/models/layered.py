@@ -70,7 +70,7 @@ def deep_latent_gaussian(
 
 
 class LowestLayer(nn.Module):
-    """The net of a likelihood p(x | z_1, …, z_L) = p(x | z_1): it reads z_1 and leaves the others out.
+    """The net of a likelihood p(x | z_1, …, z_L) = p(x | z_1): it reads z_1 and ignores the others.
 
     Arguments:
         net: of z_1, or of z_1 and a context.
@@ -85,12 +85,12 @@ class LowestLayer(nn.Module):
 
     @property
     def out_shape(self) -> tuple[int, ...]:
-        """What the net produces per datum."""
+        """The output shape of the net per datum."""
         return self.net.out_shape
 
     @property
     def output_bias(self) -> Tensor:
-        """Where a likelihood puts the mean of the data."""
+        """The bias that a likelihood sets to the mean of the data."""
         return self.net.output_bias
 
     def forward(self, *inputs: Tensor) -> Tensor:

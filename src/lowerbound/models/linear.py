@@ -1,4 +1,5 @@
-"""Linear latent variable models as members of the family: x = W z + b + σ ε, data of any shape flattened.
+"""Linear latent variable models x = W z + b + σ ε as instances of `LatentVariableModel`; data of any shape are
+flattened.
 
 =================  ======================  ======================  ====================================
 recipe             p(z)                    σ                       q(z | x)
@@ -9,9 +10,9 @@ linear_ica         Laplace, variance 1     one for all             a Gaussian co
 =================  ======================  ======================  ====================================
 
 The first two are fitted exactly by `start_factor_analysis` and `start_probabilistic_pca`, which write the maximum of
-the likelihood and its posterior into the model: no training is needed. `start_linear_ica` begins at the directions of
-noiseless ICA; training does the rest, by variational inference, since the posterior has no closed form (Girolami 2001).
-The posterior has tensors of its own, of fixed shapes, so that what is saved and loaded stays exact.
+the likelihood and its posterior into the model: no training is needed. `start_linear_ica` starts at the directions of
+noiseless ICA; variational training follows, because the posterior has no closed form (Girolami 2001). The posterior has
+its own tensors of fixed shapes, so that it is exact after saving and loading.
 """
 
 from __future__ import annotations
@@ -26,9 +27,7 @@ from torch.distributions import Distribution
 from lowerbound import likelihoods, posteriors
 from lowerbound.exact import AffineNormal, LinearGaussian
 from lowerbound.likelihoods.location_scale import Scale
-from lowerbound.linear import Iteration, independent_components
-from lowerbound.linear import factor_analysis as fit_factor_analysis
-from lowerbound.linear import probabilistic_pca as fit_probabilistic_pca
+from lowerbound.linear import Iteration, fit_factor_analysis, fit_independent_components, fit_probabilistic_pca
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
@@ -53,7 +52,7 @@ _MIN_SCALE, _SMALLEST_FIT = 5e-4, 1e-3  # a fit keeps above the floor of the lik
 
 
 class FlatAffineNormal(AffineNormal):
-    """`AffineNormal` of data of any shape, flattened.
+    """`AffineNormal` for data of any shape, which are flattened.
 
     Arguments:
         event_shape: shape of one datum.
@@ -72,7 +71,7 @@ class FlatAffineNormal(AffineNormal):
 
 
 def factor_analysis(event_shape: Sequence[int], *, latent_dim: int = 2) -> LatentVariableModel:
-    """Factor analysis: noise of its own for each element.
+    """Factor analysis: a separate noise for each element.
 
     Arguments:
         event_shape: shape of one datum.
@@ -126,11 +125,11 @@ def start_probabilistic_pca(loss: Loss, x: Tensor, *, seed: int) -> None:
 
 
 def start_linear_ica(loss: Loss, x: Tensor, *, seed: int) -> None:
-    """Begin at the directions of noiseless ICA of rows x (N, *event), and at the noise that they leave."""
+    """Start at the directions of noiseless ICA of rows x (N, *event), and at the residual noise."""
     model = loss.model
     layer, likelihood = _parts(model)
     rows = x.flatten(1).double()
-    *_, fit = independent_components(rows, layer.in_features, max_iterations=100, tolerance=1e-3, seed=seed)
+    *_, fit = fit_independent_components(rows, layer.in_features, max_iterations=100, tolerance=1e-3, seed=seed)
     sources = fit.components.sources(rows)
     scale = fit.components.noise_scale if layer.in_features < layer.out_features else rows.std(0).mean() * 0.1
     with torch.no_grad():

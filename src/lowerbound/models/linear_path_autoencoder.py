@@ -1,9 +1,9 @@
-"""An autoencoder of tables that begins at factor analysis: a linear path beside the net in encoder and decoder.
+"""An autoencoder of tables that starts at factor analysis, with a linear path beside the net in encoder and decoder.
 
     z ~ N(0, I),      x | z ~ N(W z + b + f(z), diag σ(z)²),      q(z | x) = N(A x + c + g(x), diag s(x)²)
 
-`start_at_factor_analysis` fits W, b and σ by maximum likelihood, puts A, c and s at the best factorised posterior, and
-leaves f and g near 0 (`nets.linear_path`).
+`start_at_factor_analysis` fits W, b and σ by maximum likelihood, sets A, c and s to the best factorised posterior, and
+f and g to nearly 0 (`nets.linear_path`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lowerbound.exact import LinearGaussian
 from lowerbound.likelihoods import Normal
-from lowerbound.linear import factor_analysis
+from lowerbound.linear import fit_factor_analysis
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
@@ -63,7 +63,7 @@ def linear_path_autoencoder(
 def start_at_factor_analysis(
     loss: Loss | LatentVariableModel, x: Float[Tensor, "row column"], *, seed: int = 0
 ) -> LinearGaussian:
-    """Put the model of a loss, made by `linear_path_autoencoder`, at factor analysis of rows x, and return that."""
+    """Start the model of a loss, made by `linear_path_autoencoder`, at factor analysis of x, and return that fit."""
     model = loss.model if isinstance(loss, Loss) else loss
     likelihood, posterior = model.likelihood, model.posterior
     assert isinstance(likelihood, Normal)
@@ -71,7 +71,7 @@ def start_at_factor_analysis(
     decoder, encoder = likelihood.net, posterior.net
     assert isinstance(decoder, LinearPath)
     assert isinstance(encoder, LinearPath)
-    *_, last = factor_analysis(x.double(), encoder.out_shape[1], min_scale=_SMALLEST)
+    *_, last = fit_factor_analysis(x.double(), encoder.out_shape[1], min_scale=_SMALLEST)
     exact, q = last.exact, last.exact.posterior_module(diagonal=True)
     assert q.log_scale is not None
     decoder.start_at(exact.weight, exact.offset, raw_of(exact.scale, likelihood.min_scale))

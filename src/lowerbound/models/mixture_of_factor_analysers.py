@@ -6,7 +6,7 @@
 probabilistic PCA are special cases. `exact_mixture` gives p(ζ, c | x_obs) in closed form, so that log w = log p(x_obs)
 for every draw: the ELBO, every importance-weighted bound and log p(x) are one number. Missing entries are NaN, in the
 likelihood and in the posterior. The model is filled by `set_factor_analysers` from a fit by EM
-(`linear.mixture_of_factor_analysers`, `linear.fit_stack`), and needs no training.
+(`linear.fit_mixture_of_factor_analysers`, `linear.fit_stack`), and needs no training.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from torch.types import _size
 
 from lowerbound.chain import Chain
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear import FactorAnalysers, fit_stack
-from lowerbound.linear import mixture_of_factor_analysers as fit_mixture
+from lowerbound.linear import FactorAnalysers, fit_mixture_of_factor_analysers, fit_stack
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.exact_mixture import ClustersAndFactors, Components, SizedByFit, matrix_of_each, posterior_of
@@ -45,11 +44,11 @@ __all__ = [
 def mixture_of_factor_analysers(
     event_shape: Sequence[int], *, components: int | None = None, latent_dim: int | None = None
 ) -> LatentVariableModel:
-    """A model of tables with all components at the origin: fill it by `set_factor_analysers`.
+    """A model of tables with all components at the origin; `set_factor_analysers` gives it the parameters of a fit.
 
     Arguments:
         event_shape: (columns,).
-        components: K, how many values c takes; None leaves it to the start, which chooses by rows held out.
+        components: K, how many values c takes; None leaves it to the start, which chooses by held-out rows.
         latent_dim: L, the length of ζ; None leaves it to the start.
 
     Raises:
@@ -103,15 +102,15 @@ def set_factor_analysers(model: LatentVariableModel, mixture: FactorAnalysers) -
 def start_mixture_of_factor_analysers(loss: Loss | LatentVariableModel, x: Tensor, *, seed: int = 0) -> None:
     """Fit the model of a loss to rows x.
 
-    With the sizes left open, rows that are held out in turn choose and weigh candidates of many sizes
-    (`linear.fit_stack`). With sizes given it is EM, and missing entries (NaN) are integrated out.
+    If the sizes are left open, candidates of many sizes are weighed by rows that are held out in turn
+    (`linear.fit_stack`). If they are given, the fit is by EM, and missing entries (NaN) are integrated out.
     """
     model = loss.model if isinstance(loss, Loss) else loss
     _, likelihood, _ = _parts(model)
     if likelihood.left_open:
         set_factor_analysers(model, fit_stack(x.double(), seed=seed).mixture)
         return
-    *_, last = fit_mixture(x.double(), len(likelihood.loc), likelihood.weight.shape[-1], seed=seed)
+    *_, last = fit_mixture_of_factor_analysers(x.double(), len(likelihood.loc), likelihood.weight.shape[-1], seed=seed)
     set_factor_analysers(model, last.mixture)
 
 

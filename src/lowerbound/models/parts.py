@@ -1,4 +1,4 @@
-"""What the named models share: the net of a conditional, how its encoder sees x, nonlinearities by name."""
+"""What the named models share: the net of a conditional, the encoder's view of x, nonlinearities by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lowerbound import likelihoods
 from lowerbound.likelihoods.mixed import kinds_of_columns
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.nets.views import ColumnsView, Log1p, OneHot, Seen
-from lowerbound.spelling import find, parse
+from lowerbound.spelling import check_options, find, parse
 from lowerbound.support import LikelihoodFacts
 
 __all__ = ["Activation", "nonlinearity", "outputs_of", "seen_by", "view_of"]
@@ -23,7 +23,7 @@ _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU
 
 
 def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> tuple[int, ...]:
-    """What the net of a conditional must output, given those of its options that decide it.
+    """The output shape that a conditional needs from its net, given the options that decide it.
 
     Arguments:
         package: `posteriors` or `likelihoods`.
@@ -31,21 +31,29 @@ def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> t
         size: latent_dim, or the shape of one datum.
 
     Raises:
-        ValueError: an unknown name, a missing option, or a conditional whose net has no shape to be told by words.
+        ValueError: an unknown name, a missing option, or a conditional that cannot be chosen by words.
 
     >>> from lowerbound import posteriors
     >>> outputs_of(posteriors, "diagonal-normal", 3)
     (2, 3)
     """
     name, options = parse(text)
-    shape_of = getattr(find(package, name), "parameter_shape", None)
+    chosen = find(package, name)
+    shape_of = getattr(chosen, "parameter_shape", None)
     if shape_of is None:
-        raise ValueError(f"{name!r} needs a net of its own; build it in Python.")
+        raise ValueError(
+            f"{name!r} has no parameter_shape, which says what its net must output; add that static method to "
+            "its class, or build the model in Python."
+        )
     deciding = dict(list(inspect.signature(shape_of).parameters.items())[1:])  # the first is the size
     for key, parameter in deciding.items():
         if parameter.default is parameter.empty:
             _check_given(name, options, key)
-    return shape_of(size, **{key: value for key, value in options.items() if key in deciding})
+    options = check_options(name, chosen, options)
+    shape = shape_of(size, **{key: value for key, value in options.items() if key in deciding})
+    if min(shape, default=1) < 1:
+        raise ValueError(f"{text!r} asks its net for numbers of the shape {shape}; give larger options.")
+    return shape
 
 
 def view_of(likelihood: str | nn.Module, shape: Shape) -> nn.Module | None:
@@ -56,6 +64,8 @@ def view_of(likelihood: str | nn.Module, shape: Shape) -> nn.Module | None:
         shape: of one datum.
     """
     name, options = parse(likelihood) if isinstance(likelihood, str) else ("", vars(likelihood))
+    if name:
+        options = check_options(name, find(likelihoods, name), options)
     facts = getattr(find(likelihoods, name) if name else likelihood, "facts", None)
     if not isinstance(facts, LikelihoodFacts):
         return None
@@ -72,7 +82,7 @@ def view_of(likelihood: str | nn.Module, shape: Shape) -> nn.Module | None:
 
 
 def _check_given(name: str, options: Mapping[str, Any], key: str) -> None:
-    """Refuse a choice without an option that it cannot do without."""
+    """Refuse a choice that lacks a required option."""
     if key not in options:
         raise ValueError(f"{name} needs {key}; write it as {name}:{key}=VALUE.")
 
@@ -82,7 +92,7 @@ def seen_by(view: nn.Module | None, make: Callable[[tuple[int, ...]], nn.Module]
 
     Arguments:
         view: see `view_of`.
-        make: from the shape of what it sees to the net.
+        make: from the shape of its input to the net.
         shape: of one datum.
     """
     return make(as_shape(shape)) if view is None else Seen(view, make(as_shape(view.out_shape)))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What a named model is: a function to a model, and what of its training goes with the name.
+"""A named model: a function that makes a model, and the settings of its training.
 
 A recipe stands in the file of its model. Another installed package adds one by an entry point in the group
 "lowerbound.recipes".
@@ -21,14 +21,14 @@ from lowerbound.spelling import check_options
 __all__ = ["BeforeTraining", "Labels", "Recipe"]
 
 Labels: TypeAlias = Literal["unused", "context", "partial"]
-"""What training is given of the labels: nothing; each as a one-hot context; class numbers, −1 where there is none."""
+"""How training sees labels: not at all; as a one-hot context; or as class numbers, with −1 for rows without a label."""
 
 _OF_THE_DATA = ("num_classes",)  # arguments that the data answer
 
 
 @runtime_checkable
 class BeforeTraining(Protocol):
-    """What is done before the first step, to the loss and its model, in place."""
+    """A change of the loss and its model before the first step, in place."""
 
     def __call__(self, loss: Loss, x: Tensor, *, seed: int) -> object:
         """Work on training rows x (N, *event), as the likelihood sees them, on the CPU."""
@@ -42,7 +42,7 @@ class Recipe:
     Attributes:
         name: as the command line spells it.
         make: from an event shape and plain keyword values to a model; given `num_classes` if it asks for it.
-        labels: what training is given of the labels.
+        labels: how training sees labels.
         defaults: settings of a `planning.Plan`, or options of `make`, that suit it; the user's own replace them.
         start: what is done before the first step, or None.
         likelihood: the name of its likelihood, unless the user may choose another.
@@ -65,7 +65,7 @@ class Recipe:
 
     @property
     def option_defaults(self) -> dict[str, Any]:
-        """The values that its options have where nobody says otherwise."""
+        """The default values of its options."""
         parameters = inspect.signature(self.make).parameters
         return {name: parameters[name].default for name in self.options}
 

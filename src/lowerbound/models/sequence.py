@@ -3,10 +3,10 @@
     autoregressive_rows   p(x) = Π_t p(x_t | x_<t)        or        p(z) Π_t p(x_t | x_<t, z)
     state_space     p(z_1) Π_{t≥2} p(z_t | z_{t−1}) Π_t p(x_t | z_t)
 
-Both are graphs (`models.directed`), trained as every other model is. The state-space model is the deep Markov model of
-Krishnan, Shalit & Sontag (2017, arXiv:1609.09869), its transition z_t = z_{t−1} + f(z_{t−1}) + noise of a learned scale
-per dimension: without hidden layers it is a linear-Gaussian one. The global latent before an autoregressive
-decoder is that of Bowman et al. (2016, arXiv:1511.06349), who show that it tends to be left unused.
+Both are graphs (`models.directed`) and are trained like other models. The state-space model is the deep Markov model of
+Krishnan, Shalit & Sontag (2017, arXiv:1609.09869), with the transition z_t = z_{t−1} + f(z_{t−1}) + noise of a learned
+scale per dimension; without hidden layers it is linear-Gaussian. The global latent before an autoregressive decoder is
+that of Bowman et al. (2016, arXiv:1511.06349), who show that it tends to be left unused.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def state_space(
 
 
 class Residual(nn.Module):
-    """z + f(z), with which a state that is left alone stays as it is.
+    """z + f(z), so that a state does not change if f = 0.
 
     Arguments:
         net: f, from (..., *event) to the same shape.

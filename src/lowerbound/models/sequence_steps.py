@@ -3,8 +3,8 @@
     EachStep     p(x | z) = Π_t p(x_t | z_t)                 the emissions of a state-space model
     ChainRule    p(x | z) = Π_t p(x_t | x_<t, z)             z is left out where the model has no latents
 
-All steps are evaluated at once where x is given. In the chain rule a recurrent net reads x_<t, once for all samples of
-z, and z joins its features at every step.
+For a given x all steps are evaluated at once. In the chain rule a recurrent net reads x_<t once for all samples of z,
+and z is added to its features at every step.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class EachStep(nn.Module):
 
 
 class ChainRule(nn.Module):
-    """Every step given all steps before it, and z if it is called with one.
+    """Every step given all steps before it, and given z if there is one.
 
     Arguments:
         history: h_t, a function of x_<t.
@@ -148,7 +148,7 @@ class ChainRuleDistribution(Distribution):
 
     @torch.no_grad()
     def conditional_means(self) -> Tensor:
-        """E[x_t | x_<t, z] of every step along one draw: a picture of that draw without the noise of a step."""
+        """E[x_t | x_<t, z] of every step along one draw: this draw without the noise of single steps."""
         return self._draw(())[1]
 
     def _draw(self, sample_shape: torch.Size | tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """The variational autoencoder: one stochastic layer between two nets (Kingma & Welling 2013, arXiv:1312.6114).
 
-A short function that picks a point on the axes. Its arguments are plain values, so that a run folder can hold them
-and call it again.
+A short function that chooses one part for each axis. Its arguments are plain values, so that a run folder can hold them
+and the function can be called again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound import likelihoods, posteriors, priors
-from lowerbound.model import LatentVariableModel
+from lowerbound.model import LatentVariableModel, require_distribution
 from lowerbound.models.parts import Activation, nonlinearity, outputs_of, seen_by, view_of
 from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP, Convolution, TransposedConvolution
@@ -81,6 +81,7 @@ def _latent_shape(q: Conditional, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The event shape of z: (latent_dim,), or (latent_dim, K) for categorical latents."""
     with forked(torch.device("cpu"), 0):
         posterior = q(torch.ones(1, *shape))  # which every likelihood takes: 0 has no logarithm
+        require_distribution(posterior, "posterior")
         return tuple(cast(Tensor, latents_of(posterior, posterior.sample())).shape[1:])
 
 

@@ -3,8 +3,9 @@
     p(y) = Cat(π)        p(z) = N(0, I)        p(x | z, y)  by a net of (z, y)
     q(y | x)  by a net of x                    q(z | x, y)  by a net of (x, y)
 
-Trained by `losses.SemiSupervised`. With every label enumerated a batch of B rows is B C pairs (x, y). The first layer
-of a net of several inputs is a sum of one linear map for each, so the large one, of x, is applied B times and not B C.
+Trained by `losses.SemiSupervised`. If every label is enumerated, a batch of B rows becomes B C pairs (x, y). The first
+layer of a net of several inputs is a sum of one linear map for each input, so that the large map, of x, is applied B
+times instead of B C times.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ __all__ = ["RECIPE", "BroadcastMLP", "semi_supervised"]
 class BroadcastMLP(MLP):
     """An `MLP` of several inputs whose first layer is W_1 x_1 + W_2 x_2 + … + b, added up by broadcasting.
 
-    The same function with the same parameters, but an input is never repeated along the leading axes that only others
-    have.
+    It computes the same function with the same parameters, but does not repeat an input along leading axes that only
+    other inputs have.
     """
 
     def forward(self, *inputs: Tensor) -> Tensor:

@@ -1,15 +1,15 @@
-"""Small networks that give conditionals their parameters. Any `torch.nn.Module` will do in their place.
+"""Small networks that compute the parameters of conditionals. Any `torch.nn.Module` can replace them.
 
-Those here take any axes in front of the event, (..., *event), and say so by `takes_leading_axes`. A likelihood calls
-any other net with one axis in front of z, (N, latent_dim), whatever the number of samples: see `per_datum`.
+These networks take any axes in front of the event, (..., *event), and state it by `takes_leading_axes`. A likelihood
+calls any other net with one axis in front of z, (N, latent_dim), for any number of samples: see `per_datum`.
 """
 
 from lowerbound.nets.convolution import Convolution, TransposedConvolution
 from lowerbound.nets.mlp import MLP
 from lowerbound.nets.per_datum import PerDatum, TakesLeadingAxes
-from lowerbound.nets.positive import positive, raw_of
 from lowerbound.nets.recurrent import BidirectionalGRU, CausalGRU
 from lowerbound.nets.shapes import Shape, as_shape, numel, out_shape_of
+from lowerbound.nets.softplus import positive, raw_of
 
 __all__ = [
     "MLP",

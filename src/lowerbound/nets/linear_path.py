@@ -3,9 +3,9 @@
     decoder of factor analysis    μ = W z + b,          σ = ψ^½
     encoder of the same           μ = M⁻¹ Wᵀ Ψ⁻¹ (x − b),          σ_i = (M_ii)^−½,          M = I + Wᵀ Ψ⁻¹ W
 
-The two parameters of a Gaussian come one above the other, (2, event): the linear path feeds the first, and the second
-has a constant beside f. With f = 0 and these values p(x) is factor analysis and q(z | x) its best factorised posterior
-(`exact.LinearGaussian.optimal_diagonal`), so that training starts there and learns only what is not linear.
+The two parameters of a Gaussian are stacked, (2, event): the linear path is added to the first, and a constant to the
+second. With f = 0 and these values p(x) is factor analysis and q(z | x) its best factorised posterior
+(`exact.LinearGaussian.optimal_diagonal`), so that training starts there and learns the nonlinear part.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class LinearPath(nn.Module):
 
     Arguments:
         net: an `MLP` of output shape (2, out); its last layer is scaled by `start`.
-        start: what the last layer of the net is multiplied by: small, so that the linear path rules at first.
+        start: the factor of the last layer of the net: small, so that the linear path dominates at first.
 
     Raises:
         ValueError: a net of another output shape.

@@ -1,6 +1,6 @@
 """A log link for means that are made positive by `positive`: μ = m exp(f(z)), m the mean of the data.
 
-`positive` is linear for large values, so that a net would have to output thousands where counts are thousands. Here
+`positive` is linear for large values, so that a net would have to output thousands for counts of thousands. Here
 the output y of the net is the logarithm of the ratio to the mean count m_d of column d, bounded softly:
 
     raw_d = raw_of(m_d exp(c tanh(y_d / c)))          positive(raw_d) = m_d exp(c tanh(y_d / c))
@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.nets.positive import raw_of
+from lowerbound.nets.softplus import raw_of
 
 __all__ = ["LogLink", "StandardizedLog1p"]
 
@@ -33,7 +33,7 @@ class LogLink(nn.Module):
         floor: of the `positive` that follows.
 
     Returns (when called):
-        What `positive` maps to m exp(c tanh(y / c)), shaped like y.
+        The numbers that `positive` maps to m exp(c tanh(y / c)), shaped like y.
     """
 
     takes_leading_axes: bool = True
@@ -53,7 +53,7 @@ class LogLink(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Float[Tensor, "row *event"]) -> None:
-        """Take m from counts x, at least 0.01."""
+        """Set m to the means of counts x, at least 0.01."""
         self.mean.copy_(x.to(self.mean).mean(0).clamp_min(_LEAST_MEAN))
 
 

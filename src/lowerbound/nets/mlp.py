@@ -23,6 +23,9 @@ class MLP(nn.Module):
         out_shape: event shape of the output.
         activation: makes the nonlinearity after each hidden layer.
 
+    Raises:
+        ValueError: a layer without units.
+
     >>> MLP((8, 8), [32, 32], (2, 3))(torch.zeros(5, 7, 8, 8)).shape
     torch.Size([5, 7, 2, 3])
     """
@@ -37,6 +40,8 @@ class MLP(nn.Module):
         activation: Callable[[], nn.Module] = nn.ReLU,
     ):
         super().__init__()
+        if any(width < 1 for width in hidden):
+            raise ValueError(f"MLP got hidden={list(hidden)} and needs widths of at least 1, or none: [].")
         shapes = in_shape if isinstance(in_shape, list) else [in_shape]
         self.in_shapes = [as_shape(shape) for shape in shapes]
         self.out_shape = as_shape(out_shape)
@@ -53,7 +58,7 @@ class MLP(nn.Module):
 
     @property
     def output_bias(self) -> Tensor:
-        """The bias of the last layer, shaped `out_shape`: where a likelihood puts the mean of the data."""
+        """The bias of the last layer, shaped `out_shape`, which a likelihood sets from the mean of the data."""
         last = self.layers[-1]
         assert isinstance(last, nn.Linear)
         return last.bias.view(self.out_shape)

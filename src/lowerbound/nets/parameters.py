@@ -1,7 +1,7 @@
 """How a conditional calls its net.
 
 Under autocast a net computes in bfloat16 or half precision, where log p of an image would be rounded to 0.5 nats and
-more. Its output is the last such number: here it becomes float32, and the arithmetic of the distribution stays there.
+more. The output is converted to float32 here, and the arithmetic of the distribution remains in float32.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ def parameters_of(net: nn.Module, context: Context, out_shape: tuple[int, ...] |
 
     Arguments:
         net: any module.
-        context: a batch of rows; or, for a likelihood, latents (..., latent_dim) and what else it is given.
-        out_shape: given by a likelihood: what its net gives per datum. A net that does not say that it
-            `takes_leading_axes` is then called with one axis in front of vectors.
+        context: a batch of rows; or, for a likelihood, latents (..., latent_dim) and a context.
+        out_shape: for a likelihood: the output shape of its net per datum. A net without `takes_leading_axes` is then
+            called with one axis in front of vectors.
 
     Raises:
-        ValueError: another output than `out_shape`, of such a net.
+        ValueError: the output of such a net does not have this shape.
     """
     inputs = context if isinstance(context, tuple) else (context,)
     if out_shape is None or takes_leading_axes(net):

@@ -1,8 +1,8 @@
-"""Nets that were not made for latents with a sample axis: fold what leads, call the net, unfold.
+"""Nets that were not made for latents with a sample axis: fold the leading axes, call the net, unfold.
 
 A likelihood is evaluated at latents (S, B, d), samples first. A net of this library takes any axes in front and says so
-by `takes_leading_axes`. Any other net is called with one such axis, as torch's own modules and most code in the world
-expect, and its output is given the axes back:
+by `takes_leading_axes`. Any other net is called with one such axis, as torch's own modules expect, and its output gets
+the axes back:
 
     (S, B, *event)  →  (S·B, *event)  →  net  →  (S·B, *out_shape)  →  (S, B, *out_shape)
 
@@ -25,16 +25,18 @@ __all__ = ["PerDatum", "TakesLeadingAxes", "call_per_datum", "takes_leading_axes
 
 @runtime_checkable
 class TakesLeadingAxes(Protocol):
-    """A net that maps (..., *event) to (..., *out_shape) for any number of axes in front, where that is True."""
+    """A net that maps (..., *event) to (..., *out_shape) for any number of axes in front, if `takes_leading_axes` is
+    True.
+    """
 
     takes_leading_axes: bool
 
 
 class PerDatum(nn.Module):
-    """A net that sees one axis in front of its inputs, whatever they come with.
+    """A net that is called with one axis in front of its inputs, for any leading axes of these.
 
-    A likelihood does this by itself for a net of yours that reads a vector z. Wrap a net yourself where its inputs are
-    no vectors: feature maps as latents, or an image as context beside z.
+    A likelihood does this automatically for a net that reads a vector z. Wrap a net yourself if its inputs are no
+    vectors: feature maps as latents, or an image as context besides z.
 
     Arguments:
         net: from inputs (N, *in_shape) to (N, *out_shape).

@@ -1,8 +1,8 @@
 """Nets in low precision, densities in float32.
 
-Autocast takes every matrix product to bfloat16 or half precision, those of distributions too: draws of a full Gaussian,
-flows, and with them log q(z | x), which above 64 nats then comes in steps of half a nat. A loss of this library turns
-autocast off and lets the nets of its conditionals, which are most of the work, have it back; what they give is float32.
+Autocast computes every matrix product in bfloat16 or half precision, also those of distributions: draws of a full
+Gaussian, flows, and therefore log q(z | x), which above 64 nats then has steps of half a nat. A loss of this library
+turns autocast off, and on again for the nets of its conditionals, which are most of the work; their output is float32.
 """
 
 from __future__ import annotations

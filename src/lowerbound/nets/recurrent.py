@@ -19,7 +19,7 @@ State: TypeAlias = Tensor
 
 
 class BidirectionalGRU(nn.Module):
-    """From x (..., T, data_dim) to features (..., T, 2 width) that see the whole sequence.
+    """From x (..., T, data_dim) to features (..., T, 2 width) of the whole sequence.
 
     Arguments:
         data_dim: numbers at one time.
@@ -62,7 +62,7 @@ class CausalGRU(nn.Module):
         self.recurrent = nn.GRU(data_dim, width, batch_first=True)
 
     def forward(self, x: Float[Tensor, "*batch time data"]) -> Float[Tensor, "*batch time feature"]:
-        """The features of every time; at the first they are those of a zero before it."""
+        """The features of every time; those of the first time come from a zero in place of x_0."""
         _check(x, self.data_dim, type(self).__name__)
         before = nn.functional.pad(x, (0, 0, 1, -1))
         h, _ = self.recurrent(before.reshape(-1, *x.shape[-2:]))

@@ -1,9 +1,9 @@
-"""How an encoder sees x: a layer in front of its net, which likelihoods ask for by their `encoder_view`.
+"""The encoder's view of x: a layer in front of its net, which a likelihood selects by its `encoder_view`.
 
 ==========  =================================================================================================
-log1p       log(1 + x): counts span orders of magnitude, and a net that sees them raw learns the largest alone
-one-hot     e_x in {0, 1}^K for class numbers: their order means nothing
-columns     each column by its kind, with gaps filled by a typical value and a mask that says where they are
+log1p       log(1 + x): for counts, because a net that sees raw counts learns only the largest
+one-hot     e_x in {0, 1}^K for class numbers, which have no order
+columns     each column by its kind, with gaps filled by a typical value and a mask of the gaps
 ==========  =================================================================================================
 """
 
@@ -56,7 +56,7 @@ class OneHot(nn.Module):
 
 
 class ColumnsView(nn.Module):
-    """Rows of a table with columns of several kinds, NaN where an entry is missing, as numbers of a like size.
+    """Rows of a table with columns of several kinds, NaN where an entry is missing, as numbers of similar size.
 
     Continuous and positive columns (in logarithms) are brought to mean 0 and standard deviation 1 over the observed
     training entries, counts are seen as log(1 + x), classes as one-hot vectors, ordinals as x / (K − 1). A missing
@@ -122,11 +122,11 @@ class ColumnsView(nn.Module):
 
 
 class Seen(nn.Module):
-    """A net that sees x through a view; further arguments (a label) pass by.
+    """A net that sees x through a view; further arguments (a label) go to the net directly.
 
     Arguments:
         view: from x (..., *in_shape) to (..., *view.out_shape).
-        net: what takes that.
+        net: the net behind the view.
     """
 
     takes_leading_axes = True

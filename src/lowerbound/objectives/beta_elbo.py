@@ -2,15 +2,15 @@
 
     E_q[log p(x | z)] − β a_t KL(q(z | x) ‖ p(z)),      0 ≤ a_t ≤ 1 at step t
 
-β > 1 buys independent latents for a worse distortion, β < 1 the reverse. a_t rises once (Bowman et al. 2016,
-arXiv:1511.06349, §3.1) or in cycles (Fu et al. 2019, arXiv:1903.10145) so that the latents are used before they are
-charged for.
+β > 1 gives more independent latents and a worse distortion, β < 1 the reverse. a_t rises once (Bowman et al. 2016,
+arXiv:1511.06349, §3.1) or in cycles (Fu et al. 2019, arXiv:1903.10145), so that the model learns to use its latents
+before it pays for them.
 
-a_t is for training. In eval mode the weight is β at every step: bounds with a small weight are large, and the first
-steps of an annealed run would look like the best ones.
+a_t applies in training only. In eval mode the weight is β at every step: values with a small weight are large, so that
+otherwise the first steps of an annealed run would look best.
 
-The rate is at least 0 in expectation, so that with β ≥ 1 the value is at most the ELBO. With a smaller weight, as while
-annealing, it is no bound.
+The rate is at least 0 in expectation, so that with β ≥ 1 the value is at most the ELBO. With a smaller weight, such as
+during annealing, it is no bound.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class BetaELBO(nn.Module):
     Arguments:
         beta: β, at least 0.
         warmup: steps in which the weight rises linearly from 0 to β; 0 for none.
-        anneal: "linear", once; "cyclical", as many steps at β after the rise, and over again.
+        anneal: "linear" rises once; "cyclical" rises, stays at β for as many steps, and starts again.
         rate: "sampled", "entropy" or "kl", as in `ELBO`.
         schedule: a_t itself, in place of `warmup` (`schedules.Linear`, `Sigmoid`, `Cyclical`, or your own).
 
     Raises:
-        ValueError: a negative β or number of steps, another word for the rise, or a schedule besides a warm-up.
+        ValueError: a negative β or number of steps, an unknown `anneal`, or both a schedule and a warm-up.
     """
 
     linear: bool = True
@@ -75,11 +75,11 @@ class BetaELBO(nn.Module):
         return self.beta * self.annealing if self.training else self.beta
 
     def at_step(self, step: int) -> None:
-        """Take a_t for this step."""
+        """Set a_t for this step."""
         self.annealing.fill_(self._annealing(step))
 
     def signal(self, w: LogWeights) -> Float[Tensor, "sample batch"]:
-        """log p(x | z) less the weighted rate."""
+        """log p(x | z) minus the weighted rate."""
         return w.log_likelihood - self.weight * w.rate
 
     def reduce(self, signal: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:

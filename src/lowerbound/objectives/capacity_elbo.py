@@ -2,9 +2,8 @@
 
     E_q[log p(x | z)] − γ |KL(q(z | x) ‖ p(z)) − C_t|,      C_t = C min(t / T, 1) at step t
 
-The latents are asked to spend C_t nats, no more and no fewer; raising C_t slowly lets them be taken into use one after
-another. The absolute value is of each datum's KL, which must be known in closed form: |·| of a sampled rate has
-another expectation.
+The rate is held near C_t nats. While C_t rises slowly, the latents come into use one after another. The absolute value
+is taken of the KL of each datum, which must be known in closed form: |·| of a sampled rate has another expectation.
 
 In eval mode C_t is C, so that values of different steps can be compared. The value is no bound: at KL = C_t the rate
 costs nothing.
@@ -24,12 +23,12 @@ __all__ = ["CapacityELBO"]
 
 
 class CapacityELBO(nn.Module):
-    """log p(x | z) less γ times the distance of the rate from C_t, nats. The defaults are those of Burgess et al.
+    """log p(x | z) minus γ times the distance of the rate from C_t, nats. The defaults are those of Burgess et al.
 
     Arguments:
         gamma: γ, at least 0; large, so that the rate follows C_t.
-        capacity: C, the nats per datum that are reached in the end.
-        steps: T, in which C_t rises linearly from 0; 0 for C from the start.
+        capacity: C, the final value of C_t, nats per datum.
+        steps: T, the steps in which C_t rises linearly from 0 to C; 0 takes C from the start.
 
     Raises:
         ValueError: a negative argument.
@@ -49,7 +48,7 @@ class CapacityELBO(nn.Module):
         self.register_buffer("allowed", torch.tensor(self._allowed(0)), persistent=False)
 
     def at_step(self, step: int) -> None:
-        """Take C_t for this step."""
+        """Set C_t for this step."""
         self.allowed.fill_(self._allowed(step))
 
     def signal(self, w: LogWeights) -> Float[Tensor, "sample batch"]:

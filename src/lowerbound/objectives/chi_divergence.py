@@ -2,15 +2,15 @@
 
     min_φ CUBO_n = log p(x) + (1/n) min_φ log(1 + D_χⁿ(p(z | x) ‖ q(z | x)))
 
-The divergence is large where q misses mass of the posterior, so that its minimiser covers, where the ELBO's may drop, a
-mode. Dieng et al. descend exp(n CUBO_n), whose gradient is unbiased but overflows, with the weights divided by the
-largest of each step. The gradient of the estimate of CUBO_n itself is the same vector over the mean of w^n: for one
-datum, the same direction at every step, and always in range.
+The divergence is large where q misses mass of the posterior: its minimiser covers all modes, while that of the ELBO may
+drop one. Dieng et al. descend exp(n CUBO_n), whose gradient is unbiased but overflows, so that they divide the weights
+by the largest one at each step. The gradient of the estimate of CUBO_n is the same vector divided by the mean of w^n:
+for one datum it has the same direction, and it never overflows.
 
     ∇ (1/n) log (1/S) Σ_s w_s^n = (1/n) ∇ (Σ_s w_s^n) / Σ_s w_s^n
 
-The value is −CUBO_n, since objectives are maximised. It is about q alone: p would be driven to a *smaller* log p(x), so
-its parameters must be constants (`model.likelihood.requires_grad_(False)`, and of the prior too).
+The value is −CUBO_n, because objectives are maximised. It is meant for q alone: it would drive p to a *smaller* log
+p(x), so that the parameters of likelihood and prior must be constants (`model.likelihood.requires_grad_(False)`).
 """
 
 from __future__ import annotations

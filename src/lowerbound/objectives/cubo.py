@@ -2,12 +2,12 @@
 
     CUBO_n(x) = (1/n) log E_q[w^n] = log p(x) + (1/n) log(1 + D_χⁿ(p(z | x) ‖ q(z | x))) ≥ log p(x),      n ≥ 1
 
-It is the Rényi bound of α = 1 − n. Jensen's inequality acts against the estimate (1/n) log (1/S) Σ_s w_s^n: its
-expectation rises with S to CUBO_n from *below*, from the ELBO at S = 1. It brackets log p(x) with many samples only,
+It is the Rényi bound of α = 1 − n. By Jensen's inequality the estimate (1/n) log (1/S) Σ_s w_s^n is too low: its
+expectation is the ELBO at S = 1 and rises with S to CUBO_n. It is an upper bound of log p(x) only with many samples,
 and E_q[w^n] may be infinite where q has lighter tails than the posterior.
 
-An upper bound is not to be raised: this objective is read, not maximised. `ChiDivergence` has its negative as value,
-for fitting q.
+Maximising an upper bound makes no sense: this objective is for evaluation. `ChiDivergence` is its negative, for fitting
+q.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ __all__ = ["CUBO", "require_order"]
 
 @dataclass(frozen=True)
 class CUBO:
-    """(1/n) log (1/S) Σ_s w_s^n: an upper bound of log p(x) in the limit of many samples, nats. To evaluate with.
+    """(1/n) log (1/S) Σ_s w_s^n: an upper bound of log p(x) in the limit of many samples, nats. For evaluation.
 
     Arguments:
         n: the order; 2 is the χ²-divergence. At least 1.
 
     Raises:
-        ValueError: an order below 1, of which the limit is no upper bound.
+        ValueError: an order below 1, for which the limit is no upper bound.
     """
 
     n: float = 2.0

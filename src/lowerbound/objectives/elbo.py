@@ -2,13 +2,14 @@
 
     ELBO(x) = E_q[log p(x | z) + log p(z) − log q(z | x)] = log p(x) − KL(q(z | x) ‖ p(z | x))
 
-Three estimators of the same number, by the part of the rate that is known in closed form:
+It has three estimators, which differ in the part of the rate that is in closed form:
 
     sampled   (1/S) Σ_s log p(x | z_s) + log p(z_s) − log q(z_s | x)
     entropy   (1/S) Σ_s log p(x | z_s) + log p(z_s) + H(q)
     kl        (1/S) Σ_s log p(x | z_s) − KL(q ‖ p)
 
-They agree in expectation; none has the lowest variance everywhere (at q = posterior the sampled form has none at all).
+They agree in expectation. None has the lowest variance everywhere: at q = posterior the sampled form has no variance at
+all.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class ELBO:
     """The mean of log w over the samples: a lower bound of log p(x), nats.
 
     Arguments:
-        rate: "sampled", "entropy" or "kl"; the closed forms are refused where the distributions have none.
+        rate: "sampled", "entropy" or "kl"; a closed form is refused where the distributions have none.
     """
 
     rate: RateForm = "sampled"

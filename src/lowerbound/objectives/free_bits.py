@@ -2,18 +2,18 @@
 
     log p(x | z) − Σ_g max(λ, KL(q(z_g | x) ‖ p(z_g)))
 
-A group g of latents that spends less than λ nats is charged λ: it gains nothing by falling silent, and latents are not
-pruned early in training, before the decoder has learnt to read them. Since max(λ, KL) ≥ KL, it is at most the ELBO.
+A group g of latents whose rate is below λ nats costs λ: it gains nothing by a smaller rate, so that latents are not
+lost early in training, before the decoder has learnt to use them. Since max(λ, KL) ≥ KL, the value is at most the ELBO.
 
-Here the maximum is taken for each datum. Kingma et al. take that of the mean over a minibatch, which is a function of a
-batch and not of a datum; by Jensen's inequality it charges less. A group below λ has no gradient from its rate.
+Here the maximum is taken for each datum. Kingma et al. take it of the mean over a minibatch, which makes the value of a
+datum depend on its batch; by Jensen's inequality their cost is lower. The rate of a group below λ has no gradient.
 
-The groups of a hierarchy are its layers, as published. The KL of a layer is known given the layers drawn before it, and
-the maximum is taken for each draw: since E max(λ, KL) ≥ E KL, it still is at most the ELBO.
+The groups of a hierarchy are its layers, as in the paper. The KL of a layer is known given the layers drawn before it,
+and the maximum is taken for each draw: since E max(λ, KL) ≥ E KL, the value is at most the ELBO again.
 
     log p(x | z) − a_t Σ_g max(λ, KL_g),      a_t = min(t / warmup, 1) while training, 1 in eval mode
 
-turns the rate on slowly as well, as ladders are trained (Sønderby et al. 2016, arXiv:1602.02282, §2.2).
+turns the rate on slowly as well, which is how ladders are trained (Sønderby et al. 2016, arXiv:1602.02282, §2.2).
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ __all__ = ["FreeBits"]
 
 
 class FreeBits(nn.Module):
-    """The ELBO in which every group of latents may spend λ nats on each datum free of charge: a lower bound, nats.
+    """The ELBO with λ nats of rate free of cost for each datum and group of latents: a lower bound, nats.
 
     Arguments:
         nats: λ, of each group; 0 is the ELBO.
         per: what a group is: "dimension", every factor of a product q(z | x) by itself; "group", all of z, or each
             layer of a hierarchy.
-        warmup: steps in which the weight of what is charged rises linearly from 0 to 1; 0 for none.
+        warmup: steps in which the weight of the cost rises linearly from 0 to 1; 0 for none.
 
     Raises:
-        ValueError: a negative number of nats or steps, or another word for a group.
+        ValueError: a negative number of nats or steps, or an unknown `per`.
     """
 
     linear: bool = True
@@ -63,7 +63,7 @@ class FreeBits(nn.Module):
         return self.weighted.bound
 
     def signal(self, w: LogWeights) -> Float[Tensor, "sample batch"]:
-        """log p(x | z) less what the groups are charged.
+        """log p(x | z) minus the cost of the groups.
 
         Raises:
             ValueError: the rate is not in closed form, or, per dimension, q or p is not a product.

@@ -6,19 +6,20 @@ with expectations over the data and q. The Lagrangian is descended for θ and φ
 
     min_{θ,φ} max_{0 ≤ λ ≤ Λ} E[rate] + λ E[C],      λ = Λ sigmoid(η),      η ← η + lr E[C]
 
-which near 0 is the λ ← λ exp(lr E[C]) of Algorithm 1, and cannot run away where the target is out of reach. The running
-mean of C that Algorithm 1 keeps is here the momentum of the optimiser. η learns through a term of value 0,
-(η − sg(η)) sg(C): its gradient is C for η and none for θ and φ, which see λ as a constant.
+which near 0 is the λ ← λ exp(lr E[C]) of Algorithm 1, and stays bounded where the target cannot be reached. The
+momentum of the optimiser replaces the running mean of C in Algorithm 1. η learns through a term of value 0, (η − sg(η))
+sg(C), whose gradient is C for η and zero for θ and φ; for these λ is a constant.
 
-At the optimum 1/λ is the β of a β-VAE with that distortion: choose the distortion, and the weight is found.
+At the optimum 1/λ is the β of a β-VAE with that distortion: one chooses the distortion, and the method finds the
+weight.
 
 Values under different λ cannot be compared. In eval mode the value is that of the inner maximum,
 
     −(1/B) Σ rate − Λ max(0, (1/B) Σ C)
 
-an exact penalty: its maximiser is that of the constrained problem for every Λ above the multiplier of the optimum. The
-constraint is on the mean over data (single data differ widely in distortion), so here, and in eval mode only, the value
-of a datum depends on the others of its batch.
+which is an exact penalty: it has the maximiser of the constrained problem for every Λ above the multiplier of the
+optimum. The constraint is on the mean over data, because single data differ widely in distortion. In eval mode, and
+only there, the value of a datum therefore depends on the other data of its batch.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class GECO(nn.Module):
         rate: "sampled", "entropy" or "kl", as in `ELBO`.
 
     Raises:
-        ValueError: an upper limit that leaves no room for the start.
+        ValueError: an upper limit that is not above 1.
     """
 
     bound: Bound = "none"

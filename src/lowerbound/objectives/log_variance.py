@@ -2,20 +2,20 @@
 
     L(x) = c Var_r[log w],      r any distribution,      estimated by c/(S−1) Σ_s (f_s − f̄)²,      f_s = log w_s
 
-Where q(z | x) is the posterior, w = p(x) for every z and L = 0; where r has full support, only there. c = ½ is the
-log-variance divergence, c = 1 the variance loss. Each datum has a mean f̄ of its own: one over the sum of a minibatch
-would let the data share a baseline, and the variance of the gradient would grow with the batch.
+If q(z | x) is the posterior, w = p(x) for every z and L = 0; if r has full support, L = 0 only then. c = ½ is the
+log-variance divergence, c = 1 the variance loss. Each datum has its own mean f̄. With the variance of the sum over a
+minibatch, the data would share a baseline and the variance of the gradient would grow with the batch.
 
 With r = q and the samples taken as constants (`FixedSamples`), the gradient for φ is
 
     ∇_φ L = −2c/(S−1) Σ_s (f_s − f̄) ∇_φ log q(z_s | x)
 
 which is −2c times the leave-one-out score-function estimator of the ELBO's: in expectation −2c ∇_φ ELBO (ibid.,
-proposition 1). `Pathwise` and `ScoreFunction` differentiate through the sampling distribution as well, and have the
-gradient of another function, Var_q, with the same zero.
+proposition 1). `Pathwise` and `ScoreFunction` differentiate through the sampling distribution as well; theirs is the
+gradient of another function, Var_q, which is zero at the same q.
 
-For θ it is not the gradient of a likelihood: p(x) cancels in f_s − f̄, so that L asks that p's posterior be like q, and
-nothing about how probable x is. By itself it does not fit data; `VarGrad` takes θ's gradient from the ELBO.
+For θ it is not the gradient of a likelihood: p(x) cancels in f_s − f̄, so that L draws the posterior of p towards q and
+does not make x more probable. Alone it does not fit data; `VarGrad` takes the gradient for θ from the ELBO.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The logarithm of the power mean of the weights, which several objectives are.
+"""The logarithm of the power mean of the weights: several objectives have this form.
 
     M_p = (1/p) log (1/S) Σ_s w_s^p,      M_0 = (1/S) Σ_s log w_s
 

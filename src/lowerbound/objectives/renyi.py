@@ -3,10 +3,10 @@
     L_α(x) = (1/(1−α)) log E_q[w^(1−α)],      estimated by (1/(1−α)) log (1/K) Σ_k w_k^(1−α)
 
 The estimate is the power mean of order 1 − α of the weights. α → 1 is the ELBO and α = 0 the importance-weighted bound;
-it falls as α rises, whatever the weights. Hence for every α ≥ 0 and every K it lies at or below that bound, and its
-expectation at or below log p(x). For 0 ≤ α < 1 the expectation rises with K, for α > 1 it falls; at K = 1 all are the
-ELBO. For α < 0 the limit of K is above log p(x), and one sample gives the ELBO, which is below: such an estimate bounds
-nothing.
+it falls as α rises, for any weights. Hence for α ≥ 0 and every K it is at most the importance-weighted bound, and its
+expectation at most log p(x). The expectation rises with K for 0 ≤ α < 1 and falls for α > 1; at K = 1 all are the ELBO.
+For α < 0 the limit K → ∞ is above log p(x), but one sample gives the ELBO, which is below: such an estimate is no
+bound.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Renyi:
 
     @property
     def bound(self) -> Bound:
-        """A lower bound for α ≥ 0; below, it depends on the number of samples on which side of log p(x) it lies."""
+        """A lower bound for α ≥ 0; for α < 0 the number of samples decides on which side of log p(x) it lies."""
         return "lower" if self.alpha >= 0 else "none"
 
     @property
     def linear(self) -> bool:
-        """At α = 1 alone."""
+        """Only at α = 1."""
         return self.alpha == 1
 
     def signal(self, w: LogWeights) -> Float[Tensor, "sample batch"]:

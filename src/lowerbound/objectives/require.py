@@ -1,4 +1,4 @@
-"""What an objective may ask of the weights that it is given, and the sentence with which it refuses others."""
+"""Checks of the weights that an objective is given, with a sentence that refuses others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def sampled_log_w(w: LogWeights, objective: str) -> Float[Tensor, "sample batch"
     """log w, for objectives that are not linear in it.
 
     Raises:
-        ValueError: weights whose rate is in closed form: a function of their spread means nothing.
+        ValueError: weights whose rate is in closed form, because their spread has no meaning.
     """
     if w.form != "sampled":
         raise ValueError(
@@ -27,7 +27,7 @@ def closed_form(w: LogWeights, objective: str) -> LogWeights:
     """Weights with KL(q ‖ p) in closed form, for objectives that are not linear in it.
 
     Raises:
-        ValueError: weights whose rate is not in closed form: a function of one sample's rate has another expectation.
+        ValueError: weights whose rate is not in closed form, because a nonlinear function of a sampled rate is biased.
     """
     if w.form != "kl":
         raise ValueError(
@@ -40,7 +40,7 @@ def closed_form_rate(w: LogWeights, objective: str) -> Float[Tensor, "sample bat
     """KL(q ‖ p), the same in every row.
 
     Raises:
-        ValueError: weights whose rate is not in closed form, or is so only given a draw: that of several layers.
+        ValueError: the rate is not in closed form, or only given a draw, as that of several layers.
     """
     rate = closed_form(w, objective).rate
     if w.rate_per_group is not None and w.rate_per_group.shape[-1] > 1:

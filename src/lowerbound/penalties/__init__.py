@@ -1,4 +1,4 @@
-"""Penalties on the codes of a whole batch: one idea per file, each a `protocols.Penalty`.
+"""Penalties on the latents of a whole batch: one idea per file, each a `protocols.Penalty`.
 
 All three look at the aggregate posterior q(z) = (1/N) Σ_n q(z | x_n): its distance from the prior (`MMD`), or how far
 its coordinates are from independent (`TotalCorrelation` by densities, `FactorVAE` by a discriminator).

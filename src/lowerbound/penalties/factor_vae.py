@@ -1,13 +1,13 @@
 """FactorVAE: Kim & Mnih (2018, arXiv:1802.05983, eq. 2 and algorithm 2).
 
-A discriminator D tells codes z ~ q(z) of the aggregate posterior from codes z' ~ Π_d q(z_d), which are those of a batch
-with each coordinate permuted over the rows. With its logit ℓ = log D/(1 − D),
+A discriminator D tells latents z ~ q(z) of the aggregate posterior from z' ~ Π_d q(z_d), made from a batch by
+permuting each coordinate over the rows. With its logit ℓ = log D/(1 − D),
 
     KL(q(z) ‖ Π_d q(z_d)) = E_q(z)[log q(z) / Π_d q(z_d)] ≈ E_q(z)[ℓ(z)]
 
 D descends its cross-entropy −½ E[log σ(ℓ(z))] − ½ E[log σ(−ℓ(z'))], whose minimum is ℓ = log q / Π q, in the same step
-as p and q: the cross-entropy enters with the value zero and codes held fixed, and ℓ(z) with D held fixed, so that φ
-never learns from the cross-entropy nor D from the total correlation.
+as p and q. The cross-entropy enters with the value zero and latents held fixed, and ℓ(z) with D held fixed, so that φ
+does not learn from the cross-entropy and D not from the total correlation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["FactorVAE", "permute_coordinates"]
 
 
 class FactorVAE(nn.Module):
-    """weight · E_q(z)[ℓ(z)], the total correlation by a discriminator that is trained on the way.
+    """weight · E_q(z)[ℓ(z)], the total correlation by a discriminator that is trained in the same steps.
 
     Arguments:
         latent_dim: length of z.
@@ -36,7 +36,7 @@ class FactorVAE(nn.Module):
         hidden: width of the hidden layers of the discriminator.
         depth: number of them (the paper has six of 1,000).
 
-    Gradient: biased for φ, by as much as the discriminator is wrong; none for θ. The discriminator has the gradient of
+    Gradient: biased for φ, because the discriminator is not optimal; none for θ. The discriminator has the gradient of
     its cross-entropy.
 
     Raises:
@@ -63,20 +63,22 @@ class FactorVAE(nn.Module):
         return self.weight * total_correlation + (mistakes - mistakes.detach())
 
     def check(self, posterior: Distribution, prior: Distribution) -> None:
-        """Refuse a posterior that cannot be reparameterised, or codes of another length."""
+        """Refuse a posterior that cannot be reparameterised, or latents of another length."""
         require_latents(posterior, "FactorVAE")
         shape = tuple(cast(Tensor, latents_of(posterior, posterior.sample())).shape[1:])
         if shape != (self.latent_dim,):
             raise ValueError(
-                f"FactorVAE has a discriminator of codes ({self.latent_dim},) and got codes {shape}; give it their "
-                "latent_dim, or use TotalCorrelation for codes that are not vectors."
+                f"FactorVAE has a discriminator of latents ({self.latent_dim},) and got latents {shape}; give it their "
+                "latent_dim, or use TotalCorrelation for latents that are not vectors."
             )
 
     def cross_entropy(self, z: Float[Tensor, "row dim"], others: Float[Tensor, "row dim"]) -> Float[Tensor, ""]:
-        """How badly D tells z from codes with independent coordinates: log 2 nats if it cannot."""
+        """The cross-entropy of D between z and latents with independent coordinates: log 2 nats if it cannot separate
+        them.
+        """
         return 0.5 * (softplus(-self.discriminator(z)).mean() + softplus(self.discriminator(others)).mean())
 
 
 def permute_coordinates(z: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
-    """Every coordinate permuted over the rows by itself: a draw from the product of the marginals."""
+    """Permute every coordinate separately over the rows: a draw from the product of the marginals."""
     return z.gather(0, rand_like(z).argsort(0))

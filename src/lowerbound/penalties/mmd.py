@@ -2,10 +2,10 @@
 
     MMD²(q, p) = E[k(z, z')] + E[k(y, y')] − 2 E[k(z, y)],      z, z' ~ q(z) = E_x[q(z | x)],  y, y' ~ p(z)
 
-is zero where the aggregate posterior is the prior, and only there (k is characteristic). Estimated without bias by the
-means over pairs of different rows (Gretton et al. 2012, eq. 3), it may come out slightly negative. With r = ‖z − y‖,
+is zero if and only if the aggregate posterior is the prior (k is characteristic). The unbiased estimate by means over
+pairs of different rows (Gretton et al. 2012, eq. 3) may be slightly negative. With r = ‖z − y‖,
 
-    "rbf"   k = exp(−r² / 2h²)            "imq"   k = 1 / (1 + r² / 2h²), whose heavier tails reach codes far away
+    "rbf"   k = exp(−r² / 2h²)            "imq"   k = 1 / (1 + r² / 2h²), whose heavier tails reach latents far away
 
 InfoVAE's bound is E_q[log p(x | z)] − (1 − α) KL(q(z | x) ‖ p) − (α + λ − 1) MMD²: here `BetaELBO(beta=1 − α)` and
 `MMD(weight=α + λ − 1)`. With the ELBO α = 0; MMD-VAE is α = 1, a beta of 0.
@@ -31,12 +31,12 @@ Kernel: TypeAlias = Literal["rbf", "imq"]
 
 @dataclass(frozen=True)
 class MMD:
-    """weight · MMD²(q(z), p(z)), which draws the codes of all data together, not each of them, to the prior.
+    """weight · MMD²(q(z), p(z)), which draws the distribution of all latents, not that of each row, to the prior.
 
     Arguments:
         weight: α + λ − 1 in InfoVAE. MMD² is between 0 and 2, so that weights of 10 to 1,000 nats are usual.
         kernel: "rbf" or "imq".
-        bandwidth: h, in the units of z; None for √d, which makes 2h² the mean r² of standard normal codes.
+        bandwidth: h, in the units of z; None for √d, which makes 2h² the mean r² of standard normal latents.
 
     Gradient: unbiased for φ. The prior is held fixed: θ learns from the bound alone.
 
@@ -56,7 +56,7 @@ class MMD:
             raise ValueError(f"MMD got bandwidth={self.bandwidth} and expected a positive number, or None for √d.")
 
     def __call__(self, posterior: Distribution, prior: Distribution) -> Float[Tensor, ""]:
-        """See `protocols.Penalty`. A single row, which evaluation may leave over, has no pairs and counts as 0."""
+        """See `protocols.Penalty`. A single row, which may remain in evaluation, has no pairs and counts as 0."""
         z = latents_drawn(posterior, "MMD").flatten(1)
         if len(z) < 2:
             return z.new_zeros(())

@@ -1,22 +1,23 @@
 """β-TCVAE: Chen, Li, Grosse & Duvenaud (2018, arXiv:1802.04942, eqs. 2, 4 and appendix C).
 
-The mean rate over N data falls into three parts, with q(z) = (1/N) Σ_n q(z | x_n):
+The mean rate over N data has three parts, with q(z) = (1/N) Σ_n q(z | x_n):
 
     E_n[KL(q(z | x_n) ‖ p(z))] = I(z; n) + KL(q(z) ‖ Π_d q(z_d)) + Σ_d KL(q(z_d) ‖ p(z_d))
 
 β-TCVAE gives the second, the total correlation, the weight β: the ELBO minus (β − 1) times it, hence `weight` = β − 1.
-A batch of B rows estimates the aggregate at the code z_i of row i by q(z_i) ≈ Σ_j W_ij q(z_i | x_j), so too q(z_id):
+A batch of B rows estimates the aggregate at the latent z_i of row i by q(z_i) ≈ Σ_j W_ij q(z_i | x_j), so too q(z_id):
 
-    "stratified"   W_ii = 1/N,  W_ij = (N − 1) / (N (B − 1)):  unbiased for q(z), as z_i surely comes from row i
+    "stratified"   W_ii = 1/N,  W_ij = (N − 1) / (N (B − 1)):  unbiased for q(z), because z_i always comes from row i
     "weighted"     W_ij = 1/B:  counts row i as if it were N/B rows
 
 Every row of W sums to one. The paper's stratified weights give one of the other rows (N − M)/(N M) and the rest 1/M,
-with M = B − 1; those here are their mean over which row that is: the same expectation of q(z), never a larger variance,
-and exact where the batch is all the data. The paper's weighted estimator divides by N B, which shifts the value by
-(D − 1) log N and leaves the gradient as it is.
+with M = B − 1. The weights here are the mean of those over the choice of that row: q(z) has the same expectation and
+never a larger variance, and is exact if the batch is all the data. The paper's weighted estimator divides by N B, which
+shifts the value by (D − 1) log N and leaves the gradient as it is.
 
-The logarithm of an unbiased estimate is biased, so that both estimates of the total correlation are, and its gradient.
-For N = 512 Gaussians of scale 0.3 in D = 4, around means of correlation ½, with a total correlation of 0.82 nats:
+The logarithm of an unbiased estimate is biased, so that both estimates of the total correlation and their gradients are
+biased. For N = 512 Gaussians of scale 0.3 in D = 4, around means of correlation ½, with a total correlation of 0.82
+nats:
 
     B               16      64      256     512
     stratified      0.53    0.58    0.76    0.82
@@ -43,14 +44,14 @@ Aggregate: TypeAlias = Literal["stratified", "weighted"]
 
 @dataclass(frozen=True)
 class TotalCorrelation:
-    """weight · KL(q(z) ‖ Π_d q(z_d)): how far the codes of all data are from having independent coordinates.
+    """weight · KL(q(z) ‖ Π_d q(z_d)): how far the latents of all data are from having independent coordinates.
 
     Arguments:
         num_data: N, the number of training rows.
         weight: β − 1.
         estimator: "stratified" or "weighted".
 
-    Gradient: biased for φ, by less the more rows in the batch; none for θ.
+    Gradient: biased for φ, less so with more rows in the batch; none for θ.
 
     Raises:
         ValueError: fewer than two data, a negative weight, or an unknown estimator.
@@ -68,7 +69,7 @@ class TotalCorrelation:
             raise ValueError(f"TotalCorrelation got estimator={self.estimator!r}; choose 'stratified' or 'weighted'.")
 
     def __call__(self, posterior: Distribution, prior: Distribution) -> Float[Tensor, ""]:
-        """See `protocols.Penalty`. Of a single row, which evaluation may leave over, it is 0."""
+        """See `protocols.Penalty`. For a single row, which may remain in evaluation, it is 0."""
         z = latents_drawn(posterior, "TotalCorrelation")
         log_q = log_prob_per_factor(posterior, z[:, None])  # (i, j, d): log q(z_id | x_j)
         log_w = self._weights(z).log()
@@ -89,7 +90,7 @@ class TotalCorrelation:
 
 
 def stratified_weights(own: Float[Tensor, "row column"], num_data: int) -> Float[Tensor, "row column"]:
-    """What each row of a batch stands for in the aggregate at the code of row i.
+    """The weights of the rows of a batch in the aggregate at the latent of row i.
 
     Arguments:
         own: the identity (B, B), B ≥ 2.

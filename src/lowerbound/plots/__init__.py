@@ -1,22 +1,27 @@
-"""Figures of results. They draw what they are given and compute nothing about a model.
+"""Figures of results. The functions draw given values and compute nothing about a model.
 
 Each function takes NumPy arrays (or the records of a run) and returns a `matplotlib.figure.Figure`
-of its own, outside pyplot's global state: save it with `figure.savefig`, or show it in a notebook
-by naming it at the end of a cell. Nothing has to be closed.
+that is independent of pyplot's global state: save it with `figure.savefig`, or show it in a notebook as the last value
+of a cell. It need not be closed.
 """
 
-from lowerbound.plots.diagnosis import diagnosis_bars, diagnosis_clouds, diagnosis_histograms
+from lowerbound.plots.comparison import comparison_curves, comparison_differences
+from lowerbound.plots.diagnosis import diagnosis_bars, diagnosis_clouds, diagnosis_curves, diagnosis_histograms
 from lowerbound.plots.divergence import kl_per_dimension
 from lowerbound.plots.evidence import evidence_histogram
 from lowerbound.plots.gradients import gradient_noise
 from lowerbound.plots.images import image_grid, originals_and_reconstructions
 from lowerbound.plots.latent import latent_map
+from lowerbound.plots.predictive import predictive_statistics
 from lowerbound.plots.tables import table_marginals
 from lowerbound.plots.training import training_curves
 
 __all__ = [
+    "comparison_curves",
+    "comparison_differences",
     "diagnosis_bars",
     "diagnosis_clouds",
+    "diagnosis_curves",
     "diagnosis_histograms",
     "evidence_histogram",
     "gradient_noise",
@@ -24,6 +29,7 @@ __all__ = [
     "kl_per_dimension",
     "latent_map",
     "originals_and_reconstructions",
+    "predictive_statistics",
     "table_marginals",
     "training_curves",
 ]

@@ -1,4 +1,4 @@
-"""Pictures of a diagnosis: numbers for each row, a few numbers with their errors, and clouds of points."""
+"""Pictures of a diagnosis: numbers for each row, a few numbers with their errors, clouds of points, and curves."""
 
 from collections.abc import Mapping
 
@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lowerbound.plots.histograms import bin_edges, finite
-from lowerbound.plots.style import DATA, INK, MODEL, new_figure, style_axes
+from lowerbound.plots.style import CLASS_COLOURS, DATA, INK, MODEL, MUTED, new_figure, style_axes
 
-__all__ = ["diagnosis_bars", "diagnosis_clouds", "diagnosis_histograms"]
+__all__ = ["diagnosis_bars", "diagnosis_clouds", "diagnosis_curves", "diagnosis_histograms"]
 
 NUM_BINS = 40
 _COLOURS = (MODEL, DATA)
@@ -63,7 +63,7 @@ def diagnosis_bars(values: Mapping[str, tuple[float, float]], label: str) -> Fig
 
 
 def diagnosis_clouds(series: Mapping[str, np.ndarray], label: str) -> Figure:
-    """Points of the plane.
+    """A scatter plot of points in the plane.
 
     Arguments:
         series: one or two arrays of points (N, 2), by name.
@@ -79,6 +79,38 @@ def diagnosis_clouds(series: Mapping[str, np.ndarray], label: str) -> Figure:
         axes.scatter(points[:, 0], points[:, 1], s=9, color=colour, alpha=0.6, linewidths=0, label=name)
     style_axes(axes, title="", x=label, y="")
     axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    return figure
+
+
+def diagnosis_curves(
+    x: np.ndarray,
+    series: Mapping[str, np.ndarray],
+    band: tuple[np.ndarray, np.ndarray],
+    *,
+    x_label: str,
+    label: str,
+) -> Figure:
+    """Functions with the band in which they should lie.
+
+    Arguments:
+        x: the points (K,).
+        series: values at the points (K,), by name; at most eight.
+        band: the lower and the upper end of the band at the points.
+        x_label: what the points are.
+        label: what the values are.
+
+    Raises:
+        ValueError: there is none, or more than eight.
+    """
+    if not 1 <= len(series) <= len(CLASS_COLOURS):
+        raise ValueError(f"A picture of curves shows one to {len(CLASS_COLOURS)} series and got {len(series)}.")
+    figure = new_figure(_WIDTH, 3.6)
+    axes = figure.subplots()
+    axes.fill_between(x, *band, color=MUTED, alpha=0.25, linewidth=0, label="95 % of all curves of an exact q")
+    for colour, (name, values) in zip(CLASS_COLOURS, series.items(), strict=False):
+        axes.plot(x, values, color=colour, linewidth=1.6, label=name)
+    style_axes(axes, title="", x=x_label, y=label)
+    figure.legend(loc="outside lower center", frameon=False, fontsize=9, labelcolor=INK, ncols=3)
     return figure
 
 

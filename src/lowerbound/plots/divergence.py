@@ -1,6 +1,6 @@
 """How much of the rate each latent dimension carries: KL(q(z_d | x) ‖ p(z_d)), averaged over data.
 
-A dimension whose divergence is near zero has fallen back to the prior: it says nothing about x.
+A dimension whose divergence is near zero follows the prior and says nothing about x.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ UNUSED = "#b9c0c8"
 
 
 def kl_per_dimension(kl: np.ndarray, threshold: float | int = 0.01) -> Figure:
-    """Bars sorted from the largest divergence down, those above the threshold marked as active and the rest shaded.
+    """Bars in decreasing order of divergence; those above the threshold are marked as active, the rest are shaded.
 
     Arguments:
         kl: (L,) nats per datum.
@@ -47,6 +47,6 @@ def kl_per_dimension(kl: np.ndarray, threshold: float | int = 0.01) -> Figure:
 
 
 def _name_bars(axes: Axes, order: np.ndarray) -> None:
-    """Each bar bears the number of its dimension, as far as numbers fit."""
+    """Label each bar with the number of its dimension, if the numbers fit."""
     every = -(-len(order) // 32)
     axes.set_xticks(np.arange(0, len(order), every), [str(i) for i in order[::every]])

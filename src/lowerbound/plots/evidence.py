@@ -1,4 +1,4 @@
-"""How log p(x) is spread over the data: which rows the model finds unlikely."""
+"""The distribution of log p(x) over the data: which rows the model finds unlikely."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,7 +12,7 @@ NUM_BINS = 50
 
 
 def evidence_histogram(log_evidence: np.ndarray) -> Figure:
-    """A histogram of log p(x) over data, with its mean; rows of which it is not finite are not drawn.
+    """A histogram of log p(x) over data, with its mean; rows for which it is not finite are not drawn.
 
     Arguments:
         log_evidence: (N,) nats.

@@ -1,4 +1,4 @@
-"""How noisy the gradient of each estimator is: variance and signal-to-noise ratio for each group of parameters."""
+"""The noise of gradient estimators: variance and signal-to-noise ratio for each group of parameters."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,7 @@
 """Edges of the bins of a histogram, for any finite numbers.
 
-NumPy's refuse numbers that differ by less than a bin's rounding (seconds since 1970 over a minute, in single precision)
-and overflow for the largest ones. Here such a range is widened until the edges differ.
+NumPy refuses numbers that differ by less than the rounding of a bin (seconds since 1970 over a minute, in single
+precision) and overflows for the largest numbers. Here such a range is widened until the edges differ.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ _STEPS_PER_BIN = 4  # of the spacing of floating-point numbers, at the least
 
 
 def finite(values: np.ndarray) -> np.ndarray:
-    """Those that are, in double precision, flat."""
+    """The finite numbers, in double precision, flattened."""
     flat = np.asarray(values, dtype=np.float64).ravel()
     return flat[np.isfinite(flat)]
 

@@ -1,8 +1,8 @@
 """Grids of images: samples of a model, and data beside their reconstructions.
 
-A grid is one picture put together from tiles with a gap between them, drawn without interpolation,
-so that a pixel of the data is a square of the figure. Grey images are black at the lower end of the
-value range and white at the upper one; values beyond it are drawn as its ends.
+A grid is one picture of tiles with gaps between them, drawn without interpolation, so that a pixel of the data is a
+square of the figure. Grey images are black at the lower end of the value range and white at the upper end; values
+beyond the range are clipped.
 """
 
 import math
@@ -30,8 +30,8 @@ def image_grid(
     Arguments:
         images: (n, H, W), or (n, C, H, W) with 1 channel (grey), 2 (red, green), or 3 or more (the
             first three are red, green, blue).
-        columns: images per row; None takes as few empty places as can be, and of such grids the one nearest to a
-            square that is no higher than wide.
+        columns: images per row; None chooses the grid with the fewest empty places and, among these, the most nearly
+            square one that is not higher than wide.
         title: what is seen.
         value_range: the values drawn as black and as white.
 
@@ -103,7 +103,7 @@ def _as_rgb(images: np.ndarray, value_range: tuple[float | int, float | int]) ->
 
 
 def _tile(tiles: np.ndarray, columns: int, gap: int) -> np.ndarray:
-    """One picture of tiles (n, H, W, 3), with gaps between and around them."""
+    """One picture made of tiles (n, H, W, 3), with gaps between and around them."""
     n, height, width, _ = tiles.shape
     rows = -(-n // columns)
     picture = np.ones((rows * (height + gap) + gap, columns * (width + gap) + gap, 3)) * _GAP

@@ -1,7 +1,7 @@
-"""Where data lie in the latent space, coloured by what is known of them.
+"""The latents of data, coloured by their labels.
 
 Up to twenty whole-number labels are classes, each with its colour, marker and name; other labels are
-measurements and get a continuous scale. A code of one dimension is drawn as histograms.
+measurements and get a continuous scale. Latents of one dimension are drawn as histograms.
 """
 
 from collections.abc import Sequence
@@ -24,38 +24,38 @@ _ORDINALS = ("First", "Second")
 
 
 def latent_map(
-    codes: np.ndarray,
+    latents: np.ndarray,
     labels: np.ndarray | None = None,
     *,
     label_names: Sequence[str] | None = None,
     explained: Sequence[float] | None = None,
-    title: str = "Latent codes",
+    title: str = "Latent space",
 ) -> Figure:
-    """A scatter of two-dimensional codes, or histograms of one-dimensional ones.
+    """A scatter of two-dimensional latents, or histograms of one-dimensional ones.
 
     Arguments:
-        codes: (N, 2) or (N, 1).
+        latents: (N, 2) or (N, 1).
         labels: (N,) classes or measurements, or None.
         label_names: the name of each class, in the order of the classes 0, 1, ...
-        explained: where the codes are principal components, the fraction of the variance of each.
+        explained: where the latents are principal components, the fraction of the variance of each.
         title: what is seen.
 
     Raises:
-        ValueError: codes of another shape, or labels of another length.
+        ValueError: latents of another shape, or labels of another length.
     """
-    if codes.ndim != 2 or codes.shape[1] not in (1, 2) or len(codes) == 0:
+    if latents.ndim != 2 or latents.shape[1] not in (1, 2) or len(latents) == 0:
         raise ValueError(
-            f"codes have shape {codes.shape}; expected (N, 2) or (N, 1): project them first, for "
+            f"latents have shape {latents.shape}; expected (N, 2) or (N, 1): project them first, for "
             "example with scikit-learn's PCA."
         )
-    if labels is not None and labels.shape != (len(codes),):
-        raise ValueError(f"labels have shape {labels.shape}; expected one label for each of the {len(codes)} codes.")
-    figure = new_figure(7.6, 5.8 if codes.shape[1] == 2 else 4.0)
+    if labels is not None and labels.shape != (len(latents),):
+        raise ValueError(f"labels have shape {labels.shape}; expected one label for each of {len(latents)} latents.")
+    figure = new_figure(7.6, 5.8 if latents.shape[1] == 2 else 4.0)
     axes = figure.subplots()
-    draw = _scatter if codes.shape[1] == 2 else _histograms
-    draw(figure, axes, codes, labels, label_names)
+    draw = _scatter if latents.shape[1] == 2 else _histograms
+    draw(figure, axes, latents, labels, label_names)
     x, y = (_axis_name(i, explained) for i in range(2))
-    style_axes(axes, title=title, x=x, y=y if codes.shape[1] == 2 else "rows")
+    style_axes(axes, title=title, x=x, y=y if latents.shape[1] == 2 else "rows")
     return figure
 
 
@@ -81,30 +81,30 @@ def _name(label: int, label_names: Sequence[str] | None) -> str:
 def _scatter(
     figure: Figure,
     axes: Axes,
-    codes: np.ndarray,
+    latents: np.ndarray,
     labels: np.ndarray | None,
     label_names: Sequence[str] | None,
 ) -> None:
     classes = None if labels is None else _classes(labels)
     if labels is None:
-        axes.scatter(*codes.T, s=14, color=MODEL, alpha=0.6, linewidths=0)
+        axes.scatter(*latents.T, s=14, color=MODEL, alpha=0.6, linewidths=0)
     elif classes is None:
-        points = axes.scatter(*codes.T, s=14, c=labels, cmap="viridis", alpha=0.8, linewidths=0)
+        points = axes.scatter(*latents.T, s=14, c=labels, cmap="viridis", alpha=0.8, linewidths=0)
         figure.colorbar(points, ax=axes, label="label")
     else:
-        _scatter_classes(axes, codes, labels, classes, label_names)
+        _scatter_classes(axes, latents, labels, classes, label_names)
 
 
 def _scatter_classes(
     axes: Axes,
-    codes: np.ndarray,
+    latents: np.ndarray,
     labels: np.ndarray,
     classes: np.ndarray,
     label_names: Sequence[str] | None,
 ) -> None:
     handles: dict[str, Artist] = {}
     for i, label in enumerate(classes):
-        mine, name = codes[labels == label], _name(int(label), label_names)
+        mine, name = latents[labels == label], _name(int(label), label_names)
         marker = CLASS_MARKERS[i // len(CLASS_COLOURS)]
         colour = CLASS_COLOURS[i % len(CLASS_COLOURS)]
         handles[name] = axes.scatter(*mine.T, s=15, color=colour, marker=marker, alpha=0.65, linewidths=0)
@@ -127,11 +127,11 @@ def _scatter_classes(
 def _histograms(
     figure: Figure,
     axes: Axes,
-    codes: np.ndarray,
+    latents: np.ndarray,
     labels: np.ndarray | None,
     label_names: Sequence[str] | None,
 ) -> None:
-    z = codes[:, 0]
+    z = latents[:, 0]
     edges = bin_edges(finite(z), 40)
     classes = None if labels is None else _classes(labels)
     if labels is None or classes is None:
@@ -149,7 +149,7 @@ def _histograms(
 
 
 def _legend(axes: Axes, handles: dict[str, Artist]) -> None:
-    """Names beside the panel, as they are: a class may be called "$5" or "_"."""
+    """Names beside the panel, without markup: a class may be called "$5" or "_"."""
     legend = axes.legend(
         list(handles.values()),
         list(handles),

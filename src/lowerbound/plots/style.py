@@ -1,4 +1,4 @@
-"""One look for every figure: dark ink on white, a light grid, colours that colour-blind readers tell apart.
+"""One style for all figures: dark ink on white, a light grid, colours that colour-blind readers can distinguish.
 
 The colours are those of Okabe and Ito (2008, "Color universal design"), without the yellow, which
 is too light on white. More classes than colours differ by the shape of the marker too, so that no
@@ -29,9 +29,9 @@ INK = "#1f2328"
 MUTED = "#6a737d"
 GRID = "#e6e9ed"
 MODEL = "#0072b2"
-"""What the model says, or what was measured while training it."""
+"""The colour of the model, and of measurements during training."""
 DATA = "#d55e00"
-"""What was held out, or the data themselves."""
+"""The colour of held-out values, and of the data."""
 
 CLASS_COLOURS = (
     "#0072b2",
@@ -48,10 +48,10 @@ CLASS_HATCHES = ("", "///", "...")
 
 
 class NotebookFigure(Figure):
-    """A figure that a notebook shows as a picture; matplotlib's own are shown so only once pyplot was imported."""
+    """A figure that notebooks show as a picture; they show matplotlib's own figures only after pyplot was imported."""
 
     def _repr_png_(self) -> bytes:
-        """What IPython asks an object for."""
+        """The picture for IPython."""
         buffer = io.BytesIO()
         self.savefig(buffer, format="png")
         return buffer.getvalue()

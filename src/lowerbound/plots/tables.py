@@ -18,8 +18,8 @@ NUM_BINS = 30
 def table_marginals(original: np.ndarray, samples: np.ndarray, feature_names: Sequence[str] | None = None) -> Figure:
     """The histogram of each column of the data (filled) and of the samples (outline), up to twelve columns.
 
-    Both share their bins, whose heights are shares of the rows. The bins cover all finite data, and samples up to one
-    range of the data beyond them; how many samples lie further out (or are not finite) is written above the panel.
+    Both have the same bins, and heights are fractions of the rows. The bins cover all finite data, and samples up to
+    one range of the data beyond them; the number of samples further out (or not finite) is written above the panel.
 
     Arguments:
         original: (N, D), in the units of the table.

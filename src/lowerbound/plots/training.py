@@ -1,8 +1,8 @@
-"""How training went: the bound, its two parts, the gradient and the learning rate against the step.
+"""The course of training: the bound, its two parts, the gradient and the learning rate against the step.
 
-The parts are read off the logged terms: distortion = −log p(x | z), rate = log q(z | x) − log p(z).
-The first steps are often hundreds of nats below the rest. Where showing them would flatten the
-rest, the vertical axis covers the last nine tenths of training and the panel says so.
+The parts follow from the logged terms: distortion = −log p(x | z), rate = log q(z | x) − log p(z).
+The first steps are often hundreds of nats below the rest. If they would flatten the rest, the vertical axis covers only
+the last nine tenths of training, and the panel says so.
 """
 
 import dataclasses
@@ -94,7 +94,7 @@ def _quantity(terms: Record, name: str) -> float:
 
 
 def _focus(axes: Axes, drawn: Iterable[Series]) -> None:
-    """Leave the first tenth of training outside the panel where it would take up most of it."""
+    """Leave the first tenth of training outside the panel if it would take most of the height."""
     drawn = list(drawn)
     everything = np.concatenate([values for _, values in drawn])
     last = max(steps[-1] for steps, _ in drawn)

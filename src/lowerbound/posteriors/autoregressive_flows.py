@@ -2,8 +2,8 @@
 
     z = μ(x) + σ(x) ⊙ g(ε; h(x)),      ε ~ N(0, I)
 
-The net gives μ, σ and the features h; zuko gives g and the distribution, returned as it is. What differs is which
-direction of g is one pass and which needs one pass per coordinate:
+The net gives μ, σ and the features h; zuko gives g and the distribution. The classes differ in which direction of g
+takes one pass and which takes one pass per coordinate:
 
 =====================  ===================  =====================  ==================================================
 class                  a draw               log q(z) of a draw     log q(z) of any z
@@ -14,12 +14,11 @@ IAF                    1 pass               1 pass                 latent_dim pa
 =====================  ===================  =====================  ==================================================
 
 Sources: Papamakarios et al. (2017, arXiv:1705.07057); Durkan et al. (2019, arXiv:1906.04032); Kingma et al. (2016,
-arXiv:1606.04934, eqs. 10–11). The one pass of IAF holds for the very tensor that was drawn
-(Pathwise), of which torch's transforms remember where it came from; that value is differentiable along the
-parameters but has no derivative along z by itself. A view of z or a constant z (StickTheLanding, DReG,
-ScoreFunction) takes the many passes and has every derivative. `torch.compile` breaks its graph at zuko's
-transforms and runs them as they are. A zuko flow built by hand is a posterior too, without any of these classes:
-`posterior=zuko.flows.NAF(latent_dim, context=x_dim)`.
+arXiv:1606.04934, eqs. 10–11). The one pass of IAF is for the very tensor that was drawn (Pathwise), for which torch's
+transforms remember ε. log q(z) is then differentiable along the parameters but has no derivative along z alone. For a
+view of z or a constant z (StickTheLanding, DReG, ScoreFunction) it takes latent_dim passes and has every derivative.
+`torch.compile` breaks its graph at zuko's transforms and runs them eagerly. A zuko flow built by hand is a posterior
+without any of these classes: `posterior=zuko.flows.NAF(latent_dim, context=x_dim)`.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ from zuko.flows import MaskedAutoregressiveTransform
 from zuko.transforms import AutoregressiveTransform, ComposedTransform
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape
+from lowerbound.nets.softplus import positive
 from lowerbound.posteriors.parameters import latent_dim_of, require_at_least
 from lowerbound.protocols import Context
 
@@ -45,7 +44,7 @@ __all__ = ["IAF", "MAF", "NSF"]
 
 
 class _Located(nn.Module):
-    """What the three share: the net's output cut in μ, σ and h, and the flow put between N(0, I) and μ + σ ⊙ g."""
+    """What the three share: the net's output cut into μ, σ and h; the flow between N(0, I) and μ + σ ⊙ g."""
 
     def __init__(self, net: nn.Module, features: int, latent_shape: Shape | None, min_scale: float, **sizes: int):
         super().__init__()
@@ -72,7 +71,7 @@ class _Located(nn.Module):
 
 
 class MAF(_Located):
-    """MAF: each coordinate of ε is an affine function of the same of z, given those before.
+    """MAF: each coordinate of ε is an affine function of that of z, with coefficients from earlier coordinates of z.
 
     Arguments:
         net: from a context (..., *event) to (..., 2 latent_dim + features): μ, σ before `positive`, and h.
@@ -169,7 +168,7 @@ class NSF(_Located):
 
 
 class IAF(_Located):
-    """IAF: each coordinate of z is an affine function of the same of ε, given those of ε before.
+    """IAF: each coordinate of z is an affine function of that of ε, with coefficients from earlier coordinates of ε.
 
     Arguments:
         net: from a context (..., *event) to (..., 2 latent_dim + features): μ, σ before `positive`, and h.
@@ -230,7 +229,7 @@ class _PerDatumAffine(AffineTransform):
 
 
 def _remembering(transform: Transform) -> Transform:
-    """The same map, which knows where the last tensor that it returned came from."""
+    """The same map, with a cache: it remembers the input of the last tensor that it returned."""
     if isinstance(transform, AutoregressiveTransform):
         return AutoregressiveTransform(transform.meta, transform.passes, cache_size=1)
     return transform  # one latent: no chain to invert

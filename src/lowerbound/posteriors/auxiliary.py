@@ -6,14 +6,14 @@ form. Any r gives
 
     E_q[log p(x, z) + log r(λ | z, x) − log q(z, λ | x)] = ELBO of the marginal q − E_q[KL(q(λ | z, x) ‖ r)]
 
-which is below the ELBO and equals it where r is the exact reverse of q. Read it as the plain bound of another model:
+which is below the ELBO and equals it where r is the exact reverse of q. It is also the plain ELBO of another model:
 
     latents (z, λ),      joint p(x | z) p(z) r(λ | z, x),      posterior q(z, λ | x) = q(z | λ, x) q(λ | x)
 
-so that every objective and every gradient estimator holds as it stands; log r is a part of the joint, not of log q,
-because its parameters are learned like θ (the score of q has mean zero, that of r has not). Hence q here is a
-distribution over the concatenation [z, λ], and `augment` extends a joint p(x, z) by r. The rate log q(z, λ) − log
-p(z) − log r(λ | z) then bounds that of the marginal from above.
+so that every objective and every gradient estimator applies unchanged. log r is a part of the joint and not of log q,
+because its parameters are learned like θ: the score of q has mean zero, that of r does not. q is therefore a
+distribution over the concatenation [z, λ], and `augment` extends a joint p(x, z) by r. The rate log q(z, λ) − log p(z)
+− log r(λ | z) then bounds that of the marginal from above.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from torch.distributions import Distribution, Independent, Normal
 
 from lowerbound.nets.mlp import MLP
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape
+from lowerbound.nets.softplus import positive
 from lowerbound.posteriors.parameters import SampleShape, latent_dim_of, require_at_least
 from lowerbound.protocols import Context, JointDensity, Latents
 

@@ -1,7 +1,7 @@
 """q(z_1, …, z_L | x) = q(z_1 | x) Π_l q(z_l | z_{l−1}) (Burda, Grosse & Salakhutdinov 2016, arXiv:1509.00519, eq. 2).
 
-The chain runs against the prior's, from the data up. The posterior of z_1 then knows nothing of z_2, though its prior
-is p(z_1 | z_2): the rates of the layers are no divergences by themselves (`factors.rate_per_layer`), and KL(q ‖ p) has
+The chain runs against the prior's, from the data up. The posterior of z_1 does not depend on z_2, although the prior
+p(z_1 | z_2) does. The rates of single layers are therefore no divergences (`factors.rate_per_layer`), and KL(q ‖ p) has
 no closed form given a draw.
 """
 
@@ -23,7 +23,7 @@ class BottomUp(nn.Module):
 
     Arguments:
         conditionals: q(z_1 | x), q(z_2 | z_1), …, q(z_L | z_{L−1}), modules that return distributions. With a context c
-            all are given it: they are called with (x, c) and (z_{l−1}, c).
+            they are called with (x, c) and (z_{l−1}, c).
 
     Returns (when called with a context of B rows):
         A `Chain` over (z_1, …, z_L) with batch shape (B,), drawn from the bottom up.

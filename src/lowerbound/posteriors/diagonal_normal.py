@@ -10,8 +10,8 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.nets.softplus import positive
 from lowerbound.posteriors.parameters import latent_shape_of
 from lowerbound.protocols import Context
 

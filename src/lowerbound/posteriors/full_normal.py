@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape
+from lowerbound.nets.softplus import positive
 from lowerbound.posteriors.parameters import latent_dim_of
 from lowerbound.protocols import Context
 

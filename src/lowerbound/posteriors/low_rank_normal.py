@@ -9,8 +9,8 @@ and the density a reduced factorisation of the (D + R, R) matrix [U; I] = Q T, w
     log det Σ = 2 Σ_d log σ_d + 2 Σ_r log |T_rr|
     (z − μ)ᵀ Σ⁻¹ (z − μ) = min_η ‖y − U η‖² + ‖η‖² = ‖[y; 0] − Q Qᵀ [y; 0]‖²,      y = (z − μ) / σ
 
-The least-squares form neither subtracts large numbers nor squares U, so it holds in float32 where T Tᵀ would not. U
-is in units of σ, and any covariance diag + V Vᵀ is reached with V = S U.
+The least-squares form neither subtracts large numbers nor squares U, so that it is accurate in float32, where T Tᵀ is
+not. U is in units of σ; V = S U gives any covariance diag + V Vᵀ.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape
+from lowerbound.nets.softplus import positive
 from lowerbound.posteriors.parameters import SampleShape, latent_dim_of, require_at_least
 from lowerbound.protocols import Context
 

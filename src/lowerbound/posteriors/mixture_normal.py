@@ -1,6 +1,6 @@
 """q(z | x) = Σ_k π_k N(z; μ_k, diag σ_k²), with weights, means and scales depending on x.
 
-Two ways to learn it, both unbiased, mixture weights included.
+There are two ways to learn it, both unbiased, also for the mixture weights.
 
 *Implicit reparameterisation* (Figurnov et al. 2018, arXiv:1805.08498, §3; Graves 2016, arXiv:1607.05690):
 `rsample` draws z, then gives it the derivative that keeps each conditional distribution function at its value,
@@ -15,8 +15,8 @@ from every component, and the bound sums over components in closed form,
 
     ELBO = Σ_k π_k E_{q_k}[log w(z)],      log p(x) ≥ E[log Σ_k π_k (1/T) Σ_t w(z_kt)]
 
-in both of which π is differentiated as the factor that it is. The samples are no longer draws of q one by one, so
-they take the place of `rsample` only where the bound weighs them by `log_weights`.
+where π is differentiated as an ordinary factor. These samples are not independent draws of q: they can replace those of
+`rsample` only in a bound that weighs them by `log_weights`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape
+from lowerbound.nets.softplus import positive
 from lowerbound.posteriors.parameters import SampleShape, latent_dim_of, require_at_least
 from lowerbound.protocols import Context
 
@@ -42,9 +42,8 @@ class MixtureNormal(nn.Module):
     """A mixture of factorised Gaussians computed by a net.
 
     Arguments:
-        net: from a context (..., *event) to (..., components, 2 latent_dim + 1): for each component its logit, its
-            mean
-            and its scale before `positive`.
+        net: from a context (..., *event) to (..., components, 2 latent_dim + 1): the logit, mean and scale (before
+            `positive`) of each component.
         components: K.
         latent_shape: length of z; read from `net.out_shape` if the net states it.
         min_scale: the floor ε of every scale.

@@ -4,15 +4,15 @@ Planar and Sylvester flows have no inverse in closed form, but every one of thei
 equation.
 
 Search. With t ≥ 0 (the map is odd) the root lies in A ≥ 0. There the map is concave for c ≥ 0 and convex for c ≤ 0,
-so Newton's method started on the right side of the root (from below for c ≥ 0, from above for c ≤ 0) moves towards
-it monotonically and cannot overshoot: a fixed number of steps, no test, no bracket. Starts that bound the root,
-from tanh A ≤ min(1, A) and, on [0, 1], tanh A ≤ A − A³/5:
+so Newton's method started on the right side of the root (from below for c ≥ 0, from above for c ≤ 0) moves towards it
+monotonically and cannot overshoot. It takes a fixed number of steps and needs neither a stopping test nor a bracket.
+These starts bound the root, by tanh A ≤ min(1, A) and, on [0, 1], tanh A ≤ A − A³/5:
 
     c ≥ 0:  A ≥ max(t − c, t / (1 + c))        c < 0:  A ≤ min(t − c, t / (1 + c), (5 t / −c)^⅓ if that is ≤ 1)
 
-Derivatives. For a root s of F(s, φ) = t found by whatever means, steps s ← s − (∂F/∂s)⁻¹ (r − sg(r)), with r = F(s,
-φ) − t and sg stopping the gradient, leave the value alone and carry the implicit derivative: one step gives the
-first, two the second as well.
+Derivatives. Let s be a root of F(s, φ) = t, however it was found. Steps s ← s − (∂F/∂s)⁻¹ (r − sg(r)), with r = F(s, φ)
+− t and sg stopping the gradient, do not change the value of s and give it the implicit derivative: one step gives the
+first derivative, two steps also the second.
 """
 
 from __future__ import annotations

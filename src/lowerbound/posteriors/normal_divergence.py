@@ -2,9 +2,9 @@
 
     KL(N(μ, Σ) ‖ N(m, diag s²)) = ½ Σ_d [(Σ_dd + (μ_d − m_d)²) / s_d² − 1 + 2 log s_d] − ½ log det Σ
 
-torch knows it for two of its own correlated Gaussians, and not where p is an `Independent` of normals, which the
-standard normal prior is. It is registered with torch (`register_kl`) for `MultivariateNormal`, which `FullNormal`
-returns, and for `LowRankNormalDistribution`; only D variances and a determinant are needed, the cost of a draw.
+torch has this KL for two of its own correlated Gaussians, but not for a p that is an `Independent` of normals, such as
+the standard normal prior. It is registered here (`register_kl`) for `MultivariateNormal`, which `FullNormal` returns,
+and for `LowRankNormalDistribution`. It needs D variances and a determinant, and costs as much as a draw.
 """
 
 from __future__ import annotations

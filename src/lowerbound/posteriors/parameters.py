@@ -1,8 +1,8 @@
-"""What every posterior does with its net: find out the shape of z, run the net, cut its output into parameters.
+"""What every posterior does with its net: infer the shape of z, run the net, and split its output into parameters.
 
-A net gives one tensor per datum; `parameter_shape(latent_shape)` of a posterior says which. Read backwards, the output
-shape of a net tells latent_shape. Factorised posteriors take latents of any shape, their parameters have axes of their
-own around it (`latent_shape_of`); those that mix all coordinates take vectors (`latent_dim_of`).
+A net gives one tensor per datum, of the shape `parameter_shape(latent_shape)` of the posterior. Conversely, the output
+shape of a net determines latent_shape. Factorised posteriors take latents of any shape, and their parameters have
+further axes around it (`latent_shape_of`). Posteriors that mix all coordinates take vectors (`latent_dim_of`).
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ def latent_shape_of(
     before: tuple[int, ...] = (),
     after: tuple[int, ...] = (),
 ) -> tuple[int, ...]:
-    """The event shape of z: as given, or as the net says with the axes (*before, *latent_shape, *after) it produces.
+    """The event shape of z: as given, or read from the output shape (*before, *latent_shape, *after) of the net.
 
     Arguments:
         net: any module; a net that states `out_shape` is checked against it.
-        latent_shape: a length or a shape; None to read it from the net.
+        latent_shape: a length or a shape; None reads it from the net.
         owner: the class to name in an error.
         before: axes of the parameters in front of those of z.
         after: axes of the parameters behind those of z.
 
     Raises:
-        ValueError: it is not known, has an axis below 1 or none, or the net disagrees.
+        ValueError: the shape is not known, has no axis or one below 1, or differs from that of the net.
     """
     given = None if latent_shape is None else (*before, *as_shape(latent_shape), *after)
     shape = out_shape_of(net, _stated(net) or given, owner=owner, argument="latent_shape")
@@ -63,7 +63,7 @@ def latent_dim_of(
     *,
     owner: str,
 ) -> int:
-    """The length of z where it must be a vector: as given, or the one whose parameters the net says it produces.
+    """The length of z where it must be a vector: as given, or the length whose parameters the net produces.
 
     Arguments:
         net: any module; a net that states `out_shape` is checked against it.
@@ -88,7 +88,7 @@ def latent_dim_of(
 
 
 def split(parameters: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
-    """Cut the last axis into tensors (..., *shape), one for each shape."""
+    """Split the last axis into tensors (..., *shape), one for each shape."""
     parts = parameters.split([numel(shape) for shape in shapes], dim=-1)
     return [part.unflatten(-1, shape) for part, shape in zip(parts, shapes, strict=True)]
 

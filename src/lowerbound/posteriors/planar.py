@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape
+from lowerbound.nets.softplus import positive
 from lowerbound.posteriors.monotone import attach_root, sech_squared, solve_scalar
 from lowerbound.posteriors.parameters import latent_dim_of, require_at_least, split
 from lowerbound.posteriors.transformed_normal import TransformedNormal
@@ -46,8 +46,8 @@ class Planar(nn.Module):
         min_scale: the floor ε of the scale of z_0.
 
     Returns (when called with a context of B rows):
-        A reparameterised distribution with batch shape (B,) and event shape (latent_dim,). Sampling takes one pass;
-        `log_prob` of its own draw one more; of any other z a search along w.
+        A reparameterised distribution with batch shape (B,) and event shape (latent_dim,). Sampling takes one pass,
+        `log_prob` of its own draw one more, and `log_prob` of any other z a search along w.
 
     Raises:
         ValueError: layers < 1, or the output shape of the net fits no latent_dim.
@@ -98,7 +98,7 @@ class PlanarLayer:
 
     @classmethod
     def constrained(cls, u: Tensor, w: Tensor, b: Tensor) -> PlanarLayer:
-        """The step with û in the place of any u."""
+        """Make the step from any u, which is replaced by û."""
         v = (w * u).sum(-1, keepdim=True)
         m = softplus(v + _SHIFT) - 1 + _DELTA
         return cls(u + (m - v) * w / w.square().sum(-1, keepdim=True).clamp_min(_MIN_SQUARED_NORM), w, b)

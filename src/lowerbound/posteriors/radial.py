@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape
+from lowerbound.nets.softplus import positive
 from lowerbound.posteriors.parameters import latent_dim_of, require_at_least, split
 from lowerbound.posteriors.transformed_normal import TransformedNormal
 from lowerbound.protocols import Context
@@ -32,8 +32,7 @@ class Radial(nn.Module):
     """A Gaussian pushed through radial flows; all parameters are computed by a net.
 
     Arguments:
-        net: from a context (..., *event) to (..., 2 D + layers (D + 2)) for D = latent_dim: the mean and scale
-            (before
+        net: from a context (..., *event) to (..., 2 D + layers (D + 2)) for D = latent_dim: the mean and scale (before
             `positive`) of z_0, then z̄, α and s (both before `positive`) of each layer.
         layers: the number of flow steps.
         latent_shape: length of z; read from `net.out_shape` if the net states it.
@@ -103,7 +102,7 @@ class RadialLayer:
         return z, self._log_det(r, y.shape[-1]).squeeze(-1)
 
     def _radius(self, rho: Tensor) -> Tensor:
-        """The larger root of r² + (s − ρ) r − ρ α, by whichever of its two forms does not cancel."""
+        """The larger root of r² + (s − ρ) r − ρ α, by that of its two forms which does not cancel."""
         excess = rho - self.s
         root = (excess.square() + 4 * rho * self.alpha).sqrt()
         inner = 2 * rho * self.alpha / (root + excess.abs())

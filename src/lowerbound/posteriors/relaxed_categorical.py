@@ -1,9 +1,9 @@
 """One-hot latents relaxed to the simplex, the Concrete, with logits a(x) (Maddison et al. 2017, arXiv:1611.00712).
 
 Also called Gumbel-softmax (Jang et al. 2017, arXiv:1611.01144). The density and its two spaces are in
-`lowerbound.relaxed`. On the simplex the decoder reads z as a soft choice, and float32 holds it as long as (logit range
-+ 20) / τ stays below about 87; in log space every y is exact, its prior is a density of y, and its decoder starts with
-exp. The prior is `priors.RelaxedCategorical` in the same space, at a temperature of its own.
+`lowerbound.relaxed`. On the simplex the decoder reads z as a soft choice, which float32 can represent while (logit
+range + 20) / τ is below about 87. In log space every y is exact; the prior is then a density of y, and the decoder
+starts with exp. The prior is `priors.RelaxedCategorical` in the same space, at a temperature of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""q(z | x) = Π_t q(z_t | z_{t−1}, h_t(x)): a posterior over sequences that is a chain, as the exact one is.
+"""q(z | x) = Π_t q(z_t | z_{t−1}, h_t(x)): a posterior over sequences that is a chain, like the exact posterior.
 
 In p(x, z) = p(z_1) Π p(z_t | z_{t−1}) Π p(x_t | z_t) the posterior factorises in the same order,
 
@@ -9,8 +9,8 @@ smoother of Krishnan, Shalit & Sontag (2017, arXiv:1609.09869, §4). Theirs aver
 
     (μ_t, s_t) = V tanh(U h_t + W z_{t−1}) + A z_{t−1} + B h_t          σ_t = ε + softplus(s_t + c),      z_0 = 0
 
-with straight paths A and B beside the hidden layer, so that the smoother of a linear-Gaussian model lies in the family.
-Drawing is sequential, but U h_t and B h_t are computed once; the density of given z needs no recursion.
+with linear paths A and B beside the hidden layer, so that the family contains the smoother of a linear-Gaussian model.
+Sampling is sequential, but U h_t and B h_t are computed once for all t; the density of a given z needs no recursion.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, vector_length
+from lowerbound.nets.softplus import positive
 from lowerbound.posteriors.parameters import SampleShape, require_at_least
 from lowerbound.protocols import Context
 
@@ -33,7 +33,7 @@ __all__ = ["SequenceNormal", "SequenceNormalDistribution", "StatesFeatures"]
 
 @runtime_checkable
 class StatesFeatures(Protocol):
-    """A net that says how many features of each step it gives."""
+    """A net that states how many features it gives for each step."""
 
     features: int
 
@@ -45,7 +45,7 @@ class SequenceNormal(nn.Module):
         net: from a context (..., T, *event) to features (..., T, features), such as `nets.BidirectionalGRU`.
         latent_shape: length of z_t.
         features: length of h_t; read from `net.features` if the net states it.
-        hidden: width of the hidden layer; 0 leaves the straight paths only.
+        hidden: width of the hidden layer; 0 leaves the linear paths only.
         min_scale: the floor ε of σ.
 
     Returns (when called with a context of B rows):

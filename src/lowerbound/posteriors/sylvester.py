@@ -8,14 +8,15 @@ and f is invertible if R_mm R̃_mm > −1, which holds because both diagonals ar
 How the net gives Q:
 
 ==============  ==============================================================================================
-"orthogonal"    from a (D, M) matrix, by QR; M ≤ D of your choice. The paper iterates to an orthonormal matrix instead;
+"orthogonal"    from a (D, M) matrix, by QR; M ≤ D is free. The paper iterates to an orthonormal matrix instead;
                 QR is exact for every input, and so is the log-determinant
 "householder"   a product of reflections I − 2 v vᵀ / ‖v‖²; M = D
-"triangular"    nothing: the identity and the reversal of the coordinates in turn; M = D
+"triangular"    not at all: Q alternates between the identity and the reversal of the coordinates; M = D
 ==============  ==============================================================================================
 
-Inverse. s = Qᵀz solves s + R tanh(R̃ s + b) = Qᵀy. Both matrices are upper triangular, so this is solved from the
-last coordinate up, each a scalar equation A + c tanh(A) = t with c = R_mm R̃_mm > −1. Then z = y − Q R tanh(A).
+Inverse. s = Qᵀz solves s + R tanh(R̃ s + b) = Qᵀy. Both matrices are upper triangular, so this is solved from the last
+coordinate to the first, by a scalar equation A + c tanh(A) = t with c = R_mm R̃_mm > −1 for each. Then z = y − Q R
+tanh(A).
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape
+from lowerbound.nets.softplus import positive
 from lowerbound.posteriors.monotone import attach_root, sech_squared, solve_scalar
 from lowerbound.posteriors.parameters import latent_dim_of, require_at_least, split
 from lowerbound.posteriors.transformed_normal import TransformedNormal
@@ -47,8 +48,8 @@ class Sylvester(nn.Module):
 
     Arguments:
         net: from a context (..., *event) to (..., P), P as `parameter_shape` says: the mean and scale (before
-            `positive`) of z_0, then for each layer what Q is made of, both triangles in one matrix, the diagonal
-            of R̃, and b.
+            `positive`) of z_0, then for each layer the parameters of Q, both triangles in one matrix, the diagonal of
+            R̃, and b.
         basis: "orthogonal", "householder" or "triangular".
         layers: the number of flow steps.
         columns: M of the orthogonal basis, at most latent_dim.
@@ -57,8 +58,8 @@ class Sylvester(nn.Module):
         min_scale: the floor ε of the scale of z_0.
 
     Returns (when called with a context of B rows):
-        A reparameterised distribution with batch shape (B,) and event shape (latent_dim,). Sampling takes one pass;
-        `log_prob` of its own draw one more; of any other z a search, coordinate by coordinate.
+        A reparameterised distribution with batch shape (B,) and event shape (latent_dim,). Sampling takes one pass,
+        `log_prob` of its own draw one more, and `log_prob` of any other z a search for each coordinate.
 
     Raises:
         ValueError: an unknown basis, a number below 1, or the output shape of the net fits no latent_dim.
@@ -140,7 +141,7 @@ class SylvesterLayer:
 
     @classmethod
     def constrained(cls, q: Tensor, both: Tensor, diagonal: Tensor, b: Tensor) -> SylvesterLayer:
-        """The step whose triangles are the upper and the (transposed) lower one of any matrix (..., M, M)."""
+        """Make the step whose triangles are the upper and the (transposed) lower triangle of any matrix (..., M, M)."""
         of_r = _SHRINK * both.diagonal(dim1=-2, dim2=-1).tanh()
         r = both.triu(1) + torch.diag_embed(of_r)
         r_tilde = both.tril(-1).mT + torch.diag_embed(_SHRINK * diagonal.tanh())

@@ -1,19 +1,19 @@
 """Posteriors that walk down the generative path, and the ladder (Sønderby et al. 2016, arXiv:1602.02282, eqs. 12–19).
 
-A top-down posterior draws z as p draws it, along the states of p (`chain.StateChain`), and puts its own distribution in
-the place of each p(z_l | h_l), which it may read (`TopDownChain`, `PosteriorStep`). p is evaluated once for both: q
-lends what it has of its draw to the prior that scores it (`weights.joint_over`).
+A top-down posterior draws z like p, along the states of p (`chain.StateChain`), but replaces each p(z_l | h_l) by its
+own distribution, which may depend on p(z_l | h_l) (`TopDownChain`, `PosteriorStep`). p is evaluated only once: q hands
+the states of its draw to the prior, which then scores the draw (`weights.joint_over`).
 
-In the ladder a deterministic pass upwards, d_l = f_l(d_{l−1}) with d_0 = x, gives each layer a Gaussian N(μ̂_l, σ̂_l²) of
-what the datum says about it. Then z is drawn from the top down, and each layer merges that Gaussian with its own prior,
-weighted by precision:
+In the ladder a deterministic pass upwards, d_l = f_l(d_{l−1}) with d_0 = x, computes a Gaussian N(μ̂_l, σ̂_l²) for each
+layer, the evidence of the datum about z_l. Then z is drawn from the top down, and each layer multiplies this Gaussian
+by its prior:
 
     q(z_L | x) = N(μ̂_L, σ̂_L²)
     q(z_l | z_{l+1}, x) ∝ p(z_l | z_{l+1}) N(z_l; μ̂_l, σ̂_l²)
         σ_l² = 1 / (σ̂_l⁻² + σ_{p,l}⁻²)        μ_l = σ_l² (μ̂_l σ̂_l⁻² + μ_{p,l} σ_{p,l}⁻²)
 
-as exact inference would, if the datum spoke to every layer in its own Gaussian. A layer that learns nothing from the
-datum (σ̂ → ∞) is drawn from its prior and costs nothing. Written as σ = σ̂ σ_p / √(σ̂² + σ_p²) no precision overflows.
+This would be exact inference if each layer had a Gaussian likelihood of its own. A layer about which the datum says
+nothing (σ̂ → ∞) is drawn from its prior and has no rate. In the form σ = σ̂ σ_p / √(σ̂² + σ_p²) no precision overflows.
 """
 
 from __future__ import annotations
@@ -35,10 +35,14 @@ __all__ = ["MergedNormal", "PosteriorStep", "TopDown", "TopDownChain", "normal_o
 
 @runtime_checkable
 class PosteriorStep(Protocol):
-    """What q puts in the place of p(z_l | h_l). It knows the datum, and may carry a state of its own downwards."""
+    """One step of q, which replaces p(z_l | h_l). It knows the datum, and may carry a state of its own to the layers
+    below.
+    """
 
     def at(self, p: Distribution, state: State, own: State) -> tuple[Distribution, Any]:
-        """q(z_l | h_l, x) where p is p(z_l | h_l), `state` the h_l of p and `own` that of q; and what to carry."""
+        """Return q(z_l | h_l, x) and what to carry. `p` is p(z_l | h_l), `state` the h_l of p, and `own` the state of
+        q.
+        """
         ...
 
     def advance(self, own: State, carry: Any, z: Tensor) -> State:
@@ -47,7 +51,7 @@ class PosteriorStep(Protocol):
 
 
 class TopDownChain(StateChain):
-    """q(z | x) = Π_l q(z_l | h_l, x) along the states h_l of a prior, which it evaluates on its way.
+    """q(z | x) = Π_l q(z_l | h_l, x) along the states h_l of a prior, which it evaluates while drawing.
 
     Arguments:
         prior: p(z).
@@ -64,12 +68,12 @@ class TopDownChain(StateChain):
         super().__init__((prior.start, start), both, downward=prior.downward, batch_shape=batch_shape)
 
     def remember(self, walk: Walk, *, drawn: bool) -> None:
-        """As `StateChain`; the prior remembers its part of the way."""
+        """See `StateChain`. The prior remembers its own states of the walk."""
         super().remember(walk, drawn=drawn)
         self.prior.remember(walk.along(walk.kept, end=walk.end[0]), drawn=drawn)
 
     def lend(self, prior: Distribution) -> None:
-        """Let another evaluation of the same prior use what this one knows of the last draw. See `hooks.Lends`."""
+        """Give another evaluation of the same prior the states of the last draw. See `hooks.Lends`."""
         if isinstance(prior, StateChain):
             prior.recall(self.prior)
 
@@ -78,7 +82,9 @@ class TopDownChain(StateChain):
 
 
 class _Both:
-    """A step of q around one of p. The state is (that of p, that of q), the carry (p(z_l | h_l), of p, of q)."""
+    """A step of q together with one of p. The state is (state of p, state of q), the carry (p(z_l | h_l), carry of p,
+    carry of q).
+    """
 
     def __init__(self, of_p: ChainStep, of_q: PosteriorStep):
         self.of_p, self.of_q = of_p, of_q
@@ -99,8 +105,8 @@ class TopDown(nn.Module):
     """The posterior of a ladder.
 
     Arguments:
-        prior: the hierarchical prior of the model, Gaussian below its top. It is referred to, not owned: its
-            parameters are listed, saved, moved and frozen by the model.
+        prior: the hierarchical prior of the model, Gaussian below its top. The posterior refers to it and does not own
+            it: the model lists, saves, moves and freezes its parameters.
         steps: f_1, …, f_L; the first is called with x, or with (x, c).
         evidence: N(μ̂_l, σ̂_l²) given d_l, modules that return a `DiagonalNormal` distribution, z_1 first.
 
@@ -157,7 +163,7 @@ class MergedNormal(Independent):
 
 
 class _Alone:
-    """q(z_L | x), which asks nothing of p."""
+    """q(z_L | x), which does not depend on p."""
 
     def __init__(self, evidence: Distribution):
         self.evidence = evidence
@@ -192,6 +198,6 @@ def normal_of(distribution: Distribution) -> Normal:
 
 
 def without_data(context: Context) -> Context | None:
-    """The context of the prior: what comes after x."""
+    """The context of the prior: all that follows x."""
     rest = context[1:] if isinstance(context, tuple) else ()
     return (rest[0] if len(rest) == 1 else rest) if rest else None

@@ -1,9 +1,9 @@
 """q(z | x) down a path of the prior (Child 2021, arXiv:2011.10650; Vahdat & Kautz 2020, arXiv:2007.03898, §3.2).
 
-    z_l ~ q(z_l | h_l, a_l(x))        h_l the state of the prior, a_l what a net of the datum says to this group
+    z_l ~ q(z_l | h_l, a_l(x))        h_l the state of the prior, a_l(x) features of the datum for this group
 
-The states are those of p, which advances them; q has nothing of its own but its groups and the net of the datum. Three
-families, by what becomes of q̂ = q̂(z_l | h_l, a_l):
+The states are those of p, which advances them; q adds only its groups and the net of the datum. There are three
+families, which differ in their use of q̂ = q̂(z_l | h_l, a_l):
 
     free        q = q̂                                                          (Child 2021)
     merged      q ∝ p(z_l | h_l) q̂: `MergedNormal`                             (the ladder)
@@ -27,20 +27,20 @@ from lowerbound.walk import State
 __all__ = ["Merge", "TopDownPath", "residual"]
 
 Merge: TypeAlias = Callable[[Distribution, Distribution], Distribution]
-"""From p(z_l | h_l) and what the datum says of z_l to q(z_l | h_l, x)."""
+"""Combine p(z_l | h_l) and q̂(z_l | h_l, a_l) to q(z_l | h_l, x)."""
 
 
 class TopDownPath(nn.Module):
     """The posterior of a `priors.Path`.
 
     Arguments:
-        prior: the prior of the model. It is referred to, not owned: its parameters are listed, saved, moved and frozen
-            by the model.
+        prior: the prior of the model. The posterior refers to it and does not own it: the model lists, saves, moves and
+            freezes its parameters.
         encoder: from x, or (x, c), to the a_l: one tensor (B, *features) that all groups read, or a tuple of one for
             each group in the order of drawing (a pyramid).
         groups: q̂ of each group in the order of drawing, conditionals that are called with (h_l, a_l), such as a
             `DiagonalNormal` whose net takes two inputs; where the state is a tuple, with (*h_l, a_l).
-        merge: what q makes of p(z_l | h_l) and q̂; q̂ alone if None.
+        merge: how q combines p(z_l | h_l) and q̂; None takes q̂ alone.
 
     Returns (when called with a context of B rows):
         A `TopDownChain` over (z_1, …, z_L) with batch shape (B,), z_1 nearest to the data, drawn last.
@@ -78,9 +78,10 @@ class TopDownPath(nn.Module):
 
 
 def residual(prior: Distribution, evidence: Distribution) -> Independent:
-    """N(μ_p + σ_p μ̂, (σ_p σ̂)²): what the datum says, in units of the prior of its group.
+    """N(μ_p + σ_p μ̂, (σ_p σ̂)²): mean and scale relative to the prior of the group.
 
-    KL(q ‖ p) = ½ Σ (μ̂² + σ̂² − 2 log σ̂ − 1) then depends on p only through the state: a prior that moves takes q along.
+    KL(q ‖ p) = ½ Σ (μ̂² + σ̂² − 2 log σ̂ − 1) then depends on p only through the state: when the prior moves, q moves
+    with it.
 
     Raises:
         ValueError: one of them is not a diagonal Gaussian.

@@ -2,12 +2,11 @@
 
     z_0 ~ N(μ, diag σ²),  z_k = f_k(z_{k−1}),      log q(z_K) = log q_0(z_0) − Σ_k log |det ∂f_k/∂z_{k−1}|
 
-(Rezende & Mohamed 2015, arXiv:1505.05770, eqs. 5–7). `log_prob` is a function of ANY z and differentiates as such,
-along z and along the parameters: an estimator that evaluates log q(z) at z, at a view of z or at a constant z gets
-the pathwise, the hooked or the score derivative that it asked for. So every layer has an inverse. Where that is a
-search, the draw remembers the roots, and a z that shares its memory with the last draw (z itself, z.detach(), a
-view of it) skips the search. The search decides no value and no derivative: with the roots or without, log q(z) is
-the same to round-off.
+(Rezende & Mohamed 2015, arXiv:1505.05770, eqs. 5–7). `log_prob` accepts any z, not only its own draws, and is
+differentiable along z and along the parameters. An estimator may therefore evaluate log q(z) at z (pathwise), at a view
+of z that carries a hook, or at a constant z (score). Every layer has an inverse for this. Where the inverse is a
+search, the draw remembers the roots, and a z that shares memory with the last draw (z itself, z.detach(), a view of it)
+needs no search. Remembered or searched, the roots give the same log q(z) and derivatives to round-off.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class Layer(Protocol):
     """An invertible map of R^D for each datum, its parameters broadcast against leading sample axes."""
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Map z (..., D) to y, and return what spares `inverse` its search, if it has one."""
+        """Map z (..., D) to y, and return the root that `inverse` would search for, if it searches."""
         ...
 
     def inverse(self, y: Tensor, root: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -68,6 +67,7 @@ class TransformedNormal(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of value (..., D): (...), nats."""
+        # The roots are known for the last draw; `root` only spares the search and carries no gradient (`monotone`).
         known = self._drawn is not None and _shares(value, *self._drawn)
         roots = self._roots if known else (None,) * len(self.layers)
         z, log_det = value, value.new_zeros(())
@@ -78,7 +78,7 @@ class TransformedNormal(Distribution):
 
 
 def _shares(z: Tensor, drawn: Tensor, version: int) -> bool:
-    """Whether z is the drawn tensor, or other handles on the same unchanged numbers."""
+    """Whether z is the drawn tensor, or a view of the same memory whose numbers have not changed since."""
     if torch.compiler.is_compiling():
         return z is drawn
     if _version(z) != version or version < 0:
@@ -89,7 +89,7 @@ def _shares(z: Tensor, drawn: Tensor, version: int) -> bool:
 
 
 def _version(z: Tensor) -> int:
-    """How often z was written to; −1 where torch does not count (in inference mode, while compiling)."""
+    """How often z was written to in place; −1 where torch does not count (in inference mode, while compiling)."""
     return -1 if torch.compiler.is_compiling() or z.is_inference() else z._version
 
 

@@ -14,7 +14,7 @@ from lowerbound.priors.path import Path, PathGroup, dense_group
 from lowerbound.priors.relaxed_bernoulli import RelaxedBernoulli
 from lowerbound.priors.relaxed_categorical import RelaxedCategorical
 from lowerbound.priors.standard_normal import StandardNormal
-from lowerbound.priors.two_stage import CodeFit, fit_prior_to_codes
+from lowerbound.priors.two_stage import LatentFit, fit_prior_to_latents
 from lowerbound.priors.vamp_prior import VampPrior
 
 __all__ = [
@@ -24,11 +24,11 @@ __all__ = [
     "AutoregressiveNormal",
     "Bernoulli",
     "Categorical",
-    "CodeFit",
     "ComponentUsage",
     "FlowPrior",
     "Hierarchical",
     "Laplace",
+    "LatentFit",
     "MarkovChain",
     "MixtureNormal",
     "Path",
@@ -38,7 +38,7 @@ __all__ = [
     "StandardNormal",
     "VampPrior",
     "dense_group",
-    "fit_prior_to_codes",
+    "fit_prior_to_latents",
     "is_mixture",
     "unused_components",
 ]

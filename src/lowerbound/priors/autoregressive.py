@@ -2,8 +2,8 @@
 masked net.
 
 The net of Germain et al. (2015, arXiv:1502.03509) maps all of z to the parameters of all D
-conditionals; its weights are masked so that those of z_d are a function of z_1 … z_{d−1} alone. The
-density costs one pass, a sample D passes.
+conditionals; its weights are masked so that those of z_d are a function of z_1 … z_{d−1} alone. The density costs one
+pass of the net, and a sample costs D passes.
 
 =========================  ================  ===============================
 prior                      z                 p(z_d | z_<d)
@@ -13,8 +13,8 @@ AutoregressiveBernoulli    binary, (D,)      Bernoulli with logit l_d(z_<d)
 AutoregressiveCategorical  one-hot, (D, K)   categorical with logits l_d(z_<d)
 =========================  ================  ===============================
 
-The order is that of the axis. It matters little for learned latents; codes with two axes of space
-want a masked convolution.
+The order is that of the axis. It matters little for learned latents; for latents with two axes of space a masked
+convolution is better.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from torch.distributions import Distribution, constraints
 from torch.distributions import Normal as NormalDistribution
 from zuko.nn import MaskedMLP
 
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, vector_length
+from lowerbound.nets.softplus import positive
 from lowerbound.priors.categorical import LinearOneHotCategorical
 from lowerbound.protocols import Context
 
@@ -48,8 +48,8 @@ class Autoregressive(Distribution):
 
     Arguments:
         conditionals: z (..., site, *value) ↦ the distributions p(z_d | z_<d), of batch shape
-            (..., site) and event shape (*value): those of site d depend on the sites before it alone.
-        start: zeros (site, *value), whose dtype and device samples take.
+            (..., site) and event shape (*value); that of site d depends on earlier sites only.
+        start: zeros (site, *value), of the dtype and device that samples shall have.
         reparameterised: whether `rsample` of the conditionals may be differentiated.
 
     Batch shape (), event shape (site, *value).
@@ -62,7 +62,7 @@ class Autoregressive(Distribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        """That of every site."""
+        """The support of every site."""
         return constraints.independent(self.conditionals(self.start).support, 1)
 
     def __init__(self, conditionals: Callable[[Tensor], Distribution], start: Tensor, reparameterised: bool):
@@ -119,7 +119,7 @@ class AutoregressiveNormal(nn.Module):
         self.register_buffer("start", torch.zeros(latent_dim), persistent=False)
 
     def forward(self, context: Context | None = None) -> Autoregressive:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         return Autoregressive(self._conditionals, self.start, reparameterised=True)
 
     def _conditionals(self, z: Tensor) -> NormalDistribution:
@@ -149,7 +149,7 @@ class AutoregressiveBernoulli(nn.Module):
         self.register_buffer("start", torch.zeros(latent_dim), persistent=False)
 
     def forward(self, context: Context | None = None) -> Autoregressive:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         return Autoregressive(self._conditionals, self.start, reparameterised=False)
 
     def _conditionals(self, z: Tensor) -> BernoulliDistribution:
@@ -157,10 +157,10 @@ class AutoregressiveBernoulli(nn.Module):
 
 
 class AutoregressiveCategorical(nn.Module):
-    """Categorical latents or codes as one-hot rows (D, K), each given those before it.
+    """Categorical latents as one-hot rows (D, K), each given those before it.
 
     Arguments:
-        latent_shape: D ≥ 2, the number of codes.
+        latent_shape: D ≥ 2, the number of latents, or of quantised codes.
         categories: K, how many values each takes.
         hidden: width of each hidden layer, at least D − 1.
         layers: how many hidden layers.
@@ -184,7 +184,7 @@ class AutoregressiveCategorical(nn.Module):
         self.register_buffer("start", torch.zeros(latent_dim, k), persistent=False)
 
     def forward(self, context: Context | None = None) -> Autoregressive:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         return Autoregressive(self._conditionals, self.start, reparameterised=False)
 
     def _conditionals(self, z: Tensor) -> LinearOneHotCategorical:
@@ -193,7 +193,7 @@ class AutoregressiveCategorical(nn.Module):
 
 
 def _masked_net(sites: int, inputs: int, outputs: int, hidden: int, layers: int, owner: str) -> MaskedMLP:
-    """From (..., sites · inputs) to (..., sites · outputs), the outputs of a site seeing earlier
+    """A net from (..., sites · inputs) to (..., sites · outputs), in which the outputs of a site depend on earlier
     sites only.
     """
     if sites < 2:

@@ -14,12 +14,12 @@ __all__ = ["Bernoulli"]
 
 
 class Bernoulli(nn.Module):
-    """Independent binary latents; log p(z) is linear in z, so that relaxed codes have a
+    """Independent binary latents; log p(z) is linear in z, so that relaxed latents have a
     derivative too.
 
     Arguments:
         latent_shape: how many, or a shape of them.
-        learned: whether the logits are trained; they start at 0 (a half), where they stay if not.
+        learned: whether the logits are trained; they start at 0 (probability ½) and stay there if not.
 
     Returns (when called):
         A distribution with batch shape () and event shape `latent_shape`. A context is ignored.
@@ -36,6 +36,6 @@ class Bernoulli(nn.Module):
         self.logits = nn.Parameter(torch.zeros(self.latent_shape), requires_grad=learned)
 
     def forward(self, context: Context | None = None) -> Independent:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         distribution = BernoulliDistribution(logits=self.logits, validate_args=False)
         return Independent(distribution, len(self.latent_shape), validate_args=False)

@@ -2,16 +2,15 @@
 VAE of Rolfe (2017, arXiv:1609.02200).
 
 All of z = (l, r) in {0, 1}^D is latent: the units of the left half are coupled to those of the
-right half by W. Unlike a factorised prior it can say which latents go together; unlike an
-autoregressive one it has no order and no exact sampler once it is large.
+right half by W. Unlike a factorised prior it models which latents go together. Unlike an autoregressive prior it has no
+order, and no exact sampler once it is large.
 
     ∇ log p(z) = −∇E(z) + E_p[∇E]
 
 While the smaller side has at most `exact_limit` units, Z, its gradient and samples are exact, by
 enumeration. Beyond that the expectation comes from persistent chains and log Z from the same chains
-(`boltzmann_partition`), which move on whenever the prior is called in training mode with gradients
-on. Call `anneal` before reporting a likelihood: it restarts the chains and states the error of log
-Z.
+(`boltzmann_partition`), which take a step whenever the prior is called in training mode with gradients on. Call
+`anneal` before reporting a likelihood: it restarts the chains and states the error of log Z.
 """
 
 from __future__ import annotations
@@ -80,8 +79,8 @@ class BoltzmannDistribution(Distribution):
         return -energy(self.theta, value) - self.log_partition()
 
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
-        """(*sample_shape, latent): exact by enumeration; from the chains, chosen by weight and
-        moved on, otherwise.
+        """Draw (*sample_shape, latent): exactly, by enumeration, or else from the chains, which are chosen by weight
+        and moved by further sweeps.
         """
         with torch.no_grad():
             shape = torch.Size(sample_shape)
@@ -161,7 +160,7 @@ class RBM(nn.Module):
         return Couplings(self.left_bias, self.right_bias, self.weight)
 
     def forward(self, context: Context | None = None) -> BoltzmannDistribution:
-        """p(z), whatever the context; in training mode with gradients on, the chains move first."""
+        """p(z); the context is ignored. In training mode with gradients on, the chains move first."""
         if self.exact:
             return BoltzmannDistribution(self.theta)
         if self.training and torch.is_grad_enabled():
@@ -205,7 +204,7 @@ class RBM(nn.Module):
 
 
 def _thinned(theta: Couplings, population: Population, size: int) -> Population:
-    """Fewer chains that carry the same Ẑ: drawn by weight, then given equal shares."""
+    """Reduce to fewer chains with the same Ẑ: they are drawn by weight and get equal shares."""
     log_share = population.a - energy(theta, population.z)
     chosen = torch.multinomial(torch.softmax(log_share, 0), size, replacement=True)
     z = population.z[chosen]

@@ -15,7 +15,7 @@ of training, and the chains are those of persistent contrastive divergence (Tiel
 
     Ẑ(θ) = Σ_i exp(a_i − E_θ(z_i)),      ∇ log Ẑ = −Σ_i w̃_i ∇E_θ(z_i),      w̃ = softmax(a − E_θ(z))
 
-so that value and gradient are those of one differentiable function of θ, and agree. E[Ẑ] = Z for
+so that the gradient is that of the value: both come from one differentiable function of θ. E[Ẑ] = Z for
 any path that does not depend on the chains, hence E[log Ẑ] ≤ log Z: log p(z) is too large by about
 half the variance of log Ẑ.
 """
@@ -125,7 +125,7 @@ def anneal(theta: Couplings, num_chains: int, num_temperatures: int) -> tuple[Po
 
 
 def advance(theta: Couplings, population: Population, sweeps: int) -> Population:
-    """Follow θ: reweigh, resample where fewer than half of the chains count, and sweep."""
+    """Follow θ: reweigh the chains, resample where the effective number is below half of them, and sweep."""
     log_share = population.a - energy(theta, population.z)
     z, log_share = _resample_if_degenerate(population.z, log_share)
     for _ in range(sweeps):
@@ -134,9 +134,7 @@ def advance(theta: Couplings, population: Population, sweeps: int) -> Population
 
 
 def _resample_if_degenerate(z: Tensor, log_share: Tensor) -> tuple[Tensor, Tensor]:
-    """Systematic resampling, decided without branching: the sum of the shares, which is Ẑ, stays as
-    it is.
-    """
+    """Systematic resampling without a branch in the code. The sum of the shares, which is Ẑ, does not change."""
     share = torch.softmax(log_share, 0)
     size = len(share)
     degenerate = 1 / (share**2).sum() < size / 2

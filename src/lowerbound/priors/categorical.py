@@ -16,9 +16,8 @@ __all__ = ["Categorical", "LinearOneHotCategorical"]
 class LinearOneHotCategorical(OneHotCategorical):
     """A one-hot categorical with log p(z) = z · log π.
 
-    torch looks the class up by argmax, whose derivative along z is zero; this form agrees on
-    one-hot z and gives relaxed or straight-through codes the derivative that they are meant to
-    have. Its closed-form KL is that of `OneHotCategorical`.
+    torch finds the class by argmax, whose derivative along z is zero. This form agrees with it on one-hot z, and has
+    the derivative that relaxed and straight-through latents need. Its closed-form KL is that of `OneHotCategorical`.
     """
 
     def log_prob(self, value: Float[Tensor, "*lead category"]) -> Tensor:
@@ -32,7 +31,7 @@ class Categorical(nn.Module):
     Arguments:
         latent_shape: D, how many, or a shape of them.
         categories: K, how many values each takes.
-        learned: whether the logits are trained; they start at 0 (uniform), where they stay if not.
+        learned: whether the logits are trained; they start at 0 (uniform) and stay there if not.
 
     Returns (when called):
         A distribution with batch shape () and event shape (*latent_shape, categories). A context is
@@ -53,6 +52,6 @@ class Categorical(nn.Module):
         self.logits = nn.Parameter(torch.zeros(self.event_shape), requires_grad=learned)
 
     def forward(self, context: Context | None = None) -> Independent:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         distribution = LinearOneHotCategorical(logits=self.logits, validate_args=False)
         return Independent(distribution, len(self.latent_shape), validate_args=False)

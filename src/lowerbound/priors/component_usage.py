@@ -1,9 +1,8 @@
-"""Which components of a mixture prior any code uses.
+"""Which components of a mixture prior are used by any latent.
 
     usage_k = (1/N) Σ_n r_k(z_n),      r_k(z) = π_k p_k(z) / Σ_j π_j p_j(z)
 
-The usages sum to one. exp of their entropy is the number of components in use, as if all of them
-were used alike.
+The usages sum to one. The exponential of their entropy is the effective number of components in use.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class ComponentUsage:
     """How a mixture prior is used.
 
     Attributes:
-        usage: (component,) share of the codes that each component explains.
+        usage: (component,) share of the latents that each component explains.
         unused: (unused,) indices of those below the threshold, in increasing order.
         effective: exp(entropy of the usage), between 1 and the number of components.
     """
@@ -37,24 +36,24 @@ class ComponentUsage:
 
 
 def is_mixture(p: Distribution) -> bool:
-    """Whether `unused_components` can take it apart."""
+    """Whether `unused_components` can read the components of this distribution."""
     return isinstance(p, NormalMixture | MixtureSameFamily)
 
 
 @torch.no_grad()
-def unused_components(prior: Conditional, codes: Tensor | Distribution, threshold: float = 0.1) -> ComponentUsage:
-    """Report components whose share of the codes is below threshold / K.
+def unused_components(prior: Conditional, latents: Tensor | Distribution, threshold: float = 0.1) -> ComponentUsage:
+    """Report components whose share of the latents is below threshold / K.
 
     Arguments:
         prior: a prior that returns a mixture, such as `MixtureNormal` or `VampPrior`.
-        codes: codes z (..., *event), or a distribution q(z | x) from which one code per datum is
+        latents: z (..., *event), or a distribution q(z | x) from which one latent per datum is
             drawn.
         threshold: fraction of the equal share 1 / K.
 
     Raises:
         ValueError: a prior that is no mixture.
     """
-    z = codes.sample() if isinstance(codes, Distribution) else codes
+    z = latents.sample() if isinstance(latents, Distribution) else latents
     log_joint = _log_joint(prior(), z)
     usage = torch.softmax(log_joint, -1).flatten(0, -2).mean(0)
     unused = (usage < threshold / len(usage)).nonzero()[:, 0]

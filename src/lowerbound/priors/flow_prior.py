@@ -11,8 +11,8 @@ kind        f                                                                   
 
 The density takes one pass for all three.
 
-A zuko flow is a `protocols.Conditional` as it stands and needs no wrapper; `FlowPrior` chooses one
-by name, which is what `models.vae(prior="flow-prior:kind=coupling")` and the command line ask for.
+A zuko flow is a `protocols.Conditional` already and needs no wrapper. `FlowPrior` chooses one by name, for
+`models.vae(prior="flow-prior:kind=coupling")` and for the command line.
 """
 
 from __future__ import annotations
@@ -75,5 +75,5 @@ class FlowPrior(nn.Module):
         self.transform, self.base = flow.transform, StandardNormal(latent_dim)
 
     def forward(self, context: Context | None = None) -> NormalizingFlow:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         return NormalizingFlow(self.transform(None), self.base())

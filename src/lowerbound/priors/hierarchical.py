@@ -23,11 +23,11 @@ class Hierarchical(nn.Module):
 
     Arguments:
         conditionals: p(z_1 | z_2), …, p(z_{L−1} | z_L) and last p(z_L), modules that return distributions. With a
-            context c all are given it: they are called with (z_{l+1}, c), the last with c.
+            context c they are called with (z_{l+1}, c), and the last with c.
 
     Returns (when called):
         A `Chain` over (z_1, …, z_L), drawn from the top down; its batch shape is that of p(z_L). p(z_L) is evaluated
-        when it is needed: not where the posterior lends it.
+        only when it is needed; a posterior that has evaluated it already may hand it over.
 
     Raises:
         ValueError: no conditional.

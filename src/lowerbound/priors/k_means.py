@@ -12,7 +12,7 @@ __all__ = ["k_means"]
 def k_means(
     points: Float[Tensor, "point dim"], num_clusters: int
 ) -> tuple[Float[Tensor, "cluster dim"], Int[Tensor, "point"]]:
-    """Centres of clusters, and the cluster of each point; seeded by torch's own random state.
+    """Compute the centres of clusters and the cluster of each point. The seed comes from torch's own random state.
 
     Arguments:
         points: one row per point.

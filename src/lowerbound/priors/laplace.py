@@ -1,8 +1,8 @@
 """p(z) = Π_d (1/2b) exp(−|z_d| / b): independent sources with heavier tails than a Gaussian.
 
-Over a linear Gaussian likelihood it makes noisy independent component analysis (Olshausen & Field 1996; Lewicki &
-Sejnowski 2000): a rotation of z changes its density, so that the directions of W are those of the sources. With
-b = 1/√2, the default, the variance of each z_d is 1, as under `StandardNormal`.
+With a linear Gaussian likelihood the model is noisy independent component analysis (Olshausen & Field 1996; Lewicki &
+Sejnowski 2000): a rotation of z changes its density, so that the columns of W are the directions of the sources. With b
+= 1/√2, the default, the variance of each z_d is 1, as under `StandardNormal`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Laplace(nn.Module):
         self.register_buffer("scale", torch.full(self.latent_shape, float(scale)), persistent=False)
 
     def forward(self, context: Context | None = None) -> Independent:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         return Independent(
             LaplaceDistribution(self.loc, self.scale, validate_args=False), len(self.latent_shape), validate_args=False
         )

@@ -1,8 +1,8 @@
 """p(z_1, …, z_T) = p(z_1) Π_{t=2}^T p(z_t | z_{t−1}): a Markov chain, as one prior over sequences.
 
-Krishnan, Shalit & Sontag (2017, arXiv:1609.09869, eq. 1), where both conditionals are Gaussian; here they may be
-anything. The density needs no recursion, for z is given: the transition is evaluated at z_1 … z_{T−1} at once. Only
-drawing is sequential.
+Krishnan, Shalit & Sontag (2017, arXiv:1609.09869, eq. 1), where both conditionals are Gaussian; here they may be any
+distributions. The density needs no recursion: z is given, and the transition is evaluated at z_1 … z_{T−1} at once.
+Only sampling is sequential.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class MarkovChain(nn.Module):
         self.initial, self.transition, self.length = initial, transition, length
 
     def forward(self, context: Context | None = None) -> MarkovChainDistribution:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         return MarkovChainDistribution(self.initial(None), self.transition, self.length)
 
 
@@ -75,7 +75,7 @@ class MarkovChainDistribution(Distribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        """That of every state."""
+        """The support of every state."""
         return constraints.independent(self.initial.support, 1)  # type: ignore[arg-type]
 
     def log_prob(self, value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

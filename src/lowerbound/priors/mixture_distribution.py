@@ -6,10 +6,10 @@ numbers:
 
     Σ_d (z_d − μ_kd)² / σ_kd² = z² · σ_k⁻² − 2 z · (μ_k σ_k⁻²) + μ_k² · σ_k⁻²
 
-In float32 the three terms cancel badly: at |z| = 5, σ = 0.01 each is 2.5 · 10⁵ and the result is
-off by hundredths of a nat, by whole nats if the products run in TF32 or bfloat16. They are
-therefore taken in float64, which neither TF32 nor autocast touches: the error is below
-10⁻¹⁵ D (|z| + |μ|)² / σ² nats. Devices without float64 (MPS) use the direct form.
+In float32 the three terms cancel badly: at |z| = 5, σ = 0.01 each is 2.5 · 10⁵ and the result is wrong by hundredths of
+a nat, or by whole nats if the products run in TF32 or bfloat16. They are therefore computed in float64, which neither
+TF32 nor autocast changes: the error is below 10⁻¹⁵ D (|z| + |μ|)² / σ² nats. Devices without float64 (MPS) use the
+direct form.
 """
 
 from __future__ import annotations
@@ -103,5 +103,5 @@ def _expanded_squared_distance(z: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
 
 
 def _direct_squared_distance(z: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    """The same as written: (..., component), through a tensor (..., component, latent)."""
+    """The same sum computed directly: (..., component), through a tensor (..., component, latent)."""
     return (((z[..., None, :] - loc) / scale) ** 2).sum(-1)

@@ -1,10 +1,9 @@
 """p(z) = Σ_k π_k N(z; μ_k, diag σ_k²), every π, μ and σ learned.
 
-With the bound it is trained by the gradient of log p(z) at posterior samples, which moves component
-k by its responsibility π_k N_k(z) / p(z): a component that explains no code gets no gradient and
-stays where it began (see `unused_components`). The start therefore matters: without data the means
-are drawn from N(0, spread²), so that they cover the region of an untrained q(z | x); with codes at
-hand they are the centres of k-means++.
+It is trained with the bound, by the gradient of log p(z) at posterior samples. This gradient moves component k in
+proportion to its responsibility π_k N_k(z) / p(z): a component that explains no latent gets no gradient and stays where
+it started (see `unused_components`). The start therefore matters: without data the means are drawn from N(0, spread²),
+so that they cover the region of an untrained q(z | x); from given latents they are the centres of k-means++.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.nets.positive import positive, raw_of
 from lowerbound.nets.shapes import Shape, vector_length
+from lowerbound.nets.softplus import positive, raw_of
 from lowerbound.priors.k_means import k_means
 from lowerbound.priors.mixture_distribution import NormalMixture
 from lowerbound.protocols import Context
@@ -29,7 +28,7 @@ class MixtureNormal(nn.Module):
         latent_shape: length of z.
         components: K.
         spread: standard deviation of the component means before training.
-        min_scale: the floor of every σ, in the units of z: without it one code alone drives its
+        min_scale: the floor of every σ, in the units of z: without it one latent alone drives its
             density to infinity.
 
     Returns (when called):
@@ -53,21 +52,21 @@ class MixtureNormal(nn.Module):
         self.raw_scale = nn.Parameter(torch.zeros(components, latent_dim))
 
     def forward(self, context: Context | None = None) -> NormalMixture:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         return NormalMixture(self.logits, self.loc, positive(self.raw_scale, self.min_scale))
 
     @torch.no_grad()
-    def initialize_from_codes(self, z: Float[Tensor, "code latent"]) -> None:
+    def initialize_from_latents(self, z: Float[Tensor, "row latent"]) -> None:
         """Start at the clusters of k-means++: their shares, means and spreads.
 
-        The variance of a cluster is averaged with the pooled one as if it held one more point, so
-        that a cluster of a single code does not start at the floor.
+        The variance of a cluster is averaged with the pooled variance, which counts as one more point, so that a
+        cluster of a single latent does not start at the floor.
 
         Arguments:
-            z: codes, at least as many as components (thousands are plenty).
+            z: latents, at least as many as components (thousands are plenty).
 
         Raises:
-            ValueError: fewer codes than components.
+            ValueError: fewer latents than components.
         """
         z = z.to(self.loc)
         centres, label = k_means(z, len(self.logits))

@@ -1,14 +1,14 @@
 """p(z) along a deterministic path: very deep hierarchies (Child 2021, arXiv:2011.10650, §3).
 
-The state h starts as a learned constant. At each of many groups of latents it says what the group may be, and takes up
-what the group is:
+The state h starts as a learned constant. At each of many groups of latents, h gives the distribution of the group and
+is then updated with its value:
 
     (μ_l, s_l, Δ_l) = P_l(h)        z_l ~ N(μ_l, σ_l²),  σ_l = ε + softplus(s_l + c)
     h ← h + Δ_l + W_l(z_l)          h ← h + R_l(h)
 
-so that every group is given all groups before it, and p(x | z) = p(x | h) reads the state at the end: the decoder is
-the path. A state is a vector (width,), or a map (channels, *space): the nets P, W and R decide, the first axis of the
-event is that of the channels. Between two resolutions the state is resized at the end of a group.
+so that every group depends on all groups before it, and the likelihood p(x | z) = p(x | h) reads the last state: the
+path is the decoder. A state is a vector (width,) or a map (channels, *space), as the nets P, W and R decide; the first
+axis of the event is that of the channels. To change the resolution, a group resizes the state at its end.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from torch.distributions import Independent, Normal
 
 from lowerbound.chain import StateChain, layer_shapes
 from lowerbound.nets.mlp import MLP
-from lowerbound.nets.positive import positive
 from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.nets.softplus import positive
 from lowerbound.protocols import Context, Latents
 from lowerbound.walk import ChainStep
 
@@ -34,7 +34,8 @@ class PathChain(StateChain):
     """p(z) along a path, whose likelihood reads the state at its end."""
 
     def end_state(self, z: Latents) -> Latents:
-        """The state that z leads to (..., *state): remembered, or by one walk that also serves `log_prob`.
+        """The state that z leads to (..., *state). It is remembered from the draw of z, or computed by one walk, which
+        is kept for `log_prob`.
 
         Raises:
             ValueError: another number of groups.
@@ -46,17 +47,17 @@ class Path(nn.Module):
     """A prior over the groups of a path.
 
     Arguments:
-        groups: one for each group of latents, in the order of drawing, the one nearest to the data last: any
-            `walk.ChainStep`, such as `PathGroup`.
+        groups: one `walk.ChainStep`, such as `PathGroup`, for each group of latents, in the order of drawing; the last
+            one is nearest to the data.
         start: the shape of the first state, a learned constant that begins at zero; or a net that computes the first
             state (B, *state) from the context.
 
     Returns (when called):
         A `PathChain` over (z_1, …, z_L), z_1 nearest to the data, drawn last; its batch shape is (), or (B,) with a
-        start that is computed. The likelihood of the model is called with its end state in the place of z.
+        start that is computed. The likelihood of the model is called with its last state in place of z.
 
     Raises:
-        ValueError: no group; when called, a start that is computed and no context.
+        ValueError: no group; or, when called, no context for a start that is computed from it.
 
     >>> from lowerbound.priors.path import Path, dense_group
     >>> p = Path([dense_group(width=8, latent_dim=2, hidden=[4], depth=3) for _ in range(3)], start=8)()
@@ -147,10 +148,10 @@ class PathGroup(nn.Module):
 
 
 def dense_group(*, width: int, latent_dim: int, hidden: Sequence[int], depth: int) -> PathGroup:
-    """A group whose state and latents are vectors, of perceptrons that start as Child (2021) starts them.
+    """Make a group whose state and latents are vectors, with perceptrons that are initialised as in Child (2021).
 
-    P begins at zero, so that p(z_l | h) is N(0, I) and Δ is zero; W and R begin smaller by √depth, so that the state
-    does not grow with the number of groups.
+    P starts at zero, so that p(z_l | h) is N(0, I) and Δ is zero. The last layers of W and R are divided by √depth, so
+    that the state does not grow with the number of groups.
 
     Arguments:
         width: length of the state.
@@ -167,7 +168,7 @@ def dense_group(*, width: int, latent_dim: int, hidden: Sequence[int], depth: in
 
 @torch.no_grad()
 def _start(net: MLP, factor: float) -> None:
-    """Scale the last layer, and put all biases at zero."""
+    """Scale the last layer, and set all biases to zero."""
     for layer in net.layers:
         if isinstance(layer, nn.Linear):
             layer.bias.zero_()

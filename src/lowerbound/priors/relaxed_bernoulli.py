@@ -1,9 +1,9 @@
-"""p(z) = Π_d Concrete(z_d; a_d, τ): the density to set against a `RelaxedBernoulli` posterior.
+"""p(z) = Π_d Concrete(z_d; a_d, τ): the density that goes with a `RelaxedBernoulli` posterior.
 
 Maddison et al. (2017, arXiv:1611.00712) relax the prior together with the posterior, so that the model
-is one of continuous latents and the ELBO bounds *its* evidence; a Bernoulli probability in the place of this density
-would bound nothing. The temperature is the model's, and not that of q: they train with ½ here and ⅔ in q. The formula
-is in `lowerbound.relaxed`.
+is one of continuous latents and the ELBO bounds *its* evidence; with a Bernoulli probability in place of this density
+it would not bound anything. The temperature belongs to the model and may differ from that of q: the paper takes ½ here
+and ⅔ in q. The formula is in `lowerbound.relaxed`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class RelaxedBernoulli(nn.Module):
         latent_shape: how many, or a shape of them.
         temperature: τ > 0; a buffer, so that a checkpoint keeps it.
         space: "unit" for z in (0, 1), "logit" for y = logit z: that of the posterior.
-        learned: whether the logits are trained; they start at 0 (symmetric), where they stay if not.
+        learned: whether the logits are trained; they start at 0 (symmetric) and stay there if not.
 
     Returns (when called):
         A distribution with batch shape () and event shape `latent_shape`. A context is ignored.
@@ -53,6 +53,6 @@ class RelaxedBernoulli(nn.Module):
         self.register_buffer("temperature", torch.tensor(float(temperature)))
 
     def forward(self, context: Context | None = None) -> Independent:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         p = RelaxedBernoulliDistribution(self.logits, self.temperature.to(self.logits.dtype), self.space)
         return Independent(p, len(self.latent_shape), validate_args=False)

@@ -1,8 +1,9 @@
-"""p(z) = Π_d Concrete(z_d; a_d, τ) on the simplex: the density to set against a `RelaxedCategorical` posterior.
+"""p(z) = Π_d Concrete(z_d; a_d, τ) on the simplex: the density that goes with a `RelaxedCategorical` posterior.
 
 Maddison et al. (2017, arXiv:1611.00712) relax the prior together with the posterior, so that the model
-is one of continuous latents and the ELBO bounds *its* evidence; the probability of a category in the place of this
-density would bound nothing. The temperature is the model's, and not that of q. The formula is in `lowerbound.relaxed`.
+is one of continuous latents and the ELBO bounds *its* evidence; with the probability of a category in place of this
+density it would not bound anything. The temperature belongs to the model and may differ from that of q. The formula is
+in `lowerbound.relaxed`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class RelaxedCategorical(nn.Module):
         categories: K, how many values each takes.
         temperature: τ > 0; a buffer, so that a checkpoint keeps it.
         space: "simplex" for z on the simplex, "log" for y = log z: that of the posterior.
-        learned: whether the logits are trained; they start at 0 (symmetric), where they stay if not.
+        learned: whether the logits are trained; they start at 0 (symmetric) and stay there if not.
 
     Returns (when called):
         A distribution with batch shape () and event shape (*latent_shape, categories). A context is ignored.
@@ -60,6 +61,6 @@ class RelaxedCategorical(nn.Module):
         self.register_buffer("temperature", torch.tensor(float(temperature)))
 
     def forward(self, context: Context | None = None) -> Independent:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         p = RelaxedCategoricalDistribution(self.logits, self.temperature.to(self.logits.dtype), self.space)
         return Independent(p, len(self.latent_shape), validate_args=False)

@@ -35,7 +35,7 @@ class StandardNormal(nn.Module):
         self.register_buffer("scale", torch.ones(self.latent_shape), persistent=False)
 
     def forward(self, context: Context | None = None) -> Independent:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         return Independent(
             Normal(self.loc, self.scale, validate_args=False), len(self.latent_shape), validate_args=False
         )

@@ -1,13 +1,12 @@
 """A prior fitted after training: p(z) ← argmax E_data E_q(z|x)[log p(z)].
 
-Whatever q was trained with, the best prior for it is its aggregate posterior q(z) = E_data[q(z |
-x)]. A model whose prior is N(0, I) decodes samples from places that no datum is encoded to (holes);
-fitting a richer prior to the codes afterwards fills them, without touching p(x | z) or q(z | x)
-(Dai & Wipf 2019, arXiv:1903.05789). The ELBO rises by as much as the density of the codes:
-E_q[log p(x | z) − log q(z | x)] stays as it is.
+The best prior for any q is its aggregate posterior q(z) = E_data[q(z | x)]. A model whose prior is N(0, I) decodes
+samples from regions to which no datum is encoded (holes). A richer prior that is fitted to the latents afterwards
+avoids them, without a change of p(x | z) or q(z | x) (Dai & Wipf 2019, arXiv:1903.05789). The ELBO rises by as much as
+the density of the latents: E_q[log p(x | z) − log q(z | x)] stays as it is.
 
-Rows are split in three: one part to fit on, with fresh codes in every epoch; one to stop early on;
-one, seen by neither, for the numbers that are reported.
+Rows are split in three: one part to fit on, with fresh latents in every epoch; one to stop early on;
+one that neither uses, for the numbers that are reported.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ from torch.distributions import Distribution
 from lowerbound.protocols import Conditional, Context, InitializedFromData
 from lowerbound.weights import latents_of
 
-__all__ = ["CodeFit", "EncodesData", "InitializedFromCodes", "fit_prior_to_codes"]
+__all__ = ["EncodesData", "InitializedFromLatents", "LatentFit", "fit_prior_to_latents"]
 
 _CHUNK = 4096
 
 
 @runtime_checkable
 class EncodesData(Protocol):
-    """What is needed of a model: its prior, and q(z | x)."""
+    """What this module needs of a model: its prior, and q(z | x)."""
 
     prior: Conditional
 
@@ -43,21 +42,21 @@ class EncodesData(Protocol):
 
 
 @runtime_checkable
-class InitializedFromCodes(Protocol):
-    """A prior that starts better from codes, such as `MixtureNormal`."""
+class InitializedFromLatents(Protocol):
+    """A prior that starts better from latents, such as `MixtureNormal`."""
 
-    def initialize_from_codes(self, z: Tensor) -> None:
-        """Start from codes z (code, *event)."""
+    def initialize_from_latents(self, z: Tensor) -> None:
+        """Start from latents z (row, *event)."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeFit:
-    """Mean log density of held-out codes, nats per datum, with standard errors over data.
+class LatentFit:
+    """Mean log density of held-out latents, nats per datum, with standard errors over data.
 
     Attributes:
         before: under the prior of the model.
-        after: under the fitted prior, on the same codes.
+        after: under the fitted prior, on the same latents.
         gain: after − before; its error is that of the paired difference.
         before_error: standard error of before.
         after_error: standard error of after.
@@ -74,7 +73,7 @@ class CodeFit:
     num_epochs: int
 
 
-def fit_prior_to_codes(
+def fit_prior_to_latents(
     prior: nn.Module,
     model: EncodesData,
     x: Shaped[Tensor, "row *event"],
@@ -86,52 +85,52 @@ def fit_prior_to_codes(
     batch_size: int = 256,
     learning_rate: float = 1e-3,
     seed: int = 0,
-) -> CodeFit:
+) -> LatentFit:
     """Fit a prior to samples of the aggregate posterior of a trained model, in place.
 
-    The model is not changed; put the prior in with `model.prior = prior`. A prior keeps the best
-    state that the rows for early stopping have seen, its start included.
+    The model is not changed; put the prior in with `model.prior = prior`. The prior is left in the state that scored
+    best on the rows for early stopping; its initial state counts too.
 
     Arguments:
         prior: any prior with trainable parameters; the model's own is allowed.
         model: a trained model.
         x: data to encode; a tenth is held out for stopping and another for the reported numbers.
         context: of each row, if the model has one.
-        initialize: whether to call the prior's own `initialize` and `initialize_from_codes`; False
-            to go on from where it is.
-        max_epochs: at most so many passes over the codes.
+        initialize: whether to call the prior's own `initialize` and `initialize_from_latents`; False continues from its
+            present state.
+        max_epochs: at most so many passes over the latents.
         patience: stop after so many epochs without a better state.
         batch_size: rows per step.
         learning_rate: of Adam.
-        seed: of the split, the codes and the order; the random state of the caller is left alone.
+        seed: of the split, the latents and the order; the random state of the caller is left alone.
 
     Returns:
-        Held-out log density of the codes before and after, nats per datum.
+        Held-out log density of the latents before and after, nats per datum.
 
     Raises:
         ValueError: fewer than 20 rows, a prior without trainable parameters, or latents that are a
             tuple.
     """
     if len(x) < 20:
-        raise ValueError(f"fit_prior_to_codes got {len(x)} rows and needs at least 20 to split in three.")
+        raise ValueError(f"fit_prior_to_latents got {len(x)} rows and needs at least 20 to split in three.")
     parameters = [p for p in prior.parameters() if p.requires_grad]
     if not parameters:
         raise ValueError(
-            f"fit_prior_to_codes got a {type(prior).__name__} without trainable parameters; use a prior that learns."
+            f"fit_prior_to_latents got a {type(prior).__name__} without trainable parameters; use a prior that learns."
         )
     with torch.random.fork_rng([x.device] if x.device.type == "cuda" else []), _in_mode(model, training=False):
         torch.manual_seed(seed)
-        codes = _Codes(model, x, context, parameters[0].dtype)
-        before = _score(model.prior, codes.test, codes.context_of(codes.test_rows))
+        latents = _Latents(model, x, context, parameters[0].dtype)
+        before = _score(model.prior, latents.test, latents.context_of(latents.test_rows))
         if initialize:
-            _initialize(prior, codes, x)
-        epochs = _fit(prior, parameters, codes, max_epochs, patience, batch_size, learning_rate)
-        after = _score(prior, codes.test, codes.context_of(codes.test_rows))
+            _initialize(prior, latents, x)
+        epochs = _fit(prior, parameters, latents, max_epochs, patience, batch_size, learning_rate)
+        after = _score(prior, latents.test, latents.context_of(latents.test_rows))
     return _report(before, after, epochs)
 
 
-class _Codes:
-    """Codes of the three parts: fixed ones to stop on and to report, fresh ones to fit on."""
+class _Latents:
+    """Latents of the three parts: fixed ones to stop on and to report, fresh ones to fit on."""
 
     def __init__(self, model: EncodesData, x: Tensor, context: Context | None, dtype: torch.dtype):
         self.model, self.x, self.context, self.dtype = model, x, context, dtype
@@ -147,7 +146,7 @@ class _Codes:
         parts = [part for part in (latents_of(q, q.sample()) for q in posteriors) if isinstance(part, Tensor)]
         if len(parts) < len(posteriors):
             raise ValueError(
-                "fit_prior_to_codes got latents that are a tuple and expected one tensor; "
+                "fit_prior_to_latents got latents that are a tuple and expected one tensor; "
                 "fit a hierarchy group by group."
             )
         return torch.cat(parts).to(self.dtype)
@@ -159,34 +158,32 @@ class _Codes:
         return None if self.context is None else self.context[rows]
 
 
-def _initialize(prior: nn.Module, codes: _Codes, x: Tensor) -> None:
+def _initialize(prior: nn.Module, latents: _Latents, x: Tensor) -> None:
     if isinstance(prior, InitializedFromData):
-        prior.initialize(x[codes.fit_rows])
-    if isinstance(prior, InitializedFromCodes):
-        prior.initialize_from_codes(codes.draw(codes.fit_rows))
+        prior.initialize(x[latents.fit_rows])
+    if isinstance(prior, InitializedFromLatents):
+        prior.initialize_from_latents(latents.draw(latents.fit_rows))
 
 
 def _fit(
     prior: nn.Module,
     parameters: list[nn.Parameter],
-    codes: _Codes,
+    latents: _Latents,
     max_epochs: int,
     patience: int,
     batch_size: int,
     learning_rate: float,
 ) -> int:
-    """Adam until patience runs out; leaves the best state in the prior and returns the epochs it
-    took.
-    """
+    """Train with Adam until patience runs out, leave the best state in the prior, and return the number of epochs."""
     optimizer = torch.optim.Adam(parameters, lr=learning_rate)
-    stop_context = codes.context_of(codes.stop_rows)
-    best, best_epoch = _score(prior, codes.stop, stop_context).mean(), 0
+    stop_context = latents.context_of(latents.stop_rows)
+    best, best_epoch = _score(prior, latents.stop, stop_context).mean(), 0
     state = copy.deepcopy(prior.state_dict())
     epoch = 0
     while epoch < max_epochs and epoch - best_epoch < patience:
         epoch += 1
-        _epoch(prior, parameters, optimizer, codes, batch_size)
-        value = _score(prior, codes.stop, stop_context).mean()
+        _epoch(prior, parameters, optimizer, latents, batch_size)
+        value = _score(prior, latents.stop, stop_context).mean()
         if value > best:
             best, best_epoch, state = value, epoch, copy.deepcopy(prior.state_dict())
     prior.load_state_dict(state)
@@ -197,13 +194,13 @@ def _epoch(
     prior: nn.Module,
     parameters: list[nn.Parameter],
     optimizer: torch.optim.Optimizer,
-    codes: _Codes,
+    latents: _Latents,
     batch_size: int,
 ) -> None:
-    z = codes.draw(codes.fit_rows)
+    z = latents.draw(latents.fit_rows)
     with _in_mode(prior, training=True):
         for part in torch.randperm(len(z), device=z.device).split(batch_size):
-            context = codes.context_of(codes.fit_rows[part])
+            context = latents.context_of(latents.fit_rows[part])
             loss = -prior(context).log_prob(z[part]).mean()
             # Not `backward`: a VampPrior also depends on the posterior, which is to gather none.
             for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
@@ -219,12 +216,12 @@ def _score(prior: Conditional, z: Tensor, context: Context | None) -> Float[Tens
         return prior(context).log_prob(z).double()
 
 
-def _report(before: Tensor, after: Tensor, num_epochs: int) -> CodeFit:
+def _report(before: Tensor, after: Tensor, num_epochs: int) -> LatentFit:
     def error(values: Tensor) -> float:
         return float(values.std() / len(values) ** 0.5)
 
     gain = after - before
-    return CodeFit(
+    return LatentFit(
         before=float(before.mean()),
         before_error=error(before),
         after=float(after.mean()),
@@ -237,7 +234,7 @@ def _report(before: Tensor, after: Tensor, num_epochs: int) -> CodeFit:
 
 @contextmanager
 def _in_mode(module: object, *, training: bool) -> Iterator[None]:
-    """Training or evaluation mode for every part of a module, each put back afterwards."""
+    """Put every part of a module in training or evaluation mode, and restore their modes afterwards."""
     parts = list(module.modules()) if isinstance(module, nn.Module) else []
     modes = [part.training for part in parts]
     try:

@@ -1,8 +1,8 @@
 """p(z) = (1/K) Σ_k q(z | u_k): the VampPrior of Tomczak & Welling (2018, arXiv:1705.07120, eq. 9).
 
 The prior that maximises the ELBO for a given q is the aggregate posterior (1/N) Σ_n q(z | x_n);
-this one replaces the N data by K pseudo-inputs u_k, learned by gradient descent through the
-posterior itself. It leaves fewer holes: places where p(z) is large and no datum is encoded.
+the VampPrior replaces the N data by K pseudo-inputs u_k, which are learned by gradient descent through the posterior.
+It leaves fewer holes: places where p(z) is large and no datum is encoded.
 
 Pseudo-inputs for data in [0, 1] are u = sigmoid(r), which can never leave the range of the data;
 unbounded data use u = r.
@@ -33,18 +33,18 @@ class VampPrior(nn.Module):
     """A mixture of the posteriors of learned pseudo-inputs.
 
     Arguments:
-        posterior: q(z | x), the module that the model uses. It is referred to, not owned: its
-            parameters are listed, saved, moved and frozen by the model, and a deep copy of the
-            whole model stays tied to its own posterior.
+        posterior: q(z | x), the module that the model uses. The prior refers to it and does not own it: the model
+            lists, saves, moves and freezes its parameters, and in a deep copy of the whole model the prior refers to
+            the copied posterior.
         event_shape: shape of one datum x.
         components: K pseudo-inputs.
         bounded: whether data lie in [0, 1]; choose False for any other range.
-        start: what `initialize` makes of the training rows: "rows" draws from them, "means" takes
-            the centres of k-means.
+        start: how `initialize` takes pseudo-inputs from training rows: "rows" draws some of them, "means" takes the
+            centres of k-means.
 
     Returns (when called):
-        A distribution with batch shape () and the event shape of q. A context is ignored,
-        so that a posterior q(z | x, c) does not fit.
+        A distribution with batch shape () and the event shape of q. A context is ignored, so that a posterior q(z | x,
+        c) cannot be used.
 
     Raises:
         ValueError: fewer than one component, or an unknown start.
@@ -75,7 +75,7 @@ class VampPrior(nn.Module):
         return torch.sigmoid(raw) if self.bounded else raw
 
     def forward(self, context: Context | None = None) -> Distribution:
-        """p(z), whatever the context."""
+        """p(z); the context is ignored."""
         q = self.__dict__["_posterior"](self.pseudo_inputs)
         if isinstance(q, Augmented):
             raise ValueError(

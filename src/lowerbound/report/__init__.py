@@ -1,10 +1,11 @@
-"""A run on one page: what was fitted, how well, and pictures of it, in a single HTML file.
+"""A run on one page: model, scores and pictures, in a single HTML file.
 
-`collect` gathers the contents of a run, `render` makes the page of any contents, and `write_report`
-puts it on the disk; `write_diagnosis` does so for a `diagnosis`. A page needs no network, no script and
-no other file.
+`collect` gathers the contents of a run, `render` makes a page from contents, and `write_report` writes it;
+`write_diagnosis` writes that of a `diagnosis`, and `write_comparison` that of several runs. A page needs no network,
+script or other file.
 """
 
+from lowerbound.report.comparison import render_comparison, setting_words, write_comparison
 from lowerbound.report.contents import ReportContents
 from lowerbound.report.diagnosis import format_evidence, format_range, render_diagnosis, verdict, write_diagnosis
 from lowerbound.report.of_fitted import collect
@@ -17,8 +18,11 @@ __all__ = [
     "format_evidence",
     "format_range",
     "render",
+    "render_comparison",
     "render_diagnosis",
+    "setting_words",
     "verdict",
+    "write_comparison",
     "write_diagnosis",
     "write_report",
 ]

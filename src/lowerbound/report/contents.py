@@ -1,4 +1,4 @@
-"""Everything a report shows, as plain values and arrays: what is None or empty is left out of the page."""
+"""Everything that a report shows, as plain values and arrays; those that are None or empty are left out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,42 +6,48 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lowerbound.evaluate import PredictiveChecks
+
 __all__ = ["ReportContents"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReportContents:
-    """What `render` makes a page of.
+    """The contents of a page, for `render`.
 
     Attributes:
         title: the heading of the page.
         kind: whether rows are images or rows of a table.
         command: the command line that made the run.
+        notes: what is to be known of the contents, a sentence each.
         configuration: the settings; nested dictionaries are shown with dotted names.
         versions: of the libraries used.
         data: what is known of the data, by name.
         metrics: the records of training, as in a run's metrics (see `plots.training_curves`).
         evaluation: scores on test rows, with any of the keys elbo, log_evidence,
             log_evidence_standard_error, num_samples, bits_per_dim, rate, distortion, active_units,
-            latent_dim, pareto_k_above_07 (a fraction of rows) and baselines (name to nats). All are
-            nats per row where nothing else is said.
+            latent_dim, pareto_k_above_07 (a fraction of rows) and baselines (name to nats). All are nats per row unless
+            stated otherwise.
         originals: test rows: images (n, H, W) or (n, C, H, W) as the model saw them, or a table
             (n, D) in its own units.
         binarization: how the pixels of `originals` were made 0 or 1 ("dynamic", "threshold"), or None.
         reconstructions: E[x | z] of the original images, of the same shape.
         samples: E[x | z] of images at z ~ p(z), or samples x ~ p(x) of a table in its own units.
-        codes: where test rows lie in latent space, (N, 2) or (N, 1).
-        codes_are: what a code is, as the subject of a sentence.
-        code_labels: (N,) classes or measurements.
+        latents: the latents of test rows, (N, 2) or (N, 1).
+        latents_are: what they are, as the subject of a sentence.
+        latent_labels: (N,) classes or measurements.
         label_names: the names of the classes.
-        explained: the fraction of the variance along each axis, where codes are principal components.
+        explained: the fraction of the variance along each axis, where latents are principal components.
         kl_per_dimension: (L,) nats.
         feature_names: the names of a table's columns.
+        problems: sentences on what was inferred for this page and is not to be trusted.
+        predictive: held-out rows against as many that the model makes.
     """
 
     title: str
     kind: Literal["image", "table"]
     command: str | None = None
+    notes: Sequence[str] = ()
     configuration: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, object] = field(default_factory=dict)
     data: Mapping[str, object] = field(default_factory=dict)
@@ -51,10 +57,12 @@ class ReportContents:
     binarization: str | None = None
     reconstructions: np.ndarray | None = None
     samples: np.ndarray | None = None
-    codes: np.ndarray | None = None
-    codes_are: str = "The mean of q(z | x)"
-    code_labels: np.ndarray | None = None
+    latents: np.ndarray | None = None
+    latents_are: str = "The mean of q(z | x)"
+    latent_labels: np.ndarray | None = None
     label_names: tuple[str, ...] | None = None
     explained: tuple[float, ...] | None = None
     kl_per_dimension: np.ndarray | None = None
     feature_names: tuple[str, ...] | None = None
+    problems: tuple[str, ...] = ()
+    predictive: PredictiveChecks | None = None

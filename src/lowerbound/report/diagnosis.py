@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from lowerbound import plots
-from lowerbound.diagnosis import Bars, Clouds, Diagnosis, Finding, Measurement
+from lowerbound.diagnosis import Bars, Clouds, Curves, Diagnosis, Finding, Measurement
 from lowerbound.diagnosis.finding import Picture
 from lowerbound.report.figures import Illustration
 from lowerbound.report.page import document, figure_section, write_page
@@ -22,7 +22,7 @@ _READING = (
 
 
 def write_diagnosis(diagnosis: Diagnosis, path: Path) -> None:
-    """Write the page; a file that was there stays whole until the new one is.
+    """Write the page; an existing file is replaced only when the new one is complete.
 
     Raises:
         ReportError: the folder is missing or the disk refused.
@@ -65,7 +65,7 @@ def format_range(evidence: Measurement | None) -> str:
 def _sections(diagnosis: Diagnosis) -> Iterator[str]:
     count = len(diagnosis.present)
     words = "Nothing was found." if not count else f"{count} of {len(diagnosis.findings)} problems are present."
-    rows = f"{diagnosis.num_held_out:,} held-out and up to {diagnosis.num_train:,} training rows were examined."
+    rows = f"{diagnosis.num_held_out:,} test and up to {diagnosis.num_train:,} training rows were examined."
     yield f"<header>\n<h1>Diagnosis of {escape(diagnosis.title)}</h1>\n<p>{words} {rows}</p>\n</header>"
     yield _table(diagnosis)
     for finding in diagnosis.findings:
@@ -98,4 +98,7 @@ def _drawn(picture: Picture) -> Figure:
         return plots.diagnosis_bars(picture.values, picture.label)
     if isinstance(picture, Clouds):
         return plots.diagnosis_clouds(picture.series, picture.label)
+    if isinstance(picture, Curves):
+        band = (picture.low, picture.high)
+        return plots.diagnosis_curves(picture.x, picture.series, band, x_label=picture.x_label, label=picture.label)
     return plots.diagnosis_histograms(picture.series, picture.label)

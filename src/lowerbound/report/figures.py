@@ -1,4 +1,4 @@
-"""The pictures of a report, each with what it shows in words and how to read it."""
+"""The pictures of a report, each with a description in words and advice on how to read it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,12 +7,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lowerbound import plots
+from lowerbound.evaluate import PredictiveChecks
 from lowerbound.report import words
 from lowerbound.report.contents import ReportContents
 from lowerbound.report.numbers import format_nats
 
 __all__ = ["Illustration", "illustrations"]
 
+MOST_STATISTICS = 16
 ACTIVE_ABOVE = 0.01
 """Nats of KL above which a latent dimension is drawn as active."""
 
@@ -24,8 +26,8 @@ class Illustration:
     Attributes:
         heading: what it is.
         figure: the picture.
-        alt: the picture in words, for who cannot see it.
-        reading: how to read it: what good and what bad look like.
+        alt: the picture in words, for readers who cannot see it.
+        reading: how to read it: what good and bad results look like.
     """
 
     heading: str
@@ -42,8 +44,10 @@ def illustrations(contents: ReportContents) -> Iterator[Illustration]:
         yield from _images(contents)
     elif contents.originals is not None and contents.samples is not None:
         yield _marginals(contents, contents.originals, contents.samples)
-    if contents.codes is not None:
-        yield _latent(contents, contents.codes)
+    if contents.predictive is not None and contents.predictive.checks:
+        yield _predictive(contents.predictive)
+    if contents.latents is not None:
+        yield _latent(contents, contents.latents)
     if contents.kl_per_dimension is not None and len(contents.kl_per_dimension):
         yield _kl(contents.kl_per_dimension)
 
@@ -103,21 +107,42 @@ def _marginals(contents: ReportContents, originals: np.ndarray, samples: np.ndar
     )
 
 
-def _latent(contents: ReportContents, codes: np.ndarray) -> Illustration:
-    chart = "Scatter plot" if codes.shape[1] == 2 else "Histogram"
-    coloured = contents.code_labels is not None
+def _predictive(found: PredictiveChecks) -> Illustration:
+    coverage = found.coverage()
+    parts = [
+        f"{level:.0%}: {value:.1%} ± {error:.1%}"
+        for level, value, error in zip(
+            coverage.levels.tolist(), coverage.values.tolist(), coverage.standard_error.tolist(), strict=True
+        )
+    ]
+    shown = {
+        name: (check.observed, *check.interval, check.distance) for name, check in found.farthest[:MOST_STATISTICS]
+    }
+    counted = f"{found.outside} of {len(found.checks)} statistics have p ≤ 0.05, where one in twenty does by chance"
+    return Illustration(
+        heading="Predictive checks",
+        figure=plots.predictive_statistics(shown),
+        alt=f"Dot plot of {len(shown)} statistics of test rows among those that the model makes: {counted}.",
+        reading=f"{words.PREDICTIVE} {counted}. Intervals of the model and how often they hold held-out numbers: "
+        f"{'; '.join(parts)}. Dispersion of the ranks, 1 if it is right: {float(found.dispersion.nanmean()):.2f}.",
+    )
+
+
+def _latent(contents: ReportContents, latents: np.ndarray) -> Illustration:
+    chart = "Scatter plot" if latents.shape[1] == 2 else "Histogram"
+    coloured = contents.latent_labels is not None
     return Illustration(
         heading="Latent map",
         figure=plots.latent_map(
-            codes,
-            contents.code_labels,
+            latents,
+            contents.latent_labels,
             label_names=contents.label_names,
             explained=contents.explained,
-            title="Latent codes of test rows",
+            title="Latent space of test rows",
         ),
-        alt=f"{chart} of the latent codes of {len(codes):,} test rows{', coloured by label' if coloured else ''}.",
+        alt=f"{chart} of the latents of {len(latents):,} test rows{', coloured by label' if coloured else ''}.",
         reading=words.latent_map(
-            contents.codes_are, len(codes), projected=contents.explained is not None, coloured=coloured
+            contents.latents_are, len(latents), projected=contents.explained is not None, coloured=coloured
         ),
     )
 

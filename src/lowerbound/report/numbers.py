@@ -1,7 +1,7 @@
-"""The scores of a run as rows of a table, each with its unit and one sentence on what it says.
+"""The scores of a run as rows of a table, each with its unit and one sentence on its meaning.
 
-Bits per dimension are b = −nats / (D ln 2), up to an offset that belongs to the data alone. The scores
-state b for L_K; for another score in nats, b moves by the difference in nats over D ln 2.
+Bits per dimension are b = −nats / (D ln 2), up to an offset that depends on the data alone. The scores give b for L_K;
+the b of another score differs by the difference in nats divided by −D ln 2.
 """
 
 import math
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from lowerbound.evaluate.importance import FEWEST_WEIGHTS
 from lowerbound.report.contents import ReportContents
 
 __all__ = ["Score", "Tile", "format_nats", "scores", "tiles"]
@@ -28,7 +29,7 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One number to see first, as text; `verdict` colours it."""
+    """One headline number, as text; `verdict` colours it."""
 
     name: str
     value: str
@@ -37,7 +38,7 @@ class Tile:
 
 
 def format_nats(value: float | int, like: float | int | None = None) -> str:
-    """A number with as many decimals as its size, or that of `like`, deserves.
+    """A number with decimals that suit its size, or the size of `like`.
 
     >>> format_nats(-86.354), format_nats(-1.2345), format_nats(0.4, like=-86.4)
     ('−86.35', '−1.234', '0.40')
@@ -52,7 +53,7 @@ def scores(contents: ReportContents) -> list[Score]:
 
 
 def tiles(contents: ReportContents) -> list[Tile]:
-    """The numbers to see first: of the evaluation, or of training where there is none."""
+    """The headline numbers: of the evaluation, or of training if there is none."""
     e = contents.evaluation or {}
     found = []
     if "log_evidence" in e:
@@ -110,10 +111,10 @@ def _parts(contents: ReportContents) -> Iterator[Score]:
     e = contents.evaluation or {}
     like = e.get("elbo")
     if "rate" in e:
-        meaning = "What a code says about its row, E[log q(z | x) − log p(z)]. At zero the model ignores its latents."
+        meaning = "What a latent says about its row, E[log q(z | x) − log p(z)]. At zero the model ignores its latents."
         yield Score(name="Rate", nats=format_nats(e["rate"], like), meaning=meaning)
     if "distortion" in e:
-        meaning = "What is left to say about the row once its code is known, −E[log p(x | z)]. Lower is sharper."
+        meaning = "What is left to say about the row once its latent is known, −E[log p(x | z)]. Lower is sharper."
         yield Score(name="Distortion", nats=format_nats(e["distortion"], like), meaning=meaning)
     if e.get("active_units") is not None:
         meaning = "Latent dimensions whose mean moves with x. The others could be left out."
@@ -124,6 +125,12 @@ def _parts(contents: ReportContents) -> Iterator[Score]:
             "log p(x) and its error is understated. A few per cent are no worry; most rows are."
         )
         yield Score(name="Unreliable rows", nats=f"{e['pareto_k_above_07']:.1%} of rows", meaning=meaning)
+    elif (e.get("num_samples") or FEWEST_WEIGHTS) < FEWEST_WEIGHTS:
+        meaning = (
+            f"Whether importance weights are heavy-tailed (Pareto k̂) shows from K = {FEWEST_WEIGHTS} on; K is "
+            f"{e['num_samples']} here. Evaluate with more samples."
+        )
+        yield Score(name="Unreliable rows", nats="not known", meaning=meaning)
 
 
 def _baselines(contents: ReportContents) -> Iterator[Score]:
@@ -160,7 +167,7 @@ def _with_error(value: float | int, error: float | int | None) -> str:
 
 
 def _bits(contents: ReportContents, nats: float | int) -> str:
-    """Bits per dimension of a score, from those of L_K; empty where they are not known."""
+    """Bits per dimension of a score, from those of L_K; empty if these are not known."""
     e = contents.evaluation or {}
     if e.get("bits_per_dim") is None or "log_evidence" not in e or contents.originals is None:
         return ""

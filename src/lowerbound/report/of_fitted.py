@@ -1,8 +1,9 @@
-"""From a fitted model to the contents of its report: draw a little, encode some test rows.
+"""From a fitted model to the contents of its report: some draws and some encoded test rows.
 
 Every draw comes from a fixed seed, so that the same model gives the same page.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset
-from lowerbound.evaluate import posterior_mean
+from lowerbound.evaluate import PredictiveChecks, posterior_mean
 from lowerbound.fitted import Fitted
+from lowerbound.inference import InferenceWarning
 from lowerbound.model import LatentVariableModel
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.report.contents import ReportContents
@@ -20,6 +22,7 @@ from lowerbound.report.contents import ReportContents
 __all__ = ["collect"]
 
 MOST_LATENTS, NUM_PAIRS, NUM_SAMPLES, NUM_TABLE_ROWS = 2000, 30, 60, 2000
+NUM_CHECKED_ROWS, NUM_REPLICATES = 500, 100
 
 _CPU = torch.device("cpu")
 _SHOWN = 5  # tells the random numbers of a report from others
@@ -38,7 +41,9 @@ def collect(fitted: Fitted) -> ReportContents:
     context = fitted.context(None if y is None else y[: len(x)], dataset.name)
     is_image = len(fitted.schema.event_shape) > 1
     some = x[:MOST_LATENTS]
-    found = posterior_mean(model, some, None if context is None else context[: len(some)], seed=fitted.seed)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InferenceWarning)
+        found = posterior_mean(model, some, None if context is None else context[: len(some)], seed=fitted.seed)
     with forked(_CPU, derive_seed(fitted.seed, _SHOWN)), torch.inference_mode():
         shown = _shown_images(model, x, context) if is_image else _shown_rows(fitted, rows, context)
     latents, explained = _project(found.values)
@@ -49,15 +54,16 @@ def collect(fitted: Fitted) -> ReportContents:
         title=f"{fitted.name if fitted.plan is None else fitted.plan.recipe} on {dataset.name}",
         kind="image" if is_image else "table",
         command=fitted.config.get("command"),
-        configuration={} if fitted.plan is None else fitted.plan.to_json(),
+        notes=fitted.notes,
+        configuration={**_origin(fitted), **({} if fitted.plan is None else fitted.plan.to_json())},
         versions=fitted.config.get("versions", {}),
         data=_describe(dataset),
         metrics=fitted.records,
         evaluation=evaluation,
         binarization=None if binarization == "none" else binarization,
-        codes=latents if latents.shape[1] else None,  # a model may have none
-        codes_are=f"The mean of {found.num_draws:,} draws of q(z | x)" if found.num_draws else "The mean of q(z | x)",
-        code_labels=None if y is None else y[: len(latents)],
+        latents=latents if latents.shape[1] else None,  # a model may have none
+        latents_are=f"The mean of {found.num_draws:,} draws of q(z | x)" if found.num_draws else "The mean of q(z | x)",
+        latent_labels=None if y is None else y[: len(latents)],
         label_names=fitted.schema.classes,
         explained=explained,
         kl_per_dimension=None if kl is None else np.asarray(kl, dtype=np.float64),
@@ -65,11 +71,28 @@ def collect(fitted: Fitted) -> ReportContents:
         originals=shown["originals"],
         reconstructions=shown.get("reconstructions"),
         samples=shown["samples"],
+        problems=_problems(caught),
+        predictive=_checks(fitted, len(rows)),
     )
 
 
+def _problems(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
+    """Sentences on what is not to be trusted; other warnings are given on."""
+    for one in caught:
+        if not issubclass(one.category, InferenceWarning):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    return tuple(dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, InferenceWarning)))
+
+
+def _checks(fitted: Fitted, num_rows: int) -> PredictiveChecks | None:
+    """Predictive checks; of one row there are none."""
+    if num_rows < 2:
+        return None
+    return fitted.predictive_checks(limit=NUM_CHECKED_ROWS, num_replicates=NUM_REPLICATES)
+
+
 def _project(latents: Tensor) -> tuple[np.ndarray, tuple[float, ...] | None]:
-    """Latents of at most two dimensions, and the fraction of the variance along each if they were more."""
+    """Latents of at most two dimensions, by PCA if there are more, and then the fraction of the variance along each."""
     z = latents.double().numpy()
     if z.shape[1] <= 2 or len(z) < 3:
         return z[:, :2], None
@@ -81,7 +104,7 @@ def _project(latents: Tensor) -> tuple[np.ndarray, tuple[float, ...] | None]:
 
 
 def _shown_images(model: LatentVariableModel, x: Tensor, context: Tensor | None) -> dict[str, np.ndarray]:
-    """Images as the model sees them, their reconstructions and samples, all E[x | z] but the first."""
+    """Images as the model sees them, and their reconstructions and samples, which are E[x | z]."""
     originals, given = x[:NUM_PAIRS], None if context is None else context[:NUM_PAIRS]
     samples = model.sample_mean(NUM_SAMPLES) if context is None else model.sample_mean(1, _every_class(context))[0]
     return {
@@ -92,7 +115,7 @@ def _shown_images(model: LatentVariableModel, x: Tensor, context: Tensor | None)
 
 
 def _every_class(context: Tensor) -> Tensor:
-    """The classes by turns, one-hot, for as many samples as are shown."""
+    """The classes in turn, one-hot, for as many samples as are shown."""
     count = context.shape[-1]
     return torch.eye(count)[torch.arange(NUM_SAMPLES) % count]
 
@@ -105,12 +128,18 @@ def _shown_rows(fitted: Fitted, rows: np.ndarray, context: Tensor | None) -> dic
 
 
 def _plain(evaluation: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The scores with one number for each baseline."""
+    """The scores, with each baseline as one number."""
     if evaluation is None:
         return None
     return dict(evaluation) | {
         "baselines": {name: b["log_likelihood"] for name, b in evaluation.get("baselines", {}).items()}
     }
+
+
+def _origin(fitted: Fitted) -> dict[str, object]:
+    """Which weights they are, and from which run they came, where that has to be said."""
+    said = {"weights": fitted.weights, "came_from": fitted.config.get("came_from")}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _describe(dataset: Dataset) -> dict[str, object]:

@@ -1,7 +1,7 @@
-"""From contents to one HTML file that stands alone: its styles and pictures are inside it, and it runs nothing.
+"""From contents to one self-contained HTML file: its styles and pictures are inside, and it has no script.
 
-Every string of the user's passes through `html.escape`, also inside attributes. A policy in the head forbids the
-page to fetch anything at all.
+Every string of the user passes through `html.escape`, also inside attributes. A policy in the head forbids the page to
+fetch anything.
 """
 
 import base64
@@ -22,7 +22,7 @@ __all__ = ["ReportError", "document", "figure_section", "render", "write_page", 
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _DENSE_ABOVE = 900
-"""Pictures wider than this many pixels scroll sideways on a telephone, where shrinking would make them unreadable."""
+"""Pictures wider than this many pixels scroll sideways on a small screen, where they would be unreadable if shrunk."""
 
 
 class ReportError(ValueError):
@@ -40,7 +40,7 @@ def render(contents: ReportContents) -> str:
 
 
 def document(title: str, body: str) -> str:
-    """A page around its body, which is HTML already."""
+    """The page around a body, which is HTML already."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
@@ -51,7 +51,7 @@ def document(title: str, body: str) -> str:
 
 
 def write_report(contents: ReportContents, path: Path) -> None:
-    """Write the page to `path`; a file that was there stays whole until the new one is.
+    """Write the page to `path`; an existing file is replaced only when the new one is complete.
 
     Raises:
         ReportError: the folder is missing or the disk refused.
@@ -60,7 +60,7 @@ def write_report(contents: ReportContents, path: Path) -> None:
 
 
 def write_page(page: str, path: Path) -> None:
-    """Write a page as `write_report` does.
+    """Write a page like `write_report`.
 
     Raises:
         ReportError: the folder is missing or the disk refused.
@@ -78,6 +78,9 @@ def _sections(contents: ReportContents) -> Iterator[str]:
     yield _header(contents)
     yield _tiles(tiles(contents))
     yield _headline(scores(contents))
+    if contents.problems:
+        listed = "\n".join(f"<li>{escape(problem)}</li>" for problem in contents.problems)
+        yield f"<section>\n<h2>Not to be trusted</h2>\n<ul>\n{listed}\n</ul>\n</section>"
     for illustration in illustrations(contents):
         yield figure_section(illustration)
     for heading, values in (
@@ -91,7 +94,8 @@ def _sections(contents: ReportContents) -> Iterator[str]:
 
 def _header(contents: ReportContents) -> str:
     command = "" if contents.command is None else f"\n<pre><code>{escape(contents.command)}</code></pre>"
-    return f"<header>\n<h1>{escape(contents.title)}</h1>{command}\n</header>"
+    notes = "".join(f'\n<p class="quiet">{escape(note)}</p>' for note in contents.notes)
+    return f"<header>\n<h1>{escape(contents.title)}</h1>{command}{notes}\n</header>"
 
 
 def _tiles(found: Sequence[Tile]) -> str:

@@ -1,4 +1,4 @@
-"""The style sheet of a report: light or dark as the reader's system asks, and plain on paper."""
+"""The style sheet of a report: light or dark according to the reader's system, and plain on paper."""
 
 __all__ = ["STYLE_SHEET"]
 

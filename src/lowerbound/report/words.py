@@ -1,9 +1,10 @@
-"""How to read each picture of a report: what good and what bad look like, in plain sentences."""
+"""How to read each picture of a report: what good and bad results look like."""
 
 __all__ = [
     "BINARIZED",
     "KL",
     "MARGINALS",
+    "PREDICTIVE",
     "RECONSTRUCTIONS",
     "SAMPLES",
     "TRAINING",
@@ -27,26 +28,31 @@ BINARIZED = {
 }
 SAMPLES = (
     "Good: images that could be data, and as varied as the data. Bad: ghosts between two shapes (the prior puts mass "
-    "where no code lies) or few distinct images. The mean of p(x | z) is shown, not a draw, so pixel noise is left out."
+    "where no latent lies) or few distinct images. Shown is the mean of p(x | z), not a draw, hence no pixel noise."
 )
 MARGINALS = (
     "Good: the outline (samples) follows the filled shape (test rows), peaks and tails included. Bad: a smooth hill "
     "over separate peaks, or samples where no data are. Each column is compared by itself: how columns depend on each "
     "other does not show here."
 )
+PREDICTIVE = (
+    "Statistics of held-out rows (dots) in standard deviations of those of as many rows that the model makes; the "
+    "farthest are shown, with the value in the data and 95 % of the model's. Good: dots within the shaded band. Bad: "
+    "dots far outside: that is where data of the model would be told from yours."
+)
 KL = (
     "Each bar is what one dimension says about the data. Good: many bars of some height. Bad: most near zero "
-    "(posterior collapse): those dimensions repeat the prior, and the decoder does without them."
+    "(posterior collapse): those dimensions repeat the prior, and the decoder ignores them."
 )
 
 
-def latent_map(codes_are: str, num_rows: int, *, projected: bool, coloured: bool) -> str:
-    """What the points are and how to read them.
+def latent_map(latents_are: str, num_rows: int, *, projected: bool, coloured: bool) -> str:
+    """What the points are, and how to read them.
 
     >>> latent_map("The mean of q(z | x)", 3, projected=False, coloured=False)[:40]
     'The mean of q(z | x) for 3 test rows. Go'
     """
-    what = f"{codes_are} for {num_rows:,} test rows"
+    what = f"{latents_are} for {num_rows:,} test rows"
     if projected:
         what += ", projected on the two directions of largest variance (PCA)"
     if not coloured:

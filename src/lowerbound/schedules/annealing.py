@@ -1,4 +1,4 @@
-"""Schedules of a weight that rises while training goes on: once, or again and again. All count steps."""
+"""Schedules of a weight that rises during training, once or repeatedly. All count steps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class Linear:
 class Sigmoid:
     """From start to stop along a logistic curve, then stop (Bowman et al. 2016, arXiv:1511.06349, §3.1).
 
-    The curve is cut off six units either side of its middle and stretched, so that both ends are met.
+    The curve is cut off six units on either side of its middle and stretched, so that both end values are reached
+    exactly.
 
     >>> Sigmoid(0.0, 2.0, num_steps=4)(2)
     1.0
@@ -65,7 +66,7 @@ class Cyclical:
         num_steps: T, steps of a cycle; training of N steps in M cycles has T = N / M.
         fraction: R, the part of a cycle that rises, above 0 and at most 1.
         start: the value at the beginning of each cycle.
-        stop: the value at which it rests.
+        stop: the value at which it stays.
 
     >>> [Cyclical(4, fraction=0.5)(step) for step in range(5)]
     [0.0, 0.5, 1.0, 1.0, 0.0]

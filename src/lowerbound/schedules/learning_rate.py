@@ -61,7 +61,7 @@ class Milestones:
     """value · factor^(milestones passed).
 
     Burda et al. (2016, arXiv:1509.00519, §5) train in stages i = 0, …, 7 of 3^i passes at 1e-3 · 10^(−i/7):
-    `Milestones(1e-3, (n, 4 * n, 13 * n, …), 10 ** (-1 / 7))` with n steps a pass.
+    `Milestones(1e-3, (n, 4 * n, 13 * n, …), 10 ** (-1 / 7))` with n steps per pass.
 
     >>> Milestones(1.0, (10, 20), 0.5)(10)
     0.5

@@ -1,4 +1,4 @@
-"""scikit-learn estimators: facades over `fitting`, `linear` and `models`, without mathematics of their own."""
+"""scikit-learn estimators: interfaces to `fitting`, `linear` and `models`, without mathematics of their own."""
 
 from lowerbound.sklearn.factor_analysis import FactorAnalysis
 from lowerbound.sklearn.ica import ICA

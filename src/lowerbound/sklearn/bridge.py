@@ -1,7 +1,7 @@
-"""Between scikit-learn's arrays and a `Fitted`: what the estimators share.
+"""What the estimators share: the conversion between scikit-learn's arrays and a `Fitted`.
 
 Arrays and frames of numbers pass scikit-learn's own checks, so that its messages and attributes are the usual ones.
-Frames with text, categories or dates go to the schema of the data, which numbers their columns by name. In both NaN is
+Frames with text, categories or dates are read by the schema of the data, by the names of their columns. In both, NaN is
 a gap, which the likelihood marginalises or refuses.
 """
 
@@ -27,6 +27,7 @@ from lowerbound.fitted import Fitted
 from lowerbound.loop import Record
 from lowerbound.models.recipe import Recipe
 from lowerbound.shown import shown
+from lowerbound.sklearn.axes import check_two_axes
 
 __all__ = [
     "DTYPES",
@@ -47,14 +48,14 @@ _AS_THEY_ARE = (None, ("0", "1"), ("False", "True"))  # categories whose numbers
 
 
 def seed_of(random_state: int | np.random.RandomState | None) -> int:
-    """An int as it is; else a number drawn from the generator."""
+    """The int itself; otherwise a number drawn from the generator."""
     if isinstance(random_state, int | np.integer):
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def whole(name: str, value: Any) -> int:
-    """A number of things as an int: searches over parameters also give NumPy's integers.
+    """A count as an int: searches over parameters also give NumPy's integers.
 
     Raises:
         ValueError: it is not a whole number.
@@ -74,15 +75,16 @@ def to_dataset(
     kind: str | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> tuple[Dataset, Any]:
-    """Rows to be fitted, all of them, and the type in which results are given back.
+    """All rows of a fit as a data set, and the type of the results.
 
     Raises:
         ValueError: what scikit-learn or the schema refuses.
     """
-    said = Overrides(kind=kind, columns=columns or {})
+    said = Overrides.said(kind, columns)
     if _has_text(X):
         estimator.n_features_in_, estimator.feature_names_in_ = X.shape[1], np.asarray(X.columns, dtype=object)
         return dataset_of(X, y, overrides=said, hold_out=False), np.dtype(np.float64)
+    check_two_axes(X)
     checked: Any = validate_data(
         estimator, X, dtype=DTYPES, reset=True, ensure_min_samples=2, ensure_all_finite="allow-nan"
     )
@@ -93,7 +95,7 @@ def to_dataset(
 
 
 def validated(estimator: Any, X: Any, event_shape: Sequence[int] | None = None) -> Any:
-    """Other rows, as `Fitted` takes them.
+    """Other rows, in the form that `Fitted` takes.
 
     Raises:
         NotFittedError: before `fit`.
@@ -102,19 +104,20 @@ def validated(estimator: Any, X: Any, event_shape: Sequence[int] | None = None) 
     check_is_fitted(estimator)
     if _has_text(X) or (estimator.fitted_.schema.has_names and hasattr(X, "columns")):
         return X
+    check_two_axes(X)
     checked: Any = validate_data(estimator, X, dtype=DTYPES, reset=False, ensure_all_finite="allow-nan")
     return checked if event_shape is None else _shaped(checked, tuple(event_shape))
 
 
 def dtype_of(X: Any) -> Any:
-    """The type in which answers about X are given: float32 for float32, else float64."""
+    """The type of results about X: float32 for float32, else float64."""
     return np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64
 
 
 def fit_dataset(
     dataset: Dataset, given: Mapping[str, Any], *, recipe: str | Recipe, seed: int, device: Device, verbose: bool
 ) -> tuple[Fitted, list[Record]]:
-    """Plan, prepare and fit, as the command does; a module that was given is copied, for training changes it."""
+    """Plan, prepare and fit, like the command; given modules are copied, because training changes them."""
     records: list[Record] = []
 
     def note(record: Record) -> None:
@@ -122,7 +125,9 @@ def fit_dataset(
         if verbose:
             print(_line(record))
 
-    own = {name: copy.deepcopy(value) if isinstance(value, nn.Module) else value for name, value in given.items()}
+    own: dict[str, Any] = {
+        name: copy.deepcopy(value) if isinstance(value, nn.Module) else value for name, value in given.items()
+    }
     fitted = one_call.fit_dataset(dataset, recipe, on_record=note, seed=seed, device=device, **own)
     return fitted, records
 
@@ -135,15 +140,17 @@ def decode_means(fitted: Fitted, latents: np.ndarray) -> Tensor:
 
 
 def as_given(fitted: Fitted, x: Tensor, dtype: Any) -> Any:
-    """Draws of what the likelihood scores, in the form of the user's X: (N, n_features_in_); a frame if X had text."""
+    """Turn draws of what the likelihood scores into the form of the user's X: (N, n_features_in_); a frame if X had
+    text.
+    """
     rendered = fitted.render(x)
     return rendered.reshape(len(rendered), -1).astype(dtype) if isinstance(rendered, np.ndarray) else rendered
 
 
 def means(fitted: Fitted, x: Tensor, dtype: Any) -> Any:
-    """Means of what the likelihood scores, in the units of the user's X and not rounded as draws are.
+    """Turn means of what the likelihood scores into the units of the user's X, without rounding.
 
-    Where X had text or categories, they are the nearest values that X can have.
+    If X had text or categories, the results are the nearest values that X can have.
     """
     schema = fitted.schema
     if schema.has_names or any(column.categories not in _AS_THEY_ARE for column in schema.columns or ()):
@@ -154,7 +161,7 @@ def means(fitted: Fitted, x: Tensor, dtype: Any) -> Any:
 
 
 def _has_text(X: Any) -> bool:
-    """Whether X is a frame with a column that is not of numbers."""
+    """Whether X is a frame with a column that does not hold numbers."""
     if not hasattr(X, "columns") or not hasattr(X, "iloc"):
         return False
     return any(getattr(dtype, "kind", "O") not in "biuf" for dtype in X.dtypes)

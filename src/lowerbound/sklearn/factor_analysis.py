@@ -1,11 +1,11 @@
-"""Factor analysis with the manners of scikit-learn: x = W z + b + noise, each column with its own."""
+"""Factor analysis with scikit-learn's interface: x = W z + b + noise, with a noise of its own for each column."""
 
 from __future__ import annotations
 
 import numpy as np
 from torch import Tensor
 
-from lowerbound.linear import factor_analysis
+from lowerbound.linear import fit_factor_analysis
 from lowerbound.sklearn.bridge import whole
 from lowerbound.sklearn.linear_base import LinearGaussianEstimator
 
@@ -17,13 +17,13 @@ class FactorAnalysis(LinearGaussianEstimator):
 
     Arguments:
         latent_dim: length of z, at most the number of columns.
-        min_scale: the floor of σ, in the units of X: where a constant column, or one that a factor copies, comes to
-            rest. None: 10⁻⁶ of the spread of the column, and of a typical one for a constant column. The
-            log-likelihood of such a column says no more than that. scikit-learn's is 10⁻⁶ in any units.
+        min_scale: the floor of σ, in the units of X, which constant columns and columns that a factor copies reach; it
+            determines their log-likelihood. None: 10⁻⁶ of the spread of the column, and for a constant column of a
+            typical spread. In scikit-learn it is 10⁻⁶ in any units.
         max_iter: of the fit.
-        tol: where it stops: the largest slope of the log-likelihood (nats per row, for log σ²), or the rise of an
-            iteration of EM where entries are missing.
-        random_state: an int makes `sample` repeatable; the fit has no chance in it.
+        tol: the criterion to stop: the largest slope of the log-likelihood (nats per row, for log σ²), or, with missing
+            entries, the rise of an iteration of EM.
+        random_state: an int makes `sample` repeatable; the fit is deterministic.
 
     Attributes:
         exact_, components_, mean_, noise_variance_, log_likelihood_, n_iter_: see the base classes; `transform` gives
@@ -56,7 +56,7 @@ class FactorAnalysis(LinearGaussianEstimator):
 
     def _fit(self, x: Tensor) -> None:
         fits = list(
-            factor_analysis(
+            fit_factor_analysis(
                 x,
                 whole("latent_dim", self.latent_dim),
                 min_scale=None if self.min_scale is None else float(self.min_scale),

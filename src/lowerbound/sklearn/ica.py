@@ -1,4 +1,4 @@
-"""Independent component analysis with the manners of scikit-learn: x = A s + b, sources that are not Gaussian."""
+"""Independent component analysis with scikit-learn's interface: x = A s + b, with sources that are not Gaussian."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from lowerbound.linear import IndependentComponents, independent_components
+from lowerbound.linear import IndependentComponents, fit_independent_components
 from lowerbound.sklearn.bridge import whole
 from lowerbound.sklearn.linear_base import LinearEstimator
 
@@ -18,7 +18,7 @@ class ICA(LinearEstimator):
     """log p(X) = Σ_i log p_i(s_i) + log|det W| and, with fewer sources than columns, Gaussian noise in the rest.
 
     Arguments:
-        latent_dim: number of sources, at most that of the directions in which the rows vary; None: all columns.
+        latent_dim: number of sources, at most the rank of the centred rows; None: all columns.
         max_iter: of the fit.
         tol: the largest entry of the relative gradient at which it stops.
         random_state: an int makes the fit (the rotation from which it starts) and `sample` repeatable.
@@ -30,8 +30,8 @@ class ICA(LinearEstimator):
         log_likelihood_, n_iter_: see the base class; `transform` gives s = W (x − b).
 
     Notes:
-        Missing entries have no closed form here: impute them first, by `FactorAnalysis` say. The order and the signs of
-        the sources are arbitrary. Sources that are nearly Gaussian are not told apart.
+        Missing entries are not supported: impute them first, for example by `FactorAnalysis`. The order and the signs
+        of the sources are arbitrary. Nearly Gaussian sources are not separated.
 
     References:
         Lee, Girolami & Sejnowski (1999); Ablin, Cardoso & Gramfort (2018), arXiv:1706.08171.
@@ -59,7 +59,7 @@ class ICA(LinearEstimator):
 
     def _fit(self, x: Tensor) -> None:
         fits = list(
-            independent_components(
+            fit_independent_components(
                 x,
                 x.shape[1] if self.latent_dim is None else whole("latent_dim", self.latent_dim),
                 max_iterations=whole("max_iter", self.max_iter),

@@ -1,7 +1,7 @@
-"""What the estimators of linear models share: rows in and out, and the methods that scikit-learn knows.
+"""What the estimators of linear models share: validation of rows, and the methods of scikit-learn.
 
-A subclass fits in `_fit` and answers in double precision; here rows are validated, NaN among them where the model can
-integrate out missing entries, and answers get the precision of X.
+A subclass fits in `_fit` and computes in double precision. The base validates rows, allows NaN if the model can
+integrate out missing entries, and returns results in the precision of X.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear import impute, log_evidence, observe
+from lowerbound.linear import impute, observe, observed_log_evidence
 from lowerbound.randomness import forked
+from lowerbound.sklearn.axes import check_two_axes
 
 __all__ = ["LinearEstimator", "LinearGaussianEstimator"]
 
@@ -28,7 +29,7 @@ _CPU = torch.device("cpu")
 
 
 class LinearEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
-    """The base: a density of rows that also gives each of them a code.
+    """The base: a density of rows that also gives each of them a latent.
 
     Attributes:
         log_likelihood_: of the training rows after each iteration, nats per row; it never falls.
@@ -62,8 +63,8 @@ class LinearEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         """Fit the model to rows X (N, D), N ≥ 2; y is ignored.
 
         Raises:
-            ValueError: X has infinite values, a column without any observed entry, missing entries that this model
-                cannot have, or fewer columns than the codes need.
+            ValueError: X has infinite values, a column without observed entries, missing entries that this model does
+                not support, or too few columns for latent_dim.
         """
         X = self._validated(X, reset=True)
         self._fit(torch.from_numpy(X.astype(np.float64)))
@@ -72,27 +73,28 @@ class LinearEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
-        """The code of each row: (N, latent_dim)."""
+        """The latent of each row: (N, latent_dim)."""
         x, dtype = self._rows(X)
         return self._encode(x).numpy().astype(dtype)
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
-        """E[X | z] at codes z (N, latent_dim): (N, n_features_in_).
+        """E[X | z] at latents z (N, latent_dim): (N, n_features_in_).
 
         Raises:
-            ValueError: codes of another length.
+            ValueError: latents of another length.
         """
         check_is_fitted(self)
+        check_two_axes(X, "The array of codes", "latent_dim")
         Z: Any = check_array(X, dtype=_DTYPES)
         if Z.shape[1] != self._n_features_out:
             raise ValueError(
-                f"inverse_transform got codes of length {Z.shape[1]} and this {type(self).__name__} makes codes of "
+                f"inverse_transform got latents of length {Z.shape[1]} and this {type(self).__name__} makes latents of "
                 f"length {self._n_features_out}; give what transform returns."
             )
         return self._decode(torch.from_numpy(Z.astype(np.float64))).numpy().astype(Z.dtype)
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
-        """log p(X) of each row, nats; of its observed entries where some are missing: (N,)."""
+        """log p(X) of each row, nats; of its observed entries if some are missing: (N,)."""
         x, _ = self._rows(X)
         return self._log_evidence(x).numpy()
 
@@ -101,7 +103,7 @@ class LinearEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         return float(self.score_samples(X).mean())
 
     def sample(self, n_samples: int = 1) -> np.ndarray:
-        """Draw rows from p(X): (n_samples, n_features_in_). An int as `random_state` gives the same at every call.
+        """Draw rows from p(X): (n_samples, n_features_in_). An int as `random_state` gives the same rows at every call.
 
         Raises:
             ValueError: n_samples is less than 1.
@@ -123,6 +125,7 @@ class LinearEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _validated(self, X: Any, *, reset: bool) -> np.ndarray:
+        check_two_axes(X)
         validated: Any = validate_data(
             self,
             X,
@@ -135,7 +138,7 @@ class LinearEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         return validated
 
     def _rows(self, X: ArrayLike) -> tuple[Tensor, np.dtype]:
-        """X as `fit` would take it, in double precision, and its own precision."""
+        """X, validated like in `fit`, in double precision; and its own precision."""
         check_is_fitted(self)
         validated = self._validated(X, reset=False)
         return torch.from_numpy(validated.astype(np.float64)), validated.dtype
@@ -170,7 +173,7 @@ class LinearGaussianEstimator(LinearEstimator):
         return z @ self.exact_.weight.mT + self.exact_.offset
 
     def _log_evidence(self, x: Tensor) -> Tensor:
-        return log_evidence(self.exact_, x)
+        return observed_log_evidence(self.exact_, x)
 
     def _draw(self, num_samples: int) -> Tensor:
         return self.exact_.sample(num_samples)

@@ -1,4 +1,4 @@
-"""A mixture of factor analysers with the manners of scikit-learn: clusters, and a density."""
+"""A mixture of factor analysers with scikit-learn's interface: clusters, and a density."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import ClusterMixin
 from torch import Tensor
 
-from lowerbound.linear import FactorAnalysers, mixture_of_factor_analysers
+from lowerbound.linear import FactorAnalysers, fit_mixture_of_factor_analysers
 from lowerbound.sklearn.bridge import whole
 from lowerbound.sklearn.linear_base import LinearEstimator
 
@@ -25,8 +25,8 @@ class MixtureOfFactorAnalysers(ClusterMixin, LinearEstimator):
         latent_dim: length of z in each component, less than the number of columns.
         noise: "per-dimension", or "shared" for a mixture of probabilistic PCA.
         min_scale: the floor of σ, in the units of X; None: a thousandth of the spread of each column. The likelihood of
-            a mixture grows without bound as a component shrinks onto a few rows, and this is what holds it: choose it
-            as small as differences that matter.
+            a mixture is unbounded as a component shrinks onto a few rows, and this floor bounds it: choose the size of
+            the smallest differences that matter.
         max_iter: of EM.
         tol: the rise of an iteration at which it stops, nats per row.
         random_state: an int makes the fit (the k-means that it starts from) and `sample` repeatable.
@@ -87,7 +87,7 @@ class MixtureOfFactorAnalysers(ClusterMixin, LinearEstimator):
         if self.noise not in ("per-dimension", "shared"):
             raise ValueError(f"noise is {self.noise!r}; choose 'per-dimension' or 'shared'.")
         fits: list[Any] = list(
-            mixture_of_factor_analysers(
+            fit_mixture_of_factor_analysers(
                 x,
                 whole("num_components", self.num_components),
                 whole("latent_dim", self.latent_dim),

@@ -1,4 +1,4 @@
-"""Probabilistic PCA with the manners of scikit-learn: x = W z + b + noise, the same in each column."""
+"""Probabilistic PCA with scikit-learn's interface: x = W z + b + noise, the same noise in each column."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from lowerbound.linear import corrected, probabilistic_pca
+from lowerbound.linear import corrected, fit_probabilistic_pca
 from lowerbound.sklearn.bridge import whole
 from lowerbound.sklearn.linear_base import LinearGaussianEstimator
 
@@ -20,17 +20,17 @@ class ProbabilisticPCA(LinearGaussianEstimator):
     Arguments:
         latent_dim: length of z, less than the number of columns.
         correction: the divisor of the covariance is N − correction: 1 gives the `score` of scikit-learn's PCA, 0 the
-            maximum of the likelihood of the training rows, which is some D / 4N² nats larger.
+            maximum of the likelihood of the training rows, which is about D / 4N² nats larger.
         min_scale: the floor of σ, in the units of X; None: 10⁻¹⁰ of the spread of the columns (10⁻⁶ where entries are
             missing).
         max_iter: of EM.
         tol: the rise of an iteration of EM at which it stops, nats per row.
-        random_state: an int makes `sample` repeatable; the fit has no chance in it.
+        random_state: an int makes `sample` repeatable; the fit is deterministic.
 
     Attributes:
-        exact_, components_, mean_, noise_variance_, log_likelihood_, n_iter_: see the base classes (the likelihood
-            being that before the correction); `transform` gives E[z | x], which is not the projection of PCA but
-            shrunk towards 0, and columns of W are orthogonal.
+        exact_, components_, mean_, noise_variance_, log_likelihood_, n_iter_: see the base classes (the likelihood is
+            that before the correction). `transform` gives E[z | x], which is the projection of PCA shrunk towards 0;
+            the columns of W are orthogonal.
 
     References:
         Tipping & Bishop (1999), equations 14 and 15.
@@ -65,7 +65,7 @@ class ProbabilisticPCA(LinearGaussianEstimator):
                 f"correction is {self.correction!r}; expected 0 (maximum likelihood) or 1 (divisor N − 1)."
             )
         fits = list(
-            probabilistic_pca(
+            fit_probabilistic_pca(
                 x,
                 whole("latent_dim", self.latent_dim),
                 min_scale=None if self.min_scale is None else float(self.min_scale),

@@ -1,6 +1,6 @@
 """A classifier that learns from a few labels and many rows: M2, and M2 on the latents of a VAE (M1+M2).
 
-    fit             X, y ↦ p(y) p(z) p(x | z, y), q(y | x) and q(z | x, y), where y = −1 says that a label is not known
+    fit             X, y ↦ p(y) p(z) p(x | z, y), q(y | x) and q(z | x, y), where y = −1 marks an unknown label
     predict_proba   X ↦ q(y | x)
     transfer        X ↦ E[X' | z, y]: the same style under other labels
     sample          y ↦ X, of one class
@@ -47,8 +47,8 @@ _M1 = "m1"  # a stream of random numbers, apart from that of M2
 class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator):
     """q(y | x), learned from labelled and unlabelled rows together.
 
-    X is an array or a DataFrame, which may hold text, categories, dates and gaps (NaN). What is left None is decided as
-    the command line decides it, from the data; `plan_` says how and why.
+    X is an array or a DataFrame, which may hold text, categories, dates and gaps (NaN). Arguments left None are decided
+    from the data, as by the command line; `plan_` holds the decisions and their reasons.
 
     Arguments:
         latent_dim: length of the style z.
@@ -58,13 +58,13 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         event_shape: (height, width) or (channels, height, width) if rows are images; None for rows of a table.
         kind: of data, where the inferred one is wrong ("counts", "table", …).
         columns: the kind of columns, by name, where the inferred one is wrong.
-        stack: "m2" models the rows; "m1+m2" models the latents of a `VAE` of all rows, which is fitted first: fewer
-            numbers, from which a label is easier to learn.
-        labels: how a label that is not known is summed out: "enumerate" all classes, at their number times the cost of
-            one, or "sample" two: cheaper with many classes, and noisy.
+        stack: "m2" models the rows; "m1+m2" models the latents of a `VAE` of all rows, which is fitted first: these are
+            fewer numbers, from which labels are easier to learn.
+        labels: how an unknown label is summed out: "enumerate" takes all classes, which costs in proportion to their
+            number; "sample" draws two, which is cheaper with many classes, and noisy.
         classification_weight: α, the weight of the mean log q(y | x) of labelled rows beside the mean bound.
-        labelled_weight: γ, the weight of the mean bound of labelled rows, beyond their own as data: 1 lets p(x | z, y)
-            learn from known labels as much as from guessed ones. It helps with some hundred labels, and hurts with few.
+        labelled_weight: γ, an additional weight of the mean bound of labelled rows: with 1, p(x | z, y) learns from
+            known labels as much as from guessed ones. It helps with several hundred labels and hurts with few.
         epochs, batch_size: passes over all rows, and rows per step; labelled rows are added to each batch.
         lr: learning rate at the start; it falls along a cosine to a hundredth.
         standardize, binarization: see `VAE`.
@@ -76,15 +76,15 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         fitted_: the `Fitted` model of the rows, or of their latents under "m1+m2".
         plan_: everything that was given and decided for it.
         model_: its `LabelledModel`, on the CPU, of x: X after standardisation, or latents.
-        codes_: the `VAE` whose latents are modelled, or None.
-        history_: the records of training; a tenth of the rows (at most 5,000), without labels while there are such,
-            was held out to choose the weights.
+        vae_: the `VAE` whose latents are modelled, or None.
+        history_: the records of training; a tenth of the rows (at most 5,000), unlabelled ones if possible, was held
+            out to choose the weights.
         n_iter_: optimisation steps taken.
         n_features_in_, feature_names_in_: as in scikit-learn.
 
     Notes:
-        Labels may be of any type that sorts; −1 is none of them, as in `sklearn.semi_supervised` (for labels that are
-        strings, an array of objects holds both).
+        Labels may be of any sortable type; −1 means no label, as in `sklearn.semi_supervised` (with strings as labels
+        use an array of objects).
 
     References:
         Kingma, Rezende, Mohamed & Welling (2014), arXiv:1406.5298.
@@ -116,7 +116,7 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
     fitted_: Fitted
     plan_: Plan
     history_: list[Record]
-    codes_: VAE | None
+    vae_: VAE | None
 
     def __init__(
         self,
@@ -170,9 +170,9 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         labels = self._known(y, dataset.num_train)
         seed = seed_of(self.random_state)
         given = {name: getattr(self, name) for name in self._SETTINGS} | self._loss()
-        self.codes_ = None
+        self.vae_ = None
         if self.stack == "m1+m2":
-            self.codes_ = self._vae(derive_seed(seed, _M1) % 2**31).fit(X)
+            self.vae_ = self._vae(derive_seed(seed, _M1) % 2**31).fit(X)
             dataset, _ = to_dataset(VAE(), self._latents(X), labels, kind="table", columns={"*": "continuous"})
         else:
             dataset, _ = to_dataset(self, X, labels, event_shape=self.event_shape, kind=self.kind, columns=self.columns)
@@ -286,7 +286,7 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         return torch.tensor([known.index(label) for label in given], dtype=torch.long)
 
     def _loss(self) -> dict[str, Any]:
-        """How labels teach, in the words of a plan."""
+        """The treatment of labels, in the words of a plan."""
         weights = {
             "classification_weight": float(self.classification_weight),
             "labelled_weight": float(self.labelled_weight),
@@ -303,14 +303,14 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
     def _rows(self, X: ArrayLike) -> Any:
         """X as `Fitted` takes it: rows, or their latents."""
         rows = validated(self, X, self.event_shape)
-        return rows if self.codes_ is None else self._latents(X)
+        return rows if self.vae_ is None else self._latents(X)
 
     def _latents(self, X: ArrayLike) -> np.ndarray:
-        assert self.codes_ is not None
-        return self.codes_.transform(X).astype(np.float64)
+        assert self.vae_ is not None
+        return self.vae_.transform(X).astype(np.float64)
 
     def _events(self, X: ArrayLike) -> Tensor:
-        """x as M2 sees it."""
+        """Rows in the form that M2 sees."""
         rows = self._rows(X)
         return self.fitted_.events(self.fitted_.rows(rows).x)
 
@@ -319,9 +319,9 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         return torch.from_numpy(self.predict_proba(X).argmax(1))
 
     def _back(self, x: Tensor, dtype: Any, *, drawn: bool) -> Any:
-        """From what M2 scores (N, …) to X."""
-        if self.codes_ is not None:
-            return self.codes_.inverse_transform(self.fitted_.stored(x).astype(dtype))
+        """Turn what M2 scores (N, …) into the form of X."""
+        if self.vae_ is not None:
+            return self.vae_.inverse_transform(self.fitted_.stored(x).astype(dtype))
         return (as_given if drawn else means)(self.fitted_, x, dtype)
 
 

@@ -1,11 +1,11 @@
-"""Clustering by VaDE with the manners of scikit-learn: `fit_predict`, `predict_proba`, samples by cluster.
+"""Clustering by VaDE with scikit-learn's interface: `fit_predict`, `predict_proba`, samples by cluster.
 
     fit              X ↦ p(c), p(z | c), p(x | z) and q(z | x), by `plan` and `fitting`, as `--recipe vade` does
     predict_proba    X ↦ E_q[p(c | z)]
     sample           c ↦ X, for all clusters or one
     score_samples    X ↦ L_K ≤ log p(X), nats
 
-No label is asked for, and y is ignored everywhere. The estimator holds a `Fitted`, which does the work, and writes no
+Labels are not used: y is ignored everywhere. The estimator holds a `Fitted`, which does the work, and writes no
 files.
 """
 
@@ -46,11 +46,11 @@ _HOLD_OUT, _SAMPLE = "hold out", "sample"  # streams of random numbers
 class VaDE(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, BaseEstimator):
     """Clusters of rows: each is a Gaussian in the latents of a variational autoencoder (Jiang et al. 2017).
 
-    X is an array or a DataFrame, which may hold text, categories, dates and gaps (NaN). What is left None is decided as
-    the command line decides it, from the data; `plan_` says how and why.
+    X is an array or a DataFrame, which may hold text, categories, dates and gaps (NaN). Arguments left None are decided
+    from the data, as by the command line; `plan_` holds the decisions and their reasons.
 
     Arguments:
-        n_clusters: how many; or several numbers to try, of which the one with the best held-out bound is taken.
+        n_clusters: how many; or several numbers, of which the one with the best held-out bound is chosen.
         latent_dim: length of z.
         hidden: widths of the hidden layers from the data to z, mirrored back.
         likelihood: name of a class of `likelihoods`, with options (see `spelling`).
@@ -59,7 +59,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Base
         kind: of data, where the inferred one is wrong ("counts", "table", …).
         columns: the kind of columns, by name, where the inferred one is wrong.
         pretrain_epochs: passes over the rows as an autoencoder, before the mixture is fitted to the latents.
-        n_init: starts of k-means and EM for the mixture, of which the likeliest is kept.
+        n_init: starts of k-means and EM for the mixture, of which the most likely is kept.
         epochs: passes with the ELBO; 0 leaves the autoencoder and its mixture.
         batch_size: rows per step, of both.
         lr: the learning rate at the start of both; it falls to a hundredth along a cosine.
@@ -73,7 +73,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Base
         n_clusters_: how many clusters there are.
         cluster_bounds_: for each number tried, the mean L_K in nats of a tenth of the rows (at most 5,000) that was
             held out; empty if there was one number. The chosen number is then fitted to all rows.
-        fitted_: the `Fitted` model, which has more to ask: `report`, `diagnose`, `save`, …
+        fitted_: the `Fitted` model, which has more methods: `report`, `diagnose`, `save`, …
         plan_: everything that was given and decided.
         model_: its `LatentVariableModel`, on the CPU; x is X after standardisation.
         history_: the records of training with the ELBO, in nats of x; a tenth of the rows (at most 5,000) was held out
@@ -82,11 +82,11 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Base
         n_features_in_, feature_names_in_: as in scikit-learn.
 
     Notes:
-        Clusters can die while training, so that fewer than n_clusters_ may be found in `labels_`. Fits differ with the
-        seed, and not by a little: fit several and compare them by `score`, or report them all. Grey values under the
-        Bernoulli likelihood are scored by its formula, which is no log-probability. Scores are Monte Carlo estimates:
-        a row scored in other company gets other random numbers (`check_methods_subset_invariance`,
-        `check_methods_sample_order_invariance`); clusters and responsibilities do not depend on the company.
+        Clusters can become empty in training, so that `labels_` may contain fewer than n_clusters_. Fits with different
+        seeds differ considerably: fit several and compare them by `score`, or report them all. Grey values under the
+        Bernoulli likelihood are scored by its formula, which is no log-probability. Scores are Monte Carlo estimates: a
+        row that is scored among other rows gets other random numbers (`check_methods_subset_invariance`,
+        `check_methods_sample_order_invariance`); clusters and responsibilities do not depend on the other rows.
 
     References:
         Jiang et al. (2017), arXiv:1611.05148; L_K: Burda et al. (2016), arXiv:1509.00519, equation 8.
@@ -265,7 +265,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Base
         return fit_dataset(dataset, given, recipe=recipe, seed=seed, device=self.device, verbose=self.verbose)
 
     def _search(self, dataset: Dataset, numbers: list[int], seed: int, options: dict[str, Any]) -> dict[int, float]:
-        """The held-out bound of each number of clusters, in nats of X, all from one pretraining."""
+        """The held-out bound of each number of clusters, in the units of X, all after one pretraining."""
         order = np.random.default_rng(derive_seed(seed, _HOLD_OUT)).permutation(dataset.num_train)
         count = num_for_selection(dataset.num_train)
         held_out, rest = (dataset.x_train[np.sort(rows)] for rows in (order[:count], order[count:]))
@@ -280,7 +280,9 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Base
 
 
 class _PretrainedOnce:
-    """The `start` of several models that differ in their number of clusters: the nets are pretrained for the first."""
+    """The `start` of several models that differ in their number of clusters: the nets are pretrained once, for the
+    first.
+    """
 
     def __init__(self, options: dict[str, Any]):
         self.num_starts = options["num_starts"]

@@ -1,4 +1,4 @@
-"""A variational autoencoder with the manners of scikit-learn: `fit`, `transform`, `score_samples`, `sample`.
+"""A variational autoencoder with scikit-learn's interface: `fit`, `transform`, `score_samples`, `sample`.
 
     fit                X ↦ p(x, z) and q(z | x), by `plan` and `fitting`, as the command line does
     transform          X ↦ E_q[z | x]
@@ -27,6 +27,7 @@ from lowerbound.loop import Record
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.variational_autoencoder import Activation, Network
 from lowerbound.planning import Plan
+from lowerbound.sklearn.axes import check_two_axes
 from lowerbound.sklearn.bridge import (
     DTYPES,
     as_given,
@@ -45,15 +46,15 @@ __all__ = ["VAE"]
 class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
     """log p(X) ≥ L_K(X): a density of the rows of X that also gives each of them a latent.
 
-    X is an array or a DataFrame, which may hold text, categories, dates and gaps (NaN). What is left None is decided as
-    the command line decides it, from the data; `plan_` says how and why.
+    X is an array or a DataFrame, which may hold text, categories, dates and gaps (NaN). Arguments left None are decided
+    from the data, as by the command line; `plan_` holds the decisions and their reasons.
 
     Arguments:
         latent_dim: length of z.
         hidden: widths of the hidden layers from the data to z (mirrored back), or channels of a convolutional net.
         prior: name of a class of `priors`, with options (see `spelling`), or a module.
         likelihood: of `likelihoods`, or a module.
-        posterior: of `posteriors`, or a module; modules are copied by `fit`, and stay as they are.
+        posterior: of `posteriors`, or a module; `fit` copies modules and does not change them.
         network: "mlp" or "convolution"; the second needs `event_shape`.
         activation: nonlinearity.
         event_shape: (height, width) or (channels, height, width) if rows are images; None for rows of a table.
@@ -70,7 +71,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         verbose: whether to print each record.
 
     Attributes:
-        fitted_: the `Fitted` model, which has more to ask: `report`, `diagnose`, `save`, …
+        fitted_: the `Fitted` model, which has more methods: `report`, `diagnose`, `save`, …
         plan_: everything that was given and decided.
         model_: its `LatentVariableModel`, on the CPU; x is X after standardisation.
         history_: the records of training, in nats of x; a tenth of the rows (at most 5,000) was held out to choose
@@ -79,8 +80,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         n_features_in_, feature_names_in_: as in scikit-learn.
 
     Notes:
-        Scores are Monte Carlo estimates, repeatable for the same X; a row scored in other company gets other random
-        numbers. Hence the checks of scikit-learn that ask for the bits of a row scored alone are not met
+        Scores are Monte Carlo estimates, repeatable for the same X; a row that is scored among other rows gets other
+        random numbers. The checks of scikit-learn that a row scored alone has the same score therefore fail
         (`check_methods_subset_invariance`, `check_methods_sample_order_invariance`), as with its `BernoulliRBM`.
 
     References:
@@ -206,7 +207,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         """The mean of q(z | x) for each row: (N, latent_dim); a categorical latent takes a column for each category.
 
         Where q has no mean in closed form it is an average of draws. With refine > 0 the q of each row is first
-        improved by so many steps of local optimisation from the encoder's (`inference.Local`).
+        improved by that many steps of local optimisation, from the encoder's q (`inference.Local`).
         """
         rows = self._rows(X)
         return self.fitted_.encode(rows, refine=refine).mean.astype(dtype_of(X))
@@ -218,6 +219,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
             ValueError: latents of another length.
         """
         check_is_fitted(self)
+        check_two_axes(X, "The array of latents", "latent_dim")
         Z: Any = check_array(X, dtype=DTYPES)
         if Z.shape[1] != self._n_features_out:
             raise ValueError(
@@ -235,9 +237,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """L_K(X), a lower bound of log p(X) in expectation, in nats per row and the units of X: (N,).
 
-        K is `num_evidence_samples`. Values between 0 and 1 under a "dynamic" binarization are no data of a Bernoulli
-        likelihood: there the score is that of one random binarization, the same at every call, as papers report it.
-        (With "none" it puts them into the formula of the likelihood, which is no log-probability.)
+        K is `num_evidence_samples`. Values between 0 and 1 are no data of a Bernoulli likelihood. Under a "dynamic"
+        binarization the score is that of one random binarization, the same at every call, as in papers. (Under "none"
+        they enter the formula of the likelihood, which is then no log-probability.)
         """
         rows = self._rows(X)
         return self.fitted_.score(rows, num_samples=self.num_evidence_samples)
@@ -249,8 +251,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
     def sample(self, n_samples: int = 1) -> Any:
         """Draw rows from p(X): (n_samples, n_features_in_), in the units of X; a DataFrame if X had text.
 
-        An integer `random_state` gives the same rows at every call. `GaussianMixture.sample` returns a tuple of rows
-        and components; there are no components here, and the rows come alone.
+        An integer `random_state` gives the same rows at every call. Unlike `GaussianMixture.sample` it returns the rows
+        alone, because there are no components.
 
         Raises:
             ValueError: n_samples is less than 1.
@@ -267,5 +269,5 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         return tags
 
     def _rows(self, X: ArrayLike) -> Any:
-        """X as `Fitted` takes it."""
+        """X in the form that `Fitted` takes."""
         return validated(self, X, self.event_shape)

@@ -98,7 +98,7 @@ def _check_log_prob(
 
 
 def _check_rsample(conditional: Conditional, q: Distribution, expected: tuple[int, ...], name: str) -> None:
-    """`has_rsample` promises a pathwise derivative where there are parameters at all."""
+    """`has_rsample` promises a pathwise derivative, if there are parameters."""
     z = q.rsample(torch.Size(expected[:1]))
     shape = tuple(z.shape)
     require(shape == expected, f"{name}: rsample has shape {shape}, not {expected}.")

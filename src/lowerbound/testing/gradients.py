@@ -28,9 +28,9 @@ def check_gradient(
 ) -> bool:
     """Check an estimator on one objective and model.
 
-    Either its `check` refuses the pair; or the surrogate has the value of the objective at its own
-    weights, and the gradient for θ (what belongs to prior and likelihood alone) that the objective
-    has at the same latents, held fixed; and q receives a finite gradient.
+    Either its `check` refuses the pair; or the surrogate has the value of the objective at its own weights and, for θ
+    (the parameters of prior and likelihood alone), the gradient of the objective at the same latents, held fixed; and q
+    gets a finite gradient.
 
     Arguments:
         estimator: what is checked.

@@ -20,19 +20,19 @@ _DISCRETE_DOMAINS = ("levels", "counts", "classes")
 
 
 def check_likelihood(likelihood: nn.Module, context: Context, value: Tensor | None = None) -> None:
-    """Check a likelihood: all that `check_conditional` checks, and what it states of itself.
+    """Check a likelihood: all that `check_conditional` checks, and its own statements.
 
-    It states `facts` and a `support`. Samples lie in the support. log p of an entry that is NaN is NaN, or finite where
-    the support allows missing entries. `facts.discrete` agrees with the sum of p over the support, where there are at
-    most 100,000 values. `initialize`, if it has one, costs at most a nat per element on data of its own.
+    It must state `facts` and a `support`. Samples lie in the support. log p of an entry that is NaN is NaN, or finite
+    where the support allows missing entries. `facts.discrete` agrees with the sum of p over the support, where there
+    are at most 100,000 values. `initialize`, if it has one, costs at most a nat per element on data of its own.
 
     Arguments:
-        likelihood: the module; it is left as it is.
+        likelihood: the module; it is not changed.
         context: what it is called with, B rows.
         value: a value (B, *event) to score; its own samples unless given.
 
     Raises:
-        AssertionError: naming the first thing found wrong, and what to write.
+        AssertionError: naming the first thing found wrong, and the remedy.
     """
     name = type(likelihood).__name__
     facts, support = _facts(likelihood, name), _support(likelihood, name)
@@ -85,7 +85,7 @@ def _check_inside(x: Tensor, support: Support, what: str) -> None:
 
 
 def _check_missing(likelihood: nn.Module, context: Context, x: Tensor, support: Support, name: str) -> None:
-    """Also without gradients, where a distribution may compute otherwise."""
+    """Check without gradients too, where a distribution may compute differently."""
     x = x.clone()
     x.flatten(1)[:, 0] = math.nan
     for gradients in (True, False):

@@ -3,7 +3,7 @@
     python -m lowerbound.testing.matrix > docs/matrix.md
 
 Every exported objective, in each of its forms of the rate, meets every exported estimator, with each of its baselines,
-on a small model with each kind of posterior. A pair that a `check` refuses is refused; of any other the cell is the
+on a small model with each kind of posterior. A pair that a `check` refuses is refused; for any other the cell is the
 `kind` of the estimator, after one step has shown that it runs.
 """
 
@@ -58,14 +58,14 @@ where it is out of date. The estimators are described in [what to choose](choose
 
 @dataclass(frozen=True, kw_only=True)
 class PosteriorKind:
-    """Posteriors that estimators treat alike, and a small model with one of them.
+    """A class of posteriors that estimators treat alike, and a small model with one of them.
 
     Attributes:
         title: what the posteriors have in common.
         posterior: name and options of a class of `posteriors`.
         prior: of a class of `priors` that goes with it.
         latent_dim: of the small model.
-        seed: of its weights, one of those for which the score function is least noisy: a bias shows soonest.
+        seed: of its weights, chosen such that the score function has little noise, so that a bias is visible.
     """
 
     title: str
@@ -177,7 +177,7 @@ def rows(kind: PosteriorKind) -> dict[str, Callable[[], Gradient]]:
 
 @functools.cache
 def cells(kind: PosteriorKind) -> dict[tuple[str, str], Cell]:
-    """Every cell of one table, by the labels of its row and column: `check` is asked, then one step is run."""
+    """Every cell of one table, by the labels of its row and column, from `check` and then one step."""
     model, x = small_model(kind)
     pairs = itertools.product(rows(kind).items(), columns(kind).items())
     return {
@@ -222,7 +222,7 @@ def _cell(loss: VariationalLoss, x: Tensor) -> Cell:
 
 
 def _available(kind: PosteriorKind) -> dict[str, Any]:
-    """What a choice may ask for by name."""
+    """Values that a choice may request by name."""
     return {"event_shape": (_DATA_DIM,), "latent_dim": kind.latent_dim, "num_data": 100}
 
 

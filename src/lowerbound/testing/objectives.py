@@ -19,8 +19,8 @@ def check_objective(objective: Objective, *, num_samples: int = 2) -> None:
 
     It must treat data separately and samples alike, and be differentiable. One that says
     `bound="lower"` must not exceed log p(x): its expectation is compared with the evidence, both
-    exact, on small models with binary latents. An upper bound is not compared: its estimates
-    reach it from below.
+    exact, on small models with binary latents. An upper bound is not compared, because its estimates approach it from
+    below.
 
     Arguments:
         objective: what is checked.

@@ -1,4 +1,4 @@
-"""What every check ends in: an `AssertionError` with a sentence."""
+"""The end of every check: an `AssertionError` with a sentence."""
 
 from __future__ import annotations
 

@@ -2,9 +2,8 @@
 
 For R independent repetitions of P coordinates, with mean m and standard error s, it fails where
 |m − exact| > t s, with t the quantile of Student's t with R − 1 degrees of freedom at 1 − α/(2P):
-an unbiased estimator fails with probability at most α (Bonferroni). And it refuses to pass where a
-bias of t s, the smallest it would notice as often as not, is larger than stated: a test that could
-not have failed proves nothing.
+an unbiased estimator fails with probability at most α (Bonferroni). It also fails if a bias of t s, the smallest bias
+that it detects in half of all cases, is larger than stated: a test that could not have failed proves nothing.
 """
 
 from __future__ import annotations
@@ -38,8 +37,7 @@ def assert_unbiased(
         exact: the truth.
         num_repeats: R, at least 10.
         false_failure_rate: α, the probability that an unbiased estimate fails.
-        smallest_detectable: the bias of a coordinate that must be noticed, as a fraction of the
-            norm of `exact`.
+        smallest_detectable: the bias of a coordinate that must be detected, as a fraction of the norm of `exact`.
 
     Raises:
         AssertionError: a coordinate is biased, or the repetitions are too few to tell.

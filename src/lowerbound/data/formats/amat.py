@@ -1,6 +1,6 @@
 """The text format of Larochelle's binarized MNIST: a line for each row, of digits 0 and 1 with a space between them.
 
-So every digit is followed by one byte, a space or the end of the line, and rows can be cut out of the bytes of the file
+Every digit is followed by one byte, a space or the end of the line, so that rows can be cut from the bytes of the file
 without parsing 47 million numbers.
 """
 

@@ -1,6 +1,6 @@
-"""Matlab's .mat files up to version 7, read by scipy, which runs nothing that they hold.
+"""Matlab's .mat files up to version 7, read by scipy, which does not execute their contents.
 
-The names and shapes of a file's variables are looked at before any is read, for a small file can hold a huge one.
+The names and shapes of a file's variables are checked before any is read, because a small file can hold a huge one.
 """
 
 import zlib

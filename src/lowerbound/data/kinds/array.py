@@ -24,7 +24,7 @@ __all__ = ["Array"]
 
 
 class Array:
-    """Rows of numbers that are all of one sort."""
+    """Rows of numbers that all have the same meaning."""
 
     name = "array"
 
@@ -47,7 +47,7 @@ class Array:
         return Schema(kind=self.name, event_shape=shape, container=contents.container, dtype=str(x.dtype))
 
     def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
-        """The numbers as they are; a memory map stays one."""
+        """The numbers, unchanged; a memory map stays one."""
         x = given if isinstance(given, np.ndarray) else given.to_numpy()
         check_numeric(x, what)
         check_features(x, schema.event_shape, what)
@@ -64,7 +64,7 @@ class Array:
         binarization: Preparation = "auto",
         standardize: bool | Literal["auto"] = "auto",
     ) -> Transform:
-        """One mean and one standard deviation for all numbers, where the likelihood wants it."""
+        """One mean and one standard deviation for all numbers, if the likelihood standardises."""
         if binarization in ("dynamic", "threshold"):
             return Pixels(scale=None, binarization=binarization)
         wanted = facts.standardized if standardize == "auto" else standardize

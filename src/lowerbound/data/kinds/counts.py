@@ -1,7 +1,7 @@
-"""Counts: a whole table of 0, 1, 2, … with zeros in it, such as words in documents or reads of genes.
+"""Counts: a table of 0, 1, 2, … most columns of which reach down to 0, such as words in documents or reads of genes.
 
-It is a table in every way, but all its columns are of one kind, also those that happen to hold 0 and 1 alone or large
-numbers. A table that holds nothing but 0 and 1 is none of counts.
+It is a table whose columns are all of one kind, also those that happen to hold only 0 and 1, or large numbers. A table
+that holds only 0 and 1 is no table of counts.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from lowerbound.data.columns import infer_columns
 from lowerbound.data.contents import Contents, Given
 from lowerbound.data.errors import DataError
 from lowerbound.data.kinds.table import Table, both_parts, check_axes, table_schema
+from lowerbound.data.measured import measure
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Column, Schema
 
@@ -29,7 +30,7 @@ class Counts(Table):
     name = "counts"
 
     def matches(self, contents: Contents, overrides: Overrides) -> bool:
-        """A table that is whole and not negative, with a zero somewhere and something above 1."""
+        """A table of whole numbers, none negative, most columns of which reach down to 0, with a number above 1."""
         if not super().matches(contents, overrides) or any(word != "drop" for word in overrides.columns.values()):
             return False
         if isinstance(contents.x, np.ndarray):
@@ -40,13 +41,13 @@ class Counts(Table):
         if len(numbers.columns) == len(contents.x.columns) and not overrides.columns:
             return True
         columns, _ = infer_columns(contents.x, overrides, contents.what)  # text may be left out
-        return all(map(_is_count, columns)) and _vary_from_zero(columns)
+        return all(map(_is_count, columns)) and max(column.high or 0 for column in columns) > 1
 
     def infer(self, contents: Contents, overrides: Overrides) -> Schema:
         """All columns are counts.
 
         Raises:
-            DataError: one holds what is no count.
+            DataError: one holds a value that is no count.
         """
         x = both_parts(contents)
         check_axes(x, contents.what)
@@ -74,7 +75,7 @@ class Counts(Table):
         return lines
 
     def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
-        """Counts as float32 where it holds them exactly; a memory map stays one."""
+        """Counts as float32 if that holds them exactly; a memory map stays one."""
         rows = super().rows(given, schema, what)
         if isinstance(rows, np.memmap) or rows.dtype == np.float32:
             return rows
@@ -88,19 +89,15 @@ def _is_count(column: Column) -> bool:
     return numeric and column.decimals == 0 and column.low is not None and column.low >= 0
 
 
-def _vary_from_zero(columns: tuple[Column, ...]) -> bool:
-    return min(column.low or 0 for column in columns) == 0 and max(column.high or 0 for column in columns) > 1
-
-
 def _are_counts(x: np.ndarray) -> bool:
-    """Whether an array is whole and not negative, with a zero somewhere and something above 1."""
+    """Whether an array has whole numbers, none negative, one above 1, and most of its columns reach down to 0."""
     if x.dtype.kind not in "iuf":
         return False
-    low, high = np.inf, 0.0
+    high = 0.0
     for _, block in row_blocks(x):
         known = block[~np.isnan(block)]
         if len(known) and (known.min() < 0 or not np.isfinite(known).all() or (known != np.round(known)).any()):
             return False
         if len(known):
-            low, high = min(low, float(known.min())), max(high, float(known.max()))
-    return bool(low == 0 and high > 1)
+            high = max(high, float(known.max()))
+    return high > 1 and 2 * int(measure(x).near_zero.sum()) > x.shape[1]

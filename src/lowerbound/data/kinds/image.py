@@ -1,8 +1,8 @@
 """Images: pixels that are levels 0 … K − 1, or intensities in [0, 1].
 
 (N, H, W) are grey; (N, H, W, C) and (N, C, H, W) have one to four channels, and are stored with the channels first, as
-convolutions want them. Whole numbers are levels: of 256 if any is above 1, else of 2. A table is an image only if the
-user says so and gives the shape that its columns have.
+convolutions want them. Whole numbers are levels: 256 levels if any number is above 1, else 2. A table holds images only
+if the user says so and gives the shape of the image.
 
 Under a likelihood of counts or classes a level k is the number k; under all others it is the intensity k / (K − 1).
 """
@@ -121,7 +121,7 @@ class Image:
         return [f"Images of {shape}, pixels of {schema.pixel_levels} levels."]
 
     def render(self, x: np.ndarray, schema: Schema) -> np.ndarray:
-        """Levels as whole numbers of the user's type, intensities clipped to [0, 1]; channels where they were."""
+        """Levels as whole numbers of the user's type, or intensities clipped to [0, 1]; channels on the user's axis."""
         x = np.asarray(x)
         if schema.channels_last:
             x = np.moveaxis(x, 1, -1)
@@ -165,7 +165,7 @@ def _levels(x: np.ndarray) -> int | Literal["none"] | None:
 
 
 def _check_levels(x: np.ndarray, schema: Schema, what: str) -> None:
-    """Levels must not be taken for intensities, nor the reverse; 0 and 1 alone can be either."""
+    """Refuse levels where the fit had intensities, and the reverse; 0 and 1 alone can be either."""
     highest = 1 if schema.pixel_levels is None else schema.pixel_levels - 1
     for _, block in row_blocks(x):
         whole = schema.pixel_levels is None or bool((block == np.round(block)).all())

@@ -1,10 +1,11 @@
-"""The seam of a kind of data: what is asked of images, tables, counts, …
+"""The interface of a kind of data: what images, tables, counts, … must provide.
 
-A kind recognises what a file holds, says what its numbers mean (a `Schema`), stores rows under a given schema, makes
-the transform from stored rows to what a likelihood scores, and gives rows back in the form that the user had. It has no
-state: what differs from data to data stands in the schema.
+A kind recognises the contents of a file, infers the meaning of its numbers (a `Schema`), stores rows under a given
+schema, makes the transform from stored rows to what a likelihood scores, and renders rows in the form that the user
+gave. It has no state: all that depends on the data is in the schema.
 
-A new kind is one file here with a class that does this, exported from `kinds/__init__`, and one test.
+A new kind is one file here with a class that does this, exported from `kinds/__init__`, and one test; from another
+package, an entry point in the group "lowerbound.kinds".
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ class Kind(Protocol):
 
     @property
     def name(self) -> str:
-        """How a schema, and `--kind`, call it."""
+        """The name in a schema and for `--kind`."""
         ...
 
     def matches(self, contents: Contents, overrides: Overrides) -> bool:
-        """Whether these contents are of this kind, if nobody says otherwise; kinds are asked in order."""
+        """Whether these contents are of this kind, unless the user says otherwise; kinds are asked in order."""
         ...
 
     def infer(self, contents: Contents, overrides: Overrides) -> Schema:
-        """What the numbers of the contents mean; the label apart.
+        """The schema of the contents, without the label.
 
         Raises:
             DataError: the contents cannot be of this kind.
@@ -69,13 +70,15 @@ class Kind(Protocol):
         ...
 
     def default_likelihood(self, schema: Schema) -> str:
-        """The likelihood to take if nobody says, as `spelling` spells it."""
+        """The default likelihood, as `spelling` spells it."""
         ...
 
     def describe(self, schema: Schema) -> list[str]:
-        """A few lines for the terminal: what was understood, and what was left out."""
+        """A few lines for the terminal: the schema, and what was left out."""
         ...
 
     def render(self, x: np.ndarray, schema: Schema) -> Given:
-        """Stored rows (N, *event_shape), drawn or reconstructed and hence not rounded, as the user had theirs."""
+        """Turn stored rows (N, *event_shape), drawn or reconstructed and therefore not rounded, into the form of the
+        user's data.
+        """
         ...

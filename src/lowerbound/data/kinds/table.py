@@ -1,12 +1,12 @@
-"""Tables: columns that may each be of another kind, with gaps.
+"""Tables: columns of different kinds, possibly with gaps.
 
-The rules by which a column's kind is inferred stand in `data.columns`. The default likelihood is the simplest that fits
+The rules that infer the kind of a column are in `data.columns`. The default likelihood is the simplest that fits
 all columns: a Gaussian with a scale for each column if all are continuous, Bernoulli if all are 0 and 1, and otherwise,
 or if there are gaps, one that is spelled column by column ("mixed").
 
-Under a likelihood that wants it, columns are standardised. Under "mixed" they keep their units; columns whose values
-vary by less than a hundredth of their mean (time stamps) are centred, which changes no density, for float32 could not
-tell their values apart.
+Columns are standardised if the likelihood asks for it. Under "mixed" they keep their units, but columns whose values
+vary by less than a hundredth of their mean (time stamps) are centred, because float32 could not distinguish their
+values; this changes no density.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Table:
         return schema
 
     def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
-        """Numbers as they are, categories by their numbers, NaN for gaps; a memory map stays one."""
+        """Numbers unchanged, categories as their numbers, NaN for gaps; a memory map stays one."""
         if isinstance(given, np.ndarray):
             check_numeric(given, what)
         return rows_of_table(given, schema, what)
@@ -77,7 +77,7 @@ class Table:
         binarization: Preparation = "auto",
         standardize: bool | Literal["auto"] = "auto",
     ) -> Transform:
-        """`Standardize` where the likelihood wants it, centring under a likelihood of columns, else `Identity`."""
+        """`Standardize` if the likelihood asks for it, centring under a likelihood of columns, else `Identity`."""
         if binarization in ("dynamic", "threshold"):
             return Pixels(scale=None, binarization=binarization)
         names, rows = dataset.feature_names, dataset.train_rows
@@ -99,7 +99,7 @@ class Table:
         return mixed_spelling(schema.columns)
 
     def describe(self, schema: Schema) -> list[str]:
-        """How many columns of which kind, those of each kind by name, and those left out with the reason."""
+        """How many columns of which kind, by name; those that do not vary, and those left out with the reason."""
         columns = schema.columns or ()
         kinds = dict.fromkeys(column.kind for column in columns)
         lines = [f"Table of {len(columns)} columns."]
@@ -109,6 +109,9 @@ class Table:
         gaps = [f"{column.name} ({column.missing:,})" for column in columns if column.missing]
         if gaps:
             lines.append(f"  with gaps: {_listed(gaps)}")
+        constant = [column.name for column in columns if column.low is not None and column.low == column.high]
+        if constant:  # of an array, which cannot leave one out
+            lines.append(f"  one value only: {_listed(constant)}")
         if schema.left_out:
             lines.append(f"  left out: {_listed([f'{item.name} ({item.reason})' for item in schema.left_out])}")
         return lines
@@ -137,7 +140,7 @@ def check_axes(x: Given, what: str) -> None:
 
 
 def both_parts(contents: Contents) -> Given:
-    """Training and test rows together, as one has to look at both to know what a column holds."""
+    """Training and test rows together, because both are needed to infer the kind of a column."""
     if contents.x_test is None:
         return contents.x
     if isinstance(contents.x, np.ndarray) and isinstance(contents.x_test, np.ndarray):
@@ -191,7 +194,7 @@ def _is_mixed(columns: Sequence[Column]) -> bool:
 
 
 def _with_tail(column: Column, x: np.ndarray, overrides: Overrides) -> Column:
-    """The column, as positive if it is long-tailed and nobody said otherwise."""
+    """The column; as positive if it is long-tailed and the user did not say otherwise."""
     if column.kind != "continuous" or overrides.of(column.name) is not None or column.low is None or column.low <= 0:
         return column
     return replace(column, kind="positive") if long_tailed(x) else column

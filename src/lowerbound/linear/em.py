@@ -23,7 +23,7 @@ from lowerbound.linear.units import Units
 __all__ = ["SMALLEST_SCALE", "Iteration", "check_rows", "expectation_maximization"]
 
 SMALLEST_SCALE = 1e-6
-"""The floor of σ where none is given, in units of the spread of the column (of all columns, if they share σ)."""
+"""The default floor of σ, in units of the spread of the column (of all columns, if they share σ)."""
 
 
 class Iteration(NamedTuple):
@@ -49,15 +49,15 @@ def expectation_maximization(
     max_iterations: int = 1000,
     tolerance: float = 1e-6,
 ) -> Iterator[Iteration]:
-    """From a model to a stationary point of the likelihood, one iteration at a time, the start included.
+    """Iterate from a model to a stationary point of the likelihood; the start is the first iteration.
 
     Arguments:
-        start: where to begin.
+        start: the model to start from.
         x: rows; NaN where an entry is missing.
         noise: of each dimension, or shared.
         min_scale: the floor of σ, in the units of x; None: `SMALLEST_SCALE` of the spread of the column.
         max_iterations: after which to stop.
-        tolerance: a rise of the log-likelihood that is too small to go on for, nats per row.
+        tolerance: stop when the log-likelihood rises by less, nats per row.
     """
     units = Units.of(x, noise)
     y, exact, floor = units.standard(x), units.enter(start), units.floor(min_scale, SMALLEST_SCALE)
@@ -72,7 +72,7 @@ def expectation_maximization(
 
 
 def check_rows(x: Float[Tensor, "batch data"], latent_dim: int, most: int) -> None:
-    """Refuse rows of which there is no fit, and more factors than there can be.
+    """Refuse rows that cannot be fitted, and too many factors.
 
     Raises:
         ValueError: too few rows, infinite values, a column that is never observed, or a latent_dim out of range.

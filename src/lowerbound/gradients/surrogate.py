@@ -1,10 +1,10 @@
-"""Gradients put into a surrogate by hand: how a part of an estimator trains on its own objective in the same step.
+"""Gradients added to a surrogate by hand, by which a part of an estimator trains on its own objective in the same step.
 
     a(η) = Σ_i ⟨η_i, sg(g_i)⟩ − sg(Σ_i ⟨η_i, g_i⟩)
 
-has the value 0 and the gradient g_i for η_i, and touches no other parameter: a baseline that learns to predict, a
-control variate that lowers the variance, a multiplier that enforces a constraint cannot leak into θ and φ, nor they
-into it. The loop minimises minus the surrogate, so g is the direction in which η is to move.
+has the value 0, the gradient g_i for η_i and no gradient for other parameters. A learned baseline, a control variate
+that lowers the variance or a multiplier that enforces a constraint thus does not affect the gradients for θ and φ, and
+conversely. The loop minimises minus the surrogate, so that η moves in the direction of g.
 """
 
 from __future__ import annotations

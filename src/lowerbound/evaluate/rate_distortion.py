@@ -1,11 +1,11 @@
-"""What a fitted model does with its latents, averaged over data.
+"""Rate, distortion and active latents of a fitted model, averaged over data.
 
 ELBO = −distortion − rate          distortion = −E_q log p(x | z)          rate = E_q[log q(z | x) − log p(z)]
 activity_d = Var_x E_q[z_d | x]    a latent is *active* where that exceeds 0.01 (Burda et al. 2016, §5.2)
 rate_d = E_x KL(q(z_d | x) ‖ p(z_d)), where q and p are both products over d: then Σ_d rate_d is the rate
 
-Layers of a hierarchy stand one after another, z_1 first. Given the layers drawn before it each may be a product, and
-rate_d is then an average over draws of those (`factors.rate_per_layer` says when it is a divergence).
+Layers of a hierarchy follow one another, z_1 first. Each layer may be a product given the layers drawn before it;
+rate_d is then an average over draws of these (`factors.rate_per_layer` says when it is a divergence).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
-from lowerbound.evaluate.posterior_mean import mean_of
+from lowerbound.evaluate.posterior_moments import mean_of
 from lowerbound.factors import has_layers, is_product, kl_per_factor, kl_per_layer, log_prob_per_factor
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
@@ -40,7 +40,7 @@ class Summary:
 
     Attributes:
         elbo: mean ELBO.
-        elbo_standard_error: of that mean, from the spread over the data; not a number for one datum.
+        elbo_standard_error: of `elbo`, from the spread over the data; NaN for one datum.
         rate: E[log q(z | x) − log p(z)].
         distortion: −E log p(x | z).
         activity: Var_x E_q[z_d | x], (latent,), layers of a hierarchy one after another.
@@ -76,7 +76,7 @@ class Summary:
 
     @property
     def bits_per_dim(self) -> float:
-        """−ELBO / (D ln 2): an upper bound of the bits per dimension of x as it was given."""
+        """−ELBO / (D ln 2): an upper bound of the bits per dimension, for x as it was given."""
         return -self.elbo / (self.num_dimensions * math.log(2))
 
 
@@ -181,7 +181,7 @@ def _rate_per_dimension_of_layers(q: Any, p: Any, z: tuple[Tensor, ...]) -> Tens
 
 
 def _activity(blocks: list[_Block]) -> Tensor:
-    """Var_x E_q[z | x], less what sampling the mean adds to it."""
+    """Var_x E_q[z | x], minus the part that comes from sampling the mean."""
     mean = torch.cat([block.mean for block in blocks])
     noise = torch.cat([block.noise for block in blocks])
     if mean.numel() == 0:  # a model without latents

@@ -14,7 +14,13 @@ _UNIT = math.log(math.expm1(1.0))
 
 
 def positive(raw: Tensor, floor: float) -> Tensor:
-    """Map any real to (floor, ∞); 0 goes to 1 + floor, so that an untrained net gives scales near one."""
+    """Map any real to (floor, ∞); 0 goes to 1 + floor, so that an untrained net gives scales near one.
+
+    Raises:
+        ValueError: a floor below 0, from which scales would be negative.
+    """
+    if not 0 <= floor < math.inf:
+        raise ValueError(f"The smallest scale is {floor} and must be a finite number, 0 or more.")
     return floor + softplus(raw + _UNIT)
 
 

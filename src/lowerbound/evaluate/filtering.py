@@ -4,10 +4,10 @@
 
     p(x_t | x_<t) ≈ (1/S) Σ_s p(x_t | z_t^s)         E[x_t | x_<t] ≈ (1/S) Σ_s E[x_t | z_t^s]
 
-The posterior of the model was trained to smooth whole series, and says nothing about where one stands in the middle of
-a series that goes on. The filter needs p alone: it reads x from left to right and is exact as S → ∞. The product of the
-first estimates is an unbiased one of p(x) (Del Moral 2004, Proposition 7.4.1), so that the mean of `log_evidence` is a
-lower bound of log p(x). Particles are drawn anew at every step, systematically (Kitagawa 1996): all of them at once.
+The posterior of the model is trained on whole series, and does not give the state in the middle of a series that is
+still going on. The filter needs p alone: it reads x from left to right and is exact as S → ∞. The product of the
+estimates of p(x_t | x_<t) is an unbiased estimate of p(x) (Del Moral 2004, Proposition 7.4.1), so that the mean of
+`log_evidence` is a lower bound of log p(x). The particles are resampled at every step, systematically (Kitagawa 1996).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["Filtered", "particle_filter"]
 
 @dataclass(frozen=True)
 class Filtered:
-    """What is known before and after every step.
+    """Forecasts before every step and states after it.
 
     Attributes:
         log_evidence: log of an unbiased estimate of p(x) (B,), nats.
@@ -47,7 +47,7 @@ class Filtered:
 
 @torch.no_grad()
 def particle_filter(model: DirectedModel, x: Tensor, *, num_particles: int = 1000, seed: int = 0) -> Filtered:
-    """Read series from left to right.
+    """Filter series from left to right.
 
     Arguments:
         model: a chain of states of which each emits one step, as `models.sequence.state_space` makes.
@@ -84,7 +84,7 @@ def particle_filter(model: DirectedModel, x: Tensor, *, num_particles: int = 100
 
 
 def _drawn_again(z: Float[Tensor, "sample batch latent"], w: Float[Tensor, "sample batch"]) -> Tensor:
-    """z with each particle as often as its weight says, up to one: systematic resampling."""
+    """Systematic resampling: each particle is kept as often as its weight says, rounded up or down."""
     size, rows = w.shape
     points = (torch.arange(size, device=w.device) + torch.rand(rows, 1, device=w.device)) / size
     which = torch.searchsorted(w.mT.cumsum(1).contiguous(), points.to(w.dtype)).clamp(max=size - 1)

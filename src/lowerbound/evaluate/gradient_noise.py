@@ -6,15 +6,15 @@ For R independent gradients g_1, …, g_R of the mean objective of one batch, wi
     SNR = ‖E g‖ / √V                                  SNR_i = |ḡ_i| / σ_i  for each coordinate i
     cosine = mean_r  g_r · m_r / (‖g_r‖ ‖E g‖)        m_r = the mean of the other R − 1, or the exact gradient
 
-SNR_i is that of Rainforth et al. (2018, arXiv:1802.04537, §3). ‖ḡ‖² alone would hold V / R of noise, and a mean that
-holds g_r would lean towards it; without both, pure noise has SNR and cosine 0 in place of 1 / √R. SNR_i keeps such a
-floor, √(2 / (π R)): take R large where it is small. Standard errors are the jackknife's: the spread of a number over
-the R sets of repetitions that leave one out,
+SNR_i is that of Rainforth et al. (2018, arXiv:1802.04537, §3). ‖ḡ‖² alone would contain noise of V / R, and a mean that
+includes g_r would be biased towards it. With these corrections pure noise has SNR and cosine 0 instead of 1 / √R. SNR_i
+has no such correction and does not fall below √(2 / (π R)): take R large where it is small. Standard errors are the
+jackknife's: the spread of a number over the R sets of repetitions that leave one out,
 
     ḡ₋ₜ = ḡ − d_t / (R − 1)        (R − 2) V₋ₜ = Σ_r ‖d_r‖² − ‖d_t‖² R / (R − 1)
 
-Repetitions are steps in a loop: `torch.func.vmap` over them cannot follow reparameterised draws, tensor hooks or
-derivatives inside an estimator, and where it can it is slower at the size of a real network.
+Repetitions run in a loop: `torch.func.vmap` does not support reparameterised draws, tensor hooks or derivatives inside
+an estimator, and where it works it is slower for networks of realistic size.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Statistic:
 
 @dataclass(frozen=True, kw_only=True)
 class GradientStatistics:
-    """What the gradient of one batch looks like to one group of parameters.
+    """The noise of the gradient of one batch, for one group of parameters.
 
     Attributes:
         num_parameters: how many coordinates.
@@ -55,7 +55,7 @@ class GradientStatistics:
         variance: tr Cov[g], nats².
         snr: ‖E g‖ / √(tr Cov[g]); infinite without noise.
         snr_per_coordinate: the mean of |E g_i| / σ_i over the coordinates that vary; infinite if none does.
-        cosine: of one gradient and the expected (or the exact) one, on average; nan where noise hides the expected one.
+        cosine: mean cosine of one gradient and the expected (or exact) one; NaN where the estimate of ‖E g‖ is zero.
     """
 
     num_parameters: int
@@ -80,8 +80,8 @@ def gradient_statistics(
 ) -> dict[str, GradientStatistics]:
     """Repeat the gradient of one batch and describe its noise.
 
-    The model, the objective and the estimator are left as they were; a copy of the estimator is used, so that a running
-    baseline goes on from its present state. The gradients are kept: num_repeats times the largest group, in memory.
+    The model, the objective and the estimator are not changed: a copy of the estimator is used, whose running baseline
+    continues from its present state. All gradients are kept in memory: num_repeats times the largest group.
 
     Arguments:
         model: p and q, on the device of x.
@@ -91,13 +91,13 @@ def gradient_statistics(
         num_samples: S, latents drawn per datum.
         num_repeats: R, at least 4.
         context: of the batch.
-        reference: the exact gradient of the mean objective for some groups, flattened; the mean of the other
-            repetitions stands in for those that are not given.
+        reference: the exact gradient of the mean objective for some groups, flattened; for other groups it is the mean
+            of the other repetitions.
         seed: of the draws.
 
     Returns:
-        The statistics of each group that has parameters: "prior", "likelihood" and "posterior". Parameters that belong
-        to the posterior as well (those of a `VampPrior`) count there.
+        The statistics of each group that has parameters: "prior", "likelihood" and "posterior". Parameters of the prior
+        that also belong to the posterior (those of a `VampPrior`) count as the posterior's.
 
     Raises:
         ValueError: too few repetitions, or choices that do not go together.
@@ -228,7 +228,7 @@ def _snr_per_coordinate(mean: Float[Tensor, "coordinate"], d: Float[Tensor, "rep
 
 
 def _without(mean: Tensor, squares: Tensor, row: Tensor, count: int) -> Tensor:
-    """The same without one repetition; a coordinate that then no longer varies is left out."""
+    """The same without one repetition; coordinates that then no longer vary are left out."""
     variance = (squares - row.square() * (count / (count - 1))) / (count - 2)
     varies = variance > 1e-6 * squares
     return (((mean - row / (count - 1)).abs() / variance.sqrt())[varies]).mean()

@@ -1,10 +1,10 @@
-"""E_q[z | x], the latent that stands for a row: in closed form where q(z | x) has one, else an average of draws.
+"""E_q[z | x], the latent representation of a row: in closed form where q(z | x) has one, else an average of draws.
 
     (1/S) Σ_s z_s,   z_s ~ q(z | x)              standard error sd(z_s) / √S of each number
 
-Latents of any shape, and the layers of a hierarchy, come as one vector for each row (`model.flat_latents`). A chain of
-`HMC` has the mean of all its draws, with the effective sample size in the place of S, and warns where it is not to be
-trusted.
+Latents of any shape, and the layers of a hierarchy, are returned as one vector for each row (`model.flat_latents`). For
+a chain of `HMC` it is the mean of all draws, with the effective sample size in place of S, and a warning if the chain
+is unreliable.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lowerbound.weights import latents_of
 __all__ = ["NUM_DRAWS", "PosteriorMean", "mean_of", "posterior_mean"]
 
 NUM_DRAWS = 1000
-"""S, unless another is asked for: an error of 3 % of the standard deviation of q."""
+"""The default of S: an error of 3 % of the standard deviation of q."""
 
 _ROWS_PER_BLOCK, _NUMBERS_AT_ONCE = 1024, 2**22
 
@@ -136,7 +136,7 @@ def _flat(values: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch latent"
 
 
 def _by_draws(q: Distribution, num_draws: int) -> PosteriorMean:
-    """Draws of all rows, as many at once as are few numbers; sums of squares about the first draw keep their digits."""
+    """Draw for all rows, in parts that fit in memory. Sums of squares about the first draw are accurate."""
     z = _draw(q, 1)
     shapes = tuple(tuple(layer.shape[2:]) for layer in (z if isinstance(z, tuple) else (z,)))
     first = flat_latents(z)[0].double()

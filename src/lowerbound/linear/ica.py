@@ -13,11 +13,11 @@ the quasi-Newton steps of Ablin, Cardoso & Gramfort (2018, arXiv:1706.08171): W 
     G = E[ψ(y) yᵀ] − I             h_ij = E[ψ'(y_i)] E[y_j²]   (i ≠ j),      h_ii = E[ψ'(y_i) y_i²]
     [h_ij 1; 1 h_ji] [E_ij; E_ji] = −[G_ij; G_ji],      E_ii = −G_ii / (1 + h_ii)
 
-whose 2 × 2 blocks, exact where the sources are independent, are shifted to be positive definite, and whose length is
-halved until the likelihood rises. Hence it never falls; it is not concave, and a source that is Gaussian is not found.
+where the 2 × 2 blocks, which are exact for independent sources, are shifted to be positive definite, and the step is
+halved until the likelihood rises. The likelihood never falls. It is not concave, and Gaussian sources are not found.
 
-With as many sources as columns the units of a column mean nothing, and each is measured in its own (`units`). With
-fewer, one unit is common to all, for which directions are principal depends on the ratios of units.
+With as many sources as columns the units of the columns do not matter, and each column is measured in its own
+(`units`). With fewer sources all columns have one unit, because the principal directions depend on the ratios of units.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lowerbound.linear import sources
-from lowerbound.linear.expectation_maximization import check_rows
+from lowerbound.linear.em import check_rows
 from lowerbound.linear.principal_components import SMALLEST_SHARED_SCALE, principal_directions
 from lowerbound.linear.units import Units
 from lowerbound.randomness import derive_seed
 
-__all__ = ["ICAIteration", "IndependentComponents", "independent_components"]
+__all__ = ["ICAIteration", "IndependentComponents", "fit_independent_components"]
 
 _SMALLEST_CURVATURE, _HALVINGS = 1e-2, 12
 _CHOOSING = 30  # iterations in which densities are chosen anew each time; later only where the climb ends
@@ -45,13 +45,13 @@ _CHOOSING = 30  # iterations in which densities are chosen anew each time; later
 
 @dataclass(frozen=True)
 class IndependentComponents:
-    """x = A s + b with independent sources, and noise in what they do not span.
+    """x = A s + b with independent sources, and noise in the directions that they do not span.
 
     Arguments:
         unmixing: W.
         offset: b.
         is_super: which sources are super-Gaussian; the others are sub-Gaussian.
-        noise_scale: σ, which is not looked at where there are as many sources as columns.
+        noise_scale: σ, which is not used if there are as many sources as columns.
     """
 
     unmixing: Float[Tensor, "source data"]
@@ -102,7 +102,7 @@ class ICAIteration(NamedTuple):
     components: IndependentComponents
 
 
-def independent_components(
+def fit_independent_components(
     x: Float[Tensor, "batch data"],
     latent_dim: int,
     *,
@@ -110,7 +110,7 @@ def independent_components(
     tolerance: float = 1e-6,
     seed: int = 0,
 ) -> Iterator[ICAIteration]:
-    """Fits of rising likelihood; the last is the answer.
+    """Fits of rising likelihood; the last is the result.
 
     Arguments:
         x: rows without missing entries, best in double precision.
@@ -124,7 +124,7 @@ def independent_components(
     """
     check_rows(x, latent_dim, x.shape[1])
     if bool(x.isnan().any()):
-        raise ValueError("ICA got missing entries and has no likelihood of a part of a row; impute them first.")
+        raise ValueError("ICA got missing entries, which its likelihood does not support; impute them first.")
     start, whitened = _whiten(x, latent_dim)
     generator = torch.Generator().manual_seed(derive_seed(seed, "independent_components"))
     rotation = torch.linalg.qr(torch.randn(latent_dim, latent_dim, generator=generator, dtype=torch.float64))[0].to(x)
@@ -170,7 +170,7 @@ def _value(W: Tensor, is_super: Tensor, whitened: Tensor) -> float:
 
 
 def _choose(W: Tensor, whitened: Tensor) -> tuple[Tensor, Tensor]:
-    """Each source with the best scale under the density that is then more likely."""
+    """Give each source the more likely of both densities, each at its best scale."""
     y = whitened @ W.mT
     kinds = [torch.full((len(W),), kind, device=W.device) for kind in (True, False)]
     scales = [sources.best_scale(y, kind) for kind in kinds]

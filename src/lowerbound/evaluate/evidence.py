@@ -2,9 +2,9 @@
 
     log p̂(x) = log (1/S) Σ_s p(x, z_s) / q(z_s | x),      z_s ~ q(z | x)
 
-Work is cut twice. Latents are drawn for blocks of rows and samples whose size depends on S alone, so the same seed
-draws the same latents whatever `max_elements` is; each block is decoded in slices of at most `max_elements` numbers, so
-that the activations of a slice stay in the cache. q(z | x) is computed once for each datum.
+The work is split twice. Latents are drawn for blocks of rows and samples whose size depends on S alone, so that a seed
+gives the same latents for every `max_elements`. Each block is decoded in slices of at most `max_elements` numbers,
+whose activations stay in the cache. q(z | x) is computed once for each datum.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Evidence:
 
     Attributes:
         log_evidence: log of the mean weight, nats: in expectation a lower bound of log p(x).
-        standard_error: of that, from the spread of the weights, nats; not a number for one sample.
+        standard_error: of `log_evidence`, from the spread of the weights, nats; NaN for one sample.
         effective_sample_size: between 1 and num_samples.
-        pareto_k: above 0.7 the three numbers before are unreliable; not a number below 21 samples, which cannot tell.
+        pareto_k: k̂; above 0.7 the three numbers before are unreliable; NaN for fewer than 21 samples.
         elbo: mean of log w over the same samples, nats.
         num_samples: S, drawn for each datum.
         num_dimensions: numbers in one datum.
@@ -62,13 +62,13 @@ class Evidence:
 
     @property
     def standard_error_of_mean(self) -> float:
-        """Of `mean` as an estimate for new data, nats: from the spread over the data; not a number for one datum."""
+        """The error of `mean` as an estimate for new data, nats, from the spread over the data; NaN for one datum."""
         size = self.log_evidence.shape[0]
         return self.log_evidence.double().std().item() / math.sqrt(size) if size > 1 else math.nan
 
     @property
     def sampling_error_of_mean(self) -> float:
-        """Of `mean` for these very data, nats: from the spread of the weights alone."""
+        """The error of `mean` for these data, nats, from the spread of the weights alone."""
         return self.standard_error.double().square().sum().sqrt().item() / self.log_evidence.shape[0]
 
     @property
@@ -78,12 +78,12 @@ class Evidence:
 
     @property
     def bits_per_dim(self) -> float:
-        """−mean / (D ln 2), of x as it was given: nothing is added for a rescaling of the data."""
+        """−mean / (D ln 2), for x as it was given: there is no correction for a rescaling of the data."""
         return -self.mean / (self.num_dimensions * math.log(2))
 
     @property
     def unreliable_fraction(self) -> float | None:
-        """The fraction of data with k̂ > 0.7; None below 21 samples, of which k̂ is not defined."""
+        """The fraction of data with k̂ > 0.7; None for fewer than 21 samples, where k̂ is not defined."""
         return None if self.num_samples < FEWEST_WEIGHTS else (self.pareto_k > 0.7).double().mean().item()
 
 

@@ -1,0 +1,120 @@
+"""What a data set looks like in a few numbers with names: the statistics T of predictive checks.
+
+Each function takes data sets (set, row, *event), all of one size, and gives one number for each of them, by name. NaN
+marks a missing entry, which is passed over.
+
+=========  ================================================================================================
+table      of each column mean, sd, skewness, min, max and share of zeros, or the share of each category; the
+           correlation of each pair of columns of numbers
+counts     of each column mean, dispersion index (variance / mean), max and share of zeros
+images     mean intensity, total variation (mean |difference| of neighbours), share of ink (above one half)
+numbers    of all numbers together mean, sd, skewness, min, max and share of zeros
+=========  ================================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+__all__ = ["Statistics", "count_statistics", "image_statistics", "number_statistics", "table_statistics"]
+
+Statistics: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
+"""From data sets (set, row, *event) to numbers (set,), by name."""
+
+_MOST_CORRELATED = 40
+
+
+def table_statistics(
+    x: Float64[Tensor, "set row column"], names: Sequence[str], categories: Sequence[Sequence[str] | None]
+) -> dict[str, Float64[Tensor, "set"]]:
+    """Those of a table.
+
+    Arguments:
+        x: data sets; categories by their numbers.
+        names: of the columns.
+        categories: of each column, None for numbers; correlations are of the first 40 columns of numbers.
+    """
+    found = {}
+    for d, (name, classes) in enumerate(zip(names, categories, strict=True)):
+        column = x[..., d]
+        if classes is None:
+            found |= {f"{name}: {what}": value for what, value in _moments(column).items()}
+        else:
+            found |= {f"{name} = {c}: share": _share(column, k) for k, c in enumerate(classes)}
+    numbers = [d for d, classes in enumerate(categories) if classes is None][:_MOST_CORRELATED]
+    return found | _correlations(x[..., numbers], [names[d] for d in numbers])
+
+
+def count_statistics(x: Float64[Tensor, "set row column"], names: Sequence[str]) -> dict[str, Float64[Tensor, "set"]]:
+    """Those of counts.
+
+    Arguments:
+        x: data sets.
+        names: of the columns.
+    """
+    mean = x.nanmean(1)
+    variance = (x - mean[:, None]).square().nanmean(1)
+    dispersion = variance / mean.clamp_min(torch.finfo(x.dtype).tiny)
+    highest = x.nan_to_num(nan=-torch.inf).amax(1)
+    parts = {"mean": mean, "dispersion index": dispersion, "max": highest, "share of zeros": _share(x, 0)}
+    return {f"{name}: {what}": value[:, d] for d, name in enumerate(names) for what, value in parts.items()}
+
+
+def image_statistics(
+    x: Float64[Tensor, "set row *event"], low: float = 0.0, high: float = 1.0
+) -> dict[str, Float64[Tensor, "set"]]:
+    """Those of images, whose last two axes are height and width.
+
+    Arguments:
+        x: data sets of intensities.
+        low: the intensity of no ink.
+        high: that of full ink.
+    """
+    rows, columns = (x.diff(dim=axis).abs().flatten(1) for axis in (-2, -1))
+    steps = rows.shape[1] + columns.shape[1]
+    variation = (rows.sum(1) + columns.sum(1)) / max(1, steps)
+    ink = (x > (low + high) / 2).double().flatten(1).mean(1)
+    return {"mean intensity": x.flatten(1).mean(1), "total variation": variation, "share of ink": ink}
+
+
+def number_statistics(x: Float64[Tensor, "set row *event"]) -> dict[str, Float64[Tensor, "set"]]:
+    """Those of all numbers together."""
+    return _moments(x.flatten(1))
+
+
+def _moments(x: Float64[Tensor, "set number"]) -> dict[str, Tensor]:
+    mean = _mean(x)
+    away = x - mean[:, None]
+    variance = _mean(away.square())
+    return {
+        "mean": mean,
+        "sd": variance.sqrt(),
+        "skewness": _mean(away**3) / variance.clamp_min(torch.finfo(x.dtype).tiny) ** 1.5,
+        "min": x.nan_to_num(nan=torch.inf, posinf=torch.inf).amin(1),
+        "max": x.nan_to_num(nan=-torch.inf, neginf=-torch.inf).amax(1),
+        "share of zeros": _share(x, 0),
+    }
+
+
+def _correlations(x: Float64[Tensor, "set row number"], names: Sequence[str]) -> dict[str, Tensor]:
+    """Over the rows that have both entries."""
+    known = (~x.isnan()).double()
+    away = (x - x.nanmean(1, keepdim=True)).nan_to_num(nan=0.0)
+    products, squares = away.mT @ away, away.square().mT @ known
+    correlation = products / (squares * squares.mT).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
+    pairs = [(i, j) for i in range(len(names)) for j in range(i)]
+    return {f"{names[j]} and {names[i]}: correlation": correlation[:, i, j] for i, j in pairs}
+
+
+def _mean(x: Tensor) -> Tensor:
+    return x.nanmean(1)
+
+
+def _share(x: Tensor, value: float) -> Tensor:
+    """Of the entries that are known, those that have a value."""
+    return (x == value).double().where(~x.isnan(), torch.nan).nanmean(1)

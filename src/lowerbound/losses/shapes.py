@@ -1,0 +1,79 @@
+"""Whether q(z | x), p(z) and p(x | z) fit each other and the rows in shape, asked of two rows before the first step.
+
+Parts of one's own may fit where they should not: a posterior whose net forgets the axis of its parameters makes one
+distribution of a whole batch, and torch broadcasts a z of one length against a prior of length one. Where torch notices
+itself, it speaks of matrices; here the part is named that it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from lowerbound.inference import Draws
+from lowerbound.model import LatentVariableModel, require_distribution
+from lowerbound.protocols import Context, Latents
+from lowerbound.weights import latents_of
+
+__all__ = ["check_shapes"]
+
+_T = TypeVar("_T")
+_OF_SHAPES = ("shape", "size", "dimension", "channels", "must match")
+
+
+def check_shapes(model: LatentVariableModel, x: Tensor, context: Context | None) -> Latents | None:
+    """Raise a `ValueError` that names the part and the shapes, unless the model takes rows x and gives such.
+
+    Arguments:
+        model: p and q.
+        x: two rows (2, *event).
+        context: of the model, two rows.
+
+    Returns:
+        Latents of these rows; None where q gives none.
+    """
+    q = _tried("posterior", lambda: model.infer(x, context), x)
+    require_distribution(q, "posterior")
+    if isinstance(q, Draws):
+        return None
+    z = latents_of(q, q.sample())
+    if isinstance(z, Tensor):
+        _check_latents(z, model.prior(context), len(x))
+    p = _tried("likelihood", lambda: model.decode(z, context), z)
+    require_distribution(p, "likelihood")
+    if tuple(p.event_shape) != tuple(x.shape[1:]):
+        raise ValueError(
+            f"p(x | z) is over rows of shape {tuple(p.event_shape)} and the rows have {tuple(x.shape[1:])}; give the "
+            "likelihood their event_shape, or reshape them."
+        )
+    return z
+
+
+def _check_latents(z: Tensor, p: Distribution, num_rows: int) -> None:
+    if len(z) != num_rows:
+        raise ValueError(
+            f"The posterior gave latents of shape {tuple(z.shape)} for {num_rows} rows and must give one for each; let "
+            "its net end in the shape that parameter_shape states, such as (rows, 2, latent_dim)."
+        )
+    if tuple(z.shape[1:]) != tuple(p.event_shape):
+        raise ValueError(
+            f"q(z | x) is over latents of shape {tuple(z.shape[1:])} and p(z) over {tuple(p.event_shape)}; give both "
+            "the same latent_shape."
+        )
+
+
+def _tried(part: str, call: Callable[[], _T], given: object) -> _T:
+    """What a part gives, or a sentence that names it and what it was given."""
+    try:
+        return call()
+    except RuntimeError as error:
+        detail = str(error).strip().split("\n")[0][:120].rstrip(".")
+        if isinstance(error, torch.OutOfMemoryError) or not any(word in detail.lower() for word in _OF_SHAPES):
+            raise
+        shape = f" of shape {tuple(given.shape)}" if isinstance(given, Tensor) else ""
+        what = "rows" if part == "posterior" else "latents"
+        raise ValueError(f"The net of the {part} cannot take {what}{shape} ({detail}); make it for these.") from error

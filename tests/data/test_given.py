@@ -1,0 +1,49 @@
+"""What Python may give as data, and the sentence about what it may not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+import lowerbound as lb
+from lowerbound.data import DataError
+from lowerbound.data.given import dataset_of, rows_under
+
+
+@pytest.mark.parametrize(
+    "data, sentence",
+    [
+        (None, "X is None; expected rows of numbers"),
+        (5, "X is a single int; expected rows of numbers"),
+        ({"a": [1, 2]}, "X is a single dict; expected rows of numbers"),
+        ([[1, 2], [3]], "X is a list whose rows differ in length"),
+        (np.ones(5), r"X has shape \(5,\); .*: a single column is X\[:, None\], a single row X\[None\]"),
+        ([["a", "b"], ["c", "d"]], r"X has shape \(2, 2\) and type <U1"),
+    ],
+)
+def test_other_things_are_named(data: Any, sentence: str) -> None:
+    with pytest.raises(DataError, match=sentence) as caught:
+        dataset_of(data)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_sparse_matrix_is_its_rows() -> None:
+    x = np.random.default_rng(0).poisson(0.5, (40, 5))
+    sparse, full = dataset_of(scipy.sparse.csr_matrix(x)), dataset_of(x)
+    assert sparse.schema == full.schema
+    np.testing.assert_array_equal(sparse.x_train, full.x_train)
+    np.testing.assert_array_equal(rows_under(scipy.sparse.csr_matrix(x), full.schema).x, x)
+
+
+def test_a_setting_that_is_none_is_named_without_a_recipe_that_nobody_named() -> None:
+    with pytest.raises(ValueError, match="A fit has no setting 'stepz'; it has steps"):
+        lb.fit(np.random.default_rng(0).normal(size=(20, 3)), stepz=3)
+
+
+def test_the_shape_of_images_can_be_said_as_the_command_says_it() -> None:
+    x = np.random.default_rng(0).integers(0, 256, (30, 16))
+    fitted = lb.fit(x, kind="image:event_shape=[4,4]", steps=1, hidden=[4], latent_dim=1)
+    assert fitted.sample(2).shape == (2, 4, 4)

@@ -1,0 +1,196 @@
+"""The generators of inputs: each makes one `Case` from a seeded generator and the material that all share."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from lowerbound.cli.fit import fit
+from lowerbound.recipes import recipes
+from lowerbound.spelling import choices
+
+from .altered import altered_run
+from .case import Case
+from .files import hostile_file
+
+__all__ = ["KINDS", "Material", "case"]
+
+VALUES = (
+    "nan", "inf", "-inf", "1e308", "-1e308", "1e-320", "0", "-0", "-1", "1", "2", "0.5", "1000000000", "9" * 19,
+    "9" * 400, "", " ", "x", "ä", "[", "[[", "[" * 3000, "-" * 1900, "None", "True", "1e3", "[1,[2]]", "()", "{}", "''",
+    "a=b", "a:b=c", "../x", "\x1b[2J", "$(id)", "%s%n", "x" * 5000, "8,0", "8,,8", "8,1000000000", "normal:", ":", "=",
+    "lambda: 0",
+)  # fmt: skip
+AXES = {
+    "prior": "priors",
+    "likelihood": "likelihoods",
+    "posterior": "posteriors",
+    "objective": "objectives",
+    "gradient": "gradients",
+    "penalty": "penalties",
+    "loss": "losses",
+    "inference": "inference",
+    "optimizer": "optimizers",
+}
+TINY = ["--hidden", "4", "--latent-dim", "2", "--num-samples", "2", "--steps", "1", "--device", "cpu", "--no-evaluate"]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the inputs are made of: a folder to write to, good data, and finished runs."""
+
+    folder: Path
+    table: Path
+    runs: tuple[Path, ...]
+
+
+def case(seed: int, index: int, material: Material) -> Case:
+    """The input of this number: the same for the same seed."""
+    rng = random.Random(f"{seed}/{index}")
+    kind = rng.choices(list(KINDS), [weight for _, weight in KINDS.values()])[0]
+    return KINDS[kind][0](rng, material)
+
+
+def _fit(rng: random.Random, material: Material, *words: str) -> list[str]:
+    return ["fit", *words, *TINY, "--out", str(material.folder / f"out-{rng.randrange(10**12)}")]
+
+
+def options(rng: random.Random, material: Material) -> Case:
+    """An option of `fit` with a value from the list; a later word wins, so that training stays short."""
+    words = _fit(rng, material, str(material.table), "--recipe", "vae")
+    for parameter in rng.sample([p for p in fit.params if isinstance(p, click.Option)], rng.choice([1, 1, 2])):
+        if parameter.name in ("evaluate", "devices", "resume", "start_from", "out", "compile", "epochs", "steps"):
+            words += ["--epochs", rng.choice(VALUES[:9])] if rng.random() < 0.3 and "--steps" not in words else []
+            continue
+        words += [parameter.opts[0], *([] if parameter.is_flag else [rng.choice(VALUES)])]
+    return Case(kind="options", words=words)
+
+
+def spelled(rng: random.Random, material: Material) -> Case:
+    """A choice on some axis, with options of its own and values of any kind."""
+    axis = rng.choice([*AXES, "recipe"])
+    known = {n: r.make for n, r in recipes().items()} if axis == "recipe" else _choices(axis)
+    name = rng.choice(sorted(known))
+    names = [n for n in inspect.signature(known[name]).parameters if n not in ("net", "event_shape")] or ["x"]
+    chosen = rng.sample(names, min(len(names), rng.choice([1, 1, 2])))
+    text = f"{name}:" + ",".join(f"{n}={rng.choice(VALUES)}" for n in chosen)
+    words = [str(material.table), f"--{axis}", text]
+    small = ["--steps", "1", "--device", "cpu", "--no-evaluate", "--batch-size", "8"]
+    return Case(kind="spelled", words=["fit", *words, *small, "--out", str(material.folder / f"s{rng.random()}")])
+
+
+def pairs(rng: random.Random, material: Material) -> Case:
+    """Choices of several axes that may not go together."""
+    words = _fit(rng, material, str(material.table), "--recipe", "vae")
+    for axis in rng.sample(sorted(AXES), rng.choice([2, 2, 3, 4])):
+        words += [f"--{axis}", rng.choice(sorted(_choices(axis)))]
+    return Case(kind="pairs", words=words)
+
+
+def files(rng: random.Random, material: Material) -> Case:
+    """A strange file as data of `fit` or of another command."""
+    path = str(hostile_file(material.folder, rng))
+    said = rng.choice([[], [], ["--label", "label"], ["--kind", "counts"], ["--array", "x"], ["--columns", "a=count"]])
+    if rng.random() < 0.6:
+        recipe = rng.choice([[], [], ["--recipe", "factor-analysis"], ["--recipe", "cvae"]])
+        return Case(kind="files", words=[*_fit(rng, material, path), *said, *recipe])
+    run, out = str(rng.choice(material.runs)), str(material.folder / f"z-{rng.randrange(10**12)}.npz")
+    command = rng.choice([["evaluate", run, "--limit", "2"], ["encode", run, "--out", out], ["diagnose", run]])
+    data = ["--against" if command[0] == "diagnose" else "--data", path]
+    return Case(kind="files", words=[*command, *data])
+
+
+def runs(rng: random.Random, material: Material) -> Case:
+    """An altered run folder, given to any command that reads one."""
+    run = str(altered_run(rng.choice(material.runs), material.folder, rng))
+    out = ["--out", str(material.folder / f"o-{rng.randrange(10**12)}.npz")]
+    command = rng.choice(
+        ["evaluate", "sample", "encode", "reconstruct", "report", "gradients", "resume", "branch", "from"]
+    )
+    if command == "resume":
+        return Case(kind="runs", words=["fit", "--resume", run, "--no-evaluate"])
+    if command == "branch":
+        return Case(
+            kind="runs", words=["fit", "--resume", run, "--lr", "0.001", *out[:1], out[1][:-4], "--no-evaluate"]
+        )
+    if command == "from":
+        return Case(
+            kind="runs",
+            words=["fit", str(material.table), "--from", run, "--steps", "1", "--no-evaluate", "--out", out[1]],
+        )
+    extra = {"evaluate": ["--num-samples", "2", "--limit", "3"], "report": [], "gradients": ["--num-repeats", "4"]}
+    return Case(kind="runs", words=[command, run, *extra.get(command, out)])
+
+
+def others(rng: random.Random, material: Material) -> Case:
+    """The other commands, with values and outputs of any kind."""
+    run = str(rng.choice(material.runs))
+    place = str(rng.choice([
+        material.folder / ("n" * 300 + ".npz"), material.folder, material.folder / "none" / "x.npz", "/dev/full", "",
+        material.folder / f"\x1b{rng.random()}.npz", Path(run) / "run.json", Path(run) / "x.npz", material.table,
+        material.folder / f"{rng.random()}.csv", material.folder / f"{rng.random()}.png", "/proc/x.npz",
+    ]))  # fmt: skip
+    value = rng.choice(VALUES)
+    words = rng.choice([
+        ["evaluate", run, "--limit", rng.choice(["1", "2", value]), "--num-samples", "2"],
+        ["evaluate", run, "--limit", "2", "--num-samples", rng.choice(["1", "3", "nan", "-1", "0", "x"]), "--json"],
+        ["sample", run, "--out", place, "--count", rng.choice(["1", "2", value])],
+        ["sample", run, "--out", place, "--class", value],
+        ["encode", run, "--out", place], ["reconstruct", run, "--out", place, "--count", "2"],
+        ["report", run, "--out", place], ["gradients", run, "--out", place, "--num-repeats", "4"],
+        ["gradients", run, "--estimator", value, "--num-repeats", "4"],
+        ["diagnose", run, "--num-rows", rng.choice(["2", "3", value])],
+        ["choices", value], ["choices", rng.choice(sorted(AXES)), value], ["datasets", value], [value],
+        ["fit", value], ["evaluate", value], ["fit", "--resume", value], ["fit", value, "--from", run],
+        ["fit", str(material.table), "--from", run, "--freeze", value, "--steps", "1", "--no-evaluate"],
+    ])  # fmt: skip
+    if words[0] == "fit":
+        words += ["--out", str(material.folder / f"f-{rng.randrange(10**12)}")] if "--resume" not in words else []
+    return Case(kind="others", words=words)
+
+
+def environments(rng: random.Random, material: Material) -> Case:
+    """A process of its own under a strange environment, whose mistake must not exit 0."""
+    values = ["abc", "", "-1", "0", "1", "999999999999", "1.5", "ä"]
+    names = rng.sample(["RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "SLURM_NTASKS", "SLURM_PROCID"], rng.choice([1, 2]))
+    environment = {name: rng.choice(values) for name in names}
+    environment |= rng.choice(
+        [{}, {"LANG": "C", "PYTHONUTF8": "0", "LC_ALL": "C"}, {"WORLD_SIZE": rng.choice(["x", "1", "0"])}]
+    )
+    environment |= rng.choice(
+        [{}, {}, {"LOWERBOUND_DATA": "/none"}, {"COLUMNS": "0"}, {"HOME": "/none"}, {"TERM": "x"}]
+    )
+    mistake = rng.random() < 0.5
+    words = _fit(rng, material, str(material.folder / "none.csv") if mistake else str(material.table))
+    return Case(kind="environments", words=words, environment=environment, apart=True, must_fail=mistake)
+
+
+def streams(rng: random.Random, material: Material) -> Case:
+    """A process of its own whose output nobody takes."""
+    run, out = str(rng.choice(material.runs)), str(material.folder / f"s-{rng.randrange(10**12)}.npz")
+    words = rng.choice([["datasets"], ["choices"], ["evaluate", run, "--limit", "2", "--num-samples", "2"], ["--help"]])
+    words = rng.choice([words, ["sample", run, "--count", "1", "--out", out], _fit(rng, material, str(material.table))])
+    where = rng.choice(["closed", "full"])
+    return Case(kind="streams", words=words, stdout=where, apart=True, must_fail=where == "full")
+
+
+KINDS: dict[str, tuple[Callable[[random.Random, Material], Case], float]] = {
+    "options": (options, 4),
+    "spelled": (spelled, 6),
+    "pairs": (pairs, 3),
+    "files": (files, 5),
+    "runs": (runs, 6),
+    "others": (others, 4),
+    "environments": (environments, 0.4),
+    "streams": (streams, 0.3),
+}
+
+
+def _choices(axis: str) -> dict[str, type]:
+    return choices(importlib.import_module(f"lowerbound.{AXES[axis]}"))

@@ -1,0 +1,11 @@
+from torch import nn
+from torch.distributions import Independent, StudentT
+
+
+class CauchyPrior(nn.Module):
+    def __init__(self, latent_shape: int, scale: float = 1.0):
+        super().__init__()
+        self.latent_dim, self.scale = latent_shape, scale
+
+    def forward(self, context=None):
+        return Independent(StudentT(1.0, scale=self.scale).expand((self.latent_dim,)), 1)

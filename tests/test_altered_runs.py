@@ -1,0 +1,142 @@
+"""Run folders that were altered, cut short or made by somebody else: each is opened, or is one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lowerbound.cli import main
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("made") / "run"
+    words = ["--steps", "20", "--hidden", "8", "--latent-dim", "2", "--device", "cpu", "--no-evaluate"]
+    assert main(["fit", "digits", "--out", str(path), *words]) == 0
+    (path / "evaluation.json").write_text('{"elbo": -1.5, "log_evidence": -1.2, "baselines": {}}')
+    return path
+
+
+@pytest.fixture
+def run(made, tmp_path) -> Path:
+    return shutil.copytree(made, tmp_path / "run")
+
+
+@pytest.fixture
+def refusal(capsys):
+    def of(*words: object) -> str:
+        capsys.readouterr()
+        code, said = main([str(word) for word in words]), capsys.readouterr().err
+        assert (code, said.count("\n")) == (2, 1), said
+        assert len(said) <= 300
+        return said
+
+    return of
+
+
+def _config(run: Path, **changes: object) -> None:
+    content = json.loads((run / "run.json").read_text())
+    for place, value in changes.items():
+        inner, *names = content, *place.split("__")
+        for name in names[:-1]:
+            inner = inner[name]
+        inner[names[-1]] = value
+    (run / "run.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "changes, part",
+    [
+        ({"plan__warp": 1}, "has the setting 'warp', which this version does not know"),
+        ({"plan": 3}, "its plan or its schema is no object"),
+        ({"plan__seed": -1}, "seed is -1 and must be at least 0"),
+        ({"plan__batch_size": 0}, "batch_size is 0 and must be at least 1"),
+        ({"plan__model__hidden": [10**9]}, "of memory"),
+        ({"schema__event_shape": [-3]}, "rows of shape (-3,)"),
+        ({"schema__event_shape": [10**12]}, "of memory"),
+        ({"schema__kind": "sound"}, "no kind of data 'sound'"),
+        ({"data__path": 7, "data__name": None}, "the 'path' of its data is 7, expected a word"),
+        ({"came_from": "elsewhere"}, "'came_from' is no object"),
+        ({"came_from": {"run": 3}}, "was altered (run: expected a word)"),
+        ({"versions": []}, "'versions' is [], expected"),
+    ],
+)
+def test_altered_settings(run, refusal, changes, part):
+    _config(run, **changes)
+    assert part in refusal("evaluate", run, "--limit", 2, "--num-samples", 2)
+
+
+@pytest.mark.parametrize(
+    "name, content, part",
+    [
+        ("evaluation.json", '{"elbo": -1.', "evaluation.json is not readable as JSON; delete it and run evaluate"),
+        ("evaluation.json", '{"elbo": "low"}', "was altered (elbo: expected"),
+        ("evaluation.json", '{"baselines": {"gaussian": 3}}', "was altered (baseline 'gaussian')"),
+        ("evaluation.json", "[" * 100_000, "is not readable as JSON"),
+        ("run.json", '{"a":' * 50_000, "is not readable as JSON"),
+    ],
+)
+def test_altered_files(run, refusal, name, content, part):
+    (run / name).write_text(content)
+    assert part in refusal("report", run)
+
+
+def test_a_last_record_that_was_cut_short_is_left_out(run):
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 21, "ep')
+    assert main(["evaluate", str(run), "--limit", "2", "--num-samples", "2"]) == 0
+
+
+@pytest.mark.parametrize("alter", ["nan", "shape", "missing"])
+@pytest.mark.parametrize("command", ["evaluate", "encode", "gradients", "sample"])
+def test_weights_that_do_not_fit(run, refusal, command, alter, tmp_path):
+    file = run / "model.safetensors"
+    from safetensors import safe_open
+
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata()
+    tensors = load_file(file)
+    name = next(n for n in tensors if n.endswith("weight"))
+    tensors[name] = torch.full_like(tensors[name], float("nan")) if alter == "nan" else torch.zeros(1, 1)
+    if alter == "missing":
+        del tensors[name]
+    save_file(tensors, file, metadata)
+    out = ["--out", tmp_path / "x.npz"] if command in ("encode", "sample") else []
+    assert ("hold NaN" if alter == "nan" else "do not fit the model") in refusal(command, run, *out)
+
+
+@pytest.mark.parametrize("alter", ["step", "best", "optimizer", "number"])
+def test_a_checkpoint_that_was_altered(run, refusal, alter):
+    file = run / "state.safetensors"
+    from safetensors import safe_open
+
+    with safe_open(file, "pt") as opened:
+        state = json.loads(opened.metadata()["state"])
+    tensors = load_file(file)
+    if alter in ("step", "number"):
+        state["step" if alter == "step" else "seconds"] = "soon"
+    else:
+        name = next(n for n in tensors if n.startswith(alter) and tensors[n].ndim == 2)
+        tensors[name] = torch.zeros(3, 3)
+    save_file(tensors, file, {"state": json.dumps(state)})
+    refusal("fit", "--resume", run, "--no-evaluate")
+
+
+def test_links_that_lead_out_and_pipes_are_not_followed(run, refusal, tmp_path):
+    shutil.move(run / "model.safetensors", tmp_path / "elsewhere")
+    (run / "model.safetensors").symlink_to(tmp_path / "elsewhere")
+    assert "is a link that leads out of the run folder" in refusal("evaluate", run)
+    (run / "model.safetensors").unlink()
+    os.mkfifo(run / "model.safetensors")
+    assert "is not a regular file" in refusal("evaluate", run)
+
+
+def test_frozen_runs_open_through_a_link_to_the_whole_folder(made, tmp_path):
+    (tmp_path / "link").symlink_to(made)
+    assert main(["evaluate", str(tmp_path / "link"), "--limit", "2", "--num-samples", "2"]) == 0

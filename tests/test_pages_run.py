@@ -1,0 +1,78 @@
+"""The Python of CONTRIBUTING.md, docs/extending.md and docs/models runs, at toy size."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import FunctionType
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from lowerbound.data.reader import Reader
+
+ROOT = Path(__file__).parents[1]
+GIVEN = """
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import ClassVar
+from jaxtyping import Float
+from torch import Tensor, nn
+from lowerbound.protocols import Bound, RateForm
+from lowerbound.support import LikelihoodFacts, Support, positive, reals
+from lowerbound.weights import LogWeights
+"""
+"""What a reader of a skeleton imports besides."""
+
+SHORTER = {
+    "load_digits().data": "load_digits().data[:60, ::4].copy()",
+    "latent_dim=16).fit": "latent_dim=2).fit",
+    "X[::7, 20]": "X[::7, 5]",
+    "[0, 20]": "[0, 5]",
+    "num_steps=100": "num_steps=2",
+    "epochs=20": "epochs=1",
+    "hidden=(500,)": "hidden=(8,)",
+    "hidden=(300, 300, 500), event_shape=(28, 28)": "hidden=(8,), epochs=1, pretrain_epochs=1, event_shape=(8, 8)",
+}
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["cvae", "directed", "layers", "linear", "semi_supervised", "sequence", "vade"])
+def test_pages_of_models(name: str) -> None:
+    text = "\n".join(blocks(f"docs/models/{name}.md"))
+    for long, short in SHORTER.items():
+        text = text.replace(long, short)
+    x, y = load_digits(return_X_y=True)
+    torch.manual_seed(0)
+    names = {"X": x[:300] / 16, "y": np.where(np.arange(300) % 3, y[:300], -1), "X_new": x[300:310] / 16}
+    exec(text, names)
+    assert len(names) > 4
+
+
+def test_contributing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lowerbound import posteriors
+
+    skeleton, likelihood, oracle, objective = blocks("CONTRIBUTING.md")
+    names: dict[str, object] = {}
+    exec(GIVEN + likelihood + objective, dict(names))
+    exec(skeleton, names)
+    monkeypatch.setattr(posteriors, "DiagonalLaplace", names["DiagonalLaplace"], raising=False)
+    exec(oracle, names)
+    test = names["test_log_prob_is_that_of_scipy"]
+    assert isinstance(test, FunctionType)
+    test()
+
+
+def test_extending() -> None:
+    recipe, likelihood, reader = blocks("docs/extending.md")
+    names: dict[str, object] = {}
+    exec(recipe, names)
+    assert names["RECIPE"].option_defaults == {"latent_dim": 4, "hidden": [64]}  # type: ignore[attr-defined]
+    exec(reader, names)
+    assert isinstance(names["DURATIONS"], Reader)
+    exec(GIVEN + likelihood, names)
