@@ -8,7 +8,8 @@ With Q = Σ⁻¹ and δ = x − b, both split by what a row has,
     log |Σ_oo| = log |Σ| + log |Q_mm|
 
 so that only matrices of the size of the gap are factorised, once for each pattern of missing entries. Rows are sorted
-by how many entries they lack: in a block all patterns have the same size, and nothing loops over rows.
+by how many entries they lack, up to a power of two: in a block smaller gaps are padded by a column D that no row has,
+and nothing loops over rows.
 
 Reference: Ghahramani & Jordan (1994), "Supervised learning from incomplete data via an EM approach".
 """
@@ -16,30 +17,36 @@ Reference: Ghahramani & Jordan (1994), "Supervised learning from incomplete data
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 __all__ = ["Block", "Filled", "Patterns", "add_covariances", "blocks_of", "fill", "filled_at_means"]
+
+_SMALL = 2**18
 
 
 @dataclass(frozen=True)
 class Patterns:
-    """Which entries some rows lack; as many in each of them.
+    """Which entries some rows lack.
 
     Attributes:
-        missing: the columns that each pattern lacks.
+        missing: the columns that each pattern lacks, padded by D.
         of_row: which pattern a row has.
+        number: how many entries a row lacks.
     """
 
     missing: Int[Tensor, "pattern missing"]
     of_row: Int[Tensor, "row"]
+    number: Int[Tensor, "row"]
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows that lack the same number of entries.
+    """Some rows that lack about the same number of entries.
 
     Attributes:
         index: where they stand among all rows.
@@ -75,12 +82,16 @@ def blocks_of(x: Float[Tensor, "row data"], num_clusters: int, most: int) -> lis
         step = max(1, most // width)
         return [Block(slice(i, i + step), x[i : i + step]) for i in range(0, len(x), step)]
     lacking = size - observed.sum(1)
+    largest = int(lacking.max())
+    if len(x) * num_clusters * largest**2 <= _SMALL:
+        bounds = [0, largest]
+    else:
+        bounds = [0, *(2**i for i in range(largest.bit_length())), largest]
     blocks = []
-    for number in lacking.unique().tolist():
-        rows = (lacking == number).nonzero()[:, 0]
-        for index in rows.split(max(1, most // max(width, num_clusters * number**2))):
-            gaps = _patterns(observed[index]) if number else None
-            blocks.append(Block(index, x[index].nan_to_num(), gaps))
+    for below, number in pairwise([-1, *bounds]):
+        rows = ((lacking > below) & (lacking <= number)).nonzero()[:, 0]
+        few = max(1, most // max(width, num_clusters * number**2))
+        blocks += [_block(x, observed, index, bool(number)) for index in rows.split(few) if len(index)]
     return blocks
 
 
@@ -90,12 +101,13 @@ def fill(block: Block, loc: Float[Tensor, "cluster data"], precision: Float[Tens
     assert gaps is not None
     missing, of_row = gaps.missing, gaps.of_row
     hole = missing[of_row].expand(len(loc), -1, -1)  # (cluster, row, missing)
-    seen = (block.x - loc[:, None]).scatter(2, hole, 0.0)
-    within = precision[:, missing[:, :, None], missing[:, None, :]]
-    factor = torch.linalg.cholesky(within)
+    seen = pad(block.x - loc[:, None], (0, 1)).scatter(2, hole, 0.0)
+    padded = pad(precision, (0, 1, 0, 1))
+    padding = torch.diag_embed((missing == precision.shape[1]).to(precision))
+    factor = torch.linalg.cholesky(padded[:, missing[:, :, None], missing[:, None, :]] + padding)
     covariance = torch.cholesky_inverse(factor)
-    pull = (seen @ precision).gather(2, hole)
-    deviation = seen.scatter(2, hole, -(covariance[:, of_row] @ pull[..., None])[..., 0])
+    pull = (seen @ padded).gather(2, hole)
+    deviation = seen.scatter(2, hole, -(covariance[:, of_row] @ pull[..., None])[..., 0])[..., :-1]
     log_det = 2 * factor.diagonal(dim1=2, dim2=3).log().sum(-1)
     return Filled(deviation, covariance, log_det[:, of_row].mT)
 
@@ -107,9 +119,11 @@ def add_covariances(
     assert block.gaps is not None
     missing, of_row = block.gaps.missing, block.gaps.of_row
     weight = r.new_zeros(r.shape[1], len(missing)).index_add_(1, of_row, r.mT.contiguous())
-    place = missing[:, :, None] * total.shape[1] + missing[:, None, :]
+    size = total.shape[1] + 1
+    place = missing[:, :, None] * size + missing[:, None, :]
     values = (weight[:, :, None, None] * filled.covariance).flatten(1)
-    total.flatten(1).index_add_(1, place.flatten(), values)
+    padded = total.new_zeros(len(total), size**2).index_add_(1, place.flatten(), values)
+    total += padded.unflatten(1, (size, size))[:, :-1, :-1]
 
 
 def filled_at_means(x: Float[Tensor, "row data"]) -> Float[Tensor, "row data"]:
@@ -117,7 +131,12 @@ def filled_at_means(x: Float[Tensor, "row data"]) -> Float[Tensor, "row data"]:
     return torch.where(x.isnan(), x.nanmean(0).nan_to_num(), x) if bool(x.isnan().any()) else x
 
 
+def _block(x: Tensor, observed: Tensor, index: Tensor, has_gaps: bool) -> Block:
+    return Block(index, x[index].nan_to_num(), _patterns(observed[index]) if has_gaps else None)
+
+
 def _patterns(observed: Bool[Tensor, "row data"]) -> Patterns:
     patterns, of_row = torch.unique(observed, dim=0, return_inverse=True)
-    missing = torch.stack([row.logical_not().nonzero()[:, 0] for row in patterns])
-    return Patterns(missing, of_row)
+    number = patterns.shape[1] - patterns.sum(1)
+    columns = torch.arange(patterns.shape[1]).masked_fill(patterns, patterns.shape[1])
+    return Patterns(columns.sort(1).values[:, : int(number.max())], of_row, number[of_row])

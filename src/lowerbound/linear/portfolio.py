@@ -30,7 +30,7 @@ _HEAVY = (1.0, 2.0, 5.0, 20.0)
 _LIGHT = (1.0,)
 _MOST_TO_CHOOSE, _MOST_TO_CHOOSE_MIXED, _MOST_TO_FIT = 10_000, 5_000, 40_000
 _LEAST_WEIGHT, _LEAST_SHARE = 0.02, 1e-6
-_WIDE, _WIDE_WITH_GAPS, _STARTS = 40, 20, 3
+_WIDE, _WIDE_WITH_GAPS, _STARTS = 40, 400, 3
 _SIZES = ((1, 1), (1, 2), (1, 4), (1, 6), (1, 10), (3, 1), (10, 1), (3, 2), (8, 3), (2, 6), (5, 6), (12, 3))
 _LARGE = ((1, 20), (1, 40), (2, 12), (4, 12), (2, 24))
 """Numbers of clusters and of factors; the second list is for more columns than `_WIDE`."""
@@ -162,11 +162,11 @@ def mixed_candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
             yield Candidate(num_clusters=k, latent_dim=0, levels=_HEAVY if d else _LIGHT, shrinkage=1.0, starts=_STARTS)
     if d < 2:
         return
-    for k in (1, 3, 6, 12, 25):
-        if _enough(n, k) and d <= _WIDE_WITH_GAPS:
+    for k in (1, 3, 6, 12, 25, *((50,) if n > 2000 else ())):
+        if _enough(n, k) and d * k <= _WIDE_WITH_GAPS:
             yield Candidate(num_clusters=k, latent_dim=None, levels=_HEAVY, shrinkage=d / 2, starts=_STARTS)
     for k, rank in _SIZES:
-        if _enough(n, k) and 0 < rank < d - 1:
+        if _enough(n, k) and 0 < rank < d - 1 and 4 * k * (rank + 2) <= max(n, 60):
             yield Candidate(num_clusters=k, latent_dim=rank, levels=_HEAVY, shrinkage=1.0, starts=_STARTS)
 
 

@@ -137,8 +137,10 @@ def fit_scaled_mixture(
     fit = _Fit(x, others, num_clusters, latent_dim, levels, shrinkage, target, min_scale)
     points = filled_at_means(x) if others is None else torch.cat([filled_at_means(x), others.features()], 1)
     with forked(torch.device("cpu"), seed):
-        begun = [fit.begin(k_means(points, num_clusters)[1], num_clusters) for _ in range(starts)]
-    if starts > 1:
+        begun = [
+            fit.begin(k_means(points, num_clusters)[1], num_clusters) for _ in range(starts if num_clusters > 1 else 1)
+        ]
+    if len(begun) > 1:
         begun = [max((fit.climb(each, _TRIAL, tolerance) for each in begun), key=lambda each: fit.value(each))]
     return fit.climb(begun[0], max_iterations, tolerance)
 
@@ -166,7 +168,8 @@ class _Gaussians:
         else:
             filled = fill(block, self.loc, self.whiten.mT @ self.whiten)
             distance = (filled.deviation @ self.whiten.mT).square().sum(-1).mT
-            left_out = block.gaps.missing.shape[1] * (2 * math.pi * self.levels).log() - filled.log_det[:, :, None]
+            left_out = block.gaps.number[:, None] * (2 * math.pi * self.levels).log()
+            left_out = left_out[:, None] - filled.log_det[:, :, None]
             log_p = self.constant - 0.5 * (distance[:, :, None] / self.levels - left_out)
         return (log_p if log_others is None else log_p + log_others[block.index][:, :, None]), filled
 

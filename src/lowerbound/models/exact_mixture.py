@@ -48,50 +48,52 @@ def posterior_of(
         log_others: log p of the columns of other kinds given each component, up to a constant for each row, nats.
     """
     patterns, pattern = patterns_of(~x.isnan())
-    solutions = [_Solution.of(observed.to(x.dtype), components) for observed in patterns]
     log_joint = x.new_empty(len(x), len(components.loc))
     mean = x.new_empty(len(x), *components.weight.shape[::2])
-    for i, solution in enumerate(solutions):
+    for i, observed in enumerate(patterns.to(x.dtype)):
         rows = pattern == i
-        log_joint[rows], mean[rows] = solution.infer(x[rows].nan_to_num(), components)
-    root, whiten, log_det = (torch.cat([getattr(s, name) for s in solutions]) for name in _Solution.pieces)
-    first = pattern * len(components.loc)
+        log_joint[rows], mean[rows] = _infer(x[rows].nan_to_num(), observed, components)
 
     def factors(c: Tensor) -> FactorsGivenCluster:
         k = c.argmax(-1)
         of_row = mean[torch.arange(len(x), device=k.device).expand_as(k), k]
-        return FactorsGivenCluster(of_row, root, whiten, log_det, first + k)
+        size = len(components.loc)
+        pair, which = (pattern * size + k).unique(return_inverse=True)  # few of all patterns and components
+        _, factor = _precision(patterns.to(x.dtype)[pair // size], components, pair % size)
+        return FactorsGivenCluster(of_row, _inverse_root(factor), factor.mT, -_log_det(factor), which)
 
     logits = log_joint if log_others is None else log_joint + log_others
     return Chain(OneHotCategorical(logits=logits, validate_args=False), [factors], downward=True)
 
 
-class _Solution:
-    """M of one pattern of missing entries, for every component."""
+def _precision(observed: Tensor, components: Components, k: Tensor | slice) -> tuple[Tensor, Tensor]:
+    """W_kᵀ diag(m / ψ_k) (J, L, D) and the Cholesky factor of M_k (J, L, L), for some components and their m."""
+    weight, log_scale = components.weight[k], components.log_scale[k]
+    scaled = (weight * (observed * (-2 * log_scale).exp())[:, :, None]).mT
+    eye = torch.eye(weight.shape[2], dtype=scaled.dtype, device=scaled.device)
+    return scaled, torch.linalg.cholesky(eye + scaled @ weight)
 
-    pieces = ("root", "whiten", "log_det")
 
-    def __init__(self, observed: Tensor, gain: Tensor, root: Tensor, whiten: Tensor, factor: Tensor):
-        self.observed, self.gain, self.root, self.whiten = observed, gain, root, whiten
-        self.log_det = -2 * factor.diagonal(dim1=1, dim2=2).log().sum(-1)  # of M⁻¹
+def _inverse_root(factor: Tensor) -> Tensor:
+    """R of M⁻¹ = R Rᵀ."""
+    eye = torch.eye(factor.shape[1], dtype=factor.dtype, device=factor.device)
+    return torch.linalg.solve_triangular(factor.mT, eye.expand_as(factor), upper=True)
 
-    @classmethod
-    def of(cls, observed: Tensor, components: Components) -> _Solution:
-        _, _, weight, log_scale = components
-        scaled = (weight * (observed * (-2 * log_scale).exp())[:, :, None]).mT
-        eye = torch.eye(weight.shape[2], dtype=scaled.dtype, device=scaled.device)
-        factor = torch.linalg.cholesky(eye + scaled @ weight)
-        root = torch.linalg.solve_triangular(factor.mT, eye.expand_as(factor), upper=True)
-        return cls(observed, root @ (root.mT @ scaled), root, factor.mT, factor)
 
-    def infer(self, x: Tensor, components: Components) -> tuple[Tensor, Tensor]:
-        """log p(c, x_obs) (n, K) and μ (n, K, L)."""
-        logits, loc, weight, log_scale = components
-        mean = x @ self.gain.mT - (self.gain @ loc[:, :, None]).mT  # (K, n, L)
-        misfit = (x - loc[:, None] - mean @ weight.mT) * (-log_scale).exp()[:, None]
-        constant = ((_LOG_2PI + 2 * log_scale) * self.observed).sum(-1) - self.log_det
-        distance = (misfit.square() * self.observed).sum(-1) + mean.square().sum(-1)
-        return (logits.log_softmax(0)[:, None] - 0.5 * (distance + constant[:, None])).mT, mean.transpose(0, 1)
+def _log_det(factor: Tensor) -> Tensor:
+    return 2 * factor.diagonal(dim1=1, dim2=2).log().sum(-1)
+
+
+def _infer(x: Tensor, observed: Tensor, components: Components) -> tuple[Tensor, Tensor]:
+    """log p(c, x_obs) (n, K) and μ (n, K, L) of rows that lack the same entries."""
+    logits, loc, weight, log_scale = components
+    scaled, factor = _precision(observed, components, slice(None))
+    gain = torch.cholesky_solve(scaled, factor)
+    mean = x @ gain.mT - (gain @ loc[:, :, None]).mT  # (K, n, L)
+    misfit = (x - loc[:, None] - mean @ weight.mT) * (-log_scale).exp()[:, None]
+    constant = ((_LOG_2PI + 2 * log_scale) * observed).sum(-1) + _log_det(factor)
+    distance = (misfit.square() * observed).sum(-1) + mean.square().sum(-1)
+    return (logits.log_softmax(0)[:, None] - 0.5 * (distance + constant[:, None])).mT, mean.transpose(0, 1)
 
 
 class FactorsGivenCluster(Distribution):
