@@ -61,7 +61,7 @@ def _config(run: Path, **changes: object) -> None:
         ({"schema__event_shape": [-3]}, "rows of shape (-3,)"),
         ({"schema__event_shape": [10**12]}, "of memory"),
         ({"schema__kind": "sound"}, "no kind of data 'sound'"),
-        ({"data__path": 7, "data__name": None}, "the 'path' of its data is 7, expected a word"),
+        ({"data__path": 7}, "the 'path' of its data is 7, expected a word"),
         ({"came_from": "elsewhere"}, "'came_from' is no object"),
         ({"came_from": {"run": 3}}, "was altered (run: expected a word)"),
         ({"versions": []}, "'versions' is [], expected"),

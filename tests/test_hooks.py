@@ -34,8 +34,8 @@ HOOKS = [
 ]  # fmt: skip
 NOT_YET = {"without_latents.py"}
 """Reads facts of likelihoods by name; those have no protocol of their own so far."""
-NOT_HOOKS = {"base_constraint", "name"}
-"""What torch's constraints may have, and a dataclass that prints its own fields."""
+NOT_HOOKS = {"base_constraint", "name", "net"}
+"""What torch's constraints may have, a dataclass that prints its own fields, and the net of a likelihood."""
 
 
 def looked_up(tree):

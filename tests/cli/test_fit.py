@@ -86,7 +86,7 @@ def test_every_option_reaches_the_plan(cli, tmp_path):
         "activation": "tanh", "latent_dim": 3, "hidden": [5, 4],
     }  # fmt: skip
     assert planned == {
-        "penalty": None, "inference": None, "loss": "variational", "labelled": None,
+        "penalty": None, "inference": None, "loss": "variational", "labelled": None, "freeze": (),
         "recipe": "vae", "objective": "elbo:rate=kl", "gradient": "pathwise", "num_samples": 2, "binarization": "none",
         "standardize": False, "batch_size": 32, "steps": 5, "lr": 0.01, "lr_schedule": "constant",
         "optimizer": "adamw", "accumulate": 2, "ema": 0.9,

@@ -84,7 +84,7 @@ def test_a_penalty_of_several_layers_is_refused(refused, tmp_path, penalty) -> N
     sentence = refused(
         "fit", "digits", "--recipe", "ladder", "--penalty", penalty, "--steps", 1, "--out", tmp_path / "r"
     )
-    assert "compares codes of one layer and the model has several; leave the penalty out" in sentence
+    assert "compares latents of one layer and the model has several; leave the penalty out" in sentence
 
 
 def test_several_latents_are_not_refined(cli, refused, tmp_path) -> None:
@@ -103,7 +103,7 @@ def test_a_negative_scale_is_refused_before_the_first_step(refused, tmp_path) ->
 def test_too_little_memory_is_a_sentence(refused, tmp_path) -> None:
     np.save(tmp_path / "x.npy", RNG.normal(size=(50, 3)))
     words = ["fit", tmp_path / "x.npy", "--steps", 1, "--out", tmp_path / "r", "--recipe", "vae"]
-    assert "There is not enough memory" in refused(*words, "--latent-dim", 10**13)
+    assert "GiB of memory (over" in refused(*words, "--latent-dim", 10**13)
 
 
 def test_the_schedules_of_the_readme_are_listed(cli) -> None:

@@ -92,7 +92,7 @@ def test_sizes_and_scaling():
     "changes, words",
     [
         ({"x_test": np.zeros((2, 4), np.float32)}, "test part of d has rows of 4 features"),
-        ({"x_test": np.full((2, 3), np.inf, np.float32)}, "training part of d holds 6 infinite"),
+        ({"x_test": np.full((2, 3), np.inf, np.float32)}, "training part of d holds 6 values that are infinite"),
         ({"x_train": np.ones((5, 3), np.float32)}, "training part of d is constant"),
         ({"y_train": np.zeros(5)}, "the labels of d has shape (5,)"),
         ({"y_train": np.zeros(6), "y_test": np.zeros((2, 1))}, "test labels of d has shape (2, 1)"),

@@ -40,7 +40,7 @@ def test_every_finding_has_its_sentence_its_verdict_and_its_picture():
     assert "<h2>Problem 0: present</h2>" in page
     assert "<h2>Problem 1: healthy</h2>" in page
     assert "<h2>Last: not examined</h2>" in page
-    assert "1 of 5 problems are present. 12 held-out and up to 34 training rows" in page
+    assert "1 of 5 problems are present. 12 test and up to 34 training rows" in page
     assert "0.250 ± 0.100 nats" in page
     assert "at least 1.00" in page
     assert page.count("<pre><code>") == 1

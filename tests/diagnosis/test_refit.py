@@ -103,10 +103,10 @@ def test_words_are_quoted():
     "options",
     [
         "",
-        "--objective beta-elbo:beta=4",
-        "--objective elbo --posterior full-normal --prior vamp-prior",
+        pytest.param("--objective beta-elbo:beta=4", marks=pytest.mark.slow),
+        pytest.param("--objective elbo --posterior full-normal --prior vamp-prior", marks=pytest.mark.slow),
         "--posterior bernoulli --prior bernoulli --objective elbo --gradient score-function --num-samples 2",
-        "--likelihood normal:scale=0.1 --binarization none",
+        pytest.param("--likelihood normal:scale=0.1 --binarization none", marks=pytest.mark.slow),
     ],
 )
 def test_every_remedy_can_be_run(cli_run, monkeypatch, options):

@@ -16,7 +16,7 @@ VALUES: list[Any] = [None, -1, 0, 10**9, 10**19, 1.5, float("nan"), "", "x" * 40
 
 def altered_run(run: Path, folder: Path, rng: random.Random) -> Path:
     """A copy of a run with one thing changed."""
-    copy = shutil.copytree(run, folder / f"run-{rng.randrange(10**9)}", symlinks=True)
+    copy = shutil.copytree(run, folder / f"run-{rng.randrange(10**9)}", symlinks=True, dirs_exist_ok=True)
     rng.choice([_entry, _entry, _entry, _missing, _bytes, _bytes, _cut, _link, _removed, _nested])(copy, rng)
     return copy
 

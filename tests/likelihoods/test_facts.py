@@ -131,7 +131,7 @@ def test_the_refusal_gives_the_value_its_place_and_what_is_taken(name, value, pl
         ("class", 3.0, "class numbers 0, …, 2 there"),
         ("grade", 1.5, "class numbers 0, …, 3 there"),
         ("siblings", -1.0, "counts 0, 1, 2, … there"),
-        ("age", float("inf"), "finite numbers there"),
+        ("age", float("inf"), "finite numbers whose squares are finite as well there"),
     ],
 )
 def test_mixed_columns_are_refused_by_name(column, value, taken):

@@ -153,7 +153,7 @@ def test_activations(activation: Any) -> None:
         ({"prior": "normal"}, "no prior named 'normal'"),
         ({"likelihood": "normal:scal=1"}, "no option 'scal'"),
         ({"likelihood": "normal:scale=-1.0"}, r"scale=-1\.0"),
-        ({"posterior": "diagonal-normal:net=1"}, "no option 'net'"),
+        ({"posterior": "diagonal-normal:net=1"}, "got net=1 and expected a Module, which only Python can give"),
     ],
 )
 def test_refusals(options: dict[str, Any], words: str) -> None:

@@ -31,6 +31,8 @@ def finished(path: Path, data: dict[str, Any], **model: Any) -> Fitted:
     terms = {"bound": -30.0, "likelihood": -25.0, "prior": -8.0, "posterior": -3.0}
     record = {
         "step": 20,
+        "epoch": 1.5,
+        "seconds": 0.5,
         "terms": terms,
         "held_out": terms,
         "gradient_norm": 1.0,

@@ -125,7 +125,7 @@ def test_the_estimator_has_no_defaults_of_its_own() -> None:
     left_open = {name for name in VAE._SETTINGS if getattr(VAE(), name) is None}
     assert left_open == set(VAE._SETTINGS)
     ours = small().fit(table(40)).plan_
-    theirs = plan(dataset_of(table(40), hold_out=False), latent_dim=2, hidden=(8,), epochs=2, seed=0, device="auto")
+    theirs = plan(dataset_of(table(40), hold_out=False), "vae", latent_dim=2, hidden=(8,), epochs=2, seed=0, device="auto")
     assert ours == theirs
     assert ours.reasons["likelihood"] == "the data are of kind table"
 
@@ -282,7 +282,7 @@ def test_verbose_prints_the_bound(capsys: pytest.CaptureFixture[str]) -> None:
         ({"network": "convolution"}, "image shape"),
         ({"num_samples": 0}, "num_samples=0"),
         ({"latent_dim": 0}, "latent_dim is 0"),
-        ({"lr": -1.0}, "lr is -1.0"),
+        ({"lr": -1.0}, "lr=-1 and needs a finite number above 0"),
         ({"objective": "elbo", "gradient": "dreg"}, "DReG"),
         ({"binarization": "dynamic"}, "not one of 0 and 1"),
         ({"likelihood": "bernoulli", "binarization": "dynamic"}, r"binarization takes numbers in \[0, 1\]"),
