@@ -144,18 +144,20 @@ def warn_of_problems(posterior: Distribution) -> None:
         warnings.warn(problem, InferenceWarning, stacklevel=4)
 
 
-def warn_of_optima(values: Float[Tensor, "restart batch"]) -> None:
+def warn_of_optima(values: Float[Tensor, "restart batch"], errors: Float[Tensor, "restart batch"]) -> None:
     """An `InferenceWarning` if optima from several starts differ by more than half a nat in some rows.
 
     Arguments:
         values: the objective at each optimum of each datum, nats.
+        errors: their standard errors; differences within three of them are noise.
     """
-    apart = values.amax(0) - values.amin(0)
+    best, at = values.max(0)
+    apart = (best - values - 3 * torch.hypot(errors, errors.gather(0, at[None]))).amax(0)
     problem = _sentence(
         apart > _DIFFERENT_OPTIMA,
         apart,
         f"have optima that differ by more than {_DIFFERENT_OPTIMA} nats from one start to another (at worst by "
-        "{:.3g}); the best was taken, and may not be the last: raise num_steps and num_restarts.",
+        "{:.3g} and more); the best was taken, and may not be the last: raise num_steps and num_restarts.",
     )
     if problem:
         warnings.warn(problem, InferenceWarning, stacklevel=4)

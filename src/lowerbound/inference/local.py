@@ -14,6 +14,7 @@ trains θ alone (variational EM).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -100,16 +101,17 @@ class Local:
     @torch.no_grad()
     def _best(self, found: Tensor, head: Head, joint: Joint) -> Tensor:
         """Of several λ* (restart, B, …) the best of each datum; a warning where they differ."""
-        values = torch.stack([self._value(head(one), joint) for one in found])
-        warn_of_optima(values)
+        repeats = torch.stack([self._values(head(one), joint) for one in found])
+        values = repeats.mean(1)
+        warn_of_optima(values, repeats.std(1) / math.sqrt(repeats.shape[1]))
         return found[values.argmax(0), torch.arange(found.shape[1], device=found.device)]
 
-    def _value(self, q: Distribution, joint: Joint) -> Float[Tensor, "batch"]:
-        """The objective at fresh draws, averaged."""
+    def _values(self, q: Distribution, joint: Joint) -> Float[Tensor, "repeat batch"]:
+        """The objective at fresh draws, repeated."""
         size = 1 if self.objective.linear else self.num_samples
         repeats = [q.sample(torch.Size((size,))) for _ in range(max(8, _DRAWS // size))]
         signals = [self.objective.signal(weigh(q, joint, z, rate=self.objective.rate)) for z in repeats]
-        return torch.stack([self.objective.reduce(signal) for signal in signals]).mean(0)
+        return torch.stack([self.objective.reduce(signal) for signal in signals])
 
 
 def require_steps(owner: str, num_steps: int, num_samples: int, lr: float = 1.0) -> None:
