@@ -97,7 +97,7 @@ def test_lines_that_cannot_be_read_are_left_out_and_told(trained):
 
 
 def test_messages_call_a_run_by_its_folder_and_not_by_its_data(trained):
-    with pytest.raises(ValueError, match=rf"The run {trained.path} was told no labels; leave out the class"):
+    with pytest.raises(ValueError, match=rf"The run {trained.path} was fitted without labels; leave out the class"):
         trained.fitted().sample(label="3")
 
 

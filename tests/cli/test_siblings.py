@@ -84,7 +84,7 @@ def test_a_penalty_of_several_layers_is_refused(refused, tmp_path, penalty) -> N
     sentence = refused(
         "fit", "digits", "--recipe", "ladder", "--penalty", penalty, "--steps", 1, "--out", tmp_path / "r"
     )
-    assert "compares codes of one layer and the model has several; leave the penalty out" in sentence
+    assert "compares latents of one layer and the model has several; leave the penalty out" in sentence
 
 
 def test_several_latents_are_not_refined(cli, refused, tmp_path) -> None:
