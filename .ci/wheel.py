@@ -3,7 +3,7 @@
     python .ci/wheel.py build/wheel
 
 Run by the Python of .venv. The environment is build/wheel/env, empty but for its own pip. The wheel is installed there
-without its dependencies; these are linked in from .venv, those alone that its metadata name, and theirs in turn.
+without its dependencies; those that its metadata name, and theirs in turn, are linked in from .venv, and no others.
 So a file that the wheel lacks and a dependency that is not declared both show, and nothing is fetched.
 """
 

@@ -15,7 +15,7 @@ from lowerbound.losses.loss import Loss
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Device", "Engine", "Precision"]
+__all__ = ["Device", "Engine", "Precision", "check_environment"]
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
@@ -63,9 +63,9 @@ class Engine:
     @cached_property
     def fabric(self) -> Fabric:
         """The launched Fabric; with several devices this starts the other processes."""
+        check_environment()  # before the import, which reads it
         from lightning_fabric import Fabric
 
-        _check_environment()
         local = int(os.environ.get("LOCAL_WORLD_SIZE", self.devices))
         nodes = int(os.environ.get("WORLD_SIZE", local)) // local
         fabric = Fabric(
@@ -115,7 +115,7 @@ class Engine:
             self.fabric.clip_gradients(module, optimizer, max_norm=float("inf"), error_if_nonfinite=False)
 
 
-def _check_environment() -> None:
+def check_environment() -> None:
     """Refuse environment variables that no launcher would have set.
 
     Raises:
@@ -127,6 +127,8 @@ def _check_environment() -> None:
         ("RANK", 0),
         ("LOCAL_RANK", 0),
         ("SLURM_NTASKS", 1),
+        ("SLURM_PROCID", 0),
+        ("JSM_NAMESPACE_RANK", 0),
     ):
         text = os.environ.get(name)
         if text is not None and not (text.isdecimal() and int(text) >= least):

@@ -133,12 +133,18 @@ def _bool(value: Any) -> bool:
     raise WrongType("expected true or false")
 
 
+_TOO_LARGE = 2**63
+
+
 def _int(value: Any) -> int:
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return int(value)
-    if isinstance(value, float | np.floating) and math.isfinite(value) and float(value).is_integer():
-        return int(value)
-    raise WrongType("expected a whole number")
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if isinstance(value, float | np.floating) and math.isfinite(value):
+        whole = float(value).is_integer()
+    if not whole:
+        raise WrongType("expected a whole number")
+    if abs(int(value)) >= _TOO_LARGE:
+        raise WrongType("expected a whole number that 64 bits can hold")
+    return int(value)
 
 
 def _float(value: Any) -> float:

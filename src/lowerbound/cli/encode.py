@@ -68,6 +68,7 @@ def encode(
 def _write(path: Path, encoded: Encoded, rows: Rows) -> None:
     import numpy as np
 
+    from lowerbound.cli.formulas import tell_formulas
     from lowerbound.cli.output import write_bytes, write_npz
 
     suffix, y, classes = path.suffix.lower(), rows.y, rows.schema.classes
@@ -78,6 +79,8 @@ def _write(path: Path, encoded: Encoded, rows: Rows) -> None:
         write_npz(path, mean=encoded.mean, scale=encoded.scale, **assigned, **labels, **names)
     else:
         columns = {**_columns(encoded.mean, encoded.scale, y, classes), **assigned}
+        if suffix == ".csv":
+            tell_formulas(path, (cell for name in ("label", "assigned") for cell in columns.get(name, ())))
         write_bytes(path, _csv(columns) if suffix == ".csv" else _parquet(columns))
 
 

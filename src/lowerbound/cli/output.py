@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 import numpy as np
 
 from lowerbound.checkpoint import write_atomically
+from lowerbound.cli.formulas import tell_formulas
 from lowerbound.folders import is_of_a_run
 
 if TYPE_CHECKING:
@@ -95,6 +97,8 @@ def write_table(path: Path, frame: Any) -> None:
     table.columns = [str(name) for name in table.columns]
     buffer = io.BytesIO()
     if path.suffix.lower() == ".csv":
+        text = [name for name in table.columns if table[name].dtype.kind not in "biufmM"]
+        tell_formulas(path, chain(table.columns, *(table[name].unique() for name in text)))
         table.to_csv(buffer, index=False)
     else:
         table.to_parquet(buffer, index=False)

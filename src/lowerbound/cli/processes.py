@@ -32,6 +32,9 @@ def lost_the_first(error: Exception) -> bool:
 
 def launch(engine: Engine) -> None:
     """Start the other processes, if any are needed, without Fabric's messages."""
+    from lowerbound.engine import check_environment
+
+    check_environment()
     import lightning_fabric  # it sets the level of its logger when it is imported
 
     logging.getLogger(lightning_fabric.__name__).setLevel(logging.WARNING)
