@@ -17,12 +17,14 @@ endif
 # One thread per worker: more would only compete for the same cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
 
-.PHONY: help setup demo test test-all lint format docs clean
+.PHONY: help setup demo test test-all fuzz wheel lint format docs clean
 
 help:
 	@echo "make demo      fit a model to the digits that come with scikit-learn; results in runs/"
 	@echo "make test      lint, types, import contracts, then every test not marked slow"
 	@echo "make test-all  the same, slow tests included"
+	@echo "make fuzz      hostile inputs through the command: make fuzz N=5000 SEED=1; failures in build/fuzz"
+	@echo "make wheel     build the wheel and test it from an environment of its own"
 	@echo "make lint      ruff, pyright and the import contracts"
 	@echo "make format    let ruff rewrite the sources"
 	@echo "make docs      the pages of docs/ and a reference made of the docstrings, in build/docs"
@@ -39,6 +41,20 @@ test: lint
 
 test-all: lint
 	$(PYTEST)
+
+# An input with a fault is written down, and run again by: make fuzz SEED=1 INDEX=17
+N     ?= 1000
+SEED  ?= 0
+INDEX ?=
+fuzz: $(READY)
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m fuzz $(N) $(SEED) ../build/fuzz $(INDEX)
+
+# pip fetches the build backend, or has it in its cache; the rest needs no network (see .ci/wheel.py).
+wheel: $(READY)
+	rm -rf build/wheel && mkdir -p build/wheel
+	$(BIN)/python -m pip wheel --disable-pip-version-check --quiet --no-deps --wheel-dir build/wheel .
+	$(BIN)/python -m venv build/wheel/env
+	OMP_NUM_THREADS=1 $(BIN)/python .ci/wheel.py build/wheel
 
 lint: $(READY)
 	$(BIN)/ruff check .

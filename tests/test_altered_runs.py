@@ -54,9 +54,9 @@ def _config(run: Path, **changes: object) -> None:
     "changes, part",
     [
         ({"plan__warp": 1}, "has the setting 'warp', which this version does not know"),
-        ({"plan": 3}, "its plan or its schema is no object"),
-        ({"plan__seed": -1}, "seed is -1 and must be at least 0"),
-        ({"plan__batch_size": 0}, "batch_size is 0 and must be at least 1"),
+        ({"plan": 3}, "expected names and values"),
+        ({"plan__seed": -1}, "got seed=-1 and needs at least 0"),
+        ({"plan__batch_size": 0}, "got batch_size=0 and needs at least 1"),
         ({"plan__model__hidden": [10**9]}, "of memory"),
         ({"schema__event_shape": [-3]}, "rows of shape (-3,)"),
         ({"schema__event_shape": [10**12]}, "of memory"),

@@ -16,6 +16,7 @@ from lowerbound.losses import LossOutput
     [
         ({"precision": "fp16", "device": "cpu"}, "fp16 needs a CUDA device"),
         ({"devices": 0}, "devices=0"),
+        ({"devices": 10**6, "device": "cpu"}, "devices=1000000 and this machine has room for"),
     ],
 )
 def test_refusals(arguments: dict[str, object], words: str) -> None:

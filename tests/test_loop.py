@@ -381,7 +381,7 @@ def test_labels_reach_the_loss_beside_the_data() -> None:
 @pytest.mark.parametrize(
     "given, sentence",
     [
-        ({"lr": -1.0}, "train got lr=-1.0 and needs a finite number above 0"),
+        ({"lr": -1.0}, "train got lr=-1.0 and needs a finite number, 0 or more"),
         ({"lr": float("nan")}, "train got lr=nan and expected a number"),
         ({"clip_norm": 0.0}, "train got clip_norm=0.0 and needs a finite number above 0"),
         ({"ema": float("inf")}, "train got ema=inf and expected a number or None"),

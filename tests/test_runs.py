@@ -97,7 +97,7 @@ def test_lines_that_cannot_be_read_are_left_out_and_told(trained):
 
 
 def test_messages_call_a_run_by_its_folder_and_not_by_its_data(trained):
-    with pytest.raises(ValueError, match=rf"The run {trained.path} was told no labels; leave out the class"):
+    with pytest.raises(ValueError, match=rf"The run {trained.path} was fitted without labels; leave out the class"):
         trained.fitted().sample(label="3")
 
 
@@ -224,6 +224,9 @@ def test_a_run_is_opened_by_a_string_too(trained):
         (lambda c: c["data"].update(checksum=3), "the 'checksum' of its data is 3, expected a word"),
         (lambda c: c["data"].pop("checksum"), "lacks the 'checksum' of its data"),
         (lambda c: c["data"].update(path=7), "the 'path' of its data is 7, expected a word"),
+        (lambda c: c["data"].update(path=None), "the 'path' of its data is None, expected a word"),
+        (lambda c: c["plan"].update(reasons={"warp": "fast"}), "has a reason for 'warp', no setting of it"),
+        (lambda c: c["schema"].update(kind="table"), r"not readable \('columns' is missing\)"),
         (lambda c: c.pop("name"), "lacks 'name'; it was altered or cut short"),
         (lambda c: c.pop("versions"), "lacks 'versions'; it was altered or cut short"),
         (lambda c: c.update(command=5), "'command' is 5, expected a word or None"),

@@ -32,7 +32,8 @@ class Engine:
         devices: processes on this machine, trained together by DistributedDataParallel. Under `torchrun` its own count.
 
     Raises:
-        ValueError: a device that is not there, or a precision that it cannot train in.
+        ValueError: a device that is not there, more processes than the machine has cores or GPUs for, or a precision
+            that it cannot train in.
     """
 
     device: Device = "auto"
@@ -46,6 +47,11 @@ class Engine:
             raise ValueError(f"Engine got devices={self.devices} and needs at least 1.")
         if self.accelerator not in _present():
             raise ValueError(f"No {self.device} device is available here; use one of {', '.join(_present())}, or auto.")
+        if self.devices > _most(self.accelerator):
+            raise ValueError(
+                f"Engine got devices={self.devices} and this machine has room for {_most(self.accelerator)} on "
+                f"{self.accelerator}; give at most that many."
+            )
         if self.precision == "fp16" and self.accelerator != "cuda":
             raise ValueError(f"fp16 needs a CUDA device and this is {self.accelerator}; use bf16 or fp32.")
 
@@ -146,6 +152,13 @@ def _precision(precision: Precision, device: str) -> Any:
             return data
 
     return FullPrecision() if precision == "fp32" else Autocast(_FABRIC_PRECISION[precision], device)
+
+
+def _most(accelerator: str) -> int:
+    """Processes that are worth starting: one for each GPU, or for each core; two everywhere, to try several out."""
+    if accelerator == "cuda":
+        return max(1, torch.cuda.device_count())
+    return max(2, os.cpu_count() or 1) if accelerator == "cpu" else 1
 
 
 def _present() -> list[str]:

@@ -411,7 +411,7 @@ class Fitted:
         return Rows(x=x, y=y, num_test=0, name=data.name, schema=self.schema)
 
     def _check_refinable(self, rows: Rows, seed: int | None) -> None:
-        """Refuse to refine q where a row has several latents: layers, or a class and a code."""
+        """Refuse to refine q where a row has several latents: layers, or a class and a latent."""
         x, context, first = next(self._blocks(rows, seed))
         with torch.no_grad(), forked(_CPU, first):
             q = self.model.infer(x[:1], None if context is None else context[:1])

@@ -386,10 +386,10 @@ class _Run:
 def _check_arguments(**given: Any) -> None:
     """Refuse an argument of another type than its annotation says, and numbers by which nothing is learnt."""
     given = check_options("train", train, given)
-    for name in ("lr", "clip_norm"):
-        value = given[name]
-        if isinstance(value, int | float) and not value > 0:
-            raise ValueError(f"train got {name}={value} and needs a finite number above 0.")
+    if isinstance(given["lr"], int | float) and given["lr"] < 0:
+        raise ValueError(f"train got lr={given['lr']} and needs a finite number, 0 or more.")
+    if given["clip_norm"] is not None and not given["clip_norm"] > 0:
+        raise ValueError(f"train got clip_norm={given['clip_norm']} and needs a finite number above 0.")
 
 
 def _check_numbers(numbers: dict[str, Any], checkpoint: Checkpoint) -> None:

@@ -134,7 +134,11 @@ class Plan:
         if missing:
             raise ValueError(f"The plan has no {missing[0]!r}; run.json was altered or cut short.")
         _check_settings(content)
-        return cls(**check_options("The plan", cls, content))
+        checked = check_options("The plan", cls, content)
+        strange = sorted(set(checked.get("reasons", {})) - known - set(checked["model"]))
+        if strange:
+            raise ValueError(f"The plan has a reason for {strange[0][:40]!r}, no setting of it; run.json was altered.")
+        return cls(**checked)
 
     @property
     def is_python(self) -> bool:

@@ -26,8 +26,8 @@ _CONFIG: dict[str, Any] = {
     "command": str | None,
 }
 _NEEDED = ("name", "plan", "schema", "data", "versions")  # runs that were saved from Python held no command before
-_DATA: dict[str, Any] = {"checksum": str | None} | dict.fromkeys(("name", "path", "label", "array", "kind"), str | None)
-_DATA |= {"columns": dict | None}
+_DATA: dict[str, Any] = {"checksum": str | None, "name": str, "path": str, "columns": dict | None}
+_DATA |= dict.fromkeys(("label", "array", "kind"), str | None)  # no checksum: a model that was saved without its data
 _CAME_FROM = {"run": str, "step": int | None, "weights": str | None, "changed": Mapping | None}
 _RECORD = {"step": int, "epoch": float, "seconds": float, "learning_rate": float, "terms": Mapping}
 _RECORD |= {"held_out": Mapping | None, "is_best": bool, "stopped": str | None}
@@ -97,10 +97,12 @@ def check_config(content: dict[str, Any], file: Path) -> None:
             part = words.format(name)
             if name not in holder and name in needed:
                 raise RunError(f"{_name(file)} lacks {part}; it was altered or cut short: restore it or start anew.")
+            if name not in holder:
+                continue
             try:
-                as_annotated(holder.get(name), kind)
+                as_annotated(holder[name], kind)
             except WrongType as error:
-                found = repr(holder.get(name))[:40]
+                found = repr(holder[name])[:40]
                 raise RunError(f"{_name(file)} was altered: {part} is {found}, {error}; restore it.") from None
     for column, kind in (data.get("columns") or {}).items():
         _typed({column: kind}, {column: str}, file)

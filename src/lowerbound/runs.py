@@ -48,7 +48,7 @@ from lowerbound.history import NonFiniteError
 from lowerbound.loop import Record
 from lowerbound.model import LatentVariableModel
 from lowerbound.planning import Plan
-from lowerbound.run_json import read_evaluation
+from lowerbound.run_json import read_evaluation, record_of
 from lowerbound.start import Start
 
 __all__ = ["Run", "RunError", "default_path", "load_dataset"]
@@ -136,7 +136,8 @@ class Run:
         """
         data = self.config["data"]
         dataset = load_dataset(data, self.schema if self.config["format"] > 1 else None)
-        if data["checksum"] not in (dataset.checksum, dataset.legacy_checksum):
+        former = self.config["format"] == 1 and data["checksum"] == dataset.legacy_checksum
+        if data["checksum"] != dataset.checksum and not former:
             raise DataError(
                 f"The data of {self.path} ({dataset.source}) has changed since the run began; restore it or start anew."
             )

@@ -157,8 +157,8 @@ def test_encode_by_chains_says_which_rows_are_not_to_be_trusted(cli, refused, ta
     assert all(line.startswith("Warning: ") for line in answer.err.splitlines())
     assert ".py" not in answer.err
     assert len(out.read_text().splitlines()) == 13
-    assert cli("encode", table_run, "--out", out, "--inference", "local:num_steps=3").err == ""
-    words = ("encode", table_run, "--out", out, "--inference")
+    assert cli("encode", table_run, "--out", out, "--force", "--inference", "local:num_steps=3").err == ""
+    words = ("encode", table_run, "--out", tmp_path / "other.csv", "--inference")
     assert "both refine and inference" in refused(*words, "local", "--refine", 3)
     assert "is trained with a model" in refused(*words, "iterative-amortised:latent_dim=2")
     assert "hmcc" in refused(*words, "hmcc")

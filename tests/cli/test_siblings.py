@@ -110,3 +110,10 @@ def test_the_schedules_of_the_readme_are_listed(cli) -> None:
     answer = cli("choices", "schedule")
     names = {line.partition(":")[0] for line in answer.out.splitlines() if not line.startswith(" ")}
     assert {"constant", "cosine", "exponential", "milestones", "warmup", "linear", "sigmoid", "cyclical"} <= names
+
+
+def test_paths_that_cannot_be_looked_up_are_sentences(refused, tmp_path) -> None:
+    (tmp_path / "one.csv").symlink_to(tmp_path / "other.csv")
+    (tmp_path / "other.csv").symlink_to(tmp_path / "one.csv")
+    assert "cannot be read" in refused("fit", tmp_path / "one.csv")
+    assert "cannot be read" in refused("fit", tmp_path / f"{'a' * 300}.csv")

@@ -20,8 +20,8 @@ def test_a_full_stdout_is_one_sentence_and_a_closed_one_is_none(where, code):
             preexec_fn=(lambda: os.close(1)) if where == "closed" else None,
         )
     assert answer.returncode == code
-    assert answer.stderr == ("" if code == 0 else "Could not write the output (No space left on device); send it "
-                             "elsewhere, or free space.\n")  # fmt: skip
+    said = "Could not write the output (No space left on device); free some space, or send it elsewhere.\n"
+    assert answer.stderr == ("" if code == 0 else said)
 
 
 def test_a_loop_of_links_is_one_sentence(refused, tmp_path, digits_run):
@@ -43,6 +43,6 @@ def test_a_loop_of_links_is_one_sentence(refused, tmp_path, digits_run):
         (["--prior", "relaxed-bernoulli", "--posterior", "relaxed-categorical"], "over latents of shape"),
     ],
 )
-def test_choices_that_torch_would_refuse(refused, table, tmp_path, options, part):
+def test_choices_that_torch_would_refuse(refused, table, tmp_path, options, part, as_users_run):
     words = ["--steps", "1", "--latent-dim", "2", "--hidden", "4", "--out", tmp_path / "run", "--label", "species"]
     assert part in refused("fit", table, "--recipe", "vae", *words, *options)

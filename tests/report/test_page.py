@@ -255,3 +255,12 @@ def test_the_file_is_the_page_and_replaces_the_old_one(tmp_path: Path):
 def test_a_missing_folder_is_one_sentence(tmp_path: Path):
     with pytest.raises(ReportError, match="choose a folder"):
         write_report(ReportContents(title="t", kind="table"), tmp_path / "none" / "report.html")
+
+
+def test_that_pareto_k_is_not_known_of_few_samples_is_said() -> None:
+    few = ReportContents(title="t", kind="table", evaluation={"num_samples": 20, "pareto_k_above_07": None})
+    assert "not known" in render(few)
+    assert "shows from K = 21 on; K is 20 here" in render(few)
+    enough = ReportContents(title="t", kind="table", evaluation={"num_samples": 21, "pareto_k_above_07": 0.5})
+    assert "50.0% of rows" in render(enough)
+    assert "not known" not in render(enough)

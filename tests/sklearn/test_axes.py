@@ -23,5 +23,5 @@ def test_rows_of_unequal_length_are_refused() -> None:
 
 def test_the_same_of_latents() -> None:
     X = np.random.default_rng(0).normal(size=(40, 3))
-    with pytest.raises(ValueError, match=r"array of codes is .*; expected rows \(N, latent_dim\)"):
+    with pytest.raises(ValueError, match=r"array of latents is .*; expected rows \(N, latent_dim\)"):
         FactorAnalysis(2).fit(X).inverse_transform(WIDE)

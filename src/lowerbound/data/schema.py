@@ -22,6 +22,8 @@ ColumnKind: TypeAlias = Literal["continuous", "positive", "count", "categorical"
 """What a column of a table holds. Booleans, categories and ordinals are numbered in the order of `Column.categories`;
 dates are seconds since 1970."""
 
+_OF_COLUMNS = ("table", "counts")
+
 UNNAMED = ("npy", "npz", "array")
 """Containers whose columns have numbers and no names."""
 
@@ -126,6 +128,8 @@ class Schema:
             values = dict(content)
             columns, left_out = values.pop("columns", None), values.pop("left_out", None) or ()
             made = None if columns is None else _all_made(Column, columns)
+            if made is None and values.get("kind") in _OF_COLUMNS:
+                raise ValueError("'columns' is missing")
             schema = _made(cls, values, columns=made, left_out=_all_made(LeftOut, left_out))
             _check(schema)
             return schema

@@ -6,7 +6,11 @@ arXiv:1804.06788; see `evaluate.calibration`, which says what this checks and wh
 of the ranks of the true latents among draws of q, by each latent and by densities and distances of all of them. The
 number is the largest D in units of what is allowed: 0.1 for one latent, as if its scale were wrong by half or its mean
 by a quarter of the scale, and 0.4 for all at once, where small errors of many latents add up. Importance weighting
-widens q where its family does not fit, and healthy fits then have up to 0.3 by log p(x, z).
+widens q where its family does not fit, and healthy fits then have up to 0.4 by log p(x, z).
+
+Rows that the model makes may be unlike the data, where prior or likelihood are wrong; the encoder never saw such rows.
+Then this finding is present while the gaps of inference on the data are small: q is right where it was trained, and
+draws of the model are what to look at (holes, predictive checks).
 """
 
 from __future__ import annotations
@@ -45,10 +49,9 @@ def miscalibration(case: Case) -> Finding:
         high=1.0,
         unit="(of what is allowed)",
     )
-    inside = float(known.coverage((_REGION,)).values)
+    name, size, inside = known.quantities[worst], float(difference[worst]), float(known.coverage((_REGION,)).values)
     regions = f"regions of q with {_REGION:.0%} hold the latents of {inside:.0%} of the rows that the model makes"
-    name, size = known.quantities[worst], float(difference[worst])
-    what = _fault(known.ranks[:, worst], size, density=name.startswith("log "))
+    what = _fault(known.ranks[:, worst], size, density=name.startswith("log "), inside=inside)
     return found(
         NAME,
         evidence,
@@ -69,11 +72,13 @@ def _allowed(quantity: str) -> float:
     return ALLOWED_OF_LATENTS if quantity.startswith("z") else ALLOWED_OF_ALL
 
 
-def _fault(u: Tensor, difference: float, *, density: bool) -> str:
-    """What is wrong with q, from the ranks of one quantity: those of a density are low where q is too sure."""
+def _fault(u: Tensor, difference: float, *, density: bool, inside: float) -> str:
+    """What is wrong with q, from the ranks of one quantity: those of a density are low where q is too sure, and high
+    where it is too wide, or beside the posterior if its regions hold less than they say.
+    """
     middle = float(u.mean()) - 0.5
     if density:
-        return "too wide" if middle > 0 else "too narrow"
+        return "too narrow" if middle < 0 else "too wide" if inside > _REGION else "off to one side"
     if abs(middle) > _TO_ONE_SIDE * difference:
         return "off to one side"
     return "too wide" if float((u - 0.5).square().mean()) < 1 / 12 else "too narrow"

@@ -10,7 +10,6 @@ from lowerbound.evaluate.baselines import (
     independent_bernoulli,
     independent_elements,
 )
-from lowerbound.evaluate.calibration import Calibration, calibration
 from lowerbound.evaluate.clustering import (
     adjusted_rand_index,
     clustering_accuracy,
@@ -18,6 +17,7 @@ from lowerbound.evaluate.clustering import (
     normalized_mutual_information,
 )
 from lowerbound.evaluate.conditional_evidence import prior_evidence
+from lowerbound.evaluate.coverage import expected_coverage
 from lowerbound.evaluate.disentanglement import (
     DCI,
     beta_vae_score,
@@ -26,7 +26,6 @@ from lowerbound.evaluate.disentanglement import (
 )
 from lowerbound.evaluate.estimates import Estimates, Score
 from lowerbound.evaluate.evidence import Evidence, log_evidence
-from lowerbound.evaluate.expected_coverage import expected_coverage
 from lowerbound.evaluate.filtering import Filtered, particle_filter
 from lowerbound.evaluate.gaps import InferenceGaps, inference_gaps
 from lowerbound.evaluate.gradient_noise import GradientStatistics, Statistic, gradient_statistics
@@ -44,11 +43,12 @@ from lowerbound.evaluate.out_of_distribution import (
     waic,
 )
 from lowerbound.evaluate.posterior_moments import PosteriorMean, posterior_mean
-from lowerbound.evaluate.predictive_checks import Check, PredictiveChecks, predictive_checks
 from lowerbound.evaluate.rank_bands import Band, ecdf_band, uniformity_p_values
 from lowerbound.evaluate.ranks import Coverage, uniform_ranks
 from lowerbound.evaluate.rate_distortion import Summary, summary
-from lowerbound.evaluate.tarp import tarp
+from lowerbound.evaluate.reference_points import tarp
+from lowerbound.evaluate.replicated_data import Check, PredictiveChecks, predictive_checks
+from lowerbound.evaluate.sbc import Calibration, calibration
 from lowerbound.evaluate.two_sample import PosteriorTwoSample, classifier_two_sample, posterior_two_sample
 
 __all__ = [

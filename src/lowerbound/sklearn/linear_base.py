@@ -84,7 +84,7 @@ class LinearEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
             ValueError: latents of another length.
         """
         check_is_fitted(self)
-        check_two_axes(X, "The array of codes", "latent_dim")
+        check_two_axes(X, "The array of latents", "latent_dim")
         Z: Any = check_array(X, dtype=_DTYPES)
         if Z.shape[1] != self._n_features_out:
             raise ValueError(

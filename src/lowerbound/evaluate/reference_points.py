@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.evaluate.expected_coverage import LEVELS
+from lowerbound.evaluate.coverage import LEVELS
 from lowerbound.evaluate.ranks import Coverage, coverage_of, uniform_ranks
 
 __all__ = ["distances_to", "tarp"]

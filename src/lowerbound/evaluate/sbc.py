@@ -28,10 +28,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.evaluate.batches import context_rows, latents_at, row_blocks
-from lowerbound.evaluate.expected_coverage import LEVELS
+from lowerbound.evaluate.coverage import LEVELS
 from lowerbound.evaluate.rank_bands import uniformity_p_values
 from lowerbound.evaluate.ranks import Coverage, coverage_of, largest_difference, rank_among
-from lowerbound.evaluate.tarp import distances_to
+from lowerbound.evaluate.reference_points import distances_to
 from lowerbound.hooks import Augmented, Layered
 from lowerbound.model import LatentVariableModel, flat_latents
 from lowerbound.protocols import Context, Latents
