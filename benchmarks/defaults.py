@@ -66,10 +66,14 @@ def main() -> None:
             arguments.scores.write_text(json.dumps(saved))
             print(f"{name:<24}{contender:<32}{np.mean(result['log_p']):10.3f}{seconds:8.1f} s", flush=True)
         report(name, summary(entry))
-    former = json.loads(arguments.out.read_text())["results"] if arguments.out.exists() else {}
+        write_results(arguments.out, saved)
+
+
+def write_results(path: Path, saved: dict[str, Any]) -> None:
+    """The summary of every data set, beside those that were saved on another day."""
+    former = json.loads(path.read_text())["results"] if path.exists() else {}
     results = former | {name: summary(entry) for name, entry in saved.items()}
-    content = {"protocol": __doc__, "machine": machine(), "results": results}
-    arguments.out.write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps({"protocol": __doc__, "machine": machine(), "results": results}, indent=1) + "\n")
 
 
 def contenders(dataset: Dataset, arguments: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]]:
