@@ -1,13 +1,12 @@
 """Defaults against what their user would have tried first, on the same training and test rows.
 
 For each data set: what one call of the library gives without any other word ("default"), log p(x) of the test rows
-(L_1000, in nats of standardised columns), the same of every alternative of `alternatives.py`, and the mean paired
-difference with its standard error over test rows. "proposed" is a stack of mixtures of factor analysers for tables and
-an autoencoder that starts at independent columns for counts. Each result is saved as soon as it is there, and what is
-saved is not computed again.
+(L_1000; in nats of standardised columns for numeric tables, in those of the data for others), the same of every
+alternative of `alternatives.py` and `mixed_alternatives.py`, and the paired differences over test rows. A contender is
+saved as soon as it is there, and what is saved is not computed again. The scores of every row are kept in --scores,
+which is no part of the repository; the results hold means, standard errors and differences.
 
-python benchmarks/defaults.py [--only NAME …] [--kind tables counts images] [--seeds 1] [--ours proposed default]
-    [--again default]
+python benchmarks/defaults.py [--only NAME …] [--kind tables mixed counts images] [--seeds 3] [--again default]
 """
 
 from __future__ import annotations
@@ -20,26 +19,21 @@ from pathlib import Path
 from typing import Any
 
 import alternatives
+import mixed_alternatives
 import numpy as np
 import torch
+from mixed_rows import MIXED
 from rows import COUNTS, IMAGES, TABLES, dataset_named
 from timing import RESULTS, machine
 
-from lowerbound import VariationalLoss, gradients, objectives
-from lowerbound.data import Dataset, InMemory
+from lowerbound.data import Dataset
 from lowerbound.engine import Engine
 from lowerbound.evaluate import log_evidence
 from lowerbound.fitting import fit, prepare
-from lowerbound.linear import fit_stack
-from lowerbound.loop import HeldOut, train
-from lowerbound.model import LatentVariableModel
-from lowerbound.models.count_autoencoder import count_autoencoder, start_at_columns
-from lowerbound.models.mixture_of_factor_analysers import model_of
 from lowerbound.planning import plan
 from lowerbound.randomness import forked
-from lowerbound.schedules import Cosine
 
-KINDS = {"tables": tuple(TABLES), "counts": tuple(COUNTS), "images": IMAGES}
+KINDS = {"tables": tuple(TABLES), "mixed": tuple(MIXED), "counts": tuple(COUNTS), "images": IMAGES}
 SAMPLES = 1000
 MOST_IMAGES = 500
 
@@ -51,33 +45,43 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--again", nargs="+", default=[], help="contenders to compute anew")
     parser.add_argument("--steps", type=int, default=None, help="of the default on images: a short budget")
-    parser.add_argument("--ours", nargs="*", default=["proposed", "default"], choices=["proposed", "default"])
     parser.add_argument("--ours-only", action="store_true", help="no alternatives beyond those that are saved")
+    parser.add_argument("--former", action="store_true", help="and the autoencoder that mixed tables had before")
     parser.add_argument("--out", type=Path, default=RESULTS / "defaults.json")
+    parser.add_argument("--scores", type=Path, default=Path("build") / "defaults.json", help="of every test row")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    saved = json.loads(arguments.out.read_text())["results"] if arguments.out.exists() else {}
+    saved = json.loads(arguments.scores.read_text()) if arguments.scores.exists() else {}
     for name in [n for kind in arguments.kind for n in KINDS[kind] if arguments.only is None or n in arguments.only]:
         dataset = dataset_named(name)
-        entry = saved.setdefault(name, {"rows": dataset.num_train, "test": dataset.num_test})
+        entry = saved.setdefault(name, {"rows": dataset.num_train, "test": dataset.num_test, "contenders": {}})
         for contender, call in contenders(dataset, arguments).items():
-            if contender in entry and not contender.startswith(tuple(arguments.again or ["\0"])):
+            if contender in entry["contenders"] and not contender.startswith(tuple(arguments.again or ["\0"])):
                 continue
             started, worked = time.monotonic(), time.process_time()
             result = call()
             seconds, cpu = time.monotonic() - started, time.process_time() - worked
-            entry[contender] = {"seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), **result}
-            arguments.out.parent.mkdir(parents=True, exist_ok=True)
-            arguments.out.write_text(json.dumps({"protocol": __doc__, "machine": machine(), "results": saved}) + "\n")
+            entry["contenders"][contender] = {"seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), **result}
+            arguments.scores.parent.mkdir(parents=True, exist_ok=True)
+            arguments.scores.write_text(json.dumps(saved))
             print(f"{name:<24}{contender:<32}{np.mean(result['log_p']):10.3f}{seconds:8.1f} s", flush=True)
-        report(name, entry)
+        report(name, summary(entry))
+        write_results(arguments.out, saved)
+
+
+def write_results(path: Path, saved: dict[str, Any]) -> None:
+    """The summary of every data set, beside those that were saved on another day."""
+    former = json.loads(path.read_text())["results"] if path.exists() else {}
+    results = former | {name: summary(entry) for name, entry in saved.items()}
+    path.write_text(json.dumps({"protocol": __doc__, "machine": machine(), "results": results}, indent=1) + "\n")
 
 
 def contenders(dataset: Dataset, arguments: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]]:
     """The default with each seed, and the alternatives."""
     if dataset.kind == "image":
-        train, test = intensities(dataset)
-        others = alternatives.of_images(train, test)
+        others = alternatives.of_images(*intensities(dataset))
+    elif dataset.name in MIXED:
+        others = mixed_alternatives.of_mixed(dataset)
     else:
         train, test = dataset.x_train.astype(float), dataset.x_test.astype(float)
         if dataset.name in TABLES:
@@ -88,57 +92,19 @@ def contenders(dataset: Dataset, arguments: argparse.Namespace) -> dict[str, Cal
         others = {}
     ours: dict[str, Callable[[], dict[str, Any]]] = {}
     for seed in range(arguments.seeds):
-        if "proposed" in arguments.ours and dataset.kind != "image":
-            ours[f"proposed {seed}"] = lambda seed=seed: proposed(dataset, train, test, seed)
-        if "default" in arguments.ours:
-            ours[f"default {seed}"] = lambda seed=seed: default(dataset, seed, arguments.steps)
-    return {**ours, **{name: (lambda call=call: {"log_p": rounded(call())}) for name, call in others.items()}}
+        ours[f"default {seed}"] = lambda seed=seed: default(dataset, seed, arguments.steps)
+    every = {**ours, **{name: (lambda call=call: {"log_p": rounded(call())}) for name, call in others.items()}}
+    if dataset.name in MIXED and arguments.former:
+        every["vae 0"] = lambda: default(dataset, 0, arguments.steps, recipe="vae")
+    return every
 
 
-def proposed(dataset: Dataset, train: Any, test: Any, seed: int) -> dict[str, Any]:
-    """What the rule for defaults would give: see `docs/choose.md`."""
-    x, y = torch.from_numpy(np.asarray(train)), torch.from_numpy(np.asarray(test)).float()
-    if dataset.name in COUNTS:
-        model = counts_model(x.float(), seed)
-    else:
-        model = model_of(fit_stack(x, seed=seed).mixture).float()
-    evidence = log_evidence(model.eval(), y, num_samples=300 if dataset.name in COUNTS else 4)
-    return {"log_p": rounded(evidence.log_evidence.numpy()), "elbo": round(evidence.mean_elbo, 3)}
-
-
-def counts_model(x: torch.Tensor, seed: int) -> LatentVariableModel:
-    """The autoencoder of counts, stopped by a tenth of the rows."""
-    columns = x.shape[1]
-    with forked(torch.device("cpu"), seed):
-        latent_dim, width = max(2, min(10, columns // 4)), 64 if columns <= 60 else 128
-        model = count_autoencoder((columns,), latent_dim=latent_dim, hidden=[width], dropout=0.2 * (columns > 60))
-        order = torch.randperm(len(x))
-    start_at_columns(model, x)
-    loss = VariationalLoss(model, objectives.ELBO(rate="kl"), gradients.Pathwise())
-    held, rest = x[order[: len(x) // 10]], x[order[len(x) // 10 :]]
-    plan = HeldOut(source=InMemory(held), every=50, patience=20)
-    lr = Cosine(2e-3, 2e-5, 1500)
-    for _ in train(
-        loss,
-        InMemory(rest),
-        num_steps=1500,
-        batch_size=128,
-        lr=lr,
-        seed=seed,
-        log_every=50,
-        held_out=plan,
-        clip_norm=50.0,
-    ):
-        pass
-    return model
-
-
-def default(dataset: Dataset, seed: int, steps: int | None) -> dict[str, Any]:
+def default(dataset: Dataset, seed: int, steps: int | None, recipe: str | None = None) -> dict[str, Any]:
     """What `lowerbound fit` makes of a data set without any other word: log p̂ of each test row, and the ELBO."""
-    given = {"seed": seed} | ({} if steps is None else {"steps": steps})
+    given: dict[str, Any] = {"seed": seed} | ({} if steps is None else {"steps": steps})
     if dataset.name in COUNTS:
         given["likelihood"] = "negative-binomial"
-    planned, engine = plan(dataset, **given), Engine()
+    planned, engine = plan(dataset, recipe, **given), Engine()
     training = prepare(dataset, planned, engine)
     for _ in fit(training, planned, engine):
         pass
@@ -170,20 +136,33 @@ def rounded(values: np.ndarray) -> list[float]:
     return [round(float(v), 4) for v in values]
 
 
+def summary(entry: dict[str, Any]) -> dict[str, Any]:
+    """Means and standard errors over test rows, and how far the default (its mean over seeds) is above each other."""
+    scores = {name: np.array(value["log_p"]) for name, value in entry["contenders"].items()}
+    mine = [score for name, score in scores.items() if name.startswith("default")]
+    found: dict[str, Any] = {}
+    for name, score in scores.items():
+        value = {key: number for key, number in entry["contenders"][name].items() if key != "log_p"}
+        found[name] = {**value, "log_p": mean_and_error(score)}
+        if mine and not name.startswith("default"):
+            found[name]["default_above"] = mean_and_error(np.mean(mine, 0) - score)
+    return {"rows": entry["rows"], "test": entry["test"], "contenders": found}
+
+
+def mean_and_error(values: np.ndarray) -> list[float]:
+    """The mean and its standard error."""
+    return [round(float(values.mean()), 4), round(float(values.std() / len(values) ** 0.5), 4)]
+
+
 def report(name: str, entry: dict[str, Any]) -> None:
-    """The margins of what is ours over each alternative, means over seeds and paired over test rows."""
-    results = {key: value for key, value in entry.items() if isinstance(value, dict)}
-    for ours in ("proposed", "default"):
-        mine = [value for key, value in results.items() if key.startswith(ours)]
-        if not mine:
-            continue
-        mean = np.mean([value["log_p"] for value in mine], 0)
-        print(f"  {name}: {ours} {mean.mean():.2f}, ELBO {np.mean([value['elbo'] for value in mine]):.2f}")
-        for other, value in results.items():
-            if not other.startswith(("proposed", "default")):
-                gap = mean - np.array(value["log_p"])
-                error = gap.std() / len(gap) ** 0.5
-                print(f"    {other:<30}{np.mean(value['log_p']):10.2f}   margin {gap.mean():+8.2f} ± {error:.2f}")
+    """The margins of the default over each alternative."""
+    results = entry["contenders"]
+    mine = [value["log_p"][0] for other, value in results.items() if other.startswith("default")]
+    print(f"  {name}: default {np.mean(mine):.2f}" if mine else f"  {name}")
+    for other, value in results.items():
+        if "default_above" in value:
+            margin, error = value["default_above"]
+            print(f"    {other:<30}{value['log_p'][0]:10.2f}   margin {margin:+8.2f} ± {error:.2f}")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,15 @@ import csv
 import gzip
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mixed_rows import MIXED
 
 from lowerbound.data import Dataset, load
+from lowerbound.data.given import dataset_of
 
 __all__ = ["COUNTS", "IMAGES", "TABLES", "dataset_named"]
 
@@ -23,7 +26,9 @@ _MOST_TEST = 3000
 
 
 def dataset_named(name: str) -> Dataset:
-    """A data set by its name in `TABLES`, `COUNTS` or `IMAGES`."""
+    """A data set by its name in `TABLES`, `COUNTS`, `IMAGES` or `mixed_rows.MIXED`."""
+    if name in MIXED:
+        return replace(dataset_of(MIXED[name]()), name=name)
     if name in IMAGES:
         return load(name, download=False)
     rows = np.asarray((TABLES | COUNTS)[name](), np.float32)

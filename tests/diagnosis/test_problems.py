@@ -18,8 +18,10 @@ from lowerbound.diagnosis.finding import found
 from lowerbound.diagnosis.gradient_noise import _between
 from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import Pathwise, ScoreFunction
+from lowerbound.linear import FactorAnalysers
 from lowerbound.losses import VariationalLoss
 from lowerbound.models import vae
+from lowerbound.models.mixture_of_factor_analysers import model_of
 from lowerbound.objectives import ELBO
 
 ROWS = 200
@@ -201,6 +203,15 @@ def test_dispersion_is_of_the_likelihood_and_not_of_q():
     finding = PROBLEMS["dispersion of the likelihood"](case_of(exact, model))
     assert finding.present is False
     assert abs(finding.evidence.value - 1) < 0.1
+
+
+def test_dispersion_is_of_the_entries_that_are_there():
+    exact = exact_model()
+    model = model_of(FactorAnalysers(torch.ones(1, dtype=torch.float64), (exact,)))
+    x = exact.sample(ROWS)
+    x[torch.rand_like(x) < 0.3] = math.nan
+    case = case_of(exact, model, held_out=x, gradient=ScoreFunction(), num_samples=2)
+    assert abs(PROBLEMS["dispersion of the likelihood"](case).evidence.value - 1) < 0.1
 
 
 def test_noise_of_the_gradient():

@@ -60,14 +60,15 @@ def _errors(case: Case, x: Tensor) -> tuple[Tensor, Tensor]:
             p = case.model.decode(latents_of(q, z))
             mean = shown(p).values
             log_w.append(weigh(q, joint, z).log_w[0].double())
-            seen.append(_squared(x - mean[0]))
-            expected.append(_squared((p.sample() - mean)[0]))
+            seen.append(_squared(x - mean[0], x))
+            expected.append(_squared((p.sample() - mean)[0], x))
     weights = torch.stack(log_w).softmax(0)
     return (weights * torch.stack(seen)).sum(0), (weights * torch.stack(expected)).sum(0)
 
 
-def _squared(residual: Tensor) -> Tensor:
-    return residual.double().square().flatten(1).sum(1)
+def _squared(residual: Tensor, x: Tensor) -> Tensor:
+    """Over the entries that x has."""
+    return residual.double().square().masked_fill(x.isnan(), 0.0).flatten(1).sum(1)
 
 
 _RICHER = {
