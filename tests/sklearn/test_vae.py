@@ -125,7 +125,9 @@ def test_the_estimator_has_no_defaults_of_its_own() -> None:
     left_open = {name for name in VAE._SETTINGS if getattr(VAE(), name) is None}
     assert left_open == set(VAE._SETTINGS)
     ours = small().fit(table(40)).plan_
-    theirs = plan(dataset_of(table(40), hold_out=False), "vae", latent_dim=2, hidden=(8,), epochs=2, seed=0, device="auto")
+    theirs = plan(
+        dataset_of(table(40), hold_out=False), "vae", latent_dim=2, hidden=(8,), epochs=2, seed=0, device="auto"
+    )
     assert ours == theirs
     assert ours.reasons["likelihood"] == "the data are of kind table"
 
