@@ -48,7 +48,7 @@ def test_the_sentence_names_term_step_rows_and_the_way_on(failed):
     assert len(said) - len(str(run)) < 250
     assert re.search(r"At step 14 the \w+ term, .*, became nan \(in a batch of rows \d+, ", said)
     assert "the best weights of the first 12 steps are kept" in said
-    assert "`lowerbound fit --resume " in said
+    assert f"{run} --lr 0.0002`" in said
 
 
 def test_the_best_of_the_good_weights_are_kept(failed):
