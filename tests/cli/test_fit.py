@@ -222,6 +222,7 @@ def _new_run(path: Path, like: Path) -> Path:
     return path
 
 
+@pytest.mark.slow  # moments at random are in test_kills
 def test_kills_lose_nothing(digits_run, tmp_path, cli):
     run = _new_run(tmp_path / "run", digits_run)
     _kill_at(run, 3)

@@ -167,6 +167,7 @@ def test_starts_that_disagree_are_said_and_the_best_is_taken():
         infer(model, x, one)  # nothing to compare with
 
 
+@pytest.mark.slow
 def test_starts_that_agree_are_not_warned_of():
     exact, model, x = poor()
     scheme = Local(num_steps=600, lr=0.15, num_samples=4, family="full", num_restarts=3, gradient=StickTheLanding())
