@@ -105,14 +105,14 @@ def test_kills_at_random_moments_lose_nothing(digits_run, tmp_path, kills):
 @pytest.mark.slow
 def test_kills_of_two_processes_lose_nothing(tmp_path):
     words = [sys.executable, "-m", "lowerbound", "fit"]
-    begin = ["digits", "--steps", "4000", "--devices", "2", "--no-compile", "--no-evaluate", *TINY]
+    begin = ["digits", "--steps", "1000", "--devices", "2", "--no-compile", "--no-evaluate", *TINY]
     whole, run = tmp_path / "whole", tmp_path / "run"
     subprocess.run([*words, *begin, "--out", str(whole)], check=True, stdout=subprocess.DEVNULL)
     run.mkdir()
     shutil.copy(whole / "run.json", run)
     rng = random.Random(0)
     for _ in range(6):
-        _kill_both([*words, "--resume", str(run), "--no-evaluate"], rng.uniform(0, 3))
+        _kill_both([*words, "--resume", str(run), "--no-evaluate"], rng.uniform(0, 2))
     subprocess.run([*words, "--resume", str(run), "--no-evaluate"], check=True, stdout=subprocess.DEVNULL)
     _same(whole, run)
 
