@@ -29,7 +29,7 @@ def by_hand(exact: LinearGaussian, data: Any, name: str) -> Fitted:
 
 @pytest.fixture(scope="module")
 def pair() -> tuple[Comparison, np.ndarray]:
-    """The true model and one whose offset is wrong, and log p of each on the held-out rows."""
+    """The true model and one whose offset is wrong, and log p of each on the test rows."""
     torch.manual_seed(3)
     data = Dataset.from_array(EXACT.sample(400).numpy())
     wrong = LinearGaussian(EXACT.weight, EXACT.offset + 0.3, EXACT.scale)
@@ -96,7 +96,7 @@ def test_other_kinds_of_densities_of_one_table_are_of_like_units():
     [
         ((REAL, {}), (OTHER, {}), "is of other data"),
         ((REAL, {}), (REAL, {"hold_out": False}), "holds out 0 rows and vae 12"),
-        ((REAL, {"hold_out": False}), (REAL, {"hold_out": False}), "has no held-out rows"),
+        ((REAL, {"hold_out": False}), (REAL, {"hold_out": False}), "has no test rows"),
         ((COUNTS, {"likelihood": "poisson"}), (COUNTS, {"likelihood": "normal"}), "densities and of vae probabilities"),
     ],
 )

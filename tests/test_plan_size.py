@@ -58,7 +58,7 @@ def test_the_count_is_that_of_the_model_and_of_its_layers(monkeypatch):
     """By hand: encoder 64-8-(2 x 2), decoder 2-8-64, with 8 numbers a parameter and 4 bytes a number."""
     parameters = 64 * 8 + 8 + 8 * 4 + 4 + 2 * 8 + 8 + 8 * 64 + 64
     step = 128 * (8 + 4 + 5 * (8 + 64) + 64)
-    said = plan_size.Training(rows=128, num_samples=5)
+    said = plan_size.StepSize(rows=128, num_samples=5)
     options = {"latent_dim": 2, "hidden": [8], "likelihood": "bernoulli"}
     needed = 4 * (8 * parameters + step)
     monkeypatch.setattr("lowerbound.plan_size.available_memory", lambda: needed)

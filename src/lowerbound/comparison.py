@@ -1,9 +1,9 @@
-"""Which of several fits of the same data is better on held-out rows, and by how much.
+"""Which of several fits of the same data is better on test rows, and by how much.
 
     d_n = L_K(x_n; run) − L_K(x_n; best)          mean d ± sd(d) / √N
 
 Rows differ far more than models do, and two models find the same rows hard: the difference row by row has a much
-smaller error than the two scores have. It needs the same held-out rows in the same units, and other runs are refused.
+smaller error than the two scores have. It needs the same test rows in the same units, and other runs are refused.
 
 The best run was chosen on the rows that it is compared on, which flatters it a little. p-values are two-sided, of the
 normal law, and adjusted for the number of comparisons (Holm 1979): the probability to call any difference real where
@@ -54,7 +54,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
-    """Several fits on the same held-out rows.
+    """Several fits on the same test rows.
 
     Attributes:
         names: of the runs.
@@ -118,7 +118,7 @@ def compare(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
-    """Score several fits on the held-out rows of their data.
+    """Score several fits on the test rows of their data.
 
     Arguments:
         runs: two or more fitted models, or their folders.
@@ -128,7 +128,7 @@ def compare(
         progress: called after each run with their number so far and in all.
 
     Raises:
-        ValueError: fewer than two runs or rows, the same run twice, or runs of other data, other held-out rows or other
+        ValueError: fewer than two runs or rows, the same run twice, or runs of other data, other test rows or other
             units.
     """
     fits = [run if isinstance(run, Fitted) else Fitted.open(run) for run in runs]
@@ -137,7 +137,7 @@ def compare(
         _check_data(names[0], fits[0], name, fitted)
     rows = [_first(fitted.test_rows(), limit) for fitted in fits]
     if len(rows[0].x) < 2:
-        raise ValueError(f"compare got {len(rows[0].x)} held-out row and needs at least 2 for a standard error.")
+        raise ValueError(f"compare got {len(rows[0].x)} test row and needs at least 2 for a standard error.")
     units = [_units(fitted, held_out.x, seed) for fitted, held_out in zip(fits, rows, strict=True)]
     for name, unit in zip(names[1:], units[1:], strict=True):
         if unit != units[0]:
@@ -198,12 +198,12 @@ def _check_data(first: str, one: Fitted, name: str, other: Fitted) -> None:
     a, b = one.dataset, other.dataset
     if a.checksum == b.checksum:
         if not a.num_test:
-            raise ValueError(f"{first} was fitted to all rows of {a.name} and has no held-out rows to compare on.")
+            raise ValueError(f"{first} was fitted to all rows of {a.name} and has no test rows to compare on.")
         return
     same_size = a.event_shape == b.event_shape and a.num_train + a.num_test == b.num_train + b.num_test
     if same_size and a.num_test != b.num_test:
         raise ValueError(
-            f"{name} holds out {b.num_test:,} rows and {first} {a.num_test:,}; compare runs with one held-out part."
+            f"{name} holds out {b.num_test:,} rows and {first} {a.num_test:,}; compare runs with one test part."
         )
     raise ValueError(f"{name} is of other data ({b.name}) than {first} ({a.name}); compare runs of the same data.")
 

@@ -23,7 +23,7 @@ from lowerbound.models.recipe import Recipe
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.randomness import forked
 
-__all__ = ["Training", "check_draws", "check_model", "layer_outputs"]
+__all__ = ["StepSize", "check_draws", "check_model", "layer_outputs"]
 
 _MOST_TENSORS = 10_000
 _BYTES = 4
@@ -34,7 +34,7 @@ _SIZED = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.f
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class StepSize:
     """What a step holds at once.
 
     Attributes:
@@ -48,7 +48,7 @@ class Training:
     solved: bool = False
 
 
-def check_model(recipe: Recipe, options: dict[str, Any], event_shape: Shape, training: Training | None = None) -> None:
+def check_model(recipe: Recipe, options: dict[str, Any], event_shape: Shape, training: StepSize | None = None) -> None:
     """Refuse a model that memory cannot hold.
 
     Arguments:
@@ -135,7 +135,7 @@ def _numel(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     return math.prod(lengths * 2 if func is torch.eye and len(lengths) == 1 else lengths)
 
 
-def _step(training: Training | None) -> str:
+def _step(training: StepSize | None) -> str:
     if training is None or training.solved:
         return ""
     return f" with their moments, steps of {training.rows:,} rows and {training.num_samples:,} samples"

@@ -25,7 +25,7 @@ from lowerbound.data.transform import Binarization
 from lowerbound.defaults import Decision, decide, decide_recipe
 from lowerbound.engine import Device, Engine, Precision
 from lowerbound.models.recipe import Recipe
-from lowerbound.plan_size import Training, check_model
+from lowerbound.plan_size import StepSize, check_model
 from lowerbound.randomness import forked
 from lowerbound.recipes import recipe_named
 from lowerbound.spelling import check_options, find, parse, spelled
@@ -208,7 +208,7 @@ def check_plan(found: Plan, recipe: Recipe, event_shape: tuple[int, ...]) -> Non
         ValueError: with the bytes that it needs at least and those that are free.
     """
     rows = -(-found.batch_size // found.accumulate)
-    step = Training(rows=rows, num_samples=found.num_samples, solved=not found.steps)
+    step = StepSize(rows=rows, num_samples=found.num_samples, solved=not found.steps)
     check_model(recipe, found.model, event_shape, step)
 
 

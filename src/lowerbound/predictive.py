@@ -24,8 +24,8 @@ def predictive_checks_of(
     """Held-out rows of a fitted model against as many that it makes.
 
     Arguments:
-        fitted: the model; of a conditional one rows are made for the classes of the held-out rows.
-        limit: only so many held-out rows, the first.
+        fitted: the model; of a conditional one rows are made for the classes of the test rows.
+        limit: only so many test rows, the first.
         num_replicates: how often as many rows are made.
         seed: of all draws; that of the fit if None.
 

@@ -27,7 +27,7 @@ FEW = ("--num-samples", 4, "--limit", 50)
 def test_table_and_page(cli, two):
     answer = cli("compare", *two, *FEW)
     assert (answer.code, answer.err) == (0, "")
-    assert "L_4 of 50 held-out rows of digits, probabilities of pixels made 0 or 1 (dynamic)" in answer.out
+    assert "L_4 of 50 test rows of digits, probabilities of pixels made 0 or 1 (dynamic)" in answer.out
     assert "model.latent_dim" in answer.out
     assert f"Page: {two[0] / 'comparison.html'}" in answer.out
     assert (two[0] / "comparison.html").read_text().count("<img") == 2
@@ -53,3 +53,7 @@ def test_refusals(refused, two, table_run, tmp_path):
     assert "is of other data (table.csv)" in refused("compare", two[0], table_run).replace("flowers", "table")
     assert "is not a run folder" in refused("compare", two[0], tmp_path)
     assert "must end in .html" in refused("compare", *two, "--out", "page.txt")
+    (tmp_path / "mine.html").write_text("mine")
+    assert "overwrite it with --force" in refused("compare", *two, *FEW, "--out", tmp_path / "mine.html")
+    assert "a run reads or holds" in refused("compare", *two, *FEW, "--out", two[1] / "report.html", "--force")
+    assert (tmp_path / "mine.html").read_text() == "mine"

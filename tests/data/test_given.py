@@ -47,3 +47,16 @@ def test_the_shape_of_images_can_be_said_as_the_command_says_it() -> None:
     x = np.random.default_rng(0).integers(0, 256, (30, 16))
     fitted = lb.fit(x, kind="image:event_shape=[4,4]", steps=1, hidden=[4], latent_dim=1)
     assert fitted.sample(2).shape == (2, 4, 4)
+
+
+@pytest.mark.parametrize(
+    "data, said, part",
+    [
+        (np.zeros((9, 2)), {"hold_out": "no"}, "hold_out is 'no'; give True or False"),
+        ("digits", {"hold_out": False}, "hold_out goes with a DataFrame or an array, and a str was given"),
+        ("digits", {"y": [1, 2]}, "y goes with a DataFrame or an array"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(as_users_run, data, said, part):
+    with pytest.raises(DataError, match=part):
+        dataset_of(data, **said)

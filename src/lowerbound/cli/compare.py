@@ -1,10 +1,12 @@
-"""`lowerbound compare`: several runs on the same held-out rows."""
+"""`lowerbound compare`: several runs on the same test rows."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from lowerbound.cli.options import force_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,34 +16,41 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 
-@click.command(short_help="Compare runs on the same held-out rows.")
+@click.command(short_help="Compare runs on the same test rows.")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN ...")
 @click.option("--num-samples", type=click.IntRange(1), default=1000, show_default=True, help="S of L_S.")
 @click.option("--limit", type=click.IntRange(2), help="Score the first rows only.")
-@click.option("--out", metavar="FILE.html", help="Where to write the page. [default: comparison.html of the first run]")
+@click.option(
+    "--out",
+    metavar="FILE.html",
+    help="Another .html file. [default: comparison.html of the first run, which is replaced]",
+)
+@force_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def compare(
-    runs: tuple[str, ...], num_samples: int, limit: int | None, out: str | None, as_json: bool, seed: int
+    runs: tuple[str, ...], num_samples: int, limit: int | None, out: str | None, force: bool, as_json: bool, seed: int
 ) -> None:
-    """Score each RUN on the held-out rows of their common data, and say how far each is from the best.
+    """Score each RUN on the test rows of their common data, and say how far each is from the best.
 
     Differences are taken row by row, with their standard errors. A page with the curves of training and with what the
-    plans differ in is written. Runs of other data, of other held-out rows or in other units are refused.
+    plans differ in is written. Runs of other data, of other test rows or in other units are refused.
     """
     import json
     from pathlib import Path
 
     import lowerbound.comparison as comparing
+    from lowerbound.cli.output import check_out
     from lowerbound.cli.progress import CountProgress
     from lowerbound.cli.terminal import open_console
     from lowerbound.report import write_comparison
+    from lowerbound.runs import Run
 
     path = Path(runs[0]) / "comparison.html" if out is None else Path(out)
-    if path.suffix.lower() != ".html":
-        raise click.BadParameter(f"{out!r} must end in .html.", param_hint="'--out'")
+    if out is not None:
+        check_out(path, Run.open(runs[0]), None, ".html", force=force)
     console = None if as_json else open_console()
-    with CountProgress(console, "Scoring held-out data") as progress:
+    with CountProgress(console, "Scoring test rows") as progress:
         found = comparing.compare(*runs, num_samples=num_samples, limit=limit, seed=seed, progress=progress)
     write_comparison(found, path)
     if console is None:
@@ -82,7 +91,7 @@ def _print(console: Console, found: Comparison) -> None:
     from lowerbound.cli.text import printable
     from lowerbound.report import setting_words
 
-    title = f"L_{found.num_samples:,} of {found.scores.shape[1]:,} held-out rows of {found.data}, {found.units}"
+    title = f"L_{found.num_samples:,} of {found.scores.shape[1]:,} test rows of {found.data}, {found.units}"
     table = Table(title=printable(title), title_justify="left", pad_edge=False)
     table.add_column("run")
     for heading in ("nats", "± s.e.", "to the best", "± s.e.", "p"):

@@ -12,7 +12,7 @@ from lowerbound.data.assemble import Rows, to_dataset, to_rows
 from lowerbound.data.catalog import load, names
 from lowerbound.data.contents import Contents
 from lowerbound.data.dataset import Dataset
-from lowerbound.data.errors import DataError
+from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.readers import read_file, read_rows
 from lowerbound.data.schema import Schema
@@ -40,8 +40,16 @@ def dataset_of(
         hold_out: whether one row in five is held out for testing; otherwise all are for training.
 
     Raises:
-        DataError: the data cannot be read, or are not what is said of them.
+        DataError: the data cannot be read, or are not what is said of them; y or hold_out with data that say
+            themselves what they hold out and which their labels are.
     """
+    if not isinstance(hold_out, bool):
+        raise DataError(f"hold_out is {clipped(repr(hold_out), 30)}; give True or False.")
+    if isinstance(data, Dataset | str | Path) and not (y is None and hold_out):
+        said = "hold_out" if y is None else "y"
+        raise DataError(
+            f"{said} goes with a DataFrame or an array, and a {type(data).__name__} was given; leave it out."
+        )
     if isinstance(data, Dataset):
         return data
     said = overrides or Overrides()

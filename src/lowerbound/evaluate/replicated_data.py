@@ -1,13 +1,13 @@
 """Do data that the model makes look like the data? Predictive checks (Box 1980; Gelman, Meng & Stern 1996).
 
-    x_rep ~ p(x), as many rows as are held out, again and again          T(x_rep) against T(x)
+    x_rep ~ p(x), as many rows as there are test rows, again and again          T(x_rep) against T(x)
 
 for statistics T with names (`predictive_statistics`). A p-value is the two-sided share of replicated data sets whose T
-is as far out as that of the data. Nothing was fitted to held-out rows, so that p-values of a right model are uniform.
+is as far out as that of the data. Nothing was fitted to test rows, so that p-values of a right model are uniform.
 Of m statistics about m / 20 lie outside of their 95 % interval by chance.
 
-And row by row: the rank u of each held-out number among what the model makes in its place is uniform where the model is
-right (`ranks`). Hence
+And row by row: the rank u of each number of a test row among what the model makes in its place is uniform where the
+model is right (`ranks`). Hence
 
     coverage(c) = P(|u − ½| ≤ c / 2)          the central interval of p(x_d) with probability c holds x_d
     dispersion  = 12 E (u − ½)²               above 1: the data spread more than the model says
@@ -40,7 +40,7 @@ _FEWEST = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One statistic of the held-out rows among those of replicated data sets.
+    """One statistic of the test rows among those of replicated data sets.
 
     Attributes:
         observed: T(x), in the units of the data.
@@ -72,11 +72,11 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictiveChecks:
-    """What the model makes against held-out rows.
+    """What the model makes against test rows.
 
     Attributes:
         checks: by the name of the statistic; those that are the same number in all data sets are left out.
-        ranks: u of each held-out number; NaN where it is missing.
+        ranks: u of each number of a test row; NaN where it is missing.
         num_replicates: R, replicated data sets.
     """
 
@@ -127,11 +127,11 @@ def predictive_checks(
     seed: int = 0,
     max_elements: int = 2**22,
 ) -> PredictiveChecks:
-    """Compare held-out rows with as many rows that the model makes, num_replicates times.
+    """Compare test rows with as many rows that the model makes, num_replicates times.
 
     Arguments:
         model: p(x), in eval mode.
-        x: held-out rows in the form the model was trained on; NaN where an entry is missing, which it then is in the
+        x: test rows in the form the model was trained on; NaN where an entry is missing, which it then is in the
             replicated rows too.
         statistics: from data sets (set, row, *event) to numbers (set,), by name.
         units: from that form to the units of the data, of which the statistics are; None takes it as it is.

@@ -13,7 +13,7 @@ from lowerbound.report.page import document, figure_section, write_page
 __all__ = ["render_comparison", "setting_words", "write_comparison"]
 
 _READING = (
-    "Differences are taken row by row over the same held-out rows. A difference within two standard errors of zero is "
+    "Differences are taken row by row over the same test rows. A difference within two standard errors of zero is "
     "none that these rows can show."
 )
 _CURVES = (
@@ -50,7 +50,7 @@ def setting_words(value: object) -> str:
 
 def _sections(title: str, comparison: Comparison) -> Iterator[str]:
     scores = comparison.scores
-    words = f"L_{comparison.num_samples:,} of {scores.shape[1]:,} held-out rows: {comparison.units}, in nats per row."
+    words = f"L_{comparison.num_samples:,} of {scores.shape[1]:,} test rows: {comparison.units}, in nats per row."
     yield f"<header>\n<h1>{escape(title)}</h1>\n<p>{escape(words)}</p>\n</header>"
     yield _scores(comparison)
     yield _settings(comparison)

@@ -123,7 +123,7 @@ def _predictive(found: PredictiveChecks) -> Illustration:
         heading="Predictive checks",
         figure=plots.predictive_statistics(shown),
         alt=f"Dot plot of {len(shown)} statistics of test rows among those that the model makes: {counted}.",
-        reading=f"{words.PREDICTIVE} {counted}. Intervals of the model and how often they hold held-out numbers: "
+        reading=f"{words.PREDICTIVE} {counted}. Intervals of the model and how often they hold numbers of test rows: "
         f"{'; '.join(parts)}. Dispersion of the ranks, 1 if it is right: {float(found.dispersion.nanmean()):.2f}.",
     )
 

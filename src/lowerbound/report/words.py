@@ -36,7 +36,7 @@ MARGINALS = (
     "other does not show here."
 )
 PREDICTIVE = (
-    "Statistics of held-out rows (dots) in standard deviations of those of as many rows that the model makes; the "
+    "Statistics of test rows (dots) in standard deviations of those of as many rows that the model makes; the "
     "farthest are shown, with the value in the data and 95 % of the model's. Good: dots within the shaded band. Bad: "
     "dots far outside: that is where data of the model would be told from yours."
 )
