@@ -13,10 +13,10 @@ import click
 
 from lowerbound.cli.text import printable
 
-__all__ = ["TRAINING_FAILED", "USER_ERROR", "Interrupted", "command", "explain"]
+__all__ = ["LONGEST", "TRAINING_FAILED", "USER_ERROR", "Interrupted", "command", "explain"]
 
 TRAINING_FAILED, USER_ERROR, _INTERRUPTED = 1, 2, 130
-_LONGEST, _KEPT_OF_THE_END = 299, 140
+LONGEST, _KEPT_OF_THE_END = 299, 140
 _NO_MEMORY = ("can't allocate memory", "out of memory")  # what torch says on a CPU and on a GPU
 _FIRST_WORDS = ("a", "an", "array", "column", "label", "labels", "reading", "row", "rows", "the", "there")
 
@@ -69,8 +69,8 @@ def _raised_here(error: Exception) -> bool:
 def _sentence(message: str) -> str:
     """One printable line of at most 300 characters, cut in its middle, with a full stop; names keep their case."""
     line = printable(" ".join(message.split()))
-    if len(line) > _LONGEST:  # what to do stands at the end
-        line = f"{line[: _LONGEST - _KEPT_OF_THE_END - 3]}...{line[-_KEPT_OF_THE_END:]}"
+    if len(line) > LONGEST:  # what to do stands at the end
+        line = f"{line[: LONGEST - _KEPT_OF_THE_END - 3]}...{line[-_KEPT_OF_THE_END:]}"
     if line.split(" ")[0] in _FIRST_WORDS:
         line = line[:1].upper() + line[1:]
     return line if line.endswith((".", "?", "!")) else f"{line}."

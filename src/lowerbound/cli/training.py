@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lowerbound.branching import branch
 from lowerbound.cli.describe import fit_sentences
-from lowerbound.cli.failures import Interrupted, command
+from lowerbound.cli.failures import LONGEST, Interrupted, command
 from lowerbound.cli.interrupt import GracefulInterrupt
 from lowerbound.cli.processes import any_process, launch, made_by_first
 from lowerbound.cli.progress import TrainingProgress
@@ -31,6 +31,7 @@ from lowerbound.start import plan_from
 __all__ = ["Job", "begin", "carry_out", "go_on_otherwise", "reopen"]
 
 _NUM_SAMPLES = 1000
+_LEAST_OF_A_FAILURE = 90  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ def reopen(path: Path) -> Job:
     run = Run.open(path)
     if run.failure is not None:
         slower = command("fit", "--resume", path, "--lr", f"{run.plan.lr / 10:g}")
-        raise ValueError(f"{_short(run.failure)} and would again; change a setting, as in `{slower}`.")
+        raise ValueError(_with_advice(run.failure, f" and would again; change a setting, as in `{slower}`."))
     engine = run.plan.engine()
     launch(engine)
     return _job(run, engine)
@@ -147,7 +148,7 @@ def _train(job: Job, console: Console | None) -> None:
     except NonFiniteError as error:
         if job.engine.rank == 0:
             slower = command("fit", "--resume", run.path, "--lr", f"{run.plan.lr / 10:g}")
-            error.args = (f"{_short(error.what)}; {_kept(error)}. Go on from there with `{slower}`.",)
+            error.args = (_with_advice(error.what, f"; {_kept(error)}. Go on with `{slower}`."),)
         raise
     except KeyboardInterrupt:
         raise Interrupted(
@@ -180,9 +181,10 @@ def _kept(error: NonFiniteError) -> str:
     return f"the best weights of the first {error.kept:,} steps are kept"
 
 
-def _short(what: str) -> str:
-    """The start of a sentence that leaves room for a command."""
-    return what if len(what) <= 150 else f"{what[:147]}..."
+def _with_advice(what: str, advice: str) -> str:
+    """What happened, cut where it would leave no room for what to do."""
+    room = max(_LEAST_OF_A_FAILURE, LONGEST - len(advice))
+    return f"{what if len(what) <= room else what[: room - 3] + '...'}{advice}"
 
 
 def _command() -> str:
