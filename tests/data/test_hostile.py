@@ -137,3 +137,9 @@ def test_random_bytes_in_an_archive(tmp_path) -> None:
             read_file(tmp_path / "x.npz")
         except DataError as error:
             assert len(str(error)) < 300  # noqa: PT017
+
+
+def test_a_million_columns_are_no_table_and_may_be_an_array(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((3, 1_000_000), dtype=np.float32))
+    assert "has 1,000,000 columns and a table at most 100,000" in _refusal(tmp_path / "x.npy")
+    assert read_file(tmp_path / "x.npy", kind="array").event_shape == (1_000_000,)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lowerbound.inference import Draws, InferenceScheme, with_inference
+from lowerbound.inference import HMC, Draws, InferenceScheme, with_inference
 from lowerbound.losses.guards import check_direction, check_same_kind
 from lowerbound.losses.loss import Loss, LossOutput, first_two
 from lowerbound.model import Joint, LatentVariableModel
@@ -78,9 +78,12 @@ class VariationalLoss(Loss):
         self._checked_in = self.training
 
     def _check_choices(self, x: Tensor, context: Context | None) -> None:
+        no_density = f"{type(self).__name__} needs a q(z | x) with a density and HMC gives draws; use Local()."
+        if isinstance(getattr(self.model, "inference", None), HMC):  # before its chains are run to find out
+            raise ValueError(no_density)
         q, joint = self.model.infer(x, context), self.model.joint(x, context)
         if isinstance(q, Draws):
-            raise ValueError(f"{type(self).__name__} needs a q(z | x) with a density and HMC gives draws; use Local().")
+            raise ValueError(no_density)
         check_direction(self.objective, self.model)
         self.gradient.check(self.objective, q, self.num_samples)
         check_same_kind(q, joint.prior)
