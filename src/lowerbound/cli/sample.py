@@ -34,7 +34,7 @@ def sample(run: str, label: str | None, count: int, out: str, force: bool, seed:
     check_out(path, opened, None, ".png", ".npz", ".csv", ".parquet", force=force)
     suffix, fitted = path.suffix.lower(), fitted_of(opened)
     if suffix == ".png":
-        check_images(fitted)
+        check_images(fitted, count)
     if suffix in (".csv", ".parquet"):
         check_table(fitted)
     x, mean, labels = fitted.draw(count, label=label, seed=seed)
