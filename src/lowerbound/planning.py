@@ -67,8 +67,8 @@ class Plan:
         binarization: how grey pixels become 0 or 1 under a Bernoulli likelihood: "dynamic" draws them anew at each
             visit.
         standardize: whether columns of a table are brought to mean 0 and standard deviation 1.
-        batch_size: rows per step.
-        steps: optimisation steps.
+        batch_size: rows per step, at most 100 times the training rows.
+        steps: optimisation steps, at most `limits.MOST_STEPS`.
         lr: the learning rate at the start.
         lr_schedule: constant, or falling to a hundredth: cosine or exponential.
         optimizer: name of a class of `optimizers`, with options.

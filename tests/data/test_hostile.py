@@ -159,5 +159,6 @@ def test_a_line_of_names_longer_than_a_field_may_be(tmp_path):
     rows = [",".join(str((i * 7 + r * 13) % 101 / 10) for i in range(150)) for r in range(6)]
     (tmp_path / "x.csv").write_text("\n".join([",".join(names), *rows]))
     found = read_file(tmp_path / "x.csv").schema.columns
+    assert found is not None
     assert [column.name for column in found] == names
     assert {column.kind for column in found} == {"continuous"}

@@ -49,7 +49,7 @@ class HMC:
         therefore no bound.
 
     Raises:
-        ValueError: a number that is too small, or latents that are not real vectors.
+        ValueError: a number that is too small or above `limits.MOST_ITERATIONS`, or latents that are not real vectors.
     """
 
     num_chains: int = 4
