@@ -12,8 +12,10 @@ from lowerbound.evaluate import gradient_statistics, log_evidence
 from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import Pathwise
 from lowerbound.inference import HMC, IterativeAmortised, Local, SemiAmortised
+from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO
-from lowerbound.priors import RBM
+from lowerbound.posteriors import IAF, MAF, NSF
+from lowerbound.priors import RBM, FlowPrior
 
 MODEL, X = LinearGaussian.random(2, 1).model(), torch.zeros(1, 2, dtype=torch.float64)
 
@@ -34,6 +36,12 @@ MODEL, X = LinearGaussian.random(2, 1).model(), torch.zeros(1, 2, dtype=torch.fl
 def test_loops_are_limited(ask: Callable[[int], Any]) -> None:
     with pytest.raises(ValueError, match=r"=1,000,001 and takes at most 1,000,000; take fewer\."):
         ask(10**6 + 1)
+
+
+@pytest.mark.parametrize("make", [IAF, MAF, NSF, lambda _, transforms: FlowPrior(2, transforms=transforms)])
+def test_layers_of_flows_are_limited(make: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r" got transforms=257 and takes at most 256; take fewer\."):
+        make(MLP(3, [4], 36), transforms=257)
 
 
 def test_samples_of_an_evaluation_are_limited() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["MOST_ITERATIONS", "MOST_SAMPLES", "MOST_STEPS", "require_at_most"]
+__all__ = ["MOST_ITERATIONS", "MOST_LAYERS", "MOST_SAMPLES", "MOST_STEPS", "require_at_most"]
 
 MOST_STEPS = 10**9
 """Of training: at a millisecond a step, twelve days."""
 
 MOST_ITERATIONS = 10**6
 """Of a loop inside a step or for one batch, such as those of inference."""
+
+MOST_LAYERS = 256
+"""Of a flow: ten times as many as are published."""
 
 MOST_SAMPLES = 10**7
 """Drawn for one row in an evaluation."""
