@@ -33,6 +33,7 @@ from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Transform
 from lowerbound.evaluate import latent_moments, log_evidence
 from lowerbound.inference import InferenceScheme, Local, with_inference
+from lowerbound.inference.draws import rows_from
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
 from lowerbound.plan_size import check_draws
@@ -518,7 +519,9 @@ class Fitted:
         for start in range(0, len(x), _BLOCK):
             part = slice(start, start + _BLOCK)
             part_seed = first if start == 0 else derive_seed(first, start)
-            yield self.events(x[part], part_seed), self.context(None if y is None else y[part], rows.name), part_seed
+            events, context = self.events(x[part], part_seed), self.context(None if y is None else y[part], rows.name)
+            with rows_from(start):
+                yield events, context, part_seed
 
     def _labels(self, label: str | None, count: int) -> np.ndarray | None:
         """The class of each draw; None where the model draws the class itself, or has no classes."""

@@ -40,7 +40,7 @@ def sample(run: str, label: str | None, given: tuple[str, ...], count: int, out:
     check_out(path, opened, None, ".png", ".npz", ".csv", ".parquet", force=force)
     suffix, fitted = path.suffix.lower(), fitted_of(opened)
     if suffix == ".png":
-        check_images(fitted)
+        check_images(fitted, count)
     if suffix in (".csv", ".parquet"):
         check_table(fitted)
     if given:

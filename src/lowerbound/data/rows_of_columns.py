@@ -147,16 +147,18 @@ def _matched(frame: Any, schema: Schema, what: str) -> Any:
             raise DataError(f"{what} has {len(names)} columns; expected {len(schema.columns)}, as in training.")
         return frame
     wanted = [column.name for column in schema.columns]
-    missing = [name for name in wanted if name not in names]
+    places = {name: i for i, name in reversed([*enumerate(names)])}  # of the first column of a name
+    missing = [name for name in wanted if name not in places]
     if missing:
         shown = ", ".join(f"'{name[:30]}'" for name in missing[:3]) + (", …" if len(missing) > 3 else "")
-        extra = [name for name in names if name not in wanted]
+        known = set(wanted)
+        extra = [name for name in names if name not in known]
         others = ", ".join(f"'{name[:30]}'" for name in extra[:3]) or "none"
         raise DataError(
             f"{what} lacks {len(missing)} of the {len(wanted)} columns of the model ({shown}); of its own it has "
             f"{others}: name them as in training."
         )
-    return frame.iloc[:, [names.index(name) for name in wanted]]
+    return frame.iloc[:, [places[name] for name in wanted]]
 
 
 def _numbers(cells: Cells, column: Column, what: str) -> np.ndarray:
