@@ -25,6 +25,7 @@ GOES_WITH: dict[tuple[str, str], dict[str, Any]] = {
     ("priors", "bernoulli"): BINARY,
     ("priors", "rbm"): BINARY,
     ("priors", "autoregressive-bernoulli"): BINARY,
+    ("priors", "autoregressive-map"): {**BINARY, "prior": "autoregressive-map:network=transformer,channels=8,layers=2"},
     ("priors", "categorical"): {"prior": "categorical:categories=3", **ONE_HOT},
     ("priors", "autoregressive-categorical"): {"prior": "autoregressive-categorical:categories=3", **ONE_HOT},
     ("posteriors", "bernoulli"): {**BINARY, "prior": "bernoulli"},

@@ -30,7 +30,7 @@ from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape, numel, out_shape_of
 from lowerbound.nets.site_net import CausalNetwork, make_site_net
 from lowerbound.protocols import Conditional, Context, InitializedFromData
-from lowerbound.spelling import construct, inner, outputs_of
+from lowerbound.spelling import construct, find, inner, outputs_of, parse
 from lowerbound.support import LikelihoodFacts, StatesFacts, Support, levels
 
 __all__ = ["Autoregressive"]
@@ -181,14 +181,14 @@ def _site(words: str) -> nn.Module:
     """The likelihood of one element."""
     from lowerbound import likelihoods
 
-    given = _Given(outputs_of(likelihoods, words, _ONE))
-    site: nn.Module = construct(likelihoods, words, net=given, event_shape=_ONE)
-    if not isinstance(site, StatesFacts) or site.facts.domain == "columns" or isinstance(site, Autoregressive):
+    family = find(likelihoods, parse(words)[0])
+    facts = getattr(family, "facts", None)
+    if not isinstance(facts, LikelihoodFacts) or facts.domain == "columns" or issubclass(family, Autoregressive):
         raise ValueError(
             f"Autoregressive got site={words!r}, which is no likelihood of single numbers; choose one such as "
             "bernoulli or discretized-logistic."
         )
-    return site
+    return construct(likelihoods, words, net=_Given(outputs_of(likelihoods, words, _ONE)), event_shape=_ONE)
 
 
 def _view(site: nn.Module) -> tuple[Callable[[Tensor], Tensor], int]:
