@@ -238,3 +238,11 @@ def test_mistakes_are_named(make, sentence):
     with pytest.raises(ValueError, match=sentence) as error:
         make()
     assert len(str(error.value)) <= 300
+
+
+def test_many_draws_are_made_in_parts():
+    p = binary((2, 2), (3,), rows=2, channels=4, layers=1)
+    x = p.sample((600,))
+    assert x.shape == (600, 2, 2, 2)
+    share = torch.einsum("nk,nij->kij", p.log_prob(every((2, 2)).double()[:, None]).exp(), every((2, 2)).double())
+    torch.testing.assert_close(x.mean(0), share.detach(), atol=0.1, rtol=0)

@@ -25,6 +25,8 @@ from lowerbound.nets.precision import call_net
 
 __all__ = ["AutoregressiveDistribution", "CausalNet"]
 
+_AT_ONCE = 1024  # draws, whose activations are kept
+
 
 @runtime_checkable
 class CausalNet(Protocol):
@@ -128,31 +130,37 @@ class AutoregressiveDistribution(Distribution):
 
     def sample(self, sample_shape: _size = ()) -> Tensor:
         """Draw x (*sample_shape, *batch, *event), one site after another."""
-        return self._draw(sample_shape)[0]
+        return self._drawn(sample_shape, means=False)
 
     def conditional_means(self) -> Tensor:
         """E[x_d | x_<d] of every site along one draw of x (*batch, *event)."""
-        return self._draw((), means=True)[1]
+        return self._drawn((), means=True)
 
     @torch.no_grad()
-    def _draw(self, sample_shape: _size, means: bool = False) -> tuple[Tensor, Tensor]:
+    def _drawn(self, sample_shape: _size, *, means: bool) -> Tensor:
+        """Draws (*sample_shape, *batch, *event), or the means along them, some at a time for the sake of memory."""
         lead = torch.Size(sample_shape) + self.batch_shape
-        cache, before = self.net.begin(lead.numel(), self._contexts(lead)), None
-        drawn, expected = [], []
+        contexts, first = self._contexts(lead), range(0, max(1, lead.numel()), _AT_ONCE)
+        parts = [
+            self._visit(
+                min(_AT_ONCE, lead.numel() - i), None if contexts is None else contexts[i : i + _AT_ONCE], means
+            )
+            for i in first
+        ]
+        sites = self.net.site_shape
+        channels = sites[0] if len(sites) == 3 else 1
+        by_position = torch.cat(parts).unflatten(1, (-1, channels))  # (N, position, channel, *value)
+        return by_position.transpose(1, 2).reshape(*lead, *self.event_shape).contiguous()
+
+    def _visit(self, num: int, context: Tensor | None, means: bool) -> Tensor:
+        """The values of all sites of `num` draws in their order (num, site, *value), or the means of the sites."""
+        cache, before = self.net.begin(num, context), None
+        kept: list[Tensor] = []
         for site in range(math.prod(self.net.site_shape)):
             p = self.family(self.net.step(cache, site, before))
             before = p.sample()
-            drawn.append(before)
-            if means:
-                expected.append(p.mean)
-        return self._event(drawn, lead), self._event(expected, lead) if means else drawn[0]
-
-    def _event(self, values: list[Tensor], lead: torch.Size) -> Tensor:
-        """Values of the sites in order, each (N, *value), as x (*lead, *event)."""
-        sites = self.net.site_shape
-        channels = sites[0] if len(sites) == 3 else 1
-        by_position = torch.stack(values, 1).unflatten(1, (-1, channels))  # (N, position, channel, *value)
-        return by_position.transpose(1, 2).reshape(*lead, *self.event_shape).contiguous()
+            kept.append(p.mean if means else before)
+        return torch.stack(kept, 1)
 
     def _contexts(self, lead: torch.Size) -> Tensor | None:
         """The context of each of the x, in one axis."""

@@ -33,6 +33,7 @@ __all__ = [
     "construct",
     "find",
     "inner",
+    "outer",
     "outputs_of",
     "parse",
     "spelled",
@@ -88,6 +89,16 @@ def inner(text: str) -> str:
     """
     name, parenthesis, rest = text.partition("(")
     return f"{name}:{rest.removesuffix(')')}" if parenthesis else text
+
+
+def outer(text: str) -> str:
+    """The words of a choice as the option of another, which `inner` turns back.
+
+    >>> outer("normal:scale=shared")
+    'normal(scale=shared)'
+    """
+    name, colon, rest = text.partition(":")
+    return f"{name}({rest})" if colon else text
 
 
 def find(package: ModuleType, name: str) -> type:

@@ -50,6 +50,7 @@ GOES_WITH: dict[tuple[str, str], dict[str, Any]] = {
     ("gradients", "relax"): {"posterior": "bernoulli", "prior": "bernoulli"},
     ("gradients", "straight-through"): {"posterior": "bernoulli", "prior": "bernoulli"},
     ("losses", "aggressive"): {"loss": "aggressive:num_encoder_steps=1"},
+    ("losses", "auxiliary"): {"loss": "auxiliary:hidden=[8]", "likelihood": "autoregressive:channels=4,layers=2"},
     ("losses", "monte-carlo-em"): {"num_samples": 4},
     ("gradients", "fixed-samples"): {"objective": "log-variance"},
     ("objectives", "geco"): {"objective": "geco:target=10"},

@@ -20,15 +20,18 @@ def sample(run: str, label: str | None, count: int, out: str, force: bool, seed:
     """Draw z ~ p(z), x ~ p(x | z) from RUN, of a class if it models data given their label.
 
     A .csv or .parquet file gets the draws as a table with the columns of the data. An .npz file gets them as `x` and
-    E[x | z] as `mean`, in the units of the data. A .png picture shows E[x | z].
+    E[x | z] as `mean`, in the units of the data. A .png picture shows E[x | z]. Where a likelihood has no mean in
+    closed form, as an autoregressive one, the means of each element given one draw of those before it take its place.
     """
     from pathlib import Path
 
     from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.output import check_out, write_figure, write_npz, write_table
     from lowerbound.cli.pictures import check_images, check_table, for_picture
+    from lowerbound.defaults import facts_of
     from lowerbound.plots import image_grid
     from lowerbound.runs import Run
+    from lowerbound.shown import shown_as
 
     path, opened = Path(out), Run.open(run)
     check_out(path, opened, None, ".png", ".npz", ".csv", ".parquet", force=force)
@@ -39,7 +42,8 @@ def sample(run: str, label: str | None, count: int, out: str, force: bool, seed:
         check_table(fitted)
     x, mean, labels = fitted.draw(count, label=label, seed=seed)
     if suffix == ".png":
-        write_figure(path, image_grid(for_picture(mean), title=f"E[x | z] at {count} draws of z from the prior"))
+        what = shown_as(facts_of(fitted.model.likelihood).has_mean)
+        write_figure(path, image_grid(for_picture(mean), title=f"{what}, at {count} draws of z from the prior"))
     elif suffix == ".npz":
         labelled = {} if labels is None else {"label": labels}
         write_npz(path, x=fitted.stored(x), mean=fitted.stored(mean), **labelled)

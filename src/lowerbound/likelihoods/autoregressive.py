@@ -67,7 +67,7 @@ class Autoregressive(nn.Module):
     torch.Size([5, 6, 6])
     """
 
-    facts: LikelihoodFacts = replace(Bernoulli.facts, any_real=False)
+    facts: LikelihoodFacts = replace(Bernoulli.facts, any_real=False, has_mean=False)
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Autoregressive(nn.Module):
         self.event_shape = _event_shape(event_shape, context)
         self.net, self._words, self._context_shape = net, inner(site), context
         self.site = _site(self._words)
-        self.facts = replace(self.site.facts, richer=(), any_real=False)  # type: ignore[arg-type]
+        self.facts = replace(self.site.facts, richer=(), any_real=False, has_mean=False)  # type: ignore[arg-type]
         view, num_seen = _view(self.site)
         self.causal = make_site_net(
             self.event_shape,
