@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from lowerbound.checkpoint import BestWeights, Checkpoint, CheckpointError, write_atomically
 from lowerbound.data import InMemory
-from lowerbound.loop import HeldOut, Record, train
+from lowerbound.held_out import HeldOut
+from lowerbound.loop import train
 from lowerbound.losses import LossOutput
+from lowerbound.record import Record
 from lowerbound.schedules import Cosine
 
 OF_THE_COMPILER = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")

@@ -84,6 +84,15 @@ def test_held_out_rows_are_a_tenth_and_are_never_trained_on():
     assert held | trained == set(x[:, 0])
 
 
+def test_a_fit_without_steps_holds_out_no_rows():
+    x = np.arange(80, dtype=np.float32).reshape(40, 2)
+    data = _table(x)
+    given = plan(data, "factor-analysis", latent_dim=1)
+    training = prepare(data, given, CPU)
+    (record,) = fit(training, given, CPU)
+    assert (len(training.source), training.held_out, record.held_out) == (40, None, None)
+
+
 def test_the_split_depends_on_the_seed_and_not_on_where_the_rows_are():
     x = np.arange(80, dtype=np.float32).reshape(40, 2)
     memory, mapped, other = (

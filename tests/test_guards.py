@@ -18,9 +18,10 @@ from lowerbound.gradients import (
     StickTheLanding,
     VarGrad,
 )
+from lowerbound.held_out import HeldOut
 from lowerbound.inference import SemiAmortised
 from lowerbound.likelihoods import Bernoulli, ContinuousBernoulli
-from lowerbound.loop import HeldOut, train
+from lowerbound.loop import train
 from lowerbound.losses import Autoencoding, LossOutput, MonteCarloEM, VariationalLoss, WakeSleep
 from lowerbound.model import LatentVariableModel
 from lowerbound.models import vae

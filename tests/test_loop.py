@@ -16,15 +16,17 @@ from lowerbound.checkpoint import Checkpoint
 from lowerbound.data import InMemory, MemoryMapped, Stream
 from lowerbound.engine import Engine
 from lowerbound.gradients import Pathwise
+from lowerbound.held_out import HeldOut, held_out_terms
 from lowerbound.history import NonFiniteError
 from lowerbound.likelihoods import Bernoulli
-from lowerbound.loop import HeldOut, Record, held_out_terms, steps_for, train
+from lowerbound.loop import steps_for, train
 from lowerbound.losses import LossOutput
 from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
 from lowerbound.protocols import Estimate, JointDensity, Objective
+from lowerbound.record import Record
 
 
 class Descent(nn.Module):

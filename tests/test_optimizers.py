@@ -13,7 +13,8 @@ from lowerbound.averaged import Averaged
 from lowerbound.checkpoint import Checkpoint, CheckpointError
 from lowerbound.data import Stream
 from lowerbound.engine import Engine
-from lowerbound.loop import HeldOut, train
+from lowerbound.held_out import HeldOut
+from lowerbound.loop import train
 from lowerbound.losses import LossOutput
 from lowerbound.steps import EagerStep
 

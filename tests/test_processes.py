@@ -15,7 +15,8 @@ import torch
 from lowerbound.data import InMemory
 from lowerbound.engine import Engine
 from lowerbound.gradients import Pathwise
-from lowerbound.loop import HeldOut, train
+from lowerbound.held_out import HeldOut
+from lowerbound.loop import train
 from lowerbound.losses import Aggressive, Autoencoding
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO

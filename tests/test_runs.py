@@ -14,7 +14,7 @@ from lowerbound.engine import Engine
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import Training, prepare
 from lowerbound.folders import write_model
-from lowerbound.loop import HeldOut, held_out_terms
+from lowerbound.held_out import HeldOut, held_out_terms
 from lowerbound.planning import Plan, plan
 from lowerbound.runs import Run, RunError, load_dataset
 

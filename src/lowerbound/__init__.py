@@ -44,11 +44,12 @@ if TYPE_CHECKING:
     from lowerbound.diagnosis import diagnose
     from lowerbound.fitted import Fitted
     from lowerbound.inference import infer
-    from lowerbound.loop import Record, train
+    from lowerbound.loop import train
     from lowerbound.losses import VariationalLoss
     from lowerbound.model import LatentVariableModel
     from lowerbound.one_call import fit
     from lowerbound.planning import plan
+    from lowerbound.record import Record
     from lowerbound.sklearn import VAE
     from lowerbound.weights import LogWeights
 
@@ -84,7 +85,7 @@ _NAMES = {
     "Fitted": "lowerbound.fitted",
     "LatentVariableModel": "lowerbound.model",
     "LogWeights": "lowerbound.weights",
-    "Record": "lowerbound.loop",
+    "Record": "lowerbound.record",
     "VAE": "lowerbound.sklearn",
     "VariationalLoss": "lowerbound.losses",
     "compare": "lowerbound.comparison",

@@ -28,8 +28,9 @@ from lowerbound.data.split import num_for_selection
 from lowerbound.data.transform import Transform
 from lowerbound.defaults import facts_of
 from lowerbound.engine import Engine
+from lowerbound.held_out import HeldOut, held_out_terms
 from lowerbound.inference import with_inference
-from lowerbound.loop import HeldOut, Record, held_out_terms, steps_for, train
+from lowerbound.loop import steps_for, train
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import BeforeTraining, Labels, Recipe
@@ -39,6 +40,7 @@ from lowerbound.planning import Plan, check_plan
 from lowerbound.protocols import Schedule
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
+from lowerbound.record import Record
 from lowerbound.schedules import Constant, Cosine, Exponential
 from lowerbound.spelling import build, construct, parse, takes
 from lowerbound.start import Start, freeze
@@ -63,12 +65,12 @@ _BEGIN = 2  # tells the random numbers of a start from those of training
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A loss, its data, the number of steps, and the start before the first step."""
+    """A loss, its data, the number of steps, and the start before the first step; no rows are held out of no steps."""
 
     loss: Loss
     transform: Transform
     source: Source
-    held_out: Source
+    held_out: Source | None
     num_steps: int
     start: BeforeTraining | None = None
 
@@ -83,12 +85,12 @@ def fit(
     """
     if training.start is not None and not (checkpoint is not None and checkpoint.exists()):
         _begin(training, plan, engine)
+    if training.held_out is None:
+        yield _complete(training, plan, engine)
+        return
     log_every = max(1, min(100, training.num_steps // 20))
     an_epoch = steps_for(1, len(training.source), plan.batch_size)
     held_out = HeldOut(source=training.held_out, every=max(log_every, an_epoch), patience=plan.patience)
-    if training.num_steps == 0:
-        yield _complete(training, held_out, plan, engine)
-        return
     yield from train(
         training.loss,
         training.source,
@@ -118,11 +120,11 @@ def _begin(training: Training, plan: Plan, engine: Engine) -> None:
     training.loss.to(engine.torch_device)
 
 
-def _complete(training: Training, held_out: HeldOut, plan: Plan, engine: Engine) -> Record:
-    """The record of a fit without steps."""
+def _complete(training: Training, plan: Plan, engine: Engine) -> Record:
+    """The record of a fit without steps, with the terms of its training rows."""
     started = time.monotonic()
     training.loss.to(engine.torch_device)
-    terms = held_out_terms(training.loss, held_out, plan.seed, engine)
+    terms = held_out_terms(training.loss, HeldOut(source=training.source, every=1), plan.seed, engine)
     return Record(
         step=0,
         epoch=0.0,
@@ -130,7 +132,6 @@ def _complete(training: Training, held_out: HeldOut, plan: Plan, engine: Engine)
         learning_rate=0.0,
         terms=terms,
         gradient_norm=0.0,
-        held_out=terms,
         is_best=True,
     )
 
@@ -259,13 +260,13 @@ def _check_support(dataset: Dataset, model: LatentVariableModel, transform: Tran
 
 def _split(
     dataset: Dataset, transform: Transform, device: torch.device, plan: Plan, kind: Labels
-) -> tuple[Source, Source]:
-    """Training rows and a tenth of them, at most 5,000, held out for the choice of weights."""
+) -> tuple[Source, Source | None]:
+    """Training rows and a tenth of them, at most 5,000, held out to choose the weights; no such rows without steps."""
     rows = np.arange(dataset.num_train) if dataset.train_rows is None else dataset.train_rows
     if len(rows) < 2:
         raise ValueError(f"{dataset.name} has {len(rows)} training row and needs at least 2.")
     order = np.random.default_rng(derive_seed(plan.seed)).permutation(len(rows))
-    count = num_for_selection(len(rows))
+    count = 0 if plan.steps == 0 else num_for_selection(len(rows))
     if kind == "partial" and dataset.y_train is not None:  # a label that is held out teaches nothing
         order = order[np.argsort(dataset.y_train[order] != UNLABELLED, kind="stable")]
     parts = [np.sort(order[count:]), np.sort(order[:count])]
@@ -285,7 +286,7 @@ def _split(
             MemoryMapped(dataset.x_train, OnData(transform), rows=rows[part], others=of_part, device=device)
             for part, of_part in zip(parts, labels, strict=True)
         ]
-    return sources[0], sources[1]
+    return sources[0], sources[1] if count else None
 
 
 def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray], kind: Labels) -> list[tuple[Tensor, ...]]:

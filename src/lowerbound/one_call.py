@@ -21,8 +21,8 @@ from lowerbound.data.transform import Transform
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import fit as train_on
 from lowerbound.fitting import prepare
-from lowerbound.loop import Record
 from lowerbound.models.recipe import Recipe
+from lowerbound.record import Record
 from lowerbound.start import Start, plan_from
 
 __all__ = ["fit", "fit_dataset", "start_of"]

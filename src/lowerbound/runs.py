@@ -45,9 +45,9 @@ from lowerbound.folders import (
     write_start,
 )
 from lowerbound.history import NonFiniteError
-from lowerbound.loop import Record
 from lowerbound.model import LatentVariableModel
 from lowerbound.planning import Plan
+from lowerbound.record import Record
 from lowerbound.run_json import read_evaluation, record_of
 from lowerbound.start import Start
 

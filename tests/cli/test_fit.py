@@ -18,10 +18,10 @@ import torch
 from lowerbound import fitting
 from lowerbound.cli import main
 from lowerbound.cli.progress import TrainingProgress
-from lowerbound.loop import Record
 from lowerbound.models import vae
 from lowerbound.models.recipe import Recipe
 from lowerbound.recipes import recipes
+from lowerbound.record import Record
 from lowerbound.runs import Run
 
 from .conftest import TINY

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from lowerbound.checkpoint import Checkpoint
 from lowerbound.data import InMemory
 from lowerbound.data.feed import Batches, OfDataset
-from lowerbound.loop import HeldOut, train
+from lowerbound.held_out import HeldOut
+from lowerbound.loop import train
 from lowerbound.losses import LossOutput
 
 X = torch.arange(20.0)[:, None].expand(20, 2).contiguous()

@@ -13,8 +13,9 @@ from lowerbound.checkpoint import Checkpoint
 from lowerbound.data import InMemory
 from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import Pathwise
+from lowerbound.held_out import HeldOut
 from lowerbound.inference import IterativeAmortised
-from lowerbound.loop import HeldOut, train
+from lowerbound.loop import train
 from lowerbound.losses import Aggressive
 from lowerbound.losses.aggressive import mutual_information
 from lowerbound.models import vae

@@ -15,7 +15,8 @@ from lowerbound.data import InMemory
 from lowerbound.exact import EnumerableBernoulli, LinearGaussian
 from lowerbound.factors import kl_per_factor
 from lowerbound.gradients import Pathwise, StickTheLanding
-from lowerbound.loop import HeldOut, train
+from lowerbound.held_out import HeldOut
+from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO, BetaELBO, CapacityELBO, FreeBits

@@ -22,7 +22,7 @@ _BINARIZED = {
 
 def fit_sentences(dataset: Dataset, transform: nn.Module, plan: Plan, model: nn.Module) -> list[str]:
     """The data, the kinds of their columns, the model, and the reasons of what was decided."""
-    lines = [_data(dataset, transform), *dataset.kind_of_data.describe(dataset.schema), *dataset.notes]
+    lines = [_data(dataset, plan, transform), *dataset.kind_of_data.describe(dataset.schema), *dataset.notes]
     lines.append(_model(plan, model))
     decided = "; ".join(
         f"{name.replace('_', '-')} {_setting(plan, name)}: {reason}" for name, reason in plan.reasons.items()
@@ -35,15 +35,15 @@ def _setting(plan: Plan, name: str) -> str:
     return _text(plan.model[name] if name in plan.model else getattr(plan, name))
 
 
-def _data(dataset: Dataset, transform: nn.Module) -> str:
+def _data(dataset: Dataset, plan: Plan, transform: nn.Module) -> str:
     """How much data of which shape, and how it was scaled or binarized."""
     from lowerbound.data.split import num_for_selection
 
     shape = " x ".join(str(n) for n in dataset.event_shape)
     things = f"rows of {shape} columns" if len(dataset.event_shape) == 1 else f"{dataset.schema.kind}s of {shape}"
-    chosen = f"({num_for_selection(dataset.num_train):,} of them to choose the weights)"
+    chosen = f" ({num_for_selection(dataset.num_train):,} of them to choose the weights)" if plan.steps else ""
     return (
-        f"Data: {dataset.name}, {dataset.num_train:,} {things} to train on {chosen} "
+        f"Data: {dataset.name}, {dataset.num_train:,} {things} to train on{chosen} "
         f"and {dataset.num_test:,} to test on; {transform_words(transform)}."
     )
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from lowerbound.loop import Record
+    from lowerbound.record import Record
 
 __all__ = ["CountProgress", "TrainingProgress"]
 

@@ -32,7 +32,7 @@ def training_curves(records: Sequence[Any]) -> Figure:
     ['Bound per datum', 'Gradient norm', 'Learning rate']
 
     Arguments:
-        records: `loop.Record`s, or dictionaries with their names: step, terms, held_out (or None), gradient_norm,
+        records: `record.Record`s, or dictionaries with their names: step, terms, held_out (or None), gradient_norm,
             learning_rate and is_best; terms are nats per datum. Distortion and rate are drawn where the terms
             likelihood, prior and posterior are there.
 

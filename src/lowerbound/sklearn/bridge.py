@@ -24,8 +24,8 @@ from lowerbound.data import Dataset, Overrides
 from lowerbound.data.given import dataset_of
 from lowerbound.engine import Device
 from lowerbound.fitted import Fitted
-from lowerbound.loop import Record
 from lowerbound.models.recipe import Recipe
+from lowerbound.record import Record
 from lowerbound.shown import shown
 from lowerbound.sklearn.axes import check_two_axes
 

@@ -28,10 +28,10 @@ from lowerbound.data.transform import Binarization
 from lowerbound.engine import Device
 from lowerbound.fitted import Fitted
 from lowerbound.labelled import LabelledModel
-from lowerbound.loop import Record
 from lowerbound.models.variational_autoencoder import Activation
 from lowerbound.planning import Plan
 from lowerbound.randomness import derive_seed
+from lowerbound.record import Record
 from lowerbound.sklearn.bridge import as_given, dtype_of, fit_dataset, means, seed_of, to_dataset, validated
 from lowerbound.sklearn.vae import VAE
 from lowerbound.spelling import spelled

@@ -27,7 +27,6 @@ from lowerbound.data import Dataset
 from lowerbound.data.split import num_for_selection
 from lowerbound.engine import Device, Engine
 from lowerbound.fitted import Fitted
-from lowerbound.loop import Record
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.deep_embedding import RECIPE, fit_mixture, number_by_size, pretrain, sample_cluster, start
@@ -35,6 +34,7 @@ from lowerbound.models.recipe import BeforeTraining
 from lowerbound.models.variational_autoencoder import Activation
 from lowerbound.planning import Plan
 from lowerbound.randomness import derive_seed, forked
+from lowerbound.record import Record
 from lowerbound.sklearn.bridge import as_given, dtype_of, fit_dataset, seed_of, to_dataset, validated, whole
 
 __all__ = ["VaDE"]

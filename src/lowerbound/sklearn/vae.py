@@ -23,10 +23,10 @@ from torch import nn
 from lowerbound.data.transform import Binarization
 from lowerbound.engine import Device
 from lowerbound.fitted import Fitted
-from lowerbound.loop import Record
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.variational_autoencoder import Activation, Network
 from lowerbound.planning import Plan
+from lowerbound.record import Record
 from lowerbound.sklearn.axes import check_two_axes
 from lowerbound.sklearn.bridge import (
     DTYPES,

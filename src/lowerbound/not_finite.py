@@ -1,0 +1,39 @@
+"""Where a number that is not finite arose: a parameter, or rows of the data."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lowerbound.data.feed import Feed, Numbered
+from lowerbound.history import NonFiniteError
+from lowerbound.losses.loss import Loss
+from lowerbound.support import Support
+
+__all__ = ["require_finite_parameters", "with_rows"]
+
+
+def with_rows(error: NonFiniteError, loss: nn.Module, feed: Feed, *, kept: int) -> NonFiniteError:
+    """The same error with the rows of its step, those of them that are not finite, and the last good step."""
+    rows = feed.rows(error.step)
+    if rows is None or not isinstance(feed, Numbered):
+        return NonFiniteError(error.step, error.term, error.value, kept=kept)
+    support = getattr(loss.model.likelihood, "support", None) if isinstance(loss, Loss) else None
+    missing_is_fine = isinstance(support, Support) and support.allows_missing
+    bad = [] if missing_is_fine else rows[_not_finite(feed.source.gather(rows)[0])].tolist()
+    return NonFiniteError(error.step, error.term, error.value, rows=rows.tolist(), bad_rows=bad, kept=kept)
+
+
+def _not_finite(x: Tensor) -> Tensor:
+    """For each row (N, *event), on the CPU, whether it holds NaN or infinity."""
+    return (~x.isfinite()).reshape(len(x), -1).any(1).cpu()
+
+
+def require_finite_parameters(loss: nn.Module, step: int) -> None:
+    """Check the parameters, because the last gradient of an interval shows only in them."""
+    named = [(name, p) for name, p in loss.named_parameters() if p.requires_grad]
+    sums = torch.stack([p.detach().abs().max() if p.numel() else p.new_zeros(()) for _, p in named]).cpu()
+    bad = (~sums.isfinite()).nonzero()
+    if len(bad):
+        index = int(bad[0])
+        raise NonFiniteError(step - 1, f"parameter {named[index][0]}", sums[index].item())
