@@ -17,6 +17,7 @@ from lowerbound.models import (
     mixture_of_factor_analysers,
     pixel_autoencoder,
     sequence,
+    skip_autoencoder,
     variational_autoencoder,
     with_few_labels,
 )
@@ -37,6 +38,7 @@ _OWN: tuple[Recipe, ...] = (
     layered.RECIPE,
     ladder_autoencoder.RECIPE,
     pixel_autoencoder.RECIPE,
+    skip_autoencoder.RECIPE,
     *sequence.RECIPES,
 )
 _FORMER_NAMES = {"rows": "autoregressive-rows"}  # that run folders may hold

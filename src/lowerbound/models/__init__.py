@@ -8,6 +8,7 @@ from lowerbound.models.layered import deep_latent_gaussian
 from lowerbound.models.linear import factor_analysis, linear_ica, probabilistic_pca
 from lowerbound.models.pixel_autoencoder import pixel_vae
 from lowerbound.models.sequence import autoregressive_rows, state_space
+from lowerbound.models.skip_autoencoder import skip_vae
 from lowerbound.models.variational_autoencoder import vae
 from lowerbound.models.with_few_labels import semi_supervised
 
@@ -25,6 +26,7 @@ __all__ = [
     "pixel_vae",
     "probabilistic_pca",
     "semi_supervised",
+    "skip_vae",
     "state_space",
     "vae",
 ]

@@ -54,7 +54,7 @@ def pixel_vae(
         kernel: of a convolution.
         position_dropout: the probability that a pixel is hidden from later ones while training.
         context_channels: channels of the map c(z).
-        network: of the nets from x to q(z | x) and from z to c, "mlp" or "convolution".
+        network: of the nets from x to q(z | x) and from z to c, as for `vae`.
         hidden: their widths, from the data to z.
         activation: their nonlinearity.
 

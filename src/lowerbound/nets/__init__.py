@@ -12,6 +12,7 @@ from lowerbound.nets.per_datum import PerDatum, TakesLeadingAxes
 from lowerbound.nets.recurrent import BidirectionalGRU, CausalGRU
 from lowerbound.nets.shapes import Shape, as_shape, numel, out_shape_of
 from lowerbound.nets.site_net import CausalTrunk, SiteNet, make_site_net
+from lowerbound.nets.skip_mlp import SkipMLP
 from lowerbound.nets.softplus import positive, raw_of
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "PerDatum",
     "Shape",
     "SiteNet",
+    "SkipMLP",
     "TakesLeadingAxes",
     "TransposedConvolution",
     "as_shape",
