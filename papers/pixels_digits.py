@@ -7,6 +7,7 @@
 
 scikit-learn's digits, 8 × 8, split as the library does. Every model has the same encoder, sees the same number of
 batches of 100, and is trained by Adam at a rate that falls from 3e-3 to 3e-5 by a cosine; the last weights are scored.
+A factorised decoder is several times faster, so that it is trained for six times as many steps as well.
 Bits are drawn anew from the grey values in each batch; the test images are binarized once. One seed. "levels" are the
 17 grey values as mixtures of three discretized logistics instead.
 
@@ -40,7 +41,7 @@ from lowerbound.schedules import Cosine
 from lowerbound.spelling import outer
 
 RESULTS = Path(__file__).parent / "results"
-CPU, SHAPE, BATCH, LR, SHOWN = torch.device("cpu"), (8, 8), 100, 3e-3, 20
+CPU, SHAPE, BATCH, LR, SHOWN, LONGER = torch.device("cpu"), (8, 8), 100, 3e-3, 20, 6
 SITES = {"bits": "bernoulli", "levels": "discretized-logistic-mixture:num_components=3,num_levels=17"}
 
 
@@ -68,7 +69,8 @@ def main() -> None:
     for name, make in losses_of(given).items():
         with forked(CPU, given.seed):
             loss = make()
-        results["models"][name] = trained(loss, source, given) | scores(loss.model, x, given)
+        steps = given.steps * (LONGER if name == "vae, longer" else 1)
+        results["models"][name] = trained(loss, source, steps, given.seed) | scores(loss.model, x, given)
         print(name, results["models"][name], flush=True)
         with forked(CPU, given.seed):
             pictures.append(loss.model.sample(SHOWN).numpy())
@@ -88,7 +90,7 @@ def losses_of(given: argparse.Namespace) -> dict[str, Any]:
 
     def factorised() -> Loss:
         model = vae(SHAPE, latent_dim=given.latent_dim, likelihood=site, hidden=hidden)
-        return VariationalLoss(model, warm, Pathwise())
+        return VariationalLoss(model, BetaELBO(1.0, rate="kl", warmup=max(1, given.steps // 3)), Pathwise())
 
     def without_latents() -> Loss:
         node = Node("x", Autoregressive(None, SHAPE, outer(site), **causal))
@@ -97,6 +99,7 @@ def losses_of(given: argparse.Namespace) -> dict[str, Any]:
     warm = BetaELBO(1.0, rate="kl", warmup=max(1, given.steps // 3))
     return {
         "vae": factorised,
+        "vae, longer": factorised,
         "no latents": without_latents,
         "pixel-vae": with_latents(ELBO("kl")),
         "warm-up": with_latents(warm),
@@ -105,17 +108,15 @@ def losses_of(given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def trained(loss: Loss, source: InMemory, given: argparse.Namespace) -> dict[str, Any]:
+def trained(loss: Loss, source: InMemory, steps: int, seed: int) -> dict[str, Any]:
     """Train for a number of steps."""
     loss.model.initialize(source.transform(source.tensors[0])[0])
     begun = time.process_time()
-    schedule = Cosine(LR, LR / 100, given.steps)
-    for record in train(
-        loss, source, num_steps=given.steps, batch_size=BATCH, lr=schedule, seed=given.seed, compile=False
-    ):
+    schedule = Cosine(LR, LR / 100, steps)
+    for record in train(loss, source, num_steps=steps, batch_size=BATCH, lr=schedule, seed=seed, compile=False):
         bound = record.terms["bound"]
     loss.eval()
-    return {"cpu_seconds_training": time.process_time() - begun, "training_bound": bound}
+    return {"steps": steps, "cpu_seconds_training": time.process_time() - begun, "training_bound": bound}
 
 
 def scores(model: LatentVariableModel, x: Tensor, given: argparse.Namespace) -> dict[str, Any]:
