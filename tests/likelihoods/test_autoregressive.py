@@ -193,6 +193,10 @@ def test_words_choose_it():
         (lambda: made("categorical(num_classes=1)"), "num_classes=1 and expected at least 2"),
         (lambda: made("bernouli"), "no likelihood named 'bernouli'; choose one of bernoulli"),
         (lambda: made("mixed(columns=2*count)"), r"site='mixed:columns=2\*count', which is no likelihood of single"),
+        (
+            lambda: vae((8, 8), likelihood="autoregressive:site=mixed(columns=64*count)"),
+            "no likelihood of single numbers",
+        ),
         (lambda: made("autoregressive"), "site='autoregressive', which is no likelihood of single numbers"),
         (lambda: made(event=(2, 2), kernel=5), r"kernel=5 for a map of 2 × 2"),
         (

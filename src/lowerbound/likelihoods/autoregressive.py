@@ -84,7 +84,7 @@ class Autoregressive(nn.Module):
         super().__init__()
         context = None if net is None else out_shape_of(net, None, owner="Autoregressive", argument="net=PerDatum(...)")
         self.event_shape = _event_shape(event_shape, context)
-        self.net, self._words, self._context_shape = net, inner(site), context
+        self.net, self._words, self._context_shape = net, _checked(inner(site)), context
         self.site = _site(self._words)
         self.facts = replace(self.site.facts, richer=(), any_real=False, has_mean=False)  # type: ignore[arg-type]
         view, num_seen = _view(self.site)
@@ -109,8 +109,12 @@ class Autoregressive(nn.Module):
 
     @staticmethod
     def same_facts_as(site: str = "bernoulli", **options: Any) -> str:
-        """The words of the likelihood whose facts are its own, given its options."""
-        return inner(site)
+        """The words of the likelihood whose facts are its own, given its options.
+
+        Raises:
+            ValueError: that is not one of single numbers.
+        """
+        return _checked(inner(site))
 
     @property
     def support(self) -> Support:
@@ -177,8 +181,8 @@ class _Given(nn.Module):
         return parameters.unflatten(-1, self.out_shape)
 
 
-def _site(words: str) -> nn.Module:
-    """The likelihood of one element."""
+def _checked(words: str) -> str:
+    """The words, if they are those of a likelihood of single numbers."""
     from lowerbound import likelihoods
 
     family = find(likelihoods, parse(words)[0])
@@ -188,6 +192,13 @@ def _site(words: str) -> nn.Module:
             f"Autoregressive got site={words!r}, which is no likelihood of single numbers; choose one such as "
             "bernoulli or discretized-logistic."
         )
+    return words
+
+
+def _site(words: str) -> nn.Module:
+    """The likelihood of one element."""
+    from lowerbound import likelihoods
+
     return construct(likelihoods, words, net=_Given(outputs_of(likelihoods, words, _ONE)), event_shape=_ONE)
 
 
