@@ -75,7 +75,7 @@ def main() -> None:
         with forked(CPU, given.seed):
             pictures.append(loss.model.sample(SHOWN).numpy())
         out.write_text(json.dumps(results, indent=2) + "\n")
-        title = f"Test images, then draws of: {', '.join(list(results['models']))}"
+        title = "Test images, then draws of each model in the order of the table"
         image_grid(np.concatenate(pictures), columns=SHOWN, title=title).savefig(out.with_suffix(".png"))
 
 
