@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,28 @@ def test_passes_that_are_no_number_of_steps_are_refused(epochs: float) -> None:
         plan(load("digits"), epochs=epochs)
     with pytest.raises(ValueError, match="epochs is nan and must be a finite number above 0"):
         steps_for(float("nan"), 10, 2)
+
+
+@pytest.mark.parametrize(
+    "given, sentence",
+    [
+        (
+            {"epochs": 1e30},
+            "epochs=1e+30 of 1,294 rows are 1.01e+31 steps of 128 rows and a plan",
+        ),
+        ({"steps": 10**12}, "The plan got steps=1,000,000,000,000 and takes at most 1,000,000,000; take fewer."),
+        ({"batch_size": 10**9, "steps": 1}, "a step takes at most 100 times; take at most 129,400."),
+    ],
+)
+def test_what_would_not_end_is_refused(given: dict[str, float], sentence: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        plan(load("digits"), **given)
+
+
+def test_what_takes_long_is_allowed() -> None:
+    made = plan(load("digits"), steps=10**9, batch_size=129_400, latent_dim=2, hidden=[4])
+    assert (made.steps, made.batch_size) == (10**9, 129_400)
+    assert steps_for(10**6, 10**5, 100) == 10**9
 
 
 WITH_GAPS = np.where(RNG.random(REAL.shape) < 0.1, np.nan, REAL)

@@ -22,7 +22,7 @@ from lowerbound.models.recipe import Recipe
 from lowerbound.spelling import find, parse, takes
 from lowerbound.support import LikelihoodFacts
 
-__all__ = ["GENERAL", "Decision", "decide", "decide_recipe", "facts_of"]
+__all__ = ["GENERAL", "Decision", "decide", "decide_recipe", "facts_of", "training_rows"]
 
 GENERAL: dict[str, Any] = {
     "objective": "iwae",
@@ -80,7 +80,7 @@ def _suits(dataset: Dataset) -> Decision | None:
     if columns is None or dataset.schema.kind not in ("table", "counts"):
         return None
     kinds, gaps = {column.kind for column in columns}, any(column.missing for column in columns)
-    enough = _num_rows(dataset) >= _FEWEST_FOR_MIXTURE
+    enough = training_rows(dataset) >= _FEWEST_FOR_MIXTURE
     if kinds == {"count"} and not gaps:
         return Decision("counts", "every column holds counts")
     if kinds == {"continuous"} and not gaps and len(columns) > 1 and enough:
@@ -137,7 +137,7 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
         )
     if "binarization" in recipe.defaults:
         decisions["binarization"] = Decision(recipe.defaults["binarization"])
-    decisions["batch_size"] = Decision(min(_LARGEST_BATCH, _num_rows(dataset)))
+    decisions["batch_size"] = Decision(min(_LARGEST_BATCH, training_rows(dataset)))
     return decisions
 
 
@@ -157,7 +157,7 @@ def _of_the_objective(recipe: Recipe, known: Mapping[str, Any]) -> dict[str, Dec
 
 def _steps(dataset: Dataset, known: Mapping[str, Any]) -> Decision:
     """A hundred passes, and more for small data, so that there are at least 8,000 steps."""
-    num_rows, batch_size = _num_rows(dataset), known["batch_size"]
+    num_rows, batch_size = training_rows(dataset), known["batch_size"]
     epochs = known.get("epochs")
     reason = ""
     if epochs is None:
@@ -166,6 +166,6 @@ def _steps(dataset: Dataset, known: Mapping[str, Any]) -> Decision:
     return Decision(steps_for(epochs, num_rows, batch_size), reason)
 
 
-def _num_rows(dataset: Dataset) -> int:
+def training_rows(dataset: Dataset) -> int:
     """The number of training rows without those held out to choose the weights."""
     return dataset.num_train - num_for_selection(dataset.num_train)

@@ -25,6 +25,7 @@ from lowerbound.data.feed import Data, Feed, feed_of, source_of
 from lowerbound.engine import Engine
 from lowerbound.held_out import HeldOut
 from lowerbound.history import NonFiniteError
+from lowerbound.limits import MOST_STEPS
 from lowerbound.losses.loss import Loss
 from lowerbound.optimizers import (
     Adam,
@@ -51,11 +52,17 @@ def steps_for(epochs: float, num_rows: int, batch_size: int) -> int:
     """The steps that see `num_rows` rows `epochs` times.
 
     Raises:
-        ValueError: epochs that are no finite positive number.
+        ValueError: epochs that are no finite positive number, or more than `limits.MOST_STEPS`.
     """
     if not 0 < epochs < math.inf:
         raise ValueError(f"epochs is {epochs} and must be a finite number above 0.")
-    return max(1, math.ceil(epochs * num_rows / batch_size))
+    steps = epochs * num_rows / batch_size
+    if steps > MOST_STEPS:
+        raise ValueError(
+            f"epochs={epochs:g} of {num_rows:,} rows are {steps:.3g} steps of {batch_size:,} rows and a plan has at "
+            f"most {MOST_STEPS:,}, which take weeks; take fewer."
+        )
+    return max(1, math.ceil(steps))
 
 
 def train(

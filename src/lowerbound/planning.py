@@ -22,8 +22,9 @@ from lowerbound import losses, objectives
 from lowerbound.data import Dataset
 from lowerbound.data.classes import num_classes
 from lowerbound.data.transform import Binarization
-from lowerbound.defaults import Decision, decide, decide_recipe
+from lowerbound.defaults import Decision, decide, decide_recipe, training_rows
 from lowerbound.engine import Device, Engine, Precision
+from lowerbound.limits import MOST_STEPS, require_at_most
 from lowerbound.models.recipe import Recipe
 from lowerbound.plan_size import StepSize, check_model
 from lowerbound.randomness import forked
@@ -47,6 +48,7 @@ _LEAST = {
     "seed": 0,
     "devices": 1,
 }
+_MOST_PASSES = 100  # over the data in one step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +67,8 @@ class Plan:
         binarization: how grey pixels become 0 or 1 under a Bernoulli likelihood: "dynamic" draws them anew at each
             visit.
         standardize: whether columns of a table are brought to mean 0 and standard deviation 1.
-        batch_size: rows per step.
-        steps: optimisation steps.
+        batch_size: rows per step, at most 100 times the training rows.
+        steps: optimisation steps, at most `limits.MOST_STEPS`.
         lr: the learning rate at the start.
         lr_schedule: constant, or falling to a hundredth: cosine or exponential.
         optimizer: name of a class of `optimizers`, with options.
@@ -197,8 +199,22 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
             "reasons": reasons,
         }
     )
+    _check_batch(found.batch_size, training_rows(dataset))
     check_plan(found, made, dataset.event_shape)
     return _with_closed_rate(found, made, dataset.event_shape)
+
+
+def _check_batch(batch_size: int, num_rows: int) -> None:
+    """Refuse a batch that takes each row over and over: a step of it says no more than a smaller one.
+
+    Raises:
+        ValueError: with the largest batch of these data.
+    """
+    if batch_size > _MOST_PASSES * num_rows:
+        raise ValueError(
+            f"The plan got batch_size={batch_size:,} of {num_rows:,} training rows, each of which a step takes at most "
+            f"{_MOST_PASSES} times; take at most {_MOST_PASSES * num_rows:,}."
+        )
 
 
 def check_plan(found: Plan, recipe: Recipe, event_shape: tuple[int, ...]) -> None:
@@ -264,6 +280,8 @@ def _check_settings(values: Mapping[str, Any]) -> None:
             number = check_options("The plan", Plan, {name: values[name]})[name]
             if number < least:
                 raise ValueError(f"The plan got {name}={number} and needs at least {least}.")
+            if name == "steps":
+                require_at_most("The plan", MOST_STEPS, steps=number)
     for name in ("objective", "gradient", "penalty", "loss", "inference", "optimizer"):
         if values.get(name) is not None:
             check_options("The plan", Plan, {name: values[name]})

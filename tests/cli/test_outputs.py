@@ -13,6 +13,8 @@ import torch
 
 from lowerbound.runs import Run
 
+pytestmark = pytest.mark.usefixtures("one_mixture")
+
 
 def test_evaluate_scores_the_test_rows_and_saves(cli, digits_run, tmp_path):
     run = shutil.copytree(digits_run, tmp_path / "run")
@@ -187,3 +189,8 @@ def test_nothing_that_is_read_and_no_file_of_a_run_is_overwritten_by_force(refus
         assert "is a file that a run reads or holds" in refused(*command)
     assert "reads or holds" in refused("report", table_run, "--out", other / "report.html", "--force")
     np.testing.assert_array_equal(np.load(tmp_path / "x.npz")["x"], np.load(tmp_path / "x.npy"))
+
+
+def test_a_picture_has_an_end(digits_run, refused, tmp_path):
+    sentence = refused("sample", digits_run, "--count", "10001", "--out", tmp_path / "x.png")
+    assert sentence == "A picture shows at most 10,000 and got 10,001; write .npz."

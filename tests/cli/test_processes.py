@@ -97,7 +97,10 @@ def test_an_interruption_of_one_process_stops_both_and_saves(tmp_path, cli):
         ({}, True),
         ({"LOCAL_RANK": "1"}, True),  # left over from another program: nobody started several processes
         ({"LOCAL_RANK": "1", "WORLD_SIZE": "2"}, False),
-        ({"RANK": "2", "LOCAL_RANK": "0"}, False),
+        ({"RANK": "2", "LOCAL_RANK": "0", "WORLD_SIZE": "3"}, False),
+        ({"RANK": "2", "LOCAL_RANK": "0"}, True),
+        ({"LOCAL_RANK": "1", "WORLD_SIZE": "1"}, True),
+        ({"RANK": "1", "WORLD_SIZE": "x"}, True),
         ({"RANK": "0"}, True),
         ({"RANK": "abc"}, True),
     ],

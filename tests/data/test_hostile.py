@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse
 
 from lowerbound.data import DataError, Dataset, read_file
+from lowerbound.data.measured import measure
 from lowerbound.data.memory import check_memory
 
 
@@ -137,3 +138,27 @@ def test_random_bytes_in_an_archive(tmp_path) -> None:
             read_file(tmp_path / "x.npz")
         except DataError as error:
             assert len(str(error)) < 300  # noqa: PT017
+
+
+def test_a_million_columns_are_no_table_and_may_be_an_array(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((3, 1_000_000), dtype=np.float32))
+    assert "has 1,000,000 columns and a table at most 100,000" in _refusal(tmp_path / "x.npy")
+    assert read_file(tmp_path / "x.npy", kind="array").event_shape == (1_000_000,)
+
+
+def test_facts_of_many_columns_are_found_once_for_all():
+    """Not anew for each column, which takes minutes for 100,000 of them."""
+    measured = measure(np.arange(12.0).reshape(3, 4))
+    assert measured.near_zero is measured.near_zero
+    assert measured.whole is measured.whole
+
+
+def test_a_line_of_names_longer_than_a_field_may_be(tmp_path):
+    """With the wrong delimiter it is one field, which the csv module refuses."""
+    names = [f"{'a' * 1000}{i}" for i in range(150)]
+    rows = [",".join(str((i * 7 + r * 13) % 101 / 10) for i in range(150)) for r in range(6)]
+    (tmp_path / "x.csv").write_text("\n".join([",".join(names), *rows]))
+    found = read_file(tmp_path / "x.csv").schema.columns
+    assert found is not None
+    assert [column.name for column in found] == names
+    assert {column.kind for column in found} == {"continuous"}

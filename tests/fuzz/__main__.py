@@ -28,8 +28,8 @@ _MEMORY = 12 * 2**30
 
 def main(count: int, seed: int, failures: Path, only: int | None) -> int:
     torch.set_num_threads(1)
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    found, kinds, started = Counter(), Counter(), time.monotonic()
+    _limit_memory()
+    found, kinds, seconds, started = Counter(), Counter(), Counter(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         material = make_material(Path(name))
         os.chdir(name)
@@ -37,6 +37,7 @@ def main(count: int, seed: int, failures: Path, only: int | None) -> int:
             made = case(seed, index, material)
             answer = run(made)
             kinds[made.kind] += 1
+            seconds[f"{index} {made.kind}"] = answer.seconds
             wrong = faults(made, answer)
             found.update(wrong)
             if wrong or only is not None:
@@ -45,8 +46,15 @@ def main(count: int, seed: int, failures: Path, only: int | None) -> int:
                 print(answer.traceback[-700:], flush=True)
             _tidy(material.folder)
     print(f"seed {seed}: {sum(kinds.values())} inputs {dict(kinds)} in {time.monotonic() - started:.0f} s")
+    print("slowest: " + ", ".join(f"{name} {s:.1f} s" for name, s in seconds.most_common(5)))
     print("faults: " + (", ".join(f"{n} {name}" for name, n in sorted(found.items())) or "none"))
     return 1 if found else 0
+
+
+def _limit_memory() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = _MEMORY if hard == resource.RLIM_INFINITY else min(_MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def _write(failures: Path, seed: int, index: int, wrong: list[str], *parts: object) -> None:

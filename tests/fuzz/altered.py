@@ -34,10 +34,10 @@ def _at(content: Any, place: tuple[Any, ...]) -> Any:
 
 def _entry(run: Path, rng: random.Random) -> None:
     content = json.loads((run / "run.json").read_text())
-    *outer, last = rng.choice(_places(content))
-    _at(content, tuple(outer))[last] = rng.choice(VALUES)
     if rng.random() < 0.2:
         rng.choice([content, content["plan"], content["schema"], content["data"]])["newer"] = 1
+    *outer, last = rng.choice(_places(content))
+    _at(content, tuple(outer))[last] = rng.choice(VALUES)
     (run / "run.json").write_text(json.dumps(content))
 
 

@@ -27,6 +27,7 @@ VALUES = (
     "a=b", "a:b=c", "../x", "\x1b[2J", "$(id)", "%s%n", "x" * 5000, "8,0", "8,,8", "8,1000000000", "normal:", ":", "=",
     "lambda: 0",
 )  # fmt: skip
+ENDLESS = ("nan", "inf", "-1", "0", "1e-320", "1e30", "1e308", "1" + "0" * 12, "9" * 19, "9" * 400, "", "x", "2")
 AXES = {
     "prior": "priors",
     "likelihood": "likelihoods",
@@ -65,8 +66,12 @@ def options(rng: random.Random, material: Material) -> Case:
     """An option of `fit` with a value from the list; a later word wins, so that training stays short."""
     words = _fit(rng, material, str(material.table), "--recipe", "vae")
     for parameter in rng.sample([p for p in fit.params if isinstance(p, click.Option)], rng.choice([1, 1, 2])):
-        if parameter.name in ("evaluate", "devices", "resume", "start_from", "out", "compile", "epochs", "steps"):
-            words += ["--epochs", rng.choice(VALUES[:9])] if rng.random() < 0.3 and "--steps" not in words else []
+        if parameter.name in ("evaluate", "devices", "resume", "start_from", "out", "compile"):
+            continue
+        if parameter.name in ("epochs", "steps"):  # one of both, and none that is long and sensible
+            words += ["--steps", rng.choice(ENDLESS)] if parameter.name == "steps" else []
+            if parameter.name == "epochs":
+                words[words.index("--steps") : words.index("--steps") + 2] = ["--epochs", rng.choice(ENDLESS)]
             continue
         words += [parameter.opts[0], *([] if parameter.is_flag else [rng.choice(VALUES)])]
     return Case(kind="options", words=words)
@@ -145,7 +150,12 @@ def others(rng: random.Random, material: Material) -> Case:
         ["encode", run, "--out", place], ["reconstruct", run, "--out", place, "--count", "2"],
         ["report", run, "--out", place], ["gradients", run, "--out", place, "--num-repeats", "4"],
         ["gradients", run, "--estimator", value, "--num-repeats", "4"],
+        ["gradients", run, rng.choice(["--num-repeats", "--num-samples", "--batch-size"]), value],
         ["diagnose", run, "--num-rows", rng.choice(["2", "3", value])],
+        ["evaluate", run, "--limit", "2", "--num-samples", value],
+        ["compare", run, str(rng.choice(material.runs)), "--limit", "2", "--num-samples", rng.choice(["2", value])],
+        ["encode", run, "--out", place, "--refine", value],
+        ["encode", run, "--out", place, "--inference", f"local:num_steps={value}"],
         ["choices", value], ["choices", rng.choice(sorted(AXES)), value], ["datasets", value], [value],
         ["fit", value], ["evaluate", value], ["fit", "--resume", value], ["fit", value, "--from", run],
         ["fit", str(material.table), "--from", run, "--freeze", value, "--steps", "1", "--no-evaluate"],

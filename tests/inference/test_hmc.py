@@ -11,11 +11,12 @@ from scipy import stats
 from torch.distributions import Independent, Normal
 
 from lowerbound import LatentVariableModel, VariationalLoss, infer
+from lowerbound.evaluate import posterior_mean
 from lowerbound.exact import AffineNormal, EnumerableBernoulli, LinearGaussian
 from lowerbound.gradients import ScoreFunction
-from lowerbound.inference import HMC, InferenceWarning, hamiltonian_transition
+from lowerbound.inference import HMC, InferenceWarning, hamiltonian_transition, with_inference
 from lowerbound.inference.adaptation import DualAveraging, RunningScale
-from lowerbound.inference.draws import Draws, effective_sample_size, r_hat
+from lowerbound.inference.draws import Draws, effective_sample_size, r_hat, rows_from
 from lowerbound.inference.hamiltonian import point_at
 from lowerbound.objectives import ELBO
 
@@ -182,6 +183,19 @@ def two_modes(distance):
     posterior = AffineNormal(zero, zero[:, 0], log_scale=zero[:, 0])
     prior = LinearGaussian.random(1, 1).model().prior
     return LatentVariableModel(prior=prior, likelihood=Folded(), posterior=posterior)
+
+
+def test_rows_of_blocks_are_named_by_their_number_in_the_data(monkeypatch):
+    """Two rows at a time: the fourth of five rows, of two modes, is the second of its block."""
+    monkeypatch.setattr("lowerbound.evaluate.posterior_moments._ROWS_PER_BLOCK", 2)
+    x = torch.tensor([[0.0], [0.0], [0.0], [9.0], [0.0]]).double()
+    model = with_inference(two_modes(6.0), HMC(num_chains=5, num_warmup=20, num_samples=20))
+    with pytest.warns(InferenceWarning) as caught:
+        posterior_mean(model, x)
+    disagreeing = [str(one.message) for one in caught if "disagree" in str(one.message)]
+    assert any("of the 2 rows from row 2 on, row 3 most of all" in sentence for sentence in disagreeing)
+    with rows_from(10), rows_from(5), pytest.warns(InferenceWarning, match="from row 15 on, row 18 most of all"):
+        infer(two_modes(6.0), x, HMC(num_chains=5, num_warmup=20, num_samples=20))
 
 
 def test_chains_in_several_modes_are_said_to_disagree():

@@ -14,7 +14,7 @@ from lowerbound.data import InMemory
 from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import Pathwise
 from lowerbound.held_out import HeldOut
-from lowerbound.inference import IterativeAmortised
+from lowerbound.inference import IterativeAmortised, Local
 from lowerbound.loop import train
 from lowerbound.losses import Aggressive
 from lowerbound.losses.aggressive import mutual_information
@@ -140,3 +140,15 @@ def test_it_cannot_be_compiled_and_says_so(monkeypatch):
 def test_no_steps_of_the_encoder_are_refused():
     with pytest.raises(ValueError, match="num_encoder_steps=0"):
         case(num_encoder_steps=0)
+
+
+def test_a_posterior_that_no_encoder_acts_on_is_refused():
+    """Local inference differentiates nothing, so that the turns of the encoder would have no gradient."""
+    torch.manual_seed(0)
+    model = vae((6,), latent_dim=3, hidden=[8])
+    loss = Aggressive(model, ELBO(), Pathwise(), inference=Local(num_steps=2))
+    with pytest.raises(ValueError, match="Aggressive trains the encoder alone at first, and no parameter of it"):
+        loss.check(torch.ones(2, 6))
+    model.posterior.requires_grad_(False)
+    with pytest.raises(ValueError, match="leave them out, or use VariationalLoss"):
+        Aggressive(model, ELBO(), Pathwise()).check(torch.ones(2, 6))

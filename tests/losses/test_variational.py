@@ -7,6 +7,7 @@ import torch
 
 from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import DReG, Pathwise, ScoreFunction, StickTheLanding
+from lowerbound.inference import HMC
 from lowerbound.losses import VariationalLoss
 from lowerbound.models import vae
 from lowerbound.objectives import CUBO, ELBO, IWAE, ChiDivergence
@@ -96,3 +97,13 @@ def test_a_closed_form_that_is_not_there_is_refused_before_training():
     model = vae((4,), latent_dim=2, hidden=(3,), posterior="planar")
     with pytest.raises(ValueError, match="use rate='sampled'"):
         VariationalLoss(model, ELBO(rate="kl"), Pathwise()).check(torch.ones(3, 4))
+
+
+def test_chains_are_refused_before_they_are_run(monkeypatch):
+    def run(*_: object) -> None:
+        raise AssertionError("chains were run to be refused")
+
+    monkeypatch.setattr(HMC, "__call__", run)
+    model = vae((6,), latent_dim=3, hidden=[8])
+    with pytest.raises(ValueError, match="with a density and HMC gives draws; use Local"):
+        VariationalLoss(model, ELBO(), Pathwise(), inference=HMC()).check(torch.ones(2, 6))

@@ -96,3 +96,14 @@ def test_a_gap_in_the_norm_is_drawn_as_a_gap():
 def test_no_record_is_refused():
     with pytest.raises(ValueError, match="no record"):
         training_curves([])
+
+
+def test_a_record_without_some_term_is_left_out_of_its_panel():
+    """As in a file of which one letter was changed."""
+    terms = {"bound": -9.0, "likelihood": -8.0, "prior": -2.0, "posterior": -1.0}
+    altered = {"bound": -8.0, "likelihood": -7.0, "priox": -2.0, "posterior": -1.0}
+    rest = {"held_out": None, "gradient_norm": 2.0, "learning_rate": 0.1, "is_best": False}
+    figure = training_curves([{"step": step, "terms": t, **rest} for step, t in enumerate([altered, terms, terms])])
+    drawn = {axes.get_title(loc="left"): list(axes.lines[0].get_xdata()) for axes in figure.axes}
+    assert drawn["Bound per datum"] == [0, 1, 2]
+    assert drawn["Rate log q(z | x) − log p(z)"] == [1, 2]

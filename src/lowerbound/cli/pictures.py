@@ -15,12 +15,17 @@ if TYPE_CHECKING:
 __all__ = ["check_images", "check_table", "for_picture"]
 
 
-def check_images(fitted: Fitted) -> None:
-    """Refuse to draw rows of a table.
+_MOST_PICTURES = 10_000
+
+
+def check_images(fitted: Fitted, count: int) -> None:
+    """Refuse to draw rows of a table, and more images than a page can show.
 
     Raises:
-        UsageError: the model is of a table.
+        UsageError: the model is of a table, or too many are asked for.
     """
+    if count > _MOST_PICTURES:
+        raise click.UsageError(f"A picture shows at most {_MOST_PICTURES:,} and got {count:,}; write .npz.")
     if len(fitted.schema.event_shape) < 2:
         raise click.UsageError(f"{fitted.called} is of rows of a table, which have no picture; write .csv or .npz.")
 

@@ -21,7 +21,10 @@ __all__ = ["any_process", "is_first", "launch", "lost_the_first", "made_by_first
 
 def is_first() -> bool:
     """Whether this process prints, according to the environment; true if the environment is invalid."""
-    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0") if "WORLD_SIZE" in os.environ else "0")
+    world = os.environ.get("WORLD_SIZE", "1")
+    if not world.isdecimal() or int(world) < 2:  # nobody started several: a rank is left over from another program
+        return True
+    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
     return not rank.isdecimal() or int(rank) == 0
 
 

@@ -42,11 +42,11 @@ def reconstruct(run: str, data: str | None, label: str | None, count: int, out: 
     path, opened = Path(out), Run.open(run)
     check_out(path, opened, data, ".png", ".npz", ".csv", ".parquet", force=force)
     suffix, fitted = path.suffix.lower(), fitted_of(opened)
+    rows = other_data(fitted, data, label) or fitted.test_rows()
     if suffix == ".png":
-        check_images(fitted)
+        check_images(fitted, min(count, len(rows.x)))
     if suffix in (".csv", ".parquet"):
         check_table(fitted)
-    rows = other_data(fitted, data, label) or fitted.test_rows()
     x, y = np.asarray(rows.x[:count]), rows.y
     seen, context = fitted.events(x, seed), fitted.context(None if y is None else y[:count], rows.name)
     with forked(torch.device("cpu"), seed):

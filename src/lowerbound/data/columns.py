@@ -30,6 +30,7 @@ numbers with fractions, which `positive` could not be scored on.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any, cast
 
@@ -119,7 +120,7 @@ def _check_seen(x: np.ndarray, columns: tuple[str, ...], overrides: Overrides, w
 
 def _of_frame(frame: Any, overrides: Overrides, what: str) -> list[Column | LeftOut]:
     names = [str(name) for name in frame.columns]
-    repeated = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    repeated = next((name for name, count in Counter(names).items() if count > 1), None)
     if repeated is not None:
         raise DataError(f"{what} has two columns named '{clipped(repeated)}'; rename one of them.")
     overrides.check_names(names, what)

@@ -71,7 +71,10 @@ def _delimiter(sample: list[str]) -> str:
     """The delimiter with which most lines are as wide as the first; of several, the one with most cells."""
     best, best_score = ",", (0.0, 1)
     for delimiter in _DELIMITERS:
-        widths = [len(row) for row in _rows(sample, delimiter)]
+        try:
+            widths = [len(row) for row in _rows(sample, delimiter)]
+        except ValueError:  # such as a long line that it does not cut into cells
+            continue
         if not widths or widths[0] < 2:
             continue
         score = (sum(width == widths[0] for width in widths) / len(widths), widths[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -38,12 +39,12 @@ class Measured:
     variance: np.ndarray
     rows: int
 
-    @property
+    @cached_property
     def whole(self) -> np.ndarray:
         """Which columns hold whole numbers."""
         return self.decimals == 0
 
-    @property
+    @cached_property
     def near_zero(self) -> np.ndarray:
         """Which columns of whole numbers from 0 on reach down to 0, whether or not a 0 is among these very rows.
 

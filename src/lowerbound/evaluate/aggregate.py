@@ -28,6 +28,7 @@ from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.estimates import Estimates
 from lowerbound.factors import log_prob_per_factor
 from lowerbound.hooks import Augmented
+from lowerbound.inference.draws import rows_from
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import forked
@@ -121,7 +122,9 @@ def _blocks(
     """q(z | x) of consecutive data."""
     size = max(1, min(1024, max_elements // math.prod(x.shape[1:])))
     for rows in row_blocks(x.shape[0], size):
-        yield rows, model.infer(x[rows], context_rows(context, rows))
+        with rows_from(rows.start):
+            q = model.infer(x[rows], context_rows(context, rows))
+        yield rows, q
 
 
 def _draws(

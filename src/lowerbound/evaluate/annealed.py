@@ -33,6 +33,7 @@ from lowerbound.evaluate.annealing_path import AnnealingPath, AnnealingStart, an
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.estimates import Estimates
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight
+from lowerbound.inference.draws import rows_from
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
@@ -160,7 +161,8 @@ def annealed_importance(
     parts: list[tuple[Tensor, Tensor]] = []
     with torch.no_grad(), forked(x.device, seed, "annealed_importance"), cpu_tuning(x.device):
         for rows in row_blocks(x.shape[0], _rows_per_slice(x, num_chains, max_elements)):
-            path = annealing_path(model, x[rows], context_rows(context, rows), start, num_chains)
+            with rows_from(rows.start):
+                path = annealing_path(model, x[rows], context_rows(context, rows), start, num_chains)
             parts.append(_forward(path, beta, _tuned(path, beta, num_leapfrog), num_leapfrog))
             if progress is not None:
                 progress(rows.stop, x.shape[0])

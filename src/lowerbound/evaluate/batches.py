@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lowerbound.limits import MOST_SAMPLES, require_at_most
 from lowerbound.protocols import Context, Latents
 
 __all__ = ["check_rows", "context_rows", "latents_at", "row_blocks"]
@@ -29,11 +30,12 @@ def latents_at(z: Latents, samples: slice, rows: slice) -> Latents:
 
 
 def check_rows(x: Tensor, context: Context | None, num_samples: int, *, owner: str) -> None:
-    """Refuse no data, no samples, and contexts of another length."""
+    """Refuse no data, no samples or so many that they would not end, and contexts of another length."""
     if x.ndim < 2 or x.shape[0] == 0:
         raise ValueError(f"{owner} got x of shape {tuple(x.shape)} and needs (N, *event) with N ≥ 1.")
     if num_samples < 1:
         raise ValueError(f"{owner} got num_samples={num_samples} and needs at least 1.")
+    require_at_most(owner, MOST_SAMPLES, num_samples=num_samples)
     parts = () if context is None else context if isinstance(context, tuple) else (context,)
     for part in parts:
         if part.shape[0] != x.shape[0]:

@@ -20,6 +20,7 @@ from torch.distributions import Distribution
 
 from lowerbound.evaluate.batches import check_rows, context_rows, latents_at, row_blocks
 from lowerbound.evaluate.importance import FEWEST_WEIGHTS, effective_sample_size, log_mean_weight, pareto_k
+from lowerbound.inference.draws import rows_from
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import forked
@@ -118,7 +119,8 @@ def log_evidence(
     parts: list[tuple[Tensor, ...]] = []
     with torch.inference_mode(), forked(x.device, seed, "log_evidence"), cpu_tuning(x.device):
         for rows in row_blocks(x.shape[0], _rows_per_block(num_samples)):
-            log_w = _log_weights(model, x[rows], context_rows(context, rows), num_samples, max_rows)
+            with rows_from(rows.start):
+                log_w = _log_weights(model, x[rows], context_rows(context, rows), num_samples, max_rows)
             value, error = log_mean_weight(log_w)
             parts.append((value, error, effective_sample_size(log_w), _shape(log_w, x.dtype), log_w.mean(0)))
             if progress is not None:

@@ -22,6 +22,7 @@ from torch.distributions import Distribution
 
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.estimates import Estimates
+from lowerbound.inference.draws import rows_from
 from lowerbound.inference.local import Local
 from lowerbound.inference.scheme import InferenceScheme
 from lowerbound.model import LatentVariableModel
@@ -142,7 +143,8 @@ def refined_elbos(
     with torch.no_grad(), forked(x.device, seed, "refined_elbos"):
         for rows in row_blocks(x.shape[0], num_latents):
             block, of_block = x[rows], context_rows(context, rows)
-            q, best = model.infer(block, of_block), refine(model, block, of_block)
+            with rows_from(rows.start):
+                q, best = model.infer(block, of_block), refine(model, block, of_block)
             here.append(_elbo(model, q, block, of_block, num_samples, num_latents))
             there.append(_elbo(model, best, block, of_block, num_samples, num_latents))
     return _joined(here), _joined(there)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
-from lowerbound.inference.draws import Draws, warn_of_problems
+from lowerbound.inference.draws import Draws, rows_from, warn_of_problems
 from lowerbound.model import LatentVariableModel, flat_latents
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import forked
@@ -91,10 +91,7 @@ def posterior_mean(
     if num_draws < 2:
         raise ValueError(f"posterior_mean got num_draws={num_draws} and needs at least 2 to know its error.")
     with forked(x.device, seed, "posterior_mean"):
-        parts = [
-            mean_of(model.infer(x[rows], context_rows(context, rows)), num_draws)
-            for rows in row_blocks(len(x), _ROWS_PER_BLOCK)
-        ]
+        parts = [_mean_of_rows(model, x, context, rows, num_draws) for rows in row_blocks(len(x), _ROWS_PER_BLOCK)]
     return PosteriorMean(
         values=torch.cat([part.values for part in parts]),
         standard_deviation=torch.cat([part.standard_deviation for part in parts]),
@@ -102,6 +99,13 @@ def posterior_mean(
         latent_shapes=parts[0].latent_shapes,
         num_draws=parts[0].num_draws,
     )
+
+
+def _mean_of_rows(
+    model: LatentVariableModel, x: Tensor, context: Context | None, rows: slice, num_draws: int
+) -> PosteriorMean:
+    with rows_from(rows.start):
+        return mean_of(model.infer(x[rows], context_rows(context, rows)), num_draws)
 
 
 def mean_of(q: Distribution, num_draws: int = NUM_DRAWS) -> PosteriorMean:

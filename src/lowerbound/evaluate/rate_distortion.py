@@ -24,6 +24,7 @@ from torch.distributions import Distribution, Independent
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.posterior_moments import mean_of
 from lowerbound.factors import has_layers, is_product, kl_per_factor, kl_per_layer, log_prob_per_factor
+from lowerbound.inference.draws import rows_from
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import forked
@@ -120,9 +121,7 @@ def summary(
     num_dimensions = math.prod(x.shape[1:])
     size = max(1, max_elements // (num_samples * num_dimensions))
     with torch.inference_mode(), forked(x.device, seed, "summary"):
-        blocks = [
-            _block(model, x[rows], context_rows(context, rows), num_samples) for rows in row_blocks(x.shape[0], size)
-        ]
+        blocks = [_block(model, x, context, rows, num_samples) for rows in row_blocks(x.shape[0], size)]
     log_likelihood = torch.cat([block.log_likelihood for block in blocks]).double()
     rate = torch.cat([block.rate for block in blocks]).double()
     elbo = log_likelihood - rate
@@ -141,8 +140,10 @@ def summary(
     )
 
 
-def _block(model: LatentVariableModel, x: Tensor, context: Context | None, num_samples: int) -> _Block:
-    q, joint = model.infer(x, context), model.joint(x, context)
+def _block(model: LatentVariableModel, x: Tensor, context: Context | None, rows: slice, num_samples: int) -> _Block:
+    x, context = x[rows], context_rows(context, rows)
+    with rows_from(rows.start):
+        q, joint = model.infer(x, context), model.joint(x, context)
     z = (q.rsample if q.has_rsample else q.sample)(torch.Size((num_samples,)))
     w = weigh(q, joint, z)
     mean = mean_of(q)

@@ -21,6 +21,7 @@ from lowerbound.inference.draws import Draws
 from lowerbound.inference.families import InitialPosterior, expanded, is_real, moments
 from lowerbound.inference.hamiltonian import LogDensity, Point, hamiltonian_transition, point_at
 from lowerbound.inference.scheme import gradients_enabled, recordable
+from lowerbound.limits import MOST_ITERATIONS, require_at_most
 from lowerbound.model import Joint, LatentVariableModel
 from lowerbound.protocols import Context
 from lowerbound.weights import latents_of
@@ -48,7 +49,7 @@ class HMC:
         therefore no bound.
 
     Raises:
-        ValueError: a number that is too small, or latents that are not real vectors.
+        ValueError: a number that is too small or above `limits.MOST_ITERATIONS`, or latents that are not real vectors.
     """
 
     num_chains: int = 4
@@ -64,6 +65,7 @@ class HMC:
         for name, least in smallest.items():
             if getattr(self, name) < least:
                 raise ValueError(f"HMC got {name}={getattr(self, name)} and needs at least {least}.")
+        require_at_most("HMC", MOST_ITERATIONS, **{name: getattr(self, name) for name in smallest})
         if not 0 < self.target_acceptance < 1:
             raise ValueError(f"HMC got target_acceptance={self.target_acceptance} and needs it between 0 and 1.")
 

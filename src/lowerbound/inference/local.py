@@ -26,6 +26,7 @@ from lowerbound.gradients import Pathwise
 from lowerbound.inference.draws import warn_of_optima
 from lowerbound.inference.families import Family, Head, InitialPosterior, free_parameters
 from lowerbound.inference.scheme import gradients_enabled, recordable
+from lowerbound.limits import MOST_ITERATIONS, require_at_most
 from lowerbound.model import Joint, LatentVariableModel
 from lowerbound.objectives import ELBO
 from lowerbound.protocols import Context, Gradient, Objective
@@ -74,6 +75,7 @@ class Local:
         require_steps("Local", self.num_steps, self.num_samples, self.lr)
         if self.num_restarts < 1:
             raise ValueError(f"Local got num_restarts={self.num_restarts} and needs at least 1.")
+        require_at_most("Local", MOST_ITERATIONS, num_restarts=self.num_restarts)
 
     def __call__(self, model: LatentVariableModel, x: Tensor, context: Context | None = None) -> Distribution:
         """See `InferenceScheme`."""
@@ -115,7 +117,8 @@ class Local:
 
 
 def require_steps(owner: str, num_steps: int, num_samples: int, lr: float = 1.0) -> None:
-    """Raise a `ValueError` that names what is too small."""
+    """Raise a `ValueError` that names what is too small, or so large that it would not end."""
+    require_at_most(owner, MOST_ITERATIONS, num_steps=num_steps)
     for name, value in {"num_steps": num_steps, "num_samples": num_samples}.items():
         if value < 1:
             raise ValueError(f"{owner} got {name}={value} and needs at least 1.")

@@ -16,6 +16,7 @@ gradient of zero, with which Adam's momentum would still move it.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -27,10 +28,11 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.inference import InferenceScheme
-from lowerbound.losses.loss import LossOutput
+from lowerbound.losses.loss import LossOutput, first_two
 from lowerbound.losses.variational import VariationalLoss
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Gradient, Objective, Penalty
+from lowerbound.randomness import forked
 
 __all__ = ["Aggressive", "mutual_information"]
 
@@ -52,7 +54,7 @@ class Aggressive(VariationalLoss):
         What `VariationalLoss` returns, and in evaluation the term mutual_information, nats.
 
     Raises:
-        ValueError: no encoder steps.
+        ValueError: no encoder steps; or (when called) a q(z | x) on which no parameter of the encoder acts.
     """
 
     every_parameter_learns = False
@@ -91,6 +93,20 @@ class Aggressive(VariationalLoss):
             turn = step % (self.num_encoder_steps + 1)
             self.phase = "encoder" if turn < self.num_encoder_steps else "decoder"
 
+    def check(self, x: Tensor, context: Context | None = None) -> None:
+        """See `Loss.check`; also that the encoder alone can learn."""
+        super().check(x, context)
+        x, context = first_two(x, context)
+        with forked(x.device, 0), torch.enable_grad(), _frozen(self._theta()):
+            q, joint = self.model.infer(x, context), self.model.joint(x, context)
+            objective, gradient = copy.deepcopy((self.objective, self.gradient))
+            learns = gradient.estimate(objective, q, joint, self.num_samples).surrogate.requires_grad
+        if not learns:
+            raise ValueError(
+                "Aggressive trains the encoder alone at first, and no parameter of it that learns acts on q(z | x) "
+                "(Local inference and frozen parts have none); leave them out, or use VariationalLoss."
+            )
+
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
         """The loss of one batch, with gradients for the parameters whose turn it is."""
         if torch.compiler.is_compiling():
@@ -126,9 +142,12 @@ class Aggressive(VariationalLoss):
         """The parameters whose turn it is not: θ is what prior and likelihood do not share with the posterior."""
         if self.phase == "both":
             return []
-        of_q = set(_parameters(self.model.posterior))
-        theta = {*_parameters(self.model.prior), *_parameters(self.model.likelihood)} - of_q
+        theta = self._theta()
         return list(theta if self.phase == "encoder" else set(self.model.parameters()) - theta)
+
+    def _theta(self) -> set[nn.Parameter]:
+        of_q = set(_parameters(self.model.posterior))
+        return {*_parameters(self.model.prior), *_parameters(self.model.likelihood)} - of_q
 
 
 @torch.no_grad()

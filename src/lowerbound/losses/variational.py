@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lowerbound.inference import Draws, InferenceScheme, with_inference
+from lowerbound.inference import HMC, Draws, InferenceScheme, with_inference
 from lowerbound.losses.guards import check_direction, check_same_kind
 from lowerbound.losses.loss import Loss, LossOutput, first_two
 from lowerbound.model import Joint, LatentVariableModel
@@ -72,15 +72,20 @@ class VariationalLoss(Loss):
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training. Draws no random number."""
         self._checked_in = None
+        self._refuse_chains()
         self.check_rows(x, context)
         with forked(x.device, 0):  # inference may draw too: its schemes, and dropout
             self._check_choices(*first_two(x, context))
         self._checked_in = self.training
 
+    def _refuse_chains(self, q: Distribution | None = None) -> None:
+        """Refuse chains by their name, before they are run, and by what they give."""
+        if isinstance(getattr(self.model, "inference", None), HMC) or isinstance(q, Draws):
+            raise ValueError(f"{type(self).__name__} needs a q(z | x) with a density and HMC gives draws; use Local().")
+
     def _check_choices(self, x: Tensor, context: Context | None) -> None:
         q, joint = self.model.infer(x, context), self.model.joint(x, context)
-        if isinstance(q, Draws):
-            raise ValueError(f"{type(self).__name__} needs a q(z | x) with a density and HMC gives draws; use Local().")
+        self._refuse_chains(q)
         check_direction(self.objective, self.model)
         self.gradient.check(self.objective, q, self.num_samples)
         check_same_kind(q, joint.prior)

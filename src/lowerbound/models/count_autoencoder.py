@@ -43,7 +43,7 @@ def count_autoencoder(
         dropout: the fraction of the inputs of the encoder that are dropped in training.
 
     Raises:
-        ValueError: rows that are not vectors, or no latent.
+        ValueError: rows that are not vectors, no latent, or a dropout that is no fraction.
 
     >>> count_autoencoder((12,), latent_dim=3, hidden=[16]).sample(5).shape
     torch.Size([5, 12])
@@ -51,6 +51,8 @@ def count_autoencoder(
     shape = tuple(event_shape)
     if len(shape) != 1 or latent_dim < 1:
         raise ValueError(f"count_autoencoder got rows of shape {shape} and latent_dim={latent_dim}; it takes vectors.")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"count_autoencoder got dropout={dropout:g}, a fraction from 0 to below 1; leave it out.")
     encoder = MLP(shape, tuple(hidden), (2, latent_dim))
     if dropout:
         encoder.layers.insert(0, nn.Dropout(dropout))

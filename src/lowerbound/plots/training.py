@@ -20,6 +20,7 @@ __all__ = ["training_curves"]
 Record: TypeAlias = Mapping[str, Any]
 Series: TypeAlias = tuple[np.ndarray, np.ndarray]
 
+_PARTS = {"likelihood", "prior", "posterior"}
 _PART_TITLES = {"distortion": "Distortion −log p(x | z)", "rate": "Rate log q(z | x) − log p(z)"}
 
 
@@ -43,7 +44,7 @@ def training_curves(records: Sequence[Any]) -> Figure:
         raise ValueError("training_curves got no record and expected at least one; train for a while first.")
     metrics: list[Record] = [dataclasses.asdict(r) if dataclasses.is_dataclass(r) else r for r in records]  # type: ignore[arg-type]
     figure = new_figure(11.0, 5.0)
-    parts = {"likelihood", "prior", "posterior"} <= set(metrics[0]["terms"])
+    parts = any(set(record["terms"]) >= _PARTS for record in metrics)
     mosaic = "bbdr;bbgl" if parts else "bbg;bbl"
     panels = figure.subplot_mosaic(mosaic)
     _draw_bound(panels["b"], metrics)
@@ -82,7 +83,8 @@ def _draw_terms(axes: Axes, metrics: Sequence[Record], name: str) -> None:
 
 
 def _series(metrics: Sequence[Record], key: str, name: str) -> Series:
-    found = [(r["step"], _quantity(r[key], name)) for r in metrics if r.get(key) is not None]
+    needed = {name} if name == "bound" else _PARTS  # a record that was altered may lack some
+    found = [(r["step"], _quantity(r[key], name)) for r in metrics if needed <= set(r.get(key) or ())]
     steps, values = zip(*found, strict=True) if found else ((), ())
     return np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64)
 

@@ -34,6 +34,7 @@ from zuko.distributions import NormalizingFlow
 from zuko.flows import MaskedAutoregressiveTransform
 from zuko.transforms import AutoregressiveTransform, ComposedTransform
 
+from lowerbound.limits import MOST_LAYERS, require_at_most
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape
 from lowerbound.nets.softplus import positive
@@ -50,6 +51,7 @@ class _Located(nn.Module):
         super().__init__()
         owner = type(self).__name__
         require_at_least(1, owner=owner, features=features, **sizes)
+        require_at_most(owner, MOST_LAYERS, transforms=sizes["transforms"])
         self.net, self.features, self.min_scale = net, features, min_scale
         self.latent_dim = latent_dim_of(net, latent_shape, self._shape_of, owner=owner)
         self.event_shape = (self.latent_dim,)

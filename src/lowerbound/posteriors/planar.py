@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from lowerbound.limits import MOST_LAYERS, require_at_most
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape
 from lowerbound.nets.softplus import positive
@@ -62,6 +63,7 @@ class Planar(nn.Module):
     ):
         super().__init__()
         require_at_least(1, owner="Planar", layers=layers)
+        require_at_most("Planar", MOST_LAYERS, layers=layers)
         self.net, self.layers, self.min_scale = net, layers, min_scale
         self.latent_dim = latent_dim_of(net, latent_shape, lambda d: self.parameter_shape(d, layers), owner="Planar")
         self.event_shape = (self.latent_dim,)

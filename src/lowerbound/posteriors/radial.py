@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lowerbound.limits import MOST_LAYERS, require_at_most
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape
 from lowerbound.nets.softplus import positive
@@ -54,6 +55,7 @@ class Radial(nn.Module):
     ):
         super().__init__()
         require_at_least(1, owner="Radial", layers=layers)
+        require_at_most("Radial", MOST_LAYERS, layers=layers)
         self.net, self.layers, self.min_scale = net, layers, min_scale
         self.latent_dim = latent_dim_of(net, latent_shape, lambda d: self.parameter_shape(d, layers), owner="Radial")
         self.event_shape = (self.latent_dim,)

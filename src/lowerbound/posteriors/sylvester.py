@@ -27,6 +27,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from lowerbound.limits import MOST_LAYERS, require_at_most
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape
 from lowerbound.nets.softplus import positive
@@ -216,3 +217,4 @@ def _check(basis: str, layers: int, columns: int, reflections: int) -> None:
     if basis not in _BASES:
         raise ValueError(f"Sylvester got basis={basis!r} and expected one of {', '.join(_BASES)}.")
     require_at_least(1, owner="Sylvester", layers=layers, columns=columns, reflections=reflections)
+    require_at_most("Sylvester", MOST_LAYERS, layers=layers, reflections=reflections)

@@ -196,6 +196,8 @@ def _masked_net(sites: int, inputs: int, outputs: int, hidden: int, layers: int,
     """A net from (..., sites · inputs) to (..., sites · outputs), in which the outputs of a site depend on earlier
     sites only.
     """
+    if inputs < 1:
+        raise ValueError(f"{owner} got categories={inputs} and needs at least 1.")
     if sites < 2:
         raise ValueError(
             f"{owner} got latent_shape={sites} and needs at least 2: one site alone has nothing before it."

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from lowerbound.limits import MOST_ITERATIONS, require_at_most
 from lowerbound.nets.shapes import Shape, vector_length
 from lowerbound.priors.boltzmann_partition import (
     Couplings,
@@ -143,6 +144,7 @@ class RBM(nn.Module):
             raise ValueError(f"RBM got latent_shape={latent_dim} and needs at least 2, one per side.")
         if chains < 2 or sweeps < 1:
             raise ValueError(f"RBM got chains={chains}, sweeps={sweeps} and needs at least 2 chains and 1 sweep.")
+        require_at_most("RBM", MOST_ITERATIONS, sweeps=sweeps)
         left, right = latent_dim // 2, latent_dim - latent_dim // 2
         self.exact, self.sweeps = left <= exact_limit, sweeps
         self.left_bias = nn.Parameter(torch.zeros(left))

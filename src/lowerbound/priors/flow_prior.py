@@ -21,6 +21,7 @@ import zuko
 from torch import nn
 from zuko.distributions import NormalizingFlow
 
+from lowerbound.limits import MOST_LAYERS, require_at_most
 from lowerbound.nets.shapes import Shape, vector_length
 from lowerbound.priors.standard_normal import StandardNormal
 from lowerbound.protocols import Context
@@ -66,6 +67,7 @@ class FlowPrior(nn.Module):
             raise ValueError(f"FlowPrior got kind={kind!r} and expected one of {', '.join(_FLOWS)}.")
         if transforms < 1:
             raise ValueError(f"FlowPrior got transforms={transforms} and needs at least 1.")
+        require_at_most("FlowPrior", MOST_LAYERS, transforms=transforms)
         if hidden < max(latent_dim - 1, 1):
             raise ValueError(
                 f"FlowPrior got hidden={hidden} for latent_shape={latent_dim} and needs at least "

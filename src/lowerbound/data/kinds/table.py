@@ -36,6 +36,7 @@ __all__ = ["Table", "columns_spelling", "mixed_spelling"]
 
 _SPELLED = {"date": "continuous", "boolean": "categorical"}
 _SHOWN = 8
+MOST_COLUMNS = 100_000
 
 
 class Table:
@@ -130,11 +131,16 @@ class Table:
 
 
 def check_axes(x: Given, what: str) -> None:
-    """Refuse an array that is no table.
+    """Refuse an array that is no table, and a table of more columns than each can be described by itself.
 
     Raises:
         DataError: giving its shape.
     """
+    if len(x.shape) == 2 and x.shape[1] > MOST_COLUMNS:
+        raise DataError(
+            f"{what} has {x.shape[1]:,} columns and a table at most {MOST_COLUMNS:,}, each with a kind of its own; "
+            "leave some out, or say kind='array', which takes all for numbers of one kind."
+        )
     if isinstance(x, np.ndarray) and x.ndim != 2:
         raise DataError(f"{what} has shape {x.shape}; expected a table (N, D): reshape it, or say another kind.")
 
