@@ -253,18 +253,24 @@ class Fitted:
             num_samples: K, latents per row.
             seed: of all draws.
         """
-        parts = [
-            log_evidence(
+        parts = []
+        for x, context, part_seed in self._blocks(self.rows(data), seed):
+            found = log_evidence(
                 self.model, x, num_samples=num_samples, context=context, seed=derive_seed(part_seed, _SCORE)
-            ).log_evidence
-            for x, context, part_seed in self._blocks(self.rows(data), seed)
-        ]
-        return torch.cat(parts).double().numpy() - self.log_scale
+            )
+            parts.append(found.log_evidence.double() - self.log_scale_of(x))
+        return torch.cat(parts).numpy()
+
+    def log_scale_of(self, x: Tensor) -> Float[Tensor, "row"]:
+        """log p of rows that the likelihood scores minus log p of the user's: Σ_d log scale_d of their entries."""
+        if isinstance(self.transform, Transform):
+            return self.transform.log_scale_of(x)
+        return torch.zeros(len(x), dtype=torch.float64, device=x.device)
 
     @property
     def log_scale(self) -> float:
-        """log p(x) of what the likelihood scores minus log p of the user's data: Σ_d log scale_d of its columns."""
-        return float(getattr(self.transform, "log_scale", 0.0))
+        """The same for a complete row."""
+        return self.log_scale_of(torch.zeros(1, *self.schema.event_shape)).item()
 
     def sample(
         self,
@@ -500,7 +506,8 @@ class Fitted:
         """The test rows of the data it was fitted to; its training rows where there are no others."""
         data = self.dataset
         x, y = (data.x_test, data.y_test) if data.num_test else (data.x_train, data.y_train)
-        return Rows(x=x, y=y, num_test=0, name=data.name, schema=self.schema)
+        numbers = data.test_rows if data.num_test else None
+        return Rows(x=x, y=y, num_test=0, name=data.name, schema=self.schema, numbers=numbers)
 
     def _check_refinable(self, rows: Rows, seed: int | None) -> None:
         """Refuse to refine q where a row has several latents: layers, or a class and a latent."""

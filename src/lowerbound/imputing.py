@@ -21,12 +21,14 @@ from torch import Tensor
 
 from lowerbound.data import DataError, Rows
 from lowerbound.data.own_table import filled_table, own_table
-from lowerbound.data.rows_of_columns import stored_cell
+from lowerbound.data.rows_of_columns import rounded, stored_cell
+from lowerbound.data.schema import Column
 from lowerbound.evaluate.missing import (
     Completions,
     completions,
     draw_missing,
     log_conditionals,
+    require_missing_allowed,
     weighted_mode,
     weighted_quantile,
 )
@@ -156,7 +158,11 @@ def _level_of(statistic: str | float) -> float | None:
 def _table_rows(fitted: Fitted, data: Any) -> Rows:
     if fitted.schema.columns is None:
         raise ValueError(f"{fitted.called} is of {fitted.schema.kind}s; gaps are filled in tables of columns.")
-    return fitted.rows(data)
+    require_missing_allowed(fitted.model)
+    rows = fitted.rows(data)
+    if len(rows.x) == 0:
+        raise DataError(f"{rows.name} has no rows; give one at least.")
+    return rows
 
 
 def _events(fitted: Fitted, rows: Rows, seed: int | None) -> tuple[Tensor, np.ndarray]:
@@ -175,14 +181,29 @@ def _events_of_one(fitted: Fitted, given: Mapping[str, Any]) -> Tensor:
         raise ValueError("given names no column; leave it out to draw whole rows.")
     if fitted.is_conditional:
         raise ValueError(f"{fitted.called} draws rows given their label; give the label in place of columns.")
+    require_missing_allowed(fitted.model)
     row = np.full((1, len(names)), np.nan)
-    for name, value in given.items():
+    for key, value in given.items():
+        name = str(key)
         if name not in names:
             known = ", ".join(f"'{other[:30]}'" for other in names[:4]) + (", …" if len(names) > 4 else "")
             raise DataError(f"there is no column '{str(name)[:40]}' to be given; the model has {known}.")
         place = names.index(name)
         row[0, place] = stored_cell(value, columns[place], "what is given")
+        _require_possible(row[0, place], columns[place])
     return fitted.events(row)
+
+
+def _require_possible(stored: float, column: Column) -> None:
+    """Refuse a value that draws of the column cannot show, because they are rounded as its values were."""
+    shown = float(rounded(np.array([stored]), column)[0])
+    if not np.isclose(shown, stored, rtol=1e-9, atol=0):
+        unit = "whole numbers" if column.decimals == 0 or column.kind == "count" else "no such values"
+        if column.decimals:
+            unit = f"values of {column.decimals} decimals"
+        if column.kind == "date":
+            unit = f"dates written as {column.format}"
+        raise DataError(f"column '{column.name[:40]}' holds {unit} and {stored:g} was given; round it.")
 
 
 def _summary(fitted: Fitted, part: Completions, level: float | None) -> Tensor:

@@ -26,6 +26,7 @@ from lowerbound.engine import Engine
 from lowerbound.held_out import HeldOut
 from lowerbound.history import NonFiniteError
 from lowerbound.limits import MOST_STEPS
+from lowerbound.losses.guards import batch_norms, to_training
 from lowerbound.losses.loss import Loss
 from lowerbound.optimizers import (
     Adam,
@@ -145,6 +146,8 @@ def train(
         )
     if held_out is not None:
         held_out = replace(held_out, source=source_of(held_out.source, loss, device))
+    frozen = tuple(norm for norm in batch_norms(loss) if not norm.training)
+    to_training(loss, frozen)
     _check_choices(loss, feed, seed, engine)
     step = _make_step(loss, feed, clip_norm, compile, num_steps, optimizer, accumulate, engine)
     run = TrainingRun(
@@ -188,7 +191,6 @@ def _check(**positive: int) -> None:
 
 def _check_choices(loss: nn.Module, feed: Feed, seed: int, engine: Engine) -> None:
     """Let a loss check its choices on the first batch, without any change of state."""
-    loss.train()
     if isinstance(loss, Loss):
         with forked(engine.torch_device, seed, engine.rank, 0, _CHECKED), buffers_kept(loss):
             loss.check(*feed.transform(*feed.batch(0))[:2])

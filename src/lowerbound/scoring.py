@@ -83,12 +83,12 @@ def score_fitted(
     chosen = slice(first, None if limit is None else first + limit)
     x, y = rows.x[chosen], None if rows.y is None else rows.y[chosen]
     device = device_for(fitted)
-    context = fitted.context(y, rows.name)
+    context, events = fitted.context(y, rows.name), fitted.events(x, seed)
     scores = score(
         fitted.model.to(device),
-        fitted.events(x, seed).to(device),
+        events.to(device),
         x_train=rows_for_baselines(dataset, fitted.transform).to(device),
-        log_scale=fitted.log_scale,
+        log_scale=fitted.log_scale_of(events).to(device),
         context=None if context is None else context.to(device),
         labels=y if fitted.assigns else None,
         num_samples=num_samples,
@@ -110,7 +110,7 @@ def score(
     x_test: Float[Tensor, "batch *event"],
     *,
     x_train: Float[Tensor, "row *event"] | None = None,
-    log_scale: float = 0.0,
+    log_scale: Float[Tensor, "batch"] | float = 0.0,
     context: Context | None = None,
     labels: np.ndarray | None = None,
     num_samples: int = 1000,
@@ -123,7 +123,8 @@ def score(
         model: p and q, on the device of `x_test`.
         x_test: test rows as the likelihood scores them.
         x_train: the result of `rows_for_baselines`, on the same device; None omits the baselines.
-        log_scale: log p(x) − log p of the data in the user's units, which is subtracted from every number in nats.
+        log_scale: log p(x) − log p of the data in the user's units, of each row or of all, which is subtracted from every
+            number in nats.
         context: of the model, one row for each of x_test.
         labels: classes (N,) of x_test, for a model that assigns rows to classes or clusters; None for others.
         num_samples: S of L_S.
@@ -151,12 +152,13 @@ def score(
     discrete = facts.discrete and not (facts.domain == "unit interval" and bool(((x_test != 0) & (x_test != 1)).any()))
     without_latents = {} if x_train is None else _baselines(model.likelihood, x_train, x_test, seed)
     kl = parts.rate_per_dimension
+    scale = torch.as_tensor(log_scale, dtype=torch.float64, device=x_test.device)
+    log_p, in_units = evidence.log_evidence.double() - scale, scale.mean().item()
     scores = {
-        "elbo": parts.elbo - log_scale,
+        "elbo": parts.elbo - in_units,
         "elbo_standard_error": parts.elbo_standard_error,
-        "log_evidence": evidence.mean - log_scale,
-        "log_evidence_standard_error": evidence.standard_error_of_mean,
-        "log_scale": log_scale,
+        **dict(zip(("log_evidence", "log_evidence_standard_error"), _mean(log_p), strict=True)),
+        "log_scale": in_units,
         "num_samples": num_samples,
         "num_data": x_test.shape[0],
         "num_dimensions": evidence.num_dimensions,
@@ -165,7 +167,7 @@ def score(
         "effective_sample_size": evidence.effective_sample_size.median().item(),
         "pareto_k_above_07": evidence.unreliable_fraction,
         "rate": parts.rate,
-        "distortion": parts.distortion + log_scale,
+        "distortion": parts.distortion + in_units,
         "active_units": parts.active_units,
         "latent_dim": parts.activity.shape[0],
         "kl_per_dimension": None if kl is None else kl.tolist(),
@@ -173,8 +175,7 @@ def score(
         **_clusters(model, x_test, labels, seed),
         "components": _components(model, x_test, seed) if context is None else None,
         "baselines": {
-            name: _against(value - log_scale, evidence.log_evidence - log_scale)
-            for name, value in without_latents.items()
+            name: _against(value.double() - scale, log_p) for name, value in without_latents.items()
         },
     }
     return {name: _defined(value) for name, value in scores.items()}
@@ -272,8 +273,9 @@ def _baselines(likelihood: Any, x_train: Tensor, x_test: Tensor, seed: int) -> d
     if isinstance(getattr(element, "net", None), nn.Module):  # whose output can be made a constant
         found["independent elements"] = baselines.independent_elements(likelihood, x_train, x_test, seed=seed)
     for name in facts_of(likelihood).baselines:
-        if x_test.ndim == 2 or name not in _OF_VECTORS:
-            found[name.replace("_", " ")] = getattr(baselines, name)(x_train, x_test, seed=seed)
+        if name in _OF_VECTORS and (x_test.ndim != 2 or bool(x_test.isnan().any())):
+            continue  # these take complete vectors
+        found[name.replace("_", " ")] = getattr(baselines, name)(x_train, x_test, seed=seed)
     return found
 
 

@@ -18,6 +18,7 @@ from lowerbound.engine import Engine
 from lowerbound.held_out import HeldOut, held_out_terms
 from lowerbound.history import History, NonFiniteError
 from lowerbound.last_good import LastGood
+from lowerbound.losses.guards import batch_norms, to_training
 from lowerbound.not_finite import require_finite_parameters, with_rows
 from lowerbound.optimizers import load_optimizer_tensors, optimizer_tensors
 from lowerbound.protocols import FollowsSteps, Schedule
@@ -56,6 +57,7 @@ class TrainingRun:
     ):
         self.loss, self.step_once, self.schedule, self.feed = loss, step, schedule, feed
         self.seed, self.engine, self.held_out, self.checkpoint = seed, engine, held_out, checkpoint
+        self.kept_in_eval = tuple(norm for norm in batch_norms(loss) if not norm.training)
         self.followers = [part for part in loss.modules() if isinstance(part, FollowsSteps)]
         self.best, self.good = BestWeights(loss), LastGood()
         self.averaged: Averaged | None = None
@@ -73,7 +75,7 @@ class TrainingRun:
 
     def advance(self, num_steps: int) -> None:
         """Take some steps without waiting for the device."""
-        self.loss.train()
+        to_training(self.loss, self.kept_in_eval)
         first = self.step
         for i in range(first, first + num_steps):
             for part in self.followers:

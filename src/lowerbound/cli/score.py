@@ -36,6 +36,8 @@ def score(
 ) -> None:
     """Write log p(x) of each row of data under RUN, in nats and in the units of the data, in the order of the file.
 
+    `row` is the number of the row in the file, from 0. Without --data these are the rows that the fit held out.
+
     The lowest are the rows that are least like the others. With --cells a table gets a further column for each of its
     own: log p of the cell given the rest of its row, where the lowest are the cells that fit worst to their row.
     """
@@ -57,7 +59,8 @@ def score(
     else:
         import pandas
 
-        write_table(path, pandas.DataFrame({"row": range(len(log_p)), "log_p": log_p, **of_cells}))
+        numbers = range(len(log_p)) if rows.numbers is None else rows.numbers
+        write_table(path, pandas.DataFrame({"row": numbers, "log_p": log_p, **of_cells}))
     click.echo(f"Wrote the scores of {len(log_p)} rows of {rows.name} to {path}")
 
 

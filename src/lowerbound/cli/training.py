@@ -168,6 +168,7 @@ def _finish(job: Job, console: Console) -> None:
         fitted = run.fitted(model=job.training.loss.model, transform=job.training.transform, dataset=job.dataset)
         scores = score_fitted(fitted, console, num_samples=_NUM_SAMPLES)
         run.save_evaluation(scores)
+        fitted.scores = scores
         print_scores(console, scores, job.dataset.name)
         console.print(f"Report: {write(fitted, run.path)}", markup=False)
     except KeyboardInterrupt:

@@ -30,6 +30,7 @@ class Rows:
         name: of the data.
         schema: the schema of the fit.
         notes: decisions made while reading, one sentence each.
+        numbers: which rows of the file or array these are (N,), if they are not all of them in their order.
     """
 
     x: np.ndarray
@@ -38,6 +39,7 @@ class Rows:
     name: str
     schema: Schema
     notes: tuple[str, ...] = ()
+    numbers: np.ndarray | None = None
 
 
 def infer_schema(contents: Contents, overrides: Overrides, name: str) -> Schema:
@@ -102,6 +104,7 @@ def to_dataset(
         y_train=y if y is None or test is None else y[train],
         y_test=y_test if test is None or y is None else y[test],
         train_rows=train if streamed or test is None else None,
+        test_rows=test,
         source=source,
         notes=contents.notes,
     )

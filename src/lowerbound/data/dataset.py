@@ -44,6 +44,7 @@ class Dataset:
             float32 measurements; None without labels.
         y_test: labels (M,) or None.
         train_rows: which rows of `x_train` are training rows, int64, or None for all of them.
+        test_rows: which rows of the file or array the test rows are, int64; None if they are a part of their own.
         source: where the data came from, in words.
         checksum: sha256 of the values and shapes of rows and labels (see `fingerprint`).
         notes: decisions made while reading that the schema does not hold, one sentence each.
@@ -56,6 +57,7 @@ class Dataset:
     y_train: np.ndarray | None = None
     y_test: np.ndarray | None = None
     train_rows: np.ndarray | None = None
+    test_rows: np.ndarray | None = None
     source: str
     checksum: str
     notes: tuple[str, ...] = ()
@@ -71,6 +73,7 @@ class Dataset:
         y_train: np.ndarray | None = None,
         y_test: np.ndarray | None = None,
         train_rows: np.ndarray | None = None,
+        test_rows: np.ndarray | None = None,
         source: str,
         notes: tuple[str, ...] = (),
     ) -> Dataset:
@@ -89,6 +92,7 @@ class Dataset:
             y_train=y_train,
             y_test=y_test,
             train_rows=train_rows,
+            test_rows=test_rows,
             source=source,
             checksum=checksum,
             notes=notes,

@@ -54,10 +54,31 @@ def filled_table(own: Any, stored: np.ndarray, gap: np.ndarray, schema: Schema) 
 
 
 def _filled(column: Any, found: Any, gap: np.ndarray) -> Any:
-    """A column of the user's with the values of the model where it had none, in a type that holds both."""
-    whole = str(found.dtype).startswith(("Int", "UInt")) and column.dtype.kind == "f"
-    known = column.astype(found.dtype) if whole else column
-    return known.mask(gap, found if whole or known.dtype == found.dtype else found.astype(known.dtype))
+    """A column of the user's with the values of the model where it had none, in the narrowest type that holds both."""
+    import pandas
+
+    if gap.all():
+        return found
+    if isinstance(column.dtype, pandas.CategoricalDtype):
+        new = [value for value in found[gap].unique() if value not in column.cat.categories]
+        return column.cat.add_categories(new).mask(gap, found.astype(object))
+    if getattr(column.dtype, "tz", None) is not None:
+        found = found.dt.tz_localize("UTC").dt.tz_convert(column.dtype.tz)
+    if column.dtype == found.dtype:
+        return column.mask(gap, found)
+    if column.dtype.kind == "M" or found.dtype.kind == "M" or not _are_numbers(column, found):
+        return column.astype(object).mask(gap, found.astype(object))
+    values = found.astype("Float64")
+    filled = column.astype("Float64").mask(gap, values)
+    if str(found.dtype).startswith(("Int", "UInt", "int", "uint")) and bool((filled == filled.round()).all()):
+        return filled.astype("Int64" if column.dtype.kind == "f" or filled.max() < 2**63 else "UInt64")
+    return filled.astype(column.dtype if column.dtype.kind == "f" else "Float64")
+
+
+def _are_numbers(*columns: Any) -> bool:
+    from pandas.api import types
+
+    return all(types.is_numeric_dtype(c.dtype) and not types.is_bool_dtype(c.dtype) for c in columns)
 
 
 def _filled_array(own: np.ndarray, stored: np.ndarray, gap: np.ndarray, schema: Schema) -> np.ndarray:

@@ -6,6 +6,7 @@ numbers, NaN where a cell is missing. Columns are matched by name, in any order,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -147,7 +148,7 @@ def _matched(frame: Any, schema: Schema, what: str) -> Any:
             raise DataError(f"{what} has {len(names)} columns; expected {len(schema.columns)}, as in training.")
         return frame
     wanted = [column.name for column in schema.columns]
-    places = {name: i for i, name in reversed([*enumerate(names)])}  # of the first column of a name
+    places = {name: i for i, name in enumerate(names)}
     missing = [name for name in wanted if name not in places]
     if missing:
         shown = ", ".join(f"'{name[:30]}'" for name in missing[:3]) + (", …" if len(missing) > 3 else "")
@@ -158,6 +159,9 @@ def _matched(frame: Any, schema: Schema, what: str) -> Any:
             f"{what} lacks {len(missing)} of the {len(wanted)} columns of the model ({shown}); of its own it has "
             f"{others}: name them as in training."
         )
+    repeated = next((name for name, count in Counter(names).items() if count > 1 and name in set(wanted)), None)
+    if repeated is not None:
+        raise DataError(f"{what} has two columns named '{repeated[:40]}'; rename one of them.")
     return frame.iloc[:, [places[name] for name in wanted]]
 
 

@@ -61,10 +61,11 @@ class Transform(nn.Module, ABC):
         """Whether a row gives the same result at every visit."""
         return True
 
-    @property
-    def log_scale(self) -> float:
-        """log p of what the likelihood scores minus log p of stored rows, nats: the logarithm of the volume element."""
-        return 0.0
+    def log_scale_of(self, x: Shaped[Tensor, "row *event"]) -> Float[Tensor, "row"]:
+        """log p of rows x as the likelihood scores them minus log p of them as they are stored, nats: the logarithm of
+        the volume element, in which missing entries (NaN) have no part.
+        """
+        return torch.zeros(len(x), dtype=torch.float64, device=x.device)
 
     def check(self, raw: Shaped[Tensor, "*shape"], what: str) -> None:
         """Refuse invalid stored rows that the transform would turn into valid values, which a likelihood would accept.
@@ -274,10 +275,10 @@ class Standardize(Transform):
             return Identity()
         return cls(torch.from_numpy(np.where(far, np.round(mean), 0.0)), torch.ones(len(mean)))
 
-    @property
-    def log_scale(self) -> float:
-        """Σ_d log scale_d: log p(x) − log p(raw)."""
-        return float(self.scale.log().sum())
+    def log_scale_of(self, x: Shaped[Tensor, "row *event"]) -> Float[Tensor, "row"]:
+        """Σ_d log scale_d over the observed entries of each row: log p(x) − log p(raw)."""
+        scale = self.scale.to(x.device).log().expand(x.shape[1:])
+        return torch.where(x.isnan(), 0.0, scale).flatten(1).sum(1)
 
     def forward(self, raw: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Standardise rows (*batch, D); values beyond float32 become infinite."""

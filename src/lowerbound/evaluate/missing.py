@@ -32,6 +32,7 @@ __all__ = [
     "completions",
     "draw_missing",
     "log_conditionals",
+    "require_missing_allowed",
     "systematic_resampling",
     "weighted_mode",
     "weighted_quantile",
@@ -79,7 +80,7 @@ def completions(
         ValueError: no rows, no samples, a context of another length, or a likelihood that takes no NaN.
     """
     check_rows(x, context, num_samples, owner="completions")
-    _require_missing_allowed(model)
+    require_missing_allowed(model)
     for number, rows in enumerate(row_blocks(len(x), max(1, _NUMBERS_PER_BLOCK // (num_samples * x.shape[1])))):
         part, given = x[rows], context_rows(context, rows)
         with torch.no_grad(), forked(x.device, derive_seed(seed, number), "completions"):
@@ -120,7 +121,7 @@ def draw_missing(
         ValueError: as `completions`.
     """
     check_rows(x, context, min(num_samples, num_draws), owner="draw_missing")
-    _require_missing_allowed(model)
+    require_missing_allowed(model)
     size = max(num_samples, num_draws)
     drawn, effective = [], []
     for number, rows in enumerate(row_blocks(len(x), max(1, _NUMBERS_PER_BLOCK // (size * x.shape[1])))):
@@ -160,7 +161,7 @@ def log_conditionals(
     Raises:
         ValueError: as `completions`.
     """
-    _require_missing_allowed(model)
+    require_missing_allowed(model)
 
     def of(rows: Tensor) -> Tensor:
         return log_evidence(model, rows, num_samples=num_samples, context=context, seed=seed).log_evidence
@@ -232,10 +233,15 @@ def _latents_chosen(z: Latents, index: Int[Tensor, "draw batch"]) -> Latents:
     return z[index, torch.arange(index.shape[1], device=index.device)]
 
 
-def _require_missing_allowed(model: LatentVariableModel) -> None:
+def require_missing_allowed(model: LatentVariableModel) -> None:
+    """Refuse a model whose likelihood takes no NaN.
+
+    Raises:
+        ValueError: with the models that do.
+    """
     support = getattr(model.likelihood, "support", None)
     if not getattr(support, "allows_missing", False):
         raise ValueError(
-            f"The likelihood {type(model.likelihood).__name__} takes no missing entries; fit the table with nothing "
-            "said, or with the likelihood mixed, both of which integrate them out."
+            f"The likelihood {type(model.likelihood).__name__} takes no missing entries; fit the table with the recipe "
+            "latent-classes, or with the likelihood mixed, which integrate them out."
         )

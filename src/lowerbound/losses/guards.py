@@ -7,6 +7,8 @@ makes log p(x | z) of a row depend on other rows, so that it is no density, and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -18,7 +20,14 @@ from lowerbound.objectives import ChiDivergence
 from lowerbound.protocols import Context, Latents, Objective
 from lowerbound.support import StatesFacts
 
-__all__ = ["check_direction", "check_same_kind", "refuse_batch_norm", "refuse_squashed_logits"]
+__all__ = [
+    "batch_norms",
+    "check_direction",
+    "check_same_kind",
+    "refuse_batch_norm",
+    "refuse_squashed_logits",
+    "to_training",
+]
 
 _BOUNDED = {
     "Sigmoid": "a Sigmoid",
@@ -66,6 +75,18 @@ def check_same_kind(q: Distribution, p: Distribution) -> None:
             f"q(z | x) is over latents of shape {tuple(q.event_shape)} and p(z) over {tuple(p.event_shape)}; choose a "
             "prior and a posterior over the same latents."
         )
+
+
+def batch_norms(model: nn.Module) -> tuple[nn.Module, ...]:
+    """The parts that normalise over the batch while they are in training mode."""
+    return tuple(module for module in model.modules() if isinstance(module, _BatchNorm))
+
+
+def to_training(loss: nn.Module, kept: Iterable[nn.Module]) -> None:
+    """Set training mode, but for some parts that are kept in eval mode."""
+    loss.train()
+    for part in kept:
+        part.eval()
 
 
 def refuse_batch_norm(model: nn.Module) -> None:

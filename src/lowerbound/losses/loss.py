@@ -53,12 +53,31 @@ class Loss(nn.Module, ABC):
         """Refuse rows outside the support of the likelihood, nets that mix rows, parts whose shapes do not fit, and
         nets that give probabilities where logits are expected. This is a part of `check`.
         """
+        _require_rows(self.model, x, type(self).__name__)
         require_support(self.model.likelihood, x)
         refuse_batch_norm(self.model)
         with forked(x.device, 0):
             z = check_shapes(self.model, *first_two(x, context))
             if z is not None:
                 refuse_squashed_logits(self.model, z, first_two(x, context)[1])
+
+
+def _require_rows(model: nn.Module, x: object, owner: str) -> None:
+    """Refuse what is no batch of rows, and numbers of another precision than the model's.
+
+    Raises:
+        ValueError: saying what to give.
+    """
+    if not isinstance(x, Tensor):
+        told = "; take the rows out of it, as in `x, y = batch`" if isinstance(x, tuple | list) else ""
+        raise ValueError(f"{owner} got a {type(x).__name__} and expected a tensor of rows (B, *event){told}.")
+    if x.ndim == 0 or len(x) == 0:
+        raise ValueError(f"{owner} got x of shape {tuple(x.shape)} and needs at least one row.")
+    own = next((p.dtype for p in model.parameters() if p.is_floating_point()), x.dtype)
+    if x.is_floating_point() and x.dtype != own and x.dtype == torch.float64:
+        raise ValueError(
+            f"{owner} got x in float64 and the model computes in {str(own)[6:]}; give x.to(torch.{str(own)[6:]})."
+        )
 
 
 def first_two(x: Tensor, context: Context | None) -> tuple[Tensor, Context | None]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.inference import HMC, Draws, InferenceScheme, with_inference
-from lowerbound.losses.guards import check_direction, check_same_kind
+from lowerbound.losses.guards import batch_norms, check_direction, check_same_kind, refuse_batch_norm
 from lowerbound.losses.loss import Loss, LossOutput, first_two
 from lowerbound.model import Joint, LatentVariableModel
 from lowerbound.nets.precision import nets_alone_autocast
@@ -53,6 +53,7 @@ class VariationalLoss(Loss):
         self.objective, self.gradient, self.num_samples = objective, gradient, num_samples
         self.penalty = penalty
         self._checked_in: bool | None = None  # whether that was in training mode; None before the first check
+        self._norms: tuple[nn.Module, ...] = ()  # those of the model; in eval mode when it was checked
 
     @nets_alone_autocast
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
@@ -77,6 +78,7 @@ class VariationalLoss(Loss):
         with forked(x.device, 0):  # inference may draw too: its schemes, and dropout
             self._check_choices(*first_two(x, context))
         self._checked_in = self.training
+        self._norms = batch_norms(self.model)
 
     def _refuse_chains(self, q: Distribution | None = None) -> None:
         """Refuse chains by their name, before they are run, and by what they give."""
@@ -109,6 +111,8 @@ class VariationalLoss(Loss):
         """Check the first batch, and the first batch in training mode again, where BatchNorm is another function."""
         if self._checked_in is None or (self.training and not self._checked_in):
             self.check(x, context)
+        elif any(norm.training for norm in self._norms):
+            refuse_batch_norm(self.model)
 
 
 def _rates(w: LogWeights) -> dict[str, Tensor]:

@@ -151,7 +151,7 @@ def _require_vectors(
     q: Conditional, shape: tuple[int, ...], given: tuple[int, ...], latent_dim: int, posterior: str
 ) -> None:
     with forked(torch.device("cpu"), 0):
-        distribution = q((torch.zeros(1, *shape), torch.zeros(1, *given)))
+        distribution = q((torch.ones(1, *shape), torch.zeros(1, *given)))  # 1 is in the support of every likelihood
         z = cast(Tensor, latents_of(distribution, distribution.sample()))
     if z.shape[1:] != (latent_dim,) or not _is_real(distribution):
         raise ValueError(
