@@ -31,7 +31,9 @@ def dataset_named(name: str) -> Dataset:
         return replace(dataset_of(MIXED[name]()), name=name)
     if name in IMAGES:
         return load(name, download=False)
-    rows = np.asarray((TABLES | COUNTS)[name](), np.float32)
+    if name in COUNTS:
+        return replace(dataset_of(COUNTS[name]()), name=name)
+    rows = np.asarray(TABLES[name](), np.float32)
     order = np.random.default_rng(0).permutation(len(rows))
     test = min(len(rows) // 5, _MOST_TEST)
     return Dataset.from_arrays(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import jaxtyping
 import pytest
 import torch
+from typechecker import begin_test
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
@@ -18,6 +19,7 @@ def seed() -> Iterator[int]:
     value = int(os.environ.get("LOWERBOUND_TEST_SEED", "0"))
     dtype = torch.get_default_dtype()
     torch.manual_seed(value)
+    begin_test()
     yield value
     torch.set_default_dtype(dtype)
 

@@ -24,6 +24,22 @@ def test_refusals(arguments: dict[str, object], words: str) -> None:
         Engine(**arguments)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "name, value, words",
+    [
+        ("RANK", "abc", "RANK='abc'; expected a whole number from 0"),
+        ("LOCAL_WORLD_SIZE", "0", "LOCAL_WORLD_SIZE='0'; expected a whole number from 1"),
+        ("SLURM_NTASKS", "4", "no SLURM_NTASKS_PER_NODE; ask for --ntasks-per-node"),
+    ],
+)
+def test_an_environment_that_no_launcher_makes_is_refused(
+    name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=words):
+        _ = Engine(device="cpu").fabric
+
+
 @pytest.mark.parametrize("device", ["cuda", "mps"])
 def test_a_device_that_is_not_there_is_refused(device: engine.Device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_present", lambda: ["cpu"])

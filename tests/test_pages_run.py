@@ -1,4 +1,4 @@
-"""The Python of CONTRIBUTING.md, docs/extending.md and docs/models runs, at toy size."""
+"""The Python of CONTRIBUTING.md and of the pages of docs runs, at toy size."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from lowerbound.weights import LogWeights
 """
 """What a reader of a skeleton imports besides."""
 
+FEW_CLASSES = "lb.fit(table, recipe='latent-classes', components=3, latent_dim=1, objective='elbo')"
 SHORTER = {
     "load_digits().data": "load_digits().data[:60, ::4].copy()",
     "latent_dim=16).fit": "latent_dim=2).fit",
@@ -52,6 +53,18 @@ def test_pages_of_models(name: str) -> None:
     names = {"X": x[:300] / 16, "y": np.where(np.arange(300) % 3, y[:300], -1), "X_new": x[300:310] / 16}
     exec(text, names)
     assert len(names) > 4
+
+
+def test_tables_with_gaps() -> None:
+    names: dict = {}
+    exec("\n".join(blocks("docs/tables-with-gaps.md")).replace("lb.fit(table)", FEW_CLASSES), names)
+    table, filled, spoilt, fitted = (names[name] for name in ("table", "filled", "spoilt", "fitted"))
+    assert filled.notna().all().all()
+    assert filled.where(table.notna()).equals(table)
+    assert 0.75 < names["inside"] < 1
+    assert 0 < names["pooled"].fraction_missing < 0.5
+    assert set(names["strong"]["alcohol"]) == {14.0}
+    assert (fitted.score(spoilt).argmin(), fitted.score_cells(spoilt)["alcohol"].idxmin()) == (7, 7)
 
 
 def test_contributing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,6 +136,11 @@ def check_environment() -> None:
                 f"The environment has {name}={text[:40]!r}; expected a whole number from {least} as launchers "
                 "set it: unset it, or start the command through torchrun or SLURM."
             )
+    if int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_NTASKS_PER_NODE" not in os.environ:
+        raise ValueError(
+            f"The environment has SLURM_NTASKS={os.environ['SLURM_NTASKS']} and no SLURM_NTASKS_PER_NODE; ask for "
+            "--ntasks-per-node in place of --ntasks, or unset SLURM_NTASKS for a single process."
+        )
     world, local = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if world % local:
         raise ValueError(

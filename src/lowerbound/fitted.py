@@ -266,19 +266,110 @@ class Fitted:
         """log p(x) of what the likelihood scores minus log p of the user's data: Σ_d log scale_d of its columns."""
         return float(getattr(self.transform, "log_scale", 0.0))
 
-    def sample(self, count: int = 1, *, label: str | None = None, seed: int | None = None) -> Any:
+    def sample(
+        self,
+        count: int = 1,
+        *,
+        label: str | None = None,
+        given: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+    ) -> Any:
         """Draw z ~ p(z), x ~ p(x | z), in the form of the user's data (DataFrame, array, images).
 
         Arguments:
             count: how many.
             label: the class to draw, from a model that was fitted with labels; None draws any class.
+            given: columns of a table that every draw has, by name, as in {"sex": "female"}; the others are drawn from
+                p(the others | given), by `evaluate.missing.draw_missing`. Not together with label.
             seed: of the draws.
 
         Raises:
-            ValueError: no such class, or a model that was told none.
+            ValueError: no such class or column, a model that was told no classes, or a likelihood that takes no gaps.
+
+        Warns:
+            InferenceWarning: what is given is unlikely under the model, so that the draws rest on few latents.
         """
+        if given is not None:
+            from lowerbound.imputing import draw_given
+
+            if label is not None:
+                raise ValueError("sample got both label and given; give one of them.")
+            return self.render(draw_given(self, given, count, seed=seed))
         x, _, _ = self.draw(count, label=label, seed=seed)
         return self.render(x)
+
+    def impute(
+        self,
+        data: Any,
+        *,
+        statistic: str | float = "mean",
+        num_samples: int = 1000,
+        seed: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Any:
+        """Fill the gaps of a table, each given the rest of its row.
+
+        A DataFrame, an array or a file comes back as it is but for the gaps in columns of the model. Classes without
+        an order are filled by the most probable one, ordinals by the median.
+
+        Arguments:
+            data: see `rows`.
+            statistic: what fills numbers: the "mean" of p(x_d | the rest of the row), its "median", or the quantile of
+                a level between 0 and 1; 0.05 and 0.95 are the ends of an interval of 90 %.
+            num_samples: latents for each row.
+            seed: of the draws.
+            progress: called with the rows done and their total.
+
+        Raises:
+            ValueError: another statistic, data that are no table, or a likelihood that takes no gaps.
+        """
+        from lowerbound.imputing import impute
+
+        return impute(self, data, statistic=statistic, num_samples=num_samples, seed=seed, progress=progress)
+
+    def imputations(self, data: Any, count: int = 5, *, num_samples: int = 1000, seed: int | None = None) -> list[Any]:
+        """Several copies of a table, each with draws from p(gaps | the rest of the row) in its gaps.
+
+        What is computed from each copy is put together by `evaluate.pool`, with the variance between copies.
+
+        Arguments:
+            data: see `rows`.
+            count: how many copies.
+            num_samples: latents for each row, from which those of the draws are chosen.
+            seed: of the draws.
+
+        Raises:
+            ValueError: fewer than one, data that are no table, or a likelihood that takes no gaps.
+        """
+        from lowerbound.imputing import imputations
+
+        return imputations(self, data, count, num_samples=num_samples, seed=seed)
+
+    def score_cells(
+        self,
+        data: Any,
+        *,
+        num_samples: int = 1000,
+        seed: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Any:
+        """log p(x_d | the rest of the row) of each cell, nats, in the units of the user's data; NaN in gaps.
+
+        The lowest are the cells that fit worst to their rows: errors of entry, and anomalies. A DataFrame where columns
+        have names, else an array (N, D).
+
+        Arguments:
+            data: see `rows`.
+            num_samples: latents for each estimate.
+            seed: of the draws.
+            progress: called with the columns done and their number.
+
+        Raises:
+            ValueError: data that are no table, or a likelihood that takes no gaps.
+        """
+        from lowerbound.imputing import cell_scores
+
+        return cell_scores(self, data, num_samples=num_samples, seed=seed, progress=progress)
 
     def draw(
         self, count: int, *, label: str | None = None, seed: int | None = None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from lowerbound.cli import main
+from lowerbound.evaluate import baselines
 
 TINY = ["--hidden", "8", "--latent-dim", "2", "--num-samples", "2", "--device", "cpu"]
 
@@ -43,6 +45,21 @@ def refused(cli: Callable[..., Answer]) -> Callable[..., str]:
         return answer.err.rstrip("\n")
 
     return run
+
+
+@pytest.fixture
+def brief_diagnosis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer steps and repetitions, for what does not depend on how exact a finding is."""
+    monkeypatch.setattr("lowerbound.diagnosis.case._STEPS", 20)
+    monkeypatch.setattr("lowerbound.diagnosis.approximation._DISTRIBUTIONS", 6)
+    monkeypatch.setattr("lowerbound.diagnosis.gradient_noise._MINIBATCHES", 12)
+
+
+@pytest.fixture
+def one_mixture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The baseline of images is a mixture of ten, which need not be the best number."""
+    few = functools.partial(baselines.bernoulli_mixture, components=(10,))
+    monkeypatch.setattr(baselines, "bernoulli_mixture", few)
 
 
 def _finished(path: Path, data: object, *options: str) -> Path:

@@ -65,7 +65,7 @@ def test_the_best_of_the_good_weights_are_kept(failed):
     assert str(weights).startswith("The best weights of the first 12 steps. At step 14")
 
 
-def test_commands_work_and_say_which_weights_they_use(failed, cli, tmp_path):
+def test_commands_work_and_say_which_weights_they_use(failed, cli, one_mixture, tmp_path):
     run = failed[0]
     for words in (
         ["evaluate", run, "--num-samples", 3, "--limit", 20],

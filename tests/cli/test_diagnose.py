@@ -24,7 +24,7 @@ def run(digits_run, tmp_path):
     return shutil.copytree(digits_run, tmp_path / "run")
 
 
-def test_words_page_and_json_are_what_the_function_finds(cli, run):
+def test_words_page_and_json_are_what_the_function_finds(cli, brief_diagnosis, run):
     answer = cli("diagnose", run, "--num-rows", 40)
     assert (answer.code, answer.err) == (0, "")
     assert "40 test rows" in answer.out
@@ -53,7 +53,7 @@ class _Values(NamedTuple):
     values: torch.Tensor
 
 
-def test_other_data(cli, run, tmp_path, monkeypatch, capsys):
+def test_other_data(cli, brief_diagnosis, run, tmp_path, monkeypatch, capsys):
     import numpy as np
 
     other = 1 - load("digits").x_test
@@ -107,7 +107,7 @@ def test_refusals(refused, digits_run, words, part):
     assert not (digits_run / "diagnosis.html").exists()
 
 
-def test_a_table(cli, table_run, tmp_path):
+def test_a_table(cli, brief_diagnosis, table_run, tmp_path):
     run = shutil.copytree(table_run, tmp_path / "run")
     answer = cli("diagnose", run, "--json")
     assert answer.code == 0
@@ -129,7 +129,7 @@ def test_a_table(cli, table_run, tmp_path):
         pytest.param("--loss wake-sleep --objective iwae", marks=pytest.mark.slow),
     ],
 )
-def test_every_kind_of_model(cli, as_users_run, tmp_path, options):
+def test_every_kind_of_model(cli, brief_diagnosis, as_users_run, tmp_path, options):
     words = ["fit", "digits", "--steps", "2", "--out", str(tmp_path / "run"), "--no-evaluate", *TINY, *options.split()]
     assert main(words) == 0
     answer = cli("diagnose", tmp_path / "run", "--num-rows", 10, "--json")

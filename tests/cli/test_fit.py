@@ -34,7 +34,7 @@ def _same(one: Path, other: Path) -> None:
     assert records[0] == records[1]
 
 
-def test_fit_scores_and_reports(cli, tmp_path, monkeypatch):
+def test_fit_scores_and_reports(cli, one_mixture, tmp_path, monkeypatch):
     monkeypatch.setattr("lowerbound.cli.training._NUM_SAMPLES", 20)
     answer = cli("fit", "digits", "--steps", 20, "--out", tmp_path / "run", *TINY)
     assert (answer.code, answer.err) == (0, "")

@@ -13,7 +13,9 @@ from lowerbound.data import entry
 COMMANDS = [
     "fit",
     "evaluate",
+    "score",
     "sample",
+    "impute",
     "encode",
     "reconstruct",
     "gradients",

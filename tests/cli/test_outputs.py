@@ -13,6 +13,8 @@ import torch
 
 from lowerbound.runs import Run
 
+pytestmark = pytest.mark.usefixtures("one_mixture")
+
 
 def test_evaluate_scores_the_test_rows_and_saves(cli, digits_run, tmp_path):
     run = shutil.copytree(digits_run, tmp_path / "run")

@@ -52,7 +52,7 @@ def test_fit_reads_the_data_once_and_the_weights_not_at_all(cli, table, tmp_path
     ],
     ids=lambda v: v[0] if isinstance(v, list) else "",
 )
-def test_other_commands_read_once_too(cli, table_run, tmp_path, monkeypatch, opened, words, data):
+def test_other_commands_read_once_too(cli, brief_diagnosis, table_run, tmp_path, monkeypatch, opened, words, data):
     run = shutil.copytree(table_run, tmp_path / "run")
     monkeypatch.chdir(tmp_path)
     command, *rest = words

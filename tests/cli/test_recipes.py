@@ -45,10 +45,10 @@ def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "few.npz"
     np.savez(
         path,
-        x_train=digits.x_train[:200],
-        y_train=digits.y_train[:200],
-        x_test=digits.x_test[:40],
-        y_test=digits.y_test[:40],
+        x_train=digits.x_train[:100],
+        y_train=digits.y_train[:100],
+        x_test=digits.x_test[:20],
+        y_test=digits.y_test[:20],
     )
     return path
 
@@ -57,9 +57,9 @@ def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data_for(tmp_path_factory: pytest.TempPathFactory, small_digits: Path) -> Callable[[str], Path]:
     """What a recipe is fitted to: the digits, counts, or columns of reals."""
     folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
-    counts, reals = rng.poisson(2, size=(240, 9)), rng.normal(size=(240, 9))
+    counts, reals = rng.poisson(2, size=(120, 9)), rng.normal(size=(120, 9))
     for name, x in (("counts", counts), ("reals", reals)):
-        np.savez(folder / f"{name}.npz", x_train=x[:200], x_test=x[200:])
+        np.savez(folder / f"{name}.npz", x_train=x[:100], x_test=x[100:])
     return lambda name: folder / f"{TABLES[name]}.npz" if name in TABLES else small_digits
 
 
@@ -85,7 +85,7 @@ def test_a_recipe_fits_reopens_scores_samples_and_encodes(cli, tmp_path, data_fo
         assert answer.code == 0, answer.err
     with np.load(tmp_path / "sample.npz") as drawn, np.load(tmp_path / "encode.npz") as codes:
         assert drawn["x"].shape == ((7, 9) if name in TABLES else (7, 8, 8))
-        assert codes["mean"].shape[0] == 40
+        assert codes["mean"].shape[0] == 20
         assert ("assigned" in codes) == recipes()[name].assigns
     assert ("accuracy" in scores, "clustering_accuracy" in scores) == (name == "semi-supervised", name == "vade")
     if name in ("cvae", "factor-analysis", "ladder"):  # conditional, without steps, in layers
@@ -156,7 +156,7 @@ def test_the_start_is_run_once_and_again_only_without_a_checkpoint(cli, tmp_path
     monkeypatch.setitem(recipes(), "started", Recipe(name="started", make=recipes()["vae"].make, start=start))
     words = ["--recipe", "started:latent_dim=2,hidden=[8]", "--steps", 3, "--seed", 5, "--no-evaluate"]
     assert cli("fit", small_digits, *words, "--out", tmp_path / "run").code == 0
-    assert calls == [(180, 8, 8, 5)]
+    assert calls == [(90, 8, 8, 5)]
     assert cli("fit", "--resume", tmp_path / "run", "--no-evaluate").code == 0
     assert len(calls) == 1
 

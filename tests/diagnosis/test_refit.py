@@ -112,6 +112,9 @@ def test_words_are_quoted():
 def test_every_remedy_can_be_run(cli_run, monkeypatch, options):
     """As if every problem were there: the commands are taken by `fit`, and the choices go together."""
     monkeypatch.setattr("lowerbound.diagnosis.finding.Measurement.outside", True)
+    monkeypatch.setattr("lowerbound.diagnosis.case._STEPS", 10)  # the numbers do not matter
+    monkeypatch.setattr("lowerbound.diagnosis.approximation._DISTRIBUTIONS", 4)
+    monkeypatch.setattr("lowerbound.diagnosis.gradient_noise._MINIBATCHES", 8)
     case = case_of(cli_run(options), num_rows=20)
     remedies = [PROBLEMS[name](case).remedy for name in PROBLEMS if name != "blindness to other data"]
     assert len([r for r in remedies if r is not None]) >= 6

@@ -106,7 +106,10 @@ def files(rng: random.Random, material: Material) -> Case:
         recipe = rng.choice([[], [], ["--recipe", "factor-analysis"], ["--recipe", "cvae"]])
         return Case(kind="files", words=[*_fit(rng, material, path), *said, *recipe])
     run, out = str(rng.choice(material.runs)), str(material.folder / f"z-{rng.randrange(10**12)}.npz")
-    command = rng.choice([["evaluate", run, "--limit", "2"], ["encode", run, "--out", out], ["diagnose", run]])
+    command = rng.choice([
+        ["evaluate", run, "--limit", "2"], ["encode", run, "--out", out], ["diagnose", run],
+        ["impute", run, "--out", out], ["score", run, "--out", out, "--num-samples", "2"],
+    ])  # fmt: skip
     data = ["--against" if command[0] == "diagnose" else "--data", path]
     return Case(kind="files", words=[*command, *data])
 
@@ -116,7 +119,19 @@ def runs(rng: random.Random, material: Material) -> Case:
     run = str(altered_run(rng.choice(material.runs), material.folder, rng))
     out = ["--out", str(material.folder / f"o-{rng.randrange(10**12)}.npz")]
     command = rng.choice(
-        ["evaluate", "sample", "encode", "reconstruct", "report", "gradients", "resume", "branch", "from"]
+        [
+            "evaluate",
+            "sample",
+            "score",
+            "impute",
+            "encode",
+            "reconstruct",
+            "report",
+            "gradients",
+            "resume",
+            "branch",
+            "from",
+        ]
     )
     if command == "resume":
         return Case(kind="runs", words=["fit", "--resume", run, "--no-evaluate"])
@@ -147,6 +162,9 @@ def others(rng: random.Random, material: Material) -> Case:
         ["evaluate", run, "--limit", "2", "--num-samples", rng.choice(["1", "3", "nan", "-1", "0", "x"]), "--json"],
         ["sample", run, "--out", place, "--count", rng.choice(["1", "2", value])],
         ["sample", run, "--out", place, "--class", value],
+        ["sample", run, "--out", place, "--count", "2", "--given", rng.choice([value, f"{value}=1", f"a={value}"])],
+        ["impute", run, "--out", place, rng.choice(["--statistic", "--draws", "--num-samples", "--data"]), value],
+        ["score", run, "--out", place, "--cells", "--num-samples", rng.choice(["2", value])],
         ["encode", run, "--out", place], ["reconstruct", run, "--out", place, "--count", "2"],
         ["report", run, "--out", place], ["gradients", run, "--out", place, "--num-repeats", "4"],
         ["gradients", run, "--estimator", value, "--num-repeats", "4"],

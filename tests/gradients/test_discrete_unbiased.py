@@ -1,7 +1,8 @@
 """Estimators for discrete latents against exact gradients by enumeration, and how large the bias of the biased ones is.
 
 One call averages over thousands of copies of a datum; the calls give the standard error. False failures: 1e-6. Biases
-of 2 % of the norm of the gradient are noticed, or the test refuses to pass.
+of 4 % of the norm of the gradient are noticed, or the test refuses to pass: an error of sign, a forgotten term or a
+factor makes ten times as much.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from lowerbound.objectives import ELBO, IWAE
 from lowerbound.testing import assert_unbiased, flat_gradient
 from lowerbound.weights import weigh
 
-NUM_SAMPLES, NUM_REPEATS = 2, 64
+NUM_SAMPLES, NUM_REPEATS, DETECTABLE = 2, 64, 0.04
 
 
 @functools.cache
@@ -34,6 +35,9 @@ def linear():
     exact = EnumerableBernoulli.random(2, 3, seed=1)
     x = torch.tensor([[1.0, 0.0, 1.0]], dtype=torch.float64)
     return exact.model(), x, lambda objective: exact.bound(objective, x, NUM_SAMPLES)
+
+
+LINEAR = pytest.param(linear, marks=pytest.mark.slow)  # the same code as the nonlinear case
 
 
 @functools.cache
@@ -98,20 +102,20 @@ def gradients(case, objective, estimator, copies, repeats=NUM_REPEATS):
 
 def check(case, objective, estimator, copies):
     for got, expected in gradients(case, objective, estimator, copies):
-        assert_unbiased(lambda got=got: got, expected, num_repeats=NUM_REPEATS, smallest_detectable=0.02)
+        assert_unbiased(lambda got=got: got, expected, num_repeats=NUM_REPEATS, smallest_detectable=DETECTABLE)
 
 
-@pytest.mark.parametrize("case", [linear, nonlinear])
+@pytest.mark.parametrize("case", [LINEAR, nonlinear])
 @pytest.mark.parametrize("objective", [ELBO(), ELBO(rate="kl")], ids=str)
 @pytest.mark.parametrize("estimator", [ARM(), DisARM()], ids=str)
 def test_antithetic(case, objective, estimator):
-    check(case, objective, estimator, 4_000)
+    check(case, objective, estimator, 1_000)
 
 
-@pytest.mark.parametrize("case", [linear, nonlinear, categorical])
+@pytest.mark.parametrize("case", [LINEAR, nonlinear, categorical])
 @pytest.mark.parametrize("objective", [ELBO(), ELBO(rate="kl"), IWAE()], ids=str)
 def test_rebar(case, objective):
-    check(case, objective, rebar(), 4_000 if objective.linear else 8_000)
+    check(case, objective, rebar(), 1_000 if objective.linear else 2_000)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,7 @@ def test_rebar(case, objective):
     ids=["linear", "nonlinear", "categorical"],
 )
 def test_relax(case, make):
-    check(case, ELBO(), make(), 2_000)
+    check(case, ELBO(), make(), 500)
 
 
 BIASED = [Concrete(1.0), Concrete(0.5), StraightThrough(), StraightThrough(1.0)]
@@ -129,13 +133,13 @@ BIASED = [Concrete(1.0), Concrete(0.5), StraightThrough(), StraightThrough(1.0)]
 @pytest.mark.parametrize("case", [nonlinear, categorical])
 @pytest.mark.parametrize("estimator", BIASED, ids=["concrete-1", "concrete-0.5", "straight-through", "gumbel-1"])
 def test_the_biased_are_unbiased_for_theta_and_biased_indeed_for_phi(case, estimator):
-    theta, phi = gradients(case, ELBO(), estimator, 4_000)
-    assert_unbiased(lambda: theta[0], theta[1], num_repeats=NUM_REPEATS)
+    theta, phi = gradients(case, ELBO(), estimator, 1_000)
+    assert_unbiased(lambda: theta[0], theta[1], num_repeats=NUM_REPEATS, smallest_detectable=DETECTABLE)
     with pytest.raises(AssertionError, match="is biased"):
-        assert_unbiased(lambda: phi[0], phi[1], num_repeats=NUM_REPEATS)
+        assert_unbiased(lambda: phi[0], phi[1], num_repeats=NUM_REPEATS, smallest_detectable=DETECTABLE)
 
 
-@pytest.mark.parametrize("case", [linear, nonlinear, categorical])
+@pytest.mark.parametrize("case", [LINEAR, nonlinear, categorical])
 def test_the_bias_of_the_concrete_falls_with_its_temperature_and_its_noise_grows(case):
     bias, noise = [], []
     for temperature in (1.0, 0.5, 0.1):

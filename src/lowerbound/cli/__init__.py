@@ -1,4 +1,4 @@
-"""The commands: fit, evaluate, sample, encode, reconstruct, gradients, diagnose, compare, report, datasets, choices.
+"""The commands, in `_COMMANDS`: fit, evaluate, score, sample, impute, and others.
 
 Nothing here, and nothing that is imported to print a `--help`, imports torch or numpy: the module of a command is
 imported when the command or its help is needed, and imports its dependencies inside its functions.
@@ -36,7 +36,9 @@ _NO_OUTPUT = (errno.ENOSPC, errno.EBADF, errno.EIO)
 _COMMANDS = {
     "fit": "lowerbound.cli.fit:fit",
     "evaluate": "lowerbound.cli.evaluate:evaluate",
+    "score": "lowerbound.cli.score:score",
     "sample": "lowerbound.cli.sample:sample",
+    "impute": "lowerbound.cli.impute:impute",
     "encode": "lowerbound.cli.encode:encode",
     "reconstruct": "lowerbound.cli.reconstruct:reconstruct",
     "gradients": "lowerbound.cli.gradients:gradients",

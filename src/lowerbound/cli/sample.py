@@ -12,12 +12,17 @@ __all__ = ["sample"]
 @click.command(short_help="Draw new data from a run.")
 @click.argument("run")
 @click.option("--class", "label", metavar="NAME", help="Of this class, from a run fitted with labels. [default: any]")
+@click.option(
+    "--given", multiple=True, metavar="COLUMN=VALUE", help="With this value in a column of a table; may be repeated."
+)
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True, help="How many.")
 @click.option("--out", required=True, metavar="FILE", help="A .png picture, or a .csv, .parquet or .npz file.")
 @force_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def sample(run: str, label: str | None, count: int, out: str, force: bool, seed: int) -> None:
+def sample(run: str, label: str | None, given: tuple[str, ...], count: int, out: str, force: bool, seed: int) -> None:
     """Draw z ~ p(z), x ~ p(x | z) from RUN, of a class if it models data given their label.
+
+    With --given "sex=female" every row of a table has this value, and the rest of it is drawn given that.
 
     A .csv or .parquet file gets the draws as a table with the columns of the data. An .npz file gets them as `x` and
     E[x | z] as `mean`, in the units of the data. A .png picture shows E[x | z].
@@ -27,6 +32,7 @@ def sample(run: str, label: str | None, count: int, out: str, force: bool, seed:
     from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.output import check_out, write_figure, write_npz, write_table
     from lowerbound.cli.pictures import check_images, check_table, for_picture
+    from lowerbound.cli.warned import warnings_as_sentences
     from lowerbound.plots import image_grid
     from lowerbound.runs import Run
 
@@ -37,6 +43,13 @@ def sample(run: str, label: str | None, count: int, out: str, force: bool, seed:
         check_images(fitted, count)
     if suffix in (".csv", ".parquet"):
         check_table(fitted)
+    if given:
+        if suffix not in (".csv", ".parquet") or label is not None:
+            raise click.UsageError("--given draws rows of a table: write .csv or .parquet, and leave out --class.")
+        with warnings_as_sentences():
+            write_table(path, fitted.sample(count, given=given_values(given), seed=seed))
+        click.echo(f"Wrote {count} samples to {path}")
+        return
     x, mean, labels = fitted.draw(count, label=label, seed=seed)
     if suffix == ".png":
         write_figure(path, image_grid(for_picture(mean), title=f"E[x | z] at {count} draws of z from the prior"))
@@ -46,3 +59,20 @@ def sample(run: str, label: str | None, count: int, out: str, force: bool, seed:
     else:
         write_table(path, fitted.render(x))
     click.echo(f"Wrote {count} samples to {path}")
+
+
+def given_values(given: tuple[str, ...]) -> dict[str, str]:
+    """Values by column, from words such as "sex=female".
+
+    Raises:
+        UsageError: a word without "=", or a column that is named twice.
+    """
+    values: dict[str, str] = {}
+    for word in given:
+        name, equals, value = word.partition("=")
+        if not (name and equals and value):
+            raise click.UsageError(f"--given is {word!r}; expected COLUMN=VALUE, such as sex=female.")
+        if name in values:
+            raise click.UsageError(f"--given names the column {name!r} twice; give one value.")
+        values[name] = value
+    return values

@@ -7,6 +7,7 @@ numbers, NaN where a cell is missing. Columns are matched by name, in any order,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from lowerbound.data.errors import DataError
 from lowerbound.data.labels import number_text
 from lowerbound.data.schema import Column, Schema
 
-__all__ = ["frame_of_rows", "rounded", "rows_of_table", "wide_enough"]
+__all__ = ["frame_of_rows", "kept_places", "rounded", "rows_of_table", "stored_cell", "wide_enough"]
 
 _YEARS_OF_NANOSECONDS = (-9.2e9, 9.2e9)  # seconds since 1970: the years 1678 to 2261
 _YEARS_OF_TEXT = (-6.2e10, 2.5e11)  # the years 5 to 9892
@@ -37,6 +38,28 @@ def rows_of_table(x: Given, schema: Schema, what: str) -> np.ndarray:
     rows = _of_array(x, schema, what) if isinstance(x, np.ndarray) else _of_frame(x, schema, what)
     check_finite(rows, what, schema.column_names, missing=True)
     return rows
+
+
+def stored_cell(value: Any, column: Column, what: str) -> float:
+    """One value of a column as it is stored; text where numbers are expected is read as a number.
+
+    Raises:
+        DataError: it is no value of the column.
+    """
+    import pandas
+
+    if isinstance(value, str) and column.kind in ("continuous", "positive", "count"):
+        with suppress(ValueError):
+            value = float(value)
+    try:
+        stored = float(_numbers(read_cells(pandas.Series([value])), column, what)[0])
+    except DataError:
+        stored = np.nan
+    if not np.isfinite(stored):
+        known = ", ".join(name[:30] for name in (column.categories or ())[:5])
+        expected = f"one of {known}" if known else "a date such as 2024-02-29" if column.kind == "date" else "a number"
+        raise DataError(f"column '{column.name[:40]}' of {what} is {str(value)[:40]!r}; expected {expected}.")
+    return stored
 
 
 def frame_of_rows(x: np.ndarray, schema: Schema) -> Any:
@@ -62,7 +85,7 @@ def rounded(x: np.ndarray, column: Column) -> np.ndarray:
 def _of_array(x: np.ndarray, schema: Schema, what: str) -> np.ndarray:
     columns = schema.columns
     assert columns is not None
-    kept = _kept_places(x, schema)
+    kept = kept_places(x, schema)
     if kept is None:
         check_features(x, schema.event_shape, what)
     elif kept != list(range(x.shape[1])):
@@ -77,7 +100,7 @@ def _of_array(x: np.ndarray, schema: Schema, what: str) -> np.ndarray:
     return rows
 
 
-def _kept_places(x: np.ndarray, schema: Schema) -> list[int] | None:
+def kept_places(x: np.ndarray, schema: Schema) -> list[int] | None:
     """The positions of the schema's columns in an array of all columns; None if the array does not have all."""
     names = schema.column_names
     assert names is not None

@@ -32,6 +32,7 @@ from lowerbound.evaluate.gradient_noise import GradientStatistics, Statistic, gr
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight, pareto_k
 from lowerbound.evaluate.latent_gaps import mutual_information_gap, separated_attribute_predictability
 from lowerbound.evaluate.latents import latent_moments
+from lowerbound.evaluate.missing import completions, draw_missing, log_conditionals
 from lowerbound.evaluate.out_of_distribution import (
     auroc,
     bits_per_dim,
@@ -42,6 +43,7 @@ from lowerbound.evaluate.out_of_distribution import (
     typicality,
     waic,
 )
+from lowerbound.evaluate.pooling import Pooled, pool
 from lowerbound.evaluate.posterior_moments import PosteriorMean, posterior_mean
 from lowerbound.evaluate.rank_bands import Band, ecdf_band, uniformity_p_values
 from lowerbound.evaluate.ranks import Coverage, uniform_ranks
@@ -65,6 +67,7 @@ __all__ = [
     "Filtered",
     "GradientStatistics",
     "InferenceGaps",
+    "Pooled",
     "PosteriorMean",
     "PosteriorTwoSample",
     "PredictiveChecks",
@@ -83,7 +86,9 @@ __all__ = [
     "calibration",
     "classifier_two_sample",
     "clustering_accuracy",
+    "completions",
     "dci_scores",
+    "draw_missing",
     "ecdf_band",
     "effective_sample_size",
     "expected_coverage",
@@ -97,6 +102,7 @@ __all__ = [
     "latent_moments",
     "likelihood_ratio",
     "likelihood_regret",
+    "log_conditionals",
     "log_evidence",
     "log_mean_weight",
     "mutated",
@@ -106,6 +112,7 @@ __all__ = [
     "normalized_mutual_information",
     "pareto_k",
     "particle_filter",
+    "pool",
     "posterior_mean",
     "posterior_two_sample",
     "predictive_checks",

@@ -1,0 +1,108 @@
+"""`lowerbound impute`: a table with its gaps filled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lowerbound.cli.options import force_option
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["impute"]
+
+
+@click.command(short_help="Fill the gaps of a table.")
+@click.argument("run")
+@click.option("--data", metavar="FILE", help="The table. [default: the file that the run was fitted to]")
+@click.option(
+    "--statistic",
+    default="mean",
+    show_default=True,
+    metavar="WORD",
+    help="What fills numbers: mean, median, or the quantile of a level such as 0.05.",
+)
+@click.option("--draws", type=click.IntRange(1), help="Write so many copies, each with draws in its gaps.")
+@click.option("--num-samples", type=click.IntRange(1), default=1000, show_default=True, help="Latents for each row.")
+@click.option("--out", required=True, metavar="FILE", help="A .csv or .parquet file, or .npz for an array.")
+@force_option
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def impute(
+    run: str,
+    data: str | None,
+    statistic: str,
+    draws: int | None,
+    num_samples: int,
+    out: str,
+    force: bool,
+    seed: int,
+) -> None:
+    """Fill the gaps of a table, each by what RUN says of it given the rest of its row.
+
+    Every other cell is written as it is, and so are columns that are no part of the model. Classes without an order
+    are filled by the most probable one, ordered ones by the median. With --draws the copies stand below one another,
+    and the column `imputation` tells them apart; what is computed from each copy shows what the gaps leave open.
+    """
+    from pathlib import Path
+
+    import pandas
+
+    from lowerbound.cli.opened import fitted_of
+    from lowerbound.cli.output import check_out, write_npz, write_table
+    from lowerbound.cli.progress import CountProgress
+    from lowerbound.cli.terminal import open_console
+    from lowerbound.runs import Run
+
+    path, opened = Path(out), Run.open(run)
+    check_out(path, opened, data, ".csv", ".parquet", ".npz", force=force)
+    level = _statistic(statistic, draws)
+    fitted = fitted_of(opened)
+    table = data if data is not None else opened.config["data"].get("path")
+    if table is None:
+        raise click.UsageError(f"{fitted.called} was not fitted to a file; name the table with --data.")
+    if draws is None:
+        with CountProgress(open_console(), "rows") as progress:
+            filled = fitted.impute(table, statistic=level, num_samples=num_samples, seed=seed, progress=progress)
+    else:
+        copies = [_frame(copy) for copy in fitted.imputations(table, draws, num_samples=num_samples, seed=seed)]
+        for number, copy in enumerate(copies):
+            copy.insert(0, "imputation", number)
+        filled = pandas.concat(copies, ignore_index=True)
+    if path.suffix.lower() == ".npz":
+        write_npz(path, x=_numbers(filled))
+    else:
+        write_table(path, _frame(filled))
+    click.echo(f"Wrote {len(filled)} rows to {path}")
+
+
+def _statistic(word: str, draws: int | None) -> Any:
+    """A word, or a level."""
+    if draws is not None and word != "mean":
+        raise click.UsageError("--draws fills gaps with draws and --statistic with one value; give one of them.")
+    try:
+        return float(word)
+    except ValueError:
+        return word
+
+
+def _frame(table: Any) -> Any:
+    """A copy as a DataFrame."""
+    import pandas
+
+    return table.copy() if isinstance(table, pandas.DataFrame) else pandas.DataFrame(table)
+
+
+def _numbers(table: Any) -> np.ndarray:
+    """An array of numbers.
+
+    Raises:
+        UsageError: other columns.
+    """
+    import numpy as np
+
+    x = np.asarray(table)
+    if x.dtype.kind not in "biuf":
+        raise click.UsageError("An .npz file takes numbers alone and the table has other columns; write .csv.")
+    return x

@@ -1,0 +1,79 @@
+"""`lowerbound score`: log p(x) of every row, and of every cell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lowerbound.cli.options import force_option
+
+if TYPE_CHECKING:
+    from lowerbound.data import Rows
+    from lowerbound.fitted import Fitted
+
+__all__ = ["score"]
+
+
+@click.command(short_help="Score every row of data.")
+@click.argument("run")
+@click.option("--data", help="Score another file or data set, all of it. [default: the run's test rows]")
+@click.option("--label", help="Column (or array) of labels in --data, which is left out.")
+@click.option("--cells", is_flag=True, help="And every cell of a table, given the rest of its row.")
+@click.option("--num-samples", type=click.IntRange(1), default=1000, show_default=True, help="Latents for each row.")
+@click.option("--out", required=True, metavar="FILE", help="A .csv, .parquet or .npz file.")
+@force_option
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def score(
+    run: str,
+    data: str | None,
+    label: str | None,
+    cells: bool,
+    num_samples: int,
+    out: str,
+    force: bool,
+    seed: int,
+) -> None:
+    """Write log p(x) of each row of data under RUN, in nats and in the units of the data, in the order of the file.
+
+    The lowest are the rows that are least like the others. With --cells a table gets a further column for each of its
+    own: log p of the cell given the rest of its row, where the lowest are the cells that fit worst to their row.
+    """
+    from pathlib import Path
+
+    from lowerbound.cli.opened import fitted_of
+    from lowerbound.cli.others import other_data
+    from lowerbound.cli.output import check_out, write_npz, write_table
+    from lowerbound.runs import Run
+
+    path, opened = Path(out), Run.open(run)
+    check_out(path, opened, data, ".csv", ".parquet", ".npz", force=force)
+    fitted = fitted_of(opened)
+    rows = other_data(fitted, data, label) or fitted.test_rows()
+    log_p = fitted.score(rows, num_samples=num_samples, seed=seed)
+    of_cells = _of_cells(fitted, rows, num_samples, seed) if cells else {}
+    if path.suffix.lower() == ".npz":
+        write_npz(path, log_p=log_p, **({"cells": _stacked(of_cells)} if cells else {}))
+    else:
+        import pandas
+
+        write_table(path, pandas.DataFrame({"row": range(len(log_p)), "log_p": log_p, **of_cells}))
+    click.echo(f"Wrote the scores of {len(log_p)} rows of {rows.name} to {path}")
+
+
+def _of_cells(fitted: Fitted, rows: Rows, num_samples: int, seed: int) -> dict[str, Any]:
+    """log p of the cells of each column, by its name."""
+    import numpy as np
+
+    from lowerbound.cli.progress import CountProgress
+    from lowerbound.cli.terminal import open_console
+
+    with CountProgress(open_console(), "columns") as progress:
+        found = np.asarray(fitted.score_cells(rows, num_samples=num_samples, seed=seed, progress=progress))
+    return {f"log_p {name}": found[:, i] for i, name in enumerate(fitted.schema.column_names or ())}
+
+
+def _stacked(columns: dict[str, Any]) -> Any:
+    import numpy as np
+
+    return np.stack(list(columns.values()), 1)

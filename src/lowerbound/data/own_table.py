@@ -1,0 +1,68 @@
+"""The user's own table with its gaps filled: every other cell, column and row stays as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lowerbound.data.catalog import names
+from lowerbound.data.kinds import kind_named
+from lowerbound.data.readers import read_contents
+from lowerbound.data.rows_of_columns import frame_of_rows, kept_places
+from lowerbound.data.schema import Schema
+
+__all__ = ["filled_table", "own_table"]
+
+
+def own_table(data: Any) -> Any:
+    """The rows that the user gave, as a DataFrame or an array; None where they are no table of the user's own.
+
+    Arguments:
+        data: a DataFrame, an array, the path of a file, or anything else that `Fitted.rows` takes.
+    """
+    if isinstance(data, str | Path):
+        if str(data) in names():
+            return None
+        contents = read_contents(Path(data))
+        return contents.x if contents.x_test is None else None
+    if hasattr(data, "columns") and hasattr(data, "iloc"):
+        return data
+    return data if isinstance(data, np.ndarray) else None
+
+
+def filled_table(own: Any, stored: np.ndarray, gap: np.ndarray, schema: Schema) -> Any:
+    """The table with complete rows of the model in its gaps.
+
+    Arguments:
+        own: from `own_table`; None gives the rows of the model in the form of the data of the fit.
+        stored: complete rows (N, D), as they are stored.
+        gap: which entries were missing (N, D).
+        schema: of the fit.
+    """
+    if own is None:
+        return kind_named(schema.kind).render(stored, schema)
+    if isinstance(own, np.ndarray):
+        return _filled_array(own, stored, gap, schema)
+    table, found = own.copy(), frame_of_rows(stored, schema)
+    for i, name in enumerate(found.columns):
+        if gap[:, i].any():
+            place = list(map(str, own.columns)).index(str(name)) if schema.has_names else i
+            table.isetitem(place, _filled(own.iloc[:, place], found.iloc[:, i].set_axis(own.index), gap[:, i]))
+    return table
+
+
+def _filled(column: Any, found: Any, gap: np.ndarray) -> Any:
+    """A column of the user's with the values of the model where it had none, in a type that holds both."""
+    whole = str(found.dtype).startswith(("Int", "UInt")) and column.dtype.kind == "f"
+    known = column.astype(found.dtype) if whole else column
+    return known.mask(gap, found if whole or known.dtype == found.dtype else found.astype(known.dtype))
+
+
+def _filled_array(own: np.ndarray, stored: np.ndarray, gap: np.ndarray, schema: Schema) -> np.ndarray:
+    places, values = kept_places(own, schema), np.asarray(kind_named(schema.kind).render(stored, schema))
+    filled = np.array(own, dtype=own.dtype if own.dtype.kind == "f" else np.float64)
+    chosen = list(range(own.shape[1])) if places is None else places
+    filled[:, chosen] = np.where(gap, values, filled[:, chosen])
+    return filled

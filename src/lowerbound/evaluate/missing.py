@@ -1,0 +1,241 @@
+"""What a model knows about the missing entries of a row, from those that are there.
+
+    p(x_mis | x_obs) = E_{p(z | x_obs)} p(x_mis | z) ≈ Σ_s w̃_s p(x_mis | z_s),      z_s ~ q(z | x_obs),
+
+with w̃_s ∝ p(x_obs, z_s) / q(z_s | x_obs), which sum to 1 (Mattei & Frellsen 2019, "MIWAE", arXiv:1812.02633, sec. 3).
+Under an exact posterior the weights are equal. Missing entries are NaN; the likelihood must integrate them out, and
+the posterior take them. Entries that are there stay as they are.
+
+The same draws answer two more questions: given some entries, what are the others (`draw_missing` of rows that are known
+in part); and how unusual is an entry among the others of its row (`log_conditionals`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
+from lowerbound.evaluate.evidence import log_evidence
+from lowerbound.evaluate.importance import effective_sample_size
+from lowerbound.model import LatentVariableModel
+from lowerbound.protocols import Context, Latents
+from lowerbound.randomness import derive_seed, forked
+from lowerbound.weights import latents_of, weigh
+
+__all__ = [
+    "Completions",
+    "completions",
+    "draw_missing",
+    "log_conditionals",
+    "systematic_resampling",
+    "weighted_mode",
+    "weighted_quantile",
+]
+
+_NUMBERS_PER_BLOCK = 2**22
+
+
+class Completions(NamedTuple):
+    """Weighted draws of whole rows.
+
+    Attributes:
+        rows: which rows of the data these are.
+        x: one draw of the missing entries at each z_s (S, B, D).
+        mean: E[x | z_s] in their place (S, B, D); where the likelihood has no mean, its most typical value.
+        weight: w̃_s (S, B).
+    """
+
+    rows: slice
+    x: Float[Tensor, "sample batch column"]
+    mean: Float[Tensor, "sample batch column"]
+    weight: Float[Tensor, "sample batch"]
+
+
+def completions(
+    model: LatentVariableModel,
+    x: Float[Tensor, "batch column"],
+    *,
+    num_samples: int = 1000,
+    context: Context | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Completions]:
+    """Weighted draws of the missing entries, a block of rows at a time.
+
+    Arguments:
+        model: p and q, whose likelihood takes NaN.
+        x: rows in the form that the likelihood scores, NaN where an entry is missing.
+        num_samples: S, latents for each row.
+        context: of the model, one row for each row of x.
+        seed: of the draws.
+        progress: called after each block with the rows done and their total.
+
+    Raises:
+        ValueError: no rows, no samples, a context of another length, or a likelihood that takes no NaN.
+    """
+    check_rows(x, context, num_samples, owner="completions")
+    _require_missing_allowed(model)
+    for number, rows in enumerate(row_blocks(len(x), max(1, _NUMBERS_PER_BLOCK // (num_samples * x.shape[1])))):
+        part, given = x[rows], context_rows(context, rows)
+        with torch.no_grad(), forked(x.device, derive_seed(seed, number), "completions"):
+            z, weight = _weighted_latents(model, part, given, num_samples)
+            p = model.decode(z, given)
+            draw, mean = p.sample(), p.mean
+        gap = part.isnan()
+        yield Completions(rows, torch.where(gap, draw, part), torch.where(gap, mean, part), weight)
+        if progress is not None:
+            progress(rows.stop, len(x))
+
+
+@torch.no_grad()
+def draw_missing(
+    model: LatentVariableModel,
+    x: Float[Tensor, "batch column"],
+    num_draws: int,
+    *,
+    num_samples: int = 1000,
+    context: Context | None = None,
+    seed: int = 0,
+) -> tuple[Float[Tensor, "draw batch column"], Float[Tensor, "batch"]]:
+    """Independent draws of the missing entries given the others: sampling importance resampling.
+
+    Arguments:
+        model: as in `completions`.
+        x: as in `completions`.
+        num_draws: M, for each row.
+        num_samples: S, latents from which those of the draws are chosen; M if that is more.
+        context: as in `completions`.
+        seed: of the draws.
+
+    Returns:
+        Completed rows (M, B, D), and the effective sample size of the weights (B,), at most S: where it is below M,
+        some draws share their z.
+
+    Raises:
+        ValueError: as `completions`.
+    """
+    check_rows(x, context, min(num_samples, num_draws), owner="draw_missing")
+    _require_missing_allowed(model)
+    size = max(num_samples, num_draws)
+    drawn, effective = [], []
+    for number, rows in enumerate(row_blocks(len(x), max(1, _NUMBERS_PER_BLOCK // (size * x.shape[1])))):
+        part, given = x[rows], context_rows(context, rows)
+        with forked(x.device, derive_seed(seed, number), "draw_missing"):
+            z, weight = _weighted_latents(model, part, given, size)
+            chosen = systematic_resampling(weight, num_draws)
+            draw = model.decode(_latents_chosen(z, chosen), given).sample()
+        drawn.append(torch.where(part.isnan(), draw, part))
+        effective.append(effective_sample_size(weight.log()))
+    return torch.cat(drawn, 1), torch.cat(effective)
+
+
+def log_conditionals(
+    model: LatentVariableModel,
+    x: Float[Tensor, "batch column"],
+    *,
+    num_samples: int = 1000,
+    context: Context | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Float[Tensor, "batch column"]:
+    """log p(x_d | the other observed entries) of each entry, nats; NaN where it is missing.
+
+        log p(x_d | x_others) = log p(x_d, x_others) − log p(x_others)
+
+    Both terms are estimated by `log_evidence` with the same random numbers, and are exact under an exact posterior.
+
+    Arguments:
+        model: as in `completions`.
+        x: as in `completions`.
+        num_samples: of each estimate.
+        context: as in `completions`.
+        seed: of the draws.
+        progress: called after each column with the columns done and their number.
+
+    Raises:
+        ValueError: as `completions`.
+    """
+    _require_missing_allowed(model)
+
+    def of(rows: Tensor) -> Tensor:
+        return log_evidence(model, rows, num_samples=num_samples, context=context, seed=seed).log_evidence
+
+    together, columns = of(x), []
+    for column in range(x.shape[1]):
+        others = x.clone()
+        others[:, column] = torch.nan
+        columns.append(torch.where(x[:, column].isnan(), torch.nan, together - of(others)))
+        if progress is not None:
+            progress(column + 1, x.shape[1])
+    return torch.stack(columns, 1)
+
+
+def systematic_resampling(weight: Float[Tensor, "sample batch"], num_draws: int) -> Int[Tensor, "draw batch"]:
+    """Indices of samples, index s about M w_s times, in random order; equal weights take each once if M = S.
+
+    One uniform number u for each column: index m is the first s with Σ_{t≤s} w_t > (m + u)/M (Kitagawa 1996).
+    """
+    cumulative = weight.double().cumsum(0)
+    cumulative = cumulative / cumulative[-1]
+    u = torch.rand(weight.shape[1], dtype=torch.float64, device=weight.device)
+    at = (torch.arange(num_draws, device=weight.device)[:, None] + u) / num_draws
+    index = torch.searchsorted(cumulative.T.contiguous(), at.T.contiguous(), right=True).clamp_max(len(weight) - 1)
+    order = torch.rand(index.shape, device=weight.device).argsort(1)
+    return index.gather(1, order).T
+
+
+def weighted_quantile(
+    x: Float[Tensor, "sample *batch"], weight: Float[Tensor, "sample *#batch"], level: float
+) -> Float[Tensor, "*batch"]:
+    """The smallest of the samples with a weight of at least `level` at or below it; weights sum to 1.
+
+    >>> weighted_quantile(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([0.2, 0.3, 0.5]), 0.5)
+    tensor(2.)
+    """
+    ordered, order = x.sort(0)
+    reached = weight.expand_as(x).gather(0, order).double().cumsum(0) >= level - 1e-9
+    first = reached.to(torch.uint8).argmax(0, keepdim=True)
+    none = ~reached[-1:]  # a level of 1 that rounding misses
+    return ordered.gather(0, torch.where(none, len(x) - 1, first))[0]
+
+
+def weighted_mode(x: Float[Tensor, "sample batch"], weight: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
+    """The class number with the largest weight.
+
+    >>> weighted_mode(torch.tensor([[2.0], [0.0], [2.0]]), torch.tensor([[0.3], [0.4], [0.3]]))
+    tensor([2.])
+    """
+    numbers = x.long()
+    total = weight.new_zeros(x.shape[1], int(numbers.max()) + 1)
+    return total.scatter_add_(1, numbers.T, weight.T).argmax(1).to(x)
+
+
+def _weighted_latents(
+    model: LatentVariableModel, x: Tensor, context: Context | None, num_samples: int
+) -> tuple[Latents, Float[Tensor, "sample batch"]]:
+    """z_s and w̃_s of some rows."""
+    q = model.infer(x, context)
+    draw = q.sample(torch.Size((num_samples,)))
+    log_w = weigh(q, model.joint(x, context), draw).log_w
+    return latents_of(q, draw), log_w.double().softmax(0).to(x)
+
+
+def _latents_chosen(z: Latents, index: Int[Tensor, "draw batch"]) -> Latents:
+    """The samples of each row that were chosen: (M, B, *event) of (S, B, *event)."""
+    if isinstance(z, tuple):
+        return tuple(_latents_chosen(part, index) for part in z)  # type: ignore[misc]
+    return z[index, torch.arange(index.shape[1], device=index.device)]
+
+
+def _require_missing_allowed(model: LatentVariableModel) -> None:
+    support = getattr(model.likelihood, "support", None)
+    if not getattr(support, "allows_missing", False):
+        raise ValueError(
+            f"The likelihood {type(model.likelihood).__name__} takes no missing entries; fit the table with nothing "
+            "said, or with the likelihood mixed, both of which integrate them out."
+        )

@@ -1,0 +1,217 @@
+"""Tables with gaps and questions about a part of a row, answered by a fitted model in the user's own table.
+
+    impute            each gap by its mean, a quantile or a draw, given the rest of its row
+    imputations       several completed tables, whose spread is what is not known (Rubin 1987)
+    draw_given        rows whose other entries are drawn given some
+    cell_scores       log p of each cell given the rest of its row
+
+The mathematics is `evaluate.missing`. Classes without an order are filled by their most probable class and ordinals by
+the median, whatever else is asked of numbers.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lowerbound.data import DataError, Rows
+from lowerbound.data.own_table import filled_table, own_table
+from lowerbound.data.rows_of_columns import stored_cell
+from lowerbound.evaluate.missing import (
+    Completions,
+    completions,
+    draw_missing,
+    log_conditionals,
+    weighted_mode,
+    weighted_quantile,
+)
+from lowerbound.fitted import Fitted
+from lowerbound.inference import InferenceWarning
+from lowerbound.plan_size import check_draws
+from lowerbound.randomness import derive_seed
+
+__all__ = ["cell_scores", "draw_given", "imputations", "impute"]
+
+_IMPUTE, _GIVEN, _CELLS = 5, 6, 7  # streams of random numbers beside those of `fitted`
+_FEWEST_LATENTS = 10_000
+
+
+def impute(
+    fitted: Fitted,
+    data: Any,
+    *,
+    statistic: str | float = "mean",
+    num_samples: int = 1000,
+    seed: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Any:
+    """The user's table with its gaps filled. See `Fitted.impute`."""
+    level = _level_of(statistic)
+    rows = _table_rows(fitted, data)
+    x, gap = _events(fitted, rows, seed)
+    filled = torch.empty_like(x)
+    for part in completions(
+        fitted.model,
+        x,
+        num_samples=num_samples,
+        context=fitted.context(rows.y, rows.name),
+        seed=_seed(fitted, seed, _IMPUTE),
+        progress=progress,
+    ):
+        filled[part.rows] = _summary(fitted, part, level)
+    return _in_own_table(fitted, data, rows, filled, gap)
+
+
+def imputations(
+    fitted: Fitted, data: Any, count: int = 5, *, num_samples: int = 1000, seed: int | None = None
+) -> list[Any]:
+    """Several completed copies of the user's table. See `Fitted.imputations`."""
+    if count < 1:
+        raise ValueError(f"imputations got count={count} and needs at least 1.")
+    rows = _table_rows(fitted, data)
+    x, gap = _events(fitted, rows, seed)
+    check_draws(count * len(x), fitted.model, fitted.schema.event_shape)
+    drawn, _ = draw_missing(
+        fitted.model,
+        x,
+        count,
+        num_samples=num_samples,
+        context=fitted.context(rows.y, rows.name),
+        seed=_seed(fitted, seed, _IMPUTE),
+    )
+    return [_in_own_table(fitted, data, rows, part, gap) for part in drawn]
+
+
+def draw_given(fitted: Fitted, given: Mapping[str, Any], count: int, *, seed: int | None = None) -> Tensor:
+    """Rows (count, D) in the form that the likelihood scores, whose other entries are drawn given some.
+
+    Raises:
+        ValueError: no such column, no value of it, or a likelihood that takes no gaps.
+
+    Warns:
+        InferenceWarning: the model thinks what is given so unlikely that few latents lead to it.
+    """
+    if count < 1:
+        raise ValueError(f"sample got {count} draws to make and needs at least 1.")
+    check_draws(count, fitted.model, fitted.schema.event_shape)
+    x = _events_of_one(fitted, given)
+    size = max(_FEWEST_LATENTS, count)
+    drawn, effective = draw_missing(fitted.model, x, count, num_samples=size, seed=_seed(fitted, seed, _GIVEN))
+    if effective.item() < min(count, 100):
+        warnings.warn(
+            f"The {count} draws given {', '.join(map(str, given))} rest on about {max(1, round(effective.item()))} "
+            f"latents of {size:,}; what is given is unlikely under the model, and the draws are too much alike.",
+            InferenceWarning,
+            stacklevel=3,
+        )
+    return drawn[:, 0]
+
+
+def cell_scores(
+    fitted: Fitted,
+    data: Any,
+    *,
+    num_samples: int = 1000,
+    seed: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Any:
+    """log p of each cell given the rest of its row. See `Fitted.score_cells`."""
+    rows = _table_rows(fitted, data)
+    x, _ = _events(fitted, rows, seed)
+    found = log_conditionals(
+        fitted.model,
+        x,
+        num_samples=num_samples,
+        context=fitted.context(rows.y, rows.name),
+        seed=_seed(fitted, seed, _CELLS),
+        progress=progress,
+    )
+    scores = found.double().numpy() - _log_scale_of_columns(fitted)
+    if not fitted.schema.has_names:
+        return scores
+    import pandas
+
+    own = own_table(data)
+    return pandas.DataFrame(
+        scores, columns=list(fitted.schema.column_names or ()), index=own.index if hasattr(own, "index") else None
+    )
+
+
+def _level_of(statistic: str | float) -> float | None:
+    """The level of a quantile; None for the mean."""
+    if statistic == "mean":
+        return None
+    if statistic == "median":
+        return 0.5
+    if isinstance(statistic, float) and 0 < statistic < 1:
+        return statistic
+    raise ValueError(f"statistic is {statistic!r}; expected 'mean', 'median' or a level between 0 and 1, such as 0.05.")
+
+
+def _table_rows(fitted: Fitted, data: Any) -> Rows:
+    if fitted.schema.columns is None:
+        raise ValueError(f"{fitted.called} is of {fitted.schema.kind}s; gaps are filled in tables of columns.")
+    return fitted.rows(data)
+
+
+def _events(fitted: Fitted, rows: Rows, seed: int | None) -> tuple[Tensor, np.ndarray]:
+    """Rows as the likelihood scores them, and which entries are missing."""
+    x = np.asarray(rows.x)
+    return fitted.events(x, seed), np.isnan(x) if x.dtype.kind == "f" else np.zeros(x.shape, dtype=bool)
+
+
+def _events_of_one(fitted: Fitted, given: Mapping[str, Any]) -> Tensor:
+    """One row (1, D) that is known in part."""
+    columns = fitted.schema.columns
+    if columns is None:
+        raise ValueError(f"{fitted.called} is of {fitted.schema.kind}s; given takes columns of a table.")
+    names = [column.name for column in columns]
+    if not given:
+        raise ValueError("given names no column; leave it out to draw whole rows.")
+    if fitted.is_conditional:
+        raise ValueError(f"{fitted.called} draws rows given their label; give the label in place of columns.")
+    row = np.full((1, len(names)), np.nan)
+    for name, value in given.items():
+        if name not in names:
+            known = ", ".join(f"'{other[:30]}'" for other in names[:4]) + (", …" if len(names) > 4 else "")
+            raise DataError(f"there is no column '{str(name)[:40]}' to be given; the model has {known}.")
+        place = names.index(name)
+        row[0, place] = stored_cell(value, columns[place], "what is given")
+    return fitted.events(row)
+
+
+def _summary(fitted: Fitted, part: Completions, level: float | None) -> Tensor:
+    """The value of each entry (B, D)."""
+    assert fitted.schema.columns is not None
+    found = []
+    for i, column in enumerate(fitted.schema.columns):
+        x = part.x[..., i]
+        if column.kind in ("categorical", "boolean"):
+            found.append(weighted_mode(x, part.weight))
+        elif level is None and column.kind != "ordinal":
+            found.append((part.weight * part.mean[..., i]).sum(0))
+        else:
+            at = 0.5 if level is None or column.kind == "ordinal" else level
+            found.append(weighted_quantile(x, part.weight, at))
+    return torch.stack(found, -1)
+
+
+def _in_own_table(fitted: Fitted, data: Any, rows: Rows, x: Tensor, gap: np.ndarray) -> Any:
+    """The user's table, whose gaps have the values of rows x that the likelihood scores."""
+    known = np.asarray(rows.x, dtype=np.float64)
+    return filled_table(own_table(data), np.where(gap, fitted.stored(x), known), gap, fitted.schema)
+
+
+def _log_scale_of_columns(fitted: Fitted) -> np.ndarray | float:
+    """log of the unit of each column (D,), by which densities of cells are in the units of the user's data."""
+    scale = getattr(fitted.transform, "scale", None)
+    return np.log(np.asarray(scale, dtype=np.float64)) if isinstance(scale, Tensor) else 0.0
+
+
+def _seed(fitted: Fitted, seed: int | None, stream: int) -> int:
+    return derive_seed(fitted.seed if seed is None else seed, stream)

@@ -1,0 +1,173 @@
+"""Tables with gaps in, the user's own tables out; rows given a part; cells."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import lowerbound as lb
+from lowerbound.inference import InferenceWarning
+
+ROWS = 90
+
+
+@pytest.fixture(scope="module")
+def people() -> pd.DataFrame:
+    """Two groups that differ in every column, with gaps, an id and whole numbers."""
+    g = np.random.default_rng(0)
+    group = g.integers(2, size=ROWS)
+    frame = pd.DataFrame(
+        {
+            "name": [f"p{i:03d}" for i in range(ROWS)],
+            "city": pd.Categorical(np.array(["Bonn", "Kiel"])[group]),
+            "height": np.where(group == 0, 160.0, 180.0) + g.normal(0, 2, ROWS).round(1),
+            "weight": np.where(group == 0, 60.0, 90.0) + g.normal(0, 3, ROWS).round(1),
+            "visits": g.poisson(np.where(group == 0, 2, 15)),
+            "since": pd.Timestamp("2020-01-01") + pd.to_timedelta(g.integers(0, 300, ROWS) + 500 * group, unit="D"),
+        },
+        index=range(100, 100 + ROWS),
+    )
+    frame["visits"] = frame["visits"].astype("Int64")
+    for column, every in (("city", 9), ("height", 7), ("weight", 8), ("visits", 11), ("since", 13)):
+        frame.loc[frame.index[::every], column] = None
+    return frame
+
+
+@pytest.fixture(scope="module")
+def fitted(people):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return lb.fit(people, recipe="latent-classes", components=2, latent_dim=1, objective="elbo")
+
+
+def test_the_table_comes_back_as_it_was_but_for_its_gaps(fitted, people):
+    filled = fitted.impute(people)
+    assert list(filled.columns) == list(people.columns)
+    assert filled.index.equals(people.index)
+    assert (filled.dtypes == people.dtypes).all()
+    assert not filled.isna().any().any()
+    known = people.notna()
+    for name in people.columns:
+        assert (filled[name][known[name]] == people[name][known[name]]).all(), name
+    assert people["height"].isna().sum() == len(range(0, ROWS, 7))  # the user's own table is untouched
+
+
+def test_gaps_are_filled_from_the_group_of_the_row(fitted, people):
+    filled = fitted.impute(people)
+    tall = filled["weight"] > 75
+    both = people["height"].isna() & people["weight"].notna()
+    assert both.sum() > 5
+    assert ((filled["height"] > 170) == tall)[both].all()
+    unknown = people["city"].isna() & people["weight"].notna()
+    assert ((filled["city"] == "Kiel") == tall)[unknown].all()
+
+
+def test_quantiles_are_ordered_and_draws_differ(fitted, people):
+    low, middle, high = (fitted.impute(people, statistic=s)["height"] for s in (0.05, "median", 0.95))
+    gap = people["height"].isna()
+    assert (low[gap] < middle[gap]).all()
+    assert (middle[gap] < high[gap]).all()
+    copies = fitted.imputations(people, 4, seed=1)
+    assert len(copies) == 4
+    heights = np.stack([copy["height"].to_numpy() for copy in copies])
+    assert (heights[:, gap].std(0) > 0).all()
+    assert (np.ptp(heights[:, ~gap], 0) == 0).all()
+    again = fitted.imputations(people, 4, seed=1)
+    assert all(one.equals(other) for one, other in zip(copies, again, strict=True))
+
+
+def test_rows_given_a_part_have_it_and_fit_it(fitted):
+    drawn = fitted.sample(200, given={"city": "Kiel", "visits": 14})
+    assert set(drawn["city"]) == {"Kiel"}
+    assert set(drawn["visits"]) == {14}
+    assert drawn["height"].mean() == pytest.approx(180, abs=1)
+    assert drawn["height"].std() == pytest.approx(2, abs=0.8)
+    assert list(drawn.columns) == ["city", "height", "weight", "visits", "since"]
+
+
+class _Ignoring(nn.Module):
+    """A net of a q(z | x) that does not look at x."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.new_zeros(len(x), 2, 1)
+
+
+def test_what_is_nearly_impossible_is_said_to_rest_on_few_latents():
+    model = lb.LatentVariableModel(
+        prior=lb.priors.StandardNormal(1),
+        likelihood=lb.likelihoods.Mixed(nn.Linear(1, 4), "2*continuous"),
+        posterior=lb.posteriors.DiagonalNormal(_Ignoring(), latent_shape=(1,)),
+    )
+    vague = lb.Fitted(model, data=np.random.default_rng(0).normal(size=(20, 2)))
+    with torch.no_grad():
+        model.likelihood.net.weight.copy_(torch.tensor([[5.0], [0.0], [5.0], [0.0]]))
+        model.likelihood.net.bias.fill_(-3.0)
+    with pytest.warns(InferenceWarning, match="rest on about"):
+        vague.sample(50, given={"0": 30.0})
+
+
+def test_the_cell_that_does_not_fit_has_the_lowest_score(fitted, people):
+    wrong = people.dropna().head(20).copy()
+    wrong.iloc[3, wrong.columns.get_loc("height")] = 140.0
+    scores = fitted.score_cells(wrong)
+    assert list(scores.columns) == ["city", "height", "weight", "visits", "since"]
+    assert scores.index.equals(wrong.index)
+    assert scores["height"].idxmin() == wrong.index[3]
+    assert fitted.score_cells(people)["height"].isna().sum() == people["height"].isna().sum()
+
+
+def test_the_score_of_a_cell_is_in_the_units_of_the_table(people):
+    whole = people[["height", "weight"]].dropna()
+    given = {"recipe": "mixture-of-factor-analysers", "components": 1, "latent_dim": 1, "objective": "elbo"}
+    metres = whole.assign(height=whole["height"] / 100)
+    one, other = lb.fit(whole, **given).score_cells(whole), lb.fit(metres, **given).score_cells(metres)
+    np.testing.assert_allclose(other["height"] - one["height"], np.log(100), atol=2e-3)
+    np.testing.assert_allclose(other["weight"], one["weight"], atol=2e-3)
+
+
+def test_an_array_comes_back_as_an_array():
+    g = np.random.default_rng(1)
+    x = g.normal(size=(60, 1)) @ np.array([[1.0, 2.0, -1.0]]) + 0.1 * g.normal(size=(60, 3))
+    fitted = lb.fit(x, recipe="mixture-of-factor-analysers", components=1, latent_dim=1, objective="elbo")
+    gaps = x.copy()
+    gaps[::5, 1] = np.nan
+    filled = fitted.impute(gaps)
+    assert filled.dtype == x.dtype
+    np.testing.assert_array_equal(filled[:, [0, 2]], x[:, [0, 2]])
+    np.testing.assert_allclose(filled[::5, 1], x[::5, 1], atol=0.5)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda f, x: f.impute(x, statistic="mode"), "statistic is 'mode'; expected 'mean', 'median' or a level"),
+        (lambda f, x: f.impute(x, statistic=1.5), "statistic is 1.5"),
+        (lambda f, x: f.imputations(x, 0), "count=0"),
+        (lambda f, x: f.sample(3, given={"age": 3}), "there is no column 'age' to be given; the model has 'city', "),
+        (lambda f, x: f.sample(3, given={"city": "Rome"}), "is 'Rome'; expected one of Bonn, Kiel"),
+        (lambda f, x: f.sample(3, given={"height": "tall"}), "is 'tall'; expected a number"),
+        (lambda f, x: f.sample(3, given={"since": "soon"}), "is 'soon'; expected a date"),
+        (lambda f, x: f.sample(3, given={}), "given names no column"),
+        (lambda f, x: f.sample(3, given={"city": "Bonn"}, label="a"), "both label and given"),
+        (lambda f, x: f.sample(0, given={"city": "Bonn"}), "needs at least 1"),
+        (lambda f, x: f.impute(x.drop(columns="city")), "lacks 1 of the 5 columns"),
+    ],
+)
+def test_mistakes_are_one_sentence(fitted, people, call, words):
+    with pytest.raises(ValueError, match=words):
+        call(fitted, people)
+
+
+def test_models_of_images_and_of_complete_rows_say_what_they_need():
+    digits = lb.fit("digits", hidden=[4], latent_dim=2, steps=2, num_samples=1, objective="elbo")
+    with pytest.raises(ValueError, match="gaps are filled in tables"):
+        digits.impute(np.zeros((2, 8, 8)))
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    plain = lb.fit(x, recipe="vae", hidden=[4], latent_dim=2, steps=2, num_samples=1, objective="elbo")
+    with pytest.raises(ValueError, match="takes no missing entries"):
+        plain.impute(x)
