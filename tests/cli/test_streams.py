@@ -43,6 +43,7 @@ def test_a_loop_of_links_is_one_sentence(refused, tmp_path, digits_run):
         (["--prior", "relaxed-bernoulli"], "q(z | x) is over all real numbers and p(z) is not"),
         (["--prior", "relaxed-bernoulli", "--inference", "local"], "is over all real numbers and p(z) is not"),
         (["--prior", "relaxed-bernoulli", "--inference", "iterative-amortised"], "and p(z) is not, so that log p(z)"),
+        (["--inference", "semi-amortised:lr=1e3,num_steps=50"], "latents of the first rows that are not finite"),
         (["--posterior", "planar:layers=x"], "planar got layers='x' and expected a whole number"),
         (["--likelihood", "categorical:num_classes=-inf"], "got num_classes='-inf' and expected a whole number"),
         (["--posterior", "planar:layers=-9"], "asks its net for numbers of the shape"),
