@@ -93,3 +93,46 @@ def test_losses_on_chains_are_one_graph():
     done = subprocess.run([sys.executable, "-c", CHAINS], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "traced" in done.stdout
+
+
+PIXELS = """
+import torch
+from lowerbound import VariationalLoss
+from lowerbound.gradients import DReG, Pathwise
+from lowerbound.losses import Auxiliary
+from lowerbound.models import pixel_vae
+from lowerbound.objectives import ELBO, IWAE
+
+torch.manual_seed(0)
+x = torch.rand(5, 3, 2).round()
+for causal in ("convolution", "transformer"):
+    def model(likelihood="bernoulli"):
+        options = {"latent_dim": 2, "hidden": [4], "channels": 4, "layers": 2, "position_dropout": 0.2}
+        return pixel_vae((3, 2), likelihood=likelihood, causal=causal, **options)
+    losses = [
+        VariationalLoss(model(), ELBO("kl"), Pathwise()),
+        VariationalLoss(model("discretized-logistic-mixture:num_levels=2"), IWAE(), DReG(), 3),
+        Auxiliary(model(), ELBO("kl"), Pathwise(), hidden=[4]),
+    ]
+    for loss in losses:
+        loss(x)
+        named = dict(loss.named_parameters())
+        def value(values):
+            return torch.func.functional_call(loss, dict(zip(named, values)), (x,))
+        def run(values):
+            return torch.func.grad_and_value(value, has_aux=True)(values)
+        found = []
+        for f in (torch.compile(run, backend="eager", fullgraph=True, dynamic=False), run):
+            torch.manual_seed(1)
+            gradients, (bound, _) = f([p.detach() for p in named.values()])
+            found.append(torch.cat([bound[None], *(g.flatten() for g in gradients)]))
+        torch.testing.assert_close(*found)
+print("traced")
+"""
+
+
+@pytest.mark.slow
+def test_losses_of_pixels_are_one_graph():
+    done = subprocess.run([sys.executable, "-c", PIXELS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "traced" in done.stdout

@@ -43,7 +43,9 @@ def blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("name", ["cvae", "directed", "layers", "linear", "semi_supervised", "sequence", "vade"])
+@pytest.mark.parametrize(
+    "name", ["cvae", "directed", "layers", "linear", "pixels", "semi_supervised", "sequence", "vade"]
+)
 def test_pages_of_models(name: str) -> None:
     text = "\n".join(blocks(f"docs/models/{name}.md"))
     for long, short in SHORTER.items():

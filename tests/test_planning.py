@@ -79,7 +79,7 @@ def test_the_objective_decides_samples_and_estimator_unless_they_are_given() -> 
         ({"lr": float("nan")}, "The plan got lr=nan and expected a finite number"),
         ({"clip_norm": float("nan")}, "The plan got clip_norm=nan and expected a number or None"),
         ({"steps": 5, "epochs": 2}, "epochs and steps both say how long to train; give one of them"),
-        ({"network": "transformer"}, "The vae recipe got network='transformer' and expected mlp or convolution"),
+        ({"network": "transformer"}, "The vae recipe got network='transformer' and expected mlp, convolution or skip"),
     ],
 )
 def test_a_mistake_is_one_sentence(given: dict[str, Any], sentence: str) -> None:

@@ -17,6 +17,7 @@ from lowerbound.data import Dataset
 from lowerbound.data.kinds.table import columns_spelling
 from lowerbound.data.split import num_for_selection
 from lowerbound.loop import steps_for
+from lowerbound.models.parts import of_one_element
 from lowerbound.models.recipe import Recipe
 from lowerbound.spelling import find, parse, takes
 from lowerbound.support import LikelihoodFacts
@@ -111,7 +112,7 @@ def facts_of(likelihood: Any) -> LikelihoodFacts:
     """The facts of a likelihood, given in words, as a class or as an instance. A foreign one without facts counts as a
     density of reals.
     """
-    cls = find(likelihoods, parse(likelihood)[0]) if isinstance(likelihood, str) else likelihood
+    cls = find(likelihoods, parse(of_one_element(likelihood))[0]) if isinstance(likelihood, str) else likelihood
     facts = getattr(cls, "facts", None)
     return facts if isinstance(facts, LikelihoodFacts) else LikelihoodFacts(domain="reals", discrete=False)
 

@@ -15,7 +15,9 @@ from lowerbound.models import (
     linear,
     linear_path_autoencoder,
     mixture_of_factor_analysers,
+    pixel_autoencoder,
     sequence,
+    skip_autoencoder,
     variational_autoencoder,
     with_few_labels,
 )
@@ -35,6 +37,8 @@ _OWN: tuple[Recipe, ...] = (
     with_few_labels.RECIPE,
     layered.RECIPE,
     ladder_autoencoder.RECIPE,
+    pixel_autoencoder.RECIPE,
+    skip_autoencoder.RECIPE,
     *sequence.RECIPES,
 )
 _FORMER_NAMES = {"rows": "autoregressive-rows"}  # that run folders may hold

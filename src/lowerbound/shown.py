@@ -14,7 +14,12 @@ from torch.distributions import Distribution
 
 from lowerbound.hooks import HasConditionalMeans
 
-__all__ = ["Shown", "shown"]
+__all__ = ["Shown", "shown", "shown_as"]
+
+
+def shown_as(is_mean: bool) -> str:
+    """The formula of what is shown, for titles."""
+    return "E[x | z]" if is_mean else "E[x_d | x_<d, z] along one draw of x"
 
 
 class Shown(NamedTuple):

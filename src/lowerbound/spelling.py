@@ -24,7 +24,21 @@ from torch import nn
 
 from lowerbound.typed import WrongType, annotations_of, as_annotated
 
-__all__ = ["axis_of", "build", "check_options", "choices", "construct", "find", "parse", "spelled", "takes"]
+__all__ = [
+    "axis_of",
+    "build",
+    "check_given",
+    "check_options",
+    "choices",
+    "construct",
+    "find",
+    "inner",
+    "outer",
+    "outputs_of",
+    "parse",
+    "spelled",
+    "takes",
+]
 
 _LONGEST = 2_000
 
@@ -65,6 +79,26 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
             raise ValueError(f"{text!r} has the option {part!r} without a value; write it as {part}=VALUE.")
         options[key.strip().replace("-", "_")] = _value(value.strip())
     return name.strip(), options
+
+
+def inner(text: str) -> str:
+    """The words of a choice that is itself an option of another, where its options stand in parentheses.
+
+    >>> inner("categorical(num_classes=4,unit_interval=True)")
+    'categorical:num_classes=4,unit_interval=True'
+    """
+    name, parenthesis, rest = text.partition("(")
+    return f"{name}:{rest.removesuffix(')')}" if parenthesis else text
+
+
+def outer(text: str) -> str:
+    """The words of a choice as the option of another, which `inner` turns back.
+
+    >>> outer("normal:scale=shared")
+    'normal(scale=shared)'
+    """
+    name, colon, rest = text.partition(":")
+    return f"{name}({rest})" if colon else text
 
 
 def find(package: ModuleType, name: str) -> type:
@@ -133,6 +167,50 @@ def check_options(
         except WrongType as error:
             raise ValueError(f"{name} got {key}={_short(value)} and {error}.") from None
     return checked
+
+
+def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> tuple[int, ...]:
+    """The output shape that a conditional needs from its net, given the options that decide it.
+
+    Arguments:
+        package: `posteriors` or `likelihoods`.
+        text: the choice in words.
+        size: latent_dim, or the shape of one datum.
+
+    Raises:
+        ValueError: an unknown name, a missing option, or a conditional that cannot be chosen by words.
+
+    >>> from lowerbound import posteriors
+    >>> outputs_of(posteriors, "diagonal-normal", 3)
+    (2, 3)
+    """
+    name, options = parse(text)
+    chosen = find(package, name)
+    shape_of = getattr(chosen, "parameter_shape", None)
+    if shape_of is None:
+        raise ValueError(
+            f"{name!r} has no parameter_shape, which says what its net must output; add that static method to "
+            "its class, or build the model in Python."
+        )
+    deciding = dict(list(inspect.signature(shape_of).parameters.items())[1:])  # the first is the size
+    for key, parameter in deciding.items():
+        if parameter.default is parameter.empty:
+            check_given(name, options, key)
+    options = check_options(name, chosen, options)
+    shape = shape_of(size, **{key: value for key, value in options.items() if key in deciding})
+    if min(shape, default=1) < 1:
+        raise ValueError(f"{text!r} asks its net for numbers of the shape {shape}; give larger options.")
+    return shape
+
+
+def check_given(name: str, options: Mapping[str, Any], key: str) -> None:
+    """Refuse a choice that lacks a required option.
+
+    Raises:
+        ValueError: it does.
+    """
+    if key not in options:
+        raise ValueError(f"{name} needs {key}; write it as {name}:{key}=VALUE.")
 
 
 def takes(package: ModuleType, text: str, argument: str) -> bool:

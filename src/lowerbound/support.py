@@ -63,6 +63,7 @@ class LikelihoodFacts:
         richer: likelihoods to try if this one does not fit, as `spelling` spells them.
         any_real: whether its net has to reach all real numbers (logits), so that a net that ends in a Sigmoid, a
             Softmax or another function of bounded range is a mistake.
+        has_mean: whether E[x | z] has a closed form; if not, means along a draw are shown in its place (`shown`).
     """
 
     domain: Domain
@@ -72,6 +73,7 @@ class LikelihoodFacts:
     baselines: tuple[str, ...] = ()
     richer: tuple[str, ...] = ()
     any_real: bool = False
+    has_mean: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

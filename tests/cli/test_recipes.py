@@ -30,6 +30,8 @@ SMALL = {
     "semi-supervised": "semi-supervised:latent_dim=2,hidden=[8]",
     "deep-latent-gaussian": "deep-latent-gaussian:latent_dims=[3,2],hidden=[[8],[8]]",
     "ladder": "ladder:latent_dims=[3,2],hidden=[[8],[8]]",
+    "pixel-vae": "pixel-vae:latent_dim=2,hidden=[8],channels=4,layers=2",
+    "skip-vae": "skip-vae:latent_dim=2,hidden=[8]",
     "autoregressive-rows": "autoregressive-rows:latent_dim=2,hidden=[8],recurrent_dim=8",
     "state-space": "state-space:latent_dim=2,hidden=[8],recurrent_dim=8",
 }

@@ -33,9 +33,11 @@ def reconstruct(run: str, data: str | None, label: str | None, count: int, out: 
     from lowerbound.cli.others import other_data
     from lowerbound.cli.output import check_out, write_figure, write_npz, write_table
     from lowerbound.cli.pictures import check_images, check_table, for_picture
+    from lowerbound.defaults import facts_of
     from lowerbound.plots import originals_and_reconstructions
     from lowerbound.randomness import forked
     from lowerbound.runs import Run
+    from lowerbound.shown import shown_as
 
     path, opened = Path(out), Run.open(run)
     check_out(path, opened, data, ".png", ".npz", ".csv", ".parquet", force=force)
@@ -50,7 +52,9 @@ def reconstruct(run: str, data: str | None, label: str | None, count: int, out: 
     with forked(torch.device("cpu"), seed):
         again = fitted.model.reconstruct(seen, context)
     if suffix == ".png":
-        write_figure(path, originals_and_reconstructions(for_picture(seen), for_picture(again)))
+        what = shown_as(facts_of(fitted.model.likelihood).has_mean)
+        title = f"Seen (left of each pair) and {what}, at one z ~ q(z | x) (right)"
+        write_figure(path, originals_and_reconstructions(for_picture(seen), for_picture(again), title=title))
     elif suffix in (".csv", ".parquet"):
         write_table(path, fitted.render(again))
     else:

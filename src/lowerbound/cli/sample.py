@@ -25,7 +25,8 @@ def sample(run: str, label: str | None, given: tuple[str, ...], count: int, out:
     With --given "sex=female" every row of a table has this value, and the rest of it is drawn given that.
 
     A .csv or .parquet file gets the draws as a table with the columns of the data. An .npz file gets them as `x` and
-    E[x | z] as `mean`, in the units of the data. A .png picture shows E[x | z].
+    E[x | z] as `mean`, in the units of the data. A .png picture shows E[x | z]. Where a likelihood has no mean in
+    closed form, as an autoregressive one, the means of each element given one draw of those before it take its place.
     """
     from pathlib import Path
 
@@ -33,8 +34,10 @@ def sample(run: str, label: str | None, given: tuple[str, ...], count: int, out:
     from lowerbound.cli.output import check_out, write_figure, write_npz, write_table
     from lowerbound.cli.pictures import check_images, check_table, for_picture
     from lowerbound.cli.warned import warnings_as_sentences
+    from lowerbound.defaults import facts_of
     from lowerbound.plots import image_grid
     from lowerbound.runs import Run
+    from lowerbound.shown import shown_as
 
     path, opened = Path(out), Run.open(run)
     check_out(path, opened, None, ".png", ".npz", ".csv", ".parquet", force=force)
@@ -52,7 +55,8 @@ def sample(run: str, label: str | None, given: tuple[str, ...], count: int, out:
         return
     x, mean, labels = fitted.draw(count, label=label, seed=seed)
     if suffix == ".png":
-        write_figure(path, image_grid(for_picture(mean), title=f"E[x | z] at {count} draws of z from the prior"))
+        what = shown_as(facts_of(fitted.model.likelihood).has_mean)
+        write_figure(path, image_grid(for_picture(mean), title=f"{what}, at {count} draws of z from the prior"))
     elif suffix == ".npz":
         labelled = {} if labels is None else {"label": labels}
         write_npz(path, x=fitted.stored(x), mean=fitted.stored(mean), **labelled)

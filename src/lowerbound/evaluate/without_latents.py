@@ -24,6 +24,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from lowerbound.evaluate.maximum_likelihood import WeightedRows, log_probs, maximise
+from lowerbound.likelihoods import Autoregressive
 from lowerbound.models.sequence_steps import ChainRule, EachStep
 from lowerbound.nets.shapes import as_shape
 from lowerbound.protocols import InitializedFromData
@@ -57,6 +58,8 @@ def independent_elements(
         step = cast(nn.Module, likelihood.step)
         of_steps = independent_elements(step, train.flatten(0, 1), test.flatten(0, 1), seed=seed)
         return of_steps.unflatten(0, test.shape[:2]).sum(1)
+    if isinstance(likelihood, Autoregressive):
+        likelihood = likelihood.factorised(_FreeVector)
     x = _some(train, seed).double()
     fitted = _without_latents(likelihood).to(x.device, torch.float64)
     if isinstance(fitted, InitializedFromData):

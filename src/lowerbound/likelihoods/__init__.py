@@ -1,5 +1,6 @@
 """Likelihoods p(x | z): one idea per file, each a `protocols.Conditional`."""
 
+from lowerbound.likelihoods.autoregressive import Autoregressive
 from lowerbound.likelihoods.bernoulli import Bernoulli
 from lowerbound.likelihoods.beta import Beta
 from lowerbound.likelihoods.categorical import Categorical
@@ -15,6 +16,7 @@ from lowerbound.likelihoods.student_t import StudentT
 from lowerbound.likelihoods.zero_inflated import ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 
 __all__ = [
+    "Autoregressive",
     "Bernoulli",
     "Beta",
     "Categorical",

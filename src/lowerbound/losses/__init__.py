@@ -7,6 +7,7 @@ interface, which is all that the loop knows.
 
 from lowerbound.losses.aggressive import Aggressive
 from lowerbound.losses.autoencoding import Autoencoding
+from lowerbound.losses.auxiliary import Auxiliary
 from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.losses.monte_carlo_em import MonteCarloEM
 from lowerbound.losses.semi_supervised import SemiSupervised
@@ -16,6 +17,7 @@ from lowerbound.losses.wake_sleep import WakeSleep
 __all__ = [
     "Aggressive",
     "Autoencoding",
+    "Auxiliary",
     "Loss",
     "LossOutput",
     "MonteCarloEM",

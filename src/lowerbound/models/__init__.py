@@ -6,7 +6,9 @@ from lowerbound.models.directed_graph import DirectedPosterior, Node
 from lowerbound.models.ladder_autoencoder import ladder
 from lowerbound.models.layered import deep_latent_gaussian
 from lowerbound.models.linear import factor_analysis, linear_ica, probabilistic_pca
+from lowerbound.models.pixel_autoencoder import pixel_vae
 from lowerbound.models.sequence import autoregressive_rows, state_space
+from lowerbound.models.skip_autoencoder import skip_vae
 from lowerbound.models.variational_autoencoder import vae
 from lowerbound.models.with_few_labels import semi_supervised
 
@@ -21,8 +23,10 @@ __all__ = [
     "factor_analysis",
     "ladder",
     "linear_ica",
+    "pixel_vae",
     "probabilistic_pca",
     "semi_supervised",
+    "skip_vae",
     "state_space",
     "vae",
 ]

@@ -9,6 +9,7 @@ and z is added to its features at every step.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -78,8 +79,8 @@ class ChainRule(nn.Module):
 
     @property
     def facts(self) -> LikelihoodFacts:
-        """Those of one step."""
-        return cast(StatesFacts, self.step).facts
+        """Those of one step, but for the mean."""
+        return replace(cast(StatesFacts, self.step).facts, has_mean=False)
 
     @property
     def support(self) -> Support:

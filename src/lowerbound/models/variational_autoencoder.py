@@ -16,7 +16,7 @@ from lowerbound import likelihoods, posteriors, priors
 from lowerbound.model import LatentVariableModel, require_distribution
 from lowerbound.models.parts import Activation, nonlinearity, outputs_of, seen_by, view_of
 from lowerbound.models.recipe import Recipe
-from lowerbound.nets import MLP, Convolution, TransposedConvolution
+from lowerbound.nets import MLP, Convolution, SkipMLP, TransposedConvolution
 from lowerbound.protocols import Conditional
 from lowerbound.randomness import forked
 from lowerbound.spelling import construct
@@ -24,7 +24,7 @@ from lowerbound.weights import latents_of
 
 __all__ = ["RECIPE", "Activation", "Network", "vae"]
 
-Network: TypeAlias = Literal["mlp", "convolution"]
+Network: TypeAlias = Literal["mlp", "convolution", "skip"]
 
 
 def vae(
@@ -46,7 +46,7 @@ def vae(
         prior: name of a class of `priors`, with options (see `spelling`), or a module.
         likelihood: of `likelihoods`, or a module from z to p(x | z).
         posterior: of `posteriors`, or a module from x to q(z | x).
-        network: "mlp" or "convolution".
+        network: "mlp", "convolution", or "skip" for a perceptron whose decoder reads z in every layer.
         hidden: widths of the hidden layers of a perceptron, or channels of a convolutional net, from the data to z.
         activation: nonlinearity.
 
@@ -88,11 +88,11 @@ def _latent_shape(q: Conditional, shape: tuple[int, ...]) -> tuple[int, ...]:
 def _encoder(
     network: Network, shape: tuple[int, ...], hidden: tuple[int, ...], outputs: tuple[int, ...], a: type[nn.Module]
 ) -> nn.Module:
-    if network == "mlp":
+    if network in ("mlp", "skip"):
         return MLP(shape, hidden, outputs, a)
     if network == "convolution":
         return Convolution(shape, hidden, outputs, activation=a)
-    raise ValueError(f"network is {network!r}; choose mlp or convolution.")
+    raise ValueError(f"network is {network!r}; choose mlp, convolution or skip.")
 
 
 def _decoder(
@@ -100,6 +100,8 @@ def _decoder(
 ) -> nn.Module:
     if network == "mlp":
         return MLP(latent, hidden, outputs, a)
+    if network == "skip":
+        return SkipMLP(latent, hidden, outputs, a)
     if len(latent) != 1:
         raise ValueError(f"A convolutional decoder takes vectors and this z has shape {latent}; use network='mlp'.")
     return TransposedConvolution(latent[0], hidden, outputs, activation=a)

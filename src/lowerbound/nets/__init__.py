@@ -4,23 +4,33 @@ These networks take any axes in front of the event, (..., *event), and state it 
 calls any other net with one axis in front of z, (N, latent_dim), for any number of samples: see `per_datum`.
 """
 
+from lowerbound.nets.causal_transformer import CausalTransformer
 from lowerbound.nets.convolution import Convolution, TransposedConvolution
+from lowerbound.nets.masked_convolution import MaskedConvolution
 from lowerbound.nets.mlp import MLP
 from lowerbound.nets.per_datum import PerDatum, TakesLeadingAxes
 from lowerbound.nets.recurrent import BidirectionalGRU, CausalGRU
 from lowerbound.nets.shapes import Shape, as_shape, numel, out_shape_of
+from lowerbound.nets.site_net import CausalTrunk, SiteNet, make_site_net
+from lowerbound.nets.skip_mlp import SkipMLP
 from lowerbound.nets.softplus import positive, raw_of
 
 __all__ = [
     "MLP",
     "BidirectionalGRU",
     "CausalGRU",
+    "CausalTransformer",
+    "CausalTrunk",
     "Convolution",
+    "MaskedConvolution",
     "PerDatum",
     "Shape",
+    "SiteNet",
+    "SkipMLP",
     "TakesLeadingAxes",
     "TransposedConvolution",
     "as_shape",
+    "make_site_net",
     "numel",
     "out_shape_of",
     "positive",

@@ -39,13 +39,18 @@ class OneHot(nn.Module):
 
     Arguments:
         in_shape: shape of one datum.
-        num_classes: K.
+        num_classes: K, at least 2.
+
+    Raises:
+        ValueError: fewer than two classes.
     """
 
     takes_leading_axes = True
 
     def __init__(self, in_shape: Shape, num_classes: int):
         super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"The encoder of classes got num_classes={num_classes} and expected at least 2.")
         self.num_classes, self._ndim = num_classes, len(as_shape(in_shape))
         self.out_shape = (num_classes, *as_shape(in_shape))
 

@@ -1,6 +1,7 @@
 """Priors p(z): one idea per file, each a `protocols.Conditional`. Any zuko flow is one too."""
 
 from lowerbound.priors.autoregressive import AutoregressiveBernoulli, AutoregressiveCategorical, AutoregressiveNormal
+from lowerbound.priors.autoregressive_map import AutoregressiveMap
 from lowerbound.priors.bernoulli import Bernoulli
 from lowerbound.priors.boltzmann import RBM
 from lowerbound.priors.categorical import Categorical
@@ -21,6 +22,7 @@ __all__ = [
     "RBM",
     "AutoregressiveBernoulli",
     "AutoregressiveCategorical",
+    "AutoregressiveMap",
     "AutoregressiveNormal",
     "Bernoulli",
     "Categorical",

@@ -31,8 +31,9 @@ class ReportContents:
         originals: test rows: images (n, H, W) or (n, C, H, W) as the model saw them, or a table
             (n, D) in its own units.
         binarization: how the pixels of `originals` were made 0 or 1 ("dynamic", "threshold"), or None.
-        reconstructions: E[x | z] of the original images, of the same shape.
-        samples: E[x | z] of images at z ~ p(z), or samples x ~ p(x) of a table in its own units.
+        reconstructions: what is shown of p(x | z) for the original images, of the same shape.
+        samples: what is shown of p(x | z) of images at z ~ p(z), or samples x ~ p(x) of a table in its own units.
+        shows_means: whether E[x | z] is shown of images; if not, means along one draw.
         latents: the latents of test rows, (N, 2) or (N, 1).
         latents_are: what they are, as the subject of a sentence.
         latent_labels: (N,) classes or measurements.
@@ -57,6 +58,7 @@ class ReportContents:
     binarization: str | None = None
     reconstructions: np.ndarray | None = None
     samples: np.ndarray | None = None
+    shows_means: bool = True
     latents: np.ndarray | None = None
     latents_are: str = "The mean of q(z | x)"
     latent_labels: np.ndarray | None = None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset
+from lowerbound.defaults import facts_of
 from lowerbound.evaluate import PredictiveChecks, posterior_mean
 from lowerbound.fitted import Fitted
 from lowerbound.inference import InferenceWarning
@@ -71,6 +72,7 @@ def collect(fitted: Fitted) -> ReportContents:
         originals=shown["originals"],
         reconstructions=shown.get("reconstructions"),
         samples=shown["samples"],
+        shows_means=facts_of(fitted.model.likelihood).has_mean,
         problems=_problems(caught),
         predictive=_checks(fitted, len(rows)),
     )
@@ -104,7 +106,7 @@ def _project(latents: Tensor) -> tuple[np.ndarray, tuple[float, ...] | None]:
 
 
 def _shown_images(model: LatentVariableModel, x: Tensor, context: Tensor | None) -> dict[str, np.ndarray]:
-    """Images as the model sees them, and their reconstructions and samples, which are E[x | z]."""
+    """Images as the model sees them, and their reconstructions and samples, which are E[x | z] or stand for it."""
     originals, given = x[:NUM_PAIRS], None if context is None else context[:NUM_PAIRS]
     samples = model.sample_mean(NUM_SAMPLES) if context is None else model.sample_mean(1, _every_class(context))[0]
     return {

@@ -7,6 +7,8 @@ __all__ = [
     "PREDICTIVE",
     "RECONSTRUCTIONS",
     "SAMPLES",
+    "SHOWS_DRAWS",
+    "SHOWS_MEANS",
     "TRAINING",
     "latent_map",
 ]
@@ -28,7 +30,12 @@ BINARIZED = {
 }
 SAMPLES = (
     "Good: images that could be data, and as varied as the data. Bad: ghosts between two shapes (the prior puts mass "
-    "where no latent lies) or few distinct images. Shown is the mean of p(x | z), not a draw, hence no pixel noise."
+    "where no latent lies) or few distinct images."
+)
+SHOWS_MEANS = " Shown is the mean of p(x | z), not a draw, hence no pixel noise."
+SHOWS_DRAWS = (
+    " Each pixel is shown by its mean given a draw of those before it, since p(x | z) has no mean in closed form: two "
+    "pictures of one z differ."
 )
 MARGINALS = (
     "Good: the outline (samples) follows the filled shape (test rows), peaks and tails included. Bad: a smooth hill "
