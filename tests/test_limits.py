@@ -51,3 +51,8 @@ def test_samples_of_an_evaluation_are_limited() -> None:
 
 def test_the_limit_itself_is_allowed() -> None:
     assert HMC(num_warmup=10**6).num_warmup == Local(num_steps=10**6).num_steps == 10**6
+
+
+def test_a_number_of_many_digits_makes_a_short_sentence() -> None:
+    with pytest.raises(ValueError, match="got num_samples=a number of 19 digits or more and takes at most 10,000,000"):
+        gradient_statistics(MODEL, ELBO(), Pathwise(), X, num_samples=10**400)

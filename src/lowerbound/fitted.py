@@ -229,7 +229,8 @@ class Fitted:
             seed: for the binarization of pixels, and for draws where q has no moments in closed form.
 
         Raises:
-            ValueError: both refine and inference, an unknown name, or a scheme that must be trained with the model.
+            ValueError: both refine and inference, an unknown name, a scheme that must be trained with the model, or a
+                result that is not finite.
 
         Warns:
             InferenceWarning: chains, or optima from several starts, that are unreliable.
@@ -243,6 +244,12 @@ class Fitted:
             for x, context, part_seed in self._blocks(rows, seed)
         ]
         mean, scale = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
+        lost = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(scale)).all(1))
+        if len(lost):
+            raise ValueError(
+                f"q(z | x) of {len(lost)} of {len(mean)} rows, row {lost[0]} first, is not finite; take a smaller "
+                "lr of the inference."
+            )
         return Encoded(mean=mean, scale=scale, assigned=self.assign(rows, seed=seed) if self.assigns else None)
 
     def score(self, data: Any, *, num_samples: int = 1000, seed: int | None = None) -> Float[np.ndarray, "row"]:

@@ -27,4 +27,5 @@ def require_at_most(owner: str, most: int, **counts: int) -> None:
     """
     for name, count in counts.items():
         if count > most:
-            raise ValueError(f"{owner} got {name}={count:,} and takes at most {most:,}; take fewer.")
+            shown = f"{count:,}" if count < 10**18 else "a number of 19 digits or more"
+            raise ValueError(f"{owner} got {name}={shown} and takes at most {most:,}; take fewer.")

@@ -194,3 +194,9 @@ def test_nothing_that_is_read_and_no_file_of_a_run_is_overwritten_by_force(refus
 def test_a_picture_has_an_end(digits_run, refused, tmp_path):
     sentence = refused("sample", digits_run, "--count", "10001", "--out", tmp_path / "x.png")
     assert sentence == "A picture shows at most 10,000 and got 10,001; write .npz."
+
+
+def test_latents_that_are_not_finite_are_not_written(digits_run, refused, tmp_path):
+    words = ["encode", digits_run, "--inference", "local:lr=1e30,num_steps=3", "--out", tmp_path / "z.npz"]
+    assert "rows, row 0 first, is not finite; take a smaller lr of the inference" in refused(*words)
+    assert not (tmp_path / "z.npz").exists()

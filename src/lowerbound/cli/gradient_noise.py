@@ -24,6 +24,7 @@ from lowerbound.diagnosis.of_fitted import as_at_the_end
 from lowerbound.evaluate import GradientStatistics, gradient_statistics
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import given_to_choices, make_gradient
+from lowerbound.limits import MOST_SAMPLES, require_at_most
 from lowerbound.losses import VariationalLoss
 from lowerbound.protocols import Gradient
 from lowerbound.recipes import recipe_named
@@ -107,6 +108,7 @@ def compare(
     if recipe_named(plan.recipe).labels != "unused":
         raise click.UsageError(f"{run.path} was fitted with labels; only models of the data alone are compared.")
     count, dataset = plan.num_samples if num_samples is None else num_samples, fitted.dataset
+    require_at_most("gradients", MOST_SAMPLES, num_samples=count)
     x = fitted.events(fitted.test_rows().x[: batch_size or plan.batch_size], seed).to(device_for(fitted))
     given = given_to_choices(plan, fitted.model, fitted.schema.event_shape, dataset.num_train)
     own = _own_loss(run, fitted, given, count).to(x.device)

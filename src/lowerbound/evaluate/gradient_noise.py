@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.limits import MOST_ITERATIONS, require_at_most
+from lowerbound.limits import MOST_ITERATIONS, MOST_SAMPLES, require_at_most
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Gradient, Objective
 from lowerbound.randomness import forked
@@ -113,6 +113,7 @@ def gradient_statistics(
     if num_repeats < _FEWEST:
         raise ValueError(f"gradient_statistics got num_repeats={num_repeats} and needs at least {_FEWEST}.")
     require_at_most("gradient_statistics", MOST_ITERATIONS, num_repeats=num_repeats)
+    require_at_most("gradient_statistics", MOST_SAMPLES, num_samples=num_samples)
     gradient.check(objective, model.infer(x, context), num_samples)
     estimator, groups = copy.deepcopy(gradient), _groups(model)
 

@@ -24,7 +24,7 @@ from lowerbound.model import LatentVariableModel, with_context
 from lowerbound.protocols import Context
 from lowerbound.weights import latents_of
 
-__all__ = ["Family", "Head", "InitialPosterior", "expanded", "free_parameters", "is_real", "moments"]
+__all__ = ["Family", "Head", "InitialPosterior", "check_support", "expanded", "free_parameters", "is_real", "moments"]
 
 Family: TypeAlias = Literal["own", "diagonal", "full"]
 InitialPosterior: TypeAlias = Literal["encoder", "prior"]
@@ -129,6 +129,26 @@ def _real_moments(origin: Distribution) -> tuple[Tensor, Tensor]:
             "use family='own' for discrete ones, Amortised() for several layers."
         )
     return moments(origin)
+
+
+def check_support(q: Distribution, p: Distribution) -> None:
+    """Refuse a q on the real line with a prior that is not: log p(z) has no value at most draws.
+
+    Raises:
+        ValueError: they are such.
+    """
+    if not is_real(p) and _is_said_real(q):
+        raise ValueError(
+            "q(z | x) is over all real numbers and p(z) is not, so that log p(z) has no value at most draws; choose a "
+            "posterior over the latents of the prior, such as relaxed-bernoulli for relaxed-bernoulli."
+        )
+
+
+def _is_said_real(q: Distribution) -> bool:
+    try:
+        return q.support is not None and is_real(q)
+    except NotImplementedError:
+        return False
 
 
 def is_real(distribution: Distribution) -> bool:

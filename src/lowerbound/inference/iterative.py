@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.gradients import Pathwise
-from lowerbound.inference.families import InitialPosterior, free_parameters
+from lowerbound.inference.families import InitialPosterior, check_support, free_parameters
 from lowerbound.inference.local import require_steps
 from lowerbound.inference.scheme import gradients_enabled, recordable
 from lowerbound.model import LatentVariableModel
@@ -70,6 +70,7 @@ class IterativeAmortised(nn.Module):
             with torch.no_grad():
                 joint = model.joint(x, context)
             self._check(free)
+            check_support(head(free), joint.prior)
             for _ in range(self.num_steps):
                 at = free.detach().requires_grad_()
                 value = Pathwise().estimate(ELBO(), head(at), joint, self.num_samples).surrogate

@@ -24,7 +24,7 @@ from torch.distributions import Distribution
 
 from lowerbound.gradients import Pathwise
 from lowerbound.inference.draws import warn_of_optima
-from lowerbound.inference.families import Family, Head, InitialPosterior, free_parameters
+from lowerbound.inference.families import Family, Head, InitialPosterior, check_support, free_parameters
 from lowerbound.inference.scheme import gradients_enabled, recordable
 from lowerbound.limits import MOST_ITERATIONS, require_at_most
 from lowerbound.model import Joint, LatentVariableModel
@@ -84,6 +84,7 @@ class Local:
             with torch.no_grad():
                 start, head = free_parameters(model, x, context, self.family, self.start)
                 joint = model.joint(x, context)
+                check_support(head(start), joint.prior)
                 self.gradient.check(self.objective, head(start), self.num_samples)
             starts = [start, *(start + torch.randn_like(start) for _ in range(1, self.num_restarts))]
             found = [self._optimised(one, head, joint) for one in starts]

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.gradients import Pathwise
-from lowerbound.inference.families import Family, free_parameters
+from lowerbound.inference.families import Family, check_support, free_parameters
 from lowerbound.inference.local import require_steps
 from lowerbound.inference.scheme import gradients_enabled, recordable
 from lowerbound.model import LatentVariableModel
@@ -66,6 +66,7 @@ class SemiAmortised:
             with torch.set_grad_enabled(trained):
                 free, head = free_parameters(model, x, context, self.family, "encoder")
                 joint = model.joint(x, context)
+                check_support(head(free), joint.prior)
                 _check(self.objective, head(free), self.num_samples)
             for _ in range(self.num_steps):
                 free = free if free.requires_grad else free.detach().requires_grad_()

@@ -15,6 +15,7 @@ from torch.distributions import Distribution
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lowerbound.hooks import Layered
+from lowerbound.inference.families import check_support
 from lowerbound.model import LatentVariableModel
 from lowerbound.objectives import ChiDivergence
 from lowerbound.protocols import Context, Latents, Objective
@@ -70,6 +71,8 @@ def check_same_kind(q: Distribution, p: Distribution) -> None:
             f"q(z | x) is {words[0]} and p(z) is {words[1]}, so log p(z) − log q(z | x) bounds nothing; choose a prior "
             "and a posterior over the same latents (both continuous, both Bernoulli, or both categorical)."
         )
+    if not kinds[0] and not isinstance(q, Layered) and not isinstance(p, Layered):
+        check_support(q, p)
     if not isinstance(q, Layered) and not isinstance(p, Layered) and len(q.event_shape) != len(p.event_shape):
         raise ValueError(
             f"q(z | x) is over latents of shape {tuple(q.event_shape)} and p(z) over {tuple(p.event_shape)}; choose a "

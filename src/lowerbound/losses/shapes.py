@@ -40,7 +40,12 @@ def check_shapes(model: LatentVariableModel, x: Tensor, context: Context | None)
     require_distribution(q, "posterior")
     if isinstance(q, Draws):
         return None
-    z = latents_of(q, q.sample())
+    z = latents_of(q, (q.rsample if q.has_rsample else q.sample)())  # a scale of NaN is no error to the first
+    if not all(bool(part.isfinite().all()) for part in (z if isinstance(z, tuple) else (z,))):
+        raise ValueError(
+            "q(z | x) gave latents of the first rows that are not finite; take a smaller lr of its inference, or look "
+            "at the net of the posterior."
+        )
     if isinstance(z, Tensor):
         _check_latents(z, model.prior(context), len(x))
     p = _tried("likelihood", lambda: model.decode(z, context), z)

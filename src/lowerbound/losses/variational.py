@@ -50,6 +50,7 @@ class VariationalLoss(Loss):
         if num_samples < 1:
             raise ValueError(f"VariationalLoss got num_samples={num_samples} and needs at least 1.")
         self.model = model if inference is None else with_inference(model, inference)
+        self._runs_chains = isinstance(inference, HMC)
         self.objective, self.gradient, self.num_samples = objective, gradient, num_samples
         self.penalty = penalty
         self._checked_in: bool | None = None  # whether that was in training mode; None before the first check
@@ -82,7 +83,7 @@ class VariationalLoss(Loss):
 
     def _refuse_chains(self, q: Distribution | None = None) -> None:
         """Refuse chains by their name, before they are run, and by what they give."""
-        if isinstance(getattr(self.model, "inference", None), HMC) or isinstance(q, Draws):
+        if self._runs_chains or isinstance(q, Draws):
             raise ValueError(f"{type(self).__name__} needs a q(z | x) with a density and HMC gives draws; use Local().")
 
     def _check_choices(self, x: Tensor, context: Context | None) -> None:
