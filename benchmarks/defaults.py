@@ -111,7 +111,9 @@ def default(dataset: Dataset, seed: int, steps: int | None, recipe: str | None =
     evidence = log_evidence(model.eval(), x, num_samples=SAMPLES)
     units = 0.0
     if dataset.name in TABLES:  # whose alternatives are densities of standardised columns
-        units = float(np.log(dataset.x_train.astype(float).std(0)).sum()) - training.transform.log_scale_of(x[:1]).item()
+        units = (
+            float(np.log(dataset.x_train.astype(float).std(0)).sum()) - training.transform.log_scale_of(x[:1]).item()
+        )
     return {
         "recipe": planned.recipe,
         "log_p": rounded(evidence.log_evidence.double().numpy() + units),

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound.data import DataError, Rows
+from lowerbound.data import DataError, Rows, Standardize
 from lowerbound.data.own_table import filled_table, own_table
 from lowerbound.data.rows_of_columns import rounded, stored_cell
 from lowerbound.data.schema import Column
@@ -230,8 +230,7 @@ def _in_own_table(fitted: Fitted, data: Any, rows: Rows, x: Tensor, gap: np.ndar
 
 def _log_scale_of_columns(fitted: Fitted) -> np.ndarray | float:
     """log of the unit of each column (D,), by which densities of cells are in the units of the user's data."""
-    scale = getattr(fitted.transform, "scale", None)
-    return np.log(np.asarray(scale, dtype=np.float64)) if isinstance(scale, Tensor) else 0.0
+    return fitted.transform.scale.log().numpy() if isinstance(fitted.transform, Standardize) else 0.0
 
 
 def _seed(fitted: Fitted, seed: int | None, stream: int) -> int:

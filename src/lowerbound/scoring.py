@@ -123,8 +123,8 @@ def score(
         model: p and q, on the device of `x_test`.
         x_test: test rows as the likelihood scores them.
         x_train: the result of `rows_for_baselines`, on the same device; None omits the baselines.
-        log_scale: log p(x) − log p of the data in the user's units, of each row or of all, which is subtracted from every
-            number in nats.
+        log_scale: log p(x) − log p of the data in the user's units, of each row or of all, which is subtracted from
+            every number in nats.
         context: of the model, one row for each of x_test.
         labels: classes (N,) of x_test, for a model that assigns rows to classes or clusters; None for others.
         num_samples: S of L_S.
@@ -174,9 +174,7 @@ def score(
         **_accuracy(model, x_test, labels),
         **_clusters(model, x_test, labels, seed),
         "components": _components(model, x_test, seed) if context is None else None,
-        "baselines": {
-            name: _against(value.double() - scale, log_p) for name, value in without_latents.items()
-        },
+        "baselines": {name: _against(value.double() - scale, log_p) for name, value in without_latents.items()},
     }
     return {name: _defined(value) for name, value in scores.items()}
 

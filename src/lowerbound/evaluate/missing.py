@@ -25,6 +25,7 @@ from lowerbound.evaluate.importance import effective_sample_size
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import derive_seed, forked
+from lowerbound.support import StatesFacts
 from lowerbound.weights import latents_of, weigh
 
 __all__ = [
@@ -239,8 +240,8 @@ def require_missing_allowed(model: LatentVariableModel) -> None:
     Raises:
         ValueError: with the models that do.
     """
-    support = getattr(model.likelihood, "support", None)
-    if not getattr(support, "allows_missing", False):
+    likelihood = model.likelihood
+    if not (isinstance(likelihood, StatesFacts) and likelihood.support.allows_missing):
         raise ValueError(
             f"The likelihood {type(model.likelihood).__name__} takes no missing entries; fit the table with the recipe "
             "latent-classes, or with the likelihood mixed, which integrate them out."
