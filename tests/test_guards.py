@@ -23,6 +23,7 @@ from lowerbound.inference import SemiAmortised
 from lowerbound.likelihoods import Bernoulli, ContinuousBernoulli
 from lowerbound.loop import train
 from lowerbound.losses import Autoencoding, LossOutput, MonteCarloEM, VariationalLoss, WakeSleep
+from lowerbound.losses.loss import require_rows
 from lowerbound.model import LatentVariableModel
 from lowerbound.models import vae
 from lowerbound.nets import MLP
@@ -220,6 +221,36 @@ def test_batch_norm_is_refused_in_training_mode(where: str) -> None:
         loss.train()(torch.ones(6, 4))
     with pytest.raises(ValueError, match="GroupNorm"):
         next(train(loss, torch.ones(6, 4), num_steps=1))
+
+
+def test_batch_norm_in_eval_mode_stays_there_in_training() -> None:
+    norm = nn.BatchNorm1d(2)
+    made = of_nets(nn.Sequential(nn.Linear(4, 4), nn.Unflatten(-1, (2, 2))), nn.Sequential(norm, nn.Linear(2, 4)))
+    loss = VariationalLoss(made, ELBO(), Pathwise())
+    norm.eval()
+    x = (torch.arange(24.0).reshape(6, 4) > 11).float()
+    held_out = HeldOut(source=x, every=1)
+    records = list(train(loss, x, num_steps=3, log_every=1, held_out=held_out))
+    assert (len(records), norm.training, norm.num_batches_tracked.item()) == (3, False, 0)
+    norm.eval()
+    loss(x)
+    loss.train()  # as between epochs of a loop of one's own: the norm is in training mode again
+    with pytest.raises(ValueError, match="depends on the other rows"):
+        loss(x)
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        (lambda x: (x, x), "got a tuple and expected a tensor of rows .*; take the rows out of it"),
+        (lambda x: x.numpy(), "got a ndarray and expected a tensor"),
+        (lambda x: x[:0], r"shape \(0, 4\) and needs at least one row"),
+        (lambda x: x.double(), "x in float64 and the model computes in float32; give x.to"),
+    ],
+)
+def test_what_is_no_batch_of_rows_is_refused_in_a_sentence(given, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        require_rows(model(), given(torch.ones(6, 4)), "VariationalLoss")
 
 
 def test_other_modules_are_trained_as_they_are() -> None:

@@ -142,6 +142,61 @@ def test_an_array_comes_back_as_an_array():
     np.testing.assert_allclose(filled[::5, 1], x[::5, 1], atol=0.5)
 
 
+@pytest.fixture(scope="module")
+def standardized():
+    """A model of columns that are standardised for it, whose marginals are known."""
+    g = np.random.default_rng(2)
+    z = g.normal(size=(80, 1))
+    x = pd.DataFrame(z @ [[3.0, 20.0, 0.1]] + g.normal(size=(80, 3)) * [1.0, 5.0, 0.2], columns=["a", "b", "c"])
+    return lb.fit(x, recipe="mixture-of-factor-analysers", components=1, latent_dim=1, objective="elbo")
+
+
+def test_scores_of_rows_with_gaps_are_in_the_units_of_the_seen_columns(standardized):
+    rows = pd.DataFrame({"a": [np.nan, np.nan, 1.0], "b": [np.nan, 7.0, 7.0], "c": [np.nan, np.nan, np.nan]})
+    score = standardized.score(rows)
+    cells = standardized.score_cells(rows)
+    assert score[0] == pytest.approx(0, abs=1e-5)
+    assert score[1] == pytest.approx(cells["b"][1], abs=1e-4)  # alone in its row
+    alone = standardized.score(rows.assign(a=[np.nan, np.nan, np.nan]))
+    assert score[2] == pytest.approx(alone[2] + cells["a"][2], abs=1e-3)  # p(a, b) = p(b) p(a | b)
+    evaluated = standardized.evaluate(rows)
+    assert evaluated["log_evidence"] == pytest.approx(score.mean(), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(range(150, 240), dtype="UInt8"),
+        pd.Series(range(90), dtype="Int64"),
+        pd.Series(np.arange(90) / 4),
+        pd.Series([True, False, True] * 30, dtype="boolean"),
+        pd.Series([True, False, True] * 30, dtype="object"),
+        pd.Series(["x", "y", "y"] * 30, dtype="string"),
+        pd.Series(pd.date_range("2024-01-01", periods=90, tz="Europe/Berlin")),
+    ],
+    ids=lambda c: str(c.dtype),
+)
+def test_gaps_of_every_type_of_column_are_filled_in_a_type_that_holds_them(column):
+    table = pd.DataFrame({"u": column, "v": np.random.default_rng(0).normal(size=90)})
+    table.loc[::10, "u"] = None
+    fitted = lb.fit(table, recipe="latent-classes", components=1, objective="elbo")
+    for filled in (fitted.impute(table, statistic=0.99), *fitted.imputations(table, 2)):
+        known = table["u"].notna()
+        assert filled["u"].notna().all()
+        assert (filled["u"][known] == table["u"][known]).all()
+        assert {type(v) for v in filled["u"][~known]} <= {type(v) for v in filled["u"][known]}
+    if column.dtype == "UInt8":
+        assert fitted.impute(table, statistic=0.99)["u"][::10].min() > 230
+    empty = table.assign(u=None)
+    assert fitted.impute(empty)["u"].notna().all()
+
+
+def test_classes_that_a_file_does_not_name_are_added(fitted, people):
+    part = people[people["city"].isna() | (people["city"] == "Bonn")].copy()
+    part["city"] = part["city"].cat.set_categories(["Bonn"])
+    assert fitted.impute(part)["city"].notna().all()
+
+
 @pytest.mark.parametrize(
     "call, words",
     [
@@ -156,6 +211,10 @@ def test_an_array_comes_back_as_an_array():
         (lambda f, x: f.sample(3, given={"city": "Bonn"}, label="a"), "both label and given"),
         (lambda f, x: f.sample(0, given={"city": "Bonn"}), "needs at least 1"),
         (lambda f, x: f.impute(x.drop(columns="city")), "lacks 1 of the 5 columns"),
+        (lambda f, x: f.impute(x.iloc[:0]), "no rows"),
+        (lambda f, x: f.score_cells(pd.concat([x, x[["height"]]], axis=1)), "two columns named 'height'"),
+        (lambda f, x: f.sample(3, given={"height": 170.123}), "values of 1 decimals and 170.123 was given"),
+        (lambda f, x: f.sample(3, given={"visits": 2.5}), "whole numbers and 2.5 was given"),
     ],
 )
 def test_mistakes_are_one_sentence(fitted, people, call, words):

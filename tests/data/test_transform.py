@@ -195,3 +195,11 @@ def test_standardize_refuses_constant_columns_and_bad_scales():
         Standardize.fit(np.array([[1.0], [np.nan]]))
     with pytest.raises(ValueError, match="scale is not positive"):
         Standardize(torch.zeros(2), torch.tensor([1.0, 0.0]))
+
+
+def test_the_volume_of_a_row_counts_every_number_that_is_there():
+    one = Standardize(torch.tensor(3.0), torch.tensor(10.0))  # of arrays (N, 4, 3): one scale for all numbers
+    assert one.log_scale_of(torch.zeros(2, 4, 3)).tolist() == pytest.approx([12 * math.log(10)] * 2)
+    each = Standardize(torch.zeros(2), torch.tensor([2.0, 5.0]))
+    rows = torch.tensor([[0.0, 0.0], [torch.nan, 0.0], [torch.nan, torch.nan]])
+    assert each.log_scale_of(rows).tolist() == pytest.approx([math.log(10), math.log(5), 0.0])

@@ -63,7 +63,8 @@ def _filled(column: Any, found: Any, gap: np.ndarray) -> Any:
         new = [value for value in found[gap].unique() if value not in column.cat.categories]
         return column.cat.add_categories(new).mask(gap, found.astype(object))
     if getattr(column.dtype, "tz", None) is not None:
-        found = found.dt.tz_localize("UTC").dt.tz_convert(column.dtype.tz)
+        zone = found if getattr(found.dtype, "tz", None) is not None else found.dt.tz_localize("UTC")
+        found = zone.dt.tz_convert(column.dtype.tz)
     if column.dtype == found.dtype:
         return column.mask(gap, found)
     if column.dtype.kind == "M" or found.dtype.kind == "M" or not _are_numbers(column, found):

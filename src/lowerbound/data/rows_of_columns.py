@@ -251,6 +251,8 @@ def _categories(values: np.ndarray, gaps: np.ndarray, column: Column) -> Any:
     assert column.categories is not None
     codes = np.where(gaps, -1, values).astype(np.int64)
     names = np.array([*column.categories, None], dtype=object)
+    if column.kind == "boolean" and column.categories == ("False", "True") and column.dtype == "object":
+        names = np.array([False, True, None], dtype=object)  # of Python's own, between gaps
     inner = column.dtype.removeprefix("category").strip("[]")
     if column.dtype.startswith("category"):
         cells = [float(name) if inner else name for name in column.categories]

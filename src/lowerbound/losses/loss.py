@@ -15,7 +15,7 @@ from lowerbound.protocols import Context
 from lowerbound.randomness import forked
 from lowerbound.support import require_support
 
-__all__ = ["Loss", "LossOutput", "first_two"]
+__all__ = ["Loss", "LossOutput", "first_two", "require_rows"]
 
 
 class LossOutput(NamedTuple):
@@ -54,7 +54,7 @@ class Loss(nn.Module, ABC):
         """Refuse rows outside the support of the likelihood, nets that mix rows, parts whose shapes do not fit, and
         nets that give probabilities where logits are expected. This is a part of `check`.
         """
-        _require_rows(self.model, x, type(self).__name__)
+        require_rows(self.model, x, type(self).__name__)
         require_support(self.model.likelihood, x)
         refuse_batch_norm(self.model)
         with forked(x.device, 0):
@@ -63,7 +63,7 @@ class Loss(nn.Module, ABC):
                 refuse_squashed_logits(self.model, z, first_two(x, context)[1])
 
 
-def _require_rows(model: nn.Module, x: object, owner: str) -> None:
+def require_rows(model: nn.Module, x: object, owner: str) -> None:
     """Refuse what is no batch of rows, and numbers of another precision than the model's.
 
     Raises:
