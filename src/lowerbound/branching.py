@@ -54,8 +54,11 @@ def branch(run: Run, path: Path | None, changes: dict[str, Any], command: str | 
         raise RunError(f"{run.path} has no checkpoint yet; begin a new run with these settings.")
     groups, numbers = run.checkpoint.load()
     changed = _plan(run, changes)
-    if changed.steps < numbers["step"]:
-        raise RunError(f"{run.path} has taken {numbers['step']:,} steps, more than the {changed.steps:,} asked for.")
+    if changed.steps <= numbers["step"]:
+        raise RunError(
+            f"{run.path} has taken {numbers['step']:,} steps and {changed.steps:,} are asked for in all; give more with "
+            "--steps, or --epochs."
+        )
     said = {n: [getattr(run.plan, n), getattr(changed, n)] for n in CHANGEABLE if n != "epochs"}
     came_from = {
         "run": str(run.path.resolve()),

@@ -114,8 +114,11 @@ def test_a_longer_run_goes_on_from_a_finished_one(cli, refused, digits_run, tmp_
     new = tmp_path / "new"
     assert cli("fit", "--resume", digits_run, "--steps", 25, "--out", new, "--no-evaluate").code == 0
     assert [r["step"] for r in Run.open(new).metrics()] == list(range(1, 26))
-    assert "more than the 5 asked for" in refused(
+    assert "are asked for in all; give more" in refused(
         "fit", "--resume", digits_run, "--steps", 5, "--out", tmp_path / "shorter"
+    )
+    assert "has taken 20 steps and 20 are asked for" in refused(
+        "fit", "--resume", digits_run, "--lr", 0.01, "--out", tmp_path / "none"
     )
     assert "--out goes with --resume only where" in refused("fit", "--resume", digits_run, "--out", tmp_path / "same")
 

@@ -91,6 +91,8 @@ def test_levels_and_intensities_are_not_taken_for_one_another() -> None:
         levels.kind_of_data.rows(GREY / 255, levels.schema, "x")
     with pytest.raises(DataError, match=r"fitted to pixels that are numbers in \[0, 1\]"):
         levels.kind_of_data.rows(GREY, intensities.schema, "x")
+    with pytest.raises(DataError, match="holds 0 and 1 alone; the model was fitted to levels 0 … 255"):
+        levels.kind_of_data.rows((GREY > 99).astype(np.uint8), levels.schema, "x")
     with pytest.raises(DataError, match=r"rows of shape \(5, 4\)"):
         levels.kind_of_data.rows(GREY.transpose(0, 2, 1), levels.schema, "x")
 

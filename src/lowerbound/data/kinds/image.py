@@ -165,9 +165,11 @@ def _levels(x: np.ndarray) -> int | Literal["none"] | None:
 
 
 def _check_levels(x: np.ndarray, schema: Schema, what: str) -> None:
-    """Refuse levels where the fit had intensities, and the reverse; 0 and 1 alone can be either."""
+    """Refuse levels where the fit had intensities, and the reverse: rows of 0 and 1 alone are no levels of many."""
     highest = 1 if schema.pixel_levels is None else schema.pixel_levels - 1
+    brightest = 0.0
     for _, block in row_blocks(x):
+        brightest = max(brightest, float(block.max()))
         whole = schema.pixel_levels is None or bool((block == np.round(block)).all())
         if not whole or float(block.min()) < 0 or float(block.max()) > highest:
             expected = "numbers in [0, 1]" if schema.pixel_levels is None else f"whole numbers 0 … {highest}"
@@ -175,3 +177,8 @@ def _check_levels(x: np.ndarray, schema: Schema, what: str) -> None:
                 f"{what} holds values from {float(block.min()):g} to {float(block.max()):g}; the model was fitted to "
                 f"pixels that are {expected}: convert them first."
             )
+    if brightest == 1 and highest > 1:
+        raise DataError(
+            f"{what} holds 0 and 1 alone; the model was fitted to levels 0 … {highest}, of which 1 is nearly black: "
+            f"multiply by {highest}."
+        )
