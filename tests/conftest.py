@@ -19,6 +19,7 @@ def seed() -> Iterator[int]:
     value = int(os.environ.get("LOWERBOUND_TEST_SEED", "0"))
     dtype = torch.get_default_dtype()
     torch.manual_seed(value)
+    jaxtyping.config.update("jaxtyping_disable", False)  # whatever the test before has left
     begin_test()
     yield value
     torch.set_default_dtype(dtype)

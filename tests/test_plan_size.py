@@ -25,7 +25,7 @@ X = np.random.default_rng(0).normal(size=(40, 3))
         {"posterior": "maf:hidden=1000000000"},
         {"posterior": "full-normal", "latent_dim": 10**6},
         {"num_samples": 10**9},
-        {"batch_size": 10**9, "num_samples": 10**3},
+        {"batch_size": 10**5, "num_samples": 10**5},
     ],
 )
 def test_sizes_of_a_thousand_million_are_one_sentence(given):
@@ -37,7 +37,7 @@ def test_sizes_of_a_thousand_million_are_one_sentence(given):
 
 
 def test_numbers_of_layers_beyond_reason_are_refused_soon():
-    with pytest.raises(ValueError, match="asks for more than 10,000 layers"):
+    with pytest.raises(ValueError, match="transforms=1,000,000 and takes at most 256; take fewer"):
         plan(load("digits"), "vae", posterior="maf:transforms=1000000")
 
 
@@ -74,6 +74,6 @@ def test_counting_leaves_no_trace_in_random_numbers(name):
 
     recipe, state = recipe_named(name), torch.get_rng_state()
     known = {key: value for key, value in recipe.option_defaults.items() if value is not None}
-    shape = (8, 8) if name in ("autoregressive-rows", "state-space") else (64,)
+    shape = (8, 8) if name in ("autoregressive-rows", "pixel-vae", "state-space") else (64,)
     plan_size.check_model(recipe, {**known, **({"num_classes": 3} if recipe.needs_classes else {})}, shape)
     assert torch.equal(torch.get_rng_state(), state)

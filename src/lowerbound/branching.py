@@ -56,7 +56,7 @@ def branch(run: Run, path: Path | None, changes: dict[str, Any], command: str | 
     changed = _plan(run, changes)
     if changed.steps <= numbers["step"]:
         raise RunError(
-            f"{run.path} has taken {numbers['step']:,} steps and {changed.steps:,} are asked for in all; give more with "
+            f"{run.path} has taken {numbers['step']:,} steps and {changed.steps:,} are asked for in all; give more by "
             "--steps, or --epochs."
         )
     said = {n: [getattr(run.plan, n), getattr(changed, n)] for n in CHANGEABLE if n != "epochs"}

@@ -18,7 +18,8 @@ from lowerbound import evaluate
 from lowerbound.evaluate import baselines
 from lowerbound.evaluate.predictive_statistics import number_statistics
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear import fit_independent_components, fit_mixture_of_factor_analysers
+from lowerbound.linear import FactorAnalysers, fit_independent_components, fit_mixture_of_factor_analysers
+from lowerbound.models.mixture_of_factor_analysers import model_of
 from lowerbound.models.sequence import state_space
 
 EXACT = LinearGaussian.random(4, 2, seed=1)
@@ -26,7 +27,11 @@ X = EXACT.sample(40)
 LATENTS, FACTORS = torch.randn(60, 3), torch.randint(3, (60, 2))
 MODEL = EXACT.model()
 
+X_WITH_GAPS = torch.tensor([[1.0, torch.nan]])
+GAPS = model_of(FactorAnalysers(torch.ones(1), (LinearGaussian(torch.ones(2, 1), torch.zeros(2), torch.ones(2)),)))
 CALLS = {
+    "completions": lambda seed: list(evaluate.completions(GAPS, X_WITH_GAPS, num_samples=2, seed=seed)),
+    "draw_missing": lambda seed: evaluate.draw_missing(GAPS, X_WITH_GAPS, 2, num_samples=2, seed=seed),
     "aggregate_posterior": lambda seed: evaluate.aggregate_posterior(MODEL, X, seed=seed),
     "annealed_importance": lambda seed: evaluate.annealed_importance(
         MODEL, X[:2], num_distributions=3, num_chains=2, num_leapfrog=1, seed=seed
@@ -76,6 +81,7 @@ CALLS = {
 }
 SAME_STREAM = {
     "bits_per_dim",
+    "log_conditionals",
     "expected_coverage",
     "latent_moments",
     "likelihood_ratio",

@@ -180,6 +180,8 @@ def test_a_tuple_of_latents_and_a_context_are_passed_on():
         def sample(self, sample_shape=()):
             return tuple(part.sample(sample_shape) for part in self.parts)
 
+        rsample = sample
+
         def log_prob(self, value):
             return sum(part.log_prob(v).sum(-1) for part, v in zip(self.parts, value, strict=True))
 
