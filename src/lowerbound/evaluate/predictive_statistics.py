@@ -7,7 +7,7 @@ marks a missing entry, which is passed over.
 table      of each column mean, sd, skewness, min, max and share of zeros, or the share of each category; the
            correlation of each pair of columns of numbers
 counts     of each column mean, dispersion index (variance / mean), max and share of zeros
-images     mean intensity, total variation (mean |difference| of neighbours), share of ink (above one half)
+images     mean intensity, total variation (mean absolute difference of neighbours), share of ink (above one half)
 numbers    of all numbers together mean, sd, skewness, min, max and share of zeros
 =========  ================================================================================================
 """

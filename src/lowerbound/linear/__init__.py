@@ -1,7 +1,6 @@
 """Linear latent variable models, fitted exactly or by EM: one idea per file. Most fits are generators of their
 iterations.
 
-=================================  ======================================================================
 All take rows (N, D), preferably in double precision, with NaN for missing entries.
 """
 
