@@ -10,6 +10,8 @@ import pytest
 import torch
 from typechecker import begin_test
 
+collect_ignore = ["support"]  # helpers; collected, each would be a second module beside the one that tests import
+
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 

@@ -212,12 +212,28 @@ def test_classes_that_a_file_does_not_name_are_added(fitted, people):
         (lambda f, x: f.sample(0, given={"city": "Bonn"}), "needs at least 1"),
         (lambda f, x: f.impute(x.drop(columns="city")), "lacks 1 of the 5 columns"),
         (lambda f, x: f.impute(x.iloc[:0]), "no rows"),
+        (lambda f, x: f.score(x.iloc[:0]), "no rows"),
         (lambda f, x: f.score_cells(pd.concat([x, x[["height"]]], axis=1)), "two columns named 'height'"),
         (lambda f, x: f.sample(3, given={"height": 170.123}), "values of 1 decimals and 170.123 was given"),
         (lambda f, x: f.sample(3, given={"visits": 2.5}), "whole numbers and 2.5 was given"),
     ],
 )
 def test_mistakes_are_one_sentence(fitted, people, call, words):
+    with pytest.raises(ValueError, match=words):
+        call(fitted, people)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda f, x: f.impute(x, num_samples="10"), "num_samples"),
+        (lambda f, x: f.imputations(x, 2.5), "count"),
+        (lambda f, x: f.imputations(x, 2, seed=1.5), "seed"),
+        (lambda f, x: f.sample(2, given=[("height", 170.0)]), "given"),
+        (lambda f, x: f.score_cells(x, num_samples=None), "num_samples"),
+    ],
+)
+def test_arguments_of_another_type_are_one_sentence(as_users_run, fitted, people, call, words):
     with pytest.raises(ValueError, match=words):
         call(fitted, people)
 

@@ -32,6 +32,7 @@ from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Transform
 from lowerbound.evaluate import latent_moments, log_evidence
+from lowerbound.evaluate.evidence import require_finite
 from lowerbound.inference import InferenceScheme, Local, with_inference
 from lowerbound.inference.draws import rows_from
 from lowerbound.model import LatentVariableModel
@@ -259,6 +260,9 @@ class Fitted:
             data: see `rows`.
             num_samples: K, latents per row.
             seed: of all draws.
+
+        Raises:
+            ValueError: no rows, or rows of which log p(x) is no finite number.
         """
         parts = []
         for x, context, part_seed in self._blocks(self.rows(data), seed):
@@ -266,7 +270,11 @@ class Fitted:
                 self.model, x, num_samples=num_samples, context=context, seed=derive_seed(part_seed, _SCORE)
             )
             parts.append(found.log_evidence.double() - self.log_scale_of(x))
-        return torch.cat(parts).numpy()
+        if not parts:
+            raise ValueError("score got no rows and needs at least one.")
+        log_p = torch.cat(parts)
+        require_finite(log_p)
+        return log_p.numpy()
 
     def log_scale_of(self, x: Tensor) -> Float[Tensor, "row"]:
         """log p of rows that the likelihood scores minus log p of the user's: Σ_d log scale_d of their entries."""

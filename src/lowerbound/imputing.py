@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import DataError, Rows, Standardize
-from lowerbound.data.own_table import filled_table, own_table
+from lowerbound.data.own_table import filled_table, read_own
 from lowerbound.data.rows_of_columns import rounded, stored_cell
 from lowerbound.data.schema import Column
 from lowerbound.evaluate.missing import (
@@ -36,6 +36,7 @@ from lowerbound.fitted import Fitted
 from lowerbound.inference import InferenceWarning
 from lowerbound.plan_size import check_draws
 from lowerbound.randomness import derive_seed
+from lowerbound.spelling import check_options
 
 __all__ = ["cell_scores", "draw_given", "imputations", "impute"]
 
@@ -53,8 +54,9 @@ def impute(
     progress: Callable[[int, int], None] | None = None,
 ) -> Any:
     """The user's table with its gaps filled. See `Fitted.impute`."""
+    _check_types(impute, num_samples=num_samples, seed=seed)
     level = _level_of(statistic)
-    rows = _table_rows(fitted, data)
+    own, rows = _table_rows(fitted, data)
     x, gap = _events(fitted, rows, seed)
     filled = torch.empty_like(x)
     for part in completions(
@@ -66,16 +68,17 @@ def impute(
         progress=progress,
     ):
         filled[part.rows] = _summary(fitted, part, level)
-    return _in_own_table(fitted, data, rows, filled, gap)
+    return _in_own_table(fitted, own, rows, filled, gap)
 
 
 def imputations(
     fitted: Fitted, data: Any, count: int = 5, *, num_samples: int = 1000, seed: int | None = None
 ) -> list[Any]:
     """Several completed copies of the user's table. See `Fitted.imputations`."""
+    _check_types(imputations, count=count, num_samples=num_samples, seed=seed)
     if count < 1:
         raise ValueError(f"imputations got count={count} and needs at least 1.")
-    rows = _table_rows(fitted, data)
+    own, rows = _table_rows(fitted, data)
     x, gap = _events(fitted, rows, seed)
     check_draws(count * len(x), fitted.model, fitted.schema.event_shape)
     drawn, _ = draw_missing(
@@ -86,7 +89,7 @@ def imputations(
         context=fitted.context(rows.y, rows.name),
         seed=_seed(fitted, seed, _IMPUTE),
     )
-    return [_in_own_table(fitted, data, rows, part, gap) for part in drawn]
+    return [_in_own_table(fitted, own, rows, part, gap) for part in drawn]
 
 
 def draw_given(fitted: Fitted, given: Mapping[str, Any], count: int, *, seed: int | None = None) -> Tensor:
@@ -98,6 +101,7 @@ def draw_given(fitted: Fitted, given: Mapping[str, Any], count: int, *, seed: in
     Warns:
         InferenceWarning: the model thinks what is given so unlikely that few latents lead to it.
     """
+    _check_types(draw_given, given=given, count=count, seed=seed)
     if count < 1:
         raise ValueError(f"sample got {count} draws to make and needs at least 1.")
     check_draws(count, fitted.model, fitted.schema.event_shape)
@@ -123,7 +127,8 @@ def cell_scores(
     progress: Callable[[int, int], None] | None = None,
 ) -> Any:
     """log p of each cell given the rest of its row. See `Fitted.score_cells`."""
-    rows = _table_rows(fitted, data)
+    _check_types(cell_scores, num_samples=num_samples, seed=seed)
+    own, rows = _table_rows(fitted, data)
     x, _ = _events(fitted, rows, seed)
     found = log_conditionals(
         fitted.model,
@@ -138,7 +143,6 @@ def cell_scores(
         return scores
     import pandas
 
-    own = own_table(data)
     return pandas.DataFrame(
         scores, columns=list(fitted.schema.column_names or ()), index=own.index if hasattr(own, "index") else None
     )
@@ -150,19 +154,25 @@ def _level_of(statistic: str | float) -> float | None:
         return None
     if statistic == "median":
         return 0.5
-    if isinstance(statistic, float) and 0 < statistic < 1:
-        return statistic
+    if isinstance(statistic, float | np.floating) and 0 < statistic < 1:
+        return float(statistic)
     raise ValueError(f"statistic is {statistic!r}; expected 'mean', 'median' or a level between 0 and 1, such as 0.05.")
 
 
-def _table_rows(fitted: Fitted, data: Any) -> Rows:
+def _check_types(function: Callable[..., Any], **given: Any) -> None:
+    """Refuse an argument of another type than its annotation says, in a sentence."""
+    check_options(function.__name__, function, given)
+
+
+def _table_rows(fitted: Fitted, data: Any) -> tuple[Any, Rows]:
+    """The user's own table and its rows, of which there must be one."""
     if fitted.schema.columns is None:
         raise ValueError(f"{fitted.called} is of {fitted.schema.kind}s; gaps are filled in tables of columns.")
     require_missing_allowed(fitted.model)
-    rows = fitted.rows(data)
+    own, rows = read_own(data, fitted.schema)
     if len(rows.x) == 0:
         raise DataError(f"{rows.name} has no rows; give one at least.")
-    return rows
+    return own, rows
 
 
 def _events(fitted: Fitted, rows: Rows, seed: int | None) -> tuple[Tensor, np.ndarray]:
@@ -190,20 +200,19 @@ def _events_of_one(fitted: Fitted, given: Mapping[str, Any]) -> Tensor:
             raise DataError(f"there is no column '{str(name)[:40]}' to be given; the model has {known}.")
         place = names.index(name)
         row[0, place] = stored_cell(value, columns[place], "what is given")
-        _require_possible(row[0, place], columns[place])
+        _require_shown(row[0, place], columns[place], value)
     return fitted.events(row)
 
 
-def _require_possible(stored: float, column: Column) -> None:
-    """Refuse a value that draws of the column cannot show, because they are rounded as its values were."""
+def _require_shown(stored: float, column: Column, value: Any) -> None:
+    """Refuse a value that draws of the column do not show, because they are rounded as its values were."""
     shown = float(rounded(np.array([stored]), column)[0])
-    if not np.isclose(shown, stored, rtol=1e-9, atol=0):
-        unit = "whole numbers" if column.decimals == 0 or column.kind == "count" else "no such values"
-        if column.decimals:
-            unit = f"values of {column.decimals} decimals"
-        if column.kind == "date":
-            unit = f"dates written as {column.format}"
-        raise DataError(f"column '{column.name[:40]}' holds {unit} and {stored:g} was given; round it.")
+    if np.isclose(shown, stored, rtol=1e-9, atol=0):
+        return
+    unit = f"values of {column.decimals} decimals" if column.decimals else "whole numbers"
+    if column.kind == "date":
+        unit = f"dates written as {column.format}"
+    raise DataError(f"column '{column.name[:40]}' holds {unit} and {str(value)[:40]} was given; round it.")
 
 
 def _summary(fitted: Fitted, part: Completions, level: float | None) -> Tensor:
@@ -222,10 +231,10 @@ def _summary(fitted: Fitted, part: Completions, level: float | None) -> Tensor:
     return torch.stack(found, -1)
 
 
-def _in_own_table(fitted: Fitted, data: Any, rows: Rows, x: Tensor, gap: np.ndarray) -> Any:
+def _in_own_table(fitted: Fitted, own: Any, rows: Rows, x: Tensor, gap: np.ndarray) -> Any:
     """The user's table, whose gaps have the values of rows x that the likelihood scores."""
     known = np.asarray(rows.x, dtype=np.float64)
-    return filled_table(own_table(data), np.where(gap, fitted.stored(x), known), gap, fitted.schema)
+    return filled_table(own, np.where(gap, fitted.stored(x), known), gap, fitted.schema)
 
 
 def _log_scale_of_columns(fitted: Fitted) -> np.ndarray | float:

@@ -125,13 +125,7 @@ def train(
         num_steps=num_steps, batch_size=batch_size, lr=lr, clip_norm=clip_norm, seed=seed, log_every=log_every,
         compile=compile, accumulate=accumulate, ema=ema,
     )  # fmt: skip
-    for name, value, kind in (
-        ("held_out", held_out, HeldOut),
-        ("checkpoint", checkpoint, Checkpoint),
-        ("engine", engine, Engine),
-    ):
-        if value is not None and not isinstance(value, kind):
-            raise ValueError(f"train got {name} of type {type(value).__name__} and expected {kind.__name__}.")
+    _check_parts(held_out=(held_out, HeldOut), checkpoint=(checkpoint, Checkpoint), engine=(engine, Engine))
     engine = engine or Engine()
     _check(num_steps=num_steps, batch_size=1 if batch_size is None else batch_size, log_every=log_every)
     _check(accumulate=accumulate)
@@ -181,6 +175,13 @@ def _check_arguments(**given: Any) -> None:
         raise ValueError(f"train got lr={given['lr']} and needs a finite number, 0 or more.")
     if given["clip_norm"] is not None and not given["clip_norm"] > 0:
         raise ValueError(f"train got clip_norm={given['clip_norm']} and needs a finite number above 0.")
+
+
+def _check_parts(**given: tuple[Any, type]) -> None:
+    """Refuse a part of another class."""
+    for name, (value, kind) in given.items():
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f"train got {name} of type {type(value).__name__} and expected {kind.__name__}.")
 
 
 def _check(**positive: int) -> None:

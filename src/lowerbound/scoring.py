@@ -34,6 +34,7 @@ from lowerbound.evaluate import (
     normalized_mutual_information,
     summary,
 )
+from lowerbound.evaluate.evidence import require_finite
 from lowerbound.fitted import Fitted
 from lowerbound.hooks import AssignsClusters
 from lowerbound.labelled import LabelledModel
@@ -146,7 +147,7 @@ def score(
     """
     model.eval()
     evidence = log_evidence(model, x_test, num_samples=num_samples, context=context, seed=seed, progress=progress)
-    _require_finite(evidence.log_evidence)
+    require_finite(evidence.log_evidence)
     parts = summary(model, x_test, num_samples=_SUMMARY_SAMPLES, context=context, seed=seed)
     facts = facts_of(model.likelihood)
     discrete = facts.discrete and not (facts.domain == "unit interval" and bool(((x_test != 0) & (x_test != 1)).any()))
@@ -219,16 +220,6 @@ def probabilities(
     if isinstance(model.posterior, AssignsClusters):
         return torch.cat([model.posterior.cluster_probabilities(rows).cpu() for rows in x.split(_MOST_LATENTS)])
     return responsibilities(model, x, seed=seed).cpu()
-
-
-def _require_finite(log_evidence: Tensor) -> None:
-    """A row without a finite log p(x) would make every mean nothing."""
-    bad = (~log_evidence.isfinite()).nonzero()[:, 0]
-    if len(bad):
-        raise ValueError(
-            f"log p(x) of {len(bad):,} of the {len(log_evidence):,} rows is no finite number, first of row "
-            f"{int(bad[0])}; leave such rows out, or fit the model again with a smaller learning rate."
-        )
 
 
 def _accuracy(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None) -> dict[str, float | None]:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from lowerbound.cli import main
+from lowerbound.runs import Run
 
 ROWS = 80
 
@@ -59,6 +60,24 @@ def test_draws_stand_below_one_another(cli, run, people, tmp_path):
     gap = pd.read_csv(people)["height"].isna().to_numpy()
     assert (heights[:, gap].std(0) > 0).all()
     assert (np.ptp(heights[:, ~gap], 0) == 0).all()
+
+
+def test_draws_of_a_table_with_a_column_of_that_name_and_of_numbers_alone(cli, refused, run, people, tmp_path):
+    named, out = tmp_path / "named.csv", tmp_path / "copies.npz"
+    pd.read_csv(people).assign(imputation=1).to_csv(named, index=False)
+    said = refused("impute", run, "--data", named, "--draws", 2, "--out", tmp_path / "copies.csv")
+    assert "has a column named 'imputation'" in said
+    assert "takes numbers alone" in refused("impute", run, "--draws", 2, "--out", out)
+
+
+def test_a_file_is_read_once(run, people, monkeypatch):
+    from lowerbound.data import own_table
+
+    read = []
+    contents = own_table.read_contents
+    monkeypatch.setattr(own_table, "read_contents", lambda *a, **k: read.append(1) or contents(*a, **k))
+    Run.open(run).fitted().imputations(people, 3)
+    assert len(read) == 1
 
 
 def test_quantiles_by_their_level(cli, run, tmp_path):

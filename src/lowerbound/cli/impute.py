@@ -42,12 +42,12 @@ def impute(
     """Fill the gaps of a table, each by what RUN says of it given the rest of its row.
 
     Every other cell is written as it is, and so are columns that are no part of the model. Classes without an order
-    are filled by the most probable one, ordered ones by the median. With --draws the copies stand below one another,
-    and the column `imputation` tells them apart; what is computed from each copy shows what the gaps leave open.
+    are filled by the most probable one, ordered ones by the median.
+
+    With --draws the copies stand below one another, and the column `imputation` tells them apart; in an .npz file they
+    are the first axis of `x`. What is computed from each copy shows what the gaps leave open.
     """
     from pathlib import Path
-
-    import pandas
 
     from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.output import check_out, write_npz, write_table
@@ -66,15 +66,12 @@ def impute(
         with CountProgress(open_console(), "rows") as progress:
             filled = fitted.impute(table, statistic=level, num_samples=num_samples, seed=seed, progress=progress)
     else:
-        copies = [_frame(copy) for copy in fitted.imputations(table, draws, num_samples=num_samples, seed=seed)]
-        for number, copy in enumerate(copies):
-            copy.insert(0, "imputation", number)
-        filled = pandas.concat(copies, ignore_index=True)
+        filled = fitted.imputations(table, draws, num_samples=num_samples, seed=seed)
     if path.suffix.lower() == ".npz":
         write_npz(path, x=_numbers(filled))
     else:
-        write_table(path, _frame(filled))
-    click.echo(f"Wrote {len(filled)} rows to {path}")
+        write_table(path, _frame(filled) if draws is None else _below_one_another(filled))
+    click.echo(f"Wrote {len(filled)} {'rows' if draws is None else 'copies'} to {path}")
 
 
 def _statistic(word: str, draws: int | None) -> Any:
@@ -92,6 +89,22 @@ def _frame(table: Any) -> Any:
     import pandas
 
     return table.copy() if isinstance(table, pandas.DataFrame) else pandas.DataFrame(table)
+
+
+def _below_one_another(copies: list[Any]) -> Any:
+    """One DataFrame, in which the column `imputation` is the number of the copy.
+
+    Raises:
+        UsageError: there is a column of this name.
+    """
+    import pandas
+
+    frames = [_frame(copy) for copy in copies]
+    if "imputation" in frames[0].columns:
+        raise click.UsageError("The table has a column named 'imputation', as the number of a copy is; rename it.")
+    for number, frame in enumerate(frames):
+        frame.insert(0, "imputation", number)
+    return pandas.concat(frames, ignore_index=True)
 
 
 def _numbers(table: Any) -> np.ndarray:

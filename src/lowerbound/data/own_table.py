@@ -7,36 +7,52 @@ from typing import Any
 
 import numpy as np
 
+from lowerbound.data.assemble import Rows, to_rows
 from lowerbound.data.catalog import names
+from lowerbound.data.given import rows_under
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.readers import read_contents
 from lowerbound.data.rows_of_columns import frame_of_rows, kept_places
 from lowerbound.data.schema import Schema
+from lowerbound.data.tables import contents_of_frame
 
-__all__ = ["filled_table", "own_table"]
+__all__ = ["filled_table", "read_own"]
 
 
-def own_table(data: Any) -> Any:
-    """The rows that the user gave, as a DataFrame or an array; None where they are no table of the user's own.
+def read_own(data: Any, schema: Schema) -> tuple[Any, Rows]:
+    """The rows that the user gave, as a DataFrame or an array, and the same under the schema of a fit; read once.
 
     Arguments:
         data: a DataFrame, an array, the path of a file, or anything else that `Fitted.rows` takes.
+        schema: of the fit.
+
+    Returns:
+        The user's own table, None where data are no single table of theirs, and its rows.
+
+    Raises:
+        DataError: as `rows_under`.
     """
-    if isinstance(data, str | Path):
-        if str(data) in names():
-            return None
-        contents = read_contents(Path(data))
-        return contents.x if contents.x_test is None else None
-    if hasattr(data, "columns") and hasattr(data, "iloc"):
-        return data
-    return data if isinstance(data, np.ndarray) else None
+    if not isinstance(data, str | Path) or str(data) in names():
+        is_own = isinstance(data, np.ndarray) or (hasattr(data, "columns") and hasattr(data, "iloc"))
+        return (data if is_own else None), rows_under(data, schema)
+    path = Path(data)
+    contents = read_contents(path)
+    own = contents.x if contents.x_test is None else None
+    if schema.label is not None:
+        if not isinstance(contents.x, np.ndarray) and schema.label in map(str, contents.x.columns):
+            contents = contents_of_frame(
+                contents.x, schema.label, what=contents.what, container=contents.container, notes=contents.notes
+            )
+        elif isinstance(contents.x, np.ndarray):
+            contents = read_contents(path, usual_label=schema.label)
+    return own, to_rows(contents, schema, name=path.name)
 
 
 def filled_table(own: Any, stored: np.ndarray, gap: np.ndarray, schema: Schema) -> Any:
     """The table with complete rows of the model in its gaps.
 
     Arguments:
-        own: from `own_table`; None gives the rows of the model in the form of the data of the fit.
+        own: from `read_own`; None gives the rows of the model in the form of the data of the fit.
         stored: complete rows (N, D), as they are stored.
         gap: which entries were missing (N, D).
         schema: of the fit.

@@ -27,7 +27,7 @@ from lowerbound.randomness import forked
 from lowerbound.tuning import cpu_tuning
 from lowerbound.weights import latents_of, log_density, log_reverse
 
-__all__ = ["Evidence", "log_evidence"]
+__all__ = ["Evidence", "log_evidence", "require_finite"]
 
 _DRAWS_PER_BLOCK = 2**14
 _SAMPLES_PER_BLOCK = 256
@@ -135,6 +135,20 @@ def log_evidence(
         num_samples=num_samples,
         num_dimensions=num_dimensions,
     )
+
+
+def require_finite(log_evidence: Float[Tensor, "batch"]) -> None:
+    """Refuse a row without a finite log p(x), which would make every mean nothing.
+
+    Raises:
+        ValueError: with the number of such rows, and the first.
+    """
+    bad = (~log_evidence.isfinite()).nonzero()[:, 0]
+    if len(bad):
+        raise ValueError(
+            f"log p(x) of {len(bad):,} of the {len(log_evidence):,} rows is no finite number, first of row "
+            f"{int(bad[0])}; leave such rows out, or fit the model again with a smaller learning rate."
+        )
 
 
 def _shape(log_w: Float[Tensor, "sample batch"], dtype: torch.dtype) -> Float[Tensor, "batch"]:

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight
+from lowerbound.evaluate.resampling import systematic_resampling
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.sequence_steps import EachStep
 from lowerbound.priors.markov_chain import MarkovChain
@@ -79,16 +80,9 @@ def particle_filter(model: DirectedModel, x: Tensor, *, num_particles: int = 100
             forecasts.append(p.mean.mean(0))
             states.append((w[..., None] * z).sum(0))
             sizes.append(effective_sample_size(log_w))
-            z = chain.transition(_drawn_again(z, w)).sample()
+            kept = systematic_resampling(w, len(w))
+            z = chain.transition(z.gather(0, kept[..., None].expand_as(z))).sample()
     return Filtered(log_evidence, *(torch.stack(parts, 1) for parts in (forecasts, states, sizes)))
-
-
-def _drawn_again(z: Float[Tensor, "sample batch latent"], w: Float[Tensor, "sample batch"]) -> Tensor:
-    """Systematic resampling: each particle is kept as often as its weight says, rounded up or down."""
-    size, rows = w.shape
-    points = (torch.arange(size, device=w.device) + torch.rand(rows, 1, device=w.device)) / size
-    which = torch.searchsorted(w.mT.cumsum(1).contiguous(), points.to(w.dtype)).clamp(max=size - 1)
-    return z.gather(0, which.mT[..., None].expand_as(z))
 
 
 def _parts(model: DirectedModel) -> tuple[MarkovChain, EachStep]:

@@ -22,6 +22,7 @@ from torch import Tensor
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.evidence import log_evidence
 from lowerbound.evaluate.importance import effective_sample_size
+from lowerbound.evaluate.resampling import systematic_resampling
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import derive_seed, forked
@@ -34,7 +35,6 @@ __all__ = [
     "draw_missing",
     "log_conditionals",
     "require_missing_allowed",
-    "systematic_resampling",
     "weighted_mode",
     "weighted_quantile",
 ]
@@ -129,7 +129,7 @@ def draw_missing(
         part, given = x[rows], context_rows(context, rows)
         with forked(x.device, derive_seed(seed, number), "draw_missing"):
             z, weight = _weighted_latents(model, part, given, size)
-            chosen = systematic_resampling(weight, num_draws)
+            chosen = _shuffled(systematic_resampling(weight, num_draws))
             draw = model.decode(_latents_chosen(z, chosen), given).sample()
         drawn.append(torch.where(part.isnan(), draw, part))
         effective.append(effective_sample_size(weight.log()))
@@ -177,20 +177,6 @@ def log_conditionals(
     return torch.stack(columns, 1)
 
 
-def systematic_resampling(weight: Float[Tensor, "sample batch"], num_draws: int) -> Int[Tensor, "draw batch"]:
-    """Indices of samples, index s about M w_s times, in random order; equal weights take each once if M = S.
-
-    One uniform number u for each column: index m is the first s with Σ_{t≤s} w_t > (m + u)/M (Kitagawa 1996).
-    """
-    cumulative = weight.double().cumsum(0)
-    cumulative = cumulative / cumulative[-1]
-    u = torch.rand(weight.shape[1], dtype=torch.float64, device=weight.device)
-    at = (torch.arange(num_draws, device=weight.device)[:, None] + u) / num_draws
-    index = torch.searchsorted(cumulative.T.contiguous(), at.T.contiguous(), right=True).clamp_max(len(weight) - 1)
-    order = torch.rand(index.shape, device=weight.device).argsort(1)
-    return index.gather(1, order).T
-
-
 def weighted_quantile(
     x: Float[Tensor, "sample *batch"], weight: Float[Tensor, "sample *#batch"], level: float
 ) -> Float[Tensor, "*batch"]:
@@ -225,6 +211,12 @@ def _weighted_latents(
     draw = q.sample(torch.Size((num_samples,)))
     log_w = weigh(q, model.joint(x, context), draw).log_w
     return latents_of(q, draw), log_w.double().softmax(0).to(x)
+
+
+def _shuffled(index: Int[Tensor, "draw batch"]) -> Int[Tensor, "draw batch"]:
+    """Each column in random order, so that draws with one number are independent of each other."""
+    order = torch.rand(index.shape, device=index.device).argsort(0)
+    return index.gather(0, order)
 
 
 def _latents_chosen(z: Latents, index: Int[Tensor, "draw batch"]) -> Latents:

@@ -73,9 +73,11 @@ class Auxiliary(VariationalLoss):
     @nets_alone_autocast
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
         """The loss of one batch. The first one is checked as `check` does."""
-        loss, terms = super().forward(x, context)
-        z = self.model.infer(x, context).rsample()
-        value = self.auxiliary(z).log_prob(x).mean()
+        if not torch.compiler.is_compiling():
+            self._check_once(x, context)
+        q = self.model.infer(x, context)
+        loss, terms = self.of(q, self.model.joint(x, context))
+        value = self.auxiliary(q.rsample()).log_prob(x).mean()
         return LossOutput(loss - self.weight * value, {**terms, "auxiliary": value.detach()})
 
     def check(self, x: Tensor, context: Context | None = None) -> None:

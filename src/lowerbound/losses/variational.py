@@ -61,7 +61,10 @@ class VariationalLoss(Loss):
         """The loss of one batch. The first one is checked as `check` does."""
         if not torch.compiler.is_compiling():
             self._check_once(x, context)
-        q, joint = self.model.infer(x, context), self.model.joint(x, context)
+        return self.of(self.model.infer(x, context), self.model.joint(x, context))
+
+    def of(self, q: Distribution, joint: Joint) -> LossOutput:
+        """The loss of a batch, of which q(z | x) is known already."""
         estimate = self.gradient.estimate(self.objective, q, joint, self.num_samples)
         value, w = estimate.surrogate.mean(), estimate.weights
         parts = {"likelihood": w.log_likelihood, "prior": w.log_prior, "posterior": w.log_q, **_rates(w)}

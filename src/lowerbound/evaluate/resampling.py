@@ -1,0 +1,28 @@
+"""Systematic resampling: samples with weights become samples without (Kitagawa 1996).
+
+    index m is the first s with Σ_{t ≤ s} w_t > (m + u)/M,      u ~ U(0, 1), one for each column
+
+so that sample s is taken M w_s times, rounded up or down.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+__all__ = ["systematic_resampling"]
+
+
+def systematic_resampling(weight: Float[Tensor, "sample batch"], num_draws: int) -> Int[Tensor, "draw batch"]:
+    """Indices of samples in ascending order; equal weights take each sample once if there are as many draws.
+
+    Arguments:
+        weight: w_s, which sum to 1 over the samples.
+        num_draws: M.
+    """
+    cumulative = weight.double().cumsum(0)
+    u = torch.rand(weight.shape[1], dtype=torch.float64, device=weight.device)
+    at = (torch.arange(num_draws, device=weight.device)[:, None] + u) / num_draws * cumulative[-1]
+    index = torch.searchsorted(cumulative.T.contiguous(), at.T.contiguous(), right=True)
+    return index.clamp_max(len(weight) - 1).T
