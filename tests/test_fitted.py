@@ -266,6 +266,27 @@ def test_bytes_and_integers_of_counts_are_the_same_data(models: dict[str, Fitted
     np.testing.assert_array_equal(scores[0], scores[2])
 
 
+def test_messages_number_rows_as_the_user_does(models: dict[str, Fitted], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lowerbound.fitted._BLOCK", 16)
+    x = COUNTS.copy()
+    fitted = models["counts"]
+    monkeypatch.setattr("lowerbound.data.kinds.table.Table.rows", lambda *_: x)
+    x[37, 1] = -1
+    with pytest.raises(ValueError, match="at row 37, column"):
+        fitted.score(x, num_samples=2)
+    part = dataclasses.replace(fitted.test_rows(), x=x[36:39], numbers=np.array([8, 21, 40]))
+    with pytest.raises(ValueError, match="at row 21, column"):
+        fitted.encode(part)
+
+
+@pytest.mark.parametrize("row", [0, 1, 2, 59])  # of both parts
+def test_a_fit_numbers_rows_as_the_user_does(row: int) -> None:
+    x = RNG.uniform(size=(60, 3))
+    x[row, 2] = 1.5
+    with pytest.raises(ValueError, match=f"holds 1.5 at row {row}, column '2'"):
+        lb.fit(x, likelihood="continuous-bernoulli", **SMALL)
+
+
 def test_refining_raises_the_bound_of_the_encoding(models: dict[str, Fitted]) -> None:
     fitted = models["reals"]
     plain, refined = fitted.encode(REAL[:5]), fitted.encode(REAL[:5], refine=30)

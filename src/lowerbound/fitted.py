@@ -34,12 +34,12 @@ from lowerbound.data.transform import Transform
 from lowerbound.evaluate import latent_moments, log_evidence
 from lowerbound.evaluate.evidence import require_finite
 from lowerbound.inference import InferenceScheme, Local, with_inference
-from lowerbound.inference.draws import rows_from
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
 from lowerbound.plan_size import check_draws
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
+from lowerbound.row_numbers import numbered, row_number, rows_from
 from lowerbound.spelling import construct
 from lowerbound.support import require_support
 from lowerbound.weights import latents_of
@@ -247,8 +247,10 @@ class Fitted:
         mean, scale = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
         lost = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(scale)).all(1))
         if len(lost):
+            with numbered(rows.numbers):
+                first = row_number(lost[0])
             raise ValueError(
-                f"q(z | x) of {len(lost)} of {len(mean)} rows, row {lost[0]} first, is not finite; take a smaller "
+                f"q(z | x) of {len(lost)} of {len(mean)} rows, row {first} first, is not finite; take a smaller "
                 "lr of the inference."
             )
         return Encoded(mean=mean, scale=scale, assigned=self.assign(rows, seed=seed) if self.assigns else None)
@@ -264,8 +266,8 @@ class Fitted:
         Raises:
             ValueError: no rows, or rows of which log p(x) is no finite number.
         """
-        parts = []
-        for x, context, part_seed in self._blocks(self.rows(data), seed):
+        parts, rows = [], self.rows(data)
+        for x, context, part_seed in self._blocks(rows, seed):
             found = log_evidence(
                 self.model, x, num_samples=num_samples, context=context, seed=derive_seed(part_seed, _SCORE)
             )
@@ -273,7 +275,8 @@ class Fitted:
         if not parts:
             raise ValueError("score got no rows and needs at least one.")
         log_p = torch.cat(parts)
-        require_finite(log_p)
+        with numbered(rows.numbers):
+            require_finite(log_p)
         return log_p.numpy()
 
     def log_scale_of(self, x: Tensor) -> Float[Tensor, "row"]:
@@ -443,9 +446,18 @@ class Fitted:
         parts = [probabilities(self.model, x, seed=drawn) for x, _, _ in self._blocks(self.rows(data), seed)]
         return torch.cat(parts).numpy()
 
-    def render(self, x: Tensor) -> Any:
-        """Turn what the likelihood scores (N, *event) into the form of the user's data."""
-        return kind_named(self.schema.kind).render(self.stored(x), self.schema)
+    def render(self, x: Tensor, *, rounded: bool = True) -> Any:
+        """Turn what the likelihood scores (N, *event) into the form of the user's data.
+
+        Arguments:
+            x: draws, or means.
+            rounded: whether numbers become such as the user's data hold; False gives an array of numbers as they are,
+                unless columns hold categories or dates.
+        """
+        stored, schema = self.stored(x), self.schema
+        if rounded or not schema.of_numbers:
+            return kind_named(schema.kind).render(stored, schema)
+        return schema.laid_out(stored)
 
     def stored(self, x: Tensor) -> np.ndarray:
         """Turn what the likelihood scores (N, *event) into stored rows, in the units of the user's data."""
@@ -541,9 +553,9 @@ class Fitted:
         for start in range(0, len(x), _BLOCK):
             part = slice(start, start + _BLOCK)
             part_seed = first if start == 0 else derive_seed(first, start)
-            events, context = self.events(x[part], part_seed), self.context(None if y is None else y[part], rows.name)
-            with rows_from(start):
-                yield events, context, part_seed
+            with numbered(rows.numbers), rows_from(start):
+                context = self.context(None if y is None else y[part], rows.name)
+                yield self.events(x[part], part_seed), context, part_seed
 
     def _labels(self, label: str | None, count: int) -> np.ndarray | None:
         """The class of each draw; None where the model draws the class itself, or has no classes."""

@@ -41,6 +41,7 @@ from lowerbound.protocols import Schedule
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
 from lowerbound.record import Record
+from lowerbound.row_numbers import numbered, rows_from
 from lowerbound.schedules import Constant, Cosine, Exponential
 from lowerbound.spelling import build, construct, parse, takes
 from lowerbound.start import Start, freeze
@@ -249,13 +250,17 @@ def _refuse_unused(plan: Plan) -> None:
 
 def _check_support(dataset: Dataset, model: LatentVariableModel, transform: Transform) -> None:
     """Refuse rows with values outside the support of the likelihood."""
-    parts = (("training", dataset.x_train, dataset.train_rows), ("test", dataset.x_test, None))
-    for part, x, rows in parts:
-        for _, block in row_blocks(x, rows):
+    parts = (
+        ("training", dataset.x_train, dataset.train_rows, dataset.train_numbers),
+        ("test", dataset.x_test, None, dataset.test_rows),
+    )
+    for part, x, rows, numbers in parts:
+        what = f"the {part} part of {dataset.name}" if numbers is None else dataset.name
+        for start, block in row_blocks(x, rows):
             raw = torch.from_numpy(np.require(block, requirements=["C", "W"]))
-            what = f"the {part} part of {dataset.name}"
-            transform.check(raw, what)
-            require_support(model.likelihood, transform(raw), what=what, columns=dataset.schema.column_names)
+            with numbered(numbers), rows_from(start):
+                transform.check(raw, what)
+                require_support(model.likelihood, transform(raw), what=what, columns=dataset.schema.column_names)
 
 
 def _split(

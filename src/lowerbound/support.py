@@ -21,6 +21,8 @@ import torch
 from jaxtyping import Bool, Shaped
 from torch import Tensor
 
+from lowerbound.row_numbers import row_number
+
 __all__ = [
     "Domain",
     "EncoderView",
@@ -237,7 +239,8 @@ def require_support(
 
 
 def _place(index: tuple[int, ...], columns: Sequence[str] | None) -> str:
+    row = row_number(index[0])
     if len(index) == 2:
         column = index[1] if columns is None else repr(columns[index[1]])
-        return f"row {index[0]}, column {column}"
-    return f"row {index[0]}" + (f", element {index[1:]}" if len(index) > 1 else "")
+        return f"row {row}, column {column}"
+    return f"row {row}" + (f", element {index[1:]}" if len(index) > 1 else "")

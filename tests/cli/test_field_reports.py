@@ -186,12 +186,15 @@ def test_discrete_likelihoods_have_bits_and_a_baseline(fit, cli, tmp_path, likel
     assert "densities" not in printed
 
 
-def test_photographs_are_not_drawn_as_black_and_white(fit, scored, tmp_path):
+def test_photographs_are_not_drawn_as_black_and_white(fit, cli, scored, tmp_path):
     """The report: colour bytes with the defaults were binarized, at 0.92 "bits/dim". Uniform bytes have 8."""
     run, _ = fit(_npy(tmp_path / "x.npy", RNG.integers(0, 256, size=(60, 4, 4, 3), dtype=np.uint8)))
     planned = Run.open(run).plan
     assert (planned.model["likelihood"], planned.binarization) == ("discretized-logistic", "none")
     assert 8 <= scored(run)["bits_per_dim"] < 10
+    assert cli("sample", run, "--count", 3, "--out", tmp_path / "drawn.npz").code == 0
+    drawn = np.load(tmp_path / "drawn.npz")
+    assert (drawn["x"].shape, drawn["x"].dtype, drawn["mean"].shape) == ((3, 4, 4, 3), np.uint8, (3, 4, 4, 3))
 
 
 # F15: options are typed.

@@ -54,13 +54,22 @@ def test_encode_writes_what_the_model_infers_in_three_formats(cli, digits_run, t
     np.testing.assert_allclose(arrays["mean"], q.mean, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(arrays["scale"], q.stddev, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(arrays["label"], fitted.dataset.y_test)
+    np.testing.assert_array_equal(arrays["row"], np.arange(360))
     header, *lines = list(csv.reader((tmp_path / "codes.csv").read_text().splitlines()))
-    assert header == ["mean_0", "mean_1", "scale_0", "scale_1", "label"]
-    expected = np.column_stack([arrays["mean"], arrays["scale"], arrays["label"]]).astype(np.float32)
+    assert header == ["row", "mean_0", "mean_1", "scale_0", "scale_1", "label"]
+    expected = np.column_stack([arrays["row"], arrays["mean"], arrays["scale"], arrays["label"]]).astype(np.float32)
     np.testing.assert_array_equal(np.array(lines, dtype=np.float32), expected)
     parquet = pytest.importorskip("pyarrow.parquet").read_table(tmp_path / "codes.parquet")
     assert parquet.column_names == header
     np.testing.assert_array_equal(parquet["mean_1"].to_numpy(), arrays["mean"][:, 1])
+
+
+def test_encode_numbers_test_rows_by_their_place_in_the_file(cli, table_run, table, tmp_path):
+    assert cli("encode", table_run, "--out", tmp_path / "held_out.npz").code == 0
+    assert cli("encode", table_run, "--data", table, "--out", tmp_path / "all.npz").code == 0
+    held_out, all_rows = (np.load(tmp_path / f"{name}.npz") for name in ("held_out", "all"))
+    assert 0 < len(held_out["row"]) < len(all_rows["row"]) == 60
+    np.testing.assert_allclose(held_out["mean"], all_rows["mean"][held_out["row"]], rtol=1e-5, atol=1e-6)
 
 
 def test_encode_keeps_the_order_of_a_file_and_its_labels(cli, table_run, table, tmp_path):

@@ -16,9 +16,10 @@ from lowerbound.exact import AffineNormal, EnumerableBernoulli, LinearGaussian
 from lowerbound.gradients import ScoreFunction
 from lowerbound.inference import HMC, InferenceWarning, hamiltonian_transition, with_inference
 from lowerbound.inference.adaptation import DualAveraging, RunningScale
-from lowerbound.inference.draws import Draws, effective_sample_size, r_hat, rows_from
+from lowerbound.inference.draws import Draws, effective_sample_size, r_hat
 from lowerbound.inference.hamiltonian import point_at
 from lowerbound.objectives import ELBO
+from lowerbound.row_numbers import rows_from
 
 FALSE_FAILURE_RATE = 1e-6
 

@@ -45,7 +45,8 @@ def encode(
 
     Where chains of hmc, or several starts of local, are not to be trusted, stderr says which rows and why.
 
-    Rows come in the order of the file; of data with a training and a test part, the training part comes first.
+    `row` is the number of the row in the file, from 0. Rows come in the order of the file; of data with a training and
+    a test part, the training part comes first.
     """
     from pathlib import Path
 
@@ -72,13 +73,14 @@ def _write(path: Path, encoded: Encoded, rows: Rows) -> None:
     from lowerbound.cli.output import write_bytes, write_npz
 
     suffix, y, classes = path.suffix.lower(), rows.y, rows.schema.classes
+    row = np.arange(len(encoded.mean)) if rows.numbers is None else rows.numbers
     assigned = {} if encoded.assigned is None else {"assigned": encoded.assigned}
     if suffix == ".npz":
         labels = {} if y is None else {"label": y}
         names = {} if y is None or classes is None else {"label_names": np.array(classes)}
-        write_npz(path, mean=encoded.mean, scale=encoded.scale, **assigned, **labels, **names)
+        write_npz(path, row=row, mean=encoded.mean, scale=encoded.scale, **assigned, **labels, **names)
     else:
-        columns = {**_columns(encoded.mean, encoded.scale, y, classes), **assigned}
+        columns = {"row": row, **_columns(encoded.mean, encoded.scale, y, classes), **assigned}
         if suffix == ".csv":
             tell_formulas(path, (cell for name in ("label", "assigned") for cell in columns.get(name, ())))
         write_bytes(path, _csv(columns) if suffix == ".csv" else _parquet(columns))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from lowerbound.cli.options import force_option
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["impute"]
 
@@ -50,7 +47,7 @@ def impute(
     from pathlib import Path
 
     from lowerbound.cli.opened import fitted_of
-    from lowerbound.cli.output import check_out, write_npz, write_table
+    from lowerbound.cli.output import array_of, check_out, write_npz, write_table
     from lowerbound.cli.progress import CountProgress
     from lowerbound.cli.terminal import open_console
     from lowerbound.runs import Run
@@ -68,7 +65,7 @@ def impute(
     else:
         filled = fitted.imputations(table, draws, num_samples=num_samples, seed=seed)
     if path.suffix.lower() == ".npz":
-        write_npz(path, x=_numbers(filled))
+        write_npz(path, x=array_of(filled))
     else:
         write_table(path, _frame(filled) if draws is None else _below_one_another(filled))
     click.echo(f"Wrote {len(filled)} {'rows' if draws is None else 'copies'} to {path}")
@@ -105,17 +102,3 @@ def _below_one_another(copies: list[Any]) -> Any:
     for number, frame in enumerate(frames):
         frame.insert(0, "imputation", number)
     return pandas.concat(frames, ignore_index=True)
-
-
-def _numbers(table: Any) -> np.ndarray:
-    """An array of numbers.
-
-    Raises:
-        UsageError: other columns.
-    """
-    import numpy as np
-
-    x = np.asarray(table)
-    if x.dtype.kind not in "biuf":
-        raise click.UsageError("An .npz file takes numbers alone and the table has other columns; write .csv.")
-    return x

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lowerbound.runs import Run
 
-__all__ = ["check_out", "write_bytes", "write_figure", "write_npz", "write_table"]
+__all__ = ["array_of", "check_out", "write_bytes", "write_figure", "write_npz", "write_table"]
 
 
 def check_out(path: Path, run: Run, data: str | None, *allowed: str, force: bool) -> None:
@@ -73,6 +73,18 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise click.ClickException(
             f"Could not write {path} ({error.strerror or error}); choose another place."
         ) from error
+
+
+def array_of(table: Any) -> np.ndarray:
+    """An array or a table as an array of numbers, for an .npz file.
+
+    Raises:
+        UsageError: a table with columns of text or dates.
+    """
+    x = np.asarray(table)
+    if x.dtype.kind not in "biuf":
+        raise click.UsageError("An .npz file takes numbers alone and the table has other columns; write .csv.")
+    return x
 
 
 def write_npz(path: Path, **arrays: np.ndarray) -> None:

@@ -31,8 +31,9 @@ def reconstruct(run: str, data: str | None, label: str | None, count: int, out: 
 
     from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.others import other_data
-    from lowerbound.cli.output import check_out, write_figure, write_npz, write_table
+    from lowerbound.cli.output import array_of, check_out, write_figure, write_npz, write_table
     from lowerbound.cli.pictures import check_images, check_table, for_picture
+    from lowerbound.data.kinds import kind_named
     from lowerbound.defaults import facts_of
     from lowerbound.plots import originals_and_reconstructions
     from lowerbound.randomness import forked
@@ -58,5 +59,8 @@ def reconstruct(run: str, data: str | None, label: str | None, count: int, out: 
     elif suffix in (".csv", ".parquet"):
         write_table(path, fitted.render(again))
     else:
-        write_npz(path, x=x, seen=fitted.stored(seen), reconstruction=fitted.stored(again))
+        means = {"seen": seen, "reconstruction": again}
+        arrays = {name: fitted.render(mean, rounded=False) for name, mean in means.items()}
+        arrays["x"] = kind_named(fitted.schema.kind).render(x, fitted.schema)
+        write_npz(path, **{name: array_of(array) for name, array in arrays.items()})
     click.echo(f"Wrote {len(x)} reconstructions to {path}")

@@ -25,13 +25,16 @@ def sample(run: str, label: str | None, given: tuple[str, ...], count: int, out:
     With --given "sex=female" every row of a table has this value, and the rest of it is drawn given that.
 
     A .csv or .parquet file gets the draws as a table with the columns of the data. An .npz file gets them as `x` and
-    E[x | z] as `mean`, in the units of the data. A .png picture shows E[x | z]. Where a likelihood has no mean in
-    closed form, as an autoregressive one, the means of each element given one draw of those before it take its place.
+    E[x | z] as `mean`, in the units and the layout of the data. A .png picture shows E[x | z]. Where a likelihood has
+    no mean in closed form, as an autoregressive one, the means of each element given one draw of those before it take
+    its place.
     """
     from pathlib import Path
 
+    import numpy as np
+
     from lowerbound.cli.opened import fitted_of
-    from lowerbound.cli.output import check_out, write_figure, write_npz, write_table
+    from lowerbound.cli.output import array_of, check_out, write_figure, write_npz, write_table
     from lowerbound.cli.pictures import check_images, check_table, for_picture
     from lowerbound.cli.warned import warnings_as_sentences
     from lowerbound.defaults import facts_of
@@ -59,7 +62,10 @@ def sample(run: str, label: str | None, given: tuple[str, ...], count: int, out:
         write_figure(path, image_grid(for_picture(mean), title=f"{what}, at {count} draws of z from the prior"))
     elif suffix == ".npz":
         labelled = {} if labels is None else {"label": labels}
-        write_npz(path, x=fitted.stored(x), mean=fitted.stored(mean), **labelled)
+        if labels is not None and fitted.schema.classes is not None:
+            labelled["label_names"] = np.array(fitted.schema.classes)
+        means = fitted.render(mean, rounded=False)
+        write_npz(path, x=array_of(fitted.render(x)), mean=array_of(means), **labelled)
     else:
         write_table(path, fitted.render(x))
     click.echo(f"Wrote {count} samples to {path}")

@@ -43,6 +43,8 @@ def score(
     """
     from pathlib import Path
 
+    import numpy as np
+
     from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.others import other_data
     from lowerbound.cli.output import check_out, write_npz, write_table
@@ -54,12 +56,12 @@ def score(
     rows = other_data(fitted, data, label) or fitted.test_rows()
     log_p = fitted.score(rows, num_samples=num_samples, seed=seed)
     of_cells = _of_cells(fitted, rows, num_samples, seed) if cells else {}
+    numbers = np.arange(len(log_p)) if rows.numbers is None else rows.numbers
     if path.suffix.lower() == ".npz":
-        write_npz(path, log_p=log_p, **({"cells": _stacked(of_cells)} if cells else {}))
+        write_npz(path, row=numbers, log_p=log_p, **({"cells": _stacked(of_cells)} if cells else {}))
     else:
         import pandas
 
-        numbers = range(len(log_p)) if rows.numbers is None else rows.numbers
         write_table(path, pandas.DataFrame({"row": numbers, "log_p": log_p, **of_cells}))
     click.echo(f"Wrote the scores of {len(log_p)} rows of {rows.name} to {path}")
 

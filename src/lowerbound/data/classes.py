@@ -17,6 +17,7 @@ from torch import Tensor
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError
 from lowerbound.data.labels import MOST_CLASSES, UNLABELLED
+from lowerbound.row_numbers import row_number
 
 __all__ = ["UNLABELLED", "check_classes", "class_named", "num_classes", "one_hot", "only_some"]
 
@@ -62,7 +63,7 @@ def check_classes(
     lowest = UNLABELLED if some_unlabelled else 0
     strange = np.flatnonzero((y < lowest) | (y != np.floor(y)) | (y >= (np.inf if count is None else count)))
     if len(strange):
-        value, row = y[strange[0]], strange[0]
+        value, row = y[strange[0]], row_number(strange[0])
         if value == UNLABELLED:
             raise DataError(
                 f"{name} has no label at row {row}, and this model needs one for each: leave such rows out."

@@ -251,6 +251,13 @@ class Dataset:
         return len(self.x_train) if self.train_rows is None else len(self.train_rows)
 
     @property
+    def train_numbers(self) -> np.ndarray | None:
+        """Which rows of the file or array the training rows are, int64; None if they are a part of their own."""
+        if self.test_rows is None:
+            return None
+        return np.delete(np.arange(self.num_train + self.num_test), self.test_rows)
+
+    @property
     def num_test(self) -> int:
         """How many test rows there are."""
         return len(self.x_test)

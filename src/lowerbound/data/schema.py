@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
+import numpy as np
+
 from lowerbound.data.errors import clipped
 from lowerbound.typed import WrongType, annotations_of, as_annotated
 
@@ -23,6 +25,8 @@ ColumnKind: TypeAlias = Literal["continuous", "positive", "count", "categorical"
 dates are seconds since 1970."""
 
 _OF_COLUMNS = ("table", "counts")
+
+_AS_THEY_ARE = (None, ("0", "1"), ("False", "True"))  # categories whose numbers are their values
 
 UNNAMED = ("npy", "npz", "array")
 """Containers whose columns have numbers and no names."""
@@ -104,6 +108,15 @@ class Schema:
     def has_names(self) -> bool:
         """Whether the user named the columns, so that other data must have the same names."""
         return self.columns is not None and self.container not in UNNAMED
+
+    @property
+    def of_numbers(self) -> bool:
+        """Whether every stored number is the user's own, not the number of a category or the seconds of a date."""
+        return all(column.kind != "date" and column.categories in _AS_THEY_ARE for column in self.columns or ())
+
+    def laid_out(self, stored: np.ndarray) -> np.ndarray:
+        """Stored rows with the channels of images on the axis where the user has them."""
+        return np.moveaxis(stored, 1, -1) if self.channels_last else stored
 
     @property
     def unordered(self) -> tuple[int, ...]:

@@ -28,10 +28,10 @@ from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.estimates import Estimates
 from lowerbound.factors import log_prob_per_factor
 from lowerbound.hooks import Augmented
-from lowerbound.inference.draws import rows_from
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import forked
+from lowerbound.row_numbers import rows_from
 
 __all__ = ["AggregatePosterior", "aggregate_posterior"]
 

@@ -20,10 +20,10 @@ from torch.distributions import Distribution
 
 from lowerbound.evaluate.batches import check_rows, context_rows, latents_at, row_blocks
 from lowerbound.evaluate.importance import FEWEST_WEIGHTS, effective_sample_size, log_mean_weight, pareto_k
-from lowerbound.inference.draws import rows_from
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import forked
+from lowerbound.row_numbers import row_number, rows_from
 from lowerbound.tuning import cpu_tuning
 from lowerbound.weights import latents_of, log_density, log_reverse
 
@@ -147,7 +147,7 @@ def require_finite(log_evidence: Float[Tensor, "batch"]) -> None:
     if len(bad):
         raise ValueError(
             f"log p(x) of {len(bad):,} of the {len(log_evidence):,} rows is no finite number, first of row "
-            f"{int(bad[0])}; leave such rows out, or fit the model again with a smaller learning rate."
+            f"{row_number(int(bad[0]))}; leave such rows out, or fit the model again with a smaller learning rate."
         )
 
 

@@ -22,12 +22,12 @@ from torch.distributions import Distribution
 
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.estimates import Estimates
-from lowerbound.inference.draws import rows_from
 from lowerbound.inference.local import Local
 from lowerbound.inference.scheme import InferenceScheme
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
+from lowerbound.row_numbers import rows_from
 from lowerbound.weights import weigh
 
 __all__ = ["InferenceGaps", "KnownEvidence", "inference_gaps", "refined_elbos"]

@@ -19,10 +19,11 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
-from lowerbound.inference.draws import Draws, rows_from, warn_of_problems
+from lowerbound.inference.draws import Draws, warn_of_problems
 from lowerbound.model import LatentVariableModel, flat_latents
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import forked
+from lowerbound.row_numbers import rows_from
 from lowerbound.weights import latents_of
 
 __all__ = ["NUM_DRAWS", "PosteriorMean", "mean_of", "posterior_mean"]

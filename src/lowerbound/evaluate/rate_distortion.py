@@ -24,10 +24,10 @@ from torch.distributions import Distribution, Independent
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.posterior_moments import mean_of
 from lowerbound.factors import has_layers, is_product, kl_per_factor, kl_per_layer, log_prob_per_factor
-from lowerbound.inference.draws import rows_from
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import forked
+from lowerbound.row_numbers import rows_from
 from lowerbound.weights import weigh
 
 __all__ = ["Summary", "summary"]

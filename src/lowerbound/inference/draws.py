@@ -19,9 +19,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cached_property
 
 import torch
@@ -30,35 +27,23 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.posteriors.parameters import SampleShape
+from lowerbound.row_numbers import row_number
 
 __all__ = [
     "Draws",
     "InferenceWarning",
     "effective_sample_size",
     "r_hat",
-    "rows_from",
     "warn_of_optima",
     "warn_of_problems",
 ]
 
 _LARGEST_R_HAT, _SMALLEST_SIZE = 1.05, 100
 _DIFFERENT_OPTIMA = 0.5  # nats: what inference may lose before it is called a fault
-_FIRST_ROW: ContextVar[int] = ContextVar("first_row", default=0)
 
 
 class InferenceWarning(UserWarning):
     """The result of inference is unreliable; the message gives the reason and a remedy."""
-
-
-@contextmanager
-def rows_from(first: int) -> Iterator[None]:
-    """Inside, warnings number rows from `first` on: for the rows of a block by their numbers in the data."""
-    before = _FIRST_ROW.get()
-    _FIRST_ROW.set(before + first)  # blocks of blocks add up
-    try:
-        yield
-    finally:
-        _FIRST_ROW.set(before)
 
 
 class Draws(Distribution):
@@ -117,10 +102,6 @@ class Draws(Distribution):
     @property
     def problems(self) -> tuple[str, ...]:
         """See the class."""
-        return self.problems_from(0)
-
-    def problems_from(self, first: int) -> tuple[str, ...]:
-        """The problems, where the first row has this number."""
         largest, smallest = self._extremes
         draws = f"{self.values.shape[0] * self.values.shape[1]:,}"
         found = [
@@ -130,21 +111,18 @@ class Draws(Distribution):
                 f"have chains that disagree (R̂ above {_LARGEST_R_HAT}, at worst {{:.3g}}), as they do where there are "
                 "several modes; do not use means or intervals of these rows: raise num_warmup and num_samples, and "
                 "look at posterior.values.",
-                first,
             ),
             _sentence(
                 smallest < _SMALLEST_SIZE,
                 -smallest,
                 f"have an effective sample size below {_SMALLEST_SIZE} (at worst {{:.3g}} of {draws} draws), too few "
                 "for means and intervals; raise num_samples or num_chains.",
-                first,
             ),
             _sentence(
                 self.divergences > 0,
                 self.divergences.double(),
                 f"have transitions that diverged (at worst {{:,.0f}} of {draws}), so that a part of p(z | x) may be "
                 "missing; raise target_acceptance and num_leapfrog.",
-                first,
             ),
         ]
         return tuple(sentence for sentence in found if sentence)
@@ -170,7 +148,7 @@ class Draws(Distribution):
 
 def warn_of_problems(posterior: Distribution) -> None:
     """Issue an `InferenceWarning` for each problem of draws; other distributions have no problems."""
-    for problem in posterior.problems_from(_FIRST_ROW.get()) if isinstance(posterior, Draws) else ():
+    for problem in posterior.problems if isinstance(posterior, Draws) else ():
         warnings.warn(problem, InferenceWarning, stacklevel=4)
 
 
@@ -188,20 +166,20 @@ def warn_of_optima(values: Float[Tensor, "restart batch"], errors: Float[Tensor,
         apart,
         f"have optima that differ by more than {_DIFFERENT_OPTIMA} nats from one start to another (at worst by "
         "{:.3g} and more); the best was taken, and may not be the last: raise num_steps and num_restarts.",
-        _FIRST_ROW.get(),
     )
     if problem:
         warnings.warn(problem, InferenceWarning, stacklevel=4)
 
 
-def _sentence(where: Tensor, badness: Float[Tensor, "batch"], rest: str, first: int) -> str:
+def _sentence(where: Tensor, badness: Float[Tensor, "batch"], rest: str) -> str:
     """A sentence with the number of rows concerned, the worst row and its value; empty if there is none."""
     if not bool(where.any()):
         return ""
     worst = int(badness.argmax())
     size = abs(float(badness[worst]))
+    first = row_number(0)
     rows = f"{len(where)} rows" if first == 0 else f"the {len(where)} rows from row {first} on"
-    return f"{int(where.sum())} of {rows}, row {first + worst} most of all, {rest.format(size)}"
+    return f"{int(where.sum())} of {rows}, row {row_number(worst)} most of all, {rest.format(size)}"
 
 
 def r_hat(values: Float[Tensor, "draw chain *rest"]) -> Float[Tensor, "*rest"]:

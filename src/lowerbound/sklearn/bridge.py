@@ -44,7 +44,6 @@ __all__ = [
 
 DTYPES: Any = [np.float64, np.float32]
 _BLOCK = 1024
-_AS_THEY_ARE = (None, ("0", "1"), ("False", "True"))  # categories whose numbers are their values
 
 
 def seed_of(random_state: int | np.random.RandomState | None) -> int:
@@ -143,8 +142,7 @@ def as_given(fitted: Fitted, x: Tensor, dtype: Any) -> Any:
     """Turn draws of what the likelihood scores into the form of the user's X: (N, n_features_in_); a frame if X had
     text.
     """
-    rendered = fitted.render(x)
-    return rendered.reshape(len(rendered), -1).astype(dtype) if isinstance(rendered, np.ndarray) else rendered
+    return _flat(fitted.render(x), dtype)
 
 
 def means(fitted: Fitted, x: Tensor, dtype: Any) -> Any:
@@ -152,12 +150,11 @@ def means(fitted: Fitted, x: Tensor, dtype: Any) -> Any:
 
     If X had text or categories, the results are the nearest values that X can have.
     """
-    schema = fitted.schema
-    if schema.has_names or any(column.categories not in _AS_THEY_ARE for column in schema.columns or ()):
-        return as_given(fitted, x, dtype)
-    stored = fitted.stored(x)
-    stored = np.moveaxis(stored, 1, -1) if schema.channels_last else stored
-    return stored.reshape(len(stored), -1).astype(dtype)
+    return _flat(fitted.render(x, rounded=False), dtype)
+
+
+def _flat(rendered: Any, dtype: Any) -> Any:
+    return rendered.reshape(len(rendered), -1).astype(dtype) if isinstance(rendered, np.ndarray) else rendered
 
 
 def _has_text(X: Any) -> bool:

@@ -122,9 +122,7 @@ class Image:
 
     def render(self, x: np.ndarray, schema: Schema) -> np.ndarray:
         """Levels as whole numbers of the user's type, or intensities clipped to [0, 1]; channels on the user's axis."""
-        x = np.asarray(x)
-        if schema.channels_last:
-            x = np.moveaxis(x, 1, -1)
+        x = schema.laid_out(np.asarray(x))
         if schema.pixel_levels is None:
             return x.clip(0, 1).astype(schema.dtype)
         return np.round(x).clip(0, schema.pixel_levels - 1).astype(schema.dtype)
