@@ -70,7 +70,7 @@ def test_weights_are_float32_and_the_bound_is_that_of_float32(objective: Any, gr
         watched = Watched(gradient)
         loss = VariationalLoss(vae((10,), latent_dim=2, hidden=(16,), **choices), objective, watched, 4)
         engine = Engine(device="cpu", precision=precision)
-        records = list(train(loss, data(), num_steps=60, batch_size=64, lr=5e-3, log_every=30, engine=engine))
+        records = list(train(loss, data(), num_steps=24, batch_size=64, lr=1e-2, log_every=24, engine=engine))
         found[precision] = records[-1].terms["bound"]
         assert watched.dtypes == {torch.float32}
     assert found["bf16"] == pytest.approx(found["fp32"], rel=0.005)

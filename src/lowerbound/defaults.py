@@ -90,6 +90,15 @@ def _suits(dataset: Dataset) -> Decision | None:
     return None
 
 
+def next_to_try(dataset: Dataset, recipe: str) -> str | None:
+    """The recipe to try where a fit is below a baseline; None if it is the same, trained longer."""
+    suits = _suits(dataset)
+    best = "vae" if suits is None else suits.value
+    if recipe != best:
+        return best
+    return "latent-classes" if best == "counts" else None
+
+
 def decide(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Decision]:
     """A decision about every setting and every option of the recipe.
 

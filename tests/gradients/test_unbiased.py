@@ -1,4 +1,6 @@
-"""Every estimator of the core against exact gradients, for the parameters of p and of q.
+"""The estimators of the core on forms of the rate that the matrix leaves out, and tests that show their power.
+
+ELBO with a sampled rate and IWAE are in `tests/test_matrix.py`, for every estimator.
 
 One call averages over thousands of copies of a datum; sixty-four calls give the standard error. False failures: 1e-6.
 Biases of 2 % of the norm of the gradient are noticed, or the test refuses to pass.
@@ -17,7 +19,7 @@ from lowerbound.losses import VariationalLoss
 from lowerbound.objectives import ELBO, IWAE
 from lowerbound.testing import assert_unbiased, flat_gradient
 
-ELBOS = [ELBO(), ELBO(rate="entropy"), ELBO(rate="kl")]
+ELBOS = [ELBO(rate="entropy"), ELBO(rate="kl")]
 NUM_SAMPLES = 2
 NUM_REPEATS = 64
 
@@ -56,29 +58,19 @@ def check(case, objective, estimator, copies):
         assert_unbiased(lambda got=got: got, expected, num_repeats=NUM_REPEATS, smallest_detectable=0.02)
 
 
-@pytest.mark.parametrize("objective", [*ELBOS, IWAE()], ids=str)
+@pytest.mark.parametrize("objective", ELBOS, ids=str)
 def test_pathwise(objective):
     check(gaussian, objective, Pathwise(), 5_000)
 
 
-def test_stick_the_landing():
-    check(gaussian, ELBO(), StickTheLanding(), 5_000)
-
-
-def test_dreg():
-    check(gaussian, IWAE(), DReG(), 5_000)
-
-
 @pytest.mark.parametrize("case", [gaussian, bernoulli])
-@pytest.mark.parametrize("objective", [*ELBOS, IWAE()], ids=str)
+@pytest.mark.parametrize("objective", ELBOS, ids=str)
 def test_score_function_with_leave_one_out(case, objective):
     check(case, objective, ScoreFunction(), 10_000)
 
 
-@pytest.mark.parametrize("case", [gaussian, bernoulli])
-@pytest.mark.parametrize("objective", [ELBO(), IWAE()], ids=str)
-def test_score_function_without_baseline(case, objective):
-    check(case, objective, ScoreFunction(None), 36_000)
+def test_score_function_without_baseline():
+    check(bernoulli, ELBO(), ScoreFunction(None), 36_000)
 
 
 @pytest.mark.parametrize("estimator, objective", [(StickTheLanding(), IWAE()), (DReG(), ELBO())])

@@ -22,9 +22,10 @@ REFERENCE, PLANAR, REFUSED = (
     )
 )
 
-pytestmark = pytest.mark.skipif(
-    "LOWERBOUND_DATA" not in os.environ, reason="needs mnist.npz in the folder LOWERBOUND_DATA"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("LOWERBOUND_DATA" not in os.environ, reason="needs mnist.npz in the folder LOWERBOUND_DATA"),
+]
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ import pytest
 from lowerbound.evaluate import log_evidence
 from lowerbound.fitted import Fitted
 
+pytestmark = pytest.mark.slow
+
 RECIPES = Path(__file__).parents[2] / "papers"
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Path(__file__).parents[2] / "papers" / "prior_after_training.py"
 needs_mnist = pytest.mark.skipif(
     "LOWERBOUND_DATA" not in os.environ, reason="needs mnist.npz in the folder LOWERBOUND_DATA"

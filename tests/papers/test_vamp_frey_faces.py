@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Path(__file__).parents[2] / "papers" / "vamp_frey_faces.py"
 
 

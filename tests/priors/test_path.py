@@ -104,8 +104,8 @@ def test_the_evidence_is_that_of_one_gaussian(merge):
         optimizer.zero_grad()
         loss(exact.sample((64,)).detach()).loss.backward()
         optimizer.step()
-    found, log_p = log_evidence(model, x, num_samples=20_000), exact.log_prob(x).detach()
-    assert (found.standard_error < 0.1).all()
+    found, log_p = log_evidence(model, x, num_samples=5_000), exact.log_prob(x).detach()
+    assert (found.standard_error < 0.2).all()
     assert ((found.log_evidence - log_p).abs() < 6 * found.standard_error).all()
     assert (found.elbo < log_p).all()
 

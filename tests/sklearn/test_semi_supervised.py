@@ -24,6 +24,7 @@ def without_type_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
+@pytest.mark.slow  # a minute; those of `VAE`, by the same bridge, are in every run
 @pytest.mark.usefixtures("without_type_checks")
 @parametrize_with_checks([SMALL], expected_failed_checks=lambda estimator: NOT_MET)
 def test_check_of_scikit_learn(estimator: SemiSupervisedVAE, check: Callable[[Any], None]) -> None:

@@ -37,4 +37,4 @@ def evaluate(run: str, num_samples: int, limit: int | None, as_json: bool, data:
     if console is None:
         click.echo(json.dumps(scores, indent=2))
     else:
-        print_scores(console, scores, scores["data"])
+        print_scores(console, scores, fitted)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from lowerbound.cli.failures import command
 from lowerbound.cli.progress import CountProgress
+from lowerbound.defaults import next_to_try
 
 if TYPE_CHECKING:
     from lowerbound.fitted import Fitted
@@ -24,8 +26,9 @@ def score_fitted(fitted: Fitted, console: Console | None, **options: Any) -> dic
         return fitted.evaluate(progress=progress, **options)
 
 
-def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
-    """The table: the model, then the baselines on the same rows."""
+def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> None:
+    """The table: the model, then the baselines on the same rows; and what to try if it is below one of them."""
+    name = scores["data"]
     discrete = scores["bits_per_dim"] is not None
     table = Table(title=f"Scores of {scores['num_data']:,} rows of {name}", title_justify="left", pad_edge=False)
     table.add_column("")
@@ -58,7 +61,20 @@ def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
         console.print("These are densities or expectations, not probabilities of discrete data.")
     loser = _best_above(scores)
     if loser is not None:
-        console.print(f"The model is below a baseline, {loser}: see docs/choose.md for what to try.", markup=False)
+        console.print(f"The model is below a baseline, {loser}; {_advice(fitted)}", markup=False)
+
+
+def _advice(fitted: Fitted) -> str:
+    """What to try next."""
+    if fitted.plan is None:
+        return "docs/choose.md says what to try."
+    other = next_to_try(fitted.dataset, fitted.plan.recipe)
+    path = (fitted.config or {}).get("data", {}).get("path", fitted.dataset.name)
+    if other is not None:
+        return f"try `{command('fit', path, '--recipe', other)}`."
+    if fitted.plan.steps:
+        return f"train longer: `{command('fit', path, '--steps', 4 * fitted.plan.steps)}`, with what you said before."
+    return 'docs/choose.md says what to try, under "If a fit is below a baseline".'
 
 
 def _best_above(scores: dict[str, Any]) -> str | None:

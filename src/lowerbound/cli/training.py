@@ -169,7 +169,7 @@ def _finish(job: Job, console: Console) -> None:
         scores = score_fitted(fitted, console, num_samples=_NUM_SAMPLES)
         run.save_evaluation(scores)
         fitted.scores = scores
-        print_scores(console, scores, job.dataset.name)
+        print_scores(console, scores, fitted)
         console.print(f"Report: {write(fitted, run.path)}", markup=False)
     except KeyboardInterrupt:
         raise Interrupted(f"Training is done and saved; score it with `{command('evaluate', run.path)}`.") from None

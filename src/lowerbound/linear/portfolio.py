@@ -23,6 +23,7 @@ from lowerbound.linear.mixture import FactorAnalysers
 from lowerbound.linear.other_columns import MixedRows, OtherParameters
 from lowerbound.linear.scaled_mixture import ScaledMixture, Target, fit_scaled_mixture
 from lowerbound.linear.stacking import stacking_weights
+from lowerbound.threads import one_thread
 
 __all__ = ["Candidate", "Stack", "candidates", "fit_stack"]
 
@@ -35,6 +36,7 @@ _SIZES = ((1, 1), (1, 2), (1, 4), (1, 6), (1, 10), (3, 1), (10, 1), (3, 2), (8, 
 _LARGE = ((1, 20), (1, 40), (2, 12), (4, 12), (2, 24))
 """Numbers of clusters and of factors; the second list is for more columns than `_WIDE`."""
 _ROWS_PER_CLUSTER, _ITERATIONS = 10, 60
+_FEW_ROWS = 2000  # up to here a second thread only waits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +115,15 @@ def fit_stack(x: Float[Tensor, "batch data"] | MixedRows, *, min_scale: float = 
     of_kind = candidates if rows.is_whole else mixed_candidates
     every = list(of_kind(len(chosen_on), rows.real.shape[1]))
     parts = list(_parts(len(chosen_on)))
-    log_p = torch.stack(
-        [torch.cat([_score(candidate, chosen_on, part, min_scale, seed) for part in parts]) for candidate in every], 1
-    )
-    weights = stacking_weights(log_p)
-    order = [int(i) for i in weights.argsort(descending=True) if weights[i] >= _LEAST_WEIGHT]
-    kept = (weights[order] / weights[order].sum()).tolist()
-    fits = [every[i].fit(rows[:_MOST_TO_FIT], min_scale=min_scale, seed=seed) for i in order]
+    with one_thread(len(rows) <= _FEW_ROWS):
+        log_p = torch.stack(
+            [torch.cat([_score(candidate, chosen_on, part, min_scale, seed) for part in parts]) for candidate in every],
+            1,
+        )
+        weights = stacking_weights(log_p)
+        order = [int(i) for i in weights.argsort(descending=True) if weights[i] >= _LEAST_WEIGHT]
+        kept = (weights[order] / weights[order].sum()).tolist()
+        fits = [every[i].fit(rows[:_MOST_TO_FIT], min_scale=min_scale, seed=seed) for i in order]
     mixture, others, cluster = joined(fits, kept)
     return Stack(
         mixture=mixture,
