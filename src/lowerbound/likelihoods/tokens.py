@@ -158,7 +158,7 @@ class TokenDistribution(AutoregressiveDistribution):
     def log_prob(self, value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """log p(x) of x (..., T), whose leading axes broadcast against the batch: (...), nats. One pass.
 
-        −∞ where x holds no symbol, or anything but 0 after its end; NaN where x is NaN.
+        −∞ where x holds no symbol, has no end, or anything but 0 after it; NaN where x is NaN.
 
         Raises:
             ValueError: x of another shape.
@@ -167,8 +167,8 @@ class TokenDistribution(AutoregressiveDistribution):
         x = value.expand(*lead, *self.event_shape).reshape(-1, *self.event_shape)
         k = x.nan_to_num().round().clamp(0, self.tokens.num_symbols - 1).long()
         terms = self._terms(k, self._contexts(lead))
-        known = (x == k) & (is_text(k) | (k == END))
-        value_of = torch.where(known.all(1), terms, torch.where(x.isnan().any(1), torch.nan, -torch.inf))
+        known = ((x == k) & (is_text(k) | (k == END))).all(1) & (k[:, -1] == END)
+        value_of = torch.where(known, terms, torch.where(x.isnan().any(1), torch.nan, -torch.inf))
         return value_of.reshape(lead)
 
     def sample(self, sample_shape: _size = ()) -> Tensor:

@@ -68,7 +68,7 @@ class CausalLSTM(nn.Module):
     def _first_state(self, num: int, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """The hidden and the cell state (layers, N, features)."""
         if self.first is None:
-            zeros = self.lstm.weight_ih_l0.new_zeros(self.layers, num, self.features)
+            zeros = next(self.lstm.parameters()).new_zeros(self.layers, num, self.features)
             return zeros, zeros
         assert context is not None
         states = torch.tanh(self.first(context)).view(num, 2, self.layers, self.features).permute(1, 2, 0, 3)
