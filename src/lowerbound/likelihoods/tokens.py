@@ -63,7 +63,7 @@ class Tokens(nn.Module):
     """
 
     facts: LikelihoodFacts = LikelihoodFacts(
-        domain="classes", discrete=True, encoder_view="tokens", baselines=("unigram",), has_mean=False
+        domain="tokens", discrete=True, encoder_view="tokens", baselines=("unigram",), has_mean=False
     )
 
     def __init__(

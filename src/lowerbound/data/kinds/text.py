@@ -20,14 +20,14 @@ from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import LeftOut, Schema, Tokens
 from lowerbound.data.schema import Text as TextSchema
 from lowerbound.data.split import num_held_out, split_rows
-from lowerbound.data.tokens import END, joined, numbered, split, vocabulary
+from lowerbound.data.tokens import END, UNKNOWN, joined, numbered, split, vocabulary
 from lowerbound.data.transform import Identity, Transform
 from lowerbound.support import LikelihoodFacts
 
 if TYPE_CHECKING:
     from lowerbound.data.dataset import Dataset
 
-__all__ = ["Text", "are_texts", "usable"]
+__all__ = ["Text", "are_texts", "unknown_tokens", "usable"]
 
 _MOST_TOKENS = {"word": 200, "character": 500}
 _WITH_COLUMNS = ("csv", "parquet", "frame")
@@ -178,6 +178,14 @@ def usable(contents: Contents, schema: Schema, *, refuse: bool) -> tuple[Content
     kept = x[rows] if isinstance(x, np.ndarray) else x.iloc[rows]
     note = f"Left out: {said}, row {first} first."
     return replace(contents, x=kept, y=y, notes=(*contents.notes, note)), rows
+
+
+def unknown_tokens(x: np.ndarray, schema: Schema, what: str) -> tuple[str, ...]:
+    """A note that counts the tokens of rows (N, T) that the vocabulary does not hold, if there are any."""
+    if schema.text is None or not (x == UNKNOWN).any():
+        return ()
+    unknown, known = int((x == UNKNOWN).sum()), int((x != END).sum())
+    return (f"{unknown:,} of the {known:,} {schema.text.tokens}s of {what} are unknown to the model.",)
 
 
 def _text_of(schema: Schema) -> TextSchema:
