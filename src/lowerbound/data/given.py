@@ -18,7 +18,7 @@ from lowerbound.data.overrides import Overrides
 from lowerbound.data.readers import read_file, read_rows
 from lowerbound.data.schema import Schema
 
-__all__ = ["dataset_of", "rows_under"]
+__all__ = ["dataset_of", "rows_under", "texts_of"]
 
 
 def dataset_of(
@@ -87,7 +87,7 @@ def rows_under(data: Any, schema: Schema, *, label: str | None = None) -> Rows:
 def _contents(data: Any, y: Any, columns: tuple[str, ...] | None, *, hold_out: bool) -> Contents:
     """An array, a tensor or a DataFrame, before anything is made of it."""
     is_frame = hasattr(data, "columns") and hasattr(data, "iloc")
-    texts = None if is_frame else _strings(data)
+    texts = None if is_frame else texts_of(data)
     x = data if is_frame else _array(data) if texts is None else texts
     labels = None if y is None else np.asarray(y)
     return Contents(
@@ -102,7 +102,7 @@ def _contents(data: Any, y: Any, columns: tuple[str, ...] | None, *, hold_out: b
     )
 
 
-def _strings(data: Any) -> np.ndarray | None:
+def texts_of(data: Any) -> np.ndarray | None:
     """A list, a Series or an array of str; None for everything else."""
     if isinstance(data, list | tuple):
         return np.array(data, dtype=object) if data and all(isinstance(one, str) for one in data) else None

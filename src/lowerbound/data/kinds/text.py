@@ -7,6 +7,7 @@ counted and said; none is cut.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Text", "are_texts", "unknown_tokens", "usable"]
 
 _MOST_TOKENS = {"word": 200, "character": 500}
+_LOOKED_AT = 100
 _WITH_COLUMNS = ("csv", "parquet", "frame")
 
 
@@ -50,13 +52,16 @@ class Text:
         """
         column = None if are_texts(contents.x) else _column(contents.x, overrides, contents.what)
         texts, asked = _texts(contents.x, column, contents.what), overrides.text
+        if overrides.kind is None and contents.container == "txt" and _are_numbers(texts[:_LOOKED_AT]):
+            raise DataError(f"{contents.what} holds numbers in columns; save it as .csv, or say kind='text'.")
         tokens = asked.tokens or _tokens_of(texts)
         parts = [split(text, tokens) for text in texts]
         longest = asked.longest or min(max(map(len, parts), default=0), _MOST_TOKENS[tokens])
         kept = [part for part in parts if 0 < len(part) <= longest]
         if len(kept) < 2:
             raise DataError(
-                f"{contents.what} has {len(kept)} texts of 1 to {longest} {tokens}s; expected at least two: give more."
+                f"{contents.what} has {len(kept)} usable text{'s' * (len(kept) != 1)} (of 1 to {longest} {tokens}s) and "
+                "a model is fitted to at least two; give more."
             )
         rows = range(len(kept)) if contents.x_test is not None else split_rows(len(kept), num_held_out(len(kept)))[0]
         training = [kept[i] for i in rows]
@@ -191,6 +196,14 @@ def unknown_tokens(x: np.ndarray, schema: Schema, what: str) -> tuple[str, ...]:
 def _text_of(schema: Schema) -> TextSchema:
     assert schema.text is not None
     return schema.text
+
+
+def _are_numbers(texts: list[str]) -> bool:
+    """Whether every word is a number."""
+    try:
+        return all(math.isfinite(float(word)) for text in texts for word in text.split())
+    except ValueError:
+        return False
 
 
 def _tokens_of(texts: list[str]) -> Tokens:
