@@ -60,8 +60,8 @@ class Text:
         kept = [part for part in parts if 0 < len(part) <= longest]
         if len(kept) < 2:
             raise DataError(
-                f"{contents.what} has {len(kept)} usable text{'s' * (len(kept) != 1)} (of 1 to {longest} {tokens}s) and "
-                "a model is fitted to at least two; give more."
+                f"{contents.what} has {len(kept)} usable text{'s' * (len(kept) != 1)} (of 1 to {longest} {tokens}s); "
+                "a model is fitted to at least two: give more."
             )
         rows = range(len(kept)) if contents.x_test is not None else split_rows(len(kept), num_held_out(len(kept)))[0]
         training = [kept[i] for i in rows]
