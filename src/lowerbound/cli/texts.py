@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import numpy as np
 import pandas
+import torch
 
 from lowerbound.cli.opened import fitted_of
 from lowerbound.cli.others import other_data
 from lowerbound.cli.output import check_out, write_bytes, write_npz, write_table
+from lowerbound.fitted import Fitted
+from lowerbound.randomness import forked
 from lowerbound.runs import Run
 
 __all__ = ["reconstruct_texts", "sample_texts"]
@@ -28,7 +32,7 @@ def sample_texts(opened: Run, count: int, decoding: str, out: str | None, *, for
     if out is not None and out.lower().endswith(".npz"):
         from lowerbound.writing import written
 
-        write_npz(Path(out), x=fitted.stored(written(fitted, count, decoding, seed)).astype("int32"))
+        write_npz(Path(out), x=_symbols(fitted, written(fitted, count, decoding, seed)))
     else:
         _show(fitted.sample(count, decoding=decoding, seed=seed), out)
     if out is not None:
@@ -42,18 +46,26 @@ def reconstruct_texts(opened: Run, data: str | None, count: int, out: str | None
         UsageError: the output would overwrite something.
     """
     if out is not None:
-        check_out(Path(out), opened, data, ".csv", ".parquet", force=force)
+        check_out(Path(out), opened, data, ".csv", ".parquet", ".npz", force=force)
     fitted = fitted_of(opened)
     rows = other_data(fitted, data, None) or fitted.test_rows()
     events = fitted.events(rows.x[:count], seed)
-    seen = _list(fitted.render(events))
-    again = _list(fitted.reconstruct(seen, seed=seed))
-    if out is not None:
+    with forked(torch.device("cpu"), seed):
+        made = fitted.model.reconstruct(events)
+    seen, again = _list(fitted.render(events)), _list(fitted.render(made))
+    if out is not None and out.lower().endswith(".npz"):
+        write_npz(Path(out), x=_symbols(fitted, events), reconstruction=_symbols(fitted, made))
+    elif out is not None:
         write_table(Path(out), pandas.DataFrame({"text": seen, "reconstruction": again}))
+    else:
+        click.echo("\n".join(f"  {text}\n→ {other}\n" for text, other in zip(seen, again, strict=True)))
+    if out is not None:
         click.echo(f"Wrote {len(seen)} reconstructions to {out}")
-        return
-    for text, other in zip(seen, again, strict=True):
-        click.echo(f"  {text}\n→ {other}\n")
+
+
+def _symbols(fitted: Fitted, x: torch.Tensor) -> np.ndarray:
+    """Rows as whole numbers, for an archive."""
+    return fitted.stored(x).astype(np.int32)
 
 
 def _list(texts: list[str] | pandas.DataFrame) -> list[str]:
