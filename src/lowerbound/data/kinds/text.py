@@ -243,7 +243,7 @@ def _texts(given: Given, column: str | None, what: str) -> list[str]:
         DataError: there is no such column, or something else than text.
     """
     if isinstance(given, np.ndarray):
-        if not are_texts(given):
+        if len(given) and not are_texts(given):
             raise DataError(f"{what} holds no text; give a list of str, a .txt file, or a table with a column of text.")
         return given.tolist()
     names = [str(name) for name in given.columns]
