@@ -63,6 +63,10 @@ def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
     The mixture of factor analysers, latent classes and the autoencoder of counts are ahead of, or level with, what a
     user would have tried first on nearly every table of `benchmarks/defaults.py`.
     """
+    if dataset.schema.kind == "text":
+        return Decision("sentence-vae", "the data are text")
+    if dataset.schema.kind == "text":
+        return Decision("sentence-vae", "the data are text")
     said = sorted({name for name, value in given.items() if value is not None} - _OF_THE_MACHINE)
     suits = _suits(dataset)
     if suits is None:

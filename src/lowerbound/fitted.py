@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -296,15 +296,18 @@ class Fitted:
         *,
         label: str | None = None,
         given: Mapping[str, Any] | None = None,
+        decoding: str | None = None,
         seed: int | None = None,
     ) -> Any:
-        """Draw z ~ p(z), x ~ p(x | z), in the form of the user's data (DataFrame, array, images).
+        """Draw z ~ p(z), x ~ p(x | z), in the form of the user's data (DataFrame, array, images, list of str).
 
         Arguments:
             count: how many.
             label: the class to draw, from a model that was fitted with labels; None draws any class.
             given: columns of a table that every draw has, by name, as in {"sex": "female"}; the others are drawn from
                 p(the others | given), by `evaluate.missing.draw_missing`. Not together with label.
+            decoding: how each token of a text is chosen: "sample" draws from p(x | z), as None does; "greedy",
+                "temperature=0.7" and "nucleus=0.9" show what is likely (`lowerbound.decoding`).
             seed: of the draws.
 
         Raises:
@@ -313,6 +316,12 @@ class Fitted:
         Warns:
             InferenceWarning: what is given is unlikely under the model, so that the draws rest on few latents.
         """
+        if decoding is not None:
+            from lowerbound.writing import written
+
+            if label is not None or given is not None:
+                raise ValueError("sample got decoding with label or given; give decoding alone.")
+            return self.render(written(self, count, decoding, seed))
         if given is not None:
             from lowerbound.imputing import draw_given
 
@@ -419,6 +428,25 @@ class Fitted:
             with forked(_CPU, derive_seed(part_seed, _RECONSTRUCT)):
                 parts.append(self.model.reconstruct(x, context))
         return self.render(torch.cat(parts))
+
+    def interpolate(
+        self, data: Any, num_steps: int = 7, *, way: Literal["line", "circle"] = "line", seed: int | None = None
+    ) -> Any:
+        """What the model shows between two rows, in the form of the user's data: E[x | z] on a way between the means of
+        q(z | x) of both, or what is shown in its place (`shown`).
+
+        Arguments:
+            data: two rows; see `rows`.
+            num_steps: how many, with both ends.
+            way: "line", or "circle", which keeps the distance from 0 (`interpolating`).
+            seed: of draws where q has no mean in closed form or E[x | z] is replaced.
+
+        Raises:
+            ValueError: not two rows, or a model without a single vector of latents.
+        """
+        from lowerbound.interpolating import interpolated
+
+        return interpolated(self, data, num_steps, way=way, seed=seed)
 
     def assign(self, data: Any, *, seed: int | None = None) -> np.ndarray:
         """The class (by name, where classes have names) or the cluster (by number) of each row.

@@ -12,6 +12,7 @@ from lowerbound.evaluate.predictive_statistics import (
     image_statistics,
     number_statistics,
     table_statistics,
+    text_statistics,
 )
 from lowerbound.fitted import Fitted
 
@@ -50,6 +51,8 @@ def statistics_for(schema: Schema) -> Statistics:
     """The statistics of a kind of data (see `evaluate.predictive_statistics`)."""
     if schema.kind == "image":
         return partial(image_statistics, high=1.0 if schema.pixel_levels is None else schema.pixel_levels - 1.0)
+    if schema.text is not None:
+        return text_statistics
     if schema.columns is None:
         return number_statistics
     names = tuple(column.name for column in schema.columns)

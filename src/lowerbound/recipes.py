@@ -16,6 +16,7 @@ from lowerbound.models import (
     linear_path_autoencoder,
     mixture_of_factor_analysers,
     pixel_autoencoder,
+    sentence_autoencoder,
     sequence,
     skip_autoencoder,
     variational_autoencoder,
@@ -40,6 +41,7 @@ _OWN: tuple[Recipe, ...] = (
     pixel_autoencoder.RECIPE,
     skip_autoencoder.RECIPE,
     *sequence.RECIPES,
+    *sentence_autoencoder.RECIPES,
 )
 _FORMER_NAMES = {"rows": "autoregressive-rows"}  # that run folders may hold
 

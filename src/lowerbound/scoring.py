@@ -17,7 +17,7 @@ scored on the same test rows; and those that the likelihood names, such as a Gau
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ from lowerbound.evaluate.evidence import require_finite
 from lowerbound.fitted import Fitted
 from lowerbound.hooks import AssignsClusters
 from lowerbound.labelled import LabelledModel
+from lowerbound.language_baseline import language_model_of
+from lowerbound.likelihoods.tokens import num_tokens
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.deep_embedding import responsibilities
 from lowerbound.models.directed import DirectedLikelihood
@@ -49,9 +51,10 @@ from lowerbound.weights import latents_of
 
 __all__ = ["assignments", "device_for", "probabilities", "rows_for_baselines", "score", "score_fitted"]
 
-_MOST_BASELINE_ROWS = 20_000
+_MOST_BASELINE_ROWS, _MOST_EXPONENT = 20_000, 700.0
 _SUMMARY_SAMPLES = 64
 _MOST_LATENTS = 5_000
+_NUM_SAMPLES, _FEWEST_SAMPLES, _MOST_PROBABILITIES = 1000, 10, 3 * 10**10
 _OF_VECTORS = ("gaussian", "gaussian_mixture")  # that take no images
 
 
@@ -60,18 +63,24 @@ def score_fitted(
     data: Any = None,
     *,
     limit: int | None = None,
-    num_samples: int = 1000,
+    num_samples: int | None = None,
+    language_model: bool = False,
     seed: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Score a fitted model on the test rows of its own data, or on other data, as `score` does.
+
+    A model of text has a further baseline, the language model of its net, if there is one (`language_baseline`).
 
     Arguments:
         fitted: the model.
         data: other data (see `Fitted.rows`), of which the test rows are scored if it has a test part, else all rows;
             None takes its own.
         limit: score at most so many rows, the first.
-        num_samples: S of L_S.
+        num_samples: S of L_S; None for 1000, or for text as many as take 3e10 probabilities of tokens, but at least 10
+            and one without latents.
+        language_model: whether to fit the language model of the net of a model of text, if it was not fitted before;
+            that takes about as long as the fit of the model.
         seed: of all draws; that of the fit if None.
         progress: called with the rows done and their total.
 
@@ -85,6 +94,8 @@ def score_fitted(
     x, y = rows.x[chosen], None if rows.y is None else rows.y[chosen]
     device = device_for(fitted)
     context, events = fitted.context(y, rows.name), fitted.events(x, seed)
+    alone = language_model_of(fitted, fit=language_model)
+    others = {} if alone is None else {"language model": log_evidence(alone.model, events, num_samples=1).log_evidence}
     scores = score(
         fitted.model.to(device),
         events.to(device),
@@ -92,12 +103,23 @@ def score_fitted(
         log_scale=fitted.log_scale_of(events).to(device),
         context=None if context is None else context.to(device),
         labels=y if fitted.assigns else None,
-        num_samples=num_samples,
+        others=others,
+        num_samples=samples_for(fitted.model, events) if num_samples is None else num_samples,
         seed=seed,
         progress=progress,
     )
     fitted.model.cpu()
     return {"data": rows.name, **scores}
+
+
+def samples_for(model: LatentVariableModel, x: Float[Tensor, "batch *event"]) -> int:
+    """S of L_S where the user says none."""
+    if facts_of(model.likelihood).domain != "tokens":
+        return _NUM_SAMPLES
+    if model.prior(None).event_shape.numel() == 0:
+        return 1
+    each = int(num_tokens(x).sum()) * (int(x.max()) + 1)
+    return min(_NUM_SAMPLES, max(_FEWEST_SAMPLES, _MOST_PROBABILITIES // each))
 
 
 def device_for(fitted: Fitted) -> torch.device:
@@ -114,6 +136,7 @@ def score(
     log_scale: Float[Tensor, "batch"] | float = 0.0,
     context: Context | None = None,
     labels: np.ndarray | None = None,
+    others: Mapping[str, Tensor] | None = None,
     num_samples: int = 1000,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -128,6 +151,7 @@ def score(
             every number in nats.
         context: of the model, one row for each of x_test.
         labels: classes (N,) of x_test, for a model that assigns rows to classes or clusters; None for others.
+        others: log p(x_test) under further baselines (N,), by name, on the scale of the model.
         num_samples: S of L_S.
         seed: of the samples and the baselines.
         progress: called with the rows done and their total.
@@ -138,8 +162,9 @@ def score(
         counts `num_samples`, `num_data`, `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`;
         for a mixture prior `components`: their number, how many are `unused`, and the `effective` number of those in
         use; for a model of clusters, `clustering_accuracy` (of the best matching of clusters to labels) and
-        `normalized_mutual_information`; for a model that classifies, the `accuracy` of its most probable label, with
-        its `accuracy_standard_error`; `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and
+        `normalized_mutual_information`; of text `num_tokens`, with the end of each text, and `perplexity`, which is
+        exp(−L_S / tokens), in place of bits; for a model that classifies, the `accuracy` of its most probable label,
+        with its `accuracy_standard_error`; `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and
         `baselines`, each with its `log_likelihood` and the `margin` by which L_S is above it on the same rows.
 
     Raises:
@@ -151,7 +176,9 @@ def score(
     parts = summary(model, x_test, num_samples=_SUMMARY_SAMPLES, context=context, seed=seed)
     facts = facts_of(model.likelihood)
     discrete = facts.discrete and not (facts.domain == "unit interval" and bool(((x_test != 0) & (x_test != 1)).any()))
+    of_tokens = facts.domain == "tokens"
     without_latents = {} if x_train is None else _baselines(model.likelihood, x_train, x_test, seed)
+    without_latents |= {name: value.to(x_test.device) for name, value in (others or {}).items()}
     kl = parts.rate_per_dimension
     scale = torch.as_tensor(log_scale, dtype=torch.float64, device=x_test.device)
     log_p, in_units = evidence.log_evidence.double() - scale, scale.mean().item()
@@ -163,8 +190,9 @@ def score(
         "num_samples": num_samples,
         "num_data": x_test.shape[0],
         "num_dimensions": evidence.num_dimensions,
-        "bits_per_dim": evidence.bits_per_dim if discrete else None,
-        "elbo_bits_per_dim": parts.bits_per_dim if discrete else None,
+        "bits_per_dim": evidence.bits_per_dim if discrete and not of_tokens else None,
+        "elbo_bits_per_dim": parts.bits_per_dim if discrete and not of_tokens else None,
+        **(_per_token(x_test, log_p) if of_tokens else {}),
         "effective_sample_size": evidence.effective_sample_size.median().item(),
         "pareto_k_above_07": evidence.unreliable_fraction,
         "rate": parts.rate,
@@ -178,6 +206,13 @@ def score(
         "baselines": {name: _against(value.double() - scale, log_p) for name, value in without_latents.items()},
     }
     return {name: _defined(value) for name, value in scores.items()}
+
+
+def _per_token(x: Tensor, log_p: Tensor) -> dict[str, Any]:
+    """The number of tokens, with the end of each text, and exp(−log p / their number)."""
+    count = int(num_tokens(x).sum())
+    perplexity = math.exp(min(_MOST_EXPONENT, -log_p.sum().item() / count))
+    return {"num_tokens": count, "perplexity": perplexity}
 
 
 def rows_for_baselines(dataset: Dataset, transform: nn.Module) -> Tensor:

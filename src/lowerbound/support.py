@@ -41,12 +41,13 @@ __all__ = [
     "with_missing",
 ]
 
-Domain: TypeAlias = Literal["reals", "unit interval", "levels", "counts", "classes", "columns"]
-"""The meaning of one element of x; "columns" if each column has its own kind."""
+Domain: TypeAlias = Literal["reals", "unit interval", "levels", "counts", "classes", "tokens", "columns"]
+"""The meaning of one element of x; "tokens" of texts that end before their row; "columns" if each column has its own
+kind."""
 
-EncoderView: TypeAlias = Literal["identity", "log1p", "one-hot", "columns"]
-"""How the encoder sees x: unchanged; as log(1 + x); as one-hot classes; or each column by its kind, with a mask of
-gaps."""
+EncoderView: TypeAlias = Literal["identity", "log1p", "one-hot", "tokens", "columns"]
+"""How the encoder sees x: unchanged; as log(1 + x); as one-hot classes; as counts of tokens; or each column by its
+kind, with a mask of gaps."""
 
 _LEVEL_TOLERANCE = 1e-3  # of one level: what rounding to float32 does to k / (K − 1), with room
 

@@ -16,6 +16,7 @@ COMMANDS = [
     "score",
     "sample",
     "impute",
+    "interpolate",
     "encode",
     "reconstruct",
     "gradients",

@@ -32,11 +32,14 @@ SMALL = {
     "ladder": "ladder:latent_dims=[3,2],hidden=[[8],[8]]",
     "pixel-vae": "pixel-vae:latent_dim=2,hidden=[8],channels=4,layers=2",
     "skip-vae": "skip-vae:latent_dim=2,hidden=[8]",
+    "sentence-vae": "sentence-vae:latent_dim=2,embedding_dim=4,width=8",
+    "language-model": "language-model:embedding_dim=4,width=8",
     "autoregressive-rows": "autoregressive-rows:latent_dim=2,hidden=[8],recurrent_dim=8",
     "state-space": "state-space:latent_dim=2,hidden=[8],recurrent_dim=8",
 }
 
 
+TEXTS = ("sentence-vae", "language-model")
 TABLES = {"counts": "counts", "latent-classes": "reals", "linear-path": "reals", "mixture-of-factor-analysers": "reals"}
 
 
@@ -62,7 +65,10 @@ def data_for(tmp_path_factory: pytest.TempPathFactory, small_digits: Path) -> Ca
     counts, reals = rng.poisson(2, size=(120, 9)), rng.normal(size=(120, 9))
     for name, x in (("counts", counts), ("reals", reals)):
         np.savez(folder / f"{name}.npz", x_train=x[:100], x_test=x[100:])
-    return lambda name: folder / f"{TABLES[name]}.npz" if name in TABLES else small_digits
+    texts = [" ".join(rng.choice(["the", "a", "cat", "dog", "ran"], 3)) for _ in range(100)]
+    (folder / "texts.txt").write_text("\n".join(texts))
+    if_text = folder / "texts.txt"
+    return lambda name: if_text if name in TEXTS else folder / f"{TABLES[name]}.npz" if name in TABLES else small_digits
 
 
 def test_every_recipe_has_a_small_form() -> None:
@@ -86,7 +92,7 @@ def test_a_recipe_fits_reopens_scores_samples_and_encodes(cli, tmp_path, data_fo
         answer = cli(command, run, "--out", out, *more)
         assert answer.code == 0, answer.err
     with np.load(tmp_path / "sample.npz") as drawn, np.load(tmp_path / "encode.npz") as codes:
-        assert drawn["x"].shape == ((7, 9) if name in TABLES else (7, 8, 8))
+        assert drawn["x"].shape == ((7, 9) if name in TABLES else (7, 4) if name in TEXTS else (7, 8, 8))
         assert codes["mean"].shape[0] == 20
         assert ("assigned" in codes) == recipes()[name].assigns
     assert ("accuracy" in scores, "clustering_accuracy" in scores) == (name == "semi-supervised", name == "vade")

@@ -131,8 +131,8 @@ def test_formats_mixed_up(tmp_path):
     np.save(tmp_path / "x.npy", np.eye(3))
     (tmp_path / "x.npy").rename(tmp_path / "x.npz")
     assert "rename it to end in .npy" in _refusal(tmp_path / "x.npz")
-    (tmp_path / "x.txt").write_text("1")
-    assert "not one of .npy, .npz, .csv" in _refusal(tmp_path / "x.txt")
+    (tmp_path / "x.doc").write_text("1")
+    assert "not one of .npy, .npz, .csv" in _refusal(tmp_path / "x.doc")
 
 
 def test_missing_file(tmp_path):

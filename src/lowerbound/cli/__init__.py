@@ -40,6 +40,7 @@ _COMMANDS = {
     "sample": "lowerbound.cli.sample:sample",
     "impute": "lowerbound.cli.impute:impute",
     "encode": "lowerbound.cli.encode:encode",
+    "interpolate": "lowerbound.cli.interpolate:interpolate",
     "reconstruct": "lowerbound.cli.reconstruct:reconstruct",
     "gradients": "lowerbound.cli.gradients:gradients",
     "diagnose": "lowerbound.cli.diagnose:diagnose",

@@ -9,13 +9,24 @@ __all__ = ["evaluate"]
 
 @click.command(short_help="Score a run on its test rows.")
 @click.argument("run")
-@click.option("--num-samples", type=click.IntRange(1), default=1000, show_default=True, help="S of L_S.")
+@click.option("--num-samples", type=click.IntRange(1), help="S of L_S. [default: 1000; of text fewer, if it is long]")
+@click.option("--language-model", is_flag=True, help="Of text: first fit the same net without latents, as a baseline.")
 @click.option("--limit", type=click.IntRange(1), help="Score the first rows only; nothing is saved then.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--data", help="Score another file or data set; nothing is saved then. [default: the run's test rows]")
 @click.option("--label", help="Column (or array) of labels in --data, which is left out.")
-def evaluate(run: str, num_samples: int, limit: int | None, as_json: bool, data: str | None, label: str | None) -> None:
+def evaluate(
+    run: str,
+    num_samples: int | None,
+    language_model: bool,
+    limit: int | None,
+    as_json: bool,
+    data: str | None,
+    label: str | None,
+) -> None:
     """Score RUN on its test rows: ELBO, importance-weighted bound, rate, distortion, active latents, baselines.
+
+    A model of text is also compared with the language model of its net once that is fitted; it is kept in the run.
 
     The scores on the run's own test rows are saved as RUN/evaluation.json. Of another data set with a test part the
     test rows are scored, of another file all rows.
@@ -24,14 +35,17 @@ def evaluate(run: str, num_samples: int, limit: int | None, as_json: bool, data:
 
     from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.others import other_data
-    from lowerbound.cli.scores import print_scores, score_fitted
+    from lowerbound.cli.scores import fit_language_model, print_scores, score_fitted
     from lowerbound.cli.terminal import open_console
     from lowerbound.runs import Run
 
     opened = Run.open(run)
     fitted = fitted_of(opened)
     console = None if as_json else open_console()
-    scores = score_fitted(fitted, console, data=other_data(fitted, data, label), limit=limit, num_samples=num_samples)
+    rows = other_data(fitted, data, label)
+    if language_model:
+        fit_language_model(fitted, console)
+    scores = score_fitted(fitted, console, data=rows, limit=limit, num_samples=num_samples)
     if data is None and limit is None:
         opened.save_evaluation(scores)
     if console is None:

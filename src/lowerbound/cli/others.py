@@ -28,4 +28,7 @@ def other_data(fitted: Fitted, data: str | None, label: str | None) -> Rows | No
             raise click.UsageError("--label goes with --data; the run's own data has the labels of its fit.")
         return None
     described = describe_data(data, label=label)
-    return rows_under(described.get("path") or data, fitted.schema, label=label)
+    rows = rows_under(described.get("path") or data, fitted.schema, label=label)
+    for note in rows.notes:
+        click.echo(note, err=True)
+    return rows

@@ -14,15 +14,20 @@ __all__ = ["reconstruct"]
 @click.option("--data", help="Take another file or data set. [default: the run's test rows]")
 @click.option("--label", help="Column (or array) of labels in --data, which is left out.")
 @click.option("--count", type=click.IntRange(1), default=24, show_default=True, help="How many rows, from the first.")
-@click.option("--out", required=True, metavar="FILE", help="A .png picture, or a .csv, .parquet or .npz file.")
+@click.option("--out", metavar="FILE", help="A .png, .csv, .parquet or .npz file; without it text is printed.")
 @force_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def reconstruct(run: str, data: str | None, label: str | None, count: int, out: str, force: bool, seed: int) -> None:
+def reconstruct(
+    run: str, data: str | None, label: str | None, count: int, out: str | None, force: bool, seed: int
+) -> None:
     """Encode rows of data with RUN and decode them again: E[x' | z] at one draw z ~ q(z | x).
 
     An .npz file gets the rows as `x`, as the model saw them as `seen`, and the results as `reconstruction`, in the
     units of the data. A .csv or .parquet file gets the results as a table with the columns of the data. A .png picture
     shows pairs: what the model saw, and the reconstruction.
+
+    Of a model of text pairs are printed, or written to a table: the text as the model saw it, and the most probable
+    token given z and those before it, one after another.
     """
     from pathlib import Path
 
@@ -33,6 +38,7 @@ def reconstruct(run: str, data: str | None, label: str | None, count: int, out: 
     from lowerbound.cli.others import other_data
     from lowerbound.cli.output import array_of, check_out, write_figure, write_npz, write_table
     from lowerbound.cli.pictures import check_images, check_table, for_picture
+    from lowerbound.cli.texts import reconstruct_texts
     from lowerbound.data.kinds import kind_named
     from lowerbound.defaults import facts_of
     from lowerbound.plots import originals_and_reconstructions
@@ -40,7 +46,13 @@ def reconstruct(run: str, data: str | None, label: str | None, count: int, out: 
     from lowerbound.runs import Run
     from lowerbound.shown import shown_as
 
-    path, opened = Path(out), Run.open(run)
+    opened = Run.open(run)
+    if opened.schema.kind == "text":
+        reconstruct_texts(opened, data, count, out, force=force, seed=seed)
+        return
+    if out is None:
+        raise click.UsageError("Missing option --out.")
+    path = Path(out)
     check_out(path, opened, data, ".png", ".npz", ".csv", ".parquet", force=force)
     suffix, fitted = path.suffix.lower(), fitted_of(opened)
     rows = other_data(fitted, data, label) or fitted.test_rows()

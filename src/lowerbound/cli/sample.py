@@ -16,10 +16,22 @@ __all__ = ["sample"]
     "--given", multiple=True, metavar="COLUMN=VALUE", help="With this value in a column of a table; may be repeated."
 )
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True, help="How many.")
-@click.option("--out", required=True, metavar="FILE", help="A .png picture, or a .csv, .parquet or .npz file.")
+@click.option(
+    "--decoding", metavar="HOW", help="Of text: sample, greedy, temperature=T or nucleus=P. [default: sample]"
+)
+@click.option("--out", metavar="FILE", help="A .png, .csv, .parquet, .npz or .txt file; without it text is printed.")
 @force_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def sample(run: str, label: str | None, given: tuple[str, ...], count: int, out: str, force: bool, seed: int) -> None:
+def sample(
+    run: str,
+    label: str | None,
+    given: tuple[str, ...],
+    count: int,
+    decoding: str | None,
+    out: str | None,
+    force: bool,
+    seed: int,
+) -> None:
     """Draw z ~ p(z), x ~ p(x | z) from RUN, of a class if it models data given their label.
 
     With --given "sex=female" every row of a table has this value, and the rest of it is drawn given that.
@@ -28,6 +40,9 @@ def sample(run: str, label: str | None, given: tuple[str, ...], count: int, out:
     E[x | z] as `mean`, in the units and the layout of the data. A .png picture shows E[x | z]. Where a likelihood has
     no mean in closed form, as an autoregressive one, the means of each element given one draw of those before it take
     its place.
+
+    Of a model of text the texts are printed, one a line, or written to a .txt file or a table. With --decoding greedy
+    or nucleus=0.9 they show what is likely, and are no draws from the model.
     """
     from pathlib import Path
 
@@ -36,13 +51,20 @@ def sample(run: str, label: str | None, given: tuple[str, ...], count: int, out:
     from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.output import array_of, check_out, write_figure, write_npz, write_table
     from lowerbound.cli.pictures import check_images, check_table, for_picture
+    from lowerbound.cli.texts import sample_texts
     from lowerbound.cli.warned import warnings_as_sentences
     from lowerbound.defaults import facts_of
     from lowerbound.plots import image_grid
     from lowerbound.runs import Run
     from lowerbound.shown import shown_as
 
-    path, opened = Path(out), Run.open(run)
+    opened = Run.open(run)
+    if opened.schema.kind == "text":
+        sample_texts(opened, count, decoding or "sample", out, force=force, seed=seed)
+        return
+    if out is None or decoding is not None:
+        raise click.UsageError("Missing option --out." if out is None else "--decoding is for models of text.")
+    path = Path(out)
     check_out(path, opened, None, ".png", ".npz", ".csv", ".parquet", force=force)
     suffix, fitted = path.suffix.lower(), fitted_of(opened)
     if suffix == ".png":

@@ -15,7 +15,7 @@ from lowerbound.defaults import next_to_try
 if TYPE_CHECKING:
     from lowerbound.fitted import Fitted
 
-__all__ = ["print_scores", "score_fitted"]
+__all__ = ["fit_language_model", "print_scores", "score_fitted"]
 
 _FEWEST_FOR_TAILS, _MANY = 100, 0.1
 
@@ -24,6 +24,16 @@ def score_fitted(fitted: Fitted, console: Console | None, **options: Any) -> dic
     """`Fitted.evaluate` with its progress shown; options of `scoring.score_fitted`."""
     with CountProgress(console, "Scoring rows") as progress:
         return fitted.evaluate(progress=progress, **options)
+
+
+def fit_language_model(fitted: Fitted, console: Console | None) -> None:
+    """Fit the language model of the net of a model of text, and keep it in its folder, with the progress shown."""
+    from lowerbound.cli.progress import TrainingProgress
+    from lowerbound.language_baseline import language_model_of
+
+    steps = 0 if fitted.plan is None else fitted.plan.steps
+    with TrainingProgress(console, steps) as progress:
+        language_model_of(fitted, fit=True, on_record=progress.update)
 
 
 def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> None:
@@ -37,6 +47,9 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
     for row in _rows(scores):
         table.add_row(*(cell for i, cell in enumerate(row) if discrete or i != 3))
     console.print(table)
+    if "perplexity" in scores:
+        tokens = f"{scores['num_tokens']:,} tokens, the ends of texts among them"
+        console.print(f"Perplexity {scores['perplexity']:.2f} a token, over {tokens}.")
     console.print(f"Active latents: {scores['active_units']} of {scores['latent_dim']}.")
     if "accuracy" in scores:
         error = scores["accuracy_standard_error"]
@@ -57,7 +70,7 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
             f"For {unreliable:.0%} of the rows the importance weights are heavy-tailed (Pareto k above 0.7): "
             "there L may be too low, and more samples may raise it."
         )
-    if not discrete:
+    if not discrete and "perplexity" not in scores:
         console.print("These are densities or expectations, not probabilities of discrete data.")
     loser = _best_above(scores)
     if loser is not None:

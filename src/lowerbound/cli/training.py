@@ -30,7 +30,6 @@ from lowerbound.start import plan_from
 
 __all__ = ["Job", "begin", "carry_out", "go_on_otherwise", "reopen"]
 
-_NUM_SAMPLES = 1000
 _LEAST_OF_A_FAILURE = 90  # characters
 
 
@@ -166,7 +165,7 @@ def _finish(job: Job, console: Console) -> None:
     run = job.run
     try:
         fitted = run.fitted(model=job.training.loss.model, transform=job.training.transform, dataset=job.dataset)
-        scores = score_fitted(fitted, console, num_samples=_NUM_SAMPLES)
+        scores = score_fitted(fitted, console)
         run.save_evaluation(scores)
         fitted.scores = scores
         print_scores(console, scores, fitted)

@@ -11,6 +11,7 @@ from lowerbound.data.contents import Contents, Given
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError
 from lowerbound.data.kinds import kind_named, kind_of
+from lowerbound.data.kinds.text import unknown_tokens, usable
 from lowerbound.data.labels import class_names, label_values, numbered
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Schema
@@ -84,6 +85,7 @@ def to_dataset(
     if schema is None:
         schema = infer_schema(contents, overrides or Overrides(), name)
     kind = kind_named(schema.kind)
+    contents, kept = usable(contents, schema, refuse=False)
     x = kind.rows(contents.x, schema, contents.what)
     check_rows(x, contents.what)
     y, y_test = _numbered(contents, schema, name, len(x) if train_rows is None else len(train_rows))
@@ -104,7 +106,7 @@ def to_dataset(
         y_train=y if y is None or test is None else y[train],
         y_test=y_test if test is None or y is None else y[test],
         train_rows=train if streamed or test is None else None,
-        test_rows=test,
+        test_rows=test if test is None or kept is None else kept[test],
         source=source,
         notes=contents.notes,
     )
@@ -118,6 +120,7 @@ def to_rows(contents: Contents, schema: Schema, *, name: str) -> Rows:
     """
     _check_not_empty(contents.x, contents.what)
     kind = kind_named(schema.kind)
+    contents, kept = usable(contents, schema, refuse=contents.container in ("list", "frame"))
     x = kind.rows(contents.x, schema, contents.what)
     y, y_test = _numbered(contents, schema, name, len(x))
     num_test = 0
@@ -125,7 +128,8 @@ def to_rows(contents: Contents, schema: Schema, *, name: str) -> Rows:
         x_test = kind.rows(contents.x_test, schema, f"the test part of {name}")
         num_test, x = len(x_test), np.concatenate([x, x_test])
         y = None if y is None or y_test is None else np.concatenate([y, y_test])
-    return Rows(x=x, y=y, num_test=num_test, name=name, schema=schema, notes=contents.notes)
+    notes = (*contents.notes, *unknown_tokens(x, schema, contents.what))
+    return Rows(x=x, y=y, num_test=num_test, name=name, schema=schema, notes=notes, numbers=kept)
 
 
 def _numbered(

@@ -13,11 +13,12 @@ from lowerbound.data.catalog import load, names
 from lowerbound.data.contents import Contents
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError, clipped
+from lowerbound.data.kinds.text import are_texts
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.readers import read_file, read_rows
 from lowerbound.data.schema import Schema
 
-__all__ = ["dataset_of", "rows_under"]
+__all__ = ["dataset_of", "rows_under", "texts_of"]
 
 
 def dataset_of(
@@ -32,7 +33,8 @@ def dataset_of(
     """The data of a fit.
 
     Arguments:
-        data: a DataFrame, an array or tensor (N, …), a path, a name of the catalogue, or a `Dataset`, as it is.
+        data: a DataFrame, an array or tensor (N, …), a list of str, a path, a name of the catalogue, or a `Dataset`, as
+            it is.
         y: labels (N,) of a DataFrame or an array.
         schema: the schema of the data, if it is known.
         overrides: what the user says of the data; not together with a schema.
@@ -56,7 +58,7 @@ def dataset_of(
     if isinstance(data, str | Path):
         if str(data) in names():
             return load(str(data))
-        return read_file(data, kind=said.kind, columns=said.columns, event_shape=said.event_shape, schema=schema)
+        return read_file(data, overrides=said, schema=schema)
     contents = _contents(data, y, names_of_columns, hold_out=hold_out)
     return to_dataset(contents, name="X", source="memory", overrides=overrides, schema=schema)
 
@@ -85,11 +87,12 @@ def rows_under(data: Any, schema: Schema, *, label: str | None = None) -> Rows:
 def _contents(data: Any, y: Any, columns: tuple[str, ...] | None, *, hold_out: bool) -> Contents:
     """An array, a tensor or a DataFrame, before anything is made of it."""
     is_frame = hasattr(data, "columns") and hasattr(data, "iloc")
-    x = data if is_frame else _array(data)
+    texts = None if is_frame else texts_of(data)
+    x = data if is_frame else _array(data) if texts is None else texts
     labels = None if y is None else np.asarray(y)
     return Contents(
         what="X",
-        container="frame" if is_frame else "array",
+        container="frame" if is_frame else "array" if texts is None else "list",
         x=x,
         x_test=None if hold_out else x[:0],
         y=labels,
@@ -97,6 +100,14 @@ def _contents(data: Any, y: Any, columns: tuple[str, ...] | None, *, hold_out: b
         label=None if labels is None else "y",
         names=columns,
     )
+
+
+def texts_of(data: Any) -> np.ndarray | None:
+    """A list, a Series or an array of str; None for everything else."""
+    if isinstance(data, list | tuple):
+        return np.array(data, dtype=object) if data and all(isinstance(one, str) for one in data) else None
+    x = data.to_numpy() if hasattr(data, "to_numpy") else data
+    return x.astype(object) if are_texts(x) else None
 
 
 def _array(data: Any) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What a user says about data, which overrides the inferred meaning.
 
     --kind counts      --kind "image:event_shape=[28,28]"
+    --kind "text:tokens=character,longest=100"
     --columns "age=continuous,sex=categorical,id=drop"      --columns "*=continuous"
 
 "*" means every column that is not named. A column that is given a kind is never left out.
@@ -14,11 +15,12 @@ from typing import get_args
 
 from lowerbound.data.errors import DataError, clipped, nearest
 from lowerbound.data.schema import ColumnKind
-from lowerbound.spelling import parse
+from lowerbound.data.tokens import TextOptions
+from lowerbound.spelling import check_options, parse
 
 __all__ = ["Overrides", "parse_columns"]
 
-_WORDS = (*get_args(ColumnKind), "drop")
+_WORDS = (*get_args(ColumnKind), "text", "drop")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +31,16 @@ class Overrides:
         kind: name of a kind of data, or None to infer it.
         columns: from the name of a column to a kind of column, or to "drop".
         event_shape: shape of an image whose pixels are the columns of a table.
+        text: how text is cut into tokens.
 
     Raises:
-        DataError: a word that is no kind of column.
+        DataError: a word that is no kind of column, or a column of text in data of another kind.
     """
 
     kind: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     event_shape: tuple[int, ...] | None = None
+    text: TextOptions = field(default_factory=TextOptions)
 
     def __post_init__(self) -> None:
         if not isinstance(self.columns, Mapping):
@@ -48,6 +52,11 @@ class Overrides:
                 raise DataError(
                     f"column '{clipped(name)}' cannot be {clipped(word)!r}; choose one of {', '.join(_WORDS)}."
                 )
+        texts = [name for name, word in self.columns.items() if word == "text"]
+        if texts and (len(texts) > 1 or self.kind not in (None, "text")):
+            raise DataError(
+                f"column '{clipped(texts[-1])}' is said to be text; a model of text is of one column, and kind='text'."
+            )
 
     @classmethod
     def said(
@@ -68,12 +77,15 @@ class Overrides:
             raise DataError(f"kind is of type {type(kind).__name__}; give the name of a kind of data, such as 'table'.")
         name, options = (None, {}) if kind is None else parse(kind)
         shape = options.pop("event_shape", event_shape)
+        text = TextOptions()
+        if name == "text":
+            text, options = _text_options(options), {}
         if options:
             raise DataError(f"{name} has no option {clipped(next(iter(options)))!r}; write {name}:event_shape=[28,28].")
         sizes = None if shape is None else tuple(shape) if isinstance(shape, list | tuple) else (shape,)
         if sizes is not None and not all(isinstance(n, int) and n > 0 for n in sizes):
             raise DataError(f"event_shape is {clipped(str(shape))}; expected positive whole numbers such as [28,28].")
-        return cls(kind=name, columns=columns or {}, event_shape=sizes)
+        return cls(kind=name, columns=columns or {}, event_shape=sizes, text=text)
 
     def of(self, name: str) -> str | None:
         """What the user said about a column, or None."""
@@ -92,6 +104,23 @@ class Overrides:
                 raise DataError(
                     f"{what} has no column '{clipped(name)}'; the nearest of its {len(known)} names: {offered}."
                 )
+
+
+def _text_options(options: Mapping[str, object]) -> TextOptions:
+    """The options of text.
+
+    Raises:
+        DataError: an unknown one, or a number below one.
+    """
+    try:
+        found = TextOptions(**check_options("text", TextOptions, options))
+    except ValueError as error:
+        raise DataError(str(error)) from None
+    for name in ("longest", "vocabulary"):
+        number = getattr(found, name)
+        if number is not None and number < 1:
+            raise DataError(f"text got {name}={number} and needs at least 1.")
+    return found
 
 
 def parse_columns(text: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ out by a fixed random split (`lowerbound.data.split`).
 | .npy | the array | none |
 | .npz | `x`, or `x_train` and `x_test`, or the array named | `y`, or `y_train` and `y_test`, or the array named |
 | .csv, .tsv, .parquet (.csv.gz, .tsv.gz) | the columns, but those left out with a reason | the column named |
+| .txt, .txt.gz | the lines | none |
 | a folder of .png or .jpg | the images | the names of its subfolders |
 
 Other installed packages add formats: see `reader`. An .npy file larger than `stream_above` bytes is memory-mapped and
@@ -28,6 +29,7 @@ from lowerbound.data.checks import check_path
 from lowerbound.data.contents import Contents
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError, clipped
+from lowerbound.data.formats.text import read_text
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.reader import Asked, Reader
 from lowerbound.data.schema import Schema
@@ -60,7 +62,14 @@ class _Table:
         return read_table(path, asked.label, asked.usual_label)
 
 
-_OWN: tuple[Reader, ...] = (_Npy(), _Npz(), _Table())
+class _Text:
+    suffixes, holds_arrays = (".txt", ".txt.gz"), False
+
+    def read(self, path: Path, asked: Asked) -> Contents:
+        return read_text(path, asked.label)
+
+
+_OWN: tuple[Reader, ...] = (_Npy(), _Npz(), _Table(), _Text())
 
 
 @cache
@@ -90,6 +99,7 @@ def read_file(
     kind: str | None = None,
     columns: Mapping[str, str] | None = None,
     event_shape: tuple[int, ...] | None = None,
+    overrides: Overrides | None = None,
     schema: Schema | None = None,
     stream_above: int = STREAM_ABOVE,
 ) -> Dataset:
@@ -102,6 +112,7 @@ def read_file(
         kind: name of a kind of data, where the inferred one is not right; "image:event_shape=[28,28]" gives both.
         columns: from names of columns to kinds of column or "drop", where the inferred ones are not right.
         event_shape: of images whose pixels are the columns of a table.
+        overrides: kind, columns and shape in one, in their place.
         schema: the schema of the data, if it is known; then nothing is inferred.
         stream_above: the size in bytes above which an .npy file is memory-mapped rather than read.
 
@@ -113,7 +124,7 @@ def read_file(
     """
     path, usual = Path(path), None if schema is None else schema.label
     contents = read_contents(path, label=label, usual_label=usual, array=array, stream_above=stream_above)
-    overrides = Overrides.said(kind, columns, event_shape)
+    overrides = overrides or Overrides.said(kind, columns, event_shape)
     return to_dataset(contents, name=path.name, source=f"file {path}", overrides=overrides, schema=schema)
 
 

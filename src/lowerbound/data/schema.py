@@ -18,7 +18,10 @@ import numpy as np
 from lowerbound.data.errors import clipped
 from lowerbound.typed import WrongType, annotations_of, as_annotated
 
-__all__ = ["UNNAMED", "Column", "ColumnKind", "LeftOut", "Schema"]
+__all__ = ["UNNAMED", "Column", "ColumnKind", "LeftOut", "Schema", "Text", "Tokens"]
+
+Tokens: TypeAlias = Literal["word", "character"]
+"""What a text is cut into."""
 
 ColumnKind: TypeAlias = Literal["continuous", "positive", "count", "categorical", "ordinal", "boolean", "date"]
 """What a column of a table holds. Booleans, categories and ordinals are numbered in the order of `Column.categories`;
@@ -69,14 +72,33 @@ class LeftOut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Text:
+    """What numbers the tokens of a text (`data.tokens`).
+
+    Attributes:
+        tokens: what a text is cut into.
+        symbols: the tokens by number; 0 is the end of a text, and 1 every token that has no number.
+        column: the column of a table that held the texts, or None.
+        num_tokens: how many tokens the training part has, without ends.
+        num_unknown: how many of them have no number.
+    """
+
+    tokens: Tokens
+    symbols: tuple[str, ...]
+    column: str | None = None
+    num_tokens: int = 0
+    num_unknown: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Schema:
     """What the numbers of a data set mean.
 
     Attributes:
-        kind: name of a kind of `lowerbound.data.kinds`: "image", "table", "counts", "classes", "array", …
+        kind: name of a kind of `lowerbound.data.kinds`: "image", "table", "counts", "text", "array", …
         event_shape: shape of one row, as a likelihood scores it.
-        container: what the user gave: "csv", "parquet", "npy", "npz", "frame", "array", "folder", or the name of a
-            data set.
+        container: what the user gave: "csv", "parquet", "npy", "npz", "frame", "array", "folder", "txt", "list", or
+            the name of a data set.
         dtype: the type of the array that the user gave, which `render` gives back; tables by column have one for each.
         columns: of a table; None for other kinds.
         left_out: columns that are no part of the data.
@@ -85,6 +107,7 @@ class Schema:
         classes: names of the label's classes as text, in the order of their numbers; None if labels are no classes.
         pixel_levels: K where stored pixels are the whole numbers 0 … K − 1; None where they are intensities in [0, 1].
         channels_last: whether the user's images have their channels on the last axis.
+        text: what numbers the tokens of text; None for other kinds.
     """
 
     kind: str
@@ -98,6 +121,7 @@ class Schema:
     classes: tuple[str, ...] | None = None
     pixel_levels: int | None = None
     channels_last: bool = False
+    text: Text | None = None
 
     @property
     def column_names(self) -> tuple[str, ...] | None:
@@ -111,7 +135,9 @@ class Schema:
 
     @property
     def of_numbers(self) -> bool:
-        """Whether every stored number is the user's own, not the number of a category or the seconds of a date."""
+        """Whether every stored number is the user's own, not that of a category or a token, or the seconds of a date."""
+        if self.text is not None:
+            return False
         return all(column.kind != "date" and column.categories in _AS_THEY_ARE for column in self.columns or ())
 
     def laid_out(self, stored: np.ndarray) -> np.ndarray:
@@ -143,7 +169,9 @@ class Schema:
             made = None if columns is None else _all_made(Column, columns)
             if made is None and values.get("kind") in _OF_COLUMNS:
                 raise ValueError("'columns' is missing")
-            schema = _made(cls, values, columns=made, left_out=_all_made(LeftOut, left_out))
+            text = values.pop("text", None)
+            text = None if text is None else _made(Text, text)
+            schema = _made(cls, values, columns=made, left_out=_all_made(LeftOut, left_out), text=text)
             _check(schema)
             return schema
         except (TypeError, ValueError) as error:
@@ -166,6 +194,8 @@ def _check(schema: Schema) -> None:
     for column in columns or ():
         if column.kind in ("categorical", "ordinal", "boolean") and not column.categories:
             raise ValueError(f"a {column.kind} column without categories")
+    if (schema.kind == "text") != (schema.text is not None) or (schema.text and len(schema.text.symbols) < 3):
+        raise ValueError("text without a vocabulary, or a vocabulary without text")
     if schema.pixel_levels is not None and schema.pixel_levels < 2:
         raise ValueError(f"{schema.pixel_levels} levels of pixels")
 

@@ -7,9 +7,9 @@ over re-sampled x_n otherwise. Test on the same binarized array as the model.
     independent_bernoulli    p(x) = Π_d μ_d^x_d (1 − μ_d)^(1 − x_d)
     bernoulli_mixture        p(x) = Σ_k π_k Π_d μ_kd^x_d (1 − μ_kd)^(1 − x_d)      (Bishop 2006, §9.3.3)
 
-Real data: `gaussian` and `gaussian_mixture`. Any data: `independent_elements`, the likelihood itself with no latents.
-Probabilities are maximum a posteriori under Beta(1 + α, 1 + α), which is α pseudo-counts of each value, so that none is
-0 or 1. The size of a mixture is chosen on rows that it is not fitted to.
+Real data: `gaussian` and `gaussian_mixture`. Text: `unigram`. Any data: `independent_elements`, the likelihood itself
+with no latents. Probabilities are maximum a posteriori under Beta(1 + α, 1 + α), which is α pseudo-counts of each
+value, so that none is 0 or 1. The size of a mixture is chosen on rows that it is not fitted to.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from lowerbound.evaluate.unigram import unigram
 from lowerbound.evaluate.without_latents import independent_elements
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "gaussian_mixture",
     "independent_bernoulli",
     "independent_elements",
+    "unigram",
 ]
 
 _PSEUDO_COUNT = 0.5

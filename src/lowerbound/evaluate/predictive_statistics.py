@@ -8,6 +8,7 @@ table      of each column mean, sd, skewness, min, max and share of zeros, or th
            correlation of each pair of columns of numbers
 counts     of each column mean, dispersion index (variance / mean), max and share of zeros
 images     mean intensity, total variation (mean absolute difference of neighbours), share of ink (above one half)
+texts      length (mean, sd, min, max), share of unknown tokens, and how many different tokens occur
 numbers    of all numbers together mean, sd, skewness, min, max and share of zeros
 =========  ================================================================================================
 """
@@ -21,7 +22,14 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-__all__ = ["Statistics", "count_statistics", "image_statistics", "number_statistics", "table_statistics"]
+__all__ = [
+    "Statistics",
+    "count_statistics",
+    "image_statistics",
+    "number_statistics",
+    "table_statistics",
+    "text_statistics",
+]
 
 Statistics: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
 """From data sets (set, row, *event) to numbers (set,), by name."""
@@ -80,6 +88,15 @@ def image_statistics(
     variation = (rows.sum(1) + columns.sum(1)) / max(1, steps)
     ink = (x > (low + high) / 2).double().flatten(1).mean(1)
     return {"mean intensity": x.flatten(1).mean(1), "total variation": variation, "share of ink": ink}
+
+
+def text_statistics(x: Float64[Tensor, "set row position"]) -> dict[str, Float64[Tensor, "set"]]:
+    """Those of texts, whose symbols end at the first 0 and are 1 where they are unknown."""
+    lengths = (x != 0).double().sum(-1)
+    known = {f"length: {name}": v for name, v in _moments(lengths).items() if name in ("mean", "sd", "min", "max")}
+    unknown = (x == 1).double().sum((1, 2)) / lengths.sum(1).clamp_min(1)
+    different = torch.tensor([len(one.unique()) for one in x], dtype=x.dtype, device=x.device)
+    return {**known, "share of unknown tokens": unknown, "different tokens": different}
 
 
 def number_statistics(x: Float64[Tensor, "set row *event"]) -> dict[str, Float64[Tensor, "set"]]:

@@ -13,6 +13,7 @@ from lowerbound.likelihoods.negative_binomial import NegativeBinomial
 from lowerbound.likelihoods.normal import Normal
 from lowerbound.likelihoods.poisson import Poisson
 from lowerbound.likelihoods.student_t import StudentT
+from lowerbound.likelihoods.tokens import Tokens
 from lowerbound.likelihoods.zero_inflated import ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Normal",
     "Poisson",
     "StudentT",
+    "Tokens",
     "ZeroInflatedNegativeBinomial",
     "ZeroInflatedPoisson",
 ]

@@ -187,7 +187,11 @@ def _checked(words: str) -> str:
 
     family = find(likelihoods, parse(words)[0])
     facts = getattr(family, "facts", None)
-    if not isinstance(facts, LikelihoodFacts) or facts.domain == "columns" or issubclass(family, Autoregressive):
+    if (
+        not isinstance(facts, LikelihoodFacts)
+        or facts.domain in ("columns", "tokens")
+        or issubclass(family, Autoregressive)
+    ):
         raise ValueError(
             f"Autoregressive got site={words!r}, which is no likelihood of single numbers; choose one such as "
             "bernoulli or discretized-logistic."

@@ -10,7 +10,7 @@ from torch import nn
 from lowerbound import likelihoods
 from lowerbound.likelihoods.mixed import kinds_of_columns
 from lowerbound.nets.shapes import Shape, as_shape
-from lowerbound.nets.views import ColumnsView, Log1p, OneHot, Seen
+from lowerbound.nets.views import BagOfTokens, ColumnsView, Log1p, OneHot, Seen
 from lowerbound.spelling import check_given, check_options, find, outputs_of, parse
 from lowerbound.support import LikelihoodFacts
 
@@ -51,6 +51,8 @@ def view_of(likelihood: str | nn.Module, shape: Shape) -> nn.Module | None:
         case "one-hot":
             known = "num_classes" in options and not options.get("unit_interval")
             return OneHot(shape, options["num_classes"]) if known else None
+        case "tokens":
+            return BagOfTokens(options["num_symbols"])
         case "columns":
             check_given(name, options, "columns")
             return ColumnsView(kinds_of_columns(options["columns"]))

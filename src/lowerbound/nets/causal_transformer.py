@@ -54,7 +54,8 @@ class CausalTransformer(nn.Module):
         self, seen: Float[Tensor, "row position input"], context: Tensor | None
     ) -> Float[Tensor, "row position feature"]:
         """The features of every position. A context is (N, M), or (N, M, *positions)."""
-        h, context = self.embedding(pad(seen, (0, 0, 1, -1))) + self.position, _by_position(context)
+        h = self.embedding(pad(seen, (0, 0, 1, -1))) + self.position[: seen.shape[1]]
+        context = _by_position(context)
         for block in self.blocks:
             h = block(h, context)
         return self.norm(h)

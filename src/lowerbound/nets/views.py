@@ -3,6 +3,7 @@
 ==========  =================================================================================================
 log1p       log(1 + x): for counts, because a net that sees raw counts learns only the largest
 one-hot     e_x in {0, 1}^K for class numbers, which have no order
+tokens      how often each symbol occurs in a text, divided by the number of its tokens
 columns     each column by its kind, with gaps filled by a typical value and a mask of the gaps
 ==========  =================================================================================================
 """
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from lowerbound.nets.shapes import Shape, as_shape
 
-__all__ = ["ColumnsView", "Log1p", "OneHot", "Seen"]
+__all__ = ["BagOfTokens", "ColumnsView", "Log1p", "OneHot", "Seen"]
 
 
 class Log1p(nn.Module):
@@ -58,6 +59,26 @@ class OneHot(nn.Module):
         """e_x."""
         hot = nn.functional.one_hot(x.long(), self.num_classes).to(x.dtype)
         return hot.movedim(-1, -1 - self._ndim)
+
+
+class BagOfTokens(nn.Module):
+    """Texts (..., T), which end at their first 0, to the frequencies (..., K) of the symbols in each.
+
+    Arguments:
+        num_symbols: K, with the end.
+    """
+
+    takes_leading_axes = True
+
+    def __init__(self, num_symbols: int):
+        super().__init__()
+        self.num_symbols, self.out_shape = num_symbols, (num_symbols,)
+
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """The share of each symbol; the end counts for none."""
+        counts = x.new_zeros(*x.shape[:-1], self.num_symbols)
+        counts.scatter_add_(-1, x.long(), (x != 0).to(x.dtype))
+        return counts / counts.sum(-1, keepdim=True).clamp_min(1)
 
 
 class ColumnsView(nn.Module):

@@ -17,7 +17,7 @@ class ReportContents:
 
     Attributes:
         title: the heading of the page.
-        kind: whether rows are images or rows of a table.
+        kind: whether rows are images, texts, or rows of a table.
         command: the command line that made the run.
         notes: what is to be known of the contents, a sentence each.
         configuration: the settings; nested dictionaries are shown with dotted names.
@@ -43,10 +43,12 @@ class ReportContents:
         feature_names: the names of a table's columns.
         problems: sentences on what was inferred for this page and is not to be trusted.
         predictive: held-out rows against as many that the model makes.
+        text_samples: texts that the model draws.
+        text_pairs: test texts as the model sees them, each with its reconstruction.
     """
 
     title: str
-    kind: Literal["image", "table"]
+    kind: Literal["image", "table", "text"]
     command: str | None = None
     notes: Sequence[str] = ()
     configuration: Mapping[str, object] = field(default_factory=dict)
@@ -68,3 +70,5 @@ class ReportContents:
     feature_names: tuple[str, ...] | None = None
     problems: tuple[str, ...] = ()
     predictive: PredictiveChecks | None = None
+    text_samples: Sequence[str] = ()
+    text_pairs: Sequence[tuple[str, str]] = ()

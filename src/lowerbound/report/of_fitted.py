@@ -40,20 +40,20 @@ def collect(fitted: Fitted) -> ReportContents:
     rows, y = held_out.x[: max(MOST_LATENTS, NUM_TABLE_ROWS)], held_out.y
     x = fitted.events(rows)
     context = fitted.context(None if y is None else y[: len(x)], dataset.name)
-    is_image = len(fitted.schema.event_shape) > 1
+    is_image, is_text = len(fitted.schema.event_shape) > 1, fitted.schema.text is not None
     some = x[:MOST_LATENTS]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", InferenceWarning)
         found = posterior_mean(model, some, None if context is None else context[: len(some)], seed=fitted.seed)
     with forked(_CPU, derive_seed(fitted.seed, _SHOWN)), torch.inference_mode():
-        shown = _shown_images(model, x, context) if is_image else _shown_rows(fitted, rows, context)
+        shown = {} if is_text else _shown_images(model, x, context) if is_image else _shown_rows(fitted, rows, context)
     latents, explained = _project(found.values)
     evaluation = _plain(fitted.scores)
     kl = (evaluation or {}).get("kl_per_dimension")
     binarization = getattr(transform, "binarization", "none")
     return ReportContents(
         title=f"{fitted.name if fitted.plan is None else fitted.plan.recipe} on {dataset.name}",
-        kind="image" if is_image else "table",
+        kind="image" if is_image else "text" if is_text else "table",
         command=fitted.config.get("command"),
         notes=fitted.notes,
         configuration={**_origin(fitted), **({} if fitted.plan is None else fitted.plan.to_json())},
@@ -69,12 +69,13 @@ def collect(fitted: Fitted) -> ReportContents:
         explained=explained,
         kl_per_dimension=None if kl is None else np.asarray(kl, dtype=np.float64),
         feature_names=fitted.schema.column_names,
-        originals=shown["originals"],
+        originals=shown.get("originals"),
         reconstructions=shown.get("reconstructions"),
-        samples=shown["samples"],
+        samples=shown.get("samples"),
         shows_means=facts_of(fitted.model.likelihood).has_mean,
         problems=_problems(caught),
         predictive=_checks(fitted, len(rows)),
+        **(_shown_texts(fitted, x) if is_text else {}),
     )
 
 
@@ -114,6 +115,19 @@ def _shown_images(model: LatentVariableModel, x: Tensor, context: Tensor | None)
         "reconstructions": model.reconstruct(originals, given).numpy(),
         "samples": samples.numpy(),
     }
+
+
+def _shown_texts(fitted: Fitted, x: Tensor) -> dict[str, Any]:
+    """Test texts with their reconstructions, and samples."""
+    with forked(_CPU, derive_seed(fitted.seed, _SHOWN)):
+        again = fitted.model.reconstruct(x[:NUM_PAIRS])
+        samples = fitted.model.sample(NUM_PAIRS)
+    texts = [_lines(fitted.render(part)) for part in (x[:NUM_PAIRS], again, samples)]
+    return {"text_pairs": tuple(zip(texts[0], texts[1], strict=True)), "text_samples": tuple(texts[2])}
+
+
+def _lines(texts: Any) -> list[str]:
+    return texts if isinstance(texts, list) else texts.iloc[:, 0].tolist()
 
 
 def _every_class(context: Tensor) -> Tensor:

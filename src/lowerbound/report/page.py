@@ -17,6 +17,7 @@ from lowerbound.report.contents import ReportContents
 from lowerbound.report.figures import Illustration, illustrations
 from lowerbound.report.numbers import Score, Tile, scores, tiles
 from lowerbound.report.sheet import STYLE_SHEET
+from lowerbound.report.words import TEXT_PAIRS, TEXT_SAMPLES
 
 __all__ = ["ReportError", "document", "figure_section", "render", "write_page", "write_report"]
 
@@ -81,6 +82,7 @@ def _sections(contents: ReportContents) -> Iterator[str]:
     if contents.problems:
         listed = "\n".join(f"<li>{escape(problem)}</li>" for problem in contents.problems)
         yield f"<section>\n<h2>Not to be trusted</h2>\n<ul>\n{listed}\n</ul>\n</section>"
+    yield from _texts(contents)
     for illustration in illustrations(contents):
         yield figure_section(illustration)
     for heading, values in (
@@ -90,6 +92,18 @@ def _sections(contents: ReportContents) -> Iterator[str]:
     ):
         if values:
             yield f"<section>\n<h2>{heading}</h2>\n{_settings(values)}\n</section>"
+
+
+def _texts(contents: ReportContents) -> Iterator[str]:
+    """Reconstructions and samples of a model of text."""
+    if contents.text_pairs:
+        body = "".join(f"<tr><td>{escape(a)}</td><td>{escape(b)}</td></tr>\n" for a, b in contents.text_pairs)
+        head = "<thead><tr><th>test text</th><th>reconstruction</th></tr></thead>"
+        table = f'<div class="wide"><table>{head}<tbody>\n{body}</tbody></table></div>'
+        yield f'<section>\n<h2>Reconstructions</h2>\n{table}\n<p class="quiet">{TEXT_PAIRS}</p>\n</section>'
+    if contents.text_samples:
+        body = "".join(f"<li>{escape(text)}</li>\n" for text in contents.text_samples)
+        yield f'<section>\n<h2>Samples</h2>\n<ol>\n{body}</ol>\n<p class="quiet">{TEXT_SAMPLES}</p>\n</section>'
 
 
 def _header(contents: ReportContents) -> str:

@@ -9,6 +9,8 @@ __all__ = [
     "SAMPLES",
     "SHOWS_DRAWS",
     "SHOWS_MEANS",
+    "TEXT_PAIRS",
+    "TEXT_SAMPLES",
     "TRAINING",
     "latent_map",
 ]
@@ -36,6 +38,14 @@ SHOWS_MEANS = " Shown is the mean of p(x | z), not a draw, hence no pixel noise.
 SHOWS_DRAWS = (
     " Each pixel is shown by its mean given a draw of those before it, since p(x | z) has no mean in closed form: two "
     "pictures of one z differ."
+)
+TEXT_PAIRS = (
+    "On the right the most probable token given one z ~ q(z | x) and those before it, one after another. Good: the "
+    "subject and the words of the text on the left. Bad: one sentence for all (z is not used)."
+)
+TEXT_SAMPLES = (
+    "Draws from the model: z ~ p(z), and each token from its probability. Good: texts that could be data, on as many "
+    "subjects. Bad: fragments of several sentences."
 )
 MARGINALS = (
     "Good: the outline (samples) follows the filled shape (test rows), peaks and tails included. Bad: a smooth hill "

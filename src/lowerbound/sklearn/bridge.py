@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lowerbound import one_call
 from lowerbound.data import Dataset, Overrides
-from lowerbound.data.given import dataset_of
+from lowerbound.data.given import dataset_of, texts_of
 from lowerbound.engine import Device
 from lowerbound.fitted import Fitted
 from lowerbound.models.recipe import Recipe
@@ -80,6 +80,9 @@ def to_dataset(
         ValueError: what scikit-learn or the schema refuses.
     """
     said = Overrides.said(kind, columns)
+    if texts_of(X) is not None:
+        estimator.n_features_in_ = 1
+        return dataset_of(X, y, overrides=said, hold_out=False), np.dtype(np.float64)
     if _has_text(X):
         estimator.n_features_in_, estimator.feature_names_in_ = X.shape[1], np.asarray(X.columns, dtype=object)
         return dataset_of(X, y, overrides=said, hold_out=False), np.dtype(np.float64)
@@ -101,7 +104,7 @@ def validated(estimator: Any, X: Any, event_shape: Sequence[int] | None = None) 
         ValueError: what scikit-learn refuses.
     """
     check_is_fitted(estimator)
-    if _has_text(X) or (estimator.fitted_.schema.has_names and hasattr(X, "columns")):
+    if texts_of(X) is not None or _has_text(X) or (estimator.fitted_.schema.has_names and hasattr(X, "columns")):
         return X
     check_two_axes(X)
     checked: Any = validate_data(estimator, X, dtype=DTYPES, reset=False, ensure_all_finite="allow-nan")

@@ -176,7 +176,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
     history_: list[Record]
 
     def fit(self, X: ArrayLike, y: object = None) -> VAE:
-        """Fit the model to rows X (N, D), N ≥ 2; y is ignored.
+        """Fit the model to rows X (N, D), N ≥ 2, or to a list of str, for which it is a sentence VAE; y is ignored.
 
         Raises:
             ValueError: X holds infinity, a column to standardise is constant, values are outside the support of the
@@ -188,7 +188,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         self.fitted_, self.history_ = fit_dataset(
             dataset,
             given,
-            recipe="vae",
+            recipe="vae" if dataset.schema.text is None else "sentence-vae",
             seed=seed_of(self.random_state),
             device=self.device,
             verbose=self.verbose,

@@ -16,7 +16,7 @@ from lowerbound.testing.require import require
 __all__ = ["check_likelihood"]
 
 _DRAWS, _ROWS, _MOST_VALUES = 50, 200, 100_000
-_DISCRETE_DOMAINS = ("levels", "counts", "classes")
+_DISCRETE_DOMAINS = ("levels", "counts", "classes", "tokens")
 
 
 def check_likelihood(likelihood: nn.Module, context: Context, value: Tensor | None = None) -> None:

@@ -1,0 +1,40 @@
+"""`lowerbound interpolate`: what a model of text writes between two texts."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["interpolate"]
+
+
+@click.command(short_help="Write what lies between two texts.")
+@click.argument("run")
+@click.argument("first")
+@click.argument("second")
+@click.option("--steps", type=click.IntRange(2, 1000), default=7, show_default=True, help="Texts, with both ends.")
+@click.option("--way", type=click.Choice(["line", "circle"]), default="line", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def interpolate(run: str, first: str, second: str, steps: int, way: str, seed: int) -> None:
+    """Print the texts that RUN makes of latents between those of the texts FIRST and SECOND.
+
+    Each is the most probable token given z and those before it, one after another, at latents z on a line between the
+    means of q(z | x) of both, or on a circle around 0. For other data see `Fitted.interpolate` in Python.
+    """
+    import pandas
+
+    from lowerbound.cli.opened import fitted_of
+    from lowerbound.runs import Run
+
+    opened = Run.open(run)
+    if opened.schema.text is None:
+        raise click.UsageError(f"{run} is no model of text; use Fitted.interpolate in Python.")
+    fitted = fitted_of(opened)
+    column = opened.schema.text.column
+    pair = [first, second]
+    found = fitted.interpolate(
+        pair if column is None else pandas.DataFrame({column: pair}),
+        steps,
+        way="circle" if way == "circle" else "line",
+        seed=seed,
+    )
+    click.echo("\n".join(found if isinstance(found, list) else found.iloc[:, 0]))

@@ -1,0 +1,82 @@
+"""Texts on the terminal or in a file: what `sample` and `reconstruct` do for a model of text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas
+import torch
+
+from lowerbound.cli.opened import fitted_of
+from lowerbound.cli.others import other_data
+from lowerbound.cli.output import check_out, write_bytes, write_npz, write_table
+from lowerbound.fitted import Fitted
+from lowerbound.randomness import forked
+from lowerbound.runs import Run
+
+__all__ = ["reconstruct_texts", "sample_texts"]
+
+
+def sample_texts(opened: Run, count: int, decoding: str, out: str | None, *, force: bool, seed: int) -> None:
+    """Print or write texts of z ~ p(z).
+
+    Raises:
+        UsageError: the output would overwrite something.
+        ValueError: words that say no decoding.
+    """
+    if out is not None:
+        check_out(Path(out), opened, None, ".txt", ".csv", ".parquet", ".npz", force=force)
+    fitted = fitted_of(opened)
+    if out is not None and out.lower().endswith(".npz"):
+        from lowerbound.writing import written
+
+        write_npz(Path(out), x=_symbols(fitted, written(fitted, count, decoding, seed)))
+    else:
+        _show(fitted.sample(count, decoding=decoding, seed=seed), out)
+    if out is not None:
+        click.echo(f"Wrote {count} samples to {out}")
+
+
+def reconstruct_texts(opened: Run, data: str | None, count: int, out: str | None, *, force: bool, seed: int) -> None:
+    """Print or write texts as the model saw them beside their reconstructions.
+
+    Raises:
+        UsageError: the output would overwrite something.
+    """
+    if out is not None:
+        check_out(Path(out), opened, data, ".csv", ".parquet", ".npz", force=force)
+    fitted = fitted_of(opened)
+    rows = other_data(fitted, data, None) or fitted.test_rows()
+    events = fitted.events(rows.x[:count], seed)
+    with forked(torch.device("cpu"), seed):
+        made = fitted.model.reconstruct(events)
+    seen, again = _list(fitted.render(events)), _list(fitted.render(made))
+    if out is not None and out.lower().endswith(".npz"):
+        write_npz(Path(out), x=_symbols(fitted, events), reconstruction=_symbols(fitted, made))
+    elif out is not None:
+        write_table(Path(out), pandas.DataFrame({"text": seen, "reconstruction": again}))
+    else:
+        click.echo("\n".join(f"  {text}\n→ {other}\n" for text, other in zip(seen, again, strict=True)))
+    if out is not None:
+        click.echo(f"Wrote {len(seen)} reconstructions to {out}")
+
+
+def _symbols(fitted: Fitted, x: torch.Tensor) -> np.ndarray:
+    """Rows as whole numbers, for an archive."""
+    return fitted.stored(x).astype(np.int32)
+
+
+def _list(texts: list[str] | pandas.DataFrame) -> list[str]:
+    return texts.iloc[:, 0].tolist() if isinstance(texts, pandas.DataFrame) else texts
+
+
+def _show(texts: list[str] | pandas.DataFrame, out: str | None) -> None:
+    """Print texts, or write them in the format of a file."""
+    if out is None:
+        click.echo("\n".join(_list(texts)))
+    elif out.lower().endswith(".txt"):
+        write_bytes(Path(out), ("\n".join(_list(texts)) + "\n").encode())
+    else:
+        write_table(Path(out), texts if isinstance(texts, pandas.DataFrame) else pandas.DataFrame({"text": texts}))

@@ -1,0 +1,256 @@
+"""Text: records of words or characters, of any length up to a limit.
+
+A row is the numbers of its tokens and then the end, whose number 0 fills the rest of the row (`data.tokens`). The limit
+is the longest record, or 200 words or 500 characters if that is longer. Records beyond it and empty ones are left out,
+counted and said; none is cut.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from lowerbound.data.checks import check_features
+from lowerbound.data.contents import Contents, Given
+from lowerbound.data.errors import DataError, clipped, nearest
+from lowerbound.data.kinds.kind import Preparation
+from lowerbound.data.overrides import Overrides
+from lowerbound.data.schema import LeftOut, Schema, Tokens
+from lowerbound.data.schema import Text as TextSchema
+from lowerbound.data.split import num_held_out, split_rows
+from lowerbound.data.tokens import END, UNKNOWN, joined, numbered, split, vocabulary
+from lowerbound.data.transform import Identity, Transform
+from lowerbound.support import LikelihoodFacts
+
+if TYPE_CHECKING:
+    from lowerbound.data.dataset import Dataset
+
+__all__ = ["Text", "are_texts", "unknown_tokens", "usable"]
+
+_MOST_TOKENS = {"word": 200, "character": 500}
+_LOOKED_AT = 100
+_WITH_COLUMNS = ("csv", "parquet", "frame")
+
+
+class Text:
+    """Sentences, or other short records of text."""
+
+    name = "text"
+
+    def matches(self, contents: Contents, overrides: Overrides) -> bool:
+        """Strings, or a table one of whose columns is said to be text."""
+        return are_texts(contents.x) or "text" in overrides.columns.values()
+
+    def infer(self, contents: Contents, overrides: Overrides) -> Schema:
+        """Tokens, the longest record and the vocabulary of the training part.
+
+        Raises:
+            DataError: no text, no column of text, or limits that leave nothing.
+        """
+        column = None if are_texts(contents.x) else _column(contents.x, overrides, contents.what)
+        texts, asked = _texts(contents.x, column, contents.what), overrides.text
+        if overrides.kind is None and contents.container == "txt" and _are_numbers(texts[:_LOOKED_AT]):
+            raise DataError(f"{contents.what} holds numbers in columns; save it as .csv, or say kind='text'.")
+        tokens = asked.tokens or _tokens_of(texts)
+        parts = [split(text, tokens) for text in texts]
+        longest = asked.longest or min(max(map(len, parts), default=0), _MOST_TOKENS[tokens])
+        kept = [part for part in parts if 0 < len(part) <= longest]
+        if len(kept) < 2:
+            raise DataError(
+                f"{contents.what} has {len(kept)} usable text{'s' * (len(kept) != 1)} (of 1 to {longest} {tokens}s); "
+                "a model is fitted to at least two: give more."
+            )
+        rows = range(len(kept)) if contents.x_test is not None else split_rows(len(kept), num_held_out(len(kept)))[0]
+        training = [kept[i] for i in rows]
+        symbols = vocabulary(training, tokens, asked.vocabulary, contents.what)
+        known = set(symbols[2:])
+        unknown = sum(token not in known for part in training for token in part)
+        others = [] if column is None else [str(name) for name in contents.x.columns if str(name) != column]  # type: ignore[union-attr]
+        return Schema(
+            kind=self.name,
+            event_shape=(longest + 1,),
+            container=contents.container,
+            dtype="str",
+            left_out=tuple(LeftOut(name=name, reason="not the text") for name in others),
+            text=TextSchema(
+                tokens=tokens,
+                symbols=symbols,
+                column=column,
+                num_tokens=sum(map(len, training)),
+                num_unknown=unknown,
+            ),
+        )
+
+    def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
+        """The numbers of the tokens (N, longest + 1), int32. Rows of numbers are taken as they are.
+
+        Raises:
+            DataError: no text, no such column, a text that is too long, or numbers that are none of the vocabulary.
+        """
+        text = _text_of(schema)
+        if isinstance(given, np.ndarray) and given.dtype.kind in "biuf":
+            check_features(given, schema.event_shape, what)
+            if not bool(((given >= 0) & (given < len(text.symbols)) & (given == np.round(given))).all()):
+                raise DataError(
+                    f"{what} holds numbers that are none of the {len(text.symbols):,} symbols of the model; give text."
+                )
+            return given.astype(np.int32)
+        return numbered(_texts(given, text.column, what), text, schema.event_shape[0])
+
+    def transform(
+        self,
+        dataset: Dataset,
+        facts: LikelihoodFacts,
+        *,
+        binarization: Preparation = "auto",
+        standardize: bool | Literal["auto"] = "auto",
+    ) -> Transform:
+        """The numbers of tokens as they are."""
+        return Identity()
+
+    def default_likelihood(self, schema: Schema) -> str:
+        """Tokens of that vocabulary."""
+        return f"tokens:num_symbols={len(_text_of(schema).symbols)}"
+
+    def describe(self, schema: Schema) -> list[str]:
+        """The tokens, the limit and the vocabulary; the share of unknown tokens."""
+        text = _text_of(schema)
+        share = text.num_unknown / max(1, text.num_tokens)
+        lines = [
+            f"Text of at most {schema.event_shape[0] - 1} {text.tokens}s; {len(text.symbols) - 2:,} are known.",
+            f"  Of the {text.num_tokens:,} {text.tokens}s to train on, {share:.1%} are unknown ({text.symbols[1]}).",
+        ]
+        if schema.left_out:
+            lines.append(f"  left out: {', '.join(item.name for item in schema.left_out[:8])} (not the text)")
+        return lines
+
+    def render(self, x: np.ndarray, schema: Schema) -> Any:
+        """The text of each row, up to its end: a list, or a DataFrame where the text was a column of a table."""
+        text = _text_of(schema)
+        x = np.asarray(x).astype(np.int64)
+        lengths = np.where((x == END).any(1), (x == END).argmax(1), x.shape[1])
+        found = [
+            joined((text.symbols[k] for k in row[:n]), text.tokens) for row, n in zip(x.tolist(), lengths, strict=True)
+        ]
+        if text.column is None or schema.container not in _WITH_COLUMNS:
+            return found
+        import pandas
+
+        return pandas.DataFrame({text.column: found})
+
+
+def are_texts(x: Any) -> bool:
+    """Whether these are strings in one axis."""
+    if not isinstance(x, np.ndarray) or x.ndim != 1 or x.dtype.kind not in "OU" or not len(x):
+        return False
+    return x.dtype.kind == "U" or all(isinstance(value, str) for value in x)
+
+
+def usable(contents: Contents, schema: Schema, *, refuse: bool) -> tuple[Contents, np.ndarray | None]:
+    """The contents without empty texts and those beyond the limit, and which of the rows these are.
+
+    Arguments:
+        contents: as a reader found them.
+        schema: of text; under another, and for rows of numbers, nothing is left out.
+        refuse: whether to refuse them instead, where results have to be as many as the rows given.
+
+    Returns:
+        The contents, with a note that counts what was left out; the rows that are left, or None for all.
+
+    Raises:
+        DataError: nothing is left, or `refuse` and something would be left out.
+    """
+    x, text = contents.x, schema.text
+    if text is None or (isinstance(x, np.ndarray) and x.dtype.kind in "biuf"):
+        return contents, None
+    longest = schema.event_shape[0] - 1
+    lengths = np.array([len(split(one, text.tokens)) for one in _texts(x, text.column, contents.what)])
+    empty, long = lengths == 0, lengths > longest
+    rows = np.flatnonzero(~(empty | long))
+    if len(rows) == len(lengths):
+        return contents, None
+    first = int(np.flatnonzero(empty | long)[0])
+    parts = [
+        f"{n:,} {word}" for n, word in ((empty.sum(), "empty"), (long.sum(), f"beyond {longest} {text.tokens}s")) if n
+    ]
+    said = f"{' and '.join(parts)} of the {len(lengths):,} texts of {contents.what}"
+    if refuse or not len(rows):
+        raise DataError(f"{said}, row {first} first, cannot be taken by this model; leave them out.")
+    y = None if contents.y is None else contents.y[rows]
+    kept = x[rows] if isinstance(x, np.ndarray) else x.iloc[rows]
+    note = f"Left out: {said}, row {first} first."
+    return replace(contents, x=kept, y=y, notes=(*contents.notes, note)), rows
+
+
+def unknown_tokens(x: np.ndarray, schema: Schema, what: str) -> tuple[str, ...]:
+    """A note that counts the tokens of rows (N, T) that the vocabulary does not hold, if there are any."""
+    if schema.text is None or not (x == UNKNOWN).any():
+        return ()
+    unknown, known = int((x == UNKNOWN).sum()), int((x != END).sum())
+    return (f"{unknown:,} of the {known:,} {schema.text.tokens}s of {what} are unknown to the model.",)
+
+
+def _text_of(schema: Schema) -> TextSchema:
+    assert schema.text is not None
+    return schema.text
+
+
+def _are_numbers(texts: list[str]) -> bool:
+    """Whether every word is a number."""
+    try:
+        return all(math.isfinite(float(word)) for text in texts for word in text.split())
+    except ValueError:
+        return False
+
+
+def _tokens_of(texts: list[str]) -> Tokens:
+    """Characters if most texts have no space inside, as formulas and names; else words."""
+    with_space = sum(len(text.split()) > 1 for text in texts)
+    return "word" if 2 * with_space >= len(texts) else "character"
+
+
+def _column(frame: Any, overrides: Overrides, what: str) -> str:
+    """The column that is said to be text, or the only one that holds strings.
+
+    Raises:
+        DataError: there is no such column, or several.
+    """
+    if not hasattr(frame, "columns"):
+        raise DataError(f"{what} holds no text; give a list of str, a .txt file, or a table with a column of text.")
+    overrides.check_names([str(name) for name in frame.columns], what)
+    said = [name for name, word in overrides.columns.items() if word == "text"]
+    if said:
+        return said[0]
+    dropped = {name for name, word in overrides.columns.items() if word == "drop"}
+    strings = [
+        str(name) for name in frame.columns if str(name) not in dropped and frame[name].dtype.kind not in "biufmMc"
+    ]
+    if len(strings) != 1:
+        raise DataError(
+            f"{what} has {len(strings)} columns of text; say which is meant by columns={{'NAME': 'text'}} "
+            "(--columns NAME=text)."
+        )
+    return strings[0]
+
+
+def _texts(given: Given, column: str | None, what: str) -> list[str]:
+    """The texts themselves; a missing cell is an empty one.
+
+    Raises:
+        DataError: there is no such column, or something else than text.
+    """
+    if isinstance(given, np.ndarray):
+        if len(given) and not are_texts(given):
+            raise DataError(f"{what} holds no text; give a list of str, a .txt file, or a table with a column of text.")
+        return given.tolist()
+    names = [str(name) for name in given.columns]
+    if column is None and len(names) == 1:
+        column = names[0]
+    if column not in names:
+        near = ", ".join(f"'{clipped(name)}'" for name in nearest(column or "", names))
+        raise DataError(f"{what} has no column '{clipped(column or 'text')}' of text; the nearest names: {near}.")
+    cells = given.iloc[:, names.index(column)]
+    return ["" if missing else str(cell) for cell, missing in zip(cells, cells.isna(), strict=True)]

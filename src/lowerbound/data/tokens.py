@@ -1,0 +1,100 @@
+"""Text as tokens: words between spaces, or characters, and back.
+
+A vocabulary numbers them. Number 0 is the end of a text, and fills the rest of its row; number 1 stands for every token
+that the vocabulary does not hold. The others follow by their frequency in the training rows. A word that occurs there
+only once is left out of the vocabulary, so that the model learns how probable an unknown word is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lowerbound.data.errors import DataError, clipped
+from lowerbound.data.schema import Text, Tokens
+
+__all__ = ["END", "UNKNOWN", "TextOptions", "joined", "numbered", "split", "vocabulary"]
+
+END, UNKNOWN = 0, 1
+_UNKNOWN_AS = {"word": "<unk>", "character": "\ufffd"}
+_LEAST_COUNT = {"word": 2, "character": 1}
+_MOST_SYMBOLS = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """What a user says about text.
+
+    Attributes:
+        tokens: what it is cut into; None takes characters where most texts have no space, else words.
+        longest: the most tokens of a text; longer ones are left out and counted.
+        vocabulary: how many different tokens are known, the most frequent ones.
+    """
+
+    tokens: Tokens | None = None
+    longest: int | None = None
+    vocabulary: int | None = None
+
+
+def split(text: str, tokens: Tokens) -> Sequence[str]:
+    """The tokens of a text.
+
+    >>> split("a model  of text", "word")
+    ['a', 'model', 'of', 'text']
+    """
+    return text.split() if tokens == "word" else text.strip()
+
+
+def joined(tokens: Iterable[str], kind: Tokens) -> str:
+    """The text of some tokens."""
+    return (" " if kind == "word" else "").join(tokens)
+
+
+def vocabulary(texts: Iterable[Sequence[str]], tokens: Tokens, size: int | None, what: str) -> tuple[str, ...]:
+    """The symbols by number, from the tokens of training texts.
+
+    Arguments:
+        texts: their tokens.
+        tokens: what these are.
+        size: how many of them are known; None for all that occur often enough.
+        what: the name of the texts in messages.
+
+    Raises:
+        DataError: more are asked for than there are, or none occurs often enough.
+    """
+    counts = Counter(token for text in texts for token in text)
+    counts.pop(_UNKNOWN_AS[tokens], None)
+    if size is not None and not 1 <= size <= len(counts):
+        raise DataError(
+            f"text got vocabulary={size} and the training part of {what} has {len(counts):,} different {tokens}s; take "
+            "a number from 1 to that, or leave it out."
+        )
+    least = 1 if size is not None else _LEAST_COUNT[tokens]
+    known = sorted((token for token, count in counts.items() if count >= least), key=lambda t: (-counts[t], t))
+    if not known:
+        raise DataError(
+            f"no {tokens} occurs twice in the training part of {what}, so there is nothing to learn; give more, or "
+            "say kind='text:tokens=character'."
+        )
+    return ("", _UNKNOWN_AS[tokens], *known[: size or _MOST_SYMBOLS])
+
+
+def numbered(texts: Sequence[str], schema: Text, length: int) -> np.ndarray:
+    """The rows (N, length) of texts, int32: their symbols, and then the end.
+
+    Raises:
+        DataError: a text of `length` tokens or more, which has no room for its end.
+    """
+    numbers = {symbol: k for k, symbol in enumerate(schema.symbols) if k != END}
+    rows = np.full((len(texts), length), END, dtype=np.int32)
+    for row, text in zip(rows, texts, strict=True):
+        found = [numbers.get(token, UNKNOWN) for token in split(text, schema.tokens)]
+        if len(found) >= length:
+            raise DataError(
+                f"'{clipped(text)}' has {len(found)} {schema.tokens}s and the model takes {length - 1}; leave it out."
+            )
+        row[: len(found)] = found
+    return rows

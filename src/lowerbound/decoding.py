@@ -1,0 +1,74 @@
+"""How the next symbol is chosen from its scores θ (K,), when a sequence is written one symbol after another.
+
+    sample              k ~ softmax(θ): a draw from the model
+    temperature=τ       k ~ softmax(θ / τ)
+    nucleus=p           k ~ softmax(θ) restricted to the fewest symbols that have probability p together, renormalised
+                        (Holtzman et al. 2020, arXiv:1904.09751, eq. 2)
+    greedy              k = argmax θ
+
+Only `sample` draws from p(x | z); the others show what the model holds for likely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["Choice", "choice_of", "draw", "greedy", "nucleus", "tempered"]
+
+Choice: TypeAlias = Callable[[Tensor], Tensor]
+"""From scores (N, K) to symbols (N,)."""
+
+
+def draw(scores: Float[Tensor, "row symbol"]) -> Tensor:
+    """One symbol for each row, with its probability."""
+    return torch.multinomial(torch.softmax(scores, -1), 1)[:, 0]
+
+
+def greedy(scores: Float[Tensor, "row symbol"]) -> Tensor:
+    """The most probable symbol."""
+    return scores.argmax(-1)
+
+
+def tempered(temperature: float) -> Choice:
+    """Draws from probabilities to the power of 1 / temperature, renormalised."""
+    return lambda scores: draw(scores / temperature)
+
+
+def nucleus(mass: float) -> Choice:
+    """Draws from the fewest symbols whose probabilities add up to `mass`."""
+
+    def choose(scores: Tensor) -> Tensor:
+        p, order = torch.softmax(scores, -1).sort(-1, descending=True)
+        before = p.cumsum(-1) - p
+        kept = torch.where(before < mass, p, 0.0)
+        return order.gather(-1, torch.multinomial(kept, 1))[:, 0]
+
+    return choose
+
+
+def choice_of(words: str) -> Choice:
+    """The choice that words describe: "sample", "greedy", "temperature=0.7" or "nucleus=0.9".
+
+    Raises:
+        ValueError: other words, or a number out of range.
+    """
+    name, _, value = words.partition("=")
+    if not value and name in ("sample", "greedy"):
+        return draw if name == "sample" else greedy
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if name == "temperature" and 0 < number < float("inf"):
+        return tempered(number)
+    if name == "nucleus" and 0 < number <= 1:
+        return nucleus(number)
+    raise ValueError(
+        f"decoding is {words[:40]!r}; expected sample, greedy, temperature=T with T above 0, or nucleus=P with "
+        "P in (0, 1]."
+    )

@@ -1,0 +1,245 @@
+"""p(x | z) = Π_{t ≤ n} p(x_t | x_<t, z): a text of tokens x_1 … x_{n−1} and its end x_n, given z (`autoregressive`).
+
+x is a row of T numbers: those of the tokens, then 0, which is the end and fills the rest of the row. What follows the
+first 0 is no part of the text, has no probability and costs no time. A text of T − 1 tokens must end at position T, so
+that the probabilities of all texts of up to T − 1 tokens sum to one.
+
+A net turns z into a vector c, which enters every step of a causal net (`nets.TokenNet`), which starts from it as well:
+the sentence model of Bowman et al. (2016, arXiv:1511.06349). Such a likelihood explains most of x by itself, and then z
+stays unused. Remedies: `word_dropout`, `objectives.FreeBits`, a warm-up of the rate, a net that sees little.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.types import _size
+
+from lowerbound.autoregressive import AutoregressiveDistribution
+from lowerbound.decoding import Choice, draw, greedy
+from lowerbound.likelihoods.categorical import CategoricalDistribution
+from lowerbound.nets.parameters import parameters_of
+from lowerbound.nets.precision import call_net
+from lowerbound.nets.shapes import Shape, as_shape, out_shape_of
+from lowerbound.nets.texts import END, groups_of_length, is_text
+from lowerbound.nets.token_net import TokenNet, TokenNetwork, make_token_net
+from lowerbound.protocols import Context
+from lowerbound.support import LikelihoodFacts, Support, classes
+
+__all__ = ["TokenDistribution", "Tokens", "num_tokens"]
+
+_NUMBERS_AT_ONCE = 2**24  # scores, where no gradient keeps them
+
+
+class Tokens(nn.Module):
+    """Texts given z.
+
+    Arguments:
+        net: from a context (..., latent_dim) to a vector (..., M); None for p(x) without a context, which is a language
+            model and exact.
+        event_shape: (T,), the most tokens of a text and its end.
+        num_symbols: K, with the end.
+        network: the causal net: "lstm", "transformer" or "convolution" (dilated).
+        embedding_dim: width of the embedding, which is also the output layer.
+        width: of the layers of the causal net.
+        layers: how many.
+        kernel: of a convolution.
+        context_dim: M, where the net is made from words.
+        word_dropout: the probability that a token is hidden from later ones while training.
+        dropout: the probability that a number of an embedding or a feature is dropped while training.
+
+    Returns (when called):
+        A distribution over x; log-probabilities are nats per text. It has no mean.
+
+    Raises:
+        ValueError: an event of several axes, a net without a stated vector as output, or sizes that are too small.
+
+    >>> from lowerbound.nets import MLP
+    >>> p = Tokens(MLP(3, [16], 8), event_shape=6, num_symbols=5, width=8)
+    >>> p(torch.zeros(4, 3)).sample().shape
+    torch.Size([4, 6])
+    """
+
+    facts: LikelihoodFacts = LikelihoodFacts(
+        domain="tokens", discrete=True, encoder_view="tokens", baselines=("unigram",), has_mean=False
+    )
+
+    def __init__(
+        self,
+        net: nn.Module | None,
+        event_shape: Shape,
+        num_symbols: int,
+        network: TokenNetwork = "lstm",
+        embedding_dim: int = 128,
+        width: int = 256,
+        layers: int = 1,
+        kernel: int = 3,
+        context_dim: int = 64,
+        word_dropout: float = 0.0,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.event_shape, self.num_symbols = as_shape(event_shape), num_symbols
+        if len(self.event_shape) != 1 or num_symbols < 2:
+            raise ValueError(
+                f"Tokens got event_shape={self.event_shape} and num_symbols={num_symbols}; expected the length of a "
+                "row and at least 2 symbols."
+            )
+        self.context_net = net
+        shape = None if net is None else out_shape_of(net, None, owner="Tokens", argument="net=PerDatum(...)")
+        if shape is not None and len(shape) != 1:
+            raise ValueError(f"Tokens got a net with the output shape {shape} and expected a vector (M,).")
+        self._context_shape = shape
+        self.causal = make_token_net(
+            self.event_shape[0],
+            num_symbols,
+            network=network,
+            embedding_dim=embedding_dim,
+            width=width,
+            layers=layers,
+            kernel=kernel,
+            context=0 if shape is None else shape[0],
+            word_dropout=word_dropout,
+            dropout=dropout,
+        )
+
+    @staticmethod
+    def parameter_shape(event_shape: Shape, context_dim: int = 64) -> tuple[int, ...]:
+        """What its net must output per datum."""
+        return (context_dim,)
+
+    @property
+    def support(self) -> Support:
+        """The numbers of the symbols."""
+        return classes(self.num_symbols)
+
+    def forward(self, context: Context | None = None) -> TokenDistribution:
+        """p(x | context)."""
+        if self.context_net is None:
+            return TokenDistribution(self.causal, self.event_shape)
+        if context is None:
+            raise ValueError("Tokens got no context and has a net that reads one; give z, or make it with net=None.")
+        c = parameters_of(self.context_net, context, self._context_shape)
+        return TokenDistribution(self.causal, self.event_shape, c)
+
+    @torch.no_grad()
+    def initialize(self, x: Float[Tensor, "row position"]) -> None:
+        """Start the offsets at the log-frequencies of the symbols, with one count spread over all."""
+        k = x.long()
+        counts = torch.bincount(k[is_text(k)], minlength=self.num_symbols).to(self.causal.bias) + 1 / self.num_symbols
+        self.causal.bias.copy_(counts.log() - counts.sum().log())
+
+
+class TokenDistribution(AutoregressiveDistribution):
+    """p(x | context) = Π_t p(x_t | x_<t, context) up to the end.
+
+    Arguments:
+        net: the scores of every symbol at each position.
+        event_shape: (T,).
+        context: (*batch, M), or None if the net takes none.
+        batch_shape: of a distribution without context.
+    """
+
+    def __init__(
+        self, net: TokenNet, event_shape: tuple[int, ...], context: Tensor | None = None, batch_shape: _size = ()
+    ):
+        super().__init__(net, CategoricalDistribution, event_shape, context, batch_shape)
+        self.tokens = net
+
+    def expand(self, batch_shape: _size, _instance: object = None) -> TokenDistribution:
+        """The same distribution with a larger batch shape."""
+        context = self.context
+        if context is not None:
+            context = context.expand(*batch_shape, context.shape[-1])
+        return TokenDistribution(self.tokens, tuple(self.event_shape), context, batch_shape)
+
+    def log_prob(self, value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """log p(x) of x (..., T), whose leading axes broadcast against the batch: (...), nats. One pass.
+
+        −∞ where x holds no symbol, has no end, or anything but 0 after it; NaN where x is NaN.
+
+        Raises:
+            ValueError: x of another shape.
+        """
+        lead = torch.broadcast_shapes(self._lead_of(value), self.batch_shape)
+        x = value.expand(*lead, *self.event_shape).reshape(-1, *self.event_shape)
+        k = x.nan_to_num().round().clamp(0, self.tokens.num_symbols - 1).long()
+        terms = self._terms(k, self._contexts(lead))
+        known = ((x == k) & (is_text(k) | (k == END))).all(1) & (k[:, -1] == END)
+        value_of = torch.where(known, terms, torch.where(x.isnan().any(1), torch.nan, -torch.inf))
+        return value_of.reshape(lead)
+
+    def sample(self, sample_shape: _size = ()) -> Tensor:
+        """Draw x (*sample_shape, *batch, T), one token after another."""
+        return self.decoded(draw, sample_shape)
+
+    def greedy(self) -> Tensor:
+        """The most probable token given those before it, one after another: (*batch, T)."""
+        return self.decoded(greedy)
+
+    def conditional_means(self) -> Tensor:
+        """Tokens have no mean; what is shown for p(x) is `greedy`."""
+        return self.greedy()
+
+    @torch.no_grad()
+    def decoded(self, choose: Choice, sample_shape: _size = ()) -> Tensor:
+        """Write texts (*sample_shape, *batch, T), each token chosen from the scores of all."""
+        self._choose = choose
+        return self._drawn(sample_shape, means=False)
+
+    def _visit(self, num: int, context: Tensor | None, means: bool) -> Tensor:
+        """Texts (num, T), until all have ended."""
+        length, cache = self.event_shape[0], self.tokens.begin(num, context)
+        x = self.tokens.bias.new_zeros(num, length)
+        going, before = torch.ones(num, dtype=torch.bool, device=x.device), None
+        for t in range(length - 1):
+            chosen = self._choose(self.tokens.step(cache, t, before)).to(x)
+            x[:, t] = before = torch.where(going, chosen, torch.zeros_like(chosen))
+            going = going & (chosen != END)
+            if not bool(going.any()):
+                break
+        return x
+
+    def _terms(self, k: Tensor, context: Tensor | None) -> Float[Tensor, "row"]:
+        """log p of rows (N, T) that are texts."""
+        if not len(k):
+            return self.tokens.bias.new_zeros(0)
+        if torch.is_grad_enabled():
+            return self._terms_at_once(k, context)
+        most = max(1, _NUMBERS_AT_ONCE // (int(is_text(k).sum(1).max()) * self.tokens.num_symbols))
+        parts = range(0, len(k), most)
+        return torch.cat(
+            [self._terms_at_once(k[i : i + most], None if context is None else context[i : i + most]) for i in parts]
+        )
+
+    def _terms_at_once(self, k: Tensor, context: Tensor | None) -> Tensor:
+        """The same, with the scores of all tokens at once."""
+        counted = is_text(k)
+        counted[:, -1] = False  # where every text has ended
+        features, targets, owners = [], [], []
+        for rows, longest in groups_of_length(counted.sum(1)):
+            some, places = k[rows, :longest], counted[rows, :longest]
+            h = call_net(_Features(self.tokens), (some,) if context is None else (some, context[rows]))
+            features.append(h[places])
+            targets.append(some[places])
+            owners.append(rows.repeat_interleave(places.sum(1)))
+        log_p = -cross_entropy(self.tokens.scores(torch.cat(features)), torch.cat(targets), reduction="none")
+        return log_p.new_zeros(len(k)).index_add(0, torch.cat(owners), log_p)
+
+
+class _Features(nn.Module):
+    """The features of a net of tokens, as a net of its own."""
+
+    def __init__(self, net: TokenNet):
+        super().__init__()
+        self.net = net
+
+    def forward(self, k: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.net.features(k, context)
+
+
+def num_tokens(x: Float[Tensor, "row position"]) -> Tensor:
+    """How many tokens each text has, with its end: (N,), int64."""
+    return is_text(x).sum(1)

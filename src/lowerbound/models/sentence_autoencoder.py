@@ -1,0 +1,153 @@
+"""Sentence VAE: a language model with a latent for the whole text (Bowman et al. 2016, arXiv:1511.06349).
+
+    z ~ p(z)        p(x | z) = Π_t p(x_t | x_<t, z)        q(z | x)
+
+z says what the text is about, and a causal net writes it. That net models text so well by itself that z tends to stay
+unused: look at the rate, and compare with `language_model`, which is the same net without z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from lowerbound import likelihoods, posteriors, priors
+from lowerbound.model import LatentVariableModel
+from lowerbound.models.directed import DirectedModel
+from lowerbound.models.directed_graph import Node
+from lowerbound.models.parts import outputs_of
+from lowerbound.models.recipe import Recipe
+from lowerbound.nets import MLP
+from lowerbound.nets.token_encoder import TokenEncoder, TokenEncoderNetwork
+from lowerbound.nets.token_net import TokenNetwork
+from lowerbound.spelling import build, construct, parse
+
+__all__ = ["RECIPES", "language_model", "sentence_vae"]
+
+
+def sentence_vae(
+    event_shape: Sequence[int],
+    *,
+    latent_dim: int = 32,
+    likelihood: str = "tokens",
+    prior: str | nn.Module = "standard-normal",
+    posterior: str | nn.Module = "diagonal-normal",
+    encoder: TokenEncoderNetwork = "lstm",
+    decoder: TokenNetwork = "lstm",
+    embedding_dim: int = 128,
+    width: int = 256,
+    layers: int = 1,
+    word_dropout: float = 0.0,
+    dropout: float = 0.3,
+) -> LatentVariableModel:
+    """A model of text with one latent for each.
+
+    Arguments:
+        event_shape: (T,), the most tokens of a text and its end.
+        latent_dim: length of z.
+        likelihood: "tokens:num_symbols=K", K symbols with the end.
+        prior: as for `vae`.
+        posterior: as for `vae`.
+        encoder: the net that reads x for q(z | x).
+        decoder: the causal net of p(x | z).
+        embedding_dim: width of the embeddings of both, which are not shared.
+        width: of the layers of both.
+        layers: of the decoder.
+        word_dropout: the probability that a token is hidden from later ones while training, so that z has to tell.
+        dropout: the probability that a number of the decoder is dropped while training.
+
+    Raises:
+        ValueError: rows that are no texts, an unknown name or option, or sizes that are too small.
+
+    >>> sentence_vae((8,), likelihood="tokens:num_symbols=9", latent_dim=2, width=8).sample(5).shape
+    torch.Size([5, 8])
+    """
+    if latent_dim < 1:
+        raise ValueError(f"latent_dim is {latent_dim} and must be at least 1; the recipe language-model has no latent.")
+    name, options = _likelihood(likelihood)
+    net = MLP(latent_dim, (), embedding_dim)
+    x_given_z = build(
+        likelihoods,
+        name,
+        options | _decoder(decoder, embedding_dim, width, layers, word_dropout, dropout),
+        net=net,
+        event_shape=tuple(event_shape),
+    )
+    q = posterior
+    if isinstance(q, str):
+        outputs = outputs_of(posteriors, q, latent_dim)
+        reader = TokenEncoder(options["num_symbols"], event_shape[0], outputs, encoder, embedding_dim, width)
+        q = construct(posteriors, q, net=reader, latent_dim=latent_dim, latent_shape=latent_dim)
+    p = prior
+    if isinstance(p, str):
+        p = construct(
+            priors, p, latent_dim=latent_dim, latent_shape=latent_dim, event_shape=tuple(event_shape), posterior=q
+        )
+    return LatentVariableModel(prior=p, likelihood=x_given_z, posterior=q)
+
+
+def language_model(
+    event_shape: Sequence[int],
+    *,
+    likelihood: str = "tokens",
+    decoder: TokenNetwork = "lstm",
+    embedding_dim: int = 128,
+    width: int = 256,
+    layers: int = 1,
+    word_dropout: float = 0.0,
+    dropout: float = 0.3,
+) -> DirectedModel:
+    """The same causal net without a latent, whose log p(x) is exact. Arguments and errors are those of `sentence_vae`.
+
+    >>> language_model((8,), likelihood="tokens:num_symbols=9", width=8).sample(5).shape
+    torch.Size([5, 8])
+    """
+    name, options = _likelihood(likelihood)
+    net = build(
+        likelihoods,
+        name,
+        options | _decoder(decoder, embedding_dim, width, layers, word_dropout, dropout),
+        net=None,
+        event_shape=tuple(event_shape),
+    )
+    return DirectedModel([Node("x", net)], observed="x")
+
+
+def _likelihood(words: str) -> tuple[str, dict[str, Any]]:
+    """The name and the options of a likelihood of text.
+
+    Raises:
+        ValueError: another one, or no number of symbols.
+    """
+    name, options = parse(words)
+    if name != "tokens" or not isinstance(options.get("num_symbols"), int):
+        raise ValueError(
+            f"A model of text got the likelihood {words[:60]!r} and expected tokens:num_symbols=K; give text, from "
+            "which it is taken."
+        )
+    return name, options
+
+
+def _decoder(
+    network: TokenNetwork, embedding_dim: int, width: int, layers: int, word_dropout: float, dropout: float
+) -> dict[str, Any]:
+    """The options of the likelihood."""
+    return {
+        "network": network,
+        "embedding_dim": embedding_dim,
+        "width": width,
+        "layers": layers,
+        "word_dropout": word_dropout,
+        "dropout": dropout,
+    }
+
+
+_DEFAULTS = {"objective": "elbo", "compile": False, "batch_size": 64, "steps": 6000, "clip_norm": 5.0, "lr": 3e-3}
+# torch does not compile recurrent nets
+
+RECIPES = (
+    Recipe(name="sentence-vae", make=sentence_vae, likelihood="tokens", defaults=_DEFAULTS),
+    Recipe(name="language-model", make=language_model, likelihood="tokens", defaults=_DEFAULTS),
+)

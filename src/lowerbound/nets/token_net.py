@@ -1,0 +1,160 @@
+"""A causal net over tokens: the scores of every symbol at each position, from the symbols before it.
+
+    f_i = trunk(u_<i, c),        u_j = E[x_j],        θ_i = E (W f_i + V c) + b
+
+The embedding E (K, width) is read and written: the output layer is tied to it (Press & Wolf 2017, arXiv:1608.05859;
+Inan et al. 2017, arXiv:1611.01462). V c is a path from the context past the trunk.
+
+While training, tokens are hidden from later positions with a probability (`word_dropout`), and then read as zeros
+(Bowman et al. 2016, arXiv:1511.06349, §3.1); and numbers in u and f are dropped out (`dropout`, Zaremba et al. 2014,
+arXiv:1409.2329). Given what is dropped, p(x) stays normalised, so that bounds remain bounds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import dropout, linear
+
+from lowerbound.nets.causal_lstm import CausalLSTM
+from lowerbound.nets.causal_transformer import CausalTransformer
+from lowerbound.nets.dilated_convolution import DilatedConvolution
+from lowerbound.nets.site_net import CausalTrunk
+
+__all__ = ["TokenNet", "TokenNetwork", "make_token_net"]
+
+TokenNetwork: TypeAlias = Literal["lstm", "transformer", "convolution"]
+
+_SMALL = 0.1
+
+
+class TokenNet(nn.Module):
+    """A causal net over sequences of symbols (see `autoregressive.CausalNet`).
+
+    Arguments:
+        trunk: from embedded tokens to features.
+        length: T, positions.
+        num_symbols: K.
+        width: of the embedding.
+        context: M, the length of the context; 0 for none.
+        word_dropout: the probability that a token is hidden from later ones while training.
+        dropout: the probability that a number of an embedded token or of a feature is dropped while training.
+
+    Raises:
+        ValueError: a probability outside of [0, 1), or sizes that are too small.
+    """
+
+    takes_leading_axes: bool = False
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        length: int,
+        num_symbols: int,
+        width: int,
+        context: int = 0,
+        word_dropout: float = 0.0,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        assert isinstance(trunk, CausalTrunk)
+        for name, p in (("word_dropout", word_dropout), ("dropout", dropout)):
+            if not 0 <= p < 1:
+                raise ValueError(f"TokenNet got {name}={p:g} and expected a probability in [0, 1); 0 drops nothing.")
+        self.trunk, self.num_symbols = trunk, num_symbols
+        self.site_shape, self.value_shape, self.context_shape = (length,), (), (context,) if context else None
+        self.word_dropout, self.dropout = word_dropout, dropout
+        self.embedding = nn.Parameter(_SMALL * torch.randn(num_symbols, width))
+        self.out = nn.Linear(trunk.features, width)
+        self.skip = nn.Linear(context, width, bias=False) if context else None
+        self.bias = nn.Parameter(torch.zeros(num_symbols))
+
+    def forward(
+        self, x: Float[Tensor, "row position"], context: Tensor | None = None
+    ) -> Float[Tensor, "row position symbol"]:
+        """The scores of every symbol at each position."""
+        return self.scores(self.features(x.long(), context))
+
+    def features(self, x: Int[Tensor, "row position"], context: Tensor | None) -> Float[Tensor, "row position width"]:
+        """W f + V c at each position of sequences (N, t), t ≤ T."""
+        u = self.embedding[x]
+        if self.training and self.word_dropout > 0:
+            u = u * torch.bernoulli(torch.full_like(u[..., :1], 1 - self.word_dropout))
+        f = cast(CausalTrunk, self.trunk)(dropout(u, self.dropout, self.training), context)
+        return self._joined(dropout(f, self.dropout, self.training), context)
+
+    def scores(self, h: Float[Tensor, "*lead width"]) -> Float[Tensor, "*lead symbol"]:
+        """E h + b, unnormalised log-probabilities."""
+        return linear(h, self.embedding, self.bias)
+
+    def begin(self, num: int, context: Tensor | None) -> _Cache:
+        """A cache for drawing `num` sequences."""
+        return _Cache(cast(CausalTrunk, self.trunk).begin(num, context), context)
+
+    def step(self, cache: _Cache, site: int, before: Tensor | None) -> Float[Tensor, "row symbol"]:
+        """The scores at one position, given the symbols (N,) at the one before it."""
+        u = None if before is None else self.embedding[before.long()]
+        f = cast(CausalTrunk, self.trunk).advance(cache.trunk, site, u)
+        return self.scores(self._joined(f, cache.context))
+
+    def _joined(self, f: Tensor, context: Tensor | None) -> Tensor:
+        h = self.out(f)
+        if self.skip is None or context is None:
+            return h
+        term = self.skip(context)
+        return h + (term[:, None] if h.ndim == 3 else term)
+
+
+@dataclass
+class _Cache:
+    trunk: Any
+    context: Tensor | None
+
+
+def make_token_net(
+    length: int,
+    num_symbols: int,
+    *,
+    network: TokenNetwork = "lstm",
+    embedding_dim: int = 128,
+    width: int = 256,
+    layers: int = 1,
+    kernel: int = 3,
+    context: int = 0,
+    word_dropout: float = 0.0,
+    dropout: float = 0.0,
+) -> TokenNet:
+    """A `TokenNet` with one of three trunks.
+
+    Arguments:
+        length: T, positions.
+        num_symbols: K.
+        network: "lstm", "transformer" or "convolution".
+        embedding_dim: width of the embedding.
+        width: of the layers of the trunk.
+        layers: how many.
+        kernel: of a convolution.
+        context: M, the length of the context; 0 for none.
+        word_dropout: see `TokenNet`.
+        dropout: see `TokenNet`.
+
+    Raises:
+        ValueError: sizes or probabilities that are none.
+    """
+    if min(length, num_symbols, embedding_dim) < 1:
+        raise ValueError(
+            f"A net of tokens got length={length}, num_symbols={num_symbols}, embedding_dim={embedding_dim} and needs "
+            "at least 1 of each."
+        )
+    match network:
+        case "lstm":
+            trunk: nn.Module = CausalLSTM(embedding_dim, width, layers, context)
+        case "transformer":
+            trunk = CausalTransformer(length, embedding_dim, width, layers, context=context)
+        case "convolution":
+            trunk = DilatedConvolution(embedding_dim, width, layers, kernel, context)
+    return TokenNet(trunk, length, num_symbols, embedding_dim, context, word_dropout, dropout)

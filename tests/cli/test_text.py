@@ -1,0 +1,135 @@
+"""`lowerbound fit sentences.txt` with no other word, and what every command says of its run."""
+
+import json
+import random
+
+import pandas as pd
+import pytest
+import torch
+
+import lowerbound as lb
+from lowerbound.cli import main
+from lowerbound.runs import Run
+
+SUBJECTS, VERBS, ENDS = ["the cat", "a dog", "the bird"], ["sees it", "runs", "sings a song"], ["today", "now", "again"]
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory):
+    rng = random.Random(0)
+    lines = [" ".join(map(rng.choice, (SUBJECTS, VERBS, ENDS))) for _ in range(150)]
+    path = tmp_path_factory.mktemp("text") / "sentences.txt"
+    path.write_text("\n".join([*lines[:70], "", *lines[70:]]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(sentences):
+    out = sentences.parent / "run"
+    recipe = "sentence-vae:latent_dim=3,embedding_dim=8,width=16"
+    assert main(["fit", str(sentences), "--recipe", recipe, "--steps", "60", "--out", str(out), "--seed", "3"]) == 0
+    return out
+
+
+def test_text_is_fitted_with_no_other_word(sentences):
+    plan = lb.planning.plan(lb.data.read_file(sentences))
+    assert plan.recipe == "sentence-vae"
+    assert plan.reasons["recipe"] == "the data are text"
+    assert plan.model["likelihood"] == "tokens:num_symbols=15"
+    assert not plan.compile
+
+
+def test_the_fit_says_what_the_text_is(cli, sentences, tmp_path):
+    words = ["--recipe", "sentence-vae:latent_dim=2,embedding_dim=4,width=4", "--steps", 1, "--no-evaluate"]
+    answer = cli("fit", sentences, *words, "--out", tmp_path / "run")
+    assert "120 texts to train on (12 of them to choose the weights) and 30 to test on" in answer.out
+    assert "Text of at most 6 words; 13 are known." in answer.out
+    assert "0.0% are unknown (<unk>)" in answer.out
+    assert "Left out: 1 empty of the 151 texts of sentences.txt, row 70 first." in answer.out
+
+
+def test_scores_count_tokens_and_have_two_baselines(cli, run, sentences):
+    saved = json.loads((run / "evaluation.json").read_text())
+    assert set(saved["baselines"]) == {"unigram"}
+    answer = cli("evaluate", run, "--language-model")
+    assert "tokens, the ends of texts among them" in answer.out
+    scores = json.loads((run / "evaluation.json").read_text())
+    assert set(scores["baselines"]) == {"unigram", "language model"}
+    fitted = Run.open(run).fitted()
+    texts = fitted.render(fitted.events(fitted.test_rows().x))
+    count = sum(len(text.split()) + 1 for text in texts)
+    assert scores["num_tokens"] == count
+    mean = torch.tensor(scores["log_evidence"]) * len(texts) / count
+    assert scores["perplexity"] == pytest.approx((-mean).exp().item(), rel=1e-5)
+    assert (scores["bits_per_dim"], scores["num_samples"]) == (None, 1000)
+    alone = lb.Fitted.open(run / "language-model")
+    assert alone.plan.recipe == "language-model"
+    assert alone.plan.steps == 60
+    exact = alone.score(texts, num_samples=1).mean()
+    assert scores["baselines"]["language model"]["log_likelihood"] == pytest.approx(exact, abs=1e-4)
+    assert cli("evaluate", run, "--json").out == cli("evaluate", run, "--json", "--language-model").out  # it is kept
+
+
+def test_samples_are_printed_or_written(cli, run, tmp_path):
+    printed = cli("sample", run, "--count", 5, "--seed", 1).out
+    out = tmp_path / "texts.txt"
+    assert cli("sample", run, "--count", 5, "--seed", 1, "--out", out).code == 0
+    assert out.read_text() == printed
+    assert printed.splitlines() == Run.open(run).fitted().sample(5, decoding="sample", seed=1)
+    assert cli("sample", run, "--count", 2, "--decoding", "nucleus=0.5", "--out", tmp_path / "t.csv").code == 0
+    assert list(pd.read_csv(tmp_path / "t.csv").columns) == ["text"]
+    known = set(" ".join(SUBJECTS + VERBS + ENDS).split())
+    assert set(printed.split()) <= known
+
+
+def test_reconstructions_are_pairs(cli, run, sentences):
+    lines = cli("reconstruct", run, "--data", sentences, "--count", 3).out.split("\n")
+    assert [line[2:] for line in lines[::3]][:3] == sentences.read_text().split("\n")[:3]
+    assert all(line.startswith("→ ") for line in lines[1::3][:3])
+
+
+def test_a_way_between_two_texts(cli, run):
+    fitted = Run.open(run).fitted()
+    pair = ["the cat runs now", "a dog sings a song again"]
+    found = fitted.interpolate(pair, 4, way="circle")
+    assert cli("interpolate", run, *pair, "--steps", 4, "--way", "circle").out.splitlines() == found
+    z = torch.from_numpy(fitted.encode(pair).mean)
+    ends = fitted.render(fitted.model.decode(z).greedy())
+    assert [found[0], found[-1]] == ends
+
+
+def test_others_are_read_by_the_vocabulary_of_the_fit(cli, run, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("the cat runs now\n" + "a dog " * 10 + "\nthe zebra runs\n")
+    answer = cli("score", run, "--data", other, "--num-samples", 5, "--out", tmp_path / "s.csv")
+    assert "1 beyond 6 words of the 3 texts of other.txt, row 1 first." in answer.err
+    assert "1 of the 7 words of other.txt are unknown to the model." in answer.err
+    assert pd.read_csv(tmp_path / "s.csv")["row"].tolist() == [0, 2]
+
+
+def test_the_report_shows_texts(run):
+    page = (run / "report.html").read_text()
+    assert page.count("<h2>Reconstructions</h2>") == page.count("<h2>Samples</h2>") == 1
+    assert "Use of the latent dimensions" in page
+    assert "length: mean" in page or "Predictive checks" in page
+
+
+def test_refusals(refused, run, digits_run, tmp_path):
+    assert refused("sample", run, "--decoding", "beam").startswith("decoding is 'beam'; expected sample")
+    assert "for models of text" in refused("sample", digits_run, "--decoding", "greedy", "--out", tmp_path / "x.npz")
+    assert "is no model of text" in refused("interpolate", digits_run, "a", "b")
+    assert "row 1 first" in refused("interpolate", run, "the cat", "")
+    assert "language model" in refused("evaluate", digits_run, "--language-model")
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n")
+    assert refused("fit", empty) == "'empty.txt' is empty; expected one text a line."
+
+
+def test_the_estimator_takes_a_list_of_text(sentences):
+    texts = sentences.read_text().split("\n")[:40]
+    vae = lb.VAE(latent_dim=2, epochs=1, random_state=0, num_evidence_samples=3).fit(texts)
+    assert vae.plan_.recipe == "sentence-vae"
+    assert vae.transform(texts[:4]).shape == (4, 2)
+    assert vae.score_samples(texts[:4]).shape == (4,)
+    assert len(vae.sample(3)) == 3
+    assert all(isinstance(text, str) for text in vae.reconstruct(texts[:2]))
