@@ -16,6 +16,7 @@ from lowerbound.models import (
     linear_path_autoencoder,
     mixture_of_factor_analysers,
     pixel_autoencoder,
+    quantized_autoencoder,
     sequence,
     skip_autoencoder,
     variational_autoencoder,
@@ -38,6 +39,7 @@ _OWN: tuple[Recipe, ...] = (
     layered.RECIPE,
     ladder_autoencoder.RECIPE,
     pixel_autoencoder.RECIPE,
+    *quantized_autoencoder.RECIPES,
     skip_autoencoder.RECIPE,
     *sequence.RECIPES,
 )

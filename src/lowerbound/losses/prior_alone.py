@@ -1,0 +1,68 @@
+"""The second stage of a model of codes: its prior is fitted to what q draws, and nothing else changes.
+
+    maximise_p  E_data E_q(z|x)[log p(z)]        bound = E[log p(x | z) + log p(z) − log q(z | x)]
+
+The bound is that of the whole model, so that the course of the second stage goes on from that of the first.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from lowerbound.losses.loss import Loss, LossOutput, first_two
+from lowerbound.model import LatentVariableModel
+from lowerbound.priors import AfterTraining
+from lowerbound.protocols import Context
+
+__all__ = ["PriorAlone"]
+
+
+class PriorAlone(Loss):
+    """minus the mean of log p(z) over the codes of a batch.
+
+    Arguments:
+        model: a model whose prior is `AfterTraining`; its other parts are read and are no part of this loss.
+
+    Returns (when called with a batch x (B, *event)):
+        The loss in nats per datum, and the terms bound, likelihood, prior and posterior of the whole model.
+
+    Raises:
+        ValueError: a model with another prior.
+    """
+
+    by_name = False
+
+    def __init__(self, model: LatentVariableModel):
+        super().__init__()
+        if not isinstance(model.prior, AfterTraining):
+            raise ValueError(
+                f"PriorAlone got a model with the prior {type(model.prior).__name__}, which has no second stage; put "
+                "it into priors.AfterTraining."
+            )
+        self.prior = model.prior
+        self.prior.requires_grad_(True)
+        self.__dict__["model"] = model  # no submodule: what rests is neither trained nor saved with every checkpoint
+
+    def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
+        """The loss of one batch."""
+        with torch.no_grad():
+            q = self.model.infer(x, context)
+            z = q.sample(torch.Size((1,)))
+            log_likelihood = self.model.decode(z, context).log_prob(x)
+            log_q = q.log_prob(z)
+        log_prior = self.prior.of_second_stage(context).log_prob(cast(Tensor, z)).expand_as(log_likelihood)
+        bound = (log_likelihood + log_prior - log_q).mean()
+        parts = {"bound": bound, "likelihood": log_likelihood, "prior": log_prior, "posterior": log_q}
+        return LossOutput(-log_prior.mean(), {name: part.detach().mean() for name, part in parts.items()})
+
+    def check(self, x: Tensor, context: Context | None = None) -> None:
+        """Raise a `ValueError` if the prior does not fit the codes of two rows."""
+        z = self.model.infer(*first_two(x, context)).sample()
+        if tuple(z.shape[1:]) != self.prior.event_shape:
+            raise ValueError(
+                f"PriorAlone got codes of shape {tuple(z.shape[1:])} and a prior over {self.prior.event_shape}; give "
+                "both the same latent_shape."
+            )
