@@ -174,6 +174,15 @@ class Quantizes(PointMass, Protocol):
 class Embeds(Protocol):
     """A posterior module over one-hot codes that stand for vectors."""
 
+    @property
+    def num_codes(self) -> int:
+        """How many values the code of a position has, in each stage."""
+        ...
+
+    def numbers(self, z: Tensor) -> Tensor:
+        """From codes (..., *event) to their numbers (..., stage, position), from 0."""
+        ...
+
     def embed(self, z: Tensor) -> Tensor:
         """From codes (..., *event) to vectors (..., features, *positions); linear in z."""
         ...

@@ -34,7 +34,12 @@ def print_scores(console: Console, scores: dict[str, Any], name: str) -> None:
     for row in _rows(scores):
         table.add_row(*(cell for i, cell in enumerate(row) if discrete or i != 3))
     console.print(table)
-    console.print(f"Active latents: {scores['active_units']} of {scores['latent_dim']}.")
+    codes = scores.get("codes")
+    if codes is None:
+        console.print(f"Active latents: {scores['active_units']} of {scores['latent_dim']}.")
+    else:
+        used = f"{codes['used']:,} of {codes['number']:,}"
+        console.print(f"Codes in use by these rows: {used} ({codes['effective']:.0f} if used alike).")
     if "accuracy" in scores:
         error = scores["accuracy_standard_error"]
         within = "" if error is None else f" ± {error:.1%}"

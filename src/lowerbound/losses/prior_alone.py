@@ -44,7 +44,9 @@ class PriorAlone(Loss):
             )
         self.prior = model.prior
         self.prior.requires_grad_(True)
-        self.__dict__["model"] = model  # no submodule: what rests is neither trained nor saved with every checkpoint
+        object.__setattr__(
+            self, "model", model
+        )  # no submodule: what rests is neither trained nor saved with every checkpoint
 
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
         """The loss of one batch."""

@@ -15,13 +15,13 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.posteriors.parameters import latent_shape_of
-from lowerbound.posteriors.quantized import QuantizedDistribution, features_last, path_to
+from lowerbound.posteriors.quantized import QuantizedDistribution, features_last, numbers_of, path_to
 from lowerbound.protocols import Context
 
 __all__ = ["MOST_CODES", "FiniteScalar"]
@@ -77,6 +77,15 @@ class FiniteScalar(nn.Module):
         index = ((g.detach().round() + width) * f.new_tensor(self._basis)).sum(-1).long()
         path = path_to(g / width, self.points.to(g.dtype) / width)
         return QuantizedDistribution(index, len(self.points), path=path, dtype=g.dtype)
+
+    @property
+    def num_codes(self) -> int:
+        """See `hooks.Embeds`."""
+        return self.event_shape[-1]
+
+    def numbers(self, z: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
+        """See `hooks.Embeds`; there is one stage."""
+        return numbers_of(z, len(self.latent_shape)).unsqueeze(-2)
 
     def embed(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """See `hooks.Embeds`."""

@@ -9,16 +9,18 @@ The gradient for b is copied to f. Large |f| would make the copy wrong, so that 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.posteriors.parameters import latent_shape_of, require_at_least
-from lowerbound.posteriors.quantized import QuantizedDistribution
+from lowerbound.posteriors.quantized import QuantizedDistribution, numbers_of
 from lowerbound.protocols import Context
 
 __all__ = ["LookupFree"]
+
+_MOST_BITS = 62  # of the number of a code
 
 
 class LookupFree(nn.Module):
@@ -33,12 +35,14 @@ class LookupFree(nn.Module):
         A `QuantizedDistribution` with batch shape (B,) and event shape (bits, *latent_shape, 2): each bit is one-hot.
 
     Raises:
-        ValueError: no bits, or a net of another output shape.
+        ValueError: no bits, more than 62, or a net of another output shape.
     """
 
     def __init__(self, net: nn.Module, bits: int = 8, latent_shape: Shape | None = None):
         super().__init__()
         require_at_least(1, owner="LookupFree", bits=bits)
+        if bits > _MOST_BITS:
+            raise ValueError(f"LookupFree got bits={bits} and takes at most {_MOST_BITS}; take more positions.")
         self.net, self.bits = net, bits
         self.latent_shape = latent_shape_of(net, latent_shape, owner="LookupFree", before=(bits,))
         self.event_shape = (bits, *self.latent_shape, 2)
@@ -60,6 +64,16 @@ class LookupFree(nn.Module):
             commitment_error=(f - (2 * index - 1)).square().flatten(1).sum(1),
             dtype=f.dtype,
         )
+
+    @property
+    def num_codes(self) -> int:
+        """See `hooks.Embeds`: 2^D."""
+        return 2**self.bits
+
+    def numbers(self, z: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
+        """See `hooks.Embeds`: the bits of a position as one number, in one stage."""
+        weight = 2 ** torch.arange(self.bits, device=z.device)
+        return (numbers_of(z, len(self.latent_shape)) * weight[:, None]).sum(-2, keepdim=True)
 
     def embed(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """See `hooks.Embeds`."""

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.types import _size
 
-__all__ = ["QuantizedDistribution", "features_last", "path_to"]
+__all__ = ["QuantizedDistribution", "features_last", "numbers_of", "path_to"]
 
 _RIDGE = 1e-12  # of the mean squared length of the codes, in float64
 
@@ -125,6 +125,11 @@ def path_to(f: Float[Tensor, "*lead feature"], codes: Float[Tensor, "code featur
     ridge = _RIDGE * gram.diagonal().mean().clamp_min(torch.finfo(gram.dtype).tiny)
     inverse = torch.linalg.solve(gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device), exact.T)
     return (f - f.detach()) @ inverse.to(f.dtype)
+
+
+def numbers_of(z: Float[Tensor, "..."], num_positions: int) -> Int[Tensor, "..."]:
+    """The numbers (..., site axes, position) of one-hot codes (..., *positions, K), with the positions in one axis."""
+    return z.argmax(-1).flatten(-num_positions)
 
 
 def features_last(f: Float[Tensor, "*lead feature ..."], num_positions: int) -> Float[Tensor, "*lead ... feature"]:

@@ -9,14 +9,14 @@ the channels of an image, so that an autoregressive prior sees the earlier stage
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.posteriors.codebook import Codebook, Update
 from lowerbound.posteriors.parameters import latent_shape_of, require_at_least
-from lowerbound.posteriors.quantized import QuantizedDistribution, features_last, path_to
+from lowerbound.posteriors.quantized import QuantizedDistribution, features_last, numbers_of, path_to
 from lowerbound.posteriors.vector_quantized import check_codebook
 from lowerbound.protocols import Context
 
@@ -91,6 +91,15 @@ class ResidualQuantized(nn.Module):
             observe=lambda: self._observe(residuals, indices),
             dtype=f.dtype,
         )
+
+    @property
+    def num_codes(self) -> int:
+        """See `hooks.Embeds`."""
+        return self.event_shape[-1]
+
+    def numbers(self, z: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
+        """See `hooks.Embeds`."""
+        return numbers_of(z, len(self.latent_shape))
 
     def embed(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """See `hooks.Embeds`; the codes are constants here."""

@@ -12,7 +12,7 @@ most similar one and no length can grow without bound.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -21,7 +21,7 @@ from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.posteriors.codebook import Codebook, Update
 from lowerbound.posteriors.finite_scalar import MOST_CODES
 from lowerbound.posteriors.parameters import latent_shape_of, require_at_least
-from lowerbound.posteriors.quantized import QuantizedDistribution, features_last, path_to
+from lowerbound.posteriors.quantized import QuantizedDistribution, features_last, numbers_of, path_to
 from lowerbound.protocols import Context
 
 __all__ = ["VectorQuantized", "check_codebook"]
@@ -85,6 +85,15 @@ class VectorQuantized(nn.Module):
             observe=lambda: book.observe(f, index),
             dtype=f.dtype,
         )
+
+    @property
+    def num_codes(self) -> int:
+        """See `hooks.Embeds`."""
+        return self.event_shape[-1]
+
+    def numbers(self, z: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
+        """See `hooks.Embeds`; there is one stage."""
+        return numbers_of(z, len(self.latent_shape)).unsqueeze(-2)
 
     def embed(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """See `hooks.Embeds`; the codes are constants here."""
