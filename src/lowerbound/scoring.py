@@ -138,7 +138,8 @@ def score(
         standard errors from the spread over the rows; `log_scale`; `bits_per_dim` of L_S and `elbo_bits_per_dim`; the
         counts `num_samples`, `num_data`, `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`;
         for a mixture prior `components`: their number, how many are `unused`, and the `effective` number of those in
-        use; for quantised latents `codes`, the same for codes; for a model of clusters, `clustering_accuracy` (of the best matching of clusters to labels) and
+        use; for quantised latents `codes`: their `number`, how many are `used` by these rows, and the `effective`
+        number; for a model of clusters, `clustering_accuracy` (of the best matching of clusters to labels) and
         `normalized_mutual_information`; for a model that classifies, the `accuracy` of its most probable label, with
         its `accuracy_standard_error`; `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and
         `baselines`, each with its `log_likelihood` and the `margin` by which L_S is above it on the same rows.

@@ -2,7 +2,8 @@
 
     maximise_p  E_data E_q(z|x)[log p(z)]        bound = E[log p(x | z) + log p(z) − log q(z | x)]
 
-The bound is that of the whole model, so that the course of the second stage goes on from that of the first.
+The bound is that of the whole model, so that the course of the second stage goes on from that of the first. Decoding
+every batch for a number that rests would take most of the time: in training log p(x | z) is its mean over some rows.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from lowerbound.protocols import Context
 
 __all__ = ["PriorAlone"]
 
+_ROWS = 500
+
 
 class PriorAlone(Loss):
     """minus the mean of log p(z) over the codes of a batch.
 
     Arguments:
         model: a model whose prior is `AfterTraining`; its other parts are read and are no part of this loss.
+        x: some training rows (N, *event), over which log p(x | z) is averaged.
 
     Returns (when called with a batch x (B, *event)):
         The loss in nats per datum, and the terms bound, likelihood, prior and posterior of the whole model.
@@ -34,8 +38,9 @@ class PriorAlone(Loss):
     """
 
     by_name = False
+    log_likelihood: Tensor
 
-    def __init__(self, model: LatentVariableModel):
+    def __init__(self, model: LatentVariableModel, x: Tensor):
         super().__init__()
         if not isinstance(model.prior, AfterTraining):
             raise ValueError(
@@ -44,21 +49,28 @@ class PriorAlone(Loss):
             )
         self.prior = model.prior
         self.prior.requires_grad_(True)
-        object.__setattr__(
-            self, "model", model
-        )  # no submodule: what rests is neither trained nor saved with every checkpoint
+        object.__setattr__(self, "model", model)  # no submodule: what rests is neither trained nor saved again
+        with torch.no_grad():
+            parts = [self._of_rest(rows, None)[1][0] for rows in x.split(_ROWS)]
+        self.register_buffer("log_likelihood", torch.cat(parts).mean())
 
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
         """The loss of one batch."""
-        with torch.no_grad():
-            q = self.model.infer(x, context)
-            z = q.sample(torch.Size((1,)))
-            log_likelihood = self.model.decode(z, context).log_prob(x)
-            log_q = q.log_prob(z)
-        log_prior = self.prior.of_second_stage(context).log_prob(cast(Tensor, z)).expand_as(log_likelihood)
+        z, log_likelihood, log_q = self._of_rest(x, context)
+        log_prior = self.prior.of_second_stage(context).log_prob(z).expand_as(log_q)
         bound = (log_likelihood + log_prior - log_q).mean()
         parts = {"bound": bound, "likelihood": log_likelihood, "prior": log_prior, "posterior": log_q}
         return LossOutput(-log_prior.mean(), {name: part.detach().mean() for name, part in parts.items()})
+
+    @torch.no_grad()
+    def _of_rest(self, x: Tensor, context: Context | None) -> tuple[Tensor, Tensor, Tensor]:
+        """z ~ q(z | x), log p(x | z) and log q(z | x), each with an axis of one sample."""
+        q = self.model.infer(x, context)
+        z = cast(Tensor, q.sample(torch.Size((1,))))
+        log_q = q.log_prob(z)
+        if self.training and hasattr(self, "log_likelihood"):
+            return z, self.log_likelihood.expand_as(log_q), log_q
+        return z, self.model.decode(z, context).log_prob(x), log_q
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the prior does not fit the codes of two rows."""

@@ -203,7 +203,7 @@ def _finish(loss: Loss, x: Tensor, options: Mapping[str, Any]) -> Stage:
         codes = loss.model.infer(x[:_ROWS_TO_START_FROM]).sample()
     cast(AutoregressiveMap, prior.prior).initialize_from_latents(codes)
     return Stage(
-        loss=PriorAlone(loss.model),
+        loss=PriorAlone(loss.model, x[:_ROWS_TO_START_FROM]),
         epochs=options["prior_epochs"],
         patience=options["prior_patience"],
         conclude=prior.conclude,
