@@ -197,7 +197,7 @@ def test_a_skipped_step_does_not_move_the_average() -> None:
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamax"])
 def test_convolutions_with_channels_last_resume_to_the_bit(optimizer, tmp_path) -> None:
-    """A fused update pairs numbers by their place in memory, so that moments are loaded in the layout of the weights."""
+    """A fused update pairs numbers by their place in memory: moments are loaded in the layout of the weights."""
 
     class Images(nn.Module):
         def __init__(self) -> None:

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize, one_hot
 
 from lowerbound.evaluate import log_evidence
 from lowerbound.exact import EnumerableCategorical
-from lowerbound.gradients import Pathwise, Quantized
+from lowerbound.gradients import Pathwise, Quantized, ScoreFunction
 from lowerbound.likelihoods import Bernoulli
 from lowerbound.losses import VariationalLoss
 from lowerbound.model import LatentVariableModel
@@ -253,6 +253,7 @@ def test_codebooks_learn_in_training_alone():
         (lambda: VariationalLoss(model_of(vector()), IWAE(), Quantized()).check(rows()), "every bound is the ELBO"),
         (lambda: VariationalLoss(model_of(vector()), ELBO(), Quantized(), 4).check(rows()), "num_samples=4"),
         (lambda: VariationalLoss(model_of(vector()), ELBO(), Pathwise()).check(rows()), "reparameterised"),
+        (lambda: VariationalLoss(model_of(vector()), ELBO(), ScoreFunction(), 2).check(rows()), "use Quantized"),
     ],
 )
 def test_mistakes_are_named(make, sentence):

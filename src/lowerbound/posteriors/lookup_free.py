@@ -2,8 +2,8 @@
 
     b_d = sign f_d in {−1, 1},       2^D codes without a list of them
 
-The gradient for b is copied to f. Large |f| would make the copy wrong, so that f is committed to b: ‖f − sg b‖².
-`penalties.CodeEntropy` has the entropy terms of the source, which make single bits sure and all bits used.
+The gradient for b is copied to f. Large |f| would make the copy wrong, so that f is committed to b: ‖f − sg b‖². The
+entropy terms of the source, which make single bits sure and all bits used, are not here.
 """
 
 from __future__ import annotations
