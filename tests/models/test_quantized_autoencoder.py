@@ -11,13 +11,15 @@ import torch
 
 from lowerbound.data import load
 from lowerbound.data.given import dataset_of
-from lowerbound.diagnosis import Case
+from lowerbound.diagnosis import Case, examine
 from lowerbound.diagnosis.code_collapse import code_collapse
 from lowerbound.evaluate import code_usage
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import prepare
-from lowerbound.losses import PriorAlone
+from lowerbound.gradients import Quantized
+from lowerbound.losses import PriorAlone, VariationalLoss
 from lowerbound.models import fsq, vae, vq
+from lowerbound.objectives import ELBO
 from lowerbound.one_call import fit
 from lowerbound.planning import plan
 from lowerbound.runs import Run
@@ -173,3 +175,15 @@ def test_more_codes_than_the_data_can_fill_are_refused_before_the_first_step():
         vq((6, 6), stages=2, normalized=True)
     with pytest.raises(ValueError, match="has no second stage"):
         PriorAlone(vae((6, 6), hidden=[4]), torch.zeros(2, 6, 6))
+
+
+def test_every_problem_is_examined_or_says_why_not(fitted, few):
+    x = torch.as_tensor(few.x_train[:40]).float()
+    loss = VariationalLoss(fitted.model, ELBO(), Quantized())
+    names = ("amortisation gap", "miscalibration of q", "noise of the gradient")
+    case = Case(model=fitted.model, x_train=x, x_held_out=x[:20], loss=loss)
+    findings = examine(case).findings
+    assert {f.name for f in findings if f.present is None} >= set(names)
+    assert all("codes" in f.sentence for f in findings if f.name in names)
+    with pytest.raises(ValueError, match="codes have none"):
+        fitted.encode(few.x_test, refine=3)
