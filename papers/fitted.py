@@ -9,12 +9,13 @@ import torch
 from pinned import pinned
 from torch import Tensor
 
+from lowerbound.data import Dataset
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import prepare
 from lowerbound.planning import Plan
 from lowerbound.runs import Run, load_dataset
 
-__all__ = ["fitted", "rows_of_test", "rows_of_training"]
+__all__ = ["carried_out", "fitted", "rows_of_test", "rows_of_training"]
 
 
 def fitted(path: Path, data: str | Path, settings: dict[str, Any]) -> Fitted:
@@ -30,7 +31,21 @@ def fitted(path: Path, data: str | Path, settings: dict[str, Any]) -> Fitted:
     """
     wanted = {"path": str(data)} if isinstance(data, Path) else {"name": data}
     dataset = load_dataset(wanted)
-    planned = pinned(dataset, **settings)
+    return carried_out(path, wanted, dataset, pinned(dataset, **settings))
+
+
+def carried_out(path: Path, wanted: dict[str, Any], dataset: Dataset, planned: Plan) -> Fitted:
+    """The fitted model of a folder and a plan: begun, resumed, or as it is.
+
+    Arguments:
+        path: the folder.
+        wanted: how to get the data (see `runs.load_dataset`).
+        dataset: the data.
+        planned: how to fit them.
+
+    Raises:
+        ValueError: the folder holds a run of other settings or other data.
+    """
     if (path / "run.json").exists():
         run = Run.open(path)
         if what_decides(run.plan) != what_decides(planned) or not wanted.items() <= run.config["data"].items():

@@ -193,3 +193,31 @@ def test_a_skipped_step_does_not_move_the_average() -> None:
     assert all(torch.equal(a, before[name]) for name, a in average.tensors.items())
     average.update(100, torch.tensor(True))
     assert all(torch.allclose(a, before[name] + 0.5) for name, a in average.tensors.items())
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamax"])
+def test_convolutions_with_channels_last_resume_to_the_bit(optimizer, tmp_path) -> None:
+    """A fused update pairs numbers by their place in memory: moments are loaded in the layout of the weights."""
+
+    class Images(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(1)
+            self.net = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+
+        def forward(self, x: Tensor) -> LossOutput:
+            loss = self.net(x).square().mean()
+            return LossOutput(loss, {"bound": -loss.detach()})
+
+    images = torch.randn(20, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+
+    def trained(name: str, stops: list[int]) -> Tensor:
+        for stop in stops:
+            loss = Images()
+            options = {"num_steps": 6, "batch_size": 10, "log_every": 1, "optimizer": optimizer, "compile": False}
+            for record in train(loss, images, checkpoint=Checkpoint(path=tmp_path / name), **options):
+                if record.step == stop:
+                    break
+        return loss.net.weight
+
+    torch.testing.assert_close(trained("parts", [2, 6]), trained("whole", [6]), atol=0, rtol=0)

@@ -150,6 +150,8 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
         )
     if "binarization" in recipe.defaults:
         decisions["binarization"] = Decision(recipe.defaults["binarization"])
+    if recipe.option_defaults.get("network") == "convolution" and not is_picture:
+        decisions["network"] = Decision("mlp", "rows are no pictures")
     decisions["batch_size"] = Decision(min(_LARGEST_BATCH, training_rows(dataset)))
     return decisions
 

@@ -31,8 +31,9 @@ from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Transform
-from lowerbound.evaluate import latent_moments, log_evidence
+from lowerbound.evaluate import codes_of_rows, latent_moments, log_evidence
 from lowerbound.evaluate.evidence import require_finite
+from lowerbound.hooks import Embeds
 from lowerbound.inference import InferenceScheme, Local, with_inference
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
@@ -64,11 +65,14 @@ class Encoded:
         mean: E_q[z | x] of each row (N, latent).
         scale: the standard deviation of q(z | x) (N, latent).
         assigned: the class or cluster of each row (N,), as text where classes have names; None if the model gives none.
+        codes: the numbers of the codes of each row (N, stage, position), of quantised latents; `mean` then has the
+            vectors that they stand for. None for other latents.
     """
 
     mean: np.ndarray
     scale: np.ndarray
     assigned: np.ndarray | None = None
+    codes: np.ndarray | None = None
 
 
 class Fitted:
@@ -253,7 +257,8 @@ class Fitted:
                 f"q(z | x) of {len(lost)} of {len(mean)} rows, row {first} first, is not finite; take a smaller "
                 "lr of the inference."
             )
-        return Encoded(mean=mean, scale=scale, assigned=self.assign(rows, seed=seed) if self.assigns else None)
+        assigned = self.assign(rows, seed=seed) if self.assigns else None
+        return Encoded(mean=mean, scale=scale, assigned=assigned, codes=self._codes(rows, seed))
 
     def score(self, data: Any, *, num_samples: int = 1000, seed: int | None = None) -> Float[np.ndarray, "row"]:
         """L_K of each row, a lower bound of log p(x) in expectation: nats, in the units of the user's data.
@@ -584,6 +589,13 @@ class Fitted:
             with numbered(rows.numbers), rows_from(start):
                 context = self.context(None if y is None else y[part], rows.name)
                 yield self.events(x[part], part_seed), context, part_seed
+
+    def _codes(self, rows: Rows, seed: int | None) -> np.ndarray | None:
+        """The numbers of the codes of rows; None for latents that are no codes."""
+        if not isinstance(self.model.posterior, Embeds):
+            return None
+        parts = [codes_of_rows(self.model, x, context) for x, context, _ in self._blocks(rows, seed)]
+        return torch.cat(parts).numpy()
 
     def _labels(self, label: str | None, count: int) -> np.ndarray | None:
         """The class of each draw; None where the model draws the class itself, or has no classes."""

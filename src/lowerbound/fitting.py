@@ -2,6 +2,8 @@
 
     prepare(dataset, plan)  →  Training: a loss, its rows, the number of steps  →  fit  →  records
 
+A recipe may have a second training of parts of its model, the finish, whose records go on from those of the first.
+
 The command and the estimators both call these functions, so that they train in the same way. A run folder holds the
 plan, with which training is resumed.
 """
@@ -9,8 +11,8 @@ plan, with which training is resumed.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,7 @@ from lowerbound.inference import with_inference
 from lowerbound.loop import steps_for, train
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.recipe import BeforeTraining, Labels, Recipe
+from lowerbound.models.recipe import AfterTraining, BeforeTraining, Labels, Recipe, Stage
 from lowerbound.nets.shapes import Shape
 from lowerbound.plan_size import check_model
 from lowerbound.planning import Plan, check_plan
@@ -49,6 +51,7 @@ from lowerbound.support import require_support
 
 __all__ = [
     "Training",
+    "finish_checkpoint",
     "fit",
     "given_to_choices",
     "make_gradient",
@@ -61,12 +64,15 @@ __all__ = [
 
 _CPU = torch.device("cpu")
 _BLOCK, _ROWS_TO_INITIALIZE, _MOST_IN_MEMORY = 5000, 5000, 0.25
-_BEGIN = 2  # tells the random numbers of a start from those of training
+_BEGIN, _FINISH = 2, 4  # tell the random numbers of a start and of a finish from those of training
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A loss, its data, the number of steps, and the start before the first step; no rows are held out of no steps."""
+    """A loss, its data, the number of steps, and what is done before the first and after the last.
+
+    No rows are held out of no steps. `finish_epochs` are the passes of the finish, at most.
+    """
 
     loss: Loss
     transform: Transform
@@ -74,6 +80,14 @@ class Training:
     held_out: Source | None
     num_steps: int
     start: BeforeTraining | None = None
+    finish: AfterTraining | None = None
+    finish_epochs: float = 0
+
+    def last_step(self, plan: Plan) -> int:
+        """The number of the last step, that of the finish included, if nothing stops early."""
+        if not self.finish_epochs:
+            return self.num_steps
+        return self.num_steps + steps_for(self.finish_epochs, len(self.source), plan.batch_size)
 
 
 def fit(
@@ -82,7 +96,8 @@ def fit(
     """Train, yielding a record at a time; at the end the loss has the weights with the best held-out bound.
 
     The start is repeated if training was stopped before its first checkpoint, because it depends on the seed alone. A
-    recipe that is complete after its start (`num_steps` 0) yields one record.
+    recipe that is complete after its start (`num_steps` 0) yields one record. A finish has a checkpoint of its own
+    beside the other.
     """
     if training.start is not None and not (checkpoint is not None and checkpoint.exists()):
         _begin(training, plan, engine)
@@ -92,12 +107,60 @@ def fit(
     log_every = max(1, min(100, training.num_steps // 20))
     an_epoch = steps_for(1, len(training.source), plan.batch_size)
     held_out = HeldOut(source=training.held_out, every=max(log_every, an_epoch), patience=plan.patience)
-    yield from train(
-        training.loss,
+    step, seconds = 0, 0.0
+    for record in _train(training.loss, training, held_out, training.num_steps, log_every, plan, engine, checkpoint):
+        step, seconds = record.step, record.seconds
+        yield record
+    if training.finish is None or not training.finish_epochs:
+        return
+    if checkpoint is not None and checkpoint.exists():  # if all of it was done before, there was no record
+        step, seconds = (checkpoint.load()[1][name] for name in ("step", "seconds"))
+    for record in _finish(training, training.finish, plan, engine, checkpoint):
+        epoch = record.epoch + step * plan.batch_size / len(training.source)
+        yield replace(record, step=step + record.step, epoch=epoch, seconds=seconds + record.seconds, stage=2)
+
+
+def finish_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
+    """That of the finish, beside that of the first training."""
+    return replace(checkpoint, path=checkpoint.path.with_name(f"finish-{checkpoint.path.name}"))
+
+
+def _finish(
+    training: Training, finish: AfterTraining, plan: Plan, engine: Engine, checkpoint: Checkpoint | None
+) -> Iterator[Record]:
+    """The second training, with steps of its own."""
+    device = engine.torch_device
+    training.loss.eval()
+    with forked(device, plan.seed, _FINISH):
+        rows = torch.arange(min(len(training.source), _ROWS_TO_INITIALIZE))
+        x = training.source.transform(*training.source.gather(rows))[0].to(device)
+        stage: Stage = finish(training.loss, x, plan.model)
+    steps = training.last_step(plan) - training.num_steps
+    an_epoch = steps_for(1, len(training.source), plan.batch_size)
+    assert training.held_out is not None
+    held_out = HeldOut(source=training.held_out, every=an_epoch, patience=stage.patience)
+    own = None if checkpoint is None else finish_checkpoint(checkpoint)
+    yield from _train(stage.loss, training, held_out, steps, min(100, an_epoch), plan, engine, own)
+    stage.conclude()
+
+
+def _train(
+    loss: Loss,
+    training: Training,
+    held_out: HeldOut,
+    num_steps: int,
+    log_every: int,
+    plan: Plan,
+    engine: Engine,
+    checkpoint: Checkpoint | None,
+) -> Iterator[Record]:
+    """The loop with the settings of a plan."""
+    return train(
+        loss,
         training.source,
-        num_steps=training.num_steps,
+        num_steps=num_steps,
         batch_size=plan.batch_size,
-        lr=_schedule(plan, training.num_steps),
+        lr=_schedule(plan, num_steps),
         clip_norm=plan.clip_norm,
         optimizer=None if plan.optimizer == "adam" else construct(optimizers, plan.optimizer),
         accumulate=plan.accumulate,
@@ -175,6 +238,8 @@ def prepare(
         held_out=held_out,
         num_steps=plan.steps,
         start=None if start_from is not None else recipe.start,
+        finish=None if "prior" in plan.freeze else recipe.finish,
+        finish_epochs=0 if "prior" in plan.freeze else plan.model.get("prior_epochs", 0),
     )
 
 

@@ -52,6 +52,7 @@ _FILES = (
     "run.json",
     "model.safetensors",
     "state.safetensors",
+    "finish-state.safetensors",
     "start.safetensors",
     "metrics.jsonl",
     "evaluation.json",

@@ -12,6 +12,9 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `StatesOutShape`        a net that states its output shape per datum
 `AssignsClusters`       a posterior that knows the probability of each cluster given x
 `HasConditionalMeans`   a distribution without a mean in closed form that has means along a draw
+`PointMass`             a posterior of probability one at a single value of z
+`Quantizes`             a point mass at codes of encoded vectors, whose gradient reaches the vectors by copying
+`Embeds`                a posterior module that turns codes into the vectors they stand for
 ======================  ===============================================================================================
 
 Hooks of distributions have methods only, so that they can be tested in a compiled graph. `JointDensity` is here too,
@@ -28,12 +31,15 @@ from torch.distributions import Distribution
 __all__ = [
     "AssignsClusters",
     "Augmented",
+    "Embeds",
     "EndsInState",
     "HasConditionalMeans",
     "JointDensity",
     "Latents",
     "Layered",
     "Lends",
+    "PointMass",
+    "Quantizes",
     "StatesEventShape",
     "StatesOutShape",
 ]
@@ -133,6 +139,52 @@ class HasConditionalMeans(Protocol):
 
     def conditional_means(self) -> Tensor:
         """E[x_d | x_<d] of every d along one draw of x (*batch, *event)."""
+        ...
+
+
+@runtime_checkable
+class PointMass(Protocol):
+    """A posterior of probability one at a single z for each x: every draw is the same, and one draw is enough."""
+
+    def point(self) -> Tensor:
+        """That z (B, *event), a constant."""
+        ...
+
+
+@runtime_checkable
+class Quantizes(PointMass, Protocol):
+    """A point mass at the codes k* of encoded vectors f(x)."""
+
+    def straight_through(self) -> Tensor:
+        """The point, with a derivative by which a gradient for the embedded codes reaches f(x) unchanged."""
+        ...
+
+    def pull(self, commitment: float) -> Tensor:
+        """The distance of codes and vectors (B,): each code is drawn to its vectors and, times commitment, each vector
+        to its code.
+        """
+        ...
+
+    def observe(self) -> None:
+        """Show the encoded vectors to a codebook that learns from them without a gradient."""
+        ...
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """A posterior module over one-hot codes that stand for vectors."""
+
+    @property
+    def num_codes(self) -> int:
+        """How many values the code of a position has, in each stage."""
+        ...
+
+    def numbers(self, z: Tensor) -> Tensor:
+        """From codes (..., *event) to their numbers (..., stage, position), from 0."""
+        ...
+
+    def embed(self, z: Tensor) -> Tensor:
+        """From codes (..., *event) to vectors (..., features, *positions); linear in z."""
         ...
 
 

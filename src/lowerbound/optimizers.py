@@ -185,16 +185,21 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Load the result of `optimizer_tensors`.
+    """Load the result of `optimizer_tensors`, each tensor laid out in memory like its parameter: a fused update pairs
+    numbers by their place in memory, and weights of convolutions lie with their channels last.
 
     Raises:
         ValueError: they are of other parameters.
     """
-    shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, key = name.partition("/")
-        if not index.isdecimal() or int(index) >= len(shapes) or tensor.shape not in (shapes[int(index)], ()):
+        known = index.isdecimal() and int(index) < len(parameters)
+        like = parameters[int(index)] if known else None
+        if like is None or tensor.shape not in (like.shape, ()):
             raise ValueError(f"The optimiser has no parameter {index} of the shape {tuple(tensor.shape)}.")
+        if tensor.shape == like.shape:
+            tensor = torch.empty_like(like, dtype=tensor.dtype, requires_grad=False).copy_(tensor)
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

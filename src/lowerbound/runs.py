@@ -3,7 +3,7 @@
 ==================  ==========================================================================================
 run.json            the plan, the schema of the data with its checksum, library versions: enough to fit again
 model.safetensors   the weights with the best held-out bound, and the numbers of the data transform
-state.safetensors   the checkpoint to resume from (see `checkpoint`)
+state.safetensors   the checkpoint to resume from (see `checkpoint`); finish-state.safetensors that of a second stage
 start.safetensors   the weights that it began from, if it began from those of another run
 metrics.jsonl       one record per line
 evaluation.json     scores on the test rows
@@ -33,7 +33,7 @@ from lowerbound.data import DataError, Dataset, load, read_file
 from lowerbound.data.schema import Schema
 from lowerbound.engine import Engine
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import Training, fit
+from lowerbound.fitting import Training, finish_checkpoint, fit
 from lowerbound.folders import (
     RunError,
     describe_run,
@@ -274,7 +274,8 @@ class Run:
             return self.schema
 
     def _checkpointed_step(self) -> int:
-        return self.checkpoint.load()[1]["step"] if self.checkpoint.exists() else 0
+        both = self.checkpoint, finish_checkpoint(self.checkpoint)
+        return sum(checkpoint.load()[1]["step"] for checkpoint in both if checkpoint.exists())
 
     def _forget_after(self, step: int) -> None:
         """Drop the records after the last checkpoint of a killed process; these steps will be repeated exactly."""

@@ -30,13 +30,14 @@ from lowerbound.defaults import facts_of
 from lowerbound.evaluate import (
     baselines,
     clustering_accuracy,
+    code_usage,
     log_evidence,
     normalized_mutual_information,
     summary,
 )
 from lowerbound.evaluate.evidence import require_finite
 from lowerbound.fitted import Fitted
-from lowerbound.hooks import AssignsClusters
+from lowerbound.hooks import AssignsClusters, Embeds
 from lowerbound.labelled import LabelledModel
 from lowerbound.language_baseline import language_model_of
 from lowerbound.likelihoods.tokens import num_tokens
@@ -161,7 +162,8 @@ def score(
         standard errors from the spread over the rows; `log_scale`; `bits_per_dim` of L_S and `elbo_bits_per_dim`; the
         counts `num_samples`, `num_data`, `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`;
         for a mixture prior `components`: their number, how many are `unused`, and the `effective` number of those in
-        use; for a model of clusters, `clustering_accuracy` (of the best matching of clusters to labels) and
+        use; for quantised latents `codes`: their `number`, how many are `used` by these rows, and the `effective`
+        number; for a model of clusters, `clustering_accuracy` (of the best matching of clusters to labels) and
         `normalized_mutual_information`; of text `num_tokens`, with the end of each text, and `perplexity`, which is
         exp(−L_S / tokens), in place of bits; for a model that classifies, the `accuracy` of its most probable label,
         with its `accuracy_standard_error`; `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and
@@ -203,6 +205,7 @@ def score(
         **_accuracy(model, x_test, labels),
         **_clusters(model, x_test, labels, seed),
         "components": _components(model, x_test, seed) if context is None else None,
+        "codes": _codes(model, x_test, context),
         "baselines": {name: _against(value.double() - scale, log_p) for name, value in without_latents.items()},
     }
     return {name: _defined(value) for name, value in scores.items()}
@@ -272,6 +275,17 @@ def _clusters(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None, 
     found, known = assignments(model, x, seed=seed), torch.as_tensor(labels)
     accuracy, information = clustering_accuracy(found, known), normalized_mutual_information(found, known)
     return {"clustering_accuracy": accuracy.value, "normalized_mutual_information": information.value}
+
+
+def _codes(model: LatentVariableModel, x: Tensor, context: Context | None) -> dict[str, float] | None:
+    """The number of codes, over all stages, how many of them these rows use, and how many there would be if all were
+    used alike; None for latents that are no codes.
+    """
+    if not isinstance(model.posterior, Embeds):
+        return None
+    usage = code_usage(model, x, context)
+    number = usage.num_codes * len(usage.used)
+    return {"number": number, "used": int(usage.used.sum()), "effective": usage.effective.sum().item()}
 
 
 @torch.no_grad()

@@ -43,6 +43,9 @@ def encode(
     """Write the mean and the standard deviation of q(z | x) of each row of data, with its label if it has one, and as
     `assigned` the class or cluster that the model gives it, if it gives one.
 
+    Of quantised latents `codes` are the numbers of their codes (row, stage, position), and the means are the vectors
+    that these stand for.
+
     Where chains of hmc, or several starts of local, are not to be trusted, stderr says which rows and why.
 
     `row` is the number of the row in the file, from 0. Rows come in the order of the file; of data with a training and
@@ -75,12 +78,16 @@ def _write(path: Path, encoded: Encoded, rows: Rows) -> None:
     suffix, y, classes = path.suffix.lower(), rows.y, rows.schema.classes
     row = np.arange(len(encoded.mean)) if rows.numbers is None else rows.numbers
     assigned = {} if encoded.assigned is None else {"assigned": encoded.assigned}
+    codes = encoded.codes
     if suffix == ".npz":
         labels = {} if y is None else {"label": y}
         names = {} if y is None or classes is None else {"label_names": np.array(classes)}
-        write_npz(path, row=row, mean=encoded.mean, scale=encoded.scale, **assigned, **labels, **names)
+        own = {} if codes is None else {"codes": codes}
+        write_npz(path, row=row, mean=encoded.mean, scale=encoded.scale, **own, **assigned, **labels, **names)
     else:
-        columns = {"row": row, **_columns(encoded.mean, encoded.scale, y, classes), **assigned}
+        flat = () if codes is None else codes.reshape(len(codes), -1).T
+        columns = {"row": row, **{f"code_{i}": column for i, column in enumerate(flat)}}
+        columns |= {**_columns(encoded.mean, encoded.scale, y, classes), **assigned}
         if suffix == ".csv":
             tell_formulas(path, (cell for name in ("label", "assigned") for cell in columns.get(name, ())))
         write_bytes(path, _csv(columns) if suffix == ".csv" else _parquet(columns))

@@ -28,7 +28,7 @@ class TrainingProgress:
         self._console, self._num_steps = console, num_steps
         self._held_out, self._best = "", float("-inf")
         self._first: tuple[int, float] | None = None
-        self._printed = -1
+        self._printed, self._stage = -1, 1
         self._bar = _training_bar(console) if console is not None and console.is_terminal else None
         self._task = None if self._bar is None else self._bar.add_task("", total=num_steps, words="starting")
 
@@ -45,6 +45,9 @@ class TrainingProgress:
 
     def update(self, record: Record) -> None:
         """Show a record."""
+        if record.stage > self._stage and self._console is not None:
+            self._console.print("Second stage: the prior is fitted to the codes of the data.")
+        self._stage = record.stage
         fresh = "" if record.held_out is None else f"  held-out {record.held_out['bound']:.2f}"
         self._held_out = fresh or (self._held_out if self._bar is not None else "")  # a line repeats no old value
         words = f"bound {record.terms['bound']:.2f}{self._held_out}{self._speed(record)}"

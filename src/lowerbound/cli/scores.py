@@ -50,7 +50,12 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
     if "perplexity" in scores:
         tokens = f"{scores['num_tokens']:,} tokens, the ends of texts among them"
         console.print(f"Perplexity {scores['perplexity']:.2f} a token, over {tokens}.")
-    console.print(f"Active latents: {scores['active_units']} of {scores['latent_dim']}.")
+    codes = scores.get("codes")
+    if codes is None:
+        console.print(f"Active latents: {scores['active_units']} of {scores['latent_dim']}.")
+    else:
+        used = f"{codes['used']:,} of {codes['number']:,}"
+        console.print(f"Codes in use by these rows: {used} ({codes['effective']:.0f} if used alike).")
     if "accuracy" in scores:
         error = scores["accuracy_standard_error"]
         within = "" if error is None else f" ± {error:.1%}"

@@ -131,7 +131,7 @@ def carry_out(job: Job, *, evaluate: bool) -> None:
 
 def _train(job: Job, console: Console | None) -> None:
     """Consume the records; a first interruption stops at the next one, where the loop saves."""
-    run, num_steps = job.run, job.training.num_steps
+    run, num_steps = job.run, job.training.last_step(job.run.plan)
     stopped_at = None
     try:
         with (

@@ -12,6 +12,7 @@ from lowerbound.diagnosis.amortisation import amortisation
 from lowerbound.diagnosis.approximation import approximation
 from lowerbound.diagnosis.blindness import blindness
 from lowerbound.diagnosis.case import Case
+from lowerbound.diagnosis.code_collapse import code_collapse
 from lowerbound.diagnosis.collapse import collapse
 from lowerbound.diagnosis.decoder_overfitting import decoder_overfitting
 from lowerbound.diagnosis.dispersion import dispersion
@@ -28,6 +29,7 @@ __all__ = ["PROBLEMS", "Diagnosis", "diagnose", "examine"]
 
 PROBLEMS: dict[str, Callable[[Case], Finding]] = {
     "posterior collapse": collapse,
+    "code collapse": code_collapse,
     "holes": holes,
     "amortisation gap": amortisation,
     "approximation gap": approximation,

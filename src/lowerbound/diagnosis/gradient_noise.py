@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from lowerbound.diagnosis.case import Case, error_of_mean
 from lowerbound.diagnosis.finding import Bars, Finding, Measurement, found, undefined
+from lowerbound.hooks import PointMass
 from lowerbound.losses import Loss
 from lowerbound.randomness import forked
 
@@ -45,6 +46,8 @@ def gradient_noise(case: Case) -> Finding:
     parameters = _parameters(case.model.posterior)
     if case.loss is None or not parameters:
         return undefined(NAME, "Not defined without a loss and a posterior with parameters to train.")
+    if isinstance(case.posterior, PointMass):
+        return undefined(NAME, "Not defined for codes, of which none is drawn.")
     one, two, h = _gradients(case, copy.deepcopy(case.loss))
     within, floor = 0.5 * (one - two).square().sum(1), h.square().sum(1)
     between = _between(one @ two.mT)

@@ -23,6 +23,7 @@ from lowerbound.diagnosis.case import Case, over_reals
 from lowerbound.diagnosis.finding import Curves, Finding, Measurement, found, undefined
 from lowerbound.evaluate import Calibration, calibration, ecdf_band
 from lowerbound.evaluate.ranks import largest_difference
+from lowerbound.hooks import PointMass
 
 __all__ = ["ALLOWED_OF_ALL", "ALLOWED_OF_LATENTS", "miscalibration"]
 
@@ -37,6 +38,8 @@ def miscalibration(case: Case) -> Finding:
     """Whether the ranks of a latent are further than 0.1 from uniform, or those of all at once further than 0.4."""
     if _draws_other_rows(case):
         return undefined(NAME, "Not defined for grey values under a likelihood that draws 0 and 1: q never saw those.")
+    if isinstance(case.posterior, PointMass):
+        return undefined(NAME, "Not defined for codes, of which q gives one with probability one.")
     known = calibration(case.model, num_rows=_ROWS, num_draws=_DRAWS, seed=case.seed)
     if not any(name.startswith("z") for name in known.quantities):
         return undefined(NAME, "Not defined for a model without latents.")

@@ -16,6 +16,7 @@ from lowerbound.evaluate.clustering import (
     nearest_neighbour_accuracy,
     normalized_mutual_information,
 )
+from lowerbound.evaluate.code_usage import CodeUsage, code_usage, codes_of_rows
 from lowerbound.evaluate.conditional_evidence import prior_evidence
 from lowerbound.evaluate.coverage import expected_coverage
 from lowerbound.evaluate.disentanglement import (
@@ -61,6 +62,7 @@ __all__ = [
     "BernoulliMixture",
     "Calibration",
     "Check",
+    "CodeUsage",
     "Coverage",
     "Estimates",
     "Evidence",
@@ -86,6 +88,8 @@ __all__ = [
     "calibration",
     "classifier_two_sample",
     "clustering_accuracy",
+    "code_usage",
+    "codes_of_rows",
     "completions",
     "dci_scores",
     "draw_missing",

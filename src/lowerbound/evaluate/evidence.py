@@ -20,6 +20,7 @@ from torch.distributions import Distribution
 
 from lowerbound.evaluate.batches import check_rows, context_rows, latents_at, row_blocks
 from lowerbound.evaluate.importance import FEWEST_WEIGHTS, effective_sample_size, log_mean_weight, pareto_k
+from lowerbound.hooks import PointMass
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import forked
@@ -164,14 +165,14 @@ def _rows_per_block(num_samples: int) -> int:
 def _log_weights(
     model: LatentVariableModel, x: Tensor, context: Context | None, num_samples: int, max_rows: int
 ) -> Float[Tensor, "sample batch"]:
-    """log w (S, B) of one block of rows, in float64: sums over many samples follow."""
+    """log w (S, B) of one block of rows, in float64: sums over many samples follow. Of equal draws one is weighed."""
     q = model.infer(x, context)
-    blocks = []
-    for samples in row_blocks(num_samples, _SAMPLES_PER_BLOCK):
+    blocks, drawn = [], 1 if isinstance(q, PointMass) else num_samples
+    for samples in row_blocks(drawn, _SAMPLES_PER_BLOCK):
         z = _draw(q, samples.stop - samples.start)
         log_q = log_density(q, z) - log_reverse(q, z)
         blocks.append(_log_joint(model, x, context, latents_of(q, z), log_q.shape[0], max_rows).double() - log_q)
-    return torch.cat(blocks)
+    return torch.cat(blocks).expand(num_samples, -1)
 
 
 def _draw(q: Distribution, num_samples: int) -> Latents:

@@ -2,7 +2,8 @@
 
     (1/S) Σ_s z_s,   z_s ~ q(z | x)              standard error sd(z_s) / √S of each number
 
-Latents of any shape, and the layers of a hierarchy, are returned as one vector for each row (`model.flat_latents`). For
+Latents of any shape, and the layers of a hierarchy, are returned as one vector for each row (`model.flat_latents`); in
+place of one-hot codes the vectors that they stand for. For
 a chain of `HMC` it is the mean of all draws, with the effective sample size in place of S, and a warning if the chain
 is unreliable.
 """
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
+from lowerbound.hooks import Embeds
 from lowerbound.inference.draws import Draws, warn_of_problems
 from lowerbound.model import LatentVariableModel, flat_latents
 from lowerbound.protocols import Context, Latents
@@ -106,7 +108,14 @@ def _mean_of_rows(
     model: LatentVariableModel, x: Tensor, context: Context | None, rows: slice, num_draws: int
 ) -> PosteriorMean:
     with rows_from(rows.start):
-        return mean_of(model.infer(x[rows], context_rows(context, rows)), num_draws)
+        found = mean_of(model.infer(x[rows], context_rows(context, rows)), num_draws)
+    return _embedded(model.posterior, found) if isinstance(model.posterior, Embeds) else found
+
+
+def _embedded(posterior: Embeds, found: PosteriorMean) -> PosteriorMean:
+    """The mean of the embedded codes, which is the embedded mean of the codes. It is a constant given x."""
+    vectors = posterior.embed(found.layers[0])
+    return _exact(vectors, torch.zeros_like(_flat(vectors)), torch.zeros_like(_flat(vectors)), 0)
 
 
 def mean_of(q: Distribution, num_draws: int = NUM_DRAWS) -> PosteriorMean:

@@ -24,6 +24,7 @@ from torch.distributions import Distribution, Independent
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.posterior_moments import mean_of
 from lowerbound.factors import has_layers, is_product, kl_per_factor, kl_per_layer, log_prob_per_factor
+from lowerbound.hooks import PointMass
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import forked
@@ -87,8 +88,6 @@ class _Block:
 
     log_likelihood: Tensor  # (B,)
     rate: Tensor  # (B,)
-    mean: Tensor  # (B, latent)
-    noise: Tensor  # (B, latent), the variance of that mean from sampling
     rate_per_dimension: Tensor | None  # (B, latent)
     rate_per_layer: Tensor | None  # (B, layer)
     latents_per_layer: tuple[int, ...]
@@ -120,8 +119,9 @@ def summary(
     check_rows(x, context, num_samples, owner="summary")
     num_dimensions = math.prod(x.shape[1:])
     size = max(1, max_elements // (num_samples * num_dimensions))
+    spread = _Spread()
     with torch.inference_mode(), forked(x.device, seed, "summary"):
-        blocks = [_block(model, x, context, rows, num_samples) for rows in row_blocks(x.shape[0], size)]
+        blocks = [_block(model, x, context, rows, num_samples, spread) for rows in row_blocks(x.shape[0], size)]
     log_likelihood = torch.cat([block.log_likelihood for block in blocks]).double()
     rate = torch.cat([block.rate for block in blocks]).double()
     elbo = log_likelihood - rate
@@ -130,7 +130,7 @@ def summary(
         elbo_standard_error=elbo.std().item() / math.sqrt(len(elbo)) if len(elbo) > 1 else math.nan,
         rate=rate.mean().item(),
         distortion=-log_likelihood.mean().item(),
-        activity=_activity(blocks),
+        activity=spread.activity(),
         rate_per_dimension=_mean_rate(block.rate_per_dimension for block in blocks),
         rate_per_layer=_mean_rate(block.rate_per_layer for block in blocks),
         latents_per_layer=blocks[0].latents_per_layer,
@@ -140,18 +140,49 @@ def summary(
     )
 
 
-def _block(model: LatentVariableModel, x: Tensor, context: Context | None, rows: slice, num_samples: int) -> _Block:
+class _Spread:
+    """Var_x E_q[z | x], block by block, minus the part of it that comes from sampling the mean.
+
+    The means of all rows are never held at once (those of codes are long): sums of squared deviations are merged.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = self.squares = self.noise = torch.zeros(())
+        self.dtype = torch.float32
+
+    def add(self, mean: Float[Tensor, "row latent"], noise: Float[Tensor, "row latent"]) -> None:
+        """Add the means of some rows and the variances of these from sampling."""
+        here, self.dtype = mean.double(), mean.dtype
+        step, total = here.mean(0) - self.mean.to(here), self.count + len(here)
+        self.squares = self.squares.to(here) + (here - here.mean(0)).square().sum(0)
+        self.squares = self.squares + step.square() * self.count * len(here) / total
+        self.mean = self.mean.to(here) + step * len(here) / total
+        self.noise, self.count = self.noise.to(here) + noise.double().sum(0), total
+
+    def activity(self) -> Float[Tensor, "latent"]:
+        """NaN for one row."""
+        if self.mean.numel() == 0:  # a model without latents
+            return self.mean.to(self.dtype)
+        if self.count < 2:
+            return torch.full_like(self.mean, math.nan, dtype=self.dtype)
+        return (self.squares / (self.count - 1) - self.noise / self.count).to(self.dtype)
+
+
+def _block(
+    model: LatentVariableModel, x: Tensor, context: Context | None, rows: slice, num_samples: int, spread: _Spread
+) -> _Block:
     x, context = x[rows], context_rows(context, rows)
     with rows_from(rows.start):
         q, joint = model.infer(x, context), model.joint(x, context)
-    z = (q.rsample if q.has_rsample else q.sample)(torch.Size((num_samples,)))
+    z = (q.rsample if q.has_rsample else q.sample)(torch.Size((1 if isinstance(q, PointMass) else num_samples,)))
     w = weigh(q, joint, z)
     mean = mean_of(q)
     per_dimension = _rate_per_dimension(q, joint.prior, z)
     per_layer = None if w.rate_per_group is None else w.rate_per_group.mean(0)
     sizes = tuple(math.prod(shape) for shape in mean.latent_shapes)
-    noise = mean.standard_error.square()
-    return _Block(w.log_likelihood.mean(0), w.rate.mean(0), mean.values, noise, per_dimension, per_layer, sizes)
+    spread.add(mean.values, mean.standard_error.square())
+    return _Block(w.log_likelihood.mean(0), w.rate.mean(0), per_dimension, per_layer, sizes)
 
 
 def _rate_per_dimension(q: Distribution, p: Distribution, z: Latents) -> Tensor | None:
@@ -179,17 +210,6 @@ def _rate_per_dimension_of_layers(q: Any, p: Any, z: tuple[Tensor, ...]) -> Tens
         with contextlib.suppress(ValueError):  # some layer has no closed form
             terms = [kl.expand(len(z[0]), *kl.shape[-2:]) for kl in kl_per_layer(q, p, z)]
     return torch.cat([term.mean(0) for term in terms], -1)
-
-
-def _activity(blocks: list[_Block]) -> Tensor:
-    """Var_x E_q[z | x], minus the part that comes from sampling the mean."""
-    mean = torch.cat([block.mean for block in blocks])
-    noise = torch.cat([block.noise for block in blocks])
-    if mean.numel() == 0:  # a model without latents
-        return mean.new_zeros(0)
-    if len(mean) < 2:
-        return torch.full_like(mean[0], math.nan)
-    return mean.var(0) - noise.mean(0)
 
 
 def _mean_rate(parts: Iterable[Tensor | None]) -> Tensor | None:

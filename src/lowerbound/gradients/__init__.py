@@ -9,6 +9,7 @@ from lowerbound.gradients.fixed_samples import FixedSamples
 from lowerbound.gradients.measure_valued import MeasureValued
 from lowerbound.gradients.path_only import path_only_log_prob
 from lowerbound.gradients.pathwise import Pathwise
+from lowerbound.gradients.quantized import Quantized
 from lowerbound.gradients.rao_blackwell import RaoBlackwell
 from lowerbound.gradients.rebar import REBAR
 from lowerbound.gradients.relax import RELAX
@@ -32,6 +33,7 @@ __all__ = [
     "FixedSamples",
     "MeasureValued",
     "Pathwise",
+    "Quantized",
     "RaoBlackwell",
     "ReweightedWakeSleep",
     "ScoreFunction",

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, constraints
 
+from lowerbound.hooks import PointMass
 from lowerbound.model import LatentVariableModel, with_context
 from lowerbound.protocols import Context
 from lowerbound.weights import latents_of
@@ -50,8 +51,11 @@ def free_parameters(
         raise ValueError(f"start is {start!r}; choose encoder or prior.")
     net = getattr(model.posterior, "net", None)
     if family == "own" and isinstance(net, nn.Module):
-        return _own(cast(nn.Module, model.posterior), net, with_context(x, context), start)
+        first, head = _own(cast(nn.Module, model.posterior), net, with_context(x, context), start)
+        _refuse_point_mass(head(first))
+        return first, head
     q = model.infer(x, context)
+    _refuse_point_mass(q)
     family = _family_of(q) if family == "own" else family
     origin = q if start == "encoder" else expanded(model.prior(context), q)
     return (_diagonal if family == "diagonal" else _full)(origin)
@@ -129,6 +133,15 @@ def _real_moments(origin: Distribution) -> tuple[Tensor, Tensor]:
             "use family='own' for discrete ones, Amortised() for several layers."
         )
     return moments(origin)
+
+
+def _refuse_point_mass(q: Distribution) -> None:
+    """Refuse to optimise a q of one value, along whose parameters the bound has no derivative."""
+    if isinstance(q, PointMass):
+        raise ValueError(
+            "Optimising q(z | x) needs parameters of it and codes have none: they are those nearest to what the encoder "
+            "gives; leave the refinement out."
+        )
 
 
 def check_support(q: Distribution, p: Distribution) -> None:

@@ -21,12 +21,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
+from lowerbound.k_means import k_means
 from lowerbound.linear.em import check_rows
 from lowerbound.linear.observed import Observed, impute, observe, observed_log_evidence
 from lowerbound.linear.principal_components import closed_form
 from lowerbound.linear.statistics import Noise, expected_statistics
 from lowerbound.linear.units import Units
-from lowerbound.priors.k_means import k_means
 from lowerbound.randomness import forked
 
 __all__ = ["FactorAnalysers", "MixtureIteration", "fit_mixture_of_factor_analysers"]

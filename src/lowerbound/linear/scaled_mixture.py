@@ -29,11 +29,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
+from lowerbound.k_means import k_means
 from lowerbound.linear.gaps import Block, Filled, add_covariances, blocks_of, fill, filled_at_means
 from lowerbound.linear.mixture import FactorAnalysers
 from lowerbound.linear.other_columns import OtherColumns, OtherFit, OtherParameters
 from lowerbound.linear.scaled_covariance import structured
-from lowerbound.priors.k_means import k_means
 from lowerbound.randomness import forked
 
 __all__ = ["ScaledMixture", "Target", "fit_scaled_mixture"]

@@ -10,6 +10,7 @@ from lowerbound.losses.autoencoding import Autoencoding
 from lowerbound.losses.auxiliary import Auxiliary
 from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.losses.monte_carlo_em import MonteCarloEM
+from lowerbound.losses.prior_alone import PriorAlone
 from lowerbound.losses.semi_supervised import SemiSupervised
 from lowerbound.losses.variational import VariationalLoss
 from lowerbound.losses.wake_sleep import WakeSleep
@@ -21,6 +22,7 @@ __all__ = [
     "Loss",
     "LossOutput",
     "MonteCarloEM",
+    "PriorAlone",
     "SemiSupervised",
     "VariationalLoss",
     "WakeSleep",

@@ -14,16 +14,17 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lowerbound.hooks import Layered
+from lowerbound.hooks import Layered, PointMass
 from lowerbound.inference.families import check_support
 from lowerbound.model import LatentVariableModel
 from lowerbound.objectives import ChiDivergence
-from lowerbound.protocols import Context, Latents, Objective
+from lowerbound.protocols import Context, Gradient, Latents, Objective
 from lowerbound.support import StatesFacts
 
 __all__ = [
     "batch_norms",
     "check_direction",
+    "check_point_mass",
     "check_same_kind",
     "refuse_batch_norm",
     "refuse_squashed_logits",
@@ -77,6 +78,15 @@ def check_same_kind(q: Distribution, p: Distribution) -> None:
         raise ValueError(
             f"q(z | x) is over latents of shape {tuple(q.event_shape)} and p(z) over {tuple(p.event_shape)}; choose a "
             "prior and a posterior over the same latents."
+        )
+
+
+def check_point_mass(q: Distribution, gradient: Gradient) -> None:
+    """Refuse an unbiased estimator where q has one value: the bound is constant in φ but for jumps, and φ rests."""
+    if isinstance(q, PointMass) and gradient.kind != "biased":
+        raise ValueError(
+            f"{type(gradient).__name__} differentiates the probability of z, and a code has probability one whatever "
+            "the encoder does, which would not learn; use Quantized()."
         )
 
 

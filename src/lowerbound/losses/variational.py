@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.inference import HMC, Draws, InferenceScheme, with_inference
-from lowerbound.losses.guards import batch_norms, check_direction, check_same_kind, refuse_batch_norm
+from lowerbound.losses.guards import batch_norms, check_direction, check_point_mass, check_same_kind, refuse_batch_norm
 from lowerbound.losses.loss import Loss, LossOutput, first_two
 from lowerbound.model import Joint, LatentVariableModel
 from lowerbound.nets.precision import nets_alone_autocast
@@ -95,6 +95,7 @@ class VariationalLoss(Loss):
         check_direction(self.objective, self.model)
         self.gradient.check(self.objective, q, self.num_samples)
         check_same_kind(q, joint.prior)
+        check_point_mass(q, self.gradient)
         self._try(q, joint)
         if self.penalty is not None:
             self.penalty.check(q, joint.prior)

@@ -7,6 +7,7 @@ from lowerbound.models.ladder_autoencoder import ladder
 from lowerbound.models.layered import deep_latent_gaussian
 from lowerbound.models.linear import factor_analysis, linear_ica, probabilistic_pca
 from lowerbound.models.pixel_autoencoder import pixel_vae
+from lowerbound.models.quantized_autoencoder import fsq, vq
 from lowerbound.models.sequence import autoregressive_rows, state_space
 from lowerbound.models.skip_autoencoder import skip_vae
 from lowerbound.models.variational_autoencoder import vae
@@ -21,6 +22,7 @@ __all__ = [
     "cvae",
     "deep_latent_gaussian",
     "factor_analysis",
+    "fsq",
     "ladder",
     "linear_ica",
     "pixel_vae",
@@ -29,4 +31,5 @@ __all__ = [
     "skip_vae",
     "state_space",
     "vae",
+    "vq",
 ]

@@ -18,7 +18,7 @@ from lowerbound.model import LatentVariableModel
 from lowerbound.nets.shapes import Shape
 from lowerbound.spelling import check_options
 
-__all__ = ["BeforeTraining", "Labels", "Recipe"]
+__all__ = ["AfterTraining", "BeforeTraining", "Labels", "Recipe", "Stage"]
 
 Labels: TypeAlias = Literal["unused", "context", "partial"]
 """How training sees labels: not at all; as a one-hot context; or as class numbers, with −1 for rows without a label."""
@@ -36,6 +36,34 @@ class BeforeTraining(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A second training, after the first has come to its end.
+
+    Attributes:
+        loss: what it minimises, on the rows of the first.
+        epochs: passes over the data, at most.
+        patience: evaluations of the held-out bound, one an epoch, without improvement before it stops.
+        conclude: what is done at its end.
+    """
+
+    loss: Loss
+    epochs: float
+    patience: int
+    conclude: Callable[[], object]
+
+
+@runtime_checkable
+class AfterTraining(Protocol):
+    """From a trained loss to a second training of parts of its model."""
+
+    def __call__(self, loss: Loss, x: Tensor, options: Mapping[str, Any]) -> Stage:
+        """The second training, of a loss whose model was trained, some rows x (N, *event) on its device, and the
+        options of the recipe.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A named model.
 
@@ -45,6 +73,7 @@ class Recipe:
         labels: how training sees labels.
         defaults: settings of a `planning.Plan`, or options of `make`, that suit it; the user's own replace them.
         start: what is done before the first step, or None.
+        finish: a second training after the last step, or None.
         likelihood: the name of its likelihood, unless the user may choose another.
         assigns: whether its model assigns each row to a class or a cluster, to be compared with labels.
     """
@@ -54,6 +83,7 @@ class Recipe:
     labels: Labels = "unused"
     defaults: Mapping[str, Any] = field(default_factory=dict)
     start: BeforeTraining | None = None
+    finish: AfterTraining | None = None
     likelihood: str = "bernoulli"
     assigns: bool = False
 

@@ -6,6 +6,8 @@ calls any other net with one axis in front of z, (N, latent_dim), for any number
 
 from lowerbound.nets.causal_transformer import CausalTransformer
 from lowerbound.nets.convolution import Convolution, TransposedConvolution
+from lowerbound.nets.embedded import Embedded
+from lowerbound.nets.maps import FromMap, ToMap
 from lowerbound.nets.masked_convolution import MaskedConvolution
 from lowerbound.nets.mlp import MLP
 from lowerbound.nets.per_datum import PerDatum, TakesLeadingAxes
@@ -22,12 +24,15 @@ __all__ = [
     "CausalTransformer",
     "CausalTrunk",
     "Convolution",
+    "Embedded",
+    "FromMap",
     "MaskedConvolution",
     "PerDatum",
     "Shape",
     "SiteNet",
     "SkipMLP",
     "TakesLeadingAxes",
+    "ToMap",
     "TransposedConvolution",
     "as_shape",
     "make_site_net",

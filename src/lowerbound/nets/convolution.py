@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lowerbound.nets.shapes import Shape, as_shape, numel
 
-__all__ = ["Convolution", "TransposedConvolution"]
+__all__ = ["Convolution", "TransposedConvolution", "stages"]
 
 
 class Convolution(nn.Module):
@@ -45,7 +45,7 @@ class Convolution(nn.Module):
     ):
         super().__init__()
         self.in_shape, self.out_shape = as_shape(in_shape), as_shape(out_shape)
-        first, sizes = _stages(self.in_shape, channels, owner="Convolution")
+        first, sizes = stages(self.in_shape, channels, owner="Convolution")
         layers: list[nn.Module] = []
         for fan_in, fan_out in zip([first, *channels[:-1]], channels, strict=True):
             layers += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), activation()]
@@ -92,7 +92,7 @@ class TransposedConvolution(nn.Module):
         super().__init__()
         self.out_shape = as_shape(out_shape)
         image = (numel(self.out_shape[:-2]), *self.out_shape[-2:])
-        last, sizes = _stages(image, channels, owner="TransposedConvolution")
+        last, sizes = stages(image, channels, owner="TransposedConvolution")
         coarse = (channels[0], *sizes[-1])
         layers = [nn.Linear(in_dim, hidden), activation(), nn.Linear(hidden, numel(coarse)), activation()]
         layers += [nn.Unflatten(-1, coarse)]
@@ -109,7 +109,7 @@ class TransposedConvolution(nn.Module):
         return images.reshape(*z.shape[:-1], *self.out_shape) + self.output_bias
 
 
-def _stages(image: tuple[int, ...], channels: Sequence[int], *, owner: str) -> tuple[int, list[tuple[int, int]]]:
+def stages(image: tuple[int, ...], channels: Sequence[int], *, owner: str) -> tuple[int, list[tuple[int, int]]]:
     """The channels of the image and its size before and after each halving."""
     if len(image) not in (2, 3) or not channels:
         raise ValueError(

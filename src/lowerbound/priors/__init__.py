@@ -1,5 +1,6 @@
 """Priors p(z): one idea per file, each a `protocols.Conditional`. Any zuko flow is one too."""
 
+from lowerbound.priors.after_training import AfterTraining
 from lowerbound.priors.autoregressive import AutoregressiveBernoulli, AutoregressiveCategorical, AutoregressiveNormal
 from lowerbound.priors.autoregressive_map import AutoregressiveMap
 from lowerbound.priors.bernoulli import Bernoulli
@@ -20,6 +21,7 @@ from lowerbound.priors.vamp_prior import VampPrior
 
 __all__ = [
     "RBM",
+    "AfterTraining",
     "AutoregressiveBernoulli",
     "AutoregressiveCategorical",
     "AutoregressiveMap",

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound.k_means import k_means
 from lowerbound.nets.shapes import Shape, vector_length
 from lowerbound.nets.softplus import positive, raw_of
-from lowerbound.priors.k_means import k_means
 from lowerbound.priors.mixture_distribution import NormalMixture
 from lowerbound.protocols import Context
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
 
 from lowerbound.hooks import Augmented
+from lowerbound.k_means import k_means
 from lowerbound.nets.shapes import Shape, as_shape
-from lowerbound.priors.k_means import k_means
 from lowerbound.priors.mixture_distribution import NormalMixture
 from lowerbound.protocols import Conditional, Context
 

@@ -5,9 +5,9 @@ the b of another score differs by the difference in nats divided by −D ln 2.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from lowerbound.evaluate.importance import FEWEST_WEIGHTS
 from lowerbound.report.contents import ReportContents
@@ -66,7 +66,9 @@ def tiles(contents: ReportContents) -> list[Tile]:
         found += [
             Tile(name="compression", value=f"{e['bits_per_dim']:.3f}".replace("-", "−"), unit="bits per dimension")
         ]
-    if e.get("active_units") is not None:
+    if e.get("codes") is not None:
+        found += [Tile(name="codes in use", value=_used(e["codes"]), unit="by the rows that were scored")]
+    elif e.get("active_units") is not None:
         found += [Tile(name="active units", value=_active(contents), unit="latent dimensions in use")]
     if e.get("baselines") and "log_evidence" in e:
         name, best = max(e["baselines"].items(), key=lambda item: item[1])
@@ -116,7 +118,13 @@ def _parts(contents: ReportContents) -> Iterator[Score]:
     if "distortion" in e:
         meaning = "What is left to say about the row once its latent is known, −E[log p(x | z)]. Lower is sharper."
         yield Score(name="Distortion", nats=format_nats(e["distortion"], like), meaning=meaning)
-    if e.get("active_units") is not None:
+    if e.get("codes") is not None:
+        meaning = (
+            f"Codes that some position of the rows has; {e['codes']['effective']:.0f} of them used alike would say as "
+            "much. Few of many: the codebook has collapsed."
+        )
+        yield Score(name="Codes in use", nats=f"{_used(e['codes'])} codes", meaning=meaning)
+    elif e.get("active_units") is not None:
         meaning = "Latent dimensions whose mean moves with x. The others could be left out."
         yield Score(name="Active units", nats=f"{_active(contents)} units", meaning=meaning)
     if e.get("pareto_k_above_07") is not None:
@@ -149,6 +157,10 @@ def _baselines(contents: ReportContents) -> Iterator[Score]:
 def _bound_name(contents: ReportContents) -> str:
     k = (contents.evaluation or {}).get("num_samples")
     return "L_K" if k is None else f"L_K with K = {k:,}"
+
+
+def _used(codes: Mapping[str, Any]) -> str:
+    return f"{codes['used']:,} of {codes['number']:,}"
 
 
 def _active(contents: ReportContents) -> str:

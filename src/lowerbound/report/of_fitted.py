@@ -13,10 +13,12 @@ from torch import Tensor
 
 from lowerbound.data import Dataset
 from lowerbound.defaults import facts_of
-from lowerbound.evaluate import PredictiveChecks, posterior_mean
+from lowerbound.evaluate import PosteriorMean, PredictiveChecks, posterior_mean
 from lowerbound.fitted import Fitted
+from lowerbound.hooks import Embeds
 from lowerbound.inference import InferenceWarning
 from lowerbound.model import LatentVariableModel
+from lowerbound.priors import AfterTraining
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.report.contents import ReportContents
 
@@ -26,6 +28,7 @@ MOST_LATENTS, NUM_PAIRS, NUM_SAMPLES, NUM_TABLE_ROWS = 2000, 30, 60, 2000
 NUM_CHECKED_ROWS, NUM_REPLICATES = 500, 100
 
 _CPU = torch.device("cpu")
+_NO_PRIOR = "The codes of this model have no prior yet, so that there are no samples."
 _SHOWN = 5  # tells the random numbers of a report from others
 
 
@@ -55,7 +58,7 @@ def collect(fitted: Fitted) -> ReportContents:
         title=f"{fitted.name if fitted.plan is None else fitted.plan.recipe} on {dataset.name}",
         kind="image" if is_image else "text" if is_text else "table",
         command=fitted.config.get("command"),
-        notes=fitted.notes,
+        notes=(*fitted.notes, *(() if _can_sample(model) else (_NO_PRIOR,))),
         configuration={**_origin(fitted), **({} if fitted.plan is None else fitted.plan.to_json())},
         versions=fitted.config.get("versions", {}),
         data=_describe(dataset),
@@ -63,7 +66,7 @@ def collect(fitted: Fitted) -> ReportContents:
         evaluation=evaluation,
         binarization=None if binarization == "none" else binarization,
         latents=latents if latents.shape[1] else None,  # a model may have none
-        latents_are=f"The mean of {found.num_draws:,} draws of q(z | x)" if found.num_draws else "The mean of q(z | x)",
+        latents_are=_latents_are(model, found),
         latent_labels=None if y is None else y[: len(latents)],
         label_names=fitted.schema.classes,
         explained=explained,
@@ -74,9 +77,20 @@ def collect(fitted: Fitted) -> ReportContents:
         samples=shown.get("samples"),
         shows_means=facts_of(fitted.model.likelihood).has_mean,
         problems=_problems(caught),
-        predictive=_checks(fitted, len(rows)),
+        predictive=_checks(fitted, len(rows)) if _can_sample(model) else None,
         **(_shown_texts(fitted, x) if is_text else {}),
     )
+
+
+def _latents_are(model: LatentVariableModel, found: PosteriorMean) -> str:
+    if isinstance(model.posterior, Embeds):
+        return "The vectors of the codes"
+    return f"The mean of {found.num_draws:,} draws of q(z | x)" if found.num_draws else "The mean of q(z | x)"
+
+
+def _can_sample(model: LatentVariableModel) -> bool:
+    """Whether the second stage is done, of a model that has one."""
+    return not isinstance(model.prior, AfterTraining) or model.prior.is_fitted
 
 
 def _problems(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
@@ -109,12 +123,11 @@ def _project(latents: Tensor) -> tuple[np.ndarray, tuple[float, ...] | None]:
 def _shown_images(model: LatentVariableModel, x: Tensor, context: Tensor | None) -> dict[str, np.ndarray]:
     """Images as the model sees them, and their reconstructions and samples, which are E[x | z] or stand for it."""
     originals, given = x[:NUM_PAIRS], None if context is None else context[:NUM_PAIRS]
+    pairs = {"originals": originals.numpy(), "reconstructions": model.reconstruct(originals, given).numpy()}
+    if not _can_sample(model):
+        return pairs
     samples = model.sample_mean(NUM_SAMPLES) if context is None else model.sample_mean(1, _every_class(context))[0]
-    return {
-        "originals": originals.numpy(),
-        "reconstructions": model.reconstruct(originals, given).numpy(),
-        "samples": samples.numpy(),
-    }
+    return {**pairs, "samples": samples.numpy()}
 
 
 def _shown_texts(fitted: Fitted, x: Tensor) -> dict[str, Any]:
@@ -138,9 +151,11 @@ def _every_class(context: Tensor) -> Tensor:
 
 def _shown_rows(fitted: Fitted, rows: np.ndarray, context: Tensor | None) -> dict[str, np.ndarray]:
     """Rows of the table and as many samples, in the units of the table."""
-    model = fitted.model
+    model, originals = fitted.model, {"originals": np.asarray(rows[:NUM_TABLE_ROWS])}
+    if not _can_sample(model):
+        return originals
     draws = model.sample(NUM_TABLE_ROWS) if context is None else model.sample(1, context[:NUM_TABLE_ROWS])[0]
-    return {"originals": np.asarray(rows[:NUM_TABLE_ROWS]), "samples": fitted.stored(draws)}
+    return {**originals, "samples": fitted.stored(draws)}
 
 
 def _plain(evaluation: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lowerbound.priors.k_means import k_means
+from lowerbound.k_means import k_means
 
 
 def blobs():

@@ -1,0 +1,187 @@
+"""Codes of Fashion-MNIST: FSQ and VQ side by side, each with its learned prior, and a VAE of the same nets.
+
+    fsq     7 × 7 codes of 8 × 4 × 4 = 128 points of a grid (Mentzer et al. 2023, arXiv:2309.15505)
+    vq      7 × 7 codes of 128 learned vectors of length 16 (van den Oord et al. 2017, arXiv:1711.00937), averaged
+    vae     z of shape (16, 7, 7), standard normal and diagonal normal, the ELBO with KL in closed form
+
+All have the nets `nets.ToMap` and `nets.FromMap` with two stages, and a discretized logistic likelihood of 256 grey
+levels. The codes are learned under a uniform prior, which costs 49 ln 128 = 237.7 nats an image; then a masked
+convolution is fitted to them. Adam, batches of 128, a learning rate that falls from 2e-3 to 2e-5 by a cosine in each
+stage; a tenth of the training rows, at most 5,000, choose the weights.
+
+Reported on the first test images: log p(x, k*) of fsq and vq, which is a bound of log p(x), and L_K of the vae, in nats
+and bits per dimension; the nats of the codes under the uniform and under the learned prior; and the codes in use by all
+test images. Runs lie in a folder and go on where they were stopped. Beside the numbers a picture.
+
+python papers/codes_fashion.py --runs runs/codes
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fitted import carried_out
+from torch import Tensor
+
+from lowerbound.checkpoint import Checkpoint
+from lowerbound.data import Dataset, InMemory, Pixels, load
+from lowerbound.evaluate import code_usage, log_evidence, summary
+from lowerbound.gradients import Pathwise
+from lowerbound.held_out import HeldOut
+from lowerbound.likelihoods import DiscretizedLogistic
+from lowerbound.loop import train
+from lowerbound.losses import VariationalLoss
+from lowerbound.model import LatentVariableModel
+from lowerbound.nets import FromMap, ToMap
+from lowerbound.objectives import ELBO
+from lowerbound.planning import plan
+from lowerbound.plots import image_grid
+from lowerbound.posteriors import DiagonalNormal
+from lowerbound.priors import StandardNormal
+from lowerbound.randomness import forked
+from lowerbound.schedules import Cosine
+from lowerbound.spelling import outputs_of
+
+RESULTS = Path(__file__).parent / "results"
+CPU, BATCH, LR, SHOWN, FEATURES = torch.device("cpu"), 128, 2e-3, 16, 16
+LIKELIHOOD = "discretized-logistic"
+RECIPES: dict[str, dict[str, Any]] = {
+    "fsq": {"levels": [8, 4, 4]},
+    "vq": {"num_codes": 128, "features": FEATURES},
+}
+
+
+def main() -> None:
+    """Read the options; train, score and save one model after another."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="fashion-mnist")
+    parser.add_argument("--steps", type=int, default=8000, help="of the first stage, and of the vae")
+    parser.add_argument("--prior-epochs", type=int, default=20)
+    parser.add_argument("--hidden", type=int, nargs="+", default=[64, 64])
+    parser.add_argument("--prior-channels", type=int, default=64)
+    parser.add_argument("--prior-layers", type=int, default=4)
+    parser.add_argument("--test-images", type=int, default=1000)
+    parser.add_argument("--evidence-samples", type=int, default=100, help="K of the vae")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--out", type=Path, default=RESULTS / "codes_fashion.json")
+    given = parser.parse_args()
+    dataset = load(given.data)
+    pixels = Pixels(scale=dataset.pixel_scale)
+    x = pixels(torch.as_tensor(np.asarray(dataset.x_test)))
+    few = x[: given.test_images]
+    options = {name: value for name, value in vars(given).items() if name not in ("runs", "out")}
+    results: dict[str, Any] = {"protocol": __doc__, "options": options, "models": {}}
+    pictures = [few[:SHOWN].numpy()]
+    for name in (*RECIPES, "vae"):
+        begun = time.process_time()
+        model = vae(dataset, given) if name == "vae" else coded(name, dataset, given)
+        seconds = time.process_time() - begun
+        results["models"][name] = {**scores(model, few, given), "cpu_seconds_training": seconds}
+        if name != "vae":
+            results["models"][name] |= of_codes(model, x)
+        print(name, results["models"][name], flush=True)
+        with forked(CPU, given.seed):
+            pictures += [model.reconstruct(few[:SHOWN]).numpy(), model.sample_mean(SHOWN).numpy()]
+        given.out.write_text(json.dumps(results, indent=2) + "\n")
+    title = "Test images; then reconstructions and samples of fsq, of vq and of the vae"
+    image_grid(np.concatenate(pictures), columns=SHOWN, title=title).savefig(given.out.with_suffix(".png"))
+
+
+def coded(name: str, dataset: Dataset, given: argparse.Namespace) -> LatentVariableModel:
+    """A fit of a recipe, both stages."""
+    planned = plan(
+        dataset,
+        name,
+        **RECIPES[name],
+        likelihood=LIKELIHOOD,
+        hidden=given.hidden,
+        prior_channels=given.prior_channels,
+        prior_layers=given.prior_layers,
+        prior_epochs=given.prior_epochs,
+        steps=given.steps,
+        batch_size=BATCH,
+        lr=LR,
+        lr_schedule="cosine",
+        seed=given.seed,
+        device="cpu",
+    )
+    return carried_out(given.runs / name, {"name": given.data}, dataset, planned).model
+
+
+def vae(dataset: Dataset, given: argparse.Namespace) -> LatentVariableModel:
+    """The same nets with a continuous latent; rows are split as the recipes split them."""
+    shape = dataset.event_shape
+    with forked(CPU, given.seed):
+        encoder = ToMap(shape, given.hidden, (2, FEATURES))
+        decoder = FromMap(FEATURES, given.hidden[::-1], outputs_of_likelihood(shape))
+        model = LatentVariableModel(
+            prior=StandardNormal((FEATURES, *encoder.out_shape[-2:])),
+            likelihood=DiscretizedLogistic(decoder),
+            posterior=DiagonalNormal(encoder),
+        )
+    rows = torch.as_tensor(np.asarray(dataset.x_train))
+    count = min(5000, len(rows) // 10)
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(given.seed))
+    pixels = Pixels(scale=dataset.pixel_scale)
+    source, held_out = InMemory(rows[order[count:]], pixels), InMemory(rows[order[:count]], pixels)
+    model.initialize(pixels(rows[order[count : count + 5000]]))
+    loss = VariationalLoss(model, ELBO("kl"), Pathwise())
+    (given.runs / "vae").mkdir(parents=True, exist_ok=True)
+    for record in train(
+        loss,
+        source,
+        num_steps=given.steps,
+        batch_size=BATCH,
+        lr=Cosine(LR, LR / 100, given.steps),
+        held_out=HeldOut(source=held_out, every=max(1, given.steps // 20)),
+        checkpoint=Checkpoint(path=given.runs / "vae" / "state.safetensors"),
+        seed=given.seed,
+        compile=False,
+    ):
+        if record.held_out is not None:
+            print(f"vae: pass {record.epoch:6.1f}, held-out bound {record.held_out['bound']:8.2f}", flush=True)
+    loss.eval()
+    return model
+
+
+def outputs_of_likelihood(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """What the net of the likelihood must output."""
+    from lowerbound import likelihoods
+
+    return outputs_of(likelihoods, LIKELIHOOD, shape)
+
+
+def scores(model: LatentVariableModel, x: Tensor, given: argparse.Namespace) -> dict[str, Any]:
+    """The bound of log p(x), nats and bits per dimension; its parts."""
+    evidence = log_evidence(model, x, num_samples=given.evidence_samples, seed=given.seed, max_elements=2**22)
+    parts = summary(model, x, num_samples=4, seed=given.seed, max_elements=2**22)
+    return {
+        "log_evidence": evidence.mean,
+        "standard_error": evidence.standard_error_of_mean,
+        "bits_per_dim": evidence.bits_per_dim,
+        "elbo_bits_per_dim": parts.bits_per_dim,
+        "rate": parts.rate,
+        "distortion": parts.distortion,
+    }
+
+
+def of_codes(model: LatentVariableModel, x: Tensor) -> dict[str, Any]:
+    """The nats of uniform codes, and the codes in use by all rows."""
+    usage = code_usage(model, x)
+    return {
+        "uniform_rate": usage.num_positions / len(x) * math.log(usage.num_codes),
+        "codes_used": int(usage.used.sum()),
+        "codes_effective": usage.effective.mean().item(),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Finite scalar quantisation: a grid of codes that nothing has to learn (Mentzer et al. 2023, arXiv:2309.15505, §3.1).
+
+Each of D numbers is squashed to L_d values and rounded:
+
+    g_d(f) = h_d tanh(f + s_d) − o_d       h_d = (L_d − 1)(1 − ε)/2,  o_d = ½ for even L_d else 0,  s_d = tan(o_d / h_d)
+    f̂_d = round(g_d) / w_d                 w_d = ⌊L_d / 2⌋
+
+The codes are all Π_d L_d points of the grid. Rounding is copied in the backward pass, so that the gradient for f̂ is
+that for g / w. No code can die, there is no commitment and nothing to start from data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from lowerbound.nets.parameters import parameters_of
+from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.posteriors.parameters import latent_shape_of
+from lowerbound.posteriors.quantized import QuantizedDistribution, features_last, numbers_of, path_to
+from lowerbound.protocols import Context
+
+__all__ = ["MOST_CODES", "FiniteScalar"]
+
+MOST_CODES = 8192
+"""The largest codebook: z has one number for each code at each position."""
+_EPSILON = 1e-3
+_LEVELS = (8, 6, 5)
+
+
+class FiniteScalar(nn.Module):
+    """Codes on a fixed grid.
+
+    Arguments:
+        net: from a context (..., *event) to (..., D, *latent_shape).
+        levels: L_d of each of the D numbers, two or more; five or more are advised by the source.
+        latent_shape: the positions of the codes; read from `net.out_shape` if the net states it.
+
+    Returns (when called with a context of B rows):
+        A `QuantizedDistribution` with batch shape (B,) and event shape (*latent_shape, Π L_d).
+
+    Raises:
+        ValueError: no levels, a level below two, more than 8,192 codes, or a net of another output shape.
+    """
+
+    points: Tensor
+
+    def __init__(self, net: nn.Module, levels: Sequence[int] = _LEVELS, latent_shape: Shape | None = None):
+        super().__init__()
+        self.net, self.levels = net, tuple(levels)
+        num_codes = _checked(self.levels)
+        self.latent_shape = latent_shape_of(net, latent_shape, owner="FiniteScalar", before=(len(self.levels),))
+        self.event_shape = (*self.latent_shape, num_codes)
+        self._half = [(count - 1) * (1 - _EPSILON) / 2 for count in self.levels]
+        self._offset = [0.5 * (count % 2 == 0) for count in self.levels]
+        self._shift = [math.tan(o / h) for o, h in zip(self._offset, self._half, strict=True)]
+        self._width = [count // 2 for count in self.levels]
+        self._basis = [math.prod(self.levels[:d]) for d in range(len(self.levels))]
+        number = torch.arange(num_codes)
+        columns = [number // b % n - w for b, n, w in zip(self._basis, self.levels, self._width, strict=True)]
+        self.register_buffer("points", torch.stack(columns, -1).float(), persistent=False)  # w f̂, whole numbers
+
+    @staticmethod
+    def parameter_shape(latent_shape: Shape, levels: Sequence[int] = _LEVELS) -> tuple[int, ...]:
+        """What its net must output per datum."""
+        return (len(levels), *as_shape(latent_shape))
+
+    def forward(self, context: Context) -> QuantizedDistribution:
+        """q(k | context)."""
+        f = features_last(parameters_of(self.net, context), len(self.latent_shape))
+        half, offset, shift, width = (f.new_tensor(p) for p in (self._half, self._offset, self._shift, self._width))
+        g = torch.tanh(f + shift) * half - offset
+        index = ((g.detach().round() + width) * f.new_tensor(self._basis)).sum(-1).long()
+        path = path_to(g / width, self.points.to(g.dtype) / width)
+        return QuantizedDistribution(index, len(self.points), path=path, dtype=g.dtype)
+
+    @property
+    def num_codes(self) -> int:
+        """See `hooks.Embeds`."""
+        return self.event_shape[-1]
+
+    def numbers(self, z: Float[Tensor, "..."]) -> Int[Tensor, "..."]:
+        """See `hooks.Embeds`; there is one stage."""
+        return numbers_of(z, len(self.latent_shape)).unsqueeze(-2)
+
+    def embed(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """See `hooks.Embeds`."""
+        return (z @ self.points.to(z.dtype) / z.new_tensor(self._width)).movedim(-1, -1 - len(self.latent_shape))
+
+
+def _checked(levels: tuple[int, ...]) -> int:
+    """The number of codes."""
+    if not levels or min(levels) < 2:
+        raise ValueError(
+            f"FiniteScalar got levels={list(levels)} and needs two or more in each place; one level says nothing."
+        )
+    if math.prod(levels) > MOST_CODES:
+        raise ValueError(
+            f"FiniteScalar got levels={list(levels)}, which make {math.prod(levels):,} codes, and takes at most "
+            f"{MOST_CODES:,}; take fewer levels, or residual-quantized or lookup-free, which need no list of codes."
+        )
+    return math.prod(levels)

@@ -1,0 +1,85 @@
+"""A prior in two stages: uniform while the codes are learned, then a richer one that is fitted to them.
+
+    first stage     p(k) = Π_n 1 / K          second stage     p(k), fitted to the codes of the data
+
+The codes of a model move while they are learned, and no prior of them is worth fitting before they stand (van den Oord
+et al. 2017, arXiv:1711.00937, §3.3). Without the second stage the model has a bound and reconstructions, but its
+samples would be decoded noise: they are refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent
+from torch.types import _size
+
+from lowerbound.nets.shapes import as_shape
+from lowerbound.priors.categorical import LinearOneHotCategorical
+from lowerbound.protocols import Conditional, Context
+
+__all__ = ["AfterTraining"]
+
+
+class AfterTraining(nn.Module):
+    """A uniform prior of codes until its own prior is fitted.
+
+    Arguments:
+        prior: over codes (*sites, K), with an `event_shape`; its parameters rest until the second stage.
+
+    Returns (when called):
+        What the prior returns, once `is_fitted`; before, independent uniform codes, which cannot be sampled.
+    """
+
+    by_name = False
+    fitted: Tensor
+
+    def __init__(self, prior: nn.Module):
+        super().__init__()
+        self.prior = prior.requires_grad_(False)
+        self.event_shape = as_shape(prior.event_shape)  # type: ignore[arg-type]
+        self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
+        self._is_fitted = False  # the same, which does not wait for the device
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the second stage has come to its end."""
+        return self._is_fitted
+
+    def forward(self, context: Context | None = None) -> Distribution:
+        """p(z | context)."""
+        if self._is_fitted:
+            return self.of_second_stage(context)
+        logits = torch.full(self.event_shape, -math.log(self.event_shape[-1]), device=self.fitted.device)
+        dtype = next((p.dtype for p in self.prior.parameters()), logits.dtype)
+        return _NotYet(LinearOneHotCategorical(logits=logits.to(dtype), validate_args=False), len(self.event_shape) - 1)
+
+    def of_second_stage(self, context: Context | None = None) -> Distribution:
+        """p(z | context) of the prior that is fitted."""
+        prior: Conditional = self.prior
+        return prior(context)
+
+    @torch.no_grad()
+    def conclude(self) -> None:
+        """Use the fitted prior from now on."""
+        self.fitted.fill_(True)
+        self._is_fitted = True
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        if f"{prefix}fitted" in state_dict:
+            self._is_fitted = bool(state_dict[f"{prefix}fitted"])
+
+
+class _NotYet(Independent):
+    """Uniform codes, for scores alone."""
+
+    def sample(self, sample_shape: _size = ()) -> Tensor:
+        raise ValueError(
+            "The codes of this model have no prior yet, so that samples would be noise; let the fit come to its second "
+            "stage (lowerbound fit --resume RUN), or give the model a fitted prior."
+        )
