@@ -28,6 +28,8 @@ each = pytest.mark.parametrize("name", CHOICES)
 
 def build(name: str, dtype: torch.dtype = torch.float64) -> nn.Module:
     """With its default options, on events of two elements."""
+    if name == "tokens":  # whose net gives a context and not parameters
+        return likelihoods.Tokens(MLP(3, [8], 4), event_shape=2, num_symbols=4, embedding_dim=4, width=8).to(dtype)
     options, event_shape = NEEDED.get(name, ({}, (2,)))
     family = find(likelihoods, name)
     return family(MLP(3, [8], family.parameter_shape(event_shape, **options)), **options).to(dtype)
