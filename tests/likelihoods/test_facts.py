@@ -23,6 +23,7 @@ NEEDED = {
     "discretized-logistic-mixture": ({}, (1, 2)),
     "autoregressive": ({}, (1, 2)),
 }
+TWO_NETS = ("autoregressive", "tokens")  # that have no mean
 each = pytest.mark.parametrize("name", CHOICES)
 
 
@@ -161,7 +162,7 @@ class Rounded(nn.Module):
         return y.float()
 
 
-@pytest.mark.parametrize("name", [name for name in CHOICES if name != "autoregressive"])  # which has two nets, no mean
+@pytest.mark.parametrize("name", [name for name in CHOICES if name not in TWO_NETS])
 @pytest.mark.parametrize("gradients", [True, False])
 def test_under_autocast_only_the_net_is_in_low_precision(name, gradients):
     likelihood, z = build(name, torch.float32), contexts(dtype=torch.float32)
