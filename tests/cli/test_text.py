@@ -9,6 +9,8 @@ import torch
 
 import lowerbound as lb
 from lowerbound.cli import main
+from lowerbound.diagnosis.dispersion import dispersion
+from lowerbound.diagnosis.of_fitted import case_of
 from lowerbound.runs import Run
 
 SUBJECTS, VERBS, ENDS = ["the cat", "a dog", "the bird"], ["sees it", "runs", "sings a song"], ["today", "now", "again"]
@@ -133,3 +135,15 @@ def test_the_estimator_takes_a_list_of_text(sentences):
     assert vae.score_samples(texts[:4]).shape == (4,)
     assert len(vae.sample(3)) == 3
     assert all(isinstance(text, str) for text in vae.reconstruct(texts[:2]))
+
+
+def test_what_means_nothing_for_text_is_refused(refused, run, sentences, tmp_path):
+    assert "leave out --class and --given" in refused("sample", run, "--given", "sex=female")
+    wrong = refused("fit", sentences, "--recipe", "factor-analysis", "--out", tmp_path / "a")
+    assert wrong.startswith("sentences.txt is text and the model is of reals; take the recipe sentence-vae")
+
+
+def test_a_diagnosis_of_text_names_the_width_of_its_recipe(run):
+    case = case_of(Run.open(run).fitted(), num_rows=10)
+    assert "width=8 " in case.refit.widened(0.5) + " "
+    assert "which have no mean" in dispersion(case).sentence

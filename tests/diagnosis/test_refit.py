@@ -61,7 +61,7 @@ def test_one_change_keeps_the_rest():
     assert found is not None
     changed = plan_of(refit(prior="vamp-prior"))
     assert changed.replace(given={}) == found.replace(model={**found.model, "prior": "vamp-prior"}, given={})
-    assert plan_of(refit(hidden=refit.widths(0.5))).model["hidden"] == [32, 16]
+    assert plan_of(refit.widened(0.5)).model["hidden"] == [32, 16]
 
 
 def test_another_objective_takes_its_own_estimator():

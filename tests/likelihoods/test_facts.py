@@ -23,11 +23,14 @@ NEEDED = {
     "discretized-logistic-mixture": ({}, (1, 2)),
     "autoregressive": ({}, (1, 2)),
 }
+TWO_NETS = ("autoregressive", "tokens")  # that have no mean
 each = pytest.mark.parametrize("name", CHOICES)
 
 
 def build(name: str, dtype: torch.dtype = torch.float64) -> nn.Module:
     """With its default options, on events of two elements."""
+    if name == "tokens":  # whose net gives a context and not parameters
+        return likelihoods.Tokens(MLP(3, [8], 4), event_shape=2, num_symbols=4, embedding_dim=4, width=8).to(dtype)
     options, event_shape = NEEDED.get(name, ({}, (2,)))
     family = find(likelihoods, name)
     return family(MLP(3, [8], family.parameter_shape(event_shape, **options)), **options).to(dtype)
@@ -159,7 +162,7 @@ class Rounded(nn.Module):
         return y.float()
 
 
-@pytest.mark.parametrize("name", [name for name in CHOICES if name != "autoregressive"])  # which has two nets, no mean
+@pytest.mark.parametrize("name", [name for name in CHOICES if name not in TWO_NETS])
 @pytest.mark.parametrize("gradients", [True, False])
 def test_under_autocast_only_the_net_is_in_low_precision(name, gradients):
     likelihood, z = build(name, torch.float32), contexts(dtype=torch.float32)

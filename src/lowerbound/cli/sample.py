@@ -60,6 +60,8 @@ def sample(
 
     opened = Run.open(run)
     if opened.schema.kind == "text":
+        if label is not None or given:
+            raise click.UsageError(f"{run} is of text, without classes and columns; leave out --class and --given.")
         sample_texts(opened, count, decoding or "sample", out, force=force, seed=seed)
         return
     if out is None or decoding is not None:

@@ -27,6 +27,6 @@ def amortisation(case: Case) -> Finding:
         evidence,
         ill=f"Fitting q to each training row by itself gains {evidence.value:.1f} nats: the encoder is the bottleneck.",
         well=f"Fitting q to each training row by itself would gain {max(evidence.value, 0):.2f} nats.",
-        remedy=case.refit(hidden=case.refit.widths(2)),
+        remedy=case.refit.widened(2),
         picture=Histograms(series={"training rows": gap.values.cpu().numpy()}, label="L[q*] − L[q] (nats)"),
     )

@@ -33,7 +33,7 @@ def decoder_overfitting(case: Case) -> Finding:
         evidence,
         ill=f"Training rows are {difference:.1f} nats more likely than test rows: the decoder memorises them.",
         well=f"Training rows are {difference:.1f} nats more likely than test rows (sd {deviation:.1f}).",
-        remedy=case.refit(hidden=case.refit.widths(0.5)),
+        remedy=case.refit.widened(0.5),
         picture=Histograms(
             series={"training rows": train.cpu().numpy(), "test rows": held_out.cpu().numpy()},
             label="log p(x) (nats)",

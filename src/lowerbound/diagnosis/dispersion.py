@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lowerbound.defaults import facts_of
 from lowerbound.diagnosis.case import Case, error_of_mean
 from lowerbound.diagnosis.finding import Finding, Histograms, Measurement, found, undefined
 from lowerbound.randomness import forked
@@ -28,6 +29,8 @@ _DRAWS = 32
 
 def dispersion(case: Case) -> Finding:
     """Whether the errors of reconstruction are larger or smaller than the likelihood says."""
+    if facts_of(case.model.likelihood).domain == "tokens":
+        return undefined(NAME, "Not defined for tokens, which have no mean.")
     try:
         seen, expected = _errors(case, case.x_held_out)
     except (NotImplementedError, AttributeError):
@@ -85,5 +88,5 @@ def _remedy(case: Case, too_sure: bool) -> str:
     now = case.refit.options.get("likelihood", "bernoulli")
     other = _RICHER.get(now.partition(":")[0], now)
     if other == now or (now == "bernoulli" and too_sure):
-        return case.refit(hidden=case.refit.widths(0.5 if too_sure else 2))
+        return case.refit.widened(0.5 if too_sure else 2)
     return case.refit(likelihood=other)

@@ -27,7 +27,7 @@ def encoder_overfitting(case: Case) -> Finding:
         evidence,
         ill=f"The encoder loses {evidence.value:.1f} nats more on test rows than on those it was trained on.",
         well=f"The encoder loses {held_out.mean:.1f} nats on test rows and {train.mean:.1f} on training rows.",
-        remedy=case.refit(hidden=case.refit.widths(0.5)),
+        remedy=case.refit.widened(0.5),
         picture=Histograms(
             series={"training rows": train.values.cpu().numpy(), "test rows": held_out.values.cpu().numpy()},
             label="L[q*] − L[q] (nats)",

@@ -96,7 +96,7 @@ def _remedy(case: Case, what: str) -> str:
         return case.refit(posterior="iaf" if full else "full-normal")
     if what == "too wide" and not case.objective.linear:
         return case.refit(objective="elbo")
-    return case.refit(hidden=case.refit.widths(2))
+    return case.refit.widened(2)
 
 
 def _picture(known: Calibration, worst: int) -> Curves:

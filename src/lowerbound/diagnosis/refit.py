@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 from lowerbound.fitted import Fitted
 from lowerbound.planning import Plan
-from lowerbound.spelling import spelled
+from lowerbound.spelling import parse, spelled
 
 __all__ = ["Refit"]
 
 _OF_THE_OBJECTIVE = ("gradient", "num-samples", "loss")
 _REPARAMETERISED = ("pathwise", "dreg", "stick-the-landing")
+_OF_TEXT, _WIDTH_OF_TEXT = "sentence-vae", 256  # whose layers have one width
 _AS_OPTIONS = "vae"  # the recipe whose own options are options of the command
 
 
@@ -60,10 +61,14 @@ class Refit:
         words = [word for name, text in options.items() for word in (f"--{name}", text) if word]
         return shlex.join(["lowerbound", "fit", self.data, *words])
 
-    def widths(self, factor: float) -> str:
-        """The widths of the hidden layers times a factor."""
+    def widened(self, factor: float) -> str:
+        """The command with the widths of the hidden layers times a factor."""
+        name, own = parse(self.options.get("recipe", ""))
+        if name == _OF_TEXT:
+            width = max(1, round(own.get("width", _WIDTH_OF_TEXT) * factor))
+            return self(recipe=spelled(name, {**own, "width": width}))
         hidden = self.options.get("hidden", "256,256")
-        return ",".join(str(max(1, round(int(width) * factor))) for width in hidden.split(","))
+        return self(hidden=",".join(str(max(1, round(int(width) * factor))) for width in hidden.split(",")))
 
 
 def _given(plan: Plan) -> dict[str, object]:

@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from lowerbound.nets.lstm import State, run_lstm
+
 __all__ = ["CausalLSTM"]
 
 
@@ -48,7 +50,7 @@ class CausalLSTM(nn.Module):
         """The features of every position."""
         term = self._of_context(context)
         u = pad(seen, (0, 0, 1, -1))
-        h, _ = self.lstm(u if term is None else u + term, self._first_state(len(seen), context))
+        h, _ = run_lstm(self.lstm, u if term is None else u + term, self._first_state(len(seen), context))
         return h
 
     def begin(self, num: int, context: Tensor | None) -> _Cache:
@@ -58,14 +60,14 @@ class CausalLSTM(nn.Module):
     def advance(self, cache: _Cache, position: int, before: Tensor | None) -> Float[Tensor, "row feature"]:
         """The features of one position, from what is seen at the one before it."""
         u = cache.state[0].new_zeros(cache.num, 1, self.inputs) if before is None else before[:, None]
-        h, cache.state = self.lstm(u if cache.term is None else u + cache.term, cache.state)
+        h, cache.state = run_lstm(self.lstm, u if cache.term is None else u + cache.term, cache.state)
         return h[:, 0]
 
     def _of_context(self, context: Tensor | None) -> Tensor | None:
         """A c (N, 1, inputs)."""
         return None if self.context is None else self.context(context)[:, None]
 
-    def _first_state(self, num: int, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _first_state(self, num: int, context: Tensor | None) -> State:
         """The hidden and the cell state (layers, N, features)."""
         if self.first is None:
             zeros = next(self.lstm.parameters()).new_zeros(self.layers, num, self.features)
@@ -77,6 +79,6 @@ class CausalLSTM(nn.Module):
 
 @dataclass
 class _Cache:
-    state: tuple[Tensor, Tensor]
+    state: State
     term: Tensor | None
     num: int

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from lowerbound.nets.lstm import run_lstm
 from lowerbound.nets.shapes import Shape, as_shape, numel
 from lowerbound.nets.texts import groups_of_length, is_text
 
@@ -119,12 +120,12 @@ class _Recurrent(nn.Module):
         self.backwards = nn.LSTM(inputs, width // 2, batch_first=True) if width > 1 else None
 
     def forward(self, u: Tensor, real: Bool[Tensor, "row position"]) -> Tensor:
-        h, _ = self.forwards(u)
+        h, _ = run_lstm(self.forwards, u)
         if self.backwards is None:
             return h
         last = real.sum(1, keepdim=True) - 1
         place = (last - torch.arange(u.shape[1], device=u.device)).clamp_min(0)
-        again, _ = self.backwards(u.gather(1, place[..., None].expand_as(u)))
+        again, _ = run_lstm(self.backwards, u.gather(1, place[..., None].expand_as(u)))
         return torch.cat([h, again], -1)
 
 

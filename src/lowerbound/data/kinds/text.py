@@ -108,7 +108,16 @@ class Text:
         binarization: Preparation = "auto",
         standardize: bool | Literal["auto"] = "auto",
     ) -> Transform:
-        """The numbers of tokens as they are."""
+        """The numbers of tokens as they are.
+
+        Raises:
+            DataError: a likelihood of something else, to which the numbers of tokens mean nothing.
+        """
+        if facts.domain != "tokens":
+            raise DataError(
+                f"{dataset.name} is text and the model is of {facts.domain}; take the recipe sentence-vae or "
+                "language-model, or the likelihood tokens."
+            )
         return Identity()
 
     def default_likelihood(self, schema: Schema) -> str:
