@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "codes_fashion.json")
     given = parser.parse_args()
     dataset = load(given.data)
-    pixels = Pixels(scale=dataset.pixel_scale)
+    pixels = Pixels(scale=dataset.pixel_scale, binarization="none")
     x = pixels(torch.as_tensor(np.asarray(dataset.x_test)))
     few = x[: given.test_images]
     options = {name: value for name, value in vars(given).items() if name not in ("runs", "out")}
@@ -130,7 +130,7 @@ def vae(dataset: Dataset, given: argparse.Namespace) -> LatentVariableModel:
     rows = torch.as_tensor(np.asarray(dataset.x_train))
     count = min(5000, len(rows) // 10)
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(given.seed))
-    pixels = Pixels(scale=dataset.pixel_scale)
+    pixels = Pixels(scale=dataset.pixel_scale, binarization="none")
     source, held_out = InMemory(rows[order[count:]], pixels), InMemory(rows[order[:count]], pixels)
     model.initialize(pixels(rows[order[count : count + 5000]]))
     loss = VariationalLoss(model, ELBO("kl"), Pathwise())

@@ -9,6 +9,7 @@ from lowerbound.models import (
     conditional_autoencoder,
     count_autoencoder,
     deep_embedding,
+    discrete_autoencoder,
     ladder_autoencoder,
     latent_classes,
     layered,
@@ -40,6 +41,7 @@ _OWN: tuple[Recipe, ...] = (
     ladder_autoencoder.RECIPE,
     pixel_autoencoder.RECIPE,
     *quantized_autoencoder.RECIPES,
+    discrete_autoencoder.RECIPE,
     skip_autoencoder.RECIPE,
     *sequence.RECIPES,
 )
