@@ -174,7 +174,7 @@ class Quantizes(PointMass, Protocol):
 
 @runtime_checkable
 class Jumps(Protocol):
-    """A reparameterised posterior with discrete parts in its draws: log p(z) and log q(z | x) read them, p(x | z) not."""
+    """A reparameterised posterior with discrete parts in its draws: log p(z) and log q(z | x) read them."""
 
     def jumps(self) -> None:
         """Nothing: that there is this method says it."""

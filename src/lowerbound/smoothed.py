@@ -9,7 +9,7 @@ densities are taken with respect to r. Two forms of r, each with sharpness β:
     overlapping     r(ζ | 0) ∝ e^(−βζ),   r(ζ | 1) ∝ e^(β(ζ − 1))      Vahdat et al. 2018, arXiv:1802.04920, §3
 
 ζ is drawn by the inverse of F(ζ) = (1 − π) R(ζ | 0) + π R(ζ | 1) from a uniform ρ, and is continuous in π. z is not:
-the pathwise derivative of log p(z) − log q(z | x) at a draw lacks that of the jump and is wrong. q is a product, so that
+the pathwise derivative of log p(z) − log q(z | x) at a draw lacks that of the jump and is wrong. q is a product, so
 KL(q(z | x) ‖ p(z)) has a closed form where E_q[log p(z)] has one. With it the pathwise gradient is unbiased.
 """
 

@@ -67,7 +67,7 @@ COPIES = 40_000
 
 def test_value_and_gradient_are_those_of_enumeration_and_quadrature(model):
     """With 1/√n errors: 40,000 copies of one row in one batch, whose gradient is a mean of independent ones."""
-    parameters = [p for p in model.parameters()]
+    parameters = list(model.parameters())
     value, _ = exact_bound(model, X)
     wanted = torch.cat([g.flatten() for g in torch.autograd.grad(value, parameters)])
     loss = VariationalLoss(model, ELBO("kl"), Pathwise())
@@ -76,9 +76,8 @@ def test_value_and_gradient_are_those_of_enumeration_and_quadrature(model):
     repeats = []
     for _ in range(16):
         out = loss(X.expand(COPIES // 16, 4))
-        repeats.append(
-            torch.cat([-out.loss.detach()[None], *(-g.flatten() for g in torch.autograd.grad(out.loss, parameters))])
-        )
+        gradients = torch.autograd.grad(-out.loss, parameters)
+        repeats.append(torch.cat([-out.loss.detach()[None], *(g.flatten() for g in gradients)]))
     found = torch.stack(repeats)
     error = found.std(0) / 4
     z = (found.mean(0) - torch.cat([value.detach()[None], wanted])) / error.clamp_min(1e-9)

@@ -51,6 +51,7 @@ from lowerbound.evaluate.ranks import Coverage, uniform_ranks
 from lowerbound.evaluate.rate_distortion import Summary, summary
 from lowerbound.evaluate.reference_points import tarp
 from lowerbound.evaluate.replicated_data import Check, PredictiveChecks, predictive_checks
+from lowerbound.evaluate.sample_quality import SampleQuality, frechet_distance, sample_quality
 from lowerbound.evaluate.sbc import Calibration, calibration
 from lowerbound.evaluate.two_sample import PosteriorTwoSample, classifier_two_sample, posterior_two_sample
 
@@ -73,6 +74,7 @@ __all__ = [
     "PosteriorMean",
     "PosteriorTwoSample",
     "PredictiveChecks",
+    "SampleQuality",
     "Sandwich",
     "Score",
     "Statistic",
@@ -97,6 +99,7 @@ __all__ = [
     "effective_sample_size",
     "expected_coverage",
     "factor_vae_score",
+    "frechet_distance",
     "gaussian",
     "gaussian_mixture",
     "gradient_statistics",
@@ -121,6 +124,7 @@ __all__ = [
     "posterior_two_sample",
     "predictive_checks",
     "prior_evidence",
+    "sample_quality",
     "separated_attribute_predictability",
     "summary",
     "tarp",
