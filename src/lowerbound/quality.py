@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.evaluate.sample_quality import sample_quality
+from lowerbound.evaluate.neighbourhoods import sample_quality
 from lowerbound.fitted import Fitted
 from lowerbound.nets import MLP, Convolution
 from lowerbound.randomness import derive_seed, forked

@@ -16,7 +16,7 @@ from lowerbound.evaluate.clustering import (
     nearest_neighbour_accuracy,
     normalized_mutual_information,
 )
-from lowerbound.evaluate.code_usage import CodeUsage, code_usage, codes_of_rows
+from lowerbound.evaluate.codes import CodeUsage, code_usage, codes_of_rows
 from lowerbound.evaluate.conditional_evidence import prior_evidence
 from lowerbound.evaluate.coverage import expected_coverage
 from lowerbound.evaluate.disentanglement import (
@@ -34,6 +34,7 @@ from lowerbound.evaluate.importance import effective_sample_size, log_mean_weigh
 from lowerbound.evaluate.latent_gaps import mutual_information_gap, separated_attribute_predictability
 from lowerbound.evaluate.latents import latent_moments
 from lowerbound.evaluate.missing import completions, draw_missing, log_conditionals
+from lowerbound.evaluate.neighbourhoods import SampleQuality, frechet_distance, sample_quality
 from lowerbound.evaluate.out_of_distribution import (
     auroc,
     bits_per_dim,
@@ -51,7 +52,6 @@ from lowerbound.evaluate.ranks import Coverage, uniform_ranks
 from lowerbound.evaluate.rate_distortion import Summary, summary
 from lowerbound.evaluate.reference_points import tarp
 from lowerbound.evaluate.replicated_data import Check, PredictiveChecks, predictive_checks
-from lowerbound.evaluate.sample_quality import SampleQuality, frechet_distance, sample_quality
 from lowerbound.evaluate.sbc import Calibration, calibration
 from lowerbound.evaluate.two_sample import PosteriorTwoSample, classifier_two_sample, posterior_two_sample
 
