@@ -29,8 +29,19 @@ PLACES = [
     "evaluate",
 ]
 HOOKS = [
-    "AssignsClusters", "Augmented", "EndsInState", "HasConditionalMeans", "JointDensity", "Layered", "Lends",
-    "StatesEventShape", "StatesOutShape",
+    "AssignsClusters",
+    "Augmented",
+    "Embeds",
+    "EndsInState",
+    "HasConditionalMeans",
+    "JointDensity",
+    "Jumps",
+    "Layered",
+    "Lends",
+    "PointMass",
+    "Quantizes",
+    "StatesEventShape",
+    "StatesOutShape",
 ]  # fmt: skip
 NOT_YET = {"without_latents.py"}
 """Reads facts of likelihoods by name; those have no protocol of their own so far."""

@@ -507,6 +507,12 @@ class Fitted:
 
         return score_fitted(self, data, **options)
 
+    def sample_quality(self, **options: Any) -> dict[str, Any]:
+        """How close its samples are to test rows, and how much of these they cover; options of `quality.quality_of`."""
+        from lowerbound.quality import quality_of
+
+        return quality_of(self, **options)
+
     def diagnose(self, **options: Any) -> Diagnosis:
         """The problems of the model and their remedies. Options are those of `diagnosis.case_of`."""
         from lowerbound.diagnosis import diagnose

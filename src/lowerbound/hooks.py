@@ -14,6 +14,7 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `HasConditionalMeans`   a distribution without a mean in closed form that has means along a draw
 `PointMass`             a posterior of probability one at a single value of z
 `Quantizes`             a point mass at codes of encoded vectors, whose gradient reaches the vectors by copying
+`Jumps`                 a reparameterised posterior with a part whose value jumps along its parameters
 `Embeds`                a posterior module that turns codes into the vectors they stand for
 ======================  ===============================================================================================
 
@@ -35,6 +36,7 @@ __all__ = [
     "EndsInState",
     "HasConditionalMeans",
     "JointDensity",
+    "Jumps",
     "Latents",
     "Layered",
     "Lends",
@@ -167,6 +169,15 @@ class Quantizes(PointMass, Protocol):
 
     def observe(self) -> None:
         """Show the encoded vectors to a codebook that learns from them without a gradient."""
+        ...
+
+
+@runtime_checkable
+class Jumps(Protocol):
+    """A reparameterised posterior with discrete parts in its draws: log p(z) and log q(z | x) read them."""
+
+    def jumps(self) -> None:
+        """Nothing: that there is this method says it."""
         ...
 
 

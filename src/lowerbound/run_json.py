@@ -37,7 +37,12 @@ _EVALUATION: dict[str, Any] = dict.fromkeys(
     _SCORE,
 )
 _EVALUATION |= dict.fromkeys(("num_samples", "active_units", "latent_dim", "num_dimensions", "num_data"), int | None)
-_EVALUATION |= {"kl_per_dimension": list[float] | None, "baselines": Mapping | None, "codes": Mapping | None}
+_EVALUATION |= {
+    "kl_per_dimension": list[float] | None,
+    "baselines": Mapping | None,
+    "codes": Mapping | None,
+    "quality": Mapping | None,
+}
 
 
 class RunError(ValueError):

@@ -31,6 +31,7 @@ SMALL = {
     "deep-latent-gaussian": "deep-latent-gaussian:latent_dims=[3,2],hidden=[[8],[8]]",
     "ladder": "ladder:latent_dims=[3,2],hidden=[[8],[8]]",
     "pixel-vae": "pixel-vae:latent_dim=2,hidden=[8],channels=4,layers=2",
+    "dvae": "dvae:latent_dim=4,hidden=[8]",
     "fsq": "fsq:levels=[3,2],hidden=[8],prior_channels=4,prior_layers=1,prior_epochs=1",
     "vq": "vq:num_codes=8,features=2,hidden=[8],prior_channels=4,prior_layers=1,prior_epochs=1",
     "skip-vae": "skip-vae:latent_dim=2,hidden=[8]",

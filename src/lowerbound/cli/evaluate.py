@@ -15,6 +15,7 @@ __all__ = ["evaluate"]
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--data", help="Score another file or data set; nothing is saved then. [default: the run's test rows]")
 @click.option("--label", help="Column (or array) of labels in --data, which is left out.")
+@click.option("--quality", is_flag=True, help="Compare samples with the test rows: precision, recall, ...")
 def evaluate(
     run: str,
     num_samples: int | None,
@@ -23,6 +24,7 @@ def evaluate(
     as_json: bool,
     data: str | None,
     label: str | None,
+    quality: bool,
 ) -> None:
     """Score RUN on its test rows: ELBO, importance-weighted bound, rate, distortion, active latents, baselines.
 
@@ -30,6 +32,9 @@ def evaluate(
 
     The scores on the run's own test rows are saved as RUN/evaluation.json. Of another data set with a test part the
     test rows are scored, of another file all rows.
+
+    --quality adds precision, recall, density, coverage and the Fréchet distance of samples, in features of a classifier
+    of the labels that is trained for it; without labels, in the numbers of a row.
     """
     import json
 
@@ -39,6 +44,8 @@ def evaluate(
     from lowerbound.cli.terminal import open_console
     from lowerbound.runs import Run
 
+    if quality and data is not None:
+        raise click.UsageError("--quality compares samples with the test rows of the run; leave out --data.")
     opened = Run.open(run)
     fitted = fitted_of(opened)
     console = None if as_json else open_console()
@@ -46,6 +53,8 @@ def evaluate(
     if language_model:
         fit_language_model(fitted, console)
     scores = score_fitted(fitted, console, data=rows, limit=limit, num_samples=num_samples)
+    if quality:
+        scores["quality"] = fitted.sample_quality()
     if data is None and limit is None:
         opened.save_evaluation(scores)
     if console is None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["fit_language_model", "print_scores", "score_fitted"]
 
 _FEWEST_FOR_TAILS, _MANY = 100, 0.1
+_QUALITY = ("precision", "recall", "density", "coverage")
 
 
 def score_fitted(fitted: Fitted, console: Console | None, **options: Any) -> dict[str, Any]:
@@ -69,6 +70,8 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
     if components is not None:
         used = f"{components['number'] - components['unused']} of {components['number']}"
         console.print(f"Components of the prior in use: {used} ({components['effective']:.0f} if used alike).")
+    if scores.get("quality") is not None:
+        _print_quality(console, scores["quality"])
     unreliable = scores["pareto_k_above_07"] or 0.0  # None below 21 samples
     if scores["num_samples"] >= _FEWEST_FOR_TAILS and unreliable > _MANY:
         console.print(
@@ -93,6 +96,17 @@ def _advice(fitted: Fitted) -> str:
     if fitted.plan.steps:
         return f"train longer: `{command('fit', path, '--steps', 4 * fitted.plan.steps)}`, with what you said before."
     return 'docs/choose.md says what to try, under "If a fit is below a baseline".'
+
+
+def _print_quality(console: Console, found: dict[str, Any]) -> None:
+    parts = [f"{name} {found[name]:.3f} ± {found[f'{name}_error']:.3f}" for name in _QUALITY]
+    console.print(
+        f"{found['num_samples']:,} samples against {found['num_data']:,} test rows, features: {found['features']}. "
+        f"{', '.join(parts)}; Fréchet distance {found['frechet']:.3g}, of two halves of the rows "
+        f"{found['frechet_of_data']:.3g}.",
+        markup=False,
+        highlight=False,
+    )
 
 
 def _best_above(scores: dict[str, Any]) -> str | None:

@@ -16,7 +16,7 @@ from lowerbound.evaluate.clustering import (
     nearest_neighbour_accuracy,
     normalized_mutual_information,
 )
-from lowerbound.evaluate.code_usage import CodeUsage, code_usage, codes_of_rows
+from lowerbound.evaluate.codes import CodeUsage, code_usage, codes_of_rows
 from lowerbound.evaluate.conditional_evidence import prior_evidence
 from lowerbound.evaluate.coverage import expected_coverage
 from lowerbound.evaluate.disentanglement import (
@@ -34,6 +34,7 @@ from lowerbound.evaluate.importance import effective_sample_size, log_mean_weigh
 from lowerbound.evaluate.latent_gaps import mutual_information_gap, separated_attribute_predictability
 from lowerbound.evaluate.latents import latent_moments
 from lowerbound.evaluate.missing import completions, draw_missing, log_conditionals
+from lowerbound.evaluate.neighbourhoods import SampleQuality, frechet_distance, sample_quality
 from lowerbound.evaluate.out_of_distribution import (
     auroc,
     bits_per_dim,
@@ -73,6 +74,7 @@ __all__ = [
     "PosteriorMean",
     "PosteriorTwoSample",
     "PredictiveChecks",
+    "SampleQuality",
     "Sandwich",
     "Score",
     "Statistic",
@@ -97,6 +99,7 @@ __all__ = [
     "effective_sample_size",
     "expected_coverage",
     "factor_vae_score",
+    "frechet_distance",
     "gaussian",
     "gaussian_mixture",
     "gradient_statistics",
@@ -121,6 +124,7 @@ __all__ = [
     "posterior_two_sample",
     "predictive_checks",
     "prior_evidence",
+    "sample_quality",
     "separated_attribute_predictability",
     "summary",
     "tarp",

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch.distributions import Distribution
 
-from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
+from lowerbound.hooks import Jumps
+from lowerbound.protocols import Estimate, JointDensity, Kind, Objective, RateForm
 from lowerbound.weights import weigh
 
 __all__ = ["Pathwise", "require_reparameterised"]
@@ -35,12 +36,17 @@ class Pathwise:
 
     def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Refuse a posterior that cannot be reparameterised."""
-        require_reparameterised(posterior, "Pathwise")
+        require_reparameterised(posterior, "Pathwise", objective.rate)
 
 
-def require_reparameterised(posterior: Distribution, estimator: str) -> None:
-    """Raise a `ValueError` unless q(z | x) has a pathwise derivative."""
+def require_reparameterised(posterior: Distribution, estimator: str, rate: RateForm = "sampled") -> None:
+    """Raise a `ValueError` unless q(z | x) has a pathwise derivative, and the rate one along it."""
     if not posterior.has_rsample:
         raise ValueError(
             f"{estimator} needs a reparameterised posterior and {type(posterior).__name__} is not; use ScoreFunction()."
+        )
+    if isinstance(posterior, Jumps) and rate != "kl":
+        raise ValueError(
+            f"{estimator} got a {rate} rate, which jumps with the bits of {type(posterior).__name__}, so that its "
+            "gradient would be wrong; use Pathwise() with rate='kl'."
         )

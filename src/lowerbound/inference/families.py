@@ -139,7 +139,7 @@ def _refuse_point_mass(q: Distribution) -> None:
     """Refuse to optimise a q of one value, along whose parameters the bound has no derivative."""
     if isinstance(q, PointMass):
         raise ValueError(
-            "Optimising q(z | x) needs parameters of it and codes have none: they are those nearest to what the encoder "
+            "To optimise q(z | x) takes parameters of it and codes have none: they are the nearest to what the encoder "
             "gives; leave the refinement out."
         )
 

@@ -51,26 +51,24 @@ class PriorAlone(Loss):
         self.prior.requires_grad_(True)
         object.__setattr__(self, "model", model)  # no submodule: what rests is neither trained nor saved again
         with torch.no_grad():
-            parts = [self._of_rest(rows, None)[1][0] for rows in x.split(_ROWS)]
+            parts = [self._of_rest(rows, None, decode=True)[1][0] for rows in x.split(_ROWS)]
         self.register_buffer("log_likelihood", torch.cat(parts).mean())
 
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
         """The loss of one batch."""
-        z, log_likelihood, log_q = self._of_rest(x, context)
+        z, log_likelihood, log_q = self._of_rest(x, context, decode=not self.training)
         log_prior = self.prior.of_second_stage(context).log_prob(z).expand_as(log_q)
         bound = (log_likelihood + log_prior - log_q).mean()
         parts = {"bound": bound, "likelihood": log_likelihood, "prior": log_prior, "posterior": log_q}
         return LossOutput(-log_prior.mean(), {name: part.detach().mean() for name, part in parts.items()})
 
     @torch.no_grad()
-    def _of_rest(self, x: Tensor, context: Context | None) -> tuple[Tensor, Tensor, Tensor]:
-        """z ~ q(z | x), log p(x | z) and log q(z | x), each with an axis of one sample."""
+    def _of_rest(self, x: Tensor, context: Context | None, *, decode: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """z ~ q(z | x), log p(x | z) (its mean, unless it is decoded) and log q(z | x), with an axis of one sample."""
         q = self.model.infer(x, context)
         z = cast(Tensor, q.sample(torch.Size((1,))))
         log_q = q.log_prob(z)
-        if self.training and hasattr(self, "log_likelihood"):
-            return z, self.log_likelihood.expand_as(log_q), log_q
-        return z, self.model.decode(z, context).log_prob(x), log_q
+        return z, self.model.decode(z, context).log_prob(x) if decode else self.log_likelihood.expand_as(log_q), log_q
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the prior does not fit the codes of two rows."""

@@ -3,6 +3,7 @@
 from lowerbound.models.conditional_autoencoder import ConditionalModel, cvae
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.directed_graph import DirectedPosterior, Node
+from lowerbound.models.discrete_autoencoder import dvae
 from lowerbound.models.ladder_autoencoder import ladder
 from lowerbound.models.layered import deep_latent_gaussian
 from lowerbound.models.linear import factor_analysis, linear_ica, probabilistic_pca
@@ -21,6 +22,7 @@ __all__ = [
     "autoregressive_rows",
     "cvae",
     "deep_latent_gaussian",
+    "dvae",
     "factor_analysis",
     "fsq",
     "ladder",

@@ -18,6 +18,7 @@ from lowerbound.posteriors.relaxed_bernoulli import RelaxedBernoulli
 from lowerbound.posteriors.relaxed_categorical import RelaxedCategorical
 from lowerbound.posteriors.residual_quantized import ResidualQuantized
 from lowerbound.posteriors.sequence_normal import SequenceNormal
+from lowerbound.posteriors.smoothed_bernoulli import SmoothedBernoulli
 from lowerbound.posteriors.sylvester import Sylvester
 from lowerbound.posteriors.top_down import TopDown
 from lowerbound.posteriors.top_down_path import TopDownPath
@@ -43,6 +44,7 @@ __all__ = [
     "RelaxedCategorical",
     "ResidualQuantized",
     "SequenceNormal",
+    "SmoothedBernoulli",
     "Sylvester",
     "TopDown",
     "TopDownPath",

@@ -15,6 +15,7 @@ from lowerbound.priors.mixture_normal import MixtureNormal
 from lowerbound.priors.path import Path, PathGroup, dense_group
 from lowerbound.priors.relaxed_bernoulli import RelaxedBernoulli
 from lowerbound.priors.relaxed_categorical import RelaxedCategorical
+from lowerbound.priors.smoothed import Smoothed
 from lowerbound.priors.standard_normal import StandardNormal
 from lowerbound.priors.two_stage import LatentFit, fit_prior_to_latents
 from lowerbound.priors.vamp_prior import VampPrior
@@ -39,6 +40,7 @@ __all__ = [
     "PathGroup",
     "RelaxedBernoulli",
     "RelaxedCategorical",
+    "Smoothed",
     "StandardNormal",
     "VampPrior",
     "dense_group",

@@ -79,6 +79,10 @@ class BoltzmannDistribution(Distribution):
         """−E(z) − log Z, nats, for any leading axes."""
         return -energy(self.theta, value) - self.log_partition()
 
+    def expected_log_prob(self, probs: Float[Tensor, "*lead latent"]) -> Float[Tensor, "*lead"]:
+        """E[log p(z)] for independent bits of these probabilities, nats: the energy is bilinear in the two sides."""
+        return self.log_prob(probs)
+
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
         """Draw (*sample_shape, latent): exactly, by enumeration, or else from the chains, which are chosen by weight
         and moved by further sweeps.

@@ -15,6 +15,12 @@ from lowerbound.report.contents import ReportContents
 __all__ = ["Score", "Tile", "format_nats", "scores", "tiles"]
 
 _UNRELIABLE = 0.7
+_QUALITY = {
+    "precision": "The share of samples that lie among test rows, in a space of features.",
+    "recall": "The share of test rows that lie among samples: low where kinds of rows are never sampled.",
+    "density": "How densely samples lie among test rows; 1 where they are distributed alike.",
+    "coverage": "The share of test rows with a sample nearby.",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +55,11 @@ def format_nats(value: float | int, like: float | int | None = None) -> str:
 
 def scores(contents: ReportContents) -> list[Score]:
     """The rows of the headline table; empty without an evaluation."""
-    return [] if contents.evaluation is None else [*_bounds(contents), *_parts(contents), *_baselines(contents)]
+    return (
+        []
+        if contents.evaluation is None
+        else [*_bounds(contents), *_parts(contents), *_quality(contents), *_baselines(contents)]
+    )
 
 
 def tiles(contents: ReportContents) -> list[Tile]:
@@ -139,6 +149,20 @@ def _parts(contents: ReportContents) -> Iterator[Score]:
             f"{e['num_samples']} here. Evaluate with more samples."
         )
         yield Score(name="Unreliable rows", nats="not known", meaning=meaning)
+
+
+def _quality(contents: ReportContents) -> Iterator[Score]:
+    found = (contents.evaluation or {}).get("quality")
+    if found is None:
+        return
+    for name, meaning in _QUALITY.items():
+        value = f"{found[name]:.3f} ± {found[f'{name}_error']:.3f}"
+        yield Score(name=name.capitalize(), nats=value, meaning=meaning)
+    meaning = (
+        f"Of Gaussians with the moments of the features ({found['features']}); of two halves of the test rows it is "
+        f"{found['frechet_of_data']:.3g}."
+    )
+    yield Score(name="Fréchet distance", nats=f"{found['frechet']:.3g}", meaning=meaning)
 
 
 def _baselines(contents: ReportContents) -> Iterator[Score]:
