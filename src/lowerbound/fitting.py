@@ -99,10 +99,11 @@ def fit(
     recipe that is complete after its start (`num_steps` 0) yields one record. A finish has a checkpoint of its own
     beside the other.
     """
+    note = None
     if training.start is not None and not (checkpoint is not None and checkpoint.exists()):
-        _begin(training, plan, engine)
+        note = _begin(training, plan, engine)
     if training.held_out is None:
-        yield _complete(training, plan, engine)
+        yield replace(_complete(training, plan, engine), note=note)
         return
     log_every = max(1, min(100, training.num_steps // 20))
     an_epoch = steps_for(1, len(training.source), plan.batch_size)
@@ -174,14 +175,15 @@ def _train(
     )
 
 
-def _begin(training: Training, plan: Plan, engine: Engine) -> None:
-    """The start of a recipe, on training rows as the likelihood sees them."""
+def _begin(training: Training, plan: Plan, engine: Engine) -> str | None:
+    """The start of a recipe, on training rows as the likelihood sees them, and what it chose."""
     assert training.start is not None
     with forked(_CPU, plan.seed, _BEGIN):
         rows = torch.arange(len(training.source))  # all: what is solved here is solved for the data, not for some of it
         x = torch.cat([transform_rows(training.source, part)[0].to(_CPU) for part in rows.split(_BLOCK)])
-        training.start(training.loss.to(_CPU), x, seed=plan.seed)
+        note = training.start(training.loss.to(_CPU), x, seed=plan.seed)
     training.loss.to(engine.torch_device)
+    return note
 
 
 def _complete(training: Training, plan: Plan, engine: Engine) -> Record:

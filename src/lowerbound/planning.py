@@ -37,6 +37,10 @@ __all__ = ["Part", "Plan", "check_plan", "plan"]
 
 Part: TypeAlias = Literal["prior", "likelihood", "posterior"]
 
+_OF_TRAINING = (
+    "objective", "gradient", "penalty", "loss", "inference", "num_samples", "batch_size", "lr", "lr_schedule",
+    "optimizer", "accumulate", "ema", "clip_norm", "patience", "freeze", "compile",
+)  # fmt: skip
 _NOT_GIVEN = ("recipe", "model", "given", "reasons")
 _EITHER = ("epochs",)  # turned into steps
 _LEAST = {
@@ -120,6 +124,11 @@ class Plan:
         content = dataclasses.asdict(dataclasses.replace(self, model={}, given={}))
         parts = {part: {k: _plain(v) for k, v in getattr(self, part).items()} for part in ("model", "given")}
         return {**content, **parts}
+
+    def in_use(self) -> dict[str, Any]:
+        """The same, without the settings of training where there is none."""
+        content = self.to_json()
+        return content if self.steps else {name: content[name] for name in content if name not in _OF_TRAINING}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Plan:

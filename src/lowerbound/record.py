@@ -22,6 +22,7 @@ class Record:
         held_out: the terms on held-out data, if evaluated here.
         is_best: whether the held-out bound is the best so far.
         stopped: why training ends here before its last step, or None.
+        note: what the start chose, in the record of a fit without steps, or None.
         stage: 1, or 2 in the second training of a recipe that has one.
     """
 
@@ -34,6 +35,7 @@ class Record:
     held_out: dict[str, float] | None = None
     is_best: bool = False
     stopped: str | None = None
+    note: str | None = None
     stage: int = 1
 
     def to_json(self) -> dict[str, Any]:

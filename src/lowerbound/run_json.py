@@ -30,7 +30,7 @@ _DATA: dict[str, Any] = {"checksum": str | None, "name": str, "path": str, "colu
 _DATA |= dict.fromkeys(("label", "array", "kind"), str | None)  # no checksum: a model that was saved without its data
 _CAME_FROM = {"run": str, "step": int | None, "weights": str | None, "changed": Mapping | None}
 _RECORD = {"step": int, "epoch": float, "seconds": float, "learning_rate": float, "terms": Mapping}
-_RECORD |= {"held_out": Mapping | None, "is_best": bool, "stopped": str | None, "stage": int}
+_RECORD |= {"held_out": Mapping | None, "is_best": bool, "stopped": str | None, "note": str | None, "stage": int}
 _SCORE = float | int | None
 _EVALUATION: dict[str, Any] = dict.fromkeys(
     ("elbo", "log_evidence", "log_evidence_standard_error", "bits_per_dim", "rate", "distortion", "pareto_k_above_07"),

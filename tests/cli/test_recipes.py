@@ -43,6 +43,7 @@ SMALL = {
 
 
 TEXTS = ("sentence-vae", "language-model")
+MIXTURE = "mixture-of-factor-analysers"
 TABLES = {"counts": "counts", "latent-classes": "reals", "linear-path": "reals", "mixture-of-factor-analysers": "reals"}
 
 
@@ -189,6 +190,7 @@ def test_every_recipe_writes_a_report_with_nothing_but_its_defaults(cli, tmp_pat
     scores = Run.open(tmp_path / "run").evaluation()
     assert scores is not None
     assert ("gaussian" if name == "mixture-of-factor-analysers" else "independent elements") in scores["baselines"]
+    assert ("Weighed by rows that none of them saw" in answer.out) == (name in ("latent-classes", MIXTURE))
     assert ("below a baseline" in answer.out) == ("try `lowerbound fit" in answer.out or "longer: `low" in answer.out)
     drawn = Run.open(tmp_path / "run").plan.binarization == "dynamic"
     assert (scores["bits_per_dim"] is not None) == (drawn or name == "counts")

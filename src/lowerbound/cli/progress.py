@@ -53,6 +53,8 @@ class TrainingProgress:
         words = f"bound {record.terms['bound']:.2f}{self._held_out}{self._speed(record)}"
         if self._num_steps == 0 and self._console is not None:
             self._console.print("Solved without gradient steps.")
+            if record.note is not None:
+                self._console.print(record.note, markup=False)
         elif self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=record.step, words=words)
         elif self._console is not None and self._is_due(record):

@@ -135,7 +135,7 @@ class Schema:
 
     @property
     def of_numbers(self) -> bool:
-        """Whether every stored number is the user's own, not that of a category or a token, or the seconds of a date."""
+        """Whether every stored number is the user's own, not that of a category or token, or seconds of a date."""
         if self.text is not None:
             return False
         return all(column.kind != "date" and column.categories in _AS_THEY_ARE for column in self.columns or ())

@@ -36,6 +36,7 @@ _SIZES = ((1, 1), (1, 2), (1, 4), (1, 6), (1, 10), (3, 1), (10, 1), (3, 2), (8, 
 _LARGE = ((1, 20), (1, 40), (2, 12), (4, 12), (2, 24))
 """Numbers of clusters and of factors; the second list is for more columns than `_WIDE`."""
 _ROWS_PER_CLUSTER, _ITERATIONS = 10, 60
+_SAID = 4
 _FEW_ROWS = 2000  # up to here a second thread only waits
 
 
@@ -69,7 +70,7 @@ class Candidate:
     def __str__(self) -> str:
         kind = {None: "full covariance", 0: "independent columns"}.get(self.latent_dim, f"{self.latent_dim} factors")
         tails = ", heavy tails" if len(self.levels) > 1 else ""
-        shrunk = f", {self.target} shrunk" if self.shrinkage else ""
+        shrunk = ", shrunk" if self.shrinkage else ""
         return f"{self.num_clusters} x {kind}{tails}{shrunk}"
 
 
@@ -94,6 +95,16 @@ class Stack:
     weights: tuple[float, ...]
     held_out: Float[Tensor, "row"]
     single: Float[Tensor, "row"]
+
+    @property
+    def sentence(self) -> str:
+        """What was chosen, for the user."""
+        each = [f"{w:.0%} {candidate}" for w, candidate in zip(self.weights, self.taken, strict=True)]
+        more = "" if len(each) <= _SAID else f"; {len(each) - _SAID} more"
+        return (
+            f"Weighed by rows that none of them saw: {'; '.join(each[:_SAID])}{more}. "
+            f"{len(self.mixture.components)} components in all."
+        )
 
 
 def fit_stack(x: Float[Tensor, "batch data"] | MixedRows, *, min_scale: float = 1e-3, seed: int = 0) -> Stack:

@@ -92,8 +92,8 @@ def latent_classes(
 
 
 @torch.no_grad()
-def start_latent_classes(loss: Loss | LatentVariableModel, x: Tensor, *, seed: int = 0) -> None:
-    """Fit the model of a loss to rows x, in the units that its likelihood has taken from data.
+def start_latent_classes(loss: Loss | LatentVariableModel, x: Tensor, *, seed: int = 0) -> str | None:
+    """Fit the model of a loss to rows x, in the units that its likelihood has taken from data, and say what was chosen.
 
     With the sizes left open, rows that are held out in turn choose and weigh candidates of many sizes
     (`linear.fit_stack`). With sizes given it is one fit by EM, the best of ten starts.
@@ -105,16 +105,17 @@ def start_latent_classes(loss: Loss | LatentVariableModel, x: Tensor, *, seed: i
     rows = rows_of(likelihood, x.double())
     if q.left_open:
         stack = fit_stack(rows, seed=seed)
-        mixture, others, cluster = stack.mixture, stack.others, stack.cluster
+        mixture, others, cluster, said = stack.mixture, stack.others, stack.cluster, stack.sentence
     else:
         one = Candidate(num_clusters=len(p.logits), latent_dim=q.latent_dim, shrinkage=1.0, starts=_STARTS)
-        mixture, others, cluster = joined([one.fit(rows, seed=seed)], [1.0])
+        (mixture, others, cluster), said = joined([one.fit(rows, seed=seed)], [1.0]), None
     weight, table = _weights(mixture), _table(likelihood, mixture, others)
     p.take({"logits": mixture.weights.log(), "length": torch.tensor(weight.shape[2])})
     q.take({"logits": mixture.weights.log(), "cluster": cluster})
     for net in (likelihood.net, q.own.net):
         assert isinstance(net, ParametersOfClass)
         net.take({"table": table, "weight": weight})
+    return said
 
 
 def rows_of(likelihood: Mixed, x: Float[Tensor, "row column"]) -> MixedRows:

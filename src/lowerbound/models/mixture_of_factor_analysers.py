@@ -99,8 +99,8 @@ def set_factor_analysers(model: LatentVariableModel, mixture: FactorAnalysers) -
     p.latent_dim = latent_dim
 
 
-def start_mixture_of_factor_analysers(loss: Loss | LatentVariableModel, x: Tensor, *, seed: int = 0) -> None:
-    """Fit the model of a loss to rows x.
+def start_mixture_of_factor_analysers(loss: Loss | LatentVariableModel, x: Tensor, *, seed: int = 0) -> str | None:
+    """Fit the model of a loss to rows x, and say what was chosen.
 
     If the sizes are left open, candidates of many sizes are weighed by rows that are held out in turn
     (`linear.fit_stack`). If they are given, the fit is by EM, and missing entries (NaN) are integrated out.
@@ -108,10 +108,12 @@ def start_mixture_of_factor_analysers(loss: Loss | LatentVariableModel, x: Tenso
     model = loss.model if isinstance(loss, Loss) else loss
     _, likelihood, _ = _parts(model)
     if likelihood.left_open:
-        set_factor_analysers(model, fit_stack(x.double(), seed=seed).mixture)
-        return
+        stack = fit_stack(x.double(), seed=seed)
+        set_factor_analysers(model, stack.mixture)
+        return stack.sentence
     *_, last = fit_mixture_of_factor_analysers(x.double(), len(likelihood.loc), likelihood.weight.shape[-1], seed=seed)
     set_factor_analysers(model, last.mixture)
+    return None
 
 
 def factor_analysers_of(model: LatentVariableModel) -> FactorAnalysers:

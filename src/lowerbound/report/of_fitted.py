@@ -58,8 +58,8 @@ def collect(fitted: Fitted) -> ReportContents:
         title=f"{fitted.name if fitted.plan is None else fitted.plan.recipe} on {dataset.name}",
         kind="image" if is_image else "text" if is_text else "table",
         command=fitted.config.get("command"),
-        notes=(*fitted.notes, *(() if _can_sample(model) else (_NO_PRIOR,))),
-        configuration={**_origin(fitted), **({} if fitted.plan is None else fitted.plan.to_json())},
+        notes=(*fitted.notes, *_chosen(fitted), *(() if _can_sample(model) else (_NO_PRIOR,))),
+        configuration={**_origin(fitted), **({} if fitted.plan is None else fitted.plan.in_use())},
         versions=fitted.config.get("versions", {}),
         data=_describe(dataset),
         metrics=fitted.records,
@@ -106,6 +106,12 @@ def _checks(fitted: Fitted, num_rows: int) -> PredictiveChecks | None:
     if num_rows < 2:
         return None
     return fitted.predictive_checks(limit=NUM_CHECKED_ROWS, num_replicates=NUM_REPLICATES)
+
+
+def _chosen(fitted: Fitted) -> tuple[str, ...]:
+    """What the start of the recipe chose, in a sentence."""
+    notes = [record.get("note") for record in fitted.records]
+    return tuple(note for note in notes if note)
 
 
 def _project(latents: Tensor) -> tuple[np.ndarray, tuple[float, ...] | None]:
