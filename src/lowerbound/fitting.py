@@ -181,9 +181,9 @@ def _begin(training: Training, plan: Plan, engine: Engine) -> str | None:
     with forked(_CPU, plan.seed, _BEGIN):
         rows = torch.arange(len(training.source))  # all: what is solved here is solved for the data, not for some of it
         x = torch.cat([transform_rows(training.source, part)[0].to(_CPU) for part in rows.split(_BLOCK)])
-        note = training.start(training.loss.to(_CPU), x, seed=plan.seed)
+        found = training.start(training.loss.to(_CPU), x, seed=plan.seed)
     training.loss.to(engine.torch_device)
-    return note
+    return found if isinstance(found, str) else None
 
 
 def _complete(training: Training, plan: Plan, engine: Engine) -> Record:

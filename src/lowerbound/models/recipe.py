@@ -30,11 +30,11 @@ _OF_THE_DATA = ("num_classes",)  # arguments that the data answer
 class BeforeTraining(Protocol):
     """A change of the loss and its model before the first step, in place."""
 
-    def __call__(self, loss: Loss, x: Tensor, *, seed: int) -> str | None:
+    def __call__(self, loss: Loss, x: Tensor, *, seed: int) -> object:
         """Work on training rows x (N, *event), as the likelihood sees them, on the CPU.
 
         Returns:
-            What was chosen, in a sentence for the user, if anything was.
+            A sentence for the user if something was chosen; anything else is not looked at.
         """
         ...
 
