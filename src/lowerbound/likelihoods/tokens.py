@@ -30,7 +30,7 @@ from lowerbound.support import LikelihoodFacts, Support, classes
 
 __all__ = ["TokenDistribution", "Tokens", "num_tokens"]
 
-_NUMBERS_AT_ONCE = 2**24  # scores, where no gradient keeps them
+_NUMBERS_AT_ONCE = 2**24  # scores, about, where no gradient keeps them
 
 
 class Tokens(nn.Module):
@@ -208,7 +208,8 @@ class TokenDistribution(AutoregressiveDistribution):
             return self.tokens.bias.new_zeros(0)
         if torch.is_grad_enabled():
             return self._terms_at_once(k, context)
-        most = max(1, _NUMBERS_AT_ONCE // (int(is_text(k).sum(1).max()) * self.tokens.num_symbols))
+        scores = int(is_text(k).sum()) * self.tokens.num_symbols
+        most = max(1, len(k) * _NUMBERS_AT_ONCE // scores)
         parts = range(0, len(k), most)
         return torch.cat(
             [self._terms_at_once(k[i : i + most], None if context is None else context[i : i + most]) for i in parts]
@@ -218,15 +219,16 @@ class TokenDistribution(AutoregressiveDistribution):
         """The same, with the scores of all tokens at once."""
         counted = is_text(k)
         counted[:, -1] = False  # where every text has ended
-        features, targets, owners = [], [], []
+        features, targets, positions = [], [], []
+        place = torch.arange(k.numel(), device=k.device).view_as(k)
         for rows, longest in groups_of_length(counted.sum(1)):
             some, places = k[rows, :longest], counted[rows, :longest]
             h = call_net(_Features(self.tokens), (some,) if context is None else (some, context[rows]))
             features.append(h[places])
             targets.append(some[places])
-            owners.append(rows.repeat_interleave(places.sum(1)))
+            positions.append(place[rows, :longest][places])
         log_p = -cross_entropy(self.tokens.scores(torch.cat(features)), torch.cat(targets), reduction="none")
-        return log_p.new_zeros(len(k)).index_add(0, torch.cat(owners), log_p)
+        return log_p.new_zeros(k.numel()).index_copy(0, torch.cat(positions), log_p).view_as(k).sum(1)
 
 
 class _Features(nn.Module):
