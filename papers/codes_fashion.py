@@ -29,12 +29,12 @@ import torch
 from fitted import carried_out
 from torch import Tensor
 
+from lowerbound import likelihoods
 from lowerbound.checkpoint import Checkpoint
 from lowerbound.data import Dataset, InMemory, Pixels, load
 from lowerbound.evaluate import code_usage, log_evidence, summary
 from lowerbound.gradients import Pathwise
 from lowerbound.held_out import HeldOut
-from lowerbound.likelihoods import DiscretizedLogistic
 from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.model import LatentVariableModel
@@ -46,11 +46,10 @@ from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
 from lowerbound.randomness import forked
 from lowerbound.schedules import Cosine
-from lowerbound.spelling import outputs_of
+from lowerbound.spelling import construct, outputs_of
 
 RESULTS = Path(__file__).parent / "results"
 CPU, BATCH, LR, SHOWN, FEATURES = torch.device("cpu"), 128, 2e-3, 16, 16
-LIKELIHOOD = "discretized-logistic"
 RECIPES: dict[str, dict[str, Any]] = {
     "fsq": {"levels": [8, 4, 4]},
     "vq": {"num_codes": 128, "features": FEATURES},
@@ -61,6 +60,7 @@ def main() -> None:
     """Read the options; train, score and save one model after another."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="fashion-mnist")
+    parser.add_argument("--likelihood", default="discretized-logistic")
     parser.add_argument("--steps", type=int, default=8000, help="of the first stage, and of the vae")
     parser.add_argument("--prior-epochs", type=int, default=20)
     parser.add_argument("--hidden", type=int, nargs="+", default=[64, 64])
@@ -98,7 +98,7 @@ def coded(name: str, dataset: Dataset, given: argparse.Namespace) -> tuple[Laten
         dataset,
         name,
         **RECIPES[name],
-        likelihood=LIKELIHOOD,
+        likelihood=given.likelihood,
         hidden=given.hidden,
         prior_channels=given.prior_channels,
         prior_layers=given.prior_layers,
@@ -119,10 +119,10 @@ def vae(dataset: Dataset, given: argparse.Namespace) -> tuple[LatentVariableMode
     shape = dataset.event_shape
     with forked(CPU, given.seed):
         encoder = ToMap(shape, given.hidden, (2, FEATURES))
-        decoder = FromMap(FEATURES, given.hidden[::-1], outputs_of_likelihood(shape))
+        decoder = FromMap(FEATURES, given.hidden[::-1], outputs_of(likelihoods, given.likelihood, shape))
         model = LatentVariableModel(
             prior=StandardNormal((FEATURES, *encoder.out_shape[-2:])),
-            likelihood=DiscretizedLogistic(decoder),
+            likelihood=construct(likelihoods, given.likelihood, net=decoder, event_shape=shape),
             posterior=DiagonalNormal(encoder),
         )
     rows = torch.as_tensor(np.asarray(dataset.x_train))
@@ -148,13 +148,6 @@ def vae(dataset: Dataset, given: argparse.Namespace) -> tuple[LatentVariableMode
             print(f"vae: pass {record.epoch:6.1f}, held-out bound {record.held_out['bound']:8.2f}", flush=True)
     loss.eval()
     return model, Checkpoint(path=given.runs / "vae" / "state.safetensors").load()[1]["seconds"]
-
-
-def outputs_of_likelihood(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """What the net of the likelihood must output."""
-    from lowerbound import likelihoods
-
-    return outputs_of(likelihoods, LIKELIHOOD, shape)
 
 
 def scores(model: LatentVariableModel, x: Tensor, given: argparse.Namespace) -> dict[str, Any]:

@@ -11,7 +11,8 @@ plan, with which training is resumed.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -109,16 +110,19 @@ def fit(
     an_epoch = steps_for(1, len(training.source), plan.batch_size)
     held_out = HeldOut(source=training.held_out, every=max(log_every, an_epoch), patience=plan.patience)
     step, seconds = 0, 0.0
-    for record in _train(training.loss, training, held_out, training.num_steps, log_every, plan, engine, checkpoint):
-        step, seconds = record.step, record.seconds
-        yield record
+    first = _train(training.loss, training, held_out, training.num_steps, log_every, plan, engine, checkpoint)
+    with closing(first):  # leaving early saves
+        for record in first:
+            step, seconds = record.step, record.seconds
+            yield record
     if training.finish is None or not training.finish_epochs:
         return
     if checkpoint is not None and checkpoint.exists():  # if all of it was done before, there was no record
         step, seconds = (checkpoint.load()[1][name] for name in ("step", "seconds"))
-    for record in _finish(training, training.finish, plan, engine, checkpoint):
-        epoch = record.epoch + step * plan.batch_size / len(training.source)
-        yield replace(record, step=step + record.step, epoch=epoch, seconds=seconds + record.seconds, stage=2)
+    with closing(_finish(training, training.finish, plan, engine, checkpoint)) as second:
+        for record in second:
+            epoch = record.epoch + step * plan.batch_size / len(training.source)
+            yield replace(record, step=step + record.step, epoch=epoch, seconds=seconds + record.seconds, stage=2)
 
 
 def finish_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
@@ -128,7 +132,7 @@ def finish_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
 
 def _finish(
     training: Training, finish: AfterTraining, plan: Plan, engine: Engine, checkpoint: Checkpoint | None
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     """The second training, with steps of its own."""
     device = engine.torch_device
     training.loss.eval()
@@ -154,7 +158,7 @@ def _train(
     plan: Plan,
     engine: Engine,
     checkpoint: Checkpoint | None,
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     """The loop with the settings of a plan."""
     return train(
         loss,

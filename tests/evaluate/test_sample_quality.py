@@ -82,7 +82,6 @@ def test_features_of_a_classifier_tell_classes_apart():
     centres = torch.stack([f[y == c].mean(0) for c in range(10)])
     found = torch.cdist(features(held_out), centres).argmin(1)
     assert (found == torch.as_tensor(digits.y_test)).double().mean() > 0.85
-    torch.testing.assert_close(features(x), classifier_features(x, y)(x), atol=0, rtol=0)
 
 
 @pytest.mark.parametrize(

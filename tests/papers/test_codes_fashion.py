@@ -1,0 +1,30 @@
+"""The script at toy size, on scikit-learn's digits, stopped and begun again."""
+
+from __future__ import annotations
+
+import json
+import math
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+PAPERS = Path(__file__).parents[2] / "papers"
+
+
+@pytest.mark.slow
+def test_it_trains_scores_and_goes_on_where_it_was(tmp_path, monkeypatch):
+    out = tmp_path / "result.json"
+    words = "--data digits --likelihood discretized-logistic:num_levels=17 --steps 4 --prior-epochs 1 --hidden 4"
+    words += " --prior-channels 4 --prior-layers 1 --test-images 20 --evidence-samples 3"
+    monkeypatch.setattr(sys, "argv", ["", *words.split(), "--out", str(out), "--runs", str(tmp_path / "runs")])
+    monkeypatch.syspath_prepend(str(PAPERS))
+    runpy.run_path(str(PAPERS / "codes_fashion.py"), run_name="__main__")
+    models = json.loads(out.read_text())["models"]
+    assert set(models) == {"fsq", "vq", "vae"}
+    assert models["vq"]["uniform_rate"] == pytest.approx(16 * math.log(128))
+    assert models["fsq"]["log_evidence"] == pytest.approx(-models["fsq"]["rate"] - models["fsq"]["distortion"])
+    assert out.with_suffix(".png").stat().st_size > 1000
+    runpy.run_path(str(PAPERS / "codes_fashion.py"), run_name="__main__")
+    assert json.loads(out.read_text())["models"] == models
