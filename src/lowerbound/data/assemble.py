@@ -11,7 +11,7 @@ from lowerbound.data.contents import Contents, Given
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError
 from lowerbound.data.kinds import kind_named, kind_of
-from lowerbound.data.kinds.text import unknown_tokens, usable
+from lowerbound.data.kinds.kind import LeavesOut
 from lowerbound.data.labels import class_names, label_values, numbered
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Schema
@@ -85,7 +85,7 @@ def to_dataset(
     if schema is None:
         schema = infer_schema(contents, overrides or Overrides(), name)
     kind = kind_named(schema.kind)
-    contents, kept = usable(contents, schema, refuse=False)
+    contents, kept = kind.usable(contents, schema, refuse=False) if isinstance(kind, LeavesOut) else (contents, None)
     x = kind.rows(contents.x, schema, contents.what)
     check_rows(x, contents.what)
     y, y_test = _numbered(contents, schema, name, len(x) if train_rows is None else len(train_rows))
@@ -120,7 +120,9 @@ def to_rows(contents: Contents, schema: Schema, *, name: str) -> Rows:
     """
     _check_not_empty(contents.x, contents.what)
     kind = kind_named(schema.kind)
-    contents, kept = usable(contents, schema, refuse=contents.container in ("list", "frame"))
+    kept = None
+    if isinstance(kind, LeavesOut):  # results in memory have to be as many as the rows given
+        contents, kept = kind.usable(contents, schema, refuse=contents.container in ("list", "frame"))
     x = kind.rows(contents.x, schema, contents.what)
     y, y_test = _numbered(contents, schema, name, len(x))
     num_test = 0
@@ -128,7 +130,7 @@ def to_rows(contents: Contents, schema: Schema, *, name: str) -> Rows:
         x_test = kind.rows(contents.x_test, schema, f"the test part of {name}")
         num_test, x = len(x_test), np.concatenate([x, x_test])
         y = None if y is None or y_test is None else np.concatenate([y, y_test])
-    notes = (*contents.notes, *unknown_tokens(x, schema, contents.what))
+    notes = (*contents.notes, *(kind.notes(x, schema, contents.what) if isinstance(kind, LeavesOut) else ()))
     return Rows(x=x, y=y, num_test=num_test, name=name, schema=schema, notes=notes, numbers=kept)
 
 

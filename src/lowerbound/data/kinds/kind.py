@@ -23,7 +23,7 @@ from lowerbound.support import LikelihoodFacts
 if TYPE_CHECKING:
     from lowerbound.data.dataset import Dataset
 
-__all__ = ["Kind", "Preparation"]
+__all__ = ["Kind", "LeavesOut", "Preparation"]
 
 Preparation: TypeAlias = Literal["auto"] | Binarization
 """How intensities become 0 or 1; "auto" is dynamic for images under a likelihood of 0 and 1, none otherwise."""
@@ -81,4 +81,22 @@ class Kind(Protocol):
         """Turn stored rows (N, *event_shape), drawn or reconstructed and therefore not rounded, into the form of the
         user's data.
         """
+        ...
+
+
+@runtime_checkable
+class LeavesOut(Protocol):
+    """A kind that cannot take every record of a file, as text has empty ones and ones that are too long."""
+
+    def usable(self, contents: Contents, schema: Schema, *, refuse: bool) -> tuple[Contents, np.ndarray | None]:
+        """The contents without the records that cannot be taken, noted and counted, and which rows these are; None for
+        all of them.
+
+        Raises:
+            DataError: nothing is left, or `refuse` and something would be left out.
+        """
+        ...
+
+    def notes(self, x: np.ndarray, schema: Schema, what: str) -> tuple[str, ...]:
+        """Sentences about stored rows of other data, such as how many tokens are unknown."""
         ...

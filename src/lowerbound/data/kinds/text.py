@@ -28,7 +28,7 @@ from lowerbound.support import LikelihoodFacts
 if TYPE_CHECKING:
     from lowerbound.data.dataset import Dataset
 
-__all__ = ["Text", "are_texts", "unknown_tokens", "usable"]
+__all__ = ["Text", "are_texts"]
 
 _MOST_TOKENS = {"word": 200, "character": 500}
 _LOOKED_AT = 100
@@ -150,56 +150,56 @@ class Text:
 
         return pandas.DataFrame({text.column: found})
 
+    def usable(self, contents: Contents, schema: Schema, *, refuse: bool) -> tuple[Contents, np.ndarray | None]:
+        """The contents without empty texts and those beyond the limit, and which of the rows these are.
+
+        Arguments:
+            contents: as a reader found them.
+            schema: of text; of rows of numbers nothing is left out.
+            refuse: whether to refuse them instead, where results have to be as many as the rows given.
+
+        Returns:
+            The contents, with a note that counts what was left out; the rows that are left, or None for all.
+
+        Raises:
+            DataError: nothing is left, or `refuse` and something would be left out.
+        """
+        x, text = contents.x, _text_of(schema)
+        if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":
+            return contents, None
+        longest = schema.event_shape[0] - 1
+        lengths = np.array([len(split(one, text.tokens)) for one in _texts(x, text.column, contents.what)])
+        empty, long = lengths == 0, lengths > longest
+        rows = np.flatnonzero(~(empty | long))
+        if len(rows) == len(lengths):
+            return contents, None
+        first = int(np.flatnonzero(empty | long)[0])
+        parts = [
+            f"{n:,} {word}"
+            for n, word in ((empty.sum(), "empty"), (long.sum(), f"beyond {longest} {text.tokens}s"))
+            if n
+        ]
+        said = f"{' and '.join(parts)} of the {len(lengths):,} texts of {contents.what}"
+        if refuse or not len(rows):
+            raise DataError(f"{said}, row {first} first, cannot be taken by this model; leave them out.")
+        y = None if contents.y is None else contents.y[rows]
+        kept = x[rows] if isinstance(x, np.ndarray) else x.iloc[rows]
+        note = f"Left out: {said}, row {first} first."
+        return replace(contents, x=kept, y=y, notes=(*contents.notes, note)), rows
+
+    def notes(self, x: np.ndarray, schema: Schema, what: str) -> tuple[str, ...]:
+        """A note that counts the tokens of rows (N, T) that the vocabulary does not hold, if there are any."""
+        if not (x == UNKNOWN).any():
+            return ()
+        unknown, known = int((x == UNKNOWN).sum()), int((x != END).sum())
+        return (f"{unknown:,} of the {known:,} {_text_of(schema).tokens}s of {what} are unknown to the model.",)
+
 
 def are_texts(x: Any) -> bool:
     """Whether these are strings in one axis."""
     if not isinstance(x, np.ndarray) or x.ndim != 1 or x.dtype.kind not in "OU" or not len(x):
         return False
     return x.dtype.kind == "U" or all(isinstance(value, str) for value in x)
-
-
-def usable(contents: Contents, schema: Schema, *, refuse: bool) -> tuple[Contents, np.ndarray | None]:
-    """The contents without empty texts and those beyond the limit, and which of the rows these are.
-
-    Arguments:
-        contents: as a reader found them.
-        schema: of text; under another, and for rows of numbers, nothing is left out.
-        refuse: whether to refuse them instead, where results have to be as many as the rows given.
-
-    Returns:
-        The contents, with a note that counts what was left out; the rows that are left, or None for all.
-
-    Raises:
-        DataError: nothing is left, or `refuse` and something would be left out.
-    """
-    x, text = contents.x, schema.text
-    if text is None or (isinstance(x, np.ndarray) and x.dtype.kind in "biuf"):
-        return contents, None
-    longest = schema.event_shape[0] - 1
-    lengths = np.array([len(split(one, text.tokens)) for one in _texts(x, text.column, contents.what)])
-    empty, long = lengths == 0, lengths > longest
-    rows = np.flatnonzero(~(empty | long))
-    if len(rows) == len(lengths):
-        return contents, None
-    first = int(np.flatnonzero(empty | long)[0])
-    parts = [
-        f"{n:,} {word}" for n, word in ((empty.sum(), "empty"), (long.sum(), f"beyond {longest} {text.tokens}s")) if n
-    ]
-    said = f"{' and '.join(parts)} of the {len(lengths):,} texts of {contents.what}"
-    if refuse or not len(rows):
-        raise DataError(f"{said}, row {first} first, cannot be taken by this model; leave them out.")
-    y = None if contents.y is None else contents.y[rows]
-    kept = x[rows] if isinstance(x, np.ndarray) else x.iloc[rows]
-    note = f"Left out: {said}, row {first} first."
-    return replace(contents, x=kept, y=y, notes=(*contents.notes, note)), rows
-
-
-def unknown_tokens(x: np.ndarray, schema: Schema, what: str) -> tuple[str, ...]:
-    """A note that counts the tokens of rows (N, T) that the vocabulary does not hold, if there are any."""
-    if schema.text is None or not (x == UNKNOWN).any():
-        return ()
-    unknown, known = int((x == UNKNOWN).sum()), int((x != END).sum())
-    return (f"{unknown:,} of the {known:,} {schema.text.tokens}s of {what} are unknown to the model.",)
 
 
 def _text_of(schema: Schema) -> TextSchema:
