@@ -172,13 +172,14 @@ def test_the_start_is_run_once_and_again_only_without_a_checkpoint(cli, tmp_path
 @pytest.mark.parametrize("name", sorted(SMALL))
 def test_every_recipe_writes_a_report_with_nothing_but_its_defaults(cli, tmp_path, data_for, monkeypatch, name):
     """The report: `fit digits --recipe rows` ended with exit code 2. Only the number of steps is cut here."""
-    monkeypatch.setattr("lowerbound.cli.training._NUM_SAMPLES", 3)
+    monkeypatch.setattr("lowerbound.scoring._NUM_SAMPLES", 3)
     words = [] if recipes()[name].defaults.get("steps") == 0 else ["--steps", 1]
     answer = cli("fit", data_for(name), "--recipe", name, *words, "--out", tmp_path / "run", "--device", "cpu")
     assert (answer.code, answer.err) == (0, "")
     assert (tmp_path / "run" / "report.html").stat().st_size > 1000
     scores = Run.open(tmp_path / "run").evaluation()
     assert scores is not None
-    assert ("gaussian" if name == "mixture-of-factor-analysers" else "independent elements") in scores["baselines"]
+    baseline = "gaussian" if name == "mixture-of-factor-analysers" else "independent elements"
+    assert ("unigram" if name in TEXTS else baseline) in scores["baselines"]
     drawn = Run.open(tmp_path / "run").plan.binarization == "dynamic"
     assert (scores["bits_per_dim"] is not None) == (drawn or name == "counts")
