@@ -6,7 +6,8 @@
                         (Holtzman et al. 2020, arXiv:1904.09751, eq. 2)
     greedy              k = argmax θ
 
-Only `sample` draws from p(x | z); the others show what the model holds for likely.
+Only `sample` draws from p(x | z); the others show what the model holds for likely. These never choose symbol 1, which
+stands for every unknown word and is none.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from torch import Tensor
 
 __all__ = ["Choice", "choice_of", "draw", "greedy", "nucleus", "tempered"]
 
+_UNKNOWN = 1
+
 Choice: TypeAlias = Callable[[Tensor], Tensor]
 """From scores (N, K) to symbols (N,)."""
 
@@ -30,25 +33,30 @@ def draw(scores: Float[Tensor, "row symbol"]) -> Tensor:
 
 
 def greedy(scores: Float[Tensor, "row symbol"]) -> Tensor:
-    """The most probable symbol."""
-    return scores.argmax(-1)
+    """The most probable known symbol."""
+    return _known(scores).argmax(-1)
 
 
 def tempered(temperature: float) -> Choice:
     """Draws from probabilities to the power of 1 / temperature, renormalised."""
-    return lambda scores: draw(scores / temperature)
+    return lambda scores: draw(_known(scores) / temperature)
 
 
 def nucleus(mass: float) -> Choice:
     """Draws from the fewest symbols whose probabilities add up to `mass`."""
 
     def choose(scores: Tensor) -> Tensor:
-        p, order = torch.softmax(scores, -1).sort(-1, descending=True)
+        p, order = torch.softmax(_known(scores), -1).sort(-1, descending=True)
         before = p.cumsum(-1) - p
         kept = torch.where(before < mass, p, 0.0)
         return order.gather(-1, torch.multinomial(kept, 1))[:, 0]
 
     return choose
+
+
+def _known(scores: Tensor) -> Tensor:
+    """The scores without that of the unknown symbol."""
+    return scores.index_fill(-1, torch.tensor([_UNKNOWN], device=scores.device), -torch.inf)
 
 
 def choice_of(words: str) -> Choice:

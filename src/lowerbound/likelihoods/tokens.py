@@ -176,7 +176,7 @@ class TokenDistribution(AutoregressiveDistribution):
         return self.decoded(draw, sample_shape)
 
     def greedy(self) -> Tensor:
-        """The most probable token given those before it, one after another: (*batch, T)."""
+        """The most probable known token given those before it, one after another: (*batch, T)."""
         return self.decoded(greedy)
 
     def conditional_means(self) -> Tensor:
