@@ -47,7 +47,7 @@ def fsq(
     prior_epochs: int = 100,
     prior_patience: int = 5,
 ) -> LatentVariableModel:
-    """A model with codes on a fixed grid, the robust choice: no code has to be learned, and none can die.
+    """A model with codes on a fixed grid, which has no codebook to learn.
 
     Arguments:
         event_shape: (height, width) or (channels, height, width) for a convolutional network; any for "mlp".
