@@ -197,11 +197,12 @@ def _prior(codes: tuple[int, ...], channels: int, layers: int) -> Autoregressive
 
 
 def _finish(loss: Loss, x: Tensor, options: Mapping[str, Any]) -> Stage:
-    """The second stage: the prior starts at the frequencies of the codes of some rows."""
+    """The second stage: the prior starts at the frequencies of the codes of some rows, or as another fit left it."""
     prior = cast(AfterTraining, loss.model.prior)
-    with torch.no_grad():
-        codes = loss.model.infer(x[:_ROWS_TO_START_FROM]).sample()
-    cast(AutoregressiveMap, prior.prior).initialize_from_latents(codes)
+    if not prior.is_fitted:
+        with torch.no_grad():
+            codes = loss.model.infer(x[:_ROWS_TO_START_FROM]).sample()
+        cast(AutoregressiveMap, prior.prior).initialize_from_latents(codes)
     return Stage(
         loss=PriorAlone(loss.model, x[:_ROWS_TO_START_FROM]),
         epochs=options["prior_epochs"],
