@@ -53,7 +53,8 @@ class SmoothedBits(Distribution):
     has_rsample = True
 
     def __init__(self, logits: Float[Tensor, "batch latent"], smoothing: Smoothing, beta: float):
-        self.logits, self.smoothing, self.beta = logits, smoothing, beta
+        self.logits, self.beta = logits, beta
+        self.smoothing: Smoothing = smoothing
         super().__init__(logits.shape[:-1], torch.Size((2, logits.shape[-1])), validate_args=False)
 
     @property
@@ -91,7 +92,8 @@ class Smoothed(Distribution):
     has_rsample = False
 
     def __init__(self, bits: Distribution, smoothing: Smoothing, beta: float, batch_shape: _size = ()):
-        self.bits, self.smoothing, self.beta = bits, smoothing, beta
+        self.bits, self.beta = bits, beta
+        self.smoothing: Smoothing = smoothing
         super().__init__(torch.Size(batch_shape), torch.Size((2, *bits.event_shape)), validate_args=False)
 
     @property

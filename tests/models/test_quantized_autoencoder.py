@@ -187,3 +187,11 @@ def test_every_problem_is_examined_or_says_why_not(fitted, few):
     assert all("codes" in f.sentence for f in findings if f.name in names)
     with pytest.raises(ValueError, match="codes have none"):
         fitted.encode(few.x_test, refine=3)
+
+
+def test_a_fit_from_another_goes_on_with_its_prior(fitted, few):
+    held = fit(few, start_from=fitted, steps=2, lr=1e-5, batch_size=50, freeze=["prior"])
+    assert {record["stage"] for record in held.records} == {1}
+    assert held.model.prior.is_fitted
+    again = fit(few, start_from=fitted, steps=2, lr=1e-5, batch_size=50)
+    assert held_out(again.records, 2)[0] == pytest.approx(held_out(fitted.records, 2)[-1], abs=1)

@@ -42,7 +42,7 @@ def code_collapse(case: Case) -> Finding:
         evidence,
         ill=f"The data use {words}: a codebook of that size would say as much.",
         well=f"The data use {words}.",
-        remedy=case.refit(recipe="fsq:levels=[5,5]" if own.startswith("fsq") else "fsq"),
+        remedy=case.refit(recipe="vq" if own.startswith("fsq") else "vq:num_codes=32"),
         picture=Bars(
             values={
                 str(i + 1): (count / usage.num_positions, 0.0)

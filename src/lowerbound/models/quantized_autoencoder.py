@@ -47,7 +47,7 @@ def fsq(
     prior_epochs: int = 100,
     prior_patience: int = 5,
 ) -> LatentVariableModel:
-    """A model with codes on a fixed grid, the robust choice: no code has to be learned, and none can die.
+    """A model with codes on a fixed grid, which has no codebook to learn.
 
     Arguments:
         event_shape: (height, width) or (channels, height, width) for a convolutional network; any for "mlp".
@@ -197,11 +197,12 @@ def _prior(codes: tuple[int, ...], channels: int, layers: int) -> Autoregressive
 
 
 def _finish(loss: Loss, x: Tensor, options: Mapping[str, Any]) -> Stage:
-    """The second stage: the prior starts at the frequencies of the codes of some rows."""
+    """The second stage: the prior starts at the frequencies of the codes of some rows, or as another fit left it."""
     prior = cast(AfterTraining, loss.model.prior)
-    with torch.no_grad():
-        codes = loss.model.infer(x[:_ROWS_TO_START_FROM]).sample()
-    cast(AutoregressiveMap, prior.prior).initialize_from_latents(codes)
+    if not prior.is_fitted:
+        with torch.no_grad():
+            codes = loss.model.infer(x[:_ROWS_TO_START_FROM]).sample()
+        cast(AutoregressiveMap, prior.prior).initialize_from_latents(codes)
     return Stage(
         loss=PriorAlone(loss.model, x[:_ROWS_TO_START_FROM]),
         epochs=options["prior_epochs"],

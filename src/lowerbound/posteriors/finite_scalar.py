@@ -6,7 +6,8 @@ Each of D numbers is squashed to L_d values and rounded:
     f̂_d = round(g_d) / w_d                 w_d = ⌊L_d / 2⌋
 
 The codes are all Π_d L_d points of the grid. Rounding is copied in the backward pass, so that the gradient for f̂ is
-that for g / w. No code can die, there is no commitment and nothing to start from data.
+that for g / w. There is no codebook that could die, no commitment and nothing to start from data. Vectors whose tanh is
+flat hardly move again, so that an encoder may still use few points: look at the usage.
 """
 
 from __future__ import annotations

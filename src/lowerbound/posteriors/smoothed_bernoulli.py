@@ -39,7 +39,8 @@ class SmoothedBernoulli(nn.Module):
     ):
         super().__init__()
         latent_dim = latent_dim_of(net, latent_shape, self.parameter_shape, owner="SmoothedBernoulli")
-        self.net, self.smoothing, self.beta = net, smoothing, beta
+        self.net, self.beta = net, beta
+        self.smoothing: Smoothing = smoothing
         self.event_shape = (2, latent_dim)
         if not 0 < beta < 50:
             raise ValueError(f"SmoothedBernoulli got beta={beta:g} and needs a number between 0 and 50, such as 5.")

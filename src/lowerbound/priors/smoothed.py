@@ -27,7 +27,8 @@ class Smoothed(nn.Module):
 
     def __init__(self, prior: nn.Module, smoothing: Smoothing = "overlapping", beta: float = 5.0):
         super().__init__()
-        self.prior, self.smoothing, self.beta = prior, smoothing, beta
+        self.prior, self.beta = prior, beta
+        self.smoothing: Smoothing = smoothing
         self.event_shape = (2, *as_shape(cast(tuple[int, ...], prior.event_shape)))
 
     def forward(self, context: Context | None = None) -> SmoothedDistribution:
