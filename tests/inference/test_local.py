@@ -178,3 +178,8 @@ def test_starts_that_agree_are_not_warned_of():
 def test_no_start_is_refused():
     with pytest.raises(ValueError, match="num_restarts=0"):
         Local(num_restarts=0)
+
+
+def test_a_rate_beyond_float32_is_refused():
+    with pytest.raises(ValueError, match=r"Local got lr=1e\+308 and needs one above 0, and at most 1e\+30"):
+        Local(lr=1e308)

@@ -35,6 +35,7 @@ from lowerbound.weights import weigh
 __all__ = ["Local", "require_steps"]
 
 _DRAWS = 128
+_LARGEST_RATE = 1e30  # a step beyond float32 would be no number
 
 
 @dataclass(frozen=True)
@@ -123,5 +124,5 @@ def require_steps(owner: str, num_steps: int, num_samples: int, lr: float = 1.0)
     for name, value in {"num_steps": num_steps, "num_samples": num_samples}.items():
         if value < 1:
             raise ValueError(f"{owner} got {name}={value} and needs at least 1.")
-    if not lr > 0:
-        raise ValueError(f"{owner} got lr={lr} and needs a positive one.")
+    if not 0 < lr <= _LARGEST_RATE:
+        raise ValueError(f"{owner} got lr={lr:g} and needs one above 0, and at most {_LARGEST_RATE:g}.")
