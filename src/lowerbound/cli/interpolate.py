@@ -20,8 +20,6 @@ def interpolate(run: str, first: str, second: str, steps: int, way: str, seed: i
     Each is the most probable token given z and those before it, one after another, at latents z on a line between the
     means of q(z | x) of both, or on a circle around 0. For other data see `Fitted.interpolate` in Python.
     """
-    import pandas
-
     from lowerbound.cli.opened import fitted_of
     from lowerbound.runs import Run
 
@@ -29,12 +27,5 @@ def interpolate(run: str, first: str, second: str, steps: int, way: str, seed: i
     if opened.schema.text is None:
         raise click.UsageError(f"{run} is no model of text; use Fitted.interpolate in Python.")
     fitted = fitted_of(opened)
-    column = opened.schema.text.column
-    pair = [first, second]
-    found = fitted.interpolate(
-        pair if column is None else pandas.DataFrame({column: pair}),
-        steps,
-        way="circle" if way == "circle" else "line",
-        seed=seed,
-    )
+    found = fitted.interpolate([first, second], steps, way="circle" if way == "circle" else "line", seed=seed)
     click.echo("\n".join(found if isinstance(found, list) else found.iloc[:, 0]))

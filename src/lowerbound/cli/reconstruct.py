@@ -38,7 +38,6 @@ def reconstruct(
     from lowerbound.cli.others import other_data
     from lowerbound.cli.output import array_of, check_out, write_figure, write_npz, write_table
     from lowerbound.cli.pictures import check_images, check_table, for_picture
-    from lowerbound.cli.texts import reconstruct_texts
     from lowerbound.data.kinds import kind_named
     from lowerbound.defaults import facts_of
     from lowerbound.plots import originals_and_reconstructions
@@ -48,6 +47,8 @@ def reconstruct(
 
     opened = Run.open(run)
     if opened.schema.kind == "text":
+        from lowerbound.cli.texts import reconstruct_texts
+
         reconstruct_texts(opened, data, count, out, force=force, seed=seed)
         return
     if out is None:

@@ -51,7 +51,6 @@ def sample(
     from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.output import array_of, check_out, write_figure, write_npz, write_table
     from lowerbound.cli.pictures import check_images, check_table, for_picture
-    from lowerbound.cli.texts import sample_texts
     from lowerbound.cli.warned import warnings_as_sentences
     from lowerbound.defaults import facts_of
     from lowerbound.plots import image_grid
@@ -62,6 +61,8 @@ def sample(
     if opened.schema.kind == "text":
         if label is not None or given:
             raise click.UsageError(f"{run} is of text, without classes and columns; leave out --class and --given.")
+        from lowerbound.cli.texts import sample_texts
+
         sample_texts(opened, count, decoding or "sample", out, force=force, seed=seed)
         return
     if out is None or decoding is not None:

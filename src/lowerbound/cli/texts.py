@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
-import pandas
 import torch
 
 from lowerbound.cli.opened import fitted_of
@@ -56,6 +56,8 @@ def reconstruct_texts(opened: Run, data: str | None, count: int, out: str | None
     if out is not None and out.lower().endswith(".npz"):
         write_npz(Path(out), x=_symbols(fitted, events), reconstruction=_symbols(fitted, made))
     elif out is not None:
+        import pandas  # optional
+
         write_table(Path(out), pandas.DataFrame({"text": seen, "reconstruction": again}))
     else:
         click.echo("\n".join(f"  {text}\n→ {other}\n" for text, other in zip(seen, again, strict=True)))
@@ -68,15 +70,18 @@ def _symbols(fitted: Fitted, x: torch.Tensor) -> np.ndarray:
     return fitted.stored(x).astype(np.int32)
 
 
-def _list(texts: list[str] | pandas.DataFrame) -> list[str]:
-    return texts.iloc[:, 0].tolist() if isinstance(texts, pandas.DataFrame) else texts
+def _list(texts: Any) -> list[str]:
+    """The texts of a list, or of a DataFrame of one column."""
+    return texts if isinstance(texts, list) else texts.iloc[:, 0].tolist()
 
 
-def _show(texts: list[str] | pandas.DataFrame, out: str | None) -> None:
+def _show(texts: Any, out: str | None) -> None:
     """Print texts, or write them in the format of a file."""
     if out is None:
         click.echo("\n".join(_list(texts)))
     elif out.lower().endswith(".txt"):
         write_bytes(Path(out), ("\n".join(_list(texts)) + "\n").encode())
     else:
-        write_table(Path(out), texts if isinstance(texts, pandas.DataFrame) else pandas.DataFrame({"text": texts}))
+        import pandas
+
+        write_table(Path(out), pandas.DataFrame({"text": texts}) if isinstance(texts, list) else texts)

@@ -18,6 +18,7 @@ _ROWS = 16  # of a group at least; smaller ones cost more in calls than they sav
 def is_text(k: Shaped[Tensor, "row position"]) -> Bool[Tensor, "row position"]:
     """True at the tokens of each text and at its end, False after it.
 
+    >>> import torch
     >>> is_text(torch.tensor([[3, 2, 0, 0], [1, 2, 3, 4]])).long()
     tensor([[1, 1, 1, 0],
             [1, 1, 1, 1]])
