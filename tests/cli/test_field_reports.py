@@ -206,6 +206,7 @@ def test_photographs_are_not_drawn_as_black_and_white(fit, cli, scored, tmp_path
         (["--prior", "laplace:scale=abc"], "laplace got scale='abc' and expected a number"),
         (["--objective", "beta-elbo:beta=two"], "beta-elbo got beta='two' and expected"),
         (["--likelihood", "mixed"], "mixed needs columns; write it as mixed:columns=VALUE"),
+        (["--likelihood", "tokens"], "tokens needs num_symbols; write it as tokens:num_symbols=VALUE"),
         (["--posterior", "iaf:hidden=''"], "got hidden="),
         (["--posterior", "full-normal:latent_dim=3"], "no option 'latent_dim'"),
         (["--recipe", "vade:clusters=1e3,hidden=[1,[2]]"], "got hidden=[1, [2]] and expected a list of whole numbers"),

@@ -52,6 +52,7 @@ def view_of(likelihood: str | nn.Module, shape: Shape) -> nn.Module | None:
             known = "num_classes" in options and not options.get("unit_interval")
             return OneHot(shape, options["num_classes"]) if known else None
         case "tokens":
+            check_given(name, options, "num_symbols")
             return BagOfTokens(options["num_symbols"])
         case "columns":
             check_given(name, options, "columns")
