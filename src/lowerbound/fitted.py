@@ -260,18 +260,22 @@ class Fitted:
         assigned = self.assign(rows, seed=seed) if self.assigns else None
         return Encoded(mean=mean, scale=scale, assigned=assigned, codes=self._codes(rows, seed))
 
-    def score(self, data: Any, *, num_samples: int = 1000, seed: int | None = None) -> Float[np.ndarray, "row"]:
+    def score(self, data: Any, *, num_samples: int | None = None, seed: int | None = None) -> Float[np.ndarray, "row"]:
         """L_K of each row, a lower bound of log p(x) in expectation: nats, in the units of the user's data.
 
         Arguments:
             data: see `rows`.
-            num_samples: K, latents per row.
+            num_samples: K, latents per row; None for as many as `evaluate` takes, 1000 but for long texts.
             seed: of all draws.
 
         Raises:
             ValueError: no rows, or rows of which log p(x) is no finite number.
         """
+        from lowerbound.scoring import samples_for
+
         parts, rows = [], self.rows(data)
+        if num_samples is None:
+            num_samples = samples_for(self.model, torch.from_numpy(np.ascontiguousarray(rows.x)))
         for x, context, part_seed in self._blocks(rows, seed):
             found = log_evidence(
                 self.model, x, num_samples=num_samples, context=context, seed=derive_seed(part_seed, _SCORE)

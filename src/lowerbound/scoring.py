@@ -115,7 +115,7 @@ def score_fitted(
 
 def samples_for(model: LatentVariableModel, x: Float[Tensor, "batch *event"]) -> int:
     """S of L_S where the user says none."""
-    if facts_of(model.likelihood).domain != "tokens":
+    if facts_of(model.likelihood).domain != "tokens" or not len(x):
         return _NUM_SAMPLES
     if model.prior(None).event_shape.numel() == 0:
         return 1

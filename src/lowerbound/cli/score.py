@@ -20,7 +20,9 @@ __all__ = ["score"]
 @click.option("--data", help="Score another file or data set, all of it. [default: the run's test rows]")
 @click.option("--label", help="Column (or array) of labels in --data, which is left out.")
 @click.option("--cells", is_flag=True, help="And every cell of a table, given the rest of its row.")
-@click.option("--num-samples", type=click.IntRange(1), default=1000, show_default=True, help="Latents for each row.")
+@click.option(
+    "--num-samples", type=click.IntRange(1), help="Latents for each row. [default: 1000; of text fewer, if it is long]"
+)
 @click.option("--out", required=True, metavar="FILE", help="A .csv, .parquet or .npz file.")
 @force_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -29,7 +31,7 @@ def score(
     data: str | None,
     label: str | None,
     cells: bool,
-    num_samples: int,
+    num_samples: int | None,
     out: str,
     force: bool,
     seed: int,
@@ -55,7 +57,7 @@ def score(
     fitted = fitted_of(opened)
     rows = other_data(fitted, data, label) or fitted.test_rows()
     log_p = fitted.score(rows, num_samples=num_samples, seed=seed)
-    of_cells = _of_cells(fitted, rows, num_samples, seed) if cells else {}
+    of_cells = _of_cells(fitted, rows, num_samples or 1000, seed) if cells else {}
     numbers = np.arange(len(log_p)) if rows.numbers is None else rows.numbers
     if path.suffix.lower() == ".npz":
         write_npz(path, row=numbers, log_p=log_p, **({"cells": _stacked(of_cells)} if cells else {}))
