@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from lowerbound.data import Dataset, Pixels
@@ -113,7 +113,7 @@ def score_fitted(
     return {"data": rows.name, **scores}
 
 
-def samples_for(model: LatentVariableModel, x: Float[Tensor, "batch *event"]) -> int:
+def samples_for(model: LatentVariableModel, x: Shaped[Tensor, "batch *event"]) -> int:
     """S of L_S where the user says none."""
     if facts_of(model.likelihood).domain != "tokens" or not len(x):
         return _NUM_SAMPLES

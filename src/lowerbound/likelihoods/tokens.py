@@ -12,7 +12,7 @@ stays unused. Remedies: `word_dropout`, `objectives.FreeBits`, a warm-up of the 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.types import _size
@@ -242,6 +242,6 @@ class _Features(nn.Module):
         return self.net.features(k, context)
 
 
-def num_tokens(x: Float[Tensor, "row position"]) -> Tensor:
+def num_tokens(x: Shaped[Tensor, "row position"]) -> Tensor:
     """How many tokens each text has, with its end: (N,), int64."""
     return is_text(x).sum(1)
