@@ -27,6 +27,21 @@ def seed() -> Iterator[int]:
     torch.set_default_dtype(dtype)
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of reports are made, and drawn in tests marked `drawn` alone: drawing takes most of the time."""
+    if request.node.get_closest_marker("drawn") is None:
+        monkeypatch.setattr("lowerbound.report.page._png", lambda figure: "")
+
+
+@pytest.fixture
+def brief_diagnosis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer steps and repetitions, for what does not depend on how exact a finding is."""
+    monkeypatch.setattr("lowerbound.diagnosis.case._STEPS", 20)
+    monkeypatch.setattr("lowerbound.diagnosis.approximation._DISTRIBUTIONS", 6)
+    monkeypatch.setattr("lowerbound.diagnosis.gradient_noise._MINIBATCHES", 12)
+
+
 @pytest.fixture
 def as_users_run() -> Iterator[None]:
     """Without the type checks that only tests run: for arguments that users may get wrong and annotations forbid."""

@@ -293,6 +293,7 @@ def test_refining_raises_the_bound_of_the_encoding(models: dict[str, Fitted]) ->
     assert not np.allclose(plain.mean, refined.mean)
 
 
+@pytest.mark.usefixtures("brief_diagnosis")
 def test_evaluation_report_and_diagnosis(models: dict[str, Fitted], tmp_path: Path) -> None:
     fitted = models["frame"]
     scores = fitted.evaluate(num_samples=5)
@@ -317,6 +318,7 @@ def by_hand(width: int = 4) -> LatentVariableModel:
     )
 
 
+@pytest.mark.usefixtures("brief_diagnosis")
 def test_a_model_built_by_hand_goes_every_road(tmp_path: Path) -> None:
     names = pandas.DataFrame(REAL / [5, 3, 100], columns=["a", "b", "c"])
     fitted = lb.Fitted(by_hand(), data=names, name="mine")

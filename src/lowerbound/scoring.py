@@ -205,7 +205,7 @@ def score(
         **_accuracy(model, x_test, labels),
         **_clusters(model, x_test, labels, seed),
         "components": _components(model, x_test, seed) if context is None else None,
-        "codes": _codes(model, x_test, context),
+        **_codes(model, x_test, context),
         "baselines": {name: _against(value.double() - scale, log_p) for name, value in without_latents.items()},
     }
     return {name: _defined(value) for name, value in scores.items()}
@@ -277,15 +277,15 @@ def _clusters(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None, 
     return {"clustering_accuracy": accuracy.value, "normalized_mutual_information": information.value}
 
 
-def _codes(model: LatentVariableModel, x: Tensor, context: Context | None) -> dict[str, float] | None:
+def _codes(model: LatentVariableModel, x: Tensor, context: Context | None) -> dict[str, Any]:
     """The number of codes, over all stages, how many of them these rows use, and how many there would be if all were
-    used alike; None for latents that are no codes.
+    used alike; nothing for latents that are no codes.
     """
     if not isinstance(model.posterior, Embeds):
-        return None
+        return {}
     usage = code_usage(model, x, context)
     number = usage.num_codes * len(usage.used)
-    return {"number": number, "used": int(usage.used.sum()), "effective": usage.effective.sum().item()}
+    return {"codes": {"number": number, "used": int(usage.used.sum()), "effective": usage.effective.sum().item()}}
 
 
 @torch.no_grad()

@@ -48,14 +48,6 @@ def refused(cli: Callable[..., Answer]) -> Callable[..., str]:
 
 
 @pytest.fixture
-def brief_diagnosis(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer steps and repetitions, for what does not depend on how exact a finding is."""
-    monkeypatch.setattr("lowerbound.diagnosis.case._STEPS", 20)
-    monkeypatch.setattr("lowerbound.diagnosis.approximation._DISTRIBUTIONS", 6)
-    monkeypatch.setattr("lowerbound.diagnosis.gradient_noise._MINIBATCHES", 12)
-
-
-@pytest.fixture
 def one_mixture(monkeypatch: pytest.MonkeyPatch) -> None:
     """The baseline of images is a mixture of ten, which need not be the best number."""
     few = functools.partial(baselines.bernoulli_mixture, components=(10,))

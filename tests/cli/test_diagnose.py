@@ -24,6 +24,7 @@ def run(digits_run, tmp_path):
     return shutil.copytree(digits_run, tmp_path / "run")
 
 
+@pytest.mark.drawn
 def test_words_page_and_json_are_what_the_function_finds(cli, brief_diagnosis, run):
     answer = cli("diagnose", run, "--num-rows", 40)
     assert (answer.code, answer.err) == (0, "")

@@ -132,6 +132,7 @@ def test_swapped_columns_give_the_same_bits_and_renamed_ones_are_refused(scored,
 # F4: time stamps.
 
 
+@pytest.mark.drawn
 def test_seconds_since_1970_score_as_seconds_since_noon_and_are_drawn_in_a_report(fit, scored, tmp_path):
     x = np.column_stack([RNG.uniform(0, 1020, 100).round(3), RNG.normal(size=100)])
     runs = []

@@ -34,6 +34,7 @@ def _same(one: Path, other: Path) -> None:
     assert records[0] == records[1]
 
 
+@pytest.mark.drawn
 def test_fit_scores_and_reports(cli, one_mixture, tmp_path, monkeypatch):
     monkeypatch.setattr("lowerbound.scoring._NUM_SAMPLES", 20)
     answer = cli("fit", "digits", "--steps", 20, "--out", tmp_path / "run", *TINY)

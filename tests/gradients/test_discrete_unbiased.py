@@ -140,6 +140,7 @@ def test_the_biased_are_unbiased_for_theta_and_biased_indeed_for_phi(case, estim
         assert_unbiased(lambda: phi[0], phi[1], num_repeats=NUM_REPEATS, smallest_detectable=DETECTABLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [LINEAR, nonlinear, categorical])
 def test_the_bias_of_the_concrete_falls_with_its_temperature_and_its_noise_grows(case):
     bias, noise = [], []

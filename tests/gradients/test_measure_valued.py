@@ -46,6 +46,7 @@ def nonlinear():
     return model, torch.tensor([[1.0, 0.0, 1.0]], dtype=torch.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [gaussian, nonlinear])
 @pytest.mark.parametrize("objective", ELBOS, ids=str)
 def test_unbiased(case, objective):

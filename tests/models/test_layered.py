@@ -94,6 +94,7 @@ def test_it_learns(recipe, objective, estimator):
     assert log_evidence(model.eval(), bars()[:4], num_samples=200).mean > -4.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warmed_up", [True, False])
 def test_the_ladder_needs_the_warm_up_that_its_recipe_gives(warmed_up):
     """Without it every layer of a ladder of digits falls silent within 200 steps."""

@@ -77,11 +77,13 @@ def test_pathwise_on_the_objectives_of_the_rate(objective):
     check(gaussian(2, 1), objective, Pathwise(), 1, 6_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", POWERS, ids=str)
 def test_score_function_on_power_means(objective):
     check(bernoulli(2), objective, ScoreFunction(), 2, 8_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [*LINEAR, BERNOULLI_BITS], ids=repr)
 def test_score_function_on_the_objectives_of_the_rate(objective):
     check(bernoulli(2), objective, ScoreFunction(), 2, 8_000)

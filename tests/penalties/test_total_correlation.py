@@ -121,6 +121,7 @@ def mean_estimates(loc, batch_size, repeats):
     return out
 
 
+@pytest.mark.slow
 def test_both_estimates_are_biased_and_less_so_the_larger_the_batch():
     """The figures that the module states."""
     loc, _ = means(512, 4, 0.5)

@@ -135,6 +135,7 @@ def parameters_of(case: Case) -> list[Tensor]:
     return list(case.posterior.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "estimator, objective",
     [(StickTheLanding(), ELBO()), (ScoreFunction(), ELBO()), (DReG(), IWAE()), (ScoreFunction(), IWAE())],

@@ -154,6 +154,7 @@ def gradients(model: LatentVariableModel, estimator: Gradient, objective: Object
     return flat_gradient(estimate.surrogate.mean(), list(model.posterior.parameters()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", ["planar", "orthogonal"])
 @pytest.mark.parametrize(
     "estimator, objective",

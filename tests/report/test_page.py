@@ -10,6 +10,8 @@ import pytest
 from lowerbound.report import ReportContents, ReportError, render, write_report
 from lowerbound.report.figures import illustrations
 
+pytestmark = pytest.mark.drawn
+
 HOSTILE = "</title><script>alert('x')</script>\" onload=\"x"
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 EVALUATION: dict[str, Any] = {
