@@ -27,7 +27,8 @@ def test_exported_formulas_are_told_and_left_as_they_are(cli, run, tmp_path):
     assert set(pandas.read_csv(tmp_path / "s.csv")["b"]) == {"=1+1", "x", "-2"}
     answer = cli("encode", run, "--out", tmp_path / "z.csv")
     assert "a formula ('@y')" in answer.err
-    assert cli("sample", run, "--count", 20, "--out", tmp_path / "s.npz").err == ""
+    assert cli("encode", run, "--out", tmp_path / "z.npz").err == ""
+    assert "An .npz file takes numbers alone" in cli("sample", run, "--count", 2, "--out", tmp_path / "s.npz").err
 
 
 def test_tables_of_numbers_are_not_warned_of(cli, table_run, tmp_path):

@@ -40,8 +40,10 @@ def test_missing_file(fit_refused, tmp_path):
 
 
 def test_unknown_format(fit_refused, tmp_path):
+    (tmp_path / "x.doc").write_text("1 2 3")
+    assert "'x.doc' is not one of" in fit_refused(tmp_path / "x.doc")
     (tmp_path / "x.txt").write_text("1 2 3")
-    assert "'x.txt' is not one of" in fit_refused(tmp_path / "x.txt")
+    assert "holds numbers in columns; save it as .csv" in fit_refused(tmp_path / "x.txt")
 
 
 def test_damaged_file(fit_refused, tmp_path):

@@ -52,6 +52,7 @@ CALLS = {
         num_repeats=4,
         seed=seed,
     ),
+    "sample_quality": lambda seed: evaluate.sample_quality(LATENTS, LATENTS + 1, num_neighbours=2, seed=seed),
     "inference_gaps": lambda seed: evaluate.inference_gaps(
         MODEL,
         X,

@@ -129,7 +129,7 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", choices(likelihoods))
+@pytest.mark.parametrize("name", sorted(set(choices(likelihoods)) - {"tokens"}))  # of which `unigram` is the baseline
 def test_every_likelihood_is_fitted_and_neither_it_nor_its_net_is_touched(name):
     """It is about as good as what the data were drawn from."""
     options = {**OPTIONS, **SMALL}.get(name, {})

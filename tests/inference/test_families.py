@@ -13,10 +13,11 @@ from lowerbound.models import vae
 from lowerbound.spelling import choices
 
 SPELLED = {"categorical": "categorical:categories=3", "relaxed-categorical": "relaxed-categorical:categories=3"}
+CODES = ("finite-scalar", "lookup-free", "residual-quantized", "vector-quantized")
 DISCRETE = ("bernoulli", "categorical", "relaxed-bernoulli", "relaxed-categorical")
 
 
-@pytest.mark.parametrize("name", sorted(choices(posteriors)))
+@pytest.mark.parametrize("name", sorted(set(choices(posteriors)) - set(CODES)))
 def test_own_parameters_start_at_the_posterior_of_the_encoder(name):
     model = vae((5,), latent_dim=3, hidden=[7], posterior=SPELLED.get(name, name)).double()
     x = torch.rand(4, 5, dtype=torch.float64)
@@ -32,7 +33,7 @@ def test_own_parameters_start_at_the_posterior_of_the_encoder(name):
 
 
 @pytest.mark.parametrize("family", ["diagonal", "full"])
-@pytest.mark.parametrize("name", sorted(set(choices(posteriors)) - set(DISCRETE)))
+@pytest.mark.parametrize("name", sorted(set(choices(posteriors)) - set(DISCRETE) - set(CODES)))
 def test_gaussian_families_start_at_the_moments_of_q(name, family):
     torch.manual_seed(1)
     model = vae((5,), latent_dim=3, hidden=[7], posterior=name).double()
@@ -44,6 +45,14 @@ def test_gaussian_families_start_at_the_moments_of_q(name, family):
     assert torch.allclose(head(free).mean, mean)
     if name != "full-normal" or family == "diagonal":
         assert torch.allclose(head(free).stddev, stddev)
+
+
+@pytest.mark.parametrize("family", ["own", "diagonal", "full"])
+@pytest.mark.parametrize("name", CODES)
+def test_codes_have_no_parameters_to_start(name, family):
+    model = vae((5,), latent_dim=3, hidden=[7], posterior=name)
+    with pytest.raises(ValueError, match="codes have none"):
+        free_parameters(model, torch.rand(4, 5), None, family, "encoder")
 
 
 def test_the_full_family_starts_at_a_full_normal():

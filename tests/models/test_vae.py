@@ -59,7 +59,12 @@ GOES_WITH: dict[tuple[str, str], dict[str, Any]] = {
     # A table of columns of kinds.
     ("likelihoods", "mixed"): {"likelihood": "mixed:columns=10*continuous+10*count+10*categorical-2", "shape": (30,)},
 }
+_OF_CODES = "codes have a prior of their own: recipes fsq and vq (see test_quantized_autoencoder)"
 LEFT_OUT: dict[tuple[str, str], str] = {
+    **{("posteriors", name): _OF_CODES for name in ("finite-scalar", "lookup-free")},
+    **{("posteriors", name): _OF_CODES for name in ("residual-quantized", "vector-quantized")},
+    ("gradients", "quantized"): _OF_CODES,
+    ("likelihoods", "tokens"): "of text: recipe sentence-vae (see test_sentence_autoencoder)",
     ("losses", "semi-supervised"): "of a model with labels (see tests/losses)",
     ("objectives", "cubo"): "an upper bound, to be read after training; refused (see tests/losses)",
     ("objectives", "chi-divergence"): "for a p that is held fixed; refused otherwise (see tests/losses)",
