@@ -12,10 +12,15 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `StatesOutShape`        a net that states its output shape per datum
 `AssignsClusters`       a posterior that knows the probability of each cluster given x
 `HasConditionalMeans`   a distribution without a mean in closed form that has means along a draw
+<<<<<<< ours
 `PointMass`             a posterior of probability one at a single value of z
 `Quantizes`             a point mass at codes of encoded vectors, whose gradient reaches the vectors by copying
 `Jumps`                 a reparameterised posterior with a part whose value jumps along its parameters
 `Embeds`                a posterior module that turns codes into the vectors they stand for
+=======
+`HasCumulative`         a distribution of single numbers that states P(x ≤ value)
+`ComesInTurn`           a distribution whose elements are single numbers given those before them
+>>>>>>> theirs
 ======================  ===============================================================================================
 
 Hooks of distributions have methods only, so that they can be tested in a compiled graph. `JointDensity` is here too,
@@ -24,7 +29,8 @@ because `Augmented` extends one.
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Generator
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
 from torch.distributions import Distribution
@@ -32,9 +38,14 @@ from torch.distributions import Distribution
 __all__ = [
     "AssignsClusters",
     "Augmented",
+<<<<<<< ours
     "Embeds",
+=======
+    "ComesInTurn",
+>>>>>>> theirs
     "EndsInState",
     "HasConditionalMeans",
+    "HasCumulative",
     "JointDensity",
     "Jumps",
     "Latents",
@@ -145,6 +156,7 @@ class HasConditionalMeans(Protocol):
 
 
 @runtime_checkable
+<<<<<<< ours
 class PointMass(Protocol):
     """A posterior of probability one at a single z for each x: every draw is the same, and one draw is enough."""
 
@@ -196,6 +208,27 @@ class Embeds(Protocol):
 
     def embed(self, z: Tensor) -> Tensor:
         """From codes (..., *event) to vectors (..., features, *positions); linear in z."""
+=======
+class HasCumulative(Protocol):
+    """An elementwise distribution that can be coded."""
+
+    def cumulative(self) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
+        """A function F of `distribution_functions` and its parameters θ, with P(x ≤ value) = F(value, *θ).
+
+        Each parameter has the batch shape, and further axes where F says so.
+        """
+        ...
+
+
+@runtime_checkable
+class ComesInTurn(Protocol):
+    """A distribution over elements that are not independent, p(x) = Π_t p(x_t | x_<t) with parts x_t of elements."""
+
+    def in_turn(self, rows: int) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+        """Yield each p(x_t | x_<t), elementwise (rows, n), and the places (n,) of its elements in the flattened event,
+        and receive x_t (rows, n, *value). The batch shape is (rows,), or () for the same distribution in each row.
+        """
+>>>>>>> theirs
         ...
 
 
