@@ -12,15 +12,12 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `StatesOutShape`        a net that states its output shape per datum
 `AssignsClusters`       a posterior that knows the probability of each cluster given x
 `HasConditionalMeans`   a distribution without a mean in closed form that has means along a draw
-<<<<<<< ours
 `PointMass`             a posterior of probability one at a single value of z
 `Quantizes`             a point mass at codes of encoded vectors, whose gradient reaches the vectors by copying
 `Jumps`                 a reparameterised posterior with a part whose value jumps along its parameters
 `Embeds`                a posterior module that turns codes into the vectors they stand for
-=======
 `HasCumulative`         a distribution of single numbers that states P(x ≤ value)
 `ComesInTurn`           a distribution whose elements are single numbers given those before them
->>>>>>> theirs
 ======================  ===============================================================================================
 
 Hooks of distributions have methods only, so that they can be tested in a compiled graph. `JointDensity` is here too,
@@ -38,11 +35,8 @@ from torch.distributions import Distribution
 __all__ = [
     "AssignsClusters",
     "Augmented",
-<<<<<<< ours
-    "Embeds",
-=======
     "ComesInTurn",
->>>>>>> theirs
+    "Embeds",
     "EndsInState",
     "HasConditionalMeans",
     "HasCumulative",
@@ -156,7 +150,6 @@ class HasConditionalMeans(Protocol):
 
 
 @runtime_checkable
-<<<<<<< ours
 class PointMass(Protocol):
     """A posterior of probability one at a single z for each x: every draw is the same, and one draw is enough."""
 
@@ -208,7 +201,10 @@ class Embeds(Protocol):
 
     def embed(self, z: Tensor) -> Tensor:
         """From codes (..., *event) to vectors (..., features, *positions); linear in z."""
-=======
+        ...
+
+
+@runtime_checkable
 class HasCumulative(Protocol):
     """An elementwise distribution that can be coded."""
 
@@ -228,7 +224,6 @@ class ComesInTurn(Protocol):
         """Yield each p(x_t | x_<t), elementwise (rows, n), and the places (n,) of its elements in the flattened event,
         and receive x_t (rows, n, *value). The batch shape is (rows,), or () for the same distribution in each row.
         """
->>>>>>> theirs
         ...
 
 
