@@ -38,9 +38,14 @@ class Steps:
     size: np.ndarray
     half: np.ndarray
 
+    @classmethod
+    def of(cls, n: int, *, size: int, low: float = 0.0, step: float = 1.0, half: float = 0.0) -> Steps:
+        """The same for n elements."""
+        return cls(np.full(n, low), np.full(n, step), np.full(n, size), np.full(n, half))
+
     def at(self, places: np.ndarray | int) -> Steps:
         """Of some of the elements."""
-        return Steps(self.low[places], self.step[places], self.size[places], self.half[places])
+        return Steps(*(np.asarray(part[places]) for part in (self.low, self.step, self.size, self.half)))
 
     def value(self, k: np.ndarray) -> np.ndarray:
         """x_k for numbers (n, rows)."""

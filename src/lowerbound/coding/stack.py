@@ -43,18 +43,20 @@ class Stack:
     def __init__(self, *, lends: bool):
         self.heads = np.empty(0, np.uint64)
         self._words, self._count = np.empty(1024, np.uint32), 0
-        self._lends, self.lent = lends, 0
+        self._lends, self.lent, self._start_bits = lends, 0, 0.0
 
     @property
     def num_bits(self) -> float:
-        """The information in the stack, those bits apart that were lent."""
-        return 32.0 * (self._count - self.lent) + float(np.log2(self.heads.astype(np.float64)).sum())
+        """The information of what was pushed and not popped: the size beyond what was lent and what lanes started from."""
+        return 32.0 * (self._count - self.lent) + _information(self.heads) - self._start_bits
 
     def widen(self, lanes: int) -> None:
         """Make so many lanes; each further one starts from a word of the stack."""
         missing = lanes - len(self.heads)
         if missing > 0:
-            self.heads = np.concatenate([self.heads, self._take(missing).astype(np.uint64) | _LOW])
+            further = self._take(missing).astype(np.uint64) | _LOW
+            self._start_bits += _information(further) - 32.0 * missing
+            self.heads = np.concatenate([self.heads, further])
 
     def narrow(self, lanes: int) -> None:
         """Undo `widen`.
@@ -152,6 +154,11 @@ class Stack:
             return words
         self._count -= count
         return self._words[self._count : self._count + count].copy()
+
+
+def _information(heads: np.ndarray) -> float:
+    """Σ log₂ s, bits."""
+    return float(np.log2(heads.astype(np.float64)).sum())
 
 
 def _known(count: int) -> np.ndarray:
