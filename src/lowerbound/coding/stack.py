@@ -25,6 +25,8 @@ PARTS = 1 << 32
 """The equal parts that the symbols of an alphabet share."""
 
 _BITS, _MASK, _LOW = np.uint64(32), np.uint64(PARTS - 1), np.uint64(PARTS)
+_GOLDEN, _FIRST_FACTOR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
+_SECOND_FACTOR = np.uint64(0x94D049BB133111EB)
 _WORD, _LENGTH_BITS = "<u4", 5
 _FIRST = b"lowerbound: what a file starts from"
 
@@ -79,6 +81,16 @@ class Stack:
             head = np.where(full, head >> _BITS, head)
         whole, rest = np.divmod(head, width)
         self.heads[lanes] = (whole << _BITS) + rest + start
+
+    def stir(self, lanes: np.ndarray | slice) -> None:
+        """Change the lower half of each of some lanes by a hash of the upper one and of the lane; twice undoes it.
+
+        A symbol that is popped under another distribution than that of the last push would depend on what was pushed,
+        for the lower half of s is the part that was taken. Stirred, it is like a draw.
+        """
+        head = self.heads[lanes]
+        which = np.arange(len(self.heads), dtype=np.uint64)[lanes]
+        self.heads[lanes] = head ^ (_hashed((head >> _BITS) + (which << _BITS)) >> _BITS)
 
     def peek(self, lanes: np.ndarray | slice) -> np.ndarray:
         """A part of the symbol that is on top of each of some lanes."""
@@ -154,6 +166,14 @@ class Stack:
             return words
         self._count -= count
         return self._words[self._count : self._count + count].copy()
+
+
+def _hashed(x: np.ndarray) -> np.ndarray:
+    """The finaliser of SplitMix64 (Steele, Lea & Flood 2014, figure 12), on each of some numbers, uint64."""
+    x = (x + _GOLDEN) * _FIRST_FACTOR
+    x = (x ^ x >> np.uint64(30)) * _FIRST_FACTOR
+    x = (x ^ x >> np.uint64(27)) * _SECOND_FACTOR
+    return x ^ x >> np.uint64(31)
 
 
 def _information(heads: np.ndarray) -> float:

@@ -56,6 +56,8 @@ def push(stack: Stack, elements: Elements, k: np.ndarray) -> None:
             if (end <= start).any():
                 raise StackError("a value has no part")
             stack.push(start.astype(np.uint64), (end - start).astype(np.uint64), lanes)
+            if not elements.floored:
+                stack.stir(lanes)
 
 
 def pop(stack: Stack, elements: Elements, rows: int) -> np.ndarray:
@@ -101,6 +103,8 @@ def _popped(stack: Stack, elements: Elements, i: int, lanes: np.ndarray | slice,
 
 def _one(stack: Stack, shares: Shares, size: np.ndarray, lanes: np.ndarray | slice, floored: bool) -> np.ndarray:
     """Pop one symbol: the smallest k with C_k above the part on top, by bisection."""
+    if not floored:
+        stack.stir(lanes)
     part = stack.peek(lanes).astype(np.int64)
     below, at = np.full(len(part), -1), size - 1
     start, end = np.zeros(len(part), np.int64), np.full(len(part), PARTS)
