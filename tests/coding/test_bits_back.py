@@ -45,7 +45,7 @@ def model_of(likelihood="bernoulli", posterior="diagonal-normal", prior="standar
         ).double()
         with torch.no_grad():
             for p in model.parameters():
-                p.add_(0.3 * torch.randn_like(p))
+                p.add_((0.05 if "autoregressive" in prior else 0.3) * torch.randn_like(p))
     return model.eval()
 
 

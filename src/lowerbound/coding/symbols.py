@@ -1,9 +1,9 @@
-"""Symbols on a stack: from the distribution functions of some elements to the parts of 2³² that each value takes.
+"""Symbols on a stack: from the distribution functions of some elements to the parts of 2³⁰ that each value takes.
 
-    C_k = ⌊F_k (2³² − K)⌋ + k + 1        for what any value may be pushed under: each has at least one part
-    C_k = ⌊F_k 2³²⌋                       for what is first popped: values without a part never come
+    C_k = ⌊F_k (2³⁰ − K)⌋ + k + 1        for what any value may be pushed under: each has at least one part
+    C_k = ⌊F_k 2³⁰⌋                       for what is first popped: values without a part never come
 
-A value k takes the parts C_{k−1}, …, C_k − 1; C_{K−1} is 2³². Where K is above 2¹⁶ the upper bits of k are coded first and
+A value k takes the parts C_{k−1}, …, C_k − 1; C_{K−1} is 2³⁰. Where K is above 2¹⁶ the upper bits of k are coded first and
 the lower ones given these, so that the parts given to every value take no more than 2⁻¹⁶ of the probability.
 """
 
@@ -119,7 +119,7 @@ def _one(stack: Stack, shares: Shares, size: np.ndarray, lanes: np.ndarray | sli
 
 
 def _parts(shares: Shares, size: np.ndarray | int, k: np.ndarray, floored: bool) -> np.ndarray:
-    """C_k, int64; 0 below the first value and 2³² from the last on."""
+    """C_k, int64; 0 below the first value and 2³⁰ from the last on."""
     f = shares(np.clip(k, 0, size - 1))
     if not np.isfinite(f).all():
         raise StackError("the model gives no finite probability")
