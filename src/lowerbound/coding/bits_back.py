@@ -31,7 +31,7 @@ from lowerbound.coding.turns import Batch, pop_event, push_event
 from lowerbound.hooks import Augmented
 from lowerbound.model import LatentVariableModel
 
-__all__ = ["BATCH", "Codec", "Encoded"]
+__all__ = ["BATCH", "Codec", "Encoded", "exactly", "groups_of"]
 
 BATCH = 256
 """Rows that are coded at a time, and lanes of the stack."""
@@ -46,7 +46,7 @@ class Encoded:
 
     Attributes:
         stack: their bits.
-        groups: how many rows were coded at a time, the first first.
+        groups: how many rows were coded at a time, the first first; those of `groups_of`.
         net_bits: what the rows added to the stack.
     """
 
@@ -93,18 +93,16 @@ class Codec:
         Raises:
             ValueError: a part of the model that cannot be coded.
         """
-        stack, groups, done = Stack(lends=True), list[int](), 0
+        stack, groups, done = Stack(lends=True), groups_of(len(k), self.batch), 0
         with exactly():
-            while done < len(k):
-                size = min(self._next(stack, done), len(k) - done)
+            for size in groups:
                 rows = slice(done, done + size)
                 stack.widen(size)
                 self._push_rows(stack, k[rows], _part(seen, rows), _part(context, rows))
-                groups.append(size)
                 done += size
                 if progress is not None:
                     progress(done, len(k))
-        return Encoded(stack=stack, groups=tuple(groups), net_bits=stack.num_bits)
+        return Encoded(stack=stack, groups=groups, net_bits=stack.num_bits)
 
     def decode(
         self,
@@ -131,10 +129,6 @@ class Codec:
                 if progress is not None:
                     progress(num_rows - done, num_rows)
         return k
-
-    def _next(self, stack: Stack, done: int) -> int:
-        """How many rows next: as many as were coded, until the batch is full, so that little must be lent."""
-        return max(1, min(self.batch, done // 2))
 
     def _push_rows(self, stack: Stack, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None) -> None:
         k, seen, context, rows = self._filled(k, seen, context)
@@ -177,6 +171,19 @@ class Codec:
 
     def _batch(self, rows: int, part: str, *, floored: bool = True, seen: np.ndarray | None = None) -> Batch:
         return Batch(rows=rows, size=self.batch, part=part, floored=floored, seen=seen)
+
+
+def groups_of(num_rows: int, batch: int) -> tuple[int, ...]:
+    """How many rows are coded at a time: half as many as were before, up to a batch, so that little must be lent.
+
+    >>> groups_of(20, 4)
+    (1, 1, 1, 1, 2, 3, 4, 4, 3)
+    """
+    groups, done = list[int](), 0
+    while done < num_rows:
+        groups.append(min(max(1, min(batch, done // 2)), num_rows - done))
+        done += groups[-1]
+    return tuple(groups)
 
 
 @contextmanager
