@@ -65,7 +65,10 @@ def unpack(data: bytes) -> Content:
         header = json.loads(_inflated(body[8 : 8 + length], _MOST_HEADER))
         if header["format"] != FORMAT:
             raise _Newer(header["format"])
-        if any(type(header[name]) is not int or header[name] < 0 for name in _COUNTS) or not 0 < header["batch"] < 1 << 20:
+        if (
+            any(type(header[name]) is not int or header[name] < 0 for name in _COUNTS)
+            or not 0 < header["batch"] < 1 << 20
+        ):
             raise ValueError("sizes")
         rows, elements = header["rows"], header["elements"]
         if rows * elements > MOST_CODED or max(rows, elements, header["lanes"], header["lent"]) > MOST_CODED:
@@ -74,7 +77,9 @@ def unpack(data: bytes) -> Content:
         gaps, stack = rest[: header["gaps"]], rest[header["gaps"] :]
         return Content(header=header, seen=_seen(gaps, rows, elements) if gaps else None, stack=stack)
     except _Newer as error:
-        raise ValueError(f"has format {str(error)[:20]} and this version reads {FORMAT}; use the version that wrote it.") from None
+        raise ValueError(
+            f"has format {str(error)[:20]} and this version reads {FORMAT}; use the version that wrote it."
+        ) from None
     except (ValueError, KeyError, TypeError, RecursionError, zlib.error):
         raise ValueError("has a header that is not readable; it was altered.") from None
 

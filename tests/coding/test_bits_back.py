@@ -40,9 +40,7 @@ PAIRS = {
 
 def model_of(likelihood="bernoulli", posterior="diagonal-normal", prior="standard-normal", seed=0):
     with forked(torch.device("cpu"), seed):
-        model = vae(
-            (DIM,), latent_dim=2, likelihood=likelihood, posterior=posterior, prior=prior, hidden=(4,)
-        ).double()
+        model = vae((DIM,), latent_dim=2, likelihood=likelihood, posterior=posterior, prior=prior, hidden=(4,)).double()
         with torch.no_grad():
             for p in model.parameters():
                 p.add_((0.05 if "autoregressive" in prior else 0.3) * torch.randn_like(p))
