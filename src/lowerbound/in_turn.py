@@ -1,7 +1,7 @@
 """Gaussians with dependent coordinates, one coordinate after another: p(z) = Π_d p(z_d | z_<d) in closed form.
 
-    N(μ, L Lᵀ):                p(z_d | z_<d) = N(μ_d + Σ_{j<d} L_dj ε_j, L_dd²),       ε_j solves z_j, j < d
-    Σ_k π_k N(μ_k, diag σ_k²): p(z_d | z_<d) = Σ_k w_k N(μ_kd, σ_kd²),                 w_k ∝ π_k Π_{j<d} N(z_j; μ_kj, σ_kj²)
+    N(μ, L Lᵀ):               p(z_d | z_<d) = N(μ_d + Σ_{j<d} L_dj ε_j, L_dd²),    ε_j solves z_j, j < d
+    Σ_k π_k N(μ_k, diag σ_k²): p(z_d | z_<d) = Σ_k w_k N(μ_kd, σ_kd²),             w_k ∝ π_k Π_{j<d} N(z_j; μ_kj, σ_kj²)
 
 What is yielded and received is said in `hooks.ComesInTurn`.
 """

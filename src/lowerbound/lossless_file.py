@@ -2,8 +2,8 @@
 
     b"LBND"  length of the header (4 bytes)  header (JSON, deflated)  gaps (deflated)  stack  sha256 of all before
 
-The hash comes first in reading: a file that was cut off or altered is refused before any of it is believed. Sizes that the
-header states are held against limits before memory is asked for.
+The hash comes first in reading: a file that was cut off or altered is refused before any of it is believed. Sizes that
+the header states are held against limits before memory is asked for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lowerbound.limits import MOST_CODED
 __all__ = ["FORMAT", "Content", "pack", "unpack"]
 
 FORMAT = 1
-_MAGIC, _HASH, _MOST_HEADER = b"LBND", 32, 1 << 26
+_MAGIC, _HASH, _MOST_HEADER, _MOST_BATCH = b"LBND", 32, 1 << 26, 1 << 16
 _COUNTS = ("rows", "elements", "words", "lanes", "lent", "batch", "gaps")
 
 
@@ -71,7 +71,7 @@ def unpack(data: bytes) -> Content:
         ):
             raise ValueError("sizes")
         rows, elements = header["rows"], header["elements"]
-        if rows * elements > MOST_CODED or max(rows, elements, header["lanes"], header["lent"]) > MOST_CODED:
+        if rows * elements > MOST_CODED or not 0 < header["batch"] <= _MOST_BATCH:
             raise ValueError("sizes")
         rest = body[8 + length :]
         gaps, stack = rest[: header["gaps"]], rest[header["gaps"] :]

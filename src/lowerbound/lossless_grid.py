@@ -2,8 +2,8 @@
 
     stored value = (first + k every) / per,   k = 0, …, size − 1
 
-The support of the likelihood says which values there are: levels, classes, bits and counts. Real numbers are those of as
-many decimals as the data have, and of their common divisor, so that dates are days where they are days.
+The support of the likelihood says which values there are: levels, classes, bits and counts. Real numbers are those of
+as many decimals as the data have, and of their common divisor, so that dates are days where they are days.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ class Grid:
         """The numbers of stored values (N, n), 0 where one is missing.
 
         Raises:
-            ValueError: a value on no grid, or −0.
+            ValueError: a value on no grid.
         """
         exact = np.where(np.isnan(x), (self.first / self.per).astype(x.dtype), x).astype(np.float64)
         k = np.clip(np.rint((exact * self.per - self.first) / self.every), 0, self.size - 1).astype(np.int64)
         again = self.stored(k).astype(x.dtype)
-        wrong = np.argwhere((again != exact.astype(x.dtype)) | (np.signbit(again) != np.signbit(exact)))
+        wrong = np.argwhere(again != exact.astype(x.dtype))
         if len(wrong):
             row, place = wrong[0]
             where = f"element {place}" if names is None else f"column '{names[place][:40]}'"
             raise ValueError(
-                f"the data hold {x[row, place]:g} at row {row}, {where}, which is on no grid of values that the model "
-                "gives a probability; round the data, or fit a likelihood that has such values."
+                f"the data hold {x[row, place]:g} at row {row}, {where}, which is none of the values that the model codes; "
+                "round the data, or fit a likelihood that has such values."
             )
         return np.where(np.isnan(x), 0, k)
 
@@ -125,7 +125,7 @@ def grid_of(
         size[counted] = 2 << (most + 1).bit_length()
     for i in np.flatnonzero(~real & ~counted):
         step = supports[i].grid[1] - supports[i].grid[0] if size[i] > 1 else 1.0
-        every[i], per[i] = (unit[i], 1.0) if step == 1 else _ratio(unit[i], size[i] - 1)
+        every[i], per[i] = (unit[i], 1.0) if step == 1 else _ratio(float(unit[i]), int(size[i]) - 1)
     if real.any():
         first[real], every[real], per[real], size[real] = _decimal(x[:, real], real, names)
     return Grid(first, every, per, size, real)

@@ -33,7 +33,7 @@ def sizes_of_others(rows: Any, kind: str) -> dict[str, int]:
 
 
 def _bytes_of(rows: Any) -> bytes:
-    """The fewest bytes that say the same: a bit for each of two values, a byte for small whole numbers, text of tables."""
+    """Few bytes that say the same: a bit for each of two values, a byte for small whole numbers, text of tables."""
     if hasattr(rows, "to_csv"):
         return rows.to_csv(index=False).encode()
     x = np.asarray(rows)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lowerbound.coding import Codec, StackError, Steps
+from lowerbound.coding import Codec, Steps
 from lowerbound.coding.stack import Stack
 from lowerbound.models import vae
 from lowerbound.randomness import forked

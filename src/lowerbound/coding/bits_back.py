@@ -4,8 +4,8 @@
     push x under p(x | z)       − log₂ p(x | z) bits
     push z under p(z)           − log₂ p(z) bits
 
-so that a row takes E_q[log q(z | x) − log p(x, z)] = −ELBO on average; decoding undoes each step. Rows are coded some at
-a time. The first groups are small, for what they pop must have been pushed before, or lent (`stack`).
+so that a row takes E_q[log q(z | x) − log p(x, z)] = −ELBO on average; decoding undoes each step. Rows are coded some
+at a time. The first groups are small, for what they pop must have been pushed before, or lent (`stack`).
 
 Encoding and decoding must compute the same numbers to the last bit. All is therefore in float64 on the CPU with one
 thread, nets are called with batches of one size (the first row fills up what is missing), x is rebuilt from its numbers

@@ -2,9 +2,9 @@
 
 Data lie on equal steps: bits, levels, classes, counts, and decimals of real columns, whose cells reach half a step to
 each side. Real latents are put on a grid of K cells that a logistic distribution with the mean and the standard
-deviation of the prior gives equal mass. Under the prior itself its cells are nearly equal too, but they remain narrow where the
-prior is far below the posterior: at eight standard deviations a cell has a width of 0.01, where cells of equal prior mass
-would end at four and a half.
+deviation of the prior gives equal mass. Under the prior itself its cells are nearly equal too, but they remain narrow
+where the prior is far below the posterior: the last cell begins at seven standard deviations, where with cells of equal
+prior mass it would begin at four and a half.
 """
 
 from __future__ import annotations

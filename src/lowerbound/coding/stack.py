@@ -22,8 +22,8 @@ import numpy as np
 __all__ = ["PARTS", "Stack", "StackError"]
 
 PARTS = 1 << 30
-"""The equal parts that the symbols of an alphabet share. The nearer to 2³², the more is lost to the rounding of ⌊s / f⌋:
-0.1 to 0.3 % of the bits at 2³², a quarter of that at 2³⁰."""
+"""The equal parts that the symbols of an alphabet share. The nearer to 2³², the more is lost to the rounding of
+⌊s / f⌋: 0.1 to 0.3 % of the bits at 2³², 0.01 % at 2³⁰ (a few hundredths where a symbol takes nearly all parts)."""
 
 _PART_BITS, _PART_MASK = np.uint64(30), np.uint64(PARTS - 1)
 _BITS, _MASK, _LOW = np.uint64(32), np.uint64((1 << 32) - 1), np.uint64(1 << 32)
@@ -51,7 +51,7 @@ class Stack:
 
     @property
     def num_bits(self) -> float:
-        """The information of what was pushed and not popped: the size beyond what was lent and what lanes started from."""
+        """Bits that were pushed and not popped: the size beyond what was lent and what lanes started from."""
         return 32.0 * (self._count - self.lent) + _information(self.heads) - self._start_bits
 
     def widen(self, lanes: int) -> None:

@@ -3,8 +3,8 @@
     C_k = ⌊F_k (2³⁰ − K)⌋ + k + 1        for what any value may be pushed under: each has at least one part
     C_k = ⌊F_k 2³⁰⌋                       for what is first popped: values without a part never come
 
-A value k takes the parts C_{k−1}, …, C_k − 1; C_{K−1} is 2³⁰. Where K is above 2¹⁶ the upper bits of k are coded first and
-the lower ones given these, so that the parts given to every value take no more than 2⁻¹⁶ of the probability.
+A value k takes the parts C_{k−1}, …, C_k − 1; C_{K−1} is 2³⁰. Where K is above 2¹⁸ the upper bits of k are coded first
+and the lower ones given these, so that the parts given to every value take no more than 2⁻¹⁶ of the probability.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def _visited(
         family = family_of(factor, batch.rows, batch.size, batch.part)
         places = np.arange(len(family.parameters[0])) if at is None else at.numpy()
         numbering = numbering_of(family, places)
-        seen = None if batch.seen is None else np.ascontiguousarray(batch.seen[:, places].T)
+        seen = None if batch.seen is None else np.ascontiguousarray(batch.seen[: batch.rows, places].T)
         coded = _of_rows(numbering, batch.rows)
 
         def tell(k: np.ndarray, family: Family = family, numbering: Steps | Cells = numbering) -> None:
