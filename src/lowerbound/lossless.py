@@ -92,8 +92,9 @@ def compress(
     stack = encoded.stack
     header = {
         "rows": len(x), "elements": flat.shape[1], "dtype": str(x.dtype), "words": stack.num_words,
-        "lanes": len(stack.heads), "lent": stack.lent, "batch": BATCH, "grid": grid.to_json(),
-        "minus": np.flatnonzero((x == 0) & np.signbit(x)).tolist(), "checksum": _checksum(x), "weights": weights_checksum(fitted), "labels": labels,
+        "lanes": len(stack.heads), "lent": stack.lent, "batch": BATCH, "grid": grid.to_json(), "labels": labels,
+        "minus": np.flatnonzero((x == 0) & np.signbit(x)).tolist(), "checksum": _checksum(x),
+        "weights": weights_checksum(fitted),
     }  # fmt: skip
     content = pack(Content(header=header, seen=seen, stack=stack.to_bytes()))
     if not _same(_decoded(fitted, content, "what was coded", _part(progress, 1)), x):
@@ -166,7 +167,8 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
         k = codec.decode(stack, groups, seen=content.seen, context=context, progress=progress)
         x = grid.stored(k).astype(header["dtype"])
         x = x if content.seen is None else np.where(content.seen, x, np.array(np.nan, x.dtype))
-        x.flat[np.array(header["minus"], np.int64)] *= -1
+        if header["minus"]:
+            x.flat[np.array(header["minus"], np.int64)] = -0.0
         x = x.reshape(header["rows"], *shape)
         if not stack.is_what_was_lent(header["lent"]) or _checksum(x) != header["checksum"]:
             raise StackError("other rows")

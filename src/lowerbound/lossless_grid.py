@@ -62,8 +62,8 @@ class Grid:
             row, place = wrong[0]
             where = f"element {place}" if names is None else f"column '{names[place][:40]}'"
             raise ValueError(
-                f"the data hold {x[row, place]:g} at row {row}, {where}, which is none of the values that the model codes; "
-                "round the data, or fit a likelihood that has such values."
+                f"the data hold {x[row, place]:g} at row {row}, {where}, which is none of the values that the model "
+                "codes; round the data, or fit a likelihood that has such values."
             )
         return np.where(np.isnan(x), 0, k)
 

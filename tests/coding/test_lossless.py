@@ -66,3 +66,102 @@ def test_rows_come_back_in_the_users_form(name, tmp_path):
     assert found.num_bytes == (tmp_path / "rows.lb").stat().st_size
     assert found.bits == pytest.approx(found.elbo_bits, rel=0.02)
     assert set(found.others) >= {"gzip", "bz2", "lzma"}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A file of the table, and its bytes."""
+    path = tmp_path_factory.mktemp("files") / "people.lb"
+    model_of("people").compress(DATA["people"][0], path)
+    return path, path.read_bytes()
+
+
+def refusal(fitted, path, content):
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        fitted.decompress(path)
+    sentence = str(caught.value)
+    assert len(sentence) < 300
+    assert "\n" not in sentence
+    return sentence
+
+
+def altered(content, seed):
+    """A byte changed, some left out, some repeated, or cut off."""
+    g = random.Random(seed)
+    at = g.randrange(len(content))
+    match g.randrange(4):
+        case 0:
+            return content[:at] + bytes([content[at] ^ g.randrange(1, 256)]) + content[at + 1 :]
+        case 1:
+            return content[:at] + content[at + g.randrange(1, 9) :]
+        case 2:
+            return content[:at] + bytes(g.randrange(256) for _ in range(g.randrange(1, 9))) + content[at:]
+    return content[:at]
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_altered_files_are_refused(written, tmp_path, count):
+    for seed in range(count):
+        refusal(model_of("people"), tmp_path / "x.lb", altered(written[1], seed))
+
+
+def with_header(content, **changes):
+    found = unpack(content)
+    return pack(Content(header={**found.header, **changes}, seen=found.seen, stack=found.stack))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rows": 10**12}, {"rows": -1}, {"rows": 119}, {"elements": 4}, {"lanes": 10**8}, {"words": 10**12},
+        {"lent": 0}, {"lent": 10**10}, {"batch": 0}, {"batch": 10**9}, {"batch": 8}, {"grid": {}}, {"grid": None},
+        {"dtype": "object"}, {"dtype": "float32"}, {"minus": [10**9]}, {"minus": [5]}, {"labels": 3}, {"checksum": "0"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_header_that_lies_is_refused(written, tmp_path, changes):
+    """Its hash is right, so that only what it says is wrong."""
+    if changes == {"labels": 3}:
+        changes = {"labels": 3, "rows": 1}
+    refusal(model_of("people"), tmp_path / "x.lb", with_header(written[1], **changes))
+
+
+def test_a_stack_that_was_altered_is_refused(written, tmp_path):
+    found = unpack(written[1])
+    for seed in range(30):
+        content = pack(Content(header=found.header, seen=found.seen, stack=altered(found.stack, seed)))
+        refusal(model_of("people"), tmp_path / "x.lb", content)
+
+
+def test_other_weights_foreign_files_and_no_file_are_refused(written, tmp_path):
+    path, content = written
+    assert "other weights" in refusal(model_of("counts"), tmp_path / "x.lb", content)
+    assert "no file that compress wrote" in refusal(model_of("people"), tmp_path / "x.lb", b"PK\x03\x04")
+    with pytest.raises(DataError, match="could not read"):
+        model_of("people").decompress(tmp_path / "none.lb")
+    with pytest.raises(DataError, match="there already"):
+        model_of("people").compress(DATA["people"][0], path)
+    assert path.read_bytes() == content
+
+
+def test_a_newer_format_is_named(written, monkeypatch, tmp_path):
+    monkeypatch.setattr("lowerbound.lossless_file.FORMAT", 2)
+    newer = pack(unpack_as_it_is(written[1]))
+    monkeypatch.undo()
+    assert "format 2" in refusal(model_of("people"), tmp_path / "x.lb", newer)
+
+
+def unpack_as_it_is(content):
+    return Content(header={"rows": 1}, seen=None, stack=b"")
+
+
+def test_what_is_on_no_grid_is_refused_and_nothing_is_written(tmp_path):
+    path = tmp_path / "x.lb"
+    grey = BITS.copy()
+    grey[3, 1, 1] = 100
+    with pytest.raises(DataError, match="grey values"):
+        model_of("bits").compress(grey, path)
+    with pytest.raises(ValueError, match="six decimals"):
+        model_of("decimals").compress(DATA["decimals"][0] / 7, path)
+    assert not path.exists()
