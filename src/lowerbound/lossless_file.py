@@ -71,7 +71,7 @@ def unpack(data: bytes) -> Content:
         ):
             raise ValueError("sizes")
         rows, elements = header["rows"], header["elements"]
-        if rows * elements > MOST_CODED or not 0 < header["batch"] <= _MOST_BATCH:
+        if rows * elements > MOST_CODED or not 0 < header["batch"] <= _MOST_BATCH or header["lanes"] > _MOST_BATCH:
             raise ValueError("sizes")
         rest = body[8 + length :]
         gaps, stack = rest[: header["gaps"]], rest[header["gaps"] :]

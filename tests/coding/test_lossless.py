@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import pandas as pd
 import pytest
 
 import lowerbound as lb
+from lowerbound.data import DataError
+from lowerbound.lossless_file import Content, pack, unpack
 
 SMALL: dict[str, Any] = {"latent_dim": 2, "hidden": [4], "steps": 3, "num_samples": 2, "device": "cpu"}
 G = np.random.default_rng(0)
@@ -146,14 +149,11 @@ def test_other_weights_foreign_files_and_no_file_are_refused(written, tmp_path):
 
 
 def test_a_newer_format_is_named(written, monkeypatch, tmp_path):
+    found = unpack(written[1])
     monkeypatch.setattr("lowerbound.lossless_file.FORMAT", 2)
-    newer = pack(unpack_as_it_is(written[1]))
+    newer = pack(found)
     monkeypatch.undo()
     assert "format 2" in refusal(model_of("people"), tmp_path / "x.lb", newer)
-
-
-def unpack_as_it_is(content):
-    return Content(header={"rows": 1}, seen=None, stack=b"")
 
 
 def test_what_is_on_no_grid_is_refused_and_nothing_is_written(tmp_path):

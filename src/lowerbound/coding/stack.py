@@ -148,7 +148,11 @@ class Stack:
 
     def is_what_was_lent(self, lent: int) -> bool:
         """Whether nothing is left but the first words of the known stream."""
-        return not len(self.heads) and np.array_equal(self._words[: self._count], _known(lent)[::-1])
+        return (
+            not len(self.heads)
+            and lent == self._count
+            and np.array_equal(self._words[: self._count], _known(lent)[::-1])
+        )
 
     def _put(self, words: np.ndarray) -> None:
         end = self._count + len(words)
