@@ -50,7 +50,7 @@ class Compressed:
         num_bytes: of the file.
         bits: what the rows took, without the start and the header: comparable with −ELBO.
         elbo_bits: −ELBO of the same rows on the same grid; beyond 4,096 rows, from as many evenly spaced ones.
-        elbo_standard_error: of `elbo_bits`, from 16 latents for each row.
+        standard_error: of the difference of both, as the file has one latent for each row and the bound 16.
         start_bits: what the file has besides `bits`: what the first rows borrowed, the header and the gaps.
         others: bytes of the same rows under gzip, bz2, lzma and, of images, png, by name.
     """
@@ -60,7 +60,7 @@ class Compressed:
     num_bytes: int
     bits: float
     elbo_bits: float
-    elbo_standard_error: float
+    standard_error: float
     start_bits: float
     others: dict[str, int]
 
@@ -110,7 +110,7 @@ def compress(
         num_bytes=len(content),
         bits=encoded.net_bits,
         elbo_bits=elbo,
-        elbo_standard_error=error,
+        standard_error=error,
         start_bits=8 * len(content) - encoded.net_bits,
         others=sizes_of_others(kind_named(fitted.schema.kind).render(x, fitted.schema), fitted.schema.kind),
     )
@@ -194,7 +194,7 @@ def _codec(fitted: Fitted, grid: Grid, batch: int = BATCH) -> Codec:
 def _elbo_bits(
     fitted: Fitted, grid: Grid, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None
 ) -> tuple[float, float]:
-    """−ELBO of all rows in bits and its standard error; of densities, on cells as wide as a step."""
+    """−ELBO of all rows in bits and `standard_error`; of densities, on cells as wide as a step."""
     places = np.unique(np.linspace(0, len(k) - 1, min(len(k), _MOST_ROWS)).astype(np.int64))
     codec, found = _codec(fitted, grid), []
     width = np.where(grid.real, np.log2(codec.steps.step), 0.0)
@@ -208,8 +208,8 @@ def _elbo_bits(
             ).log_w
             found.append(-log_w.numpy() / math.log(2) - (known * width).sum(1))
     bits, share = np.concatenate(found, 1), len(k) / len(places)
-    within = bits.var(0, ddof=1).sum() / _DRAWS
-    return bits.mean(0).sum() * share, math.sqrt(within) * share
+    one, many = bits.var(0, ddof=1).sum() * share, bits.var(0, ddof=1).sum() * share**2 / _DRAWS
+    return bits.mean(0).sum() * share, math.sqrt(one + many)
 
 
 def _check_binary(fitted: Fitted, x: np.ndarray) -> None:

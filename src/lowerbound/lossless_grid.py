@@ -124,7 +124,8 @@ def grid_of(
         most = int(np.nanmax(x[:, counted], initial=0.0))
         size[counted] = 2 << (most + 1).bit_length()
     for i in np.flatnonzero(~real & ~counted):
-        step = supports[i].grid[1] - supports[i].grid[0] if size[i] > 1 else 1.0
+        values = supports[i].grid or (0.0, 1.0)
+        step = values[1] - values[0] if len(values) > 1 else 1.0
         every[i], per[i] = (unit[i], 1.0) if step == 1 else _ratio(float(unit[i]), int(size[i]) - 1)
     if real.any():
         first[real], every[real], per[real], size[real] = _decimal(x[:, real], real, names)

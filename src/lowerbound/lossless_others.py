@@ -53,7 +53,8 @@ def _png(images: np.ndarray) -> int:
     x = x if x.shape[-1] <= 4 else np.moveaxis(x, 1, -1)
     strip = np.ascontiguousarray(x.reshape(-1, *x.shape[2:])).astype(np.uint8)
     two = x.shape[-1] == 1 and len(np.unique(strip)) <= 2
-    picture = Image.fromarray(strip[..., 0] if strip.shape[-1] in (1, 2) else strip)
+    grey = strip[..., 0] if strip.shape[-1] == 1 else strip
+    picture = Image.fromarray(grey > 0) if two else Image.fromarray(grey)
     buffer = io.BytesIO()
-    (picture.point(lambda value: 255 * (value > 0), mode="1") if two else picture).save(buffer, "png", optimize=True)
+    picture.save(buffer, "png", optimize=True)
     return buffer.tell()

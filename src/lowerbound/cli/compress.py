@@ -47,11 +47,12 @@ def compress(run: str, data: str, out: str, force: bool) -> None:
 def lines_of(found: Compressed) -> list[str]:
     """What is printed: bits for each number, and bytes in all."""
     each, part = found.num_numbers, 100 * (found.bits / found.elbo_bits - 1)
+    error = 100 * found.standard_error / abs(found.elbo_bits)
     lines = [
         f"{found.num_bytes:>12,} bytes  {8 * found.num_bytes / each:9.4f} bits per number  the file",
-        f"{found.bits / 8:>12,.0f}        {found.bits / each:9.4f}                  its rows ({part:+.2f} % of -ELBO)",
-        f"{found.elbo_bits / 8:>12,.0f}        {found.elbo_bits / each:9.4f}                  -ELBO "
-        f"(± {found.elbo_standard_error / each:.4f})",
+        f"{found.bits / 8:>12,.0f}        {found.bits / each:9.4f}                  its rows ({part:+.2f} % of -ELBO, "
+        f"± {error:.2f})",
+        f"{found.elbo_bits / 8:>12,.0f}        {found.elbo_bits / each:9.4f}                  -ELBO",
         f"{found.start_bits / 8:>12,.0f}                                   start and header",
     ]
     return lines + [
