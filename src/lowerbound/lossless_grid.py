@@ -154,10 +154,11 @@ def _decimal(x: np.ndarray, real: np.ndarray, names: tuple[str, ...] | None) -> 
             found.append((0.0, 1.0, 1.0, 1))
             continue
         low, high = float(whole.min()), float(whole.max())
-        if not max(abs(low), abs(high)) < 2.0**53 or high - low >= _MOST_VALUES:
-            raise ValueError(f"the data hold numbers from {known.min():g} to {known.max():g}; coding takes 2^40 steps.")
+        if not max(abs(low), abs(high)) < 2.0**53 or high - low >= _MOST_VALUES // 4:
+            raise ValueError(f"the data hold numbers from {known.min():g} to {known.max():g}; coding takes 2^38 steps.")
         every = max(1, math.gcd(*np.unique(whole - low).astype(np.int64).tolist()))
-        found.append((low, float(every), 10.0**digits, int((high - low) // every) + 1))
+        span = int((high - low) // every)  # on each side as well: a last value would take the whole tail, below −ELBO
+        found.append((low - span * every, float(every), 10.0**digits, 3 * span + 1))
     each = [np.array(part) for part in zip(*found, strict=True)]
     return tuple(each if names is not None else (np.repeat(part, x.shape[1]) for part in each))
 
