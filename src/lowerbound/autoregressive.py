@@ -12,7 +12,7 @@ after another (van den Oord et al. 2016, arXiv:1601.06759, eq. 1 and 2).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from torch.types import _size
 
+from lowerbound.hooks import ComesInTurn
 from lowerbound.nets.precision import call_net
 
 __all__ = ["AutoregressiveDistribution", "CausalNet"]
@@ -135,6 +136,20 @@ class AutoregressiveDistribution(Distribution):
     def conditional_means(self) -> Tensor:
         """E[x_d | x_<d] of every site along one draw of x (*batch, *event)."""
         return self._drawn((), means=True)
+
+    def in_turn(self, rows: int) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+        """See `hooks.ComesInTurn`."""
+        sites = self.net.site_shape
+        channels = sites[0] if len(sites) == 3 else 1
+        positions = math.prod(sites) // channels
+        cache, before = self.net.begin(rows, self._contexts(torch.Size((rows,)))), None
+        for site in range(positions * channels):
+            position, channel = divmod(site, channels)
+            p = self.family(self.net.step(cache, site, before))
+            if isinstance(p, ComesInTurn):  # of one number, so that there is one turn
+                p, _ = next(p.in_turn(rows))
+            value = yield p, torch.tensor([channel * positions + position])
+            before = value.reshape(rows, *self.net.value_shape)
 
     @torch.no_grad()
     def _drawn(self, sample_shape: _size, *, means: bool) -> Tensor:

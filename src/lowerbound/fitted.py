@@ -48,6 +48,7 @@ from lowerbound.weights import latents_of
 if TYPE_CHECKING:
     from lowerbound.diagnosis import Diagnosis
     from lowerbound.evaluate import PredictiveChecks
+    from lowerbound.lossless import Compressed
     from lowerbound.planning import Plan
 
 __all__ = ["Encoded", "Fitted"]
@@ -412,6 +413,45 @@ class Fitted:
         from lowerbound.imputing import cell_scores
 
         return cell_scores(self, data, num_samples=num_samples, seed=seed, progress=progress)
+
+    def compress(
+        self,
+        data: Any,
+        path: str | Path,
+        *,
+        force: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Compressed:
+        """Write rows to a file from which `decompress` gives them back to the last bit, in about −ELBO bits.
+
+        The file holds no model: reading it takes this one. Labels and columns that are no part of the model are not
+        in it.
+
+        Arguments:
+            data: see `rows`.
+            path: of the file.
+            force: whether a file that is there is overwritten.
+            progress: called with the rows done and their total.
+
+        Returns:
+            The bits that the rows took, −ELBO of the same rows, and the sizes that other programs reach.
+
+        Raises:
+            ValueError: a part of the model that cannot be coded, values on no grid, or a file that is there.
+        """
+        from lowerbound.lossless import compress
+
+        return compress(self, data, path, force=force, progress=progress)
+
+    def decompress(self, path: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Any:
+        """The rows that `compress` wrote to a file, in the form of the user's data.
+
+        Raises:
+            ValueError: no such file, one of another model, one that is damaged, or one that decodes otherwise here.
+        """
+        from lowerbound.lossless import decompress
+
+        return decompress(self, path, progress=progress)
 
     def draw(
         self, count: int, *, label: str | None = None, seed: int | None = None

@@ -16,6 +16,8 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `Quantizes`             a point mass at codes of encoded vectors, whose gradient reaches the vectors by copying
 `Jumps`                 a reparameterised posterior with a part whose value jumps along its parameters
 `Embeds`                a posterior module that turns codes into the vectors they stand for
+`HasCumulative`         a distribution of single numbers that states P(x ≤ value)
+`ComesInTurn`           a distribution whose elements are single numbers given those before them
 ======================  ===============================================================================================
 
 Hooks of distributions have methods only, so that they can be tested in a compiled graph. `JointDensity` is here too,
@@ -24,7 +26,8 @@ because `Augmented` extends one.
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Generator
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
 from torch.distributions import Distribution
@@ -32,9 +35,11 @@ from torch.distributions import Distribution
 __all__ = [
     "AssignsClusters",
     "Augmented",
+    "ComesInTurn",
     "Embeds",
     "EndsInState",
     "HasConditionalMeans",
+    "HasCumulative",
     "JointDensity",
     "Jumps",
     "Latents",
@@ -196,6 +201,29 @@ class Embeds(Protocol):
 
     def embed(self, z: Tensor) -> Tensor:
         """From codes (..., *event) to vectors (..., features, *positions); linear in z."""
+        ...
+
+
+@runtime_checkable
+class HasCumulative(Protocol):
+    """An elementwise distribution that can be coded."""
+
+    def cumulative(self) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
+        """A function F of `distribution_functions` and its parameters θ, with P(x ≤ value) = F(value, *θ).
+
+        Each parameter has the batch shape, and further axes where F says so.
+        """
+        ...
+
+
+@runtime_checkable
+class ComesInTurn(Protocol):
+    """A distribution over elements that are not independent, p(x) = Π_t p(x_t | x_<t) with parts x_t of elements."""
+
+    def in_turn(self, rows: int) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+        """Yield each p(x_t | x_<t), elementwise (rows, n), and the places (n,) of its elements in the flattened event,
+        and receive x_t (rows, n, *value). The batch shape is (rows,), or () for the same distribution in each row.
+        """
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MOST_ITERATIONS", "MOST_LAYERS", "MOST_SAMPLES", "MOST_STEPS", "require_at_most"]
+__all__ = ["MOST_CODED", "MOST_ITERATIONS", "MOST_LAYERS", "MOST_SAMPLES", "MOST_STEPS", "require_at_most"]
 
 MOST_STEPS = 10**9
 """Of training: at a millisecond a step, twelve days."""
@@ -15,6 +15,9 @@ MOST_LAYERS = 256
 
 MOST_SAMPLES = 10**7
 """Drawn for one row in an evaluation."""
+
+MOST_CODED = 10**9
+"""Numbers of one file of rows that are coded without loss, of which each takes eight bytes of memory."""
 
 
 def require_at_most(owner: str, most: int, **counts: int) -> None:

@@ -16,6 +16,8 @@ COMMANDS = [
     "score",
     "sample",
     "impute",
+    "compress",
+    "decompress",
     "encode",
     "interpolate",
     "reconstruct",

@@ -110,6 +110,9 @@ def files(rng: random.Random, material: Material) -> Case:
         ["evaluate", run, "--limit", "2"], ["encode", run, "--out", out], ["diagnose", run],
         ["impute", run, "--out", out], ["score", run, "--out", out, "--num-samples", "2"],
     ])  # fmt: skip
+    if rng.random() < 0.2:
+        word, ending = rng.choice([("compress", ".lb"), ("decompress", ".npz")])
+        return Case(kind="files", words=[word, run, path, "--out", out.removesuffix(".npz") + ending])
     data = ["--against" if command[0] == "diagnose" else "--data", path]
     return Case(kind="files", words=[*command, *data])
 

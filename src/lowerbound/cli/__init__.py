@@ -39,6 +39,8 @@ _COMMANDS = {
     "score": "lowerbound.cli.score:score",
     "sample": "lowerbound.cli.sample:sample",
     "impute": "lowerbound.cli.impute:impute",
+    "compress": "lowerbound.cli.compress:compress",
+    "decompress": "lowerbound.cli.decompress:decompress",
     "encode": "lowerbound.cli.encode:encode",
     "interpolate": "lowerbound.cli.interpolate:interpolate",
     "reconstruct": "lowerbound.cli.reconstruct:reconstruct",

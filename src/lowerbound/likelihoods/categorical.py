@@ -10,8 +10,11 @@ E[x] = Σ_k k π[k] is meaningful where the classes are ordered, like the levels
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -19,6 +22,7 @@ from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Independent
 from torch.types import _size
 
+from lowerbound import distribution_functions
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.nets.parameters import parameters_of
@@ -137,6 +141,10 @@ class CategoricalDistribution(ElementwiseDistribution):
         log_prob = self.log_probs.expand(*shape, -1).gather(-1, index.unsqueeze(-1)).squeeze(-1)
         return torch.where(known, log_prob, torch.where(k.isnan(), torch.nan, -torch.inf))
 
+    def cumulative(self) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
+        """See `hooks.HasCumulative`."""
+        return distribution_functions.table, (self._cumulated(), torch.full_like(self.log_probs[..., 0], self.scale))
+
     def entropy(self) -> Tensor:
         """−Σ_k π[k] log π[k], nats."""
         log_probs = self.log_probs.clamp(min=torch.finfo(self.log_probs.dtype).min)
@@ -147,6 +155,9 @@ class CategoricalDistribution(ElementwiseDistribution):
         with torch.no_grad():
             classes = TorchCategorical(logits=self.log_probs, validate_args=False)
             return self._value(classes.sample(torch.Size(sample_shape)))
+
+    def _cumulated(self) -> Tensor:
+        return torch.from_numpy(np.add.accumulate(self.log_probs.exp().double().numpy(), -1))
 
     def _values(self) -> Tensor:
         return self._value(torch.arange(self.log_probs.shape[-1], device=self.log_probs.device))

@@ -15,7 +15,8 @@ earlier implementations is not needed. The outermost bins have only log F(b) or 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -24,6 +25,7 @@ from torch.distributions import Independent
 from torch.nn.functional import logsigmoid
 from torch.types import _size
 
+from lowerbound import distribution_functions
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.nets.parameters import parameters_of
@@ -137,6 +139,10 @@ class DiscretizedLogisticDistribution(ElementwiseDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """log p(value) per element, nats."""
         return log_prob_of_level(value, self.loc, self.scale, self.num_levels)
+
+    def cumulative(self) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
+        """See `hooks.HasCumulative`."""
+        return distribution_functions.level, (self.loc, self.scale, torch.full_like(self.loc, self.num_levels))
 
     def sample(self, sample_shape: _size = ()) -> Tensor:
         """Draw levels: (*sample_shape, *batch_shape), in [0, 1]."""

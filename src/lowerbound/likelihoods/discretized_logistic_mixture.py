@@ -17,6 +17,7 @@ x holds the levels k/(K − 1) in [0, 1]; the bins and their tails are those of 
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any, ClassVar
 
 import torch
@@ -25,6 +26,8 @@ from torch.distributions import Distribution
 from torch.nn.functional import one_hot
 from torch.types import _size
 
+from lowerbound import distribution_functions
+from lowerbound.in_turn import Stated
 from lowerbound.likelihoods.discretized_logistic import (
     draw_level,
     log_prob_of_level,
@@ -175,6 +178,18 @@ class DiscretizedLogisticMixtureDistribution(Distribution):
             loc = self._loc(self.locs, self.couplings, x, c)
             log_prob = log_prob + log_prob_of_level(x[c], loc, self.scales[..., c, :], self.num_levels)
         return log_prob.logsumexp(-2).sum(-1)
+
+    def in_turn(self, rows: int) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+        """See `hooks.ComesInTurn`."""
+        pixels, log_w, x = self.locs.shape[-1], self.log_weights, list[Tensor]()
+        for c in range(self.num_channels):
+            loc, scale = self._loc(self.locs, self.couplings, x, c), self.scales[..., c, :]
+            weight = log_w.softmax(-2)
+            of_c = (weight.mT, loc.mT, scale.mT, torch.full_like(loc[..., 0, :], self.num_levels))
+            p = Stated(distribution_functions.mixture_of_levels, of_c, (rows, pixels))
+            value = (yield p, torch.arange(c * pixels, (c + 1) * pixels)).unsqueeze(-2)
+            log_w = log_w + log_prob_of_level(value, loc, scale, self.num_levels)
+            x.append(value)
 
     @torch.no_grad()
     def sample(self, sample_shape: _size = ()) -> Tensor:

@@ -8,11 +8,14 @@ x is brought to standard units before anything else, so that no digit of x − a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.types import _size
 
+from lowerbound import distribution_functions
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 
 __all__ = ["LogNormalInUnits", "NormalInUnits"]
@@ -52,10 +55,17 @@ class NormalInUnits(ElementwiseDistribution):
         t = ((value - self.centre) / self.unit - self.loc) / self.scale
         return -0.5 * (t**2 + math.log(2 * math.pi)) - torch.log(self.scale) - torch.log(self.unit)
 
+    def cumulative(self) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
+        """See `hooks.HasCumulative`."""
+        return distribution_functions.normal, self._in_units_of_x()
+
     def rsample(self, sample_shape: _size = ()) -> Tensor:
         """a + b (μ + s ε), ε ~ N(0, 1): (*sample_shape, *batch_shape)."""
         noise = torch.randn(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device)
         return self.centre + self.unit * (self.loc + self.scale * noise)
+
+    def _in_units_of_x(self) -> tuple[Tensor, Tensor]:
+        return self.centre + self.unit * self.loc, self.unit * self.scale
 
 
 class LogNormalInUnits(NormalInUnits):
@@ -76,6 +86,10 @@ class LogNormalInUnits(NormalInUnits):
         inside = ~(value <= 0)
         log_x = torch.log(torch.where(inside, value, 1.0))
         return torch.where(inside, super().log_prob(log_x) - log_x, -torch.inf)
+
+    def cumulative(self) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
+        """See `hooks.HasCumulative`."""
+        return distribution_functions.log_normal, self._in_units_of_x()
 
     def rsample(self, sample_shape: _size = ()) -> Tensor:
         """exp(a + b (μ + s ε)): (*sample_shape, *batch_shape)."""

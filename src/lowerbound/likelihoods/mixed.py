@@ -16,7 +16,7 @@ by column, then those of the next kind.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
@@ -173,6 +173,14 @@ class MixedDistribution(Distribution):
         sizes = [part.batch_shape[-1] for part in self.parts]
         columns = value.index_select(-1, self.order).split(sizes, -1)
         return list(zip(self.groups, self.parts, columns, strict=True))
+
+    def in_turn(self, rows: int) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+        """See `hooks.ComesInTurn`."""
+        first = 0
+        for part in self.parts:
+            end = first + part.batch_shape[-1]
+            yield part.expand((rows, end - first)), self.order[first:end]
+            first = end
 
     @torch.no_grad()
     def sample(self, sample_shape: _size = ()) -> Tensor:

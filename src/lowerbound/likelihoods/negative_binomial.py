@@ -14,13 +14,15 @@ where no term is large unless the result is. log p is NaN at negative x and at N
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, TypeAlias
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Gamma, Independent
 from torch.types import _size
 
+from lowerbound import distribution_functions
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.likelihoods.poisson import draw_counts
@@ -145,6 +147,10 @@ class NegativeBinomialDistribution(ElementwiseDistribution):
         remainder = stirling_remainder(x + r) - stirling_remainder(x) - stirling_remainder(r)
         zeros = r * log_ratio(r + value, r + m, value - m)
         return zeros + torch.where(some, fit - volume + remainder, 0.0)
+
+    def cumulative(self) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
+        """See `hooks.HasCumulative`."""
+        return distribution_functions.negative_binomial, (self.mean, self.inverse_dispersion)
 
     def sample(self, sample_shape: _size = ()) -> Tensor:
         """Draw counts, x ~ Poisson(μ g/r), g ~ Gamma(r, 1): (*sample_shape, *batch_shape)."""

@@ -13,7 +13,8 @@ integers, which overflow at 9·10¹⁸. Their skewness is 10⁻³ where it shoul
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 from torch.types import _size
 
+from lowerbound import distribution_functions
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.likelihoods.stirling import HALF_LOG_TWO_PI, log_ratio, stirling_remainder
@@ -109,6 +111,10 @@ class PoissonDistribution(ElementwiseDistribution):
         fit = x * log_ratio(self.rate, x, self.rate - x) + x - self.rate
         volume = 0.5 * torch.log(x) + HALF_LOG_TWO_PI + stirling_remainder(x)
         return torch.where(some, fit - volume, -self.rate)
+
+    def cumulative(self) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
+        """See `hooks.HasCumulative`."""
+        return distribution_functions.poisson, (self.rate,)
 
     def sample(self, sample_shape: _size = ()) -> Tensor:
         """Draw counts: (*sample_shape, *batch_shape)."""

@@ -12,13 +12,15 @@ Stirling's formula with a = ν/2, a log(1 + 1/2a) + ½ log a − ½ + ρ(a + ½)
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, TypeAlias
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Gamma
 from torch.types import _size
 
+from lowerbound import distribution_functions
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.location_scale import LocationScale, Scale
 from lowerbound.likelihoods.stirling import stirling_remainder
@@ -121,6 +123,10 @@ class StudentTDistribution(ElementwiseDistribution):
         gammas = a * torch.log1p(0.5 / a) - 0.5 + stirling_remainder(a + 0.5) - stirling_remainder(a)
         kernel = (a + 0.5) * torch.log1p(t**2 / self.dof)
         return gammas - 0.5 * math.log(2 * math.pi) - torch.log(self.scale) - kernel
+
+    def cumulative(self) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
+        """See `hooks.HasCumulative`."""
+        return distribution_functions.student_t, (self.loc, self.scale, self.dof)
 
     def entropy(self) -> Tensor:
         """(ν+1)/2 [ψ((ν+1)/2) − ψ(ν/2)] + ½ log ν + log B(ν/2, ½) + log s, nats."""

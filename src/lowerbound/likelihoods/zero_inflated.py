@@ -11,7 +11,9 @@ negative binomial of scVI (Lopez et al. 2018). All is computed with logits, so t
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,8 @@ from torch.distributions import Independent
 from torch.nn.functional import logsigmoid
 from torch.types import _size
 
+from lowerbound import distribution_functions
+from lowerbound.hooks import HasCumulative
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
 from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
@@ -173,6 +177,12 @@ class ZeroInflatedDistribution(ElementwiseDistribution):
         """log p(value) per element, nats."""
         counted = logsigmoid(-self.gate_logits) + self.counts.log_prob(value)
         return torch.where(value == 0, torch.logaddexp(logsigmoid(self.gate_logits), counted), counted)
+
+    def cumulative(self) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
+        """See `hooks.HasCumulative`."""
+        assert isinstance(self.counts, HasCumulative)
+        of_counts, parameters = self.counts.cumulative()
+        return partial(distribution_functions.zero_inflated, of_counts), (self.gate_logits, *parameters)
 
     def sample(self, sample_shape: _size = ()) -> Tensor:
         """Draw counts: (*sample_shape, *batch_shape)."""

@@ -16,11 +16,13 @@ not. U is in units of σ; V = S U gives any covariance diag + V Vᵀ.
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from lowerbound.in_turn import gaussian_in_turn
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape
 from lowerbound.nets.softplus import positive
@@ -131,6 +133,10 @@ class LowRankNormalDistribution(Distribution):
         fitted = torch.einsum("...dr,...r->...d", self._q, projected)
         mahalanobis = (y - fitted[..., :d]).square().sum(-1) + fitted[..., d:].square().sum(-1)
         return -0.5 * (mahalanobis + d * math.log(2 * math.pi)) - self.half_log_det
+
+    def in_turn(self, rows: int) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+        """See `hooks.ComesInTurn`."""
+        return gaussian_in_turn(self.loc, torch.linalg.cholesky(self.covariance_matrix))
 
     def entropy(self) -> Tensor:
         """½ log det 2πe Σ (...), nats."""

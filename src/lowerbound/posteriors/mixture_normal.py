@@ -22,11 +22,13 @@ where π is differentiated as an ordinary factor. These samples are not independ
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from lowerbound.in_turn import mixture_in_turn
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape
 from lowerbound.nets.softplus import positive
@@ -117,6 +119,10 @@ class MixtureNormalDistribution(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of value (..., D): (...), nats."""
         return torch.logsumexp(self.log_weights + self._log_normals(value).sum(-1), -1)
+
+    def in_turn(self, rows: int) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+        """See `hooks.ComesInTurn`."""
+        return mixture_in_turn(self.log_weights, self.loc, self.scale)
 
     def sample(self, sample_shape: SampleShape = ()) -> Tensor:
         """Draw (*sample_shape, ..., D), without a derivative."""

@@ -19,7 +19,7 @@ convolution is better.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import cast
 
 import torch
@@ -43,12 +43,16 @@ __all__ = [
 ]
 
 
+_ALL = slice(None)
+
+
 class Autoregressive(Distribution):
     """The joint distribution of sites whose conditionals are known.
 
     Arguments:
         conditionals: z (..., site, *value) ↦ the distributions p(z_d | z_<d), of batch shape
-            (..., site) and event shape (*value); that of site d depends on earlier sites only.
+            (..., site) and event shape (*value); that of site d depends on earlier sites only. A slice after z takes
+            some of the sites.
         start: zeros (site, *value), of the dtype and device that samples shall have.
         reparameterised: whether `rsample` of the conditionals may be differentiated.
 
@@ -65,7 +69,7 @@ class Autoregressive(Distribution):
         """The support of every site."""
         return constraints.independent(self.conditionals(self.start).support, 1)
 
-    def __init__(self, conditionals: Callable[[Tensor], Distribution], start: Tensor, reparameterised: bool):
+    def __init__(self, conditionals: Callable[..., Distribution], start: Tensor, reparameterised: bool):
         self.conditionals, self.start = conditionals, start
         self.has_rsample = reparameterised
         super().__init__(torch.Size(), start.shape, validate_args=False)
@@ -84,6 +88,12 @@ class Autoregressive(Distribution):
         if not self.has_rsample:
             raise NotImplementedError("Autoregressive over discrete sites has no rsample; use sample.")
         return self._draw(sample_shape, lambda p: p.rsample())
+
+    def in_turn(self, rows: int) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+        """See `hooks.ComesInTurn`."""
+        z = self.start.expand(rows, *self.start.shape).clone()
+        for d in range(len(self.start)):
+            z[:, d] = (yield self.conditionals(z, slice(d, d + 1)), torch.tensor([d]))[:, 0]
 
     def _draw(self, sample_shape: torch.Size, draw: Callable[[Distribution], Tensor]) -> Tensor:
         z = self.start.expand(*sample_shape, *self.start.shape)
@@ -122,8 +132,8 @@ class AutoregressiveNormal(nn.Module):
         """p(z); the context is ignored."""
         return Autoregressive(self._conditionals, self.start, reparameterised=True)
 
-    def _conditionals(self, z: Tensor) -> NormalDistribution:
-        loc, raw = self.net(z).unflatten(-1, (len(self.start), 2)).unbind(-1)
+    def _conditionals(self, z: Tensor, sites: slice = _ALL) -> NormalDistribution:
+        loc, raw = self.net(z).unflatten(-1, (len(self.start), 2))[..., sites, :].unbind(-1)
         return NormalDistribution(loc, positive(raw, self.min_scale), validate_args=False)
 
 
@@ -152,8 +162,8 @@ class AutoregressiveBernoulli(nn.Module):
         """p(z); the context is ignored."""
         return Autoregressive(self._conditionals, self.start, reparameterised=False)
 
-    def _conditionals(self, z: Tensor) -> BernoulliDistribution:
-        return BernoulliDistribution(logits=self.net(z), validate_args=False)
+    def _conditionals(self, z: Tensor, sites: slice = _ALL) -> BernoulliDistribution:
+        return BernoulliDistribution(logits=self.net(z)[..., sites], validate_args=False)
 
 
 class AutoregressiveCategorical(nn.Module):
@@ -187,8 +197,8 @@ class AutoregressiveCategorical(nn.Module):
         """p(z); the context is ignored."""
         return Autoregressive(self._conditionals, self.start, reparameterised=False)
 
-    def _conditionals(self, z: Tensor) -> LinearOneHotCategorical:
-        logits = self.net(z.flatten(-2)).unflatten(-1, tuple(self.start.shape))
+    def _conditionals(self, z: Tensor, sites: slice = _ALL) -> LinearOneHotCategorical:
+        logits = self.net(z.flatten(-2)).unflatten(-1, tuple(self.start.shape))[..., sites, :]
         return LinearOneHotCategorical(logits=logits, validate_args=False)
 
 

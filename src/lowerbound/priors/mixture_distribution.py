@@ -15,11 +15,14 @@ direct form.
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, constraints
+
+from lowerbound.in_turn import mixture_in_turn
 
 __all__ = ["NormalMixture"]
 
@@ -88,6 +91,11 @@ class NormalMixture(Distribution):
             k = torch.multinomial(self.log_weights.exp(), shape.numel(), replacement=True)
             k = k.reshape(shape)
             return self.loc[k] + self.scale[k] * torch.randn_like(self.loc[k])
+
+    def in_turn(self, rows: int) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+        """See `hooks.ComesInTurn`."""
+        each = (self.log_weights, self.loc, self.scale)
+        return mixture_in_turn(*(part.expand(rows, *part.shape) for part in each))
 
     def _squared_distance(self, z: Tensor) -> Tensor:
         if z.device.type == "mps":

@@ -1,0 +1,50 @@
+"""`lowerbound decompress`: the rows of a file that `compress` wrote."""
+
+from __future__ import annotations
+
+import click
+
+from lowerbound.cli.options import force_option
+
+__all__ = ["decompress"]
+
+
+@click.command(short_help="Give back the rows of a file that compress wrote.")
+@click.argument("run")
+@click.argument("file")
+@click.option("--out", required=True, metavar="DATA", help="A .csv or .parquet file of a table, or .npy or .npz.")
+@force_option
+def decompress(run: str, file: str, out: str, force: bool) -> None:
+    """Write the rows of FILE, which `compress` wrote with the same RUN, in the form of the data of the run.
+
+    A file that is damaged, or was written with other weights, is refused, and so is one that does not decode to the
+    rows that were written, as can be on another machine.
+    """
+    import io
+    from pathlib import Path
+
+    import numpy as np
+
+    from lowerbound.cli.opened import fitted_of
+    from lowerbound.cli.output import array_of, check_out, write_bytes, write_npz, write_table
+    from lowerbound.cli.pictures import check_table
+    from lowerbound.cli.progress import CountProgress
+    from lowerbound.cli.terminal import open_console
+    from lowerbound.runs import Run
+
+    path, opened = Path(out), Run.open(run)
+    check_out(path, opened, file, ".csv", ".parquet", ".npy", ".npz", force=force)
+    fitted, suffix = fitted_of(opened), path.suffix.lower()
+    if suffix in (".csv", ".parquet"):
+        check_table(fitted)
+    with CountProgress(open_console(), "rows") as progress:
+        rows = fitted.decompress(file, progress=progress)
+    if suffix == ".npz":
+        write_npz(path, x=array_of(rows))
+    elif suffix == ".npy":
+        buffer = io.BytesIO()
+        np.save(buffer, array_of(rows), allow_pickle=False)
+        write_bytes(path, buffer.getvalue())
+    else:
+        write_table(path, rows)
+    click.echo(f"Wrote {len(rows)} rows to {path}")

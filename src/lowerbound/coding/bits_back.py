@@ -1,0 +1,205 @@
+"""Rows coded by a latent variable model in −ELBO bits: bits-back coding (Townsend, Bird & Barber 2019, 1901.04866).
+
+    pop z under q(z | x)        − log₂ q(z | x) bits come back
+    push x under p(x | z)       − log₂ p(x | z) bits
+    push z under p(z)           − log₂ p(z) bits
+
+so that a row takes E_q[log q(z | x) − log p(x, z)] = −ELBO on average; decoding undoes each step. Rows are coded some
+at a time. The first groups are small, for what they pop must have been pushed before, or lent (`stack`).
+
+Encoding and decoding must compute the same numbers to the last bit. All is therefore in float64 on the CPU with one
+thread, nets are called with batches of one size (the first row fills up what is missing), x is rebuilt from its numbers
+before it is used, and distribution functions treat each element alone (`distribution_functions`).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lowerbound.coding.latents import pop_latents, push_latents, require_same_order
+from lowerbound.coding.numbering import Steps
+from lowerbound.coding.stack import Stack
+from lowerbound.coding.turns import Batch, pop_event, push_event
+from lowerbound.hooks import Augmented
+from lowerbound.model import LatentVariableModel
+
+__all__ = ["BATCH", "Codec", "Encoded", "exactly", "groups_of"]
+
+BATCH = 256
+"""Rows that are coded at a time, and lanes of the stack."""
+
+_NUMBERS_AT_ONCE = 1 << 23
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Encoded:
+    """Rows as bits.
+
+    Attributes:
+        stack: their bits.
+        groups: how many rows were coded at a time, the first first; those of `groups_of`.
+        net_bits: what the rows added to the stack.
+    """
+
+    stack: Stack
+    groups: tuple[int, ...]
+    net_bits: float
+
+
+class Codec:
+    """Codes rows by a model.
+
+    Arguments:
+        model: p(x, z) and q(z | x).
+        events: from values (B, elements) on their steps to x as the likelihood scores it (B, *event), float64.
+        steps: the values that each element can have, as the likelihood scores them, under which x is coded.
+        batch: rows at a time.
+    """
+
+    def __init__(
+        self,
+        model: LatentVariableModel,
+        steps: Steps,
+        events: Callable[[np.ndarray], Tensor],
+        batch: int = BATCH,
+    ):
+        self.model, self.steps, self.events, self.batch = copy.deepcopy(model).double().eval(), steps, events, batch
+
+    def encode(
+        self,
+        k: np.ndarray,
+        *,
+        seen: np.ndarray | None = None,
+        context: Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> Encoded:
+        """Code rows.
+
+        Arguments:
+            k: the number of each value (N, elements), 0 where there is none.
+            seen: where there is a value (N, elements); None for everywhere.
+            context: of each row (N, …).
+            progress: called with the rows done and their number.
+
+        Raises:
+            ValueError: a part of the model that cannot be coded.
+        """
+        stack, groups, done = Stack(lends=True), groups_of(len(k), self.batch), 0
+        with exactly():
+            for size in groups:
+                rows = slice(done, done + size)
+                stack.widen(size)
+                self._push_rows(stack, k[rows], _part(seen, rows), _part(context, rows))
+                done += size
+                if progress is not None:
+                    progress(done, len(k))
+        return Encoded(stack=stack, groups=groups, net_bits=stack.num_bits)
+
+    def decode(
+        self,
+        stack: Stack,
+        groups: tuple[int, ...],
+        *,
+        seen: np.ndarray | None = None,
+        context: Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> np.ndarray:
+        """The numbers (N, elements) of the rows, from the stack, which is empty of them afterwards.
+
+        Raises:
+            StackError: the stack is not of this model and these groups.
+        """
+        num_rows = done = sum(groups)
+        k = np.zeros((num_rows, len(self.steps.size)), np.int64)
+        with exactly():
+            for i in reversed(range(len(groups))):
+                rows = slice(done - groups[i], done)
+                k[rows] = self._pop_rows(stack, groups[i], _part(seen, rows), _part(context, rows))
+                done = rows.start
+                stack.narrow(max(groups[:i], default=0))
+                if progress is not None:
+                    progress(num_rows - done, num_rows)
+        return k
+
+    def _push_rows(self, stack: Stack, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None) -> None:
+        k, seen, context, rows = self._filled(k, seen, context)
+        q, p = self._inferred(k, seen, context)
+        numbers, z = pop_latents(stack, q, p, self._batch(rows, "posterior", floored=False))
+        likelihood = self.model.decode(z, context)
+        push_event(stack, likelihood, self._steps_at, k, self._batch(rows, "likelihood", seen=seen))
+        push_latents(stack, p, p, numbers, self._batch(rows, "prior"))
+
+    def _pop_rows(self, stack: Stack, rows: int, seen: np.ndarray | None, context: Tensor | None) -> np.ndarray:
+        _, seen, context, _ = self._filled(np.zeros((rows, 1)), seen, context)
+        p = self.model.prior(context)
+        numbers, z = pop_latents(stack, p, p, self._batch(rows, "prior"))
+        of_x = self._batch(rows, "likelihood", seen=seen)
+        k = pop_event(stack, self.model.decode(z, context), self._steps_at, len(self.steps.size), of_x)
+        q, p = self._inferred(k, seen, context)
+        push_latents(stack, q, p, numbers, self._batch(rows, "posterior", floored=False))
+        return k[:rows]
+
+    def _inferred(self, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None) -> tuple[Any, Any]:
+        """q(z | x) and p(z)."""
+        values = self.steps.value(np.ascontiguousarray(k.T)).T
+        x = self.events(np.ascontiguousarray(values if seen is None else np.where(seen, values, np.nan)))
+        q, p = self.model.infer(x, context), self.model.prior(context)
+        if isinstance(q, Augmented):
+            raise ValueError(
+                f"{type(self.model.posterior).__name__} draws further variables besides z, which cannot be coded; fit "
+                "with --posterior diagonal-normal, full-normal or mixture-normal."
+            )
+        require_same_order(q, p)
+        return q, p
+
+    def _filled(self, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None) -> Any:
+        """Rows, what is seen of them and their context, filled up to a batch by the first; and how many they are."""
+        place = np.concatenate([np.arange(len(k)), np.zeros(self.batch - len(k), np.int64)])
+        return k[place], _part(seen, place), None if context is None else context[torch.from_numpy(place)], len(k)
+
+    def _steps_at(self, family: Any, places: np.ndarray) -> Steps:
+        return self.steps.at(places)
+
+    def _batch(self, rows: int, part: str, *, floored: bool = True, seen: np.ndarray | None = None) -> Batch:
+        return Batch(rows=rows, size=self.batch, part=part, floored=floored, seen=seen)
+
+
+def groups_of(num_rows: int, batch: int) -> tuple[int, ...]:
+    """How many rows are coded at a time: half as many as were before, up to a batch, so that little must be lent.
+
+    >>> groups_of(20, 4)
+    (1, 1, 1, 1, 2, 3, 4, 4, 3)
+    """
+    groups, done = list[int](), 0
+    while done < num_rows:
+        groups.append(min(max(1, min(batch, done // 2)), num_rows - done))
+        done += groups[-1]
+    return tuple(groups)
+
+
+@contextmanager
+def exactly() -> Iterator[None]:
+    """One thread, no gradients, denormal numbers kept, float64 for what is made on the way."""
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    torch.set_flush_denormal(False)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+
+
+def _part(of: Any, rows: Any) -> Any:
+    return None if of is None else of[rows]

@@ -1,0 +1,249 @@
+"""Rows as a file, by bits-back coding under a fitted model: compress and decompress.
+
+A row takes −ELBO bits on average (`coding.bits_back`), so that the size of a file is an independent check of the bound.
+A file is decoded and compared before it counts as written, and a decoded one is compared with the checksum of the rows,
+so that another machine on which nets give other numbers refuses the file and never gives wrong rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lowerbound.checkpoint import CheckpointError, write_atomically
+from lowerbound.coding import BATCH, Codec, Stack, StackError, exactly, groups_of
+from lowerbound.data import DataError
+from lowerbound.data.kinds import kind_named
+from lowerbound.data.transform import Pixels
+from lowerbound.defaults import facts_of
+from lowerbound.fitted import Fitted
+from lowerbound.limits import MOST_CODED
+from lowerbound.lossless_file import Content, pack, unpack
+from lowerbound.lossless_grid import Grid, grid_of
+from lowerbound.lossless_others import sizes_of_others
+from lowerbound.randomness import derive_seed, forked
+from lowerbound.support import Support
+
+__all__ = ["Compressed", "compress", "decompress"]
+
+Progress = Callable[[int, int], None]
+_ELBO, _DRAWS, _MOST_ROWS = 8, 16, 4096  # the stream of random numbers; latents for each row; rows of the bound
+_DTYPES = ("bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compressed:
+    """What a file of rows takes, in bits unless said otherwise.
+
+    Attributes:
+        num_rows: rows in it.
+        num_numbers: values in it; gaps are none.
+        num_bytes: of the file.
+        bits: what the rows took, without the start and the header: comparable with −ELBO.
+        elbo_bits: −ELBO of the same rows on the same grid; beyond 4,096 rows, from as many evenly spaced ones.
+        standard_error: of the difference of both, as the file has one latent for each row and the bound 16.
+        start_bits: what the file has besides `bits`: what the first rows borrowed, the header and the gaps.
+        others: bytes of the same rows under gzip, bz2, lzma and, of images, png, by name.
+    """
+
+    num_rows: int
+    num_numbers: int
+    num_bytes: int
+    bits: float
+    elbo_bits: float
+    standard_error: float
+    start_bits: float
+    others: dict[str, int]
+
+
+def compress(
+    fitted: Fitted, data: Any, path: str | Path, *, force: bool = False, progress: Progress | None = None
+) -> Compressed:
+    """Write rows to a file. See `Fitted.compress`."""
+    path, rows = Path(path), fitted.rows(data)
+    if path.exists() and not force:
+        raise DataError(f"{path} is there already; choose another place, or say force=True.")
+    x = np.asarray(rows.x)
+    if len(x) == 0 or x.size > MOST_CODED:
+        raise DataError(f"{rows.name} holds {x.size:,} numbers; a file takes between 1 and {MOST_CODED:,}: split it.")
+    _check_binary(fitted, x)
+    fitted.events(x[:1024])  # refuses values that have no probability, by their names
+    flat = x.reshape(len(x), -1)
+    likelihood, names = fitted.model.likelihood, fitted.schema.column_names
+    support = getattr(likelihood, "support", None)
+    if not isinstance(support, Support):
+        raise DataError(f"{type(likelihood).__name__} states no support, which coding needs; fit another likelihood.")
+    grid = grid_of(flat, support, facts_of(likelihood), fitted.transform, names)
+    k = grid.numbers(flat, names)
+    gaps = np.isnan(flat)
+    seen = ~gaps if gaps.any() else None
+    labels = None if rows.y is None or not fitted.is_conditional else np.asarray(rows.y).tolist()
+    context = fitted.context(rows.y, rows.name)
+    encoded = _codec(fitted, grid).encode(k, seen=seen, context=context, progress=_part(progress, 0))
+    stack = encoded.stack
+    header = {
+        "rows": len(x), "elements": flat.shape[1], "dtype": str(x.dtype), "words": stack.num_words,
+        "lanes": len(stack.heads), "lent": stack.lent, "batch": BATCH, "grid": grid.to_json(), "labels": labels,
+        "minus": np.flatnonzero((x == 0) & np.signbit(x)).tolist(), "checksum": _checksum(x),
+        "weights": weights_checksum(fitted),
+    }  # fmt: skip
+    content = pack(Content(header=header, seen=seen, stack=stack.to_bytes()))
+    if not _same(_decoded(fitted, content, "what was coded", _part(progress, 1)), x):
+        raise DataError("the rows did not come back from their code as they were, and nothing was written.")
+    try:
+        write_atomically(path, content, new=not force)
+    except OSError as error:
+        raise CheckpointError(f"Could not write {path} ({error.strerror or error}); choose another place.") from error
+    elbo, error = _elbo_bits(fitted, grid, k, seen, context)
+    return Compressed(
+        num_rows=len(x),
+        num_numbers=k.size - int(gaps.sum()),
+        num_bytes=len(content),
+        bits=encoded.net_bits,
+        elbo_bits=elbo,
+        standard_error=error,
+        start_bits=8 * len(content) - encoded.net_bits,
+        others=sizes_of_others(kind_named(fitted.schema.kind).render(x, fitted.schema), fitted.schema.kind),
+    )
+
+
+def decompress(fitted: Fitted, path: str | Path, *, progress: Progress | None = None) -> Any:
+    """The rows of a file, in the form of the user's data. See `Fitted.decompress`."""
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"could not read {path} ({error.strerror or error}).") from None
+    x = _decoded(fitted, content, str(path), progress)
+    return kind_named(fitted.schema.kind).render(x, fitted.schema)
+
+
+def weights_checksum(fitted: Fitted) -> str:
+    """The sha256 of all that decides how rows are coded: weights, transform and schema."""
+    digest = hashlib.sha256(json.dumps(fitted.schema.to_json(), sort_keys=True).encode())
+    for part in (fitted.model, fitted.transform):
+        for name, tensor in sorted(part.state_dict().items()):
+            values = tensor.detach().cpu().contiguous()
+            digest.update(f"{name}{values.dtype}{tuple(values.shape)}".encode())
+            digest.update(values.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) -> np.ndarray:
+    """Stored rows (N, *event).
+
+    Raises:
+        DataError: naming the file and what is wrong with it.
+    """
+    try:
+        content = unpack(data)
+    except ValueError as error:
+        raise DataError(f"{name} {error}") from None
+    header, shape = content.header, fitted.schema.event_shape
+    if header.get("weights") != weights_checksum(fitted):
+        raise DataError(
+            f"{name} was written with other weights than those of {_named(fitted)}; name the run that wrote it."
+        )
+    try:
+        if header["elements"] != math.prod(shape) or header["dtype"] not in _DTYPES:
+            raise ValueError("rows of another shape")
+        grid = Grid.from_json(header["grid"], header["elements"])
+        labels = header["labels"]
+        context = fitted.context(None if labels is None else np.array(labels, np.int64))
+        if context is not None and len(context) != header["rows"]:
+            raise ValueError("labels of other rows")
+        stack = Stack.from_bytes(content.stack, header["words"], header["lanes"])
+        groups = groups_of(header["rows"], header["batch"])
+        codec = _codec(fitted, grid, header["batch"])
+        k = codec.decode(stack, groups, seen=content.seen, context=context, progress=progress)
+        x = grid.stored(k).astype(header["dtype"])
+        x = x if content.seen is None else np.where(content.seen, x, np.array(np.nan, x.dtype))
+        if header["minus"]:
+            x.flat[np.array(header["minus"], np.int64)] = -0.0
+        x = x.reshape(header["rows"], *shape)
+        if not stack.is_what_was_lent(header["lent"]) or _checksum(x) != header["checksum"]:
+            raise StackError("other rows")
+    except StackError:
+        raise DataError(
+            f"{name} does not decode to the rows that were written, as nets give other numbers here; decode it on the "
+            "machine and with the version of torch that wrote it."
+        ) from None
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError):
+        raise DataError(f"{name} has a header that is not readable; it was altered.") from None
+    return x
+
+
+def _codec(fitted: Fitted, grid: Grid, batch: int = BATCH) -> Codec:
+    shape = fitted.schema.event_shape
+
+    def events(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).reshape(len(values), *shape)
+
+    return Codec(fitted.model, grid.steps(fitted.transform), events, batch)
+
+
+def _elbo_bits(
+    fitted: Fitted, grid: Grid, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None
+) -> tuple[float, float]:
+    """−ELBO of all rows in bits and `standard_error`; of densities, on cells as wide as a step."""
+    places = np.unique(np.linspace(0, len(k) - 1, min(len(k), _MOST_ROWS)).astype(np.int64))
+    codec, found = _codec(fitted, grid), []
+    width = np.where(grid.real, np.log2(codec.steps.step), 0.0)
+    with exactly(), forked(torch.device("cpu"), derive_seed(fitted.seed, _ELBO)):
+        for block in np.split(places, range(BATCH, len(places), BATCH)):
+            values = codec.steps.value(np.ascontiguousarray(k[block].T)).T
+            known = np.ones(values.shape, bool) if seen is None else seen[block]
+            x = codec.events(np.ascontiguousarray(np.where(known, values, np.nan)))
+            log_w = codec.model.log_weights(
+                x, _DRAWS, None if context is None else context[torch.from_numpy(block)]
+            ).log_w
+            found.append(-log_w.numpy() / math.log(2) - (known * width).sum(1))
+    bits, share = np.concatenate(found, 1), len(k) / len(places)
+    one, many = bits.var(0, ddof=1).sum() * share, bits.var(0, ddof=1).sum() * share**2 / _DRAWS
+    return bits.mean(0).sum() * share, math.sqrt(one + many)
+
+
+def _check_binary(fitted: Fitted, x: np.ndarray) -> None:
+    """Refuse grey values where the model was fitted to what is drawn from them.
+
+    Raises:
+        DataError: naming the likelihoods of grey values.
+    """
+    transform = fitted.transform
+    if not isinstance(transform, Pixels) or transform.binarization == "none":
+        return
+    top = 1.0 if transform.scale is None else transform.scale
+    if not bool(((x == 0) | (x == top)).all()):
+        raise DataError(
+            f"the data hold grey values and the model is of pixels that are 0 or {top:g} ({transform.binarization} "
+            "binarization); binarize the data, or fit --likelihood discretized-logistic."
+        )
+
+
+def _checksum(x: np.ndarray) -> str:
+    """The sha256 of values with the signs of zeros, of their type and shape, with one representation of NaN."""
+    same = np.where(np.isnan(x), np.array(np.nan, x.dtype), x) if x.dtype.kind == "f" else x
+    return hashlib.sha256(f"{x.dtype}{x.shape}".encode() + np.ascontiguousarray(same).tobytes()).hexdigest()
+
+
+def _same(x: np.ndarray, other: np.ndarray) -> bool:
+    """Whether arrays are the same to the last bit, but for the bits of NaN."""
+    return x.dtype == other.dtype and x.shape == other.shape and _checksum(x) == _checksum(other)
+
+
+def _named(fitted: Fitted) -> str:
+    return fitted.called[0].lower() + fitted.called[1:]
+
+
+def _part(progress: Progress | None, half: int) -> Progress | None:
+    """Encoding is the first half of the way and decoding the second."""
+    return None if progress is None else lambda done, total: progress((done + half * total + 1) // 2, total)

@@ -1,0 +1,104 @@
+"""The bytes of a file of rows that were coded without loss.
+
+    b"LBND"  length of the header (4 bytes)  header (JSON, deflated)  gaps (deflated)  stack  sha256 of all before
+
+The hash comes first in reading: a file that was cut off or altered is refused before any of it is believed. Sizes that
+the header states are held against limits before memory is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lowerbound.limits import MOST_CODED
+
+__all__ = ["FORMAT", "Content", "pack", "unpack"]
+
+FORMAT = 1
+_MAGIC, _HASH, _MOST_HEADER, _MOST_BATCH = b"LBND", 32, 1 << 26, 1 << 16
+_COUNTS = ("rows", "elements", "words", "lanes", "lent", "batch", "gaps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What a file holds.
+
+    Attributes:
+        header: plain values.
+        seen: where there is a value (rows, elements); None for everywhere.
+        stack: the bytes of the stack.
+    """
+
+    header: dict[str, Any]
+    seen: np.ndarray | None
+    stack: bytes
+
+
+def pack(content: Content) -> bytes:
+    """The bytes of a file."""
+    gaps = b"" if content.seen is None else zlib.compress(np.packbits(content.seen).tobytes(), 9)
+    header = {**content.header, "format": FORMAT, "gaps": len(gaps)}
+    words = zlib.compress(json.dumps(header, separators=(",", ":")).encode(), 9)
+    body = _MAGIC + len(words).to_bytes(4, "big") + words + gaps + content.stack
+    return body + hashlib.sha256(body).digest()
+
+
+def unpack(data: bytes) -> Content:
+    """Read what `pack` gave.
+
+    Raises:
+        ValueError: the bytes are no such file, are damaged, or are of another version; the sentence has no subject.
+    """
+    if not data.startswith(_MAGIC):
+        raise ValueError("is no file that compress wrote; name one that ends in .lb.")
+    body, stated = data[:-_HASH], data[-_HASH:]
+    if hashlib.sha256(body).digest() != stated:
+        raise ValueError("is damaged or cut off; copy it again from where it was written.")
+    length = int.from_bytes(body[4:8], "big")
+    try:
+        header = json.loads(_inflated(body[8 : 8 + length], _MOST_HEADER))
+        if header["format"] != FORMAT:
+            raise _Newer(header["format"])
+        if (
+            any(type(header[name]) is not int or header[name] < 0 for name in _COUNTS)
+            or not 0 < header["batch"] < 1 << 20
+        ):
+            raise ValueError("sizes")
+        rows, elements = header["rows"], header["elements"]
+        if rows * elements > MOST_CODED or not 0 < header["batch"] <= _MOST_BATCH or header["lanes"] > _MOST_BATCH:
+            raise ValueError("sizes")
+        rest = body[8 + length :]
+        gaps, stack = rest[: header["gaps"]], rest[header["gaps"] :]
+        return Content(header=header, seen=_seen(gaps, rows, elements) if gaps else None, stack=stack)
+    except _Newer as error:
+        raise ValueError(
+            f"has format {str(error)[:20]} and this version reads {FORMAT}; use the version that wrote it."
+        ) from None
+    except (ValueError, KeyError, TypeError, RecursionError, zlib.error):
+        raise ValueError("has a header that is not readable; it was altered.") from None
+
+
+class _Newer(Exception):
+    pass
+
+
+def _inflated(data: bytes, most: int) -> bytes:
+    """Inflate to at most so many bytes."""
+    inflating = zlib.decompressobj()
+    found = inflating.decompress(data, most)
+    if inflating.unconsumed_tail or not inflating.eof:
+        raise ValueError("it is longer than it may be")
+    return found
+
+
+def _seen(gaps: bytes, rows: int, elements: int) -> np.ndarray:
+    found = np.frombuffer(_inflated(gaps, -(-rows * elements // 8) + 1), np.uint8)
+    if len(found) != -(-rows * elements // 8):
+        raise ValueError("gaps of another size")
+    return np.unpackbits(found, count=rows * elements).astype(bool).reshape(rows, elements)

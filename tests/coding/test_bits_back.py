@@ -1,0 +1,95 @@
+"""Rows come back as they were, in −ELBO bits, and what cannot be coded is refused by name."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lowerbound.coding import Codec, Steps
+from lowerbound.coding.stack import Stack
+from lowerbound.models import vae
+from lowerbound.randomness import forked
+
+ROWS, DIM, DRAWS = 400, 3, 64
+BITS, COUNTS = Steps.of(DIM, size=2), Steps.of(DIM, size=1 << 20)
+LEVELS = Steps.of(DIM, size=8, step=1 / 7)
+TENTHS = Steps.of(DIM, size=400, low=-20.0, step=0.1, half=0.5)
+LIKELIHOODS = {
+    "bernoulli": BITS,
+    "categorical:num_classes=8": Steps.of(DIM, size=8),
+    "discretized-logistic:num_levels=8": LEVELS,
+    "poisson": COUNTS,
+    "negative-binomial": COUNTS,
+    "zero-inflated-poisson": COUNTS,
+    "normal": TENTHS,
+    "laplace": TENTHS,
+    "student-t": TENTHS,
+}
+PAIRS = {
+    "diagonal-normal": ("standard-normal", "mixture-normal:components=3", "autoregressive-normal", "laplace"),
+    "full-normal": ("standard-normal", "autoregressive-normal"),
+    "low-rank-normal": ("standard-normal",),
+    "mixture-normal:components=2": ("standard-normal", "mixture-normal:components=3"),
+    "bernoulli": ("bernoulli",),
+    "categorical:categories=3": ("categorical:categories=3",),
+}
+
+
+def model_of(likelihood="bernoulli", posterior="diagonal-normal", prior="standard-normal", seed=0):
+    with forked(torch.device("cpu"), seed):
+        model = vae((DIM,), latent_dim=2, likelihood=likelihood, posterior=posterior, prior=prior, hidden=(4,)).double()
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_((0.05 if "autoregressive" in prior else 0.3) * torch.randn_like(p))
+    return model.eval()
+
+
+def numbers_of(model, steps, seed=1):
+    """Numbers of rows that the model draws."""
+    with forked(torch.device("cpu"), seed), torch.no_grad():
+        x = model.sample(ROWS).double().reshape(ROWS, -1).numpy()
+    return np.clip(steps.number(x.T).T, 0, steps.size - 1)
+
+
+def coded(model, steps, k, batch=64, **given):
+    codec = Codec(model, steps, torch.from_numpy, batch=batch)
+    encoded = codec.encode(k, **given)
+    stack = Stack.from_bytes(encoded.stack.to_bytes(), encoded.stack.num_words, len(encoded.stack.heads))
+    assert np.array_equal(codec.decode(stack, encoded.groups, **given), k)
+    assert stack.is_what_was_lent(encoded.stack.lent)
+    return encoded.net_bits / len(k)
+
+
+@torch.no_grad()
+def bits_of(model, steps, k, seen=None):
+    """−ELBO of one draw for each row in bits (draws, N); of densities, on cells as wide as a step."""
+    values = steps.value(np.ascontiguousarray(k.T)).T
+    x = torch.from_numpy(np.ascontiguousarray(values if seen is None else np.where(seen, values, np.nan)))
+    with forked(torch.device("cpu"), 2):
+        log_w = model.log_weights(x, DRAWS).log_w
+    cells = np.where(steps.half > 0, np.log2(steps.step), 0.0) * (np.ones(k.shape) if seen is None else seen)
+    return -log_w.numpy() / math.log(2) - cells.sum(1)
+
+
+def check(model, steps, k, **given):
+    achieved, draws = coded(model, steps, k, **given), bits_of(model, steps, k, **given)
+    error = (draws - draws.mean(0)).std() / math.sqrt(ROWS)
+    assert achieved == pytest.approx(draws.mean(), rel=2e-3, abs=3 * error)
+    return achieved
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_every_likelihood_takes_its_negative_elbo(likelihood):
+    model, steps = model_of(likelihood), LIKELIHOODS[likelihood]
+    check(model, steps, numbers_of(model, steps))
+
+
+@pytest.mark.parametrize(
+    "posterior, prior", [(q, p) for q, priors in PAIRS.items() for p in priors], ids=lambda word: word
+)
+def test_every_posterior_and_prior_takes_its_negative_elbo(posterior, prior):
+    model = model_of("bernoulli", posterior, prior)
+    check(model, BITS, numbers_of(model, BITS))

@@ -1,0 +1,167 @@
+"""Rows of every kind of data come back from their file to the last bit; any other file is refused in one sentence."""
+
+from __future__ import annotations
+
+import functools
+import random
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import lowerbound as lb
+from lowerbound.data import DataError
+from lowerbound.lossless_file import Content, pack, unpack
+
+SMALL: dict[str, Any] = {"latent_dim": 2, "hidden": [4], "steps": 3, "num_samples": 2, "device": "cpu"}
+G = np.random.default_rng(0)
+N = 120
+BYTES = G.integers(0, 256, (N, 4, 4), dtype=np.uint8)
+COLOUR = BYTES.reshape(N // 4, 4, 4, 4)[..., :3]
+BITS = (255 * G.integers(0, 2, (N, 4, 4))).astype(np.uint8)
+BITS[0, 0, 0] = 255
+
+
+def people() -> pd.DataFrame:
+    frame = pd.DataFrame({
+        "sex": np.array(["female", "male", "x, \"y\""], dtype=object)[G.integers(3, size=N)],
+        "height": G.normal(170, 9, N).round(1),
+        "visits": G.poisson(4, N),
+        "born": pd.to_datetime(G.integers(0, 9000, N), unit="D"),
+        "well": G.random(N) < 0.5,
+    })  # fmt: skip
+    frame.loc[::9, "sex"] = None
+    frame.loc[::7, "height"] = np.nan
+    return frame
+
+
+DATA: dict[str, tuple[Any, dict[str, Any]]] = {
+    "levels": (BYTES, {"likelihood": "discretized-logistic"}),
+    "bits": (BITS, {}),
+    "colour": (
+        BYTES.reshape(N // 4, 4, 4, 4)[..., :3],
+        {"likelihood": "discretized-logistic-mixture:num_components=2"},
+    ),
+    "counts": (G.poisson([2, 0.5, 40], (N, 3)), {}),
+    "decimals": (G.normal(size=(N, 3)).round(2), {}),
+    "people": (people(), {}),
+    "zeros and ones": (G.integers(0, 2, (N, 5)), {}),
+}
+
+
+@functools.cache
+def model_of(name):
+    data, options = DATA[name]
+    return lb.fit(data, **{**SMALL, **options})
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_rows_come_back_in_the_users_form(name, tmp_path):
+    data, fitted = DATA[name][0], model_of(name)
+    found = fitted.compress(data, tmp_path / "rows.lb")
+    back = fitted.decompress(tmp_path / "rows.lb")
+    if isinstance(data, pd.DataFrame):
+        pd.testing.assert_frame_equal(back, data, check_dtype=False)
+    else:
+        assert back.dtype == data.dtype
+        assert np.array_equal(back, data)
+    assert found.num_bytes == (tmp_path / "rows.lb").stat().st_size
+    assert found.bits == pytest.approx(found.elbo_bits, rel=2e-3, abs=4 * found.standard_error)
+    assert set(found.others) >= {"gzip", "bz2", "lzma"}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A file of the table, and its bytes."""
+    path = tmp_path_factory.mktemp("files") / "people.lb"
+    model_of("people").compress(DATA["people"][0], path)
+    return path, path.read_bytes()
+
+
+def refusal(fitted, path, content):
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        fitted.decompress(path)
+    sentence = str(caught.value)
+    assert len(sentence) < 300
+    assert "\n" not in sentence
+    return sentence
+
+
+def altered(content, seed):
+    """A byte changed, some left out, some repeated, or cut off."""
+    g = random.Random(seed)
+    at = g.randrange(len(content))
+    match g.randrange(4):
+        case 0:
+            return content[:at] + bytes([content[at] ^ g.randrange(1, 256)]) + content[at + 1 :]
+        case 1:
+            return content[:at] + content[at + g.randrange(1, 9) :]
+        case 2:
+            return content[:at] + bytes(g.randrange(256) for _ in range(g.randrange(1, 9))) + content[at:]
+    return content[:at]
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_altered_files_are_refused(written, tmp_path, count):
+    for seed in range(count):
+        refusal(model_of("people"), tmp_path / "x.lb", altered(written[1], seed))
+
+
+def with_header(content, **changes):
+    found = unpack(content)
+    return pack(Content(header={**found.header, **changes}, seen=found.seen, stack=found.stack))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rows": 10**12}, {"rows": -1}, {"rows": 119}, {"elements": 4}, {"lanes": 10**8}, {"words": 10**12},
+        {"lent": 0}, {"lent": 10**10}, {"batch": 0}, {"batch": 10**9}, {"batch": 8}, {"grid": {}}, {"grid": None},
+        {"dtype": "object"}, {"dtype": "float32"}, {"minus": [10**9]}, {"minus": [5]}, {"labels": 3}, {"checksum": "0"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_header_that_lies_is_refused(written, tmp_path, changes):
+    """Its hash is right, so that only what it says is wrong."""
+    if changes == {"labels": 3}:
+        changes = {"labels": 3, "rows": 1}
+    refusal(model_of("people"), tmp_path / "x.lb", with_header(written[1], **changes))
+
+
+def test_a_stack_that_was_altered_is_refused(written, tmp_path):
+    found = unpack(written[1])
+    for seed in range(30):
+        content = pack(Content(header=found.header, seen=found.seen, stack=altered(found.stack, seed)))
+        refusal(model_of("people"), tmp_path / "x.lb", content)
+
+
+def test_other_weights_foreign_files_and_no_file_are_refused(written, tmp_path):
+    path, content = written
+    assert "other weights" in refusal(model_of("counts"), tmp_path / "x.lb", content)
+    assert "no file that compress wrote" in refusal(model_of("people"), tmp_path / "x.lb", b"PK\x03\x04")
+    with pytest.raises(DataError, match="could not read"):
+        model_of("people").decompress(tmp_path / "none.lb")
+    with pytest.raises(DataError, match="there already"):
+        model_of("people").compress(DATA["people"][0], path)
+    assert path.read_bytes() == content
+
+
+def test_a_newer_format_is_named(written, monkeypatch, tmp_path):
+    found = unpack(written[1])
+    monkeypatch.setattr("lowerbound.lossless_file.FORMAT", 2)
+    newer = pack(found)
+    monkeypatch.undo()
+    assert "format 2" in refusal(model_of("people"), tmp_path / "x.lb", newer)
+
+
+def test_what_is_on_no_grid_is_refused_and_nothing_is_written(tmp_path):
+    path = tmp_path / "x.lb"
+    grey = BITS.copy()
+    grey[3, 1, 1] = 100
+    with pytest.raises(DataError, match="grey values"):
+        model_of("bits").compress(grey, path)
+    with pytest.raises(ValueError, match="six decimals"):
+        model_of("decimals").compress(DATA["decimals"][0] / 7, path)
+    assert not path.exists()
