@@ -31,9 +31,11 @@ PLACES = [
 HOOKS = [
     "AssignsClusters",
     "Augmented",
+    "ComesInTurn",
     "Embeds",
     "EndsInState",
     "HasConditionalMeans",
+    "HasCumulative",
     "JointDensity",
     "Jumps",
     "Layered",

@@ -33,8 +33,8 @@ __all__ = [
 def normal(value: np.ndarray, loc: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Φ((value − μ) / σ).
 
-    >>> float(normal(np.array(1.0), np.array(1.0), np.array(2.0)))
-    0.5
+    >>> normal(np.array([1.0]), np.array([1.0]), np.array([2.0])).tolist()
+    [0.5]
     """
     return special.ndtr((value - loc) / scale)
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.checkpoint import CheckpointError, write_atomically
-from lowerbound.coding import BATCH, Codec, Stack, StackError, exactly, groups_of
+from lowerbound.coding import BATCH, BitStack, Codec, StackError, exactly, groups_of
 from lowerbound.data import DataError
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.transform import Pixels
@@ -161,7 +161,7 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
         context = fitted.context(None if labels is None else np.array(labels, np.int64))
         if context is not None and len(context) != header["rows"]:
             raise ValueError("labels of other rows")
-        stack = Stack.from_bytes(content.stack, header["words"], header["lanes"])
+        stack = BitStack.from_bytes(content.stack, header["words"], header["lanes"])
         groups = groups_of(header["rows"], header["batch"])
         codec = _codec(fitted, grid, header["batch"])
         k = codec.decode(stack, groups, seen=content.seen, context=context, progress=progress)

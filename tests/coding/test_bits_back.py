@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lowerbound.coding import Codec, Steps
-from lowerbound.coding.stack import Stack
+from lowerbound.coding.stack import BitStack
 from lowerbound.models import vae
 from lowerbound.randomness import forked
 
@@ -57,7 +57,7 @@ def numbers_of(model, steps, seed=1):
 def coded(model, steps, k, batch=64, **given):
     codec = Codec(model, steps, torch.from_numpy, batch=batch)
     encoded = codec.encode(k, **given)
-    stack = Stack.from_bytes(encoded.stack.to_bytes(), encoded.stack.num_words, len(encoded.stack.heads))
+    stack = BitStack.from_bytes(encoded.stack.to_bytes(), encoded.stack.num_words, len(encoded.stack.heads))
     assert np.array_equal(codec.decode(stack, encoded.groups, **given), k)
     assert stack.is_what_was_lent(encoded.stack.lent)
     return encoded.net_bits / len(k)

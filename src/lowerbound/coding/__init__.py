@@ -2,6 +2,6 @@
 
 from lowerbound.coding.bits_back import BATCH, Codec, Encoded, exactly, groups_of
 from lowerbound.coding.numbering import Steps
-from lowerbound.coding.stack import Stack, StackError
+from lowerbound.coding.stack import BitStack, StackError
 
-__all__ = ["BATCH", "Codec", "Encoded", "Stack", "StackError", "Steps", "exactly", "groups_of"]
+__all__ = ["BATCH", "BitStack", "Codec", "Encoded", "StackError", "Steps", "exactly", "groups_of"]

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from lowerbound.coding.latents import pop_latents, push_latents, require_same_order
 from lowerbound.coding.numbering import Steps
-from lowerbound.coding.stack import Stack
+from lowerbound.coding.stack import BitStack
 from lowerbound.coding.turns import Batch, pop_event, push_event
 from lowerbound.hooks import Augmented
 from lowerbound.model import LatentVariableModel
@@ -50,7 +50,7 @@ class Encoded:
         net_bits: what the rows added to the stack.
     """
 
-    stack: Stack
+    stack: BitStack
     groups: tuple[int, ...]
     net_bits: float
 
@@ -93,7 +93,7 @@ class Codec:
         Raises:
             ValueError: a part of the model that cannot be coded.
         """
-        stack, groups, done = Stack(lends=True), groups_of(len(k), self.batch), 0
+        stack, groups, done = BitStack(lends=True), groups_of(len(k), self.batch), 0
         with exactly():
             for size in groups:
                 rows = slice(done, done + size)
@@ -106,7 +106,7 @@ class Codec:
 
     def decode(
         self,
-        stack: Stack,
+        stack: BitStack,
         groups: tuple[int, ...],
         *,
         seen: np.ndarray | None = None,
@@ -130,7 +130,7 @@ class Codec:
                     progress(num_rows - done, num_rows)
         return k
 
-    def _push_rows(self, stack: Stack, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None) -> None:
+    def _push_rows(self, stack: BitStack, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None) -> None:
         k, seen, context, rows = self._filled(k, seen, context)
         q, p = self._inferred(k, seen, context)
         numbers, z = pop_latents(stack, q, p, self._batch(rows, "posterior", floored=False))
@@ -138,7 +138,7 @@ class Codec:
         push_event(stack, likelihood, self._steps_at, k, self._batch(rows, "likelihood", seen=seen))
         push_latents(stack, p, p, numbers, self._batch(rows, "prior"))
 
-    def _pop_rows(self, stack: Stack, rows: int, seen: np.ndarray | None, context: Tensor | None) -> np.ndarray:
+    def _pop_rows(self, stack: BitStack, rows: int, seen: np.ndarray | None, context: Tensor | None) -> np.ndarray:
         _, seen, context, _ = self._filled(np.zeros((rows, 1)), seen, context)
         p = self.model.prior(context)
         numbers, z = pop_latents(stack, p, p, self._batch(rows, "prior"))

@@ -81,8 +81,8 @@ def _stated(base: Distribution, part: str) -> tuple[Callable[..., Any], tuple[Te
         return distribution_functions.table, (cumulated, torch.ones_like(base.probs[..., 0])), "one-hot"
     name = type(base).__name__.removesuffix("Distribution")
     remedy = {
-        "posterior": "fit with --posterior diagonal-normal, full-normal, low-rank-normal or mixture-normal",
-        "prior": "fit with --prior standard-normal, mixture-normal or autoregressive-normal",
+        "posterior": "fit with --recipe vae and --posterior diagonal-normal, full-normal or mixture-normal",
+        "prior": "fit with --recipe vae and --prior standard-normal, mixture-normal or autoregressive-normal",
     }.get(part, "fit with a likelihood of discrete values, or normal, laplace or student-t")
     raise ValueError(f"{name} as {part} states no distribution function of one element, which coding needs; {remedy}.")
 

@@ -17,7 +17,7 @@ from torch.distributions import Distribution
 from lowerbound.chain import StateChain
 from lowerbound.coding.families import Family
 from lowerbound.coding.numbering import Cells, Steps
-from lowerbound.coding.stack import Stack
+from lowerbound.coding.stack import BitStack
 from lowerbound.coding.turns import Batch, first_family, pop_event, push_event, values_of
 from lowerbound.hooks import Latents, Layered
 
@@ -39,7 +39,7 @@ def require_same_order(q: Distribution, p: Distribution) -> None:
         )
 
 
-def pop_latents(stack: Stack, d: Distribution, p: Distribution, batch: Batch) -> tuple[list[np.ndarray], Latents]:
+def pop_latents(stack: BitStack, d: Distribution, p: Distribution, batch: Batch) -> tuple[list[np.ndarray], Latents]:
     """Pop z under d, which is q(z | x) or p(z): the numbers (size, elements) of each layer as drawn, and z itself."""
     numbers: list[np.ndarray] = []
     values: list[Tensor] = []
@@ -52,7 +52,7 @@ def pop_latents(stack: Stack, d: Distribution, p: Distribution, batch: Batch) ->
     return numbers, tuple(values[::-1] if p.downward else values)
 
 
-def push_latents(stack: Stack, d: Distribution, p: Distribution, numbers: list[np.ndarray], batch: Batch) -> None:
+def push_latents(stack: BitStack, d: Distribution, p: Distribution, numbers: list[np.ndarray], batch: Batch) -> None:
     """Push z of these numbers under d."""
     values: list[Tensor] = []
     known: list[tuple[Distribution, Grid]] = []

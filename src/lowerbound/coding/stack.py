@@ -19,7 +19,7 @@ import hashlib
 
 import numpy as np
 
-__all__ = ["PARTS", "Stack", "StackError"]
+__all__ = ["PARTS", "BitStack", "StackError"]
 
 PARTS = 1 << 30
 """The equal parts that the symbols of an alphabet share. The nearer to 2³², the more is lost to the rounding of
@@ -37,7 +37,7 @@ class StackError(ValueError):
     """The content of a stack is no such content, or has come to its end."""
 
 
-class Stack:
+class BitStack:
     """The numbers of all lanes and the words that they share.
 
     Arguments:
@@ -122,7 +122,7 @@ class Stack:
         return self._words[: self._count].astype(_WORD).tobytes() + packed.to_bytes(-(-length // 8), "big")
 
     @classmethod
-    def from_bytes(cls, content: bytes, words: int, lanes: int) -> Stack:
+    def from_bytes(cls, content: bytes, words: int, lanes: int) -> BitStack:
         """Read what `to_bytes` gave.
 
         Raises:

@@ -17,7 +17,7 @@ import numpy as np
 
 from lowerbound.coding.families import Family
 from lowerbound.coding.numbering import Cells, Steps
-from lowerbound.coding.stack import PARTS, Stack, StackError
+from lowerbound.coding.stack import PARTS, BitStack, StackError
 
 __all__ = ["Elements", "pop", "push"]
 
@@ -44,7 +44,7 @@ class Elements:
     seen: np.ndarray | None = None
 
 
-def push(stack: Stack, elements: Elements, k: np.ndarray) -> None:
+def push(stack: BitStack, elements: Elements, k: np.ndarray) -> None:
     """Push the values numbered k (n, rows), the last element first."""
     for i in reversed(range(len(k))):
         lanes = _lanes(elements, i, k.shape[1])
@@ -60,7 +60,7 @@ def push(stack: Stack, elements: Elements, k: np.ndarray) -> None:
                 stack.stir(lanes)
 
 
-def pop(stack: Stack, elements: Elements, rows: int) -> np.ndarray:
+def pop(stack: BitStack, elements: Elements, rows: int) -> np.ndarray:
     """Pop the numbers (n, rows), the first element first; 0 where there is no element."""
     n = len(elements.numbering.size)
     k = np.zeros((n, rows), np.int64)
@@ -91,7 +91,7 @@ def _of_known(elements: Elements, i: int, k: np.ndarray) -> list[tuple[Shares, n
     ]
 
 
-def _popped(stack: Stack, elements: Elements, i: int, lanes: np.ndarray | slice, count: int) -> np.ndarray:
+def _popped(stack: BitStack, elements: Elements, i: int, lanes: np.ndarray | slice, count: int) -> np.ndarray:
     function, size = _function(elements, i), int(elements.numbering.size[i])
     low, floored = _low_bits(size, elements.floored), elements.floored
     if not low:
@@ -101,7 +101,7 @@ def _popped(stack: Stack, elements: Elements, i: int, lanes: np.ndarray | slice,
     return (upper << low) + _one(stack, shares, sizes, lanes, floored)
 
 
-def _one(stack: Stack, shares: Shares, size: np.ndarray, lanes: np.ndarray | slice, floored: bool) -> np.ndarray:
+def _one(stack: BitStack, shares: Shares, size: np.ndarray, lanes: np.ndarray | slice, floored: bool) -> np.ndarray:
     """Pop one symbol: the smallest k with C_k above the part on top, by bisection."""
     if not floored:
         stack.stir(lanes)

@@ -12,7 +12,7 @@ from torch.distributions import Distribution, MultivariateNormal
 
 from lowerbound.coding.families import Family, family_of
 from lowerbound.coding.numbering import Cells, Steps
-from lowerbound.coding.stack import Stack
+from lowerbound.coding.stack import BitStack
 from lowerbound.coding.symbols import Elements, pop, push
 from lowerbound.hooks import ComesInTurn
 from lowerbound.in_turn import gaussian_in_turn
@@ -41,7 +41,7 @@ class Batch(NamedTuple):
     seen: np.ndarray | None = None
 
 
-def push_event(stack: Stack, p: Distribution, numbering_of: NumberingOf, k: np.ndarray, batch: Batch) -> None:
+def push_event(stack: BitStack, p: Distribution, numbering_of: NumberingOf, k: np.ndarray, batch: Batch) -> None:
     """Push events numbered k (size, event) under p."""
     known: list[tuple[Elements, np.ndarray]] = []
     for elements, places, send in _visited(p, numbering_of, batch):
@@ -52,7 +52,7 @@ def push_event(stack: Stack, p: Distribution, numbering_of: NumberingOf, k: np.n
         push(stack, elements, numbers)
 
 
-def pop_event(stack: Stack, p: Distribution, numbering_of: NumberingOf, num: int, batch: Batch) -> np.ndarray:
+def pop_event(stack: BitStack, p: Distribution, numbering_of: NumberingOf, num: int, batch: Batch) -> np.ndarray:
     """Pop events of `num` elements: their numbers (size, num). Rows that are not coded are like the first."""
     k = np.zeros((batch.size, num), np.int64)
     for elements, places, send in _visited(p, numbering_of, batch):

@@ -35,7 +35,7 @@ def diagnosis_histograms(series: Mapping[str, np.ndarray], label: str) -> Figure
         axes.axvline(float(np.mean(values)), color=colour, linewidth=1.6)
     style_axes(axes, title="", x=label, y="share of rows")
     axes.set_yticks([])
-    axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    axes.legend(loc="upper right", frameon=False, fontsize=9, labelcolor=INK)
     return figure
 
 
@@ -78,7 +78,7 @@ def diagnosis_clouds(series: Mapping[str, np.ndarray], label: str) -> Figure:
     for colour, (name, points) in zip(_COLOURS, series.items(), strict=False):
         axes.scatter(points[:, 0], points[:, 1], s=9, color=colour, alpha=0.6, linewidths=0, label=name)
     style_axes(axes, title="", x=label, y="")
-    axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    axes.legend(loc="upper right", frameon=False, fontsize=9, labelcolor=INK)
     return figure
 
 
