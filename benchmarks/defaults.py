@@ -29,9 +29,10 @@ from timing import RESULTS, machine
 from lowerbound.data import Dataset
 from lowerbound.engine import Engine
 from lowerbound.evaluate import log_evidence
-from lowerbound.fitting import fit, prepare
+from lowerbound.fitting import prepare
 from lowerbound.planning import plan
 from lowerbound.randomness import forked
+from lowerbound.stages import fit
 
 KINDS = {"tables": tuple(TABLES), "mixed": tuple(MIXED), "counts": tuple(COUNTS), "images": IMAGES}
 SAMPLES = 1000

@@ -18,7 +18,8 @@ from lowerbound.data.given import dataset_of
 from lowerbound.diagnosis import case_of
 from lowerbound.engine import Engine
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import fit, prepare
+from lowerbound.fitting import prepare
+from lowerbound.history import NonFiniteError
 from lowerbound.likelihoods import Normal
 from lowerbound.model import LatentVariableModel
 from lowerbound.nets import MLP
@@ -26,6 +27,7 @@ from lowerbound.planning import plan
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
 from lowerbound.runs import RunError
+from lowerbound.stages import fit
 
 SMALL: dict[str, Any] = {"latent_dim": 2, "hidden": [4], "steps": 3, "num_samples": 2, "device": "cpu"}
 RNG = np.random.default_rng(0)
@@ -285,6 +287,19 @@ def test_a_fit_numbers_rows_as_the_user_does(row: int) -> None:
     x[row, 2] = 1.5
     with pytest.raises(ValueError, match=f"holds 1.5 at row {row}, column '2'"):
         lb.fit(x, likelihood="continuous-bernoulli", **SMALL)
+
+
+def test_a_training_that_fails_names_rows_as_the_user_does() -> None:
+    data = dataset_of(REAL)
+    planned = plan(data, "vae", **SMALL, lr=1e38, batch_size=8)
+    engine = Engine(device="cpu")
+    training = prepare(data, planned, engine)
+    with pytest.raises(NonFiniteError) as caught:
+        list(fit(training, planned, engine))
+    assert training.numbers is not None
+    assert set(caught.value.rows or ()) <= set(training.numbers)
+    assert not set(training.numbers) & set(data.test_rows)
+    np.testing.assert_allclose(data.x_train[np.isin(data.train_numbers, training.numbers)], REAL[training.numbers])
 
 
 def test_refining_raises_the_bound_of_the_encoding(models: dict[str, Fitted]) -> None:

@@ -11,8 +11,9 @@ import torch
 from lowerbound.data import Dataset, Identity, InMemory, MemoryMapped, Pixels, Standardize, Transform, load
 from lowerbound.data.given import dataset_of
 from lowerbound.engine import Engine
-from lowerbound.fitting import fit, make_model, make_transform, prepare, transform_rows
+from lowerbound.fitting import make_model, make_transform, prepare, transform_rows
 from lowerbound.planning import Plan, plan
+from lowerbound.stages import fit
 
 CPU = Engine(device="cpu")
 SMALL = {"latent_dim": 2, "hidden": [8], "device": "cpu"}

@@ -1,8 +1,6 @@
 """From data and a plan to everything that `loop.train` takes.
 
-    prepare(dataset, plan)  →  Training: a loss, its rows, the number of steps  →  fit  →  records
-
-A recipe may have a second training of parts of its model, the finish, whose records go on from those of the first.
+    prepare(dataset, plan)  →  Training: a loss, its rows, the number of steps  →  stages.fit  →  records
 
 The command and the estimators both call these functions, so that they train in the same way. A run folder holds the
 plan, with which training is resumed.
@@ -10,19 +8,16 @@ plan, with which training is resumed.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound import baselines, gradients, losses, objectives, optimizers, penalties
+from lowerbound import baselines, gradients, losses, objectives, penalties
 from lowerbound import inference as inferences
-from lowerbound.checkpoint import Checkpoint
 from lowerbound.data import Dataset, InMemory, MemoryMapped, OnData, Source
 from lowerbound.data.blocks import row_blocks
 from lowerbound.data.classes import UNLABELLED, check_classes, num_classes, one_hot, only_some
@@ -31,29 +26,23 @@ from lowerbound.data.split import num_for_selection
 from lowerbound.data.transform import Transform
 from lowerbound.defaults import facts_of
 from lowerbound.engine import Engine
-from lowerbound.held_out import HeldOut, held_out_terms
 from lowerbound.inference import with_inference
-from lowerbound.loop import steps_for, train
+from lowerbound.loop import steps_for
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.recipe import AfterTraining, BeforeTraining, Labels, Recipe, Stage
+from lowerbound.models.recipe import BeforeTraining, Labels, Recipe, SecondStage
 from lowerbound.nets.shapes import Shape
 from lowerbound.plan_size import check_model
 from lowerbound.planning import Plan, check_plan
-from lowerbound.protocols import Schedule
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
-from lowerbound.record import Record
 from lowerbound.row_numbers import numbered, rows_from
-from lowerbound.schedules import Constant, Cosine, Exponential
 from lowerbound.spelling import build, construct, parse, takes
 from lowerbound.start import Start, freeze
 from lowerbound.support import require_support
 
 __all__ = [
     "Training",
-    "finish_checkpoint",
-    "fit",
     "given_to_choices",
     "make_gradient",
     "make_model",
@@ -64,15 +53,23 @@ __all__ = [
 ]
 
 _CPU = torch.device("cpu")
-_BLOCK, _ROWS_TO_INITIALIZE, _MOST_IN_MEMORY = 5000, 5000, 0.25
-_BEGIN, _FINISH = 2, 4  # tell the random numbers of a start and of a finish from those of training
+_ROWS_TO_INITIALIZE, _MOST_IN_MEMORY = 5000, 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A loss, its data, the number of steps, and what is done before the first and after the last.
+    """What `stages.fit` takes.
 
-    No rows are held out of no steps. `finish_epochs` are the passes of the finish, at most.
+    Attributes:
+        loss: with the model.
+        transform: from stored rows to what the likelihood scores.
+        source: training rows.
+        held_out: rows to choose the weights by; None where there are no steps.
+        num_steps: of the first stage.
+        numbers: which rows of the user's data those of the source are, for messages; None for all, in their order.
+        start: what is done before the first step.
+        finish: the second stage, if there is one.
+        finish_epochs: the passes of it, at most.
     """
 
     loss: Loss
@@ -80,8 +77,9 @@ class Training:
     source: Source
     held_out: Source | None
     num_steps: int
+    numbers: np.ndarray | None = None
     start: BeforeTraining | None = None
-    finish: AfterTraining | None = None
+    finish: SecondStage | None = None
     finish_epochs: float = 0
 
     def last_step(self, plan: Plan) -> int:
@@ -89,121 +87,6 @@ class Training:
         if not self.finish_epochs:
             return self.num_steps
         return self.num_steps + steps_for(self.finish_epochs, len(self.source), plan.batch_size)
-
-
-def fit(
-    training: Training, plan: Plan, engine: Engine, checkpoint: Checkpoint | None = None
-) -> Generator[Record, None, None]:
-    """Train, yielding a record at a time; at the end the loss has the weights with the best held-out bound.
-
-    The start is repeated if training was stopped before its first checkpoint, because it depends on the seed alone. A
-    recipe that is complete after its start (`num_steps` 0) yields one record. A finish has a checkpoint of its own
-    beside the other.
-    """
-    note = None
-    if training.start is not None and not (checkpoint is not None and checkpoint.exists()):
-        note = _begin(training, plan, engine)
-    if training.held_out is None:
-        yield replace(_complete(training, plan, engine), note=note)
-        return
-    log_every = max(1, min(100, training.num_steps // 20))
-    an_epoch = steps_for(1, len(training.source), plan.batch_size)
-    held_out = HeldOut(source=training.held_out, every=max(log_every, an_epoch), patience=plan.patience)
-    step, seconds = 0, 0.0
-    first = _train(training.loss, training, held_out, training.num_steps, log_every, plan, engine, checkpoint)
-    with closing(first):  # leaving early saves
-        for record in first:
-            step, seconds = record.step, record.seconds
-            yield record
-    if training.finish is None or not training.finish_epochs:
-        return
-    if checkpoint is not None and checkpoint.exists():  # if all of it was done before, there was no record
-        step, seconds = (checkpoint.load()[1][name] for name in ("step", "seconds"))
-    with closing(_finish(training, training.finish, plan, engine, checkpoint)) as second:
-        for record in second:
-            epoch = record.epoch + step * plan.batch_size / len(training.source)
-            yield replace(record, step=step + record.step, epoch=epoch, seconds=seconds + record.seconds, stage=2)
-
-
-def finish_checkpoint(checkpoint: Checkpoint) -> Checkpoint:
-    """That of the finish, beside that of the first training."""
-    return replace(checkpoint, path=checkpoint.path.with_name(f"finish-{checkpoint.path.name}"))
-
-
-def _finish(
-    training: Training, finish: AfterTraining, plan: Plan, engine: Engine, checkpoint: Checkpoint | None
-) -> Generator[Record, None, None]:
-    """The second training, with steps of its own."""
-    device = engine.torch_device
-    training.loss.eval()
-    with forked(device, plan.seed, _FINISH):
-        rows = torch.arange(min(len(training.source), _ROWS_TO_INITIALIZE))
-        x = training.source.transform(*training.source.gather(rows))[0].to(device)
-        stage: Stage = finish(training.loss, x, plan.model)
-    steps = training.last_step(plan) - training.num_steps
-    an_epoch = steps_for(1, len(training.source), plan.batch_size)
-    assert training.held_out is not None
-    held_out = HeldOut(source=training.held_out, every=an_epoch, patience=stage.patience)
-    own = None if checkpoint is None else finish_checkpoint(checkpoint)
-    yield from _train(stage.loss, training, held_out, steps, min(100, an_epoch), plan, engine, own)
-    stage.conclude()
-
-
-def _train(
-    loss: Loss,
-    training: Training,
-    held_out: HeldOut,
-    num_steps: int,
-    log_every: int,
-    plan: Plan,
-    engine: Engine,
-    checkpoint: Checkpoint | None,
-) -> Generator[Record, None, None]:
-    """The loop with the settings of a plan."""
-    return train(
-        loss,
-        training.source,
-        num_steps=num_steps,
-        batch_size=plan.batch_size,
-        lr=_schedule(plan, num_steps),
-        clip_norm=plan.clip_norm,
-        optimizer=None if plan.optimizer == "adam" else construct(optimizers, plan.optimizer),
-        accumulate=plan.accumulate,
-        ema=plan.ema,
-        seed=plan.seed,
-        log_every=log_every,
-        held_out=held_out,
-        checkpoint=checkpoint,
-        compile=plan.compile,
-        engine=engine,
-    )
-
-
-def _begin(training: Training, plan: Plan, engine: Engine) -> str | None:
-    """The start of a recipe, on training rows as the likelihood sees them, and what it chose."""
-    assert training.start is not None
-    with forked(_CPU, plan.seed, _BEGIN):
-        rows = torch.arange(len(training.source))  # all: what is solved here is solved for the data, not for some of it
-        x = torch.cat([transform_rows(training.source, part)[0].to(_CPU) for part in rows.split(_BLOCK)])
-        found = training.start(training.loss.to(_CPU), x, seed=plan.seed)
-    training.loss.to(engine.torch_device)
-    return found if isinstance(found, str) else None
-
-
-def _complete(training: Training, plan: Plan, engine: Engine) -> Record:
-    """The record of a fit without steps, with the terms of its training rows."""
-    started = time.monotonic()
-    training.loss.to(engine.torch_device)
-    terms = held_out_terms(training.loss, HeldOut(source=training.source, every=1), plan.seed, engine)
-    return Record(
-        step=0,
-        epoch=0.0,
-        seconds=time.monotonic() - started,
-        learning_rate=0.0,
-        terms=terms,
-        gradient_norm=0.0,
-        is_best=True,
-    )
 
 
 def prepare(
@@ -227,7 +110,7 @@ def prepare(
     with forked(_CPU, plan.seed):
         model = recipe.model(dataset.event_shape, plan.model)
         transform = make_transform(dataset, plan, model) if start_from is None else start_from.transform
-        source, held_out = _split(dataset, transform, device, plan, recipe.labels)
+        source, held_out, numbers = _split(dataset, transform, device, plan, recipe.labels)
         with forked(_CPU):  # so that the start does not depend on the number of test rows
             _check_support(dataset, model, transform)
         some, *labels = transform_rows(source, torch.arange(min(len(source), _ROWS_TO_INITIALIZE)))
@@ -237,15 +120,17 @@ def prepare(
         if start_from is not None:
             start_from.give(loss.model)
         loss.check(some[:2].to(_CPU), *(part[:2].to(_CPU) for part in labels[:1]))
+    finish = recipe.finish if recipe.finish is not None and recipe.finish.part not in plan.freeze else None
     return Training(
         loss=loss,
         transform=transform,
         source=source,
         held_out=held_out,
         num_steps=plan.steps,
+        numbers=numbers,
         start=None if start_from is not None else recipe.start,
-        finish=None if "prior" in plan.freeze else recipe.finish,
-        finish_epochs=0 if "prior" in plan.freeze else plan.model.get("prior_epochs", 0),
+        finish=None if finish is None else finish.make,
+        finish_epochs=0 if finish is None else plan.model[finish.epochs],
     )
 
 
@@ -336,8 +221,10 @@ def _check_support(dataset: Dataset, model: LatentVariableModel, transform: Tran
 
 def _split(
     dataset: Dataset, transform: Transform, device: torch.device, plan: Plan, kind: Labels
-) -> tuple[Source, Source | None]:
-    """Training rows and a tenth of them, at most 5,000, held out to choose the weights; no such rows without steps."""
+) -> tuple[Source, Source | None, np.ndarray]:
+    """Training rows; a tenth of them, at most 5,000, held out to choose the weights, or none of them without steps; and
+    which rows of the user's data the first are.
+    """
     rows = np.arange(dataset.num_train) if dataset.train_rows is None else dataset.train_rows
     if len(rows) < 2:
         raise ValueError(f"{dataset.name} has {len(rows)} training row and needs at least 2.")
@@ -362,7 +249,8 @@ def _split(
             MemoryMapped(dataset.x_train, OnData(transform), rows=rows[part], others=of_part, device=device)
             for part, of_part in zip(parts, labels, strict=True)
         ]
-    return sources[0], sources[1] if count else None
+    known = np.arange(len(rows)) if dataset.train_numbers is None else dataset.train_numbers
+    return sources[0], sources[1] if count else None, known[parts[0]]
 
 
 def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray], kind: Labels) -> list[tuple[Tensor, ...]]:
@@ -389,16 +277,3 @@ def _fits(x: np.ndarray, device: torch.device) -> bool:
     if device.type != "cuda":
         return True
     return x.nbytes <= _MOST_IN_MEMORY * torch.cuda.get_device_properties(device).total_memory
-
-
-def _schedule(plan: Plan, num_steps: int) -> Schedule:
-    lr = plan.lr
-    if not lr > 0:
-        raise ValueError(f"lr is {lr} and must be positive.")
-    match plan.lr_schedule:
-        case "constant":
-            return Constant(lr)
-        case "cosine":
-            return Cosine(lr, lr / 100, num_steps)
-        case "exponential":
-            return Exponential(lr, lr / 100, num_steps)

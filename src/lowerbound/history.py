@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,6 +45,14 @@ class NonFiniteError(ArithmeticError):
         super().__init__(
             f"{self.what}; {weights}. Lower the learning rate, clip gradients, or check the range of the data."
         )
+
+    def numbered(self, numbers: np.ndarray | None) -> NonFiniteError:
+        """The same error, where the rows of training have these numbers in the user's data."""
+        if numbers is None:
+            return self
+        rows = None if self.rows is None else [int(numbers[row]) for row in self.rows]
+        bad = [int(numbers[row]) for row in self.bad_rows]
+        return NonFiniteError(self.step, self.term, self.value, rows=rows, bad_rows=bad, kept=self.kept)
 
     @property
     def what(self) -> str:

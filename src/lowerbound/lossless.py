@@ -24,7 +24,6 @@ from lowerbound.coding import BATCH, BitStack, Codec, StackError, exactly, group
 from lowerbound.data import DataError
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.transform import Pixels
-from lowerbound.defaults import facts_of
 from lowerbound.fitted import Fitted
 from lowerbound.limits import MOST_CODED
 from lowerbound.lossless_file import Content, pack, unpack
@@ -69,9 +68,10 @@ def compress(
     fitted: Fitted, data: Any, path: str | Path, *, force: bool = False, progress: Progress | None = None
 ) -> Compressed:
     """Write rows to a file. See `Fitted.compress`."""
-    path, rows = Path(path), fitted.rows(data)
+    path = Path(path)
     if path.exists() and not force:
         raise DataError(f"{path} is there already; choose another place, or say force=True.")
+    rows = fitted.rows(data)
     x = np.asarray(rows.x)
     if len(x) == 0 or x.size > MOST_CODED:
         raise DataError(f"{rows.name} holds {x.size:,} numbers; a file takes between 1 and {MOST_CODED:,}: split it.")
@@ -80,12 +80,8 @@ def compress(
     _check_binary(fitted, x)
     fitted.events(x[:1024])  # refuses values that have no probability, by their names
     flat = x.reshape(len(x), -1)
-    likelihood, names = fitted.model.likelihood, fitted.schema.column_names
-    support = getattr(likelihood, "support", None)
-    if not isinstance(support, Support):
-        raise DataError(f"{type(likelihood).__name__} states no support, which coding needs; fit another likelihood.")
-    grid = grid_of(flat, support, facts_of(likelihood), fitted.transform, names)
-    k = grid.numbers(flat, names)
+    grid = _grid(fitted, flat)
+    k = grid.numbers(flat, fitted.schema.column_names)
     gaps = np.isnan(flat)
     seen = ~gaps if gaps.any() else None
     labels = None if rows.y is None or not fitted.is_conditional else np.asarray(rows.y).tolist()
@@ -101,12 +97,8 @@ def compress(
     content = pack(Content(header=header, seen=seen, stack=stack.to_bytes()))
     if not _same(_decoded(fitted, content, "what was coded", _part(progress, 1)), x):
         raise DataError("the rows did not come back from their code as they were, and nothing was written.")
-    try:
-        write_atomically(path, content, new=not force)
-    except OSError as error:
-        raise CheckpointError(f"Could not write {path} ({error.strerror or error}); choose another place.") from error
     elbo, error = _elbo_bits(fitted, grid, k, seen, context)
-    return Compressed(
+    found = Compressed(
         num_rows=len(x),
         num_numbers=k.size - int(gaps.sum()),
         num_bytes=len(content),
@@ -116,6 +108,11 @@ def compress(
         start_bits=8 * len(content) - encoded.net_bits,
         others=sizes_of_others(kind_named(fitted.schema.kind).render(x, fitted.schema), fitted.schema.kind),
     )
+    try:
+        write_atomically(path, content, new=not force)
+    except OSError as error:
+        raise CheckpointError(f"Could not write {path} ({error.strerror or error}); choose another place.") from error
+    return found
 
 
 def decompress(fitted: Fitted, path: str | Path, *, progress: Progress | None = None) -> Any:
@@ -182,6 +179,14 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
     except (ValueError, KeyError, TypeError, IndexError, OverflowError):
         raise DataError(f"{name} has a header that is not readable; it was altered.") from None
     return x
+
+
+def _grid(fitted: Fitted, flat: np.ndarray) -> Grid:
+    likelihood = fitted.model.likelihood
+    support = getattr(likelihood, "support", None)
+    if not isinstance(support, Support):
+        raise DataError(f"{type(likelihood).__name__} states no support, which coding needs; fit another likelihood.")
+    return grid_of(flat, support, fitted.transform, fitted.schema.column_names)
 
 
 def _codec(fitted: Fitted, grid: Grid, batch: int = BATCH) -> Codec:

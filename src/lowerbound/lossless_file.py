@@ -65,10 +65,7 @@ def unpack(data: bytes) -> Content:
         header = json.loads(_inflated(body[8 : 8 + length], _MOST_HEADER))
         if header["format"] != FORMAT:
             raise _Newer(header["format"])
-        if (
-            any(type(header[name]) is not int or header[name] < 0 for name in _COUNTS)
-            or not 0 < header["batch"] < 1 << 20
-        ):
+        if any(type(header[name]) is not int or header[name] < 0 for name in _COUNTS):
             raise ValueError("sizes")
         rows, elements = header["rows"], header["elements"]
         if rows * elements > MOST_CODED or not 0 < header["batch"] <= _MOST_BATCH or header["lanes"] > _MOST_BATCH:

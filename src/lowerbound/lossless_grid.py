@@ -18,7 +18,7 @@ from torch import nn
 from lowerbound.coding import Steps
 from lowerbound.data.measured import measure
 from lowerbound.data.transform import Pixels, Standardize
-from lowerbound.support import LikelihoodFacts, Support, counts, positive, reals
+from lowerbound.support import Support, counts, positive, reals
 
 __all__ = ["Grid", "grid_of"]
 
@@ -97,15 +97,12 @@ class Grid:
         return grid
 
 
-def grid_of(
-    x: np.ndarray, support: Support, facts: LikelihoodFacts, transform: nn.Module, names: tuple[str, ...] | None
-) -> Grid:
+def grid_of(x: np.ndarray, support: Support, transform: nn.Module, names: tuple[str, ...] | None) -> Grid:
     """The grid of stored rows.
 
     Arguments:
         x: rows (N, n), flat; NaN where a value is missing.
         support: of the likelihood.
-        facts: of the likelihood.
         transform: from stored rows to what the likelihood scores.
         names: of the elements, if they have any.
 

@@ -19,10 +19,10 @@ from lowerbound.data.given import dataset_of
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.transform import Transform
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import fit as train_on
 from lowerbound.fitting import prepare
 from lowerbound.models.recipe import Recipe
 from lowerbound.record import Record
+from lowerbound.stages import fit as train_on
 from lowerbound.start import Start, plan_from
 
 __all__ = ["fit", "fit_dataset", "start_of"]

@@ -33,7 +33,7 @@ from lowerbound.data import DataError, Dataset, load, read_file
 from lowerbound.data.schema import Schema
 from lowerbound.engine import Engine
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import Training, finish_checkpoint, fit
+from lowerbound.fitting import Training
 from lowerbound.folders import (
     RunError,
     describe_run,
@@ -49,6 +49,7 @@ from lowerbound.model import LatentVariableModel
 from lowerbound.planning import Plan
 from lowerbound.record import Record
 from lowerbound.run_json import read_evaluation, record_of
+from lowerbound.stages import finish_checkpoint, fit
 from lowerbound.start import Start
 
 __all__ = ["Run", "RunError", "default_path", "load_dataset"]

@@ -26,7 +26,7 @@ from torch.distributions.kl import register_kl
 from torch.nn.functional import logsigmoid
 from torch.types import _size
 
-__all__ = ["Smoothed", "SmoothedBits", "Smoothing", "draw_smoothed", "expected_log_prob"]
+__all__ = ["SmoothedBits", "SmoothedDistribution", "Smoothing", "draw_smoothed", "expected_log_prob"]
 
 Smoothing: TypeAlias = Literal["spike", "overlapping"]
 
@@ -85,7 +85,7 @@ class SmoothedBits(Distribution):
         """See `hooks.Jumps`."""
 
 
-class Smoothed(Distribution):
+class SmoothedDistribution(Distribution):
     """p(ζ, z) = p(z) Π r(ζ_i | z_i): event (2, D). Arguments: p(z), batch shape (), and r as above."""
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -101,9 +101,9 @@ class Smoothed(Distribution):
         """Not said."""
         return None
 
-    def expand(self, batch_shape: _size, _instance: Distribution | None = None) -> Smoothed:
+    def expand(self, batch_shape: _size, _instance: Distribution | None = None) -> SmoothedDistribution:
         """The same distribution with a batch shape."""
-        return Smoothed(self.bits, self.smoothing, self.beta, batch_shape)
+        return SmoothedDistribution(self.bits, self.smoothing, self.beta, batch_shape)
 
     def log_prob(self, value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """log p(z), the density of (ζ, z) with respect to r, nats."""
@@ -154,7 +154,7 @@ def expected_log_prob(bits: Distribution, probs: Float[Tensor, "*lead latent"]) 
     return (probs * logsigmoid(logits) + (1 - probs) * logsigmoid(-logits)).sum(-1)
 
 
-@register_kl(SmoothedBits, Smoothed)
-def _kl(q: SmoothedBits, p: Smoothed) -> Float[Tensor, "batch"]:
+@register_kl(SmoothedBits, SmoothedDistribution)
+def _kl(q: SmoothedBits, p: SmoothedDistribution) -> Float[Tensor, "batch"]:
     """KL(q(z | x) ‖ p(z)) = −H(q) − E_q[log p(z)]."""
     return -q.entropy() - expected_log_prob(p.bits, q.probs)

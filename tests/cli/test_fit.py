@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lowerbound import fitting
+from lowerbound import stages
 from lowerbound.cli import main
 from lowerbound.cli.progress import TrainingProgress
 from lowerbound.models import vae
@@ -301,7 +301,7 @@ def test_a_bad_number_stops_the_run_names_the_term_and_keeps_the_checkpoint(cli,
     words = ["fit", "digits", "--recipe", "spoilt", "--steps", 200, "--out", run, "--no-evaluate", *TINY]
     with monkeypatch.context() as patch:
         patch.setitem(recipes(), "spoilt", Recipe(name="spoilt", make=spoilt))
-        patch.setattr("lowerbound.runs.Checkpoint", lambda path: fitting.Checkpoint(path=path, every=0.0))
+        patch.setattr("lowerbound.runs.Checkpoint", lambda path: stages.Checkpoint(path=path, every=0.0))
         answer = cli(*words)
     assert (answer.code, answer.err.count("\n")) == (1, 1), answer.err
     assert "likelihood term, log p(x | z)," in answer.err

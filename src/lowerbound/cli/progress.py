@@ -46,7 +46,7 @@ class TrainingProgress:
     def update(self, record: Record) -> None:
         """Show a record."""
         if record.stage > self._stage and self._console is not None:
-            self._console.print("Second stage: the prior is fitted to the codes of the data.")
+            self._console.print("Second stage.")
         self._stage = record.stage
         fresh = "" if record.held_out is None else f"  held-out {record.held_out['bound']:.2f}"
         self._held_out = fresh or (self._held_out if self._bar is not None else "")  # a line repeats no old value

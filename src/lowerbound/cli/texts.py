@@ -12,6 +12,7 @@ import torch
 from lowerbound.cli.opened import fitted_of
 from lowerbound.cli.others import other_data
 from lowerbound.cli.output import check_out, write_bytes, write_npz, write_table
+from lowerbound.data.kinds.text import texts_in
 from lowerbound.fitted import Fitted
 from lowerbound.randomness import forked
 from lowerbound.runs import Run
@@ -52,7 +53,7 @@ def reconstruct_texts(opened: Run, data: str | None, count: int, out: str | None
     events = fitted.events(rows.x[:count], seed)
     with forked(torch.device("cpu"), seed):
         made = fitted.model.reconstruct(events)
-    seen, again = _list(fitted.render(events)), _list(fitted.render(made))
+    seen, again = texts_in(fitted.render(events)), texts_in(fitted.render(made))
     if out is not None and out.lower().endswith(".npz"):
         write_npz(Path(out), x=_symbols(fitted, events), reconstruction=_symbols(fitted, made))
     elif out is not None:
@@ -70,17 +71,12 @@ def _symbols(fitted: Fitted, x: torch.Tensor) -> np.ndarray:
     return fitted.stored(x).astype(np.int32)
 
 
-def _list(texts: Any) -> list[str]:
-    """The texts of a list, or of a DataFrame of one column."""
-    return texts if isinstance(texts, list) else texts.iloc[:, 0].tolist()
-
-
 def _show(texts: Any, out: str | None) -> None:
     """Print texts, or write them in the format of a file."""
     if out is None:
-        click.echo("\n".join(_list(texts)))
+        click.echo("\n".join(texts_in(texts)))
     elif out.lower().endswith(".txt"):
-        write_bytes(Path(out), ("\n".join(_list(texts)) + "\n").encode())
+        write_bytes(Path(out), ("\n".join(texts_in(texts)) + "\n").encode())
     else:
         import pandas
 

@@ -31,7 +31,7 @@ from lowerbound.coding.turns import Batch, pop_event, push_event
 from lowerbound.hooks import Augmented
 from lowerbound.model import LatentVariableModel
 
-__all__ = ["BATCH", "Codec", "Encoded", "exactly", "groups_of"]
+__all__ = ["BATCH", "Codec", "CodedRows", "exactly", "groups_of"]
 
 BATCH = 256
 """Rows that are coded at a time, and lanes of the stack."""
@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Encoded:
+class CodedRows:
     """Rows as bits.
 
     Attributes:
@@ -81,7 +81,7 @@ class Codec:
         seen: np.ndarray | None = None,
         context: Tensor | None = None,
         progress: Progress | None = None,
-    ) -> Encoded:
+    ) -> CodedRows:
         """Code rows.
 
         Arguments:
@@ -102,7 +102,7 @@ class Codec:
                 done += size
                 if progress is not None:
                     progress(done, len(k))
-        return Encoded(stack=stack, groups=groups, net_bits=stack.num_bits)
+        return CodedRows(stack=stack, groups=groups, net_bits=stack.num_bits)
 
     def decode(
         self,

@@ -1,6 +1,6 @@
 """Latents on a stack: popped under q(z | x) and pushed under p(z) while encoding, and the reverse while decoding.
 
-Both use the same grid (`numbering.Cells`), placed by the mean and the standard deviation of p(z), or of p(z_l | the
+Both use the same grid (`numbering.LatentCells`), placed by the mean and the standard deviation of p(z), or of p(z_l | the
 layers before it) in a hierarchy, whose layers p and q must draw in the same order. Where these have no closed form it
 is that of a standard normal prior. Discrete latents are their own grid.
 """
@@ -16,7 +16,7 @@ from torch.distributions import Distribution
 
 from lowerbound.chain import StateChain
 from lowerbound.coding.families import Family
-from lowerbound.coding.numbering import Cells, Steps
+from lowerbound.coding.numbering import LatentCells, Steps
 from lowerbound.coding.stack import BitStack
 from lowerbound.coding.turns import Batch, first_family, pop_event, push_event, values_of
 from lowerbound.hooks import Latents, Layered
@@ -55,7 +55,7 @@ def pop_latents(stack: BitStack, d: Distribution, p: Distribution, batch: Batch)
 def push_latents(stack: BitStack, d: Distribution, p: Distribution, numbers: list[np.ndarray], batch: Batch) -> None:
     """Push z of these numbers under d."""
     values: list[Tensor] = []
-    known: list[tuple[Distribution, Grid]] = []
+    known: list[tuple[Distribution, _LatentGrid]] = []
     for layer, grid in _along(d, p, batch.size, values):
         values.append(grid.values(numbers[len(known)]))
         known.append((layer, grid))
@@ -63,7 +63,7 @@ def push_latents(stack: BitStack, d: Distribution, p: Distribution, numbers: lis
         push_event(stack, layer, grid.numbering, k, batch)
 
 
-class Grid:
+class _LatentGrid:
     """The values of the latents of one layer.
 
     Arguments:
@@ -80,10 +80,10 @@ class Grid:
     def __len__(self) -> int:
         return int(np.prod(self._elements, dtype=np.int64))
 
-    def numbering(self, family: Family, places: np.ndarray) -> Steps | Cells:
+    def numbering(self, family: Family, places: np.ndarray) -> Steps | LatentCells:
         """The numbers of the values at some places."""
         if self._loc is not None and self._scale is not None:
-            return Cells(self._loc[places], self._scale[places])
+            return LatentCells(self._loc[places], self._scale[places])
         n, zero = self.family.num_classes if self.family.values == "one-hot" else 2, np.zeros(len(places))
         return Steps(zero, zero + 1, np.full(len(places), n), zero)
 
@@ -94,7 +94,9 @@ class Grid:
         return z.reshape(len(k), *self.event_shape)
 
 
-def _along(d: Distribution, p: Distribution, size: int, values: list[Tensor]) -> Iterator[tuple[Distribution, Grid]]:
+def _along(
+    d: Distribution, p: Distribution, size: int, values: list[Tensor]
+) -> Iterator[tuple[Distribution, _LatentGrid]]:
     """Each layer of d in the order of drawing, with the grid that p gives it; `values` gets its z before the next."""
     of_d, of_p = _layers(d), _layers(p)
     z = None
@@ -103,7 +105,7 @@ def _along(d: Distribution, p: Distribution, size: int, values: list[Tensor]) ->
             layer, prior = of_d.send(z), of_p.send(z)  # pyright: ignore[reportArgumentType]
         except StopIteration:
             return
-        yield layer, Grid(prior, size)
+        yield layer, _LatentGrid(prior, size)
         z = values[-1]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logit
 
-__all__ = ["CELLS", "Cells", "Steps"]
+__all__ = ["CELLS", "LatentCells", "Steps"]
 
 CELLS = 1 << 18
 """Of the grid of a real latent: 1.5e-5 standard deviations wide in the middle."""
@@ -61,7 +61,7 @@ class Steps:
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
+class LatentCells:
     """A grid for real latents.
 
     Attributes:
@@ -77,9 +77,9 @@ class Cells:
         """K of each (n,)."""
         return np.full(self.loc.shape[:-1], CELLS)
 
-    def at(self, places: np.ndarray | int) -> Cells:
+    def at(self, places: np.ndarray | int) -> LatentCells:
         """Of some of the elements."""
-        return Cells(self.loc[places], self.scale[places])
+        return LatentCells(self.loc[places], self.scale[places])
 
     def value(self, k: np.ndarray) -> np.ndarray:
         """The middle of a cell, by mass."""

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from lowerbound.coding.families import Family
-from lowerbound.coding.numbering import Cells, Steps
+from lowerbound.coding.numbering import LatentCells, Steps
 from lowerbound.coding.stack import PARTS, BitStack, StackError
 
 __all__ = ["Elements", "pop", "push"]
@@ -39,7 +39,7 @@ class Elements:
     """
 
     family: Family
-    numbering: Steps | Cells
+    numbering: Steps | LatentCells
     floored: bool
     seen: np.ndarray | None = None
 
@@ -131,7 +131,7 @@ def _function(elements: Elements, i: int) -> Shares:
     """k ↦ F_k of one element, for the rows that have it."""
     rows = slice(None) if elements.seen is None else elements.seen[i]
     family, numbering = elements.family.at(i, rows), elements.numbering.at(i)
-    if isinstance(numbering, Cells) and elements.seen is not None:
+    if isinstance(numbering, LatentCells) and elements.seen is not None:
         raise AssertionError
     return lambda k: np.clip(family.function(numbering.end(k), *family.parameters), 0.0, 1.0)
 

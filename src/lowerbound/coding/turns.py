@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
 from lowerbound.coding.families import Family, family_of
-from lowerbound.coding.numbering import Cells, Steps
+from lowerbound.coding.numbering import LatentCells, Steps
 from lowerbound.coding.stack import BitStack
 from lowerbound.coding.symbols import Elements, pop, push
 from lowerbound.hooks import ComesInTurn
@@ -19,7 +19,7 @@ from lowerbound.in_turn import gaussian_in_turn
 
 __all__ = ["Batch", "NumberingOf", "first_family", "pop_event", "push_event", "values_of"]
 
-NumberingOf = Callable[[Family, np.ndarray], Steps | Cells]
+NumberingOf = Callable[[Family, np.ndarray], Steps | LatentCells]
 """From the family of a turn and the places of its elements to the numbers of their values."""
 
 
@@ -80,21 +80,25 @@ def _visited(
         seen = None if batch.seen is None else np.ascontiguousarray(batch.seen[: batch.rows, places].T)
         coded = _of_rows(numbering, batch.rows)
 
-        def tell(k: np.ndarray, family: Family = family, numbering: Steps | Cells = numbering) -> None:
+        def tell(k: np.ndarray, family: Family = family, numbering: Steps | LatentCells = numbering) -> None:
             sent[0] = values_of(k, family, numbering)
 
         yield Elements(family, coded, batch.floored, None if seen is None or seen.all() else seen), places, tell
 
 
-def values_of(k: np.ndarray, family: Family, numbering: Steps | Cells) -> Tensor:
+def values_of(k: np.ndarray, family: Family, numbering: Steps | LatentCells) -> Tensor:
     """The values (rows, n, *value) numbered k (n, rows)."""
     if family.values == "one-hot":
         return torch.nn.functional.one_hot(torch.from_numpy(k.T.copy()), family.num_classes).double()
     return torch.from_numpy(np.ascontiguousarray(numbering.value(k).T))
 
 
-def _of_rows(numbering: Steps | Cells, rows: int) -> Steps | Cells:
-    return Cells(numbering.loc[:, :rows], numbering.scale[:, :rows]) if isinstance(numbering, Cells) else numbering
+def _of_rows(numbering: Steps | LatentCells, rows: int) -> Steps | LatentCells:
+    return (
+        LatentCells(numbering.loc[:, :rows], numbering.scale[:, :rows])
+        if isinstance(numbering, LatentCells)
+        else numbering
+    )
 
 
 def _turns(p: Distribution, size: int) -> Generator[tuple[Distribution, Tensor | None], Tensor, None]:

@@ -112,7 +112,7 @@ def read_file(
         kind: name of a kind of data, where the inferred one is not right; "image:event_shape=[28,28]" gives both.
         columns: from names of columns to kinds of column or "drop", where the inferred ones are not right.
         event_shape: of images whose pixels are the columns of a table.
-        overrides: kind, columns and shape in one, in their place.
+        overrides: kind, columns and shape in one, and in place of these.
         schema: the schema of the data, if it is known; then nothing is inferred.
         stream_above: the size in bytes above which an .npy file is memory-mapped rather than read.
 
@@ -124,7 +124,10 @@ def read_file(
     """
     path, usual = Path(path), None if schema is None else schema.label
     contents = read_contents(path, label=label, usual_label=usual, array=array, stream_above=stream_above)
-    overrides = overrides or Overrides.said(kind, columns, event_shape)
+    if overrides is None:
+        overrides = Overrides.said(kind, columns, event_shape)
+    elif (kind, columns, event_shape) != (None, None, None):
+        raise ValueError("read_file got overrides and also kind, columns or event_shape; say all in one of them.")
     return to_dataset(contents, name=path.name, source=f"file {path}", overrides=overrides, schema=schema)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from lowerbound.data.errors import clipped
 from lowerbound.typed import WrongType, annotations_of, as_annotated
 
-__all__ = ["UNNAMED", "Column", "ColumnKind", "LeftOut", "Schema", "Text", "Tokens"]
+__all__ = ["UNNAMED", "Column", "ColumnKind", "LeftOut", "Schema", "TextSchema", "Tokens"]
 
 Tokens: TypeAlias = Literal["word", "character"]
 """What a text is cut into."""
@@ -72,7 +72,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Text:
+class TextSchema:
     """What numbers the tokens of a text (`data.tokens`).
 
     Attributes:
@@ -121,7 +121,7 @@ class Schema:
     classes: tuple[str, ...] | None = None
     pixel_levels: int | None = None
     channels_last: bool = False
-    text: Text | None = None
+    text: TextSchema | None = None
 
     @property
     def column_names(self) -> tuple[str, ...] | None:
@@ -170,7 +170,7 @@ class Schema:
             if made is None and values.get("kind") in _OF_COLUMNS:
                 raise ValueError("'columns' is missing")
             text = values.pop("text", None)
-            text = None if text is None else _made(Text, text)
+            text = None if text is None else _made(TextSchema, text)
             schema = _made(cls, values, columns=made, left_out=_all_made(LeftOut, left_out), text=text)
             _check(schema)
             return schema

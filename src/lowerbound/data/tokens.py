@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lowerbound.data.errors import DataError, clipped
-from lowerbound.data.schema import Text, Tokens
+from lowerbound.data.schema import TextSchema, Tokens
 
 __all__ = ["END", "UNKNOWN", "TextOptions", "joined", "numbered", "split", "vocabulary"]
 
@@ -82,7 +82,7 @@ def vocabulary(texts: Iterable[Sequence[str]], tokens: Tokens, size: int | None,
     return ("", _UNKNOWN_AS[tokens], *known[: size or _MOST_SYMBOLS])
 
 
-def numbered(texts: Sequence[str], schema: Text, length: int) -> np.ndarray:
+def numbered(texts: Sequence[str], schema: TextSchema, length: int) -> np.ndarray:
     """The rows (N, length) of texts, int32: their symbols, and then the end.
 
     Raises:

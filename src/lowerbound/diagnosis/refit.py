@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 from lowerbound.fitted import Fitted
 from lowerbound.planning import Plan
+from lowerbound.recipes import recipe_named
 from lowerbound.spelling import parse, spelled
 
 __all__ = ["Refit"]
 
 _OF_THE_OBJECTIVE = ("gradient", "num-samples", "loss")
 _REPARAMETERISED = ("pathwise", "dreg", "stick-the-landing")
-_OF_TEXT, _WIDTH_OF_TEXT = "sentence-vae", 256  # whose layers have one width
 _AS_OPTIONS = "vae"  # the recipe whose own options are options of the command
 
 
@@ -64,8 +64,9 @@ class Refit:
     def widened(self, factor: float) -> str:
         """The command with the widths of the hidden layers times a factor."""
         name, own = parse(self.options.get("recipe", ""))
-        if name == _OF_TEXT:
-            width = max(1, round(own.get("width", _WIDTH_OF_TEXT) * factor))
+        defaults = recipe_named(name).option_defaults if name else {}
+        if "width" in defaults:  # of a recipe whose layers have one width
+            width = max(1, round(own.get("width", defaults["width"]) * factor))
             return self(recipe=spelled(name, {**own, "width": width}))
         hidden = self.options.get("hidden", "256,256")
         return self(hidden=",".join(str(max(1, round(int(width) * factor))) for width in hidden.split(",")))

@@ -20,7 +20,7 @@ from lowerbound import likelihoods, posteriors
 from lowerbound.losses import Loss, PriorAlone
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.parts import Activation, nonlinearity, outputs_of, seen_by, view_of
-from lowerbound.models.recipe import Recipe, Stage
+from lowerbound.models.recipe import Finish, Recipe, Stage
 from lowerbound.nets import MLP, Embedded, FromMap, ToMap
 from lowerbound.nets.maps import map_shape
 from lowerbound.nets.site_net import CausalNetwork
@@ -205,14 +205,14 @@ def _finish(loss: Loss, x: Tensor, options: Mapping[str, Any]) -> Stage:
         cast(AutoregressiveMap, prior.prior).initialize_from_latents(codes)
     return Stage(
         loss=PriorAlone(loss.model, x[:_ROWS_TO_START_FROM]),
-        epochs=options["prior_epochs"],
         patience=options["prior_patience"],
         conclude=prior.conclude,
     )
 
 
+_FINISH = Finish(make=_finish, epochs="prior_epochs", part="prior")
 _DEFAULTS = {"objective": "elbo", "gradient": "quantized", "num_samples": 1}
 RECIPES = (
-    Recipe(name="fsq", make=fsq, defaults=_DEFAULTS, finish=_finish),
-    Recipe(name="vq", make=vq, defaults=_DEFAULTS, finish=_finish),
+    Recipe(name="fsq", make=fsq, defaults=_DEFAULTS, finish=_FINISH),
+    Recipe(name="vq", make=vq, defaults=_DEFAULTS, finish=_FINISH),
 )

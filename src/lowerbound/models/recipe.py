@@ -18,7 +18,7 @@ from lowerbound.model import LatentVariableModel
 from lowerbound.nets.shapes import Shape
 from lowerbound.spelling import check_options
 
-__all__ = ["AfterTraining", "BeforeTraining", "Labels", "Recipe", "Stage"]
+__all__ = ["BeforeTraining", "Finish", "Labels", "Recipe", "SecondStage", "Stage"]
 
 Labels: TypeAlias = Literal["unused", "context", "partial"]
 """How training sees labels: not at all; as a one-hot context; or as class numbers, with −1 for rows without a label."""
@@ -45,19 +45,17 @@ class Stage:
 
     Attributes:
         loss: what it minimises, on the rows of the first.
-        epochs: passes over the data, at most.
         patience: evaluations of the held-out bound, one an epoch, without improvement before it stops.
         conclude: what is done at its end.
     """
 
     loss: Loss
-    epochs: float
     patience: int
     conclude: Callable[[], object]
 
 
 @runtime_checkable
-class AfterTraining(Protocol):
+class SecondStage(Protocol):
     """From a trained loss to a second training of parts of its model."""
 
     def __call__(self, loss: Loss, x: Tensor, options: Mapping[str, Any]) -> Stage:
@@ -65,6 +63,21 @@ class AfterTraining(Protocol):
         options of the recipe.
         """
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finish:
+    """The second stage of a recipe.
+
+    Attributes:
+        make: makes it from what the first stage has trained.
+        epochs: the option of the recipe that says how many passes it makes, at most; 0 leaves it out.
+        part: the part of the model that it trains; where that is frozen, it is left out.
+    """
+
+    make: SecondStage
+    epochs: str
+    part: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +100,7 @@ class Recipe:
     labels: Labels = "unused"
     defaults: Mapping[str, Any] = field(default_factory=dict)
     start: BeforeTraining | None = None
-    finish: AfterTraining | None = None
+    finish: Finish | None = None
     likelihood: str = "bernoulli"
     assigns: bool = False
 

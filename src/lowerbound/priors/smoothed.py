@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from lowerbound.nets.shapes import as_shape
 from lowerbound.protocols import Conditional, Context
-from lowerbound.smoothed import Smoothed as SmoothedDistribution
-from lowerbound.smoothed import Smoothing
+from lowerbound.smoothed import SmoothedDistribution, Smoothing
 
 __all__ = ["Smoothed"]
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset
+from lowerbound.data.kinds.text import texts_in
 from lowerbound.defaults import facts_of
 from lowerbound.evaluate import PosteriorMean, PredictiveChecks, posterior_mean
 from lowerbound.fitted import Fitted
@@ -141,12 +142,8 @@ def _shown_texts(fitted: Fitted, x: Tensor) -> dict[str, Any]:
     with forked(_CPU, derive_seed(fitted.seed, _SHOWN)):
         again = fitted.model.reconstruct(x[:NUM_PAIRS])
         samples = fitted.model.sample(NUM_PAIRS)
-    texts = [_lines(fitted.render(part)) for part in (x[:NUM_PAIRS], again, samples)]
+    texts = [texts_in(fitted.render(part)) for part in (x[:NUM_PAIRS], again, samples)]
     return {"text_pairs": tuple(zip(texts[0], texts[1], strict=True)), "text_samples": tuple(texts[2])}
-
-
-def _lines(texts: Any) -> list[str]:
-    return texts if isinstance(texts, list) else texts.iloc[:, 0].tolist()
 
 
 def _every_class(context: Tensor) -> Tensor:

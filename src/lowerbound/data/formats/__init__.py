@@ -1,6 +1,6 @@
-"""Readers of the formats in which data sets were published, one file per format. Nothing is unpickled.
+"""Readers of formats, one file each: those in which data sets were published, and lines of text. Nothing is unpickled.
 
-Each takes paths of files whose checksums were verified, and returns arrays.
+Those of published data take files whose checksums were verified, and return arrays.
 """
 
 __all__: list[str] = []

@@ -18,8 +18,7 @@ from lowerbound.data.contents import Contents, Given
 from lowerbound.data.errors import DataError, clipped, nearest
 from lowerbound.data.kinds.kind import Preparation
 from lowerbound.data.overrides import Overrides
-from lowerbound.data.schema import LeftOut, Schema, Tokens
-from lowerbound.data.schema import Text as TextSchema
+from lowerbound.data.schema import LeftOut, Schema, TextSchema, Tokens
 from lowerbound.data.split import num_held_out, split_rows
 from lowerbound.data.tokens import END, UNKNOWN, joined, numbered, split, vocabulary
 from lowerbound.data.transform import Identity, Transform
@@ -28,7 +27,7 @@ from lowerbound.support import LikelihoodFacts
 if TYPE_CHECKING:
     from lowerbound.data.dataset import Dataset
 
-__all__ = ["Text", "are_texts"]
+__all__ = ["Text", "are_texts", "texts_in"]
 
 _MOST_TOKENS = {"word": 200, "character": 500}
 _LOOKED_AT = 100
@@ -193,6 +192,11 @@ class Text:
             return ()
         unknown, known = int((x == UNKNOWN).sum()), int((x != END).sum())
         return (f"{unknown:,} of the {known:,} {_text_of(schema).tokens}s of {what} are unknown to the model.",)
+
+
+def texts_in(rendered: Any) -> list[str]:
+    """The texts of what `Text.render` gives: a list, or a DataFrame of one column."""
+    return rendered if isinstance(rendered, list) else rendered.iloc[:, 0].tolist()
 
 
 def are_texts(x: Any) -> bool:
