@@ -9,6 +9,8 @@ import torch
 
 import lowerbound as lb
 from lowerbound.cli import main
+from lowerbound.data.given import dataset_of
+from lowerbound.defaults import next_to_try
 from lowerbound.diagnosis.dispersion import dispersion
 from lowerbound.diagnosis.of_fitted import case_of
 from lowerbound.runs import Run
@@ -31,6 +33,11 @@ def run(sentences):
     recipe = "sentence-vae:latent_dim=3,embedding_dim=8,width=16"
     assert main(["fit", str(sentences), "--recipe", recipe, "--steps", "60", "--out", str(out), "--seed", "3"]) == 0
     return out
+
+
+def test_no_other_recipe_is_advised_for_text():
+    data = dataset_of(["a b c", "b c a", "c a"] * 10)
+    assert [next_to_try(data, recipe) for recipe in ("sentence-vae", "language-model")] == [None, None]
 
 
 def test_text_is_fitted_with_no_other_word(sentences):

@@ -1,8 +1,8 @@
 """Latents on a stack: popped under q(z | x) and pushed under p(z) while encoding, and the reverse while decoding.
 
-Both use the same grid (`numbering.LatentCells`), placed by the mean and the standard deviation of p(z), or of p(z_l | the
-layers before it) in a hierarchy, whose layers p and q must draw in the same order. Where these have no closed form it
-is that of a standard normal prior. Discrete latents are their own grid.
+Both use the same grid (`numbering.LatentCells`), placed by the mean and the standard deviation of p(z), or of
+p(z_l | the layers before it) in a hierarchy, whose layers p and q must draw in the same order. Where these have no
+closed form it is that of a standard normal prior. Discrete latents are their own grid.
 """
 
 from __future__ import annotations
