@@ -228,6 +228,27 @@ def test_a_class_is_sampled_by_name(by_class: Fitted) -> None:
         by_class.assign(REAL[:3])
 
 
+def test_a_conditional_model_finds_labels_in_a_column_or_is_given_them() -> None:
+    """A DataFrame with the column of labels was refused as having none."""
+    frame = pandas.DataFrame(REAL, columns=["a", "b", "c"])
+    names = np.resize(np.array(["p", "q"], dtype=object), len(frame))
+    whole = frame.assign(kind=names)
+    fitted = lb.fit(whole, "cvae", y="kind", steps=2, latent_dim=1, hidden=[4])
+    expected = fitted.score(fitted.rows(frame, y=names), num_samples=2)
+    assert fitted.schema.label == "kind"
+    assert list(fitted.sample(2).columns) == ["a", "b", "c"]
+    assert (fitted.score(whole[["kind", "c", "a", "b"]], num_samples=2) == expected).all()
+    assert (fitted.score(fitted.rows(whole.rename(columns={"kind": "k"}), "k"), num_samples=2) == expected).all()
+    with pytest.raises(ValueError, match=r"in Python give `fitted.rows\(X, y=labels\)`"):
+        fitted.score(frame)
+    with pytest.raises(ValueError, match="class 'zebra' at row 0, which the model has not seen"):
+        fitted.score(whole.assign(kind="zebra"))
+    with pytest.raises(ValueError, match="X has no column 'kinds' of labels"):
+        lb.fit(whole, "cvae", y="kinds", steps=2)
+    with pytest.raises(ValueError, match="−1 stands for none"):
+        lb.fit(frame, "cvae", y=np.resize([-1, 0, 1], len(frame)), steps=2)
+
+
 def test_classes_and_clusters_are_assigned() -> None:
     told = fitted_to(REAL, "semi-supervised", CLASSES, likelihood="normal")
     assert set(told.assign(REAL[:9])) <= {"ant", "cat", "dog"}

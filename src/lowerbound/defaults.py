@@ -8,6 +8,7 @@ decisions may depend on them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -120,6 +121,10 @@ def decide(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[s
     decisions |= _of_the_objective(recipe, known)
     if "steps" not in recipe.defaults or "epochs" in given:
         decisions["steps"] = _steps(dataset, known)
+    if recipe.finish is not None and recipe.finish.epochs not in given and {"steps", "epochs"} & given.keys():
+        own, steps = recipe.option_defaults[recipe.finish.epochs], known.get("steps") or decisions["steps"].value
+        passes = min(own, math.ceil(steps * known["batch_size"] / training_rows(dataset)))
+        decisions[recipe.finish.epochs] = Decision(passes, "no more passes than the first stage, whose length was said")
     return decisions
 
 

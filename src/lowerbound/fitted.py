@@ -30,7 +30,7 @@ from lowerbound.data.classes import check_classes, class_named, one_hot
 from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
-from lowerbound.data.transform import Transform
+from lowerbound.data.transform import Standardize, Transform
 from lowerbound.evaluate import codes_of_rows, latent_moments, log_evidence
 from lowerbound.evaluate.evidence import require_finite
 from lowerbound.hooks import Embeds
@@ -184,17 +184,18 @@ class Fitted:
         """The seed of the fit, from which every draw here is derived unless another is given."""
         return 0 if self.plan is None else self.plan.seed
 
-    def rows(self, data: Any, label: str | None = None) -> Rows:
+    def rows(self, data: Any, label: str | None = None, *, y: Any = None) -> Rows:
         """Other data, read as this model needs them: columns and classes are matched by name.
 
         Arguments:
             data: a DataFrame, an array (N, …), a path, a name of a data set, or `Rows`; of a `Dataset` its test rows.
             label: the column of labels, if its name is not that in the data of the fit.
+            y: labels (N,) of a DataFrame or an array, where they are in no column of it.
 
         Raises:
             DataError: rows of another kind or shape, renamed columns, or classes that training has not seen.
         """
-        return rows_under(data, self.schema, label=label)
+        return rows_under(data, self.schema, label=label, y=y)
 
     def events(self, x: np.ndarray, seed: int | None = None) -> Float[Tensor, "row *event"]:
         """Transform stored rows (N, *event) to what the likelihood scores, and check them against its support.
@@ -207,7 +208,8 @@ class Fitted:
             if isinstance(self.transform, Transform):
                 self.transform.check(raw, "the data")
             events = self.transform(raw)
-        require_support(self.model.likelihood, events, what="the data", columns=self.schema.column_names)
+        own, names = (raw if isinstance(self.transform, Standardize) else None), self.schema.column_names
+        require_support(self.model.likelihood, events, what="the data", columns=names, given=own)
         return events
 
     def context(self, y: np.ndarray | None, name: str = "the data") -> Tensor | None:

@@ -23,7 +23,7 @@ from lowerbound.data.blocks import row_blocks
 from lowerbound.data.classes import UNLABELLED, check_classes, num_classes, one_hot, only_some
 from lowerbound.data.labelled import LabelledRows
 from lowerbound.data.split import num_for_selection
-from lowerbound.data.transform import Transform
+from lowerbound.data.transform import Standardize, Transform
 from lowerbound.defaults import facts_of
 from lowerbound.engine import Engine
 from lowerbound.inference import with_inference
@@ -216,7 +216,9 @@ def _check_support(dataset: Dataset, model: LatentVariableModel, transform: Tran
             raw = torch.from_numpy(np.require(block, requirements=["C", "W"]))
             with numbered(numbers), rows_from(start):
                 transform.check(raw, what)
-                require_support(model.likelihood, transform(raw), what=what, columns=dataset.schema.column_names)
+                own = raw if isinstance(transform, Standardize) else None
+                names = dataset.schema.column_names
+                require_support(model.likelihood, transform(raw), what=what, columns=names, given=own)
 
 
 def _split(

@@ -42,9 +42,10 @@ class NonFiniteError(ArithmeticError):
         self.step, self.term, self.value = step, term, value
         self.rows, self.bad_rows, self.kept = rows, bad_rows, kept
         weights = f"the best weights of the first {kept} steps are kept" if kept else "no step before it was recorded"
-        super().__init__(
-            f"{self.what}; {weights}. Lower the learning rate, clip gradients, or check the range of the data."
-        )
+        advice = "Lower the learning rate, clip gradients, or check the range of the data."
+        if rows is None:  # batches that cannot be looked at again
+            advice = "Check that no batch holds NaN or infinity; else lower the learning rate, or clip gradients."
+        super().__init__(f"{self.what}; {weights}. {advice}")
 
     def numbered(self, numbers: np.ndarray | None) -> NonFiniteError:
         """The same error, where the rows of training have these numbers in the user's data."""

@@ -31,7 +31,6 @@ from lowerbound.losses.loss import Loss
 from lowerbound.optimizers import (
     Adam,
     MakeOptimizer,
-    OptimizerName,
     optimizer_of,
 )
 from lowerbound.protocols import Schedule
@@ -79,7 +78,7 @@ def train(
     held_out: HeldOut | None = None,
     checkpoint: Checkpoint | None = None,
     compile: bool | Literal["auto"] = "auto",
-    optimizer: OptimizerName | MakeOptimizer | None = None,
+    optimizer: str | MakeOptimizer | None = None,
     accumulate: int = 1,
     ema: float | None = None,
     engine: Engine | None = None,
@@ -203,7 +202,7 @@ def _make_step(
     clip_norm: float | None,
     compile: bool | Literal["auto"],
     num_steps: int,
-    optimizer: OptimizerName | MakeOptimizer | None,
+    optimizer: str | MakeOptimizer | None,
     accumulate: int,
     engine: Engine,
 ) -> TrainingStep:

@@ -45,7 +45,7 @@ def fit(
     Arguments:
         data: a DataFrame, an array or tensor (N, …), a path, a name of the catalogue, or a `Dataset`.
         recipe: name of a recipe, with options, or a `Recipe`; None for what suits the data.
-        y: labels (N,) of a DataFrame or an array, for recipes that use labels.
+        y: labels (N,) of a DataFrame or an array, for recipes that use labels; or the name of their column.
         kind: of data, where the inferred one is wrong.
         columns: from names of columns to kinds, where the inferred ones are wrong.
         hold_out: whether one row in five is held out for `Fitted.evaluate` and reports; otherwise all rows are for

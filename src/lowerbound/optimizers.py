@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from lowerbound.protocols import HasOwnRate
+from lowerbound.spelling import construct
 
 __all__ = [
     "SGD",
@@ -24,7 +25,6 @@ __all__ = [
     "AdamW",
     "Adamax",
     "MakeOptimizer",
-    "OptimizerName",
     "load_optimizer_tensors",
     "optimizer_of",
     "optimizer_tensors",
@@ -33,8 +33,6 @@ __all__ = [
 
 MakeOptimizer: TypeAlias = Callable[[list[Any]], torch.optim.Optimizer]
 """From parameters, or from groups of them (dicts with "params" and "lr_factor"), as `torch.optim` takes both."""
-
-OptimizerName: TypeAlias = Literal["adam", "adamw", "adamax", "sgd"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,22 +144,21 @@ def _check_numbers(name: str, *, least_0: Sequence[float], below_1: Sequence[flo
 
 
 def optimizer_of(choice: str | MakeOptimizer | None) -> MakeOptimizer:
-    """The maker of an optimiser: a name selects a class with its defaults, None selects Adam.
+    """The maker of an optimiser: words select a class with its options, None selects Adam.
 
-    >>> optimizer_of("sgd")
-    SGD(momentum=0.0, nesterov=False, weight_decay=0.0)
+    >>> optimizer_of("sgd:momentum=0.9")
+    SGD(momentum=0.9, nesterov=False, weight_decay=0.0)
 
     Raises:
-        ValueError: another name.
+        ValueError: another name, or an option that it has not.
     """
-    named: dict[str, MakeOptimizer] = {"adam": Adam(), "adamw": AdamW(), "adamax": Adamax(), "sgd": SGD()}
     if choice is None:
         return Adam()
     if not isinstance(choice, str):
         return choice
-    if choice not in named:
-        raise ValueError(f"optimizer is {choice!r}; choose one of {', '.join(named)}, or give one of `optimizers`.")
-    return named[choice]
+    from lowerbound import optimizers
+
+    return construct(optimizers, choice)
 
 
 def parameter_groups(loss: nn.Module) -> list[Any]:

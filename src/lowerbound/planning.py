@@ -21,10 +21,10 @@ import torch
 from lowerbound import losses, objectives
 from lowerbound.data import Dataset
 from lowerbound.data.classes import num_classes
-from lowerbound.data.kinds.table import mixed_spelling
 from lowerbound.data.transform import Binarization
 from lowerbound.defaults import Decision, decide, decide_recipe, training_rows
 from lowerbound.engine import Device, Engine, Precision
+from lowerbound.from_data import completed
 from lowerbound.limits import MOST_STEPS, require_at_most
 from lowerbound.models.recipe import Recipe
 from lowerbound.plan_size import StepSize, check_model
@@ -185,8 +185,8 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
     chosen = decide_recipe(dataset, given) if recipe is None else Decision(recipe)
     made, own = _recipe(chosen.value)
     values = {**own, **{name: value for name, value in given.items() if value is not None}}
-    if values.get("likelihood") == "mixed" and dataset.schema.columns is not None:
-        values["likelihood"] = mixed_spelling(dataset.schema.columns)  # said without columns: those of the data
+    if isinstance(values.get("likelihood"), str):
+        values["likelihood"] = completed(values["likelihood"], dataset)
     _refuse_unknown(made, values, asked=recipe is not None)
     if "epochs" in values and "steps" in values:
         raise ValueError("epochs and steps both say how long to train; give one of them.")

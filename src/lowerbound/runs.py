@@ -20,7 +20,7 @@ import itertools
 import json
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,7 @@ class Run:
     def __init__(self, path: Path, config: dict[str, Any], plan: Plan, schema: Schema):
         self.path, self.config, self.plan, self.schema = path, config, plan, schema
         self.checkpoint = Checkpoint(path=path / "state.safetensors")
+        self._is_new = False
 
     @classmethod
     def create(
@@ -115,7 +116,9 @@ class Run:
             raise RunError(f"Could not write to {path} ({error.strerror or error}); choose another folder.") from error
         if start is not None:
             write_start(path, start)
-        return cls(path, config, plan, dataset.schema)
+        run = cls(path, config, plan, dataset.schema)
+        run._is_new = True
+        return run
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -147,12 +150,32 @@ class Run:
     def fit(self, training: Training, engine: Engine) -> Generator[Record, None, None]:
         """Train, or continue training. Yield records, write them to the folder, and write the best weights at the end.
 
+        If a choice is refused before the first record, a new folder is taken away again, so that the name is free.
+
         Raises:
             RunError: another process trains in this folder.
         """
         if engine.rank != 0:
             yield from fit(training, self.plan, engine, self.checkpoint)
             return
+        try:
+            with closing(self._fit(training, engine)) as records:
+                for record in records:
+                    self._is_new = False
+                    yield record
+        except ValueError as error:
+            if self._is_new and not isinstance(error, RunError | CheckpointError):  # not where a disk or lock refused
+                self._discard()
+            raise
+
+    def _discard(self) -> None:
+        """Remove what `create` and `fit` made before any training."""
+        for name in (*run_files(), ".lock"):
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):  # it holds other files of the user
+            self.path.rmdir()
+
+    def _fit(self, training: Training, engine: Engine) -> Generator[Record, None, None]:
         with locked(self.path):
             remove_partial_files(self.path)
             if (self.config.get("came_from") or {}).get("step") and not self.checkpoint.exists():

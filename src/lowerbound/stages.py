@@ -14,7 +14,6 @@ from dataclasses import replace
 
 import torch
 
-from lowerbound import optimizers
 from lowerbound.checkpoint import Checkpoint
 from lowerbound.engine import Engine
 from lowerbound.fitting import Training, transform_rows
@@ -28,7 +27,6 @@ from lowerbound.protocols import Schedule
 from lowerbound.randomness import forked
 from lowerbound.record import Record
 from lowerbound.schedules import Constant, Cosine, Exponential
-from lowerbound.spelling import construct
 
 __all__ = ["finish_checkpoint", "fit"]
 
@@ -117,7 +115,7 @@ def _train(
         batch_size=plan.batch_size,
         lr=_schedule(plan, num_steps),
         clip_norm=plan.clip_norm,
-        optimizer=None if plan.optimizer == "adam" else construct(optimizers, plan.optimizer),
+        optimizer=plan.optimizer,
         accumulate=plan.accumulate,
         ema=plan.ema,
         seed=plan.seed,

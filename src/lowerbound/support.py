@@ -66,6 +66,8 @@ class LikelihoodFacts:
         richer: likelihoods to try if this one does not fit, as `spelling` spells them.
         any_real: whether its net has to reach all real numbers (logits), so that a net that ends in a Sigmoid, a
             Softmax or another function of bounded range is a mistake.
+        from_data: options that the data decide where nobody says them: "columns", "num_classes", "num_levels",
+            "num_symbols".
         has_mean: whether E[x | z] has a closed form; if not, means along a draw are shown in its place (`shown`).
     """
 
@@ -76,6 +78,7 @@ class LikelihoodFacts:
     baselines: tuple[str, ...] = ()
     richer: tuple[str, ...] = ()
     any_real: bool = False
+    from_data: tuple[str, ...] = ()
     has_mean: bool = True
 
 
@@ -207,6 +210,7 @@ def require_support(
     *,
     what: str = "x",
     columns: Sequence[str] | None = None,
+    given: Shaped[Tensor, "row *event"] | None = None,
 ) -> None:
     """Refuse values outside the support of a likelihood.
 
@@ -215,6 +219,7 @@ def require_support(
         x: rows as the likelihood scores them.
         what: the name of x in the message.
         columns: names of the last axis, used to say where.
+        given: the same rows in the user's units, whose number the message then gives.
 
     Raises:
         ValueError: giving the first such value and its place.
@@ -232,10 +237,11 @@ def require_support(
     if bool(inside.all()):
         return
     index = tuple(int(i) for i in (~inside).nonzero()[0])
+    value = (x if given is None else given)[index].item()
     taken = support.description if support.columns is None else f"{support.columns[index[-1]].description} there"
     raise ValueError(
-        f"{what} holds {x[index].item():g} at {_place(index, columns)}; {type(likelihood).__name__} takes "
-        f"{taken}: give such values or choose another likelihood."
+        f"{what} holds {value:g} at {_place(index, columns)}; {type(likelihood).__name__} takes {taken}: give such "
+        "values or choose another likelihood."
     )
 
 

@@ -129,3 +129,12 @@ def test_a_branch_without_its_checkpoint_is_not_begun_from_nothing(cli, refused,
     (new / "state.safetensors").unlink()
     assert "has lost the checkpoint" in refused("fit", "--resume", new)
     json.loads((new / "run.json").read_text(), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("words", [("--optimizer", "adam:betas=3"), ("--penalty", "mmd", "--batch-size", 1)])
+def test_a_choice_that_is_refused_leaves_no_folder(cli, tmp_path, table, words):
+    """It stayed, and the mended command said that it already holds a run."""
+    fit = ("fit", table, "--recipe", "vae:latent_dim=2,hidden=[4]", "--steps", 2, "--no-evaluate")
+    assert cli(*fit, *words, "--out", tmp_path / "run").code == 2
+    assert not (tmp_path / "run").exists()
+    assert cli(*fit, "--out", tmp_path / "run").code == 0

@@ -34,7 +34,9 @@ def num_classes(dataset: Dataset, *, some_unlabelled: bool = False) -> int:
     """
     y, classes = dataset.y_train, dataset.schema.classes
     if y is None:
-        raise DataError(f"{dataset.name} has no labels and this model needs them; name their column with --label.")
+        raise DataError(
+            f"{dataset.name} has no labels and this model needs them; name their column with --label (y= in Python)."
+        )
     if classes is None:
         raise DataError(
             f"the labels of {dataset.name} are measurements (fractions, or over {MOST_CLASSES:,} different numbers) "
@@ -59,14 +61,18 @@ def check_classes(
         DataError: no labels, labels that are not whole numbers from 0 to C − 1, or no row with a label.
     """
     if y is None:
-        raise DataError(f"{name} has no labels and the model is conditional on them; name their column with --label.")
+        raise DataError(
+            f"{name} has no labels and the model is conditional on them; name their column with --label (in Python "
+            "give `fitted.rows(X, y=labels)`)."
+        )
     lowest = UNLABELLED if some_unlabelled else 0
     strange = np.flatnonzero((y < lowest) | (y != np.floor(y)) | (y >= (np.inf if count is None else count)))
     if len(strange):
         value, row = y[strange[0]], row_number(strange[0])
         if value == UNLABELLED:
             raise DataError(
-                f"{name} has no label at row {row}, and this model needs one for each: leave such rows out."
+                f"{name} has no label at row {row} (−1 stands for none), and this model needs one for each: leave such "
+                "rows out, or give −1 a name if it is a class."
             )
         known = "whole numbers from 0" if count is None else f"classes 0 to {count - 1}, as in training"
         raise DataError(f"{name} has the label {value:g} at row {row}; expected {known}: leave such rows out.")

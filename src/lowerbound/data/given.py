@@ -35,7 +35,7 @@ def dataset_of(
     Arguments:
         data: a DataFrame, an array or tensor (N, …), a list of str, a path, a name of the catalogue, or a `Dataset`, as
             it is.
-        y: labels (N,) of a DataFrame or an array.
+        y: labels (N,) of a DataFrame or an array; or the name of the column of labels in a DataFrame or a file.
         schema: the schema of the data, if it is known.
         overrides: what the user says of the data; not together with a schema.
         names_of_columns: of an array.
@@ -47,8 +47,10 @@ def dataset_of(
     """
     if not isinstance(hold_out, bool):
         raise DataError(f"hold_out is {clipped(repr(hold_out), 30)}; give True or False.")
-    if isinstance(data, Dataset | str | Path) and not (y is None and hold_out):
-        said = "hold_out" if y is None else "y"
+    of_file = isinstance(data, str | Path) and str(data) not in names()
+    label = y if of_file and isinstance(y, str) else None
+    if isinstance(data, Dataset | str | Path) and not (y is label and hold_out):
+        said = "hold_out" if y is label else "y"
         raise DataError(
             f"{said} goes with a DataFrame or an array, and a {type(data).__name__} was given; leave it out."
         )
@@ -58,22 +60,25 @@ def dataset_of(
     if isinstance(data, str | Path):
         if str(data) in names():
             return load(str(data))
-        return read_file(data, overrides=said, schema=schema)
+        return read_file(data, label=label, overrides=said, schema=schema)
     contents = _contents(data, y, names_of_columns, hold_out=hold_out)
     return to_dataset(contents, name="X", source="memory", overrides=overrides, schema=schema)
 
 
-def rows_under(data: Any, schema: Schema, *, label: str | None = None) -> Rows:
+def rows_under(data: Any, schema: Schema, *, label: str | None = None, y: Any = None) -> Rows:
     """Other data, read like those of the fit: columns and classes are matched by name.
 
     Arguments:
         data: as for `dataset_of`, or `Rows`; of a `Dataset`, its test rows; of a name both parts, as of a file.
         schema: that of the fit.
         label: the column or array of labels, if it is named otherwise than in the fit.
+        y: labels (N,) of a DataFrame, an array or a list, where they are in no column of it.
 
     Raises:
         DataError: the data cannot be read, or have not the columns, classes or shape of the schema.
     """
+    if y is not None and isinstance(data, Rows | Dataset | str | Path):
+        raise DataError(f"y goes with a DataFrame or an array, and a {type(data).__name__} was given; leave it out.")
     if isinstance(data, Rows):
         return data
     if isinstance(data, str | Path) and str(data) not in names():
@@ -81,12 +86,18 @@ def rows_under(data: Any, schema: Schema, *, label: str | None = None) -> Rows:
     if isinstance(data, str | Dataset):
         dataset, whole = (load(data), True) if isinstance(data, str) else (data, False)
         return to_rows(_of_dataset(dataset, whole), schema, name=dataset.name)
-    return to_rows(_contents(data, None, None, hold_out=True), schema, name="X")
+    if label is None and y is None and schema.label not in (schema.column_names or ()):
+        label = schema.label if schema.label in getattr(data, "columns", ()) else None
+    return to_rows(_contents(data, label if y is None else y, None, hold_out=True), schema, name="X")
 
 
 def _contents(data: Any, y: Any, columns: tuple[str, ...] | None, *, hold_out: bool) -> Contents:
-    """An array, a tensor or a DataFrame, before anything is made of it."""
-    is_frame = hasattr(data, "columns") and hasattr(data, "iloc")
+    """An array, a tensor or a DataFrame, before anything is made of it; y are labels, or the name of their column."""
+    is_frame, label = hasattr(data, "columns") and hasattr(data, "iloc"), "y"
+    if isinstance(y, str):
+        if not is_frame or y not in data.columns:
+            raise DataError(f"X has no column '{clipped(y)}' of labels; give labels (N,), or a DataFrame with it.")
+        label, y, data = y, data[y].to_numpy(), data.drop(columns=[y])
     texts = None if is_frame else texts_of(data)
     x = data if is_frame else _array(data) if texts is None else texts
     labels = None if y is None else np.asarray(y)
@@ -97,7 +108,7 @@ def _contents(data: Any, y: Any, columns: tuple[str, ...] | None, *, hold_out: b
         x_test=None if hold_out else x[:0],
         y=labels,
         y_test=None if hold_out or labels is None else labels[:0],
-        label=None if labels is None else "y",
+        label=None if labels is None else label,
         names=columns,
     )
 

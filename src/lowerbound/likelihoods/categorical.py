@@ -49,7 +49,9 @@ class Categorical(nn.Module):
         ValueError: fewer than two classes, or a net of the wrong output shape.
     """
 
-    facts: LikelihoodFacts = LikelihoodFacts(domain="classes", discrete=True, encoder_view="one-hot", any_real=True)
+    facts: LikelihoodFacts = LikelihoodFacts(
+        domain="classes", discrete=True, encoder_view="one-hot", any_real=True, from_data=("num_classes",)
+    )
 
     def __init__(
         self,

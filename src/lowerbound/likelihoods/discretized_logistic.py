@@ -61,7 +61,7 @@ class DiscretizedLogistic(nn.Module):
     """
 
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
-        domain="levels", discrete=True, richer=("discretized-logistic-mixture",)
+        domain="levels", discrete=True, richer=("discretized-logistic-mixture",), from_data=("num_levels",)
     )
 
     def __init__(

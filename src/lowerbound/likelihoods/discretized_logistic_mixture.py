@@ -60,7 +60,7 @@ class DiscretizedLogisticMixture(nn.Module):
         ValueError: too few levels or components, an event that is not an image, or a net of the wrong output shape.
     """
 
-    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(domain="levels", discrete=True)
+    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(domain="levels", discrete=True, from_data=("num_levels",))
 
     def __init__(
         self,

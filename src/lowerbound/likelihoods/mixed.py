@@ -66,7 +66,9 @@ class Mixed(nn.Module):
     (10,)
     """
 
-    facts: LikelihoodFacts = LikelihoodFacts(domain="columns", discrete=False, encoder_view="columns")
+    facts: LikelihoodFacts = LikelihoodFacts(
+        domain="columns", discrete=False, encoder_view="columns", from_data=("columns",)
+    )
 
     def __init__(self, net: nn.Module, columns: str | Sequence[str], event_shape: Shape | None = None):
         super().__init__()

@@ -63,7 +63,12 @@ class Tokens(nn.Module):
     """
 
     facts: LikelihoodFacts = LikelihoodFacts(
-        domain="tokens", discrete=True, encoder_view="tokens", baselines=("unigram",), has_mean=False
+        domain="tokens",
+        discrete=True,
+        encoder_view="tokens",
+        baselines=("unigram",),
+        from_data=("num_symbols",),
+        has_mean=False,
     )
 
     def __init__(

@@ -4,9 +4,9 @@ The rules that infer the kind of a column are in `data.columns`. The default lik
 all columns: a Gaussian with a scale for each column if all are continuous, Bernoulli if all are 0 and 1, and otherwise,
 or if there are gaps, one that is spelled column by column ("mixed").
 
-Columns are standardised if the likelihood asks for it. Under "mixed" they keep their units, but columns whose values
-vary by less than a hundredth of their mean (time stamps) are centred, because float32 could not distinguish their
-values; this changes no density.
+Columns are standardised if the likelihood asks for it. Under others of real numbers, such as "mixed", they keep their
+units, but columns whose values vary by less than a hundredth of their mean (time stamps) are centred, because float32
+could not distinguish their values; this changes no density.
 """
 
 from __future__ import annotations
@@ -78,13 +78,15 @@ class Table:
         binarization: Preparation = "auto",
         standardize: bool | Literal["auto"] = "auto",
     ) -> Transform:
-        """`Standardize` if the likelihood asks for it, centring under a likelihood of columns, else `Identity`."""
+        """`Standardize` if the likelihood asks for it, centring under others of real numbers, else `Identity`."""
         if binarization in ("dynamic", "threshold"):
             return Pixels(scale=None, binarization=binarization)
         names, rows = dataset.feature_names, dataset.train_rows
         wanted = facts.standardized if standardize == "auto" else standardize
         if wanted and facts.domain != "columns":
             return Standardize.fit(dataset.x_train, rows=rows, columns=names)
+        if facts.domain not in ("reals", "columns"):  # what is taken from a count is no count
+            return Identity()
         columns = dataset.schema.columns or ()
         real = np.array([column.kind in ("continuous", "date") for column in columns])
         return Standardize.centring(dataset.x_train, real, rows=rows) if real.any() else Identity()
