@@ -15,7 +15,8 @@ endif
 endif
 
 # One thread per worker: more would only compete for the same cores.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
+# Files stay whole, so that what the tests of one share is made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: help setup demo test test-all fuzz wheel lint format docs clean
 

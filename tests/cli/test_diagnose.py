@@ -24,7 +24,6 @@ def run(digits_run, tmp_path):
     return shutil.copytree(digits_run, tmp_path / "run")
 
 
-@pytest.mark.drawn
 def test_words_page_and_json_are_what_the_function_finds(cli, brief_diagnosis, run):
     answer = cli("diagnose", run, "--num-rows", 40)
     assert (answer.code, answer.err) == (0, "")
@@ -126,7 +125,9 @@ def test_a_table(cli, brief_diagnosis, table_run, tmp_path):
         ),
         pytest.param("--posterior iaf --objective elbo", marks=pytest.mark.slow),
         pytest.param("--posterior auxiliary-normal --objective elbo", marks=pytest.mark.slow),
-        "--posterior mixture-normal --objective elbo --prior vamp-prior:components=5",
+        pytest.param(
+            "--posterior mixture-normal --objective elbo --prior vamp-prior:components=5", marks=pytest.mark.slow
+        ),
         pytest.param("--loss wake-sleep --objective iwae", marks=pytest.mark.slow),
     ],
 )

@@ -177,9 +177,18 @@ DRAWN = ("vae", "mixture-of-factor-analysers", "counts", "ladder", "state-space"
 """One recipe for each set of pictures: drawing takes longer than all the rest."""
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.drawn) if name in DRAWN else name for name in sorted(SMALL)]
-)
+@pytest.mark.slow
+@pytest.mark.drawn
+@pytest.mark.parametrize("name", DRAWN)
+def test_pictures_of_recipes_are_drawn(cli, tmp_path, data_for, name):
+    words = [] if recipes()[name].defaults.get("steps") == 0 else ["--steps", 1]
+    answer = cli("fit", data_for(name), "--recipe", name, *words, "--out", tmp_path / "run", "--device", "cpu")
+    assert (answer.code, answer.err) == (0, "")
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert page.count("<img") == page.count("base64,iVBOR") >= 2
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
 def test_every_recipe_writes_a_report_with_nothing_but_its_defaults(cli, tmp_path, data_for, monkeypatch, name):
     """The report: `fit digits --recipe rows` ended with exit code 2. Only the number of steps is cut here."""
     monkeypatch.setattr("lowerbound.scoring._NUM_SAMPLES", 3)

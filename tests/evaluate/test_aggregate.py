@@ -55,6 +55,7 @@ def test_a_gaussian_aggregate_in_closed_form():
         assert abs(part.mean - exactly) < 4.5 * part.standard_error_of_mean + 0.005
 
 
+@pytest.mark.slow
 def test_the_stated_error_is_the_spread_over_data_sets():
     """log q(z) is of the same data as the draws; that it changes with them adds nothing to first order."""
     exact, model, _ = gaussian(1)

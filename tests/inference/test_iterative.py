@@ -79,6 +79,7 @@ def test_who_is_trained(start):
     assert all((p.grad is not None) == (start == "encoder") for p in model.posterior.parameters())
 
 
+@pytest.mark.slow
 def test_it_gains_more_in_four_steps_than_gradient_steps_of_any_length():
     exact = LinearGaussian.random(4, 2, seed=1, dtype=torch.float32)
     zero = torch.zeros(2, 4)

@@ -52,7 +52,7 @@ def repeats(model, parameters, count, copies, **options):
     [
         ("exact", {"draws": "importance", "num_samples": 2}, 5000, 0.02),  # weights all alike: without bias
         ("off", {"draws": "importance", "num_samples": 1000}, 50, 0.02),
-        ("off", {"draws": "prior", "num_samples": 4000}, 50, 0.03),
+        pytest.param("off", {"draws": "prior", "num_samples": 4000}, 50, 0.03, marks=pytest.mark.slow),
         pytest.param("off", {"draws": "hmc", "num_samples": 2, "num_warmup": 25}, 800, 0.06, marks=pytest.mark.slow),
     ],
 )

@@ -31,6 +31,7 @@ def test_options_reach_the_causal_net():
     assert pixel_vae((6,), causal="transformer", **SMALL).sample(3).shape == (3, 6)
 
 
+@pytest.mark.slow
 def test_it_learns_what_pixels_have_to_do_with_each_other():
     """Lines of one value: log 2 nats for each of three lines; independent pixels would cost four times as much."""
     torch.manual_seed(0)

@@ -44,7 +44,7 @@ def test_it_starts_at_the_elbo():
     assert torch.allclose(objective.reduce(objective.signal(w)), ELBO().reduce(w.log_w) + 3.0)
 
 
-@pytest.mark.parametrize("multiplier", [0.4, 3.0])
+@pytest.mark.parametrize("multiplier", [0.4, pytest.param(3.0, marks=pytest.mark.slow)])
 def test_the_constraint_is_met_with_the_multiplier_of_lagrange(multiplier):
     exact, x = case()
     model = exact.model(exact.posterior_module(diagonal=True))

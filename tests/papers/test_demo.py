@@ -12,6 +12,7 @@ import pytest
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "demo.py"
 
 
+@pytest.mark.slow
 def test_seeds_are_saved_once_with_their_margin(tmp_path, monkeypatch):
     out = tmp_path / "demo.json"
     monkeypatch.syspath_prepend(BENCHMARK.parent)

@@ -13,6 +13,7 @@ import pytest
 RECIPE = Path(__file__).parents[2] / "papers" / "linear_digits.py"
 
 
+@pytest.mark.slow
 def test_the_exact_models_agree_with_scikit_learn_and_em_never_falls(tmp_path, monkeypatch):
     out = tmp_path / "result.json"
     options = ["--num-rows", "300", "--latent-dim", "3", "--components", "2", "--iterations", "10"]

@@ -9,10 +9,13 @@ import runpy
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "papers" / "penn_treebank.py"
 WORDS = "--sentences 60 --test 8 --steps 3 --latent-dim 2 --embedding-dim 4 --width 4 --evidence-samples 3"
 
 
+@pytest.mark.slow
 def test_it_fits_and_scores_every_model_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
     rng, data = random.Random(0), tmp_path / "data"
     data.mkdir()

@@ -12,6 +12,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "papers" / "pixels_digits.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixels", ["bits", "levels"])
 def test_it_trains_scores_and_draws_every_model(tmp_path, monkeypatch, pixels):
     out = tmp_path / "result.json"

@@ -13,6 +13,7 @@ import pytest
 RECIPE = Path(__file__).parents[2] / "papers" / "rows_mnist.py"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("LOWERBOUND_DATA" not in os.environ, reason="needs mnist.npz in the folder LOWERBOUND_DATA")
 def test_it_trains_scores_and_draws_three_models(tmp_path, monkeypatch):
     out = tmp_path / "result.json"

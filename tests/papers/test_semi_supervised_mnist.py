@@ -7,9 +7,12 @@ import runpy
 import sys
 from pathlib import Path
 
+import pytest
+
 RECIPE = Path(__file__).parents[2] / "papers" / "semi_supervised_mnist.py"
 
 
+@pytest.mark.slow
 def test_every_model_is_scored_once(tmp_path, monkeypatch):
     out = tmp_path / "result.json"
     words = "--data digits --labels 100 --epochs 1 --vae-epochs 1 --hidden 20 --out"

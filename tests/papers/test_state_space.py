@@ -13,6 +13,7 @@ import torch
 RECIPE = Path(__file__).parents[2] / "papers" / "state_space.py"
 
 
+@pytest.mark.slow
 def test_it_fits_both_models_and_forecasts(tmp_path, monkeypatch):
     out = tmp_path / "result.json"
     words = "--steps 3 --particles 50 --length 13 --series 60 --test-series 5 --evidence-samples 5 --latent-dim 2"

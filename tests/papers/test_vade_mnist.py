@@ -14,6 +14,7 @@ import pytest
 RECIPE = Path(__file__).parents[2] / "papers" / "vade_mnist.py"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("LOWERBOUND_DATA" not in os.environ, reason="needs mnist.npz in the folder LOWERBOUND_DATA")
 def test_seeds_are_run_once_and_reported_together(tmp_path, monkeypatch, capsys):
     out = tmp_path / "result.json"

@@ -174,6 +174,7 @@ def test_closed_forms_are_refused(case: Case) -> None:
             weigh(q, joint, q.sample((2,)), rate=rate)
 
 
+@pytest.mark.slow
 def test_the_whole_library_takes_it_as_a_posterior() -> None:
     """What is evaluated, drawn and decoded is z; λ is weighed by r and seen nowhere else."""
     case = Case()

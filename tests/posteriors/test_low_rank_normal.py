@@ -46,6 +46,7 @@ def test_conforms() -> None:
     check_conditional(q, torch.randn(6, 5, dtype=torch.float64))
 
 
+@pytest.mark.slow
 def test_rank_two_reaches_the_correlated_posterior_of_three_latents() -> None:
     """Every 3 × 3 covariance is diagonal plus rank 2. The factors start alike for all x: U and −U are the same q, and
     a linear map that starts with different signs at different x would have to pass through U = 0."""

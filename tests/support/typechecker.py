@@ -11,7 +11,7 @@ import functools
 import types
 import typing
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
@@ -36,20 +36,24 @@ def _first_calls(function: Any, *, typechecker: Any) -> Any:
     """What the import hook decorates everything with: jaxtyping's checks, for the first calls of each test."""
     if not isinstance(function, types.FunctionType):
         return _jaxtyped(function, typechecker=typechecker)
-    if "<locals>" in function.__qualname__ and _defined.get(function.__code__) == _test:
+    inner = "<locals>" in function.__qualname__
+    if inner and _defined.get(function.__code__) == _test:
         return function
     _defined[function.__code__] = _test
-    checked: Callable[..., Any] = _jaxtyped(function, typechecker=typechecker)
+    # At the first call, for many are never called; but while the names around an inner function can be seen.
+    checked: Callable[..., Any] | None = _jaxtyped(function, typechecker=typechecker) if inner else None
     test, left = _test, _CALLS_PER_TEST
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        nonlocal test, left
+        nonlocal test, left, checked
         if test != _test:
             test, left = _test, _CALLS_PER_TEST
         if left == 0:
             return function(*args, **kwargs)
         left -= 1
+        if checked is None:
+            checked = cast(Callable[..., Any], _jaxtyped(function, typechecker=typechecker))
         return checked(*args, **kwargs)
 
     return call
