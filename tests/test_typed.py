@@ -58,6 +58,8 @@ def test_what_an_annotation_allows_passes(value: Any, annotation: Any, expected:
         ([1, "2"], Sequence[int], "a list of whole numbers"),
         ([1, [2]], Sequence[int], "a list of whole numbers"),
         ("x", nn.Module, "only Python can give"),
+        ({}, nn.Module, "only Python can give"),
+        (b"", nn.Module, "only Python can give"),
         (None, int, "a whole number"),
     ],
 )

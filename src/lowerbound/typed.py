@@ -18,7 +18,7 @@ import numpy as np
 __all__ = ["WrongType", "annotations_of", "as_annotated", "in_words"]
 
 _SEQUENCES = (Sequence, Collection, list, tuple)
-_WORDS = (str, int, float, list, tuple)  # what words on a command line can stand for
+_WORDS = (str, bytes, int, float, complex, list, tuple, set, dict)  # what words on a command line can stand for
 
 
 class WrongType(ValueError):
