@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.losses.guards import refuse_batch_norm, refuse_squashed_logits
+from lowerbound.losses.rows_apart import rows_kept_apart
 from lowerbound.losses.shapes import check_shapes
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
@@ -58,7 +59,8 @@ class Loss(nn.Module, ABC):
         require_support(self.model.likelihood, x)
         refuse_batch_norm(self.model)
         with forked(x.device, 0):
-            z = check_shapes(self.model, *first_two(x, context))
+            with rows_kept_apart(self.model):
+                z = check_shapes(self.model, *first_two(x, context))
             if z is not None:
                 refuse_squashed_logits(self.model, z, first_two(x, context)[1])
 
