@@ -12,6 +12,9 @@ import torch
 from sklearn.datasets import load_digits
 
 from lowerbound.data.reader import Reader
+from lowerbound.objectives import ELBO
+from lowerbound.protocols import Gradient
+from lowerbound.testing.matrix import KINDS, small_model
 
 ROOT = Path(__file__).parents[1]
 GIVEN = """
@@ -84,10 +87,18 @@ def test_contributing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_extending() -> None:
-    recipe, likelihood, reader = blocks("docs/extending.md")
+    recipe, likelihood, estimator, reader = blocks("docs/extending.md")
     names: dict[str, object] = {}
     exec(recipe, names)
     assert names["RECIPE"].option_defaults == {"latent_dim": 4, "hidden": [64]}  # type: ignore[attr-defined]
     exec(reader, names)
     assert isinstance(names["DURATIONS"], Reader)
+    exec(estimator, names)
+    model, x = small_model(KINDS["normal"])
+    antithetic: Gradient = names["Antithetic"]()  # type: ignore[operator]
+    estimate = antithetic.estimate(ELBO(), model.infer(x), model.joint(x), 6)
+    z = estimate.weights.z
+    assert isinstance(z, torch.Tensor)
+    assert torch.allclose(z[:3] + z[3:], 2 * model.infer(x).mean)
+    assert estimate.surrogate.shape == (len(x),)
     exec(GIVEN + likelihood, names)

@@ -90,10 +90,10 @@ def _chosen(axis: str, known: dict[str, Any], name: str) -> tuple[str, Any]:
 
 
 def _summary(item: Any) -> str:
-    """The first sentence of its docstring, in one line."""
+    """The first sentence of its own docstring, in one line; nothing where it has none, whatever it inherits from."""
     import inspect
 
-    return " ".join((inspect.getdoc(item) or "").partition("\n\n")[0].split())
+    return " ".join(inspect.cleandoc(item.__doc__ or "").partition("\n\n")[0].split())
 
 
 def _options(item: Any) -> list[str]:
