@@ -22,6 +22,7 @@ from lowerbound.models import (
     sequence,
     skip_autoencoder,
     variational_autoencoder,
+    very_deep_autoencoder,
     with_few_labels,
 )
 from lowerbound.models.recipe import Recipe
@@ -40,6 +41,7 @@ _OWN: tuple[Recipe, ...] = (
     with_few_labels.RECIPE,
     layered.RECIPE,
     ladder_autoencoder.RECIPE,
+    very_deep_autoencoder.RECIPE,
     pixel_autoencoder.RECIPE,
     *quantized_autoencoder.RECIPES,
     discrete_autoencoder.RECIPE,

@@ -12,6 +12,7 @@ from lowerbound.models.quantized_autoencoder import fsq, vq
 from lowerbound.models.sequence import autoregressive_rows, state_space
 from lowerbound.models.skip_autoencoder import skip_vae
 from lowerbound.models.variational_autoencoder import vae
+from lowerbound.models.very_deep_autoencoder import very_deep
 from lowerbound.models.with_few_labels import semi_supervised
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
     "skip_vae",
     "state_space",
     "vae",
+    "very_deep",
     "vq",
 ]
