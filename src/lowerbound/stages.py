@@ -120,6 +120,7 @@ def _train(
         optimizer=None if plan.optimizer == "adam" else construct(optimizers, plan.optimizer),
         accumulate=plan.accumulate,
         ema=plan.ema,
+        skip_above=plan.skip_above,
         seed=plan.seed,
         log_every=log_every,
         held_out=held_out,
