@@ -5,7 +5,8 @@
 In very deep hierarchies a gradient is now and then larger than usual by orders of magnitude, and one such update can
 undo thousands. Child (2021, arXiv:2011.10650, §3.2) skips those above a fixed norm, by which a run whose norms stay
 above it never learns again. Here the norms of skipped steps count in the median like all others: if norms stay high,
-the median has followed after half of its steps. Norms that are not finite are not skipped: training ends with them.
+the median has followed after half of its steps. A norm that is not finite
+ends training, skipped or not (`history.NonFiniteError`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["Skipping", "is_taken"]
+__all__ = ["Skipping"]
 
 _LENGTH, _FEWEST = 100, 20
 
@@ -67,8 +68,3 @@ class Skipping:
             if tensors[name].shape != tensor.shape:
                 raise ValueError(f"Skipping got {name} of shape {tuple(tensors[name].shape)}.")
             tensor.copy_(tensors[name])
-
-
-def is_taken(norm: Tensor, limit: Tensor) -> Tensor:
-    """Whether an update of this norm is taken (): it is within the limit, or is not finite, which ends training."""
-    return ~(norm.isfinite() & (norm > limit))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lowerbound.engine import Engine
 from lowerbound.losses.loss import LossOutput
 from lowerbound.optimizers import Adam, MakeOptimizer, parameter_groups
-from lowerbound.skipping import Skipping, is_taken
+from lowerbound.skipping import Skipping
 
 __all__ = ["CannotCompile", "CompiledStep", "EagerStep", "TrainingStep", "Transform", "buffers_kept"]
 
@@ -109,7 +109,7 @@ class EagerStep:
         if self._skipping is None:
             return True
         norm = norms.norm()
-        taken = is_taken(norm, self._skipping.limit())
+        taken = norm <= self._skipping.limit()
         self._skipping.observe(norm, taken)
         return bool(taken)
 
@@ -155,7 +155,7 @@ class CompiledStep:
             terms, norms = self._graph(parameters, means, squares, counts[0], self._lr.fill_(lr), limit, *raw)
             if self._skipping is not None:
                 norm = norms.norm()
-                taken = is_taken(norm, limit)
+                taken = norm <= limit
                 self._skipping.observe(norm, taken)
                 torch._foreach_sub_(counts, 0 if bool(taken) else 1)  # pyright: ignore[reportPrivateImportUsage]
             return torch.cat([torch.stack(list(terms.values())), norms])
@@ -207,7 +207,7 @@ class CompiledStep:
 
         grads, (_, terms) = torch.func.grad_and_value(objective, has_aux=True)(parameters)
         norms = torch.stack([g.norm() for g in grads])
-        taken = None if self._skipping is None else is_taken(norms.norm(), limit)
+        taken = None if self._skipping is None else norms.norm() <= limit
         if self._clip_norm is not None:
             factor = (self._clip_norm / (norms.norm() + 1e-6)).clamp(max=1.0)
             grads = [g * factor for g in grads]
