@@ -136,7 +136,7 @@ RECIPE = Recipe(
     defaults={
         "objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000",
         "clip_norm": 100.0,
-        "skip_above": 10.0,
+        "skip_above": 30.0,
         "ema": 0.999,
     },
 )
