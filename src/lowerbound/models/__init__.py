@@ -4,6 +4,7 @@ from lowerbound.models.conditional_autoencoder import ConditionalModel, cvae
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.directed_graph import DirectedPosterior, Node
 from lowerbound.models.discrete_autoencoder import dvae
+from lowerbound.models.draw_autoencoder import draw
 from lowerbound.models.ladder_autoencoder import ladder
 from lowerbound.models.layered import deep_latent_gaussian
 from lowerbound.models.linear import factor_analysis, linear_ica, probabilistic_pca
@@ -23,6 +24,7 @@ __all__ = [
     "autoregressive_rows",
     "cvae",
     "deep_latent_gaussian",
+    "draw",
     "dvae",
     "factor_analysis",
     "fsq",

@@ -50,8 +50,8 @@ class Path(nn.Module):
     Arguments:
         groups: one `walk.ChainStep`, such as `PathGroup`, for each group of latents, in the order of drawing; the last
             one is nearest to the data.
-        start: the shape of the first state, a learned constant that begins at zero; or a net that computes the first
-            state (B, *state) from the context.
+        start: the shape of the first state, a learned constant that begins at zero; a list of shapes for a state of
+            several tensors; or a net that computes the first state (B, *state) from the context.
 
     Returns (when called):
         A `PathChain` over (z_1, …, z_L), z_1 nearest to the data, drawn last; its batch shape is (), or (B,) with a
@@ -69,19 +69,23 @@ class Path(nn.Module):
 
     by_name: ClassVar[bool] = False  # made of other parts, in Python
 
-    def __init__(self, groups: Sequence[ChainStep], start: Shape | nn.Module):
+    def __init__(self, groups: Sequence[ChainStep], start: Shape | list[Shape] | nn.Module):
         super().__init__()
         if not groups:
             raise ValueError("Path got no group and needs one for each group of latents, the top one first.")
         self.groups = list(groups)
         self.parts = nn.ModuleList(dict.fromkeys(group for group in groups if isinstance(group, nn.Module)))
-        self.start = start if isinstance(start, nn.Module) else nn.Parameter(torch.zeros(as_shape(start)))
+        shapes = start if isinstance(start, list) else None
+        self.constants = None if shapes is None else nn.ParameterList([torch.zeros(as_shape(s)) for s in shapes])
+        self.start = start if isinstance(start, nn.Module) else None
+        if isinstance(start, int | tuple):
+            self.start = nn.Parameter(torch.zeros(as_shape(start)))
         self.layer_shapes = layer_shapes(self.groups[::-1])
 
     def forward(self, context: Context | None = None) -> PathChain:
         """p(z), given the context if the start is computed from it."""
         c = () if context is None else context if isinstance(context, tuple) else (context,)
-        start, batch_shape = self.start, torch.Size()
+        start, batch_shape = self.start if self.constants is None else tuple(self.constants), torch.Size()
         if isinstance(start, nn.Module):
             if not c:
                 raise ValueError("This Path computes its first state from a context and got none; pass context=.")
