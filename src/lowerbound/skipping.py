@@ -3,7 +3,7 @@
     an update is taken where  ‖g_t‖ ≤ c · median(‖g_s‖ of the last 100 steps)
 
 In very deep hierarchies a gradient is now and then larger than usual by orders of magnitude, and one such update can
-undo thousands. Child (2021, arXiv:2011.10650, §3.2) skips those above a fixed norm, by which a run whose norms stay
+undo thousands. Child (2021, arXiv:2011.10650) skips those above a fixed norm, by which a run whose norms stay
 above it never learns again. Here the norms of skipped steps count in the median like all others: if norms stay high,
 the median has followed after half of its steps. A norm that is not finite ends training, skipped or not
 (`history.NonFiniteError`).

@@ -1,4 +1,4 @@
-"""A pyramid of maps of an image: what the groups of a very deep hierarchy read of a datum (Child 2021, §3.1).
+"""A pyramid of maps of an image, which the groups of a very deep hierarchy read (Child 2021, arXiv:2011.10650).
 
     first halvings (`ToMap`), then at each resolution  h ← h + bottleneck(h),  kept, and  h ← mean over 2×2 places
 

@@ -3,7 +3,7 @@
 A state is a vector (channels,) or a map (channels, height, width). Nets of both differ only in their layers, which are
 dense or convolutional, so that one class serves both:
 
-    y = W₄ a(W₃ a(W₂ a(W₁ n(h))))        maps: 1×1, 3×3, 3×3, 1×1 (Child 2021, arXiv:2011.10650, §3.1)
+    y = W₄ a(W₃ a(W₂ a(W₁ n(h))))        maps: 1×1, 3×3, 3×3, 1×1 (Child 2021, arXiv:2011.10650)
     y = W₃ a(W₂ a(W₁ n(h)))              vectors
 
 with a = GELU and n a group normalisation (Wu & He 2018, arXiv:1803.08494), which normalises each datum by itself; with
