@@ -205,6 +205,7 @@ def test_a_fit_opens_again(tmp_path):
     "options, sentence",
     [
         ({"glimpses": 0}, "glimpses=0 and needs at least 1"),
+        ({"glimpses": 10**9}, "takes at most 1,000"),
         ({"read": 1}, "read=1 for images of 6×5 and needs 2 to 5 places"),
         ({"write": 6}, "write=6 for images of 6×5"),
         ({"likelihood": "categorical:num_classes=3"}, "has classes or counts; use bernoulli"),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from lowerbound import plan_size
 from lowerbound.data import load
 from lowerbound.fitted import Fitted
 from lowerbound.gradients import Pathwise
@@ -108,6 +109,7 @@ def test_a_plan_says_how_it_is_trained():
     [
         ({"groups": []}, r"groups=\[\] and needs one or more"),
         ({"groups": [2, 0]}, r"groups=\[2, 0\] and needs one or more"),
+        ({"groups": [10**9]}, "groups=1,000,000,000 and takes at most 1,000"),
         ({"width": 0}, "width=0 and needs at least 1"),
         ({**MAPS, "groups": [1, 1, 1, 1]}, "An image of 6×6 can be halved 3 times and 4 resolutions"),
         ({**MAPS, "norm_groups": 3}, "norm_groups is 3 for 8 channels"),
@@ -117,6 +119,19 @@ def test_a_plan_says_how_it_is_trained():
 def test_mistakes_are_named(options, sentence):
     with pytest.raises(ValueError, match=sentence):
         very_deep((6, 6), **options)
+
+
+def test_more_groups_than_memory_are_refused_before_they_are_made(monkeypatch):
+    """What is counted: the layers of each block at the places of its map."""
+    model = very_deep((6, 6), **MAPS)
+    places = [2 * 2, 2 * 2, 3 * 3]
+    of_group = (3 * 4 + 2 * 2 + 8) + 8 + (3 * 4 + 8)  # P, W (once), R
+    counted = sum((of_group - 8) * n + 8 for n in places)
+    assert plan_size.layer_outputs(model.prior, (6, 6)) == counted
+    monkeypatch.setattr("lowerbound.plan_size.available_memory", lambda: 10**8)
+    plan(load("digits"), "very-deep", groups=[2], steps=1)
+    with pytest.raises(ValueError, match=r"The plan needs at least .* of memory"):
+        plan(load("digits"), "very-deep", groups=[200], steps=1)
 
 
 @pytest.mark.parametrize("option", [{"network": "lstm"}, {"merge": "both"}])

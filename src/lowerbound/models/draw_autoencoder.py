@@ -23,6 +23,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from lowerbound import likelihoods
 from lowerbound.chain import StateChain
+from lowerbound.limits import MOST_GROUPS, require_at_most
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.parts import outputs_of, view_of
 from lowerbound.models.recipe import Recipe
@@ -206,6 +207,7 @@ def _check(shape: tuple[int, ...], glimpses: int, latent_dim: int, width: int, r
     for name, size in {"glimpses": glimpses, "latent_dim": latent_dim, "width": width}.items():
         if size < 1:
             raise ValueError(f"draw got {name}={size} and needs at least 1.")
+    require_at_most("draw", MOST_GROUPS, glimpses=glimpses)
     for name, places in {"read": read, "write": write}.items():
         if places < 0 or places == 1 or places > min(shape[-2:]):
             raise ValueError(

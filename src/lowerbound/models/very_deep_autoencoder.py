@@ -20,6 +20,7 @@ from typing import Literal, TypeAlias
 from torch import nn
 
 from lowerbound import likelihoods
+from lowerbound.limits import MOST_GROUPS, require_at_most
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.parts import outputs_of, seen_by, view_of
 from lowerbound.models.recipe import Recipe
@@ -125,6 +126,7 @@ def _evidence(state: tuple[int, ...], latent_channels: int, hidden: int, norm_gr
 def _check(groups: tuple[int, ...], **sizes: int) -> None:
     if not groups or min(groups) < 1:
         raise ValueError(f"very_deep got groups={list(groups)} and needs one or more at each resolution.")
+    require_at_most("very_deep", MOST_GROUPS, groups=sum(groups))
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"very_deep got {name}={size} and needs at least 1.")
