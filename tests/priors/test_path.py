@@ -338,6 +338,9 @@ def test_mistakes_are_named():
     prior = Path([residual_group(4, 2, 8, depth=1)], start=4)
     with pytest.raises(ValueError, match="no group"):
         Path([], start=4)
+    other = Path([PathGroup(3, MLP(4, [], 8), MLP(3, [], 4))], start=4)
+    with pytest.raises(ValueError, match=r"shape \(3,\) and a state of \(4,\) needs a prior_net that gives \(10,\)"):
+        other().sample()
     x = torch.zeros(2, 3)
     with pytest.raises(ValueError, match="has 2 groups, its prior 1"):
         TopDownPath(prior, nn.Identity(), [Seen(), Seen()])(x)

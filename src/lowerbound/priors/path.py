@@ -117,6 +117,9 @@ class PathGroup(nn.Module):
         min_scale: the floor ε of σ.
 
     All nets take any leading axes.
+
+    Raises:
+        ValueError: (when drawn or scored) a prior_net that gives another shape.
     """
 
     by_name: ClassVar[bool] = False  # a part of a prior
@@ -139,7 +142,12 @@ class PathGroup(nn.Module):
         """p(z_l | h), and h + Δ."""
         rank, channels = len(self.latent_shape), self.latent_shape[0]
         parameters = call_net(self.prior_net, (state,))
-        width = parameters.shape[-rank] - 2 * channels
+        width, space = state.shape[-rank], self.latent_shape[1:]
+        if parameters.shape[-rank:] != (2 * channels + width, *space):
+            raise ValueError(
+                f"A group of latents of shape {self.latent_shape} and a state of {tuple(state.shape[-rank:])} needs a "
+                f"prior_net that gives {(2 * channels + width, *space)}, and it gave {tuple(parameters.shape[-rank:])}."
+            )
         loc, raw, change = parameters.split([channels, channels, width], -rank)
         p = Normal(loc, positive(raw, self.min_scale), validate_args=False)
         return Independent(p, rank, validate_args=False), state + change
