@@ -31,7 +31,7 @@ MODEL: dict[str, Any] = {
     "network": "mlp",
     "activation": "relu",
 }
-NONE = ("penalty", "inference", "clip_norm", "patience", "ema")  # settings of which None is a value
+NONE = ("penalty", "inference", "clip_norm", "skip_above", "patience", "ema")  # settings of which None is a value
 
 
 def pinned(dataset: Dataset, model: dict[str, Any], **given: Any) -> Plan:

@@ -62,7 +62,7 @@ x = torch.rand(5, 3).round()
 small = {"latent_dims": [2, 1], "hidden": [[4], [4]]}
 
 def path():
-    prior = priors.Path([priors.dense_group(width=4, latent_dim=2, hidden=[3], depth=3) for _ in range(3)], start=4)
+    prior = priors.Path([priors.residual_group(4, 2, 3, depth=3) for _ in range(3)], start=4)
     groups = [posteriors.DiagonalNormal(MLP([4, 6], [], (2, 2))) for _ in range(3)]
     q = posteriors.TopDownPath(prior, MLP(3, [], 6), groups)
     return LatentVariableModel(prior=prior, likelihood=likelihoods.Bernoulli(MLP(4, [], 3)), posterior=q)

@@ -77,7 +77,7 @@ def test_the_hooks_are_these_and_can_be_asked_for():
 
 
 def test_who_has_which():
-    x, path = torch.zeros(3, 4, 4), priors.Path([priors.dense_group(width=3, latent_dim=1, hidden=[2], depth=1)], 3)
+    x, path = torch.zeros(3, 4, 4), priors.Path([priors.residual_group(3, 1, 2, depth=1)], 3)
     ladder_q = ladder((4, 4), latent_dims=[2, 1], hidden=[[8], [4]]).infer(x)
     auxiliary = vae((4, 4), latent_dim=2, posterior="auxiliary-normal", hidden=[8]).infer(x)
     assert isinstance(ladder_q, hooks.Layered)

@@ -47,7 +47,21 @@ def blocks(page: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["codes", "cvae", "directed", "layers", "linear", "pixels", "semi_supervised", "sequence", "text", "vade"]
+    "name",
+    [
+        "codes",
+        "cvae",
+        "directed",
+        "draw",
+        "layers",
+        "linear",
+        "pixels",
+        "semi_supervised",
+        "sequence",
+        "text",
+        "vade",
+        "very-deep",
+    ],
 )
 def test_pages_of_models(name: str) -> None:
     text = "\n".join(blocks(f"docs/models/{name}.md"))

@@ -23,6 +23,7 @@ CHANGEABLE = (
     "lr",
     "lr_schedule",
     "clip_norm",
+    "skip_above",
     "steps",
     "epochs",
     "patience",

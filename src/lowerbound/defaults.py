@@ -36,6 +36,7 @@ GENERAL: dict[str, Any] = {
     "accumulate": 1,
     "ema": None,
     "clip_norm": None,
+    "skip_above": None,
     "patience": None,
     "labelled": None,
     "freeze": (),

@@ -183,7 +183,7 @@ def _loss(plan: Plan, model: LatentVariableModel, event_shape: Shape, num_data: 
         objective=construct(objectives, plan.objective, **given),
         gradient=make_gradient(plan.gradient, given),
         num_samples=plan.num_samples,
-        penalty=None if plan.penalty is None else construct(penalties, plan.penalty, **given),
+        penalty=None if plan.penalty is None else construct(penalties, plan.penalty, model=model, **given),
     )
 
 

@@ -17,7 +17,9 @@ from lowerbound.record import Record
 __all__ = ["language_model_of"]
 
 _FOLDER, _RECIPE = "language-model", "language-model"
-_OF_TRAINING = ("steps", "batch_size", "lr", "lr_schedule", "optimizer", "accumulate", "ema", "clip_norm", "patience")
+_OF_TRAINING = (
+    "steps", "batch_size", "lr", "lr_schedule", "optimizer", "accumulate", "ema", "clip_norm", "skip_above", "patience",
+)  # fmt: skip
 _OF_THE_MACHINE = ("seed", "device", "precision", "devices", "compile")
 
 

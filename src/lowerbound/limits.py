@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["MOST_CODED", "MOST_ITERATIONS", "MOST_LAYERS", "MOST_SAMPLES", "MOST_STEPS", "require_at_most"]
+__all__ = [
+    "MOST_CODED",
+    "MOST_GROUPS",
+    "MOST_ITERATIONS",
+    "MOST_LAYERS",
+    "MOST_SAMPLES",
+    "MOST_STEPS",
+    "require_at_most",
+]
 
 MOST_STEPS = 10**9
 """Of training: at a millisecond a step, twelve days."""
@@ -12,6 +20,9 @@ MOST_ITERATIONS = 10**6
 
 MOST_LAYERS = 256
 """Of a flow: ten times as many as are published."""
+
+MOST_GROUPS = 1000
+"""Of latents on a path: ten times as many as are published."""
 
 MOST_SAMPLES = 10**7
 """Drawn for one row in an evaluation."""

@@ -37,6 +37,7 @@ from lowerbound.protocols import Schedule
 from lowerbound.randomness import forked
 from lowerbound.record import Record
 from lowerbound.schedules import Constant
+from lowerbound.skipping import Skipping
 from lowerbound.spelling import check_options
 from lowerbound.steps import CannotCompile, CompiledStep, EagerStep, TrainingStep, buffers_kept
 from lowerbound.training_run import TrainingRun
@@ -81,6 +82,7 @@ def train(
     optimizer: str | MakeOptimizer | None = None,
     accumulate: int = 1,
     ema: float | None = None,
+    skip_above: float | None = None,
     engine: Engine | None = None,
 ) -> Generator[Record, None, None]:
     """Minimise a loss by stochastic gradients, yielding a `Record` every `log_every` steps.
@@ -112,6 +114,8 @@ def train(
             for terms that a loss computes from all rows at once (penalties, baselines) and for the drawn latents.
         ema: decay of an exponential moving average of the weights, which replaces the weights in evaluation, in the
             choice of the best and at the end; 0.999 is usual.
+        skip_above: leaves out updates whose gradient norm is above this many times the median of the last hundred; see
+            `skipping`. None leaves out none. Records count them.
         engine: device, precision and processes.
 
     Raises:
@@ -122,10 +126,12 @@ def train(
     """
     _check_arguments(
         num_steps=num_steps, batch_size=batch_size, lr=lr, clip_norm=clip_norm, seed=seed, log_every=log_every,
-        compile=compile, accumulate=accumulate, ema=ema,
+        compile=compile, accumulate=accumulate, ema=ema, skip_above=skip_above,
     )  # fmt: skip
     _check_parts(held_out=(held_out, HeldOut), checkpoint=(checkpoint, Checkpoint), engine=(engine, Engine))
     engine = engine or Engine()
+    if skip_above is not None and engine.precision == "fp16":
+        raise ValueError("skip_above is for fp32 and bf16; fp16 has a gradient scaler that skips steps of its own.")
     _check(num_steps=num_steps, batch_size=1 if batch_size is None else batch_size, log_every=log_every)
     _check(accumulate=accumulate)
     device = engine.torch_device
@@ -142,11 +148,13 @@ def train(
     frozen = tuple(norm for norm in batch_norms(loss) if not norm.training)
     to_training(loss, frozen)
     _check_choices(loss, feed, seed, engine)
-    step = _make_step(loss, feed, clip_norm, compile, num_steps, optimizer, accumulate, engine)
+    skipping = None if skip_above is None else Skipping(skip_above, device)
+    step = _make_step(loss, feed, clip_norm, compile, num_steps, optimizer, accumulate, engine, skipping)
     run = TrainingRun(
         loss, step, Constant(lr) if isinstance(lr, int | float) else lr, feed, seed, engine, held_out, checkpoint
     )
     run.averaged = None if ema is None else Averaged(loss, ema)
+    run.skipping = skipping
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
     run.keep()
@@ -205,6 +213,7 @@ def _make_step(
     optimizer: str | MakeOptimizer | None,
     accumulate: int,
     engine: Engine,
+    skipping: Skipping | None,
 ) -> TrainingStep:
     """The compiled step if wanted and possible, else the eager one, with a warning if compilation was requested."""
     chosen = optimizer_of(optimizer)
@@ -216,7 +225,7 @@ def _make_step(
         )
     wanted = compile is True or (compile == "auto" and num_steps >= COMPILE_ABOVE and engine.accelerator == "cpu")
     if wanted and able and feed.resumable:
-        step = CompiledStep(loss, feed.transform, clip_norm)
+        step = CompiledStep(loss, feed.transform, clip_norm, skipping)
         try:
             step.prepare(feed.batch(0))
             return step
@@ -224,4 +233,4 @@ def _make_step(
             if compile is True:
                 raise
             warnings.warn(f"{error} Training goes on uncompiled.", stacklevel=3)
-    return EagerStep(loss, feed.transform, engine, chosen, clip_norm, accumulate)
+    return EagerStep(loss, feed.transform, engine, chosen, clip_norm, accumulate, skipping)

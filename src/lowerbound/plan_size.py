@@ -18,8 +18,10 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from lowerbound.data.memory import available_memory, size_in_words
+from lowerbound.hooks import EndsInState
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
+from lowerbound.nets.residual import Bottleneck
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.randomness import forked
 
@@ -68,6 +70,8 @@ def check_model(recipe: Recipe, options: dict[str, Any], event_shape: Shape, tra
     if training is not None and not training.solved:
         outputs = layer_outputs(model.posterior, event_shape)
         outputs += training.num_samples * layer_outputs(model.likelihood, event_shape)
+        if isinstance(model.prior, EndsInState):  # which the decoder is
+            outputs += training.num_samples * layer_outputs(model.prior, event_shape)
         needed += training.rows * (outputs + math.prod(as_shape(event_shape))) * _BYTES
     _require(needed, limit, f"{count:,} parameters{_step(training)}")
 
@@ -87,8 +91,9 @@ def layer_outputs(part: object, event_shape: Shape) -> int:
     if not isinstance(part, nn.Module):
         return 0
     places = max(1, math.prod(as_shape(event_shape)) // _CONVOLVED)
+    stated = {layer: m.places for m in part.modules() if isinstance(m, Bottleneck) for layer in m.layers}
     return sum(
-        m.out_features if isinstance(m, nn.Linear) else m.out_channels * places
+        m.out_features if isinstance(m, nn.Linear) else m.out_channels * stated.get(m, places)
         for m in part.modules()
         if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)
     )

@@ -39,7 +39,7 @@ Part: TypeAlias = Literal["prior", "likelihood", "posterior"]
 
 _OF_TRAINING = (
     "objective", "gradient", "penalty", "loss", "inference", "num_samples", "batch_size", "lr", "lr_schedule",
-    "optimizer", "accumulate", "ema", "clip_norm", "patience", "freeze", "compile",
+    "optimizer", "accumulate", "ema", "clip_norm", "skip_above", "patience", "freeze", "compile",
 )  # fmt: skip
 _NOT_GIVEN = ("recipe", "model", "given", "reasons")
 _EITHER = ("epochs",)  # turned into steps
@@ -80,6 +80,7 @@ class Plan:
         accumulate: parts into which a batch is cut, for less memory.
         ema: decay of an exponential moving average of the weights, which replaces the last weights at the end; or None.
         clip_norm: largest norm of the gradient, or None.
+        skip_above: leaves out updates whose gradient norm is above this many times the usual one (`skipping`), or None.
         patience: evaluations of the held-out bound without improvement before stopping, one an epoch; None never stops.
         labelled: how many rows keep their label, under a recipe that learns from some labels; None keeps all.
         freeze: parts whose parameters stay as a start gave them.
@@ -108,6 +109,7 @@ class Plan:
     accumulate: int = 1
     ema: float | None = None
     clip_norm: float | None = None
+    skip_above: float | None = None
     patience: int | None = None
     labelled: int | None = None
     freeze: tuple[Part, ...] = ()
@@ -297,6 +299,10 @@ def _check_settings(values: Mapping[str, Any]) -> None:
     for name in ("objective", "gradient", "penalty", "loss", "inference", "optimizer"):
         if values.get(name) is not None:
             check_options("The plan", Plan, {name: values[name]})
+    if values.get("skip_above") is not None:
+        above = check_options("The plan", Plan, {"skip_above": values["skip_above"]})["skip_above"]
+        if not above > 1:
+            raise ValueError(f"The plan got skip_above={above:g} and needs a number above 1, such as 10.")
     for name in ("lr", "clip_norm", "epochs"):
         if values.get(name) is not None:
             number = check_options("The plan", _Epochs if name == "epochs" else Plan, {name: values[name]})[name]

@@ -10,6 +10,7 @@ from lowerbound.models import (
     count_autoencoder,
     deep_embedding,
     discrete_autoencoder,
+    draw_autoencoder,
     ladder_autoencoder,
     latent_classes,
     layered,
@@ -22,6 +23,7 @@ from lowerbound.models import (
     sequence,
     skip_autoencoder,
     variational_autoencoder,
+    very_deep_autoencoder,
     with_few_labels,
 )
 from lowerbound.models.recipe import Recipe
@@ -40,6 +42,8 @@ _OWN: tuple[Recipe, ...] = (
     with_few_labels.RECIPE,
     layered.RECIPE,
     ladder_autoencoder.RECIPE,
+    very_deep_autoencoder.RECIPE,
+    draw_autoencoder.RECIPE,
     pixel_autoencoder.RECIPE,
     *quantized_autoencoder.RECIPES,
     discrete_autoencoder.RECIPE,

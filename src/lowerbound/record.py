@@ -23,6 +23,7 @@ class Record:
         is_best: whether the held-out bound is the best so far.
         stopped: why training ends here before its last step, or None.
         note: what the start chose, in the record of a fit without steps, or None.
+        skipped: updates that were left out so far because of their gradient's norm (`skipping`).
         stage: 1, or 2 in the second training of a recipe that has one.
     """
 
@@ -36,6 +37,7 @@ class Record:
     is_best: bool = False
     stopped: str | None = None
     note: str | None = None
+    skipped: int = 0
     stage: int = 1
 
     def to_json(self) -> dict[str, Any]:

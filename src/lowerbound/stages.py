@@ -118,6 +118,7 @@ def _train(
         optimizer=plan.optimizer,
         accumulate=plan.accumulate,
         ema=plan.ema,
+        skip_above=plan.skip_above,
         seed=plan.seed,
         log_every=log_every,
         held_out=held_out,

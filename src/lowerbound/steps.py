@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from lowerbound.engine import Engine
 from lowerbound.losses.loss import LossOutput
 from lowerbound.optimizers import Adam, MakeOptimizer, parameter_groups
+from lowerbound.skipping import Skipping
 
 __all__ = ["CannotCompile", "CompiledStep", "EagerStep", "TrainingStep", "Transform", "buffers_kept"]
 
 Transform: TypeAlias = Callable[..., tuple[Tensor, ...]]
 _ADAM = Adam()
+_NO_LIMIT = torch.tensor(torch.inf)
 
 
 class CannotCompile(ValueError):
@@ -53,6 +55,7 @@ class EagerStep:
         make_optimizer: from parameters, or groups of them, to an optimiser.
         clip_norm: largest norm of the whole gradient, or None.
         accumulate: parts of a batch that are computed one after another, with one update at the end.
+        skipping: which updates are left out, or None; with it every step waits for the device.
     """
 
     def __init__(
@@ -63,13 +66,14 @@ class EagerStep:
         make_optimizer: MakeOptimizer,
         clip_norm: float | None,
         accumulate: int = 1,
+        skipping: Skipping | None = None,
     ):
         named = [(name, p) for name, p in loss.named_parameters() if p.requires_grad]
         self.parameters, self._trained = [n for n, _ in named], [p for _, p in named]
         self.terms: list[str] = []
         self.optimizer = make_optimizer(parameter_groups(loss))
         self._transform, self._engine, self._clip_norm = transform, engine, clip_norm
-        self._accumulate = accumulate
+        self._accumulate, self._skipping = accumulate, skipping
         self._loss, self._fabric_optimizer = engine.set_up(loss, self.optimizer)
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
@@ -80,7 +84,8 @@ class EagerStep:
         norms = self._norms()
         if self._clip_norm is not None:
             self._clip(norms, self._clip_norm)
-        self._fabric_optimizer.step()
+        if self._is_taken(norms):
+            self._fabric_optimizer.step()
         self._fabric_optimizer.zero_grad(set_to_none=True)
         self.terms = list(terms)
         return torch.cat([torch.stack(list(terms.values())).float(), norms])
@@ -100,6 +105,14 @@ class EagerStep:
                 total[name] = term if count == 1 else total.get(name, 0.0) + share * term
         return total
 
+    def _is_taken(self, norms: Tensor) -> bool:
+        if self._skipping is None:
+            return True
+        norm = norms.norm()
+        taken = norm <= self._skipping.limit()
+        self._skipping.observe(norm, taken)
+        return bool(taken)
+
     @torch.no_grad()
     def _norms(self) -> Tensor:
         """The norm of each parameter's gradient; 0 if a parameter had no gradient in this step."""
@@ -116,12 +129,14 @@ class EagerStep:
 class CompiledStep:
     """The same step as one graph; call `prepare` first."""
 
-    def __init__(self, loss: nn.Module, transform: Transform, clip_norm: float | None):
+    def __init__(
+        self, loss: nn.Module, transform: Transform, clip_norm: float | None, skipping: Skipping | None = None
+    ):
         named = {name: p for name, p in loss.named_parameters() if p.requires_grad}
         self.parameters = list(named)
         self.terms: list[str] = []
         self.optimizer = _ADAM(parameter_groups(loss))
-        self._loss, self._transform, self._clip_norm = loss, transform, clip_norm
+        self._loss, self._transform, self._clip_norm, self._skipping = loss, transform, clip_norm, skipping
         self._trained = list(named.values())
         factors = {p: group.get("lr_factor", 1.0) for group in self.optimizer.param_groups for p in group["params"]}
         self._factors = [factors[p] for p in self._trained]
@@ -136,8 +151,17 @@ class CompiledStep:
         parameters, means, squares, counts = self._state
         with torch.no_grad():
             torch._foreach_add_(counts, 1)  # pyright: ignore[reportPrivateImportUsage]
-            terms, norms = self._graph(parameters, means, squares, counts[0], self._lr.fill_(lr), *raw)
+            limit = self._limit()
+            terms, norms = self._graph(parameters, means, squares, counts[0], self._lr.fill_(lr), limit, *raw)
+            if self._skipping is not None:
+                norm = norms.norm()
+                taken = norm <= limit
+                self._skipping.observe(norm, taken)
+                torch._foreach_sub_(counts, 0 if bool(taken) else 1)  # pyright: ignore[reportPrivateImportUsage]
             return torch.cat([torch.stack(list(terms.values())), norms])
+
+    def _limit(self) -> Tensor:
+        return _NO_LIMIT if self._skipping is None else self._skipping.limit()
 
     def _gather_state(self) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
         """Parameters, both moments and step counts, at the first step: after a checkpoint was loaded, if one was."""
@@ -161,7 +185,7 @@ class CompiledStep:
         with torch.random.fork_rng(devices=[]), buffers_kept(self._loss):
             self.terms = list(self._loss(*self._transform(*(rows[:2] for rows in raw))).terms)
             try:
-                self._graph(parameters, means, squares, torch.ones(()), self._lr, *raw)
+                self._graph(parameters, means, squares, torch.ones(()), self._lr, self._limit(), *raw)
             except TorchDynamoException as error:
                 reason = str(error).strip().splitlines()[0]
                 raise CannotCompile(f"This loss cannot be compiled as one graph ({reason}).") from error
@@ -174,6 +198,7 @@ class CompiledStep:
         squares: list[Tensor],
         count: Tensor,
         lr: Tensor,
+        limit: Tensor,
         *raw: Tensor,
     ) -> tuple[dict[str, Tensor], Tensor]:
         def objective(values: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -182,15 +207,19 @@ class CompiledStep:
 
         grads, (_, terms) = torch.func.grad_and_value(objective, has_aux=True)(parameters)
         norms = torch.stack([g.norm() for g in grads])
+        taken = None if self._skipping is None else norms.norm() <= limit
         if self._clip_norm is not None:
             factor = (self._clip_norm / (norms.norm() + 1e-6)).clamp(max=1.0)
             grads = [g * factor for g in grads]
         beta1, beta2 = _ADAM.beta1, _ADAM.beta2
         for p, m, v, g, factor in zip(parameters, means, squares, grads, self._factors, strict=True):
+            before = [t.clone() for t in (p, m, v)] if taken is not None else []
             m.lerp_(g, 1 - beta1)
             v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
             denominator = (v / (1 - beta2**count)).sqrt() + _ADAM.eps
             p.sub_(lr * factor * (m / (1 - beta1**count)) / denominator)
+            for tensor, old in zip((p, m, v), before, strict=False):
+                tensor.copy_(torch.where(taken, tensor, old))
         return terms, norms
 
 

@@ -24,6 +24,7 @@ from lowerbound.optimizers import load_optimizer_tensors, optimizer_tensors
 from lowerbound.protocols import FollowsSteps, Schedule
 from lowerbound.randomness import forked
 from lowerbound.record import Record
+from lowerbound.skipping import Skipping
 from lowerbound.steps import TrainingStep
 from lowerbound.tuning import cpu_tuning
 from lowerbound.typed import WrongType, as_annotated
@@ -61,6 +62,7 @@ class TrainingRun:
         self.followers = [part for part in loss.modules() if isinstance(part, FollowsSteps)]
         self.best, self.good = BestWeights(loss), LastGood()
         self.averaged: Averaged | None = None
+        self.skipping: Skipping | None = None
         self.history: History | None = None
         self.step = self.evaluations_since_best = self.evaluated_at = 0
         self.seconds, self.stopped = 0.0, None
@@ -110,6 +112,7 @@ class TrainingRun:
             held_out=held_out,
             is_best=is_best,
             stopped=self.stopped,
+            skipped=0 if self.skipping is None else self.skipping.count,
         )
 
     def _count_seconds(self) -> float:
@@ -163,6 +166,8 @@ class TrainingRun:
         groups = {"loss": self.loss.state_dict(), "optimizer": optimizer_tensors(self.step_once.optimizer)}
         if self.averaged is not None:
             groups["average"] = self.averaged.tensors
+        if self.skipping is not None:
+            groups["skipping"] = self.skipping.tensors
         return groups
 
     def _write(self, plan: Checkpoint, groups: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
@@ -189,6 +194,8 @@ class TrainingRun:
             load_optimizer_tensors(self.step_once.optimizer, groups.get("optimizer", {}))
             if self.averaged is not None:
                 self.averaged.load(groups["average"])
+            if self.skipping is not None and "skipping" in groups:  # a run may go on with it that began without
+                self.skipping.load(groups["skipping"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{checkpoint.path} is a checkpoint of another model; give the loss it was made with, or another path."

@@ -77,6 +77,7 @@ def test_every_option_reaches_the_plan(cli, tmp_path):
         "--objective": "elbo:rate=kl", "--gradient": "pathwise", "--num-samples": "2", "--binarization": "none",
         "--batch-size": "32", "--epochs": "0.1", "--lr": "0.01", "--lr-schedule": "constant", "--clip-norm": "3",
         "--optimizer": "adamw", "--accumulate": "2", "--ema": "0.9",
+        "--skip-above": "20",
         "--patience": "4", "--seed": "5", "--device": "cpu", "--precision": "bf16", "--devices": "1",
     }  # fmt: skip
     words = [word for pair in options.items() for word in pair]
@@ -92,7 +93,7 @@ def test_every_option_reaches_the_plan(cli, tmp_path):
         "penalty": None, "inference": None, "loss": "variational", "labelled": None, "freeze": (),
         "recipe": "vae", "objective": "elbo:rate=kl", "gradient": "pathwise", "num_samples": 2, "binarization": "none",
         "standardize": False, "batch_size": 32, "steps": 5, "lr": 0.01, "lr_schedule": "constant",
-        "optimizer": "adamw", "accumulate": 2, "ema": 0.9,
+        "optimizer": "adamw", "accumulate": 2, "ema": 0.9, "skip_above": 20.0,
         "clip_norm": 3.0, "patience": 4, "seed": 5, "device": "cpu", "precision": "bf16", "devices": 1,
         "compile": False,
     }  # fmt: skip

@@ -30,6 +30,8 @@ SMALL = {
     "semi-supervised": "semi-supervised:latent_dim=2,hidden=[8]",
     "deep-latent-gaussian": "deep-latent-gaussian:latent_dims=[3,2],hidden=[[8],[8]]",
     "ladder": "ladder:latent_dims=[3,2],hidden=[[8],[8]]",
+    "very-deep": "very-deep:groups=[2,1],latent_channels=2,width=8,hidden=4",
+    "draw": "draw:glimpses=2,latent_dim=2,width=8,read=3,write=3",
     "pixel-vae": "pixel-vae:latent_dim=2,hidden=[8],channels=4,layers=2",
     "dvae": "dvae:latent_dim=4,hidden=[8]",
     "fsq": "fsq:levels=[3,2],hidden=[8],prior_channels=4,prior_layers=1,prior_epochs=1",

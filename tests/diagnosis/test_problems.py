@@ -20,7 +20,7 @@ from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import Pathwise, ScoreFunction
 from lowerbound.linear import FactorAnalysers
 from lowerbound.losses import VariationalLoss
-from lowerbound.models import vae
+from lowerbound.models import deep_latent_gaussian, vae, very_deep
 from lowerbound.models.mixture_of_factor_analysers import model_of
 from lowerbound.objectives import ELBO
 
@@ -44,7 +44,7 @@ def test_a_healthy_model_has_nothing():
     exact = exact_model()
     far = exact.sample(ROWS) * 3 + 5
     diagnosis = examine(case_of(exact, x_against=far))
-    asked = [f for f in diagnosis.findings if f.name != "code collapse"]  # its latents are no codes
+    asked = [f for f in diagnosis.findings if f.name not in ("code collapse", "silent layers")]  # one layer, no codes
     assert [f.name for f in diagnosis.findings] == list(PROBLEMS)
     assert {f.present for f in asked} == {False}
     assert diagnosis.present == ()
@@ -326,3 +326,26 @@ def test_miscalibration_is_undefined_where_rows_are_grey_and_draws_are_not():
     model = vae((5,), latent_dim=2, hidden=[4])
     case = Case(model=model.eval(), x_train=torch.rand(4, 5), x_held_out=torch.rand(4, 5))
     assert PROBLEMS["miscalibration of q"](case).present is None
+
+
+def test_silent_layers():
+    """Groups of which q is p have no rate; a mean that is off by 1 in two latents of scale 1.01 has 1 / 1.01² nats."""
+    model = very_deep((2, 2), groups=[4], latent_channels=2, width=8, hidden=4)
+    for number, group in enumerate(model.posterior.groups):  # in the order of drawing: that of z_4 is the first
+        last = group.net.layers[-1]
+        nn.init.zeros_(last.weight)
+        with torch.no_grad():
+            last.bias.copy_(torch.tensor([1.0, 1.0, 0.0, 0.0]) * (number in (0, 2)))
+    x = torch.rand(2 * ROWS, 2, 2).round()
+    finding = flagged("silent layers", Case(model=model, x_train=x[ROWS:], x_held_out=x[:ROWS]))
+    assert "Layers 1, 3 are silent (2 of 4" in finding.sentence
+    rates = [value for value, _ in finding.picture.values.values()]
+    assert rates == pytest.approx([0, 1 / 1.01**2, 0, 1 / 1.01**2], abs=0.1)
+    assert "--objective free-bits:nats=0.5,per=group" in finding.remedy
+
+
+def test_only_hierarchies_have_layers_to_fall_silent():
+    assert PROBLEMS["silent layers"](case_of(exact_model())).present is None
+    deep = deep_latent_gaussian((2, 2), latent_dims=[3, 2], hidden=[[4], [4]])
+    x = torch.rand(6, 2, 2).round()
+    assert "bottom-up" in PROBLEMS["silent layers"](Case(model=deep, x_train=x, x_held_out=x)).sentence

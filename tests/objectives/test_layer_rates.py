@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from linear_layers import linear_layers
@@ -9,7 +11,7 @@ from linear_layers import linear_layers
 from lowerbound.evaluate import summary
 from lowerbound.gradients import Pathwise
 from lowerbound.losses import VariationalLoss
-from lowerbound.objectives import ELBO, IWAE, BetaELBO, CapacityELBO, FreeBits
+from lowerbound.objectives import ELBO, IWAE, BalancedELBO, BetaELBO, CapacityELBO, FreeBits
 from lowerbound.protocols import FollowsSteps
 from lowerbound.weights import LogWeights, weigh
 
@@ -82,6 +84,30 @@ def test_refusals():
         CapacityELBO(steps=0).signal(w)
     with pytest.raises(ValueError, match="use ELBO"):
         IWAE().signal(w)
+
+
+def test_balancing_by_hand():
+    """Mean rates 1.1 and 1.7 of layers of 1 and 2 latents: γ ∝ 1.11 and 0.855, of mean 1; half of it is charged."""
+    w, objective = by_hand(), BalancedELBO(warmup=4)
+    w = replace(w, z=(torch.zeros(2, 1, 1), torch.zeros(2, 1, 2)))
+    shares = torch.tensor([1.11, 0.855])
+    shares = shares / shares.mean()
+    for step, expected in ((2, -0.5 * (shares * torch.tensor([1.1, 1.7])).sum()), (4, torch.tensor(-2.8))):
+        objective.weighted.at_step(step)
+        assert torch.allclose(value(objective.train(), w), expected)
+        assert torch.allclose(value(objective.eval(), w), torch.tensor([-2.8]))
+
+
+def test_balancing_has_no_gradient_of_its_shares():
+    model, x, _ = case()
+    objective = BalancedELBO(warmup=4)
+    objective.weighted.at_step(1)
+    q, joint = model.infer(x), model.joint(x)
+    w = weigh(q, joint, q.rsample((6,)), rate="kl")
+    rates = w.rate_per_group.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(objective.signal(replace(w, rate_per_group=rates)).sum(), rates)
+    assert torch.allclose(gradient, gradient[0, 0].expand_as(gradient))
+    assert gradient[0, 0].mean().item() == pytest.approx(-0.25)
 
 
 @pytest.mark.parametrize("rate", ["sampled", "kl"])

@@ -21,7 +21,7 @@ from lowerbound.posteriors import DiagonalNormal, TopDownPath
 from lowerbound.posteriors.top_down import MergedNormal
 from lowerbound.posteriors.top_down_path import residual
 from lowerbound.priors import StandardNormal
-from lowerbound.priors.path import Path, PathGroup, dense_group
+from lowerbound.priors.path import Path, PathGroup, residual_group
 from lowerbound.testing import flat_gradient
 from lowerbound.weights import weigh
 
@@ -310,7 +310,7 @@ def test_groups_of_maps_work_by_their_shape():
 
 
 def test_a_start_computed_from_a_context():
-    prior = Path([dense_group(width=4, latent_dim=2, hidden=[8], depth=2) for _ in range(2)], start=nn.Linear(3, 4))
+    prior = Path([residual_group(4, 2, 8, depth=2) for _ in range(2)], start=nn.Linear(3, 4))
     groups = [DiagonalNormal(MLP([4, 5], [], (2, 2))) for _ in range(2)]
     encoder = MLP([6, 3], [], 5)
     likelihood = likelihoods.Bernoulli(MLP([4, 3], [], 6))
@@ -327,7 +327,7 @@ def test_a_start_computed_from_a_context():
 def test_an_untrained_dense_path_is_standard_normal_and_does_not_grow():
     torch.manual_seed(0)
     depth = 30
-    p = Path([dense_group(width=16, latent_dim=2, hidden=[8], depth=depth) for _ in range(depth)], start=16)()
+    p = Path([residual_group(16, 2, 8, depth=depth) for _ in range(depth)], start=16)()
     z = p.sample((500,))
     expected = sum(Normal(0.0, 1.0).log_prob(layer).sum(-1) for layer in z)
     assert torch.allclose(p.log_prob(z), expected, atol=0.2)
@@ -335,9 +335,12 @@ def test_an_untrained_dense_path_is_standard_normal_and_does_not_grow():
 
 
 def test_mistakes_are_named():
-    prior = Path([dense_group(width=4, latent_dim=2, hidden=[8], depth=1)], start=4)
+    prior = Path([residual_group(4, 2, 8, depth=1)], start=4)
     with pytest.raises(ValueError, match="no group"):
         Path([], start=4)
+    other = Path([PathGroup(3, MLP(4, [], 8), MLP(3, [], 4))], start=4)
+    with pytest.raises(ValueError, match=r"shape \(3,\) and a state of \(4,\) needs a prior_net that gives \(10,\)"):
+        other().sample()
     x = torch.zeros(2, 3)
     with pytest.raises(ValueError, match="has 2 groups, its prior 1"):
         TopDownPath(prior, nn.Identity(), [Seen(), Seen()])(x)

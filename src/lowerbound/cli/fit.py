@@ -76,6 +76,11 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
     "--ema", type=click.FloatRange(0, 1, True, True), help="Decay of an average of the weights, such as 0.999."
 )
 @click.option("--clip-norm", type=click.FloatRange(0, min_open=True), help="Largest norm of the gradient.")
+@click.option(
+    "--skip-above",
+    type=click.FloatRange(1, min_open=True),
+    help="Skip updates of so many times the usual norm.",
+)
 @click.option("--patience", type=click.IntRange(1), help="Evaluations without a better held-out bound before stopping.")
 @click.option("--seed", type=click.IntRange(0), help="Of everything random. [default: 0]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]))

@@ -50,7 +50,8 @@ class TrainingProgress:
         self._stage = record.stage
         fresh = "" if record.held_out is None else f"  held-out {record.held_out['bound']:.2f}"
         self._held_out = fresh or (self._held_out if self._bar is not None else "")  # a line repeats no old value
-        words = f"bound {record.terms['bound']:.2f}{self._held_out}{self._speed(record)}"
+        skipped = f"  {record.skipped:,} updates skipped" if record.skipped else ""
+        words = f"bound {record.terms['bound']:.2f}{self._held_out}{skipped}{self._speed(record)}"
         if self._num_steps == 0 and self._console is not None:
             self._console.print("Solved without gradient steps.")
             if record.note is not None:

@@ -23,6 +23,7 @@ from lowerbound.diagnosis.holes import holes
 from lowerbound.diagnosis.imbalance import imbalance
 from lowerbound.diagnosis.miscalibration import miscalibration
 from lowerbound.diagnosis.of_fitted import case_of
+from lowerbound.diagnosis.silent_layers import silent_layers
 from lowerbound.fitted import Fitted
 
 __all__ = ["PROBLEMS", "Diagnosis", "diagnose", "examine"]
@@ -30,6 +31,7 @@ __all__ = ["PROBLEMS", "Diagnosis", "diagnose", "examine"]
 PROBLEMS: dict[str, Callable[[Case], Finding]] = {
     "posterior collapse": collapse,
     "code collapse": code_collapse,
+    "silent layers": silent_layers,
     "holes": holes,
     "amortisation gap": amortisation,
     "approximation gap": approximation,

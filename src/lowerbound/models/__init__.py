@@ -4,6 +4,7 @@ from lowerbound.models.conditional_autoencoder import ConditionalModel, cvae
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.directed_graph import DirectedPosterior, Node
 from lowerbound.models.discrete_autoencoder import dvae
+from lowerbound.models.draw_autoencoder import draw
 from lowerbound.models.ladder_autoencoder import ladder
 from lowerbound.models.layered import deep_latent_gaussian
 from lowerbound.models.linear import factor_analysis, linear_ica, probabilistic_pca
@@ -12,6 +13,7 @@ from lowerbound.models.quantized_autoencoder import fsq, vq
 from lowerbound.models.sequence import autoregressive_rows, state_space
 from lowerbound.models.skip_autoencoder import skip_vae
 from lowerbound.models.variational_autoencoder import vae
+from lowerbound.models.very_deep_autoencoder import very_deep
 from lowerbound.models.with_few_labels import semi_supervised
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "autoregressive_rows",
     "cvae",
     "deep_latent_gaussian",
+    "draw",
     "dvae",
     "factor_analysis",
     "fsq",
@@ -33,5 +36,6 @@ __all__ = [
     "skip_vae",
     "state_space",
     "vae",
+    "very_deep",
     "vq",
 ]

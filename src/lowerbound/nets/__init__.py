@@ -11,7 +11,9 @@ from lowerbound.nets.maps import FromMap, ToMap
 from lowerbound.nets.masked_convolution import MaskedConvolution
 from lowerbound.nets.mlp import MLP
 from lowerbound.nets.per_datum import PerDatum, TakesLeadingAxes
+from lowerbound.nets.pyramid import Pyramid
 from lowerbound.nets.recurrent import BidirectionalGRU, CausalGRU
+from lowerbound.nets.residual import Bottleneck, Enlarged, Pointwise, ResidualStack
 from lowerbound.nets.shapes import Shape, as_shape, numel, out_shape_of
 from lowerbound.nets.site_net import CausalTrunk, SiteNet, make_site_net
 from lowerbound.nets.skip_mlp import SkipMLP
@@ -20,14 +22,19 @@ from lowerbound.nets.softplus import positive, raw_of
 __all__ = [
     "MLP",
     "BidirectionalGRU",
+    "Bottleneck",
     "CausalGRU",
     "CausalTransformer",
     "CausalTrunk",
     "Convolution",
     "Embedded",
+    "Enlarged",
     "FromMap",
     "MaskedConvolution",
     "PerDatum",
+    "Pointwise",
+    "Pyramid",
+    "ResidualStack",
     "Shape",
     "SiteNet",
     "SkipMLP",

@@ -1,5 +1,6 @@
 """Objectives: functions of log w, one idea per file, each a `protocols.Objective`."""
 
+from lowerbound.objectives.balanced_elbo import BalancedELBO
 from lowerbound.objectives.beta_elbo import BetaELBO
 from lowerbound.objectives.capacity_elbo import CapacityELBO
 from lowerbound.objectives.chi_divergence import ChiDivergence
@@ -16,6 +17,7 @@ __all__ = [
     "ELBO",
     "GECO",
     "IWAE",
+    "BalancedELBO",
     "BetaELBO",
     "CapacityELBO",
     "ChiDivergence",

@@ -12,7 +12,7 @@ from lowerbound.priors.hierarchical import Hierarchical
 from lowerbound.priors.laplace import Laplace
 from lowerbound.priors.markov_chain import MarkovChain
 from lowerbound.priors.mixture_normal import MixtureNormal
-from lowerbound.priors.path import Path, PathGroup, dense_group
+from lowerbound.priors.path import Path, PathGroup, residual_group
 from lowerbound.priors.relaxed_bernoulli import RelaxedBernoulli
 from lowerbound.priors.relaxed_categorical import RelaxedCategorical
 from lowerbound.priors.smoothed import Smoothed
@@ -43,8 +43,8 @@ __all__ = [
     "Smoothed",
     "StandardNormal",
     "VampPrior",
-    "dense_group",
     "fit_prior_to_latents",
     "is_mixture",
+    "residual_group",
     "unused_components",
 ]

@@ -14,20 +14,21 @@ axis of the event is that of the channels. To change the resolution, a group res
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 from lowerbound.chain import StateChain, layer_shapes
-from lowerbound.nets.mlp import MLP
+from lowerbound.nets.precision import call_net
+from lowerbound.nets.residual import Bottleneck, Pointwise
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.nets.softplus import positive
 from lowerbound.protocols import Context, Latents
 from lowerbound.walk import ChainStep
 
-__all__ = ["Path", "PathChain", "PathGroup", "dense_group"]
+__all__ = ["Path", "PathChain", "PathGroup", "residual_group"]
 
 
 class PathChain(StateChain):
@@ -49,8 +50,8 @@ class Path(nn.Module):
     Arguments:
         groups: one `walk.ChainStep`, such as `PathGroup`, for each group of latents, in the order of drawing; the last
             one is nearest to the data.
-        start: the shape of the first state, a learned constant that begins at zero; or a net that computes the first
-            state (B, *state) from the context.
+        start: the shape of the first state, a learned constant that begins at zero; a list of shapes for a state of
+            several tensors; or a net that computes the first state (B, *state) from the context.
 
     Returns (when called):
         A `PathChain` over (z_1, …, z_L), z_1 nearest to the data, drawn last; its batch shape is (), or (B,) with a
@@ -59,8 +60,8 @@ class Path(nn.Module):
     Raises:
         ValueError: no group; or, when called, no context for a start that is computed from it.
 
-    >>> from lowerbound.priors.path import Path, dense_group
-    >>> p = Path([dense_group(width=8, latent_dim=2, hidden=[4], depth=3) for _ in range(3)], start=8)()
+    >>> from lowerbound.priors.path import Path, residual_group
+    >>> p = Path([residual_group(8, 2, 4, depth=3) for _ in range(3)], start=8)()
     >>> z = p.sample((5,))
     >>> len(z), z[0].shape, p.end_state(z).shape
     (3, torch.Size([5, 2]), torch.Size([5, 8]))
@@ -68,19 +69,23 @@ class Path(nn.Module):
 
     by_name: ClassVar[bool] = False  # made of other parts, in Python
 
-    def __init__(self, groups: Sequence[ChainStep], start: Shape | nn.Module):
+    def __init__(self, groups: Sequence[ChainStep], start: Shape | list[Shape] | nn.Module):
         super().__init__()
         if not groups:
             raise ValueError("Path got no group and needs one for each group of latents, the top one first.")
         self.groups = list(groups)
         self.parts = nn.ModuleList(dict.fromkeys(group for group in groups if isinstance(group, nn.Module)))
-        self.start = start if isinstance(start, nn.Module) else nn.Parameter(torch.zeros(as_shape(start)))
+        shapes = start if isinstance(start, list) else None
+        self.constants = None if shapes is None else nn.ParameterList([torch.zeros(as_shape(s)) for s in shapes])
+        self.start = start if isinstance(start, nn.Module) else None
+        if isinstance(start, int | tuple):
+            self.start = nn.Parameter(torch.zeros(as_shape(start)))
         self.layer_shapes = layer_shapes(self.groups[::-1])
 
     def forward(self, context: Context | None = None) -> PathChain:
         """p(z), given the context if the start is computed from it."""
         c = () if context is None else context if isinstance(context, tuple) else (context,)
-        start, batch_shape = self.start, torch.Size()
+        start, batch_shape = self.start if self.constants is None else tuple(self.constants), torch.Size()
         if isinstance(start, nn.Module):
             if not c:
                 raise ValueError("This Path computes its first state from a context and got none; pass context=.")
@@ -112,6 +117,9 @@ class PathGroup(nn.Module):
         min_scale: the floor ε of σ.
 
     All nets take any leading axes.
+
+    Raises:
+        ValueError: (when drawn or scored) a prior_net that gives another shape.
     """
 
     by_name: ClassVar[bool] = False  # a part of a prior
@@ -133,43 +141,47 @@ class PathGroup(nn.Module):
     def at(self, state: Tensor) -> tuple[Independent, Tensor]:
         """p(z_l | h), and h + Δ."""
         rank, channels = len(self.latent_shape), self.latent_shape[0]
-        parameters = self.prior_net(state)
-        width = parameters.shape[-rank] - 2 * channels
+        parameters = call_net(self.prior_net, (state,))
+        width, space = state.shape[-rank], self.latent_shape[1:]
+        if parameters.shape[-rank:] != (2 * channels + width, *space):
+            raise ValueError(
+                f"A group of latents of shape {self.latent_shape} and a state of {tuple(state.shape[-rank:])} needs a "
+                f"prior_net that gives {(2 * channels + width, *space)}, and it gave {tuple(parameters.shape[-rank:])}."
+            )
         loc, raw, change = parameters.split([channels, channels, width], -rank)
         p = Normal(loc, positive(raw, self.min_scale), validate_args=False)
         return Independent(p, rank, validate_args=False), state + change
 
     def advance(self, state: Tensor, carry: Tensor, z: Tensor) -> Tensor:
         """h + Δ + W(z), mixed and resized."""
-        h = carry + self.latent_net(z)
+        h = carry + call_net(self.latent_net, (z,))
         if self.mixing_net is not None:
-            h = h + self.mixing_net(h)
+            h = h + call_net(self.mixing_net, (h,))
         return h if self.resize is None else self.resize(h)
 
 
-def dense_group(*, width: int, latent_dim: int, hidden: Sequence[int], depth: int) -> PathGroup:
-    """Make a group whose state and latents are vectors, with perceptrons that are initialised as in Child (2021).
+def residual_group(
+    state_shape: Shape, latent_channels: int, hidden: int, depth: int, *, norm_groups: int = 1, **options: Any
+) -> PathGroup:
+    """Make a group of `nets.Bottleneck`s, which are initialised as in Child (2021).
 
-    P starts at zero, so that p(z_l | h) is N(0, I) and Δ is zero. The last layers of W and R are divided by √depth, so
-    that the state does not grow with the number of groups.
+    P starts at zero, so that p(z_l | h_l) is N(0, I) and Δ is zero. The last layers of W and R are divided by √depth,
+    so that the state does not grow with the number of groups.
 
     Arguments:
-        width: length of the state.
-        latent_dim: length of z_l.
-        hidden: widths of the hidden layers of P and R.
+        state_shape: (width,), or (width, height, width).
+        latent_channels: of z_l, whose space is that of the state.
+        hidden: channels between those of P and R.
         depth: the number of groups on the path.
+        norm_groups: of P and R; see `nets.Bottleneck`.
+        options: `resize` and `min_scale` of the `PathGroup`.
     """
-    prior_net = MLP(width, hidden, 2 * latent_dim + width, nn.GELU)
-    latent_net, mixing_net = MLP(latent_dim, (), width), MLP(width, hidden, width, nn.GELU)
-    for net, factor in ((prior_net, 0.0), (latent_net, depth**-0.5), (mixing_net, depth**-0.5)):
-        _start(net, factor)
-    return PathGroup(latent_dim, prior_net, latent_net, mixing_net)
-
-
-@torch.no_grad()
-def _start(net: MLP, factor: float) -> None:
-    """Scale the last layer, and set all biases to zero."""
-    for layer in net.layers:
-        if isinstance(layer, nn.Linear):
-            layer.bias.zero_()
-    cast(nn.Linear, net.layers[-1]).weight.mul_(factor)
+    shape, factor = as_shape(state_shape), depth**-0.5
+    width = shape[0]
+    return PathGroup(
+        (latent_channels, *shape[1:]),
+        Bottleneck(shape, hidden, 2 * latent_channels + width, norm_groups=norm_groups, factor=0.0),
+        Pointwise(latent_channels, width, len(shape), factor),
+        Bottleneck(shape, hidden, width, norm_groups=norm_groups, factor=factor),
+        **options,
+    )

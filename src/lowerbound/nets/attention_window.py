@@ -1,0 +1,56 @@
+"""An attention window on an image: a grid of Gaussian filters (Gregor et al. 2015, arXiv:1502.04623, §3.2).
+
+A grid of N × N places, centred at (g_y, g_x) with stride δ, reads an image A × B through filters of width σ:
+
+    μ_i = g + (i − (N − 1)/2) δ,  i = 0 … N − 1        F[i, a] ∝ exp(−(a − μ_i)² / 2σ²),  Σ_a F[i, a] = 1
+    read(x) = γ F_y x F_xᵀ            write(w) = F_yᵀ w F_x / γ
+
+Five numbers of a net decide it: g_y = (A − 1)/2 (ĝ_y + 1), g_x likewise, log σ², log γ, and log δ̂ with
+δ = (max(A, B) − 1)/(N − 1) δ̂. Zeros cover the image. Places count from 0, so that the grid is centred at g. F is
+normalised as a softmax over a, which has a gradient also where a filter lies outside of the image.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["NUM_PARAMETERS", "Window"]
+
+NUM_PARAMETERS = 5
+
+
+class Window:
+    """A window of N × N places on images of one size.
+
+    Arguments:
+        parameters: ĝ_y, ĝ_x, log σ², log δ̂ and log γ, in this order.
+        places: N, 2 or more.
+        image: (A, B).
+    """
+
+    def __init__(self, parameters: Float[Tensor, "*batch 5"], places: int, image: tuple[int, int]):
+        y, x, log_variance, log_stride, log_gamma = parameters.unbind(-1)
+        stride = (max(image) - 1) / (places - 1) * log_stride.exp()
+        centres = [(side - 1) / 2 * (g + 1) for side, g in zip(image, (y, x), strict=True)]
+        self.rows, self.columns = (
+            _filters(g, stride, log_variance.exp(), places, side) for g, side in zip(centres, image, strict=True)
+        )
+        self.gamma = log_gamma.exp()[..., None, None, None]
+
+    def read(self, image: Float[Tensor, "*batch channel height width"]) -> Float[Tensor, "*batch channel place place"]:
+        """γ F_y x F_xᵀ."""
+        return self.gamma * (self.rows @ image @ self.columns.mT)
+
+    def write(self, patch: Float[Tensor, "*batch channel place place"]) -> Float[Tensor, "*batch channel height width"]:
+        """F_yᵀ w F_x / γ."""
+        return self.rows.mT @ patch @ self.columns / self.gamma
+
+
+def _filters(centre: Tensor, stride: Tensor, variance: Tensor, places: int, side: int) -> Tensor:
+    """F (*batch, 1, places, side), whose rows sum to 1; the axis of length 1 is that of channels."""
+    offsets = torch.arange(places, dtype=centre.dtype, device=centre.device) - (places - 1) / 2
+    mu = centre[..., None] + offsets * stride[..., None]
+    distance = torch.arange(side, dtype=centre.dtype, device=centre.device) - mu[..., None]
+    return (-distance.square() / (2 * variance[..., None, None])).softmax(-1)[..., None, :, :]

@@ -1,0 +1,126 @@
+"""Skipped updates: that they change nothing and end, that they are counted, and resumed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import jaxtyping
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lowerbound.checkpoint import Checkpoint
+from lowerbound.data import InMemory
+from lowerbound.engine import Engine
+from lowerbound.loop import train
+from lowerbound.losses import LossOutput
+from lowerbound.optimizers import Adam
+from lowerbound.skipping import Skipping
+from lowerbound.steps import CompiledStep, EagerStep
+
+CPU = torch.device("cpu")
+KINDS = ["eager", pytest.param("compiled", marks=pytest.mark.slow)]
+
+
+class Sum(nn.Module):
+    """The gradient is the mean of the rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3))
+
+    def forward(self, x: Tensor) -> LossOutput:
+        loss = (x * self.weight).sum(-1).mean()
+        return LossOutput(loss, {"bound": -loss.detach()})
+
+
+def gradients(count: int) -> Tensor:
+    """Rows of norm 1."""
+    return nn.functional.normalize(torch.randn(count, 3, generator=torch.Generator().manual_seed(0)), dim=-1)
+
+
+def whole(x: Tensor) -> tuple[Tensor]:
+    """The transform of nothing, which the compiler can follow."""
+    return (x,)
+
+
+def steps(kind: str, rows: Tensor, above: float = 10.0) -> tuple[Sum, Skipping, list[Tensor]]:
+    """Take one step on each row, and return the weights after each."""
+    loss, skipping = Sum(), Skipping(above, CPU)
+    step: EagerStep | CompiledStep
+    if kind == "eager":
+        step = EagerStep(loss, whole, Engine(device="cpu"), Adam(), None, 1, skipping)
+    else:
+        step = CompiledStep(loss, whole, None, skipping)
+        step.prepare((rows[:1],))
+    weights = []
+    for row in rows:
+        step((row[None],), 0.1)
+        weights.append(loss.weight.detach().clone())
+    return loss, skipping, weights
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_skipped_update_changes_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moments or a count of Adam that saw the outlier would move every later step."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    usual = gradients(40)
+    with_outlier = torch.cat([usual[:30], 1000 * usual[:1], usual[30:]])
+    _, skipping, weights = steps(kind, with_outlier)
+    _, none, expected = steps(kind, usual)
+    assert (skipping.count, none.count) == (1, 0)
+    assert torch.equal(weights[30], weights[29])
+    assert torch.equal(weights[-1], expected[-1])
+
+
+def test_norms_that_stay_high_are_soon_usual() -> None:
+    """Child's fixed threshold would skip for ever."""
+    rows = torch.cat([gradients(100), 1000 * gradients(100)])
+    _, skipping, weights = steps("eager", rows)
+    assert skipping.count == 51
+    assert torch.equal(weights[150], weights[99])
+    assert not torch.equal(weights[151], weights[150])
+
+
+def test_nothing_is_skipped_before_norms_are_known() -> None:
+    rows = torch.cat([gradients(19), 1000 * gradients(1)])
+    assert steps("eager", rows)[1].count == 0
+
+
+def test_records_count_and_a_resumed_run_skips_the_same(tmp_path: Path) -> None:
+    rows = gradients(90)
+    rows[60] *= 1000
+
+    def run(loss: Sum, *, leave_at: int | None = None, checkpoint: Checkpoint | None = None) -> list[dict[str, object]]:
+        records = train(
+            loss,
+            InMemory(rows),
+            num_steps=180,
+            batch_size=1,
+            seed=2,
+            log_every=45,
+            skip_above=5.0,
+            checkpoint=checkpoint,
+        )
+        found = []
+        for record in records:
+            found.append({**asdict(record), "seconds": 0})
+            if record.step == leave_at:
+                break
+        records.close()
+        return found
+
+    straight, resumed, checkpoint = Sum(), Sum(), Checkpoint(path=tmp_path / "state", every=1e9)
+    expected = run(straight)
+    assert expected[-1]["skipped"] == 2
+    found = run(Sum(), leave_at=90, checkpoint=checkpoint) + run(resumed, checkpoint=checkpoint)
+    assert found == expected
+    assert torch.equal(straight.weight, resumed.weight)
+
+
+@pytest.mark.parametrize("above", [1.0, float("inf"), float("nan")])
+def test_a_threshold_that_skips_the_usual_is_refused(above: float) -> None:
+    with pytest.raises(ValueError, match="skip_above"):
+        list(train(Sum(), InMemory(gradients(4)), num_steps=1, skip_above=above))
