@@ -37,3 +37,17 @@ def test_altered_schemas_are_refused(changes) -> None:
     with pytest.raises(ValueError, match="The schema of the data is not readable") as caught:
         Schema.from_json({**_schema().to_json(), **changes})
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "dtype, taken", [("int64", False), ("category[float64]", False), ("str", True), ("bool", True)]
+)
+def test_categories_of_a_column_of_numbers_are_numbers(dtype, taken):
+    """An altered run.json opened, and its samples could not be written."""
+    column = {"name": "a", "kind": "categorical", "dtype": dtype, "categories": ["1", "y"]}
+    content = {"kind": "table", "event_shape": [1], "container": "frame", "dtype": "float64", "columns": [column]}
+    if taken:
+        assert Schema.from_json(content).columns[0].categories == ("1", "y")
+    else:
+        with pytest.raises(ValueError, match=f"a column of {re.escape(dtype)} with categories that are no numbers"):
+            Schema.from_json(content)

@@ -194,10 +194,26 @@ def _check(schema: Schema) -> None:
     for column in columns or ():
         if column.kind in ("categorical", "ordinal", "boolean") and not column.categories:
             raise ValueError(f"a {column.kind} column without categories")
+        if _has_categories_of_numbers(column) and not all(_is_number(name) for name in column.categories or ()):
+            raise ValueError(f"a column of {column.dtype} with categories that are no numbers")
     if (schema.kind == "text") != (schema.text is not None) or (schema.text and len(schema.text.symbols) < 3):
         raise ValueError("text without a vocabulary, or a vocabulary without text")
     if schema.pixel_levels is not None and schema.pixel_levels < 2:
         raise ValueError(f"{schema.pixel_levels} levels of pixels")
+
+
+def _has_categories_of_numbers(column: Column) -> bool:
+    """Whether the user's column holds numbers, so that the names of its categories are numbers too."""
+    inner = column.dtype.removeprefix("category").strip("[]")
+    return bool(inner) and column.dtype not in ("object", "str", "string") and not column.dtype.startswith("bool")
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
 
 
 _Made = TypeVar("_Made")
