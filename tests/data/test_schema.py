@@ -1,6 +1,7 @@
 """A schema goes through the JSON of a run folder and back; an altered one is refused."""
 
 import json
+import re
 
 import numpy as np
 import pandas
