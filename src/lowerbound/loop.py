@@ -17,6 +17,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 from torch import nn
 
 from lowerbound.averaged import Averaged
@@ -83,6 +84,7 @@ def train(
     accumulate: int = 1,
     ema: float | None = None,
     engine: Engine | None = None,
+    row_numbers: np.ndarray | None = None,
 ) -> Generator[Record, None, None]:
     """Minimise a loss by stochastic gradients, yielding a `Record` every `log_every` steps.
 
@@ -114,6 +116,7 @@ def train(
         ema: decay of an exponential moving average of the weights, which replaces the weights in evaluation, in the
             choice of the best and at the end; 0.999 is usual.
         engine: device, precision and processes.
+        row_numbers: of each row in the user's data (N,), for messages; None numbers rows from 0.
 
     Raises:
         ValueError: arguments, choices or data that do not go together.
@@ -147,6 +150,7 @@ def train(
     run = TrainingRun(
         loss, step, Constant(lr) if isinstance(lr, int | float) else lr, feed, seed, engine, held_out, checkpoint
     )
+    run.row_numbers = row_numbers
     run.averaged = None if ema is None else Averaged(loss, ema)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
