@@ -18,6 +18,7 @@ _HEAD = "# Made by `make lock` from pyproject.toml and constraints.txt; SECURITY
 
 
 def main(compiled: Path, wheel: Path) -> None:
+    """Write both files."""
     found: dict[bool, list[str]] = {False: [], True: []}
     for block in re.split(r"\n(?=[A-Za-z])", compiled.read_text().strip()):
         if block.startswith("torch=="):

@@ -58,7 +58,7 @@ def _content(path: Path, name: str) -> bytes:
 
 def is_no_text(content: bytes) -> bool:
     """Whether bytes hold so many control characters that they are something else than text in UTF-8."""
-    return b"\0" in content or _controls(content[:_LOOKED_AT]) > _MOST_CONTROLS
+    return b"\0" in content or (bool(content) and _controls(content[:_LOOKED_AT]) > _MOST_CONTROLS)
 
 
 def _controls(content: bytes) -> float:
