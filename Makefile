@@ -18,7 +18,7 @@ endif
 # Files stay whole, so that what the tests of one share is made once.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help setup demo test test-all fuzz wheel lint format docs clean
+.PHONY: help setup demo test test-all fuzz wheel lint format lock docs clean
 
 help:
 	@echo "make demo      fit a model to the digits that come with scikit-learn; results in runs/"
@@ -28,6 +28,7 @@ help:
 	@echo "make wheel     build the wheel and test it from an environment of its own"
 	@echo "make lint      ruff, pyright and the import contracts"
 	@echo "make format    let ruff rewrite the sources"
+	@echo "make lock      requirements.lock and requirements-cuda.lock, with hashes, from constraints.txt"
 	@echo "make docs      the pages of docs/ and a reference made of the docstrings, in build/docs"
 	@echo "make clean     remove caches and build products (runs/ and .venv stay)"
 
@@ -66,6 +67,18 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The hashes of all files of the versions in constraints.txt, and of the build of torch that pip finds on this machine.
+LOCKED := pip compile pyproject.toml --quiet --universal --python-version 3.11.5 --extra dev --extra docs -c constraints.txt \
+	--generate-hashes --no-annotate --no-header --no-emit-index-url
+TORCH  := $(shell grep '^torch==' constraints.txt)
+
+lock: $(READY)
+	rm -rf build/lock && mkdir -p build/lock
+	$(BIN)/python -m venv build/lock/env && build/lock/env/bin/pip install --quiet uv
+	$(BIN)/python -m pip download --quiet --no-deps --dest build/lock $(TORCH)
+	build/lock/env/bin/uv $(LOCKED) -o build/lock/all
+	$(BIN)/python .ci/lock.py build/lock/all build/lock/torch-*.whl
 
 # Without a network, once the tools are there; every warning is an error.
 docs: $(DOCS)

@@ -93,7 +93,7 @@ def test_a_last_record_that_was_cut_short_is_left_out(run):
     assert main(["evaluate", str(run), "--limit", "2", "--num-samples", "2"]) == 0
 
 
-@pytest.mark.parametrize("alter", ["nan", "shape", "missing"])
+@pytest.mark.parametrize("alter", ["nan", "infinity", "shape", "missing"])
 @pytest.mark.parametrize("command", ["evaluate", "encode", "gradients", "sample"])
 def test_weights_that_do_not_fit(run, refusal, command, alter, tmp_path):
     file = run / "model.safetensors"
@@ -103,12 +103,14 @@ def test_weights_that_do_not_fit(run, refusal, command, alter, tmp_path):
         metadata = opened.metadata()
     tensors = load_file(file)
     name = next(n for n in tensors if n.endswith("weight"))
-    tensors[name] = torch.full_like(tensors[name], float("nan")) if alter == "nan" else torch.zeros(1, 1)
+    number = {"nan": float("nan"), "infinity": -float("inf")}.get(alter)
+    tensors[name] = torch.zeros(1, 1) if number is None else torch.full_like(tensors[name], number)
     if alter == "missing":
         del tensors[name]
     save_file(tensors, file, metadata)
     out = ["--out", tmp_path / "x.npz"] if command in ("encode", "sample") else []
-    assert ("hold NaN" if alter == "nan" else "do not fit the model") in refusal(command, run, *out)
+    words = {"nan": "hold NaN", "infinity": "hold infinity"}.get(alter, "do not fit the model")
+    assert words in refusal(command, run, *out)
 
 
 @pytest.mark.parametrize("alter", ["step", "best", "optimizer", "number"])
@@ -135,6 +137,42 @@ def test_links_that_lead_out_and_pipes_are_not_followed(run, refusal, tmp_path):
     (run / "model.safetensors").unlink()
     os.mkfifo(run / "model.safetensors")
     assert "is not a regular file" in refusal("evaluate", run)
+
+
+@pytest.mark.parametrize("name", [".lock", "language-model", "report.html"])
+def test_nothing_is_read_or_written_through_a_link(run, refusal, tmp_path, name):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to(outside)
+    assert "leads out of the run folder" in refusal("evaluate", run)
+    assert "leads out of the run folder" in refusal("fit", "--resume", run)
+    assert not list(outside.iterdir())
+
+
+def test_a_file_is_no_folder_and_a_folder_no_file(run, refusal):
+    (run / "language-model").write_text("")
+    assert "language-model is not a folder" in refusal("evaluate", run)
+    (run / "language-model").unlink()
+    (run / "start.safetensors").mkdir()
+    assert "is not a regular file" in refusal("evaluate", run)
+
+
+def test_weights_from_which_no_finite_number_is_drawn(run, refusal, tmp_path):
+    from safetensors import safe_open
+
+    file = run / "model.safetensors"
+    with safe_open(file, "pt") as opened:
+        metadata, tensors = opened.metadata(), {n: opened.get_tensor(n) for n in opened.keys()}  # noqa: SIM118
+    large = {
+        n: 1e38 * torch.where(torch.arange(t.numel()).reshape(t.shape) % 2 == 0, 1.0, -1.0)
+        if n.endswith("weight")
+        else t
+        for n, t in tensors.items()
+    }
+    save_file(large, file, metadata)
+    assert "not finite" in refusal("sample", run, "--out", tmp_path / "x.npz")
+    assert not (tmp_path / "x.npz").exists()
 
 
 def test_frozen_runs_open_through_a_link_to_the_whole_folder(made, tmp_path):

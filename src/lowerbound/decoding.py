@@ -39,7 +39,14 @@ def greedy(scores: Float[Tensor, "row symbol"]) -> Tensor:
 
 def tempered(temperature: float) -> Choice:
     """Draws from probabilities to the power of 1 / temperature, renormalised."""
-    return lambda scores: draw(_known(scores) / temperature)
+    temperature = min(max(temperature, 1e-300), 1e300)  # beyond, its reciprocal is no float64
+
+    def choose(scores: Tensor) -> Tensor:
+        scores = _known(scores)
+        apart = (scores - scores.amax(-1, keepdim=True)).double()  # at most 0, so that nothing overflows to infinity
+        return draw((apart / temperature).to(scores.dtype))
+
+    return choose
 
 
 def nucleus(mass: float) -> Choice:
@@ -49,6 +56,7 @@ def nucleus(mass: float) -> Choice:
         p, order = torch.softmax(_known(scores), -1).sort(-1, descending=True)
         before = p.cumsum(-1) - p
         kept = torch.where(before < mass, p, 0.0)
+        kept[..., 0] = p[..., 0]  # also where the mass is 0 as a float32
         return order.gather(-1, torch.multinomial(kept, 1))[:, 0]
 
     return choose

@@ -339,7 +339,7 @@ class Fitted:
 
             if label is not None:
                 raise ValueError("sample got both label and given; give one of them.")
-            return self.render(draw_given(self, given, count, seed=seed))
+            return self.render(self._finite(draw_given(self, given, count, seed=seed)))
         x, _, _ = self.draw(count, label=label, seed=seed)
         return self.render(x)
 
@@ -470,7 +470,7 @@ class Fitted:
         context = None if labels is None or self.plan is None else one_hot(labels, self.plan.model["num_classes"])
         with torch.no_grad(), forked(_CPU, derive_seed(self.seed if seed is None else seed, _SAMPLE)):
             x, mean = self.model.draw(count, context)
-        return x, mean, labels
+        return self._finite(x), mean, labels
 
     def reconstruct(self, data: Any, *, seed: int | None = None) -> Any:
         """E[x' | z] at one draw z ~ q(z | x) for each row, in the form of the user's data."""
@@ -648,6 +648,19 @@ class Fitted:
             return None
         parts = [codes_of_rows(self.model, x, context) for x, context, _ in self._blocks(rows, seed)]
         return torch.cat(parts).numpy()
+
+    def _finite(self, x: Tensor) -> Tensor:
+        """Draws, unless some are not finite.
+
+        Raises:
+            ValueError: the model gives parameters to which no draws belong.
+        """
+        if not bool(x.isfinite().all()):
+            raise ValueError(
+                f"{self.called} draws numbers that are not finite, as its weights are too large; fit it again with a "
+                "smaller learning rate."
+            )
+        return x
 
     def _labels(self, label: str | None, count: int) -> np.ndarray | None:
         """The class of each draw; None where the model draws the class itself, or has no classes."""

@@ -35,6 +35,8 @@ from lowerbound.start import Start
 
 __all__ = [
     "FORMAT",
+    "LANGUAGE_MODEL",
+    "LOCK",
     "RunError",
     "describe_run",
     "is_of_a_run",
@@ -58,6 +60,8 @@ _FILES = (
     "evaluation.json",
     "report.html",
 )
+LOCK, LANGUAGE_MODEL = ".lock", "language-model"
+"""What else a run folder holds: the lock of a training process, and the run of the baseline of a model of text."""
 _PACKAGES = ("lowerbound", "torch", "numpy", "zuko", "safetensors", "lightning-fabric")
 _ADDED_SINCE = (".centres", ".units")  # units of mixed columns, which earlier runs did not have: 0 and 1
 
@@ -171,6 +175,7 @@ def read_weights(path: Path, plan: Plan, schema: Schema) -> tuple[LatentVariable
             model = with_plan(make_model(plan, schema.event_shape), plan, schema.event_shape)
     except ValueError as error:
         raise RunError(f"The model of {path} cannot be made again: {error}") from None
+    _check_vocabulary(model, schema, path)
     load_into(model, _of_model(tensors), path)
     return model.eval(), _transform(metadata, tensors, schema, path), metadata.get("weights")
 
@@ -202,6 +207,7 @@ def open_by_hand(path: Path, model: LatentVariableModel) -> Fitted:
     except ValueError as error:
         raise RunError(f"{path / 'run.json'} cannot be used: {error}") from None
     tensors, metadata = _weights(path)
+    _check_vocabulary(model, schema, path)
     load_into(model, _of_model(tensors), path)
     transform = _transform(metadata, tensors, schema, path)
     return Fitted(model, schema=schema, transform=transform, name=config.get("name"), folder=path, config=config)
@@ -211,16 +217,33 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Load weights into a model.
 
     Raises:
-        RunError: they are those of another model, or hold NaN.
+        RunError: they are those of another model, or not finite.
     """
     added_since = {name: value for name, value in model.state_dict().items() if name.endswith(_ADDED_SINCE)}
     try:
         model.load_state_dict({**added_since, **tensors})
     except RuntimeError:
         raise RunError(f"The weights in {path} do not fit the model of its run.json; one was altered.") from None
-    bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and bool(tensor.isnan().any())]
-    if bad:
-        raise RunError(f"The weights in {path} hold NaN ({bad[0]}); fit the model again, with a smaller learning rate.")
+    for name, tensor in tensors.items():
+        if not bool(tensor.isfinite().all()):
+            what = "NaN" if bool(tensor.isnan().any()) else "infinity"
+            raise RunError(
+                f"The weights in {path} hold {what} ({name}); fit the model again, with a smaller learning rate."
+            )
+
+
+def _check_vocabulary(model: LatentVariableModel, schema: Schema, path: Path) -> None:
+    """Refuse a vocabulary of another size than that of the tokens of the model.
+
+    Raises:
+        RunError: naming both sizes.
+    """
+    tokens = getattr(model.likelihood, "num_symbols", None)
+    if schema.text is not None and tokens is not None and tokens != len(schema.text.symbols):
+        raise RunError(
+            f"The vocabulary in {path / 'run.json'} has {len(schema.text.symbols):,} symbols and the model {tokens:,}; "
+            "one was altered."
+        )
 
 
 def _of_model(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -269,5 +292,5 @@ def _as_format_2(path: Path, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    check_files(path, _FILES)
+    check_files(path, (*_FILES, LOCK), (LANGUAGE_MODEL,))
     return read_config(path)

@@ -17,6 +17,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 from torch import nn
 
 from lowerbound.averaged import Averaged
@@ -84,6 +85,7 @@ def train(
     ema: float | None = None,
     skip_above: float | None = None,
     engine: Engine | None = None,
+    row_numbers: np.ndarray | None = None,
 ) -> Generator[Record, None, None]:
     """Minimise a loss by stochastic gradients, yielding a `Record` every `log_every` steps.
 
@@ -117,6 +119,7 @@ def train(
         skip_above: leaves out updates whose gradient norm is above this many times the median of the last hundred; see
             `skipping`. None leaves out none. Records count them.
         engine: device, precision and processes.
+        row_numbers: of each row in the user's data (N,), for messages; None numbers rows from 0.
 
     Raises:
         ValueError: arguments, choices or data that do not go together.
@@ -153,6 +156,7 @@ def train(
     run = TrainingRun(
         loss, step, Constant(lr) if isinstance(lr, int | float) else lr, feed, seed, engine, held_out, checkpoint
     )
+    run.row_numbers = row_numbers
     run.averaged = None if ema is None else Averaged(loss, ema)
     run.skipping = skipping
     if checkpoint is not None and checkpoint.exists():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from torch import Tensor
 from lowerbound.checkpoint import CheckpointError, write_atomically
 from lowerbound.coding import BATCH, BitStack, Codec, StackError, exactly, groups_of
 from lowerbound.data import DataError
+from lowerbound.data.checks import check_path
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.transform import Pixels
 from lowerbound.fitted import Fitted
@@ -69,7 +71,7 @@ def compress(
 ) -> Compressed:
     """Write rows to a file. See `Fitted.compress`."""
     path = Path(path)
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:
         raise DataError(f"{path} is there already; choose another place, or say force=True.")
     rows = fitted.rows(data)
     x = np.asarray(rows.x)
@@ -118,6 +120,7 @@ def compress(
 def decompress(fitted: Fitted, path: str | Path, *, progress: Progress | None = None) -> Any:
     """The rows of a file, in the form of the user's data. See `Fitted.decompress`."""
     path = Path(path)
+    check_path(path)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -153,7 +156,7 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
             f"{name} was written with other weights than those of {_named(fitted)}; name the run that wrote it."
         )
     try:
-        if header["elements"] != math.prod(shape) or header["dtype"] not in _DTYPES:
+        if header["elements"] != math.prod(shape) or header["dtype"] not in _DTYPES or header["batch"] != BATCH:
             raise ValueError("rows of another shape")
         grid = Grid.from_json(header["grid"], header["elements"])
         labels = header["labels"]
@@ -161,8 +164,8 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
         if context is not None and len(context) != header["rows"]:
             raise ValueError("labels of other rows")
         stack = BitStack.from_bytes(content.stack, header["words"], header["lanes"])
-        groups = groups_of(header["rows"], header["batch"])
-        codec = _codec(fitted, grid, header["batch"])
+        groups = groups_of(header["rows"], BATCH)
+        codec = _codec(fitted, grid)
         k = codec.decode(stack, groups, seen=content.seen, context=context, progress=progress)
         x = grid.stored(k).astype(header["dtype"])
         x = x if content.seen is None else np.where(content.seen, x, np.array(np.nan, x.dtype))
@@ -189,13 +192,13 @@ def _grid(fitted: Fitted, flat: np.ndarray) -> Grid:
     return grid_of(flat, support, fitted.transform, fitted.schema.column_names)
 
 
-def _codec(fitted: Fitted, grid: Grid, batch: int = BATCH) -> Codec:
+def _codec(fitted: Fitted, grid: Grid) -> Codec:
     shape = fitted.schema.event_shape
 
     def events(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).reshape(len(values), *shape)
 
-    return Codec(fitted.model, grid.steps(fitted.transform), events, batch)
+    return Codec(fitted.model, grid.steps(fitted.transform), events, BATCH)
 
 
 def _elbo_bits(
@@ -210,9 +213,8 @@ def _elbo_bits(
             values = codec.steps.value(np.ascontiguousarray(k[block].T)).T
             known = np.ones(values.shape, bool) if seen is None else seen[block]
             x = codec.events(np.ascontiguousarray(np.where(known, values, np.nan)))
-            log_w = codec.model.log_weights(
-                x, _DRAWS, None if context is None else context[torch.from_numpy(block)]
-            ).log_w
+            given = None if context is None else context[torch.from_numpy(block)].double()
+            log_w = codec.model.log_weights(x, _DRAWS, given).log_w
             found.append(-log_w.numpy() / math.log(2) - (known * width).sum(1))
     bits, share = np.concatenate(found, 1), len(k) / len(places)
     one, many = bits.var(0, ddof=1).sum() * share, bits.var(0, ddof=1).sum() * share**2 / _DRAWS

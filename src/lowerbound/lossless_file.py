@@ -22,6 +22,7 @@ __all__ = ["FORMAT", "Content", "pack", "unpack"]
 
 FORMAT = 1
 _MAGIC, _HASH, _MOST_HEADER, _MOST_BATCH = b"LBND", 32, 1 << 26, 1 << 16
+_MOST_ROWS_OF_A_BIT = 1 << 10  # a millibit a row, far below what rows take that are not all the same
 _COUNTS = ("rows", "elements", "words", "lanes", "lent", "batch", "gaps")
 
 
@@ -68,7 +69,9 @@ def unpack(data: bytes) -> Content:
         if any(type(header[name]) is not int or header[name] < 0 for name in _COUNTS):
             raise ValueError("sizes")
         rows, elements = header["rows"], header["elements"]
-        if rows * elements > MOST_CODED or not 0 < header["batch"] <= _MOST_BATCH or header["lanes"] > _MOST_BATCH:
+        if rows * elements > MOST_CODED or rows > 8 * len(data) * _MOST_ROWS_OF_A_BIT:
+            raise ValueError("sizes")
+        if not 0 < header["batch"] <= _MOST_BATCH or header["lanes"] > header["batch"]:
             raise ValueError("sizes")
         rest = body[8 + length :]
         gaps, stack = rest[: header["gaps"]], rest[header["gaps"] :]

@@ -49,23 +49,29 @@ class RunError(ValueError):
     """A run folder that cannot be made or opened, in one sentence."""
 
 
-def check_files(folder: Path, names: tuple[str, ...]) -> None:
-    """Refuse a folder in which one of these names is a link out of it, or neither a file nor missing.
+def check_files(folder: Path, names: tuple[str, ...], folders: tuple[str, ...] = ()) -> None:
+    """Refuse a folder in which one of these names is a link out of it, or something else than a file (or a folder).
+
+    Arguments:
+        folder: of the run.
+        names: of files; each may be missing.
+        folders: names of folders inside, alike.
 
     Raises:
         RunError: naming it.
     """
-    for name in names:
+    for name in (*names, *folders):
         file = folder / name
         try:
             leads_out = file.is_symlink() and file.resolve().parent != folder.resolve()
-            strange = file.exists() and not file.is_file()
+            strange = file.exists() and not (file.is_dir() if name in folders else file.is_file())
         except (OSError, RuntimeError, ValueError):  # a loop of links, a folder without permission, a name too long
             raise RunError(f"{_name(folder)} is not a run folder (it has no readable run.json).") from None
         if leads_out:
-            raise RunError(f"{_name(file)} is a link that leads out of the run folder; put the file itself there.")
+            raise RunError(f"{_name(file)} is a link that leads out of the run folder; put what it leads to there.")
         if strange:
-            raise RunError(f"{_name(file)} is not a regular file; the folder is not a run of this library.")
+            expected = "folder" if name in folders else "regular file"
+            raise RunError(f"{_name(file)} is not a {expected}; the folder is not a run of this library.")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from lowerbound.engine import Engine
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import Training
 from lowerbound.folders import (
+    LOCK,
     RunError,
     describe_run,
     open_folder,
@@ -340,7 +341,7 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         RunError: another process has it.
     """
-    lock = FileLock(path / ".lock")
+    lock = FileLock(path / LOCK)
     try:
         lock.acquire(blocking=False)
     except Timeout:

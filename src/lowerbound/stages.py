@@ -18,7 +18,6 @@ from lowerbound.checkpoint import Checkpoint
 from lowerbound.engine import Engine
 from lowerbound.fitting import Training, transform_rows
 from lowerbound.held_out import HeldOut, held_out_terms
-from lowerbound.history import NonFiniteError
 from lowerbound.loop import steps_for, train
 from lowerbound.losses import Loss
 from lowerbound.models.recipe import SecondStage, Stage
@@ -125,12 +124,10 @@ def _train(
         checkpoint=checkpoint,
         compile=plan.compile,
         engine=engine,
+        row_numbers=training.numbers,
     )
-    try:
-        with closing(records):
-            yield from records
-    except NonFiniteError as error:
-        raise error.numbered(training.numbers) from None
+    with closing(records):
+        yield from records
 
 
 def _begin(training: Training, plan: Plan, engine: Engine) -> str | None:

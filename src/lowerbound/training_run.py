@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -63,6 +64,7 @@ class TrainingRun:
         self.best, self.good = BestWeights(loss), LastGood()
         self.averaged: Averaged | None = None
         self.skipping: Skipping | None = None
+        self.row_numbers: np.ndarray | None = None
         self.history: History | None = None
         self.step = self.evaluations_since_best = self.evaluated_at = 0
         self.seconds, self.stopped = 0.0, None
@@ -100,7 +102,8 @@ class TrainingRun:
             terms, norm = self.history.read(self.engine.mean, gradients_may_overflow=scaled)
             require_finite_parameters(self.loss, self.step)
         except NonFiniteError as error:
-            raise with_rows(error, self.loss, self.feed, kept=self.good.numbers["step"]) from None
+            found = with_rows(error, self.loss, self.feed, kept=self.good.numbers["step"])
+            raise found.numbered(self.row_numbers) from None
         held_out, is_best = self._evaluate(last=last)
         return Record(
             step=self.step,

@@ -42,6 +42,10 @@ def failed(cli, tmp_path):
     return tmp_path / "run", answer.err
 
 
+def _rows(said: str) -> list[str]:
+    return re.search(r"batch of rows ([\d, ]+)", said)[1].split(", ")  # pyright: ignore[reportOptionalSubscript]
+
+
 def test_the_sentence_names_term_step_rows_and_the_way_on(failed):
     run, said = failed
     assert said.count("\n") == 1
@@ -83,6 +87,7 @@ def test_going_on_as_before_is_refused_with_the_way_on(failed, refused):
     sentence = refused("fit", "--resume", failed[0])
     assert "would again; change a setting, as in `lowerbound fit --resume" in sentence
     assert "--lr 0.0002" in sentence
+    assert _rows(sentence) == _rows(failed[1])  # of the user's file, both
 
 
 def test_going_on_with_a_lower_rate_says_where_it_came_from(failed, cli, tmp_path):

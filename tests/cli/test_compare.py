@@ -57,3 +57,5 @@ def test_refusals(refused, two, table_run, tmp_path):
     assert "overwrite it with --force" in refused("compare", *two, *FEW, "--out", tmp_path / "mine.html")
     assert "a run reads or holds" in refused("compare", *two, *FEW, "--out", two[1] / "report.html", "--force")
     assert (tmp_path / "mine.html").read_text() == "mine"
+    for place in (two[0] / "page.html", two[1] / "page.html", two[1] / "inside" / "page.html"):
+        assert "a run reads or holds" in refused("compare", *two, *FEW, "--out", place)

@@ -5,6 +5,7 @@ import sys
 
 import click
 import pytest
+import torch
 
 from lowerbound import cli as command_line
 from lowerbound.cli import failures, main
@@ -116,6 +117,24 @@ def test_an_interruption_anywhere_is_130(cli, monkeypatch):
 
     monkeypatch.setattr(command_line.cli, "get_command", interrupted)
     assert cli("datasets")[::2] == (130, "Interrupted.\n")
+
+
+def test_an_interruption_is_one_printable_sentence():
+    error = failures.Interrupted(f"Stopped; go on with `fit \x1b[2J{'x' * 400} --resume`.")
+    said, code = failures.explain(error) or ("", 0)
+    assert (code, len(said)) == (130, 299)
+    assert "\x1b" not in said
+    assert said.endswith("--resume`.")
+
+
+def test_numbers_from_which_nothing_can_be_drawn_are_a_sentence():
+    for draw in (torch.multinomial, torch.normal, torch.bernoulli, torch.poisson):
+        bad = torch.tensor([float("nan"), -1.0])
+        given = (bad, 1) if draw is torch.multinomial else (bad, bad) if draw is torch.normal else (bad,)
+        with pytest.raises(RuntimeError) as caught:
+            draw(*given)
+        sentence, code = failures.explain(caught.value) or ("", 0)
+        assert (code, sentence[:46]) == (2, "The model gives parameters that are not finite")
 
 
 def test_only_the_first_process_explains(cli, monkeypatch):

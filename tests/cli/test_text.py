@@ -2,7 +2,9 @@
 
 import json
 import random
+import shutil
 
+import click
 import pandas as pd
 import pytest
 import torch
@@ -132,6 +134,58 @@ def test_refusals(refused, run, digits_run, tmp_path):
     empty = tmp_path / "empty.txt"
     empty.write_text("\n")
     assert refused("fit", empty) == "'empty.txt' is empty; expected one text a line."
+
+
+def altered(run, to, change):
+    copy = shutil.copytree(run, to, ignore=shutil.ignore_patterns("language-model", "report.html"))
+    content = json.loads((copy / "run.json").read_text())
+    change(content["schema"]["text"]["symbols"])
+    (copy / "run.json").write_text(json.dumps(content))
+    return copy
+
+
+def test_a_terminal_gets_no_escapes_of_a_vocabulary(run, sentences, tmp_path, monkeypatch):
+    texts: list[str] = []
+    monkeypatch.setattr(click, "echo", lambda text, **_: texts.append(text))
+    copy = altered(run, tmp_path / "run", lambda symbols: symbols.__setitem__(slice(2, None), ["\x1b[2J"] * 13))
+    assert main(["sample", str(copy), "--count", "3"]) == 0
+    assert main(["reconstruct", str(copy), "--data", str(sentences), "--count", "2"]) == 0
+    assert main(["interpolate", str(copy), "a", "b", "--steps", "2"]) == 0
+    out = tmp_path / "\x1b[2J.txt"
+    assert main(["sample", str(copy), "--count", "3", "--out", str(out)]) == 0
+    assert texts[-1].startswith("Wrote 3 samples to ")
+    assert "\x1b" not in "".join(texts)
+    assert "".join(texts).count("\\x1b[2J") > 3
+
+
+def test_another_vocabulary_than_that_of_the_model_is_refused(refused, run, tmp_path):
+    copy = altered(run, tmp_path / "run", list.pop)
+    assert "has 14 symbols and the model 15; one was altered" in refused("sample", copy)
+
+
+def test_a_column_of_control_characters_is_no_text(refused, tmp_path):
+    (tmp_path / "x.csv").write_text("text\n" + "a\x1b[2J b\x07\n" * 30)
+    assert "it holds control characters" in refused("fit", tmp_path / "x.csv", "--columns", "text=text")
+
+
+def test_a_language_model_that_is_half_written_or_another_run(cli, refused, run, digits_run, tmp_path):
+    few = ("--limit", 3, "--num-samples", 2)
+    copy = altered(run, tmp_path / "run", lambda symbols: None)
+    kept = copy / "language-model"
+    kept.mkdir()
+    shutil.copy(digits_run / "run.json", kept)
+    answer = cli("evaluate", copy, *few)
+    assert answer.code == 0
+    assert answer.err.startswith(f"Warning: {kept} was not written to its end, and the baseline is left out")
+    (kept / "state.safetensors").touch()
+    assert f"{kept} holds a run that is not finished" in refused("evaluate", copy, *few, "--language-model")
+    (kept / "state.safetensors").unlink()
+    answer = cli("evaluate", copy, *few, "--language-model")
+    assert (answer.code, "language model" in answer.out) == (0, True)
+    assert "has no latents" in refused("gradients", kept)
+    shutil.rmtree(kept)
+    shutil.copytree(digits_run, kept)
+    assert f"{kept} holds another run" in refused("evaluate", copy, *few)
 
 
 def test_the_estimator_takes_a_list_of_text(sentences):

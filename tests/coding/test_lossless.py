@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import random
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 import lowerbound as lb
+from lowerbound.checkpoint import CheckpointError
 from lowerbound.data import DataError
 from lowerbound.lossless_file import Content, pack, unpack
 
@@ -71,6 +73,35 @@ def test_rows_come_back_in_the_users_form(name, tmp_path):
     assert set(found.others) >= {"gzip", "bz2", "lzma"}
 
 
+@pytest.mark.parametrize("kind", ["table", "bits"])
+def test_rows_given_their_label_come_back(kind, tmp_path):
+    labels = np.array(["x", "y", "z"])[np.arange(N) % 3]
+    if kind == "table":
+        data, path = people().drop(columns=["sex", "born"]).assign(label=labels), tmp_path / "rows.csv"
+        data.to_csv(path, index=False)
+    else:
+        data, path = None, tmp_path / "rows.npz"
+        np.savez(path, x=BITS, y=np.arange(N) % 3)
+    dataset = lb.data.read_file(path, label="label" if kind == "table" else "y")
+    fitted = lb.fit(dataset, "cvae", likelihood="mixed" if kind == "table" else "bernoulli", **SMALL)
+    found = fitted.compress(path, tmp_path / "rows.lb")
+    back = fitted.decompress(tmp_path / "rows.lb")
+    if data is not None:
+        pd.testing.assert_frame_equal(back, data.drop(columns="label"), check_dtype=False)
+    else:
+        assert np.array_equal(back, BITS)
+    assert found.bits == pytest.approx(found.elbo_bits, rel=2e-3, abs=4 * found.standard_error)
+
+
+def test_what_would_never_end_or_has_no_name_is_refused(written, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(DataError, match="neither a file nor a folder"):
+            model_of("people").decompress(path)
+    with pytest.raises(CheckpointError, match="too long"):
+        model_of("people").compress(people(), tmp_path / ("n" * 300 + ".lb"))
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """A file of the table, and its bytes."""
@@ -118,7 +149,8 @@ def with_header(content, **changes):
     "changes",
     [
         {"rows": 10**12}, {"rows": -1}, {"rows": 119}, {"elements": 4}, {"lanes": 10**8}, {"words": 10**12},
-        {"lent": 0}, {"lent": 10**10}, {"batch": 0}, {"batch": 10**9}, {"batch": 8}, {"grid": {}}, {"grid": None},
+        {"rows": 10**8, "batch": 1}, {"rows": 10**8}, {"batch": 128}, {"lent": 0},
+        {"lent": 10**10}, {"batch": 0}, {"batch": 10**9}, {"batch": 8}, {"grid": {}}, {"grid": None},
         {"dtype": "object"}, {"dtype": "float32"}, {"minus": [10**9]}, {"minus": [5]}, {"labels": 3}, {"checksum": "0"},
     ],
     ids=str,
@@ -141,7 +173,7 @@ def test_other_weights_foreign_files_and_no_file_are_refused(written, tmp_path):
     path, content = written
     assert "other weights" in refusal(model_of("counts"), tmp_path / "x.lb", content)
     assert "no file that compress wrote" in refusal(model_of("people"), tmp_path / "x.lb", b"PK\x03\x04")
-    with pytest.raises(DataError, match="could not read"):
+    with pytest.raises(DataError, match="there is no file"):
         model_of("people").decompress(tmp_path / "none.lb")
     with pytest.raises(DataError, match="there already"):
         model_of("people").compress(DATA["people"][0], path)

@@ -68,7 +68,9 @@ def _write(failures: Path, seed: int, index: int, wrong: list[str], *parts: obje
 def _tidy(folder: Path) -> None:
     """Remove what cases leave behind; the material stays."""
     for path in folder.iterdir():
-        if path.name.split("-")[0] in ("out", "file", "run", "z", "o", "f", "s") or path.name.startswith("s0."):
+        if path.name.split("-")[0] in ("out", "file", "run", "z", "o", "f", "s", "d", "l") or path.name.startswith(
+            "s0."
+        ):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:

@@ -9,6 +9,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
 __all__ = ["altered_run"]
 
 VALUES: list[Any] = [None, -1, 0, 10**9, 10**19, 1.5, float("nan"), "", "x" * 400, [], {}, [[1]], True, "\x1b[2J", [-1]]
@@ -17,7 +21,8 @@ VALUES: list[Any] = [None, -1, 0, 10**9, 10**19, 1.5, float("nan"), "", "x" * 40
 def altered_run(run: Path, folder: Path, rng: random.Random) -> Path:
     """A copy of a run with one thing changed."""
     copy = shutil.copytree(run, folder / f"run-{rng.randrange(10**9)}", symlinks=True, dirs_exist_ok=True)
-    rng.choice([_entry, _entry, _entry, _missing, _bytes, _bytes, _cut, _link, _removed, _nested])(copy, rng)
+    ways = [_entry, _entry, _entry, _missing, _bytes, _bytes, _cut, _link, _removed, _nested, _weights, _inside]
+    rng.choice(ways)(copy, rng)
     return copy
 
 
@@ -49,7 +54,7 @@ def _missing(run: Path, rng: random.Random) -> None:
 
 
 def _file(run: Path, rng: random.Random) -> Path:
-    return rng.choice([path for path in sorted(run.iterdir()) if path.stat().st_size])
+    return rng.choice([path for path in sorted(run.iterdir()) if path.is_file() and path.stat().st_size])
 
 
 def _bytes(run: Path, rng: random.Random) -> None:
@@ -71,6 +76,35 @@ def _removed(run: Path, rng: random.Random) -> None:
 
 def _nested(run: Path, rng: random.Random) -> None:
     _file(run, rng).write_text(rng.choice(['{"a":', "["]) * 100_000)
+
+
+def _weights(run: Path, rng: random.Random) -> None:
+    """One tensor of infinite or enormous numbers."""
+    path = run / "model.safetensors"
+    with safe_open(path, "pt") as opened:
+        tensors, metadata = {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata()  # noqa: SIM118
+    name = rng.choice(sorted(tensors))
+    value = rng.choice([float("inf"), -float("inf"), 3e38, 1e38, -1e38, 1e19])
+    if tensors[name].is_floating_point():
+        tensors[name] = torch.full_like(tensors[name], value)
+    save_file(tensors, path, metadata)
+
+
+def _inside(run: Path, rng: random.Random) -> None:
+    """Something in the place of the lock or of the language model."""
+    path = run / rng.choice([".lock", "language-model"])
+    path.unlink(missing_ok=True)
+    match rng.randrange(4):
+        case 0:
+            path.symlink_to(rng.choice([path, Path("/dev/zero"), run.parent, run.parent / "none"]))
+        case 1:
+            os.mkfifo(path)
+        case 2:
+            path.mkdir()
+            shutil.copy(run / "run.json", path)
+        case _:
+            shutil.copytree(run, run.parent / "copy", dirs_exist_ok=True)
+            shutil.move(run.parent / "copy", path)
 
 
 def _link(run: Path, rng: random.Random) -> None:

@@ -18,6 +18,7 @@ from lowerbound.spelling import choices
 from .altered import altered_run
 from .case import Case
 from .files import hostile_file
+from .lossless import altered_file
 
 __all__ = ["KINDS", "Material", "case"]
 
@@ -44,11 +45,18 @@ TINY = ["--hidden", "4", "--latent-dim", "2", "--num-samples", "2", "--steps", "
 
 @dataclass(frozen=True)
 class Material:
-    """What the inputs are made of: a folder to write to, good data, and finished runs."""
+    """What the inputs are made of: a folder to write to, good data, finished runs, and rows that one of them coded.
+
+    Attributes:
+        text: a run of a model of text, which is one of `runs`.
+        coded: a run, its data and the file of them that `compress` wrote.
+    """
 
     folder: Path
     table: Path
     runs: tuple[Path, ...]
+    text: Path
+    coded: tuple[Path, Path, Path]
 
 
 def case(seed: int, index: int, material: Material) -> Case:
@@ -129,6 +137,7 @@ def runs(rng: random.Random, material: Material) -> Case:
             "impute",
             "encode",
             "reconstruct",
+            "diagnose",
             "report",
             "gradients",
             "resume",
@@ -148,6 +157,7 @@ def runs(rng: random.Random, material: Material) -> Case:
             words=["fit", str(material.table), "--from", run, "--steps", "1", "--no-evaluate", "--out", out[1]],
         )
     extra = {"evaluate": ["--num-samples", "2", "--limit", "3"], "report": [], "gradients": ["--num-repeats", "4"]}
+    extra |= {"diagnose": ["--num-rows", "3"]}
     return Case(kind="runs", words=[command, run, *extra.get(command, out)])
 
 
@@ -186,6 +196,35 @@ def others(rng: random.Random, material: Material) -> Case:
     return Case(kind="others", words=words)
 
 
+def texts(rng: random.Random, material: Material) -> Case:
+    """What is for models of text, on one of them or on another run, whole or altered."""
+    run = material.text if rng.random() < 0.8 else rng.choice(material.runs)
+    run = run if rng.random() < 0.6 else altered_run(run, material.folder, rng)
+    value, number = rng.choice(VALUES), rng.choice(ENDLESS)
+    how = rng.choice([value, f"temperature={number}", f"nucleus={number}", "greedy", "sample"])
+    words = rng.choice([
+        ["sample", "--decoding", how, "--count", "2"],
+        ["interpolate", value, rng.choice(VALUES), "--steps", rng.choice(["2", "3", number])],
+        ["interpolate", "a b", "b c", "--steps", "3", "--way", rng.choice(["line", "circle", value])],
+        ["reconstruct", "--count", "2"], ["gradients", "--num-repeats", "4"],
+        ["evaluate", "--limit", "2", "--num-samples", "2", "--language-model"],
+        ["evaluate", "--limit", "2", "--num-samples", "2", "--quality"],
+    ])  # fmt: skip
+    return Case(kind="texts", words=[words[0], str(run), *words[1:]])
+
+
+def lossless(rng: random.Random, material: Material) -> Case:
+    """A file of coded rows that was altered, with the right hash, or another place of it."""
+    run, data, file = material.coded
+    if rng.random() < 0.2:
+        place = material.folder / rng.choice(["n" * 300 + ".lb", "none/x.lb", f"\x1b{rng.random()}.lb"])
+        return Case(kind="lossless", words=["compress", str(run), str(data), "--out", str(place)])
+    out = str(material.folder / f"d-{rng.randrange(10**12)}.npz")
+    return Case(
+        kind="lossless", words=["decompress", str(run), str(altered_file(file, material.folder, rng)), "--out", out]
+    )
+
+
 def environments(rng: random.Random, material: Material) -> Case:
     """A process of its own under a strange environment, whose mistake must not exit 0."""
     values = ["abc", "", "-1", "0", "1", "999999999999", "1.5", "ä"]
@@ -218,6 +257,8 @@ KINDS: dict[str, tuple[Callable[[random.Random, Material], Case], float]] = {
     "files": (files, 5),
     "runs": (runs, 6),
     "others": (others, 4),
+    "texts": (texts, 3),
+    "lossless": (lossless, 2),
     "environments": (environments, 0.4),
     "streams": (streams, 0.3),
 }

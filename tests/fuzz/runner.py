@@ -60,9 +60,14 @@ def make_material(folder: Path) -> Material:
         "cpu",
         "--no-evaluate",
     ]
+    text, last = folder / "text.txt", ["--steps", "4", "--device", "cpu", "--no-evaluate"]
+    text.write_text("\n".join(" ".join("abcd"[int(k)] for k in rng.integers(0, 4, 1 + i % 5)) for i in range(60)))
+    codes = "vq:num_codes=4,features=2,network=mlp,hidden=[4],prior_channels=4,prior_layers=1,prior_epochs=1"
     wanted = {
         "vae": ["digits", "--recipe", "vae", *small],
         "labels": [str(table), "--recipe", "semi-supervised", "--label", "label", *small],
+        "text": [str(text), "--recipe", "sentence-vae:embedding_dim=4,width=4,latent_dim=2", *last],
+        "codes": ["digits", "--recipe", codes, *last],
         "exact": [str(table), "--recipe", "factor-analysis", "--device", "cpu", "--no-evaluate"],
     }
     runs = []
@@ -70,7 +75,15 @@ def make_material(folder: Path) -> Material:
         runs.append(folder / name)
         with contextlib.redirect_stdout(io.StringIO()):
             assert main(["fit", *words, "--out", str(runs[-1])]) == 0
-    return Material(folder=folder, table=table, runs=tuple(runs))
+    data, coded = folder / "counts.npy", folder / "counts.lb"
+    np.save(data, rng.poisson(3, (40, 3)))
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main(["fit", str(data), *small, "--out", str(folder / "counts")]) == 0
+        assert main(["compress", str(folder / "counts"), str(data), "--out", str(coded)]) == 0
+    named = {path.name: path for path in runs}
+    return Material(
+        folder=folder, table=table, runs=tuple(runs), text=named["text"], coded=(folder / "counts", data, coded)
+    )
 
 
 def _here(case: Case) -> tuple[int | None, str, str]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Categorical
 
-from lowerbound.decoding import choice_of
+from lowerbound.decoding import choice_of, greedy
 from lowerbound.likelihoods import Tokens
 from lowerbound.nets import MLP
 from lowerbound.nets.texts import END, is_text
@@ -129,6 +129,17 @@ def test_choices_of_the_next_token():
     for words in ("nucleus=1.5", "temperature=0", "beam", "greedy=2"):
         with pytest.raises(ValueError, match="decoding is"):
             choice_of(words)
+
+
+@pytest.mark.parametrize("tiny", ["nucleus=1e-320", "temperature=1e-320", "temperature=1e-45", "temperature=1e-4"])
+def test_next_to_no_freedom_is_greedy(tiny):
+    scores = 30 * torch.randn(200, 6)
+    assert torch.equal(choice_of(tiny)(scores), greedy(scores))
+
+
+def test_the_highest_temperatures_draw_known_symbols_alike():
+    found = choice_of("temperature=1e308")(torch.tensor([[9.0, 50.0, -9.0, 0.0]]).expand(3000, -1))
+    assert torch.bincount(found, minlength=4).tolist() == pytest.approx([1000, 0, 1000, 1000], abs=130)  # 5 sigma
 
 
 def test_greedy_text_is_the_most_probable_one_token_after_another():

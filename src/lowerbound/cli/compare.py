@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowerbound.cli.options import force_option
+from lowerbound.cli.text import say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +49,8 @@ def compare(
 
     path = Path(runs[0]) / "comparison.html" if out is None else Path(out)
     if out is not None:
-        check_out(path, Run.open(runs[0]), None, ".html", force=force)
+        first, *others = (Run.open(run) for run in runs)
+        check_out(path, first, None, ".html", force=force, others=others)
     console = None if as_json else open_console()
     with CountProgress(console, "Scoring test rows") as progress:
         found = comparing.compare(*runs, num_samples=num_samples, limit=limit, seed=seed, progress=progress)
@@ -57,7 +59,7 @@ def compare(
         click.echo(json.dumps(_to_json(found), indent=2))
     else:
         _print(console, found)
-        click.echo(f"Page: {path}")
+        say(f"Page: {path}")
 
 
 def _to_json(found: Comparison) -> dict[str, Any]:

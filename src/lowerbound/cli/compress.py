@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lowerbound.cli.options import force_option
+from lowerbound.cli.text import say
 
 if TYPE_CHECKING:
     from lowerbound.lossless import Compressed
@@ -40,8 +41,8 @@ def compress(run: str, data: str, out: str, force: bool) -> None:
     fitted = fitted_of(opened)
     with CountProgress(open_console(), "rows") as progress:
         found = fitted.compress(data, path, force=force, progress=progress)
-    click.echo("\n".join(lines_of(found)))
-    click.echo(f"Wrote {found.num_rows} rows to {path}")
+    say("\n".join(lines_of(found)))
+    say(f"Wrote {found.num_rows} rows to {path}")
 
 
 def lines_of(found: Compressed) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lowerbound.cli.options import force_option
+from lowerbound.cli.text import say
 
 __all__ = ["decompress"]
 
@@ -47,4 +48,4 @@ def decompress(run: str, file: str, out: str, force: bool) -> None:
         write_bytes(path, buffer.getvalue())
     else:
         write_table(path, rows)
-    click.echo(f"Wrote {len(rows)} rows to {path}")
+    say(f"Wrote {len(rows)} rows to {path}")

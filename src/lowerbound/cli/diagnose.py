@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lowerbound.cli.text import say
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -53,7 +55,7 @@ def diagnose(run: str, against: str | None, num_rows: int, as_json: bool, seed: 
         click.echo(json.dumps(_to_json(diagnosis), indent=2))
     else:
         _print(console, diagnosis)
-        click.echo(f"Page: {path}")
+        say(f"Page: {path}")
 
 
 def _write(diagnosis: Diagnosis, path: Path) -> Path:

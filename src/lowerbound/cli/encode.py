@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lowerbound.cli.options import force_option
+from lowerbound.cli.text import say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +67,7 @@ def encode(
     with warnings_as_sentences():
         encoded = fitted.encode(rows, refine=refine, inference=inference, seed=seed)
     _write(path, encoded, rows)
-    click.echo(f"Wrote the latents of {len(encoded.mean)} rows of {rows.name} to {path}")
+    say(f"Wrote the latents of {len(encoded.mean)} rows of {rows.name} to {path}")
 
 
 def _write(path: Path, encoded: Encoded, rows: Rows) -> None:

@@ -18,6 +18,13 @@ __all__ = ["LONGEST", "TRAINING_FAILED", "USER_ERROR", "Interrupted", "command",
 TRAINING_FAILED, USER_ERROR, _INTERRUPTED = 1, 2, 130
 LONGEST, _KEPT_OF_THE_END = 299, 140
 _NO_MEMORY = ("can't allocate memory", "out of memory")  # what torch says on a CPU and on a GPU
+_NOT_FINITE = (  # what torch says where it draws
+    "normal expects all elements of std >= 0",
+    "probability tensor contains either `inf`, `nan` or element < 0",
+    "invalid multinomial distribution",
+    "Expected p_in >= 0 && p_in <= 1",
+    "invalid Poisson rate",
+)
 _FIRST_WORDS = ("a", "an", "array", "column", "label", "labels", "reading", "row", "rows", "the", "there")
 
 
@@ -39,13 +46,18 @@ def explain(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, click.ClickException):
         return _sentence(error.format_message()), USER_ERROR
     if isinstance(error, Interrupted):
-        return str(error), _INTERRUPTED
+        return _sentence(str(error)), _INTERRUPTED
     if isinstance(error, ValueError) and _raised_here(error):
         return _sentence(str(error)), USER_ERROR
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _is_for_memory(error)):
         return _sentence(
             "There is not enough memory for a model or a batch of this size; make latent_dim, hidden, num_samples or "
             "batch_size smaller."
+        ), USER_ERROR
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in _NOT_FINITE):
+        return _sentence(
+            "The model gives parameters that are not finite, from which nothing can be drawn: its weights or the data "
+            "are too large; fit it again with a smaller learning rate."
         ), USER_ERROR
     if isinstance(error, ArithmeticError) and _raised_here(error):
         return _sentence(str(error)), TRAINING_FAILED

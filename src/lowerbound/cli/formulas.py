@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import click
-
-from lowerbound.cli.text import printable
+from lowerbound.cli.text import printable, say
 
 __all__ = ["tell_formulas"]
 
@@ -22,9 +20,7 @@ def tell_formulas(path: object, cells: Iterable[object]) -> None:
     found = next((cell for cell in cells if isinstance(cell, str) and _is_formula(cell)), None)
     if found is not None:
         shown, name = printable(found, 40), printable(str(path), 120)
-        click.echo(
-            f"Note: {name} holds text that a spreadsheet takes for a formula ({shown!r}); import it as text.", err=True
-        )
+        say(f"Note: {name} holds text that a spreadsheet takes for a formula ({shown!r}); import it as text.", err=True)
 
 
 def _is_formula(text: str) -> bool:

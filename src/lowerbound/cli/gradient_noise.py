@@ -107,6 +107,8 @@ def compare(
         )
     if recipe_named(plan.recipe).labels != "unused":
         raise click.UsageError(f"{run.path} was fitted with labels; only models of the data alone are compared.")
+    if not fitted.model.prior(None).event_shape.numel():
+        raise click.UsageError(f"{run.path} has no latents, and so no gradients whose noise could be compared.")
     count, dataset = plan.num_samples if num_samples is None else num_samples, fitted.dataset
     require_at_most("gradients", MOST_SAMPLES, num_samples=count)
     x = fitted.events(fitted.test_rows().x[: batch_size or plan.batch_size], seed).to(device_for(fitted))

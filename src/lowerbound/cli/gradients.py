@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lowerbound.cli.options import force_option
+from lowerbound.cli.text import say
 
 __all__ = ["gradients"]
 
@@ -71,4 +72,4 @@ def gradients(
         click.echo(json.dumps(content, indent=2))
     else:
         print_comparison(console, comparison)
-        click.echo(f"Picture: {path}")
+        say(f"Picture: {path}")

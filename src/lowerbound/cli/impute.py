@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from lowerbound.cli.options import force_option
+from lowerbound.cli.text import say
 
 __all__ = ["impute"]
 
@@ -68,7 +69,7 @@ def impute(
         write_npz(path, x=array_of(filled))
     else:
         write_table(path, _frame(filled) if draws is None else _below_one_another(filled))
-    click.echo(f"Wrote {len(filled)} {'rows' if draws is None else 'copies'} to {path}")
+    say(f"Wrote {len(filled)} {'rows' if draws is None else 'copies'} to {path}")
 
 
 def _statistic(word: str, draws: int | None) -> Any:

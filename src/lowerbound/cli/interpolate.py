@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from lowerbound.cli.text import say
+
 __all__ = ["interpolate"]
 
 
@@ -29,4 +31,4 @@ def interpolate(run: str, first: str, second: str, steps: int, way: str, seed: i
         raise click.UsageError(f"{run} is no model of text; use Fitted.interpolate in Python.")
     fitted = fitted_of(opened)
     found = fitted.interpolate([first, second], steps, way="circle" if way == "circle" else "line", seed=seed)
-    click.echo("\n".join(texts_in(found)))
+    say("\n".join(texts_in(found)))

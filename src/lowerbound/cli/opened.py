@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
-from lowerbound.cli.text import printable
+from lowerbound.cli.text import printable, say
 
 if TYPE_CHECKING:
     from lowerbound.fitted import Fitted
@@ -23,5 +21,5 @@ def fitted_of(run: Run) -> Fitted:
     """
     fitted = run.fitted()
     if fitted.weights is not None:
-        click.echo(printable(f"Weights: {fitted.weights}", 299), err=True)
+        say(printable(f"Weights: {fitted.weights}", 299), err=True)
     return fitted

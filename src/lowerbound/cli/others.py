@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lowerbound.cli.text import say
+
 if TYPE_CHECKING:
     from lowerbound.data import Rows
     from lowerbound.fitted import Fitted
@@ -30,5 +32,5 @@ def other_data(fitted: Fitted, data: str | None, label: str | None) -> Rows | No
     described = describe_data(data, label=label)
     rows = rows_under(described.get("path") or data, fitted.schema, label=label)
     for note in rows.notes:
-        click.echo(note, err=True)
+        say(note, err=True)
     return rows

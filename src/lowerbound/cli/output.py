@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["array_of", "check_out", "write_bytes", "write_figure", "write_npz", "write_table"]
 
 
-def check_out(path: Path, run: Run, data: str | None, *allowed: str, force: bool) -> None:
+def check_out(path: Path, run: Run, data: str | None, *allowed: str, force: bool, others: Iterable[Run] = ()) -> None:
     """Refuse an output of an unknown format, or one that would overwrite something.
 
     Arguments:
@@ -32,6 +33,7 @@ def check_out(path: Path, run: Run, data: str | None, *allowed: str, force: bool
         data: the file of --data, if any.
         allowed: the endings of the formats.
         force: whether a file that is there may be overwritten; never one that is read, nor one of a run.
+        others: further runs that are read.
 
     Raises:
         BadParameter: another ending, or a file that must stay.
@@ -39,8 +41,9 @@ def check_out(path: Path, run: Run, data: str | None, *allowed: str, force: bool
     if path.suffix.lower() not in allowed:
         raise click.BadParameter(f"{str(path)!r} must end in {', '.join(allowed)}.", param_hint="'--out'")
     place = Path(os.path.realpath(path))
-    read = [run.config["data"].get("path"), data]
-    inside = place.parent == run.path.resolve() or is_of_a_run(place)
+    runs = (run, *others)
+    read = [data, *(one.config["data"].get("path") for one in runs)]
+    inside = is_of_a_run(place) or any(one.path.resolve() in place.parents for one in runs)
     if inside or any(_is_read(place, Path(name)) for name in read if name is not None):
         raise click.BadParameter(
             f"{str(path)!r} is a file that a run reads or holds; choose another place.", param_hint="'--out'"

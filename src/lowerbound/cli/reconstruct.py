@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lowerbound.cli.options import force_option
+from lowerbound.cli.text import say
 
 __all__ = ["reconstruct"]
 
@@ -76,4 +77,4 @@ def reconstruct(
         arrays = {name: fitted.render(mean, rounded=False) for name, mean in means.items()}
         arrays["x"] = kind_named(fitted.schema.kind).render(x, fitted.schema)
         write_npz(path, **{name: array_of(array) for name, array in arrays.items()})
-    click.echo(f"Wrote {len(x)} reconstructions to {path}")
+    say(f"Wrote {len(x)} reconstructions to {path}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lowerbound.cli.options import force_option
+from lowerbound.cli.text import say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,7 @@ def report(run: str, out: str | None, force: bool) -> None:
     if out is not None:
         check_out(Path(out), opened, None, ".html", force=force)
     fitted = fitted_of(opened)
-    click.echo(f"Report: {write(fitted, opened.path) if out is None else fitted.report(out)}")
+    say(f"Report: {write(fitted, opened.path) if out is None else fitted.report(out)}")
 
 
 def write(fitted: Fitted, folder: Path) -> Path:

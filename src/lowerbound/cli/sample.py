@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lowerbound.cli.options import force_option
+from lowerbound.cli.text import say
 
 __all__ = ["sample"]
 
@@ -79,7 +80,7 @@ def sample(
             raise click.UsageError("--given draws rows of a table: write .csv or .parquet, and leave out --class.")
         with warnings_as_sentences():
             write_table(path, fitted.sample(count, given=given_values(given), seed=seed))
-        click.echo(f"Wrote {count} samples to {path}")
+        say(f"Wrote {count} samples to {path}")
         return
     x, mean, labels = fitted.draw(count, label=label, seed=seed)
     if suffix == ".png":
@@ -93,7 +94,7 @@ def sample(
         write_npz(path, x=array_of(fitted.render(x)), mean=array_of(means), **labelled)
     else:
         write_table(path, fitted.render(x))
-    click.echo(f"Wrote {count} samples to {path}")
+    say(f"Wrote {count} samples to {path}")
 
 
 def given_values(given: tuple[str, ...]) -> dict[str, str]:

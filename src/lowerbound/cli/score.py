@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowerbound.cli.options import force_option
+from lowerbound.cli.text import say
 
 if TYPE_CHECKING:
     from lowerbound.data import Rows
@@ -65,7 +66,7 @@ def score(
         import pandas
 
         write_table(path, pandas.DataFrame({"row": numbers, "log_p": log_p, **of_cells}))
-    click.echo(f"Wrote the scores of {len(log_p)} rows of {rows.name} to {path}")
+    say(f"Wrote the scores of {len(log_p)} rows of {rows.name} to {path}")
 
 
 def _of_cells(fitted: Fitted, rows: Rows, num_samples: int, seed: int) -> dict[str, Any]:

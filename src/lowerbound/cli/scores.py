@@ -10,6 +10,8 @@ from rich.table import Table
 
 from lowerbound.cli.failures import command
 from lowerbound.cli.progress import CountProgress
+from lowerbound.cli.text import printable
+from lowerbound.cli.warned import warnings_as_sentences
 from lowerbound.defaults import next_to_try
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ _QUALITY = ("precision", "recall", "density", "coverage")
 
 def score_fitted(fitted: Fitted, console: Console | None, **options: Any) -> dict[str, Any]:
     """`Fitted.evaluate` with its progress shown; options of `scoring.score_fitted`."""
-    with CountProgress(console, "Scoring rows") as progress:
+    with warnings_as_sentences(), CountProgress(console, "Scoring rows") as progress:
         return fitted.evaluate(progress=progress, **options)
 
 
@@ -41,7 +43,8 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
     """The table: the model, then the baselines on the same rows; and what to try if it is below one of them."""
     name = scores["data"]
     discrete = scores["bits_per_dim"] is not None
-    table = Table(title=f"Scores of {scores['num_data']:,} rows of {name}", title_justify="left", pad_edge=False)
+    title = printable(f"Scores of {scores['num_data']:,} rows of {name}")
+    table = Table(title=title, title_justify="left", pad_edge=False)
     table.add_column("")
     for heading in ("nats", "± s.e.", *(["bits/dim"] if discrete else []), "L above it"):
         table.add_column(heading, justify="right")

@@ -32,4 +32,4 @@ class SafeConsole(Console):
 def open_console() -> Console:
     """A console as wide as the terminal, or 120 columns without one; sentences are not wrapped."""
     width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
-    return SafeConsole(highlight=False, soft_wrap=True, width=width, emoji=False)
+    return SafeConsole(highlight=False, soft_wrap=True, width=width, emoji=False, markup=False)

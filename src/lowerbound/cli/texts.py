@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import torch
 
 from lowerbound.cli.opened import fitted_of
 from lowerbound.cli.others import other_data
 from lowerbound.cli.output import check_out, write_bytes, write_npz, write_table
+from lowerbound.cli.text import say
 from lowerbound.data.kinds.text import texts_in
 from lowerbound.fitted import Fitted
 from lowerbound.randomness import forked
@@ -37,7 +37,7 @@ def sample_texts(opened: Run, count: int, decoding: str, out: str | None, *, for
     else:
         _show(fitted.sample(count, decoding=decoding, seed=seed), out)
     if out is not None:
-        click.echo(f"Wrote {count} samples to {out}")
+        say(f"Wrote {count} samples to {out}")
 
 
 def reconstruct_texts(opened: Run, data: str | None, count: int, out: str | None, *, force: bool, seed: int) -> None:
@@ -61,9 +61,9 @@ def reconstruct_texts(opened: Run, data: str | None, count: int, out: str | None
 
         write_table(Path(out), pandas.DataFrame({"text": seen, "reconstruction": again}))
     else:
-        click.echo("\n".join(f"  {text}\n→ {other}\n" for text, other in zip(seen, again, strict=True)))
+        say("\n".join(f"  {text}\n→ {other}\n" for text, other in zip(seen, again, strict=True)))
     if out is not None:
-        click.echo(f"Wrote {len(seen)} reconstructions to {out}")
+        say(f"Wrote {len(seen)} reconstructions to {out}")
 
 
 def _symbols(fitted: Fitted, x: torch.Tensor) -> np.ndarray:
@@ -74,7 +74,7 @@ def _symbols(fitted: Fitted, x: torch.Tensor) -> np.ndarray:
 def _show(texts: Any, out: str | None) -> None:
     """Print texts, or write them in the format of a file."""
     if out is None:
-        click.echo("\n".join(texts_in(texts)))
+        say("\n".join(texts_in(texts)))
     elif out.lower().endswith(".txt"):
         write_bytes(Path(out), ("\n".join(texts_in(texts)) + "\n").encode())
     else:

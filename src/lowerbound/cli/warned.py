@@ -6,23 +6,24 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
-
-from lowerbound.cli.text import printable
+from lowerbound.cli.text import say
 
 __all__ = ["warnings_as_sentences"]
 
 
 @contextmanager
 def warnings_as_sentences() -> Iterator[None]:
-    """Inside, what is inferred and not to be trusted is said on stderr, each sentence once; the command goes on."""
+    """Inside, what is not to be trusted or left out is said on stderr, each sentence once; the command goes on."""
     from lowerbound.inference import InferenceWarning
+    from lowerbound.language_baseline import BaselineWarning
 
+    ours = (InferenceWarning, BaselineWarning)
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", InferenceWarning)
+        for category in ours:
+            warnings.simplefilter("always", category)
         yield
-    for sentence in dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, InferenceWarning)):
-        click.echo(f"Warning: {printable(sentence)}", err=True)
+    for sentence in dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, ours)):
+        say(f"Warning: {sentence}", err=True)
     for one in caught:
-        if not issubclass(one.category, InferenceWarning):
+        if not issubclass(one.category, ours):
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)

@@ -164,7 +164,8 @@ class Codec:
     def _filled(self, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None) -> Any:
         """Rows, what is seen of them and their context, filled up to a batch by the first; and how many they are."""
         place = np.concatenate([np.arange(len(k)), np.zeros(self.batch - len(k), np.int64)])
-        return k[place], _part(seen, place), None if context is None else context[torch.from_numpy(place)], len(k)
+        context = None if context is None else context[torch.from_numpy(place)].double()
+        return k[place], _part(seen, place), context, len(k)
 
     def _steps_at(self, family: Any, places: np.ndarray) -> Steps:
         return self.steps.at(places)

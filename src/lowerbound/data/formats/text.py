@@ -11,7 +11,7 @@ import numpy as np
 from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
 
-__all__ = ["read_text"]
+__all__ = ["is_no_text", "read_text"]
 
 _LOOKED_AT = 2**16
 _MOST_CONTROLS = 0.02
@@ -33,7 +33,7 @@ def read_text(path: Path, label: str | None) -> Contents:
     content = _content(path, name)
     if not content.strip():
         raise DataError(f"'{name}' is empty; expected one text a line.")
-    if b"\0" in content or _controls(content[:_LOOKED_AT]) > _MOST_CONTROLS:
+    if is_no_text(content):
         raise DataError(f"'{name}' is no text (it holds control characters); give a file with one text a line.")
     try:
         text = content.decode("utf-8-sig")
@@ -54,6 +54,11 @@ def _content(path: Path, name: str) -> bytes:
         raise DataError(f"'{name}' cannot be read ({reason}); save it again.") from None
     except MemoryError:
         raise DataError(f"'{name}' is too large for memory; take a part of it.") from None
+
+
+def is_no_text(content: bytes) -> bool:
+    """Whether bytes hold so many control characters that they are something else than text in UTF-8."""
+    return b"\0" in content or (bool(content) and _controls(content[:_LOOKED_AT]) > _MOST_CONTROLS)
 
 
 def _controls(content: bytes) -> float:

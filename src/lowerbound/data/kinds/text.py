@@ -16,6 +16,7 @@ import numpy as np
 from lowerbound.data.checks import check_features
 from lowerbound.data.contents import Contents, Given
 from lowerbound.data.errors import DataError, clipped, nearest
+from lowerbound.data.formats.text import is_no_text
 from lowerbound.data.kinds.kind import Preparation
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import LeftOut, Schema, TextSchema, Tokens
@@ -258,7 +259,7 @@ def _texts(given: Given, column: str | None, what: str) -> list[str]:
     if isinstance(given, np.ndarray):
         if len(given) and not are_texts(given):
             raise DataError(f"{what} holds no text; give a list of str, a .txt file, or a table with a column of text.")
-        return given.tolist()
+        return _checked(given.tolist(), what)
     names = [str(name) for name in given.columns]
     if column is None and len(names) == 1:
         column = names[0]
@@ -266,4 +267,15 @@ def _texts(given: Given, column: str | None, what: str) -> list[str]:
         near = ", ".join(f"'{clipped(name)}'" for name in nearest(column or "", names))
         raise DataError(f"{what} has no column '{clipped(column or 'text')}' of text; the nearest names: {near}.")
     cells = given.iloc[:, names.index(column)]
-    return ["" if missing else str(cell) for cell, missing in zip(cells, cells.isna(), strict=True)]
+    return _checked(["" if missing else str(cell) for cell, missing in zip(cells, cells.isna(), strict=True)], what)
+
+
+def _checked(texts: list[str], what: str) -> list[str]:
+    """The texts, unless they are something else, as bytes of a picture.
+
+    Raises:
+        DataError: they hold control characters.
+    """
+    if is_no_text("\n".join(texts).encode(errors="replace")):
+        raise DataError(f"{what} is no text (it holds control characters); give a file with one text a line.")
+    return texts

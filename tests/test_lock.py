@@ -1,0 +1,20 @@
+"""requirements.lock names the versions of constraints.txt, each with its hashes and without an address."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_lock_agrees_with_the_constraints():
+    pins = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "constraints.txt").read_text().lower(), re.M))
+    lock = (ROOT / "requirements.lock").read_text().lower()
+    locked = dict(re.findall(r"^([\w.-]+)==(\S+)", lock, re.M))
+    pinned = {re.sub(r"[._]", "-", name): version for name, version in pins.items()}
+    both = pinned.keys() & locked.keys()
+    assert {"torch", "numpy", "safetensors", "lightning-fabric", "pytest", "sphinx"} <= both
+    assert {name: locked[name] for name in both} == {name: pinned[name] for name in both}
+    assert all("--hash=sha256:" in block for block in re.split(r"\n(?=[a-z])", lock)[1:])
+    assert "://" not in lock
