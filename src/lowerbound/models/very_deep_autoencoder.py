@@ -140,5 +140,6 @@ RECIPE = Recipe(
         "clip_norm": 100.0,
         "skip_above": 30.0,
         "ema": 0.999,
+        "compile": False,  # a graph of all groups takes minutes to make
     },
 )
