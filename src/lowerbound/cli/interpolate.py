@@ -21,12 +21,12 @@ def interpolate(run: str, first: str, second: str, steps: int, way: str, seed: i
     means of q(z | x) of both, or on a circle around 0. For other data see `Fitted.interpolate` in Python.
     """
     from lowerbound.cli.opened import fitted_of
-    from lowerbound.data.kinds.text import texts_in
+    from lowerbound.data.kinds.strings import texts_in
     from lowerbound.runs import Run
 
     opened = Run.open(run)
-    if opened.schema.text is None:
-        raise click.UsageError(f"{run} is no model of text; use Fitted.interpolate in Python.")
+    if not opened.schema.is_written:
+        raise click.UsageError(f"{run} is no model of text or molecules; use Fitted.interpolate in Python.")
     fitted = fitted_of(opened)
     found = fitted.interpolate([first, second], steps, way="circle" if way == "circle" else "line", seed=seed)
     click.echo("\n".join(texts_in(found)))

@@ -46,7 +46,7 @@ def reconstruct(
     from lowerbound.shown import shown_as
 
     opened = Run.open(run)
-    if opened.schema.kind == "text":
+    if opened.schema.is_written:
         from lowerbound.cli.texts import reconstruct_texts
 
         reconstruct_texts(opened, data, count, out, force=force, seed=seed)

@@ -58,9 +58,11 @@ def sample(
     from lowerbound.shown import shown_as
 
     opened = Run.open(run)
-    if opened.schema.kind == "text":
+    if opened.schema.is_written:
         if label is not None or given:
-            raise click.UsageError(f"{run} is of text, without classes and columns; leave out --class and --given.")
+            raise click.UsageError(
+                f"{run} is of {opened.schema.kind}, without classes and columns; leave out --class and --given."
+            )
         from lowerbound.cli.texts import sample_texts
 
         sample_texts(opened, count, decoding or "sample", out, force=force, seed=seed)

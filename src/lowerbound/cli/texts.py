@@ -12,7 +12,7 @@ import torch
 from lowerbound.cli.opened import fitted_of
 from lowerbound.cli.others import other_data
 from lowerbound.cli.output import check_out, write_bytes, write_npz, write_table
-from lowerbound.data.kinds.text import texts_in
+from lowerbound.data.kinds.strings import texts_in
 from lowerbound.fitted import Fitted
 from lowerbound.randomness import forked
 from lowerbound.runs import Run

@@ -149,7 +149,9 @@ _DEFAULTS = {"compile": False, "batch_size": 64, "steps": 6000, "clip_norm": 5.0
 _WARM = {**_DEFAULTS, "objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000"}  # docs/models/text.md: measured
 _EXACT = {**_DEFAULTS, "objective": "elbo"}
 
+_MOLECULES = {**_WARM}
 RECIPES = (
     Recipe(name="sentence-vae", make=sentence_vae, likelihood="tokens", defaults=_WARM),
+    Recipe(name="molecule-vae", make=sentence_vae, likelihood="tokens", defaults=_MOLECULES),
     Recipe(name="language-model", make=language_model, likelihood="tokens", defaults=_EXACT),
 )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset
-from lowerbound.data.kinds.text import texts_in
+from lowerbound.data.kinds.strings import texts_in
 from lowerbound.defaults import facts_of
 from lowerbound.evaluate import PosteriorMean, PredictiveChecks, posterior_mean
 from lowerbound.fitted import Fitted
@@ -44,7 +44,7 @@ def collect(fitted: Fitted) -> ReportContents:
     rows, y = held_out.x[: max(MOST_LATENTS, NUM_TABLE_ROWS)], held_out.y
     x = fitted.events(rows)
     context = fitted.context(None if y is None else y[: len(x)], dataset.name)
-    is_image, is_text = len(fitted.schema.event_shape) > 1, fitted.schema.text is not None
+    is_image, is_text = len(fitted.schema.event_shape) > 1, fitted.schema.is_written
     some = x[:MOST_LATENTS]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", InferenceWarning)
