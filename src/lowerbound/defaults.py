@@ -98,7 +98,8 @@ def _suits(dataset: Dataset) -> Decision | None:
 
 def next_to_try(dataset: Dataset, recipe: str) -> str | None:
     """The recipe to try where a fit is below a baseline; None if it is the same, trained longer, as for text
-    and molecules."""
+    and molecules.
+    """
     if dataset.schema.is_written:
         return None
     suits = _suits(dataset)

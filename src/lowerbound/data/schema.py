@@ -114,8 +114,8 @@ class Schema:
     Attributes:
         kind: name of a kind of `lowerbound.data.kinds`: "image", "table", "counts", "text", "molecules", "array", …
         event_shape: shape of one row, as a likelihood scores it.
-        container: what the user gave: "csv", "parquet", "npy", "npz", "frame", "array", "folder", "txt", "smi", "list", or
-            the name of a data set.
+        container: what the user gave: "csv", "parquet", "npy", "npz", "frame", "array", "folder", "txt", "smi", "list",
+            or the name of a data set.
         dtype: the type of the array that the user gave, which `render` gives back; tables by column have one for each.
         columns: of a table; None for other kinds.
         left_out: columns that are no part of the data.

@@ -17,7 +17,7 @@ class MoleculeOptions:
     """What a user says about molecules.
 
     Attributes:
-        longest: the most atoms and rings together of a molecule; larger ones are left out and counted.
+        longest: the most atoms of a molecule, where each ring counts as two; larger ones are left out and counted.
         vocabulary: how many fragments are known, the most frequent ones; others are written by atoms.
     """
 
@@ -31,7 +31,8 @@ class ReadMolecules:
 
     Attributes:
         smiles: canonical SMILES of each; "" where there is none.
-        sizes: atoms and rings together, which is the most symbols that it can take.
+        sizes: atoms and twice the rings, which is the most room that it can take: a symbol that joins a ring fills two
+            points.
         reasons: why there is none, in words; "" where there is one.
         num_salts: how many lines had several components, of which the largest was kept.
         num_stereo: how many had stereo marks, which were dropped.
@@ -88,7 +89,7 @@ def _one(line: str) -> tuple[str, int, str, bool, bool]:
     smiles, kekulized = Chem.MolToSmiles(mol), Chem.Mol(mol)
     Chem.Kekulize(kekulized, clearAromaticFlags=True)
     outside = outside_alphabet(kekulized)
-    size = mol.GetNumBonds() + 1  # of one component: atoms and rings
+    size = 2 * mol.GetNumBonds() + 2 - mol.GetNumAtoms()  # of one component: atoms and twice the rings
     if outside is not None:
         return "", size, f"with {outside}", False, False
     return smiles, size, "", len(parts) > 1, marked != smiles

@@ -168,7 +168,8 @@ class TokenDistribution(AutoregressiveDistribution):
     def log_prob(self, value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """log p(x) of x (..., T), whose leading axes broadcast against the batch: (...), nats. One pass.
 
-        −∞ where x holds no symbol, one that may not stand there, no end, or anything but 0 after it; NaN where x is NaN.
+        −∞ where x holds no symbol or one that may not stand there, has no end, or anything but 0 after it; NaN where x
+        is NaN.
 
         Raises:
             ValueError: x of another shape.

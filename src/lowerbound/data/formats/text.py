@@ -48,7 +48,7 @@ def read_text(path: Path, label: str | None) -> Contents:
 
 
 def read_smiles(path: Path, label: str | None) -> Contents:
-    """The lines of a file of SMILES, without its heading if it has one. Arguments and errors are those of `read_text`."""
+    """The lines of a file of SMILES, without its heading; for the rest see `read_text`."""
     found = read_text(path, label)
     headed = len(found.x) > 1 and found.x[0].split()[:1] in (["smiles"], ["SMILES"], ["Smiles"])
     return replace(found, container="smi", x=found.x[1:] if headed else found.x)

@@ -1,8 +1,8 @@
 """Molecules: SMILES, read as derivations by fragments and atoms (`data.derivations`).
 
 A row is the numbers of the symbols of a molecule and then the end. What cannot be written is left out, counted and
-said: lines that are no SMILES, other elements, isotopes, radicals, and molecules of more than 150 atoms and rings.
-Whether a molecule can be written does not depend on the training data.
+said: lines that are no SMILES, other elements, isotopes, radicals, and molecules of more than 150 atoms, where a ring
+counts as two. Whether a molecule can be written does not depend on the training data.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ class Molecules:
         atoms = [points_of(symbol).is_atom for symbol in of.symbols[first_of_points(of.symbols) :]]
         share = of.num_by_atoms / max(1, of.num_molecules)
         lines = [
-            f"Molecules of at most {schema.event_shape[0] - 1} atoms and rings, written by {atoms.count(False):,} "
-            f"fragments and {atoms.count(True):,} atoms.",
+            f"Molecules of at most {schema.event_shape[0] - 1} atoms, a ring counted as two, written by "
+            f"{atoms.count(False):,} fragments and {atoms.count(True):,} atoms.",
             f"  Of the {of.num_molecules:,} to train on, {share:.1%} hold a fragment that is written by atoms.",
         ]
         if schema.left_out:
@@ -174,7 +174,7 @@ class Molecules:
         read = read_molecules(strings_of(x, of.column, contents.what, "molecule"))
         largest = schema.event_shape[0] - 1
         reasons = [
-            reason or ("" if size <= largest else f"of more than {largest} atoms and rings")
+            reason or ("" if size <= largest else f"of more than {largest} atoms, a ring counted as two")
             for reason, size in zip(read.reasons, read.sizes, strict=True)
         ]
         noted = replace(contents, notes=(*contents.notes, *_changed(read, contents.what)))
