@@ -66,12 +66,12 @@ def outside_alphabet(kekulized: Any) -> str | None:
         kekulized: an RDKit molecule without aromatic bonds.
     """
     for atom in kekulized.GetAtoms():
+        if atom.GetIsotope():
+            return "an isotope"
         valences = _VALENCES.get((atom.GetSymbol(), atom.GetFormalCharge()))
         charge = atom.GetFormalCharge()
         if valences is None:
             return f"{atom.GetSymbol()}{f'{charge:+d}' if charge else ''}" if atom.GetAtomicNum() else "an open end (*)"
-        if atom.GetIsotope():
-            return "an isotope"
         hydrogens = atom.GetTotalNumHs()
         valence = hydrogens + sum(int(bond.GetBondTypeAsDouble()) for bond in atom.GetBonds())
         if valence not in valences or (valence != valences[0] and hydrogens):

@@ -37,7 +37,7 @@ def derivation(smiles: str, known: Collection[str] | None = None) -> list[str]:
     >>> derivation("Cc1ccccc1")
     ['*c1ccccc1', '[1*]C']
     >>> derivation("C1CC1", known=())
-    ['*C*', '[1*]C*', '[1*]C*', '&1']
+    ['*C*', '*C[1*]', '*C[1*]', '&1']
     """
     Chem = rdkit_chem()
     mol = Chem.MolFromSmiles(smiles)
@@ -180,8 +180,12 @@ def assemble(symbols: Sequence[str]) -> str:
 def _join(Chem: Any, made: Any, one: tuple[int, int], other: tuple[int, int], dummies: list[int]) -> None:
     """A bond between the atoms of two points, each a dummy and its atom, of the order of the first."""
     order = made.GetBondBetweenAtoms(*one).GetBondType()
-    if made.GetBondBetweenAtoms(*other).GetBondType() != order or made.GetBondBetweenAtoms(one[1], other[1]):
-        raise ValueError("Two points of different bonds, or of atoms that have a bond, are joined.")
+    if (
+        one[1] == other[1]
+        or made.GetBondBetweenAtoms(*other).GetBondType() != order
+        or made.GetBondBetweenAtoms(one[1], other[1])
+    ):
+        raise ValueError("Two points of different bonds are joined, or of one atom, or of two that have a bond.")
     made.AddBond(one[1], other[1], order)
     dummies += [one[0], other[0]]
 

@@ -249,8 +249,9 @@ class TokenDistribution(AutoregressiveDistribution):
         if self.grammar is None:
             log_p = -cross_entropy(scores, k_next, reduction="none")
         else:
-            now = self.grammar.along(k)
-            log_p = _log_p_of_allowed(scores, k_next, self.grammar.allowed(now.at(at)))
+            reach = int(counted.sum(1).max())
+            now = self.grammar.along(k[:, :reach]).at(at // k.shape[1] * reach + at % k.shape[1])
+            log_p = _log_p_of_allowed(scores, k_next, self.grammar.allowed(now))
         return log_p.new_zeros(k.numel()).index_copy(0, at, log_p).view_as(k).sum(1)
 
 
