@@ -35,7 +35,10 @@ def every_row() -> torch.Tensor:
     return torch.cat([rows, torch.zeros(len(rows), 1, dtype=torch.float64)], 1)
 
 
-@pytest.mark.parametrize("network", ["lstm", "transformer", "convolution"])
+@pytest.mark.parametrize(
+    "network",
+    ["lstm", pytest.param("transformer", marks=pytest.mark.slow), pytest.param("convolution", marks=pytest.mark.slow)],
+)
 def test_all_rows_together_have_probability_one(network):
     x = every_row()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""`lowerbound interpolate`: what a model of text writes between two texts."""
+"""`lowerbound interpolate`: what a model of text or molecules writes between two of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 __all__ = ["interpolate"]
 
 
-@click.command(short_help="Write what lies between two texts.")
+@click.command(short_help="Write what lies between two texts or molecules.")
 @click.argument("run")
 @click.argument("first")
 @click.argument("second")
@@ -15,7 +15,7 @@ __all__ = ["interpolate"]
 @click.option("--way", type=click.Choice(["line", "circle"]), default="line", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def interpolate(run: str, first: str, second: str, steps: int, way: str, seed: int) -> None:
-    """Print the texts that RUN makes of latents between those of the texts FIRST and SECOND.
+    """Print what RUN makes of latents between those of the texts, or SMILES, FIRST and SECOND.
 
     Each is the most probable token given z and those before it, one after another, at latents z on a line between the
     means of q(z | x) of both, or on a circle around 0. For other data see `Fitted.interpolate` in Python.

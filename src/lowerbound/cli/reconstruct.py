@@ -27,7 +27,7 @@ def reconstruct(
     shows pairs: what the model saw, and the reconstruction.
 
     Of a model of text pairs are printed, or written to a table: the text as the model saw it, and the most probable
-    token given z and those before it, one after another.
+    token given z and those before it, one after another. Molecules are SMILES, or drawn in pairs in a .png.
     """
     from pathlib import Path
 

@@ -19,6 +19,7 @@ from lowerbound.fitted import Fitted
 from lowerbound.hooks import Embeds
 from lowerbound.inference import InferenceWarning
 from lowerbound.model import LatentVariableModel
+from lowerbound.plots.molecules import molecule_svg
 from lowerbound.priors import AfterTraining
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.report.contents import ReportContents
@@ -26,7 +27,7 @@ from lowerbound.report.contents import ReportContents
 __all__ = ["collect"]
 
 MOST_LATENTS, NUM_PAIRS, NUM_SAMPLES, NUM_TABLE_ROWS = 2000, 30, 60, 2000
-NUM_CHECKED_ROWS, NUM_REPLICATES = 500, 100
+NUM_CHECKED_ROWS, NUM_REPLICATES, NUM_DRAWN = 500, 100, 8
 
 _CPU = torch.device("cpu")
 _NO_PRIOR = "The codes of this model have no prior yet, so that there are no samples."
@@ -143,7 +144,15 @@ def _shown_texts(fitted: Fitted, x: Tensor) -> dict[str, Any]:
         again = fitted.model.reconstruct(x[:NUM_PAIRS])
         samples = fitted.model.sample(NUM_PAIRS)
     texts = [texts_in(fitted.render(part)) for part in (x[:NUM_PAIRS], again, samples)]
-    return {"text_pairs": tuple(zip(texts[0], texts[1], strict=True)), "text_samples": tuple(texts[2])}
+    found = {"text_pairs": tuple(zip(texts[0], texts[1], strict=True)), "text_samples": tuple(texts[2])}
+    if fitted.schema.molecules is None:
+        return found
+    pairs = [one for pair in found["text_pairs"][:NUM_DRAWN] for one in pair]
+    return {
+        **found,
+        "drawn_pairs": molecule_svg(pairs, per_row=4),
+        "drawn_samples": molecule_svg(texts[2][: 2 * NUM_DRAWN], per_row=4),
+    }
 
 
 def _every_class(context: Tensor) -> Tensor:
