@@ -10,7 +10,7 @@ import pandas
 import pytest
 from some_molecules import SMILES
 
-from lowerbound.data import DataError, read_file
+from lowerbound.data import DataError, kept, read_file, smiles
 from lowerbound.data.atoms import alphabet
 from lowerbound.data.chemistry import rdkit_chem
 from lowerbound.data.derivations import assemble, derivation
@@ -40,9 +40,9 @@ def path(tmp_path_factory):
 
 
 @pytest.mark.parametrize("known", [None, ()], ids=["fragments", "atoms"])
-@pytest.mark.parametrize("smiles", SMILES)
-def test_what_is_taken_apart_is_put_together_again(smiles, known):
-    (canonical,) = read_molecules([smiles]).smiles
+@pytest.mark.parametrize("one", SMILES)
+def test_what_is_taken_apart_is_put_together_again(one, known):
+    (canonical,) = read_molecules([one]).smiles
     symbols = derivation(canonical, known)
     assert assemble(symbols) == canonical
     if known == ():
@@ -51,16 +51,15 @@ def test_what_is_taken_apart_is_put_together_again(smiles, known):
 
 @pytest.mark.parametrize("known", [None, ()], ids=["fragments", "atoms"])
 def test_three_hundred_of_moses_come_back(known):
-    smiles = moses(300)
-    assert all(assemble(derivation(one, known)) == one for one in smiles)
+    assert all(assemble(derivation(one, known)) == one for one in moses(300))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("known", [None, ()], ids=["fragments", "atoms"])
 def test_ten_thousand_of_moses_come_back(known):
-    smiles = moses(10_000)
-    assert all(smiles)
-    assert [one for one in smiles if assemble(derivation(one, known)) != one] == []
+    found = moses(10_000)
+    assert all(found)
+    assert [one for one in found if assemble(derivation(one, known)) != one] == []
 
 
 def test_the_order_of_a_smiles_does_not_matter():
@@ -179,3 +178,23 @@ def test_symbols_that_do_not_fit_are_refused():
     for symbols in ([], ["*C"], ["C", "[1*]C"], ["*C", "[1*]C", "[1*]C"], ["*C*", "&1", "&1"], ["*C*", "*C[1*]", "&1"]):
         with pytest.raises(ValueError, match=r"Symbol|molecule|points"):
             assemble(symbols)
+
+
+def test_long_files_are_read_once_and_go_on_where_they_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(smiles, "_PART", 10)
+    lines = [*SMILES, "no", "CC(=O)O.Cl"]
+    first = read_molecules(lines)
+    files = sorted((tmp_path / "lines").iterdir())
+    assert len(files) == 3
+    made = []
+    one = smiles._one
+    monkeypatch.setattr(smiles, "_one", lambda line: made.append(line) or one(line))
+    files[0].write_bytes(b"damaged")
+    files[1].unlink()
+    smiles._read.cache_clear()
+    assert read_molecules(lines) == first
+    assert 10 < len(made) < len(lines)  # one part is read as it was
+    smiles._read.cache_clear()
+    assert read_molecules(lines) == first
+    assert len(made) < len(lines)

@@ -12,6 +12,7 @@ from lowerbound.data.derivations import assemble, derivation, is_fragment
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.points import points_of
 from lowerbound.data.schema import MoleculeSchema
+from lowerbound.data.smiles import ReadMolecule
 from lowerbound.data.tokens import END
 
 __all__ = ["NUM_RINGS", "first_of_points", "molecules_of", "numbered_molecules", "symbols_of"]
@@ -52,14 +53,15 @@ def first_of_points(symbols: Sequence[str]) -> int:
     return next(k for k, symbol in enumerate(symbols) if symbol not in ("", _UNUSED) and is_fragment(symbol))
 
 
-def numbered_molecules(smiles: Iterable[str], schema: MoleculeSchema, length: int) -> np.ndarray:
-    """The rows (N, length) of canonical SMILES, int32: the symbols of their derivations, and then the end.
+def numbered_molecules(read: Iterable[ReadMolecule], schema: MoleculeSchema, length: int) -> np.ndarray:
+    """The rows (N, length) of molecules, int32: the symbols of their derivations, and then the end.
 
     Raises:
         DataError: a molecule that takes `length` symbols or more, or has a ring beyond what can be joined.
     """
     numbers = {symbol: k for k, symbol in enumerate(schema.symbols) if k != END}
-    found = [derivation(one, numbers) for one in smiles]
+    known = numbers.keys()
+    found = [one.symbols if known >= set(one.symbols) else derivation(one.smiles, known) for one in read]
     rows = np.full((len(found), length), END, dtype=np.int32)
     for row, symbols in zip(rows, found, strict=True):
         missing = [symbol for symbol in symbols if symbol not in numbers]

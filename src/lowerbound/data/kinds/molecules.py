@@ -15,7 +15,6 @@ import numpy as np
 
 from lowerbound.data.checks import check_features
 from lowerbound.data.contents import Contents, Given
-from lowerbound.data.derivations import derivation
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.fragments import first_of_points, molecules_of, numbered_molecules, symbols_of
 from lowerbound.data.kinds.kind import Preparation
@@ -23,7 +22,7 @@ from lowerbound.data.kinds.strings import are_texts, column_of_strings, strings_
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.points import points_of, spelled_points
 from lowerbound.data.schema import LeftOut, MoleculeSchema, Schema
-from lowerbound.data.smiles import ReadMolecules, read_molecules
+from lowerbound.data.smiles import ReadMolecule, ReadMolecules, read_molecules
 from lowerbound.data.split import num_held_out, split_rows
 from lowerbound.data.transform import Identity, Transform
 from lowerbound.support import LikelihoodFacts
@@ -56,15 +55,15 @@ class Molecules:
         if not are_texts(contents.x):
             column = column_of_strings(contents.x, overrides, contents.what, "molecule")
         read, asked = read_molecules(strings_of(contents.x, column, contents.what, "molecule")), overrides.molecules
-        largest = asked.longest or min(max(read.sizes, default=0), _LARGEST)
-        kept = [smiles for smiles, size in zip(read.smiles, read.sizes, strict=True) if smiles and size <= largest]
+        largest = asked.longest or min(max((one.size for one in read), default=0), _LARGEST)
+        kept = [one.symbols for one in read if one.smiles and one.size <= largest]
         if len(kept) < 2:
             raise DataError(
-                f"{contents.what} has {len(kept)} usable molecule{'s' * (len(kept) != 1)} in {len(read.smiles):,} "
+                f"{contents.what} has {len(kept)} usable molecule{'s' * (len(kept) != 1)} in {len(read):,} "
                 f"lines{_example(contents, column, read)}; a model is fitted to at least two: give SMILES, one a line."
             )
         rows = range(len(kept)) if contents.x_test is not None else split_rows(len(kept), num_held_out(len(kept)))[0]
-        found = [derivation(kept[i]) for i in rows]
+        found = [kept[i] for i in rows]
         counts = Counter(symbol for symbols in found for symbol in symbols)
         symbols = symbols_of(counts, asked.vocabulary, contents.what)
         known = set(symbols)
@@ -99,10 +98,10 @@ class Molecules:
             return given.astype(np.int32)
         lines = strings_of(given, of.column, what, "molecule")
         read = read_molecules(lines)
-        bad = next((i for i, smiles in enumerate(read.smiles) if not smiles), None)
+        bad = read.first_without
         if bad is not None:
-            raise DataError(f"'{clipped(lines[bad])}' in row {bad} of {what} is {_why(read, bad)}; leave it out.")
-        return numbered_molecules(read.smiles, of, schema.event_shape[0])
+            raise DataError(f"'{clipped(lines[bad])}' in row {bad} of {what} is {_why(read[bad])}; leave it out.")
+        return numbered_molecules(read, of, schema.event_shape[0])
 
     def transform(
         self,
@@ -174,8 +173,8 @@ class Molecules:
         read = read_molecules(strings_of(x, of.column, contents.what, "molecule"))
         largest = schema.event_shape[0] - 1
         reasons = [
-            reason or ("" if size <= largest else f"of more than {largest} atoms, a ring counted as two")
-            for reason, size in zip(read.reasons, read.sizes, strict=True)
+            one.reason or ("" if one.size <= largest else f"of more than {largest} atoms, a ring counted as two")
+            for one in read
         ]
         noted = replace(contents, notes=(*contents.notes, *_changed(read, contents.what)))
         rows = np.array([i for i, reason in enumerate(reasons) if not reason], dtype=np.int64)
@@ -206,22 +205,22 @@ def _molecules_of(schema: Schema) -> MoleculeSchema:
 def _changed(read: ReadMolecules, what: str) -> tuple[str, ...]:
     """Sentences on what was changed in reading."""
     notes = []
-    if read.num_salts:
-        notes.append(f"Of {read.num_salts:,} lines of {what} with several components the largest was kept.")
-    if read.num_stereo:
-        notes.append(f"Stereo marks of {read.num_stereo:,} molecules of {what} were dropped.")
+    salts, stereo = sum(one.is_salt for one in read), sum(one.had_stereo for one in read)
+    if salts:
+        notes.append(f"Of {salts:,} lines of {what} with several components the largest was kept.")
+    if stereo:
+        notes.append(f"Stereo marks of {stereo:,} molecules of {what} were dropped.")
     return tuple(notes)
 
 
-def _why(read: ReadMolecules, row: int) -> str:
-    reason = read.reasons[row]
-    return reason if reason in ("empty", "no molecule") else f"a molecule {reason}"
+def _why(one: ReadMolecule) -> str:
+    return one.reason if one.reason in ("empty", "no molecule") else f"a molecule {one.reason}"
 
 
 def _example(contents: Contents, column: str | None, read: ReadMolecules) -> str:
     """The first line that is none, for a message."""
-    bad = next((i for i, reason in enumerate(read.reasons) if reason), None)
+    bad = read.first_without
     if bad is None:
         return ""
     line = strings_of(contents.x, column, contents.what, "molecule")[bad]
-    return f" ('{clipped(line, 30)}' is {_why(read, bad)})"
+    return f" ('{clipped(line, 30)}' is {_why(read[bad])})"
