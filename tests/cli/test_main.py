@@ -20,6 +20,7 @@ COMMANDS = [
     "decompress",
     "encode",
     "interpolate",
+    "search",
     "reconstruct",
     "gradients",
     "diagnose",

@@ -117,3 +117,30 @@ def test_text_has_no_pictures(refused, tmp_path):
     words = ["--recipe", "language-model:embedding_dim=4,width=4", "--steps", "1", "--no-evaluate"]
     assert main(["fit", str(text), *words, "--out", str(tmp_path / "run")]) == 0
     assert ".png" in refused("sample", tmp_path / "run", "--out", tmp_path / "a.png")
+
+
+def test_a_search_moves_the_property_that_the_latent_holds(cli, tmp_path):
+    path, out = tmp_path / "chains.smi", tmp_path / "run"
+    path.write_text("\n".join(["CCO", "CCCCCCCCCCCO"] * 40) + "\n")  # a latent that tells weight or nothing
+    recipe = "molecule-vae:latent_dim=1,embedding_dim=8,width=16,dropout=0.0"
+    words = ["--steps", "150", "--objective", "free-bits:nats=0.7,per=group", "--lr", "0.01", "--seed", "1"]
+    assert main(["fit", str(path), "--recipe", recipe, *words, "--no-evaluate", "--out", str(out)]) == 0
+    answer = cli("search", out, "--property", "weight", "--draws", 60, "--out", tmp_path / "best.csv")
+    assert answer.code == 0, answer.err
+    assert "of the variance of weight" in answer.out
+    fitted = lb.Fitted.open(out)
+    up, down = (fitted.search("weight", minimize=minimize, num_draws=60, seed=0) for minimize in (False, True))
+    assert up.r_squared > 0.5
+    assert up.means[-1] > up.means[0] + 3 * up.standard_errors[0] > down.means[-1]
+    best = pd.read_csv(tmp_path / "best.csv")
+    assert best.weight.tolist() == sorted(best.weight, reverse=True) == up.best.weight.tolist()
+
+
+def test_a_search_is_refused_where_there_is_nothing_to_search(run, refused, path, tmp_path):
+    alone = lb.fit(path, "language-model", embedding_dim=4, width=4, steps=1)
+    with pytest.raises(ValueError, match="no single vector of latents"):
+        alone.search()
+    with pytest.raises(ValueError, match="choose one of logp"):
+        lb.Fitted.open(run).search("taste")
+    with pytest.raises(ValueError, match="is for molecules"):
+        lb.fit(["a b", "b a"] * 10, "language-model", embedding_dim=4, width=4, steps=1).search()

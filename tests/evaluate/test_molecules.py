@@ -11,7 +11,7 @@ def test_the_test_molecules_themselves_are_perfect():
     found = molecule_scores(TEST, set(), TEST)
     for name in ("valid", "unique@4", "novelty", "frag", "scaf", "snn"):
         assert found[name] == pytest.approx(1.0)
-    for name in ("logp_distance", "qed_distance", "weight_distance"):
+    for name in ("logp_distance", "qed_distance", "sa_distance", "weight_distance"):
         assert found[name] == pytest.approx(0.0, abs=1e-12)
 
 

@@ -6,7 +6,7 @@
     Frag, Scaf   the cosine of the counts of BRICS fragments, and of Bemis–Murcko scaffolds of two rings or more
     SNN          the mean over samples of the largest Tanimoto similarity to a test molecule (Morgan, radius 2)
     IntDiv       1 − the mean Tanimoto similarity of two samples
-    logP, QED    the Wasserstein distance of Crippen's logP, of QED and of molecular weight between samples and test
+    distances    the Wasserstein distance of each property of `molecule_properties` between samples and test molecules
 
 The Fréchet ChemNet distance is left out: the weights of its network are not part of this library. Novelty is high for
 random molecules too; the distances tell. All molecules are compared without stereo marks.
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from lowerbound.data.chemistry import rdkit_chem
+from lowerbound.evaluate.molecule_properties import PROPERTIES, properties_of
 
 __all__ = ["molecule_scores"]
 
@@ -65,7 +66,7 @@ def molecule_scores(samples: Sequence[str], train: Collection[str], test: Sequen
     found["frag"] = _cosine(_fragments(made), _fragments(real))
     found["scaf"] = _cosine(_scaffolds(made), _scaffolds(real))
     found["snn"], found["int_div"] = _similarities(made, real)
-    return found | _properties(made, real)
+    return found | _properties(names, test)
 
 
 def _cosine(a: Counter[str], b: Counter[str]) -> float:
@@ -102,13 +103,11 @@ def _similarities(made: list[Any], real: list[Any]) -> tuple[float, float]:
     return float(nearest), float(1 - within)
 
 
-def _properties(made: list[Any], real: list[Any]) -> dict[str, float]:
+def _properties(made: Sequence[str], real: Sequence[str]) -> dict[str, float]:
     """Distances between the distributions of properties."""
-    from rdkit.Chem import QED, Crippen, Descriptors
     from scipy.stats import wasserstein_distance
 
-    properties = {"logp": Crippen.MolLogP, "qed": QED.qed, "weight": Descriptors.MolWt}  # type: ignore[attr-defined]
     return {
-        f"{name}_distance": float(wasserstein_distance([of(mol) for mol in made], [of(mol) for mol in real]))
-        for name, of in properties.items()
+        f"{name}_distance": float(wasserstein_distance(properties_of(made, name), properties_of(real, name)))
+        for name in PROPERTIES
     }
