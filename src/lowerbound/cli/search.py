@@ -12,9 +12,13 @@ __all__ = ["search"]
 @click.command(short_help="Find molecules with more, or less, of a property.")
 @click.argument("run")
 @click.option(
-    "--property", "of", type=click.Choice(["logp", "qed", "sa", "weight"]), default="qed", show_default=True,
+    "--property",
+    "of",
+    type=click.Choice(["logp", "qed", "sa", "weight"]),
+    default="qed",
+    show_default=True,
     help="Computed by RDKit: lipophilicity, likeness to drugs, how hard it is to make, weight.",
-)  # fmt: skip
+)
 @click.option("--minimize", is_flag=True, help="Look for less of it.")
 @click.option("--draws", type=click.IntRange(2), default=200, show_default=True, help="Molecules at each distance.")
 @click.option("--count", type=click.IntRange(1), default=10, show_default=True, help="Print so many of the best.")
