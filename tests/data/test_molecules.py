@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -198,3 +199,9 @@ def test_long_files_are_read_once_and_go_on_where_they_stopped(tmp_path, monkeyp
     smiles._read.cache_clear()
     assert read_molecules(lines) == first
     assert len(made) < len(lines)
+
+
+def test_what_is_missing_is_said(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rdkit", None)
+    with pytest.raises(DataError, match="RDKit, which is not installed; run pip install"):
+        rdkit_chem.__wrapped__()
