@@ -65,7 +65,7 @@ def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
     The mixture of factor analysers, latent classes and the autoencoder of counts are ahead of, or level with, what a
     user would have tried first on nearly every table of `benchmarks/defaults.py`.
     """
-    if dataset.schema.text is not None:  # no other recipe fits, whatever else is said
+    if dataset.schema.is_written:  # no other recipe fits, whatever else is said
         return _suits(dataset) or Decision("vae")
     said = sorted({name for name, value in given.items() if value is not None} - _OF_THE_MACHINE)
     suits = _suits(dataset)
@@ -82,6 +82,8 @@ def _suits(dataset: Dataset) -> Decision | None:
     """
     if dataset.schema.text is not None:
         return Decision("sentence-vae", "the data are text")
+    if dataset.schema.molecules is not None:
+        return Decision("molecule-vae", "the data are molecules")
     columns = dataset.schema.columns
     if columns is None or dataset.schema.kind not in ("table", "counts"):
         return None
@@ -97,8 +99,10 @@ def _suits(dataset: Dataset) -> Decision | None:
 
 
 def next_to_try(dataset: Dataset, recipe: str) -> str | None:
-    """The recipe to try where a fit is below a baseline; None if it is the same, trained longer, as for text."""
-    if dataset.schema.text is not None:
+    """The recipe to try where a fit is below a baseline; None if it is the same, trained longer, as for text
+    and molecules.
+    """
+    if dataset.schema.is_written:
         return None
     suits = _suits(dataset)
     best = "vae" if suits is None else suits.value

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from lowerbound.diagnosis import Diagnosis
     from lowerbound.evaluate import PredictiveChecks
     from lowerbound.lossless import Compressed
+    from lowerbound.molecule_search import MoleculeSearch
     from lowerbound.planning import Plan
 
 __all__ = ["Encoded", "Fitted"]
@@ -498,6 +499,20 @@ class Fitted:
         from lowerbound.interpolating import interpolated
 
         return interpolated(self, data, num_steps, way=way, seed=seed)
+
+    def search(self, of: str = "qed", **options: Any) -> MoleculeSearch:
+        """Molecules with more of a property, along the direction in which a regressor on codes says it grows.
+
+        Arguments:
+            of: "logp", "qed", "sa" or "weight" (`evaluate.molecule_properties`).
+            options: of `molecule_search.searched`: minimize, num_draws, num_shifts, num_train, seed.
+
+        Raises:
+            ValueError: a model of something else, or without a single vector of latents.
+        """
+        from lowerbound.molecule_search import searched
+
+        return searched(self, of, **options)
 
     def assign(self, data: Any, *, seed: int | None = None) -> np.ndarray:
         """The class (by name, where classes have names) or the cluster (by number) of each row.

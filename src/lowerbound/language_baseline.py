@@ -63,9 +63,9 @@ def language_model_of(
             )
         return None
     plan = fitted.plan
-    if plan is None or fitted.schema.kind != "text" or plan.recipe == _RECIPE:
+    if plan is None or not fitted.schema.is_written or plan.recipe == _RECIPE:
         raise ValueError(
-            f"{fitted.called} has no language model of the same net to compare with; that is for a sentence-vae."
+            f"{fitted.called} has no language model of the same net to compare with; that is for texts and molecules."
         )
     options = {name: value for name, value in plan.model.items() if name in recipe_named(_RECIPE).options}
     settings = {name: getattr(plan, name) for name in (*_OF_TRAINING, *_OF_THE_MACHINE)}

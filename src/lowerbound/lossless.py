@@ -77,8 +77,10 @@ def compress(
     x = np.asarray(rows.x)
     if len(x) == 0 or x.size > MOST_CODED:
         raise DataError(f"{rows.name} holds {x.size:,} numbers; a file takes between 1 and {MOST_CODED:,}: split it.")
-    if fitted.schema.text is not None:
-        raise DataError("Texts cannot be compressed: what follows their end would take bits; keep them as they are.")
+    if fitted.schema.is_written:
+        raise DataError(
+            "Texts and molecules cannot be compressed: what follows their end would take bits; keep them as they are."
+        )
     _check_binary(fitted, x)
     fitted.events(x[:1024])  # refuses values that have no probability, by their names
     flat = x.reshape(len(x), -1)

@@ -51,7 +51,7 @@ def statistics_for(schema: Schema) -> Statistics:
     """The statistics of a kind of data (see `evaluate.predictive_statistics`)."""
     if schema.kind == "image":
         return partial(image_statistics, high=1.0 if schema.pixel_levels is None else schema.pixel_levels - 1.0)
-    if schema.text is not None:
+    if schema.is_written:
         return text_statistics
     if schema.columns is None:
         return number_statistics

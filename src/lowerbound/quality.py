@@ -16,10 +16,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound.data.kinds.strings import texts_in
+from lowerbound.evaluate.molecules import molecule_scores
 from lowerbound.evaluate.neighbourhoods import sample_quality
 from lowerbound.fitted import Fitted
+from lowerbound.likelihoods.tokens import TokenDistribution, Tokens
 from lowerbound.nets import MLP, Convolution
 from lowerbound.randomness import derive_seed, forked
+from lowerbound.spelling import parse
 
 __all__ = ["Features", "classifier_features", "quality_of"]
 
@@ -47,9 +51,16 @@ def quality_of(
         The attributes of `evaluate.SampleQuality` by name, and `features`, which says what they are.
 
     Raises:
-        ValueError: too few rows, gaps, or a model that cannot be sampled.
+        ValueError: too few rows, gaps, or a model that cannot be sampled; features together with molecules.
+
+    Of molecules these are the scores of `evaluate.molecules` instead, and those of molecules whose symbols are drawn
+    by their frequencies alone, as `random_fragments`.
     """
     seed, held_out = fitted.seed if seed is None else seed, fitted.test_rows()
+    if fitted.schema.molecules is not None:
+        if features is not None:
+            raise ValueError("Sample quality of molecules got features and has its own; leave them out.")
+        return _of_molecules(fitted, num_rows, seed)
     x = fitted.events(held_out.x[:num_rows], seed)
     if bool(x.isnan().any()):
         raise ValueError("Sample quality got rows with gaps and compares whole rows; leave it out.")
@@ -60,6 +71,32 @@ def quality_of(
     with torch.no_grad():
         found = sample_quality(features(x).flatten(1), features(samples).flatten(1), seed=seed)
     return {"features": words, **asdict(found)}
+
+
+def _of_molecules(fitted: Fitted, num_rows: int, seed: int) -> dict[str, Any]:
+    """The scores of as many samples as there are test molecules, at most `num_rows`, and those of random ones."""
+    dataset, test = fitted.dataset, fitted.test_rows().x[:num_rows]
+    train = set(texts_in(fitted.render(fitted.events(dataset.x_train))))
+    real = texts_in(fitted.render(fitted.events(test)))
+    samples = texts_in(fitted.sample(len(real), seed=derive_seed(seed, _TRAIN)))
+    with forked(_CPU, derive_seed(seed, _TRAIN, "random fragments")):
+        random = texts_in(fitted.render(_random_fragments(fitted).sample(torch.Size((len(real),)))))
+    return {
+        "num_samples": len(samples),
+        "num_data": len(real),
+        **molecule_scores(samples, train, real),
+        "random_fragments": molecule_scores(random, train, real),
+    }
+
+
+def _random_fragments(fitted: Fitted) -> TokenDistribution:
+    """Molecules whose symbols are drawn by their frequencies in training, among those that may stand."""
+    _, options = parse(fitted.dataset.default_likelihood)
+    made = Tokens(None, fitted.schema.event_shape, **options, embedding_dim=1, width=1)
+    with torch.no_grad():
+        made.causal.embedding.zero_()
+    made.initialize(fitted.events(fitted.dataset.x_train))
+    return made.eval()(None)
 
 
 def _own(fitted: Fitted, seed: int) -> tuple[Features, str]:

@@ -21,6 +21,7 @@ COMMANDS = [
     "decompress",
     "encode",
     "interpolate",
+    "search",
     "reconstruct",
     "gradients",
     "diagnose",

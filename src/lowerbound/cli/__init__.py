@@ -43,6 +43,7 @@ _COMMANDS = {
     "decompress": "lowerbound.cli.decompress:decompress",
     "encode": "lowerbound.cli.encode:encode",
     "interpolate": "lowerbound.cli.interpolate:interpolate",
+    "search": "lowerbound.cli.search:search",
     "reconstruct": "lowerbound.cli.reconstruct:reconstruct",
     "gradients": "lowerbound.cli.gradients:gradients",
     "diagnose": "lowerbound.cli.diagnose:diagnose",

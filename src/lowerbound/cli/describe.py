@@ -41,7 +41,7 @@ def _data(dataset: Dataset, plan: Plan, transform: nn.Module) -> str:
 
     shape = " x ".join(str(n) for n in dataset.event_shape)
     things = f"rows of {shape} columns" if len(dataset.event_shape) == 1 else f"{dataset.schema.kind}s of {shape}"
-    things = things if dataset.schema.text is None else "texts"
+    things = things if not dataset.schema.is_written else "texts" if dataset.schema.text else "molecules"
     chosen = f" ({num_for_selection(dataset.num_train):,} of them to choose the weights)" if plan.steps else ""
     return (
         f"Data: {dataset.name}, {dataset.num_train:,} {things} to train on{chosen} "

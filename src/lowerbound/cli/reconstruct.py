@@ -28,7 +28,7 @@ def reconstruct(
     shows pairs: what the model saw, and the reconstruction.
 
     Of a model of text pairs are printed, or written to a table: the text as the model saw it, and the most probable
-    token given z and those before it, one after another.
+    token given z and those before it, one after another. Molecules are SMILES, or drawn in pairs in a .png.
     """
     from pathlib import Path
 
@@ -47,7 +47,7 @@ def reconstruct(
     from lowerbound.shown import shown_as
 
     opened = Run.open(run)
-    if opened.schema.kind == "text":
+    if opened.schema.is_written:
         from lowerbound.cli.texts import reconstruct_texts
 
         reconstruct_texts(opened, data, count, out, force=force, seed=seed)

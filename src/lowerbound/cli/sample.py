@@ -20,7 +20,9 @@ __all__ = ["sample"]
 @click.option(
     "--decoding", metavar="HOW", help="Of text: sample, greedy, temperature=T or nucleus=P. [default: sample]"
 )
-@click.option("--out", metavar="FILE", help="A .png, .csv, .parquet, .npz or .txt file; without it text is printed.")
+@click.option(
+    "--out", metavar="FILE", help="A .png, .csv, .parquet, .npz, .txt or .smi file; without it text is printed."
+)
 @force_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def sample(
@@ -43,7 +45,7 @@ def sample(
     its place.
 
     Of a model of text the texts are printed, one a line, or written to a .txt file or a table. With --decoding greedy
-    or nucleus=0.9 they show what is likely, and are no draws from the model.
+    or nucleus=0.9 they show what is likely, and are no draws from the model. Molecules are SMILES, or drawn in a .png.
     """
     from pathlib import Path
 
@@ -59,9 +61,11 @@ def sample(
     from lowerbound.shown import shown_as
 
     opened = Run.open(run)
-    if opened.schema.kind == "text":
+    if opened.schema.is_written:
         if label is not None or given:
-            raise click.UsageError(f"{run} is of text, without classes and columns; leave out --class and --given.")
+            raise click.UsageError(
+                f"{run} is of {opened.schema.kind}, without classes and columns; leave out --class and --given."
+            )
         from lowerbound.cli.texts import sample_texts
 
         sample_texts(opened, count, decoding or "sample", out, force=force, seed=seed)

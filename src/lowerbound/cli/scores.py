@@ -102,11 +102,27 @@ def _advice(fitted: Fitted) -> str:
 
 
 def _print_quality(console: Console, found: dict[str, Any]) -> None:
+    if "random_fragments" in found:
+        _print_molecules(console, found)
+        return
     parts = [f"{name} {found[name]:.3f} ± {found[f'{name}_error']:.3f}" for name in _QUALITY]
     console.print(
         f"{found['num_samples']:,} samples against {found['num_data']:,} test rows, features: {found['features']}. "
         f"{', '.join(parts)}; Fréchet distance {found['frechet']:.3g}, of two halves of the rows "
         f"{found['frechet_of_data']:.3g}.",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _print_molecules(console: Console, found: dict[str, Any]) -> None:
+    """The scores of samples beside those of random molecules."""
+    others = found["random_fragments"]
+    names = [name for name in found if name in others]
+    parts = [f"{name.replace('_', ' ')} {found[name]:.3f} ({others[name]:.3f})" for name in names]
+    console.print(
+        f"{found['num_samples']:,} samples against {found['num_data']:,} test molecules (in parentheses molecules of "
+        f"random fragments): {', '.join(parts)}.",
         markup=False,
         highlight=False,
     )

@@ -1,4 +1,4 @@
-"""Texts on the terminal or in a file: what `sample` and `reconstruct` do for a model of text."""
+"""Texts and molecules on the terminal or in a file: what `sample` and `reconstruct` do for a model of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lowerbound.cli.opened import fitted_of
 from lowerbound.cli.others import other_data
 from lowerbound.cli.output import check_out, write_bytes, write_npz, write_table
 from lowerbound.cli.text import say
-from lowerbound.data.kinds.text import texts_in
+from lowerbound.data.kinds.strings import texts_in
 from lowerbound.fitted import Fitted
 from lowerbound.randomness import forked
 from lowerbound.runs import Run
@@ -28,14 +28,14 @@ def sample_texts(opened: Run, count: int, decoding: str, out: str | None, *, for
         ValueError: words that say no decoding.
     """
     if out is not None:
-        check_out(Path(out), opened, None, ".txt", ".csv", ".parquet", ".npz", force=force)
+        check_out(Path(out), opened, None, *_endings(opened), force=force)
     fitted = fitted_of(opened)
     if out is not None and out.lower().endswith(".npz"):
         from lowerbound.writing import written
 
         write_npz(Path(out), x=_symbols(fitted, written(fitted, count, decoding, seed)))
     else:
-        _show(fitted.sample(count, decoding=decoding, seed=seed), out)
+        _show(fitted.sample(count, decoding=decoding, seed=seed), out, _name(opened))
     if out is not None:
         say(f"Wrote {count} samples to {out}")
 
@@ -47,7 +47,7 @@ def reconstruct_texts(opened: Run, data: str | None, count: int, out: str | None
         UsageError: the output would overwrite something.
     """
     if out is not None:
-        check_out(Path(out), opened, data, ".csv", ".parquet", ".npz", force=force)
+        check_out(Path(out), opened, data, *_endings(opened, pairs=True), force=force)
     fitted = fitted_of(opened)
     rows = other_data(fitted, data, None) or fitted.test_rows()
     events = fitted.events(rows.x[:count], seed)
@@ -56,10 +56,14 @@ def reconstruct_texts(opened: Run, data: str | None, count: int, out: str | None
     seen, again = texts_in(fitted.render(events)), texts_in(fitted.render(made))
     if out is not None and out.lower().endswith(".npz"):
         write_npz(Path(out), x=_symbols(fitted, events), reconstruction=_symbols(fitted, made))
+    elif out is not None and out.lower().endswith(".png"):
+        from lowerbound.plots.molecules import molecule_png
+
+        write_bytes(Path(out), molecule_png([one for pair in zip(seen, again, strict=True) for one in pair], per_row=4))
     elif out is not None:
         import pandas  # optional
 
-        write_table(Path(out), pandas.DataFrame({"text": seen, "reconstruction": again}))
+        write_table(Path(out), pandas.DataFrame({_name(opened): seen, "reconstruction": again}))
     else:
         say("\n".join(f"  {text}\n→ {other}\n" for text, other in zip(seen, again, strict=True)))
     if out is not None:
@@ -71,13 +75,28 @@ def _symbols(fitted: Fitted, x: torch.Tensor) -> np.ndarray:
     return fitted.stored(x).astype(np.int32)
 
 
-def _show(texts: Any, out: str | None) -> None:
+def _name(opened: Run) -> str:
+    """Of the column of a table, where the data were none."""
+    return "text" if opened.schema.molecules is None else "smiles"
+
+
+def _endings(opened: Run, *, pairs: bool = False) -> tuple[str, ...]:
+    """Of the files that can be written."""
+    lines = () if pairs else (".txt",) if opened.schema.molecules is None else (".smi", ".txt")
+    return (*lines, ".csv", ".parquet", ".npz", *(() if opened.schema.molecules is None else (".png",)))
+
+
+def _show(texts: Any, out: str | None, name: str) -> None:
     """Print texts, or write them in the format of a file."""
     if out is None:
         say("\n".join(texts_in(texts)))
-    elif out.lower().endswith(".txt"):
+    elif out.lower().endswith(".png"):
+        from lowerbound.plots.molecules import molecule_png
+
+        write_bytes(Path(out), molecule_png(texts_in(texts)))
+    elif out.lower().endswith((".txt", ".smi")):
         write_bytes(Path(out), ("\n".join(texts_in(texts)) + "\n").encode())
     else:
         import pandas
 
-        write_table(Path(out), pandas.DataFrame({"text": texts}) if isinstance(texts, list) else texts)
+        write_table(Path(out), pandas.DataFrame({name: texts}) if isinstance(texts, list) else texts)

@@ -13,7 +13,7 @@ from lowerbound.data.catalog import load, names
 from lowerbound.data.contents import Contents
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError, clipped
-from lowerbound.data.kinds.text import are_texts
+from lowerbound.data.kinds.strings import are_texts
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.readers import read_file, read_rows
 from lowerbound.data.schema import Schema

@@ -1,7 +1,7 @@
 """What a user says about data, which overrides the inferred meaning.
 
     --kind counts      --kind "image:event_shape=[28,28]"
-    --kind "text:tokens=character,longest=100"
+    --kind "text:tokens=character,longest=100"      --kind "molecules:vocabulary=500"
     --columns "age=continuous,sex=categorical,id=drop"      --columns "*=continuous"
 
 "*" means every column that is not named. A column that is given a kind is never left out.
@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import TypeVar, get_args
 
 from lowerbound.data.errors import DataError, clipped, nearest
 from lowerbound.data.schema import ColumnKind
+from lowerbound.data.smiles import MoleculeOptions
 from lowerbound.data.tokens import TextOptions
 from lowerbound.spelling import check_options, parse
 
 __all__ = ["Overrides", "parse_columns"]
 
-_WORDS = (*get_args(ColumnKind), "text", "drop")
+_OF_ONE_COLUMN = {"text": "text", "molecule": "molecules"}  # a kind of column, and the kind of data that it makes
+_WORDS = (*get_args(ColumnKind), *_OF_ONE_COLUMN, "drop")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class Overrides:
         columns: from the name of a column to a kind of column, or to "drop".
         event_shape: shape of an image whose pixels are the columns of a table.
         text: how text is cut into tokens.
+        molecules: how many fragments are known, and how large a molecule may be.
 
     Raises:
         DataError: a word that is no kind of column, or a column of text in data of another kind.
@@ -41,6 +44,7 @@ class Overrides:
     columns: Mapping[str, str] = field(default_factory=dict)
     event_shape: tuple[int, ...] | None = None
     text: TextOptions = field(default_factory=TextOptions)
+    molecules: MoleculeOptions = field(default_factory=MoleculeOptions)
 
     def __post_init__(self) -> None:
         if not isinstance(self.columns, Mapping):
@@ -52,11 +56,13 @@ class Overrides:
                 raise DataError(
                     f"column '{clipped(name)}' cannot be {clipped(word)!r}; choose one of {', '.join(_WORDS)}."
                 )
-        texts = [name for name, word in self.columns.items() if word == "text"]
-        if texts and (len(texts) > 1 or self.kind not in (None, "text")):
-            raise DataError(
-                f"column '{clipped(texts[-1])}' is said to be text; a model of text is of one column, and kind='text'."
-            )
+        for word, kind in _OF_ONE_COLUMN.items():
+            said = [name for name, of in self.columns.items() if of == word]
+            if said and (len(said) > 1 or self.kind not in (None, kind)):
+                raise DataError(
+                    f"column '{clipped(said[-1])}' is said to be {word}; a model of {word} is of one column, and "
+                    f"kind='{kind}'."
+                )
 
     @classmethod
     def said(
@@ -77,15 +83,17 @@ class Overrides:
             raise DataError(f"kind is of type {type(kind).__name__}; give the name of a kind of data, such as 'table'.")
         name, options = (None, {}) if kind is None else parse(kind)
         shape = options.pop("event_shape", event_shape)
-        text = TextOptions()
+        text, molecules = TextOptions(), MoleculeOptions()
         if name == "text":
-            text, options = _text_options(options), {}
+            text, options = _positive("text", TextOptions, options), {}
+        if name == "molecules":
+            molecules, options = _positive("molecules", MoleculeOptions, options), {}
         if options:
             raise DataError(f"{name} has no option {clipped(next(iter(options)))!r}; write {name}:event_shape=[28,28].")
         sizes = None if shape is None else tuple(shape) if isinstance(shape, list | tuple) else (shape,)
         if sizes is not None and not all(isinstance(n, int) and n > 0 for n in sizes):
             raise DataError(f"event_shape is {clipped(str(shape))}; expected positive whole numbers such as [28,28].")
-        return cls(kind=name, columns=columns or {}, event_shape=sizes, text=text)
+        return cls(kind=name, columns=columns or {}, event_shape=sizes, text=text, molecules=molecules)
 
     def of(self, name: str) -> str | None:
         """What the user said about a column, or None."""
@@ -106,20 +114,23 @@ class Overrides:
                 )
 
 
-def _text_options(options: Mapping[str, object]) -> TextOptions:
-    """The options of text.
+_Options = TypeVar("_Options", TextOptions, MoleculeOptions)
+
+
+def _positive(name: str, cls: type[_Options], options: Mapping[str, object]) -> _Options:
+    """The options of text or molecules.
 
     Raises:
         DataError: an unknown one, or a number below one.
     """
     try:
-        found = TextOptions(**check_options("text", TextOptions, options))
+        found = cls(**check_options(name, cls, options))
     except ValueError as error:
         raise DataError(str(error)) from None
-    for name in ("longest", "vocabulary"):
-        number = getattr(found, name)
+    for word in ("longest", "vocabulary"):
+        number = getattr(found, word)
         if number is not None and number < 1:
-            raise DataError(f"text got {name}={number} and needs at least 1.")
+            raise DataError(f"{name} got {word}={number} and needs at least 1.")
     return found
 
 

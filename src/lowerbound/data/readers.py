@@ -9,6 +9,7 @@ out by a fixed random split (`lowerbound.data.split`).
 | .npz | `x`, or `x_train` and `x_test`, or the array named | `y`, or `y_train` and `y_test`, or the array named |
 | .csv, .tsv, .parquet (.csv.gz, .tsv.gz) | the columns, but those left out with a reason | the column named |
 | .txt, .txt.gz | the lines | none |
+| .smi, .smi.txt (.smi.gz, .smi.txt.gz) | the lines, whose first words are SMILES | none |
 | a folder of .png or .jpg | the images | the names of its subfolders |
 
 Other installed packages add formats: see `reader`. An .npy file larger than `stream_above` bytes is memory-mapped and
@@ -29,7 +30,7 @@ from lowerbound.data.checks import check_path
 from lowerbound.data.contents import Contents
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError, clipped
-from lowerbound.data.formats.text import read_text
+from lowerbound.data.formats.text import read_smiles, read_text
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.reader import Asked, Reader
 from lowerbound.data.schema import Schema
@@ -69,7 +70,14 @@ class _Text:
         return read_text(path, asked.label)
 
 
-_OWN: tuple[Reader, ...] = (_Npy(), _Npz(), _Table(), _Text())
+class _Smiles:
+    suffixes, holds_arrays = (".smi", ".smi.gz", ".smi.txt", ".smi.txt.gz"), False
+
+    def read(self, path: Path, asked: Asked) -> Contents:
+        return read_smiles(path, asked.label)
+
+
+_OWN: tuple[Reader, ...] = (_Npy(), _Npz(), _Table(), _Text(), _Smiles())
 
 
 @cache

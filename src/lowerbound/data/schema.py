@@ -18,7 +18,7 @@ import numpy as np
 from lowerbound.data.errors import clipped
 from lowerbound.typed import WrongType, annotations_of, as_annotated
 
-__all__ = ["UNNAMED", "Column", "ColumnKind", "LeftOut", "Schema", "TextSchema", "Tokens"]
+__all__ = ["UNNAMED", "Column", "ColumnKind", "LeftOut", "MoleculeSchema", "Schema", "TextSchema", "Tokens"]
 
 Tokens: TypeAlias = Literal["word", "character"]
 """What a text is cut into."""
@@ -91,14 +91,31 @@ class TextSchema:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MoleculeSchema:
+    """What numbers the symbols of molecules (`data.fragments`).
+
+    Attributes:
+        symbols: by number; 0 is the end of a molecule, 1 is never used, then come joined rings, atoms and fragments.
+        column: the column of a table that held the SMILES, or None.
+        num_molecules: how many the training part has.
+        num_by_atoms: how many of them hold a fragment that is none of the symbols, and is written by atoms.
+    """
+
+    symbols: tuple[str, ...]
+    column: str | None = None
+    num_molecules: int = 0
+    num_by_atoms: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Schema:
     """What the numbers of a data set mean.
 
     Attributes:
-        kind: name of a kind of `lowerbound.data.kinds`: "image", "table", "counts", "text", "array", …
+        kind: name of a kind of `lowerbound.data.kinds`: "image", "table", "counts", "text", "molecules", "array", …
         event_shape: shape of one row, as a likelihood scores it.
-        container: what the user gave: "csv", "parquet", "npy", "npz", "frame", "array", "folder", "txt", "list", or
-            the name of a data set.
+        container: what the user gave: "csv", "parquet", "npy", "npz", "frame", "array", "folder", "txt", "smi", "list",
+            or the name of a data set.
         dtype: the type of the array that the user gave, which `render` gives back; tables by column have one for each.
         columns: of a table; None for other kinds.
         left_out: columns that are no part of the data.
@@ -108,6 +125,7 @@ class Schema:
         pixel_levels: K where stored pixels are the whole numbers 0 … K − 1; None where they are intensities in [0, 1].
         channels_last: whether the user's images have their channels on the last axis.
         text: what numbers the tokens of text; None for other kinds.
+        molecules: what numbers the symbols of molecules; None for other kinds.
     """
 
     kind: str
@@ -122,6 +140,7 @@ class Schema:
     pixel_levels: int | None = None
     channels_last: bool = False
     text: TextSchema | None = None
+    molecules: MoleculeSchema | None = None
 
     @property
     def column_names(self) -> tuple[str, ...] | None:
@@ -136,9 +155,14 @@ class Schema:
     @property
     def of_numbers(self) -> bool:
         """Whether every stored number is the user's own, not that of a category or token, or seconds of a date."""
-        if self.text is not None:
+        if self.is_written:
             return False
         return all(column.kind != "date" and column.categories in _AS_THEY_ARE for column in self.columns or ())
+
+    @property
+    def is_written(self) -> bool:
+        """Whether a row is symbols up to an end, which are written one after another: texts and molecules."""
+        return self.text is not None or self.molecules is not None
 
     def laid_out(self, stored: np.ndarray) -> np.ndarray:
         """Stored rows with the channels of images on the axis where the user has them."""
@@ -171,7 +195,11 @@ class Schema:
                 raise ValueError("'columns' is missing")
             text = values.pop("text", None)
             text = None if text is None else _made(TextSchema, text)
-            schema = _made(cls, values, columns=made, left_out=_all_made(LeftOut, left_out), text=text)
+            molecules = values.pop("molecules", None)
+            molecules = None if molecules is None else _made(MoleculeSchema, molecules)
+            schema = _made(
+                cls, values, columns=made, left_out=_all_made(LeftOut, left_out), text=text, molecules=molecules
+            )
             _check(schema)
             return schema
         except (TypeError, ValueError) as error:
@@ -198,6 +226,8 @@ def _check(schema: Schema) -> None:
             raise ValueError(f"a column of {column.dtype} with categories that are no numbers")
     if (schema.kind == "text") != (schema.text is not None) or (schema.text and len(schema.text.symbols) < 3):
         raise ValueError("text without a vocabulary, or a vocabulary without text")
+    if (schema.kind == "molecules") != (schema.molecules is not None):
+        raise ValueError("molecules without symbols, or symbols without molecules")
     if schema.pixel_levels is not None and schema.pixel_levels < 2:
         raise ValueError(f"{schema.pixel_levels} levels of pixels")
 

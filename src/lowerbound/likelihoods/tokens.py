@@ -20,6 +20,7 @@ from torch.types import _size
 from lowerbound.autoregressive import AutoregressiveDistribution
 from lowerbound.decoding import Choice, draw, greedy
 from lowerbound.likelihoods.categorical import CategoricalDistribution
+from lowerbound.likelihoods.open_points import OpenPoints
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.precision import call_net
 from lowerbound.nets.shapes import Shape, as_shape, out_shape_of
@@ -49,6 +50,7 @@ class Tokens(nn.Module):
         context_dim: M, where the net is made from words.
         word_dropout: the probability that a token is hidden from later ones while training.
         dropout: the probability that a number of an embedding or a feature is dropped while training.
+        points: of rows that are derivations of molecules, where each symbol can be joined (`open_points.OpenPoints`).
 
     Returns (when called):
         A distribution over x; log-probabilities are nats per text. It has no mean.
@@ -84,6 +86,7 @@ class Tokens(nn.Module):
         context_dim: int = 64,
         word_dropout: float = 0.0,
         dropout: float = 0.0,
+        points: str | None = None,
     ):
         super().__init__()
         self.event_shape, self.num_symbols = as_shape(event_shape), num_symbols
@@ -109,6 +112,7 @@ class Tokens(nn.Module):
             word_dropout=word_dropout,
             dropout=dropout,
         )
+        self.grammar = None if points is None else OpenPoints(points, num_symbols, self.event_shape[0])
 
     @staticmethod
     def parameter_shape(event_shape: Shape, context_dim: int = 64) -> tuple[int, ...]:
@@ -123,11 +127,11 @@ class Tokens(nn.Module):
     def forward(self, context: Context | None = None) -> TokenDistribution:
         """p(x | context)."""
         if self.context_net is None:
-            return TokenDistribution(self.causal, self.event_shape)
+            return TokenDistribution(self.causal, self.event_shape, grammar=self.grammar)
         if context is None:
             raise ValueError("Tokens got no context and has a net that reads one; give z, or make it with net=None.")
         c = parameters_of(self.context_net, context, self._context_shape)
-        return TokenDistribution(self.causal, self.event_shape, c)
+        return TokenDistribution(self.causal, self.event_shape, c, grammar=self.grammar)
 
     @torch.no_grad()
     def initialize(self, x: Float[Tensor, "row position"]) -> None:
@@ -145,25 +149,32 @@ class TokenDistribution(AutoregressiveDistribution):
         event_shape: (T,).
         context: (*batch, M), or None if the net takes none.
         batch_shape: of a distribution without context.
+        grammar: which symbols may follow; None for any.
     """
 
     def __init__(
-        self, net: TokenNet, event_shape: tuple[int, ...], context: Tensor | None = None, batch_shape: _size = ()
+        self,
+        net: TokenNet,
+        event_shape: tuple[int, ...],
+        context: Tensor | None = None,
+        batch_shape: _size = (),
+        grammar: OpenPoints | None = None,
     ):
         super().__init__(net, CategoricalDistribution, event_shape, context, batch_shape)
-        self.tokens = net
+        self.tokens, self.grammar = net, grammar
 
     def expand(self, batch_shape: _size, _instance: object = None) -> TokenDistribution:
         """The same distribution with a larger batch shape."""
         context = self.context
         if context is not None:
             context = context.expand(*batch_shape, context.shape[-1])
-        return TokenDistribution(self.tokens, tuple(self.event_shape), context, batch_shape)
+        return TokenDistribution(self.tokens, tuple(self.event_shape), context, batch_shape, self.grammar)
 
     def log_prob(self, value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """log p(x) of x (..., T), whose leading axes broadcast against the batch: (...), nats. One pass.
 
-        −∞ where x holds no symbol, has no end, or anything but 0 after it; NaN where x is NaN.
+        −∞ where x holds no symbol or one that may not stand there, has no end, or anything but 0 after it; NaN where x
+        is NaN.
 
         Raises:
             ValueError: x of another shape.
@@ -199,9 +210,16 @@ class TokenDistribution(AutoregressiveDistribution):
         length, cache = self.event_shape[0], self.tokens.begin(num, context)
         x = self.tokens.bias.new_zeros(num, length)
         going, before = torch.ones(num, dtype=torch.bool, device=x.device), None
+        state = None if self.grammar is None else self.grammar.begin(num)
         for t in range(length - 1):
-            chosen = self._choose(self.tokens.step(cache, t, before)).to(x)
+            scores = self.tokens.step(cache, t, before)
+            if self.grammar is not None and state is not None:
+                allowed = self.grammar.allowed(self.grammar.situation(state))
+                scores = scores.masked_fill(~allowed, -torch.inf)
+            chosen = self._choose(scores).to(x)
             x[:, t] = before = torch.where(going, chosen, torch.zeros_like(chosen))
+            if self.grammar is not None and state is not None:
+                self.grammar.advance(state, before.long())
             going = going & (chosen != END)
             if not bool(going.any()):
                 break
@@ -232,8 +250,21 @@ class TokenDistribution(AutoregressiveDistribution):
             features.append(h[places])
             targets.append(some[places])
             positions.append(place[rows, :longest][places])
-        log_p = -cross_entropy(self.tokens.scores(torch.cat(features)), torch.cat(targets), reduction="none")
-        return log_p.new_zeros(k.numel()).index_copy(0, torch.cat(positions), log_p).view_as(k).sum(1)
+        scores, k_next, at = self.tokens.scores(torch.cat(features)), torch.cat(targets), torch.cat(positions)
+        if self.grammar is None:
+            log_p = -cross_entropy(scores, k_next, reduction="none")
+        else:
+            reach = int(counted.sum(1).max())
+            now = self.grammar.along(k[:, :reach]).at(at // k.shape[1] * reach + at % k.shape[1])
+            log_p = _log_p_of_allowed(scores, k_next, self.grammar.allowed(now))
+        return log_p.new_zeros(k.numel()).index_copy(0, at, log_p).view_as(k).sum(1)
+
+
+def _log_p_of_allowed(scores: Tensor, k: Tensor, allowed: Tensor) -> Tensor:
+    """log p of symbols k (N,) where only those allowed (N, K) have a probability; −∞ for one that is not."""
+    legal = allowed.gather(1, k[:, None])
+    log_p = -cross_entropy(scores.masked_fill(legal & ~allowed, -torch.inf), k, reduction="none")
+    return torch.where(legal[:, 0], log_p, -torch.inf)
 
 
 class _Features(nn.Module):

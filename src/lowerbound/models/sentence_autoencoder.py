@@ -5,6 +5,8 @@
 z says what the text is about, and a causal net writes it. That net models text so well by itself that z tends to stay
 unused: look at the rate, and compare with `language_model`, which is the same net without z. The recipe lets the weight
 of the rate rise from 0 to 1 in its first 1,000 steps (Bowman et al. 2016, §3.1).
+
+The recipe `molecule-vae` is the same model of the derivations of molecules (`data.derivations`), with its defaults.
 """
 
 from __future__ import annotations
@@ -151,5 +153,6 @@ _EXACT = {**_DEFAULTS, "objective": "elbo"}
 
 RECIPES = (
     Recipe(name="sentence-vae", make=sentence_vae, likelihood="tokens", defaults=_WARM),
+    Recipe(name="molecule-vae", make=sentence_vae, likelihood="tokens", defaults=_WARM),
     Recipe(name="language-model", make=language_model, likelihood="tokens", defaults=_EXACT),
 )

@@ -45,6 +45,8 @@ class ReportContents:
         predictive: held-out rows against as many that the model makes.
         text_samples: texts that the model draws.
         text_pairs: test texts as the model sees them, each with its reconstruction.
+        drawn_pairs: a drawing (SVG) of such pairs of molecules, side by side.
+        drawn_samples: a drawing of molecules that the model draws.
     """
 
     title: str
@@ -72,3 +74,5 @@ class ReportContents:
     predictive: PredictiveChecks | None = None
     text_samples: Sequence[str] = ()
     text_pairs: Sequence[tuple[str, str]] = ()
+    drawn_pairs: str | None = None
+    drawn_samples: str | None = None

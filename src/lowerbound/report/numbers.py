@@ -155,6 +155,9 @@ def _quality(contents: ReportContents) -> Iterator[Score]:
     found = (contents.evaluation or {}).get("quality")
     if found is None:
         return
+    if "random_fragments" in found:
+        yield from _of_molecules(found)
+        return
     for name, meaning in _QUALITY.items():
         value = f"{found[name]:.3f} ± {found[f'{name}_error']:.3f}"
         yield Score(name=name.capitalize(), nats=value, meaning=meaning)
@@ -163,6 +166,15 @@ def _quality(contents: ReportContents) -> Iterator[Score]:
         f"{found['frechet_of_data']:.3g}."
     )
     yield Score(name="Fréchet distance", nats=f"{found['frechet']:.3g}", meaning=meaning)
+
+
+def _of_molecules(found: dict[str, Any]) -> Iterator[Score]:
+    """Scores of samples of molecules (`evaluate.molecules`)."""
+    others = found["random_fragments"]
+    for name in found:
+        if name in others:
+            meaning = f"Of samples; molecules of random fragments have {others[name]:.3f}. See evaluate.molecules."
+            yield Score(name=f"Samples: {_words(name)}", nats=f"{found[name]:.3f}", meaning=meaning)
 
 
 def _baselines(contents: ReportContents) -> Iterator[Score]:

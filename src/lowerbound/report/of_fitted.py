@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset
-from lowerbound.data.kinds.text import texts_in
+from lowerbound.data.kinds.strings import texts_in
 from lowerbound.defaults import facts_of
 from lowerbound.evaluate import PosteriorMean, PredictiveChecks, posterior_mean
 from lowerbound.fitted import Fitted
 from lowerbound.hooks import Embeds
 from lowerbound.inference import InferenceWarning
 from lowerbound.model import LatentVariableModel
+from lowerbound.plots.molecules import molecule_svg
 from lowerbound.priors import AfterTraining
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.report.contents import ReportContents
@@ -26,7 +27,7 @@ from lowerbound.report.contents import ReportContents
 __all__ = ["collect"]
 
 MOST_LATENTS, NUM_PAIRS, NUM_SAMPLES, NUM_TABLE_ROWS = 2000, 30, 60, 2000
-NUM_CHECKED_ROWS, NUM_REPLICATES = 500, 100
+NUM_CHECKED_ROWS, NUM_REPLICATES, NUM_DRAWN = 500, 100, 8
 
 _CPU = torch.device("cpu")
 _NO_PRIOR = "The codes of this model have no prior yet, so that there are no samples."
@@ -44,7 +45,7 @@ def collect(fitted: Fitted) -> ReportContents:
     rows, y = held_out.x[: max(MOST_LATENTS, NUM_TABLE_ROWS)], held_out.y
     x = fitted.events(rows)
     context = fitted.context(None if y is None else y[: len(x)], dataset.name)
-    is_image, is_text = len(fitted.schema.event_shape) > 1, fitted.schema.text is not None
+    is_image, is_text = len(fitted.schema.event_shape) > 1, fitted.schema.is_written
     some = x[:MOST_LATENTS]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", InferenceWarning)
@@ -143,7 +144,15 @@ def _shown_texts(fitted: Fitted, x: Tensor) -> dict[str, Any]:
         again = fitted.model.reconstruct(x[:NUM_PAIRS])
         samples = fitted.model.sample(NUM_PAIRS)
     texts = [texts_in(fitted.render(part)) for part in (x[:NUM_PAIRS], again, samples)]
-    return {"text_pairs": tuple(zip(texts[0], texts[1], strict=True)), "text_samples": tuple(texts[2])}
+    found = {"text_pairs": tuple(zip(texts[0], texts[1], strict=True)), "text_samples": tuple(texts[2])}
+    if fitted.schema.molecules is None:
+        return found
+    pairs = [one for pair in found["text_pairs"][:NUM_DRAWN] for one in pair]
+    return {
+        **found,
+        "drawn_pairs": molecule_svg(pairs, per_row=4),
+        "drawn_samples": molecule_svg(texts[2][: 2 * NUM_DRAWN], per_row=4),
+    }
 
 
 def _every_class(context: Tensor) -> Tensor:

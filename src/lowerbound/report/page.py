@@ -100,10 +100,17 @@ def _texts(contents: ReportContents) -> Iterator[str]:
         body = "".join(f"<tr><td>{escape(a)}</td><td>{escape(b)}</td></tr>\n" for a, b in contents.text_pairs)
         head = "<thead><tr><th>test text</th><th>reconstruction</th></tr></thead>"
         table = f'<div class="wide"><table>{head}<tbody>\n{body}</tbody></table></div>'
-        yield f'<section>\n<h2>Reconstructions</h2>\n{table}\n<p class="quiet">{TEXT_PAIRS}</p>\n</section>'
+        drawn = _drawn(contents.drawn_pairs)
+        yield f'<section>\n<h2>Reconstructions</h2>\n{drawn}{table}\n<p class="quiet">{TEXT_PAIRS}</p>\n</section>'
     if contents.text_samples:
         body = "".join(f"<li>{escape(text)}</li>\n" for text in contents.text_samples)
-        yield f'<section>\n<h2>Samples</h2>\n<ol>\n{body}</ol>\n<p class="quiet">{TEXT_SAMPLES}</p>\n</section>'
+        drawn = _drawn(contents.drawn_samples)
+        yield f'<section>\n<h2>Samples</h2>\n{drawn}<ol>\n{body}</ol>\n<p class="quiet">{TEXT_SAMPLES}</p>\n</section>'
+
+
+def _drawn(svg: str | None) -> str:
+    """A drawing as a part of the page."""
+    return "" if svg is None else f'<div class="wide">{svg}</div>\n'
 
 
 def _header(contents: ReportContents) -> str:

@@ -20,6 +20,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from lowerbound.data.dataset import Dataset
 from lowerbound.data.transform import Binarization
 from lowerbound.engine import Device
 from lowerbound.fitted import Fitted
@@ -176,7 +177,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
     history_: list[Record]
 
     def fit(self, X: ArrayLike, y: object = None) -> VAE:
-        """Fit the model to rows X (N, D), N ≥ 2, or to a list of str, for which it is a sentence VAE; y is ignored.
+        """Fit the model to rows X (N, D), N ≥ 2, or to a list of str, texts or, with kind='molecules', SMILES;
+        y is ignored.
 
         Raises:
             ValueError: X holds infinity, a column to standardise is constant, values are outside the support of the
@@ -188,7 +190,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         self.fitted_, self.history_ = fit_dataset(
             dataset,
             given,
-            recipe="vae" if dataset.schema.text is None else "sentence-vae",
+            recipe=_recipe_for(dataset),
             seed=seed_of(self.random_state),
             device=self.device,
             verbose=self.verbose,
@@ -271,3 +273,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
     def _rows(self, X: ArrayLike) -> Any:
         """X in the form that `Fitted` takes."""
         return validated(self, X, self.event_shape)
+
+
+def _recipe_for(dataset: Dataset) -> str:
+    """A variational autoencoder for that kind of data."""
+    if dataset.schema.molecules is not None:
+        return "molecule-vae"
+    return "vae" if dataset.schema.text is None else "sentence-vae"

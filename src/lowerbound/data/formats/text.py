@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
 
-__all__ = ["is_no_text", "read_text"]
+__all__ = ["is_no_text", "read_smiles", "read_text"]
 
 _LOOKED_AT = 2**16
 _MOST_CONTROLS = 0.02
@@ -44,6 +45,13 @@ def read_text(path: Path, label: str | None) -> Contents:
         ) from None
     lines = text.removesuffix("\n").split("\n")  # the carriage return of Windows is white space at an end
     return Contents(what=name, container="txt", x=np.array(lines, dtype=object))
+
+
+def read_smiles(path: Path, label: str | None) -> Contents:
+    """The lines of a file of SMILES, without its heading; for the rest see `read_text`."""
+    found = read_text(path, label)
+    headed = len(found.x) > 1 and found.x[0].split()[:1] in (["smiles"], ["SMILES"], ["Smiles"])
+    return replace(found, container="smi", x=found.x[1:] if headed else found.x)
 
 
 def _content(path: Path, name: str) -> bytes:

@@ -13,13 +13,14 @@ from lowerbound.data.kinds.array import Array
 from lowerbound.data.kinds.counts import Counts
 from lowerbound.data.kinds.image import Image
 from lowerbound.data.kinds.kind import Kind
+from lowerbound.data.kinds.molecules import Molecules
 from lowerbound.data.kinds.table import Table
 from lowerbound.data.kinds.text import Text
 from lowerbound.data.overrides import Overrides
 
-__all__ = ["Array", "Counts", "Image", "Kind", "Table", "Text", "kind_named", "kind_of", "kinds"]
+__all__ = ["Array", "Counts", "Image", "Kind", "Molecules", "Table", "Text", "kind_named", "kind_of", "kinds"]
 
-_OWN: tuple[Kind, ...] = (Text(), Image(), Counts(), Table(), Array())
+_OWN: tuple[Kind, ...] = (Molecules(), Text(), Image(), Counts(), Table(), Array())
 
 
 @cache

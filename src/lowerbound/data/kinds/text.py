@@ -15,9 +15,9 @@ import numpy as np
 
 from lowerbound.data.checks import check_features
 from lowerbound.data.contents import Contents, Given
-from lowerbound.data.errors import DataError, clipped, nearest
-from lowerbound.data.formats.text import is_no_text
+from lowerbound.data.errors import DataError
 from lowerbound.data.kinds.kind import Preparation
+from lowerbound.data.kinds.strings import are_texts, column_of_strings, strings_of
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import LeftOut, Schema, TextSchema, Tokens
 from lowerbound.data.split import num_held_out, split_rows
@@ -28,7 +28,7 @@ from lowerbound.support import LikelihoodFacts
 if TYPE_CHECKING:
     from lowerbound.data.dataset import Dataset
 
-__all__ = ["Text", "are_texts", "texts_in"]
+__all__ = ["Text"]
 
 _MOST_TOKENS = {"word": 200, "character": 500}
 _LOOKED_AT = 100
@@ -50,8 +50,8 @@ class Text:
         Raises:
             DataError: no text, no column of text, or limits that leave nothing.
         """
-        column = None if are_texts(contents.x) else _column(contents.x, overrides, contents.what)
-        texts, asked = _texts(contents.x, column, contents.what), overrides.text
+        column = None if are_texts(contents.x) else column_of_strings(contents.x, overrides, contents.what, "text")
+        texts, asked = strings_of(contents.x, column, contents.what, "text"), overrides.text
         if overrides.kind is None and contents.container == "txt" and _are_numbers(texts[:_LOOKED_AT]):
             raise DataError(f"{contents.what} holds numbers in columns; save it as .csv, or say kind='text'.")
         tokens = asked.tokens or _tokens_of(texts)
@@ -98,7 +98,7 @@ class Text:
                     f"{what} holds numbers that are none of the {len(text.symbols):,} symbols of the model; give text."
                 )
             return given.astype(np.int32)
-        return numbered(_texts(given, text.column, what), text, schema.event_shape[0])
+        return numbered(strings_of(given, text.column, what, "text"), text, schema.event_shape[0])
 
     def transform(
         self,
@@ -168,7 +168,7 @@ class Text:
         if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":
             return contents, None
         longest = schema.event_shape[0] - 1
-        lengths = np.array([len(split(one, text.tokens)) for one in _texts(x, text.column, contents.what)])
+        lengths = np.array([len(split(one, text.tokens)) for one in strings_of(x, text.column, contents.what, "text")])
         empty, long = lengths == 0, lengths > longest
         rows = np.flatnonzero(~(empty | long))
         if len(rows) == len(lengths):
@@ -195,18 +195,6 @@ class Text:
         return (f"{unknown:,} of the {known:,} {_text_of(schema).tokens}s of {what} are unknown to the model.",)
 
 
-def texts_in(rendered: Any) -> list[str]:
-    """The texts of what `Text.render` gives: a list, or a DataFrame of one column."""
-    return rendered if isinstance(rendered, list) else rendered.iloc[:, 0].tolist()
-
-
-def are_texts(x: Any) -> bool:
-    """Whether these are strings in one axis."""
-    if not isinstance(x, np.ndarray) or x.ndim != 1 or x.dtype.kind not in "OU" or not len(x):
-        return False
-    return x.dtype.kind == "U" or all(isinstance(value, str) for value in x)
-
-
 def _text_of(schema: Schema) -> TextSchema:
     assert schema.text is not None
     return schema.text
@@ -224,58 +212,3 @@ def _tokens_of(texts: list[str]) -> Tokens:
     """Characters if most texts have no space inside, as formulas and names; else words."""
     with_space = sum(len(text.split()) > 1 for text in texts)
     return "word" if 2 * with_space >= len(texts) else "character"
-
-
-def _column(frame: Any, overrides: Overrides, what: str) -> str:
-    """The column that is said to be text, or the only one that holds strings.
-
-    Raises:
-        DataError: there is no such column, or several.
-    """
-    if not hasattr(frame, "columns"):
-        raise DataError(f"{what} holds no text; give a list of str, a .txt file, or a table with a column of text.")
-    overrides.check_names([str(name) for name in frame.columns], what)
-    said = [name for name, word in overrides.columns.items() if word == "text"]
-    if said:
-        return said[0]
-    dropped = {name for name, word in overrides.columns.items() if word == "drop"}
-    strings = [
-        str(name) for name in frame.columns if str(name) not in dropped and frame[name].dtype.kind not in "biufmMc"
-    ]
-    if len(strings) != 1:
-        raise DataError(
-            f"{what} has {len(strings)} columns of text; say which is meant by columns={{'NAME': 'text'}} "
-            "(--columns NAME=text)."
-        )
-    return strings[0]
-
-
-def _texts(given: Given, column: str | None, what: str) -> list[str]:
-    """The texts themselves; a missing cell is an empty one.
-
-    Raises:
-        DataError: there is no such column, or something else than text.
-    """
-    if isinstance(given, np.ndarray):
-        if len(given) and not are_texts(given):
-            raise DataError(f"{what} holds no text; give a list of str, a .txt file, or a table with a column of text.")
-        return _checked(given.tolist(), what)
-    names = [str(name) for name in given.columns]
-    if column is None and len(names) == 1:
-        column = names[0]
-    if column not in names:
-        near = ", ".join(f"'{clipped(name)}'" for name in nearest(column or "", names))
-        raise DataError(f"{what} has no column '{clipped(column or 'text')}' of text; the nearest names: {near}.")
-    cells = given.iloc[:, names.index(column)]
-    return _checked(["" if missing else str(cell) for cell, missing in zip(cells, cells.isna(), strict=True)], what)
-
-
-def _checked(texts: list[str], what: str) -> list[str]:
-    """The texts, unless they are something else, as bytes of a picture.
-
-    Raises:
-        DataError: they hold control characters.
-    """
-    if is_no_text("\n".join(texts).encode(errors="replace")):
-        raise DataError(f"{what} is no text (it holds control characters); give a file with one text a line.")
-    return texts

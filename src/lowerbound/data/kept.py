@@ -1,0 +1,67 @@
+"""Results for lines of a file, kept in the cache of this user as JSON under the checksum of the lines."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from lowerbound.data.download import cache_folder
+
+__all__ = ["kept"]
+
+_FORMAT = "1"  # to be raised when what is kept changes its meaning
+
+_Made = TypeVar("_Made")
+
+
+def kept(lines: Sequence[str], make: Callable[[str], _Made], cls: type[_Made], version: str) -> list[_Made]:
+    """What `make` gives for each line: from the cache, or made and put there.
+
+    Arguments:
+        lines: of the file.
+        make: from a line to a `cls`.
+        cls: a dataclass of plain values and tuples of them.
+        version: of whatever else the results depend on.
+    """
+    words = "\0".join((_FORMAT, cls.__name__, version, *lines))
+    path = cache_folder() / "lines" / f"{hashlib.sha256(words.encode()).hexdigest()}.json.gz"
+    found = _read(path, cls, len(lines))
+    if found is None:
+        found = [make(line) for line in lines]
+        _write(path, found)
+    return found
+
+
+def _read(path: Path, cls: type[_Made], count: int) -> list[_Made] | None:
+    """None where there is no such file, or it is damaged and has to be made again."""
+    try:
+        rows = json.loads(gzip.decompress(path.read_bytes()))
+    except (OSError, EOFError, zlib.error, ValueError):
+        return None
+    names = {field.name for field in fields(cast(Any, cls))}
+    if (
+        not isinstance(rows, list)
+        or len(rows) != count
+        or not all(isinstance(r, dict) and set(r) <= names for r in rows)
+    ):
+        return None
+    return [cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}) for row in rows]
+
+
+def _write(path: Path, found: list[_Made]) -> None:
+    """In one step; a cache that cannot be written costs time alone."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    content = gzip.compress(json.dumps([asdict(cast(Any, one)) for one in found]).encode(), compresslevel=3)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)

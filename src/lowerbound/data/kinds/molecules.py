@@ -1,0 +1,226 @@
+"""Molecules: SMILES, read as derivations by fragments and atoms (`data.derivations`).
+
+A row is the numbers of the symbols of a molecule and then the end. What cannot be written is left out, counted and
+said: lines that are no SMILES, other elements, isotopes, radicals, and molecules of more than 150 atoms, where a ring
+counts as two. Whether a molecule can be written does not depend on the training data.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from lowerbound.data.checks import check_features
+from lowerbound.data.contents import Contents, Given
+from lowerbound.data.errors import DataError, clipped
+from lowerbound.data.fragments import first_of_points, molecules_of, numbered_molecules, symbols_of
+from lowerbound.data.kinds.kind import Preparation
+from lowerbound.data.kinds.strings import are_texts, column_of_strings, strings_of
+from lowerbound.data.overrides import Overrides
+from lowerbound.data.points import points_of, spelled_points
+from lowerbound.data.schema import LeftOut, MoleculeSchema, Schema
+from lowerbound.data.smiles import ReadMolecule, ReadMolecules, read_molecules
+from lowerbound.data.split import num_held_out, split_rows
+from lowerbound.data.transform import Identity, Transform
+from lowerbound.support import LikelihoodFacts
+
+if TYPE_CHECKING:
+    from lowerbound.data.dataset import Dataset
+
+__all__ = ["Molecules"]
+
+_LARGEST = 150
+_WITH_COLUMNS = ("csv", "parquet", "frame")
+
+
+class Molecules:
+    """Small molecules."""
+
+    name = "molecules"
+
+    def matches(self, contents: Contents, overrides: Overrides) -> bool:
+        """A .smi file, or a table one of whose columns is said to be of molecules."""
+        return contents.container == "smi" or "molecule" in overrides.columns.values()
+
+    def infer(self, contents: Contents, overrides: Overrides) -> Schema:
+        """The fragments of the training part, and the size of the largest molecule.
+
+        Raises:
+            DataError: no molecules, no column of them, limits that leave nothing, or RDKit is not installed.
+        """
+        column = None
+        if not are_texts(contents.x):
+            column = column_of_strings(contents.x, overrides, contents.what, "molecule")
+        read, asked = read_molecules(strings_of(contents.x, column, contents.what, "molecule")), overrides.molecules
+        largest = asked.longest or min(max((one.size for one in read), default=0), _LARGEST)
+        kept = [one.symbols for one in read if one.smiles and one.size <= largest]
+        if len(kept) < 2:
+            raise DataError(
+                f"{contents.what} has {len(kept)} usable molecule{'s' * (len(kept) != 1)} in {len(read):,} "
+                f"lines{_example(contents, column, read)}; a model is fitted to at least two: give SMILES, one a line."
+            )
+        rows = range(len(kept)) if contents.x_test is not None else split_rows(len(kept), num_held_out(len(kept)))[0]
+        found = [kept[i] for i in rows]
+        counts = Counter(symbol for symbols in found for symbol in symbols)
+        symbols = symbols_of(counts, asked.vocabulary, contents.what)
+        known = set(symbols)
+        others = [] if column is None else [str(name) for name in contents.x.columns if str(name) != column]  # type: ignore[union-attr]
+        return Schema(
+            kind=self.name,
+            event_shape=(largest + 1,),
+            container=contents.container,
+            dtype="str",
+            left_out=tuple(LeftOut(name=name, reason="no molecules") for name in others),
+            molecules=MoleculeSchema(
+                symbols=symbols,
+                column=column,
+                num_molecules=len(found),
+                num_by_atoms=sum(any(symbol not in known for symbol in one) for one in found),
+            ),
+        )
+
+    def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
+        """The numbers of the symbols (N, largest + 1), int32. Rows of numbers are taken as they are.
+
+        Raises:
+            DataError: what is no molecule or cannot be written, or numbers that are none of the symbols.
+        """
+        of = _molecules_of(schema)
+        if isinstance(given, np.ndarray) and given.dtype.kind in "biuf":
+            check_features(given, schema.event_shape, what)
+            if not bool(((given >= 0) & (given < len(of.symbols)) & (given == np.round(given))).all()):
+                raise DataError(
+                    f"{what} holds numbers that are none of the {len(of.symbols):,} symbols of the model; give SMILES."
+                )
+            return given.astype(np.int32)
+        lines = strings_of(given, of.column, what, "molecule")
+        read = read_molecules(lines)
+        bad = read.first_without
+        if bad is not None:
+            raise DataError(f"'{clipped(lines[bad])}' in row {bad} of {what} is {_why(read[bad])}; leave it out.")
+        return numbered_molecules(read, of, schema.event_shape[0])
+
+    def transform(
+        self,
+        dataset: Dataset,
+        facts: LikelihoodFacts,
+        *,
+        binarization: Preparation = "auto",
+        standardize: bool | Literal["auto"] = "auto",
+    ) -> Transform:
+        """The numbers of symbols as they are.
+
+        Raises:
+            DataError: a likelihood of something else, to which the numbers of symbols mean nothing.
+        """
+        if facts.domain != "tokens":
+            raise DataError(
+                f"{dataset.name} holds molecules and the model is of {facts.domain}; take the recipe molecule-vae or "
+                "language-model, or the likelihood tokens."
+            )
+        return Identity()
+
+    def default_likelihood(self, schema: Schema) -> str:
+        """Tokens of those symbols, with the grammar of their points."""
+        symbols = _molecules_of(schema).symbols
+        words = spelled_points(symbols[first_of_points(symbols) :])
+        return f"tokens:num_symbols={len(symbols)},points={words}"
+
+    def describe(self, schema: Schema) -> list[str]:
+        """The fragments, the limit, and how many training molecules need the path by atoms."""
+        of = _molecules_of(schema)
+        atoms = [points_of(symbol).is_atom for symbol in of.symbols[first_of_points(of.symbols) :]]
+        share = of.num_by_atoms / max(1, of.num_molecules)
+        lines = [
+            f"Molecules of at most {schema.event_shape[0] - 1} atoms, a ring counted as two, written by "
+            f"{atoms.count(False):,} fragments and {atoms.count(True):,} atoms.",
+            f"  Of the {of.num_molecules:,} to train on, {share:.1%} hold a fragment that is written by atoms.",
+        ]
+        if schema.left_out:
+            lines.append(f"  left out: {', '.join(item.name for item in schema.left_out[:8])} (no molecules)")
+        return lines
+
+    def render(self, x: np.ndarray, schema: Schema) -> Any:
+        """Canonical SMILES of each row: a list, or a DataFrame where they were a column of a table."""
+        of = _molecules_of(schema)
+        found = molecules_of(x, of)
+        if of.column is None or schema.container not in _WITH_COLUMNS:
+            return found
+        import pandas
+
+        return pandas.DataFrame({of.column: found})
+
+    def usable(self, contents: Contents, schema: Schema, *, refuse: bool) -> tuple[Contents, np.ndarray | None]:
+        """The contents without what cannot be written, and which of the rows these are.
+
+        Arguments:
+            contents: as a reader found them.
+            schema: of molecules; of rows of numbers nothing is left out.
+            refuse: whether to refuse them instead, where results have to be as many as the rows given.
+
+        Returns:
+            The contents, with notes that count what was left out and changed; the rows that are left, or None for all.
+
+        Raises:
+            DataError: nothing is left, or `refuse` and something would be left out.
+        """
+        x, of = contents.x, _molecules_of(schema)
+        if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":
+            return contents, None
+        read = read_molecules(strings_of(x, of.column, contents.what, "molecule"))
+        largest = schema.event_shape[0] - 1
+        reasons = [
+            one.reason or ("" if one.size <= largest else f"of more than {largest} atoms, a ring counted as two")
+            for one in read
+        ]
+        noted = replace(contents, notes=(*contents.notes, *_changed(read, contents.what)))
+        rows = np.array([i for i, reason in enumerate(reasons) if not reason], dtype=np.int64)
+        if len(rows) == len(reasons):
+            return noted, None
+        counts = Counter(reason for reason in reasons if reason).most_common()
+        listed = ", ".join(f"{n:,} {reason}" for reason, n in counts[:4])
+        listed += f", {sum(n for _, n in counts[4:]):,} others" if counts[4:] else ""
+        first = next(i for i, reason in enumerate(reasons) if reason)
+        said = f"{len(reasons) - len(rows):,} of the {len(reasons):,} lines of {contents.what} ({listed})"
+        if refuse or not len(rows):
+            raise DataError(f"{said}, row {first} first, cannot be written by this model; leave them out.")
+        y = None if contents.y is None else contents.y[rows]
+        kept = x[rows] if isinstance(x, np.ndarray) else x.iloc[rows]
+        note = f"Left out: {said}, row {first} first."
+        return replace(noted, x=kept, y=y, notes=(*noted.notes, note)), rows
+
+    def notes(self, x: np.ndarray, schema: Schema, what: str) -> tuple[str, ...]:
+        """None: what was changed is said by `usable`."""
+        return ()
+
+
+def _molecules_of(schema: Schema) -> MoleculeSchema:
+    assert schema.molecules is not None
+    return schema.molecules
+
+
+def _changed(read: ReadMolecules, what: str) -> tuple[str, ...]:
+    """Sentences on what was changed in reading."""
+    notes = []
+    salts, stereo = sum(one.is_salt for one in read), sum(one.had_stereo for one in read)
+    if salts:
+        notes.append(f"Of {salts:,} lines of {what} with several components the largest was kept.")
+    if stereo:
+        notes.append(f"Stereo marks of {stereo:,} molecules of {what} were dropped.")
+    return tuple(notes)
+
+
+def _why(one: ReadMolecule) -> str:
+    return one.reason if one.reason in ("empty", "no molecule") else f"a molecule {one.reason}"
+
+
+def _example(contents: Contents, column: str | None, read: ReadMolecules) -> str:
+    """The first line that is none, for a message."""
+    bad = read.first_without
+    if bad is None:
+        return ""
+    line = strings_of(contents.x, column, contents.what, "molecule")[bad]
+    return f" ('{clipped(line, 30)}' is {_why(read[bad])})"

@@ -1,0 +1,113 @@
+"""How samples of molecules compare with test molecules, after MOSES (Polykovskiy et al. 2020, arXiv:1811.12823, §4).
+
+    valid        the share of samples that RDKit reads
+    unique@n     the share of different molecules among the first n valid ones, n = 1,000 (or all) and 10,000
+    novelty      the share of different valid ones that are in no training row
+    Frag, Scaf   the cosine of the counts of BRICS fragments, and of Bemis–Murcko scaffolds of two rings or more
+    SNN          the mean over samples of the largest Tanimoto similarity to a test molecule (Morgan, radius 2)
+    IntDiv       1 − the mean Tanimoto similarity of two samples
+    distances    the Wasserstein distance of each property of `molecule_properties` between samples and test molecules
+
+The Fréchet ChemNet distance is left out: the weights of its network are not part of this library. Novelty is high for
+random molecules too; the distances tell. All molecules are compared without stereo marks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from lowerbound.data.chemistry import rdkit_chem
+from lowerbound.evaluate.molecule_properties import PROPERTIES, properties_of
+
+__all__ = ["molecule_scores"]
+
+_BITS, _RADIUS, _FEWEST_RINGS = 1024, 2, 2
+_UNIQUE = (1000, 10_000)
+
+
+def molecule_scores(samples: Sequence[str], train: Collection[str], test: Sequence[str]) -> dict[str, float]:
+    """The scores of samples.
+
+    Arguments:
+        samples: SMILES, some of which may be none.
+        train: canonical SMILES of the training molecules.
+        test: SMILES of test molecules.
+
+    Returns:
+        The scores by name; those of valid samples alone are missing if there are none.
+
+    Raises:
+        DataError: RDKit is not installed.
+        ValueError: no samples or no test molecules.
+
+    >>> found = molecule_scores(["CCO", "OCC", "C("], {"CCO"}, ["CCO"])
+    >>> {name: round(found[name], 2) for name in ("valid", "novelty", "snn")}
+    {'valid': 0.67, 'novelty': 0.0, 'snn': 1.0}
+    """
+    Chem = rdkit_chem()
+    if not len(samples) or not len(test):
+        raise ValueError(
+            f"molecule_scores got {len(samples)} samples and {len(test)} test molecules; give one of each at least."
+        )
+    made = [mol for mol in map(Chem.MolFromSmiles, samples) if mol is not None and mol.GetNumAtoms()]
+    found = {"valid": len(made) / len(samples)}
+    if not made:
+        return found
+    names, real = [Chem.MolToSmiles(mol) for mol in made], [Chem.MolFromSmiles(one) for one in test]
+    for n in _UNIQUE:
+        if len(names) >= n or n == _UNIQUE[0]:
+            found[f"unique@{min(n, len(names))}"] = len(set(names[:n])) / len(names[:n])
+    different = set(names)
+    found["novelty"] = len(different - set(train)) / len(different)
+    found["frag"] = _cosine(_fragments(made), _fragments(real))
+    found["scaf"] = _cosine(_scaffolds(made), _scaffolds(real))
+    found["snn"], found["int_div"] = _similarities(made, real)
+    return found | _properties(names, test)
+
+
+def _cosine(a: Counter[str], b: Counter[str]) -> float:
+    norms = [sum(count**2 for count in one.values()) ** 0.5 for one in (a, b)]
+    return sum(a[name] * b[name] for name in a) / (norms[0] * norms[1]) if all(norms) else 0.0
+
+
+def _fragments(mols: Iterable[Any]) -> Counter[str]:
+    """What is left where BRICS cuts."""
+    from rdkit.Chem import BRICS
+
+    Chem = rdkit_chem()
+    return Counter(part for mol in mols for part in Chem.MolToSmiles(BRICS.BreakBRICSBonds(mol)).split("."))
+
+
+def _scaffolds(mols: Iterable[Any]) -> Counter[str]:
+    """Bemis–Murcko scaffolds of two rings or more."""
+    from rdkit.Chem.Scaffolds import MurckoScaffold
+
+    Chem = rdkit_chem()
+    found = (MurckoScaffold.GetScaffoldForMol(mol) for mol in mols if mol.GetRingInfo().NumRings() >= _FEWEST_RINGS)
+    return Counter(Chem.MolToSmiles(one) for one in found)
+
+
+def _similarities(made: list[Any], real: list[Any]) -> tuple[float, float]:
+    """The mean similarity of a sample to its nearest test molecule, and the diversity of samples."""
+    from rdkit.Chem import rdFingerprintGenerator
+    from rdkit.DataStructs import BulkTanimotoSimilarity
+
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=_RADIUS, fpSize=_BITS)
+    ours, theirs = ([generator.GetFingerprint(mol) for mol in mols] for mols in (made, real))
+    nearest = np.mean([max(BulkTanimotoSimilarity(one, theirs)) for one in ours])
+    within = np.mean([np.mean(BulkTanimotoSimilarity(one, ours)) for one in ours])
+    return float(nearest), float(1 - within)
+
+
+def _properties(made: Sequence[str], real: Sequence[str]) -> dict[str, float]:
+    """Distances between the distributions of properties."""
+    from scipy.stats import wasserstein_distance
+
+    return {
+        f"{name}_distance": float(wasserstein_distance(properties_of(made, name), properties_of(real, name)))
+        for name in PROPERTIES
+    }

@@ -1,0 +1,146 @@
+"""`lowerbound fit some.smi` with no other word, and what every command says of its run."""
+
+import json
+
+import pandas as pd
+import pytest
+from some_molecules import SMILES
+
+import lowerbound as lb
+from lowerbound.cli import main
+from lowerbound.data.smiles import read_molecules
+
+SMALL = "latent_dim=2,embedding_dim=8,width=16"
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("molecules") / "some.smi"
+    path.write_text("\n".join([*SMILES * 5, "aspirin", "[Pt]"]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(path):
+    out = path.parent / "run"
+    recipe = f"molecule-vae:{SMALL}"
+    words = ["fit", str(path), "--recipe", recipe, "--steps", "40", "--out", str(out), "--no-evaluate", "--seed", "3"]
+    assert main(words) == 0
+    return out
+
+
+def are_molecules(lines):
+    return all(read_molecules(lines).smiles)
+
+
+def test_molecules_are_fitted_with_no_other_word(path):
+    plan = lb.planning.plan(lb.data.read_file(path))
+    assert plan.recipe == "molecule-vae"
+    assert plan.reasons["recipe"] == "the data are molecules"
+    assert "points=" in plan.model["likelihood"]
+
+
+def test_the_fit_says_what_the_molecules_are(cli, path, tmp_path):
+    words = ["--recipe", f"molecule-vae:{SMALL}", "--steps", 1, "--no-evaluate", "--out", tmp_path / "run"]
+    answer = cli("fit", path, *words)
+    assert "80 molecules to train on (8 of them to choose the weights) and 20 to test on" in answer.out
+    assert "Molecules of at most" in answer.out
+    assert "Left out: 2 of the 102 lines of some.smi (1 no molecule, 1 with Pt), row 100 first." in answer.out
+
+
+def test_draws_are_smiles_pictures_and_tables(cli, run, tmp_path):
+    lines = cli("sample", run, "--count", 6).out.split()
+    assert len(lines) == 6
+    assert are_molecules(lines)
+    for name in ("draws.smi", "draws.csv", "draws.png"):
+        assert cli("sample", run, "--count", 6, "--out", tmp_path / name).code == 0
+    assert (tmp_path / "draws.smi").read_text().split() == lines
+    assert pd.read_csv(tmp_path / "draws.csv").smiles.tolist() == lines
+    assert (tmp_path / "draws.png").read_bytes().startswith(b"\x89PNG")
+    fitted = lb.Fitted.open(run)
+    assert fitted.sample(6, decoding="sample", seed=0) == lines
+    assert are_molecules(fitted.sample(5, decoding="greedy"))
+
+
+def test_pairs_and_what_lies_between(cli, run, tmp_path):
+    out = cli("reconstruct", run, "--count", 3).out
+    pairs = [line.removeprefix("→").strip() for line in out.splitlines() if line.strip()]
+    assert len(pairs) == 6
+    assert are_molecules(pairs)
+    assert cli("reconstruct", run, "--count", 3, "--out", tmp_path / "pairs.png").code == 0
+    between = cli("interpolate", run, "OCC", "c1ccccc1", "--steps", 3).out.split()
+    assert len(between) == 3
+    assert are_molecules(between)
+
+
+def test_codes_and_scores_of_other_molecules(cli, run, tmp_path):
+    other = tmp_path / "other.smi"
+    other.write_text("OCC ethanol\nC1CCCCCCCCC1\nno\n")
+    answer = cli("encode", run, "--data", other, "--out", tmp_path / "codes.csv")
+    assert answer.code == 0, answer.err
+    assert "Left out: 1 of the 3 lines" in answer.out + answer.err
+    assert pd.read_csv(tmp_path / "codes.csv").row.tolist() == [0, 1]
+    fitted = lb.Fitted.open(run)
+    same = fitted.score(["CCO", "OCC"], num_samples=10)
+    assert same[0] == pytest.approx(same[1], abs=1.5)  # one molecule, scored by other latents
+    with pytest.raises(ValueError, match="1 no molecule"):
+        fitted.score(["CCO", "no"])
+
+
+def test_samples_are_compared_with_test_molecules(cli, run):
+    answer = cli("evaluate", run, "--num-samples", 5, "--quality")
+    assert answer.code == 0, answer.err
+    assert "in parentheses molecules of random fragments" in " ".join(answer.out.split())
+    found = json.loads((run / "evaluation.json").read_text())["quality"]
+    assert found["valid"] == found["random_fragments"]["valid"] == 1.0
+    assert 0 < found["snn"] <= 1
+    with pytest.raises(ValueError, match="has its own"):
+        lb.Fitted.open(run).sample_quality(features=lambda x: x)
+
+
+def test_the_report_draws_molecules(cli, run):
+    assert cli("report", run).code == 0
+    page = (run / "report.html").read_text()
+    assert page.count("<svg") >= 2
+    assert "Samples: unique@20" in page
+    assert "bond-0" in page
+
+
+def test_a_language_model_of_molecules(path):
+    alone = lb.fit(path, "language-model", embedding_dim=8, width=16, steps=5)
+    assert are_molecules(alone.sample(4))
+
+
+def test_text_has_no_pictures(refused, tmp_path):
+    text = tmp_path / "a.txt"
+    text.write_text("a b\nb a\n" * 20)
+    words = ["--recipe", "language-model:embedding_dim=4,width=4", "--steps", "1", "--no-evaluate"]
+    assert main(["fit", str(text), *words, "--out", str(tmp_path / "run")]) == 0
+    assert ".png" in refused("sample", tmp_path / "run", "--out", tmp_path / "a.png")
+
+
+def test_a_search_moves_the_property_that_the_latent_holds(cli, tmp_path):
+    path, out = tmp_path / "chains.smi", tmp_path / "run"
+    path.write_text("\n".join(["CCO", "CCCCCCCCCCCO"] * 40) + "\n")  # a latent that tells weight or nothing
+    recipe = "molecule-vae:latent_dim=1,embedding_dim=8,width=16,dropout=0.0"
+    words = ["--steps", "150", "--objective", "free-bits:nats=0.7,per=group", "--lr", "0.01", "--seed", "1"]
+    assert main(["fit", str(path), "--recipe", recipe, *words, "--no-evaluate", "--out", str(out)]) == 0
+    answer = cli("search", out, "--property", "weight", "--draws", 60, "--out", tmp_path / "best.csv")
+    assert answer.code == 0, answer.err
+    assert "of the variance of weight" in answer.out
+    fitted = lb.Fitted.open(out)
+    up, down = (fitted.search("weight", minimize=minimize, num_draws=60, seed=0) for minimize in (False, True))
+    assert up.r_squared > 0.5
+    assert up.means[-1] > up.means[0] + 3 * up.standard_errors[0] > down.means[-1]
+    best = pd.read_csv(tmp_path / "best.csv")
+    assert best.weight.tolist() == sorted(best.weight, reverse=True) == up.best.weight.tolist()
+
+
+def test_a_search_is_refused_where_there_is_nothing_to_search(run, refused, path, tmp_path):
+    alone = lb.fit(path, "language-model", embedding_dim=4, width=4, steps=1)
+    with pytest.raises(ValueError, match="no single vector of latents"):
+        alone.search()
+    with pytest.raises(ValueError, match="choose one of logp"):
+        lb.Fitted.open(run).search("taste")
+    with pytest.raises(ValueError, match="is for molecules"):
+        lb.fit(["a b", "b a"] * 10, "language-model", embedding_dim=4, width=4, steps=1).search()

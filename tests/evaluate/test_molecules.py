@@ -1,0 +1,30 @@
+"""The scores of samples of molecules, where they can be said beforehand."""
+
+import pytest
+
+from lowerbound.evaluate.molecules import molecule_scores
+
+TEST = ["CCO", "c1ccc(-c2ccccc2)cc1", "CC(=O)Nc1ccccc1", "c1ccc2ccccc2c1"]
+
+
+def test_the_test_molecules_themselves_are_perfect():
+    found = molecule_scores(TEST, set(), TEST)
+    for name in ("valid", "unique@4", "novelty", "frag", "scaf", "snn"):
+        assert found[name] == pytest.approx(1.0)
+    for name in ("logp_distance", "qed_distance", "sa_distance", "weight_distance"):
+        assert found[name] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_what_is_no_molecule_twice_there_or_known():
+    found = molecule_scores(["CCO", "OCC", "CCC", "C(", ""], {"CCO"}, TEST)
+    assert found["valid"] == pytest.approx(3 / 5)
+    assert found["unique@3"] == pytest.approx(2 / 3)
+    assert found["novelty"] == pytest.approx(1 / 2)
+    assert found["scaf"] == 0.0
+
+
+def test_one_molecule_has_no_diversity():
+    assert molecule_scores(["CCO"] * 3, set(), TEST)["int_div"] == pytest.approx(0.0)
+    assert molecule_scores(["C("], set(), TEST) == {"valid": 0.0}
+    with pytest.raises(ValueError, match="0 samples"):
+        molecule_scores([], set(), TEST)
