@@ -5,6 +5,7 @@ import torch
 
 from lowerbound.models.with_few_labels import BroadcastMLP, semi_supervised
 from lowerbound.nets import MLP
+from lowerbound.recipes import recipe_named
 
 
 @pytest.mark.parametrize("hidden", [[], [5, 4]])
@@ -37,3 +38,9 @@ def test_initialize_puts_the_mean_of_the_data_into_the_output() -> None:
 def test_bad_values_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=r"at least|There is no likelihood"):
         semi_supervised((6,), **{"num_classes": 3, **wrong})
+
+
+def test_a_plan_without_the_number_of_classes_is_one_sentence():
+    """An altered run.json ended in a TypeError."""
+    with pytest.raises(ValueError, match="semi-supervised recipe got no num_classes, which the data decide"):
+        recipe_named("semi-supervised").model((4,), {"latent_dim": 2})

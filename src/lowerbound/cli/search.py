@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lowerbound.cli.options import force_option
+from lowerbound.cli.text import say
 
 __all__ = ["search"]
 
@@ -41,12 +42,12 @@ def search(run: str, of: str, minimize: bool, draws: int, count: int, out: str |
     if out is not None:
         check_out(Path(out), opened, None, ".csv", ".parquet", force=force)
     found = fitted_of(opened).search(of, minimize=minimize, num_draws=draws, seed=seed)
-    click.echo(f"The codes explain {found.r_squared:.0%} of the variance of {of} among test molecules.")
+    say(f"The codes explain {found.r_squared:.0%} of the variance of {of} among test molecules.")
     means = zip(found.shifts, found.means, found.standard_errors, strict=True)
     listed = ", ".join(f"{mean:.3f} ± {error:.3f} at {shift:g}" for shift, mean, error in means)
-    click.echo(f"Mean {of} by distance in standard deviations of the prior: {listed}.")
+    say(f"Mean {of} by distance in standard deviations of the prior: {listed}.")
     for row in found.best.head(count).itertuples(index=False):
-        click.echo(f"{row[1]:.3f}  {row[0]}")
+        say(f"{row[1]:.3f}  {row[0]}")
     if out is not None:
         write_table(Path(out), found.best)
-        click.echo(f"Wrote {len(found.best)} molecules to {out}")
+        say(f"Wrote {len(found.best)} molecules to {out}")

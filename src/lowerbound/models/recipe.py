@@ -129,6 +129,13 @@ class Recipe:
             values: keyword values of its function.
 
         Raises:
-            ValueError: a value that it does not take.
+            ValueError: a value that it does not take, or none for one that it needs.
         """
-        return self.make(event_shape, **check_options(f"The {self.name} recipe", self.make, values))
+        checked = check_options(f"The {self.name} recipe", self.make, values)
+        parameters = list(inspect.signature(self.make).parameters.values())[1:]
+        missing = [
+            p.name for p in parameters if p.default is p.empty and p.kind is p.KEYWORD_ONLY and p.name not in checked
+        ]
+        if missing:
+            raise ValueError(f"The {self.name} recipe got no {missing[0]}, which the data decide; fit it to data.")
+        return self.make(event_shape, **checked)
