@@ -171,7 +171,11 @@ def test_other_delimiters_and_decimal_marks_are_read(fit, scored, tmp_path):
     "likelihood, x",
     [
         ("discretized-logistic", RNG.integers(0, 256, size=(20, 2, 2), dtype=np.uint8)),
-        ("discretized-logistic-mixture:num_components=2", RNG.integers(0, 256, size=(20, 2, 2, 3), dtype=np.uint8)),
+        pytest.param(
+            "discretized-logistic-mixture:num_components=2",
+            RNG.integers(0, 256, size=(20, 2, 2, 3), dtype=np.uint8),
+            marks=pytest.mark.slow,
+        ),
         ("negative-binomial", RNG.poisson(3, size=(20, 2))),
     ],
 )

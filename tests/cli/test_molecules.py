@@ -119,6 +119,7 @@ def test_text_has_no_pictures(refused, tmp_path):
     assert ".png" in refused("sample", tmp_path / "run", "--out", tmp_path / "a.png")
 
 
+@pytest.mark.slow
 def test_a_search_moves_the_property_that_the_latent_holds(cli, tmp_path):
     path, out = tmp_path / "chains.smi", tmp_path / "run"
     path.write_text("\n".join(["CCO", "CCCCCCCCCCCO"] * 40) + "\n")  # a latent that tells weight or nothing

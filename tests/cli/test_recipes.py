@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from some_molecules import SMILES
 
 from lowerbound.cli import main
 from lowerbound.data import load
@@ -39,6 +40,7 @@ SMALL = {
     "skip-vae": "skip-vae:latent_dim=2,hidden=[8]",
     "sentence-vae": "sentence-vae:latent_dim=2,embedding_dim=4,width=8",
     "language-model": "language-model:embedding_dim=4,width=8",
+    "molecule-vae": "molecule-vae:latent_dim=2,embedding_dim=4,width=8",
     "autoregressive-rows": "autoregressive-rows:latent_dim=2,hidden=[8],recurrent_dim=8",
     "state-space": "state-space:latent_dim=2,hidden=[8],recurrent_dim=8",
 }
@@ -66,15 +68,17 @@ def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data_for(tmp_path_factory: pytest.TempPathFactory, small_digits: Path) -> Callable[[str], Path]:
-    """What a recipe is fitted to: the digits, counts, or columns of reals."""
+    """What a recipe is fitted to: the digits, counts, columns of reals, texts or molecules."""
     folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
     counts, reals = rng.poisson(2, size=(120, 9)), rng.normal(size=(120, 9))
     for name, x in (("counts", counts), ("reals", reals)):
         np.savez(folder / f"{name}.npz", x_train=x[:100], x_test=x[100:])
     texts = [" ".join(rng.choice(["the", "a", "cat", "dog", "ran"], 3)) for _ in range(100)]
     (folder / "texts.txt").write_text("\n".join(texts))
-    if_text = folder / "texts.txt"
-    return lambda name: if_text if name in TEXTS else folder / f"{TABLES[name]}.npz" if name in TABLES else small_digits
+    (folder / "molecules.smi").write_text("\n".join(SMILES * 5))
+    files = {name: folder / f"{data}.npz" for name, data in TABLES.items()} | dict.fromkeys(TEXTS, folder / "texts.txt")
+    files["molecule-vae"] = folder / "molecules.smi"
+    return lambda name: files.get(name, small_digits)
 
 
 def test_every_recipe_has_a_small_form() -> None:
@@ -98,7 +102,9 @@ def test_a_recipe_fits_reopens_scores_samples_and_encodes(cli, tmp_path, data_fo
         answer = cli(command, run, "--out", out, *more)
         assert answer.code == 0, answer.err
     with np.load(tmp_path / "sample.npz") as drawn, np.load(tmp_path / "encode.npz") as codes:
-        assert drawn["x"].shape == ((7, 9) if name in TABLES else (7, 4) if name in TEXTS else (7, 8, 8))
+        assert drawn["x"].shape == (
+            (7, 9) if name in TABLES else (7, 4) if name in TEXTS else (7, 28) if "molecule" in name else (7, 8, 8)
+        )
         assert codes["mean"].shape[0] == 20
         assert ("assigned" in codes) == recipes()[name].assigns
     assert ("accuracy" in scores, "clustering_accuracy" in scores) == (name == "semi-supervised", name == "vade")
@@ -175,6 +181,9 @@ def test_the_start_is_run_once_and_again_only_without_a_checkpoint(cli, tmp_path
     assert len(calls) == 1
 
 
+LARGE = ("draw", "very-deep")
+"""By default so large that one step and scores take ten seconds and more."""
+
 DRAWN = ("vae", "mixture-of-factor-analysers", "counts", "ladder", "state-space")
 """One recipe for each set of pictures: drawing takes longer than all the rest."""
 
@@ -190,7 +199,9 @@ def test_pictures_of_recipes_are_drawn(cli, tmp_path, data_for, name):
     assert page.count("<img") == page.count("base64,iVBOR") >= 2
 
 
-@pytest.mark.parametrize("name", sorted(SMALL))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in sorted(SMALL)]
+)
 def test_every_recipe_writes_a_report_with_nothing_but_its_defaults(cli, tmp_path, data_for, monkeypatch, name):
     """The report: `fit digits --recipe rows` ended with exit code 2. Only the number of steps is cut here."""
     monkeypatch.setattr("lowerbound.scoring._NUM_SAMPLES", 3)
@@ -200,7 +211,7 @@ def test_every_recipe_writes_a_report_with_nothing_but_its_defaults(cli, tmp_pat
     assert (tmp_path / "run" / "report.html").stat().st_size > 1000
     scores = Run.open(tmp_path / "run").evaluation()
     assert scores is not None
-    baseline = {MIXTURE: "gaussian", "sentence-vae": "unigram", "language-model": "unigram"}
+    baseline = {MIXTURE: "gaussian", "sentence-vae": "unigram", "language-model": "unigram", "molecule-vae": "unigram"}
     assert baseline.get(name, "independent elements") in scores["baselines"]
     assert ("Weighed by rows that none of them saw" in answer.out) == (name in ("latent-classes", MIXTURE))
     assert ("below a baseline" in answer.out) == ("try `lowerbound fit" in answer.out or "longer: `low" in answer.out)

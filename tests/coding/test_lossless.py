@@ -202,5 +202,5 @@ def test_what_is_on_no_grid_is_refused_and_nothing_is_written(tmp_path):
 def test_texts_are_refused(tmp_path):
     texts = ["a b c", "b c", "a c b"] * 10
     fitted = lb.fit(texts, latent_dim=2, embedding_dim=4, width=4, steps=1, device="cpu")
-    with pytest.raises(ValueError, match="Texts cannot be compressed"):
+    with pytest.raises(ValueError, match="Texts and molecules cannot be compressed"):
         fitted.compress(texts, tmp_path / "x.lb")

@@ -104,7 +104,7 @@ def test_the_sandwich_holds_the_evidence(start):
     assert tight.gap.mean < 0.2 * loose.gap.mean
 
 
-@pytest.mark.parametrize("start", ["prior", "posterior"])
+@pytest.mark.parametrize("start", [pytest.param("prior", marks=pytest.mark.slow), "posterior"])
 def test_the_backward_mean_weight_is_exact(start):
     """E[1/w] = 1/p(x) over x and z together: the mean of p(x)/w is one."""
     exact = LinearGaussian.random(4, 2)

@@ -188,6 +188,7 @@ def test_units_signs_and_names_do_not_matter(score):
     assert abs(other.value - score(latents, factors).value) < 0.01
 
 
+@pytest.mark.slow
 def test_generated_shapes():
     """The factors themselves as latents: perfect on the real set, less so once turned."""
     factors = torch.from_numpy(shapes().factors)

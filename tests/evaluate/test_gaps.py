@@ -71,6 +71,7 @@ def test_an_encoder_refined_to_itself_loses_nothing():
     assert z.abs().max() < 5
 
 
+@pytest.mark.slow
 def test_the_family_is_that_of_a_net_and_annealing_gives_the_evidence():
     torch.manual_seed(0)
     model = LatentVariableModel(

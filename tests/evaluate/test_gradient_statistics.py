@@ -62,7 +62,7 @@ def exact_statistics(p, g):
     }, mean
 
 
-@pytest.mark.parametrize("reference", ["exact", "others"])
+@pytest.mark.parametrize("reference", ["exact", pytest.param("others", marks=pytest.mark.slow)])
 def test_every_statistic_is_that_of_the_enumerated_estimator(reference):
     model = EnumerableBernoulli.random(2, 3, seed=1).model()
     x = torch.tensor([[1.0, 0.0, 1.0]], dtype=torch.float64)

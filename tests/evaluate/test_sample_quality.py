@@ -74,6 +74,7 @@ def test_the_frechet_distance_is_that_of_a_matrix_root():
     assert frechet_distance(one, other) == pytest.approx(wanted, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_features_of_a_classifier_tell_classes_apart():
     digits = load("digits")
     x, y = torch.as_tensor(digits.x_train[:800]).float() / 16, torch.as_tensor(digits.y_train[:800])

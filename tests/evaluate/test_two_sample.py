@@ -47,6 +47,7 @@ def test_an_exact_q_passes_and_one_too_wide_is_caught():
     assert float(wide.accuracy.values.min()) > 0.62  # the best rule has 0.74 for twice the scale in two dimensions
 
 
+@pytest.mark.slow
 def test_chains_are_thinned_to_what_they_are_worth():
     few = HMC(num_chains=8, num_warmup=100, num_samples=60, num_leapfrog=5)
     found = posterior_two_sample(EXACT.model(), EXACT.sample(1), few)

@@ -93,6 +93,8 @@ def _weights(run: Path, rng: random.Random) -> None:
 def _inside(run: Path, rng: random.Random) -> None:
     """Something in the place of the lock or of the language model."""
     path = run / rng.choice([".lock", "language-model"])
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
     path.unlink(missing_ok=True)
     match rng.randrange(4):
         case 0:

@@ -8,7 +8,7 @@ from .case import Answer, Case, faults
 from .commands import case
 from .runner import make_material, run
 
-COUNT, SEED = 80, 0
+COUNT, SEED = 60, 0
 
 
 def test_no_input_has_a_fault(tmp_path, monkeypatch, as_users_run):

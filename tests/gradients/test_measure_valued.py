@@ -74,6 +74,7 @@ class TrainingStep:
         return (z > 0).all(-1).to(z), torch.zeros_like(z[..., 0])
 
 
+@pytest.mark.slow
 def test_a_jump_has_a_gradient():
     """E[1(z > 0)] = Π_d Φ(μ_d/σ_d), of which a pathwise derivative sees nothing."""
     loc = torch.tensor([[0.3, -0.2]], dtype=torch.float64).expand(20_000, -1).clone().requires_grad_()

@@ -69,6 +69,7 @@ def test_score_function_with_leave_one_out(case, objective):
     check(case, objective, ScoreFunction(), 10_000)
 
 
+@pytest.mark.slow
 def test_score_function_without_baseline():
     check(bernoulli, ELBO(), ScoreFunction(None), 36_000)
 

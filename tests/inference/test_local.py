@@ -55,6 +55,7 @@ def test_black_box_inference_reaches_it_too():
     assert (exact.optimal_elbo(x) - exact.elbo(x, q.mean, scale=q.stddev)).max() < 2e-2
 
 
+@pytest.mark.slow
 def test_black_box_inference_of_binary_latents_reaches_what_exact_gradients_reach():
     exact = EnumerableBernoulli.random(3, 5, seed=2)
     model, x = exact.model(), torch.ones(2, 5, dtype=torch.float64)
@@ -84,6 +85,7 @@ def test_every_datum_is_optimised_by_itself():
     assert torch.allclose(q.mean[[0, 2]], exact.posterior(x).mean[[0, 2]], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_flows_are_refined_in_their_own_family():
     torch.manual_seed(3)
     model = vae((6,), latent_dim=2, hidden=[16], posterior="planar").double()
@@ -93,6 +95,7 @@ def test_flows_are_refined_in_their_own_family():
     assert (after > before).all()
 
 
+@pytest.mark.slow
 def test_the_outer_step_trains_theta_alone_and_by_the_gradient_of_the_evidence():
     """With the posterior in the family, variational EM is EM: ∇_θ ELBO(θ, q*) = ∇_θ log p(x)."""
     _, model, x = poor(2, 1, 1)

@@ -121,6 +121,7 @@ def test_a_frozen_encoder_still_lets_theta_learn():
     assert torch.allclose(gradient[0].sum(), finite_difference(loss, x, direction), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_trains_in_the_loop():
     model = vae((4,), latent_dim=2, hidden=[16])
     x = torch.rand(64, 1).gt(0.5).float().expand(-1, 4).contiguous()

@@ -55,6 +55,7 @@ def test_a_ring_is_joined_where_there_is_no_bond_yet():
     assert found.tolist() == [True, False, False, False, False]
 
 
+@pytest.mark.slow
 def test_draws_follow_log_p():
     num = 20_000
     p = likelihood("lstm")(torch.randn(2, dtype=torch.float64))

@@ -71,6 +71,7 @@ def test_few_samples_of_a_poor_proposal_are_biased_as_documented(options):
         assert_unbiased(lambda: got, exact_gradient(model, case()[1]), num_repeats=16, smallest_detectable=0.2)
 
 
+@pytest.mark.slow
 def test_hmc_without_warmup_from_a_poor_start_is_biased():
     """So the test of Fisher's identity would have noticed chains that do not move."""
     model = models()["off"]

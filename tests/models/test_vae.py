@@ -101,7 +101,7 @@ def loss_of(
         objective=construct(objectives, objective, **given),
         gradient=construct(gradients, gradient, **given),
         num_samples=num_samples,
-        penalty=None if penalty is None else construct(penalties, penalty, **given),
+        penalty=None if penalty is None else construct(penalties, penalty, model=model, **given),
     )
     model.initialize(binary(shape))
     made.check(binary(shape)[:2])

@@ -56,6 +56,7 @@ def test_value_of_the_aggregate(bandwidth, h2):
     assert_unbiased(lambda: torch.stack(draws)[:, None], exact[None], num_repeats=3000, smallest_detectable=0.3)
 
 
+@pytest.mark.slow
 def test_gradient_of_the_aggregate():
     torch.manual_seed(0)
     loc, scale = LOC.clone().requires_grad_(), SCALE.clone().requires_grad_()
@@ -68,6 +69,7 @@ def test_gradient_of_the_aggregate():
     assert_unbiased(one, truth, num_repeats=300, smallest_detectable=0.2)
 
 
+@pytest.mark.slow
 def test_inverse_multiquadric_by_quadrature():
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
     weights = weights / weights.sum()

@@ -126,6 +126,7 @@ def test_scores_fall_by_the_logarithm_of_the_units(fitted: VaDE) -> None:
     assert fitted.score(X[:30]) > fitted.score(X[:30, ::-1])
 
 
+@pytest.mark.slow
 def test_the_number_of_clusters_is_searched_by_the_held_out_bound_and_then_fitted_to_all() -> None:
     X, label = planted()
     linear = {
