@@ -61,7 +61,7 @@ def _npy(path: Path, x: np.ndarray) -> Path:
         ("poisson", RNG.poisson(3, size=(40, 3))),
         ("bernoulli", RNG.integers(0, 2, size=(40, 3))),
         ("categorical:num_classes=4", RNG.integers(0, 4, size=(40, 3))),
-        ("mixed:columns=count+2*categorical-4", RNG.integers(0, 4, size=(40, 3))),
+        pytest.param("mixed:columns=count+2*categorical-4", RNG.integers(0, 4, size=(40, 3)), marks=pytest.mark.slow),
     ],
     ids=lambda v: v.partition(":")[0] if isinstance(v, str) else "",
 )

@@ -105,7 +105,10 @@ def test_words_are_quoted():
         "",
         pytest.param("--objective beta-elbo:beta=4", marks=pytest.mark.slow),
         pytest.param("--objective elbo --posterior full-normal --prior vamp-prior", marks=pytest.mark.slow),
-        "--posterior bernoulli --prior bernoulli --objective elbo --gradient score-function --num-samples 2",
+        pytest.param(
+            "--posterior bernoulli --prior bernoulli --objective elbo --gradient score-function --num-samples 2",
+            marks=pytest.mark.slow,
+        ),
         pytest.param("--likelihood normal:scale=0.1 --binarization none", marks=pytest.mark.slow),
     ],
 )

@@ -116,6 +116,7 @@ def test_cells_given_the_rest_are_gaussian_conditionals(make, tolerance):
     assert (pair - alone).item() == pytest.approx(found[1, 0].item(), abs=tolerance)
 
 
+@pytest.mark.slow
 def test_intervals_of_ninety_per_cent_cover_ninety_per_cent():
     g = torch.Generator().manual_seed(0)
     z, noise = torch.randn(1500, 1, generator=g), torch.randn(1500, 3, generator=g)

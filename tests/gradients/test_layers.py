@@ -53,7 +53,8 @@ def test_the_elbo_with_the_rate_of_each_layer_in_closed_form():
     check(model, ELBO(rate="kl"), Pathwise(), exact_elbo(model, X), 4_000)
 
 
-@pytest.mark.parametrize("rate", [pytest.param("sampled", marks=pytest.mark.slow), "kl"])
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", ["sampled", "kl"])
 def test_the_score_function_of_the_elbo(rate):
     """In closed form the KL of a layer varies with the draw of those above it, and has a score."""
     model = case("top-down")

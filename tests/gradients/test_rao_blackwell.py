@@ -69,6 +69,7 @@ def test_a_factor_is_weighed_by_the_terms_that_it_can_change(case):
     torch.testing.assert_close(got, (h * (states - q.probs)).detach())
 
 
+@pytest.mark.slow
 def test_unbiased_on_continuous_latents():
     drawn = LinearGaussian.random(2, 2, seed=1)
     model = drawn.model(drawn.posterior_module(diagonal=True))

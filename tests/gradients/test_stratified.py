@@ -45,6 +45,7 @@ def by_quadrature(model, objective):
     return (weights[:, None] * weights * value).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [ELBO(), IWAE()], ids=str)
 def test_value_and_gradients_are_unbiased(objective):
     _, model = case()

@@ -142,6 +142,7 @@ def test_draws_give_what_has_no_closed_form():
         np.testing.assert_allclose(end, np.quantile(z, probability, axis=0), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::lowerbound.inference.InferenceWarning")  # the worst of 400 short chains
 def test_credible_intervals_of_a_chain_cover_as_often_as_they_say():
     """z from the prior, x from z: the interval of p(z | x) holds z with its probability."""

@@ -74,6 +74,7 @@ def test_the_laplace_prior_is_a_density_of_variance_one():
             Laplace(2, scale=scale)
 
 
+@pytest.mark.slow
 def test_noisy_ica_by_variational_inference_finds_the_planted_directions():
     """Where PCA cannot: sources of equal variance, mixed by a rotation."""
     g = torch.Generator().manual_seed(0)

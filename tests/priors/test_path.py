@@ -94,7 +94,9 @@ def case(merge=None):
     return model, exact, exact.sample((6,)).detach()
 
 
-@pytest.mark.parametrize("merge", [None, pytest.param(MergedNormal, marks=pytest.mark.slow), residual])
+@pytest.mark.parametrize(
+    "merge", [None, *(pytest.param(merge, marks=pytest.mark.slow) for merge in (MergedNormal, residual))]
+)
 def test_the_evidence_is_that_of_one_gaussian(merge):
     """A path that forgot a group, or a likelihood that read another state, would miss log p(x) by nats."""
     model, exact, x = case(merge)
