@@ -227,3 +227,12 @@ def test_the_kinds_of_columns_are_told_to_latent_classes() -> None:
     assert not found.standardize
     assert plan(dataset_of(REAL), "latent-classes", components=3).model["columns"] == "3*continuous"
     assert plan(dataset_of(BITS)).recipe == plan(dataset_of(MIXED[:10])).recipe == "vae"  # too few rows to choose by
+
+
+def test_a_recipe_may_say_its_batch_size():
+    """That of the data took its place in silence."""
+    recipe = Recipe(name="own", make=vae, defaults={"batch_size": 16})
+    dataset = load("digits")
+    assert plan(dataset, recipe).batch_size == 16
+    assert plan(dataset, recipe, batch_size=8).batch_size == 8
+    assert plan(dataset, "vae").batch_size == 128

@@ -164,7 +164,8 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
         decisions["binarization"] = Decision(recipe.defaults["binarization"])
     if recipe.option_defaults.get("network") == "convolution" and not is_picture:
         decisions["network"] = Decision("mlp", "rows are no pictures")
-    decisions["batch_size"] = Decision(min(_LARGEST_BATCH, training_rows(dataset)))
+    largest = recipe.defaults.get("batch_size", _LARGEST_BATCH)
+    decisions["batch_size"] = Decision(min(largest, training_rows(dataset)))
     return decisions
 
 

@@ -147,7 +147,7 @@ def _decoder(
     }
 
 
-_DEFAULTS = {"compile": False, "batch_size": 64, "steps": 6000, "clip_norm": 5.0, "lr": 3e-3}  # recurrent nets
+_DEFAULTS = {"compile": False, "steps": 6000, "clip_norm": 5.0, "lr": 3e-3}  # recurrent nets
 _WARM = {**_DEFAULTS, "objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000"}  # docs/models/text.md: measured
 _EXACT = {**_DEFAULTS, "objective": "elbo"}
 

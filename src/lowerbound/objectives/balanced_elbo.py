@@ -5,8 +5,9 @@
 
 Vahdat & Kautz (2020, arXiv:2007.03898, appendix A, and their code). A layer that is silent early costs little and may
 begin to speak; one that says much already pays for it. size_l is the number of latents of a layer: large maps may say
-more than small ones. γ is a constant for gradients. While the rate is turned on, the value of a datum depends on its
-batch through γ, and is no bound; afterwards it is the ELBO.
+more than small ones. (Their code divides by the places of a map over the groups of its resolution.) γ is a constant for
+gradients. While the rate is turned on, the value of a datum depends on its batch through γ, and is no bound; afterwards
+it is the ELBO.
 """
 
 from __future__ import annotations

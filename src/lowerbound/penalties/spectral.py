@@ -1,4 +1,4 @@
-"""Spectral regularisation of the layers of a model (Vahdat & Kautz 2020, arXiv:2007.03898, §3.3).
+"""Spectral regularisation of the layers of a model (Vahdat & Kautz 2020, arXiv:2007.03898, §3.2).
 
     λ Σ_l s_l,      s_l = uᵀ W_l v,    u, v the first singular vectors of the matrix W_l (outputs × inputs)
 

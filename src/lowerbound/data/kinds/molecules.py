@@ -13,18 +13,26 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from lowerbound.data.checks import check_features
 from lowerbound.data.contents import Contents, Given
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.fragments import first_of_points, molecules_of, numbered_molecules, symbols_of
 from lowerbound.data.kinds.kind import Preparation
-from lowerbound.data.kinds.strings import are_texts, column_of_strings, strings_of
+from lowerbound.data.kinds.strings import (
+    are_texts,
+    as_they_came,
+    column_of_strings,
+    keep_rows,
+    other_columns,
+    rows_of_symbols,
+    strings_of,
+    training_part,
+    untransformed,
+)
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.points import points_of, spelled_points
-from lowerbound.data.schema import LeftOut, MoleculeSchema, Schema
+from lowerbound.data.schema import MoleculeSchema, Schema
 from lowerbound.data.smiles import ReadMolecule, ReadMolecules, read_molecules
-from lowerbound.data.split import num_held_out, split_rows
-from lowerbound.data.transform import Identity, Transform
+from lowerbound.data.transform import Transform
 from lowerbound.support import LikelihoodFacts
 
 if TYPE_CHECKING:
@@ -33,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["Molecules"]
 
 _LARGEST = 150
-_WITH_COLUMNS = ("csv", "parquet", "frame")
 
 
 class Molecules:
@@ -62,18 +69,16 @@ class Molecules:
                 f"{contents.what} has {len(kept)} usable molecule{'s' * (len(kept) != 1)} in {len(read):,} "
                 f"lines{_example(contents, column, read)}; a model is fitted to at least two: give SMILES, one a line."
             )
-        rows = range(len(kept)) if contents.x_test is not None else split_rows(len(kept), num_held_out(len(kept)))[0]
-        found = [kept[i] for i in rows]
+        found = training_part(kept, contents)
         counts = Counter(symbol for symbols in found for symbol in symbols)
         symbols = symbols_of(counts, asked.vocabulary, contents.what)
         known = set(symbols)
-        others = [] if column is None else [str(name) for name in contents.x.columns if str(name) != column]  # type: ignore[union-attr]
         return Schema(
             kind=self.name,
             event_shape=(largest + 1,),
             container=contents.container,
             dtype="str",
-            left_out=tuple(LeftOut(name=name, reason="no molecules") for name in others),
+            left_out=other_columns(contents, column, "no molecules"),
             molecules=MoleculeSchema(
                 symbols=symbols,
                 column=column,
@@ -89,13 +94,9 @@ class Molecules:
             DataError: what is no molecule or cannot be written, or numbers that are none of the symbols.
         """
         of = _molecules_of(schema)
-        if isinstance(given, np.ndarray) and given.dtype.kind in "biuf":
-            check_features(given, schema.event_shape, what)
-            if not bool(((given >= 0) & (given < len(of.symbols)) & (given == np.round(given))).all()):
-                raise DataError(
-                    f"{what} holds numbers that are none of the {len(of.symbols):,} symbols of the model; give SMILES."
-                )
-            return given.astype(np.int32)
+        rows = rows_of_symbols(given, schema, len(of.symbols), what, "SMILES")
+        if rows is not None:
+            return rows
         lines = strings_of(given, of.column, what, "molecule")
         read = read_molecules(lines)
         bad = read.first_without
@@ -116,12 +117,7 @@ class Molecules:
         Raises:
             DataError: a likelihood of something else, to which the numbers of symbols mean nothing.
         """
-        if facts.domain != "tokens":
-            raise DataError(
-                f"{dataset.name} holds molecules and the model is of {facts.domain}; take the recipe molecule-vae or "
-                "language-model, or the likelihood tokens."
-            )
-        return Identity()
+        return untransformed(facts, dataset.name, "holds molecules", "molecule-vae")
 
     def default_likelihood(self, schema: Schema) -> str:
         """Tokens of those symbols, with the grammar of their points."""
@@ -146,12 +142,7 @@ class Molecules:
     def render(self, x: np.ndarray, schema: Schema) -> Any:
         """Canonical SMILES of each row: a list, or a DataFrame where they were a column of a table."""
         of = _molecules_of(schema)
-        found = molecules_of(x, of)
-        if of.column is None or schema.container not in _WITH_COLUMNS:
-            return found
-        import pandas
-
-        return pandas.DataFrame({of.column: found})
+        return as_they_came(molecules_of(x, of), of.column, schema.container)
 
     def usable(self, contents: Contents, schema: Schema, *, refuse: bool) -> tuple[Contents, np.ndarray | None]:
         """The contents without what cannot be written, and which of the rows these are.
@@ -177,20 +168,12 @@ class Molecules:
             for one in read
         ]
         noted = replace(contents, notes=(*contents.notes, *_changed(read, contents.what)))
-        rows = np.array([i for i, reason in enumerate(reasons) if not reason], dtype=np.int64)
-        if len(rows) == len(reasons):
-            return noted, None
+        bad = np.array([bool(reason) for reason in reasons], dtype=bool)
         counts = Counter(reason for reason in reasons if reason).most_common()
         listed = ", ".join(f"{n:,} {reason}" for reason, n in counts[:4])
         listed += f", {sum(n for _, n in counts[4:]):,} others" if counts[4:] else ""
-        first = next(i for i, reason in enumerate(reasons) if reason)
-        said = f"{len(reasons) - len(rows):,} of the {len(reasons):,} lines of {contents.what} ({listed})"
-        if refuse or not len(rows):
-            raise DataError(f"{said}, row {first} first, cannot be written by this model; leave them out.")
-        y = None if contents.y is None else contents.y[rows]
-        kept = x[rows] if isinstance(x, np.ndarray) else x.iloc[rows]
-        note = f"Left out: {said}, row {first} first."
-        return replace(noted, x=kept, y=y, notes=(*noted.notes, note)), rows
+        said = f"{bad.sum():,} of the {len(bad):,} lines of {contents.what} ({listed})"
+        return keep_rows(noted, bad, said, "written", refuse=refuse)
 
     def notes(self, x: np.ndarray, schema: Schema, what: str) -> tuple[str, ...]:
         """None: what was changed is said by `usable`."""

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
+from jaxtyping import Bool
 
-from lowerbound.data.contents import Given
+from lowerbound.data.checks import check_features
+from lowerbound.data.contents import Contents, Given
 from lowerbound.data.errors import DataError, clipped, nearest
 from lowerbound.data.formats.text import is_no_text
 from lowerbound.data.overrides import Overrides
+from lowerbound.data.schema import LeftOut, Schema
+from lowerbound.data.split import num_held_out, split_rows
+from lowerbound.data.transform import Identity
+from lowerbound.support import LikelihoodFacts
 
-__all__ = ["are_texts", "column_of_strings", "strings_of", "texts_in"]
+__all__ = [
+    "are_texts",
+    "as_they_came",
+    "column_of_strings",
+    "keep_rows",
+    "other_columns",
+    "rows_of_symbols",
+    "strings_of",
+    "texts_in",
+    "training_part",
+    "untransformed",
+]
+
+_Record = TypeVar("_Record")
+_WITH_COLUMNS = ("csv", "parquet", "frame")
 
 
 def are_texts(x: Any) -> bool:
@@ -84,3 +105,87 @@ def _checked(texts: list[str], what: str) -> list[str]:
 def _no_strings(what: str, word: str) -> DataError:
     file = "a .smi file" if word == "molecule" else "a .txt file"
     return DataError(f"{what} holds no {word}; give a list of str, {file}, or a table with a column of {word}.")
+
+
+def other_columns(contents: Contents, column: str | None, reason: str) -> tuple[LeftOut, ...]:
+    """The columns of a table beside that of the strings."""
+    if column is None or isinstance(contents.x, np.ndarray):
+        return ()
+    return tuple(LeftOut(name=str(name), reason=reason) for name in contents.x.columns if str(name) != column)
+
+
+def training_part(kept: list[_Record], contents: Contents) -> list[_Record]:
+    """Those of the usable records that will be trained on, from which a vocabulary may be made."""
+    if contents.x_test is not None:
+        return kept
+    return [kept[i] for i in split_rows(len(kept), num_held_out(len(kept)))[0]]
+
+
+def rows_of_symbols(given: Given, schema: Schema, num_symbols: int, what: str, word: str) -> np.ndarray | None:
+    """Rows (N, T) that are the numbers of symbols already, int32; None for strings.
+
+    Raises:
+        DataError: another shape, or numbers that are none of the symbols.
+    """
+    if not isinstance(given, np.ndarray) or given.dtype.kind not in "biuf":
+        return None
+    check_features(given, schema.event_shape, what)
+    if not bool(((given >= 0) & (given < num_symbols) & (given == np.round(given))).all()):
+        raise DataError(f"{what} holds numbers that are none of the {num_symbols:,} symbols of the model; give {word}.")
+    return given.astype(np.int32)
+
+
+def untransformed(facts: LikelihoodFacts, name: str, are: str, recipe: str) -> Identity:
+    """The numbers of symbols as they are.
+
+    Arguments:
+        facts: of the likelihood.
+        name: of the data, for the message.
+        are: what they are, as in "is text".
+        recipe: that fits them.
+
+    Raises:
+        DataError: a likelihood of something else, to which the numbers of symbols mean nothing.
+    """
+    if facts.domain != "tokens":
+        raise DataError(
+            f"{name} {are} and the model is of {facts.domain}; take the recipe {recipe} or language-model, or the "
+            "likelihood tokens."
+        )
+    return Identity()
+
+
+def as_they_came(strings: list[str], column: str | None, container: str) -> Any:
+    """A list, or a DataFrame where they were a column of a table."""
+    if column is None or container not in _WITH_COLUMNS:
+        return strings
+    import pandas
+
+    return pandas.DataFrame({column: strings})
+
+
+def keep_rows(
+    contents: Contents, bad: Bool[np.ndarray, "row"], said: str, cannot: str, *, refuse: bool
+) -> tuple[Contents, np.ndarray | None]:
+    """The contents without some rows, with a note; and which of the rows are left, or None for all.
+
+    Arguments:
+        contents: as a reader found them.
+        bad: which rows are left out (N,).
+        said: what these are, as "3 empty of the 20 texts of lines.txt".
+        cannot: what cannot be done with them, for the refusal.
+        refuse: whether to refuse them instead.
+
+    Raises:
+        DataError: nothing is left, or `refuse` and something would be left out.
+    """
+    rows = np.flatnonzero(~bad)
+    if len(rows) == len(bad):
+        return contents, None
+    first = int(np.flatnonzero(bad)[0])
+    if refuse or not len(rows):
+        raise DataError(f"{said}, row {first} first, cannot be {cannot} by this model; leave them out.")
+    y = None if contents.y is None else contents.y[rows]
+    kept = contents.x[rows] if isinstance(contents.x, np.ndarray) else contents.x.iloc[rows]
+    note = f"Left out: {said}, row {first} first."
+    return replace(contents, x=kept, y=y, notes=(*contents.notes, note)), rows

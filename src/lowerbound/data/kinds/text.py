@@ -8,21 +8,28 @@ counted and said; none is cut.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from lowerbound.data.checks import check_features
 from lowerbound.data.contents import Contents, Given
 from lowerbound.data.errors import DataError
 from lowerbound.data.kinds.kind import Preparation
-from lowerbound.data.kinds.strings import are_texts, column_of_strings, strings_of
+from lowerbound.data.kinds.strings import (
+    are_texts,
+    as_they_came,
+    column_of_strings,
+    keep_rows,
+    other_columns,
+    rows_of_symbols,
+    strings_of,
+    training_part,
+    untransformed,
+)
 from lowerbound.data.overrides import Overrides
-from lowerbound.data.schema import LeftOut, Schema, TextSchema, Tokens
-from lowerbound.data.split import num_held_out, split_rows
+from lowerbound.data.schema import Schema, TextSchema, Tokens
 from lowerbound.data.tokens import END, UNKNOWN, joined, numbered, split, vocabulary
-from lowerbound.data.transform import Identity, Transform
+from lowerbound.data.transform import Transform
 from lowerbound.support import LikelihoodFacts
 
 if TYPE_CHECKING:
@@ -32,7 +39,6 @@ __all__ = ["Text"]
 
 _MOST_TOKENS = {"word": 200, "character": 500}
 _LOOKED_AT = 100
-_WITH_COLUMNS = ("csv", "parquet", "frame")
 
 
 class Text:
@@ -63,18 +69,16 @@ class Text:
                 f"{contents.what} has {len(kept)} usable text{'s' * (len(kept) != 1)} (of 1 to {longest} {tokens}s); "
                 "a model is fitted to at least two: give more."
             )
-        rows = range(len(kept)) if contents.x_test is not None else split_rows(len(kept), num_held_out(len(kept)))[0]
-        training = [kept[i] for i in rows]
+        training = training_part(kept, contents)
         symbols = vocabulary(training, tokens, asked.vocabulary, contents.what)
         known = set(symbols[2:])
         unknown = sum(token not in known for part in training for token in part)
-        others = [] if column is None else [str(name) for name in contents.x.columns if str(name) != column]  # type: ignore[union-attr]
         return Schema(
             kind=self.name,
             event_shape=(longest + 1,),
             container=contents.container,
             dtype="str",
-            left_out=tuple(LeftOut(name=name, reason="not the text") for name in others),
+            left_out=other_columns(contents, column, "not the text"),
             text=TextSchema(
                 tokens=tokens,
                 symbols=symbols,
@@ -91,13 +95,9 @@ class Text:
             DataError: no text, no such column, a text that is too long, or numbers that are none of the vocabulary.
         """
         text = _text_of(schema)
-        if isinstance(given, np.ndarray) and given.dtype.kind in "biuf":
-            check_features(given, schema.event_shape, what)
-            if not bool(((given >= 0) & (given < len(text.symbols)) & (given == np.round(given))).all()):
-                raise DataError(
-                    f"{what} holds numbers that are none of the {len(text.symbols):,} symbols of the model; give text."
-                )
-            return given.astype(np.int32)
+        rows = rows_of_symbols(given, schema, len(text.symbols), what, "text")
+        if rows is not None:
+            return rows
         return numbered(strings_of(given, text.column, what, "text"), text, schema.event_shape[0])
 
     def transform(
@@ -113,12 +113,7 @@ class Text:
         Raises:
             DataError: a likelihood of something else, to which the numbers of tokens mean nothing.
         """
-        if facts.domain != "tokens":
-            raise DataError(
-                f"{dataset.name} is text and the model is of {facts.domain}; take the recipe sentence-vae or "
-                "language-model, or the likelihood tokens."
-            )
-        return Identity()
+        return untransformed(facts, dataset.name, "is text", "sentence-vae")
 
     def default_likelihood(self, schema: Schema) -> str:
         """Tokens of that vocabulary."""
@@ -144,11 +139,7 @@ class Text:
         found = [
             joined((text.symbols[k] for k in row[:n]), text.tokens) for row, n in zip(x.tolist(), lengths, strict=True)
         ]
-        if text.column is None or schema.container not in _WITH_COLUMNS:
-            return found
-        import pandas
-
-        return pandas.DataFrame({text.column: found})
+        return as_they_came(found, text.column, schema.container)
 
     def usable(self, contents: Contents, schema: Schema, *, refuse: bool) -> tuple[Contents, np.ndarray | None]:
         """The contents without empty texts and those beyond the limit, and which of the rows these are.
@@ -170,22 +161,13 @@ class Text:
         longest = schema.event_shape[0] - 1
         lengths = np.array([len(split(one, text.tokens)) for one in strings_of(x, text.column, contents.what, "text")])
         empty, long = lengths == 0, lengths > longest
-        rows = np.flatnonzero(~(empty | long))
-        if len(rows) == len(lengths):
-            return contents, None
-        first = int(np.flatnonzero(empty | long)[0])
         parts = [
             f"{n:,} {word}"
             for n, word in ((empty.sum(), "empty"), (long.sum(), f"beyond {longest} {text.tokens}s"))
             if n
         ]
         said = f"{' and '.join(parts)} of the {len(lengths):,} texts of {contents.what}"
-        if refuse or not len(rows):
-            raise DataError(f"{said}, row {first} first, cannot be taken by this model; leave them out.")
-        y = None if contents.y is None else contents.y[rows]
-        kept = x[rows] if isinstance(x, np.ndarray) else x.iloc[rows]
-        note = f"Left out: {said}, row {first} first."
-        return replace(contents, x=kept, y=y, notes=(*contents.notes, note)), rows
+        return keep_rows(contents, empty | long, said, "taken", refuse=refuse)
 
     def notes(self, x: np.ndarray, schema: Schema, what: str) -> tuple[str, ...]:
         """A note that counts the tokens of rows (N, T) that the vocabulary does not hold, if there are any."""
