@@ -8,6 +8,7 @@ import pytest
 
 import lowerbound as lb
 from lowerbound.data.given import dataset_of
+from lowerbound.data.overrides import Overrides
 from lowerbound.from_data import completed
 from lowerbound.planning import plan
 
@@ -38,6 +39,12 @@ def test_images_have_as_many_classes_or_levels_as_their_schema(name):
     levels = dataset.schema.pixel_levels
     assert str(levels) in completed(name, dataset)
     assert plan(dataset, likelihood=name, **TINY).model["likelihood"] == completed(name, dataset)
+
+
+@pytest.mark.parametrize("kind, rows", [("text", ["a b", "b c", "c a"] * 4), ("molecules", ["CCO", "CCN", "CC"] * 4)])
+def test_tokens_have_the_symbols_of_the_data(kind, rows):
+    dataset = dataset_of(rows, overrides=Overrides.said(kind))
+    assert completed("tokens:layers=1", dataset) == dataset.default_likelihood.replace("tokens:", "tokens:layers=1,")
 
 
 def test_a_class_that_the_data_do_not_have_is_refused():

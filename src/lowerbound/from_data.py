@@ -7,6 +7,7 @@ keeps the default of its class.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,9 @@ def _columns(dataset: Dataset) -> str | None:
     return None if columns is None else columns_spelling(columns)
 
 
-def _num_symbols(dataset: Dataset) -> int | None:
-    return None if dataset.schema.text is None else len(dataset.schema.text.symbols)
+def _of_symbols(option: str, dataset: Dataset) -> Any:
+    """What the default of texts and molecules says, where their symbols are known."""
+    return parse(dataset.default_likelihood)[1].get(option) if dataset.schema.is_written else None
 
 
 def _num_levels(dataset: Dataset) -> int | None:
@@ -72,5 +74,6 @@ _DECIDED: dict[str, Callable[[Dataset], Any]] = {
     "columns": _columns,
     "num_classes": _num_classes,
     "num_levels": _num_levels,
-    "num_symbols": _num_symbols,
+    "num_symbols": partial(_of_symbols, "num_symbols"),
+    "points": partial(_of_symbols, "points"),
 }

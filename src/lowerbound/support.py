@@ -67,7 +67,7 @@ class LikelihoodFacts:
         any_real: whether its net has to reach all real numbers (logits), so that a net that ends in a Sigmoid, a
             Softmax or another function of bounded range is a mistake.
         from_data: options that the data decide where nobody says them: "columns", "num_classes", "num_levels",
-            "num_symbols".
+            "num_symbols", "points".
         has_mean: whether E[x | z] has a closed form; if not, means along a draw are shown in its place (`shown`).
     """
 

@@ -53,6 +53,7 @@ class _Values(NamedTuple):
     values: torch.Tensor
 
 
+@pytest.mark.slow
 def test_other_data(cli, brief_diagnosis, run, tmp_path, monkeypatch, capsys):
     import numpy as np
 

@@ -72,6 +72,7 @@ def test_a_named_estimator_may_be_biased_and_is_called_so(cli, run):
     assert "reweighted-wake-sleep (biased)" in answer.out
 
 
+@pytest.mark.slow
 def test_what_the_runs_own_estimator_learned_is_there_and_that_of_others_is_marked(cli, tmp_path):
     path = discrete(tmp_path / "run", "--gradient", "score-function:baseline=learned")
     content = json.loads(cli("gradients", path, *QUICK, "--json", "--estimator", "relax").out)["estimators"]

@@ -229,6 +229,7 @@ def test_divergences_are_counted_and_said():
     assert inferred.divergences.sum() > 0
 
 
+@pytest.mark.slow
 def test_chains_that_agree_are_trustworthy_and_say_nothing():
     _, model, x = case()
     inferred = infer(model, x, HMC(num_chains=6, num_warmup=150, num_samples=200))

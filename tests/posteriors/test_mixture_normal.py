@@ -72,6 +72,7 @@ def exact_gradient() -> Tensor:
     return flat_gradient((integrand(grid) * q.log_prob(grid).exp()).sum() * 0.05**2, leaves)
 
 
+@pytest.mark.slow
 def test_implicit_gradient_is_unbiased_for_weights_means_and_scales() -> None:
     def estimate() -> Tensor:
         q, leaves = three(batch=4000)

@@ -6,8 +6,10 @@ import gzip
 import hashlib
 import json
 import os
+import tempfile
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -57,11 +59,13 @@ def _read(path: Path, cls: type[_Made], count: int) -> list[_Made] | None:
 
 def _write(path: Path, found: list[_Made]) -> None:
     """In one step; a cache that cannot be written costs time alone."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
     content = gzip.compress(json.dumps([asdict(cast(Any, one)) for one in found]).encode(), compresslevel=3)
-    try:
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.replace(name, path)
+        except OSError:
+            os.unlink(name)

@@ -69,7 +69,7 @@ class Tokens(nn.Module):
         discrete=True,
         encoder_view="tokens",
         baselines=("unigram",),
-        from_data=("num_symbols",),
+        from_data=("num_symbols", "points"),
         has_mean=False,
     )
 
