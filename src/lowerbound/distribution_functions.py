@@ -73,7 +73,7 @@ def level(value: np.ndarray, loc: np.ndarray, scale: np.ndarray, num_levels: np.
 def mixture_of_levels(
     value: np.ndarray, weight: np.ndarray, loc: np.ndarray, scale: np.ndarray, num_levels: np.ndarray
 ) -> np.ndarray:
-    """Σ_m π_m `level`_m, components on the last axis of the parameters."""
+    """Σ_m π_m F_m, F_m as in `level`, components on the last axis of the parameters."""
     return _summed(weight * level(value[..., None], loc, scale, num_levels[..., None]))
 
 

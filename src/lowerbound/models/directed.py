@@ -24,7 +24,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from lowerbound.hooks import StatesEventShape
 from lowerbound.model import Joint, LatentVariableModel, read_of, with_context
-from lowerbound.models.directed_graph import Directed, DirectedDistribution, Node, draw, ordered, require_event
+from lowerbound.models.directed_graph import Directed, DirectedDistribution, Node, draw_from, ordered, require_event
 from lowerbound.protocols import Conditional, Context, InitializedFromData, Latents
 from lowerbound.shown import shown
 from lowerbound.support import LikelihoodFacts, StatesFacts, Support
@@ -141,7 +141,7 @@ class DirectedModel(LatentVariableModel):
         values = _of_context(context)
         shape = (num_samples, *(value.shape[0] for value in values.values()))
         for node in self.order:
-            values[node.name] = draw(node.given(values), shape)
+            values[node.name] = draw_from(node.given(values), shape)
         return values
 
     def _means(self, values: Mapping[str, Tensor]) -> Tensor:

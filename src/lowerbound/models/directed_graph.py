@@ -25,7 +25,7 @@ from lowerbound.protocols import Conditional, Context, Latents
 from lowerbound.randomness import forked
 from lowerbound.shown import shown
 
-__all__ = ["Directed", "DirectedDistribution", "DirectedPosterior", "Node", "draw", "ordered", "require_event"]
+__all__ = ["Directed", "DirectedDistribution", "DirectedPosterior", "Node", "draw_from", "ordered", "require_event"]
 
 SampleShape = torch.Size | tuple[int, ...] | list[int]
 
@@ -100,7 +100,7 @@ def ordered(nodes: Sequence[Node], outside: Iterable[str] = ()) -> list[Node]:
         raise ValueError(f"The graph has the cycle {cycle}; take one of its arrows out.") from None
 
 
-def draw(p: Distribution, shape: SampleShape, *, reparameterised: bool = False) -> Tensor:
+def draw_from(p: Distribution, shape: SampleShape, *, reparameterised: bool = False) -> Tensor:
     """A draw (*shape, *event) of a distribution whose batch shape is the end of `shape`."""
     extra = torch.Size(shape[: len(shape) - len(p.batch_shape)])
     return p.rsample(extra) if reparameterised else p.sample(extra)
@@ -266,7 +266,7 @@ class DirectedDistribution(Distribution):
     def _draw(self, sample_shape: SampleShape, *, reparameterised: bool) -> tuple[Tensor, ...]:
         shape, values = torch.Size(sample_shape) + self.batch_shape, dict(self.values)
         for node in self.graph.nodes:
-            values[node.name] = draw(self._conditional(node, values), shape, reparameterised=reparameterised)
+            values[node.name] = draw_from(self._conditional(node, values), shape, reparameterised=reparameterised)
         return tuple(values[name] for name in self.graph.names)
 
     def _conditional(self, node: Node, values: Mapping[str, Tensor]) -> Distribution:
@@ -285,7 +285,7 @@ class DirectedDistribution(Distribution):
         values, reparameterised, discrete, size = dict(self.values), [], [], 0
         for node in self.graph.nodes:
             p = self._conditional(node, values)
-            values[node.name] = draw(p, self.batch_shape)
+            values[node.name] = draw_from(p, self.batch_shape)
             reparameterised.append(p.has_rsample)
             discrete.append(_is_discrete(p))
             size += p.event_shape.numel()
