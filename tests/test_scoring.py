@@ -6,11 +6,16 @@ import math
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from scipy import stats
+from torch import nn
+from torch.distributions import Independent, Uniform
 
+from lowerbound.cli.scores import print_scores
 from lowerbound.data import Dataset, Identity, Pixels, Standardize
 from lowerbound.data.given import dataset_of
 from lowerbound.exact import LinearGaussian
+from lowerbound.fitted import Fitted
 from lowerbound.likelihoods import Bernoulli, Poisson
 from lowerbound.model import LatentVariableModel
 from lowerbound.models import vae
@@ -138,6 +143,25 @@ def test_one_row_and_one_sample_leave_null_in_valid_json(exact):
     assert scores["log_evidence_standard_error"] is None
     assert scores["baselines"]["gaussian"]["standard_error"] is None
     assert json.loads(json.dumps(scores, allow_nan=False)) == scores
+
+
+class _Bounded(nn.Module):
+    """p(z) uniform on (−1, 1), where a Gaussian posterior draws latents that are impossible."""
+
+    def forward(self, context: object = None) -> Independent:
+        return Independent(Uniform(-torch.ones(2), torch.ones(2), validate_args=False), 1)
+
+
+def test_an_infinite_elbo_is_null_in_json_and_said_in_the_table_while_l_is_kept(capsys):
+    model = LatentVariableModel(
+        prior=_Bounded(), likelihood=Bernoulli(MLP(2, [4], 6)), posterior=DiagonalNormal(MLP(6, [4], (2, 2)))
+    )
+    scores = score(model, torch.ones(20, 6), num_samples=50)
+    assert scores["elbo"] is None
+    assert scores["log_evidence"] is not None
+    print_scores(Console(), scores | {"data": "ones"}, Fitted(model, data=torch.eye(6).repeat(4, 1)))
+    assert "ELBO" in (out := capsys.readouterr().out)
+    assert "not finite" in out
 
 
 def test_the_seed_decides_and_the_random_state_is_left_alone(exact):

@@ -19,7 +19,7 @@ MOST_ITERATIONS = 10**6
 """Of a loop inside a step or for one batch, such as those of inference."""
 
 MOST_LAYERS = 256
-"""Of a flow: ten times as many as are published."""
+"""Of a flow or a net: ten times as many as are published."""
 
 MOST_GROUPS = 1000
 """Of latents on a path: ten times as many as are published."""

@@ -322,9 +322,9 @@ def _against(baseline: Tensor, model: Tensor) -> dict[str, float | None]:
     value, error = _mean(baseline)
     margin, margin_error = _mean(model - baseline)
     return {
-        "log_likelihood": value,
+        "log_likelihood": _defined(value),
         "standard_error": error,
-        "margin": margin,
+        "margin": _defined(margin),
         "margin_standard_error": margin_error,
     }
 
@@ -336,5 +336,5 @@ def _mean(values: Tensor) -> tuple[float, float | None]:
 
 
 def _defined(value: Any) -> Any:
-    """None for NaN, which JSON does not have."""
+    """None for NaN and ±∞, which JSON does not have."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

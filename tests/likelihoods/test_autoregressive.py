@@ -19,7 +19,7 @@ from lowerbound.likelihoods import Autoregressive
 from lowerbound.losses import VariationalLoss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models import DirectedModel, Node, vae
-from lowerbound.models.parts import view_of
+from lowerbound.models.parts import of_one_element, view_of
 from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO, IWAE
 from lowerbound.planning import plan
@@ -197,6 +197,7 @@ def test_words_choose_it():
             lambda: vae((8, 8), likelihood="autoregressive:site=mixed(columns=64*count)"),
             "no likelihood of single numbers",
         ),
+        (lambda: of_one_element("autoregressive:site=1e308"), "no likelihood named '1e"),
         (lambda: made("autoregressive"), "site='autoregressive', which is no likelihood of single numbers"),
         (lambda: made(event=(2, 2), kernel=5), r"kernel=5 for a map of 2 × 2"),
         (

@@ -115,3 +115,5 @@ def test_refusals():
         FactorVAE(2, weight=-1.0)
     with pytest.raises(ValueError, match="depth=0"):
         FactorVAE(2, depth=0)
+    with pytest.raises(ValueError, match="at most 256"):
+        FactorVAE(2, depth=10**9)

@@ -222,6 +222,11 @@ def test_a_partial_evaluation_is_enough():
     assert "−99.00" in page.texts
 
 
+def test_an_infinite_bound_is_said_to_be_so():
+    infinite = {**EVALUATION, "elbo": None, "rate": None, "baselines": {"gaussian": None}}  # as JSON has them
+    assert Page(render(table(evaluation=infinite))).texts.count("not finite") == 3
+
+
 def test_a_table_shows_its_columns_and_a_code_of_one_dimension():
     page = Page(render(table()))
     assert [image["alt"].split()[0] for image in page.images() if image["alt"]] == ["Histograms", "Histogram"]

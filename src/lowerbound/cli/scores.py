@@ -149,12 +149,15 @@ def _rows(scores: dict[str, Any]) -> list[tuple[str, ...]]:
     ]
     for name, baseline in scores["baselines"].items():
         error = _number(baseline["margin_standard_error"])
-        margin = f"{baseline['margin']:+.2f}{f' ± {error}' if error else ''}"
+        above = "" if baseline["margin"] is None else f"{baseline['margin']:+.2f}"
+        margin = f"{above}{f' ± {error}' if error else ''}"
         rows.append((name, *_cells(baseline["log_likelihood"], baseline["standard_error"], bits_per_nat), margin))
     return rows
 
 
-def _cells(nats: float, error: float | None = None, bits_per_nat: float | None = None) -> tuple[str, str, str]:
+def _cells(nats: float | None, error: float | None = None, bits_per_nat: float | None = None) -> tuple[str, str, str]:
+    if nats is None:
+        return "not finite", "", ""
     bits = "" if bits_per_nat is None else f"{-nats * bits_per_nat:.3f}"
     return f"{nats:.2f}", _number(error), bits
 

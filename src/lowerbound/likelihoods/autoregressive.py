@@ -84,7 +84,7 @@ class Autoregressive(nn.Module):
         super().__init__()
         context = None if net is None else out_shape_of(net, None, owner="Autoregressive", argument="net=PerDatum(...)")
         self.event_shape = _event_shape(event_shape, context)
-        self.net, self._words, self._context_shape = net, _checked(inner(site)), context
+        self.net, self._words, self._context_shape = net, _checked(site), context
         self.site = _site(self._words)
         self.facts = replace(self.site.facts, richer=(), any_real=False, has_mean=False)  # type: ignore[arg-type]
         view, num_seen = _view(self.site)
@@ -108,13 +108,13 @@ class Autoregressive(nn.Module):
         return (context_channels, *as_shape(event_shape)[-2:])
 
     @staticmethod
-    def same_facts_as(site: str = "bernoulli", **options: Any) -> str:
+    def same_facts_as(site: object = "bernoulli", **options: Any) -> str:
         """The words of the likelihood whose facts are its own, given its options.
 
         Raises:
             ValueError: that is not one of single numbers.
         """
-        return _checked(inner(site))
+        return _checked(site)
 
     @property
     def support(self) -> Support:
@@ -181,10 +181,11 @@ class _Given(nn.Module):
         return parameters.unflatten(-1, self.out_shape)
 
 
-def _checked(words: str) -> str:
-    """The words, if they are those of a likelihood of single numbers."""
+def _checked(site: object) -> str:
+    """The words of `site`, if they are those of a likelihood of single numbers."""
     from lowerbound import likelihoods
 
+    words = inner(str(site))
     family = find(likelihoods, parse(words)[0])
     facts = getattr(family, "facts", None)
     if (

@@ -20,6 +20,7 @@ from torch.distributions import Distribution
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
+from lowerbound.limits import MOST_LAYERS, require_at_most
 from lowerbound.nets.mlp import MLP
 from lowerbound.penalties.latents import check_weight, latents_drawn, require_latents
 from lowerbound.weights import latents_of
@@ -40,7 +41,7 @@ class FactorVAE(nn.Module):
     its cross-entropy.
 
     Raises:
-        ValueError: a negative weight, or a discriminator without layers.
+        ValueError: a negative weight; a discriminator without layers, or with more than 256.
     """
 
     def __init__(self, latent_dim: int, weight: float = 10.0, hidden: int = 256, depth: int = 2):
@@ -50,6 +51,7 @@ class FactorVAE(nn.Module):
             raise ValueError(
                 f"FactorVAE got latent_dim={latent_dim}, hidden={hidden}, depth={depth} and needs 1 at least of each."
             )
+        require_at_most("FactorVAE", MOST_LAYERS, depth=depth)
         self.latent_dim, self.weight = latent_dim, weight
         self.discriminator = MLP(latent_dim, [hidden] * depth, 1, lambda: nn.LeakyReLU(0.2))
 

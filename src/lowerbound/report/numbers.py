@@ -43,12 +43,14 @@ class Tile:
     verdict: Literal["good", "bad", "none"] = "none"
 
 
-def format_nats(value: float | int, like: float | int | None = None) -> str:
-    """A number with decimals that suit its size, or the size of `like`.
+def format_nats(value: float | int | None, like: float | int | None = None) -> str:
+    """A number with decimals that suit its size, or the size of `like`; None stands for one that is not finite.
 
     >>> format_nats(-86.354), format_nats(-1.2345), format_nats(0.4, like=-86.4)
     ('−86.35', '−1.234', '0.40')
     """
+    if value is None:
+        return "not finite"
     digits = 2 if abs(value if like is None else like) >= 10 else 3
     return f"{value:,.{digits}f}".replace("-", "−")
 
@@ -80,8 +82,9 @@ def tiles(contents: ReportContents) -> list[Tile]:
         found += [Tile(name="codes in use", value=_used(e["codes"]), unit="by the rows that were scored")]
     elif e.get("active_units") is not None:
         found += [Tile(name="active units", value=_active(contents), unit="latent dimensions in use")]
-    if e.get("baselines") and "log_evidence" in e:
-        name, best = max(e["baselines"].items(), key=lambda item: item[1])
+    baselines = {name: nats for name, nats in (e.get("baselines") or {}).items() if nats is not None}
+    if baselines and "log_evidence" in e:
+        name, best = max(baselines.items(), key=lambda item: item[1])
         margin = e["log_evidence"] - best
         found += [
             Tile(
@@ -105,7 +108,7 @@ def _bounds(contents: ReportContents) -> Iterator[Score]:
             "It lies below the truth and rises towards it with K. Compare models by this row.",
         )
     if "elbo" in e:
-        gap = e["log_evidence"] - e["elbo"] if "log_evidence" in e else None
+        gap = e["log_evidence"] - e["elbo"] if "log_evidence" in e and e["elbo"] is not None else None
         loose = (
             ""
             if gap is None
@@ -181,7 +184,7 @@ def _baselines(contents: ReportContents) -> Iterator[Score]:
     e = contents.evaluation or {}
     for name, nats in (e.get("baselines") or {}).items():
         meaning = "A model without latents to learn."
-        if "log_evidence" in e:
+        if "log_evidence" in e and nats is not None:
             margin = e["log_evidence"] - nats
             verdict = "better" if margin > 0 else "worse"
             meaning = f"The run is {format_nats(abs(margin), nats)} nats {verdict} than this baseline."
@@ -214,10 +217,10 @@ def _with_error(value: float | int, error: float | int | None) -> str:
     return format_nats(value) if error is None else f"{format_nats(value)} ± {format_nats(error, value)}"
 
 
-def _bits(contents: ReportContents, nats: float | int) -> str:
+def _bits(contents: ReportContents, nats: float | int | None) -> str:
     """Bits per dimension of a score, from those of L_K; empty if these are not known."""
     e = contents.evaluation or {}
-    if e.get("bits_per_dim") is None or "log_evidence" not in e or contents.originals is None:
+    if nats is None or e.get("bits_per_dim") is None or "log_evidence" not in e or contents.originals is None:
         return ""
     dimensions = math.prod(contents.originals.shape[1:])
     bits = e["bits_per_dim"] + (e["log_evidence"] - nats) / (dimensions * math.log(2))
