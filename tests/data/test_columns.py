@@ -11,7 +11,7 @@ from lowerbound.data.kinds import kind_named
 from lowerbound.data.kinds.table import Table
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.rows_of_columns import rows_of_table
-from lowerbound.data.schema import Schema
+from lowerbound.data.schema import LeftOut, Schema
 
 N = 60
 
@@ -155,13 +155,16 @@ def test_the_type_of_numbers_decides_nothing(dtype) -> None:
     np.testing.assert_array_equal(data.x_train, reference.x_train)
 
 
-def test_nothing_is_left_out_of_an_array() -> None:
+def test_a_constant_column_of_an_array_is_left_out_and_given_back() -> None:
     x = np.column_stack([np.arange(N), np.full(N, 3.5), np.random.default_rng(0).normal(size=N)])
     data = Dataset.from_array(x)
-    assert data.event_shape == (3,)
-    assert data.schema.left_out == ()
-    assert Dataset.from_array(x, columns={"1": "drop"}).x_train.shape[1] == 2
-    np.testing.assert_array_equal(Dataset.from_array(x, columns={"1": "drop"}).x_test[:, 1], data.x_test[:, 2])
+    assert data.schema.left_out == (LeftOut(name="1", reason="one value only (3.5)", value=3.5),)
+    np.testing.assert_array_equal(rows_of_table(x, data.schema, "X"), x[:, [0, 2]])
+    np.testing.assert_array_equal(data.kind_of_data.render(x[:, [0, 2]], data.schema), x)
+    assert Schema.from_json(data.schema.to_json()) == data.schema
+    assert Dataset.from_array(x, columns={"1": "drop"}).schema.with_constants(x[:, [0, 2]]).shape == (N, 2)  # as asked
+    dark = np.column_stack([np.arange(N) % 2, np.zeros(N)])
+    assert Dataset.from_array(dark).event_shape == (2,)  # a pixel that is never lit is data
 
 
 def test_long_tails() -> None:
@@ -236,11 +239,10 @@ def test_columns_of_odd_types() -> None:
     assert back["period"].tolist() == [str(value) for value in frame["period"]]
 
 
-@pytest.mark.parametrize("value, words", [(np.nan, "no values"), (2.0, "one value and gaps only")])
-def test_a_column_of_an_array_without_two_values_is_named(value: float, words: str) -> None:
+def test_a_column_of_an_array_without_values_is_named() -> None:
     x = np.arange(12.0).reshape(6, 2)
-    x[:, 1], x[0, 1] = value, np.nan
-    with pytest.raises(DataError, match=f"column '1' of X holds {words}; leave it out"):
+    x[:, 1] = np.nan
+    with pytest.raises(DataError, match="column '1' of X holds no values; leave it out"):
         dataset_of(x)
 
 
@@ -276,8 +278,8 @@ def test_a_constant_column_of_an_array_of_counts_is_stated() -> None:
     x = np.random.default_rng(0).poisson(2.0, (50, 3))
     x[:, 1] = 4
     schema = dataset_of(x).schema
-    assert schema.event_shape == (3,)  # an array has its columns by place, and leaves none out
-    assert "  one value only: 1" in kind_named(schema.kind).describe(schema)
+    assert schema.event_shape == (2,)
+    assert "  left out: 1 (one value only (4))" in kind_named(schema.kind).describe(schema)
 
 
 def test_columns_whose_numbers_are_names() -> None:

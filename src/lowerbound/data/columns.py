@@ -21,7 +21,8 @@ In a table that needs a likelihood for each column anyway, a long-tailed continu
 are above 0, their skewness exceeds 1, and that of their logarithms is less than half of it. Only the user can say that
 a column is ordinal, or that numbers are categories.
 
-No column of an array is left out, because columns without names could not be matched afterwards.
+Of an array, columns with one value are left out as well, unless all columns are counts or 0 and 1, among which one that
+never varied is data: a gene that was not seen, a pixel that is never lit. Rows of the model get the value back.
 
 All rows that are given are looked at once, before any are held out. Other rows of the same source get the same kinds
 but where a rule has a sharp edge: a column that happens to hold one value, or no value above 1, or one 0 among positive
@@ -99,23 +100,24 @@ def _of_array(x: np.ndarray, overrides: Overrides, what: str, names: tuple[str, 
     check_numeric(x, what)
     overrides.check_names(columns, what)
     check_finite(x, what, names, missing=True)
-    _check_seen(x, columns, overrides, what)
     measured, dtype = measure(x), str(x.dtype)
-    return [_number_column(x[:, i], name, dtype, measured, i, overrides.of(name)) for i, name in enumerate(columns)]
+    found = [_number_column(x[:, i], name, dtype, measured, i, overrides.of(name)) for i, name in enumerate(columns)]
+    if all(item.kind in ("boolean", "count") and not item.missing for item in found if isinstance(item, Column)):
+        return found
+    return [_unless_constant(item, what) if overrides.of(item.name) is None else item for item in found]
 
 
-def _check_seen(x: np.ndarray, columns: tuple[str, ...], overrides: Overrides, what: str) -> None:
-    """Refuse a column of an array with gaps and no two different values: an array cannot leave one out.
+def _unless_constant(item: Column | LeftOut, what: str) -> Column | LeftOut:
+    """A column of an array; left out if it has one value.
 
     Raises:
-        DataError: naming the column.
+        DataError: it has none.
     """
-    gaps = np.isnan(x) if x.dtype.kind == "f" else np.zeros(x.shape, dtype=bool)
-    for i in np.flatnonzero(gaps.any(0)).tolist():
-        seen = x[~gaps[:, i], i]
-        if overrides.of(columns[i]) is None and (len(seen) == 0 or seen.min() == seen.max()):
-            holds = "no values" if len(seen) == 0 else "one value and gaps only"
-            raise DataError(f"column '{clipped(columns[i])}' of {what} holds {holds}; leave it out.")
+    if isinstance(item, LeftOut) or item.low != item.high:
+        return item
+    if item.low is None:
+        raise DataError(f"column '{clipped(item.name)}' of {what} holds no values; leave it out.")
+    return LeftOut(name=item.name, reason=f"one value only ({item.low:g})", value=item.low)
 
 
 def _of_frame(frame: Any, overrides: Overrides, what: str) -> list[Column | LeftOut]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,8 @@ def _are_numbers(*columns: Any) -> bool:
 
 
 def _filled_array(own: np.ndarray, stored: np.ndarray, gap: np.ndarray, schema: Schema) -> np.ndarray:
-    places, values = kept_places(own, schema), np.asarray(kind_named(schema.kind).render(stored, schema))
+    places, alone = kept_places(own, schema), replace(schema, left_out=())
+    values = np.asarray(kind_named(schema.kind).render(stored, alone))
     filled = np.array(own, dtype=own.dtype if own.dtype.kind == "f" else np.float64)
     chosen = list(range(own.shape[1])) if places is None else places
     filled[:, chosen] = np.where(gap, values, filled[:, chosen])

@@ -65,10 +65,17 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """A column that is left out of the data, and the reason: "a number for each row", "one value only", …"""
+    """A column that is left out of the data, and the reason: "a number for each row", "one value only", …
+
+    Attributes:
+        name: its name.
+        reason: why.
+        value: of each row, for a column of an array that does not vary: such rows get it back.
+    """
 
     name: str
     reason: str
+    value: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,8 +172,18 @@ class Schema:
         return self.text is not None or self.molecules is not None
 
     def laid_out(self, stored: np.ndarray) -> np.ndarray:
-        """Stored rows with the channels of images on the axis where the user has them."""
-        return np.moveaxis(stored, 1, -1) if self.channels_last else stored
+        """Stored rows with the channels of images on the axis where the user has them, and the columns of an array that
+        do not vary.
+        """
+        return np.moveaxis(stored, 1, -1) if self.channels_last else self.with_constants(stored)
+
+    def with_constants(self, x: np.ndarray) -> np.ndarray:
+        """Rows of an array with the columns that were left out because they do not vary, in the user's order."""
+        constant = {item.name: item.value for item in self.left_out if item.value is not None}
+        if not constant:
+            return x
+        full = np.concatenate([x, np.tile(list(constant.values()), (len(x), 1))], 1)
+        return full[:, np.argsort([int(name) for name in (*(self.column_names or ()), *constant)])]
 
     @property
     def unordered(self) -> tuple[int, ...]:

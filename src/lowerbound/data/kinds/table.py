@@ -113,7 +113,7 @@ class Table:
         if gaps:
             lines.append(f"  with gaps: {_listed(gaps)}")
         constant = [column.name for column in columns if column.low is not None and column.low == column.high]
-        if constant:  # of an array, which cannot leave one out
+        if constant:  # of an array of counts or of 0 and 1
             lines.append(f"  one value only: {_listed(constant)}")
         if schema.left_out:
             lines.append(f"  left out: {_listed([f'{item.name} ({item.reason})' for item in schema.left_out])}")
@@ -126,6 +126,7 @@ class Table:
         assert schema.columns is not None
         x = np.asarray(x, dtype=np.float64)
         values = np.stack([_values(x[:, i], column) for i, column in enumerate(schema.columns)], 1)
+        values = schema.with_constants(values)
         if np.isnan(values).any():
             return values
         whole = np.dtype(schema.dtype).kind in "iu"
