@@ -16,6 +16,7 @@ from typing import Any
 from lowerbound import likelihoods, losses, objectives
 from lowerbound.data import Dataset
 from lowerbound.data.kinds.table import columns_spelling
+from lowerbound.data.log_columns import log_columns
 from lowerbound.data.split import num_for_selection
 from lowerbound.loop import steps_for
 from lowerbound.models.parts import of_one_element
@@ -26,6 +27,7 @@ from lowerbound.support import LikelihoodFacts
 __all__ = ["GENERAL", "Decision", "decide", "decide_recipe", "facts_of", "training_rows"]
 
 GENERAL: dict[str, Any] = {
+    "log_columns": (),
     "objective": "iwae",
     "loss": "variational",
     "penalty": None,
@@ -155,6 +157,10 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
     facts = facts_of(likelihood)
     is_picture = len(schema.event_shape) > 1
     decisions["standardize"] = Decision(facts.standardized and not is_picture)
+    if "log_columns" in recipe.defaults:
+        found = log_columns(dataset, recipe.defaults["log_columns"])
+        reason = "they are above 0 with a tail to the right, and their logarithms less so" if found else ""
+        decisions["log_columns"] = Decision(found, reason)
     decisions["binarization"] = Decision("none")
     if is_picture and facts.domain == "unit interval" and facts.discrete and schema.pixel_levels != 2:
         decisions["binarization"] = Decision(

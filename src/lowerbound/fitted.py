@@ -205,11 +205,11 @@ class Fitted:
             ValueError: a value that the likelihood gives no probability.
         """
         with forked(_CPU, self.seed if seed is None else seed):
-            raw = torch.from_numpy(np.require(x, requirements=["C", "W"]))
+            raw, names = torch.from_numpy(np.require(x, requirements=["C", "W"])), self.schema.column_names
             if isinstance(self.transform, Transform):
-                self.transform.check(raw, "the data")
+                self.transform.check(raw, "the data", names)
             events = self.transform(raw)
-        own, names = (raw if isinstance(self.transform, Standardize) else None), self.schema.column_names
+        own = raw if isinstance(self.transform, Standardize) else None
         require_support(self.model.likelihood, events, what="the data", columns=names, given=own)
         return events
 
@@ -300,7 +300,7 @@ class Fitted:
 
     @property
     def log_scale(self) -> float:
-        """The same for a complete row."""
+        """The same for any complete row; where logarithms are taken, its mean over the training rows."""
         return self.log_scale_of(torch.zeros(1, *self.schema.event_shape)).item()
 
     def sample(

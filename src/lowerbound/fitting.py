@@ -149,7 +149,8 @@ def make_transform(dataset: Dataset, plan: Plan, model: LatentVariableModel) -> 
             f"binarization is {plan.binarization!r} and the likelihood {type(model.likelihood).__name__}, which is not "
             "one of 0 and 1; leave binarization out, or take the likelihood bernoulli."
         )
-    return kind.transform(dataset, facts, binarization=plan.binarization, standardize=plan.standardize)
+    logs = {"log_columns": plan.log_columns} if plan.log_columns else {}  # which tables alone have
+    return kind.transform(dataset, facts, binarization=plan.binarization, standardize=plan.standardize, **logs)
 
 
 def with_plan(model: LatentVariableModel, plan: Plan, event_shape: Shape) -> LatentVariableModel:
@@ -215,9 +216,9 @@ def _check_support(dataset: Dataset, model: LatentVariableModel, transform: Tran
         for start, block in row_blocks(x, rows):
             raw = torch.from_numpy(np.require(block, requirements=["C", "W"]))
             with numbered(numbers), rows_from(start):
-                transform.check(raw, what)
-                own = raw if isinstance(transform, Standardize) else None
                 names = dataset.schema.column_names
+                transform.check(raw, what, names)
+                own = raw if isinstance(transform, Standardize) else None
                 require_support(model.likelihood, transform(raw), what=what, columns=names, given=own)
 
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lowerbound.data import DataError, Rows, Standardize
+from lowerbound.data import DataError, Rows, Standardize, Transform
 from lowerbound.data.own_table import filled_table, read_own
 from lowerbound.data.rows_of_columns import rounded, stored_cell
 from lowerbound.data.schema import Column
@@ -138,7 +138,9 @@ def cell_scores(
         seed=_seed(fitted, seed, _CELLS),
         progress=progress,
     )
-    scores = found.double().numpy() - _log_scale_of_columns(fitted)
+    scores = found.double().numpy()
+    if isinstance(fitted.transform, Transform):
+        scores -= fitted.transform.log_scale_of_cells(x).numpy()
     if not fitted.schema.has_names:
         return scores
     import pandas
@@ -218,11 +220,15 @@ def _require_shown(stored: float, column: Column, value: Any) -> None:
 def _summary(fitted: Fitted, part: Completions, level: float | None) -> Tensor:
     """The value of each entry (B, D)."""
     assert fitted.schema.columns is not None
+    logs = fitted.transform.logs if isinstance(fitted.transform, Standardize) else None
+    of_draws = None if logs is None or level is not None else _mean_in_units(fitted.transform, part)
     found = []
     for i, column in enumerate(fitted.schema.columns):
         x = part.x[..., i]
         if column.kind in ("categorical", "boolean"):
             found.append(weighted_mode(x, part.weight))
+        elif logs is not None and of_draws is not None and bool(logs[i]):
+            found.append(of_draws[:, i])
         elif level is None and column.kind != "ordinal":
             found.append((part.weight * part.mean[..., i]).sum(0))
         else:
@@ -231,15 +237,16 @@ def _summary(fitted: Fitted, part: Completions, level: float | None) -> Tensor:
     return torch.stack(found, -1)
 
 
+def _mean_in_units(transform: nn.Module, part: Completions) -> Tensor:
+    """What stands for the mean of draws (B, D) in the user's units, of which the likelihood scores the logarithm."""
+    assert isinstance(transform, Standardize)
+    return transform((part.weight[..., None] * transform.inverse(part.x)).sum(0))
+
+
 def _in_own_table(fitted: Fitted, own: Any, rows: Rows, x: Tensor, gap: np.ndarray) -> Any:
     """The user's table, whose gaps have the values of rows x that the likelihood scores."""
     known = np.asarray(rows.x, dtype=np.float64)
     return filled_table(own, np.where(gap, fitted.stored(x), known), gap, fitted.schema)
-
-
-def _log_scale_of_columns(fitted: Fitted) -> np.ndarray | float:
-    """log of the unit of each column (D,), by which densities of cells are in the units of the user's data."""
-    return fitted.transform.scale.log().numpy() if isinstance(fitted.transform, Standardize) else 0.0
 
 
 def _seed(fitted: Fitted, seed: int | None, stream: int) -> int:

@@ -162,6 +162,10 @@ def _decimal(x: np.ndarray, real: np.ndarray, names: tuple[str, ...] | None) -> 
 
 def _units(transform: nn.Module, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Centre and unit of each element (n,), by which stored values become those that the likelihood scores."""
+    if isinstance(transform, Standardize) and transform.logs is not None:
+        raise ValueError(
+            "the model takes the logarithm of columns, which coding does not know; fit it with log_columns none."
+        )
     if isinstance(transform, Standardize):
         parts = (transform.mean.numpy(), transform.scale.numpy())
         return tuple(np.broadcast_to(part.reshape(-1), (n,)) for part in parts)  # pyright: ignore[reportReturnType]

@@ -21,6 +21,7 @@ import torch
 from lowerbound import losses, objectives
 from lowerbound.data import Dataset
 from lowerbound.data.classes import num_classes
+from lowerbound.data.log_columns import log_columns
 from lowerbound.data.transform import Binarization
 from lowerbound.defaults import Decision, decide, decide_recipe, training_rows
 from lowerbound.engine import Device, Engine, Precision
@@ -72,6 +73,7 @@ class Plan:
         binarization: how grey pixels become 0 or 1 under a Bernoulli likelihood: "dynamic" draws them anew at each
             visit.
         standardize: whether columns of a table are brought to mean 0 and standard deviation 1.
+        log_columns: columns of a table that are modelled by their logarithm (`data.log_columns`).
         batch_size: rows per step, at most 100 times the training rows.
         steps: optimisation steps, at most `limits.MOST_STEPS`.
         lr: the learning rate at the start.
@@ -101,6 +103,7 @@ class Plan:
     num_samples: int
     binarization: Binarization = "none"
     standardize: bool = False
+    log_columns: tuple[str, ...] = ()
     batch_size: int
     steps: int
     lr: float
@@ -189,6 +192,8 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
     values = {**own, **{name: value for name, value in given.items() if value is not None}}
     if isinstance(values.get("likelihood"), str):
         values["likelihood"] = completed(values["likelihood"], dataset)
+    if "log_columns" in values:
+        values["log_columns"] = log_columns(dataset, values["log_columns"])
     _refuse_unknown(made, values, asked=recipe is not None)
     if "epochs" in values and "steps" in values:
         raise ValueError("epochs and steps both say how long to train; give one of them.")

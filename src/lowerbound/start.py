@@ -24,7 +24,7 @@ from lowerbound.spelling import parse
 
 __all__ = ["Start", "freeze", "plan_from", "require_schema"]
 
-_OF_THE_TRANSFORM = ("binarization", "standardize")
+_OF_THE_TRANSFORM = ("binarization", "standardize", "log_columns")
 _INHERITED = (*_OF_THE_TRANSFORM, "seed")  # the seed says which rows choose the weights: no weight has seen them
 _DECIDED_BY_DATA = ("num_classes",)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
 
     from lowerbound.data import Dataset
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fit_sentences", "transform_words"]
 
-_LONGEST = 80
+_LONGEST, _SHOWN = 80, 8
 _BINARIZED = {
     "dynamic": "made 0 or 1 at random with that probability, anew at every visit",
     "threshold": "made 0 or 1 at the threshold 1/2",
@@ -45,22 +47,29 @@ def _data(dataset: Dataset, plan: Plan, transform: nn.Module) -> str:
     chosen = f" ({num_for_selection(dataset.num_train):,} of them to choose the weights)" if plan.steps else ""
     return (
         f"Data: {dataset.name}, {dataset.num_train:,} {things} to train on{chosen} "
-        f"and {dataset.num_test:,} to test on; {transform_words(transform)}."
+        f"and {dataset.num_test:,} to test on; {transform_words(transform, dataset.schema.column_names or ())}."
     )
 
 
-def transform_words(transform: nn.Module) -> str:
-    """What happens to a stored row before the likelihood scores it."""
+def transform_words(transform: nn.Module, columns: Sequence[str] = ()) -> str:
+    """What happens to a stored row before the likelihood scores it; `columns` are the names of its columns."""
     from lowerbound.data import Pixels, Standardize
 
     if isinstance(transform, Pixels):
         scaled = "as stored, in [0, 1]" if transform.scale is None else f"divided by {transform.scale:g}"
         return f"pixels {scaled}, {_BINARIZED[transform.binarization]}"
-    if isinstance(transform, Standardize) and bool((transform.scale == 1).all()):
+    if isinstance(transform, Standardize) and transform.logs is None and bool((transform.scale == 1).all()):
         return "columns far from zero moved to their mean for the model, the others as stored"
     if isinstance(transform, Standardize):
-        return "columns standardised over the training rows for the model; densities are in the units of the columns"
+        taken = "" if transform.logs is None else ", " + _logarithms(transform.logs.tolist(), columns)
+        units = "densities are in the units of the columns"
+        return f"columns standardised over the training rows for the model{taken}; {units}"
     return "values as stored"
+
+
+def _logarithms(taken: list[bool], columns: Sequence[str]) -> str:
+    names = [name for name, logarithm in zip(columns, taken, strict=True) if logarithm]
+    return f"after the logarithm of {', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}"
 
 
 def _model(plan: Plan, model: nn.Module) -> str:
@@ -86,7 +95,7 @@ def _model(plan: Plan, model: nn.Module) -> str:
 
 def _text(value: object) -> str:
     if isinstance(value, list | tuple):
-        return "-".join(_text(part) for part in value)
+        return (", " if value and isinstance(value[0], str) else "-").join(_text(part) for part in value)
     if isinstance(value, str) and len(value) > _LONGEST:
         return f"{value[: _LONGEST - 3]}..."
     return value if isinstance(value, str) else str(value) if isinstance(value, int | float) else type(value).__name__

@@ -65,6 +65,9 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--num-samples", type=click.IntRange(1), help="Latents per datum and step.")
 @click.option("--binarization", type=click.Choice(["dynamic", "threshold", "none"]), help="Of pixels.")
 @click.option("--standardize/--no-standardize", default=None, help="Columns to mean 0 and standard deviation 1.")
+@click.option(
+    "--log-columns", callback=_words, metavar="NAMES", help="Columns taken as logarithms: names, auto or none."
+)
 @click.option("--batch-size", type=click.IntRange(1), help="Rows per step.")
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Passes over the data.")
 @click.option("--steps", type=click.IntRange(1), help="Optimisation steps, instead of epochs.")

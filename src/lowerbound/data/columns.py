@@ -46,7 +46,7 @@ from lowerbound.data.measured import Measured, measure
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Column, ColumnKind, LeftOut
 
-__all__ = ["infer_columns", "long_tailed"]
+__all__ = ["infer_columns", "long_tailed", "skewness"]
 
 _FEWEST_ROWS_OF_IDS, _MOST_CATEGORIES, _LARGEST_COUNT = 10, 100, 1000
 _MOST_CATEGORIES_ASKED = 1000
@@ -85,11 +85,12 @@ def long_tailed(x: np.ndarray) -> bool:
     values = values[~np.isnan(values)]
     if len(values) < 3 or values.min() <= 0:
         return False
-    skewness = _skewness(values)
-    return skewness > 1 and abs(_skewness(np.log(values))) < skewness / 2
+    found = skewness(values)
+    return found > 1 and abs(skewness(np.log(values))) < found / 2
 
 
-def _skewness(x: np.ndarray) -> float:
+def skewness(x: np.ndarray) -> float:
+    """The third standardised moment of values (N,); 0 where all are equal."""
     centred = x - x.mean()
     scale = float(np.sqrt((centred**2).mean()))
     return 0.0 if scale == 0 else float((centred**3).mean()) / scale**3

@@ -111,8 +111,9 @@ def _decimals(block: np.ndarray, decimals: np.ndarray) -> np.ndarray:
     return decimals
 
 
-def moments(x: np.ndarray, rows: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and (biased) variance of each column over the rows where it is not NaN, float64.
+def moments(x: np.ndarray, rows: np.ndarray | None, logs: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and (biased) variance of each column over the rows where it is not NaN, float64; of the logarithms of the
+    columns in `logs` (D,).
 
     Blocks are merged by the update of Chan, Golub and LeVeque (1983), equation 2.1, so that a memory map need not fit
     in memory.
@@ -120,6 +121,8 @@ def moments(x: np.ndarray, rows: np.ndarray | None) -> tuple[np.ndarray, np.ndar
     count, mean, squares = (np.zeros(x.shape[1:]) for _ in range(3))
     for _, block in row_blocks(x, rows):
         block = block.astype(np.float64)
+        if logs is not None:
+            block[:, logs] = np.log(block[:, logs])
         seen = ~np.isnan(block)
         n = seen.sum(axis=0)
         here = np.where(seen, block, 0.0).sum(axis=0) / np.maximum(n, 1)

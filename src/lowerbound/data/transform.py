@@ -30,12 +30,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from lowerbound.data.blocks import row_blocks
 from lowerbound.data.checks import check_array, check_columns_vary, check_varies
 from lowerbound.data.measured import moments
+from lowerbound.row_numbers import row_number
 
 __all__ = [
     "Binarization",
@@ -65,14 +66,20 @@ class Transform(nn.Module, ABC):
         """log p of rows x as the likelihood scores them minus log p of them as they are stored, nats: the logarithm of
         the volume element, in which missing entries (NaN) have no part.
         """
-        return torch.zeros(len(x), dtype=torch.float64, device=x.device)
+        cells = self.log_scale_of_cells(x)
+        return torch.where(x.isnan(), 0.0, cells).flatten(1).sum(1)
 
-    def check(self, raw: Shaped[Tensor, "*shape"], what: str) -> None:
+    def log_scale_of_cells(self, x: Shaped[Tensor, "row *event"]) -> Float[Tensor, "row *event"]:
+        """The part of each entry in it, float64."""
+        return torch.zeros_like(x, dtype=torch.float64)
+
+    def check(self, raw: Shaped[Tensor, "*shape"], what: str, columns: Sequence[str] | None = None) -> None:
         """Refuse invalid stored rows that the transform would turn into valid values, which a likelihood would accept.
 
         Arguments:
             raw: stored rows.
             what: the name of the rows in messages.
+            columns: names of the last axis.
 
         Raises:
             ValueError: giving such a value.
@@ -145,7 +152,7 @@ class Pixels(Transform):
         """Whether pixels are not drawn at random."""
         return self.binarization != "dynamic"
 
-    def check(self, raw: Shaped[Tensor, "*shape"], what: str) -> None:
+    def check(self, raw: Shaped[Tensor, "*shape"], what: str, columns: Sequence[str] | None = None) -> None:
         """Refuse values outside [0, 1] before they become 0 or 1."""
         highest = 1.0 if self.scale is None else self.scale
         outside = raw[~((raw >= 0) & (raw <= highest))] if self.binarization != "none" else raw[:0]
@@ -201,9 +208,14 @@ class Pixels(Transform):
 class Standardize(Transform):
     """x = (raw - mean) / scale, column by column; densities of x are in nats of the scaled columns.
 
+    Of columns on the scale of their logarithm x = (log raw - mean) / scale; `inverse` of a mean of x is then the
+    exponential of the mean logarithm, the median if x is symmetric.
+
     Arguments:
         mean: the mean of each column (D,), or one for all ().
         scale: the standard deviation of each column (D,), positive, or one for all ().
+        logs: which columns (D,) are on the scale of their logarithm, of which `mean` and `scale` then are; None for
+            none.
 
     Raises:
         ValueError: if a scale is not positive.
@@ -211,13 +223,17 @@ class Standardize(Transform):
 
     mean: Tensor
     scale: Tensor
+    logs: Tensor | None
 
-    def __init__(self, mean: Float[Tensor, "..."], scale: Float[Tensor, "..."]) -> None:
+    def __init__(
+        self, mean: Float[Tensor, "..."], scale: Float[Tensor, "..."], logs: Bool[Tensor, "column"] | None = None
+    ) -> None:
         super().__init__()
         if not bool((scale > 0).all()):
             raise ValueError("a scale is not positive; expected one standard deviation > 0 per column.")
         self.register_buffer("mean", mean.double())
         self.register_buffer("scale", scale.double())
+        self.register_buffer("logs", logs)
 
     @classmethod
     def fit(
@@ -226,6 +242,8 @@ class Standardize(Transform):
         *,
         rows: np.ndarray | None = None,
         columns: Sequence[str] | None = None,
+        logs: np.ndarray | None = None,
+        scaled: bool = True,
     ) -> Standardize:
         """Measure mean and scale on training rows, in float64, a block at a time.
 
@@ -236,14 +254,19 @@ class Standardize(Transform):
             x: a table (N, D).
             rows: the training rows, as in `Dataset.train_rows`; all of them if None.
             columns: the column names, for the message.
+            logs: which columns (D,), of positive numbers, are taken on the scale of their logarithm.
+            scaled: False takes logarithms alone.
 
         Raises:
             DataError: if a value is not finite or a column is constant.
         """
         check_array(x, "the table to standardise", columns)
         check_columns_vary(x, "the table to standardise", columns=columns, rows=rows)
-        mean, variance = moments(x, rows)
-        return cls(torch.from_numpy(mean), torch.from_numpy(np.sqrt(variance)))
+        known = None if logs is None else torch.from_numpy(logs)
+        if not scaled:
+            return cls(torch.zeros(x.shape[1]), torch.ones(x.shape[1]), known)
+        mean, variance = moments(x, rows, logs)
+        return cls(torch.from_numpy(mean), torch.from_numpy(np.sqrt(variance)), known)
 
     @classmethod
     def fit_together(cls, x: np.ndarray, *, rows: np.ndarray | None = None) -> Standardize:
@@ -275,18 +298,36 @@ class Standardize(Transform):
             return Identity()
         return cls(torch.from_numpy(np.where(far, np.round(mean), 0.0)), torch.ones(len(mean)))
 
-    def log_scale_of(self, x: Shaped[Tensor, "row *event"]) -> Float[Tensor, "row"]:
-        """Σ_d log scale_d over the observed entries of each row: log p(x) − log p(raw)."""
-        scale = self.scale.to(x.device).log().expand(x.shape[1:])
-        return torch.where(x.isnan(), 0.0, scale).flatten(1).sum(1)
+    def log_scale_of_cells(self, x: Shaped[Tensor, "row *event"]) -> Float[Tensor, "row *event"]:
+        """log scale_d of each entry, and log raw_d besides on the scale of logarithms: log p(x) − log p(raw)."""
+        found = self.scale.to(x.device).log().expand(x.shape)
+        return found if self.logs is None else torch.where(self.logs.to(x.device), found + self._in_units(x), found)
+
+    def check(self, raw: Shaped[Tensor, "*shape"], what: str, columns: Sequence[str] | None = None) -> None:
+        """Refuse a number that has no logarithm."""
+        if self.logs is None or not bool((wrong := (raw <= 0) & self.logs).any()):
+            return
+        row, place = (int(i) for i in wrong.nonzero()[0])
+        where = place if columns is None else repr(columns[place])
+        raise ValueError(
+            f"{what} holds {raw[row, place].item():g} at row {row_number(row)}, column {where}, of which the model "
+            "takes the logarithm; leave such rows out, or fit with log_columns that leave it out."
+        )
 
     def forward(self, raw: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Standardise rows (*batch, D); values beyond float32 become infinite."""
-        return ((raw.double() - self.mean) / self.scale).to(torch.get_default_dtype())
+        raw = raw.double()
+        raw = raw if self.logs is None else torch.where(self.logs, raw.log(), raw)
+        return ((raw - self.mean) / self.scale).to(torch.get_default_dtype())
 
     def inverse(self, x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
         """Back to the units of the table, float64."""
-        return x.double() * self.scale + self.mean
+        found = self._in_units(x)
+        return found if self.logs is None else torch.where(self.logs.to(x.device), found.exp(), found)
+
+    def _in_units(self, x: Tensor) -> Tensor:
+        """Without the exponential of logarithms."""
+        return x.double() * self.scale.to(x.device) + self.mean.to(x.device)
 
 
 def describe_transform(transform: nn.Module) -> dict[str, Any]:
@@ -307,7 +348,7 @@ def transform_of(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
         case "pixels":
             return Pixels(**options)
         case "standardize":
-            return Standardize(tensors["mean"], tensors["scale"])
+            return Standardize(tensors["mean"], tensors["scale"], tensors.get("logs"))
         case "identity":
             return Identity()
     raise ValueError(f"there is no transform of kind {description['kind']!r}")

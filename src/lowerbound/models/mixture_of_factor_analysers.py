@@ -223,7 +223,7 @@ def _parts(model: LatentVariableModel) -> tuple[ClustersAndFactors, GivenCluster
 RECIPE = Recipe(
     name="mixture-of-factor-analysers",
     make=mixture_of_factor_analysers,
-    defaults={"objective": "elbo", "gradient": "score-function", "num_samples": 2, "steps": 0},
+    defaults={"objective": "elbo", "gradient": "score-function", "num_samples": 2, "steps": 0, "log_columns": "auto"},
     start=start_mixture_of_factor_analysers,
     likelihood="normal:scale=per-dimension",
 )

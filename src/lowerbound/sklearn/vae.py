@@ -65,6 +65,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         num_evidence_samples: K, latents per row in `score_samples`.
         epochs, batch_size, lr, lr_schedule, patience: see `planning.Plan`.
         standardize: whether to fit to columns of mean 0 and standard deviation 1.
+        log_columns: columns whose logarithm is modelled, by name (of an array "0", "1", …), or "auto" for those above 0
+            with a long tail.
         binarization: of grey values under Bernoulli: "dynamic" re-samples them as probabilities at each visit,
             "threshold" cuts at ½, "none" leaves them.
         random_state: an int is the seed of `fit`, and of every later draw.
@@ -111,6 +113,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         "lr_schedule",
         "patience",
         "standardize",
+        "log_columns",
         "binarization",
     )
 
@@ -137,6 +140,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         lr_schedule: Literal["constant", "cosine", "exponential"] | None = None,
         patience: int | None = None,
         standardize: bool | None = None,
+        log_columns: Sequence[str] | str | None = None,
         binarization: Binarization | None = None,
         random_state: int | np.random.RandomState | None = None,
         device: Device = "auto",
@@ -162,6 +166,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         self.lr_schedule = lr_schedule
         self.patience = patience
         self.standardize = standardize
+        self.log_columns = log_columns
         self.binarization = binarization
         self.random_state = random_state
         self.device = device

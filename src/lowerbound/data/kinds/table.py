@@ -77,14 +77,27 @@ class Table:
         *,
         binarization: Preparation = "auto",
         standardize: bool | Literal["auto"] = "auto",
+        log_columns: Sequence[str] = (),
     ) -> Transform:
-        """`Standardize` if the likelihood asks for it, centring under others of real numbers, else `Identity`."""
+        """`Standardize` if the likelihood asks for it, centring under others of real numbers, else `Identity`.
+
+        `log_columns` are on the scale of their logarithm.
+
+        Raises:
+            ValueError: logarithms under another likelihood.
+        """
+        if log_columns and facts.domain != "reals":
+            raise ValueError(
+                f"log_columns names '{log_columns[0][:40]}' and the likelihood is not one of real numbers; leave "
+                "log_columns out, or take a likelihood such as normal."
+            )
         if binarization in ("dynamic", "threshold"):
             return Pixels(scale=None, binarization=binarization)
         names, rows = dataset.feature_names, dataset.train_rows
         wanted = facts.standardized if standardize == "auto" else standardize
-        if wanted and facts.domain != "columns":
-            return Standardize.fit(dataset.x_train, rows=rows, columns=names)
+        if log_columns or (wanted and facts.domain != "columns"):
+            logs = np.isin(dataset.schema.column_names or (), log_columns) if log_columns else None
+            return Standardize.fit(dataset.x_train, rows=rows, columns=names, logs=logs, scaled=wanted)
         if facts.domain not in ("reals", "columns"):  # what is taken from a count is no count
             return Identity()
         columns = dataset.schema.columns or ()
