@@ -188,7 +188,7 @@ MIXED = np.concatenate([REAL, COUNTS[:, :1], BITS[:, :1]], 1)
     "x, recipe",
     [
         (REAL, "mixture-of-factor-analysers"),
-        (COUNTS, "counts"),
+        (COUNTS, "latent-classes"),
         (WITH_GAPS, "latent-classes"),
         (np.where(RNG.random(COUNTS.shape) < 0.1, np.nan, COUNTS), "latent-classes"),
         (MIXED, "latent-classes"),
