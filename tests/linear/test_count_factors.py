@@ -83,7 +83,7 @@ def test_em_climbs_and_a_factor_is_worth_what_columns_share() -> None:
 def test_clusters_of_a_stack_are_not_the_points_of_a_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lowerbound.linear.portfolio.mixed_candidates", lambda n, d: iter(()))
     one = Candidate(num_clusters=2, latent_dim=0, count_factors=1)
-    monkeypatch.setattr("lowerbound.linear.portfolio.count_candidates", lambda n: iter([one]))
+    monkeypatch.setattr("lowerbound.linear.portfolio.count_candidates", lambda n, d: iter([one]))
     stack = fit_stack(rows_of(counts()[:60]))
     assert sorted(set(stack.cluster.tolist())) == [0, 1]
     assert "2 x counts of 1 factor" in stack.sentence

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lowerbound.linear.count_factors import CountGrid
 from lowerbound.linear.mixture import FactorAnalysers
 from lowerbound.linear.other_columns import MixedRows, OtherParameters
 from lowerbound.linear.scaled_mixture import ScaledMixture, Target, fit_scaled_mixture
@@ -37,6 +38,7 @@ _LARGE = ((1, 20), (1, 40), (2, 12), (4, 12), (2, 24))
 """Numbers of clusters and of factors; the second list is for more columns than `_WIDE`."""
 _COUNT_SIZES = ((1, 1), (1, 2), (1, 3), (3, 1), (8, 1), (16, 1), (3, 2), (8, 2), (4, 3))
 _ROWS_PER_CLUSTER, _ITERATIONS = 10, 60
+_MOST_PRODUCTS = 3e8
 _SAID = 4
 _FEW_ROWS = 2000  # up to here a second thread only waits
 
@@ -130,8 +132,8 @@ def fit_stack(x: Float[Tensor, "batch data"] | MixedRows, *, min_scale: float = 
     chosen_on = rows[: _MOST_TO_CHOOSE if rows.is_whole else _MOST_TO_CHOOSE_MIXED]
     of_kind = candidates if rows.is_whole else mixed_candidates
     every = list(of_kind(len(chosen_on), rows.real.shape[1]))
-    if rows.is_counts:
-        every += count_candidates(len(chosen_on))
+    if chosen_on.others is not None and chosen_on.is_counts:
+        every += count_candidates(*chosen_on.others.counts.shape)
     parts = list(_parts(len(chosen_on)))
     with one_thread(len(rows) <= _FEW_ROWS):
         log_p = torch.stack(
@@ -192,10 +194,11 @@ def mixed_candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
             yield Candidate(num_clusters=k, latent_dim=rank, levels=_HEAVY, shrinkage=1.0, starts=_STARTS)
 
 
-def count_candidates(num_rows: int) -> Iterator[Candidate]:
-    """More of them for rows of counts alone: factors within clusters."""
+def count_candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
+    """More of them for rows of counts alone: factors within clusters, as far as a pass of EM takes about a second."""
     for k, factors in _COUNT_SIZES:
-        if _enough(num_rows, k):
+        products = num_rows * num_columns * len(CountGrid(k, factors).matrix)
+        if _enough(num_rows, k) and products <= _MOST_PRODUCTS:
             yield Candidate(num_clusters=k, latent_dim=0, count_factors=factors)
 
 
