@@ -23,7 +23,7 @@ from lowerbound.models.recipe import Recipe
 from lowerbound.spelling import find, parse, takes
 from lowerbound.support import LikelihoodFacts
 
-__all__ = ["GENERAL", "Decision", "decide", "decide_recipe", "facts_of", "training_rows"]
+__all__ = ["GENERAL", "Decision", "as_ordinal", "decide", "decide_recipe", "facts_of", "training_rows"]
 
 GENERAL: dict[str, Any] = {
     "objective": "iwae",
@@ -47,7 +47,7 @@ GENERAL: dict[str, Any] = {
     "compile": "auto",
 }
 _LARGEST_BATCH, _FEWEST_EPOCHS, _FEWEST_STEPS, _IWAE_SAMPLES = 128, 100, 8000, 8
-_FEWEST_FOR_MIXTURE = 10
+_FEWEST_FOR_MIXTURE, _MOST_NAMED = 10, 8
 _OF_THE_MACHINE = {"seed", "device", "precision", "devices"}
 
 
@@ -92,10 +92,24 @@ def _suits(dataset: Dataset) -> Decision | None:
     if kinds == {"count"} and not gaps:
         return Decision("latent-classes" if enough else "counts", "every column holds counts")
     if kinds == {"continuous"} and not gaps and len(columns) > 1 and enough:
-        return Decision("mixture-of-factor-analysers", "every column is continuous and complete")
+        return Decision(
+            "mixture-of-factor-analysers", f"every column is continuous and complete{_on_few_values(dataset)}"
+        )
     if enough and (gaps or len(kinds) > 1 or kinds <= {"categorical", "ordinal", "positive", "date"}):
         return Decision("latent-classes", "there are gaps" if gaps else f"columns are {' and '.join(sorted(kinds))}")
     return None
+
+
+def as_ordinal(dataset: Dataset) -> str | None:
+    """What `--columns` takes so that continuous columns with few values have probabilities; None if there are none."""
+    few = [column.name for column in dataset.schema.columns or () if column.distinct is not None]
+    spelled = [f"{name}=ordinal" for name in few if not {",", "="} & set(name)]
+    return ",".join(spelled[:_MOST_NAMED]) or None
+
+
+def _on_few_values(dataset: Dataset) -> str:
+    words = as_ordinal(dataset)
+    return "" if words is None else f", some on few values, to which --columns '{words}' gives probabilities"
 
 
 def next_to_try(dataset: Dataset, recipe: str) -> str | None:

@@ -7,10 +7,10 @@ the sum of log-probabilities. With responsibilities ρ_nk the M step is
 
     p_kjv ∝ Σ_n ρ_nk 1[x_nj = v] + f_jv          m_kj = (Σ_n ρ_nk x_nj + x̄_j) / (Σ_n ρ_nk + 1)      over observed x_nj
 
-whatever r is, and r_j is then the best of a grid, for which only sums over clusters are needed. f_jv are the
-frequencies of all rows and x̄_j their mean: every cluster is given one row of pseudo-data, so that no class has
-probability 0. This is the exact maximum of the likelihood of rows and pseudo-rows. Counts may have factors within
-clusters (`count_factors`): the pseudo-row of a cluster is then spread evenly over the points of its grid.
+whatever r is, and r_j is then the best of a grid (of its values near the former r_j), for which only sums over clusters
+are needed. f_jv are the frequencies of all rows and x̄_j their mean: every cluster is given one row of pseudo-data, so
+that no class has probability 0. This is the maximum of the likelihood of rows and pseudo-rows. Counts may have factors
+within clusters (`count_factors`): the pseudo-row of a cluster is then spread evenly over the points of its grid.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ __all__ = ["MixedRows", "OtherColumns", "OtherFit", "OtherParameters"]
 
 _GRID = torch.logspace(-1.5, 4, 34, dtype=torch.float64)
 _SMALLEST_MEAN = 0.01
+_NEAR = 2  # steps of the grid
 _STEPS, _STEPS_TO_BEGIN, _ROUNDS_TO_BEGIN = 2, 5, 3
 
 
@@ -192,7 +193,7 @@ class OtherFit:
 
         Arguments:
             responsibilities: ρ.
-            former: where the steps begin, if there are factors; None at the start of EM.
+            former: the parameters of the step before; None at the start of EM.
         """
         rows, rho = self.rows, responsibilities.mT
         log_p = rho @ rows.one_hot + rows.frequencies
@@ -202,7 +203,8 @@ class OtherFit:
         total, weight = rho @ rows.known + share * rows.mean, rho @ rows.seen + share
         if self.grid is None:
             mean = total / weight
-            return OtherParameters(log_p, mean, self._dispersion(total, weight, mean).expand_as(mean))
+            r = self._dispersion(total, weight, mean, None if former is None else former.inverse_dispersion[0])
+            return OtherParameters(log_p, mean, r.expand_as(mean))
         return OtherParameters(log_p, *self._with_factors(self.grid, total, weight, former))
 
     def _with_factors(
@@ -219,20 +221,30 @@ class OtherFit:
             for _ in range(steps):
                 coefficients = grid.step(coefficients, total, weight, r)
             mean = grid.mean(coefficients)
-            r = self._dispersion(total, weight, mean)
+            r = self._dispersion(total, weight, mean, None if former is None else r)
         return mean, r.expand_as(mean)
 
-    def _dispersion(self, total: Tensor, weight: Tensor, mean: Tensor) -> Float[Tensor, "count_column"]:
-        """The r of the grid at which rows and pseudo-rows are most probable, up to what does not depend on r."""
+    def _dispersion(
+        self, total: Tensor, weight: Tensor, mean: Tensor, former: Tensor | None
+    ) -> Float[Tensor, "count_column"]:
+        """The r of the grid at which rows and pseudo-rows are most probable, up to what does not depend on r; near that
+        of the step before, if there was one.
+        """
         if not mean.shape[1]:
             return mean.new_zeros(0)
-        sizes, sum_of_weights = _GRID.to(mean), weight.sum(0)
+        grid, sum_of_weights = _GRID.to(mean), weight.sum(0)
+        tried = torch.arange(len(grid))[:, None].expand(-1, mean.shape[1])
+        if former is not None:
+            own = (grid[:, None] - former).abs().argmin(0)
+            tried = (own + torch.arange(-_NEAR, _NEAR + 1)[:, None]).clamp(0, len(grid) - 1)
+        sizes = grid[tried]
         values = torch.stack(
             [r * r.log() * sum_of_weights - ((total + weight * r) * (mean + r).log()).sum(0) for r in sizes]
         )
         num_pseudo = len(mean) if self.grid is None else self.grid.num_clusters
-        pseudo = num_pseudo * _volume(self.rows.mean, sizes[:, None])
-        return sizes[(values + self.volumes + pseudo).argmax(0)]
+        pseudo = num_pseudo * _volume(self.rows.mean, sizes)
+        best = (values + self.volumes.gather(0, tried) + pseudo).argmax(0, keepdim=True)
+        return sizes.gather(0, best)[0]
 
 
 def _volume(x: Tensor, r: Tensor) -> Tensor:
