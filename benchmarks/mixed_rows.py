@@ -109,9 +109,10 @@ def _with_gaps(name: str, share: float) -> pd.DataFrame:
 
 
 def _on_a_grid(num_rows: int) -> pd.DataFrame:
-    """Six columns of two factors: whole numbers, one decimal and halves, taken as ordered categories; three smooth."""
+    """The rows of `rows._discrete`, where columns on a grid are ordered categories."""
     g = np.random.default_rng(5)
-    raw = g.normal(size=(num_rows, 2)) @ g.normal(size=(2, 6)) + 0.5 * g.normal(size=(num_rows, 6))
+    z, noise = g.normal(size=(num_rows, 2)), g.normal(size=(num_rows, 6))
+    raw = z @ g.normal(size=(2, 6)) + 0.5 * noise
     frame = pd.DataFrame({"d": raw[:, 3], "e": raw[:, 4], "f": np.exp(raw[:, 5])})
     for i, (name, step) in enumerate((("a", 1.0), ("b", 0.1), ("c", 0.5))):
         frame[name] = pd.Categorical((raw[:, i] / step).round(), ordered=True)

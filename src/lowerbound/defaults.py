@@ -88,15 +88,14 @@ def _suits(dataset: Dataset) -> Decision | None:
     if columns is None or dataset.schema.kind not in ("table", "counts"):
         return None
     kinds, gaps = {column.kind for column in columns}, any(column.missing for column in columns)
-    enough = training_rows(dataset) >= _FEWEST_FOR_MIXTURE
+    enough, few = training_rows(dataset) >= _FEWEST_FOR_MIXTURE, _on_few_values(dataset)
     if kinds == {"count"} and not gaps:
         return Decision("latent-classes" if enough else "counts", "every column holds counts")
     if kinds == {"continuous"} and not gaps and len(columns) > 1 and enough:
-        return Decision(
-            "mixture-of-factor-analysers", f"every column is continuous and complete{_on_few_values(dataset)}"
-        )
+        return Decision("mixture-of-factor-analysers", f"every column is continuous and complete{few}")
     if enough and (gaps or len(kinds) > 1 or kinds <= {"categorical", "ordinal", "positive", "date"}):
-        return Decision("latent-classes", "there are gaps" if gaps else f"columns are {' and '.join(sorted(kinds))}")
+        reason = "there are gaps" if gaps else f"columns are {' and '.join(sorted(kinds))}"
+        return Decision("latent-classes", f"{reason}{few}")
     return None
 
 
