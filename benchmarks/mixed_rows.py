@@ -108,6 +108,17 @@ def _with_gaps(name: str, share: float) -> pd.DataFrame:
     return frame.mask(np.random.default_rng(24).random(frame.shape) < share)
 
 
+def _on_a_grid(num_rows: int) -> pd.DataFrame:
+    """The rows of `rows._discrete`, where columns on a grid are ordered categories."""
+    g = np.random.default_rng(5)
+    z, noise = g.normal(size=(num_rows, 2)), g.normal(size=(num_rows, 6))
+    raw = z @ g.normal(size=(2, 6)) + 0.5 * noise
+    frame = pd.DataFrame({"d": raw[:, 3], "e": raw[:, 4], "f": np.exp(raw[:, 5])})
+    for i, (name, step) in enumerate((("a", 1.0), ("b", 0.1), ("c", 0.5))):
+        frame[name] = pd.Categorical((raw[:, i] / step).round(), ordered=True)
+    return frame
+
+
 MIXED: dict[str, Callable[[], pd.DataFrame]] = {
     "penguins whole": lambda: _csv("penguins"),
     "clinic 300": lambda: _clinic(300),
@@ -117,5 +128,6 @@ MIXED: dict[str, Callable[[], pd.DataFrame]] = {
     "wine, gaps": lambda: _with_gaps("wine", 0.2),
     "breast cancer, gaps": lambda: _with_gaps("breast_cancer", 0.1),
     "diamonds whole": lambda: _csv("diamonds", 5000),
+    "grid 2500": lambda: _on_a_grid(2500),
 }
 """Functions that make frames, by name; the number is that of all rows."""

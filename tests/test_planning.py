@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lowerbound.data import Dataset, load
+from lowerbound.data import Dataset, load, parse_columns
 from lowerbound.data.given import dataset_of
+from lowerbound.data.overrides import Overrides
+from lowerbound.defaults import as_ordinal
 from lowerbound.engine import Engine
 from lowerbound.fitting import prepare
 from lowerbound.likelihoods import Poisson
@@ -180,6 +182,18 @@ def test_what_takes_long_is_allowed() -> None:
     assert steps_for(10**6, 10**5, 100) == 10**9
 
 
+def test_columns_on_few_values_are_named_with_the_option_that_changes_them() -> None:
+    x = np.random.default_rng(1).normal(size=(400, 3))
+    x[:, :2] = x[:, :2].round()
+    dataset = dataset_of(x)
+    assert as_ordinal(dataset) == "0=ordinal,1=ordinal"
+    assert "--columns '0=ordinal,1=ordinal'" in plan(dataset).reasons["recipe"]
+    said = dataset_of(x, overrides=Overrides(columns=parse_columns("0=ordinal,1=ordinal")))
+    assert as_ordinal(said) is None
+    assert plan(said).recipe == "latent-classes"
+    assert plan(said).model["columns"].startswith("ordinal-")
+
+
 WITH_GAPS = np.where(RNG.random(REAL.shape) < 0.1, np.nan, REAL)
 MIXED = np.concatenate([REAL, COUNTS[:, :1], BITS[:, :1]], 1)
 
@@ -188,7 +202,7 @@ MIXED = np.concatenate([REAL, COUNTS[:, :1], BITS[:, :1]], 1)
     "x, recipe",
     [
         (REAL, "mixture-of-factor-analysers"),
-        (COUNTS, "counts"),
+        (COUNTS, "latent-classes"),
         (WITH_GAPS, "latent-classes"),
         (np.where(RNG.random(COUNTS.shape) < 0.1, np.nan, COUNTS), "latent-classes"),
         (MIXED, "latent-classes"),

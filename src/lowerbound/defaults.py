@@ -24,7 +24,7 @@ from lowerbound.models.recipe import Recipe
 from lowerbound.spelling import find, parse, takes
 from lowerbound.support import LikelihoodFacts
 
-__all__ = ["GENERAL", "Decision", "decide", "decide_recipe", "facts_of", "training_rows"]
+__all__ = ["GENERAL", "Decision", "as_ordinal", "decide", "decide_recipe", "facts_of", "training_rows"]
 
 GENERAL: dict[str, Any] = {
     "log_columns": (),
@@ -49,7 +49,7 @@ GENERAL: dict[str, Any] = {
     "compile": "auto",
 }
 _LARGEST_BATCH, _FEWEST_EPOCHS, _FEWEST_STEPS, _IWAE_SAMPLES = 128, 100, 8000, 8
-_FEWEST_FOR_MIXTURE = 10
+_FEWEST_FOR_MIXTURE, _MOST_NAMED = 10, 8
 _OF_THE_MACHINE = {"seed", "device", "precision", "devices"}
 
 
@@ -64,8 +64,8 @@ class Decision:
 def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
     """The recipe for data if the user gave nothing but settings of the machine; otherwise a variational autoencoder.
 
-    The mixture of factor analysers, latent classes and the autoencoder of counts are ahead of, or level with, what a
-    user would have tried first on nearly every table of `benchmarks/defaults.py`.
+    The mixture of factor analysers and latent classes are ahead of, or level with, what a user would have tried first
+    on nearly every table of `benchmarks/defaults.py`. The autoencoder of counts is for the few rows that they refuse.
     """
     if dataset.schema.is_written:  # no other recipe fits, whatever else is said
         return _suits(dataset) or Decision("vae")
@@ -90,14 +90,27 @@ def _suits(dataset: Dataset) -> Decision | None:
     if columns is None or dataset.schema.kind not in ("table", "counts"):
         return None
     kinds, gaps = {column.kind for column in columns}, any(column.missing for column in columns)
-    enough = training_rows(dataset) >= _FEWEST_FOR_MIXTURE
+    enough, few = training_rows(dataset) >= _FEWEST_FOR_MIXTURE, _on_few_values(dataset)
     if kinds == {"count"} and not gaps:
-        return Decision("counts", "every column holds counts")
+        return Decision("latent-classes" if enough else "counts", "every column holds counts")
     if kinds == {"continuous"} and not gaps and len(columns) > 1 and enough:
-        return Decision("mixture-of-factor-analysers", "every column is continuous and complete")
+        return Decision("mixture-of-factor-analysers", f"every column is continuous and complete{few}")
     if enough and (gaps or len(kinds) > 1 or kinds <= {"categorical", "ordinal", "positive", "date"}):
-        return Decision("latent-classes", "there are gaps" if gaps else f"columns are {' and '.join(sorted(kinds))}")
+        reason = "there are gaps" if gaps else f"columns are {' and '.join(sorted(kinds))}"
+        return Decision("latent-classes", f"{reason}{few}")
     return None
+
+
+def as_ordinal(dataset: Dataset) -> str | None:
+    """What `--columns` takes so that continuous columns with few values have probabilities; None if there are none."""
+    few = [column.name for column in dataset.schema.columns or () if column.distinct is not None]
+    spelled = [f"{name}=ordinal" for name in few if not {",", "="} & set(name)]
+    return ",".join(spelled[:_MOST_NAMED]) or None
+
+
+def _on_few_values(dataset: Dataset) -> str:
+    words = as_ordinal(dataset)
+    return "" if words is None else f", some on few values, to which --columns '{words}' gives probabilities"
 
 
 def next_to_try(dataset: Dataset, recipe: str) -> str | None:
@@ -108,9 +121,7 @@ def next_to_try(dataset: Dataset, recipe: str) -> str | None:
         return None
     suits = _suits(dataset)
     best = "vae" if suits is None else suits.value
-    if recipe != best:
-        return best
-    return "latent-classes" if best == "counts" else None
+    return best if recipe != best else None
 
 
 def decide(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Decision]:

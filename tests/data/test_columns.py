@@ -285,3 +285,20 @@ def test_a_constant_column_of_an_array_of_counts_is_stated() -> None:
 def test_columns_whose_numbers_are_names() -> None:
     frame = pandas.DataFrame({"size": [1.5, 2.5, 0.5] * 4, "shape": ["heart", "square", "heart"] * 4})
     assert dataset_of(frame).schema.unordered == (1,)
+
+
+def test_few_values_of_a_continuous_column_are_counted() -> None:
+    g = np.random.default_rng(0)
+    halves, tenths = (2 * g.normal(size=400)).round() / 2, g.normal(size=400).round(1)
+    x = np.stack([halves, tenths, g.normal(size=400)], 1)
+    x[::7, 0] = np.nan
+    columns = dataset_of(x).schema.columns
+    assert columns is not None
+    assert [c.distinct for c in columns] == [len(np.unique(halves[np.arange(400) % 7 > 0])), None, None]
+    assert any("on few values: 0 (" in line for line in Table().describe(dataset_of(x).schema))
+    said = dataset_of(x, overrides=Overrides(columns={"0": "continuous"})).schema.columns
+    assert said is not None
+    assert said[0].distinct is None
+    few_rows = dataset_of(x[:50]).schema.columns
+    assert few_rows is not None
+    assert few_rows[0].distinct is None

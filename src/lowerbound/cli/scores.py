@@ -12,7 +12,7 @@ from lowerbound.cli.failures import command
 from lowerbound.cli.progress import CountProgress
 from lowerbound.cli.text import printable
 from lowerbound.cli.warned import warnings_as_sentences
-from lowerbound.defaults import next_to_try
+from lowerbound.defaults import as_ordinal, next_to_try
 
 if TYPE_CHECKING:
     from lowerbound.fitted import Fitted
@@ -94,6 +94,9 @@ def _advice(fitted: Fitted) -> str:
         return "docs/choose.md says what to try."
     other = next_to_try(fitted.dataset, fitted.plan.recipe)
     path = (fitted.config or {}).get("data", {}).get("path", fitted.dataset.name)
+    ordinal = as_ordinal(fitted.dataset)
+    if ordinal is not None:
+        return f"a density cannot hold columns on few values: try `{command('fit', path, '--columns', ordinal)}`."
     if other is not None:
         return f"try `{command('fit', path, '--recipe', other)}`."
     if fitted.plan.steps:

@@ -19,7 +19,8 @@ other numbers                                                         continuous
 
 In a table that needs a likelihood for each column anyway, a long-tailed continuous column becomes positive: all values
 are above 0, their skewness exceeds 1, and that of their logarithms is less than half of it. Only the user can say that
-a column is ordinal, or that numbers are categories.
+a column is ordinal, or that numbers are categories: values that no row of the fit has would be refused. Of a
+continuous column with few values (at most 30, ten rows each or more on average) their number is kept, to be said.
 
 Of an array, columns with one value are left out as well, unless all columns are counts or 0 and 1, among which one that
 never varied is data: a gene that was not seen, a pixel that is never lit. Rows of the model get the value back.
@@ -51,6 +52,7 @@ __all__ = ["infer_columns", "long_tailed", "skewness"]
 _FEWEST_ROWS_OF_IDS, _MOST_CATEGORIES, _LARGEST_COUNT = 10, 100, 1000
 _MOST_CATEGORIES_ASKED = 1000
 _MOST_ROWS_FOR_SKEWNESS = 100_000
+_FEW_VALUES, _ROWS_OF_A_VALUE = 30, 10
 
 
 def infer_columns(
@@ -222,7 +224,17 @@ def _number_column(
         )
     small = bool(measured.near_zero[i]) and high <= _LARGEST_COUNT
     kind = said or ("count" if small else "continuous")
-    return _ranged(name, cast(ColumnKind, kind), dtype, measured, i)
+    column = _ranged(name, cast(ColumnKind, kind), dtype, measured, i)
+    return column if said or kind != "continuous" else replace(column, distinct=_few_values(x))
+
+
+def _few_values(x: np.ndarray) -> int | None:
+    """How many values (N,) differ, where they are few; most columns show by their first rows that theirs are not."""
+    for part in (x[: _ROWS_OF_A_VALUE * _FEW_VALUES], x):
+        values = np.unique(part[~np.isnan(part)] if part.dtype.kind == "f" else part)
+        if len(values) > _FEW_VALUES:
+            return None
+    return len(values) if _ROWS_OF_A_VALUE * len(values) <= np.count_nonzero(x == x) else None
 
 
 def _check_categories(categories: tuple[str, ...], said: str | None, name: str) -> None:

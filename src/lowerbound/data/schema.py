@@ -50,6 +50,7 @@ class Column:
         low: the smallest value in the file of the fit.
         high: the largest value in it.
         missing: how many of its entries are missing.
+        distinct: how many values a continuous column has in the file of the fit, where they are few; else None.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Column:
     low: float | None = None
     high: float | None = None
     missing: int = 0
+    distinct: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

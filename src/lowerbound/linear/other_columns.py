@@ -7,9 +7,10 @@ the sum of log-probabilities. With responsibilities ρ_nk the M step is
 
     p_kjv ∝ Σ_n ρ_nk 1[x_nj = v] + f_jv          m_kj = (Σ_n ρ_nk x_nj + x̄_j) / (Σ_n ρ_nk + 1)      over observed x_nj
 
-whatever r is, and r_j is then the best of a grid, for which only sums over clusters are needed. f_jv are the
-frequencies of all rows and x̄_j their mean: every cluster is given one row of pseudo-data, so that no class has
-probability 0. This is the exact maximum of the likelihood of rows and pseudo-rows.
+whatever r is, and r_j is then the best of a grid (of its values near the former r_j), for which only sums over clusters
+are needed. f_jv are the frequencies of all rows and x̄_j their mean: every cluster is given one row of pseudo-data, so
+that no class has probability 0. This is the maximum of the likelihood of rows and pseudo-rows. Counts may have factors
+within clusters (`count_factors`): the pseudo-row of a cluster is then spread evenly over the points of its grid.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.linear.count_factors import CountGrid
+
 __all__ = ["MixedRows", "OtherColumns", "OtherFit", "OtherParameters"]
 
 _GRID = torch.logspace(-1.5, 4, 34, dtype=torch.float64)
 _SMALLEST_MEAN = 0.01
+_NEAR = 2  # steps of the grid
+_STEPS, _STEPS_TO_BEGIN, _ROUNDS_TO_BEGIN = 2, 5, 3
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,34 @@ class OtherColumns:
     def known(self) -> Float[Tensor, "row count_column"]:
         """The counts, 0 where they are not known."""
         return self.counts.nan_to_num()
+
+    @cached_property
+    def distinct(self) -> tuple[Float[Tensor, "value"], Tensor]:
+        """The different counts, and which of them each entry of `known` is."""
+        return self.known.unique(return_inverse=True)
+
+    @cached_property
+    def log_factorials(self) -> Float[Tensor, "row"]:
+        """Σ_j log x_j! of the known counts."""
+        values, which = self.distinct
+        return torch.lgamma(values + 1)[which].sum(1)  # log 0! = 0 where it is not known
+
+    def volume(self, r: Float[Tensor, "count_column"]) -> Float[Tensor, "row"]:
+        """Σ_j log Γ(x_j + r_j) / (Γ(r_j) x_j!) of the known counts."""
+        values, which = self.distinct
+        if len(values) < len(self):
+            rising = torch.lgamma(values[:, None] + r).gather(0, which)
+        else:
+            rising = torch.lgamma(self.known + r)
+        return (self.seen * (rising - torch.lgamma(r))).sum(1) - self.log_factorials
+
+    def volumes(self, r: Float[Tensor, "size"]) -> Float[Tensor, "size count_column"]:
+        """Σ_n log Γ(x_nj + r) / (Γ(r) x_nj!) of the known counts, for some r."""
+        values, which = self.distinct
+        columns = torch.arange(which.shape[1]).expand_as(which)
+        number = self.known.new_zeros(len(values), which.shape[1])
+        number.index_put_((which, columns), self.seen, accumulate=True)
+        return _volume(values, r[:, None]) @ number
 
     @cached_property
     def frequencies(self) -> Float[Tensor, "class"]:
@@ -106,10 +139,10 @@ class OtherParameters:
         log_p = (
             rows.one_hot @ self.log_p.mT + rows.known @ (m / (r + m)).log().mT - rows.seen @ (r * (m / r).log1p()).mT
         )
-        for x, seen, of_column in zip(rows.known.mT, rows.seen.mT, r.mT, strict=True):
-            values, inverse = of_column.unique(return_inverse=True)  # one, unless mixtures were joined
-            log_p = log_p + (seen[:, None] * _volume(x[:, None], values))[:, inverse]
-        return log_p
+        if not r.shape[1]:
+            return log_p
+        different, which = r.unique(dim=0, return_inverse=True)  # one, unless mixtures were joined
+        return log_p + torch.stack([rows.volume(each) for each in different], 1)[:, which]
 
 
 @dataclass(frozen=True)
@@ -135,33 +168,83 @@ class MixedRows:
         """Whether all columns are real and nothing is missing."""
         return self.others is None and not bool(self.real.isnan().any())
 
+    @property
+    def is_counts(self) -> bool:
+        """Whether all columns are counts."""
+        return self.others is not None and not self.real.shape[1] and not self.others.sizes
+
 
 class OtherFit:
     """The M step for some rows.
 
     Arguments:
         rows: the rows.
+        grid: of factors of the counts, whose components are then the clusters; None for independent columns.
     """
 
-    def __init__(self, rows: OtherColumns):
-        self.rows = rows
-        self.volumes = torch.stack(
-            [(rows.seen * _volume(rows.known, r)).sum(0) for r in _GRID.to(rows.counts)]
-        )  # of the counts of all rows together, at each r of the grid
+    def __init__(self, rows: OtherColumns, grid: CountGrid | None = None):
+        self.rows, self.grid = rows, grid
+        self.volumes = rows.volumes(_GRID.to(rows.counts))  # of the counts of all rows together
 
-    def maximise(self, responsibilities: Float[Tensor, "row cluster"]) -> OtherParameters:
-        """The parameters of greatest likelihood of rows and pseudo-rows."""
+    def maximise(
+        self, responsibilities: Float[Tensor, "row cluster"], former: OtherParameters | None = None
+    ) -> OtherParameters:
+        """The parameters of greatest likelihood of rows and pseudo-rows; with factors, steps towards them.
+
+        Arguments:
+            responsibilities: ρ.
+            former: the parameters of the step before; None at the start of EM.
+        """
         rows, rho = self.rows, responsibilities.mT
-        totals = rho @ rows.one_hot + rows.frequencies
+        log_p = rho @ rows.one_hot + rows.frequencies
         if rows.sizes:
-            totals = torch.cat([(t / t.sum(1, keepdim=True)).log() for t in totals.split(rows.sizes, 1)], 1)
-        total, weight = rho @ rows.known + rows.mean, rho @ rows.seen + 1
-        mean = total / weight
-        r = _GRID.to(mean)[:, None, None]
-        values = (total * (mean / (r + mean)).log() - weight * r * (mean / r).log1p()).sum(1)
-        pseudo = len(rho) * _volume(rows.mean, r[:, 0])
-        best = (values + self.volumes + pseudo).argmax(0) if mean.shape[1] else torch.zeros(0, dtype=torch.long)
-        return OtherParameters(totals, mean, _GRID.to(mean)[best].expand_as(mean))
+            log_p = torch.cat([(t / t.sum(1, keepdim=True)).log() for t in log_p.split(rows.sizes, 1)], 1)
+        share = 1.0 if self.grid is None else 1 / len(self.grid.points)
+        total, weight = rho @ rows.known + share * rows.mean, rho @ rows.seen + share
+        if self.grid is None:
+            mean = total / weight
+            r = self._dispersion(total, weight, mean, None if former is None else former.inverse_dispersion[0])
+            return OtherParameters(log_p, mean, r.expand_as(mean))
+        return OtherParameters(log_p, *self._with_factors(self.grid, total, weight, former))
+
+    def _with_factors(
+        self, grid: CountGrid, total: Tensor, weight: Tensor, former: OtherParameters | None
+    ) -> tuple[Tensor, Tensor]:
+        """Means and inverse dispersions, by steps of the one and of the other in turn."""
+        if former is None:
+            coefficients, rounds, steps = grid.coefficients_of(total, weight), _ROUNDS_TO_BEGIN, _STEPS_TO_BEGIN
+            r = torch.ones_like(coefficients[0])
+        else:
+            coefficients, rounds, steps = grid.coefficients_at(former.mean), 1, _STEPS
+            r = former.inverse_dispersion[0]
+        for _ in range(rounds):
+            for _ in range(steps):
+                coefficients = grid.step(coefficients, total, weight, r)
+            mean = grid.mean(coefficients)
+            r = self._dispersion(total, weight, mean, None if former is None else r)
+        return mean, r.expand_as(mean)
+
+    def _dispersion(
+        self, total: Tensor, weight: Tensor, mean: Tensor, former: Tensor | None
+    ) -> Float[Tensor, "count_column"]:
+        """The r of the grid at which rows and pseudo-rows are most probable, up to what does not depend on r; near that
+        of the step before, if there was one.
+        """
+        if not mean.shape[1]:
+            return mean.new_zeros(0)
+        grid, sum_of_weights = _GRID.to(mean), weight.sum(0)
+        tried = torch.arange(len(grid))[:, None].expand(-1, mean.shape[1])
+        if former is not None:
+            own = (grid[:, None] - former).abs().argmin(0)
+            tried = (own + torch.arange(-_NEAR, _NEAR + 1)[:, None]).clamp(0, len(grid) - 1)
+        sizes = grid[tried]
+        values = torch.stack(
+            [r * r.log() * sum_of_weights - ((total + weight * r) * (mean + r).log()).sum(0) for r in sizes]
+        )
+        num_pseudo = len(mean) if self.grid is None else self.grid.num_clusters
+        pseudo = num_pseudo * _volume(self.rows.mean, sizes)
+        best = (values + self.volumes.gather(0, tried) + pseudo).argmax(0, keepdim=True)
+        return sizes.gather(0, best)[0]
 
 
 def _volume(x: Tensor, r: Tensor) -> Tensor:

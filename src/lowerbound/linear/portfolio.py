@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lowerbound.linear.count_factors import CountGrid
 from lowerbound.linear.mixture import FactorAnalysers
 from lowerbound.linear.other_columns import MixedRows, OtherParameters
 from lowerbound.linear.scaled_mixture import ScaledMixture, Target, fit_scaled_mixture
@@ -35,7 +36,9 @@ _WIDE, _WIDE_WITH_GAPS, _STARTS = 40, 400, 3
 _SIZES = ((1, 1), (1, 2), (1, 4), (1, 6), (1, 10), (3, 1), (10, 1), (3, 2), (8, 3), (2, 6), (5, 6), (12, 3))
 _LARGE = ((1, 20), (1, 40), (2, 12), (4, 12), (2, 24))
 """Numbers of clusters and of factors; the second list is for more columns than `_WIDE`."""
+_COUNT_SIZES = ((1, 1), (1, 2), (1, 3), (3, 1), (8, 1), (16, 1), (3, 2), (8, 2), (4, 3))
 _ROWS_PER_CLUSTER, _ITERATIONS = 10, 60
+_MOST_PRODUCTS = 3e8
 _SAID = 4
 _FEW_ROWS = 2000  # up to here a second thread only waits
 
@@ -50,6 +53,7 @@ class Candidate:
     shrinkage: float = 0.0
     target: Target = "covariance"
     starts: int = 1
+    count_factors: int = 0
 
     def fit(self, rows: MixedRows, *, min_scale: float = 1e-3, seed: int = 0) -> ScaledMixture:
         """Fit it to rows."""
@@ -58,6 +62,7 @@ class Candidate:
             self.num_clusters,
             self.latent_dim,
             others=rows.others,
+            count_factors=self.count_factors,
             starts=self.starts,
             levels=self.levels,
             shrinkage=self.shrinkage,
@@ -69,6 +74,8 @@ class Candidate:
 
     def __str__(self) -> str:
         kind = {None: "full covariance", 0: "independent columns"}.get(self.latent_dim, f"{self.latent_dim} factors")
+        if self.count_factors:
+            kind = f"counts of {self.count_factors} factor{'s' * (self.count_factors > 1)}"
         tails = ", heavy tails" if len(self.levels) > 1 else ""
         shrunk = ", shrunk" if self.shrinkage else ""
         return f"{self.num_clusters} x {kind}{tails}{shrunk}"
@@ -125,6 +132,8 @@ def fit_stack(x: Float[Tensor, "batch data"] | MixedRows, *, min_scale: float = 
     chosen_on = rows[: _MOST_TO_CHOOSE if rows.is_whole else _MOST_TO_CHOOSE_MIXED]
     of_kind = candidates if rows.is_whole else mixed_candidates
     every = list(of_kind(len(chosen_on), rows.real.shape[1]))
+    if chosen_on.others is not None and chosen_on.is_counts:
+        every += count_candidates(*chosen_on.others.counts.shape)
     parts = list(_parts(len(chosen_on)))
     with one_thread(len(rows) <= _FEW_ROWS):
         log_p = torch.stack(
@@ -185,6 +194,14 @@ def mixed_candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
             yield Candidate(num_clusters=k, latent_dim=rank, levels=_HEAVY, shrinkage=1.0, starts=_STARTS)
 
 
+def count_candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
+    """More of them for rows of counts alone: factors within clusters, as far as a pass of EM takes about a second."""
+    for k, factors in _COUNT_SIZES:
+        products = num_rows * num_columns * len(CountGrid(k, factors).matrix)
+        if _enough(num_rows, k) and products <= _MOST_PRODUCTS:
+            yield Candidate(num_clusters=k, latent_dim=0, count_factors=factors)
+
+
 def _enough(num_rows: int, num_clusters: int) -> bool:
     return num_clusters == 1 or num_rows >= _ROWS_PER_CLUSTER * num_clusters
 
@@ -225,7 +242,8 @@ def joined(
         share[kept] / share[kept].sum(), tuple(c for c, keep in zip(components, kept.tolist(), strict=True) if keep)
     )
     of_level = [torch.arange(len(fit.loc)).repeat_interleave(len(fit.levels)) for fit in fits]
-    cluster = torch.cat([k if i == 0 else torch.full_like(k, -1) for i, k in enumerate(of_level)])[kept]
+    own = [k // fits[0].points if i == 0 else torch.full_like(k, -1) for i, k in enumerate(of_level)]
+    cluster = torch.cat(own)[kept]
     found = [(fit.others, k) for fit, k in zip(fits, of_level, strict=True) if fit.others is not None]
     if not found:
         return mixture, None, cluster

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
 from lowerbound.k_means import k_means
+from lowerbound.linear.count_factors import CountGrid
 from lowerbound.linear.gaps import Block, Filled, add_covariances, blocks_of, fill, filled_at_means
 from lowerbound.linear.mixture import FactorAnalysers
 from lowerbound.linear.other_columns import OtherColumns, OtherFit, OtherParameters
@@ -54,6 +55,7 @@ class ScaledMixture:
         levels: τ.
         others: parameters of the columns of classes and counts; None where there are none.
         iterations: of EM that it took.
+        points: of the grid of factors of counts, each of which is a cluster here; 1 where there are no such factors.
     """
 
     log_weights: Float[Tensor, "cluster level"]
@@ -63,6 +65,7 @@ class ScaledMixture:
     levels: Float[Tensor, "level"]
     others: OtherParameters | None = None
     iterations: int = 0
+    points: int = 1
 
     @property
     def covariance(self) -> Float[Tensor, "cluster data data"]:
@@ -96,6 +99,7 @@ def fit_scaled_mixture(
     latent_dim: int | None,
     *,
     others: OtherColumns | None = None,
+    count_factors: int = 0,
     levels: Sequence[float] = (1.0,),
     shrinkage: float = 0.0,
     target: Target = "covariance",
@@ -112,6 +116,7 @@ def fit_scaled_mixture(
         num_clusters: K.
         latent_dim: rank of W in each cluster: 0 for independent columns, None for any covariance.
         others: columns of classes and counts of the same rows.
+        count_factors: factors of the counts within clusters, for rows of counts alone (`count_factors`).
         levels: τ, at least 1; (1.0,) for Gaussian clusters.
         shrinkage: κ, the weight of T in rows.
         target: T: the covariance of all rows, or its diagonal.
@@ -122,7 +127,8 @@ def fit_scaled_mixture(
         seed: of k-means.
 
     Raises:
-        ValueError: fewer rows than clusters, a rank that is not below the number of columns, or a level below 1.
+        ValueError: fewer rows than clusters, a rank that is not below the number of columns, a level below 1, or
+            factors of counts beside other columns.
 
     >>> x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     >>> fit_scaled_mixture(x, 2, 1, levels=(1.0, 4.0)).log_evidence(x).shape
@@ -134,12 +140,16 @@ def fit_scaled_mixture(
         )
     if min(levels) < 1:
         raise ValueError(f"levels are {tuple(levels)} and must be at least 1, so that min_scale is a floor for all.")
-    fit = _Fit(x, others, num_clusters, latent_dim, levels, shrinkage, target, min_scale)
+    if count_factors and (others is None or others.sizes or x.shape[1]):
+        raise ValueError(f"count_factors is {count_factors} and rows hold other columns than counts; leave it out.")
+    grid = CountGrid(num_clusters, count_factors) if count_factors else None
+    fit = _Fit(x, others, grid, num_clusters, latent_dim, levels, shrinkage, target, min_scale)
     points = filled_at_means(x) if others is None else torch.cat([filled_at_means(x), others.features()], 1)
     with forked(torch.device("cpu"), seed):
-        begun = [
-            fit.begin(k_means(points, num_clusters)[1], num_clusters) for _ in range(starts if num_clusters > 1 else 1)
-        ]
+        found = [k_means(points, num_clusters)[1] for _ in range(starts if num_clusters > 1 else 1)]
+    if grid is not None:
+        found = [grid.component_of(points, cluster) for cluster in found]
+    begun = [fit.begin(cluster, num_clusters if grid is None else len(grid.matrix)) for cluster in found]
     if len(begun) > 1:
         begun = [max((fit.climb(each, _TRIAL, tolerance) for each in begun), key=lambda each: fit.value(each))]
     return fit.climb(begun[0], max_iterations, tolerance)
@@ -190,6 +200,7 @@ class _Fit:
         self,
         x: Tensor,
         others: OtherColumns | None,
+        grid: CountGrid | None,
         num_clusters: int,
         latent_dim: int | None,
         levels: Sequence[float],
@@ -199,7 +210,7 @@ class _Fit:
     ):
         self.x, self.latent_dim, self.shrinkage, self.floor = x, latent_dim, shrinkage, min_scale**2
         self.levels = torch.tensor(levels, dtype=x.dtype, device=x.device)
-        self.others, self.of_others = others, None if others is None else OtherFit(others)
+        self.others, self.of_others, self.grid = others, None if others is None else OtherFit(others, grid), grid
         self.blocks = blocks_of(x, num_clusters, _BLOCK)
         covariance = _covariance(x)
         prior = covariance if target == "covariance" else torch.diag_embed(covariance.diagonal())
@@ -246,13 +257,16 @@ class _Fit:
         covariance = scatter / (counts.sum(1) + self.shrinkage).clamp_min(_LEAST)[:, None, None]
         former = None if old is None else (old.weight, old.variance)
         weight, variance = structured(covariance, self.latent_dim, self.floor, former)
+        share = (counts + _LEAST) / (counts + _LEAST).sum()
+        former_others = None if old is None else old.others
         return ScaledMixture(
-            log_weights=((counts + _LEAST) / (counts + _LEAST).sum()).log(),
+            log_weights=share.log() if self.grid is None else self.grid.log_weights_of(share[:, 0])[:, None],
             loc=loc,
             weight=weight,
             variance=variance,
             levels=self.levels,
-            others=None if self.of_others is None else self.of_others.maximise(sums.responsibilities),
+            others=None if self.of_others is None else self.of_others.maximise(sums.responsibilities, former_others),
+            points=1 if self.grid is None else len(self.grid.points),
         )
 
 

@@ -29,6 +29,7 @@ from lowerbound.chain import StateChain
 from lowerbound.likelihoods import Mixed
 from lowerbound.likelihoods.columns import CategoricalColumns, ContinuousColumns, HeteroscedasticCountColumns
 from lowerbound.likelihoods.mixed import kinds_of_columns, observed_log_prob
+from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
 from lowerbound.linear import Candidate, FactorAnalysers, MixedRows, OtherColumns, OtherParameters, fit_stack
 from lowerbound.linear.portfolio import joined
 from lowerbound.losses import Loss
@@ -198,6 +199,8 @@ class ClassPosterior(SizedByFit):
                 real.append(group.standard(x))
                 loc.append(part.loc)
                 scale.append(part.scale)
+            elif isinstance(part, NegativeBinomialDistribution) and not part.mean.requires_grad:
+                log_others = log_others + _log_counts(x, part)
             else:
                 log_others = log_others + observed_log_prob(group, part, x[:, None]).sum(-1)
         if not real:
@@ -218,6 +221,13 @@ class ClassPosterior(SizedByFit):
 
 def _spelled(name: str, num_classes: int) -> str:
     return f"{name}-{num_classes}" if num_classes else name
+
+
+def _log_counts(x: Tensor, given: NegativeBinomialDistribution) -> Float[Tensor, "row component"]:
+    """log p of the counts of each row given each component, by matrix products, in double precision."""
+    m, r, counts = given.mean.double(), given.inverse_dispersion.double(), x.double()
+    parameters = OtherParameters(m[:, :0], m, r)
+    return parameters.log_prob(OtherColumns(counts[:, :0], (), counts)).to(x)
 
 
 def _places_of_real(likelihood: Mixed) -> Tensor:

@@ -128,6 +128,9 @@ class Table:
         constant = [column.name for column in columns if column.low is not None and column.low == column.high]
         if constant:  # of an array of counts or of 0 and 1
             lines.append(f"  one value only: {_listed(constant)}")
+        few = [f"{column.name} ({column.distinct})" for column in columns if column.distinct is not None]
+        if few:
+            lines.append(f"  on few values: {_listed(few)}")
         if schema.left_out:
             lines.append(f"  left out: {_listed([f'{item.name} ({item.reason})' for item in schema.left_out])}")
         return lines
