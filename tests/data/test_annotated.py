@@ -101,8 +101,10 @@ def test_the_layer_of_the_fit_is_that_of_other_data(tmp_path):
     np.testing.assert_array_equal(read_rows(path, schema).x, X)
     np.testing.assert_array_equal(read_rows(path, schema, array="raw").x, X + 1)
     np.testing.assert_array_equal(rows_under(annotated(np.log1p(X), layers=layers), schema).x, X)
-    with pytest.raises(DataError, match="has no 'counts'; the nearest of its 1 names: 'X'"):
+    with pytest.raises(DataError, match=r"has no layer 'counts', .* it has 'X': where X holds the counts, add it by"):
         read_rows(write_h5ad(tmp_path / "y.h5ad", X), schema)
+    with pytest.raises(DataError, match="the AnnData has no layer 'counts'"):
+        rows_under(annotated(X), schema)
     with pytest.raises(DataError, match="array goes with a file or an AnnData"):
         dataset_of(X, array="counts")
 

@@ -8,19 +8,19 @@ them to nobody but a likelihood. An AnnData object is known by what it has (`X`,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from lowerbound.data.checks import check_column, check_numeric
+from lowerbound.data.checks import check_numeric
 from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.memory import check_memory
 from lowerbound.data.schema import Schema
 
-__all__ = ["contents_of_annotated", "counts_of", "in_order_of", "is_annotated"]
+__all__ = ["check_layer", "contents_of_annotated", "counts_of", "in_order_of", "is_annotated"]
 
 ANNOTATED = ("h5ad", "anndata", "10x")
 """Containers whose columns are matched by the names of genes."""
@@ -47,7 +47,7 @@ def contents_of_annotated(data: Any, label: str | None = None, array: str | None
     if array == "raw" and data.raw is not None:
         matrix, genes = data.raw.X, data.raw.var_names
     elif array not in (None, "X"):
-        check_column(array, data.layers, "the AnnData")
+        check_layer(array, data.layers, "the AnnData")
         matrix = data.layers[array]
     if matrix is None:
         raise DataError(f"{what} is empty; name a layer of counts with array=NAME ({_listed(data.layers)}).")
@@ -95,6 +95,19 @@ def counts_of(matrix: Any, genes: Sequence[Any], *, what: str, container: str, o
     return Contents(what=what, container=container, x=x, names=names, notes=notes)
 
 
+def check_layer(array: str, known: Iterable[str], name: str) -> None:
+    """Refuse a layer that is not there.
+
+    Raises:
+        DataError: naming those that are, and how the layer of a fit is made from X.
+    """
+    if array not in known:
+        raise DataError(
+            f"{name} has no layer '{clipped(array)}', which was named here or in the fit; it has "
+            f"{_listed(known)}: where X holds the counts, add it by adata.layers['{clipped(array, 30)}'] = adata.X."
+        )
+
+
 def in_order_of(contents: Contents, schema: Schema) -> Contents:
     """The columns that the schema has, in its order, where both know the names of genes; other genes are left out.
 
@@ -132,4 +145,4 @@ def _check_counts(values: np.ndarray, what: str, others: Sequence[str]) -> None:
 
 def _listed(names: Any) -> str:
     shown = [clipped(str(name), 30) for name in names][:4]
-    return ", ".join(f"'{name}'" for name in shown) or "it has none"
+    return ", ".join(f"'{name}'" for name in shown) or "none"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lowerbound.data.annotated import counts_of
+from lowerbound.data.annotated import check_layer, counts_of
 from lowerbound.data.checks import check_column
 from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
@@ -59,10 +59,10 @@ def _contents(file: Any, name: str, label: str | None, usual_label: str | None, 
     known = {"X": "X", "raw": "raw/X", **{layer: f"layers/{layer}" for layer in layers}}
     known = {key: place for key, place in known.items() if place in file}
     if array is not None:
-        check_column(array, known, name)
+        check_layer(array, known, name)
     others = [key for key in known if key != (array or "X")]
     if array is None and "X" not in known:
-        listed = ", ".join(f"'{clipped(other, 30)}'" for other in others[:4]) or "it has none"
+        listed = ", ".join(f"'{clipped(other, 30)}'" for other in others[:4]) or "none"
         raise DataError(f"{name} has no X; name a layer of counts with array=NAME ({listed}).")
     what = f"{'X' if array in (None, 'X') else f'array {clipped(array)!r}'} of {name}"
     genes = _names(file["raw/var" if array == "raw" else "var"])
