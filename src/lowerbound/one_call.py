@@ -33,6 +33,7 @@ def fit(
     recipe: str | Recipe | None = None,
     *,
     y: Any = None,
+    array: str | None = None,
     kind: str | None = None,
     columns: Mapping[str, str] | None = None,
     hold_out: bool = True,
@@ -43,9 +44,10 @@ def fit(
     """Fit a model to data. Settings that are left open are decided from the data; `fitted.plan` holds them.
 
     Arguments:
-        data: a DataFrame, an array or tensor (N, …), a path, a name of the catalogue, or a `Dataset`.
+        data: a DataFrame, an array or tensor (N, …), an AnnData, a path, a name of the catalogue, or a `Dataset`.
         recipe: name of a recipe, with options, or a `Recipe`; None for what suits the data.
         y: labels (N,) of a DataFrame or an array, for recipes that use labels; or the name of their column.
+        array: the layer of an AnnData that holds the counts, or the array of a file of several.
         kind: of data, where the inferred one is wrong.
         columns: from names of columns to kinds, where the inferred ones are wrong.
         hold_out: whether one row in five is held out for `Fitted.evaluate` and reports; otherwise all rows are for
@@ -69,7 +71,7 @@ def fit(
     if start is not None and (kind or columns):
         raise ValueError("fit got start_from with kind or columns, which the start says itself; leave them out.")
     schema = None if start is None else start.schema
-    dataset = dataset_of(data, y, schema=schema, overrides=said, hold_out=hold_out)
+    dataset = dataset_of(data, y, array=array, schema=schema, overrides=said, hold_out=hold_out)
     return fit_dataset(dataset, recipe, on_record=on_record, start=start, **given)
 
 

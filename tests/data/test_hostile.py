@@ -104,7 +104,7 @@ def test_a_label_that_only_one_part_has(tmp_path):
 
 def test_files_of_other_formats(tmp_path):
     (tmp_path / "x.h5ad").write_bytes(b"\x89HDF")
-    assert "AnnData file, which this version does not read yet" in _refusal(tmp_path / "x.h5ad")
+    assert "is not a readable .h5ad file" in _refusal(tmp_path / "x.h5ad")
 
 
 def test_long_names_make_short_messages(tmp_path):

@@ -47,7 +47,7 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--label", help="Column (or array) of labels in a file; it is not part of the data.")
 @click.option("--kind", metavar="KIND", help="What the data are: image, table, counts, ... [default: inferred]")
 @click.option("--columns", metavar="NAME=KIND,...", help="Kinds of columns whose inferred kind is wrong.")
-@click.option("--array", metavar="NAME", help="Which array of an .npz archive holds the rows.")
+@click.option("--array", metavar="NAME", help="Which array of an .npz file, or layer of an .h5ad file, holds the rows.")
 @click.option("--recipe", metavar="NAME", help="Which model, with options of its own. [default: by the data]")
 @click.option("--labelled", type=click.IntRange(1), help="Use only this many labels in training. [default: all]")
 @click.option("--likelihood", metavar="NAME", help="p(x | z). [default: by the kind of data]")

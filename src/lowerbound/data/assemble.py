@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lowerbound.data.annotated import in_order_of
 from lowerbound.data.checks import check_labels, check_rows
 from lowerbound.data.contents import Contents, Given
 from lowerbound.data.dataset import Dataset
@@ -84,7 +85,7 @@ def to_dataset(
     """
     if schema is None:
         schema = infer_schema(contents, overrides or Overrides(), name)
-    kind = kind_named(schema.kind)
+    kind, contents = kind_named(schema.kind), in_order_of(contents, schema)
     contents, kept = kind.usable(contents, schema, refuse=False) if isinstance(kind, LeavesOut) else (contents, None)
     x = kind.rows(contents.x, schema, contents.what)
     check_rows(x, contents.what)
@@ -119,7 +120,7 @@ def to_rows(contents: Contents, schema: Schema, *, name: str) -> Rows:
         DataError: the contents do not follow the schema.
     """
     _check_not_empty(contents.x, contents.what)
-    kind = kind_named(schema.kind)
+    kind, contents = kind_named(schema.kind), in_order_of(contents, schema)
     kept = None
     if isinstance(kind, LeavesOut):  # results in memory have to be as many as the rows given
         contents, kept = kind.usable(contents, schema, refuse=contents.container in ("list", "frame"))

@@ -1,12 +1,14 @@
-"""Data given in Python: a DataFrame, an array, a tensor, a path, a name, or a `Dataset`."""
+"""Data given in Python: a DataFrame, an array, a tensor, a path, a name, an AnnData or a `Dataset`."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lowerbound.data.annotated import contents_of_annotated, is_annotated
 from lowerbound.data.arrays import dense
 from lowerbound.data.assemble import Rows, to_dataset, to_rows
 from lowerbound.data.catalog import load, names
@@ -25,6 +27,7 @@ def dataset_of(
     data: Any,
     y: Any = None,
     *,
+    array: str | None = None,
     schema: Schema | None = None,
     overrides: Overrides | None = None,
     names_of_columns: tuple[str, ...] | None = None,
@@ -33,9 +36,11 @@ def dataset_of(
     """The data of a fit.
 
     Arguments:
-        data: a DataFrame, an array or tensor (N, …), a list of str, a path, a name of the catalogue, or a `Dataset`, as
-            it is.
-        y: labels (N,) of a DataFrame or an array; or the name of the column of labels in a DataFrame or a file.
+        data: a DataFrame, an array or tensor (N, …), a list of str, an AnnData, a path, a name of the catalogue, or a
+            `Dataset`, as it is.
+        y: labels (N,) of a DataFrame or an array; or the name of the column of labels in a DataFrame, in
+            `obs` of an AnnData, or in a file.
+        array: the layer of an AnnData, or the array of a file that holds several.
         schema: the schema of the data, if it is known.
         overrides: what the user says of the data; not together with a schema.
         names_of_columns: of an array.
@@ -54,14 +59,16 @@ def dataset_of(
         raise DataError(
             f"{said} goes with a DataFrame or an array, and a {type(data).__name__} was given; leave it out."
         )
+    if array is not None and not (of_file or is_annotated(data)):
+        raise DataError(f"array goes with a file or an AnnData, and a {type(data).__name__} was given; leave it out.")
     if isinstance(data, Dataset):
         return data
     said = overrides or Overrides()
     if isinstance(data, str | Path):
         if str(data) in names():
             return load(str(data))
-        return read_file(data, label=label, overrides=said, schema=schema)
-    contents = _contents(data, y, names_of_columns, hold_out=hold_out)
+        return read_file(data, label=label, array=array, overrides=said, schema=schema)
+    contents = _contents(data, y, names_of_columns, hold_out=hold_out, array=array or (schema and schema.array))
     return to_dataset(contents, name="X", source="memory", overrides=overrides, schema=schema)
 
 
@@ -87,12 +94,18 @@ def rows_under(data: Any, schema: Schema, *, label: str | None = None, y: Any = 
         dataset, whole = (load(data), True) if isinstance(data, str) else (data, False)
         return to_rows(_of_dataset(dataset, whole), schema, name=dataset.name)
     if label is None and y is None and schema.label not in (schema.column_names or ()):
-        label = schema.label if schema.label in getattr(data, "columns", ()) else None
-    return to_rows(_contents(data, label if y is None else y, None, hold_out=True), schema, name="X")
+        found = getattr(getattr(data, "obs", data), "columns", ())
+        label = schema.label if schema.label in found else None
+    contents = _contents(data, label if y is None else y, None, hold_out=True, array=schema.array)
+    return to_rows(contents, schema, name="X")
 
 
-def _contents(data: Any, y: Any, columns: tuple[str, ...] | None, *, hold_out: bool) -> Contents:
+def _contents(
+    data: Any, y: Any, columns: tuple[str, ...] | None, *, hold_out: bool, array: str | None = None
+) -> Contents:
     """An array, a tensor or a DataFrame, before anything is made of it; y are labels, or the name of their column."""
+    if is_annotated(data):
+        return _of_annotated(data, y, array, hold_out=hold_out)
     is_frame, label = hasattr(data, "columns") and hasattr(data, "iloc"), "y"
     if isinstance(y, str):
         if not is_frame or y not in data.columns:
@@ -111,6 +124,16 @@ def _contents(data: Any, y: Any, columns: tuple[str, ...] | None, *, hold_out: b
         label=None if labels is None else label,
         names=columns,
     )
+
+
+def _of_annotated(data: Any, y: Any, array: str | None, *, hold_out: bool) -> Contents:
+    """An AnnData; y are labels, or the name of their column in `obs`."""
+    found = contents_of_annotated(data, y if isinstance(y, str) else None, array)
+    if y is not None and found.y is None:
+        found = replace(found, y=np.asarray(y), label="y")
+    if hold_out:
+        return found
+    return replace(found, x_test=found.x[:0], y_test=None if found.y is None else found.y[:0])
 
 
 def texts_of(data: Any) -> np.ndarray | None:

@@ -10,6 +10,8 @@ out by a fixed random split (`lowerbound.data.split`).
 | .csv, .tsv, .parquet (.csv.gz, .tsv.gz) | the columns, but those left out with a reason | the column named |
 | .txt, .txt.gz | the lines | none |
 | .smi, .smi.txt (.smi.gz, .smi.txt.gz) | the lines, whose first words are SMILES | none |
+| .h5ad | cells: `X`, or the layer named | the column of `obs` named |
+| a folder with matrix.mtx (.mtx.gz), as 10x writes it | cells | none |
 | a folder of .png or .jpg | the images | the names of its subfolders |
 
 Other installed packages add formats: see `reader`. An .npy file larger than `stream_above` bytes is memory-mapped and
@@ -30,6 +32,8 @@ from lowerbound.data.checks import check_path
 from lowerbound.data.contents import Contents
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError, clipped
+from lowerbound.data.formats.h5ad import read_h5ad
+from lowerbound.data.formats.ten_x import is_10x, read_10x
 from lowerbound.data.formats.text import read_smiles, read_text
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.reader import Asked, Reader
@@ -77,7 +81,14 @@ class _Smiles:
         return read_smiles(path, asked.label)
 
 
-_OWN: tuple[Reader, ...] = (_Npy(), _Npz(), _Table(), _Text(), _Smiles())
+class _H5ad:
+    suffixes, holds_arrays = (".h5ad",), True
+
+    def read(self, path: Path, asked: Asked) -> Contents:
+        return read_h5ad(path, asked.label, asked.usual_label, asked.array or asked.usual_array)
+
+
+_OWN: tuple[Reader, ...] = (_Npy(), _Npz(), _Table(), _Text(), _Smiles(), _H5ad())
 
 
 @cache
@@ -116,7 +127,7 @@ def read_file(
     Arguments:
         path: a file, whose ending says its format (see `suffixes`), or a folder of images.
         label: the label column of a table, or the label array of an .npz file.
-        array: the array of rows in an .npz file.
+        array: the array of rows in an .npz file, or the layer of an .h5ad file.
         kind: name of a kind of data, where the inferred one is not right; "image:event_shape=[28,28]" gives both.
         columns: from names of columns to kinds of column or "drop", where the inferred ones are not right.
         event_shape: of images whose pixels are the columns of a table.
@@ -153,14 +164,16 @@ def read_rows(
         path: a file or folder, not necessarily of the format of the fit.
         schema: that of the fit.
         label: the column (or array) of labels, if it is named otherwise than in the fit.
-        array: the array of rows in an .npz file.
+        array: the array of rows in an .npz file, or the layer of an .h5ad file.
         stream_above: as for `read_file`.
 
     Raises:
         DataError: the data cannot be read, or have not the columns, classes or shape of the schema.
     """
     path = Path(path)
-    contents = read_contents(path, label=label, usual_label=schema.label, array=array, stream_above=stream_above)
+    contents = read_contents(
+        path, label=label, usual_label=schema.label, array=array, usual_array=schema.array, stream_above=stream_above
+    )
     return to_rows(contents, schema, name=path.name)
 
 
@@ -170,6 +183,7 @@ def read_contents(
     label: str | None = None,
     usual_label: str | None = None,
     array: str | None = None,
+    usual_array: str | None = None,
     stream_above: int = STREAM_ABOVE,
 ) -> Contents:
     """Read the contents of a file or folder, without interpretation.
@@ -178,7 +192,8 @@ def read_contents(
         path: the file or folder.
         label: the column or array of labels, which must be there.
         usual_label: a column or array that is the label if it is there and no other is named.
-        array: the array of rows in an .npz file.
+        array: the array of rows in an .npz file, or the layer of an .h5ad file.
+        usual_array: see `Asked`.
         stream_above: as for `read_file`.
 
     Raises:
@@ -187,14 +202,19 @@ def read_contents(
     check_path(path)
     reader = _reader_of(path)
     if array is not None and not (reader is not None and reader.holds_arrays):
-        raise DataError(f"array='{clipped(array)}' was given but '{clipped(path.name)}' is not an .npz file: drop it.")
+        raise DataError(
+            f"array='{clipped(array)}' was given but '{clipped(path.name)}' is not an .npz file or .h5ad file: drop it."
+        )
     if path.is_dir():
+        if is_10x(path):
+            return read_10x(path, label)
         from lowerbound.data.folders import read_folder
 
         return read_folder(path, label)
     if reader is None:
         raise _other_format(path)
-    return reader.read(path, Asked(label=label, usual_label=usual_label, array=array, stream_above=stream_above))
+    asked = Asked(label=label, usual_label=usual_label, array=array, usual_array=usual_array, stream_above=stream_above)
+    return reader.read(path, asked)
 
 
 def _reader_of(path: Path) -> Reader | None:
@@ -205,11 +225,6 @@ def _reader_of(path: Path) -> Reader | None:
 
 
 def _other_format(path: Path) -> DataError:
-    if path.name.lower().endswith(".h5ad"):
-        return DataError(
-            f"'{clipped(path.name)}' is an AnnData file, which this version does not read yet; save its counts with "
-            "scipy.sparse.save_npz, or as .npz or .csv."
-        )
     return DataError(
-        f"'{clipped(path.name)}' is not one of {', '.join(suffixes())}, nor a folder of images: save it as one."
+        f"'{clipped(path.name)}' is not one of {', '.join(suffixes())}, nor a folder of images or of 10x: convert it."
     )

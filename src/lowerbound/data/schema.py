@@ -124,10 +124,11 @@ class Schema:
         kind: name of a kind of `lowerbound.data.kinds`: "image", "table", "counts", "text", "molecules", "array", …
         event_shape: shape of one row, as a likelihood scores it.
         container: what the user gave: "csv", "parquet", "npy", "npz", "frame", "array", "folder", "txt", "smi", "list",
-            or the name of a data set.
+            "h5ad", "anndata", "10x", or the name of a data set.
         dtype: the type of the array that the user gave, which `render` gives back; tables by column have one for each.
         columns: of a table; None for other kinds.
         left_out: columns that are no part of the data.
+        array: the layer of an AnnData that the fit was to, which other AnnData must have; None for X, and elsewhere.
         label: the column (or array) of labels, or None.
         label_dtype: the type of the labels that the user gave, or None.
         classes: names of the label's classes as text, in the order of their numbers; None if labels are no classes.
@@ -150,6 +151,7 @@ class Schema:
     channels_last: bool = False
     text: TextSchema | None = None
     molecules: MoleculeSchema | None = None
+    array: str | None = None
 
     @property
     def column_names(self) -> tuple[str, ...] | None:

@@ -185,6 +185,7 @@ def table_schema(name: str, contents: Contents, x: Given, columns: Sequence[Colu
         dtype=str(x.dtype) if isinstance(x, np.ndarray) else "float64",
         columns=tuple(columns),
         left_out=tuple(left_out),
+        array=contents.array,
     )
 
 

@@ -1,0 +1,148 @@
+"""Counts of genes in cells: a matrix, dense or sparse, with names of its columns, as AnnData and 10x folders hold it.
+
+Rows are cells and columns are genes. The matrix must hold counts, because log-transformed or scaled values look like
+them to nobody but a likelihood. An AnnData object is known by what it has (`X`, `layers`, `obs`, `var_names`), so that
+`anndata` is not needed here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from lowerbound.data.checks import check_numeric
+from lowerbound.data.contents import Contents
+from lowerbound.data.errors import DataError, clipped
+from lowerbound.data.memory import check_memory
+from lowerbound.data.schema import Schema
+
+__all__ = ["check_layer", "contents_of_annotated", "counts_of", "in_order_of", "is_annotated"]
+
+ANNOTATED = ("h5ad", "anndata", "10x")
+"""Containers whose columns are matched by the names of genes."""
+
+
+def is_annotated(data: Any) -> bool:
+    """Whether this is an AnnData object."""
+    return all(hasattr(data, name) for name in ("X", "layers", "obs", "var_names"))
+
+
+def contents_of_annotated(data: Any, label: str | None = None, array: str | None = None) -> Contents:
+    """The counts of an AnnData object, and a column of its `obs` as labels.
+
+    Arguments:
+        data: the object.
+        label: a column of `obs`.
+        array: a layer, "raw", or "X"; None for X.
+
+    Raises:
+        DataError: there is no such layer or column, or the matrix holds no counts.
+    """
+    what = f"{'X' if array in (None, 'X') else f'layer {clipped(array)!r}'} of the AnnData"
+    matrix, genes = data.X, data.var_names
+    if array == "raw" and data.raw is not None:
+        matrix, genes = data.raw.X, data.raw.var_names
+    elif array not in (None, "X"):
+        check_layer(array, data.layers, "the AnnData")
+        matrix = data.layers[array]
+    if matrix is None:
+        raise DataError(f"{what} is empty; name a layer of counts with array=NAME ({_listed(data.layers)}).")
+    y = None
+    if label is not None:
+        from lowerbound.data.tables import contents_of_frame
+
+        y = contents_of_frame(data.obs.assign(**{" ": 0}), label, what="obs of the AnnData", container="frame").y
+    matrix = matrix.to_memory() if hasattr(matrix, "to_memory") else matrix
+    found = counts_of(matrix, list(genes), what=what, container="anndata", others=list(data.layers))
+    return replace(found, y=y, label=label, array=array)
+
+
+def counts_of(matrix: Any, genes: Sequence[Any], *, what: str, container: str, others: Sequence[str] = ()) -> Contents:
+    """A matrix of counts as rows.
+
+    Arguments:
+        matrix: (cells, genes), an array or a sparse matrix of scipy; every layout gives the same rows.
+        genes: the name of each column.
+        what: the name of the matrix in messages.
+        container: see `Schema.container`.
+        others: names of matrices that could be meant instead, for messages.
+
+    Raises:
+        DataError: the matrix holds no counts or would not fit in memory, or two genes have one name.
+    """
+    names = tuple(str(gene) for gene in genes)
+    repeated = next((name for name, count in Counter(names).items() if count > 1), None)
+    if repeated is not None:
+        raise DataError(
+            f"{what} has two genes named '{clipped(repeated)}'; make them unique (adata.var_names_make_unique())."
+        )
+    if len(matrix.shape) != 2 or matrix.shape[1] != len(names):
+        raise DataError(f"{what} has shape {tuple(matrix.shape)} and {len(names)} names of genes; save it again.")
+    sparse = hasattr(matrix, "nnz")
+    if sparse and not getattr(matrix, "has_canonical_format", True):
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    stored = matrix.data if sparse else np.asarray(matrix)
+    _check_counts(stored, what, others)
+    dtype = np.min_scalar_type(int(stored.max(initial=0)))
+    check_memory(matrix.shape, max(dtype.itemsize, 4), what)
+    x = matrix.astype(dtype).toarray(order="C") if sparse else np.ascontiguousarray(stored, dtype=dtype)
+    notes = (f"{what[0].upper()}{what[1:]} is sparse and was made dense.",) if sparse else ()
+    return Contents(what=what, container=container, x=x, names=names, notes=notes)
+
+
+def check_layer(array: str, known: Iterable[str], name: str) -> None:
+    """Refuse a layer that is not there.
+
+    Raises:
+        DataError: naming those that are, and how the layer of a fit is made from X.
+    """
+    if array not in known:
+        raise DataError(
+            f"{name} has no layer '{clipped(array)}', which was named here or in the fit; it has "
+            f"{_listed(known)}: where X holds the counts, add it by adata.layers['{clipped(array, 30)}'] = adata.X."
+        )
+
+
+def in_order_of(contents: Contents, schema: Schema) -> Contents:
+    """The columns that the schema has, in its order, where both know the names of genes; other genes are left out.
+
+    Raises:
+        DataError: genes of the schema are missing.
+    """
+    wanted = schema.column_names
+    if wanted is None or not schema.has_names or contents.container not in ANNOTATED or contents.names == wanted:
+        return contents
+    places = {name: i for i, name in enumerate(contents.names or ())}
+    missing = [name for name in wanted if name not in places]
+    if missing:
+        raise DataError(
+            f"{contents.what} lacks {len(missing):,} of the {len(wanted):,} genes of the model "
+            f"({_listed(missing[:3])}{', …' if len(missing) > 3 else ''}); name genes as in the fit."
+        )
+    kept = [places[name] for name in wanted]
+    parts = {part: None if (x := getattr(contents, part)) is None else x[:, kept] for part in ("x", "x_test")}
+    return replace(contents, **parts, names=wanted)
+
+
+def _check_counts(values: np.ndarray, what: str, others: Sequence[str]) -> None:
+    check_numeric(values, what)
+    if values.dtype.kind in "bu":
+        return
+    bad = ~np.isfinite(values) | (values < 0)
+    if values.dtype.kind == "f":
+        bad |= values != np.round(values)
+    if bad.any():
+        raise DataError(
+            f"{what} holds {values[bad][0]:g}, which is no count; expected 0, 1, 2, …: name a layer of counts with "
+            f"array=NAME ({_listed(others)}), or save what is no count as .csv."
+        )
+
+
+def _listed(names: Any) -> str:
+    shown = [clipped(str(name), 30) for name in names][:4]
+    return ", ".join(f"'{name}'" for name in shown) or "none"

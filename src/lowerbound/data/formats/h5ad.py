@@ -1,0 +1,116 @@
+"""AnnData's files (.h5ad), read by h5py: a matrix X or a layer, the names of genes, and a column of `obs` as labels.
+
+The layout is that of anndata 0.7 and later ("On-disk format", anndata.readthedocs.io): a sparse matrix is a group of
+`data`, `indices` and `indptr`, a table is a group of columns whose attribute `_index` names the one of the names.
+Nothing else of the file is read, and sizes are checked before anything is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lowerbound.data.annotated import check_layer, counts_of
+from lowerbound.data.checks import check_column
+from lowerbound.data.contents import Contents
+from lowerbound.data.errors import DataError, clipped
+from lowerbound.data.memory import check_memory
+
+__all__ = ["read_h5ad"]
+
+_BROKEN = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, IndexError, OverflowError)
+
+
+def read_h5ad(path: Path, label: str | None, usual_label: str | None = None, array: str | None = None) -> Contents:
+    """Read the counts of cells.
+
+    Arguments:
+        path: the file.
+        label: a column of `obs`, which must be there.
+        usual_label: a column that is the label if it is there and no other is named.
+        array: a layer, "raw" (X as it was before genes were filtered), or "X"; None for X.
+
+    Raises:
+        DataError: h5py is missing, the file cannot be read, it lacks what is named, or it holds no counts.
+    """
+    name = clipped(path.name)
+    try:
+        import h5py
+    except ImportError as error:
+        raise DataError(f"reading '{name}' needs h5py: pip install 'lowerbound[counts]'.") from error
+    try:
+        with h5py.File(path, "r") as file:
+            return _contents(file, name, label, usual_label, array)
+    except DataError:
+        raise
+    except MemoryError as error:
+        raise DataError(f"'{name}' is too large for memory; give fewer cells or genes.") from error
+    except _BROKEN as error:
+        raise DataError(
+            f"'{name}' is not a readable .h5ad file; it may be cut short or be of an anndata before 0.7: save it again."
+        ) from error
+
+
+def _contents(file: Any, name: str, label: str | None, usual_label: str | None, array: str | None) -> Contents:
+    layers = list(file["layers"]) if "layers" in file else []
+    known = {"X": "X", "raw": "raw/X", **{layer: f"layers/{layer}" for layer in layers}}
+    known = {key: place for key, place in known.items() if place in file}
+    if array is not None:
+        check_layer(array, known, name)
+    others = [key for key in known if key != (array or "X")]
+    if array is None and "X" not in known:
+        listed = ", ".join(f"'{clipped(other, 30)}'" for other in others[:4]) or "none"
+        raise DataError(f"{name} has no X; name a layer of counts with array=NAME ({listed}).")
+    what = f"{'X' if array in (None, 'X') else f'array {clipped(array)!r}'} of {name}"
+    genes = _names(file["raw/var" if array == "raw" else "var"])
+    found = counts_of(_matrix(file[known[array or "X"]], what), genes, what=what, container="h5ad", others=others)
+    obs = file["obs"]
+    columns = [column for column in obs if column != _text(obs.attrs["_index"])]
+    if label is None and usual_label in columns:
+        label = usual_label
+    if label is not None:
+        check_column(label, columns, f"obs of {name}")
+    return replace(found, y=None if label is None else _column(obs[label]), label=label, array=array)
+
+
+def _matrix(item: Any, what: str) -> Any:
+    """A matrix of the file: an array, or a sparse matrix of scipy."""
+    import scipy.sparse
+
+    if hasattr(item, "shape"):
+        check_memory(item.shape, item.dtype.itemsize, what)
+        return item[()]
+    layout = _text(item.attrs["encoding-type"])
+    make: Any = {"csr_matrix": scipy.sparse.csr_matrix, "csc_matrix": scipy.sparse.csc_matrix}.get(layout)
+    if make is None:
+        raise DataError(f"{what} is stored as '{clipped(layout)}'; expected an array, CSR or CSC: save it again.")
+    shape = tuple(int(n) for n in item.attrs["shape"])
+    for part in ("data", "indices", "indptr"):
+        check_memory(item[part].shape, item[part].dtype.itemsize, what)
+    matrix = make((item["data"][()], item["indices"][()], item["indptr"][()]), shape=shape)
+    matrix.check_format(full_check=True)  # an index outside of the matrix would be read beyond its memory
+    return matrix
+
+
+def _names(table: Any) -> list[str]:
+    """The names of the rows of a table."""
+    return [str(name) for name in _column(table[_text(table.attrs["_index"])])]
+
+
+def _column(item: Any) -> np.ndarray:
+    """A column of a table: numbers, or text with None where it is missing."""
+    if hasattr(item, "keys"):
+        if "categories" in item:
+            names = np.array([*_column(item["categories"]).tolist(), None], dtype=object)
+            return names[item["codes"][()]]
+        values = _column(item["values"]).astype(object)
+        values[item["mask"][()]] = None
+        return values
+    return item.asstr()[()] if item.dtype.kind in "OS" else item[()]
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
