@@ -1,4 +1,4 @@
-"""The flow-matching prior: its ODE against an exact mixture, its divergence against autograd, its fit against an entropy."""
+"""The flow-matching prior: its ODE against an exact mixture, its divergence against autograd, its fit."""
 
 from __future__ import annotations
 
