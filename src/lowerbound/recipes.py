@@ -22,6 +22,7 @@ from lowerbound.models import (
     sentence_autoencoder,
     sequence,
     skip_autoencoder,
+    two_stage_autoencoder,
     variational_autoencoder,
     very_deep_autoencoder,
     with_few_labels,
@@ -48,6 +49,7 @@ _OWN: tuple[Recipe, ...] = (
     *quantized_autoencoder.RECIPES,
     discrete_autoencoder.RECIPE,
     skip_autoencoder.RECIPE,
+    two_stage_autoencoder.RECIPE,
     *sequence.RECIPES,
     *sentence_autoencoder.RECIPES,
 )

@@ -37,6 +37,7 @@ SMALL = {
     "dvae": "dvae:latent_dim=4,hidden=[8]",
     "fsq": "fsq:levels=[3,2],hidden=[8],prior_channels=4,prior_layers=1,prior_epochs=1",
     "vq": "vq:num_codes=8,features=2,hidden=[8],prior_channels=4,prior_layers=1,prior_epochs=1",
+    "two-stage": "two-stage:latent_dim=2,hidden=[8],prior_epochs=1",
     "skip-vae": "skip-vae:latent_dim=2,hidden=[8]",
     "sentence-vae": "sentence-vae:latent_dim=2,embedding_dim=4,width=8",
     "language-model": "language-model:embedding_dim=4,width=8",

@@ -4,6 +4,8 @@
 
 The bound is that of the whole model, so that the course of the second stage goes on from that of the first. Decoding
 every batch for a number that rests would take most of the time: in training log p(x | z) is its mean over some rows.
+A prior with a loss of its own (`two_stage.HasFittingLoss`) learns by that; its log p(z), which may take many times as
+long as a step, is then taken every 100 steps in training, and stands until the next.
 """
 
 from __future__ import annotations
@@ -16,22 +18,24 @@ from torch import Tensor
 from lowerbound.losses.loss import Loss, LossOutput, first_two
 from lowerbound.model import LatentVariableModel
 from lowerbound.priors import AfterTraining
+from lowerbound.priors.two_stage import HasFittingLoss, fitting_loss
 from lowerbound.protocols import Context
 
 __all__ = ["PriorAlone"]
 
-_ROWS = 500
+_ROWS, _EVERY = 500, 100
 
 
 class PriorAlone(Loss):
-    """minus the mean of log p(z) over the codes of a batch.
+    """What the prior is fitted by, averaged over the codes of a batch: −log p(z), or its own loss.
 
     Arguments:
         model: a model whose prior is `AfterTraining`; its other parts are read and are no part of this loss.
         x: some training rows (N, *event), over which log p(x | z) is averaged.
 
     Returns (when called with a batch x (B, *event)):
-        The loss in nats per datum, and the terms bound, likelihood, prior and posterior of the whole model.
+        The loss, in nats per datum where it is −log p(z), and the terms bound, likelihood, prior and posterior of the
+        whole model.
 
     Raises:
         ValueError: a model with another prior.
@@ -39,6 +43,7 @@ class PriorAlone(Loss):
 
     by_name = False
     log_likelihood: Tensor
+    log_prior: Tensor
 
     def __init__(self, model: LatentVariableModel, x: Tensor):
         super().__init__()
@@ -53,14 +58,34 @@ class PriorAlone(Loss):
         with torch.no_grad():
             parts = [self._of_rest(rows, None, decode=True)[1][0] for rows in x.split(_ROWS)]
         self.register_buffer("log_likelihood", torch.cat(parts).mean())
+        self.register_buffer("log_prior", torch.zeros_like(self.log_likelihood))
+        self._due = True
 
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
         """The loss of one batch."""
         z, log_likelihood, log_q = self._of_rest(x, context, decode=not self.training)
-        log_prior = self.prior.of_second_stage(context).log_prob(z).expand_as(log_q)
+        loss, log_prior = self._of_prior(z, context)
+        log_prior = log_prior.expand_as(log_q)
         bound = (log_likelihood + log_prior - log_q).mean()
         parts = {"bound": bound, "likelihood": log_likelihood, "prior": log_prior, "posterior": log_q}
-        return LossOutput(-log_prior.mean(), {name: part.detach().mean() for name, part in parts.items()})
+        return LossOutput(loss, {name: part.detach().mean() for name, part in parts.items()})
+
+    def at_step(self, step: int) -> None:
+        """Whether log p(z) is taken anew in this step, where it is not the loss."""
+        self._due = step % _EVERY == 0
+
+    def _of_prior(self, z: Tensor, context: Context | None) -> tuple[Tensor, Tensor]:
+        """The loss, and log p(z) (S, B) or the mean that stands for it."""
+        if not isinstance(self.prior.prior, HasFittingLoss):
+            log_prior = self.prior.of_second_stage(context).log_prob(z)
+            return -log_prior.mean(), log_prior
+        if self.training and not self._due:
+            return fitting_loss(self.prior.prior, z, context).mean(), self.log_prior
+        with torch.no_grad():
+            log_prior = self.prior.of_second_stage(context).log_prob(z)
+            if self.training:
+                self.log_prior.copy_(log_prior.mean())
+        return fitting_loss(self.prior.prior, z, context).mean(), log_prior
 
     @torch.no_grad()
     def _of_rest(self, x: Tensor, context: Context | None, *, decode: bool) -> tuple[Tensor, Tensor, Tensor]:

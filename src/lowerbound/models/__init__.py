@@ -12,6 +12,7 @@ from lowerbound.models.pixel_autoencoder import pixel_vae
 from lowerbound.models.quantized_autoencoder import fsq, vq
 from lowerbound.models.sequence import autoregressive_rows, state_space
 from lowerbound.models.skip_autoencoder import skip_vae
+from lowerbound.models.two_stage_autoencoder import two_stage
 from lowerbound.models.variational_autoencoder import vae
 from lowerbound.models.very_deep_autoencoder import very_deep
 from lowerbound.models.with_few_labels import semi_supervised
@@ -35,6 +36,7 @@ __all__ = [
     "semi_supervised",
     "skip_vae",
     "state_space",
+    "two_stage",
     "vae",
     "very_deep",
     "vq",

@@ -7,6 +7,7 @@ from lowerbound.priors.bernoulli import Bernoulli
 from lowerbound.priors.boltzmann import RBM
 from lowerbound.priors.categorical import Categorical
 from lowerbound.priors.component_usage import ComponentUsage, is_mixture, unused_components
+from lowerbound.priors.flow_matching import FlowMatching
 from lowerbound.priors.flow_prior import FlowPrior
 from lowerbound.priors.hierarchical import Hierarchical
 from lowerbound.priors.laplace import Laplace
@@ -30,6 +31,7 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "ComponentUsage",
+    "FlowMatching",
     "FlowPrior",
     "Hierarchical",
     "Laplace",

@@ -1,10 +1,11 @@
-"""A prior in two stages: uniform while the codes are learned, then a richer one that is fitted to them.
+"""A prior in two stages: a plain one while the codes are learned, then a richer one that is fitted to them.
 
-    first stage     p(k) = Π_n 1 / K          second stage     p(k), fitted to the codes of the data
+    first stage     p(k) = Π_n 1 / K, or N(z; 0, I)          second stage     p, fitted to the codes of the data
 
 The codes of a model move while they are learned, and no prior of them is worth fitting before they stand (van den Oord
 et al. 2017, arXiv:1711.00937, §3.3). Without the second stage the model has a bound and reconstructions, but its
-samples would be decoded noise: they are refused.
+samples would be decoded noise: they are refused. Real latents under a standard normal are scored and sampled in both
+stages (Dai & Wipf 2019, arXiv:1903.05789).
 """
 
 from __future__ import annotations
@@ -26,21 +27,24 @@ __all__ = ["AfterTraining"]
 
 
 class AfterTraining(nn.Module):
-    """A uniform prior of codes until its own prior is fitted.
+    """A plain prior until the one that is fitted afterwards takes its place.
 
     Arguments:
-        prior: over codes (*sites, K), with an `event_shape`; its parameters rest until the second stage.
+        prior: with an `event_shape`; its parameters rest until the second stage.
+        before: the prior of the first stage, over latents of the same shape; None for uniform codes (*sites, K).
 
     Returns (when called):
-        What the prior returns, once `is_fitted`; before, independent uniform codes, which cannot be sampled.
+        What the prior returns, once `is_fitted`; until then what `before` returns, or independent uniform codes, which
+        cannot be sampled.
     """
 
     by_name = False
     fitted: Tensor
 
-    def __init__(self, prior: nn.Module):
+    def __init__(self, prior: nn.Module, before: nn.Module | None = None):
         super().__init__()
         self.prior = prior.requires_grad_(False)
+        self.before = before
         self.event_shape = as_shape(prior.event_shape)  # type: ignore[arg-type]
         self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
         self._is_fitted = False  # the same, which does not wait for the device
@@ -50,10 +54,17 @@ class AfterTraining(nn.Module):
         """Whether the second stage has come to its end."""
         return self._is_fitted
 
+    @property
+    def can_sample(self) -> bool:
+        """Whether its draws are more than noise."""
+        return self._is_fitted or self.before is not None
+
     def forward(self, context: Context | None = None) -> Distribution:
         """p(z | context)."""
         if self._is_fitted:
             return self.of_second_stage(context)
+        if self.before is not None:
+            return self.before(context)
         logits = torch.full(self.event_shape, -math.log(self.event_shape[-1]), device=self.fitted.device)
         dtype = next((p.dtype for p in self.prior.parameters()), logits.dtype)
         return _NotYet(LinearOneHotCategorical(logits=logits.to(dtype), validate_args=False), len(self.event_shape) - 1)

@@ -25,7 +25,14 @@ from torch.distributions import Distribution
 from lowerbound.protocols import Conditional, Context, InitializedFromData
 from lowerbound.weights import latents_of
 
-__all__ = ["EncodesData", "InitializedFromLatents", "LatentFit", "fit_prior_to_latents"]
+__all__ = [
+    "EncodesData",
+    "HasFittingLoss",
+    "InitializedFromLatents",
+    "LatentFit",
+    "fit_prior_to_latents",
+    "fitting_loss",
+]
 
 _CHUNK = 4096
 
@@ -48,6 +55,20 @@ class InitializedFromLatents(Protocol):
     def initialize_from_latents(self, z: Tensor) -> None:
         """Start from latents z (row, *event)."""
         ...
+
+
+@runtime_checkable
+class HasFittingLoss(Protocol):
+    """A prior that is fitted to latents by another loss than −log p(z), such as `FlowMatching`."""
+
+    def fitting_loss(self, z: Tensor, context: Context | None = None) -> Tensor:
+        """From latents z (*batch, *event) to the loss of each (*batch)."""
+        ...
+
+
+def fitting_loss(prior: Conditional, z: Tensor, context: Context | None = None) -> Float[Tensor, "*batch"]:
+    """What a prior minimises when it is fitted to latents z (*batch, *event): −log p(z), unless it has its own loss."""
+    return prior.fitting_loss(z, context) if isinstance(prior, HasFittingLoss) else -prior(context).log_prob(z)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +222,7 @@ def _epoch(
     with _in_mode(prior, training=True):
         for part in torch.randperm(len(z), device=z.device).split(batch_size):
             context = latents.context_of(latents.fit_rows[part])
-            loss = -prior(context).log_prob(z[part]).mean()
+            loss = fitting_loss(prior, z[part], context).mean()
             # Not `backward`: a VampPrior also depends on the posterior, which is to gather none.
             for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
                 p.grad = gradient

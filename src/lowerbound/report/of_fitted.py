@@ -91,8 +91,8 @@ def _latents_are(model: LatentVariableModel, found: PosteriorMean) -> str:
 
 
 def _can_sample(model: LatentVariableModel) -> bool:
-    """Whether the second stage is done, of a model that has one."""
-    return not isinstance(model.prior, AfterTraining) or model.prior.is_fitted
+    """Whether the prior is one to draw from, which that of codes is not before its second stage."""
+    return not isinstance(model.prior, AfterTraining) or model.prior.can_sample
 
 
 def _problems(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:

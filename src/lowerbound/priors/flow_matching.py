@@ -1,0 +1,139 @@
+"""A continuous flow as a prior, fitted by flow matching (Lipman et al. 2022, arXiv:2210.02747, eq. 23 with σ = 0).
+
+    z_t = (1 − t) ε + t z,   ε ~ N(0, I),   t ~ U(0, 1)        loss(z) = |v(z_t, t) − (z − ε)|²
+
+The minimiser is v(z_t, t) = E[z − ε | z_t], whose ODE takes N(0, I) to the distribution of z. A step of the fit costs
+one pass of the net and solves no ODE; log p(z) solves one (`continuous_flow`). The velocity is
+
+    v(z, t) = (2t − 1) / (t² + (1 − t)²) z + W₃ s(W₂ s(W₁ z + U₁ τ(t)) + U₂ τ(t)) + U₃ τ(t)
+
+The first term is the minimiser for z ~ N(0, I), so that with W₃ = U₃ = 0, where it starts, the prior is the standard
+normal. With two hidden layers the divergence of the rest has a closed form that costs no more than the velocity,
+
+    tr ∂v/∂z = s'(h₂)ᵀ (W₂ ∘ (W₁ W₃)ᵀ) s'(h₁)
+
+so that log p(z) needs no estimate of a trace for any length of z.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lowerbound.limits import MOST_LAYERS, require_at_most
+from lowerbound.nets.shapes import Shape, vector_length
+from lowerbound.priors.continuous_flow import ContinuousFlow
+from lowerbound.protocols import Context
+
+__all__ = ["FlowMatching", "Velocity"]
+
+_FREQUENCIES = 4
+_LEAST_SCALE = 1e-6
+
+
+class Velocity(nn.Module):
+    """v(z, t) and its divergence.
+
+    Arguments:
+        dim: length of z.
+        hidden: width of both hidden layers.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, dim: int, hidden: int):
+        super().__init__()
+        times = 2 * _FREQUENCIES + 1
+        self.first, self.first_time = nn.Linear(dim, hidden, bias=False), nn.Linear(times, hidden)
+        self.second, self.second_time = nn.Linear(hidden, hidden, bias=False), nn.Linear(times, hidden)
+        self.last, self.last_time = nn.Linear(hidden, dim, bias=False), nn.Linear(times, dim)
+        for layer in (self.last.weight, self.last_time.weight, self.last_time.bias):
+            nn.init.zeros_(layer)
+        self.register_buffer("frequencies", math.pi * torch.arange(1, _FREQUENCIES + 1), persistent=False)
+
+    def forward(self, z: Float[Tensor, "*batch d"], t: Tensor) -> Float[Tensor, "*batch d"]:
+        """The velocity at times t (..., 1)."""
+        return self._pass(z, t)[0]
+
+    def with_divergence(self, z: Tensor, t: float) -> tuple[Tensor, Tensor]:
+        """v (..., d) and tr ∂v/∂z (...) at one time."""
+        time = z.new_full((1,), t)
+        v, h1, h2 = self._pass(z, time)
+        loop = self.second.weight * (self.first.weight @ self.last.weight).mT
+        divergence = ((_slope(h1) @ loop.mT) * _slope(h2)).sum(-1)
+        return v, divergence + z.shape[-1] * _of_normal(time).squeeze(-1)
+
+    def _pass(self, z: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        angles = t * self.frequencies.to(t.dtype)
+        tau = torch.cat([t, angles.sin(), angles.cos()], -1)
+        h1 = self.first(z) + self.first_time(tau)
+        h2 = self.second(F.silu(h1)) + self.second_time(tau)
+        return _of_normal(t) * z + self.last(F.silu(h2)) + self.last_time(tau), h1, h2
+
+
+class FlowMatching(nn.Module):
+    """A continuous flow over z that may be fitted without solving its ODE.
+
+    `fit_prior_to_latents` and the recipe `two-stage` fit it to latents by `fitting_loss`; trained jointly with a model
+    it learns by its log density, which is many times slower.
+
+    Arguments:
+        latent_shape: length of z.
+        hidden: width of the two hidden layers of the velocity.
+        steps: of the solver, for log p(z) and for draws, each of four passes of the net.
+
+    Returns (when called):
+        A reparameterised distribution with batch shape () and event shape (latent_shape,). A context is ignored. It is
+        the standard normal before it is trained.
+
+    Raises:
+        ValueError: no hidden unit, no step, or a shape of several axes.
+
+    >>> FlowMatching(latent_shape=3)().rsample(torch.Size((5,))).shape
+    torch.Size([5, 3])
+    """
+
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, latent_shape: Shape, hidden: int = 256, steps: int = 12):
+        super().__init__()
+        latent_dim = vector_length(latent_shape, owner="FlowMatching")
+        if hidden < 1 or steps < 1:
+            raise ValueError(f"FlowMatching got hidden={hidden} and steps={steps} and needs at least 1 of each.")
+        require_at_most("FlowMatching", MOST_LAYERS, steps=steps)
+        self.event_shape, self.steps = (latent_dim,), steps
+        self.velocity = Velocity(latent_dim, hidden)
+        self.register_buffer("loc", torch.zeros(latent_dim))
+        self.register_buffer("scale", torch.ones(latent_dim))
+
+    def forward(self, context: Context | None = None) -> ContinuousFlow:
+        """p(z); the context is ignored."""
+        return ContinuousFlow(self.velocity.with_divergence, self.loc, self.scale, self.steps)
+
+    @torch.no_grad()
+    def initialize_from_latents(self, z: Float[Tensor, "row d"]) -> None:
+        """Take the mean and the standard deviation of every element of z from latents."""
+        self.loc.copy_(z.mean(0))
+        self.scale.copy_(z.std(0).clamp_min(_LEAST_SCALE))
+
+    def fitting_loss(self, z: Float[Tensor, "*batch d"], context: Context | None = None) -> Float[Tensor, "*batch"]:
+        """The loss of flow matching of each z, from one time and one draw of ε."""
+        u = (z - self.loc) / self.scale
+        t, noise = torch.rand_like(u[..., :1]), torch.randn_like(u)
+        return (self.velocity((1 - t) * noise + t * u, t) - (u - noise)).square().sum(-1)
+
+
+def _of_normal(t: Tensor) -> Tensor:
+    """E[z − ε | z_t] / z_t for z ~ N(0, I)."""
+    return (2 * t - 1) / (t.square() + (1 - t).square())
+
+
+def _slope(h: Tensor) -> Tensor:
+    """The derivative of silu."""
+    s = torch.sigmoid(h)
+    return s * (1 + h * (1 - s))
