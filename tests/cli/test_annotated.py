@@ -35,6 +35,8 @@ def test_both_roads_give_the_same_run(cli, tmp_path):
     assert cli("fit", tmp_path / "x.h5ad", *words).code == 0
     opened = lb.Fitted.open(tmp_path / "run")
     fitted = lb.fit(cells, "counts", y="type", array="counts", device="cpu", **CHOICES)
+    assert opened.plan is not None
+    assert fitted.plan is not None
     one, other = opened.plan.to_json(), fitted.plan.to_json()
     assert {**one, "given": None} == {**other, "given": None}
     scores = fitted.score(cells, num_samples=5)

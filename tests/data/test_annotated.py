@@ -101,12 +101,22 @@ def test_the_layer_of_the_fit_is_that_of_other_data(tmp_path):
     np.testing.assert_array_equal(read_rows(path, schema).x, X)
     np.testing.assert_array_equal(read_rows(path, schema, array="raw").x, X + 1)
     np.testing.assert_array_equal(rows_under(annotated(np.log1p(X), layers=layers), schema).x, X)
-    with pytest.raises(DataError, match=r"has no layer 'counts', .* it has 'X': where X holds the counts, add it by"):
+    with pytest.raises(DataError, match=r"has no layer 'counts' \(named here or in the fit\) but 'X'; name one"):
         read_rows(write_h5ad(tmp_path / "y.h5ad", X), schema)
     with pytest.raises(DataError, match="the AnnData has no layer 'counts'"):
         rows_under(annotated(X), schema)
     with pytest.raises(DataError, match="array goes with a file or an AnnData"):
         dataset_of(X, array="counts")
+
+
+def test_genes_that_are_seen_in_every_cell_are_counts_too(tmp_path):
+    data = read_file(write_h5ad(tmp_path / "x.h5ad", X + 50))
+    assert data.kind == "counts"
+    table = read_file(write_h5ad(tmp_path / "y.h5ad", np.where(np.arange(8) == 2, 5000, X + 50)), kind="table")
+    assert [item.name for item in table.schema.left_out] == ["gene1", "gene2"]  # one never varies in X
+    np.testing.assert_array_equal(table.schema.laid_out(table.x_test), table.x_test)
+    frame = pandas.DataFrame({"obs": [1.0, 2.5, 4.0], "kind": ["a", "b", "a"]})
+    np.testing.assert_array_equal(rows_under(frame, dataset_of(frame, "kind").schema).y, [0, 1, 0])
 
 
 def test_10x_folders(tmp_path):
@@ -133,6 +143,7 @@ def test_10x_folders(tmp_path):
         (np.log1p(X), GENES, r"which is no count; expected 0, 1, 2, …: name a layer of counts with array=NAME"),
         (X - 1, GENES, "holds -1, which is no count"),
         (np.where(X == 0, np.nan, X), GENES, "holds nan, which is no count"),
+        (X * 1e30, GENES, "which is no count"),
         (scipy.sparse.csr_matrix(X / 2), GENES, "holds 0.5, which is no count"),
         (X, ["gene1", *GENES[1:]], "has two genes named 'gene1'"),
         (X, GENES[1:], r"has shape \(40, 8\) and 7 names of genes"),

@@ -14,21 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from lowerbound.data.checks import check_numeric
+from lowerbound.data.checks import check_column, check_numeric
 from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.memory import check_memory
 from lowerbound.data.schema import Schema
 
-__all__ = ["check_layer", "contents_of_annotated", "counts_of", "in_order_of", "is_annotated"]
+__all__ = ["ANNOTATED", "check_layer", "contents_of_annotated", "counts_of", "in_order_of", "is_annotated"]
 
 ANNOTATED = ("h5ad", "anndata", "10x")
 """Containers whose columns are matched by the names of genes."""
 
+_LARGEST = 2**53  # above it float64 does not tell whole numbers apart
+
 
 def is_annotated(data: Any) -> bool:
     """Whether this is an AnnData object."""
-    return all(hasattr(data, name) for name in ("X", "layers", "obs", "var_names"))
+    return all(hasattr(data, name) for name in ("X", "layers", "obs", "var_names")) and not hasattr(data, "iloc")
 
 
 def contents_of_annotated(data: Any, label: str | None = None, array: str | None = None) -> Contents:
@@ -42,7 +44,7 @@ def contents_of_annotated(data: Any, label: str | None = None, array: str | None
     Raises:
         DataError: there is no such layer or column, or the matrix holds no counts.
     """
-    what = f"{'X' if array in (None, 'X') else f'layer {clipped(array)!r}'} of the AnnData"
+    what = f"{'X' if array in (None, 'X') else f'layer {clipped(array, 30)!r}'} of the AnnData"
     matrix, genes = data.X, data.var_names
     if array == "raw" and data.raw is not None:
         matrix, genes = data.raw.X, data.raw.var_names
@@ -53,9 +55,10 @@ def contents_of_annotated(data: Any, label: str | None = None, array: str | None
         raise DataError(f"{what} is empty; name a layer of counts with array=NAME ({_listed(data.layers)}).")
     y = None
     if label is not None:
-        from lowerbound.data.tables import contents_of_frame
+        from lowerbound.data.tables import values_of_column
 
-        y = contents_of_frame(data.obs.assign(**{" ": 0}), label, what="obs of the AnnData", container="frame").y
+        check_column(label, data.obs.columns, "obs of the AnnData")
+        y = values_of_column(data.obs[label])
     matrix = matrix.to_memory() if hasattr(matrix, "to_memory") else matrix
     found = counts_of(matrix, list(genes), what=what, container="anndata", others=list(data.layers))
     return replace(found, y=y, label=label, array=array)
@@ -103,8 +106,8 @@ def check_layer(array: str, known: Iterable[str], name: str) -> None:
     """
     if array not in known:
         raise DataError(
-            f"{name} has no layer '{clipped(array)}', which was named here or in the fit; it has "
-            f"{_listed(known)}: where X holds the counts, add it by adata.layers['{clipped(array, 30)}'] = adata.X."
+            f"{name} has no layer '{clipped(array, 30)}' (named here or in the fit) but {_listed(known)}; name one, or "
+            f"add it: adata.layers['{clipped(array, 20)}'] = adata.X."
         )
 
 
@@ -131,18 +134,18 @@ def in_order_of(contents: Contents, schema: Schema) -> Contents:
 
 def _check_counts(values: np.ndarray, what: str, others: Sequence[str]) -> None:
     check_numeric(values, what)
-    if values.dtype.kind in "bu":
+    if values.dtype.kind == "b":
         return
-    bad = ~np.isfinite(values) | (values < 0)
+    bad = ~((values >= 0) & (values <= _LARGEST))
     if values.dtype.kind == "f":
         bad |= values != np.round(values)
     if bad.any():
         raise DataError(
             f"{what} holds {values[bad][0]:g}, which is no count; expected 0, 1, 2, …: name a layer of counts with "
-            f"array=NAME ({_listed(others)}), or save what is no count as .csv."
+            f"array=NAME ({_listed(others)}), or save this as .csv."
         )
 
 
 def _listed(names: Any) -> str:
-    shown = [clipped(str(name), 30) for name in names][:4]
+    shown = [clipped(str(name), 20) for name in names][:3]
     return ", ".join(f"'{name}'" for name in shown) or "none"

@@ -94,7 +94,8 @@ def rows_under(data: Any, schema: Schema, *, label: str | None = None, y: Any = 
         dataset, whole = (load(data), True) if isinstance(data, str) else (data, False)
         return to_rows(_of_dataset(dataset, whole), schema, name=dataset.name)
     if label is None and y is None and schema.label not in (schema.column_names or ()):
-        found = getattr(getattr(data, "obs", data), "columns", ())
+        table: Any = data
+        found = getattr(table.obs if is_annotated(table) else table, "columns", ())
         label = schema.label if schema.label in found else None
     contents = _contents(data, label if y is None else y, None, hold_out=True, array=schema.array)
     return to_rows(contents, schema, name="X")

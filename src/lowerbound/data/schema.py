@@ -184,7 +184,7 @@ class Schema:
     def with_constants(self, x: np.ndarray) -> np.ndarray:
         """Rows of an array with the columns that were left out because they do not vary, in the user's order."""
         constant = {item.name: item.value for item in self.left_out if item.value is not None}
-        if not constant:
+        if not constant or self.has_names:
             return x
         full = np.concatenate([x, np.tile(list(constant.values()), (len(x), 1))], 1)
         return full[:, np.argsort([int(name) for name in (*(self.column_names or ()), *constant)])]

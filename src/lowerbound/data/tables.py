@@ -21,7 +21,7 @@ from lowerbound.data.errors import DataError, clipped
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["contents_of_frame", "read_table"]
+__all__ = ["contents_of_frame", "read_table", "values_of_column"]
 
 _BROKEN = (
     ValueError, OSError, EOFError, zlib.error, struct.error, KeyError, TypeError, AttributeError, IndexError,
@@ -66,7 +66,7 @@ def contents_of_frame(
         names = [str(name) for name in frame.columns]
         check_column(label, names, what)
         place = names.index(label)
-        y = _label_values(frame.iloc[:, place])
+        y = values_of_column(frame.iloc[:, place])
         frame = frame.iloc[:, [i for i in range(len(names)) if i != place]]
     if frame.shape[1] == 0 or frame.shape[0] == 0:
         raise DataError(f"{what} is empty: expected rows of at least one column beside the label.")
@@ -139,7 +139,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _label_values(column: Any) -> np.ndarray:
+def values_of_column(column: Any) -> np.ndarray:
     """Labels as numbers with NaN where missing, booleans, or objects."""
     import pandas
 

@@ -56,7 +56,7 @@ def read_h5ad(path: Path, label: str | None, usual_label: str | None = None, arr
 
 def _contents(file: Any, name: str, label: str | None, usual_label: str | None, array: str | None) -> Contents:
     layers = list(file["layers"]) if "layers" in file else []
-    known = {"X": "X", "raw": "raw/X", **{layer: f"layers/{layer}" for layer in layers}}
+    known = {**{layer: f"layers/{layer}" for layer in layers}, "X": "X", "raw": "raw/X"}
     known = {key: place for key, place in known.items() if place in file}
     if array is not None:
         check_layer(array, known, name)
@@ -64,7 +64,7 @@ def _contents(file: Any, name: str, label: str | None, usual_label: str | None, 
     if array is None and "X" not in known:
         listed = ", ".join(f"'{clipped(other, 30)}'" for other in others[:4]) or "none"
         raise DataError(f"{name} has no X; name a layer of counts with array=NAME ({listed}).")
-    what = f"{'X' if array in (None, 'X') else f'array {clipped(array)!r}'} of {name}"
+    what = f"{'X' if array in (None, 'X') else f'array {clipped(array, 30)!r}'} of {name}"
     genes = _names(file["raw/var" if array == "raw" else "var"])
     found = counts_of(_matrix(file[known[array or "X"]], what), genes, what=what, container="h5ad", others=others)
     obs = file["obs"]

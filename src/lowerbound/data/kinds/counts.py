@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lowerbound.data.annotated import ANNOTATED
 from lowerbound.data.blocks import row_blocks
 from lowerbound.data.columns import infer_columns
 from lowerbound.data.contents import Contents, Given
@@ -30,9 +31,13 @@ class Counts(Table):
     name = "counts"
 
     def matches(self, contents: Contents, overrides: Overrides) -> bool:
-        """A table of whole numbers, none negative, most columns of which reach down to 0, with a number above 1."""
+        """A table of whole numbers, none negative, most columns of which reach down to 0, with a number above 1; of
+        cells by genes any with a number above 1.
+        """
         if not super().matches(contents, overrides) or any(word != "drop" for word in overrides.columns.values()):
             return False
+        if contents.container in ANNOTATED and isinstance(contents.x, np.ndarray):
+            return bool(contents.x.max(initial=0) > 1)
         if isinstance(contents.x, np.ndarray):
             return _are_counts(contents.x)
         numbers = contents.x.select_dtypes("number", exclude=["timedelta", np.complexfloating])
