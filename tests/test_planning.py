@@ -186,10 +186,10 @@ def test_columns_on_few_values_are_named_with_the_option_that_changes_them() -> 
     x = np.random.default_rng(1).normal(size=(400, 3))
     x[:, :2] = x[:, :2].round()
     dataset = dataset_of(x)
-    assert as_ordinal(dataset) == "0=ordinal,1=ordinal"
+    assert as_ordinal(dataset) == {"0": "ordinal", "1": "ordinal"}
     assert "--columns '0=ordinal,1=ordinal'" in plan(dataset).reasons["recipe"]
     said = dataset_of(x, overrides=Overrides(columns=parse_columns("0=ordinal,1=ordinal")))
-    assert as_ordinal(said) is None
+    assert as_ordinal(said) == {}
     assert plan(said).recipe == "latent-classes"
     assert plan(said).model["columns"].startswith("ordinal-")
 

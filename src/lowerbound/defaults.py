@@ -101,16 +101,18 @@ def _suits(dataset: Dataset) -> Decision | None:
     return None
 
 
-def as_ordinal(dataset: Dataset) -> str | None:
-    """What `--columns` takes so that continuous columns with few values have probabilities; None if there are none."""
+def as_ordinal(dataset: Dataset) -> dict[str, str]:
+    """What `columns` takes so that continuous columns with few values have probabilities; empty if there are none."""
     few = [column.name for column in dataset.schema.columns or () if column.distinct is not None]
-    spelled = [f"{name}=ordinal" for name in few if not {",", "="} & set(name)]
-    return ",".join(spelled[:_MOST_NAMED]) or None
+    return {name: "ordinal" for name in few if not {",", "="} & set(name)}  # no option could spell others
 
 
 def _on_few_values(dataset: Dataset) -> str:
-    words = as_ordinal(dataset)
-    return "" if words is None else f", some on few values, to which --columns '{words}' gives probabilities"
+    words = [f"{name}={kind}" for name, kind in as_ordinal(dataset).items()]
+    if not words:
+        return ""
+    listed = ",".join(words[:_MOST_NAMED]) + (",…" if len(words) > _MOST_NAMED else "")
+    return f", some on few values, to which --columns '{listed}' gives probabilities"
 
 
 def next_to_try(dataset: Dataset, recipe: str) -> str | None:

@@ -93,10 +93,12 @@ def _advice(fitted: Fitted) -> str:
     if fitted.plan is None:
         return "docs/choose.md says what to try."
     other = next_to_try(fitted.dataset, fitted.plan.recipe)
-    path = (fitted.config or {}).get("data", {}).get("path", fitted.dataset.name)
-    ordinal = as_ordinal(fitted.dataset)
-    if ordinal is not None:
-        return f"a density cannot hold columns on few values: try `{command('fit', path, '--columns', ordinal)}`."
+    data = (fitted.config or {}).get("data", {})
+    path, ordinal = data.get("path", fitted.dataset.name), as_ordinal(fitted.dataset)
+    if ordinal:
+        kinds = {**(data.get("columns") or {}), **ordinal}
+        words = ",".join(f"{name}={kind}" for name, kind in kinds.items())
+        return f"a density cannot hold columns on few values: try `{command('fit', path, '--columns', words)}`."
     if other is not None:
         return f"try `{command('fit', path, '--recipe', other)}`."
     if fitted.plan.steps:

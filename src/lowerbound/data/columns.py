@@ -234,7 +234,8 @@ def _few_values(x: np.ndarray) -> int | None:
         values = np.unique(part[~np.isnan(part)] if part.dtype.kind == "f" else part)
         if len(values) > _FEW_VALUES:
             return None
-    return len(values) if _ROWS_OF_A_VALUE * len(values) <= np.count_nonzero(x == x) else None
+    enough = 1 < len(values) <= np.count_nonzero(x == x) / _ROWS_OF_A_VALUE
+    return len(values) if enough else None
 
 
 def _check_categories(categories: tuple[str, ...], said: str | None, name: str) -> None:

@@ -23,7 +23,7 @@ __all__ = ["CountGrid"]
 
 _POINTS = {1: (9, 2.4), 2: (7, 2.4), 3: (5, 2.2)}
 """For a number of factors: points along each, and where the outermost lie."""
-_FARTHEST = 2.5
+_FARTHEST, _SPARE = 2.5, 3
 _RIDGE, _LONGEST, _LARGEST_LOG_MEAN = 1e-6, 1.0, 14.0
 
 
@@ -71,11 +71,14 @@ class CountGrid:
         return torch.cat([clusters, self.points.repeat(self.num_clusters, 1)], 1)
 
     def component_of(self, features: Float[Tensor, "row feature"], cluster: Int[Tensor, "row"]) -> Int[Tensor, "row"]:
-        """Where EM begins: the point nearest to the principal components of the features within their clusters."""
+        """Where EM begins: the point nearest to the principal components of the features within their clusters, which a
+        randomised decomposition finds.
+        """
         member = torch.nn.functional.one_hot(cluster, self.num_clusters).to(features)
         centres = (member.mT @ features) / member.sum(0).clamp_min(1)[:, None]
         within = features - centres[cluster]
-        principal = torch.linalg.svd(within, full_matrices=False).U[:, : self.num_factors] * len(features) ** 0.5
+        wanted = min(self.num_factors + _SPARE, *within.shape)
+        principal = torch.svd_lowrank(within, wanted, niter=4)[0][:, : self.num_factors] * len(features) ** 0.5
         if principal.shape[1] < self.num_factors:  # fewer rows or columns than factors
             principal = torch.nn.functional.pad(principal, (0, self.num_factors - principal.shape[1]))
         return cluster * len(self.points) + torch.cdist(principal, self.points.to(features)).argmin(1)
@@ -83,7 +86,7 @@ class CountGrid:
     def log_weights_of(self, counts: Float[Tensor, "component"]) -> Float[Tensor, "component"]:
         """log π_k w_g, from the rows of each component."""
         of_cluster = counts.reshape(self.num_clusters, -1).sum(1)
-        return ((of_cluster / of_cluster.sum()).log()[:, None] + self.log_weights).flatten()
+        return ((of_cluster / of_cluster.sum()).log()[:, None] + self.log_weights.to(counts)).flatten()
 
     def coefficients_of(self, total: Tensor, weight: Tensor) -> Float[Tensor, "coefficient column"]:
         """B of independent columns in each cluster, from T and N."""
@@ -92,7 +95,7 @@ class CountGrid:
 
     def coefficients_at(self, mean: Float[Tensor, "component column"]) -> Float[Tensor, "coefficient column"]:
         """B of means that are log-linear."""
-        return self._inverse @ mean.log()
+        return self._inverse.to(mean) @ mean.log()
 
     @cached_property
     def _inverse(self) -> Tensor:
@@ -100,7 +103,7 @@ class CountGrid:
 
     def mean(self, coefficients: Float[Tensor, "coefficient column"]) -> Float[Tensor, "component column"]:
         """m."""
-        return (self.matrix @ coefficients).clamp(-_LARGEST_LOG_MEAN, _LARGEST_LOG_MEAN).exp()
+        return (self.matrix.to(coefficients) @ coefficients).clamp(-_LARGEST_LOG_MEAN, _LARGEST_LOG_MEAN).exp()
 
     def step(
         self,
@@ -117,12 +120,12 @@ class CountGrid:
             weight: N.
             r: the inverse dispersion of each column.
         """
-        a, m = self.matrix, self.mean(coefficients)
+        a, m = self.matrix.to(total), self.mean(coefficients)
         ratio = r / (r + m)
         gradient = a.mT @ ((total - weight * m) * ratio)
         size = a.shape[1]
         products = (a[:, :, None] * a[:, None, :]).flatten(1)
         information = (products.mT @ (weight * m * ratio)).mT.unflatten(1, (size, size))
-        information = information + _RIDGE * torch.eye(size, dtype=a.dtype)
+        information = information + _RIDGE * torch.eye(size, dtype=a.dtype, device=a.device)
         moved = torch.linalg.solve(information, gradient.mT[:, :, None])[:, :, 0].mT
         return coefficients + moved.clamp(-_LONGEST, _LONGEST)

@@ -91,7 +91,9 @@ class OtherColumns:
     def volumes(self, r: Float[Tensor, "size"]) -> Float[Tensor, "size count_column"]:
         """Σ_n log Γ(x_nj + r) / (Γ(r) x_nj!) of the known counts, for some r."""
         values, which = self.distinct
-        columns = torch.arange(which.shape[1]).expand_as(which)
+        if len(values) >= len(self):
+            return torch.stack([(self.seen * _volume(self.known, each)).sum(0) for each in r])
+        columns = torch.arange(which.shape[1], device=which.device).expand_as(which)
         number = self.known.new_zeros(len(values), which.shape[1])
         number.index_put_((which, columns), self.seen, accumulate=True)
         return _volume(values, r[:, None]) @ number

@@ -147,8 +147,8 @@ def fit_scaled_mixture(
     points = filled_at_means(x) if others is None else torch.cat([filled_at_means(x), others.features()], 1)
     with forked(torch.device("cpu"), seed):
         found = [k_means(points, num_clusters)[1] for _ in range(starts if num_clusters > 1 else 1)]
-    if grid is not None:
-        found = [grid.component_of(points, cluster) for cluster in found]
+        if grid is not None:
+            found = [grid.component_of(points, cluster) for cluster in found]
     begun = [fit.begin(cluster, num_clusters if grid is None else len(grid.matrix)) for cluster in found]
     if len(begun) > 1:
         begun = [max((fit.climb(each, _TRIAL, tolerance) for each in begun), key=lambda each: fit.value(each))]
