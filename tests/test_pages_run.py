@@ -59,6 +59,7 @@ def blocks(page: str) -> list[str]:
         "semi_supervised",
         "sequence",
         "text",
+        "two-stage",
         "vade",
         "very-deep",
     ],

@@ -127,6 +127,18 @@ def test_it_learns_in_the_bound_of_a_model():
     assert model.sample(4).shape == (4, 5)
 
 
+def test_the_loss_is_that_of_matching_at_the_minimiser():
+    """For z ~ N(0, I) the velocity at the start is the minimiser: the loss is the mean of
+    var[z − ε | z_t] = 1 / (t² + (1 − t)²),
+    whose integral over t is π / 2, for each element.
+    """
+    torch.manual_seed(0)
+    losses = FlowMatching(3).fitting_loss(torch.randn(20_000, 3)).detach()
+    assert losses.shape == (20_000,)
+    assert float(losses.mean()) == pytest.approx(3 * math.pi / 2, abs=5 * float(losses.std()) / 20_000**0.5)
+    assert float(losses.std()) < 5
+
+
 def test_its_gradient_is_that_of_differences():
     prior = moved(steps=4)
     z = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)

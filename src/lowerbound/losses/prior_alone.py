@@ -58,8 +58,9 @@ class PriorAlone(Loss):
         with torch.no_grad():
             parts = [self._of_rest(rows, None, decode=True)[1][0] for rows in x.split(_ROWS)]
         self.register_buffer("log_likelihood", torch.cat(parts).mean())
-        self.register_buffer("log_prior", torch.zeros_like(self.log_likelihood))
-        self._due = True
+        if isinstance(self.prior.prior, HasFittingLoss):
+            self.register_buffer("log_prior", torch.zeros_like(self.log_likelihood))
+            self._due = True
 
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
         """The loss of one batch."""

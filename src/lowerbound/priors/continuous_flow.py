@@ -36,9 +36,17 @@ class ContinuousFlow(Distribution):
     Batch shape (), event shape (d,).
     """
 
-    arg_constraints = {}  # noqa: RUF012
-    support = constraints.independent(constraints.real, 1)
     has_rsample = True
+
+    @property
+    def arg_constraints(self) -> dict[str, constraints.Constraint]:
+        """None: the parameters are checked where they are made."""
+        return {}
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """Real vectors."""
+        return constraints.independent(constraints.real, 1)
 
     def __init__(self, field: Field, loc: Tensor, scale: Tensor, steps: int):
         self.field, self.loc, self.scale, self.steps = field, loc, scale, steps
