@@ -50,7 +50,7 @@ GENERAL: dict[str, Any] = {
 }
 _LARGEST_BATCH, _FEWEST_EPOCHS, _FEWEST_STEPS, _IWAE_SAMPLES = 128, 100, 8000, 8
 _FEWEST_FOR_MIXTURE, _MOST_NAMED = 10, 8
-_OF_THE_MACHINE = {"seed", "device", "precision", "devices"}
+_OF_NO_MODEL = {"seed", "device", "precision", "devices", "log_columns"}
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,14 @@ class Decision:
 
 
 def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
-    """The recipe for data if the user gave nothing but settings of the machine; otherwise a variational autoencoder.
+    """The recipe for data if the user gave nothing but settings of the machine and of columns, else an autoencoder.
 
     The mixture of factor analysers and latent classes are ahead of, or level with, what a user would have tried first
     on nearly every table of `benchmarks/defaults.py`. The autoencoder of counts is for the few rows that they refuse.
     """
     if dataset.schema.is_written:  # no other recipe fits, whatever else is said
         return _suits(dataset) or Decision("vae")
-    said = sorted({name for name, value in given.items() if value is not None} - _OF_THE_MACHINE)
+    said = sorted({name for name, value in given.items() if value is not None} - _OF_NO_MODEL)
     suits = _suits(dataset)
     if suits is None:
         return Decision("vae")
