@@ -89,7 +89,7 @@ def gaussian_start() -> HiddenMarkov:
 
 def test_em_rises_and_recovers_planted_states_with_gaps() -> None:
     x, c = planted()
-    x[:, 5] = float("nan")
+    x[:, 1::3] = float("nan")
     fits = list(baum_welch(gaussian_start(), x))
     values = torch.tensor([fit.log_likelihood for fit in fits])
     assert len(fits) > 3
@@ -99,7 +99,7 @@ def test_em_rises_and_recovers_planted_states_with_gaps() -> None:
     torch.testing.assert_close(model.emissions.loc[:, 0], torch.tensor([0.0, 4.0]).double(), atol=0.2, rtol=0)
     torch.testing.assert_close(model.transition.diag(), torch.tensor([0.9, 0.9]).double(), atol=0.05, rtol=0)
     path, _ = model.chain(x).most_probable()
-    assert (path == c).double().mean() > 0.97
+    assert (path == c).double().mean() > 0.9
 
 
 def test_a_gap_is_a_sum_over_the_values_of_its_step() -> None:
