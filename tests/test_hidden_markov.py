@@ -168,3 +168,7 @@ def test_mistakes_are_named() -> None:
     torn = torch.tensor([[[0.0, float("nan")], [1.0, 1.0]]]).double()
     with pytest.raises(ValueError, match="some numbers are NaN and some are not"):
         start.chain(torn)
+    classes = CategoricalStates(torch.zeros(2, 1, 3))
+    for wrong in (3.0, -1.0, 0.5):
+        with pytest.raises(ValueError, match="none of the classes 0, …, 2"):
+            classes.log_prob(torch.full((1, 2, 1), wrong))

@@ -66,9 +66,16 @@ class CategoricalStates:
     log_p: Float[Tensor, "state data category"]
 
     def log_prob(self, x: Float[Tensor, "batch time data"]) -> Float[Tensor, "batch time state"]:
-        """See `Emissions`."""
+        """See `Emissions`.
+
+        Raises:
+            ValueError: a number that is none of the classes.
+        """
+        classes, known = x.long(), self.log_p.shape[-1]
+        if bool(((classes != x) | (classes < 0) | (classes >= known)).any()):
+            raise ValueError(f"x holds a number that is none of the classes 0, …, {known - 1}; give class numbers.")
         table, place = self.log_p.permute(1, 2, 0), torch.arange(x.shape[-1], device=x.device)
-        return table[place, x.long()].sum(2)
+        return table[place, classes].sum(2)
 
     def maximised(
         self, x: Float[Tensor, "batch time data"], weight: Float[Tensor, "batch time state"]
