@@ -110,15 +110,14 @@ def default(dataset: Dataset, seed: int, steps: int | None, recipe: str | None =
     model: Any = training.loss.model
     x = test_rows(dataset, training.transform)
     evidence = log_evidence(model.eval(), x, num_samples=SAMPLES)
-    units = 0.0
+    units = np.zeros(len(x))
     if dataset.name in TABLES:  # whose alternatives are densities of standardised columns
-        units = (
-            float(np.log(dataset.x_train.astype(float).std(0)).sum()) - training.transform.log_scale_of(x[:1]).item()
-        )
+        scale = float(np.log(dataset.x_train.astype(float).std(0)).sum())
+        units = scale - training.transform.log_scale_of(x).numpy()
     return {
         "recipe": planned.recipe,
         "log_p": rounded(evidence.log_evidence.double().numpy() + units),
-        "elbo": round(evidence.mean_elbo + units, 3),
+        "elbo": round(evidence.mean_elbo + float(units.mean()), 3),
     }
 
 
