@@ -58,6 +58,7 @@ def test_a_saved_fit_opens_again_and_draws_the_same(fitted, tmp_path):
     np.testing.assert_array_equal(again.sample(4), fitted.sample(4))
 
 
+@pytest.mark.slow
 def test_encoder_and_decoder_rest(few):
     first = fit(few, "two-stage", steps=5, prior_epochs=0, **SMALL)
     both = fit(few, "two-stage", steps=5, prior_epochs=2, **SMALL)
@@ -68,7 +69,7 @@ def test_encoder_and_decoder_rest(few):
     assert both.model.prior.prior.velocity.last.weight.abs().max() > 0
 
 
-@pytest.mark.parametrize("stopped_after", [2, 7])
+@pytest.mark.parametrize("stopped_after", [pytest.param(2, marks=pytest.mark.slow), 7])
 def test_a_run_goes_on_to_the_same_bits_in_both_stages(few, tmp_path, stopped_after):
     planned = plan(few, "two-stage", steps=20, prior_epochs=3, **SMALL)
 

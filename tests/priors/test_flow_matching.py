@@ -85,6 +85,7 @@ def test_the_divergence_is_the_trace_of_the_jacobian():
     torch.testing.assert_close(v, prior.velocity(z, time))
 
 
+@pytest.mark.slow
 def test_more_steps_do_not_move_the_density_and_draws_are_of_it():
     prior, finer = moved(), moved(steps=100)
     z = prior().sample((2000,))
@@ -105,6 +106,7 @@ def test_it_starts_at_the_standard_normal_and_takes_leading_axes():
     assert prior().rsample((3, 2)).shape == (3, 2, 4)
 
 
+@pytest.mark.slow
 def test_it_finds_the_entropy_of_a_known_aggregate_posterior():
     torch.manual_seed(0)
     prior = FlowMatching(2, hidden=64)

@@ -105,7 +105,8 @@ def _of_array(x: np.ndarray, overrides: Overrides, what: str, names: tuple[str, 
     check_finite(x, what, names, missing=True)
     measured, dtype = measure(x), str(x.dtype)
     found = [_number_column(x[:, i], name, dtype, measured, i, overrides.of(name)) for i, name in enumerate(columns)]
-    if all(item.kind in ("boolean", "count") and not item.missing for item in found if isinstance(item, Column)):
+    discrete = all(item.kind in ("boolean", "count") and not item.missing for item in found if isinstance(item, Column))
+    if discrete or len(x) == 1:  # of which the number of rows is the matter
         return found
     return [_unless_constant(item, what) if overrides.of(item.name) is None else item for item in found]
 
