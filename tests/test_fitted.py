@@ -411,3 +411,19 @@ def test_data_of_another_shape_than_a_model_built_by_hand_are_refused(data: Any)
     )
     with pytest.raises(ValueError, match=r"a model of rows of shape \(2,\) and data of \(3,\)"):
         Fitted(decodes_less, data=REAL)
+
+
+def test_results_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    model, x = (
+        lb.models.vae((4,), latent_dim=3, hidden=[4], likelihood="normal"),
+        np.random.default_rng(0).random((20, 4)),
+    )
+    for parameter in model.parameters():
+        parameter.data.fill_(3e38)
+    fitted = lb.Fitted(model, data=x)
+    with pytest.raises(ValueError, match=r"q\(z \| x\) of 20 of 20 rows, row 0 first, is not finite; fit again"):
+        fitted.encode(x)
+    with pytest.raises(ValueError, match="is not finite; fit again with a smaller learning rate"):
+        fitted.report(tmp_path / "report.html")
+    with pytest.raises(ValueError, match="gives numbers that are not finite, as its weights are too large"):
+        fitted.reconstruct(x)

@@ -37,10 +37,11 @@ from lowerbound.hooks import Embeds
 from lowerbound.inference import InferenceScheme, Local, with_inference
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
+from lowerbound.not_finite import require_finite_rows
 from lowerbound.plan_size import check_draws
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
-from lowerbound.row_numbers import numbered, row_number, rows_from
+from lowerbound.row_numbers import numbered, rows_from
 from lowerbound.spelling import construct
 from lowerbound.support import require_support
 from lowerbound.weights import latents_of
@@ -253,14 +254,11 @@ class Fitted:
             for x, context, part_seed in self._blocks(rows, seed)
         ]
         mean, scale = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
-        lost = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(scale)).all(1))
-        if len(lost):
-            with numbered(rows.numbers):
-                first = row_number(lost[0])
-            raise ValueError(
-                f"q(z | x) of {len(lost)} of {len(mean)} rows, row {first} first, is not finite; take a smaller "
-                "lr of the inference."
+        with numbered(rows.numbers):
+            remedy = (
+                "fit again with a smaller learning rate" if scheme is None else "take a smaller lr of the inference"
             )
+            require_finite_rows(torch.from_numpy(mean + scale), "q(z | x)", remedy)
         assigned = self.assign(rows, seed=seed) if self.assigns else None
         return Encoded(mean=mean, scale=scale, assigned=assigned, codes=self._codes(rows, seed))
 
@@ -340,7 +338,7 @@ class Fitted:
 
             if label is not None:
                 raise ValueError("sample got both label and given; give one of them.")
-            return self.render(self._finite(draw_given(self, given, count, seed=seed)))
+            return self.render(self.finite(draw_given(self, given, count, seed=seed)))
         x, _, _ = self.draw(count, label=label, seed=seed)
         return self.render(x)
 
@@ -471,15 +469,19 @@ class Fitted:
         context = None if labels is None or self.plan is None else one_hot(labels, self.plan.model["num_classes"])
         with torch.no_grad(), forked(_CPU, derive_seed(self.seed if seed is None else seed, _SAMPLE)):
             x, mean = self.model.draw(count, context)
-        return self._finite(x), mean, labels
+        return self.finite(x), mean, labels
 
     def reconstruct(self, data: Any, *, seed: int | None = None) -> Any:
-        """E[x' | z] at one draw z ~ q(z | x) for each row, in the form of the user's data."""
+        """E[x' | z] at one draw z ~ q(z | x) for each row, in the form of the user's data.
+
+        Raises:
+            ValueError: a result that is not finite.
+        """
         parts = []
         for x, context, part_seed in self._blocks(self.rows(data), seed):
             with forked(_CPU, derive_seed(part_seed, _RECONSTRUCT)):
                 parts.append(self.model.reconstruct(x, context))
-        return self.render(torch.cat(parts))
+        return self.render(self.finite(torch.cat(parts)))
 
     def interpolate(
         self, data: Any, num_steps: int = 7, *, way: Literal["line", "circle"] = "line", seed: int | None = None
@@ -664,15 +666,15 @@ class Fitted:
         parts = [codes_of_rows(self.model, x, context) for x, context, _ in self._blocks(rows, seed)]
         return torch.cat(parts).numpy()
 
-    def _finite(self, x: Tensor) -> Tensor:
-        """Draws, unless some are not finite.
+    def finite(self, x: Tensor) -> Tensor:
+        """Draws or means of the model, unless some are not finite.
 
         Raises:
-            ValueError: the model gives parameters to which no draws belong.
+            ValueError: the model gives parameters to which none belong.
         """
         if not bool(x.isfinite().all()):
             raise ValueError(
-                f"{self.called} draws numbers that are not finite, as its weights are too large; fit it again with a "
+                f"{self.called} gives numbers that are not finite, as its weights are too large; fit it again with a "
                 "smaller learning rate."
             )
         return x

@@ -65,4 +65,4 @@ def interpolated(fitted: Fitted, data: Any, num_steps: int = 7, *, way: Way = "l
     if tuple(model.prior(None).event_shape) != tuple(a.shape) or not len(a):
         raise ValueError(f"{fitted.called} has no single vector of latents, between two of which there is a way.")
     with forked(torch.device("cpu"), derive_seed(fitted.seed if seed is None else seed, _BETWEEN)):
-        return fitted.render(shown(model.decode(z)).values)
+        return fitted.render(fitted.finite(shown(model.decode(z)).values))

@@ -1,4 +1,4 @@
-"""Where a number that is not finite arose: a parameter, or rows of the data."""
+"""Where a number that is not finite arose: a parameter, rows of the data, or rows of a result."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from lowerbound.data.feed import Feed, Numbered
 from lowerbound.history import NonFiniteError
 from lowerbound.losses.loss import Loss
+from lowerbound.row_numbers import row_number
 from lowerbound.support import Support
 
-__all__ = ["require_finite_parameters", "with_rows"]
+__all__ = ["require_finite_parameters", "require_finite_rows", "with_rows"]
 
 
 def with_rows(error: NonFiniteError, loss: nn.Module, feed: Feed, *, kept: int) -> NonFiniteError:
@@ -27,6 +28,20 @@ def with_rows(error: NonFiniteError, loss: nn.Module, feed: Feed, *, kept: int) 
 def _not_finite(x: Tensor) -> Tensor:
     """For each row (N, *event), on the CPU, whether it holds NaN or infinity."""
     return (~x.isfinite()).reshape(len(x), -1).any(1).cpu()
+
+
+def require_finite_rows(values: Tensor, what: str, remedy: str = "fit again with a smaller learning rate") -> None:
+    """Refuse results (N, *event) of a model that are not finite, as those of enormous weights are.
+
+    Raises:
+        ValueError: with the number of such rows, and the first.
+    """
+    lost = _not_finite(values).nonzero()[:, 0]
+    if len(lost):
+        raise ValueError(
+            f"{what} of {len(lost):,} of {len(values):,} rows, row {row_number(int(lost[0]))} first, is not finite; "
+            f"{remedy}."
+        )
 
 
 def require_finite_parameters(loss: nn.Module, step: int) -> None:

@@ -65,7 +65,7 @@ def reconstruct(
     x, y = np.asarray(rows.x[:count]), rows.y
     seen, context = fitted.events(x, seed), fitted.context(None if y is None else y[:count], rows.name)
     with forked(torch.device("cpu"), seed):
-        again = fitted.model.reconstruct(seen, context)
+        again = fitted.finite(fitted.model.reconstruct(seen, context))
     if suffix == ".png":
         what = shown_as(facts_of(fitted.model.likelihood).has_mean)
         title = f"Seen (left of each pair) and {what}, at one z ~ q(z | x) (right)"

@@ -19,6 +19,7 @@ from lowerbound.fitted import Fitted
 from lowerbound.hooks import Embeds
 from lowerbound.inference import InferenceWarning
 from lowerbound.model import LatentVariableModel
+from lowerbound.not_finite import require_finite_rows
 from lowerbound.plots.molecules import molecule_svg
 from lowerbound.priors import AfterTraining
 from lowerbound.randomness import derive_seed, forked
@@ -50,6 +51,7 @@ def collect(fitted: Fitted) -> ReportContents:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", InferenceWarning)
         found = posterior_mean(model, some, None if context is None else context[: len(some)], seed=fitted.seed)
+    require_finite_rows(found.values, "q(z | x)")
     with forked(_CPU, derive_seed(fitted.seed, _SHOWN)), torch.inference_mode():
         shown = {} if is_text else _shown_images(model, x, context) if is_image else _shown_rows(fitted, rows, context)
     latents, explained = _project(found.values)
