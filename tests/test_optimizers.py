@@ -89,6 +89,8 @@ def test_an_optimiser_is_that_of_torch(choice: Any, make: Any) -> None:
 
 
 def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"adamax takes numbers up to 3.4e38, the largest of float32, and got 1e"):
+        optimizers.optimizer_of("adamax:weight_decay=1e308")
     with pytest.raises(ValueError, match="There is no optimizer named 'lion'; choose one of adam"):
         optimizers.optimizer_of("lion")
 

@@ -137,8 +137,10 @@ def _check_numbers(name: str, *, least_0: Sequence[float], below_1: Sequence[flo
     """Refuse what torch would refuse.
 
     Raises:
-        ValueError: a negative number, or a decay of 1 and more.
+        ValueError: a negative number, one beyond float32, or a decay of 1 and more.
     """
+    if not all(value <= torch.finfo(torch.float32).max for value in least_0):
+        raise ValueError(f"{name} takes numbers up to 3.4e38, the largest of float32, and got {max(least_0):g}.")
     if not all(value >= 0 for value in (*least_0, *below_1)) or not all(value < 1 for value in below_1):
         raise ValueError(f"{name} takes beta1 and beta2 from 0 to below 1 and no negative number; leave them out.")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 from torch.distributions import MultivariateNormal
 
 from lowerbound.diagnosis import PROBLEMS, Bars, Case, Measurement, examine
+from lowerbound.diagnosis.decoder_overfitting import decoder_overfitting
 from lowerbound.diagnosis.finding import found
 from lowerbound.diagnosis.gradient_noise import _between
 from lowerbound.exact import LinearGaussian
@@ -349,3 +351,11 @@ def test_only_hierarchies_have_layers_to_fall_silent():
     deep = deep_latent_gaussian((2, 2), latent_dims=[3, 2], hidden=[[4], [4]])
     x = torch.rand(6, 2, 2).round()
     assert "bottom-up" in PROBLEMS["silent layers"](Case(model=deep, x_train=x, x_held_out=x)).sentence
+
+
+def test_rows_of_one_log_p_have_no_deviation_to_be_compared_with() -> None:
+    same = SimpleNamespace(log_evidence=torch.zeros(4))
+    case = object.__new__(Case)
+    case.__dict__.update(evidence_train=same, evidence_held_out=same)
+    with pytest.raises(ValueError, match=r"log p\(x\) is the same for all training rows"):
+        decoder_overfitting(case)

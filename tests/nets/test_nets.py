@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lowerbound.nets import MLP, Convolution, TransposedConvolution, as_shape, numel, out_shape_of, positive
+from lowerbound.nets.views import BagOfTokens
 
 SIDE = st.integers(1, 40)
 
@@ -106,3 +107,8 @@ def test_positive_has_its_floor_its_unit_and_gradients():
     (gradient,) = torch.autograd.grad(y.sum(), raw)
     assert torch.allclose(y, torch.tensor([0.25, 1.25, 1e4]), rtol=1e-3)
     assert gradient.isfinite().all()
+
+
+def test_a_bag_of_tokens_has_two_symbols_at_least():
+    with pytest.raises(ValueError, match="num_symbols=-1 and expected at least 2"):
+        BagOfTokens(-1)

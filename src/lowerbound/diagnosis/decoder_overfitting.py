@@ -21,9 +21,15 @@ MOST_DEVIATIONS = 1.0
 
 
 def decoder_overfitting(case: Case) -> Finding:
-    """Whether log p of training rows is higher than that of test rows by more than one standard deviation."""
+    """Whether log p of training rows is higher than that of test rows by more than one standard deviation.
+
+    Raises:
+        ValueError: all training rows have one log p.
+    """
     train, held_out = (e.log_evidence.double() for e in (case.evidence_train, case.evidence_held_out))
     difference, deviation = (train.mean() - held_out.mean()).item(), train.std().item()
+    if not deviation > 0:
+        raise ValueError("log p(x) is the same for all training rows, and has no deviation; look at the weights.")
     error = math.hypot(train.std().item() / math.sqrt(len(train)), held_out.std().item() / math.sqrt(len(held_out)))
     evidence = Measurement(
         value=difference / deviation, standard_error=error / deviation, high=MOST_DEVIATIONS, unit="deviations"

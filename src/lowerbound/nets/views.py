@@ -66,12 +66,17 @@ class BagOfTokens(nn.Module):
 
     Arguments:
         num_symbols: K, with the end.
+
+    Raises:
+        ValueError: fewer than two symbols.
     """
 
     takes_leading_axes = True
 
     def __init__(self, num_symbols: int):
         super().__init__()
+        if num_symbols < 2:
+            raise ValueError(f"The encoder of texts got num_symbols={num_symbols} and expected at least 2.")
         self.num_symbols, self.out_shape = num_symbols, (num_symbols,)
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
