@@ -34,6 +34,7 @@ __all__ = [
     "counts",
     "levels",
     "open_unit_interval",
+    "place_of",
     "positive",
     "reals",
     "require_support",
@@ -240,12 +241,13 @@ def require_support(
     value = (x if given is None else given)[index].item()
     taken = support.description if support.columns is None else f"{support.columns[index[-1]].description} there"
     raise ValueError(
-        f"{what} holds {value:g} at {_place(index, columns)}; {type(likelihood).__name__} takes {taken}: give such "
+        f"{what} holds {value:g} at {place_of(index, columns)}; {type(likelihood).__name__} takes {taken}: give such "
         "values or choose another likelihood."
     )
 
 
-def _place(index: tuple[int, ...], columns: Sequence[str] | None) -> str:
+def place_of(index: tuple[int, ...], columns: Sequence[str] | None) -> str:
+    """Where an entry of rows is, in words; `columns` are the names of the last axis."""
     row = row_number(index[0])
     if len(index) == 2:
         column = index[1] if columns is None else repr(columns[index[1]])

@@ -10,6 +10,7 @@ from lowerbound.data.given import dataset_of
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.kinds.table import Table
 from lowerbound.data.overrides import Overrides
+from lowerbound.data.own_table import filled_table
 from lowerbound.data.rows_of_columns import rows_of_table
 from lowerbound.data.schema import LeftOut, Schema
 
@@ -163,6 +164,9 @@ def test_a_constant_column_of_an_array_is_left_out_and_given_back() -> None:
     np.testing.assert_array_equal(data.kind_of_data.render(x[:, [0, 2]], data.schema), x)
     assert Schema.from_json(data.schema.to_json()) == data.schema
     assert Dataset.from_array(x, columns={"1": "drop"}).schema.with_constants(x[:, [0, 2]]).shape == (N, 2)  # as asked
+    gaps = np.where(np.arange(N)[:, None] % 9 == 0, np.nan, x)
+    filled = filled_table(gaps, x[:, [0, 2]], np.isnan(gaps[:, [0, 2]]), data.schema)
+    np.testing.assert_array_equal(filled, x)
     dark = np.column_stack([np.arange(N) % 2, np.zeros(N)])
     assert Dataset.from_array(dark).event_shape == (2,)  # a pixel that is never lit is data
 

@@ -61,15 +61,17 @@ def transform_words(transform: nn.Module, columns: Sequence[str] = ()) -> str:
     if isinstance(transform, Standardize) and transform.logs is None and bool((transform.scale == 1).all()):
         return "columns far from zero moved to their mean for the model, the others as stored"
     if isinstance(transform, Standardize):
-        taken = "" if transform.logs is None else ", " + _logarithms(transform.logs.tolist(), columns)
         units = "densities are in the units of the columns"
-        return f"columns standardised over the training rows for the model{taken}; {units}"
+        taken = "" if transform.logs is None else "after the logarithm of " + _names(transform.logs.tolist(), columns)
+        if bool((transform.scale == 1).all()):
+            return f"columns as they are for the model, {taken}; {units}"
+        return f"columns standardised over the training rows for the model{taken and ', '}{taken}; {units}"
     return "values as stored"
 
 
-def _logarithms(taken: list[bool], columns: Sequence[str]) -> str:
+def _names(taken: list[bool], columns: Sequence[str]) -> str:
     names = [name for name, logarithm in zip(columns, taken, strict=True) if logarithm]
-    return f"after the logarithm of {', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}"
+    return f"{', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''}"
 
 
 def _model(plan: Plan, model: nn.Module) -> str:

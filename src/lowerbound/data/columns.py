@@ -34,7 +34,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -47,7 +47,7 @@ from lowerbound.data.measured import Measured, measure
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Column, ColumnKind, LeftOut
 
-__all__ = ["infer_columns", "long_tailed", "skewness"]
+__all__ = ["infer_columns", "long_tailed", "tails_of"]
 
 _FEWEST_ROWS_OF_IDS, _MOST_CATEGORIES, _LARGEST_COUNT = 10, 100, 1000
 _MOST_CATEGORIES_ASKED = 1000
@@ -83,16 +83,30 @@ def infer_columns(
 
 def long_tailed(x: np.ndarray) -> bool:
     """Whether positive values (N,), NaN where missing, are more symmetric on the scale of their logarithms."""
-    values = x[:: max(1, len(x) // _MOST_ROWS_FOR_SKEWNESS)]
+    found = tails_of(x)
+    return found is not None and found.values > 1 and abs(found.logarithms) < found.values / 2
+
+
+class Tails(NamedTuple):
+    """Skewness of positive values and of their logarithms, and how many values there are."""
+
+    values: float
+    logarithms: float
+    number: int
+
+
+def tails_of(x: np.ndarray) -> Tails | None:
+    """The skewness of values (N,), NaN where missing, of at most 100,000; None unless there are three, and all are above
+    0.
+    """
+    values = x[:: max(1, len(x) // _MOST_ROWS_FOR_SKEWNESS)].astype(np.float64)
     values = values[~np.isnan(values)]
     if len(values) < 3 or values.min() <= 0:
-        return False
-    found = skewness(values)
-    return found > 1 and abs(skewness(np.log(values))) < found / 2
+        return None
+    return Tails(_skewness(values), _skewness(np.log(values)), len(values))
 
 
-def skewness(x: np.ndarray) -> float:
-    """The third standardised moment of values (N,); 0 where all are equal."""
+def _skewness(x: np.ndarray) -> float:
     centred = x - x.mean()
     scale = float(np.sqrt((centred**2).mean()))
     return 0.0 if scale == 0 else float((centred**3).mean()) / scale**3

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lowerbound.data.blocks import row_blocks
-from lowerbound.data.columns import skewness
+from lowerbound.data.columns import tails_of
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError, clipped
 
@@ -33,12 +32,10 @@ def skewed(x: np.ndarray) -> bool:
     >>> skewed(rng.lognormal(size=200)), skewed(rng.normal(9.0, 1.0, size=200)), skewed(rng.exponential(size=200) - 0.1)
     (True, False, False)
     """
-    values = x[:: max(1, len(x) // _MOST_ROWS)].astype(np.float64)
-    values = values[~np.isnan(values)]
-    if len(values) < _FEWEST_ROWS or values.min() <= 0:
+    found = tails_of(x)
+    if found is None or found.number < _FEWEST_ROWS:
         return False
-    found = skewness(values)
-    return found > _STANDARD_ERRORS * math.sqrt(6 / len(values)) and abs(skewness(np.log(values))) < found
+    return abs(found.logarithms) < found.values and found.values > _STANDARD_ERRORS * math.sqrt(6 / found.number)
 
 
 def log_columns(dataset: Dataset, said: str | Sequence[str]) -> tuple[str, ...]:
@@ -54,11 +51,11 @@ def log_columns(dataset: Dataset, said: str | Sequence[str]) -> tuple[str, ...]:
     words = [said] if isinstance(said, str) else list(said)
     columns, known = dataset.schema.columns or (), dataset.schema.column_names or ()
     if words == [AUTO]:
-        rows = dataset.train_rows
+        some = _some_rows(dataset)
         return tuple(
             column.name
             for i, column in enumerate(columns)
-            if column.kind in _REAL and (column.low or 0) > 0 and skewed(_values(dataset.x_train, i, rows))
+            if column.kind in _REAL and (column.low or 0) > 0 and skewed(some[:, i])
         )
     if words in ([], [_NONE]):
         return ()
@@ -77,5 +74,7 @@ def log_columns(dataset: Dataset, said: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in known if name in words)
 
 
-def _values(x: np.ndarray, i: int, rows: np.ndarray | None) -> np.ndarray:
-    return np.concatenate([block[:, i] for _, block in row_blocks(x, rows)])
+def _some_rows(dataset: Dataset) -> np.ndarray:
+    """Training rows, evenly spaced, in one pass over a memory map."""
+    rows = np.arange(len(dataset.x_train)) if dataset.train_rows is None else dataset.train_rows
+    return np.asarray(dataset.x_train[rows[:: max(1, len(rows) // _MOST_ROWS)]])

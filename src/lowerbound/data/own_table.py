@@ -105,4 +105,7 @@ def _filled_array(own: np.ndarray, stored: np.ndarray, gap: np.ndarray, schema: 
     filled = np.array(own, dtype=own.dtype if own.dtype.kind == "f" else np.float64)
     chosen = list(range(own.shape[1])) if places is None else places
     filled[:, chosen] = np.where(gap, values, filled[:, chosen])
+    constant = {int(item.name): item.value for item in schema.left_out if item.value is not None}
+    for place, value in constant.items() if own.shape[1] > len(chosen) else ():
+        filled[:, place] = np.nan_to_num(filled[:, place], nan=value)
     return filled

@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from lowerbound.data.blocks import row_blocks
 from lowerbound.data.checks import check_array, check_columns_vary, check_varies
 from lowerbound.data.measured import moments
-from lowerbound.row_numbers import row_number
+from lowerbound.support import place_of
 
 __all__ = [
     "Binarization",
@@ -307,11 +307,10 @@ class Standardize(Transform):
         """Refuse a number that has no logarithm."""
         if self.logs is None or not bool((wrong := (raw <= 0) & self.logs).any()):
             return
-        row, place = (int(i) for i in wrong.nonzero()[0])
-        where = place if columns is None else repr(columns[place])
+        index = tuple(int(i) for i in wrong.nonzero()[0])
         raise ValueError(
-            f"{what} holds {raw[row, place].item():g} at row {row_number(row)}, column {where}, of which the model "
-            "takes the logarithm; leave such rows out, or fit with log_columns that leave it out."
+            f"{what} holds {raw[index].item():g} at {place_of(index, columns)}, of which the model takes the "
+            "logarithm; leave such rows out, or fit with log_columns that leave it out."
         )
 
     def forward(self, raw: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -2,7 +2,8 @@
 arXiv:1903.05789).
 
     first stage     x → q(z | x) → p(x | z),  with p(z) = N(z; 0, I)
-    second stage    p(z) of flow matching (Lipman et al. 2022, arXiv:2210.02747), or another, fitted to draws of q
+    second stage    p(z) of an affine flow, of flow matching (Lipman et al. 2022, arXiv:2210.02747) or another, fitted
+                    to draws of q
 
 Encoder and decoder rest in the second stage. The bound of held-out rows rises by what the fitted prior
 gains in log p(z) over the standard normal, and fewer draws fall into holes between the codes.
@@ -35,7 +36,7 @@ def two_stage(
     event_shape: Sequence[int],
     *,
     latent_dim: int = 16,
-    prior: str = "flow-matching",
+    prior: str = "flow-prior:kind=affine",
     likelihood: str | nn.Module = "bernoulli",
     posterior: str | nn.Module = "diagonal-normal",
     network: Network = "mlp",
@@ -49,7 +50,7 @@ def two_stage(
     Arguments:
         event_shape: shape of one datum.
         latent_dim: length of z.
-        prior: of the second stage, by name: "flow-matching", "flow-prior", "mixture-normal".
+        prior: of the second stage, by name: "flow-prior", "flow-matching", "mixture-normal".
         likelihood: as for `vae`.
         posterior: as for `vae`.
         network: as for `vae`.
@@ -69,7 +70,7 @@ def two_stage(
             raise ValueError(f"{name} is {value} and must be at least {least}.")
     second = construct(priors, prior, latent_dim=latent_dim, latent_shape=latent_dim)
     if not any(parameter.requires_grad for parameter in second.parameters()):
-        raise ValueError(f"two-stage got prior={prior!r}, which learns nothing; take flow-matching, or the recipe vae.")
+        raise ValueError(f"two-stage got prior={prior!r}, which learns nothing; take flow-prior, or the recipe vae.")
     return vae(
         event_shape,
         latent_dim=latent_dim,
