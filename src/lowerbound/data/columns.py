@@ -96,9 +96,7 @@ class Tails(NamedTuple):
 
 
 def tails_of(x: np.ndarray) -> Tails | None:
-    """The skewness of values (N,), NaN where missing, of at most 100,000; None unless there are three, and all are above
-    0.
-    """
+    """The skewness of at most 100,000 values (N,), NaN where missing; None below three, or if one is not above 0."""
     values = x[:: max(1, len(x) // _MOST_ROWS_FOR_SKEWNESS)].astype(np.float64)
     values = values[~np.isnan(values)]
     if len(values) < 3 or values.min() <= 0:
