@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lowerbound.data import Rows
-    from lowerbound.fitted import Encoded
+    from lowerbound.of_rows import Encoded
 
 __all__ = ["encode"]
 
