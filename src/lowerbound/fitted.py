@@ -164,18 +164,19 @@ class Fitted:
         """The seed of the fit, from which every draw here is derived unless another is given."""
         return 0 if self.plan is None else self.plan.seed
 
-    def rows(self, data: Any, label: str | None = None, *, y: Any = None) -> Rows:
+    def rows(self, data: Any, label: str | None = None, *, y: Any = None, array: str | None = None) -> Rows:
         """Other data, read as this model needs them: columns and classes are matched by name.
 
         Arguments:
             data: a DataFrame, an array (N, …), a path, a name of a data set, or `Rows`; of a `Dataset` its test rows.
             label: the column of labels, if its name is not that in the data of the fit.
             y: labels (N,) of a DataFrame or an array, where they are in no column of it.
+            array: the array of an archive, or the layer of an AnnData, if it is not that of the fit.
 
         Raises:
             DataError: rows of another kind or shape, renamed columns, or classes that training has not seen.
         """
-        return rows_under(data, self.schema, label=label, y=y)
+        return rows_under(data, self.schema, label=label, y=y, array=array)
 
     def events(self, x: np.ndarray, seed: int | None = None) -> Float[Tensor, "row *event"]:
         """Transform stored rows (N, *event) to what the likelihood scores, and check them against its support.

@@ -128,7 +128,8 @@ class Schema:
         dtype: the type of the array that the user gave, which `render` gives back; tables by column have one for each.
         columns: of a table; None for other kinds.
         left_out: columns that are no part of the data.
-        array: the layer of an AnnData that the fit was to, which other AnnData must have; None for X, and elsewhere.
+        array: the array of an archive, or the layer of an AnnData, that the user named, which other data must have too;
+            None if none was named.
         label: the column (or array) of labels, or None.
         label_dtype: the type of the labels that the user gave, or None.
         classes: names of the label's classes as text, in the order of their numbers; None if labels are no classes.
