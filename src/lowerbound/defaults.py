@@ -9,7 +9,7 @@ decisions may depend on them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from lowerbound.data.split import num_for_selection
 from lowerbound.loop import steps_for
 from lowerbound.models.parts import of_one_element
 from lowerbound.models.recipe import Recipe
+from lowerbound.recipes import recipe_named
 from lowerbound.spelling import find, parse, takes
 from lowerbound.support import LikelihoodFacts
 
@@ -65,7 +66,8 @@ def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
     """The recipe for data if the user gave nothing but settings of the machine and of columns, else an autoencoder.
 
     The mixture of factor analysers and latent classes are ahead of, or level with, what a user would have tried first
-    on nearly every table of `benchmarks/defaults.py`. The autoencoder of counts is for the few rows that they refuse.
+    on nearly every table of `benchmarks/defaults.py`. The autoencoder of counts is for the few rows that they refuse,
+    and for counts where steps or widths are said.
     """
     if dataset.schema.is_written:  # no other recipe fits, whatever else is said
         return _suits(dataset) or Decision("vae")
@@ -75,7 +77,19 @@ def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
         return Decision("vae")
     if not said:
         return suits
-    return Decision("vae", f"{', '.join(said)} was given; with nothing said it is {suits.value}, as {suits.reason}")
+    trained = _trained(dataset, said)
+    if trained == suits.value:
+        return suits
+    return Decision(trained, f"{', '.join(said)} was given; with nothing said it is {suits.value}, as {suits.reason}")
+
+
+def _trained(dataset: Dataset, said: Collection[str]) -> str:
+    """The autoencoder for the columns: that of counts, unless parts were said that it does not let one choose."""
+    columns = dataset.schema.columns or ()
+    if not columns or any(column.kind != "count" or column.missing for column in columns):
+        return "vae"
+    fixed = recipe_named("vae").option_defaults.keys() - recipe_named("counts").option_defaults.keys()
+    return "vae" if fixed & set(said) else "counts"
 
 
 def _suits(dataset: Dataset) -> Decision | None:
