@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -263,3 +264,13 @@ def test_other_modules_are_trained_as_they_are() -> None:
             return LossOutput(self.w * x.mean(), {"bound": x.mean()})
 
     assert next(train(Plain(), torch.ones(6, 4), num_steps=1)).step == 1
+
+
+def test_every_row_in_memory_is_looked_at_before_the_first_step() -> None:
+    loss = VariationalLoss(model(likelihood="poisson"), ELBO())
+    x = torch.ones(1000, 4)
+    x[999, 2] = 2.5
+    with pytest.raises(ValueError, match=r"x holds 2\.5 at row 999, column 2; Poisson takes counts"):
+        next(train(loss, x, num_steps=5, batch_size=4))
+    with pytest.raises(ValueError, match=r"x holds 2\.5 at row 1007, column 2"):
+        next(train(loss, x, num_steps=5, batch_size=4, row_numbers=np.arange(8, 1008)))

@@ -13,7 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lowerbound import likelihoods, losses, objectives
+from lowerbound import gradients, likelihoods, losses, objectives
+from lowerbound.baselines.baseline import NeedsSamples
 from lowerbound.data import Dataset
 from lowerbound.data.kinds.table import columns_spelling
 from lowerbound.data.log_columns import log_columns
@@ -22,7 +23,7 @@ from lowerbound.loop import steps_for
 from lowerbound.models.parts import of_one_element
 from lowerbound.models.recipe import Recipe
 from lowerbound.recipes import recipe_named
-from lowerbound.spelling import find, parse, takes
+from lowerbound.spelling import construct, find, parse, takes
 from lowerbound.support import LikelihoodFacts
 
 __all__ = ["GENERAL", "Decision", "as_ordinal", "decide", "decide_recipe", "facts_of", "training_rows"]
@@ -207,13 +208,23 @@ def _of_the_objective(recipe: Recipe, known: Mapping[str, Any]) -> dict[str, Dec
     weighted = find(objectives, parse(known["objective"])[0]) is objectives.IWAE
     decisions = {}
     if "num_samples" not in recipe.defaults:
-        decisions["num_samples"] = Decision(_IWAE_SAMPLES if weighted else 1, "what iwae takes" if weighted else "")
+        decisions["num_samples"] = Decision(_IWAE_SAMPLES, "what iwae takes") if weighted else _fewest_samples(known)
     if "gradient" not in recipe.defaults:
         lower_noise = weighted and takes(losses, known["loss"], "gradient")
         decisions["gradient"] = Decision(
             "dreg" if lower_noise else "pathwise", "what iwae takes" if lower_noise else ""
         )
     return decisions
+
+
+def _fewest_samples(known: Mapping[str, Any]) -> Decision:
+    """One sample, or as many as an objective or an estimator cannot do without."""
+    fewest = Decision(1)
+    for package, word in ((objectives, known["objective"]), (gradients, known.get("gradient"))):
+        choice = construct(package, word) if isinstance(word, str) else word
+        if isinstance(choice, NeedsSamples) and choice.fewest_samples > fewest.value:
+            fewest = Decision(choice.fewest_samples, f"the fewest that {type(choice).__name__} works with")
+    return fewest
 
 
 def _steps(dataset: Dataset, known: Mapping[str, Any]) -> Decision:

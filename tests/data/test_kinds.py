@@ -36,8 +36,9 @@ def test_levels_are_told_by_their_values(dtype) -> None:
     np.testing.assert_array_equal(back, data.x_test)
 
 
-def test_zeros_and_ones_of_bytes_are_no_dark_pixels() -> None:
-    data = Dataset.from_array((GREY > 127).astype(np.uint8))
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool, np.float32, np.float64])
+def test_zeros_and_ones_of_any_type_are_two_levels(dtype) -> None:
+    data = Dataset.from_array((GREY > 127).astype(dtype))
     assert (data.schema.pixel_levels, data.pixel_scale) == (2, 1.0)
 
 

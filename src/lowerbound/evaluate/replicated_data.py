@@ -143,7 +143,7 @@ def predictive_checks(
     Raises:
         ValueError: fewer than two rows or 20 replicated data sets, or a context of another length.
     """
-    check_rows(x, context, num_replicates, owner="predictive_checks")
+    check_rows(model, x, context, num_replicates, owner="predictive_checks")
     if len(x) < 2 or num_replicates < _FEWEST:
         raise ValueError(
             f"predictive_checks got {len(x)} rows and num_replicates={num_replicates}; it needs 2 and {_FEWEST}."

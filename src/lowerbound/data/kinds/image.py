@@ -1,7 +1,7 @@
 """Images: pixels that are levels 0 … K − 1, or intensities in [0, 1].
 
 (N, H, W) are grey; (N, H, W, C) and (N, C, H, W) have one to four channels, and are stored with the channels first, as
-convolutions want them. Whole numbers are levels: 256 levels if any number is above 1, else 2. A table holds images only
+convolutions want them. Whole numbers of any type are levels: 256 if any is above 1, else 2. A table holds images only
 if the user says so and gives the shape of the image.
 
 Under a likelihood of counts or classes a level k is the number k; under all others it is the intensity k / (K − 1).
@@ -157,9 +157,7 @@ def _levels(x: np.ndarray) -> int | Literal["none"] | None:
         high = max(high, top)
         if not (low >= 0 and high <= _LEVELS - 1) or (not whole and high > 1):
             return "none"
-    if x.dtype.kind in "iu" or high > 1:
-        return _LEVELS if high > 1 else 2
-    return None
+    return (_LEVELS if high > 1 else 2) if whole else None
 
 
 def _check_levels(x: np.ndarray, schema: Schema, what: str) -> None:
