@@ -29,6 +29,7 @@ from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Standardize, Transform
 from lowerbound.inference import InferenceScheme
+from lowerbound.losses.rows_apart import rows_kept_apart
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
 from lowerbound.randomness import derive_seed, forked
@@ -578,12 +579,12 @@ class Fitted:
 
 @torch.no_grad()
 def _check_shape(model: LatentVariableModel, transform: nn.Module, data: Dataset) -> None:
-    """Refuse data whose shape a model that was built by hand does not take or does not give.
+    """Refuse data whose shape a model that was built by hand does not take or give, and nets that mix rows.
 
     Raises:
         ValueError: naming both shapes.
     """
-    with forked(_CPU, 0):
+    with forked(_CPU, 0), rows_kept_apart(model):
         x = transform(torch.from_numpy(np.ascontiguousarray(data.x_train[:2])))
         q = model.infer(x)
         p = model.decode(latents_of(q, q.sample()))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Image"]
 
 _CHANNELS = (1, 2, 3, 4)
-_LEVELS = 256
+_LEVELS, _ROUNDING = 256, 1e-3
 
 
 class Image:
@@ -69,6 +69,7 @@ class Image:
             container=contents.container,
             dtype=str(x.dtype),
             pixel_levels=levels,
+            intensity_levels=_LEVELS if levels is None and _are_bytes(x) else None,
             channels_last=last,
         )
 
@@ -106,18 +107,18 @@ class Image:
         return Pixels(scale=dataset.pixel_scale, binarization=binarization)
 
     def default_likelihood(self, schema: Schema) -> str:
-        """Bins of the levels for colour bytes; Bernoulli for others."""
-        colour = len(schema.event_shape) == 3 and schema.event_shape[0] > 1
-        if colour and schema.pixel_levels is not None and schema.pixel_levels > 2:
-            suffix = "" if schema.pixel_levels == _LEVELS else f":num_levels={schema.pixel_levels}"
-            return f"discretized-logistic{suffix}"
+        """Bins of the levels for colour of 256 levels, as bytes or as k / 255; Bernoulli for others."""
+        colour, levels = len(schema.event_shape) == 3 and schema.event_shape[0] > 1, _levels_of(schema)
+        if colour and levels is not None and levels > 2:
+            return f"discretized-logistic{'' if levels == _LEVELS else f':num_levels={levels}'}"
         return "bernoulli"
 
     def describe(self, schema: Schema) -> list[str]:
         """Shape and levels."""
         shape = " x ".join(str(n) for n in schema.event_shape)
         if schema.pixel_levels is None:
-            return [f"Images of {shape}, intensities in [0, 1]."]
+            grid = f": levels k / {schema.intensity_levels - 1}" if schema.intensity_levels else ""
+            return [f"Images of {shape}, intensities in [0, 1]{grid}."]
         return [f"Images of {shape}, pixels of {schema.pixel_levels} levels."]
 
     def render(self, x: np.ndarray, schema: Schema) -> np.ndarray:
@@ -126,6 +127,20 @@ class Image:
         if schema.pixel_levels is None:
             return x.clip(0, 1).astype(schema.dtype)
         return np.round(x).clip(0, schema.pixel_levels - 1).astype(schema.dtype)
+
+
+def _levels_of(schema: Schema) -> int | None:
+    """How many values a pixel can have, whether it is stored as a level or as an intensity; None for any in [0, 1]."""
+    return schema.intensity_levels if schema.pixel_levels is None else schema.pixel_levels
+
+
+def _are_bytes(x: np.ndarray) -> bool:
+    """Whether intensities are the levels k / 255, to the rounding of float32."""
+    for _, block in row_blocks(x):
+        k = block.astype(np.float64) * (_LEVELS - 1)
+        if bool((np.abs(k - np.round(k)) > _ROUNDING).any()):
+            return False
+    return True
 
 
 def _is_flat(given: Given) -> bool:
