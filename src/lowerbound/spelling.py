@@ -66,12 +66,16 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     ('normal', {'scale': 'shared', 'min_scale': 0.01})
     >>> parse("ladder:latent_dims=[8,4],hidden=[[32,32],[16]]")
     ('ladder', {'latent_dims': [8, 4], 'hidden': [[32, 32], [16]]})
+    >>> parse("flow-matching(hidden=8)")  # as it is spelled within the options of another choice
+    ('flow-matching', {'hidden': 8})
 
     Raises:
         ValueError: an option without a value, or one that is given twice.
     """
     if len(text) > _LONGEST:
         raise ValueError(f"A choice of {len(text):,} letters was given; expected a name with a few options.")
+    if "(" in text.partition(":")[0]:
+        text = inner(text)
     name, _, rest = text.partition(":")
     options: dict[str, Any] = {}
     for part in _parts(rest):
