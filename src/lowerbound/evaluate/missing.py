@@ -35,6 +35,7 @@ __all__ = [
     "draw_missing",
     "log_conditionals",
     "require_missing_allowed",
+    "takes_missing",
     "weighted_mode",
     "weighted_quantile",
 ]
@@ -226,14 +227,19 @@ def _latents_chosen(z: Latents, index: Int[Tensor, "draw batch"]) -> Latents:
     return z[index, torch.arange(index.shape[1], device=index.device)]
 
 
+def takes_missing(model: LatentVariableModel) -> bool:
+    """Whether its likelihood integrates NaN out."""
+    likelihood = model.likelihood
+    return isinstance(likelihood, StatesFacts) and likelihood.support.allows_missing
+
+
 def require_missing_allowed(model: LatentVariableModel) -> None:
     """Refuse a model whose likelihood takes no NaN.
 
     Raises:
         ValueError: with the models that do.
     """
-    likelihood = model.likelihood
-    if not (isinstance(likelihood, StatesFacts) and likelihood.support.allows_missing):
+    if not takes_missing(model):
         raise ValueError(
             f"The likelihood {type(model.likelihood).__name__} takes no missing entries; fit the table with the recipe "
             "latent-classes, or with the likelihood mixed, which integrate them out."

@@ -78,11 +78,14 @@ class PredictiveChecks:
         checks: by the name of the statistic; those that are the same number in all data sets are left out.
         ranks: u of each number of a test row; NaN where it is missing.
         num_replicates: R, replicated data sets.
+        conditional_ranks: u of each number given the others of its row (`conditional_ranks`), of the first rows and
+            columns; None where they were not asked for.
     """
 
     checks: Mapping[str, Check]
     ranks: Float64[Tensor, "batch *event"]
     num_replicates: int
+    conditional_ranks: Float64[Tensor, "row column"] | None = None
 
     @property
     def farthest(self) -> list[tuple[str, Check]]:

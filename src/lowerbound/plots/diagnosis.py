@@ -89,6 +89,7 @@ def diagnosis_curves(
     *,
     x_label: str,
     label: str,
+    band_label: str,
 ) -> Figure:
     """Functions with the band in which they should lie.
 
@@ -98,6 +99,7 @@ def diagnosis_curves(
         band: the lower and the upper end of the band at the points.
         x_label: what the points are.
         label: what the values are.
+        band_label: what the band is.
 
     Raises:
         ValueError: there is none, or more than eight.
@@ -106,7 +108,7 @@ def diagnosis_curves(
         raise ValueError(f"A picture of curves shows one to {len(CLASS_COLOURS)} series and got {len(series)}.")
     figure = new_figure(_WIDTH, 3.6)
     axes = figure.subplots()
-    axes.fill_between(x, *band, color=MUTED, alpha=0.25, linewidth=0, label="95 % of all curves of an exact q")
+    axes.fill_between(x, *band, color=MUTED, alpha=0.25, linewidth=0, label=band_label)
     for colour, (name, values) in zip(CLASS_COLOURS, series.items(), strict=False):
         axes.plot(x, values, color=colour, linewidth=1.6, label=name)
     style_axes(axes, title="", x=x_label, y=label)
