@@ -36,6 +36,7 @@ from lowerbound.diagnosis import PROBLEMS, Case
 from lowerbound.evaluate import Calibration, calibration, posterior_two_sample
 from lowerbound.fitted import Fitted
 from lowerbound.model import LatentVariableModel
+from lowerbound.randomness import derive_seed
 
 RESULTS = Path(__file__).parent / "results"
 LEVEL, LATENTS = 0.05, 4
@@ -67,7 +68,12 @@ def main() -> None:
     for seed in range(given.fits):
         fits.append(one_fit(seed, given.seeds))
         found = {"level": LEVEL, "seeds": given.seeds, "rates": rates(fits), "fits": fits}
-        given.out.write_text(json.dumps(found, indent=1) + "\n")
+        given.out.write_text(
+            json.dumps(
+                found,
+            )
+            + "\n"
+        )
         print(f"{seed + 1} of {given.fits}: {fits[-1]['recipe']} of {fits[-1]['data']}", flush=True)
     for how, tests in rates(fits).items():
         for name, rate in tests.items():
@@ -91,11 +97,14 @@ def tests(fitted: Fitted, num_seeds: int, scale: float, shift: float) -> dict[st
     ).eval()
     x = fitted.events(fitted.test_rows().x)
     found: dict[str, list[float]] = {}
-    for seed in range(num_seeds):
-        for name, p in of_ranks(calibration(spoiled, num_rows=1000, seed=seed)).items():
-            found.setdefault(name, []).append(p)
-    for seed in range(min(5, num_seeds)):
-        found.setdefault("two-sample test", []).append(two_sample(spoiled, exact, x[4 * seed : 4 * seed + 4], seed))
+    for number in range(num_seeds):
+        known = calibration(spoiled, num_rows=1000, seed=derive_seed(fitted.seed, number))  # else all fits share draws
+        for name, p in of_ranks(known).items():
+            found.setdefault(name, []).append(round(p, 6))
+    for number in range(min(5, num_seeds)):
+        some = x[4 * number : 4 * number + 4]
+        p = two_sample(spoiled, exact, some, derive_seed(fitted.seed, number))
+        found.setdefault("two-sample test", []).append(round(p, 6))
     case = Case(model=spoiled, x_train=x, x_held_out=x, seed=fitted.seed)
     return found | {"diagnose": [0.0 if PROBLEMS["miscalibration of q"](case).present else 1.0]}
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from lowerbound.data.schema import Schema
 from lowerbound.evaluate import PredictiveChecks, conditional_ranks, predictive_checks
 from lowerbound.evaluate.batches import context_rows
-from lowerbound.evaluate.missing import takes_missing
+from lowerbound.evaluate.conditional_ranks import has_conditionals
 from lowerbound.evaluate.predictive_statistics import (
     Statistics,
     count_statistics,
@@ -27,14 +27,16 @@ from lowerbound.protocols import Context
 
 __all__ = ["predictive_checks_of", "statistics_for"]
 
-_MOST_ROWS, _MOST_COLUMNS = 500, 40
+_MOST_ROWS, _MOST_COLUMNS, _FEWEST_ROWS = 500, 40, 50
+_MOST_NUMBERS = 2**19  # rows x columns x columns that are ranked
 
 
 def predictive_checks_of(
     fitted: Fitted, *, limit: int | None = None, num_replicates: int = 200, seed: int | None = None
 ) -> PredictiveChecks:
-    """Held-out rows of a fitted model against as many that it makes. Where the model takes gaps, each number is also
-    ranked given the others of its row, in the first 500 rows and the first 40 columns.
+    """Held-out rows of a fitted model against as many that it makes. Each number of a table is also ranked given
+    the others of its row, in the first 500 rows and the first 40 columns; in fewer rows if columns are many, and not at
+    all above 260 columns, or for a model that has no such distribution (`evaluate.has_conditionals`).
 
     Arguments:
         fitted: the model; of a conditional one rows are made for the classes of the test rows.
@@ -58,15 +60,18 @@ def predictive_checks_of(
         context=context,
         seed=seed,
     )
-    if fitted.schema.columns is None or not takes_missing(fitted.model):
-        return found
     return replace(found, conditional_ranks=_given_others(fitted, x, context, seed))
 
 
 def _given_others(
-    fitted: Fitted, x: Float[Tensor, "batch column"], context: Context | None, seed: int
-) -> Float64[Tensor, "row column"]:
-    some = slice(0, _MOST_ROWS)
+    fitted: Fitted, x: Float[Tensor, "batch *event"], context: Context | None, seed: int
+) -> Float64[Tensor, "row column"] | None:
+    """`conditional_ranks` of the columns of a table; None where there are none, or where they would take too long."""
+    width = x[0].numel()
+    rows = min(_MOST_ROWS, _MOST_NUMBERS // (width * min(width, _MOST_COLUMNS)))
+    if fitted.schema.columns is None or rows < _FEWEST_ROWS or not has_conditionals(fitted.model, x, context):
+        return None
+    some = slice(0, rows)
     return conditional_ranks(
         fitted.model, x[some], context=context_rows(context, some), num_columns=_MOST_COLUMNS, seed=seed
     )

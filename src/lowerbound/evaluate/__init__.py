@@ -18,7 +18,7 @@ from lowerbound.evaluate.clustering import (
 )
 from lowerbound.evaluate.codes import CodeUsage, code_usage, codes_of_rows
 from lowerbound.evaluate.conditional_evidence import prior_evidence
-from lowerbound.evaluate.conditional_ranks import conditional_ranks
+from lowerbound.evaluate.conditional_ranks import conditional_ranks, has_conditionals
 from lowerbound.evaluate.coverage import expected_coverage
 from lowerbound.evaluate.disentanglement import (
     DCI,
@@ -107,6 +107,7 @@ __all__ = [
     "gaussian",
     "gaussian_mixture",
     "gradient_statistics",
+    "has_conditionals",
     "independent_bernoulli",
     "independent_elements",
     "inference_gaps",
