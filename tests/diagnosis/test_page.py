@@ -95,7 +95,7 @@ def test_curves_have_their_names_and_their_band():
     x = np.linspace(0, 1, 5)
     figure = plots.diagnosis_curves(x, {"a": x, "b": -x}, (x - 1, x + 1), x_label="t", label="share", band_label="95 %")
     axes = figure.axes[0]
-    assert [line.get_label() for line in axes.lines] == ["a", "b"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["95 %", "a", "b"]
     assert axes.collections[0].get_paths()[0].get_extents().bounds == pytest.approx((0, -1, 1, 3))
     with pytest.raises(ValueError, match="one to 8 series"):
         plots.diagnosis_curves(x, {}, (x, x), x_label="t", label="share", band_label="95 %")

@@ -67,7 +67,7 @@ def _print(console: Console, fitted: Fitted, found: PredictiveChecks) -> None:
             f"{one.p_value:.2g}",
         )
     console.print(table)
-    say = [checks_in_words(found)]
+    say = [checks_in_words(found, of_numbers=not fitted.schema.is_written)]
     names = fitted.schema.column_names
     if names is not None:
         say.append(f"Each column: {ranks_in_words(found.ranks, names)}")
@@ -79,6 +79,7 @@ def _print(console: Console, fitted: Fitted, found: PredictiveChecks) -> None:
 
 def _to_json(fitted: Fitted, found: PredictiveChecks) -> dict[str, Any]:
     coverage, names = found.coverage(), fitted.schema.column_names
+    conditional = found.conditional_ranks
     return {
         "data": fitted.dataset.name,
         "num_rows": len(found.ranks),
@@ -92,9 +93,7 @@ def _to_json(fitted: Fitted, found: PredictiveChecks) -> dict[str, Any]:
         },
         "dispersion": float(found.dispersion.nanmean()),
         "ranks": None if names is None else _columns(found.ranks, names),
-        "conditional_ranks": None
-        if names is None or found.conditional_ranks is None
-        else _columns(found.conditional_ranks, names),
+        "conditional_ranks": None if names is None or conditional is None else _columns(conditional, names),
     }
 
 

@@ -26,7 +26,8 @@ def illustrations(contents: ReportContents) -> Iterator[Illustration]:
     elif contents.originals is not None and contents.samples is not None:
         yield _marginals(contents, contents.originals, contents.samples)
     if contents.predictive is not None:
-        yield from predictive_illustrations(contents.predictive, contents.feature_names)
+        of_numbers = contents.kind != "text"
+        yield from predictive_illustrations(contents.predictive, contents.feature_names, of_numbers=of_numbers)
     if contents.latents is not None:
         yield _latent(contents, contents.latents)
     if contents.kl_per_dimension is not None and len(contents.kl_per_dimension):

@@ -17,23 +17,29 @@ __all__ = ["checks_in_words", "predictive_illustrations", "ranks_in_words"]
 MOST_STATISTICS, _MOST_CURVES, _LEVEL = 16, 6, 0.05
 
 
-def predictive_illustrations(found: PredictiveChecks, names: Sequence[str] | None) -> Iterator[Illustration]:
+def predictive_illustrations(
+    found: PredictiveChecks, names: Sequence[str] | None, *, of_numbers: bool = True
+) -> Iterator[Illustration]:
     """The statistics; the ranks of each column; and its ranks given the other columns.
 
     Arguments:
         found: the checks.
         names: of the columns of a table; None for other data, whose ranks are said in words only.
+        of_numbers: whether the data are numbers, which have intervals, or numbers of symbols.
     """
     if found.checks:
-        yield _statistics(found)
+        yield _statistics(found, checks_in_words(found, of_numbers=of_numbers))
     if names is not None:
         yield from _ranks("Ranks of test rows", found.ranks, names, words.RANKS)
     if names is not None and found.conditional_ranks is not None:
         yield from _ranks("Ranks given the other columns", found.conditional_ranks, names, words.CONDITIONAL_RANKS)
 
 
-def checks_in_words(found: PredictiveChecks) -> str:
-    """How many statistics lie outside, the coverage of intervals, and the dispersion, in three sentences."""
+def checks_in_words(found: PredictiveChecks, *, of_numbers: bool = True) -> str:
+    """How many statistics lie outside; of numbers also the coverage of intervals and the dispersion."""
+    outside = f"{found.outside} of {len(found.checks)} statistics have p ≤ 0.05, where one in twenty does by chance."
+    if not of_numbers:
+        return outside
     coverage = found.coverage()
     parts = [
         f"{level:.0%}: {value:.1%} ± {error:.1%}"
@@ -42,9 +48,8 @@ def checks_in_words(found: PredictiveChecks) -> str:
         )
     ]
     return (
-        f"{found.outside} of {len(found.checks)} statistics have p ≤ 0.05, where one in twenty does by chance. "
-        f"Intervals of the model and how often they hold numbers of test rows: {'; '.join(parts)}. Dispersion of the "
-        f"ranks, 1 if it is right: {float(found.dispersion.nanmean()):.2f}."
+        f"{outside} Intervals of the model and how often they hold numbers of test rows: {'; '.join(parts)}. "
+        f"Dispersion of the ranks, 1 if it is right: {float(found.dispersion.nanmean()):.2f}."
     )
 
 
@@ -62,7 +67,7 @@ def ranks_in_words(ranks: Tensor, names: Sequence[str]) -> str:
     return f"The model is off in {', '.join(bad)}{more}. {tested}"
 
 
-def _statistics(found: PredictiveChecks) -> Illustration:
+def _statistics(found: PredictiveChecks, in_words: str) -> Illustration:
     shown = {
         name: (check.observed, *check.interval, check.distance) for name, check in found.farthest[:MOST_STATISTICS]
     }
@@ -71,7 +76,7 @@ def _statistics(found: PredictiveChecks) -> Illustration:
         figure=plots.predictive_statistics(shown),
         alt=f"Dot plot of {len(shown)} statistics of test rows among those that the model makes: {found.outside} of "
         f"{len(found.checks)} have p ≤ 0.05.",
-        reading=f"{words.PREDICTIVE} {checks_in_words(found)}",
+        reading=f"{words.PREDICTIVE} {in_words}",
     )
 
 
