@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,25 +37,27 @@ from lowerbound.diagnosis import PROBLEMS, Case
 from lowerbound.evaluate import Calibration, calibration, posterior_two_sample
 from lowerbound.fitted import Fitted
 from lowerbound.model import LatentVariableModel
+from lowerbound.protocols import Conditional
 from lowerbound.randomness import derive_seed
 
 RESULTS = Path(__file__).parent / "results"
 LEVEL, LATENTS = 0.05, 4
 SPOILED = {"exact": (1.0, 0.0), "twice too wide": (2.0, 0.0), "shifted by one sd": (1.0, 1.0)}
 RECIPES = ("factor-analysis", "probabilistic-pca")
-TABLES = {"wine": load_wine, "breast cancer": load_breast_cancer}
+TABLES: dict[str, Callable[..., Any]] = {"wine": load_wine, "breast cancer": load_breast_cancer}
 DATA = ("wine", "breast cancer", "digits")
 
 
 class Spoiled(nn.Module):
     """A Gaussian q with its scale multiplied and its mean moved, in standard deviations of each latent."""
 
-    def __init__(self, posterior: nn.Module, scale: float, shift: float):
+    def __init__(self, posterior: Conditional, scale: float, shift: float):
         super().__init__()
         self.posterior, self.scale, self.shift = posterior, scale, shift
 
     def forward(self, context: Tensor) -> MultivariateNormal:
         q = self.posterior(context)
+        assert isinstance(q, MultivariateNormal)
         return MultivariateNormal(q.loc + self.shift * q.stddev, scale_tril=self.scale * q.scale_tril)
 
 
@@ -120,7 +123,7 @@ def of_ranks(known: Calibration) -> dict[str, float]:
     }
 
 
-def two_sample(model: LatentVariableModel, exact: nn.Module, x: Tensor, seed: int) -> float:
+def two_sample(model: LatentVariableModel, exact: Conditional, x: Tensor, seed: int) -> float:
     found = posterior_two_sample(model, x, lambda model, x, context: exact(x), seed=seed)
     total = 2 * int(found.num_draws.sum())
     right = round(float((found.accuracy.values.double() * 2 * found.num_draws).sum()))

@@ -76,6 +76,7 @@ def test_statistics_of_molecules_are_those_of_rdkit(tmp_path):
     smiles = ["CCO", "c1ccncc1CC(=O)Cl", "C[N+](C)(C)C", "FC(F)(F)c1ccccc1S", "C1CC2CCC1CC2"]
     (tmp_path / "some.smi").write_text("\n".join(smiles * 4))
     schema = read_file(tmp_path / "some.smi").schema
+    assert schema.molecules is not None
     rows = kind_named("molecules").rows(np.array(smiles, dtype=object), schema, "them")
     found = molecule_statistics(torch.from_numpy(rows).double()[None], schema.molecules.symbols)
     mols = [chem.MolFromSmiles(one) for one in smiles]

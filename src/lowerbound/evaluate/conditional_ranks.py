@@ -136,8 +136,9 @@ def _by_mixture(
     z = q.sample(torch.Size((-(-num_samples // len(values)),))).unflatten(1, size).flatten(0, 1)
     each = q.log_prob(z[:, None].expand(-1, *size, *z.shape[2:]).flatten(1, 2)).double().unflatten(1, size)
     proposal = each.logsumexp(1) - math.log(len(values))
-    own = _log_probs(model.decode(z, context), filled[0])[..., column].double()
-    return z, sum(model.joint(filled[0], context)(z)).double() - own - proposal
+    own = _log_probs(model.decode(z, context), filled[0])[..., column]
+    log_likelihood, log_prior = model.joint(filled[0], context)(z)
+    return z, (log_likelihood - own).double() + log_prior.double() - proposal
 
 
 def _log_probs(p: Distribution, x: Tensor) -> Float[Tensor, "sample batch column"]:
