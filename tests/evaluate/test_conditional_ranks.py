@@ -71,7 +71,7 @@ def test_columns_tied_too_closely_pass_alone_and_fail_given_the_others():
     alone = predictive_checks(model, x, number_statistics, num_replicates=63).ranks
     assert min(one.p_value for one in least_uniform(alone)) > 1e-4
     found = least_uniform(conditional_ranks(model, x))[0]
-    assert found.p_value < 1e-6
+    assert found.p_value < 1e-3
     assert found.words == "too narrow"
 
 
