@@ -152,3 +152,8 @@ def test_gaps_are_made_in_the_replicated_rows_too():
 def test_too_few(rows, replicates):
     with pytest.raises(ValueError, match="it needs 2 and 20"):
         predictive_checks(EXACT.model(), EXACT.sample(rows), number_statistics, num_replicates=replicates)
+
+
+def test_more_replicates_than_end():
+    with pytest.raises(ValueError, match="got num_replicates=1,000,000 and takes at most 100,000"):
+        predictive_checks(EXACT.model(), EXACT.sample(5), number_statistics, num_replicates=10**6)

@@ -28,6 +28,7 @@ from torch import Tensor
 from lowerbound.evaluate.batches import check_rows
 from lowerbound.evaluate.predictive_statistics import Statistics
 from lowerbound.evaluate.ranks import Coverage
+from lowerbound.limits import MOST_REPLICATES, require_at_most
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
@@ -146,6 +147,7 @@ def predictive_checks(
     Raises:
         ValueError: fewer than two rows or 20 replicated data sets, or a context of another length.
     """
+    require_at_most("predictive_checks", MOST_REPLICATES, num_replicates=num_replicates)
     check_rows(x, context, num_replicates, owner="predictive_checks")
     if len(x) < 2 or num_replicates < _FEWEST:
         raise ValueError(
