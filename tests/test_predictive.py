@@ -9,6 +9,7 @@ import pandas
 import pytest
 
 import lowerbound as lb
+from lowerbound.evaluate import least_uniform
 from lowerbound.report import collect, render
 
 SMALL: dict[str, Any] = {"latent_dim": 2, "hidden": [4], "steps": 3, "num_samples": 2, "device": "cpu"}
@@ -27,6 +28,7 @@ FRAME.loc[::9, "age"] = np.nan
         (FRAME, {"age: skewness", "legs: share of zeros", "species = ant: share", "age and legs: correlation"}),
         (RNG.poisson(2, size=(60, 3)), {"0: dispersion index", "2: max"}),
         (RNG.integers(0, 256, size=(60, 5, 5), dtype=np.uint8), {"total variation", "share of ink", "mean intensity"}),
+        (RNG.normal(size=(60, 5, 2)), {"0: correlation of neighbouring steps", "1: mean absolute step"}),
     ],
 )
 def test_statistics_have_the_names_of_the_columns(data, names):
@@ -50,3 +52,19 @@ def test_they_are_in_the_report():
     assert "<h2>Predictive checks</h2>" in page
     assert "statistics have p ≤ 0.05" in page
     assert "80%:" in page
+    assert "Ranks of test rows" not in page  # 16 ranks of a column say nothing
+
+
+def test_ranks_that_are_off_are_drawn_and_named():
+    """A fit of three steps knows where a column is and not that it has two humps."""
+    humps = np.concatenate([RNG.normal(0, 1, 200), RNG.normal(40, 1, 200)])
+    frame = pandas.DataFrame({"humps": RNG.permutation(humps), "noise": RNG.normal(size=400)})
+    fitted = lb.fit(frame, "vae", **SMALL)
+    found = fitted.predictive_checks(num_replicates=60)
+    worst, other = least_uniform(found.ranks)
+    assert (worst.column, worst.p_value < 0.05, other.p_value > 0.001) == (0, True, True)
+    assert found.conditional_ranks is not None
+    page = render(collect(fitted))
+    assert "<h2>Ranks of test rows</h2>" in page
+    assert "<h2>Ranks given the other columns</h2>" in page
+    assert "The model is off in humps" in page

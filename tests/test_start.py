@@ -70,7 +70,7 @@ def test_no_step_is_the_start(fitted, frame):
         ({"recipe": "vade"}, "holds a vae and the recipe vade was given"),
         ({"freeze": ["prior"]}, "freeze names the prior, which has no parameters"),
         ({"freeze": ["likelihood", "posterior"]}, "no parameter is left to learn"),
-        ({"freeze": ["decoder"]}, "got freeze=.'decoder'. and expected"),
+        ({"freeze": ["decoder"]}, "got freeze=.'decoder'. and expected a list of prior, likelihood or posterior"),
         ({"kind": "counts"}, "with kind or columns"),
     ],
 )

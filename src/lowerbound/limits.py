@@ -7,6 +7,7 @@ __all__ = [
     "MOST_GROUPS",
     "MOST_ITERATIONS",
     "MOST_LAYERS",
+    "MOST_REPLICATES",
     "MOST_SAMPLES",
     "MOST_STEPS",
     "require_at_most",
@@ -26,6 +27,9 @@ MOST_GROUPS = 1000
 
 MOST_SAMPLES = 10**7
 """Drawn for one row in an evaluation."""
+
+MOST_REPLICATES = 10**5
+"""Data sets of the size of the test rows that a model makes."""
 
 MOST_CODED = 10**9
 """Numbers of one file of rows that are coded without loss, of which each takes eight bytes of memory."""

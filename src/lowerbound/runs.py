@@ -112,6 +112,8 @@ class Run:
             path.mkdir(parents=True, exist_ok=True)
             write_atomically(path / "run.json", json.dumps(config, indent=2).encode(), new=True)
         except FileExistsError:
+            if not path.is_dir():
+                raise RunError(f"{path} is a file and cannot hold a run; choose a folder.") from None
             raise RunError(f"{path} was taken by another process just now; choose another folder.") from None
         except OSError as error:
             raise RunError(f"Could not write to {path} ({error.strerror or error}); choose another folder.") from error

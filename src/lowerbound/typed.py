@@ -79,6 +79,8 @@ def in_words(annotation: Any) -> str:
 
     >>> in_words(float), in_words(int | None), in_words(Literal["rows", "means"])
     ('a number', 'a whole number or None', 'rows or means')
+    >>> in_words(tuple[Literal["prior", "posterior"], ...])
+    'a list of prior or posterior'
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
@@ -86,6 +88,8 @@ def in_words(annotation: Any) -> str:
     if origin is Literal:
         return _or([str(choice) for choice in arguments])
     if origin in _SEQUENCES or annotation in _SEQUENCES:
+        if arguments and get_origin(arguments[0]) is Literal:
+            return f"a list of {in_words(arguments[0])}"
         inner = {"a whole number": "whole numbers", "a number": "numbers"}.get(_element_words(arguments), "values")
         return f"a list of {inner} such as [64,64]" if inner != "values" else "a list"
     known = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", type(None): "None"}

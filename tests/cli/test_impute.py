@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from lowerbound.cli import main
+from lowerbound.cli.sample import given_values
 from lowerbound.runs import Run
 
 ROWS = 80
@@ -128,3 +129,8 @@ def test_images_have_no_gaps_and_no_cells(refused, digits_run, tmp_path):
     assert "tables of columns" in refused("impute", digits_run, "--data", "digits", "--out", tmp_path / "x.csv")
     assert "tables of columns" in refused("score", digits_run, "--cells", "--out", tmp_path / "x.csv")
     assert "file" in refused("impute", digits_run, "--out", tmp_path / "x.csv")
+
+
+def test_names_of_columns_may_hold_an_equals_sign():
+    words = ("a=b=0.3", "a==x", "c=1")
+    assert given_values(words, ("a=b", "a", "a=", "c")) == {"a=b": "0.3", "a=": "x", "c": "1"}

@@ -25,6 +25,7 @@ COMMANDS = [
     "reconstruct",
     "gradients",
     "diagnose",
+    "check",
     "compare",
     "report",
     "datasets",

@@ -46,6 +46,7 @@ def test_fit_reads_the_data_once_and_the_weights_not_at_all(cli, table, tmp_path
         (["evaluate", "--num-samples", 3], 1),
         (["report"], 1),
         (["diagnose", "--num-rows", 10], 1),
+        (["check", "--num-replicates", 20], 1),
         (["gradients", "--num-repeats", 4], 1),
         (["encode", "--out", "z.npz"], 1),
         (["score", "--out", "s.csv"], 1),

@@ -107,6 +107,7 @@ def test_choices_that_do_not_exist_or_go_together(fit_refused, options, part):
 def test_folder_that_holds_a_run(refused, digits_run):
     before = {p.name: p.read_bytes() for p in digits_run.iterdir()}
     assert "already holds a run" in refused("fit", "digits", "--out", digits_run, "--steps", 5, *TINY)
+    assert "is a file and cannot hold a run" in refused("fit", "digits", "--out", digits_run / "run.json", *TINY)
     assert {p.name: p.read_bytes() for p in digits_run.iterdir()} == before
 
 

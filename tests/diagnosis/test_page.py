@@ -13,7 +13,15 @@ PICTURES = (
     Histograms(series={"a": np.arange(9.0), HOSTILE: np.ones(3)}, label="nats"),
     Bars(values={"a": (1.0, 0.1), "b": (-2.0, 0.0)}, label="nats"),
     Clouds(series={"a": np.zeros((4, 2))}, label="plane"),
-    Curves(x=np.arange(3.0), series={"a": np.zeros(3)}, low=-np.ones(3), high=np.ones(3), x_label="t", label="F"),
+    Curves(
+        x=np.arange(3.0),
+        series={"a": np.zeros(3)},
+        low=-np.ones(3),
+        high=np.ones(3),
+        x_label="t",
+        label="F",
+        band="95 %",
+    ),
 )
 
 
@@ -85,9 +93,9 @@ def test_pictures_refuse_what_they_cannot_show(series):
 
 def test_curves_have_their_names_and_their_band():
     x = np.linspace(0, 1, 5)
-    figure = plots.diagnosis_curves(x, {"a": x, "b": -x}, (x - 1, x + 1), x_label="t", label="share")
+    figure = plots.diagnosis_curves(x, {"a": x, "b": -x}, (x - 1, x + 1), x_label="t", label="share", band_label="95 %")
     axes = figure.axes[0]
-    assert [line.get_label() for line in axes.lines] == ["a", "b"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["95 %", "a", "b"]
     assert axes.collections[0].get_paths()[0].get_extents().bounds == pytest.approx((0, -1, 1, 3))
     with pytest.raises(ValueError, match="one to 8 series"):
-        plots.diagnosis_curves(x, {}, (x, x), x_label="t", label="share")
+        plots.diagnosis_curves(x, {}, (x, x), x_label="t", label="share", band_label="95 %")

@@ -9,11 +9,15 @@ import pytest
 import scipy.stats
 import torch
 
+from lowerbound.data import read_file
+from lowerbound.data.kinds import kind_named
 from lowerbound.evaluate import Check, predictive_checks
 from lowerbound.evaluate.predictive_statistics import (
     count_statistics,
     image_statistics,
+    molecule_statistics,
     number_statistics,
+    series_statistics,
     table_statistics,
 )
 from lowerbound.exact import LinearGaussian
@@ -54,6 +58,35 @@ def test_statistics_of_counts_and_of_images():
     image = torch.tensor([[[[0.0, 1.0], [1.0, 1.0]]]], dtype=torch.float64)
     found = {name: value.item() for name, value in image_statistics(image).items()}
     assert found == {"mean intensity": 0.75, "total variation": 0.5, "share of ink": 0.75}
+
+
+def test_statistics_of_series_are_those_of_numpy():
+    x = torch.randn(2, 30, 12, 2, dtype=torch.float64).cumsum(2)
+    found = series_statistics(x)
+    channel = x[1, ..., 1].numpy()
+    pairs = np.corrcoef(channel[:, :-1].ravel(), channel[:, 1:].ravel())[0, 1]
+    assert found["1: correlation of neighbouring steps"][1].item() == pytest.approx(pairs)
+    assert found["1: mean absolute step"][1].item() == pytest.approx(np.abs(np.diff(channel)).mean())
+    assert found["1: sd"][1].item() == pytest.approx(channel.std())
+    assert "correlation of neighbouring steps" in series_statistics(x[..., :1])
+
+
+def test_statistics_of_molecules_are_those_of_rdkit(tmp_path):
+    chem = pytest.importorskip("rdkit.Chem")
+    smiles = ["CCO", "c1ccncc1CC(=O)Cl", "C[N+](C)(C)C", "FC(F)(F)c1ccccc1S", "C1CC2CCC1CC2"]
+    (tmp_path / "some.smi").write_text("\n".join(smiles * 4))
+    schema = read_file(tmp_path / "some.smi").schema
+    assert schema.molecules is not None
+    rows = kind_named("molecules").rows(np.array(smiles, dtype=object), schema, "them")
+    found = molecule_statistics(torch.from_numpy(rows).double()[None], schema.molecules.symbols)
+    mols = [chem.MolFromSmiles(one) for one in smiles]
+    sizes, atoms = [m.GetNumAtoms() for m in mols], [a for m in mols for a in m.GetAtoms()]
+    assert found["heavy atoms: mean"].item() == pytest.approx(np.mean(sizes))
+    assert found["heavy atoms: max"].item() == max(sizes)
+    for name, symbols in {"nitrogen": "N", "oxygen": "O", "halogens": ("F", "Cl"), "other elements": "S"}.items():
+        share = sum(a.GetSymbol() in symbols for a in atoms) / len(atoms)
+        assert found[f"share of {name}"].item() == pytest.approx(share), name
+    assert found["share of aromatic atoms"].item() == pytest.approx(sum(a.GetIsAromatic() for a in atoms) / len(atoms))
 
 
 def test_p_values_by_hand():
@@ -119,3 +152,8 @@ def test_gaps_are_made_in_the_replicated_rows_too():
 def test_too_few(rows, replicates):
     with pytest.raises(ValueError, match="it needs 2 and 20"):
         predictive_checks(EXACT.model(), EXACT.sample(rows), number_statistics, num_replicates=replicates)
+
+
+def test_more_replicates_than_end():
+    with pytest.raises(ValueError, match="got num_replicates=1,000,000 and takes at most 100,000"):
+        predictive_checks(EXACT.model(), EXACT.sample(5), number_statistics, num_replicates=10**6)

@@ -42,6 +42,7 @@ CALLS = {
     ),
     "calibration": lambda seed: evaluate.calibration(MODEL, num_rows=3, num_draws=2, seed=seed),
     "classifier_two_sample": lambda seed: evaluate.classifier_two_sample(LATENTS, LATENTS + 9, seed=seed),
+    "conditional_ranks": lambda seed: evaluate.conditional_ranks(MODEL, X[:2], num_draws=2, num_samples=2, seed=seed),
     "dci_scores": lambda seed: evaluate.dci_scores(LATENTS, FACTORS, num_trees=1, seed=seed),
     "factor_vae_score": lambda seed: evaluate.factor_vae_score(LATENTS, FACTORS, num_votes=20, seed=seed),
     "gradient_statistics": lambda seed: evaluate.gradient_statistics(

@@ -138,6 +138,7 @@ def runs(rng: random.Random, material: Material) -> Case:
             "encode",
             "reconstruct",
             "diagnose",
+            "check",
             "report",
             "gradients",
             "resume",
@@ -157,7 +158,7 @@ def runs(rng: random.Random, material: Material) -> Case:
             words=["fit", str(material.table), "--from", run, "--steps", "1", "--no-evaluate", "--out", out[1]],
         )
     extra = {"evaluate": ["--num-samples", "2", "--limit", "3"], "report": [], "gradients": ["--num-repeats", "4"]}
-    extra |= {"diagnose": ["--num-rows", "3"]}
+    extra |= {"diagnose": ["--num-rows", "3"], "check": ["--limit", "5", "--num-replicates", "20"]}
     return Case(kind="runs", words=[command, run, *extra.get(command, out)])
 
 
@@ -183,6 +184,7 @@ def others(rng: random.Random, material: Material) -> Case:
         ["gradients", run, "--estimator", value, "--num-repeats", "4"],
         ["gradients", run, rng.choice(["--num-repeats", "--num-samples", "--batch-size"]), value],
         ["diagnose", run, "--num-rows", rng.choice(["2", "3", value])],
+        ["check", run, rng.choice(["--limit", "--num-replicates", "--seed"]), rng.choice(["2", "20", value])],
         ["evaluate", run, "--limit", "2", "--num-samples", value],
         ["compare", run, str(rng.choice(material.runs)), "--limit", "2", "--num-samples", rng.choice(["2", value])],
         ["encode", run, "--out", place, "--refine", value],

@@ -18,6 +18,7 @@ from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.models.ladder_autoencoder import NormalisedLeakyReLU, ladder
 from lowerbound.models.layered import deep_latent_gaussian
+from lowerbound.nets.views import Log1p
 from lowerbound.objectives import ELBO, IWAE, FreeBits
 from lowerbound.recipes import recipe_named
 from lowerbound.spelling import construct
@@ -157,3 +158,14 @@ def test_sizes_that_do_not_fit_are_refused(recipe):
 def test_a_ladder_needs_a_width_for_each_layer():
     with pytest.raises(ValueError, match="at least one width"):
         ladder((4, 4), latent_dims=[4, 2], hidden=[[8], []])
+
+
+@pytest.mark.parametrize("make", RECIPES)
+def test_the_first_layer_sees_x_as_its_likelihood_says(make):
+    """Gaps were read as NaN by the first net, and counts as they are."""
+    small = {"latent_dims": [2, 1], "hidden": [[4], [3]]}
+    x = torch.tensor([[1.0, torch.nan], [torch.nan, 0.0], [0.5, 2.0]])
+    model = make((2,), likelihood="mixed:columns=2*continuous", **small)
+    assert all(bool(z.isfinite().all()) for z in model.infer(x).sample())
+    assert bool(model.log_weights(x, 2).log_w.isfinite().all())
+    assert any(isinstance(part, Log1p) for part in make((2,), likelihood="poisson", **small).posterior.modules())

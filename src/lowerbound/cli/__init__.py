@@ -47,6 +47,7 @@ _COMMANDS = {
     "reconstruct": "lowerbound.cli.reconstruct:reconstruct",
     "gradients": "lowerbound.cli.gradients:gradients",
     "diagnose": "lowerbound.cli.diagnose:diagnose",
+    "check": "lowerbound.cli.check:check",
     "compare": "lowerbound.cli.compare:compare",
     "report": "lowerbound.cli.report:report",
     "datasets": "lowerbound.cli.datasets:datasets",

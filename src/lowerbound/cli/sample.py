@@ -83,7 +83,8 @@ def sample(
         if suffix not in (".csv", ".parquet") or label is not None:
             raise click.UsageError("--given draws rows of a table: write .csv or .parquet, and leave out --class.")
         with warnings_as_sentences():
-            write_table(path, fitted.sample(count, given=given_values(given), seed=seed))
+            values = given_values(given, fitted.schema.column_names or ())
+            write_table(path, fitted.sample(count, given=values, seed=seed))
         say(f"Wrote {count} samples to {path}")
         return
     x, mean, labels = fitted.draw(count, label=label, seed=seed)
@@ -101,16 +102,22 @@ def sample(
     say(f"Wrote {count} samples to {path}")
 
 
-def given_values(given: tuple[str, ...]) -> dict[str, str]:
+def given_values(given: tuple[str, ...], columns: tuple[str, ...]) -> dict[str, str]:
     """Values by column, from words such as "sex=female".
+
+    Arguments:
+        given: the words.
+        columns: the names that there are, which may hold "=" themselves; the longest that fits is meant.
 
     Raises:
         UsageError: a word without "=", or a column that is named twice.
     """
     values: dict[str, str] = {}
     for word in given:
-        name, equals, value = word.partition("=")
-        if not (name and equals and value):
+        known = [name for name in columns if word.startswith(f"{name}=")]
+        name = max(known, key=len, default=word.partition("=")[0])
+        value = word[len(name) + 1 :]
+        if not (name and value):
             raise click.UsageError(f"--given is {word!r}; expected COLUMN=VALUE, such as sex=female.")
         if name in values:
             raise click.UsageError(f"--given names the column {name!r} twice; give one value.")

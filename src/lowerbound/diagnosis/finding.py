@@ -76,7 +76,7 @@ class Clouds:
 class Curves:
     """Functions over the same points x, in one series or several, and the band in which they should lie.
 
-    `low` and `high` are the ends of the band at each point; all arrays are (K,).
+    `low` and `high` are the ends of the band at each point; all arrays are (K,). `band` says what it is.
     """
 
     x: np.ndarray
@@ -85,6 +85,7 @@ class Curves:
     high: np.ndarray
     x_label: str
     label: str
+    band: str
 
 
 Picture: TypeAlias = Histograms | Bars | Clouds | Curves

@@ -22,6 +22,7 @@ from lowerbound.defaults import facts_of
 from lowerbound.diagnosis.case import Case, over_reals
 from lowerbound.diagnosis.finding import Curves, Finding, Measurement, found, undefined
 from lowerbound.evaluate import Calibration, calibration, ecdf_band
+from lowerbound.evaluate.rank_bands import above_uniform
 from lowerbound.evaluate.ranks import largest_difference
 from lowerbound.hooks import PointMass
 
@@ -103,10 +104,8 @@ def _picture(known: Calibration, worst: int) -> Curves:
     """F(t) − t of the worst quantity and of those of all latents together, with the band of all quantities."""
     others = [i for i, name in enumerate(known.quantities) if not name.startswith("z") and i != worst]
     band = ecdf_band(len(known.ranks), num_curves=len(known.quantities))
-    points = torch.from_numpy(band.points).to(known.ranks)
     chosen = [worst, *others][:_MOST_CURVES]
-    share = (known.ranks[:, None, chosen] <= points[:, None]).double().mean(0) - points[:, None]
-    series = {known.quantities[i]: share[:, n].cpu().numpy() for n, i in enumerate(chosen)}
+    series = {known.quantities[i]: above_uniform(known.ranks[:, i].cpu().numpy(), band.points) for i in chosen}
     return Curves(
         x=band.points,
         series=series,
@@ -114,4 +113,5 @@ def _picture(known: Calibration, worst: int) -> Curves:
         high=band.upper - band.points,
         x_label="rank t of the true value among draws of q",
         label="share of ranks below t, minus t",
+        band="95 % of all curves of an exact q",
     )

@@ -18,6 +18,7 @@ from lowerbound.evaluate.clustering import (
 )
 from lowerbound.evaluate.codes import CodeUsage, code_usage, codes_of_rows
 from lowerbound.evaluate.conditional_evidence import prior_evidence
+from lowerbound.evaluate.conditional_ranks import conditional_ranks, has_conditionals
 from lowerbound.evaluate.coverage import expected_coverage
 from lowerbound.evaluate.disentanglement import (
     DCI,
@@ -54,6 +55,7 @@ from lowerbound.evaluate.reference_points import tarp
 from lowerbound.evaluate.replicated_data import Check, PredictiveChecks, predictive_checks
 from lowerbound.evaluate.sbc import Calibration, calibration
 from lowerbound.evaluate.two_sample import PosteriorTwoSample, classifier_two_sample, posterior_two_sample
+from lowerbound.evaluate.uniform_columns import ColumnRanks, least_uniform
 
 __all__ = [
     "DCI",
@@ -64,6 +66,7 @@ __all__ = [
     "Calibration",
     "Check",
     "CodeUsage",
+    "ColumnRanks",
     "Coverage",
     "Estimates",
     "Evidence",
@@ -93,6 +96,7 @@ __all__ = [
     "code_usage",
     "codes_of_rows",
     "completions",
+    "conditional_ranks",
     "dci_scores",
     "draw_missing",
     "ecdf_band",
@@ -103,10 +107,12 @@ __all__ = [
     "gaussian",
     "gaussian_mixture",
     "gradient_statistics",
+    "has_conditionals",
     "independent_bernoulli",
     "independent_elements",
     "inference_gaps",
     "latent_moments",
+    "least_uniform",
     "likelihood_ratio",
     "likelihood_regret",
     "log_conditionals",

@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.evidence import log_evidence
 from lowerbound.evaluate.importance import effective_sample_size
-from lowerbound.evaluate.resampling import systematic_resampling
+from lowerbound.evaluate.resampling import resampled_latents
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import derive_seed, forked
@@ -35,6 +35,7 @@ __all__ = [
     "draw_missing",
     "log_conditionals",
     "require_missing_allowed",
+    "takes_missing",
     "weighted_mode",
     "weighted_quantile",
 ]
@@ -129,8 +130,7 @@ def draw_missing(
         part, given = x[rows], context_rows(context, rows)
         with forked(x.device, derive_seed(seed, number), "draw_missing"):
             z, weight = _weighted_latents(model, part, given, size)
-            chosen = _shuffled(systematic_resampling(weight, num_draws))
-            draw = model.decode(_latents_chosen(z, chosen), given).sample()
+            draw = model.decode(resampled_latents(z, weight, num_draws), given).sample()
         drawn.append(torch.where(part.isnan(), draw, part))
         effective.append(effective_sample_size(weight.log()))
     return torch.cat(drawn, 1), torch.cat(effective)
@@ -213,17 +213,10 @@ def _weighted_latents(
     return latents_of(q, draw), log_w.double().softmax(0).to(x)
 
 
-def _shuffled(index: Int[Tensor, "draw batch"]) -> Int[Tensor, "draw batch"]:
-    """Each column in random order, so that draws with one number are independent of each other."""
-    order = torch.rand(index.shape, device=index.device).argsort(0)
-    return index.gather(0, order)
-
-
-def _latents_chosen(z: Latents, index: Int[Tensor, "draw batch"]) -> Latents:
-    """The samples of each row that were chosen: (M, B, *event) of (S, B, *event)."""
-    if isinstance(z, tuple):
-        return tuple(_latents_chosen(part, index) for part in z)  # type: ignore[misc]
-    return z[index, torch.arange(index.shape[1], device=index.device)]
+def takes_missing(model: LatentVariableModel) -> bool:
+    """Whether its likelihood integrates NaN out."""
+    likelihood = model.likelihood
+    return isinstance(likelihood, StatesFacts) and likelihood.support.allows_missing
 
 
 def require_missing_allowed(model: LatentVariableModel) -> None:
@@ -232,8 +225,7 @@ def require_missing_allowed(model: LatentVariableModel) -> None:
     Raises:
         ValueError: with the models that do.
     """
-    likelihood = model.likelihood
-    if not (isinstance(likelihood, StatesFacts) and likelihood.support.allows_missing):
+    if not takes_missing(model):
         raise ValueError(
             f"The likelihood {type(model.likelihood).__name__} takes no missing entries; fit the table with the recipe "
             "latent-classes, or with the likelihood mixed, which integrate them out."

@@ -9,12 +9,17 @@ table      of each column mean, sd, skewness, min, max and share of zeros, or th
 counts     of each column mean, dispersion index (variance / mean), max and share of zeros
 images     mean intensity, total variation (mean absolute difference of neighbours), share of ink (above one half)
 texts      length (mean, sd, min, max), share of unknown tokens, and how many different tokens occur
+molecules  heavy atoms (mean, sd, min, max), of these the share of nitrogen, of oxygen, of halogens, of all others but
+           carbon, and of atoms in aromatic rings; rings joined outside of fragments
+series     of each channel mean, sd, min, max, correlation of neighbouring steps (lag 1), and mean absolute step
 numbers    of all numbers together mean, sd, skewness, min, max and share of zeros
 =========  ================================================================================================
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -26,7 +31,9 @@ __all__ = [
     "Statistics",
     "count_statistics",
     "image_statistics",
+    "molecule_statistics",
     "number_statistics",
+    "series_statistics",
     "table_statistics",
     "text_statistics",
 ]
@@ -35,6 +42,8 @@ Statistics: TypeAlias = Callable[[Tensor], Mapping[str, Tensor]]
 """From data sets (set, row, *event) to numbers (set,), by name."""
 
 _MOST_CORRELATED = 40
+_ATOM = re.compile(r"\[\d*([A-Z][a-z]?|[a-z]{1,2})[^\]]*\]|(Cl|Br|[BCNOPSFI]|[bcnops])")
+_HALOGENS = ("F", "Cl", "Br", "I")
 
 
 def table_statistics(
@@ -99,9 +108,59 @@ def text_statistics(x: Float64[Tensor, "set row position"]) -> dict[str, Float64
     return {**known, "share of unknown tokens": unknown, "different tokens": different}
 
 
+def molecule_statistics(
+    x: Float64[Tensor, "set row position"], symbols: Sequence[str]
+) -> dict[str, Float64[Tensor, "set"]]:
+    """Those of molecules, whose symbols end at the first 0.
+
+    Arguments:
+        x: data sets.
+        symbols: in SMILES, by number (`data.MoleculeSchema`).
+    """
+    counted = [_atoms(symbol) for symbol in symbols]
+    of = {
+        "nitrogen": [atoms["N"] for atoms in counted],
+        "oxygen": [atoms["O"] for atoms in counted],
+        "halogens": [sum(atoms[name] for name in _HALOGENS) for atoms in counted],
+        "aromatic atoms": [atoms["aromatic"] for atoms in counted],
+        "all": [sum(atoms.values()) - atoms["aromatic"] for atoms in counted],
+        "carbon": [atoms["C"] for atoms in counted],
+        "rings": [float(symbol.startswith("&")) for symbol in symbols],
+    }
+    numbers = x.long()
+    each = {name: torch.tensor(values, dtype=x.dtype, device=x.device)[numbers].sum(-1) for name, values in of.items()}
+    size, rings = each.pop("all"), each.pop("rings")
+    each["other elements"] = size - each.pop("carbon") - each["nitrogen"] - each["oxygen"] - each["halogens"]
+    sizes = {f"heavy atoms: {name}": v for name, v in _moments(size).items() if name in ("mean", "sd", "min", "max")}
+    shares = {f"share of {name}": value.sum(1) / size.sum(1).clamp_min(1) for name, value in each.items()}
+    return {**sizes, **shares, "rings joined outside of fragments": rings.mean(1)}
+
+
+def series_statistics(x: Float64[Tensor, "set row time channel"]) -> dict[str, Float64[Tensor, "set"]]:
+    """Those of series. The correlation is that of x_t and x_{t+1} over all rows and steps, about the means of each."""
+    found = {}
+    for d in range(x.shape[-1]):
+        channel, name = x[..., d], "" if x.shape[-1] == 1 else f"{d}: "
+        parts = {k: v for k, v in _moments(channel.flatten(1)).items() if k in ("mean", "sd", "min", "max")}
+        found |= {f"{name}{what}": value for what, value in parts.items()}
+        if x.shape[2] > 1:
+            pairs = torch.stack([channel[..., :-1].flatten(1), channel[..., 1:].flatten(1)], -1)
+            found[f"{name}correlation of neighbouring steps"] = _correlations(pairs, "ab")["a and b: correlation"]
+            found[f"{name}mean absolute step"] = channel.diff(dim=-1).abs().flatten(1).nanmean(1)
+    return found
+
+
 def number_statistics(x: Float64[Tensor, "set row *event"]) -> dict[str, Float64[Tensor, "set"]]:
     """Those of all numbers together."""
     return _moments(x.flatten(1))
+
+
+def _atoms(symbol: str) -> Counter[str]:
+    """How often each element occurs in SMILES, points aside, and how many atoms are aromatic."""
+    if not symbol or symbol[0] in "&?":
+        return Counter()
+    names = [bracketed or plain for bracketed, plain in _ATOM.findall(symbol)]
+    return Counter(name.capitalize() for name in names) + Counter(aromatic=sum(name.islower() for name in names))
 
 
 def _moments(x: Float64[Tensor, "set number"]) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ from jaxtyping import Float64, Int64
 from scipy.special import gammaln
 from scipy.stats import binom
 
-__all__ = ["Band", "ecdf_band", "uniformity_p_values"]
+__all__ = ["Band", "above_uniform", "ecdf_band", "uniformity_p_values"]
 
 NUM_POINTS = 64
 _CERTAIN = 1e-6  # below it a p-value need not be exact, and bands are so wide that it would take long
@@ -63,6 +63,17 @@ def ecdf_band(num_values: int, *, level: float = 0.95, num_curves: int = 1, num_
     points = _points(num_values, num_points)
     low, high = _bounds(_table(num_values, len(points)), _threshold(num_values, len(points), (1 - level) / num_curves))
     return Band(points=points, lower=low / num_values, upper=high / num_values)
+
+
+def above_uniform(
+    values: Float64[np.ndarray, "row"], points: Float64[np.ndarray, "point"]
+) -> Float64[np.ndarray, "point"]:
+    """F(t) − t of numbers at points t, as pictures show it.
+
+    >>> above_uniform(np.array([0.1, 0.2]), np.array([0.15, 0.5]))
+    array([0.35, 0.5 ])
+    """
+    return (values[:, None] <= points).mean(0) - points
 
 
 def uniformity_p_values(

@@ -28,6 +28,7 @@ from torch import Tensor
 from lowerbound.evaluate.batches import check_rows
 from lowerbound.evaluate.predictive_statistics import Statistics
 from lowerbound.evaluate.ranks import Coverage
+from lowerbound.limits import MOST_REPLICATES, require_at_most
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
@@ -78,11 +79,14 @@ class PredictiveChecks:
         checks: by the name of the statistic; those that are the same number in all data sets are left out.
         ranks: u of each number of a test row; NaN where it is missing.
         num_replicates: R, replicated data sets.
+        conditional_ranks: u of each number given the others of its row (`conditional_ranks`), of the first rows and
+            columns; None where they were not asked for.
     """
 
     checks: Mapping[str, Check]
     ranks: Float64[Tensor, "batch *event"]
     num_replicates: int
+    conditional_ranks: Float64[Tensor, "row column"] | None = None
 
     @property
     def farthest(self) -> list[tuple[str, Check]]:
@@ -143,6 +147,7 @@ def predictive_checks(
     Raises:
         ValueError: fewer than two rows or 20 replicated data sets, or a context of another length.
     """
+    require_at_most("predictive_checks", MOST_REPLICATES, num_replicates=num_replicates)
     check_rows(model, x, context, num_replicates, owner="predictive_checks")
     if len(x) < 2 or num_replicates < _FEWEST:
         raise ValueError(

@@ -11,7 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["systematic_resampling"]
+from lowerbound.protocols import Latents
+
+__all__ = ["resampled_latents", "systematic_resampling"]
 
 
 def systematic_resampling(weight: Float[Tensor, "sample batch"], num_draws: int) -> Int[Tensor, "draw batch"]:
@@ -26,3 +28,18 @@ def systematic_resampling(weight: Float[Tensor, "sample batch"], num_draws: int)
     at = (torch.arange(num_draws, device=weight.device)[:, None] + u) / num_draws * cumulative[-1]
     index = torch.searchsorted(cumulative.T.contiguous(), at.T.contiguous(), right=True)
     return index.clamp_max(len(weight) - 1).T
+
+
+def resampled_latents(z: Latents, weight: Float[Tensor, "sample batch"], num_draws: int) -> Latents:
+    """M of the samples (S, B, *event) of each row, as often as their weights say, in random order, so that draws of
+    several rows with one number are independent of each other.
+    """
+    index = systematic_resampling(weight, num_draws)
+    order = torch.rand(index.shape, device=index.device).argsort(0)
+    return _chosen(z, index.gather(0, order))
+
+
+def _chosen(z: Latents, index: Int[Tensor, "draw batch"]) -> Latents:
+    if isinstance(z, tuple):
+        return tuple(_chosen(part, index) for part in z)  # type: ignore[misc]
+    return z[index, torch.arange(index.shape[1], device=index.device)]

@@ -130,7 +130,7 @@ class Draws(Distribution):
     @cached_property
     def _extremes(self) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
         """The largest R̂ and the smallest effective sample size of each row, over its coordinates."""
-        largest = self.r_hat.nan_to_num(nan=torch.inf).flatten(1).amax(1)
+        largest = self.r_hat.nan_to_num(nan=torch.inf, posinf=torch.inf).flatten(1).amax(1)
         return largest, self.effective_sample_size.nan_to_num(nan=0.0).flatten(1).amin(1)
 
     def sample(self, sample_shape: SampleShape = ()) -> Tensor:

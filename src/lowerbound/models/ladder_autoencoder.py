@@ -24,10 +24,10 @@ from torch.nn import functional
 from lowerbound import likelihoods
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.layered import LowestLayer, check_layers
-from lowerbound.models.parts import outputs_of
+from lowerbound.models.parts import outputs_of, view_of
 from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP
-from lowerbound.nets.shapes import Shape
+from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.posteriors.top_down import TopDown
 from lowerbound.priors import StandardNormal
@@ -72,7 +72,11 @@ def ladder(
     ]
     prior = Hierarchical([*down, StandardNormal(dims[-1])])
     lengths = [w[-1] for w in widths]
-    steps = [_step(below, w) for below, w in zip((shape, *lengths), widths, strict=False)]
+    view = view_of(likelihood, shape)
+    seen = shape if view is None else as_shape(view.out_shape)  # type: ignore[arg-type]
+    steps = [_step(below, w) for below, w in zip((seen, *lengths), widths, strict=False)]
+    if view is not None:
+        steps[0] = nn.Sequential(view, steps[0])
     evidence = [DiagonalNormal(_net(length, (), (2, d))) for length, d in zip(lengths, dims, strict=True)]
     outputs = outputs_of(likelihoods, likelihood, shape)
     net = LowestLayer(_net(dims[0], widths[0][::-1], outputs), len(dims))

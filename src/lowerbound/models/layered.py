@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lowerbound import likelihoods
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.parts import Activation, nonlinearity, outputs_of
+from lowerbound.models.parts import Activation, nonlinearity, outputs_of, seen_by, view_of
 from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP
 from lowerbound.posteriors import DiagonalNormal
@@ -56,7 +56,8 @@ def deep_latent_gaussian(
     shape, dims = tuple(event_shape), tuple(latent_dims)
     widths = check_layers("deep_latent_gaussian", dims, hidden)
     a = nonlinearity(activation)
-    up = [DiagonalNormal(MLP(below, w, (2, d), a)) for below, w, d in zip((shape, *dims), widths, dims, strict=False)]
+    first = seen_by(view_of(likelihood, shape), lambda seen: MLP(seen, widths[0], (2, dims[0]), a), shape)
+    nets = [first, *(MLP(below, w, (2, d), a) for (below, d), w in zip(pairwise(dims), widths[1:], strict=True))]
     down = [
         DiagonalNormal(MLP(above, w[::-1], (2, d), a)) for (d, above), w in zip(pairwise(dims), widths[1:], strict=True)
     ]
@@ -65,7 +66,7 @@ def deep_latent_gaussian(
     return LatentVariableModel(
         prior=Hierarchical([*down, StandardNormal(dims[-1])]),
         likelihood=construct(likelihoods, likelihood, net=net, event_shape=shape),
-        posterior=BottomUp(up),
+        posterior=BottomUp([DiagonalNormal(net) for net in nets]),
     )
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from lowerbound.plots.style import CLASS_COLOURS, INK, MODEL, MUTED, new_figure, step_axis, style_axes
+from lowerbound.plots.style import CLASS_COLOURS, INK, MODEL, MUTED, new_figure, step_axis, style_axes, verbatim
 
 __all__ = ["comparison_curves", "comparison_differences"]
 
@@ -26,6 +27,7 @@ def comparison_curves(records: Mapping[str, Sequence[Mapping[str, Any]]], log_sc
     figure = new_figure(9.0, 4.2)
     axes = figure.subplots()
     late: list[np.ndarray] = []
+    lines: dict[str, Line2D] = {}
     for number, ((name, found), scale) in enumerate(zip(records.items(), log_scales, strict=True)):
         held_out = [(r["step"], r["held_out"]["bound"]) for r in found if r.get("held_out") is not None]
         series = np.array(held_out or [(r["step"], r["terms"]["bound"]) for r in found], dtype=np.float64).reshape(
@@ -36,7 +38,7 @@ def comparison_curves(records: Mapping[str, Sequence[Mapping[str, Any]]], log_sc
         series[:, 1] -= scale
         colour, line = CLASS_COLOURS[number % len(CLASS_COLOURS)], _LINES[number // len(CLASS_COLOURS) % len(_LINES)]
         marker = "." if len(series) == 1 else None
-        axes.plot(*series.T, color=colour, linestyle=line, marker=marker, linewidth=1.6, label=name)
+        lines[verbatim(name)] = axes.plot(*series.T, color=colour, linestyle=line, marker=marker, linewidth=1.6)[0]
         late.append(series[series[:, 0] > series[-1, 0] / 10, 1])
     if not late:
         raise ValueError("comparison_curves got no records of training; runs that were solved exactly have none.")
@@ -45,7 +47,7 @@ def comparison_curves(records: Mapping[str, Sequence[Mapping[str, Any]]], log_sc
         axes.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
     style_axes(axes, title="Bound on rows held out from training", x="step", y="nats per row (higher is better)")
     step_axis(axes, 6)
-    axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
+    axes.legend(list(lines.values()), list(lines), frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
     return figure
 
 
@@ -66,7 +68,7 @@ def comparison_differences(differences: Mapping[str, tuple[float, float]]) -> Fi
     places = np.arange(len(differences))
     axes.axvline(0, color=MUTED, linewidth=1)
     axes.errorbar(means, places, xerr=2 * errors, fmt="o", color=MODEL, ecolor=INK, capsize=3)
-    axes.set_yticks(places, list(differences))
+    axes.set_yticks(places, [verbatim(name) for name in differences])
     axes.invert_yaxis()
     style_axes(axes, title="Difference to the best", x="nats per row, ± 2 standard errors", y="")
     axes.grid(False, axis="y")

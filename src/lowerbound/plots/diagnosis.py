@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from lowerbound.plots.histograms import bin_edges, finite
-from lowerbound.plots.style import CLASS_COLOURS, DATA, INK, MODEL, MUTED, new_figure, style_axes
+from lowerbound.plots.style import CLASS_COLOURS, DATA, INK, MODEL, MUTED, new_figure, style_axes, verbatim
 
 __all__ = ["diagnosis_bars", "diagnosis_clouds", "diagnosis_curves", "diagnosis_histograms"]
 
@@ -89,6 +90,7 @@ def diagnosis_curves(
     *,
     x_label: str,
     label: str,
+    band_label: str,
 ) -> Figure:
     """Functions with the band in which they should lie.
 
@@ -98,6 +100,7 @@ def diagnosis_curves(
         band: the lower and the upper end of the band at the points.
         x_label: what the points are.
         label: what the values are.
+        band_label: what the band is.
 
     Raises:
         ValueError: there is none, or more than eight.
@@ -106,11 +109,12 @@ def diagnosis_curves(
         raise ValueError(f"A picture of curves shows one to {len(CLASS_COLOURS)} series and got {len(series)}.")
     figure = new_figure(_WIDTH, 3.6)
     axes = figure.subplots()
-    axes.fill_between(x, *band, color=MUTED, alpha=0.25, linewidth=0, label="95 % of all curves of an exact q")
+    shown: dict[str, Artist] = {band_label: axes.fill_between(x, *band, color=MUTED, alpha=0.25, linewidth=0)}
     for colour, (name, values) in zip(CLASS_COLOURS, series.items(), strict=False):
-        axes.plot(x, values, color=colour, linewidth=1.6, label=name)
+        shown[verbatim(name)] = axes.plot(x, values, color=colour, linewidth=1.6)[0]
     style_axes(axes, title="", x=x_label, y=label)
-    figure.legend(loc="outside lower center", frameon=False, fontsize=9, labelcolor=INK, ncols=3)
+    place = {"loc": "outside lower center", "ncols": 3}
+    figure.legend(list(shown.values()), list(shown), frameon=False, fontsize=9, labelcolor=INK, **place)
     return figure
 
 

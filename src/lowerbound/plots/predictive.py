@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from lowerbound.plots.style import DATA, INK, MODEL, new_figure, style_axes
+from lowerbound.plots.style import DATA, INK, MODEL, new_figure, style_axes, verbatim
 
 __all__ = ["predictive_statistics"]
 
@@ -33,7 +33,7 @@ def predictive_statistics(found: Mapping[str, tuple[float, float, float, float]]
     axes.scatter(np.clip(far, -_FARTHEST, _FARTHEST), places, color=DATA, s=28, zorder=3)
     names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 21]}…{name[-20:]}" for name in found]
     values = [f"{at:.3g} ({low:.3g} to {high:.3g})" for at, low, high, _ in found.values()]
-    axes.set_yticks(places, [f"{name}  {value}" for name, value in zip(names, values, strict=True)])
+    axes.set_yticks(places, [f"{verbatim(name)}  {value}" for name, value in zip(names, values, strict=True)])
     axes.set_xlim(-_FARTHEST - 0.5, _FARTHEST + 0.5)
     axes.invert_yaxis()
     style_axes(axes, title="", x="standard deviations from the mean of the model's data sets", y="")

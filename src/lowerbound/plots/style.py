@@ -6,8 +6,10 @@ distinction rests on colour alone.
 """
 
 import io
+import warnings
 
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -23,6 +25,7 @@ __all__ = [
     "new_figure",
     "step_axis",
     "style_axes",
+    "verbatim",
 ]
 
 INK = "#1f2328"
@@ -48,7 +51,15 @@ CLASS_HATCHES = ("", "///", "...")
 
 
 class NotebookFigure(Figure):
-    """A figure that notebooks show as a picture; they show matplotlib's own figures only after pyplot was imported."""
+    """A figure that notebooks show as a picture; they show matplotlib's own figures only after pyplot was imported.
+    Letters of names that the font lacks are drawn as boxes, without a warning for each.
+    """
+
+    def draw(self, renderer: RendererBase) -> None:
+        """As matplotlib's own."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font", UserWarning)
+            super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         """The picture for IPython."""
@@ -60,6 +71,15 @@ class NotebookFigure(Figure):
 def new_figure(width: float, height: float) -> NotebookFigure:
     """An empty white figure of this size in inches, at 100 dots per inch."""
     return NotebookFigure(figsize=(width, height), dpi=100, layout="constrained", facecolor="white")
+
+
+def verbatim(name: str) -> str:
+    r"""A name for a picture, in which a dollar begins no formula.
+
+    >>> verbatim("$5")
+    '\\$5'
+    """
+    return name.replace("$", r"\$")
 
 
 def style_axes(axes: Axes, *, title: str, x: str, y: str, small: bool = False) -> None:

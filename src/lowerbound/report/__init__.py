@@ -10,13 +10,16 @@ from lowerbound.report.contents import ReportContents
 from lowerbound.report.diagnosis import format_evidence, format_range, render_diagnosis, verdict, write_diagnosis
 from lowerbound.report.of_fitted import collect
 from lowerbound.report.page import ReportError, render, write_report
+from lowerbound.report.predictive import checks_in_words, ranks_in_words
 
 __all__ = [
     "ReportContents",
     "ReportError",
+    "checks_in_words",
     "collect",
     "format_evidence",
     "format_range",
+    "ranks_in_words",
     "render",
     "render_comparison",
     "render_diagnosis",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lowerbound import plots
 from lowerbound.comparison import Comparison
-from lowerbound.report.figures import Illustration
+from lowerbound.report.contents import Illustration
 from lowerbound.report.numbers import format_nats
 from lowerbound.report.page import document, figure_section, write_page
 

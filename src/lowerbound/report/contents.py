@@ -1,19 +1,37 @@
-"""Everything that a report shows, as plain values and arrays; those that are None or empty are left out."""
+"""Everything that a report shows, as plain values and arrays, and what it makes of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from lowerbound.evaluate import PredictiveChecks
 
-__all__ = ["ReportContents"]
+__all__ = ["Illustration", "ReportContents"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Illustration:
+    """A figure with its words.
+
+    Attributes:
+        heading: what it is.
+        figure: the picture.
+        alt: the picture in words, for readers who cannot see it.
+        reading: how to read it: what good and bad results look like.
+    """
+
+    heading: str
+    figure: Figure
+    alt: str
+    reading: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReportContents:
-    """The contents of a page, for `render`.
+    """The contents of a page, for `render`; those that are None or empty are left out.
 
     Attributes:
         title: the heading of the page.

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from lowerbound import plots
 from lowerbound.diagnosis import Bars, Clouds, Curves, Diagnosis, Finding, Measurement
 from lowerbound.diagnosis.finding import Picture
-from lowerbound.report.figures import Illustration
+from lowerbound.report.contents import Illustration
 from lowerbound.report.page import document, figure_section, write_page
 
 __all__ = ["format_evidence", "format_range", "render_diagnosis", "verdict", "write_diagnosis"]
@@ -99,6 +99,12 @@ def _drawn(picture: Picture) -> Figure:
     if isinstance(picture, Clouds):
         return plots.diagnosis_clouds(picture.series, picture.label)
     if isinstance(picture, Curves):
-        band = (picture.low, picture.high)
-        return plots.diagnosis_curves(picture.x, picture.series, band, x_label=picture.x_label, label=picture.label)
+        return plots.diagnosis_curves(
+            picture.x,
+            picture.series,
+            (picture.low, picture.high),
+            x_label=picture.x_label,
+            label=picture.label,
+            band_label=picture.band,
+        )
     return plots.diagnosis_histograms(picture.series, picture.label)

@@ -1,40 +1,20 @@
 """The pictures of a report, each with a description in words and advice on how to read it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from lowerbound import plots
-from lowerbound.evaluate import PredictiveChecks
 from lowerbound.report import words
-from lowerbound.report.contents import ReportContents
+from lowerbound.report.contents import Illustration, ReportContents
 from lowerbound.report.numbers import format_nats
+from lowerbound.report.predictive import predictive_illustrations
 from lowerbound.shown import shown_as
 
-__all__ = ["Illustration", "illustrations"]
+__all__ = ["illustrations"]
 
-MOST_STATISTICS = 16
 ACTIVE_ABOVE = 0.01
 """Nats of KL above which a latent dimension is drawn as active."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Illustration:
-    """A figure with its words.
-
-    Attributes:
-        heading: what it is.
-        figure: the picture.
-        alt: the picture in words, for readers who cannot see it.
-        reading: how to read it: what good and bad results look like.
-    """
-
-    heading: str
-    figure: Figure
-    alt: str
-    reading: str
 
 
 def illustrations(contents: ReportContents) -> Iterator[Illustration]:
@@ -45,8 +25,9 @@ def illustrations(contents: ReportContents) -> Iterator[Illustration]:
         yield from _images(contents)
     elif contents.originals is not None and contents.samples is not None:
         yield _marginals(contents, contents.originals, contents.samples)
-    if contents.predictive is not None and contents.predictive.checks:
-        yield _predictive(contents.predictive)
+    if contents.predictive is not None:
+        of_numbers = contents.kind != "text"
+        yield from predictive_illustrations(contents.predictive, contents.feature_names, of_numbers=of_numbers)
     if contents.latents is not None:
         yield _latent(contents, contents.latents)
     if contents.kl_per_dimension is not None and len(contents.kl_per_dimension):
@@ -105,27 +86,6 @@ def _marginals(contents: ReportContents, originals: np.ndarray, samples: np.ndar
         alt=f"Histograms of up to twelve of {originals.shape[1]} columns, for {len(originals):,} test rows and "
         f"{len(samples):,} samples.",
         reading=words.MARGINALS,
-    )
-
-
-def _predictive(found: PredictiveChecks) -> Illustration:
-    coverage = found.coverage()
-    parts = [
-        f"{level:.0%}: {value:.1%} ± {error:.1%}"
-        for level, value, error in zip(
-            coverage.levels.tolist(), coverage.values.tolist(), coverage.standard_error.tolist(), strict=True
-        )
-    ]
-    shown = {
-        name: (check.observed, *check.interval, check.distance) for name, check in found.farthest[:MOST_STATISTICS]
-    }
-    counted = f"{found.outside} of {len(found.checks)} statistics have p ≤ 0.05, where one in twenty does by chance"
-    return Illustration(
-        heading="Predictive checks",
-        figure=plots.predictive_statistics(shown),
-        alt=f"Dot plot of {len(shown)} statistics of test rows among those that the model makes: {counted}.",
-        reading=f"{words.PREDICTIVE} {counted}. Intervals of the model and how often they hold numbers of test rows: "
-        f"{'; '.join(parts)}. Dispersion of the ranks, 1 if it is right: {float(found.dispersion.nanmean()):.2f}.",
     )
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from lowerbound.checkpoint import write_atomically
-from lowerbound.report.contents import ReportContents
-from lowerbound.report.figures import Illustration, illustrations
+from lowerbound.report.contents import Illustration, ReportContents
+from lowerbound.report.figures import illustrations
 from lowerbound.report.numbers import Score, Tile, scores, tiles
 from lowerbound.report.sheet import STYLE_SHEET
 from lowerbound.report.words import TEXT_PAIRS, TEXT_SAMPLES

@@ -2,9 +2,11 @@
 
 __all__ = [
     "BINARIZED",
+    "CONDITIONAL_RANKS",
     "KL",
     "MARGINALS",
     "PREDICTIVE",
+    "RANKS",
     "RECONSTRUCTIONS",
     "SAMPLES",
     "SHOWS_DRAWS",
@@ -56,6 +58,14 @@ PREDICTIVE = (
     "Statistics of test rows (dots) in standard deviations of those of as many rows that the model makes; the "
     "farthest are shown, with the value in the data and 95 % of the model's. Good: dots within the shaded band. Bad: "
     "dots far outside: that is where data of the model would be told from yours."
+)
+RANKS = (
+    "Each curve is a column: where its values in test rows lie among those that the model makes. Good: curves within "
+    "the band. Bad: an arch or a dip (the model is off to one side), or an S (it spreads too much or too little)."
+)
+CONDITIONAL_RANKS = (
+    "The same, where the model is told all other columns of the row (the leave-one-out PIT). A column that is right "
+    "above and too narrow here follows the others less closely than the model says; too wide, more closely."
 )
 KL = (
     "Each bar is what one dimension says about the data. Good: many bars of some height. Bad: most near zero "
