@@ -33,7 +33,7 @@ from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Standardize, Transform
 from lowerbound.evaluate import codes_of_rows, latent_moments, log_evidence
 from lowerbound.evaluate.evidence import require_finite
-from lowerbound.hooks import Embeds
+from lowerbound.hooks import Embeds, FindsStates
 from lowerbound.inference import InferenceScheme, Local, with_inference
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
@@ -70,12 +70,15 @@ class Encoded:
         assigned: the class or cluster of each row (N,), as text where classes have names; None if the model gives none.
         codes: the numbers of the codes of each row (N, stage, position), of quantised latents; `mean` then has the
             vectors that they stand for. None for other latents.
+        states: the number of the state of each step (N, T), along the most probable path of a chain of states, of
+            which `mean` holds p(state | x), the states of one step after those of the step before; None for others.
     """
 
     mean: np.ndarray
     scale: np.ndarray
     assigned: np.ndarray | None = None
     codes: np.ndarray | None = None
+    states: np.ndarray | None = None
 
 
 class Fitted:
@@ -260,7 +263,8 @@ class Fitted:
             )
             require_finite_rows(torch.from_numpy(mean + scale), "q(z | x)", remedy)
         assigned = self.assign(rows, seed=seed) if self.assigns else None
-        return Encoded(mean=mean, scale=scale, assigned=assigned, codes=self._codes(rows, seed))
+        codes, states = self._codes(rows, seed), self._states(rows, seed)
+        return Encoded(mean=mean, scale=scale, assigned=assigned, codes=codes, states=states)
 
     def score(self, data: Any, *, num_samples: int | None = None, seed: int | None = None) -> Float[np.ndarray, "row"]:
         """L_K of each row, a lower bound of log p(x) in expectation: nats, in the units of the user's data.
@@ -665,6 +669,13 @@ class Fitted:
             return None
         parts = [codes_of_rows(self.model, x, context) for x, context, _ in self._blocks(rows, seed)]
         return torch.cat(parts).numpy()
+
+    def _states(self, rows: Rows, seed: int | None) -> np.ndarray | None:
+        """The most probable path of states of rows; None for a model without a chain of states."""
+        q = self.model.posterior
+        if not isinstance(q, FindsStates):
+            return None
+        return torch.cat([q.most_probable_states(x) for x, _, _ in self._blocks(rows, seed)]).numpy()
 
     def finite(self, x: Tensor) -> Tensor:
         """Draws or means of the model, unless some are not finite.

@@ -11,6 +11,7 @@ from lowerbound.models import (
     deep_embedding,
     discrete_autoencoder,
     draw_autoencoder,
+    hidden_markov,
     ladder_autoencoder,
     latent_classes,
     layered,
@@ -51,6 +52,7 @@ _OWN: tuple[Recipe, ...] = (
     skip_autoencoder.RECIPE,
     two_stage_autoencoder.RECIPE,
     *sequence.RECIPES,
+    hidden_markov.RECIPE,
     *sentence_autoencoder.RECIPES,
 )
 _FORMER_NAMES = {"rows": "autoregressive-rows"}  # that run folders may hold

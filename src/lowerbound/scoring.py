@@ -37,7 +37,7 @@ from lowerbound.evaluate import (
 )
 from lowerbound.evaluate.evidence import require_finite
 from lowerbound.fitted import Fitted
-from lowerbound.hooks import AssignsClusters, Embeds
+from lowerbound.hooks import AssignsClusters, Embeds, IsExact
 from lowerbound.labelled import LabelledModel
 from lowerbound.language_baseline import language_model_of
 from lowerbound.likelihoods.tokens import num_tokens
@@ -79,7 +79,7 @@ def score_fitted(
             None takes its own.
         limit: score at most so many rows, the first.
         num_samples: S of L_S; None for 1000, or for text as many as take 3e10 probabilities of tokens, but at least 10
-            and one without latents.
+            and one without latents; one where q(z | x) is p(z | x).
         language_model: whether to fit the language model of the net of a model of text, if it was not fitted before;
             that takes about as long as the fit of the model.
         seed: of all draws; that of the fit if None.
@@ -115,12 +115,19 @@ def score_fitted(
 
 def samples_for(model: LatentVariableModel, x: Shaped[Tensor, "batch *event"]) -> int:
     """S of L_S where the user says none."""
+    if _is_exact(model):
+        return 1
     if facts_of(model.likelihood).domain != "tokens" or not len(x):
         return _NUM_SAMPLES
     if model.prior(None).event_shape.numel() == 0:
         return 1
     each = int(num_tokens(x).sum()) * (int(x.max()) + 1)
     return min(_NUM_SAMPLES, max(_FEWEST_SAMPLES, _MOST_PROBABILITIES // each))
+
+
+def _is_exact(model: LatentVariableModel) -> bool:
+    """Whether q(z | x) is p(z | x), so that L_S is log p(x) for every S."""
+    return isinstance(model.posterior, IsExact) and model.posterior.is_exact_for(model)
 
 
 def device_for(fitted: Fitted) -> torch.device:
@@ -159,15 +166,16 @@ def score(
 
     Returns:
         Means over the rows in nats per datum: `elbo`, `log_evidence` (L_S), `rate` and `distortion`, the first two with
-        standard errors from the spread over the rows; `log_scale`; `bits_per_dim` of L_S and `elbo_bits_per_dim`; the
-        counts `num_samples`, `num_data`, `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`;
-        for a mixture prior `components`: their number, how many are `unused`, and the `effective` number of those in
-        use; for quantised latents `codes`: their `number`, how many are `used` by these rows, and the `effective`
-        number; for a model of clusters, `clustering_accuracy` (of the best matching of clusters to labels) and
-        `normalized_mutual_information`; of text `num_tokens`, with the end of each text, and `perplexity`, which is
-        exp(−L_S / tokens), in place of bits; for a model that classifies, the `accuracy` of its most probable label,
-        with its `accuracy_standard_error`; `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and
-        `baselines`, each with its `log_likelihood` and the `margin` by which L_S is above it on the same rows.
+        standard errors from the spread over the rows; `exact`, where q(z | x) is p(z | x) and L_S log p(x);
+        `log_scale`; `bits_per_dim` of L_S and `elbo_bits_per_dim`; the counts `num_samples`, `num_data`,
+        `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`; for a mixture prior `components`:
+        their number, how many are `unused`, and the `effective` number of those in use; for quantised latents `codes`:
+        their `number`, how many are `used` by these rows, and the `effective` number; for a model of clusters,
+        `clustering_accuracy` (of the best matching of clusters to labels) and `normalized_mutual_information`; of text
+        `num_tokens`, with the end of each text, and `perplexity`, which is exp(−L_S / tokens), in place of bits; for a
+        model that classifies, the `accuracy` of its most probable label, with its `accuracy_standard_error`;
+        `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and `baselines`, each with its
+        `log_likelihood` and the `margin` by which L_S is above it on the same rows.
 
     Raises:
         ValueError: no rows or no samples; rows of which log p(x) is no finite number.
@@ -189,6 +197,7 @@ def score(
         "elbo_standard_error": parts.elbo_standard_error,
         **dict(zip(("log_evidence", "log_evidence_standard_error"), _mean(log_p), strict=True)),
         "log_scale": in_units,
+        **({"exact": True} if _is_exact(model) else {}),
         "num_samples": num_samples,
         "num_data": x_test.shape[0],
         "num_dimensions": evidence.num_dimensions,

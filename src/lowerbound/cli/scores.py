@@ -145,7 +145,8 @@ def _best_above(scores: dict[str, Any]) -> str | None:
 
 def _rows(scores: dict[str, Any]) -> list[tuple[str, ...]]:
     bits_per_nat = 1 / (scores["num_dimensions"] * math.log(2))
-    evidence = f"L ({scores['num_samples']:,} samples) ≤ log p(x)"
+    exact = scores.get("exact", False)
+    evidence = "log p(x), exactly" if exact else f"L ({scores['num_samples']:,} samples) ≤ log p(x)"
     rows = [
         (evidence, *_cells(scores["log_evidence"], scores["log_evidence_standard_error"], bits_per_nat), ""),
         ("ELBO", *_cells(scores["elbo"], scores["elbo_standard_error"], bits_per_nat), ""),

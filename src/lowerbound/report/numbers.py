@@ -146,7 +146,7 @@ def _parts(contents: ReportContents) -> Iterator[Score]:
             "log p(x) and its error is understated. A few per cent are no worry; most rows are."
         )
         yield Score(name="Unreliable rows", nats=f"{e['pareto_k_above_07']:.1%} of rows", meaning=meaning)
-    elif (e.get("num_samples") or FEWEST_WEIGHTS) < FEWEST_WEIGHTS:
+    elif not e.get("exact") and (e.get("num_samples") or FEWEST_WEIGHTS) < FEWEST_WEIGHTS:
         meaning = (
             f"Whether importance weights are heavy-tailed (Pareto k̂) shows from K = {FEWEST_WEIGHTS} on; K is "
             f"{e['num_samples']} here. Evaluate with more samples."
@@ -194,7 +194,10 @@ def _baselines(contents: ReportContents) -> Iterator[Score]:
 
 
 def _bound_name(contents: ReportContents) -> str:
-    k = (contents.evaluation or {}).get("num_samples")
+    e = contents.evaluation or {}
+    k = e.get("num_samples")
+    if e.get("exact"):
+        return "log p(x)"
     return "L_K" if k is None else f"L_K with K = {k:,}"
 
 
