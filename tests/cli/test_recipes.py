@@ -44,6 +44,7 @@ SMALL = {
     "molecule-vae": "molecule-vae:latent_dim=2,embedding_dim=4,width=8",
     "autoregressive-rows": "autoregressive-rows:latent_dim=2,hidden=[8],recurrent_dim=8",
     "state-space": "state-space:latent_dim=2,hidden=[8],recurrent_dim=8",
+    "hidden-markov": "hidden-markov:states=2",
 }
 
 

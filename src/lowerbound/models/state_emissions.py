@@ -2,8 +2,9 @@
 
     table_k = argmax Σ_nt γ_ntk log p(x_nt | table_k)
 
-It has a closed form for Gaussians with a scale for each state, and for columns of real numbers, of classes, of 0 and 1
-and of Poisson counts. Elsewhere it is a few iterations of L-BFGS, so that the likelihood rises too. What no observation
+It has a closed form for Gaussians, and for columns of real numbers, of classes, of 0 and 1 and of Poisson counts.
+Elsewhere it is a few iterations of L-BFGS from the better of the present parameters and moments, so that the likelihood
+rises too. What no observation
 decides is decided by one more: a step of the spread of all steps for a scale, one count over all classes, so that no
 state has scale 0 and no class probability 0.
 """
@@ -24,6 +25,7 @@ from lowerbound.exact import HiddenMarkov
 from lowerbound.likelihoods import Bernoulli, Categorical, Mixed, Normal, Poisson
 from lowerbound.likelihoods.categorical import to_classes
 from lowerbound.likelihoods.columns import CategoricalColumns, ContinuousColumns
+from lowerbound.likelihoods.location_scale import LocationScale
 from lowerbound.models.state_table import StateTable
 from lowerbound.models.steps_with_gaps import StepsWithGaps
 from lowerbound.nets.softplus import raw_of
@@ -52,7 +54,8 @@ class StateEmissions:
     def closed_form(self) -> bool:
         """Whether the M step has one."""
         one = self._table.new_zeros(1, *self.step.event_shape)
-        return _closed_form(self.step, one, one.new_ones(1, self.num_states)) is not None
+        with torch.no_grad():
+            return _closed_form(copy.deepcopy(self.step), one, one.new_ones(1, self.num_states)) is not None
 
     @property
     def _table(self) -> nn.Parameter:
@@ -73,6 +76,7 @@ class StateEmissions:
         seen = weights.sum(1) > 0
         found = _closed_form(step, rows[seen], weights[seen])
         if found is None:
+            step = _at_moments(step, rows[seen], weights[seen])
             _climb(step, rows[seen], weights[seen])
         else:
             step.net.table.copy_(found)
@@ -109,11 +113,17 @@ def _closed_form(step: Any, x: Tensor, weight: Tensor) -> Tensor | None:
     return None
 
 
-def _normal(step: Normal, x: Tensor, weight: Tensor) -> Tensor | None:
-    if step.scale != "heteroscedastic":
-        return None
+def _normal(step: Normal, x: Tensor, weight: Tensor) -> Tensor:
+    """Scales that states share are set in the likelihood."""
     loc, scale = _moments(x, weight)
-    return torch.stack([loc, raw_of(scale, step.min_scale)], 1)
+    if step.scale == "heteroscedastic":
+        return torch.stack([loc, raw_of(scale, step.min_scale)], 1)
+    if isinstance(step.scale, str):
+        share = weight.sum(0) / weight.sum()
+        square = share @ scale.square()
+        square = square.mean() if step.scale == "shared" else square
+        step.raw_scale.copy_(raw_of(square.sqrt(), step.min_scale))
+    return loc
 
 
 def _bernoulli(step: Bernoulli, x: Tensor, weight: Tensor) -> Tensor:
@@ -168,6 +178,22 @@ def _log_frequencies(k: Tensor, weight: Tensor, num_classes: int, seen: Tensor) 
     """Log-frequencies (K, D, M) of classes k (n, D), with one count spread over all."""
     counts = torch.einsum("nk,ndm->kdm", weight, one_hot(k, num_classes).to(weight) * seen[..., None])
     return ((counts + 1 / num_classes) / (counts.sum(-1, keepdim=True) + 1)).log()
+
+
+def _at_moments(step: Any, x: Tensor, weight: Tensor) -> Any:
+    """A copy of a likelihood of location and scale whose locations are means, where there it is better."""
+    if not isinstance(step, LocationScale):
+        return step
+    other = copy.deepcopy(step)
+    loc, scale = _moments(x, weight)
+    raw = raw_of(scale, step.min_scale)
+    table = torch.stack([loc, raw], 1) if step.scale == "heteroscedastic" else loc
+    other.net.table.copy_(table)  # pyright: ignore[reportAttributeAccessIssue]
+    if step.scale in ("shared", "per-dimension"):
+        other.raw_scale.copy_(raw.mean() if step.scale == "shared" else raw.mean(0))
+    eye = torch.eye(weight.shape[1]).to(x)
+    before, after = ((weight * one(eye).log_prob(x.unsqueeze(-2))).sum() for one in (step, other))
+    return other if after > before else step
 
 
 def _climb(step: nn.Module, x: Tensor, weight: Tensor) -> None:

@@ -35,7 +35,7 @@ class StepsWithGaps(EachStep):
     """
 
     def __init__(self, step: Conditional, event_shape: tuple[int, ...]):
-        super().__init__(step, cast(tuple[int, int], event_shape))
+        super().__init__(step, event_shape)
 
     @property
     def support(self) -> Support:
