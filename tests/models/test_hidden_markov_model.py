@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-import lowerbound as lb
 from lowerbound import gradients, losses, objectives
 from lowerbound.exact import HiddenMarkov
 from lowerbound.models.hidden_markov import hidden_markov
+from lowerbound.models.hidden_markov_start import start_hidden_markov
 from lowerbound.models.state_emissions import StateEmissions, _climb
 
 NAN = float("nan")
@@ -140,7 +140,7 @@ def test_planted_states_are_found(likelihood: str) -> None:
     x, c = planted(likelihood)
     model = hidden_markov(tuple(x.shape[1:]), states=2, likelihood=likelihood)
     model.initialize(x.float())
-    said = lb.models.hidden_markov_start.start_hidden_markov(model, x.float())
+    said = start_hidden_markov(model, x.float())
     assert said.startswith("Baum–Welch from")
     path = model.posterior.most_probable_states(x.float())  # pyright: ignore[reportAttributeAccessIssue]
     right = (path == c).double().mean().item()
@@ -159,7 +159,7 @@ def test_a_state_of_one_step_keeps_a_scale() -> None:
     x[0, 25] = 100.0
     model = hidden_markov((50, 1), states=2)
     model.initialize(x.float())
-    lb.models.hidden_markov_start.start_hidden_markov(model, x.float())
+    start_hidden_markov(model, x.float())
     scale = model.likelihood(torch.eye(2)[:, None]).steps.parts[0].stddev  # pyright: ignore[reportAttributeAccessIssue]
     assert scale.max() > 5  # a spread of 14 counts as one of two steps
     assert bool(model.prior.transition.logits.isfinite().all())  # pyright: ignore[reportAttributeAccessIssue]

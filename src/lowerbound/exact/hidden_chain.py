@@ -17,7 +17,7 @@ from functools import cached_property
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, constraints
 from torch.nn.functional import one_hot
 from torch.types import _size
 
@@ -110,6 +110,11 @@ class ChainPosterior(Distribution):
         self.chain = chain
         batch, *event = chain.log_emission.shape
         super().__init__(torch.Size((batch,)), torch.Size(event), validate_args=False)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """A one-hot state at each step."""
+        return constraints.independent(constraints.one_hot, 1)  # type: ignore[arg-type]
 
     @property
     def mean(self) -> Tensor:

@@ -188,7 +188,9 @@ def _at_moments(step: Any, x: Tensor, weight: Tensor) -> Any:
     loc, scale = _moments(x, weight)
     raw = raw_of(scale, step.min_scale)
     table = torch.stack([loc, raw], 1) if step.scale == "heteroscedastic" else loc
-    other.net.table.copy_(table)  # pyright: ignore[reportAttributeAccessIssue]
+    net = other.net
+    assert isinstance(net, StateTable)
+    net.table.copy_(table)
     if step.scale in ("shared", "per-dimension"):
         other.raw_scale.copy_(raw.mean() if step.scale == "shared" else raw.mean(0))
     eye = torch.eye(weight.shape[1]).to(x)
