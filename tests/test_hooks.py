@@ -37,6 +37,7 @@ HOOKS = [
     "FindsStates",
     "HasConditionalMeans",
     "HasCumulative",
+    "HasTopics",
     "IsExact",
     "JointDensity",
     "Jumps",

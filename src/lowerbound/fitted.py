@@ -31,9 +31,9 @@ from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Standardize, Transform
-from lowerbound.evaluate import codes_of_rows, latent_moments, log_evidence
+from lowerbound.evaluate import Topic, codes_of_rows, describe_topics, latent_moments, log_evidence
 from lowerbound.evaluate.evidence import require_finite
-from lowerbound.hooks import Embeds, FindsStates
+from lowerbound.hooks import Embeds, FindsStates, HasTopics
 from lowerbound.inference import InferenceScheme, Local, with_inference
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 __all__ = ["Encoded", "Fitted"]
 
 _CPU = torch.device("cpu")
-_BLOCK = 4096
+_BLOCK, _MOST_TEXTS = 4096, 20_000
 _ENCODE, _SCORE, _SAMPLE, _RECONSTRUCT = 1, 2, 3, 4  # streams of random numbers
 
 
@@ -545,6 +545,22 @@ class Fitted:
         drawn = self.seed if seed is None else seed  # the same draws for every row, so that its company does not matter
         parts = [probabilities(self.model, x, seed=drawn) for x, _, _ in self._blocks(self.rows(data), seed)]
         return torch.cat(parts).numpy()
+
+    def topics(self, num_words: int = 10) -> list[Topic]:
+        """The first words of each topic, by the names of the columns, and their coherence in the training texts.
+
+        Raises:
+            ValueError: a model without topics.
+        """
+        net = getattr(self.model.likelihood, "net", None)
+        if not isinstance(net, HasTopics):
+            raise ValueError(f"{self.called} has no topics; fit the recipe lda or prodlda to counts of words.")
+        data = self.dataset
+        rows = np.arange(len(data.x_train)) if data.train_rows is None else data.train_rows
+        x = torch.from_numpy(np.ascontiguousarray(data.x_train[rows[:_MOST_TEXTS]]))
+        names = self.schema.column_names or [str(i) for i in range(x.shape[1])]
+        with torch.no_grad():
+            return describe_topics(net.topics(), x, names, num_words=num_words)
 
     def render(self, x: Tensor, *, rounded: bool = True) -> Any:
         """Turn what the likelihood scores (N, *event) into the form of the user's data.

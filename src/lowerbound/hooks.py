@@ -18,6 +18,7 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `Embeds`                a posterior module that turns codes into the vectors they stand for
 `FindsStates`           a posterior module that knows the most probable path of states behind a series
 `IsExact`               a posterior module that may be p(z | x) itself
+`HasTopics`             a net of a likelihood whose parameters are distributions over words
 `HasCumulative`         a distribution of single numbers that states P(x ≤ value)
 `ComesInTurn`           a distribution whose elements are single numbers given those before them
 ======================  ===============================================================================================
@@ -43,6 +44,7 @@ __all__ = [
     "FindsStates",
     "HasConditionalMeans",
     "HasCumulative",
+    "HasTopics",
     "IsExact",
     "JointDensity",
     "Jumps",
@@ -255,4 +257,13 @@ class IsExact(Protocol):
 
     def is_exact_for(self, model: Any) -> bool:
         """Whether q(z | x) is p(z | x) of this model, so that log w is log p(x) for every z: one draw is enough."""
+        ...
+
+
+@runtime_checkable
+class HasTopics(Protocol):
+    """The net of a likelihood of counts of words."""
+
+    def topics(self) -> Tensor:
+        """The probabilities of the words in each topic (K, words); rows sum to 1."""
         ...

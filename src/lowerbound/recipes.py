@@ -23,6 +23,7 @@ from lowerbound.models import (
     sentence_autoencoder,
     sequence,
     skip_autoencoder,
+    topics,
     two_stage_autoencoder,
     variational_autoencoder,
     very_deep_autoencoder,
@@ -53,6 +54,7 @@ _OWN: tuple[Recipe, ...] = (
     two_stage_autoencoder.RECIPE,
     *sequence.RECIPES,
     hidden_markov.RECIPE,
+    *topics.RECIPES,
     *sentence_autoencoder.RECIPES,
 )
 _FORMER_NAMES = {"rows": "autoregressive-rows"}  # that run folders may hold

@@ -60,7 +60,7 @@ def scores(contents: ReportContents) -> list[Score]:
     return (
         []
         if contents.evaluation is None
-        else [*_bounds(contents), *_parts(contents), *_quality(contents), *_baselines(contents)]
+        else [*_bounds(contents), *_parts(contents), *_topics(contents), *_quality(contents), *_baselines(contents)]
     )
 
 
@@ -152,6 +152,19 @@ def _parts(contents: ReportContents) -> Iterator[Score]:
             f"{e['num_samples']} here. Evaluate with more samples."
         )
         yield Score(name="Unreliable rows", nats="not known", meaning=meaning)
+
+
+def _topics(contents: ReportContents) -> Iterator[Score]:
+    e = contents.evaluation or {}
+    if "topics" not in e:
+        return
+    meaning = (
+        "Of the first words of each topic in training texts, the mean over topics: 1 for words that are always "
+        "together, 0 for independent ones, −1 for words that never are."
+    )
+    yield Score(name="Coherence (NPMI)", nats=f"{e['coherence']:.3f}", meaning=meaning)
+    for i, topic in enumerate(e["topics"]):
+        yield Score(name=f"Topic {i}", nats=f"NPMI {topic['coherence']:.2f}", meaning=" ".join(topic["words"]))
 
 
 def _quality(contents: ReportContents) -> Iterator[Score]:
