@@ -59,7 +59,7 @@ def describe_topics(
     found = []
     for row in topics:
         value, first = row.topk(min(num_words, len(row)))
-        words = tuple(names[i] for i in first.tolist())
+        words = tuple(str(names[i]) for i in first.tolist())
         coherence = _npmi((x[:, first] > 0).double())
         found.append(Topic(words=words, probabilities=tuple(value.tolist()), coherence=coherence))
     return found

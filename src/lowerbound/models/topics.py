@@ -1,17 +1,19 @@
 """Topic models of counts of words: latent Dirichlet allocation, and a neural one with a logistic-normal posterior.
 
     lda        θ ~ Dir(α, …, α)             π = Σ_k θ_k β_k                      q(θ | x) = Dir(γ(x)), a fixed point
-    prodlda    z ~ N(0, I), θ = softmax(z)  π = softmax(b + Σ_k θ_k B_k)         q(z | x) = N(μ(x), diag σ²(x)), a net
+    prodlda    z ~ N(0, I), θ = softmax(σ z)  π = softmax(b + Σ_k θ_k B_k)       q(z | x) = N(μ(x), diag s(x)²), a net
 
 x has the words of a text with probabilities π (`likelihoods.BagOfWords`). Topics of `lda` are fitted by its start,
 stochastic variational inference with natural gradients (`topic_inference`), and then held at their means β_k = E[β_k]:
 log p(x) is of new texts under these topics. Those of `prodlda` (Srivastava & Sutton 2017, arXiv:1703.01488) are
-products of experts, trained by the ELBO; N(0, I) is the Laplace approximation of Dir(1, …, 1) up to a factor
-1 − 1/K of the variance. b starts at the log-frequencies of all words and is in each topic (Card, Tan & Smith 2018).
+products of experts, trained by the ELBO. σ² = (1 − 1/K) / α is the variance of the Laplace approximation of Dir(α, …,
+α) in the basis of the softmax (their eq. 4). b starts at the log-frequencies of all words and is in each topic (Card,
+Tan & Smith 2018).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -30,7 +32,9 @@ from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
 from lowerbound.protocols import Context
 
-__all__ = ["RECIPES", "TopicMixture", "TopicProduct", "lda", "prodlda", "start_lda"]
+_FEW_TEXTS, _FEW_PASSES = 5000, 5
+
+__all__ = ["RECIPES", "TopicMixture", "TopicProduct", "lda", "prodlda", "start_lda", "start_prodlda"]
 
 
 def lda(
@@ -69,13 +73,19 @@ def lda(
 
 
 def prodlda(
-    event_shape: Sequence[int], *, topics: int = 20, hidden: Sequence[int] = (100, 100), dropout: float = 0.2
+    event_shape: Sequence[int],
+    *,
+    topics: int = 20,
+    concentration: float = 0.1,
+    hidden: Sequence[int] = (100,),
+    dropout: float = 0.2,
 ) -> LatentVariableModel:
     """A neural topic model whose topics are multiplied.
 
     Arguments:
         event_shape: (words,).
         topics: K.
+        concentration: α of the Dirichlet distribution of θ that is approximated.
         hidden: widths of the layers from the words to q(z | x).
         dropout: the fraction of the features of the encoder that are dropped in training.
 
@@ -93,7 +103,7 @@ def prodlda(
         encoder.layers.insert(len(encoder.layers) - 1, nn.Dropout(dropout))
     return LatentVariableModel(
         prior=StandardNormal(topics),
-        likelihood=BagOfWords(TopicProduct(topics, shape[0])),
+        likelihood=BagOfWords(TopicProduct(topics, shape[0], concentration)),
         posterior=DiagonalNormal(Seen(Log1p(shape), encoder), topics),
     )
 
@@ -125,18 +135,19 @@ class TopicMixture(nn.Module):
 
 
 class TopicProduct(nn.Module):
-    """From z (..., K) to b + Σ_k softmax(z)_k B_k (..., words).
+    """From z (..., K) to b + Σ_k softmax(σ z)_k B_k (..., words).
 
     Arguments:
         topics: K.
         words: of the vocabulary.
+        concentration: α, which decides σ.
     """
 
     takes_leading_axes: bool = True
 
-    def __init__(self, topics: int, words: int):
+    def __init__(self, topics: int, words: int, concentration: float):
         super().__init__()
-        self.out_shape = (words,)
+        self.out_shape, self.scale = (words,), math.sqrt((1 - 1 / topics) / concentration)
         self.weight = nn.Parameter(0.1 * torch.randn(topics, words))
         self.output_bias = nn.Parameter(torch.zeros(words))
 
@@ -146,7 +157,7 @@ class TopicProduct(nn.Module):
 
     def forward(self, z: Float[Tensor, "*lead topic"]) -> Tensor:
         """Logits of the words."""
-        return self.output_bias + z.softmax(-1) @ self.weight
+        return self.output_bias + (self.scale * z).softmax(-1) @ self.weight
 
 
 class TopicShares(nn.Module):
@@ -210,6 +221,19 @@ def start_lda(loss: Loss | LatentVariableModel, x: Float[Tensor, "text word"], *
     )
 
 
+@torch.no_grad()
+def start_prodlda(loss: Loss | LatentVariableModel, x: Float[Tensor, "text word"], *, seed: int = 0) -> None:
+    """Start the topics at those of a short `lda`, because from topics that are alike z tends to be left unused."""
+    model = loss.model if isinstance(loss, Loss) else loss
+    assert isinstance(model.likelihood, BagOfWords)
+    net = model.likelihood.net
+    assert isinstance(net, TopicProduct)
+    size = len(net.weight)
+    found = fit_topics(x[:_FEW_TEXTS], size, concentration=1 / size, smoothing=1 / size, passes=_FEW_PASSES)
+    topics = (found.weight + 1) / (found.weight + 1).sum(1, keepdim=True)
+    net.weight.copy_(topics.log() - net.output_bias.log_softmax(0))
+
+
 def _words(event_shape: Sequence[int], topics: int, owner: str) -> tuple[int]:
     shape = tuple(event_shape)
     if len(shape) != 1:
@@ -230,7 +254,8 @@ RECIPES = (
     Recipe(
         name="prodlda",
         make=prodlda,
-        defaults={"objective": "elbo:rate=kl", "lr": 5e-3, "batch_size": 200},
+        defaults={"objective": "elbo:rate=kl", "lr": 5e-3, "batch_size": 200, "steps": 2000},
+        start=start_prodlda,
         likelihood="bag-of-words",
     ),
 )
