@@ -59,7 +59,7 @@ def main() -> None:
     unigram = independent_elements(BagOfWords(TopicProduct(2, x.shape[1], 1.0)), x, y)
     results["unigram"] = float((-unigram.sum() / y.sum()).exp())
     started = time.process_time()
-    fitted = lb.fit(train, f"lda:topics={given.topics},passes={given.passes}")
+    fitted = lb.fit(train, f"lda:topics={given.topics},passes={given.passes}", hold_out=False)
     keep("lda", time.process_time() - started, fitted.model, _bound(fitted.model, y, given.topics))
     started = time.process_time()
     theirs = LatentDirichletAllocation(
@@ -69,7 +69,7 @@ def main() -> None:
     model.likelihood.net.log_weight.data = torch.as_tensor(theirs.components_).float().log()  # pyright: ignore
     keep("scikit-learn", time.process_time() - started, model.eval(), float(theirs.perplexity(y.numpy())))
     started = time.process_time()
-    fitted = lb.fit(train, f"prodlda:topics={given.topics}", steps=given.steps)
+    fitted = lb.fit(train, f"prodlda:topics={given.topics}", hold_out=False, steps=given.steps)
     keep("prodlda", time.process_time() - started, fitted.model)
 
 

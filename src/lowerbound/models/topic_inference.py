@@ -43,11 +43,9 @@ class TopicFit:
         log_topics = expected_log(self.weight)
         gamma = shares_of(x, log_topics.exp(), self.concentration)
         log_shares = expected_log(gamma)
-        size = x.shape[1]
         fit = (x * _log_mixture(log_shares, log_topics)).sum()
         of_texts = _minus_divergence(gamma, self.concentration, log_shares)
         of_topics = _minus_divergence(self.weight, self.smoothing, log_topics)
-        assert self.weight.shape[1] == size
         return float(fit + of_texts + of_topics)
 
 

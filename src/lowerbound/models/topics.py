@@ -229,7 +229,9 @@ def start_prodlda(loss: Loss | LatentVariableModel, x: Float[Tensor, "text word"
     net = model.likelihood.net
     assert isinstance(net, TopicProduct)
     size = len(net.weight)
-    found = fit_topics(x[:_FEW_TEXTS], size, concentration=1 / size, smoothing=1 / size, passes=_FEW_PASSES)
+    some = x[:_FEW_TEXTS]
+    passes = max(_FEW_PASSES, _FEW_TEXTS // len(some))
+    found = fit_topics(some, size, concentration=1 / size, smoothing=1 / size, passes=passes)
     topics = (found.weight + 1) / (found.weight + 1).sum(1, keepdim=True)
     net.weight.copy_(topics.log() - net.output_bias.log_softmax(0))
 
