@@ -36,6 +36,7 @@ SHORTER = {
     "X[::7, 20]": "X[::7, 5]",
     "[0, 20]": "[0, 5]",
     "num_steps=100": "num_steps=2",
+    "(300, 60)": "(60, 60)",
     "epochs=20": "epochs=1",
     "hidden=(500,)": "hidden=(8,)",
     "hidden=(300, 300, 500), event_shape=(28, 28)": "hidden=(8,), epochs=1, pretrain_epochs=1, event_shape=(8, 8)",

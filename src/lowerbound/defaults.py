@@ -52,6 +52,7 @@ GENERAL: dict[str, Any] = {
 }
 _LARGEST_BATCH, _FEWEST_EPOCHS, _FEWEST_STEPS, _IWAE_SAMPLES = 128, 100, 8000, 8
 _FEWEST_FOR_MIXTURE, _MOST_NAMED = 10, 8
+_OF_REALS = ("reals", "columns")  # domains whose default likelihood gives way to that of a recipe
 _OF_NO_MODEL = {"seed", "device", "precision", "devices", "log_columns"}
 
 
@@ -178,8 +179,11 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
     if "likelihood" not in recipe.options:
         likelihood = recipe.likelihood
     elif likelihood is None:
-        likelihood = dataset.default_likelihood
-        decisions["likelihood"] = Decision(likelihood, f"the data are of kind {schema.kind}")
+        likelihood, own = dataset.default_likelihood, recipe.defaults.get("likelihood")
+        if own is not None and facts_of(likelihood).domain in _OF_REALS:
+            likelihood = own
+        reason = f"that of {recipe.name} for numbers" if likelihood == own else f"the data are of kind {schema.kind}"
+        decisions["likelihood"] = Decision(likelihood, reason)
     if "columns" in recipe.options and schema.columns is not None:
         decisions["columns"] = Decision(columns_spelling(schema.columns), "the kinds of the columns")
     facts = facts_of(likelihood)

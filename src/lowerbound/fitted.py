@@ -28,6 +28,7 @@ from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Standardize, Transform
+from lowerbound.hooks import HasTopics
 from lowerbound.inference import InferenceScheme
 from lowerbound.losses.rows_apart import rows_kept_apart
 from lowerbound.model import LatentVariableModel
@@ -40,7 +41,7 @@ from lowerbound.weights import latents_of
 
 if TYPE_CHECKING:
     from lowerbound.diagnosis import Diagnosis
-    from lowerbound.evaluate import PredictiveChecks
+    from lowerbound.evaluate import PredictiveChecks, Topic
     from lowerbound.lossless import Compressed
     from lowerbound.molecule_search import MoleculeSearch
     from lowerbound.of_rows import Encoded
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["Fitted"]
 
 _CPU = torch.device("cpu")
-_BLOCK = 4096
+_BLOCK, _MOST_TEXTS = 4096, 20_000
 
 
 class Fitted:
@@ -471,6 +472,24 @@ class Fitted:
         from lowerbound.of_rows import probabilities
 
         return probabilities(self, data, seed=seed)
+
+    def topics(self, num_words: int = 10) -> list[Topic]:
+        """The first words of each topic, by the names of the columns, and their coherence in the training texts.
+
+        Raises:
+            ValueError: a model without topics.
+        """
+        from lowerbound.evaluate import describe_topics
+
+        net = getattr(self.model.likelihood, "net", None)
+        if not isinstance(net, HasTopics):
+            raise ValueError(f"{self.called} has no topics; fit the recipe lda or prodlda to counts of words.")
+        data = self.dataset
+        rows = np.arange(len(data.x_train)) if data.train_rows is None else data.train_rows
+        x = torch.from_numpy(np.ascontiguousarray(data.x_train[rows[:_MOST_TEXTS]]))
+        names = self.schema.column_names or [str(i) for i in range(x.shape[1])]
+        with torch.no_grad():
+            return describe_topics(net.topics(), x, names, num_words=num_words)
 
     def render(self, x: Tensor, *, rounded: bool = True) -> Any:
         """Turn what the likelihood scores (N, *event) into the form of the user's data.

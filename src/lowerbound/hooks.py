@@ -16,6 +16,9 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `Quantizes`             a point mass at codes of encoded vectors, whose gradient reaches the vectors by copying
 `Jumps`                 a reparameterised posterior with a part whose value jumps along its parameters
 `Embeds`                a posterior module that turns codes into the vectors they stand for
+`FindsStates`           a posterior module that knows the most probable path of states behind a series
+`IsExact`               a posterior module that may be p(z | x) itself
+`HasTopics`             a net of a likelihood whose parameters are distributions over words
 `HasCumulative`         a distribution of single numbers that states P(x ≤ value)
 `ComesInTurn`           a distribution whose elements are single numbers given those before them
 ======================  ===============================================================================================
@@ -38,8 +41,11 @@ __all__ = [
     "ComesInTurn",
     "Embeds",
     "EndsInState",
+    "FindsStates",
     "HasConditionalMeans",
     "HasCumulative",
+    "HasTopics",
+    "IsExact",
     "JointDensity",
     "Jumps",
     "Latents",
@@ -233,4 +239,31 @@ class AssignsClusters(Protocol):
 
     def cluster_probabilities(self, x: Tensor) -> Tensor:
         """p(cluster | x) of rows x (B, *event): (B, clusters)."""
+        ...
+
+
+@runtime_checkable
+class FindsStates(Protocol):
+    """A posterior module of a model with a chain of states."""
+
+    def most_probable_states(self, x: Tensor) -> Tensor:
+        """The path of states of largest p(path | x) of rows x (B, *event): numbers from 0, (B, T)."""
+        ...
+
+
+@runtime_checkable
+class IsExact(Protocol):
+    """A posterior module made of a prior and a likelihood, of which it is the posterior."""
+
+    def is_exact_for(self, model: Any) -> bool:
+        """Whether q(z | x) is p(z | x) of this model, so that log w is log p(x) for every z: one draw is enough."""
+        ...
+
+
+@runtime_checkable
+class HasTopics(Protocol):
+    """The net of a likelihood of counts of words."""
+
+    def topics(self) -> Tensor:
+        """The probabilities of the words in each topic (K, words); rows sum to 1."""
         ...

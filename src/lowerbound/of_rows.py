@@ -17,7 +17,7 @@ from lowerbound.data import Rows
 from lowerbound.evaluate import codes_of_rows, latent_moments, log_evidence
 from lowerbound.evaluate.evidence import require_finite
 from lowerbound.fitted import Fitted
-from lowerbound.hooks import Embeds
+from lowerbound.hooks import Embeds, FindsStates
 from lowerbound.inference import InferenceScheme, Local, with_inference
 from lowerbound.not_finite import require_finite_rows
 from lowerbound.randomness import derive_seed, forked
@@ -41,12 +41,15 @@ class Encoded:
         assigned: the class or cluster of each row (N,), as text where classes have names; None if the model gives none.
         codes: the numbers of the codes of each row (N, stage, position), of quantised latents; `mean` then has the
             vectors that they stand for. None for other latents.
+        states: the number of the state of each step (N, T), along the most probable path of a chain of states, of
+            which `mean` holds p(state | x), the states of one step after those of the step before; None for others.
     """
 
     mean: np.ndarray
     scale: np.ndarray
     assigned: np.ndarray | None = None
     codes: np.ndarray | None = None
+    states: np.ndarray | None = None
 
 
 def encode(
@@ -66,7 +69,8 @@ def encode(
         remedy = "fit again with a smaller learning rate" if scheme is None else "take a smaller lr of the inference"
         require_finite_rows(torch.from_numpy(mean + scale), "q(z | x)", remedy)
     assigned = assign(fitted, rows, seed=seed) if fitted.assigns else None
-    return Encoded(mean=mean, scale=scale, assigned=assigned, codes=_codes(fitted, rows, seed))
+    codes, states = _codes(fitted, rows, seed), _states(fitted, rows, seed)
+    return Encoded(mean=mean, scale=scale, assigned=assigned, codes=codes, states=states)
 
 
 def score(fitted: Fitted, data: Any, *, num_samples: int | None, seed: int | None) -> Float[np.ndarray, "row"]:
@@ -111,6 +115,14 @@ def _codes(fitted: Fitted, rows: Rows, seed: int | None) -> np.ndarray | None:
         return None
     parts = [codes_of_rows(fitted.model, x, context) for x, context, _ in fitted.blocks(rows, seed)]
     return torch.cat(parts).numpy()
+
+
+def _states(fitted: Fitted, rows: Rows, seed: int | None) -> np.ndarray | None:
+    """The most probable path of states of rows; None for a model without a chain of states."""
+    q = fitted.model.posterior
+    if not isinstance(q, FindsStates):
+        return None
+    return torch.cat([q.most_probable_states(x) for x, _, _ in fitted.blocks(rows, seed)]).numpy()
 
 
 def _scheme(refine: int, inference: InferenceScheme | str | None) -> InferenceScheme | None:

@@ -11,6 +11,7 @@ from lowerbound.models import (
     deep_embedding,
     discrete_autoencoder,
     draw_autoencoder,
+    hidden_markov,
     ladder_autoencoder,
     latent_classes,
     layered,
@@ -22,6 +23,7 @@ from lowerbound.models import (
     sentence_autoencoder,
     sequence,
     skip_autoencoder,
+    topics,
     two_stage_autoencoder,
     variational_autoencoder,
     very_deep_autoencoder,
@@ -51,6 +53,8 @@ _OWN: tuple[Recipe, ...] = (
     skip_autoencoder.RECIPE,
     two_stage_autoencoder.RECIPE,
     *sequence.RECIPES,
+    hidden_markov.RECIPE,
+    *topics.RECIPES,
     *sentence_autoencoder.RECIPES,
 )
 _FORMER_NAMES = {"rows": "autoregressive-rows"}  # that run folders may hold

@@ -37,7 +37,7 @@ from lowerbound.evaluate import (
 )
 from lowerbound.evaluate.evidence import require_finite
 from lowerbound.fitted import Fitted
-from lowerbound.hooks import AssignsClusters, Embeds
+from lowerbound.hooks import AssignsClusters, Embeds, HasTopics, IsExact
 from lowerbound.labelled import LabelledModel
 from lowerbound.language_baseline import language_model_of
 from lowerbound.likelihoods.tokens import num_tokens
@@ -63,7 +63,7 @@ __all__ = [
 _MOST_BASELINE_ROWS, _MOST_EXPONENT = 20_000, 700.0
 _SUMMARY_SAMPLES = 64
 _MOST_LATENTS = 5_000
-_NUM_SAMPLES, _FEWEST_SAMPLES, _MOST_PROBABILITIES = 1000, 10, 3 * 10**10
+_NUM_SAMPLES, _FEWEST_SAMPLES, _MOST_PROBABILITIES, _MOST_OF_BAGS = 1000, 10, 3 * 10**10, 3 * 10**9
 _OF_VECTORS = ("gaussian", "gaussian_mixture")  # that take no images
 
 
@@ -86,8 +86,8 @@ def score_fitted(
         data: other data (see `Fitted.rows`), of which the test rows are scored if it has a test part, else all rows;
             None takes its own.
         limit: score at most so many rows, the first.
-        num_samples: S of L_S; None for 1000, or for text as many as take 3e10 probabilities of tokens, but at least 10
-            and one without latents.
+        num_samples: S of L_S; None for 1000, or for text as many as take 3e10 probabilities of tokens (3e9 of words in
+            bags), but at least 10, and one without latents; one where q(z | x) is p(z | x).
         language_model: whether to fit the language model of the net of a model of text, if it was not fitted before;
             that takes about as long as the fit of the model.
         seed: of all draws; that of the fit if None.
@@ -118,17 +118,36 @@ def score_fitted(
         progress=progress,
     )
     fitted.model.cpu()
-    return {"data": rows.name, **scores}
+    return {"data": rows.name, **scores, **_topics(fitted)}
+
+
+def _topics(fitted: Fitted) -> dict[str, Any]:
+    """The words of topics and their coherence; nothing for a model without topics."""
+    if not isinstance(getattr(fitted.model.likelihood, "net", None), HasTopics):
+        return {}
+    found = fitted.topics()
+    topics = [{"words": list(topic.words), "coherence": topic.coherence} for topic in found]
+    return {"topics": topics, "coherence": sum(topic.coherence for topic in found) / len(found)}
 
 
 def samples_for(model: LatentVariableModel, x: Shaped[Tensor, "batch *event"]) -> int:
     """S of L_S where the user says none."""
-    if facts_of(model.likelihood).domain != "tokens" or not len(x):
+    if _is_exact(model):
+        return 1
+    domain = facts_of(model.likelihood).domain
+    if domain == "bag" and len(x):
+        return min(_NUM_SAMPLES, max(_FEWEST_SAMPLES, _MOST_OF_BAGS // x.numel()))
+    if domain != "tokens" or not len(x):
         return _NUM_SAMPLES
     if model.prior(None).event_shape.numel() == 0:
         return 1
     each = int(num_tokens(x).sum()) * (int(x.max()) + 1)
     return min(_NUM_SAMPLES, max(_FEWEST_SAMPLES, _MOST_PROBABILITIES // each))
+
+
+def _is_exact(model: LatentVariableModel) -> bool:
+    """Whether q(z | x) is p(z | x), so that L_S is log p(x) for every S."""
+    return isinstance(model.posterior, IsExact) and model.posterior.is_exact_for(model)
 
 
 def device_for(fitted: Fitted) -> torch.device:
@@ -167,15 +186,16 @@ def score(
 
     Returns:
         Means over the rows in nats per datum: `elbo`, `log_evidence` (L_S), `rate` and `distortion`, the first two with
-        standard errors from the spread over the rows; `log_scale`; `bits_per_dim` of L_S and `elbo_bits_per_dim`; the
-        counts `num_samples`, `num_data`, `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`;
-        for a mixture prior `components`: their number, how many are `unused`, and the `effective` number of those in
-        use; for quantised latents `codes`: their `number`, how many are `used` by these rows, and the `effective`
-        number; for a model of clusters, `clustering_accuracy` (of the best matching of clusters to labels) and
-        `normalized_mutual_information`; of text `num_tokens`, with the end of each text, and `perplexity`, which is
-        exp(−L_S / tokens), in place of bits; for a model that classifies, the `accuracy` of its most probable label,
-        with its `accuracy_standard_error`; `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and
-        `baselines`, each with its `log_likelihood` and the `margin` by which L_S is above it on the same rows.
+        standard errors from the spread over the rows; `exact`, where q(z | x) is p(z | x) and L_S log p(x);
+        `log_scale`; `bits_per_dim` of L_S and `elbo_bits_per_dim`; the counts `num_samples`, `num_data`,
+        `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`; for a mixture prior `components`:
+        their number, how many are `unused`, and the `effective` number of those in use; for quantised latents `codes`:
+        their `number`, how many are `used` by these rows, and the `effective` number; for a model of clusters,
+        `clustering_accuracy` (of the best matching of clusters to labels) and `normalized_mutual_information`; of text
+        `num_tokens`, with the end of each text, and `perplexity`, which is exp(−L_S / tokens), in place of bits; for a
+        model that classifies, the `accuracy` of its most probable label, with its `accuracy_standard_error`;
+        `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and `baselines`, each with its
+        `log_likelihood` and the `margin` by which L_S is above it on the same rows.
 
     Raises:
         ValueError: no rows or no samples; rows of which log p(x) is no finite number.
@@ -186,7 +206,7 @@ def score(
     parts = summary(model, x_test, num_samples=_SUMMARY_SAMPLES, context=context, seed=seed)
     facts = facts_of(model.likelihood)
     discrete = facts.discrete and not (facts.domain == "unit interval" and bool(((x_test != 0) & (x_test != 1)).any()))
-    of_tokens = facts.domain == "tokens"
+    of_tokens = facts.domain in ("tokens", "bag")
     without_latents = {} if x_train is None else _baselines(model.likelihood, x_train, x_test, seed)
     without_latents |= {name: value.to(x_test.device) for name, value in (others or {}).items()}
     kl = parts.rate_per_dimension
@@ -197,12 +217,13 @@ def score(
         "elbo_standard_error": parts.elbo_standard_error,
         **dict(zip(("log_evidence", "log_evidence_standard_error"), _mean(log_p), strict=True)),
         "log_scale": in_units,
+        **({"exact": True} if _is_exact(model) else {}),
         "num_samples": num_samples,
         "num_data": x_test.shape[0],
         "num_dimensions": evidence.num_dimensions,
         "bits_per_dim": evidence.bits_per_dim if discrete and not of_tokens else None,
         "elbo_bits_per_dim": parts.bits_per_dim if discrete and not of_tokens else None,
-        **(_per_token(x_test, log_p) if of_tokens else {}),
+        **(_per_token(x_test, log_p, bag=facts.domain == "bag") if of_tokens else {}),
         "effective_sample_size": evidence.effective_sample_size.median().item(),
         "pareto_k_above_07": evidence.unreliable_fraction,
         "rate": parts.rate,
@@ -219,9 +240,9 @@ def score(
     return {name: _defined(value) for name, value in scores.items()}
 
 
-def _per_token(x: Tensor, log_p: Tensor) -> dict[str, Any]:
-    """The number of tokens, with the end of each text, and exp(−log p / their number)."""
-    count = int(num_tokens(x).sum())
+def _per_token(x: Tensor, log_p: Tensor, *, bag: bool) -> dict[str, Any]:
+    """The number of tokens, with the end of each text unless they are in a bag, and exp(−log p / their number)."""
+    count = max(1, int(x.double().sum() if bag else num_tokens(x).sum()))
     perplexity = math.exp(min(_MOST_EXPONENT, -log_p.sum().item() / count))
     return {"num_tokens": count, "perplexity": perplexity}
 

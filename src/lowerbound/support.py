@@ -42,9 +42,9 @@ __all__ = [
     "with_missing",
 ]
 
-Domain: TypeAlias = Literal["reals", "unit interval", "levels", "counts", "classes", "tokens", "columns"]
-"""The meaning of one element of x; "tokens" of texts that end before their row; "columns" if each column has its own
-kind."""
+Domain: TypeAlias = Literal["reals", "unit interval", "levels", "counts", "classes", "tokens", "bag", "columns"]
+"""The meaning of one element of x; "tokens" of texts that end before their row; "bag" of counts given their sum;
+"columns" if each column has its own kind."""
 
 EncoderView: TypeAlias = Literal["identity", "log1p", "one-hot", "tokens", "columns"]
 """How the encoder sees x: unchanged; as log(1 + x); as one-hot classes; as counts of tokens; or each column by its

@@ -44,12 +44,18 @@ SMALL = {
     "molecule-vae": "molecule-vae:latent_dim=2,embedding_dim=4,width=8",
     "autoregressive-rows": "autoregressive-rows:latent_dim=2,hidden=[8],recurrent_dim=8",
     "state-space": "state-space:latent_dim=2,hidden=[8],recurrent_dim=8",
+    "hidden-markov": "hidden-markov:states=2",
+    "lda": "lda:topics=2,passes=2",
+    "prodlda": "prodlda:topics=2,hidden=[8]",
 }
 
 
 TEXTS = ("sentence-vae", "language-model")
 MIXTURE = "mixture-of-factor-analysers"
-TABLES = {"counts": "counts", "latent-classes": "reals", "linear-path": "reals", "mixture-of-factor-analysers": "reals"}
+TABLES = {
+    **dict.fromkeys(("counts", "lda", "prodlda"), "counts"),
+    **dict.fromkeys(("latent-classes", "linear-path", "mixture-of-factor-analysers"), "reals"),
+}
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def _model(plan: Plan, model: nn.Module) -> str:
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     known = {name: value for name, value in plan.model.items() if value is not None}
     words = ", ".join(f"{name.replace('_', '-')} {_text(value)}" for name, value in known.items())
-    if plan.steps == 0 and len(known) < len(plan.model):
+    if plan.steps == 0 and set(plan.model) - set(known) - {"columns"}:
         chosen = f"{words}, " if words else ""
         return f"Model: {plan.recipe}, {chosen}its sizes chosen by the fit; solved without gradient steps."
     samples = "1 sample" if plan.num_samples == 1 else f"{plan.num_samples} samples"

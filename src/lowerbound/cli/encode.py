@@ -49,6 +49,9 @@ def encode(
     Of quantised latents `codes` are the numbers of their codes (row, stage, position), and the means are the vectors
     that these stand for.
 
+    Of a chain of states `states` are their numbers along the most probable path (row, step), and the means are the
+    probabilities of the states, step by step.
+
     Where chains of hmc, or several starts of local, are not to be trusted, stderr says which rows and why.
 
     `row` is the number of the row in the file, from 0. Rows come in the order of the file; of data with a training and
@@ -84,11 +87,12 @@ def _write(path: Path, encoded: Encoded, rows: Rows) -> None:
     if suffix == ".npz":
         labels = {} if y is None else {"label": y}
         names = {} if y is None or classes is None else {"label_names": np.array(classes)}
-        own = {} if codes is None else {"codes": codes}
+        own = {n: v for n, v in (("codes", codes), ("states", encoded.states)) if v is not None}
         write_npz(path, row=row, mean=encoded.mean, scale=encoded.scale, **own, **assigned, **labels, **names)
     else:
         flat = () if codes is None else codes.reshape(len(codes), -1).T
         columns = {"row": row, **{f"code_{i}": column for i, column in enumerate(flat)}}
+        columns |= {} if encoded.states is None else {f"state_{t}": k for t, k in enumerate(encoded.states.T)}
         columns |= {**_columns(encoded.mean, encoded.scale, y, classes), **assigned}
         if suffix == ".csv":
             tell_formulas(path, (cell for name in ("label", "assigned") for cell in columns.get(name, ())))

@@ -52,7 +52,7 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
         table.add_row(*(cell for i, cell in enumerate(row) if discrete or i != 3))
     console.print(table)
     if "perplexity" in scores:
-        tokens = f"{scores['num_tokens']:,} tokens, the ends of texts among them"
+        tokens = f"{scores['num_tokens']:,} {'words' if 'topics' in scores else 'tokens, the ends of texts among them'}"
         console.print(f"Perplexity {scores['perplexity']:.2f} a token, over {tokens}.")
     codes = scores.get("codes")
     if codes is None:
@@ -60,6 +60,8 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
     else:
         used = f"{codes['used']:,} of {codes['number']:,}"
         console.print(f"Codes in use by these rows: {used} ({codes['effective']:.0f} if used alike).")
+    if "topics" in scores:
+        _print_topics(console, scores)
     if "accuracy" in scores:
         error = scores["accuracy_standard_error"]
         within = "" if error is None else f" ± {error:.1%}"
@@ -86,6 +88,14 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
     loser = _best_above(scores)
     if loser is not None:
         console.print(f"The model is below a baseline, {loser}; {_advice(fitted)}", markup=False)
+
+
+def _print_topics(console: Console, scores: dict[str, Any]) -> None:
+    """The words of each topic, after the coherence of their pairs in training texts."""
+    console.print(f"Topics, by their first words and the coherence of these (NPMI, mean {scores['coherence']:.3f}):")
+    for i, topic in enumerate(scores["topics"]):
+        words = printable(" ".join(topic["words"]))
+        console.print(f"  {i:>3}  {topic['coherence']:+.2f}  {words}", markup=False, highlight=False)
 
 
 def _advice(fitted: Fitted) -> str:
@@ -147,7 +157,8 @@ def _best_above(scores: dict[str, Any]) -> str | None:
 
 def _rows(scores: dict[str, Any]) -> list[tuple[str, ...]]:
     bits_per_nat = 1 / (scores["num_dimensions"] * math.log(2))
-    evidence = f"L ({scores['num_samples']:,} samples) ≤ log p(x)"
+    exact = scores.get("exact", False)
+    evidence = "log p(x), exactly" if exact else f"L ({scores['num_samples']:,} samples) ≤ log p(x)"
     rows = [
         (evidence, *_cells(scores["log_evidence"], scores["log_evidence_standard_error"], bits_per_nat), ""),
         ("ELBO", *_cells(scores["elbo"], scores["elbo_standard_error"], bits_per_nat), ""),

@@ -300,7 +300,8 @@ class Dataset:
 
 
 def _check_rows(name: str, schema: Schema, x_train: np.ndarray, x_test: np.ndarray) -> None:
-    missing, columns = schema.columns is not None, schema.column_names if schema.has_names else None
+    missing = schema.columns is not None or schema.kind == "array"
+    columns = schema.column_names if schema.has_names else None
     check_array(x_train, f"the training part of {name}", columns, missing=missing)
     check_features(x_train, schema.event_shape, f"the training part of {name}")
     check_features(x_test, schema.event_shape, f"the test part of {name}")

@@ -54,6 +54,7 @@ from lowerbound.evaluate.rate_distortion import Summary, summary
 from lowerbound.evaluate.reference_points import tarp
 from lowerbound.evaluate.replicated_data import Check, PredictiveChecks, predictive_checks
 from lowerbound.evaluate.sbc import Calibration, calibration
+from lowerbound.evaluate.topics import Topic, describe_topics
 from lowerbound.evaluate.two_sample import PosteriorTwoSample, classifier_two_sample, posterior_two_sample
 from lowerbound.evaluate.uniform_columns import ColumnRanks, least_uniform
 
@@ -82,6 +83,7 @@ __all__ = [
     "Score",
     "Statistic",
     "Summary",
+    "Topic",
     "adjusted_rand_index",
     "aggregate_posterior",
     "annealed_importance",
@@ -98,6 +100,7 @@ __all__ = [
     "completions",
     "conditional_ranks",
     "dci_scores",
+    "describe_topics",
     "draw_missing",
     "ecdf_band",
     "effective_sample_size",

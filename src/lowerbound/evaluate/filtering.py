@@ -22,6 +22,7 @@ from lowerbound.evaluate.importance import effective_sample_size, log_mean_weigh
 from lowerbound.evaluate.resampling import systematic_resampling
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.sequence_steps import EachStep
+from lowerbound.observed_steps import observed_steps
 from lowerbound.priors.markov_chain import MarkovChain
 from lowerbound.randomness import forked
 
@@ -107,9 +108,4 @@ def _unseen(x: Tensor, data_dim: int, num_particles: int) -> Tensor:
         )
     if bool(x.isinf().any()):
         raise ValueError("x has infinite numbers; give finite ones, or NaN for a whole step that was not observed.")
-    missing = x.isnan()
-    if bool((missing.any(-1) & ~missing.all(-1)).any()):
-        raise ValueError(
-            "x has steps of which some numbers are NaN and some are not; particle_filter takes a step as seen or not."
-        )
-    return missing.all(-1)
+    return ~observed_steps(x)[0]

@@ -55,9 +55,7 @@ def independent_elements(
     if len(train) == 0:
         raise ValueError("independent_elements got no training rows and needs at least one.")
     if isinstance(likelihood, EachStep | ChainRule):
-        step = cast(nn.Module, likelihood.step)
-        of_steps = independent_elements(step, train.flatten(0, 1), test.flatten(0, 1), seed=seed)
-        return of_steps.unflatten(0, test.shape[:2]).sum(1)
+        return _independent_steps(cast(nn.Module, likelihood.step), train, test, seed)
     if isinstance(likelihood, Autoregressive):
         likelihood = likelihood.factorised(_FreeVector)
     x = _some(train, seed).double()
@@ -67,6 +65,16 @@ def independent_elements(
     pseudo_rows, weights = _pseudo_rows(getattr(likelihood, "support", None), x)
     maximise(fitted, WeightedRows(rows=x, pseudo_rows=pseudo_rows, weights=weights))
     return log_probs(fitted, test.to(x.device).double())
+
+
+def _independent_steps(step: nn.Module, train: Tensor, test: Tensor, seed: int) -> Tensor:
+    """Every observed step counts as a row; series of single numbers (N, T) have steps of one."""
+    train, test = (x if x.ndim > 2 else x.unsqueeze(-1) for x in (train, test))
+    known, seen = train.flatten(0, 1), ~test.isnan().all(-1)
+    known = known[~known.isnan().all(-1)]
+    found = torch.zeros(seen.shape, dtype=torch.float64, device=test.device)
+    found[seen] = independent_elements(step, known, test[seen], seed=seed)
+    return found.sum(1)
 
 
 class _FreeVector(nn.Module):

@@ -17,7 +17,7 @@ from functools import cached_property
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, constraints
 from torch.nn.functional import one_hot
 from torch.types import _size
 
@@ -112,6 +112,11 @@ class ChainPosterior(Distribution):
         super().__init__(torch.Size((batch,)), torch.Size(event), validate_args=False)
 
     @property
+    def support(self) -> constraints.Constraint:
+        """A one-hot state at each step."""
+        return constraints.independent(constraints.one_hot, 1)  # type: ignore[arg-type]
+
+    @property
     def mean(self) -> Tensor:
         """γ (B, T, K)."""
         return self.chain.smoothed
@@ -125,15 +130,15 @@ class ChainPosterior(Distribution):
         """log p(c | x), nats."""
         return self.chain.log_joint(value.argmax(-1)) - self.chain.log_evidence
 
-    @torch.no_grad()
     def sample(self, sample_shape: _size = ()) -> Tensor:
         """Draw c (*sample_shape, B, T, K) from the last state to the first: c_t ~ ∝ α_t(c_t) A(c_t, c_{t+1})."""
-        alpha, backwards = self.chain.forward, self.chain.log_transition.mT
-        lead = torch.Size(sample_shape) + self.batch_shape
-        path = [_draw(alpha[:, -1].expand(*lead, -1))]
-        for a in alpha[:, :-1].flip(1).unbind(1):
-            path.append(_draw(a + backwards[path[-1]]))
-        return one_hot(torch.stack(path[::-1], -1), alpha.shape[-1]).to(alpha)
+        alpha = self.chain.forward  # kept, and differentiated by whoever asks for log p(c | x)
+        with torch.no_grad():
+            backwards, lead = self.chain.log_transition.mT, torch.Size(sample_shape) + self.batch_shape
+            path = [_draw(alpha[:, -1].expand(*lead, -1))]
+            for a in alpha[:, :-1].flip(1).unbind(1):
+                path.append(_draw(a + backwards[path[-1]]))
+            return one_hot(torch.stack(path[::-1], -1), alpha.shape[-1]).to(alpha)
 
 
 def _draw(logits: Float[Tensor, "*lead state"]) -> Int[Tensor, "*lead"]:

@@ -9,7 +9,7 @@ Steps of NaN were not observed and are summed out. A state that no step belongs 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
@@ -19,6 +19,7 @@ from torch.distributions import Normal
 from torch.nn.functional import one_hot
 
 from lowerbound.exact.hidden_chain import HiddenChain
+from lowerbound.observed_steps import observed_steps
 
 __all__ = ["CategoricalStates", "Emissions", "HiddenMarkov", "HiddenMarkovIteration", "NormalStates", "baum_welch"]
 
@@ -106,9 +107,36 @@ class HiddenMarkov:
         Raises:
             ValueError: a step of which some numbers are NaN and some are not.
         """
-        seen, filled = _observed(x)
+        seen, filled = self.observed(x)
         log_emission = self.emissions.log_prob(filled).masked_fill(~seen[..., None], 0)
         return HiddenChain(self.initial.log(), self.transition.log(), log_emission)
+
+    def observed(
+        self, x: Float[Tensor, "batch time data"]
+    ) -> tuple[Bool[Tensor, "batch time"], Float[Tensor, "batch time data"]]:
+        """Which steps were observed, and the series as the emissions take them."""
+        return observed_steps(x)
+
+    def maximised(self, chain: HiddenChain, x: Float[Tensor, "batch time data"]) -> HiddenMarkov:
+        """The model of largest E[log p(x, c)] under p(c | x) of the present one.
+
+        Arguments:
+            chain: that of x under the present model.
+            x: series.
+        """
+        seen, filled = self.observed(x)
+        moved = torch.stack([pair.sum(0) for pair in chain.pairs()]).sum(0)
+        return replace(
+            self,
+            initial=self.frequencies(chain.smoothed[:, 0].sum(0), self.initial),
+            transition=self.frequencies(moved, self.transition),
+            emissions=self.emissions.maximised(filled, chain.smoothed * seen[..., None]),
+        )
+
+    def frequencies(self, counts: Float[Tensor, "*lead state"], present: Float[Tensor, "*lead state"]) -> Tensor:
+        """Expected counts as probabilities; the present ones where nothing was counted."""
+        total = counts.sum(-1, keepdim=True)
+        return torch.where(total < _EMPTY, present, counts / total)
 
 
 class HiddenMarkovIteration(NamedTuple):
@@ -143,21 +171,4 @@ def baum_welch(
         yield HiddenMarkovIteration(iteration, value, model)
         if value - previous <= tolerance:
             return
-        previous, model = value, _maximised(model, chain, x)
-
-
-def _maximised(model: HiddenMarkov, chain: HiddenChain, x: Tensor) -> HiddenMarkov:
-    seen, filled = _observed(x)
-    moved = torch.stack([pair.sum(0) for pair in chain.pairs()]).sum(0)
-    left = moved.sum(1, keepdim=True)
-    transition = torch.where(left < _EMPTY, model.transition, moved / left)
-    emissions = model.emissions.maximised(filled, chain.smoothed * seen[..., None])
-    return HiddenMarkov(chain.smoothed[:, 0].mean(0), transition, emissions)
-
-
-def _observed(x: Tensor) -> tuple[Bool[Tensor, "batch time"], Tensor]:
-    """Which steps were observed, and the series with 0 in the others."""
-    missing = x.isnan()
-    if bool((missing.any(-1) & ~missing.all(-1)).any()):
-        raise ValueError("x has steps of which some numbers are NaN and some are not; a step is seen or not.")
-    return ~missing.all(-1), x.nan_to_num()
+        previous, model = value, model.maximised(chain, x)

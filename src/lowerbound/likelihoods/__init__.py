@@ -1,6 +1,7 @@
 """Likelihoods p(x | z): one idea per file, each a `protocols.Conditional`."""
 
 from lowerbound.likelihoods.autoregressive import Autoregressive
+from lowerbound.likelihoods.bag_of_words import BagOfWords
 from lowerbound.likelihoods.bernoulli import Bernoulli
 from lowerbound.likelihoods.beta import Beta
 from lowerbound.likelihoods.categorical import Categorical
@@ -18,6 +19,7 @@ from lowerbound.likelihoods.zero_inflated import ZeroInflatedNegativeBinomial, Z
 
 __all__ = [
     "Autoregressive",
+    "BagOfWords",
     "Bernoulli",
     "Beta",
     "Categorical",

@@ -35,7 +35,7 @@ class EachStep(nn.Module):
         A distribution over x (T, D) with batch shape (...).
     """
 
-    def __init__(self, step: Conditional, event_shape: tuple[int, int]):
+    def __init__(self, step: Conditional, event_shape: tuple[int, ...]):
         super().__init__()
         self.step, self.event_shape = step, event_shape
 

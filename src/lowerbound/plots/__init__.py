@@ -13,6 +13,7 @@ from lowerbound.plots.gradients import gradient_noise
 from lowerbound.plots.images import image_grid, originals_and_reconstructions
 from lowerbound.plots.latent import latent_map
 from lowerbound.plots.predictive import predictive_statistics
+from lowerbound.plots.series import series_with_states
 from lowerbound.plots.tables import table_marginals
 from lowerbound.plots.training import training_curves
 
@@ -30,6 +31,7 @@ __all__ = [
     "latent_map",
     "originals_and_reconstructions",
     "predictive_statistics",
+    "series_with_states",
     "table_marginals",
     "training_curves",
 ]

@@ -61,6 +61,8 @@ class ReportContents:
         feature_names: the names of a table's columns.
         problems: sentences on what was inferred for this page and is not to be trusted.
         predictive: held-out rows against as many that the model makes.
+        series: test series (n, T, D) with a path of states, in their own units, NaN where a step was not observed.
+        states: the most probable path of each (n, T).
         text_samples: texts that the model draws.
         text_pairs: test texts as the model sees them, each with its reconstruction.
         drawn_pairs: a drawing (SVG) of such pairs of molecules, side by side.
@@ -90,6 +92,8 @@ class ReportContents:
     feature_names: tuple[str, ...] | None = None
     problems: tuple[str, ...] = ()
     predictive: PredictiveChecks | None = None
+    series: np.ndarray | None = None
+    states: np.ndarray | None = None
     text_samples: Sequence[str] = ()
     text_pairs: Sequence[tuple[str, str]] = ()
     drawn_pairs: str | None = None

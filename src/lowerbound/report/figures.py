@@ -21,7 +21,9 @@ def illustrations(contents: ReportContents) -> Iterator[Illustration]:
     """The pictures that the contents allow, in reading order."""
     if contents.metrics and contents.metrics[-1]["step"] > 0:  # a fit without steps has no course
         yield _training(contents)
-    if contents.kind == "image":
+    if contents.series is not None and contents.states is not None:
+        yield _states(contents.series, contents.states)
+    elif contents.kind == "image":
         yield from _images(contents)
     elif contents.originals is not None and contents.samples is not None:
         yield _marginals(contents, contents.originals, contents.samples)
@@ -77,6 +79,17 @@ def _value_range(originals: np.ndarray | None) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = float(originals.min()), float(originals.max())
     return (0.0, 1.0) if (low >= 0 and high <= 1) or low == high else (low, high)
+
+
+def _states(series: np.ndarray, states: np.ndarray) -> Illustration:
+    used = np.unique(states)
+    return Illustration(
+        heading="States behind the series",
+        figure=plots.series_with_states(series, states),
+        alt=f"Lines of up to three test series over {series.shape[1]:,} steps, on bands in the colour of the most "
+        f"probable state; {len(used)} states occur in the {len(states)} series looked at.",
+        reading=words.STATES,
+    )
 
 
 def _marginals(contents: ReportContents, originals: np.ndarray, samples: np.ndarray) -> Illustration:

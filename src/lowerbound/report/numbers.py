@@ -60,7 +60,7 @@ def scores(contents: ReportContents) -> list[Score]:
     return (
         []
         if contents.evaluation is None
-        else [*_bounds(contents), *_parts(contents), *_quality(contents), *_baselines(contents)]
+        else [*_bounds(contents), *_parts(contents), *_topics(contents), *_quality(contents), *_baselines(contents)]
     )
 
 
@@ -146,12 +146,25 @@ def _parts(contents: ReportContents) -> Iterator[Score]:
             "log p(x) and its error is understated. A few per cent are no worry; most rows are."
         )
         yield Score(name="Unreliable rows", nats=f"{e['pareto_k_above_07']:.1%} of rows", meaning=meaning)
-    elif (e.get("num_samples") or FEWEST_WEIGHTS) < FEWEST_WEIGHTS:
+    elif not e.get("exact") and (e.get("num_samples") or FEWEST_WEIGHTS) < FEWEST_WEIGHTS:
         meaning = (
             f"Whether importance weights are heavy-tailed (Pareto k̂) shows from K = {FEWEST_WEIGHTS} on; K is "
             f"{e['num_samples']} here. Evaluate with more samples."
         )
         yield Score(name="Unreliable rows", nats="not known", meaning=meaning)
+
+
+def _topics(contents: ReportContents) -> Iterator[Score]:
+    e = contents.evaluation or {}
+    if "topics" not in e:
+        return
+    meaning = (
+        "Of the first words of each topic in training texts, the mean over topics: 1 for words that are always "
+        "together, 0 for independent ones, −1 for words that never are."
+    )
+    yield Score(name="Coherence (NPMI)", nats=f"{e['coherence']:.3f}", meaning=meaning)
+    for i, topic in enumerate(e["topics"]):
+        yield Score(name=f"Topic {i}", nats=f"NPMI {topic['coherence']:.2f}", meaning=" ".join(topic["words"]))
 
 
 def _quality(contents: ReportContents) -> Iterator[Score]:
@@ -194,7 +207,10 @@ def _baselines(contents: ReportContents) -> Iterator[Score]:
 
 
 def _bound_name(contents: ReportContents) -> str:
-    k = (contents.evaluation or {}).get("num_samples")
+    e = contents.evaluation or {}
+    k = e.get("num_samples")
+    if e.get("exact"):
+        return "log p(x)"
     return "L_K" if k is None else f"L_K with K = {k:,}"
 
 

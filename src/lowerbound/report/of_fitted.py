@@ -16,7 +16,7 @@ from lowerbound.data.kinds.strings import texts_in
 from lowerbound.defaults import facts_of
 from lowerbound.evaluate import PosteriorMean, PredictiveChecks, posterior_mean
 from lowerbound.fitted import Fitted
-from lowerbound.hooks import Embeds
+from lowerbound.hooks import Embeds, FindsStates
 from lowerbound.inference import InferenceWarning
 from lowerbound.model import LatentVariableModel
 from lowerbound.not_finite import require_finite_rows
@@ -83,6 +83,7 @@ def collect(fitted: Fitted) -> ReportContents:
         problems=_problems(caught),
         predictive=_checks(fitted, len(rows)) if _can_sample(model) else None,
         **(_shown_texts(fitted, x) if is_text else {}),
+        **_shown_states(fitted, rows, x),
     )
 
 
@@ -155,6 +156,16 @@ def _shown_texts(fitted: Fitted, x: Tensor) -> dict[str, Any]:
         "drawn_pairs": molecule_svg(pairs, per_row=4),
         "drawn_samples": molecule_svg(texts[2][: 2 * NUM_DRAWN], per_row=4),
     }
+
+
+def _shown_states(fitted: Fitted, rows: np.ndarray, x: Tensor) -> dict[str, Any]:
+    """A few test series and the states behind them; nothing for a model without a chain of states."""
+    q = fitted.model.posterior
+    if not isinstance(q, FindsStates):
+        return {}
+    some = np.asarray(rows[:NUM_PAIRS], dtype=np.float64)
+    series = some if some.ndim > 2 else some[:, :, None]
+    return {"series": series, "states": q.most_probable_states(x[:NUM_PAIRS]).numpy()}
 
 
 def _every_class(context: Tensor) -> Tensor:

@@ -54,6 +54,11 @@ MARGINALS = (
     "over separate peaks, or samples where no data are. Each column is compared by itself: how columns depend on each "
     "other does not show here."
 )
+STATES = (
+    "The most probable path of states of each series (Viterbi), as bands and as the line below. Good: states last for "
+    "many steps, and the series looks alike wherever a state returns. Bad: states that change at nearly every step, or "
+    "that never occur: fit again with fewer states. Numbers of states have no order."
+)
 PREDICTIVE = (
     "Statistics of test rows (dots) in standard deviations of those of as many rows that the model makes; the "
     "farthest are shown, with the value in the data and 95 % of the model's. Good: dots within the shaded band. Bad: "

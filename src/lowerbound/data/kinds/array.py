@@ -1,4 +1,7 @@
-"""Arrays: rows of numbers with two axes or more that are no images, such as series (N, time, channels)."""
+"""Arrays: rows of numbers with two axes or more that are no images, such as series (N, time, channels).
+
+NaN marks a number that was not observed, for likelihoods that take gaps; others refuse it.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +39,13 @@ class Array:
         """The shape of a row.
 
         Raises:
-            DataError: a DataFrame, an array of one axis, or values that are no finite numbers.
+            DataError: a DataFrame, an array of one axis, or infinite values.
         """
         x = contents.x
         if not isinstance(x, np.ndarray) or x.ndim < 2:
             raise DataError(f"{contents.what} is no array of rows; expected numbers with two axes or more: reshape it.")
         check_numeric(x, contents.what)
-        check_finite(x, contents.what)
+        check_finite(x, contents.what, missing=True)
         shape = tuple(int(n) for n in x.shape[1:])
         return Schema(kind=self.name, event_shape=shape, container=contents.container, dtype=str(x.dtype))
 
@@ -51,7 +54,7 @@ class Array:
         x = given if isinstance(given, np.ndarray) else given.to_numpy()
         check_numeric(x, what)
         check_features(x, schema.event_shape, what)
-        check_finite(x, what)
+        check_finite(x, what, missing=True)
         if isinstance(x, np.memmap):
             return x
         return np.ascontiguousarray(x, dtype=np.float32 if x.dtype == np.uint8 else exact_dtype(x.dtype))
