@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from lowerbound.checkpoint import CheckpointError
 from lowerbound.data import DataError, Dataset, Identity, Rows
 from lowerbound.data.classes import check_classes, one_hot
+from lowerbound.data.covariates import encode_covariates
 from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
@@ -164,7 +165,15 @@ class Fitted:
         """The seed of the fit, from which every draw here is derived unless another is given."""
         return 0 if self.plan is None else self.plan.seed
 
-    def rows(self, data: Any, label: str | None = None, *, y: Any = None, array: str | None = None) -> Rows:
+    def rows(
+        self,
+        data: Any,
+        label: str | None = None,
+        *,
+        y: Any = None,
+        array: str | None = None,
+        covariates: Mapping[str, Any] | None = None,
+    ) -> Rows:
         """Other data, read as this model needs them: columns and classes are matched by name.
 
         Arguments:
@@ -172,11 +181,13 @@ class Fitted:
             label: the column of labels, if its name is not that in the data of the fit.
             y: labels (N,) of a DataFrame or an array, where they are in no column of it.
             array: the array of an archive, or the layer of an AnnData, if it is not that of the fit.
+            covariates: one value for all rows, by name, in place of those of the data: {"batch": "a"} reads cells of an
+                unseen batch as cells of batch a.
 
         Raises:
             DataError: rows of another kind or shape, renamed columns, or classes that training has not seen.
         """
-        return rows_under(data, self.schema, label=label, y=y, array=array)
+        return rows_under(data, self.schema, label=label, y=y, array=array, covariates=covariates)
 
     def events(self, x: np.ndarray, seed: int | None = None) -> Float[Tensor, "row *event"]:
         """Transform stored rows (N, *event) to what the likelihood scores, and check them against its support.
@@ -193,12 +204,23 @@ class Fitted:
         require_support(self.model.likelihood, events, what="the data", columns=names, given=own)
         return events
 
-    def context(self, y: np.ndarray | None, name: str = "the data") -> Tensor | None:
-        """The context of the model for rows with these class numbers (N,); None if the model has no context.
+    def context(
+        self, y: np.ndarray | None, name: str = "the data", covariates: np.ndarray | None = None
+    ) -> Tensor | None:
+        """The context of the model for rows; None if the model has no context.
+
+        Arguments:
+            y: numbers of their classes (N,), or None.
+            name: of the data, for messages.
+            covariates: of rows (N, C), as `Rows` and `Dataset` hold them, or None.
 
         Raises:
-            DataError: no labels, or a class that training has not seen.
+            DataError: no labels or covariates, or a class that training has not seen.
         """
+        if self.schema.covariates:
+            if covariates is None:
+                raise DataError(f"{name} has no covariates, which {self.called} is given; give rows with them.")
+            return encode_covariates(covariates, self.schema.covariates)
         if not self.is_conditional:
             return None
         assert self.plan is not None
@@ -269,7 +291,9 @@ class Fitted:
             count: how many.
             label: the class to draw, from a model that was fitted with labels; None draws any class.
             given: columns of a table that every draw has, by name, as in {"sex": "female"}; the others are drawn from
-                p(the others | given), by `evaluate.missing.draw_missing`. Not together with label.
+                p(the others | given), by `evaluate.missing.draw_missing`. Of a model that is given covariates, values
+                of these, as in {"batch": "a"}; others are drawn by their shares, and numbers are at their mean. Not
+                together with label.
             decoding: how each token of a text is chosen: "sample" draws from p(x | z), as None does; "greedy",
                 "temperature=0.7" and "nucleus=0.9" show what is likely (`lowerbound.decoding`).
             seed: of the draws.
@@ -397,7 +421,7 @@ class Fitted:
         return decompress(self, path, progress=progress)
 
     def draw(
-        self, count: int, *, label: str | None = None, seed: int | None = None
+        self, count: int, *, label: str | None = None, given: Mapping[str, Any] | None = None, seed: int | None = None
     ) -> tuple[Tensor, Tensor, np.ndarray | None]:
         """Draws of x, E[x | z] of each and their classes, in the form that the likelihood scores.
 
@@ -406,7 +430,7 @@ class Fitted:
         """
         from lowerbound.drawing import draw
 
-        return draw(self, count, label=label, seed=seed)
+        return draw(self, count, label=label, given=given, seed=seed)
 
     def reconstruct(self, data: Any, *, seed: int | None = None) -> Any:
         """E[x' | z] at one draw z ~ q(z | x) for each row, in the form of the user's data.
@@ -549,17 +573,27 @@ class Fitted:
         data = self.dataset
         x, y = (data.x_test, data.y_test) if data.num_test else (data.x_train, data.y_train)
         numbers = data.test_rows if data.num_test else None
-        return Rows(x=x, y=y, num_test=0, name=data.name, schema=self.schema, numbers=numbers)
+        names = data.row_names
+        return Rows(
+            x=x,
+            y=y,
+            num_test=0,
+            name=data.name,
+            schema=self.schema,
+            numbers=numbers,
+            covariates=data.covariates_test if data.num_test else data.covariates_train,
+            row_names=names if names is None or numbers is None else tuple(names[i] for i in numbers),
+        )
 
     def blocks(self, rows: Rows, seed: int | None) -> Iterator[tuple[Tensor, Tensor | None, int]]:
         """Yield some thousands of rows at a time, as the likelihood scores them, with their context and a seed."""
         first = self.seed if seed is None else seed
-        x, y = rows.x, rows.y
+        x, y, c = rows.x, rows.y, rows.covariates
         for start in range(0, len(x), _BLOCK):
             part = slice(start, start + _BLOCK)
             part_seed = first if start == 0 else derive_seed(first, start)
             with numbered(rows.numbers), rows_from(start):
-                context = self.context(None if y is None else y[part], rows.name)
+                context = self.context(None if y is None else y[part], rows.name, None if c is None else c[part])
                 yield self.events(x[part], part_seed), context, part_seed
 
     def finite(self, x: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ def predictive_checks_of(
         statistics_for(fitted.schema),
         units=fitted.transform.inverse,  # type: ignore[operator]
         num_replicates=num_replicates,
-        context=fitted.context(y, rows.name),
+        context=fitted.context(y, rows.name, None if rows.covariates is None else rows.covariates[:limit]),
         seed=seed,
     )
 

@@ -101,8 +101,9 @@ def score_fitted(
     first = len(rows.x) - rows.num_test if rows.num_test else 0
     chosen = slice(first, None if limit is None else first + limit)
     x, y = rows.x[chosen], None if rows.y is None else rows.y[chosen]
+    given = None if rows.covariates is None else rows.covariates[chosen]
     device = device_for(fitted)
-    context, events = fitted.context(y, rows.name), fitted.events(x, seed)
+    context, events = fitted.context(y, rows.name, given), fitted.events(x, seed)
     alone = language_model_of(fitted, fit=language_model)
     others = {} if alone is None else {"language model": log_evidence(alone.model, events, num_samples=1).log_evidence}
     scores = score(

@@ -48,6 +48,9 @@ class Dataset:
         source: where the data came from, in words.
         checksum: sha256 of the values and shapes of rows and labels (see `fingerprint`).
         notes: decisions made while reading that the schema does not hold, one sentence each.
+        covariates_train: numbers of categories and values (number of training rows, C) of `schema.covariates`, or None.
+        covariates_test: the same for the test rows.
+        row_names: names of all rows of the file or array, in its order, or None.
     """
 
     name: str
@@ -61,6 +64,9 @@ class Dataset:
     source: str
     checksum: str
     notes: tuple[str, ...] = ()
+    covariates_train: np.ndarray | None = None
+    covariates_test: np.ndarray | None = None
+    row_names: tuple[str, ...] | None = None
 
     @classmethod
     def checked(
@@ -76,6 +82,9 @@ class Dataset:
         test_rows: np.ndarray | None = None,
         source: str,
         notes: tuple[str, ...] = (),
+        covariates_train: np.ndarray | None = None,
+        covariates_test: np.ndarray | None = None,
+        row_names: tuple[str, ...] | None = None,
     ) -> Dataset:
         """Make a data set from stored rows and numbered labels: check them, and compute their checksum.
 
@@ -83,7 +92,10 @@ class Dataset:
             DataError: if the arrays fail a check of `lowerbound.data.checks`.
         """
         _check_rows(name, schema, x_train, x_test)
-        checksum = fingerprint(x_train, x_test, y_train, y_test, train_rows=train_rows, dtype=canonical_dtype(schema))
+        others = () if covariates_train is None else (covariates_train, covariates_test)
+        checksum = fingerprint(
+            x_train, x_test, y_train, y_test, *others, train_rows=train_rows, dtype=canonical_dtype(schema)
+        )
         return cls(
             name=name,
             schema=schema,
@@ -96,6 +108,9 @@ class Dataset:
             source=source,
             checksum=checksum,
             notes=notes,
+            covariates_train=covariates_train,
+            covariates_test=covariates_test,
+            row_names=row_names,
         )
 
     @classmethod
