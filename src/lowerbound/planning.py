@@ -228,10 +228,15 @@ def _of_the_data(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
     """What the function of a recipe must know of the data.
 
     Raises:
-        ValueError: no classes where it needs them, or covariates where it takes none.
+        ValueError: no classes where it needs them, covariates where it takes none, or no counts.
     """
     covariates = dataset.schema.covariates
     if recipe.labels == "covariates":
+        if dataset.kind != "counts":
+            raise ValueError(
+                f"The {recipe.name} recipe is for counts and {dataset.name[:60]} is of kind {dataset.kind}; fit "
+                "another recipe, or say kind='counts' (--kind counts)."
+            )
         return {"covariate_sizes": [covariate.size for covariate in covariates]}
     if covariates:
         raise ValueError(
