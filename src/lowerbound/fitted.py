@@ -39,6 +39,8 @@ from lowerbound.support import require_support
 from lowerbound.weights import latents_of
 
 if TYPE_CHECKING:
+    import pandas
+
     from lowerbound.diagnosis import Diagnosis
     from lowerbound.evaluate import PredictiveChecks
     from lowerbound.lossless import Compressed
@@ -441,6 +443,47 @@ class Fitted:
         from lowerbound.drawing import reconstruct
 
         return reconstruct(self, data, seed=seed)
+
+    def normalized_expression(self, data: Any, **options: Any) -> pandas.DataFrame:
+        """The expected counts of each gene of each cell in a library of one size, cells by genes, with their names.
+
+        Arguments:
+            data: see `rows`.
+            options: of `expression.normalized_expression`: given, covariates under which every cell is decoded, as in
+                {"batch": "a"}, in place of its own; library_size, 10,000; num_samples, draws of z; seed.
+
+        Raises:
+            ValueError: the model is not one of cells, or an unknown covariate or category.
+        """
+        from lowerbound.expression import normalized_expression
+
+        return normalized_expression(self, data, **options)
+
+    def differential_expression(
+        self, data: Any, groups: Any, first: str | None = None, second: str | None = None, **options: Any
+    ) -> pandas.DataFrame:
+        """The genes that differ between groups of cells, the most probable first.
+
+        Arguments:
+            data: see `rows`.
+            groups: a column of `obs` (or of a table), or the group of each cell (N,).
+            first: a group; None compares each with the rest.
+            second: what it is compared with; None for the rest of the cells.
+            options: of `differential_expression.differential_expression`: delta, the least difference of log2 that
+                counts, 0.25; level, of expected false discoveries, 0.05; num_draws, pairs of cells, 5000; seed.
+
+        Returns:
+            A row for each gene (and group): the probability that log2 of the ratio is beyond delta, its Bayes factor
+            (natural logarithm of the odds), mean and standard deviation of log2 of the ratio, the expression in both
+            groups in counts of 10,000, the fraction of cells with a count, the expected fraction of false discoveries
+            down to this gene, and whether it belongs to the list at that level.
+
+        Raises:
+            ValueError: the model is not one of cells, or unknown groups.
+        """
+        from lowerbound.differential_expression import differential_expression
+
+        return differential_expression(self, data, groups, first, second, **options)
 
     def interpolate(
         self, data: Any, num_steps: int = 7, *, way: Literal["line", "circle"] = "line", seed: int | None = None

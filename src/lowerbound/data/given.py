@@ -19,10 +19,10 @@ from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.kinds.strings import are_texts
 from lowerbound.data.overrides import Overrides
-from lowerbound.data.readers import read_file, read_rows
+from lowerbound.data.readers import read_contents, read_file, read_rows
 from lowerbound.data.schema import Schema
 
-__all__ = ["dataset_of", "rows_under", "texts_of"]
+__all__ = ["column_of", "dataset_of", "rows_under", "texts_of"]
 
 
 def dataset_of(
@@ -229,3 +229,26 @@ def _covariates_of(dataset: Dataset) -> dict[str, np.ndarray] | None:
         one.name: x if one.categories is None else np.array(one.categories, dtype=object)[x.astype(np.int64)]
         for one, x in zip(covariates, numbers.T, strict=True)
     }
+
+
+def column_of(data: Any, name: str, schema: Schema) -> np.ndarray:
+    """A column beside the rows: of `obs` of an AnnData or an .h5ad file, or of a table, as the user wrote it.
+
+    Raises:
+        DataError: there is none.
+    """
+    if is_annotated(data):
+        found = contents_of_annotated(data, name, schema.array)
+    elif hasattr(data, "columns"):
+        from lowerbound.data.tables import contents_of_frame
+
+        found = contents_of_frame(data, name, what="X", container="frame")
+    elif isinstance(data, str | Path):
+        found = read_contents(Path(data), label=name, usual_array=schema.array)
+    else:
+        raise DataError(
+            f"a column '{clipped(name)}' goes with an AnnData, a DataFrame or a file; give one value a row."
+        )
+    if found.y is None:
+        raise DataError(f"{found.what} has no column '{clipped(name)}'; name one that is there.")
+    return found.y

@@ -20,7 +20,7 @@ from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.memory import check_memory
 
-__all__ = ["read_h5ad"]
+__all__ = ["read_h5ad", "with_latents"]
 
 _BROKEN = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, IndexError, OverflowError)
 
@@ -60,6 +60,32 @@ def read_h5ad(
         raise DataError(
             f"'{name}' is not a readable .h5ad file; it may be cut short or be of an anndata before 0.7: save it again."
         ) from error
+
+
+def with_latents(path: Path, latents: np.ndarray, key: str = "X_lowerbound") -> bytes:
+    """The bytes of a file with latents (cells, …) in its `obsm`, where they replace those of the same key.
+
+    Raises:
+        DataError: the file is not one of AnnData, or is too large for memory.
+    """
+    import io
+
+    import h5py
+
+    check_memory((path.stat().st_size,), 1, f"a copy of {clipped(path.name)}")
+    buffer = io.BytesIO(path.read_bytes())
+    try:
+        with h5py.File(buffer, "r+") as file:
+            obsm = file.require_group("obsm")
+            obsm.attrs.setdefault("encoding-type", "dict")
+            obsm.attrs.setdefault("encoding-version", "0.1.0")
+            if key in obsm:
+                del obsm[key]
+            obsm[key] = latents
+            obsm[key].attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+    except _BROKEN as error:
+        raise DataError(f"'{clipped(path.name)}' cannot be copied with its latents; write .csv.") from error
+    return buffer.getvalue()
 
 
 def _contents(
