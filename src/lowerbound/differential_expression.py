@@ -14,7 +14,6 @@ typical size: below it a ratio of shares is a ratio of numbers that no data have
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +88,9 @@ def differential_expression(
             )
         begin = derive_seed(derive_seed(fitted.seed if seed is None else seed, _DIFFERENCES), i)
         sums = _Sums()
-        for pair in _pairs(fitted, model, rows, chosen, num_draws, begin):
+        for start in range(0, num_draws, _BLOCK):
+            count = min(_BLOCK, num_draws - start)
+            pair = _pairs(fitted, model, rows, chosen, count, derive_seed(begin, start))
             _add(sums, pair, delta, _LEAST_COUNT / float(model.sizes.loc.exp().mean()))
         frames.append(_frame(fitted, sums, rows, chosen, num_draws, level, name, "rest" if second is None else second))
     return pandas.concat(frames)
@@ -132,25 +133,21 @@ def _cells(of_cell: np.ndarray, name: str) -> np.ndarray:
 
 @torch.no_grad()
 def _pairs(
-    fitted: Fitted, model: CellModel, rows: Rows, chosen: list[np.ndarray], num_draws: int, seed: int
-) -> Iterator[list[Float[Tensor, "draw gene"]]]:
-    """ρ of pairs of cells, some hundreds at a time."""
+    fitted: Fitted, model: CellModel, rows: Rows, chosen: list[np.ndarray], count: int, seed: int
+) -> list[Float[Tensor, "draw gene"]]:
+    """ρ of both cells of some pairs."""
     rng = np.random.default_rng(seed)
-    for start in range(0, num_draws, _BLOCK):
-        count = min(_BLOCK, num_draws - start)
-        of_either = rng.choice(np.concatenate([rng.choice(part, count) for part in chosen]), count)
-        shared = fitted.context(None, rows.name, None if rows.covariates is None else rows.covariates[of_either])
-        pair = []
-        for i, part in enumerate(chosen):
-            cells = rng.choice(part, count)
-            x = fitted.events(np.asarray(rows.x[np.sort(cells)]), seed)
-            own = None if rows.covariates is None else rows.covariates[np.sort(cells)]
-            q = model.infer(x, fitted.context(None, rows.name, own))
-            with forked(torch.device("cpu"), derive_seed(derive_seed(seed, i), start)):
-                z = q.sample()
-            order = torch.from_numpy(rng.permutation(count))
-            pair.append(model.likelihood.shares(z[order], z[:, :0] if shared is None else shared))
-        yield pair
+    of_either = rng.choice(np.concatenate([rng.choice(part, count) for part in chosen]), count)
+    shared = fitted.context(None, rows.name, None if rows.covariates is None else rows.covariates[of_either])
+    pair = []
+    for part in chosen:
+        cells = rng.choice(part, count)
+        x = fitted.events(np.asarray(rows.x[cells]), seed)
+        own = fitted.context(None, rows.name, None if rows.covariates is None else rows.covariates[cells])
+        with forked(torch.device("cpu"), derive_seed(seed, len(pair))):
+            z = model.infer(x, own).sample()
+        pair.append(model.likelihood.shares(z, z[:, :0] if shared is None else shared))
+    return pair
 
 
 def _add(sums: _Sums, pair: list[Tensor], delta: float, least: float) -> None:

@@ -9,13 +9,12 @@ wrong is not in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from lowerbound.data.covariates import drawn_covariates
 from lowerbound.fitted import Fitted
@@ -55,7 +54,8 @@ def normalized_expression(
             "0: give such numbers."
         )
     model, rows = model_of_cells(fitted), fitted.rows(data)
-    parts = [part.numpy() for part in _shares(fitted, model, rows, given or {}, num_samples, seed)]
+    asked = replaced(fitted, rows.covariates, given or {})
+    parts = [_shares(fitted, model, rows, asked, start, num_samples, seed) for start in range(0, len(rows.x), _BLOCK)]
     index = None if rows.row_names is None else list(rows.row_names)
     return pandas.DataFrame(
         library_size * np.concatenate(parts), index=index, columns=list(fitted.schema.column_names or ())
@@ -92,19 +92,22 @@ def replaced(
 
 @torch.no_grad()
 def _shares(
-    fitted: Fitted, model: CellModel, rows: Rows, given: Mapping[str, Any], num_samples: int, seed: int | None
-) -> Iterator[Float[Tensor, "row gene"]]:
-    """ρ̂ of some rows at a time."""
-    asked = replaced(fitted, rows.covariates, given)
+    fitted: Fitted,
+    model: CellModel,
+    rows: Rows,
+    asked: np.ndarray | None,
+    start: int,
+    num_samples: int,
+    seed: int | None,
+) -> Float[np.ndarray, "row gene"]:
+    """ρ̂ of some rows from a start on, decoded under the covariates that are asked for."""
+    part = slice(start, start + _BLOCK)
     first = derive_seed(fitted.seed if seed is None else seed, _EXPRESSION)
-    for start in range(0, len(rows.x), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        x = fitted.events(np.asarray(rows.x[part]), seed)
-        own, other = (
-            fitted.context(None, rows.name, None if numbers is None else numbers[part])
-            for numbers in (rows.covariates, asked)
-        )
-        q = model.infer(x, own)
-        c = x[:, :0] if other is None else other
-        with forked(torch.device("cpu"), derive_seed(first, start)):
-            yield torch.stack([model.likelihood.shares(q.sample(), c) for _ in range(num_samples)]).mean(0)
+    x = fitted.events(np.asarray(rows.x[part]), seed)
+    own, other = (
+        fitted.context(None, rows.name, None if numbers is None else numbers[part])
+        for numbers in (rows.covariates, asked)
+    )
+    q, c = model.infer(x, own), x[:, :0] if other is None else other
+    with forked(torch.device("cpu"), derive_seed(first, start)):
+        return torch.stack([model.likelihood.shares(q.sample(), c) for _ in range(num_samples)]).mean(0).numpy()

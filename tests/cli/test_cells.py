@@ -73,3 +73,33 @@ def test_refusals(refused, run, tmp_path):
     assert "The list of covariates has no 'donor'" in refused("sample", run, "--given", "donor=b", *out)
     assert "given the covariates" in refused("compress", run, file, "--out", tmp_path / "x.lb")
     assert "fitted with covariates" in refused("diagnose", run)
+
+
+def test_expression_and_differences_by_the_command(cli, refused, run, cells, tmp_path):
+    file, out, opened = run.parent / "x.h5ad", tmp_path / "out.csv", lb.Fitted.open(run)
+    assert cli("expression", run, "--data", file, "--given", "batch=a", "--num-samples", 3, "--out", out).code == 0
+    found = pandas.read_csv(out, index_col="cell")
+    expected = opened.normalized_expression(cells, given={"batch": "a"}, num_samples=3, seed=0)
+    pandas.testing.assert_frame_equal(found, expected.rename_axis("cell"), check_dtype=False)
+    words = ["--groups", "type", "--first", "T", "--num-draws", 50, "--out", out, "--force"]
+    assert cli("differential-expression", run, *words).code == 0
+    found = pandas.read_csv(out, index_col="gene")
+    expected = opened.differential_expression(cells, "type", "T", num_draws=50, seed=0)
+    pandas.testing.assert_frame_equal(found, expected, check_dtype=False)
+    assert "obs of x.h5ad has no 'kind'" in refused("differential-expression", run, "--groups", "kind", *words[2:])
+
+
+def test_latents_with_the_names_of_cells(cli, refused, run, cells, tmp_path):
+    import h5py
+
+    file, z = run.parent / "x.h5ad", lb.Fitted.open(run).encode(cells).mean
+    for out in (tmp_path / "z.h5ad", tmp_path / "again.h5ad"):  # the second replaces what the first has written
+        assert cli("encode", run, "--data", file, "--out", out).code == 0
+        with h5py.File(out) as copy:
+            np.testing.assert_array_equal(copy["obsm/X_lowerbound"], z)
+            np.testing.assert_array_equal(copy["X"], cells.X)
+        file = out
+    assert cli("encode", run, "--out", tmp_path / "z.csv").code == 0
+    names = pandas.read_csv(tmp_path / "z.csv")["name"]
+    assert names.tolist() == [cells.obs.index[i] for i in lb.Fitted.open(run).dataset.test_rows]
+    assert "is a copy of --data with the latents" in refused("encode", run, "--out", tmp_path / "y.h5ad")

@@ -79,4 +79,5 @@ def differential_expression(
         seed=seed,
     )
     write_table(path, frame.reset_index())
-    say(f"Wrote {int(frame['differential'].sum()):,} differential genes of {len(frame):,} to {path}")
+    count = int(frame["differential"].to_numpy().sum())
+    say(f"Wrote {count:,} differential genes of {len(frame):,} to {path}")
