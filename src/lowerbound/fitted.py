@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from lowerbound.of_rows import Encoded
     from lowerbound.planning import Plan
 
+from lowerbound.data.sparse import Array
+
 __all__ = ["Fitted"]
 
 _CPU = torch.device("cpu")
@@ -191,14 +193,14 @@ class Fitted:
         """
         return rows_under(data, self.schema, label=label, y=y, array=array, covariates=covariates)
 
-    def events(self, x: np.ndarray, seed: int | None = None) -> Float[Tensor, "row *event"]:
+    def events(self, x: Array, seed: int | None = None) -> Float[Tensor, "row *event"]:
         """Transform stored rows (N, *event) to what the likelihood scores, and check them against its support.
 
         Raises:
             ValueError: a value that the likelihood gives no probability.
         """
         with forked(_CPU, self.seed if seed is None else seed):
-            raw, names = torch.from_numpy(np.require(x, requirements=["C", "W"])), self.schema.column_names
+            raw, names = torch.from_numpy(np.require(np.asarray(x), requirements=["C", "W"])), self.schema.column_names
             if isinstance(self.transform, Transform):
                 self.transform.check(raw, "the data", names)
             events = self.transform(raw)

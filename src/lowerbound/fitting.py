@@ -23,6 +23,7 @@ from lowerbound.data.blocks import row_blocks
 from lowerbound.data.classes import UNLABELLED, check_classes, num_classes, one_hot, only_some
 from lowerbound.data.covariates import encode_covariates
 from lowerbound.data.labelled import LabelledRows
+from lowerbound.data.sparse import Array
 from lowerbound.data.split import num_for_selection
 from lowerbound.data.transform import Standardize, Transform
 from lowerbound.defaults import facts_of
@@ -284,7 +285,7 @@ def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray], kind: Labels)
     return [(torch.from_numpy(train),), (torch.full((len(held_out),), UNLABELLED),)]
 
 
-def _fits(x: np.ndarray, device: torch.device) -> bool:
+def _fits(x: Array, device: torch.device) -> bool:
     """Whether the rows may stay on the device: always on the CPU, elsewhere if they take at most a quarter of its
     memory.
     """

@@ -61,6 +61,7 @@ __all__ = [
 ]
 
 _MOST_BASELINE_ROWS, _MOST_EXPONENT = 20_000, 700.0
+_FEWEST_BASELINE_ROWS, _MOST_BASELINE_NUMBERS = 1000, 10**8
 _SUMMARY_SAMPLES = 64
 _MOST_LATENTS = 5_000
 _NUM_SAMPLES, _FEWEST_SAMPLES, _MOST_PROBABILITIES = 1000, 10, 3 * 10**10
@@ -228,12 +229,14 @@ def _per_token(x: Tensor, log_p: Tensor) -> dict[str, Any]:
 
 
 def rows_for_baselines(dataset: Dataset, transform: nn.Module) -> Tensor:
-    """Training rows on the scale of the model, at most 20,000, evenly spaced.
+    """Training rows on the scale of the model, at most 20,000 and fewer of many columns, evenly spaced.
 
     If the model draws 0 and 1 from grey values, these are the grey values, which baselines treat as probabilities.
     """
     rows = np.arange(len(dataset.x_train)) if dataset.train_rows is None else dataset.train_rows
-    chosen = rows[:: math.ceil(len(rows) / _MOST_BASELINE_ROWS)]
+    most = max(_FEWEST_BASELINE_ROWS, _MOST_BASELINE_NUMBERS // math.prod(dataset.event_shape))
+    most = min(most, _MOST_BASELINE_ROWS)
+    chosen = rows[:: math.ceil(len(rows) / most)]
     if isinstance(transform, Pixels) and transform.binarization == "dynamic":
         transform = Pixels(scale=transform.scale, binarization="none")
     return transform(torch.as_tensor(np.ascontiguousarray(dataset.x_train[chosen]))).float()

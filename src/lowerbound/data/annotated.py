@@ -19,6 +19,7 @@ from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.memory import check_memory
 from lowerbound.data.schema import Schema
+from lowerbound.data.sparse import SparseRows, keeps_sparse
 
 __all__ = ["ANNOTATED", "check_layer", "contents_of_annotated", "counts_of", "in_order_of", "is_annotated"]
 
@@ -104,6 +105,9 @@ def counts_of(matrix: Any, genes: Sequence[Any], *, what: str, container: str, o
     stored = matrix.data if sparse else np.asarray(matrix)
     _check_counts(stored, what, others)
     dtype = np.min_scalar_type(int(stored.max(initial=0)))
+    if sparse and keeps_sparse(matrix.shape):
+        x: Any = SparseRows(matrix.tocsr().astype(dtype))
+        return Contents(what=what, container=container, x=x, names=names)
     check_memory(matrix.shape, max(dtype.itemsize, 4), what)
     x = matrix.astype(dtype).toarray(order="C") if sparse else np.ascontiguousarray(stored, dtype=dtype)
     notes = (f"{what[0].upper()}{what[1:]} is sparse and was made dense.",) if sparse else ()

@@ -19,6 +19,7 @@ from lowerbound.data.kinds.kind import LeavesOut
 from lowerbound.data.labels import class_names, label_values, numbered
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Schema
+from lowerbound.data.sparse import STAYS, Array
 from lowerbound.data.split import num_held_out, split_rows
 
 __all__ = ["Rows", "infer_schema", "to_dataset", "to_rows"]
@@ -40,7 +41,7 @@ class Rows:
         row_names: of these rows, or None.
     """
 
-    x: np.ndarray
+    x: Array
     y: np.ndarray | None
     num_test: int
     name: str
@@ -106,7 +107,7 @@ def to_dataset(
         x_test = _in_memory(x[test])
     else:
         x_test = _in_memory(kind.rows(contents.x_test, schema, f"the test part of {name}"))
-    streamed = isinstance(x, np.memmap)
+    streamed = isinstance(x, STAYS)
     if not streamed and test is not None:
         x = x[train]
     return Dataset.checked(
@@ -154,7 +155,10 @@ def to_rows(contents: Contents, schema: Schema, *, name: str, covariates: Mappin
         x_test = kind.rows(contents.x_test, schema, f"the test part of {name}")
         num_test, x = len(x_test), np.concatenate([x, x_test])
         y = None if y is None or y_test is None else np.concatenate([y, y_test])
-    notes = (*contents.notes, *(kind.notes(x, schema, contents.what) if isinstance(kind, LeavesOut) else ()))
+    notes = (
+        *contents.notes,
+        *(kind.notes(np.asarray(x), schema, contents.what) if isinstance(kind, LeavesOut) else ()),
+    )
     return Rows(
         x=x,
         y=y,
@@ -202,10 +206,10 @@ def _labels_of(name: str) -> str:
     return f"the labels of {name}"
 
 
-def _check_not_empty(x: Given, what: str) -> None:
+def _check_not_empty(x: Given | Array, what: str) -> None:
     if isinstance(x, np.ndarray) and x.dtype.kind in "biuf" and not x.size:
         raise DataError(f"{what} is empty (shape {x.shape}); expected rows of numbers.")
 
 
-def _in_memory(x: np.ndarray) -> np.ndarray:
+def _in_memory(x: Any) -> np.ndarray:
     return np.array(x) if isinstance(x, np.memmap) else x

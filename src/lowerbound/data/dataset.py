@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from lowerbound.data.kinds import Kind
 
+from lowerbound.data.sparse import Array
+
 __all__ = ["Dataset"]
 
 
@@ -55,7 +57,7 @@ class Dataset:
 
     name: str
     schema: Schema
-    x_train: np.ndarray
+    x_train: Array
     x_test: np.ndarray
     y_train: np.ndarray | None = None
     y_test: np.ndarray | None = None
@@ -74,7 +76,7 @@ class Dataset:
         *,
         name: str,
         schema: Schema,
-        x_train: np.ndarray,
+        x_train: Array,
         x_test: np.ndarray,
         y_train: np.ndarray | None = None,
         y_test: np.ndarray | None = None,
@@ -314,7 +316,7 @@ class Dataset:
         )
 
 
-def _check_rows(name: str, schema: Schema, x_train: np.ndarray, x_test: np.ndarray) -> None:
+def _check_rows(name: str, schema: Schema, x_train: Array, x_test: np.ndarray) -> None:
     missing, columns = schema.columns is not None, schema.column_names if schema.has_names else None
     check_array(x_train, f"the training part of {name}", columns, missing=missing)
     check_features(x_train, schema.event_shape, f"the training part of {name}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -209,7 +209,7 @@ def _of_dataset(dataset: Dataset, whole: bool) -> Contents:
     return Contents(
         what=dataset.name if whole else f"the test part of {dataset.name}",
         container=dataset.schema.container,
-        x=dataset.x_train if whole else dataset.x_test,
+        x=cast(np.ndarray, dataset.x_train) if whole else dataset.x_test,
         x_test=dataset.x_test if whole else None,
         covariates=None if whole else _covariates_of(dataset),
         y=dataset.y_train if whole else dataset.y_test,
