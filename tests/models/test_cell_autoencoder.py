@@ -135,3 +135,14 @@ def test_the_context_has_a_row_for_each_cell_and_the_batch_may_come_second():
         model.infer(torch.ones(2, 3))
     with pytest.raises(ValueError, match="2 rows of data and 3 of context"):
         model.infer(torch.ones(2, 3), torch.ones(3, 3))
+
+
+def test_training_differs_from_scores_by_rounding_alone():
+    model, x, c = tiny(covariate_sizes=(2,), likelihood="zero-inflated-negative-binomial", dispersion="gene-batch")
+    z = torch.randn(2, 4, 1).double()
+    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-3)):
+        parts = x.to(dtype), c.to(dtype), z.to(dtype)
+        model.to(dtype).train()
+        log_p = model.joint(*parts[:2])(parts[2])[0]
+        torch.testing.assert_close(log_p, model.eval().joint(*parts[:2])(parts[2])[0], atol=tolerance, rtol=0)
+    assert log_p.requires_grad

@@ -9,7 +9,8 @@ each gene in the training cells, so that a net whose last layer is near zero beg
 library. The inverse dispersion r is learned for each gene, for each gene and batch (the first covariate that is a
 category), or computed for each gene and cell by the net.
 
-A mean is at least 1e-8: a share can be smaller than any floating-point number.
+In training log p is computed by gamma functions, which are faster and less accurate in float32 than what scores use. A
+mean is at least 1e-8: a share can be smaller than any floating-point number.
 """
 
 from __future__ import annotations
@@ -149,7 +150,28 @@ class CellLikelihood(nn.Module):
             log_r = c[..., self.batch] @ log_r
         if of_cell is not None:
             log_r = log_r + of_cell
-        return NegativeBinomialDistribution(mean, log_r.exp().expand_as(mean))
+        made = _InTraining if self.training else NegativeBinomialDistribution
+        return made(mean, log_r.exp())
+
+
+class _InTraining(NegativeBinomialDistribution):
+    """The same log p by gamma functions: a third of the time, and rounded in float32 by about 1e-7 r and 1e-7 x nats.
+
+    Arguments:
+        mean: μ > 0.
+        inverse_dispersion: r > 0, which may be of fewer axes.
+    """
+
+    def __init__(self, mean: Tensor, inverse_dispersion: Tensor):
+        super().__init__(mean, inverse_dispersion)
+        self._r = inverse_dispersion
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log p(value) per element, nats."""
+        m, r = self.mean, self._r
+        log_sum = torch.log(r + m)
+        volume = torch.lgamma(value + r) - torch.lgamma(r) - torch.lgamma(value + 1)
+        return volume + r * (torch.log(r) - log_sum) + value * (torch.log(m) - log_sum)
 
 
 def library_of(x: Float[Tensor, "*rows gene"]) -> Float[Tensor, "*rows"]:
