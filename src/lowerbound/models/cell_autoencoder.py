@@ -328,5 +328,5 @@ RECIPE = Recipe(
     name="cells",
     make=cell_autoencoder,
     labels="covariates",
-    defaults={"objective": "elbo:rate=kl", "clip_norm": 50.0},
+    defaults={"objective": "elbo:rate=kl", "clip_norm": 50.0, "patience": 10},
 )
