@@ -143,6 +143,8 @@ def test_a_penalty_learns_the_length_of_z_from_the_model(penalty: str) -> None:
 
 
 def _data_for(recipe: Recipe) -> Dataset:
+    if recipe.labels == "covariates":
+        return dataset_of(RNG.poisson(2, (60, 5)))
     if recipe.labels != "unused":
         return dataset_of(BYTES / 255, LABELS)
     if recipe.likelihood == "tokens":

@@ -22,6 +22,7 @@ from jaxtyping import Float64
 from scipy.stats import norm
 
 from lowerbound.data import Rows
+from lowerbound.data.sparse import Array
 from lowerbound.defaults import facts_of
 from lowerbound.fitted import Fitted
 from lowerbound.likelihoods.mixed import Mixed
@@ -213,7 +214,7 @@ def _first(rows: Rows, limit: int | None) -> Rows:
     return Rows(x=rows.x[:limit], y=y, num_test=0, name=rows.name, schema=rows.schema)
 
 
-def _units(fitted: Fitted, x: np.ndarray, seed: int) -> tuple[str, tuple[bool, ...]]:
+def _units(fitted: Fitted, x: Array, seed: int) -> tuple[str, tuple[bool, ...]]:
     """What log p of a row is of, in words: probabilities or densities, of which rows, given what; and of a table by
     columns, which of them have a probability.
     """

@@ -73,6 +73,8 @@ def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
     """
     if dataset.schema.is_written:  # no other recipe fits, whatever else is said
         return _suits(dataset) or Decision("vae")
+    if dataset.schema.covariates:
+        return Decision("cells", "covariates were given")
     said = sorted({name for name, value in given.items() if value is not None} - _OF_NO_MODEL)
     suits = _suits(dataset)
     if suits is None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data.classes import class_named, one_hot
+from lowerbound.data.covariates import drawn_covariates
 from lowerbound.fitted import Fitted
 from lowerbound.imputing import draw_given
 from lowerbound.plan_size import check_draws
@@ -19,7 +20,7 @@ from lowerbound.writing import written
 __all__ = ["draw", "reconstruct", "sample"]
 
 _CPU = torch.device("cpu")
-_SAMPLE, _RECONSTRUCT = 3, 4  # streams of random numbers
+_SAMPLE, _RECONSTRUCT, _COVARIATES = 3, 4, 5  # streams of random numbers
 
 
 def sample(
@@ -36,16 +37,16 @@ def sample(
         if label is not None or given is not None:
             raise ValueError("sample got decoding with label or given; give decoding alone.")
         return fitted.render(written(fitted, count, decoding, seed))
-    if given is not None:
+    if given is not None and not fitted.schema.covariates:
         if label is not None:
             raise ValueError("sample got both label and given; give one of them.")
         return fitted.render(fitted.finite(draw_given(fitted, given, count, seed=seed)))
-    x, _, _ = draw(fitted, count, label=label, seed=seed)
+    x, _, _ = draw(fitted, count, label=label, given=given, seed=seed)
     return fitted.render(x)
 
 
 def draw(
-    fitted: Fitted, count: int, *, label: str | None, seed: int | None
+    fitted: Fitted, count: int, *, label: str | None, given: Mapping[str, Any] | None, seed: int | None
 ) -> tuple[Tensor, Tensor, np.ndarray | None]:
     """Draws of x, E[x | z] of each and their classes, as `Fitted.draw` says."""
     if count < 1:
@@ -53,6 +54,10 @@ def draw(
     check_draws(count, fitted.model, fitted.schema.event_shape)
     labels = _labels(fitted, label, count)
     context = None if labels is None or fitted.plan is None else one_hot(labels, fitted.plan.model["num_classes"])
+    if fitted.schema.covariates:
+        drawn = derive_seed(fitted.seed if seed is None else seed, _COVARIATES)
+        numbers = drawn_covariates(fitted.schema.covariates, count, given or {}, drawn)
+        context = fitted.context(None, covariates=numbers)
     with torch.no_grad(), forked(_CPU, derive_seed(fitted.seed if seed is None else seed, _SAMPLE)):
         x, mean = fitted.model.draw(count, context)
     return fitted.finite(x), mean, labels
@@ -70,7 +75,7 @@ def reconstruct(fitted: Fitted, data: Any, *, seed: int | None) -> Any:
 def _labels(fitted: Fitted, label: str | None, count: int) -> np.ndarray | None:
     """The class of each draw; None where the model draws the class itself, or has no classes."""
     labels = "unused" if fitted.recipe is None else fitted.recipe.labels
-    if labels == "unused":
+    if labels in ("unused", "covariates"):
         if label is not None:
             raise ValueError(f"{fitted.called} was fitted without labels; leave out the class.")
         return None

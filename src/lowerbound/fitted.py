@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from lowerbound.checkpoint import CheckpointError
 from lowerbound.data import DataError, Dataset, Identity, Rows
 from lowerbound.data.classes import check_classes, one_hot
+from lowerbound.data.covariates import encode_covariates
 from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
@@ -40,12 +41,16 @@ from lowerbound.support import require_support
 from lowerbound.weights import latents_of
 
 if TYPE_CHECKING:
+    import pandas
+
     from lowerbound.diagnosis import Diagnosis
     from lowerbound.evaluate import PredictiveChecks, Topic
     from lowerbound.lossless import Compressed
     from lowerbound.molecule_search import MoleculeSearch
     from lowerbound.of_rows import Encoded
     from lowerbound.planning import Plan
+
+from lowerbound.data.sparse import Array
 
 __all__ = ["Fitted"]
 
@@ -166,7 +171,15 @@ class Fitted:
         """The seed of the fit, from which every draw here is derived unless another is given."""
         return 0 if self.plan is None else self.plan.seed
 
-    def rows(self, data: Any, label: str | None = None, *, y: Any = None, array: str | None = None) -> Rows:
+    def rows(
+        self,
+        data: Any,
+        label: str | None = None,
+        *,
+        y: Any = None,
+        array: str | None = None,
+        covariates: Mapping[str, Any] | None = None,
+    ) -> Rows:
         """Other data, read as this model needs them: columns and classes are matched by name.
 
         Arguments:
@@ -174,20 +187,22 @@ class Fitted:
             label: the column of labels, if its name is not that in the data of the fit.
             y: labels (N,) of a DataFrame or an array, where they are in no column of it.
             array: the array of an archive, or the layer of an AnnData, if it is not that of the fit.
+            covariates: one value for all rows, by name, in place of those of the data: {"batch": "a"} reads cells of an
+                unseen batch as cells of batch a.
 
         Raises:
             DataError: rows of another kind or shape, renamed columns, or classes that training has not seen.
         """
-        return rows_under(data, self.schema, label=label, y=y, array=array)
+        return rows_under(data, self.schema, label=label, y=y, array=array, covariates=covariates)
 
-    def events(self, x: np.ndarray, seed: int | None = None) -> Float[Tensor, "row *event"]:
+    def events(self, x: Array, seed: int | None = None) -> Float[Tensor, "row *event"]:
         """Transform stored rows (N, *event) to what the likelihood scores, and check them against its support.
 
         Raises:
             ValueError: a value that the likelihood gives no probability.
         """
         with forked(_CPU, self.seed if seed is None else seed):
-            raw, names = torch.from_numpy(np.require(x, requirements=["C", "W"])), self.schema.column_names
+            raw, names = torch.from_numpy(np.require(np.asarray(x), requirements=["C", "W"])), self.schema.column_names
             if isinstance(self.transform, Transform):
                 self.transform.check(raw, "the data", names)
             events = self.transform(raw)
@@ -195,12 +210,23 @@ class Fitted:
         require_support(self.model.likelihood, events, what="the data", columns=names, given=own)
         return events
 
-    def context(self, y: np.ndarray | None, name: str = "the data") -> Tensor | None:
-        """The context of the model for rows with these class numbers (N,); None if the model has no context.
+    def context(
+        self, y: np.ndarray | None, name: str = "the data", covariates: np.ndarray | None = None
+    ) -> Tensor | None:
+        """The context of the model for rows; None if the model has no context.
+
+        Arguments:
+            y: numbers of their classes (N,), or None.
+            name: of the data, for messages.
+            covariates: of rows (N, C), as `Rows` and `Dataset` hold them, or None.
 
         Raises:
-            DataError: no labels, or a class that training has not seen.
+            DataError: no labels or covariates, or a class that training has not seen.
         """
+        if self.schema.covariates:
+            if covariates is None:
+                raise DataError(f"{name} has no covariates, which {self.called} is given; give rows with them.")
+            return encode_covariates(covariates, self.schema.covariates)
         if not self.is_conditional:
             return None
         assert self.plan is not None
@@ -271,7 +297,9 @@ class Fitted:
             count: how many.
             label: the class to draw, from a model that was fitted with labels; None draws any class.
             given: columns of a table that every draw has, by name, as in {"sex": "female"}; the others are drawn from
-                p(the others | given), by `evaluate.missing.draw_missing`. Not together with label.
+                p(the others | given), by `evaluate.missing.draw_missing`. Of a model that is given covariates, values
+                of these, as in {"batch": "a"}; others are drawn by their shares, and numbers are at their mean. Not
+                together with label.
             decoding: how each token of a text is chosen: "sample" draws from p(x | z), as None does; "greedy",
                 "temperature=0.7" and "nucleus=0.9" show what is likely (`lowerbound.decoding`).
             seed: of the draws.
@@ -399,7 +427,7 @@ class Fitted:
         return decompress(self, path, progress=progress)
 
     def draw(
-        self, count: int, *, label: str | None = None, seed: int | None = None
+        self, count: int, *, label: str | None = None, given: Mapping[str, Any] | None = None, seed: int | None = None
     ) -> tuple[Tensor, Tensor, np.ndarray | None]:
         """Draws of x, E[x | z] of each and their classes, in the form that the likelihood scores.
 
@@ -408,7 +436,7 @@ class Fitted:
         """
         from lowerbound.drawing import draw
 
-        return draw(self, count, label=label, seed=seed)
+        return draw(self, count, label=label, given=given, seed=seed)
 
     def reconstruct(self, data: Any, *, seed: int | None = None) -> Any:
         """E[x' | z] at one draw z ~ q(z | x) for each row, in the form of the user's data.
@@ -419,6 +447,47 @@ class Fitted:
         from lowerbound.drawing import reconstruct
 
         return reconstruct(self, data, seed=seed)
+
+    def normalized_expression(self, data: Any, **options: Any) -> pandas.DataFrame:
+        """The expected counts of each gene of each cell in a library of one size, cells by genes, with their names.
+
+        Arguments:
+            data: see `rows`.
+            options: of `expression.normalized_expression`: given, covariates under which every cell is decoded, as in
+                {"batch": "a"}, in place of its own; library_size, 10,000; num_samples, draws of z; seed.
+
+        Raises:
+            ValueError: the model is not one of cells, or an unknown covariate or category.
+        """
+        from lowerbound.expression import normalized_expression
+
+        return normalized_expression(self, data, **options)
+
+    def differential_expression(
+        self, data: Any, groups: Any, first: str | None = None, second: str | None = None, **options: Any
+    ) -> pandas.DataFrame:
+        """The genes that differ between groups of cells, the most probable first.
+
+        Arguments:
+            data: see `rows`.
+            groups: a column of `obs` (or of a table), or the group of each cell (N,).
+            first: a group; None compares each with the rest.
+            second: what it is compared with; None for the rest of the cells.
+            options: of `differential_expression.differential_expression`: delta, the least difference of log2 that
+                counts, 0.25; level, of expected false discoveries, 0.05; num_draws, pairs of cells, 5000; seed.
+
+        Returns:
+            A row for each gene (and group): the probability that log2 of the ratio is beyond delta, its Bayes factor
+            (natural logarithm of the odds), mean and standard deviation of log2 of the ratio, the expression in both
+            groups in counts of 10,000, the fraction of cells with a count, the expected fraction of false discoveries
+            down to this gene, and whether it belongs to the list at that level.
+
+        Raises:
+            ValueError: the model is not one of cells, or unknown groups.
+        """
+        from lowerbound.differential_expression import differential_expression
+
+        return differential_expression(self, data, groups, first, second, **options)
 
     def interpolate(
         self, data: Any, num_steps: int = 7, *, way: Literal["line", "circle"] = "line", seed: int | None = None
@@ -569,17 +638,27 @@ class Fitted:
         data = self.dataset
         x, y = (data.x_test, data.y_test) if data.num_test else (data.x_train, data.y_train)
         numbers = data.test_rows if data.num_test else None
-        return Rows(x=x, y=y, num_test=0, name=data.name, schema=self.schema, numbers=numbers)
+        names = data.row_names
+        return Rows(
+            x=x,
+            y=y,
+            num_test=0,
+            name=data.name,
+            schema=self.schema,
+            numbers=numbers,
+            covariates=data.covariates_test if data.num_test else data.covariates_train,
+            row_names=names if names is None or numbers is None else tuple(names[i] for i in numbers),
+        )
 
     def blocks(self, rows: Rows, seed: int | None) -> Iterator[tuple[Tensor, Tensor | None, int]]:
         """Yield some thousands of rows at a time, as the likelihood scores them, with their context and a seed."""
         first = self.seed if seed is None else seed
-        x, y = rows.x, rows.y
+        x, y, c = rows.x, rows.y, rows.covariates
         for start in range(0, len(x), _BLOCK):
             part = slice(start, start + _BLOCK)
             part_seed = first if start == 0 else derive_seed(first, start)
             with numbered(rows.numbers), rows_from(start):
-                context = self.context(None if y is None else y[part], rows.name)
+                context = self.context(None if y is None else y[part], rows.name, None if c is None else c[part])
                 yield self.events(x[part], part_seed), context, part_seed
 
     def finite(self, x: Tensor) -> Tensor:

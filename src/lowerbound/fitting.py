@@ -21,7 +21,9 @@ from lowerbound import inference as inferences
 from lowerbound.data import Dataset, InMemory, MemoryMapped, OnData, Source
 from lowerbound.data.blocks import row_blocks
 from lowerbound.data.classes import UNLABELLED, check_classes, num_classes, one_hot, only_some
+from lowerbound.data.covariates import encode_covariates
 from lowerbound.data.labelled import LabelledRows
+from lowerbound.data.sparse import Array
 from lowerbound.data.split import num_for_selection
 from lowerbound.data.transform import Standardize, Transform
 from lowerbound.defaults import facts_of
@@ -113,8 +115,8 @@ def prepare(
         source, held_out, numbers = _split(dataset, transform, device, plan, recipe.labels)
         with forked(_CPU):  # so that the start does not depend on the number of test rows
             _check_support(dataset, model, transform)
-        some, *labels = transform_rows(source, torch.arange(min(len(source), _ROWS_TO_INITIALIZE)))
-        model.initialize(some.to(_CPU))
+        some, *labels = transform_rows(source, _rows_to_initialize(len(source), recipe.labels))
+        model.initialize(some.to(_CPU), labels[0].to(_CPU) if labels and recipe.labels == "covariates" else None)
         freeze(model, plan.freeze)
         loss = _loss(plan, model, dataset.event_shape, len(source))
         if start_from is not None:
@@ -132,6 +134,13 @@ def prepare(
         finish=None if finish is None else finish.make,
         finish_epochs=0 if finish is None else plan.model[finish.epochs],
     )
+
+
+def _rows_to_initialize(count: int, kind: Labels) -> Tensor:
+    """The first rows; evenly spaced ones where there are covariates, by which files are often sorted."""
+    if kind != "covariates":
+        return torch.arange(min(count, _ROWS_TO_INITIALIZE))
+    return torch.arange(0, count, -(-count // _ROWS_TO_INITIALIZE))
 
 
 def make_model(plan: Plan, event_shape: Shape) -> LatentVariableModel:
@@ -260,8 +269,11 @@ def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray], kind: Labels)
     """What the loss gets of the labels of training rows and held-out rows, besides the data."""
     if plan.labelled is not None and kind != "partial":
         raise ValueError(f"The {plan.recipe} recipe does not learn from some labels; leave labelled out.")
-    if kind == "unused":
+    if kind == "unused" or (kind == "covariates" and dataset.covariates_train is None):
         return [(), ()]
+    if dataset.covariates_train is not None:
+        encoded = encode_covariates(dataset.covariates_train, dataset.schema.covariates)
+        return [(encoded[part],) for part in parts]
     partial = kind == "partial"
     count = plan.model.get("num_classes") or num_classes(dataset, some_unlabelled=partial)
     y = check_classes(dataset.y_train, count, dataset.name, some_unlabelled=partial)
@@ -273,7 +285,7 @@ def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray], kind: Labels)
     return [(torch.from_numpy(train),), (torch.full((len(held_out),), UNLABELLED),)]
 
 
-def _fits(x: np.ndarray, device: torch.device) -> bool:
+def _fits(x: Array, device: torch.device) -> bool:
     """Whether the rows may stay on the device: always on the CPU, elsewhere if they take at most a quarter of its
     memory.
     """

@@ -63,7 +63,7 @@ def impute(
         fitted.model,
         x,
         num_samples=num_samples,
-        context=fitted.context(rows.y, rows.name),
+        context=fitted.context(rows.y, rows.name, rows.covariates),
         seed=_seed(fitted, seed, _IMPUTE),
         progress=progress,
     ):
@@ -86,7 +86,7 @@ def imputations(
         x,
         count,
         num_samples=num_samples,
-        context=fitted.context(rows.y, rows.name),
+        context=fitted.context(rows.y, rows.name, rows.covariates),
         seed=_seed(fitted, seed, _IMPUTE),
     )
     return [_in_own_table(fitted, own, rows, part, gap) for part in drawn]
@@ -134,7 +134,7 @@ def cell_scores(
         fitted.model,
         x,
         num_samples=num_samples,
-        context=fitted.context(rows.y, rows.name),
+        context=fitted.context(rows.y, rows.name, rows.covariates),
         seed=_seed(fitted, seed, _CELLS),
         progress=progress,
     )

@@ -81,6 +81,10 @@ def compress(
         raise DataError(
             "Texts and molecules cannot be compressed: what follows their end would take bits; keep them as they are."
         )
+    if fitted.recipe is not None and fitted.recipe.labels == "covariates":
+        raise DataError(
+            f"{fitted.called} is given the covariates and sizes of rows, which no file of it holds; fit counts."
+        )
     _check_binary(fitted, x)
     fitted.events(x[:1024])  # refuses values that have no probability, by their names
     flat = x.reshape(len(x), -1)

@@ -121,8 +121,11 @@ class LatentVariableModel(nn.Module):
         q = self.infer(x, context)
         return shown(self._decode(latents_of(q, q.sample()), context, q)).values
 
-    def initialize(self, x: Float[Tensor, "batch *event"]) -> None:
-        """Show some data to every part that starts better from data (thousands of rows are enough)."""
+    def initialize(self, x: Float[Tensor, "batch *event"], context: Context | None = None) -> None:
+        """Show some data to every part that starts better from data (thousands of rows are enough); a model that needs
+        their context too overrides this.
+        """
+        del context
         for conditional in (self.likelihood, self.posterior, self.prior):
             for part in _outermost(conditional):
                 part.initialize(x)

@@ -14,6 +14,7 @@ from torch import nn
 
 from lowerbound import inference as inferences
 from lowerbound.data import Rows
+from lowerbound.defaults import facts_of
 from lowerbound.evaluate import codes_of_rows, latent_moments, log_evidence
 from lowerbound.evaluate.evidence import require_finite
 from lowerbound.fitted import Fitted
@@ -77,7 +78,8 @@ def score(fitted: Fitted, data: Any, *, num_samples: int | None, seed: int | Non
     """L_K of each row, as `Fitted.score` says."""
     parts, rows = [], fitted.rows(data)
     if num_samples is None:
-        num_samples = samples_for(fitted.model, torch.from_numpy(np.ascontiguousarray(rows.x)))
+        some = rows.x if facts_of(fitted.model.likelihood).domain == "tokens" else rows.x[:1]
+        num_samples = samples_for(fitted.model, torch.from_numpy(np.ascontiguousarray(some)))
     for x, context, part_seed in fitted.blocks(rows, seed):
         found = log_evidence(
             fitted.model, x, num_samples=num_samples, context=context, seed=derive_seed(part_seed, _SCORE)

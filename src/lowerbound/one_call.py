@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,6 +36,7 @@ def fit(
     array: str | None = None,
     kind: str | None = None,
     columns: Mapping[str, str] | None = None,
+    covariates: Sequence[str] = (),
     hold_out: bool = True,
     on_record: Callable[[Record], None] | None = None,
     start_from: Fitted | str | Path | None = None,
@@ -50,6 +51,8 @@ def fit(
         array: the layer of an AnnData that holds the counts, or the array of a file of several.
         kind: of data, where the inferred one is wrong.
         columns: from names of columns to kinds, where the inferred ones are wrong.
+        covariates: columns that the model is given and does not model, of `obs`, of a DataFrame or of a file; the
+            recipe cells takes them. The first with categories is the batch.
         hold_out: whether one row in five is held out for `Fitted.evaluate` and reports; otherwise all rows are for
             training.
         on_record: called with each record of training.
@@ -71,7 +74,7 @@ def fit(
     if start is not None and (kind or columns):
         raise ValueError("fit got start_from with kind or columns, which the start says itself; leave them out.")
     schema = None if start is None else start.schema
-    dataset = dataset_of(data, y, array=array, schema=schema, overrides=said, hold_out=hold_out)
+    dataset = dataset_of(data, y, array=array, schema=schema, overrides=said, covariates=covariates, hold_out=hold_out)
     return fit_dataset(dataset, recipe, on_record=on_record, start=start, **given)
 
 

@@ -21,6 +21,7 @@ import torch
 from lowerbound import losses, objectives
 from lowerbound.data import Dataset
 from lowerbound.data.classes import num_classes
+from lowerbound.data.covariates import words_of
 from lowerbound.data.log_columns import log_columns
 from lowerbound.data.transform import Binarization
 from lowerbound.defaults import Decision, decide, decide_recipe, training_rows
@@ -200,14 +201,14 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
     _check_settings(values)
     model = check_options(f"The {made.name} recipe", made.make, {k: v for k, v in values.items() if k in made.options})
     settings = {name: value for name, value in values.items() if name not in made.options}
-    needed = (
-        {"num_classes": num_classes(dataset, some_unlabelled=made.labels == "partial")} if made.needs_classes else {}
-    )
+    needed = _of_the_data(dataset, made)
     decisions = decide(dataset, made, {**model, **settings})
     decided_model = {name: decisions[name].value for name in made.options if name in decisions and name not in model}
     decided_model = check_options(f"The {made.name} recipe", made.make, decided_model)
     decided = {name: d.value for name, d in decisions.items() if name in _settings() and name not in made.options}
     reasons = {name: d.reason for name, d in {"recipe": chosen, **decisions}.items() if d.reason and name not in values}
+    if needed.get("covariate_sizes"):
+        reasons["covariate_sizes"] = ", ".join(map(words_of, dataset.schema.covariates))
     found = Plan.from_json(
         {
             **decided,
@@ -221,6 +222,30 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
     _check_batch(found.batch_size, training_rows(dataset))
     check_plan(found, made, dataset.event_shape)
     return _with_closed_rate(found, made, dataset.event_shape)
+
+
+def _of_the_data(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
+    """What the function of a recipe must know of the data.
+
+    Raises:
+        ValueError: no classes where it needs them, covariates where it takes none, or no counts.
+    """
+    covariates = dataset.schema.covariates
+    if recipe.labels == "covariates":
+        if dataset.kind != "counts":
+            raise ValueError(
+                f"The {recipe.name} recipe is for counts and {dataset.name[:60]} is of kind {dataset.kind}; fit "
+                "another recipe, or say kind='counts' (--kind counts)."
+            )
+        return {"covariate_sizes": [covariate.size for covariate in covariates]}
+    if covariates:
+        raise ValueError(
+            f"The {recipe.name} recipe is given no covariates and got {covariates[0].name[:40]!r}; leave them out, or "
+            "fit the recipe cells."
+        )
+    if not recipe.needs_classes:
+        return {}
+    return {"num_classes": num_classes(dataset, some_unlabelled=recipe.labels == "partial")}
 
 
 def _check_batch(batch_size: int, num_rows: int) -> None:

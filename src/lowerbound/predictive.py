@@ -50,7 +50,8 @@ def predictive_checks_of(
     """
     rows, seed = fitted.test_rows(), fitted.seed if seed is None else seed
     y = None if rows.y is None else rows.y[:limit]
-    x, context = fitted.events(rows.x[:limit], seed), fitted.context(y, rows.name)
+    covariates = None if rows.covariates is None else rows.covariates[:limit]
+    x, context = fitted.events(rows.x[:limit], seed), fitted.context(y, rows.name, covariates)
     found = predictive_checks(
         fitted.model,
         x,

@@ -6,6 +6,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from lowerbound.models import (
+    cell_autoencoder,
     conditional_autoencoder,
     count_autoencoder,
     deep_embedding,
@@ -40,6 +41,7 @@ _OWN: tuple[Recipe, ...] = (
     latent_classes.RECIPE,
     linear_path_autoencoder.RECIPE,
     count_autoencoder.RECIPE,
+    cell_autoencoder.RECIPE,
     conditional_autoencoder.RECIPE,
     deep_embedding.RECIPE,
     with_few_labels.RECIPE,

@@ -61,6 +61,7 @@ __all__ = [
 ]
 
 _MOST_BASELINE_ROWS, _MOST_EXPONENT = 20_000, 700.0
+_FEWEST_BASELINE_ROWS, _MOST_BASELINE_NUMBERS = 1000, 10**8
 _SUMMARY_SAMPLES = 64
 _MOST_LATENTS = 5_000
 _NUM_SAMPLES, _FEWEST_SAMPLES, _MOST_PROBABILITIES, _MOST_OF_BAGS = 1000, 10, 3 * 10**10, 3 * 10**9
@@ -101,8 +102,9 @@ def score_fitted(
     first = len(rows.x) - rows.num_test if rows.num_test else 0
     chosen = slice(first, None if limit is None else first + limit)
     x, y = rows.x[chosen], None if rows.y is None else rows.y[chosen]
+    given = None if rows.covariates is None else rows.covariates[chosen]
     device = device_for(fitted)
-    context, events = fitted.context(y, rows.name), fitted.events(x, seed)
+    context, events = fitted.context(y, rows.name, given), fitted.events(x, seed)
     alone = language_model_of(fitted, fit=language_model)
     others = {} if alone is None else {"language model": log_evidence(alone.model, events, num_samples=1).log_evidence}
     scores = score(
@@ -248,12 +250,14 @@ def _per_token(x: Tensor, log_p: Tensor, *, bag: bool) -> dict[str, Any]:
 
 
 def rows_for_baselines(dataset: Dataset, transform: nn.Module) -> Tensor:
-    """Training rows on the scale of the model, at most 20,000, evenly spaced.
+    """Training rows on the scale of the model, at most 20,000 and fewer of many columns, evenly spaced.
 
     If the model draws 0 and 1 from grey values, these are the grey values, which baselines treat as probabilities.
     """
     rows = np.arange(len(dataset.x_train)) if dataset.train_rows is None else dataset.train_rows
-    chosen = rows[:: math.ceil(len(rows) / _MOST_BASELINE_ROWS)]
+    most = max(_FEWEST_BASELINE_ROWS, _MOST_BASELINE_NUMBERS // math.prod(dataset.event_shape))
+    most = min(most, _MOST_BASELINE_ROWS)
+    chosen = rows[:: math.ceil(len(rows) / most)]
     if isinstance(transform, Pixels) and transform.binarization == "dynamic":
         transform = Pixels(scale=transform.scale, binarization="none")
     return transform(torch.as_tensor(np.ascontiguousarray(dataset.x_train[chosen]))).float()

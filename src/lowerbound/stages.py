@@ -15,6 +15,7 @@ from dataclasses import replace
 import torch
 
 from lowerbound.checkpoint import Checkpoint
+from lowerbound.data.memory import check_memory
 from lowerbound.engine import Engine
 from lowerbound.fitting import Training, transform_rows
 from lowerbound.held_out import HeldOut, held_out_terms
@@ -135,6 +136,8 @@ def _begin(training: Training, plan: Plan, engine: Engine) -> str | None:
     assert training.start is not None
     with forked(_CPU, plan.seed, _BEGIN):
         rows = torch.arange(len(training.source))  # all: what is solved here is solved for the data, not for some of it
+        one = transform_rows(training.source, rows[:1])[0]
+        check_memory((len(rows), *one.shape[1:]), 4, "the training part, all of which this recipe takes at once,")
         x = torch.cat([transform_rows(training.source, part)[0].to(_CPU) for part in rows.split(_BLOCK)])
         found = training.start(training.loss.to(_CPU), x, seed=plan.seed)
     training.loss.to(engine.torch_device)

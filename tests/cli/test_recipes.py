@@ -26,6 +26,7 @@ SMALL = {
     "latent-classes": "latent-classes:components=2",
     "linear-path": "linear-path:latent_dim=2,hidden=[8]",
     "counts": "counts:latent_dim=2,hidden=[8]",
+    "cells": "cells:latent_dim=2,hidden=[8]",
     "cvae": "cvae:latent_dim=2,hidden=[8]",
     "vade": "vade:latent_dim=2,hidden=[8],clusters=3",
     "semi-supervised": "semi-supervised:latent_dim=2,hidden=[8]",
@@ -53,7 +54,7 @@ SMALL = {
 TEXTS = ("sentence-vae", "language-model")
 MIXTURE = "mixture-of-factor-analysers"
 TABLES = {
-    **dict.fromkeys(("counts", "lda", "prodlda"), "counts"),
+    **dict.fromkeys(("counts", "cells", "lda", "prodlda"), "counts"),
     **dict.fromkeys(("latent-classes", "linear-path", "mixture-of-factor-analysers"), "reals"),
 }
 
@@ -218,8 +219,9 @@ def test_every_recipe_writes_a_report_with_nothing_but_its_defaults(cli, tmp_pat
     scores = Run.open(tmp_path / "run").evaluation()
     assert scores is not None
     baseline = {MIXTURE: "gaussian", "sentence-vae": "unigram", "language-model": "unigram", "molecule-vae": "unigram"}
+    baseline["cells"] = "negative binomials given library"
     assert baseline.get(name, "independent elements") in scores["baselines"]
     assert ("Weighed by rows that none of them saw" in answer.out) == (name in ("latent-classes", MIXTURE))
     assert ("below a baseline" in answer.out) == ("try `lowerbound fit" in answer.out or "longer: `low" in answer.out)
     drawn = Run.open(tmp_path / "run").plan.binarization == "dynamic"
-    assert (scores["bits_per_dim"] is not None) == (drawn or name == "counts")
+    assert (scores["bits_per_dim"] is not None) == (drawn or name in ("counts", "cells"))

@@ -42,6 +42,8 @@ _COMMANDS = {
     "compress": "lowerbound.cli.compress:compress",
     "decompress": "lowerbound.cli.decompress:decompress",
     "encode": "lowerbound.cli.encode:encode",
+    "expression": "lowerbound.cli.expression:expression",
+    "differential-expression": "lowerbound.cli.differential_expression:differential_expression",
     "interpolate": "lowerbound.cli.interpolate:interpolate",
     "search": "lowerbound.cli.search:search",
     "reconstruct": "lowerbound.cli.reconstruct:reconstruct",

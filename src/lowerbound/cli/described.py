@@ -17,6 +17,7 @@ def describe_data(
     kind: str | None = None,
     columns: str | None = None,
     array: str | None = None,
+    covariates: list[str] | None = None,
 ) -> dict[str, Any]:
     """What a run folder holds to find the data again: only values that were given.
 
@@ -26,6 +27,7 @@ def describe_data(
         kind: of the data.
         columns: "name=kind,name=kind".
         array: the array of rows of an archive.
+        covariates: columns that the model is given.
 
     Raises:
         DataError: it is neither a name nor looks like a file.
@@ -34,7 +36,7 @@ def describe_data(
     from lowerbound.data import entry, names
     from lowerbound.data.readers import suffixes
 
-    said = {"label": label, "kind": kind, "columns": _columns(columns), "array": array}
+    said = {"label": label, "kind": kind, "columns": _columns(columns), "array": array, "covariates": covariates}
     said = {name: value for name, value in said.items() if value is not None}
     if data not in names() and (os.path.lexists(data) or "/" in data or data.lower().endswith(suffixes())):
         return {"path": os.path.realpath(data), **said}

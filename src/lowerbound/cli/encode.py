@@ -27,7 +27,9 @@ __all__ = ["encode"]
     "Encode another file or data set, all of it. [default: the run's test rows]",
     "; they are written beside the latents.",
 )
-@click.option("--out", required=True, metavar="FILE", help="A .npz, .csv or .parquet file.")
+@click.option(
+    "--out", required=True, metavar="FILE", help="A .npz, .csv or .parquet file; of an .h5ad file also .h5ad."
+)
 @force_option
 @click.option(
     "--refine", type=click.IntRange(0), default=0, metavar="STEPS", help="Improve each q(z | x) by optimisation."
@@ -54,23 +56,34 @@ def encode(
 
     Where chains of hmc, or several starts of local, are not to be trusted, stderr says which rows and why.
 
+    A .csv or .parquet file of cells also gets the name of each. An .h5ad file is a copy of that of --data with the
+    means in `obsm` as X_lowerbound.
+
     `row` is the number of the row in the file, from 0. Rows come in the order of the file; of data with a training and
     a test part, the training part comes first.
     """
     from pathlib import Path
 
     from lowerbound.cli.opened import fitted_of
-    from lowerbound.cli.output import check_out
+    from lowerbound.cli.output import check_out, write_bytes
     from lowerbound.cli.warned import warnings_as_sentences
     from lowerbound.runs import Run
 
     path, opened = Path(out), Run.open(run)
-    check_out(path, opened, other.data, ".npz", ".csv", ".parquet", force=force)
+    check_out(path, opened, other.data, ".npz", ".csv", ".parquet", ".h5ad", force=force)
+    is_h5ad = path.suffix.lower() == ".h5ad"
+    if is_h5ad and (other.data is None or not other.data.lower().endswith(".h5ad")):
+        raise click.UsageError("--out .h5ad is a copy of --data with the latents; name an .h5ad file, or write .csv.")
     fitted = fitted_of(opened)
     rows = other_data(fitted, other) or fitted.test_rows()
     with warnings_as_sentences():
         encoded = fitted.encode(rows, refine=refine, inference=inference, seed=seed)
-    _write(path, encoded, rows)
+    if is_h5ad:
+        from lowerbound.data.formats.h5ad import with_latents
+
+        write_bytes(path, with_latents(Path(str(other.data)), encoded.mean))
+    else:
+        _write(path, encoded, rows)
     say(f"Wrote the latents of {len(encoded.mean)} rows of {rows.name} to {path}")
 
 
@@ -91,11 +104,12 @@ def _write(path: Path, encoded: Encoded, rows: Rows) -> None:
         write_npz(path, row=row, mean=encoded.mean, scale=encoded.scale, **own, **assigned, **labels, **names)
     else:
         flat = () if codes is None else codes.reshape(len(codes), -1).T
-        columns = {"row": row, **{f"code_{i}": column for i, column in enumerate(flat)}}
+        names = {} if rows.row_names is None else {"name": np.array(rows.row_names, dtype=object)}
+        columns = {"row": row, **names, **{f"code_{i}": column for i, column in enumerate(flat)}}
         columns |= {} if encoded.states is None else {f"state_{t}": k for t, k in enumerate(encoded.states.T)}
         columns |= {**_columns(encoded.mean, encoded.scale, y, classes), **assigned}
         if suffix == ".csv":
-            tell_formulas(path, (cell for name in ("label", "assigned") for cell in columns.get(name, ())))
+            tell_formulas(path, (cell for name in ("name", "label", "assigned") for cell in columns.get(name, ())))
         write_bytes(path, _csv(columns) if suffix == ".csv" else _parquet(columns))
 
 

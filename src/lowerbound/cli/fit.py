@@ -48,6 +48,7 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--kind", metavar="KIND", help="What the data are: image, table, counts, ... [default: inferred]")
 @click.option("--columns", metavar="NAME=KIND,...", help="Kinds of columns whose inferred kind is wrong.")
 @click.option("--array", metavar="NAME", help="Which array of an .npz file, or layer of an .h5ad file, holds the rows.")
+@click.option("--covariates", callback=_words, metavar="NAMES", help="Columns that the model is given: batch,donor.")
 @click.option("--recipe", metavar="NAME", help="Which model, with options of its own. [default: by the data]")
 @click.option("--labelled", type=click.IntRange(1), help="Use only this many labels in training. [default: all]")
 @click.option("--likelihood", metavar="NAME", help="p(x | z). [default: by the kind of data]")
@@ -102,6 +103,7 @@ def fit(
     kind: str | None,
     columns: str | None,
     array: str | None,
+    covariates: list[str] | None,
     out: str | None,
     evaluate: bool,
     recipe: str | None,
@@ -125,7 +127,7 @@ def fit(
     elif data is None:
         raise click.UsageError("Missing argument DATA; name a data set or a file, or give --resume RUN.")
     else:
-        described = describe_data(data, label=label, kind=kind, columns=columns, array=array)
+        described = describe_data(data, label=label, kind=kind, columns=columns, array=array, covariates=covariates)
         job = begin(described, recipe, where, given, None if start_from is None else _path(start_from))
     carry_out(job, evaluate=evaluate)
 

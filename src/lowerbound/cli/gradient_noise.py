@@ -106,7 +106,7 @@ def compare(
             f"{run.path} was fitted by the {plan.loss} loss, which takes no gradient estimator to compare."
         )
     if recipe_named(plan.recipe).labels != "unused":
-        raise click.UsageError(f"{run.path} was fitted with labels; only models of the data alone are compared.")
+        raise click.UsageError(f"{run.path} was fitted with labels or covariates; only models of the data alone go.")
     if not fitted.model.prior(None).event_shape.numel():
         raise click.UsageError(f"{run.path} has no latents, and so no gradients whose noise could be compared.")
     count, dataset = plan.num_samples if num_samples is None else num_samples, fitted.dataset

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lowerbound.cli.options import covariates_option
 from lowerbound.cli.text import say
 
 if TYPE_CHECKING:
@@ -20,15 +21,16 @@ __all__ = ["Other", "other_data", "other_data_options"]
 
 @dataclass(frozen=True)
 class Other:
-    """What the user said of other data: its file or name, its labels and its array; None where nothing was said."""
+    """What the user said of other data: its file or name, labels, array and covariates; None where nothing was said."""
 
     data: str | None = None
     label: str | None = None
     array: str | None = None
+    covariates: dict[str, str] | None = None
 
 
 def other_data_options(data: str, label: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """--data, --label and --array of a command, which gets them as `other`.
+    """--data, --label, --array and --covariates of a command, which gets them as `other`.
 
     Arguments:
         data: the help of --data.
@@ -37,10 +39,18 @@ def other_data_options(data: str, label: str) -> Callable[[Callable[..., None]],
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
-        def with_other(*args: Any, data: str | None, label: str | None, array: str | None, **named: Any) -> None:
-            command(*args, other=Other(data, label, array), **named)
+        def with_other(
+            *args: Any,
+            data: str | None,
+            label: str | None,
+            array: str | None,
+            covariates: dict[str, str] | None,
+            **named: Any,
+        ) -> None:
+            command(*args, other=Other(data, label, array, covariates), **named)
 
         for option in (
+            covariates_option,
             click.option(
                 "--array", metavar="NAME", help="Array or layer of --data that holds the rows. [default: as in the fit]"
             ),
@@ -58,19 +68,19 @@ def other_data(fitted: Fitted, other: Other) -> Rows | None:
 
     Raises:
         ValueError: they cannot be read, or do not fit the model.
-        UsageError: --label or --array without --data.
+        UsageError: --label, --array or --covariates without --data.
     """
     from lowerbound.cli.described import describe_data
     from lowerbound.data.given import rows_under
 
     if other.data is None:
-        for name in ("label", "array"):
+        for name in ("label", "array", "covariates"):
             if getattr(other, name) is not None:
                 raise click.UsageError(f"--{name} goes with --data; the run's own data is read as in its fit.")
         return None
     described = describe_data(other.data, label=other.label, array=other.array)
     place = described.get("path") or other.data
-    rows = rows_under(place, fitted.schema, label=other.label, array=other.array)
+    rows = rows_under(place, fitted.schema, label=other.label, array=other.array, covariates=other.covariates)
     for note in rows.notes:
         say(note, err=True)
     return rows

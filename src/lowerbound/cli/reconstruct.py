@@ -60,7 +60,8 @@ def reconstruct(run: str, other: Other, count: int, out: str | None, force: bool
     if suffix in (".csv", ".parquet"):
         check_table(fitted)
     x, y = np.asarray(rows.x[:count]), rows.y
-    seen, context = fitted.events(x, seed), fitted.context(None if y is None else y[:count], rows.name)
+    given = None if rows.covariates is None else rows.covariates[:count]
+    seen, context = fitted.events(x, seed), fitted.context(None if y is None else y[:count], rows.name, given)
     with forked(torch.device("cpu"), seed):
         again = fitted.finite(fitted.model.reconstruct(seen, context))
     if suffix == ".png":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lowerbound.cli.options import force_option
+from lowerbound.cli.options import force_option, values_of
 from lowerbound.cli.text import say
 
 __all__ = ["sample"]
@@ -14,7 +14,10 @@ __all__ = ["sample"]
 @click.argument("run")
 @click.option("--class", "label", metavar="NAME", help="Of this class, from a run fitted with labels. [default: any]")
 @click.option(
-    "--given", multiple=True, metavar="COLUMN=VALUE", help="With this value in a column of a table; may be repeated."
+    "--given",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    help="With this value in a column of a table, or of a covariate; may be repeated.",
 )
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True, help="How many.")
 @click.option(
@@ -83,7 +86,7 @@ def sample(
         if suffix not in (".csv", ".parquet") or label is not None:
             raise click.UsageError("--given draws rows of a table: write .csv or .parquet, and leave out --class.")
         with warnings_as_sentences():
-            values = given_values(given, fitted.schema.column_names or ())
+            values = values_of(given, "--given", fitted.schema.column_names or ())
             write_table(path, fitted.sample(count, given=values, seed=seed))
         say(f"Wrote {count} samples to {path}")
         return
@@ -100,26 +103,3 @@ def sample(
     else:
         write_table(path, fitted.render(x))
     say(f"Wrote {count} samples to {path}")
-
-
-def given_values(given: tuple[str, ...], columns: tuple[str, ...]) -> dict[str, str]:
-    """Values by column, from words such as "sex=female".
-
-    Arguments:
-        given: the words.
-        columns: the names that there are, which may hold "=" themselves; the longest that fits is meant.
-
-    Raises:
-        UsageError: a word without "=", or a column that is named twice.
-    """
-    values: dict[str, str] = {}
-    for word in given:
-        known = [name for name in columns if word.startswith(f"{name}=")]
-        name = max(known, key=len, default=word.partition("=")[0])
-        value = word[len(name) + 1 :]
-        if not (name and value):
-            raise click.UsageError(f"--given is {word!r}; expected COLUMN=VALUE, such as sex=female.")
-        if name in values:
-            raise click.UsageError(f"--given names the column {name!r} twice; give one value.")
-        values[name] = value
-    return values

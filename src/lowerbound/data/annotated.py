@@ -19,6 +19,7 @@ from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.memory import check_memory
 from lowerbound.data.schema import Schema
+from lowerbound.data.sparse import SparseRows, keeps_sparse
 
 __all__ = ["ANNOTATED", "check_layer", "contents_of_annotated", "counts_of", "in_order_of", "is_annotated"]
 
@@ -33,13 +34,16 @@ def is_annotated(data: Any) -> bool:
     return all(hasattr(data, name) for name in ("X", "layers", "obs", "var_names")) and not hasattr(data, "iloc")
 
 
-def contents_of_annotated(data: Any, label: str | None = None, array: str | None = None) -> Contents:
+def contents_of_annotated(
+    data: Any, label: str | None = None, array: str | None = None, covariates: Sequence[str] = ()
+) -> Contents:
     """The counts of an AnnData object, and a column of its `obs` as labels.
 
     Arguments:
         data: the object.
         label: a column of `obs`.
         array: a layer, "raw", or "X"; None for X.
+        covariates: further columns of `obs`.
 
     Raises:
         DataError: there is no such layer or column, or the matrix holds no counts.
@@ -53,15 +57,24 @@ def contents_of_annotated(data: Any, label: str | None = None, array: str | None
         matrix = data.layers[array]
     if matrix is None:
         raise DataError(f"{what} is empty; name a layer of counts with array=NAME ({_listed(data.layers)}).")
-    y = None
-    if label is not None:
-        from lowerbound.data.tables import values_of_column
-
-        check_column(label, data.obs.columns, "obs of the AnnData")
-        y = values_of_column(data.obs[label])
+    columns = {name: _of_obs(data.obs, name) for name in (*(() if label is None else (label,)), *covariates)}
     matrix = matrix.to_memory() if hasattr(matrix, "to_memory") else matrix
     found = counts_of(matrix, list(genes), what=what, container="anndata", others=list(data.layers))
-    return replace(found, y=y, label=label, array=array)
+    return replace(
+        found,
+        y=None if label is None else columns[label],
+        label=label,
+        array=array,
+        covariates={name: columns[name] for name in covariates} or None,
+        row_names=tuple(str(name) for name in data.obs.index),
+    )
+
+
+def _of_obs(obs: Any, name: str) -> np.ndarray:
+    from lowerbound.data.tables import values_of_column
+
+    check_column(name, obs.columns, "obs of the AnnData")
+    return values_of_column(obs[name])
 
 
 def counts_of(matrix: Any, genes: Sequence[Any], *, what: str, container: str, others: Sequence[str] = ()) -> Contents:
@@ -92,6 +105,9 @@ def counts_of(matrix: Any, genes: Sequence[Any], *, what: str, container: str, o
     stored = matrix.data if sparse else np.asarray(matrix)
     _check_counts(stored, what, others)
     dtype = np.min_scalar_type(int(stored.max(initial=0)))
+    if sparse and keeps_sparse(matrix.shape):
+        x: Any = SparseRows(matrix.tocsr().astype(dtype))
+        return Contents(what=what, container=container, x=x, names=names)
     check_memory(matrix.shape, max(dtype.itemsize, 4), what)
     x = matrix.astype(dtype).toarray(order="C") if sparse else np.ascontiguousarray(stored, dtype=dtype)
     notes = (f"{what[0].upper()}{what[1:]} is sparse and was made dense.",) if sparse else ()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from lowerbound.data.annotated import in_order_of
-from lowerbound.data.checks import check_labels, check_rows
+from lowerbound.data.checks import check_column, check_labels, check_rows
 from lowerbound.data.contents import Contents, Given
+from lowerbound.data.covariates import covariate_numbers, infer_covariates
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError
 from lowerbound.data.kinds import kind_named, kind_of
@@ -16,6 +19,7 @@ from lowerbound.data.kinds.kind import LeavesOut
 from lowerbound.data.labels import UNLABELLED, class_names, label_values, numbered
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Schema
+from lowerbound.data.sparse import STAYS, Array
 from lowerbound.data.split import num_held_out, split_rows
 
 __all__ = ["Rows", "infer_schema", "to_dataset", "to_rows"]
@@ -33,15 +37,19 @@ class Rows:
         schema: the schema of the fit.
         notes: decisions made while reading, one sentence each.
         numbers: which rows of the file or array these are (N,), if they are not all of them in their order.
+        covariates: numbers of categories and values (N, C) of `schema.covariates`, or None.
+        row_names: of these rows, or None.
     """
 
-    x: np.ndarray
+    x: Array
     y: np.ndarray | None
     num_test: int
     name: str
     schema: Schema
     notes: tuple[str, ...] = ()
     numbers: np.ndarray | None = None
+    covariates: np.ndarray | None = None
+    row_names: tuple[str, ...] | None = None
 
 
 def infer_schema(contents: Contents, overrides: Overrides, name: str) -> Schema:
@@ -52,6 +60,8 @@ def infer_schema(contents: Contents, overrides: Overrides, name: str) -> Schema:
     """
     _check_not_empty(contents.x, contents.what)
     schema = kind_of(contents, overrides).infer(contents, overrides)
+    if contents.covariates is not None:
+        schema = replace(schema, covariates=infer_covariates(contents.covariates, contents.what))
     if contents.y is None:
         return schema
     parts = [part.reshape(-1) for part in (contents.y, contents.y_test) if part is not None]
@@ -90,13 +100,14 @@ def to_dataset(
     x = kind.rows(contents.x, schema, contents.what)
     check_rows(x, contents.what)
     y, y_test = _numbered(contents, schema, name, len(x) if train_rows is None else len(train_rows))
+    given = _covariates(contents, schema, kept)
     train, test = train_rows, None
     if contents.x_test is None:
         train, test = (np.sort(rows) for rows in split_rows(len(x), num_held_out(len(x))))
         x_test = _in_memory(x[test])
     else:
         x_test = _in_memory(kind.rows(contents.x_test, schema, f"the test part of {name}"))
-    streamed = isinstance(x, np.memmap)
+    streamed = isinstance(x, STAYS)
     if not streamed and test is not None:
         x = x[train]
     return Dataset.checked(
@@ -110,16 +121,29 @@ def to_dataset(
         test_rows=test if test is None or kept is None else kept[test],
         source=source,
         notes=(*contents.notes, *_without_label(y, schema, name)),
+        covariates_train=given if given is None or test is None else given[train],
+        covariates_test=None if given is None else given[:0] if test is None else given[test],
+        row_names=contents.row_names,
     )
 
 
-def to_rows(contents: Contents, schema: Schema, *, name: str) -> Rows:
+def to_rows(contents: Contents, schema: Schema, *, name: str, covariates: Mapping[str, Any] | None = None) -> Rows:
     """All rows of other data, under the schema of a fit; one row suffices.
+
+    Arguments:
+        contents: what a reader found.
+        schema: that of the fit.
+        name: of the data.
+        covariates: one value for all rows, by name, in place of those of the data.
 
     Raises:
         DataError: the contents do not follow the schema.
     """
     _check_not_empty(contents.x, contents.what)
+    for said in covariates or ():
+        check_column(said, [covariate.name for covariate in schema.covariates], "the list of covariates of the model")
+    every = {said: np.full(len(contents.x), value, dtype=object) for said, value in (covariates or {}).items()}
+    contents = replace(contents, covariates={**(contents.covariates or {}), **every})
     kind, contents = kind_named(schema.kind), in_order_of(contents, schema)
     kept = None
     if isinstance(kind, LeavesOut):  # results in memory have to be as many as the rows given
@@ -131,8 +155,29 @@ def to_rows(contents: Contents, schema: Schema, *, name: str) -> Rows:
         x_test = kind.rows(contents.x_test, schema, f"the test part of {name}")
         num_test, x = len(x_test), np.concatenate([x, x_test])
         y = None if y is None or y_test is None else np.concatenate([y, y_test])
-    notes = (*contents.notes, *(kind.notes(x, schema, contents.what) if isinstance(kind, LeavesOut) else ()))
-    return Rows(x=x, y=y, num_test=num_test, name=name, schema=schema, notes=notes, numbers=kept)
+    notes = (
+        *contents.notes,
+        *(kind.notes(np.asarray(x), schema, contents.what) if isinstance(kind, LeavesOut) else ()),
+    )
+    return Rows(
+        x=x,
+        y=y,
+        num_test=num_test,
+        name=name,
+        schema=schema,
+        notes=notes,
+        numbers=kept,
+        covariates=_covariates(contents, schema, kept),
+        row_names=contents.row_names,
+    )
+
+
+def _covariates(contents: Contents, schema: Schema, kept: np.ndarray | None) -> np.ndarray | None:
+    """What the model is given of each row; None if it is given nothing."""
+    if not schema.covariates:
+        return None
+    numbers = covariate_numbers(contents.covariates or {}, schema.covariates, contents.what)
+    return numbers if kept is None else numbers[kept]
 
 
 def _numbered(
@@ -169,10 +214,10 @@ def _labels_of(name: str) -> str:
     return f"the labels of {name}"
 
 
-def _check_not_empty(x: Given, what: str) -> None:
+def _check_not_empty(x: Given | Array, what: str) -> None:
     if isinstance(x, np.ndarray) and x.dtype.kind in "biuf" and not x.size:
         raise DataError(f"{what} is empty (shape {x.shape}); expected rows of numbers.")
 
 
-def _in_memory(x: np.ndarray) -> np.ndarray:
+def _in_memory(x: Any) -> np.ndarray:
     return np.array(x) if isinstance(x, np.memmap) else x

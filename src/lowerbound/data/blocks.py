@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lowerbound.data.sparse import Array
+
 __all__ = ["BLOCK_BYTES", "exact_dtype", "row_blocks"]
 
 BLOCK_BYTES = 32 * 2**20
@@ -32,7 +34,7 @@ def exact_dtype(dtype: np.dtype) -> np.dtype:
 
 
 def row_blocks(
-    x: np.ndarray, rows: np.ndarray | None = None, *, block_bytes: int = BLOCK_BYTES
+    x: Array, rows: np.ndarray | None = None, *, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield `(first_row, block)` over the rows of `x`, each block in the type of `exact_dtype`.
 

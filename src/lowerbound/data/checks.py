@@ -15,6 +15,7 @@ import numpy as np
 
 from lowerbound.data.blocks import row_blocks
 from lowerbound.data.errors import DataError, clipped, nearest
+from lowerbound.data.sparse import Array
 
 __all__ = [
     "DataError",
@@ -55,7 +56,7 @@ def check_path(path: Path) -> None:
         raise DataError(f"the file '{name}' cannot be read; check its permissions.")
 
 
-def check_numeric(x: np.ndarray, name: str) -> None:
+def check_numeric(x: Array, name: str) -> None:
     """Refuse arrays of objects, text, dates or complex numbers.
 
     Raises:
@@ -70,7 +71,7 @@ def check_numeric(x: np.ndarray, name: str) -> None:
         raise DataError(f"{name} has type {x.dtype}; expected real numbers: convert it first.")
 
 
-def check_rows(x: np.ndarray, name: str) -> None:
+def check_rows(x: Array, name: str) -> None:
     """Refuse an array with no values or with a single row.
 
     Raises:
@@ -85,7 +86,7 @@ def check_rows(x: np.ndarray, name: str) -> None:
 _TOO_LARGE = " (or beyond 3.4e38)"
 
 
-def check_finite(x: np.ndarray, name: str, columns: Sequence[str] | None = None, *, missing: bool = False) -> None:
+def check_finite(x: Array, name: str, columns: Sequence[str] | None = None, *, missing: bool = False) -> None:
     """Refuse NaN and infinities, saying how many there are and where the first one is.
 
     Arguments:
@@ -131,7 +132,7 @@ def _place(index: tuple[int, ...], columns: Sequence[str] | None) -> str:
     return f"index {index}"
 
 
-def check_varies(x: np.ndarray, name: str) -> None:
+def check_varies(x: Array, name: str) -> None:
     """Refuse an array whose values are all the same.
 
     Raises:
@@ -145,7 +146,7 @@ def check_varies(x: np.ndarray, name: str) -> None:
         )
 
 
-def check_array(x: np.ndarray, name: str, columns: Sequence[str] | None = None, *, missing: bool = False) -> None:
+def check_array(x: Array, name: str, columns: Sequence[str] | None = None, *, missing: bool = False) -> None:
     """Every check that training data must pass: numbers, at least two rows, finite (or missing), not constant.
 
     >>> check_array(np.zeros((1, 3)), "array 'x'")
@@ -162,7 +163,7 @@ def check_array(x: np.ndarray, name: str, columns: Sequence[str] | None = None, 
 
 
 def check_columns_vary(
-    x: np.ndarray,
+    x: Array,
     name: str,
     *,
     columns: Sequence[str] | None = None,
@@ -194,7 +195,7 @@ def check_columns_vary(
     )
 
 
-def check_features(x: np.ndarray, expected_shape: tuple[int, ...], name: str) -> None:
+def check_features(x: Array, expected_shape: tuple[int, ...], name: str) -> None:
     """Refuse rows whose shape is not the one a model was fitted to.
 
     Arguments:

@@ -46,6 +46,7 @@ from lowerbound.data.labels import number_text
 from lowerbound.data.measured import Measured, measure
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Column, ColumnKind, LeftOut
+from lowerbound.data.sparse import ARRAYS, Array
 
 __all__ = ["infer_columns", "long_tailed", "tails_of"]
 
@@ -56,7 +57,7 @@ _FEW_VALUES, _ROWS_OF_A_VALUE = 30, 10
 
 
 def infer_columns(
-    x: Given, overrides: Overrides, what: str, names: tuple[str, ...] | None = None
+    x: Given | Array, overrides: Overrides, what: str, names: tuple[str, ...] | None = None
 ) -> tuple[tuple[Column, ...], tuple[LeftOut, ...]]:
     """The columns of a table that are data, and those that are left out.
 
@@ -69,7 +70,7 @@ def infer_columns(
     Raises:
         DataError: a column cannot be what the user says it is, or nothing is left.
     """
-    found = _of_array(x, overrides, what, names) if isinstance(x, np.ndarray) else _of_frame(x, overrides, what)
+    found = _of_array(x, overrides, what, names) if isinstance(x, ARRAYS) else _of_frame(x, overrides, what)
     columns = tuple(item for item in found if isinstance(item, Column))
     left_out = tuple(item for item in found if isinstance(item, LeftOut))
     if not columns:
@@ -110,7 +111,7 @@ def _skewness(x: np.ndarray) -> float:
     return 0.0 if scale == 0 else float((centred**3).mean()) / scale**3
 
 
-def _of_array(x: np.ndarray, overrides: Overrides, what: str, names: tuple[str, ...] | None) -> list[Column | LeftOut]:
+def _of_array(x: Array, overrides: Overrides, what: str, names: tuple[str, ...] | None) -> list[Column | LeftOut]:
     columns = names or tuple(str(i) for i in range(x.shape[1]))
     check_numeric(x, what)
     overrides.check_names(columns, what)

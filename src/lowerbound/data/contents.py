@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, Union
 
@@ -31,6 +32,8 @@ class Contents:
         classes: names of the classes, where `y` holds their numbers already.
         names: of the columns of an array, if they are known.
         array: the array of an archive, or the layer of an AnnData, that the user named, or None.
+        covariates: values (N,) of columns that a model is given, by name; None if none were asked for.
+        row_names: names of the rows of `x`, such as barcodes of cells, or None.
         notes: decisions made while reading, one sentence each.
     """
 
@@ -44,4 +47,6 @@ class Contents:
     classes: tuple[str, ...] | None = None
     names: tuple[str, ...] | None = None
     array: str | None = None
+    covariates: Mapping[str, np.ndarray] | None = None
+    row_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from lowerbound.data.kinds import Kind
 
+from lowerbound.data.sparse import Array
+
 __all__ = ["Dataset"]
 
 
@@ -48,11 +50,14 @@ class Dataset:
         source: where the data came from, in words.
         checksum: sha256 of the values and shapes of rows and labels (see `fingerprint`).
         notes: decisions made while reading that the schema does not hold, one sentence each.
+        covariates_train: numbers of categories and values (number of training rows, C) of `schema.covariates`, or None.
+        covariates_test: the same for the test rows.
+        row_names: names of all rows of the file or array, in its order, or None.
     """
 
     name: str
     schema: Schema
-    x_train: np.ndarray
+    x_train: Array
     x_test: np.ndarray
     y_train: np.ndarray | None = None
     y_test: np.ndarray | None = None
@@ -61,6 +66,9 @@ class Dataset:
     source: str
     checksum: str
     notes: tuple[str, ...] = ()
+    covariates_train: np.ndarray | None = None
+    covariates_test: np.ndarray | None = None
+    row_names: tuple[str, ...] | None = None
 
     @classmethod
     def checked(
@@ -68,7 +76,7 @@ class Dataset:
         *,
         name: str,
         schema: Schema,
-        x_train: np.ndarray,
+        x_train: Array,
         x_test: np.ndarray,
         y_train: np.ndarray | None = None,
         y_test: np.ndarray | None = None,
@@ -76,6 +84,9 @@ class Dataset:
         test_rows: np.ndarray | None = None,
         source: str,
         notes: tuple[str, ...] = (),
+        covariates_train: np.ndarray | None = None,
+        covariates_test: np.ndarray | None = None,
+        row_names: tuple[str, ...] | None = None,
     ) -> Dataset:
         """Make a data set from stored rows and numbered labels: check them, and compute their checksum.
 
@@ -83,7 +94,10 @@ class Dataset:
             DataError: if the arrays fail a check of `lowerbound.data.checks`.
         """
         _check_rows(name, schema, x_train, x_test)
-        checksum = fingerprint(x_train, x_test, y_train, y_test, train_rows=train_rows, dtype=canonical_dtype(schema))
+        others = () if covariates_train is None else (covariates_train, covariates_test)
+        checksum = fingerprint(
+            x_train, x_test, y_train, y_test, *others, train_rows=train_rows, dtype=canonical_dtype(schema)
+        )
         return cls(
             name=name,
             schema=schema,
@@ -96,6 +110,9 @@ class Dataset:
             source=source,
             checksum=checksum,
             notes=notes,
+            covariates_train=covariates_train,
+            covariates_test=covariates_test,
+            row_names=row_names,
         )
 
     @classmethod
@@ -299,7 +316,7 @@ class Dataset:
         )
 
 
-def _check_rows(name: str, schema: Schema, x_train: np.ndarray, x_test: np.ndarray) -> None:
+def _check_rows(name: str, schema: Schema, x_train: Array, x_test: np.ndarray) -> None:
     missing = schema.columns is not None or schema.kind == "array"
     columns = schema.column_names if schema.has_names else None
     check_array(x_train, f"the training part of {name}", columns, missing=missing)

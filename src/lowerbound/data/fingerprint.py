@@ -8,6 +8,7 @@ import numpy as np
 
 from lowerbound.data.blocks import row_blocks
 from lowerbound.data.schema import Schema
+from lowerbound.data.sparse import Array
 
 __all__ = ["canonical_dtype", "fingerprint", "former_fingerprint"]
 
@@ -20,7 +21,7 @@ def canonical_dtype(schema: Schema) -> np.dtype:
 
 
 def fingerprint(
-    x_train: np.ndarray,
+    x_train: Array,
     *others: np.ndarray | None,
     train_rows: np.ndarray | None = None,
     dtype: np.dtype | None = None,
@@ -70,7 +71,7 @@ def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
 
 def former_fingerprint(
     schema: Schema,
-    x_train: np.ndarray,
+    x_train: Array,
     x_test: np.ndarray,
     y_train: np.ndarray | None,
     y_test: np.ndarray | None,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,14 +14,15 @@ from lowerbound.data.arrays import dense
 from lowerbound.data.assemble import Rows, to_dataset, to_rows
 from lowerbound.data.catalog import load, names
 from lowerbound.data.contents import Contents
+from lowerbound.data.covariates import with_covariates
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.kinds.strings import are_texts
 from lowerbound.data.overrides import Overrides
-from lowerbound.data.readers import read_file, read_rows
+from lowerbound.data.readers import read_contents, read_file, read_rows
 from lowerbound.data.schema import Schema
 
-__all__ = ["dataset_of", "rows_under", "texts_of"]
+__all__ = ["column_of", "dataset_of", "rows_under", "texts_of"]
 
 
 def dataset_of(
@@ -31,6 +33,7 @@ def dataset_of(
     schema: Schema | None = None,
     overrides: Overrides | None = None,
     names_of_columns: tuple[str, ...] | None = None,
+    covariates: Sequence[str] = (),
     hold_out: bool = True,
 ) -> Dataset:
     """The data of a fit.
@@ -44,6 +47,7 @@ def dataset_of(
         schema: the schema of the data, if it is known.
         overrides: what the user says of the data; not together with a schema.
         names_of_columns: of an array.
+        covariates: columns of `obs` of an AnnData, of a DataFrame or of a file, which the model is given.
         hold_out: whether one row in five is held out for testing; otherwise all are for training.
 
     Raises:
@@ -61,18 +65,30 @@ def dataset_of(
         )
     if array is not None and not (of_file or is_annotated(data)):
         raise _no_array_in(data)
+    if covariates and (isinstance(data, Dataset) or str(data) in names()):
+        raise DataError("covariates go with an AnnData, a DataFrame or a file; give one, or leave them out.")
     if isinstance(data, Dataset):
         return data
     said = overrides or Overrides()
     if isinstance(data, str | Path):
         if str(data) in names():
             return load(str(data))
-        return read_file(data, label=label, array=array, overrides=said, schema=schema)
-    contents = _contents(data, y, names_of_columns, hold_out=hold_out, array=array or (schema and schema.array))
+        return read_file(data, label=label, array=array, overrides=said, schema=schema, covariates=covariates)
+    asked = covariates if schema is None else [covariate.name for covariate in schema.covariates]
+    array = array or (schema and schema.array)
+    contents = _contents(data, y, names_of_columns, hold_out=hold_out, array=array, covariates=asked)
     return to_dataset(contents, name="X", source="memory", overrides=overrides, schema=schema)
 
 
-def rows_under(data: Any, schema: Schema, *, label: str | None = None, y: Any = None, array: str | None = None) -> Rows:
+def rows_under(
+    data: Any,
+    schema: Schema,
+    *,
+    label: str | None = None,
+    y: Any = None,
+    array: str | None = None,
+    covariates: Mapping[str, Any] | None = None,
+) -> Rows:
     """Other data, read like those of the fit: columns and classes are matched by name.
 
     Arguments:
@@ -81,6 +97,7 @@ def rows_under(data: Any, schema: Schema, *, label: str | None = None, y: Any = 
         label: the column or array of labels, if it is named otherwise than in the fit.
         y: labels (N,) of a DataFrame, an array or a list, where they are in no column of it.
         array: the array of an archive, or the layer of an AnnData, if it is named otherwise than in the fit.
+        covariates: one value for all rows, by name, in place of those of the data.
 
     Raises:
         DataError: the data cannot be read, or have not the columns, classes or shape of the schema.
@@ -90,10 +107,12 @@ def rows_under(data: Any, schema: Schema, *, label: str | None = None, y: Any = 
     of_file = isinstance(data, str | Path) and str(data) not in names()
     if array is not None and not (of_file or is_annotated(data)):
         raise _no_array_in(data)
+    if covariates and isinstance(data, Rows | Dataset):
+        raise DataError(f"covariates go with data that are read, and {type(data).__name__} was given; leave them out.")
     if isinstance(data, Rows):
         return data
     if of_file:
-        return read_rows(data, schema, label=label, array=array)
+        return read_rows(data, schema, label=label, array=array, covariates=covariates)
     if isinstance(data, str | Dataset):
         dataset, whole = (load(data), True) if isinstance(data, str) else (data, False)
         return to_rows(_of_dataset(dataset, whole), schema, name=dataset.name)
@@ -101,8 +120,10 @@ def rows_under(data: Any, schema: Schema, *, label: str | None = None, y: Any = 
         table: Any = data
         found = getattr(table.obs if is_annotated(table) else table, "columns", ())
         label = schema.label if schema.label in found else None
-    contents = _contents(data, label if y is None else y, None, hold_out=True, array=array or schema.array)
-    return to_rows(contents, schema, name="X")
+    asked = [covariate.name for covariate in schema.covariates if covariate.name not in (covariates or {})]
+    array = array or schema.array
+    contents = _contents(data, label if y is None else y, None, hold_out=True, array=array, covariates=asked)
+    return to_rows(contents, schema, name="X", covariates=covariates)
 
 
 def _no_array_in(data: Any) -> DataError:
@@ -110,11 +131,17 @@ def _no_array_in(data: Any) -> DataError:
 
 
 def _contents(
-    data: Any, y: Any, columns: tuple[str, ...] | None, *, hold_out: bool, array: str | None = None
+    data: Any,
+    y: Any,
+    columns: tuple[str, ...] | None,
+    *,
+    hold_out: bool,
+    array: str | None = None,
+    covariates: Sequence[str] = (),
 ) -> Contents:
     """An array, a tensor or a DataFrame, before anything is made of it; y are labels, or the name of their column."""
     if is_annotated(data):
-        return _of_annotated(data, y, array, hold_out=hold_out)
+        return _of_annotated(data, y, array, covariates, hold_out=hold_out)
     is_frame, label = hasattr(data, "columns") and hasattr(data, "iloc"), "y"
     if isinstance(y, str):
         if not is_frame or y not in data.columns:
@@ -123,7 +150,7 @@ def _contents(
     texts = None if is_frame else texts_of(data)
     x = data if is_frame else _array(data) if texts is None else texts
     labels = None if y is None else np.asarray(y)
-    return Contents(
+    found = Contents(
         what="X",
         container="frame" if is_frame else "array" if texts is None else "list",
         x=x,
@@ -133,11 +160,12 @@ def _contents(
         label=None if labels is None else label,
         names=columns,
     )
+    return with_covariates(found, covariates) if covariates else found
 
 
-def _of_annotated(data: Any, y: Any, array: str | None, *, hold_out: bool) -> Contents:
+def _of_annotated(data: Any, y: Any, array: str | None, covariates: Sequence[str], *, hold_out: bool) -> Contents:
     """An AnnData; y are labels, or the name of their column in `obs`."""
-    found = contents_of_annotated(data, y if isinstance(y, str) else None, array)
+    found = contents_of_annotated(data, y if isinstance(y, str) else None, array, covariates)
     if y is not None and found.y is None:
         found = replace(found, y=np.asarray(y), label="y")
     if hold_out:
@@ -181,11 +209,46 @@ def _of_dataset(dataset: Dataset, whole: bool) -> Contents:
     return Contents(
         what=dataset.name if whole else f"the test part of {dataset.name}",
         container=dataset.schema.container,
-        x=dataset.x_train if whole else dataset.x_test,
+        x=cast(np.ndarray, dataset.x_train) if whole else dataset.x_test,
         x_test=dataset.x_test if whole else None,
+        covariates=None if whole else _covariates_of(dataset),
         y=dataset.y_train if whole else dataset.y_test,
         y_test=dataset.y_test if whole else None,
         label=dataset.schema.label,
         classes=dataset.schema.classes,
         names=dataset.schema.column_names,
     )
+
+
+def _covariates_of(dataset: Dataset) -> dict[str, np.ndarray] | None:
+    """Covariates of the test rows, categories by their names."""
+    numbers, covariates = dataset.covariates_test, dataset.schema.covariates
+    if numbers is None:
+        return None
+    return {
+        one.name: x if one.categories is None else np.array(one.categories, dtype=object)[x.astype(np.int64)]
+        for one, x in zip(covariates, numbers.T, strict=True)
+    }
+
+
+def column_of(data: Any, name: str, schema: Schema) -> np.ndarray:
+    """A column beside the rows: of `obs` of an AnnData or an .h5ad file, or of a table, as the user wrote it.
+
+    Raises:
+        DataError: there is none.
+    """
+    if is_annotated(data):
+        found = contents_of_annotated(data, name, schema.array)
+    elif hasattr(data, "columns"):
+        from lowerbound.data.tables import contents_of_frame
+
+        found = contents_of_frame(data, name, what="X", container="frame")
+    elif isinstance(data, str | Path):
+        found = read_contents(Path(data), label=name, usual_array=schema.array)
+    else:
+        raise DataError(
+            f"a column '{clipped(name)}' goes with an AnnData, a DataFrame or a file; give one value a row."
+        )
+    if found.y is None:
+        raise DataError(f"{found.what} has no column '{clipped(name)}'; name one that is there.")
+    return found.y

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from lowerbound.data.blocks import row_blocks
+from lowerbound.data.sparse import Array
 
 __all__ = ["Measured", "measure", "moments"]
 
@@ -72,7 +73,7 @@ class Measured:
         return None if self.decimals[i] > _MOST_DECIMALS else int(self.decimals[i])
 
 
-def measure(x: np.ndarray) -> Measured:
+def measure(x: Array) -> Measured:
     """Measure the columns of a table (N, D).
 
     >>> measure(np.array([[1.0, 0.25], [3.0, np.nan]])).decimals
@@ -111,7 +112,7 @@ def _decimals(block: np.ndarray, decimals: np.ndarray) -> np.ndarray:
     return decimals
 
 
-def moments(x: np.ndarray, rows: np.ndarray | None, logs: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def moments(x: Array, rows: np.ndarray | None, logs: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Mean and (biased) variance of each column over the rows where it is not NaN, float64; of the logarithms of the
     columns in `logs` (D,).
 

@@ -24,6 +24,7 @@ class Asked:
         usual_label: a column or array that is the label if it is there and no other is named.
         array: the array of rows, of an archive of several.
         usual_array: the array that the user named in the fit, for where no other is named.
+        covariates: columns that the model is given, which must be there; a reader of tables leaves them among the rows.
         stream_above: the size in bytes above which rows stay on disk, where the format allows that.
     """
 
@@ -31,6 +32,7 @@ class Asked:
     usual_label: str | None = None
     array: str | None = None
     usual_array: str | None = None
+    covariates: tuple[str, ...] = ()
     stream_above: int
 
 

@@ -21,15 +21,17 @@ schema of a fit, matched by the names of columns and classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from lowerbound.data.arrays import read_npy, read_npz
 from lowerbound.data.assemble import Rows, to_dataset, to_rows
 from lowerbound.data.checks import check_path
 from lowerbound.data.contents import Contents
+from lowerbound.data.covariates import with_covariates
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.formats.h5ad import read_h5ad
@@ -85,7 +87,8 @@ class _H5ad:
     suffixes, holds_arrays = (".h5ad",), True
 
     def read(self, path: Path, asked: Asked) -> Contents:
-        return read_h5ad(path, asked.label, asked.usual_label, asked.array or asked.usual_array)
+        array = asked.array or asked.usual_array
+        return read_h5ad(path, asked.label, asked.usual_label, array, covariates=asked.covariates)
 
 
 _OWN: tuple[Reader, ...] = (_Npy(), _Npz(), _Table(), _Text(), _Smiles(), _H5ad())
@@ -120,6 +123,7 @@ def read_file(
     event_shape: tuple[int, ...] | None = None,
     overrides: Overrides | None = None,
     schema: Schema | None = None,
+    covariates: Sequence[str] = (),
     stream_above: int = STREAM_ABOVE,
 ) -> Dataset:
     """Read the data of a fit.
@@ -133,6 +137,7 @@ def read_file(
         event_shape: of images whose pixels are the columns of a table.
         overrides: kind, columns and shape in one, and in place of these.
         schema: the schema of the data, if it is known; then nothing is inferred.
+        covariates: columns that the model is given: of `obs`, or of a table.
         stream_above: the size in bytes above which an .npy file is memory-mapped rather than read.
 
     Returns:
@@ -142,7 +147,10 @@ def read_file(
         DataError: if the data are missing, unreadable, of another format, or fail a check.
     """
     path, usual = Path(path), None if schema is None else schema.label
-    contents = read_contents(path, label=label, usual_label=usual, array=array, stream_above=stream_above)
+    asked = tuple(covariates) if schema is None else tuple(covariate.name for covariate in schema.covariates)
+    contents = read_contents(
+        path, label=label, usual_label=usual, array=array, covariates=asked, stream_above=stream_above
+    )
     if overrides is None:
         overrides = Overrides.said(kind, columns, event_shape)
     elif (kind, columns, event_shape) != (None, None, None):
@@ -156,6 +164,7 @@ def read_rows(
     *,
     label: str | None = None,
     array: str | None = None,
+    covariates: Mapping[str, Any] | None = None,
     stream_above: int = STREAM_ABOVE,
 ) -> Rows:
     """Read other data under the schema of a fit: all rows, in the order of the file.
@@ -165,6 +174,7 @@ def read_rows(
         schema: that of the fit.
         label: the column (or array) of labels, if it is named otherwise than in the fit.
         array: the array of rows in an .npz file, or the layer of an .h5ad file.
+        covariates: one value for all rows, by name, in place of those of the file.
         stream_above: as for `read_file`.
 
     Raises:
@@ -172,9 +182,15 @@ def read_rows(
     """
     path = Path(path)
     contents = read_contents(
-        path, label=label, usual_label=schema.label, array=array, usual_array=schema.array, stream_above=stream_above
+        path,
+        label=label,
+        usual_label=schema.label,
+        array=array,
+        usual_array=schema.array,
+        covariates=[covariate.name for covariate in schema.covariates if covariate.name not in (covariates or {})],
+        stream_above=stream_above,
     )
-    return to_rows(contents, schema, name=path.name)
+    return to_rows(contents, schema, name=path.name, covariates=covariates)
 
 
 def read_contents(
@@ -184,6 +200,7 @@ def read_contents(
     usual_label: str | None = None,
     array: str | None = None,
     usual_array: str | None = None,
+    covariates: Sequence[str] = (),
     stream_above: int = STREAM_ABOVE,
 ) -> Contents:
     """Read the contents of a file or folder, without interpretation.
@@ -194,6 +211,7 @@ def read_contents(
         usual_label: a column or array that is the label if it is there and no other is named.
         array: the array of rows in an .npz file, or the layer of an .h5ad file.
         usual_array: see `Asked`.
+        covariates: columns that the model is given.
         stream_above: as for `read_file`.
 
     Raises:
@@ -206,6 +224,10 @@ def read_contents(
             f"array='{clipped(array)}' was given but '{clipped(path.name)}' is not an .npz file or .h5ad file: drop it."
         )
     if path.is_dir():
+        if covariates:
+            raise DataError(
+                f"covariates '{clipped(', '.join(covariates))}' were given and a folder has none; save it as .h5ad."
+            )
         if is_10x(path):
             return read_10x(path, label)
         from lowerbound.data.folders import read_folder
@@ -213,8 +235,16 @@ def read_contents(
         return read_folder(path, label)
     if reader is None:
         raise _other_format(path)
-    asked = Asked(label=label, usual_label=usual_label, array=array, usual_array=usual_array, stream_above=stream_above)
-    return reader.read(path, asked)
+    asked = Asked(
+        label=label,
+        usual_label=usual_label,
+        array=array,
+        usual_array=usual_array,
+        covariates=tuple(covariates),
+        stream_above=stream_above,
+    )
+    found = reader.read(path, asked)
+    return with_covariates(found, covariates) if covariates and found.covariates is None else found
 
 
 def _reader_of(path: Path) -> Reader | None:

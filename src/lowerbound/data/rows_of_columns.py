@@ -20,6 +20,7 @@ from lowerbound.data.contents import Given
 from lowerbound.data.errors import DataError
 from lowerbound.data.labels import number_text
 from lowerbound.data.schema import Column, Schema
+from lowerbound.data.sparse import ARRAYS, STAYS, Array
 
 __all__ = ["frame_of_rows", "kept_places", "rounded", "rows_of_table", "stored_cell", "wide_enough"]
 
@@ -28,7 +29,7 @@ _YEARS_OF_TEXT = (-6.2e10, 2.5e11)  # the years 5 to 9892
 _NUMBERED = ("categorical", "ordinal", "boolean")
 
 
-def rows_of_table(x: Given, schema: Schema, what: str) -> np.ndarray:
+def rows_of_table(x: Given | Array, schema: Schema, what: str) -> Array:
     """Stored rows (N, D) of a table; a memory map stays one.
 
     Raises:
@@ -36,7 +37,7 @@ def rows_of_table(x: Given, schema: Schema, what: str) -> np.ndarray:
     """
     columns = schema.columns
     assert columns is not None
-    rows = _of_array(x, schema, what) if isinstance(x, np.ndarray) else _of_frame(x, schema, what)
+    rows = _of_array(x, schema, what) if isinstance(x, ARRAYS) else _of_frame(x, schema, what)
     check_finite(rows, what, schema.column_names, missing=True)
     return rows
 
@@ -83,7 +84,7 @@ def rounded(x: np.ndarray, column: Column) -> np.ndarray:
     return np.maximum(values, 0) if column.kind == "count" else values
 
 
-def _of_array(x: np.ndarray, schema: Schema, what: str) -> np.ndarray:
+def _of_array(x: Array, schema: Schema, what: str) -> Array:
     columns = schema.columns
     assert columns is not None
     kept = kept_places(x, schema)
@@ -93,15 +94,17 @@ def _of_array(x: np.ndarray, schema: Schema, what: str) -> np.ndarray:
         x = x[:, kept]
     _check_binary(x, columns, what)
     if not any(_needs_numbers(column) for column in columns):
-        return x if isinstance(x, np.memmap) else np.ascontiguousarray(x, dtype=_in_memory(x.dtype))
-    rows = x.astype(np.float64)
+        if isinstance(x, STAYS):
+            return x if isinstance(x, np.memmap) else x.astype(_in_memory(x.dtype))
+        return np.ascontiguousarray(x, dtype=_in_memory(x.dtype))
+    rows = np.array(x, dtype=np.float64)
     for i, column in enumerate(columns):
         if _needs_numbers(column):
             rows[:, i] = _numbered(Cells(nature="number", dtype=str(x.dtype), numbers=rows[:, i]), column, what)
     return rows
 
 
-def kept_places(x: np.ndarray, schema: Schema) -> list[int] | None:
+def kept_places(x: Array, schema: Schema) -> list[int] | None:
     """The positions of the schema's columns in an array of all columns; None if the array does not have all."""
     names = schema.column_names
     assert names is not None
@@ -110,7 +113,7 @@ def kept_places(x: np.ndarray, schema: Schema) -> list[int] | None:
     return [int(name) for name in names] if all(name.isdigit() for name in names) else list(range(len(names)))
 
 
-def _check_binary(x: np.ndarray, columns: Sequence[Column], what: str) -> None:
+def _check_binary(x: Array, columns: Sequence[Column], what: str) -> None:
     """Refuse values other than 0 and 1 where the fit saw no others."""
     places = np.flatnonzero([column.kind == "boolean" and _is_binary(column) for column in columns])
     for start, block in row_blocks(x) if len(places) else ():

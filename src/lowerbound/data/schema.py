@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
 
+from lowerbound.data.covariates import Covariate
 from lowerbound.data.errors import clipped
 from lowerbound.typed import WrongType, annotations_of, as_annotated
 
@@ -138,6 +139,7 @@ class Schema:
         channels_last: whether the user's images have their channels on the last axis.
         text: what numbers the tokens of text; None for other kinds.
         molecules: what numbers the symbols of molecules; None for other kinds.
+        covariates: columns that the model is given and does not model.
     """
 
     kind: str
@@ -155,6 +157,7 @@ class Schema:
     text: TextSchema | None = None
     molecules: MoleculeSchema | None = None
     array: str | None = None
+    covariates: tuple[Covariate, ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...] | None:
@@ -215,6 +218,7 @@ class Schema:
             values = dict(content)
             columns, left_out = values.pop("columns", None), values.pop("left_out", None) or ()
             made = None if columns is None else _all_made(Column, columns)
+            covariates = _all_made(Covariate, values.pop("covariates", None) or ())
             if made is None and values.get("kind") in _OF_COLUMNS:
                 raise ValueError("'columns' is missing")
             text = values.pop("text", None)
@@ -222,7 +226,13 @@ class Schema:
             molecules = values.pop("molecules", None)
             molecules = None if molecules is None else _made(MoleculeSchema, molecules)
             schema = _made(
-                cls, values, columns=made, left_out=_all_made(LeftOut, left_out), text=text, molecules=molecules
+                cls,
+                values,
+                columns=made,
+                left_out=_all_made(LeftOut, left_out),
+                text=text,
+                molecules=molecules,
+                covariates=covariates,
             )
             _check(schema)
             return schema
@@ -252,6 +262,9 @@ def _check(schema: Schema) -> None:
         raise ValueError("text without a vocabulary, or a vocabulary without text")
     if (schema.kind == "molecules") != (schema.molecules is not None):
         raise ValueError("molecules without symbols, or symbols without molecules")
+    for covariate in schema.covariates:
+        if covariate.categories is not None and len(covariate.shares) != len(covariate.categories):
+            raise ValueError("a covariate whose shares are not those of its categories")
     for levels in (schema.pixel_levels, schema.intensity_levels):
         if levels is not None and levels < 2:
             raise ValueError(f"{levels} levels of pixels")

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from lowerbound.data.blocks import exact_dtype
 from lowerbound.data.dataset import Dataset
+from lowerbound.data.sparse import Array
 from lowerbound.data.stream import Stream
 
 __all__ = ["InMemory", "MemoryMapped", "OnData", "Source", "Stream", "source_for"]
@@ -115,7 +116,7 @@ class MemoryMapped:
 
     def __init__(
         self,
-        array: np.ndarray,
+        array: Array,
         transform: Callable[..., Tensor | tuple[Tensor, ...]] | None = None,
         *,
         rows: np.ndarray | None = None,
@@ -182,9 +183,9 @@ def source_for(
     return MemoryMapped(dataset.x_train, on_data, rows=dataset.train_rows, others=others, device=device)
 
 
-def _tensor(x: np.ndarray) -> Tensor:
+def _tensor(x: Array) -> Tensor:
     """Shares memory with `x` where that is writable and contiguous, and copies it otherwise."""
-    return torch.from_numpy(np.require(x, requirements=["C", "W"]))
+    return torch.from_numpy(np.require(np.asarray(x), requirements=["C", "W"]))
 
 
 class _AsTuple(nn.Module):

@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from lowerbound.data.blocks import row_blocks
 from lowerbound.data.checks import check_array, check_columns_vary, check_varies
 from lowerbound.data.measured import moments
+from lowerbound.data.sparse import Array
 from lowerbound.support import place_of
 
 __all__ = [
@@ -238,7 +239,7 @@ class Standardize(Transform):
     @classmethod
     def fit(
         cls,
-        x: np.ndarray,
+        x: Array,
         *,
         rows: np.ndarray | None = None,
         columns: Sequence[str] | None = None,
@@ -269,7 +270,7 @@ class Standardize(Transform):
         return cls(torch.from_numpy(mean), torch.from_numpy(np.sqrt(variance)), known)
 
     @classmethod
-    def fit_together(cls, x: np.ndarray, *, rows: np.ndarray | None = None) -> Standardize:
+    def fit_together(cls, x: Array, *, rows: np.ndarray | None = None) -> Standardize:
         """One mean and one scale for all numbers of an array (N, *event_shape).
 
         Raises:
@@ -282,7 +283,7 @@ class Standardize(Transform):
         return cls(torch.tensor(mean.mean()), torch.tensor(np.sqrt(total)))
 
     @classmethod
-    def centring(cls, x: np.ndarray, which: np.ndarray, *, rows: np.ndarray | None = None) -> Transform:
+    def centring(cls, x: Array, which: np.ndarray, *, rows: np.ndarray | None = None) -> Transform:
         """Subtract the mean of columns that vary by less than a hundredth of it, and change nothing else.
 
         Densities stay those of the units of the table.

@@ -39,14 +39,15 @@ def case_of(
 
     Raises:
         DataError: its data are gone or have changed.
-        ValueError: fewer than two rows, or a model that was fitted with labels.
+        ValueError: fewer than two rows, or a model that was fitted with labels or covariates.
     """
     if num_rows < 2:
         raise ValueError(f"case_of got num_rows={num_rows} and needs at least 2.")
     plan, dataset, device = fitted.plan, fitted.dataset, device_for(fitted)
-    if plan is not None and recipe_named(plan.recipe).labels != "unused":
+    if plan is not None and (labels := recipe_named(plan.recipe).labels) != "unused":
+        what = "covariates" if labels == "covariates" else "labels"
         raise ValueError(
-            f"{fitted.called} was fitted with labels, and diagnosis is for models of the data alone; use "
+            f"{fitted.called} was fitted with {what}, and diagnosis is for models of the data alone; use "
             "`lowerbound evaluate`."
         )
     held_out = fitted.test_rows().x

@@ -7,7 +7,8 @@ over re-sampled x_n otherwise. Test on the same binarized array as the model.
     independent_bernoulli    p(x) = Π_d μ_d^x_d (1 − μ_d)^(1 − x_d)
     bernoulli_mixture        p(x) = Σ_k π_k Π_d μ_kd^x_d (1 − μ_kd)^(1 − x_d)      (Bishop 2006, §9.3.3)
 
-Real data: `gaussian` and `gaussian_mixture`. Text: `unigram`. Any data: `independent_elements`, the likelihood itself
+Real data: `gaussian` and `gaussian_mixture`. Text: `unigram`. Counts: `negative_binomials`, also
+given the size of a row. Any data: `independent_elements`, the likelihood itself
 with no latents. Probabilities are maximum a posteriori under Beta(1 + α, 1 + α), which is α pseudo-counts of each
 value, so that none is 0 or 1. The size of a mixture is chosen on rows that it is not fitted to.
 """
@@ -25,6 +26,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from lowerbound.evaluate.negative_binomials import negative_binomials, negative_binomials_given_library
 from lowerbound.evaluate.unigram import unigram
 from lowerbound.evaluate.without_latents import independent_elements
 
@@ -35,6 +37,8 @@ __all__ = [
     "gaussian_mixture",
     "independent_bernoulli",
     "independent_elements",
+    "negative_binomials",
+    "negative_binomials_given_library",
     "unigram",
 ]
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowerbound.likelihoods import NegativeBinomial
-from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
+from lowerbound.likelihoods.negative_binomial import best_dispersion
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
@@ -25,10 +25,9 @@ from lowerbound.nets.log_link import LogLink, StandardizedLog1p
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
 
-__all__ = ["RECIPE", "best_dispersion", "count_autoencoder", "start_at_columns"]
+__all__ = ["RECIPE", "count_autoencoder", "start_at_columns"]
 
 _ROWS, _SMALL = 5000, 0.1
-_LOG_DISPERSIONS = torch.linspace(-6.0, 9.0, 61)
 
 
 def count_autoencoder(
@@ -81,15 +80,6 @@ def start_at_columns(loss: Loss | LatentVariableModel, x: Float[Tensor, "row col
     assert isinstance(last, nn.Linear)
     last.weight.mul_(_SMALL)
     last.bias.zero_()
-
-
-def best_dispersion(x: Float[Tensor, "row column"], mean: Float[Tensor, "column"]) -> Float[Tensor, "column"]:
-    """The r of the largest likelihood at given means, on a grid of log r with steps of a quarter."""
-    values = [
-        NegativeBinomialDistribution(mean, log_r.exp().to(mean).expand_as(mean)).log_prob(x).sum(0)
-        for log_r in _LOG_DISPERSIONS
-    ]
-    return _LOG_DISPERSIONS.to(mean)[torch.stack(values).argmax(0)].exp()
 
 
 RECIPE = Recipe(

@@ -20,10 +20,11 @@ from lowerbound.spelling import check_options
 
 __all__ = ["BeforeTraining", "Finish", "Labels", "Recipe", "SecondStage", "Stage"]
 
-Labels: TypeAlias = Literal["unused", "context", "partial"]
-"""How training sees labels: not at all; as a one-hot context; or as class numbers, with −1 for rows without a label."""
+Labels: TypeAlias = Literal["unused", "context", "partial", "covariates"]
+"""How training sees labels: not at all; as a one-hot context; as class numbers, with −1 for no label; or not at all,
+and covariates as its context."""
 
-_OF_THE_DATA = ("num_classes",)  # arguments that the data answer
+_OF_THE_DATA = ("num_classes", "covariate_sizes")  # arguments that the data answer
 
 
 @runtime_checkable

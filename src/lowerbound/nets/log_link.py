@@ -76,9 +76,9 @@ class StandardizedLog1p(nn.Module):
         self.register_buffer("mean", torch.zeros(event_shape))
         self.register_buffer("scale", torch.ones(event_shape))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map counts."""
-        return self.net((torch.log1p(x) - self.mean) / self.scale)
+    def forward(self, x: Tensor, *others: Tensor) -> Tensor:
+        """Map counts; other inputs go to the net as they are."""
+        return self.net((torch.log1p(x) - self.mean) / self.scale, *others)
 
     @torch.no_grad()
     def initialize(self, x: Float[Tensor, "row *event"]) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset
+from lowerbound.data.covariates import words_of
 from lowerbound.data.kinds.strings import texts_in
 from lowerbound.defaults import facts_of
 from lowerbound.evaluate import PosteriorMean, PredictiveChecks, posterior_mean
@@ -45,7 +46,8 @@ def collect(fitted: Fitted) -> ReportContents:
     held_out = fitted.test_rows()
     rows, y = held_out.x[: max(MOST_LATENTS, NUM_TABLE_ROWS)], held_out.y
     x = fitted.events(rows)
-    context = fitted.context(None if y is None else y[: len(x)], dataset.name)
+    given = None if held_out.covariates is None else held_out.covariates[: len(x)]
+    context = fitted.context(None if y is None else y[: len(x)], dataset.name, given)
     is_image, is_text = len(fitted.schema.event_shape) > 1, fitted.schema.is_written
     some = x[:MOST_LATENTS]
     with warnings.catch_warnings(record=True) as caught:
@@ -206,5 +208,6 @@ def _describe(dataset: Dataset) -> dict[str, object]:
         "test rows": f"{dataset.num_test:,}",
         "shape of a row": " × ".join(str(n) for n in dataset.event_shape),
         "kind": dataset.schema.kind,
+        **({"covariates": ", ".join(map(words_of, covariates))} if (covariates := dataset.schema.covariates) else {}),
         "checksum (sha256)": dataset.checksum,
     }

@@ -7,6 +7,7 @@ Nothing else of the file is read, and sizes are checked before anything is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,18 @@ from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.memory import check_memory
 
-__all__ = ["read_h5ad"]
+__all__ = ["read_h5ad", "with_latents"]
 
 _BROKEN = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, IndexError, OverflowError)
 
 
-def read_h5ad(path: Path, label: str | None, usual_label: str | None = None, array: str | None = None) -> Contents:
+def read_h5ad(
+    path: Path,
+    label: str | None,
+    usual_label: str | None = None,
+    array: str | None = None,
+    covariates: Sequence[str] = (),
+) -> Contents:
     """Read the counts of cells.
 
     Arguments:
@@ -32,6 +39,7 @@ def read_h5ad(path: Path, label: str | None, usual_label: str | None = None, arr
         label: a column of `obs`, which must be there.
         usual_label: a column that is the label if it is there and no other is named.
         array: a layer, "raw" (X as it was before genes were filtered), or "X"; None for X.
+        covariates: further columns of `obs`, which must be there.
 
     Raises:
         DataError: h5py is missing, the file cannot be read, it lacks what is named, or it holds no counts.
@@ -43,7 +51,7 @@ def read_h5ad(path: Path, label: str | None, usual_label: str | None = None, arr
         raise DataError(f"reading '{name}' needs h5py: pip install 'lowerbound[counts]'.") from error
     try:
         with h5py.File(path, "r") as file:
-            return _contents(file, name, label, usual_label, array)
+            return _contents(file, name, label, usual_label, array, covariates)
     except DataError:
         raise
     except MemoryError as error:
@@ -54,7 +62,35 @@ def read_h5ad(path: Path, label: str | None, usual_label: str | None = None, arr
         ) from error
 
 
-def _contents(file: Any, name: str, label: str | None, usual_label: str | None, array: str | None) -> Contents:
+def with_latents(path: Path, latents: np.ndarray, key: str = "X_lowerbound") -> bytes:
+    """The bytes of a file with latents (cells, …) in its `obsm`, where they replace those of the same key.
+
+    Raises:
+        DataError: the file is not one of AnnData, or is too large for memory.
+    """
+    import io
+
+    import h5py
+
+    check_memory((path.stat().st_size,), 1, f"a copy of {clipped(path.name)}")
+    buffer = io.BytesIO(path.read_bytes())
+    try:
+        with h5py.File(buffer, "r+") as file:
+            obsm = file.require_group("obsm")
+            obsm.attrs.setdefault("encoding-type", "dict")
+            obsm.attrs.setdefault("encoding-version", "0.1.0")
+            if key in obsm:
+                del obsm[key]
+            obsm[key] = latents
+            obsm[key].attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+    except _BROKEN as error:
+        raise DataError(f"'{clipped(path.name)}' cannot be copied with its latents; write .csv.") from error
+    return buffer.getvalue()
+
+
+def _contents(
+    file: Any, name: str, label: str | None, usual_label: str | None, array: str | None, covariates: Sequence[str]
+) -> Contents:
     layers = list(file["layers"]) if "layers" in file else []
     known = {**{layer: f"layers/{layer}" for layer in layers}, "X": "X", "raw": "raw/X"}
     known = {key: place for key, place in known.items() if place in file}
@@ -71,9 +107,16 @@ def _contents(file: Any, name: str, label: str | None, usual_label: str | None, 
     columns = [column for column in obs if column != _text(obs.attrs["_index"])]
     if label is None and usual_label in columns:
         label = usual_label
-    if label is not None:
-        check_column(label, columns, f"obs of {name}")
-    return replace(found, y=None if label is None else _column(obs[label]), label=label, array=array)
+    for column in (*(() if label is None else (label,)), *covariates):
+        check_column(column, columns, f"obs of {name}")
+    return replace(
+        found,
+        y=None if label is None else _column(obs[label]),
+        label=label,
+        array=array,
+        covariates={column: _column(obs[column]) for column in covariates} or None,
+        row_names=tuple(_names(obs)),
+    )
 
 
 def _matrix(item: Any, what: str) -> Any:

@@ -52,7 +52,7 @@ def read_10x(path: Path, label: str | None) -> Contents:
     if len(kept) < len(features):
         notes += (f"Left out: {len(features) - len(kept)} features of {name} that are not of '{_GENES}'.",)
     found = counts_of(matrix.T.tocsr()[:, kept], genes, what=f"the matrix of {name}", container="10x")
-    return replace(found, notes=(*found.notes, *notes))
+    return replace(found, notes=(*found.notes, *notes), row_names=tuple(words[0] for words in cells))
 
 
 def _genes(features: list[list[str]], name: str) -> tuple[list[str], tuple[str, ...]]:

@@ -19,6 +19,7 @@ from lowerbound.data.kinds.table import Table, both_parts, check_axes, table_sch
 from lowerbound.data.measured import measure
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Column, Schema
+from lowerbound.data.sparse import ARRAYS, Array
 
 __all__ = ["Counts"]
 
@@ -36,7 +37,7 @@ class Counts(Table):
         """
         if not super().matches(contents, overrides) or any(word != "drop" for word in overrides.columns.values()):
             return False
-        if contents.container in ANNOTATED and isinstance(contents.x, np.ndarray):
+        if contents.container in ANNOTATED and isinstance(contents.x, ARRAYS):
             return bool(contents.x.max(initial=0) > 1)
         if isinstance(contents.x, np.ndarray):
             return _are_counts(contents.x)
@@ -79,7 +80,7 @@ class Counts(Table):
             lines.append("  If these are pixels, say kind='image:event_shape=[H,W]'.")
         return lines
 
-    def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
+    def rows(self, given: Given | Array, schema: Schema, what: str) -> Array:
         """Counts as float32 if that holds them exactly; a memory map stays one."""
         rows = super().rows(given, schema, what)
         if isinstance(rows, np.memmap) or rows.dtype == np.float32:

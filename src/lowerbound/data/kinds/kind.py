@@ -23,6 +23,8 @@ from lowerbound.support import LikelihoodFacts
 if TYPE_CHECKING:
     from lowerbound.data.dataset import Dataset
 
+from lowerbound.data.sparse import Array
+
 __all__ = ["Kind", "LeavesOut", "Preparation"]
 
 Preparation: TypeAlias = Literal["auto"] | Binarization
@@ -50,7 +52,7 @@ class Kind(Protocol):
         """
         ...
 
-    def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
+    def rows(self, given: Given, schema: Schema, what: str) -> Array:
         """Stored rows (N, *event_shape) of the data of a fit, or of other data, under the schema of the fit.
 
         Raises:

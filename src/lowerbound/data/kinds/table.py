@@ -26,6 +26,7 @@ from lowerbound.data.kinds.kind import Preparation
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.rows_of_columns import frame_of_rows, rounded, rows_of_table, wide_enough
 from lowerbound.data.schema import Column, Schema
+from lowerbound.data.sparse import ARRAYS, Array
 from lowerbound.data.transform import Identity, Pixels, Standardize, Transform
 from lowerbound.support import LikelihoodFacts
 
@@ -64,9 +65,9 @@ class Table:
             schema = replace(schema, columns=tuple(known))
         return schema
 
-    def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
+    def rows(self, given: Given | Array, schema: Schema, what: str) -> Array:
         """Numbers unchanged, categories as their numbers, NaN for gaps; a memory map stays one."""
-        if isinstance(given, np.ndarray):
+        if isinstance(given, ARRAYS):
             check_numeric(given, what)
         return rows_of_table(given, schema, what)
 
@@ -149,7 +150,7 @@ class Table:
         return values.astype(wide_enough(values, schema.dtype) if whole else schema.dtype)
 
 
-def check_axes(x: Given, what: str) -> None:
+def check_axes(x: Given | Array, what: str) -> None:
     """Refuse an array that is no table, and a table of more columns than each can be described by itself.
 
     Raises:
@@ -164,7 +165,7 @@ def check_axes(x: Given, what: str) -> None:
         raise DataError(f"{what} has shape {x.shape}; expected a table (N, D): reshape it, or say another kind.")
 
 
-def both_parts(contents: Contents) -> Given:
+def both_parts(contents: Contents) -> Given | Array:
     """Training and test rows together, because both are needed to infer the kind of a column."""
     if contents.x_test is None:
         return contents.x
@@ -176,13 +177,15 @@ def both_parts(contents: Contents) -> Given:
     return contents.x
 
 
-def table_schema(name: str, contents: Contents, x: Given, columns: Sequence[Column], left_out: Sequence) -> Schema:
+def table_schema(
+    name: str, contents: Contents, x: Given | Array, columns: Sequence[Column], left_out: Sequence
+) -> Schema:
     """A schema of columns."""
     return Schema(
         kind=name,
         event_shape=(len(columns),),
         container=contents.container,
-        dtype=str(x.dtype) if isinstance(x, np.ndarray) else "float64",
+        dtype=str(x.dtype) if isinstance(x, ARRAYS) else "float64",
         columns=tuple(columns),
         left_out=tuple(left_out),
         array=contents.array,

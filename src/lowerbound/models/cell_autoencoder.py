@@ -1,0 +1,332 @@
+"""An autoencoder of the counts of cells given their covariates and the sizes of their libraries (scVI).
+
+    z ~ N(0, I),   log l ~ N(m_b, s_b²) or given,   x | z, l, c   as in `cell_likelihood`
+    q(z, log l | x, c) = N(μ(x, c), diag σ(x, c)²)
+
+Source: Lopez, Regier, Cole, Jordan & Yosef 2018 (Nature Methods 15, doi:10.1038/s41592-018-0229-2). With the size of
+the library observed, the model is one of x given l = Σ_g x_g, and its scores are log p(x | l, c): comparable with those
+of models that are given l too, and with no others. Draws take l from the log-normal distribution of the training cells
+of the batch. With a latent library the scores are log p(x | c).
+
+The encoder sees log(1 + x l̃/l), standardised, with l̃ the typical size, and log l and c beside: what depth says is told
+apart from what genes say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+
+from lowerbound.model import Joint, LatentVariableModel
+from lowerbound.models.cell_likelihood import CellDispersion, CellFamily, CellLikelihood, Library, library_of
+from lowerbound.models.recipe import Recipe
+from lowerbound.nets import MLP
+from lowerbound.nets.log_link import StandardizedLog1p
+from lowerbound.posteriors import DiagonalNormal
+from lowerbound.protocols import Context, Latents
+from lowerbound.shown import shown
+from lowerbound.weights import latents_of
+
+__all__ = ["RECIPE", "CellEncoder", "CellModel", "CellPrior", "LibrarySizes", "cell_autoencoder"]
+
+_LEAST_SCALE, _FEWEST = 0.1, 2
+
+
+class LibrarySizes(nn.Module):
+    """N(m_b, s_b²) of log l, measured for each batch on training cells.
+
+    Arguments:
+        batch: the columns of c that say the batch, as (first, one after the last); two of the same for none.
+    """
+
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, batch: tuple[int, int]):
+        super().__init__()
+        self.batch, self.num_batches = slice(*batch), batch[1] - batch[0]
+        self.register_buffer("loc", torch.zeros(max(1, self.num_batches)))
+        self.register_buffer("scale", torch.ones(max(1, self.num_batches)))
+
+    def forward(self, c: Float[Tensor, "*rows covariate"]) -> tuple[Float[Tensor, "*rows"], Float[Tensor, "*rows"]]:
+        """m and s of rows with these covariates."""
+        if not self.num_batches:
+            return self.loc[0].expand(c.shape[:-1]), self.scale[0].expand(c.shape[:-1])
+        batch = c[..., self.batch]
+        return batch @ self.loc, batch @ self.scale
+
+    @torch.no_grad()
+    def initialize(self, x: Float[Tensor, "row gene"], c: Float[Tensor, "row covariate"]) -> None:
+        """Measure; a batch of fewer than two of these rows gets what all rows have."""
+        log_l = library_of(x).log().to(self.loc)
+        self.loc.fill_(log_l.mean())
+        self.scale.fill_(log_l.std().clamp_min(_LEAST_SCALE))
+        for i in range(self.num_batches):
+            own = log_l[c[:, self.batch][:, i] > 0]
+            if len(own) >= _FEWEST:
+                self.loc[i], self.scale[i] = own.mean(), own.std().clamp_min(_LEAST_SCALE)
+
+
+class CellPrior(nn.Module):
+    """p(z) = N(0, I), and with a latent library p(log l | c) as its last coordinate.
+
+    Arguments:
+        latent_dim: length of z without log l.
+        sizes: of libraries; None where they are observed.
+    """
+
+    def __init__(self, latent_dim: int, sizes: LibrarySizes | None):
+        super().__init__()
+        self.sizes, self.latent_dim = sizes, latent_dim
+        self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
+
+    def forward(self, context: Context | None = None) -> Independent:
+        """p(z, log l | c); without a context log l is that of an average batch."""
+        loc = self.get_buffer("zero")
+        scale = torch.ones_like(loc)
+        if self.sizes is not None:
+            average = self.sizes.loc.mean(), self.sizes.scale.mean()
+            m, s = average if context is None else self.sizes(cast(Tensor, context))
+            loc = torch.cat([loc.expand(*m.shape, -1), m[..., None]], -1)
+            scale = torch.cat([scale.expand(*m.shape, -1), s[..., None]], -1)
+        return Independent(Normal(loc, scale, validate_args=False), 1, validate_args=False)
+
+
+class CellEncoder(nn.Module):
+    """From counts x (..., G) and covariates c to μ and σ before `positive` (..., 2, latents).
+
+    Arguments:
+        num_genes: G.
+        hidden: widths of the hidden layers.
+        width: how many numbers c has.
+        num_latents: coordinates of z, log l among them if it is latent.
+        sizes: of libraries.
+        adds_library: whether log Σ x is added to the last μ, which then is log l.
+        dropout: the fraction of the inputs that are dropped in training.
+    """
+
+    takes_leading_axes: bool = True
+
+    def __init__(
+        self,
+        num_genes: int,
+        *,
+        hidden: tuple[int, ...],
+        width: int,
+        num_latents: int,
+        sizes: LibrarySizes,
+        adds_library: bool,
+        dropout: float,
+    ):
+        super().__init__()
+        net = MLP([num_genes, (width + 1,)], hidden, (2, num_latents))
+        if dropout:
+            net.layers.insert(0, nn.Dropout(dropout))
+        self.net, self.sizes, self.adds_library = StandardizedLog1p(net, (num_genes,)), sizes, adds_library
+        self.out_shape = net.out_shape
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """Map counts and covariates."""
+        log_l = library_of(x).log()
+        y = self.net(self._scaled(x, log_l), torch.cat([c, (log_l - self.sizes.loc.mean())[..., None]], -1))
+        if not self.adds_library:
+            return y
+        first = torch.zeros_like(y)
+        first[..., 0, -1] = log_l
+        return y + first
+
+    @torch.no_grad()
+    def initialize(self, x: Float[Tensor, "row gene"]) -> None:
+        """Standardise what is seen; the sizes of libraries must be measured before."""
+        self.net.initialize(self._scaled(x.to(self.sizes.loc), library_of(x.to(self.sizes.loc)).log()))
+
+    def _scaled(self, x: Tensor, log_l: Tensor) -> Tensor:
+        """Counts as they would be in a library of typical size."""
+        return x * (self.sizes.loc.mean() - log_l).exp()[..., None]
+
+
+class CellModel(LatentVariableModel):
+    """A model of counts given covariates and, if it is observed, the size of the library.
+
+    The context of B rows is c (B, width), or (B, width + 1) with log l as its last column; without this column l is
+    Σ_g x_g where there is x, and the typical size of the batch in `decode`. Without covariates it may be None.
+
+    Arguments:
+        prior, likelihood, posterior: the parts.
+        sizes: of libraries.
+        covariate_sizes: how many categories each covariate has; 1 for numbers.
+
+    Raises:
+        ValueError: (when used) a context that is not of this shape.
+    """
+
+    likelihood: CellLikelihood  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __init__(
+        self,
+        *,
+        prior: CellPrior,
+        likelihood: CellLikelihood,
+        posterior: DiagonalNormal,
+        sizes: LibrarySizes,
+        covariate_sizes: Sequence[int],
+    ):
+        super().__init__(prior=prior, likelihood=likelihood, posterior=posterior)
+        self.sizes, self.covariate_sizes = sizes, tuple(covariate_sizes)
+
+    def infer(self, x: Tensor, context: Context | None = None) -> Distribution:
+        """q(z | x, c), or q(z, log l | x, c), for a batch x (B, G)."""
+        return self.posterior((x, self._covariates(context, len(x))))
+
+    def joint(self, x: Tensor, context: Context | None = None) -> Joint:
+        """z ↦ (log p(x | z, l, c), log p(z)), or of (z, log l), for a batch x (B, G)."""
+        c = self._covariates(context, len(x))
+        return Joint(self.likelihood, self._prior(c), x, self._given(c, context, library_of(x).log()))
+
+    def decode(self, z: Latents, context: Context | None = None) -> Distribution:
+        """p(x | z, l, c) for latents z (..., B, latents)."""
+        z = cast(Tensor, z)
+        c = self._covariates(context, z.shape[-2] if z.ndim > 1 else None)
+        return self.likelihood((z, self._given(c, context, self.sizes(c)[0])))
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor, context: Context | None = None) -> Tensor:
+        """E[x' | z, l, c] at one draw z ~ q(z | x, c), with the library of x: (B, G)."""
+        q, c = self.infer(x, context), self._covariates(context, len(x))
+        z = latents_of(q, q.sample())
+        return shown(self.likelihood((cast(Tensor, z), self._given(c, context, library_of(x).log())))).values
+
+    @torch.no_grad()
+    def initialize(self, x: Float[Tensor, "batch *event"], context: Context | None = None) -> None:
+        """Measure the libraries and the shares of genes on some training rows."""
+        self.sizes.initialize(x, self._covariates(context, len(x)))
+        encoder = cast(DiagonalNormal, self.posterior).net
+        assert isinstance(encoder, CellEncoder)
+        encoder.initialize(x)
+        self.likelihood.initialize(x)
+
+    def _generated(self, num_samples: int, context: Context | None) -> Distribution:
+        """p(x | z, l, c) at draws of z and l, for each row of a context if there is one."""
+        c = self._covariates(context, None)
+        lead = (num_samples, *c.shape[:-1])
+        p = self._prior(c.expand(*lead, -1))
+        z = p.sample(torch.Size(() if p.batch_shape else lead))
+        loc, scale = self.sizes(c)
+        log_l = loc + scale * torch.randn(lead, device=loc.device, dtype=loc.dtype)
+        return self.likelihood((z, self._given(c.expand(*lead, -1), context, log_l)))
+
+    def _prior(self, c: Tensor) -> Distribution:
+        return self.prior(c if self.likelihood.library == "latent" and self.sizes.num_batches else None)
+
+    def _given(self, c: Tensor, context: Context | None, log_l: Tensor) -> Tensor:
+        """What the likelihood is given besides z: c, and log l where it is observed."""
+        if self.likelihood.library == "latent":
+            return c
+        stated = isinstance(context, Tensor) and context.shape[-1] > c.shape[-1]
+        return torch.cat([c, cast(Tensor, context)[..., -1:] if stated else log_l[..., None].to(c)], -1)
+
+    def _covariates(self, context: Context | None, num_rows: int | None) -> Tensor:
+        """c (B, width), or (width,) of no rows.
+
+        Raises:
+            ValueError: another shape.
+        """
+        width = self.likelihood.width
+        if context is None and not width:
+            return self.sizes.loc.new_zeros(() if num_rows is None else (num_rows,))[..., None][..., :0]
+        if not isinstance(context, Tensor) or context.shape[-1] not in (width, width + 1):
+            got = "no context" if context is None else f"{getattr(context, 'shape', len(context))}"
+            raise ValueError(
+                f"This model is given covariates as a context of shape (B, {width}) and got {got}; give one row for "
+                "each cell (`lowerbound.data.covariates.encode_covariates`)."
+            )
+        if num_rows is not None and len(context) not in (1, num_rows):
+            raise ValueError(
+                f"This model got {num_rows} rows of data and {len(context)} of context; give one for each."
+            )
+        return context[..., :width]
+
+
+def cell_autoencoder(
+    event_shape: Sequence[int],
+    *,
+    covariate_sizes: Sequence[int] = (),
+    latent_dim: int = 10,
+    hidden: Sequence[int] = (128,),
+    likelihood: CellFamily = "negative-binomial",
+    library: Library = "observed",
+    dispersion: CellDispersion = "gene",
+    dropout: float = 0.1,
+) -> CellModel:
+    """A model of the counts of cells; run `initialize` on some of them before training it.
+
+    Arguments:
+        event_shape: (genes,).
+        covariate_sizes: how many categories each covariate has, 1 for numbers; the first with categories is the batch.
+        latent_dim: length of z; a latent library adds one coordinate, the last.
+        hidden: widths of the hidden layers from the data to z, mirrored back.
+        likelihood: the family of the counts.
+        library: whether the size of the library is the sum of the counts of the cell, or a latent.
+        dispersion: learned for each gene, for each gene and batch, or computed for each gene and cell.
+        dropout: the fraction of the inputs of the encoder that are dropped in training.
+
+    Raises:
+        ValueError: rows that are not vectors, no latent, a dropout that is no fraction, or choices that do not go
+            together.
+
+    >>> cell_autoencoder((12,), covariate_sizes=(2, 1), latent_dim=3, hidden=[16]).sample(5, torch.eye(3)).shape
+    torch.Size([5, 3, 12])
+    """
+    shape, sizes, widths = tuple(event_shape), tuple(covariate_sizes), tuple(hidden)
+    if len(shape) != 1 or latent_dim < 1:
+        raise ValueError(f"cells got rows of shape {shape} and latent_dim={latent_dim}; it takes vectors of counts.")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"cells got dropout={dropout:g}; give a fraction from 0 to below 1.")
+    width, batch = sum(sizes), _batch_of(sizes)
+    libraries, is_latent = LibrarySizes(batch), library == "latent"
+    encoder = CellEncoder(
+        shape[0],
+        hidden=widths,
+        width=width,
+        num_latents=latent_dim + is_latent,
+        sizes=libraries,
+        adds_library=is_latent,
+        dropout=dropout,
+    )
+    counts = CellLikelihood(
+        shape[0],
+        latent_dim=latent_dim,
+        hidden=widths[::-1],
+        width=width,
+        batch=batch,
+        family=likelihood,
+        dispersion=dispersion,
+        library=library,
+    )
+    return CellModel(
+        prior=CellPrior(latent_dim, libraries if is_latent else None),
+        likelihood=counts,
+        posterior=DiagonalNormal(encoder, latent_dim + is_latent),
+        sizes=libraries,
+        covariate_sizes=sizes,
+    )
+
+
+def _batch_of(sizes: tuple[int, ...]) -> tuple[int, int]:
+    """The columns of c that say the batch, which is the first covariate with categories."""
+    ends = list(accumulate(sizes))
+    return next(((end - size, end) for size, end in zip(sizes, ends, strict=True) if size > 1), (0, 0))
+
+
+RECIPE = Recipe(
+    name="cells",
+    make=cell_autoencoder,
+    labels="covariates",
+    defaults={"objective": "elbo:rate=kl", "clip_norm": 50.0, "patience": 10},
+)

@@ -1,0 +1,105 @@
+"""Cells with covariates on the command and in Python: one plan, one model, the same scores, by every verb."""
+
+import numpy as np
+import pandas
+import pytest
+from some_cells import planted_cells, write_h5ad
+
+import lowerbound as lb
+
+pytest.importorskip("h5py")
+
+
+@pytest.fixture(scope="module")
+def cells():
+    return planted_cells(80)[0]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, cells):
+    """A finished run on the file of these cells, which the tests do not change."""
+    from lowerbound.cli import main
+
+    folder = tmp_path_factory.mktemp("cells")
+    path = write_h5ad(folder / "x.h5ad", cells)
+    words = ["--recipe", "cells", "--covariates", "batch,age", "--label", "type", "--steps", 5, "--latent-dim", 2]
+    words += ["--hidden", 8, "--seed", 3, "--device", "cpu", "--no-evaluate", "--out", folder / "run"]
+    assert main(["fit", str(path), *map(str, words)]) == 0
+    return folder / "run"
+
+
+def test_both_roads_give_the_same_run(run, cells):
+    opened = lb.Fitted.open(run)
+    settings = {"steps": 5, "latent_dim": 2, "hidden": [8], "seed": 3, "device": "cpu"}
+    fitted = lb.fit(cells, "cells", y="type", covariates=["batch", "age"], **settings)
+    assert {**opened.plan.to_json(), "given": None} == {**fitted.plan.to_json(), "given": None}
+    assert opened.plan.model["covariate_sizes"] == [2, 1]
+    assert opened.plan.reasons["covariate_sizes"] == "batch (2 categories), age (numbers)"
+    scores = fitted.score(cells, num_samples=5)
+    np.testing.assert_array_equal(opened.score(cells, num_samples=5), scores)
+    np.testing.assert_array_equal(opened.score(run.parent / "x.h5ad", num_samples=5), scores)
+    assert opened.dataset.checksum == fitted.dataset.checksum
+    assert fitted.evaluate(num_samples=5)["baselines"].keys() == {"negative binomials given library"}
+    assert lb.fit(cells, covariates=["batch"], steps=1, hidden=[4], device="cpu").plan.recipe == "cells"
+
+
+def test_verbs(cli, run, cells, tmp_path):
+    file, out = run.parent / "x.h5ad", tmp_path / "out.csv"
+    assert cli("encode", run, "--data", file, "--out", out).code == 0
+    found = pandas.read_csv(out)
+    np.testing.assert_allclose(found[["mean_0", "mean_1"]], lb.Fitted.open(run).encode(cells).mean, rtol=1e-5)
+    for words in (["score"], ["reconstruct", "--count", 5]):
+        assert cli(*words, run, "--data", file, "--out", out, "--force").code == 0
+    assert cli("sample", run, "--given", "batch=b", "--count", 4, "--out", out, "--force").code == 0
+    drawn = pandas.read_csv(out)
+    assert list(drawn.columns) == list(cells.var_names)
+    assert all(dtype.kind == "i" for dtype in drawn.dtypes)
+    assert cli("evaluate", run, "--num-samples", 5).code == 0
+    assert cli("report", run).code == 0
+    assert "batch (2 categories), age (numbers)" in (run / "report.html").read_text()
+
+
+def test_refusals(refused, run, tmp_path):
+    file = run.parent / "x.h5ad"
+    out = ["--out", tmp_path / "out.csv"]
+    assert "holds 'z', which the fit has not seen" in refused(
+        "encode", run, "--data", file, "--covariates", "batch=z", *out
+    )
+    assert "expected COLUMN=VALUE" in refused("score", run, "--data", file, "--covariates", "batch", *out)
+    assert "--covariates goes with --data" in refused("score", run, "--covariates", "batch=a", *out)
+    assert "obs of x.h5ad has no 'donor'" in refused("fit", file, "--covariates", "donor", "--out", tmp_path / "r")
+    words = ["--covariates", "batch", "--recipe", "counts", "--out", tmp_path / "r"]
+    assert "The counts recipe is given no covariates and got 'batch'" in refused("fit", file, *words)
+    assert "The list of covariates has no 'donor'" in refused("sample", run, "--given", "donor=b", *out)
+    assert "given the covariates" in refused("compress", run, file, "--out", tmp_path / "x.lb")
+    assert "fitted with covariates" in refused("diagnose", run)
+
+
+def test_expression_and_differences_by_the_command(cli, refused, run, cells, tmp_path):
+    file, out, opened = run.parent / "x.h5ad", tmp_path / "out.csv", lb.Fitted.open(run)
+    assert cli("expression", run, "--data", file, "--given", "batch=a", "--num-samples", 3, "--out", out).code == 0
+    found = pandas.read_csv(out, index_col="cell")
+    expected = opened.normalized_expression(cells, given={"batch": "a"}, num_samples=3, seed=0)
+    pandas.testing.assert_frame_equal(found, expected.rename_axis("cell"), check_dtype=False)
+    words = ["--groups", "type", "--first", "T", "--num-draws", 50, "--out", out, "--force"]
+    assert cli("differential-expression", run, *words).code == 0
+    found = pandas.read_csv(out, index_col="gene")
+    expected = opened.differential_expression(cells, "type", "T", num_draws=50, seed=0)
+    pandas.testing.assert_frame_equal(found, expected, check_dtype=False)
+    assert "obs of x.h5ad has no 'kind'" in refused("differential-expression", run, "--groups", "kind", *words[2:])
+
+
+def test_latents_with_the_names_of_cells(cli, refused, run, cells, tmp_path):
+    import h5py
+
+    file, z = run.parent / "x.h5ad", lb.Fitted.open(run).encode(cells).mean
+    for out in (tmp_path / "z.h5ad", tmp_path / "again.h5ad"):  # the second replaces what the first has written
+        assert cli("encode", run, "--data", file, "--out", out).code == 0
+        with h5py.File(out) as copy:
+            np.testing.assert_array_equal(copy["obsm/X_lowerbound"], z)
+            np.testing.assert_array_equal(copy["X"], cells.X)
+        file = out
+    assert cli("encode", run, "--out", tmp_path / "z.csv").code == 0
+    names = pandas.read_csv(tmp_path / "z.csv")["name"]
+    assert names.tolist() == [cells.obs.index[i] for i in lb.Fitted.open(run).dataset.test_rows]
+    assert "is a copy of --data with the latents" in refused("encode", run, "--out", tmp_path / "y.h5ad")
