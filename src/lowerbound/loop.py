@@ -22,6 +22,7 @@ from torch import nn
 
 from lowerbound.averaged import Averaged
 from lowerbound.checkpoint import Checkpoint
+from lowerbound.criterion import chooses, described
 from lowerbound.data.feed import Data, Feed, feed_of, source_of
 from lowerbound.engine import Engine
 from lowerbound.held_out import HeldOut
@@ -151,6 +152,8 @@ def train(
     frozen = tuple(norm for norm in batch_norms(loss) if not norm.training)
     to_training(loss, frozen)
     _check_choices(loss, feed, seed, engine)
+    if isinstance(loss, Loss) and held_out is not None and held_out.patience is not None:
+        _check_patience(loss)
     skipping = None if skip_above is None else Skipping(skip_above, device)
     step = _make_step(loss, feed, clip_norm, compile, num_steps, optimizer, accumulate, engine, skipping)
     run = TrainingRun(
@@ -206,6 +209,15 @@ def _check_choices(loss: nn.Module, feed: Feed, seed: int, engine: Engine) -> No
     if isinstance(loss, Loss):
         with forked(engine.torch_device, seed, engine.rank, 0, _CHECKED), buffers_kept(loss):
             loss.check(*feed.transform(*feed.batch(0))[:2])
+
+
+def _check_patience(loss: Loss) -> None:
+    """Refuse to stop early by what bounds nothing."""
+    if not chooses(loss.criterion):
+        raise ValueError(
+            f"patience stops by a held-out bound, and the {described(loss.criterion)} of this loss is none; leave "
+            "patience out, and say how long to train."
+        )
 
 
 def _make_step(

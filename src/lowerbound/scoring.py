@@ -48,9 +48,22 @@ from lowerbound.models.sequence_steps import ChainRule, EachStep
 from lowerbound.priors import is_mixture, unused_components
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
+from lowerbound.support import LikelihoodFacts
 from lowerbound.weights import latents_of
 
-__all__ = ["assignments", "device_for", "probabilities", "rows_for_baselines", "score", "score_fitted"]
+__all__ = [
+    "against",
+    "assignments",
+    "baselines_of",
+    "defined",
+    "device_for",
+    "is_discrete",
+    "mean_and_error",
+    "probabilities",
+    "rows_for_baselines",
+    "score",
+    "score_fitted",
+]
 
 _MOST_BASELINE_ROWS, _MOST_EXPONENT = 20_000, 700.0
 _SUMMARY_SAMPLES = 64
@@ -65,6 +78,7 @@ def score_fitted(
     *,
     limit: int | None = None,
     num_samples: int | None = None,
+    annealed: int | None = None,
     language_model: bool = False,
     seed: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -79,7 +93,9 @@ def score_fitted(
             None takes its own.
         limit: score at most so many rows, the first.
         num_samples: S of L_S; None for 1000, or for text as many as take 3e10 probabilities of tokens, but at least 10
-            and one without latents.
+            and one without latents; or the chains of `annealed`, 16.
+        annealed: distributions of annealed importance sampling, by which log p(x) is bounded in place of L_S: for a
+            posterior without a density, or one that is not trusted. The result is that of `annealed_scores`.
         language_model: whether to fit the language model of the net of a model of text, if it was not fitted before;
             that takes about as long as the fit of the model.
         seed: of all draws; that of the fit if None.
@@ -93,22 +109,34 @@ def score_fitted(
     first = len(rows.x) - rows.num_test if rows.num_test else 0
     chosen = slice(first, None if limit is None else first + limit)
     x, y = rows.x[chosen], None if rows.y is None else rows.y[chosen]
+    if annealed is not None and language_model:
+        raise ValueError("evaluate got annealed and language_model; leave one of them out.")
     device = device_for(fitted)
     context, events = fitted.context(y, rows.name), fitted.events(x, seed)
-    alone = language_model_of(fitted, fit=language_model)
-    others = {} if alone is None else {"language model": log_evidence(alone.model, events, num_samples=1).log_evidence}
-    scores = score(
-        fitted.model.to(device),
-        events.to(device),
-        x_train=rows_for_baselines(dataset, fitted.transform).to(device),
-        log_scale=fitted.log_scale_of(events).to(device),
-        context=None if context is None else context.to(device),
-        labels=y if fitted.assigns else None,
-        others=others,
-        num_samples=samples_for(fitted.model, events) if num_samples is None else num_samples,
-        seed=seed,
-        progress=progress,
-    )
+    given: dict[str, Any] = {
+        "x_train": rows_for_baselines(dataset, fitted.transform).to(device),
+        "log_scale": fitted.log_scale_of(events).to(device),
+        "context": None if context is None else context.to(device),
+        "seed": seed,
+        "progress": progress,
+    }
+    model = fitted.model.to(device)
+    if annealed is not None:
+        from lowerbound.annealed_scores import NUM_CHAINS, annealed_scores
+
+        chains = NUM_CHAINS if num_samples is None else num_samples
+        scores = annealed_scores(model, events.to(device), num_distributions=annealed, num_chains=chains, **given)
+    else:
+        alone = language_model_of(fitted, fit=language_model)
+        others = {} if alone is None else {"language model": log_evidence(alone.model, events, num_samples=1)}
+        scores = score(
+            model,
+            events.to(device),
+            labels=y if fitted.assigns else None,
+            others={name: found.log_evidence for name, found in others.items()},
+            num_samples=samples_for(fitted.model, events) if num_samples is None else num_samples,
+            **given,
+        )
     fitted.model.cpu()
     return {"data": rows.name, **scores}
 
@@ -177,9 +205,9 @@ def score(
     require_finite(evidence.log_evidence)
     parts = summary(model, x_test, num_samples=_SUMMARY_SAMPLES, context=context, seed=seed)
     facts = facts_of(model.likelihood)
-    discrete = facts.discrete and not (facts.domain == "unit interval" and bool(((x_test != 0) & (x_test != 1)).any()))
+    discrete = is_discrete(facts, x_test)
     of_tokens = facts.domain == "tokens"
-    without_latents = {} if x_train is None else _baselines(model.likelihood, x_train, x_test, seed)
+    without_latents = {} if x_train is None else baselines_of(model.likelihood, x_train, x_test, seed)
     without_latents |= {name: value.to(x_test.device) for name, value in (others or {}).items()}
     kl = parts.rate_per_dimension
     scale = torch.as_tensor(log_scale, dtype=torch.float64, device=x_test.device)
@@ -187,13 +215,13 @@ def score(
     scores = {
         "elbo": parts.elbo - in_units,
         "elbo_standard_error": parts.elbo_standard_error,
-        **dict(zip(("log_evidence", "log_evidence_standard_error"), _mean(log_p), strict=True)),
+        **dict(zip(("log_evidence", "log_evidence_standard_error"), mean_and_error(log_p), strict=True)),
         "log_scale": in_units,
         "num_samples": num_samples,
         "num_data": x_test.shape[0],
         "num_dimensions": evidence.num_dimensions,
-        "bits_per_dim": evidence.bits_per_dim if discrete and not of_tokens else None,
-        "elbo_bits_per_dim": parts.bits_per_dim if discrete and not of_tokens else None,
+        "bits_per_dim": evidence.bits_per_dim if discrete else None,
+        "elbo_bits_per_dim": parts.bits_per_dim if discrete else None,
         **(_per_token(x_test, log_p) if of_tokens else {}),
         "effective_sample_size": evidence.effective_sample_size.median().item(),
         "pareto_k_above_07": evidence.unreliable_fraction,
@@ -206,9 +234,9 @@ def score(
         **_clusters(model, x_test, labels, seed),
         "components": _components(model, x_test, seed) if context is None else None,
         **_codes(model, x_test, context),
-        "baselines": {name: _against(value.double() - scale, log_p) for name, value in without_latents.items()},
+        "baselines": {name: against(value.double() - scale, log_p) for name, value in without_latents.items()},
     }
-    return {name: _defined(value) for name, value in scores.items()}
+    return {name: defined(value) for name, value in scores.items()}
 
 
 def _per_token(x: Tensor, log_p: Tensor) -> dict[str, Any]:
@@ -265,7 +293,7 @@ def _accuracy(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None) 
     if not isinstance(model, LabelledModel) or labels is None:
         return {}
     right = (assignments(model, x, seed=0) == torch.as_tensor(labels)).double()
-    return {"accuracy": right.mean().item(), "accuracy_standard_error": _mean(right)[1]}
+    return {"accuracy": right.mean().item(), "accuracy_standard_error": mean_and_error(right)[1]}
 
 
 def _clusters(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None, seed: int) -> dict[str, float]:
@@ -300,7 +328,7 @@ def _components(model: LatentVariableModel, x: Tensor, seed: int) -> dict[str, f
     return {"number": len(usage.usage), "unused": len(usage.unused), "effective": usage.effective}
 
 
-def _baselines(likelihood: Any, x_train: Tensor, x_test: Tensor, seed: int) -> dict[str, Tensor]:
+def baselines_of(likelihood: Any, x_train: Tensor, x_test: Tensor, seed: int) -> dict[str, Tensor]:
     """Log-likelihoods of the test rows (N,), nats, by the name of the baseline in words."""
     if len(x_train) < 2:
         return {}
@@ -317,24 +345,30 @@ def _baselines(likelihood: Any, x_train: Tensor, x_test: Tensor, seed: int) -> d
     return found
 
 
-def _against(baseline: Tensor, model: Tensor) -> dict[str, float | None]:
+def is_discrete(facts: LikelihoodFacts, x: Tensor) -> bool:
+    """Whether log p of these rows (N, *event) is of discrete data, with so many bits for each element."""
+    grey = facts.domain == "unit interval" and bool(((x != 0) & (x != 1)).any())
+    return facts.discrete and not grey and facts.domain != "tokens"
+
+
+def against(baseline: Tensor, model: Tensor) -> dict[str, float | None]:
     """The scores of a baseline, and the margin of the model, row by row."""
-    value, error = _mean(baseline)
-    margin, margin_error = _mean(model - baseline)
+    value, error = mean_and_error(baseline)
+    margin, margin_error = mean_and_error(model - baseline)
     return {
-        "log_likelihood": _defined(value),
+        "log_likelihood": defined(value),
         "standard_error": error,
-        "margin": _defined(margin),
+        "margin": defined(margin),
         "margin_standard_error": margin_error,
     }
 
 
-def _mean(values: Tensor) -> tuple[float, float | None]:
+def mean_and_error(values: Tensor) -> tuple[float, float | None]:
     """The mean over rows and its standard error."""
     values = values.double()
-    return values.mean().item(), _defined(values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan)
+    return values.mean().item(), defined(values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan)
 
 
-def _defined(value: Any) -> Any:
+def defined(value: Any) -> Any:
     """None for NaN and ±∞, which JSON does not have."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

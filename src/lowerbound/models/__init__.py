@@ -5,6 +5,7 @@ from lowerbound.models.directed import DirectedModel
 from lowerbound.models.directed_graph import DirectedPosterior, Node
 from lowerbound.models.discrete_autoencoder import dvae
 from lowerbound.models.draw_autoencoder import draw
+from lowerbound.models.implicit_autoencoder import aae, avb
 from lowerbound.models.ladder_autoencoder import ladder
 from lowerbound.models.layered import deep_latent_gaussian
 from lowerbound.models.linear import factor_analysis, linear_ica, probabilistic_pca
@@ -22,7 +23,9 @@ __all__ = [
     "DirectedModel",
     "DirectedPosterior",
     "Node",
+    "aae",
     "autoregressive_rows",
+    "avb",
     "cvae",
     "deep_latent_gaussian",
     "draw",

@@ -6,6 +6,7 @@ calls any other net with one axis in front of z, (N, latent_dim), for any number
 
 from lowerbound.nets.causal_transformer import CausalTransformer
 from lowerbound.nets.convolution import Convolution, TransposedConvolution
+from lowerbound.nets.discriminator import Discriminator
 from lowerbound.nets.embedded import Embedded
 from lowerbound.nets.maps import FromMap, ToMap
 from lowerbound.nets.masked_convolution import MaskedConvolution
@@ -27,6 +28,7 @@ __all__ = [
     "CausalTransformer",
     "CausalTrunk",
     "Convolution",
+    "Discriminator",
     "Embedded",
     "Enlarged",
     "FromMap",

@@ -12,6 +12,7 @@ __all__ = [
     "TEXT_PAIRS",
     "TEXT_SAMPLES",
     "TRAINING",
+    "TRAINING_BY_ESTIMATE",
     "latent_map",
 ]
 
@@ -19,6 +20,12 @@ TRAINING = (
     "Good: both bounds rise and level off together. Bad: the held-out bound turns down while the training bound goes "
     "on rising (overfitting: the best weights, marked, were kept); a rate that stays near zero (the latents are "
     "ignored); a gradient norm with spikes (lower the learning rate or clip)."
+)
+TRAINING_BY_ESTIMATE = (
+    "The rate is estimated by a discriminator, so that the first curve is no bound of log p(x) and may lie above it: "
+    "it compares no models and chose no weights; those of the last step were kept. Good: the curves level off, and the "
+    "cross-entropy of the discriminator stays near log 2 = 0.69. Bad: a rate that swings or falls below zero for long "
+    "(a discriminator that lags: raise its lr_factor)."
 )
 RECONSTRUCTIONS = (
     "Good: each right-hand image is its left-hand one, down to strokes and shading. Bad: blurred or averaged shapes, "

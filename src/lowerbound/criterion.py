@@ -1,0 +1,34 @@
+"""Which term of a loss its runs are read and compared by.
+
+bound       a bound of log p(x), nats per datum: held-out rows choose the weights by it
+estimate    an estimated bound, on either side of log p(x): it chooses nothing, and the last weights are kept
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+__all__ = ["Criterion", "chooses", "criterion_of", "described"]
+
+Criterion: TypeAlias = Literal["bound", "estimate"]
+_WORDS: dict[Criterion, str] = {"bound": "bound", "estimate": "estimate (no bound)"}
+
+
+def criterion_of(terms: Mapping[str, Any]) -> Criterion:
+    """The name of that term, among the terms of a loss; "bound" where they have none of the others."""
+    return next((name for name in _WORDS if name in terms), "bound")
+
+
+def chooses(criterion: Criterion) -> bool:
+    """Whether the best weights are those with its largest held-out value."""
+    return criterion == "bound"
+
+
+def described(criterion: Criterion) -> str:
+    """What people are told it is.
+
+    >>> described("estimate")
+    'estimate (no bound)'
+    """
+    return _WORDS[criterion]
