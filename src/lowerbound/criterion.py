@@ -17,7 +17,8 @@ _WORDS: dict[Criterion, str] = {"bound": "bound", "estimate": "estimate (no boun
 
 def criterion_of(terms: Mapping[str, Any]) -> Criterion:
     """The name of that term, among the terms of a loss; "bound" where they have none of the others."""
-    return next((name for name in _WORDS if name in terms), "bound")
+    found: list[Criterion] = [name for name in _WORDS if name in terms]
+    return found[0] if found else "bound"
 
 
 def chooses(criterion: Criterion) -> bool:
