@@ -62,7 +62,7 @@ class DensityRatio(nn.Module):
         event_shape: Shape,
         contrast: int = 64,
         hidden: int = 128,
-        depth: int = 2,
+        depth: int = 3,
         lr_factor: float = 2.0,
         beta1: float = 0.5,
     ):

@@ -109,7 +109,7 @@ def aae(
     )
 
 
-_DEFAULTS: dict[str, Any] = {"objective": "elbo", "num_samples": 1, "lr": 1e-3}
+_DEFAULTS: dict[str, Any] = {"objective": "elbo", "num_samples": 1}
 RECIPES = (
     Recipe(name="avb", make=avb, defaults={**_DEFAULTS, "gradient": "density-ratio"}),
     Recipe(name="aae", make=aae, defaults={**_DEFAULTS, "gradient": "aggregate-ratio"}),
