@@ -44,6 +44,7 @@ from lowerbound.likelihoods.tokens import num_tokens
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.deep_embedding import responsibilities
 from lowerbound.models.directed import DirectedLikelihood
+from lowerbound.models.discrete_counterpart import discretised
 from lowerbound.models.sequence_steps import ChainRule, EachStep
 from lowerbound.priors import is_mixture, unused_components
 from lowerbound.protocols import Context
@@ -79,6 +80,7 @@ def score_fitted(
     limit: int | None = None,
     num_samples: int | None = None,
     annealed: int | None = None,
+    discretise: bool = False,
     language_model: bool = False,
     seed: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -96,6 +98,7 @@ def score_fitted(
             and one without latents; or the chains of `annealed`, 16.
         annealed: distributions of annealed importance sampling, by which log p(x) is bounded in place of L_S: for a
             posterior without a density, or one that is not trusted. The result is that of `annealed_scores`.
+        discretise: whether a model of relaxed latents is scored as the discrete one (`models.discretised`).
         language_model: whether to fit the language model of the net of a model of text, if it was not fitted before;
             that takes about as long as the fit of the model.
         seed: of all draws; that of the fit if None.
@@ -120,7 +123,7 @@ def score_fitted(
         "seed": seed,
         "progress": progress,
     }
-    model = fitted.model.to(device)
+    model = (discretised(fitted.model) if discretise else fitted.model).to(device)
     if annealed is not None:
         from lowerbound.annealed_scores import NUM_CHAINS, annealed_scores
 
@@ -138,7 +141,7 @@ def score_fitted(
             **given,
         )
     fitted.model.cpu()
-    return {"data": rows.name, **scores}
+    return {"data": rows.name, **({"discretised": True} if discretise else {}), **scores}
 
 
 def samples_for(model: LatentVariableModel, x: Shaped[Tensor, "batch *event"]) -> int:

@@ -31,6 +31,8 @@ SMALL = {
     "semi-supervised": "semi-supervised:latent_dim=2,hidden=[8]",
     "deep-latent-gaussian": "deep-latent-gaussian:latent_dims=[3,2],hidden=[[8],[8]]",
     "ladder": "ladder:latent_dims=[3,2],hidden=[[8],[8]]",
+    "binary-layers": "binary-layers:latent_dims=[3,2]",
+    "concrete-layers": "concrete-layers:latent_dims=[3,2]",
     "very-deep": "very-deep:groups=[2,1],latent_channels=2,width=8,hidden=4",
     "draw": "draw:glimpses=2,latent_dim=2,width=8,read=3,write=3",
     "pixel-vae": "pixel-vae:latent_dim=2,hidden=[8],channels=4,layers=2",

@@ -16,6 +16,7 @@ __all__ = ["evaluate"]
     metavar="T",
     help="Bound log p(x) by annealed importance sampling of T distributions, without q(z | x); 1000 is usual.",
 )
+@click.option("--discretise", is_flag=True, help="Of relaxed bits: score the discrete model; nothing is saved then.")
 @click.option("--language-model", is_flag=True, help="Of text: first fit the same net without latents, as a baseline.")
 @click.option("--limit", type=click.IntRange(1), help="Score the first rows only; nothing is saved then.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -26,6 +27,7 @@ def evaluate(
     run: str,
     num_samples: int | None,
     annealed: int | None,
+    discretise: bool,
     language_model: bool,
     limit: int | None,
     as_json: bool,
@@ -63,10 +65,11 @@ def evaluate(
     rows = other_data(fitted, data, label)
     if language_model:
         fit_language_model(fitted, console)
-    scores = score_fitted(fitted, console, data=rows, limit=limit, num_samples=num_samples, annealed=annealed)
+    options = {"limit": limit, "num_samples": num_samples, "annealed": annealed, "discretise": discretise}
+    scores = score_fitted(fitted, console, data=rows, **options)
     if quality:
         scores["quality"] = fitted.sample_quality()
-    if data is None and limit is None:
+    if data is None and limit is None and not discretise:
         opened.save_evaluation(scores)
     if console is None:
         click.echo(json.dumps(scores, indent=2))
