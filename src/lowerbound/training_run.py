@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lowerbound.averaged import Averaged
 from lowerbound.checkpoint import BestWeights, Checkpoint, CheckpointError
-from lowerbound.criterion import chooses, criterion_of
+from lowerbound.criterion import chooses, criterion_of, described
 from lowerbound.data.feed import Feed
 from lowerbound.engine import Engine
 from lowerbound.held_out import HeldOut, held_out_terms
@@ -135,7 +135,7 @@ class TrainingRun:
             is_best = chooses(criterion) and self.best.offer(terms[criterion])
         self.evaluations_since_best = 0 if is_best else self.evaluations_since_best + 1
         if plan.patience is not None and self.evaluations_since_best >= plan.patience and not last:
-            self.stopped = f"no better held-out bound in {plan.patience} evaluations"
+            self.stopped = f"no better held-out {described(criterion)} in {plan.patience} evaluations"
         return terms, is_best
 
     def finish(self) -> None:

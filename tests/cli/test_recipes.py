@@ -39,6 +39,7 @@ SMALL = {
     "dvae": "dvae:latent_dim=4,hidden=[8]",
     "avb": "avb:latent_dim=2,hidden=[8],noise_dim=2",
     "aae": "aae:latent_dim=2,hidden=[8]",
+    "vae-gan": "vae-gan:latent_dim=2,hidden=[8]",
     "fsq": "fsq:levels=[3,2],hidden=[8],prior_channels=4,prior_layers=1,prior_epochs=1",
     "vq": "vq:num_codes=8,features=2,hidden=[8],prior_channels=4,prior_layers=1,prior_epochs=1",
     "two-stage": "two-stage:latent_dim=2,hidden=[8],prior_epochs=1",

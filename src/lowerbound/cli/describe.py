@@ -24,8 +24,16 @@ _BINARIZED = {
 
 def fit_sentences(dataset: Dataset, transform: nn.Module, plan: Plan, model: nn.Module) -> list[str]:
     """The data, the kinds of their columns, the model, and the reasons of what was decided."""
+    from lowerbound import losses
+    from lowerbound.spelling import find, parse
+
     lines = [_data(dataset, plan, transform), *dataset.kind_of_data.describe(dataset.schema), *dataset.notes]
     lines.append(_model(plan, model))
+    if plan.steps and find(losses, parse(plan.loss)[0]).criterion == "sample_score":
+        lines.append(
+            f"The {plan.loss.partition(':')[0]} loss has no bound of log p(x): held-out rows choose the weights by "
+            "minus the energy distance of samples to them."
+        )
     if _estimates(plan):
         lines.append(
             f"The {plan.gradient.partition(':')[0]} estimator estimates the rate: training shows no bound of log p(x), "

@@ -6,6 +6,7 @@ from lowerbound.models.directed_graph import DirectedPosterior, Node
 from lowerbound.models.discrete_autoencoder import dvae
 from lowerbound.models.discrete_counterpart import discretised
 from lowerbound.models.draw_autoencoder import draw
+from lowerbound.models.feature_autoencoder import vae_gan
 from lowerbound.models.implicit_autoencoder import aae, avb
 from lowerbound.models.ladder_autoencoder import ladder
 from lowerbound.models.layered import deep_latent_gaussian
@@ -46,6 +47,7 @@ __all__ = [
     "state_space",
     "two_stage",
     "vae",
+    "vae_gan",
     "very_deep",
     "vq",
 ]

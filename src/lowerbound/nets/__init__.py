@@ -8,6 +8,7 @@ from lowerbound.nets.causal_transformer import CausalTransformer
 from lowerbound.nets.convolution import Convolution, TransposedConvolution
 from lowerbound.nets.discriminator import Discriminator
 from lowerbound.nets.embedded import Embedded
+from lowerbound.nets.feature_discriminator import FeatureDiscriminator
 from lowerbound.nets.maps import FromMap, ToMap
 from lowerbound.nets.masked_convolution import MaskedConvolution
 from lowerbound.nets.mlp import MLP
@@ -31,6 +32,7 @@ __all__ = [
     "Discriminator",
     "Embedded",
     "Enlarged",
+    "FeatureDiscriminator",
     "FromMap",
     "MaskedConvolution",
     "PerDatum",

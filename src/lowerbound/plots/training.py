@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lowerbound.criterion import chooses, criterion_of, described
+from lowerbound.criterion import chooses, criterion_of, described, unit_of
 from lowerbound.plots.style import DATA, INK, MODEL, MUTED, new_figure, step_axis, style_axes
 
 __all__ = ["training_curves"]
@@ -71,7 +71,8 @@ def _draw_bound(axes: Axes, metrics: Sequence[Record]) -> None:
         label = f"best weights ({value:,.2f})".replace("-", "−")
         axes.plot(step, value, "o", color=DATA, markersize=8, markeredgecolor=INK, label=label)
     title = f"{described(criterion).capitalize()} per datum"
-    style_axes(axes, title=title, x="step", y="nats (higher is better)" if chooses(criterion) else "nats")
+    unit = unit_of(criterion)
+    style_axes(axes, title=title, x="step", y=f"{unit} (higher is better)" if chooses(criterion) else unit)
     step_axis(axes, 6)
     axes.legend(loc="lower right", frameon=False, fontsize=9.5, labelcolor=INK)
 

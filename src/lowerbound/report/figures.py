@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lowerbound import plots
-from lowerbound.criterion import chooses, criterion_of, described
+from lowerbound.criterion import chooses, criterion_of, described, unit_of
 from lowerbound.evaluate import PredictiveChecks
 from lowerbound.report import words
 from lowerbound.report.contents import ReportContents
@@ -58,13 +58,13 @@ def _training(contents: ReportContents) -> Illustration:
     last = contents.metrics[-1]
     criterion = criterion_of(last["terms"])
     held_out = [r["held_out"][criterion] for r in contents.metrics if r.get("held_out") is not None]
-    best = f" and the best held-out one is {format_nats(max(held_out))} nats" if held_out and chooses(criterion) else ""
+    best = f" and the best held-out one is {format_nats(max(held_out))}" if held_out and chooses(criterion) else ""
     return Illustration(
         heading="Training",
         figure=plots.training_curves(contents.metrics),
         alt=f"Line charts of training over {last['step']:,} steps: the training {described(criterion)} ends at "
-        f"{format_nats(last['terms'][criterion])} nats{best}.",
-        reading=words.TRAINING if chooses(criterion) else words.TRAINING_BY_ESTIMATE,
+        f"{format_nats(last['terms'][criterion])} {unit_of(criterion)}{best}.",
+        reading=words.TRAINING_BY[criterion],
     )
 
 

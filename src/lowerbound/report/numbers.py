@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lowerbound.criterion import chooses, criterion_of, described
+from lowerbound.criterion import chooses, criterion_of, described, unit_of
 from lowerbound.evaluate.importance import FEWEST_WEIGHTS
 from lowerbound.report.contents import ReportContents
 
@@ -231,9 +231,9 @@ def _of_held_out(contents: ReportContents) -> Tile | None:
         return None
     criterion = criterion_of(found[-1])
     values = [terms[criterion] for terms in found]
-    if chooses(criterion):
-        return Tile(name="best held-out bound", value=format_nats(max(values)), unit="nats per row")
-    return Tile(name=f"last held-out {described(criterion)}", value=format_nats(values[-1]), unit="nats per row")
+    unit = "nats per row" if unit_of(criterion) == "nats" else unit_of(criterion)
+    which, value = ("best", max(values)) if chooses(criterion) else ("last", values[-1])
+    return Tile(name=f"{which} held-out {described(criterion)}", value=format_nats(value), unit=unit)
 
 
 def _with_error(value: float | int, error: float | int | None) -> str:
