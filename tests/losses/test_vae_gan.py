@@ -15,12 +15,13 @@ from lowerbound.losses.vae_gan import sample_score
 from lowerbound.models import ladder, vae
 from lowerbound.testing import flat_gradient
 
-GAMMA, OMEGA = 3.0, 0.7
+BETA, GAMMA, OMEGA = 0.4, 3.0, 0.7
 
 
 def case():
     torch.manual_seed(0)
-    loss = VAEGAN(vae((4,), latent_dim=2, hidden=[8]), 4, gamma=GAMMA, weight=OMEGA, warmup=10, hidden=[8], features=3)
+    weights = {"beta": BETA, "gamma": GAMMA, "weight": OMEGA}
+    loss = VAEGAN(vae((4,), latent_dim=2, hidden=[8]), 4, **weights, warmup=10, hidden=[8], features=3)
     for p in loss.parameters():
         torch.nn.init.normal_(p)
     loss.at_step(10)
@@ -38,7 +39,7 @@ def apart(loss, x):
     l_g = softplus(-net(seen)[1]).mean() + softplus(-net(dreamt)[1]).mean()
     l_d = softplus(-net(x)[1]).mean() + softplus(net(seen)[1]).mean() + softplus(net(dreamt)[1]).mean()
     parts = {"encoder": model.posterior, "decoder": model.likelihood, "discriminator": net}
-    l_enc, l_dec = kl_divergence(q, p).mean() + l_rec, GAMMA * l_rec + OMEGA * l_g
+    l_enc, l_dec = BETA * kl_divergence(q, p).mean() + l_rec, GAMMA * l_rec + OMEGA * l_g
     losses = {"encoder": l_enc, "decoder": l_dec, "discriminator": l_d}
     return {name: (losses[name], list(part.parameters())) for name, part in parts.items()}
 

@@ -5,13 +5,14 @@ With h(x) features inside a discriminator D of data, x̃ = E[x | z] at z ~ q(z |
     L_rec = ½ ‖h(x) − h(x̃)‖²        L_D = softplus(−D(x)) + softplus(D(x̃)) + softplus(D(x_p))
     L_G = softplus(−D(x̃)) + softplus(−D(x_p))
 
-    encoder         KL(q(z | x) ‖ p(z)) + L_rec
+    encoder         β KL(q(z | x) ‖ p(z)) + L_rec
     decoder         γ L_rec + ω_t L_G               ω_t rises from 0 to ω in the first steps
     discriminator   L_D
 
-(L_G in the form that does not saturate, Goodfellow et al. 2014, §3.) The three players share one backward pass and no
-gradient: in the loss of each, the parameters of the others are constants. Losses that are back-propagated one after the
-other, with the gradients of the next part alone set to zero, let the decoder descend L_D as well.
+β is 1 in the paper, whose thousands of features make L_rec large; L_G is the form that does not saturate (Goodfellow et
+al. 2014, §3). The three players share one backward pass and no gradient: in the loss of each, the parameters of the
+others are constants. Losses that are back-propagated one after the other, with the gradients of the next part alone set
+to zero, let the decoder descend L_D as well.
 
 No part of it bounds log p(x), and the value of L_G says nothing of quality, since D moves. What a run is read by, and
 what chooses its weights, is minus the energy distance of samples and held-out rows (Székely & Rizzo 2013, eq. 2.5)
@@ -52,6 +53,7 @@ class VAEGAN(Loss):
     Arguments:
         model: p(x, z) and q(z | x): factorised latents in one layer, and a likelihood with a mean.
         event_shape: shape of one datum.
+        beta: β, the weight of the KL: smaller where there are few features, so that the latents stay in use.
         gamma: γ, the weight of the reconstruction in the loss of the decoder.
         weight: ω, the weight of the adversarial term in it; 0 leaves it out.
         warmup: steps in which it rises from 0.
@@ -77,6 +79,7 @@ class VAEGAN(Loss):
         self,
         model: LatentVariableModel,
         event_shape: Shape,
+        beta: float = 0.1,
         gamma: float = 1.0,
         weight: float = 1.0,
         warmup: int = 1000,
@@ -87,10 +90,10 @@ class VAEGAN(Loss):
         beta1: float = 0.5,
     ):
         super().__init__()
-        for name, value in {"gamma": gamma, "weight": weight, "warmup": warmup}.items():
+        for name, value in {"beta": beta, "gamma": gamma, "weight": weight, "warmup": warmup}.items():
             if not 0 <= value < float("inf"):
                 raise ValueError(f"VAEGAN got {name}={value} and needs a finite number, 0 or more.")
-        self.model, self.gamma, self.weight, self.warmup = model, gamma, weight, warmup
+        self.model, self.beta, self.gamma, self.weight, self.warmup = model, beta, gamma, weight, warmup
         self.discriminator = FeatureDiscriminator(
             event_shape, hidden, features, convolution, lr_factor=lr_factor, optimizer_beta1=beta1
         )
@@ -106,7 +109,8 @@ class VAEGAN(Loss):
         q, p = self.model.infer(x, context), self.model.prior(context)
         z, z_p = cast(Tensor, q.rsample()), cast(Tensor, p.sample(torch.Size((len(x),) if not p.batch_shape else ())))
         rate = kl_per_factor(q, p).sum(-1).mean()
-        encoder = rate + self._reconstruction(x, _mean(self.model.likelihood, z, context, fixed=True)).mean()
+        through = _mean(self.model.likelihood, z, context, fixed=True)
+        encoder = self.beta * rate + self._reconstruction(x, through).mean()
         seen, dreamt = (_mean(self.model.likelihood, part, context) for part in (z.detach(), z_p))
         reconstruction = self._reconstruction(x, seen).mean()
         deception = sum(softplus(-self._fixed(part)[1]).mean() for part in (seen, dreamt))
