@@ -28,7 +28,7 @@ NETS: dict[str, Any] = {"latent_dim": 8, "hidden": [128, 128], "likelihood": "no
 SCORES = ("precision", "recall", "density", "coverage", "frechet")
 SETTINGS: dict[str, dict[str, Any]] = {
     "vae": {"objective": "elbo:rate=kl", "gradient": "pathwise", "num_samples": 1, "lr": 1e-3},
-    "vae-gan": {"loss": "vaegan:gamma=1.0,warmup=1000,hidden=[128],features=32", "lr": 5e-4},
+    "vae-gan": {"loss": "vaegan:beta=0.1,gamma=1.0,warmup=1000,hidden=[128],features=128", "lr": 1e-3},
 }
 
 
@@ -55,8 +55,8 @@ def draw(fits: dict[str, lb.Fitted], path: Path) -> None:
 def main() -> None:
     """Fit, write and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     found: dict[str, Any] = {"steps": given.steps}

@@ -18,7 +18,7 @@ from lowerbound.evaluate import annealed_importance
 from lowerbound.evaluate.evidence import require_finite
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
-from lowerbound.scoring import against, baselines_of, defined, is_discrete, mean_and_error
+from lowerbound.score_parts import against, baselines_of, defined, is_discrete, mean_and_error
 
 __all__ = ["NUM_CHAINS", "annealed_scores"]
 

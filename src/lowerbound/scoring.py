@@ -25,10 +25,10 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from lowerbound.annealed_scores import NUM_CHAINS, annealed_scores
 from lowerbound.data import Dataset, Pixels
 from lowerbound.defaults import facts_of
 from lowerbound.evaluate import (
-    baselines,
     clustering_accuracy,
     code_usage,
     log_evidence,
@@ -43,34 +43,19 @@ from lowerbound.language_baseline import language_model_of
 from lowerbound.likelihoods.tokens import num_tokens
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.deep_embedding import responsibilities
-from lowerbound.models.directed import DirectedLikelihood
 from lowerbound.models.discrete_counterpart import discretised
-from lowerbound.models.sequence_steps import ChainRule, EachStep
 from lowerbound.priors import is_mixture, unused_components
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
-from lowerbound.support import LikelihoodFacts
+from lowerbound.score_parts import against, baselines_of, defined, is_discrete, mean_and_error
 from lowerbound.weights import latents_of
 
-__all__ = [
-    "against",
-    "assignments",
-    "baselines_of",
-    "defined",
-    "device_for",
-    "is_discrete",
-    "mean_and_error",
-    "probabilities",
-    "rows_for_baselines",
-    "score",
-    "score_fitted",
-]
+__all__ = ["assignments", "device_for", "probabilities", "rows_for_baselines", "score", "score_fitted"]
 
 _MOST_BASELINE_ROWS, _MOST_EXPONENT = 20_000, 700.0
 _SUMMARY_SAMPLES = 64
 _MOST_LATENTS = 5_000
 _NUM_SAMPLES, _FEWEST_SAMPLES, _MOST_PROBABILITIES = 1000, 10, 3 * 10**10
-_OF_VECTORS = ("gaussian", "gaussian_mixture")  # that take no images
 
 
 def score_fitted(
@@ -125,8 +110,6 @@ def score_fitted(
     }
     model = (discretised(fitted.model) if discretise else fitted.model).to(device)
     if annealed is not None:
-        from lowerbound.annealed_scores import NUM_CHAINS, annealed_scores
-
         chains = NUM_CHAINS if num_samples is None else num_samples
         scores = annealed_scores(model, events.to(device), num_distributions=annealed, num_chains=chains, **given)
     else:
@@ -329,49 +312,3 @@ def _components(model: LatentVariableModel, x: Tensor, seed: int) -> dict[str, f
         return None
     usage = unused_components(model.prior, latents)
     return {"number": len(usage.usage), "unused": len(usage.unused), "effective": usage.effective}
-
-
-def baselines_of(likelihood: Any, x_train: Tensor, x_test: Tensor, seed: int) -> dict[str, Tensor]:
-    """Log-likelihoods of the test rows (N,), nats, by the name of the baseline in words."""
-    if len(x_train) < 2:
-        return {}
-    found = {}
-    if isinstance(likelihood, DirectedLikelihood):
-        likelihood = likelihood.alone or likelihood
-    element = likelihood.step if isinstance(likelihood, EachStep | ChainRule) else likelihood
-    if isinstance(getattr(element, "net", None), nn.Module):  # whose output can be made a constant
-        found["independent elements"] = baselines.independent_elements(likelihood, x_train, x_test, seed=seed)
-    for name in facts_of(likelihood).baselines:
-        if name in _OF_VECTORS and (x_test.ndim != 2 or bool(x_test.isnan().any())):
-            continue  # these take complete vectors
-        found[name.replace("_", " ")] = getattr(baselines, name)(x_train, x_test, seed=seed)
-    return found
-
-
-def is_discrete(facts: LikelihoodFacts, x: Tensor) -> bool:
-    """Whether log p of these rows (N, *event) is of discrete data, with so many bits for each element."""
-    grey = facts.domain == "unit interval" and bool(((x != 0) & (x != 1)).any())
-    return facts.discrete and not grey and facts.domain != "tokens"
-
-
-def against(baseline: Tensor, model: Tensor) -> dict[str, float | None]:
-    """The scores of a baseline, and the margin of the model, row by row."""
-    value, error = mean_and_error(baseline)
-    margin, margin_error = mean_and_error(model - baseline)
-    return {
-        "log_likelihood": defined(value),
-        "standard_error": error,
-        "margin": defined(margin),
-        "margin_standard_error": margin_error,
-    }
-
-
-def mean_and_error(values: Tensor) -> tuple[float, float | None]:
-    """The mean over rows and its standard error."""
-    values = values.double()
-    return values.mean().item(), defined(values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan)
-
-
-def defined(value: Any) -> Any:
-    """None for NaN and ±∞, which JSON does not have."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,8 +11,8 @@ from torch.distributions import Independent
 
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.one_hot import LinearOneHotCategorical
 from lowerbound.posteriors.parameters import latent_shape_of, require_at_least
-from lowerbound.priors.categorical import LinearOneHotCategorical
 from lowerbound.protocols import Context
 
 __all__ = ["Categorical"]
