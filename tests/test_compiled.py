@@ -12,7 +12,7 @@ import torch
 from lowerbound import VariationalLoss
 from lowerbound.data import InMemory
 from lowerbound.engine import Engine
-from lowerbound.gradients import DReG, Pathwise, ScoreFunction
+from lowerbound.gradients import DensityRatio, DReG, Pathwise, ScoreFunction
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO, IWAE
 from lowerbound.optimizers import Adam
@@ -33,6 +33,18 @@ for objective, gradient in pairs:
         torch.manual_seed(0)
         rows.append(torch.stack([step((x,), 0.1) for _ in range(3)]))
     torch.testing.assert_close(*rows, rtol=1e-4, atol=1e-5)
+def players():
+    torch.manual_seed(1)
+    model = vae((3,), latent_dim=2, hidden=(4,), posterior="implicit:noise_dim=2")
+    return VariationalLoss(model, ELBO(), DensityRatio(2, 3, contrast=4, hidden=8), 1)
+compiled = CompiledStep(players(), InMemory(x).transform, None)
+eager = EagerStep(players(), InMemory(x).transform, Engine(device="cpu"), Adam(), None)
+compiled.prepare((x,))
+rows = []
+for step in (compiled, eager):
+    torch.manual_seed(0)
+    rows.append(torch.stack([step((x,), 0.1) for _ in range(3)]))
+torch.testing.assert_close(*rows, rtol=1e-4, atol=1e-5)
 flow = VariationalLoss(vae((3,), latent_dim=2, hidden=(4,), prior="flow-prior:transforms=1"), ELBO(), Pathwise())
 try:
     CompiledStep(flow, InMemory(x).transform, None).prepare((x,))

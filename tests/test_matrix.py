@@ -48,7 +48,17 @@ def expected(name, objective, model, x, density=1.0):
         return EnumerableBernoulli(model, 2).bound(objective, x, NUM_SAMPLES)
     if name == "categorical":
         return EnumerableCategorical(model, 2, 3).bound(objective, x, NUM_SAMPLES)
+    if name == "layers":
+        return over_all_bits(objective, model, x)
     return on_a_line(objective, model, x, int(400 * density))
+
+
+def over_all_bits(objective, model, x):
+    """The eight states of two bits below one."""
+    bits = torch.cartesian_prod(*[torch.tensor([0.0, 1.0]).to(x)] * 3)[:, None]
+    z, q = bits.split([2, 1], -1), model.infer(x)
+    w = weigh(q, model.joint(x), z, rate=objective.rate)
+    return expectation(objective, w, q.log_prob(z), NUM_SAMPLES)
 
 
 def on_a_line(objective, model, x, num_points):
@@ -151,7 +161,7 @@ NUM_UNBIASED = 1000
 QUICK = [
     (name, row)
     for name, row in PAIRS
-    if name in ("normal", "bernoulli", "categorical")
+    if name in ("normal", "bernoulli", "categorical", "layers")
     and (not row.startswith("ScoreFunction") or row.endswith("LeaveOneOut"))
 ]
 

@@ -103,6 +103,16 @@ def test_a_part_learns_at_its_own_multiple_of_the_rate(optimizer: Any) -> None:
     assert_same(trained(Slow(), optimizer=optimizer), by_hand(theirs, make(groups, lr=0.05)))
 
 
+def test_a_part_has_its_own_momentum() -> None:
+    """Under Adam and its kin; plain gradient descent has none to replace."""
+    for make, own in ((torch.optim.Adam, {"betas": (0.5, 0.999)}), (torch.optim.SGD, {})):
+        ours, theirs = Slow(), Slow()
+        ours.net[0].optimizer_beta1 = 0.5
+        groups = [{"params": theirs.net[0].parameters(), "lr": 0.025, **own}, {"params": theirs.net[2].parameters()}]
+        chosen = None if own else "sgd"
+        assert_same(trained(ours, optimizer=chosen), by_hand(theirs, make(groups, lr=0.05)))
+
+
 def test_groups_of_an_optimiser_of_ones_own_keep_their_factor() -> None:
     ours, theirs = Regression(), Slow()
     groups = [{"params": list(ours.net[0].parameters()), "lr_factor": 0.5}, {"params": list(ours.net[2].parameters())}]

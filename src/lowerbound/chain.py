@@ -167,7 +167,7 @@ class StateChain(Distribution):
             if known is not None and known.is_of(z):
                 return known
         values = self._in_order(z)
-        walk = self._walk(lambda layer, _: values[layer])
+        walk = self.walk_by(lambda layer, _: values[layer])
         self.remember(walk, drawn=False)
         return walk
 
@@ -198,12 +198,17 @@ class StateChain(Distribution):
         self, sample_shape: SampleShape, draw: Callable[[Distribution, torch.Size], Tensor]
     ) -> tuple[Tensor, ...]:
         shapes = (torch.Size(sample_shape), *[torch.Size()] * (len(self.steps) - 1))
-        walk = self._walk(lambda layer, d: draw(d, shapes[layer]))
+        walk = self.walk_by(lambda layer, d: draw(d, shapes[layer]))
         self.remember(walk, drawn=True)
         return walk.z
 
-    def _walk(self, value_of: Callable[[int, Distribution], Tensor]) -> Walk:
-        """Walk from the start to the end. `value_of` gives the value of a layer, numbered in the order of drawing."""
+    def walk_by(self, value_of: Callable[[int, Distribution], Tensor]) -> Walk:
+        """Walk from the start to the end, and remember nothing.
+
+        Arguments:
+            value_of: gives the value of a layer (*sample, B, *event), from its number in the order of drawing and its
+                distribution.
+        """
         state, z, given, kept = self.start, [], [], []
         for layer, step in enumerate(self.steps):
             d, carry = self._begin()[:2] if layer == 0 else step.at(state)

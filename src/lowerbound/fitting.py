@@ -189,6 +189,7 @@ def _loss(plan: Plan, model: LatentVariableModel, event_shape: Shape, num_data: 
         losses,
         plan.loss,
         model=model,
+        event_shape=event_shape,
         inference=None if plan.inference is None else construct(inferences, plan.inference, **given),
         objective=construct(objectives, plan.objective, **given),
         gradient=make_gradient(plan.gradient, given),

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lowerbound.criterion import criterion_of
+
 __all__ = ["History", "NonFiniteError"]
 
 
@@ -115,7 +117,8 @@ class History:
     def _blame(self, bad: Tensor) -> int:
         """The most informative bad column: a term before the bound that contains it, and a term before a gradient."""
         columns = [int(i) for i in bad.nonzero()]
-        return min(columns, key=lambda i: (self._name(i) == _describe("bound"), i))
+        whole = _describe(criterion_of(dict.fromkeys(self.terms)))
+        return min(columns, key=lambda i: (self._name(i) == whole, i))
 
     def _name(self, column: int) -> str:
         if column < len(self.terms):

@@ -13,6 +13,7 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `AssignsClusters`       a posterior that knows the probability of each cluster given x
 `HasConditionalMeans`   a distribution without a mean in closed form that has means along a draw
 `PointMass`             a posterior of probability one at a single value of z
+`WithoutDensity`        a posterior that can be drawn from and whose density is not known
 `Quantizes`             a point mass at codes of encoded vectors, whose gradient reaches the vectors by copying
 `Jumps`                 a reparameterised posterior with a part whose value jumps along its parameters
 `Embeds`                a posterior module that turns codes into the vectors they stand for
@@ -55,6 +56,7 @@ __all__ = [
     "Quantizes",
     "StatesEventShape",
     "StatesOutShape",
+    "WithoutDensity",
 ]
 
 Latents: TypeAlias = Tensor | tuple[Tensor, ...]
@@ -189,6 +191,15 @@ class Jumps(Protocol):
 
     def jumps(self) -> None:
         """Nothing: that there is this method says it."""
+        ...
+
+
+@runtime_checkable
+class WithoutDensity(Protocol):
+    """A posterior by a sampler alone. Its `log_prob` refuses in a sentence."""
+
+    def is_constant(self) -> bool:
+        """Whether all draws for an x are the same."""
         ...
 
 

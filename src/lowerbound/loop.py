@@ -23,6 +23,7 @@ from torch import nn
 
 from lowerbound.averaged import Averaged
 from lowerbound.checkpoint import Checkpoint
+from lowerbound.criterion import chooses, described
 from lowerbound.data.feed import Data, Feed, Numbered, feed_of, source_of
 from lowerbound.data.source import InMemory, Source
 from lowerbound.engine import Engine
@@ -159,6 +160,8 @@ def train(
     _check_choices(loss, feed, seed, engine)
     if isinstance(feed, Numbered) and feed.source is not data:  # who makes a source checks its rows
         _check_rows(loss, feed.source, row_numbers, engine)
+    if isinstance(loss, Loss) and held_out is not None and held_out.patience is not None:
+        _check_patience(loss)
     skipping = None if skip_above is None else Skipping(skip_above, device)
     step = _make_step(loss, feed, clip_norm, compile, num_steps, optimizer, accumulate, engine, skipping)
     run = TrainingRun(
@@ -225,6 +228,15 @@ def _check_rows(loss: nn.Module, source: Source, row_numbers: np.ndarray | None,
             with rows_from(start):
                 x, *_ = source.transform(*(part[start : start + _ROWS_AT_ONCE] for part in source.tensors))
                 require_support(loss.model.likelihood, x)
+
+
+def _check_patience(loss: Loss) -> None:
+    """Refuse to stop early by what bounds nothing."""
+    if not chooses(loss.criterion):
+        raise ValueError(
+            f"patience stops by a held-out bound, and the {described(loss.criterion)} of this loss is none; leave "
+            "patience out, and say how long to train."
+        )
 
 
 def _make_step(

@@ -3,8 +3,9 @@
     train(loss, x, num_steps=1000, optimizer=optimizers.AdamW(weight_decay=0.01))
 
 The loop sets the learning rate of every group at every step, times the `lr_factor` of the group if it has one. A module
-that states `lr_factor` (see `protocols.HasOwnRate`) has its own group. Any function from parameters to an optimiser can
-replace these, such as `torch.optim.RAdam`.
+that states `lr_factor` (see `protocols.HasOwnRate`) has its own group, and one that states `optimizer_beta1` its own
+momentum under Adam and its kin. Any function from parameters to an optimiser can replace these, such as
+`torch.optim.RAdam`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from lowerbound.protocols import HasOwnRate
+from lowerbound.protocols import HasOwnMomentum, HasOwnRate
 from lowerbound.spelling import construct
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Adamax",
     "MakeOptimizer",
     "load_optimizer_tensors",
+    "optimizer_for",
     "optimizer_of",
     "optimizer_tensors",
     "parameter_groups",
@@ -169,17 +171,31 @@ def optimizer_of(choice: str | MakeOptimizer | None) -> MakeOptimizer:
 
 
 def parameter_groups(loss: nn.Module) -> list[Any]:
-    """The parameters that learn, or groups of them if some have a rate of their own; in the order of `parameters()`."""
-    factors = {p: 1.0 for p in loss.parameters() if p.requires_grad}
+    """The parameters that learn, or groups of them if some have a rate or a momentum of their own; in the order of
+    `parameters()`.
+    """
+    own: dict[nn.Parameter, tuple[float, float | None]] = {p: (1.0, None) for p in loss.parameters() if p.requires_grad}
     for module in loss.modules():  # from the outside in, so that the innermost has the last word
+        trained = [p for p in module.parameters() if p.requires_grad]
         if isinstance(module, HasOwnRate):
-            factors.update({p: module.lr_factor for p in module.parameters() if p.requires_grad})
-    groups: dict[float, list[nn.Parameter]] = {}
-    for p, factor in factors.items():
-        groups.setdefault(factor, []).append(p)
-    if set(groups) <= {1.0}:
-        return list(factors)
-    return [{"params": group, "lr_factor": factor} for factor, group in groups.items()]
+            own.update({p: (module.lr_factor, own[p][1]) for p in trained})
+        if isinstance(module, HasOwnMomentum):
+            own.update({p: (own[p][0], module.optimizer_beta1) for p in trained})
+    groups: dict[tuple[float, float | None], list[nn.Parameter]] = {}
+    for p, settings in own.items():
+        groups.setdefault(settings, []).append(p)
+    if set(groups) <= {(1.0, None)}:
+        return list(own)
+    return [{"params": group, "lr_factor": lr, "own_beta1": beta1} for (lr, beta1), group in groups.items()]
+
+
+def optimizer_for(loss: nn.Module, make_optimizer: MakeOptimizer) -> torch.optim.Optimizer:
+    """The optimiser of the parameters of a loss that learn, with the momentum of each group that has its own."""
+    optimizer = make_optimizer(parameter_groups(loss))
+    for group in optimizer.param_groups:
+        if group.get("own_beta1") is not None and "betas" in group:
+            group["betas"] = (group["own_beta1"], group["betas"][1])
+    return optimizer
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

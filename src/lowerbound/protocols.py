@@ -18,7 +18,8 @@ so that `rsample((S,))` is (S, B, *event) and `log_prob` of that is (S, B). Ever
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Float
@@ -32,8 +33,10 @@ __all__ = [
     "Conditional",
     "Context",
     "Estimate",
+    "EstimatesRate",
     "FollowsSteps",
     "Gradient",
+    "HasOwnMomentum",
     "HasOwnRate",
     "InitializedFromData",
     "JointDensity",
@@ -112,10 +115,12 @@ class Estimate:
     Attributes:
         surrogate: (batch,) nats. Its VALUE is the objective; its GRADIENT is the estimator's.
         weights: the terms it was computed from.
+        terms: (batch,) of what the estimator learns by itself, by name, for the record of training.
     """
 
     surrogate: Float[Tensor, "batch"]
     weights: LogWeights
+    terms: Mapping[str, Float[Tensor, "batch"]] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -142,6 +147,13 @@ class Gradient(Protocol):
         so, or if num_samples is too small.
         """
         ...
+
+
+@runtime_checkable
+class EstimatesRate(Protocol):
+    """A gradient estimator whose weights have an estimated rate, so that the value of the objective is no bound."""
+
+    estimates_rate: bool
 
 
 @runtime_checkable
@@ -175,6 +187,13 @@ class HasOwnRate(Protocol):
     """A module whose parameters learn at a multiple of the learning rate: a discriminator, a baseline, an RBM."""
 
     lr_factor: float
+
+
+@runtime_checkable
+class HasOwnMomentum(Protocol):
+    """A module whose parameters have their own decay of the first moment under Adam and its kin."""
+
+    optimizer_beta1: float | None
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lowerbound.criterion import criterion_of
 from lowerbound.typed import WrongType, as_annotated
 
 __all__ = ["RunError", "as_json", "check_config", "check_files", "read_config", "read_evaluation", "record_of"]
@@ -37,7 +38,9 @@ _EVALUATION: dict[str, Any] = dict.fromkeys(
     ("elbo", "log_evidence", "log_evidence_standard_error", "bits_per_dim", "rate", "distortion", "pareto_k_above_07"),
     _SCORE,
 )
-_EVALUATION |= dict.fromkeys(("num_samples", "active_units", "latent_dim", "num_dimensions", "num_data"), int | None)
+_EVALUATION |= dict.fromkeys(("acceptance", "sampling_error"), _SCORE)
+_COUNTS = ("num_distributions", "num_samples", "active_units", "latent_dim", "num_dimensions", "num_data")
+_EVALUATION |= dict.fromkeys(_COUNTS, int | None)
 _EVALUATION |= {
     "kl_per_dimension": list[float] | None,
     "baselines": Mapping | None,
@@ -196,11 +199,11 @@ def _typed(
 
 
 def _numbers(terms: Mapping[str, Any] | None, file: Path, name: str) -> None:
-    """Refuse terms without a bound, or with one that is no number."""
+    """Refuse terms without a criterion, or with one that is no number."""
     if terms is None:
         return
     whole = all(isinstance(value, int | float) and not isinstance(value, bool) for value in terms.values())
-    if "bound" not in terms or not whole:
+    if criterion_of(terms) not in terms or not whole:
         raise RunError(f"{_name(file)} was altered ({name} are no numbers); restore it, or delete it.")
 
 

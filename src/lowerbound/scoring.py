@@ -25,10 +25,10 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from lowerbound.annealed_scores import NUM_CHAINS, annealed_scores
 from lowerbound.data import Dataset, Pixels
 from lowerbound.defaults import facts_of
 from lowerbound.evaluate import (
-    baselines,
     clustering_accuracy,
     code_usage,
     log_evidence,
@@ -43,11 +43,11 @@ from lowerbound.language_baseline import language_model_of
 from lowerbound.likelihoods.tokens import num_tokens
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.deep_embedding import responsibilities
-from lowerbound.models.directed import DirectedLikelihood
-from lowerbound.models.sequence_steps import ChainRule, EachStep
+from lowerbound.models.discrete_counterpart import discretised
 from lowerbound.priors import is_mixture, unused_components
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
+from lowerbound.score_parts import against, baselines_of, defined, is_discrete, mean_and_error
 from lowerbound.weights import latents_of
 
 __all__ = [
@@ -65,7 +65,6 @@ _FEWEST_BASELINE_ROWS, _MOST_BASELINE_NUMBERS = 1000, 10**8
 _SUMMARY_SAMPLES = 64
 _MOST_LATENTS = 5_000
 _NUM_SAMPLES, _FEWEST_SAMPLES, _MOST_PROBABILITIES, _MOST_OF_BAGS = 1000, 10, 3 * 10**10, 3 * 10**9
-_OF_VECTORS = ("gaussian", "gaussian_mixture")  # that take no images
 
 
 def score_fitted(
@@ -74,6 +73,8 @@ def score_fitted(
     *,
     limit: int | None = None,
     num_samples: int | None = None,
+    annealed: int | None = None,
+    discretise: bool = False,
     language_model: bool = False,
     seed: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -88,7 +89,11 @@ def score_fitted(
             None takes its own.
         limit: score at most so many rows, the first.
         num_samples: S of L_S; None for 1000, or for text as many as take 3e10 probabilities of tokens (3e9 of words in
-            bags), but at least 10, and one without latents; one where q(z | x) is p(z | x).
+            bags), but at least 10, and one without latents; one where q(z | x) is p(z | x); or the chains of
+            `annealed`, 16.
+        annealed: distributions of annealed importance sampling, by which log p(x) is bounded in place of L_S: for a
+            posterior without a density, or one that is not trusted. The result is that of `annealed_scores`.
+        discretise: whether a model of relaxed latents is scored as the discrete one (`models.discretised`).
         language_model: whether to fit the language model of the net of a model of text, if it was not fitted before;
             that takes about as long as the fit of the model.
         seed: of all draws; that of the fit if None.
@@ -102,25 +107,35 @@ def score_fitted(
     first = len(rows.x) - rows.num_test if rows.num_test else 0
     chosen = slice(first, None if limit is None else first + limit)
     x, y = rows.x[chosen], None if rows.y is None else rows.y[chosen]
-    given = None if rows.covariates is None else rows.covariates[chosen]
+    if annealed is not None and language_model:
+        raise ValueError("evaluate got annealed and language_model; leave one of them out.")
+    covariates = None if rows.covariates is None else rows.covariates[chosen]
     device = device_for(fitted)
-    context, events = fitted.context(y, rows.name, given), fitted.events(x, seed)
-    alone = language_model_of(fitted, fit=language_model)
-    others = {} if alone is None else {"language model": log_evidence(alone.model, events, num_samples=1).log_evidence}
-    scores = score(
-        fitted.model.to(device),
-        events.to(device),
-        x_train=rows_for_baselines(dataset, fitted.transform).to(device),
-        log_scale=fitted.log_scale_of(events).to(device),
-        context=None if context is None else context.to(device),
-        labels=y if fitted.assigns else None,
-        others=others,
-        num_samples=samples_for(fitted.model, events) if num_samples is None else num_samples,
-        seed=seed,
-        progress=progress,
-    )
+    context, events = fitted.context(y, rows.name, covariates), fitted.events(x, seed)
+    given: dict[str, Any] = {
+        "x_train": rows_for_baselines(dataset, fitted.transform).to(device),
+        "log_scale": fitted.log_scale_of(events).to(device),
+        "context": None if context is None else context.to(device),
+        "seed": seed,
+        "progress": progress,
+    }
+    model = (discretised(fitted.model) if discretise else fitted.model).to(device)
+    if annealed is not None:
+        chains = NUM_CHAINS if num_samples is None else num_samples
+        scores = annealed_scores(model, events.to(device), num_distributions=annealed, num_chains=chains, **given)
+    else:
+        alone = language_model_of(fitted, fit=language_model)
+        others = {} if alone is None else {"language model": log_evidence(alone.model, events, num_samples=1)}
+        scores = score(
+            model,
+            events.to(device),
+            labels=y if fitted.assigns else None,
+            others={name: found.log_evidence for name, found in others.items()},
+            num_samples=samples_for(fitted.model, events) if num_samples is None else num_samples,
+            **given,
+        )
     fitted.model.cpu()
-    return {"data": rows.name, **scores, **_topics(fitted)}
+    return {"data": rows.name, **({"discretised": True} if discretise else {}), **scores, **_topics(fitted)}
 
 
 def _topics(fitted: Fitted) -> dict[str, Any]:
@@ -207,9 +222,9 @@ def score(
     require_finite(evidence.log_evidence)
     parts = summary(model, x_test, num_samples=_SUMMARY_SAMPLES, context=context, seed=seed)
     facts = facts_of(model.likelihood)
-    discrete = facts.discrete and not (facts.domain == "unit interval" and bool(((x_test != 0) & (x_test != 1)).any()))
+    discrete = is_discrete(facts, x_test)
     of_tokens = facts.domain in ("tokens", "bag")
-    without_latents = {} if x_train is None else _baselines(model.likelihood, x_train, x_test, seed)
+    without_latents = {} if x_train is None else baselines_of(model.likelihood, x_train, x_test, seed)
     without_latents |= {name: value.to(x_test.device) for name, value in (others or {}).items()}
     kl = parts.rate_per_dimension
     scale = torch.as_tensor(log_scale, dtype=torch.float64, device=x_test.device)
@@ -217,7 +232,7 @@ def score(
     scores = {
         "elbo": parts.elbo - in_units,
         "elbo_standard_error": parts.elbo_standard_error,
-        **dict(zip(("log_evidence", "log_evidence_standard_error"), _mean(log_p), strict=True)),
+        **dict(zip(("log_evidence", "log_evidence_standard_error"), mean_and_error(log_p), strict=True)),
         "log_scale": in_units,
         **({"exact": True} if _is_exact(model) else {}),
         "num_samples": num_samples,
@@ -237,9 +252,9 @@ def score(
         **_clusters(model, x_test, labels, seed),
         "components": _components(model, x_test, seed) if context is None else None,
         **_codes(model, x_test, context),
-        "baselines": {name: _against(value.double() - scale, log_p) for name, value in without_latents.items()},
+        "baselines": {name: against(value.double() - scale, log_p) for name, value in without_latents.items()},
     }
-    return {name: _defined(value) for name, value in scores.items()}
+    return {name: defined(value) for name, value in scores.items()}
 
 
 def _per_token(x: Tensor, log_p: Tensor, *, bag: bool) -> dict[str, Any]:
@@ -298,7 +313,7 @@ def _accuracy(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None) 
     if not isinstance(model, LabelledModel) or labels is None:
         return {}
     right = (assignments(model, x, seed=0) == torch.as_tensor(labels)).double()
-    return {"accuracy": right.mean().item(), "accuracy_standard_error": _mean(right)[1]}
+    return {"accuracy": right.mean().item(), "accuracy_standard_error": mean_and_error(right)[1]}
 
 
 def _clusters(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None, seed: int) -> dict[str, float]:
@@ -331,43 +346,3 @@ def _components(model: LatentVariableModel, x: Tensor, seed: int) -> dict[str, f
         return None
     usage = unused_components(model.prior, latents)
     return {"number": len(usage.usage), "unused": len(usage.unused), "effective": usage.effective}
-
-
-def _baselines(likelihood: Any, x_train: Tensor, x_test: Tensor, seed: int) -> dict[str, Tensor]:
-    """Log-likelihoods of the test rows (N,), nats, by the name of the baseline in words."""
-    if len(x_train) < 2:
-        return {}
-    found = {}
-    if isinstance(likelihood, DirectedLikelihood):
-        likelihood = likelihood.alone or likelihood
-    element = likelihood.step if isinstance(likelihood, EachStep | ChainRule) else likelihood
-    if isinstance(getattr(element, "net", None), nn.Module):  # whose output can be made a constant
-        found["independent elements"] = baselines.independent_elements(likelihood, x_train, x_test, seed=seed)
-    for name in facts_of(likelihood).baselines:
-        if name in _OF_VECTORS and (x_test.ndim != 2 or bool(x_test.isnan().any())):
-            continue  # these take complete vectors
-        found[name.replace("_", " ")] = getattr(baselines, name)(x_train, x_test, seed=seed)
-    return found
-
-
-def _against(baseline: Tensor, model: Tensor) -> dict[str, float | None]:
-    """The scores of a baseline, and the margin of the model, row by row."""
-    value, error = _mean(baseline)
-    margin, margin_error = _mean(model - baseline)
-    return {
-        "log_likelihood": _defined(value),
-        "standard_error": error,
-        "margin": _defined(margin),
-        "margin_standard_error": margin_error,
-    }
-
-
-def _mean(values: Tensor) -> tuple[float, float | None]:
-    """The mean over rows and its standard error."""
-    values = values.double()
-    return values.mean().item(), _defined(values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan)
-
-
-def _defined(value: Any) -> Any:
-    """None for NaN and ±∞, which JSON does not have."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

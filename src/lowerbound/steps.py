@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lowerbound.engine import Engine
 from lowerbound.losses.loss import LossOutput
-from lowerbound.optimizers import Adam, MakeOptimizer, parameter_groups
+from lowerbound.optimizers import Adam, MakeOptimizer, optimizer_for
 from lowerbound.skipping import Skipping
 
 __all__ = ["CannotCompile", "CompiledStep", "EagerStep", "TrainingStep", "Transform", "buffers_kept"]
@@ -71,7 +71,7 @@ class EagerStep:
         named = [(name, p) for name, p in loss.named_parameters() if p.requires_grad]
         self.parameters, self._trained = [n for n, _ in named], [p for _, p in named]
         self.terms: list[str] = []
-        self.optimizer = make_optimizer(parameter_groups(loss))
+        self.optimizer = optimizer_for(loss, make_optimizer)
         self._transform, self._engine, self._clip_norm = transform, engine, clip_norm
         self._accumulate, self._skipping = accumulate, skipping
         self._loss, self._fabric_optimizer = engine.set_up(loss, self.optimizer)
@@ -135,11 +135,15 @@ class CompiledStep:
         named = {name: p for name, p in loss.named_parameters() if p.requires_grad}
         self.parameters = list(named)
         self.terms: list[str] = []
-        self.optimizer = _ADAM(parameter_groups(loss))
+        self.optimizer = optimizer_for(loss, _ADAM)
         self._loss, self._transform, self._clip_norm, self._skipping = loss, transform, clip_norm, skipping
         self._trained = list(named.values())
-        factors = {p: group.get("lr_factor", 1.0) for group in self.optimizer.param_groups for p in group["params"]}
-        self._factors = [factors[p] for p in self._trained]
+        own = {
+            p: (group.get("lr_factor", 1.0), group["betas"][0])
+            for group in self.optimizer.param_groups
+            for p in group["params"]
+        }
+        self._own = [own[p] for p in self._trained]
         self._state: tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]] | None = None
         self._lr = torch.zeros(())
         self._graph = torch.compile(self._run, dynamic=False, fullgraph=True, options={"fallback_random": True})
@@ -211,8 +215,8 @@ class CompiledStep:
         if self._clip_norm is not None:
             factor = (self._clip_norm / (norms.norm() + 1e-6)).clamp(max=1.0)
             grads = [g * factor for g in grads]
-        beta1, beta2 = _ADAM.beta1, _ADAM.beta2
-        for p, m, v, g, factor in zip(parameters, means, squares, grads, self._factors, strict=True):
+        beta2 = _ADAM.beta2
+        for p, m, v, g, (factor, beta1) in zip(parameters, means, squares, grads, self._own, strict=True):
             before = [t.clone() for t in (p, m, v)] if taken is not None else []
             m.lerp_(g, 1 - beta1)
             v.mul_(beta2).addcmul_(g, g, value=1 - beta2)

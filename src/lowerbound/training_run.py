@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lowerbound.averaged import Averaged
 from lowerbound.checkpoint import BestWeights, Checkpoint, CheckpointError
+from lowerbound.criterion import chooses, criterion_of, described
 from lowerbound.data.feed import Feed
 from lowerbound.engine import Engine
 from lowerbound.held_out import HeldOut, held_out_terms
@@ -130,10 +131,11 @@ class TrainingRun:
         self.evaluated_at = self.step
         with nullcontext() if self.averaged is None else self.averaged.in_place():
             terms = held_out_terms(self.loss, plan, self.seed, self.engine)
-            is_best = self.best.offer(terms["bound"])
+            criterion = criterion_of(terms)
+            is_best = chooses(criterion) and self.best.offer(terms[criterion])
         self.evaluations_since_best = 0 if is_best else self.evaluations_since_best + 1
         if plan.patience is not None and self.evaluations_since_best >= plan.patience and not last:
-            self.stopped = f"no better held-out bound in {plan.patience} evaluations"
+            self.stopped = f"no better held-out {described(criterion)} in {plan.patience} evaluations"
         return terms, is_best
 
     def finish(self) -> None:

@@ -29,7 +29,9 @@ __all__ = [
     "JointDensity",
     "Latents",
     "LogWeights",
+    "NoDensityError",
     "RateForm",
+    "WeightsForm",
     "closed_form_rate",
     "joint_over",
     "latents_of",
@@ -41,6 +43,19 @@ __all__ = [
 RateForm: TypeAlias = Literal["sampled", "entropy", "kl"]
 """How the rate was computed: from the samples, with the entropy of q in closed form, or as KL(q ‖ p) in closed form."""
 
+WeightsForm: TypeAlias = RateForm | Literal["estimated"]
+"""The same, or by a learned ratio of densities: the mean of log w is then near the ELBO, on either side: no bound."""
+
+
+class NoDensityError(ValueError):
+    """A bound was asked for of a posterior that has no density."""
+
+    def __init__(self, posterior: Distribution):
+        super().__init__(
+            f"log w needs log q(z | x) and {type(posterior).__name__} has no density, so that there is no bound; "
+            "evaluate its model by annealed importance sampling (evaluate --annealed 1000), which needs none."
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class LogWeights:
@@ -49,7 +64,7 @@ class LogWeights:
     Attributes:
         log_likelihood: log p(x | z).
         log_prior: log p(z); −KL(q ‖ p) where `form` is "kl".
-        log_q: log q(z | x); −H(q) where `form` is "entropy", 0 where it is "kl".
+        log_q: log q(z | x); −H(q) where `form` is "entropy", 0 where it is "kl", an estimate where it is "estimated".
         z: the latents they were evaluated at.
         form: how the rate was computed.
         log_probability: the logarithm of the weight of each row in a mean over rows; the weights sum to 1. None where
@@ -64,7 +79,7 @@ class LogWeights:
     log_prior: Float[Tensor, "sample batch"]
     log_q: Float[Tensor, "sample batch"]
     z: Latents
-    form: RateForm = "sampled"
+    form: WeightsForm = "sampled"
     log_probability: Float[Tensor, "sample batch"] | None = None
     rate_per_factor: Float[Tensor, "*sample batch factor"] | None = None
     rate_per_group: Float[Tensor, "sample batch group"] | None = None
@@ -138,15 +153,12 @@ def log_density(posterior: Distribution, z: Latents) -> Float[Tensor, "sample ba
     """log q(z | x), nats.
 
     Raises:
-        ValueError: q can be sampled but has no density.
+        NoDensityError: q can be sampled but has no density.
     """
     try:
         return posterior.log_prob(z)  # type: ignore[arg-type]  # a hierarchy takes its tuple of latents
     except NotImplementedError:
-        raise ValueError(
-            f"log w needs log q(z | x) and {type(posterior).__name__} has no density; use annealed_importance, which "
-            "needs none, or a posterior with a density."
-        ) from None
+        raise NoDensityError(posterior) from None
 
 
 def joint_over(posterior: Distribution, joint: JointDensity) -> JointDensity:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lowerbound.cli import main
-from lowerbound.cli.sample import given_values
+from lowerbound.cli.options import values_of
 from lowerbound.runs import Run
 
 ROWS = 80
@@ -133,4 +133,4 @@ def test_images_have_no_gaps_and_no_cells(refused, digits_run, tmp_path):
 
 def test_names_of_columns_may_hold_an_equals_sign():
     words = ("a=b=0.3", "a==x", "c=1")
-    assert given_values(words, ("a=b", "a", "a=", "c")) == {"a=b": "0.3", "a=": "x", "c": "1"}
+    assert values_of(words, "--given", ("a=b", "a", "a=", "c")) == {"a=b": "0.3", "a=": "x", "c": "1"}

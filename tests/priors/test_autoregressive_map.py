@@ -19,9 +19,9 @@ from lowerbound.losses import VariationalLoss
 from lowerbound.model import LatentVariableModel
 from lowerbound.nets import MLP
 from lowerbound.objectives import IWAE
+from lowerbound.one_hot import LinearOneHotCategorical
 from lowerbound.posteriors import Categorical as CategoricalPosterior
 from lowerbound.priors import AutoregressiveMap, Bernoulli, Categorical, fit_prior_to_latents
-from lowerbound.priors.categorical import LinearOneHotCategorical
 from lowerbound.testing import check_conditional
 
 NETWORKS = ["convolution", "transformer"]

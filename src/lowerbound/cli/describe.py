@@ -24,12 +24,34 @@ _BINARIZED = {
 
 def fit_sentences(dataset: Dataset, transform: nn.Module, plan: Plan, model: nn.Module) -> list[str]:
     """The data, the kinds of their columns, the model, and the reasons of what was decided."""
+    from lowerbound import losses
+    from lowerbound.spelling import find, parse
+
     lines = [_data(dataset, plan, transform), *dataset.kind_of_data.describe(dataset.schema), *dataset.notes]
     lines.append(_model(plan, model))
+    if plan.steps and find(losses, parse(plan.loss)[0]).criterion == "sample_score":
+        lines.append(
+            f"The {plan.loss.partition(':')[0]} loss has no bound of log p(x): held-out rows choose the weights by "
+            "minus the energy distance of samples to them."
+        )
+    if _estimates(plan):
+        lines.append(
+            f"The {plan.gradient.partition(':')[0]} estimator estimates the rate: training shows no bound of log p(x), "
+            "and the weights of the last step are kept."
+        )
     decided = "; ".join(
         f"{name.replace('_', '-')} {_setting(plan, name)}: {reason}" for name, reason in plan.reasons.items()
     )
     return [*lines, f"Decided: {decided}."] if decided else lines
+
+
+def _estimates(plan: Plan) -> bool:
+    """Whether training has an estimate in place of a bound."""
+    from lowerbound import gradients
+    from lowerbound.protocols import EstimatesRate
+    from lowerbound.spelling import find, parse
+
+    return bool(plan.steps) and isinstance(find(gradients, parse(plan.gradient)[0]), EstimatesRate)
 
 
 def _setting(plan: Plan, name: str) -> str:
@@ -44,7 +66,8 @@ def _data(dataset: Dataset, plan: Plan, transform: nn.Module) -> str:
     shape = " x ".join(str(n) for n in dataset.event_shape)
     things = f"rows of {shape} columns" if len(dataset.event_shape) == 1 else f"{dataset.schema.kind}s of {shape}"
     things = things if not dataset.schema.is_written else "texts" if dataset.schema.text else "molecules"
-    chosen = f" ({num_for_selection(dataset.num_train):,} of them to choose the weights)" if plan.steps else ""
+    use = "watch training by" if _estimates(plan) else "choose the weights"
+    chosen = f" ({num_for_selection(dataset.num_train):,} of them to {use})" if plan.steps else ""
     return (
         f"Data: {dataset.name}, {dataset.num_train:,} {things} to train on{chosen} "
         f"and {dataset.num_test:,} to test on; {transform_words(transform, dataset.schema.column_names or ())}."

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lowerbound.criterion import criterion_of, described
+
 if TYPE_CHECKING:
     from lowerbound.record import Record
 
@@ -48,10 +50,11 @@ class TrainingProgress:
         if record.stage > self._stage and self._console is not None:
             self._console.print("Second stage.")
         self._stage = record.stage
-        fresh = "" if record.held_out is None else f"  held-out {record.held_out['bound']:.2f}"
+        criterion = criterion_of(record.terms)
+        fresh = "" if record.held_out is None else f"  held-out {record.held_out[criterion]:.2f}"
         self._held_out = fresh or (self._held_out if self._bar is not None else "")  # a line repeats no old value
         skipped = f"  {record.skipped:,} updates skipped" if record.skipped else ""
-        words = f"bound {record.terms['bound']:.2f}{self._held_out}{skipped}{self._speed(record)}"
+        words = f"{described(criterion)} {record.terms[criterion]:.2f}{self._held_out}{skipped}{self._speed(record)}"
         if self._num_steps == 0 and self._console is not None:
             self._console.print("Solved without gradient steps.")
             if record.note is not None:

@@ -55,7 +55,9 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
         tokens = f"{scores['num_tokens']:,} {'words' if 'topics' in scores else 'tokens, the ends of texts among them'}"
         console.print(f"Perplexity {scores['perplexity']:.2f} a token, over {tokens}.")
     codes = scores.get("codes")
-    if codes is None:
+    if "acceptance" in scores:
+        console.print(_of_chains(scores))
+    elif codes is None:
         console.print(f"Active latents: {scores['active_units']} of {scores['latent_dim']}.")
     else:
         used = f"{codes['used']:,} of {codes['number']:,}"
@@ -77,7 +79,7 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
         console.print(f"Components of the prior in use: {used} ({components['effective']:.0f} if used alike).")
     if scores.get("quality") is not None:
         _print_quality(console, scores["quality"])
-    unreliable = scores["pareto_k_above_07"] or 0.0  # None below 21 samples
+    unreliable = scores.get("pareto_k_above_07") or 0.0  # None below 21 samples
     if scores["num_samples"] >= _FEWEST_FOR_TAILS and unreliable > _MANY:
         console.print(
             f"For {unreliable:.0%} of the rows the importance weights are heavy-tailed (Pareto k above 0.7): "
@@ -155,16 +157,28 @@ def _best_above(scores: dict[str, Any]) -> str | None:
     return min(above, key=lambda name: above[name]) if above else None
 
 
+def _of_chains(scores: dict[str, Any]) -> str:
+    """How far annealed chains can be trusted, and what is missing."""
+    return (
+        f"By annealed importance sampling: {scores['num_samples']} chains of {scores['num_distributions']:,} "
+        f"distributions for each row, acceptance {scores['acceptance']:.2f}, effective chains "
+        f"{scores['effective_sample_size']:.1f} (median). Without q(z | x) there is no ELBO, rate or distortion."
+    )
+
+
 def _rows(scores: dict[str, Any]) -> list[tuple[str, ...]]:
     bits_per_nat = 1 / (scores["num_dimensions"] * math.log(2))
-    exact = scores.get("exact", False)
-    evidence = "log p(x), exactly" if exact else f"L ({scores['num_samples']:,} samples) ≤ log p(x)"
+    by = "annealed" if "acceptance" in scores else f"{scores['num_samples']:,} samples"
+    evidence = "log p(x), exactly" if scores.get("exact") else f"L ({by}) ≤ log p(x)"
     rows = [
         (evidence, *_cells(scores["log_evidence"], scores["log_evidence_standard_error"], bits_per_nat), ""),
-        ("ELBO", *_cells(scores["elbo"], scores["elbo_standard_error"], bits_per_nat), ""),
-        ("  rate", *_cells(scores["rate"]), ""),
-        ("  distortion", *_cells(scores["distortion"]), ""),
     ]
+    if "acceptance" not in scores:
+        rows += [
+            ("ELBO", *_cells(scores["elbo"], scores["elbo_standard_error"], bits_per_nat), ""),
+            ("  rate", *_cells(scores["rate"]), ""),
+            ("  distortion", *_cells(scores["distortion"]), ""),
+        ]
     for name, baseline in scores["baselines"].items():
         error = _number(baseline["margin_standard_error"])
         above = "" if baseline["margin"] is None else f"{baseline['margin']:+.2f}"

@@ -22,11 +22,13 @@ from lowerbound.cli.scores import print_scores, score_fitted
 from lowerbound.cli.terminal import open_console
 from lowerbound.data import Dataset
 from lowerbound.engine import Engine
+from lowerbound.fitted import Fitted
 from lowerbound.fitting import Training, prepare
 from lowerbound.history import NonFiniteError
 from lowerbound.one_call import start_of
 from lowerbound.runs import Run, default_path, load_dataset
 from lowerbound.start import plan_from
+from lowerbound.weights import NoDensityError
 
 __all__ = ["Job", "begin", "carry_out", "go_on_otherwise", "reopen"]
 
@@ -165,13 +167,27 @@ def _finish(job: Job, console: Console) -> None:
     run = job.run
     try:
         fitted = run.fitted(model=job.training.loss.model, transform=job.training.transform, dataset=job.dataset)
-        scores = score_fitted(fitted, console)
-        run.save_evaluation(scores)
-        fitted.scores = scores
-        print_scores(console, scores, fitted)
+        _score(fitted, run, console)
         console.print(f"Report: {write(fitted, run.path)}", markup=False)
     except KeyboardInterrupt:
         raise Interrupted(f"Training is done and saved; score it with `{command('evaluate', run.path)}`.") from None
+
+
+def _score(fitted: Fitted, run: Run, console: Console) -> None:
+    """Score the test rows, or say how, where q(z | x) has no density and there is no bound without further work."""
+    try:
+        scores = score_fitted(fitted, console)
+    except NoDensityError:
+        words = command("evaluate", run.path, "--annealed", 1000, "--limit", 200)
+        console.print(
+            f"There is no bound to score by, for q(z | x) has no density. Annealed importance sampling gives one: "
+            f"`{words}`.",
+            markup=False,
+        )
+        return
+    run.save_evaluation(scores)
+    fitted.scores = scores
+    print_scores(console, scores, fitted)
 
 
 def _kept(error: NonFiniteError) -> str:

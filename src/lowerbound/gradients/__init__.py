@@ -1,7 +1,9 @@
 """Gradient estimators: one idea per file, each a `protocols.Gradient`."""
 
+from lowerbound.gradients.aggregate_ratio import AggregateRatio
 from lowerbound.gradients.arm import ARM
 from lowerbound.gradients.concrete import Concrete
+from lowerbound.gradients.density_ratio import DensityRatio
 from lowerbound.gradients.disarm import DisARM
 from lowerbound.gradients.dreg import DReG
 from lowerbound.gradients.enumerate import Enumerate
@@ -26,8 +28,10 @@ __all__ = [
     "ARM",
     "REBAR",
     "RELAX",
+    "AggregateRatio",
     "Concrete",
     "DReG",
+    "DensityRatio",
     "DisARM",
     "Enumerate",
     "FixedSamples",

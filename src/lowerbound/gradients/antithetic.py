@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from lowerbound.chain import StateChain
 from lowerbound.gradients.discrete import along_logits, discrete_of, q_without_score
+from lowerbound.gradients.layerwise import LayerJoint, check_layers, layerwise_estimate
 from lowerbound.protocols import Estimate, JointDensity, Objective
 from lowerbound.weights import weigh
 
@@ -39,12 +41,18 @@ def antithetic_estimate(
     *,
     owner: str,
 ) -> Estimate:
-    """The surrogate for num_samples / 2 pairs.
+    """The surrogate for num_samples / 2 pairs; of a chain, one pair in each layer of num_samples / 2 draws.
 
     Raises:
         ValueError: an odd number of samples.
     """
     _require_pairs(num_samples, owner)
+    if isinstance(posterior, StateChain):
+
+        def one_layer(q: Distribution, of_layer: LayerJoint) -> Estimate:
+            return antithetic_estimate(objective, q, of_layer, 2, coefficient, owner=owner)
+
+        return layerwise_estimate(one_layer, objective, posterior, joint, num_samples // 2, owner=owner)
     family, a = discrete_of(posterior, owner, bits_only=True)
     u = torch.rand(num_samples // 2, *a.shape, dtype=a.dtype, device=a.device)
     b, opposite = (u > (-a).sigmoid()).to(a.dtype), (u < a.sigmoid()).to(a.dtype)
@@ -58,7 +66,10 @@ def antithetic_estimate(
 
 def check_antithetic(objective: Objective, posterior: Distribution, num_samples: int, owner: str) -> None:
     """Refuse other posteriors, objectives that need independent samples, and an odd number of samples."""
-    discrete_of(posterior, owner, bits_only=True)
+    if isinstance(posterior, StateChain):
+        check_layers(objective, posterior, owner, bits_only=True)
+    else:
+        discrete_of(posterior, owner, bits_only=True)
     if not objective.linear:
         raise ValueError(
             f"{owner} draws antithetic pairs, and {type(objective).__name__} is a function of independent samples; "

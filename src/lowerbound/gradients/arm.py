@@ -24,7 +24,8 @@ class ARM:
 
     `num_samples` counts evaluations of the joint, two per pair, and must be even. `DisARM` never has a larger variance.
 
-    Gradient: unbiased for θ and φ, for every linear objective with a Bernoulli posterior; refused elsewhere.
+    Gradient: unbiased for θ and φ, for every linear objective with a Bernoulli posterior, and for the ELBO of a chain
+    of Bernoulli layers, level by level (`layerwise`); refused elsewhere.
     Where the rate is sampled, the gradient for φ omits the score of −log q at fixed b, whose expectation is zero.
     """
 

@@ -19,9 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from lowerbound.gradients.discrete import discrete_of, q_without_score
+from lowerbound.chain import StateChain
+from lowerbound.gradients.discrete import Discrete, discrete_of, q_without_score
+from lowerbound.gradients.layerwise import check_sampled, log_q_without_score, values_from_noise, with_fixed_logits
 from lowerbound.protocols import Estimate, JointDensity, Kind, Objective, Schedule
-from lowerbound.weights import weigh
+from lowerbound.walk import Walk
+from lowerbound.weights import LogWeights, weigh
 
 __all__ = ["Concrete"]
 
@@ -59,6 +62,8 @@ class Concrete(nn.Module):
         self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
     ) -> Estimate:
         """See `protocols.Gradient`."""
+        if isinstance(posterior, StateChain):
+            return self._of_chain(objective, posterior, joint, num_samples)
         family, a = discrete_of(posterior, "Concrete")
         z = family.draw(a, num_samples)
         w = weigh(q_without_score(objective, family, a), joint, family.harden(z), rate=objective.rate)
@@ -70,9 +75,32 @@ class Concrete(nn.Module):
         moved = (slope * (y - y.detach())).flatten(2).sum((0, 2))
         return Estimate(surrogate=value + moved, weights=w)
 
+    def _of_chain(self, objective: Objective, chain: StateChain, joint: JointDensity, num_samples: int) -> Estimate:
+        """The slope along a second walk from the same noise, in which every layer is relaxed and read as such."""
+        softly = False
+
+        def choose(family: Discrete, logits: Tensor, z: Tensor) -> Tensor:
+            return family.soften(z, self.temperature) if softly else family.harden(z)
+
+        value_of = values_from_noise(num_samples, choose, "Concrete")
+        hard = chain.walk_by(value_of)
+        chain.remember(hard, drawn=True)
+        w = weigh(chain, joint, hard.z, rate=objective.rate, log_q=log_q_without_score(objective, hard, "Concrete"))
+        value = objective.reduce(objective.signal(w))
+        if not torch.is_grad_enabled():
+            return Estimate(surrogate=value, weights=w)
+        softly = True
+        soft = chain.walk_by(value_of)
+        slopes = _slopes(objective, soft, joint)
+        moved = [(slope * (y - y.detach())).flatten(2).sum((0, 2)) for slope, y in zip(slopes, soft.z, strict=True)]
+        return Estimate(surrogate=value + torch.stack(moved).sum(0), weights=w)
+
     def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
-        """Refuse posteriors that are not discrete."""
-        discrete_of(posterior, "Concrete")
+        """Refuse posteriors that are not discrete, and closed forms of the rate of a chain of them."""
+        if isinstance(posterior, StateChain):
+            check_sampled(objective, posterior, "Concrete")
+        else:
+            discrete_of(posterior, "Concrete")
 
 
 @torch.no_grad()  # of θ and φ; the derivative along y is taken all the same
@@ -83,3 +111,13 @@ def _slope(objective: Objective, q: Distribution, joint: JointDensity, y: Tensor
         return objective.reduce(objective.signal(weigh(q, joint, y, rate=objective.rate))).sum()
 
     return torch.func.grad(total)(y)
+
+
+def _slopes(objective: Objective, soft: Walk, joint: JointDensity) -> tuple[Tensor, ...]:
+    """The derivative of the objective along the relaxed values of each layer, the logits of all layers held fixed."""
+    y = tuple(value.detach().requires_grad_() for value in soft.z)
+    layers = [with_fixed_logits(layer, "Concrete") for layer in soft.given]
+    terms = [layer.log_prob(value) for value, layer in zip(y, layers, strict=True)]
+    log_likelihood, log_prior = joint(y)
+    w = LogWeights(log_likelihood=log_likelihood, log_prior=log_prior, log_q=sum(terms[1:], terms[0]), z=y)
+    return torch.autograd.grad(objective.reduce(objective.signal(w)).sum(), y)

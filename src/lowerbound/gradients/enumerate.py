@@ -9,16 +9,19 @@ latents and K^D for D one-hot vectors of length K. Everything is differentiated,
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
 
+from lowerbound.chain import StateChain
 from lowerbound.factors import factor_of
 from lowerbound.gradients.weighted import weighted_value
-from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
+from lowerbound.protocols import Estimate, JointDensity, Kind, Latents, Objective
 from lowerbound.weights import weigh
 
 __all__ = ["Enumerate"]
@@ -32,7 +35,7 @@ class Enumerate:
         max_states: the largest number of values of z that is accepted.
 
     Gradient: exact for θ and φ, for every objective that is linear in log w; refused elsewhere and for a posterior that
-    is not a product of discrete factors.
+    is not a product of discrete factors, or a chain of such layers.
     """
 
     max_states: int = 4096
@@ -42,8 +45,8 @@ class Enumerate:
         self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
     ) -> Estimate:
         """See `protocols.Gradient`."""
-        z = _states(posterior)
-        log_q = posterior.log_prob(z)
+        z = _all_states(posterior)
+        log_q = posterior.log_prob(cast(Tensor, z))
         w = weigh(posterior, joint, z, rate=objective.rate, log_q=log_q)
         w = dataclasses.replace(w, log_probability=log_q)
         return Estimate(surrogate=weighted_value(objective, w), weights=w)
@@ -55,17 +58,34 @@ class Enumerate:
                 f"Enumerate sums over one latent and {type(objective).__name__} is a function of several; "
                 "use ScoreFunction()."
             )
-        if not _is_discrete_product(posterior):
+        layers = _layers(posterior)
+        if not all(_is_discrete_product(layer) for layer in layers):
             raise ValueError(
                 f"Enumerate needs a product of Bernoulli or Categorical factors and got {type(posterior).__name__}; "
                 "use Pathwise() where q is reparameterised and ScoreFunction() where not."
             )
-        values, count = _sizes(posterior)
-        if values**count > self.max_states:
+        sizes = [_sizes(layer) for layer in layers]
+        if math.prod(values**count for values, count in sizes) > self.max_states:
+            words = " · ".join(f"{values}^{count}" for values, count in sizes)
             raise ValueError(
-                f"Enumerate would sum over {values}^{count} values of z and may over {self.max_states}; choose a "
-                "smaller latent_dim, or use ScoreFunction()."
+                f"Enumerate would sum over {words} values of z and may over {self.max_states}; choose a smaller "
+                "latent_dim, or use ScoreFunction()."
             )
+
+
+def _layers(posterior: Distribution) -> tuple[Distribution, ...]:
+    """The layers of a chain, at one draw; of another posterior itself."""
+    return posterior.layers_at(posterior.sample()) if isinstance(posterior, StateChain) else (posterior,)
+
+
+def _all_states(posterior: Distribution) -> Latents:
+    """Every value of z; of a chain, every combination of the values of its layers."""
+    if not isinstance(posterior, StateChain):
+        return _states(posterior)
+    states = [_states(layer) for layer in _layers(posterior)]
+    numbers = torch.cartesian_prod(*(torch.arange(len(part), device=part.device) for part in states))
+    numbers = numbers.reshape(-1, len(states))
+    return tuple(part[chosen] for part, chosen in zip(states, numbers.unbind(1), strict=True))
 
 
 def _is_discrete_product(posterior: Distribution) -> bool:

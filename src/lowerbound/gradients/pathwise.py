@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import torch
 from torch.distributions import Distribution
 
-from lowerbound.hooks import Jumps
+from lowerbound.hooks import Jumps, WithoutDensity
 from lowerbound.protocols import Estimate, JointDensity, Kind, Objective, RateForm
 from lowerbound.weights import weigh
 
-__all__ = ["Pathwise", "require_reparameterised"]
+__all__ = ["Pathwise", "require_differentiable", "require_reparameterised"]
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,21 @@ class Pathwise:
         require_reparameterised(posterior, "Pathwise", objective.rate)
 
 
-def require_reparameterised(posterior: Distribution, estimator: str, rate: RateForm = "sampled") -> None:
-    """Raise a `ValueError` unless q(z | x) has a pathwise derivative, and the rate one along it."""
+def require_differentiable(posterior: Distribution, estimator: str) -> None:
+    """Raise a `ValueError` unless draws of q(z | x) have a pathwise derivative."""
     if not posterior.has_rsample:
         raise ValueError(
             f"{estimator} needs a reparameterised posterior and {type(posterior).__name__} is not; use ScoreFunction()."
+        )
+
+
+def require_reparameterised(posterior: Distribution, estimator: str, rate: RateForm = "sampled") -> None:
+    """Raise a `ValueError` unless q(z | x) has a density and a pathwise derivative, and the rate one along it."""
+    require_differentiable(posterior, estimator)
+    if isinstance(posterior, WithoutDensity):
+        raise ValueError(
+            f"{estimator} needs log q(z | x) and {type(posterior).__name__} has no density; use DensityRatio() or "
+            "AggregateRatio(), which estimate the rate."
         )
     if isinstance(posterior, Jumps) and rate != "kl":
         raise ValueError(

@@ -24,6 +24,7 @@ from torch.distributions import Distribution, Independent
 
 from lowerbound.baselines import LeaveOneOut
 from lowerbound.baselines.baseline import require_samples
+from lowerbound.chain import StateChain
 from lowerbound.factors import log_prob_per_factor
 from lowerbound.gradients.path_only import detach
 from lowerbound.gradients.score_function import without_score
@@ -41,7 +42,7 @@ class RaoBlackwell:
         leave_one_out: whether to subtract the mean of the other samples, which needs at least two samples.
 
     Gradient: unbiased for θ and φ on the sampled ELBO (any objective that is linear in sampled log w) of a posterior
-    that is a product; refused elsewhere.
+    that is a product, and of a chain of layers that are; refused elsewhere.
     """
 
     leave_one_out: bool = True
@@ -56,14 +57,36 @@ class RaoBlackwell:
         self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
     ) -> Estimate:
         """See `protocols.Gradient`."""
+        if isinstance(posterior, StateChain):
+            return self._of_chain(objective, posterior, joint, num_samples)
         z = cast(Tensor, detach(posterior.sample(torch.Size((num_samples,)))))
         log_q = log_prob_per_factor(posterior, z)
         w = weigh(posterior, joint, z, log_q=without_score(objective, log_q.sum(-1)))
         reward = _signal_per_factor(objective, w, joint.prior, log_q.detach())
+        score = self._score(reward, log_q, joint)
+        return Estimate(surrogate=objective.reduce(objective.signal(w)) + score, weights=w)
+
+    def _of_chain(self, objective: Objective, chain: StateChain, joint: JointDensity, num_samples: int) -> Estimate:
+        """Each factor of a layer is weighed without the other factors of its layer and the layers drawn before."""
+        z = chain.sample((num_samples,))
+        log_q = [log_prob_per_factor(layer, b) for layer, b in zip(chain.layers_at(z), z, strict=True)]
+        per_layer = torch.stack([part.sum(-1) for part in log_q])
+        w = weigh(chain, joint, z, log_q=without_score(objective, per_layer.sum(0)))
+        in_order = range(len(z))[::-1] if chain.is_downward() else range(len(z))
+        later = torch.zeros_like(per_layer[0])
+        scores = []
+        for i in reversed(in_order):
+            own = log_q[i].detach()
+            reward = _signal_of(objective, w, w.log_prior[..., None], own + later.detach()[..., None])
+            scores.append(self._score(reward, log_q[i], joint))
+            later = later + per_layer[i]
+        return Estimate(surrogate=objective.reduce(objective.signal(w)) + torch.stack(scores).sum(0), weights=w)
+
+    def _score(self, reward: Tensor, log_q: Tensor, joint: JointDensity) -> Tensor:
+        """Zero (batch,), with the gradient of the weighed scores of factors (sample, batch, factor)."""
         if self.leave_one_out:
             reward = reward - LeaveOneOut()(reward.flatten(1), joint.x).view_as(reward)
-        score = (reward * (log_q - log_q.detach())).sum(-1).mean(0)
-        return Estimate(surrogate=objective.reduce(objective.signal(w)) + score, weights=w)
+        return (reward * (log_q - log_q.detach())).sum(-1).mean(0)
 
     def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
         """Refuse everything but objectives linear in sampled log w, and products."""
@@ -71,7 +94,8 @@ class RaoBlackwell:
             raise ValueError(
                 f"RaoBlackwell takes log w apart, which {objective} does not allow; use ELBO() or ScoreFunction()."
             )
-        if not isinstance(posterior, Independent):
+        layers = posterior.layers_at(posterior.sample()) if isinstance(posterior, StateChain) else (posterior,)
+        if not all(isinstance(layer, Independent) for layer in layers):
             raise ValueError(
                 f"RaoBlackwell needs a posterior that is a product over latents and {type(posterior).__name__} is not; "
                 "use ScoreFunction()."
@@ -84,6 +108,11 @@ def _signal_per_factor(objective: Objective, w: LogWeights, prior: Distribution,
     """h_d, the signal without the terms of the other factors (sample, batch, factor), a constant."""
     z = cast(Tensor, w.z)
     log_prior = log_prob_per_factor(prior, z) if isinstance(prior, Independent) else w.log_prior[..., None]
+    return _signal_of(objective, w, log_prior, log_q)
+
+
+def _signal_of(objective: Objective, w: LogWeights, log_prior: Tensor, log_q: Tensor) -> Tensor:
+    """The signal of terms (sample, batch, factor), a constant."""
     terms = [w.log_likelihood[..., None], log_prior, log_q]
     parts = dict(zip(("log_likelihood", "log_prior", "log_q"), (_flat(t, log_q) for t in terms), strict=True))
     return objective.signal(LogWeights(z=w.z, **parts)).view_as(log_q)

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from lowerbound.chain import StateChain
 from lowerbound.gradients.control_variate import controlled_estimate, relaxed_signal
 from lowerbound.gradients.discrete import discrete_of
+from lowerbound.gradients.layerwise import LayerJoint, check_layers, layerwise_estimate
 from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
 
 __all__ = ["REBAR"]
@@ -28,7 +30,8 @@ class REBAR(nn.Module):
     Arguments:
         temperature: λ > 0 at the start.
 
-    Gradient: unbiased for θ and φ, for every objective with a Bernoulli or categorical posterior. The likelihood must
+    Gradient: unbiased for θ and φ, for every objective with a Bernoulli or categorical posterior, and for the ELBO of
+    a chain of them, level by level (`layerwise`). The likelihood must
     be differentiable along z, and take values between 0 and 1 for it. Each sample takes two evaluations of the joint,
     one of them with second derivatives. Where the objective is linear and its rate sampled, the gradient for φ omits
     the score of −log q at fixed b, whose expectation is zero.
@@ -50,13 +53,36 @@ class REBAR(nn.Module):
         self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
     ) -> Estimate:
         """See `protocols.Gradient`."""
+        if isinstance(posterior, StateChain):
+
+            def one_layer(q: Distribution, of_layer: LayerJoint) -> Estimate:
+                return self._of_one(objective, q, of_layer, of_layer.relaxed(self.log_temperature.exp()), 1)
+
+            own = [*self.parameters()]
+            return layerwise_estimate(one_layer, objective, posterior, joint, num_samples, own, owner="REBAR")
+        return self._of_one(objective, posterior, joint, joint, num_samples)
+
+    def _of_one(
+        self,
+        objective: Objective,
+        posterior: Distribution,
+        joint: JointDensity,
+        relaxed_joint: JointDensity,
+        num_samples: int,
+    ) -> Estimate:
+        """The estimate for one layer, with the joint that its control variate reads."""
 
         def control(z: Tensor) -> Tensor:
-            return self.scale * relaxed_signal(objective, posterior, joint, z, self.log_temperature.exp(), "REBAR")
+            return self.scale * relaxed_signal(
+                objective, posterior, relaxed_joint, z, self.log_temperature.exp(), "REBAR"
+            )
 
         parameters = [*self.parameters()]
         return controlled_estimate(objective, posterior, joint, num_samples, control, parameters, owner="REBAR")
 
     def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
-        """Refuse posteriors that are not discrete."""
-        discrete_of(posterior, "REBAR")
+        """Refuse posteriors that are not discrete, and chains of them with another objective than the ELBO."""
+        if isinstance(posterior, StateChain):
+            check_layers(objective, posterior, "REBAR")
+        else:
+            discrete_of(posterior, "REBAR")

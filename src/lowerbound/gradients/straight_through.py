@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lowerbound.gradients.discrete import discrete_of, q_without_score
+from lowerbound.chain import StateChain
+from lowerbound.gradients.discrete import Discrete, discrete_of, q_without_score
+from lowerbound.gradients.layerwise import check_sampled, log_q_without_score, values_from_noise
 from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
 from lowerbound.weights import weigh
 
@@ -49,13 +51,30 @@ class StraightThrough:
         self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
     ) -> Estimate:
         """See `protocols.Gradient`."""
+        if isinstance(posterior, StateChain):
+            return self._of_chain(objective, posterior, joint, num_samples)
         family, a = discrete_of(posterior, "StraightThrough")
         z = family.draw(a, num_samples)
-        smooth: Tensor = family.mean(a) if self.temperature is None else family.soften(z, self.temperature)
-        b = family.harden(z) + (smooth - smooth.detach())
+        b = self._straight_through(family, a, z)
         w = weigh(q_without_score(objective, family, a), joint, b, rate=objective.rate)
         return Estimate(surrogate=objective.reduce(objective.signal(w)), weights=w)
 
+    def _straight_through(self, family: Discrete, a: Tensor, z: Tensor) -> Tensor:
+        """The rounding of z, with the derivative of a smooth function of the logits a."""
+        smooth: Tensor = family.mean(a) if self.temperature is None else family.soften(z, self.temperature)
+        return family.harden(z) + (smooth - smooth.detach())
+
+    def _of_chain(self, objective: Objective, chain: StateChain, joint: JointDensity, num_samples: int) -> Estimate:
+        """The same in every layer: the logits of later layers read the straight-through values of earlier ones."""
+        walk = chain.walk_by(values_from_noise(num_samples, self._straight_through, "StraightThrough"))
+        chain.remember(walk, drawn=True)
+        log_q = log_q_without_score(objective, walk, "StraightThrough")
+        w = weigh(chain, joint, walk.z, rate=objective.rate, log_q=log_q)
+        return Estimate(surrogate=objective.reduce(objective.signal(w)), weights=w)
+
     def check(self, objective: Objective, posterior: Distribution, num_samples: int) -> None:
-        """Refuse posteriors that are not discrete."""
-        discrete_of(posterior, "StraightThrough")
+        """Refuse posteriors that are not discrete, and closed forms of the rate of a chain of them."""
+        if isinstance(posterior, StateChain):
+            check_sampled(objective, posterior, "StraightThrough")
+        else:
+            discrete_of(posterior, "StraightThrough")

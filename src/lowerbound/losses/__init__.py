@@ -12,10 +12,12 @@ from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.losses.monte_carlo_em import MonteCarloEM
 from lowerbound.losses.prior_alone import PriorAlone
 from lowerbound.losses.semi_supervised import SemiSupervised
+from lowerbound.losses.vae_gan import VAEGAN
 from lowerbound.losses.variational import VariationalLoss
 from lowerbound.losses.wake_sleep import WakeSleep
 
 __all__ = [
+    "VAEGAN",
     "Aggressive",
     "Autoencoding",
     "Auxiliary",

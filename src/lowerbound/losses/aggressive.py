@@ -96,6 +96,11 @@ class Aggressive(VariationalLoss):
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """See `Loss.check`; also that the encoder alone can learn."""
         super().check(x, context)
+        if self.criterion != "bound":
+            raise ValueError(
+                f"Aggressive weighs draws by log q(z | x), and {type(self.gradient).__name__} estimates it; use the "
+                "variational loss."
+            )
         x, context = first_two(x, context)
         with forked(x.device, 0), torch.enable_grad(), _frozen(self._theta()):
             q, joint = self.model.infer(x, context), self.model.joint(x, context)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lowerbound.criterion import Criterion
 from lowerbound.losses.guards import refuse_batch_norm, refuse_squashed_logits
 from lowerbound.losses.rows_apart import rows_kept_apart
 from lowerbound.losses.shapes import check_shapes
@@ -22,7 +23,8 @@ __all__ = ["Loss", "LossOutput", "first_two", "require_rows"]
 class LossOutput(NamedTuple):
     """A scalar to minimise, and named scalars to log, detached.
 
-    By convention `terms["bound"]` is the bound per datum in nats, which is used to compare runs.
+    By convention `terms["bound"]` is the bound per datum in nats, by which runs are compared; a loss without a bound
+    has another criterion in its place (`criterion`).
     """
 
     loss: Tensor
@@ -34,11 +36,13 @@ class Loss(nn.Module, ABC):
 
     Attributes:
         model: p(x, z) and q(z | x).
+        criterion: the name of the term by which its runs are read.
         every_parameter_learns: whether every parameter has a gradient in every step. If not, the loss must say so:
             several processes would otherwise wait for the missing gradients.
     """
 
     model: LatentVariableModel
+    criterion: Criterion = "bound"
     every_parameter_learns: bool = True
 
     @abstractmethod

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from lowerbound.criterion import Criterion
 from lowerbound.inference import HMC, Draws, InferenceScheme, with_inference
 from lowerbound.losses.guards import batch_norms, check_direction, check_point_mass, check_same_kind, refuse_batch_norm
 from lowerbound.losses.loss import Loss, LossOutput, first_two
@@ -33,7 +34,8 @@ class VariationalLoss(Loss):
 
     Returns (when called with a batch x (B, *event)):
         The loss in nats per datum, and the terms bound, likelihood, prior and posterior: batch means of the objective,
-        log p(x | z), log p(z) and log q(z | x). A penalty is another term, and is subtracted from the bound. With
+        log p(x | z), log p(z) and log q(z | x). Where the rate is estimated they are estimate, likelihood and
+        estimated_rate, beside those of the estimator. A penalty is another term, and is subtracted from the bound. With
         several layers of latents, rate_1, rate_2, … are the contributions of the layers to the rate, nats, z_1 first.
     """
 
@@ -68,11 +70,14 @@ class VariationalLoss(Loss):
         estimate = self.gradient.estimate(self.objective, q, joint, self.num_samples)
         value, w = estimate.surrogate.mean(), estimate.weights
         parts = {"likelihood": w.log_likelihood, "prior": w.log_prior, "posterior": w.log_q, **_rates(w)}
-        terms = {name: w.average(part.detach()) for name, part in parts.items()}
+        if w.form == "estimated":
+            parts = {"likelihood": w.log_likelihood, "estimated_rate": w.rate}
+        terms = {name: w.average(part.detach()) for name, part in parts.items()} | dict(estimate.terms)
         if self.penalty is not None:
             terms["penalty"] = self.penalty(q, joint.prior)
             value = value - terms["penalty"]
-        return LossOutput(-value, {name: term.detach().mean() for name, term in {"bound": value, **terms}.items()})
+        named = {_criterion(w): value, **terms}
+        return LossOutput(-value, {name: term.detach().mean() for name, term in named.items()})
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training. Draws no random number."""
@@ -105,7 +110,9 @@ class VariationalLoss(Loss):
         """Estimate once with copies, so that the estimator itself refuses what it cannot do with q."""
         objective, gradient = copy.deepcopy((self.objective, self.gradient))
         try:
-            objective.signal(gradient.estimate(objective, q, joint, self.num_samples).weights)
+            w = gradient.estimate(objective, q, joint, self.num_samples).weights
+            objective.signal(w)
+            self.criterion = _criterion(w)
         except NotImplementedError:
             raise ValueError(
                 f"{type(gradient).__name__} needs a density or draws that {type(q).__name__} does not have; "
@@ -118,6 +125,11 @@ class VariationalLoss(Loss):
             self.check(x, context)
         elif any(norm.training for norm in self._norms):
             refuse_batch_norm(self.model)
+
+
+def _criterion(w: LogWeights) -> Criterion:
+    """What the value of an objective of these weights is."""
+    return "estimate" if w.form == "estimated" else "bound"
 
 
 def _rates(w: LogWeights) -> dict[str, Tensor]:

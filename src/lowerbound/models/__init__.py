@@ -4,9 +4,13 @@ from lowerbound.models.conditional_autoencoder import ConditionalModel, cvae
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.directed_graph import DirectedPosterior, Node
 from lowerbound.models.discrete_autoencoder import dvae
+from lowerbound.models.discrete_counterpart import discretised
 from lowerbound.models.draw_autoencoder import draw
+from lowerbound.models.feature_autoencoder import vae_gan
+from lowerbound.models.implicit_autoencoder import aae, avb
 from lowerbound.models.ladder_autoencoder import ladder
 from lowerbound.models.layered import deep_latent_gaussian
+from lowerbound.models.layers_of_bits import binary_layers, concrete_layers
 from lowerbound.models.linear import factor_analysis, linear_ica, probabilistic_pca
 from lowerbound.models.pixel_autoencoder import pixel_vae
 from lowerbound.models.quantized_autoencoder import fsq, vq
@@ -22,9 +26,14 @@ __all__ = [
     "DirectedModel",
     "DirectedPosterior",
     "Node",
+    "aae",
     "autoregressive_rows",
+    "avb",
+    "binary_layers",
+    "concrete_layers",
     "cvae",
     "deep_latent_gaussian",
+    "discretised",
     "draw",
     "dvae",
     "factor_analysis",
@@ -38,6 +47,7 @@ __all__ = [
     "state_space",
     "two_stage",
     "vae",
+    "vae_gan",
     "very_deep",
     "vq",
 ]

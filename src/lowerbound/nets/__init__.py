@@ -6,7 +6,9 @@ calls any other net with one axis in front of z, (N, latent_dim), for any number
 
 from lowerbound.nets.causal_transformer import CausalTransformer
 from lowerbound.nets.convolution import Convolution, TransposedConvolution
+from lowerbound.nets.discriminator import Discriminator
 from lowerbound.nets.embedded import Embedded
+from lowerbound.nets.feature_discriminator import FeatureDiscriminator
 from lowerbound.nets.maps import FromMap, ToMap
 from lowerbound.nets.masked_convolution import MaskedConvolution
 from lowerbound.nets.mlp import MLP
@@ -27,8 +29,10 @@ __all__ = [
     "CausalTransformer",
     "CausalTrunk",
     "Convolution",
+    "Discriminator",
     "Embedded",
     "Enlarged",
+    "FeatureDiscriminator",
     "FromMap",
     "MaskedConvolution",
     "PerDatum",

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.objectives.require import sampled_log_w
 from lowerbound.protocols import Bound
 from lowerbound.weights import LogWeights, RateForm
 
@@ -40,11 +41,9 @@ class IWAE:
         """log w.
 
         Raises:
-            ValueError: weights whose rate is in closed form: their log-mean-exp bounds nothing.
+            ValueError: weights whose rate is in closed form, or estimated: their log-mean-exp bounds nothing.
         """
-        if w.form != "sampled":
-            raise ValueError(f"IWAE got weights with a closed-form rate ({w.form!r}) and needs sampled ones; use ELBO.")
-        return w.log_w
+        return sampled_log_w(w, "IWAE")
 
     def reduce(self, signal: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
         """The log of the mean weight."""

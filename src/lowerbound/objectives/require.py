@@ -14,8 +14,10 @@ def sampled_log_w(w: LogWeights, objective: str) -> Float[Tensor, "sample batch"
     """log w, for objectives that are not linear in it.
 
     Raises:
-        ValueError: weights whose rate is in closed form, because their spread has no meaning.
+        ValueError: weights whose rate is in closed form, because their spread has no meaning, or an estimate.
     """
+    if w.form == "estimated":
+        raise ValueError(f"{objective} got weights with an estimated rate, of which it is no bound; use ELBO.")
     if w.form != "sampled":
         raise ValueError(
             f"{objective} got weights with a closed-form rate ({w.form!r}) and needs sampled ones; use ELBO."

@@ -17,11 +17,8 @@ from typing import cast
 from jaxtyping import Float
 from torch import Tensor, nn, rand_like
 from torch.distributions import Distribution
-from torch.func import functional_call
-from torch.nn.functional import softplus
 
-from lowerbound.limits import MOST_LAYERS, require_at_most
-from lowerbound.nets.mlp import MLP
+from lowerbound.nets.discriminator import Discriminator
 from lowerbound.penalties.latents import check_weight, latents_drawn, require_latents
 from lowerbound.weights import latents_of
 
@@ -47,21 +44,19 @@ class FactorVAE(nn.Module):
     def __init__(self, latent_dim: int, weight: float = 10.0, hidden: int = 256, depth: int = 2):
         super().__init__()
         check_weight(weight, "FactorVAE")
-        if min(latent_dim, hidden, depth) < 1:
-            raise ValueError(
-                f"FactorVAE got latent_dim={latent_dim}, hidden={hidden}, depth={depth} and needs 1 at least of each."
-            )
-        require_at_most("FactorVAE", MOST_LAYERS, depth=depth)
+        if latent_dim < 1:
+            raise ValueError(f"FactorVAE got latent_dim={latent_dim} and needs 1 at least.")
         self.latent_dim, self.weight = latent_dim, weight
-        self.discriminator = MLP(latent_dim, [hidden] * depth, 1, lambda: nn.LeakyReLU(0.2))
+        self.discriminator = Discriminator(
+            latent_dim, hidden, depth, activation=lambda: nn.LeakyReLU(0.2), owner="FactorVAE"
+        )
 
     def forward(self, posterior: Distribution, prior: Distribution) -> Float[Tensor, ""]:
         """See `protocols.Penalty`."""
         z = latents_drawn(posterior, "FactorVAE")
-        fixed = {name: p.detach() for name, p in self.discriminator.named_parameters()}
-        total_correlation = functional_call(self.discriminator, fixed, z).mean()
+        total_correlation = self.discriminator.log_ratio(z).mean()
         others = permute_coordinates(latents_drawn(posterior, "FactorVAE").detach())
-        mistakes = self.cross_entropy(z.detach(), others)
+        mistakes = self.cross_entropy(z, others)
         return self.weight * total_correlation + (mistakes - mistakes.detach())
 
     def check(self, posterior: Distribution, prior: Distribution) -> None:
@@ -78,7 +73,7 @@ class FactorVAE(nn.Module):
         """The cross-entropy of D between z and latents with independent coordinates: log 2 nats if it cannot separate
         them.
         """
-        return 0.5 * (softplus(-self.discriminator(z)).mean() + softplus(self.discriminator(others)).mean())
+        return self.discriminator.cross_entropy([z], [others]).mean()
 
 
 def permute_coordinates(z: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from lowerbound.criterion import Criterion, criterion_of, described
 from lowerbound.plots.style import CLASS_COLOURS, INK, MODEL, MUTED, new_figure, step_axis, style_axes, verbatim
 
 __all__ = ["comparison_curves", "comparison_differences"]
@@ -29,8 +30,9 @@ def comparison_curves(records: Mapping[str, Sequence[Mapping[str, Any]]], log_sc
     late: list[np.ndarray] = []
     lines: dict[str, Line2D] = {}
     for number, ((name, found), scale) in enumerate(zip(records.items(), log_scales, strict=True)):
-        held_out = [(r["step"], r["held_out"]["bound"]) for r in found if r.get("held_out") is not None]
-        series = np.array(held_out or [(r["step"], r["terms"]["bound"]) for r in found], dtype=np.float64).reshape(
+        criterion = criterion_of(found[-1]["terms"] if found else {})
+        held_out = [(r["step"], r["held_out"][criterion]) for r in found if r.get("held_out") is not None]
+        series = np.array(held_out or [(r["step"], r["terms"][criterion]) for r in found], dtype=np.float64).reshape(
             -1, 2
         )
         if not len(series) or not series[-1, 0]:
@@ -38,7 +40,8 @@ def comparison_curves(records: Mapping[str, Sequence[Mapping[str, Any]]], log_sc
         series[:, 1] -= scale
         colour, line = CLASS_COLOURS[number % len(CLASS_COLOURS)], _LINES[number // len(CLASS_COLOURS) % len(_LINES)]
         marker = "." if len(series) == 1 else None
-        lines[verbatim(name)] = axes.plot(*series.T, color=colour, linestyle=line, marker=marker, linewidth=1.6)[0]
+        label = verbatim(_label(name, criterion))
+        lines[label] = axes.plot(*series.T, color=colour, linestyle=line, marker=marker, linewidth=1.6)[0]
         late.append(series[series[:, 0] > series[-1, 0] / 10, 1])
     if not late:
         raise ValueError("comparison_curves got no records of training; runs that were solved exactly have none.")
@@ -49,6 +52,11 @@ def comparison_curves(records: Mapping[str, Sequence[Mapping[str, Any]]], log_sc
     step_axis(axes, 6)
     axes.legend(list(lines.values()), list(lines), frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
     return figure
+
+
+def _label(name: str, criterion: Criterion) -> str:
+    """The name of a run, and what its curve is where it is no bound."""
+    return name if criterion == "bound" else f"{name}: {described(criterion)}"
 
 
 def comparison_differences(differences: Mapping[str, tuple[float, float]]) -> Figure:

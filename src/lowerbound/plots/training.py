@@ -6,13 +6,14 @@ the last nine tenths of training, and the panel says so.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lowerbound.criterion import chooses, criterion_of, described, unit_of
 from lowerbound.plots.style import DATA, INK, MODEL, MUTED, new_figure, step_axis, style_axes
 
 __all__ = ["training_curves"]
@@ -20,8 +21,9 @@ __all__ = ["training_curves"]
 Record: TypeAlias = Mapping[str, Any]
 Series: TypeAlias = tuple[np.ndarray, np.ndarray]
 
-_PARTS = {"likelihood", "prior", "posterior"}
+_PARTS = ({"likelihood", "prior", "posterior"}, {"likelihood", "estimated_rate"})
 _PART_TITLES = {"distortion": "Distortion −log p(x | z)", "rate": "Rate log q(z | x) − log p(z)"}
+_ESTIMATED = "Rate, estimated"
 
 
 def training_curves(records: Sequence[Any]) -> Figure:
@@ -35,7 +37,8 @@ def training_curves(records: Sequence[Any]) -> Figure:
     Arguments:
         records: `record.Record`s, or dictionaries with their names: step, terms, held_out (or None), gradient_norm,
             learning_rate and is_best; terms are nats per datum. Distortion and rate are drawn where the terms
-            likelihood, prior and posterior are there.
+            likelihood, prior and posterior are there, or likelihood and estimated_rate. The first panel says where its
+            values are an estimate (`criterion`).
 
     Raises:
         ValueError: there is no record.
@@ -44,12 +47,13 @@ def training_curves(records: Sequence[Any]) -> Figure:
         raise ValueError("training_curves got no record and expected at least one; train for a while first.")
     metrics: list[Record] = [dataclasses.asdict(r) if dataclasses.is_dataclass(r) else r for r in records]  # type: ignore[arg-type]
     figure = new_figure(11.0, 5.0)
-    parts = any(set(record["terms"]) >= _PARTS for record in metrics)
+    parts = any(_has_parts(record["terms"]) for record in metrics)
     mosaic = "bbdr;bbgl" if parts else "bbg;bbl"
     panels = figure.subplot_mosaic(mosaic)
     _draw_bound(panels["b"], metrics)
+    estimated = any("estimated_rate" in record["terms"] for record in metrics)
     for name, title in _PART_TITLES.items() if parts else ():
-        axes = panels[name[0]]
+        axes, title = panels[name[0]], _ESTIMATED if estimated and name == "rate" else title
         _draw_terms(axes, metrics, name)
         style_axes(axes, title=title, x="step", y="nats", small=True)
         step_axis(axes, 4)
@@ -59,13 +63,16 @@ def training_curves(records: Sequence[Any]) -> Figure:
 
 
 def _draw_bound(axes: Axes, metrics: Sequence[Record]) -> None:
-    _draw_terms(axes, metrics, "bound")
+    criterion = criterion_of(metrics[-1]["terms"])
+    _draw_terms(axes, metrics, criterion)
     best = [r for r in metrics if r["is_best"] and r["held_out"] is not None]
     if best:
-        step, value = best[-1]["step"], best[-1]["held_out"]["bound"]
+        step, value = best[-1]["step"], best[-1]["held_out"][criterion]
         label = f"best weights ({value:,.2f})".replace("-", "−")
         axes.plot(step, value, "o", color=DATA, markersize=8, markeredgecolor=INK, label=label)
-    style_axes(axes, title="Bound per datum", x="step", y="nats (higher is better)")
+    title = f"{described(criterion).capitalize()} per datum"
+    unit = unit_of(criterion)
+    style_axes(axes, title=title, x="step", y=f"{unit} (higher is better)" if chooses(criterion) else unit)
     step_axis(axes, 6)
     axes.legend(loc="lower right", frameon=False, fontsize=9.5, labelcolor=INK)
 
@@ -83,8 +90,9 @@ def _draw_terms(axes: Axes, metrics: Sequence[Record], name: str) -> None:
 
 
 def _series(metrics: Sequence[Record], key: str, name: str) -> Series:
-    needed = {name} if name == "bound" else _PARTS  # a record that was altered may lack some
-    found = [(r["step"], _quantity(r[key], name)) for r in metrics if needed <= set(r.get(key) or ())]
+    of_parts = name in _PART_TITLES
+    there = [r for r in metrics if (_has_parts(r.get(key) or ()) if of_parts else name in (r.get(key) or ()))]
+    found = [(r["step"], _quantity(r[key], name)) for r in there]  # a record that was altered may lack some
     steps, values = zip(*found, strict=True) if found else ((), ())
     return np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64)
 
@@ -92,7 +100,13 @@ def _series(metrics: Sequence[Record], key: str, name: str) -> Series:
 def _quantity(terms: Record, name: str) -> float:
     if name == "distortion":
         return -float(terms["likelihood"])
-    return float(terms["posterior"] - terms["prior"] if name == "rate" else terms[name])
+    if name == "rate":
+        return float(terms["estimated_rate"] if "estimated_rate" in terms else terms["posterior"] - terms["prior"])
+    return float(terms[name])
+
+
+def _has_parts(terms: Collection[str]) -> bool:
+    return any(set(terms) >= needed for needed in _PARTS)
 
 
 def _focus(axes: Axes, drawn: Iterable[Series]) -> None:

@@ -8,6 +8,7 @@ from lowerbound.posteriors.categorical import Categorical
 from lowerbound.posteriors.diagonal_normal import DiagonalNormal
 from lowerbound.posteriors.finite_scalar import FiniteScalar
 from lowerbound.posteriors.full_normal import FullNormal
+from lowerbound.posteriors.implicit import Implicit
 from lowerbound.posteriors.lookup_free import LookupFree
 from lowerbound.posteriors.low_rank_normal import LowRankNormal
 from lowerbound.posteriors.mixture_normal import MixtureNormal
@@ -35,6 +36,7 @@ __all__ = [
     "DiagonalNormal",
     "FiniteScalar",
     "FullNormal",
+    "Implicit",
     "LookupFree",
     "LowRankNormal",
     "MixtureNormal",

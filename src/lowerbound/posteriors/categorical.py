@@ -7,10 +7,11 @@ function or enumeration.
 from __future__ import annotations
 
 from torch import nn
-from torch.distributions import Independent, OneHotCategorical
+from torch.distributions import Independent
 
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.one_hot import LinearOneHotCategorical
 from lowerbound.posteriors.parameters import latent_shape_of, require_at_least
 from lowerbound.protocols import Context
 
@@ -26,7 +27,8 @@ class Categorical(nn.Module):
         latent_shape: D, the number of latents, or a shape of them; read from `net.out_shape` if the net states it.
 
     Returns (when called with a context of B rows):
-        A distribution over one-hot float tensors with batch shape (B,), event shape (*latent_shape, categories) and a
+        A distribution over one-hot float tensors (log-probabilities are linear in z, so that a layer of a hierarchy has
+        a derivative along relaxed latents) with batch shape (B,), event shape (*latent_shape, categories) and a
         closed-form entropy; `has_rsample` is False.
 
     Raises:
@@ -47,5 +49,5 @@ class Categorical(nn.Module):
 
     def forward(self, context: Context) -> Independent:
         """q(z | context)."""
-        distribution = OneHotCategorical(logits=parameters_of(self.net, context), validate_args=False)
+        distribution = LinearOneHotCategorical(logits=parameters_of(self.net, context), validate_args=False)
         return Independent(distribution, len(self.latent_shape), validate_args=False)

@@ -20,7 +20,7 @@ from torch.distributions import Distribution, Independent
 from torch.types import _size
 
 from lowerbound.nets.shapes import as_shape
-from lowerbound.priors.categorical import LinearOneHotCategorical
+from lowerbound.one_hot import LinearOneHotCategorical
 from lowerbound.protocols import Conditional, Context
 
 __all__ = ["AfterTraining"]

@@ -32,7 +32,7 @@ from zuko.nn import MaskedMLP
 
 from lowerbound.nets.shapes import Shape, vector_length
 from lowerbound.nets.softplus import positive
-from lowerbound.priors.categorical import LinearOneHotCategorical
+from lowerbound.one_hot import LinearOneHotCategorical
 from lowerbound.protocols import Context
 
 __all__ = [

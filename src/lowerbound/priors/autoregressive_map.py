@@ -19,7 +19,7 @@ from torch.distributions import Distribution
 from lowerbound.autoregressive import AutoregressiveDistribution
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.nets.site_net import CausalNetwork, make_site_net
-from lowerbound.priors.categorical import LinearOneHotCategorical
+from lowerbound.one_hot import LinearOneHotCategorical
 from lowerbound.protocols import Context
 
 __all__ = ["AutoregressiveMap"]

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import Independent, OneHotCategorical
+from torch.distributions import Independent
 
 from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.one_hot import LinearOneHotCategorical
 from lowerbound.protocols import Context
 
-__all__ = ["Categorical", "LinearOneHotCategorical"]
-
-
-class LinearOneHotCategorical(OneHotCategorical):
-    """A one-hot categorical with log p(z) = z · log π.
-
-    torch finds the class by argmax, whose derivative along z is zero. This form agrees with it on one-hot z, and has
-    the derivative that relaxed and straight-through latents need. Its closed-form KL is that of `OneHotCategorical`.
-    """
-
-    def log_prob(self, value: Float[Tensor, "*lead category"]) -> Tensor:
-        """Nats, for any leading axes that broadcast with the batch shape."""
-        return (value * self.logits).sum(-1)  # torch has normalised them
+__all__ = ["Categorical"]
 
 
 class Categorical(nn.Module):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lowerbound import plots
+from lowerbound.criterion import chooses, criterion_of, described, unit_of
 from lowerbound.report import words
 from lowerbound.report.contents import Illustration, ReportContents
 from lowerbound.report.numbers import format_nats
@@ -38,14 +39,15 @@ def illustrations(contents: ReportContents) -> Iterator[Illustration]:
 
 def _training(contents: ReportContents) -> Illustration:
     last = contents.metrics[-1]
-    held_out = [r["held_out"]["bound"] for r in contents.metrics if r.get("held_out") is not None]
-    best = f" and the best held-out bound is {format_nats(max(held_out))} nats" if held_out else ""
+    criterion = criterion_of(last["terms"])
+    held_out = [r["held_out"][criterion] for r in contents.metrics if r.get("held_out") is not None]
+    best = f" and the best held-out one is {format_nats(max(held_out))}" if held_out and chooses(criterion) else ""
     return Illustration(
         heading="Training",
         figure=plots.training_curves(contents.metrics),
-        alt=f"Line charts of training over {last['step']:,} steps: the training bound ends at "
-        f"{format_nats(last['terms']['bound'])} nats{best}.",
-        reading=words.TRAINING,
+        alt=f"Line charts of training over {last['step']:,} steps: the training {described(criterion)} ends at "
+        f"{format_nats(last['terms'][criterion])} {unit_of(criterion)}{best}.",
+        reading=words.TRAINING_BY[criterion],
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lowerbound.criterion import chooses, criterion_of, described, unit_of
 from lowerbound.evaluate.importance import FEWEST_WEIGHTS
 from lowerbound.report.contents import ReportContents
 
@@ -72,8 +73,8 @@ def tiles(contents: ReportContents) -> list[Tile]:
         found += [
             Tile(name=f"log p(x), {_bound_name(contents)}", value=format_nats(e["log_evidence"]), unit="nats per row")
         ]
-    elif (bound := _best_bound(contents)) is not None:
-        found += [Tile(name="best held-out bound", value=format_nats(bound), unit="nats per row")]
+    elif (tile := _of_held_out(contents)) is not None:
+        found += [tile]
     if e.get("bits_per_dim") is not None:
         found += [
             Tile(name="compression", value=f"{e['bits_per_dim']:.3f}".replace("-", "−"), unit="bits per dimension")
@@ -99,6 +100,17 @@ def tiles(contents: ReportContents) -> list[Tile]:
 
 def _bounds(contents: ReportContents) -> Iterator[Score]:
     e = contents.evaluation or {}
+    if "acceptance" in e:
+        yield Score(
+            name="Log-likelihood, by annealed importance sampling",
+            nats=_with_error(e["log_evidence"], e.get("log_evidence_standard_error")),
+            bits=_bits(contents, e["log_evidence"]),
+            meaning=f"A bound on log p(x) from {e['num_samples']} chains of {e['num_distributions']:,} distributions, "
+            "which needs no q(z | x), averaged over test rows, ± one standard error. It lies below the truth and "
+            "rises towards it with the distributions. Compare models by this row; there is no ELBO, rate or "
+            "distortion beside it.",
+        )
+        return
     if "log_evidence" in e:
         yield Score(
             name=f"Log-likelihood, {_bound_name(contents)}",
@@ -124,6 +136,8 @@ def _bounds(contents: ReportContents) -> Iterator[Score]:
 
 def _parts(contents: ReportContents) -> Iterator[Score]:
     e = contents.evaluation or {}
+    if "acceptance" in e:
+        return
     like = e.get("elbo")
     if "rate" in e:
         meaning = "What a latent says about its row, E[log q(z | x) − log p(z)]. At zero the model ignores its latents."
@@ -211,6 +225,8 @@ def _bound_name(contents: ReportContents) -> str:
     k = e.get("num_samples")
     if e.get("exact"):
         return "log p(x)"
+    if "acceptance" in e:
+        return "annealed"
     return "L_K" if k is None else f"L_K with K = {k:,}"
 
 
@@ -224,9 +240,16 @@ def _active(contents: ReportContents) -> str:
     return str(e["active_units"]) if total is None else f"{e['active_units']} of {total}"
 
 
-def _best_bound(contents: ReportContents) -> float | int | None:
-    held_out = [r["held_out"]["bound"] for r in contents.metrics if r.get("held_out") is not None]
-    return max(held_out, default=None)
+def _of_held_out(contents: ReportContents) -> Tile | None:
+    """The best held-out bound of training, or its last estimate, which says that it is none."""
+    found = [r["held_out"] for r in contents.metrics if r.get("held_out") is not None]
+    if not found:
+        return None
+    criterion = criterion_of(found[-1])
+    values = [terms[criterion] for terms in found]
+    unit = "nats per row" if unit_of(criterion) == "nats" else unit_of(criterion)
+    which, value = ("best", max(values)) if chooses(criterion) else ("last", values[-1])
+    return Tile(name=f"{which} held-out {described(criterion)}", value=format_nats(value), unit=unit)
 
 
 def _with_error(value: float | int, error: float | int | None) -> str:

@@ -1,5 +1,7 @@
 """How to read each picture of a report: what good and bad results look like."""
 
+from lowerbound.criterion import Criterion
+
 __all__ = [
     "BINARIZED",
     "CONDITIONAL_RANKS",
@@ -14,6 +16,7 @@ __all__ = [
     "TEXT_PAIRS",
     "TEXT_SAMPLES",
     "TRAINING",
+    "TRAINING_BY",
     "latent_map",
 ]
 
@@ -22,6 +25,22 @@ TRAINING = (
     "on rising (overfitting: the best weights, marked, were kept); a rate that stays near zero (the latents are "
     "ignored); a gradient norm with spikes (lower the learning rate or clip)."
 )
+_TRAINING_BY_ESTIMATE = (
+    "The rate is estimated by a discriminator, so that the first curve is no bound of log p(x) and may lie above it: "
+    "it compares no models and chose no weights; those of the last step were kept. Good: the curves level off, and the "
+    "cross-entropy of the discriminator stays near log 2 = 0.69. Bad: a rate that swings or falls below zero for long "
+    "(a discriminator that lags: raise its lr_factor)."
+)
+_TRAINING_BY_SCORE = (
+    "This training has no bound of log p(x). The first curve is minus the energy distance between as many samples and "
+    "rows, 0 where they are distributed alike; held-out rows chose the weights by it. Good: both curves rise and level "
+    "off. Bad: they fall after a rise (the discriminator has won: lower its lr_factor, or the weight of its term)."
+)
+TRAINING_BY: dict[Criterion, str] = {
+    "bound": TRAINING,
+    "estimate": _TRAINING_BY_ESTIMATE,
+    "sample_score": _TRAINING_BY_SCORE,
+}
 RECONSTRUCTIONS = (
     "Good: each right-hand image is its left-hand one, down to strokes and shading. Bad: blurred or averaged shapes, "
     "or the same image for different originals."

@@ -21,11 +21,15 @@ from typing import Any, Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
-from lowerbound import baselines, gradients, objectives
+from lowerbound import baselines, gradients, likelihoods, objectives, posteriors, priors
 from lowerbound.losses import VariationalLoss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models import vae
-from lowerbound.protocols import Gradient, Objective, RateForm
+from lowerbound.models.layered import LowestLayer
+from lowerbound.nets import MLP
+from lowerbound.posteriors import BottomUp
+from lowerbound.priors import Hierarchical
+from lowerbound.protocols import EstimatesRate, Gradient, Objective, RateForm
 from lowerbound.randomness import forked
 from lowerbound.spelling import choices, construct
 
@@ -37,10 +41,16 @@ _DATA_DIM = 2
 _GIVEN: Mapping[str, str] = {"geco": "target=1.5"}
 """Values of arguments that have no default."""
 
-Status: TypeAlias = Literal["exact", "unbiased", "biased", "refused"]
+Status: TypeAlias = Literal["exact", "unbiased", "biased", "estimated", "refused"]
 
 
-_WORDS: Mapping[Status, str] = {"exact": "**exact**", "unbiased": "unbiased", "biased": "*biased*", "refused": ""}
+_WORDS: Mapping[Status, str] = {
+    "exact": "**exact**",
+    "unbiased": "unbiased",
+    "biased": "*biased*",
+    "estimated": "*estimated*",
+    "refused": "",
+}
 
 _INTRODUCTION = """# Which estimator goes with which objective
 
@@ -52,6 +62,7 @@ where it is out of date. The estimators are described in [what to choose](choose
 | **exact** | has no noise |
 | unbiased | is right in expectation |
 | *biased* | is roughly that of the objective, or that of another objective; θ's is unbiased |
+| *estimated* | is that of an estimate, by a learned ratio of densities, which bounds nothing |
 | (empty) | the pair is refused, with a sentence that names the alternative |
 """
 
@@ -66,6 +77,7 @@ class PosteriorKind:
         prior: of a class of `priors` that goes with it.
         latent_dim: of the small model.
         seed: of its weights, chosen such that the score function has little noise, so that a bias is visible.
+        make: makes the model in place of posterior, prior and latent_dim.
     """
 
     title: str
@@ -73,6 +85,15 @@ class PosteriorKind:
     prior: str
     latent_dim: int
     seed: int
+    make: Callable[[], LatentVariableModel] | None = None
+
+
+def _layers_of_bits() -> LatentVariableModel:
+    """Two bits below one, which q draws from the data up."""
+    p = Hierarchical([posteriors.Bernoulli(MLP(1, (), 2)), priors.Bernoulli(1)])
+    q = BottomUp([posteriors.Bernoulli(MLP(_DATA_DIM, (), 2)), posteriors.Bernoulli(MLP(2, (), 1))])
+    x_given_z = likelihoods.Bernoulli(LowestLayer(MLP(2, (), _DATA_DIM), 2))
+    return LatentVariableModel(prior=p, likelihood=x_given_z, posterior=q)
 
 
 KINDS: Mapping[str, PosteriorKind] = {
@@ -118,6 +139,14 @@ KINDS: Mapping[str, PosteriorKind] = {
         latent_dim=2,
         seed=10,
     ),
+    "layers": PosteriorKind(
+        title="several layers of bits: `BottomUp` of `Bernoulli` with `Hierarchical` of `Bernoulli`",
+        posterior="bernoulli",
+        prior="bernoulli",
+        latent_dim=2,
+        seed=11,
+        make=_layers_of_bits,
+    ),
 }
 
 
@@ -144,13 +173,16 @@ def small_model(kind: PosteriorKind) -> tuple[LatentVariableModel, Tensor]:
             fan-in.
     """
     with forked(torch.device("cpu"), kind.seed):
-        model = vae(
-            (_DATA_DIM,), latent_dim=kind.latent_dim, prior=kind.prior, posterior=kind.posterior, hidden=()
-        ).double()
+        model = kind.make() if kind.make is not None else _one_layer(kind)
+        model.double()
         with torch.no_grad():
             for p in model.parameters():
                 p.copy_(2 * torch.randn(p.shape, dtype=p.dtype) / p.shape[-1] ** 0.5)
     return model, torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+
+
+def _one_layer(kind: PosteriorKind) -> LatentVariableModel:
+    return vae((_DATA_DIM,), latent_dim=kind.latent_dim, prior=kind.prior, posterior=kind.posterior, hidden=())
 
 
 def columns(kind: PosteriorKind) -> dict[str, Callable[[], Objective]]:
@@ -218,7 +250,7 @@ def _cell(loss: VariationalLoss, x: Tensor) -> Cell:
             loss(x).loss.backward()
     except ValueError as refusal:
         return Cell(status="refused", refused_by="step", sentence=str(refusal))
-    return Cell(status=loss.gradient.kind)
+    return Cell(status="estimated" if isinstance(loss.gradient, EstimatesRate) else loss.gradient.kind)
 
 
 def _available(kind: PosteriorKind) -> dict[str, Any]:
