@@ -227,7 +227,8 @@ def _fewest_samples(known: Mapping[str, Any]) -> Decision:
     """One sample, or as many as an objective or an estimator cannot do without."""
     fewest = Decision(1)
     for package, word in ((objectives, known["objective"]), (gradients, known.get("gradient"))):
-        choice = construct(package, word) if isinstance(word, str) else word
+        states_it = not isinstance(word, str) or hasattr(find(package, parse(word)[0]), "fewest_samples")
+        choice = construct(package, word) if isinstance(word, str) and states_it else word
         if isinstance(choice, NeedsSamples) and choice.fewest_samples > fewest.value:
             fewest = Decision(choice.fewest_samples, f"the fewest that {type(choice).__name__} works with")
     return fewest

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lowerbound.hooks import StatesEventShape
+from lowerbound.hooks import Augmented, StatesEventShape
 from lowerbound.inference import Draws
 from lowerbound.model import LatentVariableModel, require_distribution
 from lowerbound.protocols import Context, Latents
@@ -49,7 +49,8 @@ def check_shapes(model: LatentVariableModel, x: Tensor, context: Context | None)
         )
     if isinstance(z, Tensor):
         _check_latents(z, model.prior(context), len(x))
-        _check_stated(model.posterior, z)
+        if not isinstance(q, Augmented):  # which states the shape of both
+            _check_stated(model.posterior, z)
     p = _tried("likelihood", lambda: model.decode(z, context), z)
     require_distribution(p, "likelihood")
     if tuple(p.event_shape) != tuple(x.shape[1:]):

@@ -1,0 +1,88 @@
+"""Every choice of every axis runs once with nothing but its defaults, and in the company that it needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lowerbound as lb
+from lowerbound import gradients, inference, losses, objectives, optimizers, penalties, posteriors, priors
+from lowerbound.spelling import choices
+
+BITS = (np.random.default_rng(0).random((60, 6)) < 0.4).astype(np.float32)
+SMALL: dict[str, Any] = {"steps": 2, "hidden": [4], "latent_dim": 2, "compile": False}
+AXES = {
+    "prior": priors,
+    "posterior": posteriors,
+    "objective": objectives,
+    "gradient": gradients,
+    "penalty": penalties,
+    "loss": losses,
+    "inference": inference,
+    "optimizer": optimizers,
+}
+
+OF_BITS = {"prior": "bernoulli", "posterior": "bernoulli", "objective": "elbo", "gradient": "disarm"}
+OF_CLASSES = {"prior": "categorical", "posterior": "categorical", "objective": "elbo", "gradient": "enumerate"}
+OF_RELAXED = {"objective": "elbo", "gradient": "pathwise"}
+ELBO = {"objective": "elbo"}
+COMPANY: dict[str, dict[str, Any]] = {
+    "prior rbm": OF_BITS,
+    "prior autoregressive-bernoulli": OF_BITS,
+    "prior autoregressive-categorical": OF_CLASSES,
+    "prior bernoulli": OF_BITS,
+    "prior categorical": OF_CLASSES,
+    "prior relaxed-bernoulli": {**OF_RELAXED, "posterior": "relaxed-bernoulli"},
+    "prior relaxed-categorical": {**OF_RELAXED, "posterior": "relaxed-categorical"},
+    "posterior bernoulli": OF_BITS,
+    "posterior categorical": OF_CLASSES,
+    "posterior implicit": {"objective": "elbo:rate=sampled", "gradient": "density-ratio"},
+    "posterior relaxed-categorical": {**OF_RELAXED, "prior": "relaxed-categorical"},
+    "objective geco": {"objective": "geco:target=-3.0"},
+    **{f"gradient {name}": OF_BITS for name in ("arm", "rebar", "relax", "concrete", "disarm", "straight-through")},
+    "gradient enumerate": OF_CLASSES,
+    **{f"gradient {name}": {"objective": "elbo:rate=sampled"} for name in ("aggregate-ratio", "density-ratio")},
+    "gradient fixed-samples": {"objective": "log-variance"},
+    **{f"gradient {name}": ELBO for name in ("measure-valued", "rao-blackwell", "stick-the-landing", "var-grad")},
+    "gradient stratified": {**ELBO, "posterior": "mixture-normal"},
+}
+"""What a choice goes with, where that is not what the recipe has."""
+
+REFUSED = {
+    "prior autoregressive-map": "is over maps and got sites of shape",  # the recipes fsq and vq have such latents
+    "posterior finite-scalar": "give both the same latent_shape",  # and such codes
+    "posterior lookup-free": "give both the same latent_shape",
+    "posterior vector-quantized": "take fewer codes, or the recipe fsq",
+    "posterior residual-quantized": "take fewer codes, or the recipe fsq",
+    "gradient quantized": "needs codes such as those of",
+    "objective cubo": "an upper bound of log p",
+    "objective chi-divergence": "fits q to a p that is held fixed",
+    "loss auxiliary": "is for the likelihood autoregressive",
+    "loss semi-supervised": "use the recipe semi-supervised",
+    "inference hmc": "with a density and HMC gives draws",
+    "inference non-amortised": "needs the row of each datum",
+}
+"""What the recipe does not take, and why; another recipe, or a loop of one's own, does."""
+
+IN_OTHER_TESTS = ("posterior", "objective", "gradient")  # with a model by hand
+CASES = [
+    pytest.param(axis, name, id=f"{axis} {name}", marks=[pytest.mark.slow] if axis in IN_OTHER_TESTS else [])
+    for axis, package in AXES.items()
+    for name in choices(package)
+]
+
+
+@pytest.mark.parametrize("axis, name", CASES)
+def test_it_runs_with_its_defaults(axis: str, name: str) -> None:
+    case = f"{axis} {name}"
+    given = {**SMALL, axis: name, **COMPANY.get(case, {})}
+    if axis in COMPANY.get(case, {}) and name not in given[axis]:
+        given[axis] = name
+    if case in REFUSED:
+        with pytest.raises(ValueError, match=REFUSED[case]):
+            lb.fit(BITS, "vae", **given)
+        return
+    terms = lb.fit(BITS, "vae", **given).records[-1]["terms"]
+    assert all(np.isfinite(value) for value in terms.values())
