@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from lowerbound.data import Dataset, Identity, InMemory, MemoryMapped, Pixels, Standardize, Transform, load
+from lowerbound.data.classes import only_some
 from lowerbound.data.given import dataset_of
 from lowerbound.engine import Engine
 from lowerbound.fitting import make_model, make_transform, prepare, transform_rows
 from lowerbound.planning import Plan, plan
+from lowerbound.randomness import derive_seed
 from lowerbound.stages import fit
 
 CPU = Engine(device="cpu")
@@ -185,6 +187,17 @@ def test_rows_reach_the_loss_transformed():
 def test_a_plan_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         _plan(load("digits")).lr = 1.0  # type: ignore[misc]
+
+
+def test_the_seed_says_which_labels_are_kept():
+    first, again, other = (only_some(np.arange(40) % 2, 4, seed, "x").tolist() for seed in (0, 0, 1))
+    assert first == again != other
+    data = _table(REAL, y_train=np.arange(40) % 2, y_test=np.arange(3) % 2)
+    for seed in (0, 1):
+        planned = dataclasses.replace(plan(data, "semi-supervised", **SMALL, labelled=4), seed=seed)
+        source = prepare(data, planned, CPU).source
+        all_labels = np.array([np.flatnonzero((data.x_train == row).all(1))[0] % 2 for row in source.x.numpy()])
+        np.testing.assert_array_equal(source.y, only_some(all_labels, 4, derive_seed(seed), data.name))
 
 
 def test_labels_are_not_held_out_while_there_are_rows_without():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from lowerbound.baselines import LeaveOneOut
 from lowerbound.data import InMemory
+from lowerbound.fitted import Fitted
 from lowerbound.gradients import (
     ARM,
     DReG,
@@ -263,3 +265,38 @@ def test_other_modules_are_trained_as_they_are() -> None:
             return LossOutput(self.w * x.mean(), {"bound": x.mean()})
 
     assert next(train(Plain(), torch.ones(6, 4), num_steps=1)).step == 1
+
+
+def test_every_row_in_memory_is_looked_at_before_the_first_step() -> None:
+    loss = VariationalLoss(model(likelihood="poisson"), ELBO(), Pathwise())
+    x = torch.ones(1000, 4)
+    x[999, 2] = 2.5
+    with pytest.raises(ValueError, match=r"x holds 2\.5 at row 999, column 2; Poisson takes counts"):
+        next(train(loss, x, num_steps=5, batch_size=4))
+    with pytest.raises(ValueError, match=r"x holds 2\.5 at row 1007, column 2"):
+        next(train(loss, x, num_steps=5, batch_size=4, row_numbers=np.arange(8, 1008)))
+
+
+def test_a_posterior_net_of_another_length_than_stated_is_refused() -> None:
+    encoder = nn.Sequential(nn.Linear(4, 8), nn.Unflatten(1, (2, 4)))
+    made = LatentVariableModel(
+        prior=StandardNormal(4), likelihood=Bernoulli(MLP(4, [], 4), 4), posterior=DiagonalNormal(encoder, 3)
+    )
+    with pytest.raises(ValueError, match=r"net of DiagonalNormal gives latents of shape \(4,\), and the latent_shape"):
+        next(train(VariationalLoss(made, ELBO(), Pathwise()), torch.zeros(8, 4), num_steps=1))
+
+
+class MixesRows(nn.Module):
+    """Centres over the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = MLP(4, [], (2, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x - x.mean(0))
+
+
+def test_a_model_by_hand_that_mixes_rows_is_no_fitted_model() -> None:
+    with pytest.raises(ValueError, match="a MixesRows, gives a row alone another output than among other rows"):
+        Fitted(of_nets(MixesRows(), MLP(2, [], 4)), data=np.tile(np.eye(4, dtype=np.float32), (5, 1)))

@@ -199,22 +199,27 @@ MIXED = np.concatenate([REAL, COUNTS[:, :1], BITS[:, :1]], 1)
 
 
 @pytest.mark.parametrize(
-    "x, recipe",
+    "x, recipe, trained",
     [
-        (REAL, "mixture-of-factor-analysers"),
-        (COUNTS, "latent-classes"),
-        (WITH_GAPS, "latent-classes"),
-        (np.where(RNG.random(COUNTS.shape) < 0.1, np.nan, COUNTS), "latent-classes"),
-        (MIXED, "latent-classes"),
+        (REAL, "mixture-of-factor-analysers", "vae"),
+        (COUNTS, "latent-classes", "counts"),
+        (WITH_GAPS, "latent-classes", "vae"),
+        (np.where(RNG.random(COUNTS.shape) < 0.1, np.nan, COUNTS), "latent-classes", "vae"),
+        (MIXED, "latent-classes", "vae"),
     ],
     ids=["reals", "counts", "reals with gaps", "counts with gaps", "several kinds"],
 )
-def test_another_recipe_than_with_nothing_said_is_said(x: Any, recipe: str) -> None:
+def test_another_recipe_than_with_nothing_said_is_said(x: Any, recipe: str, trained: str) -> None:
     assert plan(dataset_of(x)).recipe == plan(dataset_of(x), seed=3).recipe == recipe
     other = plan(dataset_of(x), steps=5)
-    assert other.recipe == "vae"
+    assert other.recipe == trained
     assert f"steps was given; with nothing said it is {recipe}" in other.reasons["recipe"]
     assert "recipe" not in plan(dataset_of(x), "vae", steps=5).reasons
+
+
+@pytest.mark.parametrize("given, recipe", [({"hidden": [8]}, "counts"), ({"prior": "mixture-normal"}, "vae")])
+def test_counts_keep_their_autoencoder_unless_another_part_is_said(given: dict[str, Any], recipe: str) -> None:
+    assert plan(dataset_of(COUNTS), **given).recipe == recipe
 
 
 @pytest.mark.parametrize(

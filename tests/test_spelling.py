@@ -43,7 +43,7 @@ def test_choices_are_conditionals_objectives_and_estimators_and_nothing_beside_t
 )
 def test_spellings_of_a_name(axis: ModuleType, name: str, cls: type | None) -> None:
     if cls is None:
-        with pytest.raises(ValueError, match="There is no prior named 'standard-normal-prior'; choose one of"):
+        with pytest.raises(ValueError, match="There is no prior named 'standard-normal-prior'; the nearest of its"):
             find(axis, name)
     else:
         assert find(axis, name) is cls
@@ -86,7 +86,7 @@ def test_a_whole_name_is_not_mistaken_for_a_beginning() -> None:
 
 
 def test_the_nearest_names_are_offered() -> None:
-    with pytest.raises(ValueError, match="There is no objective named 'elb'; choose one of elbo"):
+    with pytest.raises(ValueError, match="There is no objective named 'elb'; the nearest of its"):
         find(objectives, "elb")
     with pytest.raises(ValueError, match="choose one of"):
         find(objectives, "zzzzzz")

@@ -12,17 +12,19 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 __all__ = ["BestWeights", "Checkpoint", "CheckpointError", "remove_partial_files", "unshared", "write_atomically"]
 
 _PARTIAL, _SUFFIX = ".lowerbound-", ".partial"
+_UNREADABLE = (safetensors.SafetensorError, OSError, KeyError, ValueError, RecursionError)
 
 
 class CheckpointError(ValueError):
@@ -65,25 +67,52 @@ class Checkpoint:
         """
         try:
             with safetensors.safe_open(str(self.path), framework="pt") as file:
-                state = json.loads((file.metadata() or {})["state"])
-            if not isinstance(state, dict) or not isinstance(state.get("step"), int):
-                raise ValueError("its numbers were altered")
-            tensors = load_file(str(self.path))
-        except FileNotFoundError:
-            raise CheckpointError(f"There is no checkpoint at {self.path}; start the run anew.") from None
-        except (safetensors.SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
-            raise CheckpointError(
-                f"{self.path} is not a checkpoint of this library ({str(error)[:100]}); start the run anew."
-            ) from None
+                state = _state_of(file)
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dictionary
+        except _UNREADABLE as error:
+            raise self._unreadable(error) from None
         groups: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             group, _, name = key.partition("/")
             groups.setdefault(group, {})[name] = tensor
         return groups, state
 
+    def state(self) -> dict[str, Any]:
+        """The numbers alone, without the tensors; the file is opened again only if it has changed.
+
+        Raises:
+            CheckpointError: the file is missing or is not a checkpoint.
+        """
+        try:
+            found = self.path.stat()
+            return dict(_read_state(str(self.path), (found.st_ino, found.st_mtime_ns, found.st_size)))
+        except _UNREADABLE as error:
+            raise self._unreadable(error) from None
+
     def exists(self) -> bool:
         """Whether there is something to resume from."""
         return self.path.exists()
+
+    def _unreadable(self, error: Exception) -> CheckpointError:
+        if isinstance(error, FileNotFoundError):
+            return CheckpointError(f"There is no checkpoint at {self.path}; start the run anew.")
+        return CheckpointError(
+            f"{self.path} is not a checkpoint of this library ({str(error)[:100]}); start the run anew."
+        )
+
+
+@lru_cache(maxsize=8)
+def _read_state(path: str, version: tuple[int, ...]) -> dict[str, Any]:
+    """The numbers of a checkpoint of this inode, time and size."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        return _state_of(file)
+
+
+def _state_of(file: Any) -> dict[str, Any]:
+    state = json.loads((file.metadata() or {})["state"])
+    if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+        raise ValueError("its numbers were altered")
+    return state
 
 
 def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

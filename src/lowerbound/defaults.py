@@ -9,11 +9,12 @@ decisions may depend on them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lowerbound import likelihoods, losses, objectives
+from lowerbound import gradients, likelihoods, losses, objectives
+from lowerbound.baselines.baseline import NeedsSamples
 from lowerbound.data import Dataset
 from lowerbound.data.kinds.table import columns_spelling
 from lowerbound.data.log_columns import log_columns
@@ -21,7 +22,8 @@ from lowerbound.data.split import num_for_selection
 from lowerbound.loop import steps_for
 from lowerbound.models.parts import of_one_element
 from lowerbound.models.recipe import Recipe
-from lowerbound.spelling import find, parse, takes
+from lowerbound.recipes import recipe_named
+from lowerbound.spelling import construct, find, parse, takes
 from lowerbound.support import LikelihoodFacts
 
 __all__ = ["GENERAL", "Decision", "as_ordinal", "decide", "decide_recipe", "facts_of", "training_rows"]
@@ -65,7 +67,8 @@ def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
     """The recipe for data if the user gave nothing but settings of the machine and of columns, else an autoencoder.
 
     The mixture of factor analysers and latent classes are ahead of, or level with, what a user would have tried first
-    on nearly every table of `benchmarks/defaults.py`. The autoencoder of counts is for the few rows that they refuse.
+    on nearly every table of `benchmarks/defaults.py`. The autoencoder of counts is for the few rows that they refuse,
+    and for counts where steps or widths are said.
     """
     if dataset.schema.is_written:  # no other recipe fits, whatever else is said
         return _suits(dataset) or Decision("vae")
@@ -75,7 +78,19 @@ def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
         return Decision("vae")
     if not said:
         return suits
-    return Decision("vae", f"{', '.join(said)} was given; with nothing said it is {suits.value}, as {suits.reason}")
+    trained = _trained(dataset, said)
+    if trained == suits.value:
+        return suits
+    return Decision(trained, f"{', '.join(said)} was given; with nothing said it is {suits.value}, as {suits.reason}")
+
+
+def _trained(dataset: Dataset, said: Collection[str]) -> str:
+    """The autoencoder for the columns: that of counts, unless parts were said that it does not let one choose."""
+    columns = dataset.schema.columns or ()
+    if not columns or any(column.kind != "count" or column.missing for column in columns):
+        return "vae"
+    fixed = recipe_named("vae").option_defaults.keys() - recipe_named("counts").option_defaults.keys()
+    return "vae" if fixed & set(said) else "counts"
 
 
 def _suits(dataset: Dataset) -> Decision | None:
@@ -193,13 +208,23 @@ def _of_the_objective(recipe: Recipe, known: Mapping[str, Any]) -> dict[str, Dec
     weighted = find(objectives, parse(known["objective"])[0]) is objectives.IWAE
     decisions = {}
     if "num_samples" not in recipe.defaults:
-        decisions["num_samples"] = Decision(_IWAE_SAMPLES if weighted else 1, "what iwae takes" if weighted else "")
+        decisions["num_samples"] = Decision(_IWAE_SAMPLES, "what iwae takes") if weighted else _fewest_samples(known)
     if "gradient" not in recipe.defaults:
         lower_noise = weighted and takes(losses, known["loss"], "gradient")
         decisions["gradient"] = Decision(
             "dreg" if lower_noise else "pathwise", "what iwae takes" if lower_noise else ""
         )
     return decisions
+
+
+def _fewest_samples(known: Mapping[str, Any]) -> Decision:
+    """One sample, or as many as an objective or an estimator cannot do without."""
+    fewest = Decision(1)
+    for package, word in ((objectives, known["objective"]), (gradients, known.get("gradient"))):
+        choice = construct(package, word) if isinstance(word, str) else word
+        if isinstance(choice, NeedsSamples) and choice.fewest_samples > fewest.value:
+            fewest = Decision(choice.fewest_samples, f"the fewest that {type(choice).__name__} works with")
+    return fewest
 
 
 def _steps(dataset: Dataset, known: Mapping[str, Any]) -> Decision:

@@ -11,9 +11,7 @@ becomes one:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -23,26 +21,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound import inference as inferences
-from lowerbound.checkpoint import CheckpointError, write_atomically
+from lowerbound.checkpoint import CheckpointError
 from lowerbound.data import DataError, Dataset, Identity, Rows
-from lowerbound.data.classes import check_classes, class_named, one_hot
+from lowerbound.data.classes import check_classes, one_hot
 from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Standardize, Transform
-from lowerbound.evaluate import codes_of_rows, latent_moments, log_evidence
-from lowerbound.evaluate.evidence import require_finite
-from lowerbound.hooks import Embeds
-from lowerbound.inference import InferenceScheme, Local, with_inference
+from lowerbound.inference import InferenceScheme
+from lowerbound.losses.rows_apart import rows_kept_apart
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import Recipe
-from lowerbound.not_finite import require_finite_rows
-from lowerbound.plan_size import check_draws
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
 from lowerbound.row_numbers import numbered, rows_from
-from lowerbound.spelling import construct
 from lowerbound.support import require_support
 from lowerbound.weights import latents_of
 
@@ -51,31 +43,13 @@ if TYPE_CHECKING:
     from lowerbound.evaluate import PredictiveChecks
     from lowerbound.lossless import Compressed
     from lowerbound.molecule_search import MoleculeSearch
+    from lowerbound.of_rows import Encoded
     from lowerbound.planning import Plan
 
-__all__ = ["Encoded", "Fitted"]
+__all__ = ["Fitted"]
 
 _CPU = torch.device("cpu")
 _BLOCK = 4096
-_ENCODE, _SCORE, _SAMPLE, _RECONSTRUCT = 1, 2, 3, 4  # streams of random numbers
-
-
-@dataclass(frozen=True, kw_only=True)
-class Encoded:
-    """The latent representation of rows.
-
-    Attributes:
-        mean: E_q[z | x] of each row (N, latent).
-        scale: the standard deviation of q(z | x) (N, latent).
-        assigned: the class or cluster of each row (N,), as text where classes have names; None if the model gives none.
-        codes: the numbers of the codes of each row (N, stage, position), of quantised latents; `mean` then has the
-            vectors that they stand for. None for other latents.
-    """
-
-    mean: np.ndarray
-    scale: np.ndarray
-    assigned: np.ndarray | None = None
-    codes: np.ndarray | None = None
 
 
 class Fitted:
@@ -160,6 +134,11 @@ class Fitted:
         return self._data if isinstance(self._data, Dataset) else self._data()
 
     @property
+    def has_data(self) -> bool:
+        """Whether it knows the data that it was fitted to."""
+        return self._data is not None
+
+    @property
     def called(self) -> str:
         """What messages call it, never by the name of its data: the run and its folder, or the model and its recipe."""
         if self.folder is not None:
@@ -186,18 +165,19 @@ class Fitted:
         """The seed of the fit, from which every draw here is derived unless another is given."""
         return 0 if self.plan is None else self.plan.seed
 
-    def rows(self, data: Any, label: str | None = None, *, y: Any = None) -> Rows:
+    def rows(self, data: Any, label: str | None = None, *, y: Any = None, array: str | None = None) -> Rows:
         """Other data, read as this model needs them: columns and classes are matched by name.
 
         Arguments:
             data: a DataFrame, an array (N, …), a path, a name of a data set, or `Rows`; of a `Dataset` its test rows.
             label: the column of labels, if its name is not that in the data of the fit.
             y: labels (N,) of a DataFrame or an array, where they are in no column of it.
+            array: the array of an archive, or the layer of an AnnData, if it is not that of the fit.
 
         Raises:
             DataError: rows of another kind or shape, renamed columns, or classes that training has not seen.
         """
-        return rows_under(data, self.schema, label=label, y=y)
+        return rows_under(data, self.schema, label=label, y=y, array=array)
 
     def events(self, x: np.ndarray, seed: int | None = None) -> Float[Tensor, "row *event"]:
         """Transform stored rows (N, *event) to what the likelihood scores, and check them against its support.
@@ -245,22 +225,9 @@ class Fitted:
         Warns:
             InferenceWarning: chains, or optima from several starts, that are unreliable.
         """
-        rows, scheme = self.rows(data), _scheme(refine, inference)
-        if isinstance(scheme, Local):
-            self._check_refinable(rows, seed)
-        model = self.model if scheme is None else with_inference(self.model, scheme)
-        parts = [
-            latent_moments(model, x, context, seed=derive_seed(part_seed, _ENCODE))
-            for x, context, part_seed in self._blocks(rows, seed)
-        ]
-        mean, scale = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
-        with numbered(rows.numbers):
-            remedy = (
-                "fit again with a smaller learning rate" if scheme is None else "take a smaller lr of the inference"
-            )
-            require_finite_rows(torch.from_numpy(mean + scale), "q(z | x)", remedy)
-        assigned = self.assign(rows, seed=seed) if self.assigns else None
-        return Encoded(mean=mean, scale=scale, assigned=assigned, codes=self._codes(rows, seed))
+        from lowerbound.of_rows import encode
+
+        return encode(self, data, refine=refine, inference=inference, seed=seed)
 
     def score(self, data: Any, *, num_samples: int | None = None, seed: int | None = None) -> Float[np.ndarray, "row"]:
         """L_K of each row, a lower bound of log p(x) in expectation: nats, in the units of the user's data.
@@ -273,22 +240,9 @@ class Fitted:
         Raises:
             ValueError: no rows, or rows of which log p(x) is no finite number.
         """
-        from lowerbound.scoring import samples_for
+        from lowerbound.of_rows import score
 
-        parts, rows = [], self.rows(data)
-        if num_samples is None:
-            num_samples = samples_for(self.model, torch.from_numpy(np.ascontiguousarray(rows.x)))
-        for x, context, part_seed in self._blocks(rows, seed):
-            found = log_evidence(
-                self.model, x, num_samples=num_samples, context=context, seed=derive_seed(part_seed, _SCORE)
-            )
-            parts.append(found.log_evidence.double() - self.log_scale_of(x))
-        if not parts:
-            raise ValueError("score got no rows and needs at least one.")
-        log_p = torch.cat(parts)
-        with numbered(rows.numbers):
-            require_finite(log_p)
-        return log_p.numpy()
+        return score(self, data, num_samples=num_samples, seed=seed)
 
     def log_scale_of(self, x: Tensor) -> Float[Tensor, "row"]:
         """log p of rows that the likelihood scores minus log p of the user's: Σ_d log scale_d of their entries."""
@@ -327,20 +281,9 @@ class Fitted:
         Warns:
             InferenceWarning: what is given is unlikely under the model, so that the draws rest on few latents.
         """
-        if decoding is not None:
-            from lowerbound.writing import written
+        from lowerbound.drawing import sample
 
-            if label is not None or given is not None:
-                raise ValueError("sample got decoding with label or given; give decoding alone.")
-            return self.render(written(self, count, decoding, seed))
-        if given is not None:
-            from lowerbound.imputing import draw_given
-
-            if label is not None:
-                raise ValueError("sample got both label and given; give one of them.")
-            return self.render(self.finite(draw_given(self, given, count, seed=seed)))
-        x, _, _ = self.draw(count, label=label, seed=seed)
-        return self.render(x)
+        return sample(self, count, label=label, given=given, decoding=decoding, seed=seed)
 
     def impute(
         self,
@@ -462,14 +405,9 @@ class Fitted:
         Raises:
             ValueError: no such class, or a model that was told none; fewer than one draw.
         """
-        if count < 1:
-            raise ValueError(f"sample got {count} draws to make and needs at least 1.")
-        check_draws(count, self.model, self.schema.event_shape)
-        labels = self._labels(label, count)
-        context = None if labels is None or self.plan is None else one_hot(labels, self.plan.model["num_classes"])
-        with torch.no_grad(), forked(_CPU, derive_seed(self.seed if seed is None else seed, _SAMPLE)):
-            x, mean = self.model.draw(count, context)
-        return self.finite(x), mean, labels
+        from lowerbound.drawing import draw
+
+        return draw(self, count, label=label, seed=seed)
 
     def reconstruct(self, data: Any, *, seed: int | None = None) -> Any:
         """E[x' | z] at one draw z ~ q(z | x) for each row, in the form of the user's data.
@@ -477,11 +415,9 @@ class Fitted:
         Raises:
             ValueError: a result that is not finite.
         """
-        parts = []
-        for x, context, part_seed in self._blocks(self.rows(data), seed):
-            with forked(_CPU, derive_seed(part_seed, _RECONSTRUCT)):
-                parts.append(self.model.reconstruct(x, context))
-        return self.render(self.finite(torch.cat(parts)))
+        from lowerbound.drawing import reconstruct
+
+        return reconstruct(self, data, seed=seed)
 
     def interpolate(
         self, data: Any, num_steps: int = 7, *, way: Literal["line", "circle"] = "line", seed: int | None = None
@@ -522,9 +458,9 @@ class Fitted:
         Raises:
             ValueError: a model that gives none.
         """
-        numbers = self.probabilities(data, seed=seed).argmax(1)
-        told = self.recipe is not None and self.recipe.labels == "partial"
-        return np.asarray(self.schema.classes)[numbers] if told and self.schema.classes is not None else numbers
+        from lowerbound.of_rows import assign
+
+        return assign(self, data, seed=seed)
 
     def probabilities(self, data: Any, *, seed: int | None = None) -> Float[np.ndarray, "row class"]:
         """The probability of each class or cluster, by number, given each row; rows sum to one.
@@ -532,15 +468,9 @@ class Fitted:
         Raises:
             ValueError: a model that gives none.
         """
-        from lowerbound.scoring import probabilities
+        from lowerbound.of_rows import probabilities
 
-        if not self.assigns:
-            raise ValueError(
-                f"{self.called} gives rows no class or cluster; fit latent-classes, vade or semi-supervised for that."
-            )
-        drawn = self.seed if seed is None else seed  # the same draws for every row, so that its company does not matter
-        parts = [probabilities(self.model, x, seed=drawn) for x, _, _ in self._blocks(self.rows(data), seed)]
-        return torch.cat(parts).numpy()
+        return probabilities(self, data, seed=seed)
 
     def render(self, x: Tensor, *, rounded: bool = True) -> Any:
         """Turn what the likelihood scores (N, *event) into the form of the user's data.
@@ -611,25 +541,9 @@ class Fitted:
         Raises:
             RunError: the folder holds a run already, or cannot be written.
         """
-        from lowerbound.folders import RunError, describe_run, run_files, write_model
+        from lowerbound.folders import save_fitted
 
-        path = Path(path)
-        taken = [name for name in run_files() if (path / name).exists()]
-        if taken:
-            raise RunError(f"{path} already holds a run ({', '.join(taken)}); choose another folder.")
-        data = dict(self.config.get("data") or {})
-        if self._data is not None:
-            data |= {"checksum": self.dataset.checksum}
-        plan = None if self.plan is None or self.plan.is_python else self.plan
-        came_from = self.config.get("came_from")
-        content = describe_run(plan, self.schema, data=data, name=self.name, came_from=came_from)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            write_atomically(path / "run.json", json.dumps(content, indent=2).encode())
-        except OSError as error:
-            raise RunError(f"Could not write to {path} ({error.strerror or error}); choose another folder.") from error
-        write_model(path, self.model, self.transform, self.weights)
-        return path
+        return save_fitted(self, Path(path))
 
     def test_rows(self) -> Rows:
         """The test rows of the data it was fitted to; its training rows where there are no others."""
@@ -638,17 +552,7 @@ class Fitted:
         numbers = data.test_rows if data.num_test else None
         return Rows(x=x, y=y, num_test=0, name=data.name, schema=self.schema, numbers=numbers)
 
-    def _check_refinable(self, rows: Rows, seed: int | None) -> None:
-        """Refuse to refine q where a row has several latents: layers, or a class and a latent."""
-        x, context, first = next(self._blocks(rows, seed))
-        with torch.no_grad(), forked(_CPU, first):
-            q = self.model.infer(x[:1], None if context is None else context[:1])
-            if isinstance(latents_of(q, q.sample()), tuple):
-                raise ValueError(
-                    f"{self.called} has several latents for a row, which refine cannot improve; leave it out."
-                )
-
-    def _blocks(self, rows: Rows, seed: int | None) -> Iterator[tuple[Tensor, Tensor | None, int]]:
+    def blocks(self, rows: Rows, seed: int | None) -> Iterator[tuple[Tensor, Tensor | None, int]]:
         """Yield some thousands of rows at a time, as the likelihood scores them, with their context and a seed."""
         first = self.seed if seed is None else seed
         x, y = rows.x, rows.y
@@ -658,13 +562,6 @@ class Fitted:
             with numbered(rows.numbers), rows_from(start):
                 context = self.context(None if y is None else y[part], rows.name)
                 yield self.events(x[part], part_seed), context, part_seed
-
-    def _codes(self, rows: Rows, seed: int | None) -> np.ndarray | None:
-        """The numbers of the codes of rows; None for latents that are no codes."""
-        if not isinstance(self.model.posterior, Embeds):
-            return None
-        parts = [codes_of_rows(self.model, x, context) for x, context, _ in self._blocks(rows, seed)]
-        return torch.cat(parts).numpy()
 
     def finite(self, x: Tensor) -> Tensor:
         """Draws or means of the model, unless some are not finite.
@@ -679,39 +576,15 @@ class Fitted:
             )
         return x
 
-    def _labels(self, label: str | None, count: int) -> np.ndarray | None:
-        """The class of each draw; None where the model draws the class itself, or has no classes."""
-        labels = "unused" if self.recipe is None else self.recipe.labels
-        if labels == "unused":
-            if label is not None:
-                raise ValueError(f"{self.called} was fitted without labels; leave out the class.")
-            return None
-        assert self.plan is not None
-        number = self.plan.model["num_classes"]
-        if label is None:
-            return np.arange(count) % number if self.is_conditional else None
-        return np.full(count, class_named(label, number, self.schema.classes))
-
-
-def _scheme(refine: int, inference: InferenceScheme | str | None) -> InferenceScheme | None:
-    """How q(z | x) is reached; None by the encoder."""
-    if refine and inference is not None:
-        raise ValueError("encode got both refine and inference; give inference='local:num_steps=…' for both in one.")
-    if isinstance(inference, str):
-        inference = cast(InferenceScheme, construct(inferences, inference))
-    if isinstance(inference, nn.Module):
-        raise ValueError(f"{type(inference).__name__} is trained with a model; name it in the fit, with --inference.")
-    return Local(num_steps=refine) if refine else inference
-
 
 @torch.no_grad()
 def _check_shape(model: LatentVariableModel, transform: nn.Module, data: Dataset) -> None:
-    """Refuse data whose shape a model that was built by hand does not take or does not give.
+    """Refuse data whose shape a model that was built by hand does not take or give, and nets that mix rows.
 
     Raises:
         ValueError: naming both shapes.
     """
-    with forked(_CPU, 0):
+    with forked(_CPU, 0), rows_kept_apart(model):
         x = transform(torch.from_numpy(np.ascontiguousarray(data.x_train[:2])))
         q = model.infer(x)
         p = model.decode(latents_of(q, q.sample()))

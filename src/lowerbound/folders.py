@@ -131,6 +131,26 @@ def write_model(path: Path, model: nn.Module, transform: nn.Module, weights: str
     _write_tensors(path / "model.safetensors", model, transform, weights)
 
 
+def save_fitted(fitted: Fitted, path: Path) -> Path:
+    """Write a fitted model to a new folder, as `Fitted.save` says."""
+    taken = [name for name in run_files() if (path / name).exists()]
+    if taken:
+        raise RunError(f"{path} already holds a run ({', '.join(taken)}); choose another folder.")
+    data = dict(fitted.config.get("data") or {})
+    if fitted.has_data:
+        data |= {"checksum": fitted.dataset.checksum}
+    plan = None if fitted.plan is None or fitted.plan.is_python else fitted.plan
+    came_from = fitted.config.get("came_from")
+    content = describe_run(plan, fitted.schema, data=data, name=fitted.name, came_from=came_from)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        write_atomically(path / "run.json", json.dumps(content, indent=2).encode())
+    except OSError as error:
+        raise RunError(f"Could not write to {path} ({error.strerror or error}); choose another folder.") from error
+    write_model(path, fitted.model, fitted.transform, fitted.weights)
+    return path
+
+
 def write_start(path: Path, start: Start) -> None:
     """Write start.safetensors: what a run begins from, so that it does not need the other run again.
 

@@ -52,7 +52,7 @@ def _of_symbols(option: str, dataset: Dataset) -> Any:
 
 
 def _num_levels(dataset: Dataset) -> int | None:
-    return dataset.schema.pixel_levels
+    return dataset.schema.pixel_levels or dataset.schema.intensity_levels
 
 
 def _num_classes(dataset: Dataset) -> int | None:

@@ -18,11 +18,13 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import nn
 
 from lowerbound.averaged import Averaged
 from lowerbound.checkpoint import Checkpoint
-from lowerbound.data.feed import Data, Feed, feed_of, source_of
+from lowerbound.data.feed import Data, Feed, Numbered, feed_of, source_of
+from lowerbound.data.source import InMemory, Source
 from lowerbound.engine import Engine
 from lowerbound.held_out import HeldOut
 from lowerbound.history import NonFiniteError
@@ -37,14 +39,17 @@ from lowerbound.optimizers import (
 from lowerbound.protocols import Schedule
 from lowerbound.randomness import forked
 from lowerbound.record import Record
+from lowerbound.row_numbers import numbered, rows_from
 from lowerbound.schedules import Constant
 from lowerbound.skipping import Skipping
 from lowerbound.spelling import check_options
 from lowerbound.steps import CannotCompile, CompiledStep, EagerStep, TrainingStep, buffers_kept
+from lowerbound.support import require_support
 from lowerbound.training_run import TrainingRun
 
 __all__ = ["steps_for", "train"]
 
+_ROWS_AT_ONCE = 8192
 _CHECKED = 3  # tells the random numbers of the check from those of training
 COMPILE_ABOVE = 20_000
 """Steps from which `compile="auto"` compiles: a graph takes seconds to build and saves part of a millisecond a step."""
@@ -93,8 +98,9 @@ def train(
     held-out bound, or its last weights without held-out data; with `ema` these are averages, and the body of the `for`
     sees the weights that are averaged. Leaving the caller's `for` early saves first.
 
-    A `losses.Loss` is checked on the first batch, before the first step: whether its choices go together, and whether
-    the data lie in the support of the likelihood. Any other module is trained as it is.
+    A `losses.Loss` is checked before the first step: on the first batch, whether its choices go together; and whether
+    the rows lie in the support of the likelihood, all of them if they are tensors or arrays, else those of the first
+    batch. Any other module is trained as it is.
 
     Arguments:
         loss: maps the tensors of a batch to a `losses.LossOutput`.
@@ -151,6 +157,8 @@ def train(
     frozen = tuple(norm for norm in batch_norms(loss) if not norm.training)
     to_training(loss, frozen)
     _check_choices(loss, feed, seed, engine)
+    if isinstance(feed, Numbered) and feed.source is not data:  # who makes a source checks its rows
+        _check_rows(loss, feed.source, row_numbers, engine)
     skipping = None if skip_above is None else Skipping(skip_above, device)
     step = _make_step(loss, feed, clip_norm, compile, num_steps, optimizer, accumulate, engine, skipping)
     run = TrainingRun(
@@ -206,6 +214,17 @@ def _check_choices(loss: nn.Module, feed: Feed, seed: int, engine: Engine) -> No
     if isinstance(loss, Loss):
         with forked(engine.torch_device, seed, engine.rank, 0, _CHECKED), buffers_kept(loss):
             loss.check(*feed.transform(*feed.batch(0))[:2])
+
+
+def _check_rows(loss: nn.Module, source: Source, row_numbers: np.ndarray | None, engine: Engine) -> None:
+    """Refuse rows in memory outside the support of the likelihood; those of a data set are read once, in training."""
+    if not (isinstance(loss, Loss) and isinstance(source, InMemory)):
+        return
+    with forked(engine.torch_device), numbered(row_numbers), torch.no_grad():
+        for start in range(0, len(source), _ROWS_AT_ONCE):
+            with rows_from(start):
+                x, *_ = source.transform(*(part[start : start + _ROWS_AT_ONCE] for part in source.tensors))
+                require_support(loss.model.likelihood, x)
 
 
 def _make_step(

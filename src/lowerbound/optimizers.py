@@ -156,6 +156,11 @@ def optimizer_of(choice: str | MakeOptimizer | None) -> MakeOptimizer:
     """
     if choice is None:
         return Adam()
+    if isinstance(choice, torch.optim.Optimizer):
+        raise ValueError(
+            f"train got an {type(choice).__name__} that has its parameters already; give a function that makes one of "
+            "parameters, as in optimizer=torch.optim.Adam, or a name with options."
+        )
     if not isinstance(choice, str):
         return choice
     from lowerbound import optimizers

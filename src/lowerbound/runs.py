@@ -120,6 +120,7 @@ class Run:
         if start is not None:
             write_start(path, start)
         run = cls(path, config, plan, dataset.schema)
+        run.__dict__["dataset"] = dataset  # which need not be read again
         run._is_new = True
         return run
 
@@ -213,7 +214,7 @@ class Run:
         Raises:
             CheckpointError: the checkpoint is not readable.
         """
-        failure = self.checkpoint.load()[1].get("failure") if self.checkpoint.exists() else None
+        failure = self.checkpoint.state().get("failure") if self.checkpoint.exists() else None
         return str(failure["what"]) if isinstance(failure, dict) and "what" in failure else None
 
     @property
@@ -302,7 +303,7 @@ class Run:
 
     def _checkpointed_step(self) -> int:
         both = self.checkpoint, finish_checkpoint(self.checkpoint)
-        return sum(checkpoint.load()[1]["step"] for checkpoint in both if checkpoint.exists())
+        return sum(checkpoint.state()["step"] for checkpoint in both if checkpoint.exists())
 
     def _forget_after(self, step: int) -> None:
         """Drop the records after the last checkpoint of a killed process; these steps will be repeated exactly."""

@@ -50,7 +50,15 @@ from lowerbound.protocols import Context
 from lowerbound.randomness import forked
 from lowerbound.weights import latents_of
 
-__all__ = ["assignments", "device_for", "probabilities", "rows_for_baselines", "score", "score_fitted"]
+__all__ = [
+    "assignments",
+    "class_probabilities",
+    "device_for",
+    "rows_for_baselines",
+    "samples_for",
+    "score",
+    "score_fitted",
+]
 
 _MOST_BASELINE_ROWS, _MOST_EXPONENT = 20_000, 700.0
 _SUMMARY_SAMPLES = 64
@@ -234,13 +242,13 @@ def rows_for_baselines(dataset: Dataset, transform: nn.Module) -> Tensor:
 def assignments(model: LatentVariableModel, x: Float[Tensor, "batch *event"], *, seed: int) -> Int[Tensor, "batch"]:
     """The most probable class of each row under a model that classifies, or its cluster; on the CPU.
 
-    Arguments and errors: see `probabilities`.
+    Arguments and errors: see `class_probabilities`.
     """
-    return probabilities(model, x, seed=seed).argmax(-1)
+    return class_probabilities(model, x, seed=seed).argmax(-1)
 
 
 @torch.no_grad()
-def probabilities(
+def class_probabilities(
     model: LatentVariableModel, x: Float[Tensor, "batch *event"], *, seed: int
 ) -> Float[Tensor, "batch class"]:
     """The probability of each class under a model that classifies, or of each cluster; on the CPU.

@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 _LONGEST = 2_000
+_MOST_LISTED = 8
 
 
 _ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -65,19 +66,26 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     ('normal', {'scale': 'shared', 'min_scale': 0.01})
     >>> parse("ladder:latent_dims=[8,4],hidden=[[32,32],[16]]")
     ('ladder', {'latent_dims': [8, 4], 'hidden': [[32, 32], [16]]})
+    >>> parse("flow-matching(hidden=8)")  # as it is spelled within the options of another choice
+    ('flow-matching', {'hidden': 8})
 
     Raises:
-        ValueError: an option without a value.
+        ValueError: an option without a value, or one that is given twice.
     """
     if len(text) > _LONGEST:
         raise ValueError(f"A choice of {len(text):,} letters was given; expected a name with a few options.")
+    if "(" in text.partition(":")[0]:
+        text = inner(text)
     name, _, rest = text.partition(":")
     options: dict[str, Any] = {}
     for part in _parts(rest):
         key, equals, value = part.partition("=")
         if not equals:
             raise ValueError(f"{text!r} has the option {part!r} without a value; write it as {part}=VALUE.")
-        options[key.strip().replace("-", "_")] = _value(value.strip())
+        key = key.strip().replace("-", "_")
+        if key in options:
+            raise ValueError(f"{text[:60]!r} has the option {key!r} twice; give it once.")
+        options[key] = _value(value.strip())
     return name.strip(), options
 
 
@@ -112,8 +120,10 @@ def find(package: ModuleType, name: str) -> type:
     for candidate, item in known.items():
         if wanted in (_plain(candidate), _plain(candidate).removesuffix(axis)):
             return item
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)
-    raise ValueError(f"There is no {axis} named {name!r}; choose one of {', '.join(near)}.")
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    if not near or len(known) <= _MOST_LISTED:
+        raise ValueError(f"There is no {axis} named {name!r}; choose one of {', '.join(sorted(known))}.")
+    raise ValueError(f"There is no {axis} named {name!r}; the nearest of its {len(known)} are {', '.join(near)}.")
 
 
 def construct(package: ModuleType, text: str, **available: Any) -> Any:

@@ -61,7 +61,7 @@ def fit(
     if training.finish is None or not training.finish_epochs:
         return
     if checkpoint is not None and checkpoint.exists():  # if all of it was done before, there was no record
-        step, seconds = (checkpoint.load()[1][name] for name in ("step", "seconds"))
+        step, seconds = (checkpoint.state()[name] for name in ("step", "seconds"))
     with closing(_finish(training, training.finish, plan, engine, checkpoint)) as second:
         for record in second:
             epoch = record.epoch + step * plan.batch_size / len(training.source)

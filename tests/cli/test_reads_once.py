@@ -49,6 +49,8 @@ def test_fit_reads_the_data_once_and_the_weights_not_at_all(cli, table, tmp_path
         (["check", "--num-replicates", 20], 1),
         (["gradients", "--num-repeats", 4], 1),
         (["encode", "--out", "z.npz"], 1),
+        (["score", "--out", "s.csv"], 1),
+        (["reconstruct", "--out", "r.csv"], 1),
         (["sample", "--out", "x.csv"], 0),
     ],
     ids=lambda v: v[0] if isinstance(v, list) else "",
@@ -61,3 +63,13 @@ def test_other_commands_read_once_too(cli, brief_diagnosis, table_run, tmp_path,
     assert answer.code == 0, answer.err
     assert opened["data"] == data
     assert 1 <= opened["weights"] <= 2
+
+
+def test_a_run_that_goes_on_reads_once(cli, table, tmp_path, opened):
+    run = tmp_path / "run"
+    assert cli("fit", table, "--label", "species", "--steps", 3, "--out", run, "--no-evaluate", *TINY).code == 0
+    on = ["--resume", run, "--steps", 5, "--out", tmp_path / "on"]
+    for words, weights in ((["--resume", run], 2), (on, 3)):  # its own checkpoint twice, and once that of the other
+        opened.clear()
+        assert cli("fit", *words, "--no-evaluate").code == 0
+        assert (opened["data"], opened["weights"]) == (1, weights)

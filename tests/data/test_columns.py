@@ -1,5 +1,7 @@
 """What a column is inferred to be, what is said of it, and the way back."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas
 import pytest
@@ -306,3 +308,11 @@ def test_few_values_of_a_continuous_column_are_counted() -> None:
     few_rows = dataset_of(x[:50]).schema.columns
     assert few_rows is not None
     assert few_rows[0].distinct is None
+
+
+def test_decimal_numbers_are_numbers() -> None:
+    amounts = np.random.default_rng(0).gamma(2.0, 10.0, N).round(2)
+    frame = pandas.DataFrame({"amount": [Decimal(f"{value:.2f}") for value in amounts], "b": amounts[::-1]})
+    data = Dataset.from_frame(frame)
+    assert [column.kind for column in data.schema.columns or ()] == ["continuous", "continuous"]
+    np.testing.assert_allclose(np.sort(np.concatenate([data.x_train, data.x_test])[:, 0]), np.sort(amounts))

@@ -36,8 +36,9 @@ def test_levels_are_told_by_their_values(dtype) -> None:
     np.testing.assert_array_equal(back, data.x_test)
 
 
-def test_zeros_and_ones_of_bytes_are_no_dark_pixels() -> None:
-    data = Dataset.from_array((GREY > 127).astype(np.uint8))
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool, np.float32, np.float64])
+def test_zeros_and_ones_of_any_type_are_two_levels(dtype) -> None:
+    data = Dataset.from_array((GREY > 127).astype(dtype))
     assert (data.schema.pixel_levels, data.pixel_scale) == (2, 1.0)
 
 
@@ -55,7 +56,6 @@ def test_channels_come_first_and_go_back(channels_last) -> None:
 def test_the_default_likelihood_of_images() -> None:
     assert Dataset.from_array(COLOUR).default_likelihood == "discretized-logistic"
     assert Dataset.from_array(GREY).default_likelihood == "bernoulli"
-    assert Dataset.from_array(COLOUR / 255).default_likelihood == "bernoulli"
 
 
 def test_pixels_are_intensities_but_under_counts() -> None:
@@ -173,3 +173,12 @@ def test_lines_for_the_terminal() -> None:
     ]
     counts = Dataset.from_array(COUNTS)
     assert counts.kind_of_data.describe(counts.schema) == [f"Counts in 6 columns, up to {COUNTS.max()}."]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_colour_that_is_bytes_over_255_takes_the_likelihood_of_bytes(dtype) -> None:
+    data = Dataset.from_array((COLOUR / 255).astype(dtype))
+    assert (data.schema.pixel_levels, data.schema.intensity_levels) == (None, 256)
+    assert data.default_likelihood == Dataset.from_array(COLOUR).default_likelihood == "discretized-logistic"
+    assert data.kind_of_data.describe(data.schema) == ["Images of 3 x 4 x 5, intensities in [0, 1]: levels k / 255."]
+    assert Dataset.from_array(RNG.random((20, 4, 5, 3))).default_likelihood == "bernoulli"

@@ -85,3 +85,11 @@ def test_names_of_classes_beside_their_numbers(tmp_path):
     other = read_rows(tmp_path / "text.npz", data.schema)
     assert other.y is not None
     assert other.y.tolist() == y.tolist()
+
+
+def test_minus_one_among_labels_is_said(tmp_path):
+    data = read_file(_save(tmp_path / "x.npz", [-1, 1, 2]))
+    assert data.notes == ("20 of 60 rows of x.npz have no label: none is given, or −1, which stands for none.",)
+    one = read_file(_save(tmp_path / "y.npz", [-1, 1]))
+    with pytest.raises(DataError, match="are of 1 class and this model tells classes apart"):
+        num_classes(one, some_unlabelled=True)

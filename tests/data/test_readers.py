@@ -139,6 +139,20 @@ def test_missing_file(tmp_path):
     assert "there is no file" in _refusal(tmp_path / "none.npz")
 
 
+def test_other_archives_are_read_by_the_array_of_the_fit(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+    np.savez(tmp_path / "fit.npz", x=rows, weights=rows + 9)
+    np.savez(tmp_path / "other.npz", x=rows, named=rows + 7)
+    np.savez(tmp_path / "alone.npz", named=rows + 5)
+    schema = read_file(tmp_path / "fit.npz", array="weights").schema
+    np.testing.assert_array_equal(read_rows(tmp_path / "fit.npz", schema).x, rows + 9)
+    with pytest.raises(DataError, match=r"other\.npz has no array 'weights', to which the model was fitted; say which"):
+        read_rows(tmp_path / "other.npz", schema)
+    np.testing.assert_array_equal(read_rows(tmp_path / "other.npz", schema, array="named").x, rows + 7)
+    alone = read_rows(tmp_path / "alone.npz", schema)
+    assert alone.notes == ("Rows are the array 'named' of alone.npz.",)
+
+
 def test_names_that_are_not_there(tmp_path):
     np.savez(tmp_path / "x.npz", counts=np.eye(5), spatial=np.ones((5, 2)), other=np.eye(5), label=np.arange(5))
     assert read_file(tmp_path / "x.npz").notes == ("Rows are the array 'counts' of x.npz.",)

@@ -215,3 +215,15 @@ def test_real_tables():
     assert data.schema.columns is not None
     assert [column.missing for column in data.schema.columns] == [0, 2, 2, 2, 2, 11]
     assert data.label_names == ("Adelie", "Chinstrap", "Gentoo")
+
+
+def test_numbers_with_zeros_in_front_are_codes(tmp_path):
+    codes = [f"{k % 7:05d}" for k in range(60)]
+    pandas.DataFrame({"zip": codes, "a": np.arange(60) / 7, "k": ["02", "2"] * 30}).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    data = read_file(tmp_path / "t.csv", label="k")
+    column = (data.schema.columns or ())[0]
+    assert (column.kind, column.categories) == ("categorical", tuple(sorted(set(codes))))
+    assert set(data.kind_of_data.render(data.x_test, data.schema)["zip"]) <= set(codes)
+    assert data.label_names == ("02", "2")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch.distributions import Distribution, Independent, Normal
 from lowerbound import evaluate, infer
 from lowerbound.cli import main
 from lowerbound.exact import LinearGaussian
+from lowerbound.models import vae
 
 
 def test_data_that_are_gone_are_one_sentence(tmp_path, capsys):
@@ -43,3 +46,10 @@ def test_a_posterior_without_density_is_one_sentence(ask):
     model = LinearGaussian.random(3, 2).model(Implicit())
     with pytest.raises(ValueError, match="Sampler has no density; use annealed_importance"):
         ask(model, torch.zeros(4, 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("evaluation", [evaluate.log_evidence, evaluate.summary, infer])
+def test_values_outside_the_support_are_refused(evaluation: Any) -> None:
+    made = vae((4,), latent_dim=2, hidden=(3,), likelihood="poisson")
+    with pytest.raises(ValueError, match=r"x holds 2\.5 at row 1, column 0; Poisson takes counts"):
+        evaluation(made, torch.tensor([[1.0, 2, 3, 4], [2.5, 0, 0, 0]]))

@@ -29,6 +29,7 @@ def altered_file(file: Path, folder: Path, rng: random.Random) -> Path:
     for _ in range(rng.randint(1, 2)):
         if rng.random() < 0.8:
             inner = rng.choice([header, header, header["grid"]])
+            inner = inner if isinstance(inner, dict) and inner else header  # an earlier change may have replaced it
             inner[rng.choice(sorted(inner))] = rng.choice(VALUES)
         else:
             rest[rng.randrange(len(rest))] = rng.randrange(256)

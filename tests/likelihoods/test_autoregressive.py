@@ -191,7 +191,7 @@ def test_words_choose_it():
     [
         (lambda: made("discretized-logistic(num_levels=1)"), "num_levels=1 and expected at least 2"),
         (lambda: made("categorical(num_classes=1)"), "num_classes=1 and expected at least 2"),
-        (lambda: made("bernouli"), "no likelihood named 'bernouli'; choose one of bernoulli"),
+        (lambda: made("bernouli"), "no likelihood named 'bernouli'; the nearest of its"),
         (lambda: made("mixed(columns=2*count)"), r"site='mixed:columns=2\*count', which is no likelihood of single"),
         (
             lambda: vae((8, 8), likelihood="autoregressive:site=mixed(columns=64*count)"),

@@ -39,7 +39,7 @@ class Baseline(Protocol):
 
 @runtime_checkable
 class NeedsSamples(Protocol):
-    """A baseline made from other samples, which is not defined for a single sample."""
+    """A baseline, an estimator or an objective made from several samples, which is not defined for fewer."""
 
     @property
     def fewest_samples(self) -> int:

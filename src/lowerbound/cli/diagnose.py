@@ -33,14 +33,14 @@ def diagnose(run: str, against: str | None, num_rows: int, as_json: bool, seed: 
     import json
 
     from lowerbound.cli.opened import fitted_of
-    from lowerbound.cli.others import other_data
+    from lowerbound.cli.others import Other, other_data
     from lowerbound.cli.progress import CountProgress
     from lowerbound.cli.terminal import open_console
     from lowerbound.runs import Run
 
     opened = Run.open(run)
     fitted = fitted_of(opened)
-    rows = other_data(fitted, against, None)
+    rows = other_data(fitted, Other(against))
     console = None if as_json else open_console()
     with CountProgress(console, "Examining") as progress:
         diagnosis = fitted.diagnose(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lowerbound.cli.options import force_option
+from lowerbound.cli.others import Other, other_data, other_data_options
 from lowerbound.cli.text import say
 
 if TYPE_CHECKING:
@@ -15,15 +16,17 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lowerbound.data import Rows
-    from lowerbound.fitted import Encoded
+    from lowerbound.of_rows import Encoded
 
 __all__ = ["encode"]
 
 
 @click.command(short_help="Write the latents of data.")
 @click.argument("run")
-@click.option("--data", help="Encode another file or data set, all of it. [default: the run's test rows]")
-@click.option("--label", help="Column (or array) of labels in --data; they are written beside the latents.")
+@other_data_options(
+    "Encode another file or data set, all of it. [default: the run's test rows]",
+    "; they are written beside the latents.",
+)
 @click.option("--out", required=True, metavar="FILE", help="A .npz, .csv or .parquet file.")
 @force_option
 @click.option(
@@ -33,8 +36,7 @@ __all__ = ["encode"]
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the binarization of pixels.")
 def encode(
     run: str,
-    data: str | None,
-    label: str | None,
+    other: Other,
     out: str,
     force: bool,
     refine: int,
@@ -55,15 +57,14 @@ def encode(
     from pathlib import Path
 
     from lowerbound.cli.opened import fitted_of
-    from lowerbound.cli.others import other_data
     from lowerbound.cli.output import check_out
     from lowerbound.cli.warned import warnings_as_sentences
     from lowerbound.runs import Run
 
     path, opened = Path(out), Run.open(run)
-    check_out(path, opened, data, ".npz", ".csv", ".parquet", force=force)
+    check_out(path, opened, other.data, ".npz", ".csv", ".parquet", force=force)
     fitted = fitted_of(opened)
-    rows = other_data(fitted, data, label) or fitted.test_rows()
+    rows = other_data(fitted, other) or fitted.test_rows()
     with warnings_as_sentences():
         encoded = fitted.encode(rows, refine=refine, inference=inference, seed=seed)
     _write(path, encoded, rows)

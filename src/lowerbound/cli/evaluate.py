@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from lowerbound.cli.others import Other, other_data, other_data_options
+
 __all__ = ["evaluate"]
 
 
@@ -13,8 +15,9 @@ __all__ = ["evaluate"]
 @click.option("--language-model", is_flag=True, help="Of text: first fit the same net without latents, as a baseline.")
 @click.option("--limit", type=click.IntRange(1), help="Score the first rows only; nothing is saved then.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--data", help="Score another file or data set; nothing is saved then. [default: the run's test rows]")
-@click.option("--label", help="Column (or array) of labels in --data, which is left out.")
+@other_data_options(
+    "Score another file or data set; nothing is saved then. [default: the run's test rows]", ", which is left out."
+)
 @click.option("--quality", is_flag=True, help="Compare samples with the test rows: precision, recall, ...")
 def evaluate(
     run: str,
@@ -22,8 +25,7 @@ def evaluate(
     language_model: bool,
     limit: int | None,
     as_json: bool,
-    data: str | None,
-    label: str | None,
+    other: Other,
     quality: bool,
 ) -> None:
     """Score RUN on its test rows: ELBO, importance-weighted bound, rate, distortion, active latents, baselines.
@@ -40,23 +42,22 @@ def evaluate(
     import json
 
     from lowerbound.cli.opened import fitted_of
-    from lowerbound.cli.others import other_data
     from lowerbound.cli.scores import fit_language_model, print_scores, score_fitted
     from lowerbound.cli.terminal import open_console
     from lowerbound.runs import Run
 
-    if quality and data is not None:
+    if quality and other.data is not None:
         raise click.UsageError("--quality compares samples with the test rows of the run; leave out --data.")
     opened = Run.open(run)
     fitted = fitted_of(opened)
     console = None if as_json else open_console()
-    rows = other_data(fitted, data, label)
+    rows = other_data(fitted, other)
     if language_model:
         fit_language_model(fitted, console)
     scores = score_fitted(fitted, console, data=rows, limit=limit, num_samples=num_samples)
     if quality:
         scores["quality"] = fitted.sample_quality()
-    if data is None and limit is None:
+    if other.data is None and limit is None:
         opened.save_evaluation(scores)
     if console is None:
         click.echo(json.dumps(scores, indent=2))

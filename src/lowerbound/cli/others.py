@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,25 +15,62 @@ if TYPE_CHECKING:
     from lowerbound.data import Rows
     from lowerbound.fitted import Fitted
 
-__all__ = ["other_data"]
+__all__ = ["Other", "other_data", "other_data_options"]
 
 
-def other_data(fitted: Fitted, data: str | None, label: str | None) -> Rows | None:
+@dataclass(frozen=True)
+class Other:
+    """What the user said of other data: its file or name, its labels and its array; None where nothing was said."""
+
+    data: str | None = None
+    label: str | None = None
+    array: str | None = None
+
+
+def other_data_options(data: str, label: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """--data, --label and --array of a command, which gets them as `other`.
+
+    Arguments:
+        data: the help of --data.
+        label: what becomes of labels.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_other(*args: Any, data: str | None, label: str | None, array: str | None, **named: Any) -> None:
+            command(*args, other=Other(data, label, array), **named)
+
+        for option in (
+            click.option(
+                "--array", metavar="NAME", help="Array or layer of --data that holds the rows. [default: as in the fit]"
+            ),
+            click.option("--label", help=f"Column (or array) of labels in --data{label}"),
+            click.option("--data", help=data),
+        ):
+            option(with_other)
+        return with_other
+
+    return decorate
+
+
+def other_data(fitted: Fitted, other: Other) -> Rows | None:
     """The data of --data, matched to the columns and classes of the run; None for the run's own.
 
     Raises:
         ValueError: they cannot be read, or do not fit the model.
-        UsageError: --label without --data.
+        UsageError: --label or --array without --data.
     """
     from lowerbound.cli.described import describe_data
     from lowerbound.data.given import rows_under
 
-    if data is None:
-        if label is not None:
-            raise click.UsageError("--label goes with --data; the run's own data has the labels of its fit.")
+    if other.data is None:
+        for name in ("label", "array"):
+            if getattr(other, name) is not None:
+                raise click.UsageError(f"--{name} goes with --data; the run's own data is read as in its fit.")
         return None
-    described = describe_data(data, label=label)
-    rows = rows_under(described.get("path") or data, fitted.schema, label=label)
+    described = describe_data(other.data, label=other.label, array=other.array)
+    place = described.get("path") or other.data
+    rows = rows_under(place, fitted.schema, label=other.label, array=other.array)
     for note in rows.notes:
         say(note, err=True)
     return rows

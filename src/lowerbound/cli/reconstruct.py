@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lowerbound.cli.options import force_option
+from lowerbound.cli.others import Other, other_data, other_data_options
 from lowerbound.cli.text import say
 
 __all__ = ["reconstruct"]
@@ -12,15 +13,12 @@ __all__ = ["reconstruct"]
 
 @click.command(short_help="Show data beside what a run makes of its latents.")
 @click.argument("run")
-@click.option("--data", help="Take another file or data set. [default: the run's test rows]")
-@click.option("--label", help="Column (or array) of labels in --data, which is left out.")
+@other_data_options("Take another file or data set. [default: the run's test rows]", ", which is left out.")
 @click.option("--count", type=click.IntRange(1), default=24, show_default=True, help="How many rows, from the first.")
 @click.option("--out", metavar="FILE", help="A .png, .csv, .parquet or .npz file; without it text is printed.")
 @force_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def reconstruct(
-    run: str, data: str | None, label: str | None, count: int, out: str | None, force: bool, seed: int
-) -> None:
+def reconstruct(run: str, other: Other, count: int, out: str | None, force: bool, seed: int) -> None:
     """Encode rows of data with RUN and decode them again: E[x' | z] at one draw z ~ q(z | x).
 
     An .npz file gets the rows as `x`, as the model saw them as `seen`, and the results as `reconstruction`, in the
@@ -36,7 +34,6 @@ def reconstruct(
     import torch
 
     from lowerbound.cli.opened import fitted_of
-    from lowerbound.cli.others import other_data
     from lowerbound.cli.output import array_of, check_out, write_figure, write_npz, write_table
     from lowerbound.cli.pictures import check_images, check_table, for_picture
     from lowerbound.data.kinds import kind_named
@@ -50,14 +47,14 @@ def reconstruct(
     if opened.schema.is_written:
         from lowerbound.cli.texts import reconstruct_texts
 
-        reconstruct_texts(opened, data, count, out, force=force, seed=seed)
+        reconstruct_texts(opened, other, count, out, force=force, seed=seed)
         return
     if out is None:
         raise click.UsageError("Missing option --out.")
     path = Path(out)
-    check_out(path, opened, data, ".png", ".npz", ".csv", ".parquet", force=force)
+    check_out(path, opened, other.data, ".png", ".npz", ".csv", ".parquet", force=force)
     suffix, fitted = path.suffix.lower(), fitted_of(opened)
-    rows = other_data(fitted, data, label) or fitted.test_rows()
+    rows = other_data(fitted, other) or fitted.test_rows()
     if suffix == ".png":
         check_images(fitted, min(count, len(rows.x)))
     if suffix in (".csv", ".parquet"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lowerbound.cli.options import force_option
+from lowerbound.cli.others import Other, other_data, other_data_options
 from lowerbound.cli.text import say
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ __all__ = ["score"]
 
 @click.command(short_help="Score every row of data.")
 @click.argument("run")
-@click.option("--data", help="Score another file or data set, all of it. [default: the run's test rows]")
-@click.option("--label", help="Column (or array) of labels in --data, which is left out.")
+@other_data_options("Score another file or data set, all of it. [default: the run's test rows]", ", which is left out.")
 @click.option("--cells", is_flag=True, help="And every cell of a table, given the rest of its row.")
 @click.option(
     "--num-samples", type=click.IntRange(1), help="Latents for each row. [default: 1000; of text fewer, if it is long]"
@@ -29,8 +29,7 @@ __all__ = ["score"]
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def score(
     run: str,
-    data: str | None,
-    label: str | None,
+    other: Other,
     cells: bool,
     num_samples: int | None,
     out: str,
@@ -49,14 +48,13 @@ def score(
     import numpy as np
 
     from lowerbound.cli.opened import fitted_of
-    from lowerbound.cli.others import other_data
     from lowerbound.cli.output import check_out, write_npz, write_table
     from lowerbound.runs import Run
 
     path, opened = Path(out), Run.open(run)
-    check_out(path, opened, data, ".csv", ".parquet", ".npz", force=force)
+    check_out(path, opened, other.data, ".csv", ".parquet", ".npz", force=force)
     fitted = fitted_of(opened)
-    rows = other_data(fitted, data, label) or fitted.test_rows()
+    rows = other_data(fitted, other) or fitted.test_rows()
     log_p = fitted.score(rows, num_samples=num_samples, seed=seed)
     of_cells = _of_cells(fitted, rows, num_samples or 1000, seed) if cells else {}
     numbers = np.arange(len(log_p)) if rows.numbers is None else rows.numbers

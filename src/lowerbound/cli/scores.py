@@ -94,15 +94,17 @@ def _advice(fitted: Fitted) -> str:
         return "docs/choose.md says what to try."
     other = next_to_try(fitted.dataset, fitted.plan.recipe)
     data = (fitted.config or {}).get("data", {})
-    path, ordinal = data.get("path", fitted.dataset.name), as_ordinal(fitted.dataset)
+    ordinal, again = as_ordinal(fitted.dataset), ["fit", data.get("path", fitted.dataset.name)]
+    for name in ("label", "kind", "array"):
+        again += [f"--{name}", data[name]] if data.get(name) else []
+    kinds = {**(data.get("columns") or {}), **ordinal}
+    again += ["--columns", ",".join(f"{name}={kind}" for name, kind in kinds.items())] if kinds else []
     if ordinal:
-        kinds = {**(data.get("columns") or {}), **ordinal}
-        words = ",".join(f"{name}={kind}" for name, kind in kinds.items())
-        return f"a density cannot hold columns on few values: try `{command('fit', path, '--columns', words)}`."
+        return f"a density cannot hold columns on few values: try `{command(*again)}`."
     if other is not None:
-        return f"try `{command('fit', path, '--recipe', other)}`."
+        return f"try `{command(*again, '--recipe', other)}`."
     if fitted.plan.steps:
-        return f"train longer: `{command('fit', path, '--steps', 4 * fitted.plan.steps)}`, with what you said before."
+        return f"train longer: `{command(*again, '--steps', 4 * fitted.plan.steps)}`, with what you said before."
     return 'docs/choose.md says what to try, under "If a fit is below a baseline".'
 
 

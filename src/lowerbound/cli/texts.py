@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lowerbound.cli.opened import fitted_of
-from lowerbound.cli.others import other_data
+from lowerbound.cli.others import Other, other_data
 from lowerbound.cli.output import check_out, write_bytes, write_npz, write_table
 from lowerbound.cli.text import say
 from lowerbound.data.kinds.strings import texts_in
@@ -40,16 +40,16 @@ def sample_texts(opened: Run, count: int, decoding: str, out: str | None, *, for
         say(f"Wrote {count} samples to {out}")
 
 
-def reconstruct_texts(opened: Run, data: str | None, count: int, out: str | None, *, force: bool, seed: int) -> None:
+def reconstruct_texts(opened: Run, other: Other, count: int, out: str | None, *, force: bool, seed: int) -> None:
     """Print or write texts as the model saw them beside their reconstructions.
 
     Raises:
         UsageError: the output would overwrite something.
     """
     if out is not None:
-        check_out(Path(out), opened, data, *_endings(opened, pairs=True), force=force)
+        check_out(Path(out), opened, other.data, *_endings(opened, pairs=True), force=force)
     fitted = fitted_of(opened)
-    rows = other_data(fitted, data, None) or fitted.test_rows()
+    rows = other_data(fitted, other) or fitted.test_rows()
     events = fitted.events(rows.x[:count], seed)
     with forked(torch.device("cpu"), seed):
         made = fitted.model.reconstruct(events)

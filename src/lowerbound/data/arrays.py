@@ -82,7 +82,13 @@ def read_npy(path: Path, label: str | None, stream_above: int) -> Contents:
     return Contents(what=f"the array of {clipped(path.name)}", container="npy", x=x)
 
 
-def read_npz(path: Path, label: str | None, array: str | None, usual_label: str | None = None) -> Contents:
+def read_npz(
+    path: Path,
+    label: str | None,
+    array: str | None,
+    usual_label: str | None = None,
+    usual_array: str | None = None,
+) -> Contents:
     """Read the rows and labels of an archive, and no other array in it.
 
     Raises:
@@ -98,7 +104,8 @@ def read_npz(path: Path, label: str | None, array: str | None, usual_label: str 
             if {"indices", "indptr", "format", "shape", "data"} <= set(headers):
                 return _read_sparse(path, label)
         with np.load(path, allow_pickle=False) as opened:
-            return _from_archive(opened, headers, path, label, array, usual_label or "y")
+            named = array or _usual(headers, usual_array, path)
+            return _from_archive(opened, headers, path, label, named, usual_label or "y")
     except DataError:
         raise
     except (*_BROKEN, NotImplementedError, MemoryError) as error:
@@ -130,7 +137,23 @@ def _from_archive(
         label=None if y is None else wanted,
         classes=_classes(archive, headers, wanted, [part for part in (y, y_test) if part is not None]),
         notes=note,
+        array=array,
     )
+
+
+def _usual(headers: dict[str, _Header], array: str | None, path: Path) -> str | None:
+    """The array of the fit, if the archive has it.
+
+    Raises:
+        DataError: it has `x` in its place, which may be something else.
+    """
+    stems = {_stem(key) for key in headers}
+    if array is not None and array not in stems and "x" in stems:
+        raise DataError(
+            f"{clipped(path.name)} has no array '{clipped(array, 30)}', to which the model was fitted; say which holds "
+            "its rows, as in array='x'."
+        )
+    return array if array in stems else None
 
 
 def _rows_of(

@@ -13,7 +13,7 @@ from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError
 from lowerbound.data.kinds import kind_named, kind_of
 from lowerbound.data.kinds.kind import LeavesOut
-from lowerbound.data.labels import class_names, label_values, numbered
+from lowerbound.data.labels import UNLABELLED, class_names, label_values, numbered
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Schema
 from lowerbound.data.split import num_held_out, split_rows
@@ -109,7 +109,7 @@ def to_dataset(
         train_rows=train if streamed or test is None else None,
         test_rows=test if test is None or kept is None else kept[test],
         source=source,
-        notes=contents.notes,
+        notes=(*contents.notes, *_without_label(y, schema, name)),
     )
 
 
@@ -155,6 +155,14 @@ def _as_numbers(y: np.ndarray, given: tuple[str, ...] | None, schema: Schema, wh
         names = np.array([*given, None], dtype=object)
         y = names[np.where(y < 0, len(given), y).astype(np.int64)]
     return numbered(label_values(y, what), schema.classes, what)
+
+
+def _without_label(y: np.ndarray | None, schema: Schema, name: str) -> tuple[str, ...]:
+    """A sentence about rows that have no class, if some have."""
+    count = 0 if y is None or schema.classes is None else int((y == UNLABELLED).sum())
+    if y is None or count == 0:
+        return ()
+    return (f"{count:,} of {len(y):,} rows of {name} have no label: none is given, or −1, which stands for none.",)
 
 
 def _labels_of(name: str) -> str:

@@ -3,7 +3,7 @@
 ==========  ============================================================  ============================
 nature      cells                                                         numbers
 ==========  ============================================================  ============================
-number      integers and floating-point numbers, also as objects          the same
+number      integers, floating-point and decimal numbers, also as objects  the same
 boolean     True and False                                                0 and 1
 date        datetimes, and text such as 2024-02-29 or 2024-02-29 12:30    seconds since 1970
 text        any other text; the values of a pandas categorical            none: they are numbered later
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -110,7 +111,7 @@ def _objects(column: Any, dtype: str) -> Cells:
     present = values[~missing].tolist()
     if present and all(isinstance(value, bool) for value in present):
         return Cells(nature="boolean", dtype=dtype, numbers=_filled(values, missing))
-    if present and all(isinstance(value, int | float | np.number) for value in present):
+    if present and all(isinstance(value, int | float | np.number | Decimal) for value in present):
         return Cells(nature="number", dtype=dtype, numbers=_filled(values, missing))
     if not all(isinstance(value, str) for value in present):
         return Cells(nature="other", dtype=dtype)

@@ -30,7 +30,7 @@ def num_classes(dataset: Dataset, *, some_unlabelled: bool = False) -> int:
         some_unlabelled: whether −1 may stand for no label.
 
     Raises:
-        DataError: no labels, or labels that are not classes.
+        DataError: no labels, labels that are not classes, or a single class where classes are told apart.
     """
     y, classes = dataset.y_train, dataset.schema.classes
     if y is None:
@@ -43,6 +43,11 @@ def num_classes(dataset: Dataset, *, some_unlabelled: bool = False) -> int:
             "and this model needs classes; name another label."
         )
     check_classes(y, len(classes), dataset.name, some_unlabelled=some_unlabelled)
+    if some_unlabelled and len(classes) < 2:
+        raise DataError(
+            f"the labels of {dataset.name} are of {len(classes)} class and this model tells classes apart; give labels "
+            "of at least two (−1 stands for no label: give it a name if it is a class)."
+        )
     return len(classes)
 
 

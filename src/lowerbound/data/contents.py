@@ -30,7 +30,7 @@ class Contents:
         label: the name of the labels' column or array.
         classes: names of the classes, where `y` holds their numbers already.
         names: of the columns of an array, if they are known.
-        array: the layer of an AnnData that the user named, or None.
+        array: the array of an archive, or the layer of an AnnData, that the user named, or None.
         notes: decisions made while reading, one sentence each.
     """
 

@@ -174,6 +174,7 @@ class Batches:
 
     def _next(self) -> Any:
         for _ in range(2):
+            is_new = self._iterator is None
             if self._iterator is None:
                 self._iterator = iter(self.batches)
                 self._passes += 1
@@ -181,6 +182,8 @@ class Batches:
                 return next(self._iterator)
             except StopIteration:
                 self._iterator = None
+                if is_new:
+                    break
         raise ValueError(
             f"{type(self.batches).__name__} gave no batch on pass {self._passes}; give at least one batch, and a "
             "loader or a list rather than a generator, which ends after one pass."

@@ -60,7 +60,7 @@ def dataset_of(
             f"{said} goes with a DataFrame or an array, and a {type(data).__name__} was given; leave it out."
         )
     if array is not None and not (of_file or is_annotated(data)):
-        raise DataError(f"array goes with a file or an AnnData, and a {type(data).__name__} was given; leave it out.")
+        raise _no_array_in(data)
     if isinstance(data, Dataset):
         return data
     said = overrides or Overrides()
@@ -72,7 +72,7 @@ def dataset_of(
     return to_dataset(contents, name="X", source="memory", overrides=overrides, schema=schema)
 
 
-def rows_under(data: Any, schema: Schema, *, label: str | None = None, y: Any = None) -> Rows:
+def rows_under(data: Any, schema: Schema, *, label: str | None = None, y: Any = None, array: str | None = None) -> Rows:
     """Other data, read like those of the fit: columns and classes are matched by name.
 
     Arguments:
@@ -80,16 +80,20 @@ def rows_under(data: Any, schema: Schema, *, label: str | None = None, y: Any = 
         schema: that of the fit.
         label: the column or array of labels, if it is named otherwise than in the fit.
         y: labels (N,) of a DataFrame, an array or a list, where they are in no column of it.
+        array: the array of an archive, or the layer of an AnnData, if it is named otherwise than in the fit.
 
     Raises:
         DataError: the data cannot be read, or have not the columns, classes or shape of the schema.
     """
     if y is not None and isinstance(data, Rows | Dataset | str | Path):
         raise DataError(f"y goes with a DataFrame or an array, and a {type(data).__name__} was given; leave it out.")
+    of_file = isinstance(data, str | Path) and str(data) not in names()
+    if array is not None and not (of_file or is_annotated(data)):
+        raise _no_array_in(data)
     if isinstance(data, Rows):
         return data
-    if isinstance(data, str | Path) and str(data) not in names():
-        return read_rows(data, schema, label=label)
+    if of_file:
+        return read_rows(data, schema, label=label, array=array)
     if isinstance(data, str | Dataset):
         dataset, whole = (load(data), True) if isinstance(data, str) else (data, False)
         return to_rows(_of_dataset(dataset, whole), schema, name=dataset.name)
@@ -97,8 +101,12 @@ def rows_under(data: Any, schema: Schema, *, label: str | None = None, y: Any = 
         table: Any = data
         found = getattr(table.obs if is_annotated(table) else table, "columns", ())
         label = schema.label if schema.label in found else None
-    contents = _contents(data, label if y is None else y, None, hold_out=True, array=schema.array)
+    contents = _contents(data, label if y is None else y, None, hold_out=True, array=array or schema.array)
     return to_rows(contents, schema, name="X")
+
+
+def _no_array_in(data: Any) -> DataError:
+    return DataError(f"array goes with a file or an AnnData, and a {type(data).__name__} was given; leave it out.")
 
 
 def _contents(

@@ -11,6 +11,8 @@ numbers, means no label and becomes −1, as in scikit-learn.
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
 
 from lowerbound.data.errors import DataError, nearest
@@ -48,7 +50,7 @@ def label_values(y: np.ndarray, name: str) -> np.ndarray:
     present = [value for value in values if value is not None]
     if present and all(isinstance(value, bool | np.bool_) for value in present) and len(present) == len(values):
         return np.array(values, dtype=bool)
-    if present and all(isinstance(value, int | float | np.number) for value in present):
+    if present and all(isinstance(value, int | float | np.number | Decimal) for value in present):
         return np.array([np.nan if value is None else float(value) for value in values])
     return np.array([None if value is None else str(value) for value in values], dtype=object)
 

@@ -23,7 +23,7 @@ class Asked:
         label: the column or array of labels, which must be there; None if the user names none.
         usual_label: a column or array that is the label if it is there and no other is named.
         array: the array of rows, of an archive of several.
-        usual_array: the array that the fit was to, if no other is named; only formats that say `Schema.array` have it.
+        usual_array: the array that the user named in the fit, for where no other is named.
         stream_above: the size in bytes above which rows stay on disk, where the format allows that.
     """
 

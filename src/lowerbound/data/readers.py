@@ -55,7 +55,7 @@ class _Npz:
     suffixes, holds_arrays = (".npz",), True
 
     def read(self, path: Path, asked: Asked) -> Contents:
-        return read_npz(path, asked.label, asked.array, asked.usual_label)
+        return read_npz(path, asked.label, asked.array, asked.usual_label, asked.usual_array)
 
 
 class _Table:

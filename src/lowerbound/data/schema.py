@@ -128,11 +128,13 @@ class Schema:
         dtype: the type of the array that the user gave, which `render` gives back; tables by column have one for each.
         columns: of a table; None for other kinds.
         left_out: columns that are no part of the data.
-        array: the layer of an AnnData that the fit was to, which other AnnData must have; None for X, and elsewhere.
+        array: the array of an archive, or the layer of an AnnData, that the user named, which other data must have too;
+            None if none was named.
         label: the column (or array) of labels, or None.
         label_dtype: the type of the labels that the user gave, or None.
         classes: names of the label's classes as text, in the order of their numbers; None if labels are no classes.
         pixel_levels: K where stored pixels are the whole numbers 0 … K − 1; None where they are intensities in [0, 1].
+        intensity_levels: K where intensities are the levels k / (K − 1); None where they are any numbers in [0, 1].
         channels_last: whether the user's images have their channels on the last axis.
         text: what numbers the tokens of text; None for other kinds.
         molecules: what numbers the symbols of molecules; None for other kinds.
@@ -148,6 +150,7 @@ class Schema:
     label_dtype: str | None = None
     classes: tuple[str, ...] | None = None
     pixel_levels: int | None = None
+    intensity_levels: int | None = None
     channels_last: bool = False
     text: TextSchema | None = None
     molecules: MoleculeSchema | None = None
@@ -249,8 +252,9 @@ def _check(schema: Schema) -> None:
         raise ValueError("text without a vocabulary, or a vocabulary without text")
     if (schema.kind == "molecules") != (schema.molecules is not None):
         raise ValueError("molecules without symbols, or symbols without molecules")
-    if schema.pixel_levels is not None and schema.pixel_levels < 2:
-        raise ValueError(f"{schema.pixel_levels} levels of pixels")
+    for levels in (schema.pixel_levels, schema.intensity_levels):
+        if levels is not None and levels < 2:
+            raise ValueError(f"{levels} levels of pixels")
 
 
 def _has_categories_of_numbers(column: Column) -> bool:

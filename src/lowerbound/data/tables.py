@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["contents_of_frame", "read_table", "values_of_column"]
 
+_ROWS_LOOKED_AT = 10_000
+_CODE = r"0\d+"
 _BROKEN = (
     ValueError, OSError, EOFError, zlib.error, struct.error, KeyError, TypeError, AttributeError, IndexError,
     NotImplementedError, MemoryError, OverflowError, RecursionError,
@@ -81,7 +85,8 @@ def _read_frame(path: Path, is_parquet: bool) -> Any:
             return pandas.read_parquet(path, engine="pyarrow")
         format = look_at(path)
         _check_names(format.names, path)
-        return pandas.read_csv(
+        read = partial(
+            pandas.read_csv,
             path,
             sep=format.delimiter,
             decimal=format.decimal,
@@ -91,6 +96,9 @@ def _read_frame(path: Path, is_parquet: bool) -> Any:
             low_memory=False,
             encoding="utf-8-sig",
         )
+        frame = read()
+        codes = _codes(frame, read)
+        return read(dtype=dict.fromkeys(codes, str)) if codes else frame
     except ImportError as error:
         raise DataError(
             f"reading '{clipped(path.name)}' needs pandas and pyarrow: pip install 'lowerbound[tables]'."
@@ -102,6 +110,15 @@ def _read_frame(path: Path, is_parquet: bool) -> Any:
         raise DataError(
             f"'{clipped(path.name)}' is not a readable table ({clipped(detail.rstrip('.'), 120)}): save it again."
         ) from error
+
+
+def _codes(frame: pandas.DataFrame, read: Callable[..., pandas.DataFrame]) -> list[str]:
+    """Columns of whole numbers that are written as codes, with zeros in front ("01234"); by the first 10,000 rows."""
+    whole = [name for name in frame.columns if frame[name].dtype.kind in "iu"]
+    if not whole:
+        return []
+    written = read(usecols=whole, dtype=str, nrows=_ROWS_LOOKED_AT)
+    return [name for name in whole if bool(written[name].str.fullmatch(_CODE).any())]
 
 
 def _check_names(names: tuple[str, ...], path: Path) -> None:

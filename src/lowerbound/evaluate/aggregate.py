@@ -93,7 +93,7 @@ def aggregate_posterior(
     >>> abs(got.mutual_information.mean) < 1e-6
     True
     """
-    check_rows(x, context, num_samples, owner="aggregate_posterior")
+    check_rows(model, x, context, num_samples, owner="aggregate_posterior")
     with torch.inference_mode(), forked(x.device, seed, "aggregate_posterior"):
         prior = model.prior(context)
         if prior.batch_shape:

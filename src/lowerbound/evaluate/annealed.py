@@ -156,7 +156,7 @@ def annealed_importance(
     -2.3872
     """
     _check_counts("annealed_importance", num_distributions, num_chains, num_leapfrog)
-    check_rows(x, context, num_chains, owner="annealed_importance")
+    check_rows(model, x, context, num_chains, owner="annealed_importance")
     beta = _spacing(num_distributions)
     parts: list[tuple[Tensor, Tensor]] = []
     with torch.no_grad(), forked(x.device, seed, "annealed_importance"), cpu_tuning(x.device):
@@ -200,7 +200,7 @@ def bidirectional(
         ValueError: as `annealed_importance`.
     """
     _check_counts("bidirectional", num_distributions, num_chains, num_leapfrog, num_data=num_data)
-    check_rows(torch.empty(num_data, 1), context, num_chains, owner="bidirectional")
+    check_rows(None, torch.empty(num_data, 1), context, num_chains, owner="bidirectional")
     beta = _spacing(num_distributions)
     there, back = [], []
     with torch.no_grad(), forked(_device(model), seed, "bidirectional"), cpu_tuning(_device(model)):

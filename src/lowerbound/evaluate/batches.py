@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from lowerbound.limits import MOST_SAMPLES, require_at_most
+from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
+from lowerbound.support import require_support
 
 __all__ = ["check_rows", "context_rows", "latents_at", "row_blocks"]
 
@@ -29,10 +31,16 @@ def latents_at(z: Latents, samples: slice, rows: slice) -> Latents:
     return z[samples, rows]
 
 
-def check_rows(x: Tensor, context: Context | None, num_samples: int, *, owner: str) -> None:
-    """Refuse no data, no samples or so many that they would not end, and contexts of another length."""
+def check_rows(
+    model: LatentVariableModel | None, x: Tensor, context: Context | None, num_samples: int, *, owner: str
+) -> None:
+    """Refuse no data, values outside the support of the model's likelihood (of None, nothing is known), no samples or
+    so many that they would not end, and contexts of another length.
+    """
     if x.ndim < 2 or x.shape[0] == 0:
         raise ValueError(f"{owner} got x of shape {tuple(x.shape)} and needs (N, *event) with N ≥ 1.")
+    if model is not None:
+        require_support(model.likelihood, x, what=f"{owner}: x")
     if num_samples < 1:
         raise ValueError(f"{owner} got num_samples={num_samples} and needs at least 1.")
     require_at_most(owner, MOST_SAMPLES, num_samples=num_samples)

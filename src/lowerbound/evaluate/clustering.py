@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 
-def clustering_accuracy(clusters: Tensor, labels: Tensor) -> Score:
+def clustering_accuracy(clusters: Tensor | np.ndarray, labels: Tensor | np.ndarray) -> Score:
     """The fraction of data whose cluster is matched to their label, under the best one-to-one matching.
 
     Arguments:
@@ -51,7 +52,7 @@ def clustering_accuracy(clusters: Tensor, labels: Tensor) -> Score:
     return proportion(table[rows, columns].sum().item(), len(labels))
 
 
-def normalized_mutual_information(clusters: Tensor, labels: Tensor) -> Score:
+def normalized_mutual_information(clusters: Tensor | np.ndarray, labels: Tensor | np.ndarray) -> Score:
     """I(cluster; label) over the mean of the two entropies: 0 for independent ones, 1 for the same partition.
 
     Arguments:
@@ -64,7 +65,7 @@ def normalized_mutual_information(clusters: Tensor, labels: Tensor) -> Score:
     return _delta_method(_nmi, _table(clusters, labels))
 
 
-def adjusted_rand_index(clusters: Tensor, labels: Tensor) -> Score:
+def adjusted_rand_index(clusters: Tensor | np.ndarray, labels: Tensor | np.ndarray) -> Score:
     """Agreement about pairs of data, corrected for chance: 0 in expectation for random clusters, 1 at best.
 
     Arguments:
@@ -79,9 +80,9 @@ def adjusted_rand_index(clusters: Tensor, labels: Tensor) -> Score:
 
 def nearest_neighbour_accuracy(
     train_latents: Float[Tensor, "train latent"],
-    train_labels: Tensor,
+    train_labels: Tensor | np.ndarray,
     latents: Float[Tensor, "batch latent"],
-    labels: Tensor,
+    labels: Tensor | np.ndarray,
     *,
     num_neighbours: int = 5,
 ) -> Score:
@@ -97,8 +98,9 @@ def nearest_neighbour_accuracy(
     Raises:
         ValueError: not one label for each latent, or more neighbours than training latents.
     """
-    check_labels(train_labels, len(train_latents), what="train_labels")
-    check_labels(labels, len(latents), what="labels")
+    train_latents, latents = torch.as_tensor(train_latents), torch.as_tensor(latents)
+    train_labels = check_labels(train_labels, len(train_latents), what="train_labels")
+    labels = check_labels(labels, len(latents), what="labels")
     if not 1 <= num_neighbours <= len(train_latents):
         raise ValueError(
             f"nearest_neighbour_accuracy got num_neighbours={num_neighbours} and needs between 1 and the "
@@ -115,20 +117,24 @@ def proportion(successes: float, trials: int) -> Score:
     return Score(value=value, standard_error=(value * (1 - value) / trials) ** 0.5)
 
 
-def check_labels(labels: Tensor, num_rows: int, *, what: str) -> None:
-    """Refuse labels that are not whole numbers, one for each row."""
+def check_labels(labels: Tensor | np.ndarray, num_rows: int, *, what: str) -> Tensor:
+    """Labels as a tensor, unless they are not whole numbers, one for each row."""
+    if isinstance(labels, np.ndarray) and labels.dtype.kind not in "biuf":
+        raise ValueError(f"{what} has type {labels.dtype} and needs to be integers; number the classes first.")
+    labels = torch.as_tensor(labels)
     if labels.shape != (num_rows,) or num_rows == 0:
         raise ValueError(
             f"{what} has shape {tuple(labels.shape)} and there are {num_rows} rows; give one label for each row."
         )
     if labels.is_floating_point():
         raise ValueError(f"{what} has type {labels.dtype} and needs to be integers; number the classes first.")
+    return labels
 
 
-def _table(clusters: Tensor, labels: Tensor) -> Float[Tensor, "cluster label"]:
+def _table(clusters: Tensor | np.ndarray, labels: Tensor | np.ndarray) -> Float[Tensor, "cluster label"]:
     """n_kl, float64."""
-    check_labels(clusters, clusters.numel(), what="clusters")
-    check_labels(labels, len(clusters), what="labels")
+    clusters = check_labels(clusters, len(clusters), what="clusters")
+    labels = check_labels(labels, len(clusters), what="labels")
     k, l = (part.cpu().unique(return_inverse=True)[1] for part in (clusters, labels))
     size = int(l.max()) + 1
     return torch.bincount(k * size + l, minlength=(int(k.max()) + 1) * size).reshape(-1, size).double()

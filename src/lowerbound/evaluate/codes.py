@@ -72,7 +72,7 @@ def codes_of_rows(
     Raises:
         ValueError: no rows, or a posterior without codes.
     """
-    check_rows(x, context, 1, owner="codes_of_rows")
+    check_rows(model, x, context, 1, owner="codes_of_rows")
     parts = []
     for rows in row_blocks(len(x), _ROWS):
         q = model.infer(x[rows], context_rows(context, rows))

@@ -56,7 +56,7 @@ def prior_evidence(
     Raises:
         ValueError: no data, no samples, or a context of another length.
     """
-    check_rows(x, context, num_samples, owner="prior_evidence")
+    check_rows(model, x, context, num_samples, owner="prior_evidence")
     return log_evidence(
         _FromPrior(model),
         x,

@@ -87,7 +87,7 @@ def conditional_ranks(
         ValueError: no rows, no draws, a context of another length, elements that depend on each other given z,
             or a q that is neither a Gaussian nor a product.
     """
-    check_rows(x, context, min(num_draws, num_samples), owner="conditional_ranks")
+    check_rows(model, x, context, min(num_draws, num_samples), owner="conditional_ranks")
     values = None if takes_missing(model) else _quantiles(model, x, context, seed)
     columns = []
     for column in range(x.shape[1])[:num_columns]:

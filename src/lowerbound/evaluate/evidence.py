@@ -112,9 +112,9 @@ def log_evidence(
         progress: called after each block of data with the rows done and their total.
 
     Raises:
-        ValueError: no data, no samples, or a context of another length.
+        ValueError: no data, values outside the support of the likelihood, no samples, or a context of another length.
     """
-    check_rows(x, context, num_samples, owner="log_evidence")
+    check_rows(model, x, context, num_samples, owner="log_evidence")
     num_dimensions = math.prod(x.shape[1:])
     max_rows = max(1, max_elements // max(num_dimensions, 1))
     parts: list[tuple[Tensor, ...]] = []

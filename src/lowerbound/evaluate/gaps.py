@@ -137,7 +137,7 @@ def refined_elbos(
     Raises:
         ValueError: no data, no samples, a context of another length, or a posterior without a density.
     """
-    check_rows(x, context, num_samples, owner="refined_elbos")
+    check_rows(model, x, context, num_samples, owner="refined_elbos")
     num_latents = max(1, max_elements // max(1, math.prod(x.shape[1:])))
     there, here = [], []
     with torch.no_grad(), forked(x.device, seed, "refined_elbos"):

@@ -22,12 +22,13 @@ _NUM_GROUPS = 10
 def checked(
     latents: Float[Tensor, "row latent"], factors: Int64[Tensor, "label factor"], *, fewest_latents: int
 ) -> tuple[Float64[Tensor, "row latent"], Int64[Tensor, "row factor"]]:
-    """Latents in float64 and factors numbered from 0, on the CPU.
+    """Latents in float64 and factors numbered from 0, on the CPU; both may be given as arrays.
 
     Raises:
         ValueError: not one row of factors for each row of latents, fewer than 20 rows, latents that are not finite or
             all the same, a factor with a single value, or fewer latents than a score compares.
     """
+    latents, factors = torch.as_tensor(latents), torch.as_tensor(factors)
     if factors.shape[0] != latents.shape[0] or latents.shape[0] < 2 * _NUM_GROUPS:
         raise ValueError(
             f"Disentanglement got {latents.shape[0]} rows of latents and {factors.shape[0]} rows of factors; give "

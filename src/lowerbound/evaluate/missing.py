@@ -81,7 +81,7 @@ def completions(
     Raises:
         ValueError: no rows, no samples, a context of another length, or a likelihood that takes no NaN.
     """
-    check_rows(x, context, num_samples, owner="completions")
+    check_rows(model, x, context, num_samples, owner="completions")
     require_missing_allowed(model)
     for number, rows in enumerate(row_blocks(len(x), max(1, _NUMBERS_PER_BLOCK // (num_samples * x.shape[1])))):
         part, given = x[rows], context_rows(context, rows)
@@ -122,7 +122,7 @@ def draw_missing(
     Raises:
         ValueError: as `completions`.
     """
-    check_rows(x, context, min(num_samples, num_draws), owner="draw_missing")
+    check_rows(model, x, context, min(num_samples, num_draws), owner="draw_missing")
     require_missing_allowed(model)
     size = max(num_samples, num_draws)
     drawn, effective = [], []

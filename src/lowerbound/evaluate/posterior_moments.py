@@ -90,7 +90,7 @@ def posterior_mean(
     >>> posterior_mean(exact.model(), torch.ones(1, 2)).values
     tensor([[0.6667]])
     """
-    check_rows(x, context, num_draws, owner="posterior_mean")
+    check_rows(model, x, context, num_draws, owner="posterior_mean")
     if num_draws < 2:
         raise ValueError(f"posterior_mean got num_draws={num_draws} and needs at least 2 to know its error.")
     with forked(x.device, seed, "posterior_mean"):

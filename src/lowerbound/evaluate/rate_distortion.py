@@ -116,7 +116,7 @@ def summary(
     Raises:
         ValueError: no data, no samples, or a context of another length.
     """
-    check_rows(x, context, num_samples, owner="summary")
+    check_rows(model, x, context, num_samples, owner="summary")
     num_dimensions = math.prod(x.shape[1:])
     size = max(1, max_elements // (num_samples * num_dimensions))
     spread = _Spread()

@@ -122,7 +122,7 @@ def posterior_two_sample(
     Warns:
         InferenceWarning: rows that were left out because the chains of the reference are not to be trusted.
     """
-    check_rows(x, context, num_draws, owner="posterior_two_sample")
+    check_rows(model, x, context, num_draws, owner="posterior_two_sample")
     with forked(x.device, seed, "posterior_two_sample"):
         q, p = model.infer(x, context), reference(model, x, context)
         sizes, drawn = _reference_draws(p, num_draws)

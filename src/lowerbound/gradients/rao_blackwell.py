@@ -47,6 +47,11 @@ class RaoBlackwell:
     leave_one_out: bool = True
     kind: Kind = field(default="unbiased", init=False, repr=False)
 
+    @property
+    def fewest_samples(self) -> int:
+        """That it needs of each datum."""
+        return LeaveOneOut().fewest_samples if self.leave_one_out else 1
+
     def estimate(
         self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
     ) -> Estimate:

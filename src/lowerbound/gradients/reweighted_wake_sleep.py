@@ -37,6 +37,7 @@ class ReweightedWakeSleep:
     """
 
     kind: Kind = field(default="biased", init=False, repr=False)
+    fewest_samples: int = field(default=2, init=False, repr=False)
 
     def estimate(
         self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.baselines import Baseline, LeaveOneOut, MovingAverage
-from lowerbound.baselines.baseline import require_samples
+from lowerbound.baselines.baseline import NeedsSamples, require_samples
 from lowerbound.gradients.path_only import detach
 from lowerbound.protocols import Estimate, JointDensity, Kind, Objective
 from lowerbound.weights import weigh
@@ -51,6 +51,11 @@ class ScoreFunction(nn.Module):
         self.baseline = baseline
         self.mean_square = MovingAverage() if normalise else None
         self.kind = "biased" if normalise else "unbiased"
+
+    @property
+    def fewest_samples(self) -> int:
+        """That its baseline needs of each datum."""
+        return self.baseline.fewest_samples if isinstance(self.baseline, NeedsSamples) else 1
 
     def estimate(
         self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int

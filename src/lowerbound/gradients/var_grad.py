@@ -34,6 +34,7 @@ class VarGrad:
     """
 
     kind: Kind = field(default="unbiased", init=False, repr=False)
+    fewest_samples: int = field(default=2, init=False, repr=False)
 
     def estimate(
         self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int

@@ -24,6 +24,7 @@ from lowerbound.inference.scheme import Amortised, InferenceScheme, with_inferen
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
+from lowerbound.support import require_support
 from lowerbound.weights import latents_of, weigh
 
 __all__ = ["Inferred", "infer"]
@@ -139,7 +140,7 @@ def infer(
         seed: of everything random; the caller's random state is untouched.
 
     Raises:
-        ValueError: no samples, or a scheme that does not fit the model.
+        ValueError: no samples, values outside the support of the likelihood, or a scheme that does not fit the model.
 
     Warns:
         InferenceWarning: for each of the `problems` of a chain.
@@ -152,6 +153,7 @@ def infer(
     """
     if num_samples < 1:
         raise ValueError(f"infer got num_samples={num_samples} and needs at least 1.")
+    require_support(model.likelihood, x, what="infer: x")
     refined = with_inference(model, scheme)
     with forked(x.device, seed, "infer"):
         q = refined.infer(x, context)

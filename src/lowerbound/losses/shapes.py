@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from lowerbound.hooks import StatesEventShape
 from lowerbound.inference import Draws
 from lowerbound.model import LatentVariableModel, require_distribution
 from lowerbound.protocols import Context, Latents
@@ -48,6 +49,7 @@ def check_shapes(model: LatentVariableModel, x: Tensor, context: Context | None)
         )
     if isinstance(z, Tensor):
         _check_latents(z, model.prior(context), len(x))
+        _check_stated(model.posterior, z)
     p = _tried("likelihood", lambda: model.decode(z, context), z)
     require_distribution(p, "likelihood")
     if tuple(p.event_shape) != tuple(x.shape[1:]):
@@ -68,6 +70,15 @@ def _check_latents(z: Tensor, p: Distribution, num_rows: int) -> None:
         raise ValueError(
             f"q(z | x) is over latents of shape {tuple(z.shape[1:])} and p(z) over {tuple(p.event_shape)}; give both "
             "the same latent_shape."
+        )
+
+
+def _check_stated(posterior: object, z: Tensor) -> None:
+    """Refuse a net that gives latents of another shape than the posterior states."""
+    if isinstance(posterior, StatesEventShape) and tuple(posterior.event_shape) != tuple(z.shape[1:]):
+        raise ValueError(
+            f"The net of {type(posterior).__name__} gives latents of shape {tuple(z.shape[1:])}, and the latent_shape "
+            f"stated is {tuple(posterior.event_shape)}; state the other, or build the net for this one."
         )
 
 

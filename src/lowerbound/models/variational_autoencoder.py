@@ -34,7 +34,7 @@ def vae(
     prior: str | nn.Module = "standard-normal",
     likelihood: str | nn.Module = "bernoulli",
     posterior: str | nn.Module = "diagonal-normal",
-    network: Network = "mlp",
+    network: Network | nn.ModuleDict = "mlp",
     hidden: Sequence[int] = (256, 256),
     activation: Activation = "relu",
 ) -> LatentVariableModel:
@@ -46,7 +46,9 @@ def vae(
         prior: name of a class of `priors`, with options (see `spelling`), or a module.
         likelihood: of `likelihoods`, or a module from z to p(x | z).
         posterior: of `posteriors`, or a module from x to q(z | x).
-        network: "mlp", "convolution", or "skip" for a perceptron whose decoder reads z in every layer.
+        network: "mlp", "convolution", or "skip" for a perceptron whose decoder reads z in every layer; or nets of one's
+            own, `nn.ModuleDict({"encoder": …, "decoder": …})`, which end in the shapes that posterior and likelihood
+            take, such as (rows, 2, latent_dim) and (rows, *event_shape); they set `hidden` and `activation` aside.
         hidden: widths of the hidden layers of a perceptron, or channels of a convolutional net, from the data to z.
         activation: nonlinearity.
 
@@ -86,8 +88,14 @@ def _latent_shape(q: Conditional, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _encoder(
-    network: Network, shape: tuple[int, ...], hidden: tuple[int, ...], outputs: tuple[int, ...], a: type[nn.Module]
+    network: Network | nn.ModuleDict,
+    shape: tuple[int, ...],
+    hidden: tuple[int, ...],
+    outputs: tuple[int, ...],
+    a: type[nn.Module],
 ) -> nn.Module:
+    if isinstance(network, nn.ModuleDict):
+        return _own(network, "encoder")
     if network in ("mlp", "skip"):
         return MLP(shape, hidden, outputs, a)
     if network == "convolution":
@@ -96,8 +104,14 @@ def _encoder(
 
 
 def _decoder(
-    network: Network, latent: tuple[int, ...], hidden: tuple[int, ...], outputs: tuple[int, ...], a: type[nn.Module]
+    network: Network | nn.ModuleDict,
+    latent: tuple[int, ...],
+    hidden: tuple[int, ...],
+    outputs: tuple[int, ...],
+    a: type[nn.Module],
 ) -> nn.Module:
+    if isinstance(network, nn.ModuleDict):
+        return _own(network, "decoder")
     if network == "mlp":
         return MLP(latent, hidden, outputs, a)
     if network == "skip":
@@ -105,6 +119,12 @@ def _decoder(
     if len(latent) != 1:
         raise ValueError(f"A convolutional decoder takes vectors and this z has shape {latent}; use network='mlp'.")
     return TransposedConvolution(latent[0], hidden, outputs, activation=a)
+
+
+def _own(nets: nn.ModuleDict, part: str) -> nn.Module:
+    if set(nets) != {"encoder", "decoder"}:
+        raise ValueError(f"network holds {', '.join(nets) or 'no net'}; give the two nets 'encoder' and 'decoder'.")
+    return nets[part]
 
 
 RECIPE = Recipe(name="vae", make=vae)

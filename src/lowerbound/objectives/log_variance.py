@@ -46,6 +46,7 @@ class LogVariance:
     factor: float = 0.5
     bound: Bound = field(default="none", init=False, repr=False)
     linear: bool = field(default=False, init=False, repr=False)
+    fewest_samples: int = field(default=2, init=False, repr=False)
     rate: RateForm = field(default="sampled", init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """Images: pixels that are levels 0 … K − 1, or intensities in [0, 1].
 
 (N, H, W) are grey; (N, H, W, C) and (N, C, H, W) have one to four channels, and are stored with the channels first, as
-convolutions want them. Whole numbers are levels: 256 levels if any number is above 1, else 2. A table holds images only
+convolutions want them. Whole numbers of any type are levels: 256 if any is above 1, else 2. A table holds images only
 if the user says so and gives the shape of the image.
 
 Under a likelihood of counts or classes a level k is the number k; under all others it is the intensity k / (K − 1).
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Image"]
 
 _CHANNELS = (1, 2, 3, 4)
-_LEVELS = 256
+_LEVELS, _ROUNDING = 256, 1e-3
 
 
 class Image:
@@ -69,6 +69,7 @@ class Image:
             container=contents.container,
             dtype=str(x.dtype),
             pixel_levels=levels,
+            intensity_levels=_LEVELS if levels is None and _are_bytes(x) else None,
             channels_last=last,
         )
 
@@ -106,18 +107,18 @@ class Image:
         return Pixels(scale=dataset.pixel_scale, binarization=binarization)
 
     def default_likelihood(self, schema: Schema) -> str:
-        """Bins of the levels for colour bytes; Bernoulli for others."""
-        colour = len(schema.event_shape) == 3 and schema.event_shape[0] > 1
-        if colour and schema.pixel_levels is not None and schema.pixel_levels > 2:
-            suffix = "" if schema.pixel_levels == _LEVELS else f":num_levels={schema.pixel_levels}"
-            return f"discretized-logistic{suffix}"
+        """Bins of the levels for colour of 256 levels, as bytes or as k / 255; Bernoulli for others."""
+        colour, levels = len(schema.event_shape) == 3 and schema.event_shape[0] > 1, _levels_of(schema)
+        if colour and levels is not None and levels > 2:
+            return f"discretized-logistic{'' if levels == _LEVELS else f':num_levels={levels}'}"
         return "bernoulli"
 
     def describe(self, schema: Schema) -> list[str]:
         """Shape and levels."""
         shape = " x ".join(str(n) for n in schema.event_shape)
         if schema.pixel_levels is None:
-            return [f"Images of {shape}, intensities in [0, 1]."]
+            grid = f": levels k / {schema.intensity_levels - 1}" if schema.intensity_levels else ""
+            return [f"Images of {shape}, intensities in [0, 1]{grid}."]
         return [f"Images of {shape}, pixels of {schema.pixel_levels} levels."]
 
     def render(self, x: np.ndarray, schema: Schema) -> np.ndarray:
@@ -126,6 +127,20 @@ class Image:
         if schema.pixel_levels is None:
             return x.clip(0, 1).astype(schema.dtype)
         return np.round(x).clip(0, schema.pixel_levels - 1).astype(schema.dtype)
+
+
+def _levels_of(schema: Schema) -> int | None:
+    """How many values a pixel can have, whether it is stored as a level or as an intensity; None for any in [0, 1]."""
+    return schema.intensity_levels if schema.pixel_levels is None else schema.pixel_levels
+
+
+def _are_bytes(x: np.ndarray) -> bool:
+    """Whether intensities are the levels k / 255, to the rounding of float32."""
+    for _, block in row_blocks(x):
+        k = block.astype(np.float64) * (_LEVELS - 1)
+        if bool((np.abs(k - np.round(k)) > _ROUNDING).any()):
+            return False
+    return True
 
 
 def _is_flat(given: Given) -> bool:
@@ -157,9 +172,7 @@ def _levels(x: np.ndarray) -> int | Literal["none"] | None:
         high = max(high, top)
         if not (low >= 0 and high <= _LEVELS - 1) or (not whole and high > 1):
             return "none"
-    if x.dtype.kind in "iu" or high > 1:
-        return _LEVELS if high > 1 else 2
-    return None
+    return (_LEVELS if high > 1 else 2) if whole else None
 
 
 def _check_levels(x: np.ndarray, schema: Schema, what: str) -> None:

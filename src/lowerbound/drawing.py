@@ -1,0 +1,81 @@
+"""Rows that a fitted model makes, from its prior or from other rows (`Fitted.sample`, `draw`, `reconstruct`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lowerbound.data.classes import class_named, one_hot
+from lowerbound.fitted import Fitted
+from lowerbound.imputing import draw_given
+from lowerbound.plan_size import check_draws
+from lowerbound.randomness import derive_seed, forked
+from lowerbound.writing import written
+
+__all__ = ["draw", "reconstruct", "sample"]
+
+_CPU = torch.device("cpu")
+_SAMPLE, _RECONSTRUCT = 3, 4  # streams of random numbers
+
+
+def sample(
+    fitted: Fitted,
+    count: int,
+    *,
+    label: str | None,
+    given: Mapping[str, Any] | None,
+    decoding: str | None,
+    seed: int | None,
+) -> Any:
+    """Draws in the form of the user's data, as `Fitted.sample` says."""
+    if decoding is not None:
+        if label is not None or given is not None:
+            raise ValueError("sample got decoding with label or given; give decoding alone.")
+        return fitted.render(written(fitted, count, decoding, seed))
+    if given is not None:
+        if label is not None:
+            raise ValueError("sample got both label and given; give one of them.")
+        return fitted.render(fitted.finite(draw_given(fitted, given, count, seed=seed)))
+    x, _, _ = draw(fitted, count, label=label, seed=seed)
+    return fitted.render(x)
+
+
+def draw(
+    fitted: Fitted, count: int, *, label: str | None, seed: int | None
+) -> tuple[Tensor, Tensor, np.ndarray | None]:
+    """Draws of x, E[x | z] of each and their classes, as `Fitted.draw` says."""
+    if count < 1:
+        raise ValueError(f"sample got {count} draws to make and needs at least 1.")
+    check_draws(count, fitted.model, fitted.schema.event_shape)
+    labels = _labels(fitted, label, count)
+    context = None if labels is None or fitted.plan is None else one_hot(labels, fitted.plan.model["num_classes"])
+    with torch.no_grad(), forked(_CPU, derive_seed(fitted.seed if seed is None else seed, _SAMPLE)):
+        x, mean = fitted.model.draw(count, context)
+    return fitted.finite(x), mean, labels
+
+
+def reconstruct(fitted: Fitted, data: Any, *, seed: int | None) -> Any:
+    """E[x' | z] at one draw z ~ q(z | x) for each row, as `Fitted.reconstruct` says."""
+    parts = []
+    for x, context, part_seed in fitted.blocks(fitted.rows(data), seed):
+        with forked(_CPU, derive_seed(part_seed, _RECONSTRUCT)):
+            parts.append(fitted.model.reconstruct(x, context))
+    return fitted.render(fitted.finite(torch.cat(parts)))
+
+
+def _labels(fitted: Fitted, label: str | None, count: int) -> np.ndarray | None:
+    """The class of each draw; None where the model draws the class itself, or has no classes."""
+    labels = "unused" if fitted.recipe is None else fitted.recipe.labels
+    if labels == "unused":
+        if label is not None:
+            raise ValueError(f"{fitted.called} was fitted without labels; leave out the class.")
+        return None
+    assert fitted.plan is not None
+    number = fitted.plan.model["num_classes"]
+    if label is None:
+        return np.arange(count) % number if fitted.is_conditional else None
+    return np.full(count, class_named(label, number, fitted.schema.classes))
