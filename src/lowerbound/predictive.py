@@ -11,7 +11,6 @@ from torch import Tensor
 from lowerbound.data.schema import Schema
 from lowerbound.evaluate import PredictiveChecks, conditional_ranks, predictive_checks
 from lowerbound.evaluate.batches import context_rows
-from lowerbound.evaluate.conditional_ranks import has_conditionals
 from lowerbound.evaluate.predictive_statistics import (
     Statistics,
     count_statistics,
@@ -22,6 +21,7 @@ from lowerbound.evaluate.predictive_statistics import (
     table_statistics,
     text_statistics,
 )
+from lowerbound.evaluate.ranks_given_others import has_conditionals
 from lowerbound.fitted import Fitted
 from lowerbound.protocols import Context
 

@@ -11,8 +11,8 @@ from torch.distributions import MultivariateNormal, Normal
 
 import lowerbound as lb
 from lowerbound.evaluate import conditional_ranks, least_uniform, predictive_checks
-from lowerbound.evaluate.conditional_ranks import has_conditionals
 from lowerbound.evaluate.predictive_statistics import number_statistics, table_statistics
+from lowerbound.evaluate.ranks_given_others import has_conditionals
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import FactorAnalysers
 from lowerbound.models.mixture_of_factor_analysers import model_of

@@ -18,7 +18,6 @@ from lowerbound.evaluate.clustering import (
 )
 from lowerbound.evaluate.codes import CodeUsage, code_usage, codes_of_rows
 from lowerbound.evaluate.conditional_evidence import prior_evidence
-from lowerbound.evaluate.conditional_ranks import conditional_ranks, has_conditionals
 from lowerbound.evaluate.coverage import expected_coverage
 from lowerbound.evaluate.disentanglement import (
     DCI,
@@ -50,6 +49,7 @@ from lowerbound.evaluate.pooling import Pooled, pool
 from lowerbound.evaluate.posterior_moments import PosteriorMean, posterior_mean
 from lowerbound.evaluate.rank_bands import Band, ecdf_band, uniformity_p_values
 from lowerbound.evaluate.ranks import Coverage, uniform_ranks
+from lowerbound.evaluate.ranks_given_others import conditional_ranks, has_conditionals
 from lowerbound.evaluate.rate_distortion import Summary, summary
 from lowerbound.evaluate.reference_points import tarp
 from lowerbound.evaluate.replicated_data import Check, PredictiveChecks, predictive_checks

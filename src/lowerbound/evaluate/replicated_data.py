@@ -148,7 +148,7 @@ def predictive_checks(
         ValueError: fewer than two rows or 20 replicated data sets, or a context of another length.
     """
     require_at_most("predictive_checks", MOST_REPLICATES, num_replicates=num_replicates)
-    check_rows(model, x, context, num_replicates, owner="predictive_checks")
+    check_rows(None, x, context, num_replicates, owner="predictive_checks")  # gaps are masked, not scored
     if len(x) < 2 or num_replicates < _FEWEST:
         raise ValueError(
             f"predictive_checks got {len(x)} rows and num_replicates={num_replicates}; it needs 2 and {_FEWEST}."

@@ -87,8 +87,7 @@ def _ranks(heading: str, ranks: Tensor, names: Sequence[str], reading: str) -> I
         return
     band = ecdf_band(min(len(one.ranks) for one in worst), num_curves=worst[0].num_tested)
     series = {
-        f"{names[one.column][:40]} (p = {one.p_value:.2g})": above_uniform(one.ranks.numpy(), band.points)
-        for one in worst
+        f"{names[one.column]} (p = {one.p_value:.2g})": above_uniform(one.ranks.numpy(), band.points) for one in worst
     }
     yield Illustration(
         heading=heading,
