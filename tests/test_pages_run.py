@@ -59,6 +59,7 @@ def blocks(page: str) -> list[str]:
         "pixels",
         "semi_supervised",
         "sequence",
+        "topics",
         "text",
         "two-stage",
         "vade",

@@ -23,7 +23,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("recipe", ["lda:topics=2", "prodlda:topics=2,hidden=[8]"])
+@pytest.mark.parametrize(
+    "recipe", ["lda:topics=2", pytest.param("prodlda:topics=2,hidden=[8]", marks=pytest.mark.slow)]
+)
 def test_topics_are_told_by_their_words(cli, tmp_path, table, recipe):
     run = tmp_path / "run"
     steps = [] if recipe.startswith("lda") else ["--steps", 30]

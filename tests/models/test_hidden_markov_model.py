@@ -131,8 +131,8 @@ def planted(kind: str) -> tuple[Tensor, Tensor]:
         "normal:scale=shared",
         "bernoulli",
         "poisson",
-        "negative-binomial",
-        "student-t",
+        pytest.param("negative-binomial", marks=pytest.mark.slow),
+        pytest.param("student-t", marks=pytest.mark.slow),
         "categorical:num_classes=4",
     ],
 )
