@@ -44,7 +44,7 @@ from lowerbound.spelling import check_options
 from lowerbound.steps import CannotCompile, CompiledStep, EagerStep, TrainingStep, buffers_kept
 from lowerbound.training_run import TrainingRun
 
-__all__ = ["steps_for", "train"]
+__all__ = ["check_patience", "steps_for", "train"]
 
 _CHECKED = 3  # tells the random numbers of the check from those of training
 COMPILE_ABOVE = 20_000
@@ -152,8 +152,8 @@ def train(
     frozen = tuple(norm for norm in batch_norms(loss) if not norm.training)
     to_training(loss, frozen)
     _check_choices(loss, feed, seed, engine)
-    if isinstance(loss, Loss) and held_out is not None and held_out.patience is not None:
-        _check_patience(loss)
+    if isinstance(loss, Loss) and held_out is not None:
+        check_patience(loss, held_out.patience)
     skipping = None if skip_above is None else Skipping(skip_above, device)
     step = _make_step(loss, feed, clip_norm, compile, num_steps, optimizer, accumulate, engine, skipping)
     run = TrainingRun(
@@ -211,9 +211,13 @@ def _check_choices(loss: nn.Module, feed: Feed, seed: int, engine: Engine) -> No
             loss.check(*feed.transform(*feed.batch(0))[:2])
 
 
-def _check_patience(loss: Loss) -> None:
-    """Refuse to stop early by what bounds nothing."""
-    if not chooses(loss.criterion):
+def check_patience(loss: Loss, patience: int | None) -> None:
+    """Refuse to stop early by what bounds nothing.
+
+    Raises:
+        ValueError: the loss, which was checked, has an estimate in place of a bound, and there is a patience.
+    """
+    if patience is not None and not chooses(loss.criterion):
         raise ValueError(
             f"patience stops by a held-out bound, and the {described(loss.criterion)} of this loss is none; leave "
             "patience out, and say how long to train."
