@@ -29,7 +29,7 @@ from lowerbound.data.transform import Standardize, Transform
 from lowerbound.defaults import facts_of
 from lowerbound.engine import Engine
 from lowerbound.inference import with_inference
-from lowerbound.loop import steps_for
+from lowerbound.loop import check_patience, steps_for
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import BeforeTraining, Labels, Recipe, SecondStage
@@ -122,6 +122,7 @@ def prepare(
         if start_from is not None:
             start_from.give(loss.model)
         loss.check(some[:2].to(_CPU), *(part[:2].to(_CPU) for part in labels[:1]))
+    check_patience(loss, plan.patience)
     finish = recipe.finish if recipe.finish is not None and recipe.finish.part not in plan.freeze else None
     return Training(
         loss=loss,

@@ -48,7 +48,7 @@ from lowerbound.steps import CannotCompile, CompiledStep, EagerStep, TrainingSte
 from lowerbound.support import require_support
 from lowerbound.training_run import TrainingRun
 
-__all__ = ["steps_for", "train"]
+__all__ = ["check_patience", "steps_for", "train"]
 
 _ROWS_AT_ONCE = 8192
 _CHECKED = 3  # tells the random numbers of the check from those of training
@@ -160,8 +160,8 @@ def train(
     _check_choices(loss, feed, seed, engine)
     if isinstance(feed, Numbered) and feed.source is not data:  # who makes a source checks its rows
         _check_rows(loss, feed.source, row_numbers, engine)
-    if isinstance(loss, Loss) and held_out is not None and held_out.patience is not None:
-        _check_patience(loss)
+    if isinstance(loss, Loss) and held_out is not None:
+        check_patience(loss, held_out.patience)
     skipping = None if skip_above is None else Skipping(skip_above, device)
     step = _make_step(loss, feed, clip_norm, compile, num_steps, optimizer, accumulate, engine, skipping)
     run = TrainingRun(
@@ -230,9 +230,13 @@ def _check_rows(loss: nn.Module, source: Source, row_numbers: np.ndarray | None,
                 require_support(loss.model.likelihood, x)
 
 
-def _check_patience(loss: Loss) -> None:
-    """Refuse to stop early by what bounds nothing."""
-    if not chooses(loss.criterion):
+def check_patience(loss: Loss, patience: int | None) -> None:
+    """Refuse to stop early by what bounds nothing.
+
+    Raises:
+        ValueError: the loss, which was checked, has an estimate in place of a bound, and there is a patience.
+    """
+    if patience is not None and not chooses(loss.criterion):
         raise ValueError(
             f"patience stops by a held-out bound, and the {described(loss.criterion)} of this loss is none; leave "
             "patience out, and say how long to train."

@@ -177,6 +177,12 @@ def test_labels_are_hidden_in_equal_shares(cli, refused, tmp_path, small_digits)
     assert "does not learn from some labels" in unused
 
 
+def test_an_estimate_has_no_patience_and_leaves_no_folder(refused, small_digits, tmp_path):
+    words = ["--recipe", SMALL["avb"], "--steps", 3, "--patience", 2, "--out", tmp_path / "run"]
+    assert "leave patience out" in refused("fit", small_digits, *words)
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_option_of_another_recipe_is_refused(refused, small_digits, tmp_path):
     wrong = refused("fit", small_digits, "--recipe", "ladder", "--latent-dim", 3, "--out", tmp_path / "run")
     assert wrong.startswith("The ladder recipe has no option 'latent_dim'; it has latent_dims")

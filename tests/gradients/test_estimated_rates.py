@@ -167,6 +167,15 @@ def test_what_needs_a_bound_refuses_an_estimate():
         next(lb.train(loss, x, num_steps=2, held_out=held_out))
 
 
+def test_gaps_are_refused_and_so_is_a_context():
+    model, x = sampled(), EXACT.sample(4)
+    x[1, 0] = float("nan")
+    with torch.no_grad(), pytest.raises(ValueError, match="rows with gaps"):
+        DensityRatio(2, 3).estimate(ELBO(), model.infer(x), model.joint(x), 1)
+    with pytest.raises(ValueError, match="the model is conditional"):
+        DensityRatio(2, 3).estimate(ELBO(), model.infer(x), model.joint(x, torch.ones(4, 1)), 1)
+
+
 @pytest.mark.parametrize("options", [{"contrast": 1}, {"hidden": 0}, {"lr_factor": 0.0}, {"beta1": 1.0}])
 def test_sizes_and_rates_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match="DensityRatio got"):

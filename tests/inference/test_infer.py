@@ -83,6 +83,11 @@ def test_every_posterior_answers_them(name):
     event = (2, 3) if "categorical" in name else (2,)
     assert inferred.sample(4).shape == (4, 3, *event)
     assert inferred.mean.shape == inferred.stddev.shape == inferred.interval()[0].shape == (3, *event)
+    if name == "implicit":
+        assert inferred.bound is inferred.bound_standard_error is None
+        with pytest.raises(ValueError, match="has no density"):
+            inferred.log_prob(inferred.sample(2))
+        return
     assert inferred.bound.isfinite().all()
     if name == "auxiliary-normal":
         with pytest.raises(ValueError, match="choose another posterior"):

@@ -85,7 +85,9 @@ class DensityRatio(nn.Module):
     ) -> Estimate:
         """See `protocols.Gradient`."""
         require_told_nothing(joint, "DensityRatio")
-        x, z = joint.x, posterior.rsample(torch.Size((num_samples,)))
+        z = posterior.rsample(torch.Size((num_samples,)))
+        x = joint.x.to(z.dtype)
+        _require_no_gaps(x)
         r = self.reference(posterior, joint.prior)
         ratio = self.discriminator.log_ratio(x, self._in_units(z, r))
         log_q = r.log_prob(z) + ratio
@@ -119,3 +121,14 @@ class DensityRatio(nn.Module):
             return z
         base = cast(Independent, r).base_dist
         return (z - base.mean) / base.stddev
+
+
+def _require_no_gaps(x: Tensor) -> None:
+    """Refuse gaps, which the discriminator cannot read: in checks and evaluations, where waiting for the device costs
+    little.
+    """
+    if not torch.is_grad_enabled() and bool(x.isnan().any()):
+        raise ValueError(
+            "DensityRatio has a discriminator of x and got rows with gaps; fill them first, or use a posterior with a "
+            "density."
+        )

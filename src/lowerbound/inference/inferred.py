@@ -18,7 +18,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
-from lowerbound.hooks import Augmented
+from lowerbound.hooks import Augmented, WithoutDensity
 from lowerbound.inference.draws import Draws, warn_of_problems
 from lowerbound.inference.scheme import Amortised, InferenceScheme, with_inference
 from lowerbound.model import LatentVariableModel
@@ -160,6 +160,9 @@ def infer(
         if isinstance(q, Draws):
             warn_of_problems(q)
             pool = q.values.flatten(0, 1)
+            return Inferred(posterior=q, scheme=scheme, draws=pool, bound=None, bound_standard_error=None)
+        if isinstance(q, WithoutDensity):
+            pool = _latents(q, num_samples)
             return Inferred(posterior=q, scheme=scheme, draws=pool, bound=None, bound_standard_error=None)
         draws, log_w = _draw_and_weigh(refined, q, x, context, num_samples)
     error = log_w.std(0) / math.sqrt(num_samples) if num_samples > 1 else torch.full_like(log_w[0], math.nan)

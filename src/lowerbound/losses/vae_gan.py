@@ -128,6 +128,8 @@ class VAEGAN(Loss):
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the model has no factorised latents in one layer, or no E[x | z]."""
         self.check_rows(x, context)
+        if bool(x.isnan().any()):
+            raise ValueError("VAEGAN compares whole rows and got rows with gaps; fill them first, or use a VAE.")
         x, context = first_two(x, context)
         with forked(x.device, 0), torch.no_grad():
             q, p = self.model.infer(x, context), self.model.prior(context)
