@@ -36,7 +36,7 @@ def main() -> None:
         return
     latents = lb.Fitted.open(arguments.run).encode(arguments.h5ad).mean
     spaces = {"log expression": _logs(x), "latents given the batch": latents}
-    figure = new_figure(10, 8)
+    figure = new_figure(12, 8)
     axes = figure.subplots(2, 2)
     for row, (name, space) in zip(axes, spaces.items(), strict=True):
         z = PCA(min(10, space.shape[1]), random_state=0).fit_transform(space)
@@ -72,7 +72,7 @@ def _scatter(ax: Any, z: np.ndarray, labels: np.ndarray) -> None:
         mine = z[labels == name]
         marker = CLASS_MARKERS[i % len(CLASS_MARKERS)]
         ax.scatter(*mine.T, s=10, alpha=0.7, color=CLASS_COLOURS[i % len(CLASS_COLOURS)], marker=marker, label=name)
-    ax.legend(fontsize=7, frameon=False, markerscale=1.5)
+    ax.legend(fontsize=7, frameon=False, markerscale=1.5, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from lowerbound.data.sparse import Array
 from lowerbound.defaults import facts_of
 from lowerbound.fitted import Fitted
 from lowerbound.likelihoods.mixed import Mixed
+from lowerbound.models.cell_likelihood import CellLikelihood
 
 __all__ = ["Comparison", "Difference", "compare"]
 
@@ -211,14 +212,23 @@ def _check_data(first: str, one: Fitted, name: str, other: Fitted) -> None:
 
 def _first(rows: Rows, limit: int | None) -> Rows:
     y = None if rows.y is None else rows.y[:limit]
-    return Rows(x=rows.x[:limit], y=y, num_test=0, name=rows.name, schema=rows.schema)
+    c = None if rows.covariates is None else rows.covariates[:limit]
+    return Rows(x=rows.x[:limit], y=y, num_test=0, name=rows.name, schema=rows.schema, covariates=c)
+
+
+def _given(fitted: Fitted) -> str:
+    """What the model is given of a row, in words."""
+    given = ["its class"] if fitted.is_conditional else [covariate.name for covariate in fitted.schema.covariates]
+    if isinstance(likelihood := fitted.model.likelihood, CellLikelihood) and likelihood.library == "observed":
+        given.append("the size of its library")
+    return f" given {', '.join(given)}" if given else ""
 
 
 def _units(fitted: Fitted, x: Array, seed: int) -> tuple[str, tuple[bool, ...]]:
     """What log p of a row is of, in words: probabilities or densities, of which rows, given what; and of a table by
     columns, which of them have a probability.
     """
-    likelihood, given = fitted.model.likelihood, " given its class" if fitted.is_conditional else ""
+    likelihood, given = fitted.model.likelihood, _given(fitted)
     if isinstance(likelihood, Mixed):
         grouped = [bool(g.discrete) for g, n in zip(likelihood.groups, likelihood.sizes, strict=True) for _ in range(n)]
         columns = tuple(grouped[i] for i in likelihood.restore.tolist())

@@ -28,7 +28,7 @@ from lowerbound.defaults import Decision, decide, decide_recipe, training_rows
 from lowerbound.engine import Device, Engine, Precision
 from lowerbound.from_data import completed
 from lowerbound.limits import MOST_STEPS, require_at_most
-from lowerbound.models.recipe import Recipe
+from lowerbound.models.recipe import OF_THE_DATA, Recipe
 from lowerbound.plan_size import StepSize, check_model
 from lowerbound.randomness import forked
 from lowerbound.recipes import recipe_named
@@ -302,7 +302,9 @@ def _recipe(recipe: str | Recipe) -> tuple[Recipe, dict[str, Any]]:
         raise ValueError(f"The recipe is of type {type(recipe).__name__}; give the name of one, or a Recipe.")
     name, own = parse(recipe)
     made = recipe_named(name)
-    check_options(f"The {made.name} recipe", made.make, own, without={"event_shape": None, "num_classes": None})
+    check_options(
+        f"The {made.name} recipe", made.make, own, without={"event_shape": None, **dict.fromkeys(OF_THE_DATA)}
+    )
     return made, own
 
 

@@ -18,7 +18,7 @@ from lowerbound.data.dataset import Dataset
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Transform
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.recipe import Recipe
+from lowerbound.models.recipe import OF_THE_DATA, Recipe
 from lowerbound.planning import Plan, plan
 from lowerbound.spelling import parse
 
@@ -26,7 +26,6 @@ __all__ = ["Start", "freeze", "plan_from", "require_schema"]
 
 _OF_THE_TRANSFORM = ("binarization", "standardize", "log_columns")
 _INHERITED = (*_OF_THE_TRANSFORM, "seed")  # the seed says which rows choose the weights: no weight has seen them
-_DECIDED_BY_DATA = ("num_classes",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +90,7 @@ def plan_from(start: Start | None, dataset: Dataset, recipe: str | Recipe | None
     if not source.steps:
         raise ValueError(f"The {source.recipe} of {start.name} is solved without steps; fit it to the data as it is.")
     said = {**own, **{name: value for name, value in given.items() if value is not None}}
-    options = {name: value for name, value in source.model.items() if name not in _DECIDED_BY_DATA}
+    options = {name: value for name, value in source.model.items() if name not in OF_THE_DATA}
     kept = {**options, **{name: getattr(source, name) for name in _OF_THE_TRANSFORM}}
     for name in kept:
         if name in said and said[name] != kept[name]:
@@ -147,4 +146,5 @@ def _meaning(schema: Schema) -> dict[str, Any]:
         "set of columns": [(c.name, c.kind, c.categories) for c in columns],
         "set of classes": schema.classes,
         "number of pixel levels": schema.pixel_levels,
+        "set of covariates": [(one.name, one.categories) for one in schema.covariates],
     }

@@ -103,3 +103,17 @@ def test_latents_with_the_names_of_cells(cli, refused, run, cells, tmp_path):
     names = pandas.read_csv(tmp_path / "z.csv")["name"]
     assert names.tolist() == [cells.obs.index[i] for i in lb.Fitted.open(run).dataset.test_rows]
     assert "is a copy of --data with the latents" in refused("encode", run, "--out", tmp_path / "y.h5ad")
+
+
+def test_a_fit_goes_on_from_a_run_and_is_compared_with_its_like(cli, refused, run, cells, tmp_path):
+    began = lb.fit(cells, start_from=run, freeze=["likelihood"], steps=2)
+    frozen = lb.Fitted.open(run).model.likelihood.state_dict()
+    assert all((tensor == frozen[name]).all() for name, tensor in began.model.likelihood.state_dict().items())
+    file = run.parent / "x.h5ad"
+    small = ["--steps", 2, "--hidden", 8, "--latent-dim", 2, "--device", "cpu", "--no-evaluate", "--label", "type"]
+    for name, recipe in (("other", "cells:dispersion=gene-batch"), ("latent", "cells:library=latent")):
+        words = ["--recipe", recipe, "--covariates", "batch,age", *small, "--out", tmp_path / name]
+        assert cli("fit", file, *words).code == 0
+    assert cli("compare", run, tmp_path / "other", "--num-samples", 5).code == 0
+    sentence = refused("compare", run, tmp_path / "latent", "--num-samples", 5)
+    assert "given batch, age, the size of its library" in sentence

@@ -21,7 +21,7 @@ _AXES = (
     "optimizers",
     "schedules",
 )
-_GIVEN = ("event_shape", "net", "num_data", "num_classes", "model")
+_GIVEN = ("event_shape", "net", "num_data", "num_classes", "covariate_sizes", "model")
 """Arguments that the fit answers, not the user."""
 
 

@@ -18,13 +18,13 @@ from lowerbound.model import LatentVariableModel
 from lowerbound.nets.shapes import Shape
 from lowerbound.spelling import check_options
 
-__all__ = ["BeforeTraining", "Finish", "Labels", "Recipe", "SecondStage", "Stage"]
+__all__ = ["OF_THE_DATA", "BeforeTraining", "Finish", "Labels", "Recipe", "SecondStage", "Stage"]
 
 Labels: TypeAlias = Literal["unused", "context", "partial", "covariates"]
 """How training sees labels: not at all; as a one-hot context; as class numbers, with −1 for no label; or not at all,
 and covariates as its context."""
 
-_OF_THE_DATA = ("num_classes", "covariate_sizes")  # arguments that the data answer
+OF_THE_DATA = ("num_classes", "covariate_sizes")  # arguments that the data answer
 
 
 @runtime_checkable
@@ -109,7 +109,7 @@ class Recipe:
     def options(self) -> tuple[str, ...]:
         """The keyword values that it takes from the user."""
         names = list(inspect.signature(self.make).parameters)[1:]
-        return tuple(name for name in names if name not in _OF_THE_DATA)
+        return tuple(name for name in names if name not in OF_THE_DATA)
 
     @property
     def option_defaults(self) -> dict[str, Any]:
