@@ -22,7 +22,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lowerbound.data.blocks import row_blocks
 from lowerbound.data.given import column_of
+from lowerbound.data.labels import label_values, number_text
 from lowerbound.expression import model_of_cells
 from lowerbound.fitted import Fitted
 from lowerbound.models.cell_autoencoder import CellModel
@@ -113,10 +115,13 @@ def discoveries(
 
 def _groups(data: Any, groups: Any, fitted: Fitted, count: int) -> np.ndarray:
     """The group of each cell as text, "" for none."""
-    values = np.asarray(column_of(data, groups, fitted.schema) if isinstance(groups, str) else groups)
-    if values.shape != (count,):
-        raise ValueError(f"groups has shape {values.shape} and there are {count} cells; give one group for each.")
-    return np.array(["" if value is None or value != value else str(value) for value in values.tolist()])
+    found = np.asarray(column_of(data, groups, fitted.schema) if isinstance(groups, str) else groups)
+    if found.shape != (count,):
+        raise ValueError(f"groups has shape {found.shape} and there are {count} cells; give one group for each.")
+    values = label_values(found, "the groups")
+    if values.dtype.kind == "f":
+        return np.array(["" if np.isnan(value) else number_text(value) for value in values])
+    return np.array(["" if value is None else str(value) for value in values.tolist()])
 
 
 def _cells(of_cell: np.ndarray, name: str) -> np.ndarray:
@@ -175,7 +180,7 @@ def _frame(
     above = sums.above.numpy()
     probability, mean = above / num_draws, sums.change.numpy() / num_draws
     expected, differential = discoveries(probability, level)
-    counts = [np.asarray(rows.x[part]) for part in chosen]
+    seen = [sum((block > 0).sum(0) for _, block in row_blocks(rows.x, part)) / len(part) for part in chosen]
     columns: dict[str, Any] = {
         "group": first,
         "against": second,
@@ -185,8 +190,8 @@ def _frame(
         "log2_fold_change_std": np.sqrt(np.maximum(sums.squared.numpy() / num_draws - mean**2, 0)),
         "expression": _SCALE * sums.first.numpy() / num_draws,
         "expression_against": _SCALE * sums.second.numpy() / num_draws,
-        "fraction_of_cells": (counts[0] > 0).mean(0),
-        "fraction_of_cells_against": (counts[1] > 0).mean(0),
+        "fraction_of_cells": seen[0],
+        "fraction_of_cells_against": seen[1],
         "expected_false_discoveries": expected,
         "differential": differential,
     }

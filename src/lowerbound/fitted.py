@@ -431,6 +431,12 @@ class Fitted:
     ) -> tuple[Tensor, Tensor, np.ndarray | None]:
         """Draws of x, E[x | z] of each and their classes, in the form that the likelihood scores.
 
+        Arguments:
+            count: how many.
+            label: the class to draw.
+            given: values of covariates, as for `sample`.
+            seed: of the draws.
+
         Raises:
             ValueError: no such class, or a model that was told none; fewer than one draw.
         """
