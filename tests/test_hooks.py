@@ -35,6 +35,7 @@ HOOKS = [
     "Embeds",
     "EndsInState",
     "FindsStates",
+    "GivenContext",
     "HasConditionalMeans",
     "HasCumulative",
     "HasTopics",
@@ -47,6 +48,7 @@ HOOKS = [
     "Quantizes",
     "StatesEventShape",
     "StatesOutShape",
+    "WithoutDensity",
 ]  # fmt: skip
 NOT_YET = {"without_latents.py"}
 """Reads facts of likelihoods by name; those have no protocol of their own so far."""

@@ -114,6 +114,7 @@ def failures(name, row, statuses, check):
     assert not sentences, f"{row} on {name}: " + "; ".join(sentences)
 
 
+@pytest.mark.slow
 def test_the_page_is_up_to_date():
     written = (Path(__file__).parent.parent / "docs" / "matrix.md").read_text()
     assert page() == written, "run python -m lowerbound.testing.matrix > docs/matrix.md"

@@ -149,7 +149,7 @@ def _data_for(recipe: Recipe) -> Dataset:
         return dataset_of(BYTES / 255, LABELS)
     if recipe.likelihood == "tokens":
         return dataset_of(["a model of text", "text of a model", "a text"] * 10)
-    if recipe.likelihood == "negative-binomial":
+    if recipe.likelihood in ("negative-binomial", "bag-of-words"):
         return dataset_of(COUNTS)
     return load("digits") if "likelihood" in recipe.options else dataset_of(REAL)
 

@@ -180,7 +180,7 @@ def test_changed_data_are_refused(tmp_path):
     run = Run.create(tmp_path / "run", plan(load_dataset(data), **SMALL), data, load_dataset(data))
     np.save(tmp_path / "x.npy", 1 - np.eye(9))
     with pytest.raises(DataError, match="has changed since the run began"):
-        _ = run.dataset
+        _ = Run.open(run.path).dataset
 
 
 def test_evaluations_come_back(trained):

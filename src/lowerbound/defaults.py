@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
-from lowerbound import gradients, likelihoods, losses, objectives
+from lowerbound import baselines, gradients, likelihoods, losses, objectives
 from lowerbound.baselines.baseline import NeedsSamples
 from lowerbound.data import Dataset
 from lowerbound.data.kinds.table import columns_spelling
@@ -23,10 +24,19 @@ from lowerbound.loop import steps_for
 from lowerbound.models.parts import of_one_element
 from lowerbound.models.recipe import Recipe
 from lowerbound.recipes import recipe_named
-from lowerbound.spelling import construct, find, parse, takes
+from lowerbound.spelling import build, find, parse, takes
 from lowerbound.support import LikelihoodFacts
 
-__all__ = ["GENERAL", "Decision", "as_ordinal", "decide", "decide_recipe", "facts_of", "training_rows"]
+__all__ = [
+    "GENERAL",
+    "Decision",
+    "as_ordinal",
+    "autoencoder_for",
+    "decide",
+    "decide_recipe",
+    "facts_of",
+    "training_rows",
+]
 
 GENERAL: dict[str, Any] = {
     "log_columns": (),
@@ -81,14 +91,19 @@ def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
         return Decision("vae")
     if not said:
         return suits
-    trained = _trained(dataset, said)
+    trained = autoencoder_for(dataset, said)
     if trained == suits.value:
         return suits
     return Decision(trained, f"{', '.join(said)} was given; with nothing said it is {suits.value}, as {suits.reason}")
 
 
-def _trained(dataset: Dataset, said: Collection[str]) -> str:
-    """The autoencoder for the columns: that of counts, unless parts were said that it does not let one choose."""
+def autoencoder_for(dataset: Dataset, said: Collection[str]) -> str:
+    """The recipe of an autoencoder for the data: text, molecules and counts have one of their own, counts unless parts
+    are said that it does not let one choose.
+    """
+    suits = _suits(dataset)
+    if dataset.schema.is_written:
+        return "vae" if suits is None else suits.value
     columns = dataset.schema.columns or ()
     if not columns or any(column.kind != "count" or column.missing for column in columns):
         return "vae"
@@ -227,11 +242,18 @@ def _fewest_samples(known: Mapping[str, Any]) -> Decision:
     """One sample, or as many as an objective or an estimator cannot do without."""
     fewest = Decision(1)
     for package, word in ((objectives, known["objective"]), (gradients, known.get("gradient"))):
-        states_it = not isinstance(word, str) or hasattr(find(package, parse(word)[0]), "fewest_samples")
-        choice = construct(package, word) if isinstance(word, str) and states_it else word
+        choice = _stating_samples(package, word) if isinstance(word, str) else word
         if isinstance(choice, NeedsSamples) and choice.fewest_samples > fewest.value:
             fewest = Decision(choice.fewest_samples, f"the fewest that {type(choice).__name__} works with")
     return fewest
+
+
+def _stating_samples(package: ModuleType, words: str) -> Any:
+    """The choice, or its baseline where it names one, as far as these state how few samples they work with."""
+    name, options = parse(words)
+    if isinstance(options.get("baseline"), str):
+        package, (name, options) = baselines, parse(options["baseline"])
+    return build(package, name, options) if hasattr(find(package, name), "fewest_samples") else None
 
 
 def _steps(dataset: Dataset, known: Mapping[str, Any]) -> Decision:

@@ -13,6 +13,7 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `AssignsClusters`       a posterior that knows the probability of each cluster given x
 `HasConditionalMeans`   a distribution without a mean in closed form that has means along a draw
 `PointMass`             a posterior of probability one at a single value of z
+`GivenContext`          the joint density of a model that may have a context
 `WithoutDensity`        a posterior that can be drawn from and whose density is not known
 `Quantizes`             a point mass at codes of encoded vectors, whose gradient reaches the vectors by copying
 `Jumps`                 a reparameterised posterior with a part whose value jumps along its parameters
@@ -43,6 +44,7 @@ __all__ = [
     "Embeds",
     "EndsInState",
     "FindsStates",
+    "GivenContext",
     "HasConditionalMeans",
     "HasCumulative",
     "HasTopics",
@@ -192,6 +194,13 @@ class Jumps(Protocol):
     def jumps(self) -> None:
         """Nothing: that there is this method says it."""
         ...
+
+
+@runtime_checkable
+class GivenContext(Protocol):
+    """A joint density log p(x, z | c)."""
+
+    context: Tensor | tuple[Tensor, ...] | None
 
 
 @runtime_checkable

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 _LONGEST = 2_000
-_MOST_LISTED = 8
+_MOST_LISTED, _LONGEST_LIST = 8, 180
 
 
 _ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -122,7 +122,9 @@ def find(package: ModuleType, name: str) -> type:
             return item
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     if not near or len(known) <= _MOST_LISTED:
-        raise ValueError(f"There is no {axis} named {name!r}; choose one of {', '.join(sorted(known))}.")
+        listed = ", ".join(sorted(known))
+        listed = listed if len(listed) <= _LONGEST_LIST else f"{listed[:_LONGEST_LIST].rpartition(', ')[0]}, …"
+        raise ValueError(f"There is no {axis} named {name!r}; choose one of {listed}.")
     raise ValueError(f"There is no {axis} named {name!r}; the nearest of its {len(known)} are {', '.join(near)}.")
 
 

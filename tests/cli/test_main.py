@@ -20,6 +20,8 @@ COMMANDS = [
     "compress",
     "decompress",
     "encode",
+    "expression",
+    "differential-expression",
     "interpolate",
     "search",
     "reconstruct",

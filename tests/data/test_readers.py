@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from lowerbound.data import DataError, read_file
+from lowerbound.data import DataError, read_file, read_rows
 
 
 def _rng():
@@ -51,7 +51,7 @@ def test_grey_images_keep_their_axes(tmp_path, dtype):
     np.save(tmp_path / "x.npy", x)
     data = read_file(tmp_path / "x.npy")
     assert (data.kind, data.event_shape) == ("image", (4, 5))
-    assert data.x_train.dtype == (np.uint8 if dtype == np.uint8 else np.float32)
+    assert data.x_train.dtype == np.uint8
 
 
 def test_labels_follow_their_rows_through_the_split(tmp_path):

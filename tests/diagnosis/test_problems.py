@@ -177,6 +177,7 @@ class KnowsItsRows(nn.Module):
         return MultivariateNormal(q.mean + 0.6 * (~known)[:, None], scale_tril=q.scale_tril, validate_args=False)
 
 
+@pytest.mark.slow
 def test_overfitting_of_the_encoder():
     exact = exact_model()
     train = exact.sample(ROWS)

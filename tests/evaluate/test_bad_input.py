@@ -44,7 +44,7 @@ class Implicit(torch.nn.Module):
 @pytest.mark.parametrize("ask", [evaluate.log_evidence, evaluate.summary, infer])
 def test_a_posterior_without_density_is_one_sentence(ask):
     model = LinearGaussian.random(3, 2).model(Implicit())
-    with pytest.raises(ValueError, match="Sampler has no density; use annealed_importance"):
+    with pytest.raises(ValueError, match="Sampler has no density, so that there is no bound; evaluate"):
         ask(model, torch.zeros(4, 3, dtype=torch.float64))
 
 

@@ -110,7 +110,7 @@ def test_refusals():
         inference_gaps(model, x, Known(exact.log_evidence(x[:5])))
     with pytest.raises(ValueError, match="num_samples=0"):
         inference_gaps(model, x, evidence, num_samples=0)
-    with pytest.raises(ValueError, match="Independent has no density; use annealed_importance"):
+    with pytest.raises(ValueError, match="Independent has no density, so that there is no bound; evaluate"):
         inference_gaps(exact.model(Opaque()), x, evidence, refine=Amortised())
     with pytest.raises(ValueError, match="one row of context for each"):
         inference_gaps(model, x, evidence, context=x[:2])

@@ -138,6 +138,7 @@ def test_at_the_exact_posterior_one_estimator_has_no_noise_and_the_other_nothing
     assert pathwise.norm.value < 4 * max(pathwise.norm.standard_error, (pathwise.variance.value / 256) ** 0.5)
 
 
+@pytest.mark.slow
 def test_more_data_divide_the_variance():
     model = EnumerableBernoulli.random(2, 3, seed=1).model()
     x = torch.tensor([[1.0, 0.0, 1.0]], dtype=torch.float64)

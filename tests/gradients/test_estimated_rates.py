@@ -118,6 +118,7 @@ def test_the_gradient_of_a_discriminator_is_that_of_its_cross_entropy():
     assert (flat_gradient(value, [q]) == 0).all()
 
 
+@pytest.mark.slow
 def test_the_aggregate_ratio_learns_how_far_the_latents_are_from_the_prior():
     """q(z) = N((1, 0), I) for the exact posterior moved by (1, 0): KL(q(z) ‖ p(z)) is ½, which β doubles."""
     model, x = EXACT.model(), EXACT.sample(4096)

@@ -115,6 +115,7 @@ def test_the_draws_have_the_moments_of_the_exact_posterior():
     assert ((products.mean((0, 1)) - cov).abs() < 1.3 * t * error).all()
 
 
+@pytest.mark.slow
 def test_the_scale_and_the_step_size_are_learned():
     """Without the scale, coordinates of very different size leave the wide one nearly where it was."""
     base = LinearGaussian.random(3, 2, seed=1)

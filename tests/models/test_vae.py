@@ -21,6 +21,7 @@ BINARY = {"posterior": "bernoulli", "gradient": "score-function", "num_samples":
 ONE_HOT = {"posterior": "categorical:categories=3", "gradient": "score-function", "num_samples": 2}
 
 GOES_WITH: dict[tuple[str, str], dict[str, Any]] = {
+    ("posteriors", "implicit"): {"gradient": "density-ratio"},
     # Latents of another kind than a real vector need a prior and a posterior of that kind.
     ("priors", "bernoulli"): BINARY,
     ("priors", "rbm"): BINARY,
@@ -57,6 +58,7 @@ GOES_WITH: dict[tuple[str, str], dict[str, Any]] = {
     ("gradients", "enumerate"): {"posterior": "bernoulli", "prior": "bernoulli"},
     ("gradients", "stratified"): {"posterior": "mixture-normal"},
     # A table of columns of kinds.
+    ("likelihoods", "bag-of-words"): {"likelihood": "bag-of-words", "shape": (30,)},
     ("likelihoods", "mixed"): {"likelihood": "mixed:columns=10*continuous+10*count+10*categorical-2", "shape": (30,)},
 }
 _OF_CODES = "codes have a prior of their own: recipes fsq and vq (see test_quantized_autoencoder)"
@@ -102,6 +104,7 @@ def loss_of(
         gradient=construct(gradients, gradient, **given),
         num_samples=num_samples,
         penalty=None if penalty is None else construct(penalties, penalty, model=model, **given),
+        event_shape=shape,
     )
     model.initialize(binary(shape))
     made.check(binary(shape)[:2])

@@ -45,6 +45,7 @@ def test_it_starts_at_the_elbo():
 
 
 @pytest.mark.parametrize("multiplier", [0.4, pytest.param(3.0, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_the_constraint_is_met_with_the_multiplier_of_lagrange(multiplier):
     exact, x = case()
     model = exact.model(exact.posterior_module(diagonal=True))

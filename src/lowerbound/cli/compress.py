@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["compress"]
 
 
-@click.command(short_help="Write rows to a file in as few bits as the model takes.")
+@click.command(short_help="Write rows to a file in few bits, without loss.")
 @click.argument("run")
 @click.argument("data")
 @click.option("--out", required=True, metavar="FILE", help="A .lb file.")

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.gradients.pathwise import require_differentiable
-from lowerbound.hooks import WithoutDensity
+from lowerbound.hooks import GivenContext, WithoutDensity
 from lowerbound.protocols import JointDensity, Objective
 from lowerbound.weights import LogWeights
 
@@ -59,7 +59,7 @@ def require_told_nothing(joint: JointDensity, owner: str) -> None:
     Raises:
         ValueError: it has one.
     """
-    if getattr(joint, "context", None) is not None:
+    if isinstance(joint, GivenContext) and joint.context is not None:
         raise ValueError(
             f"{owner} has a discriminator of x and z and the model is conditional; use a posterior with a density."
         )

@@ -32,9 +32,9 @@ from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
 from lowerbound.protocols import Context
 
-_FEW_TEXTS, _FEW_PASSES = 5000, 5
-
 __all__ = ["RECIPES", "TopicMixture", "TopicProduct", "lda", "prodlda", "start_lda", "start_prodlda"]
+
+_FEW_TEXTS, _FEW_PASSES = 5000, 5
 
 
 def lda(

@@ -20,8 +20,8 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from lowerbound.data.dataset import Dataset
 from lowerbound.data.transform import Binarization
+from lowerbound.defaults import autoencoder_for
 from lowerbound.engine import Device
 from lowerbound.fitted import Fitted
 from lowerbound.model import LatentVariableModel
@@ -195,7 +195,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         self.fitted_, self.history_ = fit_dataset(
             dataset,
             given,
-            recipe=_recipe_for(dataset),
+            recipe=autoencoder_for(dataset, {name for name, value in given.items() if value is not None}),
             seed=seed_of(self.random_state),
             device=self.device,
             verbose=self.verbose,
@@ -278,10 +278,3 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
     def _rows(self, X: ArrayLike) -> Any:
         """X in the form that `Fitted` takes."""
         return validated(self, X, self.event_shape)
-
-
-def _recipe_for(dataset: Dataset) -> str:
-    """A variational autoencoder for that kind of data."""
-    if dataset.schema.molecules is not None:
-        return "molecule-vae"
-    return "vae" if dataset.schema.text is None else "sentence-vae"
