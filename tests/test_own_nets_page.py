@@ -13,7 +13,7 @@ TEXT = (Path(__file__).parents[1] / "docs" / "own-nets-data-loop.md").read_text(
 def test_its_python_runs(capsys):
     torch.manual_seed(0)
     blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names: dict[str, object] = {}
     exec("\n".join(blocks), names)
     lines = capsys.readouterr().out.splitlines()

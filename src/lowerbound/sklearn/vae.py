@@ -56,7 +56,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         prior: name of a class of `priors`, with options (see `spelling`), or a module.
         likelihood: of `likelihoods`, or a module.
         posterior: of `posteriors`, or a module; `fit` copies modules and does not change them.
-        network: "mlp" or "convolution"; the second needs `event_shape`.
+        network: "mlp" or "convolution", which needs `event_shape`; or nets of one's own, as for `models.vae`.
         activation: nonlinearity.
         event_shape: (height, width) or (channels, height, width) if rows are images; None for rows of a table.
         kind: of data, where the inferred one is wrong ("counts", "table", …).
@@ -125,7 +125,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         prior: str | nn.Module | None = None,
         likelihood: str | nn.Module | None = None,
         posterior: str | nn.Module | None = None,
-        network: Network | None = None,
+        network: Network | nn.ModuleDict | None = None,
         activation: Activation | None = None,
         event_shape: Sequence[int] | None = None,
         kind: str | None = None,
