@@ -217,3 +217,14 @@ def test_refusals():
     for score in GAPS:
         with pytest.raises(ValueError, match="each row has 1; use dci_scores"):
             score(latents[:, :1], factors)
+
+
+@pytest.mark.parametrize("score", [separated_attribute_predictability, beta_vae_score, mutual_information_gap])
+def test_one_row_far_out_decides_nothing(score: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.randint(4, (1000, 2), generator=generator)
+    latents = factors + 0.1 * torch.randn(1000, 2, generator=generator)
+    spoilt = latents.clone()
+    spoilt[7] = torch.tensor([1e6, -1e6])
+    assert abs(score(spoilt, factors).value - score(latents, factors).value) < 0.02
+    assert score(latents, factors).value > 0.9

@@ -149,7 +149,8 @@ def test_coherence_counts_texts_with_both_words() -> None:
     [
         (lda, (4, 4), {}, "one count for each word"),
         (prodlda, (4,), {"topics": 1}, "needs at least 2"),
-        (lda, (4,), {"concentration": 0.0}, "give numbers above 0"),
+        (lda, (4,), {"concentration": 0.0}, "give finite numbers above 0"),
+        (prodlda, (4,), {"concentration": 0.0}, "needs a finite number, 1e-06 or more"),
         (prodlda, (4,), {"dropout": 1.0}, "a fraction from 0 to below 1"),
     ],
 )

@@ -7,11 +7,9 @@
             balanced accuracy a counts as (a − 1/C) / (1 − 1/C), so that chance is 0 (or little more, of few rows:
             the thresholds are chosen on the same ones)
 
-For MIG z is cut into 20 bins of equal width, the practice of Locatello et al. (2019, arXiv:1811.12359). The width must
-follow the range of most rows: with one row far out all others would share a bin. A value whose distance from the
-central 98 % of its latent exceeds the width of these is therefore an outlier and goes to the outermost bin
-(winsorising, Dixon 1960). Without outliers the bins divide the whole range. Bins of equal counts need no such rule, but
-split the classes of perfect latents.
+For MIG z is cut into 20 bins of equal width, the practice of Locatello et al. (2019, arXiv:1811.12359), once outliers
+are brought in (`known_factors`): with one row far out all others would share a bin. Bins of equal counts need no such
+rule, but split the classes of perfect latents.
 
 The latents should be the means of q(z | x), for data whose factors were drawn independently. Both scores are near 0 for
 latents without information about the factors. Standard errors come from a jackknife over ten groups of rows
@@ -20,7 +18,6 @@ latents without information about the factors. Standard errors come from a jackk
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 
 import numpy as np
@@ -35,7 +32,6 @@ from lowerbound.evaluate.known_factors import checked, jackknife
 __all__ = ["mutual_information_gap", "separated_attribute_predictability"]
 
 _NUM_BINS = 20
-_TAIL = 0.01  # of the rows on each side, at least one, are outside of the central ones
 
 
 def mutual_information_gap(latents: Float[Tensor, "row latent"], factors: Int64[Tensor, "label factor"]) -> Score:
@@ -91,14 +87,10 @@ def separated_attribute_predictability(
 
 
 def _bins(z: Float64[Tensor, "row latent"]) -> Int64[Tensor, "row latent"]:
-    """The bin of each value; see the module."""
-    ordered, tail = z.sort(0).values, max(1, math.ceil(_TAIL * len(z)))
-    first, last = ordered[tail], ordered[-1 - tail]
-    reach = (last - first).where(last > first, math.inf)
-    low = z.where(z >= first - reach, math.inf).amin(0)
-    high = z.where(z <= last + reach, -math.inf).amax(0)
+    """The bin of each value, of equal widths between the smallest and the largest."""
+    low, high = z.amin(0), z.amax(0)
     width = (high - low).where(high > low, 1.0)
-    return ((z.clamp(low, high) - low) / width * _NUM_BINS).long().clamp(max=_NUM_BINS - 1)
+    return ((z - low) / width * _NUM_BINS).long().clamp(max=_NUM_BINS - 1)
 
 
 def _mig(one_hot: list[Tensor]) -> Tensor:

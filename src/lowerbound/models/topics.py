@@ -34,7 +34,7 @@ from lowerbound.protocols import Context
 
 __all__ = ["RECIPES", "TopicMixture", "TopicProduct", "lda", "prodlda", "start_lda", "start_prodlda"]
 
-_FEW_TEXTS, _FEW_PASSES = 5000, 5
+_FEW_TEXTS, _FEW_PASSES, _LEAST_CONCENTRATION = 5000, 5, 1e-6
 
 
 def lda(
@@ -63,9 +63,9 @@ def lda(
     """
     shape = _words(event_shape, topics, "lda")
     alpha, eta = (1 / topics if value is None else value for value in (concentration, smoothing))
-    if not (alpha > 0 and eta > 0 and passes > 0):
+    if not (0 < alpha < math.inf and 0 < eta < math.inf and passes > 0):
         raise ValueError(
-            f"lda got concentration={alpha:g}, smoothing={eta:g} and passes={passes}; give numbers above 0."
+            f"lda got concentration={alpha:g}, smoothing={eta:g} and passes={passes}; give finite numbers above 0."
         )
     likelihood = BagOfWords(TopicMixture(topics, shape[0], eta, passes))
     prior = TopicShares(topics, alpha)
@@ -90,12 +90,17 @@ def prodlda(
         dropout: the fraction of the features of the encoder that are dropped in training.
 
     Raises:
-        ValueError: rows that are no vectors, fewer than two topics, or a dropout that is no fraction.
+        ValueError: rows that are no vectors, fewer than two topics, a concentration below 1e-6, or a dropout that is no
+            fraction.
 
     >>> prodlda((12,), topics=3, hidden=[8]).sample(5).shape
     torch.Size([5, 12])
     """
     shape = _words(event_shape, topics, "prodlda")
+    if not _LEAST_CONCENTRATION <= concentration < math.inf:
+        raise ValueError(
+            f"prodlda got concentration={concentration:g} and needs a finite number, {_LEAST_CONCENTRATION:g} or more."
+        )
     if not 0 <= dropout < 1:
         raise ValueError(f"prodlda got dropout={dropout:g}, a fraction from 0 to below 1; leave it out.")
     encoder = MLP(shape, tuple(hidden), (2, topics), nn.Softplus)
