@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lowerbound.cli import main
+from lowerbound.run_json import record_of
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,15 @@ def test_a_last_record_that_was_cut_short_is_left_out(run):
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 21, "ep')
     assert main(["evaluate", str(run), "--limit", "2", "--num-samples", "2"]) == 0
+
+
+@pytest.mark.parametrize("lost", ["gradient_norm", "terms", "bound"])
+def test_a_record_that_lacks_a_part_is_left_out(run, lost):
+    line = (run / "metrics.jsonl").read_text().splitlines()[0]
+    record = json.loads(line)
+    assert record_of(line) == record
+    del (record["terms"] if lost == "bound" else record)[lost]
+    assert record_of(json.dumps(record)) is None
 
 
 @pytest.mark.parametrize("alter", ["nan", "infinity", "shape", "missing"])

@@ -31,7 +31,9 @@ _DATA: dict[str, Any] = {"checksum": str | None, "name": str, "path": str, "colu
 _DATA["covariates"] = list[str] | None
 _DATA |= dict.fromkeys(("label", "array", "kind"), str | None)  # no checksum: a model that was saved without its data
 _CAME_FROM = {"run": str, "step": int | None, "weights": str | None, "changed": Mapping | None}
-_RECORD = {"step": int, "epoch": float, "seconds": float, "learning_rate": float, "terms": Mapping}
+_RECORD: dict[str, Any] = {"step": int, "epoch": float, "seconds": float, "learning_rate": float, "terms": Mapping}
+_RECORD |= {"gradient_norm": float | None}
+_NEEDED = tuple(_RECORD)
 _RECORD |= {"held_out": Mapping | None, "is_best": bool, "stopped": str | None, "note": str | None, "stage": int}
 _SCORE = float | int | None
 _EVALUATION: dict[str, Any] = dict.fromkeys(
@@ -134,12 +136,14 @@ def record_of(line: str) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         return None
     try:
-        _typed(record, _RECORD, file, needed=tuple(_RECORD)[:5])
+        _typed(record, _RECORD, file, needed=_NEEDED)
         for name in ("terms", "held_out"):
             _numbers(record.get(name), file, name)
     except RunError:
         return None
-    return record
+    criterion, held_out = criterion_of(record["terms"]), record.get("held_out")
+    is_whole = criterion in record["terms"] and (held_out is None or criterion in held_out)
+    return record if is_whole else None
 
 
 def read_evaluation(file: Path) -> dict[str, Any]:

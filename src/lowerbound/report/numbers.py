@@ -116,8 +116,7 @@ def _bounds(contents: ReportContents) -> Iterator[Score]:
             name=f"Log-likelihood, {_bound_name(contents)}",
             nats=_with_error(e["log_evidence"], e.get("log_evidence_standard_error")),
             bits=_bits(contents, e["log_evidence"]),
-            meaning="The importance-weighted bound on log p(x), averaged over test rows, ± one standard error. "
-            "It lies below the truth and rises towards it with K. Compare models by this row.",
+            meaning=_meaning_of_evidence(e),
         )
     if "elbo" in e:
         gap = e["log_evidence"] - e["elbo"] if "log_evidence" in e and e["elbo"] is not None else None
@@ -218,6 +217,17 @@ def _baselines(contents: ReportContents) -> Iterator[Score]:
         yield Score(
             name=f"Baseline: {_words(name)}", nats=format_nats(nats), bits=_bits(contents, nats), meaning=meaning
         )
+
+
+def _meaning_of_evidence(evaluation: Mapping[str, Any]) -> str:
+    if evaluation.get("exact"):
+        return "log p(x), averaged over test rows, ± one standard error. Compare models by this row."
+    how = "annealed" if "acceptance" in evaluation else "importance-weighted"
+    rises = "more distributions and chains" if "acceptance" in evaluation else "K"
+    return (
+        f"The {how} bound on log p(x), averaged over test rows, ± one standard error. It lies below the truth and "
+        f"rises towards it with {rises}. Compare models by this row."
+    )
 
 
 def _bound_name(contents: ReportContents) -> str:
