@@ -7,7 +7,7 @@ import numpy as np
 import pandas
 import pytest
 
-from lowerbound.data import DataError, read_file
+from lowerbound.data import DataError, read_file, read_rows
 from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Schema
@@ -157,3 +157,10 @@ def test_a_damaged_archive_and_a_label_are_refused(tmp_path, path):
         dataset_of(np.zeros((4, 3)), overrides=Overrides.said("text"))
     with pytest.raises(DataError, match="none of the"):
         rows_under(np.full((2, 4), 99), read_file(path).schema)
+
+
+def test_a_single_value_is_no_text(tmp_path):
+    schema = dataset_of(["a b", "b a", "a a b"] * 10).schema
+    np.save(tmp_path / "x.npy", np.array("a b"))
+    with pytest.raises(DataError, match="holds a single value; expected rows"):
+        read_rows(tmp_path / "x.npy", schema)

@@ -215,6 +215,8 @@ def _labels_of(name: str) -> str:
 
 
 def _check_not_empty(x: Given | Array, what: str) -> None:
+    if isinstance(x, np.ndarray) and not x.ndim:
+        raise DataError(f"{what} holds a single value; expected rows, such as an array (N, D) or N texts.")
     if isinstance(x, np.ndarray) and x.dtype.kind in "biuf" and not x.size:
         raise DataError(f"{what} is empty (shape {x.shape}); expected rows of numbers.")
 
