@@ -33,7 +33,7 @@ _DATA |= dict.fromkeys(("label", "array", "kind"), str | None)  # no checksum: a
 _CAME_FROM = {"run": str, "step": int | None, "weights": str | None, "changed": Mapping | None}
 _RECORD: dict[str, Any] = {"step": int, "epoch": float, "seconds": float, "learning_rate": float, "terms": Mapping}
 _RECORD |= {"gradient_norm": float | None}
-_NEEDED = tuple(_RECORD)
+_NEEDED_OF_RECORD = tuple(_RECORD)
 _RECORD |= {"held_out": Mapping | None, "is_best": bool, "stopped": str | None, "note": str | None, "stage": int}
 _SCORE = float | int | None
 _EVALUATION: dict[str, Any] = dict.fromkeys(
@@ -136,7 +136,7 @@ def record_of(line: str) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         return None
     try:
-        _typed(record, _RECORD, file, needed=_NEEDED)
+        _typed(record, _RECORD, file, needed=_NEEDED_OF_RECORD)
         for name in ("terms", "held_out"):
             _numbers(record.get(name), file, name)
     except RunError:

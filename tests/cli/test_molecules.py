@@ -87,7 +87,6 @@ def test_codes_and_scores_of_other_molecules(cli, run, tmp_path):
         fitted.score(["CCO", "no"])
 
 
-@pytest.mark.slow
 def test_samples_are_compared_with_test_molecules(cli, run):
     answer = cli("evaluate", run, "--num-samples", 5, "--quality")
     assert answer.code == 0, answer.err
