@@ -176,7 +176,13 @@ def all_unbiased(name, row, chosen):
     failures(name, row, columns_, lambda column: check_unbiased(name, row, column, FALSE_FAILURES / NUM_UNBIASED))
 
 
-@pytest.mark.parametrize("name, row", QUICK, ids=[f"{name}-{row}" for name, row in QUICK])
+@pytest.mark.parametrize(
+    "name, row",
+    [
+        pytest.param(name, row, id=f"{name}-{row}", marks=[pytest.mark.slow] if row in ("REBAR", "RELAX") else [])
+        for name, row in QUICK
+    ],
+)
 def test_unbiased_on_the_elbo_and_iwae(name, row):
     all_unbiased(name, row, lambda column: column in ("ELBO", "IWAE"))
 

@@ -115,6 +115,7 @@ def test_amortisation_gap():
     assert "--hidden 512,512" in finding.remedy
 
 
+@pytest.mark.slow
 def test_a_wrong_encoder_is_no_fault_of_the_family():
     exact = exact_model()
     case = case_of(exact, off_by(exact, 0.6))
@@ -122,6 +123,7 @@ def test_a_wrong_encoder_is_no_fault_of_the_family():
     assert PROBLEMS["encoder overfitting"](case).present is False
 
 
+@pytest.mark.slow
 def test_approximation_gap():
     """Two latents that the data tell apart only by their sum: the best factorised q is far from p(z | x)."""
     weight = torch.tensor([[6.0, 6.0], [6.0, 7.0]], dtype=torch.float64)

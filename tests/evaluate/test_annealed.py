@@ -106,6 +106,7 @@ def test_the_sandwich_holds_the_evidence(start):
 
 
 @pytest.mark.parametrize("start", [pytest.param("prior", marks=pytest.mark.slow), "posterior"])
+@pytest.mark.slow
 def test_the_backward_mean_weight_is_exact(start):
     """E[1/w] = 1/p(x) over x and z together: the mean of p(x)/w is one."""
     exact = LinearGaussian.random(4, 2)
@@ -124,6 +125,7 @@ def test_the_backward_mean_weight_is_exact(start):
     assert_unbiased(ratios, torch.ones(1, dtype=torch.float64), num_repeats=12_000, smallest_detectable=0.15)
 
 
+@pytest.mark.slow
 def test_it_reaches_what_importance_sampling_does_not():
     """A posterior far from q: 16 chains of 60 distributions against 3,200 samples of q."""
     exact, model, x = gaussian()

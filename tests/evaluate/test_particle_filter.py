@@ -58,6 +58,7 @@ def exact_forecast(mean: Tensor, covariance: Tensor, x: Tensor, seen: int, ahead
 
 
 @torch.no_grad()
+@pytest.mark.slow
 def test_forecasts_and_evidence_are_those_of_exact_conditioning(linear: DirectedModel) -> None:
     x = linear.sample(6)
     mean, covariance = of_the_series(linear)

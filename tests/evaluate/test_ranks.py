@@ -66,6 +66,7 @@ def test_uniform_numbers_leave_their_band_as_often_as_stated(size):
 
 
 @pytest.mark.parametrize("level", [0.05, 0.3])
+@pytest.mark.slow
 def test_p_values_raise_false_alarms_as_often_as_stated(level):
     values = np.random.default_rng(2).uniform(size=(400, 500))
     false_alarms(uniformity_p_values(values) <= level, level)

@@ -89,7 +89,7 @@ def exact_elbo(model):
 @pytest.mark.parametrize(
     "make, estimator",
     [
-        (downward, REBAR()),
+        pytest.param(downward, REBAR(), marks=pytest.mark.slow),
         (downward, RaoBlackwell()),
         (bits_from_the_top, DisARM()),
         (three_layers, DisARM()),

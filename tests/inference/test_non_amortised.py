@@ -16,6 +16,7 @@ from lowerbound.objectives import ELBO
 from lowerbound.schedules import Cosine
 
 
+@pytest.mark.slow
 def test_every_row_reaches_the_best_of_the_family():
     exact = LinearGaussian.random(4, 2, seed=1, dtype=torch.float32)
     x, rows = exact.sample(40), torch.arange(40)

@@ -189,6 +189,7 @@ def test_every_problem_is_examined_or_says_why_not(fitted, few):
         fitted.encode(few.x_test, refine=3)
 
 
+@pytest.mark.slow
 def test_a_fit_from_another_goes_on_with_its_prior(fitted, few):
     held = fit(few, start_from=fitted, steps=2, lr=1e-5, batch_size=50, freeze=["prior"])
     assert {record["stage"] for record in held.records} == {1}

@@ -14,6 +14,7 @@ RECIPE = Path(__file__).parents[2] / "papers" / "cvae_quadrants.py"
 WORDS = "--data digits --epochs 3 --hidden 16 --latent-dim 2 --train-images 600 --test-images 60 --samples 40"
 
 
+@pytest.mark.slow
 def test_it_trains_scores_draws_and_keeps_what_was_done_before(tmp_path, monkeypatch):
     out = tmp_path / "result.json"
     for count in ("1", "3"):

@@ -66,6 +66,7 @@ def test_permuted_latents_keep_their_coordinates_and_lose_their_company():
 
 
 @pytest.mark.parametrize("correlation", [pytest.param(0.0, marks=pytest.mark.slow), 0.8])
+@pytest.mark.slow
 def test_the_total_correlation_of_a_gaussian_is_recovered(correlation):
     """−½ log(1 − ρ²), to 0.05 nats after 500 steps of 500 latents."""
     covariance = torch.tensor([[1.0, correlation], [correlation, 1.0]])

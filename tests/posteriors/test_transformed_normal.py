@@ -72,6 +72,7 @@ def test_value_is_the_change_of_variables_of_the_draw(posterior: nn.Module) -> N
     torch.testing.assert_close(forget(q).log_prob(z)[:, 0], exact, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_first_and_second_derivatives_along_z_and_the_parameters(posterior: nn.Module) -> None:
     z = torch.randn(2, 1, 2, dtype=torch.float64, requires_grad=True)
     value = posterior.net.value.detach().requires_grad_()
