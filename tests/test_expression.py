@@ -114,6 +114,7 @@ def test_mapping_cells_of_an_unseen_batch(planted):
         (lambda f, c: f.differential_expression(c, "kind", "T"), "obs of the AnnData has no 'kind'"),
         (lambda f, c: f.differential_expression(c, "type", "Z"), r"no cell of the group 'Z'; the groups are 'B', 'T'"),
         (lambda f, c: f.differential_expression(c, ["T"], "T"), "give one group for each"),
+        (lambda f, c: f.differential_expression(c, "type", "T", "T"), "got the group 'T' twice"),
         (lambda f, c: f.differential_expression(c, ["T"] * 400, "T"), "takes at least 2 in each"),
         (lambda f, c: f.differential_expression(c, "type", "T", delta=0), "give a delta above 0"),
     ],
@@ -123,6 +124,16 @@ def test_refusals(planted, ask, message):
     with pytest.raises(ValueError, match=message) as caught:
         ask(fitted, cells)
     assert len(str(caught.value)) <= 300
+
+
+def test_a_group_is_compared_with_no_cells_of_its_own_and_with_none_that_have_no_group(planted):
+    cells, _, fitted = planted
+    found = fitted.differential_expression(cells, "type", second="T", num_draws=50)
+    assert set(found["group"]) == {"B"}
+    groups = cells.obs["type"].to_numpy(dtype=object).copy()
+    groups[groups == "T"] = None
+    with pytest.raises(ValueError, match=r"have .* and 0 cells"):
+        fitted.differential_expression(cells, groups, "B", num_draws=50)
 
 
 def test_other_models_have_no_expression():

@@ -68,7 +68,8 @@ def differential_expression(
     """Compare the genes of two groups of cells. See `Fitted.differential_expression`.
 
     Raises:
-        ValueError: another model, unknown groups, a group of fewer than two cells, or numbers out of their range.
+        ValueError: another model, unknown groups, one group twice, a group of fewer than two cells, or numbers out of
+            their range.
     """
     import pandas
 
@@ -80,8 +81,12 @@ def differential_expression(
     model, rows = model_of_cells(fitted), fitted.rows(data)
     of_cell = _groups(data, groups, fitted, len(rows.x))
     frames = []
-    for i, name in enumerate(sorted(set(of_cell) - {""}) if first is None else [str(first)]):
-        cells = [_cells(of_cell, name), of_cell != name if second is None else _cells(of_cell, str(second))]
+    if None not in (first, second) and str(first) == str(second):
+        raise ValueError(f"differential_expression got the group {str(first)[:40]!r} twice; compare it with another.")
+    left_out = {"", "" if second is None else str(second)}
+    for i, name in enumerate(sorted(set(of_cell) - left_out) if first is None else [str(first)]):
+        rest = (of_cell != name) & (of_cell != "")
+        cells = [_cells(of_cell, name), rest if second is None else _cells(of_cell, str(second))]
         chosen = [np.flatnonzero(part) for part in cells]
         if min(map(len, chosen)) < _FEWEST_CELLS:
             raise ValueError(

@@ -478,7 +478,7 @@ class Fitted:
             data: see `rows`.
             groups: a column of `obs` (or of a table), or the group of each cell (N,).
             first: a group; None compares each with the rest.
-            second: what it is compared with; None for the rest of the cells.
+            second: what it is compared with; None for the other cells that have a group.
             options: of `differential_expression.differential_expression`: delta, the least difference of log2 that
                 counts, 0.25; level, of expected false discoveries, 0.05; num_draws, pairs of cells, 5000; seed.
 

@@ -10,6 +10,8 @@ import pandas
 import pytest
 
 from lowerbound.data import DataError, read_file, read_rows
+from lowerbound.data.kinds import kind_named
+from lowerbound.data.overrides import Overrides
 
 FOLDER = os.environ.get("LOWERBOUND_DATA", "")
 
@@ -227,3 +229,14 @@ def test_numbers_with_zeros_in_front_are_codes(tmp_path):
     assert (column.kind, column.categories) == ("categorical", tuple(sorted(set(codes))))
     assert set(data.kind_of_data.render(data.x_test, data.schema)["zip"]) <= set(codes)
     assert data.label_names == ("02", "2")
+
+
+@pytest.mark.parametrize("kind", ["count", "continuous"])
+def test_codes_that_are_said_to_be_numbers_are(tmp_path, kind):
+    months = np.arange(60) % 12 + 1
+    frame = pandas.DataFrame({"month": [f"{month:02d}" for month in months], "a": np.arange(60) / 7})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    schema = read_file(tmp_path / "t.csv", overrides=Overrides(columns={"month": kind})).schema
+    rows = read_rows(tmp_path / "t.csv", schema).x
+    np.testing.assert_array_equal(rows[:, 0], months)
+    np.testing.assert_array_equal(kind_named("table").render(rows, schema)["month"].astype(float), months)

@@ -24,7 +24,7 @@ import numpy as np
 
 from lowerbound.data.labels import number_text
 
-__all__ = ["Cells", "Nature", "read_cells", "strftime_of"]
+__all__ = ["Cells", "Nature", "codes_as_numbers", "read_cells", "strftime_of"]
 
 Nature: TypeAlias = Literal["number", "boolean", "date", "text", "other"]
 
@@ -84,6 +84,16 @@ def read_cells(column: Any) -> Cells:
     if types.is_object_dtype(column.dtype) or types.is_string_dtype(column.dtype):
         return _objects(column, dtype)
     return Cells(nature="other", dtype=dtype)
+
+
+def codes_as_numbers(cells: Cells) -> Cells:
+    """Text of digits alone ("007"), which counts as codes, as the numbers that it spells; other cells as they are."""
+    if cells.texts is None or cells.categories is not None:
+        return cells
+    missing = np.array([text is None for text in cells.texts.tolist()], dtype=bool)
+    if missing.all() or not all(text.isdecimal() for text in cells.texts[~missing].tolist()):
+        return cells
+    return Cells(nature="number", dtype=cells.dtype, numbers=_filled(cells.texts, missing))
 
 
 def strftime_of(seconds: np.ndarray) -> str:

@@ -38,7 +38,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from lowerbound.data.cells import Cells, read_cells
+from lowerbound.data.cells import Cells, codes_as_numbers, read_cells
 from lowerbound.data.checks import check_finite, check_numeric
 from lowerbound.data.contents import Given
 from lowerbound.data.errors import DataError, clipped
@@ -150,6 +150,8 @@ def _column(series: Any, name: str, said: str | None, what: str) -> Column | Lef
     if said == "drop":
         return LeftOut(name=name, reason="as asked")
     cells = read_cells(series)
+    if said in ("continuous", "positive", "count"):
+        cells = codes_as_numbers(cells)
     if bool(series.isna().all()):
         return LeftOut(name=name, reason="no values")
     if cells.nature == "other":

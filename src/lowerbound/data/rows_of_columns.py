@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lowerbound.data.blocks import exact_dtype, row_blocks
-from lowerbound.data.cells import Cells, read_cells
+from lowerbound.data.cells import Cells, codes_as_numbers, read_cells
 from lowerbound.data.checks import check_features, check_finite
 from lowerbound.data.contents import Given
 from lowerbound.data.errors import DataError
@@ -172,6 +172,8 @@ def _numbers(cells: Cells, column: Column, what: str) -> np.ndarray:
     """A column as float64, under its entry in the schema."""
     if column.kind in _NUMBERED:
         return _numbered(cells, column, what)
+    if column.kind != "date":
+        cells = codes_as_numbers(cells)
     if cells.numbers is not None and (cells.nature == "date") == (column.kind == "date"):
         return cells.numbers
     values = cells.texts if cells.numbers is None else cells.numbers
