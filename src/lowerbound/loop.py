@@ -146,13 +146,7 @@ def train(
     _check(accumulate=accumulate)
     device = engine.torch_device
     loss.to(device)
-    place = {"rank": engine.rank, "world_size": engine.world_size, "device": device}
-    feed = feed_of(data, loss, batch_size, seed, **place)
-    if checkpoint is not None and not feed.resumable:
-        raise ValueError(
-            f"train got a checkpoint and a {type(data).__name__}, whose batches cannot be asked for again to resume; "
-            "give its data set, tensors or a Source, or leave the checkpoint out."
-        )
+    feed = _feed(loss, data, batch_size, seed, engine, checkpoint)
     if held_out is not None:
         held_out = replace(held_out, source=source_of(held_out.source, loss, device))
     frozen = tuple(norm for norm in batch_norms(loss) if not norm.training)
@@ -188,6 +182,20 @@ def train(
         run.fall_back(error)
         raise
     run.finish()
+
+
+def _feed(
+    loss: nn.Module, data: Data, batch_size: int | None, seed: int, engine: Engine, checkpoint: Checkpoint | None
+) -> Feed:
+    """The batches of this process, which can be asked for again if there is a checkpoint."""
+    place = {"rank": engine.rank, "world_size": engine.world_size, "device": engine.torch_device}
+    feed = feed_of(data, loss, batch_size, seed, **place)
+    if checkpoint is not None and not feed.resumable:
+        raise ValueError(
+            f"train got a checkpoint and a {type(data).__name__}, whose batches cannot be asked for again to resume; "
+            "give its data set, tensors or a Source, or leave the checkpoint out."
+        )
+    return feed
 
 
 def _check_arguments(**given: Any) -> None:

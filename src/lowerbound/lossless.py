@@ -77,14 +77,7 @@ def compress(
     x = np.asarray(rows.x)
     if len(x) == 0 or x.size > MOST_CODED:
         raise DataError(f"{rows.name} holds {x.size:,} numbers; a file takes between 1 and {MOST_CODED:,}: split it.")
-    if fitted.schema.is_written:
-        raise DataError(
-            "Texts and molecules cannot be compressed: what follows their end would take bits; keep them as they are."
-        )
-    if fitted.recipe is not None and fitted.recipe.labels == "covariates":
-        raise DataError(
-            f"{fitted.called} is given the covariates and sizes of rows, which no file of it holds; fit counts."
-        )
+    _check_coded(fitted)
     _check_binary(fitted, x)
     fitted.events(x[:1024])  # refuses values that have no probability, by their names
     flat = x.reshape(len(x), -1)
@@ -121,6 +114,18 @@ def compress(
     except OSError as error:
         raise CheckpointError(f"Could not write {path} ({error.strerror or error}); choose another place.") from error
     return found
+
+
+def _check_coded(fitted: Fitted) -> None:
+    """Refuse models whose rows no file holds whole."""
+    if fitted.schema.is_written:
+        raise DataError(
+            "Texts and molecules cannot be compressed: what follows their end would take bits; keep them as they are."
+        )
+    if fitted.recipe is not None and fitted.recipe.labels == "covariates":
+        raise DataError(
+            f"{fitted.called} is given the covariates and sizes of rows, which no file of it holds; fit counts."
+        )
 
 
 def decompress(fitted: Fitted, path: str | Path, *, progress: Progress | None = None) -> Any:

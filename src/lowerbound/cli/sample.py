@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from lowerbound.cli.options import force_option, values_of
 from lowerbound.cli.text import say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from torch import Tensor
+
+    from lowerbound.fitted import Fitted
 
 __all__ = ["sample"]
 
@@ -52,16 +62,11 @@ def sample(
     """
     from pathlib import Path
 
-    import numpy as np
-
     from lowerbound.cli.opened import fitted_of
-    from lowerbound.cli.output import array_of, check_out, write_figure, write_npz, write_table
-    from lowerbound.cli.pictures import check_images, check_table, for_picture
+    from lowerbound.cli.output import check_out, write_table
+    from lowerbound.cli.pictures import check_images, check_table
     from lowerbound.cli.warned import warnings_as_sentences
-    from lowerbound.defaults import facts_of
-    from lowerbound.plots import image_grid
     from lowerbound.runs import Run
-    from lowerbound.shown import shown_as
 
     opened = Run.open(run)
     if opened.schema.is_written:
@@ -90,11 +95,26 @@ def sample(
             write_table(path, fitted.sample(count, given=values, seed=seed))
         say(f"Wrote {count} samples to {path}")
         return
-    x, mean, labels = fitted.draw(count, label=label, seed=seed)
-    if suffix == ".png":
+    _write_draws(path, fitted, fitted.draw(count, label=label, seed=seed))
+    say(f"Wrote {count} samples to {path}")
+
+
+def _write_draws(path: Path, fitted: Fitted, drawn: tuple[Tensor, Tensor, np.ndarray | None]) -> None:
+    """The draws x, the E[x | z] of each and their classes, in the format of the file."""
+    import numpy as np
+
+    from lowerbound.cli.output import array_of, write_figure, write_npz, write_table
+    from lowerbound.cli.pictures import for_picture
+    from lowerbound.defaults import facts_of
+    from lowerbound.plots import image_grid
+    from lowerbound.shown import shown_as
+
+    x, mean, labels = drawn
+    if path.suffix.lower() == ".png":
         what = shown_as(facts_of(fitted.model.likelihood).has_mean)
-        write_figure(path, image_grid(for_picture(mean), title=f"{what}, at {count} draws of z from the prior"))
-    elif suffix == ".npz":
+        title = f"{what}, at {len(mean)} draws of z from the prior"
+        write_figure(path, image_grid(for_picture(mean), title=title))
+    elif path.suffix.lower() == ".npz":
         labelled = {} if labels is None else {"label": labels}
         if labels is not None and fitted.schema.classes is not None:
             labelled["label_names"] = np.array(fitted.schema.classes)
@@ -102,4 +122,3 @@ def sample(
         write_npz(path, x=array_of(fitted.render(x)), mean=array_of(means), **labelled)
     else:
         write_table(path, fitted.render(x))
-    say(f"Wrote {count} samples to {path}")
