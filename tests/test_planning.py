@@ -257,3 +257,14 @@ def test_a_recipe_may_say_its_batch_size():
     assert plan(dataset, recipe).batch_size == 16
     assert plan(dataset, recipe, batch_size=8).batch_size == 8
     assert plan(dataset, "vae").batch_size == 128
+
+
+@pytest.mark.parametrize("recipe", ["vae", "vae-gan", "two-stage", "avb"])
+def test_widths_suit_the_network_by_every_road(recipe):
+    images = dataset_of(np.random.default_rng(0).integers(0, 256, (40, 28, 28)).astype(np.uint8))
+    by_plan = {network: plan(images, recipe, network=network).model["hidden"] for network in ("convolution", "mlp")}
+    assert by_plan == {"convolution": [32, 64], "mlp": [256, 256]}
+    by_hand = vae((28, 28), network="convolution")
+    assert [p.shape for p in by_hand.parameters()] == [
+        p.shape for p in vae((28, 28), network="convolution", hidden=(32, 64)).parameters()
+    ]

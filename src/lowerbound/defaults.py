@@ -21,7 +21,7 @@ from lowerbound.data.kinds.table import columns_spelling
 from lowerbound.data.log_columns import log_columns
 from lowerbound.data.split import num_for_selection
 from lowerbound.loop import steps_for
-from lowerbound.models.parts import of_one_element
+from lowerbound.models.parts import of_one_element, widths_of
 from lowerbound.models.recipe import Recipe
 from lowerbound.recipes import recipe_named
 from lowerbound.spelling import build, find, parse, takes
@@ -219,6 +219,10 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
         decisions["binarization"] = Decision(recipe.defaults["binarization"])
     if recipe.option_defaults.get("network") == "convolution" and not is_picture:
         decisions["network"] = Decision("mlp", "rows are no pictures")
+    if recipe.option_defaults.get("hidden", ()) is None:
+        network = given.get("network", recipe.option_defaults.get("network"))
+        reason = "channels of the stages of a convolution" if network == "convolution" else ""
+        decisions["hidden"] = Decision(widths_of(network, schema.event_shape), reason)
     largest = recipe.defaults.get("batch_size", _LARGEST_BATCH)
     decisions["batch_size"] = Decision(min(largest, training_rows(dataset)))
     return decisions

@@ -64,6 +64,18 @@ def test_one_change_keeps_the_rest():
     assert plan_of(refit.widened(0.5)).model["hidden"] == [32, 16]
 
 
+@pytest.mark.parametrize(
+    "options, hidden",
+    [
+        ("--network convolution", [64, 128]),
+        ("--recipe vade:hidden=[8]", [16]),
+        ("--recipe ladder:latent_dims=[4,2],hidden=[[8,4],[4]]", [[16, 8], [8]]),
+    ],
+)
+def test_widths_are_those_of_the_plan(options, hidden):
+    assert plan_of(Refit.of(planned(f"{options} --steps 2")).widened(2)).model["hidden"] == hidden
+
+
 def test_another_objective_takes_its_own_estimator():
     fitted = planned("--steps 7")
     assert fitted.plan is not None

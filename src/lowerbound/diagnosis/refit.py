@@ -7,8 +7,9 @@ and the number of samples), so that the defaults of the new objective apply.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from lowerbound.fitted import Fitted
 from lowerbound.planning import Plan
@@ -30,6 +31,7 @@ class Refit:
         data: a name or a file.
         options: by the names of the command line, those that were given; "" for a flag.
         run: the folder of the run.
+        hidden: the widths of the hidden layers, given or decided; of a model in layers a list for each.
 
     >>> Refit(data="digits", options={"latent-dim": "8"})(prior="vamp-prior")
     'lowerbound fit digits --latent-dim 8 --prior vamp-prior'
@@ -38,6 +40,7 @@ class Refit:
     data: str = "DATA"
     options: Mapping[str, str] = field(default_factory=dict)
     run: str = "RUN"
+    hidden: Sequence[Any] = (256, 256)
 
     @classmethod
     def of(cls, fitted: Fitted) -> Refit:
@@ -50,7 +53,8 @@ class Refit:
         if data.get("columns"):
             said["columns"] = ",".join(f"{name}={kind}" for name, kind in data["columns"].items())
         name = data.get("path") or data.get("name") or "DATA"
-        return cls(data=str(name), options={**said, **options}, run=str(fitted.folder or "RUN"))
+        hidden = plan.model.get("hidden") or cls.hidden
+        return cls(data=str(name), options={**said, **options}, run=str(fitted.folder or "RUN"), hidden=hidden)
 
     def __call__(self, **changes: str) -> str:
         """The command with some options changed, by their names with underscores."""
@@ -68,8 +72,15 @@ class Refit:
         if "width" in defaults:  # of a recipe whose layers have one width
             width = max(1, round(own.get("width", defaults["width"]) * factor))
             return self(recipe=spelled(name, {**own, "width": width}))
-        hidden = self.options.get("hidden", "256,256")
-        return self(hidden=",".join(str(max(1, round(int(width) * factor))) for width in hidden.split(",")))
+        hidden = _scaled(self.hidden, factor)
+        if "hidden" in defaults:
+            return self(recipe=spelled(name, {**own, "hidden": hidden}))
+        return self(hidden=",".join(map(str, hidden)))
+
+
+def _scaled(widths: Sequence[Any], factor: float) -> list[Any]:
+    """Every width times a factor, in lists of layers of lists too."""
+    return [max(1, round(w * factor)) if isinstance(w, int) else _scaled(w, factor) for w in widths]
 
 
 def _given(plan: Plan) -> dict[str, object]:

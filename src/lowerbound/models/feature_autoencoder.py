@@ -17,7 +17,7 @@ def vae_gan(
     latent_dim: int = 16,
     likelihood: str = "bernoulli",
     network: Network = "mlp",
-    hidden: Sequence[int] = (256, 256),
+    hidden: Sequence[int] | None = None,
     activation: Activation = "relu",
 ) -> LatentVariableModel:
     """The encoder and the decoder; the discriminator belongs to the loss (`losses.VAEGAN`).
@@ -27,7 +27,7 @@ def vae_gan(
         latent_dim: length of z.
         likelihood: of `likelihoods`, by name; its mean is what is compared, and what it gives besides does not learn.
         network: "mlp", "convolution" or "skip", as for `vae`.
-        hidden: widths of the hidden layers, or channels of a convolutional net, from the data to z.
+        hidden: widths of the hidden layers, or channels of a convolutional net, from the data to z; None as for `vae`.
         activation: nonlinearity.
 
     Raises:

@@ -30,7 +30,7 @@ def avb(
     noise_dim: int = 16,
     likelihood: str = "bernoulli",
     network: Network = "mlp",
-    hidden: Sequence[int] = (256, 256),
+    hidden: Sequence[int] | None = None,
     activation: Activation = "relu",
 ) -> LatentVariableModel:
     """A variational autoencoder with a posterior that is given by draws.
@@ -41,7 +41,7 @@ def avb(
         noise_dim: length of the noise that the encoder reads besides x, at least 1.
         likelihood: of `likelihoods`, by name.
         network: "mlp", "convolution" or "skip", as for `vae`.
-        hidden: widths of the hidden layers, or channels of a convolutional net, from the data to z.
+        hidden: widths of the hidden layers, or channels of a convolutional net, from the data to z; None as for `vae`.
         activation: nonlinearity.
 
     Raises:
@@ -74,7 +74,7 @@ def aae(
     posterior: str = "implicit",
     likelihood: str = "bernoulli",
     network: Network = "mlp",
-    hidden: Sequence[int] = (256, 256),
+    hidden: Sequence[int] | None = None,
     activation: Activation = "relu",
 ) -> LatentVariableModel:
     """An autoencoder whose latents, over all data, are distributed like the prior.
@@ -87,7 +87,7 @@ def aae(
             fitted model has a bound (`evaluate`), although training has none; noise_dim is then unused and must be 0.
         likelihood: of `likelihoods`, by name.
         network: "mlp", "convolution" or "skip", as for `vae`.
-        hidden: widths of the hidden layers, or channels of a convolutional net, from the data to z.
+        hidden: widths of the hidden layers, or channels of a convolutional net, from the data to z; None as for `vae`.
         activation: nonlinearity.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 from torch import nn
@@ -14,10 +14,11 @@ from lowerbound.nets.views import BagOfTokens, ColumnsView, Log1p, OneHot, Seen
 from lowerbound.spelling import check_given, check_options, find, outputs_of, parse
 from lowerbound.support import LikelihoodFacts
 
-__all__ = ["Activation", "nonlinearity", "of_one_element", "outputs_of", "seen_by", "view_of"]
+__all__ = ["Activation", "nonlinearity", "of_one_element", "outputs_of", "seen_by", "view_of", "widths_of"]
 
 Activation: TypeAlias = Literal["relu", "tanh", "elu", "silu", "softplus"]
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU, "softplus": nn.Softplus}
+_DENSE, _FIRST, _MOST, _COARSE = (256, 256), 32, 256, 7
 
 
 def of_one_element(likelihood: str) -> str:
@@ -69,6 +70,28 @@ def seen_by(view: nn.Module | None, make: Callable[[tuple[int, ...]], nn.Module]
         shape: of one datum.
     """
     return make(as_shape(shape)) if view is None else Seen(view, make(as_shape(view.out_shape)))  # type: ignore[arg-type]
+
+
+def widths_of(network: object, event_shape: Sequence[int]) -> tuple[int, ...]:
+    """The hidden layers from the data to z where none are said: widths 256 and 256, or channels of a convolution.
+
+    A convolution of c channels costs a product per weight at every place of the picture, so that the widths of a
+    perceptron would make it a hundred times slower. The channels are 32, 64, … up to 256, one stage for each halving of
+    the picture: two at least, and as many as leave it at most 7 wide.
+
+    Arguments:
+        network: "convolution", or another.
+        event_shape: of one datum.
+
+    >>> widths_of("convolution", (28, 28)), widths_of("convolution", (3, 64, 64)), widths_of("mlp", (28, 28))
+    ((32, 64), (32, 64, 128, 256), (256, 256))
+    """
+    if network != "convolution":
+        return _DENSE
+    stages, side = 0, max(event_shape[-2:])
+    while stages < 2 or side > _COARSE:
+        stages, side = stages + 1, (side + 1) // 2
+    return tuple(min(_MOST, _FIRST * 2**stage) for stage in range(stages))
 
 
 def nonlinearity(activation: Activation) -> type[nn.Module]:

@@ -40,7 +40,7 @@ def two_stage(
     likelihood: str | nn.Module = "bernoulli",
     posterior: str | nn.Module = "diagonal-normal",
     network: Network = "mlp",
-    hidden: Sequence[int] = (256, 256),
+    hidden: Sequence[int] | None = None,
     activation: Activation = "relu",
     prior_epochs: int = 100,
     prior_patience: int = 10,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lowerbound import likelihoods, posteriors, priors
 from lowerbound.model import LatentVariableModel, require_distribution
-from lowerbound.models.parts import Activation, nonlinearity, outputs_of, seen_by, view_of
+from lowerbound.models.parts import Activation, nonlinearity, outputs_of, seen_by, view_of, widths_of
 from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP, Convolution, SkipMLP, TransposedConvolution
 from lowerbound.protocols import Conditional
@@ -35,7 +35,7 @@ def vae(
     likelihood: str | nn.Module = "bernoulli",
     posterior: str | nn.Module = "diagonal-normal",
     network: Network | nn.ModuleDict = "mlp",
-    hidden: Sequence[int] = (256, 256),
+    hidden: Sequence[int] | None = None,
     activation: Activation = "relu",
 ) -> LatentVariableModel:
     """A model of data of one shape, with the same widths in both nets, mirrored.
@@ -49,7 +49,8 @@ def vae(
         network: "mlp", "convolution", or "skip" for a perceptron whose decoder reads z in every layer; or nets of one's
             own, `nn.ModuleDict({"encoder": …, "decoder": …})`, which end in the shapes that posterior and likelihood
             take, such as (rows, 2, latent_dim) and (rows, *event_shape); they set `hidden` and `activation` aside.
-        hidden: widths of the hidden layers of a perceptron, or channels of a convolutional net, from the data to z.
+        hidden: widths of the hidden layers of a perceptron, or channels of a convolutional net, from the data to z;
+            None for 256 and 256, or 32, 64, … channels, see `parts.widths_of`.
         activation: nonlinearity.
 
     Raises:
@@ -58,14 +59,15 @@ def vae(
     >>> vae((8, 8), latent_dim=2, hidden=[32]).sample(5).shape
     torch.Size([5, 8, 8])
     """
-    shape, widths, nonlinear = tuple(event_shape), tuple(hidden), nonlinearity(activation)
+    shape, nonlinear = tuple(event_shape), nonlinearity(activation)
+    sizes = tuple(widths_of(network, shape) if hidden is None else hidden)
     if latent_dim < 1:
         raise ValueError(f"latent_dim is {latent_dim} and must be at least 1.")
     q = posterior
     if isinstance(q, str):
         outputs = outputs_of(posteriors, q, latent_dim)
         view = view_of(likelihood, shape)
-        encoder = seen_by(view, lambda seen: _encoder(network, seen, widths, outputs, nonlinear), shape)
+        encoder = seen_by(view, lambda seen: _encoder(network, seen, sizes, outputs, nonlinear), shape)
         q = construct(posteriors, q, net=encoder, latent_dim=latent_dim, latent_shape=latent_dim)
     p = prior
     if isinstance(p, str):
@@ -73,7 +75,7 @@ def vae(
     x_given_z = likelihood
     if isinstance(x_given_z, str):
         outputs = outputs_of(likelihoods, x_given_z, shape)
-        decoder = _decoder(network, _latent_shape(q, shape), widths[::-1], outputs, nonlinear)
+        decoder = _decoder(network, _latent_shape(q, shape), sizes[::-1], outputs, nonlinear)
         x_given_z = construct(likelihoods, x_given_z, net=decoder, event_shape=shape)
     return LatentVariableModel(prior=p, likelihood=x_given_z, posterior=q)
 
