@@ -73,7 +73,7 @@ def test_default_folder_is_named_after_data_and_time(cli, table, tmp_path, monke
 def test_every_option_reaches_the_plan(cli, tmp_path):
     options = {
         "--likelihood": "normal:scale=0.5", "--prior": "standard-normal", "--posterior": "diagonal-normal",
-        "--network": "mlp", "--activation": "tanh", "--latent-dim": "3", "--hidden": "5,4",
+        "--network": "mlp", "--activation": "tanh", "--latent-dim": "3", "--hidden": "5-4",
         "--objective": "elbo:rate=kl", "--gradient": "pathwise", "--num-samples": "2", "--binarization": "none",
         "--batch-size": "32", "--epochs": "0.1", "--lr": "0.01", "--lr-schedule": "constant", "--clip-norm": "3",
         "--optimizer": "adamw", "--accumulate": "2", "--ema": "0.9",

@@ -18,11 +18,11 @@ _WITH_RESUME = ("resume", "evaluate", "out")
 
 
 def _widths(context: click.Context, parameter: click.Parameter, value: str | None) -> list[int] | None:
-    """From "256,256" to [256, 256]."""
+    """From "256,256", or "256-256" as a plan is printed, to [256, 256]."""
     if value is None:
         return None
     try:
-        widths = [int(part) for part in value.split(",")]
+        widths = [int(part) for part in value.replace("-", ",").split(",")]
     except ValueError:
         widths = []
     if not widths or min(widths) < 1:
