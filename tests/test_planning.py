@@ -268,3 +268,13 @@ def test_widths_suit_the_network_by_every_road(recipe):
     assert [p.shape for p in by_hand.parameters()] == [
         p.shape for p in vae((28, 28), network="convolution", hidden=(32, 64)).parameters()
     ]
+
+
+def test_a_convolution_is_decoded_once_a_row_unless_it_is_said():
+    images = dataset_of(np.random.default_rng(0).integers(0, 256, (40, 8, 8)).astype(np.uint8))
+    left_open = plan(images, network="convolution")
+    assert (left_open.objective, left_open.num_samples, left_open.gradient) == ("elbo:rate=kl", 1, "pathwise")
+    assert left_open.reasons["objective"].startswith("a convolution decodes each row once")
+    said = plan(images, network="convolution", objective="iwae")
+    assert (said.objective, said.num_samples, said.gradient) == ("iwae", 8, "dreg")
+    assert plan(images).objective == "iwae"

@@ -217,14 +217,25 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
         )
     if "binarization" in recipe.defaults:
         decisions["binarization"] = Decision(recipe.defaults["binarization"])
-    if recipe.option_defaults.get("network") == "convolution" and not is_picture:
-        decisions["network"] = Decision("mlp", "rows are no pictures")
-    if recipe.option_defaults.get("hidden", ()) is None:
-        network = given.get("network", recipe.option_defaults.get("network"))
-        reason = "channels of the stages of a convolution" if network == "convolution" else ""
-        decisions["hidden"] = Decision(widths_of(network, schema.event_shape), reason)
+    decisions |= _of_the_net(dataset, recipe, given)
     largest = recipe.defaults.get("batch_size", _LARGEST_BATCH)
     decisions["batch_size"] = Decision(min(largest, training_rows(dataset)))
+    return decisions
+
+
+def _of_the_net(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Decision]:
+    """The network, its widths, and the objective that a decoder of its cost can afford."""
+    shape, decisions = dataset.schema.event_shape, {}
+    network = given.get("network", recipe.option_defaults.get("network"))
+    if "network" not in given and network == "convolution" and len(shape) < 2:
+        network = "mlp"
+        decisions["network"] = Decision(network, "rows are no pictures")
+    if recipe.option_defaults.get("hidden", ()) is None:
+        reason = "channels of the stages of a convolution" if network == "convolution" else ""
+        decisions["hidden"] = Decision(widths_of(network, shape), reason)
+    if network == "convolution" and "objective" not in recipe.defaults:
+        reason = f"a convolution decodes each row once, where iwae decodes it {_IWAE_SAMPLES} times"
+        decisions["objective"] = Decision("elbo", reason)
     return decisions
 
 

@@ -290,7 +290,8 @@ def _with_closed_rate(found: Plan, recipe: Recipe, event_shape: tuple[int, ...])
             return found
     if form != "kl":
         return found
-    reasons = {**found.reasons, "objective": "KL(q ‖ p) has a closed form"}
+    known = (found.reasons.get("objective"), "KL(q ‖ p) has a closed form")
+    reasons = {**found.reasons, "objective": ", and ".join(reason for reason in known if reason)}
     return found.replace(objective=spelled("elbo", {**options, "rate": "kl"}), reasons=reasons)
 
 
