@@ -10,6 +10,7 @@ draws.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,6 +21,8 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 
 from lowerbound.hooks import Augmented, WithoutDensity
 from lowerbound.inference.draws import Draws, warn_of_problems
+from lowerbound.inference.families import Head
+from lowerbound.inference.path import Path, path_of, recorded
 from lowerbound.inference.scheme import Amortised, InferenceScheme, with_inference
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
@@ -42,6 +45,7 @@ class Inferred:
         draws: z (draw, batch, *event) from it; of a chain, all that were kept.
         bound: estimate of the ELBO, nats; None where q has no density.
         bound_standard_error: of `bound`, from the spread of log w, nats.
+        path: the λ of every step, if `infer` was asked to keep it.
     """
 
     posterior: Distribution
@@ -49,6 +53,7 @@ class Inferred:
     draws: Float[Tensor, "draw batch *event"]
     bound: Float[Tensor, "batch"] | None
     bound_standard_error: Float[Tensor, "batch"] | None
+    path: Path | None = None
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -128,6 +133,7 @@ def infer(
     *,
     num_samples: int = 100,
     seed: int = 0,
+    keep_path: bool = False,
 ) -> Inferred:
     """Infer the latents of a batch by a scheme.
 
@@ -138,9 +144,11 @@ def infer(
         context: of the model, one row for each datum.
         num_samples: S, draws for the bound and for moments without a closed form; a chain has its own number.
         seed: of everything random; the caller's random state is untouched.
+        keep_path: whether to keep the λ of every step of a scheme that optimises q(z; λ), `Local` or `SemiAmortised`.
 
     Raises:
-        ValueError: no samples, values outside the support of the likelihood, or a scheme that does not fit the model.
+        ValueError: no samples, values outside the support of the likelihood, a scheme that does not fit the model, or
+            one without a path, or with several, where it was to be kept.
 
     Warns:
         InferenceWarning: for each of the `problems` of a chain.
@@ -155,8 +163,9 @@ def infer(
         raise ValueError(f"infer got num_samples={num_samples} and needs at least 1.")
     require_support(model.likelihood, x, what="infer: x")
     refined = with_inference(model, scheme)
-    with forked(x.device, seed, "infer"):
+    with forked(x.device, seed, "infer"), recorded(keep_path) as kept:
         q = refined.infer(x, context)
+        path = _path(kept, scheme) if keep_path else None
         if isinstance(q, Draws):
             warn_of_problems(q)
             pool = q.values.flatten(0, 1)
@@ -166,7 +175,14 @@ def infer(
             return Inferred(posterior=q, scheme=scheme, draws=pool, bound=None, bound_standard_error=None)
         draws, log_w = _draw_and_weigh(refined, q, x, context, num_samples)
     error = log_w.std(0) / math.sqrt(num_samples) if num_samples > 1 else torch.full_like(log_w[0], math.nan)
-    return Inferred(posterior=q, scheme=scheme, draws=draws, bound=log_w.mean(0), bound_standard_error=error)
+    return Inferred(posterior=q, scheme=scheme, draws=draws, bound=log_w.mean(0), bound_standard_error=error, path=path)
+
+
+def _path(kept: Sequence[tuple[Tensor, Head]], scheme: InferenceScheme) -> Path:
+    if not kept or getattr(scheme, "num_restarts", 1) > 1:
+        name, why = type(scheme).__name__, "takes several ways" if kept else "does not optimise q(z; λ)"
+        raise ValueError(f"infer got keep_path=True and {name}, which {why}; use Local() with one start.")
+    return path_of(kept)
 
 
 def _draw_and_weigh(

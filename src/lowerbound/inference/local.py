@@ -25,6 +25,7 @@ from torch.distributions import Distribution
 from lowerbound.gradients import Pathwise
 from lowerbound.inference.draws import warn_of_optima
 from lowerbound.inference.families import Family, Head, InitialPosterior, check_support, free_parameters
+from lowerbound.inference.path import keep
 from lowerbound.inference.scheme import gradients_enabled, recordable
 from lowerbound.limits import MOST_ITERATIONS, require_at_most
 from lowerbound.model import Joint, LatentVariableModel
@@ -97,9 +98,11 @@ class Local:
         optimizer = torch.optim.Adam([free], lr=self.lr)
         for step in range(self.num_steps):
             optimizer.param_groups[0]["lr"] = self.lr * (1 - step / self.num_steps)
+            keep(free, head)
             estimate = self.gradient.estimate(self.objective, head(free), joint, self.num_samples)
             (free.grad,) = torch.autograd.grad(-estimate.surrogate.sum(), free)
             optimizer.step()
+        keep(free, head)
         return free.detach()
 
     @torch.no_grad()

@@ -22,6 +22,7 @@ from torch.distributions import Distribution
 from lowerbound.gradients import Pathwise
 from lowerbound.inference.families import Family, check_support, free_parameters
 from lowerbound.inference.local import require_steps
+from lowerbound.inference.path import keep
 from lowerbound.inference.scheme import gradients_enabled, recordable
 from lowerbound.model import LatentVariableModel
 from lowerbound.objectives import ELBO
@@ -70,10 +71,12 @@ class SemiAmortised:
                 _check(self.objective, head(free), self.num_samples)
             for _ in range(self.num_steps):
                 free = free if free.requires_grad else free.detach().requires_grad_()
+                keep(free, head)
                 value = Pathwise().estimate(self.objective, head(free), joint, self.num_samples).surrogate
                 (step,) = torch.autograd.grad(value.sum(), free, create_graph=trained)
                 free = free + self.lr * step
                 free = free if trained else free.detach()
+        keep(free, head)
         return head(free)
 
 

@@ -5,6 +5,7 @@ that is independent of pyplot's global state: save it with `figure.savefig`, or 
 of a cell. It need not be closed.
 """
 
+from lowerbound.plots.ascent import elbo_ascent
 from lowerbound.plots.comparison import comparison_curves, comparison_differences
 from lowerbound.plots.diagnosis import diagnosis_bars, diagnosis_clouds, diagnosis_curves, diagnosis_histograms
 from lowerbound.plots.divergence import kl_per_dimension
@@ -24,6 +25,7 @@ __all__ = [
     "diagnosis_clouds",
     "diagnosis_curves",
     "diagnosis_histograms",
+    "elbo_ascent",
     "evidence_histogram",
     "gradient_noise",
     "image_grid",
