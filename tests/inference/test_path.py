@@ -40,12 +40,13 @@ def test_the_surface_is_the_closed_form():
             assert found[i, j] == pytest.approx(float(exact), abs=0.25)
 
 
+@pytest.mark.filterwarnings("ignore::lowerbound.inference.InferenceWarning")  # of a chain of 20 draws
 def test_what_has_no_path_is_refused():
     model = EXACT.model()
     with pytest.raises(ValueError, match="Amortised, which does not optimise"):
         infer(model, X, keep_path=True)
     with pytest.raises(ValueError, match="HMC, which does not optimise"):
-        infer(model, X, HMC(num_samples=4, num_warmup=4), keep_path=True)
+        infer(model, X, HMC(num_samples=20, num_warmup=20), keep_path=True)
     with pytest.raises(ValueError, match="takes several ways"):
         infer(model, X, Local(2, num_restarts=2), keep_path=True)
     path = infer(model, X, Local(2), keep_path=True).path
