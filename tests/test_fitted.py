@@ -346,6 +346,33 @@ def test_evaluation_report_and_diagnosis(models: dict[str, Fitted], tmp_path: Pa
 # A model that was built by hand.
 
 
+def test_a_model_that_was_saved_from_python_is_worked_on_with_rows_given(
+    models: dict[str, Fitted], tmp_path: Path
+) -> None:
+    fitted, frame = models["frame"], FRAME
+    fitted.save(tmp_path / "run")
+    opened = Fitted.open(tmp_path / "run")
+    scores, own = opened.evaluate(frame, num_samples=10), fitted.evaluate(frame, num_samples=10)
+    assert scores["elbo"] == own["elbo"]
+    assert (scores["baselines"], len(own["baselines"]) > 0) == ({}, True)
+    with pytest.raises(DataError, match="give those of its fit"):
+        opened.report(tmp_path / "report.html")
+    known = Fitted.open(tmp_path / "run", data=frame)
+    assert known.evaluate(num_samples=10) == fitted.evaluate(num_samples=10)
+    with pytest.raises(DataError, match="is not what The run|is not what the run"):
+        Fitted.open(tmp_path / "run", data=frame[:-1])
+
+
+def test_a_fit_to_a_file_knows_the_file(tmp_path: Path) -> None:
+    FRAME.to_csv(tmp_path / "rows.csv", index=False)
+    fitted = lb.fit(str(tmp_path / "rows.csv"), "vae", latent_dim=1, hidden=[4], steps=2)
+    fitted.save(tmp_path / "run")
+    opened = Fitted.open(tmp_path / "run")
+    assert opened.dataset.checksum == fitted.dataset.checksum
+    with pytest.raises(DataError, match="knows its data"):
+        Fitted.open(tmp_path / "run", data=FRAME)
+
+
 def by_hand(width: int = 4) -> LatentVariableModel:
     return LatentVariableModel(
         prior=StandardNormal(2),

@@ -112,21 +112,28 @@ class Fitted:
         self.schema, self.name = schema, name or "model"
 
     @classmethod
-    def open(cls, path: str | Path, model: LatentVariableModel | None = None) -> Fitted:
+    def open(
+        cls, path: str | Path, model: LatentVariableModel | None = None, *, data: Any = None, y: Any = None
+    ) -> Fitted:
         """Open a run folder, or a folder that `save` wrote.
 
         Arguments:
             path: the folder.
             model: for a model that was built by hand: an untrained model of the same parts, which is given the saved
                 weights.
+            data: the data that it was fitted to, where the folder does not say where they are: those of a DataFrame or
+                an array that was given in Python.
+            y: their labels, as for `fit`.
 
         Raises:
             RunError: the folder holds no finished model, or the model is another one.
+            DataError: the data are others than those of the fit.
         """
-        from lowerbound.folders import open_by_hand
+        from lowerbound.folders import open_by_hand, with_data
         from lowerbound.runs import Run
 
-        return Run.open(path).fitted() if model is None else open_by_hand(Path(path), model)
+        found = Run.open(path).fitted() if model is None else open_by_hand(Path(path), model)
+        return found if data is None else with_data(found, data, y)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -136,7 +143,10 @@ class Fitted:
             DataError: it was not given, is gone or has changed.
         """
         if self._data is None:
-            raise DataError(f"{self.called} was given no data; make it with Fitted(model, data=X).")
+            how = "make it with Fitted(model, data=X)"
+            if self.folder is not None:
+                how = "give those of its fit: --data FILE, or Fitted.open(folder, data=X) in Python"
+            raise DataError(f"{self.called} was given no data; {how}.")
         return self._data if isinstance(self._data, Dataset) else self._data()
 
     @property

@@ -21,6 +21,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lowerbound.checkpoint import CheckpointError, unshared, write_atomically
+from lowerbound.data.errors import DataError
+from lowerbound.data.given import dataset_of
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Transform, describe_transform, transform_of
@@ -45,6 +47,7 @@ __all__ = [
     "read_start",
     "read_weights",
     "run_files",
+    "with_data",
     "write_model",
     "write_start",
 ]
@@ -231,6 +234,34 @@ def open_by_hand(path: Path, model: LatentVariableModel) -> Fitted:
     load_into(model, _of_model(tensors), path)
     transform = _transform(metadata, tensors, schema, path)
     return Fitted(model, schema=schema, transform=transform, name=config.get("name"), folder=path, config=config)
+
+
+def with_data(fitted: Fitted, data: Any, y: Any = None) -> Fitted:
+    """The same fitted model, that knows the data it was fitted to.
+
+    Raises:
+        DataError: it knows them already, or they are others.
+    """
+    if fitted.has_data:
+        raise DataError(f"{fitted.called} knows its data; leave data out, or give other rows to evaluate and score.")
+    dataset = dataset_of(data, y, schema=fitted.schema)
+    checksum = (fitted.config.get("data") or {}).get("checksum")
+    if checksum is not None and checksum != dataset.checksum:
+        raise DataError(f"{dataset.name} is not what {fitted.called} was fitted to; give the same rows and labels.")
+    return Fitted(
+        fitted.model,
+        schema=fitted.schema,
+        plan=fitted.plan,
+        recipe=fitted.recipe,
+        transform=fitted.transform,
+        name=fitted.name,
+        data=dataset,
+        records=fitted.records,
+        notes=fitted.notes,
+        scores=fitted.scores,
+        folder=fitted.folder,
+        config=fitted.config,
+    )
 
 
 def load_into(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from lowerbound.data import Dataset
+from lowerbound.data import Dataset, names
 from lowerbound.data.given import dataset_of
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.transform import Transform
@@ -75,7 +76,18 @@ def fit(
         raise ValueError("fit got start_from with kind or columns, which the start says itself; leave them out.")
     schema = None if start is None else start.schema
     dataset = dataset_of(data, y, array=array, schema=schema, overrides=said, covariates=covariates, hold_out=hold_out)
-    return fit_dataset(dataset, recipe, on_record=on_record, start=start, **given)
+    place = {}
+    if isinstance(data, str | Path):
+        label = y if isinstance(y, str) else None
+        place = described(data, label=label, array=array, kind=kind, columns=columns, covariates=covariates)
+    return fit_dataset(dataset, recipe, on_record=on_record, start=start, place=place, **given)
+
+
+def described(data: str | Path, **said: Any) -> dict[str, Any]:
+    """Where a run finds its data again: a name of the catalogue, or a path with what was said of it."""
+    if str(data) in names():
+        return {"name": str(data)}
+    return {"path": os.path.realpath(data), **{name: value for name, value in said.items() if value}}
 
 
 def fit_dataset(
@@ -84,9 +96,10 @@ def fit_dataset(
     *,
     on_record: Callable[[Record], None] | None = None,
     start: Start | None = None,
+    place: Mapping[str, Any] | None = None,
     **given: Any,
 ) -> Fitted:
-    """The same for a data set, and a start that was read."""
+    """The same for a data set, a start that was read, and where the data can be found again (see `described`)."""
     planned = plan_from(start, dataset, recipe, **given)
     own = recipe if isinstance(recipe, Recipe) else None if start is None else start.recipe
     engine = planned.engine()
@@ -105,7 +118,7 @@ def fit_dataset(
         name=planned.recipe,
         data=dataset,
         records=records,
-        config=None if start is None else {"came_from": dict(start.origin)},
+        config={"data": dict(place or {}), **({} if start is None else {"came_from": dict(start.origin)})},
     )
 
 

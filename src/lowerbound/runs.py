@@ -253,7 +253,7 @@ class Run:
             plan=self.plan,
             transform=transform.cpu(),
             name=self.config.get("name") or self.path.name,
-            data=lambda: self.dataset,
+            data=(lambda: self.dataset) if {"path", "name"} & set(self.config["data"]) else None,
             records=self.metrics(),
             notes=self.notes(),
             scores=self.evaluation(),

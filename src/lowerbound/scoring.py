@@ -81,7 +81,8 @@ def score_fitted(
 ) -> dict[str, Any]:
     """Score a fitted model on the test rows of its own data, or on other data, as `score` does.
 
-    A model of text has a further baseline, the language model of its net, if there is one (`language_baseline`).
+    A model of text has a further baseline, the language model of its net, if there is one (`language_baseline`). There
+    are no baselines if the model does not know the data of its fit.
 
     Arguments:
         fitted: the model.
@@ -102,7 +103,7 @@ def score_fitted(
     Raises:
         ValueError: no rows, or data that do not fit the model.
     """
-    dataset, seed = fitted.dataset, fitted.seed if seed is None else seed
+    seed = fitted.seed if seed is None else seed
     rows = fitted.test_rows() if data is None else fitted.rows(data)
     first = len(rows.x) - rows.num_test if rows.num_test else 0
     chosen = slice(first, None if limit is None else first + limit)
@@ -113,7 +114,7 @@ def score_fitted(
     device = device_for(fitted)
     context, events = fitted.context(y, rows.name, covariates), fitted.events(x, seed)
     given: dict[str, Any] = {
-        "x_train": rows_for_baselines(dataset, fitted.transform).to(device),
+        "x_train": rows_for_baselines(fitted.dataset, fitted.transform).to(device) if fitted.has_data else None,
         "log_scale": fitted.log_scale_of(events).to(device),
         "context": None if context is None else context.to(device),
         "seed": seed,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lowerbound.cli.options import own_data_option
 from lowerbound.cli.text import printable
 
 if TYPE_CHECKING:
@@ -22,13 +23,14 @@ _SHOWN = 12
 
 @click.command(short_help="Compare test rows with rows that a run makes.")
 @click.argument("run")
+@own_data_option
 @click.option("--limit", type=click.IntRange(2), help="The first test rows only.")
 @click.option(
     "--num-replicates", type=click.IntRange(20), default=200, show_default=True, help="Data sets that it makes."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with all statistics, instead of a table.")
 @click.option("--seed", type=click.IntRange(0), help="Of all draws. [default: that of the fit]")
-def check(run: str, limit: int | None, num_replicates: int, as_json: bool, seed: int | None) -> None:
+def check(run: str, data: str | None, limit: int | None, num_replicates: int, as_json: bool, seed: int | None) -> None:
     """Say in which statistics the test rows differ from as many rows that RUN makes, and how often its intervals hold.
 
     Of a table also which columns have values where the model does not expect them, alone and given the other columns.
@@ -40,7 +42,7 @@ def check(run: str, limit: int | None, num_replicates: int, as_json: bool, seed:
     from lowerbound.cli.terminal import open_console
     from lowerbound.runs import Run
 
-    fitted = fitted_of(Run.open(run))
+    fitted = fitted_of(Run.open(run), data)
     found = fitted.predictive_checks(limit=limit, num_replicates=num_replicates, seed=seed)
     if as_json:
         click.echo(json.dumps(_to_json(fitted, found), indent=2))

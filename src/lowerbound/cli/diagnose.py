@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lowerbound.cli.options import own_data_option
 from lowerbound.cli.text import say
 
 if TYPE_CHECKING:
@@ -20,11 +21,12 @@ __all__ = ["diagnose"]
 
 @click.command(short_help="Find the problems of a run, with a remedy for each.")
 @click.argument("run")
+@own_data_option
 @click.option("--against", metavar="DATA", help="Other data that the model should find unlikely: a name or a file.")
 @click.option("--num-rows", type=click.IntRange(2), default=500, show_default=True, help="Held-out rows, at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-def diagnose(run: str, against: str | None, num_rows: int, as_json: bool, seed: int) -> None:
+def diagnose(run: str, data: str | None, against: str | None, num_rows: int, as_json: bool, seed: int) -> None:
     """Examine RUN for posterior collapse, holes, gaps of inference, imbalance, overfitting, dispersion and noise.
 
     Each finding has its evidence with a standard error, and a command to run if the problem is present. The page with
@@ -39,7 +41,7 @@ def diagnose(run: str, against: str | None, num_rows: int, as_json: bool, seed: 
     from lowerbound.runs import Run
 
     opened = Run.open(run)
-    fitted = fitted_of(opened)
+    fitted = fitted_of(opened, data)
     rows = other_data(fitted, Other(against))
     console = None if as_json else open_console()
     with CountProgress(console, "Examining") as progress:

@@ -18,7 +18,6 @@ from torch.distributions import Distribution
 
 from lowerbound import gradients as estimators
 from lowerbound import objectives
-from lowerbound.cli.opened import fitted_of
 from lowerbound.cli.progress import CountProgress
 from lowerbound.diagnosis.of_fitted import as_at_the_end
 from lowerbound.evaluate import GradientStatistics, gradient_statistics
@@ -77,6 +76,7 @@ class Comparison:
 
 def compare(
     run: Run,
+    fitted: Fitted,
     console: Console | None,
     *,
     names: Sequence[str] = (),
@@ -89,6 +89,7 @@ def compare(
 
     Arguments:
         run: a finished run of the variational loss.
+        fitted: its model.
         console: where to show progress; None shows none.
         names: the others; none given takes every exact or unbiased estimator that goes with the run.
         num_samples: latents per datum; None as in training.
@@ -100,7 +101,7 @@ def compare(
         ValueError: a run without an estimator to compare, an unknown name, or a named estimator that does not go with
             the run.
     """
-    plan, fitted = run.plan, fitted_of(run)
+    plan = run.plan
     if plan.loss != "variational":
         raise click.UsageError(
             f"{run.path} was fitted by the {plan.loss} loss, which takes no gradient estimator to compare."

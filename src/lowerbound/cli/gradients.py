@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lowerbound.cli.options import force_option
+from lowerbound.cli.options import force_option, own_data_option
 from lowerbound.cli.text import say
 
 __all__ = ["gradients"]
@@ -12,6 +12,7 @@ __all__ = ["gradients"]
 
 @click.command(short_help="Compare the noise of gradient estimators on a run.")
 @click.argument("run")
+@own_data_option
 @click.option(
     "--estimator",
     "estimators",
@@ -29,6 +30,7 @@ __all__ = ["gradients"]
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def gradients(
     run: str,
+    data: str | None,
     estimators: tuple[str, ...],
     num_samples: int | None,
     num_repeats: int,
@@ -47,6 +49,7 @@ def gradients(
     from pathlib import Path
 
     from lowerbound.cli.gradient_noise import compare, print_comparison, to_json
+    from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.output import check_out, write_figure
     from lowerbound.cli.terminal import open_console
     from lowerbound.plots import gradient_noise
@@ -59,6 +62,7 @@ def gradients(
     console = None if as_json else open_console()
     comparison = compare(
         opened,
+        fitted_of(opened, data),
         console,
         names=estimators,
         num_samples=num_samples,

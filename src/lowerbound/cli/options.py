@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-__all__ = ["covariates_option", "force_option", "values_of"]
+__all__ = ["covariates_option", "force_option", "own_data_option", "values_of"]
 
 
 def values_of(words: Sequence[str], option: str, columns: Sequence[str] = ()) -> dict[str, str]:
@@ -38,6 +38,9 @@ def _covariates(context: click.Context, parameter: click.Parameter, value: str |
 
 
 force_option = click.option("--force", is_flag=True, help="Overwrite a file that is there already.")
+own_data_option = click.option(
+    "--data", metavar="DATA", help="The data of the fit, of a model that was fitted in Python to rows without a file."
+)
 covariates_option = click.option(
     "--covariates",
     callback=_covariates,

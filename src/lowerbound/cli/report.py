@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lowerbound.cli.options import force_option
+from lowerbound.cli.options import force_option, own_data_option
 from lowerbound.cli.text import say
 
 if TYPE_CHECKING:
@@ -19,9 +19,10 @@ __all__ = ["report", "write"]
 
 @click.command(short_help="Write the report of a run.")
 @click.argument("run")
+@own_data_option
 @click.option("--out", metavar="FILE", help="Another .html file. [default: RUN/report.html, which is replaced]")
 @force_option
-def report(run: str, out: str | None, force: bool) -> None:
+def report(run: str, data: str | None, out: str | None, force: bool) -> None:
     """Write RUN/report.html: curves, samples, reconstructions, latents and scores on one page."""
     from pathlib import Path
 
@@ -32,7 +33,7 @@ def report(run: str, out: str | None, force: bool) -> None:
     opened = Run.open(run)
     if out is not None:
         check_out(Path(out), opened, None, ".html", force=force)
-    fitted = fitted_of(opened)
+    fitted = fitted_of(opened, data)
     say(f"Report: {write(fitted, opened.path) if out is None else fitted.report(out)}")
 
 

@@ -87,6 +87,8 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
         )
     if not discrete and "perplexity" not in scores:
         console.print("These are densities or expectations, not probabilities of discrete data.")
+    if not fitted.has_data:
+        console.print("The rows of the fit are not with the run, so that no baseline was fitted to them.")
     loser = _best_above(scores)
     if loser is not None:
         console.print(f"The model is below a baseline, {loser}; {_advice(fitted)}", markup=False)
@@ -102,7 +104,7 @@ def _print_topics(console: Console, scores: dict[str, Any]) -> None:
 
 def _advice(fitted: Fitted) -> str:
     """What to try next."""
-    if fitted.plan is None:
+    if fitted.plan is None or not fitted.has_data:
         return "docs/choose.md says what to try."
     other = next_to_try(fitted.dataset, fitted.plan.recipe)
     data = (fitted.config or {}).get("data", {})
