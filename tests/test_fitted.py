@@ -173,6 +173,15 @@ def test_scores_are_in_the_units_of_the_columns() -> None:
     assert plain.log_scale == pytest.approx(np.log(plain.dataset.x_train.std(0)).sum())
 
 
+def test_the_unit_of_an_array_changes_nothing_but_the_unit() -> None:
+    x = np.random.default_rng(1).normal(size=(40, 5, 2))
+    given: dict[str, Any] = {"latent_dim": 1, "hidden": [4], "steps": 5, "device": "cpu"}
+    one, other = lb.fit(x, "vae", **given), lb.fit(1000 * x + 50, "vae", **given)
+    assert (one.plan.standardize, other.plan.standardize) == (True, True)  # type: ignore[union-attr]
+    moved = one.score(x, num_samples=5) - 10 * np.log(1000)
+    np.testing.assert_allclose(other.score(1000 * x + 50, num_samples=5), moved, rtol=1e-4)
+
+
 def test_a_score_is_the_density_of_the_users_row() -> None:
     """Against the formula: K = 1 draw of z, log p(x | z) in the user's units by hand."""
     fitted, x = fitted_to(REAL), REAL[:4]

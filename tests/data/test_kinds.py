@@ -143,6 +143,13 @@ def test_numbers_of_any_shape() -> None:
     torch.testing.assert_close(z.std(correction=0), torch.tensor(1.0).double(), rtol=0, atol=1e-6)
     assert transform.mean.shape == ()
     np.testing.assert_array_equal(data.kind_of_data.render(data.x_test, data.schema), data.x_test)
+    x[3:9, 2] = np.nan
+    gaps = Dataset.from_array(x)
+    known = gaps.kind_of_data.transform(gaps, REALS)
+    assert isinstance(known, Standardize)
+    seen = gaps.x_train if gaps.train_rows is None else gaps.x_train[gaps.train_rows]
+    assert known.mean.item() == pytest.approx(np.nanmean(seen))
+    assert known.scale.item() == pytest.approx(np.nanstd(seen))
     assert Dataset.from_array(RNG.integers(-5, 900, (30, 2, 3, 4, 5))).event_shape == (2, 3, 4, 5)
 
 

@@ -133,13 +133,13 @@ def _place(index: tuple[int, ...], columns: Sequence[str] | None) -> str:
 
 
 def check_varies(x: Array, name: str) -> None:
-    """Refuse an array whose values are all the same.
+    """Refuse an array whose values, those that are NaN apart, are all the same.
 
     Raises:
         DataError: if every value of `x` equals the first.
     """
-    value = x[(0,) * x.ndim]
-    if all((block == value).all() for _, block in row_blocks(x)):
+    value = next((seen[0] for _, block in row_blocks(x) if len(seen := block[~np.isnan(block)])), np.nan)
+    if all(((block == value) | np.isnan(block)).all() for _, block in row_blocks(x)):
         raise DataError(
             f"{name} is constant (every value is {value:g}), so there is nothing to learn; "
             "check that the right array was given."

@@ -10,7 +10,7 @@ import numpy as np
 from lowerbound.data.blocks import row_blocks
 from lowerbound.data.sparse import Array
 
-__all__ = ["Measured", "measure", "moments"]
+__all__ = ["Measured", "measure", "moments", "pooled_moments"]
 
 _MOST_DECIMALS = 6
 _MANY_ZEROS, _DEVIATIONS = 0.05, 3
@@ -133,3 +133,18 @@ def moments(x: Array, rows: np.ndarray | None, logs: np.ndarray | None = None) -
         mean += gap * (n / both)
         count += n
     return mean, squares / np.maximum(count, 1)
+
+
+def pooled_moments(x: Array, rows: np.ndarray | None) -> tuple[float, float]:
+    """Mean and (biased) variance of all numbers of an array that are not NaN, merged over blocks as in `moments`."""
+    count, mean, squares = 0, 0.0, 0.0
+    for _, block in row_blocks(x, rows):
+        values = block.astype(np.float64)
+        values = values[~np.isnan(values)]
+        if not len(values):
+            continue
+        here, both = float(values.mean()), count + len(values)
+        squares += float(((values - here) ** 2).sum()) + (here - mean) ** 2 * count * len(values) / both
+        mean += (here - mean) * len(values) / both
+        count = both
+    return mean, squares / max(count, 1)

@@ -34,8 +34,8 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from lowerbound.data.blocks import row_blocks
-from lowerbound.data.checks import check_array, check_columns_vary, check_varies
-from lowerbound.data.measured import moments
+from lowerbound.data.checks import check_array, check_columns_vary
+from lowerbound.data.measured import moments, pooled_moments
 from lowerbound.data.sparse import Array
 from lowerbound.support import place_of
 
@@ -271,16 +271,14 @@ class Standardize(Transform):
 
     @classmethod
     def fit_together(cls, x: Array, *, rows: np.ndarray | None = None) -> Standardize:
-        """One mean and one scale for all numbers of an array (N, *event_shape).
+        """One mean and one scale for all numbers of an array (N, *event_shape), those that are NaN apart.
 
         Raises:
-            DataError: if a value is not finite or all are the same.
+            DataError: if a value is infinite or all are the same.
         """
-        check_array(x, "the array to standardise")
-        check_varies(x, "the array to standardise")
-        mean, variance = moments(x, rows)
-        total = (variance + (mean - mean.mean()) ** 2).mean()
-        return cls(torch.tensor(mean.mean()), torch.tensor(np.sqrt(total)))
+        check_array(x, "the array to standardise", missing=True)
+        mean, variance = pooled_moments(x, rows)
+        return cls(torch.tensor(mean), torch.tensor(np.sqrt(variance)))
 
     @classmethod
     def centring(cls, x: Array, which: np.ndarray, *, rows: np.ndarray | None = None) -> Transform:
