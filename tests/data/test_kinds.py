@@ -55,7 +55,7 @@ def test_channels_come_first_and_go_back(channels_last) -> None:
 
 def test_the_default_likelihood_of_images() -> None:
     assert Dataset.from_array(COLOUR).default_likelihood == "discretized-logistic"
-    assert Dataset.from_array(GREY).default_likelihood == "bernoulli"
+    assert Dataset.from_array(GREY).default_likelihood == "continuous-bernoulli"
 
 
 def test_pixels_are_intensities_but_under_counts() -> None:
@@ -188,4 +188,4 @@ def test_colour_that_is_bytes_over_255_takes_the_likelihood_of_bytes(dtype) -> N
     assert (data.schema.pixel_levels, data.schema.intensity_levels) == (None, 256)
     assert data.default_likelihood == Dataset.from_array(COLOUR).default_likelihood == "discretized-logistic"
     assert data.kind_of_data.describe(data.schema) == ["Images of 3 x 4 x 5, intensities in [0, 1]: levels k / 255."]
-    assert Dataset.from_array(RNG.random((20, 4, 5, 3))).default_likelihood == "bernoulli"
+    assert Dataset.from_array(RNG.random((20, 4, 5, 3))).default_likelihood == "continuous-bernoulli"

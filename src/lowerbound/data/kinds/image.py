@@ -107,11 +107,13 @@ class Image:
         return Pixels(scale=dataset.pixel_scale, binarization=binarization)
 
     def default_likelihood(self, schema: Schema) -> str:
-        """Bins of the levels for colour of 256 levels, as bytes or as k / 255; Bernoulli for others."""
+        """Bernoulli for grey; for colour bins of the levels, as bytes or as k / 255, or a density of other intensities."""
         colour, levels = len(schema.event_shape) == 3 and schema.event_shape[0] > 1, _levels_of(schema)
-        if colour and levels is not None and levels > 2:
-            return f"discretized-logistic{'' if levels == _LEVELS else f':num_levels={levels}'}"
-        return "bernoulli"
+        if not colour or levels == 2:
+            return "bernoulli"
+        if levels is None:
+            return "continuous-bernoulli"
+        return f"discretized-logistic{'' if levels == _LEVELS else f':num_levels={levels}'}"
 
     def describe(self, schema: Schema) -> list[str]:
         """Shape and levels."""
