@@ -120,6 +120,15 @@ def test_groups_of_an_optimiser_of_ones_own_keep_their_factor() -> None:
     assert_same(ours, trained(theirs, optimizer="sgd"))
 
 
+def test_groups_of_an_optimiser_of_ones_own_keep_their_rate() -> None:
+    ours, theirs = Regression(), Slow()
+    groups = [{"params": list(ours.net[0].parameters()), "lr": 0.05}, {"params": list(ours.net[2].parameters())}]
+    trained(ours, optimizer=lambda _: torch.optim.SGD(groups, lr=0.1))
+    assert_same(ours, trained(theirs, optimizer="sgd"))
+    with pytest.raises(ValueError, match=r"A group has lr=0\.05 and its optimiser lr=0"):
+        trained(Regression(), optimizer=lambda groups: torch.optim.SGD([{**groups[0], "lr": 0.05}], lr=0.0))
+
+
 @pytest.mark.parametrize("accumulate", [2, 3, 20])
 @pytest.mark.parametrize("clip_norm", [None, 0.5])
 def test_parts_of_a_batch_make_the_gradient_of_the_whole(accumulate: int, clip_norm: float | None) -> None:

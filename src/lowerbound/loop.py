@@ -118,7 +118,8 @@ def train(
         compile: True to compile the step (one process, fp32, the default Adam); "auto" does so from 20,000 steps on a
             CPU.
         optimizer: "adam" (the default), "adamw", "adamax", "sgd", one of `optimizers` with options, or a function that
-            makes an optimiser from parameters. A group of it that has an `lr_factor` learns at that multiple of `lr`.
+            makes an optimiser from parameters. A group of it that has an `lr_factor`, or another lr than the
+            optimiser, learns at that multiple of `lr`.
         accumulate: parts into which a batch is cut, for less memory: the gradient is that of the whole batch, except
             for terms that a loss computes from all rows at once (penalties, baselines) and for the drawn latents.
         ema: decay of an exponential moving average of the weights, which replaces the weights in evaluation, in the

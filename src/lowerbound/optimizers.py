@@ -2,7 +2,9 @@
 
     train(loss, x, num_steps=1000, optimizer=optimizers.AdamW(weight_decay=0.01))
 
-The loop sets the learning rate of every group at every step, times the `lr_factor` of the group if it has one. A module
+The loop sets the learning rate of every group at every step, times the `lr_factor` of the group if it has one. A group
+that a function gave another `lr` than its optimiser has learns at that multiple: of `AdamW([{"params": p, "lr": 1e-4},
+{"params": q}], lr=1e-3)` the first learns at a tenth of the rate of the second, which is that of `train`. A module
 that states `lr_factor` (see `protocols.HasOwnRate`) has its own group, and one that states `optimizer_beta1` its own
 momentum under Adam and its kin. Any function from parameters to an optimiser can replace these, such as
 `torch.optim.RAdam`.
@@ -190,9 +192,18 @@ def parameter_groups(loss: nn.Module) -> list[Any]:
 
 
 def optimizer_for(loss: nn.Module, make_optimizer: MakeOptimizer) -> torch.optim.Optimizer:
-    """The optimiser of the parameters of a loss that learn, with the momentum of each group that has its own."""
+    """The optimiser of the parameters of a loss that learn, with the rate and the momentum that a group has of its own.
+
+    Raises:
+        ValueError: a group with an lr, of an optimiser whose own is 0.
+    """
     optimizer = make_optimizer(parameter_groups(loss))
+    usual = optimizer.defaults.get("lr")
     for group in optimizer.param_groups:
+        if usual is not None and "lr_factor" not in group and group["lr"] != usual:
+            if not usual > 0:
+                raise ValueError(f"A group has lr={group['lr']} and its optimiser lr={usual}; give it one above 0.")
+            group["lr_factor"] = float(group["lr"]) / float(usual)
         if group.get("own_beta1") is not None and "betas" in group:
             group["betas"] = (group["own_beta1"], group["betas"][1])
     return optimizer

@@ -43,6 +43,11 @@ def test_pareto_k_of_generalised_pareto_samples(shape):
     assert got.std().item() < 2.5 * (1 + abs(shape)) / math.sqrt(949)
 
 
+def test_weights_that_rounding_alone_moves_have_no_tail():
+    log_w = -33.3 + 2e-4 * torch.randn(1000, 5)  # of an exact posterior in single precision
+    assert bool((pareto_k(log_w) == -math.inf).all())
+
+
 def test_pareto_k_ignores_scale_and_order():
     log_w = 2 * torch.randn(300, 2, dtype=torch.float64)
     assert torch.allclose(pareto_k(log_w + 1e3), pareto_k(log_w))

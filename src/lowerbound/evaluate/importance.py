@@ -23,7 +23,7 @@ __all__ = ["FEWEST_WEIGHTS", "effective_sample_size", "log_mean_weight", "pareto
 FEWEST_WEIGHTS = 21
 """For fewer weights than this k̂ is not defined: it is NaN."""
 
-_FEWEST_IN_TAIL = 5
+_FEWEST_IN_TAIL, _TOO_LITTLE = 5, 1e-3
 
 
 def log_mean_weight(
@@ -49,7 +49,8 @@ def pareto_k(log_w: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
     """The shape k̂ of the tail of the weights; above 0.7 importance sampling is unreliable.
 
     The tail consists of the min(S/5, 3√S) largest weights, minus the next smaller one. Constant weights have no tail:
-    −∞. With fewer than `FEWEST_WEIGHTS` weights the tail has fewer than five and k̂ is NaN.
+    −∞; as such count weights of which the largest is within a thousandth of those below the tail, for what they differ
+    by is rounding, or too little to matter. With fewer than `FEWEST_WEIGHTS` weights the tail has fewer than five and k̂ is NaN.
 
     Arguments:
         log_w: log weights, nats, up to a constant.
@@ -64,8 +65,7 @@ def pareto_k(log_w: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
     excess = (top[1:] - top[-1]).exp() - (top[:1] - top[-1]).exp()
     largest = excess[-1]
     tiny = torch.finfo(excess.dtype).eps
-    rounding = 32 * torch.finfo(log_w.dtype).eps * (1 + log_w.detach().double().abs().amax(0))
-    constant = largest <= rounding  # an exact q: what is left is the rounding of log w
+    constant = largest <= _TOO_LITTLE  # an exact q: what is left is the rounding of log w
     scaled = (excess / largest.where(~constant, torch.ones_like(largest))).clamp_min(tiny)
     k = _generalised_pareto_shape(scaled)
     return k.masked_fill(constant, -math.inf).to(log_w.dtype)
