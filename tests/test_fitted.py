@@ -135,7 +135,7 @@ def test_a_saved_model_opens_to_the_same_bits(models: dict[str, Fitted], name: s
     assert str(opened.sample(3)) == str(fitted.sample(3))
     with pytest.raises(RunError, match="already holds a run"):
         fitted.save(tmp_path / "run")
-    with pytest.raises(DataError, match="no way back to its data"):
+    with pytest.raises(DataError, match="give those of its fit"):
         _ = opened.dataset
 
 
@@ -380,6 +380,29 @@ def test_a_fit_to_a_file_knows_the_file(tmp_path: Path) -> None:
     assert opened.dataset.checksum == fitted.dataset.checksum
     with pytest.raises(DataError, match="knows its data"):
         Fitted.open(tmp_path / "run", data=FRAME)
+    (tmp_path / "rows.csv").unlink()
+    assert Fitted.open(tmp_path / "run").evaluate(FRAME, num_samples=5)["baselines"] == {}
+    with pytest.raises(DataError, match="no file"):
+        Fitted.open(tmp_path / "run").evaluate(num_samples=5)
+
+
+def test_a_frame_comes_back_under_its_own_names_and_index() -> None:
+    frame = pandas.DataFrame(REAL, index=[f"row {i}" for i in range(len(REAL))])
+    fitted = lb.fit(frame, "vae", latent_dim=1, hidden=[4], steps=2)
+    assert list(fitted.sample(2).columns) == [0, 1, 2]
+    shown = fitted.reconstruct(frame[3:7])
+    assert list(shown.index) == ["row 3", "row 4", "row 5", "row 6"]
+    assert list(shown.columns) == [0, 1, 2]
+
+
+def test_modules_that_are_given_stay_as_they_are() -> None:
+    nets = torch.nn.ModuleDict({"encoder": MLP(3, [4], (2, 1)), "decoder": MLP(1, [4], (3,))})
+    before = [p.clone() for p in nets.parameters()]
+    fitted = lb.fit(REAL, "vae", network=nets, latent_dim=1, steps=3, likelihood="normal:scale=shared")
+    assert all(torch.equal(p, q) for p, q in zip(nets.parameters(), before, strict=True))
+    assert not torch.equal(next(fitted.model.parameters()), before[0])
+    with pytest.raises(ValueError, match="by y"):
+        lb.fit(FRAME, label="species")
 
 
 def by_hand(width: int = 4) -> LatentVariableModel:

@@ -126,7 +126,7 @@ def test_groups_of_an_optimiser_of_ones_own_keep_their_rate() -> None:
     trained(ours, optimizer=lambda _: torch.optim.SGD(groups, lr=0.1))
     assert_same(ours, trained(theirs, optimizer="sgd"))
     with pytest.raises(ValueError, match=r"A group has lr=0\.05 and its optimiser lr=0"):
-        trained(Regression(), optimizer=lambda groups: torch.optim.SGD([{**groups[0], "lr": 0.05}], lr=0.0))
+        trained(Regression(), optimizer=lambda p: torch.optim.SGD([{"params": p, "lr": 0.05}], lr=0.0))
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 20])

@@ -278,3 +278,10 @@ def test_a_convolution_takes_fewer_samples_unless_it_is_said():
     assert plan(images, network="convolution", num_samples=5).num_samples == 5
     assert plan(images, network="convolution", objective="elbo").num_samples == 1
     assert plan(images).num_samples == 8
+
+
+def test_series_with_steps_that_are_missing_have_a_model_that_takes_them():
+    x = np.random.default_rng(0).normal(size=(30, 12, 2))
+    assert plan(dataset_of(x)).recipe == "vae"
+    x[3:7, 4:9] = np.nan
+    assert plan(dataset_of(x)).recipe == plan(dataset_of(x), steps=5).recipe == "hidden-markov"

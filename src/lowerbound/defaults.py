@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from lowerbound import baselines, gradients, likelihoods, losses, objectives
 from lowerbound.baselines.baseline import NeedsSamples
 from lowerbound.data import Dataset
+from lowerbound.data.blocks import row_blocks
 from lowerbound.data.kinds.table import columns_spelling
 from lowerbound.data.log_columns import log_columns
+from lowerbound.data.sparse import Array
 from lowerbound.data.split import num_for_selection
 from lowerbound.loop import steps_for
 from lowerbound.models.parts import of_one_element, widths_of
@@ -102,7 +106,7 @@ def autoencoder_for(dataset: Dataset, said: Collection[str]) -> str:
     are said that it does not let one choose.
     """
     suits = _suits(dataset)
-    if dataset.schema.is_written:
+    if dataset.schema.is_written or dataset.schema.kind == "array":  # of series with gaps
         return "vae" if suits is None else suits.value
     columns = dataset.schema.columns or ()
     if not columns or any(column.kind != "count" or column.missing for column in columns):
@@ -119,6 +123,8 @@ def _suits(dataset: Dataset) -> Decision | None:
         return Decision("sentence-vae", "the data are text")
     if dataset.schema.molecules is not None:
         return Decision("molecule-vae", "the data are molecules")
+    if dataset.schema.kind == "array" and len(dataset.schema.event_shape) == 2 and _has_gaps(dataset.x_train):
+        return Decision("hidden-markov", "steps of the series are missing")
     columns = dataset.schema.columns
     if columns is None or dataset.schema.kind not in ("table", "counts"):
         return None
@@ -132,6 +138,10 @@ def _suits(dataset: Dataset) -> Decision | None:
         reason = "there are gaps" if gaps else f"columns are {' and '.join(sorted(kinds))}"
         return Decision("latent-classes", f"{reason}{few}")
     return None
+
+
+def _has_gaps(x: Array) -> bool:
+    return any(bool(np.isnan(block).any()) for _, block in row_blocks(x))
 
 
 def as_ordinal(dataset: Dataset) -> dict[str, str]:

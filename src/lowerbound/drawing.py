@@ -69,7 +69,9 @@ def reconstruct(fitted: Fitted, data: Any, *, seed: int | None) -> Any:
     for x, context, part_seed in fitted.blocks(fitted.rows(data), seed):
         with forked(_CPU, derive_seed(part_seed, _RECONSTRUCT)):
             parts.append(fitted.model.reconstruct(x, context))
-    return fitted.render(fitted.finite(torch.cat(parts)))
+    rendered = fitted.render(fitted.finite(torch.cat(parts)))
+    both = hasattr(rendered, "set_axis") and hasattr(data, "columns")
+    return rendered.set_axis(data.index) if both else rendered
 
 
 def _labels(fitted: Fitted, label: str | None, count: int) -> np.ndarray | None:

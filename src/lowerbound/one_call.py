@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from torch import nn
+
 from lowerbound.data import Dataset, names
 from lowerbound.data.given import dataset_of
 from lowerbound.data.overrides import Overrides
@@ -59,7 +61,8 @@ def fit(
         on_record: called with each record of training.
         start_from: a fitted model, or the folder of a run, whose model, weights, transform and seed are taken over; the
             data are read under its schema. `freeze=["likelihood"]` then holds parts fixed.
-        given: settings and options by name, as `planning.plan` takes them.
+        given: settings and options by name, as `planning.plan` takes them. Modules are copied: those that were given
+            stay as they are, the trained ones are in `fitted.model`.
 
     Raises:
         ValueError: data that cannot be read, an unknown name, or choices that do not go together.
@@ -70,6 +73,11 @@ def fit(
     >>> fit(X, "vae", latent_dim=2, hidden=[8], steps=10).sample(4).shape
     (4, 3)
     """
+    if "label" in given:
+        raise ValueError(
+            "fit got label, which is the command's word; name the column of labels by y, as in y='outcome'."
+        )
+    given = {name: copy.deepcopy(value) if isinstance(value, nn.Module) else value for name, value in given.items()}
     said = Overrides.said(kind, columns)
     start = None if start_from is None else start_of(start_from)
     if start is not None and (kind or columns):

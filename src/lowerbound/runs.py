@@ -97,6 +97,7 @@ class Run:
             RunError: the folder holds another run, or cannot be written.
         """
         path = Path(path)
+        _clear_failed(path)
         taken = [name for name in run_files() if (path / name).exists()]
         if taken:
             raise RunError(f"{path} already holds a run ({', '.join(taken)}); choose another folder, or --resume it.")
@@ -375,6 +376,20 @@ def default_path(name: str) -> Path:
         except OSError as error:
             raise RunError(f"Could not make {path} ({error.strerror or error}); name a folder with --out.") from error
     raise AssertionError
+
+
+def _clear_failed(path: Path) -> None:
+    """Remove a run that failed before its first record, so that nothing was trained, and leave every other folder."""
+    if not (path / "run.json").is_file() or (path / "metrics.jsonl").exists():
+        return
+    try:
+        run = Run.open(path)
+        if run.failure is None or run.finished:
+            return
+        with locked(path):
+            run._discard()
+    except (RunError, CheckpointError):
+        return
 
 
 def load_dataset(data: dict[str, Any], schema: Schema | None = None) -> Dataset:

@@ -26,7 +26,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from lowerbound.annealed_scores import NUM_CHAINS, annealed_scores
-from lowerbound.data import Dataset, Pixels
+from lowerbound.data import DataError, Dataset, Pixels
 from lowerbound.defaults import facts_of
 from lowerbound.evaluate import (
     clustering_accuracy,
@@ -82,7 +82,7 @@ def score_fitted(
     """Score a fitted model on the test rows of its own data, or on other data, as `score` does.
 
     A model of text has a further baseline, the language model of its net, if there is one (`language_baseline`). There
-    are no baselines if the model does not know the data of its fit.
+    are no baselines if the data of the fit are not known, or gone.
 
     Arguments:
         fitted: the model.
@@ -111,10 +111,10 @@ def score_fitted(
     if annealed is not None and language_model:
         raise ValueError("evaluate got annealed and language_model; leave one of them out.")
     covariates = None if rows.covariates is None else rows.covariates[chosen]
-    device = device_for(fitted)
+    device, known = device_for(fitted), known_data(fitted)
     context, events = fitted.context(y, rows.name, covariates), fitted.events(x, seed)
     given: dict[str, Any] = {
-        "x_train": rows_for_baselines(fitted.dataset, fitted.transform).to(device) if fitted.has_data else None,
+        "x_train": None if known is None else rows_for_baselines(known, fitted.transform).to(device),
         "log_scale": fitted.log_scale_of(events).to(device),
         "context": None if context is None else context.to(device),
         "seed": seed,
@@ -137,6 +137,14 @@ def score_fitted(
         )
     fitted.model.cpu()
     return {"data": rows.name, **({"discretised": True} if discretise else {}), **scores, **_topics(fitted)}
+
+
+def known_data(fitted: Fitted) -> Dataset | None:
+    """The data of the fit; None if they are not known, gone or changed."""
+    try:
+        return fitted.dataset if fitted.has_data else None
+    except DataError:
+        return None
 
 
 def _topics(fitted: Fitted) -> dict[str, Any]:

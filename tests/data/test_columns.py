@@ -316,3 +316,21 @@ def test_decimal_numbers_are_numbers() -> None:
     data = Dataset.from_frame(frame)
     assert [column.kind for column in data.schema.columns or ()] == ["continuous", "continuous"]
     np.testing.assert_allclose(np.sort(np.concatenate([data.x_train, data.x_test])[:, 0]), np.sort(amounts))
+
+
+def test_whole_numbers_whose_last_digits_would_be_lost_are_left_out_by_name() -> None:
+    nanoseconds = 1_700_000_000_000_000_000 + np.random.default_rng(0).integers(0, 1000, 60)
+    frame = pandas.DataFrame({"t": nanoseconds, "far": nanoseconds * np.arange(-30, 30), "x": np.arange(60) * 0.5})
+    schema = Dataset.from_frame(frame).schema
+    assert [item.name for item in schema.left_out] == ["t"]
+    assert "last digits" in schema.left_out[0].reason
+    with pytest.raises(DataError, match="subtract the smallest"):
+        dataset_of(frame, overrides=Overrides.said(None, {"t": "continuous"}))
+
+
+def test_a_kind_cannot_be_said_of_a_column_without_values() -> None:
+    frame = pandas.DataFrame({"gone": [np.nan] * 20, "x": np.arange(20) * 0.5, "y": np.arange(20) ** 2})
+    with pytest.raises(DataError, match=r"'gone' of .* cannot be continuous: it holds no values"):
+        dataset_of(frame, overrides=Overrides.said(None, {"gone": "continuous"}))
+    with pytest.raises(DataError, match=r"column 's' of .* holds no plain numbers"):
+        dataset_of(frame.assign(s="a"), overrides=Overrides.said("image", None))

@@ -55,7 +55,7 @@ def test_channels_come_first_and_go_back(channels_last) -> None:
 
 def test_the_default_likelihood_of_images() -> None:
     assert Dataset.from_array(COLOUR).default_likelihood == "discretized-logistic"
-    assert Dataset.from_array(GREY).default_likelihood == "continuous-bernoulli"
+    assert Dataset.from_array(GREY).default_likelihood == "bernoulli"
 
 
 def test_pixels_are_intensities_but_under_counts() -> None:

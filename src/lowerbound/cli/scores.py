@@ -13,6 +13,7 @@ from lowerbound.cli.progress import CountProgress
 from lowerbound.cli.text import printable
 from lowerbound.cli.warned import warnings_as_sentences
 from lowerbound.defaults import as_ordinal, next_to_try
+from lowerbound.scoring import known_data
 
 if TYPE_CHECKING:
     from lowerbound.fitted import Fitted
@@ -87,7 +88,7 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
         )
     if not discrete and "perplexity" not in scores:
         console.print("These are densities or expectations, not probabilities of discrete data.")
-    if not fitted.has_data:
+    if known_data(fitted) is None:
         console.print("The rows of the fit are not with the run, so that no baseline was fitted to them.")
     loser = _best_above(scores)
     if loser is not None:
@@ -104,7 +105,7 @@ def _print_topics(console: Console, scores: dict[str, Any]) -> None:
 
 def _advice(fitted: Fitted) -> str:
     """What to try next."""
-    if fitted.plan is None or not fitted.has_data:
+    if fitted.plan is None or known_data(fitted) is None:
         return "docs/choose.md says what to try."
     other = next_to_try(fitted.dataset, fitted.plan.recipe)
     data = (fitted.config or {}).get("data", {})

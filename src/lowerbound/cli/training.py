@@ -33,6 +33,7 @@ from lowerbound.weights import NoDensityError
 __all__ = ["Job", "begin", "carry_out", "go_on_otherwise", "reopen"]
 
 _LEAST_OF_A_FAILURE = 90  # characters
+_SAFE_RATE = 1e-3  # as high a learning rate as is advised after a failure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +98,7 @@ def reopen(path: Path) -> Job:
     """
     run = Run.open(path)
     if run.failure is not None:
-        slower = command("fit", "--resume", path, "--lr", f"{run.plan.lr / 10:g}")
+        slower = command("fit", "--resume", path, "--lr", f"{min(run.plan.lr / 10, _SAFE_RATE):g}")
         raise ValueError(_with_advice(run.failure, f" and would again; change a setting, as in `{slower}`."))
     engine = run.plan.engine()
     launch(engine)
@@ -148,7 +149,7 @@ def _train(job: Job, console: Console | None) -> None:
                     break
     except NonFiniteError as error:
         if job.engine.rank == 0:
-            slower = command("fit", "--resume", run.path, "--lr", f"{run.plan.lr / 10:g}")
+            slower = command("fit", "--resume", run.path, "--lr", f"{min(run.plan.lr / 10, _SAFE_RATE):g}")
             error.args = (_with_advice(error.what, f"; {_kept(error)}. Go on with `{slower}`."),)
         raise
     except KeyboardInterrupt:

@@ -6,16 +6,22 @@ sentence that names the array (or file, or column), says what was found and wher
 are read in blocks, so that a memory map is checked without being loaded.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lowerbound.data.blocks import row_blocks
 from lowerbound.data.errors import DataError, clipped, nearest
 from lowerbound.data.sparse import Array
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = [
     "DataError",
@@ -31,6 +37,7 @@ __all__ = [
     "check_rows",
     "check_unit_interval",
     "check_varies",
+    "numbers_of",
 ]
 
 
@@ -69,6 +76,24 @@ def check_numeric(x: Array, name: str) -> None:
         )
     if x.dtype.kind not in "biuf":
         raise DataError(f"{name} has type {x.dtype}; expected real numbers: convert it first.")
+
+
+def numbers_of(given: np.ndarray | pandas.DataFrame, what: str) -> np.ndarray:
+    """Rows as an array of numbers.
+
+    Raises:
+        DataError: a DataFrame with a column of others, or an array of no numbers.
+    """
+    if isinstance(given, np.ndarray):
+        check_numeric(given, what)
+        return given
+    for name, dtype in zip(given.columns, given.dtypes, strict=True):
+        if getattr(dtype, "kind", "O") not in "biuf":
+            raise DataError(
+                f"column '{clipped(str(name))}' of {what} holds no plain numbers ({dtype}), of which alone images and "
+                "arrays are made; leave the kind out, or the column."
+            )
+    return given.to_numpy()
 
 
 def check_rows(x: Array, name: str) -> None:

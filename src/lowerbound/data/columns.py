@@ -54,6 +54,7 @@ _FEWEST_ROWS_OF_IDS, _MOST_CATEGORIES, _LARGEST_COUNT = 10, 100, 1000
 _MOST_CATEGORIES_ASKED = 1000
 _MOST_ROWS_FOR_SKEWNESS = 100_000
 _FEW_VALUES, _ROWS_OF_A_VALUE = 30, 10
+_FEWEST_STEPS = 2**20  # of the last digit of float64 between the extremes of a column, where whole numbers lose digits
 
 
 def infer_columns(
@@ -153,6 +154,8 @@ def _column(series: Any, name: str, said: str | None, what: str) -> Column | Lef
     if said in ("continuous", "positive", "count"):
         cells = codes_as_numbers(cells)
     if bool(series.isna().all()):
+        if said is not None:
+            raise DataError(f"column '{clipped(name)}' of {what} cannot be {said}: it holds no values; leave it out.")
         return LeftOut(name=name, reason="no values")
     if cells.nature == "other":
         return LeftOut(name=name, reason=f"neither numbers nor text ({cells.dtype})")
@@ -225,6 +228,13 @@ def _number_column(
     if said == "drop":
         return LeftOut(name=name, reason="as asked")
     low, high = measured.low[i], measured.high[i]
+    if "int" in dtype.lower() and high - low < _FEWEST_STEPS * np.spacing(max(abs(low), abs(high))) and high > low:
+        reason = f"whole numbers about {high:g}, whose last digits a number of 64 bits with fractions cannot hold"
+        if said is not None:
+            raise DataError(
+                f"column '{clipped(name)}' cannot be {said}: {reason}; subtract the smallest of them first."
+            )
+        return LeftOut(name=name, reason=reason)
     if said in ("categorical", "ordinal") or (said == "boolean" and not (measured.whole[i] and low >= 0 and high <= 1)):
         values = np.unique(x[~np.isnan(x)] if x.dtype.kind == "f" else x)
         categories = tuple(number_text(value) for value in values)

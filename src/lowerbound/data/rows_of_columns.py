@@ -70,7 +70,8 @@ def frame_of_rows(x: np.ndarray, schema: Schema) -> Any:
 
     assert schema.columns is not None
     cells = {column.name: _series(x[:, i], column, schema.container) for i, column in enumerate(schema.columns)}
-    return pandas.DataFrame(cells)
+    frame = pandas.DataFrame(cells)
+    return frame.rename(columns=int) if schema.numbered else frame
 
 
 def rounded(x: np.ndarray, column: Column) -> np.ndarray:

@@ -140,6 +140,7 @@ class Schema:
         text: what numbers the tokens of text; None for other kinds.
         molecules: what numbers the symbols of molecules; None for other kinds.
         covariates: columns that the model is given and does not model.
+        numbered: whether the names of the columns of the user's DataFrame are whole numbers.
     """
 
     kind: str
@@ -158,6 +159,7 @@ class Schema:
     molecules: MoleculeSchema | None = None
     array: str | None = None
     covariates: tuple[Covariate, ...] = ()
+    numbered: bool = False
 
     @property
     def column_names(self) -> tuple[str, ...] | None:

@@ -50,7 +50,8 @@ def pareto_k(log_w: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
 
     The tail consists of the min(S/5, 3√S) largest weights, minus the next smaller one. Constant weights have no tail:
     −∞; as such count weights of which the largest is within a thousandth of those below the tail, for what they differ
-    by is rounding, or too little to matter. With fewer than `FEWEST_WEIGHTS` weights the tail has fewer than five and k̂ is NaN.
+    by is rounding, or too little to matter. With fewer than `FEWEST_WEIGHTS` weights the tail has fewer than five and
+    k̂ is NaN.
 
     Arguments:
         log_w: log weights, nats, up to a constant.

@@ -128,6 +128,8 @@ def _project(latents: Tensor) -> tuple[np.ndarray, tuple[float, ...] | None]:
         return z[:, :2], None
     from sklearn.decomposition import PCA
 
+    if not bool((z != z[:1]).any()):  # latents that do not depend on the row have no directions
+        return z[:, :2], None
     pca = PCA(n_components=2, svd_solver="full")
     projected = pca.fit_transform(z)
     return projected, tuple(float(v) for v in pca.explained_variance_ratio_)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from lowerbound.data.blocks import exact_dtype
-from lowerbound.data.checks import check_features, check_finite, check_numeric
+from lowerbound.data.checks import check_features, check_finite, check_numeric, numbers_of
 from lowerbound.data.contents import Contents, Given
 from lowerbound.data.errors import DataError
 from lowerbound.data.kinds.kind import Preparation
@@ -51,8 +51,7 @@ class Array:
 
     def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
         """The numbers, unchanged; a memory map stays one."""
-        x = given if isinstance(given, np.ndarray) else given.to_numpy()
-        check_numeric(x, what)
+        x = numbers_of(given, what)
         check_features(x, schema.event_shape, what)
         check_finite(x, what, missing=True)
         if isinstance(x, np.memmap):

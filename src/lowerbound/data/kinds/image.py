@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from lowerbound.data.blocks import row_blocks
-from lowerbound.data.checks import check_features, check_finite, check_numeric
+from lowerbound.data.checks import check_features, check_finite, numbers_of
 from lowerbound.data.contents import Contents, Given
 from lowerbound.data.errors import DataError
 from lowerbound.data.kinds.kind import Preparation
@@ -107,7 +107,7 @@ class Image:
         return Pixels(scale=dataset.pixel_scale, binarization=binarization)
 
     def default_likelihood(self, schema: Schema) -> str:
-        """Bernoulli for grey; for colour bins of the levels, as bytes or as k / 255, or a density of other intensities."""
+        """Bernoulli for grey; for colour bins of the levels, bytes or k / 255, or a density of other intensities."""
         colour, levels = len(schema.event_shape) == 3 and schema.event_shape[0] > 1, _levels_of(schema)
         if not colour or levels == 2:
             return "bernoulli"
@@ -151,8 +151,7 @@ def _is_flat(given: Given) -> bool:
 
 def _array(given: Given, event_shape: tuple[int, ...] | None, what: str) -> np.ndarray:
     """The images as an array of three or four axes."""
-    x = given if isinstance(given, np.ndarray) else given.to_numpy()
-    check_numeric(x, what)
+    x = numbers_of(given, what)
     if event_shape is not None and tuple(x.shape[1:]) != tuple(event_shape):
         if math.prod(event_shape) != math.prod(x.shape[1:]):
             raise DataError(f"{what} has shape {x.shape}; its rows cannot be images of {tuple(event_shape)}.")

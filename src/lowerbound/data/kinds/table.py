@@ -189,6 +189,7 @@ def table_schema(
         columns=tuple(columns),
         left_out=tuple(left_out),
         array=contents.array,
+        numbered=not isinstance(x, ARRAYS) and all(isinstance(label, int | np.integer) for label in x.columns),
     )
 
 
