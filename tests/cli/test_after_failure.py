@@ -143,3 +143,14 @@ def test_a_choice_that_is_refused_leaves_no_folder(cli, tmp_path, table, words):
     assert cli(*fit, *words, "--out", tmp_path / "run").code == 2
     assert not (tmp_path / "run").exists()
     assert cli(*fit, "--out", tmp_path / "run").code == 0
+
+
+def test_the_name_of_a_run_in_which_nothing_was_trained_is_free(cli, tmp_path):
+    words = ["--out", tmp_path / "run", "--no-evaluate", *TINY]
+    answer = cli("fit", "digits", "--lr", 1e30, "--steps", 400, *words)
+    assert answer.code == 1
+    assert "no step before it was recorded" in answer.err
+    assert "--lr 0.001" in answer.err
+    words += ["--steps", 4]
+    assert cli("fit", "digits", *words).code == 0
+    assert "already holds a run" in cli("fit", "digits", *words).err
