@@ -1,21 +1,34 @@
 """Whether samples of a table look like the data, one column at a time."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lowerbound.plots.histograms import bin_edges, finite
-from lowerbound.plots.style import DATA, INK, MODEL, new_figure, style_axes
+from lowerbound.plots.style import DATA, INK, MODEL, new_figure, style_axes, verbatim
 
 __all__ = ["table_marginals"]
 
 MOST_COLUMNS = 12
 NUM_BINS = 30
+_MOST_CLASSES, _LONGEST = 6, 9
 
 
-def table_marginals(original: np.ndarray, samples: np.ndarray, feature_names: Sequence[str] | None = None) -> Figure:
+Meaning: TypeAlias = Sequence[str] | str | None
+"""What the numbers of a column are: names of 0, 1, …; the `strftime` format of seconds since 1970; or None."""
+
+
+def table_marginals(
+    original: np.ndarray,
+    samples: np.ndarray,
+    feature_names: Sequence[str] | None = None,
+    meanings: Sequence[Meaning] | None = None,
+) -> Figure:
     """The histogram of each column of the data (filled) and of the samples (outline), up to twelve columns.
 
     Both have the same bins, and heights are fractions of the rows. The bins cover all finite data, and samples up to
@@ -25,9 +38,10 @@ def table_marginals(original: np.ndarray, samples: np.ndarray, feature_names: Se
         original: (N, D), in the units of the table.
         samples: (M, D), in the same units.
         feature_names: the names of the columns.
+        meanings: of their numbers; None for numbers alone.
 
     Raises:
-        ValueError: tables of different columns, an empty table, or the wrong number of names.
+        ValueError: tables of different columns, an empty table, or the wrong number of names or meanings.
     """
     if original.ndim != 2 or original.shape[1:] != samples.shape[1:] or 0 in original.shape:
         raise ValueError(
@@ -38,6 +52,10 @@ def table_marginals(original: np.ndarray, samples: np.ndarray, feature_names: Se
         raise ValueError(
             f"feature_names has {len(feature_names)} names; expected one for each of the {original.shape[1]} columns."
         )
+    if meanings is not None and len(meanings) != original.shape[1]:
+        raise ValueError(
+            f"meanings has {len(meanings)} entries; expected one for each of the {original.shape[1]} columns."
+        )
     names = feature_names or [f"column {i}" for i in range(original.shape[1])]
     shown = min(original.shape[1], MOST_COLUMNS)
     columns = min(shown, 4)
@@ -46,19 +64,22 @@ def table_marginals(original: np.ndarray, samples: np.ndarray, feature_names: Se
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for i, axes in enumerate(panels):
         if i < shown:
-            _draw_column(axes, original[:, i], samples[:, i], str(names[i]))
+            _draw_column(axes, original[:, i], samples[:, i], str(names[i]), None if meanings is None else meanings[i])
         else:
             axes.remove()
     _caption(figure, panels[0], shown, original.shape[1])
     return figure
 
 
-def _draw_column(axes: Axes, data: np.ndarray, samples: np.ndarray, name: str) -> None:
+def _draw_column(axes: Axes, data: np.ndarray, samples: np.ndarray, name: str, meaning: Meaning) -> None:
     data, candidates = finite(data), finite(samples)
     view = bin_edges(data, 1)
     reach = view[1] / 2 - view[0] / 2 if data.size and data.min() == data.max() else view[1] - view[0]
     seen = candidates[(candidates >= view[0] - reach) & (candidates <= view[1] + reach)]
-    edges = bin_edges(np.concatenate([data, seen]), NUM_BINS).tolist()
+    if meaning is None or isinstance(meaning, str):
+        edges = bin_edges(np.concatenate([data, seen]), NUM_BINS).tolist()
+    else:
+        edges = np.arange(-0.5, len(meaning)).tolist()
     axes.hist(data, edges, weights=_shares(data), color=DATA, alpha=0.35, label="data")
     if len(seen):
         axes.hist(seen, edges, weights=_shares(seen), histtype="step", color=MODEL, linewidth=1.6, label="samples")
@@ -69,6 +90,25 @@ def _draw_column(axes: Axes, data: np.ndarray, samples: np.ndarray, name: str) -
     axes.set_title(short, loc="left", fontsize=9.5, color=INK, parse_math=False)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
+    _name_values(axes, meaning)
+
+
+def _name_values(axes: Axes, meaning: Meaning) -> None:
+    """Classes and dates at the ticks, in the words of the data."""
+    if isinstance(meaning, str):
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _date(seconds, meaning)))
+    elif meaning is not None:
+        every = -(-len(meaning) // _MOST_CLASSES)
+        shown = [verbatim(name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…") for name in meaning[::every]]
+        axes.set_xticks(np.arange(0, len(meaning), every), shown, fontsize=7.5)
+
+
+def _date(seconds: float, format: str) -> str:
+    try:
+        return (datetime(1970, 1, 1) + timedelta(seconds=seconds)).strftime(format.split(" ")[0])
+    except (OverflowError, ValueError):
+        return ""
 
 
 def _shares(values: np.ndarray) -> np.ndarray:

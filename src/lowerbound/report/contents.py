@@ -59,6 +59,7 @@ class ReportContents:
         explained: the fraction of the variance along each axis, where latents are principal components.
         kl_per_dimension: (L,) nats.
         feature_names: the names of a table's columns.
+        meanings: what the numbers of its columns are: names of classes, the format of dates, or None.
         problems: sentences on what was inferred for this page and is not to be trusted.
         predictive: held-out rows against as many that the model makes.
         series: test series (n, T, D) with a path of states, in their own units, NaN where a step was not observed.
@@ -90,6 +91,7 @@ class ReportContents:
     explained: tuple[float, ...] | None = None
     kl_per_dimension: np.ndarray | None = None
     feature_names: tuple[str, ...] | None = None
+    meanings: tuple[tuple[str, ...] | str | None, ...] | None = None
     problems: tuple[str, ...] = ()
     predictive: PredictiveChecks | None = None
     series: np.ndarray | None = None

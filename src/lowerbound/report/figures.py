@@ -97,7 +97,7 @@ def _states(series: np.ndarray, states: np.ndarray) -> Illustration:
 def _marginals(contents: ReportContents, originals: np.ndarray, samples: np.ndarray) -> Illustration:
     return Illustration(
         heading="Columns of data and samples",
-        figure=plots.table_marginals(originals, samples, contents.feature_names),
+        figure=plots.table_marginals(originals, samples, contents.feature_names, contents.meanings),
         alt=f"Histograms of up to twelve of {originals.shape[1]} columns, for {len(originals):,} test rows and "
         f"{len(samples):,} samples.",
         reading=words.MARGINALS,

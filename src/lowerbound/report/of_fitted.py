@@ -14,6 +14,7 @@ from torch import Tensor
 from lowerbound.data import Dataset
 from lowerbound.data.covariates import words_of
 from lowerbound.data.kinds.strings import texts_in
+from lowerbound.data.schema import Schema
 from lowerbound.defaults import facts_of
 from lowerbound.evaluate import PosteriorMean, PredictiveChecks, posterior_mean
 from lowerbound.fitted import Fitted
@@ -78,6 +79,7 @@ def collect(fitted: Fitted) -> ReportContents:
         explained=explained,
         kl_per_dimension=None if kl is None else np.asarray(kl, dtype=np.float64),
         feature_names=fitted.schema.column_names,
+        meanings=_meanings(fitted.schema),
         originals=shown.get("originals"),
         reconstructions=shown.get("reconstructions"),
         samples=shown.get("samples"),
@@ -87,6 +89,13 @@ def collect(fitted: Fitted) -> ReportContents:
         **(_shown_texts(fitted, x) if is_text else {}),
         **_shown_states(fitted, rows, x),
     )
+
+
+def _meanings(schema: Schema) -> tuple[tuple[str, ...] | str | None, ...] | None:
+    """What the numbers of each column are; None for other data than tables."""
+    if schema.columns is None:
+        return None
+    return tuple(c.categories or ((c.format or "%Y-%m-%d") if c.kind == "date" else None) for c in schema.columns)
 
 
 def _latents_are(model: LatentVariableModel, found: PosteriorMean) -> str:
