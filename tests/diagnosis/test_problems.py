@@ -380,9 +380,11 @@ def wider(exact, factor):
 
 
 @pytest.mark.parametrize("ill", ["wide", pytest.param("shifted", marks=pytest.mark.slow)])
-def test_a_classifier_tells_a_wrong_q_from_the_posterior(ill):
+def test_a_classifier_tells_a_wrong_q_from_the_posterior(ill, monkeypatch):
     """The accuracy is at most that of the best classifier, ½ (1 + P(χ²_2 < t) − P(χ²_2 < t/4)) for twice the scale."""
     exact = exact_model()
+    monkeypatch.setattr("lowerbound.diagnosis.unlike_posterior._ROWS", 8)
+    monkeypatch.setattr("lowerbound.diagnosis.unlike_posterior._CHAIN", 300)
     model = wider(exact, 2) if ill == "wide" else off_by(exact, 0.6)
     finding = flagged("q unlike the posterior", case_of(exact, model))
     best = 0.736
