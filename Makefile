@@ -49,7 +49,7 @@ N     ?= 1000
 SEED  ?= 0
 INDEX ?=
 fuzz: $(READY)
-	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m fuzz $(N) $(SEED) ../build/fuzz $(INDEX)
+	cd tests && OMP_NUM_THREADS=1 PYTHONPATH=support ../$(BIN)/python -m fuzz $(N) $(SEED) ../build/fuzz $(INDEX)
 
 # pip fetches the build backend, or has it in its cache; the rest needs no network (see .ci/wheel.py).
 wheel: $(READY)

@@ -40,6 +40,9 @@ def brief_diagnosis(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lowerbound.diagnosis.case._STEPS", 20)
     monkeypatch.setattr("lowerbound.diagnosis.approximation._DISTRIBUTIONS", 6)
     monkeypatch.setattr("lowerbound.diagnosis.gradient_noise._MINIBATCHES", 12)
+    monkeypatch.setattr("lowerbound.diagnosis.unlike_posterior._CHAIN", 100)
+    monkeypatch.setattr("lowerbound.diagnosis.unlike_posterior._ROWS", 2)
+    monkeypatch.setattr("lowerbound.diagnosis.unlike_posterior._DRAWS", 60)
 
 
 @pytest.fixture

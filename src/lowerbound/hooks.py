@@ -23,6 +23,7 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `HasTopics`             a net of a likelihood whose parameters are distributions over words
 `HasCumulative`         a distribution of single numbers that states P(x ≤ value)
 `ComesInTurn`           a distribution whose elements are single numbers given those before them
+`CompletesContext`      a model whose context has a part that is computed from x unless it is stated
 ======================  ===============================================================================================
 
 Hooks of distributions have methods only, so that they can be tested in a compiled graph. `JointDensity` is here too,
@@ -41,6 +42,7 @@ __all__ = [
     "AssignsClusters",
     "Augmented",
     "ComesInTurn",
+    "CompletesContext",
     "Embeds",
     "EndsInState",
     "FindsStates",
@@ -250,6 +252,15 @@ class ComesInTurn(Protocol):
         """Yield each p(x_t | x_<t), elementwise (rows, n), and the places (n,) of its elements in the flattened event,
         and receive x_t (rows, n, *value). The batch shape is (rows,), or () for the same distribution in each row.
         """
+        ...
+
+
+@runtime_checkable
+class CompletesContext(Protocol):
+    """A model whose context has a part that is computed from x unless it is stated, such as the size of a library."""
+
+    def completed(self, x: Tensor, context: Tensor | None) -> Tensor | None:
+        """The context of rows x (B, *event) with that part."""
         ...
 
 

@@ -1,5 +1,8 @@
 """Cells with covariates on the command and in Python: one plan, one model, the same scores, by every verb."""
 
+import json
+import shutil
+
 import numpy as np
 import pandas
 import pytest
@@ -72,7 +75,24 @@ def test_refusals(refused, run, tmp_path):
     assert "The counts recipe is given no covariates and got 'batch'" in refused("fit", file, *words)
     assert "The list of covariates has no 'donor'" in refused("sample", run, "--given", "donor=b", *out)
     assert "given the covariates" in refused("compress", run, file, "--out", tmp_path / "x.lb")
-    assert "fitted with covariates" in refused("diagnose", run)
+
+
+@pytest.mark.slow
+def test_cells_are_examined_given_their_batch_and_library(cli, brief_diagnosis, run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    answer = cli("diagnose", copy, "--num-rows", 10, "--json")
+    assert (answer.code, answer.err) == (0, "")
+    found = {finding["name"]: finding for finding in json.loads(answer.out)["findings"]}
+    assert not [name for name, finding in found.items() if "Not examined" in finding["sentence"]]
+    assert sum(finding["present"] is not None for finding in found.values()) >= 8
+    collapsed = found["posterior collapse"]
+    assert "--covariates batch,age" in collapsed["remedy"]
+
+
+def test_gradients_of_cells(cli, run, tmp_path):
+    answer = cli("gradients", run, "--num-repeats", 4, "--json", "--out", tmp_path / "x.png")
+    assert (answer.code, answer.err) == (0, "")
+    assert "pathwise" in json.loads(answer.out)["estimators"]
 
 
 def test_expression_and_differences_by_the_command(cli, refused, run, cells, tmp_path):

@@ -12,21 +12,29 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
-from torch.distributions import MultivariateNormal
+from torch.distributions import Independent, MultivariateNormal, Normal
 
 from lowerbound.diagnosis import PROBLEMS, Bars, Case, Measurement, examine
 from lowerbound.diagnosis.decoder_overfitting import decoder_overfitting
 from lowerbound.diagnosis.finding import found
 from lowerbound.diagnosis.gradient_noise import _between
+from lowerbound.diagnosis.unlike_posterior import allowed_accuracy
 from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import Pathwise, ScoreFunction
 from lowerbound.linear import FactorAnalysers
 from lowerbound.losses import VariationalLoss
+from lowerbound.model import LatentVariableModel
 from lowerbound.models import deep_latent_gaussian, vae, very_deep
 from lowerbound.models.mixture_of_factor_analysers import model_of
 from lowerbound.objectives import ELBO
 
 ROWS = 200
+
+
+@pytest.fixture(autouse=True)
+def few_chains(monkeypatch):
+    monkeypatch.setattr("lowerbound.diagnosis.unlike_posterior._ROWS", 3)
+    monkeypatch.setattr("lowerbound.diagnosis.unlike_posterior._CHAIN", 120)
 
 
 def exact_model() -> LinearGaussian:
@@ -362,3 +370,70 @@ def test_rows_of_one_log_p_have_no_deviation_to_be_compared_with() -> None:
     case.__dict__.update(evidence_train=same, evidence_held_out=same)
     with pytest.raises(ValueError, match=r"log p\(x\) is the same for all training rows"):
         decoder_overfitting(case)
+
+
+def wider(exact, factor):
+    model = exact.model()
+    with torch.no_grad():
+        model.posterior.scale_tril *= factor
+    return model
+
+
+@pytest.mark.parametrize("ill", ["wide", pytest.param("shifted", marks=pytest.mark.slow)])
+def test_a_classifier_tells_a_wrong_q_from_the_posterior(ill, monkeypatch):
+    """The accuracy is at most that of the best classifier, ½ (1 + P(χ²_2 < t) − P(χ²_2 < t/4)) for twice the scale."""
+    exact = exact_model()
+    monkeypatch.setattr("lowerbound.diagnosis.unlike_posterior._ROWS", 8)
+    monkeypatch.setattr("lowerbound.diagnosis.unlike_posterior._CHAIN", 300)
+    model = wider(exact, 2) if ill == "wide" else off_by(exact, 0.6)
+    finding = flagged("q unlike the posterior", case_of(exact, model))
+    best = 0.736
+    if ill == "shifted":
+        delta = torch.full((2,), 0.6, dtype=torch.float64)
+        size = (delta @ exact.posterior_precision @ delta).sqrt().item()
+        best = 0.5 * (1 + math.erf(size / 2 / 2**0.5))
+    assert best - 0.06 < finding.evidence.value < best + 0.03
+    assert finding.evidence.high == pytest.approx(allowed_accuracy(2))
+
+
+class Shifted(LatentVariableModel):
+    """A model of x − c for a context c."""
+
+    def __init__(self, base: LatentVariableModel):
+        super().__init__(prior=base.prior, likelihood=base.likelihood, posterior=base.posterior)
+
+    def infer(self, x, context=None):
+        return super().infer(x - context)
+
+    def joint(self, x, context=None):
+        return super().joint(x - context)
+
+    def decode(self, z, context=None):
+        p = super().decode(z)
+        return Independent(Normal(p.mean + context, p.stddev), 1)
+
+
+def test_with_a_context_every_finding_is_that_of_the_model_of_the_rest(brief_diagnosis):
+    exact = exact_model()
+    train, held_out, far = exact.sample(60), exact.sample(30), exact.sample(30) + 5
+    rows = {"x_train": train, "x_held_out": held_out, "x_against": far}
+    contexts = {name.replace("x_", "context_"): 3 * torch.randn_like(x) for name, x in rows.items()}
+    shifted = {name: x + contexts[name.replace("x_", "context_")] for name, x in rows.items()}
+    base = exact.model()
+    plain = Case(model=base, loss=VariationalLoss(base, ELBO(), Pathwise(), 1), batch_size=8, **rows)
+    model = Shifted(base)
+    loss = VariationalLoss(model, ELBO(), Pathwise(), 1)
+    given = Case(model=model, loss=loss, batch_size=8, **shifted, **contexts)
+    for one, other in zip(examine(plain).findings, examine(given).findings, strict=True):
+        assert (one.name, one.present) == (other.name, other.present), other
+        if one.evidence is not None:
+            rounding = (
+                1e-6 if one.name != "q unlike the posterior" else 0.1
+            )  # the training of a classifier amplifies it
+            assert other.evidence.value == pytest.approx(one.evidence.value, rel=1e-3, abs=rounding), one.name
+
+
+def test_a_context_of_another_length_is_refused():
+    exact = exact_model()
+    with pytest.raises(ValueError, match="3 rows of context and 200 in x_held_out"):
+        case_of(exact, context_held_out=torch.zeros(3, 1))

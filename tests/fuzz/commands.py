@@ -17,6 +17,7 @@ from lowerbound.spelling import choices
 
 from .altered import altered_run
 from .case import Case
+from .every import words_of
 from .files import hostile_file
 from .lossless import altered_file
 
@@ -50,6 +51,8 @@ class Material:
     Attributes:
         text: a run of a model of text, which is one of `runs`.
         coded: a run, its data and the file of them that `compress` wrote.
+        cells: a run of a model of cells.
+        molecules: a run of a model of molecules.
     """
 
     folder: Path
@@ -57,6 +60,8 @@ class Material:
     runs: tuple[Path, ...]
     text: Path
     coded: tuple[Path, Path, Path]
+    cells: Path
+    molecules: Path
 
 
 def case(seed: int, index: int, material: Material) -> Case:
@@ -198,6 +203,14 @@ def others(rng: random.Random, material: Material) -> Case:
     return Case(kind="others", words=words)
 
 
+def every(rng: random.Random, material: Material) -> Case:
+    """Any command but `fit`, with any of its options."""
+    fitting = {"expression": material.cells, "differential-expression": material.cells, "search": material.molecules}
+    fitting["interpolate"] = rng.choice([material.text, material.molecules])
+    runs = (*material.runs, material.cells, material.molecules)
+    return Case(kind="every", words=words_of(rng, runs, fitting, material.folder, VALUES))
+
+
 def texts(rng: random.Random, material: Material) -> Case:
     """What is for models of text, on one of them or on another run, whole or altered."""
     run = material.text if rng.random() < 0.8 else rng.choice(material.runs)
@@ -260,6 +273,7 @@ KINDS: dict[str, tuple[Callable[[random.Random, Material], Case], float]] = {
     "runs": (runs, 6),
     "others": (others, 4),
     "texts": (texts, 3),
+    "every": (every, 6),
     "lossless": (lossless, 2),
     "environments": (environments, 0.4),
     "streams": (streams, 0.3),

@@ -16,6 +16,8 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+from some_cells import planted_cells, write_h5ad
+from some_molecules import SMILES
 
 from lowerbound.cli import main
 
@@ -70,6 +72,12 @@ def make_material(folder: Path) -> Material:
         "codes": ["digits", "--recipe", codes, *last],
         "exact": [str(table), "--recipe", "factor-analysis", "--device", "cpu", "--no-evaluate"],
     }
+    cells, molecules = folder / "cells.h5ad", folder / "molecules.smi"
+    write_h5ad(cells, planted_cells(40)[0])
+    molecules.write_text("\n".join(SMILES) + "\n")
+    covered = ["--covariates", "batch,age", "--label", "type"]
+    wanted["cells"] = [str(cells), "--recipe", "cells", *covered, *small[:6], *small[8:]]
+    wanted["molecules"] = [str(molecules), "--recipe", "molecule-vae:embedding_dim=2,width=2,latent_dim=2", *last]
     runs = []
     for name, words in wanted.items():
         runs.append(folder / name)
@@ -82,7 +90,13 @@ def make_material(folder: Path) -> Material:
         assert main(["compress", str(folder / "counts"), str(data), "--out", str(coded)]) == 0
     named = {path.name: path for path in runs}
     return Material(
-        folder=folder, table=table, runs=tuple(runs), text=named["text"], coded=(folder / "counts", data, coded)
+        folder=folder,
+        table=table,
+        runs=tuple(runs[:5]),
+        text=named["text"],
+        coded=(folder / "counts", data, coded),
+        cells=named["cells"],
+        molecules=named["molecules"],
     )
 
 

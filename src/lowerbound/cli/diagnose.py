@@ -38,15 +38,18 @@ def diagnose(run: str, data: str | None, against: str | None, num_rows: int, as_
     from lowerbound.cli.others import Other, other_data
     from lowerbound.cli.progress import CountProgress
     from lowerbound.cli.terminal import open_console
+    from lowerbound.diagnosis import rows_of
     from lowerbound.runs import Run
 
     opened = Run.open(run)
     fitted = fitted_of(opened, data)
     rows = other_data(fitted, Other(against))
     console = None if as_json else open_console()
+    x, context = (None, None) if rows is None else rows_of(fitted, rows, slice(-rows.num_test, None), seed)
     with CountProgress(console, "Examining") as progress:
         diagnosis = fitted.diagnose(
-            x_against=None if rows is None else fitted.events(rows.x[-rows.num_test :], seed),
+            x_against=x,
+            context_against=context,
             against="other data" if against is None else against,
             num_rows=num_rows,
             seed=seed,

@@ -19,14 +19,14 @@ from torch.distributions import Distribution
 from lowerbound import gradients as estimators
 from lowerbound import objectives
 from lowerbound.cli.progress import CountProgress
-from lowerbound.diagnosis.of_fitted import as_at_the_end
+from lowerbound.diagnosis.of_fitted import as_at_the_end, rows_of
 from lowerbound.evaluate import GradientStatistics, gradient_statistics
+from lowerbound.evaluate.batches import context_rows
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import given_to_choices, make_gradient
 from lowerbound.limits import MOST_SAMPLES, require_at_most
 from lowerbound.losses import VariationalLoss
-from lowerbound.protocols import Gradient
-from lowerbound.recipes import recipe_named
+from lowerbound.protocols import Context, Gradient
 from lowerbound.runs import Run
 from lowerbound.scoring import device_for
 from lowerbound.spelling import choices, construct
@@ -106,19 +106,19 @@ def compare(
         raise click.UsageError(
             f"{run.path} was fitted by the {plan.loss} loss, which takes no gradient estimator to compare."
         )
-    if recipe_named(plan.recipe).labels != "unused":
-        raise click.UsageError(f"{run.path} was fitted with labels or covariates; only models of the data alone go.")
-    if not fitted.model.prior(None).event_shape.numel():
-        raise click.UsageError(f"{run.path} has no latents, and so no gradients whose noise could be compared.")
     count, dataset = plan.num_samples if num_samples is None else num_samples, fitted.dataset
     require_at_most("gradients", MOST_SAMPLES, num_samples=count)
-    x = fitted.events(fitted.test_rows().x[: batch_size or plan.batch_size], seed).to(device_for(fitted))
+    device = device_for(fitted)
+    x, context = rows_of(fitted, fitted.test_rows(), slice(batch_size or plan.batch_size), seed)
+    x, context = x.to(device), None if context is None else context.to(device)
+    if not fitted.model.to(device).joint(x[:2], context_rows(context, slice(2))).prior.event_shape.numel():
+        raise click.UsageError(f"{run.path} has no latents, and so no gradients whose noise could be compared.")
     given = given_to_choices(plan, fitted.model, fitted.schema.event_shape, dataset.num_train)
     own = _own_loss(run, fitted, given, count).to(x.device)
     losses, left_out = {plan.gradient: own}, []
-    for words in names or _every(own, given, x):
+    for words in names or _every(own, given, x, context):
         loss = VariationalLoss(own.model, own.objective, make_gradient(words, given), count).to(x.device)
-        refusal = None if names else _refusal(loss, x[:2])
+        refusal = None if names else _refusal(loss, x[:2], context_rows(context, slice(2)))
         if refusal is None:
             losses.setdefault(words, loss)
         else:
@@ -127,7 +127,7 @@ def compare(
     with CountProgress(console, "Repeating gradients") as progress:
         for words, loss in losses.items():
             progress(len(measured), len(losses))
-            measured.append(_measure(words, loss, x, num_repeats, seed, trained=loss is own))
+            measured.append(_measure(words, loss, (x, context), num_repeats, seed, trained=loss is own))
     return Comparison(
         objective=plan.objective,
         num_data=len(x),
@@ -179,9 +179,9 @@ def _own_loss(run: Run, fitted: Fitted, given: dict[str, Any], num_samples: int)
     return as_at_the_end(fitted, loss)  # type: ignore[return-value]
 
 
-def _every(own: VariationalLoss, given: dict[str, Any], x: Tensor) -> Iterator[str]:
+def _every(own: VariationalLoss, given: dict[str, Any], x: Tensor, context: Tensor | None) -> Iterator[str]:
     """The names of all exact and unbiased estimators that `check` lets through."""
-    q = own.model.infer(x[:2])
+    q = own.model.infer(x[:2], context_rows(context, slice(2)))
     for name in choices(estimators):
         gradient = make_gradient(name, given)
         if gradient.kind != "biased" and _accepts(gradient, own, q):
@@ -196,19 +196,34 @@ def _accepts(gradient: Gradient, own: VariationalLoss, q: Distribution) -> bool:
     return True
 
 
-def _refusal(loss: VariationalLoss, x: Tensor) -> str | None:
+def _refusal(loss: VariationalLoss, x: Tensor, context: Context | None) -> str | None:
     """Why an estimator cannot work with this number of samples, or None."""
     try:
-        copy.deepcopy(loss)(x)
+        copy.deepcopy(loss)(x, context)
     except ValueError as error:
         return str(error)
     return None
 
 
-def _measure(words: str, loss: VariationalLoss, x: Tensor, num_repeats: int, seed: int, *, trained: bool) -> Measured:
+def _measure(
+    words: str,
+    loss: VariationalLoss,
+    batch: tuple[Tensor, Tensor | None],
+    num_repeats: int,
+    seed: int,
+    *,
+    trained: bool,
+) -> Measured:
     start = time.perf_counter()
     groups = gradient_statistics(
-        loss.model, loss.objective, loss.gradient, x, num_samples=loss.num_samples, num_repeats=num_repeats, seed=seed
+        loss.model,
+        loss.objective,
+        loss.gradient,
+        batch[0],
+        num_samples=loss.num_samples,
+        num_repeats=num_repeats,
+        context=batch[1],
+        seed=seed,
     )
     milliseconds = 1e3 * (time.perf_counter() - start) / num_repeats
     learns = isinstance(loss.gradient, nn.Module) and any(True for _ in loss.gradient.parameters())

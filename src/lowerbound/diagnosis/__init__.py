@@ -8,7 +8,7 @@ whole 95 % interval lies outside that range: undecided cases count as healthy. `
 from lowerbound.diagnosis.case import Case
 from lowerbound.diagnosis.examination import PROBLEMS, Diagnosis, diagnose, examine
 from lowerbound.diagnosis.finding import Bars, Clouds, Curves, Finding, Histograms, Measurement
-from lowerbound.diagnosis.of_fitted import case_of
+from lowerbound.diagnosis.of_fitted import case_of, rows_of
 from lowerbound.diagnosis.refit import Refit
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "case_of",
     "diagnose",
     "examine",
+    "rows_of",
 ]

@@ -14,6 +14,7 @@ from __future__ import annotations
 from lowerbound.diagnosis.case import MOST_REFINED, Case, over_reals
 from lowerbound.diagnosis.finding import Finding, Histograms, Measurement, found
 from lowerbound.evaluate import Estimates, annealed_importance
+from lowerbound.evaluate.batches import context_rows
 
 __all__ = ["approximation"]
 
@@ -41,6 +42,7 @@ def _known(case: Case) -> Estimates:
         return annealed_importance(
             case.model,
             case.x_held_out[:MOST_REFINED],
+            context=context_rows(case.context_held_out, slice(MOST_REFINED)),
             num_distributions=_DISTRIBUTIONS,
             num_chains=_CHAINS,
             num_leapfrog=_LEAPFROG,
@@ -55,5 +57,5 @@ def _known(case: Case) -> Estimates:
 def _remedy(case: Case) -> str:
     if not over_reals(case.posterior):
         return case.refit(objective="iwae", num_samples="16")
-    richer = "iaf" if case.refit.options.get("posterior", "").startswith("full") else "full-normal"
+    richer = "iaf" if case.refit.chosen("posterior").startswith("full") else "full-normal"
     return case.refit(posterior=richer)

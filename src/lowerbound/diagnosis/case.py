@@ -15,12 +15,14 @@ from torch.distributions import Distribution, constraints
 
 from lowerbound.diagnosis.refit import Refit
 from lowerbound.evaluate import Estimates, Evidence, Summary, log_evidence, summary
+from lowerbound.evaluate.batches import context_rows
 from lowerbound.gradients import Pathwise, ScoreFunction
 from lowerbound.inference import Local
 from lowerbound.losses import Loss
+from lowerbound.losses.loss import first_two
 from lowerbound.model import LatentVariableModel
 from lowerbound.objectives import ELBO, IWAE
-from lowerbound.protocols import Objective
+from lowerbound.protocols import Context, JointDensity, Objective
 from lowerbound.randomness import forked
 from lowerbound.weights import weigh
 
@@ -45,23 +47,31 @@ class Case:
         model: p and q, in eval mode, on the device of the rows.
         x_train: rows it was trained on, as the likelihood scores them; a few hundred to a few thousand.
         x_held_out: rows it was not trained on.
+        context_train: of the model, one row for each of x_train; None for a model without a context.
+        context_held_out: the same for x_held_out.
         loss: how it was trained, for the noise of the gradient; it holds the same model.
         batch_size: rows of a training step.
+        told: what the loss is given beside x_train (labels, −1 where there is none); None if that is the context.
         x_against: rows of other data that the model should find unlikely.
+        context_against: of the model, one row for each of x_against.
         against: the name of those data.
         refit: the command that fits it again, for remedies.
         seed: of all draws.
 
     Raises:
-        ValueError: fewer than two rows of a kind.
+        ValueError: fewer than two rows of a kind, or a context of another length.
     """
 
     model: LatentVariableModel
     x_train: Float[Tensor, "row *event"]
     x_held_out: Float[Tensor, "batch *event"]
+    context_train: Context | None = None
+    context_held_out: Context | None = None
     loss: Loss | None = None
+    told: Context | None = None
     batch_size: int = 128
     x_against: Float[Tensor, "other *event"] | None = None
+    context_against: Context | None = None
     against: str = "other data"
     refit: Refit = field(default_factory=Refit)
     seed: int = 0
@@ -72,17 +82,28 @@ class Case:
             rows = getattr(self, name)
             if rows is not None and len(rows) < 2:
                 raise ValueError(f"Case got {len(rows)} row in {name} and needs two or more for a standard error.")
+            context = getattr(self, name.replace("x_", "context_"))
+            for part in context if isinstance(context, tuple) else () if context is None else (context,):
+                if rows is None or len(part) != len(rows):
+                    told = "none" if rows is None else len(rows)
+                    raise ValueError(f"Case got {len(part)} rows of context and {told} in {name}; give one for each.")
 
     @cached_property
     def posterior(self) -> Distribution:
         """q(z | x) of two rows, which shows the kind of distribution."""
         with torch.no_grad():
-            return self.model.infer(self.x_held_out[:2])
+            return self.model.infer(*first_two(self.x_held_out, self.context_held_out))
+
+    @cached_property
+    def prior(self) -> Distribution:
+        """p(z), or p(z | c) of two rows where it depends on the context."""
+        with torch.no_grad():
+            return self.model.joint(*first_two(self.x_held_out, self.context_held_out)).prior
 
     @cached_property
     def summary(self) -> Summary:
         """Rate, distortion and active latents of test rows."""
-        return summary(self.model, self.x_held_out, seed=self.seed)
+        return summary(self.model, self.x_held_out, context=self.context_held_out, seed=self.seed)
 
     @property
     def allowance(self) -> float:
@@ -92,12 +113,13 @@ class Case:
     @cached_property
     def evidence_train(self) -> Evidence:
         """log p̂(x) of as many training rows as are held out."""
-        return self._evidence(self.x_train[: len(self.x_held_out)])
+        rows = slice(len(self.x_held_out))
+        return self._evidence(self.x_train[rows], context_rows(self.context_train, rows))
 
     @cached_property
     def evidence_held_out(self) -> Evidence:
         """log p̂(x) of test rows."""
-        return self._evidence(self.x_held_out)
+        return self._evidence(self.x_held_out, self.context_held_out)
 
     @property
     def num_samples(self) -> int:
@@ -116,12 +138,12 @@ class Case:
     @cached_property
     def refined_train(self) -> tuple[Estimates, Estimates]:
         """The objective at q and at the best q*, for training rows."""
-        return self._refined(self.x_train, self.objective)
+        return self._refined(self.x_train, self.context_train, self.objective)
 
     @cached_property
     def refined_held_out(self) -> tuple[Estimates, Estimates]:
         """The objective at q and at the best q*, for test rows."""
-        return self._refined(self.x_held_out, self.objective)
+        return self._refined(self.x_held_out, self.context_held_out, self.objective)
 
     @cached_property
     def best_bound(self) -> Estimates:
@@ -129,36 +151,39 @@ class Case:
         bound = ELBO() if self.objective.linear else IWAE()
         if type(bound) is type(self.objective):
             return self.refined_held_out[1]
-        return self._refined(self.x_held_out, bound)[1]
+        return self._refined(self.x_held_out, self.context_held_out, bound)[1]
 
     @cached_property
     def evidence_against(self) -> Evidence:
         """log p̂(x) of the other data."""
         assert self.x_against is not None
-        return self._evidence(self.x_against)
+        return self._evidence(self.x_against, self.context_against)
 
-    def _evidence(self, x: Tensor) -> Evidence:
-        return log_evidence(self.model, x, num_samples=_IMPORTANCE_SAMPLES, seed=self.seed)
+    def _evidence(self, x: Tensor, context: Context | None) -> Evidence:
+        return log_evidence(self.model, x, num_samples=_IMPORTANCE_SAMPLES, context=context, seed=self.seed)
 
     @torch.no_grad()
-    def _refined(self, x: Tensor, objective: Objective) -> tuple[Estimates, Estimates]:
+    def _refined(self, x: Tensor, context: Context | None, objective: Objective) -> tuple[Estimates, Estimates]:
         """The objective at q and at q*, each at fresh draws."""
-        x, size = x[:MOST_REFINED], 1 if objective.linear else self.num_samples
+        x, context = x[:MOST_REFINED], context_rows(context, slice(MOST_REFINED))
+        size = 1 if objective.linear else self.num_samples
         gradient = Pathwise() if self.posterior.has_rsample else ScoreFunction()
         draws = size if self.posterior.has_rsample else max(size, _DISCRETE_SAMPLES)
         refine = Local(num_steps=_STEPS, num_samples=draws, objective=objective, gradient=gradient)
         with forked(x.device, self.seed):
-            best = refine(self.model, x)
-            return self._value(objective, self.model.infer(x), x, size), self._value(objective, best, x, size)
+            best, joint = refine(self.model, x, context), self.model.joint(x, context)
+            own = self.model.infer(x, context)
+            return _value(objective, own, joint, size), _value(objective, best, joint, size)
 
-    def _value(self, objective: Objective, q: Distribution, x: Tensor, size: int) -> Estimates:
-        """The objective of `size` draws, repeated."""
-        joint, repeats = self.model.joint(x), []
-        for _ in range(max(_FEWEST_REPEATS, _DRAWS // size)):
-            w = weigh(q, joint, q.sample(torch.Size((size,))), rate=objective.rate)
-            repeats.append(objective.reduce(objective.signal(w)).double())
-        values = torch.stack(repeats)
-        return Estimates(values=values.mean(0), standard_error=values.std(0) / math.sqrt(len(values)))
+
+def _value(objective: Objective, q: Distribution, joint: JointDensity, size: int) -> Estimates:
+    """The objective of `size` draws, repeated."""
+    repeats = []
+    for _ in range(max(_FEWEST_REPEATS, _DRAWS // size)):
+        w = weigh(q, joint, q.sample(torch.Size((size,))), rate=objective.rate)
+        repeats.append(objective.reduce(objective.signal(w)).double())
+    values = torch.stack(repeats)
+    return Estimates(values=values.mean(0), standard_error=values.std(0) / math.sqrt(len(values)))
 
 
 def error_of_mean(values: Tensor) -> float:

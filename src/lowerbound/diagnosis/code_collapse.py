@@ -25,7 +25,7 @@ def code_collapse(case: Case) -> Finding:
     """Whether the effective number of codes is below a tenth of all."""
     if not isinstance(case.posterior, PointMass):
         return undefined(NAME, "Not defined for latents that are no codes.")
-    usage = code_usage(case.model, case.x_train)
+    usage = code_usage(case.model, case.x_train, case.context_train)
     if usage.num_positions < _FEWEST_PER_CODE * usage.num_codes:
         return undefined(
             NAME,

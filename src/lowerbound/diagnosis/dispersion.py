@@ -32,7 +32,7 @@ def dispersion(case: Case) -> Finding:
     if facts_of(case.model.likelihood).domain == "tokens":
         return undefined(NAME, "Not defined for tokens, which have no mean.")
     try:
-        seen, expected = _errors(case, case.x_held_out)
+        seen, expected = _errors(case)
     except (NotImplementedError, AttributeError):
         return undefined(NAME, "Not defined for a likelihood without a mean.")
     ratio = (seen.mean() / expected.mean()).item()
@@ -53,14 +53,15 @@ def dispersion(case: Case) -> Finding:
 
 
 @torch.no_grad()
-def _errors(case: Case, x: Tensor) -> tuple[Tensor, Tensor]:
+def _errors(case: Case) -> tuple[Tensor, Tensor]:
     """T(x, z) and T(x_rep, z) of each row (B,), averaged over draws with their importance weights."""
+    x, context = case.x_held_out, case.context_held_out
     seen, expected, log_w = [], [], []
     with forked(x.device, case.seed):
-        q, joint = case.model.infer(x), case.model.joint(x)
+        q, joint = case.model.infer(x, context), case.model.joint(x, context)
         for _ in range(_DRAWS):
             z = q.sample(torch.Size((1,)))
-            p = case.model.decode(latents_of(q, z))
+            p = case.model.decode(latents_of(q, z), context)
             mean = shown(p).values
             log_w.append(weigh(q, joint, z).log_w[0].double())
             seen.append(_squared(x - mean[0], x))
@@ -85,7 +86,7 @@ _RICHER = {
 
 def _remedy(case: Case, too_sure: bool) -> str:
     """A likelihood that learns its width; where it has, or has none to learn, a decoder that fits less closely."""
-    now = case.refit.options.get("likelihood", "bernoulli")
+    now = case.refit.chosen("likelihood") or "bernoulli"
     other = _RICHER.get(now.partition(":")[0], now)
     if other == now or (now == "bernoulli" and too_sure):
         return case.refit.widened(0.5 if too_sure else 2)

@@ -24,7 +24,9 @@ from lowerbound.diagnosis.imbalance import imbalance
 from lowerbound.diagnosis.miscalibration import miscalibration
 from lowerbound.diagnosis.of_fitted import case_of
 from lowerbound.diagnosis.silent_layers import silent_layers
+from lowerbound.diagnosis.unlike_posterior import unlike_posterior
 from lowerbound.fitted import Fitted
+from lowerbound.protocols import Context
 
 __all__ = ["PROBLEMS", "Diagnosis", "diagnose", "examine"]
 
@@ -36,6 +38,7 @@ PROBLEMS: dict[str, Callable[[Case], Finding]] = {
     "amortisation gap": amortisation,
     "approximation gap": approximation,
     "miscalibration of q": miscalibration,
+    "q unlike the posterior": unlike_posterior,
     "imbalance of rate and distortion": imbalance,
     "encoder overfitting": encoder_overfitting,
     "decoder overfitting": decoder_overfitting,
@@ -72,6 +75,7 @@ def diagnose(
     fitted: Fitted | Path | str,
     *,
     x_against: Tensor | None = None,
+    context_against: Context | None = None,
     against: str = "other data",
     num_rows: int = 500,
     seed: int = 0,
@@ -83,6 +87,7 @@ def diagnose(
         fitted: the model, or its folder.
         x_against: rows of other data that the model should find unlikely, as its likelihood scores them
             (`Fitted.events`).
+        context_against: of the model, for each of these rows (`rows_of`).
         against: the name of those data.
         num_rows: test rows, at most.
         seed: of the choice of rows and of all draws.
@@ -93,7 +98,9 @@ def diagnose(
         DataError: its data are gone or have changed.
     """
     opened = fitted if isinstance(fitted, Fitted) else Fitted.open(fitted)
-    case = case_of(opened, x_against=x_against, against=against, num_rows=num_rows, seed=seed)
+    case = case_of(
+        opened, x_against=x_against, context_against=context_against, against=against, num_rows=num_rows, seed=seed
+    )
     return examine(case, title=str(opened.folder or opened.name), progress=progress)
 
 

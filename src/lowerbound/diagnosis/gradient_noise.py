@@ -29,8 +29,10 @@ from torch import Tensor, nn
 
 from lowerbound.diagnosis.case import Case, error_of_mean
 from lowerbound.diagnosis.finding import Bars, Finding, Measurement, found, undefined
+from lowerbound.evaluate.batches import context_rows
 from lowerbound.hooks import PointMass
 from lowerbound.losses import Loss
+from lowerbound.protocols import Context
 from lowerbound.randomness import forked
 
 __all__ = ["MOST", "gradient_noise"]
@@ -79,22 +81,24 @@ def _parameters(part: object) -> list[Tensor]:
 def _gradients(case: Case, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
     """g of two draws and h, each (minibatch, coordinate), of some coordinates if there are many."""
     x, parameters = case.x_train, _parameters(loss.model.posterior)
+    told = case.context_train if case.told is None else case.told
     size, total = min(case.batch_size, len(x)), sum(p.numel() for p in parameters)
     rows: list[list[Tensor]] = [[], [], []]
     with forked(x.device, case.seed), torch.enable_grad():
         some = torch.randperm(total, device=x.device)[:_MOST_COORDINATES]
         for _ in range(_MINIBATCHES):
-            batch = x[torch.randint(len(x), (size,), device=x.device)]
+            chosen = torch.randint(len(x), (size,), device=x.device)
+            batch, context = x[chosen], context_rows(case.context_train, chosen)
             for kept in rows[:2]:
-                kept.append(_flat(loss(batch).loss, parameters)[some])
-            rows[2].append(_flat(_log_q(loss, batch, case.num_samples), parameters)[some])
+                kept.append(_flat(loss(batch, context_rows(told, chosen)).loss, parameters)[some])
+            rows[2].append(_flat(_log_q(loss, batch, context, case.num_samples), parameters)[some])
     one, two, h = (torch.stack(part) for part in rows)
     return one, two, h
 
 
-def _log_q(loss: Loss, x: Tensor, num_samples: int) -> Tensor:
+def _log_q(loss: Loss, x: Tensor, context: Context | None, num_samples: int) -> Tensor:
     """The mean of log q(z | x) at draws that are held fixed."""
-    q = loss.model.infer(x)
+    q = loss.model.infer(x, context)
     with torch.no_grad():
         z = q.sample(torch.Size((num_samples,)))
     return q.log_prob(cast(Tensor, z)).mean()

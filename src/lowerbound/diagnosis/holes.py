@@ -20,8 +20,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.diagnosis.case import Case, over_reals
-from lowerbound.diagnosis.finding import Clouds, Finding, Measurement, found, undefined
+from lowerbound.diagnosis.clouds import on_main_directions
+from lowerbound.diagnosis.finding import Finding, Measurement, found, undefined
 from lowerbound.evaluate import bernoulli_mixture, gaussian_mixture
+from lowerbound.protocols import Context
 from lowerbound.randomness import forked
 from lowerbound.weights import Latents, latents_of
 
@@ -33,8 +35,9 @@ _DRAWS, _COMPONENTS = 4, (1, 3, 10, 30)
 
 def holes(case: Case) -> Finding:
     """Whether a prior fitted to the latents would save more than 15 % of the rate (and half a nat)."""
-    prior = case.model.prior(None)
-    train, held_out = _latents(case, case.x_train, 1), _latents(case, case.x_held_out, _DRAWS)
+    prior = case.prior
+    train = _latents(case, case.x_train, case.context_train, 1)
+    held_out = _latents(case, case.x_held_out, case.context_held_out, _DRAWS)
     if isinstance(train, tuple) or isinstance(held_out, tuple) or prior.batch_shape:
         return undefined(NAME, "Not defined for latents in several layers or a prior with a context.")
     fitted = _fitted(prior, train[0], held_out.flatten(0, 1), case.seed)
@@ -52,15 +55,15 @@ def holes(case: Case) -> Finding:
         "row, and samples from this one fall between the latents.",
         well=f"A prior fitted to the latents would save {max(evidence.value, 0):.1f} nats a row.",
         remedy=_remedy(case),
-        picture=_picture(held_out[0], from_prior),
+        picture=on_main_directions({"from the prior": from_prior, "of test rows": held_out[0]}),
     )
 
 
 @torch.no_grad()
-def _latents(case: Case, x: Tensor, num_draws: int) -> Latents:
+def _latents(case: Case, x: Tensor, context: Context | None, num_draws: int) -> Latents:
     """Draws of q(z | x) (S, B, *event)."""
     with forked(x.device, case.seed):
-        q = case.model.infer(x)
+        q = case.model.infer(x, context)
         return latents_of(q, q.sample(torch.Size((num_draws,))))
 
 
@@ -77,18 +80,4 @@ def _fitted(prior: Distribution, train: Tensor, latents: Tensor, seed: int) -> T
 def _remedy(case: Case) -> str:
     if not case.posterior.has_rsample:
         return case.refit(prior="autoregressive-bernoulli")
-    return case.refit(prior="flow-prior" if case.refit.options.get("prior", "").startswith("vamp") else "vamp-prior")
-
-
-def _picture(latents: Tensor, from_prior: Tensor) -> Clouds:
-    """Both clouds projected on the two directions in which latents vary most, in units of the latents."""
-    z, p = latents.flatten(1).double().cpu(), from_prior.flatten(1).double().cpu()
-    mean = z.mean(0)
-    directions = torch.linalg.svd(z - mean, full_matrices=False)[2][:2].mT
-    drawn = {"from the prior": p, "of test rows": z}
-    series = {name: _plane((points - mean) @ directions) for name, points in drawn.items()}
-    return Clouds(series=series, label="latents along their two main directions")
-
-
-def _plane(points: Tensor):
-    return torch.nn.functional.pad(points, (0, 2 - points.shape[1])).numpy()
+    return case.refit(prior="flow-prior" if case.refit.chosen("prior").startswith("vamp") else "vamp-prior")

@@ -23,6 +23,7 @@ from torch.distributions import Distribution
 
 from lowerbound.diagnosis.case import Case, error_of_mean, over_reals
 from lowerbound.diagnosis.finding import Bars, Finding, Measurement, found, undefined
+from lowerbound.evaluate.batches import context_rows
 from lowerbound.hooks import Augmented
 from lowerbound.randomness import forked
 
@@ -41,7 +42,7 @@ def imbalance(case: Case) -> Finding:
             NAME,
             f"Not defined for {type(case.posterior).__name__}, whose family is not closed under scaling its noise.",
         )
-    distortion, rate = _pulls(case, case.x_train[:_MOST_ROWS])
+    distortion, rate = _pulls(case)
     d, r = distortion.mean().item(), rate.mean().item()
     if abs(r) < _FEWEST_ERRORS * error_of_mean(rate):
         return undefined(
@@ -84,15 +85,16 @@ def _scales(q: Distribution) -> bool:
         return False
 
 
-def _pulls(case: Case, x: Tensor) -> tuple[Tensor, Tensor]:
-    """D'(1) and R'(1) of each row (B,), nats."""
+def _pulls(case: Case) -> tuple[Tensor, Tensor]:
+    """D'(1) and R'(1) of some training rows (B,), nats."""
+    x, context = case.x_train[:_MOST_ROWS], context_rows(case.context_train, slice(_MOST_ROWS))
     with forked(x.device, case.seed), torch.no_grad():
-        q = case.model.infer(x)
+        q = case.model.infer(x, context)
         z = q.sample(torch.Size((_DRAWS,)))
         mean, dimensions = q.mean, math.prod(q.event_shape)
     with torch.enable_grad():
         s = torch.ones(len(x), *(1 for _ in q.event_shape), dtype=z.dtype, device=x.device, requires_grad=True)
-        log_likelihood, log_prior = case.model.joint(x)(mean + s * (z - mean))
+        log_likelihood, log_prior = case.model.joint(x, context)(mean + s * (z - mean))
         (of_distortion,) = torch.autograd.grad(-log_likelihood.mean(0).sum(), s, retain_graph=True)
         (of_prior,) = torch.autograd.grad(log_prior.mean(0).sum(), s)
     return of_distortion.flatten().double(), (-dimensions - of_prior.flatten()).double()

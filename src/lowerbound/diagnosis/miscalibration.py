@@ -22,9 +22,11 @@ from lowerbound.defaults import facts_of
 from lowerbound.diagnosis.case import Case, over_reals
 from lowerbound.diagnosis.finding import Curves, Finding, Measurement, found, undefined
 from lowerbound.evaluate import Calibration, calibration, ecdf_band
+from lowerbound.evaluate.batches import context_rows
 from lowerbound.evaluate.rank_bands import above_uniform
 from lowerbound.evaluate.ranks import largest_difference
 from lowerbound.hooks import PointMass
+from lowerbound.protocols import Context
 
 __all__ = ["ALLOWED_OF_ALL", "ALLOWED_OF_LATENTS", "miscalibration"]
 
@@ -41,7 +43,8 @@ def miscalibration(case: Case) -> Finding:
         return undefined(NAME, "Not defined for grey values under a likelihood that draws 0 and 1: q never saw those.")
     if isinstance(case.posterior, PointMass):
         return undefined(NAME, "Not defined for codes, of which q gives one with probability one.")
-    known = calibration(case.model, num_rows=_ROWS, num_draws=_DRAWS, seed=case.seed)
+    context = _contexts(case)
+    known = calibration(case.model, num_rows=_ROWS, num_draws=_DRAWS, context=context, seed=case.seed)
     if not any(name.startswith("z") for name in known.quantities):
         return undefined(NAME, "Not defined for a model without latents.")
     difference, error = largest_difference(known.ranks)
@@ -64,6 +67,11 @@ def miscalibration(case: Case) -> Finding:
         remedy=_remedy(case, what),
         picture=_picture(known, worst),
     )
+
+
+def _contexts(case: Case) -> Context | None:
+    """What simulated rows are given: the contexts of training rows, each again and again; None for no context."""
+    return context_rows(case.context_train, torch.arange(_ROWS) % len(case.x_train))
 
 
 def _draws_other_rows(case: Case) -> bool:
@@ -93,7 +101,7 @@ def _remedy(case: Case, what: str) -> str:
     if what == "too narrow" and case.objective.linear:
         return case.refit(objective="iwae", num_samples="16")
     if what == "too narrow" and over_reals(case.posterior):
-        full = case.refit.options.get("posterior", "").startswith("full")
+        full = case.refit.chosen("posterior").startswith("full")
         return case.refit(posterior="iaf" if full else "full-normal")
     if what == "too wide" and not case.objective.linear:
         return case.refit(objective="elbo")

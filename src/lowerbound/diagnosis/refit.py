@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from lowerbound.fitted import Fitted
 from lowerbound.planning import Plan
@@ -19,6 +19,7 @@ from lowerbound.spelling import parse, spelled
 __all__ = ["Refit"]
 
 _OF_THE_OBJECTIVE = ("gradient", "num-samples", "loss")
+_PARTS = ("prior", "likelihood", "posterior")
 _REPARAMETERISED = ("pathwise", "dreg", "stick-the-landing")
 _AS_OPTIONS = "vae"  # the recipe whose own options are options of the command
 
@@ -31,7 +32,7 @@ class Refit:
         data: a name or a file.
         options: by the names of the command line, those that were given; "" for a flag.
         run: the folder of the run.
-        hidden: the widths of the hidden layers, given or decided; of a model in layers a list for each.
+        model: the options of the model and their values, given or decided.
 
     >>> Refit(data="digits", options={"latent-dim": "8"})(prior="vamp-prior")
     'lowerbound fit digits --latent-dim 8 --prior vamp-prior'
@@ -40,7 +41,7 @@ class Refit:
     data: str = "DATA"
     options: Mapping[str, str] = field(default_factory=dict)
     run: str = "RUN"
-    hidden: Sequence[Any] = (256, 256)
+    model: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def of(cls, fitted: Fitted) -> Refit:
@@ -50,15 +51,26 @@ class Refit:
             return cls()
         options = dict(_words(name, value) for name, value in _given(plan).items())
         said = {name: data[name] for name in ("label", "kind", "array") if data.get(name)}
+        if data.get("covariates"):
+            said["covariates"] = ",".join(data["covariates"])
         if data.get("columns"):
             said["columns"] = ",".join(f"{name}={kind}" for name, kind in data["columns"].items())
         name = data.get("path") or data.get("name") or "DATA"
-        hidden = plan.model.get("hidden") or cls.hidden
-        return cls(data=str(name), options={**said, **options}, run=str(fitted.folder or "RUN"), hidden=hidden)
+        return cls(data=str(name), options={**said, **options}, run=str(fitted.folder or "RUN"), model=plan.model)
 
     def __call__(self, **changes: str) -> str:
-        """The command with some options changed, by their names with underscores."""
+        """The command with some options changed, by their names with underscores.
+
+        What is an option of the run's recipe is changed there; a part that the recipe has no choice of is left, and the
+        layers are made wider in its place.
+        """
+        name, own = parse(self.options.get("recipe", ""))
+        of_recipe = recipe_named(name).options if name else ()
+        if any(part in changes and part not in of_recipe for part in _PARTS) and name:
+            return self.widened(2)
         options = dict(self.options)
+        if inner := {part: changes.pop(part) for part in list(changes) if part in of_recipe}:
+            options["recipe"] = spelled(name, {**own, **inner})
         if "objective" in changes and options.get("gradient", "pathwise").partition(":")[0] in _REPARAMETERISED:
             options = {name: text for name, text in options.items() if name not in _OF_THE_OBJECTIVE}
         options |= {name.replace("_", "-"): text for name, text in changes.items()}
@@ -72,10 +84,15 @@ class Refit:
         if "width" in defaults:  # of a recipe whose layers have one width
             width = max(1, round(own.get("width", defaults["width"]) * factor))
             return self(recipe=spelled(name, {**own, "width": width}))
-        hidden = _scaled(self.hidden, factor)
+        widths = self.model.get("hidden") or (256, 256)
+        hidden = _scaled(cast(Sequence[Any], widths), factor)
         if "hidden" in defaults:
             return self(recipe=spelled(name, {**own, "hidden": hidden}))
         return self(hidden=",".join(map(str, hidden)))
+
+    def chosen(self, part: str) -> str:
+        """The words of a part of the model, given or decided; "" if it is not known."""
+        return self.options.get(part) or str(self.model.get(part, ""))
 
 
 def _scaled(widths: Sequence[Any], factor: float) -> list[Any]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lowerbound.diagnosis.case import Case, error_of_mean
 from lowerbound.diagnosis.finding import Bars, Finding, Measurement, found, undefined
+from lowerbound.evaluate.batches import context_rows, row_blocks
 from lowerbound.factors import rate_per_layer
 from lowerbound.hooks import Layered
 from lowerbound.randomness import forked
@@ -29,7 +30,7 @@ _DRAWS, _ROWS_AT_A_TIME, _MOST_NAMED = 8, 50, 12
 
 def silent_layers(case: Case) -> Finding:
     """Whether a layer has a rate below a tenth of a nat, and which."""
-    q, p = case.posterior, case.model.prior(None)
+    q, p = case.posterior, case.prior
     if not (isinstance(q, Layered) and isinstance(p, Layered)):
         return undefined(NAME, "Not defined for one layer of latents.")
     if q.is_downward() != p.is_downward():
@@ -54,8 +55,9 @@ def _rates(case: Case) -> Tensor:
     """The rate of each layer for each test row (B, layer), nats, averaged over draws."""
     blocks = []
     with torch.no_grad(), forked(case.x_held_out.device, case.seed):
-        for x in case.x_held_out.split(_ROWS_AT_A_TIME):
-            q, p = case.model.infer(x), case.model.prior(None)
+        for rows in row_blocks(len(case.x_held_out), _ROWS_AT_A_TIME):
+            x, context = case.x_held_out[rows], context_rows(case.context_held_out, rows)
+            q, p = case.model.infer(x, context), case.model.joint(x, context).prior
             z = cast(tuple[Tensor, ...], q.sample(torch.Size((_DRAWS,))))
             blocks.append(rate_per_layer(q, p, z).mean(0).double())
     return torch.cat(blocks)

@@ -17,7 +17,7 @@ def row_blocks(num_rows: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size)]
 
 
-def context_rows(context: Context | None, rows: slice) -> Context | None:
+def context_rows(context: Context | None, rows: slice | Tensor) -> Context | None:
     """The rows of every tensor of a context."""
     if context is None:
         return None

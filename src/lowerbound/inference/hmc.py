@@ -81,7 +81,7 @@ class HMC:
 
     def _origin(self, model: LatentVariableModel, x: Tensor, context: Context | None) -> Distribution:
         q, p = model.infer(x, context), model.prior(context)
-        if not is_real(p):
+        if not is_real(p) or isinstance(q.sample(), tuple):
             raise ValueError(
                 f"HMC needs latents that are one real vector and the prior is {type(p).__name__}; use "
                 "Local(gradient=ScoreFunction()) for discrete ones, Amortised() for several layers."

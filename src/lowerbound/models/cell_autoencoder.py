@@ -79,6 +79,11 @@ class CellModel(LatentVariableModel):
         c = self._covariates(context, z.shape[-2] if z.ndim > 1 else None)
         return self.likelihood((z, self._given(c, context, self.sizes(c)[0])))
 
+    def completed(self, x: Tensor, context: Tensor | None) -> Tensor | None:
+        """The context with log l of x (B, G) as its last column; as it is if the library is a latent."""
+        c = self._covariates(context, len(x))
+        return context if self.likelihood.library == "latent" else self._given(c, None, library_of(x).log())
+
     @torch.no_grad()
     def reconstruct(self, x: Tensor, context: Context | None = None) -> Tensor:
         """E[x' | z, l, c] at one draw z ~ q(z | x, c), with the library of x: (B, G)."""

@@ -110,11 +110,12 @@ class CellEncoder(nn.Module):
         if dropout:
             net.layers.insert(0, nn.Dropout(dropout))
         self.net, self.sizes, self.adds_library = StandardizedLog1p(net, (num_genes,)), sizes, adds_library
-        self.out_shape = net.out_shape
+        self.out_shape, self.width = net.out_shape, width
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """Map counts and covariates."""
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Map counts and covariates; a stated log l after them is that of x, and is not read."""
         log_l = library_of(x).log()
+        c = x.new_zeros(*x.shape[:-1], 0) if context is None else context[..., : self.width]
         y = self.net(self._scaled(x, log_l), torch.cat([c, (log_l - self.sizes.loc.mean())[..., None]], -1))
         if not self.adds_library:
             return y
