@@ -37,11 +37,12 @@ _MOST_OF_PRODUCTS = 6
 
 
 def product_of_experts(
-    loc: Float[Tensor, "*batch block latent"],
-    scale: Float[Tensor, "*batch block latent"],
-    present: Bool[Tensor, "*#batch block"],
-) -> tuple[Float[Tensor, "*batch latent"], Float[Tensor, "*batch latent"]]:
-    """Mean and standard deviation of the product of N(0, I) and the experts of the blocks that are present.
+    loc: Float[Tensor, "... block latent"],
+    scale: Float[Tensor, "... block latent"],
+    present: Bool[Tensor, "... block"],
+) -> tuple[Float[Tensor, "... latent"], Float[Tensor, "... latent"]]:
+    """Mean and standard deviation of the product of N(0, I) and the experts of the blocks that are present; leading
+    axes broadcast.
 
     >>> loc, scale = torch.tensor([[2.0], [8.0]]), torch.ones(2, 1)
     >>> product_of_experts(loc, scale, torch.tensor([True, False]))
