@@ -27,6 +27,7 @@ SMALL = {
     "linear-path": "linear-path:latent_dim=2,hidden=[8]",
     "counts": "counts:latent_dim=2,hidden=[8]",
     "cells": "cells:latent_dim=2,hidden=[8]",
+    "multimodal": "multimodal:latent_dim=2,hidden=[8],blocks=a=0-3;b=4-8",
     "cvae": "cvae:latent_dim=2,hidden=[8]",
     "vade": "vade:latent_dim=2,hidden=[8],clusters=3",
     "semi-supervised": "semi-supervised:latent_dim=2,hidden=[8]",
@@ -61,7 +62,7 @@ WITHOUT_DENSITY = ("avb", "aae")
 MIXTURE = "mixture-of-factor-analysers"
 TABLES = {
     **dict.fromkeys(("counts", "cells", "lda", "prodlda"), "counts"),
-    **dict.fromkeys(("latent-classes", "linear-path", "mixture-of-factor-analysers"), "reals"),
+    **dict.fromkeys(("latent-classes", "linear-path", "mixture-of-factor-analysers", "multimodal"), "reals"),
 }
 
 
