@@ -2,7 +2,7 @@
 
     p(x_b | x_a) = E_{p(z | x_a)} p(x_b | z)               drawn and averaged with importance weights of z ~ q(z | x_a)
     log p(x_b | x_a) = log p(x_a, x_b) − log p(x_a)        each by L_S, with the same random numbers
-    coherence: the share of rows whose generated x_b has the class of the given x_a    (Shi et al. 2019, sec. 4.2)
+    coherence: the share of rows whose generated x_b has the class of the given x_a    (Shi et al. 2019, sec. 4)
 
 The first two lines are of the model and hold for any q; the coherence is of q(z | x_a), without weights, as published.
 The class of a block is a column of it, or what a classifier says that is trained here on whole training rows; how often

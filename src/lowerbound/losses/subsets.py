@@ -1,6 +1,6 @@
 """The bound of all blocks, of each alone and of random ones: the training of a product of experts.
 
-    ELBO(x_1, …, x_M) + Σ_m ELBO(x_m) + Σ_{k ≤ K} ELBO(x_{A_k})          (Wu & Goodman 2018, arXiv:1802.05335, eq. 5)
+    ELBO(x_1, …, x_M) + Σ_m ELBO(x_m) + Σ_{k ≤ K} ELBO(x_{A_k})          (Wu & Goodman 2018, arXiv:1802.05335, sec. 2.2)
 
 From whole rows alone a product learns no expert by itself, and q(z | x_m) of one block is then arbitrary. Each term is
 a lower bound of log p of the blocks in it, so that their mean, which is what is maximised here, is a bound of the mean

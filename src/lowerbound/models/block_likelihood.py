@@ -3,7 +3,7 @@
     log p(x_A | z) = Σ_{m ∈ A} log p(x_m | z)
 
 Given z the blocks are independent, so that the factor of a missing one integrates to 1 (Wu & Goodman 2018,
-arXiv:1802.05335, sec. 2.1). A block is missing where all its entries are NaN. A likelihood that takes gaps (`Mixed`)
+arXiv:1802.05335, sec. 2). A block is missing where all its entries are NaN. A likelihood that takes gaps (`Mixed`)
 also marginalises single entries; under any other one a block is there whole, or not at all.
 """
 

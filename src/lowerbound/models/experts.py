@@ -1,9 +1,9 @@
 """q(z | x_1, …, x_M) of blocks of which any may be missing: products and mixtures of one expert for each block.
 
     expert                 q_m(z) = N(z; μ_m(x_m), diag σ_m(x_m)²)
-    product                q_A(z) ∝ p(z) Π_{m ∈ A} q_m(z)           Wu & Goodman 2018 (arXiv:1802.05335, eq. 4)
-    mixture                (1/|A|) Σ_{m ∈ A} q_m(z)                 Shi et al. 2019 (arXiv:1911.03393, eq. 2)
-    mixture of products    (2^|A| − 1)⁻¹ Σ_{∅ ≠ S ⊆ A} q_S(z)       Sutter et al. 2021 (arXiv:2105.02470, eq. 5)
+    product                q_A(z) ∝ p(z) Π_{m ∈ A} q_m(z)           Wu & Goodman 2018 (arXiv:1802.05335, sec. 2)
+    mixture                (1/|A|) Σ_{m ∈ A} q_m(z)                 Shi et al. 2019 (arXiv:1911.03393, sec. 3)
+    mixture of products    (2^|A| − 1)⁻¹ Σ_{∅ ≠ S ⊆ A} q_S(z)       Sutter et al. 2021 (arXiv:2105.02470, sec. 3)
 
 A is the set of the blocks that a row has, and p(z) = N(0, I) the prior expert. A product of Gaussians is one: its
 precision is 1 + Σ_m σ_m⁻² and its mean Σ_m σ_m⁻² μ_m divided by that. An expert of the product stands for p(x_m | z)
