@@ -45,7 +45,7 @@ def run(tmp_path_factory, cells) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(cells):
-    return lb.fit(cells, blocks=BLOCKS, **{**SETTINGS, "steps": 250, "latent_dim": 1, "lr": 0.02})
+    return lb.fit(cells, blocks=BLOCKS, **{**SETTINGS, "steps": 150, "latent_dim": 1, "lr": 0.03})
 
 
 def test_both_roads_give_the_same_plan_and_the_same_scores(run, cells):
@@ -108,6 +108,7 @@ def test_one_modality_follows_from_another(trained, cells):
     assert np.isnan(trained.block_scores(without, "protein", num_samples=5)["log_p_others_given"]).all()
 
 
+@pytest.mark.slow
 def test_coherence_counts_the_rows_in_which_classes_agree(trained):
     found = trained.coherence("group", num_draws=200)
     assert set(found.given) == {"rna", "protein", "kind"}
