@@ -143,7 +143,7 @@ def test_bounds_lie_below_the_evidence_of_the_blocks_there(kind) -> None:
     w = (found.weights.log_w - evidence).exp()  # its mean is 1
     share = 1 / len(w) if found.weights.log_probability is None else found.weights.log_probability.exp()
     error = (share**2 * (w - 1).square()).sum(0).sqrt()
-    assert (error < 0.05).all()
+    assert (error < 0.1).all()
     assert ((found.surrogate - evidence).abs() < 5 * error).all()
 
 
