@@ -12,6 +12,7 @@ from torch.distributions import Independent, Normal
 
 from lowerbound import LatentVariableModel
 from lowerbound.evaluate import log_evidence
+from lowerbound.evaluate.baselines import independent_elements
 from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import Pathwise, Stratified
 from lowerbound.likelihoods import Bernoulli, Mixed
@@ -240,3 +241,18 @@ def test_bad_words_are_refused_in_a_sentence(words, message) -> None:
     usual = {"blocks": "a=0-1;b=2-3", "likelihoods": "a=normal;b=normal"}
     with pytest.raises(ValueError, match=message):
         recipe_named("multimodal").model((4,), {**usual, **words})
+
+
+def test_independent_elements_are_those_of_each_block_by_the_rows_that_have_it() -> None:
+    g = torch.Generator().manual_seed(0)
+    x = torch.cat([(torch.rand(60, 2, generator=g) < 0.3).double(), torch.randn(60, 1, generator=g).double()], 1)
+    x[:20, :2], x[50:, 2] = torch.nan, torch.nan
+    words = {"blocks": "a=0-1;b=2", "likelihoods": "a=bernoulli;b=mixed:columns=continuous"}
+    model = multimodal((3,), **words, latent_dim=1, hidden=[3])
+    found = independent_elements(model.likelihood, x.float(), x.float())
+    seen = x[20:, :2]
+    by_hand = torch.zeros(60).double()
+    by_hand[20:] = Independent(torch.distributions.Bernoulli(seen.mean(0)), 1).log_prob(seen)
+    real = x[:50, 2]
+    by_hand[:50] += Normal(real.mean(), real.std(correction=0)).log_prob(real)
+    torch.testing.assert_close(found, by_hand, atol=0.1, rtol=0)
