@@ -52,8 +52,8 @@ class _Filled(nn.Module):
 def multimodal(
     event_shape: Sequence[int],
     *,
-    blocks: str,
-    likelihoods: str,
+    blocks: str | None = None,
+    likelihoods: str | None = None,
     experts: Experts = "mixture-of-products",
     latent_dim: int = 16,
     hidden: Sequence[int] = (128,),
@@ -63,15 +63,15 @@ def multimodal(
 
     Arguments:
         event_shape: (columns,).
-        blocks: the numbers of the columns of each block: "image=0-783;label=784".
-        likelihoods: of each block, over its columns: "image=bernoulli;label=mixed:columns=categorical-10".
+        blocks: needed; the numbers of the columns of each block: "image=0-783;label=784".
+        likelihoods: needed; of each block, over its columns: "image=bernoulli;label=mixed:columns=categorical-10".
         experts: "product" (MVAE), "mixture" (MMVAE) or "mixture-of-products" (MoPoE) of the q(z | x_m).
         latent_dim: length of z.
         hidden: widths of the hidden layers, from a block to z.
         activation: nonlinearity.
 
     Raises:
-        ValueError: columns in no block or in two, a block without a likelihood, or an unknown name or option.
+        ValueError: no blocks or no likelihoods, columns in no block or in two, a block without a likelihood, or an unknown name or option.
 
     >>> words = {"blocks": "a=0-1;b=2", "likelihoods": "a=normal;b=mixed:columns=categorical-3"}
     >>> multimodal((3,), **words, latent_dim=2, hidden=[8]).sample(5).shape
@@ -80,6 +80,10 @@ def multimodal(
     shape, widths, nonlinear = tuple(event_shape), tuple(hidden), nonlinearity(activation)
     if len(shape) != 1 or latent_dim < 1:
         raise ValueError(f"multimodal got rows of shape {shape} and latent_dim={latent_dim}; it takes vectors.")
+    if blocks is None or likelihoods is None:
+        raise ValueError(
+            "multimodal needs blocks and likelihoods, as in blocks='a=0-1;b=2', likelihoods='a=normal;b=normal'."
+        )
     columns, words = columns_of_blocks(blocks, shape[0]), named_parts(likelihoods, "likelihoods")
     strange = next((name for name in words if name not in columns), None)
     if strange is not None:
