@@ -71,7 +71,8 @@ def multimodal(
         activation: nonlinearity.
 
     Raises:
-        ValueError: no blocks or no likelihoods, columns in no block or in two, a block without a likelihood, or an unknown name or option.
+        ValueError: no blocks or no likelihoods, columns in no block or in two, a block without a
+            likelihood, or an unknown name or option.
 
     >>> words = {"blocks": "a=0-1;b=2", "likelihoods": "a=normal;b=mixed:columns=categorical-3"}
     >>> multimodal((3,), **words, latent_dim=2, hidden=[8]).sample(5).shape
