@@ -59,6 +59,7 @@ REFUSED = {
     "gradient quantized": "needs codes such as those of",
     "objective cubo": "an upper bound of log p",
     "objective chi-divergence": "fits q to a p that is held fixed",
+    "loss subsets": "which has no blocks; use the recipe multimodal",
     "loss auxiliary": "is for the likelihood autoregressive",
     "inference hmc": "with a density and HMC gives draws",
     "inference non-amortised": "needs the row of each datum",

@@ -20,6 +20,7 @@ from lowerbound import baselines, gradients, likelihoods, losses, objectives
 from lowerbound.baselines.baseline import NeedsSamples
 from lowerbound.data import Dataset
 from lowerbound.data.blocks import row_blocks
+from lowerbound.data.column_blocks import likelihoods_of_blocks
 from lowerbound.data.kinds.table import columns_spelling
 from lowerbound.data.log_columns import log_columns
 from lowerbound.data.sparse import Array
@@ -89,6 +90,8 @@ def decide_recipe(dataset: Dataset, given: Mapping[str, Any]) -> Decision:
         return _suits(dataset) or Decision("vae")
     if dataset.schema.covariates:
         return Decision("cells", "covariates were given")
+    if given.get("blocks") is not None:
+        return Decision("multimodal", "blocks were given")
     said = sorted({name for name, value in given.items() if value is not None} - _OF_NO_MODEL)
     suits = _suits(dataset)
     if suits is None:
@@ -182,6 +185,8 @@ def decide(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[s
     decisions |= _of_the_data(dataset, recipe, given)
     known = {**{name: decision.value for name, decision in decisions.items()}, **given}
     decisions |= _of_the_objective(recipe, known)
+    if "experts" in recipe.options:
+        decisions |= _of_the_experts(known["experts"], given)
     if "steps" not in recipe.defaults or "epochs" in given:
         decisions["steps"] = _steps(dataset, known)
     if recipe.finish is not None and recipe.finish.epochs not in given and {"steps", "epochs"} & given.keys():
@@ -211,6 +216,9 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
             likelihood = own
         reason = f"that of {recipe.name} for numbers" if likelihood == own else f"the data are of kind {schema.kind}"
         decisions["likelihood"] = Decision(likelihood, reason)
+    if "blocks" in recipe.options:
+        reason = "blocks of 0 and 1, or by the kinds of the columns"
+        decisions["likelihoods"] = Decision(likelihoods_of_blocks(dataset, given["blocks"]), reason)
     if "columns" in recipe.options and schema.columns is not None:
         decisions["columns"] = Decision(columns_spelling(schema.columns), "the kinds of the columns")
     facts = facts_of(likelihood)
@@ -265,6 +273,16 @@ def _samples_of_iwae(known: Mapping[str, Any]) -> Decision:
     if known.get("network") == "convolution":
         return Decision(_IWAE_SAMPLES_CONVOLVED, "what iwae takes where each sample is decoded by a convolution")
     return Decision(_IWAE_SAMPLES, "what iwae takes")
+
+
+def _of_the_experts(experts: str, given: Mapping[str, Any]) -> dict[str, Decision]:
+    """How a product or a mixture of experts is trained."""
+    if experts != "product":
+        return {"gradient": Decision("stratified", "q is a mixture, each of whose components is drawn from")}
+    decisions = {"loss": Decision("subsets", "each expert of a product must also answer alone")}
+    if "objective" not in given:
+        decisions["objective"] = Decision("elbo:rate=kl", "KL(q ‖ p) has a closed form")
+    return decisions
 
 
 def _fewest_samples(known: Mapping[str, Any]) -> Decision:

@@ -43,6 +43,7 @@ from lowerbound.weights import latents_of
 if TYPE_CHECKING:
     import pandas
 
+    from lowerbound.cross_generating import Coherence
     from lowerbound.diagnosis import Diagnosis
     from lowerbound.evaluate import PredictiveChecks, Topic
     from lowerbound.lossless import Compressed
@@ -504,6 +505,58 @@ class Fitted:
         from lowerbound.differential_expression import differential_expression
 
         return differential_expression(self, data, groups, first, second, **options)
+
+    def cross_generate(self, data: Any, given: str | Sequence[str], **options: Any) -> Any:
+        """The other blocks of each row of a multimodal model given some, in the form of the user's data: the columns of
+        those blocks.
+
+        Arguments:
+            data: see `rows`; what rows hold in the other blocks is not looked at.
+            given: the names of the blocks that are known.
+            options: of `cross_generating.cross_generate`: draw, one draw from p(others | given) in place of expected
+                values and most probable classes; num_samples, latents a row, 1000; seed.
+
+        Raises:
+            ValueError: a model without blocks, an unknown block, or a row that lacks one that is given.
+        """
+        from lowerbound.cross_generating import cross_generate
+
+        return cross_generate(self, data, given, **options)
+
+    def block_scores(
+        self, data: Any, given: str | Sequence[str], *, num_samples: int = 1000, seed: int | None = None
+    ) -> dict[str, Float[np.ndarray, "row"]]:
+        """L_S of log p(given), of log p(x), and their difference log p(others | given), nats, by name, for each row.
+
+        The difference of two lower bounds is an estimate, and is on either side of log p(others | given). It is NaN
+        where a row has nothing of the others.
+
+        Arguments:
+            data: see `rows`.
+            given: the names of the blocks that are known.
+            num_samples: S, latents of each estimate.
+            seed: of all draws.
+
+        Raises:
+            ValueError: as `cross_generate`.
+        """
+        from lowerbound.cross_generating import block_scores
+
+        return block_scores(self, data, given, num_samples=num_samples, seed=seed)
+
+    def coherence(self, of: str, **options: Any) -> Coherence:
+        """How often blocks that are generated together, or one from another, have the same class.
+
+        Arguments:
+            of: a column of classes, in one of the blocks.
+            options: of `cross_generating.coherence`: num_rows, num_draws, seed.
+
+        Raises:
+            ValueError: a model without blocks, or no such column of classes.
+        """
+        from lowerbound.cross_generating import coherence
+
+        return coherence(self, of, **options)
 
     def interpolate(
         self, data: Any, num_steps: int = 7, *, way: Literal["line", "circle"] = "line", seed: int | None = None

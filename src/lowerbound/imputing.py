@@ -38,7 +38,7 @@ from lowerbound.plan_size import check_draws
 from lowerbound.randomness import derive_seed
 from lowerbound.spelling import check_options
 
-__all__ = ["cell_scores", "draw_given", "imputations", "impute"]
+__all__ = ["cell_scores", "draw_given", "imputations", "impute", "summary_of"]
 
 _IMPUTE, _GIVEN, _CELLS = 5, 6, 7  # streams of random numbers beside those of `fitted`
 _FEWEST_LATENTS = 10_000
@@ -67,7 +67,7 @@ def impute(
         seed=_seed(fitted, seed, _IMPUTE),
         progress=progress,
     ):
-        filled[part.rows] = _summary(fitted, part, level)
+        filled[part.rows] = summary_of(fitted, part, level)
     return _in_own_table(fitted, own, rows, filled, gap)
 
 
@@ -217,7 +217,7 @@ def _require_shown(stored: float, column: Column, value: Any) -> None:
     raise DataError(f"column '{column.name[:40]}' holds {unit} and {str(value)[:40]} was given; round it.")
 
 
-def _summary(fitted: Fitted, part: Completions, level: float | None) -> Tensor:
+def summary_of(fitted: Fitted, part: Completions, level: float | None) -> Tensor:
     """The value of each entry (B, D)."""
     assert fitted.schema.columns is not None
     logs = fitted.transform.logs if isinstance(fitted.transform, Standardize) else None

@@ -21,6 +21,7 @@ import torch
 from lowerbound import losses, objectives
 from lowerbound.data import Dataset
 from lowerbound.data.classes import num_classes
+from lowerbound.data.column_blocks import numbered_blocks
 from lowerbound.data.covariates import words_of
 from lowerbound.data.log_columns import log_columns
 from lowerbound.data.transform import Binarization
@@ -193,6 +194,8 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
     values = {**own, **{name: value for name, value in given.items() if value is not None}}
     if isinstance(values.get("likelihood"), str):
         values["likelihood"] = completed(values["likelihood"], dataset)
+    if "blocks" in made.options and isinstance(values.get("blocks"), str | None):
+        values["blocks"] = numbered_blocks(dataset, values.get("blocks"))
     if "log_columns" in values:
         values["log_columns"] = log_columns(dataset, values["log_columns"])
     _refuse_unknown(made, values, asked=recipe is not None)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lowerbound.defaults import facts_of
 from lowerbound.evaluate import baselines
+from lowerbound.models.block_likelihood import BlockLikelihood
 from lowerbound.models.directed import DirectedLikelihood
 from lowerbound.models.sequence_steps import ChainRule, EachStep
 from lowerbound.support import LikelihoodFacts
@@ -26,7 +27,8 @@ def baselines_of(likelihood: Any, x_train: Tensor, x_test: Tensor, seed: int) ->
     if isinstance(likelihood, DirectedLikelihood):
         likelihood = likelihood.alone or likelihood
     element = likelihood.step if isinstance(likelihood, EachStep | ChainRule) else likelihood
-    if isinstance(getattr(element, "net", None), nn.Module):  # whose output can be made a constant
+    has_net = isinstance(getattr(element, "net", None), nn.Module)
+    if has_net or isinstance(element, BlockLikelihood):  # whose output can be made a constant
         found["independent elements"] = baselines.independent_elements(likelihood, x_train, x_test, seed=seed)
     for name in facts_of(likelihood).baselines:
         if name in _OF_VECTORS and (x_test.ndim != 2 or bool(x_test.isnan().any())):

@@ -27,6 +27,7 @@ SMALL = {
     "linear-path": "linear-path:latent_dim=2,hidden=[8]",
     "counts": "counts:latent_dim=2,hidden=[8]",
     "cells": "cells:latent_dim=2,hidden=[8]",
+    "multimodal": "multimodal:latent_dim=2,hidden=[8],blocks=a=0-3;b=4-8",
     "cvae": "cvae:latent_dim=2,hidden=[8]",
     "vade": "vade:latent_dim=2,hidden=[8],clusters=3",
     "semi-supervised": "semi-supervised:latent_dim=2,hidden=[8]",
@@ -61,7 +62,7 @@ WITHOUT_DENSITY = ("avb", "aae")
 MIXTURE = "mixture-of-factor-analysers"
 TABLES = {
     **dict.fromkeys(("counts", "cells", "lda", "prodlda"), "counts"),
-    **dict.fromkeys(("latent-classes", "linear-path", "mixture-of-factor-analysers"), "reals"),
+    **dict.fromkeys(("latent-classes", "linear-path", "mixture-of-factor-analysers", "multimodal"), "reals"),
 }
 
 
@@ -217,6 +218,7 @@ DRAWN = ("vae", "mixture-of-factor-analysers", "counts", "ladder", "state-space"
 @pytest.mark.parametrize("name", DRAWN)
 def test_pictures_of_recipes_are_drawn(cli, tmp_path, data_for, name):
     words = [] if recipes()[name].defaults.get("steps") == 0 else ["--steps", 1]
+    words += ["--blocks", "a=0-3;b=4-8"] if name == "multimodal" else []  # which nobody else can say
     answer = cli("fit", data_for(name), "--recipe", name, *words, "--out", tmp_path / "run", "--device", "cpu")
     assert (answer.code, answer.err) == (0, "")
     page = (tmp_path / "run" / "report.html").read_text()
@@ -230,6 +232,7 @@ def test_every_recipe_writes_a_report_with_nothing_but_its_defaults(cli, tmp_pat
     """The report: `fit digits --recipe rows` ended with exit code 2. Only the number of steps is cut here."""
     monkeypatch.setattr("lowerbound.scoring._NUM_SAMPLES", 3)
     words = [] if recipes()[name].defaults.get("steps") == 0 else ["--steps", 1]
+    words += ["--blocks", "a=0-3;b=4-8"] if name == "multimodal" else []  # which nobody else can say
     answer = cli("fit", data_for(name), "--recipe", name, *words, "--out", tmp_path / "run", "--device", "cpu")
     assert (answer.code, answer.err) == (0, "")
     assert (tmp_path / "run" / "report.html").stat().st_size > 1000

@@ -44,6 +44,8 @@ _COMMANDS = {
     "encode": "lowerbound.cli.encode:encode",
     "expression": "lowerbound.cli.expression:expression",
     "differential-expression": "lowerbound.cli.differential_expression:differential_expression",
+    "cross-generate": "lowerbound.cli.cross_generate:cross_generate",
+    "coherence": "lowerbound.cli.coherence:coherence",
     "interpolate": "lowerbound.cli.interpolate:interpolate",
     "search": "lowerbound.cli.search:search",
     "reconstruct": "lowerbound.cli.reconstruct:reconstruct",

@@ -50,6 +50,9 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--array", metavar="NAME", help="Which array of an .npz file, or layer of an .h5ad file, holds the rows.")
 @click.option("--covariates", callback=_words, metavar="NAMES", help="Columns that the model is given: batch,donor.")
 @click.option("--recipe", metavar="NAME", help="Which model, with options of its own. [default: by the data]")
+@click.option(
+    "--blocks", metavar="NAME=COLUMNS;...", help="Groups of columns, each with nets of its own: rna=gene_*;..."
+)
 @click.option("--labelled", type=click.IntRange(1), help="Use only this many labels in training. [default: all]")
 @click.option("--likelihood", metavar="NAME", help="p(x | z). [default: by the kind of data]")
 @click.option("--prior", metavar="NAME", help="p(z).")

@@ -22,6 +22,9 @@ __all__ = ["score"]
 @other_data_options("Score another file or data set, all of it. [default: the run's test rows]", ", which is left out.")
 @click.option("--cells", is_flag=True, help="And every cell of a table, given the rest of its row.")
 @click.option(
+    "--given", metavar="BLOCKS", help="And log p of these blocks, and of the others given these: rna,protein."
+)
+@click.option(
     "--num-samples", type=click.IntRange(1), help="Latents for each row. [default: 1000; of text fewer, if it is long]"
 )
 @click.option("--out", required=True, metavar="FILE", help="A .csv, .parquet or .npz file.")
@@ -31,6 +34,7 @@ def score(
     run: str,
     other: Other,
     cells: bool,
+    given: str | None,
     num_samples: int | None,
     out: str,
     force: bool,
@@ -41,7 +45,8 @@ def score(
     `row` is the number of the row in the file, from 0. Without --data these are the rows that the fit held out.
 
     The lowest are the rows that are least like the others. With --cells a table gets a further column for each of its
-    own: log p of the cell given the rest of its row, where the lowest are the cells that fit worst to their row.
+    own: log p of the cell given the rest of its row, where the lowest are the cells that fit worst to their row. With
+    --given a multimodal model also writes log p of those blocks, and log p of the others given these.
     """
     from pathlib import Path
 
@@ -55,16 +60,23 @@ def score(
     check_out(path, opened, other.data, ".csv", ".parquet", ".npz", force=force)
     fitted = fitted_of(opened)
     rows = other_data(fitted, other) or fitted.test_rows()
-    log_p = fitted.score(rows, num_samples=num_samples, seed=seed)
+    if given is None:
+        scores = {"log_p": fitted.score(rows, num_samples=num_samples, seed=seed)}
+    else:
+        from lowerbound.cli.cross_generate import that_have
+
+        rows = that_have(fitted, rows, given)
+        scores = fitted.block_scores(rows, given.split(","), num_samples=num_samples or 1000, seed=seed)
+    count = len(scores["log_p"])
     of_cells = _of_cells(fitted, rows, num_samples or 1000, seed) if cells else {}
-    numbers = np.arange(len(log_p)) if rows.numbers is None else rows.numbers
+    numbers = np.arange(count) if rows.numbers is None else rows.numbers
     if path.suffix.lower() == ".npz":
-        write_npz(path, row=numbers, log_p=log_p, **({"cells": _stacked(of_cells)} if cells else {}))
+        write_npz(path, row=numbers, **scores, **({"cells": _stacked(of_cells)} if cells else {}))
     else:
         import pandas
 
-        write_table(path, pandas.DataFrame({"row": numbers, "log_p": log_p, **of_cells}))
-    say(f"Wrote the scores of {len(log_p)} rows of {rows.name} to {path}")
+        write_table(path, pandas.DataFrame({"row": numbers, **scores, **of_cells}))
+    say(f"Wrote the scores of {count} rows of {rows.name} to {path}")
 
 
 def _of_cells(fitted: Fitted, rows: Rows, num_samples: int, seed: int) -> dict[str, Any]:

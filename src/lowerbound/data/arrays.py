@@ -1,7 +1,8 @@
 """Reading arrays: .npy, .npz, and the sparse .npz of scipy. Pickles are refused, and sizes are checked before reading.
 
 In an archive the rows are `x`, or `x_train` and `x_test`; else the array that the user names; else the only array of
-two or more axes, or the only one with a usual name. Labels are the array that the user names, or `y`.
+two or more axes, or the only one with a usual name. Several names with commas make a table (`joined_arrays`). Labels
+are the array that the user names, or `y`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from lowerbound.data.checks import check_column
 from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
+from lowerbound.data.joined_arrays import joined
 from lowerbound.data.memory import check_memory
 
 __all__ = ["dense", "read_npy", "read_npz"]
@@ -103,7 +105,10 @@ def read_npz(
             headers = _headers(archive, path)
             if {"indices", "indptr", "format", "shape", "data"} <= set(headers):
                 return _read_sparse(path, label)
+        together = array or usual_array or ""
         with np.load(path, allow_pickle=False) as opened:
+            if "," in together and together not in map(_stem, headers):
+                return _several(opened, headers, path, label, together)
             named = array or _usual(headers, usual_array, path)
             return _from_archive(opened, headers, path, label, named, usual_label or "y")
     except DataError:
@@ -138,6 +143,28 @@ def _from_archive(
         classes=_classes(archive, headers, wanted, [part for part in (y, y_test) if part is not None]),
         notes=note,
         array=array,
+    )
+
+
+def _several(archive: Any, headers: dict[str, _Header], path: Path, label: str | None, arrays: str) -> Contents:
+    """Several arrays of the same rows as one table."""
+    name, parts = clipped(path.name), {}
+    if label is not None:
+        raise DataError(f"label='{clipped(label)}' was given with several arrays; name it among those, as one of them.")
+    for stem in dict.fromkeys(arrays.split(",")):
+        parts[stem] = _pair(archive, headers, stem, path)
+        if parts[stem][0] is None:
+            check_column(stem, map(_stem, headers), f"{name} (array={clipped(arrays, 60)!r})")
+    tests = [stem for stem, (_, test) in parts.items() if test is not None]
+    if tests and len(tests) < len(parts):
+        lacking = next(stem for stem in parts if stem not in tests)
+        raise DataError(f"{name} has test rows of '{clipped(tests[0])}' and none of '{clipped(lacking)}'; add those.")
+    return Contents(
+        what=f"the arrays {clipped(arrays, 60)} of {name}",
+        container="arrays",
+        x=joined({stem: pair[0] for stem, pair in parts.items()}, name),
+        x_test=joined({stem: pair[1] for stem, pair in parts.items()}, name) if tests else None,
+        array=arrays,
     )
 
 

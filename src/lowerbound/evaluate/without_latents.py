@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from lowerbound.evaluate.maximum_likelihood import WeightedRows, log_probs, maximise
 from lowerbound.likelihoods import Autoregressive
+from lowerbound.models.block_likelihood import BlockLikelihood
 from lowerbound.models.sequence_steps import ChainRule, EachStep
 from lowerbound.nets.shapes import as_shape
 from lowerbound.protocols import InitializedFromData
@@ -41,7 +42,7 @@ def independent_elements(
     """log p(x) of test rows under independent elements of the family of a likelihood, fitted to training rows, nats.
 
     Arguments:
-        likelihood: has a `net`; the fit uses a copy, and changes neither.
+        likelihood: has a `net`, or a part with one for each block; the fit uses a copy, and changes neither.
         train: rows as it scores them. If they have more than 10 million values, some rows are drawn.
         test: rows to score.
         seed: of the rows drawn.
@@ -56,6 +57,8 @@ def independent_elements(
         raise ValueError("independent_elements got no training rows and needs at least one.")
     if isinstance(likelihood, EachStep | ChainRule):
         return _independent_steps(cast(nn.Module, likelihood.step), train, test, seed)
+    if isinstance(likelihood, BlockLikelihood):
+        return _independent_blocks(likelihood, train, test, seed)
     if isinstance(likelihood, Autoregressive):
         likelihood = likelihood.factorised(_FreeVector)
     x = _some(train, seed).double()
@@ -75,6 +78,16 @@ def _independent_steps(step: nn.Module, train: Tensor, test: Tensor, seed: int) 
     found = torch.zeros(seen.shape, dtype=torch.float64, device=test.device)
     found[seen] = independent_elements(step, known, test[seen], seed=seed)
     return found.sum(1)
+
+
+def _independent_blocks(likelihood: BlockLikelihood, train: Tensor, test: Tensor, seed: int) -> Tensor:
+    """Each block by the rows that have it; 0 where a test row lacks it."""
+    found = torch.zeros(len(test), dtype=torch.float64, device=test.device)
+    for part, numbers in zip(likelihood.parts, likelihood.columns.values(), strict=True):
+        known, asked = train[:, list(numbers)], test[:, list(numbers)]
+        known, seen = known[~known.isnan().all(-1)], ~asked.isnan().all(-1)
+        found[seen] += independent_elements(part, known, asked[seen], seed=seed)
+    return found
 
 
 class _FreeVector(nn.Module):

@@ -12,6 +12,7 @@ from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.losses.monte_carlo_em import MonteCarloEM
 from lowerbound.losses.prior_alone import PriorAlone
 from lowerbound.losses.semi_supervised import SemiSupervised
+from lowerbound.losses.subsets import Subsets
 from lowerbound.losses.vae_gan import VAEGAN
 from lowerbound.losses.variational import VariationalLoss
 from lowerbound.losses.wake_sleep import WakeSleep
@@ -26,6 +27,7 @@ __all__ = [
     "MonteCarloEM",
     "PriorAlone",
     "SemiSupervised",
+    "Subsets",
     "VariationalLoss",
     "WakeSleep",
 ]

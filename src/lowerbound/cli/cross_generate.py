@@ -1,0 +1,75 @@
+"""`lowerbound cross-generate`: blocks of a multimodal model, given others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from lowerbound.cli.options import force_option
+from lowerbound.cli.others import Other, other_data, other_data_options
+from lowerbound.cli.text import say
+
+if TYPE_CHECKING:
+    from lowerbound.data import Rows
+    from lowerbound.fitted import Fitted
+
+__all__ = ["cross_generate", "that_have"]
+
+
+@click.command(short_help="Write one modality given another.")
+@click.argument("run")
+@other_data_options("Another file, all of its rows. [default: the run's test rows]", ", which is left out.")
+@click.option("--given", required=True, metavar="BLOCKS", help="What is known of each row: image, or rna,protein.")
+@click.option("--draw", is_flag=True, help="Draw each row once, in place of its expected values.")
+@click.option("--num-samples", type=click.IntRange(1), default=1000, show_default=True, help="Latents for each row.")
+@click.option("--out", required=True, metavar="FILE", help="A .csv, .parquet or .npz file.")
+@force_option
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def cross_generate(
+    run: str, other: Other, given: str, draw: bool, num_samples: int, out: str, force: bool, seed: int
+) -> None:
+    """Write the other blocks of each row under RUN, given some.
+
+    Numbers are E[x | what is given] and classes the most probable ones; with --draw every row is one draw from
+    p(the others | what is given). What the rows hold in the other blocks is not looked at. `row` is the number of the
+    row in the file, from 0.
+    """
+    from pathlib import Path
+
+    import numpy as np
+
+    from lowerbound.cli.opened import fitted_of
+    from lowerbound.cli.output import array_of, check_out, write_npz, write_table
+    from lowerbound.cli.progress import CountProgress
+    from lowerbound.cli.terminal import open_console
+    from lowerbound.runs import Run
+
+    path, opened = Path(out), Run.open(run)
+    check_out(path, opened, other.data, ".csv", ".parquet", ".npz", force=force)
+    fitted = fitted_of(opened)
+    rows = that_have(fitted, other_data(fitted, other) or fitted.test_rows(), given)
+    with CountProgress(open_console(), "rows") as progress:
+        made = fitted.cross_generate(
+            rows, given.split(","), draw=draw, num_samples=num_samples, seed=seed, progress=None if draw else progress
+        )
+    numbers = np.arange(len(made)) if rows.numbers is None else rows.numbers
+    if path.suffix.lower() == ".npz":
+        write_npz(path, row=numbers, x=array_of(made))
+    else:
+        import pandas
+
+        frame = made if isinstance(made, pandas.DataFrame) else pandas.DataFrame(made)
+        write_table(path, frame.assign(row=numbers)[["row", *frame.columns]])
+    say(f"Wrote {made.shape[1]} columns of {len(made)} rows of {rows.name}, given {given}, to {path}")
+
+
+def that_have(fitted: Fitted, rows: Rows, given: str) -> Rows:
+    """The rows that have the given blocks; says how many lack one."""
+    from lowerbound.cross_generating import rows_with
+
+    found = rows_with(fitted, rows, given.split(","))
+    left_out = len(rows.x) - len(found.x)
+    if left_out:
+        say(f"Left out {left_out} rows of {rows.name} that lack {given}.", err=True)
+    return found
