@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,8 @@ class Adam:
         weight_decay: times a parameter, added to its gradient; for decay that Adam does not rescale take `AdamW`.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("kingma2015adam",)
+
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -71,6 +73,8 @@ class AdamW:
         weight_decay: every step subtracts lr times this times the parameter.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("loshchilov2019decoupled",)
+
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -93,6 +97,8 @@ class Adamax:
     Arguments:
         beta1, beta2, eps, weight_decay: as in `Adam`.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kingma2015adam",)
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -118,6 +124,8 @@ class SGD:
         nesterov: whether the momentum looks ahead.
         weight_decay: times a parameter, added to its gradient.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("robbins1951stochastic",)
 
     momentum: float = 0.0
     nesterov: bool = False

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.batches import check_rows, context_rows, latents_at, row_blocks
 from lowerbound.evaluate.importance import FEWEST_WEIGHTS, effective_sample_size, log_mean_weight, pareto_k
 from lowerbound.hooks import PointMass
@@ -89,6 +90,7 @@ class Evidence:
         return None if self.num_samples < FEWEST_WEIGHTS else (self.pareto_k > 0.7).double().mean().item()
 
 
+@cited("burda2016importance")
 def log_evidence(
     model: LatentVariableModel,
     x: Float[Tensor, "batch *event"],

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.posterior_moments import mean_of
 from lowerbound.factors import has_layers, is_product, kl_per_factor, kl_per_layer, log_prob_per_factor
@@ -93,6 +94,7 @@ class _Block:
     latents_per_layer: tuple[int, ...]
 
 
+@cited("burda2016importance")
 def summary(
     model: LatentVariableModel,
     x: Float[Tensor, "batch *event"],

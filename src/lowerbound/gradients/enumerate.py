@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -37,6 +37,8 @@ class Enumerate:
     Gradient: exact for θ and φ, for every objective that is linear in log w; refused elsewhere and for a posterior that
     is not a product of discrete factors, or a chain of such layers.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kingma2014semi",)
 
     max_states: int = 4096
     kind: Kind = field(default="exact", init=False, repr=False)

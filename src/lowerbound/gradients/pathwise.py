@@ -6,6 +6,7 @@ z = g_φ(ε, x), ε ~ p(ε):      ∇_φ E_q[f(z)] = E_ε[∇_φ f(g_φ(ε, x))]
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch.distributions import Distribution
@@ -23,6 +24,8 @@ class Pathwise:
 
     Gradient: unbiased for θ and φ, for every objective; q(z | x) must be reparameterised.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kingma2014auto", "rezende2014stochastic")
 
     kind: Kind = field(default="unbiased", init=False, repr=False)
 

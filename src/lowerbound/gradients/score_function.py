@@ -14,7 +14,7 @@ that the steps of plain gradient ascent do not shrink with the scale of the boun
 
 from __future__ import annotations
 
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -43,6 +43,8 @@ class ScoreFunction(nn.Module):
     not its size relative to that of θ, so that `kind` is "biased". `normalise` is refused where it would divide only a
     part of the gradient.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("williams1992simple", "ranganath2014black", "mnih2014neural")
 
     kind: Kind
 

@@ -14,6 +14,7 @@ norm for bits, and 82 % for three categories behind a saturated net, for every Ï
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 from torch.distributions import Distribution
@@ -39,6 +40,8 @@ class StraightThrough:
     Raises:
         ValueError: a temperature that is not positive.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("bengio2013estimating", "jang2017categorical")
 
     temperature: float | None = None
     kind: Kind = field(default="biased", init=False, repr=False)

@@ -9,7 +9,7 @@ return to their start. All chains of all data move in one batch of likelihoods.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -51,6 +51,8 @@ class HMC:
     Raises:
         ValueError: a number that is too small or above `limits.MOST_ITERATIONS`, or latents that are not real vectors.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("neal2011mcmc", "hoffman2014no")
 
     num_chains: int = 4
     num_warmup: int = 300

@@ -10,6 +10,8 @@ every step; those not in the batch move by their momentum.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
@@ -35,6 +37,8 @@ class NonAmortised(nn.Module):
     Raises:
         ValueError: a context without rows.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("hoffman2013stochastic",)
 
     def __init__(self, num_data: int, latent_dim: int):
         super().__init__()

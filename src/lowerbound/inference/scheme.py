@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -39,6 +39,8 @@ class InferenceScheme(Protocol):
 @dataclass(frozen=True)
 class Amortised:
     """One pass of the encoder: q(z | x) = `model.infer(x)`."""
+
+    cites: ClassVar[tuple[str, ...]] = ("kingma2014auto",)
 
     def __call__(self, model: LatentVariableModel, x: Tensor, context: Context | None = None) -> Distribution:
         """See `InferenceScheme`."""

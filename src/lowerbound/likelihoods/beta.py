@@ -53,6 +53,8 @@ class Beta(nn.Module):
         ValueError: epsilon outside (0, ½), or a net of the wrong output shape.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("ferrari2004beta",)
+
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
         domain="unit interval", discrete=False, baselines=("gaussian", "gaussian_mixture")
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -48,6 +48,8 @@ class Categorical(nn.Module):
     Raises:
         ValueError: fewer than two classes, or a net of the wrong output shape.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("vandenoord2016pixel",)
 
     facts: LikelihoodFacts = LikelihoodFacts(
         domain="classes", discrete=True, encoder_view="one-hot", any_real=True, from_data=("num_classes",)

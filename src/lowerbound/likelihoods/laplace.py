@@ -34,6 +34,8 @@ class Laplace(LocationScale):
         ValueError: a fixed scale that is not positive, an unknown choice, or a net of the wrong output shape.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("koenker1978regression",)
+
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
         domain="reals",
         discrete=False,

@@ -66,6 +66,8 @@ class Mixed(nn.Module):
     (10,)
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("nazabal2020handling",)
+
     facts: LikelihoodFacts = LikelihoodFacts(
         domain="columns", discrete=False, encoder_view="columns", from_data=("columns",)
     )

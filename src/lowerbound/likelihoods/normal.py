@@ -42,6 +42,8 @@ class Normal(LocationScale):
         ValueError: a fixed scale that is not positive, an unknown choice, or a net of the wrong output shape.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("kingma2014auto", "rybkin2021simple")
+
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
         domain="reals",
         discrete=False,

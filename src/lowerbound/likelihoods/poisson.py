@@ -49,6 +49,8 @@ class Poisson(nn.Module):
         A distribution over x in {0, 1, 2, …}; log-probabilities are nats per datum, summed over `event_shape`.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("nelder1972generalized",)
+
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
         domain="counts", discrete=True, encoder_view="log1p", richer=("negative-binomial", "zero-inflated-poisson")
     )

@@ -53,6 +53,8 @@ class StudentT(LocationScale):
         ValueError: a fixed scale or dof that is not positive, an unknown choice, or a net of the wrong output shape.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("lange1989robust",)
+
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
         domain="reals",
         discrete=False,

@@ -22,7 +22,7 @@ chain is run.
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias, cast
+from typing import ClassVar, Literal, TypeAlias, cast
 
 import torch
 from jaxtyping import Float
@@ -68,6 +68,8 @@ class MonteCarloEM(Loss):
     Raises:
         ValueError: unknown draws, or a number that is too small.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("wei1990monte", "hoffman2017learning", "burda2016importance")
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ which is at most 0 in expectation, and 0 where they are distributed alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -70,6 +70,8 @@ class VAEGAN(Loss):
     Raises:
         ValueError: a weight or a size out of range.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("larsen2016autoencoding", "goodfellow2014generative", "szekely2013energy")
 
     criterion: Criterion = "sample_score"
     every_parameter_learns = False  # the scale of a likelihood has no part in its mean

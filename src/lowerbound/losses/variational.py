@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,8 @@ class VariationalLoss(Loss):
         estimated_rate, beside those of the estimator. A penalty is another term, and is subtracted from the bound. With
         several layers of latents, rate_1, rate_2, … are the contributions of the layers to the rate, nats, z_1 first.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kingma2014auto",)
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ no parameter learns from the loss of the other side.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -42,6 +43,8 @@ class Discriminator(MLP):
     Raises:
         ValueError: no layers or more than 256, no units, or a rate or decay out of range.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("sugiyama2012density", "goodfellow2014generative")
 
     def __init__(
         self,

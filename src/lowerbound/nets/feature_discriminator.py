@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -29,6 +30,8 @@ class FeatureDiscriminator(nn.Module):
     Raises:
         ValueError: no features, too many layers, or a rate or decay out of range.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("larsen2016autoencoding",)
 
     def __init__(
         self,

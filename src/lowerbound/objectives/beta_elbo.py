@@ -15,7 +15,7 @@ during annealing, it is no bound.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -40,6 +40,8 @@ class BetaELBO(nn.Module):
     Raises:
         ValueError: a negative β or number of steps, an unknown `anneal`, or both a schedule and a warm-up.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("higgins2017beta", "bowman2016generating", "fu2019cyclical")
 
     linear: bool = True
     annealing: Tensor

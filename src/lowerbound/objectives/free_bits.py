@@ -18,7 +18,7 @@ turns the rate on slowly as well, which is how ladders are trained (Sønderby et
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -43,6 +43,8 @@ class FreeBits(nn.Module):
     Raises:
         ValueError: a negative number of nats or steps, or an unknown `per`.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kingma2016improved", "sonderby2016ladder")
 
     linear: bool = True
     rate: RateForm = "kl"

@@ -49,6 +49,8 @@ class TopDownPath(nn.Module):
         ValueError: (when called) a prior that is no path, or with another number of groups, or another number of a_l.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("child2021very", "vahdat2020nvae")
+
     by_name: ClassVar[bool] = False  # made of other parts, in Python
 
     def __init__(

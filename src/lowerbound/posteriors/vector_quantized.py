@@ -11,6 +11,8 @@ most similar one and no length can grow without bound.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -47,6 +49,8 @@ class VectorQuantized(nn.Module):
         ValueError: fewer than two codes, more than 8,192, more features than codes, a decay or dead outside of [0, 1),
             or a net of another output shape.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("vandenoord2017neural", "yu2022vector")
 
     def __init__(
         self,

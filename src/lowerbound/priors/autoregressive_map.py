@@ -10,6 +10,8 @@ masked perceptron. The optional context is a class, or a map of an upper level o
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -48,6 +50,8 @@ class AutoregressiveMap(nn.Module):
     >>> prior().sample((2,)).shape
     torch.Size([2, 3, 4, 5])
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("vandenoord2016pixel", "vandenoord2017neural")
 
     def __init__(
         self,

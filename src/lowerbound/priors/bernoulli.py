@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli as BernoulliDistribution
@@ -27,6 +29,8 @@ class Bernoulli(nn.Module):
     >>> Bernoulli(3, learned=False)().log_prob(torch.tensor([0.0, 1.0, 1.0]))
     tensor(-2.0794)
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("mnih2014neural",)
 
     logits: Tensor
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent
@@ -28,6 +30,8 @@ class Categorical(nn.Module):
     >>> Categorical(3, categories=4, learned=False)().log_prob(torch.eye(4)[:3])
     tensor(-4.1589)
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("jang2017categorical",)
 
     logits: Tensor
 

@@ -17,6 +17,8 @@ A zuko flow is a `protocols.Conditional` already and needs no wrapper. `FlowPrio
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import zuko
 from torch import nn
 from zuko.distributions import NormalizingFlow
@@ -52,6 +54,8 @@ class FlowPrior(nn.Module):
     >>> FlowPrior(latent_shape=3, kind="coupling")().rsample(torch.Size((5,))).shape
     torch.Size([5, 3])
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("durkan2019neural", "papamakarios2017masked", "dinh2017density")
 
     def __init__(
         self,

@@ -8,6 +8,8 @@ so that they cover the region of an untrained q(z | x); from given latents they 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -40,6 +42,8 @@ class MixtureNormal(nn.Module):
     >>> MixtureNormal(latent_shape=2, components=5)().log_prob(torch.zeros(7, 3, 2)).shape
     torch.Size([7, 3])
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("jiang2017variational",)
 
     def __init__(self, latent_shape: Shape, components: int = 50, spread: float = 1.0, min_scale: float = 1e-2):
         super().__init__()
