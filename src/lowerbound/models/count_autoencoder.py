@@ -84,6 +84,7 @@ def start_at_columns(loss: Loss | LatentVariableModel, x: Float[Tensor, "row col
 
 RECIPE = Recipe(
     name="counts",
+    cites=("kingma2014auto",),
     make=count_autoencoder,
     defaults={"objective": "elbo:rate=kl", "clip_norm": 50.0, "steps": 1500},
     start=start_at_columns,

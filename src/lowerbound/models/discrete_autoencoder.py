@@ -73,6 +73,7 @@ def dvae(
 
 RECIPE = Recipe(
     name="dvae",
+    cites=("rolfe2017discrete", "vahdat2018dvae"),
     make=dvae,
     defaults={"objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000", "gradient": "pathwise", "num_samples": 1},
 )

@@ -179,6 +179,7 @@ def _kind_of_steps(kinds: Sequence[str]) -> str:
 
 RECIPE = Recipe(
     name="hidden-markov",
+    cites=("rabiner1989tutorial", "baum1970maximization"),
     make=hidden_markov,
     defaults={
         "objective": "iwae",

@@ -192,6 +192,7 @@ _EXACT = {"objective": "elbo", "steps": 0}
 RECIPES = (
     Recipe(
         name="factor-analysis",
+        cites=("joreskog1967some", "rubin1982em"),
         make=factor_analysis,
         defaults=_EXACT,
         start=start_factor_analysis,
@@ -199,12 +200,18 @@ RECIPES = (
     ),
     Recipe(
         name="probabilistic-pca",
+        cites=("tipping1999probabilistic",),
         make=probabilistic_pca,
         defaults=_EXACT,
         start=start_probabilistic_pca,
         likelihood="normal",
     ),
     Recipe(
-        name="linear-ica", make=linear_ica, defaults={"objective": "elbo"}, start=start_linear_ica, likelihood="normal"
+        name="linear-ica",
+        cites=("girolami2001variational", "lewicki2000learning"),
+        make=linear_ica,
+        defaults={"objective": "elbo"},
+        start=start_linear_ica,
+        likelihood="normal",
     ),
 )

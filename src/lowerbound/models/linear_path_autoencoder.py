@@ -81,6 +81,7 @@ def start_at_factor_analysis(
 
 RECIPE = Recipe(
     name="linear-path",
+    cites=("kingma2014auto", "joreskog1967some"),
     make=linear_path_autoencoder,
     defaults={"clip_norm": 20.0},
     start=start_at_factor_analysis,

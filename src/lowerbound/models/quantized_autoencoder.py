@@ -213,6 +213,6 @@ def _finish(loss: Loss, x: Tensor, options: Mapping[str, Any]) -> Stage:
 _FINISH = Finish(make=_finish, epochs="prior_epochs", part="prior")
 _DEFAULTS = {"objective": "elbo", "gradient": "quantized", "num_samples": 1}
 RECIPES = (
-    Recipe(name="fsq", make=fsq, defaults=_DEFAULTS, finish=_FINISH),
-    Recipe(name="vq", make=vq, defaults=_DEFAULTS, finish=_FINISH),
+    Recipe(name="fsq", cites=("mentzer2023finite",), make=fsq, defaults=_DEFAULTS, finish=_FINISH),
+    Recipe(name="vq", cites=("vandenoord2017neural",), make=vq, defaults=_DEFAULTS, finish=_FINISH),
 )

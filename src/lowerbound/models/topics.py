@@ -253,6 +253,7 @@ def _words(event_shape: Sequence[int], topics: int, owner: str) -> tuple[int]:
 RECIPES = (
     Recipe(
         name="lda",
+        cites=("blei2003latent", "hoffman2013stochastic"),
         make=lda,
         defaults={"objective": "iwae", "gradient": "score-function", "num_samples": 2, "steps": 0, "compile": False},
         start=start_lda,
@@ -260,6 +261,7 @@ RECIPES = (
     ),
     Recipe(
         name="prodlda",
+        cites=("srivastava2017autoencoding", "card2018neural"),
         make=prodlda,
         defaults={"objective": "elbo:rate=kl", "lr": 5e-3, "batch_size": 200, "steps": 2000},
         start=start_prodlda,
