@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         spelling,
         testing,
     )
+    from lowerbound.citing import cite
     from lowerbound.comparison import compare
     from lowerbound.diagnosis import diagnose
     from lowerbound.fitted import Fitted
@@ -88,6 +89,7 @@ _NAMES = {
     "Record": "lowerbound.record",
     "VAE": "lowerbound.sklearn",
     "VariationalLoss": "lowerbound.losses",
+    "cite": "lowerbound.citing",
     "compare": "lowerbound.comparison",
     "diagnose": "lowerbound.diagnosis",
     "fit": "lowerbound.one_call",
@@ -104,6 +106,7 @@ __all__ = [
     "Record",
     "VariationalLoss",
     "baselines",
+    "cite",
     "compare",
     "data",
     "diagnose",

@@ -92,7 +92,8 @@ class AdamW:
 
 @dataclass(frozen=True, kw_only=True)
 class Adamax:
-    """Adam with the largest recent gradient in place of the second moment (Kingma & Ba 2015, Algorithm 2).
+    """Adam with the largest recent gradient in place of the second moment (Kingma & Ba 2015, arXiv:1412.6980,
+    Algorithm 2).
 
     Arguments:
         beta1, beta2, eps, weight_decay: as in `Adam`.
@@ -117,7 +118,7 @@ class Adamax:
 
 @dataclass(frozen=True, kw_only=True)
 class SGD:
-    """Stochastic gradient descent.
+    """Stochastic gradient descent (Robbins & Monro 1951).
 
     Arguments:
         momentum: μ in v ← μ v + g.

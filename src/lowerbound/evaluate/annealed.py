@@ -117,7 +117,7 @@ class Sandwich:
         return self.upper - self.lower.per_datum
 
 
-@cited("neal2001annealed", "neal2011mcmc", "wu2017quantitative")
+@cited("neal2001annealed", "wu2017quantitative")
 def annealed_importance(
     model: LatentVariableModel,
     x: Float[Tensor, "batch *event"],

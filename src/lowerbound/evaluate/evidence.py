@@ -1,6 +1,6 @@
 """log p(x) by importance sampling from q(z | x), for many data and many samples in little memory.
 
-    log p̂(x) = log (1/S) Σ_s p(x, z_s) / q(z_s | x),      z_s ~ q(z | x)
+    log p̂(x) = log (1/S) Σ_s p(x, z_s) / q(z_s | x),      z_s ~ q(z | x)        (Burda et al. 2016, arXiv:1509.00519)
 
 The work is split twice. Latents are drawn for blocks of rows and samples whose size depends on S alone, so that a seed
 gives the same latents for every `max_elements`. Each block is decoded in slices of at most `max_elements` numbers,

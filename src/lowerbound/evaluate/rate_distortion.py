@@ -1,7 +1,8 @@
 """Rate, distortion and active latents of a fitted model, averaged over data.
 
 ELBO = −distortion − rate          distortion = −E_q log p(x | z)          rate = E_q[log q(z | x) − log p(z)]
-activity_d = Var_x E_q[z_d | x]    a latent is *active* where that exceeds 0.01 (Burda et al. 2016, §5.2)
+activity_d = Var_x E_q[z_d | x]    a latent is *active* where that exceeds 0.01 (Burda et al. 2016,
+                                   arXiv:1509.00519, §5.2)
 rate_d = E_x KL(q(z_d | x) ‖ p(z_d)), where q and p are both products over d: then Σ_d rate_d is the rate
 
 Layers of a hierarchy follow one another, z_1 first. Each layer may be a product given the layers drawn before it;

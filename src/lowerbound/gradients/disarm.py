@@ -1,4 +1,5 @@
-"""DisARM: Dong, Mnih & Tucker (2020, arXiv:2006.10680, eqs. 5–9); found independently as U2G by Yin et al. (2020).
+"""DisARM: Dong, Mnih & Tucker (2020, arXiv:2006.10680, eqs. 5–9); found independently as U2G by Yin et al. (2020,
+arXiv:2006.06448).
 
     g = ½ (f(b) − f(b̃)) (−1)^b̃ 1[b ≠ b̃] σ(|a|),      b = 1[u > σ(−a)],  b̃ = 1[u < σ(a)]
 

@@ -3,7 +3,8 @@
     E_q[f(z)] = Σ_z q_φ(z | x) f(z)
 
 with f(z) = log p(x | z) + log p(z) − log q(z | x) and z over the product of the values of its factors, 2^D for D binary
-latents and K^D for D one-hot vectors of length K. Everything is differentiated, q_φ(z | x) included.
+latents and K^D for D one-hot vectors of length K. Everything is differentiated, q_φ(z | x) included. So the unknown
+labels of Kingma et al. (2014, arXiv:1406.5298, eq. 7) are summed out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The pathwise (reparameterised) estimator: Kingma & Welling (2013, arXiv:1312.6114, §2.4), Rezende et al. (2014).
+"""The pathwise (reparameterised) estimator: Kingma & Welling (2013, arXiv:1312.6114, §2.4), Rezende et al. (2014,
+arXiv:1401.4082, §4).
 
 z = g_φ(ε, x), ε ~ p(ε):      ∇_φ E_q[f(z)] = E_ε[∇_φ f(g_φ(ε, x))]
 """

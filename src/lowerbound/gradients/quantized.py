@@ -39,7 +39,7 @@ class Quantized:
         ValueError: a negative commitment.
     """
 
-    cites: ClassVar[tuple[str, ...]] = ("vandenoord2017neural", "mentzer2023finite")
+    cites: ClassVar[tuple[str, ...]] = ("vandenoord2017neural",)
 
     commitment: float = 0.25
     kind: Kind = field(default="biased", init=False, repr=False)

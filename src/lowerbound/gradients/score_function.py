@@ -55,6 +55,11 @@ class ScoreFunction(nn.Module):
         self.kind = "biased" if normalise else "unbiased"
 
     @property
+    def works(self) -> tuple[str, ...]:
+        """The normalised reward only where it is."""
+        return self.cites[:2] if self.mean_square is None else self.cites
+
+    @property
     def fewest_samples(self) -> int:
         """That its baseline needs of each datum."""
         return self.baseline.fewest_samples if isinstance(self.baseline, NeedsSamples) else 1

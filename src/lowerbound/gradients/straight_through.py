@@ -50,6 +50,11 @@ class StraightThrough:
         if self.temperature is not None and not 0 < self.temperature < float("inf"):
             raise ValueError(f"StraightThrough got temperature={self.temperature} and needs a positive number or None.")
 
+    @property
+    def works(self) -> tuple[str, ...]:
+        """The relaxed step only with a temperature."""
+        return self.cites[:1] if self.temperature is None else self.cites
+
     def estimate(
         self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int
     ) -> Estimate:

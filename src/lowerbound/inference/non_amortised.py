@@ -2,7 +2,8 @@
 
     q(z | x_i) = N(z; μ_i, diag σ_i²),      (μ_i, log σ_i) the i-th row of the table
 
-This is variational inference without an encoder, as before amortisation: the bound of each datum can be the best of the
+This is variational inference without an encoder, as before amortisation (local parameters in Hoffman et al. 2013,
+arXiv:1206.7051, §2.2): the bound of each datum can be the best of the
 family, the table grows with the data, and a new datum has no row (refine it with `Local(start="prior")`). The last
 tensor of the context gives the row of each datum, as integers (B,), which p(x, z) does not see. Adam moves all rows at
 every step; those not in the batch move by their momentum.

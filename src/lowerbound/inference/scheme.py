@@ -2,8 +2,9 @@
 
     scheme(model, x, context) → q(z | x), batch shape (B,)
 
-The simplest scheme is the encoder. Others compute longer for each datum to come nearer to p(z | x). `with_inference`
-replaces `model.infer` by a scheme, so that losses, evaluation and all other users of q(z | x) use it.
+The simplest scheme is the encoder (Kingma & Welling 2013, arXiv:1312.6114). Others compute longer for each datum to
+come nearer to p(z | x). `with_inference` replaces `model.infer` by a scheme, so that losses, evaluation and all other
+users of q(z | x) use it.
 """
 
 from __future__ import annotations

@@ -61,6 +61,11 @@ class Normal(LocationScale):
         """A Gaussian per element."""
         return NormalDistribution(loc, scale, validate_args=False)
 
+    @property
+    def works(self) -> tuple[str, ...]:
+        """The learned scale only where one is shared."""
+        return self.cites if self.scale == "shared" else self.cites[:1]
+
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
         """Put the output bias of the mean, if the net has an `output_bias`, at the mean of the data."""

@@ -1,4 +1,5 @@
-"""p(x | z) = Π_d e^(−λ_d) λ_d^x_d / x_d!: counts x in {0, 1, 2, …} with mean and variance λ.
+"""p(x | z) = Π_d e^(−λ_d) λ_d^x_d / x_d!: counts x in {0, 1, 2, …} with mean and variance λ (Nelder &
+Wedderburn 1972, generalised linear models).
 
 The rate is λ = ε + softplus(r + c), which is finite for every output of the net. In terms of the deviance,
 

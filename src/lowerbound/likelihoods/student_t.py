@@ -1,4 +1,5 @@
-"""p(x | z) = Π_d t(x_d; ν_d, μ_d, s_d): a Gaussian whose variance is random, so that outliers have little influence.
+"""p(x | z) = Π_d t(x_d; ν_d, μ_d, s_d): a Gaussian whose variance is random, so that outliers have little influence
+(Lange, Little & Taylor 1989).
 
 With t = (x − μ)/s,
 

@@ -89,6 +89,12 @@ class MonteCarloEM(Loss):
         self.model, self.num_samples, self.draws = model, num_samples, draws
         self.hmc = HMC(num_chains=num_samples, num_warmup=num_warmup, num_samples=_KEPT, num_leapfrog=num_leapfrog)
 
+    @property
+    def works(self) -> tuple[str, ...]:
+        """The draws in use."""
+        drawn = {"importance": self.cites[2:], "prior": self.cites[2:], "hmc": self.cites[1:2]}
+        return (*self.cites[:1], *drawn[self.draws])
+
     @nets_alone_autocast
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
         """The loss of one batch."""

@@ -1,4 +1,6 @@
-"""The loss of a model, an objective and a gradient estimator: minus the mean bound of a batch."""
+"""The loss of a model, an objective and a gradient estimator: minus the mean bound of a batch (Kingma & Welling 2013,
+arXiv:1312.6114, eq. 8).
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
     z ~ N(0, I),      x | z ~ N(W z + b + f(z), diag σ(z)²),      q(z | x) = N(A x + c + g(x), diag s(x)²)
 
+The autoencoder is that of Kingma & Welling (2013, arXiv:1312.6114), the start that of Jöreskog (1967).
 `start_at_factor_analysis` fits W, b and σ by maximum likelihood, sets A, c and s to the best factorised posterior, and
 f and g to nearly 0 (`nets.linear_path`).
 """

@@ -1,4 +1,5 @@
-"""Autoencoders with discrete codes and a prior of the codes: FSQ (Mentzer et al. 2023) and VQ-VAE (van den Oord 2017).
+"""Autoencoders with discrete codes and a prior of the codes: FSQ (Mentzer et al. 2023,
+arXiv:2309.15505) and VQ-VAE (van den Oord et al. 2017, arXiv:1711.00937).
 
     first stage     x → vectors f_n(x) → codes k_n → p(x | k),  with p(k) uniform
     second stage    p(k) autoregressive over the positions n, fitted to the codes of the training rows

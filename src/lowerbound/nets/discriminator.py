@@ -1,4 +1,5 @@
-"""A ratio of two densities, learned by telling their draws apart (Sugiyama et al. 2012; Goodfellow et al. 2014).
+"""A ratio of two densities, learned by telling their draws apart (Sugiyama et al. 2012; Goodfellow et al. 2014,
+arXiv:1406.2661).
 
 With the logit ℓ = log D/(1 − D) of a net that tells draws of q from as many draws of p, the cross-entropy
 

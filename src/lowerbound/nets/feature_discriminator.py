@@ -1,4 +1,6 @@
-"""A discriminator of data whose hidden layer is a space of features: h = f(x), ℓ = w · a(h) + b."""
+"""A discriminator of data whose hidden layer is a space of features: h = f(x), ℓ = w · a(h) + b (Larsen et
+al. 2016, arXiv:1512.09300, §2.3).
+"""
 
 from __future__ import annotations
 

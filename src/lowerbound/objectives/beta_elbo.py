@@ -66,6 +66,13 @@ class BetaELBO(nn.Module):
         self.register_buffer("annealing", torch.tensor(self._annealing(0)), persistent=False)
 
     @property
+    def works(self) -> tuple[str, ...]:
+        """β-VAE unless β is 1, and the annealing in use."""
+        own = ("higgins2017beta",) if self.beta != 1 or not self.warmup else ()
+        annealed = {"linear": "bowman2016generating", "cyclical": "fu2019cyclical"}[self.anneal]
+        return (*own, annealed) if self.warmup else own
+
+    @property
     def bound(self) -> Bound:
         """A lower bound where the weight is never below 1."""
         annealed = self.warmup > 0 or self.schedule is not None

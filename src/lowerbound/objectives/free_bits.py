@@ -60,6 +60,11 @@ class FreeBits(nn.Module):
         self.weighted = BetaELBO(1.0, warmup, rate="kl")
 
     @property
+    def works(self) -> tuple[str, ...]:
+        """The rate that rises slowly only where it does."""
+        return self.cites if self.warmup else self.cites[:1]
+
+    @property
     def bound(self) -> Bound:
         """A lower bound without a warm-up."""
         return self.weighted.bound

@@ -62,6 +62,11 @@ class TopDownPath(nn.Module):
         self.encoder, self.merge = encoder, merge
         self.groups = nn.ModuleList(cast(Sequence[nn.Module], groups))
 
+    @property
+    def works(self) -> tuple[str, ...]:
+        """The residual posterior only where it is chosen."""
+        return self.cites if self.merge is residual else self.cites[:1]
+
     def forward(self, context: Context) -> TopDownChain:
         """q(z | context)."""
         inputs = context if isinstance(context, tuple) else (context,)

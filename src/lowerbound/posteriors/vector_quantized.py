@@ -91,6 +91,11 @@ class VectorQuantized(nn.Module):
         )
 
     @property
+    def works(self) -> tuple[str, ...]:
+        """Codes of length 1 only where they are."""
+        return self.cites if self.codebook.normalized else self.cites[:1]
+
+    @property
     def num_codes(self) -> int:
         """See `hooks.Embeds`."""
         return self.event_shape[-1]

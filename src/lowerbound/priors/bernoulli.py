@@ -1,4 +1,4 @@
-"""p(z) = Π_d π_d^z_d (1 − π_d)^(1 − z_d), z in {0, 1}^D, with learned π."""
+"""p(z) = Π_d π_d^z_d (1 − π_d)^(1 − z_d), z in {0, 1}^D, with learned π (Mnih & Gregor 2014, arXiv:1402.0030)."""
 
 from __future__ import annotations
 

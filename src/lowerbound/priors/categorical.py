@@ -1,4 +1,6 @@
-"""p(z) = Π_d Π_k π_dk^z_dk: independent categorical latents as one-hot rows z (D, K)."""
+"""p(z) = Π_d Π_k π_dk^z_dk: independent categorical latents as one-hot rows z (D, K) (Jang et al. 2017,
+arXiv:1611.01144).
+"""
 
 from __future__ import annotations
 

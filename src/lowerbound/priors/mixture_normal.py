@@ -1,4 +1,4 @@
-"""p(z) = Σ_k π_k N(z; μ_k, diag σ_k²), every π, μ and σ learned.
+"""p(z) = Σ_k π_k N(z; μ_k, diag σ_k²), every π, μ and σ learned (Jiang et al. 2017, arXiv:1611.05148).
 
 It is trained with the bound, by the gradient of log p(z) at posterior samples. This gradient moves component k in
 proportion to its responsibility π_k N_k(z) / p(z): a component that explains no latent gets no gradient and stays where

@@ -19,7 +19,7 @@ class Linear:
     0.5
     """
 
-    cites: ClassVar[tuple[str, ...]] = ("bowman2016generating",)
+    cites: ClassVar[tuple[str, ...]] = ()
 
     start: float
     stop: float
