@@ -30,6 +30,7 @@ COMMANDS = [
     "check",
     "compare",
     "report",
+    "cite",
     "datasets",
     "choices",
 ]

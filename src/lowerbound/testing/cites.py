@@ -24,7 +24,7 @@ def check_cites(choice: object) -> None:
     stated = getattr(choice, "cites", None)
     require(
         isinstance(stated, tuple),
-        f"{name} states no works; add to the class: cites: ClassVar[tuple[str, ...]] = (), with keys or BibTeX entries.",
+        f"{name} states no works; add to the class: cites: ClassVar[tuple[str, ...]] = (), with keys or BibTeX.",
     )
     for key in keys_of(choice):
         try:
