@@ -20,6 +20,7 @@ _AXES = (
     "inference",
     "optimizers",
     "schedules",
+    "loggers",
 )
 _GIVEN = ("event_shape", "net", "num_data", "num_classes", "covariate_sizes", "model")
 """Arguments that the fit answers, not the user."""

@@ -209,7 +209,7 @@ RECIPES = (
     ),
     Recipe(
         name="linear-ica",
-        cites=("girolami2001variational", "lewicki2000learning"),
+        cites=("lewicki2000learning",),
         make=linear_ica,
         defaults={"objective": "elbo"},
         start=start_linear_ica,
