@@ -31,6 +31,8 @@ COMMANDS = [
     "compare",
     "report",
     "cite",
+    "push",
+    "pull",
     "datasets",
     "choices",
 ]

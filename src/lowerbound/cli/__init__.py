@@ -53,6 +53,8 @@ _COMMANDS = {
     "compare": "lowerbound.cli.compare:compare",
     "report": "lowerbound.cli.report:report",
     "cite": "lowerbound.cli.cite:cite",
+    "push": "lowerbound.cli.push:push",
+    "pull": "lowerbound.cli.pull:pull",
     "datasets": "lowerbound.cli.datasets:datasets",
     "choices": "lowerbound.cli.choices:choices",
 }

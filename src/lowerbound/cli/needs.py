@@ -22,13 +22,13 @@ _SIZE, _CONTEXT, _FEW, _MAP = 2, 3, 40, (2, 2)
 _GIVEN = {"geco": "target=1.0"}  # an argument without a default
 
 
-def needs_of(axis: str, name: str, cls: type) -> dict[str, Any]:
+def needs_of(axis: str, name: str, cls: Any) -> dict[str, Any]:
     """Plain values by what they say; nothing where the code says nothing.
 
     Arguments:
         axis: the plural name, "gradients".
         name: of the choice.
-        cls: its class.
+        cls: its class, or the function of a recipe.
     """
     asked: dict[str, Callable[[], dict[str, Any]]] = {
         "likelihoods": lambda: _of_likelihood(cls),
