@@ -123,6 +123,13 @@ def test_a_logger_whose_package_is_missing_says_what_to_install(monkeypatch: pyt
             check_logger(name)
 
 
+def test_words_come_before_what_is_given(tmp_path: Path) -> None:
+    with recording(f"csv:folder={tmp_path / 'said'}", folder=str(tmp_path / "given"), config={}) as log:
+        log(record(1))
+    assert [row["step"] for row in lines(tmp_path / "said")] == ["1"]
+    assert not (tmp_path / "given").exists()
+
+
 def test_without_a_folder_its_option_is_named() -> None:
     with pytest.raises(ValueError, match="csv needs folder; write it as csv:folder=VALUE"), recording("csv"):
         pass

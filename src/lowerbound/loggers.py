@@ -227,7 +227,12 @@ def recording(choice: ChosenLogger, **given: Any) -> Iterator[Callable[[Record],
     """
     from lowerbound import loggers
 
-    logger = construct(loggers, choice, **given) if isinstance(choice, str) else choice
+    if isinstance(choice, str):
+        said = parse(choice)[1]
+        unsaid = {name: value for name, value in given.items() if name not in said}
+        logger: Logger | None = construct(loggers, choice, **unsaid)
+    else:
+        logger = choice
     try:
         yield _nowhere if logger is None else logger
     finally:
