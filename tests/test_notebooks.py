@@ -53,12 +53,12 @@ def model() -> tuple[lb.LatentVariableModel, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def found(model: tuple[lb.LatentVariableModel, torch.Tensor]) -> Inferred:
-    return lb.infer(*model, scheme=HMC(num_chains=4, num_warmup=100, num_samples=100))
+    return lb.infer(*model, scheme=HMC(num_chains=4, num_warmup=200, num_samples=300))
 
 
 def test_chains_are_the_draws_by_chain_and_draw(found: Inferred) -> None:
     values = found.chains("z")["z"]
-    assert values.shape == (4, 100, 5, 2)
+    assert values.shape == (4, 300, 5, 2)
     assert np.array_equal(values[1, 3], found.posterior.values[3, 1].numpy())  # type: ignore[attr-defined]
     assert "<th>scheme</th><td>HMC(" in found._repr_html_()
 
@@ -71,7 +71,7 @@ def test_draws_of_an_encoder_are_one_chain(model: tuple[lb.LatentVariableModel, 
 
 def test_arviz_takes_the_draws_and_agrees_on_r_hat(found: Inferred) -> None:
     arviz = pytest.importorskip("arviz", reason="arviz is not installed")
-    found = lb.infer(*model, scheme=HMC(num_chains=4, num_warmup=100, num_samples=100))
+    found = lb.infer(*model, scheme=HMC(num_chains=4, num_warmup=200, num_samples=300))
     draws = found.chains()
     data = (
         arviz.from_dict(posterior=draws)

@@ -37,7 +37,7 @@ class Logger(Protocol):
         ...
 
 
-ChosenLogger: TypeAlias = "str | Logger | None"
+ChosenLogger: TypeAlias = str | Logger | None
 
 
 def values_of(record: Record) -> dict[str, float]:

@@ -9,7 +9,7 @@ from lowerbound.cli.text import say
 __all__ = ["pull"]
 
 
-@click.command(short_help="Take a shared run from a model hub, or from a folder.")
+@click.command(short_help="Take a shared run from a hub or a folder.")
 @click.argument("place")
 @click.option("--out", metavar="RUN", required=True, help="The run folder to make.")
 @click.option("--endpoint", metavar="URL", help="Address of the hub. [default: HF_ENDPOINT, or the usual one]")

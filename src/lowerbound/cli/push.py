@@ -9,7 +9,7 @@ from lowerbound.cli.text import say
 __all__ = ["push"]
 
 
-@click.command(short_help="Share a run on a model hub, or as a folder.")
+@click.command(short_help="Share a run on a hub, or as a folder.")
 @click.argument("run")
 @click.argument("place")
 @click.option("--private", is_flag=True, help="Make a private repository.")
