@@ -42,6 +42,7 @@ def test_latents_are_looked_at(cli: Callable[..., Any], axis: str, name: str, la
     assert told(cli, axis, name)["needs"] == {"latents": latents, "draws carry a gradient": gradient}
 
 
+@pytest.mark.slow
 def test_an_estimator_says_its_fewest_samples_and_its_pairs(cli: Callable[..., Any]) -> None:
     needs = told(cli, "gradient", "disarm")["needs"]
     assert (needs["gradient of q"], needs["fewest samples"]) == ("unbiased", 2)
