@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "adr")])
 ADRS = sorted((ROOT / "docs" / "adr").glob("*.md"))
 OF_COMMANDS = [page for page in PAGES if page.name != "CHANGELOG.md"]
-OF_FIT = ("data", "resume", "label", "kind", "columns", "array", "out", "evaluate", "recipe")
+OF_FIT = ("data", "resume", "label", "kind", "columns", "array", "out", "evaluate", "recipe", "logger")
 
 
 def name_of(page: Path) -> str:

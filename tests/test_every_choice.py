@@ -9,6 +9,7 @@ import pytest
 
 import lowerbound as lb
 from lowerbound import gradients, inference, losses, objectives, optimizers, penalties, posteriors, priors
+from lowerbound.references import work_of
 from lowerbound.spelling import choices
 
 BITS = (np.random.default_rng(0).random((60, 6)) < 0.4).astype(np.float32)
@@ -66,6 +67,9 @@ REFUSED = {
 }
 """What the recipe does not take, and why; another recipe, or a loop of one's own, does."""
 
+WORKS_BY_OPTIONS = {"flow-prior", "beta-elbo", "free-bits", "monte-carlo-em", "straight-through", "score-function"}
+"""Those that use a part of their works, as `works` of an instance says."""
+
 IN_OTHER_TESTS = AXES.keys() - {"inference", "optimizer"}  # tests/models/test_vae.py, with a loss by hand
 CASES = [
     pytest.param(axis, name, id=f"{axis} {name}", marks=[pytest.mark.slow] if axis in IN_OTHER_TESTS else [])
@@ -85,5 +89,8 @@ def test_it_runs_with_its_defaults(axis: str, name: str) -> None:
         with pytest.raises(ValueError, match=REFUSED[case]):
             lb.fit(BITS, "vae", **given)
         return
-    terms = lb.fit(BITS, "vae", **given).records[-1]["terms"]
-    assert all(np.isfinite(value) for value in terms.values())
+    fitted = lb.fit(BITS, "vae", **given)
+    assert all(np.isfinite(value) for value in fitted.records[-1]["terms"].values())
+    whole = axis not in COMPANY.get(case, {}) and name not in WORKS_BY_OPTIONS
+    cited = {work.key for work in lb.cite(fitted).works}
+    assert not whole or {work_of(key).key for key in choices(AXES[axis])[name].cites} <= cited  # type: ignore[attr-defined]

@@ -50,6 +50,7 @@ def test_every_addition_of_a_stranger_is_taken_by_name(tmp_path: Path) -> None:
         "evaluate run --num-samples 2",
         "sample run --count 5 --out drawn.npz",
         "choices likelihood",
+        "cite run",
     ]
     path = os.pathsep.join([str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
@@ -60,7 +61,8 @@ def test_every_addition_of_a_stranger_is_taken_by_name(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    for words in ("Durations of 2 parts.", "log p(x)", "drawn.npz", "weibull"):
+    cited = ("cauchy-prior: Doe, 2026", "weibull: states no works", "Doe (2026). A Cauchy Prior.")
+    for words in ("Durations of 2 parts.", "log p(x)", "drawn.npz", "weibull", *cited):
         assert words in done.stdout
     plan = json.loads((tmp_path / "run" / "run.json").read_text())["plan"]
     assert (plan["recipe"], plan["model"]["prior"], plan["lr"]) == ("survival", "cauchy-prior", 1e-3)

@@ -14,6 +14,8 @@ from sklearn.datasets import load_digits
 from lowerbound.data.reader import Reader
 from lowerbound.objectives import ELBO
 from lowerbound.protocols import Gradient
+from lowerbound.references import work_of
+from lowerbound.testing import check_cites
 from lowerbound.testing.matrix import KINDS, small_model
 
 ROOT = Path(__file__).parents[1]
@@ -104,10 +106,13 @@ def test_contributing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_extending() -> None:
-    recipe, likelihood, estimator, reader = blocks("docs/extending.md")
+    recipe, cited, likelihood, estimator, reader = blocks("docs/extending.md")
     names: dict[str, object] = {}
     exec(recipe, names)
     assert names["RECIPE"].option_defaults == {"latent_dim": 4, "hidden": [64]}  # type: ignore[attr-defined]
+    exec(cited, names)
+    check_cites(names["Weibull"])
+    assert work_of(names["Weibull"].cites[0]).label == "Weibull, 1951"  # type: ignore[attr-defined]
     exec(reader, names)
     assert isinstance(names["DURATIONS"], Reader)
     exec(estimator, names)

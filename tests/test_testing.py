@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO, IWAE
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.protocols import Estimate
-from lowerbound.testing import assert_unbiased, check_conditional, check_gradient, check_objective
+from lowerbound.testing import assert_unbiased, check_cites, check_conditional, check_gradient, check_objective
 from lowerbound.weights import LogWeights, weigh
 
 
@@ -72,6 +73,7 @@ def test_check_conditional_passes_what_is_right(make):
 class Surrogate:
     """Reports Σ w̃ log w as its value: above log p(x)."""
 
+    cites: ClassVar[tuple[str, ...]] = ()
     rate: str = "sampled"
     bound: str = "lower"
     linear: bool = False
@@ -220,3 +222,22 @@ def test_a_zero_variance_estimate_must_be_equal_to_rounding():
     assert_unbiased(lambda: exact * (1 + 1e-15), exact)
     with pytest.raises(AssertionError, match="biased"):
         assert_unbiased(lambda: exact * (1 + 1e-9), exact)
+
+
+class WithoutWorks(ELBO):
+    cites = None
+
+
+class WithWrongWorks(ELBO):
+    cites = ("nobody2020",)
+
+
+def test_check_cites_names_what_is_wrong():
+    check_cites(ELBO)
+    check_cites(ELBO())
+    with pytest.raises(AssertionError, match="WithoutWorks states no works; add to the class: cites"):
+        check_objective(WithoutWorks())
+    with pytest.raises(AssertionError, match=r"'nobody2020', which is not in references\.bib"):
+        check_cites(WithWrongWorks)
+    with pytest.raises(AssertionError, match="object states no works"):
+        check_cites(object())

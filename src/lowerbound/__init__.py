@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         gradients,
         inference,
         likelihoods,
+        loggers,
         losses,
         models,
         nets,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         spelling,
         testing,
     )
+    from lowerbound.citing import cite
     from lowerbound.comparison import compare
     from lowerbound.diagnosis import diagnose
     from lowerbound.fitted import Fitted
@@ -64,6 +66,7 @@ _MODULES = (
     "gradients",
     "inference",
     "likelihoods",
+    "loggers",
     "losses",
     "models",
     "nets",
@@ -88,6 +91,7 @@ _NAMES = {
     "Record": "lowerbound.record",
     "VAE": "lowerbound.sklearn",
     "VariationalLoss": "lowerbound.losses",
+    "cite": "lowerbound.citing",
     "compare": "lowerbound.comparison",
     "diagnose": "lowerbound.diagnosis",
     "fit": "lowerbound.one_call",
@@ -104,6 +108,7 @@ __all__ = [
     "Record",
     "VariationalLoss",
     "baselines",
+    "cite",
     "compare",
     "data",
     "diagnose",
@@ -115,6 +120,7 @@ __all__ = [
     "infer",
     "inference",
     "likelihoods",
+    "loggers",
     "losses",
     "models",
     "nets",

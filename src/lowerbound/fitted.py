@@ -30,6 +30,7 @@ from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Standardize, Transform
 from lowerbound.hooks import HasTopics
+from lowerbound.html_tables import html_table
 from lowerbound.inference import InferenceScheme
 from lowerbound.losses.rows_apart import rows_kept_apart
 from lowerbound.model import LatentVariableModel
@@ -57,6 +58,8 @@ __all__ = ["Fitted"]
 
 _CPU = torch.device("cpu")
 _BLOCK, _MOST_TEXTS = 4096, 20_000
+_SHOWN = ("objective", "gradient", "loss", "steps", "seed")
+_SCORES = ("elbo", "log_evidence", "log_evidence_standard_error")
 
 
 class Fitted:
@@ -701,6 +704,18 @@ class Fitted:
         from lowerbound.folders import save_fitted
 
         return save_fitted(self, Path(path))
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: the model, what it is of, how it was fitted, and its scores if there are any."""
+        schema, scores = self.schema, self.scores or {}
+        shape = " × ".join(str(n) for n in schema.event_shape)
+        rows: list[tuple[object, ...]] = [("data", f"{schema.kind}, {shape}")]
+        if self.plan is not None:
+            settings = self.plan.in_use()
+            rows += [(name, settings[name]) for name in _SHOWN if settings.get(name) is not None]
+            rows += [(name.replace("_", " "), value) for name, value in self.plan.model.items() if value is not None]
+        rows += [(f"{name.replace('_', ' ')}, nats", f"{scores[name]:.4g}") for name in _SCORES if scores.get(name)]
+        return html_table(self.name if self.plan is None else f"{self.plan.recipe} model", rows)
 
     def test_rows(self) -> Rows:
         """The test rows of the data it was fitted to; its training rows where there are no others."""

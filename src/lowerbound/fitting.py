@@ -47,6 +47,7 @@ __all__ = [
     "Training",
     "given_to_choices",
     "make_gradient",
+    "make_loss",
     "make_model",
     "make_transform",
     "prepare",
@@ -118,7 +119,7 @@ def prepare(
         some, *labels = transform_rows(source, _rows_to_initialize(len(source), recipe.labels))
         model.initialize(some.to(_CPU), labels[0].to(_CPU) if labels and recipe.labels == "covariates" else None)
         freeze(model, plan.freeze)
-        loss = _loss(plan, model, dataset.event_shape, len(source))
+        loss = make_loss(plan, model, dataset.event_shape, len(source))
         if start_from is not None:
             start_from.give(loss.model)
         loss.check(some[:2].to(_CPU), *(part[:2].to(_CPU) for part in labels[:1]))
@@ -183,7 +184,7 @@ def make_gradient(words: str, given: Mapping[str, Any]) -> Any:
     return build(gradients, name, options, **given)
 
 
-def _loss(plan: Plan, model: LatentVariableModel, event_shape: Shape, num_data: int) -> Loss:
+def make_loss(plan: Plan, model: LatentVariableModel, event_shape: Shape, num_data: int) -> Loss:
     """The loss that the plan describes; each choice gets the arguments that it names."""
     given = given_to_choices(plan, model, event_shape, num_data)
     return construct(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ from lowerbound.engine import Engine
 from lowerbound.held_out import HeldOut
 from lowerbound.history import NonFiniteError
 from lowerbound.limits import MOST_STEPS
+from lowerbound.loggers import ChosenLogger, recording
 from lowerbound.losses.guards import batch_norms, to_training
 from lowerbound.losses.loss import Loss
 from lowerbound.optimizers import (
@@ -92,6 +94,7 @@ def train(
     skip_above: float | None = None,
     engine: Engine | None = None,
     row_numbers: np.ndarray | None = None,
+    logger: ChosenLogger = None,
 ) -> Generator[Record, None, None]:
     """Minimise a loss by stochastic gradients, yielding a `Record` every `log_every` steps.
 
@@ -128,6 +131,8 @@ def train(
             `skipping`. None leaves out none. Records count them.
         engine: device, precision and processes.
         row_numbers: of each row in the user's data (N,), for messages; None numbers rows from 0.
+        logger: what takes each record too, in the first process: one of `loggers`, its name with options, or a
+            function of a record.
 
     Raises:
         ValueError: arguments, choices or data that do not go together.
@@ -168,9 +173,18 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
     run.keep()
+    told = logger if engine.rank == 0 else None
+    with recording(told) as log, closing(_records(run, num_steps, log_every)) as records:  # leaving early saves
+        for record in records:
+            log(record)
+            yield record
+
+
+def _records(run: TrainingRun, num_steps: int, log_every: int) -> Generator[Record, None, None]:
+    """Train interval by interval, and save after each."""
     try:
         while run.step < num_steps and run.stopped is None:
-            with run.working(device):
+            with run.working(run.engine.torch_device):
                 run.advance(min(log_every, num_steps - run.step))
                 record = run.conclude(last=run.step == num_steps)
             run.keep()

@@ -23,6 +23,7 @@ from lowerbound.data.overrides import Overrides
 from lowerbound.data.transform import Transform
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import prepare
+from lowerbound.loggers import ChosenLogger, recording
 from lowerbound.models.recipe import Recipe
 from lowerbound.record import Record
 from lowerbound.stages import fit as train_on
@@ -42,6 +43,7 @@ def fit(
     covariates: Sequence[str] = (),
     hold_out: bool = True,
     on_record: Callable[[Record], None] | None = None,
+    logger: ChosenLogger = None,
     start_from: Fitted | str | Path | None = None,
     **given: Any,
 ) -> Fitted:
@@ -59,6 +61,7 @@ def fit(
         hold_out: whether one row in five is held out for `Fitted.evaluate` and reports; otherwise all rows are for
             training.
         on_record: called with each record of training.
+        logger: where the records go too: one of `loggers`, or its name with options, as in "csv:folder=logs".
         start_from: a fitted model, or the folder of a run, whose model, weights, transform and seed are taken over; the
             data are read under its schema. `freeze=["likelihood"]` then holds parts fixed.
         given: settings and options by name, as `planning.plan` takes them. Modules are copied: those that were given
@@ -88,7 +91,7 @@ def fit(
     if isinstance(data, str | Path):
         label = y if isinstance(y, str) else None
         place = described(data, label=label, array=array, kind=kind, columns=columns, covariates=covariates)
-    return fit_dataset(dataset, recipe, on_record=on_record, start=start, place=place, **given)
+    return fit_dataset(dataset, recipe, on_record=on_record, logger=logger, start=start, place=place, **given)
 
 
 def described(data: str | Path, **said: Any) -> dict[str, Any]:
@@ -103,6 +106,7 @@ def fit_dataset(
     recipe: str | Recipe | None = None,
     *,
     on_record: Callable[[Record], None] | None = None,
+    logger: ChosenLogger = None,
     start: Start | None = None,
     place: Mapping[str, Any] | None = None,
     **given: Any,
@@ -112,11 +116,13 @@ def fit_dataset(
     own = recipe if isinstance(recipe, Recipe) else None if start is None else start.recipe
     engine = planned.engine()
     training = prepare(dataset, planned, engine, recipe=own, start_from=start)
-    records = []
-    for record in train_on(training, planned, engine):
-        records.append(dataclasses.asdict(record))
-        if on_record is not None:
-            on_record(record)
+    records, told = [], logger if engine.rank == 0 else None
+    with recording(told, run_name=planned.recipe, config=planned.to_json()) as log:
+        for record in train_on(training, planned, engine):
+            records.append(dataclasses.asdict(record))
+            log(record)
+            if on_record is not None:
+                on_record(record)
     return Fitted(
         training.loss.model.cpu(),
         schema=dataset.schema,

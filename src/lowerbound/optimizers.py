@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,8 @@ class Adam:
         weight_decay: times a parameter, added to its gradient; for decay that Adam does not rescale take `AdamW`.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("kingma2015adam",)
+
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -73,6 +75,8 @@ class AdamW:
         weight_decay: every step subtracts lr times this times the parameter.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("loshchilov2019decoupled",)
+
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -90,11 +94,14 @@ class AdamW:
 
 @dataclass(frozen=True, kw_only=True)
 class Adamax:
-    """Adam with the largest recent gradient in place of the second moment (Kingma & Ba 2015, Algorithm 2).
+    """Adam with the largest recent gradient in place of the second moment (Kingma & Ba 2015, arXiv:1412.6980,
+    Algorithm 2).
 
     Arguments:
         beta1, beta2, eps, weight_decay: as in `Adam`.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kingma2015adam",)
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -113,13 +120,15 @@ class Adamax:
 
 @dataclass(frozen=True, kw_only=True)
 class SGD:
-    """Stochastic gradient descent.
+    """Stochastic gradient descent (Robbins & Monro 1951).
 
     Arguments:
         momentum: μ in v ← μ v + g.
         nesterov: whether the momentum looks ahead.
         weight_decay: times a parameter, added to its gradient.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("robbins1951stochastic",)
 
     momentum: float = 0.0
     nesterov: bool = False

@@ -33,9 +33,11 @@ __all__ = [
     "construct",
     "find",
     "inner",
+    "kebab",
     "outer",
     "outputs_of",
     "parse",
+    "singular",
     "spelled",
     "takes",
 ]
@@ -56,7 +58,7 @@ def choices(package: ModuleType) -> dict[str, type]:
     'IWAE'
     """
     exported = [getattr(package, name) for name in package.__all__] + _from_elsewhere(package.__name__)
-    return {_kebab(item.__name__): item for item in exported if inspect.isclass(item) and _is_choice(item)}
+    return {kebab(item.__name__): item for item in exported if inspect.isclass(item) and _is_choice(item)}
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
@@ -146,12 +148,12 @@ def build(package: ModuleType, name: str, options: Mapping[str, Any], **availabl
     """Like `construct`, but with separate name and options, whose values may be objects."""
     cls = find(package, name)
     signature = inspect.signature(cls).parameters
-    options = check_options(_kebab(cls.__name__), cls, options, without=available)
+    options = check_options(kebab(cls.__name__), cls, options, without=available)
     given = {**{key: value for key, value in available.items() if key in signature}, **options}
     needed = [key for key, value in signature.items() if value.default is value.empty and value.kind not in _ANY]
     missing = [key for key in needed if key not in given]
     if missing:
-        raise ValueError(f"{_kebab(cls.__name__)} needs {missing[0]}; write it as {name}:{missing[0]}=VALUE.")
+        raise ValueError(f"{kebab(cls.__name__)} needs {missing[0]}; write it as {name}:{missing[0]}=VALUE.")
     return cls(**given)
 
 
@@ -246,7 +248,11 @@ def spelled(name: str, options: Mapping[str, Any]) -> str:
 
 def axis_of(package: ModuleType) -> str:
     """The singular name of an axis: "prior" for `lowerbound.priors`."""
-    name = package.__name__.rpartition(".")[2]
+    return singular(package.__name__.rpartition(".")[2])
+
+
+def singular(name: str) -> str:
+    """The name of one choice of a package: "loss" of losses."""
     return _SINGULAR.get(name, name.removesuffix("s"))
 
 
@@ -280,8 +286,12 @@ def _is_choice(item: type) -> bool:
     return any(all(method in dir(item) for method in needed) for needed in wanted)
 
 
-def _kebab(name: str) -> str:
-    """Kebab case: "DiagonalNormal" is diagonal-normal, "BetaELBO" beta-elbo; "DisARM" and "DReG" are one word each."""
+def kebab(name: str) -> str:
+    """The name of a class as a word: DiagonalNormal is diagonal-normal, BetaELBO beta-elbo, DisARM and DReG one word.
+
+    >>> kebab("VampPrior")
+    'vamp-prior'
+    """
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z]{3})(?=[A-Z]{3}|[A-Z]{1,2}$)", "-", name).lower()
 
 

@@ -30,6 +30,9 @@ COMMANDS = [
     "check",
     "compare",
     "report",
+    "cite",
+    "push",
+    "pull",
     "datasets",
     "choices",
 ]

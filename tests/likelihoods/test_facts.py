@@ -193,9 +193,15 @@ class WithFacts(Foreign):
 
 
 class WithSupport(WithFacts):
+    cites: ClassVar[tuple[str, ...]] = ()
+
     @property
     def support(self) -> Support:
         return reals
+
+
+class WithoutWorks(WithSupport):
+    cites = None  # type: ignore[assignment]
 
 
 class WrongDomain(WithSupport):
@@ -230,6 +236,7 @@ def test_check_likelihood_names_what_is_missing_or_wrong():
     cases = [
         (Foreign(), r"Foreign states no facts; add to the class: facts: ClassVar\[LikelihoodFacts\] = Likeli"),
         (WithFacts(), "WithFacts states no support; add to the class: @property def support"),
+        (WithoutWorks(), "WithoutWorks states no works; add to the class: cites"),
         (WrongDomain(), "domain='reals' and discrete=True"),
         (WrongSupport(), r"samples hold \[.*\], which is not in the support: numbers in \[0, 1\]"),
         (WrongDiscrete(MLP(3, [], (4, 2)).double(), 4), "facts.discrete is False and p sums to 1 "),

@@ -7,6 +7,7 @@ from lowerbound.support import LikelihoodFacts, positive
 
 
 class Weibull(nn.Module):
+    cites = ()
     facts = LikelihoodFacts(domain="reals", discrete=False)
     support = positive
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -17,6 +18,8 @@ class Constant:
     Arguments:
         value: c, nats (on the ELBO, roughly the bound per datum).
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("williams1992simple",)
 
     value: float = 0.0
 

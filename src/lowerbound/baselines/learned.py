@@ -9,6 +9,8 @@ of (f − C_ψ(x) − c)² over samples.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -27,6 +29,8 @@ class Learned(nn.Module):
         hidden: width of the one hidden layer; 0 makes C_ψ affine.
         decay: of the moving average c.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("mnih2014neural",)
 
     def __init__(self, event_shape: Shape, hidden: int = 100, decay: float = 0.99):
         super().__init__()

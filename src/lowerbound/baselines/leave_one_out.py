@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -33,6 +33,8 @@ class LeaveOneOut:
         mean: "geometric" mean of exp f, which is the arithmetic mean of f; or "arithmetic" mean of exp f, which is
             larger and dominated by the best of the other samples.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kool2019buy", "richter2020vargrad", "mnih2016variational")
 
     mean: Literal["geometric", "arithmetic"] = "geometric"
     fewest_samples: int = field(default=2, init=False, repr=False)

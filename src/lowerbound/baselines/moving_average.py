@@ -11,6 +11,8 @@ z_s either. A prediction of 0 would be wrong by hundreds of nats, and Adam would
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -26,6 +28,8 @@ class MovingAverage(nn.Module):
     Arguments:
         decay: α in [0, 1); the average remembers about 1/(1 − α) steps.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("mnih2014neural",)
 
     total: Tensor
     weight: Tensor

@@ -54,6 +54,9 @@ _COMMANDS = {
     "check": "lowerbound.cli.check:check",
     "compare": "lowerbound.cli.compare:compare",
     "report": "lowerbound.cli.report:report",
+    "cite": "lowerbound.cli.cite:cite",
+    "push": "lowerbound.cli.push:push",
+    "pull": "lowerbound.cli.pull:pull",
     "datasets": "lowerbound.cli.datasets:datasets",
     "choices": "lowerbound.cli.choices:choices",
 }

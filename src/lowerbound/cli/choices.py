@@ -20,6 +20,7 @@ _AXES = (
     "inference",
     "optimizers",
     "schedules",
+    "loggers",
 )
 _GIVEN = ("event_shape", "net", "num_data", "num_classes", "covariate_sizes", "model")
 """Arguments that the fit answers, not the user."""
@@ -28,12 +29,17 @@ _GIVEN = ("event_shape", "net", "num_data", "num_classes", "covariate_sizes", "m
 @click.command(short_help="List the choices on each axis, and their options.")
 @click.argument("axis", required=False)
 @click.argument("name", required=False)
-def choices(axis: str | None, name: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what NAME is, takes, needs and cites as JSON.")
+def choices(axis: str | None, name: str | None, as_json: bool) -> None:
     """List the choices on AXIS (prior, likelihood, posterior, objective, ..., recipe), or what NAME is and takes.
 
-    Write a choice as NAME or NAME:option=value,option=value.
+    Write a choice as NAME or NAME:option=value,option=value. What goes with an objective or an estimator is found by
+    trying it on small models, which takes some seconds.
     """
     from lowerbound.cli.terminal import open_console
+
+    if as_json and name is None:
+        raise click.UsageError("--json is for one choice; give AXIS and NAME, as in `choices objective iwae --json`.")
 
     console = open_console()
     if axis is None:
@@ -50,9 +56,14 @@ def choices(axis: str | None, name: str | None) -> None:
             console.print(f"{each}: {_summary(item)}", markup=False)
         return
     word, item = _chosen(found, known, name)
+    if as_json:
+        console.print_json(data=_told(found, word, item))
+        return
     console.print(f"{word}: {_summary(item)}", markup=False)
-    for line in _options(item):
+    for line in (*_options(item), *_needs_in_words(_needs(found, word, item))):
         console.print(f"  {line}", markup=False)
+    for work in _works(found, word, item):
+        console.print(f"  cites {work.text}", markup=False)
 
 
 def _axis(text: str) -> str:
@@ -89,6 +100,40 @@ def _chosen(axis: str, known: dict[str, Any], name: str) -> tuple[str, Any]:
     return next(word for word, item in known.items() if item is cls), cls
 
 
+def _told(axis: str, word: str, item: Any) -> dict[str, Any]:
+    """All that is known of a choice, as plain values."""
+    works = [{"key": work.key, "text": work.text} for work in _works(axis, word, item)]
+    what = {"axis": axis, "name": word, "what": _summary(item), "options": _described(item)}
+    return {**what, "needs": _needs(axis, word, item), "cites": works}
+
+
+def _needs(axis: str, word: str, item: Any) -> dict[str, Any]:
+    from lowerbound.cli.needs import needs_of
+
+    return needs_of(axis, word, item)
+
+
+def _needs_in_words(needs: dict[str, Any]) -> list[str]:
+    """A line for each thing, and for each kind of latents."""
+    lines = []
+    for name, value in needs.items():
+        if isinstance(value, dict):
+            lines += [f"{name}, {kind}: {', '.join(others) or 'refused'}" for kind, others in value.items()]
+        elif value != []:
+            words = ", ".join(value) if isinstance(value, list) else {True: "yes", False: "no"}.get(value, value)
+            lines.append(f"{name}: {words}")
+    return lines
+
+
+def _works(axis: str, word: str, item: Any) -> list[Any]:
+    """Of a class, or of a recipe."""
+    from lowerbound.cited import keys_of
+    from lowerbound.recipes import recipe_named
+    from lowerbound.references import work_of
+
+    return [work_of(key) for key in (recipe_named(word).cites if axis == "recipes" else keys_of(item))]
+
+
 def _summary(item: Any) -> str:
     """The first sentence of its own docstring, in one line; nothing where it has none, whatever it inherits from."""
     import inspect
@@ -98,17 +143,28 @@ def _summary(item: Any) -> str:
 
 def _options(item: Any) -> list[str]:
     """Each option with its default and what it may be."""
+    lines = [
+        f"{option['name']}: {option['type']} ({'needed' if option['needed'] else 'default ' + option['default']})"
+        for option in _described(item)
+    ]
+    return lines or ["no options"]
+
+
+def _described(item: Any) -> list[dict[str, Any]]:
+    """The options as plain values."""
     import inspect
 
     from lowerbound.typed import annotations_of, in_words
 
     annotations = annotations_of(item)
     given = (*_GIVEN, "latent_dim", "posterior") if inspect.isclass(item) else _GIVEN
-    parameters = {n: p for n, p in inspect.signature(item).parameters.items() if n not in given}
-    lines = []
-    for name, parameter in parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        default = "needed" if parameter.default is parameter.empty else f"default {parameter.default}"
-        lines.append(f"{name}: {in_words(annotations[name])} ({default})")
-    return lines or ["no options"]
+    return [
+        {
+            "name": name,
+            "type": in_words(annotations[name]),
+            "default": "" if parameter.default is parameter.empty else str(parameter.default),
+            "needed": parameter.default is parameter.empty,
+        }
+        for name, parameter in inspect.signature(item).parameters.items()
+        if name not in given and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fit"]
 
-_WITH_RESUME = ("resume", "evaluate", "out")
+_WITH_RESUME = ("resume", "evaluate", "out", "logger")
 
 
 def _widths(context: click.Context, parameter: click.Parameter, value: str | None) -> list[int] | None:
@@ -95,6 +95,7 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--devices", type=click.IntRange(1), help="Processes on this machine.")
 @click.option("--compile/--no-compile", default=None, help="Compile the training step. [default: for long runs]")
 @click.option("--out", metavar="RUN", help="The run folder. [default: runs/DATA-TIME]")
+@click.option("--logger", metavar="NAME", help="Log training too by csv, tensorboard, wandb or mlflow, with options.")
 @click.option("--evaluate/--no-evaluate", default=True, help="Score the test rows and write a report afterwards.")
 @click.pass_context
 def fit(
@@ -108,6 +109,7 @@ def fit(
     array: str | None,
     covariates: list[str] | None,
     out: str | None,
+    logger: str | None,
     evaluate: bool,
     recipe: str | None,
     **given: Any,  # the rest, by the names of `Plan` and of the recipe; None where it was left open
@@ -120,7 +122,10 @@ def fit(
     `lowerbound fit --resume RUN --lr 0.0005`, it goes on in a new folder, which says where it came from.
     """
     from lowerbound.cli.training import begin, carry_out, go_on_otherwise, reopen
+    from lowerbound.loggers import check_logger
 
+    if logger is not None:
+        check_logger(logger)
     where = None if out is None else _path(out)
     if resume is not None:
         changes = _changes(context, given)
@@ -132,7 +137,7 @@ def fit(
     else:
         described = describe_data(data, label=label, kind=kind, columns=columns, array=array, covariates=covariates)
         job = begin(described, recipe, where, given, None if start_from is None else _path(start_from))
-    carry_out(job, evaluate=evaluate)
+    carry_out(job, evaluate=evaluate, logger=logger)
 
 
 def _changes(context: click.Context, given: dict[str, Any]) -> dict[str, Any]:

@@ -25,8 +25,10 @@ from lowerbound.engine import Engine
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import Training, prepare
 from lowerbound.history import NonFiniteError
+from lowerbound.loggers import recording
 from lowerbound.one_call import start_of
 from lowerbound.runs import Run, default_path, load_dataset
+from lowerbound.spelling import parse
 from lowerbound.start import plan_from
 from lowerbound.weights import NoDensityError
 
@@ -110,8 +112,13 @@ def _job(run: Run, engine: Engine) -> Job:
     return Job(run=run, dataset=run.dataset, training=training, engine=engine)
 
 
-def carry_out(job: Job, *, evaluate: bool) -> None:
+def carry_out(job: Job, *, evaluate: bool, logger: str | None = None) -> None:
     """Train; then, in the first process, score the test rows and write the report.
+
+    Arguments:
+        job: the run.
+        evaluate: whether to score it and to write the report.
+        logger: a choice of `loggers` in words, which writes to the folder logs in that of the run; or None.
 
     Raises:
         Interrupted: on request, after saving.
@@ -123,7 +130,9 @@ def carry_out(job: Job, *, evaluate: bool) -> None:
         for sentence in fit_sentences(job.dataset, job.training.transform, job.run.plan, job.training.loss.model):
             console.print(sentence, markup=False)
         console.print(f"Run: {job.run.path}", markup=False)
-    _train(job, console)
+        if logger is not None:
+            console.print(f"Log: {logger.partition(':')[0]} in {_logs(job.run, logger)}", markup=False)
+    _train(job, console, logger)
     if console is None:
         return
     if not evaluate:
@@ -132,18 +141,27 @@ def carry_out(job: Job, *, evaluate: bool) -> None:
     _finish(job, console)
 
 
-def _train(job: Job, console: Console | None) -> None:
+def _logs(run: Run, logger: str) -> str:
+    """Where the log is: in the run, unless the words of the logger say otherwise."""
+    return str(parse(logger)[1].get("folder", run.path / "logs"))
+
+
+def _train(job: Job, console: Console | None, logger: str | None) -> None:
     """Consume the records; a first interruption stops at the next one, where the loop saves."""
     run, num_steps = job.run, job.training.last_step(job.run.plan)
+    told = None if console is None else logger
+    given = {"folder": str(run.path / "logs"), "run_name": run.path.name, "config": run.plan.to_json()}
     stopped_at = None
     try:
         with (
             GracefulInterrupt() as interrupt,
             TrainingProgress(console, num_steps) as progress,
+            recording(told, **given) as log,
             closing(run.fit(job.training, job.engine)) as records,
         ):
             for record in records:
                 progress.update(record)
+                log(record)
                 if any_process(job.engine, interrupt.requested) and record.step < num_steps:
                     stopped_at = record.step
                     break

@@ -47,6 +47,7 @@ class Entry:
         description: a sentence that describes it, with warnings.
         origin: who made it.
         citation: what to cite.
+        cites: the same, as keys of `references.bib`.
         licence: what is known of its licence.
     """
 
@@ -63,6 +64,7 @@ class Entry:
     description: str
     origin: str
     citation: str
+    cites: tuple[str, ...]
     licence: str
 
 
@@ -83,6 +85,7 @@ class Row:
 CATALOG: tuple[Entry, ...] = (
     Entry(
         name="digits",
+        cites=("alpaydin1998optical",),
         event_shape=(8, 8),
         num_train=1437,
         num_test=360,
@@ -94,6 +97,7 @@ CATALOG: tuple[Entry, ...] = (
     ),
     Entry(
         name="mnist",
+        cites=("lecun1998gradient",),
         event_shape=(28, 28),
         num_train=60_000,
         num_test=10_000,
@@ -110,6 +114,7 @@ CATALOG: tuple[Entry, ...] = (
     ),
     Entry(
         name="binarized-mnist",
+        cites=("lecun1998gradient", "salakhutdinov2008quantitative", "larochelle2011neural"),
         event_shape=(28, 28),
         num_train=60_000,
         num_test=10_000,
@@ -124,6 +129,7 @@ CATALOG: tuple[Entry, ...] = (
     ),
     Entry(
         name="fashion-mnist",
+        cites=("xiao2017fashion",),
         event_shape=(28, 28),
         num_train=60_000,
         num_test=10_000,
@@ -140,6 +146,7 @@ CATALOG: tuple[Entry, ...] = (
     ),
     Entry(
         name="omniglot",
+        cites=("lake2015human",),
         event_shape=(28, 28),
         num_train=24_345,
         num_test=8_115,
@@ -155,6 +162,7 @@ CATALOG: tuple[Entry, ...] = (
     ),
     Entry(
         name="omniglot-28",
+        cites=("burda2016importance", "lake2015human"),
         event_shape=(28, 28),
         num_train=24_345,
         num_test=8_070,
@@ -170,6 +178,7 @@ CATALOG: tuple[Entry, ...] = (
     ),
     Entry(
         name="frey-faces",
+        cites=("frey1998mixtures",),
         event_shape=(28, 20),
         num_train=1_765,
         num_test=200,
@@ -185,6 +194,7 @@ CATALOG: tuple[Entry, ...] = (
     ),
     Entry(
         name="cifar-10",
+        cites=("krizhevsky2009learning",),
         event_shape=(3, 32, 32),
         num_train=50_000,
         num_test=10_000,
@@ -198,6 +208,7 @@ CATALOG: tuple[Entry, ...] = (
     ),
     Entry(
         name="shapes",
+        cites=("matthey2017dsprites",),
         event_shape=(32, 32),
         num_train=6_000,
         num_test=1_200,

@@ -17,7 +17,7 @@ from lowerbound.diagnosis.collapse import collapse
 from lowerbound.diagnosis.decoder_overfitting import decoder_overfitting
 from lowerbound.diagnosis.dispersion import dispersion
 from lowerbound.diagnosis.encoder_overfitting import encoder_overfitting
-from lowerbound.diagnosis.finding import Finding, undefined
+from lowerbound.diagnosis.finding import Finding, row_of, undefined
 from lowerbound.diagnosis.gradient_noise import gradient_noise
 from lowerbound.diagnosis.holes import holes
 from lowerbound.diagnosis.imbalance import imbalance
@@ -26,6 +26,7 @@ from lowerbound.diagnosis.of_fitted import case_of
 from lowerbound.diagnosis.silent_layers import silent_layers
 from lowerbound.diagnosis.unlike_posterior import unlike_posterior
 from lowerbound.fitted import Fitted
+from lowerbound.html_tables import html_table
 from lowerbound.protocols import Context
 
 __all__ = ["PROBLEMS", "Diagnosis", "diagnose", "examine"]
@@ -69,6 +70,10 @@ class Diagnosis:
     def present(self) -> tuple[Finding, ...]:
         """The problems that the model has."""
         return tuple(finding for finding in self.findings if finding.present)
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: each problem with its finding and remedy."""
+        return html_table(self.title, [row_of(finding) for finding in self.findings])
 
 
 def diagnose(

@@ -9,7 +9,20 @@ from typing import TypeAlias
 
 import numpy as np
 
-__all__ = ["Bars", "Clouds", "Curves", "Finding", "Histograms", "Measurement", "Picture", "found", "undefined"]
+from lowerbound.html_tables import html_table
+
+__all__ = [
+    "Bars",
+    "Clouds",
+    "Curves",
+    "Finding",
+    "Histograms",
+    "Measurement",
+    "Picture",
+    "found",
+    "row_of",
+    "undefined",
+]
 
 _TWO_SIDED = 1.96  # standard errors on each side of a 95 % interval
 
@@ -110,6 +123,16 @@ class Finding:
     evidence: Measurement | None = None
     remedy: str | None = None
     picture: Picture | None = None
+
+    def _repr_html_(self) -> str:
+        """A table of one row for notebooks."""
+        return html_table("Finding", [row_of(self)])
+
+
+def row_of(finding: Finding) -> tuple[str, ...]:
+    """The name, whether it is present, the sentence and the remedy, as the cells of a table."""
+    present = {True: "present", False: "not found", None: "does not apply"}[finding.present]
+    return finding.name, present, finding.sentence, finding.remedy or ""
 
 
 def found(name: str, evidence: Measurement, *, ill: str, well: str, remedy: str | None, picture: Picture) -> Finding:

@@ -24,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.estimates import Estimates
 from lowerbound.factors import log_prob_per_factor
@@ -62,6 +63,7 @@ class AggregatePosterior:
     num_samples: int
 
 
+@cited("hoffman2016elbo", "chen2018isolating")
 def aggregate_posterior(
     model: LatentVariableModel,
     x: Float[Tensor, "batch *event"],

@@ -29,6 +29,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.annealing_path import AnnealingPath, AnnealingStart, annealing_path, draw_start
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.estimates import Estimates
@@ -116,6 +117,7 @@ class Sandwich:
         return self.upper - self.lower.per_datum
 
 
+@cited("neal2001annealed", "wu2017quantitative")
 def annealed_importance(
     model: LatentVariableModel,
     x: Float[Tensor, "batch *event"],
@@ -169,6 +171,7 @@ def annealed_importance(
     return _evidence(parts, num_distributions, math.prod(x.shape[1:]))
 
 
+@cited("grosse2015sandwiching", "neal2001annealed")
 def bidirectional(
     model: LatentVariableModel,
     num_data: int,

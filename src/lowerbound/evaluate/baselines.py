@@ -26,6 +26,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.negative_binomials import negative_binomials, negative_binomials_given_library
 from lowerbound.evaluate.unigram import unigram
 from lowerbound.evaluate.without_latents import independent_elements
@@ -116,6 +117,7 @@ class BernoulliMixture:
         return torch.logsumexp(_log_joint(_probabilities(x, "x"), self.log_weights, self.logits), 1)
 
 
+@cited("bishop2006pattern")
 def bernoulli_mixture(
     train: Float[Tensor, "row *event"],
     test: Float[Tensor, "batch *event"],

@@ -23,6 +23,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.estimates import Score
 
 __all__ = [
@@ -65,6 +66,7 @@ def normalized_mutual_information(clusters: Tensor | np.ndarray, labels: Tensor 
     return _delta_method(_nmi, _table(clusters, labels))
 
 
+@cited("hubert1985comparing")
 def adjusted_rand_index(clusters: Tensor | np.ndarray, labels: Tensor | np.ndarray) -> Score:
     """Agreement about pairs of data, corrected for chance: 0 in expectation for random clusters, 1 at best.
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.types import _size
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.batches import check_rows
 from lowerbound.evaluate.evidence import Evidence, log_evidence
 from lowerbound.model import Joint, LatentVariableModel
@@ -28,6 +29,7 @@ from lowerbound.protocols import Context, Latents
 __all__ = ["prior_evidence"]
 
 
+@cited("sohn2015learning")
 def prior_evidence(
     model: LatentVariableModel,
     x: Float[Tensor, "batch *event"],

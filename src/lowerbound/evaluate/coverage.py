@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.ranks import Coverage, coverage_of, uniform_ranks
 
 __all__ = ["LEVELS", "expected_coverage"]
@@ -23,6 +24,7 @@ __all__ = ["LEVELS", "expected_coverage"]
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 
+@cited("hermans2022trust", "deistler2022truncated")
 def expected_coverage(
     true: Float[Tensor, "batch"],
     draws: Float[Tensor, "sample batch"],

@@ -25,6 +25,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.clustering import proportion
 from lowerbound.evaluate.estimates import Score
 from lowerbound.evaluate.known_factors import checked, jackknives
@@ -55,6 +56,7 @@ class DCI:
     informativeness: Score
 
 
+@cited("eastwood2018framework")
 def dci_scores(
     latents: Float[Tensor, "row latent"],
     factors: Int64[Tensor, "label factor"],
@@ -97,6 +99,7 @@ def dci_scores(
     return DCI(disentanglement=disentanglement, completeness=completeness, informativeness=informativeness)
 
 
+@cited("kim2018disentangling")
 def factor_vae_score(
     latents: Float[Tensor, "row latent"],
     factors: Int64[Tensor, "label factor"],
@@ -130,6 +133,7 @@ def factor_vae_score(
     return proportion(int(right.sum()), num_votes)
 
 
+@cited("higgins2017beta")
 def beta_vae_score(
     latents: Float[Tensor, "row latent"],
     factors: Int64[Tensor, "label factor"],

@@ -1,6 +1,6 @@
 """log p(x) by importance sampling from q(z | x), for many data and many samples in little memory.
 
-    log p̂(x) = log (1/S) Σ_s p(x, z_s) / q(z_s | x),      z_s ~ q(z | x)
+    log p̂(x) = log (1/S) Σ_s p(x, z_s) / q(z_s | x),      z_s ~ q(z | x)        (Burda et al. 2016, arXiv:1509.00519)
 
 The work is split twice. Latents are drawn for blocks of rows and samples whose size depends on S alone, so that a seed
 gives the same latents for every `max_elements`. Each block is decoded in slices of at most `max_elements` numbers,
@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.batches import check_rows, context_rows, latents_at, row_blocks
 from lowerbound.evaluate.importance import FEWEST_WEIGHTS, effective_sample_size, log_mean_weight, pareto_k
 from lowerbound.hooks import PointMass
@@ -89,6 +90,7 @@ class Evidence:
         return None if self.num_samples < FEWEST_WEIGHTS else (self.pareto_k > 0.7).double().mean().item()
 
 
+@cited("burda2016importance")
 def log_evidence(
     model: LatentVariableModel,
     x: Float[Tensor, "batch *event"],

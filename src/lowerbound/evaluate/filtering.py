@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight
 from lowerbound.evaluate.resampling import systematic_resampling
 from lowerbound.models.directed import DirectedModel
@@ -47,6 +48,7 @@ class Filtered:
     effective_sample_size: Float[Tensor, "batch time"]
 
 
+@cited("gordon1993novel", "kitagawa1996monte")
 @torch.no_grad()
 def particle_filter(model: DirectedModel, x: Tensor, *, num_particles: int = 1000, seed: int = 0) -> Filtered:
     """Filter series from left to right.

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.estimates import Estimates
 from lowerbound.inference.local import Local
@@ -65,6 +66,7 @@ class InferenceGaps:
     refined_elbo: Estimates
 
 
+@cited("cremer2018inference")
 def inference_gaps(
     model: LatentVariableModel,
     x: Float[Tensor, "batch *event"],

@@ -28,6 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound.cited import cited
 from lowerbound.limits import MOST_ITERATIONS, MOST_SAMPLES, require_at_most
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Gradient, Objective
@@ -67,6 +68,7 @@ class GradientStatistics:
     cosine: Statistic
 
 
+@cited("rainforth2018tighter")
 def gradient_statistics(
     model: LatentVariableModel,
     objective: Objective,

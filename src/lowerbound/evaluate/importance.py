@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.cited import cited
+
 __all__ = ["FEWEST_WEIGHTS", "effective_sample_size", "log_mean_weight", "pareto_k"]
 
 FEWEST_WEIGHTS = 21
@@ -45,6 +47,7 @@ def effective_sample_size(log_w: Float[Tensor, "sample batch"]) -> Float[Tensor,
     return 1 / torch.softmax(log_w, 0).square().sum(0)
 
 
+@cited("vehtari2024pareto", "zhang2009new")
 def pareto_k(log_w: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
     """The shape k̂ of the tail of the weights; above 0.7 importance sampling is unreliable.
 

@@ -26,6 +26,7 @@ from jaxtyping import Float, Float64, Int64
 from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.estimates import Score
 from lowerbound.evaluate.known_factors import checked, jackknife
 
@@ -34,6 +35,7 @@ __all__ = ["mutual_information_gap", "separated_attribute_predictability"]
 _NUM_BINS = 20
 
 
+@cited("chen2018isolating", "locatello2019challenging")
 def mutual_information_gap(latents: Float[Tensor, "row latent"], factors: Int64[Tensor, "label factor"]) -> Score:
     """MIG: 1 if each factor is a function of one latent that no other latent shares, 0 if no latent knows a factor.
 
@@ -57,6 +59,7 @@ def mutual_information_gap(latents: Float[Tensor, "row latent"], factors: Int64[
     return jackknife(lambda rows: _mig([in_bin[rows], *(each[rows] for each in in_class)]), len(z))
 
 
+@cited("kumar2018variational")
 def separated_attribute_predictability(
     latents: Float[Tensor, "row latent"], factors: Int64[Tensor, "label factor"], *, unordered: Collection[int] = ()
 ) -> Score:

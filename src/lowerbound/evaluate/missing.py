@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.evidence import log_evidence
 from lowerbound.evaluate.importance import effective_sample_size
@@ -59,6 +60,7 @@ class Completions(NamedTuple):
     weight: Float[Tensor, "sample batch"]
 
 
+@cited("mattei2019miwae")
 def completions(
     model: LatentVariableModel,
     x: Float[Tensor, "batch column"],
@@ -95,6 +97,7 @@ def completions(
             progress(rows.stop, len(x))
 
 
+@cited("mattei2019miwae")
 @torch.no_grad()
 def draw_missing(
     model: LatentVariableModel,
@@ -136,6 +139,7 @@ def draw_missing(
     return torch.cat(drawn, 1), torch.cat(effective)
 
 
+@cited("mattei2019miwae")
 def log_conditionals(
     model: LatentVariableModel,
     x: Float[Tensor, "batch column"],

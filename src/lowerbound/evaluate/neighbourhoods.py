@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.cited import cited
 from lowerbound.randomness import forked
 
 __all__ = ["SampleQuality", "frechet_distance", "sample_quality"]
@@ -63,6 +64,7 @@ class SampleQuality:
     num_neighbours: int
 
 
+@cited("kynkaanniemi2019improved", "naeem2020reliable", "heusel2017gans")
 @torch.no_grad()
 def sample_quality(
     data: Float[Tensor, "row feature"],
@@ -110,6 +112,7 @@ def sample_quality(
     )
 
 
+@cited("heusel2017gans")
 @torch.no_grad()
 def frechet_distance(one: Float[Tensor, "row feature"], other: Float[Tensor, "sample feature"]) -> float:
     """‖μ_1 − μ_2‖² + tr(C_1 + C_2 − 2 (C_1 C_2)^½) of the moments of two sets of two rows or more."""

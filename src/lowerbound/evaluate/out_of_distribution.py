@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.estimates import Estimates, Score
 from lowerbound.evaluate.evidence import log_evidence
 from lowerbound.evaluate.gaps import KnownEvidence, refined_elbos
@@ -43,6 +44,7 @@ __all__ = [
 ]
 
 
+@cited("bishop1994novelty")
 def negative_log_evidence(
     model: LatentVariableModel,
     x: Float[Tensor, "batch *event"],
@@ -81,6 +83,7 @@ def bits_per_dim(
     return Estimates(values=score.values / unit, standard_error=score.standard_error / unit)
 
 
+@cited("ren2019likelihood")
 def likelihood_ratio(
     model: LatentVariableModel,
     background: LatentVariableModel,
@@ -107,6 +110,7 @@ def likelihood_ratio(
     return here - negative_log_evidence(background, x, num_samples=num_samples, context=context, seed=seed + 1)
 
 
+@cited("xiao2020likelihood")
 def likelihood_regret(
     model: LatentVariableModel,
     x: Float[Tensor, "batch *event"],
@@ -133,6 +137,7 @@ def likelihood_regret(
     return refined - elbo
 
 
+@cited("nalisnick2019detecting")
 def typicality(evidence: KnownEvidence, training: KnownEvidence) -> Estimates:
     """|log p̂(x) − mean log p̂(x_train)|, nats.
 
@@ -155,6 +160,7 @@ def typicality(evidence: KnownEvidence, training: KnownEvidence) -> Estimates:
     return Estimates(values=score.values.abs(), standard_error=score.standard_error)
 
 
+@cited("choi2018waic")
 def waic(evidences: Sequence[KnownEvidence]) -> Estimates:
     """var_θ log p̂_θ(x) − mean_θ log p̂_θ(x), nats; the standard error is the jackknife's over the fits.
 
@@ -178,6 +184,7 @@ def waic(evidences: Sequence[KnownEvidence]) -> Estimates:
     return Estimates(values=_negative_waic(log_p), standard_error=error)
 
 
+@cited("ren2019likelihood")
 def mutated(
     x: Float[Tensor, "batch *event"], rate: float, *, num_levels: int = 2, seed: int = 0
 ) -> Float[Tensor, "batch *event"]:
@@ -201,6 +208,7 @@ def mutated(
     return torch.where(torch.rand(x.shape, generator=g, device=x.device) < rate, fresh, x)
 
 
+@cited("delong1988comparing", "sun2014fast")
 def auroc(inside: Float[Tensor, "inside"], outside: Float[Tensor, "outside"]) -> Score:
     """P(score of a datum from outside > score of one from inside) + ½ P(equal), with DeLong's standard error.
 

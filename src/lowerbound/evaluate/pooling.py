@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lowerbound.cited import cited
+
 __all__ = ["Pooled", "pool"]
 
 
@@ -44,6 +46,7 @@ class Pooled:
         return 1 - self.within / self.total if self.total > 0 else 0.0
 
 
+@cited("rubin1987multiple")
 def pool(estimates: ArrayLike, variances: ArrayLike) -> Pooled:
     """Put the estimates of M completed tables together.
 

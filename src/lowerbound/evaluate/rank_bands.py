@@ -25,6 +25,8 @@ from jaxtyping import Float64, Int64
 from scipy.special import gammaln
 from scipy.stats import binom
 
+from lowerbound.cited import cited
+
 __all__ = ["Band", "above_uniform", "ecdf_band", "uniformity_p_values"]
 
 NUM_POINTS = 64
@@ -46,6 +48,7 @@ class Band:
     upper: Float64[np.ndarray, "point"]
 
 
+@cited("sailynoja2022graphical")
 def ecdf_band(num_values: int, *, level: float = 0.95, num_curves: int = 1, num_points: int = NUM_POINTS) -> Band:
     """The simultaneous band of F for samples of a size.
 

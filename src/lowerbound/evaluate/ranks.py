@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from lowerbound.cited import cited
 from lowerbound.randomness import forked
 
 __all__ = ["Coverage", "coverage_of", "largest_difference", "rank_among", "uniform_ranks"]
@@ -38,6 +39,7 @@ class Coverage:
     standard_error: Float64[Tensor, "level"]
 
 
+@cited("talts2018validating")
 def uniform_ranks(
     true: Float[Tensor, "*shape"], draws: Float[Tensor, "sample *shape"], *, seed: int = 0
 ) -> Float64[Tensor, "*shape"]:

@@ -28,6 +28,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.importance import effective_sample_size
 from lowerbound.evaluate.missing import takes_missing
@@ -61,6 +62,7 @@ def has_conditionals(
     return True
 
 
+@cited("gelfand1992model", "vehtari2017practical")
 @torch.no_grad()
 def conditional_ranks(
     model: LatentVariableModel,

@@ -1,7 +1,8 @@
 """Rate, distortion and active latents of a fitted model, averaged over data.
 
 ELBO = −distortion − rate          distortion = −E_q log p(x | z)          rate = E_q[log q(z | x) − log p(z)]
-activity_d = Var_x E_q[z_d | x]    a latent is *active* where that exceeds 0.01 (Burda et al. 2016, §5.2)
+activity_d = Var_x E_q[z_d | x]    a latent is *active* where that exceeds 0.01 (Burda et al. 2016,
+                                   arXiv:1509.00519, §5.2)
 rate_d = E_x KL(q(z_d | x) ‖ p(z_d)), where q and p are both products over d: then Σ_d rate_d is the rate
 
 Layers of a hierarchy follow one another, z_1 first. Each layer may be a product given the layers drawn before it;
@@ -21,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.posterior_moments import mean_of
 from lowerbound.factors import has_layers, is_product, kl_per_factor, kl_per_layer, log_prob_per_factor
@@ -93,6 +95,7 @@ class _Block:
     latents_per_layer: tuple[int, ...]
 
 
+@cited("burda2016importance")
 def summary(
     model: LatentVariableModel,
     x: Float[Tensor, "batch *event"],

@@ -15,12 +15,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.coverage import LEVELS
 from lowerbound.evaluate.ranks import Coverage, coverage_of, uniform_ranks
 
 __all__ = ["distances_to", "tarp"]
 
 
+@cited("lemos2023sampling")
 def tarp(
     true: Float[Tensor, "batch latent"],
     draws: Float[Tensor, "sample batch latent"],

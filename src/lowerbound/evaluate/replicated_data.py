@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.batches import check_rows
 from lowerbound.evaluate.predictive_statistics import Statistics
 from lowerbound.evaluate.ranks import Coverage
@@ -119,6 +120,7 @@ class PredictiveChecks:
         return Coverage(levels=at, values=inside.mean(0), standard_error=inside.std(0) / math.sqrt(len(inside)))
 
 
+@cited("box1980sampling", "gelman1996posterior")
 @torch.no_grad()
 def predictive_checks(
     model: LatentVariableModel,

@@ -27,6 +27,7 @@ from jaxtyping import Float64
 from torch import Tensor
 from torch.distributions import Distribution
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.batches import context_rows, latents_at, row_blocks
 from lowerbound.evaluate.coverage import LEVELS
 from lowerbound.evaluate.rank_bands import uniformity_p_values
@@ -99,6 +100,7 @@ class Calibration:
         return torch.tensor(levels, dtype=torch.float64, device=self.ranks.device)
 
 
+@cited("talts2018validating", "modrak2023simulation")
 @torch.no_grad()
 def calibration(
     model: LatentVariableModel,

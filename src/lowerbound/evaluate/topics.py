@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from lowerbound.cited import cited
+
 __all__ = ["Topic", "describe_topics"]
 
 
@@ -33,6 +35,7 @@ class Topic:
     coherence: float
 
 
+@cited("bouma2009normalized", "lau2014machine")
 def describe_topics(
     topics: Float[Tensor, "topic word"], x: Shaped[Tensor, "text word"], names: Sequence[str], *, num_words: int = 10
 ) -> list[Topic]:

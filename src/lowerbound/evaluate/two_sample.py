@@ -27,6 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.distributions import Distribution
 
+from lowerbound.cited import cited
 from lowerbound.evaluate.batches import check_rows
 from lowerbound.evaluate.estimates import Estimates, Score
 from lowerbound.inference.draws import Draws, InferenceWarning
@@ -56,6 +57,7 @@ class PosteriorTwoSample:
     num_draws: Int64[Tensor, "batch"]
 
 
+@cited("lopezpaz2017revisiting")
 def classifier_two_sample(
     one: Float[Tensor, "draw latent"],
     other: Float[Tensor, "draw_2 latent"],
@@ -93,6 +95,7 @@ def classifier_two_sample(
     return Score(value=accuracy, standard_error=math.sqrt(accuracy * (1 - accuracy) / len(label)))
 
 
+@cited("lopezpaz2017revisiting")
 @torch.no_grad()
 def posterior_two_sample(
     model: LatentVariableModel,

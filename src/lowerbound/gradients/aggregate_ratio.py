@@ -45,6 +45,8 @@ class AggregateRatio(nn.Module):
         ValueError: a size or a rate out of range.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("makhzani2015adversarial",)
+
     kind: Kind = "biased"
     estimates_rate: ClassVar[bool] = True
 

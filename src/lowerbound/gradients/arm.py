@@ -8,6 +8,7 @@ for bits with logits a: two evaluations of f, no baseline and no derivative alon
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 from torch.distributions import Distribution
@@ -28,6 +29,8 @@ class ARM:
     of Bernoulli layers, level by level (`layerwise`); refused elsewhere.
     Where the rate is sampled, the gradient for φ omits the score of −log q at fixed b, whose expectation is zero.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("yin2019arm",)
 
     kind: Kind = field(default="unbiased", init=False, repr=False)
     fewest_samples: int = field(default=2, init=False, repr=False)

@@ -15,6 +15,8 @@ To train a relaxed *model* instead, whose bound has an unbiased gradient, take `
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -41,6 +43,8 @@ class Concrete(nn.Module):
     Raises:
         ValueError: a temperature that is not positive.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("maddison2017concrete", "jang2017categorical")
 
     kind: Kind = "biased"
     temperature: Tensor

@@ -53,6 +53,8 @@ class DensityRatio(nn.Module):
         ValueError: a size or a rate out of range.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("mescheder2017adversarial",)
+
     kind: Kind = "biased"
     estimates_rate: ClassVar[bool] = True
 

@@ -1,4 +1,5 @@
-"""DisARM: Dong, Mnih & Tucker (2020, arXiv:2006.10680, eqs. 5–9); found independently as U2G by Yin et al. (2020).
+"""DisARM: Dong, Mnih & Tucker (2020, arXiv:2006.10680, eqs. 5–9); found independently as U2G by Yin et al. (2020,
+arXiv:2006.06448).
 
     g = ½ (f(b) − f(b̃)) (−1)^b̃ 1[b ≠ b̃] σ(|a|),      b = 1[u > σ(−a)],  b̃ = 1[u < σ(a)]
 
@@ -9,6 +10,7 @@ coordinate in which the pair agrees contributes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 from torch.distributions import Distribution
@@ -29,6 +31,8 @@ class DisARM:
     of Bernoulli layers, level by level (`layerwise`); refused elsewhere.
     Where the rate is sampled, the gradient for φ omits the score of −log q at fixed b, whose expectation is zero.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("dong2020disarm", "yin2020probabilistic")
 
     kind: Kind = field(default="unbiased", init=False, repr=False)
     fewest_samples: int = field(default=2, init=False, repr=False)

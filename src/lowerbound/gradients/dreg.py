@@ -9,6 +9,7 @@ multiplies the gradient by the second factor, so that θ gets w̃ and φ gets w�
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch.distributions import Distribution
@@ -32,6 +33,8 @@ class DReG:
     Gradient: unbiased for θ and φ on IWAE; refused elsewhere (on the ELBO use StickTheLanding) and for latents that are
     chains, where the factor would be applied more than once.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("tucker2019doubly",)
 
     kind: Kind = field(default="unbiased", init=False, repr=False)
 

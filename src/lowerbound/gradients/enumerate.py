@@ -3,7 +3,8 @@
     E_q[f(z)] = Σ_z q_φ(z | x) f(z)
 
 with f(z) = log p(x | z) + log p(z) − log q(z | x) and z over the product of the values of its factors, 2^D for D binary
-latents and K^D for D one-hot vectors of length K. Everything is differentiated, q_φ(z | x) included.
+latents and K^D for D one-hot vectors of length K. Everything is differentiated, q_φ(z | x) included. So the unknown
+labels of Kingma et al. (2014, arXiv:1406.5298, eq. 7) are summed out.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -37,6 +38,8 @@ class Enumerate:
     Gradient: exact for θ and φ, for every objective that is linear in log w; refused elsewhere and for a posterior that
     is not a product of discrete factors, or a chain of such layers.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kingma2014semi",)
 
     max_states: int = 4096
     kind: Kind = field(default="exact", init=False, repr=False)

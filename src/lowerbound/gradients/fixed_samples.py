@@ -11,7 +11,7 @@ alone.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -33,6 +33,8 @@ class FixedSamples:
     −2 `factor` times the gradient of the ELBO; as a gradient of Var_q[log w], where the sampling distribution is q, it
     is biased. Only for `LogVariance`.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("richter2020vargrad",)
 
     kind: Kind = field(default="biased", init=False, repr=False)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -36,6 +37,8 @@ class MeasureValued:
     Gradient: unbiased for θ and φ on every objective that is linear in log w, for a factorised Gaussian posterior;
     refused elsewhere.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("mohamed2020monte",)
 
     kind: Kind = field(default="unbiased", init=False, repr=False)
 

@@ -1,4 +1,5 @@
-"""The pathwise (reparameterised) estimator: Kingma & Welling (2013, arXiv:1312.6114, §2.4), Rezende et al. (2014).
+"""The pathwise (reparameterised) estimator: Kingma & Welling (2013, arXiv:1312.6114, §2.4), Rezende et al. (2014,
+arXiv:1401.4082, §4).
 
 z = g_φ(ε, x), ε ~ p(ε):      ∇_φ E_q[f(z)] = E_ε[∇_φ f(g_φ(ε, x))]
 """
@@ -6,6 +7,7 @@ z = g_φ(ε, x), ε ~ p(ε):      ∇_φ E_q[f(z)] = E_ε[∇_φ f(g_φ(ε, x))]
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch.distributions import Distribution
@@ -23,6 +25,8 @@ class Pathwise:
 
     Gradient: unbiased for θ and φ, for every objective; q(z | x) must be reparameterised.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kingma2014auto", "rezende2014stochastic")
 
     kind: Kind = field(default="unbiased", init=False, repr=False)
 

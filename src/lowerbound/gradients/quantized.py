@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch.distributions import Distribution
@@ -37,6 +38,8 @@ class Quantized:
     Raises:
         ValueError: a negative commitment.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("vandenoord2017neural",)
 
     commitment: float = 0.25
     kind: Kind = field(default="biased", init=False, repr=False)

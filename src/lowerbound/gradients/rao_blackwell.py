@@ -16,7 +16,7 @@ without some of them they no longer do. There `ScoreFunction()` has no variance.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -44,6 +44,8 @@ class RaoBlackwell:
     Gradient: unbiased for θ and φ on the sampled ELBO (any objective that is linear in sampled log w) of a posterior
     that is a product, and of a chain of layers that are; refused elsewhere.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("ranganath2014black",)
 
     leave_one_out: bool = True
     kind: Kind = field(default="unbiased", init=False, repr=False)

@@ -10,6 +10,7 @@ derivation is in `gradients.control_variate`.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,8 @@ class REBAR(nn.Module):
     Raises:
         ValueError: a temperature that is not positive.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("tucker2017rebar",)
 
     kind: Kind = "unbiased"
 

@@ -10,6 +10,7 @@ the variance of g; g is unbiased for all of them. r starts at zero, so that RELA
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,8 @@ class RELAX(nn.Module):
     Raises:
         ValueError: a temperature that is not positive.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("grathwohl2018backpropagation",)
 
     kind: Kind = "unbiased"
 

@@ -11,7 +11,7 @@ gradient does not vanish as the bound gets tighter. The self-normalised estimate
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -35,6 +35,8 @@ class ReweightedWakeSleep:
 
     Gradient: for θ that of IWAE, unbiased. For φ that of another objective, −KL(p(z | x) ‖ q), biased by O(1/S).
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("bornschein2015reweighted", "le2020revisiting")
 
     kind: Kind = field(default="biased", init=False, repr=False)
     fewest_samples: int = field(default=2, init=False, repr=False)

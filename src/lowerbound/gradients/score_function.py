@@ -14,7 +14,7 @@ that the steps of plain gradient ascent do not shrink with the scale of the boun
 
 from __future__ import annotations
 
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -44,6 +44,8 @@ class ScoreFunction(nn.Module):
     part of the gradient.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("williams1992simple", "ranganath2014black", "mnih2014neural")
+
     kind: Kind
 
     def __init__(self, baseline: Baseline | None = LeaveOneOut(), normalise: bool = False):  # noqa: B008  (frozen)
@@ -51,6 +53,11 @@ class ScoreFunction(nn.Module):
         self.baseline = baseline
         self.mean_square = MovingAverage() if normalise else None
         self.kind = "biased" if normalise else "unbiased"
+
+    @property
+    def works(self) -> tuple[str, ...]:
+        """The normalised reward only where it is."""
+        return self.cites[:2] if self.mean_square is None else self.cites
 
     @property
     def fewest_samples(self) -> int:

@@ -7,6 +7,7 @@ this term the estimator has no variance where q(z | x) = p(z | x).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch.distributions import Distribution
@@ -25,6 +26,8 @@ class StickTheLanding:
 
     Gradient: unbiased for θ and φ on the ELBO with a sampled rate; refused elsewhere (on IWAE it is wrong: use DReG).
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("roeder2017sticking",)
 
     kind: Kind = field(default="unbiased", init=False, repr=False)
 

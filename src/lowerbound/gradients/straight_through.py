@@ -14,6 +14,7 @@ norm for bits, and 82 % for three categories behind a saturated net, for every Ï
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 from torch.distributions import Distribution
@@ -40,12 +41,19 @@ class StraightThrough:
         ValueError: a temperature that is not positive.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("bengio2013estimating", "jang2017categorical")
+
     temperature: float | None = None
     kind: Kind = field(default="biased", init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.temperature is not None and not 0 < self.temperature < float("inf"):
             raise ValueError(f"StraightThrough got temperature={self.temperature} and needs a positive number or None.")
+
+    @property
+    def works(self) -> tuple[str, ...]:
+        """The relaxed step only with a temperature."""
+        return self.cites[:1] if self.temperature is None else self.cites
 
     def estimate(
         self, objective: Objective, posterior: Distribution, joint: JointDensity, num_samples: int

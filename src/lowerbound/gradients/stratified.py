@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Protocol, cast, runtime_checkable
+from typing import ClassVar, Protocol, cast, runtime_checkable
 
 from torch import Tensor
 from torch.distributions import Distribution
@@ -49,6 +49,8 @@ class Stratified:
     Gradient: unbiased for θ and φ on every objective that is linear in log w, and for SIWAE; refused elsewhere and for
     posteriors that are no mixtures.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("morningstar2021automatic", "roeder2017sticking")
 
     kind: Kind = field(default="unbiased", init=False, repr=False)
 

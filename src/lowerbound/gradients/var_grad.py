@@ -12,7 +12,7 @@ The same holds for any mean of f_s = log p(x | z_s) − β rate_s: E_q[∇_φ f]
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -32,6 +32,8 @@ class VarGrad:
     Gradient: unbiased for θ and φ on objectives that are linear in log w with a sampled rate (`ELBO`, `BetaELBO`,
     `GECO`), for every posterior with a density; refused elsewhere. Needs two samples or more.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("richter2020vargrad",)
 
     kind: Kind = field(default="unbiased", init=False, repr=False)
     fewest_samples: int = field(default=2, init=False, repr=False)

@@ -1,15 +1,16 @@
-"""Hamiltonian Monte Carlo on p(z | x), started from q(z | x), for many data at once.
+"""Hamiltonian Monte Carlo on p(z | x), started from q(z | x), for many data at once (Neal 2011, arXiv:1206.1901).
 
 Several chains for each datum start at draws from q, or from the prior. During warm-up a step size for each datum and a
 scale for every coordinate are adapted (`adaptation`). Afterwards both are fixed, so that p(z | x) is invariant. Each
 transition (`hamiltonian`) multiplies its step size by a random factor in [0.8, 1.2], which avoids trajectories that
-return to their start. All chains of all data move in one batch of likelihoods.
+return to their start. The adaptation is dual averaging (Hoffman & Gelman 2014, arXiv:1111.4246, §3.2). All chains of
+all data move in one batch of likelihoods.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -51,6 +52,8 @@ class HMC:
     Raises:
         ValueError: a number that is too small or above `limits.MOST_ITERATIONS`, or latents that are not real vectors.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("neal2011mcmc", "hoffman2014no")
 
     num_chains: int = 4
     num_warmup: int = 300

@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
 from lowerbound.hooks import Augmented, WithoutDensity
+from lowerbound.html_tables import html_table
 from lowerbound.inference.draws import Draws, warn_of_problems
 from lowerbound.inference.families import Head
 from lowerbound.inference.path import Path, path_of, recorded
@@ -108,6 +110,28 @@ class Inferred:
     def stddev(self) -> Float[Tensor, "batch *event"]:
         """The standard deviation of each coordinate of z under q."""
         return self.draws.std(0) if _lacks(self.posterior, "stddev") else self.posterior.stddev.detach()
+
+    def chains(self, name: str = "z") -> dict[str, np.ndarray]:
+        """The draws as arviz and other programs take them: {name: (chain, draw, row, *event)}.
+
+        Draws of a q that is no chain are one chain, whose draws are independent. `arviz.from_dict(posterior=…)` of
+        arviz 0.23 takes it.
+
+        Arguments:
+            name: of the variable.
+        """
+        if isinstance(self.posterior, Draws):
+            return {name: self.posterior.values.transpose(0, 1).numpy(force=True)}
+        return {name: self.draws.unsqueeze(0).numpy(force=True)}
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        count, rows, *event = self.draws.shape
+        shape = " × ".join(str(n) for n in event)
+        bound = "none" if self.bound is None else f"{self.bound.double().mean().item():.4g} nats a row, on average"
+        problems = [("problem", problem) for problem in self.problems]
+        told = [("scheme", self.scheme), ("rows", rows), ("latents", shape), ("draws", count), ("bound", bound)]
+        return html_table("q(z | x)", [*told, *problems])
 
     def interval(self, level: float = 0.9) -> tuple[Float[Tensor, "batch *event"], Float[Tensor, "batch *event"]]:
         """For each coordinate of z the equal-tailed credible interval of this probability: its lower and upper ends.

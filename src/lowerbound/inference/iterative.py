@@ -10,6 +10,8 @@ of magnitude. The last layer of f starts at zero, so that an untrained f does no
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -41,6 +43,8 @@ class IterativeAmortised(nn.Module):
     Raises:
         ValueError: no steps or samples, or latents that are not real vectors of this length.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("marino2018iterative",)
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -62,6 +63,8 @@ class Local:
     Raises:
         ValueError: no steps, samples or starts, or a gradient that cannot differentiate the family.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("ranganath2014black",)
 
     num_steps: int = 100
     lr: float = 0.05

@@ -2,13 +2,16 @@
 
     q(z | x_i) = N(z; μ_i, diag σ_i²),      (μ_i, log σ_i) the i-th row of the table
 
-This is variational inference without an encoder, as before amortisation: the bound of each datum can be the best of the
+This is variational inference without an encoder, as before amortisation (local parameters in Hoffman et al. 2013,
+arXiv:1206.7051, §2.2): the bound of each datum can be the best of the
 family, the table grows with the data, and a new datum has no row (refine it with `Local(start="prior")`). The last
 tensor of the context gives the row of each datum, as integers (B,), which p(x, z) does not see. Adam moves all rows at
 every step; those not in the batch move by their momentum.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +38,8 @@ class NonAmortised(nn.Module):
     Raises:
         ValueError: a context without rows.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("hoffman2013stochastic",)
 
     def __init__(self, num_data: int, latent_dim: int):
         super().__init__()

@@ -2,8 +2,9 @@
 
     scheme(model, x, context) → q(z | x), batch shape (B,)
 
-The simplest scheme is the encoder. Others compute longer for each datum to come nearer to p(z | x). `with_inference`
-replaces `model.infer` by a scheme, so that losses, evaluation and all other users of q(z | x) use it.
+The simplest scheme is the encoder (Kingma & Welling 2013, arXiv:1312.6114). Others compute longer for each datum to
+come nearer to p(z | x). `with_inference` replaces `model.infer` by a scheme, so that losses, evaluation and all other
+users of q(z | x) use it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -39,6 +40,8 @@ class InferenceScheme(Protocol):
 @dataclass(frozen=True)
 class Amortised:
     """One pass of the encoder: q(z | x) = `model.infer(x)`."""
+
+    cites: ClassVar[tuple[str, ...]] = ("kingma2014auto",)
 
     def __call__(self, model: LatentVariableModel, x: Tensor, context: Context | None = None) -> Distribution:
         """See `InferenceScheme`."""

@@ -14,6 +14,7 @@ them by finite differences.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -48,6 +49,8 @@ class SemiAmortised:
     Raises:
         ValueError: no steps or samples, or a family whose draws cannot be differentiated twice.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kim2018semi",)
 
     num_steps: int = 10
     lr: float = 0.05

@@ -18,7 +18,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,8 @@ class Autoregressive(nn.Module):
     >>> p(torch.zeros(5, 3)).sample().shape
     torch.Size([5, 6, 6])
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("gulrajani2017pixelvae",)
 
     facts: LikelihoodFacts = replace(Bernoulli.facts, any_real=False, has_mean=False)
 

@@ -36,6 +36,8 @@ class BagOfWords(nn.Module):
         length of the data that `initialize` was shown, a buffer.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("blei2003latent",)
+
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(domain="bag", discrete=True, encoder_view="log1p", any_real=True)
     length: Tensor
 

@@ -65,6 +65,8 @@ class Bernoulli(nn.Module):
         A distribution over x in {0, 1}; log-probabilities are nats per datum, summed over `event_shape`.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("kingma2014auto",)
+
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
         domain="unit interval", discrete=True, baselines=("bernoulli_mixture",), any_real=True
     )

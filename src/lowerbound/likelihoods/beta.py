@@ -1,4 +1,5 @@
-"""p(x | z) = Π_d Beta(x_d; m_d ν_d, (1 − m_d) ν_d) on (0, 1), in mean m and concentration ν.
+"""p(x | z) = Π_d Beta(x_d; m_d ν_d, (1 − m_d) ν_d) on (0, 1), in mean m and concentration ν (Ferrari &
+Cribari-Neto 2004).
 
 log p(x) = (α − 1) log x + (β − 1) log(1 − x) − log B(α, β),   α = m ν,  β = (1 − m) ν,  Var[x] = m(1 − m)/(ν + 1)
 
@@ -52,6 +53,8 @@ class Beta(nn.Module):
     Raises:
         ValueError: epsilon outside (0, ½), or a net of the wrong output shape.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("ferrari2004beta",)
 
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
         domain="unit interval", discrete=False, baselines=("gaussian", "gaussian_mixture")

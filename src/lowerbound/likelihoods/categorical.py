@@ -5,6 +5,8 @@ classes). Images are stored as intensities k/(K − 1) in [0, 1] instead: `unit_
 form, and `to_classes` and `from_classes` convert between the two. An x that is not near an integer is rounded; one
 outside 0 … K − 1 has log p = −∞.
 
+A softmax over the levels of a pixel is that of van den Oord et al. (2016, arXiv:1601.06759, §2.3).
+
 E[x] = Σ_k k π[k] is meaningful where the classes are ordered, like the levels of a pixel; for words use the mode.
 """
 
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -48,6 +50,8 @@ class Categorical(nn.Module):
     Raises:
         ValueError: fewer than two classes, or a net of the wrong output shape.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("vandenoord2016pixel",)
 
     facts: LikelihoodFacts = LikelihoodFacts(
         domain="classes", discrete=True, encoder_view="one-hot", any_real=True, from_data=("num_classes",)

@@ -48,6 +48,8 @@ class ContinuousBernoulli(nn.Module):
         A reparameterised distribution over x in [0, 1]; log-densities are nats per datum, summed over `event_shape`.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("loaiza2019continuous",)
+
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
         domain="unit interval",
         discrete=False,

@@ -60,6 +60,8 @@ class DiscretizedLogistic(nn.Module):
         ValueError: fewer than two levels, or a net of the wrong output shape.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("kingma2016improved", "salimans2017pixelcnn")
+
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
         domain="levels", discrete=True, richer=("discretized-logistic-mixture",), from_data=("num_levels",)
     )

@@ -60,6 +60,8 @@ class DiscretizedLogisticMixture(nn.Module):
         ValueError: too few levels or components, an event that is not an image, or a net of the wrong output shape.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("salimans2017pixelcnn",)
+
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(domain="levels", discrete=True, from_data=("num_levels",))
 
     def __init__(

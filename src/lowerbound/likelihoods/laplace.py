@@ -1,6 +1,7 @@
 """p(x | z) = Π_d exp(−|x_d − μ_d| / b_d) / 2 b_d: errors count by their absolute value, so that the best μ is a median.
 
-E|x − μ| = b and Var[x] = 2 b². The four choices for b are those of `location_scale`.
+A net of this likelihood is a median regression (Koenker & Bassett 1978). E|x − μ| = b and Var[x] = 2 b². The four
+choices for b are those of `location_scale`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Laplace(LocationScale):
     Raises:
         ValueError: a fixed scale that is not positive, an unknown choice, or a net of the wrong output shape.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("koenker1978regression",)
 
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
         domain="reals",

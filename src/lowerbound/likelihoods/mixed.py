@@ -9,8 +9,8 @@ every gradient NaN. The inference network gets the same NaN and must replace it 
 
 `columns` lists the kinds in order: "continuous", "positive", "count", "heteroscedastic-count", "categorical-K" and
 "ordinal-K". "n*" in front repeats a kind, and "+" joins kinds to one string: "3*continuous + categorical-4 + 2*count".
-The module `columns` describes each kind. The net gives one vector: the parameters of the first kind to appear, column
-by column, then those of the next kind.
+The module `columns` describes each kind; ordered classes are those of McCullagh (1980). The net gives one vector: the
+parameters of the first kind to appear, column by column, then those of the next kind.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ class Mixed(nn.Module):
     (10,)
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("nazabal2020handling", "mccullagh1980regression")
+
     facts: LikelihoodFacts = LikelihoodFacts(
         domain="columns", discrete=False, encoder_view="columns", from_data=("columns",)
     )
@@ -102,6 +104,12 @@ class Mixed(nn.Module):
                 f"Mixed got event_shape={event_shape} and {len(kinds)} columns; name the kind of each column."
             )
         return (sum(_group(kind, 1).num_outputs for kind in kinds),)
+
+    @property
+    def works(self) -> tuple[str, ...]:
+        """Ordered classes only where there are columns of them."""
+        ordered = any(isinstance(group, OrdinalColumns) for group in self.groups)
+        return self.cites if ordered else self.cites[:1]
 
     @property
     def support(self) -> Support:

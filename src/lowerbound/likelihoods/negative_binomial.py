@@ -58,6 +58,8 @@ class NegativeBinomial(nn.Module):
         ValueError: an unknown choice, or a net of the wrong output shape.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("lopez2018deep",)
+
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
         domain="counts",
         discrete=True,

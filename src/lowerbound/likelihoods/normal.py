@@ -42,6 +42,8 @@ class Normal(LocationScale):
         ValueError: a fixed scale that is not positive, an unknown choice, or a net of the wrong output shape.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("kingma2014auto", "rybkin2021simple")
+
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
         domain="reals",
         discrete=False,
@@ -58,6 +60,11 @@ class Normal(LocationScale):
     def distribution(self, loc: Tensor, scale: Tensor) -> NormalDistribution:
         """A Gaussian per element."""
         return NormalDistribution(loc, scale, validate_args=False)
+
+    @property
+    def works(self) -> tuple[str, ...]:
+        """The learned scale only where one is shared."""
+        return self.cites if self.scale == "shared" else self.cites[:1]
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:

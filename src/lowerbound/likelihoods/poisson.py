@@ -1,4 +1,5 @@
-"""p(x | z) = Π_d e^(−λ_d) λ_d^x_d / x_d!: counts x in {0, 1, 2, …} with mean and variance λ.
+"""p(x | z) = Π_d e^(−λ_d) λ_d^x_d / x_d!: counts x in {0, 1, 2, …} with mean and variance λ (Nelder &
+Wedderburn 1972, generalised linear models).
 
 The rate is λ = ε + softplus(r + c), which is finite for every output of the net. In terms of the deviance,
 
@@ -48,6 +49,8 @@ class Poisson(nn.Module):
     Returns (when called):
         A distribution over x in {0, 1, 2, …}; log-probabilities are nats per datum, summed over `event_shape`.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("nelder1972generalized",)
 
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
         domain="counts", discrete=True, encoder_view="log1p", richer=("negative-binomial", "zero-inflated-poisson")

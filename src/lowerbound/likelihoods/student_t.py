@@ -1,4 +1,5 @@
-"""p(x | z) = Π_d t(x_d; ν_d, μ_d, s_d): a Gaussian whose variance is random, so that outliers have little influence.
+"""p(x | z) = Π_d t(x_d; ν_d, μ_d, s_d): a Gaussian whose variance is random, so that outliers have little influence
+(Lange, Little & Taylor 1989).
 
 With t = (x − μ)/s,
 
@@ -52,6 +53,8 @@ class StudentT(LocationScale):
     Raises:
         ValueError: a fixed scale or dof that is not positive, an unknown choice, or a net of the wrong output shape.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("lange1989robust",)
 
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
         domain="reals",

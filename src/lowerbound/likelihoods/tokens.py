@@ -11,6 +11,8 @@ stays unused. Remedies: `word_dropout`, `objectives.FreeBits`, a warm-up of the 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -63,6 +65,8 @@ class Tokens(nn.Module):
     >>> p(torch.zeros(4, 3)).sample().shape
     torch.Size([4, 6])
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("bowman2016generating",)
 
     facts: LikelihoodFacts = LikelihoodFacts(
         domain="tokens",

@@ -103,6 +103,8 @@ class ZeroInflatedPoisson(ZeroInflated):
         ValueError: a net of the wrong output shape.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("lambert1992zero",)
+
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
         domain="counts", discrete=True, encoder_view="log1p", richer=("zero-inflated-negative-binomial",)
     )
@@ -130,6 +132,8 @@ class ZeroInflatedNegativeBinomial(ZeroInflated):
     Raises:
         ValueError: a net of the wrong output shape.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("lopez2018deep",)
 
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(domain="counts", discrete=True, encoder_view="log1p")
 

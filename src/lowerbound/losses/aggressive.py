@@ -20,7 +20,7 @@ import copy
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -56,6 +56,8 @@ class Aggressive(VariationalLoss):
     Raises:
         ValueError: no encoder steps; or (when called) a q(z | x) on which no parameter of the encoder acts.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("he2019lagging",)
 
     every_parameter_learns = False
     aggressive: Tensor

@@ -9,7 +9,7 @@ with a bound.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import ClassVar, cast
 
 from torch import Tensor
 from torch.distributions import Distribution
@@ -37,6 +37,8 @@ class Autoencoding(Loss):
     >>> list(Autoencoding(vae((4,), latent_dim=2, hidden=[3]))(torch.ones(5, 4)).terms)
     ['bound', 'likelihood']
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("hinton2006reducing", "jiang2017variational")
 
     every_parameter_learns = False
 

@@ -10,6 +10,7 @@ part of the model: the bound that is reported and chosen by is that of p, and r 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -46,6 +47,8 @@ class Auxiliary(VariationalLoss):
     Raises:
         ValueError: another likelihood, or a negative weight.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("lucas2018auxiliary",)
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ chain is run.
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias, cast
+from typing import ClassVar, Literal, TypeAlias, cast
 
 import torch
 from jaxtyping import Float
@@ -69,6 +69,8 @@ class MonteCarloEM(Loss):
         ValueError: unknown draws, or a number that is too small.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("wei1990monte", "hoffman2017learning", "burda2016importance")
+
     def __init__(
         self,
         model: LatentVariableModel,
@@ -86,6 +88,12 @@ class MonteCarloEM(Loss):
             )
         self.model, self.num_samples, self.draws = model, num_samples, draws
         self.hmc = HMC(num_chains=num_samples, num_warmup=num_warmup, num_samples=_KEPT, num_leapfrog=num_leapfrog)
+
+    @property
+    def works(self) -> tuple[str, ...]:
+        """The draws in use."""
+        drawn = {"importance": self.cites[2:], "prior": self.cites[2:], "hmc": self.cites[1:2]}
+        return (*self.cites[:1], *drawn[self.draws])
 
     @nets_alone_autocast
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:

@@ -25,7 +25,7 @@ rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -72,6 +72,8 @@ class SemiSupervised(Loss):
     Raises:
         ValueError: a negative weight, or no samples.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kingma2014semi", "siddharth2017learning")
 
     model: LabelledModel  # pyright: ignore[reportIncompatibleVariableOverride]
 

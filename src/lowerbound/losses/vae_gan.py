@@ -10,9 +10,9 @@ With h(x) features inside a discriminator D of data, x̃ = E[x | z] at z ~ q(z |
     discriminator   L_D
 
 β is 1 in the paper, whose thousands of features make L_rec large; L_G is the form that does not saturate (Goodfellow et
-al. 2014, §3). The three players share one backward pass and no gradient: in the loss of each, the parameters of the
-others are constants. Losses that are back-propagated one after the other, with the gradients of the next part alone set
-to zero, let the decoder descend L_D as well.
+al. 2014, arXiv:1406.2661, §3). The three players share one backward pass and no gradient: in the loss of each, the
+parameters of the others are constants. Losses that are back-propagated one after the other, with the gradients of the
+next part alone set to zero, let the decoder descend L_D as well.
 
 No part of it bounds log p(x), and the value of L_G says nothing of quality, since D moves. What a run is read by, and
 what chooses its weights, is minus the energy distance of samples and held-out rows (Székely & Rizzo 2013, eq. 2.5)
@@ -25,7 +25,7 @@ which is at most 0 in expectation, and 0 where they are distributed alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -70,6 +70,8 @@ class VAEGAN(Loss):
     Raises:
         ValueError: a weight or a size out of range.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("larsen2016autoencoding", "goodfellow2014generative", "szekely2013energy")
 
     criterion: Criterion = "sample_score"
     every_parameter_learns = False  # the scale of a likelihood has no part in its mean

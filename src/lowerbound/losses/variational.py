@@ -1,8 +1,11 @@
-"""The loss of a model, an objective and a gradient estimator: minus the mean bound of a batch."""
+"""The loss of a model, an objective and a gradient estimator: minus the mean bound of a batch (Kingma & Welling 2013,
+arXiv:1312.6114, eq. 8).
+"""
 
 from __future__ import annotations
 
 import copy
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +41,8 @@ class VariationalLoss(Loss):
         estimated_rate, beside those of the estimator. A penalty is another term, and is subtracted from the bound. With
         several layers of latents, rate_1, rate_2, … are the contributions of the layers to the rate, nats, z_1 first.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kingma2014auto",)
 
     def __init__(
         self,

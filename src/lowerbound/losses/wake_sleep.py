@@ -16,7 +16,7 @@ gradient.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, cast
+from typing import ClassVar, Literal, TypeAlias, cast
 
 import torch
 from jaxtyping import Float
@@ -60,6 +60,13 @@ class WakeSleep(Loss):
     Raises:
         ValueError: an unknown phase, or too few samples.
     """
+
+    cites: ClassVar[tuple[str, ...]] = (
+        "hinton1995wake",
+        "dayan1995helmholtz",
+        "bornschein2015reweighted",
+        "le2020revisiting",
+    )
 
     def __init__(self, model: LatentVariableModel, objective: Objective, num_samples: int = 1, phi: Phase = "sleep"):
         super().__init__()

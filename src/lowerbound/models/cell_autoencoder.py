@@ -215,6 +215,7 @@ def _batch_of(sizes: tuple[int, ...]) -> tuple[int, int]:
 
 RECIPE = Recipe(
     name="cells",
+    cites=("lopez2018deep",),
     make=cell_autoencoder,
     labels="covariates",
     defaults={"objective": "elbo:rate=kl", "clip_norm": 50.0, "patience": 10},

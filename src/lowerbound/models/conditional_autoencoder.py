@@ -169,4 +169,4 @@ def _is_real(distribution: Distribution) -> bool:
     return support is None or isinstance(getattr(support, "base_constraint", support), type(constraints.real))
 
 
-RECIPE = Recipe(name="cvae", make=cvae, labels="context")
+RECIPE = Recipe(name="cvae", cites=("sohn2015learning",), make=cvae, labels="context")

@@ -2,9 +2,10 @@
 
     z ~ N(0, I),      x_d | z ~ NB(mean m_d exp(f_d(z)), inverse dispersion r_d)
 
-The encoder sees log(1 + x) in standard units and the decoder has a log link (`nets.log_link`), so that both nets see a
-count of ten thousand as a number of about ten. `start_at_columns` sets m_d to the means, r_d to their
-maximum-likelihood values, and f to nearly 0: the bound is then about that of independent columns.
+The autoencoder is that of Kingma & Welling (2013, arXiv:1312.6114). The encoder sees log(1 + x) in standard units and
+the decoder has a log link (`nets.log_link`), so that both nets see a count of ten thousand as a number of about ten.
+`start_at_columns` sets m_d to the means, r_d to their maximum-likelihood values, and f to nearly 0: the bound is then
+about that of independent columns.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ def start_at_columns(loss: Loss | LatentVariableModel, x: Float[Tensor, "row col
 
 RECIPE = Recipe(
     name="counts",
+    cites=("kingma2014auto",),
     make=count_autoencoder,
     defaults={"objective": "elbo:rate=kl", "clip_norm": 50.0, "steps": 1500},
     start=start_at_columns,

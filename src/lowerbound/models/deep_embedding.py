@@ -342,5 +342,10 @@ def set_scale(posterior: DiagonalNormal, scale: Float[Tensor, "latent"]) -> None
 
 
 RECIPE = Recipe(
-    name="vade", make=vade, defaults={"objective": "elbo", "binarization": "none"}, start=start, assigns=True
+    name="vade",
+    cites=("jiang2017variational",),
+    make=vade,
+    defaults={"objective": "elbo", "binarization": "none"},
+    start=start,
+    assigns=True,
 )

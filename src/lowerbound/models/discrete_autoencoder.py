@@ -1,4 +1,5 @@
-"""The discrete VAE: bits with a Boltzmann machine as their prior (Rolfe 2017, arXiv:1609.02200; Vahdat et al. 2018).
+"""The discrete VAE: bits with a Boltzmann machine as their prior (Rolfe 2017, arXiv:1609.02200; Vahdat et al. 2018,
+arXiv:1802.04920).
 
     z ~ RBM        ζ_i ~ r(ζ_i | z_i)        x ~ p(x | ζ)        q(z | x) = Π_i Bernoulli(π_i(x))
 
@@ -73,6 +74,7 @@ def dvae(
 
 RECIPE = Recipe(
     name="dvae",
+    cites=("rolfe2017discrete", "vahdat2018dvae"),
     make=dvae,
     defaults={"objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000", "gradient": "pathwise", "num_samples": 1},
 )

@@ -218,6 +218,7 @@ def _check(shape: tuple[int, ...], glimpses: int, latent_dim: int, width: int, r
 
 RECIPE = Recipe(
     name="draw",
+    cites=("gregor2015draw",),
     make=draw,
     defaults={"objective": "elbo:rate=kl", "clip_norm": 100.0, "compile": False},  # the steps would be unrolled
 )

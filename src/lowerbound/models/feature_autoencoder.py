@@ -48,6 +48,7 @@ def vae_gan(
 
 RECIPE = Recipe(
     name="vae-gan",
+    cites=("larsen2016autoencoding",),
     make=vae_gan,
     defaults={"loss": "vaegan", "objective": "elbo", "gradient": "pathwise", "num_samples": 1, "lr": 5e-4},
 )

@@ -7,8 +7,8 @@ the prior and of the likelihood; it has none of its own. log w = log p(x) for ev
 importance-weighted bound and log p(x) are one number, and its gradient is that of log p(x).
 
 The emission is any likelihood of one step. Its net looks up the parameters of a state. By default it is `Mixed`: real
-numbers in their own units, a location and a scale for each state, single entries missing. The start is Baum–Welch from
-several k-means (`hidden_markov_start`); `steps` of gradient training may follow it.
+numbers in their own units, a location and a scale for each state, single entries missing. The start is Baum–Welch (Baum
+et al. 1970) from several k-means (`hidden_markov_start`); `steps` of gradient training may follow it.
 """
 
 from __future__ import annotations
@@ -179,6 +179,7 @@ def _kind_of_steps(kinds: Sequence[str]) -> str:
 
 RECIPE = Recipe(
     name="hidden-markov",
+    cites=("rabiner1989tutorial", "baum1970maximization"),
     make=hidden_markov,
     defaults={
         "objective": "iwae",

@@ -111,6 +111,10 @@ def aae(
 
 _DEFAULTS: dict[str, Any] = {"objective": "elbo", "num_samples": 1}
 RECIPES = (
-    Recipe(name="avb", make=avb, defaults={**_DEFAULTS, "gradient": "density-ratio"}),
-    Recipe(name="aae", make=aae, defaults={**_DEFAULTS, "gradient": "aggregate-ratio"}),
+    Recipe(
+        name="avb", cites=("mescheder2017adversarial",), make=avb, defaults={**_DEFAULTS, "gradient": "density-ratio"}
+    ),
+    Recipe(
+        name="aae", cites=("makhzani2015adversarial",), make=aae, defaults={**_DEFAULTS, "gradient": "aggregate-ratio"}
+    ),
 )

@@ -104,4 +104,9 @@ def _step(in_shape: Shape, hidden: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(_net(in_shape, hidden[:-1], hidden[-1]), NormalisedLeakyReLU())
 
 
-RECIPE = Recipe(name="ladder", make=ladder, defaults={"objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000"})
+RECIPE = Recipe(
+    name="ladder",
+    cites=("sonderby2016ladder", "ba2016layer"),
+    make=ladder,
+    defaults={"objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000"},
+)

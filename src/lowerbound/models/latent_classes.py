@@ -274,6 +274,7 @@ def _table(
 
 RECIPE = Recipe(
     name="latent-classes",
+    cites=("lazarsfeld1968latent", "hunt1999mixture", "hunt2003mixture"),
     make=latent_classes,
     defaults={"objective": "elbo", "gradient": "score-function", "num_samples": 2, "steps": 0},
     start=start_latent_classes,

@@ -117,4 +117,9 @@ def check_layers(owner: str, latent_dims: Sequence[int], hidden: Sequence[Sequen
     return [tuple(widths) for widths in hidden]
 
 
-RECIPE = Recipe(name="deep-latent-gaussian", make=deep_latent_gaussian, defaults={"objective": "elbo"})
+RECIPE = Recipe(
+    name="deep-latent-gaussian",
+    cites=("rezende2014stochastic", "burda2016importance"),
+    make=deep_latent_gaussian,
+    defaults={"objective": "elbo"},
+)

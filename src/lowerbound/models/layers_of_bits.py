@@ -123,11 +123,13 @@ def _layers(
 RECIPES = (
     Recipe(
         name="binary-layers",
+        cites=("maddison2017concrete",),
         make=binary_layers,
         defaults={"objective": "elbo:rate=sampled", "gradient": "disarm", "num_samples": 2},
     ),
     Recipe(
         name="concrete-layers",
+        cites=("maddison2017concrete",),
         make=concrete_layers,
         defaults={"objective": "elbo:rate=sampled", "gradient": "pathwise", "num_samples": 1},
     ),

@@ -9,7 +9,8 @@ probabilistic_pca  N(0, I)                 one for all             the exact pos
 linear_ica         Laplace, variance 1     one for all             a Gaussian computed by a net
 =================  ======================  ======================  ====================================
 
-The first two are fitted exactly by `start_factor_analysis` and `start_probabilistic_pca`, which write the maximum of
+They are those of Jöreskog (1967; Rubin & Thayer 1982), Tipping & Bishop (1999), and Lewicki & Sejnowski (2000). The
+first two are fitted exactly by `start_factor_analysis` and `start_probabilistic_pca`, which write the maximum of
 the likelihood and its posterior into the model: no training is needed. `start_linear_ica` starts at the directions of
 noiseless ICA; variational training follows, because the posterior has no closed form (Girolami 2001). The posterior has
 its own tensors of fixed shapes, so that it is exact after saving and loading.
@@ -192,6 +193,7 @@ _EXACT = {"objective": "elbo", "steps": 0}
 RECIPES = (
     Recipe(
         name="factor-analysis",
+        cites=("joreskog1967some", "rubin1982em"),
         make=factor_analysis,
         defaults=_EXACT,
         start=start_factor_analysis,
@@ -199,12 +201,18 @@ RECIPES = (
     ),
     Recipe(
         name="probabilistic-pca",
+        cites=("tipping1999probabilistic",),
         make=probabilistic_pca,
         defaults=_EXACT,
         start=start_probabilistic_pca,
         likelihood="normal",
     ),
     Recipe(
-        name="linear-ica", make=linear_ica, defaults={"objective": "elbo"}, start=start_linear_ica, likelihood="normal"
+        name="linear-ica",
+        cites=("lewicki2000learning",),
+        make=linear_ica,
+        defaults={"objective": "elbo"},
+        start=start_linear_ica,
+        likelihood="normal",
     ),
 )

@@ -2,6 +2,7 @@
 
     z ~ N(0, I),      x | z ~ N(W z + b + f(z), diag σ(z)²),      q(z | x) = N(A x + c + g(x), diag s(x)²)
 
+The autoencoder is that of Kingma & Welling (2013, arXiv:1312.6114), the start that of Jöreskog (1967).
 `start_at_factor_analysis` fits W, b and σ by maximum likelihood, sets A, c and s to the best factorised posterior, and
 f and g to nearly 0 (`nets.linear_path`).
 """
@@ -81,6 +82,7 @@ def start_at_factor_analysis(
 
 RECIPE = Recipe(
     name="linear-path",
+    cites=("kingma2014auto", "joreskog1967some"),
     make=linear_path_autoencoder,
     defaults={"clip_norm": 20.0},
     start=start_at_factor_analysis,

@@ -222,6 +222,7 @@ def _parts(model: LatentVariableModel) -> tuple[ClustersAndFactors, GivenCluster
 
 RECIPE = Recipe(
     name="mixture-of-factor-analysers",
+    cites=("ghahramani1996em",),
     make=mixture_of_factor_analysers,
     defaults={"objective": "elbo", "gradient": "score-function", "num_samples": 2, "steps": 0, "log_columns": "auto"},
     start=start_mixture_of_factor_analysers,

@@ -85,4 +85,9 @@ def pixel_vae(
     )
 
 
-RECIPE = Recipe(name="pixel-vae", make=pixel_vae, defaults={"objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000"})
+RECIPE = Recipe(
+    name="pixel-vae",
+    cites=("gulrajani2017pixelvae",),
+    make=pixel_vae,
+    defaults={"objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000"},
+)

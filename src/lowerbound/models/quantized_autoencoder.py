@@ -1,4 +1,5 @@
-"""Autoencoders with discrete codes and a prior of the codes: FSQ (Mentzer et al. 2023) and VQ-VAE (van den Oord 2017).
+"""Autoencoders with discrete codes and a prior of the codes: FSQ (Mentzer et al. 2023,
+arXiv:2309.15505) and VQ-VAE (van den Oord et al. 2017, arXiv:1711.00937).
 
     first stage     x → vectors f_n(x) → codes k_n → p(x | k),  with p(k) uniform
     second stage    p(k) autoregressive over the positions n, fitted to the codes of the training rows
@@ -213,6 +214,6 @@ def _finish(loss: Loss, x: Tensor, options: Mapping[str, Any]) -> Stage:
 _FINISH = Finish(make=_finish, epochs="prior_epochs", part="prior")
 _DEFAULTS = {"objective": "elbo", "gradient": "quantized", "num_samples": 1}
 RECIPES = (
-    Recipe(name="fsq", make=fsq, defaults=_DEFAULTS, finish=_FINISH),
-    Recipe(name="vq", make=vq, defaults=_DEFAULTS, finish=_FINISH),
+    Recipe(name="fsq", cites=("mentzer2023finite",), make=fsq, defaults=_DEFAULTS, finish=_FINISH),
+    Recipe(name="vq", cites=("vandenoord2017neural",), make=vq, defaults=_DEFAULTS, finish=_FINISH),
 )

@@ -94,6 +94,7 @@ class Recipe:
         finish: a second training after the last step, or None.
         likelihood: the name of its likelihood, unless the user may choose another.
         assigns: whether its model assigns each row to a class or a cluster, to be compared with labels.
+        cites: the works that the model is of, as keys of `references.bib`, or BibTeX entries (`cited`).
     """
 
     name: str
@@ -104,6 +105,7 @@ class Recipe:
     finish: Finish | None = None
     likelihood: str = "bernoulli"
     assigns: bool = False
+    cites: tuple[str, ...] = ()
 
     @property
     def options(self) -> tuple[str, ...]:

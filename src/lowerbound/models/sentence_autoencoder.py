@@ -152,7 +152,17 @@ _WARM = {**_DEFAULTS, "objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000"}  # 
 _EXACT = {**_DEFAULTS, "objective": "elbo"}
 
 RECIPES = (
-    Recipe(name="sentence-vae", make=sentence_vae, likelihood="tokens", defaults=_WARM),
-    Recipe(name="molecule-vae", make=sentence_vae, likelihood="tokens", defaults=_WARM),
-    Recipe(name="language-model", make=language_model, likelihood="tokens", defaults=_EXACT),
+    Recipe(
+        name="sentence-vae", cites=("bowman2016generating",), make=sentence_vae, likelihood="tokens", defaults=_WARM
+    ),
+    Recipe(
+        name="molecule-vae", cites=("bowman2016generating",), make=sentence_vae, likelihood="tokens", defaults=_WARM
+    ),
+    Recipe(
+        name="language-model",
+        cites=("bowman2016generating",),
+        make=language_model,
+        likelihood="tokens",
+        defaults=_EXACT,
+    ),
 )

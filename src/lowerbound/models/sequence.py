@@ -149,6 +149,6 @@ def _check(owner: str, *, least: int, **sizes: int) -> None:
 _DEFAULTS = {"objective": "elbo", "compile": False}  # torch does not compile recurrent nets
 
 RECIPES = (
-    Recipe(name="autoregressive-rows", make=autoregressive_rows, defaults=_DEFAULTS),
-    Recipe(name="state-space", make=state_space, defaults=_DEFAULTS),
+    Recipe(name="autoregressive-rows", cites=("bowman2016generating",), make=autoregressive_rows, defaults=_DEFAULTS),
+    Recipe(name="state-space", cites=("krishnan2017structured",), make=state_space, defaults=_DEFAULTS),
 )

@@ -57,4 +57,4 @@ def skip_vae(
     )
 
 
-RECIPE = Recipe(name="skip-vae", make=skip_vae)
+RECIPE = Recipe(name="skip-vae", cites=("dieng2019avoiding",), make=skip_vae)

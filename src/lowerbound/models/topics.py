@@ -3,12 +3,13 @@
     lda        θ ~ Dir(α, …, α)             π = Σ_k θ_k β_k                      q(θ | x) = Dir(γ(x)), a fixed point
     prodlda    z ~ N(0, I), θ = softmax(σ z)  π = softmax(b + Σ_k θ_k B_k)       q(z | x) = N(μ(x), diag s(x)²), a net
 
-x has the words of a text with probabilities π (`likelihoods.BagOfWords`). Topics of `lda` are fitted by its start,
-stochastic variational inference with natural gradients (`topic_inference`), and then held at their means β_k = E[β_k]:
+x has the words of a text with probabilities π (`likelihoods.BagOfWords`). Topics of `lda` (Blei, Ng & Jordan 2003) are
+fitted by its start, stochastic variational inference with natural gradients (Hoffman et al. 2013, arXiv:1206.7051;
+`topic_inference`), and then held at their means β_k = E[β_k]:
 log p(x) is of new texts under these topics. Those of `prodlda` (Srivastava & Sutton 2017, arXiv:1703.01488) are
 products of experts, trained by the ELBO. σ² = (1 − 1/K) / α is the variance of the Laplace approximation of Dir(α, …,
 α) in the basis of the softmax (their eq. 4). b starts at the log-frequencies of all words and is in each topic (Card,
-Tan & Smith 2018).
+Tan & Smith 2018, arXiv:1705.09296).
 """
 
 from __future__ import annotations
@@ -253,6 +254,7 @@ def _words(event_shape: Sequence[int], topics: int, owner: str) -> tuple[int]:
 RECIPES = (
     Recipe(
         name="lda",
+        cites=("blei2003latent", "hoffman2013stochastic"),
         make=lda,
         defaults={"objective": "iwae", "gradient": "score-function", "num_samples": 2, "steps": 0, "compile": False},
         start=start_lda,
@@ -260,6 +262,7 @@ RECIPES = (
     ),
     Recipe(
         name="prodlda",
+        cites=("srivastava2017autoencoding", "card2018neural"),
         make=prodlda,
         defaults={"objective": "elbo:rate=kl", "lr": 5e-3, "batch_size": 200, "steps": 2000},
         start=start_prodlda,

@@ -98,6 +98,7 @@ def _finish(loss: Loss, x: Tensor, options: Mapping[str, Any]) -> Stage:
 
 RECIPE = Recipe(
     name="two-stage",
+    cites=("dai2019diagnosing",),
     make=two_stage,
     defaults={"objective": "elbo"},  # whose one draw of q is that of the second stage
     finish=Finish(make=_finish, epochs="prior_epochs", part="prior"),

@@ -129,4 +129,4 @@ def _own(nets: nn.ModuleDict, part: str) -> nn.Module:
     return nets[part]
 
 
-RECIPE = Recipe(name="vae", make=vae)
+RECIPE = Recipe(name="vae", cites=("kingma2014auto",), make=vae)

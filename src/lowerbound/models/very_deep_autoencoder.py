@@ -134,6 +134,7 @@ def _check(groups: tuple[int, ...], **sizes: int) -> None:
 
 RECIPE = Recipe(
     name="very-deep",
+    cites=("child2021very",),
     make=very_deep,
     defaults={
         "objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000",

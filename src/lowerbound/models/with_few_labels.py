@@ -94,6 +94,7 @@ def semi_supervised(
 
 RECIPE = Recipe(
     name="semi-supervised",
+    cites=("kingma2014semi",),
     make=semi_supervised,
     labels="partial",
     defaults={"objective": "elbo", "loss": "semi-supervised", "gradient": "enumerate"},

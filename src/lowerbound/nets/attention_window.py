@@ -12,6 +12,8 @@ normalised as a softmax over a, which has a gradient also where a filter lies ou
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -29,6 +31,8 @@ class Window:
         places: N, 2 or more.
         image: (A, B).
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("gregor2015draw",)
 
     def __init__(self, parameters: Float[Tensor, "*batch 5"], places: int, image: tuple[int, int]):
         y, x, log_variance, log_stride, log_gamma = parameters.unbind(-1)

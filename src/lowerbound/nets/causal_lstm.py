@@ -9,6 +9,7 @@ step, as in the sentence model of Bowman et al. (2016, arXiv:1511.06349, §3.1).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -32,6 +33,8 @@ class CausalLSTM(nn.Module):
     Raises:
         ValueError: sizes below one.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("hochreiter1997long", "bowman2016generating")
 
     def __init__(self, inputs: int, features: int, layers: int = 1, context: int = 0):
         super().__init__()

@@ -10,7 +10,7 @@ before i alone. The context enters every layer. When positions are drawn one by 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -34,6 +34,8 @@ class CausalTransformer(nn.Module):
     Raises:
         ValueError: sizes below one, or channels that the heads do not divide.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("vaswani2017attention",)
 
     def __init__(
         self, num_positions: int, inputs: int, channels: int = 16, layers: int = 4, heads: int = 4, context: int = 0

@@ -10,7 +10,7 @@ arXiv:1702.08139, §3; the layers are those of van den Oord et al. 2016, arXiv:1
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -32,6 +32,8 @@ class DilatedConvolution(nn.Module):
     Raises:
         ValueError: sizes below one.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("yang2017improved", "vandenoord2016wavenet")
 
     def __init__(self, inputs: int, features: int, layers: int = 4, kernel: int = 3, context: int = 0):
         super().__init__()

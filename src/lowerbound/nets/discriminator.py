@@ -1,4 +1,5 @@
-"""A ratio of two densities, learned by telling their draws apart (Sugiyama et al. 2012; Goodfellow et al. 2014).
+"""A ratio of two densities, learned by telling their draws apart (Sugiyama et al. 2012; Goodfellow et al. 2014,
+arXiv:1406.2661).
 
 With the logit ℓ = log D/(1 − D) of a net that tells draws of q from as many draws of p, the cross-entropy
 
@@ -12,6 +13,7 @@ no parameter learns from the loss of the other side.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -42,6 +44,8 @@ class Discriminator(MLP):
     Raises:
         ValueError: no layers or more than 256, no units, or a rate or decay out of range.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("sugiyama2012density", "goodfellow2014generative")
 
     def __init__(
         self,

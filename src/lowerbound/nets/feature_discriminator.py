@@ -1,8 +1,11 @@
-"""A discriminator of data whose hidden layer is a space of features: h = f(x), ℓ = w · a(h) + b."""
+"""A discriminator of data whose hidden layer is a space of features: h = f(x), ℓ = w · a(h) + b (Larsen et
+al. 2016, arXiv:1512.09300, §2.3).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -29,6 +32,8 @@ class FeatureDiscriminator(nn.Module):
     Raises:
         ValueError: no features, too many layers, or a rate or decay out of range.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("larsen2016autoencoding",)
 
     def __init__(
         self,

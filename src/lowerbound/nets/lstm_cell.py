@@ -5,6 +5,8 @@ i, f, g, o = W [u, h] + b        c ← σ(f) c + σ(i) tanh(g)        h ← σ(o
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -21,6 +23,8 @@ class LSTMCell(nn.Module):
         in_dim: length of the input.
         width: of h and c. The bias of f starts at 1, so that c is kept at first.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("hochreiter1997long",)
 
     def __init__(self, in_dim: int, width: int):
         super().__init__()

@@ -8,7 +8,7 @@ Each stage halves the image, ⌈h/2⌉ × ⌈w/2⌉, by a 3×3 convolution of st
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,8 @@ class ToMap(nn.Module):
     >>> ToMap((3, 29, 17), [8, 16], (2, 4))(torch.zeros(5, 7, 3, 29, 17)).shape
     torch.Size([5, 7, 2, 4, 8, 5])
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("vandenoord2017neural",)
 
     takes_leading_axes: bool = True
 
@@ -83,6 +85,8 @@ class FromMap(nn.Module):
     >>> FromMap(4, [16, 8], (2, 3, 29, 17))(torch.zeros(5, 7, 4, 8, 5)).shape
     torch.Size([5, 7, 2, 3, 29, 17])
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("vandenoord2017neural",)
 
     takes_leading_axes: bool = True
 

@@ -16,7 +16,7 @@ When pixels are drawn one by one, rows of v are computed when the row above is k
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -43,6 +43,8 @@ class MaskedConvolution(nn.Module):
     Raises:
         ValueError: sizes below one, an even kernel, or one that reaches beyond every pixel of the map.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("vandenoord2016conditional",)
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ for images of any height, width and number of channels: ⌈h/2⌉ × ⌈w/2⌉ a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +67,8 @@ class Pyramid(nn.Module):
     >>> [a.shape for a in Pyramid((3, 9, 5), [1, 2], 4, 2)(torch.zeros(7, 3, 9, 5))]
     [torch.Size([7, 4, 3, 2]), torch.Size([7, 4, 5, 3]), torch.Size([7, 4, 5, 3])]
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("child2021very",)
 
     takes_leading_axes: bool = True
 

@@ -8,7 +8,7 @@ Both are gated recurrent units (Cho et al. 2014, arXiv:1406.1078, §2.3).
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -28,6 +28,8 @@ class BidirectionalGRU(nn.Module):
     Raises:
         ValueError: (when called) x of another width.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("cho2014learning",)
 
     takes_leading_axes: bool = True
 
@@ -53,6 +55,8 @@ class CausalGRU(nn.Module):
     Raises:
         ValueError: (when called) x of another width.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("cho2014learning",)
 
     takes_leading_axes: bool = True
 

@@ -13,7 +13,7 @@ one group it is layer normalisation. A side of a map of at most two places has k
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,8 @@ class Bottleneck(nn.Module):
     >>> Bottleneck([(4, 5, 3), (2, 5, 3)], 8, (2, 6))(torch.zeros(7, 1, 4, 5, 3), torch.zeros(9, 2, 5, 3)).shape
     torch.Size([7, 9, 2, 6, 5, 3])
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("child2021very",)
 
     takes_leading_axes: bool = True
 
@@ -143,6 +145,8 @@ class ResidualStack(nn.Module):
         depth: the number of bottlenecks.
         norm_groups: of each bottleneck.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("child2021very", "wu2018group")
 
     takes_leading_axes: bool = True
 

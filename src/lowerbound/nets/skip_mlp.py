@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -32,6 +33,8 @@ class SkipMLP(nn.Module):
     >>> SkipMLP(3, [32, 32], (8, 8))(torch.zeros(5, 7, 3)).shape
     torch.Size([5, 7, 8, 8])
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("dieng2019avoiding",)
 
     takes_leading_axes: bool = True
 

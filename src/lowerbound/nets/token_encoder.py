@@ -13,7 +13,7 @@ LSTM it keeps a latent in use more than its last state does (Long et al. 2019, a
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -44,6 +44,8 @@ class TokenEncoder(nn.Module):
     Raises:
         ValueError: sizes below one, or a width that the heads of a transformer do not divide.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("long2019preventing",)
 
     takes_leading_axes: bool = True
 

@@ -13,7 +13,7 @@ arXiv:1409.2329). Given what is dropped, p(x) stays normalised, so that bounds r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -47,6 +47,13 @@ class TokenNet(nn.Module):
     Raises:
         ValueError: a probability outside of [0, 1), or sizes that are too small.
     """
+
+    cites: ClassVar[tuple[str, ...]] = (
+        "press2017using",
+        "inan2017tying",
+        "bowman2016generating",
+        "zaremba2014recurrent",
+    )
 
     takes_leading_axes: bool = False
 

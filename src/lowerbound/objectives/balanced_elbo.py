@@ -13,6 +13,7 @@ it is the ELBO.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -37,6 +38,8 @@ class BalancedELBO(nn.Module):
     Raises:
         ValueError: fewer steps.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("vahdat2020nvae",)
 
     linear: bool = True
     rate: RateForm = "kl"

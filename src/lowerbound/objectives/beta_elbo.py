@@ -15,7 +15,7 @@ during annealing, it is no bound.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -41,6 +41,8 @@ class BetaELBO(nn.Module):
         ValueError: a negative β or number of steps, an unknown `anneal`, or both a schedule and a warm-up.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("higgins2017beta", "bowman2016generating", "fu2019cyclical")
+
     linear: bool = True
     annealing: Tensor
 
@@ -62,6 +64,13 @@ class BetaELBO(nn.Module):
             raise ValueError(f"BetaELBO got warmup={warmup} and a schedule; give one of them.")
         self.beta, self.warmup, self.anneal, self.rate, self.schedule = beta, warmup, anneal, rate, schedule
         self.register_buffer("annealing", torch.tensor(self._annealing(0)), persistent=False)
+
+    @property
+    def works(self) -> tuple[str, ...]:
+        """β-VAE unless β is 1, and the annealing in use."""
+        own = ("higgins2017beta",) if self.beta != 1 or not self.warmup else ()
+        annealed = {"linear": "bowman2016generating", "cyclical": "fu2019cyclical"}[self.anneal]
+        return (*own, annealed) if self.warmup else own
 
     @property
     def bound(self) -> Bound:

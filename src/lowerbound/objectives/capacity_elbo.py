@@ -11,6 +11,8 @@ costs nothing.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -33,6 +35,8 @@ class CapacityELBO(nn.Module):
     Raises:
         ValueError: a negative argument.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("burgess2018understanding",)
 
     bound: Bound = "none"
     linear: bool = True

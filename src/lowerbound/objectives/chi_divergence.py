@@ -16,6 +16,7 @@ p(x), so that the parameters of likelihood and prior must be constants (`model.l
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -39,6 +40,8 @@ class ChiDivergence:
     Raises:
         ValueError: an order below 1.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("dieng2017variational",)
 
     n: float = 2.0
     bound: Bound = field(default="none", init=False, repr=False)

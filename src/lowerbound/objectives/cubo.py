@@ -13,6 +13,7 @@ q.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -35,6 +36,8 @@ class CUBO:
     Raises:
         ValueError: an order below 1, for which the limit is no upper bound.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("dieng2017variational",)
 
     n: float = 2.0
     bound: Bound = field(default="upper", init=False, repr=False)

@@ -15,6 +15,7 @@ all.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -32,6 +33,8 @@ class ELBO:
     Arguments:
         rate: "sampled", "entropy" or "kl"; a closed form is refused where the distributions have none.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("jordan1999introduction", "kingma2014auto")
 
     rate: RateForm = "sampled"
     bound: Bound = field(default="lower", init=False, repr=False)

@@ -18,7 +18,7 @@ turns the rate on slowly as well, which is how ladders are trained (Sønderby et
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -44,6 +44,8 @@ class FreeBits(nn.Module):
         ValueError: a negative number of nats or steps, or an unknown `per`.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("kingma2016improved", "sonderby2016ladder")
+
     linear: bool = True
     rate: RateForm = "kl"
 
@@ -56,6 +58,11 @@ class FreeBits(nn.Module):
             raise ValueError(f"FreeBits got per={per!r}; choose 'dimension' or 'group'.")
         self.nats, self.per, self.warmup = nats, per, warmup
         self.weighted = BetaELBO(1.0, warmup, rate="kl")
+
+    @property
+    def works(self) -> tuple[str, ...]:
+        """The rate that rises slowly only where it does."""
+        return self.cites if self.warmup else self.cites[:1]
 
     @property
     def bound(self) -> Bound:

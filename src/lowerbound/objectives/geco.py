@@ -25,6 +25,7 @@ only there, the value of a datum therefore depends on the other data of its batc
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -47,6 +48,8 @@ class GECO(nn.Module):
     Raises:
         ValueError: an upper limit that is not above 1.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("rezende2018taming",)
 
     bound: Bound = "none"
     linear: bool = True

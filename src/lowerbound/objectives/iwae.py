@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -25,6 +26,8 @@ class IWAE:
 
     The value is the bound itself, never the surrogate Σ w̃ log w, which exceeds log p(x).
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("burda2016importance",)
 
     rate: RateForm = "sampled"
     bound: Bound = field(default="lower", init=False, repr=False)

@@ -21,6 +21,7 @@ does not make x more probable. Alone it does not fit data; `VarGrad` takes the g
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -42,6 +43,8 @@ class LogVariance:
     Raises:
         ValueError: a factor that is not positive.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("richter2020vargrad",)
 
     factor: float = 0.5
     bound: Bound = field(default="none", init=False, repr=False)

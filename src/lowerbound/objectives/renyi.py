@@ -12,6 +12,7 @@ bound.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -31,6 +32,8 @@ class Renyi:
     Arguments:
         alpha: α. Between 0 and 1 it lies between `IWAE` and `ELBO`; above 1 below `ELBO`; below 0 it is no bound.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("li2016renyi",)
 
     alpha: float = 0.5
     rate: RateForm = field(default="sampled", init=False, repr=False)

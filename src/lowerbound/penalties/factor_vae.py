@@ -12,7 +12,7 @@ does not learn from the cross-entropy and D not from the total correlation.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import ClassVar, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn, rand_like
@@ -40,6 +40,8 @@ class FactorVAE(nn.Module):
     Raises:
         ValueError: a negative weight; a discriminator without layers, or with more than 256.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kim2018disentangling",)
 
     def __init__(self, latent_dim: int, weight: float = 10.0, hidden: int = 256, depth: int = 2):
         super().__init__()

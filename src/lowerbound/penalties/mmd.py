@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -43,6 +43,8 @@ class MMD:
     Raises:
         ValueError: a negative weight, an unknown kernel, or a bandwidth that is not positive.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("zhao2017infovae", "gretton2012kernel")
 
     weight: float = 10.0
     kernel: Kernel = "rbf"

@@ -9,6 +9,8 @@ q(z | x), and KL does not leap. u and v are followed by one step of the power me
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -34,6 +36,8 @@ class Spectral(nn.Module):
     Raises:
         ValueError: a negative weight, or a model without layers.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("vahdat2020nvae", "yoshida2017spectral")
 
     def __init__(self, model: nn.Module, weight: float = 1e-2):
         super().__init__()

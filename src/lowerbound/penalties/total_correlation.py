@@ -27,7 +27,7 @@ nats:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -56,6 +56,8 @@ class TotalCorrelation:
     Raises:
         ValueError: fewer than two data, a negative weight, or an unknown estimator.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("chen2018isolating",)
 
     num_data: int
     weight: float = 5.0

@@ -24,7 +24,7 @@ without any of these classes: `posterior=zuko.flows.NAF(latent_dim, context=x_di
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import zuko
@@ -90,6 +90,8 @@ class MAF(_Located):
         ValueError: a number below 1, or the output shape of the net fits no latent_dim.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("papamakarios2017masked",)
+
     def __init__(
         self,
         net: nn.Module,
@@ -134,6 +136,8 @@ class NSF(_Located):
     Raises:
         ValueError: a number below 1, or the output shape of the net fits no latent_dim.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("durkan2019neural",)
 
     def __init__(
         self,
@@ -186,6 +190,8 @@ class IAF(_Located):
     Raises:
         ValueError: a number below 1, or the output shape of the net fits no latent_dim.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kingma2016improved",)
 
     def __init__(
         self,

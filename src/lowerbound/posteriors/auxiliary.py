@@ -19,7 +19,7 @@ distribution over the concatenation [z, λ], and `augment` extends a joint p(x, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,8 @@ class AuxiliaryNormal(nn.Module):
     Raises:
         ValueError: a size that is too small, or the output shape of the net fits no latent_dim.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("ranganath2016hierarchical", "maaloe2016auxiliary")
 
     def __init__(
         self,

@@ -6,6 +6,8 @@ or an estimator made for binary latents.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import nn
 from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Independent
@@ -36,6 +38,8 @@ class Bernoulli(nn.Module):
     >>> Bernoulli(nn.Linear(5, 3), latent_shape=3)(torch.zeros(4, 5)).sample((2,)).shape
     torch.Size([2, 4, 3])
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("mnih2014neural",)
 
     def __init__(self, net: nn.Module, latent_shape: Shape | None = None):
         super().__init__()

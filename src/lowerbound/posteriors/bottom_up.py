@@ -32,6 +32,8 @@ class BottomUp(nn.Module):
         ValueError: no conditional.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("burda2016importance",)
+
     by_name: ClassVar[bool] = False  # made of other parts, in Python
 
     def __init__(self, conditionals: Sequence[Conditional]):

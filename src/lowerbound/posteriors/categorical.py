@@ -6,6 +6,8 @@ function or enumeration.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import nn
 from torch.distributions import Independent
 
@@ -34,6 +36,8 @@ class Categorical(nn.Module):
     Raises:
         ValueError: categories < 2, or the output shape of the net is not (*latent_shape, categories).
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("jang2017categorical",)
 
     def __init__(self, net: nn.Module, categories: int = 10, latent_shape: Shape | None = None):
         super().__init__()

@@ -12,7 +12,7 @@ codes start at the centres of k-means of encoded data.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -37,6 +37,8 @@ class Codebook(nn.Module):
         dead: the part of the equal share below which a code is dead; 0 leaves all where they are.
         normalized: whether codes have length 1.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("vandenoord2017neural",)
 
     vectors: Tensor
     share: Tensor

@@ -6,6 +6,8 @@ output, however large or small, gives an infinite or a zero scale.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import nn
 from torch.distributions import Independent, Normal
 
@@ -32,6 +34,8 @@ class DiagonalNormal(nn.Module):
     Raises:
         ValueError: the output shape of the net is not (2, *latent_shape).
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kingma2014auto",)
 
     def __init__(self, net: nn.Module, latent_shape: Shape | None = None, min_scale: float = 1e-4):
         super().__init__()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -47,6 +48,8 @@ class FiniteScalar(nn.Module):
     Raises:
         ValueError: no levels, a level below two, more than 8,192 codes, or a net of another output shape.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("mentzer2023finite",)
 
     points: Tensor
 

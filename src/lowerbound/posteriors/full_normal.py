@@ -9,6 +9,8 @@ tame: small scales do not multiply one another.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
@@ -41,6 +43,8 @@ class FullNormal(nn.Module):
     >>> q.rsample((2,)).shape
     torch.Size([2, 4, 3])
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kingma2019introduction",)
 
     rows: Tensor
     columns: Tensor

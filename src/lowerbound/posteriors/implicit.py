@@ -11,6 +11,7 @@ no hidden layer and a linear net, q(z | x) is the Gaussian N(A x + b, C Cᵀ).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,8 @@ class Implicit(nn.Module):
     Raises:
         ValueError: negative noise_dim, no features, or latents that are no vector.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("mescheder2017adversarial",)
 
     def __init__(
         self,

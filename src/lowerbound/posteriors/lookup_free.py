@@ -8,6 +8,8 @@ entropy terms of the source, which make single bits sure and all bits used, are 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -37,6 +39,8 @@ class LookupFree(nn.Module):
     Raises:
         ValueError: no bits, more than 62, or a net of another output shape.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("yu2023language",)
 
     def __init__(self, net: nn.Module, bits: int = 8, latent_shape: Shape | None = None):
         super().__init__()

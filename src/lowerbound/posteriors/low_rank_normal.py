@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,8 @@ class LowRankNormal(nn.Module):
     Raises:
         ValueError: rank < 1, or the output shape of the net is not (2 + rank, latent_dim).
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("rezende2014stochastic",)
 
     def __init__(
         self,

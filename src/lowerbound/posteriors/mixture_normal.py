@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +57,8 @@ class MixtureNormal(nn.Module):
     Raises:
         ValueError: components < 1, or the output shape of the net is not (components, 2 latent_dim + 1).
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("figurnov2018implicit", "graves2016stochastic", "morningstar2021automatic")
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,8 @@ class Planar(nn.Module):
     Raises:
         ValueError: layers < 1, or the output shape of the net fits no latent_dim.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("rezende2015variational",)
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ Distances from z̄ map as ρ = ‖y − z̄‖ = r (r + s) / (r + α), a quadrat
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,8 @@ class Radial(nn.Module):
     Raises:
         ValueError: layers < 1, or the output shape of the net fits no latent_dim.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("rezende2015variational",)
 
     def __init__(
         self,

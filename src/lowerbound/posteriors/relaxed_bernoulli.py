@@ -8,6 +8,8 @@ sigmoid. The prior is `priors.RelaxedBernoulli` in the same space, at a temperat
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent
@@ -36,6 +38,8 @@ class RelaxedBernoulli(nn.Module):
     Raises:
         ValueError: a temperature that is not positive, an unknown space, or a net of the wrong output shape.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("maddison2017concrete",)
 
     temperature: Tensor
 

@@ -8,6 +8,8 @@ starts with exp. The prior is `priors.RelaxedCategorical` in the same space, at 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent
@@ -38,6 +40,8 @@ class RelaxedCategorical(nn.Module):
         ValueError: a temperature that is not positive, fewer than two categories, an unknown space, or a net of the
             wrong output shape.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("maddison2017concrete", "jang2017categorical")
 
     temperature: Tensor
 

@@ -8,6 +8,8 @@ the channels of an image, so that an autoregressive prior sees the earlier stage
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -42,6 +44,8 @@ class ResidualQuantized(nn.Module):
     Raises:
         ValueError: as for `VectorQuantized`, or no stages.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("zeghidour2021soundstream",)
 
     def __init__(
         self,

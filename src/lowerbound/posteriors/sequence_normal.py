@@ -55,6 +55,8 @@ class SequenceNormal(nn.Module):
         ValueError: a size that is too small, or features that are not known.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("krishnan2017structured",)
+
     by_name: ClassVar[bool] = False  # made of other parts, in Python
 
     def __init__(

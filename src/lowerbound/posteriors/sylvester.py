@@ -22,7 +22,7 @@ tanh(A).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +65,8 @@ class Sylvester(nn.Module):
     Raises:
         ValueError: an unknown basis, a number below 1, or the output shape of the net fits no latent_dim.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("vandenberg2018sylvester",)
 
     def __init__(
         self,

@@ -117,6 +117,8 @@ class TopDown(nn.Module):
         ValueError: not one step and one Gaussian for each layer; when called, a layer that is not a diagonal Gaussian.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("sonderby2016ladder",)
+
     by_name: ClassVar[bool] = False  # made of other parts, in Python
 
     def __init__(self, prior: Conditional, steps: Sequence[nn.Module], evidence: Sequence[Conditional]):

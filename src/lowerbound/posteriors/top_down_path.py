@@ -49,6 +49,8 @@ class TopDownPath(nn.Module):
         ValueError: (when called) a prior that is no path, or with another number of groups, or another number of a_l.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("child2021very", "vahdat2020nvae")
+
     by_name: ClassVar[bool] = False  # made of other parts, in Python
 
     def __init__(
@@ -59,6 +61,11 @@ class TopDownPath(nn.Module):
         self.__dict__["_prior"] = prior
         self.encoder, self.merge = encoder, merge
         self.groups = nn.ModuleList(cast(Sequence[nn.Module], groups))
+
+    @property
+    def works(self) -> tuple[str, ...]:
+        """The residual posterior only where it is chosen."""
+        return self.cites if self.merge is residual else self.cites[:1]
 
     def forward(self, context: Context) -> TopDownChain:
         """q(z | context)."""

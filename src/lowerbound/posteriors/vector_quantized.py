@@ -11,6 +11,8 @@ most similar one and no length can grow without bound.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -47,6 +49,8 @@ class VectorQuantized(nn.Module):
         ValueError: fewer than two codes, more than 8,192, more features than codes, a decay or dead outside of [0, 1),
             or a net of another output shape.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("vandenoord2017neural", "yu2022vector")
 
     def __init__(
         self,
@@ -85,6 +89,11 @@ class VectorQuantized(nn.Module):
             observe=lambda: book.observe(f, index),
             dtype=f.dtype,
         )
+
+    @property
+    def works(self) -> tuple[str, ...]:
+        """Codes of length 1 only where they are."""
+        return self.cites if self.codebook.normalized else self.cites[:1]
 
     @property
     def num_codes(self) -> int:

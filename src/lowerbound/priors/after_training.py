@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,8 @@ class AfterTraining(nn.Module):
         What the prior returns, once `is_fitted`; until then what `before` returns, or independent uniform codes, which
         cannot be sampled.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("vandenoord2017neural", "dai2019diagnosing")
 
     by_name = False
     fitted: Tensor

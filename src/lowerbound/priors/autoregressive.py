@@ -20,7 +20,7 @@ convolution is better.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -118,6 +118,8 @@ class AutoregressiveNormal(nn.Module):
         is ignored.
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("germain2015made",)
+
     start: Tensor
 
     def __init__(self, latent_shape: Shape, hidden: int = 256, layers: int = 2, min_scale: float = 1e-2):
@@ -148,6 +150,8 @@ class AutoregressiveBernoulli(nn.Module):
     Returns (when called):
         A distribution with batch shape () and event shape (latent_shape,). A context is ignored.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("germain2015made",)
 
     start: Tensor
 
@@ -183,6 +187,8 @@ class AutoregressiveCategorical(nn.Module):
     >>> prior().sample(torch.Size((2, 3))).shape
     torch.Size([2, 3, 5, 4])
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("germain2015made",)
 
     start: Tensor
 

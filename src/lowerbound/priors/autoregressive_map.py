@@ -5,10 +5,14 @@
 
 A masked convolution or a transformer gives all conditionals in one pass, and draws compute every activation once
 (`autoregressive`). `priors.AutoregressiveBernoulli` and `AutoregressiveCategorical` do the same for short vectors by a
-masked perceptron. The optional context is a class, or a map of an upper level of latents; it enters every layer.
+masked perceptron. Of pixels it is the model of van den Oord et al. (2016, arXiv:1601.06759), of codes the prior of van
+den Oord et al. (2017, arXiv:1711.00937, §3.3). The optional context is a class, or a map of an upper level of latents;
+it enters every layer.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -48,6 +52,8 @@ class AutoregressiveMap(nn.Module):
     >>> prior().sample((2,)).shape
     torch.Size([2, 3, 4, 5])
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("vandenoord2016pixel", "vandenoord2017neural")
 
     def __init__(
         self,

@@ -1,6 +1,8 @@
-"""p(z) = Π_d π_d^z_d (1 − π_d)^(1 − z_d), z in {0, 1}^D, with learned π."""
+"""p(z) = Π_d π_d^z_d (1 − π_d)^(1 − z_d), z in {0, 1}^D, with learned π (Mnih & Gregor 2014, arXiv:1402.0030)."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +29,8 @@ class Bernoulli(nn.Module):
     >>> Bernoulli(3, learned=False)().log_prob(torch.tensor([0.0, 1.0, 1.0]))
     tensor(-2.0794)
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("mnih2014neural",)
 
     logits: Tensor
 

@@ -16,6 +16,7 @@ enumeration. Beyond that the expectation comes from persistent chains and log Z 
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -136,6 +137,8 @@ class RBM(nn.Module):
     >>> RBM(latent_shape=4)().sample(torch.Size((7, 3))).shape
     torch.Size([7, 3, 4])
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("rolfe2017discrete",)
 
     z: Tensor
     a: Tensor

@@ -1,6 +1,10 @@
-"""p(z) = Π_d Π_k π_dk^z_dk: independent categorical latents as one-hot rows z (D, K)."""
+"""p(z) = Π_d Π_k π_dk^z_dk: independent categorical latents as one-hot rows z (D, K) (Jang et al. 2017,
+arXiv:1611.01144).
+"""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +32,8 @@ class Categorical(nn.Module):
     >>> Categorical(3, categories=4, learned=False)().log_prob(torch.eye(4)[:3])
     tensor(-4.1589)
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("jang2017categorical",)
 
     logits: Tensor
 

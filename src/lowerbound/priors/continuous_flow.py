@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -35,6 +35,8 @@ class ContinuousFlow(Distribution):
 
     Batch shape (), event shape (d,).
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("chen2018neural",)
 
     has_rsample = True
 

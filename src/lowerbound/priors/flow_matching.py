@@ -18,6 +18,7 @@ so that log p(z) needs no estimate of a trace for any length of z.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -96,6 +97,8 @@ class FlowMatching(nn.Module):
     >>> FlowMatching(latent_shape=3)().rsample(torch.Size((5,))).shape
     torch.Size([5, 3])
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("lipman2022flow",)
 
     loc: Tensor
     scale: Tensor

@@ -17,6 +17,8 @@ A zuko flow is a `protocols.Conditional` already and needs no wrapper. `FlowPrio
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import zuko
 from torch import nn
 from zuko.distributions import NormalizingFlow
@@ -53,6 +55,8 @@ class FlowPrior(nn.Module):
     torch.Size([5, 3])
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("durkan2019neural", "papamakarios2017masked", "dinh2017density")
+
     def __init__(
         self,
         latent_shape: Shape,
@@ -62,7 +66,7 @@ class FlowPrior(nn.Module):
     ):
         super().__init__()
         latent_dim = vector_length(latent_shape, owner="FlowPrior")
-        self.event_shape = (latent_dim,)
+        self.kind, self.event_shape = kind, (latent_dim,)
         if kind not in _FLOWS:
             raise ValueError(f"FlowPrior got kind={kind!r} and expected one of {', '.join(_FLOWS)}.")
         if transforms < 1:
@@ -75,6 +79,11 @@ class FlowPrior(nn.Module):
             )
         flow = _FLOWS[kind](latent_dim, transforms=transforms, hidden_features=(hidden, hidden))
         self.transform, self.base = flow.transform, StandardNormal(latent_dim)
+
+    @property
+    def works(self) -> tuple[str, ...]:
+        """That of its kind of flow."""
+        return (self.cites[tuple(_FLOWS).index(self.kind)],)
 
     def forward(self, context: Context | None = None) -> NormalizingFlow:
         """p(z); the context is ignored."""

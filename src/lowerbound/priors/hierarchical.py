@@ -40,6 +40,8 @@ class Hierarchical(nn.Module):
     (torch.Size([7]), [5, 2])
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("rezende2014stochastic", "burda2016importance")
+
     by_name: ClassVar[bool] = False  # made of other parts, in Python
 
     def __init__(self, conditionals: Sequence[Conditional]):

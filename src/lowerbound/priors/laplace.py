@@ -7,6 +7,8 @@ Sejnowski 2000): a rotation of z changes its density, so that the columns of W a
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent
@@ -34,6 +36,8 @@ class Laplace(nn.Module):
     >>> Laplace(3, scale=0.5)().log_prob(torch.tensor([0.0, 1.0, -2.0]))
     tensor(-6.)
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("olshausen1996emergence", "lewicki2000learning")
 
     loc: Tensor
     scale: Tensor

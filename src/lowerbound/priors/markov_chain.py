@@ -39,6 +39,8 @@ class MarkovChain(nn.Module):
     torch.Size([3, 5, 2])
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("krishnan2017structured",)
+
     by_name: ClassVar[bool] = False  # made of other parts, in Python
 
     def __init__(self, initial: Conditional, transition: Conditional, length: int):

@@ -1,4 +1,4 @@
-"""p(z) = Σ_k π_k N(z; μ_k, diag σ_k²), every π, μ and σ learned.
+"""p(z) = Σ_k π_k N(z; μ_k, diag σ_k²), every π, μ and σ learned (Jiang et al. 2017, arXiv:1611.05148).
 
 It is trained with the bound, by the gradient of log p(z) at posterior samples. This gradient moves component k in
 proportion to its responsibility π_k N_k(z) / p(z): a component that explains no latent gets no gradient and stays where
@@ -7,6 +7,8 @@ so that they cover the region of an untrained q(z | x); from given latents they 
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -40,6 +42,8 @@ class MixtureNormal(nn.Module):
     >>> MixtureNormal(latent_shape=2, components=5)().log_prob(torch.zeros(7, 3, 2)).shape
     torch.Size([7, 3])
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("jiang2017variational",)
 
     def __init__(self, latent_shape: Shape, components: int = 50, spread: float = 1.0, min_scale: float = 1e-2):
         super().__init__()

@@ -67,6 +67,8 @@ class Path(nn.Module):
     (3, torch.Size([5, 2]), torch.Size([5, 8]))
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("child2021very",)
+
     by_name: ClassVar[bool] = False  # made of other parts, in Python
 
     def __init__(self, groups: Sequence[ChainStep], start: Shape | list[Shape] | nn.Module):

@@ -8,6 +8,8 @@ and ⅔ in q. The formula is in `lowerbound.relaxed`.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent
@@ -37,6 +39,8 @@ class RelaxedBernoulli(nn.Module):
     >>> RelaxedBernoulli(3, temperature=1.0)().log_prob(torch.full((3,), 0.2)).item()
     0.0
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("maddison2017concrete",)
 
     logits: Tensor
     temperature: Tensor

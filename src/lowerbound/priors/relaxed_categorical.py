@@ -8,6 +8,8 @@ in `lowerbound.relaxed`.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent
@@ -35,6 +37,8 @@ class RelaxedCategorical(nn.Module):
     Raises:
         ValueError: a temperature that is not positive, fewer than two categories, or an unknown space.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("maddison2017concrete",)
 
     logits: Tensor
     temperature: Tensor

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
@@ -24,6 +26,8 @@ class StandardNormal(nn.Module):
     >>> StandardNormal(3)().log_prob(torch.zeros(3))
     tensor(-2.7568)
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("kingma2014auto",)
 
     loc: Tensor
     scale: Tensor

@@ -13,6 +13,8 @@ Where q(z | u) is a diagonal Gaussian the mixture is computed in memory samples 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -49,6 +51,8 @@ class VampPrior(nn.Module):
     Raises:
         ValueError: fewer than one component, or an unknown start.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("tomczak2018vae",)
 
     def __init__(
         self,

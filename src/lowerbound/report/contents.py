@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.figure import Figure
 
+from lowerbound.citing import Citations
 from lowerbound.evaluate import PredictiveChecks
 
 __all__ = ["Illustration", "ReportContents"]
@@ -68,6 +69,7 @@ class ReportContents:
         text_pairs: test texts as the model sees them, each with its reconstruction.
         drawn_pairs: a drawing (SVG) of such pairs of molecules, side by side.
         drawn_samples: a drawing of molecules that the model draws.
+        citations: the works that it is made of.
     """
 
     title: str
@@ -100,3 +102,4 @@ class ReportContents:
     text_pairs: Sequence[tuple[str, str]] = ()
     drawn_pairs: str | None = None
     drawn_samples: str | None = None
+    citations: Citations | None = None

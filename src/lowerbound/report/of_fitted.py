@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lowerbound.citing import cite
 from lowerbound.data import Dataset
 from lowerbound.data.covariates import words_of
 from lowerbound.data.kinds.strings import texts_in
@@ -86,6 +87,7 @@ def collect(fitted: Fitted) -> ReportContents:
         shows_means=facts_of(fitted.model.likelihood).has_mean,
         problems=_problems(caught),
         predictive=_checks(fitted, len(rows)) if _can_sample(model) else None,
+        citations=cite(fitted),
         **(_shown_texts(fitted, x) if is_text else {}),
         **_shown_states(fitted, rows, x),
     )

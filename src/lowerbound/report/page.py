@@ -92,6 +92,9 @@ def _sections(contents: ReportContents) -> Iterator[str]:
     ):
         if values:
             yield f"<section>\n<h2>{heading}</h2>\n{_settings(values)}\n</section>"
+    if contents.citations is not None:
+        cited = contents.citations._repr_html_()
+        yield f'<section>\n<h2>What to cite</h2>\n<div class="wide">{cited}</div>\n</section>'
 
 
 def _texts(contents: ReportContents) -> Iterator[str]:

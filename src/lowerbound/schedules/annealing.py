@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 __all__ = ["Cyclical", "Linear", "Sigmoid"]
 
@@ -17,6 +18,8 @@ class Linear:
     >>> Linear(0.0, 2.0, num_steps=4)(1)
     0.5
     """
+
+    cites: ClassVar[tuple[str, ...]] = ()
 
     start: float
     stop: float
@@ -40,6 +43,8 @@ class Sigmoid:
     >>> Sigmoid(0.0, 2.0, num_steps=4)(2)
     1.0
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("bowman2016generating",)
 
     start: float
     stop: float
@@ -71,6 +76,8 @@ class Cyclical:
     >>> [Cyclical(4, fraction=0.5)(step) for step in range(5)]
     [0.0, 0.5, 1.0, 1.0, 0.0]
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("fu2019cyclical",)
 
     num_steps: int
     fraction: float = 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lowerbound.protocols import Schedule
 
@@ -13,6 +14,8 @@ __all__ = ["Constant", "Cosine", "Exponential", "Milestones", "Warmup"]
 @dataclass(frozen=True)
 class Constant:
     """value, at every step."""
+
+    cites: ClassVar[tuple[str, ...]] = ()
 
     value: float
 
@@ -28,6 +31,8 @@ class Cosine:
     >>> Cosine(1.0, 0.0, num_steps=10)(5)
     0.5
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("loshchilov2017sgdr",)
 
     start: float
     stop: float
@@ -46,6 +51,8 @@ class Exponential:
     >>> round(Exponential(1e-2, 1e-4, num_steps=2)(1), 6)
     0.001
     """
+
+    cites: ClassVar[tuple[str, ...]] = ()
 
     start: float
     stop: float
@@ -67,6 +74,8 @@ class Milestones:
     0.5
     """
 
+    cites: ClassVar[tuple[str, ...]] = ("burda2016importance",)
+
     value: float
     milestones: tuple[int, ...]
     factor: float
@@ -79,6 +88,8 @@ class Milestones:
 @dataclass(frozen=True)
 class Warmup:
     """A schedule whose first num_steps rise linearly from 0."""
+
+    cites: ClassVar[tuple[str, ...]] = ()
 
     schedule: Schedule
     num_steps: int

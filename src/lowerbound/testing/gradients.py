@@ -13,6 +13,7 @@ from lowerbound.gradients.path_only import detach
 from lowerbound.gradients.weighted import weighted_value
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Estimate, Gradient, Objective
+from lowerbound.testing.cites import check_cites
 from lowerbound.testing.require import require, require_close
 from lowerbound.weights import weigh
 
@@ -28,9 +29,9 @@ def check_gradient(
 ) -> bool:
     """Check an estimator on one objective and model.
 
-    Either its `check` refuses the pair; or the surrogate has the value of the objective at its own weights and, for θ
-    (the parameters of prior and likelihood alone), the gradient of the objective at the same latents, held fixed; and q
-    gets a finite gradient.
+    It states its works (`check_cites`). Either its `check` refuses the pair; or the surrogate has the value of the
+    objective at its own weights and, for θ (the parameters of prior and likelihood alone), the gradient of the
+    objective at the same latents, held fixed; and q gets a finite gradient.
 
     Arguments:
         estimator: what is checked.
@@ -45,6 +46,7 @@ def check_gradient(
     Raises:
         AssertionError: naming the first thing found wrong.
     """
+    check_cites(estimator)
     name = f"{type(estimator).__name__} on {type(objective).__name__}"
     q = model.infer(x)
     try:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lowerbound.protocols import Context, InitializedFromData
 from lowerbound.support import LikelihoodFacts, Support
+from lowerbound.testing.cites import check_cites
 from lowerbound.testing.conditionals import check_conditional
 from lowerbound.testing.require import require
 
@@ -22,9 +23,10 @@ _DISCRETE_DOMAINS = ("levels", "counts", "classes", "tokens")
 def check_likelihood(likelihood: nn.Module, context: Context, value: Tensor | None = None) -> None:
     """Check a likelihood: all that `check_conditional` checks, and its own statements.
 
-    It must state `facts` and a `support`. Samples lie in the support. log p of an entry that is NaN is NaN, or finite
-    where the support allows missing entries. `facts.discrete` agrees with the sum of p over the support, where there
-    are at most 100,000 values. `initialize`, if it has one, costs at most a nat per element on data of its own.
+    It must state `facts`, a `support` and its works (`check_cites`). Samples lie in the support. log p of an entry that
+    is NaN is NaN, or finite where the support allows missing entries. `facts.discrete` agrees with the sum of p over
+    the support, where there are at most 100,000 values. `initialize`, if it has one, costs at most a nat per element on
+    data of its own.
 
     Arguments:
         likelihood: the module; it is not changed.
@@ -46,6 +48,7 @@ def check_likelihood(likelihood: nn.Module, context: Context, value: Tensor | No
     _check_discrete(likelihood, context, facts, support, name)
     if isinstance(likelihood, InitializedFromData):
         _check_initialize(likelihood, context, name)
+    check_cites(likelihood)
 
 
 def _facts(likelihood: nn.Module, name: str) -> LikelihoodFacts:

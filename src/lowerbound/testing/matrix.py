@@ -33,7 +33,19 @@ from lowerbound.protocols import EstimatesRate, Gradient, Objective, RateForm
 from lowerbound.randomness import forked
 from lowerbound.spelling import choices, construct
 
-__all__ = ["KINDS", "NUM_SAMPLES", "Cell", "PosteriorKind", "Status", "cells", "columns", "page", "rows", "small_model"]
+__all__ = [
+    "KINDS",
+    "NUM_SAMPLES",
+    "Cell",
+    "PosteriorKind",
+    "Status",
+    "cells",
+    "cells_of",
+    "columns",
+    "page",
+    "rows",
+    "small_model",
+]
 
 NUM_SAMPLES = 2
 _DATA_DIM = 2
@@ -205,6 +217,27 @@ def rows(kind: PosteriorKind) -> dict[str, Callable[[], Gradient]]:
             label = "no baseline" if baseline is None else baseline.__name__
             made[f"{cls.__name__}, {label}"] = partial(_with_baseline, cls, None if baseline is None else other, kind)
     return made
+
+
+def cells_of(kind: PosteriorKind, label: str, *, column: bool) -> dict[str, Cell]:
+    """The cells of one objective (a column) or one estimator (a row, with its first baseline), by the other label.
+
+    Arguments:
+        kind: of latents.
+        label: the name of its class.
+        column: whether it is an objective.
+    """
+    model, x = small_model(kind)
+    found = {}
+    for row, gradient in rows(kind).items():
+        for of, objective in columns(kind).items():
+            own, other = (of, row) if column else (row, of)
+            if own.partition(",")[0] == label and other.partition(",")[0] not in found:
+                loss = VariationalLoss(model, objective(), gradient(), NUM_SAMPLES).double()
+                cell = _cell(loss, x.expand(4, -1))
+                if cell.status != "refused":
+                    found[other.partition(",")[0]] = cell
+    return found
 
 
 @functools.cache

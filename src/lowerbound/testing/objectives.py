@@ -6,6 +6,7 @@ import torch
 
 from lowerbound.exact import EnumerableBernoulli
 from lowerbound.protocols import Objective
+from lowerbound.testing.cites import check_cites
 from lowerbound.testing.require import require, require_close
 from lowerbound.weights import LogWeights
 
@@ -17,10 +18,9 @@ _BATCH = 7
 def check_objective(objective: Objective, *, num_samples: int = 2) -> None:
     """Check that an objective maps weights (sample, batch) to one finite number per datum.
 
-    It must treat data separately and samples alike, and be differentiable. One that says
-    `bound="lower"` must not exceed log p(x): its expectation is compared with the evidence, both
-    exact, on small models with binary latents. An upper bound is not compared, because its estimates approach it from
-    below.
+    It must state its works (`check_cites`), treat data separately and samples alike, and be differentiable. One that
+    says `bound="lower"` must not exceed log p(x): its expectation is compared with the evidence, both exact, on small
+    models with binary latents. An upper bound is not compared, because its estimates approach it from below.
 
     Arguments:
         objective: what is checked.
@@ -29,6 +29,7 @@ def check_objective(objective: Objective, *, num_samples: int = 2) -> None:
     Raises:
         AssertionError: naming the first thing found wrong.
     """
+    check_cites(objective)
     name = type(objective).__name__
     known = objective.bound in ("lower", "upper", "none")
     require(known, f"{name}: bound={objective.bound!r} is none of 'lower', 'upper' and 'none'.")

@@ -1,0 +1,81 @@
+"""What notebooks show is a small table in which every text is escaped; draws go to other programs as arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import lowerbound as lb
+from lowerbound.diagnosis import Diagnosis
+from lowerbound.diagnosis.finding import Finding
+from lowerbound.exact import LinearGaussian
+from lowerbound.html_tables import html_table
+from lowerbound.inference import HMC
+from lowerbound.nets import MLP
+from lowerbound.posteriors import DiagonalNormal
+
+
+def test_texts_are_escaped_and_cut() -> None:
+    page = html_table("<script>", [("<b>", "x" * 500), *[(i, i) for i in range(60)]])
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert "<b>" not in page
+    assert "x" * 301 not in page
+    assert "… 21 more" in page
+    assert len(page) < 3000
+
+
+def test_a_fitted_model_shows_how_it_was_made() -> None:
+    fitted = lb.fit(
+        np.random.default_rng(0).normal(size=(40, 3)), "vae", steps=2, hidden=[4], latent_dim=2, compile=False
+    )
+    fitted.scores = {"elbo": -3.25}
+    page = fitted._repr_html_()
+    for words in ("vae model", "table, 3", "<th>steps</th><td>2</td>", "<th>latent dim</th><td>2</td>", "-3.25"):
+        assert words in page
+
+
+def test_a_diagnosis_shows_its_findings() -> None:
+    finding = Finding(name="holes", present=True, sentence="a < b", remedy="lowerbound fit")
+    other = Finding(name="blindness", present=None, sentence="There are no other data.")
+    page = Diagnosis(title="run", findings=(finding, other), num_held_out=3, num_train=3)._repr_html_()
+    assert "<th>holes</th><td>present</td><td>a &lt; b</td><td>lowerbound fit</td>" in page
+    assert "<th>blindness</th><td>does not apply</td>" in page
+    assert "a &lt; b" in finding._repr_html_()
+
+
+@pytest.fixture(scope="module")
+def model() -> tuple[lb.LatentVariableModel, torch.Tensor]:
+    exact = LinearGaussian.random(3, 2)
+    return exact.model(DiagonalNormal(MLP(3, [], (2, 2)))), exact.sample(5)
+
+
+@pytest.mark.filterwarnings("ignore::lowerbound.inference.InferenceWarning")
+def test_chains_are_the_draws_by_chain_and_draw(model: tuple[lb.LatentVariableModel, torch.Tensor]) -> None:
+    found = lb.infer(*model, scheme=HMC(num_chains=2, num_warmup=20, num_samples=10))
+    values = found.chains("z")["z"]
+    assert values.shape == (2, 10, 5, 2)
+    assert np.array_equal(values[1, 3], found.posterior.values[3, 1].numpy())  # type: ignore[attr-defined]
+    assert "<th>scheme</th><td>HMC(" in found._repr_html_()
+
+
+def test_draws_of_an_encoder_are_one_chain(model: tuple[lb.LatentVariableModel, torch.Tensor]) -> None:
+    found = lb.infer(*model)
+    assert np.array_equal(found.chains()["z"][0], found.draws.numpy())
+    assert "nats a row, on average" in found._repr_html_()
+
+
+def test_arviz_takes_the_draws_and_agrees_on_r_hat(model: tuple[lb.LatentVariableModel, torch.Tensor]) -> None:
+    arviz = pytest.importorskip("arviz", reason="arviz is not installed")
+    found = lb.infer(*model, scheme=HMC(num_chains=4, num_warmup=200, num_samples=300))
+    found = lb.infer(*model, scheme=HMC(num_chains=4, num_warmup=200, num_samples=300))
+    draws = found.chains()
+    data = (
+        arviz.from_dict(posterior=draws)
+        if int(arviz.__version__.split(".")[0]) < 1
+        else arviz.from_dict({"posterior": draws})
+    )
+    rhat = arviz.rhat(data, method="split")["z"].values
+    assert found.r_hat is not None
+    np.testing.assert_allclose(rhat, found.r_hat.numpy(), atol=0.02)
