@@ -30,6 +30,7 @@ COMMANDS = [
     "check",
     "compare",
     "report",
+    "explore",
     "datasets",
     "choices",
 ]

@@ -52,6 +52,7 @@ _COMMANDS = {
     "check": "lowerbound.cli.check:check",
     "compare": "lowerbound.cli.compare:compare",
     "report": "lowerbound.cli.report:report",
+    "explore": "lowerbound.cli.explore:explore",
     "datasets": "lowerbound.cli.datasets:datasets",
     "choices": "lowerbound.cli.choices:choices",
 }
