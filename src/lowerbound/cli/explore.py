@@ -11,6 +11,8 @@ from lowerbound.cli.others import Other, other_data, other_data_options
 from lowerbound.cli.text import say
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from lowerbound.explorer import Explorer
 
 __all__ = ["explore"]
@@ -29,6 +31,7 @@ __all__ = ["explore"]
 @force_option
 @click.option("--port", type=click.IntRange(0, 65535), help="Of this machine. [default: a free one]")
 @click.option("--browser/--no-browser", default=True, help="Open the page in a browser. [default: yes]")
+@click.option("--diagnose/--no-diagnose", "examined", default=True, help="Examine the model for --out. [default: yes]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def explore(
     run: str,
@@ -38,6 +41,7 @@ def explore(
     force: bool,
     port: int | None,
     browser: bool,
+    examined: bool,
     seed: int,
 ) -> None:
     """Show a map of the latents of RUN, with what the model makes of any point, at an address of this machine.
@@ -46,7 +50,8 @@ def explore(
     lie, walks between points, the neighbours of a row, and where a row of one's own lies. Ctrl-C ends it. Only
     this machine can open the address, and only with the token that is in it.
 
-    With --out the page is one file with a part of this inside: a grid of decoded points and some rows.
+    With --out the page is one file with a part of this inside: a grid of decoded points, some rows, and the findings
+    of diagnose, which may take minutes.
     """
     from pathlib import Path
 
@@ -69,9 +74,22 @@ def explore(
     if out is None:
         _serve(explorer, port or 0, browser=browser)
         return
+    if examined:
+        _examine(explorer, console)
     with CountProgress(console, "Writing") as progress:
         explorer.write(out, force=force, progress=progress)
     say(f"Wrote the latent space of {len(explorer.mean)} rows to {out}")
+
+
+def _examine(explorer: Explorer, console: Console) -> None:
+    """Diagnose for the page; a model that is not examined gets a page without findings."""
+    from lowerbound.cli.progress import CountProgress
+
+    try:
+        with CountProgress(console, "Examining") as progress:
+            explorer.diagnose(progress)
+    except ValueError as error:
+        say(f"The page has no diagnosis: {error}", err=True)
 
 
 def _serve(explorer: Explorer, port: int, *, browser: bool) -> None:

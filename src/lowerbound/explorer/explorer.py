@@ -289,7 +289,8 @@ class Explorer:
     def write(
         self, path: str | Path, *, force: bool = False, progress: Callable[[int, int], None] | None = None
     ) -> Path:
-        """Write the page with all that it shows into one file, which needs no server.
+        """Write the page with all that it shows into one file, which needs no server; with the findings of `diagnose`
+        if that was called before.
 
         Arguments:
             path: of the .html file.

@@ -67,16 +67,8 @@ def _saved(explorer: Explorer, progress: Callable[[int, int], None] | None) -> d
         "rows": answers,
         "views": views.all,
         "colours": {i: colour_answer(explorer, i) for i in few},
-        "findings": _findings(explorer),
+        "findings": None if explorer.diagnosis is None else findings_answer(explorer.diagnosis),
     }
-
-
-def _findings(explorer: Explorer) -> Any:
-    """The findings, or the sentence that says why there are none."""
-    try:
-        return findings_answer(explorer.diagnose())
-    except ValueError as error:
-        return str(error)
 
 
 class _Views:

@@ -21,7 +21,7 @@ from lowerbound.weights import latents_of
 
 __all__ = ["LatentSpace", "space_of"]
 
-_ROWS_ONLY = "The map shows rows, each at the mean of q(z | x), and a row shows what the model makes of it; there is"
+_ROWS_ONLY = "The map shows rows and their reconstructions; there is"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,7 +104,7 @@ def _image(row: np.ndarray, schema: Schema) -> View:
 
 
 def _molecule(smiles: str) -> View:
-    drawn = base64.b64encode(molecule_svg([smiles]).encode()).decode("ascii") if smiles else None
+    drawn = base64.b64encode(molecule_svg([smiles], with_smiles=False).encode()).decode("ascii") if smiles else None
     return {"kind": "molecule", "text": smiles, "svg": drawn}
 
 

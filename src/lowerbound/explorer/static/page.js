@@ -45,7 +45,7 @@ function fillChoices() {
   const order = all.latents.map((_, d) => d).sort((c, d) => all.latents[d].activity - all.latents[c].activity);
   const option = (d) => make('option', { value: d, textContent: `z${d + 1}${all.latents[d].silent ? ' (silent)' : ''}` });
   const shares = all.principal?.shares.map((share) => Math.round(100 * share));
-  const first = shares ? [make('option', { value: 'pca', textContent: `principal components (${shares[0]} + ${shares[1]} %)` })] : [];
+  const first = shares ? [make('option', { value: 'pca', textContent: `PCA (${shares[0]} + ${shares[1]} %)` })] : [];
   byId('across').append(...first, ...order.map(option));
   byId('up').append(...order.map(option));
   if (order.length > 1) byId('up').value = order[1];
@@ -93,6 +93,7 @@ async function setPlane(changedId) {
     words = error.message;
   }
   byId('plane-words').textContent = words;
+  for (const id of ['contours', 'holes']) byId(id).disabled = !background.contours.length;
   plane = next;
   if (at) map.cursor = plane.project(at);
   map.pictures = [];
@@ -173,7 +174,7 @@ let asking = false, wanted = false, nearestShown = -1;
 async function cursorMoved() {
   const names = plane.axes ? plane.axes.map((d) => `z${d + 1}`) : ['1st component', '2nd component'];
   byId('where').textContent = map.cursor.slice(0, all.size === 1 ? 1 : 2).map((x, k) => `${names[k]} = ${x.toFixed(3)}`).join(', ')
-    + (all.size > 2 ? `; the other directions are those of ${chosen ? 'the chosen row' : 'the mean of the rows'}.` : '');
+    + (all.size > 2 && all.decodes ? `; the other directions are those of ${chosen ? 'the chosen row' : 'the mean of the rows'}.` : '');
   if (!all.decodes) return showNearest();
   if (embedded && !plane.saved) return byId('here').replaceChildren(make('p', { className: 'quiet', textContent: 'Nothing was decoded in this plane.' }));
   wanted = true;
@@ -197,7 +198,7 @@ async function showNearest() {
   nearestShown = row;
   try {
     const found = await source.ask('row', { row });
-    if (row === nearestShown) byId('here').replaceChildren(figure(found.reconstruction, `what the model makes of the nearest row: ${found.words}`, 196));
+    if (row === nearestShown) byId('here').replaceChildren(figure(found.reconstruction, `reconstruction of the nearest row: ${found.words}`, 196));
   } catch (error) {
     say('here', error);
   }
@@ -209,13 +210,13 @@ async function choose(row) {
     const found = await source.ask('row', { row });
     chosen = map.chosen = { row, neighbours: found.neighbours, draws: found.draws ? floatsOf(found.draws) : null, found };
     byId('row-words').textContent = `${found.words}: log w ${short(found.logW)}, rate ${short(found.rate)} nats`;
-    byId('row').replaceChildren(make('div', { className: 'pair' }, figure(found.original, 'the row', 150), figure(found.reconstruction, 'what the model makes of it', 150)));
+    byId('row').replaceChildren(pair(found.original, found.reconstruction, ['the row', 'reconstruction']));
     const buttons = found.neighbours.map((i, k) => {
-      const button = make('button', { type: 'button', ariaLabel: `Neighbour ${k + 1}` }, element(found.views[k], 64));
+      const button = make('button', { type: 'button', ariaLabel: `Go to neighbour ${k + 1}`, textContent: k + 1 });
       button.addEventListener('click', () => goTo(i));
       return button;
     });
-    byId('near').replaceChildren(make('p', { className: 'quiet', textContent: 'Nearest rows, by the means of q(z | x):' }), make('div', { className: 'strip' }, ...buttons));
+    byId('near').replaceChildren(make('p', { className: 'quiet', textContent: 'Nearest rows, by the means of q(z | x):' }), several(found.views, buttons, 64));
     fillLatents(found.rates);
   } catch (error) {
     say('row', error);
@@ -250,7 +251,7 @@ async function showWalk() {
     if (embedded && !plane.saved) throw new Error('Nothing was decoded in this plane.');
     const found = await source.walk(walk.a, walk.b, byId('way').value, contextRow(), plane);
     map.path = found.latents;
-    byId('steps').replaceChildren(...found.views.map((view, i) => figure(view, `${i + 1} of ${found.views.length}`, 88)));
+    byId('steps').replaceChildren(several(found.views, found.views.map((_, i) => `${i + 1} of ${found.views.length}`), 88));
   } catch (error) {
     say('steps', error);
   }
@@ -299,7 +300,7 @@ function fillLatents(rates) {
   const what = rates ? 'Rate of each latent for the chosen row, KL(q(z_d | x) ‖ p(z_d)), nats' : known
     ? 'Mean rate of each latent, KL(q(z_d | x) ‖ p(z_d)), nats' : 'Activity of each latent: the variance of its mean over rows';
   const silent = all.latents.filter((z) => z.silent).length;
-  const words = `${what}. ${silent ? `${silent} of ${all.size} are silent: their means vary by less than 0.01 (grey).` : 'None is silent.'}`;
+  const words = `${what}. ${silent ? `Silent, in grey: ${silent} of ${all.size}, whose means vary by less than 0.01.` : 'None is silent.'}`;
   byId('latents').replaceChildren(make('p', { className: 'quiet', textContent: words }), make('div', { className: 'bars' }, ...bars));
 }
 
@@ -321,7 +322,7 @@ function fillOwn() {
       remark();
       cursorMoved();
       byId('own-found').replaceChildren(make('p', { className: 'quiet', textContent: `log w ${short(found.logW)}, rate ${short(found.rate)} nats; marked ★ on the map.` }),
-        make('div', { className: 'pair' }, figure(found.original, 'as it was read', 150), figure(found.reconstruction, 'what the model makes of it', 150)));
+        pair(found.original, found.reconstruction, ['as it was read', 'reconstruction']));
     } catch (error) {
       say('own-found', error);
     }
@@ -330,14 +331,18 @@ function fillOwn() {
   byId('own').append(input.element, make('div', { className: 'bar' }, button('Encode', send), button('Take the chosen row', take), button('Clear', input.clear)));
 }
 
+const finding = (one) => make('div', { className: 'finding' }, make('b', { textContent: one.name }), ': ',
+  make('span', { className: one.verdict, textContent: one.verdict }), ` ${one.evidence}${one.healthy ? ` (healthy: ${one.healthy})` : ''}`,
+  make('p', { className: 'quiet', textContent: one.sentence }), ...(one.remedy ? [make('code', { textContent: one.remedy })] : []));
+
 function fillFindings() {
   const show = async () => {
     byId('findings').replaceChildren(make('p', { className: 'quiet', textContent: 'Examining; the map waits.' }));
     try {
-      byId('findings').replaceChildren(...(await source.ask('diagnose', {})).map((one) => make('div', { className: 'finding' },
-        make('b', { textContent: one.name }), ': ', make('span', { className: one.verdict, textContent: one.verdict }),
-        ` ${one.evidence}${one.healthy ? ` (healthy: ${one.healthy})` : ''}`, make('p', { className: 'quiet', textContent: one.sentence }),
-        ...(one.remedy ? [make('code', { textContent: one.remedy })] : []))));
+      const found = await source.ask('diagnose', {}), unknown = found.filter((one) => one.verdict === 'not examined');
+      const shown = found.filter((one) => !unknown.includes(one)).map(finding);
+      const rest = make('details', {}, make('summary', { textContent: `Not examined: ${unknown.length}` }), ...unknown.map(finding));
+      byId('findings').replaceChildren(...shown, ...(unknown.length ? [rest] : []));
     } catch (error) {
       say('findings', error);
     }

@@ -47,7 +47,7 @@ class Saved {
   async ask(name, question) {
     const { rows, colours, planes, views, findings } = this.saved;
     if (name === 'diagnose') {
-      if (typeof findings === 'string') throw new Error(findings);
+      if (!findings) throw new Error('The model was not examined before this page was saved.');
       return findings;
     }
     if (name === 'colour') return colours[question.number];

@@ -39,7 +39,7 @@ function linesCanvas(view) {
   }
   canvas.setAttribute('role', 'img');
   canvas.setAttribute('aria-label', `${steps[0].length} lines over ${steps.length} steps, from ${low} to ${high}`);
-  return make('div', {}, canvas, make('figcaption', { textContent: `${low} to ${high}, ${steps.length} steps` }));
+  return make('div', {}, canvas, make('figcaption', { textContent: `${short(low)} to ${short(high)}, ${steps.length} steps` }));
 }
 
 // One view; `width` is the width in pixels of an image.
@@ -65,6 +65,27 @@ function element(view, width = 168) {
   const table = make('div', { className: 'cells' }, make('table', {}, make('tbody', {}, ...rows)));
   if (view.more) table.append(make('p', { className: 'quiet', textContent: `The largest; ${view.more} more columns.` }));
   return table;
+}
+
+// Rows of a table side by side: a column of the data in each line.
+function sideBySide(views, heads) {
+  const values = views.map((view) => new Map(view ? view.cells : []));
+  const head = make('tr', {}, make('td'), ...heads.map((one) => make('th', { scope: 'col' }, one)));
+  const lines = views.find(Boolean).cells.map(([name]) => make('tr', {}, make('th', { scope: 'row', textContent: name }),
+    ...values.map((cells) => make('td', { textContent: cells.get(name) === '' ? '(gap)' : cells.get(name) ?? '–' }))));
+  return make('div', { className: 'cells side', tabIndex: 0 }, make('table', {}, make('thead', {}, head), make('tbody', {}, ...lines)));
+}
+
+// Several views in a row, or in one table; `heads` are words or buttons.
+function several(views, heads, width) {
+  if (views.find(Boolean)?.kind === 'table') return sideBySide(views, heads);
+  const shown = views.map((view, i) => make('figure', {}, element(view, width), make('figcaption', {}, heads[i])));
+  return make('div', { className: 'strip', tabIndex: 0 }, ...shown);
+}
+
+function pair(one, other, words) {
+  if (one.kind === 'table') return sideBySide([one, other], words);
+  return make('div', { className: 'pair' }, figure(one, words[0], 150), figure(other, words[1], 150));
 }
 
 const figure = (view, caption, width) => make('figure', {}, element(view, width), make('figcaption', { textContent: caption }));
