@@ -81,8 +81,12 @@ def _colour(explorer: Explorer, number: int) -> Any:
     return colour_answer(explorer, number)
 
 
-def _plane(explorer: Explorer, axes: tuple[int, int] | None = None) -> Any:
-    return plane_answer(explorer.plane(axes))
+def _plane(explorer: Explorer, axes: list[int] | None = None) -> Any:
+    if axes is None:
+        return plane_answer(explorer.plane(None))
+    if len(axes) != 2:
+        raise ValueError(f"axes of plane are {len(axes)} numbers; give two, or null for the principal components.")
+    return plane_answer(explorer.plane((axes[0], axes[1])))
 
 
 def _decode(explorer: Explorer, latents: list[list[float]], row: int = 0) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from lowerbound.data import DataError, Rows
 from lowerbound.evaluate.rate_distortion import ACTIVE_ABOVE
@@ -167,14 +168,7 @@ class Explorer:
         """
         if self.space.shape is None:
             raise ValueError(self.space.limits)
-        z = torch.as_tensor(np.asarray(latents, dtype=np.float32))
-        if z.ndim != 2 or z.shape[1] != self.space.size or not 1 <= len(z) <= MOST_LATENTS_AT_ONCE:
-            raise ValueError(
-                f"decode got latents of shape {tuple(z.shape)}; expected 1 to {MOST_LATENTS_AT_ONCE} rows of "
-                f"{self.space.size} numbers."
-            )
-        if not bool(z.isfinite().all()):
-            raise ValueError("decode got latents that are not finite.")
+        z = self._latents(latents)
         _, context, _ = next(self.fitted.blocks(self._part([row]), self.seed))
         given = None if context is None else context.expand(len(z), *context.shape[1:])
         with forked(_CPU, derive_seed(self.seed, _EXPLORE)):
@@ -191,10 +185,7 @@ class Explorer:
         """
         if way not in ("line", "circle") or not 2 <= num_steps <= MOST_LATENTS_AT_ONCE:
             raise ValueError(f"walk got way={way!r} and {num_steps} steps; choose line or circle, and 2 steps or more.")
-        ends = np.asarray([a, b], dtype=np.float32)
-        if ends.shape != (2, self.space.size) or not np.isfinite(ends).all():
-            raise ValueError(f"walk got ends of shape {ends.shape}; expected two of {self.space.size} finite numbers.")
-        first, last = torch.from_numpy(ends)
+        first, last = self._latents([a, b])
         z = between(first, last, num_steps, way).numpy()
         return z, self.decode(z, row)
 
@@ -316,6 +307,23 @@ class Explorer:
         from lowerbound.explorer.server import ExplorerServer
 
         return ExplorerServer(self, port)
+
+    def _latents(self, given: Any) -> Tensor:
+        """Rows of finite numbers, as many as the latents of a row.
+
+        Raises:
+            ValueError: something else, or too many.
+        """
+        size, lengths = self.space.size, sorted({len(one) for one in given})
+        if lengths != [size] or len(given) > MOST_LATENTS_AT_ONCE:
+            raise ValueError(
+                f"Got {len(given)} latents of {' and '.join(map(str, lengths)) or 'no'} numbers; expected 1 to "
+                f"{MOST_LATENTS_AT_ONCE} of {size}."
+            )
+        z = torch.from_numpy(np.stack([np.asarray(one, dtype=np.float64) for one in given])).float()
+        if not bool(z.isfinite().all()):
+            raise ValueError("Got latents that are not finite; give finite numbers.")
+        return z
 
     def _part(self, rows: Sequence[int]) -> Rows:
         """Some of the rows.

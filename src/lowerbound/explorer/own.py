@@ -76,8 +76,9 @@ def _cell(value: Any, column: Column) -> float:
 
 def _of_numbers(given: Any, schema: Schema) -> np.ndarray:
     count = math.prod(schema.event_shape)
-    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != count:
-        got = f"{len(given)} of them" if isinstance(given, Sequence) else f"a {type(given).__name__}"
+    is_list = isinstance(given, Sequence) and all(isinstance(one, int | float) for one in given)
+    if not is_list or len(given) != count:
+        got = f"{len(given)} of them" if is_list else f"a {type(given).__name__}"
         raise DataError(f"a row of these data has {count:,} numbers; got {got}.")
     x = np.array(given, dtype=np.float64)
     if schema.kind == "image":

@@ -14,6 +14,7 @@ POST /TOKEN/NAME                the answer to a question of `asked.QUESTIONS`
 from __future__ import annotations
 
 import secrets
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -66,7 +67,7 @@ class ExplorerServer:
         self.port = int(self._http.server_address[1])
         self.address = f"http://{_LOOPBACK}:{self.port}/{self.token}/"
         self._content: bytes | None = None
-        self._thread = threading.Thread(target=self._http.serve_forever, name="explorer", daemon=True)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.1,), name="explorer", daemon=True)
         self._thread.start()
 
     def __enter__(self) -> ExplorerServer:
@@ -114,6 +115,12 @@ class ExplorerServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = False
+    request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print the traceback of a defect, and nothing of a page that is closed while it waits."""
+        if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -153,6 +160,10 @@ class _Handler(BaseHTTPRequestHandler):
             raise
         else:
             self._send(HTTPStatus.OK, found)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the standard library refuses: other methods, and what is no HTTP."""
+        self._refuse(HTTPStatus(code), "This is no request that the page makes.")
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print nothing for each request."""

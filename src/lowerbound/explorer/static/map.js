@@ -132,7 +132,9 @@ class LatentMap {
 
   nearest(point, within = Infinity) {
     let best = -1, least = (within / this.scale) ** 2;
-    for (let i = 0; i < this.xs.length; i++) {
+    const count = this.known ? this.known.length : this.xs.length; // of a saved page, the rows that it holds
+    for (let k = 0; k < count; k++) {
+      const i = this.known ? this.known[k] : k;
       const away = (this.xs[i] - point[0]) ** 2 + (this.ys[i] - point[1]) ** 2;
       if (away < least) [best, least] = [i, away];
     }

@@ -28,6 +28,7 @@ async function begin() {
   document.querySelector('main').hidden = false;
   map = new LatentMap(byId('ground'), byId('over'), changed);
   map.scales = scales;
+  map.known = embedded ? Object.keys(embedded.saved.rows).map(Number) : null;
   map.resize();
   fillChoices();
   fillLatents();
@@ -174,7 +175,8 @@ let asking = false, wanted = false, nearestShown = -1;
 async function cursorMoved() {
   const names = plane.axes ? plane.axes.map((d) => `z${d + 1}`) : ['1st component', '2nd component'];
   byId('where').textContent = map.cursor.slice(0, all.size === 1 ? 1 : 2).map((x, k) => `${names[k]} = ${x.toFixed(3)}`).join(', ')
-    + (all.size > 2 && all.decodes ? `; the other directions are those of ${chosen ? 'the chosen row' : 'the mean of the rows'}.` : '');
+    + (all.size > 2 && all.decodes ? `; the other directions are those of ${chosen && !embedded ? 'the chosen row' : 'the mean of the rows'}.` : '')
+    + (embedded && plane.saved ? ' Shown is the nearest point that was decoded.' : '');
   if (!all.decodes) return showNearest();
   if (embedded && !plane.saved) return byId('here').replaceChildren(make('p', { className: 'quiet', textContent: 'Nothing was decoded in this plane.' }));
   wanted = true;
