@@ -78,7 +78,7 @@ class LatentMap {
     this.ground = ground;
     this.over = over;
     this.changed = changed; // of what: 'cursor', 'choose', 'a', 'b', 'clear', 'view'
-    this.show = { contours: true, holes: true, ellipses: false };
+    this.show = { rows: true, contours: true, holes: true, ellipses: false };
     this.marks = [];
     this.path = [];
     this.pictures = [];
@@ -148,7 +148,7 @@ class LatentMap {
     this.#drawPictures(paper);
     if (this.show.holes) this.#drawHoles(paper);
     if (this.show.contours) this.#drawContours(paper);
-    this.#drawPoints(paper);
+    if (this.show.rows) this.#drawPoints(paper);
     if (this.show.ellipses) this.#drawEllipses(paper);
     this.drawOver();
   }

@@ -54,7 +54,7 @@ function fillChoices() {
   if (!all.colours.length) byId('colour').parentElement.hidden = true;
   for (const id of ['across', 'up']) byId(id).addEventListener('change', () => setPlane(id));
   byId('colour').addEventListener('change', setColour);
-  for (const id of ['contours', 'holes', 'ellipses']) byId(id).addEventListener('change', () => {
+  for (const id of ['rows', 'contours', 'holes', 'ellipses']) byId(id).addEventListener('change', () => {
     map.show[id] = byId(id).checked;
     map.draw();
   });
