@@ -144,7 +144,7 @@ def shows_rows_alone(explorer, words):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe, words", [("fsq", "are codes"), ("ladder", "are layers"), ("vq", "are codes")])
+@pytest.mark.parametrize("recipe, words", [("fsq", "are codes"), ("ladder", "in several parts"), ("vq", "are codes")])
 def test_codes_and_layers_have_a_map_of_rows(recipe, words):
     fitted = lb.fit("digits", recipe, steps=1, compile=False, device="cpu")
     shows_rows_alone(fitted.explore(num_rows=20), words)

@@ -5,10 +5,13 @@ holds. A request must name this server as its host (a site that lets its own nam
 must not come from another site, and a question must be JSON of bounded size. There are no other paths, no CORS, and no
 file is read. One question is put to the model at a time.
 
-Method and path                 answer
-GET  /TOKEN/                    the page
-GET  /TOKEN/content             what it needs first (`answers.content_answer`)
-POST /TOKEN/NAME                the answer to a question of `asked.QUESTIONS`
+====================  ======================================================
+request               answer
+====================  ======================================================
+GET /TOKEN/           the page
+GET /TOKEN/content    what it needs first (`answers.content_answer`)
+POST /TOKEN/NAME      the answer to a question of `asked.QUESTIONS`
+====================  ======================================================
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ def _limits(fitted: Fitted, p: Distribution, z: Tensor | tuple[Tensor, ...], siz
         return f"The latents of this model are codes. {_ROWS_ONLY} nothing to decode between codes."
     if isinstance(z, tuple) or isinstance(p, Layered):
         return (
-            "The latents of this model are layers, each drawn given another, and a point of the map does not say what "
-            f"all of them are. {_ROWS_ONLY} nothing to decode between rows."
+            "The latents of this model are in several parts, drawn one given another, and a point of the map does not "
+            f"say what all of them are. {_ROWS_ONLY} nothing to decode between rows."
         )
     if not z.is_floating_point() or not over_reals(p) or math.prod(z.shape[1:]) != size:
         what = "classes and what goes with them" if isinstance(q, AssignsClusters) else "no free real numbers"
