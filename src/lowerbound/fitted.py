@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from lowerbound.cross_generating import Coherence
     from lowerbound.diagnosis import Diagnosis
     from lowerbound.evaluate import PredictiveChecks, Topic
+    from lowerbound.explorer import Explorer
     from lowerbound.lossless import Compressed
     from lowerbound.molecule_search import MoleculeSearch
     from lowerbound.of_rows import Encoded
@@ -694,6 +695,29 @@ class Fitted:
                 f"Could not write {path} ({error.strerror or error}); free some space and try again."
             ) from error
         return path
+
+    def explore(
+        self,
+        data: Any = None,
+        *,
+        num_rows: int = 10_000,
+        seed: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Explorer:
+        """Rows on a map of the latents, for a page in a browser: `serve` shows it, `write` puts it into one file.
+
+        Arguments:
+            data: see `rows`; None takes the test rows of the data it was fitted to.
+            num_rows: on the map, at most; of more, some are chosen at random.
+            seed: of this choice, and of draws.
+            progress: called with the rows done and their number.
+
+        Raises:
+            ValueError: a model without latents, fewer than two rows, or num_rows out of range.
+        """
+        from lowerbound.explorer import explore
+
+        return explore(self, data, num_rows=num_rows, seed=seed, progress=progress)
 
     def save(self, path: str | Path) -> Path:
         """Write a folder that `open` reads: run.json and model.safetensors.

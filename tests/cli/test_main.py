@@ -33,6 +33,7 @@ COMMANDS = [
     "cite",
     "push",
     "pull",
+    "explore",
     "datasets",
     "choices",
 ]

@@ -57,6 +57,7 @@ _COMMANDS = {
     "cite": "lowerbound.cli.cite:cite",
     "push": "lowerbound.cli.push:push",
     "pull": "lowerbound.cli.pull:pull",
+    "explore": "lowerbound.cli.explore:explore",
     "datasets": "lowerbound.cli.datasets:datasets",
     "choices": "lowerbound.cli.choices:choices",
 }

@@ -27,7 +27,7 @@ from lowerbound.protocols import Context
 from lowerbound.randomness import forked
 from lowerbound.weights import Latents, latents_of
 
-__all__ = ["holes"]
+__all__ = ["density_of_latents", "holes"]
 
 NAME = "holes"
 _DRAWS, _COMPONENTS = 4, (1, 3, 10, 30)
@@ -69,12 +69,22 @@ def _latents(case: Case, x: Tensor, context: Context | None, num_draws: int) -> 
 
 def _fitted(prior: Distribution, train: Tensor, latents: Tensor, seed: int) -> Tensor | None:
     """log r of latents (N, *event), with r fitted to `train`; None for latents that are neither real nor binary."""
-    sizes = [size for size in _COMPONENTS if size <= len(train) // 10] or [1]
     if over_reals(prior):
-        return gaussian_mixture(train.flatten(1), latents.flatten(1), components=sizes, seed=seed).to(latents)
+        return density_of_latents(train, latents, seed)
     if bool(((latents == 0) | (latents == 1)).all()) and latents.ndim == 2:
-        return bernoulli_mixture(train, latents, components=sizes, seed=seed).to(latents)
+        return bernoulli_mixture(train, latents, components=_sizes(len(train)), seed=seed).to(latents)
     return None
+
+
+def density_of_latents(train: Tensor, latents: Tensor, seed: int) -> Tensor:
+    """log r of real latents (N, *event): r is a mixture of Gaussians fitted to `train`, its size chosen on a part."""
+    sizes = _sizes(len(train))
+    return gaussian_mixture(train.flatten(1), latents.flatten(1), components=sizes, seed=seed).to(latents)
+
+
+def _sizes(num_rows: int) -> list[int]:
+    """Numbers of components that so many rows can tell apart."""
+    return [size for size in _COMPONENTS if size <= num_rows // 10] or [1]
 
 
 def _remedy(case: Case) -> str:

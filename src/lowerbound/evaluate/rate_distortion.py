@@ -33,9 +33,10 @@ from lowerbound.randomness import forked
 from lowerbound.row_numbers import rows_from
 from lowerbound.weights import weigh
 
-__all__ = ["Summary", "summary"]
+__all__ = ["ACTIVE_ABOVE", "Summary", "summary"]
 
-_ACTIVE = 0.01
+ACTIVE_ABOVE = 0.01
+"""The activity above which a latent is active."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +72,12 @@ class Summary:
     @property
     def active_units(self) -> int:
         """How many latents have an activity above 0.01."""
-        return int((self.activity > _ACTIVE).sum())
+        return int((self.activity > ACTIVE_ABOVE).sum())
 
     @property
     def active_units_per_layer(self) -> list[int]:
         """How many of each layer have an activity above 0.01, z_1 first."""
-        return [int((layer > _ACTIVE).sum()) for layer in self.activity.split(self.latents_per_layer)]
+        return [int((layer > ACTIVE_ABOVE).sum()) for layer in self.activity.split(self.latents_per_layer)]
 
     @property
     def bits_per_dim(self) -> float:

@@ -22,11 +22,11 @@ def molecule_png(smiles: Sequence[str], per_row: int = 5) -> bytes:
     rdkit_chem()
     from rdkit.Chem.Draw import rdMolDraw2D
 
-    return _drawn(rdMolDraw2D.MolDraw2DCairo, smiles, per_row)
+    return _drawn(rdMolDraw2D.MolDraw2DCairo, smiles, per_row, smiles)
 
 
-def molecule_svg(smiles: Sequence[str], per_row: int = 5) -> str:
-    """The same as an element of a page. Errors are those of `molecule_png`.
+def molecule_svg(smiles: Sequence[str], per_row: int = 5, *, with_smiles: bool = True) -> str:
+    """The same as an element of a page, if wanted without their SMILES. Errors are those of `molecule_png`.
 
     >>> molecule_svg(["CCO"])[:4]
     '<svg'
@@ -34,11 +34,11 @@ def molecule_svg(smiles: Sequence[str], per_row: int = 5) -> str:
     rdkit_chem()
     from rdkit.Chem.Draw import rdMolDraw2D
 
-    drawn = _drawn(rdMolDraw2D.MolDraw2DSVG, smiles, per_row)
+    drawn = _drawn(rdMolDraw2D.MolDraw2DSVG, smiles, per_row, smiles if with_smiles else ())
     return drawn[drawn.index("<svg") :]
 
 
-def _drawn(canvas_class: Any, smiles: Sequence[str], per_row: int) -> Any:
+def _drawn(canvas_class: Any, smiles: Sequence[str], per_row: int, legends: Sequence[str]) -> Any:
     Chem = rdkit_chem()
     mols = [Chem.MolFromSmiles(one) for one in smiles]
     if not mols or None in mols:
@@ -47,6 +47,6 @@ def _drawn(canvas_class: Any, smiles: Sequence[str], per_row: int) -> Any:
         )
     columns, rows = min(per_row, len(mols)), -(-len(mols) // per_row)
     canvas = canvas_class(columns * _WIDTH, rows * _HEIGHT, _WIDTH, _HEIGHT)
-    canvas.DrawMolecules(mols, legends=list(smiles))
+    canvas.DrawMolecules(mols, legends=list(legends) or None)
     canvas.FinishDrawing()
     return canvas.GetDrawingText()

@@ -1,0 +1,107 @@
+"""The pages in a browser: nothing is said on the console, points are decoded, and keys do what they say."""
+
+import json
+
+import numpy as np
+import pytest
+from chromium import PROGRAM, Chromium
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium on this machine")]
+DRAWN = "document.querySelector('#here')?.children.length"
+
+
+@pytest.fixture
+def browser(tmp_path):
+    with Chromium(tmp_path / "profile") as found:
+        yield found
+
+
+def canvas_of(browser, place):
+    """The grey values of the first picture in an element."""
+    script = f"""(() => {{ const c = document.querySelector('{place} canvas');
+      const p = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+      return JSON.stringify(Array.from(p).filter((_, i) => i % 4 === 0)); }})()"""
+    return np.array(json.loads(browser.run(script)))
+
+
+def grey(view):
+    import base64
+
+    return np.frombuffer(base64.b64decode(view["pixels"]), dtype=np.uint8)
+
+
+def test_the_served_page_decodes_what_the_model_decodes(browser, server, explorer):
+    browser.open(server.address)
+    browser.until(DRAWN)
+    browser.run("byId('over').focus()")
+    for _ in range(9):
+        browser.key("ArrowRight")
+    browser.key("ArrowUp")
+    browser.until("!asking && !wanted")
+    z = json.loads(browser.run("JSON.stringify(Array.from(here()))"))
+    np.testing.assert_array_equal(canvas_of(browser, "#here"), grey(explorer.decode([z])[0]))
+    browser.key("Enter")
+    browser.until("byId('row').children.length")
+    row = browser.run("chosen.row")
+    np.testing.assert_array_equal(canvas_of(browser, "#row"), grey(explorer.originals([row])[0]))
+    browser.key("a")
+    for _ in range(9):
+        browser.key("ArrowDown")
+    browser.key("b")
+    browser.until("document.querySelectorAll('#steps figure').length === 9")
+    browser.run("byId('way').value = 'circle'; byId('way').dispatchEvent(new Event('change'))")
+    ends = [json.loads(browser.run(f"JSON.stringify(Array.from(walk.{end}))")) for end in "ab"]
+    latents, _ = explorer.walk(*ends, "circle")
+    browser.until(f"Math.abs(map.path[4][0] - {latents[4][0]}) < 1e-4")
+    browser.run("[...document.querySelectorAll('#own button')].find((b) => b.textContent.startsWith('Take')).click()")
+    browser.run("[...document.querySelectorAll('#own button')].find((b) => b.textContent === 'Encode').click()")
+    browser.until("own")
+    np.testing.assert_allclose(
+        json.loads(browser.run("JSON.stringify(Array.from(own))")), explorer.mean[row], atol=1e-4
+    )
+    browser.run("byId('over').focus()")
+    browser.key("Escape")
+    assert browser.run("chosen === null && map.path.length === 0")
+    assert browser.problems == []
+
+
+def test_the_saved_page_needs_no_server(browser, explorer, tmp_path):
+    path = explorer.write(tmp_path / "page.html")
+    browser.open(path.as_uri())
+    browser.until(DRAWN)
+    browser.run("byId('over').focus()")
+    browser.key("Enter")
+    browser.until("byId('row').children.length")
+    row = browser.run("chosen.row")
+    np.testing.assert_array_equal(canvas_of(browser, "#row"), grey(explorer.originals([row])[0]))
+    assert browser.problems == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_table_fits_the_window_and_its_names_are_text(tmp_path, of_people, width):
+    with of_people.serve() as server, Chromium(tmp_path / "profile", width, 900) as browser:
+        browser.open(server.address)
+        browser.until(DRAWN)
+        browser.run("choose(3)")
+        browser.until("byId('row').children.length")
+        assert browser.run("document.documentElement.scrollWidth") <= width
+        assert browser.run("document.querySelectorAll('b, i:not(.track i)').length") == 0
+        assert "</script><b>city" in browser.run("byId('row').textContent")
+        assert "(gap)" in browser.run("byId('row').textContent")
+        assert browser.problems == []
+
+
+def test_a_hundred_thousand_rows_are_drawn(tmp_path, explorer):
+    """The buffer of pixels takes them all; how long that takes is printed and not judged."""
+    from small_pictures import of_pictures
+
+    many = np.random.default_rng(0).integers(0, 2, (100_000, 4, 5))
+    with of_pictures().explore(many, num_rows=100_000).serve() as server, Chromium(tmp_path / "profile") as browser:
+        browser.open(server.address)
+        browser.until(DRAWN)
+        milliseconds = browser.run(
+            "(() => { const t = performance.now(); map.draw(); return performance.now() - t; })()"
+        )
+        print(f"100,000 points: {milliseconds:.0f} ms")
+        assert browser.run("map.xs.length") == 100_000
+        assert browser.problems == []
