@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lowerbound.averaged import Averaged
 from lowerbound.checkpoint import BestWeights, Checkpoint, CheckpointError
 from lowerbound.criterion import chooses, criterion_of, described
-from lowerbound.data.feed import Feed
+from lowerbound.data.feed import ORDER, Feed, Numbered
 from lowerbound.engine import Engine
 from lowerbound.held_out import HeldOut, held_out_terms
 from lowerbound.history import History, NonFiniteError
@@ -209,8 +209,19 @@ class TrainingRun:
         self.best.bound = numbers["best_bound"] if numbers["best_bound"] is not None else float("-inf")
         self.step, self.seconds, self.stopped = numbers["step"], numbers["seconds"], numbers["stopped"]
         self.evaluated_at, self.evaluations_since_best = numbers["evaluated_at"], numbers["evaluations_since_best"]
+        self._follow(numbers.get("order", 1), checkpoint)
         if numbers["scaler"] is not None:
             _scaler(self.engine).load_state_dict(numbers["scaler"])
+
+    def _follow(self, order: Any, checkpoint: Checkpoint) -> None:
+        """Take the rows in the order of the run that is resumed."""
+        if order not in (1, ORDER):
+            raise CheckpointError(
+                f"{checkpoint.path} takes rows in order {str(order)[:20]}, which this version does not know; resume it "
+                "with the version that made it, or start the run anew."
+            )
+        if isinstance(self.feed, Numbered):
+            self.feed.take_order(order)
 
     def _numbers(self) -> dict[str, Any]:
         scaler = _scaler(self.engine)
@@ -223,6 +234,7 @@ class TrainingRun:
             "best_bound": self.best.bound if math.isfinite(self.best.bound) else None,
             "scaler": None if scaler is None else scaler.state_dict(),
             "failure": None,
+            "order": self.feed.order if isinstance(self.feed, Numbered) else ORDER,
         }
 
 

@@ -24,10 +24,14 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-from lowerbound.data.source import InMemory, OnData, Source
+from lowerbound.data.permutation import KEYED_ABOVE
+from lowerbound.data.source import InMemory, OnData, Source, units_of
 from lowerbound.data.stream import Stream
 
-__all__ = ["Batches", "Data", "Feed", "Numbered", "OfDataset", "feed_of", "source_of"]
+__all__ = ["ORDER", "Batches", "Data", "Feed", "Numbered", "OfDataset", "feed_of", "source_of"]
+
+ORDER = 2
+"""The version of the order in which rows come; the numbers of new runs change with it."""
 
 Data: TypeAlias = Any
 """Tensors, arrays, tuples of them, a `Source`, a map-style data set, a loader, or an iterable of batches."""
@@ -66,14 +70,33 @@ class Numbered:
     Arguments:
         source: rows by number.
         batch_size, seed, rank, world_size: see `Stream`.
+
+    Attributes:
+        order: the version of the order of the rows, which a checkpoint keeps: 1 for runs of before order 2, that hold
+            the permutation of an epoch in memory; 2 for those that compute it (`permutation`).
     """
 
     resumable = True
 
     def __init__(self, source: Source, batch_size: int, seed: int, *, rank: int = 0, world_size: int = 1):
         self.source, self.transform = source, source.transform
-        self.mine = Stream(len(source), batch_size, seed, rank=rank, world_size=world_size)
-        self.all = Stream(len(source), batch_size, seed)
+        self._arguments = (len(source), batch_size, seed), {"rank": rank, "world_size": world_size}
+        self.take_order(ORDER)
+
+    def take_order(self, order: int) -> None:
+        """Follow the order of a version.
+
+        Raises:
+            ValueError: there is no such version.
+        """
+        if order not in (1, ORDER):
+            raise ValueError(f"order is {order}; expected 1 or {ORDER}.")
+        sizes, place = self._arguments
+        how = {
+            "units": units_of(self.source) if order == ORDER else None,
+            "keyed_above": KEYED_ABOVE if order == ORDER else sizes[0],
+        }
+        self.order, self.mine, self.all = order, Stream(*sizes, **place, **how), Stream(*sizes, **how)
 
     def batch(self, step: int) -> tuple[Tensor, ...]:
         """See `Feed`."""

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from lowerbound.data.blocks import exact_dtype
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.sparse import Array
-from lowerbound.data.stream import Stream
+from lowerbound.data.stream import Stream, Units
 
-__all__ = ["InMemory", "MemoryMapped", "OnData", "Source", "Stream", "source_for"]
+__all__ = ["InMemory", "InUnits", "MemoryMapped", "OnData", "Source", "Stream", "source_for", "units_of"]
 
 
 @runtime_checkable
@@ -40,6 +40,21 @@ class Source(Protocol):
     def gather(self, rows: Int64[Tensor, " batch"]) -> tuple[Tensor, ...]:
         """The raw rows with these numbers, on the device; `rows` is on the CPU."""
         ...
+
+
+@runtime_checkable
+class InUnits(Protocol):
+    """A source whose rows are read in units."""
+
+    @property
+    def units(self) -> Units | None:
+        """Which rows are read together, by the numbers of the source; None if any row can be read alone."""
+        ...
+
+
+def units_of(source: Source) -> Units | None:
+    """The units in which a source reads its rows; None if any row can be read alone."""
+    return source.units if isinstance(source, InUnits) else None
 
 
 class OnData(nn.Module):
