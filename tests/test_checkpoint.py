@@ -164,10 +164,10 @@ def test_a_run_of_many_rows_goes_on_in_its_own_order(
     path = tmp_path / "checkpoint"
     with monkeypatch.context() as patched:
         if not former:
-            patched.setattr("lowerbound.data.feed.KEYED_ABOVE", 10)
+            patched.setattr("lowerbound.data.numbered.KEYED_ABOVE", 10)
         whole = run(noisy())
         run(noisy(), path, leave_at=14)
-    monkeypatch.setattr("lowerbound.data.feed.KEYED_ABOVE", 10)
+    monkeypatch.setattr("lowerbound.data.numbered.KEYED_ABOVE", 10)
     groups, numbers = Checkpoint(path=path).load()
     assert numbers["order"] == 2
     if former:

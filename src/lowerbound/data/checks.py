@@ -15,6 +15,7 @@ import numpy as np
 
 from lowerbound.data.blocks import row_blocks
 from lowerbound.data.errors import DataError, clipped, nearest
+from lowerbound.data.remembered import remembered
 from lowerbound.data.sparse import Array
 
 __all__ = [
@@ -98,8 +99,11 @@ def check_finite(x: Array, name: str, columns: Sequence[str] | None = None, *, m
     Raises:
         DataError: if any value is not finite as a float32.
     """
-    if x.dtype.kind != "f":
-        return
+    if x.dtype.kind == "f":
+        remembered(x, f"finite {missing}", lambda: _pass_finite(x, name, columns, missing=missing))
+
+
+def _pass_finite(x: Array, name: str, columns: Sequence[str] | None, *, missing: bool) -> None:
     count, first = 0, None
     for start, block in row_blocks(x):
         bad = ~(np.abs(block) <= np.finfo(np.float32).max)
@@ -138,6 +142,10 @@ def check_varies(x: Array, name: str) -> None:
     Raises:
         DataError: if every value of `x` equals the first.
     """
+    remembered(x, "varies", lambda: _pass_varies(x, name))
+
+
+def _pass_varies(x: Array, name: str) -> None:
     value = x[(0,) * x.ndim]
     if all((block == value).all() for _, block in row_blocks(x)):
         raise DataError(

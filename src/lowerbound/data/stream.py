@@ -105,6 +105,19 @@ class Stream:
         epochs = range(start // self.num_rows, (stop - 1) // self.num_rows + 1)
         return torch.cat([self._part(epoch, start, stop) for epoch in epochs])
 
+    def ahead_of(self, step: int) -> Int64[np.ndarray, " unit"] | None:
+        """The first row of each unit of the window after that in which batch `step` ends; None without units."""
+        if self.units is None:
+            return None
+        epoch, position = divmod((step + 1) * self.batch_size - 1, self.num_rows)
+        order = self._order(epoch)
+        assert isinstance(order, Windowed)
+        end = order.end_of_window(position)
+        if end == self.num_rows:
+            order, end = self._order(epoch + 1), 0
+        assert isinstance(order, Windowed)
+        return self.units.bounds[order.window(end)]
+
     def epoch_of(self, step: int) -> float:
         """How many times the data has been seen once `step` batches have been drawn."""
         return step * self.batch_size / self.num_rows

@@ -58,6 +58,10 @@ class Windowed:
         first, last = np.searchsorted(self._ends, self._windows[number : number + 2], side="right")
         return self._units[first:last]
 
+    def end_of_window(self, position: int) -> int:
+        """The first position after the window in which a position lies."""
+        return int(self._windows[int(np.searchsorted(self._windows, position, side="right"))])
+
     def _rows(self, places: np.ndarray) -> np.ndarray:
         """From places in the order of the units to numbers of rows."""
         unit = np.searchsorted(self._ends, places, side="right")

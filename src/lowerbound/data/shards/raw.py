@@ -1,0 +1,78 @@
+"""Rows of numbers as they lie in a file: the array of an .npy file, or of an .npz file that is not compressed."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from lowerbound.data.errors import DataError, clipped
+from lowerbound.data.on_disk import Stamp
+from lowerbound.data.shards.headers import Header, header_of
+
+__all__ = ["RawRows", "npy_rows", "place_in_archive"]
+
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+
+
+class RawRows:
+    """Numbers from a place in a file on, in the order of C.
+
+    Arguments:
+        stamp: of the file.
+        place: of the first byte.
+        header: shape and type.
+        name: of the array in an archive, or None.
+    """
+
+    units = None
+
+    def __init__(self, stamp: Stamp, place: int, header: Header, name: str | None = None):
+        self.stamp, self.name, self._place = stamp, name, place
+        self.num_rows, self.event_shape, self.dtype = header.shape[0], header.shape[1:], header.dtype
+        self._row_bytes = math.prod(self.event_shape) * self.dtype.itemsize
+        if place + self.num_rows * self._row_bytes > stamp.size:
+            raise DataError(
+                f"'{clipped(stamp.path.name)}' is shorter than it says; it may be cut short: save it again."
+            )
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """See `Part`. The file is read rather than mapped, so that what was read is not held."""
+        found = np.empty((stop - start, *self.event_shape), self.dtype)
+        left, place = found.reshape(-1).view(np.uint8).data, start * self._row_bytes
+        try:
+            handle = os.open(self.stamp.path, os.O_RDONLY)
+            try:
+                while len(left):
+                    count = os.preadv(handle, [left[: 2**30]], self._place + place)
+                    if not count:
+                        raise EOFError
+                    left, place = left[count:], place + count
+            finally:
+                os.close(handle)
+        except (OSError, EOFError) as error:
+            raise DataError(
+                f"'{clipped(self.stamp.path.name)}' cannot be read at row {start}; it may be cut short: save it again."
+            ) from error
+        return found
+
+
+def npy_rows(path: Path) -> RawRows | None:
+    """The rows of an .npy file; None if it holds no numbers, or its columns lie one after another (Fortran's order)."""
+    with path.open("rb") as stream:
+        header = header_of(stream)
+        place = stream.tell()
+    usable = header is not None and header.shape and not header.fortran and header.dtype.kind in "biuf"
+    return RawRows(Stamp.of(path), place, header, None) if usable and header is not None else None
+
+
+def place_in_archive(path: Path, info: zipfile.ZipInfo) -> int:
+    """Where the contents of a member begin that is not compressed."""
+    with path.open("rb") as stream:
+        stream.seek(info.header_offset)
+        *_, name, extra = _LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size))
+    return info.header_offset + _LOCAL_HEADER.size + name + extra
