@@ -9,7 +9,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from lowerbound.data.memory import check_memory
 from lowerbound.data.on_disk import OnDisk, Store
 from lowerbound.data.shards.headers import Header, header_of
 from lowerbound.data.shards.raw import npy_rows
+from lowerbound.data.sparse import SparseRows, keeps_sparse
 
 __all__ = ["dense", "read_npy", "read_npz"]
 
@@ -225,9 +226,10 @@ def _read_sparse(path: Path, label: str | None) -> Contents:
     if hasattr(matrix, "check_format"):
         matrix.check_format(full_check=True)  # an index outside of the matrix would be read beyond its memory
     what = f"the sparse matrix of {clipped(path.name)}"
-    return Contents(
-        what=what, container="npz", x=dense(matrix, what), notes=(f"{path.name} is sparse and was made dense.",)
-    )
+    if keeps_sparse(matrix.shape):
+        return Contents(what=what, container="npz", x=cast(Any, SparseRows(matrix.tocsr())))
+    note = f"{path.name} is sparse and was made dense."
+    return Contents(what=what, container="npz", x=dense(matrix, what), notes=(note,))
 
 
 def _refuse_locked(archive: zipfile.ZipFile, path: Path) -> None:

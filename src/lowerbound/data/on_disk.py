@@ -53,7 +53,7 @@ class Stamp:
             same = False
         if not same:
             raise DataError(
-                f"'{clipped(str(self.path))}' has changed or gone since it was opened; data must stay as they are "
+                f"'{clipped(self.path.name)}' has changed or gone since it was opened; data must stay as they are "
                 "while they are read: start again."
             )
 

@@ -90,7 +90,9 @@ class _H5ad:
 
     def read(self, path: Path, asked: Asked) -> Contents:
         array = asked.array or asked.usual_array
-        return read_h5ad(path, asked.label, asked.usual_label, array, covariates=asked.covariates)
+        return read_h5ad(
+            path, asked.label, asked.usual_label, array, covariates=asked.covariates, stream_above=asked.stream_above
+        )
 
 
 _OWN: tuple[Reader, ...] = (_Npy(), _Npz(), _Table(), _Text(), _Smiles(), _H5ad())

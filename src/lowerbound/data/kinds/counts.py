@@ -19,7 +19,7 @@ from lowerbound.data.kinds.table import Table, both_parts, check_axes, table_sch
 from lowerbound.data.measured import measure
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Column, Schema
-from lowerbound.data.sparse import ARRAYS, DENSE, IN_FILES, Array
+from lowerbound.data.sparse import ARRAYS, IN_FILES, Array
 
 __all__ = ["Counts"]
 
@@ -39,7 +39,7 @@ class Counts(Table):
             return False
         if contents.container in ANNOTATED and isinstance(contents.x, ARRAYS):
             return bool(contents.x.max(initial=0) > 1)
-        if isinstance(contents.x, DENSE):
+        if isinstance(contents.x, ARRAYS):
             return _are_counts(contents.x)
         numbers = contents.x.select_dtypes("number", exclude=["timedelta", np.complexfloating])
         if not len(numbers.columns) or not _are_counts(numbers.to_numpy(dtype=np.float64, na_value=np.nan)):

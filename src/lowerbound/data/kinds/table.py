@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from lowerbound.data.checks import check_numeric
-from lowerbound.data.columns import infer_columns, long_tailed
+from lowerbound.data.columns import infer_columns, long_tailed, step_for_skewness
 from lowerbound.data.contents import Contents, Given
 from lowerbound.data.errors import DataError
 from lowerbound.data.kinds.kind import Preparation
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.rows_of_columns import frame_of_rows, rounded, rows_of_table, wide_enough
 from lowerbound.data.schema import Column, Schema
-from lowerbound.data.sparse import ARRAYS, DENSE, Array
+from lowerbound.data.sparse import ARRAYS, DENSE, STAYS, Array
 from lowerbound.data.transform import Identity, Pixels, Standardize, Transform
 from lowerbound.support import LikelihoodFacts
 
@@ -61,6 +61,7 @@ class Table:
         schema = table_schema(self.name, contents, x, columns, left_out)
         if _is_mixed(columns):
             rows = rows_of_table(x, schema, contents.what)
+            rows = rows[:: step_for_skewness(len(rows))] if isinstance(rows, STAYS) else rows
             known = [_with_tail(column, rows[:, i], overrides) for i, column in enumerate(columns)]
             schema = replace(schema, columns=tuple(known))
         return schema

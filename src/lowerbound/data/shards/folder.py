@@ -44,7 +44,7 @@ def shards_in(path: Path) -> list[Path]:
     if is_pattern(path):
         found = [Path(name) for name in glob.glob(str(path))]
         if not any(one.is_file() for one in found):
-            raise DataError(f"no file is named like '{clipped(str(path))}'; check the pattern and the working folder.")
+            raise DataError(f"no file is named like '{clipped(path.name)}'; check the pattern and the working folder.")
     else:
         found = list(path.iterdir()) if path.is_dir() else []
     return sorted(one for one in found if one.suffix.lower() in SUFFIXES and one.is_file() and one.name[0] != ".")
@@ -119,8 +119,8 @@ def _npy(file: Path, label: str | None, array: str | None) -> Part:
     _refuse_array(array, file)
     try:
         found = npy_rows(file)
-    except (OSError, ValueError) as error:
-        raise DataError(f"'{clipped(file.name)}' cannot be read; save it again.") from error
+    except OSError as error:
+        raise DataError(f"'{clipped(file.name)}' cannot be read ({error.strerror}).") from error
     if found is None:
         raise DataError(
             f"'{clipped(file.name)}' is no .npy file of rows of numbers in the order of C; it may be cut short: save "
@@ -242,7 +242,5 @@ def _said(store: Store, nbytes: int) -> str:
     where = f"Rows stay on disk ({size_in_words(nbytes)} in {len(store.parts)} shards)"
     if store.unit_bounds is None:
         return f"{where}; any row is read alone."
-    return (
-        f"{where}; they are read in {len(store.unit_bounds) - 1:,} units, and {min(store.rows_of_window, int(store.bounds[-1])):,} rows are mixed "
-        "at a time."
-    )
+    mixed = min(store.rows_of_window, int(store.bounds[-1]))
+    return f"{where}; they are read in {len(store.unit_bounds) - 1:,} units, and {mixed:,} rows are mixed at a time."

@@ -36,8 +36,10 @@ class RawRows:
         self.num_rows, self.event_shape, self.dtype = header.shape[0], header.shape[1:], header.dtype
         self._row_bytes = math.prod(self.event_shape) * self.dtype.itemsize
         if place + self.num_rows * self._row_bytes > stamp.size:
+            suffix = clipped(stamp.path.suffix, 20)
             raise DataError(
-                f"'{clipped(stamp.path.name)}' is shorter than it says; it may be cut short: save it again."
+                f"'{clipped(stamp.path.name)}' is not a readable {suffix} file; it ends before its last row: save "
+                "it again."
             )
 
     def read(self, start: int, stop: int) -> np.ndarray:

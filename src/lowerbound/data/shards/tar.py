@@ -127,7 +127,20 @@ class TarRows:
                         found[key].label = value if value is not None else found[key].label
                     elif value is not None:
                         waiting[key] = value
+            _check_end(self.stamp.path, archive.offset)
         return list(found.values())
+
+
+def _check_end(path: Path, place: int) -> None:
+    """Refuse a file without the block of zeros that follows the last member.
+
+    Raises:
+        EOFError: it is cut short.
+    """
+    with path.open("rb") as stream:
+        stream.seek(place)
+        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise EOFError
 
 
 def _label(text: str, ending: str, name: str | None) -> Any:
