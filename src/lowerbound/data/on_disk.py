@@ -95,8 +95,8 @@ class Part(Protocol):
         """See above."""
         ...
 
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """The rows from `start` to `stop` − 1, in memory of their own.
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """The rows with these numbers, at least one, which ascend; of a unit, or of any rows where there are none.
 
         Raises:
             DataError: the file cannot be read.
@@ -141,15 +141,12 @@ class Store:
         out = np.empty((len(rows), *self.event_shape), self.dtype)
         edges = self.bounds if self.unit_bounds is None else self.unit_bounds
         group = np.searchsorted(edges, rows, side="right")
-        breaks = np.diff(group) != 0
-        if self.unit_bounds is None:
-            breaks |= np.diff(rows) != 1
-        starts = np.concatenate([[0], np.flatnonzero(breaks) + 1]) if len(rows) else np.empty(0, np.int64)
+        starts = np.flatnonzero(np.diff(group, prepend=-1))
         for a, b in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
             i = int(group[a]) - 1
             first = int(edges[i])
             if self.unit_bounds is None:
-                out[a:b] = self._read_part(i, int(rows[a]) - first, int(rows[b - 1]) + 1 - first)
+                out[a:b] = self._read_part(i, rows[a:b] - first)
             else:
                 out[a:b] = self._unit(i).result()[rows[a:b] - first]
         return out
@@ -179,13 +176,13 @@ class Store:
         assert self.unit_bounds is not None
         first, last = self.unit_bounds[number], self.unit_bounds[number + 1]
         i = int(np.searchsorted(self.bounds, first, side="right")) - 1
-        return self._read_part(i, int(first - self.bounds[i]), int(last - self.bounds[i]))
+        return self._read_part(i, np.arange(first, last) - self.bounds[i])
 
-    def _read_part(self, number: int, start: int, stop: int) -> np.ndarray:
+    def _read_part(self, number: int, rows: np.ndarray) -> np.ndarray:
         part = self.parts[number]
         part.stamp.check()
-        found = part.read(start, stop)
-        if found.shape != (stop - start, *self.event_shape):
+        found = part.read(rows)
+        if found.shape != (len(rows), *self.event_shape):
             raise DataError(
                 f"'{clipped(part.stamp.path.name)}' gave rows of shape {found.shape[1:]} and others have "
                 f"{self.event_shape}; give shards of one shape."

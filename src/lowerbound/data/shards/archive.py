@@ -33,9 +33,9 @@ class Compressed:
         self.num_rows, self.event_shape, self.dtype = header.shape[0], header.shape[1:], header.dtype
         self.units = np.array([0, self.num_rows])
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def read(self, rows: np.ndarray) -> np.ndarray:
         """See `Part`."""
-        return read_member(self.stamp.path, self.name)[start:stop]
+        return read_member(self.stamp.path, self.name)[rows[0] : rows[-1] + 1]
 
 
 def npz_rows(path: Path, array: str | None) -> Part:

@@ -49,8 +49,9 @@ class ParquetRows:
         self._groups = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self.num_rows, self.units = int(self._groups[-1]), np.unique(self._groups)
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def read(self, rows: np.ndarray) -> np.ndarray:
         """See `Part`."""
+        start, stop = int(rows[0]), int(rows[-1]) + 1
         first = int(np.searchsorted(self._groups, start, side="right")) - 1
         last = int(np.searchsorted(self._groups, stop, side="left"))
         table = self._columns(list(range(first, last)), list(self.names))

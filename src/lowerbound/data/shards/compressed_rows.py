@@ -75,8 +75,9 @@ class CompressedRows:
         rows = max(1, _UNIT_BYTES // max(1, shape[1] * self.dtype.itemsize))
         self.units = np.append(np.arange(0, shape[0], rows), shape[0])
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def read(self, rows: np.ndarray) -> np.ndarray:
         """See `Part`."""
+        start, stop = int(rows[0]), int(rows[-1]) + 1
         first, last = int(self._indptr[start]), int(self._indptr[stop])
         try:
             data, columns = self._data(first, last), self._indices(first, last)
@@ -86,8 +87,8 @@ class CompressedRows:
             raise self._broken()
         if len(columns) and not (columns.min() >= 0 and columns.max() < self.event_shape[0]):
             raise self._broken()
-        rows = np.repeat(np.arange(stop - start), np.diff(self._indptr[start : stop + 1]))
-        places = rows * self.event_shape[0] + columns
+        of_each = np.repeat(np.arange(stop - start), np.diff(self._indptr[start : stop + 1]))
+        places = of_each * self.event_shape[0] + columns
         if not (np.diff(places) > 0).all() and len(np.unique(places)) < len(places):
             raise DataError(
                 f"{clipped(self.name)} of '{clipped(self.stamp.path.name)}' stores a number twice; add such numbers up "

@@ -16,6 +16,7 @@ from lowerbound.data.shards.headers import Header, header_of
 
 __all__ = ["RawRows", "npy_rows", "place_in_archive"]
 
+_MOST_AT_ONCE = 2**30  # a single call reads less than 2 GiB
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
@@ -42,25 +43,38 @@ class RawRows:
                 "it again."
             )
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def read(self, rows: np.ndarray) -> np.ndarray:
         """See `Part`. The file is read rather than mapped, so that what was read is not held."""
-        found = np.empty((stop - start, *self.event_shape), self.dtype)
-        left, place = found.reshape(-1).view(np.uint8).data, start * self._row_bytes
+        found = np.empty((len(rows), *self.event_shape), self.dtype)
+        content = found.reshape(-1).view(np.uint8).data
+        starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+        places = self._place + rows[starts] * self._row_bytes
+        ends = [*(starts[1:] * self._row_bytes).tolist(), len(content)]
         try:
             handle = os.open(self.stamp.path, os.O_RDONLY)
             try:
-                while len(left):
-                    count = os.preadv(handle, [left[: 2**30]], self._place + place)
-                    if not count:
-                        raise EOFError
-                    left, place = left[count:], place + count
+                for begin, end, place in zip((starts * self._row_bytes).tolist(), ends, places.tolist(), strict=True):
+                    _fill(handle, content[begin:end], place)
             finally:
                 os.close(handle)
         except (OSError, EOFError) as error:
             raise DataError(
-                f"'{clipped(self.stamp.path.name)}' cannot be read at row {start}; it may be cut short: save it again."
+                f"'{clipped(self.stamp.path.name)}' cannot be read at row {rows[0]}; it may be cut short: save it again."
             ) from error
         return found
+
+
+def _fill(handle: int, content: memoryview, place: int) -> None:
+    """Read as many bytes as there is room for, from a place on.
+
+    Raises:
+        EOFError: the file has fewer.
+    """
+    while len(content):
+        count = os.preadv(handle, [content[:_MOST_AT_ONCE]], place)
+        if not count:
+            raise EOFError
+        content, place = content[count:], place + count
 
 
 def npy_rows(path: Path) -> RawRows | None:

@@ -73,18 +73,18 @@ class TarRows:
         first = self._decoded(0)
         self.event_shape, self.dtype = first.shape, first.dtype
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def read(self, rows: np.ndarray) -> np.ndarray:
         """See `Part`."""
-        found = np.empty((stop - start, *self.event_shape), self.dtype)
+        found = np.empty((len(rows), *self.event_shape), self.dtype)
         with self.stamp.path.open("rb") as stream:
-            for row in range(start, stop):
+            for i, row in enumerate(rows.tolist()):
                 one = self._decoded(row, stream)
                 if one.shape != self.event_shape or one.dtype != self.dtype:
                     raise DataError(
                         f"row {row} of '{clipped(self.stamp.path.name)}' is {one.dtype} {one.shape} and others are "
                         f"{self.dtype} {self.event_shape}; give rows of one shape and type."
                     )
-                found[row - start] = one
+                found[i] = one
         return found
 
     def _decoded(self, row: int, stream: Any = None) -> np.ndarray:
