@@ -59,7 +59,8 @@ class RawRows:
                 os.close(handle)
         except (OSError, EOFError) as error:
             raise DataError(
-                f"'{clipped(self.stamp.path.name)}' cannot be read at row {rows[0]}; it may be cut short: save it again."
+                f"'{clipped(self.stamp.path.name)}' cannot be read at row {rows[0]}; it may be cut short: save it "
+                "again."
             ) from error
         return found
 
