@@ -134,6 +134,28 @@ def _children(parent: int) -> list[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--recipe", "vae-gan"],
+        ["--recipe", "avb"],
+        ["--recipe", "aae"],
+        ["--recipe", "semi-supervised"],
+        ["--loss", "aggressive", "--objective", "elbo", "--gradient", "pathwise"],
+        ["--loss", "wake-sleep"],
+    ],
+    ids=lambda words: words[1],
+)
+def test_losses_train_on_two_processes_and_go_on_with_one(words: list[str], tmp_path: Path) -> None:
+    fit = [sys.executable, "-m", "lowerbound", "fit"]
+    small = ["--steps", "8", "--batch-size", "32", "--no-compile", "--no-evaluate", "--devices", "2"]
+    _run([*fit, "digits", *words, *small, "--out", str(tmp_path / "two")])
+    _run([*fit, "--resume", str(tmp_path / "two"), "--devices", "1", "--steps", "12", "--out", str(tmp_path / "one")])
+    lines = (tmp_path / "one" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["step"] == 12
+
+
+@pytest.mark.slow
 def test_a_killed_process_ends_in_a_sentence_and_the_run_goes_on(tmp_path: Path) -> None:
     run, log = tmp_path / "run", tmp_path / "log"
     fit = [sys.executable, "-m", "lowerbound", "fit"]
