@@ -178,6 +178,14 @@ def test_a_run_of_many_rows_goes_on_in_its_own_order(
     assert Checkpoint(path=path).load()[1]["order"] == (1 if former else 2)
 
 
+def test_seconds_that_were_waited_are_added_up(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    run(noisy(), path, leave_at=14)
+    groups, numbers = Checkpoint(path=path).load()
+    Checkpoint(path=path).save(groups, {**numbers, "waited": 5.0})
+    assert run(noisy(), path)[-1].waited == 5
+
+
 def test_an_order_that_is_not_known_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
     run(noisy(), path, leave_at=14)

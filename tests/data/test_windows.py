@@ -59,3 +59,27 @@ def test_each_row_is_as_likely_at_each_position(window: int) -> None:
     apart = (drawn[:, 0] // 2 != drawn[:, 1] // 2).mean()
     expected = 4 / 5 if window == 100 else 2 / 3  # of 5 others 4, of the 3 others in a window of two units 2
     assert abs(apart - expected) < 5 * (expected * (1 - expected) / 4000) ** 0.5
+
+
+def test_what_is_read_ahead_is_the_window_that_follows() -> None:
+    bounds = _bounds([5, 7, 1, 8, 4])
+    stream = Stream(25, 8, 3, units=Units(bounds, 12))
+    rows = np.concatenate([stream[t].numpy() for t in range(60)])
+    units = np.searchsorted(bounds, rows, side="right") - 1
+    for step in range(30):
+        ahead = stream.ahead_of(step)
+        assert ahead is not None
+        following = set(np.searchsorted(bounds, ahead, side="right") - 1)
+        last = 8 * (step + 1) - 1
+        first = next(i for i in range(last, len(rows)) if units[i] in following and i % 25 in _ends(stream, i // 25))
+        assert set(units[first : first + sum(np.diff(bounds)[list(following)])]) == following
+
+
+def _ends(stream: Stream, epoch: int) -> set[int]:
+    """The first positions of the windows of an epoch."""
+    order = Windowed(stream.units.bounds, stream.units.window, (stream.seed, epoch))
+    found, position = {0}, 0
+    while position < 25:
+        position = order.end_of_window(position)
+        found.add(position)
+    return found
