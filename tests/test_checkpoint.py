@@ -156,6 +156,45 @@ def test_the_time_of_earlier_parts_counts(tmp_path: Path) -> None:
     assert after[0].seconds > before[-1].seconds > 0
 
 
+@pytest.mark.parametrize("former", [True, False])
+def test_a_run_of_many_rows_goes_on_in_its_own_order(
+    former: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint of before order 2 does not name its order, which is that of a permutation in memory."""
+    path = tmp_path / "checkpoint"
+    with monkeypatch.context() as patched:
+        if not former:
+            patched.setattr("lowerbound.data.numbered.KEYED_ABOVE", 10)
+        whole = run(noisy())
+        run(noisy(), path, leave_at=14)
+    monkeypatch.setattr("lowerbound.data.numbered.KEYED_ABOVE", 10)
+    groups, numbers = Checkpoint(path=path).load()
+    assert numbers["order"] == 2
+    if former:
+        del numbers["order"]
+        Checkpoint(path=path).save(groups, numbers)
+    rest = run(noisy(), path)
+    assert without_time(rest) == without_time(whole)[2:]
+    assert Checkpoint(path=path).load()[1]["order"] == (1 if former else 2)
+
+
+def test_seconds_that_were_waited_are_added_up(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    run(noisy(), path, leave_at=14)
+    groups, numbers = Checkpoint(path=path).load()
+    Checkpoint(path=path).save(groups, {**numbers, "waited": 5.0})
+    assert run(noisy(), path)[-1].waited == 5
+
+
+def test_an_order_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    run(noisy(), path, leave_at=14)
+    groups, numbers = Checkpoint(path=path).load()
+    Checkpoint(path=path).save(groups, {**numbers, "order": 3})
+    with pytest.raises(CheckpointError, match="takes rows in order 3, which this version does not know"):
+        run(noisy(), path)
+
+
 def test_another_optimizer_is_resumed_too(tmp_path: Path) -> None:
     def momentum(parameters: Any) -> torch.optim.Optimizer:
         return torch.optim.SGD(parameters, lr=1.0, momentum=0.9)

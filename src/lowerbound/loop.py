@@ -25,7 +25,8 @@ from torch import nn
 from lowerbound.averaged import Averaged
 from lowerbound.checkpoint import Checkpoint
 from lowerbound.criterion import chooses, described
-from lowerbound.data.feed import Data, Feed, Numbered, feed_of, source_of
+from lowerbound.data.feed import Data, feed_of, source_of
+from lowerbound.data.numbered import Feed, Numbered
 from lowerbound.data.source import InMemory, Source
 from lowerbound.engine import Engine
 from lowerbound.held_out import HeldOut
@@ -196,6 +197,9 @@ def _records(run: TrainingRun, num_steps: int, log_every: int) -> Generator[Reco
     except NonFiniteError as error:
         run.fall_back(error)
         raise
+    finally:
+        if isinstance(run.feed, Numbered):
+            run.feed.close()
     run.finish()
 
 

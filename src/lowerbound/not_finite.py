@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lowerbound.data.feed import Feed, Numbered
+from lowerbound.data.numbered import Feed, Numbered
 from lowerbound.history import NonFiniteError
 from lowerbound.losses.loss import Loss
 from lowerbound.row_numbers import row_number

@@ -24,6 +24,7 @@ class Record:
         stopped: why training ends here before its last step, or None.
         note: what the start chose, in the record of a fit without steps, or None.
         skipped: updates that were left out so far because of their gradient's norm (`skipping`).
+        waited: seconds of them that steps waited for rows on disk; 0 for rows in memory.
         stage: 1, or 2 in the second training of a recipe that has one.
     """
 
@@ -38,6 +39,7 @@ class Record:
     stopped: str | None = None
     note: str | None = None
     skipped: int = 0
+    waited: float = 0.0
     stage: int = 1
 
     def to_json(self) -> dict[str, Any]:

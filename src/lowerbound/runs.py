@@ -364,7 +364,8 @@ def default_path(name: str) -> Path:
     Raises:
         RunError: it cannot be made.
     """
-    stem = f"{name.partition('.')[0][:60] or 'data'}-{time.strftime('%Y%m%d-%H%M%S')}"
+    words = name.partition(".")[0].translate(dict.fromkeys(map(ord, "*?[]")))
+    stem = f"{words[:60] or 'data'}-{time.strftime('%Y%m%d-%H%M%S')}"
     for number in itertools.count(1):
         path = Path("runs") / (stem if number == 1 else f"{stem}-{number}")
         try:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lowerbound.averaged import Averaged
 from lowerbound.checkpoint import BestWeights, Checkpoint, CheckpointError
 from lowerbound.criterion import chooses, criterion_of, described
-from lowerbound.data.feed import Feed
+from lowerbound.data.numbered import ORDER, Feed, Numbered
 from lowerbound.engine import Engine
 from lowerbound.held_out import HeldOut, held_out_terms
 from lowerbound.history import History, NonFiniteError
@@ -69,6 +69,7 @@ class TrainingRun:
         self.history: History | None = None
         self.step = self.evaluations_since_best = self.evaluated_at = 0
         self.seconds, self.stopped = 0.0, None
+        self._waited_before = 0.0
         self._saved_at = self._started = time.monotonic()
 
     @contextmanager
@@ -117,7 +118,12 @@ class TrainingRun:
             is_best=is_best,
             stopped=self.stopped,
             skipped=0 if self.skipping is None else self.skipping.count,
+            waited=self._waited(),
         )
+
+    def _waited(self) -> float:
+        """Earlier parts of a resumed run included."""
+        return self._waited_before + (self.feed.waited if isinstance(self.feed, Numbered) else 0.0)
 
     def _count_seconds(self) -> float:
         now = time.monotonic()
@@ -209,8 +215,20 @@ class TrainingRun:
         self.best.bound = numbers["best_bound"] if numbers["best_bound"] is not None else float("-inf")
         self.step, self.seconds, self.stopped = numbers["step"], numbers["seconds"], numbers["stopped"]
         self.evaluated_at, self.evaluations_since_best = numbers["evaluated_at"], numbers["evaluations_since_best"]
+        self._waited_before = float(numbers.get("waited", 0.0))
+        self._follow(numbers.get("order", 1), checkpoint)
         if numbers["scaler"] is not None:
             _scaler(self.engine).load_state_dict(numbers["scaler"])
+
+    def _follow(self, order: Any, checkpoint: Checkpoint) -> None:
+        """Take the rows in the order of the run that is resumed."""
+        if order not in (1, ORDER):
+            raise CheckpointError(
+                f"{checkpoint.path} takes rows in order {str(order)[:20]}, which this version does not know; resume it "
+                "with the version that made it, or start the run anew."
+            )
+        if isinstance(self.feed, Numbered):
+            self.feed.take_order(order)
 
     def _numbers(self) -> dict[str, Any]:
         scaler = _scaler(self.engine)
@@ -223,6 +241,8 @@ class TrainingRun:
             "best_bound": self.best.bound if math.isfinite(self.best.bound) else None,
             "scaler": None if scaler is None else scaler.state_dict(),
             "failure": None,
+            "waited": self._waited(),
+            "order": self.feed.order if isinstance(self.feed, Numbered) else ORDER,
         }
 
 

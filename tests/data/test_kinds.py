@@ -7,6 +7,7 @@ import torch
 
 from lowerbound.data import DataError, Dataset, Identity, Pixels, Standardize, applied, read_file
 from lowerbound.data.kinds import Kind, kind_named, kinds
+from lowerbound.data.on_disk import OnDisk
 from lowerbound.support import LikelihoodFacts
 
 RNG = np.random.default_rng(0)
@@ -111,7 +112,7 @@ def test_a_model_sees_the_same_counts_in_any_type(dtype) -> None:
 def test_streamed_counts_are_those_in_memory(tmp_path) -> None:
     np.save(tmp_path / "x.npy", COUNTS.astype(np.uint8))
     memory, streamed = read_file(tmp_path / "x.npy"), read_file(tmp_path / "x.npy", stream_above=0)
-    assert isinstance(streamed.x_train, np.memmap)
+    assert isinstance(streamed.x_train, OnDisk)
     assert (streamed.kind, streamed.checksum) == ("counts", memory.checksum)
     assert streamed.legacy_checksum == memory.legacy_checksum
     assert streamed.train_rows is not None

@@ -65,8 +65,8 @@ def test_a_permutation_is_drawn_once_an_epoch(monkeypatch):
     import lowerbound.data.stream as module
 
     drawn = []
-    draw = module._permutation
-    monkeypatch.setattr(module, "_permutation", lambda n, s, e: drawn.append(e) or draw(n, s, e))
+    make = module.Permutation
+    monkeypatch.setattr(module, "Permutation", lambda n, seeds, **k: drawn.append(seeds[1]) or make(n, seeds, **k))
     stream = Stream(10, 4, seed=0)
     for t in range(10):
         stream[t]

@@ -28,7 +28,7 @@ import click
 
 from lowerbound.cli.failures import TRAINING_FAILED, USER_ERROR, explain
 from lowerbound.cli.group import LazyGroup
-from lowerbound.cli.processes import is_first, lost_the_first
+from lowerbound.cli.processes import is_first, lost_another
 
 __all__ = ["cli", "main"]
 
@@ -105,8 +105,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"Could not write the output ({error.strerror}); free some space, or send it elsewhere.", USER_ERROR
         )
     except Exception as error:
-        if lost_the_first(error):
-            return TRAINING_FAILED
+        if lost_another(error):
+            return _fail(
+                "Another process of this run ended, so this one had to; if it did not say why, it was killed, perhaps "
+                "for memory: go on from the last checkpoint with `lowerbound fit --resume RUN`, on as many processes "
+                "as you like (--devices).",
+                TRAINING_FAILED,
+            )
         explained = explain(error)
         if explained is None:
             raise

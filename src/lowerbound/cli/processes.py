@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lowerbound.engine import Engine
     from lowerbound.runs import Run
 
-__all__ = ["any_process", "is_first", "launch", "lost_the_first", "made_by_first"]
+__all__ = ["any_process", "is_first", "launch", "lost_another", "made_by_first"]
 
 
 def is_first() -> bool:
@@ -28,9 +28,13 @@ def is_first() -> bool:
     return not rank.isdecimal() or int(rank) == 0
 
 
-def lost_the_first(error: Exception) -> bool:
-    """Whether this process failed only because the first one, which reports the reason, has ended (over gloo)."""
-    return not is_first() and isinstance(error, RuntimeError) and "Connection closed by peer" in str(error)
+_LOST = ("Connection closed by peer", "Connection reset by peer", "remote process exited", "Broken pipe")
+
+
+def lost_another(error: Exception) -> bool:
+    """Whether this process failed only because another one has ended: in the words of gloo and NCCL."""
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    return several and isinstance(error, RuntimeError) and any(words in str(error) for words in _LOST)
 
 
 def launch(engine: Engine) -> None:

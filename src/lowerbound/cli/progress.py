@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["CountProgress", "TrainingProgress"]
 
 _LINES = 20
+_MUCH_WAITING = 0.05
 
 
 class TrainingProgress:
@@ -54,7 +55,10 @@ class TrainingProgress:
         fresh = "" if record.held_out is None else f"  held-out {record.held_out[criterion]:.2f}"
         self._held_out = fresh or (self._held_out if self._bar is not None else "")  # a line repeats no old value
         skipped = f"  {record.skipped:,} updates skipped" if record.skipped else ""
-        words = f"{described(criterion)} {record.terms[criterion]:.2f}{self._held_out}{skipped}{self._speed(record)}"
+        share = record.waited / record.seconds if record.seconds > 0 else 0.0
+        waits = f"  {share:.0%} of the time waiting for rows" if share > _MUCH_WAITING else ""
+        shown = f"{described(criterion)} {record.terms[criterion]:.2f}{self._held_out}"
+        words = f"{shown}{skipped}{waits}{self._speed(record)}"
         if self._num_steps == 0 and self._console is not None:
             self._console.print("Solved without gradient steps.")
             if record.note is not None:

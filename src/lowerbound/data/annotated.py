@@ -18,10 +18,20 @@ from lowerbound.data.checks import check_column, check_numeric
 from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.memory import check_memory
+from lowerbound.data.on_disk import OnDisk, Store
 from lowerbound.data.schema import Schema
+from lowerbound.data.shards.compressed_rows import CompressedRows, StoredRows
 from lowerbound.data.sparse import SparseRows, keeps_sparse
 
-__all__ = ["ANNOTATED", "check_layer", "contents_of_annotated", "counts_of", "in_order_of", "is_annotated"]
+__all__ = [
+    "ANNOTATED",
+    "check_layer",
+    "contents_of_annotated",
+    "counts_of",
+    "counts_on_disk",
+    "in_order_of",
+    "is_annotated",
+]
 
 ANNOTATED = ("h5ad", "anndata", "10x")
 """Containers whose columns are matched by the names of genes."""
@@ -90,14 +100,7 @@ def counts_of(matrix: Any, genes: Sequence[Any], *, what: str, container: str, o
     Raises:
         DataError: the matrix holds no counts or would not fit in memory, or two genes have one name.
     """
-    names = tuple(str(gene) for gene in genes)
-    repeated = next((name for name, count in Counter(names).items() if count > 1), None)
-    if repeated is not None:
-        raise DataError(
-            f"{what} has two genes named '{clipped(repeated)}'; make them unique (adata.var_names_make_unique())."
-        )
-    if len(matrix.shape) != 2 or matrix.shape[1] != len(names):
-        raise DataError(f"{what} has shape {tuple(matrix.shape)} and {len(names)} names of genes; save it again.")
+    names = _gene_names(matrix.shape, genes, what)
     sparse = hasattr(matrix, "nnz")
     if sparse and not getattr(matrix, "has_canonical_format", True):
         matrix = matrix.copy()
@@ -112,6 +115,35 @@ def counts_of(matrix: Any, genes: Sequence[Any], *, what: str, container: str, o
     x = matrix.astype(dtype).toarray(order="C") if sparse else np.ascontiguousarray(stored, dtype=dtype)
     notes = (f"{what[0].upper()}{what[1:]} is sparse and was made dense.",) if sparse else ()
     return Contents(what=what, container=container, x=x, names=names, notes=notes)
+
+
+def counts_on_disk(
+    stored: StoredRows, genes: Sequence[Any], *, what: str, container: str, others: Sequence[str] = ()
+) -> Contents:
+    """A matrix of counts that stays on disk as rows; arguments and errors are those of `counts_of`."""
+    names = _gene_names(stored.shape, genes, what)
+    largest = 0
+    for part in stored.stored():
+        _check_counts(part, what, others)
+        largest = max(largest, int(part.max(initial=0)))
+    store = Store([CompressedRows(stored, np.min_scalar_type(largest))])
+    x: Any = OnDisk(store)
+    mixed = min(store.rows_of_window, len(x))
+    note = f"{what[0].upper()}{what[1:]} is sparse and stays on disk; {mixed:,} rows are mixed at a time."
+    return Contents(what=what, container=container, x=x, names=names, notes=(note,))
+
+
+def _gene_names(shape: Sequence[int], genes: Sequence[Any], what: str) -> tuple[str, ...]:
+    """One name for each column, each once."""
+    names = tuple(str(gene) for gene in genes)
+    repeated = next((name for name, count in Counter(names).items() if count > 1), None)
+    if repeated is not None:
+        raise DataError(
+            f"{what} has two genes named '{clipped(repeated)}'; make them unique (adata.var_names_make_unique())."
+        )
+    if len(shape) != 2 or shape[1] != len(names):
+        raise DataError(f"{what} has shape {tuple(shape)} and {len(names)} names of genes; save it again.")
+    return names
 
 
 def check_layer(array: str, known: Iterable[str], name: str) -> None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,6 +19,10 @@ from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.joined_arrays import joined
 from lowerbound.data.memory import check_memory
+from lowerbound.data.on_disk import OnDisk, Store
+from lowerbound.data.shards.headers import Header, header_of
+from lowerbound.data.shards.raw import npy_rows
+from lowerbound.data.sparse import SparseRows, keeps_sparse
 
 __all__ = ["dense", "read_npy", "read_npz"]
 
@@ -38,12 +41,6 @@ _CODES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Header:
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-
 def dense(x: Any, name: str) -> np.ndarray:
     """Turn a matrix into an array, if it is a sparse matrix of scipy.
 
@@ -57,7 +54,7 @@ def dense(x: Any, name: str) -> np.ndarray:
 
 
 def read_npy(path: Path, label: str | None, stream_above: int) -> Contents:
-    """Read an .npy file, or map it if it is larger than `stream_above` bytes.
+    """Read an .npy file, or leave it on disk if it is larger than `stream_above` bytes.
 
     Raises:
         DataError: it is no array, or its label was asked for.
@@ -73,10 +70,14 @@ def read_npy(path: Path, label: str | None, stream_above: int) -> Contents:
             if stream.read(4) == b"PK\x03\x04":
                 raise DataError(f"'{clipped(path.name)}' is an archive of arrays: rename it to end in .npz.")
             stream.seek(0)
-            header = _header(stream)
+            header = header_of(stream)
         if not streamed and header is not None and not header.dtype.hasobject:
             check_memory(header.shape, header.dtype.itemsize, f"'{clipped(path.name)}'")
-        x = np.load(path, mmap_mode="r" if streamed else None, allow_pickle=False)
+        rows = npy_rows(path) if streamed else None
+        if rows is None:  # in Fortran's order, a row is nowhere whole
+            x: Any = np.load(path, mmap_mode="r" if streamed else None, allow_pickle=False)
+        else:
+            x = OnDisk(Store([rows]))
     except DataError:
         raise
     except _BROKEN as error:
@@ -118,7 +119,7 @@ def read_npz(
 
 
 def _from_archive(
-    archive: Any, headers: dict[str, _Header], path: Path, label: str | None, array: str | None, usual_label: str
+    archive: Any, headers: dict[str, Header], path: Path, label: str | None, array: str | None, usual_label: str
 ) -> Contents:
     name = clipped(path.name)
     stem, note = _rows_of(headers, label, array, name)
@@ -146,7 +147,7 @@ def _from_archive(
     )
 
 
-def _several(archive: Any, headers: dict[str, _Header], path: Path, label: str | None, arrays: str) -> Contents:
+def _several(archive: Any, headers: dict[str, Header], path: Path, label: str | None, arrays: str) -> Contents:
     """Several arrays of the same rows as one table."""
     name, parts = clipped(path.name), {}
     if label is not None:
@@ -168,7 +169,7 @@ def _several(archive: Any, headers: dict[str, _Header], path: Path, label: str |
     )
 
 
-def _usual(headers: dict[str, _Header], array: str | None, path: Path) -> str | None:
+def _usual(headers: dict[str, Header], array: str | None, path: Path) -> str | None:
     """The array of the fit, if the archive has it.
 
     Raises:
@@ -184,7 +185,7 @@ def _usual(headers: dict[str, _Header], array: str | None, path: Path) -> str | 
 
 
 def _rows_of(
-    headers: dict[str, _Header], label: str | None, array: str | None, name: str
+    headers: dict[str, Header], label: str | None, array: str | None, name: str
 ) -> tuple[str, tuple[str, ...]]:
     """The stem of the rows' array, and a note if it was chosen here."""
     if array is not None:
@@ -206,12 +207,12 @@ def _stem(key: str) -> str:
     return key.removesuffix("_train").removesuffix("_test")
 
 
-def _may_be_rows(header: _Header) -> bool:
+def _may_be_rows(header: Header) -> bool:
     return len(header.shape) >= 2 and header.dtype.kind in "biuf"
 
 
 def _pair(
-    archive: Any, headers: dict[str, _Header], stem: str, path: Path
+    archive: Any, headers: dict[str, Header], stem: str, path: Path
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Arrays `stem` and None, or `stem_train` and `stem_test` (None if not there), or two Nones."""
     if stem in headers:
@@ -221,7 +222,7 @@ def _pair(
     return train, test
 
 
-def _array(archive: Any, headers: dict[str, _Header], key: str, path: Path) -> np.ndarray:
+def _array(archive: Any, headers: dict[str, Header], key: str, path: Path) -> np.ndarray:
     header = headers[key]
     if header.dtype.hasobject:
         raise DataError(f"'{clipped(path.name)}' {_CODES}")
@@ -229,7 +230,7 @@ def _array(archive: Any, headers: dict[str, _Header], key: str, path: Path) -> n
     return archive[key]
 
 
-def _classes(archive: Any, headers: dict[str, _Header], label: str, parts: list[np.ndarray]) -> tuple[str, ...] | None:
+def _classes(archive: Any, headers: dict[str, Header], label: str, parts: list[np.ndarray]) -> tuple[str, ...] | None:
     """Names of the classes, from an array `LABEL_names` or `class_names`, where labels are their numbers."""
     for key in (f"{label}_names", "class_names"):
         header = headers.get(key)
@@ -252,9 +253,10 @@ def _read_sparse(path: Path, label: str | None) -> Contents:
     if hasattr(matrix, "check_format"):
         matrix.check_format(full_check=True)  # an index outside of the matrix would be read beyond its memory
     what = f"the sparse matrix of {clipped(path.name)}"
-    return Contents(
-        what=what, container="npz", x=dense(matrix, what), notes=(f"{path.name} is sparse and was made dense.",)
-    )
+    if keeps_sparse(matrix.shape):
+        return Contents(what=what, container="npz", x=cast(Any, SparseRows(matrix.tocsr())))
+    note = f"{path.name} is sparse and was made dense."
+    return Contents(what=what, container="npz", x=dense(matrix, what), notes=(note,))
 
 
 def _refuse_locked(archive: zipfile.ZipFile, path: Path) -> None:
@@ -265,33 +267,20 @@ def _refuse_locked(archive: zipfile.ZipFile, path: Path) -> None:
             raise DataError(f"'{clipped(path.name)}' is compressed in another way than NumPy does; save it again.")
 
 
-def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, _Header]:
+def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, Header]:
     """Shape and type of each array in the archive, without reading it; other members are ignored."""
     found = {}
     for info in archive.infolist():
         if not info.filename.endswith(".npy"):
             continue
         with archive.open(info) as member:
-            header = _header(member)
+            header = header_of(member)
         if header is None:
             raise DataError(
                 f"'{clipped(info.filename)}' in {clipped(path.name)} is no array; it may be altered: save it again."
             )
         found[info.filename.removesuffix(".npy")] = header
     return found
-
-
-def _header(stream: Any) -> _Header | None:
-    """Shape and type from the header of an .npy file; None if it has no such header."""
-    try:
-        version = np.lib.format.read_magic(stream)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-        if read is None:
-            return None
-        shape, _, dtype = read(stream)
-    except ValueError:
-        return None
-    return _Header(shape=tuple(int(n) for n in shape), dtype=dtype) if all(n >= 0 for n in shape) else None
 
 
 def _unreadable(path: Path, error: BaseException) -> DataError:

@@ -12,16 +12,14 @@ import os
 import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from lowerbound.data.blocks import row_blocks
 from lowerbound.data.errors import DataError, clipped, nearest
-from lowerbound.data.sparse import Array
-
-if TYPE_CHECKING:
-    import pandas
+from lowerbound.data.remembered import remembered
+from lowerbound.data.sparse import DENSE, Array
 
 __all__ = [
     "DataError",
@@ -78,13 +76,13 @@ def check_numeric(x: Array, name: str) -> None:
         raise DataError(f"{name} has type {x.dtype}; expected real numbers: convert it first.")
 
 
-def numbers_of(given: np.ndarray | pandas.DataFrame, what: str) -> np.ndarray:
-    """Rows as an array of numbers.
+def numbers_of(given: Any, what: str) -> Any:
+    """Rows as an array of numbers, which may stay on disk.
 
     Raises:
         DataError: a DataFrame with a column of others, or an array of no numbers.
     """
-    if isinstance(given, np.ndarray):
+    if isinstance(given, DENSE):
         check_numeric(given, what)
         return given
     for name, dtype in zip(given.columns, given.dtypes, strict=True):
@@ -123,8 +121,11 @@ def check_finite(x: Array, name: str, columns: Sequence[str] | None = None, *, m
     Raises:
         DataError: if any value is not finite as a float32.
     """
-    if x.dtype.kind != "f":
-        return
+    if x.dtype.kind == "f":
+        remembered(x, f"finite {missing}", lambda: _pass_finite(x, name, columns, missing=missing))
+
+
+def _pass_finite(x: Array, name: str, columns: Sequence[str] | None, *, missing: bool) -> None:
     count, first = 0, None
     for start, block in row_blocks(x):
         bad = ~(np.abs(block) <= np.finfo(np.float32).max)
@@ -163,6 +164,10 @@ def check_varies(x: Array, name: str) -> None:
     Raises:
         DataError: if every value of `x` equals the first.
     """
+    remembered(x, "varies", lambda: _pass_varies(x, name))
+
+
+def _pass_varies(x: Array, name: str) -> None:
     value = next((seen[0] for _, block in row_blocks(x) if len(seen := block[~np.isnan(block)])), np.nan)
     if all(((block == value) | np.isnan(block)).all() for _, block in row_blocks(x)):
         raise DataError(

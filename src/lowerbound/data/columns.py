@@ -44,11 +44,12 @@ from lowerbound.data.contents import Given
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.labels import number_text
 from lowerbound.data.measured import Measured, measure
+from lowerbound.data.on_disk import OnDisk
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Column, ColumnKind, LeftOut
 from lowerbound.data.sparse import ARRAYS, Array
 
-__all__ = ["infer_columns", "long_tailed", "tails_of"]
+__all__ = ["infer_columns", "long_tailed", "step_for_skewness", "tails_of"]
 
 _FEWEST_ROWS_OF_IDS, _MOST_CATEGORIES, _LARGEST_COUNT = 10, 100, 1000
 _MOST_CATEGORIES_ASKED = 1000
@@ -97,9 +98,14 @@ class Tails(NamedTuple):
     number: int
 
 
+def step_for_skewness(num_rows: int) -> int:
+    """Every how many rows one is looked at; of the rows so taken, every one."""
+    return max(1, num_rows // _MOST_ROWS_FOR_SKEWNESS)
+
+
 def tails_of(x: np.ndarray) -> Tails | None:
     """The skewness of at most 100,000 values (N,), NaN where missing; None below three, or if one is not above 0."""
-    values = x[:: max(1, len(x) // _MOST_ROWS_FOR_SKEWNESS)].astype(np.float64)
+    values = x[:: step_for_skewness(len(x))].astype(np.float64)
     values = values[~np.isnan(values)]
     if len(values) < 3 or values.min() <= 0:
         return None
@@ -222,7 +228,7 @@ def _is_number(text: str) -> bool:
 
 
 def _number_column(
-    x: np.ndarray, name: str, dtype: str, measured: Measured, i: int, said: str | None
+    x: np.ndarray | OnDisk, name: str, dtype: str, measured: Measured, i: int, said: str | None
 ) -> Column | LeftOut:
     """Column i of the measured columns, with the values x (N,)."""
     if said == "drop":
@@ -236,7 +242,8 @@ def _number_column(
             )
         return LeftOut(name=name, reason=reason)
     if said in ("categorical", "ordinal") or (said == "boolean" and not (measured.whole[i] and low >= 0 and high <= 1)):
-        values = np.unique(x[~np.isnan(x)] if x.dtype.kind == "f" else x)
+        every = np.asarray(x)
+        values = np.unique(every[~np.isnan(every)] if every.dtype.kind == "f" else every)
         categories = tuple(number_text(value) for value in values)
         _check_categories(categories, said, name)
         return replace(_ranged(name, cast(ColumnKind, said), dtype, measured, i), categories=categories)
@@ -254,13 +261,16 @@ def _number_column(
     return column if said or kind != "continuous" else replace(column, distinct=_few_values(x))
 
 
-def _few_values(x: np.ndarray) -> int | None:
+def _few_values(x: np.ndarray | OnDisk) -> int | None:
     """How many values (N,) differ, where they are few; most columns show by their first rows that theirs are not."""
+    values, number = np.empty(0), 0
     for part in (x[: _ROWS_OF_A_VALUE * _FEW_VALUES], x):
-        values = np.unique(part[~np.isnan(part)] if part.dtype.kind == "f" else part)
+        known = np.asarray(part)
+        known = known[~np.isnan(known)] if known.dtype.kind == "f" else known
+        values, number = np.unique(known), len(known)
         if len(values) > _FEW_VALUES:
             return None
-    enough = 1 < len(values) <= np.count_nonzero(x == x) / _ROWS_OF_A_VALUE
+    enough = 1 < len(values) <= number / _ROWS_OF_A_VALUE
     return len(values) if enough else None
 
 

@@ -15,8 +15,8 @@ arguments without a default, or `num_tensors` of them (2 for a model of x given 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -24,68 +24,14 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
+from lowerbound.data.ahead import ReadAhead, ReadsAhead
+from lowerbound.data.numbered import Feed, Numbered
 from lowerbound.data.source import InMemory, OnData, Source
-from lowerbound.data.stream import Stream
 
 __all__ = ["Batches", "Data", "Feed", "Numbered", "OfDataset", "feed_of", "source_of"]
 
 Data: TypeAlias = Any
 """Tensors, arrays, tuples of them, a `Source`, a map-style data set, a loader, or an iterable of batches."""
-
-
-@runtime_checkable
-class Feed(Protocol):
-    """The batches of a run, by step."""
-
-    @property
-    def resumable(self) -> bool:
-        """Whether the batch of any step can be requested again."""
-        ...
-
-    @property
-    def transform(self) -> Callable[..., tuple[Tensor, ...]]:
-        """From a raw batch to the tensors that the loss takes."""
-        ...
-
-    def batch(self, step: int) -> tuple[Tensor, ...]:
-        """The raw batch of a step, on the device."""
-        ...
-
-    def rows(self, step: int) -> Int64[Tensor, " row"] | None:
-        """The numbers of its rows, over all processes; None where rows have none."""
-        ...
-
-    def epoch_of(self, step: int) -> float:
-        """How many times the data have been seen before a step."""
-        ...
-
-
-class Numbered:
-    """The batches that a stream of row numbers takes from a source.
-
-    Arguments:
-        source: rows by number.
-        batch_size, seed, rank, world_size: see `Stream`.
-    """
-
-    resumable = True
-
-    def __init__(self, source: Source, batch_size: int, seed: int, *, rank: int = 0, world_size: int = 1):
-        self.source, self.transform = source, source.transform
-        self.mine = Stream(len(source), batch_size, seed, rank=rank, world_size=world_size)
-        self.all = Stream(len(source), batch_size, seed)
-
-    def batch(self, step: int) -> tuple[Tensor, ...]:
-        """See `Feed`."""
-        return self.source.gather(self.mine[step])
-
-    def rows(self, step: int) -> Int64[Tensor, " row"]:
-        """See `Feed`."""
-        return self.all[step]
-
-    def epoch_of(self, step: int) -> float:
-        """See `Feed`."""
-        return self.mine.epoch_of(step)
 
 
 class OfDataset:
@@ -234,7 +180,8 @@ def feed_of(
     )
     if not comes_in_batches:
         source = source_of(data, loss, device)
-        return Numbered(source, 128 if batch_size is None else batch_size, seed, rank=rank, world_size=world_size)
+        kind = ReadAhead if isinstance(source, ReadsAhead) else Numbered
+        return kind(source, 128 if batch_size is None else batch_size, seed, rank=rank, world_size=world_size)
     if batch_size is not None:
         raise ValueError(
             f"train got batch_size={batch_size} and a {type(data).__name__}, which makes batches itself; leave it out."

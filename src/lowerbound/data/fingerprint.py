@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 
 from lowerbound.data.blocks import row_blocks
+from lowerbound.data.remembered import remembered
 from lowerbound.data.schema import Schema
 from lowerbound.data.sparse import Array
 
@@ -40,6 +41,25 @@ def fingerprint(
     Returns:
         64 hexadecimal digits.
     """
+    name = "fingerprint" if isinstance(x_train, np.ndarray) else f"fingerprint {dtype} {_of_rest(train_rows, others)}"
+    return remembered(x_train, name, lambda: _fingerprint(x_train, others, train_rows, dtype))
+
+
+def _of_rest(train_rows: np.ndarray | None, others: tuple[np.ndarray | None, ...]) -> str:
+    """What the fingerprint depends on besides rows on disk."""
+    digest = hashlib.sha256()
+    for array in (train_rows, *others):
+        digest.update(b"none;" if array is None else _header(array.dtype, array.shape))
+        digest.update(b"" if array is None else _bytes(array, array.dtype))
+    return digest.hexdigest()
+
+
+def _fingerprint(
+    x_train: Array,
+    others: tuple[np.ndarray | None, ...],
+    train_rows: np.ndarray | None,
+    dtype: np.dtype | None,
+) -> str:
     digest = hashlib.sha256()
     dtype = x_train.dtype if dtype is None else dtype
     num_rows = len(x_train) if train_rows is None else len(train_rows)

@@ -53,7 +53,10 @@ def _files(path: Path) -> list[Path]:
             f"the folder '{name}' has pictures beside subfolders of pictures; put all of them in subfolders."
         )
     if not here and not below:
-        raise DataError(f"the folder '{name}' has no .png or .jpg file; expected pictures, or give one data file.")
+        raise DataError(
+            f"the folder '{name}' has no .png or .jpg file and no shards (.npy, .npz, .parquet, .tar); give one of "
+            "these, or one data file."
+        )
     return here or below
 
 

@@ -13,9 +13,10 @@ out by a fixed random split (`lowerbound.data.split`).
 | .h5ad | cells: `X`, or the layer named | the column of `obs` named |
 | a folder with matrix.mtx (.mtx.gz), as 10x writes it | cells | none |
 | a folder of .png or .jpg | the images | the names of its subfolders |
+| a folder of shards (.npy, .npz, .parquet or .tar), or a pattern such as data/*.npy | as in each | as in each |
 
-Other installed packages add formats: see `reader`. An .npy file larger than `stream_above` bytes is memory-mapped and
-stays on disk. `read_file` reads the data of a fit and infers their schema; `read_rows` reads other data under the
+Other installed packages add formats: see `reader`. Rows of .npy, .h5ad and shards that take more than `stream_above`
+bytes stay on disk. `read_file` reads the data of a fit and infers their schema; `read_rows` reads other data under the
 schema of a fit, matched by the names of columns and classes.
 """
 
@@ -40,6 +41,7 @@ from lowerbound.data.formats.text import read_smiles, read_text
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.reader import Asked, Reader
 from lowerbound.data.schema import Schema
+from lowerbound.data.shards.folder import is_pattern, read_shards, shards_in
 
 __all__ = ["STREAM_ABOVE", "read_contents", "read_file", "read_rows", "readers", "suffixes"]
 
@@ -88,7 +90,9 @@ class _H5ad:
 
     def read(self, path: Path, asked: Asked) -> Contents:
         array = asked.array or asked.usual_array
-        return read_h5ad(path, asked.label, asked.usual_label, array, covariates=asked.covariates)
+        return read_h5ad(
+            path, asked.label, asked.usual_label, array, covariates=asked.covariates, stream_above=asked.stream_above
+        )
 
 
 _OWN: tuple[Reader, ...] = (_Npy(), _Npz(), _Table(), _Text(), _Smiles(), _H5ad())
@@ -138,7 +142,7 @@ def read_file(
         overrides: kind, columns and shape in one, and in place of these.
         schema: the schema of the data, if it is known; then nothing is inferred.
         covariates: columns that the model is given: of `obs`, or of a table.
-        stream_above: the size in bytes above which an .npy file is memory-mapped rather than read.
+        stream_above: the size in bytes above which the rows of an .npy file, an .h5ad file or shards stay on disk.
 
     Returns:
         The rows split into training and test parts, checked, with their schema and their checksum.
@@ -217,7 +221,22 @@ def read_contents(
     Raises:
         DataError: it cannot be read.
     """
-    check_path(path)
+    asked = Asked(
+        label=label,
+        usual_label=usual_label,
+        array=array,
+        usual_array=usual_array,
+        covariates=tuple(covariates),
+        stream_above=stream_above,
+    )
+    if not is_pattern(path):
+        check_path(path)
+    if is_pattern(path) or (path.is_dir() and not is_10x(path) and shards_in(path)):
+        if covariates:
+            raise DataError(
+                f"covariates '{clipped(', '.join(covariates))}' were given and shards have none; save them as .h5ad."
+            )
+        return read_shards(path, asked)
     reader = _reader_of(path)
     if array is not None and not (reader is not None and reader.holds_arrays):
         raise DataError(
@@ -235,14 +254,6 @@ def read_contents(
         return read_folder(path, label)
     if reader is None:
         raise _other_format(path)
-    asked = Asked(
-        label=label,
-        usual_label=usual_label,
-        array=array,
-        usual_array=usual_array,
-        covariates=tuple(covariates),
-        stream_above=stream_above,
-    )
     found = reader.read(path, asked)
     return with_covariates(found, covariates) if covariates and found.covariates is None else found
 

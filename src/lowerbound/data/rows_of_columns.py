@@ -20,7 +20,7 @@ from lowerbound.data.contents import Given
 from lowerbound.data.errors import DataError
 from lowerbound.data.labels import number_text
 from lowerbound.data.schema import Column, Schema
-from lowerbound.data.sparse import ARRAYS, STAYS, Array
+from lowerbound.data.sparse import ARRAYS, IN_FILES, STAYS, Array
 
 __all__ = ["frame_of_rows", "kept_places", "rounded", "rows_of_table", "stored_cell", "wide_enough"]
 
@@ -96,7 +96,7 @@ def _of_array(x: Array, schema: Schema, what: str) -> Array:
     _check_binary(x, columns, what)
     if not any(_needs_numbers(column) for column in columns):
         if isinstance(x, STAYS):
-            return x if isinstance(x, np.memmap) else x.astype(_in_memory(x.dtype))
+            return x if isinstance(x, IN_FILES) else x.astype(_in_memory(x.dtype))
         return np.ascontiguousarray(x, dtype=_in_memory(x.dtype))
     rows = np.array(x, dtype=np.float64)
     for i, column in enumerate(columns):

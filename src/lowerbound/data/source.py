@@ -4,7 +4,7 @@ A loop asks `gather` for the raw rows of a batch, on the device, and hands them 
 which may run inside the compiled training step. The two sources differ in where rows are kept and give the same rows:
 
 * `InMemory` keeps all rows on the device, so that a batch costs one `index_select`;
-* `MemoryMapped` reads each batch from a file. Rows are read in the order of the file, which is faster, and put back in
+* `MemoryMapped` reads each batch from files. Rows are read in the order of the files, which is faster, and put back in
   the order of the request, so that both sources give the same bits.
 """
 
@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from lowerbound.data.blocks import exact_dtype
 from lowerbound.data.dataset import Dataset
+from lowerbound.data.on_disk import OnDisk
 from lowerbound.data.sparse import Array
-from lowerbound.data.stream import Stream
+from lowerbound.data.stream import Stream, Units
 
-__all__ = ["InMemory", "MemoryMapped", "OnData", "Source", "Stream", "source_for"]
+__all__ = ["InMemory", "InUnits", "MemoryMapped", "OnData", "Source", "Stream", "source_for", "units_of"]
 
 
 @runtime_checkable
@@ -40,6 +41,21 @@ class Source(Protocol):
     def gather(self, rows: Int64[Tensor, " batch"]) -> tuple[Tensor, ...]:
         """The raw rows with these numbers, on the device; `rows` is on the CPU."""
         ...
+
+
+@runtime_checkable
+class InUnits(Protocol):
+    """A source whose rows are read in units."""
+
+    @property
+    def units(self) -> Units | None:
+        """Which rows are read together, by the numbers of the source; None if any row can be read alone."""
+        ...
+
+
+def units_of(source: Source) -> Units | None:
+    """The units in which a source reads its rows; None if any row can be read alone."""
+    return source.units if isinstance(source, InUnits) else None
 
 
 class OnData(nn.Module):
@@ -102,11 +118,11 @@ class MemoryMapped:
     """Rows that are read from a file when they are needed.
 
     Arguments:
-        array: the rows (N, *event_shape), usually a `numpy.memmap`; they are read in the type of
+        array: the rows (N, *event_shape), usually an `OnDisk`; they are read in the type of
             `exact_dtype`, and the transform makes of them what a loss takes.
         transform: as for `InMemory`.
-        rows: which rows of `array` count, and in which order they are numbered; all of them if
-            None.
+        rows: which rows of `array` count, and in which order they are numbered (that of the files, if these are read
+            in units); all of them if None.
         others: tensors kept on the device that go with the data (labels), numbered as `rows`.
         device: where batches go; through pinned memory if it is a CUDA device.
 
@@ -134,6 +150,7 @@ class MemoryMapped:
         _check_lengths([len(self), *(len(other) for other in others)])
         self.others = tuple(other.to(self.device) for other in others)
         self.transform = _on_device(transform, device)
+        self._units = self._in_units()
 
     def __len__(self) -> int:
         return len(self.array) if self.rows is None else len(self.rows)
@@ -143,6 +160,26 @@ class MemoryMapped:
         x = self._read(rows.numpy()).to(self.device, non_blocking=True)
         index = rows.to(self.device, non_blocking=True)
         return (x, *(other.index_select(0, index) for other in self.others))
+
+    @property
+    def units(self) -> Units | None:
+        """See `InUnits`."""
+        return None if self._units is None else self._units[0]
+
+    def read_ahead(self, rows: np.ndarray) -> None:
+        """Begin to read the units of these rows."""
+        if self._units is not None and isinstance(self.array, OnDisk):
+            places = rows if self.rows is None else self.rows[rows]
+            of_files = np.searchsorted(self._units[1], places, side="right") - 1
+            self.array.store.ahead(of_files.tolist())
+
+    def _in_units(self) -> tuple[Units, np.ndarray] | None:
+        """The units by the numbers of this source, and their first rows by those of the files."""
+        if not isinstance(self.array, OnDisk) or self.array.store.unit_bounds is None:
+            return None
+        bounds = self.array.store.unit_bounds
+        own = bounds if self.rows is None else np.unique(np.searchsorted(self.rows, bounds))
+        return Units(own, self.array.store.rows_of_window), bounds
 
     def _read(self, rows: np.ndarray) -> Tensor:
         places = rows if self.rows is None else self.rows[rows]

@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["ARRAYS", "STAYS", "Array", "SparseRows", "keeps_sparse"]
+from lowerbound.data.on_disk import OnDisk
+
+__all__ = ["ARRAYS", "DENSE", "IN_FILES", "STAYS", "Array", "SparseRows", "keeps_sparse"]
 
 STAY_SPARSE_ABOVE = 2**28  # bytes that the matrix would take as float32; below, dense rows are faster
 
@@ -85,9 +87,12 @@ class SparseRows:
         return part.toarray().reshape(-1, part.shape[-1]).astype(self.dtype, copy=False)
 
 
-Array: TypeAlias = np.ndarray | SparseRows
-ARRAYS = (np.ndarray, SparseRows)
-STAYS = (np.memmap, SparseRows)
+Array: TypeAlias = np.ndarray | SparseRows | OnDisk
+ARRAYS = (np.ndarray, SparseRows, OnDisk)
+DENSE = (np.ndarray, OnDisk)
+"""Rows of any number of axes."""
+IN_FILES = (np.memmap, OnDisk)
+STAYS = (*IN_FILES, SparseRows)
 """Rows that are read when they are needed."""
 
 

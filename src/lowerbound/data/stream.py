@@ -4,18 +4,39 @@ Let π_0, π_1, ... be independent random permutations of the N rows, one for ea
 is their endless concatenation, and batch t is its positions [t B, (t + 1) B). So every batch has
 the same size (compiled graphs and distributed ranks want that), every row is seen exactly once an
 epoch, and a batch may straddle two epochs (or several, if B > N). π_e depends on (seed, e) only:
-any batch can be computed without the ones before it, and a run resumes from its step number.
+any batch can be computed without the ones before it, and a run resumes from its step number. No π_e of many rows is
+held in memory (`permutation`); of rows that are read in units, π_e permutes units and then rows in windows (`windows`).
 
 With W ranks each takes a contiguous part of B / W rows from every batch, so that the ranks together see the batches of
 a single machine.
 """
+
+from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-__all__ = ["Stream"]
+from lowerbound.data.permutation import KEYED_ABOVE, Permutation
+from lowerbound.data.windows import Windowed
+
+__all__ = ["Stream", "Units"]
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Runs of rows that are read as a whole.
+
+    Attributes:
+        bounds: int64 (U + 1,), the first row of each unit and the number of all rows; no unit is empty.
+        window: the most rows that are mixed, and held in memory, at a time.
+    """
+
+    bounds: np.ndarray
+    window: int
 
 
 class Stream:
@@ -31,12 +52,24 @@ class Stream:
         seed: a non-negative integer.
         rank: which part of each batch this is.
         world_size: W, how many parts there are.
+        units: in which rows are read; None where any row can be read alone.
+        keyed_above: see `Permutation`.
 
     Raises:
         ValueError: if a number is out of range, or the batch cannot be divided among the ranks.
     """
 
-    def __init__(self, num_rows: int, batch_size: int, seed: int, *, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        num_rows: int,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        units: Units | None = None,
+        keyed_above: int = KEYED_ABOVE,
+    ) -> None:
         for name, value in (("num_rows", num_rows), ("batch_size", batch_size)):
             if value < 1:
                 raise ValueError(f"{name} is {value}; expected at least 1: give a positive number.")
@@ -54,7 +87,9 @@ class Stream:
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
-        self._epochs: dict[int, Tensor] = {}
+        self.units = units
+        self.keyed_above = keyed_above
+        self._epochs: dict[int, Permutation | Windowed] = {}
 
     def __getitem__(self, step: int) -> Int64[Tensor, " row"]:
         """The rows of batch `step` that belong to this rank, (B / W,).
@@ -70,6 +105,19 @@ class Stream:
         epochs = range(start // self.num_rows, (stop - 1) // self.num_rows + 1)
         return torch.cat([self._part(epoch, start, stop) for epoch in epochs])
 
+    def ahead_of(self, step: int) -> Int64[np.ndarray, " unit"] | None:
+        """The first row of each unit of the window after that in which batch `step` ends; None without units."""
+        if self.units is None:
+            return None
+        epoch, position = divmod((step + 1) * self.batch_size - 1, self.num_rows)
+        order = self._order(epoch)
+        assert isinstance(order, Windowed)
+        end = order.end_of_window(position)
+        if end == self.num_rows:
+            order, end = self._order(epoch + 1), 0
+        assert isinstance(order, Windowed)
+        return self.units.bounds[order.window(end)]
+
     def epoch_of(self, step: int) -> float:
         """How many times the data has been seen once `step` batches have been drawn."""
         return step * self.batch_size / self.num_rows
@@ -77,19 +125,17 @@ class Stream:
     def _part(self, epoch: int, start: int, stop: int) -> Tensor:
         """The rows that positions [start, stop) of the stream take from one epoch."""
         first = epoch * self.num_rows
-        return self._permutation(epoch)[max(0, start - first) : min(self.num_rows, stop - first)]
+        return self._order(epoch).part(max(0, start - first), min(self.num_rows, stop - first))
 
-    def _permutation(self, epoch: int) -> Tensor:
+    def _order(self, epoch: int) -> Permutation | Windowed:
         """π_epoch; the two used last are kept."""
         if epoch not in self._epochs:
             while len(self._epochs) > 1:
                 del self._epochs[next(iter(self._epochs))]
-            self._epochs[epoch] = _permutation(self.num_rows, self.seed, epoch)
+            seeds = (self.seed, epoch)
+            self._epochs[epoch] = (
+                Permutation(self.num_rows, seeds, keyed_above=self.keyed_above)
+                if self.units is None
+                else Windowed(self.units.bounds, self.units.window, seeds)
+            )
         return self._epochs[epoch]
-
-
-def _permutation(num_rows: int, seed: int, epoch: int) -> Tensor:
-    """A permutation from (seed, epoch), which `numpy.random.SeedSequence` mixes into one seed."""
-    mixed = int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint32)[0])
-    generator = torch.Generator().manual_seed(mixed)
-    return torch.randperm(num_rows, generator=generator)

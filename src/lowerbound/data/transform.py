@@ -95,7 +95,7 @@ class Transform(nn.Module, ABC):
         """Back to the units of the stored rows."""
 
 
-def applied(transform: Transform, x: np.ndarray, rows: np.ndarray | None = None) -> Float[Tensor, "row *event"]:
+def applied(transform: Transform, x: Array, rows: np.ndarray | None = None) -> Float[Tensor, "row *event"]:
     """Transform all rows before training, on the CPU, a block at a time.
 
     Arguments:

@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from lowerbound.data.annotated import check_layer, counts_of
+from lowerbound.data.annotated import check_layer, counts_of, counts_on_disk
 from lowerbound.data.checks import check_column
 from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.memory import check_memory
+from lowerbound.data.on_disk import Stamp
+from lowerbound.data.shards.compressed_rows import Slice, StoredRows
 
 __all__ = ["read_h5ad", "with_latents"]
 
@@ -31,6 +33,7 @@ def read_h5ad(
     usual_label: str | None = None,
     array: str | None = None,
     covariates: Sequence[str] = (),
+    stream_above: int | None = None,
 ) -> Contents:
     """Read the counts of cells.
 
@@ -40,6 +43,7 @@ def read_h5ad(
         usual_label: a column that is the label if it is there and no other is named.
         array: a layer, "raw" (X as it was before genes were filtered), or "X"; None for X.
         covariates: further columns of `obs`, which must be there.
+        stream_above: bytes of a matrix in compressed rows above which it stays on disk; None for in memory always.
 
     Raises:
         DataError: h5py is missing, the file cannot be read, it lacks what is named, or it holds no counts.
@@ -51,7 +55,7 @@ def read_h5ad(
         raise DataError(f"reading '{name}' needs h5py: pip install 'lowerbound[counts]'.") from error
     try:
         with h5py.File(path, "r") as file:
-            return _contents(file, name, label, usual_label, array, covariates)
+            return _contents(file, path, label, usual_label, array, covariates, stream_above)
     except DataError:
         raise
     except MemoryError as error:
@@ -89,8 +93,15 @@ def with_latents(path: Path, latents: np.ndarray, key: str = "X_lowerbound") -> 
 
 
 def _contents(
-    file: Any, name: str, label: str | None, usual_label: str | None, array: str | None, covariates: Sequence[str]
+    file: Any,
+    path: Path,
+    label: str | None,
+    usual_label: str | None,
+    array: str | None,
+    covariates: Sequence[str],
+    stream_above: int | None,
 ) -> Contents:
+    name = clipped(path.name)
     layers = list(file["layers"]) if "layers" in file else []
     known = {**{layer: f"layers/{layer}" for layer in layers}, "X": "X", "raw": "raw/X"}
     known = {key: place for key, place in known.items() if place in file}
@@ -102,7 +113,11 @@ def _contents(
         raise DataError(f"{name} has no X; name a layer of counts with array=NAME ({listed}).")
     what = f"{'X' if array in (None, 'X') else f'array {clipped(array, 30)!r}'} of {name}"
     genes = _names(file["raw/var" if array == "raw" else "var"])
-    found = counts_of(_matrix(file[known[array or "X"]], what), genes, what=what, container="h5ad", others=others)
+    item = file[known[array or "X"]]
+    if stream_above is not None and _bytes_of_rows(item) > stream_above:
+        found = counts_on_disk(_rows_on_disk(item, path), genes, what=what, container="h5ad", others=others)
+    else:
+        found = counts_of(_matrix(item, what), genes, what=what, container="h5ad", others=others)
     obs = file["obs"]
     columns = [column for column in obs if column != _text(obs.attrs["_index"])]
     if label is None and usual_label in columns:
@@ -136,6 +151,36 @@ def _matrix(item: Any, what: str) -> Any:
     matrix = make((item["data"][()], item["indices"][()], item["indptr"][()]), shape=shape)
     matrix.check_format(full_check=True)  # an index outside of the matrix would be read beyond its memory
     return matrix
+
+
+def _bytes_of_rows(item: Any) -> int:
+    """The bytes of a matrix in compressed rows, in memory; 0 of others, which are read at once."""
+    if hasattr(item, "shape") or _text(item.attrs["encoding-type"]) != "csr_matrix":
+        return 0
+    return sum(item[part].size * item[part].dtype.itemsize for part in ("data", "indices"))
+
+
+def _rows_on_disk(item: Any, path: Path) -> StoredRows:
+    """A matrix in compressed rows that is read a slice at a time, from the file opened anew."""
+    import h5py
+
+    place = item.name
+
+    def sliced(part: str) -> Slice:
+        def read(start: int, stop: int) -> np.ndarray:
+            with h5py.File(path, "r") as file:
+                found: Any = file[f"{place}/{part}"]
+                return found[start:stop]
+
+        return read
+
+    shape = tuple(int(n) for n in item.attrs["shape"])
+    if len(shape) != 2:
+        raise ValueError("no matrix")
+    return StoredRows(
+        stamp=Stamp.of(path), name=place, shape=shape, indptr=item["indptr"][()], data=sliced("data"),
+        indices=sliced("indices"), dtype=item["data"].dtype,
+    )  # fmt: skip
 
 
 def _names(table: Any) -> list[str]:

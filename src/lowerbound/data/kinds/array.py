@@ -17,6 +17,8 @@ from lowerbound.data.kinds.kind import Preparation
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.rows_of_columns import wide_enough
 from lowerbound.data.schema import Schema
+from lowerbound.data.sparse import DENSE, IN_FILES
+from lowerbound.data.sparse import Array as Rows
 from lowerbound.data.transform import Identity, Pixels, Standardize, Transform
 from lowerbound.support import LikelihoodFacts
 
@@ -33,7 +35,7 @@ class Array:
 
     def matches(self, contents: Contents, overrides: Overrides) -> bool:
         """An array with rows of at least one axis."""
-        return isinstance(contents.x, np.ndarray) and contents.x.ndim >= 2
+        return isinstance(contents.x, DENSE) and contents.x.ndim >= 2
 
     def infer(self, contents: Contents, overrides: Overrides) -> Schema:
         """The shape of a row.
@@ -42,19 +44,19 @@ class Array:
             DataError: a DataFrame, an array of one axis, or infinite values.
         """
         x = contents.x
-        if not isinstance(x, np.ndarray) or x.ndim < 2:
+        if not isinstance(x, DENSE) or x.ndim < 2:
             raise DataError(f"{contents.what} is no array of rows; expected numbers with two axes or more: reshape it.")
         check_numeric(x, contents.what)
         check_finite(x, contents.what, missing=True)
         shape = tuple(int(n) for n in x.shape[1:])
         return Schema(kind=self.name, event_shape=shape, container=contents.container, dtype=str(x.dtype))
 
-    def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
-        """The numbers, unchanged; a memory map stays one."""
+    def rows(self, given: Given | Rows, schema: Schema, what: str) -> Rows:
+        """The numbers, unchanged; rows on disk stay there."""
         x = numbers_of(given, what)
         check_features(x, schema.event_shape, what)
         check_finite(x, what, missing=True)
-        if isinstance(x, np.memmap):
+        if isinstance(x, IN_FILES):
             return x
         return np.ascontiguousarray(x, dtype=np.float32 if x.dtype == np.uint8 else exact_dtype(x.dtype))
 

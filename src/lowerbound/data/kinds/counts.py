@@ -19,7 +19,7 @@ from lowerbound.data.kinds.table import Table, both_parts, check_axes, table_sch
 from lowerbound.data.measured import measure
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Column, Schema
-from lowerbound.data.sparse import ARRAYS, Array
+from lowerbound.data.sparse import ARRAYS, IN_FILES, Array
 
 __all__ = ["Counts"]
 
@@ -39,7 +39,7 @@ class Counts(Table):
             return False
         if contents.container in ANNOTATED and isinstance(contents.x, ARRAYS):
             return bool(contents.x.max(initial=0) > 1)
-        if isinstance(contents.x, np.ndarray):
+        if isinstance(contents.x, ARRAYS):
             return _are_counts(contents.x)
         numbers = contents.x.select_dtypes("number", exclude=["timedelta", np.complexfloating])
         if not len(numbers.columns) or not _are_counts(numbers.to_numpy(dtype=np.float64, na_value=np.nan)):
@@ -81,9 +81,9 @@ class Counts(Table):
         return lines
 
     def rows(self, given: Given | Array, schema: Schema, what: str) -> Array:
-        """Counts as float32 if that holds them exactly; a memory map stays one."""
+        """Counts as float32 if that holds them exactly; rows on disk stay there."""
         rows = super().rows(given, schema, what)
-        if isinstance(rows, np.memmap) or rows.dtype == np.float32:
+        if isinstance(rows, IN_FILES) or rows.dtype == np.float32:
             return rows
         exact = all(bool((np.abs(np.nan_to_num(block)) <= 2**24).all()) for _, block in row_blocks(rows))
         return rows.astype(np.float32) if exact else rows
@@ -95,7 +95,7 @@ def _is_count(column: Column) -> bool:
     return numeric and column.decimals == 0 and column.low is not None and column.low >= 0
 
 
-def _are_counts(x: np.ndarray) -> bool:
+def _are_counts(x: Array) -> bool:
     """Whether an array has whole numbers, none negative, one above 1, and most of its columns reach down to 0."""
     if x.dtype.kind not in "iuf":
         return False

@@ -10,7 +10,7 @@ Under a likelihood of counts or classes a level k is the number k; under all oth
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -19,8 +19,11 @@ from lowerbound.data.checks import check_features, check_finite, numbers_of
 from lowerbound.data.contents import Contents, Given
 from lowerbound.data.errors import DataError
 from lowerbound.data.kinds.kind import Preparation
+from lowerbound.data.on_disk import OnDisk
 from lowerbound.data.overrides import Overrides
+from lowerbound.data.remembered import remembered
 from lowerbound.data.schema import Schema
+from lowerbound.data.sparse import DENSE, IN_FILES, Array
 from lowerbound.data.transform import Identity, Pixels, Transform
 from lowerbound.support import LikelihoodFacts
 
@@ -41,7 +44,7 @@ class Image:
     def matches(self, contents: Contents, overrides: Overrides) -> bool:
         """Three axes, or four with one to four channels on the last or second one, and values that can be pixels."""
         x = contents.x
-        if not isinstance(x, np.ndarray) or overrides.columns or x.dtype.kind not in "biuf":
+        if not isinstance(x, DENSE) or overrides.columns or x.dtype.kind not in "biuf":
             return False
         if not (x.ndim == 3 or (x.ndim == 4 and (x.shape[-1] in _CHANNELS or x.shape[1] in _CHANNELS))):
             return False
@@ -73,8 +76,8 @@ class Image:
             channels_last=last,
         )
 
-    def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
-        """Levels as uint8 or intensities as float32, channels first; a memory map stays one.
+    def rows(self, given: Given | Array, schema: Schema, what: str) -> Array:
+        """Levels as uint8 or intensities as float32, channels first; rows on disk stay there.
 
         Raises:
             DataError: another shape, or values that the pixels of the schema cannot have.
@@ -83,11 +86,11 @@ class Image:
         as_given = (*shape[1:], shape[0]) if schema.channels_last else shape
         x = _array(given, as_given if _is_flat(given) else None, what)
         if schema.channels_last and x.shape[1:] == as_given:
-            x = np.moveaxis(x, -1, 1)
+            x = x.channels_first() if isinstance(x, OnDisk) else np.moveaxis(x, -1, 1)
         check_features(x, shape, what)
         check_finite(x, what)
         _check_levels(x, schema, what)
-        if isinstance(x, np.memmap):
+        if isinstance(x, IN_FILES):
             return x
         return np.ascontiguousarray(x, dtype=np.float32 if schema.pixel_levels is None else np.uint8)
 
@@ -136,8 +139,12 @@ def _levels_of(schema: Schema) -> int | None:
     return schema.intensity_levels if schema.pixel_levels is None else schema.pixel_levels
 
 
-def _are_bytes(x: np.ndarray) -> bool:
+def _are_bytes(x: Array) -> bool:
     """Whether intensities are the levels k / 255, to the rounding of float32."""
+    return remembered(x, "intensities are bytes", lambda: _all_bytes(x))
+
+
+def _all_bytes(x: Array) -> bool:
     for _, block in row_blocks(x):
         k = block.astype(np.float64) * (_LEVELS - 1)
         if bool((np.abs(k - np.round(k)) > _ROUNDING).any()):
@@ -145,11 +152,11 @@ def _are_bytes(x: np.ndarray) -> bool:
     return True
 
 
-def _is_flat(given: Given) -> bool:
-    return not isinstance(given, np.ndarray) or given.ndim == 2
+def _is_flat(given: Given | Array) -> bool:
+    return not isinstance(given, DENSE) or given.ndim == 2
 
 
-def _array(given: Given, event_shape: tuple[int, ...] | None, what: str) -> np.ndarray:
+def _array(given: Any, event_shape: tuple[int, ...] | None, what: str) -> Any:
     """The images as an array of three or four axes."""
     x = numbers_of(given, what)
     if event_shape is not None and tuple(x.shape[1:]) != tuple(event_shape):
@@ -164,8 +171,12 @@ def _array(given: Given, event_shape: tuple[int, ...] | None, what: str) -> np.n
     )
 
 
-def _levels(x: np.ndarray) -> int | Literal["none"] | None:
+def _levels(x: Array) -> int | Literal["none"] | None:
     """K if the values are whole numbers 0 … K − 1; None if they are intensities; "none" if they are no pixels."""
+    return remembered(x, "levels of pixels", lambda: _found_levels(x))
+
+
+def _found_levels(x: Array) -> int | Literal["none"] | None:
     high, whole = 0.0, True
     for _, block in row_blocks(x):
         low, top = float(block.min()), float(block.max())
@@ -176,8 +187,12 @@ def _levels(x: np.ndarray) -> int | Literal["none"] | None:
     return (_LEVELS if high > 1 else 2) if whole else None
 
 
-def _check_levels(x: np.ndarray, schema: Schema, what: str) -> None:
+def _check_levels(x: Array, schema: Schema, what: str) -> None:
     """Refuse levels where the fit had intensities, and the reverse: rows of 0 and 1 alone are no levels of many."""
+    remembered(x, f"pixels of {schema.pixel_levels} levels", lambda: _pass_levels(x, schema, what))
+
+
+def _pass_levels(x: Array, schema: Schema, what: str) -> None:
     highest = 1 if schema.pixel_levels is None else schema.pixel_levels - 1
     brightest = 0.0
     for _, block in row_blocks(x):

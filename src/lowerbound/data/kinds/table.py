@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from lowerbound.data.checks import check_numeric
-from lowerbound.data.columns import infer_columns, long_tailed
+from lowerbound.data.columns import infer_columns, long_tailed, step_for_skewness
 from lowerbound.data.contents import Contents, Given
 from lowerbound.data.errors import DataError
 from lowerbound.data.kinds.kind import Preparation
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.rows_of_columns import frame_of_rows, rounded, rows_of_table, wide_enough
 from lowerbound.data.schema import Column, Schema
-from lowerbound.data.sparse import ARRAYS, Array
+from lowerbound.data.sparse import ARRAYS, DENSE, STAYS, Array
 from lowerbound.data.transform import Identity, Pixels, Standardize, Transform
 from lowerbound.support import LikelihoodFacts
 
@@ -47,7 +47,7 @@ class Table:
 
     def matches(self, contents: Contents, overrides: Overrides) -> bool:
         """A DataFrame, or an array (N, D)."""
-        return not isinstance(contents.x, np.ndarray) or contents.x.ndim == 2
+        return not isinstance(contents.x, DENSE) or contents.x.ndim == 2
 
     def infer(self, contents: Contents, overrides: Overrides) -> Schema:
         """A kind for each column.
@@ -61,12 +61,13 @@ class Table:
         schema = table_schema(self.name, contents, x, columns, left_out)
         if _is_mixed(columns):
             rows = rows_of_table(x, schema, contents.what)
+            rows = rows[:: step_for_skewness(len(rows))] if isinstance(rows, STAYS) else rows
             known = [_with_tail(column, rows[:, i], overrides) for i, column in enumerate(columns)]
             schema = replace(schema, columns=tuple(known))
         return schema
 
     def rows(self, given: Given | Array, schema: Schema, what: str) -> Array:
-        """Numbers unchanged, categories as their numbers, NaN for gaps; a memory map stays one."""
+        """Numbers unchanged, categories as their numbers, NaN for gaps; rows on disk stay there."""
         if isinstance(given, ARRAYS):
             check_numeric(given, what)
         return rows_of_table(given, schema, what)
@@ -161,7 +162,7 @@ def check_axes(x: Given | Array, what: str) -> None:
             f"{what} has {x.shape[1]:,} columns and a table at most {MOST_COLUMNS:,}, each with a kind of its own; "
             "leave some out, or say kind='array', which takes all for numbers of one kind."
         )
-    if isinstance(x, np.ndarray) and x.ndim != 2:
+    if isinstance(x, DENSE) and x.ndim != 2:
         raise DataError(f"{what} has shape {x.shape}; expected a table (N, D): reshape it, or say another kind.")
 
 

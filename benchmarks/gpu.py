@@ -1,0 +1,97 @@
+"""What is measured on a GPU, in pieces of at most ten minutes, each saved as it ends.
+
+A piece is a command. Its exit status, seconds and last lines are written to results/gpu/NAME.json as soon as it has
+ended or its time is over; a piece that is there already with status 0 is not run again, so that a session that ends
+early is gone on with by the same command.
+
+python benchmarks/gpu.py [--only NAME …]        needs a CUDA device
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+__all__ = ["PIECES", "run_pieces"]
+
+HERE = Path(__file__).parent
+LIMIT = 600
+_FIT = [sys.executable, "-m", "lowerbound", "fit", "mnist", "--device", "cuda"]
+PIECES: Mapping[str, list[str]] = {
+    "waiting": [
+        sys.executable,
+        str(HERE / "waiting.py"),
+        "--device",
+        "cuda",
+        "--steps",
+        "3000",
+        "--out",
+        "{out}/waiting",
+    ],
+    "vae": [*_FIT, "--epochs", "30", "--out", "{out}/vae"],
+    "vae bf16": [*_FIT, "--epochs", "30", "--precision", "bf16", "--out", "{out}/vae-bf16"],
+    "convolution": [*_FIT, "--network", "convolution", "--epochs", "10", "--out", "{out}/convolution"],
+    "very deep": [*_FIT, "--recipe", "very-deep", "--steps", "3000", "--out", "{out}/very-deep"],
+    "vae-gan": [*_FIT, "--recipe", "vae-gan", "--epochs", "10", "--out", "{out}/vae-gan"],
+}
+
+
+def run_pieces(pieces: Mapping[str, list[str]], folder: Path, limit: float, only: Iterable[str] = ()) -> int:
+    """Run the pieces that are not saved, and save each; how many failed.
+
+    Arguments:
+        pieces: commands by name; "{out}" in a word is a folder that is removed at the end of the piece.
+        folder: where results are saved.
+        limit: seconds after which a piece is stopped.
+        only: names; all pieces if none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    for name, words in pieces.items():
+        path = folder / f"{name.replace(' ', '-')}.json"
+        saved = json.loads(path.read_text()) if path.exists() else {}
+        if (only and name not in only) or saved.get("status") == 0:
+            continue
+        found = _run(words, limit)
+        path.write_text(json.dumps({"piece": name, "command": words, **found}, indent=1))
+        print(f"{name}: status {found['status']} after {found['seconds']:.0f} s, saved in {path}", flush=True)
+        failed += found["status"] != 0
+    return failed
+
+
+def _run(words: list[str], limit: float) -> dict[str, object]:
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as out, tempfile.TemporaryFile("w+") as said:
+        command = [word.replace("{out}", out) for word in words]
+        try:
+            status = subprocess.run(
+                command, stdout=said, stderr=subprocess.STDOUT, timeout=limit, check=False
+            ).returncode
+        except subprocess.TimeoutExpired:
+            status = 124
+        said.seek(0)
+        lines = said.read().splitlines()[-60:]
+        kept = [Path(out) / name for name in ("waiting",)]
+        results = {path.name: json.loads(path.read_text()) for path in kept if path.exists()}
+    return {"status": status, "seconds": time.monotonic() - start, "lines": lines, **results}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=[], choices=list(PIECES), metavar="NAME")
+    arguments = parser.parse_args()
+    import torch
+
+    if not torch.cuda.is_available():
+        raise SystemExit("There is no CUDA device here; run this where nvidia-smi lists one.")
+    raise SystemExit(min(run_pieces(PIECES, HERE / "results" / "gpu", LIMIT, arguments.only), 1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Files whose rows stay on disk: .npy, .npz, .parquet, .tar and matrices in compressed rows."""

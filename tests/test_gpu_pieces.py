@@ -1,0 +1,42 @@
+"""The benchmarks of a GPU save each piece as it ends; the pieces here need none."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
+
+
+@pytest.fixture
+def gpu() -> Any:
+    spec = importlib.util.spec_from_file_location("benchmarks_gpu", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_each_piece_is_saved_and_only_what_failed_is_run_again(gpu: Any, tmp_path: Path) -> None:
+    mark = (
+        "import pathlib, sys; p = pathlib.Path(sys.argv[1]); p.write_text(p.read_text() + 'x' if p.exists() else 'x')"
+    )
+    pieces = {
+        "good one": [sys.executable, "-c", mark, str(tmp_path / "runs")],
+        "bad": [sys.executable, "-c", "print('why'); raise SystemExit(3)"],
+        "slow": [sys.executable, "-c", "import time; time.sleep(60)"],
+    }
+    assert gpu.run_pieces(pieces, tmp_path / "out", 60, only=["good one", "bad"]) == 1
+    assert gpu.run_pieces(pieces, tmp_path / "out", 0.2, only=["slow"]) == 1
+    saved = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "out").iterdir()}
+    assert {name: one["status"] for name, one in saved.items()} == {"good-one": 0, "bad": 3, "slow": 124}
+    assert saved["bad"]["lines"] == ["why"]
+    assert gpu.run_pieces(pieces, tmp_path / "out", 60, only=["good one", "bad"]) == 1
+    assert (tmp_path / "runs").read_text() == "x"
+    assert all(word != "cpu" for words in gpu.PIECES.values() for word in words)
