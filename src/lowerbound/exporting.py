@@ -1,4 +1,4 @@
-"""Encoder and decoder of a fitted model as programs of their own: `torch.export` (.pt2), and ONNX where it is installed.
+"""Encoder and decoder of a fitted model as programs: `torch.export` (.pt2), and ONNX where it is installed.
 
     encoder   rows in the units of the data ↦ E_q[z | x], sd_q[z | x]          standardisation is inside
     decoder   z ↦ E[x | z] in the units of the data
@@ -6,10 +6,10 @@
 Each is loaded again from what will be written, run on rows of the data, and compared with what the model itself gives;
 a file is written only if they agree:
 
-    max |program − run| ≤ tolerance · max(1, max |run|),    1e-6 for .pt2 and 1e-5 for ONNX, whose sums have another order
+    max |program − run| ≤ tolerance · max(1, max |run|),    1e-6 for .pt2, 1e-5 for ONNX, which sums in another order
 
-Numbers inside are float32, as in the run. Pixels that a fit makes 0 or 1 at random are cut at ½ instead, since a program
-draws nothing.
+Numbers inside are float32, as in the run. Pixels that a fit makes 0 or 1 at random are cut at ½ instead, since a
+program draws nothing.
 """
 
 from __future__ import annotations

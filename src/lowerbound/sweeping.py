@@ -52,9 +52,7 @@ def grid(over: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
     """
     for name, values in over.items():
         if not values or not all(values) or len(set(values)) < len(values):
-            raise ValueError(
-                f"{name} has the values {', '.join(values)[:60]!r}; give different ones, as in lr=0.1,0.2."
-            )
+            raise ValueError(f"{name} has the values {', '.join(values)[:60]!r}; give different ones, as lr=0.1,0.2.")
     count = int(np.prod([len(values) for values in over.values()]))
     if not over or count > MOST_RUNS:
         raise ValueError(f"The grid has {count if over else 0:,} runs; expected 1 to {MOST_RUNS:,}.")

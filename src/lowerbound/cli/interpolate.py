@@ -42,8 +42,8 @@ def interpolate(
     The latents lie on a line between the means of q(z | x) of both, or on a circle around 0. Of text it is the most
     probable token given z and those before it, one after another; of other data E[x | z].
 
-    Texts, molecules and rows of tables are printed. A .png shows images in a row, or columns and series as lines, a .gif
-    images that move forth and back; a table has a row for each step.
+    Texts, molecules and rows of tables are printed. A .png shows images in a row, or columns and series as lines, a
+    .gif images that move forth and back; a table has a row for each step.
     """
     from pathlib import Path
 

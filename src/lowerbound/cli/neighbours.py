@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -62,7 +62,9 @@ def neighbours(
     fitted = fitted_of(opened)
     drawn = opened.schema.kind == "image" or opened.schema.molecules is not None
     if path is not None and path.suffix.lower() == ".png" and (not drawn or len(places) * count > 2000):
-        raise click.UsageError("A .png shows up to 2,000 images or molecules; write .csv.")
+        raise click.UsageError(
+            f"A .png shows up to 2,000 images or molecules, and {run} is of {opened.schema.kind}; write .csv or .npz."
+        )
     searched = other_data(fitted, other) or fitted.test_rows()
     found = nearest(
         fitted,
@@ -112,7 +114,7 @@ def _what(fitted: Fitted, rows: Rows, places: np.ndarray) -> tuple[list[str], li
     if len(schema.event_shape) > 1 and not schema.is_written:
         return [], []
     stored = rows.x[places]
-    found = kind_named(schema.kind).render(np.asarray(stored), schema)
+    found: Any = kind_named(schema.kind).render(np.asarray(stored), schema)
     if schema.is_written:
         return ["text" if schema.molecules is None else "smiles"], [texts_in(found)]
     if hasattr(found, "columns"):

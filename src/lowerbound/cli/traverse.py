@@ -66,12 +66,11 @@ def traverse(
     check_walks(fitted, path, len(found.latents), steps)
     names = [f"latent {d} (activity {found.activity[d]:.2f})" for d in found.latents]
     start = f"the mean of {found.num_rows:,} rows" if found.row is None else f"row {found.row}"
-    say(f"From {start}; {found.spacing}; activities of {found.num_rows:,} rows.", err=path is None)
+    say(f"From {start}; {found.spacing}; activities of {found.num_rows:,} rows.")
     if found.silent:
-        silent = ", ".join(map(str, found.silent[:20])) + (", ..." if len(found.silent) > 20 else "")
-        say(
-            f"Silent latents (activity at most 0.01): {silent}; {len(found.silent)} of {len(found.activity)}.", err=True
-        )
+        names_of_silent = ", ".join(map(str, found.silent[:20])) + (", ..." if len(found.silent) > 20 else "")
+        count = f"{len(found.silent)} of {len(found.activity)}"
+        say(f"Silent latents, which no row moves (activity at most 0.01), {count}: {names_of_silent}")
     if path is None:
         print_walks(fitted, found.shown, names, found.values)
         return

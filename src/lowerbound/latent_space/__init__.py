@@ -3,8 +3,8 @@
 All take models whose rows have one vector (or array) of real latents, and refuse others by name.
 """
 
-from lowerbound.latent_space.attribute import Attribute, attribute, with_attribute
-from lowerbound.latent_space.neighbours import Distance, Neighbours, neighbours
+from lowerbound.latent_space.directions import Attribute, attribute, with_attribute
+from lowerbound.latent_space.nearest import Distance, Neighbours, neighbours
 from lowerbound.latent_space.traversal import Traversal, traverse
 from lowerbound.latent_space.vectors import LatentVectors, decoded, taken, vectors_of
 

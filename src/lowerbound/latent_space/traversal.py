@@ -88,16 +88,10 @@ def traverse(
     latents = activity.argsort(descending=True, stable=True)
     latents = latents[: num_latents or max(1, int((activity > SILENT).sum()))]
     start = found.mean.mean(0) if from_row is None else from_row.mean[0]
-    if sd is None:
-        values, spacing = _quantiles(fitted, measured, found, latents, num_steps, seed), _words(num_steps)
-    else:
-        spread = (found.mean.var(0, correction=0) + found.scale.square().mean(0)).sqrt()[latents, None]
-        values = start[latents, None] + spread * torch.linspace(-sd, sd, num_steps, dtype=start.dtype)
-        spacing = f"{sd:g} standard deviations to both sides of the start"
+    values, spacing = _values(fitted, measured, found, latents, start, num_steps, sd, seed)
     z = start.repeat(len(latents), num_steps, 1)
     z[torch.arange(len(latents)), :, latents] = values
-    context = None if from_row is None or from_row.context is None else from_row.context
-    flat = z.flatten(0, 1)
+    context, flat = None if from_row is None else from_row.context, z.flatten(0, 1)
     given = None if context is None else context.expand(len(flat), *context.shape[1:])
     made = decoded(fitted, flat, found.shape, given, seed)
     return Traversal(
@@ -112,9 +106,24 @@ def traverse(
     )
 
 
-def _words(num_steps: int) -> str:
-    low, high = _LEVELS
-    return f"{num_steps} quantiles of the aggregate posterior, from {low:.0%} to {high:.0%}"
+def _values(
+    fitted: Fitted,
+    rows: Rows,
+    found: LatentVectors,
+    latents: Tensor,
+    start: Tensor,
+    num_steps: int,
+    sd: float | None,
+    seed: int | None,
+) -> tuple[Float[Tensor, "walk step"], str]:
+    """z_d at each step, and what the steps are in words."""
+    if sd is None:
+        low, high = _LEVELS
+        words = f"{num_steps} quantiles of the aggregate posterior, from {low:.0%} to {high:.0%}"
+        return _quantiles(fitted, rows, found, latents, num_steps, seed), words
+    spread = (found.mean.var(0, correction=0) + found.scale.square().mean(0)).sqrt()[latents, None]
+    values = start[latents, None] + spread * torch.linspace(-sd, sd, num_steps, dtype=start.dtype)
+    return values, f"{sd:g} standard deviations to both sides of the start"
 
 
 @torch.no_grad()

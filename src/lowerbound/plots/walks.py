@@ -64,8 +64,8 @@ def walks_of_columns(
         for w in range(min(len(values), _MOST_WALKS)):
             colour = CLASS_COLOURS[w % len(CLASS_COLOURS)]
             axes.plot(t, values[w, :, place], ".-", color=colour, linewidth=1.2, label=verbatim(walks[w]))
-        style_axes(axes, title=verbatim(columns[place]), x="along the walk", y="", small=True)
-        if categories and (names := categories.get(columns[place])):
+        style_axes(axes, title=verbatim(str(columns[place])), x="along the walk", y="", small=True)
+        if categories and (names := categories.get(str(columns[place]))):
             axes.set_yticks(range(len(names)), [verbatim(name) for name in names], fontsize=8)
             axes.set_ylim(-0.5, len(names) - 0.5)
     for axes in panels[len(order) :]:
