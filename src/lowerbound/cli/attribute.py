@@ -58,6 +58,8 @@ def attribute(
     from lowerbound.latent_space import taken, with_attribute
     from lowerbound.runs import Run
 
+    if not np.isfinite(add):
+        raise click.UsageError(f"--add is {add}; expected a finite number of standard deviations.")
     path, opened = None if out is None else Path(out), Run.open(run)
     if path is not None:
         check_out(path, opened, other.data, *ENDINGS, force=force)
