@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["interpolate"]
 
 
-@click.command(short_help="Show what lies between two rows, texts or molecules.")
+@click.command(short_help="Show what lies between two rows or texts.")
 @click.argument("run")
 @click.argument("first")
 @click.argument("second")
