@@ -119,3 +119,11 @@ def test_refusals(fitted) -> None:
     for verb in (lambda: classes.traverse(X), lambda: classes.interpolate(X[:2]), lambda: classes.neighbours(X[:1])):
         with pytest.raises(ValueError, match="no single vector of latents"):
             verb()
+
+
+def test_the_symmetric_divergence_of_unequal_scales() -> None:
+    mean, scale = torch.from_numpy(RNG.normal(size=(5, 3))), torch.from_numpy(RNG.uniform(0.2, 2, size=(5, 3)))
+    one = Independent(Normal(mean[:, None], scale[:, None]), 1)
+    other = Independent(Normal(mean, scale), 1)
+    exact = kl_divergence(one, other) + kl_divergence(other, one)
+    torch.testing.assert_close(nearest._symmetric_kl((mean, scale), (mean, scale)), exact)
