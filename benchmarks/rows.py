@@ -202,7 +202,7 @@ TABLES: dict[str, Callable[[], np.ndarray]] = {
 
 _DRAWS = {f"linear 100 x 5, draw {draw}": draw for draw in range(100, 112)}
 TABLES |= {name: lambda draw=draw: _linear_gaussian(1100, 5, 2, draw) for name, draw in _DRAWS.items()}
-"""A hundred rows say little of a method: other tables and other rows of the same kind, with a thousand rows to test on."""
+"""A hundred rows say little of a method: other tables of the same kind, with a thousand rows to test on."""
 
 COUNTS: dict[str, Callable[[], np.ndarray]] = {
     "long-tailed counts": _long_tailed,

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from lowerbound.diagnosis import Diagnosis
     from lowerbound.evaluate import PredictiveChecks, Topic
     from lowerbound.explorer import Explorer
+    from lowerbound.latent_space import Attribute, Neighbours, Traversal
     from lowerbound.lossless import Compressed
     from lowerbound.molecule_search import MoleculeSearch
     from lowerbound.of_rows import Encoded
@@ -580,6 +581,109 @@ class Fitted:
         from lowerbound.interpolating import interpolated
 
         return interpolated(self, data, num_steps, way=way, seed=seed)
+
+    def traverse(
+        self,
+        data: Any = None,
+        *,
+        row: int | None = None,
+        num_steps: int = 7,
+        sd: float | None = None,
+        num_latents: int | None = None,
+        seed: int | None = None,
+    ) -> Traversal:
+        """What each latent does: it alone is moved, the most active first, and the model shows what comes out.
+
+        Arguments:
+            data: rows on which activities and quantiles are measured (5,000 at most); the test rows if None.
+            row: the place among these of the row from which each walk starts; None for the mean of all.
+            num_steps: along each latent.
+            sd: how many standard deviations of the aggregate posterior to walk to both sides of the start; None walks
+                over its quantiles from 2 % to 98 %.
+            num_latents: how many latents; None for all that are active.
+            seed: of draws.
+
+        Raises:
+            ValueError: a model without a single vector of latents, or one that is given classes, without a row.
+        """
+        from lowerbound.latent_space import traverse
+
+        return traverse(self, data, row=row, num_steps=num_steps, sd=sd, num_latents=num_latents, seed=seed)
+
+    def neighbours(
+        self,
+        of: Any,
+        among: Any = None,
+        count: int = 5,
+        *,
+        distance: Literal["euclid", "symmetric-kl"] = "euclid",
+        seed: int | None = None,
+    ) -> Neighbours:
+        """The rows whose latents are nearest to those of each row, itself among them where it is searched.
+
+        Arguments:
+            of: the rows that are asked for; see `rows`.
+            among: the rows that are searched; the test rows of the fit if None.
+            count: how many for each.
+            distance: "euclid" between the means of q(z | x), or "symmetric-kl" of q(z | x) as diagonal normals, nats.
+            seed: of draws where q has no moments in closed form.
+
+        Raises:
+            ValueError: fewer rows than neighbours, or a model without a single vector of latents.
+        """
+        from lowerbound.latent_space import neighbours
+
+        return neighbours(self, of, among, count, distance=distance, seed=seed)
+
+    def attribute(
+        self,
+        name: str,
+        value: str | None = None,
+        data: Any = None,
+        *,
+        how: Literal["difference", "classifier"] = "difference",
+        seed: int | None = None,
+    ) -> Attribute:
+        """The direction of a label or of a column in the latent space, and whether held-out rows confirm it.
+
+        Arguments:
+            name: of the label, or of a column.
+            value: its class; of two classes the second if None. Numbers have none.
+            data: rows to learn it from; the test rows if None.
+            how: the "difference" of means, or the weights of a linear "classifier".
+            seed: of the split into rows to learn from and to judge by.
+
+        Raises:
+            ValueError: no such label, column or class, too few rows, or a model without a single vector of latents.
+        """
+        from lowerbound.latent_space import attribute
+
+        return attribute(self, name, value, data, how=how, seed=seed)
+
+    def add_attribute(self, found: Attribute, data: Any, add: float, *, seed: int | None = None) -> Any:
+        """What the model shows of rows that are moved by `add` standard deviations along a direction of `attribute`, in
+        the form of the user's data.
+        """
+        from lowerbound.latent_space import with_attribute
+
+        return self.render(with_attribute(self, found, data, add, seed=seed)[1])
+
+    def export(self, path: str | Path, *, force: bool = False) -> dict[str, Any]:
+        """Write encoder and decoder as programs that need no lowerbound: see `exporting.export`.
+
+        Arguments:
+            path: the folder.
+            force: whether files there are overwritten.
+
+        Returns:
+            The description that lies beside them as export.json.
+
+        Raises:
+            ValueError: a part that cannot be exported, or files that are there.
+        """
+        from lowerbound.exporting import export
+
+        return export(self, Path(path), force=force)
 
     def search(self, of: str = "qed", **options: Any) -> MoleculeSearch:
         """Molecules with more of a property, along the direction in which a regressor on codes says it grows.

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from lowerbound import baselines, gradients, losses, objectives, penalties
@@ -50,6 +51,7 @@ __all__ = [
     "make_loss",
     "make_model",
     "make_transform",
+    "parts_of",
     "prepare",
     "transform_rows",
     "with_plan",
@@ -234,6 +236,23 @@ def _check_support(dataset: Dataset, model: LatentVariableModel, transform: Tran
                 require_support(model.likelihood, transform(raw), what=what, columns=names, given=own)
 
 
+def parts_of(dataset: Dataset, plan: Plan, kind: Labels) -> list[Int[np.ndarray, "row"]]:
+    """Places among the training rows: those that are trained on, and those that choose the weights (none without
+    steps).
+
+    Raises:
+        ValueError: fewer than two rows.
+    """
+    count = dataset.num_train if dataset.train_rows is None else len(dataset.train_rows)
+    if count < 2:
+        raise ValueError(f"{dataset.name} has {count} training row and needs at least 2.")
+    order = np.random.default_rng(derive_seed(plan.seed)).permutation(count)
+    num_held_out = 0 if plan.steps == 0 else num_for_selection(count)
+    if kind == "partial" and dataset.y_train is not None:  # a label that is held out teaches nothing
+        order = order[np.argsort(dataset.y_train[order] != UNLABELLED, kind="stable")]
+    return [np.sort(order[num_held_out:]), np.sort(order[:num_held_out])]
+
+
 def _split(
     dataset: Dataset, transform: Transform, device: torch.device, plan: Plan, kind: Labels
 ) -> tuple[Source, Source | None, np.ndarray]:
@@ -241,13 +260,7 @@ def _split(
     which rows of the user's data the first are.
     """
     rows = np.arange(dataset.num_train) if dataset.train_rows is None else dataset.train_rows
-    if len(rows) < 2:
-        raise ValueError(f"{dataset.name} has {len(rows)} training row and needs at least 2.")
-    order = np.random.default_rng(derive_seed(plan.seed)).permutation(len(rows))
-    count = 0 if plan.steps == 0 else num_for_selection(len(rows))
-    if kind == "partial" and dataset.y_train is not None:  # a label that is held out teaches nothing
-        order = order[np.argsort(dataset.y_train[order] != UNLABELLED, kind="stable")]
-    parts = [np.sort(order[count:]), np.sort(order[:count])]
+    parts = parts_of(dataset, plan, kind)
     labels = _labels(dataset, plan, parts, kind)
     partial = kind == "partial"
     if dataset.train_rows is None and _fits(dataset.x_train, device):
@@ -265,7 +278,7 @@ def _split(
             for part, of_part in zip(parts, labels, strict=True)
         ]
     known = np.arange(len(rows)) if dataset.train_numbers is None else dataset.train_numbers
-    return sources[0], sources[1] if count else None, known[parts[0]]
+    return sources[0], sources[1] if len(parts[1]) else None, known[parts[0]]
 
 
 def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray], kind: Labels) -> list[tuple[Tensor, ...]]:

@@ -16,10 +16,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.fitted import Fitted
+from lowerbound.latent_space.vectors import vectors_of
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.shown import shown
 
-__all__ = ["Way", "between", "interpolated"]
+__all__ = ["Way", "between", "interpolated", "walked"]
 
 Way: TypeAlias = Literal["line", "circle"]
 
@@ -46,9 +47,16 @@ def between(
     return torch.where(z.abs() < torch.finfo(a.dtype).eps, 0.0, z)
 
 
-@torch.no_grad()
 def interpolated(fitted: Fitted, data: Any, num_steps: int = 7, *, way: Way = "line", seed: int | None = None) -> Any:
     """What the model shows between two rows. See `Fitted.interpolate`."""
+    return fitted.render(walked(fitted, data, num_steps, way=way, seed=seed))
+
+
+@torch.no_grad()
+def walked(
+    fitted: Fitted, data: Any, num_steps: int = 7, *, way: Way = "line", seed: int | None = None
+) -> Float[Tensor, "step *event"]:
+    """The same as the likelihood scores it."""
     rows = fitted.rows(data)
     if len(rows.x) != 2 or num_steps < 2:
         raise ValueError(
@@ -56,13 +64,11 @@ def interpolated(fitted: Fitted, data: Any, num_steps: int = 7, *, way: Way = "l
         )
     if way not in ("line", "circle"):
         raise ValueError(f"interpolate got way={way!r}; choose line or circle.")
-    if fitted.is_conditional:
+    if fitted.is_conditional or fitted.schema.covariates:
         raise ValueError(
-            f"{fitted.called} needs a class for each row, between which there is none; fit without labels."
+            f"{fitted.called} needs a class or covariates for each row, between which there is none; fit without them."
         )
-    a, b = torch.from_numpy(fitted.encode(rows, seed=seed).mean)
-    z, model = between(a, b, num_steps, way), fitted.model
-    if tuple(model.prior(None).event_shape) != tuple(a.shape) or not len(a):
-        raise ValueError(f"{fitted.called} has no single vector of latents, between two of which there is a way.")
+    found = vectors_of(fitted, rows, seed)
+    z = between(found.mean[0], found.mean[1], num_steps, way).reshape(-1, *found.shape)
     with forked(torch.device("cpu"), derive_seed(fitted.seed if seed is None else seed, _BETWEEN)):
-        return fitted.render(fitted.finite(shown(model.decode(z)).values))
+        return fitted.finite(shown(fitted.model.decode(z)).values)

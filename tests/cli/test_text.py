@@ -128,7 +128,7 @@ def test_the_report_shows_texts(run):
 def test_refusals(refused, run, digits_run, tmp_path):
     assert refused("sample", run, "--decoding", "beam").startswith("decoding is 'beam'; expected sample")
     assert "for models of text" in refused("sample", digits_run, "--decoding", "greedy", "--out", tmp_path / "x.npz")
-    assert "is no model of text" in refused("interpolate", digits_run, "a", "b")
+    assert "and 'a' is none" in refused("interpolate", digits_run, "a", "b", "--out", tmp_path / "x.png")
     assert "row 1 first" in refused("interpolate", run, "the cat", "")
     assert "language model" in refused("evaluate", digits_run, "--language-model")
     empty = tmp_path / "empty.txt"

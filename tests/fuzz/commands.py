@@ -194,6 +194,14 @@ def others(rng: random.Random, material: Material) -> Case:
         ["compare", run, str(rng.choice(material.runs)), "--limit", "2", "--num-samples", rng.choice(["2", value])],
         ["encode", run, "--out", place, "--refine", value],
         ["encode", run, "--out", place, "--inference", f"local:num_steps={value}"],
+        ["traverse", run, "--out", place, rng.choice(["--row", "--steps", "--sd", "--latents"]), value],
+        ["traverse", run, "--out", place, "--steps", "3"], ["traverse", run, "--data", value],
+        ["interpolate", run, rng.choice(["0", value]), value, "--out", place, "--steps", rng.choice(["2", value])],
+        ["neighbours", run, rng.choice(["0", "0,1", value]), "--out", place, "--count", rng.choice(["1", value])],
+        ["neighbours", run, "0", "--distance", rng.choice(["symmetric-kl", value])],
+        ["attribute", run, rng.choice(["a", "label", value, f"label={value}"]), "--add", rng.choice(["1", value])],
+        ["attribute", run, "a", "--out", place, rng.choice(["--row", "--steps", "--how"]), value],
+        ["export", run, "--out", rng.choice([place, value or "x", str(material.folder / f"e-{rng.random()}")])],
         ["choices", value], ["choices", rng.choice(sorted(AXES)), value], ["datasets", value], [value],
         ["fit", value], ["evaluate", value], ["fit", "--resume", value], ["fit", value, "--from", run],
         ["fit", str(material.table), "--from", run, "--freeze", value, "--steps", "1", "--no-evaluate"],
@@ -209,6 +217,16 @@ def every(rng: random.Random, material: Material) -> Case:
     fitting["interpolate"] = rng.choice([material.text, material.molecules])
     runs = (*material.runs, material.cells, material.molecules)
     return Case(kind="every", words=words_of(rng, runs, fitting, material.folder, VALUES))
+
+
+def sweeps(rng: random.Random, material: Material) -> Case:
+    """A small grid with values of any kind."""
+    names = [p.opts[0][2:] for p in fit.params if isinstance(p, click.Option) and p.name not in ("epochs", "steps")]
+    value = rng.choice(VALUES)
+    over = rng.choice([value, f"lr={value}", f"lr=0.1,{value}", f"{rng.choice(names)}={value}", "latent-dim=1,2"])
+    small = ["--hidden", "4", "--num-samples", "2", "--steps", "1", "--device", "cpu", "--recipe", "vae"]
+    words = ["sweep", str(material.table), "--over", over, "--out", str(material.folder / f"w-{rng.randrange(10**12)}")]
+    return Case(kind="sweeps", words=[*words, "--num-evidence-samples", "2", *small])
 
 
 def texts(rng: random.Random, material: Material) -> Case:
@@ -272,6 +290,7 @@ KINDS: dict[str, tuple[Callable[[random.Random, Material], Case], float]] = {
     "files": (files, 5),
     "runs": (runs, 6),
     "others": (others, 4),
+    "sweeps": (sweeps, 1),
     "texts": (texts, 3),
     "every": (every, 6),
     "lossless": (lossless, 2),

@@ -17,6 +17,7 @@ from lowerbound.plots.predictive import predictive_statistics
 from lowerbound.plots.series import series_with_states
 from lowerbound.plots.tables import table_marginals
 from lowerbound.plots.training import training_curves
+from lowerbound.plots.walks import image_animation, walks_of_columns, walks_of_series
 
 __all__ = [
     "comparison_curves",
@@ -28,6 +29,7 @@ __all__ = [
     "elbo_ascent",
     "evidence_histogram",
     "gradient_noise",
+    "image_animation",
     "image_grid",
     "kl_per_dimension",
     "latent_map",
@@ -36,4 +38,6 @@ __all__ = [
     "series_with_states",
     "table_marginals",
     "training_curves",
+    "walks_of_columns",
+    "walks_of_series",
 ]

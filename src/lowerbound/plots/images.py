@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from lowerbound.plots.style import INK, new_figure
 
-__all__ = ["image_grid", "originals_and_reconstructions"]
+__all__ = ["image_grid", "originals_and_reconstructions", "tiled"]
 
 _GAP = np.float64(0.82)
 """The grey of the gaps: neither the black nor the white of an image."""
@@ -76,6 +76,12 @@ def originals_and_reconstructions(
     left, right = _as_rgb(originals, value_range), _as_rgb(reconstructions, value_range)
     pairs = np.concatenate([left, right], axis=2)
     return _show(_tile(pairs, min(columns, len(pairs)), gap=max(1, left.shape[2] // 8)), title)
+
+
+def tiled(images: np.ndarray, columns: int | None = None) -> np.ndarray:
+    """The grid of `image_grid` as colours (H, W, 3) in [0, 1], a pixel for each of the images."""
+    tiles = _as_rgb(images, (0.0, 1.0))
+    return _tile(tiles, columns or _balanced(len(tiles)), gap=1)
 
 
 def _balanced(num_images: int) -> int:
