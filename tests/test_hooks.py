@@ -32,6 +32,7 @@ HOOKS = [
     "AssignsClusters",
     "Augmented",
     "ComesInTurn",
+    "CompletesContext",
     "Embeds",
     "EndsInState",
     "FindsStates",

@@ -22,6 +22,8 @@ COMMANDS = [
     "encode",
     "expression",
     "differential-expression",
+    "cross-generate",
+    "coherence",
     "interpolate",
     "traverse",
     "neighbours",

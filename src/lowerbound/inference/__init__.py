@@ -10,7 +10,7 @@ from lowerbound.inference.inferred import Inferred, infer
 from lowerbound.inference.iterative import IterativeAmortised
 from lowerbound.inference.local import Local
 from lowerbound.inference.non_amortised import NonAmortised
-from lowerbound.inference.path import Path, elbo_surface
+from lowerbound.inference.path import Ascent, elbo_surface
 from lowerbound.inference.scheme import Amortised, InferenceScheme, with_inference
 from lowerbound.inference.semi_amortised import SemiAmortised
 from lowerbound.inference.stochastic import StochasticOffset
@@ -18,6 +18,7 @@ from lowerbound.inference.stochastic import StochasticOffset
 __all__ = [
     "HMC",
     "Amortised",
+    "Ascent",
     "Draws",
     "InferenceScheme",
     "InferenceWarning",
@@ -25,7 +26,6 @@ __all__ = [
     "IterativeAmortised",
     "Local",
     "NonAmortised",
-    "Path",
     "SemiAmortised",
     "StochasticOffset",
     "elbo_surface",

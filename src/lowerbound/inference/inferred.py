@@ -24,7 +24,7 @@ from lowerbound.hooks import Augmented, WithoutDensity
 from lowerbound.html_tables import html_table
 from lowerbound.inference.draws import Draws, warn_of_problems
 from lowerbound.inference.families import Head
-from lowerbound.inference.path import Path, path_of, recorded
+from lowerbound.inference.path import Ascent, path_of, recorded
 from lowerbound.inference.scheme import Amortised, InferenceScheme, with_inference
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
@@ -55,7 +55,7 @@ class Inferred:
     draws: Float[Tensor, "draw batch *event"]
     bound: Float[Tensor, "batch"] | None
     bound_standard_error: Float[Tensor, "batch"] | None
-    path: Path | None = None
+    path: Ascent | None = None
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -202,7 +202,7 @@ def infer(
     return Inferred(posterior=q, scheme=scheme, draws=draws, bound=log_w.mean(0), bound_standard_error=error, path=path)
 
 
-def _path(kept: Sequence[tuple[Tensor, Head]], scheme: InferenceScheme) -> Path:
+def _path(kept: Sequence[tuple[Tensor, Head]], scheme: InferenceScheme) -> Ascent:
     if not kept or getattr(scheme, "num_restarts", 1) > 1:
         name, why = type(scheme).__name__, "takes several ways" if kept else "does not optimise q(z; λ)"
         raise ValueError(f"infer got keep_path=True and {name}, which {why}; use Local() with one start.")

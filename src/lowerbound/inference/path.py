@@ -22,13 +22,13 @@ from lowerbound.model import LatentVariableModel
 from lowerbound.randomness import forked
 from lowerbound.weights import weigh
 
-__all__ = ["Path", "elbo_surface", "keep", "path_of", "recorded"]
+__all__ = ["Ascent", "elbo_surface", "keep", "path_of", "recorded"]
 
 _KEPT: ContextVar[list[tuple[Tensor, Head]] | None] = ContextVar("kept", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Path:
+class Ascent:
     """The λ of a batch.
 
     Attributes:
@@ -66,16 +66,16 @@ def keep(parameters: Tensor, head: Head) -> None:
         kept.append((parameters.detach().clone(), head))
 
 
-def path_of(kept: Sequence[tuple[Tensor, Head]]) -> Path:
+def path_of(kept: Sequence[tuple[Tensor, Head]]) -> Ascent:
     """The path of all steps that were kept."""
-    return Path(parameters=torch.stack([parameters for parameters, _ in kept]), head=kept[-1][1])
+    return Ascent(parameters=torch.stack([parameters for parameters, _ in kept]), head=kept[-1][1])
 
 
 @torch.no_grad()
 def elbo_surface(
     model: LatentVariableModel,
     x: Float[Tensor, "one *event"],
-    path: Path,
+    path: Ascent,
     first: Float[Tensor, "rows"],
     second: Float[Tensor, "columns"],
     *,

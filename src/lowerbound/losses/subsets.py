@@ -9,7 +9,7 @@ of these. A random A holds each block with probability 1/2, for each row by itse
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -49,6 +49,8 @@ class Subsets(VariationalLoss):
     Raises:
         ValueError: a negative number of subsets; (when checked) a model without blocks.
     """
+
+    cites: ClassVar[tuple[str, ...]] = ("wu2018multimodal",)
 
     def __init__(
         self,

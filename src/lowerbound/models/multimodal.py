@@ -113,6 +113,7 @@ def multimodal(
 
 RECIPE = Recipe(
     name="multimodal",
+    cites=("wu2018multimodal", "shi2019variational", "sutter2021generalized"),
     make=multimodal,
     defaults={"objective": "elbo"},
     likelihood="mixed",
