@@ -66,4 +66,4 @@ def test_the_picture_says_how_far_below_the_top_a_point_lies():
     assert [text.get_text() for text in legend.get_texts()] == ["ascent", "encoder"]
     assert np.allclose(axes.lines[0].get_xydata(), path)
     with pytest.raises(ValueError, match="path of shape"):
-        lb.plots.elbo_ascent(first, second, elbo, path=path.T[:1])
+        lb.plots.elbo_ascent(first, second, elbo, path=path[:, :1])

@@ -24,12 +24,25 @@ def test_density_and_entropy_are_scipys(constant_net: Callable[..., nn.Module]) 
     parameters = torch.randn(9, dtype=torch.float64)
     q = FullNormal(constant_net(parameters))(torch.zeros(1, 1))
     scale = 1e-4 + np.log1p(np.exp(parameters[3:6].numpy() + np.log(np.expm1(1.0))))
-    below = parameters[6:].numpy()
+    below = parameters[6:].numpy() / 3
     factor = np.diag(scale) @ np.array([[1, 0, 0], [below[0], 1, 0], [below[1], below[2], 1]])
     oracle = stats.multivariate_normal(parameters[:3].numpy(), factor @ factor.T)
     z = torch.randn(5, 1, 3, dtype=torch.float64)
     assert q.log_prob(z)[:, 0].detach().numpy() == pytest.approx(oracle.logpdf(z[:, 0].numpy()), rel=1e-9)
     assert q.entropy().item() == pytest.approx(oracle.entropy(), rel=1e-9)
+
+
+def test_weights_from_before_the_division_give_the_same_posterior(constant_net: Callable[..., nn.Module]) -> None:
+    parameters = torch.randn(9, dtype=torch.float64)
+    q = FullNormal(constant_net(parameters))
+    former = {name: tensor for name, tensor in q.state_dict().items() if name != "coupling"}
+    times_3 = torch.cat([parameters[:6], 3 * parameters[6:]])
+    expected = FullNormal(constant_net(times_3))(torch.zeros(1, 1)).scale_tril
+    q.load_state_dict(former)
+    torch.testing.assert_close(q(torch.zeros(1, 1)).scale_tril, expected)
+    again = FullNormal(constant_net(parameters))
+    again.load_state_dict(q.state_dict())
+    torch.testing.assert_close(again(torch.zeros(1, 1)).scale_tril, expected)
 
 
 def test_conforms() -> None:

@@ -1,15 +1,19 @@
 """q(z | x) = N(z; μ(x), L(x) L(x)ᵀ): a Gaussian with every covariance.
 
-    L = diag(σ) (I + N),      σ = ε + softplus(s + c) > 0,      N strictly lower triangular
+    L = diag(σ) (I + N / D),      σ = ε + softplus(s + c) > 0,      N strictly lower triangular
 
 (Kingma & Welling 2019, arXiv:1906.02691, §2.5.1). L is a Cholesky factor with diagonal σ, so every positive
-definite covariance has exactly one (σ, N). The rows of N are in units of σ, which keeps L⁻¹ = (I + N)⁻¹ diag(σ)⁻¹
+definite covariance has exactly one (σ, N). The rows of N are in units of σ, which keeps L⁻¹ = (I + N / D)⁻¹ diag(σ)⁻¹
 tame: small scales do not multiply one another.
+
+N is divided by D because each z_d adds up to D − 1 of its entries, which a stochastic optimiser moves by steps of one
+size whatever their gradients: without the division their noise in 50 dimensions cost 4.6 nats on binarized MNIST, where
+the covariance gains 1.3 nats on a factorised q with it (`papers/families_mnist.py`).
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +33,7 @@ class FullNormal(nn.Module):
 
     Arguments:
         net: from a context (..., *event) to (..., D + D (D + 1) / 2) for D = latent_dim: the mean, the diagonal
-            before `positive`, and the entries below it in units of the diagonal, row by row.
+            before `positive`, and D times the entries below it in units of the diagonal, row by row.
         latent_shape: length of z; read from `net.out_shape` if the net states it.
         min_scale: the floor ε of the diagonal.
 
@@ -48,6 +52,7 @@ class FullNormal(nn.Module):
 
     rows: Tensor
     columns: Tensor
+    coupling: Tensor
 
     def __init__(self, net: nn.Module, latent_shape: Shape | None = None, min_scale: float = 1e-4):
         super().__init__()
@@ -55,6 +60,7 @@ class FullNormal(nn.Module):
         self.latent_dim = latent_dim_of(net, latent_shape, self.parameter_shape, owner="FullNormal")
         self.event_shape = (self.latent_dim,)
         rows, columns = torch.tril_indices(self.latent_dim, self.latent_dim, offset=-1)
+        self.register_buffer("coupling", torch.tensor(1 / self.latent_dim, dtype=torch.float64))
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("columns", columns, persistent=False)
 
@@ -72,5 +78,9 @@ class FullNormal(nn.Module):
 
     def _cholesky_factor(self, scale: Tensor, below: Tensor) -> Tensor:
         strict = scale.new_zeros(*scale.shape, self.latent_dim)
-        strict[..., self.rows, self.columns] = below * scale[..., self.rows]
+        strict[..., self.rows, self.columns] = self.coupling * below * scale[..., self.rows]
         return strict + torch.diag_embed(scale)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        state_dict.setdefault(f"{prefix}coupling", torch.ones(()))  # of earlier weights, whose N was not divided
+        super()._load_from_state_dict(state_dict, prefix, *rest)
