@@ -82,3 +82,12 @@ def test_a_mixed_frame(tmp_path: Path) -> None:
     read = pandas.read_csv(tmp_path / "x.csv")
     train, test = (read.iloc[np.sort(rows)] for rows in split_rows(count, num_held_out(count)))
     _same(_run(tmp_path, tmp_path / "x.csv"), _vae(train), test)
+
+
+def test_the_estimator_of_probabilistic_pca_is_the_recipe_on_standardised_columns() -> None:
+    x = CASES["reals"]
+    fitted = lb.fit(x, "probabilistic-pca", latent_dim=1, hold_out=False)
+    scale = x.std(0)
+    by_estimator = lb.sklearn.ProbabilisticPCA(1, correction=0).fit((x - x.mean(0)) / scale)
+    in_units = by_estimator.score_samples((x - x.mean(0)) / scale) - np.log(scale).sum()
+    np.testing.assert_allclose(fitted.score(x, num_samples=1), in_units, rtol=1e-4)

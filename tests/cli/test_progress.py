@@ -59,3 +59,12 @@ def test_counting_is_shown_on_a_terminal_only():
         with CountProgress(Console(file=stream, force_terminal=terminal, width=80), "Scoring") as count:
             count(1, 2)
         assert ("Scoring" in stream.getvalue()) is terminal
+
+
+def test_long_counts_print_a_line_now_and_then_elsewhere_than_on_a_terminal(monkeypatch):
+    stream, now = io.StringIO(), iter([0.0, 5.0, 21.0, 21.0, 30.0, 60.0])
+    monkeypatch.setattr("lowerbound.cli.progress.time.monotonic", lambda: next(now))
+    with CountProgress(Console(file=stream, width=80), "Scoring rows") as count:
+        for done in (100, 200, 300, 1000):
+            count(done, 1000)
+    assert stream.getvalue() == "Scoring rows: 200 of 1,000\n"

@@ -68,6 +68,7 @@ LEFT_OUT: dict[tuple[str, str], str] = {
     ("gradients", "quantized"): _OF_CODES,
     ("likelihoods", "tokens"): "of text: recipe sentence-vae (see test_sentence_autoencoder)",
     ("losses", "semi-supervised"): "of a model with labels (see tests/losses)",
+    ("losses", "subsets"): "of a model of blocks (see test_multimodal)",
     ("objectives", "cubo"): "an upper bound, to be read after training; refused (see tests/losses)",
     ("objectives", "chi-divergence"): "for a p that is held fixed; refused otherwise (see tests/losses)",
 }

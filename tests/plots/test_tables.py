@@ -17,5 +17,5 @@ def test_classes_and_dates_are_named_in_the_words_of_the_data() -> None:
     assert [label.get_text() for label in sex.get_xticklabels()] == ["female", "male"]
     assert all(text.startswith(("2023-", "2024-")) for text in (t.get_text() for t in visit.get_xticklabels()) if text)
     assert all(-9 < float(t.get_text().replace("−", "-")) < 9 for t in plain.get_xticklabels() if t.get_text())
-    with pytest.raises(ValueError, match="one for each of 3 columns"):
+    with pytest.raises(ValueError, match="one for each of the 3 columns"):
         table_marginals(x, x, meanings=[None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CountProgress", "TrainingProgress"]
 
-_LINES = 20
+_LINES, _SECONDS = 20, 20
 _MUCH_WAITING = 0.05
 
 
@@ -92,9 +93,11 @@ class TrainingProgress:
 
 
 class CountProgress:
-    """A bar that counts rows, shown on a terminal only and removed at the end."""
+    """A bar that counts rows, removed at the end; elsewhere than on a terminal a line after each twenty seconds."""
 
     def __init__(self, console: Console | None, words: str):
+        self._plain = None if console is None or console.is_terminal else console
+        self._words, self._told = words, time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -117,6 +120,9 @@ class CountProgress:
     def __call__(self, done: int, total: int) -> None:
         """Show how many rows of the total are done."""
         self._bar.update(self._task, completed=done, total=total)
+        if self._plain is not None and time.monotonic() - self._told >= _SECONDS and done < total:
+            self._told = time.monotonic()
+            self._plain.print(f"{self._words}: {done:,} of {total:,}")
 
 
 def _training_bar(console: Console) -> Progress:

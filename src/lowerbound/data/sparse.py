@@ -7,11 +7,13 @@ at a time, and see the same numbers as in the dense matrix.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from lowerbound.data.memory import check_memory
 from lowerbound.data.on_disk import OnDisk
 
 __all__ = ["ARRAYS", "DENSE", "IN_FILES", "STAYS", "Array", "SparseRows", "keeps_sparse"]
@@ -84,6 +86,8 @@ class SparseRows:
         return self._matrix.tocsc()
 
     def _dense(self, part: Any) -> np.ndarray:
+        if math.prod(part.shape) * self.dtype.itemsize > STAY_SPARSE_ABOVE:
+            check_memory(part.shape, self.dtype.itemsize, "a part of the sparse matrix, as rows,")
         return part.toarray().reshape(-1, part.shape[-1]).astype(self.dtype, copy=False)
 
 

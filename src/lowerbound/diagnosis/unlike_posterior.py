@@ -76,7 +76,7 @@ def allowed_accuracy(num_latents: int) -> float:
     """Of the best classifier, where q is a Gaussian of so many latents, each of 1.5 times the scale it should have.
 
     >>> round(allowed_accuracy(1), 3), round(allowed_accuracy(10), 3)
-    (0.597, 0.768)
+    (0.597, 0.813)
     """
     d = max(1, num_latents)
     at = 2 * d * math.log(_SCALE) / (1 - _SCALE**-2)

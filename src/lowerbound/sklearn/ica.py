@@ -17,6 +17,9 @@ __all__ = ["ICA"]
 class ICA(LinearEstimator):
     """log p(X) = Σ_i log p_i(s_i) + log|det W| and, with fewer sources than columns, Gaussian noise in the rest.
 
+    It is another fit than the recipe `linear-ica` of `lb.fit` and of the command, which standardises columns, takes a
+    Laplace density of the sources and a noise beside them, and is fitted by a bound.
+
     Arguments:
         latent_dim: number of sources, at most the rank of the centred rows; None: all columns.
         max_iter: of the fit.

@@ -20,6 +20,9 @@ __all__ = ["MixtureOfFactorAnalysers"]
 class MixtureOfFactorAnalysers(ClusterMixin, LinearEstimator):
     """log p(X) = log Σ_k π_k N(X; b_k, W_k W_kᵀ + diag σ_k²): by EM, NaN where an entry is missing.
 
+    It is one mixture, of the sizes that are given. The recipe of this name of `lb.fit` and of the command weighs about
+    twenty of them on standardised columns, the sizes among what is chosen.
+
     Arguments:
         num_components: K.
         latent_dim: length of z in each component, less than the number of columns.

@@ -17,6 +17,9 @@ __all__ = ["ProbabilisticPCA"]
 class ProbabilisticPCA(LinearGaussianEstimator):
     """log p(X) of a Gaussian with covariance W Wᵀ + σ² I, in closed form; by EM where entries are missing.
 
+    X is taken as it is, as scikit-learn's PCA does. The recipe `probabilistic-pca` of `lb.fit` and of the command
+    standardises columns first: `make_pipeline(StandardScaler(), ProbabilisticPCA(correction=0))` is the same model.
+
     Arguments:
         latent_dim: length of z, less than the number of columns.
         correction: the divisor of the covariance is N − correction: 1 gives the `score` of scikit-learn's PCA, 0 the
