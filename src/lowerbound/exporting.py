@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import os
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -79,8 +80,8 @@ def export(fitted: Fitted, path: Path, *, force: bool = False) -> dict[str, Any]
         ValueError: a part that cannot be exported, a program that gives other numbers, or files that are there.
     """
     names = ["encoder.pt2", "decoder.pt2", *(["encoder.onnx", "decoder.onnx"] if onnx_is_there() else [])]
-    there = [name for name in (*names, "export.json") if (path / name).exists()]
-    if (path / "run.json").exists():
+    there = [name for name in (*names, "export.json") if os.path.exists(path / name)]
+    if os.path.exists(path / "run.json"):
         raise ValueError(f"{path} holds a run; choose another folder.")
     if there and not force:
         raise ValueError(f"{path} already holds {there[0]}; choose another folder, or overwrite it with --force.")

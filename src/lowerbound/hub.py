@@ -91,7 +91,7 @@ def pull(place: str, out: str | Path, *, endpoint: str | None = None) -> Path:
         RunError: what it gives is no run that this version can open.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if os.path.exists(out) and (not out.is_dir() or any(out.iterdir())):
         raise HubError(f"{out} is there already; choose another folder.")
     _check_place(place)
     with tempfile.TemporaryDirectory() as made:
@@ -132,7 +132,7 @@ def _without_paths(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _copied(folder: Path, place: Path, *, force: bool) -> Path:
-    taken = [name for name in (*run_files(), _CARD) if (place / name).exists()]
+    taken = [name for name in (*run_files(), _CARD) if os.path.exists(place / name)]
     if taken and not force:
         raise HubError(f"{place} holds {taken[0]} already; choose another folder, or replace it with --force.")
     try:
@@ -148,9 +148,9 @@ def _taken_from(place: Path, folder: Path) -> None:
     """Copy the files of a run that are regular files; links are refused."""
     for name in (*_SHARED, _CARD):
         file = place / name
-        if file.is_symlink():
+        if os.path.islink(file):
             raise HubError(f"{file} is a link; a shared run has regular files.")
-        if file.is_file():
+        if os.path.isfile(file):
             shutil.copyfile(file, folder / name)
     _require_needed(folder, str(place))
 

@@ -141,6 +141,9 @@ def test_an_exported_program_gives_what_the_run_gives(cli, refused, monkeypatch,
     assert abs(again[:, 1].mean().item() - raw[:, 1].mean()) < 20  # in the units of the table, around 100
     assert "already holds" in refused("export", table_run, "--out", out)
     assert "place of a run" in refused("export", table_run, "--out", table_run)
+    for words in (("export", table_run, "--out", "x" * 300), ("pull", "./none", "--out", "x" * 300)):
+        assert "Traceback" not in refused(*words)
+    assert "Could not write" in refused("push", table_run, f"./{'x' * 300}")
     monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
     assert "nothing was written" in refused("export", table_run, "--out", tmp_path / "other")
     assert not (tmp_path / "other").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +124,7 @@ def _run(path: Path, described: dict[str, Any], recipe: str | None, given: dict[
     from lowerbound.runs import Run
 
     try:
-        if not (path / "run.json").exists():
+        if not os.path.exists(path / "run.json"):
             carry_out(begin(described, recipe, path, given), evaluate=False)
             return path
         run = Run.open(path)
