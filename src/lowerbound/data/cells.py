@@ -1,14 +1,14 @@
 """A column in the form that the user gave, and as numbers: the contents of its cells, for every type.
 
-==========  ============================================================  ============================
-nature      cells                                                         numbers
-==========  ============================================================  ============================
+==========  =============================================================  ============================
+nature      cells                                                          numbers
+==========  =============================================================  ============================
 number      integers, floating-point and decimal numbers, also as objects  the same
-boolean     True and False                                                0 and 1
-date        datetimes, and text such as 2024-02-29 or 2024-02-29 12:30    seconds since 1970
-text        any other text; the values of a pandas categorical            none: they are numbered later
-other       lists, bytes, durations, …                                    none
-==========  ============================================================  ============================
+boolean     True and False                                                 0 and 1
+date        datetimes, and text such as 2024-02-29 or 2024-02-29 12:30     seconds since 1970
+text        any other text; the values of a pandas categorical             none: they are numbered later
+other       lists, bytes, durations, …                                     none
+==========  =============================================================  ============================
 
 Missing cells are NaN among numbers and None among texts.
 """
