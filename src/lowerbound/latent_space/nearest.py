@@ -3,7 +3,8 @@
     euclid         d(m, n)² = Σ_d (μ_md − μ_nd)²
     symmetric-kl   KL(q_m ‖ q_n) + KL(q_n ‖ q_m) = ½ Σ_d [(σ_m² + δ²) / σ_n² + (σ_n² + δ²) / σ_m² − 2]
 
-with δ = μ_md − μ_nd, for diagonal normals with the means and standard deviations of q. Blocks of M × B distances are held, never N × N.
+with δ = μ_md − μ_nd, for diagonal normals with the means and standard deviations of q. Blocks of M × B distances are
+held, never N × N.
 """
 
 from __future__ import annotations
