@@ -45,7 +45,7 @@ test: lint
 test-all: lint
 	$(PYTEST)
 
-# Each piece is saved in benchmarks/results/gpu as it ends; the same command goes on where a session ended early.
+# Each piece is saved in benchmarks/results/gpu as it ends; the same command goes on where it ended early.
 gpu: $(READY)
 	$(BIN)/python -c "import sys, torch; sys.exit(None if torch.cuda.is_available() else 'There is no CUDA device here.')"
 	$(BIN)/pytest -m gpu

@@ -1,8 +1,8 @@
 """What is measured on a GPU, in pieces of at most ten minutes, each saved as it ends.
 
 A piece is a command. Its exit status, seconds and last lines are written to results/gpu/NAME.json as soon as it has
-ended or its time is over; a piece that is there already with status 0 is not run again, so that a session that ends
-early is gone on with by the same command.
+ended or its time is over; a piece that is there already with status 0 is not run again, so that the same
+command goes on where it ended early.
 
 python benchmarks/gpu.py [--only NAME …]        needs a CUDA device
 """
