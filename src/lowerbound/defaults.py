@@ -23,6 +23,7 @@ from lowerbound.data.blocks import row_blocks
 from lowerbound.data.column_blocks import likelihoods_of_blocks
 from lowerbound.data.kinds.table import columns_spelling
 from lowerbound.data.log_columns import log_columns
+from lowerbound.data.remembered import remembered
 from lowerbound.data.sparse import Array
 from lowerbound.data.split import num_for_selection
 from lowerbound.loop import steps_for
@@ -144,7 +145,7 @@ def _suits(dataset: Dataset) -> Decision | None:
 
 
 def _has_gaps(x: Array) -> bool:
-    return any(bool(np.isnan(block).any()) for _, block in row_blocks(x))
+    return remembered(x, "gaps", lambda: any(bool(np.isnan(block).any()) for _, block in row_blocks(x)))
 
 
 def as_ordinal(dataset: Dataset) -> dict[str, str]:

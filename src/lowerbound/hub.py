@@ -105,13 +105,7 @@ def pull(place: str, out: str | Path, *, endpoint: str | None = None) -> Path:
             Run.open(folder).fitted()
         except RunError as error:
             raise RunError(str(error).replace(str(folder), place)) from None
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            for file in sorted(folder.iterdir()):
-                shutil.copyfile(file, out / file.name)
-        except OSError as error:
-            raise HubError(f"Could not write to {out} ({error.strerror or error}); choose another folder.") from error
-    return out
+        return _copied(folder, out, force=True)
 
 
 def _check_place(place: str) -> None:

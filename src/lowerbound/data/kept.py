@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 from lowerbound.data.download import cache_folder
 
-__all__ = ["kept"]
+__all__ = ["kept", "put"]
 
 _FORMAT = "1"  # to be raised when what is kept changes its meaning
 
@@ -37,7 +37,8 @@ def kept(lines: Sequence[str], make: Callable[[str], _Made], cls: type[_Made], v
     found = _read(path, cls, len(lines))
     if found is None:
         found = [make(line) for line in lines]
-        _write(path, found)
+        content = json.dumps([asdict(cast(Any, one)) for one in found])
+        put(path, gzip.compress(content.encode(), compresslevel=3))
     return found
 
 
@@ -57,9 +58,8 @@ def _read(path: Path, cls: type[_Made], count: int) -> list[_Made] | None:
     return [cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}) for row in rows]
 
 
-def _write(path: Path, found: list[_Made]) -> None:
-    """In one step; a cache that cannot be written costs time alone."""
-    content = gzip.compress(json.dumps([asdict(cast(Any, one)) for one in found]).encode(), compresslevel=3)
+def put(path: Path, content: bytes) -> None:
+    """Write a file of the cache in one step; a cache that cannot be written costs time alone."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from lowerbound.data.download import cache_folder
+from lowerbound.data.kept import put
 
 __all__ = ["remembered"]
 
@@ -40,18 +38,5 @@ def remembered(x: Any, name: str, make: Callable[[], _Found]) -> _Found:
         return json.loads(path.read_text())["found"]
     except (OSError, ValueError, KeyError, TypeError):
         found = make()
-        _write(path, json.dumps({"pass": name, "found": found}))
+        put(path, json.dumps({"pass": name, "found": found}).encode())
         return found
-
-
-def _write(path: Any, text: str) -> None:
-    """In one step; a cache that cannot be written costs time alone."""
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-            os.replace(name, path)
-        except OSError:
-            os.unlink(name)
