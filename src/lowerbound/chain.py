@@ -58,6 +58,7 @@ class StateChain(Distribution):
         start: the state before any layer is drawn.
         steps: one for each layer, in the order of drawing.
         downward: whether z_L is drawn first and z_1 last, or the reverse.
+        order: places in the tuple of layers as they are drawn, where it is neither of the two.
         batch_shape: of the chain; that of the layer that is drawn first if None.
         layer_shapes: event shapes of z_1, …, z_L, if they are known before a draw.
         source: the module and the tensors of context from which it is made, which identify another evaluation of the
@@ -75,6 +76,7 @@ class StateChain(Distribution):
         steps: Sequence[ChainStep],
         *,
         downward: bool,
+        order: Sequence[int] | None = None,
         batch_shape: torch.Size | None = None,
         layer_shapes: Sequence[tuple[int, ...]] | None = None,
         source: tuple[object, ...] = (),
@@ -82,6 +84,9 @@ class StateChain(Distribution):
         if not steps:
             raise ValueError("A chain got no step and needs one for each layer.")
         self.start, self.steps, self.downward, self.source = start, tuple(steps), downward, source
+        places = range(len(self.steps))
+        self._order = tuple(order) if order is not None else tuple(places[::-1] if downward else places)
+        self._turns = tuple(self._order.index(place) for place in places)
         self._declared, self._shapes = batch_shape, None if layer_shapes is None else tuple(layer_shapes)
         self._first: _First | None = None
         self._drawn: Walk | None = None
@@ -121,9 +126,9 @@ class StateChain(Distribution):
             )
         return torch.Size((sum(torch.Size(shape).numel() for shape in self._shapes),))
 
-    def is_downward(self) -> bool:
-        """Whether z_L is drawn first. See `hooks.Layered`."""
-        return self.downward
+    def drawing_order(self) -> tuple[int, ...]:
+        """The places of the layers as they are drawn. See `hooks.Layered`."""
+        return self._order
 
     def sample(self, sample_shape: SampleShape = ()) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Draw (z_1, …, z_L), each (*sample_shape, B, *event), as constants."""
@@ -166,7 +171,7 @@ class StateChain(Distribution):
         for known in (self._drawn, self._evaluated):
             if known is not None and known.is_of(z):
                 return known
-        values = self._in_order(z)
+        values = self._as_drawn(z)
         walk = self.walk_by(lambda layer, _: values[layer])
         self.remember(walk, drawn=False)
         return walk
@@ -217,7 +222,7 @@ class StateChain(Distribution):
             z.append(value)
             given.append(d)
             kept.append(self._kept_of(carry))
-        order = self._in_order
+        order = self._as_layers
         return Walk(order(tuple(z)), order(tuple(given)), order(tuple(kept)), state)
 
     def _begin(self) -> _First:
@@ -230,16 +235,20 @@ class StateChain(Distribution):
         """The first layer, with or without gradients: for properties that do not depend on gradients."""
         for known in (self._drawn, self._evaluated):
             if known is not None:
-                return self._in_order(known.given)[0]
+                return self._as_drawn(known.given)[0]
         return self._begin().distribution if self._first is None else self._first.distribution
 
     def _kept_of(self, carry: Any) -> Any:
         """The part of a layer's carry that a walk remembers besides its distribution."""
         return None
 
-    def _in_order(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Change from the order of drawing to that of the layers, or back."""
-        return items[::-1] if self.downward else items
+    def _as_drawn(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Change from the order of the layers to that of drawing."""
+        return tuple(items[place] for place in self._order)
+
+    def _as_layers(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Change from the order of drawing to that of the layers."""
+        return tuple(items[turn] for turn in self._turns)
 
 
 class Chain(StateChain):

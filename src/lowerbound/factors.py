@@ -101,7 +101,7 @@ def kl_per_layer(q: Any, p: Any, z: tuple[Tensor, ...]) -> list[Float[Tensor, "*
     Raises:
         ValueError: q and p draw in opposite orders or have other numbers of layers, or a layer has no closed form.
     """
-    if not (isinstance(q, Layered) and isinstance(p, Layered) and q.is_downward() == p.is_downward()):
+    if not (isinstance(q, Layered) and isinstance(p, Layered) and q.drawing_order() == p.drawing_order()):
         raise ValueError(
             "rate='kl' of a hierarchy needs q and p with the same layers, drawn in the same order, and these are not; "
             "use rate='sampled', or a top-down posterior (posteriors.TopDown)."

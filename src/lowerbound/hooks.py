@@ -94,8 +94,8 @@ class Layered(Protocol):
         """The distribution of each z_l given the layers of z that are drawn before it, z_1 first."""
         ...
 
-    def is_downward(self) -> bool:
-        """Whether z_L is drawn first and z_1 last; if not, the reverse."""
+    def drawing_order(self) -> tuple[int, ...]:
+        """The places of its layers in the tuple, as they are drawn: (L − 1, …, 0) if z_L is drawn first, z_1 last."""
         ...
 
 

@@ -6,6 +6,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from lowerbound.models import (
+    bidirectional_autoencoder,
     cell_autoencoder,
     conditional_autoencoder,
     count_autoencoder,
@@ -54,6 +55,7 @@ _OWN: tuple[Recipe, ...] = (
     *layers_of_bits.RECIPES,
     ladder_autoencoder.RECIPE,
     very_deep_autoencoder.RECIPE,
+    bidirectional_autoencoder.RECIPE,
     draw_autoencoder.RECIPE,
     pixel_autoencoder.RECIPE,
     *quantized_autoencoder.RECIPES,

@@ -35,6 +35,7 @@ SMALL = {
     "ladder": "ladder:latent_dims=[3,2],hidden=[[8],[8]]",
     "binary-layers": "binary-layers:latent_dims=[3,2]",
     "concrete-layers": "concrete-layers:latent_dims=[3,2]",
+    "biva": "biva:levels=[2,1],latent_channels=2,width=8,hidden=4",
     "very-deep": "very-deep:groups=[2,1],latent_channels=2,width=8,hidden=4",
     "draw": "draw:glimpses=2,latent_dim=2,width=8,read=3,write=3",
     "pixel-vae": "pixel-vae:latent_dim=2,hidden=[8],channels=4,layers=2",
@@ -204,7 +205,7 @@ def test_the_start_is_run_once_and_again_only_without_a_checkpoint(cli, tmp_path
     assert len(calls) == 1
 
 
-LARGE = ("draw", "very-deep")
+LARGE = ("biva", "draw", "very-deep")
 """By default so large that one step and scores take ten seconds and more."""
 
 DRAWN = ("vae", "mixture-of-factor-analysers", "counts", "ladder", "state-space")

@@ -30,7 +30,7 @@ def require_same_order(q: Distribution, p: Distribution) -> None:
     Raises:
         ValueError: naming the remedy.
     """
-    if isinstance(q, Layered) and isinstance(p, Layered) and q.is_downward() == p.is_downward():
+    if isinstance(q, Layered) and isinstance(p, Layered) and q.drawing_order() == p.drawing_order():
         return
     if isinstance(q, Layered) or isinstance(p, Layered):
         raise ValueError(

@@ -33,8 +33,11 @@ def silent_layers(case: Case) -> Finding:
     q, p = case.posterior, case.prior
     if not (isinstance(q, Layered) and isinstance(p, Layered)):
         return undefined(NAME, "Not defined for one layer of latents.")
-    if q.is_downward() != p.is_downward():
-        return undefined(NAME, "Not defined for bottom-up posteriors, where the rate of one layer is no divergence.")
+    if q.drawing_order() != p.drawing_order():
+        return undefined(
+            NAME,
+            "Not defined where q draws in another order than p: the rate of one layer is no divergence then.",
+        )
     rates = _rates(case)
     values = {str(i + 1): (rate.mean().item(), error_of_mean(rate)) for i, rate in enumerate(rates.unbind(1))}
     layer, (least, error) = min(values.items(), key=lambda item: item[1][0])

@@ -210,7 +210,7 @@ def _rate_per_dimension_of_layers(q: Any, p: Any, z: tuple[Tensor, ...]) -> Tens
     if not all(is_product(one) and is_product(other) for one, other, _ in layers):
         return None
     terms = [log_prob_per_factor(one, value) - log_prob_per_factor(other, value) for one, other, value in layers]
-    if q.is_downward() == p.is_downward():
+    if q.drawing_order() == p.drawing_order():
         with contextlib.suppress(ValueError):  # some layer has no closed form
             terms = [kl.expand(len(z[0]), *kl.shape[-2:]) for kl in kl_per_layer(q, p, z)]
     return torch.cat([term.mean(0) for term in terms], -1)

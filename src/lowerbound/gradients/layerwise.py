@@ -99,7 +99,7 @@ class LayerJoint:
 
         walk = self.chain.walk_by(value_of)
         log_likelihood, log_prior = self.whole(walk.z)
-        order = range(len(walk.z))[::-1] if self.chain.is_downward() else range(len(walk.z))
+        order = self.chain.drawing_order()
         others = [walk.given[i].log_prob(walk.z[i]) for number, i in enumerate(order) if number != level]
         rest = log_prior - torch.stack([other.expand_as(log_likelihood) for other in others]).sum(0)
         return log_likelihood.reshape(draws, -1), rest.reshape(draws, -1)
@@ -133,8 +133,7 @@ def layerwise_estimate(
     value = objective.reduce(objective.signal(w))
     if not torch.is_grad_enabled():
         return Estimate(surrogate=value, weights=w)
-    drawn = list(zip(z, layers, strict=True))
-    drawn = drawn[::-1] if chain.is_downward() else drawn
+    drawn = [(z[i], layers[i]) for i in chain.drawing_order()]
     free = [p for p in parameters if p.requires_grad]
     zeros: list[Tensor] = []
     for level, (b, q) in enumerate(drawn):

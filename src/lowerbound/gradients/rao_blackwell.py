@@ -74,10 +74,9 @@ class RaoBlackwell:
         log_q = [log_prob_per_factor(layer, b) for layer, b in zip(chain.layers_at(z), z, strict=True)]
         per_layer = torch.stack([part.sum(-1) for part in log_q])
         w = weigh(chain, joint, z, log_q=without_score(objective, per_layer.sum(0)))
-        in_order = range(len(z))[::-1] if chain.is_downward() else range(len(z))
         later = torch.zeros_like(per_layer[0])
         scores = []
-        for i in reversed(in_order):
+        for i in reversed(chain.drawing_order()):
             own = log_q[i].detach()
             reward = _signal_of(objective, w, w.log_prior[..., None], own + later.detach()[..., None])
             scores.append(self._score(reward, log_q[i], joint))

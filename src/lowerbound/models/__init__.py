@@ -1,5 +1,6 @@
 """Named models: functions that choose one part for each axis, and families with a structure of their own."""
 
+from lowerbound.models.bidirectional_autoencoder import biva
 from lowerbound.models.conditional_autoencoder import ConditionalModel, cvae
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.directed_graph import DirectedPosterior, Node
@@ -30,6 +31,7 @@ __all__ = [
     "autoregressive_rows",
     "avb",
     "binary_layers",
+    "biva",
     "concrete_layers",
     "cvae",
     "deep_latent_gaussian",

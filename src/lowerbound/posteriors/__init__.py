@@ -3,6 +3,7 @@
 from lowerbound.posteriors.autoregressive_flows import IAF, MAF, NSF
 from lowerbound.posteriors.auxiliary import AuxiliaryNormal
 from lowerbound.posteriors.bernoulli import Bernoulli
+from lowerbound.posteriors.bidirectional import Bidirectional
 from lowerbound.posteriors.bottom_up import BottomUp
 from lowerbound.posteriors.categorical import Categorical
 from lowerbound.posteriors.diagonal_normal import DiagonalNormal
@@ -31,6 +32,7 @@ __all__ = [
     "NSF",
     "AuxiliaryNormal",
     "Bernoulli",
+    "Bidirectional",
     "BottomUp",
     "Categorical",
     "DiagonalNormal",

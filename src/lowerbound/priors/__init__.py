@@ -13,6 +13,7 @@ from lowerbound.priors.hierarchical import Hierarchical
 from lowerbound.priors.laplace import Laplace
 from lowerbound.priors.markov_chain import MarkovChain
 from lowerbound.priors.mixture_normal import MixtureNormal
+from lowerbound.priors.paired_group import PairedGroup
 from lowerbound.priors.path import Path, PathGroup, residual_group
 from lowerbound.priors.relaxed_bernoulli import RelaxedBernoulli
 from lowerbound.priors.relaxed_categorical import RelaxedCategorical
@@ -38,6 +39,7 @@ __all__ = [
     "LatentFit",
     "MarkovChain",
     "MixtureNormal",
+    "PairedGroup",
     "Path",
     "PathGroup",
     "RelaxedBernoulli",
