@@ -52,6 +52,7 @@ def blocks(page: str) -> list[str]:
 @pytest.mark.parametrize(
     "name",
     [
+        "biva",
         "codes",
         "cvae",
         "directed",

@@ -213,7 +213,7 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
         likelihood = recipe.likelihood
     elif likelihood is None:
         likelihood, own = dataset.default_likelihood, recipe.defaults.get("likelihood")
-        if own is not None and facts_of(likelihood).domain in _OF_REALS:
+        if own is not None and _is_of_numbers(dataset, likelihood, own):
             likelihood = own
         reason = f"that of {recipe.name} for numbers" if likelihood == own else f"the data are of kind {schema.kind}"
         decisions["likelihood"] = Decision(likelihood, reason)
@@ -240,6 +240,14 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
     largest = recipe.defaults.get("batch_size", _LARGEST_BATCH)
     decisions["batch_size"] = Decision(min(largest, training_rows(dataset)))
     return decisions
+
+
+def _is_of_numbers(dataset: Dataset, default: str, own: str) -> bool:
+    """Whether the likelihood of a recipe takes the place of the data's: where theirs is of reals, or where the data are
+    grey values, which are real numbers too.
+    """
+    is_grey = dataset.schema.kind == "image" and dataset.schema.pixel_levels != 2
+    return facts_of(own if is_grey else default).domain in _OF_REALS
 
 
 def _of_the_net(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Decision]:

@@ -122,6 +122,7 @@ def prepare(
         model.initialize(some.to(_CPU), labels[0].to(_CPU) if labels and recipe.labels == "covariates" else None)
         freeze(model, plan.freeze)
         loss = make_loss(plan, model, dataset.event_shape, len(source))
+        _refuse_redrawn(loss, plan)
         if start_from is not None:
             start_from.give(loss.model)
         loss.check(some[:2].to(_CPU), *(part[:2].to(_CPU) for part in labels[:1]))
@@ -138,6 +139,19 @@ def prepare(
         finish=None if finish is None else finish.make,
         finish_epochs=0 if finish is None else plan.model[finish.epochs],
     )
+
+
+def _refuse_redrawn(loss: Loss, plan: Plan) -> None:
+    """Refuse pixels drawn anew as 0 and 1 where means are compared with them: the kind of number tells the two apart.
+
+    Raises:
+        ValueError: saying what to take.
+    """
+    if loss.compares_means and plan.binarization == "dynamic":
+        raise ValueError(
+            f"{type(loss).__name__} compares E[x | z] with x, and pixels drawn anew as 0 or 1 differ from every mean; "
+            "take --likelihood normal:scale=0.1, which sees grey values, or --binarization threshold."
+        )
 
 
 def _rows_to_initialize(count: int, kind: Labels) -> Tensor:

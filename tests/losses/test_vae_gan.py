@@ -9,10 +9,13 @@ from torch.distributions import kl_divergence
 from torch.nn.functional import softplus
 
 import lowerbound as lb
+from lowerbound.data import load
+from lowerbound.data.given import dataset_of
 from lowerbound.held_out import HeldOut
 from lowerbound.losses import VAEGAN
 from lowerbound.losses.vae_gan import sample_score
 from lowerbound.models import ladder, vae
+from lowerbound.planning import plan
 from lowerbound.testing import flat_gradient
 
 BETA, GAMMA, OMEGA = 0.4, 3.0, 0.7
@@ -119,3 +122,14 @@ def test_what_it_cannot_train_is_refused(model, told):
 def test_numbers_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match="got"):
         VAEGAN(vae((4,), latent_dim=2, hidden=[8]), 4, **options)
+
+
+def test_grey_values_are_compared_as_they_are():
+    """Drawn anew as 0 or 1, they would be told from every mean at a glance."""
+    found = plan(load("digits"), "vae-gan")
+    assert (found.model["likelihood"], found.binarization) == ("normal:scale=0.1", "none")
+    with pytest.raises(ValueError, match="drawn anew as 0 or 1 differ from every mean; take --likelihood normal:scale"):
+        lb.fit("digits", "vae-gan", likelihood="bernoulli", steps=1, hidden=[4], latent_dim=2)
+    lb.fit("digits", "vae-gan", likelihood="bernoulli", binarization="threshold", steps=1, hidden=[4], latent_dim=2)
+    black_and_white = dataset_of(load("digits").x_test > 0.5)
+    assert plan(black_and_white, "vae-gan").model["likelihood"] == "bernoulli"

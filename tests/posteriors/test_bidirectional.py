@@ -28,9 +28,7 @@ class Affine(nn.Module):
 
     def __init__(self, pieces):
         super().__init__()
-        self.pieces = nn.ModuleList(
-            [MLP(WIDTH, [], size) for size, constant in pieces if not constant]
-        )
+        self.pieces = nn.ModuleList([MLP(WIDTH, [], size) for size, constant in pieces if not constant])
         self.constants = nn.ParameterList([0.3 * torch.randn(size) for size, constant in pieces if constant])
         self.order = [constant for _, constant in pieces]
 
@@ -158,7 +156,7 @@ def test_mistakes_are_named():
     prior = Path([residual_group(4, 1, 2, depth=1)], start=4)
     with pytest.raises(ValueError, match="got 1 level and needs two or more"):
         Bidirectional(prior, nn.Identity(), [4], 1, 2)
-    with pytest.raises(ValueError, match="of 2 levels needs a priors.Path of 3 steps"):
+    with pytest.raises(ValueError, match=r"of 2 levels needs a priors\.Path of 3 steps"):
         Bidirectional(prior, nn.Identity(), [4, 4], 1, 2)(torch.zeros(1, 4))
 
 

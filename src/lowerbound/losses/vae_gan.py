@@ -74,6 +74,7 @@ class VAEGAN(Loss):
     cites: ClassVar[tuple[str, ...]] = ("larsen2016autoencoding", "goodfellow2014generative", "szekely2013energy")
 
     criterion: Criterion = "sample_score"
+    compares_means = True
     every_parameter_learns = False  # the scale of a likelihood has no part in its mean
     adversarial: Tensor
 

@@ -50,5 +50,12 @@ RECIPE = Recipe(
     name="vae-gan",
     cites=("larsen2016autoencoding",),
     make=vae_gan,
-    defaults={"loss": "vaegan", "objective": "elbo", "gradient": "pathwise", "num_samples": 1, "lr": 5e-4},
+    defaults={
+        "likelihood": "normal:scale=0.1",  # the mean is compared with x: grey values, not 0 and 1 drawn from them
+        "loss": "vaegan",
+        "objective": "elbo",
+        "gradient": "pathwise",
+        "num_samples": 1,
+        "lr": 5e-4,
+    },
 )
