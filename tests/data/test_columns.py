@@ -328,6 +328,17 @@ def test_whole_numbers_whose_last_digits_would_be_lost_are_left_out_by_name() ->
         dataset_of(frame, overrides=Overrides.said(None, {"t": "continuous"}))
 
 
+def test_numbers_too_small_to_compute_with_are_left_out_by_name() -> None:
+    small = np.random.default_rng(0).normal(size=60) * 1e-160
+    frame = pandas.DataFrame({"mass": small, "x": np.arange(60) * 0.5, "zero": np.resize([0.0, 1.0], 60)})
+    schema = Dataset.from_frame(frame).schema
+    assert [item.name for item in schema.left_out] == ["mass"]
+    assert "64 bits cannot hold" in schema.left_out[0].reason
+    assert [item.name for item in dataset_of(frame.to_numpy()).schema.left_out] == ["0"]
+    with pytest.raises(DataError, match=r"'mass' cannot be continuous: .* another unit"):
+        dataset_of(frame, overrides=Overrides.said(None, {"mass": "continuous"}))
+
+
 def test_a_kind_cannot_be_said_of_a_column_without_values() -> None:
     frame = pandas.DataFrame({"gone": [np.nan] * 20, "x": np.arange(20) * 0.5, "y": np.arange(20) ** 2})
     with pytest.raises(DataError, match=r"'gone' of .* cannot be continuous: it holds no values"):

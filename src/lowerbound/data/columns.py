@@ -55,6 +55,7 @@ _FEWEST_ROWS_OF_IDS, _MOST_CATEGORIES, _LARGEST_COUNT = 10, 100, 1000
 _MOST_CATEGORIES_ASKED = 1000
 _MOST_ROWS_FOR_SKEWNESS = 100_000
 _FEW_VALUES, _ROWS_OF_A_VALUE = 30, 10
+_SMALLEST = 1e-130  # of whose differences, down to the last digit, squares are normal numbers
 _FEWEST_STEPS = 2**20  # of the last digit of float64 between the extremes of a column, where whole numbers lose digits
 
 
@@ -234,12 +235,11 @@ def _number_column(
     if said == "drop":
         return LeftOut(name=name, reason="as asked")
     low, high = measured.low[i], measured.high[i]
-    if "int" in dtype.lower() and high - low < _FEWEST_STEPS * np.spacing(max(abs(low), abs(high))) and high > low:
-        reason = f"whole numbers about {high:g}, whose last digits a number of 64 bits with fractions cannot hold"
+    lost = _beyond_64_bits(low, high, dtype)
+    if lost is not None:
+        reason, remedy = lost
         if said is not None:
-            raise DataError(
-                f"column '{clipped(name)}' cannot be {said}: {reason}; subtract the smallest of them first."
-            )
+            raise DataError(f"column '{clipped(name)}' cannot be {said}: {reason}; {remedy}.")
         return LeftOut(name=name, reason=reason)
     if said in ("categorical", "ordinal") or (said == "boolean" and not (measured.whole[i] and low >= 0 and high <= 1)):
         every = np.asarray(x)
@@ -259,6 +259,17 @@ def _number_column(
     kind = said or ("count" if small else "continuous")
     column = _ranged(name, cast(ColumnKind, kind), dtype, measured, i)
     return column if said or kind != "continuous" else replace(column, distinct=_few_values(x))
+
+
+def _beyond_64_bits(low: float, high: float, dtype: str) -> tuple[str, str] | None:
+    """Why numbers from low to high cannot be computed with, and what to do; None if they can."""
+    size = max(abs(low), abs(high))
+    if "int" in dtype.lower() and 0 < high - low < _FEWEST_STEPS * np.spacing(size):
+        reason = f"whole numbers about {high:g}, whose last digits a number of 64 bits with fractions cannot hold"
+        return reason, "subtract the smallest of them first"
+    if 0 < size < _SMALLEST and high > low:
+        return f"numbers of at most {size:g}, whose squares a number of 64 bits cannot hold", "write it in another unit"
+    return None
 
 
 def _few_values(x: np.ndarray | OnDisk) -> int | None:

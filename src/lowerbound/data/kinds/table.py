@@ -6,7 +6,8 @@ or if there are gaps, one that is spelled column by column ("mixed").
 
 Columns are standardised if the likelihood asks for it. Under others of real numbers, such as "mixed", they keep their
 units, but columns whose values vary by less than a hundredth of their mean (time stamps) are centred, because float32
-could not distinguish their values; this changes no density.
+could not distinguish their values. Under "mixed" columns of very small or large numbers, whose squares float32 could
+not hold, are divided by a power of two. Neither changes a score in the units of the table.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Table:
         standardize: bool | Literal["auto"] = "auto",
         log_columns: Sequence[str] = (),
     ) -> Transform:
-        """`Standardize` if the likelihood asks for it, centring under others of real numbers, else `Identity`.
+        """`Standardize` if the likelihood asks for it, `within_range` under others of real numbers, else `Identity`.
 
         `log_columns` are on the scale of their logarithm.
 
@@ -104,7 +105,11 @@ class Table:
             return Identity()
         columns = dataset.schema.columns or ()
         real = np.array([column.kind in ("continuous", "date") for column in columns])
-        return Standardize.centring(dataset.x_train, real, rows=rows) if real.any() else Identity()
+        scaled = real | np.array([column.kind == "positive" for column in columns])
+        if facts.domain == "reals":  # whose floors are in the units of x
+            scaled &= False
+        known = (real | scaled).any()
+        return Standardize.within_range(dataset.x_train, real, scaled, rows=rows) if known else Identity()
 
     def default_likelihood(self, schema: Schema) -> str:
         """The simplest that fits all columns."""
