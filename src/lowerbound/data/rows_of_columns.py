@@ -16,6 +16,7 @@ import numpy as np
 from lowerbound.data.blocks import exact_dtype, row_blocks
 from lowerbound.data.cells import Cells, codes_as_numbers, read_cells
 from lowerbound.data.checks import check_features, check_finite
+from lowerbound.data.column_labels import index_of
 from lowerbound.data.contents import Given
 from lowerbound.data.errors import DataError
 from lowerbound.data.labels import number_text
@@ -71,7 +72,7 @@ def frame_of_rows(x: np.ndarray, schema: Schema) -> Any:
     assert schema.columns is not None
     cells = {column.name: _series(x[:, i], column, schema.container) for i, column in enumerate(schema.columns)}
     frame = pandas.DataFrame(cells)
-    return frame.rename(columns=int) if schema.numbered else frame
+    return frame.set_axis(index_of(schema), axis=1)
 
 
 def rounded(x: np.ndarray, column: Column) -> np.ndarray:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from lowerbound.data.checks import check_numeric
+from lowerbound.data.column_labels import levels_of, with_labels
 from lowerbound.data.columns import infer_columns, long_tailed, step_for_skewness
 from lowerbound.data.contents import Contents, Given
 from lowerbound.data.errors import DataError
@@ -63,7 +64,7 @@ class Table:
         if _is_mixed(columns):
             rows = rows_of_table(x, schema, contents.what)
             rows = rows[:: step_for_skewness(len(rows))] if isinstance(rows, STAYS) else rows
-            known = [_with_tail(column, rows[:, i], overrides) for i, column in enumerate(columns)]
+            known = [_with_tail(column, rows[:, i], overrides) for i, column in enumerate(schema.columns or ())]
             schema = replace(schema, columns=tuple(known))
         return schema
 
@@ -187,15 +188,16 @@ def table_schema(
     name: str, contents: Contents, x: Given | Array, columns: Sequence[Column], left_out: Sequence
 ) -> Schema:
     """A schema of columns."""
+    labels = () if isinstance(x, ARRAYS) else x.columns
     return Schema(
         kind=name,
         event_shape=(len(columns),),
         container=contents.container,
         dtype=str(x.dtype) if isinstance(x, ARRAYS) else "float64",
-        columns=tuple(columns),
+        columns=with_labels(columns, labels),
         left_out=tuple(left_out),
         array=contents.array,
-        numbered=not isinstance(x, ARRAYS) and all(isinstance(label, int | np.integer) for label in x.columns),
+        levels=levels_of(labels),
     )
 
 
