@@ -28,6 +28,7 @@ __all__ = ["frame_of_rows", "kept_places", "rounded", "rows_of_table", "stored_c
 _YEARS_OF_NANOSECONDS = (-9.2e9, 9.2e9)  # seconds since 1970: the years 1678 to 2261
 _YEARS_OF_TEXT = (-6.2e10, 2.5e11)  # the years 5 to 9892
 _NUMBERED = ("categorical", "ordinal", "boolean")
+_TRUTH = {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}
 
 
 def rows_of_table(x: Given | Array, schema: Schema, what: str) -> Array:
@@ -44,7 +45,8 @@ def rows_of_table(x: Given | Array, schema: Schema, what: str) -> Array:
 
 
 def stored_cell(value: Any, column: Column, what: str) -> float:
-    """One value of a column as it is stored; text where numbers are expected is read as a number.
+    """One value of a column as it is stored; text where numbers are expected is read as a number, and words such as
+    true, yes and 1 where the column holds truth values.
 
     Raises:
         DataError: it is no value of the column.
@@ -54,6 +56,8 @@ def stored_cell(value: Any, column: Column, what: str) -> float:
     if isinstance(value, str) and column.kind in ("continuous", "positive", "count"):
         with suppress(ValueError):
             value = float(value)
+    if column.kind == "boolean" and _is_binary(column) and str(value).lower() in _TRUTH:
+        return _TRUTH[str(value).lower()]
     try:
         stored = float(_numbers(read_cells(pandas.Series([value])), column, what)[0])
     except DataError:
