@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 import types
 import warnings
@@ -40,6 +39,7 @@ from sklearn.neighbors import NearestNeighbors
 from timing import RESULTS, machine
 
 import lowerbound as lb
+from lowerbound.data.download import needed
 from lowerbound.evaluate.baselines import negative_binomials_given_library
 
 warnings.filterwarnings("ignore")
@@ -78,7 +78,7 @@ def main() -> None:
 
 def on_pbmc(name: str, seed: int) -> dict[str, float] | None:
     """The scores of one method on one split."""
-    with np.load(Path(os.environ["LOWERBOUND_DATA"]) / "pbmc68k_reduced_counts.npz") as file:
+    with np.load(needed("pbmc68k_reduced_counts.npz")) as file:
         x = file["counts"].astype(np.float32)
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(x))

@@ -10,7 +10,6 @@ python benchmarks/cells_picture.py --h5ad pbmc.h5ad [--out docs/cells.png]
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from cells import _logs, _mixing
 from sklearn.decomposition import PCA
 
 import lowerbound as lb
+from lowerbound.data.download import needed
 from lowerbound.plots.style import CLASS_COLOURS, CLASS_MARKERS, new_figure, style_axes
 
 
@@ -49,7 +49,7 @@ def main() -> None:
 
 def write_example(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Write the file; its counts, batches and types."""
-    with np.load(Path(os.environ["LOWERBOUND_DATA"]) / "pbmc68k_reduced_counts.npz") as file:
+    with np.load(needed("pbmc68k_reduced_counts.npz")) as file:
         counts, genes = file["counts"].astype(int), file["genes"]
         kind = file["label_names"][file["label"]]
     rng = np.random.default_rng(0)

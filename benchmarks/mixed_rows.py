@@ -7,19 +7,19 @@ how any model does on it.
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from lowerbound.data.download import needed
 
 __all__ = ["MIXED"]
 
 
 def _csv(name: str, num_rows: int | None = None) -> pd.DataFrame:
-    with gzip.open(Path(os.environ["LOWERBOUND_DATA"]) / f"{name}.csv.gz", "rt") as file:
+    with gzip.open(needed(f"{name}.csv.gz"), "rt") as file:
         frame = pd.read_csv(file)
     return frame if num_rows is None else frame.sample(num_rows, random_state=0).reset_index(drop=True)
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import csv
 import gzip
-import os
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mixed_rows import MIXED
 
 from lowerbound.data import Dataset, load
+from lowerbound.data.download import needed
 from lowerbound.data.given import dataset_of
 
 __all__ = ["COUNTS", "IMAGES", "TABLES", "dataset_named"]
@@ -50,7 +49,7 @@ def _bundled(name: str) -> np.ndarray:
 
 def _csv(name: str, columns: tuple[str, ...], num_rows: int | None = None) -> np.ndarray:
     """Numeric columns of the complete rows of a table, in an order from seed 0."""
-    with gzip.open(Path(os.environ["LOWERBOUND_DATA"]) / f"{name}.csv.gz", "rt") as file:
+    with gzip.open(needed(f"{name}.csv.gz"), "rt") as file:
         rows = [[row[c] for c in columns] for row in csv.DictReader(file)]
     x = np.array([[float(cell) for cell in row] for row in rows if all(cell not in ("", "NA") for cell in row)])
     return x[np.random.default_rng(0).permutation(len(x))[:num_rows]]
@@ -148,7 +147,7 @@ def _nonlinear(num_rows: int, num_columns: int) -> np.ndarray:
 
 
 def _pbmc() -> np.ndarray:
-    with np.load(Path(os.environ["LOWERBOUND_DATA"]) / "pbmc68k_reduced_counts.npz", allow_pickle=False) as archive:
+    with np.load(needed("pbmc68k_reduced_counts.npz"), allow_pickle=False) as archive:
         return archive["counts"]
 
 
@@ -156,7 +155,7 @@ def _newsgroups() -> np.ndarray:
     """3,000 posts by the 100 words that occur most."""
     from scipy.sparse import csr_matrix
 
-    with np.load(Path(os.environ["LOWERBOUND_DATA"]) / "newsgroups20_bow2000.npz", allow_pickle=False) as a:
+    with np.load(needed("newsgroups20_bow2000.npz"), allow_pickle=False) as a:
         counts = csr_matrix((a["train_data"], a["train_indices"], a["train_indptr"]), shape=tuple(a["shape_train"]))
         x = counts[:3000].toarray()
     return x[:, np.argsort(-x.sum(0))[:100]]

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from lowerbound.data import read_file
-from lowerbound.data.download import find
+from lowerbound.data.download import needed
 from lowerbound.data.formats.text import read_smiles
 from lowerbound.data.given import rows_under
 from lowerbound.data.kinds.strings import texts_in
@@ -80,9 +80,7 @@ def spread(given: argparse.Namespace, part: str, count: int) -> Path:
     """Canonical SMILES of molecules at equal distances in a part, as a file."""
     path = given.runs / f"{part}-{count}.smi"
     if not path.exists():
-        source = find(f"moses_zinc_{part}.smi.txt.gz")
-        if source is None:
-            raise SystemExit(f"There is no moses_zinc_{part}.smi.txt.gz in the folder that LOWERBOUND_DATA names.")
+        source = needed(f"moses_zinc_{part}.smi.txt.gz")
         lines = read_smiles(source, None).x
         chosen = lines[:: max(1, len(lines) // count)][:count].tolist()
         path.write_text("\n".join(one for one in read_molecules(chosen).smiles if one) + "\n")

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from lowerbound.data import read_file
-from lowerbound.data.download import find
+from lowerbound.data.download import needed
 from lowerbound.data.formats.text import read_text
 from lowerbound.data.given import rows_under
 from lowerbound.evaluate import aggregate_posterior, log_evidence, summary
@@ -78,9 +78,7 @@ def first(given: argparse.Namespace, part: str, count: int) -> Path:
     """The first sentences of a part, as a file."""
     path = given.runs / f"{part}-{count}.txt"
     if not path.exists():
-        source = find(f"ptb.{part}.txt.gz")
-        if source is None:
-            raise SystemExit(f"There is no ptb.{part}.txt.gz in the folder that LOWERBOUND_DATA names; put it there.")
+        source = needed(f"ptb.{part}.txt.gz")
         texts = read_text(source, None).x[:count].tolist()
         path.write_text("\n".join(texts) + "\n")
     return path

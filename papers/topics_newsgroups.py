@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from sklearn.decomposition import LatentDirichletAllocation
 from torch import Tensor
 
 import lowerbound as lb
+from lowerbound.data.download import needed
 from lowerbound.evaluate import describe_topics, independent_elements, log_evidence
 from lowerbound.likelihoods import BagOfWords
 from lowerbound.models.topic_inference import TopicFit
@@ -76,7 +76,7 @@ def main() -> None:
 
 def newsgroups(every: int) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Training and test texts, a column for each word."""
-    with np.load(Path(os.environ["LOWERBOUND_DATA"]) / "newsgroups20_bow2000.npz", allow_pickle=False) as a:
+    with np.load(needed("newsgroups20_bow2000.npz"), allow_pickle=False) as a:
         words = [str(word) for word in a["vocab"]]
         parts = [
             csr_matrix((a[f"{p}_data"], a[f"{p}_indices"], a[f"{p}_indptr"]), shape=a[f"shape_{p}"]).toarray()[::every]

@@ -5,9 +5,11 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
+import lowerbound as lb
 from lowerbound.data import Dataset, Identity, InMemory, MemoryMapped, Pixels, Standardize, Transform, load
 from lowerbound.data.classes import only_some
 from lowerbound.data.given import dataset_of
@@ -217,3 +219,19 @@ def test_a_binarization_is_of_probabilities_and_for_a_likelihood_of_0_and_1(bina
         prepare(_table(REAL), _plan(_table(REAL), "normal", binarization=binarization), CPU)
     with pytest.raises(ValueError, match=r"the training part of x holds .*; binarization takes numbers in \[0, 1\]"):
         prepare(_table(REAL), _plan(_table(REAL), binarization=binarization), CPU)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-60, 1e25])
+def test_a_mixed_table_in_extreme_units_has_the_score_of_the_table(unit):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=60)
+    table = pandas.DataFrame(
+        {"a": z, "b": np.exp(z + rng.normal(size=60)), "far": 5 + rng.normal(size=60), "c": np.resize(["u", "v"], 60)}
+    )
+    numbers = ["a", "b", "far"]
+    other = table.assign(**{name: table[name] * unit for name in numbers})
+    one, two = (lb.fit(x, "vae", steps=3, seed=0, **SMALL) for x in (table, other))
+    difference = one.score(table, num_samples=5) - two.score(other, num_samples=5)
+    np.testing.assert_allclose(difference, 3 * np.log(unit), atol=0.01)
+    drawn = two.sample(20, seed=0)[numbers] / unit
+    np.testing.assert_allclose(drawn, one.sample(20, seed=0)[numbers], rtol=0.01, atol=0.01)

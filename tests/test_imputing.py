@@ -11,6 +11,9 @@ import torch
 from torch import nn
 
 import lowerbound as lb
+from lowerbound.data import DataError
+from lowerbound.data.given import dataset_of
+from lowerbound.data.rows_of_columns import stored_cell
 from lowerbound.inference import InferenceWarning
 
 ROWS = 90
@@ -95,6 +98,18 @@ class _Ignoring(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.new_zeros(len(x), 2, 1)
+
+
+@pytest.mark.parametrize("word", ["true", "True", "yes", "1", 1, True, np.True_])
+@pytest.mark.parametrize("values", [[False, True, None], [0, 1, np.nan]])
+def test_truth_values_are_given_as_people_write_them(values, word):
+    frame = pd.DataFrame({"smoker": np.resize(np.array(values, dtype=object), 30), "age": np.arange(30.0) % 7})
+    column = dataset_of(frame.infer_objects()).schema.columns[0]
+    opposite = {"true": "FALSE", "yes": "No", "1": "0"}.get(str(word).lower())
+    assert stored_cell(word, column, "what is given") == 1.0
+    assert stored_cell(opposite, column, "what is given") == 0.0
+    with pytest.raises(DataError, match=r"'smoker' .* 'maybe'"):
+        stored_cell("maybe", column, "what is given")
 
 
 def test_what_is_nearly_impossible_is_said_to_rest_on_few_latents():

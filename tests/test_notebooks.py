@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
@@ -34,6 +35,23 @@ def test_a_fitted_model_shows_how_it_was_made() -> None:
     page = fitted._repr_html_()
     for words in ("vae model", "table, 3", "<th>steps</th><td>2</td>", "<th>latent dim</th><td>2</td>", "-3.25"):
         assert words in page
+    one, two, three, *_, last = repr(fitted).splitlines()
+    assert (one, two) == ("vae model", "  data     table, 3")
+    assert three.startswith("  choices  objective iwae, gradient dreg, loss variational, steps 2, seed 0, ")
+    assert "latent dim 2" in repr(fitted)
+    assert last == "  score    elbo, nats -3.25"
+
+
+def test_scores_are_kept_for_what_is_printed() -> None:
+    frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(40, 5)), columns=list("abcde"))
+    fitted = lb.fit(frame, "probabilistic-pca", latent_dim=1)
+    assert repr(fitted).endswith("score    not evaluated: evaluate() scores its test rows")
+    assert "data     table, 5 (a, b, c, d, …)" in repr(fitted)
+    fitted.evaluate(frame.head(10), num_samples=2)
+    assert fitted.scores is None
+    found = fitted.evaluate(num_samples=2)
+    assert f"log evidence, nats {found['log_evidence']:.4g} ± " in repr(fitted)
+    assert "built by hand" in repr(lb.Fitted(fitted.model, schema=fitted.schema))
 
 
 def test_a_diagnosis_shows_its_findings() -> None:

@@ -11,6 +11,7 @@ import pytest
 import lowerbound as lb
 from lowerbound.evaluate import least_uniform
 from lowerbound.report import collect, render
+from lowerbound.report.predictive import predictive_illustrations
 
 SMALL: dict[str, Any] = {"latent_dim": 2, "hidden": [4], "steps": 3, "num_samples": 2, "device": "cpu"}
 RNG = np.random.default_rng(0)
@@ -68,3 +69,20 @@ def test_ranks_that_are_off_are_drawn_and_named():
     assert "<h2>Ranks of test rows</h2>" in page
     assert "<h2>Ranks given the other columns</h2>" in page
     assert "The model is off in humps" in page
+
+
+def test_of_dates_they_are_dates_and_durations():
+    days = pandas.Timestamp("2024-03-01") + pandas.to_timedelta(RNG.integers(0, 300, 120), unit="D")
+    frame = pandas.DataFrame({"born": days, "x": RNG.normal(size=120)})
+    fitted = lb.fit(frame, "vae", **SMALL)
+    found, seen = fitted.predictive_checks(num_replicates=20), fitted.test_rows().x[:, 0]
+    assert {name for name in found.checks if name.startswith("born")} == {
+        "born: mean", "born: sd in days", "born: skewness", "born: min", "born: max", "born and x: correlation",
+    }  # fmt: skip
+    assert found.checks["born: sd in days"].observed == pytest.approx(seen.std() / 86400)
+    latest = found.checks["born: max"]
+    assert latest.in_words(latest.observed) == pandas.Timestamp(seen.max(), unit="s").strftime("%Y-%m-%d")
+    assert latest.in_words(1e300) == "1e+300 s since 1970"
+    axes = next(predictive_illustrations(found, None)).figure.axes[0]
+    ticks = [label.get_text() for label in axes.get_yticklabels()]
+    assert any(tick.startswith(f"born: max  {latest.in_words(latest.observed)} (2") for tick in ticks)

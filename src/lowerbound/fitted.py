@@ -29,8 +29,8 @@ from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Standardize, Transform
+from lowerbound.fit_in_words import html_of_fit, lines_of_fit
 from lowerbound.hooks import HasTopics
-from lowerbound.html_tables import html_table
 from lowerbound.inference import InferenceScheme
 from lowerbound.losses.rows_apart import rows_kept_apart
 from lowerbound.model import LatentVariableModel
@@ -60,8 +60,6 @@ __all__ = ["Fitted"]
 
 _CPU = torch.device("cpu")
 _BLOCK, _MOST_TEXTS = 4096, 20_000
-_SHOWN = ("objective", "gradient", "loss", "steps", "seed")
-_SCORES = ("elbo", "log_evidence", "log_evidence_standard_error")
 
 
 class Fitted:
@@ -758,12 +756,14 @@ class Fitted:
         """Scores on the data's own test rows, or on all rows of other data, beside baselines.
 
         Arguments:
-            data: see `rows`; None takes the test rows of the data it was fitted to.
+            data: see `rows`; None takes the test rows of the data it was fitted to, and keeps the result in `scores`.
             options: of `scoring.score_fitted`.
         """
         from lowerbound.scoring import score_fitted
 
-        return score_fitted(self, data, **options)
+        found = score_fitted(self, data, **options)
+        self.scores = found if data is None else self.scores
+        return found
 
     def sample_quality(self, **options: Any) -> dict[str, Any]:
         """How close its samples are to test rows, and how much of these they cover; options of `quality.quality_of`."""
@@ -833,17 +833,13 @@ class Fitted:
 
         return save_fitted(self, Path(path))
 
+    def __repr__(self) -> str:
+        """The model, what it is of, how it was fitted, and its scores if there are any, in a few lines."""
+        return lines_of_fit(self.name, self.schema, self.plan, self.scores)
+
     def _repr_html_(self) -> str:
-        """A table for notebooks: the model, what it is of, how it was fitted, and its scores if there are any."""
-        schema, scores = self.schema, self.scores or {}
-        shape = " × ".join(str(n) for n in schema.event_shape)
-        rows: list[tuple[object, ...]] = [("data", f"{schema.kind}, {shape}")]
-        if self.plan is not None:
-            settings = self.plan.in_use()
-            rows += [(name, settings[name]) for name in _SHOWN if settings.get(name) is not None]
-            rows += [(name.replace("_", " "), value) for name, value in self.plan.model.items() if value is not None]
-        rows += [(f"{name.replace('_', ' ')}, nats", f"{scores[name]:.4g}") for name in _SCORES if scores.get(name)]
-        return html_table(self.name if self.plan is None else f"{self.plan.recipe} model", rows)
+        """The same as a table for notebooks."""
+        return html_of_fit(self.name, self.schema, self.plan, self.scores)
 
     def test_rows(self) -> Rows:
         """The test rows of the data it was fitted to; its training rows where there are no others."""

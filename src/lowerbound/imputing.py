@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.data import DataError, Rows, Standardize, Transform
+from lowerbound.data.column_labels import index_of, name_of
 from lowerbound.data.own_table import filled_table, read_own
 from lowerbound.data.rows_of_columns import rounded, stored_cell
 from lowerbound.data.schema import Column
@@ -145,9 +146,7 @@ def cell_scores(
         return scores
     import pandas
 
-    return pandas.DataFrame(
-        scores, columns=list(fitted.schema.column_names or ()), index=own.index if hasattr(own, "index") else None
-    )
+    return pandas.DataFrame(scores, columns=index_of(fitted.schema), index=own.index if hasattr(own, "index") else None)
 
 
 def _level_of(statistic: str | float) -> float | None:
@@ -196,7 +195,7 @@ def _events_of_one(fitted: Fitted, given: Mapping[str, Any]) -> Tensor:
     require_missing_allowed(fitted.model)
     row = np.full((1, len(names)), np.nan)
     for key, value in given.items():
-        name = str(key)
+        name = name_of(key)
         if name not in names:
             known = ", ".join(f"'{other[:30]}'" for other in names[:4]) + (", …" if len(names) > 4 else "")
             raise DataError(f"there is no column '{str(name)[:40]}' to be given; the model has {known}.")

@@ -39,7 +39,7 @@ def fit(
     y: Any = None,
     array: str | None = None,
     kind: str | None = None,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[Any, str] | None = None,
     covariates: Sequence[str] = (),
     hold_out: bool = True,
     on_record: Callable[[Record], None] | None = None,

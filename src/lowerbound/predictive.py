@@ -8,6 +8,7 @@ from functools import partial
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from lowerbound.data.dates import unit_of_durations
 from lowerbound.data.schema import Schema
 from lowerbound.evaluate import PredictiveChecks, conditional_ranks, predictive_checks
 from lowerbound.evaluate.batches import context_rows
@@ -61,7 +62,9 @@ def predictive_checks_of(
         context=context,
         seed=seed,
     )
-    return replace(found, conditional_ranks=_given_others(fitted, x, context, seed))
+    formats = _formats(fitted.schema)
+    checks = {name: replace(check, format=formats.get(name)) for name, check in found.checks.items()}
+    return replace(found, checks=checks, conditional_ranks=_given_others(fitted, x, context, seed))
 
 
 def _given_others(
@@ -91,4 +94,15 @@ def statistics_for(schema: Schema) -> Statistics:
     names = tuple(column.name for column in schema.columns)
     if schema.kind == "counts":
         return partial(count_statistics, names=names)
-    return partial(table_statistics, names=names, categories=tuple(column.categories for column in schema.columns))
+    return partial(
+        table_statistics,
+        names=names,
+        categories=tuple(column.categories for column in schema.columns),
+        durations={c.name: unit_of_durations((c.high or 0) - (c.low or 0)) for c in schema.columns if c.kind == "date"},
+    )
+
+
+def _formats(schema: Schema) -> dict[str, str | None]:
+    """How statistics that are dates are written, by their names."""
+    dates = [column for column in schema.columns or () if column.kind == "date"]
+    return {f"{column.name}: {what}": column.format for column in dates for what in ("mean", "min", "max")}

@@ -10,6 +10,7 @@ import pytest
 
 from lowerbound import data
 from lowerbound.data import catalog
+from lowerbound.data.download import needed
 
 FOLDER = os.environ.get("LOWERBOUND_DATA", "")
 
@@ -100,6 +101,11 @@ def test_folder_that_is_not_one_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("LOWERBOUND_DATA", str(tmp_path / "absent"))
     with pytest.raises(data.DataError, match="which is not a folder"):
         data.describe()
+    with pytest.raises(data.DataError, match="which is not a folder"):
+        needed("table.csv")
+    monkeypatch.setenv("LOWERBOUND_DATA", str(tmp_path))
+    with pytest.raises(data.DataError, match=f"there is no table.csv in the folder {tmp_path}; put it there"):
+        needed("table.csv")
 
 
 def test_listing_imports_neither_torch_nor_numpy():

@@ -1,5 +1,6 @@
 """What a column is inferred to be, what is said of it, and the way back."""
 
+import json
 from decimal import Decimal
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from lowerbound.data import DataError, Dataset, parse_columns
 from lowerbound.data.columns import long_tailed
-from lowerbound.data.given import dataset_of
+from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.kinds.table import Table
 from lowerbound.data.overrides import Overrides
@@ -326,6 +327,48 @@ def test_whole_numbers_whose_last_digits_would_be_lost_are_left_out_by_name() ->
     assert "last digits" in schema.left_out[0].reason
     with pytest.raises(DataError, match="subtract the smallest"):
         dataset_of(frame, overrides=Overrides.said(None, {"t": "continuous"}))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pandas.MultiIndex.from_tuples([("len", 1), ("len", 2), ("wid", 1)], names=["part", None]),
+        pandas.Index([10, 2, 3], name="gene"),
+        pandas.Index(["a", 1.5, ("x", "y")], tupleize_cols=False),
+        pandas.Index(["a", "b", "'c'"]),
+    ],
+    ids=["levels", "numbers", "several", "text"],
+)
+def test_names_of_columns_come_back_as_they_were(names: pandas.Index) -> None:
+    frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(N, 3)).round(3), columns=names)
+    dataset = dataset_of(frame, overrides=Overrides.said(None, {names[1]: "continuous"}))
+    schema = Schema.from_json(json.loads(json.dumps(dataset.schema.to_json())))
+    rows = rows_of_table(frame[frame.columns[::-1]], schema, "the other table")
+    pandas.testing.assert_frame_equal(kind_named(schema.kind).render(rows, schema), frame, check_column_type=False)
+    labelled = pandas.concat([frame, pandas.DataFrame({"y": np.resize(["u", "v"], N)})], axis=1)
+    labelled.columns = pandas.Index([*names, (3, "y")], tupleize_cols=False)
+    found = dataset_of(labelled, (3, "y"))
+    assert (found.schema.classes, found.schema.label) == (("u", "v"), "(3, 'y')")
+    assert rows_under(labelled, found.schema).y is not None
+
+
+def test_names_that_their_text_does_not_give_back_are_refused() -> None:
+    frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(N, 2)))
+    for names in (pandas.to_datetime(["2020-01-01", "2021-01-01"]), [np.nan, "a"]):
+        frame.columns = names
+        with pytest.raises(DataError, match=r"column whose name is of type (Timestamp|float).*map\(str\)"):
+            dataset_of(frame)
+
+
+def test_numbers_too_small_to_compute_with_are_left_out_by_name() -> None:
+    small = np.random.default_rng(0).normal(size=60) * 1e-160
+    frame = pandas.DataFrame({"mass": small, "x": np.arange(60) * 0.5, "zero": np.resize([0.0, 1.0], 60)})
+    schema = Dataset.from_frame(frame).schema
+    assert [item.name for item in schema.left_out] == ["mass"]
+    assert "64 bits cannot hold" in schema.left_out[0].reason
+    assert [item.name for item in dataset_of(frame.to_numpy()).schema.left_out] == ["0"]
+    with pytest.raises(DataError, match=r"'mass' cannot be continuous: .* another unit"):
+        dataset_of(frame, overrides=Overrides.said(None, {"mass": "continuous"}))
 
 
 def test_a_kind_cannot_be_said_of_a_column_without_values() -> None:

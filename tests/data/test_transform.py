@@ -169,14 +169,19 @@ def test_seconds_since_1970_keep_their_variation():
     np.testing.assert_allclose(transform.inverse(applied(transform, seconds)), seconds, rtol=0, atol=1e-3)
 
 
-def test_centring_takes_off_the_mean_of_what_hardly_varies_and_nothing_else():
-    x = np.column_stack([1.7e9 + np.arange(60.0), np.arange(60.0), np.full(60, 3.0)])
+def test_within_range_changes_columns_that_hardly_vary_or_have_extreme_units_and_nothing_else():
+    x = np.column_stack([1.7e9 + np.arange(60.0), np.arange(60.0), np.full(60, 3.0), 1e-30 * np.arange(1, 61)])
     x[5, 0] = np.nan
-    z = applied(Standardize.centring(x, np.array([True, True, False])), x)
-    np.testing.assert_array_equal(z[:, 1:], x[:, 1:])
+    may = np.array([True, True, False, False])
+    transform = Standardize.within_range(x, may, np.array([True, True, True, True]))
+    z = applied(transform, x)
+    np.testing.assert_array_equal(z[:, 1:3], x[:, 1:3])
     np.testing.assert_array_equal(np.diff(z[6:, 0]), 1.0)
     assert z[5, 0].isnan()
-    assert isinstance(Standardize.centring(x[:, 1:], np.array([True, False])), Identity)
+    np.testing.assert_allclose(z[:, 3] / z[0, 3], np.arange(1, 61), rtol=1e-6)
+    assert 0.5 < z[:, 3].std() < 2
+    np.testing.assert_allclose(transform.inverse(z)[:, 3], x[:, 3], rtol=1e-7)
+    assert isinstance(Standardize.within_range(x[:, 1:3], may[1:3], may[1:3]), Identity)
 
 
 def test_a_transform_that_is_deterministic_says_so_and_can_be_applied_at_once():

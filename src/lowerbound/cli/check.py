@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from torch import Tensor
 
-    from lowerbound.evaluate import PredictiveChecks
+    from lowerbound.evaluate import Check, PredictiveChecks
     from lowerbound.fitted import Fitted
 
 __all__ = ["check"]
@@ -63,8 +63,8 @@ def _print(console: Console, fitted: Fitted, found: PredictiveChecks) -> None:
         low, high = one.interval
         table.add_row(
             printable(name, 60),
-            f"{one.observed:.4g}",
-            f"{low:.4g} to {high:.4g}",
+            one.in_words(one.observed),
+            f"{one.in_words(low)} to {one.in_words(high)}",
             f"{one.distance:+.1f}",
             f"{one.p_value:.2g}",
         )
@@ -87,7 +87,11 @@ def _to_json(fitted: Fitted, found: PredictiveChecks) -> dict[str, Any]:
         "num_rows": len(found.ranks),
         "num_replicates": found.num_replicates,
         "statistics": {
-            name: {"test_rows": one.observed, "interval": list(one.interval), "p_value": one.p_value}
+            name: {
+                "test_rows": _value(one, one.observed),
+                "interval": [_value(one, end) for end in one.interval],
+                "p_value": one.p_value,
+            }
             for name, one in found.farthest
         },
         "coverage": {
@@ -97,6 +101,11 @@ def _to_json(fitted: Fitted, found: PredictiveChecks) -> dict[str, Any]:
         "ranks": None if names is None else _columns(found.ranks, names),
         "conditional_ranks": None if names is None or conditional is None else _columns(conditional, names),
     }
+
+
+def _value(check: Check, value: float) -> float | str:
+    """A number, or a date as text."""
+    return value if check.format is None else check.in_words(value)
 
 
 def _columns(ranks: Tensor, names: tuple[str, ...]) -> dict[str, dict[str, float]]:

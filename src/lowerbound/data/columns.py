@@ -40,6 +40,7 @@ import numpy as np
 
 from lowerbound.data.cells import Cells, codes_as_numbers, read_cells
 from lowerbound.data.checks import check_finite, check_numeric
+from lowerbound.data.column_labels import check_labels
 from lowerbound.data.contents import Given
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.labels import number_text
@@ -55,6 +56,7 @@ _FEWEST_ROWS_OF_IDS, _MOST_CATEGORIES, _LARGEST_COUNT = 10, 100, 1000
 _MOST_CATEGORIES_ASKED = 1000
 _MOST_ROWS_FOR_SKEWNESS = 100_000
 _FEW_VALUES, _ROWS_OF_A_VALUE = 30, 10
+_SMALLEST = 1e-130  # of whose differences, down to the last digit, squares are normal numbers
 _FEWEST_STEPS = 2**20  # of the last digit of float64 between the extremes of a column, where whole numbers lose digits
 
 
@@ -145,6 +147,7 @@ def _unless_constant(item: Column | LeftOut, what: str) -> Column | LeftOut:
 
 
 def _of_frame(frame: Any, overrides: Overrides, what: str) -> list[Column | LeftOut]:
+    check_labels(frame.columns, what)
     names = [str(name) for name in frame.columns]
     repeated = next((name for name, count in Counter(names).items() if count > 1), None)
     if repeated is not None:
@@ -234,12 +237,11 @@ def _number_column(
     if said == "drop":
         return LeftOut(name=name, reason="as asked")
     low, high = measured.low[i], measured.high[i]
-    if "int" in dtype.lower() and high - low < _FEWEST_STEPS * np.spacing(max(abs(low), abs(high))) and high > low:
-        reason = f"whole numbers about {high:g}, whose last digits a number of 64 bits with fractions cannot hold"
+    lost = _beyond_64_bits(low, high, dtype)
+    if lost is not None:
+        reason, remedy = lost
         if said is not None:
-            raise DataError(
-                f"column '{clipped(name)}' cannot be {said}: {reason}; subtract the smallest of them first."
-            )
+            raise DataError(f"column '{clipped(name)}' cannot be {said}: {reason}; {remedy}.")
         return LeftOut(name=name, reason=reason)
     if said in ("categorical", "ordinal") or (said == "boolean" and not (measured.whole[i] and low >= 0 and high <= 1)):
         every = np.asarray(x)
@@ -259,6 +261,17 @@ def _number_column(
     kind = said or ("count" if small else "continuous")
     column = _ranged(name, cast(ColumnKind, kind), dtype, measured, i)
     return column if said or kind != "continuous" else replace(column, distinct=_few_values(x))
+
+
+def _beyond_64_bits(low: float, high: float, dtype: str) -> tuple[str, str] | None:
+    """Why numbers from low to high cannot be computed with, and what to do; None if they can."""
+    size = max(abs(low), abs(high))
+    if "int" in dtype.lower() and 0 < high - low < _FEWEST_STEPS * np.spacing(size):
+        reason = f"whole numbers about {high:g}, whose last digits a number of 64 bits with fractions cannot hold"
+        return reason, "subtract the smallest of them first"
+    if 0 < size < _SMALLEST and high > low:
+        return f"numbers of at most {size:g}, whose squares a number of 64 bits cannot hold", "write it in another unit"
+    return None
 
 
 def _few_values(x: np.ndarray | OnDisk) -> int | None:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from lowerbound.data.errors import DataError
 from lowerbound.data.transfer import TransferError, transfer
 
-__all__ = ["FOLDER_VARIABLE", "URL_VARIABLE", "Verify", "base_url", "fetch", "find", "has_checksum"]
+__all__ = ["FOLDER_VARIABLE", "URL_VARIABLE", "Verify", "base_url", "fetch", "find", "has_checksum", "needed"]
 
 FOLDER_VARIABLE = "LOWERBOUND_DATA"
 URL_VARIABLE = "LOWERBOUND_DATA_URL"
@@ -51,6 +51,19 @@ def find(file: str) -> Path | None:
         DataError: if ``$LOWERBOUND_DATA`` is set to something that is not a folder.
     """
     return next((place / file for place in _places() if (place / file).is_file()), None)
+
+
+def needed(file: str) -> Path:
+    """The same, where nothing works without it.
+
+    Raises:
+        DataError: it is in neither; saying which folder was looked in.
+    """
+    found = find(file)
+    if found is None:
+        where = os.environ.get(FOLDER_VARIABLE) or f"that {FOLDER_VARIABLE} names, which is not set"
+        raise DataError(f"there is no {file} in the folder {where}; put it there.")
+    return found
 
 
 def has_checksum(path: Path, algorithm: str, expected: str) -> bool:

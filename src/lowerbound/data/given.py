@@ -13,6 +13,7 @@ from lowerbound.data.annotated import contents_of_annotated, is_annotated
 from lowerbound.data.arrays import dense
 from lowerbound.data.assemble import Rows, to_dataset, to_rows
 from lowerbound.data.catalog import load, names
+from lowerbound.data.column_labels import name_of
 from lowerbound.data.contents import Contents
 from lowerbound.data.covariates import with_covariates
 from lowerbound.data.dataset import Dataset
@@ -119,7 +120,7 @@ def rows_under(
     if label is None and y is None and schema.label not in (schema.column_names or ()):
         table: Any = data
         found = getattr(table.obs if is_annotated(table) else table, "columns", ())
-        label = schema.label if schema.label in found else None
+        label = schema.label if schema.label in [str(name) for name in found] else None
     asked = [covariate.name for covariate in schema.covariates if covariate.name not in (covariates or {})]
     array = array or schema.array
     contents = _contents(data, label if y is None else y, None, hold_out=True, array=array, covariates=asked)
@@ -143,10 +144,13 @@ def _contents(
     if is_annotated(data):
         return _of_annotated(data, y, array, covariates, hold_out=hold_out)
     is_frame, label = hasattr(data, "columns") and hasattr(data, "iloc"), "y"
-    if isinstance(y, str):
-        if not is_frame or y not in data.columns:
-            raise DataError(f"X has no column '{clipped(y)}' of labels; give labels (N,), or a DataFrame with it.")
-        label, y, data = y, data[y].to_numpy(), data.drop(columns=[y])
+    columns_named = [str(name) for name in data.columns] if is_frame else []
+    if isinstance(y, str) or (isinstance(y, tuple) and name_of(y) in columns_named):
+        label = name_of(y)
+        if label not in columns_named:
+            raise DataError(f"X has no column '{clipped(label)}' of labels; give labels (N,), or a DataFrame with it.")
+        place = columns_named.index(label)
+        y, data = data.iloc[:, place].to_numpy(), data.iloc[:, [i for i in range(data.shape[1]) if i != place]]
     texts = None if is_frame else texts_of(data)
     x = data if is_frame else _array(data) if texts is None else texts
     labels = None if y is None else np.asarray(y)

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
+from lowerbound.data.column_labels import name_of
 from lowerbound.data.errors import DataError, clipped, nearest
 from lowerbound.data.schema import ColumnKind
 from lowerbound.data.smiles import MoleculeOptions
@@ -41,7 +42,7 @@ class Overrides:
     """
 
     kind: str | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[Any, str] = field(default_factory=dict)
     event_shape: tuple[int, ...] | None = None
     text: TextOptions = field(default_factory=TextOptions)
     molecules: MoleculeOptions = field(default_factory=MoleculeOptions)
@@ -51,6 +52,7 @@ class Overrides:
             raise DataError(
                 f"columns is of type {type(self.columns).__name__}; give names and kinds, such as {{'age': 'count'}}."
             )
+        object.__setattr__(self, "columns", {name_of(name): word for name, word in self.columns.items()})
         for name, word in self.columns.items():
             if word not in _WORDS:
                 raise DataError(
@@ -68,7 +70,7 @@ class Overrides:
     def said(
         cls,
         kind: str | None = None,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[Any, str] | None = None,
         event_shape: tuple[int, ...] | None = None,
     ) -> Overrides:
         """Make overrides from a kind that may have the shape as an option: "image:event_shape=[28,28]".

@@ -123,7 +123,7 @@ def read_file(
     label: str | None = None,
     array: str | None = None,
     kind: str | None = None,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[Any, str] | None = None,
     event_shape: tuple[int, ...] | None = None,
     overrides: Overrides | None = None,
     schema: Schema | None = None,

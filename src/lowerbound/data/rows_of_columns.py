@@ -16,6 +16,7 @@ import numpy as np
 from lowerbound.data.blocks import exact_dtype, row_blocks
 from lowerbound.data.cells import Cells, codes_as_numbers, read_cells
 from lowerbound.data.checks import check_features, check_finite
+from lowerbound.data.column_labels import index_of
 from lowerbound.data.contents import Given
 from lowerbound.data.errors import DataError
 from lowerbound.data.labels import number_text
@@ -27,6 +28,7 @@ __all__ = ["frame_of_rows", "kept_places", "rounded", "rows_of_table", "stored_c
 _YEARS_OF_NANOSECONDS = (-9.2e9, 9.2e9)  # seconds since 1970: the years 1678 to 2261
 _YEARS_OF_TEXT = (-6.2e10, 2.5e11)  # the years 5 to 9892
 _NUMBERED = ("categorical", "ordinal", "boolean")
+_TRUTH = {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}
 
 
 def rows_of_table(x: Given | Array, schema: Schema, what: str) -> Array:
@@ -43,7 +45,8 @@ def rows_of_table(x: Given | Array, schema: Schema, what: str) -> Array:
 
 
 def stored_cell(value: Any, column: Column, what: str) -> float:
-    """One value of a column as it is stored; text where numbers are expected is read as a number.
+    """One value of a column as it is stored; text where numbers are expected is read as a number, and words such as
+    true, yes and 1 where the column holds truth values.
 
     Raises:
         DataError: it is no value of the column.
@@ -53,6 +56,8 @@ def stored_cell(value: Any, column: Column, what: str) -> float:
     if isinstance(value, str) and column.kind in ("continuous", "positive", "count"):
         with suppress(ValueError):
             value = float(value)
+    if column.kind == "boolean" and _is_binary(column) and str(value).lower() in _TRUTH:
+        return _TRUTH[str(value).lower()]
     try:
         stored = float(_numbers(read_cells(pandas.Series([value])), column, what)[0])
     except DataError:
@@ -71,7 +76,7 @@ def frame_of_rows(x: np.ndarray, schema: Schema) -> Any:
     assert schema.columns is not None
     cells = {column.name: _series(x[:, i], column, schema.container) for i, column in enumerate(schema.columns)}
     frame = pandas.DataFrame(cells)
-    return frame.rename(columns=int) if schema.numbered else frame
+    return frame.set_axis(index_of(schema), axis=1)
 
 
 def rounded(x: np.ndarray, column: Column) -> np.ndarray:

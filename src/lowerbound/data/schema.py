@@ -9,6 +9,7 @@ Each kind of data is one file of `lowerbound.data.kinds`.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal, TypeAlias, TypeVar, cast
@@ -52,6 +53,7 @@ class Column:
         high: the largest value in it.
         missing: how many of its entries are missing.
         distinct: how many values a continuous column has in the file of the fit, where they are few; else None.
+        literal: whether the user's name is no text but the number or the tuple that `name` spells.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Column:
     high: float | None = None
     missing: int = 0
     distinct: int | None = None
+    literal: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +143,7 @@ class Schema:
         text: what numbers the tokens of text; None for other kinds.
         molecules: what numbers the symbols of molecules; None for other kinds.
         covariates: columns that the model is given and does not model.
-        numbered: whether the names of the columns of the user's DataFrame are whole numbers.
+        levels: what the levels of the names of columns are called, one each; () for names of one level without it.
     """
 
     kind: str
@@ -159,7 +162,7 @@ class Schema:
     molecules: MoleculeSchema | None = None
     array: str | None = None
     covariates: tuple[Covariate, ...] = ()
-    numbered: bool = False
+    levels: tuple[str | None, ...] = ()
 
     @property
     def column_names(self) -> tuple[str, ...] | None:
@@ -220,6 +223,8 @@ class Schema:
             values = dict(content)
             columns, left_out = values.pop("columns", None), values.pop("left_out", None) or ()
             made = None if columns is None else _all_made(Column, columns)
+            if values.pop("numbered", False) and made is not None:  # as runs before levels say it
+                made = tuple(replace(column, literal=True) for column in made)
             covariates = _all_made(Covariate, values.pop("covariates", None) or ())
             if made is None and values.get("kind") in _OF_COLUMNS:
                 raise ValueError("'columns' is missing")
@@ -258,6 +263,8 @@ def _check(schema: Schema) -> None:
     for column in columns or ():
         if column.kind in ("categorical", "ordinal", "boolean") and not column.categories:
             raise ValueError(f"a {column.kind} column without categories")
+        if column.literal and not _is_literal(column.name):
+            raise ValueError("a name of a column that is neither text nor a number or a tuple")
         if _has_categories_of_numbers(column) and not all(_is_number(name) for name in column.categories or ()):
             raise ValueError(f"a column of {column.dtype} with categories that are no numbers")
     if (schema.kind == "text") != (schema.text is not None) or (schema.text and len(schema.text.symbols) < 3):
@@ -276,6 +283,14 @@ def _has_categories_of_numbers(column: Column) -> bool:
     """Whether the user's column holds numbers, so that the names of its categories are numbers too."""
     inner = column.dtype.removeprefix("category").strip("[]")
     return bool(inner) and column.dtype not in ("object", "str", "string") and not column.dtype.startswith("bool")
+
+
+def _is_literal(name: str) -> bool:
+    try:
+        ast.literal_eval(name)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return True
 
 
 def _is_number(name: str) -> bool:

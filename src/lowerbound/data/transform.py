@@ -53,6 +53,7 @@ __all__ = [
 Binarization = Literal["dynamic", "threshold", "none"]
 
 _VARIES_LITTLE = 0.01
+_MOST_BINARY_SIZE = 40  # of a standard deviation whose square is taken in float32
 
 
 class Transform(nn.Module, ABC):
@@ -281,21 +282,31 @@ class Standardize(Transform):
         return cls(torch.tensor(mean), torch.tensor(np.sqrt(variance)))
 
     @classmethod
-    def centring(cls, x: Array, which: np.ndarray, *, rows: np.ndarray | None = None) -> Transform:
-        """Subtract the mean of columns that vary by less than a hundredth of it, and change nothing else.
+    def within_range(
+        cls, x: Array, centred: np.ndarray, scaled: np.ndarray, *, rows: np.ndarray | None = None
+    ) -> Transform:
+        """Change only columns whose values or squares float32 could not tell apart or hold.
 
-        Densities stay those of the units of the table.
+        The mean of columns that vary by less than a hundredth of it is subtracted, and columns whose standard deviation
+        is below 2⁻⁴⁰ or above 2⁴⁰ are divided by the power of two next to it. Densities are those of the table in all
+        units up to `log_scale_of`.
 
         Arguments:
             x: a table (N, D), NaN where an entry is missing.
-            which: the columns (D,) that may be centred.
+            centred: the columns (D,) that may be centred.
+            scaled: the columns (D,) that may be divided.
             rows: the training rows.
         """
         mean, variance = moments(x, rows)
-        far = which & (np.sqrt(variance) < _VARIES_LITTLE * np.abs(mean))
-        if not far.any():
+        deviation = np.sqrt(variance)
+        far = centred & (deviation < _VARIES_LITTLE * np.abs(mean))
+        binary_size = np.round(np.log2(np.where(deviation > 0, deviation, 1.0)))
+        out = scaled & (np.abs(binary_size) > _MOST_BINARY_SIZE)
+        if not (far | out).any():
             return Identity()
-        return cls(torch.from_numpy(np.where(far, np.round(mean), 0.0)), torch.ones(len(mean)))
+        scale = np.where(out, 2.0**binary_size, 1.0)
+        centre = np.where(far, np.where(out, mean, np.round(mean)), 0.0)
+        return cls(torch.from_numpy(centre), torch.from_numpy(scale))
 
     def log_scale_of_cells(self, x: Shaped[Tensor, "row *event"]) -> Float[Tensor, "row *event"]:
         """log scale_d of each entry, and log raw_d besides on the scale of logarithms: log p(x) − log p(raw)."""

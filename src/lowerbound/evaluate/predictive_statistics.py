@@ -4,8 +4,8 @@ Each function takes data sets (set, row, *event), all of one size, and gives one
 marks a missing entry, which is passed over.
 
 =========  ================================================================================================
-table      of each column mean, sd, skewness, min, max and share of zeros, or the share of each category; the
-           correlation of each pair of columns of numbers
+table      of each column mean, sd, skewness, min, max and share of zeros (of dates not the last), or the share of each
+           category; the correlation of each pair of columns of numbers
 counts     of each column mean, dispersion index (variance / mean), max and share of zeros
 images     mean intensity, total variation (mean absolute difference of neighbours), share of ink (above one half)
 texts      length (mean, sd, min, max), share of unknown tokens, and how many different tokens occur
@@ -47,7 +47,10 @@ _HALOGENS = ("F", "Cl", "Br", "I")
 
 
 def table_statistics(
-    x: Float64[Tensor, "set row column"], names: Sequence[str], categories: Sequence[Sequence[str] | None]
+    x: Float64[Tensor, "set row column"],
+    names: Sequence[str],
+    categories: Sequence[Sequence[str] | None],
+    durations: Mapping[str, tuple[str, float]] | None = None,
 ) -> dict[str, Float64[Tensor, "set"]]:
     """Those of a table.
 
@@ -55,11 +58,15 @@ def table_statistics(
         x: data sets; categories by their numbers.
         names: of the columns.
         categories: of each column, None for numbers; correlations are of the first 40 columns of numbers.
+        durations: by the names of columns that are dates in seconds: the unit of their sd, and its size in seconds.
     """
-    found = {}
+    found: dict[str, Tensor] = {}
     for d, (name, classes) in enumerate(zip(names, categories, strict=True)):
         column = x[..., d]
-        if classes is None:
+        if classes is None and name in (durations or {}):
+            unit, size = (durations or {})[name]
+            found |= {f"{name}: {what}": value for what, value in _moments_of_dates(column, unit, size).items()}
+        elif classes is None:
             found |= {f"{name}: {what}": value for what, value in _moments(column).items()}
         else:
             found |= {f"{name} = {c}: share": _share(column, k) for k, c in enumerate(classes)}
@@ -175,6 +182,13 @@ def _moments(x: Float64[Tensor, "set number"]) -> dict[str, Tensor]:
         "max": x.nan_to_num(nan=-torch.inf, neginf=-torch.inf).amax(1),
         "share of zeros": _share(x, 0),
     }
+
+
+def _moments_of_dates(x: Float64[Tensor, "set number"], unit: str, size: float) -> dict[str, Tensor]:
+    """Of which 1970 is no zero, and the sd is a duration."""
+    found = {name: value for name, value in _moments(x).items() if name != "share of zeros"}
+    found[f"sd in {unit}"] = found.pop("sd") / size
+    return found
 
 
 def _correlations(x: Float64[Tensor, "set row number"], names: Sequence[str]) -> dict[str, Tensor]:

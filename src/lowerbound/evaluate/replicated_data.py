@@ -26,6 +26,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lowerbound.cited import cited
+from lowerbound.data.dates import date_in_words
 from lowerbound.evaluate.batches import check_rows
 from lowerbound.evaluate.predictive_statistics import Statistics
 from lowerbound.evaluate.ranks import Coverage
@@ -47,10 +48,18 @@ class Check:
     Attributes:
         observed: T(x), in the units of the data.
         replicated: T(x_rep) of each replicated data set.
+        format: of `strftime` where T is a date, in seconds since 1970; None for other numbers.
     """
 
     observed: float
     replicated: Float64[Tensor, "replicate"]
+    format: str | None = None
+
+    def in_words(self, value: float, digits: int = 4) -> str:
+        """A value of T as it is read: a number of so many digits, or a date."""
+        if self.format is None:
+            return f"{value:.{digits}g}"
+        return date_in_words(value, self.format) or f"{value:.{digits}g} s since 1970"
 
     @property
     def p_value(self) -> float:

@@ -1,7 +1,6 @@
 """Whether samples of a table look like the data, one column at a time."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import TypeAlias
 
 import numpy as np
@@ -9,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from lowerbound.data.dates import date_in_words
 from lowerbound.plots.histograms import bin_edges, finite
 from lowerbound.plots.style import DATA, INK, MODEL, new_figure, style_axes, verbatim
 
@@ -97,18 +97,11 @@ def _name_values(axes: Axes, meaning: Meaning) -> None:
     """Classes and dates at the ticks, in the words of the data."""
     if isinstance(meaning, str):
         axes.xaxis.set_major_locator(MaxNLocator(3))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _date(seconds, meaning)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: date_in_words(seconds, meaning.split(" ")[0])))
     elif meaning is not None:
         every = -(-len(meaning) // _MOST_CLASSES)
         shown = [verbatim(name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…") for name in meaning[::every]]
         axes.set_xticks(np.arange(0, len(meaning), every), shown, fontsize=7.5)
-
-
-def _date(seconds: float, format: str) -> str:
-    try:
-        return (datetime(1970, 1, 1) + timedelta(seconds=seconds)).strftime(format.split(" ")[0])
-    except (OverflowError, ValueError):
-        return ""
 
 
 def _shares(values: np.ndarray) -> np.ndarray:

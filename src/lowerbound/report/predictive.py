@@ -71,9 +71,13 @@ def _statistics(found: PredictiveChecks, in_words: str) -> Illustration:
     shown = {
         name: (check.observed, *check.interval, check.distance) for name, check in found.farthest[:MOST_STATISTICS]
     }
+    written = {
+        name: f"{check.in_words(check.observed, 3)} ({' to '.join(check.in_words(end, 3) for end in check.interval)})"
+        for name, check in found.farthest[:MOST_STATISTICS]
+    }
     return Illustration(
         heading="Predictive checks",
-        figure=plots.predictive_statistics(shown),
+        figure=plots.predictive_statistics(shown, written),
         alt=f"Dot plot of {len(shown)} statistics of test rows among those that the model makes: {found.outside} of "
         f"{len(found.checks)} have p ≤ 0.05.",
         reading=f"{words.PREDICTIVE} {in_words}",

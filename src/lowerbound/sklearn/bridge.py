@@ -72,7 +72,7 @@ def to_dataset(
     *,
     event_shape: Sequence[int] | None = None,
     kind: str | None = None,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[Any, str] | None = None,
 ) -> tuple[Dataset, Any]:
     """All rows of a fit as a data set, and the type of the results.
 

@@ -127,7 +127,7 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         activation: Activation | None = None,
         event_shape: Sequence[int] | None = None,
         kind: str | None = None,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[Any, str] | None = None,
         stack: Stack = "m2",
         labels: LabelsBy = "enumerate",
         classification_weight: int | float = 1.0,

@@ -109,7 +109,7 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Base
         activation: Activation | None = None,
         event_shape: Sequence[int] | None = None,
         kind: str | None = None,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[Any, str] | None = None,
         pretrain_epochs: int | float = 20,
         n_init: int = 10,
         epochs: int | float | None = None,

@@ -129,7 +129,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         activation: Activation | None = None,
         event_shape: Sequence[int] | None = None,
         kind: str | None = None,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[Any, str] | None = None,
         objective: str | None = None,
         gradient: str | None = None,
         num_samples: int | None = None,

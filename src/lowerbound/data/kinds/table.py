@@ -6,7 +6,8 @@ or if there are gaps, one that is spelled column by column ("mixed").
 
 Columns are standardised if the likelihood asks for it. Under others of real numbers, such as "mixed", they keep their
 units, but columns whose values vary by less than a hundredth of their mean (time stamps) are centred, because float32
-could not distinguish their values; this changes no density.
+could not distinguish their values. Under "mixed" columns of very small or large numbers, whose squares float32 could
+not hold, are divided by a power of two. Neither changes a score in the units of the table.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from lowerbound.data.checks import check_numeric
+from lowerbound.data.column_labels import levels_of, with_labels
 from lowerbound.data.columns import infer_columns, long_tailed, step_for_skewness
 from lowerbound.data.contents import Contents, Given
 from lowerbound.data.errors import DataError
@@ -62,7 +64,7 @@ class Table:
         if _is_mixed(columns):
             rows = rows_of_table(x, schema, contents.what)
             rows = rows[:: step_for_skewness(len(rows))] if isinstance(rows, STAYS) else rows
-            known = [_with_tail(column, rows[:, i], overrides) for i, column in enumerate(columns)]
+            known = [_with_tail(column, rows[:, i], overrides) for i, column in enumerate(schema.columns or ())]
             schema = replace(schema, columns=tuple(known))
         return schema
 
@@ -81,7 +83,7 @@ class Table:
         standardize: bool | Literal["auto"] = "auto",
         log_columns: Sequence[str] = (),
     ) -> Transform:
-        """`Standardize` if the likelihood asks for it, centring under others of real numbers, else `Identity`.
+        """`Standardize` if the likelihood asks for it, `within_range` under others of real numbers, else `Identity`.
 
         `log_columns` are on the scale of their logarithm.
 
@@ -104,7 +106,11 @@ class Table:
             return Identity()
         columns = dataset.schema.columns or ()
         real = np.array([column.kind in ("continuous", "date") for column in columns])
-        return Standardize.centring(dataset.x_train, real, rows=rows) if real.any() else Identity()
+        scaled = real | np.array([column.kind == "positive" for column in columns])
+        if facts.domain == "reals":  # whose floors are in the units of x
+            scaled &= False
+        known = (real | scaled).any()
+        return Standardize.within_range(dataset.x_train, real, scaled, rows=rows) if known else Identity()
 
     def default_likelihood(self, schema: Schema) -> str:
         """The simplest that fits all columns."""
@@ -182,15 +188,16 @@ def table_schema(
     name: str, contents: Contents, x: Given | Array, columns: Sequence[Column], left_out: Sequence
 ) -> Schema:
     """A schema of columns."""
+    labels = () if isinstance(x, ARRAYS) else x.columns
     return Schema(
         kind=name,
         event_shape=(len(columns),),
         container=contents.container,
         dtype=str(x.dtype) if isinstance(x, ARRAYS) else "float64",
-        columns=tuple(columns),
+        columns=with_labels(columns, labels),
         left_out=tuple(left_out),
         array=contents.array,
-        numbered=not isinstance(x, ARRAYS) and all(isinstance(label, int | np.integer) for label in x.columns),
+        levels=levels_of(labels),
     )
 
 
