@@ -9,7 +9,7 @@ import numpy as np
 import pandas
 import pytest
 
-from lowerbound.data import DataError, read_file, read_rows
+from lowerbound.data import DataError, checks, read_file, read_rows
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.overrides import Overrides
 
@@ -136,6 +136,26 @@ def test_headers(tmp_path):
     assert "column 1 of t.csv has no name" in _refusal(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("a,b,a\n1,2,3\n3,4,5\n")
     assert "t.csv has two columns named 'a'" in _refusal(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.parquet"])
+def test_too_many_columns_are_refused_before_any_is_read(tmp_path, monkeypatch, name):
+    frame = pandas.DataFrame(np.eye(7), columns=[f"c{i}" for i in range(7)])
+    path = tmp_path / name
+    frame.to_parquet(path) if name.endswith("parquet") else frame.to_csv(path, index=False)
+    assert read_file(path).event_shape == (7,)
+    monkeypatch.setattr(checks, "MOST_COLUMNS", 6)
+    monkeypatch.setattr(pandas, "read_csv", None)
+    monkeypatch.setattr(pandas, "read_parquet", None)
+    said = _refusal(path)
+    assert said.startswith(f"{name} has 7 columns and a table at most 6")
+    assert "save the numbers as an .npy file and say kind='array'" in said
+
+
+def test_a_first_line_of_a_million_names(tmp_path):
+    names = ",".join(f"c{i}" for i in range(1_000_000))
+    (tmp_path / "t.csv").write_text(f"{names}\n" + ",".join("1" * 1_000_000) + "\n")
+    assert "t.csv has 1,000,000 columns and a table at most 100,000" in _refusal(tmp_path / "t.csv")
 
 
 def test_label_that_is_not_there(tmp_path):

@@ -22,6 +22,8 @@ from lowerbound.data.remembered import remembered
 from lowerbound.data.sparse import DENSE, Array
 
 __all__ = [
+    "MOST_COLUMNS",
+    "SAVED_AS_AN_ARRAY",
     "DataError",
     "check_array",
     "check_column",
@@ -35,8 +37,15 @@ __all__ = [
     "check_rows",
     "check_unit_interval",
     "check_varies",
+    "check_width",
     "numbers_of",
 ]
+
+MOST_COLUMNS = 100_000
+"""Of a table, of which each is described by itself: seconds of work, and some megabytes of run.json."""
+
+SAVED_AS_AN_ARRAY = "save the numbers as an .npy file and say kind='array'"
+"""What is left to do with a file of more columns, in the words of `check_width`."""
 
 
 def check_path(path: Path) -> None:
@@ -59,6 +68,24 @@ def check_path(path: Path) -> None:
         raise DataError(f"'{name}' is neither a file nor a folder; give the path of data that stay where they are.")
     if not os.access(path, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)):
         raise DataError(f"the file '{name}' cannot be read; check its permissions.")
+
+
+def check_width(num_columns: int, name: str, otherwise: str = "say kind='array'") -> None:
+    """Refuse a table of more columns than each can be described by itself.
+
+    Arguments:
+        num_columns: how many it has.
+        name: of the table.
+        otherwise: how the user has all of them taken for numbers of one kind.
+
+    Raises:
+        DataError: giving their number.
+    """
+    if num_columns > MOST_COLUMNS:
+        raise DataError(
+            f"{name} has {num_columns:,} columns and a table at most {MOST_COLUMNS:,}, each with a kind of its own; "
+            f"leave some out, or {otherwise}, which takes all for numbers of one kind."
+        )
 
 
 def check_numeric(x: Array, name: str) -> None:

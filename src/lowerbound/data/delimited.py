@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from lowerbound.data.checks import SAVED_AS_AN_ARRAY, check_width
 from lowerbound.data.errors import DataError, clipped
 
 __all__ = ["Format", "look_at"]
 
 _DELIMITERS = (",", ";", "\t", "|")
-_SAMPLE = 200
+_SAMPLE, _MOST_CHARACTERS = 200, 2**24
 _COMMA = re.compile(r"[+-]?\d+,\d+")
 _COMMA_AFTER_POINTS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+,\d+")
 _POINT = re.compile(r"[+-]?\d+\.\d+")
@@ -54,7 +55,7 @@ def look_at(path: Path) -> Format:
         OSError: it cannot be read.
     """
     with _open(path) as stream:
-        sample = list(islice(stream, _SAMPLE))
+        sample = list(_first_lines(stream))
     delimiter = _delimiter(sample)
     names = _check_widths(path, delimiter)
     decimal, thousands = _marks(sample, delimiter, clipped(path.name))
@@ -65,6 +66,16 @@ def _open(path: Path) -> io.TextIOWrapper:
     if path.name.lower().endswith(".gz"):
         return io.TextIOWrapper(gzip.open(path, "rb"), encoding="utf-8-sig", newline="")
     return path.open(encoding="utf-8-sig", newline="")
+
+
+def _first_lines(stream: io.TextIOWrapper) -> Iterator[str]:
+    """Some lines, fewer where they are long, and two at least."""
+    length = 0
+    for number, line in enumerate(islice(stream, _SAMPLE)):
+        length += len(line)
+        if number > 1 and length > _MOST_CHARACTERS:
+            return
+        yield line
 
 
 def _delimiter(sample: list[str]) -> str:
@@ -92,11 +103,12 @@ def _rows(lines: list[str] | io.TextIOWrapper, delimiter: str) -> Iterator[list[
 
 
 def _check_widths(path: Path, delimiter: str) -> tuple[str, ...]:
-    """The names in the first line; every other row must have a cell for each."""
+    """The names in the first line, no more than a table may have; every other row must have a cell for each."""
     name = clipped(path.name)
     with _open(path) as stream:
         rows = _rows(stream, delimiter)
         names = tuple(next(rows, []))
+        check_width(len(names), name, SAVED_AS_AN_ARRAY)
         for number, row in enumerate(rows):
             if len(row) != len(names):
                 raise DataError(

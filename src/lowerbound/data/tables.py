@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lowerbound.data.checks import check_column
+from lowerbound.data.checks import SAVED_AS_AN_ARRAY, check_column, check_width
 from lowerbound.data.contents import Contents
 from lowerbound.data.delimited import look_at
 from lowerbound.data.errors import DataError, clipped
@@ -82,7 +83,10 @@ def _read_frame(path: Path, is_parquet: bool) -> Any:
         import pandas
 
         if is_parquet:
-            return pandas.read_parquet(path, engine="pyarrow")
+            from pyarrow.parquet import read_metadata
+
+            check_width(read_metadata(path).num_columns, clipped(path.name), SAVED_AS_AN_ARRAY)
+            return pandas.read_parquet(path, engine="pyarrow", use_threads=False)  # with threads six times the memory
         format = look_at(path)
         _check_names(format.names, path)
         read = partial(
@@ -123,7 +127,7 @@ def _codes(frame: pandas.DataFrame, read: Callable[..., pandas.DataFrame]) -> li
 
 def _check_names(names: tuple[str, ...], path: Path) -> None:
     """Refuse a first line in which two columns have the same name."""
-    repeated = next((name for i, name in enumerate(names) if name.strip() and name in names[:i]), None)
+    repeated = next((name for name, count in Counter(names).items() if count > 1 and name.strip()), None)
     if repeated is not None:
         raise DataError(f"{clipped(path.name)} has two columns named '{clipped(repeated)}'; rename one of them.")
 

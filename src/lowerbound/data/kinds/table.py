@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from lowerbound.data.checks import check_numeric
+from lowerbound.data.checks import check_numeric, check_width
 from lowerbound.data.column_labels import levels_of, with_labels
 from lowerbound.data.columns import infer_columns, long_tailed, step_for_skewness
 from lowerbound.data.contents import Contents, Given
@@ -39,7 +39,6 @@ __all__ = ["Table", "columns_spelling", "mixed_spelling"]
 
 _SPELLED = {"date": "continuous", "boolean": "categorical"}
 _SHOWN = 8
-MOST_COLUMNS = 100_000
 
 
 class Table:
@@ -163,11 +162,8 @@ def check_axes(x: Given | Array, what: str) -> None:
     Raises:
         DataError: giving its shape.
     """
-    if len(x.shape) == 2 and x.shape[1] > MOST_COLUMNS:
-        raise DataError(
-            f"{what} has {x.shape[1]:,} columns and a table at most {MOST_COLUMNS:,}, each with a kind of its own; "
-            "leave some out, or say kind='array', which takes all for numbers of one kind."
-        )
+    if len(x.shape) == 2:
+        check_width(x.shape[1], what)
     if isinstance(x, DENSE) and x.ndim != 2:
         raise DataError(f"{what} has shape {x.shape}; expected a table (N, D): reshape it, or say another kind.")
 
