@@ -11,6 +11,7 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
+from inspect import signature
 
 import torch
 
@@ -139,7 +140,8 @@ def _begin(training: Training, plan: Plan, engine: Engine) -> str | None:
         one = transform_rows(training.source, rows[:1])[0]
         check_memory((len(rows), *one.shape[1:]), 4, "the training part, all of which this recipe takes at once,")
         x = torch.cat([transform_rows(training.source, part)[0].to(_CPU) for part in rows.split(_BLOCK)])
-        found = training.start(training.loss.to(_CPU), x, seed=plan.seed)
+        own = {"transform": training.transform} if "transform" in signature(training.start).parameters else {}
+        found = training.start(training.loss.to(_CPU), x, seed=plan.seed, **own)
     training.loss.to(engine.torch_device)
     return found if isinstance(found, str) else None
 

@@ -313,6 +313,11 @@ class Standardize(Transform):
         found = self.scale.to(x.device).log().expand(x.shape)
         return found if self.logs is None else torch.where(self.logs.to(x.device), found + self._in_units(x), found)
 
+    @property
+    def log_rates(self) -> Float[Tensor, "column"]:
+        """a (D,) of columns on the scale of their logarithm, whose raw values are proportional to e^{a x}; else 0."""
+        return self.scale.new_zeros(1) if self.logs is None else torch.where(self.logs, self.scale, 0.0)
+
     def check(self, raw: Shaped[Tensor, "*shape"], what: str, columns: Sequence[str] | None = None) -> None:
         """Refuse a number that has no logarithm."""
         if self.logs is None or not bool((wrong := (raw <= 0) & self.logs).any()):

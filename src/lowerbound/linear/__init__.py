@@ -13,6 +13,7 @@ from lowerbound.linear.online import online_expectation_maximization
 from lowerbound.linear.other_columns import MixedRows, OtherColumns, OtherParameters
 from lowerbound.linear.portfolio import Candidate, Stack, candidates, fit_stack
 from lowerbound.linear.principal_components import corrected, fit_probabilistic_pca
+from lowerbound.linear.resolution import Resolution
 from lowerbound.linear.scaled_mixture import ScaledMixture, fit_scaled_mixture
 from lowerbound.linear.stacking import stacking_weights
 from lowerbound.linear.statistics import Noise, Statistics, expected_statistics
@@ -29,6 +30,7 @@ __all__ = [
     "Observed",
     "OtherColumns",
     "OtherParameters",
+    "Resolution",
     "ScaledMixture",
     "Stack",
     "Statistics",

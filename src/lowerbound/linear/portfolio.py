@@ -12,8 +12,9 @@ Tables with gaps, classes or counts have candidates of their own (`mixed_candida
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +23,7 @@ from torch import Tensor
 from lowerbound.linear.count_factors import CountGrid
 from lowerbound.linear.mixture import FactorAnalysers
 from lowerbound.linear.other_columns import MixedRows, OtherParameters
+from lowerbound.linear.resolution import Resolution
 from lowerbound.linear.scaled_mixture import ScaledMixture, Target, fit_scaled_mixture
 from lowerbound.linear.stacking import stacking_weights
 from lowerbound.threads import one_thread
@@ -55,7 +57,9 @@ class Candidate:
     starts: int = 1
     count_factors: int = 0
 
-    def fit(self, rows: MixedRows, *, min_scale: float = 1e-3, seed: int = 0) -> ScaledMixture:
+    def fit(
+        self, rows: MixedRows, *, min_scale: float = 1e-3, resolution: Resolution | None = None, seed: int = 0
+    ) -> ScaledMixture:
         """Fit it to rows."""
         return fit_scaled_mixture(
             rows.real,
@@ -68,6 +72,7 @@ class Candidate:
             shrinkage=self.shrinkage,
             target=self.target,
             min_scale=min_scale,
+            resolution=resolution,
             max_iterations=_ITERATIONS,
             seed=seed,
         )
@@ -114,12 +119,19 @@ class Stack:
         )
 
 
-def fit_stack(x: Float[Tensor, "batch data"] | MixedRows, *, min_scale: float = 1e-3, seed: int = 0) -> Stack:
+def fit_stack(
+    x: Float[Tensor, "batch data"] | MixedRows,
+    *,
+    min_scale: float = 1e-3,
+    resolution: Resolution | None = None,
+    seed: int = 0,
+) -> Stack:
     """Choose and fit.
 
     Arguments:
         x: rows of standardised columns, in double precision, at least ten; NaN where an entry is missing.
         min_scale: the floor of a standard deviation, in the units of x.
+        resolution: the steps of columns on a grid, below half of which no standard deviation falls; None for none.
         seed: of the parts and of every k-means.
 
     Raises:
@@ -135,15 +147,15 @@ def fit_stack(x: Float[Tensor, "batch data"] | MixedRows, *, min_scale: float = 
     if chosen_on.others is not None and chosen_on.is_counts:
         every += count_candidates(*chosen_on.others.counts.shape)
     parts = list(_parts(len(chosen_on)))
+    fitted_with: dict[str, Any] = {"min_scale": min_scale, "resolution": resolution, "seed": seed}
     with one_thread(len(rows) <= _FEW_ROWS):
         log_p = torch.stack(
-            [torch.cat([_score(candidate, chosen_on, part, min_scale, seed) for part in parts]) for candidate in every],
-            1,
+            [torch.cat([_score(candidate, chosen_on, part, fitted_with) for part in parts]) for candidate in every], 1
         )
         weights = stacking_weights(log_p)
         order = [int(i) for i in weights.argsort(descending=True) if weights[i] >= _LEAST_WEIGHT]
         kept = (weights[order] / weights[order].sum()).tolist()
-        fits = [every[i].fit(rows[:_MOST_TO_FIT], min_scale=min_scale, seed=seed) for i in order]
+        fits = [every[i].fit(rows[:_MOST_TO_FIT], **fitted_with) for i in order]
     mixture, others, cluster = joined(fits, kept)
     return Stack(
         mixture=mixture,
@@ -213,12 +225,12 @@ def _parts(num_rows: int) -> Iterator[Tensor]:
     yield from (rows[i::parts] for i in range(used))
 
 
-def _score(candidate: Candidate, rows: MixedRows, part: Tensor, min_scale: float, seed: int) -> Tensor:
+def _score(candidate: Candidate, rows: MixedRows, part: Tensor, fitted_with: Mapping[str, Any]) -> Tensor:
     """log p(x) of a part, fitted to the others."""
     rest = torch.ones(len(rows), dtype=torch.bool)
     rest[part] = False
     scored = rows[part]
-    return candidate.fit(rows[rest], min_scale=min_scale, seed=seed).log_evidence(scored.real, scored.others)
+    return candidate.fit(rows[rest], **fitted_with).log_evidence(scored.real, scored.others)
 
 
 def joined(

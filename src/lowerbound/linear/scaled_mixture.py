@@ -34,6 +34,7 @@ from lowerbound.linear.count_factors import CountGrid
 from lowerbound.linear.gaps import Block, Filled, add_covariances, blocks_of, fill, filled_at_means
 from lowerbound.linear.mixture import FactorAnalysers
 from lowerbound.linear.other_columns import OtherColumns, OtherFit, OtherParameters
+from lowerbound.linear.resolution import Resolution
 from lowerbound.linear.scaled_covariance import structured
 from lowerbound.randomness import forked
 
@@ -104,6 +105,7 @@ def fit_scaled_mixture(
     shrinkage: float = 0.0,
     target: Target = "covariance",
     min_scale: float = 1e-3,
+    resolution: Resolution | None = None,
     max_iterations: int = 100,
     tolerance: float = 1e-3,
     starts: int = 1,
@@ -121,6 +123,7 @@ def fit_scaled_mixture(
         shrinkage: κ, the weight of T in rows.
         target: T: the covariance of all rows, or its diagonal.
         min_scale: the floor of a standard deviation, in the units of x.
+        resolution: the steps of columns on a grid, below half of which no standard deviation falls; None for none.
         max_iterations: after which to stop.
         tolerance: stop when the log-likelihood rises by less, nats per row.
         starts: runs of k-means; of several that with the greatest likelihood after five iterations goes on.
@@ -143,7 +146,7 @@ def fit_scaled_mixture(
     if count_factors and (others is None or others.sizes or x.shape[1]):
         raise ValueError(f"count_factors is {count_factors} and rows hold other columns than counts; leave it out.")
     grid = CountGrid(num_clusters, count_factors) if count_factors else None
-    fit = _Fit(x, others, grid, num_clusters, latent_dim, levels, shrinkage, target, min_scale)
+    fit = _Fit(x, others, grid, num_clusters, latent_dim, levels, shrinkage, target, min_scale, resolution)
     points = filled_at_means(x) if others is None else torch.cat([filled_at_means(x), others.features()], 1)
     with forked(torch.device("cpu"), seed):
         found = [k_means(points, num_clusters)[1] for _ in range(starts if num_clusters > 1 else 1)]
@@ -207,8 +210,10 @@ class _Fit:
         shrinkage: float,
         target: Target,
         min_scale: float,
+        resolution: Resolution | None,
     ):
-        self.x, self.latent_dim, self.shrinkage, self.floor = x, latent_dim, shrinkage, min_scale**2
+        self.x, self.latent_dim, self.shrinkage = x, latent_dim, shrinkage
+        self.min_scale, self.resolution = min_scale, resolution
         self.levels = torch.tensor(levels, dtype=x.dtype, device=x.device)
         self.others, self.of_others, self.grid = others, None if others is None else OtherFit(others, grid), grid
         self.blocks = blocks_of(x, num_clusters, _BLOCK)
@@ -256,7 +261,7 @@ class _Fit:
         scatter = sums.second - total[:, None, None] * loc[:, :, None] * loc[:, None, :] + self.shrinkage * self.prior
         covariance = scatter / (counts.sum(1) + self.shrinkage).clamp_min(_LEAST)[:, None, None]
         former = None if old is None else (old.weight, old.variance)
-        weight, variance = structured(covariance, self.latent_dim, self.floor, former)
+        weight, variance = structured(covariance, self.latent_dim, self._floor(loc), former)
         share = (counts + _LEAST) / (counts + _LEAST).sum()
         former_others = None if old is None else old.others
         return ScaledMixture(
@@ -268,6 +273,12 @@ class _Fit:
             others=None if self.of_others is None else self.of_others.maximise(sums.responsibilities, former_others),
             points=1 if self.grid is None else len(self.grid.points),
         )
+
+    def _floor(self, loc: Tensor) -> Tensor:
+        """The floor of variances of clusters at loc (K, D)."""
+        if self.resolution is None:
+            return torch.full_like(loc, self.min_scale**2)
+        return self.resolution.floor(loc, self.min_scale).square()
 
 
 @dataclass(frozen=True)

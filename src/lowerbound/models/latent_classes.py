@@ -26,11 +26,25 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, OneHotCategorical
 
 from lowerbound.chain import StateChain
+from lowerbound.data.transform import Standardize, Transform
 from lowerbound.likelihoods import Mixed
-from lowerbound.likelihoods.columns import CategoricalColumns, ContinuousColumns, HeteroscedasticCountColumns
+from lowerbound.likelihoods.columns import (
+    CategoricalColumns,
+    ContinuousColumns,
+    HeteroscedasticCountColumns,
+    PositiveColumns,
+)
 from lowerbound.likelihoods.mixed import kinds_of_columns, observed_log_prob
 from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
-from lowerbound.linear import Candidate, FactorAnalysers, MixedRows, OtherColumns, OtherParameters, fit_stack
+from lowerbound.linear import (
+    Candidate,
+    FactorAnalysers,
+    MixedRows,
+    OtherColumns,
+    OtherParameters,
+    Resolution,
+    fit_stack,
+)
 from lowerbound.linear.portfolio import joined
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
@@ -93,23 +107,28 @@ def latent_classes(
 
 
 @torch.no_grad()
-def start_latent_classes(loss: Loss | LatentVariableModel, x: Tensor, *, seed: int = 0) -> str | None:
+def start_latent_classes(
+    loss: Loss | LatentVariableModel, x: Tensor, *, seed: int = 0, transform: Transform | None = None
+) -> str | None:
     """Fit the model of a loss to rows x, in the units that its likelihood has taken from data, and say what was chosen.
 
     With the sizes left open, rows that are held out in turn choose and weigh candidates of many sizes
-    (`linear.fit_stack`). With sizes given it is one fit by EM, the best of ten starts.
+    (`linear.fit_stack`). With sizes given it is one fit by EM, the best of ten starts. No component is narrower than
+    the steps of its columns (`linear.Resolution`).
     """
     model = loss.model if isinstance(loss, Loss) else loss
     p, likelihood, q = model.prior, model.likelihood, model.posterior
     if not (isinstance(p, ClustersAndFactors) and isinstance(likelihood, Mixed) and isinstance(q, ClassPosterior)):
         raise ValueError(f"latent_classes was expected to make the model and it has a {type(q).__name__} for q.")
     rows = rows_of(likelihood, x.double())
+    rate = transform.log_rates.expand(x.shape[1]) if isinstance(transform, Standardize) else x.new_zeros(x.shape[1])
+    resolution = Resolution.of(rows.real, _rates(likelihood, rate))
     if q.left_open:
-        stack = fit_stack(rows, seed=seed)
+        stack = fit_stack(rows, resolution=resolution, seed=seed)
         mixture, others, cluster, said = stack.mixture, stack.others, stack.cluster, stack.sentence
     else:
         one = Candidate(num_clusters=len(p.logits), latent_dim=q.latent_dim, shrinkage=1.0, starts=_STARTS)
-        (mixture, others, cluster), said = joined([one.fit(rows, seed=seed)], [1.0]), None
+        (mixture, others, cluster), said = joined([one.fit(rows, resolution=resolution, seed=seed)], [1.0]), None
     weight, table = _weights(mixture), _table(likelihood, mixture, others)
     p.take({"logits": mixture.weights.log(), "length": torch.tensor(weight.shape[2])})
     q.take({"logits": mixture.weights.log(), "cluster": cluster})
@@ -133,6 +152,18 @@ def rows_of(likelihood: Mixed, x: Float[Tensor, "row column"]) -> MixedRows:
             counts.append(part)
     others = OtherColumns(torch.cat(classes, 1), tuple(sizes), torch.cat(counts, 1))
     return MixedRows(torch.cat(real, 1), others if len(classes) + len(counts) > 2 else None)
+
+
+def _rates(likelihood: Mixed, rate: Float[Tensor, "column"]) -> Float[Tensor, "real_column"]:
+    """a of real columns in the units of the likelihood: of positive ones, and of those that the transform has made
+    logarithms of, whose rate (D,) is given.
+    """
+    rates, parts = [rate[:0].double()], rate.double()[likelihood.order].split(likelihood.sizes)
+    for group, part in zip(likelihood.groups, parts, strict=True):
+        if isinstance(group, ContinuousColumns):
+            own = torch.ones_like(part) if isinstance(group, PositiveColumns) else part
+            rates.append(own * group.units.to(part))
+    return torch.cat(rates)
 
 
 class ParametersOfClass(SizedByFit):

@@ -20,8 +20,9 @@ from torch.distributions import Distribution, Independent, Normal
 from torch.types import _size
 
 from lowerbound.chain import Chain
+from lowerbound.data.transform import Standardize, Transform
 from lowerbound.exact import LinearGaussian
-from lowerbound.linear import FactorAnalysers, fit_mixture_of_factor_analysers, fit_stack
+from lowerbound.linear import FactorAnalysers, Resolution, fit_mixture_of_factor_analysers, fit_stack
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.exact_mixture import ClustersAndFactors, Components, SizedByFit, matrix_of_each, posterior_of
@@ -99,16 +100,20 @@ def set_factor_analysers(model: LatentVariableModel, mixture: FactorAnalysers) -
     p.latent_dim = latent_dim
 
 
-def start_mixture_of_factor_analysers(loss: Loss | LatentVariableModel, x: Tensor, *, seed: int = 0) -> str | None:
+def start_mixture_of_factor_analysers(
+    loss: Loss | LatentVariableModel, x: Tensor, *, seed: int = 0, transform: Transform | None = None
+) -> str | None:
     """Fit the model of a loss to rows x, and say what was chosen.
 
     If the sizes are left open, candidates of many sizes are weighed by rows that are held out in turn
-    (`linear.fit_stack`). If they are given, the fit is by EM, and missing entries (NaN) are integrated out.
+    (`linear.fit_stack`), and no component is narrower than the steps of its columns (`linear.Resolution`). If they are
+    given, the fit is by EM, and missing entries (NaN) are integrated out.
     """
     model = loss.model if isinstance(loss, Loss) else loss
     _, likelihood, _ = _parts(model)
     if likelihood.left_open:
-        stack = fit_stack(x.double(), seed=seed)
+        rate = transform.log_rates.expand(x.shape[1]) if isinstance(transform, Standardize) else None
+        stack = fit_stack(x.double(), resolution=Resolution.of(x.double(), rate), seed=seed)
         set_factor_analysers(model, stack.mixture)
         return stack.sentence
     *_, last = fit_mixture_of_factor_analysers(x.double(), len(likelihood.loc), likelihood.weight.shape[-1], seed=seed)

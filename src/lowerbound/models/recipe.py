@@ -34,6 +34,8 @@ class BeforeTraining(Protocol):
     def __call__(self, loss: Loss, x: Tensor, *, seed: int) -> object:
         """Work on training rows x (N, *event), as the likelihood sees them, on the CPU.
 
+        A start that has an argument `transform` is given what made x of the stored rows as well.
+
         Returns:
             A sentence for the user if something was chosen; anything else is not looked at.
         """
