@@ -24,7 +24,7 @@ Labels: TypeAlias = Literal["unused", "context", "partial", "covariates"]
 """How training sees labels: not at all; as a one-hot context; as class numbers, with −1 for no label; or not at all,
 and covariates as its context."""
 
-OF_THE_DATA = ("num_classes", "covariate_sizes")  # arguments that the data answer
+OF_THE_DATA = ("num_classes", "covariate_sizes", "num_added")  # arguments that the data answer
 
 
 @runtime_checkable
