@@ -63,8 +63,8 @@ def fit(
         on_record: called with each record of training.
         logger: where the records go too: one of `loggers`, or its name with options, as in "csv:folder=logs".
         start_from: a fitted model, or the folder of a run, whose model, weights, transform and seed are taken over; the
-            data are read under its schema. `freeze=["likelihood"]` then holds parts fixed. Cells of a batch that it does
-            not know get weights of their own, and all others stay as they are.
+            data are read under its schema. `freeze=["likelihood"]` then holds parts fixed. Cells of a batch that it
+            does not know get weights of their own, and all others stay as they are.
         given: settings and options by name, as `planning.plan` takes them. Modules are copied: those that were given
             stay as they are, the trained ones are in `fitted.model`.
 
