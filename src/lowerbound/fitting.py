@@ -21,7 +21,7 @@ from lowerbound import baselines, gradients, losses, objectives, penalties
 from lowerbound import inference as inferences
 from lowerbound.data import Dataset, InMemory, MemoryMapped, OnData, Source
 from lowerbound.data.blocks import row_blocks
-from lowerbound.data.classes import UNLABELLED, check_classes, num_classes, one_hot, only_some
+from lowerbound.data.classes import UNLABELLED, check_classes, num_classes, one_hot, one_hot_or_zero, only_some
 from lowerbound.data.covariates import encode_covariates
 from lowerbound.data.labelled import LabelledRows
 from lowerbound.data.sparse import Array
@@ -262,8 +262,10 @@ def parts_of(dataset: Dataset, plan: Plan, kind: Labels) -> list[Int[np.ndarray,
         raise ValueError(f"{dataset.name} has {count} training row and needs at least 2.")
     order = np.random.default_rng(derive_seed(plan.seed)).permutation(count)
     num_held_out = 0 if plan.steps == 0 else num_for_selection(count)
-    if kind == "partial" and dataset.y_train is not None:  # a label that is held out teaches nothing
-        order = order[np.argsort(dataset.y_train[order] != UNLABELLED, kind="stable")]
+    learns = kind == "partial" or (kind == "covariates" and "num_classes" in plan.model)
+    if learns and dataset.y_train is not None:  # a label that is held out teaches nothing
+        has_none = (UNLABELLED, plan.model.get("unknown_class", UNLABELLED))
+        order = order[np.argsort(~np.isin(dataset.y_train[order], has_none), kind="stable")]
     return [np.sort(order[num_held_out:]), np.sort(order[:num_held_out])]
 
 
@@ -297,8 +299,11 @@ def _split(
 
 def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray], kind: Labels) -> list[tuple[Tensor, ...]]:
     """What the loss gets of the labels of training rows and held-out rows, besides the data."""
-    if plan.labelled is not None and kind != "partial":
+    some = kind == "covariates" and "num_classes" in plan.model
+    if plan.labelled is not None and kind != "partial" and not some:
         raise ValueError(f"The {plan.recipe} recipe does not learn from some labels; leave labelled out.")
+    if some:
+        return _covariates_and_labels(dataset, plan, parts)
     if kind == "unused" or (kind == "covariates" and dataset.covariates_train is None):
         return [(), ()]
     if dataset.covariates_train is not None:
@@ -313,6 +318,22 @@ def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray], kind: Labels)
     if plan.labelled is not None:
         train = only_some(train, plan.labelled, derive_seed(plan.seed), dataset.name)
     return [(torch.from_numpy(train),), (torch.full((len(held_out),), UNLABELLED),)]
+
+
+def _covariates_and_labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray]) -> list[tuple[Tensor, ...]]:
+    """Covariates, and after them the labels of rows that are trained on; a held-out row has none."""
+    count, unknown = plan.model["num_classes"], plan.model.get("unknown_class")
+    y = np.full(dataset.num_train, UNLABELLED) if dataset.y_train is None else dataset.y_train.astype(np.int64)
+    if unknown is not None:
+        y = np.where(y == unknown, UNLABELLED, y)
+    given = dataset.covariates_train
+    c = torch.zeros(len(y), 0) if given is None else encode_covariates(given, dataset.schema.covariates)
+    train, held_out = parts
+    labels = y[train]
+    if plan.labelled is not None:
+        labels = only_some(labels, plan.labelled, derive_seed(plan.seed), dataset.name)
+    of_train = torch.cat([c[train], one_hot_or_zero(labels, count)], 1)
+    return [(of_train,), (torch.cat([c[held_out], torch.zeros(len(held_out), count)], 1),)]
 
 
 def _fits(x: Array, device: torch.device) -> bool:

@@ -10,6 +10,7 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `EndsInState`           a prior whose likelihood reads the state to which z leads, instead of z
 `StatesEventShape`      a module that states the event shape of the distributions that it returns
 `StatesOutShape`        a net that states its output shape per datum
+`Classifies`            a model that knows the probability of each class given x and its context
 `AssignsClusters`       a posterior that knows the probability of each cluster given x
 `HasConditionalMeans`   a distribution without a mean in closed form that has means along a draw
 `PointMass`             a posterior of probability one at a single value of z
@@ -41,6 +42,7 @@ from torch.distributions import Distribution
 __all__ = [
     "AssignsClusters",
     "Augmented",
+    "Classifies",
     "ComesInTurn",
     "CompletesContext",
     "Embeds",
@@ -261,6 +263,15 @@ class CompletesContext(Protocol):
 
     def completed(self, x: Tensor, context: Tensor | None) -> Tensor | None:
         """The context of rows x (B, *event) with that part."""
+        ...
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """A model with classes, some of which it was told."""
+
+    def class_probabilities(self, x: Tensor, context: Tensor | None, *, seed: int) -> Tensor:
+        """q(class | x, context) of rows x (B, *event), 0 for a class that stands for no label: (B, classes)."""
         ...
 
 

@@ -96,7 +96,7 @@ def score(fitted: Fitted, data: Any, *, num_samples: int | None, seed: int | Non
 def assign(fitted: Fitted, data: Any, *, seed: int | None) -> np.ndarray:
     """The class or the cluster of each row, as `Fitted.assign` says."""
     numbers = probabilities(fitted, data, seed=seed).argmax(1)
-    told = fitted.recipe is not None and fitted.recipe.labels == "partial"
+    told = fitted.recipe is not None and fitted.recipe.takes_some_labels
     return np.asarray(fitted.schema.classes)[numbers] if told and fitted.schema.classes is not None else numbers
 
 
@@ -104,11 +104,12 @@ def probabilities(fitted: Fitted, data: Any, *, seed: int | None) -> Float[np.nd
     """The probability of each class or cluster given each row, as `Fitted.probabilities` says."""
     if not fitted.assigns:
         raise ValueError(
-            f"{fitted.called} gives rows no class or cluster; fit latent-classes, vade or semi-supervised for that."
+            f"{fitted.called} gives rows no class or cluster; fit latent-classes, vade, semi-supervised or "
+            "labelled-cells for that."
         )
     drawn = fitted.seed if seed is None else seed  # the same draws for every row, so that its company does not matter
     blocks = fitted.blocks(fitted.rows(data), seed)
-    return torch.cat([class_probabilities(fitted.model, x, seed=drawn) for x, _, _ in blocks]).numpy()
+    return torch.cat([class_probabilities(fitted.model, x, context, seed=drawn) for x, context, _ in blocks]).numpy()
 
 
 def _codes(fitted: Fitted, rows: Rows, seed: int | None) -> np.ndarray | None:

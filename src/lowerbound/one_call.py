@@ -63,7 +63,8 @@ def fit(
         on_record: called with each record of training.
         logger: where the records go too: one of `loggers`, or its name with options, as in "csv:folder=logs".
         start_from: a fitted model, or the folder of a run, whose model, weights, transform and seed are taken over; the
-            data are read under its schema. `freeze=["likelihood"]` then holds parts fixed.
+            data are read under its schema. `freeze=["likelihood"]` then holds parts fixed. Cells of a batch that it
+            does not know get weights of their own, and all others stay as they are.
         given: settings and options by name, as `planning.plan` takes them. Modules are copied: those that were given
             stay as they are, the trained ones are in `fitted.model`.
 
@@ -85,7 +86,7 @@ def fit(
     start = None if start_from is None else start_of(start_from)
     if start is not None and (kind or columns):
         raise ValueError("fit got start_from with kind or columns, which the start says itself; leave them out.")
-    schema = None if start is None else start.schema
+    schema = None if start is None else start.reads
     dataset = dataset_of(data, y, array=array, schema=schema, overrides=said, covariates=covariates, hold_out=hold_out)
     place = {}
     if isinstance(data, str | Path):

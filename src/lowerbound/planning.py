@@ -20,7 +20,7 @@ import torch
 
 from lowerbound import losses, objectives
 from lowerbound.data import Dataset
-from lowerbound.data.classes import num_classes
+from lowerbound.data.classes import UNLABELLED, num_classes, number_of_unknown
 from lowerbound.data.column_blocks import numbered_blocks
 from lowerbound.data.covariates import words_of
 from lowerbound.data.log_columns import log_columns
@@ -212,6 +212,9 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
     reasons = {name: d.reason for name, d in {"recipe": chosen, **decisions}.items() if d.reason and name not in values}
     if needed.get("covariate_sizes"):
         reasons["covariate_sizes"] = ", ".join(map(words_of, dataset.schema.covariates))
+    if "unknown_class" in needed and dataset.schema.classes:
+        word = dataset.schema.classes[needed["unknown_class"]]
+        reasons["unknown_class"] = f"{word!r} stands for no label"
     found = Plan.from_json(
         {
             **decided,
@@ -240,7 +243,7 @@ def _of_the_data(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
                 f"The {recipe.name} recipe is for counts and {dataset.name[:60]} is of kind {dataset.kind}; fit "
                 "another recipe, or say kind='counts' (--kind counts)."
             )
-        return {"covariate_sizes": [covariate.size for covariate in covariates]}
+        return {"covariate_sizes": [covariate.size for covariate in covariates], **_types(dataset, recipe)}
     if covariates:
         raise ValueError(
             f"The {recipe.name} recipe is given no covariates and got {covariates[0].name[:40]!r}; leave them out, or "
@@ -249,6 +252,19 @@ def _of_the_data(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
     if not recipe.needs_classes:
         return {}
     return {"num_classes": num_classes(dataset, some_unlabelled=recipe.labels == "partial")}
+
+
+def _types(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
+    """How many classes the labels of cells have, and the one that stands for no label."""
+    if not recipe.needs_classes:
+        return {}
+    classes, y = dataset.schema.classes, dataset.y_train
+    if classes is not None and (y is None or bool((y == UNLABELLED).all())):  # cells to be mapped onto a fitted model
+        found = {"num_classes": len(classes)}
+    else:
+        found = {"num_classes": num_classes(dataset, some_unlabelled=True)}
+    unknown = number_of_unknown(classes)
+    return found if unknown is None else {**found, "unknown_class": unknown}
 
 
 def _check_batch(batch_size: int, num_rows: int) -> None:

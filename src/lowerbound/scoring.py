@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from lowerbound.annealed_scores import NUM_CHAINS, annealed_scores
 from lowerbound.data import DataError, Dataset, Pixels
+from lowerbound.data.classes import UNLABELLED
 from lowerbound.defaults import facts_of
 from lowerbound.evaluate import (
     clustering_accuracy,
@@ -37,7 +38,7 @@ from lowerbound.evaluate import (
 )
 from lowerbound.evaluate.evidence import require_finite
 from lowerbound.fitted import Fitted
-from lowerbound.hooks import AssignsClusters, Embeds, HasTopics, IsExact
+from lowerbound.hooks import AssignsClusters, Classifies, Embeds, HasTopics, IsExact
 from lowerbound.labelled import LabelledModel
 from lowerbound.language_baseline import language_model_of
 from lowerbound.likelihoods.tokens import num_tokens
@@ -257,7 +258,7 @@ def score(
         "active_units": parts.active_units,
         "latent_dim": parts.activity.shape[0],
         "kl_per_dimension": None if kl is None else kl.tolist(),
-        **_accuracy(model, x_test, labels),
+        **_accuracy(model, x_test, context, labels, seed),
         **_clusters(model, x_test, labels, seed),
         "components": _components(model, x_test, seed) if context is None else None,
         **_codes(model, x_test, context),
@@ -288,46 +289,59 @@ def rows_for_baselines(dataset: Dataset, transform: nn.Module) -> Tensor:
 
 
 @torch.no_grad()
-def assignments(model: LatentVariableModel, x: Float[Tensor, "batch *event"], *, seed: int) -> Int[Tensor, "batch"]:
+def assignments(
+    model: LatentVariableModel, x: Float[Tensor, "batch *event"], context: Context | None = None, *, seed: int
+) -> Int[Tensor, "batch"]:
     """The most probable class of each row under a model that classifies, or its cluster; on the CPU.
 
     Arguments and errors: see `class_probabilities`.
     """
-    return class_probabilities(model, x, seed=seed).argmax(-1)
+    return class_probabilities(model, x, context, seed=seed).argmax(-1)
 
 
 @torch.no_grad()
 def class_probabilities(
-    model: LatentVariableModel, x: Float[Tensor, "batch *event"], *, seed: int
+    model: LatentVariableModel, x: Float[Tensor, "batch *event"], context: Context | None = None, *, seed: int
 ) -> Float[Tensor, "batch class"]:
     """The probability of each class under a model that classifies, or of each cluster; on the CPU.
 
     Arguments:
-        model: a `LabelledModel`, a `vade`, or one whose posterior is `hooks.AssignsClusters`.
+        model: a `LabelledModel`, a `vade`, `hooks.Classifies`, or one whose posterior is `hooks.AssignsClusters`.
         x: rows as the likelihood scores them.
-        seed: of the draws behind a cluster's probability.
+        context: of a model that classifies given one.
+        seed: of the draws behind a probability.
 
     Raises:
         ValueError: a model that does neither.
     """
     if isinstance(model, LabelledModel):
         return torch.cat([model.classify(rows).cpu() for rows in x.split(_MOST_LATENTS)])
+    if isinstance(model, Classifies):
+        return model.class_probabilities(x, cast("Tensor | None", context), seed=seed).cpu()
     if isinstance(model.posterior, AssignsClusters):
         return torch.cat([model.posterior.cluster_probabilities(rows).cpu() for rows in x.split(_MOST_LATENTS)])
     return responsibilities(model, x, seed=seed).cpu()
 
 
-def _accuracy(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None) -> dict[str, float | None]:
-    """The accuracy of the most probable label; empty for models or rows without labels."""
-    if not isinstance(model, LabelledModel) or labels is None:
+def _accuracy(
+    model: LatentVariableModel, x: Tensor, context: Context | None, labels: np.ndarray | None, seed: int
+) -> dict[str, float | None]:
+    """The accuracy of the most probable label over rows that have one; empty for models or rows without labels."""
+    if not isinstance(model, LabelledModel | Classifies) or labels is None:
         return {}
-    right = (assignments(model, x, seed=0) == torch.as_tensor(labels)).double()
+    found, known = class_probabilities(model, x, context, seed=seed), torch.as_tensor(labels).long()
+    told = known != UNLABELLED
+    if isinstance(model, Classifies):  # a class of probability 0 in every row stands for no label
+        told = told & (found.sum(0) > 0)[known.clamp_min(0)]
+    if not bool(told.any()):
+        return {}
+    right = (found.argmax(-1) == known)[told].double()
     return {"accuracy": right.mean().item(), "accuracy_standard_error": mean_and_error(right)[1]}
 
 
 def _clusters(model: LatentVariableModel, x: Tensor, labels: np.ndarray | None, seed: int) -> dict[str, float]:
     """The agreement of clusters with labels that training did not see; empty for other models, or without labels."""
-    if isinstance(model, LabelledModel) or labels is None:
+    if isinstance(model, LabelledModel | Classifies) or labels is None:
         return {}
     found, known = assignments(model, x, seed=seed), torch.as_tensor(labels)
     accuracy, information = clustering_accuracy(found, known), normalized_mutual_information(found, known)

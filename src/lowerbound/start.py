@@ -14,11 +14,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lowerbound.data.covariates import Covariate, OpenCovariate, batch_of
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Transform
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import OF_THE_DATA, Recipe
+from lowerbound.nets.added_categories import is_added
 from lowerbound.planning import Plan, plan
 from lowerbound.spelling import parse
 
@@ -49,17 +51,28 @@ class Start:
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def give(self, model: LatentVariableModel) -> None:
-        """Give a model these weights.
+        """Give a model these weights, and hold them fixed if it has others for categories that they do not know.
 
         Raises:
             ValueError: they are those of another model.
         """
+        added = {name for name in model.state_dict() if name not in self.tensors and is_added(name)}
         try:
-            model.load_state_dict(dict(self.tensors))
+            model.load_state_dict({**self.tensors, **{name: model.state_dict()[name] for name in added}})
         except RuntimeError:
             raise ValueError(
                 f"The weights of {self.name} do not fit this model; give the data, recipe and inference of theirs."
             ) from None
+        if added:
+            for name, parameter in model.named_parameters():
+                parameter.requires_grad_(parameter.requires_grad and name in added)
+
+    @property
+    def reads(self) -> Schema:
+        """The schema under which data of a new fit are read: batches that it does not know are added to it."""
+        batch = batch_of(self.schema.covariates)
+        read = [OpenCovariate.of(one) if one is batch else one for one in self.schema.covariates]
+        return dataclasses.replace(self.schema, covariates=tuple(read))
 
     @property
     def name(self) -> str:
@@ -100,7 +113,24 @@ def plan_from(start: Start | None, dataset: Dataset, recipe: str | Recipe | None
     inherited = {name: getattr(source, name) for name in _INHERITED}
     found = plan(dataset, start.recipe or source.recipe, **{**options, **inherited, **said})
     reasons = {name: reason for name, reason in found.reasons.items() if name not in kept}
-    return found.replace(given=said, reasons=reasons)
+    return _with_added(found.replace(given=said, reasons=reasons), start, dataset)
+
+
+def _with_added(found: Plan, start: Start, dataset: Dataset) -> Plan:
+    """Weights for the batches that the start does not know, beside those that an earlier mapping added."""
+    before = start.plan.model.get("num_added", 0)
+    new = [name for one, known in _pairs(dataset.schema, start.schema) for name in (one.categories or ())[known:]]
+    if not before + len(new):
+        return found
+    why = f"{', '.join(map(repr, new))} came after {start.name}, whose weights are held as they are"
+    reasons = {**found.reasons, **({"num_added": why} if new else {})}
+    return found.replace(model={**found.model, "num_added": before + len(new)}, reasons=reasons)
+
+
+def _pairs(schema: Schema, known: Schema) -> list[tuple[Covariate, int]]:
+    """Each covariate with the number of its categories that a start knows."""
+    sizes = [len(one.categories or ()) for one in known.covariates]
+    return list(zip(schema.covariates, sizes, strict=False))
 
 
 def require_schema(start: Start, dataset: Dataset) -> None:
@@ -109,7 +139,11 @@ def require_schema(start: Start, dataset: Dataset) -> None:
     Raises:
         ValueError: naming what differs.
     """
-    ours, theirs = _meaning(dataset.schema), _meaning(start.schema)
+    schema = dataset.schema
+    if len(schema.covariates) == len(start.schema.covariates):  # new categories of the batch come after the known ones
+        covariates = [one.with_first(known) for one, known in _pairs(schema, start.schema)]
+        schema = dataclasses.replace(schema, covariates=tuple(covariates))
+    ours, theirs = _meaning(schema), _meaning(start.schema)
     for name, value in theirs.items():
         if ours[name] != value:
             raise ValueError(f"{dataset.name} has another {name} than the data of {start.name}; give data like theirs.")

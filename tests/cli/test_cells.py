@@ -137,3 +137,19 @@ def test_a_fit_goes_on_from_a_run_and_is_compared_with_its_like(cli, refused, ru
     assert cli("compare", run, tmp_path / "other", "--num-samples", 5).code == 0
     sentence = refused("compare", run, tmp_path / "latent", "--num-samples", 5)
     assert "given batch, age, the size of its library" in sentence
+
+
+def test_a_new_batch_is_mapped_by_the_command(cli, run, cells, tmp_path):
+    new, _ = planted_cells(60, 5)
+    new.obs["batch"] = "new"
+    file, out = write_h5ad(tmp_path / "new.h5ad", new), tmp_path / "mapped"
+    answer = cli("fit", file, "--from", run, "--steps", 4, "--out", out, "--device", "cpu")
+    assert answer.code == 0
+    assert f"num-added 1: 'new' came after {run.resolve()}" in " ".join(answer.out.split())
+    opened = lb.Fitted.open(out)
+    made = lb.fit(new, start_from=run, steps=4, device="cpu")
+    np.testing.assert_array_equal(opened.score(new, num_samples=3), made.score(new, num_samples=3))
+    np.testing.assert_array_equal(opened.encode(cells).mean, lb.Fitted.open(run).encode(cells).mean)
+    table = tmp_path / "e.csv"
+    words = ["--data", file, "--given", "batch=b", "--num-samples", 2, "--out", table]
+    assert cli("expression", out, *words).code == 0

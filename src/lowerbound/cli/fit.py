@@ -40,7 +40,12 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option(
     "--resume", metavar="RUN", help="Continue this run; in a new folder if settings such as --lr are changed."
 )
-@click.option("--from", "start_from", metavar="RUN", help="Begin at the weights of this run, with its model.")
+@click.option(
+    "--from",
+    "start_from",
+    metavar="RUN",
+    help="Begin at the weights of this run; new batches of cells alone are learned.",
+)
 @click.option(
     "--freeze", callback=_words, metavar="PARTS", help="With --from, hold these fixed: prior, likelihood, posterior."
 )

@@ -70,7 +70,7 @@ def begin(
     start = None if start_from is None else start_of(start_from)
     if start is not None and ({"kind", "columns"} & described.keys()):
         raise ValueError("The run of --from says what its data mean; leave --kind and --columns out.")
-    dataset = load_dataset(described, None if start is None else start.schema)
+    dataset = load_dataset(described, None if start is None else start.reads)
     planned = plan_from(start, dataset, recipe, **given)
     engine = planned.engine()
     launch(engine)

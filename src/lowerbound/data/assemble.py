@@ -11,7 +11,7 @@ import numpy as np
 from lowerbound.data.annotated import in_order_of
 from lowerbound.data.checks import check_column, check_labels, check_rows
 from lowerbound.data.contents import Contents, Given
-from lowerbound.data.covariates import covariate_numbers, infer_covariates
+from lowerbound.data.covariates import close_covariates, covariate_numbers, infer_covariates
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError
 from lowerbound.data.kinds import kind_named, kind_of
@@ -95,6 +95,7 @@ def to_dataset(
     """
     if schema is None:
         schema = infer_schema(contents, overrides or Overrides(), name)
+    schema = replace(schema, covariates=close_covariates(schema.covariates, contents.covariates or {}, contents.what))
     kind, contents = kind_named(schema.kind), in_order_of(contents, schema)
     contents, kept = kind.usable(contents, schema, refuse=False) if isinstance(kind, LeavesOut) else (contents, None)
     x = kind.rows(contents.x, schema, contents.what)

@@ -19,7 +19,16 @@ from lowerbound.data.errors import DataError
 from lowerbound.data.labels import MOST_CLASSES, UNLABELLED
 from lowerbound.row_numbers import row_number
 
-__all__ = ["UNLABELLED", "check_classes", "class_named", "num_classes", "one_hot", "only_some"]
+__all__ = [
+    "UNLABELLED",
+    "check_classes",
+    "class_named",
+    "num_classes",
+    "number_of_unknown",
+    "one_hot",
+    "one_hot_or_zero",
+    "only_some",
+]
 
 
 def num_classes(dataset: Dataset, *, some_unlabelled: bool = False) -> int:
@@ -91,11 +100,26 @@ def one_hot(y: np.ndarray, count: int) -> Tensor:
     return torch.nn.functional.one_hot(torch.from_numpy(y.astype(np.int64)), count).float()
 
 
+def one_hot_or_zero(y: Int64[np.ndarray, "row"], count: int, unknown: int | None = None) -> Tensor:
+    """The same with a row of zeros where there is no label: −1, or the class that stands for none."""
+    known = (y != UNLABELLED) & (y != (UNLABELLED if unknown is None else unknown))
+    return one_hot(np.where(known, y, 0), count) * torch.from_numpy(known)[:, None]
+
+
+def number_of_unknown(classes: Sequence[str] | None) -> int | None:
+    """The number of the class "unknown", in capitals or not; None if there is none.
+
+    >>> number_of_unknown(("B", "T", "Unknown"))
+    2
+    """
+    return next((i for i, name in enumerate(classes or ()) if name.casefold() == "unknown"), None)
+
+
 def only_some(y: np.ndarray, count: int, seed: int, name: str) -> np.ndarray:
     """The labels (N,) of `count` rows, spread evenly over the classes (±1); −1 for all other rows.
 
     Arguments:
-        y: class numbers (N,).
+        y: class numbers (N,), −1 where there is none.
         count: labels to keep.
         seed: of the choice.
         name: of the data, for the message.
@@ -103,7 +127,7 @@ def only_some(y: np.ndarray, count: int, seed: int, name: str) -> np.ndarray:
     Raises:
         DataError: fewer labels than classes, or more than a class has rows.
     """
-    classes, sizes = np.unique(y, return_counts=True)
+    classes, sizes = np.unique(y[y != UNLABELLED], return_counts=True)
     share, more = divmod(count, len(classes))
     if share < 1 or share + (more > 0) > sizes.min():
         raise DataError(

@@ -11,7 +11,7 @@ covariate needs it of every row.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Covariate",
+    "OpenCovariate",
+    "batch_of",
+    "close_covariates",
     "covariate_numbers",
     "drawn_covariates",
     "encode_covariates",
@@ -62,6 +65,47 @@ class Covariate:
         """How many numbers of the context it takes: one for each category, or 1."""
         return 1 if self.categories is None else len(self.categories)
 
+    def with_first(self, count: int) -> Covariate:
+        """The same with only so many of its categories."""
+        return self if self.categories is None else replace(self, categories=self.categories[:count])
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenCovariate(Covariate):
+    """A covariate with categories to which those that data hold besides are added, where data are read for a fit."""
+
+    @classmethod
+    def of(cls, covariate: Covariate) -> OpenCovariate:
+        """The same covariate, open."""
+        return cls(**{one.name: getattr(covariate, one.name) for one in fields(covariate)})
+
+    def closed(self, column: np.ndarray, what: str) -> Covariate:
+        """With the categories that the rows of a fit hold (N,) after the known ones, and the shares in these rows."""
+        assert self.categories is not None
+        texts = _texts(_complete(label_values(column, _called(self.name, what)), self.name, what))
+        names = (*self.categories, *sorted(set(texts.tolist()) - set(self.categories)))
+        counts = [float((texts == name).mean()) for name in names]
+        return Covariate(name=self.name, categories=names, shares=tuple(counts))
+
+
+def batch_of(covariates: Sequence[Covariate]) -> Covariate | None:
+    """The batch: the first covariate with categories; None if there is none."""
+    return next((one for one in covariates if one.categories is not None), None)
+
+
+def close_covariates(
+    covariates: Sequence[Covariate], columns: Mapping[str, np.ndarray], what: str
+) -> tuple[Covariate, ...]:
+    """Covariates of which those that are open have the categories of these columns (N,) too.
+
+    Raises:
+        DataError: a value is missing.
+    """
+    return tuple(
+        one.closed(columns[one.name], what) if isinstance(one, OpenCovariate) and one.name in columns else one
+        for one in covariates
+    )
+
 
 def infer_covariates(columns: Mapping[str, np.ndarray], what: str) -> tuple[Covariate, ...]:
     """What the columns of the data of a fit hold.
@@ -90,7 +134,8 @@ def covariate_numbers(
                 f"{what} has no covariate '{clipped(covariate.name, 40)}', which the model is given; name one value "
                 f"for all rows with covariates={{'{clipped(covariate.name, 40)}': VALUE}} (--covariates NAME=VALUE)."
             )
-    return np.stack([_numbers(columns[covariate.name], covariate, what) for covariate in covariates], 1)
+    batch = batch_of(covariates)
+    return np.stack([_numbers(columns[one.name], one, what, is_batch=one is batch) for one in covariates], 1)
 
 
 def encode_covariates(
@@ -178,21 +223,26 @@ def _inferred(column: np.ndarray, name: str, what: str) -> Covariate:
     return Covariate(name=name, categories=names, shares=tuple((counts / counts.sum()).tolist()))
 
 
-def _numbers(column: np.ndarray, covariate: Covariate, what: str) -> np.ndarray:
+def _numbers(column: np.ndarray, covariate: Covariate, what: str, *, is_batch: bool = False) -> np.ndarray:
     called = _called(covariate.name, what)
     values = _complete(label_values(column, called), covariate.name, what)
     if covariate.categories is None:
         return _as_floats(values, called)
-    texts = values.astype(str) if values.dtype.kind != "f" else np.array([number_text(value) for value in values])
+    texts = _texts(values)
     known = {name: float(number) for number, name in enumerate(covariate.categories)}
     unseen = next((text for text in dict.fromkeys(texts.tolist()) if text not in known), None)
     if unseen is not None:
         near = ", ".join(repr(clipped(name, 30)) for name in nearest(unseen, known))
         raise DataError(
             f"{called} holds {clipped(unseen, 40)!r}, which the fit has not seen (it knows {near}); read these rows as "
-            f"of a known one with covariates={{'{clipped(covariate.name, 30)}': VALUE}} (--covariates NAME=VALUE)."
+            f"of a known one with covariates={{'{clipped(covariate.name, 30)}': VALUE}} (--covariates NAME=VALUE)"
+            f"{', or fit them from this model (--from RUN), which learns what a new batch adds' if is_batch else ''}."
         )
     return np.array([known[text] for text in texts.tolist()], dtype=np.float64)
+
+
+def _texts(values: np.ndarray) -> np.ndarray:
+    return values.astype(str) if values.dtype.kind != "f" else np.array([number_text(value) for value in values])
 
 
 def _as_floats(values: np.ndarray, called: str) -> np.ndarray:

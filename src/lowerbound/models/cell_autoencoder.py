@@ -152,6 +152,7 @@ def cell_autoencoder(
     library: Library = "observed",
     dispersion: CellDispersion = "gene",
     dropout: float = 0.1,
+    num_added: int = 0,
 ) -> CellModel:
     """A model of the counts of cells; run `initialize` on some of them before training it.
 
@@ -164,6 +165,7 @@ def cell_autoencoder(
         library: whether the size of the library is the sum of the counts of the cell, or a latent.
         dispersion: learned for each gene, for each gene and batch, or computed for each gene and cell.
         dropout: the fraction of the inputs of the encoder that are dropped in training.
+        num_added: how many of the last categories of the batch came after a fit, whose weights are held fixed.
 
     Raises:
         ValueError: rows that are not vectors, no latent, a dropout that is no fraction, or choices that do not go
@@ -178,7 +180,11 @@ def cell_autoencoder(
     if not 0 <= dropout < 1:
         raise ValueError(f"cells got dropout={dropout:g}; give a fraction from 0 to below 1.")
     width, batch = sum(sizes), _batch_of(sizes)
-    libraries, is_latent = LibrarySizes(batch), library == "latent"
+    if not 0 <= num_added < max(1, batch[1] - batch[0]):
+        raise ValueError(
+            f"cells got num_added={num_added} of {batch[1] - batch[0]} batches; at least one must be known."
+        )
+    libraries, is_latent = LibrarySizes(batch, num_added), library == "latent"
     encoder = CellEncoder(
         shape[0],
         hidden=widths,
@@ -187,6 +193,7 @@ def cell_autoencoder(
         sizes=libraries,
         adds_library=is_latent,
         dropout=dropout,
+        num_added=num_added,
     )
     counts = CellLikelihood(
         shape[0],
@@ -197,6 +204,7 @@ def cell_autoencoder(
         family=likelihood,
         dispersion=dispersion,
         library=library,
+        num_added=num_added,
     )
     return CellModel(
         prior=CellPrior(latent_dim, libraries if is_latent else None),

@@ -26,6 +26,7 @@ from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistributio
 from lowerbound.likelihoods.poisson import PoissonDistribution
 from lowerbound.likelihoods.zero_inflated import ZeroInflatedDistribution
 from lowerbound.nets import MLP
+from lowerbound.nets.added_categories import add_to_first_layer, added_differences, with_added
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support, counts
@@ -54,6 +55,7 @@ class CellLikelihood(nn.Module):
         family: of the counts.
         dispersion: what has an inverse dispersion of its own.
         library: "latent" reads log l as the last coordinate of z, "observed" as the last number of the context.
+        num_added: how many of the last batches came after a fit.
 
     Returns (when called with (z, c)):
         A distribution over x in {0, 1, 2, …}^G; log-probabilities are nats per cell.
@@ -75,6 +77,7 @@ class CellLikelihood(nn.Module):
         family: CellFamily = "negative-binomial",
         dispersion: CellDispersion = "gene",
         library: Library = "observed",
+        num_added: int = 0,
     ):
         super().__init__()
         num_batches = batch[1] - batch[0]
@@ -84,10 +87,13 @@ class CellLikelihood(nn.Module):
         self.has_gate, self.has_dispersion = family.startswith("zero-inflated"), "negative-binomial" in family
         self.per_cell = self.has_dispersion and dispersion == "gene-cell"
         self.decoder = MLP([latent_dim, (width,)], hidden, (1 + self.has_gate + self.per_cell, num_genes))
+        if num_added:
+            add_to_first_layer(self.decoder, (latent_dim + batch[0], latent_dim + batch[1]), num_added)
         self.register_buffer("log_share", torch.full((num_genes,), 1.0 / num_genes).log())
         if self.has_dispersion:
-            rows = (num_batches,) if dispersion == "gene-batch" else ()
+            rows = (num_batches - num_added,) if dispersion == "gene-batch" else ()
             self.log_dispersion = nn.Parameter(torch.zeros(*rows, num_genes))
+        self.added = added_differences(num_added if dispersion == "gene-batch" else 0, (num_genes,))
         given = "negative_binomials_given_library" if library == "observed" else "negative_binomials"
         self.facts = LikelihoodFacts(domain="counts", discrete=True, encoder_view="log1p", baselines=(given,))
 
@@ -147,7 +153,7 @@ class CellLikelihood(nn.Module):
             return PoissonDistribution(mean)
         log_r = self.log_dispersion
         if self.dispersion == "gene-batch":
-            log_r = c[..., self.batch] @ log_r
+            log_r = c[..., self.batch] @ with_added(log_r, self.added)
         if of_cell is not None:
             log_r = log_r + of_cell
         made = _InTraining if self.training else NegativeBinomialDistribution

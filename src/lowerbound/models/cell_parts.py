@@ -11,6 +11,7 @@ from torch.distributions import Independent, Normal
 
 from lowerbound.models.cell_likelihood import library_of
 from lowerbound.nets import MLP
+from lowerbound.nets.added_categories import add_to_first_layer
 from lowerbound.nets.log_link import StandardizedLog1p
 from lowerbound.protocols import Context
 
@@ -24,23 +25,28 @@ class LibrarySizes(nn.Module):
 
     Arguments:
         batch: the columns of c that say the batch, as (first, one after the last); two of the same for none.
+        num_added: how many of the last batches came after a fit; their m and s are apart from those of the others.
     """
 
     loc: Tensor
     scale: Tensor
 
-    def __init__(self, batch: tuple[int, int]):
+    def __init__(self, batch: tuple[int, int], num_added: int = 0):
         super().__init__()
         self.batch, self.num_batches = slice(*batch), batch[1] - batch[0]
-        self.register_buffer("loc", torch.zeros(max(1, self.num_batches)))
-        self.register_buffer("scale", torch.ones(max(1, self.num_batches)))
+        known = max(1, self.num_batches - num_added)
+        self.register_buffer("loc", torch.zeros(known))
+        self.register_buffer("scale", torch.ones(known))
+        start = torch.tensor([0.0, 1.0])
+        self.added = nn.ParameterList(nn.Parameter(start.clone(), requires_grad=False) for _ in range(num_added))
 
     def forward(self, c: Float[Tensor, "*rows covariate"]) -> tuple[Float[Tensor, "*rows"], Float[Tensor, "*rows"]]:
         """m and s of rows with these covariates."""
         if not self.num_batches:
             return self.loc[0].expand(c.shape[:-1]), self.scale[0].expand(c.shape[:-1])
         batch = c[..., self.batch]
-        return batch @ self.loc, batch @ self.scale
+        more = torch.stack(list(self.added), 1) if len(self.added) else self.loc.new_zeros(2, 0)
+        return batch @ torch.cat([self.loc, more[0]]), batch @ torch.cat([self.scale, more[1]])
 
     @torch.no_grad()
     def initialize(self, x: Float[Tensor, "row gene"], c: Float[Tensor, "row covariate"]) -> None:
@@ -50,8 +56,12 @@ class LibrarySizes(nn.Module):
         self.scale.fill_(log_l.std().clamp_min(_LEAST_SCALE))
         for i in range(self.num_batches):
             own = log_l[c[:, self.batch][:, i] > 0]
-            if len(own) >= _FEWEST:
-                self.loc[i], self.scale[i] = own.mean(), own.std().clamp_min(_LEAST_SCALE)
+            own = own if len(own) >= _FEWEST else log_l
+            measured = torch.stack([own.mean(), own.std().clamp_min(_LEAST_SCALE)])
+            if i < len(self.loc):
+                self.loc[i], self.scale[i] = measured
+            else:
+                self.added[i - len(self.loc)].copy_(measured)
 
 
 class CellPrior(nn.Module):
@@ -90,6 +100,7 @@ class CellEncoder(nn.Module):
         sizes: of libraries.
         adds_library: whether log Σ x is added to the last μ, which then is log l.
         dropout: the fraction of the inputs that are dropped in training.
+        num_added: how many of the last batches came after a fit.
     """
 
     takes_leading_axes: bool = True
@@ -104,9 +115,12 @@ class CellEncoder(nn.Module):
         sizes: LibrarySizes,
         adds_library: bool,
         dropout: float,
+        num_added: int = 0,
     ):
         super().__init__()
         net = MLP([num_genes, (width + 1,)], hidden, (2, num_latents))
+        if num_added:
+            add_to_first_layer(net, (num_genes + sizes.batch.start, num_genes + sizes.batch.stop), num_added)
         if dropout:
             net.layers.insert(0, nn.Dropout(dropout))
         self.net, self.sizes, self.adds_library = StandardizedLog1p(net, (num_genes,)), sizes, adds_library

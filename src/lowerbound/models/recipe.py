@@ -22,9 +22,9 @@ __all__ = ["OF_THE_DATA", "BeforeTraining", "Finish", "Labels", "Recipe", "Secon
 
 Labels: TypeAlias = Literal["unused", "context", "partial", "covariates"]
 """How training sees labels: not at all; as a one-hot context; as class numbers, with −1 for no label; or not at all,
-and covariates as its context."""
+and covariates as its context, with one-hot labels after them, 0 where there is none, if it needs classes."""
 
-OF_THE_DATA = ("num_classes", "covariate_sizes")  # arguments that the data answer
+OF_THE_DATA = ("num_classes", "covariate_sizes", "num_added", "unknown_class")  # arguments that the data answer
 
 
 @runtime_checkable
@@ -120,6 +120,11 @@ class Recipe:
         """The default values of its options."""
         parameters = inspect.signature(self.make).parameters
         return {name: parameters[name].default for name in self.options}
+
+    @property
+    def takes_some_labels(self) -> bool:
+        """Whether it learns from rows with a label and from rows without."""
+        return self.labels == "partial" or (self.labels == "covariates" and self.needs_classes)
 
     @property
     def needs_classes(self) -> bool:
