@@ -285,7 +285,7 @@ def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray], kind: Labels)
     """What the loss gets of the labels of training rows and held-out rows, besides the data."""
     if plan.labelled is not None and kind != "partial":
         raise ValueError(f"The {plan.recipe} recipe does not learn from some labels; leave labelled out.")
-    if kind == "unused" or (kind == "covariates" and dataset.covariates_train is None):
+    if kind == "unused" or ("covariates" in kind and dataset.covariates_train is None):
         return [(), ()]
     if dataset.covariates_train is not None:
         encoded = encode_covariates(dataset.covariates_train, dataset.schema.covariates)

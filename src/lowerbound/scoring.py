@@ -29,6 +29,7 @@ from lowerbound.annealed_scores import NUM_CHAINS, annealed_scores
 from lowerbound.data import DataError, Dataset, Pixels
 from lowerbound.defaults import facts_of
 from lowerbound.evaluate import (
+    Evidence,
     clustering_accuracy,
     code_usage,
     log_evidence,
@@ -126,7 +127,9 @@ def score_fitted(
         scores = annealed_scores(model, events.to(device), num_distributions=annealed, num_chains=chains, **given)
     else:
         alone = language_model_of(fitted, fit=language_model)
-        others = {} if alone is None else {"language model": log_evidence(alone.model, events, num_samples=1)}
+        others: dict[str, Evidence] = {}
+        if alone is not None:
+            others["language model"] = log_evidence(alone.model, events, num_samples=1, context=context)
         scores = score(
             model,
             events.to(device),

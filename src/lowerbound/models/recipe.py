@@ -20,9 +20,9 @@ from lowerbound.spelling import check_options
 
 __all__ = ["OF_THE_DATA", "BeforeTraining", "Finish", "Labels", "Recipe", "SecondStage", "Stage"]
 
-Labels: TypeAlias = Literal["unused", "context", "partial", "covariates"]
-"""How training sees labels: not at all; as a one-hot context; as class numbers, with −1 for no label; or not at all,
-and covariates as its context."""
+Labels: TypeAlias = Literal["unused", "context", "partial", "covariates", "optional covariates"]
+"""How training sees labels: not at all; as a one-hot context; as class numbers, with −1 for no label; not at all, and
+covariates of counts as its context; or not at all, and covariates as its context where data of any kind have some."""
 
 OF_THE_DATA = ("num_classes", "covariate_sizes")  # arguments that the data answer
 
