@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data.classes import class_named, one_hot
-from lowerbound.data.covariates import drawn_covariates
+from lowerbound.drawn_context import drawn_context
 from lowerbound.fitted import Fitted
 from lowerbound.imputing import draw_given
 from lowerbound.plan_size import check_draws
@@ -20,7 +20,7 @@ from lowerbound.writing import written
 __all__ = ["draw", "reconstruct", "sample"]
 
 _CPU = torch.device("cpu")
-_SAMPLE, _RECONSTRUCT, _COVARIATES = 3, 4, 5  # streams of random numbers
+_SAMPLE, _RECONSTRUCT = 3, 4  # streams of random numbers
 
 
 def sample(
@@ -34,9 +34,9 @@ def sample(
 ) -> Any:
     """Draws in the form of the user's data, as `Fitted.sample` says."""
     if decoding is not None:
-        if label is not None or given is not None:
+        if label is not None or (given is not None and not fitted.schema.covariates):
             raise ValueError("sample got decoding with label or given; give decoding alone.")
-        return fitted.render(written(fitted, count, decoding, seed))
+        return fitted.render(written(fitted, count, decoding, seed, given=given))
     if given is not None and not fitted.schema.covariates:
         if label is not None:
             raise ValueError("sample got both label and given; give one of them.")
@@ -55,9 +55,7 @@ def draw(
     labels = _labels(fitted, label, count)
     context = None if labels is None or fitted.plan is None else one_hot(labels, fitted.plan.model["num_classes"])
     if fitted.schema.covariates:
-        drawn = derive_seed(fitted.seed if seed is None else seed, _COVARIATES)
-        numbers = drawn_covariates(fitted.schema.covariates, count, given or {}, drawn)
-        context = fitted.context(None, covariates=numbers)
+        context = drawn_context(fitted, count, given, seed)
     with torch.no_grad(), forked(_CPU, derive_seed(fitted.seed if seed is None else seed, _SAMPLE)):
         x, mean = fitted.model.draw(count, context)
     return fitted.finite(x), mean, labels
@@ -77,7 +75,7 @@ def reconstruct(fitted: Fitted, data: Any, *, seed: int | None) -> Any:
 def _labels(fitted: Fitted, label: str | None, count: int) -> np.ndarray | None:
     """The class of each draw; None where the model draws the class itself, or has no classes."""
     labels = "unused" if fitted.recipe is None else fitted.recipe.labels
-    if labels in ("unused", "covariates"):
+    if labels == "unused" or "covariates" in labels:
         if label is not None:
             raise ValueError(f"{fitted.called} was fitted without labels; leave out the class.")
         return None

@@ -304,7 +304,7 @@ def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray], kind: Labels)
         raise ValueError(f"The {plan.recipe} recipe does not learn from some labels; leave labelled out.")
     if some:
         return _covariates_and_labels(dataset, plan, parts)
-    if kind == "unused" or (kind == "covariates" and dataset.covariates_train is None):
+    if kind == "unused" or ("covariates" in kind and dataset.covariates_train is None):
         return [(), ()]
     if dataset.covariates_train is not None:
         encoded = encode_covariates(dataset.covariates_train, dataset.schema.covariates)

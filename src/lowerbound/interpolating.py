@@ -57,6 +57,10 @@ def walked(
     fitted: Fitted, data: Any, num_steps: int = 7, *, way: Way = "line", seed: int | None = None
 ) -> Float[Tensor, "step *event"]:
     """The same as the likelihood scores it."""
+    if fitted.is_conditional or fitted.schema.covariates:
+        raise ValueError(
+            f"{fitted.called} needs a class or covariates for each row, between which there is none; fit without them."
+        )
     rows = fitted.rows(data)
     if len(rows.x) != 2 or num_steps < 2:
         raise ValueError(
@@ -64,10 +68,6 @@ def walked(
         )
     if way not in ("line", "circle"):
         raise ValueError(f"interpolate got way={way!r}; choose line or circle.")
-    if fitted.is_conditional or fitted.schema.covariates:
-        raise ValueError(
-            f"{fitted.called} needs a class or covariates for each row, between which there is none; fit without them."
-        )
     found = vectors_of(fitted, rows, seed)
     z = between(found.mean[0], found.mean[1], num_steps, way).reshape(-1, *found.shape)
     with forked(torch.device("cpu"), derive_seed(fitted.seed if seed is None else seed, _BETWEEN)):

@@ -73,6 +73,11 @@ def searched(
 
     if fitted.schema.molecules is None:
         raise ValueError(f"{fitted.called} is of {fitted.schema.kind}; a search by a property is for molecules.")
+    if fitted.schema.covariates:
+        raise ValueError(
+            f"{fitted.called} is given covariates, and a search is for models of molecules alone; draw with a value of "
+            "a property instead: sample --given NAME=VALUE (given={...})."
+        )
     if min(num_draws, num_train) < 2 or num_shifts < 1:
         raise ValueError(
             f"search got num_draws={num_draws}, num_train={num_train}, num_shifts={num_shifts}; expected 2, 2 and 1 at "

@@ -244,10 +244,12 @@ def _of_the_data(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
                 "another recipe, or say kind='counts' (--kind counts)."
             )
         return {"covariate_sizes": [covariate.size for covariate in covariates], **_types(dataset, recipe)}
+    if covariates and recipe.labels == "optional covariates":
+        return {"covariate_sizes": [covariate.size for covariate in covariates]}
     if covariates:
         raise ValueError(
             f"The {recipe.name} recipe is given no covariates and got {covariates[0].name[:40]!r}; leave them out, or "
-            "fit the recipe cells."
+            "fit the recipe cells to counts, or that of text or molecules."
         )
     if not recipe.needs_classes:
         return {}

@@ -75,10 +75,16 @@ def quality_of(
 
 def _of_molecules(fitted: Fitted, num_rows: int, seed: int) -> dict[str, Any]:
     """The scores of as many samples as there are test molecules, at most `num_rows`, and those of random ones."""
-    dataset, test = fitted.dataset, fitted.test_rows().x[:num_rows]
+    dataset, rows = fitted.dataset, fitted.test_rows()
+    test, given = rows.x[:num_rows], None if rows.covariates is None else rows.covariates[:num_rows]
     train = set(texts_in(fitted.render(fitted.events(dataset.x_train))))
     real = texts_in(fitted.render(fitted.events(test)))
-    samples = texts_in(fitted.sample(len(real), seed=derive_seed(seed, _TRAIN)))
+    context, drawn = fitted.context(None, covariates=given), derive_seed(seed, _TRAIN)
+    if context is None:
+        samples = texts_in(fitted.sample(len(real), seed=drawn))
+    else:  # one for the covariates of each test molecule
+        with forked(_CPU, drawn):
+            samples = texts_in(fitted.render(fitted.model.draw(len(real), context)[0]))
     with forked(_CPU, derive_seed(seed, _TRAIN, "random fragments")):
         random = texts_in(fitted.render(_random_fragments(fitted).sample(torch.Size((len(real),)))))
     return {

@@ -30,6 +30,7 @@ from lowerbound.data import DataError, Dataset, Pixels
 from lowerbound.data.classes import UNLABELLED
 from lowerbound.defaults import facts_of
 from lowerbound.evaluate import (
+    Evidence,
     clustering_accuracy,
     code_usage,
     log_evidence,
@@ -127,7 +128,9 @@ def score_fitted(
         scores = annealed_scores(model, events.to(device), num_distributions=annealed, num_chains=chains, **given)
     else:
         alone = language_model_of(fitted, fit=language_model)
-        others = {} if alone is None else {"language model": log_evidence(alone.model, events, num_samples=1)}
+        others: dict[str, Evidence] = {}
+        if alone is not None:
+            others["language model"] = log_evidence(alone.model, events, num_samples=1, context=context)
         scores = score(
             model,
             events.to(device),

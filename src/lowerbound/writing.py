@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lowerbound.decoding import choice_of
+from lowerbound.drawn_context import drawn_context
 from lowerbound.fitted import Fitted
 from lowerbound.likelihoods.tokens import TokenDistribution
 from lowerbound.plan_size import check_draws
@@ -18,7 +22,9 @@ _CPU = torch.device("cpu")
 
 
 @torch.no_grad()
-def written(fitted: Fitted, count: int, decoding: str, seed: int | None = None) -> Tensor:
+def written(
+    fitted: Fitted, count: int, decoding: str, seed: int | None = None, *, given: Mapping[str, Any] | None = None
+) -> Tensor:
     """Rows of symbols (count, T), each of another z ~ p(z).
 
     Arguments:
@@ -26,6 +32,7 @@ def written(fitted: Fitted, count: int, decoding: str, seed: int | None = None) 
         count: how many.
         decoding: how the next token is chosen (`decoding.choice_of`).
         seed: of the draws; that of the fit if None.
+        given: values of covariates, as for `Fitted.sample`.
 
     Raises:
         ValueError: a model of something else, fewer than one text, or other words.
@@ -34,9 +41,10 @@ def written(fitted: Fitted, count: int, decoding: str, seed: int | None = None) 
     if count < 1:
         raise ValueError(f"sample got {count} draws to make and needs at least 1.")
     check_draws(count, fitted.model, fitted.schema.event_shape)
+    context = drawn_context(fitted, count, given, seed)
     with forked(_CPU, derive_seed(fitted.seed if seed is None else seed, _WRITE)):
         z = fitted.model.prior(None).sample(torch.Size((count,)))
-        p = fitted.model.decode(z)
+        p = fitted.model.decode(z, context)
         if not isinstance(p, TokenDistribution):
             raise ValueError(f"{fitted.called} is not of text, and decoding={decoding!r} is for texts; leave it out.")
         return p.decoded(choose) if p.batch_shape else p.decoded(choose, torch.Size((count,)))

@@ -145,3 +145,54 @@ def test_a_search_is_refused_where_there_is_nothing_to_search(run, refused, path
         lb.Fitted.open(run).search("taste")
     with pytest.raises(ValueError, match="is for molecules"):
         lb.fit(["a b", "b a"] * 10, "language-model", embedding_dim=4, width=4, steps=1).search()
+
+
+@pytest.fixture(scope="module")
+def by_carbons(tmp_path_factory):
+    """A run of chains of 1 to 5 carbons, given half their number."""
+    path = tmp_path_factory.mktemp("given") / "chains.csv"
+    rows = [("C" * n + "O", n / 2) for n in range(1, 6) for _ in range(30)]
+    pd.DataFrame(rows, columns=["smiles", "half=c"]).assign(activity=["low", "high"] * 75).to_csv(path, index=False)
+    recipe = "molecule-vae:latent_dim=2,embedding_dim=8,width=16,dropout=0.0"
+    words = ["--columns", "smiles=molecule", "--covariates", "half=c,activity", "--recipe", recipe, "--seed", "0"]
+    training = ["--objective", "elbo", "--steps", "60", "--lr", "0.05", "--batch-size", "32", "--no-evaluate"]
+    assert main(["fit", str(path), *words, *training, "--out", str(path.parent / "run")]) == 0
+    return path.parent / "run", path
+
+
+def carbons(text):
+    return sum(line.count("C") for line in text.split()) / len(text.split())
+
+
+def test_the_property_of_draws_follows_what_is_asked(cli, by_carbons):
+    run, _ = by_carbons
+    asked = {n: cli("sample", run, "--given", f"half=c={n}", "--count", 50) for n in (0.5, 1.5, 2.5)}
+    for n, answer in asked.items():
+        assert carbons(answer.out) == pytest.approx(2 * n, abs=0.5), answer.err
+    answer = cli("sample", run, "--count", 2, "--decoding", "greedy", "--given", "activity=low")
+    assert answer.err == "half=c is at its mean, 1.5; --given half=c=VALUE says another.\n"
+    fitted = lb.Fitted.open(run)
+    drawn = fitted.sample(50, given={"half=c": 2.5}, seed=0)["smiles"]
+    assert "\n".join(drawn) == asked[2.5].out.strip()
+
+
+def test_every_verb_takes_molecules_with_a_property(cli, refused, by_carbons, tmp_path):
+    run, path = by_carbons
+    for words in (
+        ["reconstruct", run, "--count", 2],
+        ["evaluate", run, "--num-samples", 3, "--quality"],
+        ["encode", run, "--data", path, "--out", tmp_path / "codes.csv"],
+        ["report", run],
+    ):
+        answer = cli(*words)
+        assert answer.code == 0, answer.err
+    assert "the fit had numbers; give them" in refused("sample", run, "--given", "half=c=x")
+    assert "has not seen (it knows" in refused("sample", run, "--given", "activity=none")
+    assert "has no 'mass'" in refused("sample", run, "--given", "mass=3")
+    assert "between which there is none" in refused("interpolate", run, "CO", "CCO")
+    assert "a search is for models of molecules alone" in refused("search", run)
+    frame = pd.read_csv(path)
+    frame.loc[3, "half=c"] = float("nan")
+    frame.to_csv(tmp_path / "gap.csv", index=False)
+    words = ["--columns", "smiles=molecule", "--covariates", "half=c", "--out", tmp_path / "none"]
+    assert "is missing at row 3; the model needs it" in refused("fit", tmp_path / "gap.csv", *words)

@@ -164,3 +164,15 @@ def test_a_single_value_is_no_text(tmp_path):
     np.save(tmp_path / "x.npy", np.array("a b"))
     with pytest.raises(DataError, match="holds a single value; expected rows"):
         read_rows(tmp_path / "x.npy", schema)
+
+
+def test_rows_keep_their_numbers_where_some_are_left_out(tmp_path):
+    lines = [f"a {'b ' * (k % 3)}c{k}" if k % 4 else "one of these many words" for k in range(40)]
+    path = tmp_path / "some.txt"
+    path.write_text("\n".join(lines) + "\n")
+    data = read_file(path, overrides=Overrides.said("text:longest=4,vocabulary=20"))
+    assert data.notes == ("Left out: 10 beyond 4 words of the 40 texts of some.txt, row 0 first.",)
+    lengths = [len(line.split()) for line in lines]
+    for x, numbers in ((data.x_train, data.train_numbers), (data.x_test, data.test_rows)):
+        assert (x != 0).sum(1).tolist() == [lengths[k] for k in numbers]
+    assert sorted([*data.train_numbers, *data.test_rows]) == [k for k in range(40) if k % 4]

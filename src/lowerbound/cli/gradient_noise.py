@@ -106,7 +106,8 @@ def compare(
         raise click.UsageError(
             f"{run.path} was fitted by the {plan.loss} loss, which takes no gradient estimator to compare."
         )
-    if (fitted.recipe is None or fitted.recipe.labels == "unused") and not fitted.model.prior(None).event_shape.numel():
+    unlabelled = fitted.recipe is None or fitted.recipe.labels in ("unused", "optional covariates")
+    if unlabelled and not fitted.model.prior(None).event_shape.numel():
         raise click.UsageError(f"{run.path} has no latents, and so no gradients whose noise could be compared.")
     count, dataset = plan.num_samples if num_samples is None else num_samples, fitted.dataset
     require_at_most("gradients", MOST_SAMPLES, num_samples=count)

@@ -50,7 +50,8 @@ def sample(
 ) -> None:
     """Draw z ~ p(z), x ~ p(x | z) from RUN, of a class if it models data given their label.
 
-    With --given "sex=female" every row of a table has this value, and the rest of it is drawn given that.
+    With --given "sex=female" every row of a table has this value, and the rest of it is drawn given that. Texts and
+    molecules that were fitted with --covariates logp are drawn with --given logp=2.5.
 
     A .csv or .parquet file gets the draws as a table with the columns of the data. An .npz file gets them as `x` and
     E[x | z] as `mean`, in the units and the layout of the data. A .png picture shows E[x | z]. Where a likelihood has
@@ -70,13 +71,15 @@ def sample(
 
     opened = Run.open(run)
     if opened.schema.is_written:
-        if label is not None or given:
+        names = [covariate.name for covariate in opened.schema.covariates]
+        if label is not None or (given and not names):
             raise click.UsageError(
                 f"{run} is of {opened.schema.kind}, without classes and columns; leave out --class and --given."
             )
         from lowerbound.cli.texts import sample_texts
 
-        sample_texts(opened, count, decoding or "sample", out, force=force, seed=seed)
+        values = values_of(given, "--given", names) if given else None
+        sample_texts(opened, count, decoding or "sample", out, given=values, force=force, seed=seed)
         return
     if out is None or decoding is not None:
         raise click.UsageError("Missing option --out." if out is None else "--decoding is for models of text.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,16 @@ from lowerbound.runs import Run
 __all__ = ["reconstruct_texts", "sample_texts"]
 
 
-def sample_texts(opened: Run, count: int, decoding: str, out: str | None, *, force: bool, seed: int) -> None:
+def sample_texts(
+    opened: Run,
+    count: int,
+    decoding: str,
+    out: str | None,
+    *,
+    given: Mapping[str, str] | None = None,
+    force: bool,
+    seed: int,
+) -> None:
     """Print or write texts of z ~ p(z).
 
     Raises:
@@ -33,11 +43,17 @@ def sample_texts(opened: Run, count: int, decoding: str, out: str | None, *, for
     if out is not None and out.lower().endswith(".npz"):
         from lowerbound.writing import written
 
-        write_npz(Path(out), x=_symbols(fitted, written(fitted, count, decoding, seed)))
+        write_npz(Path(out), x=_symbols(fitted, written(fitted, count, decoding, seed, given=given)))
     else:
-        _show(fitted.sample(count, decoding=decoding, seed=seed), out, _name(opened))
+        _show(fitted.sample(count, given=given, decoding=decoding, seed=seed), out, _name(opened))
     if out is not None:
         say(f"Wrote {count} samples to {out}")
+    for covariate in fitted.schema.covariates:
+        if covariate.categories is None and covariate.name not in (given or {}):
+            say(
+                f"{covariate.name} is at its mean, {covariate.mean:.4g}; --given {covariate.name}=VALUE says another.",
+                err=True,
+            )
 
 
 def reconstruct_texts(opened: Run, other: Other, count: int, out: str | None, *, force: bool, seed: int) -> None:
@@ -51,8 +67,9 @@ def reconstruct_texts(opened: Run, other: Other, count: int, out: str | None, *,
     fitted = fitted_of(opened)
     rows = other_data(fitted, other) or fitted.test_rows()
     events = fitted.events(rows.x[:count], seed)
+    context = fitted.context(None, rows.name, None if rows.covariates is None else rows.covariates[:count])
     with forked(torch.device("cpu"), seed):
-        made = fitted.model.reconstruct(events)
+        made = fitted.model.reconstruct(events, context)
     seen, again = texts_in(fitted.render(events)), texts_in(fitted.render(made))
     if out is not None and out.lower().endswith(".npz"):
         write_npz(Path(out), x=_symbols(fitted, events), reconstruction=_symbols(fitted, made))

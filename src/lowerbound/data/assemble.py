@@ -120,6 +120,7 @@ def to_dataset(
         y_test=y_test if test is None or y is None else y[test],
         train_rows=train if streamed or test is None else None,
         test_rows=test if test is None or kept is None else kept[test],
+        usable_rows=kept,
         source=source,
         notes=(*contents.notes, *_without_label(y, schema, name)),
         covariates_train=given if given is None or test is None else given[train],

@@ -47,6 +47,7 @@ class Dataset:
         y_test: labels (M,) or None.
         train_rows: which rows of `x_train` are training rows, int64, or None for all of them.
         test_rows: which rows of the file or array the test rows are, int64; None if they are a part of their own.
+        usable_rows: which rows of it are in the data at all, int64, where some were left out; None for all.
         source: where the data came from, in words.
         checksum: sha256 of the values and shapes of rows and labels (see `fingerprint`).
         notes: decisions made while reading that the schema does not hold, one sentence each.
@@ -63,6 +64,7 @@ class Dataset:
     y_test: np.ndarray | None = None
     train_rows: np.ndarray | None = None
     test_rows: np.ndarray | None = None
+    usable_rows: np.ndarray | None = None
     source: str
     checksum: str
     notes: tuple[str, ...] = ()
@@ -82,6 +84,7 @@ class Dataset:
         y_test: np.ndarray | None = None,
         train_rows: np.ndarray | None = None,
         test_rows: np.ndarray | None = None,
+        usable_rows: np.ndarray | None = None,
         source: str,
         notes: tuple[str, ...] = (),
         covariates_train: np.ndarray | None = None,
@@ -107,6 +110,7 @@ class Dataset:
             y_test=y_test,
             train_rows=train_rows,
             test_rows=test_rows,
+            usable_rows=usable_rows,
             source=source,
             checksum=checksum,
             notes=notes,
@@ -272,7 +276,8 @@ class Dataset:
         """Which rows of the file or array the training rows are, int64; None if they are a part of their own."""
         if self.test_rows is None:
             return None
-        return np.delete(np.arange(self.num_train + self.num_test), self.test_rows)
+        every = np.arange(self.num_train + self.num_test) if self.usable_rows is None else self.usable_rows
+        return np.setdiff1d(every, self.test_rows)
 
     @property
     def num_test(self) -> int:

@@ -7,6 +7,11 @@ unused: look at the rate, and compare with `language_model`, which is the same n
 of the rate rise from 0 to 1 in its first 1,000 steps (Bowman et al. 2016, §3.1).
 
 The recipe `molecule-vae` is the same model of the derivations of molecules (`data.derivations`), with its defaults.
+
+    p(z) p(x | z, c)        q(z | x, c)        c covariates: a property of a molecule, the stars of a review
+
+Where there are covariates, z and c enter the causal net side by side, and z does not depend on c: the conditional
+model of Sohn, Lee & Yan (2015, NeurIPS 28) without a prior network.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from torch import nn
 
 from lowerbound import likelihoods, posteriors, priors
 from lowerbound.model import LatentVariableModel
+from lowerbound.models.conditional_autoencoder import ConditionalModel
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.directed_graph import Node
 from lowerbound.models.parts import outputs_of
@@ -44,6 +50,7 @@ def sentence_vae(
     layers: int = 1,
     word_dropout: float = 0.0,
     dropout: float = 0.3,
+    covariate_sizes: Sequence[int] = (),
 ) -> LatentVariableModel:
     """A model of text with one latent for each.
 
@@ -60,6 +67,8 @@ def sentence_vae(
         layers: of the decoder.
         word_dropout: the probability that a token is hidden from later ones while training, so that z has to tell.
         dropout: the probability that a number of the decoder is dropped while training.
+        covariate_sizes: how many categories each covariate has, 1 for numbers; with some the model is of x given c
+            (..., sum of them), as `data.covariates.encode_covariates` writes it.
 
     Raises:
         ValueError: rows that are no texts, an unknown name or option, or sizes that are too small.
@@ -70,7 +79,8 @@ def sentence_vae(
     if latent_dim < 1:
         raise ValueError(f"latent_dim is {latent_dim} and must be at least 1; the recipe language-model has no latent.")
     name, options = _likelihood(likelihood)
-    net = MLP(latent_dim, (), embedding_dim)
+    given = sum(covariate_sizes)
+    net = MLP([(latent_dim,), (given,)] if given else latent_dim, (), embedding_dim)
     x_given_z = build(
         likelihoods,
         name,
@@ -81,13 +91,15 @@ def sentence_vae(
     q = posterior
     if isinstance(q, str):
         outputs = outputs_of(posteriors, q, latent_dim)
-        reader = TokenEncoder(options["num_symbols"], event_shape[0], outputs, encoder, embedding_dim, width)
+        reader = TokenEncoder(options["num_symbols"], event_shape[0], outputs, encoder, embedding_dim, width, given)
         q = construct(posteriors, q, net=reader, latent_dim=latent_dim, latent_shape=latent_dim)
     p = prior
     if isinstance(p, str):
         p = construct(
             priors, p, latent_dim=latent_dim, latent_shape=latent_dim, event_shape=tuple(event_shape), posterior=q
         )
+    if given:
+        return ConditionalModel(prior=p, likelihood=x_given_z, posterior=q, context_shape=(given,))
     return LatentVariableModel(prior=p, likelihood=x_given_z, posterior=q)
 
 
@@ -101,6 +113,7 @@ def language_model(
     layers: int = 1,
     word_dropout: float = 0.0,
     dropout: float = 0.3,
+    covariate_sizes: Sequence[int] = (),
 ) -> DirectedModel:
     """The same causal net without a latent, whose log p(x) is exact. Arguments and errors are those of `sentence_vae`.
 
@@ -108,14 +121,15 @@ def language_model(
     torch.Size([5, 8])
     """
     name, options = _likelihood(likelihood)
+    given = sum(covariate_sizes)
     net = build(
         likelihoods,
         name,
         options | _decoder(decoder, embedding_dim, width, layers, word_dropout, dropout),
-        net=None,
+        net=MLP(given, (), embedding_dim) if given else None,
         event_shape=tuple(event_shape),
     )
-    return DirectedModel([Node("x", net)], observed="x")
+    return DirectedModel([Node("x", net, "context") if given else Node("x", net)], observed="x")
 
 
 def _likelihood(words: str) -> tuple[str, dict[str, Any]]:
@@ -151,18 +165,18 @@ _DEFAULTS = {"compile": False, "steps": 6000, "clip_norm": 5.0, "lr": 3e-3}  # r
 _WARM = {**_DEFAULTS, "objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000"}  # docs/models/text.md: measured
 _EXACT = {**_DEFAULTS, "objective": "elbo"}
 
-RECIPES = (
+RECIPES = tuple(
     Recipe(
-        name="sentence-vae", cites=("bowman2016generating",), make=sentence_vae, likelihood="tokens", defaults=_WARM
-    ),
-    Recipe(
-        name="molecule-vae", cites=("bowman2016generating",), make=sentence_vae, likelihood="tokens", defaults=_WARM
-    ),
-    Recipe(
-        name="language-model",
+        name=name,
         cites=("bowman2016generating",),
-        make=language_model,
+        make=make,
+        labels="optional covariates",
         likelihood="tokens",
-        defaults=_EXACT,
-    ),
+        defaults=defaults,
+    )
+    for name, make, defaults in (
+        ("sentence-vae", sentence_vae, _WARM),
+        ("molecule-vae", sentence_vae, _WARM),
+        ("language-model", language_model, _EXACT),
+    )
 )

@@ -40,6 +40,7 @@ class TokenEncoder(nn.Module):
         network: "lstm", "bag-of-words", "convolution" or "transformer".
         embedding_dim: width of the embedding.
         width: of the body; of a transformer a multiple of 4.
+        context: M, the length of a second input, which the last layer reads beside the pool; 0 for none.
 
     Raises:
         ValueError: sizes below one, or a width that the heads of a transformer do not divide.
@@ -57,6 +58,7 @@ class TokenEncoder(nn.Module):
         network: TokenEncoderNetwork = "lstm",
         embedding_dim: int = 128,
         width: int = 256,
+        context: int = 0,
     ):
         super().__init__()
         if min(num_symbols, length, embedding_dim, width) < 1 or (network == "transformer" and width % _HEADS):
@@ -68,16 +70,19 @@ class TokenEncoder(nn.Module):
         self.embedding = nn.Embedding(num_symbols, embedding_dim)
         nn.init.normal_(self.embedding.weight, std=_SMALL)
         self.body = _body(network, embedding_dim, width, length)
-        self.out = nn.Linear(width, numel(self.out_shape))
+        self.out = nn.Linear(width + context, numel(self.out_shape))
 
-    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """One output for each text."""
+    def forward(self, x: Float[Tensor, "..."], context: Float[Tensor, "..."] | None = None) -> Float[Tensor, "..."]:
+        """One output for each text (..., T), and its context (..., M) if there is one."""
         k = x.reshape(-1, x.shape[-1]).long()
         real = is_text(k)
         groups = groups_of_length(real.sum(1))
         pooled = torch.cat([self._pooled(k[rows, :longest], real[rows, :longest]) for rows, longest in groups])
         place = torch.cat([rows for rows, _ in groups]).argsort()
-        return self.out(pooled)[place].reshape(*x.shape[:-1], *self.out_shape)
+        pooled = pooled[place]
+        if context is not None:
+            pooled = torch.cat([pooled, context.expand(*x.shape[:-1], -1).reshape(len(pooled), -1)], -1)
+        return self.out(pooled).reshape(*x.shape[:-1], *self.out_shape)
 
     def _pooled(self, k: Int[Tensor, "row position"], real: Bool[Tensor, "row position"]) -> Tensor:
         """What is left of the positions (N, width)."""

@@ -88,7 +88,7 @@ def collect(fitted: Fitted) -> ReportContents:
         problems=_problems(caught),
         predictive=_checks(fitted, len(rows)) if _can_sample(model) else None,
         citations=cite(fitted),
-        **(_shown_texts(fitted, x) if is_text else {}),
+        **(_shown_texts(fitted, x, context) if is_text else {}),
         **_shown_states(fitted, rows, x),
     )
 
@@ -156,11 +156,12 @@ def _shown_images(model: LatentVariableModel, x: Tensor, context: Tensor | None)
     return {**pairs, "samples": samples.numpy()}
 
 
-def _shown_texts(fitted: Fitted, x: Tensor) -> dict[str, Any]:
-    """Test texts with their reconstructions, and samples."""
+def _shown_texts(fitted: Fitted, x: Tensor, context: Tensor | None) -> dict[str, Any]:
+    """Test texts with their reconstructions, and samples; where there are covariates, given those of the test texts."""
+    given = None if context is None else context[:NUM_PAIRS]
     with forked(_CPU, derive_seed(fitted.seed, _SHOWN)):
-        again = fitted.model.reconstruct(x[:NUM_PAIRS])
-        samples = fitted.model.sample(NUM_PAIRS)
+        again = fitted.model.reconstruct(x[:NUM_PAIRS], given)
+        samples = fitted.model.sample(NUM_PAIRS) if given is None else fitted.model.draw(len(given), given)[0]
     texts = [texts_in(fitted.render(part)) for part in (x[:NUM_PAIRS], again, samples)]
     found = {"text_pairs": tuple(zip(texts[0], texts[1], strict=True)), "text_samples": tuple(texts[2])}
     if fitted.schema.molecules is None:
