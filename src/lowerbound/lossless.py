@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.checkpoint import CheckpointError, write_atomically
-from lowerbound.coding import BATCH, BitStack, Codec, StackError, exactly, groups_of
+from lowerbound.coding import BATCH, BitStack, Codec, StackError, exactly, groups_of, negative_elbo_bits
 from lowerbound.data import DataError
 from lowerbound.data.checks import check_path
 from lowerbound.data.kinds import kind_named
@@ -215,18 +215,14 @@ def _codec(fitted: Fitted, grid: Grid) -> Codec:
 def _elbo_bits(
     fitted: Fitted, grid: Grid, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None
 ) -> tuple[float, float]:
-    """−ELBO of all rows in bits and `standard_error`; of densities, on cells as wide as a step."""
+    """−ELBO of all rows in bits and `standard_error`."""
     places = np.unique(np.linspace(0, len(k) - 1, min(len(k), _MOST_ROWS)).astype(np.int64))
     codec, found = _codec(fitted, grid), []
-    width = np.where(grid.real, np.log2(codec.steps.step), 0.0)
     with exactly(), forked(torch.device("cpu"), derive_seed(fitted.seed, _ELBO)):
         for block in np.split(places, range(BATCH, len(places), BATCH)):
-            values = codec.steps.value(np.ascontiguousarray(k[block].T)).T
-            known = np.ones(values.shape, bool) if seen is None else seen[block]
-            x = codec.events(np.ascontiguousarray(np.where(known, values, np.nan)))
-            given = None if context is None else context[torch.from_numpy(block)].double()
-            log_w = codec.model.log_weights(x, _DRAWS, given).log_w
-            found.append(-log_w.numpy() / math.log(2) - (known * width).sum(1))
+            given = None if context is None else context[torch.from_numpy(block)]
+            known = None if seen is None else seen[block]
+            found.append(negative_elbo_bits(codec, k[block], _DRAWS, seen=known, context=given))
     bits, share = np.concatenate(found, 1), len(k) / len(places)
     one, many = bits.var(0, ddof=1).sum() * share, bits.var(0, ddof=1).sum() * share**2 / _DRAWS
     return bits.mean(0).sum() * share, math.sqrt(one + many)
