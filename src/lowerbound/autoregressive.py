@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from torch.types import _size
 
-from lowerbound.hooks import ComesInTurn
+from lowerbound.hooks import ComesInTurn, Turn
 from lowerbound.nets.precision import call_net
 
 __all__ = ["AutoregressiveDistribution", "CausalNet"]
@@ -137,7 +137,7 @@ class AutoregressiveDistribution(Distribution):
         """E[x_d | x_<d] of every site along one draw of x (*batch, *event)."""
         return self._drawn((), means=True)
 
-    def in_turn(self, rows: int) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+    def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
         """See `hooks.ComesInTurn`."""
         sites = self.net.site_shape
         channels = sites[0] if len(sites) == 3 else 1
@@ -147,7 +147,7 @@ class AutoregressiveDistribution(Distribution):
             position, channel = divmod(site, channels)
             p = self.family(self.net.step(cache, site, before))
             if isinstance(p, ComesInTurn):  # of one number, so that there is one turn
-                p, _ = next(p.in_turn(rows))
+                p, *_ = next(p.in_turn(rows))
             value = yield p, torch.tensor([channel * positions + position])
             before = value.reshape(rows, *self.net.value_shape)
 

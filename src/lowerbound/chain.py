@@ -171,7 +171,7 @@ class StateChain(Distribution):
         for known in (self._drawn, self._evaluated):
             if known is not None and known.is_of(z):
                 return known
-        values = self._as_drawn(z)
+        values = self.as_drawn(z)
         walk = self.walk_by(lambda layer, _: values[layer])
         self.remember(walk, drawn=False)
         return walk
@@ -222,7 +222,7 @@ class StateChain(Distribution):
             z.append(value)
             given.append(d)
             kept.append(self._kept_of(carry))
-        order = self._as_layers
+        order = self.as_layers
         return Walk(order(tuple(z)), order(tuple(given)), order(tuple(kept)), state)
 
     def _begin(self) -> _First:
@@ -235,18 +235,18 @@ class StateChain(Distribution):
         """The first layer, with or without gradients: for properties that do not depend on gradients."""
         for known in (self._drawn, self._evaluated):
             if known is not None:
-                return self._as_drawn(known.given)[0]
+                return self.as_drawn(known.given)[0]
         return self._begin().distribution if self._first is None else self._first.distribution
 
     def _kept_of(self, carry: Any) -> Any:
         """The part of a layer's carry that a walk remembers besides its distribution."""
         return None
 
-    def _as_drawn(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
+    def as_drawn(self, items: Sequence[Any]) -> tuple[Any, ...]:
         """Change from the order of the layers to that of drawing."""
         return tuple(items[place] for place in self._order)
 
-    def _as_layers(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
+    def as_layers(self, items: Sequence[Any]) -> tuple[Any, ...]:
         """Change from the order of drawing to that of the layers."""
         return tuple(items[turn] for turn in self._turns)
 

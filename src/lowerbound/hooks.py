@@ -23,6 +23,7 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `IsExact`               a posterior module that may be p(z | x) itself
 `HasTopics`             a net of a likelihood whose parameters are distributions over words
 `HasCumulative`         a distribution of single numbers that states P(x ≤ value)
+`MapsNoise`             a distribution that is a flow z = f(ε) from a standard normal
 `ComesInTurn`           a distribution whose elements are single numbers given those before them
 `CompletesContext`      a model whose context has a part that is computed from x unless it is stated
 ======================  ===============================================================================================
@@ -58,12 +59,17 @@ __all__ = [
     "Latents",
     "Layered",
     "Lends",
+    "MapsNoise",
     "PointMass",
     "Quantizes",
     "StatesEventShape",
     "StatesOutShape",
+    "Turn",
     "WithoutDensity",
 ]
+
+Turn: TypeAlias = tuple[Distribution, Tensor] | tuple[Distribution, Tensor, Tensor]
+"""What `ComesInTurn` yields."""
 
 Latents: TypeAlias = Tensor | tuple[Tensor, ...]
 """One latent variable (S, B, *event), or one tensor per layer of a hierarchy."""
@@ -250,10 +256,26 @@ class HasCumulative(Protocol):
 class ComesInTurn(Protocol):
     """A distribution over elements that are not independent, p(x) = Π_t p(x_t | x_<t) with parts x_t of elements."""
 
-    def in_turn(self, rows: int) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+    def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
         """Yield each p(x_t | x_<t), elementwise (rows, n), and the places (n,) of its elements in the flattened event,
         and receive x_t (rows, n, *value). The batch shape is (rows,), or () for the same distribution in each row.
+
+        A third item (rows,) says in which rows the turn is; elsewhere its elements are certain to have the first of
+        their values, as in a text that has ended. So are elements that are in no turn.
         """
+        ...
+
+
+@runtime_checkable
+class MapsNoise(Protocol):
+    """A flow from ε ~ N(0, I) to z that is known in both directions."""
+
+    def of_noise(self, noise: Tensor) -> Tensor:
+        """z (B, D) of ε (B, D)."""
+        ...
+
+    def to_noise(self, value: Tensor) -> Tensor:
+        """ε of z (B, D), differentiable."""
         ...
 
 

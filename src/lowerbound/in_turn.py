@@ -14,11 +14,12 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Normal
+from torch.distributions import Distribution, Independent, Normal
 
 from lowerbound import distribution_functions
+from lowerbound.hooks import Turn
 
-__all__ = ["Stated", "gaussian_in_turn", "mixture_in_turn"]
+__all__ = ["Stated", "gaussian_in_turn", "mixture_in_turn", "num_elements"]
 
 
 class Stated(Distribution):
@@ -41,7 +42,15 @@ class Stated(Distribution):
         return self.function, self.parameters
 
 
-def gaussian_in_turn(loc: Tensor, scale_tril: Tensor) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+def num_elements(p: Distribution) -> int:
+    """How many numbers, bits or one-hot vectors an elementwise p of one batch axis or none is over."""
+    base = p
+    while isinstance(base, Independent):
+        base = base.base_dist
+    return base.batch_shape[len(p.batch_shape) :].numel()
+
+
+def gaussian_in_turn(loc: Tensor, scale_tril: Tensor) -> Generator[Turn, Tensor, None]:
     """N(μ, L Lᵀ) for μ (B, D) and L (B, D, D)."""
     noise = torch.zeros_like(loc)
     for d in range(loc.shape[-1]):
@@ -51,9 +60,7 @@ def gaussian_in_turn(loc: Tensor, scale_tril: Tensor) -> Generator[tuple[Distrib
         noise[:, d] = (z[:, 0] - mean) / scale
 
 
-def mixture_in_turn(
-    log_weights: Tensor, loc: Tensor, scale: Tensor
-) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+def mixture_in_turn(log_weights: Tensor, loc: Tensor, scale: Tensor) -> Generator[Turn, Tensor, None]:
     """Σ_k π_k N(μ_k, diag σ_k²) for log π (B, K), μ and σ (B, K, D)."""
     log_w = log_weights
     for d in range(loc.shape[-1]):

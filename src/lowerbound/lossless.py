@@ -21,15 +21,18 @@ import torch
 from torch import Tensor
 
 from lowerbound.checkpoint import CheckpointError, write_atomically
-from lowerbound.coding import BATCH, BitStack, Codec, StackError, exactly, groups_of
+from lowerbound.coding import BATCH, BitStack, Codec, StackError, exactly, groups_of, negative_elbo_bits
 from lowerbound.data import DataError
 from lowerbound.data.checks import check_path
 from lowerbound.data.kinds import kind_named
+from lowerbound.data.kinds.strings import texts_in
+from lowerbound.data.own_table import read_own
 from lowerbound.data.transform import Pixels
 from lowerbound.fitted import Fitted
 from lowerbound.limits import MOST_CODED
 from lowerbound.lossless_file import Content, pack, unpack
 from lowerbound.lossless_grid import Grid, grid_of
+from lowerbound.lossless_lines import Lines, given_lines, lines_beside, lines_of, with_lines
 from lowerbound.lossless_others import sizes_of_others
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.support import Support
@@ -53,6 +56,7 @@ class Compressed:
         elbo_bits: −ELBO of the same rows on the same grid; beyond 4,096 rows, from as many evenly spaced ones.
         standard_error: of the difference of both, as the file has one latent for each row and the bound 16.
         start_bits: what the file has besides `bits`: what the first rows borrowed, the header and the gaps.
+        num_held: lines of text that stand in the file as they were written.
         others: bytes of the same rows under gzip, bz2, lzma and, of images, png, by name.
     """
 
@@ -64,6 +68,7 @@ class Compressed:
     standard_error: float
     start_bits: float
     others: dict[str, int]
+    num_held: int = 0
 
 
 def compress(
@@ -73,8 +78,8 @@ def compress(
     path = Path(path)
     if os.path.lexists(path) and not force:
         raise DataError(f"{path} is there already; choose another place, or say force=True.")
-    rows = fitted.rows(data)
-    x = np.asarray(rows.x)
+    own, rows = read_own(data, fitted.schema)
+    lines, x = given_lines(own, fitted.schema), np.asarray(rows.x)
     if len(x) == 0 or x.size > MOST_CODED:
         raise DataError(f"{rows.name} holds {x.size:,} numbers; a file takes between 1 and {MOST_CODED:,}: split it.")
     _check_coded(fitted)
@@ -93,10 +98,14 @@ def compress(
         "rows": len(x), "elements": flat.shape[1], "dtype": str(x.dtype), "words": stack.num_words,
         "lanes": len(stack.heads), "lent": stack.lent, "batch": BATCH, "grid": grid.to_json(), "labels": labels,
         "minus": np.flatnonzero((x == 0) & np.signbit(x)).tolist(), "checksum": _checksum(x),
-        "weights": weights_checksum(fitted),
+        "weights": weights_checksum(fitted), "lines": None,
     }  # fmt: skip
+    rendered = kind_named(fitted.schema.kind).render(x, fitted.schema)
+    if lines is not None:
+        header["lines"] = lines_beside(lines, rows, rendered)
     content = pack(Content(header=header, seen=seen, stack=stack.to_bytes()))
-    if not _same(_decoded(fitted, content, "what was coded", _part(progress, 1)), x):
+    back, beside = _decoded(fitted, content, "what was coded", _part(progress, 1))
+    if not _same(back, x) or lines != (None if beside is None else lines_of(texts_in(rendered), beside)):
         raise DataError("the rows did not come back from their code as they were, and nothing was written.")
     elbo, error = _elbo_bits(fitted, grid, k, seen, context)
     found = Compressed(
@@ -107,7 +116,8 @@ def compress(
         elbo_bits=elbo,
         standard_error=error,
         start_bits=8 * len(content) - encoded.net_bits,
-        others=sizes_of_others(kind_named(fitted.schema.kind).render(x, fitted.schema), fitted.schema.kind),
+        others=sizes_of_others(rendered if lines is None else lines, fitted.schema.kind),
+        num_held=0 if lines is None else len(header["lines"]["held"]),
     )
     try:
         write_atomically(path, content, new=not force)
@@ -118,10 +128,6 @@ def compress(
 
 def _check_coded(fitted: Fitted) -> None:
     """Refuse models whose rows no file holds whole."""
-    if fitted.schema.is_written:
-        raise DataError(
-            "Texts and molecules cannot be compressed: what follows their end would take bits; keep them as they are."
-        )
     if fitted.recipe is not None and fitted.recipe.labels == "covariates":
         raise DataError(
             f"{fitted.called} is given the covariates and sizes of rows, which no file of it holds; fit counts."
@@ -136,8 +142,9 @@ def decompress(fitted: Fitted, path: str | Path, *, progress: Progress | None = 
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"could not read {path} ({error.strerror or error}).") from None
-    x = _decoded(fitted, content, str(path), progress)
-    return kind_named(fitted.schema.kind).render(x, fitted.schema)
+    x, beside = _decoded(fitted, content, str(path), progress)
+    rendered = kind_named(fitted.schema.kind).render(x, fitted.schema)
+    return rendered if beside is None else with_lines(rendered, lines_of(texts_in(rendered), beside))
 
 
 def weights_checksum(fitted: Fitted) -> str:
@@ -151,8 +158,8 @@ def weights_checksum(fitted: Fitted) -> str:
     return digest.hexdigest()
 
 
-def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) -> np.ndarray:
-    """Stored rows (N, *event).
+def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) -> tuple[np.ndarray, Lines | None]:
+    """Stored rows (N, *event), and the lines beside them.
 
     Raises:
         DataError: naming the file and what is wrong with it.
@@ -167,6 +174,9 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
             f"{name} was written with other weights than those of {_named(fitted)}; name the run that wrote it."
         )
     try:
+        beside = header["lines"]
+        if beside is not None:
+            lines_of([""] * header["rows"], beside)
         if header["elements"] != math.prod(shape) or header["dtype"] not in _DTYPES or header["batch"] != BATCH:
             raise ValueError("rows of another shape")
         grid = Grid.from_json(header["grid"], header["elements"])
@@ -192,7 +202,7 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
         ) from None
     except (ValueError, KeyError, TypeError, IndexError, OverflowError):
         raise DataError(f"{name} has a header that is not readable; it was altered.") from None
-    return x
+    return x, beside
 
 
 def _grid(fitted: Fitted, flat: np.ndarray) -> Grid:
@@ -215,18 +225,14 @@ def _codec(fitted: Fitted, grid: Grid) -> Codec:
 def _elbo_bits(
     fitted: Fitted, grid: Grid, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None
 ) -> tuple[float, float]:
-    """−ELBO of all rows in bits and `standard_error`; of densities, on cells as wide as a step."""
+    """−ELBO of all rows in bits and `standard_error`."""
     places = np.unique(np.linspace(0, len(k) - 1, min(len(k), _MOST_ROWS)).astype(np.int64))
     codec, found = _codec(fitted, grid), []
-    width = np.where(grid.real, np.log2(codec.steps.step), 0.0)
     with exactly(), forked(torch.device("cpu"), derive_seed(fitted.seed, _ELBO)):
         for block in np.split(places, range(BATCH, len(places), BATCH)):
-            values = codec.steps.value(np.ascontiguousarray(k[block].T)).T
-            known = np.ones(values.shape, bool) if seen is None else seen[block]
-            x = codec.events(np.ascontiguousarray(np.where(known, values, np.nan)))
-            given = None if context is None else context[torch.from_numpy(block)].double()
-            log_w = codec.model.log_weights(x, _DRAWS, given).log_w
-            found.append(-log_w.numpy() / math.log(2) - (known * width).sum(1))
+            given = None if context is None else context[torch.from_numpy(block)]
+            known = None if seen is None else seen[block]
+            found.append(negative_elbo_bits(codec, k[block], _DRAWS, seen=known, context=given))
     bits, share = np.concatenate(found, 1), len(k) / len(places)
     one, many = bits.var(0, ddof=1).sum() * share, bits.var(0, ddof=1).sum() * share**2 / _DRAWS
     return bits.mean(0).sum() * share, math.sqrt(one + many)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from lowerbound.coding import Steps
+from lowerbound.coding import BentSteps, Steps
 from lowerbound.data.measured import measure
 from lowerbound.data.transform import Pixels, Standardize
 from lowerbound.support import Support, counts, positive, reals
@@ -69,9 +69,14 @@ class Grid:
 
     def steps(self, transform: nn.Module) -> Steps:
         """The same as the likelihood scores them."""
-        centre, unit = _units(transform, len(self.first))
-        half = np.where(self.real, 0.5, 0.0)
-        return Steps((self.first / self.per - centre) / unit, self.every / self.per / unit, self.size, half)
+        n = len(self.first)
+        centre, unit = _units(transform, n)
+        half, low, step = np.where(self.real, 0.5, 0.0), self.first / self.per, self.every / self.per
+        if isinstance(transform, Standardize) and transform.logs is not None:
+            bent = np.broadcast_to(transform.logs.numpy(), (n,))
+            low, step = np.where(bent, low, (low - centre) / unit), np.where(bent, step, step / unit)
+            return BentSteps(low, step, self.size, half, bent, centre, unit)
+        return Steps((low - centre) / unit, step / unit, self.size, half)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; a list of equal ones is its first."""
@@ -110,8 +115,8 @@ def grid_of(x: np.ndarray, support: Support, transform: nn.Module, names: tuple[
         ValueError: numbers of more than six decimals, or too many values.
     """
     n = x.shape[1]
-    supports = support.columns or (support,) * n
-    supports = supports if len(supports) == n else (support,) * n
+    of_step = support.columns or (support,)  # those of one step of a series stand for every step
+    supports = of_step * (n // len(of_step))
     _, unit = _units(transform, n)
     real = np.array([each.description in _REALS for each in supports])
     first, every, per = np.zeros(n), np.ones(n), np.ones(n)
@@ -162,10 +167,6 @@ def _decimal(x: np.ndarray, real: np.ndarray, names: tuple[str, ...] | None) -> 
 
 def _units(transform: nn.Module, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Centre and unit of each element (n,), by which stored values become those that the likelihood scores."""
-    if isinstance(transform, Standardize) and transform.logs is not None:
-        raise ValueError(
-            "the model takes the logarithm of columns, which coding does not know; fit it with log_columns none."
-        )
     if isinstance(transform, Standardize):
         parts = (transform.mean.numpy(), transform.scale.numpy())
         return tuple(np.broadcast_to(part.reshape(-1), (n,)) for part in parts)  # pyright: ignore[reportReturnType]

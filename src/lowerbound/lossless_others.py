@@ -34,6 +34,8 @@ def sizes_of_others(rows: Any, kind: str) -> dict[str, int]:
 
 def _bytes_of(rows: Any) -> bytes:
     """Few bytes that say the same: a bit for each of two values, a byte for small whole numbers, text of tables."""
+    if isinstance(rows, list):
+        return "".join(f"{line}\n" for line in rows).encode()
     if hasattr(rows, "to_csv"):
         return rows.to_csv(index=False).encode()
     x = np.asarray(rows)

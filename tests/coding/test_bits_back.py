@@ -43,7 +43,7 @@ def model_of(likelihood="bernoulli", posterior="diagonal-normal", prior="standar
         model = vae((DIM,), latent_dim=2, likelihood=likelihood, posterior=posterior, prior=prior, hidden=(4,)).double()
         with torch.no_grad():
             for p in model.parameters():
-                p.add_((0.05 if "autoregressive" in prior else 0.3) * torch.randn_like(p))
+                p.add_((0.05 if "autoregressive" in prior or "flow" in prior else 0.3) * torch.randn_like(p))
     return model.eval()
 
 

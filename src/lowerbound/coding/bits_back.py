@@ -23,8 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
-from lowerbound.coding.latents import pop_latents, push_latents, require_same_order
+from lowerbound.chain import StateChain
+from lowerbound.coding.latents import Grids, LatentCoder
 from lowerbound.coding.numbering import Steps
 from lowerbound.coding.stack import BitStack
 from lowerbound.coding.turns import Batch, pop_event, push_event
@@ -73,6 +75,7 @@ class Codec:
         batch: int = BATCH,
     ):
         self.model, self.steps, self.events, self.batch = copy.deepcopy(model).double().eval(), steps, events, batch
+        self._latents, self._in_order = LatentCoder(), None
 
     def encode(
         self,
@@ -133,19 +136,21 @@ class Codec:
     def _push_rows(self, stack: BitStack, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None) -> None:
         k, seen, context, rows = self._filled(k, seen, context)
         q, p = self._inferred(k, seen, context)
-        numbers, z = pop_latents(stack, q, p, self._batch(rows, "posterior", floored=False))
+        grids = self._grids(p, context)
+        numbers, z = self._latents.pop(stack, q, p, grids, self._batch(rows, "posterior", floored=False))
         likelihood = self.model.decode(z, context)
         push_event(stack, likelihood, self._steps_at, k, self._batch(rows, "likelihood", seen=seen))
-        push_latents(stack, p, p, numbers, self._batch(rows, "prior"))
+        self._latents.push(stack, p, p, grids, numbers, self._batch(rows, "prior"))
 
     def _pop_rows(self, stack: BitStack, rows: int, seen: np.ndarray | None, context: Tensor | None) -> np.ndarray:
         _, seen, context, _ = self._filled(np.zeros((rows, 1)), seen, context)
         p = self.model.prior(context)
-        numbers, z = pop_latents(stack, p, p, self._batch(rows, "prior"))
+        grids = self._grids(p, context)
+        numbers, z = self._latents.pop(stack, p, p, grids, self._batch(rows, "prior"))
         of_x = self._batch(rows, "likelihood", seen=seen)
         k = pop_event(stack, self.model.decode(z, context), self._steps_at, len(self.steps.size), of_x)
         q, p = self._inferred(k, seen, context)
-        push_latents(stack, q, p, numbers, self._batch(rows, "posterior", floored=False))
+        self._latents.push(stack, q, p, grids, numbers, self._batch(rows, "posterior", floored=False))
         return k[:rows]
 
     def _inferred(self, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None) -> tuple[Any, Any]:
@@ -158,8 +163,14 @@ class Codec:
                 f"{type(self.model.posterior).__name__} draws further variables besides z, which cannot be coded; fit "
                 "with --posterior diagonal-normal, full-normal or mixture-normal."
             )
-        require_same_order(q, p)
         return q, p
+
+    def _grids(self, p: Distribution, context: Tensor | None) -> Grids:
+        """Where the values of the latents lie, which must be known before x is."""
+        if isinstance(p, StateChain) and self._in_order is None:
+            q, _ = self._inferred(np.zeros((self.batch, len(self.steps.size)), np.int64), None, context)
+            self._in_order = isinstance(q, StateChain) and q.drawing_order() == p.drawing_order()
+        return self._latents.grids_for(p, self.batch, in_order=bool(self._in_order))
 
     def _filled(self, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None) -> Any:
         """Rows, what is seen of them and their context, filled up to a batch by the first; and how many they are."""

@@ -1,111 +1,114 @@
 """Latents on a stack: popped under q(z | x) and pushed under p(z) while encoding, and the reverse while decoding.
 
-Both use the same grid (`numbering.LatentCells`), placed by the mean and the standard deviation of p(z), or of
-p(z_l | the layers before it) in a hierarchy, whose layers p and q must draw in the same order. Where these have no
-closed form it is that of a standard normal prior. Discrete latents are their own grid.
+Both use the same grid (`grids`). In a hierarchy whose posterior draws the layers in the order of its prior it is placed
+by p(z_l | the layers before it). Where the orders differ, as from the data up, and where a prior has no moments in
+closed form, it is placed by the moments of draws of p(z), which both sides make alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from typing import cast
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.chain import StateChain
-from lowerbound.coding.families import Family
-from lowerbound.coding.numbering import LatentCells, Steps
+from lowerbound.coding.flows import flow_of, pop_flow, push_flow
+from lowerbound.coding.grids import LatentGrid, grid_given, grids_of_draws, has_moments
 from lowerbound.coding.stack import BitStack
-from lowerbound.coding.turns import Batch, first_family, pop_event, push_event, values_of
-from lowerbound.hooks import Latents, Layered
+from lowerbound.coding.turns import Batch, pop_event, push_event
+from lowerbound.hooks import Latents
 
-__all__ = ["pop_latents", "push_latents", "require_same_order"]
+__all__ = ["Grids", "LatentCoder"]
 
-
-def require_same_order(q: Distribution, p: Distribution) -> None:
-    """Refuse a hierarchy whose posterior draws its layers in another order than its prior.
-
-    Raises:
-        ValueError: naming the remedy.
-    """
-    if isinstance(q, Layered) and isinstance(p, Layered) and q.drawing_order() == p.drawing_order():
-        return
-    if isinstance(q, Layered) or isinstance(p, Layered):
-        raise ValueError(
-            "Coding needs a posterior that draws the layers of z in the order of the prior, and this one does not; fit "
-            "the recipe ladder, whose posterior is top-down."
-        )
+Grids = list[LatentGrid] | None
+"""The grid of each layer, z_1 first; None where p(z_l | …) places it layer by layer."""
 
 
-def pop_latents(stack: BitStack, d: Distribution, p: Distribution, batch: Batch) -> tuple[list[np.ndarray], Latents]:
-    """Pop z under d, which is q(z | x) or p(z): the numbers (size, elements) of each layer as drawn, and z itself."""
-    numbers: list[np.ndarray] = []
-    values: list[Tensor] = []
-    for layer, grid in _along(d, p, batch.size, values):
-        k = pop_event(stack, layer, grid.numbering, len(grid), batch)
-        numbers.append(k)
-        values.append(grid.values(k))
-    if not isinstance(p, StateChain):
-        return numbers, values[0]
-    return numbers, tuple(values[::-1] if p.downward else values)
+class LatentCoder:
+    """Codes the latents of a model.
 
-
-def push_latents(stack: BitStack, d: Distribution, p: Distribution, numbers: list[np.ndarray], batch: Batch) -> None:
-    """Push z of these numbers under d."""
-    values: list[Tensor] = []
-    known: list[tuple[Distribution, _LatentGrid]] = []
-    for layer, grid in _along(d, p, batch.size, values):
-        values.append(grid.values(numbers[len(known)]))
-        known.append((layer, grid))
-    for (layer, grid), k in zip(reversed(known), reversed(numbers), strict=True):
-        push_event(stack, layer, grid.numbering, k, batch)
-
-
-class _LatentGrid:
-    """The values of the latents of one layer.
-
-    Arguments:
-        p: the prior of the layer, given the layers before it.
-        size: of the batch.
+    Remembers the grids of a prior that is the same for all rows, which take draws.
     """
 
-    def __init__(self, p: Distribution, size: int):
-        self.family, self.event_shape = first_family(p, size, "prior"), tuple(p.event_shape)
-        value = (self.family.num_classes,) if self.family.values == "one-hot" else ()
-        self._elements = self.event_shape[: len(self.event_shape) - len(value)]
-        self._loc, self._scale = _moments(p, size, len(self)) if self.family.values == "numbers" else (None, None)
+    def __init__(self) -> None:
+        self._grids: Grids = None
 
-    def __len__(self) -> int:
-        return int(np.prod(self._elements, dtype=np.int64))
+    def grids_for(self, p: Distribution, size: int, *, in_order: bool) -> Grids:
+        """Where the values of the latents lie.
 
-    def numbering(self, family: Family, places: np.ndarray) -> Steps | LatentCells:
-        """The numbers of the values at some places."""
-        if self._loc is not None and self._scale is not None:
-            return LatentCells(self._loc[places], self._scale[places])
-        n, zero = self.family.num_classes if self.family.values == "one-hot" else 2, np.zeros(len(places))
-        return Steps(zero, zero + 1, np.full(len(places), n), zero)
+        Arguments:
+            p: the prior.
+            size: of the batch.
+            in_order: whether the posterior draws the layers of a hierarchy in the order of p.
 
-    def values(self, k: np.ndarray) -> Tensor:
-        """z (size, *event) of numbers (size, elements)."""
-        places = np.arange(len(self))
-        z = values_of(np.ascontiguousarray(k.T), self.family, self.numbering(self.family, places))
-        return z.reshape(len(k), *self.event_shape)
+        Raises:
+            ValueError: layers in different orders under a prior that differs from row to row.
+        """
+        if in_order if isinstance(p, StateChain) else has_moments(p):
+            return None
+        if p.batch_shape:
+            return grids_of_draws(p, size)
+        if self._grids is None:
+            self._grids = grids_of_draws(p, size)
+        return self._grids
+
+    def pop(
+        self, stack: BitStack, d: Distribution, p: Distribution, grids: Grids, batch: Batch
+    ) -> tuple[list[np.ndarray], Latents]:
+        """Pop z under d, which is q(z | x) or p(z): the numbers (size, elements) of each layer, z_1 first, and z."""
+        numbers: list[np.ndarray] = []
+        values: list[Tensor] = []
+        for layer, grid in _along(d, p, grids, batch.size, values):
+            if flow_of(layer) is None:
+                k = pop_event(stack, layer, grid.numbering, len(grid), batch)
+            else:
+                k = pop_flow(stack, layer, grid, batch)
+            numbers.append(k)
+            values.append(grid.values(k))
+        if not isinstance(d, StateChain):
+            return numbers, values[0]
+        return list(d.as_layers(numbers)), d.as_layers(values)
+
+    def push(
+        self,
+        stack: BitStack,
+        d: Distribution,
+        p: Distribution,
+        grids: Grids,
+        numbers: list[np.ndarray],
+        batch: Batch,
+    ) -> None:
+        """Push z of these numbers, z_1 first, under d."""
+        numbers = list(d.as_drawn(numbers)) if isinstance(d, StateChain) else numbers
+        values: list[Tensor] = []
+        known: list[tuple[Distribution, LatentGrid]] = []
+        for layer, grid in _along(d, p, grids, batch.size, values):
+            values.append(grid.values(numbers[len(known)]))
+            known.append((layer, grid))
+        for (layer, grid), k in zip(reversed(known), reversed(numbers), strict=True):
+            if flow_of(layer) is None:
+                push_event(stack, layer, grid.numbering, k, batch)
+            else:
+                push_flow(stack, layer, grid, k, batch)
 
 
 def _along(
-    d: Distribution, p: Distribution, size: int, values: list[Tensor]
-) -> Iterator[tuple[Distribution, _LatentGrid]]:
-    """Each layer of d in the order of drawing, with the grid that p gives it; `values` gets its z before the next."""
+    d: Distribution, p: Distribution, grids: Grids, size: int, values: list[Tensor]
+) -> Iterator[tuple[Distribution, LatentGrid]]:
+    """Each layer of d in the order of drawing, with its grid; `values` gets its z before the next."""
     of_d, of_p = _layers(d), _layers(p)
+    in_order = None if grids is None else iter(d.as_drawn(grids) if isinstance(d, StateChain) else grids)
     z = None
     while True:
         try:
-            layer, prior = of_d.send(z), of_p.send(z)  # pyright: ignore[reportArgumentType]
+            layer = of_d.send(z)  # pyright: ignore[reportArgumentType]
+            grid = grid_given(of_p.send(cast(Tensor, z)), size) if in_order is None else next(in_order)
         except StopIteration:
             return
-        yield layer, _LatentGrid(prior, size)
+        yield layer, grid
         z = values[-1]
 
 
@@ -118,15 +121,3 @@ def _layers(d: Distribution) -> Generator[Distribution, Tensor, None]:
         layer, carry = step.at(state)
         z = yield layer
         state = step.advance(state, carry, z)
-
-
-def _moments(p: Distribution, size: int, num: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each latent (n, size)."""
-    try:
-        both = p.mean, p.variance.sqrt()
-    except NotImplementedError:
-        return np.zeros((num, size)), np.ones((num, size))
-    loc, scale = (torch.as_tensor(m).double().expand(size, *p.event_shape).reshape(size, -1).numpy() for m in both)
-    if not (np.isfinite(loc).all() and np.isfinite(scale).all()):
-        raise ValueError("The prior of this model has no finite mean and variance, which coding needs; choose another.")
-    return np.ascontiguousarray(loc.T), np.ascontiguousarray(scale.T)

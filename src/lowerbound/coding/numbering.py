@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logit
+from scipy.special import logit, xlogy
 
-__all__ = ["CELLS", "LatentCells", "Steps"]
+__all__ = ["CELLS", "BentSteps", "LatentCells", "Steps"]
 
 CELLS = 1 << 18
 """Of the grid of a real latent: 1.5e-5 standard deviations wide in the middle."""
@@ -58,6 +58,44 @@ class Steps:
     def number(self, x: np.ndarray) -> np.ndarray:
         """k of values (n, rows), int64."""
         return np.round((x - self.low[..., None]) / self.step[..., None]).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class BentSteps(Steps):
+    """Steps of which some are scored as logarithms: (log x_k − centre) / unit.
+
+    Attributes:
+        bent: which (n,).
+        centre: of the logarithm (n,).
+        unit: of the logarithm (n,).
+    """
+
+    bent: np.ndarray
+    centre: np.ndarray
+    unit: np.ndarray
+
+    def at(self, places: np.ndarray | int) -> BentSteps:
+        """Of some of the elements."""
+        parts = (self.low, self.step, self.size, self.half, self.bent, self.centre, self.unit)
+        return BentSteps(*(np.asarray(part[places]) for part in parts))
+
+    def value(self, k: np.ndarray) -> np.ndarray:
+        """x_k for numbers (n, rows), as it is scored."""
+        return self._bent(super().value(k))
+
+    def end(self, k: np.ndarray) -> np.ndarray:
+        """Where F_k is taken."""
+        return self._bent(super().end(k))
+
+    def number(self, x: np.ndarray) -> np.ndarray:
+        """k of values (n, rows) as they are scored, int64."""
+        unbent = np.exp(self.centre[..., None] + x * self.unit[..., None])
+        return super().number(np.where(self.bent[..., None], unbent, x))
+
+    def _bent(self, x: np.ndarray) -> np.ndarray:
+        # x log y of scipy.special treats every element alone, as log of numpy need not
+        log_x = xlogy(1.0, np.maximum(x, 0.0))
+        return np.where(self.bent[..., None], (log_x - self.centre[..., None]) / self.unit[..., None], x)
 
 
 @dataclass(frozen=True, eq=False)

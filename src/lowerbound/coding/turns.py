@@ -14,10 +14,10 @@ from lowerbound.coding.families import Family, family_of
 from lowerbound.coding.numbering import LatentCells, Steps
 from lowerbound.coding.stack import BitStack
 from lowerbound.coding.symbols import Elements, pop, push
-from lowerbound.hooks import ComesInTurn
+from lowerbound.hooks import ComesInTurn, Turn
 from lowerbound.in_turn import gaussian_in_turn
 
-__all__ = ["Batch", "NumberingOf", "first_family", "pop_event", "push_event", "values_of"]
+__all__ = ["Batch", "NumberingOf", "first_family", "pop_event", "push_event", "values_of", "visited"]
 
 NumberingOf = Callable[[Family, np.ndarray], Steps | LatentCells]
 """From the family of a turn and the places of its elements to the numbers of their values."""
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
 def push_event(stack: BitStack, p: Distribution, numbering_of: NumberingOf, k: np.ndarray, batch: Batch) -> None:
     """Push events numbered k (size, event) under p."""
     known: list[tuple[Elements, np.ndarray]] = []
-    for elements, places, send in _visited(p, numbering_of, batch):
+    for elements, places, send in visited(p, numbering_of, batch):
         numbers = np.ascontiguousarray(k[:, places].T)
         known.append((elements, numbers[:, : batch.rows]))
         send(numbers)
@@ -55,7 +55,7 @@ def push_event(stack: BitStack, p: Distribution, numbering_of: NumberingOf, k: n
 def pop_event(stack: BitStack, p: Distribution, numbering_of: NumberingOf, num: int, batch: Batch) -> np.ndarray:
     """Pop events of `num` elements: their numbers (size, num). Rows that are not coded are like the first."""
     k = np.zeros((batch.size, num), np.int64)
-    for elements, places, send in _visited(p, numbering_of, batch):
+    for elements, places, send in visited(p, numbering_of, batch):
         found = pop(stack, elements, batch.rows)
         numbers = np.concatenate([found, np.repeat(found[:, :1], batch.size - batch.rows, 1)], 1)
         k[:, places] = numbers.T
@@ -63,7 +63,7 @@ def pop_event(stack: BitStack, p: Distribution, numbering_of: NumberingOf, num: 
     return k
 
 
-def _visited(
+def visited(
     p: Distribution, numbering_of: NumberingOf, batch: Batch
 ) -> Generator[tuple[Elements, np.ndarray, Callable[[np.ndarray], None]], None, None]:
     """Each turn of p: its elements, their places, and a function that is to be told their numbers (n, size)."""
@@ -71,13 +71,16 @@ def _visited(
     sent: list[Tensor | None] = [None]
     while True:
         try:
-            factor, at = turns.send(sent[0])  # pyright: ignore[reportArgumentType]
+            factor, at, *present = turns.send(sent[0])  # pyright: ignore[reportArgumentType]
         except StopIteration:
             return
         family = family_of(factor, batch.rows, batch.size, batch.part)
         places = np.arange(len(family.parameters[0])) if at is None else at.numpy()
         numbering = numbering_of(family, places)
         seen = None if batch.seen is None else np.ascontiguousarray(batch.seen[: batch.rows, places].T)
+        if present:
+            there = np.broadcast_to(present[0].numpy()[: batch.rows], (len(places), batch.rows))
+            seen = there if seen is None else seen & there
         coded = _of_rows(numbering, batch.rows)
 
         def tell(k: np.ndarray, family: Family = family, numbering: Steps | LatentCells = numbering) -> None:
@@ -101,7 +104,7 @@ def _of_rows(numbering: Steps | LatentCells, rows: int) -> Steps | LatentCells:
     )
 
 
-def _turns(p: Distribution, size: int) -> Generator[tuple[Distribution, Tensor | None], Tensor, None]:
+def _turns(p: Distribution, size: int) -> Generator[Turn | tuple[Distribution, None], Tensor, None]:
     """The turns of p; None for all places in their order."""
     if isinstance(p, ComesInTurn):
         yield from p.in_turn(size)
@@ -117,5 +120,5 @@ def first_family(p: Distribution, size: int, part: str) -> Family:
     Raises:
         ValueError: p cannot be coded.
     """
-    factor, _ = next(_turns(p, size))
+    factor, *_ = next(_turns(p, size))
     return family_of(factor, size, size, part)

@@ -10,16 +10,18 @@ differentiable. A step that was not observed has log-emissions of 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution, OneHotCategorical, constraints
 from torch.nn.functional import one_hot
 from torch.types import _size
+
+from lowerbound.hooks import Turn
 
 __all__ = ["ChainPosterior", "HiddenChain"]
 
@@ -139,6 +141,15 @@ class ChainPosterior(Distribution):
             for a in alpha[:, :-1].flip(1).unbind(1):
                 path.append(_draw(a + backwards[path[-1]]))
             return one_hot(torch.stack(path[::-1], -1), alpha.shape[-1]).to(alpha)
+
+    def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
+        """See `hooks.ComesInTurn`; from the last state to the first, as `sample`."""
+        alpha, backwards = self.chain.forward, self.chain.log_transition.mT
+        logits = alpha[:, -1]
+        for t in reversed(range(alpha.shape[1])):
+            c = yield OneHotCategorical(logits=logits[:, None], validate_args=False), torch.tensor([t])
+            if t:
+                logits = alpha[:, t - 1] + backwards[c[:, 0].argmax(-1)]
 
 
 def _draw(logits: Float[Tensor, "*lead state"]) -> Int[Tensor, "*lead"]:

@@ -27,6 +27,7 @@ from torch.nn.functional import one_hot
 from torch.types import _size
 
 from lowerbound import distribution_functions
+from lowerbound.hooks import Turn
 from lowerbound.in_turn import Stated
 from lowerbound.likelihoods.discretized_logistic import (
     draw_level,
@@ -181,7 +182,7 @@ class DiscretizedLogisticMixtureDistribution(Distribution):
             log_prob = log_prob + log_prob_of_level(x[c], loc, self.scales[..., c, :], self.num_levels)
         return log_prob.logsumexp(-2).sum(-1)
 
-    def in_turn(self, rows: int) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+    def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
         """See `hooks.ComesInTurn`."""
         pixels, log_w, x = self.locs.shape[-1], self.log_weights, list[Tensor]()
         for c in range(self.num_channels):

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.types import _size
 
+from lowerbound.hooks import Turn
 from lowerbound.likelihoods.columns import (
     CategoricalColumns,
     Columns,
@@ -184,12 +185,13 @@ class MixedDistribution(Distribution):
         columns = value.index_select(-1, self.order).split(sizes, -1)
         return list(zip(self.groups, self.parts, columns, strict=True))
 
-    def in_turn(self, rows: int) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
-        """See `hooks.ComesInTurn`."""
-        first = 0
+    def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
+        """See `hooks.ComesInTurn`; batch axes after the first are steps of a series, each of all columns."""
+        steps, first = self.batch_shape[1:], 0
+        starts = len(self.order) * torch.arange(steps.numel())[:, None]
         for part in self.parts:
             end = first + part.batch_shape[-1]
-            yield part.expand((rows, end - first)), self.order[first:end]
+            yield part.expand((rows, *steps, end - first)), (starts + self.order[first:end].cpu()).flatten()
             first = end
 
     @torch.no_grad()

@@ -11,7 +11,8 @@ stays unused. Remedies: `word_dropout`, `objectives.FreeBits`, a warm-up of the 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Generator
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Shaped
@@ -21,6 +22,7 @@ from torch.types import _size
 
 from lowerbound.autoregressive import AutoregressiveDistribution
 from lowerbound.decoding import Choice, draw, greedy
+from lowerbound.hooks import Turn
 from lowerbound.likelihoods.categorical import CategoricalDistribution
 from lowerbound.likelihoods.open_points import OpenPoints
 from lowerbound.nets.parameters import parameters_of
@@ -209,6 +211,26 @@ class TokenDistribution(AutoregressiveDistribution):
         self._choose = choose
         return self._drawn(sample_shape, means=False)
 
+    def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
+        """See `hooks.ComesInTurn`: what follows an end is in no turn, nor is the last position."""
+        cache, before = self.tokens.begin(rows, self._contexts(torch.Size((rows,)))), None
+        going = torch.ones(rows, dtype=torch.bool)
+        state = None if self.grammar is None else self.grammar.begin(rows)
+        for t in range(self.event_shape[0] - 1):
+            scores = self._allowed(self.tokens.step(cache, t, before), state)
+            before = (yield self.family(scores[:, None]), torch.tensor([t]), going)[:, 0]
+            if self.grammar is not None and state is not None:
+                self.grammar.advance(state, before.long())
+            going = going & (before != END)
+            if not bool(going.any()):
+                return
+
+    def _allowed(self, scores: Tensor, state: Any) -> Tensor:
+        """Scores (N, K), −∞ where a symbol may not stand."""
+        if self.grammar is None:
+            return scores
+        return scores.masked_fill(~self.grammar.allowed(self.grammar.situation(state)), -torch.inf)
+
     def _visit(self, num: int, context: Tensor | None, means: bool) -> Tensor:
         """Texts (num, T), until all have ended."""
         length, cache = self.event_shape[0], self.tokens.begin(num, context)
@@ -216,10 +238,7 @@ class TokenDistribution(AutoregressiveDistribution):
         going, before = torch.ones(num, dtype=torch.bool, device=x.device), None
         state = None if self.grammar is None else self.grammar.begin(num)
         for t in range(length - 1):
-            scores = self.tokens.step(cache, t, before)
-            if self.grammar is not None and state is not None:
-                allowed = self.grammar.allowed(self.grammar.situation(state))
-                scores = scores.masked_fill(~allowed, -torch.inf)
+            scores = self._allowed(self.tokens.step(cache, t, before), state)
             chosen = self._choose(scores).to(x)
             x[:, t] = before = torch.where(going, chosen, torch.zeros_like(chosen))
             if self.grammar is not None and state is not None:

@@ -10,7 +10,7 @@ given c add their log p(y | c) to the second line and leave the first as it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +20,8 @@ from torch.distributions import Distribution, Independent, Normal, OneHotCategor
 from torch.types import _size
 
 from lowerbound.chain import Chain
+from lowerbound.hooks import Turn
+from lowerbound.in_turn import gaussian_in_turn
 from lowerbound.linear.observed import patterns_of
 from lowerbound.protocols import Context
 
@@ -134,6 +136,10 @@ class FactorsGivenCluster(Distribution):
         noise = matrix_of_each(self.whiten, self.which.expand(value.shape[:-1]), value - self.loc)
         size = value.shape[-1] * _LOG_2PI + self.log_det[self.which]
         return -0.5 * (noise.square().sum(-1) + size)
+
+    def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
+        """See `hooks.ComesInTurn`."""
+        return gaussian_in_turn(self.loc, torch.linalg.cholesky(self.root @ self.root.mT)[self.which])
 
 
 def matrix_of_each(

@@ -9,6 +9,7 @@ and z is added to its features at every step.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
 from typing import cast
 
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
+from lowerbound.hooks import Turn
 from lowerbound.nets.recurrent import CausalGRU
 from lowerbound.protocols import Conditional, Context, InitializedFromData
 from lowerbound.support import LikelihoodFacts, StatesFacts, Support
@@ -151,6 +153,15 @@ class ChainRuleDistribution(Distribution):
     def conditional_means(self) -> Tensor:
         """E[x_t | x_<t, z] of every step along one draw: this draw without the noise of single steps."""
         return self._draw(())[1]
+
+    def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
+        """See `hooks.ComesInTurn`."""
+        history, width = self._module.history, self._module.event_shape[1]
+        x, state = next(history.parameters()).new_zeros(rows, width), None
+        for t in range(self._module.event_shape[0]):
+            h, state = history.step(x, state)
+            x = yield self._step(h, time=False), torch.arange(t * width, (t + 1) * width)
+            x = x.reshape(rows, width).to(h)
 
     def _draw(self, sample_shape: torch.Size | tuple[int, ...]) -> tuple[Tensor, Tensor]:
         history, shape = self._module.history, torch.Size(sample_shape) + self.batch_shape

@@ -6,14 +6,15 @@ that marginalises single entries (`Mixed`) takes steps of which a part is missin
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent
 
-from lowerbound.hooks import StatesEventShape
+from lowerbound.hooks import ComesInTurn, StatesEventShape, Turn
 from lowerbound.models.sequence_steps import EachStep
 from lowerbound.observed_steps import observed_steps
 from lowerbound.protocols import Conditional, Context, InitializedFromData
@@ -94,6 +95,13 @@ class StepsWithGapsDistribution(Distribution):
         """log p of the observed steps of x (..., *event), nats: (...)."""
         seen, filled = self._module.observed(self._module.series(value))
         return self.steps.log_prob(filled).masked_fill(~seen, 0).sum(-1)
+
+    def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
+        """See `hooks.ComesInTurn`."""
+        if isinstance(self.steps, ComesInTurn):
+            yield from self.steps.in_turn(rows)
+        else:
+            yield Independent(self.steps, 1, validate_args=False), torch.arange(self.event_shape.numel())
 
     @torch.no_grad()
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from lowerbound.hooks import Turn
 from lowerbound.in_turn import gaussian_in_turn
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape
@@ -137,7 +138,7 @@ class LowRankNormalDistribution(Distribution):
         mahalanobis = (y - fitted[..., :d]).square().sum(-1) + fitted[..., d:].square().sum(-1)
         return -0.5 * (mahalanobis + d * math.log(2 * math.pi)) - self.half_log_det
 
-    def in_turn(self, rows: int) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+    def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
         """See `hooks.ComesInTurn`."""
         return gaussian_in_turn(self.loc, torch.linalg.cholesky(self.covariance_matrix))
 

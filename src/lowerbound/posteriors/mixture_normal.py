@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from lowerbound.hooks import Turn
 from lowerbound.in_turn import mixture_in_turn
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape
@@ -123,7 +124,7 @@ class MixtureNormalDistribution(Distribution):
         """Log-density of value (..., D): (...), nats."""
         return torch.logsumexp(self.log_weights + self._log_normals(value).sum(-1), -1)
 
-    def in_turn(self, rows: int) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+    def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
         """See `hooks.ComesInTurn`."""
         return mixture_in_turn(self.log_weights, self.loc, self.scale)
 

@@ -17,14 +17,16 @@ with the pseudo-inverse E⁺ of the codes E (K, D). It is exact if there are D c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution, OneHotCategorical, constraints
 from torch.types import _size
+
+from lowerbound.hooks import Turn
 
 __all__ = ["QuantizedDistribution", "features_last", "numbers_of", "path_to"]
 
@@ -115,6 +117,11 @@ class QuantizedDistribution(Distribution):
         """See `hooks.Quantizes`."""
         if self._observe is not None:
             self._observe()
+
+    def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
+        """See `hooks.ComesInTurn`; each code is certain, and takes no bits."""
+        codes = self.one_hot.flatten(1, -2)
+        yield OneHotCategorical(probs=codes, validate_args=False), torch.arange(codes.shape[1])
 
 
 def path_to(f: Float[Tensor, "*lead feature"], codes: Float[Tensor, "code feature"]) -> Float[Tensor, "*lead code"]:

@@ -15,6 +15,7 @@ Sampling is sequential, but U h_t and B h_t are computed once for all t; the den
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import ClassVar, Protocol, cast, runtime_checkable
 
 import torch
@@ -22,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints
 
+from lowerbound.hooks import Turn
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, vector_length
 from lowerbound.nets.softplus import positive
@@ -131,3 +133,10 @@ class SequenceNormalDistribution(Distribution):
         """log q(z | x) of z (..., T, latent_dim): (...), nats, all times at once."""
         before = nn.functional.pad(value, (0, 0, 1, -1))
         return self._module.step(self._of_features, before).log_prob(value).sum(-1)
+
+    def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
+        """See `hooks.ComesInTurn`."""
+        n = self._module.latent_dim
+        z = self._of_features.new_zeros(rows, n)
+        for t, of_features in enumerate(self._of_features.unbind(-2)):
+            z = yield self._module.step(of_features, z), torch.arange(t * n, (t + 1) * n)

@@ -76,6 +76,20 @@ class TransformedNormal(Distribution):
             log_det = log_det + term
         return self.base.log_prob(z) - log_det
 
+    def of_noise(self, noise: Tensor) -> Tensor:
+        """See `hooks.MapsNoise`."""
+        z = self.base.mean + self.base.stddev * noise
+        for layer in self.layers:
+            z, _ = layer.forward(z)
+        return z
+
+    def to_noise(self, value: Tensor) -> Tensor:
+        """See `hooks.MapsNoise`."""
+        z = value
+        for layer in reversed(self.layers):
+            z, _ = layer.inverse(z, None)
+        return (z - self.base.mean) / self.base.stddev
+
 
 def _shares(z: Tensor, drawn: Tensor, version: int) -> bool:
     """Whether z is the drawn tensor, or a view of the same memory whose numbers have not changed since."""

@@ -30,6 +30,7 @@ from torch.distributions import Distribution, constraints
 from torch.distributions import Normal as NormalDistribution
 from zuko.nn import MaskedMLP
 
+from lowerbound.hooks import Turn
 from lowerbound.nets.shapes import Shape, vector_length
 from lowerbound.nets.softplus import positive
 from lowerbound.one_hot import LinearOneHotCategorical
@@ -89,7 +90,7 @@ class Autoregressive(Distribution):
             raise NotImplementedError("Autoregressive over discrete sites has no rsample; use sample.")
         return self._draw(sample_shape, lambda p: p.rsample())
 
-    def in_turn(self, rows: int) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+    def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
         """See `hooks.ComesInTurn`."""
         z = self.start.expand(rows, *self.start.shape).clone()
         for d in range(len(self.start)):

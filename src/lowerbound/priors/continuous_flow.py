@@ -70,6 +70,14 @@ class ContinuousFlow(Distribution):
         with torch.no_grad():
             return self.rsample(sample_shape)
 
+    def of_noise(self, noise: Tensor) -> Tensor:
+        """See `hooks.MapsNoise`."""
+        return self.loc + self.scale * self._follow(noise, start=0.0)[0]
+
+    def to_noise(self, value: Tensor) -> Tensor:
+        """See `hooks.MapsNoise`; the inverse up to the error of the solver, which costs bits and loses none."""
+        return self._follow((value - self.loc) / self.scale, start=1.0)[0]
+
     def _follow(self, u: Tensor, *, start: float) -> tuple[Tensor, Tensor]:
         """From one end of time to the other: the point, and the integral of the divergence on the way."""
         h = (1 - 2 * start) / self.steps

@@ -7,6 +7,7 @@ Only sampling is sequential.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import ClassVar
 
 import torch
@@ -14,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from lowerbound.hooks import Turn
+from lowerbound.in_turn import num_elements
 from lowerbound.protocols import Conditional, Context
 
 __all__ = ["MarkovChain", "MarkovChainDistribution"]
@@ -97,6 +100,13 @@ class MarkovChainDistribution(Distribution):
             return first
         before, after = value.narrow(time, 0, self.length - 1), value.narrow(time, 1, self.length - 1)
         return first + self.transition(before).log_prob(after).sum(-1)
+
+    def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
+        """See `hooks.ComesInTurn`."""
+        p, n = self.initial, num_elements(self.initial)
+        for t in range(self.length):
+            z = yield p, torch.arange(t * n, (t + 1) * n)
+            p = self.transition(z.reshape(rows, *self.initial.event_shape))
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
         """Draw z (*sample_shape, T, *event), one state after another."""

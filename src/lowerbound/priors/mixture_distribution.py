@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from lowerbound.hooks import Turn
 from lowerbound.in_turn import mixture_in_turn
 
 __all__ = ["NormalMixture"]
@@ -92,7 +93,7 @@ class NormalMixture(Distribution):
             k = k.reshape(shape)
             return self.loc[k] + self.scale[k] * torch.randn_like(self.loc[k])
 
-    def in_turn(self, rows: int) -> Generator[tuple[Distribution, Tensor], Tensor, None]:
+    def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
         """See `hooks.ComesInTurn`."""
         each = (self.log_weights, self.loc, self.scale)
         return mixture_in_turn(*(part.expand(rows, *part.shape) for part in each))
