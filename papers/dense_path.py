@@ -12,8 +12,8 @@
 The same for all: Bernoulli pixels, binarized anew at every visit, the ELBO from one sample with the KL of each layer in
 closed form (BIVA's is sampled), its rate turned on linearly over a tenth of the steps, Adam, batches of --batch-size, a
 learning rate that falls from --lr to a hundredth along a cosine, gradients clipped at a norm of 100; the bound of 5,000
-training images chooses the weights. No step is compiled. Seconds are those of the clock during training, with the evaluations of that
-bound: on a busy machine compare them only within one run of this script.
+training images chooses the weights. No step is compiled. Seconds are those of the clock during training, with the
+evaluations of that bound: on a busy machine compare them only within one run of this script.
 
 Reported for the first --test-images, binarized once: L_K and the ELBO in nats, the rate of every layer, and the
 difference to `ladder` image by image. Runs lie in a folder and go on where they were stopped; the results of all that
