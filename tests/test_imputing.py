@@ -103,7 +103,7 @@ class _Ignoring(nn.Module):
 @pytest.mark.parametrize("word", ["true", "True", "yes", "1", 1, True, np.True_])
 @pytest.mark.parametrize("values", [[False, True, None], [0, 1, np.nan]])
 def test_truth_values_are_given_as_people_write_them(values, word):
-    frame = pd.DataFrame({"smoker": np.resize(np.array(values, dtype=object), 30), "age": np.arange(30.0) % 7})
+    frame = pd.DataFrame({"smoker": np.resize(np.array(values, dtype=object), 30), "age": np.arange(30) % 7 + 0.5})
     column = dataset_of(frame.infer_objects()).schema.columns[0]
     opposite = {"true": "FALSE", "yes": "No", "1": "0"}.get(str(word).lower())
     assert stored_cell(word, column, "what is given") == 1.0

@@ -337,10 +337,11 @@ class Fitted:
         seed: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Any:
-        """Fill the gaps of a table, each given the rest of its row.
+        """Fill the gaps of a table, or of series (N, T, D) of a model that takes gaps, each given the rest of its row.
 
         A DataFrame, an array or a file comes back as it is but for the gaps in columns of the model. Classes without
-        an order are filled by the most probable one, ordinals by the median.
+        an order are filled by the most probable one, ordinals by the median. Means are exact where states are summed
+        out (hidden-markov).
 
         Arguments:
             data: see `rows`.
@@ -351,7 +352,7 @@ class Fitted:
             progress: called with the rows done and their total.
 
         Raises:
-            ValueError: another statistic, data that are no table, or a likelihood that takes no gaps.
+            ValueError: another statistic, no rows, or a likelihood that takes no gaps.
         """
         from lowerbound.imputing import impute
 

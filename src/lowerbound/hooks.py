@@ -19,6 +19,7 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `Quantizes`             a point mass at codes of encoded vectors, whose gradient reaches the vectors by copying
 `Jumps`                 a reparameterised posterior with a part whose value jumps along its parameters
 `Embeds`                a posterior module that turns codes into the vectors they stand for
+`KnowsEachState`        a posterior module that knows p(state of each step | series) exactly
 `FindsStates`           a posterior module that knows the most probable path of states behind a series
 `IsExact`               a posterior module that may be p(z | x) itself
 `HasTopics`             a net of a likelihood whose parameters are distributions over words
@@ -56,6 +57,7 @@ __all__ = [
     "IsExact",
     "JointDensity",
     "Jumps",
+    "KnowsEachState",
     "Latents",
     "Layered",
     "Lends",
@@ -312,6 +314,15 @@ class FindsStates(Protocol):
 
     def most_probable_states(self, x: Tensor) -> Tensor:
         """The path of states of largest p(path | x) of rows x (B, *event): numbers from 0, (B, T)."""
+        ...
+
+
+@runtime_checkable
+class KnowsEachState(Protocol):
+    """A posterior module of a chain of states, one-hot, of which each emits one step of x and no other."""
+
+    def state_probabilities(self, x: Tensor) -> Tensor:
+        """p(state of step t | x) of rows x (B, *event): (B, T, K)."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Tables with gaps and questions about a part of a row, answered by a fitted model in the user's own table.
+"""Tables and series with gaps and questions about a part of a row, answered by a fitted model in the user's own table.
 
     impute            each gap by its mean, a quantile or a draw, given the rest of its row
     imputations       several completed tables, whose spread is what is not known (Rubin 1987)
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -30,14 +30,17 @@ from lowerbound.evaluate.missing import (
     draw_missing,
     log_conditionals,
     require_missing_allowed,
+    takes_missing,
     weighted_mode,
     weighted_quantile,
 )
 from lowerbound.fitted import Fitted
 from lowerbound.inference import InferenceWarning
+from lowerbound.likelihoods.mixed import Mixed, kinds_of_columns
 from lowerbound.plan_size import check_draws
 from lowerbound.randomness import derive_seed
 from lowerbound.spelling import check_options
+from lowerbound.support import StatesFacts
 
 __all__ = ["cell_scores", "draw_given", "imputations", "impute", "summary_of"]
 
@@ -129,6 +132,8 @@ def cell_scores(
 ) -> Any:
     """log p of each cell given the rest of its row. See `Fitted.score_cells`."""
     _check_types(cell_scores, num_samples=num_samples, seed=seed)
+    if fitted.schema.columns is None:
+        raise ValueError(f"{fitted.called} is of {fitted.schema.kind}s; cells are those of tables of columns.")
     own, rows = _table_rows(fitted, data)
     x, _ = _events(fitted, rows, seed)
     found = log_conditionals(
@@ -166,9 +171,12 @@ def _check_types(function: Callable[..., Any], **given: Any) -> None:
 
 
 def _table_rows(fitted: Fitted, data: Any) -> tuple[Any, Rows]:
-    """The user's own table and its rows, of which there must be one."""
-    if fitted.schema.columns is None:
-        raise ValueError(f"{fitted.called} is of {fitted.schema.kind}s; gaps are filled in tables of columns.")
+    """The user's own table or array and its rows, of which there must be one."""
+    if fitted.schema.columns is None and not takes_missing(fitted.model):
+        raise ValueError(
+            f"{fitted.called} is of {fitted.schema.kind}s and its likelihood takes no missing entries; gaps are filled "
+            "in tables of columns, and in series by the recipe hidden-markov."
+        )
     require_missing_allowed(fitted.model)
     own, rows = read_own(data, fitted.schema)
     if len(rows.x) == 0:
@@ -217,29 +225,52 @@ def _require_shown(stored: float, column: Column, value: Any) -> None:
 
 
 def summary_of(fitted: Fitted, part: Completions, level: float | None) -> Tensor:
-    """The value of each entry (B, D)."""
-    assert fitted.schema.columns is not None
+    """The value of each entry (B, *event)."""
+    if fitted.schema.columns is None:
+        return _summary_of_array(fitted, part, level)
+    weights = part.weight_of_entries
     logs = fitted.transform.logs if isinstance(fitted.transform, Standardize) else None
     of_draws = None if logs is None or level is not None else _mean_in_units(fitted.transform, part)
     found = []
     for i, column in enumerate(fitted.schema.columns):
-        x = part.x[..., i]
+        x, weight = part.x[..., i], weights[..., i]
         if column.kind in ("categorical", "boolean"):
-            found.append(weighted_mode(x, part.weight))
+            found.append(weighted_mode(x, weight))
         elif logs is not None and of_draws is not None and bool(logs[i]):
             found.append(of_draws[:, i])
         elif level is None and column.kind != "ordinal":
-            found.append((part.weight * part.mean[..., i]).sum(0))
+            found.append((weight * part.mean[..., i]).sum(0))
         else:
             at = 0.5 if level is None or column.kind == "ordinal" else level
-            found.append(weighted_quantile(x, part.weight, at))
+            found.append(weighted_quantile(x, weight, at))
     return torch.stack(found, -1)
+
+
+def _summary_of_array(fitted: Fitted, part: Completions, level: float | None) -> Tensor:
+    """The same of an array: classes by the most probable one, other numbers by their mean or a quantile."""
+    weight = part.weight_of_entries
+    filled = (weight * part.mean).sum(0) if level is None else weighted_quantile(part.x, weight, level)
+    classes = _are_classes(fitted.model.likelihood, part.x.shape[-1])
+    if any(classes):
+        x, weight = (each[..., torch.tensor(classes)] for each in (part.x, weight))
+        filled[..., torch.tensor(classes)] = weighted_mode(x.flatten(1), weight.flatten(1)).view(x.shape[1:])
+    return filled
+
+
+def _are_classes(likelihood: Any, width: int) -> list[bool]:
+    """Which of the numbers on the last axis of x only name a class."""
+    step = getattr(likelihood, "step", likelihood)
+    if isinstance(step, Mixed):
+        kinds = [name in ("categorical", "ordinal") for name, _ in kinds_of_columns(step.columns)]
+        return kinds if len(kinds) == width else kinds[:1] * width
+    facts = cast(StatesFacts, likelihood).facts
+    return [facts.domain == "classes" or (facts.domain == "unit interval" and facts.discrete)] * width
 
 
 def _mean_in_units(transform: nn.Module, part: Completions) -> Tensor:
     """What stands for the mean of draws (B, D) in the user's units, of which the likelihood scores the logarithm."""
     assert isinstance(transform, Standardize)
-    return transform((part.weight[..., None] * transform.inverse(part.x)).sum(0))
+    return transform((part.weight_of_entries * transform.inverse(part.x)).sum(0))
 
 
 def _in_own_table(fitted: Fitted, own: Any, rows: Rows, x: Tensor, gap: np.ndarray) -> Any:

@@ -74,6 +74,20 @@ def test_a_series_is_scored_alike_in_a_saved_folder_and_among_others(fitted_run,
     assert abs(drawn[..., 0].mean() - np.nanmean(series()[0][..., 0])) < 4
 
 
+def test_gaps_of_series_are_filled_between_the_places_of_the_states(cli, fitted_run, tmp_path):
+    (x, c), fitted = series(), Fitted.open(fitted_run)
+    np.save(tmp_path / "x.npy", x)
+    assert cli("impute", fitted_run, "--data", tmp_path / "x.npy", "--out", tmp_path / "filled.npz").code == 0
+    with np.load(tmp_path / "filled.npz") as file:
+        filled = file["x"]
+    np.testing.assert_allclose(filled, fitted.impute(x), rtol=1e-6)
+    gap, truth = np.isnan(x), 200 + 40 * c[..., None] * [1, -1]
+    np.testing.assert_array_equal(filled[~gap], x[~gap])
+    inside = gap[:, :19]  # of gaps between steps that were seen
+    assert np.abs(filled - truth)[:, :19][inside].mean() < 8
+    assert "write .npz" in cli("impute", fitted_run, "--data", tmp_path / "x.npy", "--out", tmp_path / "x.csv").err
+
+
 def test_the_report_draws_the_states(cli, fitted_run):
     assert cli("report", fitted_run).code == 0
     page = (fitted_run / "report.html").read_text()

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import numpy as np
 import pandas
+import pyarrow
 import pytest
 
 from lowerbound.data import DataError, Dataset, parse_columns
@@ -15,7 +16,7 @@ from lowerbound.data.kinds.table import Table
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.own_table import filled_table
 from lowerbound.data.rows_of_columns import rows_of_table
-from lowerbound.data.schema import LeftOut, Schema
+from lowerbound.data.schema import LeftOut, Schema, plain_dtype
 
 N = 60
 
@@ -327,6 +328,38 @@ def test_whole_numbers_whose_last_digits_would_be_lost_are_left_out_by_name() ->
     assert "last digits" in schema.left_out[0].reason
     with pytest.raises(DataError, match="subtract the smallest"):
         dataset_of(frame, overrides=Overrides.said(None, {"t": "continuous"}))
+
+
+@pytest.mark.parametrize(
+    "type_, values, kind",
+    [
+        ("int64", [0, 1, 2, 5], "count"),
+        ("uint8", [0, 1, 2, 5], "count"),
+        ("float64", [0.5, 1.25, -2.0], "continuous"),
+        ("float32", [0.5, 1.25, -2.0], "continuous"),
+        ("bool", [True, False], "boolean"),
+        ("string", ["u", "v"], "categorical"),
+        ("timestamp[us]", [pandas.Timestamp("2024-03-01"), pandas.Timestamp("2024-05-01")], "date"),
+        ("Sparse[float64, nan]", [0.5, 1.25, -2.0], "continuous"),
+        ("Sparse[int64, 0]", [0, 1, 2, 5], "count"),
+    ],
+)
+def test_columns_of_pyarrow_and_sparse_ones_come_back_in_their_type(type_, values, kind) -> None:
+    sparse = type_.startswith("Sparse")
+    dtype = pandas.SparseDtype(plain_dtype(type_)) if sparse else pandas.ArrowDtype(pyarrow.type_for_alias(type_))
+    cells = (values * N)[:N]
+    frame = pandas.DataFrame({"x": np.arange(N) + 0.5, "c": pandas.Series(cells).astype(dtype)})
+    schema = dataset_of(frame).schema
+    schema = Schema.from_json(json.loads(json.dumps(schema.to_json())))
+    assert [column.kind for column in schema.columns or ()] == ["continuous", kind]
+    back = kind_named(schema.kind).render(rows_of_table(frame, schema, "X"), schema)
+    pandas.testing.assert_frame_equal(back, frame)
+    if not sparse:
+        cells[3] = None
+        gaps = pandas.DataFrame({"x": frame["x"], "c": pandas.Series(cells, dtype=object).astype(dtype)})
+        rows = rows_of_table(gaps, schema, "X")
+        assert np.isnan(rows[3, 1])
+        assert str(kind_named(schema.kind).render(rows, schema)["c"].dtype) == str(dtype)
 
 
 @pytest.mark.parametrize(

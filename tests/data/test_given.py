@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+import torch
+from sklearn.base import clone
 
 import lowerbound as lb
 from lowerbound.data import DataError
 from lowerbound.data.given import dataset_of, rows_under
+from lowerbound.sklearn import FactorAnalysis, ProbabilisticPCA
 
 
 @pytest.mark.parametrize(
@@ -60,3 +63,30 @@ def test_the_shape_of_images_can_be_said_as_the_command_says_it() -> None:
 def test_what_would_be_passed_over_is_refused(as_users_run, data, said, part):
     with pytest.raises(DataError, match=part):
         dataset_of(data, **said)
+
+
+def test_masked_entries_are_missing_and_not_the_values_below_the_mask() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    masked, gaps = np.ma.array(x, mask=x > 1), np.where(x > 1, np.nan, x)
+    for road in (lambda X: dataset_of(X).x_train, lambda X: rows_under(X, dataset_of(gaps).schema).x):
+        np.testing.assert_array_equal(road(masked), road(gaps))
+    assert dataset_of(np.ma.array(x.round().astype(int), mask=x > 1)).schema.columns[0].missing == (x[:, 0] > 1).sum()
+    np.testing.assert_array_equal(dataset_of(np.ma.array(x)).x_train, dataset_of(x).x_train)
+    estimators = (FactorAnalysis(1), lb.VAE(1, hidden=[2], epochs=1, likelihood="mixed", random_state=0))
+    for estimator in estimators:
+        scores = [clone(estimator).fit(X).score_samples(X) for X in (masked, gaps)]
+        np.testing.assert_array_equal(*scores)
+    filled = clone(estimators[1]).fit(gaps).fitted_.impute(masked)
+    assert type(filled) is np.ndarray
+    np.testing.assert_array_equal(filled[x <= 1], x[x <= 1])
+    assert (filled[x > 1] != x[x > 1]).all()
+
+
+def test_tensors_with_gradients_and_of_half_precision_are_taken_on_every_road() -> None:
+    x = torch.randn(30, 2, generator=torch.Generator().manual_seed(0))
+    for given in (x.bfloat16(), x.clone().requires_grad_()):
+        expected = given.detach().float().numpy()
+        data = dataset_of(given)
+        np.testing.assert_array_equal(rows_under(given, data.schema).x, expected)
+        one, two = (ProbabilisticPCA(1).fit(X).score_samples(X) for X in (given, expected))
+        np.testing.assert_array_equal(one, two)

@@ -12,6 +12,7 @@ import pytest
 from lowerbound.data import DataError, checks, read_file, read_rows
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.overrides import Overrides
+from lowerbound.data.tables import read_table
 
 FOLDER = os.environ.get("LOWERBOUND_DATA", "")
 
@@ -260,3 +261,13 @@ def test_codes_that_are_said_to_be_numbers_are(tmp_path, kind):
     rows = read_rows(tmp_path / "t.csv", schema).x
     np.testing.assert_array_equal(rows[:, 0], months)
     np.testing.assert_array_equal(kind_named("table").render(rows, schema)["month"].astype(float), months)
+
+
+def test_an_index_of_a_parquet_file_is_said_to_be_left_out(tmp_path):
+    frame = pandas.DataFrame({"id": np.arange(20) * 1.5, "x": np.arange(20) ** 2.0, "z": np.arange(20) ** 1.5})
+    frame.set_index("id").to_parquet(tmp_path / "x.parquet")
+    found = read_table(tmp_path / "x.parquet", None)
+    assert list(found.x.columns) == ["x", "z"]
+    assert found.notes == ("The index of x.parquet ('id') names its rows; it was left out.",)
+    frame.to_parquet(tmp_path / "y.parquet")
+    assert read_table(tmp_path / "y.parquet", None).notes == ()

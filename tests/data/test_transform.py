@@ -12,6 +12,7 @@ import pytest
 import torch
 from scipy import stats
 
+from lowerbound.cli.describe import transform_words
 from lowerbound.data import DataError, Identity, Pixels, Standardize, applied
 from lowerbound.data import transform as checked
 
@@ -180,6 +181,11 @@ def test_within_range_changes_columns_that_hardly_vary_or_have_extreme_units_and
     assert z[5, 0].isnan()
     np.testing.assert_allclose(z[:, 3] / z[0, 3], np.arange(1, 61), rtol=1e-6)
     assert 0.5 < z[:, 3].std() < 2
+    assert isinstance(transform, Standardize)
+    assert transform.keeps_units
+    words = transform_words(transform, ["t", "a", "b", "mass"])
+    assert words.endswith("moved to their mean for the model, mass divided by a power of two, the others as stored")
+    assert not Standardize.fit(x[6:, [0, 1]]).keeps_units
     np.testing.assert_allclose(transform.inverse(z)[:, 3], x[:, 3], rtol=1e-7)
     assert isinstance(Standardize.within_range(x[:, 1:3], may[1:3], may[1:3]), Identity)
 

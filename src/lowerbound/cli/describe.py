@@ -81,8 +81,10 @@ def transform_words(transform: nn.Module, columns: Sequence[str] = ()) -> str:
     if isinstance(transform, Pixels):
         scaled = "as stored, in [0, 1]" if transform.scale is None else f"divided by {transform.scale:g}"
         return f"pixels {scaled}, {_BINARIZED[transform.binarization]}"
-    if isinstance(transform, Standardize) and transform.logs is None and bool((transform.scale == 1).all()):
-        return "columns far from zero moved to their mean for the model, the others as stored"
+    if isinstance(transform, Standardize) and transform.logs is None and transform.keeps_units:
+        rescaled = (transform.scale != 1).expand(len(columns)).tolist() if columns else []
+        divided = f", {_names(rescaled, columns)} divided by a power of two" if any(rescaled) else ""
+        return f"columns far from zero moved to their mean for the model{divided}, the others as stored"
     if isinstance(transform, Standardize):
         units = "densities are in the units of the columns"
         taken = "" if transform.logs is None else "after the logarithm of " + _names(transform.logs.tolist(), columns)

@@ -12,9 +12,9 @@ from lowerbound.cli.text import say
 __all__ = ["impute"]
 
 
-@click.command(short_help="Fill the gaps of a table.")
+@click.command(short_help="Fill the gaps of a table or of series.")
 @click.argument("run")
-@click.option("--data", metavar="FILE", help="The table. [default: the file that the run was fitted to]")
+@click.option("--data", metavar="FILE", help="The table, or an array. [default: the file that the run was fitted to]")
 @click.option(
     "--statistic",
     default="mean",
@@ -37,7 +37,7 @@ def impute(
     force: bool,
     seed: int,
 ) -> None:
-    """Fill the gaps of a table, each by what RUN says of it given the rest of its row.
+    """Fill the gaps of a table, or of series, each by what RUN says of it given the rest of its row.
 
     Every other cell is written as it is, and so are columns that are no part of the model. Classes without an order
     are filled by the most probable one, ordered ones by the median.
@@ -56,6 +56,8 @@ def impute(
     path, opened = Path(out), Run.open(run)
     check_out(path, opened, data, ".csv", ".parquet", ".npz", force=force)
     level = _statistic(statistic, draws)
+    if opened.schema.columns is None and path.suffix.lower() != ".npz":
+        raise click.UsageError(f"{run} is of {opened.schema.kind}s, which no {path.suffix} file holds; write .npz.")
     fitted = fitted_of(opened)
     table = data if data is not None else opened.config["data"].get("path")
     if table is None:

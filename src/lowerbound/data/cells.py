@@ -71,6 +71,8 @@ def read_cells(column: Any) -> Cells:
     """The cells of a pandas Series."""
     import pandas
 
+    if str(column.dtype).startswith("dictionary<"):  # of pyarrow
+        column = column.astype("category")
     dtype, types = str(column.dtype), pandas.api.types
     if isinstance(column.dtype, pandas.CategoricalDtype):
         return _categorical(column)

@@ -1,4 +1,4 @@
-"""The user's own table with its gaps filled: every other cell, column and row stays as it is."""
+"""The user's own table or array with its gaps filled: every other cell, column and row stays as it is."""
 
 from __future__ import annotations
 
@@ -60,6 +60,8 @@ def filled_table(own: Any, stored: np.ndarray, gap: np.ndarray, schema: Schema) 
     """
     if own is None:
         return kind_named(schema.kind).render(stored, schema)
+    if schema.columns is None:
+        return np.where(gap, schema.laid_out(stored), own).astype(own.dtype)
     if isinstance(own, np.ndarray):
         return _filled_array(own, stored, gap, schema)
     table, found = own.copy(), frame_of_rows(stored, schema)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from lowerbound.data.column_labels import index_of
 from lowerbound.data.contents import Given
 from lowerbound.data.errors import DataError
 from lowerbound.data.labels import number_text
-from lowerbound.data.schema import Column, Schema
+from lowerbound.data.schema import Column, Schema, plain_dtype
 from lowerbound.data.sparse import ARRAYS, IN_FILES, STAYS, Array
 
 __all__ = ["frame_of_rows", "kept_places", "rounded", "rows_of_table", "stored_cell", "wide_enough"]
@@ -223,6 +224,8 @@ def _series(x: np.ndarray, column: Column, container: str) -> Any:
     """A pandas Series of the type that the user gave."""
     import pandas
 
+    if (plain := plain_dtype(column.dtype)) != column.dtype:
+        return _as_given(_series(x, replace(column, dtype=plain), container), column.dtype)
     values, gaps = rounded(x.astype(np.float64), column), np.isnan(x)
     if column.kind == "date":
         return _dates(values, column)
@@ -235,6 +238,17 @@ def _series(x: np.ndarray, column: Column, container: str) -> Any:
     if container == "csv" and column.decimals == 0 and wide_enough(values, "int64") == "int64":
         return pandas.Series(values).astype("Int64")
     return pandas.Series(values).astype(column.dtype if column.dtype.lower().startswith("float") else "float64")
+
+
+def _as_given(series: Any, dtype: str) -> Any:
+    """A Series of a plain type in the type of pyarrow, or as sparse, as the user has it."""
+    import pandas
+
+    if not dtype.startswith("Sparse"):
+        import pyarrow
+
+        return series.astype(pandas.ArrowDtype(pyarrow.type_for_alias(dtype.removesuffix("[pyarrow]"))))
+    return series if series.hasnans and series.dtype.kind != "f" else series.astype(pandas.SparseDtype(series.dtype))
 
 
 def _nullable(dtype: str) -> str:

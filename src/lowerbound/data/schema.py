@@ -20,7 +20,17 @@ from lowerbound.data.covariates import Covariate
 from lowerbound.data.errors import clipped
 from lowerbound.typed import WrongType, annotations_of, as_annotated
 
-__all__ = ["UNNAMED", "Column", "ColumnKind", "LeftOut", "MoleculeSchema", "Schema", "TextSchema", "Tokens"]
+__all__ = [
+    "UNNAMED",
+    "Column",
+    "ColumnKind",
+    "LeftOut",
+    "MoleculeSchema",
+    "Schema",
+    "TextSchema",
+    "Tokens",
+    "plain_dtype",
+]
 
 Tokens: TypeAlias = Literal["word", "character"]
 """What a text is cut into."""
@@ -32,6 +42,11 @@ dates are seconds since 1970."""
 _OF_COLUMNS = ("table", "counts")
 
 _AS_THEY_ARE = (None, ("0", "1"), ("False", "True"))  # categories whose numbers are their values
+
+_OF_PYARROW = {
+    "bool": "boolean", "string": "string", "large_string": "string", "double": "float64", "float": "float32",
+    "halffloat": "float32",
+}  # fmt: skip
 
 UNNAMED = ("npy", "npz", "array")
 """Containers whose columns have numbers and no names."""
@@ -281,8 +296,25 @@ def _check(schema: Schema) -> None:
 
 def _has_categories_of_numbers(column: Column) -> bool:
     """Whether the user's column holds numbers, so that the names of its categories are numbers too."""
-    inner = column.dtype.removeprefix("category").strip("[]")
-    return bool(inner) and column.dtype not in ("object", "str", "string") and not column.dtype.startswith("bool")
+    dtype = plain_dtype(column.dtype)
+    inner = dtype.removeprefix("category").strip("[]")
+    return bool(inner) and dtype not in ("object", "str", "string") and not dtype.startswith("bool")
+
+
+def plain_dtype(dtype: str) -> str:
+    """The type of pandas that holds what a type of pyarrow or a sparse one holds; any other as it is.
+
+    >>> plain_dtype("int64[pyarrow]"), plain_dtype("Sparse[float64, nan]"), plain_dtype("int64")
+    ('Int64', 'float64', 'int64')
+    """
+    if dtype.startswith("Sparse["):
+        return dtype.removeprefix("Sparse[").partition(",")[0].rstrip("]")
+    name = dtype.removesuffix("[pyarrow]")
+    if name == dtype:
+        return dtype
+    if name.startswith(("int", "uint")):
+        return name.replace("uint", "UInt").replace("int", "Int")
+    return _OF_PYARROW.get(name, dtype)
 
 
 def _is_literal(name: str) -> bool:

@@ -47,13 +47,16 @@ def read_table(path: Path, label: str | None, usual_label: str | None = None) ->
     """
     is_parquet = path.name.lower().endswith(".parquet")
     frame = _read_frame(path, is_parquet)
-    index = None if is_parquet else _check_header(frame, path)
+    index, named = None if is_parquet else _check_header(frame, path), [name for name in frame.index.names if name]
     if label is None and usual_label in [str(name) for name in frame.columns]:
         label = usual_label
     notes = ()
     if index is not None:
         frame = frame.drop(columns=index)
         notes = (f"The first column of {clipped(path.name)} has no name and numbers its rows; it was left out.",)
+    if is_parquet and named:
+        index_names = ", ".join(f"'{clipped(str(name))}'" for name in named)
+        notes = (f"The index of {clipped(path.name)} ({index_names}) names its rows; it was left out.",)
     container = "parquet" if is_parquet else "csv"
     return contents_of_frame(frame, label, what=clipped(path.name), container=container, notes=notes)
 

@@ -308,6 +308,11 @@ class Standardize(Transform):
         centre = np.where(far, np.where(out, mean, np.round(mean)), 0.0)
         return cls(torch.from_numpy(centre), torch.from_numpy(scale))
 
+    @property
+    def keeps_units(self) -> bool:
+        """Whether columns keep their units, but for powers of two (`within_range`)."""
+        return bool((self.scale.frexp().mantissa == 0.5).all())
+
     def log_scale_of_cells(self, x: Shaped[Tensor, "row *event"]) -> Float[Tensor, "row *event"]:
         """log scale_d of each entry, and log raw_d besides on the scale of logarithms: log p(x) − log p(raw)."""
         found = self.scale.to(x.device).log().expand(x.shape)

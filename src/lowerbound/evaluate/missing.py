@@ -6,6 +6,9 @@ with w̃_s ∝ p(x_obs, z_s) / q(z_s | x_obs), which sum to 1 (Mattei & Frellsen
 Under an exact posterior the weights are equal. Missing entries are NaN; the likelihood must integrate them out, and
 the posterior take them. Entries that are there stay as they are.
 
+Where states are summed out (`hooks.KnowsEachState`), z_s is each state in turn and the weight of an entry at step t is
+p(c_t = z_s | x_obs): means are exact, and only the draws of an entry given its state are draws.
+
 The same draws answer two more questions: given some entries, what are the others (`draw_missing` of rows that are known
 in part); and how unusual is an entry among the others of its row (`log_conditionals`).
 """
@@ -24,6 +27,7 @@ from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.evidence import log_evidence
 from lowerbound.evaluate.importance import effective_sample_size
 from lowerbound.evaluate.resampling import resampled_latents
+from lowerbound.hooks import IsExact, KnowsEachState
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import derive_seed, forked
@@ -49,21 +53,27 @@ class Completions(NamedTuple):
 
     Attributes:
         rows: which rows of the data these are.
-        x: one draw of the missing entries at each z_s (S, B, D).
-        mean: E[x | z_s] in their place (S, B, D); where the likelihood has no mean, its most typical value.
-        weight: w̃_s (S, B).
+        x: one draw of the missing entries at each z_s (S, B, *event).
+        mean: E[x | z_s] in their place (S, B, *event); where the likelihood has no mean, its most typical value.
+        weight: w̃_s, of each row (S, B) or of each step (S, B, T).
     """
 
     rows: slice
-    x: Float[Tensor, "sample batch column"]
-    mean: Float[Tensor, "sample batch column"]
-    weight: Float[Tensor, "sample batch"]
+    x: Float[Tensor, "sample batch *event"]
+    mean: Float[Tensor, "sample batch *event"]
+    weight: Float[Tensor, "sample batch *time"]
+
+    @property
+    def weight_of_entries(self) -> Float[Tensor, "sample batch *event"]:
+        """The weight of each entry of each sample."""
+        missing = self.x.ndim - self.weight.ndim
+        return self.weight.reshape(*self.weight.shape, *(1,) * missing).expand_as(self.x)
 
 
 @cited("mattei2019miwae")
 def completions(
     model: LatentVariableModel,
-    x: Float[Tensor, "batch column"],
+    x: Float[Tensor, "batch *event"],
     *,
     num_samples: int = 1000,
     context: Context | None = None,
@@ -75,7 +85,7 @@ def completions(
     Arguments:
         model: p and q, whose likelihood takes NaN.
         x: rows in the form that the likelihood scores, NaN where an entry is missing.
-        num_samples: S, latents for each row.
+        num_samples: S, latents for each row; of K states that are summed out the next multiple of K.
         context: of the model, one row for each row of x.
         seed: of the draws.
         progress: called after each block with the rows done and their total.
@@ -85,10 +95,10 @@ def completions(
     """
     check_rows(model, x, context, num_samples, owner="completions")
     require_missing_allowed(model)
-    for number, rows in enumerate(row_blocks(len(x), max(1, _NUMBERS_PER_BLOCK // (num_samples * x.shape[1])))):
+    for number, rows in enumerate(row_blocks(len(x), max(1, _NUMBERS_PER_BLOCK // (num_samples * x[0].numel())))):
         part, given = x[rows], context_rows(context, rows)
         with torch.no_grad(), forked(x.device, derive_seed(seed, number), "completions"):
-            z, weight = _weighted_latents(model, part, given, num_samples)
+            z, weight = _weighted_states(model, part, num_samples) or _weighted_latents(model, part, given, num_samples)
             p = model.decode(z, given)
             draw, mean = p.sample(), p.mean
         gap = part.isnan()
@@ -101,13 +111,13 @@ def completions(
 @torch.no_grad()
 def draw_missing(
     model: LatentVariableModel,
-    x: Float[Tensor, "batch column"],
+    x: Float[Tensor, "batch *event"],
     num_draws: int,
     *,
     num_samples: int = 1000,
     context: Context | None = None,
     seed: int = 0,
-) -> tuple[Float[Tensor, "draw batch column"], Float[Tensor, "batch"]]:
+) -> tuple[Float[Tensor, "draw batch *event"], Float[Tensor, "batch"]]:
     """Independent draws of the missing entries given the others: sampling importance resampling.
 
     Arguments:
@@ -119,8 +129,8 @@ def draw_missing(
         seed: of the draws.
 
     Returns:
-        Completed rows (M, B, D), and the effective sample size of the weights (B,), at most S: where it is below M,
-        some draws share their z.
+        Completed rows (M, B, *event), and the effective sample size of the weights (B,), at most S: where it is below
+        M, some draws share their z.
 
     Raises:
         ValueError: as `completions`.
@@ -129,7 +139,7 @@ def draw_missing(
     require_missing_allowed(model)
     size = max(num_samples, num_draws)
     drawn, effective = [], []
-    for number, rows in enumerate(row_blocks(len(x), max(1, _NUMBERS_PER_BLOCK // (size * x.shape[1])))):
+    for number, rows in enumerate(row_blocks(len(x), max(1, _NUMBERS_PER_BLOCK // (size * x[0].numel())))):
         part, given = x[rows], context_rows(context, rows)
         with forked(x.device, derive_seed(seed, number), "draw_missing"):
             z, weight = _weighted_latents(model, part, given, size)
@@ -217,6 +227,22 @@ def _weighted_latents(
     return latents_of(q, draw), log_w.double().softmax(0).to(x)
 
 
+def _weighted_states(
+    model: LatentVariableModel, x: Tensor, num_samples: int
+) -> tuple[Latents, Float[Tensor, "sample batch time"]] | None:
+    """Every state as often as the others, for all steps at once, and p(state of the step | x) in as many parts; None
+    where states are not summed out.
+    """
+    q = model.posterior
+    if not (isinstance(q, KnowsEachState) and isinstance(q, IsExact) and q.is_exact_for(model)):
+        return None
+    gamma = q.state_probabilities(x)
+    batch, length, states = gamma.shape
+    copies = -(-num_samples // states)
+    z = torch.eye(states).to(gamma)[:, None, None].expand(states, batch, length, states).repeat(copies, 1, 1, 1)
+    return z, gamma.movedim(-1, 0).repeat(copies, 1, 1) / copies
+
+
 def takes_missing(model: LatentVariableModel) -> bool:
     """Whether its likelihood integrates NaN out."""
     likelihood = model.likelihood
@@ -232,5 +258,6 @@ def require_missing_allowed(model: LatentVariableModel) -> None:
     if not takes_missing(model):
         raise ValueError(
             f"The likelihood {type(model.likelihood).__name__} takes no missing entries; fit the table with the recipe "
-            "latent-classes, or with the likelihood mixed, which integrate them out."
+            "latent-classes, or with the likelihood mixed, and series with the recipe hidden-markov, which integrate "
+            "them out."
         )

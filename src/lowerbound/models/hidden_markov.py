@@ -145,6 +145,11 @@ class StatePosterior(nn.Module):
         """The path of largest p(c | x), by Viterbi's algorithm."""
         return self.chain(x).most_probable()[0]
 
+    @torch.no_grad()
+    def state_probabilities(self, x: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch time state"]:
+        """p(c_t | x) of each step, by the forward–backward recursions."""
+        return self.chain(x).smoothed
+
     def is_exact_for(self, model: LatentVariableModel) -> bool:
         """Whether the model has the prior and the likelihood of which this is the posterior."""
         prior, likelihood = self._of

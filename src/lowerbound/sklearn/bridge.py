@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from lowerbound import one_call
 from lowerbound.data import Dataset, Overrides
 from lowerbound.data.given import dataset_of, texts_of
+from lowerbound.data.plain import plain
 from lowerbound.engine import Device
 from lowerbound.fitted import Fitted
 from lowerbound.models.recipe import Recipe
@@ -86,7 +87,7 @@ def to_dataset(
     if _has_text(X):
         estimator.n_features_in_, estimator.feature_names_in_ = X.shape[1], np.asarray(X.columns, dtype=object)
         return dataset_of(X, y, overrides=said, hold_out=False), np.dtype(np.float64)
-    check_two_axes(X)
+    check_two_axes(X := plain(X))
     checked: Any = validate_data(
         estimator, X, dtype=DTYPES, reset=True, ensure_min_samples=2, ensure_all_finite="allow-nan"
     )
@@ -106,7 +107,7 @@ def validated(estimator: Any, X: Any, event_shape: Sequence[int] | None = None) 
     check_is_fitted(estimator)
     if texts_of(X) is not None or _has_text(X) or (estimator.fitted_.schema.has_names and hasattr(X, "columns")):
         return X
-    check_two_axes(X)
+    check_two_axes(X := plain(X))
     checked: Any = validate_data(estimator, X, dtype=DTYPES, reset=False, ensure_all_finite="allow-nan")
     return checked if event_shape is None else _shaped(checked, tuple(event_shape))
 

@@ -17,6 +17,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from lowerbound.data.plain import plain
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import impute, observe, observed_log_evidence
 from lowerbound.randomness import forked
@@ -125,7 +126,7 @@ class LinearEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _validated(self, X: Any, *, reset: bool) -> np.ndarray:
-        check_two_axes(X)
+        check_two_axes(X := plain(X))
         validated: Any = validate_data(
             self,
             X,
