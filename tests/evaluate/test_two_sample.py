@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import scipy.stats
 import torch
@@ -29,6 +31,16 @@ def test_equal_samples_are_told_apart_half_of_the_time():
 def test_shifted_gaussians_are_told_apart_as_by_the_best_rule(classifier):
     found = classifier_two_sample(torch.randn(1000, 1), 2 + torch.randn(1000, 1), classifier=classifier)
     assert found.value == pytest.approx(scipy.stats.norm.cdf(1.0), abs=0.04)
+
+
+def test_another_scale_of_many_correlated_latents_is_told():
+    """The best rule looks at one sum of squares, of which points alone tell a perceptron nothing."""
+    torch.manual_seed(0)
+    mixing = torch.eye(16) + torch.randn(16, 16) / 4
+    one, other = torch.randn(200, 16) @ mixing, 2 * torch.randn(200, 16) @ mixing
+    at = 2 * 16 * math.log(2) / (1 - 1 / 4)
+    best = 0.5 * (1 + scipy.stats.chi2.cdf(at, 16) - scipy.stats.chi2.cdf(at / 4, 16))
+    assert classifier_two_sample(one, other).value > best - 0.08
 
 
 def test_few_points_are_refused():

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lowerbound.explorer.server import MOST_BYTES
+from lowerbound.explorer.server import MOST_BYTES, MOST_CONNECTIONS
 
 
 def ask(server, method, path, body=None, **headers):
@@ -142,6 +142,42 @@ def test_someone_who_hangs_up_is_no_defect(server, capfd):
         plug.sendall(b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
     assert ask(server, "POST", path_of(server, "row"), '{"row": 0}')[0] == 200
     assert capfd.readouterr().err == ""
+
+
+def test_connections_that_send_nothing_keep_nobody_out(server):
+    """Those that wait longest are closed; a browser's, which named the token since, is not among them."""
+    browser = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    first = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    browser.request("GET", path_of(server))
+    browser.getresponse().read()
+    others = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(MOST_CONNECTIONS - 1)]
+    for one in others:
+        one.sendall(b"GET /")
+    assert first.recv(1) == b""
+    assert ask(server, "GET", path_of(server))[0] == 200  # in the place of the browser's, and then of nobody
+    more = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(MOST_CONNECTIONS)]
+    assert [one.recv(1) for one in others] == [b""] * len(others)
+    assert ask(server, "GET", path_of(server))[0] == 200
+    assert threading.active_count() < 2 * MOST_CONNECTIONS
+    browser.close()
+    for one in (first, *others, *more):
+        one.close()
+
+
+def test_a_connection_that_names_the_token_outlives_those_that_do_not(server):
+    browser = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    crowd = []
+    for _ in range(4):
+        browser.request("GET", path_of(server))
+        assert browser.getresponse().read()
+        opened = browser.sock
+        crowd += [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(MOST_CONNECTIONS - 2)]
+        browser.request("GET", path_of(server))
+        assert browser.getresponse().read()
+        assert browser.sock is opened
+    browser.close()
+    for one in crowd:
+        one.close()
 
 
 def test_questions_at_once_get_the_answers_of_one_after_another(server, explorer):

@@ -3,7 +3,8 @@
 It listens on the loopback address, and answers at paths that begin with a random token, which only the printed address
 holds. A request must name this server as its host (a site that lets its own name point here does not: DNS rebinding),
 must not come from another site, and a question must be JSON of bounded size. There are no other paths, no CORS, and no
-file is read. One question is put to the model at a time.
+file is read. One question is put to the model at a time. Of more connections than `MOST_CONNECTIONS` the one that has
+waited longest since it last named the token is closed, so that connections that send nothing keep nobody out.
 
 ====================  ======================================================
 request               answer
@@ -17,8 +18,10 @@ POST /TOKEN/NAME      the answer to a question of `asked.QUESTIONS`
 from __future__ import annotations
 
 import secrets
+import socket
 import sys
 import threading
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -33,6 +36,9 @@ __all__ = ["ExplorerServer"]
 
 MOST_BYTES = 2**20
 """Of a question."""
+
+MOST_CONNECTIONS = 32
+"""At once; a browser keeps six."""
 
 _LOOPBACK, _SECONDS = "127.0.0.1", 20
 _HEADERS = {
@@ -92,6 +98,10 @@ class ExplorerServer:
         self._http.server_close()
         self._thread.join()
 
+    def keep(self, connection: socket.socket) -> None:
+        """Close this connection after all that are open now; it has named the token."""
+        self._http.keep(connection)
+
     @property
     def hosts(self) -> tuple[str, ...]:
         """The names by which a request may call this server."""
@@ -119,6 +129,33 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = False
     request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]):
+        self._guard: threading.Lock = threading.Lock()
+        self._open: dict[Any, None] = {}  # sockets, that which has waited longest first
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Take a connection, and close the one that has waited longest if there are too many."""
+        self.keep(request)
+        with self._guard:
+            crowded = list(self._open)[:-MOST_CONNECTIONS]
+        for oldest in crowded:
+            with suppress(OSError):  # it has gone by itself
+                oldest.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and closes it
+        super().process_request(request, client_address)
+
+    def keep(self, request: Any) -> None:
+        """Count a connection as the newest."""
+        with self._guard:
+            self._open.pop(request, None)
+            self._open[request] = None
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        with self._guard:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print the traceback of a defect, and nothing of a page that is closed while it waits."""
@@ -181,6 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif not secrets.compare_digest(token.encode(), self.owner.token.encode()) or not slash:
             self._refuse(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
         else:
+            self.owner.keep(self.connection)
             return name
         return None
 
