@@ -1,7 +1,7 @@
 """What a user of a mixed table would have tried first: log p(x) (N,) of the observed entries of test rows, in nats.
 
-Densities are in the units of the table. Sizes are chosen on a tenth of the training rows, and what was chosen is fitted
-to all of them.
+Densities are in the units of the table, and no Gaussian is narrower than half a step of a column on a grid. Sizes are
+chosen on a tenth of the training rows, and what was chosen is fitted to all of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sklearn.mixture import GaussianMixture
 
 from lowerbound.data import Dataset
 from lowerbound.data.schema import Column
-from lowerbound.linear import MixedRows, OtherColumns, fit_scaled_mixture
+from lowerbound.linear import MixedRows, OtherColumns, Resolution, fit_scaled_mixture
 
 __all__ = ["of_mixed"]
 
@@ -73,11 +73,12 @@ def _log_nb(x: np.ndarray, m: float, r: float) -> np.ndarray:
 
 
 def _gaussians(x: np.ndarray) -> Density:
-    """1, 3 or 10 Gaussians, in standard units with a floor of a thousandth."""
+    """1, 3 or 10 Gaussians, in standard units with a floor of a thousandth, or of half a step."""
     mean, scale = x.mean(), x.std() or 1.0
     y = ((x - mean) / scale)[:, None]
+    floor = float(Resolution.of(torch.from_numpy(y)).floor(torch.zeros(1, dtype=torch.float64), 1e-3)) ** 2
     held, rest = y[: max(1, len(y) // 10)], y[max(1, len(y) // 10) :]
-    fits: list[Any] = [GaussianMixture(k, reg_covar=1e-6, random_state=0) for k in (1, 3, 10) if k < len(rest)]
+    fits: list[Any] = [GaussianMixture(k, reg_covar=floor, random_state=0) for k in (1, 3, 10) if k < len(rest)]
     best = max(fits, key=lambda fit: fit.fit(rest).score(held)).fit(y)
     return lambda z: best.score_samples(((z - mean) / scale)[:, None]) - np.log(scale)
 
@@ -108,7 +109,14 @@ def _fit(train: np.ndarray, columns: Sequence[Column], size: tuple[int, int | No
     num_clusters, rank = size
     data = rows(train)
     fitted = fit_scaled_mixture(
-        data.real, num_clusters, rank, others=data.others, shrinkage=1.0, starts=5, max_iterations=200
+        data.real,
+        num_clusters,
+        rank,
+        others=data.others,
+        shrinkage=1.0,
+        resolution=Resolution.of(data.real, torch.from_numpy(np.where(positive[real], scale, 0.0))),
+        starts=5,
+        max_iterations=200,
     )
 
     def density(x: np.ndarray) -> np.ndarray:

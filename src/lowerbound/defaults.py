@@ -221,7 +221,8 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
         reason = "blocks of 0 and 1, or by the kinds of the columns"
         decisions["likelihoods"] = Decision(likelihoods_of_blocks(dataset, given["blocks"]), reason)
     if "columns" in recipe.options and schema.columns is not None:
-        decisions["columns"] = Decision(columns_spelling(schema.columns), "the kinds of the columns")
+        spelling = columns_spelling(schema.columns, tabled=recipe.tables_counts)
+        decisions["columns"] = Decision(spelling, "the kinds of the columns")
     facts = facts_of(likelihood)
     is_picture = len(schema.event_shape) > 1
     decisions["standardize"] = Decision(facts.standardized and schema.kind != "image")

@@ -26,6 +26,7 @@ __all__ = [
     "poisson",
     "student_t",
     "table",
+    "table_with_tail",
     "zero_inflated",
 ]  # fmt: skip
 
@@ -86,6 +87,16 @@ def table(value: np.ndarray, cumulative: np.ndarray, per_unit: np.ndarray) -> np
     """The entry k = value · per_unit of a table of cumulative probabilities on the last axis."""
     k = np.round(value * per_unit).astype(np.int64)
     return np.take_along_axis(cumulative, np.clip(k, 0, cumulative.shape[-1] - 1)[..., None], -1)[..., 0]
+
+
+def table_with_tail(value: np.ndarray, cumulative: np.ndarray) -> np.ndarray:
+    """The entry k = value of a table of cumulative probabilities on the last axis, whose last entry is of all counts
+    from there on, each half as probable as the one before.
+    """
+    k, last = np.floor(value).astype(np.int64), cumulative.shape[-1] - 1
+    inside = np.take_along_axis(cumulative, np.clip(k, 0, last - 1)[..., None], -1)[..., 0]
+    tail = (cumulative[..., -1] - cumulative[..., -2]) * np.exp2(-np.maximum(k - last + 1.0, 0.0))
+    return np.where(k < 0, 0.0, np.where(k < last, inside, 1.0 - tail))
 
 
 def poisson(value: np.ndarray, rate: np.ndarray) -> np.ndarray:

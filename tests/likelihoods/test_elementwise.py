@@ -6,6 +6,7 @@ import torch
 from lowerbound.likelihoods.beta import BetaDistribution
 from lowerbound.likelihoods.categorical import CategoricalDistribution
 from lowerbound.likelihoods.continuous_bernoulli import ContinuousBernoulliDistribution
+from lowerbound.likelihoods.count_table import CountTableDistribution
 from lowerbound.likelihoods.discretized_logistic import DiscretizedLogisticDistribution
 from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
 from lowerbound.likelihoods.poisson import PoissonDistribution
@@ -24,6 +25,7 @@ CASES = {
     "beta": BetaDistribution(t(0.1, 0.5, 0.7), t(2.0, 0.7, 50.0)),
     "categorical": CategoricalDistribution(torch.randn(3, 5, dtype=torch.float64, generator=torch.manual_seed(1))),
     "continuous bernoulli": ContinuousBernoulliDistribution(t(-30.0, -0.7, 0.0, 1e-3, 4.0)),
+    "count table": CountTableDistribution(torch.randn(3, 5, dtype=torch.float64, generator=torch.manual_seed(2))),
     "discretized logistic": DiscretizedLogisticDistribution(t(-0.9, 0.0, 0.5), t(0.3, 0.002, 0.05)),
     "negative binomial": NegativeBinomialDistribution(t(0.5, 4.0, 200.0), t(3.0, 1.0, 1e8)),
     "poisson": PoissonDistribution(t(0.01, 3.0, 1e4)),

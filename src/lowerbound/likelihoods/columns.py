@@ -9,6 +9,7 @@ categorical            0 … K − 1, unordered        softmax                  
 ordinal                0 … K − 1, ordered          cumulative logit, learned cut points  1: the location
 count                  0, 1, 2, …                  negative binomial, learned r          1: raw mean
 heteroscedastic-count  0, 1, 2, …                  negative binomial                     2: raw mean, raw r
+small-count            0, 1, 2, …                  a table of K counts, geometric tail   K + 1 logits
 =====================  ==========================  ====================================  ====================
 
 a and b are the mean and the standard deviation of the observed training entries (of their logarithms, for positive
@@ -30,6 +31,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.likelihoods.categorical import CategoricalDistribution
+from lowerbound.likelihoods.count_table import CountTableDistribution
 from lowerbound.likelihoods.in_units import LogNormalInUnits, NormalInUnits
 from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
 from lowerbound.likelihoods.ordinal import cut_points, ordinal_log_probs
@@ -45,6 +47,7 @@ __all__ = [
     "HeteroscedasticCountColumns",
     "OrdinalColumns",
     "PositiveColumns",
+    "SmallCountColumns",
 ]
 
 _MIN_SCALE = 1e-3
@@ -231,6 +234,24 @@ class HeteroscedasticCountColumns(CountColumns):
         """The mean of the observed counts, at least 0.01, and r = 1."""
         raw_mean = super().start(x)
         return torch.cat([raw_mean, torch.zeros_like(raw_mean)], -1)
+
+
+class SmallCountColumns(Columns):
+    """Columns of counts that are mostly below K."""
+
+    support = counts
+
+    def __init__(self, num_columns: int, num_tabled: int):
+        super().__init__()
+        self.num_outputs = num_tabled + 1
+
+    def forward(self, parameters: Tensor) -> CountTableDistribution:
+        """softmax of the logits, the last of which is of all counts from K on."""
+        return CountTableDistribution(parameters)
+
+    def start(self, x: Tensor) -> Tensor:
+        """Log-frequencies, with one count spread over the table."""
+        return torch.log(_frequencies(x.clamp(max=self.num_outputs - 1), self.num_outputs))
 
 
 def _observed(x: Tensor) -> tuple[Tensor, Tensor]:

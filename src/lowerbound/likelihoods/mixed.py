@@ -7,10 +7,10 @@ observed columns only (Nazábal et al. 2020, "Handling incomplete heterogeneous 
 missing entry is NaN in x. It is replaced by a harmless value before anything is computed, because 0 · NaN would make
 every gradient NaN. The inference network gets the same NaN and must replace it too.
 
-`columns` lists the kinds in order: "continuous", "positive", "count", "heteroscedastic-count", "categorical-K" and
-"ordinal-K". "n*" in front repeats a kind, and "+" joins kinds to one string: "3*continuous + categorical-4 + 2*count".
-The module `columns` describes each kind; ordered classes are those of McCullagh (1980). The net gives one vector: the
-parameters of the first kind to appear, column by column, then those of the next kind.
+`columns` lists the kinds in order: "continuous", "positive", "count", "heteroscedastic-count", "categorical-K",
+"ordinal-K" and "small-count-K". "n*" in front repeats a kind, and "+" joins kinds to one string: "3*continuous +
+categorical-4 + 2*count". The module `columns` describes each kind; ordered classes are those of McCullagh (1980). The
+net gives one vector: the parameters of the first kind to appear, column by column, then those of the next kind.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from lowerbound.likelihoods.columns import (
     HeteroscedasticCountColumns,
     OrdinalColumns,
     PositiveColumns,
+    SmallCountColumns,
 )
 from lowerbound.likelihoods.outputs import output_bias_of
 from lowerbound.nets.parameters import parameters_of
@@ -43,8 +44,10 @@ from lowerbound.support import LikelihoodFacts, Support, by_column, with_missing
 
 __all__ = ["Mixed", "MixedDistribution", "kinds_of_columns", "observed_log_prob"]
 
-_KIND = re.compile(r"(?:(\d+)\*)?(?:(continuous|positive|count|heteroscedastic-count)|(categorical|ordinal)-(\d+))")
-_Kind = tuple[str, int]  # its name, and K (0 where it has no classes)
+_KIND = re.compile(
+    r"(?:(\d+)\*)?(?:(continuous|positive|count|heteroscedastic-count)|(categorical|ordinal|small-count)-(\d+))"
+)
+_Kind = tuple[str, int]  # its name, and K (0 where it has none)
 
 
 class Mixed(nn.Module):
@@ -219,7 +222,8 @@ def kinds_of_columns(columns: str | Sequence[str]) -> list[_Kind]:
         if found is None or (found[4] is not None and int(found[4]) < 2) or found[1] == "0":
             raise ValueError(
                 f"Mixed got a column {entry.strip()!r} and expected continuous, positive, count, "
-                "heteroscedastic-count, categorical-K or ordinal-K with K at least 2, or n* before one of them."
+                "heteroscedastic-count, categorical-K, ordinal-K or small-count-K with K at least 2, or n* before one "
+                "of them."
             )
         kinds += [(found[2] or found[3], int(found[4] or 0))] * int(found[1] or 1)
     return kinds
@@ -231,6 +235,8 @@ def _group(kind: _Kind, num_columns: int) -> Columns:
         return CategoricalColumns(num_columns, num_classes)
     if name == "ordinal":
         return OrdinalColumns(num_columns, num_classes)
+    if name == "small-count":
+        return SmallCountColumns(num_columns, num_classes)
     simple = {
         "continuous": ContinuousColumns,
         "positive": PositiveColumns,

@@ -15,6 +15,7 @@ within clusters (`count_factors`): the pseudo-row of a cluster is then spread ev
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,6 +30,7 @@ __all__ = ["MixedRows", "OtherColumns", "OtherFit", "OtherParameters"]
 _GRID = torch.logspace(-1.5, 4, 34, dtype=torch.float64)
 _SMALLEST_MEAN = 0.01
 _NEAR = 2  # steps of the grid
+_LEAST_TAIL = 1e-9
 _STEPS, _STEPS_TO_BEGIN, _ROUNDS_TO_BEGIN = 2, 5, 3
 
 
@@ -40,17 +42,30 @@ class OtherColumns:
         classes: numbers of classes from 0.
         sizes: how many classes each of these columns has.
         counts: whole numbers that are not negative.
+        tables: K of each of the counts where a table of 0, …, K − 1 and of more may be fitted, else 0; no table at all
+            if left out.
     """
 
     classes: Float[Tensor, "row class_column"]
     sizes: tuple[int, ...]
     counts: Float[Tensor, "row count_column"]
+    tables: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.classes)
 
     def __getitem__(self, rows: Tensor | slice) -> OtherColumns:
-        return OtherColumns(self.classes[rows], self.sizes, self.counts[rows])
+        return OtherColumns(self.classes[rows], self.sizes, self.counts[rows], self.tables)
+
+    def tabled(self) -> OtherColumns:
+        """The same rows with the counts that may have a table as classes behind the others; what is not below K is the
+        last of them.
+        """
+        small, rest = _places(self.tables)
+        most = self.counts.new_tensor([self.tables[i] for i in small])
+        classes = torch.cat([self.classes, self.counts[:, small].minimum(most)], 1)
+        rest = rest if self.tables else list(range(self.counts.shape[1]))
+        return OtherColumns(classes, (*self.sizes, *(self.tables[i] + 1 for i in small)), self.counts[:, rest])
 
     @cached_property
     def one_hot(self) -> Float[Tensor, "row class"]:
@@ -146,6 +161,25 @@ class OtherParameters:
         different, which = r.unique(dim=0, return_inverse=True)  # one, unless mixtures were joined
         return log_p + torch.stack([rows.volume(each) for each in different], 1)[:, which]
 
+    def tabled(self, tables: Sequence[int]) -> OtherParameters:
+        """The same with the negative binomials of counts that may have a table (K of each; 0 for none) written as such,
+        behind the classes.
+        """
+        small, rest = _places(tables)
+        parts = [self.log_p]
+        for i in small:
+            x, m, r = torch.arange(tables[i]).to(self.mean), self.mean[:, i, None], self.inverse_dispersion[:, i, None]
+            log_p = _volume(x, r) + x * (m / (r + m)).log() - r * (m / r).log1p()
+            more = (1 - log_p.exp().sum(1, keepdim=True)).clamp_min(_LEAST_TAIL)
+            parts.append(torch.cat([log_p, more.log()], 1).log_softmax(1))
+        return OtherParameters(torch.cat(parts, 1), self.mean[:, rest], self.inverse_dispersion[:, rest])
+
+
+def _places(tables: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Of the counts with a table, and of those without."""
+    every = range(len(tables))
+    return [i for i in every if tables[i]], [i for i in every if not tables[i]]
+
 
 @dataclass(frozen=True)
 class MixedRows:
@@ -169,6 +203,11 @@ class MixedRows:
     def is_whole(self) -> bool:
         """Whether all columns are real and nothing is missing."""
         return self.others is None and not bool(self.real.isnan().any())
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether tables may be fitted to some counts."""
+        return self.others is not None and any(self.others.tables)
 
     @property
     def is_counts(self) -> bool:

@@ -13,7 +13,7 @@ Tables with gaps, classes or counts have candidates of their own (`mixed_candida
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -47,7 +47,7 @@ _FEW_ROWS = 2000  # up to here a second thread only waits
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """Arguments of `fit_scaled_mixture`: see there."""
+    """Arguments of `fit_scaled_mixture`: see there; and whether counts of few values have tables (`tabled`)."""
 
     num_clusters: int
     latent_dim: int | None
@@ -56,11 +56,17 @@ class Candidate:
     target: Target = "covariance"
     starts: int = 1
     count_factors: int = 0
+    tabled: bool = False
+
+    def seen(self, rows: MixedRows) -> MixedRows:
+        """Rows as it takes them: with small counts as classes if it is tabled."""
+        return MixedRows(rows.real, rows.others.tabled()) if self.tabled and rows.others is not None else rows
 
     def fit(
         self, rows: MixedRows, *, min_scale: float = 1e-3, resolution: Resolution | None = None, seed: int = 0
     ) -> ScaledMixture:
         """Fit it to rows."""
+        rows = self.seen(rows)
         return fit_scaled_mixture(
             rows.real,
             self.num_clusters,
@@ -77,13 +83,21 @@ class Candidate:
             seed=seed,
         )
 
+    def fit_alike(self, rows: MixedRows, **fitted_with: Any) -> ScaledMixture:
+        """Fit it, and write its small counts as tables, so that it can be joined to candidates that are tabled."""
+        found = self.fit(rows, **fitted_with)
+        if self.tabled or not rows.has_tables or rows.others is None or found.others is None:
+            return found
+        return replace(found, others=found.others.tabled(rows.others.tables))
+
     def __str__(self) -> str:
         kind = {None: "full covariance", 0: "independent columns"}.get(self.latent_dim, f"{self.latent_dim} factors")
         if self.count_factors:
             kind = f"counts of {self.count_factors} factor{'s' * (self.count_factors > 1)}"
         tails = ", heavy tails" if len(self.levels) > 1 else ""
         shrunk = ", shrunk" if self.shrinkage else ""
-        return f"{self.num_clusters} x {kind}{tails}{shrunk}"
+        tables = ", tables of small counts" if self.tabled else ""
+        return f"{self.num_clusters} x {kind}{tails}{shrunk}{tables}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +106,8 @@ class Stack:
 
     Attributes:
         mixture: all of them as one mixture of factor analysers, of the real columns.
-        others: the parameters of the other columns in each component of it; None where there are none.
+        others: the parameters of the other columns in each component of it, those of small counts as tables; None where
+            there are none.
         cluster: the cluster of each component that comes from the heaviest candidate; −1 for those of others.
         taken: the candidates with weight, the heaviest first.
         weights: theirs; they sum to 1.
@@ -146,6 +161,8 @@ def fit_stack(
     every = list(of_kind(len(chosen_on), rows.real.shape[1]))
     if chosen_on.others is not None and chosen_on.is_counts:
         every += count_candidates(*chosen_on.others.counts.shape)
+    if chosen_on.has_tables:
+        every += [replace(candidate, tabled=True) for candidate in every if not candidate.count_factors]
     parts = list(_parts(len(chosen_on)))
     fitted_with: dict[str, Any] = {"min_scale": min_scale, "resolution": resolution, "seed": seed}
     with one_thread(len(rows) <= _FEW_ROWS):
@@ -155,7 +172,7 @@ def fit_stack(
         weights = stacking_weights(log_p)
         order = [int(i) for i in weights.argsort(descending=True) if weights[i] >= _LEAST_WEIGHT]
         kept = (weights[order] / weights[order].sum()).tolist()
-        fits = [every[i].fit(rows[:_MOST_TO_FIT], **fitted_with) for i in order]
+        fits = [every[i].fit_alike(rows[:_MOST_TO_FIT], **fitted_with) for i in order]
     mixture, others, cluster = joined(fits, kept)
     return Stack(
         mixture=mixture,
@@ -229,7 +246,7 @@ def _score(candidate: Candidate, rows: MixedRows, part: Tensor, fitted_with: Map
     """log p(x) of a part, fitted to the others."""
     rest = torch.ones(len(rows), dtype=torch.bool)
     rest[part] = False
-    scored = rows[part]
+    scored = candidate.seen(rows[part])
     return candidate.fit(rows[rest], **fitted_with).log_evidence(scored.real, scored.others)
 
 

@@ -3,7 +3,7 @@
     c ~ π                                                                                     z = (ζ, c), c one-hot
     real columns          x_r | ζ, c ~ N(b_c + W_c ζ, diag ψ_c),   ζ ~ N(0, I)                (log x_r if positive)
     classes               x_j | c ~ Cat(p_cj)                                                 ordered ones too
-    counts                x_j | c ~ NB(mean m_cj, inverse dispersion r_cj)
+    counts                x_j | c ~ NB(mean m_cj, inverse dispersion r_cj), small ones a table p_cj
 
 Latent class analysis (Lazarsfeld & Henry 1968) and its extension to mixed columns (Everitt 1988; Hunt & Jorgensen 1999,
 2003) with a factor analyser for the real columns of each class. Given c the three lines are independent, so that
@@ -33,6 +33,7 @@ from lowerbound.likelihoods.columns import (
     ContinuousColumns,
     HeteroscedasticCountColumns,
     PositiveColumns,
+    SmallCountColumns,
 )
 from lowerbound.likelihoods.mixed import kinds_of_columns, observed_log_prob
 from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
@@ -127,7 +128,13 @@ def start_latent_classes(
         stack = fit_stack(rows, resolution=resolution, seed=seed)
         mixture, others, cluster, said = stack.mixture, stack.others, stack.cluster, stack.sentence
     else:
-        one = Candidate(num_clusters=len(p.logits), latent_dim=q.latent_dim, shrinkage=1.0, starts=_STARTS)
+        one = Candidate(
+            num_clusters=len(p.logits),
+            latent_dim=q.latent_dim,
+            shrinkage=1.0,
+            starts=_STARTS,
+            tabled=rows.has_tables,
+        )
         (mixture, others, cluster), said = joined([one.fit(rows, resolution=resolution, seed=seed)], [1.0]), None
     weight, table = _weights(mixture), _table(likelihood, mixture, others)
     p.take({"logits": mixture.weights.log(), "length": torch.tensor(weight.shape[2])})
@@ -140,7 +147,7 @@ def start_latent_classes(
 
 def rows_of(likelihood: Mixed, x: Float[Tensor, "row column"]) -> MixedRows:
     """Rows of a table by the kinds of their columns, real ones in the units of the likelihood."""
-    real, classes, counts, sizes = [x[:, :0]], [x[:, :0]], [x[:, :0]], []
+    real, classes, counts, sizes, tables = [x[:, :0]], [x[:, :0]], [x[:, :0]], [], []
     parts = x[:, likelihood.order].split(likelihood.sizes, 1)
     for group, part in zip(likelihood.groups, parts, strict=True):
         if isinstance(group, ContinuousColumns):
@@ -150,7 +157,8 @@ def rows_of(likelihood: Mixed, x: Float[Tensor, "row column"]) -> MixedRows:
             sizes += [group.num_outputs] * part.shape[1]
         else:
             counts.append(part)
-    others = OtherColumns(torch.cat(classes, 1), tuple(sizes), torch.cat(counts, 1))
+            tables += [group.num_outputs - 1 if isinstance(group, SmallCountColumns) else 0] * part.shape[1]
+    others = OtherColumns(torch.cat(classes, 1), tuple(sizes), torch.cat(counts, 1), tuple(tables))
     return MixedRows(torch.cat(real, 1), others if len(classes) + len(counts) > 2 else None)
 
 
@@ -284,6 +292,8 @@ def _table(
     """The parameters of `Mixed` in each component at ζ = 0."""
     loc, scale = (torch.stack([getattr(c, name) for c in mixture.components]) for name in ("offset", "scale"))
     real = class_at = count = 0
+    kinds = list(zip(likelihood.groups, likelihood.sizes, strict=True))
+    table_at = sum(n * int(g.num_outputs) for g, n in kinds if isinstance(g, CategoricalColumns))  # pyright: ignore[reportArgumentType]
     parts = []
     for group, n in zip(likelihood.groups, likelihood.sizes, strict=True):
         if isinstance(group, ContinuousColumns):
@@ -296,6 +306,10 @@ def _table(
             found = group.parameters_at(others.mean[:, of_group], others.inverse_dispersion[:, of_group])
             parts.append(found.flatten(1))
             count += n
+        elif isinstance(group, SmallCountColumns):
+            width = n * group.num_outputs
+            parts.append(others.log_p[:, table_at : table_at + width])
+            table_at += width
         else:
             width = n * int(group.num_outputs)  # pyright: ignore[reportArgumentType]
             parts.append(others.log_p[:, class_at : class_at + width])
@@ -311,4 +325,5 @@ RECIPE = Recipe(
     start=start_latent_classes,
     likelihood="mixed",
     assigns=True,
+    tables_counts=True,
 )

@@ -97,6 +97,7 @@ class Recipe:
         finish: a second training after the last step, or None.
         likelihood: the name of its likelihood, unless the user may choose another.
         assigns: whether its model assigns each row to a class or a cluster, to be compared with labels.
+        tables_counts: whether its option `columns` is said with tables for counts of few values.
         cites: the works that the model is of, as keys of `references.bib`, or BibTeX entries (`cited`).
     """
 
@@ -108,6 +109,7 @@ class Recipe:
     finish: Finish | None = None
     likelihood: str = "bernoulli"
     assigns: bool = False
+    tables_counts: bool = False
     cites: tuple[str, ...] = ()
 
     @property

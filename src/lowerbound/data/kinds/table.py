@@ -39,6 +39,7 @@ __all__ = ["Table", "columns_spelling", "mixed_spelling"]
 
 _SPELLED = {"date": "continuous", "boolean": "categorical"}
 _SHOWN = 8
+_LARGEST_TABLED, _MOST_TABLED = 20, 500
 
 
 class Table:
@@ -206,13 +207,30 @@ def mixed_spelling(columns: Sequence[Column]) -> str:
     return f"mixed:columns={columns_spelling(columns)}"
 
 
-def columns_spelling(columns: Sequence[Column]) -> str:
-    """The kind of each column in order, as `likelihoods.Mixed` takes them."""
+def columns_spelling(columns: Sequence[Column], *, tabled: bool = False) -> str:
+    """The kind of each column in order, as `likelihoods.Mixed` takes them.
+
+    Arguments:
+        columns: their kinds.
+        tabled: whether counts of few values have a table (`small-count`): of columns up to 20, if their tables are of
+            at most 500 entries together.
+
+    >>> columns_spelling([Column(name="a", kind="count", high=4.0), Column(name="b", kind="date")], tabled=True)
+    'small-count-5+continuous'
+    """
+    small = [i for i, column in enumerate(columns) if tabled and _is_small(column)]
+    if sum(int(columns[i].high or 0) + 2 for i in small) > _MOST_TABLED:
+        small = []
+    words = [f"small-count-{int(c.high or 0) + 1}" if i in small else _spelled(c) for i, c in enumerate(columns)]
     parts = []
-    for word, same in groupby(_spelled(column) for column in columns):
+    for word, same in groupby(words):
         count = len(list(same))
         parts.append(word if count == 1 else f"{count}*{word}")
     return "+".join(parts)
+
+
+def _is_small(column: Column) -> bool:
+    return column.kind == "count" and column.high is not None and 1 <= column.high <= _LARGEST_TABLED
 
 
 def _spelled(column: Column) -> str:
