@@ -40,6 +40,7 @@ class Encoded:
         mean: E_q[z | x] of each row (N, latent).
         scale: the standard deviation of q(z | x) (N, latent).
         assigned: the class or cluster of each row (N,), as text where classes have names; None if the model gives none.
+        probability: that of the assigned class or cluster (N,); None if the model gives none.
         codes: the numbers of the codes of each row (N, stage, position), of quantised latents; `mean` then has the
             vectors that they stand for. None for other latents.
         states: the number of the state of each step (N, T), along the most probable path of a chain of states, of
@@ -49,6 +50,7 @@ class Encoded:
     mean: np.ndarray
     scale: np.ndarray
     assigned: np.ndarray | None = None
+    probability: np.ndarray | None = None
     codes: np.ndarray | None = None
     states: np.ndarray | None = None
 
@@ -69,9 +71,12 @@ def encode(
     with numbered(rows.numbers):
         remedy = "fit again with a smaller learning rate" if scheme is None else "take a smaller lr of the inference"
         require_finite_rows(torch.from_numpy(mean + scale), "q(z | x)", remedy)
-    assigned = assign(fitted, rows, seed=seed) if fitted.assigns else None
+    assigned = probability = None
+    if fitted.assigns:
+        of_classes = probabilities(fitted, rows, seed=seed)
+        assigned, probability = _named(fitted, of_classes.argmax(1)), of_classes.max(1)
     codes, states = _codes(fitted, rows, seed), _states(fitted, rows, seed)
-    return Encoded(mean=mean, scale=scale, assigned=assigned, codes=codes, states=states)
+    return Encoded(mean=mean, scale=scale, assigned=assigned, probability=probability, codes=codes, states=states)
 
 
 def score(fitted: Fitted, data: Any, *, num_samples: int | None, seed: int | None) -> Float[np.ndarray, "row"]:
@@ -95,7 +100,11 @@ def score(fitted: Fitted, data: Any, *, num_samples: int | None, seed: int | Non
 
 def assign(fitted: Fitted, data: Any, *, seed: int | None) -> np.ndarray:
     """The class or the cluster of each row, as `Fitted.assign` says."""
-    numbers = probabilities(fitted, data, seed=seed).argmax(1)
+    return _named(fitted, probabilities(fitted, data, seed=seed).argmax(1))
+
+
+def _named(fitted: Fitted, numbers: np.ndarray) -> np.ndarray:
+    """Classes by their names, if they have some; numbers of clusters as they are."""
     told = fitted.recipe is not None and fitted.recipe.takes_some_labels
     return np.asarray(fitted.schema.classes)[numbers] if told and fitted.schema.classes is not None else numbers
 

@@ -153,3 +153,26 @@ def test_a_new_batch_is_mapped_by_the_command(cli, run, cells, tmp_path):
     table = tmp_path / "e.csv"
     words = ["--data", file, "--given", "batch=b", "--num-samples", 2, "--out", table]
     assert cli("expression", out, *words).code == 0
+
+
+def test_types_of_cells_by_the_command(cli, refused, cells, tmp_path):
+    import h5py
+
+    some = planted_cells(80)[0]
+    some.obs["type"] = np.where(np.arange(80) % 4 == 0, some.obs["type"], "unknown")
+    file, run, out = write_h5ad(tmp_path / "x.h5ad", some), tmp_path / "run", tmp_path / "z.csv"
+    words = ["--recipe", "labelled-cells", "--steps", 3, "--hidden", 8, "--latent-dim", 2, "--device", "cpu"]
+    assert "has no labels and this model needs them" in refused("fit", file, *words, "--out", run)
+    answer = cli("fit", file, *words, "--covariates", "batch", "--label", "type", "--no-evaluate", "--out", run)
+    assert answer.code == 0
+    assert "'unknown' stands for no label" in answer.out
+    assert cli("encode", run, "--data", file, "--out", out).code == 0
+    found, opened = pandas.read_csv(out), lb.Fitted.open(run)
+    assert found["assigned"].tolist() == opened.assign(some).tolist()
+    np.testing.assert_allclose(found["probability"], opened.probabilities(some).max(1), rtol=1e-5)
+    assert cli("encode", run, "--data", file, "--out", tmp_path / "z.h5ad").code == 0
+    with h5py.File(tmp_path / "z.h5ad") as copy:
+        assert copy["obs/assigned"].asstr()[:].tolist() == found["assigned"].tolist()
+        np.testing.assert_allclose(copy["obs/probability"], found["probability"], rtol=1e-5)
+    assert cli("evaluate", run, "--num-samples", 3, "--json").code == 0
+    assert "accuracy" in json.loads((run / "evaluation.json").read_text())

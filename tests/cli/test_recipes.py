@@ -27,6 +27,7 @@ SMALL = {
     "linear-path": "linear-path:latent_dim=2,hidden=[8]",
     "counts": "counts:latent_dim=2,hidden=[8]",
     "cells": "cells:latent_dim=2,hidden=[8]",
+    "labelled-cells": "labelled-cells:latent_dim=2,hidden=[8]",
     "multimodal": "multimodal:latent_dim=2,hidden=[8],blocks=a=0-3;b=4-8",
     "cvae": "cvae:latent_dim=2,hidden=[8]",
     "vade": "vade:latent_dim=2,hidden=[8],clusters=3",
@@ -63,6 +64,7 @@ WITHOUT_DENSITY = ("avb", "aae")
 MIXTURE = "mixture-of-factor-analysers"
 TABLES = {
     **dict.fromkeys(("counts", "cells", "lda", "prodlda"), "counts"),
+    "labelled-cells": "labelled",
     **dict.fromkeys(("latent-classes", "linear-path", "mixture-of-factor-analysers", "multimodal"), "reals"),
 }
 
@@ -89,6 +91,8 @@ def data_for(tmp_path_factory: pytest.TempPathFactory, small_digits: Path) -> Ca
     counts, reals = rng.poisson(2, size=(120, 9)), rng.normal(size=(120, 9))
     for name, x in (("counts", counts), ("reals", reals)):
         np.savez(folder / f"{name}.npz", x_train=x[:100], x_test=x[100:])
+    y = rng.integers(0, 2, 120)
+    np.savez(folder / "labelled.npz", x_train=counts[:100], x_test=counts[100:], y_train=y[:100], y_test=y[100:])
     texts = [" ".join(rng.choice(["the", "a", "cat", "dog", "ran"], 3)) for _ in range(100)]
     (folder / "texts.txt").write_text("\n".join(texts))
     (folder / "molecules.smi").write_text("\n".join(SMILES * 5))
@@ -127,7 +131,8 @@ def test_a_recipe_fits_reopens_scores_samples_and_encodes(cli, refused, tmp_path
         assert drawn["x"].shape == shapes.get(name, (7, 8, 8))
         assert codes["mean"].shape[0] == 20
         assert ("assigned" in codes) == recipes()[name].assigns
-    assert ("accuracy" in scores, "clustering_accuracy" in scores) == (name == "semi-supervised", name == "vade")
+    learns_labels = name in ("semi-supervised", "labelled-cells")
+    assert ("accuracy" in scores, "clustering_accuracy" in scores) == (learns_labels, name == "vade")
     if name in ("cvae", "factor-analysis", "ladder"):  # conditional, without steps, in layers
         answer = cli("report", run)
         assert answer.code == 0, answer.err
@@ -242,7 +247,7 @@ def test_every_recipe_writes_a_report_with_nothing_but_its_defaults(cli, tmp_pat
         return
     assert scores is not None
     baseline = {MIXTURE: "gaussian", "sentence-vae": "unigram", "language-model": "unigram", "molecule-vae": "unigram"}
-    baseline["cells"] = "negative binomials given library"
+    baseline["cells"] = baseline["labelled-cells"] = "negative binomials given library"
     assert baseline.get(name, "independent elements") in scores["baselines"]
     assert ("Weighed by rows that none of them saw" in answer.out) == (name in ("latent-classes", MIXTURE))
     assert ("below a baseline" in answer.out) == ("try `lowerbound fit" in answer.out or "longer: `low" in answer.out)

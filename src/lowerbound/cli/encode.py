@@ -46,7 +46,7 @@ def encode(
     seed: int,
 ) -> None:
     """Write the mean and the standard deviation of q(z | x) of each row of data, with its label if it has one, and as
-    `assigned` the class or cluster that the model gives it, if it gives one.
+    `assigned` the class or cluster that the model gives it, if it gives one, with its `probability`.
 
     Of quantised latents `codes` are the numbers of their codes (row, stage, position), and the means are the vectors
     that these stand for.
@@ -57,7 +57,7 @@ def encode(
     Where chains of hmc, or several starts of local, are not to be trusted, stderr says which rows and why.
 
     A .csv or .parquet file of cells also gets the name of each. An .h5ad file is a copy of that of --data with the
-    means in `obsm` as X_lowerbound.
+    means in `obsm` as X_lowerbound, and with types that the model gives to cells in `obs`.
 
     `row` is the number of the row in the file, from 0. Rows come in the order of the file; of data with a training and
     a test part, the training part comes first.
@@ -81,7 +81,8 @@ def encode(
     if is_h5ad:
         from lowerbound.data.formats.h5ad import with_latents
 
-        write_bytes(path, with_latents(Path(str(other.data)), encoded.mean))
+        of_cells = {"assigned": encoded.assigned, "probability": encoded.probability}
+        write_bytes(path, with_latents(Path(str(other.data)), encoded.mean, of_cells))
     else:
         _write(path, encoded, rows)
     say(f"Wrote the latents of {len(encoded.mean)} rows of {rows.name} to {path}")
@@ -95,7 +96,9 @@ def _write(path: Path, encoded: Encoded, rows: Rows) -> None:
 
     suffix, y, classes = path.suffix.lower(), rows.y, rows.schema.classes
     row = np.arange(len(encoded.mean)) if rows.numbers is None else rows.numbers
-    assigned = {} if encoded.assigned is None else {"assigned": encoded.assigned}
+    assigned = {
+        n: v for n, v in (("assigned", encoded.assigned), ("probability", encoded.probability)) if v is not None
+    }
     codes = encoded.codes
     if suffix == ".npz":
         labels = {} if y is None else {"label": y}

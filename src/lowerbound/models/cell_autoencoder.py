@@ -28,7 +28,7 @@ from lowerbound.models.cell_likelihood import CellDispersion, CellFamily, CellLi
 from lowerbound.models.cell_parts import CellEncoder, CellPrior, LibrarySizes
 from lowerbound.models.recipe import Recipe
 from lowerbound.posteriors import DiagonalNormal
-from lowerbound.protocols import Context, Latents
+from lowerbound.protocols import Conditional, Context, Latents
 from lowerbound.shown import shown
 from lowerbound.weights import latents_of
 
@@ -55,7 +55,7 @@ class CellModel(LatentVariableModel):
     def __init__(
         self,
         *,
-        prior: CellPrior,
+        prior: Conditional,
         likelihood: CellLikelihood,
         posterior: DiagonalNormal,
         sizes: LibrarySizes,

@@ -27,7 +27,6 @@ from torch.distributions import Distribution
 from lowerbound.model import Joint
 from lowerbound.models.cell_autoencoder import CellModel, cell_autoencoder
 from lowerbound.models.cell_likelihood import CellDispersion, CellFamily
-from lowerbound.models.cell_parts import CellPrior
 from lowerbound.models.recipe import Recipe
 from lowerbound.nets.softplus import positive, raw_of
 from lowerbound.posteriors import DiagonalNormal
@@ -148,7 +147,7 @@ class LabelledCellModel(CellModel):
         latent_dim, width = cells.likelihood.decoder.in_shapes[0][0], cells.likelihood.width
         prior = TypePrior(latent_dim, num_classes, width=width, unknown_class=unknown_class, label_weight=label_weight)
         super().__init__(
-            prior=cast(CellPrior, prior),
+            prior=prior,
             likelihood=cells.likelihood,
             posterior=cast(DiagonalNormal, cells.posterior),
             sizes=cells.sizes,

@@ -7,7 +7,7 @@ Nothing else of the file is read, and sizes are checked before anything is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,14 @@ def read_h5ad(
         ) from error
 
 
-def with_latents(path: Path, latents: np.ndarray, key: str = "X_lowerbound") -> bytes:
-    """The bytes of a file with latents (cells, …) in its `obsm`, where they replace those of the same key.
+def with_latents(
+    path: Path,
+    latents: np.ndarray,
+    of_cells: Mapping[str, np.ndarray | None] | None = None,
+    key: str = "X_lowerbound",
+) -> bytes:
+    """The bytes of a file with latents (cells, …) in its `obsm` and columns (cells,) in its `obs`, those that are not
+    None; they replace those of the same names.
 
     Raises:
         DataError: the file is not one of AnnData, or is too large for memory.
@@ -87,9 +93,25 @@ def with_latents(path: Path, latents: np.ndarray, key: str = "X_lowerbound") -> 
                 del obsm[key]
             obsm[key] = latents
             obsm[key].attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+            for name, values in (of_cells or {}).items():
+                if values is not None:
+                    _put_column(file["obs"], name, values)
     except _BROKEN as error:
         raise DataError(f"'{clipped(path.name)}' cannot be copied with its latents; write .csv.") from error
     return buffer.getvalue()
+
+
+def _put_column(table: Any, name: str, values: np.ndarray) -> None:
+    """Write a column of `obs`, of text or of numbers."""
+    if name in table:
+        del table[name]
+    is_text = values.dtype.kind in "OU"
+    table[name] = list(map(str, values)) if is_text else values
+    kind = "string-array" if is_text else "array"
+    table[name].attrs.update({"encoding-type": kind, "encoding-version": "0.2.0"})
+    order = [str(one) for one in table.attrs.get("column-order", [])]
+    if "column-order" in table.attrs and name not in order:
+        table.attrs["column-order"] = [*order, name]
 
 
 def _contents(
