@@ -1,16 +1,30 @@
 """Molecules of MOSES: a latent and a grammar in which every row is a molecule, against the same without either.
 
-    molecule-vae       p(z) p(x | z), x a derivation by fragments and atoms; the weight of the rate rises to 1
+    warm-up            p(z) p(x | z), x a derivation by fragments and atoms; the weight of the rate rises to 1
     free bits          the same, 4 nats of the rate free of cost
     fragments alone    Π_t p(x_t | x_<t): the same net without a latent, log p(x) exact
     characters         a sentence VAE of the characters of the same SMILES, without a grammar
+    characters alone   the same without a latent
+    selfies            a sentence VAE of the symbols of SELFIES (Krenn et al. 2020), every string of which is a molecule
+    selfies alone      the same without a latent
+
+and remedies against an unused latent, each with everything else as it is:
+
+    plain              no warm-up
+    free bits 2, 8     2 nats, as the recipe molecule-vae has them, or 8
+    word dropout       0.3 of the symbols hidden from later ones while training
+    free bits, word dropout   4 nats free, 0.3 of the symbols hidden
+    aggressive         10 steps of the encoder for each of the decoder, while that raises I (He et al. 2019)
+    bag of words       4 nats free, and an encoder of the counts of symbols
+    short sight        4 nats free, and a decoder that sees z and the last three symbols
 
 Every k-th molecule of the training part of MOSES is fitted; a tenth of them chooses the weights. Scored are molecules
 spread over the published test part: L_K of K importance samples, nats a molecule of its derivation (of characters: of
 its canonical SMILES), each a lower bound of log p(molecule), because a molecule has more than one way to be written;
-the share of them that is outside of what the model can write; exact reconstruction at one z ~ q(z | x), written
-greedily; and samples against test molecules by the scores of `evaluate.molecules`, which leave out the Fréchet ChemNet
-distance.
+the share of them that is outside of what the model can write; I(x; z) of the scored molecules; what is written greedily
+at one z ~ q(z | x): the share that is the molecule itself, its Tanimoto similarity to it, and that to another test
+molecule, which is the same for a latent that says nothing; and samples against test molecules by the scores of
+`evaluate.molecules`, which leave out the Fréchet ChemNet distance.
 Each model is a run folder, which is resumed where it stopped.
 
 python papers/moses.py --molecules 50000 --steps 6000
@@ -20,11 +34,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from rdkit import Chem
+from rdkit.Chem import rdFingerprintGenerator
+from rdkit.DataStructs import TanimotoSimilarity
 
 from lowerbound.data import read_file
 from lowerbound.data.download import needed
@@ -33,7 +51,7 @@ from lowerbound.data.given import rows_under
 from lowerbound.data.kinds.strings import texts_in
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.smiles import read_molecules
-from lowerbound.evaluate import log_evidence, summary
+from lowerbound.evaluate import aggregate_posterior, log_evidence, summary
 from lowerbound.evaluate.molecules import molecule_scores
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import prepare
@@ -69,7 +87,7 @@ def main() -> None:
         if given.models and name not in given.models:
             continue
         begun = time.process_time()
-        model = fitted(given.runs / name.replace(" ", "-"), train, settings)
+        model = fitted(given.runs / name.replace(" ", "-"), train, settings, kind_of(name))
         spent = time.process_time() - begun
         results["models"][name] = {**scores(model, train, test, given), "cpu_seconds_of_fit": spent}
         print(name, results["models"][name], flush=True)
@@ -93,17 +111,35 @@ def variants(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
     net = {"embedding_dim": given.embedding_dim, "width": given.width}
     warm = f"beta-elbo:beta=1.0,rate=kl,warmup={max(1, given.steps // 3)}"
     model = {**training, **net, "latent_dim": given.latent_dim}
+    fragments = {**model, "recipe": "molecule-vae"}
+    free, hidden = {"objective": "free-bits:nats=4.0,per=group"}, {"word_dropout": 0.3}
     return {
-        "molecule-vae": {**model, "recipe": "molecule-vae", "objective": warm},
-        "free bits": {**model, "recipe": "molecule-vae", "objective": "free-bits:nats=4.0,per=group"},
+        "warm-up": {**fragments, "objective": warm},
+        "free bits": {**fragments, **free},
         "fragments alone": {**training, **net, "recipe": "language-model"},
         "characters": {**model, "recipe": "sentence-vae", "objective": warm},
+        "characters alone": {**training, **net, "recipe": "language-model"},
+        "selfies": {**model, "recipe": "sentence-vae", "objective": warm},
+        "selfies alone": {**training, **net, "recipe": "language-model"},
+        "plain": {**fragments, "objective": "elbo:rate=kl"},
+        "free bits 2": {**fragments, "objective": "free-bits:nats=2.0,per=group"},
+        "free bits 8": {**fragments, "objective": "free-bits:nats=8.0,per=group"},
+        "word dropout": {**fragments, **hidden, "objective": warm},
+        "free bits, word dropout": {**fragments, **free, **hidden},
+        "aggressive": {**fragments, "objective": "elbo:rate=kl", "loss": "aggressive:num_encoder_steps=10"},
+        "bag of words": {**fragments, **free, "encoder": "bag-of-words"},
+        "short sight": {**fragments, **free, "decoder": "convolution", "layers": 1},
     }
 
 
-def fitted(path: Path, molecules: Path, settings: dict[str, Any]) -> Fitted:
+def kind_of(name: str) -> str:
+    """How the lines of molecules are read for a model."""
+    words = name.split()[0]
+    return {"characters": "text:tokens=character", "selfies": "text:tokens=selfies"}.get(words, "molecules")
+
+
+def fitted(path: Path, molecules: Path, settings: dict[str, Any], kind: str) -> Fitted:
     """The fitted model of a folder: begun, resumed, or as it is."""
-    kind = "text:tokens=character" if settings["recipe"] == "sentence-vae" else "molecules"
     dataset = read_file(molecules, overrides=Overrides.said(kind))
     planned = plan(dataset, **settings)
     run = Run.open(path) if (path / "run.json").exists() else None
@@ -128,8 +164,7 @@ def scores(fitted: Fitted, train: Path, test: Path, given: argparse.Namespace) -
     alone = model.prior(None).event_shape.numel() == 0
     found = log_evidence(model, x, num_samples=1 if alone else given.evidence_samples, seed=given.seed)
     parts = summary(model, x, num_samples=1 if alone else 16, seed=given.seed)
-    with forked(torch.device("cpu"), given.seed):
-        same = None if alone else (model.reconstruct(x) == x).all(1).double().mean().item()
+    told = {} if alone else what_z_tells(fitted, x, given.seed)
     real, known = test.read_text().split(), set(train.read_text().split())
     begun = time.process_time()
     samples = texts_in(fitted.sample(given.samples, seed=given.seed))
@@ -140,7 +175,7 @@ def scores(fitted: Fitted, train: Path, test: Path, given: argparse.Namespace) -
         "elbo": found.mean_elbo,
         "rate": parts.rate,
         "active_units": parts.active_units,
-        "reconstruction": same,
+        **told,
         "outside": 1 - len(x) / len(real),
         "num_test": len(real),
         "num_train": len(known),
@@ -148,6 +183,29 @@ def scores(fitted: Fitted, train: Path, test: Path, given: argparse.Namespace) -
         "notes": list(rows.notes),
         **molecule_scores(samples, known, real),
     }
+
+
+def what_z_tells(fitted: Fitted, x: torch.Tensor, seed: int) -> dict[str, float]:
+    """I(x; z), and how molecules compare with what is written at one z ~ q(z | x)."""
+    information = aggregate_posterior(fitted.model, x, seed=seed).mutual_information.mean
+    with forked(torch.device("cpu"), seed):
+        made = fitted.model.reconstruct(x)
+    seen, again = texts_in(fitted.render(x)), texts_in(fitted.render(made))
+    return {
+        "mutual_information": float(information),
+        "reconstruction": (made == x).all(1).double().mean().item(),
+        "similarity": similarity(seen, again),
+        "similarity_to_another": similarity(seen[1:] + seen[:1], again),
+    }
+
+
+def similarity(these: list[str], those: list[str]) -> float:
+    """The mean Tanimoto similarity of pairs, Morgan fingerprints of radius 2; 0 where one is no molecule."""
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=1024)
+    pairs = [[Chem.MolFromSmiles(one) for one in pair] for pair in zip(these, those, strict=True)]
+    return statistics.fmean(
+        0.0 if None in pair else TanimotoSimilarity(*map(generator.GetFingerprint, pair)) for pair in pairs
+    )
 
 
 if __name__ == "__main__":

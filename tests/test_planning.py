@@ -143,12 +143,12 @@ def test_a_penalty_learns_the_length_of_z_from_the_model(penalty: str) -> None:
 
 
 def _data_for(recipe: Recipe) -> Dataset:
+    if recipe.likelihood == "tokens":
+        return dataset_of(["a model of text", "text of a model", "a text"] * 10)
     if recipe.labels == "covariates":
         return dataset_of(RNG.poisson(2, (60, 5)))
     if recipe.labels != "unused":
         return dataset_of(BYTES / 255, LABELS)
-    if recipe.likelihood == "tokens":
-        return dataset_of(["a model of text", "text of a model", "a text"] * 10)
     if recipe.likelihood in ("negative-binomial", "bag-of-words"):
         return dataset_of(COUNTS)
     return load("digits") if "likelihood" in recipe.options else dataset_of(REAL)

@@ -5,6 +5,7 @@
     nucleus=p           k ~ softmax(θ) restricted to the fewest symbols that have probability p together, renormalised
                         (Holtzman et al. 2020, arXiv:1904.09751, eq. 2)
     greedy              k = argmax θ
+    beam=N              of all texts the most probable one that a search with N beginnings finds (`likelihoods.beam`)
 
 Only `sample` draws from p(x | z); the others show what the model holds for likely. These never choose symbol 1, which
 stands for every unknown word and is none.
@@ -19,9 +20,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Choice", "choice_of", "draw", "greedy", "nucleus", "tempered"]
+__all__ = ["Choice", "beam_of", "choice_of", "draw", "greedy", "known", "nucleus", "tempered"]
 
-_UNKNOWN = 1
+_UNKNOWN, _WIDEST = 1, 1000
 
 Choice: TypeAlias = Callable[[Tensor], Tensor]
 """From scores (N, K) to symbols (N,)."""
@@ -34,7 +35,7 @@ def draw(scores: Float[Tensor, "row symbol"]) -> Tensor:
 
 def greedy(scores: Float[Tensor, "row symbol"]) -> Tensor:
     """The most probable known symbol."""
-    return _known(scores).argmax(-1)
+    return known(scores).argmax(-1)
 
 
 def tempered(temperature: float) -> Choice:
@@ -42,7 +43,7 @@ def tempered(temperature: float) -> Choice:
     temperature = min(max(temperature, 1e-300), 1e300)  # beyond, its reciprocal is no float64
 
     def choose(scores: Tensor) -> Tensor:
-        scores = _known(scores)
+        scores = known(scores)
         apart = (scores - scores.amax(-1, keepdim=True)).double()  # at most 0, so that nothing overflows to infinity
         return draw((apart / temperature).to(scores.dtype))
 
@@ -53,7 +54,7 @@ def nucleus(mass: float) -> Choice:
     """Draws from the fewest symbols whose probabilities add up to `mass`."""
 
     def choose(scores: Tensor) -> Tensor:
-        p, order = torch.softmax(_known(scores), -1).sort(-1, descending=True)
+        p, order = torch.softmax(known(scores), -1).sort(-1, descending=True)
         before = p.cumsum(-1) - p
         kept = torch.where(before < mass, p, 0.0)
         kept[..., 0] = p[..., 0]  # also where the mass is 0 as a float32
@@ -62,7 +63,7 @@ def nucleus(mass: float) -> Choice:
     return choose
 
 
-def _known(scores: Tensor) -> Tensor:
+def known(scores: Float[Tensor, "row symbol"]) -> Tensor:
     """The scores without that of the unknown symbol."""
     return scores.index_fill(-1, torch.tensor([_UNKNOWN], device=scores.device), -torch.inf)
 
@@ -85,6 +86,17 @@ def choice_of(words: str) -> Choice:
     if name == "nucleus" and 0 < number <= 1:
         return nucleus(number)
     raise ValueError(
-        f"decoding is {words[:40]!r}; expected sample, greedy, temperature=T with T above 0, or nucleus=P with "
-        "P in (0, 1]."
+        f"decoding is {words[:40]!r}; expected sample, greedy, temperature=T with T above 0, nucleus=P with P in "
+        f"(0, 1], or beam=N with N from 1 to {_WIDEST:,}."
     )
+
+
+def beam_of(words: str) -> int | None:
+    """N of "beam=N"; None for other words, or a number that is out of range, which `choice_of` refuses.
+
+    >>> beam_of("beam=5"), beam_of("greedy")
+    (5, None)
+    """
+    name, _, value = words.partition("=")
+    number = int(value) if name == "beam" and value.isascii() and value.isdigit() and len(value) < 5 else 0
+    return number if 1 <= number <= _WIDEST else None

@@ -315,7 +315,7 @@ class Fitted:
                 of these, as in {"batch": "a"}; others are drawn by their shares, and numbers are at their mean. Not
                 together with label.
             decoding: how each token of a text is chosen: "sample" draws from p(x | z), as None does; "greedy",
-                "temperature=0.7" and "nucleus=0.9" show what is likely (`lowerbound.decoding`).
+                "temperature=0.7", "nucleus=0.9" and "beam=5" show what is likely (`lowerbound.decoding`).
             seed: of the draws.
 
         Raises:

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lowerbound.decoding import choice_of
+from lowerbound.decoding import beam_of, choice_of, draw
 from lowerbound.drawn_context import drawn_context
 from lowerbound.fitted import Fitted
+from lowerbound.likelihoods.beam import beam_search
 from lowerbound.likelihoods.tokens import TokenDistribution
 from lowerbound.plan_size import check_draws
 from lowerbound.randomness import derive_seed, forked
@@ -30,14 +31,15 @@ def written(
     Arguments:
         fitted: a model of text.
         count: how many.
-        decoding: how the next token is chosen (`decoding.choice_of`).
+        decoding: how tokens are chosen (`lowerbound.decoding`).
         seed: of the draws; that of the fit if None.
         given: values of covariates, as for `Fitted.sample`.
 
     Raises:
         ValueError: a model of something else, fewer than one text, or other words.
     """
-    choose = choice_of(decoding)
+    width = beam_of(decoding)
+    choose = draw if width is not None else choice_of(decoding)
     if count < 1:
         raise ValueError(f"sample got {count} draws to make and needs at least 1.")
     check_draws(count, fitted.model, fitted.schema.event_shape)
@@ -47,4 +49,6 @@ def written(
         p = fitted.model.decode(z, context)
         if not isinstance(p, TokenDistribution):
             raise ValueError(f"{fitted.called} is not of text, and decoding={decoding!r} is for texts; leave it out.")
+        if width is not None:
+            return beam_search(p, width).expand(count, -1)
         return p.decoded(choose) if p.batch_shape else p.decoded(choose, torch.Size((count,)))

@@ -25,11 +25,11 @@ def test_it_fits_and_scores_every_model_and_goes_on_where_it_stopped(tmp_path, m
         (data / f"moses_zinc_{part}.smi.txt.gz").write_bytes(gzip.compress("\n".join(SMILES * 3).encode()))
     monkeypatch.setenv("LOWERBOUND_DATA", str(data))
     words = [str(SCRIPT), *WORDS.split(), "--out", str(out), "--runs", str(tmp_path / "runs"), "--models"]
-    for models in (["molecule-vae", "fragments alone"], ["fragments alone", "free bits", "characters"]):
+    for models in (["warm-up", "fragments alone"], ["fragments alone", "free bits", "characters"]):
         monkeypatch.setattr(sys, "argv", [*words, *models])
         runpy.run_path(str(SCRIPT), run_name="__main__")
     found = json.loads(out.read_text())["models"]
-    assert set(found) == {"molecule-vae", "fragments alone", "free bits", "characters"}
+    assert set(found) == {"warm-up", "fragments alone", "free bits", "characters"}
     for name, row in found.items():
         assert row["num_test"] == 20
         assert row["log_evidence"] < -3

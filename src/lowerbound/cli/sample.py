@@ -31,7 +31,7 @@ __all__ = ["sample"]
 )
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True, help="How many.")
 @click.option(
-    "--decoding", metavar="HOW", help="Of text: sample, greedy, temperature=T or nucleus=P. [default: sample]"
+    "--decoding", metavar="HOW", help="Of text: sample, greedy, temperature=T, nucleus=P or beam=N. [default: sample]"
 )
 @click.option(
     "--out", metavar="FILE", help="A .png, .csv, .parquet, .npz, .txt or .smi file; without it text is printed."

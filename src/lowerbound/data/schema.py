@@ -32,8 +32,9 @@ __all__ = [
     "plain_dtype",
 ]
 
-Tokens: TypeAlias = Literal["word", "character"]
-"""What a text is cut into."""
+Tokens: TypeAlias = Literal["word", "character", "bpe", "selfies"]
+"""What a text is cut into: words between spaces, characters, byte pairs (`data.byte_pairs`), or the symbols of SELFIES
+(`data.selfies`), where a text is the SMILES of a molecule."""
 
 ColumnKind: TypeAlias = Literal["continuous", "positive", "count", "categorical", "ordinal", "boolean", "date"]
 """What a column of a table holds. Booleans, categories and ordinals are numbered in the order of `Column.categories`;
@@ -109,6 +110,7 @@ class TextSchema:
         column: the column of a table that held the texts, or None.
         num_tokens: how many tokens the training part has, without ends.
         num_unknown: how many of them have no number.
+        merges: of byte pairs, the pairs that were joined, in their order.
     """
 
     tokens: Tokens
@@ -116,6 +118,7 @@ class TextSchema:
     column: str | None = None
     num_tokens: int = 0
     num_unknown: int = 0
+    merges: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

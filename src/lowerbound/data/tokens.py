@@ -1,4 +1,4 @@
-"""Text as tokens: words between spaces, or characters, and back.
+"""Text as tokens: words between spaces, characters, byte pairs or symbols of SELFIES, and back.
 
 A vocabulary numbers them. Number 0 is the end of a text, and fills the rest of its row; number 1 stands for every token
 that the vocabulary does not hold. The others follow by their frequency in the training rows. A word that occurs there
@@ -13,14 +13,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lowerbound.data.byte_pairs import byte_pairs, learn_byte_pairs, text_of_byte_pairs
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.schema import TextSchema, Tokens
+from lowerbound.data.selfies import selfies_of, smiles_of
 
-__all__ = ["END", "UNKNOWN", "TextOptions", "joined", "numbered", "split", "vocabulary"]
+__all__ = [
+    "END",
+    "NOUNS",
+    "UNKNOWN",
+    "TextOptions",
+    "byte_pair_vocabulary",
+    "joined",
+    "numbered",
+    "split",
+    "vocabulary",
+]
 
 END, UNKNOWN = 0, 1
-_UNKNOWN_AS = {"word": "<unk>", "character": "\ufffd"}
-_LEAST_COUNT = {"word": 2, "character": 1}
+NOUNS = {"word": "word", "character": "character", "bpe": "byte pair", "selfies": "symbol"}
+_UNKNOWN_AS = {"word": "<unk>", "character": "\ufffd", "bpe": "\ufffd", "selfies": "[nop]"}  # [nop] says nothing
+_LEAST_COUNT = {"word": 2, "character": 1, "selfies": 1}
 _MOST_SYMBOLS = 1_000_000
 
 
@@ -39,18 +52,47 @@ class TextOptions:
     vocabulary: int | None = None
 
 
-def split(text: str, tokens: Tokens) -> Sequence[str]:
+def split(text: str, tokens: Tokens, schema: TextSchema | None = None) -> Sequence[str]:
     """The tokens of a text.
+
+    Arguments:
+        text: the text.
+        tokens: what it is cut into.
+        schema: of byte pairs, which are learned; not looked at for others.
 
     >>> split("a model  of text", "word")
     ['a', 'model', 'of', 'text']
     """
-    return text.split() if tokens == "word" else text.strip()
+    match tokens:
+        case "word":
+            return text.split()
+        case "character":
+            return text.strip()
+        case "selfies":
+            return selfies_of(text)
+        case "bpe":
+            assert schema is not None
+            return byte_pairs(text, schema.symbols[UNKNOWN + 1 :], schema.merges)
 
 
 def joined(tokens: Iterable[str], kind: Tokens) -> str:
     """The text of some tokens."""
+    match kind:
+        case "bpe":
+            return text_of_byte_pairs([token for token in tokens if token != _UNKNOWN_AS[kind]])
+        case "selfies":
+            return smiles_of(tokens)
     return (" " if kind == "word" else "").join(tokens)
+
+
+def byte_pair_vocabulary(texts: Sequence[str], size: int | None) -> TextSchema:
+    """The byte pairs of training texts, for `split`.
+
+    Raises:
+        DataError: a size without room for them, or the library that finds them is not installed.
+    """
+    pieces, merges = learn_byte_pairs([text.strip() for text in texts], size)
+    return TextSchema(tokens="bpe", symbols=("", _UNKNOWN_AS["bpe"], *pieces), merges=merges)
 
 
 def vocabulary(texts: Iterable[Sequence[str]], tokens: Tokens, size: int | None, what: str) -> tuple[str, ...]:
@@ -69,15 +111,15 @@ def vocabulary(texts: Iterable[Sequence[str]], tokens: Tokens, size: int | None,
     counts.pop(_UNKNOWN_AS[tokens], None)
     if size is not None and not 1 <= size <= len(counts):
         raise DataError(
-            f"text got vocabulary={size} and the training part of {what} has {len(counts):,} different {tokens}s; take "
-            "a number from 1 to that, or leave it out."
+            f"text got vocabulary={size} and the training part of {what} has {len(counts):,} different "
+            f"{NOUNS[tokens]}s; take a number from 1 to that, or leave it out."
         )
     least = 1 if size is not None else _LEAST_COUNT[tokens]
     known = sorted((token for token, count in counts.items() if count >= least), key=lambda t: (-counts[t], t))
     if not known:
         raise DataError(
-            f"no {tokens} occurs twice in the training part of {what}, so there is nothing to learn; give more, or "
-            "say kind='text:tokens=character'."
+            f"no {NOUNS[tokens]} occurs twice in the training part of {what}, so there is nothing to learn; give more, "
+            "or say kind='text:tokens=character'."
         )
     return ("", _UNKNOWN_AS[tokens], *known[: size or _MOST_SYMBOLS])
 
@@ -91,10 +133,11 @@ def numbered(texts: Sequence[str], schema: TextSchema, length: int) -> np.ndarra
     numbers = {symbol: k for k, symbol in enumerate(schema.symbols) if k != END}
     rows = np.full((len(texts), length), END, dtype=np.int32)
     for row, text in zip(rows, texts, strict=True):
-        found = [numbers.get(token, UNKNOWN) for token in split(text, schema.tokens)]
+        found = [numbers.get(token, UNKNOWN) for token in split(text, schema.tokens, schema)]
         if len(found) >= length:
             raise DataError(
-                f"'{clipped(text)}' has {len(found)} {schema.tokens}s and the model takes {length - 1}; leave it out."
+                f"'{clipped(text)}' has {len(found)} {NOUNS[schema.tokens]}s and the model takes {length - 1}; leave "
+                "it out."
             )
         row[: len(found)] = found
     return rows

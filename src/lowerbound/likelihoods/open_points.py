@@ -56,6 +56,11 @@ class _State:
     bonded: Tensor  # (N, S, S) whether the atoms of two steps have a bond
     step: int
 
+    def of(self, rows: Int[Tensor, "some"]) -> _State:
+        """Of these rows, each of which may be taken several times."""
+        parts = (self.order, self.atom, self.is_atom, self.height, self.bonded)
+        return _State(*(part[rows] for part in parts), step=self.step)
+
 
 class OpenPoints(nn.Module):
     """The grammar of molecules.

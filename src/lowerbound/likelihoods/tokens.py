@@ -231,6 +231,10 @@ class TokenDistribution(AutoregressiveDistribution):
             return scores
         return scores.masked_fill(~self.grammar.allowed(self.grammar.situation(state)), -torch.inf)
 
+    def contexts(self) -> Tensor | None:
+        """The context of each text of the batch, in one axis; None if the net takes none."""
+        return self._contexts(self.batch_shape)
+
     def _visit(self, num: int, context: Tensor | None, means: bool) -> Tensor:
         """Texts (num, T), until all have ended."""
         length, cache = self.event_shape[0], self.tokens.begin(num, context)

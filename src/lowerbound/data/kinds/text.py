@@ -1,7 +1,8 @@
 """Text: records of words or characters, of any length up to a limit.
 
 A row is the numbers of its tokens and then the end, whose number 0 fills the rest of the row (`data.tokens`). The limit
-is the longest record, or 200 words or 500 characters if that is longer. Records beyond it and empty ones are left out,
+is the longest record (of byte pairs twice that, as rare words of other records take more of them), or 200 words or
+symbols, or 500 characters or byte pairs, if that is longer. Records beyond it and empty ones are left out,
 counted and said; none is cut.
 """
 
@@ -28,7 +29,7 @@ from lowerbound.data.kinds.strings import (
 )
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Schema, TextSchema, Tokens
-from lowerbound.data.tokens import END, UNKNOWN, joined, numbered, split, vocabulary
+from lowerbound.data.tokens import END, NOUNS, UNKNOWN, byte_pair_vocabulary, joined, numbered, split, vocabulary
 from lowerbound.data.transform import Transform
 from lowerbound.support import LikelihoodFacts
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Text"]
 
-_MOST_TOKENS = {"word": 200, "character": 500}
+_MOST_TOKENS = {"word": 200, "character": 500, "bpe": 500, "selfies": 200}
 _LOOKED_AT = 100
 
 
@@ -61,16 +62,21 @@ class Text:
         if overrides.kind is None and contents.container == "txt" and _are_numbers(texts[:_LOOKED_AT]):
             raise DataError(f"{contents.what} holds numbers in columns; save it as .csv, or say kind='text'.")
         tokens = asked.tokens or _tokens_of(texts)
-        parts = [split(text, tokens) for text in texts]
-        longest = asked.longest or min(max(map(len, parts), default=0), _MOST_TOKENS[tokens])
+        made = None
+        if tokens == "bpe":  # learned before it is known which texts are too long
+            filled = training_part([one for one in texts if one.strip()], contents)
+            made = byte_pair_vocabulary(filled, asked.vocabulary)
+        parts = [split(text, tokens, made) for text in texts]
+        room = max(map(len, parts), default=0) * (2 if tokens == "bpe" else 1)
+        longest = asked.longest or min(room, _MOST_TOKENS[tokens])
         kept = [part for part in parts if 0 < len(part) <= longest]
         if len(kept) < 2:
             raise DataError(
-                f"{contents.what} has {len(kept)} usable text{'s' * (len(kept) != 1)} (of 1 to {longest} {tokens}s); "
-                "a model is fitted to at least two: give more."
+                f"{contents.what} has {len(kept)} usable text{'s' * (len(kept) != 1)} (of 1 to {longest} "
+                f"{NOUNS[tokens]}s); a model is fitted to at least two: give more."
             )
         training = training_part(kept, contents)
-        symbols = vocabulary(training, tokens, asked.vocabulary, contents.what)
+        symbols = vocabulary(training, tokens, asked.vocabulary, contents.what) if made is None else made.symbols
         known = set(symbols[2:])
         unknown = sum(token not in known for part in training for token in part)
         return Schema(
@@ -85,6 +91,7 @@ class Text:
                 column=column,
                 num_tokens=sum(map(len, training)),
                 num_unknown=unknown,
+                merges=() if made is None else made.merges,
             ),
         )
 
@@ -123,9 +130,10 @@ class Text:
         """The tokens, the limit and the vocabulary; the share of unknown tokens."""
         text = _text_of(schema)
         share = text.num_unknown / max(1, text.num_tokens)
+        noun = NOUNS[text.tokens]
         lines = [
-            f"Text of at most {schema.event_shape[0] - 1} {text.tokens}s; {len(text.symbols) - 2:,} are known.",
-            f"  Of the {text.num_tokens:,} {text.tokens}s to train on, {share:.1%} are unknown ({text.symbols[1]}).",
+            f"Text of at most {schema.event_shape[0] - 1} {noun}s; {len(text.symbols) - 2:,} are known.",
+            f"  Of the {text.num_tokens:,} {noun}s to train on, {share:.1%} are unknown ({text.symbols[1]}).",
         ]
         if schema.left_out:
             lines.append(f"  left out: {', '.join(item.name for item in schema.left_out[:8])} (not the text)")
@@ -159,11 +167,13 @@ class Text:
         if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":
             return contents, None
         longest = schema.event_shape[0] - 1
-        lengths = np.array([len(split(one, text.tokens)) for one in strings_of(x, text.column, contents.what, "text")])
+        texts = strings_of(x, text.column, contents.what, "text")
+        lengths = np.array([len(split(one, text.tokens, text)) for one in texts])
+        nothing = "no molecules" if text.tokens == "selfies" else "empty"
         empty, long = lengths == 0, lengths > longest
         parts = [
             f"{n:,} {word}"
-            for n, word in ((empty.sum(), "empty"), (long.sum(), f"beyond {longest} {text.tokens}s"))
+            for n, word in ((empty.sum(), nothing), (long.sum(), f"beyond {longest} {NOUNS[text.tokens]}s"))
             if n
         ]
         said = f"{' and '.join(parts)} of the {len(lengths):,} texts of {contents.what}"
@@ -174,7 +184,7 @@ class Text:
         if not (x == UNKNOWN).any():
             return ()
         unknown, known = int((x == UNKNOWN).sum()), int((x != END).sum())
-        return (f"{unknown:,} of the {known:,} {_text_of(schema).tokens}s of {what} are unknown to the model.",)
+        return (f"{unknown:,} of the {known:,} {NOUNS[_text_of(schema).tokens]}s of {what} are unknown to the model.",)
 
 
 def _text_of(schema: Schema) -> TextSchema:
