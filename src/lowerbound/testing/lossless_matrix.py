@@ -208,9 +208,9 @@ def _steps_of(supports: list[Support]) -> Steps:
     for each in supports:
         if each.description == counts.description:
             parts.append((0.0, 1.0, 1 << 20, 0.0))
-        elif each.grid is not None:
-            step = each.grid[1] - each.grid[0] if len(each.grid) > 1 else 1.0
-            parts.append((each.grid[0], step, len(each.grid), 0.0))
+        elif each.grid:
+            lowest, *others = each.grid
+            parts.append((lowest, others[0] - lowest if others else 1.0, len(each.grid), 0.0))
         elif each.description in (reals.description, positive.description):
             parts.append((-20.0 if each.description == reals.description else 0.1, 0.1, 400, 0.5))
         else:
