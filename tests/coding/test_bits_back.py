@@ -11,6 +11,7 @@ import torch
 from lowerbound.coding import Codec, Steps
 from lowerbound.coding.stack import BitStack
 from lowerbound.models import vae
+from lowerbound.models.layered import deep_latent_gaussian
 from lowerbound.randomness import forked
 
 ROWS, DIM, DRAWS = 400, 3, 64
@@ -92,4 +93,30 @@ def test_every_likelihood_takes_its_negative_elbo(likelihood):
 )
 def test_every_posterior_and_prior_takes_its_negative_elbo(posterior, prior):
     model = model_of("bernoulli", posterior, prior)
+    check(model, BITS, numbers_of(model, BITS))
+
+
+def test_mean_length_of_ten_thousand_rows_is_the_enumerated_negative_elbo():
+    """Of two bits z and three bits x: E_q[log q(z | x) − log p(x, z)] over four z, for each of eight x."""
+    model = model_of("bernoulli", "bernoulli", "bernoulli")
+    z = torch.cartesian_prod(*[torch.tensor([0.0, 1.0]).double()] * 2)
+    x = torch.cartesian_prod(*[torch.tensor([0.0, 1.0]).double()] * DIM)
+    with torch.no_grad(), forked(torch.device("cpu"), 4):
+        q, joint = model.infer(x), model.joint(x)
+        each = z[:, None].expand(4, 8, 2)
+        log_q, (log_likelihood, log_prior) = q.log_prob(each), joint(each)
+        bits = (log_q - log_likelihood - log_prior) / math.log(2)
+        mean, second = (log_q.exp() * bits).sum(0), (log_q.exp() * bits.square()).sum(0)
+        rows = model.sample(10_000).long()
+    which = rows @ torch.tensor([4, 2, 1])
+    exact, error = mean[which].mean(), math.sqrt((second - mean.square())[which].sum()) / len(rows)
+    codec = Codec(model, BITS, torch.from_numpy, batch=256)
+    encoded = codec.encode(rows.numpy())
+    assert np.array_equal(codec.decode(encoded.stack, encoded.groups), rows.numpy())
+    assert encoded.net_bits / len(rows) == pytest.approx(float(exact), abs=3 * error)
+
+
+def test_layers_drawn_from_the_data_up_take_their_negative_elbo():
+    with forked(torch.device("cpu"), 5):
+        model = deep_latent_gaussian((DIM,), latent_dims=[2, 1], hidden=[[4], [4]]).double().eval()
     check(model, BITS, numbers_of(model, BITS))

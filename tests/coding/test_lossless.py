@@ -199,8 +199,52 @@ def test_what_is_on_no_grid_is_refused_and_nothing_is_written(tmp_path):
     assert not path.exists()
 
 
-def test_texts_are_refused(tmp_path):
-    texts = ["a b c", "b c", "a c b"] * 10
-    fitted = lb.fit(texts, latent_dim=2, embedding_dim=4, width=4, steps=1, device="cpu")
-    with pytest.raises(ValueError, match="Texts and molecules cannot be compressed"):
-        fitted.compress(texts, tmp_path / "x.lb")
+@pytest.mark.parametrize("name", ["positive", "people", "series"])
+def test_models_that_need_no_training_take_the_evidence(name, tmp_path):
+    """Their posterior is exact, so that every draw of z takes −log p(x) and the bound has no error."""
+    data, recipe, options = {
+        "positive": ((1 + np.exp(G.normal(size=(N, 3)))).round(2), "mixture-of-factor-analysers", {"latent_dim": 1}),
+        "people": (people(), "latent-classes", {"latent_dim": 0}),
+        "series": (G.normal(size=(N, 4, 2)).round(1), "hidden-markov", {}),
+    }[name]
+    sizes = {"states": 2} if name == "series" else {"components": 2}
+    fitted = lb.fit(data, recipe, device="cpu", **sizes, **options)
+    found = fitted.compress(data, tmp_path / "rows.lb")
+    back = fitted.decompress(tmp_path / "rows.lb")
+    if isinstance(data, pd.DataFrame):
+        pd.testing.assert_frame_equal(back, data, check_dtype=False)
+    else:
+        assert np.array_equal(back, data)
+    assert found.standard_error < 1e-4 * found.elbo_bits
+    assert found.bits == pytest.approx(found.elbo_bits, rel=2e-3)
+
+
+@pytest.fixture(scope="module")
+def of_texts():
+    texts = ["a b c", "b c", "a c b", "c"] * 20
+    return texts, lb.fit(texts, "language-model", embedding_dim=4, width=4, steps=1, device="cpu")
+
+
+def test_lines_come_back_as_they_were_written(of_texts, tmp_path):
+    _, fitted = of_texts
+    written = "a b c\n  b   c\nnever seen\n\nc\na a a a a a a a a\n"
+    (tmp_path / "lines.txt").write_text(written)
+    found = fitted.compress(tmp_path / "lines.txt", tmp_path / "x.lb")
+    assert fitted.decompress(tmp_path / "x.lb") == written.splitlines()
+    assert found.num_held == 4  # other spaces, unknown words, no words, too many
+
+
+def test_what_follows_the_end_of_a_text_takes_no_bits(of_texts, tmp_path):
+    texts, fitted = of_texts
+    found = fitted.compress(texts, tmp_path / "x.lb")
+    assert fitted.decompress(tmp_path / "x.lb") == texts
+    assert found.num_held == 0
+    assert found.standard_error == pytest.approx(0, abs=1e-9)
+    assert found.bits == pytest.approx(found.elbo_bits, rel=2e-3)
+
+
+@pytest.mark.parametrize("lines", [{}, {"number": 3, "no_rows": [], "held": {}}, {"number": 80, "held": {"0": 5}}, 7])
+def test_lines_of_other_rows_are_refused(of_texts, tmp_path, lines):
+    texts, fitted = of_texts
+    fitted.compress(texts, tmp_path / "x.lb")
+    refusal(fitted, tmp_path / "x.lb", with_header((tmp_path / "x.lb").read_bytes(), lines=lines))

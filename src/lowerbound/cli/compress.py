@@ -56,6 +56,8 @@ def lines_of(found: Compressed) -> list[str]:
         f"{found.elbo_bits / 8:>12,.0f}        {found.elbo_bits / each:9.4f}                  -ELBO",
         f"{found.start_bits / 8:>12,.0f}                                   start and header",
     ]
+    if found.num_held:
+        lines.append(f"{found.num_held:>12,} lines that the model cannot write stand in the file as they were written")
     return lines + [
         f"{size:>12,}        {8 * size / each:9.4f}                  {name}" for name, size in found.others.items()
     ]

@@ -9,7 +9,7 @@ Popping z undoes each step in reverse order. z lies on the grid of the prior, ε
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ class Flow(NamedTuple):
     to_noise: Callable[[Tensor], Tensor]
 
 
+@runtime_checkable
 class OfLatents(Protocol):
     """The grid of z."""
 
@@ -59,7 +60,9 @@ def flow_of(d: Distribution) -> Flow | None:
     if isinstance(d, NormalizingFlow):
         loc, scale = d.base.mean, d.base.stddev
         forward, back = cast(Transform, d.transform.inv), d.transform
-        return Flow(lambda noise: forward(loc + scale * noise), lambda z: (back(z) - loc) / scale)
+        return Flow(
+            lambda noise: cast(Tensor, forward(loc + scale * noise)), lambda z: (cast(Tensor, back(z)) - loc) / scale
+        )
     return None
 
 

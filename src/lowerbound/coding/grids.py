@@ -18,6 +18,7 @@ __all__ = ["LatentGrid", "grid_given", "grids_of_draws", "has_moments"]
 
 _DRAWS, _DRAWS_OF_EACH_ROW = 4096, 256
 _LEAST_SCALE = 1e-6
+_LATENTS = {"numbers": "numbers", "bits": "bits", "one-hot": "one-hot vectors"}
 
 
 class LatentGrid:
@@ -39,9 +40,18 @@ class LatentGrid:
         return int(np.prod(elements, dtype=np.int64))
 
     def numbering(self, family: Family | None, places: np.ndarray) -> Steps | LatentCells:
-        """The numbers of the values at some places; those of what p gives, whatever family is asked about."""
-        del family
-        if self._family is None or self._family.values == "numbers":
+        """The numbers of the values at some places.
+
+        Raises:
+            ValueError: latents of another kind than those of p.
+        """
+        own = "numbers" if self._family is None else self._family.values
+        if family is not None and (family.values, family.num_classes) != (own, self._num_classes):
+            raise ValueError(
+                f"The posterior of this model gives {_LATENTS[family.values]} and its prior gives {_LATENTS[own]}, so "
+                "that it has no ELBO to be coded in; fit a prior and a posterior of the same latents."
+            )
+        if own == "numbers":
             return LatentCells(self.loc[places], self.scale[places])
         return Steps.of(len(places), size=self._num_classes or 2)
 
