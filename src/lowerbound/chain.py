@@ -220,6 +220,15 @@ class StateChain(Distribution):
         order = self._in_order
         return Walk(order(tuple(z)), order(tuple(given)), order(tuple(kept)), state)
 
+    def parts_of(self, z: Latents) -> tuple[Tensor, ...]:
+        """The layers. See `hooks.ChosenInTurn`."""
+        return cast(tuple[Tensor, ...], z)
+
+    def chosen_in_turn(self, choose: Callable[[int, Distribution], Tensor]) -> tuple[Tensor, ...]:
+        """See `hooks.ChosenInTurn`."""
+        last = len(self.steps) - 1
+        return self.walk_by(lambda layer, d: choose(last - layer if self.downward else layer, d)).z
+
     def _begin(self) -> _First:
         """The first layer and its carry. They are evaluated once, and again only if a gradient is missing."""
         if self._first is None or (torch.is_grad_enabled() and not self._first.has_gradient):

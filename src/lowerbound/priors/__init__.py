@@ -7,12 +7,14 @@ from lowerbound.priors.bernoulli import Bernoulli
 from lowerbound.priors.boltzmann import RBM
 from lowerbound.priors.categorical import Categorical
 from lowerbound.priors.component_usage import ComponentUsage, is_mixture, unused_components
+from lowerbound.priors.factorized_cumulative import FactorizedCumulative
 from lowerbound.priors.flow_matching import FlowMatching
 from lowerbound.priors.flow_prior import FlowPrior
 from lowerbound.priors.hierarchical import Hierarchical
 from lowerbound.priors.laplace import Laplace
 from lowerbound.priors.markov_chain import MarkovChain
 from lowerbound.priors.mixture_normal import MixtureNormal
+from lowerbound.priors.noisy_normal import NoisyNormal
 from lowerbound.priors.path import Path, PathGroup, residual_group
 from lowerbound.priors.relaxed_bernoulli import RelaxedBernoulli
 from lowerbound.priors.relaxed_categorical import RelaxedCategorical
@@ -31,6 +33,7 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "ComponentUsage",
+    "FactorizedCumulative",
     "FlowMatching",
     "FlowPrior",
     "Hierarchical",
@@ -38,6 +41,7 @@ __all__ = [
     "LatentFit",
     "MarkovChain",
     "MixtureNormal",
+    "NoisyNormal",
     "Path",
     "PathGroup",
     "RelaxedBernoulli",
