@@ -32,7 +32,7 @@ from lowerbound.models.layered import LowestLayer
 from lowerbound.models.parts import Activation, nonlinearity
 from lowerbound.models.recipe import Recipe
 from lowerbound.nets import FromMap, ToMap
-from lowerbound.posteriors import BottomUp, UniformNoise
+from lowerbound.posteriors import UniformNoise, UniformNoiseLayers
 from lowerbound.priors import FactorizedCumulative, Hierarchical, NoisyNormal
 
 __all__ = ["RECIPE", "CodePrior", "rate_distortion", "require_weighted_rate"]
@@ -85,7 +85,7 @@ def rate_distortion(
     return LatentVariableModel(
         prior=Hierarchical([NoisyNormal(below), FactorizedCumulative(above.out_shape)]),
         likelihood=Normal(LowestLayer(decoder, 2), noise),
-        posterior=BottomUp([UniformNoise(encoder), UniformNoise(above)]),
+        posterior=UniformNoiseLayers([UniformNoise(encoder), UniformNoise(above)]),
     )
 
 

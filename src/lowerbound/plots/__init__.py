@@ -10,6 +10,7 @@ from lowerbound.plots.comparison import comparison_curves, comparison_difference
 from lowerbound.plots.diagnosis import diagnosis_bars, diagnosis_clouds, diagnosis_curves, diagnosis_histograms
 from lowerbound.plots.divergence import kl_per_dimension
 from lowerbound.plots.evidence import evidence_histogram
+from lowerbound.plots.front import rate_distortion_front
 from lowerbound.plots.gradients import gradient_noise
 from lowerbound.plots.images import image_grid, originals_and_reconstructions
 from lowerbound.plots.latent import latent_map
@@ -35,6 +36,7 @@ __all__ = [
     "latent_map",
     "originals_and_reconstructions",
     "predictive_statistics",
+    "rate_distortion_front",
     "series_with_states",
     "table_marginals",
     "training_curves",

@@ -19,12 +19,14 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from torch.types import _size
 
+from lowerbound.chain import Chain
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.posteriors.bottom_up import BottomUp
 from lowerbound.posteriors.parameters import SampleShape, latent_shape_of
 from lowerbound.protocols import Context
 
-__all__ = ["RoundedDistribution", "UniformNoise", "UniformNoiseDistribution"]
+__all__ = ["RoundedChain", "RoundedDistribution", "UniformNoise", "UniformNoiseDistribution", "UniformNoiseLayers"]
 
 _ROUNDING = 1e-4  # of z = f + u, relative to 1 and to |f|
 
@@ -44,7 +46,7 @@ class UniformNoise(nn.Module):
         ValueError: a net of another output shape.
     """
 
-    cites: ClassVar[tuple[str, ...]] = ("balle2017end",)
+    cites: ClassVar[tuple[str, ...]] = ("balle2017end", "balle2018variational")
     by_name: ClassVar[bool] = False  # it takes a prior of whole numbers: the recipe rate-distortion has both
 
     def __init__(self, net: nn.Module, latent_shape: Shape | None = None):
@@ -140,3 +142,36 @@ class RoundedDistribution(_AboutACentre):
     def point(self) -> Tensor:
         """See `hooks.PointMass`."""
         return self.centre
+
+
+class UniformNoiseLayers(BottomUp):
+    """Several layers of `UniformNoise`, z_1 from x and each further one from the layer below.
+
+    Arguments:
+        conditionals: see `BottomUp`.
+
+    Returns (when called with a context of B rows):
+        A `Chain`; in eval mode a `RoundedChain`, of which one draw is enough.
+    """
+
+    by_name: ClassVar[bool] = False  # made of other parts, in Python
+
+    def forward(self, context: Context) -> Chain:
+        """q(z_1, …, z_L | context)."""
+        q = super().forward(context)
+        return q if self.training else RoundedChain(q)
+
+
+class RoundedChain(Chain):
+    """A chain of point masses; see `hooks.PointMass`.
+
+    Arguments:
+        chain: of `RoundedDistribution`.
+    """
+
+    def __init__(self, chain: Chain):
+        self.__dict__.update(chain.__dict__)
+
+    def point(self) -> tuple[Tensor, ...]:
+        """z (B, *event) of each layer."""
+        return self.sample()
