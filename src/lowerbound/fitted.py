@@ -477,6 +477,22 @@ class Fitted:
 
         return reconstruct(self, data, seed=seed)
 
+    def predict(self, data: Any, given_frames: int, *, seed: int | None = None) -> Any:
+        """Clips whose frames after the given ones are drawn from what the model expects, in the form of the user's
+        data: E[x_t | z_t] at z_t ~ p(z_t | the codes of the frames before).
+
+        Arguments:
+            data: clips; see `rows`. Frames after the given ones are not looked at.
+            given_frames: how many of each are known; they come back as the model decodes them.
+            seed: of the draws.
+
+        Raises:
+            ValueError: a model of something else than clips, or no frame given or left.
+        """
+        from lowerbound.predicting import predict
+
+        return predict(self, data, given_frames, seed=seed)
+
     def normalized_expression(self, data: Any, **options: Any) -> pandas.DataFrame:
         """The expected counts of each gene of each cell in a library of one size, cells by genes, with their names.
 

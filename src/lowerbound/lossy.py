@@ -8,10 +8,12 @@ and, by their checksum, when it is read. Another machine on which nets give othe
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,7 @@ class CompressedWithLoss:
         rate_bits: −log₂ p̃(z) of the same codes.
         psnr: of what comes back, dB (`evaluate.psnr`).
         ms_ssim: mean over the pictures; None where they are smaller than its window.
-        others: bytes of the same rows under gzip, bz2, lzma and, of images, png, all without loss, by name.
+        others: bytes of the same rows under gzip, bz2, lzma, of images png and of clips png and gif, by name.
     """
 
     num_rows: int
@@ -164,8 +166,31 @@ def _measured(fitted: Fitted, x: np.ndarray, num_bytes: int, coded: CodedNumbers
         rate_bits=coded.information,
         psnr=ratio,
         ms_ssim=likeness,
-        others=sizes_of_others(kind_named(schema.kind).render(x, schema), schema.kind),
+        others=_others(kind_named(schema.kind).render(x, schema), schema.kind),
     )
+
+
+def _others(rows: np.ndarray, kind: str) -> dict[str, int]:
+    """Bytes under other programs; of clips with PNG of all frames, and GIF, which has at most 256 colours a frame."""
+    if kind != "video":
+        return sizes_of_others(rows, kind)
+    sizes = sizes_of_others(rows.reshape(-1, *rows.shape[2:]), "image")
+    if find_spec("PIL") is not None and rows.dtype == np.uint8:
+        sizes["gif"] = sum(map(_gif, rows))
+    return sizes
+
+
+def _gif(clip: np.ndarray) -> int:
+    """Bytes of one clip (T, H, W, C) or (T, C, H, W)."""
+    from PIL import Image
+
+    frames = clip if clip.shape[-1] <= 4 else np.moveaxis(clip, 1, -1)
+    images = [
+        Image.fromarray(np.ascontiguousarray(frame[..., 0] if frame.shape[-1] == 1 else frame)) for frame in frames
+    ]
+    buffer = io.BytesIO()
+    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:])
+    return buffer.tell()
 
 
 def _checksum(decoded: Tensor) -> str:

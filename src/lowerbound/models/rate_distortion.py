@@ -35,7 +35,7 @@ from lowerbound.nets import FromMap, ToMap
 from lowerbound.posteriors import UniformNoise, UniformNoiseLayers
 from lowerbound.priors import FactorizedCumulative, Hierarchical, NoisyNormal
 
-__all__ = ["RECIPE", "CodePrior", "rate_distortion", "require_weighted_rate"]
+__all__ = ["RECIPE", "CodePrior", "check_pictures", "rate_distortion", "require_weighted_rate"]
 
 CodePrior: TypeAlias = Literal["factorized", "hyperprior"]
 _HYPER_STAGES = 1
@@ -70,7 +70,7 @@ def rate_distortion(
     [(5, 8, 4, 3), (5, 4, 2, 2)]
     """
     shape, widths, nonlinear = tuple(event_shape), tuple(hidden), nonlinearity(activation)
-    _check(shape, widths, code_channels=code_channels, hyper_channels=hyper_channels)
+    check_pictures(shape, widths, code_channels=code_channels, hyper_channels=hyper_channels)
     encoder = ToMap(shape, widths, (code_channels,), nonlinear)
     codes, decoder = encoder.out_shape, FromMap(code_channels, widths[::-1], shape, nonlinear)
     if prior == "factorized":
@@ -89,7 +89,12 @@ def rate_distortion(
     )
 
 
-def _check(shape: tuple[int, ...], widths: tuple[int, ...], **counts: int) -> None:
+def check_pictures(shape: tuple[int, ...], widths: tuple[int, ...], **counts: int) -> None:
+    """Refuse what has no codes.
+
+    Raises:
+        ValueError: no pictures, pictures too small for the stages, or a size below one.
+    """
     if len(shape) not in (2, 3) or not widths:
         raise ValueError(
             f"rate_distortion got rows of shape {shape} and {len(widths)} stages; it needs pictures (height, width) or "

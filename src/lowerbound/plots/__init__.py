@@ -6,6 +6,7 @@ of a cell. It need not be closed.
 """
 
 from lowerbound.plots.ascent import elbo_ascent
+from lowerbound.plots.clips import clip_animation, filmstrips
 from lowerbound.plots.comparison import comparison_curves, comparison_differences
 from lowerbound.plots.diagnosis import diagnosis_bars, diagnosis_clouds, diagnosis_curves, diagnosis_histograms
 from lowerbound.plots.divergence import kl_per_dimension
@@ -21,6 +22,7 @@ from lowerbound.plots.training import training_curves
 from lowerbound.plots.walks import image_animation, walks_of_columns, walks_of_series
 
 __all__ = [
+    "clip_animation",
     "comparison_curves",
     "comparison_differences",
     "diagnosis_bars",
@@ -29,6 +31,7 @@ __all__ = [
     "diagnosis_histograms",
     "elbo_ascent",
     "evidence_histogram",
+    "filmstrips",
     "gradient_noise",
     "image_animation",
     "image_grid",
