@@ -166,7 +166,7 @@ def _measured(fitted: Fitted, x: np.ndarray, num_bytes: int, coded: CodedNumbers
         rate_bits=coded.information,
         psnr=ratio,
         ms_ssim=likeness,
-        others=_others(kind_named(schema.kind).render(x, schema), schema.kind),
+        others=_others(np.asarray(kind_named(schema.kind).render(x, schema)), schema.kind),
     )
 
 

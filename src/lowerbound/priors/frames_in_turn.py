@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -60,10 +60,7 @@ class FramesInTurn(nn.Module):
         super().__init__()
         self.latent_shape = self.event_shape = tuple(latent_shape)
         self.first, self.window = FactorizedCumulative(self.latent_shape[1:]), window
-        sizes, layers = [window * (self.latent_shape[1] + 1), *channels], list[nn.Module]()
-        for fan_in, fan_out in pairwise(sizes):
-            layers += [nn.Conv2d(fan_in, fan_out, 3, padding=1), activation()]
-        self.net = nn.Sequential(*layers, nn.Conv2d(sizes[-1], 2 * self.latent_shape[1], 3, padding=1))
+        self.net = _net(self.latent_shape[1], window, channels, activation) if window else None
 
     def forward(self, context: Context | None = None) -> FramesInTurnDistribution:
         """p̃(z); the context is not looked at."""
@@ -74,7 +71,7 @@ class FramesInTurn(nn.Module):
         lead, size = before.shape[:-4], before.shape[-2:]
         flags = known[..., None, None, None].expand(*lead, self.window, 1, *size)
         inputs = torch.cat([before, flags], -3).reshape(-1, self.window * (before.shape[-3] + 1), *size)
-        loc, raw = self.net(inputs).reshape(*lead, 2, *before.shape[-3:]).unbind(-4)
+        loc, raw = cast(nn.Module, self.net)(inputs).reshape(*lead, 2, *before.shape[-3:]).unbind(-4)
         return NoisyNormalDistribution(before[..., -1, :, :, :] + loc, positive(raw, _MIN_SCALE), 3)
 
 
@@ -142,6 +139,13 @@ class FramesInTurnDistribution(Distribution):
             known = _known(t + 1, p.window, before)[t].expand(*before.shape[:-4], -1)
             frames.append(choose(t, p.given(before, known)))
         return torch.stack(frames, -4)
+
+
+def _net(codes: int, window: int, channels: Sequence[int], activation: Callable[[], nn.Module]) -> nn.Sequential:
+    sizes, layers = [window * (codes + 1), *channels], list[nn.Module]()
+    for fan_in, fan_out in pairwise(sizes):
+        layers += [nn.Conv2d(fan_in, fan_out, 3, padding=1), activation()]
+    return nn.Sequential(*layers, nn.Conv2d(sizes[-1], 2 * codes, 3, padding=1))
 
 
 def _known(num_frames: int, window: int, like: Tensor) -> Tensor:
