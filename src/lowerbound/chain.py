@@ -225,6 +225,14 @@ class StateChain(Distribution):
         order = self.as_layers
         return Walk(order(tuple(z)), order(tuple(given)), order(tuple(kept)), state)
 
+    def parts_of(self, z: Latents) -> tuple[Tensor, ...]:
+        """The layers. See `hooks.ChosenInTurn`."""
+        return cast(tuple[Tensor, ...], z)
+
+    def chosen_in_turn(self, choose: Callable[[int, Distribution], Tensor]) -> tuple[Tensor, ...]:
+        """See `hooks.ChosenInTurn`."""
+        return self.walk_by(lambda turn, d: choose(self._order[turn], d)).z
+
     def _begin(self) -> _First:
         """The first layer and its carry. They are evaluated once, and again only if a gradient is missing."""
         if self._first is None or (torch.is_grad_enabled() and not self._first.has_gradient):

@@ -24,6 +24,7 @@ from scipy.stats import norm
 from lowerbound.data import Rows
 from lowerbound.data.sparse import Array
 from lowerbound.defaults import facts_of
+from lowerbound.evaluate import PictureCodes, has_picture_codes, picture_codes
 from lowerbound.fitted import Fitted
 from lowerbound.likelihoods.mixed import Mixed
 from lowerbound.models.cell_likelihood import CellLikelihood
@@ -67,6 +68,7 @@ class Comparison:
         settings: what differs between the plans: by name of the setting, its value in each run.
         records: of the training of each run.
         log_scales: log p of what each run's likelihood scores minus log p of the data, nats.
+        pictures: of runs that code pictures, bits per pixel and PSNR on the test rows; None for others.
     """
 
     names: tuple[str, ...]
@@ -77,6 +79,7 @@ class Comparison:
     settings: Mapping[str, tuple[Any, ...]]
     records: tuple[Sequence[Mapping[str, Any]], ...]
     log_scales: tuple[float, ...]
+    pictures: tuple[PictureCodes | None, ...] = ()
 
     @property
     def means(self) -> Float64[np.ndarray, "run"]:
@@ -161,7 +164,15 @@ def compare(
         settings=_settings(fits),
         records=tuple(fitted.records for fitted in fits),
         log_scales=tuple(fitted.log_scale for fitted in fits),
+        pictures=tuple(_pictures(fitted, held_out.x, seed) for fitted, held_out in zip(fits, rows, strict=True)),
     )
+
+
+def _pictures(fitted: Fitted, x: Array, seed: int) -> PictureCodes | None:
+    """Rate and distortion of a run that codes pictures."""
+    if not has_picture_codes(fitted.model):
+        return None
+    return picture_codes(fitted.model, fitted.events(x, seed), levels=fitted.schema.pixel_levels)
 
 
 def holm(p: Float64[np.ndarray, "test"]) -> Float64[np.ndarray, "test"]:

@@ -225,7 +225,7 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
         decisions["columns"] = Decision(spelling, "the kinds of the columns")
     facts = facts_of(likelihood)
     is_picture = len(schema.event_shape) > 1
-    decisions["standardize"] = Decision(facts.standardized and schema.kind != "image")
+    decisions["standardize"] = Decision(facts.standardized and schema.kind not in ("image", "video"))
     if "log_columns" in recipe.defaults:
         found = log_columns(dataset, recipe.defaults["log_columns"])
         reason = "they are above 0 with a tail to the right, and their logarithms less so" if found else ""

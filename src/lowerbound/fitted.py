@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from lowerbound.explorer import Explorer
     from lowerbound.latent_space import Attribute, Neighbours, Traversal
     from lowerbound.lossless import Compressed
+    from lowerbound.lossy import CompressedWithLoss
     from lowerbound.molecule_search import MoleculeSearch
     from lowerbound.of_rows import Encoded
     from lowerbound.planning import Plan
@@ -409,8 +410,11 @@ class Fitted:
         *,
         force: bool = False,
         progress: Callable[[int, int], None] | None = None,
-    ) -> Compressed:
+    ) -> Compressed | CompressedWithLoss:
         """Write rows to a file from which `decompress` gives them back to the last bit, in about −ELBO bits.
+
+        A rate–distortion autoencoder writes the codes of pictures, with loss, in as many bits as their rate
+        (`lossy`): what comes back is E[x | z].
 
         The file holds no model: reading it takes this one. Labels and columns that are no part of the model are not
         in it.
@@ -422,13 +426,15 @@ class Fitted:
             progress: called with the rows done and their total.
 
         Returns:
-            The bits that the rows took, −ELBO of the same rows, and the sizes that other programs reach.
+            The bits that the rows took, −ELBO of the same rows or their rate, PSNR and MS-SSIM, and the sizes that
+            other programs reach.
 
         Raises:
             ValueError: a part of the model that cannot be coded, values on no grid, or a file that is there.
         """
-        from lowerbound.lossless import compress
+        from lowerbound import lossless, lossy
 
+        compress = lossy.compress if lossy.is_with_loss(self) else lossless.compress
         return compress(self, data, path, force=force, progress=progress)
 
     def decompress(self, path: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Any:
@@ -437,8 +443,9 @@ class Fitted:
         Raises:
             ValueError: no such file, one of another model, one that is damaged, or one that decodes otherwise here.
         """
-        from lowerbound.lossless import decompress
+        from lowerbound import lossless, lossy
 
+        decompress = lossy.decompress if lossy.is_with_loss(self) else lossless.decompress
         return decompress(self, path, progress=progress)
 
     def draw(
@@ -468,6 +475,22 @@ class Fitted:
         from lowerbound.drawing import reconstruct
 
         return reconstruct(self, data, seed=seed)
+
+    def predict(self, data: Any, given_frames: int, *, seed: int | None = None) -> Any:
+        """Clips whose frames after the given ones are drawn from what the model expects, in the form of the user's
+        data: E[x_t | z_t] at z_t ~ p(z_t | the codes of the frames before).
+
+        Arguments:
+            data: clips; see `rows`. Frames after the given ones are not looked at.
+            given_frames: how many of each are known; they come back as the model decodes them.
+            seed: of the draws.
+
+        Raises:
+            ValueError: a model of something else than clips, or no frame given or left.
+        """
+        from lowerbound.predicting import predict
+
+        return predict(self, data, given_frames, seed=seed)
 
     def normalized_expression(self, data: Any, **options: Any) -> pandas.DataFrame:
         """The expected counts of each gene of each cell in a library of one size, cells by genes, with their names.

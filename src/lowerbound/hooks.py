@@ -25,6 +25,8 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `HasTopics`             a net of a likelihood whose parameters are distributions over words
 `HasCumulative`         a distribution of single numbers that states P(x ≤ value)
 `MapsNoise`             a distribution that is a flow z = f(ε) from a standard normal
+`OverWholeNumbers`      a distribution of independent whole numbers that states P(z ≤ k)
+`ChosenInTurn`          a distribution whose latents can be chosen one after another
 `ComesInTurn`           a distribution whose elements are single numbers given those before them
 `CompletesContext`      a model whose context has a part that is computed from x unless it is stated
 ======================  ===============================================================================================
@@ -44,6 +46,7 @@ from torch.distributions import Distribution
 __all__ = [
     "AssignsClusters",
     "Augmented",
+    "ChosenInTurn",
     "Classifies",
     "ComesInTurn",
     "CompletesContext",
@@ -62,6 +65,7 @@ __all__ = [
     "Layered",
     "Lends",
     "MapsNoise",
+    "OverWholeNumbers",
     "PointMass",
     "Quantizes",
     "StatesEventShape",
@@ -250,6 +254,30 @@ class HasCumulative(Protocol):
         """A function F of `distribution_functions` and its parameters θ, with P(x ≤ value) = F(value, *θ).
 
         Each parameter has the batch shape, and further axes where F says so.
+        """
+        ...
+
+
+@runtime_checkable
+class OverWholeNumbers(Protocol):
+    """A distribution whose elements are independent whole numbers."""
+
+    def cumulative_at(self, low: int, high: int) -> Any:
+        """P(z ≤ k) of k = low, …, high: an array (…, K) of float64 that broadcasts to (*batch, *event, K)."""
+        ...
+
+
+@runtime_checkable
+class ChosenInTurn(Protocol):
+    """A distribution over several latents, each given those before it."""
+
+    def parts_of(self, z: Latents) -> tuple[Tensor, ...]:
+        """What is chosen at a time, each (S, B, *event)."""
+        ...
+
+    def chosen_in_turn(self, choose: Callable[[int, Any], Tensor]) -> Latents:
+        """The latents whose parts `choose` gives, called with the place of each in `parts_of` and its distribution
+        given the parts chosen before, in the order of drawing.
         """
         ...
 

@@ -16,6 +16,7 @@ scored on the same test rows; and those that the likelihood names, such as a Gau
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -33,8 +34,10 @@ from lowerbound.evaluate import (
     Evidence,
     clustering_accuracy,
     code_usage,
+    has_picture_codes,
     log_evidence,
     normalized_mutual_information,
+    picture_codes,
     summary,
 )
 from lowerbound.evaluate.evidence import require_finite
@@ -140,7 +143,8 @@ def score_fitted(
             **given,
         )
     fitted.model.cpu()
-    return {"data": rows.name, **({"discretised": True} if discretise else {}), **scores, **_topics(fitted)}
+    found = {**scores, **_topics(fitted), **_pictures(fitted, events)}
+    return {"data": rows.name, **({"discretised": True} if discretise else {}), **found}
 
 
 def known_data(fitted: Fitted) -> Dataset | None:
@@ -149,6 +153,14 @@ def known_data(fitted: Fitted) -> Dataset | None:
         return fitted.dataset if fitted.has_data else None
     except DataError:
         return None
+
+
+def _pictures(fitted: Fitted, events: Tensor) -> dict[str, Any]:
+    """Bits per pixel, PSNR and MS-SSIM of a rate–distortion autoencoder; nothing for others."""
+    if not has_picture_codes(fitted.model):
+        return {}
+    found = picture_codes(fitted.model, events, levels=fitted.schema.pixel_levels)
+    return {"pictures": {name: defined(value) for name, value in dataclasses.asdict(found).items()}}
 
 
 def _topics(fitted: Fitted) -> dict[str, Any]:

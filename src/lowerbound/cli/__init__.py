@@ -52,6 +52,7 @@ _COMMANDS = {
     "attribute": "lowerbound.cli.attribute:attribute",
     "search": "lowerbound.cli.search:search",
     "reconstruct": "lowerbound.cli.reconstruct:reconstruct",
+    "predict": "lowerbound.cli.predict:predict",
     "gradients": "lowerbound.cli.gradients:gradients",
     "diagnose": "lowerbound.cli.diagnose:diagnose",
     "check": "lowerbound.cli.check:check",

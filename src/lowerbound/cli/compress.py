@@ -1,4 +1,4 @@
-"""`lowerbound compress`: rows as a file, without loss."""
+"""`lowerbound compress`: rows as a file, without loss but for rate–distortion autoencoders."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from lowerbound.cli.text import say
 
 if TYPE_CHECKING:
     from lowerbound.lossless import Compressed
+    from lowerbound.lossy import CompressedWithLoss
 
 __all__ = ["compress"]
 
 
-@click.command(short_help="Write rows to a file in few bits, without loss.")
+@click.command(short_help="Write rows to a file in few bits.")
 @click.argument("run")
 @click.argument("data")
 @click.option("--out", required=True, metavar="FILE", help="A .lb file.")
@@ -25,6 +26,9 @@ def compress(run: str, data: str, out: str, force: bool) -> None:
 
     A row takes as many bits as its negative ELBO under RUN, which is printed beside what was reached, and beside what
     gzip, bz2, lzma and PNG make of the same rows. The file holds no model, so that RUN must be kept.
+
+    A run of the recipe rate-distortion writes the codes of pictures, with loss: what comes back is near to them, and
+    bits per pixel, PSNR and MS-SSIM are printed.
 
     Labels and columns that are no part of the model are not in the file.
     """
@@ -45,7 +49,28 @@ def compress(run: str, data: str, out: str, force: bool) -> None:
     say(f"Wrote {found.num_rows} rows to {path}")
 
 
-def lines_of(found: Compressed) -> list[str]:
+def lines_of(found: Compressed | CompressedWithLoss) -> list[str]:
+    """What is printed of a file."""
+    from lowerbound.lossy import CompressedWithLoss
+
+    return _lines_with_loss(found) if isinstance(found, CompressedWithLoss) else _lines_without_loss(found)
+
+
+def _lines_with_loss(found: CompressedWithLoss) -> list[str]:
+    """Bits for each pixel, and bytes in all, and how near what comes back is."""
+    each, part = found.num_pixels, 100 * (found.bits / found.rate_bits - 1)
+    near = "" if found.ms_ssim is None else f", MS-SSIM {found.ms_ssim:.4f}"
+    lines = [
+        f"{found.num_bytes:>12,} bytes  {found.bits_per_pixel:9.4f} bits per pixel  the file, WITH LOSS",
+        f"{found.bits / 8:>12,.0f}        {found.bits / each:9.4f}                 its codes ({part:+.3f} % of rate)",
+        f"What comes back is not the data but near to it: PSNR {found.psnr:.2f} dB{near}. Without loss:",
+    ]
+    return lines + [
+        f"{size:>12,}        {8 * size / each:9.4f}                  {name}" for name, size in found.others.items()
+    ]
+
+
+def _lines_without_loss(found: Compressed) -> list[str]:
     """What is printed: bits for each number, and bytes in all."""
     each, part = found.num_numbers, 100 * (found.bits / found.elbo_bits - 1)
     error = 100 * found.standard_error / abs(found.elbo_bits)

@@ -18,6 +18,8 @@ __all__ = ["decompress"]
 def decompress(run: str, file: str, out: str, force: bool) -> None:
     """Write the rows of FILE, which `compress` wrote with the same RUN, in the form of the data of the run.
 
+    Of a run of the recipe rate-distortion these are near to the rows that were given, and no more: it writes with loss.
+
     A file that is damaged, or was written with other weights, is refused, and so is one that does not decode to the
     rows that were written, as can be on another machine.
     """
@@ -32,6 +34,7 @@ def decompress(run: str, file: str, out: str, force: bool) -> None:
     from lowerbound.cli.progress import CountProgress
     from lowerbound.cli.terminal import open_console
     from lowerbound.data.kinds.strings import texts_in
+    from lowerbound.lossy import is_with_loss
     from lowerbound.runs import Run
 
     path, opened = Path(out), Run.open(run)
@@ -53,4 +56,5 @@ def decompress(run: str, file: str, out: str, force: bool) -> None:
         write_bytes(path, buffer.getvalue())
     else:
         write_table(path, rows)
-    say(f"Wrote {len(rows)} rows to {path}")
+    near = ", near to those that were compressed: the file is with loss" if is_with_loss(fitted) else ""
+    say(f"Wrote {len(rows)} rows to {path}{near}")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from lowerbound.fitted import Fitted
 
-__all__ = ["check_images", "check_table", "for_picture"]
+__all__ = ["check_clips", "check_images", "check_table", "for_picture"]
 
 
 _MOST_PICTURES = 10_000
@@ -41,5 +41,19 @@ def check_table(fitted: Fitted) -> None:
 
 
 def for_picture(x: Tensor) -> np.ndarray:
-    """Intensities, drawn from 0 (black) to 1 (white)."""
-    return x.numpy().clip(0, 1)
+    """Intensities, drawn from 0 (black) to 1 (white); clips as the strips of their frames."""
+    from lowerbound.plots import filmstrips
+
+    pixels = x.numpy().clip(0, 1)
+    return filmstrips(pixels) if pixels.ndim == 5 else pixels
+
+
+def check_clips(fitted: Fitted, count: int) -> None:
+    """Refuse to animate what does not move.
+
+    Raises:
+        UsageError: the model is of no clips, or too many are asked for.
+    """
+    check_images(fitted, count)
+    if fitted.schema.kind != "video":
+        raise click.UsageError(f"{fitted.called} is of no clips, which a .gif shows; write .png or .npz.")

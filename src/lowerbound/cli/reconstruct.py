@@ -15,7 +15,7 @@ __all__ = ["reconstruct"]
 @click.argument("run")
 @other_data_options("Take another file or data set. [default: the run's test rows]", ", which is left out.")
 @click.option("--count", type=click.IntRange(1), default=24, show_default=True, help="How many rows, from the first.")
-@click.option("--out", metavar="FILE", help="A .png, .csv, .parquet or .npz file; without it text is printed.")
+@click.option("--out", metavar="FILE", help="A .png, .gif, .csv, .parquet or .npz file; without it text is printed.")
 @force_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def reconstruct(run: str, other: Other, count: int, out: str | None, force: bool, seed: int) -> None:
@@ -23,7 +23,7 @@ def reconstruct(run: str, other: Other, count: int, out: str | None, force: bool
 
     An .npz file gets the rows as `x`, as the model saw them as `seen`, and the results as `reconstruction`, in the
     units of the data. A .csv or .parquet file gets the results as a table with the columns of the data. A .png picture
-    shows pairs: what the model saw, and the reconstruction.
+    shows pairs: what the model saw, and the reconstruction. A .gif shows pairs of clips.
 
     Of a model of text pairs are printed, or written to a table: the text as the model saw it, and the most probable
     token given z and those before it, one after another. Molecules are SMILES, or drawn in pairs in a .png.
@@ -34,11 +34,11 @@ def reconstruct(run: str, other: Other, count: int, out: str | None, force: bool
     import torch
 
     from lowerbound.cli.opened import fitted_of
-    from lowerbound.cli.output import array_of, check_out, write_figure, write_npz, write_table
-    from lowerbound.cli.pictures import check_images, check_table, for_picture
+    from lowerbound.cli.output import array_of, check_out, write_bytes, write_figure, write_npz, write_table
+    from lowerbound.cli.pictures import check_clips, check_images, check_table, for_picture
     from lowerbound.data.kinds import kind_named
     from lowerbound.defaults import facts_of
-    from lowerbound.plots import originals_and_reconstructions
+    from lowerbound.plots import clip_animation, originals_and_reconstructions
     from lowerbound.randomness import forked
     from lowerbound.runs import Run
     from lowerbound.shown import shown_as
@@ -52,11 +52,13 @@ def reconstruct(run: str, other: Other, count: int, out: str | None, force: bool
     if out is None:
         raise click.UsageError("Missing option --out.")
     path = Path(out)
-    check_out(path, opened, other.data, ".png", ".npz", ".csv", ".parquet", force=force)
+    check_out(path, opened, other.data, ".png", ".gif", ".npz", ".csv", ".parquet", force=force)
     suffix, fitted = path.suffix.lower(), fitted_of(opened)
     rows = other_data(fitted, other) or fitted.test_rows()
     if suffix == ".png":
         check_images(fitted, min(count, len(rows.x)))
+    if suffix == ".gif":
+        check_clips(fitted, min(count, len(rows.x)))
     if suffix in (".csv", ".parquet"):
         check_table(fitted)
     x, y = np.asarray(rows.x[:count]), rows.y
@@ -68,6 +70,8 @@ def reconstruct(run: str, other: Other, count: int, out: str | None, force: bool
         what = shown_as(facts_of(fitted.model.likelihood).has_mean)
         title = f"Seen (left of each pair) and {what}, at one z ~ q(z | x) (right)"
         write_figure(path, originals_and_reconstructions(for_picture(seen), for_picture(again), title=title))
+    elif suffix == ".gif":
+        write_bytes(path, clip_animation(np.concatenate([part.numpy().clip(0, 1) for part in (seen, again)], -1)))
     elif suffix in (".csv", ".parquet"):
         write_table(path, fitted.render(again))
     else:

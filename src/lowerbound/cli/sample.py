@@ -34,7 +34,7 @@ __all__ = ["sample"]
     "--decoding", metavar="HOW", help="Of text: sample, greedy, temperature=T, nucleus=P or beam=N. [default: sample]"
 )
 @click.option(
-    "--out", metavar="FILE", help="A .png, .csv, .parquet, .npz, .txt or .smi file; without it text is printed."
+    "--out", metavar="FILE", help="A .png, .gif, .csv, .parquet, .npz, .txt or .smi file; without it text is printed."
 )
 @force_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -54,9 +54,9 @@ def sample(
     molecules that were fitted with --covariates logp are drawn with --given logp=2.5.
 
     A .csv or .parquet file gets the draws as a table with the columns of the data. An .npz file gets them as `x` and
-    E[x | z] as `mean`, in the units and the layout of the data. A .png picture shows E[x | z]. Where a likelihood has
-    no mean in closed form, as an autoregressive one, the means of each element given one draw of those before it take
-    its place.
+    E[x | z] as `mean`, in the units and the layout of the data. A .png picture shows E[x | z], a .gif that of clips.
+    Where a likelihood has no mean in closed form, as an autoregressive one, the means of each element given one draw of
+    those before it take its place.
 
     Of a model of text the texts are printed, one a line, or written to a .txt file or a table. With --decoding greedy
     or nucleus=0.9 they show what is likely, and are no draws from the model. Molecules are SMILES, or drawn in a .png.
@@ -65,7 +65,7 @@ def sample(
 
     from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.output import check_out, write_table
-    from lowerbound.cli.pictures import check_images, check_table
+    from lowerbound.cli.pictures import check_clips, check_images, check_table
     from lowerbound.cli.warned import warnings_as_sentences
     from lowerbound.runs import Run
 
@@ -84,10 +84,12 @@ def sample(
     if out is None or decoding is not None:
         raise click.UsageError("Missing option --out." if out is None else "--decoding is for models of text.")
     path = Path(out)
-    check_out(path, opened, None, ".png", ".npz", ".csv", ".parquet", force=force)
+    check_out(path, opened, None, ".png", ".gif", ".npz", ".csv", ".parquet", force=force)
     suffix, fitted = path.suffix.lower(), fitted_of(opened)
     if suffix == ".png":
         check_images(fitted, count)
+    if suffix == ".gif":
+        check_clips(fitted, count)
     if suffix in (".csv", ".parquet"):
         check_table(fitted)
     if given:
@@ -106,10 +108,10 @@ def _write_draws(path: Path, fitted: Fitted, drawn: tuple[Tensor, Tensor, np.nda
     """The draws x, the E[x | z] of each and their classes, in the format of the file."""
     import numpy as np
 
-    from lowerbound.cli.output import array_of, write_figure, write_npz, write_table
+    from lowerbound.cli.output import array_of, write_bytes, write_figure, write_npz, write_table
     from lowerbound.cli.pictures import for_picture
     from lowerbound.defaults import facts_of
-    from lowerbound.plots import image_grid
+    from lowerbound.plots import clip_animation, image_grid
     from lowerbound.shown import shown_as
 
     x, mean, labels = drawn
@@ -117,6 +119,8 @@ def _write_draws(path: Path, fitted: Fitted, drawn: tuple[Tensor, Tensor, np.nda
         what = shown_as(facts_of(fitted.model.likelihood).has_mean)
         title = f"{what}, at {len(mean)} draws of z from the prior"
         write_figure(path, image_grid(for_picture(mean), title=title))
+    elif path.suffix.lower() == ".gif":
+        write_bytes(path, clip_animation(mean.numpy().clip(0, 1)))
     elif path.suffix.lower() == ".npz":
         labelled = {} if labels is None else {"label": labels}
         if labels is not None and fitted.schema.classes is not None:

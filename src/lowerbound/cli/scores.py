@@ -63,6 +63,8 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
     else:
         used = f"{codes['used']:,} of {codes['number']:,}"
         console.print(f"Codes in use by these rows: {used} ({codes['effective']:.0f} if used alike).")
+    if "pictures" in scores:
+        console.print(_of_pictures(scores["pictures"]))
     if "topics" in scores:
         _print_topics(console, scores)
     if "accuracy" in scores:
@@ -93,6 +95,13 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
     loser = _best_above(scores)
     if loser is not None:
         console.print(f"The model is below a baseline, {loser}; {_advice(fitted)}", markup=False)
+
+
+def _of_pictures(found: dict[str, Any]) -> str:
+    """The point of the front where a rate–distortion autoencoder is."""
+    near = "" if found["ms_ssim"] is None else f", MS-SSIM {found['ms_ssim']:.4f}"
+    ratio = "without any error" if found["psnr"] is None else f"PSNR {found['psnr']:.2f} dB"
+    return f"Codes of pictures: {found['bits_per_pixel']:.4f} bits per pixel, {ratio}{near}."
 
 
 def _print_topics(console: Console, scores: dict[str, Any]) -> None:

@@ -52,7 +52,7 @@ class Entry:
     """
 
     name: str
-    kind: Literal["image", "table"] = "image"
+    kind: Literal["image", "table", "video"] = "image"
     event_shape: tuple[int, ...]
     num_train: int
     num_test: int
@@ -218,6 +218,20 @@ CATALOG: tuple[Entry, ...] = (
         citation="L. Matthey, I. Higgins, D. Hassabis, A. Lerchner: dSprites, disentanglement testing sprites. 2017.",
         licence="Apache-2.0",
     ),
+    Entry(
+        name="moving-digits",
+        cites=("srivastava2015unsupervised", "lecun1998gradient"),
+        kind="video",
+        event_shape=(10, 1, 32, 32),
+        num_train=5000,
+        num_test=500,
+        description="Clips of two digits of MNIST, 14 x 14, that move and bounce in 32 x 32 pixels; made from one seed "
+        "when loaded; test clips hold test digits.",
+        origin="made here of MNIST, after Moving MNIST (Srivastava et al. 2015)",
+        citation="N. Srivastava, E. Mansimov, R. Salakhutdinov: Unsupervised learning of video representations using "
+        "LSTMs. ICML 2015.",
+        licence="that of MNIST",
+    ),
 )
 
 
@@ -291,10 +305,13 @@ def load(name: str, *, download: bool = True) -> "lowerbound.data.dataset.Datase
     Raises:
         DataError: if the name is unknown, or a file is altered or not available.
     """
+    from lowerbound.data.moving_digits import load_moving_digits
     from lowerbound.data.named import load_digits, load_file
     from lowerbound.data.shapes import load_shapes
 
     known = entry(name)
     if known.name == "shapes":
         return load_shapes(known)
+    if known.name == "moving-digits":
+        return load_moving_digits(known, download=download)
     return load_digits(known) if known.name == "digits" else load_file(known, download=download)

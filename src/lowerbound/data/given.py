@@ -249,7 +249,7 @@ def column_of(data: Any, name: str, schema: Schema) -> np.ndarray:
 
         found = contents_of_frame(data, name, what="X", container="frame")
     elif isinstance(data, str | Path):
-        found = read_contents(Path(data), label=name, usual_array=schema.array)
+        found = read_contents(Path(data), label=name, usual_array=schema.array, clips=schema.kind == "video")
     else:
         raise DataError(
             f"a column '{clipped(name)}' goes with an AnnData, a DataFrame or a file; give one value a row."

@@ -152,13 +152,19 @@ def read_file(
     """
     path, usual = Path(path), None if schema is None else schema.label
     asked = tuple(covariates) if schema is None else tuple(covariate.name for covariate in schema.covariates)
-    contents = read_contents(
-        path, label=label, usual_label=usual, array=array, covariates=asked, stream_above=stream_above
-    )
     if overrides is None:
         overrides = Overrides.said(kind, columns, event_shape)
     elif (kind, columns, event_shape) != (None, None, None):
         raise ValueError("read_file got overrides and also kind, columns or event_shape; say all in one of them.")
+    contents = read_contents(
+        path,
+        label=label,
+        usual_label=usual,
+        array=array,
+        covariates=asked,
+        stream_above=stream_above,
+        clips="video" in (overrides.kind, None if schema is None else schema.kind),
+    )
     return to_dataset(contents, name=path.name, source=f"file {path}", overrides=overrides, schema=schema)
 
 
@@ -193,6 +199,7 @@ def read_rows(
         usual_array=schema.array,
         covariates=[covariate.name for covariate in schema.covariates if covariate.name not in (covariates or {})],
         stream_above=stream_above,
+        clips=schema.kind == "video",
     )
     return to_rows(contents, schema, name=path.name, covariates=covariates)
 
@@ -206,6 +213,7 @@ def read_contents(
     usual_array: str | None = None,
     covariates: Sequence[str] = (),
     stream_above: int = STREAM_ABOVE,
+    clips: bool = False,
 ) -> Contents:
     """Read the contents of a file or folder, without interpretation.
 
@@ -217,6 +225,7 @@ def read_contents(
         usual_array: see `Asked`.
         covariates: columns that the model is given.
         stream_above: as for `read_file`.
+        clips: whether the subfolders of a folder are clips, and the pictures in them frames.
 
     Raises:
         DataError: it cannot be read.
@@ -249,9 +258,10 @@ def read_contents(
             )
         if is_10x(path):
             return read_10x(path, label)
+        from lowerbound.data.clips import has_gifs, read_clips
         from lowerbound.data.folders import read_folder
 
-        return read_folder(path, label)
+        return read_clips(path, label) if clips or has_gifs(path) else read_folder(path, label)
     if reader is None:
         raise _other_format(path)
     found = reader.read(path, asked)

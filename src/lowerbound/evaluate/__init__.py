@@ -45,6 +45,8 @@ from lowerbound.evaluate.out_of_distribution import (
     typicality,
     waic,
 )
+from lowerbound.evaluate.picture_codes import PictureCodes, has_picture_codes, picture_codes
+from lowerbound.evaluate.picture_quality import ms_ssim, psnr
 from lowerbound.evaluate.pooling import Pooled, pool
 from lowerbound.evaluate.posterior_moments import PosteriorMean, posterior_mean
 from lowerbound.evaluate.rank_bands import Band, ecdf_band, uniformity_p_values
@@ -74,6 +76,7 @@ __all__ = [
     "Filtered",
     "GradientStatistics",
     "InferenceGaps",
+    "PictureCodes",
     "Pooled",
     "PosteriorMean",
     "PosteriorTwoSample",
@@ -111,6 +114,7 @@ __all__ = [
     "gaussian_mixture",
     "gradient_statistics",
     "has_conditionals",
+    "has_picture_codes",
     "independent_bernoulli",
     "independent_elements",
     "inference_gaps",
@@ -121,6 +125,7 @@ __all__ = [
     "log_conditionals",
     "log_evidence",
     "log_mean_weight",
+    "ms_ssim",
     "mutated",
     "mutual_information_gap",
     "nearest_neighbour_accuracy",
@@ -128,11 +133,13 @@ __all__ = [
     "normalized_mutual_information",
     "pareto_k",
     "particle_filter",
+    "picture_codes",
     "pool",
     "posterior_mean",
     "posterior_two_sample",
     "predictive_checks",
     "prior_evidence",
+    "psnr",
     "sample_quality",
     "separated_attribute_predictability",
     "summary",

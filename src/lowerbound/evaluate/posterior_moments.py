@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
-from lowerbound.hooks import Embeds
+from lowerbound.hooks import Embeds, PointMass
 from lowerbound.inference.draws import Draws, warn_of_problems
 from lowerbound.model import LatentVariableModel, flat_latents
 from lowerbound.protocols import Context, Latents
@@ -33,6 +33,7 @@ __all__ = ["NUM_DRAWS", "PosteriorMean", "mean_of", "posterior_mean"]
 NUM_DRAWS = 1000
 """The default of S: an error of 3 % of the standard deviation of q."""
 
+_FEWEST_DRAWS = 2
 _ROWS_PER_BLOCK, _NUMBERS_AT_ONCE = 1024, 2**22
 
 
@@ -127,7 +128,7 @@ def mean_of(q: Distribution, num_draws: int = NUM_DRAWS) -> PosteriorMean:
     try:
         mean = q.mean
     except (NotImplementedError, AttributeError):
-        return _by_draws(q, num_draws)
+        return _by_draws(q, _FEWEST_DRAWS if isinstance(q, PointMass) else num_draws)
     try:
         deviation = _flat(q.stddev)
     except (NotImplementedError, AttributeError):

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 from torch import Tensor, nn
 
 from lowerbound import likelihoods
+from lowerbound.hooks import StatesOutShape
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.parts import Activation, nonlinearity, outputs_of, seen_by, view_of
 from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP
+from lowerbound.nets.shapes import as_shape
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.posteriors.bottom_up import BottomUp
 from lowerbound.priors import StandardNormal
@@ -80,19 +83,19 @@ class LowestLayer(nn.Module):
 
     takes_leading_axes: bool = True
 
-    def __init__(self, net: MLP, num_layers: int):
+    def __init__(self, net: nn.Module, num_layers: int):
         super().__init__()
         self.net, self.num_layers = net, num_layers
 
     @property
     def out_shape(self) -> tuple[int, ...]:
         """The output shape of the net per datum."""
-        return self.net.out_shape
+        return as_shape(cast(StatesOutShape, self.net).out_shape)
 
     @property
     def output_bias(self) -> Tensor:
         """The bias that a likelihood sets to the mean of the data."""
-        return self.net.output_bias
+        return cast(Tensor, self.net.output_bias)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """The output of the net at (z_1, …, z_L, *context)."""

@@ -30,11 +30,11 @@ class EachStep(nn.Module):
     """The same conditional at every step.
 
     Arguments:
-        step: p(x_t | z_t), called with z (..., T, latent_dim), of event shape (D,).
-        event_shape: (T, D).
+        step: p(x_t | z_t), called with z (..., T, latent_dim), of event shape (D,) or that of a frame.
+        event_shape: (T, D) or (T, *frame).
 
     Returns (when called with z (..., T, latent_dim)):
-        A distribution over x (T, D) with batch shape (...).
+        A distribution over x of that shape with batch shape (...).
     """
 
     def __init__(self, step: Conditional, event_shape: tuple[int, ...]):
@@ -56,7 +56,7 @@ class EachStep(nn.Module):
         return Independent(self.step(context), 1, validate_args=False)
 
     @torch.no_grad()
-    def initialize(self, x: Float[Tensor, "batch time data"]) -> None:
+    def initialize(self, x: Float[Tensor, "batch time *data"]) -> None:
         """Let the conditional of one step see all steps."""
         if isinstance(self.step, InitializedFromData):
             self.step.initialize(x.flatten(0, 1))

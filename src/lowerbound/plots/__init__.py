@@ -6,10 +6,12 @@ of a cell. It need not be closed.
 """
 
 from lowerbound.plots.ascent import elbo_ascent
+from lowerbound.plots.clips import clip_animation, filmstrips
 from lowerbound.plots.comparison import comparison_curves, comparison_differences
 from lowerbound.plots.diagnosis import diagnosis_bars, diagnosis_clouds, diagnosis_curves, diagnosis_histograms
 from lowerbound.plots.divergence import kl_per_dimension
 from lowerbound.plots.evidence import evidence_histogram
+from lowerbound.plots.front import rate_distortion_front
 from lowerbound.plots.gradients import gradient_noise
 from lowerbound.plots.images import image_grid, originals_and_reconstructions
 from lowerbound.plots.latent import latent_map
@@ -20,6 +22,7 @@ from lowerbound.plots.training import training_curves
 from lowerbound.plots.walks import image_animation, walks_of_columns, walks_of_series
 
 __all__ = [
+    "clip_animation",
     "comparison_curves",
     "comparison_differences",
     "diagnosis_bars",
@@ -28,6 +31,7 @@ __all__ = [
     "diagnosis_histograms",
     "elbo_ascent",
     "evidence_histogram",
+    "filmstrips",
     "gradient_noise",
     "image_animation",
     "image_grid",
@@ -35,6 +39,7 @@ __all__ = [
     "latent_map",
     "originals_and_reconstructions",
     "predictive_statistics",
+    "rate_distortion_front",
     "series_with_states",
     "table_marginals",
     "training_curves",

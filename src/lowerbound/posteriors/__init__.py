@@ -24,6 +24,7 @@ from lowerbound.posteriors.smoothed_bernoulli import SmoothedBernoulli
 from lowerbound.posteriors.sylvester import Sylvester
 from lowerbound.posteriors.top_down import TopDown
 from lowerbound.posteriors.top_down_path import TopDownPath
+from lowerbound.posteriors.uniform_noise import UniformNoise, UniformNoiseLayers
 from lowerbound.posteriors.vector_quantized import VectorQuantized
 
 __all__ = [
@@ -52,6 +53,8 @@ __all__ = [
     "Sylvester",
     "TopDown",
     "TopDownPath",
+    "UniformNoise",
+    "UniformNoiseLayers",
     "VectorQuantized",
     "kl_of_full",
     "kl_of_low_rank",

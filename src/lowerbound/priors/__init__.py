@@ -7,12 +7,15 @@ from lowerbound.priors.bernoulli import Bernoulli
 from lowerbound.priors.boltzmann import RBM
 from lowerbound.priors.categorical import Categorical
 from lowerbound.priors.component_usage import ComponentUsage, is_mixture, unused_components
+from lowerbound.priors.factorized_cumulative import FactorizedCumulative
 from lowerbound.priors.flow_matching import FlowMatching
 from lowerbound.priors.flow_prior import FlowPrior
+from lowerbound.priors.frames_in_turn import FramesInTurn
 from lowerbound.priors.hierarchical import Hierarchical
 from lowerbound.priors.laplace import Laplace
 from lowerbound.priors.markov_chain import MarkovChain
 from lowerbound.priors.mixture_normal import MixtureNormal
+from lowerbound.priors.noisy_normal import NoisyNormal
 from lowerbound.priors.paired_group import PairedGroup
 from lowerbound.priors.path import Path, PathGroup, residual_group
 from lowerbound.priors.relaxed_bernoulli import RelaxedBernoulli
@@ -32,13 +35,16 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "ComponentUsage",
+    "FactorizedCumulative",
     "FlowMatching",
     "FlowPrior",
+    "FramesInTurn",
     "Hierarchical",
     "Laplace",
     "LatentFit",
     "MarkovChain",
     "MixtureNormal",
+    "NoisyNormal",
     "PairedGroup",
     "Path",
     "PathGroup",

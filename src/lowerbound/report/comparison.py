@@ -16,6 +16,10 @@ _READING = (
     "Differences are taken row by row over the same test rows. A difference within two standard errors of zero is "
     "none that these rows can show."
 )
+_FRONT = (
+    "Each run is one point: what a file takes, and how near to the test rows is what comes back. No run is better than "
+    "one above it and to its left. Scores in nats rank such runs by one weight of the rate alone."
+)
 _CURVES = (
     "Each run's own objective on the rows that chose its weights, which are others than those scored above. Bounds of "
     "different objectives (the ELBO, L_K) are not compared by these curves; the scores above are."
@@ -65,6 +69,7 @@ def _sections(title: str, comparison: Comparison) -> Iterator[str]:
             reading=_READING,
         )
     )
+    yield from _front(comparison)
     if any(records and records[-1]["step"] > 0 for records in comparison.records):
         yield figure_section(
             Illustration(
@@ -76,6 +81,27 @@ def _sections(title: str, comparison: Comparison) -> Iterator[str]:
                 reading=_CURVES,
             )
         )
+
+
+def _front(comparison: Comparison) -> Iterator[str]:
+    """Rate against distortion of the runs that code pictures; nothing where fewer than two do."""
+    found = {name: p for name, p in zip(comparison.names, comparison.pictures or (), strict=False) if p is not None}
+    if len(found) < 2:
+        return
+    rows = [
+        (name, f"{p.bits_per_pixel:.4f}", f"{p.psnr:.2f}", "" if p.ms_ssim is None else f"{p.ms_ssim:.4f}")
+        for name, p in found.items()
+    ]
+    table = _table(("Run", "Bits per pixel", "PSNR, dB", "MS-SSIM"), rows)
+    yield f"<section>\n<h2>Bits of pictures</h2>\n{table}\n</section>"
+    yield figure_section(
+        Illustration(
+            heading="Rate and distortion",
+            figure=plots.rate_distortion_front({name: (p.bits_per_pixel, p.psnr) for name, p in found.items()}),
+            alt=f"PSNR of {len(found)} runs against their bits per pixel.",
+            reading=_FRONT,
+        )
+    )
 
 
 def _scores(comparison: Comparison) -> str:

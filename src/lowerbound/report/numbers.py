@@ -150,6 +150,8 @@ def _parts(contents: ReportContents) -> Iterator[Score]:
             "much. Few of many: the codebook has collapsed."
         )
         yield Score(name="Codes in use", nats=f"{_used(e['codes'])} codes", meaning=meaning)
+    elif e.get("pictures") is not None:
+        yield _of_pictures(e["pictures"])
     elif e.get("active_units") is not None:
         meaning = "Latent dimensions whose mean moves with x. The others could be left out."
         yield Score(name="Active units", nats=f"{_active(contents)} units", meaning=meaning)
@@ -165,6 +167,13 @@ def _parts(contents: ReportContents) -> Iterator[Score]:
             f"{e['num_samples']} here. Evaluate with more samples."
         )
         yield Score(name="Unreliable rows", nats="not known", meaning=meaning)
+
+
+def _of_pictures(found: dict[str, Any]) -> Score:
+    near = "" if found["ms_ssim"] is None else f", and an MS-SSIM of {found['ms_ssim']:.4f}, where 1 is equal"
+    ratio = "without any error" if found["psnr"] is None else f"with a PSNR of {found['psnr']:.2f} dB"
+    meaning = f"What a file takes for each pixel of the test rows, {ratio}{near}."
+    return Score(name="Codes of pictures", nats=f"{found['bits_per_pixel']:.4f} bits per pixel", meaning=meaning)
 
 
 def _topics(contents: ReportContents) -> Iterator[Score]:

@@ -23,6 +23,7 @@ from lowerbound.hooks import Embeds, FindsStates
 from lowerbound.inference import InferenceWarning
 from lowerbound.model import LatentVariableModel
 from lowerbound.not_finite import require_finite_rows
+from lowerbound.plots.clips import filmstrips
 from lowerbound.plots.molecules import molecule_svg
 from lowerbound.priors import AfterTraining
 from lowerbound.randomness import derive_seed, forked
@@ -149,11 +150,16 @@ def _project(latents: Tensor) -> tuple[np.ndarray, tuple[float, ...] | None]:
 def _shown_images(model: LatentVariableModel, x: Tensor, context: Tensor | None) -> dict[str, np.ndarray]:
     """Images as the model sees them, and their reconstructions and samples, which are E[x | z] or stand for it."""
     originals, given = x[:NUM_PAIRS], None if context is None else context[:NUM_PAIRS]
-    pairs = {"originals": originals.numpy(), "reconstructions": model.reconstruct(originals, given).numpy()}
+    pairs = {"originals": _pictures(originals), "reconstructions": _pictures(model.reconstruct(originals, given))}
     if not _can_sample(model):
         return pairs
     samples = model.sample_mean(NUM_SAMPLES) if context is None else model.sample_mean(1, _every_class(context))[0]
-    return {**pairs, "samples": samples.numpy()}
+    return {**pairs, "samples": _pictures(samples)}
+
+
+def _pictures(x: Tensor) -> np.ndarray:
+    """Images as they are, and clips as the strips of their frames."""
+    return filmstrips(x.numpy()) if x.ndim == 5 else x.numpy()
 
 
 def _shown_texts(fitted: Fitted, x: Tensor, context: Tensor | None) -> dict[str, Any]:

@@ -1,0 +1,203 @@
+"""Pictures as a file by a rate–distortion autoencoder: compress and decompress, with loss.
+
+A file holds the codes of the pictures, whole numbers, in −log₂ p̃(z) bits (`coding.whole_numbers`). What comes back is
+E[x | z], not the pictures: the very values that the encoder saw, which are compared before the file counts as written
+and, by their checksum, when it is read. Another machine on which nets give other numbers refuses the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lowerbound.checkpoint import CheckpointError, write_atomically
+from lowerbound.coding import BATCH, BitStack, StackError
+from lowerbound.coding.whole_numbers import CodedNumbers, WholeNumberCodec
+from lowerbound.data import DataError
+from lowerbound.data.checks import check_path
+from lowerbound.data.kinds import kind_named
+from lowerbound.evaluate.picture_codes import has_picture_codes, near
+from lowerbound.fitted import Fitted
+from lowerbound.limits import MOST_CODED
+from lowerbound.lossless import weights_checksum
+from lowerbound.lossless_file import Content, pack, unpack
+from lowerbound.lossless_others import sizes_of_others
+
+__all__ = ["CompressedWithLoss", "compress", "decompress", "is_with_loss"]
+
+Progress = Callable[[int, int], None]
+_PIXELS_AT_ONCE = 1 << 19
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressedWithLoss:
+    """What a file of pictures takes, and how near to them is what comes back.
+
+    Attributes:
+        num_rows: pictures, or clips, in it.
+        num_pixels: height times width, and frames, of all.
+        num_bytes: of the file.
+        bits: what the codes took, without header and start.
+        rate_bits: −log₂ p̃(z) of the same codes.
+        psnr: of what comes back, dB (`evaluate.psnr`).
+        ms_ssim: mean over the pictures; None where they are smaller than its window.
+        others: bytes of the same rows under gzip, bz2, lzma, of images png and of clips png and gif, by name.
+    """
+
+    num_rows: int
+    num_pixels: int
+    num_bytes: int
+    bits: float
+    rate_bits: float
+    psnr: float
+    ms_ssim: float | None
+    others: dict[str, int]
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Of the whole file."""
+        return 8 * self.num_bytes / self.num_pixels
+
+
+def is_with_loss(fitted: Fitted) -> bool:
+    """Whether the posterior of a model rounds, so that its codes can be written."""
+    return has_picture_codes(fitted.model)
+
+
+def compress(
+    fitted: Fitted, data: Any, path: str | Path, *, force: bool = False, progress: Progress | None = None
+) -> CompressedWithLoss:
+    """Write the codes of rows to a file. See `Fitted.compress`."""
+    path = Path(path)
+    if os.path.lexists(path) and not force:
+        raise DataError(f"{path} is there already; choose another place, or say force=True.")
+    rows = fitted.rows(data)
+    x = np.asarray(rows.x)
+    if len(x) == 0 or x.size > MOST_CODED:
+        raise DataError(f"{rows.name} holds {x.size:,} numbers; a file takes between 1 and {MOST_CODED:,}: split it.")
+    events = fitted.events(x)
+    coded = _codec(fitted).encode(events.double(), _part(progress, 0))
+    content = pack(Content(header=_header(fitted, x, coded), seen=None, stack=coded.stack.to_bytes()))
+    again = _decoded(fitted, content, "what was coded", _part(progress, 1))
+    if not torch.equal(again, coded.decoded):
+        raise DataError("the pictures did not come back from their codes as they were, and nothing was written.")
+    try:
+        write_atomically(path, content, new=not force)
+    except OSError as error:
+        raise CheckpointError(f"Could not write {path} ({error.strerror or error}); choose another place.") from error
+    return _measured(fitted, x, len(content), coded)
+
+
+def decompress(fitted: Fitted, path: str | Path, *, progress: Progress | None = None) -> Any:
+    """What the pictures of a file look like, in the form of the user's data. See `Fitted.decompress`."""
+    path = Path(path)
+    check_path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"could not read {path} ({error.strerror or error}).") from None
+    return fitted.render(_decoded(fitted, content, str(path), progress))
+
+
+def _codec(fitted: Fitted) -> WholeNumberCodec:
+    numbers = math.prod(fitted.schema.event_shape)
+    return WholeNumberCodec(fitted.model, max(1, min(BATCH, _PIXELS_AT_ONCE // numbers)))
+
+
+def _header(fitted: Fitted, x: np.ndarray, coded: CodedNumbers) -> dict[str, Any]:
+    return {
+        "lossy": True, "rows": len(x), "elements": math.prod(x.shape[1:]), "words": coded.stack.num_words,
+        "lanes": len(coded.stack.heads), "lent": coded.stack.lent, "batch": BATCH, "ranges": coded.ranges,
+        "checksum": _checksum(coded.decoded), "weights": weights_checksum(fitted),
+    }  # fmt: skip
+
+
+def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) -> Tensor:
+    """E[x | z] of each row (N, *event), float64.
+
+    Raises:
+        DataError: naming the file and what is wrong with it.
+    """
+    try:
+        content = unpack(data)
+    except ValueError as error:
+        raise DataError(f"{name} {error}") from None
+    header, called = content.header, fitted.called[0].lower() + fitted.called[1:]
+    if header.get("weights") != weights_checksum(fitted):
+        raise DataError(f"{name} was written with other weights than those of {called}; name the run that wrote it.")
+    try:
+        ranges = tuple((int(low), int(high)) for low, high in header["ranges"])
+        if header["elements"] != math.prod(fitted.schema.event_shape) or not all(a < b for a, b in ranges):
+            raise ValueError("rows of another shape")
+        stack = BitStack.from_bytes(content.stack, header["words"], header["lanes"])
+        stack.lent = header["lent"]
+        found = _codec(fitted).decode(stack, header["rows"], ranges, progress)
+        if not stack.is_what_was_lent(header["lent"]) or _checksum(found) != header["checksum"]:
+            raise StackError("other codes")
+    except StackError:
+        raise DataError(
+            f"{name} does not decode to the codes that were written, as nets give other numbers here; decode it on the "
+            "machine and with the version of torch that wrote it."
+        ) from None
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError):
+        raise DataError(f"{name} has a header that is not readable; it was altered.") from None
+    return found
+
+
+def _measured(fitted: Fitted, x: np.ndarray, num_bytes: int, coded: CodedNumbers) -> CompressedWithLoss:
+    schema, shape = fitted.schema, fitted.schema.event_shape
+    ratio, likeness = near(fitted.events(x), coded.decoded, schema.pixel_levels)
+    return CompressedWithLoss(
+        num_rows=len(x),
+        num_pixels=x.size // (shape[-3] if len(shape) > 2 else 1),
+        num_bytes=num_bytes,
+        bits=coded.net_bits,
+        rate_bits=coded.information,
+        psnr=ratio,
+        ms_ssim=likeness,
+        others=_others(np.asarray(kind_named(schema.kind).render(x, schema)), schema.kind),
+    )
+
+
+def _others(rows: np.ndarray, kind: str) -> dict[str, int]:
+    """Bytes under other programs; of clips with PNG of all frames, and GIF, which has at most 256 colours a frame."""
+    if kind != "video":
+        return sizes_of_others(rows, kind)
+    sizes = sizes_of_others(rows.reshape(-1, *rows.shape[2:]), "image")
+    if find_spec("PIL") is not None and rows.dtype == np.uint8:
+        sizes["gif"] = sum(map(_gif, rows))
+    return sizes
+
+
+def _gif(clip: np.ndarray) -> int:
+    """Bytes of one clip (T, H, W, C) or (T, C, H, W)."""
+    from PIL import Image
+
+    frames = clip if clip.shape[-1] <= 4 else np.moveaxis(clip, 1, -1)
+    images = [
+        Image.fromarray(np.ascontiguousarray(frame[..., 0] if frame.shape[-1] == 1 else frame)) for frame in frames
+    ]
+    buffer = io.BytesIO()
+    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:])
+    return buffer.tell()
+
+
+def _checksum(decoded: Tensor) -> str:
+    values = decoded.numpy()
+    return hashlib.sha256(f"{values.shape}".encode() + np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+def _part(progress: Progress | None, half: int) -> Progress | None:
+    """Encoding is the first half of the way and decoding the second."""
+    return None if progress is None else lambda done, total: progress((done + half * total + 1) // 2, total)

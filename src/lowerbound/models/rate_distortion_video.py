@@ -1,0 +1,131 @@
+"""Clips as whole numbers in few bits: a code for each frame, with a prior over time (after Habibian et al. 2019,
+arXiv:1908.05717).
+
+    z_t = round(f(x_t))          x̂_t = g(z_t)          R = −log p̃(z_1) − Σ_t log p̃(z_t | z_{t−1}, …, z_{t−k})
+
+Each frame is encoded and decoded alone, as by the recipe rate-distortion. What frames have in common is left to the
+prior (`priors.FramesInTurn`), which predicts the code of a frame from those before it: the better, the fewer bits. It
+is also a model of what comes next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from lowerbound.likelihoods import Normal
+from lowerbound.model import LatentVariableModel
+from lowerbound.models.parts import Activation, nonlinearity
+from lowerbound.models.rate_distortion import check_pictures, require_weighted_rate
+from lowerbound.models.recipe import Recipe
+from lowerbound.models.sequence_steps import EachStep
+from lowerbound.nets import FromMap, ToMap
+from lowerbound.posteriors import UniformNoise
+from lowerbound.priors import FramesInTurn
+
+__all__ = ["RECIPE", "EachFrame", "OverTime", "predicted", "rate_distortion_video"]
+
+OverTime: TypeAlias = Literal["temporal", "frames"]
+
+
+def rate_distortion_video(
+    event_shape: Sequence[int],
+    *,
+    prior: OverTime = "temporal",
+    window: int = 3,
+    prior_channels: Sequence[int] = (64, 64, 64),
+    code_channels: int = 8,
+    hidden: Sequence[int] = (32, 64),
+    activation: Activation = "relu",
+    noise: float = 0.05,
+) -> LatentVariableModel:
+    """A model of clips whose latents are whole numbers, which a file can hold.
+
+    Arguments:
+        event_shape: (frames, channels, height, width).
+        prior: "temporal", or "frames", under which frames have nothing in common.
+        window: how many frames before it the prior of a frame sees.
+        prior_channels: of the layers of the net of that prior.
+        code_channels: numbers of a code at each position of the map of a frame.
+        hidden: channels of the stages, each of which halves the frames.
+        activation: nonlinearity.
+        noise: the standard deviation of p(x | z), where pixels are in [0, 1].
+
+    Raises:
+        ValueError: data that are no clips, a clip of one frame, frames too small for the stages, or a size below one.
+
+    >>> model = rate_distortion_video((5, 1, 12, 9), hidden=[4, 4], prior_channels=[4]).eval()
+    >>> model.sample(3).shape
+    torch.Size([3, 5, 1, 12, 9])
+    """
+    shape, widths, nonlinear = tuple(event_shape), tuple(hidden), nonlinearity(activation)
+    if len(shape) != 4 or shape[0] < 2:
+        raise ValueError(
+            f"rate_distortion_video got rows of shape {shape}; it needs clips (frames, channels, height, width) of two "
+            "frames at least. For pictures take rate-distortion."
+        )
+    if prior not in ("temporal", "frames"):
+        raise ValueError(f"rate_distortion_video got prior={prior!r}; choose temporal or frames.")
+    sizes = {f"prior_channels[{i}]": c for i, c in enumerate(prior_channels)}
+    check_pictures(shape[1:], widths, code_channels=code_channels, window=window, **sizes)
+    encoder = EachFrame(ToMap(shape[1:], widths, (code_channels,), nonlinear), shape[0])
+    decoder = Normal(FromMap(code_channels, widths[::-1], shape[1:], nonlinear), noise)
+    seen = window if prior == "temporal" else 0
+    codes = (shape[0], code_channels, *encoder.out_shape[-2:])
+    return LatentVariableModel(
+        prior=FramesInTurn(codes, window=seen, channels=tuple(prior_channels), activation=nonlinear),
+        likelihood=EachStep(decoder, shape),
+        posterior=UniformNoise(encoder),
+    )
+
+
+class EachFrame(nn.Module):
+    """A net of pictures on every frame of clips.
+
+    Arguments:
+        net: from (..., *picture) to (..., *features, height, width), with any leading axes.
+        num_frames: T.
+    """
+
+    takes_leading_axes: bool = True
+
+    def __init__(self, net: ToMap, num_frames: int):
+        super().__init__()
+        self.net, self.out_shape = net, (num_frames, *net.out_shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map clips (..., T, *picture) to (..., T, *features, height, width)."""
+        return self.net(x)
+
+
+@torch.no_grad()
+def predicted(model: LatentVariableModel, x: Tensor, num_given: int) -> Tensor:
+    """Clips (N, T, C, H, W) with E[x_t | z_t] at draws z_t ~ p̃(z_t | the codes before) after the given frames.
+
+    Arguments:
+        model: in eval mode.
+        x: clips, of which only the first frames are looked at.
+        num_given: how many; the codes of these are those of the encoder, and they come back decoded too.
+
+    Raises:
+        ValueError: no frame given, or none left, or a model of something else.
+    """
+    if not isinstance(model.prior, FramesInTurn):
+        raise ValueError("predict takes a model of clips; fit the recipe rate-distortion-video.")
+    if not 0 < num_given < x.shape[1]:
+        raise ValueError(f"predict got {num_given} given frames of clips of {x.shape[1]}; give 1 to {x.shape[1] - 1}.")
+    z = model.infer(x).sample()[:, :num_given]
+    return model.decode(model.prior().continued(z)).mean
+
+
+RECIPE = Recipe(
+    name="rate-distortion-video",
+    cites=("habibian2019video", "balle2017end", "balle2018variational"),
+    make=rate_distortion_video,
+    defaults={"objective": "beta-elbo:beta=1.0", "num_samples": 1, "gradient": "pathwise", "batch_size": 32},
+    start=require_weighted_rate,
+    likelihood="normal",
+)

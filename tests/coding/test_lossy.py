@@ -1,0 +1,71 @@
+"""Files of a rate–distortion autoencoder: what comes back is what the encoder saw, or the file is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import lowerbound as lb
+from lowerbound.cli.compress import lines_of
+from lowerbound.data import DataError
+from lowerbound.lossless_file import unpack
+from lowerbound.lossy import CompressedWithLoss
+
+G = np.random.default_rng(0)
+PICTURES = np.kron(G.integers(0, 256, (60, 5, 4, 3)), np.ones((1, 3, 3, 1))).astype(np.uint8)[:, :13, :11]
+
+
+@pytest.fixture(scope="module", params=["factorized", "hyperprior"])
+def fitted(request):
+    """A model of colour pictures of odd sizes."""
+    return lb.fit(
+        PICTURES, "rate-distortion", prior=request.param, steps=20, hidden=[6, 6], code_channels=4, device="cpu",
+        objective="beta-elbo:beta=0.1", lr=0.01, compile=False,
+    )  # fmt: skip
+
+
+def test_a_file_and_back(fitted, tmp_path):
+    found = fitted.compress(PICTURES, tmp_path / "x.lb")
+    assert isinstance(found, CompressedWithLoss)
+    assert found.num_bytes == (tmp_path / "x.lb").stat().st_size
+    assert found.bits == pytest.approx(found.rate_bits, rel=1e-3)
+    assert found.num_pixels == 60 * 13 * 11
+    back = fitted.decompress(tmp_path / "x.lb")
+    assert back.shape == PICTURES.shape
+    assert back.dtype == np.uint8
+    error = (back / 255 - PICTURES / 255).astype(np.float64)
+    assert found.psnr == pytest.approx(-10 * np.log10(np.mean(error**2)), rel=1e-6)
+    seen = fitted.model.double().reconstruct(fitted.events(PICTURES.transpose(0, 3, 1, 2)).double())
+    fitted.model.float()
+    assert np.array_equal(back, fitted.render(seen))
+
+
+def test_the_header_and_the_answer_say_that_there_is_loss(fitted, tmp_path):
+    found = fitted.compress(PICTURES[:9], tmp_path / "x.lb")
+    assert unpack((tmp_path / "x.lb").read_bytes()).header["lossy"] is True
+    assert any("WITH LOSS" in line for line in lines_of(found))
+
+
+def test_other_weights_and_other_codes_are_refused(fitted, tmp_path, monkeypatch):
+    place = tmp_path / "x.lb"
+    fitted.compress(PICTURES, place)
+    bias = fitted.model.likelihood.state_dict()
+    name = next(name for name in bias if name.endswith("output_bias"))
+    with torch.no_grad():
+        bias[name].add_(1e-3)
+    with pytest.raises(DataError, match="other weights"):
+        fitted.decompress(place)
+    monkeypatch.setattr("lowerbound.lossy.weights_checksum", lambda _: unpack(place.read_bytes()).header["weights"])
+    with pytest.raises(DataError, match="does not decode to the codes"):
+        fitted.decompress(place)
+    with torch.no_grad():
+        bias[name].sub_(1e-3)
+
+
+def test_pictures_that_do_not_fit_are_refused(fitted, tmp_path):
+    with pytest.raises(ValueError, match="expected"):
+        fitted.compress(PICTURES[..., 0], tmp_path / "x.lb")
+    with pytest.raises(DataError, match="is empty"):
+        fitted.compress(PICTURES[:0], tmp_path / "x.lb")
+    assert not (tmp_path / "x.lb").exists()

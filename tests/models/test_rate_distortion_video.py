@@ -1,0 +1,152 @@
+"""Codes of clips: the prior over time, files of them, and what follows the first frames."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+
+import lowerbound as lb
+from lowerbound.data.moving_digits import moving_digits
+from lowerbound.models.rate_distortion_video import predicted, rate_distortion_video
+from lowerbound.priors import FramesInTurn
+
+SMALL = {"hidden": [4], "code_channels": 2, "prior_channels": [4], "device": "cpu", "compile": False}
+CLIPS = (np.random.default_rng(0).random((30, 4, 8, 7, 3)) * 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def prior() -> FramesInTurn:
+    """A prior over five frames that sees three, with large weights."""
+    torch.manual_seed(0)
+    made = FramesInTurn((5, 2, 3, 4), window=3, channels=[6]).double()
+    assert made.net is not None
+    with torch.no_grad():
+        for p in made.net.parameters():
+            p.mul_(3)
+    return made
+
+
+def test_frames_at_once_score_as_one_after_another(prior):
+    z = torch.randint(-3, 4, (2, 6, 5, 2, 3, 4)).double()
+    terms = []
+
+    def choose(t, d):
+        terms.append(d.log_prob(z[:, :, t]))
+        return z[:, :, t]
+
+    assert torch.equal(prior().chosen_in_turn(choose), z)
+    torch.testing.assert_close(sum(terms), prior().log_prob(z))
+
+
+def test_a_frame_depends_on_the_frames_of_its_window_alone(prior):
+    """∂ of the term of frame 4 along the others: none for the frame behind the window, nor for later ones."""
+    z = torch.randn(1, 5, 2, 3, 4, dtype=torch.float64, requires_grad=True)
+    whole = prior().log_prob(z)
+    (gradient,) = torch.autograd.grad(whole.sum(), z)
+    assert bool((gradient.flatten(2).abs().sum(-1) > 0).all())
+    before = torch.stack([z[:, t] for t in (1, 2, 3)], -4)
+    term = prior.given(before, torch.ones(1, 3).double()).log_prob(z[:, 4])
+    (own,) = torch.autograd.grad(term.sum(), z)
+    assert (own.flatten(2).abs().sum(-1) > 0).tolist() == [[False, True, True, True, True]]
+
+
+def test_probabilities_of_all_continuations_sum_to_one():
+    """Two frames of one number each: Σ over the second of p(z_2 | z_1) = 1."""
+    torch.manual_seed(0)
+    p = FramesInTurn((2, 1, 1, 1), window=1, channels=[3]).double()
+    second = torch.arange(-80.0, 81.0).double()
+    z = torch.stack([torch.full_like(second, 2.0), second], -1)[..., None, None, None]
+    given = p.first().log_prob(torch.full((1, 1, 1, 1), 2.0).double())
+    torch.testing.assert_close(p().log_prob(z).logsumexp(0), given[0])
+
+
+def test_draws_and_continuations_are_whole_numbers(prior):
+    torch.manual_seed(0)
+    z = prior().sample((7,))
+    assert z.shape == (7, 5, 2, 3, 4)
+    assert torch.equal(z, z.round())
+    again = prior().continued(z[:, :2])
+    assert torch.equal(again[:, :2], z[:, :2])
+    assert not torch.equal(again[:, 2:], z[:, 2:])
+    assert prior().log_prob(z).shape == (7,)
+
+
+@pytest.fixture(scope="module", params=["temporal", "frames"])
+def fitted(request):
+    return lb.fit(CLIPS, "rate-distortion-video", prior=request.param, steps=4, **SMALL)
+
+
+def test_a_file_and_back(fitted, tmp_path):
+    with torch.no_grad():
+        for p in fitted.model.posterior.parameters():
+            p.mul_(2)
+    found = fitted.compress(CLIPS, tmp_path / "x.lb")
+    assert found.bits == pytest.approx(found.rate_bits, rel=1e-3)
+    assert found.num_pixels == 30 * 4 * 8 * 7
+    assert {"lzma", "png", "gif"} <= found.others.keys()
+    back = fitted.decompress(tmp_path / "x.lb")
+    assert (back.shape, back.dtype) == (CLIPS.shape, np.uint8)
+    assert np.array_equal(back, fitted.reconstruct(CLIPS))
+
+
+def test_prediction_keeps_what_is_given(fitted):
+    found, decoded = fitted.predict(CLIPS, 3, seed=1), fitted.reconstruct(CLIPS)
+    assert found.shape == CLIPS.shape
+    assert np.array_equal(found[:, :3], decoded[:, :3])
+    other = CLIPS.copy()
+    other[:, 3:] = 0
+    assert np.array_equal(found, fitted.predict(other, 3, seed=1))
+    assert not np.array_equal(found, fitted.predict(CLIPS, 3, seed=2))
+    with pytest.raises(ValueError, match="give 1 to 3"):
+        fitted.predict(CLIPS, 4)
+
+
+def test_a_still_clip_costs_its_first_frame():
+    """Where nothing moves, training finds μ_t = z_{t−1}, and further frames take less than a tenth of the first."""
+    still = np.repeat((np.random.default_rng(1).random((64, 1, 1, 8, 8)) * 255).astype(np.uint8), 5, 1)
+    given = {**SMALL, "code_channels": 4, "noise": 0.05, "lr": 0.01, "steps": 200, "batch_size": 32}
+    one = lb.fit(still, "rate-distortion-video", **given)
+    x = one.events(still)
+    z = one.model.infer(x).sample()
+    p = cast(FramesInTurn, one.model.prior)
+    first = -p.first().log_prob(z[:, 0]).mean().item()
+    assert first > 20
+    assert -p().log_prob(z).mean().item() - first < 0.4 * first
+
+
+@pytest.mark.parametrize(
+    "shape, given, sentence",
+    [
+        ((1, 1, 8, 8), {}, "two frames at least"),
+        ((3, 8, 8), {}, "For pictures take rate-distortion"),
+        ((4, 1, 3, 8), {"hidden": [4, 4]}, "halvings leave nothing"),
+        ((4, 1, 8, 8), {"window": 0}, "window=0"),
+    ],
+)
+def test_it_refuses_in_a_sentence(shape, given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        rate_distortion_video(shape, **given)
+
+
+def test_a_model_of_pictures_predicts_nothing():
+    model = lb.models.vae((4,), latent_dim=2, hidden=[4])
+    with pytest.raises(ValueError, match="takes a model of clips"):
+        predicted(model, torch.zeros(2, 4), 1)
+
+
+def test_moving_digits_move_straight_and_bounce():
+    digits = np.full((3, 28, 28), 255, np.uint8)
+    clips = moving_digits(digits, 20, num_frames=12, side=30, num_digits=1, seed=3)
+    assert np.array_equal(clips, moving_digits(digits, 20, num_frames=12, side=30, num_digits=1, seed=3))
+    assert bool((clips.sum((2, 3, 4)) == 255 * 14 * 14).all())
+    rows = clips[:, :, 0].max(3).argmax(2)
+    columns = clips[:, :, 0].max(2).argmax(2)
+    for place in (rows, columns):
+        assert place.min() >= 0
+        assert place.max() <= 16
+        assert np.abs(np.diff(place, axis=1)).max() <= 3
+    speed = np.hypot(np.diff(rows, axis=1), np.diff(columns, axis=1)).mean(1)
+    assert bool((speed > 0.5).all())
