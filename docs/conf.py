@@ -1,7 +1,7 @@
 """How Sphinx builds the site: `make docs`.
 
-Every build writes the reference anew, from `__all__` and docstrings. The code of the pages in `tutorials` and `course` is
-executed, and what it gave is kept until the page or the library changes.
+Every build writes the reference anew, from `__all__` and docstrings. The code of the pages in `tutorials` and `course`
+is executed, and what it gave is kept until the page or the library changes.
 """
 
 from __future__ import annotations

@@ -19,8 +19,11 @@ def name_of(page: Path) -> str:
     return f"{page.parent.name}/{page.stem}"
 
 
+CELL = re.compile(r"^```\{code-cell\} python\n(?::tags: \[hide-cell\]\n\n)?(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
 def code_of(page: Path) -> ast.Module:
-    cells = re.findall(r"^```\{code-cell\} python\n(?::tags: \[hide-cell\]\n\n)?(.*?)^```$", page.read_text(), re.M | re.S)
+    cells = CELL.findall(page.read_text())
     assert len(cells) >= 3
     return ast.parse("\n".join(cells))
 

@@ -1,4 +1,4 @@
-"""Where what executed pages gave is kept: a folder named by all sources of the library, so that other sources run them anew."""
+"""Where what executed pages gave is kept: a folder named by all sources of the library; others run the pages anew."""
 
 from __future__ import annotations
 
