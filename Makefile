@@ -30,7 +30,7 @@ help:
 	@echo "make lint      ruff, pyright and the import contracts"
 	@echo "make format    let ruff rewrite the sources"
 	@echo "make lock      requirements.lock and requirements-cuda.lock, with hashes, from constraints.txt"
-	@echo "make docs      the pages of docs/ and a reference made of the docstrings, in build/docs"
+	@echo "make docs      the site, in build/docs: pages whose code is executed, and a reference made of the docstrings"
 	@echo "make clean     remove caches and build products (runs/ and .venv stay)"
 
 setup: $(READY)
@@ -87,12 +87,13 @@ lock: $(READY)
 	build/lock/env/bin/uv $(LOCKED) -o build/lock/all
 	$(BIN)/python .ci/lock.py build/lock/all build/lock/torch-*.whl
 
-# Without a network, once the tools are there; every warning is an error.
+# Without a network, once the tools are there; every warning is an error. The code of tutorials and course is executed
+# anew (four to six minutes on one core) where a page or the library has changed, and kept in build/executed otherwise.
 docs: $(DOCS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
 	@echo "Open build/docs/index.html"
 
-$(DOCS): $(READY)
+$(DOCS): $(READY) pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[dev,docs]"
 	@touch $(DOCS)
 

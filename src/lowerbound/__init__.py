@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from lowerbound.sklearn import VAE
     from lowerbound.weights import LogWeights
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = (
     "baselines",
