@@ -46,7 +46,7 @@ class FramesInTurn(nn.Module):
         A `FramesInTurnDistribution` of batch shape () and event shape `latent_shape`.
     """
 
-    cites: ClassVar[tuple[str, ...]] = ("habibian2019video", "balle2018variational")
+    cites: ClassVar[tuple[str, ...]] = ("habibian2019video",)
     by_name: ClassVar[bool] = False  # made of other parts, in Python
 
     def __init__(
