@@ -79,7 +79,7 @@ def compress(
     if os.path.lexists(path) and not force:
         raise DataError(f"{path} is there already; choose another place, or say force=True.")
     own, rows = read_own(data, fitted.schema)
-    lines, x = given_lines(own, fitted.schema), np.asarray(rows.x)
+    lines, x = given_lines(data if own is None else own, fitted.schema), np.asarray(rows.x)
     if len(x) == 0 or x.size > MOST_CODED:
         raise DataError(f"{rows.name} holds {x.size:,} numbers; a file takes between 1 and {MOST_CODED:,}: split it.")
     _check_coded(fitted)

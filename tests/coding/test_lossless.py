@@ -231,7 +231,9 @@ def test_lines_come_back_as_they_were_written(of_texts, tmp_path):
     (tmp_path / "lines.txt").write_text(written)
     found = fitted.compress(tmp_path / "lines.txt", tmp_path / "x.lb")
     assert fitted.decompress(tmp_path / "x.lb") == written.splitlines()
-    assert found.num_held == 4  # other spaces, unknown words, no words, too many
+    fitted.compress(["a  b", "never seen"], tmp_path / "list.lb")
+    assert fitted.decompress(tmp_path / "list.lb") == ["a  b", "never seen"]
+    assert found.num_held == 3  # other spaces, no words, too many; unknown words stand beside their row
 
 
 def test_what_follows_the_end_of_a_text_takes_no_bits(of_texts, tmp_path):
@@ -243,8 +245,10 @@ def test_what_follows_the_end_of_a_text_takes_no_bits(of_texts, tmp_path):
     assert found.bits == pytest.approx(found.elbo_bits, rel=2e-3)
 
 
-@pytest.mark.parametrize("lines", [{}, {"number": 3, "no_rows": [], "held": {}}, {"number": 80, "held": {"0": 5}}, 7])
+@pytest.mark.parametrize("lines", [{}, {"number": 3}, {"held": {"0": 5}}, {"words": 3}, 7], ids=str)
 def test_lines_of_other_rows_are_refused(of_texts, tmp_path, lines):
     texts, fitted = of_texts
     fitted.compress(texts, tmp_path / "x.lb")
-    refusal(fitted, tmp_path / "x.lb", with_header((tmp_path / "x.lb").read_bytes(), lines=lines))
+    content = (tmp_path / "x.lb").read_bytes()
+    whole = {**unpack(content).header["lines"], **lines} if lines and lines != 7 else lines
+    refusal(fitted, tmp_path / "x.lb", with_header(content, lines=whole))
