@@ -252,4 +252,4 @@ def test_every_recipe_writes_a_report_with_nothing_but_its_defaults(cli, tmp_pat
     assert ("Weighed by rows that none of them saw" in answer.out) == (name in ("latent-classes", MIXTURE))
     assert ("below a baseline" in answer.out) == ("try `lowerbound fit" in answer.out or "longer: `low" in answer.out)
     drawn = Run.open(tmp_path / "run").plan.binarization == "dynamic"
-    assert (scores["bits_per_dim"] is not None) == (drawn or name in ("counts", "cells"))
+    assert (scores["bits_per_dim"] is not None) == (drawn or name in ("counts", "cells", "labelled-cells"))
