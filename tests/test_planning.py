@@ -244,7 +244,11 @@ def test_numbers_that_the_command_refuses_are_refused_from_python(given: dict[st
 
 def test_the_kinds_of_columns_are_told_to_latent_classes() -> None:
     found = plan(dataset_of(MIXED))
-    assert found.model == {"columns": "3*continuous+small-count-11+categorical-2", "components": None, "latent_dim": None}
+    assert found.model == {
+        "columns": "3*continuous+small-count-11+categorical-2",
+        "components": None,
+        "latent_dim": None,
+    }
     assert not found.standardize
     assert plan(dataset_of(REAL), "latent-classes", components=3).model["columns"] == "3*continuous"
     assert plan(dataset_of(BITS)).recipe == plan(dataset_of(MIXED[:10])).recipe == "vae"  # too few rows to choose by
