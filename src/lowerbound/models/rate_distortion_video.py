@@ -123,7 +123,7 @@ def predicted(model: LatentVariableModel, x: Tensor, num_given: int) -> Tensor:
 
 RECIPE = Recipe(
     name="rate-distortion-video",
-    cites=("habibian2019video", "balle2017end", "balle2018variational"),
+    cites=("habibian2019video",),
     make=rate_distortion_video,
     defaults={"objective": "beta-elbo:beta=1.0", "num_samples": 1, "gradient": "pathwise", "batch_size": 32},
     start=require_weighted_rate,
