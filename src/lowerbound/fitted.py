@@ -780,13 +780,15 @@ class Fitted:
         """Scores on the data's own test rows, or on all rows of other data, beside baselines.
 
         Arguments:
-            data: see `rows`; None takes the test rows of the data it was fitted to, and keeps the result in `scores`.
+            data: see `rows`; None takes the test rows of the data it was fitted to, and, without
+                options, keeps the result in `scores`.
             options: of `scoring.score_fitted`.
         """
         from lowerbound.scoring import score_fitted
 
         found = score_fitted(self, data, **options)
-        self.scores = found if data is None else self.scores
+        if data is None and not options:
+            self.scores = found
         return found
 
     def sample_quality(self, **options: Any) -> dict[str, Any]:
