@@ -32,7 +32,8 @@ html_copy_source = False
 html_show_sourcelink = False
 html_static_path = ["_site/static"]
 html_css_files = ["site.css"]
-html_sidebars = {"index": []}
+html_sidebars = {"index": [], "gallery": []}
+html_context = {"default_mode": "auto"}
 html_math_renderer = "mathml"
 html_theme_options = {
     "navbar_align": "left",

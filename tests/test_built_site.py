@@ -34,7 +34,7 @@ def test_every_page_fits_its_window(width: int, tmp_path: Path) -> None:
             if (overflow := browser.run(OVERFLOW)) > 0:
                 wide[page.name] = overflow
         assert wide == {}
-        assert browser.problems == []
+        assert [said for said in browser.problems if "[PST]" not in said] == []  # what the theme notes of its colours
 
 
 def test_no_page_loads_anything_from_elsewhere() -> None:
