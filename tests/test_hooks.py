@@ -31,6 +31,8 @@ PLACES = [
 HOOKS = [
     "AssignsClusters",
     "Augmented",
+    "ChosenInTurn",
+    "Classifies",
     "ComesInTurn",
     "CompletesContext",
     "Embeds",
@@ -43,8 +45,11 @@ HOOKS = [
     "IsExact",
     "JointDensity",
     "Jumps",
+    "KnowsEachState",
     "Layered",
     "Lends",
+    "MapsNoise",
+    "OverWholeNumbers",
     "PointMass",
     "Quantizes",
     "StatesEventShape",
@@ -75,7 +80,7 @@ def test_no_hook_is_found_by_its_name(place):
 
 
 def test_the_hooks_are_these_and_can_be_asked_for():
-    assert [name for name in hooks.__all__ if name != "Latents"] == HOOKS
+    assert [name for name in hooks.__all__ if name not in ("Latents", "Turn")] == HOOKS
     for name in HOOKS:
         assert isinstance(Independent(Normal(torch.zeros(2), 1.0), 1), getattr(hooks, name)) == (
             name == "StatesEventShape"

@@ -78,6 +78,8 @@ def test_counting_leaves_no_trace_in_random_numbers(name):
         known["likelihood"] = "tokens:num_symbols=5"
     if name == "multimodal":
         known |= {"blocks": "a=0-31;b=32-63", "likelihoods": "a=normal;b=bernoulli"}
-    shape = (8, 8) if name in ("autoregressive-rows", "draw", "fsq", "pixel-vae", "state-space", "vq") else (64,)
+    shapes = {"rate-distortion": (16, 16), "rate-distortion-video": (3, 1, 16, 16)}
+    square = ("autoregressive-rows", "draw", "fsq", "pixel-vae", "state-space", "vq")
+    shape = shapes.get(name, (8, 8) if name in square else (64,))
     plan_size.check_model(recipe, {**known, **({"num_classes": 3} if recipe.needs_classes else {})}, shape)
     assert torch.equal(torch.get_rng_state(), state)

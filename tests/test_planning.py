@@ -146,7 +146,11 @@ def _data_for(recipe: Recipe) -> Dataset:
     if recipe.likelihood == "tokens":
         return dataset_of(["a model of text", "text of a model", "a text"] * 10)
     if recipe.labels == "covariates":
-        return dataset_of(RNG.poisson(2, (60, 5)))
+        return dataset_of(RNG.poisson(2, (60, 5)), np.resize(["b", "t"], 60) if recipe.needs_classes else None)
+    if recipe.name == "rate-distortion-video":
+        return dataset_of(RNG.random((20, 3, 1, 16, 16)).astype(np.float32))
+    if recipe.name == "rate-distortion":
+        return dataset_of(RNG.integers(0, 256, (20, 16, 16)).astype(np.uint8))
     if recipe.labels != "unused":
         return dataset_of(BYTES / 255, LABELS)
     if recipe.likelihood in ("negative-binomial", "bag-of-words"):

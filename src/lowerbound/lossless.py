@@ -78,11 +78,11 @@ def compress(
     path = Path(path)
     if os.path.lexists(path) and not force:
         raise DataError(f"{path} is there already; choose another place, or say force=True.")
+    _check_coded(fitted)
     own, rows = read_own(data, fitted.schema)
     lines, x = given_lines(data if own is None else own, fitted.schema), np.asarray(rows.x)
     if len(x) == 0 or x.size > MOST_CODED:
         raise DataError(f"{rows.name} holds {x.size:,} numbers; a file takes between 1 and {MOST_CODED:,}: split it.")
-    _check_coded(fitted)
     _check_binary(fitted, x)
     fitted.events(x[:1024])  # refuses values that have no probability, by their names
     flat = x.reshape(len(x), -1)
@@ -128,9 +128,10 @@ def compress(
 
 def _check_coded(fitted: Fitted) -> None:
     """Refuse models whose rows no file holds whole."""
-    if fitted.recipe is not None and fitted.recipe.labels == "covariates":
+    if fitted.schema.covariates or (fitted.recipe is not None and fitted.recipe.labels == "covariates"):
         raise DataError(
-            f"{fitted.called} is given the covariates and sizes of rows, which no file of it holds; fit counts."
+            f"{fitted.called} is given the covariates or sizes of rows, which no file of it holds; fit without them "
+            "(counts by the recipe counts)."
         )
 
 

@@ -27,7 +27,7 @@ from lowerbound.coding.whole_numbers import CodedNumbers, WholeNumberCodec
 from lowerbound.data import DataError
 from lowerbound.data.checks import check_path
 from lowerbound.data.kinds import kind_named
-from lowerbound.evaluate.picture_codes import has_picture_codes, near
+from lowerbound.evaluate.coded_pictures import has_picture_codes, near
 from lowerbound.fitted import Fitted
 from lowerbound.limits import MOST_CODED
 from lowerbound.lossless import weights_checksum

@@ -74,7 +74,7 @@ def test_refusals(refused, run, tmp_path):
     words = ["--covariates", "batch", "--recipe", "counts", "--out", tmp_path / "r"]
     assert "The counts recipe is given no covariates and got 'batch'" in refused("fit", file, *words)
     assert "The list of covariates has no 'donor'" in refused("sample", run, "--given", "donor=b", *out)
-    assert "given the covariates" in refused("compress", run, file, "--out", tmp_path / "x.lb")
+    assert "given the covariates or sizes of rows" in refused("compress", run, file, "--out", tmp_path / "x.lb")
 
 
 @pytest.mark.slow

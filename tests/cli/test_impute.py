@@ -128,7 +128,7 @@ def test_mistakes_are_one_sentence(refused, run, tmp_path, words, said):
 def test_images_have_no_gaps_and_no_cells(refused, digits_run, tmp_path):
     assert "tables of columns" in refused("impute", digits_run, "--data", "digits", "--out", tmp_path / "x.csv")
     assert "tables of columns" in refused("score", digits_run, "--cells", "--out", tmp_path / "x.csv")
-    assert "file" in refused("impute", digits_run, "--out", tmp_path / "x.csv")
+    assert "of kind image" in refused("impute", digits_run, "--out", tmp_path / "x.csv")
 
 
 def test_names_of_columns_may_hold_an_equals_sign():

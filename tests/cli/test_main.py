@@ -30,6 +30,7 @@ COMMANDS = [
     "attribute",
     "search",
     "reconstruct",
+    "predict",
     "gradients",
     "diagnose",
     "check",

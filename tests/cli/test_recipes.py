@@ -47,6 +47,8 @@ SMALL = {
     "fsq": "fsq:levels=[3,2],hidden=[8],prior_channels=4,prior_layers=1,prior_epochs=1",
     "vq": "vq:num_codes=8,features=2,hidden=[8],prior_channels=4,prior_layers=1,prior_epochs=1",
     "two-stage": "two-stage:latent_dim=2,hidden=[8],prior_epochs=1",
+    "rate-distortion": "rate-distortion:code_channels=2,hidden=[4]",
+    "rate-distortion-video": "rate-distortion-video:code_channels=2,hidden=[4],prior_channels=[4]",
     "skip-vae": "skip-vae:latent_dim=2,hidden=[8]",
     "sentence-vae": "sentence-vae:latent_dim=2,embedding_dim=4,width=8",
     "language-model": "language-model:embedding_dim=4,width=8",
@@ -86,7 +88,7 @@ def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data_for(tmp_path_factory: pytest.TempPathFactory, small_digits: Path) -> Callable[[str], Path]:
-    """What a recipe is fitted to: the digits, counts, columns of reals, texts or molecules."""
+    """What a recipe is fitted to: the digits, counts, columns of reals, clips, texts or molecules."""
     folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
     counts, reals = rng.poisson(2, size=(120, 9)), rng.normal(size=(120, 9))
     for name, x in (("counts", counts), ("reals", reals)):
@@ -97,6 +99,8 @@ def data_for(tmp_path_factory: pytest.TempPathFactory, small_digits: Path) -> Ca
     (folder / "texts.txt").write_text("\n".join(texts))
     (folder / "molecules.smi").write_text("\n".join(SMILES * 5))
     files = {name: folder / f"{data}.npz" for name, data in TABLES.items()} | dict.fromkeys(TEXTS, folder / "texts.txt")
+    np.save(folder / "clips.npy", rng.random((40, 3, 1, 8, 8)).astype(np.float32))
+    files["rate-distortion-video"] = folder / "clips.npy"
     files["molecule-vae"] = folder / "molecules.smi"
     return lambda name: files.get(name, small_digits)
 

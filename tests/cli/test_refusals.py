@@ -161,8 +161,8 @@ def test_data_that_has_changed(refused, table_run, table, tmp_path):
 @pytest.mark.parametrize(
     "command, name, part",
     [
-        ("sample", "x.jpg", "must end in .png, .npz, .csv, .parquet"),
-        ("reconstruct", "x", "must end in .png, .npz"),
+        ("sample", "x.jpg", "must end in .png, .gif, .npz, .csv, .parquet"),
+        ("reconstruct", "x", "must end in .png, .gif, .npz"),
         ("encode", "x.txt", "must end in .npz, .csv, .parquet"),
         ("sample", "none/x.npz", "Could not write"),
     ],

@@ -16,6 +16,7 @@ from lowerbound.evaluate.clustering import (
     nearest_neighbour_accuracy,
     normalized_mutual_information,
 )
+from lowerbound.evaluate.coded_pictures import PictureCodes, has_picture_codes, picture_codes
 from lowerbound.evaluate.codes import CodeUsage, code_usage, codes_of_rows
 from lowerbound.evaluate.conditional_evidence import prior_evidence
 from lowerbound.evaluate.coverage import expected_coverage
@@ -45,7 +46,6 @@ from lowerbound.evaluate.out_of_distribution import (
     typicality,
     waic,
 )
-from lowerbound.evaluate.picture_codes import PictureCodes, has_picture_codes, picture_codes
 from lowerbound.evaluate.picture_quality import ms_ssim, psnr
 from lowerbound.evaluate.pooling import Pooled, pool
 from lowerbound.evaluate.posterior_moments import PosteriorMean, posterior_mean

@@ -73,8 +73,8 @@ def independent_elements(
 def _independent_steps(step: nn.Module, train: Tensor, test: Tensor, seed: int) -> Tensor:
     """Every observed step counts as a row; series of single numbers (N, T) have steps of one."""
     train, test = (x if x.ndim > 2 else x.unsqueeze(-1) for x in (train, test))
-    known, seen = train.flatten(0, 1), ~test.isnan().all(-1)
-    known = known[~known.isnan().all(-1)]
+    known, seen = train.flatten(0, 1), ~test.isnan().flatten(2).all(-1)
+    known = known[~known.isnan().flatten(1).all(-1)]
     found = torch.zeros(seen.shape, dtype=torch.float64, device=test.device)
     found[seen] = independent_elements(step, known, test[seen], seed=seed)
     return found.sum(1)

@@ -9,7 +9,8 @@ The task is that of scANVI (Xu et al. 2021, Molecular Systems Biology 17 e9620, 
 label-dependent prior below a second layer of latents and a classifier above the first. Here types are summed out in
 closed form, and the classifier is Bayes' rule. A label counts α times, as if as many had looked at the cell: of a few
 labels in thousands of cells the components would else learn nothing, and take cells as a clustering does. No
-decoder reads y, so that all that is said of genes is said as `cells` does.
+decoder reads y, so that all that is said of genes is said as `cells` does, after Lopez et al. (2018,
+doi:10.1038/s41592-018-0229-2).
 """
 
 from __future__ import annotations
