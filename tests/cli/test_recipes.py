@@ -132,6 +132,7 @@ def test_a_recipe_fits_reopens_scores_samples_and_encodes(cli, refused, tmp_path
         assert answer.code == 0, answer.err
     with np.load(tmp_path / "sample.npz") as drawn, np.load(tmp_path / "encode.npz") as codes:
         shapes = dict.fromkeys(TABLES, (7, 9)) | dict.fromkeys(TEXTS, (7, 4)) | {"molecule-vae": (7, 28)}
+            shapes |= {"rate-distortion-video": (7, 3, 1, 8, 8)}
         assert drawn["x"].shape == shapes.get(name, (7, 8, 8))
         assert codes["mean"].shape[0] == 20
         assert ("assigned" in codes) == recipes()[name].assigns

@@ -11,7 +11,7 @@ from lowerbound.cli.text import say
 __all__ = ["predict"]
 
 
-@click.command(short_help="Draw the frames that follow the first ones of clips.")
+@click.command(short_help="Draw the frames that follow in clips.")
 @click.argument("run")
 @click.option("--given-frames", type=click.IntRange(1), required=True, help="How many frames of each clip are given.")
 @other_data_options("Take clips of another file or data set. [default: the run's test rows]", ", which is left out.")
