@@ -99,7 +99,7 @@ def data_for(tmp_path_factory: pytest.TempPathFactory, small_digits: Path) -> Ca
     (folder / "texts.txt").write_text("\n".join(texts))
     (folder / "molecules.smi").write_text("\n".join(SMILES * 5))
     files = {name: folder / f"{data}.npz" for name, data in TABLES.items()} | dict.fromkeys(TEXTS, folder / "texts.txt")
-    np.save(folder / "clips.npy", rng.random((40, 3, 1, 8, 8)).astype(np.float32))
+    np.save(folder / "clips.npy", rng.random((100, 3, 1, 8, 8)).astype(np.float32))
     files["rate-distortion-video"] = folder / "clips.npy"
     files["molecule-vae"] = folder / "molecules.smi"
     return lambda name: files.get(name, small_digits)
@@ -132,7 +132,7 @@ def test_a_recipe_fits_reopens_scores_samples_and_encodes(cli, refused, tmp_path
         assert answer.code == 0, answer.err
     with np.load(tmp_path / "sample.npz") as drawn, np.load(tmp_path / "encode.npz") as codes:
         shapes = dict.fromkeys(TABLES, (7, 9)) | dict.fromkeys(TEXTS, (7, 4)) | {"molecule-vae": (7, 28)}
-            shapes |= {"rate-distortion-video": (7, 3, 1, 8, 8)}
+        shapes |= {"rate-distortion-video": (7, 3, 1, 8, 8)}
         assert drawn["x"].shape == shapes.get(name, (7, 8, 8))
         assert codes["mean"].shape[0] == 20
         assert ("assigned" in codes) == recipes()[name].assigns
