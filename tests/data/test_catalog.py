@@ -92,7 +92,7 @@ def test_description_says_what_is_present(tmp_path, monkeypatch):
     rows = {row.name: row for row in data.describe()}
     assert tuple(rows) == data.names()
     present = {name for name, row in rows.items() if row.present}
-    assert present == {"digits", "moving-digits", "omniglot", "shapes"}
+    assert present == {"digits", "omniglot", "shapes"}
     assert rows["mnist"].citation.startswith("Y. LeCun")
     assert rows["mnist"].size == "60,000 + 10,000 of 28 x 28"
 

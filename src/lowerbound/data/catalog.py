@@ -35,7 +35,7 @@ class Entry:
 
     Attributes:
         name: the name by which it is loaded.
-        kind: whether its rows are images or rows of a table.
+        kind: whether its rows are images, clips, or rows of a table.
         event_shape: the shape of one row.
         num_train: how many training rows it has.
         num_test: how many test rows it has.
@@ -44,6 +44,7 @@ class Entry:
         label: the stem of the label arrays in the archive, or None.
         originals: the files in which it was published; none if they cannot be downloaded or none is needed.
         form: how these files hold its rows.
+        made_of: the data set of which it is made when loaded, or None.
         description: a sentence that describes it, with warnings.
         origin: who made it.
         citation: what to cite.
@@ -61,6 +62,7 @@ class Entry:
     label: str | None = None
     originals: tuple[Original, ...] = ()
     form: Form | None = None
+    made_of: str | None = None
     description: str
     origin: str
     citation: str
@@ -221,6 +223,7 @@ CATALOG: tuple[Entry, ...] = (
     Entry(
         name="moving-digits",
         cites=("srivastava2015unsupervised", "lecun1998gradient"),
+        made_of="mnist",
         kind="video",
         event_shape=(10, 1, 32, 32),
         num_train=5000,
@@ -271,6 +274,8 @@ def describe() -> tuple[Row, ...]:
 def _is_present(known: Entry) -> bool:
     from lowerbound.data.download import find
 
+    if known.made_of is not None:
+        return _is_present(entry(known.made_of))
     if known.file is not None and find(known.file) is not None:
         return True
     if known.originals:

@@ -62,7 +62,8 @@ def load_moving_digits(entry: Entry, *, download: bool) -> Dataset:
     """The clips of the data set "moving-digits", made of the pictures of MNIST."""
     from lowerbound.data.catalog import load
 
-    mnist = load("mnist", download=download)
+    assert entry.made_of is not None
+    mnist = load(entry.made_of, download=download)
     parts = (np.asarray(mnist.x_train), entry.num_train, _SEED), (np.asarray(mnist.x_test), entry.num_test, _SEED + 1)
     train, test = (moving_digits(x, count, seed=seed) for x, count, seed in parts)
     return Dataset.from_arrays(name=entry.name, kind=entry.kind, x_train=train, x_test=test, source=entry.origin)
