@@ -5,7 +5,8 @@
     log p(z) = log Σ_y π_y p(z | y),    p(y | z) = π_y p(z | y) / p(z),    α = 0 where there is no label
     q(y | x, c) = E_q[p(y | z)]
 
-The task is that of scANVI (Xu et al. 2021, Molecular Systems Biology 17 e9620, doi:10.15252/msb.20209620), which puts a
+All else is scVI (Lopez et al. 2018, Nature Methods 15, doi:10.1038/s41592-018-0229-2). The task is that of scANVI (Xu
+et al. 2021, Molecular Systems Biology 17 e9620, doi:10.15252/msb.20209620), which puts a
 label-dependent prior below a second layer of latents and a classifier above the first. Here types are summed out in
 closed form, and the classifier is Bayes' rule. A label counts α times, as if as many had looked at the cell: of a few
 labels in thousands of cells the components would else learn nothing, and take cells as a clustering does. No
