@@ -76,6 +76,8 @@ def _labels(fitted: Fitted, label: str | None, count: int) -> np.ndarray | None:
     """The class of each draw; None where the model draws the class itself, or has no classes."""
     labels = "unused" if fitted.recipe is None else fitted.recipe.labels
     if labels == "unused" or "covariates" in labels:
+        if label is not None and fitted.recipe is not None and fitted.recipe.takes_some_labels:
+            raise ValueError(f"{fitted.called} draws rows of all classes by their shares; leave out the class.")
         if label is not None:
             raise ValueError(f"{fitted.called} was fitted without labels; leave out the class.")
         return None

@@ -780,14 +780,14 @@ class Fitted:
         """Scores on the data's own test rows, or on all rows of other data, beside baselines.
 
         Arguments:
-            data: see `rows`; None takes the test rows of the data it was fitted to, and, without
-                options, keeps the result in `scores`.
+            data: see `rows`; None takes the test rows of the data it was fitted to, and keeps
+                the result in `scores` unless there is a limit.
             options: of `scoring.score_fitted`.
         """
         from lowerbound.scoring import score_fitted
 
         found = score_fitted(self, data, **options)
-        if data is None and not options:
+        if data is None and options.get("limit") is None:
             self.scores = found
         return found
 

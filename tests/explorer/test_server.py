@@ -1,5 +1,6 @@
 """The server answers its own page and nobody else."""
 
+import contextlib
 import http.client
 import json
 import re
@@ -164,6 +165,19 @@ def test_connections_that_send_nothing_keep_nobody_out(server):
         one.close()
 
 
+def wait_until_taken(server, connection):
+    """Connections are taken in turn, so that all before this one were taken too."""
+
+    def peer(one):
+        with contextlib.suppress(OSError):  # it is closed
+            return one.getpeername()
+
+    until = time.monotonic() + 10
+    while connection.getsockname() not in map(peer, list(server._http._open)):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
 def test_a_connection_that_names_the_token_outlives_those_that_do_not(server):
     browser = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     crowd = []
@@ -172,6 +186,7 @@ def test_a_connection_that_names_the_token_outlives_those_that_do_not(server):
         assert browser.getresponse().read()
         opened = browser.sock
         crowd += [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(MOST_CONNECTIONS - 2)]
+        wait_until_taken(server, crowd[-1])
         browser.request("GET", path_of(server))
         assert browser.getresponse().read()
         assert browser.sock is opened

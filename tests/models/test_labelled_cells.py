@@ -102,6 +102,8 @@ def test_planted_types_are_found_from_five_labels_each(annotated):
     np.testing.assert_array_equal(encoded.probability, probability.max(1))
     genes = fitted.differential_expression(cells, truth, "T", "B", num_draws=200)  # what `cells` does is done here
     assert genes["differential"].sum() >= 8
+    with pytest.raises(ValueError, match="draws rows of all classes by their shares; leave out the class"):
+        fitted.sample(2, label="T")
 
 
 def test_cells_of_a_new_batch_without_labels_get_types(annotated):
