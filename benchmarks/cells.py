@@ -128,9 +128,11 @@ def _cells(train: np.ndarray, seed: int, *, own_counts: bool = False, **options:
 def _own_rates(fitted: lb.Fitted, x: np.ndarray) -> np.ndarray:
     """E[λ | z, x] = μ (r + x) / (r + μ) of the gamma rates λ of a cell's own genes, over 25 draws of z."""
     found = []
-    for counts, context, _ in fitted.blocks(fitted.rows(_annotated(x)), 0):
-        z = fitted.model.infer(counts, context).sample(torch.Size((25,)))
-        p: Any = fitted.model.decode(z, context)
+    model: Any = fitted.model
+    for counts, given, _ in fitted.blocks(fitted.rows(_annotated(x)), 0):
+        context = model.completed(counts, given)  # with the size of the library of these counts
+        z = model.infer(counts, context).sample(torch.Size((25,)))
+        p = model.decode(z, context)
         mean, r = p.mean, p.base_dist.inverse_dispersion
         found.append((mean * (r + counts) / (r + mean)).mean(0))
     return torch.cat(found).numpy()
