@@ -20,10 +20,10 @@ from lowerbound.data.schema import Column, Schema
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["check_labels", "index_of", "levels_of", "name_of", "with_labels"]
+__all__ = ["check_column_labels", "index_of", "levels_of", "name_of", "with_labels"]
 
 
-def check_labels(labels: Iterable[Any], what: str) -> None:
+def check_column_labels(labels: Iterable[Any], what: str) -> None:
     """Refuse names that their text does not give back, such as dates.
 
     Raises:

@@ -40,7 +40,7 @@ import numpy as np
 
 from lowerbound.data.cells import Cells, codes_as_numbers, read_cells
 from lowerbound.data.checks import check_finite, check_numeric
-from lowerbound.data.column_labels import check_labels
+from lowerbound.data.column_labels import check_column_labels
 from lowerbound.data.contents import Given
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.labels import number_text
@@ -147,7 +147,7 @@ def _unless_constant(item: Column | LeftOut, what: str) -> Column | LeftOut:
 
 
 def _of_frame(frame: Any, overrides: Overrides, what: str) -> list[Column | LeftOut]:
-    check_labels(frame.columns, what)
+    check_column_labels(frame.columns, what)
     names = [str(name) for name in frame.columns]
     repeated = next((name for name, count in Counter(names).items() if count > 1), None)
     if repeated is not None:
