@@ -12,10 +12,11 @@ import torch
 from sklearn.datasets import load_digits
 
 from lowerbound.data.reader import Reader
+from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO
 from lowerbound.protocols import Gradient
 from lowerbound.references import work_of
-from lowerbound.testing import check_cites
+from lowerbound.testing import check_cites, check_likelihood, check_objective
 from lowerbound.testing.matrix import KINDS, small_model
 
 ROOT = Path(__file__).parents[1]
@@ -107,7 +108,7 @@ def test_contributing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_extending() -> None:
-    recipe, cited, likelihood, estimator, reader = blocks("docs/extending.md")
+    recipe, cited, likelihood, objective, estimator, reader = blocks("docs/extending.md")
     names: dict[str, object] = {}
     exec(recipe, names)
     assert names["RECIPE"].option_defaults == {"latent_dim": 4, "hidden": [64]}  # type: ignore[attr-defined]
@@ -124,4 +125,7 @@ def test_extending() -> None:
     assert isinstance(z, torch.Tensor)
     assert torch.allclose(z[:3] + z[3:], 2 * model.infer(x).mean)
     assert estimate.surrogate.shape == (len(x),)
+    exec(objective, names)
+    check_objective(names["Median"]())  # type: ignore[operator]
     exec(GIVEN + likelihood, names)
+    check_likelihood(names["Weibull"](MLP(3, [], 2), (2,)), torch.randn(4, 3))  # type: ignore[operator]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 
 from lowerbound.data import Dataset, load, parse_columns
+from lowerbound.data.covariates import Covariate
 from lowerbound.data.given import dataset_of
 from lowerbound.data.overrides import Overrides
 from lowerbound.defaults import as_ordinal
@@ -293,3 +296,13 @@ def test_series_with_steps_that_are_missing_have_a_model_that_takes_them():
     assert plan(dataset_of(x)).recipe == "vae"
     x[3:7, 4:9] = np.nan
     assert plan(dataset_of(x)).recipe == plan(dataset_of(x), steps=5).recipe == "hidden-markov"
+
+
+CITY = Covariate(name="city", categories=("u", "v"), shares=(0.5, 0.5))
+
+
+def test_covariates_of_a_table_are_refused_by_what_takes_them() -> None:
+    table = dataset_of(pandas.DataFrame({"a": RNG.normal(size=40), "b": RNG.normal(size=40), "c": list("uv") * 20}))
+    given = dataclasses.replace(table, schema=dataclasses.replace(table.schema, covariates=(CITY,)))
+    with pytest.raises(ValueError, match=r"is of kind table and got covariates \('city'\), which models of cells"):
+        plan(given)

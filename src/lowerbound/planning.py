@@ -238,6 +238,12 @@ def _of_the_data(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
     """
     covariates = dataset.schema.covariates
     if recipe.labels == "covariates":
+        if dataset.kind != "counts" and covariates:
+            raise ValueError(
+                f"{dataset.name[:60]} is of kind {dataset.kind} and got covariates ({covariates[0].name[:40]!r}), "
+                "which models of cells (counts), texts and molecules are given; leave --covariates out, or say what the "
+                "data are (--kind counts, text or molecules)."
+            )
         if dataset.kind != "counts":
             raise ValueError(
                 f"The {recipe.name} recipe is for counts and {dataset.name[:60]} is of kind {dataset.kind}; fit "

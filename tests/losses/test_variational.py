@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import unwrap
+
 import pytest
 import torch
 
@@ -9,8 +11,10 @@ from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import DReG, Pathwise, ScoreFunction, StickTheLanding
 from lowerbound.inference import HMC
 from lowerbound.losses import VariationalLoss
+from lowerbound.losses.guards import check_direction
 from lowerbound.models import vae
 from lowerbound.objectives import CUBO, ELBO, IWAE, ChiDivergence
+from lowerbound.testing import check_objective
 
 
 def case():
@@ -107,3 +111,20 @@ def test_chains_are_refused_before_they_are_run(monkeypatch):
     model = vae((6,), latent_dim=3, hidden=[8])
     with pytest.raises(ValueError, match="with a density and HMC gives draws; use Local"):
         VariationalLoss(model, ELBO(), Pathwise(), inference=HMC()).check(torch.ones(2, 6))
+
+
+def test_an_objective_without_its_statements_is_refused_in_a_sentence():
+    class Half:
+        cites = ()
+
+        def signal(self, w):
+            return w.log_w
+
+        def reduce(self, signal):
+            return signal.mean(0)
+
+    model = vae((4,), latent_dim=2, hidden=[8])
+    with pytest.raises(ValueError, match="Half is no objective: it needs the members bound, linear and rate"):
+        unwrap(check_direction)(Half(), model)  # as it is without the tests' checks of types
+    with pytest.raises(AssertionError, match="Half: it needs bound, linear, rate, signal and reduce"):
+        unwrap(check_objective)(Half())

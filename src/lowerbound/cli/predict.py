@@ -41,6 +41,10 @@ def predict(run: str, given_frames: int, other: Other, count: int, out: str, for
     from lowerbound.runs import Run
 
     path, opened = Path(out), Run.open(run)
+    if opened.schema.kind != "video":
+        raise click.UsageError(
+            f"{run} is of kind {opened.schema.kind}; predict is for clips, fitted by the recipe rate-distortion-video."
+        )
     check_out(path, opened, other.data, ".gif", ".png", ".npz", force=force)
     fitted = fitted_of(opened)
     rows = other_data(fitted, other) or fitted.test_rows()

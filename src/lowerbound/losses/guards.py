@@ -50,6 +50,11 @@ _RESHAPES = frozenset(
 def check_direction(objective: Objective, model: LatentVariableModel) -> None:
     """Refuse to maximise what is no lower bound for the parameters that learn."""
     name = type(objective).__name__
+    if not isinstance(objective, Objective):
+        raise ValueError(
+            f"{name} is no objective: it needs the members bound, linear and rate beside signal and reduce "
+            "(protocols.Objective)."
+        )
     if objective.bound == "upper":
         raise ValueError(
             f"{name} is an upper bound of log p(x), which training would raise; read it after training, and train on "

@@ -31,6 +31,8 @@ def check_objective(objective: Objective, *, num_samples: int = 2) -> None:
     """
     check_cites(objective)
     name = type(objective).__name__
+    members = "bound, linear, rate, signal and reduce"
+    require(isinstance(objective, Objective), f"{name}: it needs {members} (protocols.Objective).")
     known = objective.bound in ("lower", "upper", "none")
     require(known, f"{name}: bound={objective.bound!r} is none of 'lower', 'upper' and 'none'.")
     _check_axes(objective, num_samples, name)
