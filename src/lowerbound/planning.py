@@ -241,8 +241,8 @@ def _of_the_data(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
         if dataset.kind != "counts" and covariates:
             raise ValueError(
                 f"{dataset.name[:60]} is of kind {dataset.kind} and got covariates ({covariates[0].name[:40]!r}), "
-                "which models of cells (counts), texts and molecules are given; leave --covariates out, or say what the "
-                "data are (--kind counts, text or molecules)."
+                "which models of cells (counts), texts and molecules are given; leave --covariates out, or say what "
+                "the data are (--kind counts, text or molecules)."
             )
         if dataset.kind != "counts":
             raise ValueError(
