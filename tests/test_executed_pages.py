@@ -55,9 +55,9 @@ def test_names_of_the_library_exist(page: Path) -> None:
     assert used
     assert {path for path in used if not resolves(path)} == set()
     imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    for node in imported:
-        module = importlib.import_module(str(node.module))
+    for node in imported:  # what comes from elsewhere, `make docs` finds
         if str(node.module).partition(".")[0] == "lowerbound":
+            module = importlib.import_module(str(node.module))
             assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
 
 
