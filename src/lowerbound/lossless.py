@@ -8,9 +8,7 @@ so that another machine on which nets give other numbers refuses the file and ne
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +18,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound.checkpoint import CheckpointError, write_atomically
+from lowerbound.coded_file import (
+    content_of,
+    decoding,
+    read_coded,
+    require_codable,
+    require_new,
+    weights_checksum,
+    write_coded,
+)
 from lowerbound.coding import BATCH, BitStack, Codec, StackError, exactly, groups_of, negative_elbo_bits
 from lowerbound.data import DataError
-from lowerbound.data.checks import check_path
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.kinds.strings import texts_in
 from lowerbound.data.own_table import read_own
 from lowerbound.data.transform import Pixels
 from lowerbound.fitted import Fitted
-from lowerbound.limits import MOST_CODED
-from lowerbound.lossless_file import Content, pack, unpack
+from lowerbound.lossless_file import Content, pack
 from lowerbound.lossless_grid import Grid, grid_of
 from lowerbound.lossless_lines import Lines, given_lines, lines_beside, lines_of, with_lines
 from lowerbound.lossless_others import sizes_of_others
@@ -76,13 +80,11 @@ def compress(
 ) -> Compressed:
     """Write rows to a file. See `Fitted.compress`."""
     path = Path(path)
-    if os.path.lexists(path) and not force:
-        raise DataError(f"{path} is there already; choose another place, or say force=True.")
+    require_new(path, force=force)
     _check_coded(fitted)
     own, rows = read_own(data, fitted.schema)
     lines, x = given_lines(data if own is None else own, fitted.schema), np.asarray(rows.x)
-    if len(x) == 0 or x.size > MOST_CODED:
-        raise DataError(f"{rows.name} holds {x.size:,} numbers; a file takes between 1 and {MOST_CODED:,}: split it.")
+    require_codable(len(x), x.size, rows.name)
     _check_binary(fitted, x)
     fitted.events(x[:1024])  # refuses values that have no probability, by their names
     flat = x.reshape(len(x), -1)
@@ -119,10 +121,7 @@ def compress(
         others=sizes_of_others(rendered if lines is None else lines, fitted.schema.kind),
         num_held=0 if lines is None else len(header["lines"]["held"]),
     )
-    try:
-        write_atomically(path, content, new=not force)
-    except OSError as error:
-        raise CheckpointError(f"Could not write {path} ({error.strerror or error}); choose another place.") from error
+    write_coded(path, content, force=force)
     return found
 
 
@@ -138,25 +137,10 @@ def _check_coded(fitted: Fitted) -> None:
 def decompress(fitted: Fitted, path: str | Path, *, progress: Progress | None = None) -> Any:
     """The rows of a file, in the form of the user's data. See `Fitted.decompress`."""
     path = Path(path)
-    check_path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"could not read {path} ({error.strerror or error}).") from None
+    content = read_coded(path)
     x, beside = _decoded(fitted, content, str(path), progress)
     rendered = kind_named(fitted.schema.kind).render(x, fitted.schema)
     return rendered if beside is None else with_lines(rendered, lines_of(texts_in(rendered), beside))
-
-
-def weights_checksum(fitted: Fitted) -> str:
-    """The sha256 of all that decides how rows are coded: weights, transform and schema."""
-    digest = hashlib.sha256(json.dumps(fitted.schema.to_json(), sort_keys=True).encode())
-    for part in (fitted.model, fitted.transform):
-        for name, tensor in sorted(part.state_dict().items()):
-            values = tensor.detach().cpu().contiguous()
-            digest.update(f"{name}{values.dtype}{tuple(values.shape)}".encode())
-            digest.update(values.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) -> tuple[np.ndarray, Lines | None]:
@@ -165,16 +149,9 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
     Raises:
         DataError: naming the file and what is wrong with it.
     """
-    try:
-        content = unpack(data)
-    except ValueError as error:
-        raise DataError(f"{name} {error}") from None
+    content = content_of(data, name, fitted)
     header, shape = content.header, fitted.schema.event_shape
-    if header.get("weights") != weights_checksum(fitted):
-        raise DataError(
-            f"{name} was written with other weights than those of {_named(fitted)}; name the run that wrote it."
-        )
-    try:
+    with decoding(name, "rows"):
         beside = header["lines"]
         if beside is not None:
             lines_of([""] * header["rows"], beside)
@@ -196,13 +173,6 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
         x = x.reshape(header["rows"], *shape)
         if not stack.is_what_was_lent(header["lent"]) or _checksum(x) != header["checksum"]:
             raise StackError("other rows")
-    except StackError:
-        raise DataError(
-            f"{name} does not decode to the rows that were written, as nets give other numbers here; decode it on the "
-            "machine and with the version of torch that wrote it."
-        ) from None
-    except (ValueError, KeyError, TypeError, IndexError, OverflowError):
-        raise DataError(f"{name} has a header that is not readable; it was altered.") from None
     return x, beside
 
 
@@ -265,10 +235,6 @@ def _checksum(x: np.ndarray) -> str:
 def _same(x: np.ndarray, other: np.ndarray) -> bool:
     """Whether arrays are the same to the last bit, but for the bits of NaN."""
     return x.dtype == other.dtype and x.shape == other.shape and _checksum(x) == _checksum(other)
-
-
-def _named(fitted: Fitted) -> str:
-    return fitted.called[0].lower() + fitted.called[1:]
 
 
 def _part(progress: Progress | None, half: int) -> Progress | None:

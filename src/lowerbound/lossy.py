@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,17 +20,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound.checkpoint import CheckpointError, write_atomically
+from lowerbound.coded_file import (
+    content_of,
+    decoding,
+    read_coded,
+    require_codable,
+    require_new,
+    weights_checksum,
+    write_coded,
+)
 from lowerbound.coding import BATCH, BitStack, StackError
 from lowerbound.coding.whole_numbers import CodedNumbers, WholeNumberCodec
 from lowerbound.data import DataError
-from lowerbound.data.checks import check_path
 from lowerbound.data.kinds import kind_named
 from lowerbound.evaluate.coded_pictures import has_picture_codes, near
 from lowerbound.fitted import Fitted
-from lowerbound.limits import MOST_CODED
-from lowerbound.lossless import weights_checksum
-from lowerbound.lossless_file import Content, pack, unpack
+from lowerbound.lossless_file import Content, pack
 from lowerbound.lossless_others import sizes_of_others
 
 __all__ = ["CompressedWithLoss", "compress", "decompress", "is_with_loss"]
@@ -80,33 +84,24 @@ def compress(
 ) -> CompressedWithLoss:
     """Write the codes of rows to a file. See `Fitted.compress`."""
     path = Path(path)
-    if os.path.lexists(path) and not force:
-        raise DataError(f"{path} is there already; choose another place, or say force=True.")
+    require_new(path, force=force)
     rows = fitted.rows(data)
     x = np.asarray(rows.x)
-    if len(x) == 0 or x.size > MOST_CODED:
-        raise DataError(f"{rows.name} holds {x.size:,} numbers; a file takes between 1 and {MOST_CODED:,}: split it.")
+    require_codable(len(x), x.size, rows.name)
     events = fitted.events(x)
     coded = _codec(fitted).encode(events.double(), _part(progress, 0))
     content = pack(Content(header=_header(fitted, x, coded), seen=None, stack=coded.stack.to_bytes()))
     again = _decoded(fitted, content, "what was coded", _part(progress, 1))
     if not torch.equal(again, coded.decoded):
         raise DataError("the pictures did not come back from their codes as they were, and nothing was written.")
-    try:
-        write_atomically(path, content, new=not force)
-    except OSError as error:
-        raise CheckpointError(f"Could not write {path} ({error.strerror or error}); choose another place.") from error
+    write_coded(path, content, force=force)
     return _measured(fitted, x, len(content), coded)
 
 
 def decompress(fitted: Fitted, path: str | Path, *, progress: Progress | None = None) -> Any:
     """What the pictures of a file look like, in the form of the user's data. See `Fitted.decompress`."""
     path = Path(path)
-    check_path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"could not read {path} ({error.strerror or error}).") from None
+    content = read_coded(path)
     return fitted.render(_decoded(fitted, content, str(path), progress))
 
 
@@ -129,14 +124,9 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
     Raises:
         DataError: naming the file and what is wrong with it.
     """
-    try:
-        content = unpack(data)
-    except ValueError as error:
-        raise DataError(f"{name} {error}") from None
-    header, called = content.header, fitted.called[0].lower() + fitted.called[1:]
-    if header.get("weights") != weights_checksum(fitted):
-        raise DataError(f"{name} was written with other weights than those of {called}; name the run that wrote it.")
-    try:
+    content = content_of(data, name, fitted)
+    header = content.header
+    with decoding(name, "codes"):
         ranges = tuple((int(low), int(high)) for low, high in header["ranges"])
         if header["elements"] != math.prod(fitted.schema.event_shape) or not all(a < b for a, b in ranges):
             raise ValueError("rows of another shape")
@@ -145,13 +135,6 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
         found = _codec(fitted).decode(stack, header["rows"], ranges, progress)
         if not stack.is_what_was_lent(header["lent"]) or _checksum(found) != header["checksum"]:
             raise StackError("other codes")
-    except StackError:
-        raise DataError(
-            f"{name} does not decode to the codes that were written, as nets give other numbers here; decode it on the "
-            "machine and with the version of torch that wrote it."
-        ) from None
-    except (ValueError, KeyError, TypeError, IndexError, OverflowError):
-        raise DataError(f"{name} has a header that is not readable; it was altered.") from None
     return found
 
 

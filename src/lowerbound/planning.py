@@ -19,8 +19,8 @@ from typing import Any, Literal, TypeAlias
 import torch
 
 from lowerbound import losses, objectives
+from lowerbound.answered_by_data import answered_by
 from lowerbound.data import Dataset
-from lowerbound.data.classes import UNLABELLED, num_classes, number_of_unknown
 from lowerbound.data.column_blocks import numbered_blocks
 from lowerbound.data.covariates import words_of
 from lowerbound.data.log_columns import log_columns
@@ -204,7 +204,7 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
     _check_settings(values)
     model = check_options(f"The {made.name} recipe", made.make, {k: v for k, v in values.items() if k in made.options})
     settings = {name: value for name, value in values.items() if name not in made.options}
-    needed = _of_the_data(dataset, made)
+    needed = answered_by(dataset, made)
     decisions = decide(dataset, made, {**model, **settings})
     decided_model = {name: decisions[name].value for name in made.options if name in decisions and name not in model}
     decided_model = check_options(f"The {made.name} recipe", made.make, decided_model)
@@ -228,51 +228,6 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
     _check_batch(found.batch_size, training_rows(dataset))
     check_plan(found, made, dataset.event_shape)
     return _with_closed_rate(found, made, dataset.event_shape)
-
-
-def _of_the_data(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
-    """What the function of a recipe must know of the data.
-
-    Raises:
-        ValueError: no classes where it needs them, covariates where it takes none, or no counts.
-    """
-    covariates = dataset.schema.covariates
-    if recipe.labels == "covariates":
-        if dataset.kind != "counts" and covariates:
-            raise ValueError(
-                f"{dataset.name[:60]} is of kind {dataset.kind} and got covariates ({covariates[0].name[:40]!r}), "
-                "which models of cells (counts), texts and molecules are given; leave --covariates out, or say what "
-                "the data are (--kind counts, text or molecules)."
-            )
-        if dataset.kind != "counts":
-            raise ValueError(
-                f"The {recipe.name} recipe is for counts and {dataset.name[:60]} is of kind {dataset.kind}; fit "
-                "another recipe, or say kind='counts' (--kind counts)."
-            )
-        return {"covariate_sizes": [covariate.size for covariate in covariates], **_types(dataset, recipe)}
-    if covariates and recipe.labels == "optional covariates":
-        return {"covariate_sizes": [covariate.size for covariate in covariates]}
-    if covariates:
-        raise ValueError(
-            f"The {recipe.name} recipe is given no covariates and got {covariates[0].name[:40]!r}; leave them out, or "
-            "fit the recipe cells to counts, or that of text or molecules."
-        )
-    if not recipe.needs_classes:
-        return {}
-    return {"num_classes": num_classes(dataset, some_unlabelled=recipe.labels == "partial")}
-
-
-def _types(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
-    """How many classes the labels of cells have, and the one that stands for no label."""
-    if not recipe.needs_classes:
-        return {}
-    classes, y = dataset.schema.classes, dataset.y_train
-    if classes is not None and (y is None or bool((y == UNLABELLED).all())):  # cells to be mapped onto a fitted model
-        found = {"num_classes": len(classes)}
-    else:
-        found = {"num_classes": num_classes(dataset, some_unlabelled=True)}
-    unknown = number_of_unknown(classes)
-    return found if unknown is None else {**found, "unknown_class": unknown}
 
 
 def _check_batch(batch_size: int, num_rows: int) -> None:

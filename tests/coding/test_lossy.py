@@ -56,7 +56,9 @@ def test_other_weights_and_other_codes_are_refused(fitted, tmp_path, monkeypatch
         bias[name].add_(1e-3)
     with pytest.raises(DataError, match="other weights"):
         fitted.decompress(place)
-    monkeypatch.setattr("lowerbound.lossy.weights_checksum", lambda _: unpack(place.read_bytes()).header["weights"])
+    monkeypatch.setattr(
+        "lowerbound.coded_file.weights_checksum", lambda _: unpack(place.read_bytes()).header["weights"]
+    )
     with pytest.raises(DataError, match="does not decode to the codes"):
         fitted.decompress(place)
     with torch.no_grad():

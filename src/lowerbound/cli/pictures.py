@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from lowerbound.fitted import Fitted
 
-__all__ = ["check_clips", "check_images", "check_table", "for_picture"]
+__all__ = ["check_clips", "check_form", "check_images", "check_table", "for_picture"]
 
 
 _MOST_PICTURES = 10_000
@@ -57,3 +57,17 @@ def check_clips(fitted: Fitted, count: int) -> None:
     check_images(fitted, count)
     if fitted.schema.kind != "video":
         raise click.UsageError(f"{fitted.called} is of no clips, which a .gif shows; write .png or .npz.")
+
+
+def check_form(suffix: str, fitted: Fitted, count: int) -> None:
+    """Refuse a file whose ending stands for another form than the data have.
+
+    Raises:
+        UsageError: a picture of a table, a table of pictures, an animation of what does not move, or too many.
+    """
+    if suffix == ".png":
+        check_images(fitted, count)
+    if suffix == ".gif":
+        check_clips(fitted, count)
+    if suffix in (".csv", ".parquet"):
+        check_table(fitted)

@@ -35,7 +35,7 @@ def reconstruct(run: str, other: Other, count: int, out: str | None, force: bool
 
     from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.output import array_of, check_out, write_bytes, write_figure, write_npz, write_table
-    from lowerbound.cli.pictures import check_clips, check_images, check_table, for_picture
+    from lowerbound.cli.pictures import check_form, for_picture
     from lowerbound.data.kinds import kind_named
     from lowerbound.defaults import facts_of
     from lowerbound.plots import clip_animation, originals_and_reconstructions
@@ -55,12 +55,7 @@ def reconstruct(run: str, other: Other, count: int, out: str | None, force: bool
     check_out(path, opened, other.data, ".png", ".gif", ".npz", ".csv", ".parquet", force=force)
     suffix, fitted = path.suffix.lower(), fitted_of(opened)
     rows = other_data(fitted, other) or fitted.test_rows()
-    if suffix == ".png":
-        check_images(fitted, min(count, len(rows.x)))
-    if suffix == ".gif":
-        check_clips(fitted, min(count, len(rows.x)))
-    if suffix in (".csv", ".parquet"):
-        check_table(fitted)
+    check_form(suffix, fitted, min(count, len(rows.x)))
     x, y = np.asarray(rows.x[:count]), rows.y
     given = None if rows.covariates is None else rows.covariates[:count]
     seen, context = fitted.events(x, seed), fitted.context(None if y is None else y[:count], rows.name, given)

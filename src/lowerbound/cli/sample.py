@@ -65,7 +65,7 @@ def sample(
 
     from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.output import check_out, write_table
-    from lowerbound.cli.pictures import check_clips, check_images, check_table
+    from lowerbound.cli.pictures import check_form
     from lowerbound.cli.warned import warnings_as_sentences
     from lowerbound.runs import Run
 
@@ -86,15 +86,12 @@ def sample(
     path = Path(out)
     check_out(path, opened, None, ".png", ".gif", ".npz", ".csv", ".parquet", force=force)
     suffix, fitted = path.suffix.lower(), fitted_of(opened)
-    if suffix == ".png":
-        check_images(fitted, count)
-    if suffix == ".gif":
-        check_clips(fitted, count)
-    if suffix in (".csv", ".parquet"):
-        check_table(fitted)
+    check_form(suffix, fitted, count)
     if given:
-        if suffix not in (".csv", ".parquet") or label is not None:
-            raise click.UsageError("--given draws rows of a table: write .csv or .parquet, and leave out --class.")
+        if label is not None:
+            raise click.UsageError("--given and --class both say what the rows are given; leave one of them out.")
+        if suffix not in (".csv", ".parquet"):
+            raise click.UsageError("--given draws rows of a table: write .csv or .parquet.")
         with warnings_as_sentences():
             values = values_of(given, "--given", fitted.schema.column_names or ())
             write_table(path, fitted.sample(count, given=values, seed=seed))

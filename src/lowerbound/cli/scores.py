@@ -67,15 +67,7 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
         console.print(_of_pictures(scores["pictures"]))
     if "topics" in scores:
         _print_topics(console, scores)
-    if "accuracy" in scores:
-        error = scores["accuracy_standard_error"]
-        within = "" if error is None else f" ± {error:.1%}"
-        console.print(f"The most probable label is right for {scores['accuracy']:.1%}{within}.")
-    if "clustering_accuracy" in scores:
-        console.print(
-            f"Clusters against labels, which training did not see: accuracy {scores['clustering_accuracy']:.1%}, "
-            f"normalised mutual information {scores['normalized_mutual_information']:.2f}."
-        )
+    _print_agreement(console, scores)
     components = scores.get("components")
     if components is not None:
         used = f"{components['number'] - components['unused']} of {components['number']}"
@@ -95,6 +87,19 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
     loser = _best_above(scores)
     if loser is not None:
         console.print(f"The model is below a baseline, {loser}; {_advice(fitted)}", markup=False)
+
+
+def _print_agreement(console: Console, scores: dict[str, Any]) -> None:
+    """Of classes, or of clusters, with labels."""
+    if "accuracy" in scores:
+        error = scores["accuracy_standard_error"]
+        within = "" if error is None else f" ± {error:.1%}"
+        console.print(f"The most probable label is right for {scores['accuracy']:.1%}{within}.")
+    if "clustering_accuracy" in scores:
+        console.print(
+            f"Clusters against labels, which training did not see: accuracy {scores['clustering_accuracy']:.1%}, "
+            f"normalised mutual information {scores['normalized_mutual_information']:.2f}."
+        )
 
 
 def _of_pictures(found: dict[str, Any]) -> str:

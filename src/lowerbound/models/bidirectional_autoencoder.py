@@ -12,7 +12,6 @@ the data is replaced by a normalisation of each datum (`nets.Bottleneck`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import nn
 
@@ -20,9 +19,9 @@ from lowerbound import likelihoods
 from lowerbound.limits import MOST_GROUPS, require_at_most
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.parts import outputs_of, seen_by, view_of
+from lowerbound.models.path_parts import PathNetwork, check_sizes, path_decoder, path_states, resizes
 from lowerbound.models.recipe import Recipe
-from lowerbound.nets import MLP, Enlarged, FromMap, ResidualStack, ToMap
-from lowerbound.nets.pyramid import pyramid_sizes
+from lowerbound.nets import ResidualStack, ToMap
 from lowerbound.posteriors.bidirectional import Bidirectional
 from lowerbound.priors.paired_group import PairedGroup
 from lowerbound.priors.path import Path, residual_group
@@ -42,7 +41,7 @@ def biva(
     width: int = 200,
     hidden: int = 100,
     likelihood: str = "bernoulli",
-    network: Literal["mlp", "convolution"] = "mlp",
+    network: PathNetwork = "mlp",
     halvings: int = 1,
     norm_groups: int = 1,
 ) -> LatentVariableModel:
@@ -71,19 +70,14 @@ def biva(
     shape, counts = tuple(event_shape), tuple(levels)
     _check(counts, latent_channels=latent_channels, width=width, hidden=hidden)
     outputs, view = outputs_of(likelihoods, likelihood, shape), view_of(likelihood, shape)
+    states = path_states(network, shape, counts, width, halvings)
     if network == "mlp":
-        states: list[tuple[int, ...]] = [(width,)] * sum(counts)
         encoder = seen_by(
             view, lambda seen: ResidualStack(seen, width, width, _ENCODER_DEPTH, norm_groups=norm_groups), shape
         )
-        decoder: nn.Module = MLP(width, [width], outputs, nn.GELU)
-    elif network == "convolution":
-        sizes = pyramid_sizes(shape, halvings, len(counts))
-        states = [(width, *size) for size, count in zip(sizes, counts, strict=True) for _ in range(count)]
-        encoder = seen_by(view, lambda seen: ToMap(seen, [width] * halvings, (width,), nn.GELU), shape)
-        decoder = FromMap(width, [hidden] * halvings, outputs, nn.GELU)
     else:
-        raise ValueError(f"network is {network!r}; choose mlp or convolution.")
+        encoder = seen_by(view, lambda seen: ToMap(seen, [width] * halvings, (width,), nn.GELU), shape)
+    decoder = path_decoder(network, width, hidden, halvings, outputs)
     prior = _path(states, latent_channels, hidden, norm_groups)
     return LatentVariableModel(
         prior=prior,
@@ -97,8 +91,7 @@ def biva(
 def _path(states: list[tuple[int, ...]], latent_channels: int, hidden: int, norm_groups: int) -> Path:
     """The top and the pairs below it; one that is followed by another resolution enlarges the state at its end."""
     steps: list[ChainStep] = []
-    for state, following in zip(states, [*states[1:], states[-1]], strict=True):
-        resize = None if following == state else Enlarged(following)
+    for state, resize in zip(states, resizes(states), strict=True):
         sizes = (state, latent_channels, hidden, len(states))
         if not steps:
             steps.append(residual_group(*sizes, norm_groups=norm_groups, resize=resize, min_scale=_MIN_SCALE))
@@ -112,9 +105,7 @@ def _check(levels: tuple[int, ...], **sizes: int) -> None:
     if sum(levels) < 2 or min(levels) < 1:
         raise ValueError(f"biva got levels={list(levels)} and needs one or more at each resolution, two in all.")
     require_at_most("biva", MOST_GROUPS, levels=sum(levels))
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"biva got {name}={size} and needs at least 1.")
+    check_sizes("biva", **sizes)
 
 
 RECIPE = Recipe(

@@ -17,15 +17,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-from torch import nn
-
 from lowerbound import likelihoods
 from lowerbound.limits import MOST_GROUPS, require_at_most
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.parts import outputs_of, seen_by, view_of
+from lowerbound.models.path_parts import PathNetwork, check_sizes, path_decoder, path_states, resizes
 from lowerbound.models.recipe import Recipe
-from lowerbound.nets import MLP, Bottleneck, Enlarged, FromMap, Pyramid, ResidualStack
-from lowerbound.nets.pyramid import pyramid_sizes
+from lowerbound.nets import Bottleneck, Pyramid, ResidualStack
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.posteriors.top_down import MergedNormal
 from lowerbound.posteriors.top_down_path import Merge, TopDownPath, residual
@@ -47,7 +45,7 @@ def very_deep(
     width: int = 200,
     hidden: int = 100,
     likelihood: str = "bernoulli",
-    network: Literal["mlp", "convolution"] = "mlp",
+    network: PathNetwork = "mlp",
     halvings: int = 1,
     merge: MergeName = "free",
     norm_groups: int = 1,
@@ -77,24 +75,19 @@ def very_deep(
     """
     shape, counts = tuple(event_shape), tuple(groups)
     _check(counts, latent_channels=latent_channels, width=width, hidden=hidden)
-    if network not in ("mlp", "convolution"):
-        raise ValueError(f"network is {network!r}; choose mlp or convolution.")
+    states = path_states(network, shape, counts, width, halvings)
     if merge not in _MERGES:
         raise ValueError(f"merge is {merge!r}; choose one of {', '.join(_MERGES)}.")
     outputs = outputs_of(likelihoods, likelihood, shape)
     view = view_of(likelihood, shape)
     if network == "mlp":
-        states: list[tuple[int, ...]] = [(width,)] * sum(counts)
         encoder = seen_by(
             view, lambda seen: ResidualStack(seen, width, width, _ENCODER_DEPTH, norm_groups=norm_groups), shape
         )
-        decoder: nn.Module = MLP(width, [width], outputs, nn.GELU)
     else:
-        sizes = pyramid_sizes(shape, halvings, len(counts))
-        states = [(width, *size) for size, count in zip(sizes, counts, strict=True) for _ in range(count)]
         options = {"halvings": halvings, "norm_groups": norm_groups}
         encoder = seen_by(view, lambda seen: Pyramid(seen, counts, width, hidden, **options), shape)
-        decoder = FromMap(width, [hidden] * halvings, outputs, nn.GELU)
+    decoder = path_decoder(network, width, hidden, halvings, outputs)
     prior = _path(states, latent_channels, hidden, norm_groups)
     evidence = [_evidence(state, latent_channels, hidden, norm_groups) for state in states]
     return LatentVariableModel(
@@ -107,8 +100,7 @@ def very_deep(
 def _path(states: list[tuple[int, ...]], latent_channels: int, hidden: int, norm_groups: int) -> Path:
     """The groups in the order of drawing; one that is followed by another resolution enlarges the state at its end."""
     depth, made = len(states), []
-    for state, following in zip(states, [*states[1:], states[-1]], strict=True):
-        resize = None if following == state else Enlarged(following)
+    for state, resize in zip(states, resizes(states), strict=True):
         made.append(
             residual_group(
                 state, latent_channels, hidden, depth, norm_groups=norm_groups, resize=resize, min_scale=_MIN_SCALE
@@ -127,9 +119,7 @@ def _check(groups: tuple[int, ...], **sizes: int) -> None:
     if not groups or min(groups) < 1:
         raise ValueError(f"very_deep got groups={list(groups)} and needs one or more at each resolution.")
     require_at_most("very_deep", MOST_GROUPS, groups=sum(groups))
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"very_deep got {name}={size} and needs at least 1.")
+    check_sizes("very_deep", **sizes)
 
 
 RECIPE = Recipe(

@@ -3,6 +3,7 @@
 Every draw comes from a fixed seed, so that the same model gives the same page.
 """
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -33,6 +34,7 @@ __all__ = ["collect"]
 
 MOST_LATENTS, NUM_PAIRS, NUM_SAMPLES, NUM_TABLE_ROWS = 2000, 30, 60, 2000
 NUM_CHECKED_ROWS, NUM_REPLICATES, NUM_DRAWN = 500, 100, 8
+_FEWEST_CHECKED, _MOST_CHECKED = 20, 2**26  # rows, of which so many numbers are made at most
 
 _CPU = torch.device("cpu")
 _NO_PRIOR = "The codes of this model have no prior yet, so that there are no samples."
@@ -121,10 +123,12 @@ def _problems(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
 
 
 def _checks(fitted: Fitted, num_rows: int) -> PredictiveChecks | None:
-    """Predictive checks; of one row there are none."""
+    """Predictive checks, of fewer rows where rows are large; of one row there are none."""
     if num_rows < 2:
         return None
-    return fitted.predictive_checks(limit=NUM_CHECKED_ROWS, num_replicates=NUM_REPLICATES)
+    size = NUM_REPLICATES * math.prod(fitted.schema.event_shape)
+    limit = max(_FEWEST_CHECKED, min(NUM_CHECKED_ROWS, _MOST_CHECKED // size))
+    return fitted.predictive_checks(limit=limit, num_replicates=NUM_REPLICATES)
 
 
 def _chosen(fitted: Fitted) -> tuple[str, ...]:
