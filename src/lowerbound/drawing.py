@@ -13,6 +13,7 @@ from lowerbound.data.classes import class_named, one_hot
 from lowerbound.drawn_context import drawn_context
 from lowerbound.fitted import Fitted
 from lowerbound.imputing import draw_given
+from lowerbound.models.recipe import COVARIATES
 from lowerbound.plan_size import check_draws
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.writing import written
@@ -75,7 +76,7 @@ def reconstruct(fitted: Fitted, data: Any, *, seed: int | None) -> Any:
 def _labels(fitted: Fitted, label: str | None, count: int) -> np.ndarray | None:
     """The class of each draw; None where the model draws the class itself, or has no classes."""
     labels = "unused" if fitted.recipe is None else fitted.recipe.labels
-    if labels == "unused" or "covariates" in labels:
+    if labels == "unused" or labels in COVARIATES:
         if label is not None and fitted.recipe is not None and fitted.recipe.takes_some_labels:
             raise ValueError(f"{fitted.called} draws rows of all classes by their shares; leave out the class.")
         if label is not None:

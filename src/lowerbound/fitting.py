@@ -33,7 +33,7 @@ from lowerbound.inference import with_inference
 from lowerbound.loop import check_patience, steps_for
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.recipe import BeforeTraining, Labels, Recipe, SecondStage
+from lowerbound.models.recipe import COVARIATES, BeforeTraining, Labels, Recipe, SecondStage
 from lowerbound.nets.shapes import Shape
 from lowerbound.plan_size import check_model
 from lowerbound.planning import Plan, check_plan
@@ -304,7 +304,7 @@ def _labels(dataset: Dataset, plan: Plan, parts: list[np.ndarray], kind: Labels)
         raise ValueError(f"The {plan.recipe} recipe does not learn from some labels; leave labelled out.")
     if some:
         return _covariates_and_labels(dataset, plan, parts)
-    if kind == "unused" or ("covariates" in kind and dataset.covariates_train is None):
+    if kind == "unused" or (kind in COVARIATES and dataset.covariates_train is None):
         return [(), ()]
     if dataset.covariates_train is not None:
         encoded = encode_covariates(dataset.covariates_train, dataset.schema.covariates)

@@ -18,12 +18,15 @@ from lowerbound.model import LatentVariableModel
 from lowerbound.nets.shapes import Shape
 from lowerbound.spelling import check_options
 
-__all__ = ["OF_THE_DATA", "BeforeTraining", "Finish", "Labels", "Recipe", "SecondStage", "Stage"]
+__all__ = ["COVARIATES", "OF_THE_DATA", "BeforeTraining", "Finish", "Labels", "Recipe", "SecondStage", "Stage"]
 
 Labels: TypeAlias = Literal["unused", "context", "partial", "covariates", "optional covariates"]
 """How training sees labels: not at all; as a one-hot context; as class numbers, with −1 for no label; or not at all,
 and covariates as its context: those of counts, with one-hot labels after them, 0 where there is none, if it needs
 classes; or those of data of any kind where they have some."""
+
+COVARIATES = ("covariates", "optional covariates")
+"""The labels of recipes whose model may be given covariates."""
 
 OF_THE_DATA = ("num_classes", "covariate_sizes", "num_added", "unknown_class")  # arguments that the data answer
 
