@@ -25,7 +25,7 @@ from sklearn.neighbors import KernelDensity
 from lowerbound.evaluate import bernoulli_mixture, independent_bernoulli
 from lowerbound.linear import fit_factor_analysis, fit_mixture_of_factor_analysers, observed_log_evidence
 
-__all__ = ["of_counts", "of_images", "of_tables"]
+__all__ = ["best", "of_counts", "of_images", "of_tables"]
 
 Density = Callable[[np.ndarray], np.ndarray]
 _FLOOR, _MOST_KERNELS, _FLOW_SECONDS, _MOST_TO_CHOOSE = 1e-3, 2500, 90.0, 10_000
@@ -43,15 +43,15 @@ def of_tables(train: np.ndarray, test: np.ndarray) -> dict[str, Callable[[], np.
     sizes = [(k, r) for k in (3, 10) for r in (1, 3) if r < train.shape[1]]
     every: dict[str, Callable[[], np.ndarray]] = {
         "Gaussian": scored(lambda: _gaussian(train, 1)),
-        "Gaussian mixture": scored(lambda: _best(_gaussian, train, (1, 3, 10, 30))),
+        "Gaussian mixture": scored(lambda: best(_gaussian, train, (1, 3, 10, 30))),
         "independent columns": lambda: _columns(points, test, step),
-        "factor analysis": scored(lambda: _best(_factors, train, rank)),
+        "factor analysis": scored(lambda: best(_factors, train, rank)),
         "spline flow": scored(lambda: _flow(train)),
     }
     if len(train) * train.shape[1] <= 120_000:
-        every["mixture of factor analysers"] = scored(lambda: _best(_factor_mixture, train, sizes))
+        every["mixture of factor analysers"] = scored(lambda: best(_factor_mixture, train, sizes))
     if len(train) <= _MOST_KERNELS:
-        every["kernel density"] = scored(lambda: _best(_kernels, train, np.geomspace(0.05, 1.0, 9)))
+        every["kernel density"] = scored(lambda: best(_kernels, train, np.geomspace(0.05, 1.0, 9)))
     return every
 
 
@@ -60,7 +60,7 @@ def of_counts(train: np.ndarray, test: np.ndarray) -> dict[str, Callable[[], np.
     return {
         "independent Poisson": lambda: _poisson(train)(test),
         "independent negative binomial": lambda: _negative_binomial(train)(test),
-        "negative binomial mixture": lambda: _best(_negative_binomial_mixture, train, (1, 3, 10))(test),
+        "negative binomial mixture": lambda: best(_negative_binomial_mixture, train, (1, 3, 10))(test),
     }
 
 
@@ -72,7 +72,8 @@ def of_images(train: torch.Tensor, test: torch.Tensor) -> dict[str, Callable[[],
     }
 
 
-def _best(fit: Callable[[np.ndarray, Any], Density], train: np.ndarray, choices: Sequence[Any]) -> Density:
+def best(fit: Callable[[np.ndarray, Any], Density], train: np.ndarray, choices: Sequence[Any]) -> Density:
+    """The fit of the size that is best on a tenth of the rows, to all of them."""
     order = np.random.default_rng(0).permutation(len(train))
     held, rest = train[order[: max(1, len(order) // 10)]], train[order[max(1, len(order) // 10) :]][:_MOST_TO_CHOOSE]
     scores = {}
@@ -108,7 +109,7 @@ def _columns(train: np.ndarray, test: np.ndarray, step: np.ndarray) -> np.ndarra
 def _by_mixture(width: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     def score(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         step = np.array([width])
-        density = _best(_gaussian, moved(train[:, None], step), (1, 3, 10))
+        density = best(_gaussian, moved(train[:, None], step), (1, 3, 10))
         return cell_log_density(density, test[:, None], step)
 
     return score

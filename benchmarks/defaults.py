@@ -2,12 +2,12 @@
 
 For each data set: what one call of the library gives without any other word ("default"), log p(x) of the test rows
 (L_1000; in nats of standardised columns for numeric tables, those on a grid by the probability of their cells over its
-width, see `grids.py`; in those of the data for others), the same of every
-alternative of `alternatives.py` and `mixed_alternatives.py`, and the paired differences over test rows. A contender is
-saved as soon as it is there, and what is saved is not computed again. The scores of every row are kept in --scores,
-which is no part of the repository; the results hold means, standard errors and differences.
+width, see `grids.py`; of channels in units of their spread for series; in those of the data for others), the same of
+every alternative of `alternatives.py`, `mixed_alternatives.py` and `series.py`, and the paired differences over test
+rows. A contender is saved as soon as it is there, and what is saved is not computed again. The scores of every row are
+kept in --scores, which is no part of the repository; the results hold means, standard errors and differences.
 
-python benchmarks/defaults.py [--only NAME …] [--kind tables mixed counts images] [--seeds 3] [--again default]
+python benchmarks/defaults.py [--only NAME …] [--kind tables mixed counts series images] [--seeds 3] [--again default]
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import torch
 from grids import cell_log_density, steps_of
 from mixed_rows import MIXED
 from rows import COUNTS, IMAGES, TABLES, dataset_named
+from series import SERIES, channel_scale, of_series
 from timing import RESULTS, machine
 
 from lowerbound.data import Dataset
@@ -37,7 +38,13 @@ from lowerbound.planning import plan
 from lowerbound.randomness import forked
 from lowerbound.stages import fit
 
-KINDS = {"tables": tuple(TABLES), "mixed": tuple(MIXED), "counts": tuple(COUNTS), "images": IMAGES}
+KINDS = {
+    "tables": tuple(TABLES),
+    "mixed": tuple(MIXED),
+    "counts": tuple(COUNTS),
+    "series": tuple(SERIES),
+    "images": IMAGES,
+}
 SAMPLES = 1000
 MOST_IMAGES = 500
 
@@ -68,7 +75,7 @@ def main() -> None:
             entry["contenders"][contender] = {"seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1), **result}
             arguments.scores.parent.mkdir(parents=True, exist_ok=True)
             arguments.scores.write_text(json.dumps(saved))
-            print(f"{name:<24}{contender:<32}{np.mean(result['log_p']):10.3f}{seconds:8.1f} s", flush=True)
+            print(f"{name:<28}{contender:<32}{np.mean(result['log_p']):10.3f}{seconds:8.1f} s", flush=True)
         report(name, summary(entry))
         write_results(arguments.out, saved)
 
@@ -84,6 +91,9 @@ def contenders(dataset: Dataset, arguments: argparse.Namespace) -> dict[str, Cal
     """The default with each seed, and the alternatives."""
     if dataset.kind == "image":
         others = alternatives.of_images(*intensities(dataset))
+    elif dataset.name in SERIES:
+        scale = channel_scale(np.asarray(dataset.x_train, float))
+        others = of_series(*(np.asarray(x, float) / scale for x in (dataset.x_train, dataset.x_test)))
     elif dataset.name in MIXED:
         others = mixed_alternatives.of_mixed(dataset)
     else:
@@ -116,12 +126,14 @@ def default(dataset: Dataset, seed: int, steps: int | None, recipe: str | None =
         log_p = cell_log_density(partial(density_of_rows, model.eval(), training.transform), test, steps_of(train))
         scale = np.log(train.std(0)).sum()  # the alternatives are of standardised columns
         return {"recipe": planned.recipe, "log_p": rounded(log_p + scale)}
-    evidence = log_evidence(model.eval(), test_rows(dataset, training.transform), num_samples=SAMPLES)
-    return {
-        "recipe": planned.recipe,
-        "log_p": rounded(evidence.log_evidence.double().numpy()),
-        "elbo": round(evidence.mean_elbo, 3),
-    }
+    x = test_rows(dataset, training.transform)
+    evidence = log_evidence(model.eval(), x, num_samples=SAMPLES)
+    log_p, elbo = evidence.log_evidence.double(), evidence.mean_elbo
+    if dataset.name in SERIES:
+        of_each = np.log(channel_scale(np.asarray(dataset.x_train, float))).sum() * x.shape[1]
+        log_p = log_p - training.transform.log_scale_of(x) + of_each
+        elbo = float(log_p.mean()) - float(evidence.log_evidence.mean()) + elbo
+    return {"recipe": planned.recipe, "log_p": rounded(log_p.numpy()), "elbo": round(elbo, 3)}
 
 
 def density_of_rows(model: Any, transform: Any, rows: np.ndarray) -> np.ndarray:

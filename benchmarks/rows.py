@@ -1,4 +1,4 @@
-"""The data sets of `defaults.py`: numeric tables, counts, and images, each split into training and test rows.
+"""The data sets of `defaults.py`: numeric tables, counts, series, and images, each split into training and test rows.
 
 Generated tables have a known density, whose entropy bounds what any model can reach. Every split is a permutation from
 seed 0, a fifth of the rows (at most 3,000) to test on.
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from mixed_rows import MIXED
+from series import SERIES
 
 from lowerbound.data import Dataset, load
 from lowerbound.data.download import needed
@@ -21,17 +22,22 @@ from lowerbound.data.given import dataset_of
 
 __all__ = ["COUNTS", "IMAGES", "TABLES", "dataset_named"]
 
-_MOST_TEST = 3000
+_MOST_TEST, _SERIES_TEST = 3000, 1000
 
 
 def dataset_named(name: str) -> Dataset:
-    """A data set by its name in `TABLES`, `COUNTS`, `IMAGES` or `mixed_rows.MIXED`."""
+    """A data set by its name in `TABLES`, `COUNTS`, `IMAGES`, `mixed_rows.MIXED` or `series.SERIES`."""
     if name in MIXED:
         return replace(dataset_of(MIXED[name]()), name=name)
     if name in IMAGES:
         return load(name, download=False)
     if name in COUNTS:
         return replace(dataset_of(COUNTS[name]()), name=name)
+    if name in SERIES:
+        x = np.asarray(SERIES[name](), np.float32)
+        return Dataset.from_arrays(
+            name=name, kind="array", x_train=x[_SERIES_TEST:], x_test=x[:_SERIES_TEST], source="benchmarks/series.py"
+        )
     rows = np.asarray(TABLES[name](), np.float32)
     order = np.random.default_rng(0).permutation(len(rows))
     test = len(rows) - 100 if name in _DRAWS else min(len(rows) // 5, _MOST_TEST)

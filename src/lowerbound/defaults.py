@@ -68,6 +68,7 @@ GENERAL: dict[str, Any] = {
 }
 _LARGEST_BATCH, _FEWEST_EPOCHS, _FEWEST_STEPS, _IWAE_SAMPLES, _IWAE_SAMPLES_CONVOLVED = 128, 100, 8000, 8, 3
 _FEWEST_FOR_MIXTURE, _MOST_NAMED = 10, 8
+_MOST_NUMBERS = 300  # of a row that is no table, for which fits of all candidates take minutes
 _OF_REALS = ("reals", "columns")  # domains whose default likelihood gives way to that of a recipe
 _OF_NO_MODEL = {"seed", "device", "precision", "devices", "log_columns"}
 
@@ -110,7 +111,7 @@ def autoencoder_for(dataset: Dataset, said: Collection[str]) -> str:
     are said that it does not let one choose.
     """
     suits = _suits(dataset)
-    if dataset.schema.is_written or dataset.schema.kind == "array":  # of series with gaps
+    if dataset.schema.is_written or (dataset.schema.kind == "array" and _has_gaps(dataset.x_train)):
         return "vae" if suits is None else suits.value
     columns = dataset.schema.columns or ()
     if not columns or any(column.kind != "count" or column.missing for column in columns):
@@ -127,8 +128,8 @@ def _suits(dataset: Dataset) -> Decision | None:
         return Decision("sentence-vae", "the data are text")
     if dataset.schema.molecules is not None:
         return Decision("molecule-vae", "the data are molecules")
-    if dataset.schema.kind == "array" and len(dataset.schema.event_shape) == 2 and _has_gaps(dataset.x_train):
-        return Decision("hidden-markov", "steps of the series are missing")
+    if dataset.schema.kind == "array":
+        return _of_an_array(dataset)
     columns = dataset.schema.columns
     if columns is None or dataset.schema.kind not in ("table", "counts"):
         return None
@@ -142,6 +143,17 @@ def _suits(dataset: Dataset) -> Decision | None:
         reason = "there are gaps" if gaps else f"columns are {' and '.join(sorted(kinds))}"
         return Decision("latent-classes", f"{reason}{few}")
     return None
+
+
+def _of_an_array(dataset: Dataset) -> Decision | None:
+    """What suits series and other arrays of numbers that are no columns."""
+    shape = dataset.schema.event_shape
+    if _has_gaps(dataset.x_train):
+        return Decision("hidden-markov", "steps of the series are missing") if len(shape) == 2 else None
+    if math.prod(shape) > _MOST_NUMBERS or training_rows(dataset) < _FEWEST_FOR_MIXTURE:
+        return None
+    what = f"series of {shape[0]} steps are" if len(shape) == 2 else "rows are"
+    return Decision("mixture-of-factor-analysers", f"{what} complete and of no more than {_MOST_NUMBERS} numbers")
 
 
 def _has_gaps(x: Array) -> bool:

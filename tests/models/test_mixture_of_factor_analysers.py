@@ -112,9 +112,30 @@ def test_each_vector_meets_its_matrix() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="takes tables"):
-        mixture_of_factor_analysers((8, 8))
+    with pytest.raises(ValueError, match="at least 1"):
+        mixture_of_factor_analysers((8,), components=0)
     model = model_of(mixture())
     strange = LatentVariableModel(prior=model.prior, likelihood=model.likelihood, posterior=model.prior)
     with pytest.raises(ValueError, match="expected"):
         factor_analysers_of(strange)
+
+
+def test_an_array_is_one_row_of_numbers() -> None:
+    x = rows(False)
+    flat, model = model_of(mixture()), mixture_of_factor_analysers((2, 2), components=3, latent_dim=3).double()
+    set_factor_analysers(model, mixture())
+    expected = flat.log_weights(x, 2).log_w
+    torch.testing.assert_close(model.log_weights(x.unflatten(1, (2, 2)), 2).log_w, expected)
+    assert model.sample(5).shape == (5, 2, 2)
+
+
+def test_series_are_fitted_in_units_of_their_channels() -> None:
+    """The density of the same series in other units is that density, divided by the change of volume."""
+    torch.manual_seed(0)
+    x, units = torch.randn(40, 6, 2).double().cumsum(1), torch.tensor([1e-4, 1e3]).double()
+    scores = []
+    for series in (x, x * units):
+        model = mixture_of_factor_analysers((6, 2)).double()
+        start_mixture_of_factor_analysers(model, series)
+        scores.append(model.log_weights(series, 1).log_w[0])
+    torch.testing.assert_close(scores[1] + 6 * units.log().sum(), scores[0], atol=1e-4, rtol=0)

@@ -33,6 +33,7 @@ __all__ = ["Candidate", "Stack", "candidates", "fit_stack"]
 _HEAVY = (1.0, 2.0, 5.0, 20.0)
 _LIGHT = (1.0,)
 _MOST_TO_CHOOSE, _MOST_TO_CHOOSE_MIXED, _MOST_TO_FIT = 10_000, 5_000, 40_000
+_ALL = 1e9  # rows: the target itself
 _LEAST_WEIGHT, _LEAST_SHARE = 0.02, 1e-6
 _WIDE, _WIDE_WITH_GAPS, _STARTS = 40, 400, 3
 _SIZES = ((1, 1), (1, 2), (1, 4), (1, 6), (1, 10), (3, 1), (10, 1), (3, 2), (8, 3), (2, 6), (5, 6), (12, 3))
@@ -54,6 +55,7 @@ class Candidate:
     levels: tuple[float, ...] = _LIGHT
     shrinkage: float = 0.0
     target: Target = "covariance"
+    num_steps: int = 1
     starts: int = 1
     count_factors: int = 0
     tabled: bool = False
@@ -77,6 +79,7 @@ class Candidate:
             levels=self.levels,
             shrinkage=self.shrinkage,
             target=self.target,
+            num_steps=self.num_steps,
             min_scale=min_scale,
             resolution=resolution,
             max_iterations=_ITERATIONS,
@@ -96,6 +99,8 @@ class Candidate:
             kind = f"counts of {self.count_factors} factor{'s' * (self.count_factors > 1)}"
         tails = ", heavy tails" if len(self.levels) > 1 else ""
         shrunk = ", shrunk" if self.shrinkage else ""
+        if self.target == "autoregression":
+            kind, shrunk = ("", "autoregression") if self.shrinkage == _ALL else (kind, " near an autoregression")
         tables = ", tables of small counts" if self.tabled else ""
         return f"{self.num_clusters} x {kind}{tails}{shrunk}{tables}"
 
@@ -139,6 +144,7 @@ def fit_stack(
     *,
     min_scale: float = 1e-3,
     resolution: Resolution | None = None,
+    num_steps: int = 1,
     seed: int = 0,
 ) -> Stack:
     """Choose and fit.
@@ -147,6 +153,7 @@ def fit_stack(
         x: rows of standardised columns, in double precision, at least ten; NaN where an entry is missing.
         min_scale: the floor of a standard deviation, in the units of x.
         resolution: the steps of columns on a grid, below half of which no standard deviation falls; None for none.
+        num_steps: of series, if the rows are such, all numbers of a step side by side.
         seed: of the parts and of every k-means.
 
     Raises:
@@ -159,6 +166,8 @@ def fit_stack(
     chosen_on = rows[: _MOST_TO_CHOOSE if rows.is_whole else _MOST_TO_CHOOSE_MIXED]
     of_kind = candidates if rows.is_whole else mixed_candidates
     every = list(of_kind(len(chosen_on), rows.real.shape[1]))
+    if num_steps > 1 and rows.is_whole:
+        every += series_candidates(len(chosen_on), rows.real.shape[1], num_steps)
     if chosen_on.others is not None and chosen_on.is_counts:
         every += count_candidates(*chosen_on.others.counts.shape)
     if chosen_on.has_tables:
@@ -205,6 +214,17 @@ def candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
     for k in (10, 30):
         if _enough(n, k):
             yield Candidate(num_clusters=k, latent_dim=0, shrinkage=1.0)
+
+
+def series_candidates(num_rows: int, num_columns: int, num_steps: int) -> Iterator[Candidate]:
+    """More of them for rows that are series: clusters as near to an autoregression as so many rows of it bring them."""
+    n, d = num_rows, num_columns
+    for k, rows in ((1, d), (1, 10 * d), (1, _ALL), (3, d), (3, 10 * d), (8, d)):
+        if _enough(n, k):
+            near = Candidate(
+                num_clusters=k, latent_dim=None, target="autoregression", num_steps=num_steps, shrinkage=rows
+            )
+            yield from (near, replace(near, levels=_HEAVY))
 
 
 def mixed_candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:

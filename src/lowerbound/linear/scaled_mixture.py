@@ -9,12 +9,13 @@ with tied parameters. y are classes and counts, if there are any (`other_columns
 u_nk = Σ_s r_nks / τ_s, N_k = Σ_ns r_nks, and x̂_nk and C_nk the mean and the covariance of row n given its observed
 entries in cluster k (`gaps`; x̂ = x and C = 0 where nothing is missing):
 
-    b_k = Σ_n u_nk x̂_nk / Σ_n u_nk
+    b_k = (Σ_n u_nk x̂_nk + κ₀ m) / (Σ_n u_nk + κ₀)
     S_k = (Σ_n u_nk (x̂_nk − b_k)(x̂_nk − b_k)ᵀ + Σ_ns r_nks C_nk + κ K^(−2/D) T) / (N_k + κ)
 
 The second is the mode under an inverse Wishart prior with as much weight as κ rows, at a covariance T that is shrunk to
-the volume of one of K clusters (Fraley & Raftery 2007); κ = 0 is maximum likelihood. Given level s the covariance of
-missing entries is τ_s C, so that its level cancels. Σ_k is near S_k as `scaled_covariance` says.
+the volume of one of K clusters (Fraley & Raftery 2007); κ = 0 is maximum likelihood. κ₀ is κ where a single cluster is
+shrunk to an autoregression, whose mean is m, else 0. Given level s the covariance of missing entries is τ_s C, so that
+its level cancels. Σ_k is near S_k as `scaled_covariance` says.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from torch import Tensor
 
 from lowerbound.exact import LinearGaussian
 from lowerbound.k_means import k_means
+from lowerbound.linear.autoregression import autoregression
 from lowerbound.linear.count_factors import CountGrid
 from lowerbound.linear.gaps import Block, Filled, add_covariances, blocks_of, fill, filled_at_means
 from lowerbound.linear.mixture import FactorAnalysers
@@ -40,7 +42,7 @@ from lowerbound.randomness import forked
 
 __all__ = ["ScaledMixture", "Target", "fit_scaled_mixture"]
 
-Target: TypeAlias = Literal["covariance", "variances"]
+Target: TypeAlias = Literal["covariance", "variances", "autoregression"]
 _BLOCK, _LEAST, _TRIAL = 2**20, 1e-3, 5
 
 
@@ -104,6 +106,7 @@ def fit_scaled_mixture(
     levels: Sequence[float] = (1.0,),
     shrinkage: float = 0.0,
     target: Target = "covariance",
+    num_steps: int = 1,
     min_scale: float = 1e-3,
     resolution: Resolution | None = None,
     max_iterations: int = 100,
@@ -121,7 +124,9 @@ def fit_scaled_mixture(
         count_factors: factors of the counts within clusters, for rows of counts alone (`count_factors`).
         levels: τ, at least 1; (1.0,) for Gaussian clusters.
         shrinkage: κ, the weight of T in rows.
-        target: T: the covariance of all rows, or its diagonal.
+        target: T: the covariance of all rows, its diagonal, or that of an autoregression for rows that are series
+            without gaps (`autoregression`).
+        num_steps: of the series that rows are, for the last of these.
         min_scale: the floor of a standard deviation, in the units of x.
         resolution: the steps of columns on a grid, below half of which no standard deviation falls; None for none.
         max_iterations: after which to stop.
@@ -146,7 +151,9 @@ def fit_scaled_mixture(
     if count_factors and (others is None or others.sizes or x.shape[1]):
         raise ValueError(f"count_factors is {count_factors} and rows hold other columns than counts; leave it out.")
     grid = CountGrid(num_clusters, count_factors) if count_factors else None
-    fit = _Fit(x, others, grid, num_clusters, latent_dim, levels, shrinkage, target, min_scale, resolution)
+    towards = _shrunk_to(x, target, num_steps)
+    of_mean = shrinkage if target == "autoregression" and num_clusters == 1 else 0.0
+    fit = _Fit(x, others, grid, num_clusters, latent_dim, levels, shrinkage, of_mean, towards, min_scale, resolution)
     points = filled_at_means(x) if others is None else torch.cat([filled_at_means(x), others.features()], 1)
     with forked(torch.device("cpu"), seed):
         found = [k_means(points, num_clusters)[1] for _ in range(starts if num_clusters > 1 else 1)]
@@ -208,7 +215,8 @@ class _Fit:
         latent_dim: int | None,
         levels: Sequence[float],
         shrinkage: float,
-        target: Target,
+        center_weight: float,
+        towards: tuple[Tensor, Tensor],
         min_scale: float,
         resolution: Resolution | None,
     ):
@@ -217,9 +225,9 @@ class _Fit:
         self.levels = torch.tensor(levels, dtype=x.dtype, device=x.device)
         self.others, self.of_others, self.grid = others, None if others is None else OtherFit(others, grid), grid
         self.blocks = blocks_of(x, num_clusters, _BLOCK)
-        covariance = _covariance(x)
-        prior = covariance if target == "covariance" else torch.diag_embed(covariance.diagonal())
-        self.prior = prior * num_clusters ** (-2 / max(1, x.shape[1]))
+        self.center, covariance = towards
+        self.center_weight = center_weight
+        self.prior = covariance * num_clusters ** (-2 / max(1, x.shape[1]))
 
     def begin(self, cluster: Tensor, num_clusters: int) -> ScaledMixture:
         """From a cluster for each row."""
@@ -257,8 +265,10 @@ class _Fit:
     def _maximise(self, sums: _Sums, old: ScaledMixture | None) -> ScaledMixture:
         tiny = torch.finfo(self.x.dtype).tiny
         counts, total = sums.counts, sums.total
-        loc = sums.first / total.clamp_min(tiny)[:, None]
-        scatter = sums.second - total[:, None, None] * loc[:, :, None] * loc[:, None, :] + self.shrinkage * self.prior
+        loc = (sums.first + self.center_weight * self.center) / (total + self.center_weight).clamp_min(tiny)[:, None]
+        cross = sums.first[:, :, None] * loc[:, None, :]
+        about_loc = sums.second - cross - cross.mT + total[:, None, None] * loc[:, :, None] * loc[:, None, :]
+        scatter = about_loc + self.shrinkage * self.prior
         covariance = scatter / (counts.sum(1) + self.shrinkage).clamp_min(_LEAST)[:, None, None]
         former = None if old is None else (old.weight, old.variance)
         weight, variance = structured(covariance, self.latent_dim, self._floor(loc), former)
@@ -318,6 +328,15 @@ class _Sums:
             add_covariances(self.second, block, filled, r.sum(-1))
         if len(self.responsibilities):
             self.responsibilities[block.index] = r.sum(-1)
+
+
+def _shrunk_to(x: Tensor, target: Target, num_steps: int) -> tuple[Tensor, Tensor]:
+    """m and T, before T is shrunk to the volume of a cluster."""
+    if target == "autoregression":
+        return autoregression(x.unflatten(1, (num_steps, -1)))
+    covariance = _covariance(x)
+    covariance = covariance if target == "covariance" else torch.diag_embed(covariance.diagonal())
+    return x.new_zeros(x.shape[1]), covariance
 
 
 def _covariance(x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ likelihood and in the posterior. The model is filled by `set_factor_analysers` f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -45,31 +46,29 @@ __all__ = [
 def mixture_of_factor_analysers(
     event_shape: Sequence[int], *, components: int | None = None, latent_dim: int | None = None
 ) -> LatentVariableModel:
-    """A model of tables with all components at the origin; `set_factor_analysers` gives it the parameters of a fit.
+    """A model with all components at the origin; `set_factor_analysers` gives it the parameters of a fit.
 
     Arguments:
-        event_shape: (columns,).
+        event_shape: (columns,) of a table; other arrays are taken as one row of numbers, (steps, channels) as a series.
         components: K, how many values c takes; None leaves it to the start, which chooses by held-out rows.
         latent_dim: L, the length of ζ; None leaves it to the start.
 
     Raises:
-        ValueError: data that are not a table, no component, or no factor.
+        ValueError: no component, or no factor.
 
     >>> zeta, c = mixture_of_factor_analysers((3,), components=4, latent_dim=2).infer(torch.zeros(5, 3)).sample((7,))
     >>> zeta.shape, c.shape
     (torch.Size([7, 5, 2]), torch.Size([7, 5, 4]))
     """
     shape = tuple(event_shape)
-    if len(shape) != 1:
-        raise ValueError(f"A mixture of factor analysers takes tables and got rows of shape {shape}; flatten them.")
     left_open = components is None and latent_dim is None
     components, latent_dim = 1 if components is None else components, 1 if latent_dim is None else latent_dim
     if components < 1 or latent_dim < 1:
         raise ValueError(f"components is {components} and latent_dim is {latent_dim}; each must be at least 1.")
     return LatentVariableModel(
         prior=ClustersAndFactors(components, latent_dim),
-        likelihood=GivenClusterAndFactors(components, latent_dim, shape[0], left_open),
-        posterior=ExactPosterior(components, latent_dim, shape[0]),
+        likelihood=GivenClusterAndFactors(components, latent_dim, shape, left_open),
+        posterior=ExactPosterior(components, latent_dim, math.prod(shape)),
     )
 
 
@@ -107,18 +106,44 @@ def start_mixture_of_factor_analysers(
 
     If the sizes are left open, candidates of many sizes are weighed by rows that are held out in turn
     (`linear.fit_stack`), and no component is narrower than the steps of its columns (`linear.Resolution`). If they are
-    given, the fit is by EM, and missing entries (NaN) are integrated out.
+    given, the fit is by EM, and missing entries (NaN) are integrated out. Each channel of a series is fitted in units
+    of its own spread.
     """
     model = loss.model if isinstance(loss, Loss) else loss
     _, likelihood, _ = _parts(model)
-    if likelihood.left_open:
-        rate = transform.log_rates.expand(x.shape[1]) if isinstance(transform, Standardize) else None
-        stack = fit_stack(x.double(), resolution=Resolution.of(x.double(), rate), seed=seed)
-        set_factor_analysers(model, stack.mixture)
-        return stack.sentence
-    *_, last = fit_mixture_of_factor_analysers(x.double(), len(likelihood.loc), likelihood.weight.shape[-1], seed=seed)
-    set_factor_analysers(model, last.mixture)
-    return None
+    shape, rows = likelihood.event_shape, x.double().flatten(1)
+    center, scale = (rows.new_zeros(1), rows.new_ones(1)) if len(shape) == 1 else _of_channels(x.double())
+    rows = (rows - center) / scale
+    if not likelihood.left_open:
+        *_, last = fit_mixture_of_factor_analysers(rows, len(likelihood.loc), likelihood.weight.shape[-1], seed=seed)
+        set_factor_analysers(model, _in_units(last.mixture, center, scale))
+        return None
+    rate = None
+    if isinstance(transform, Standardize) and len(shape) == 1:
+        rate = transform.log_rates.expand(rows.shape[1])
+    resolution = Resolution.of(rows, rate)
+    stack = fit_stack(rows, resolution=resolution, num_steps=shape[0] if len(shape) == 2 else 1, seed=seed)
+    set_factor_analysers(model, _in_units(stack.mixture, center, scale))
+    return stack.sentence
+
+
+def _of_channels(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each number of the last axis over all rows and steps, repeated for each step."""
+    channels = x.flatten(0, -2)
+    scale = channels.std(0, correction=0)
+    scale = torch.where(scale > 0, scale, x.std().clamp_min(torch.finfo(x.dtype).tiny))
+    return channels.mean(0).expand(x.shape[1:]).flatten(), scale.expand(x.shape[1:]).flatten()
+
+
+def _in_units(mixture: FactorAnalysers, center: Tensor, scale: Tensor) -> FactorAnalysers:
+    """The mixture of s x + m for that of x."""
+    return FactorAnalysers(
+        mixture.weights,
+        tuple(
+            LinearGaussian(scale[:, None] * c.weight, center + scale * c.offset, scale * c.scale)
+            for c in mixture.components
+        ),
+    )
 
 
 def factor_analysers_of(model: LatentVariableModel) -> FactorAnalysers:
@@ -135,11 +160,11 @@ class GivenClusterAndFactors(SizedByFit):
     Arguments:
         components: K.
         latent_dim: L.
-        columns: D.
+        event_shape: of x, of D numbers in all.
         left_open: whether K and L are for the start to choose.
 
     Returns (when called with (ζ, c), each (..., ·)):
-        A distribution over rows (D,), nats per row, summed over its observed entries.
+        A distribution over x, nats per row, summed over its observed entries.
     """
 
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
@@ -150,9 +175,10 @@ class GivenClusterAndFactors(SizedByFit):
     weight: Tensor
     log_scale: Tensor
 
-    def __init__(self, components: int, latent_dim: int, columns: int, left_open: bool = False):
+    def __init__(self, components: int, latent_dim: int, event_shape: tuple[int, ...], left_open: bool = False):
         super().__init__()
-        self.left_open = left_open
+        self.event_shape, self.left_open = event_shape, left_open
+        columns = math.prod(event_shape)
         self.loc = nn.Parameter(torch.zeros(components, columns))
         self.weight = nn.Parameter(torch.zeros(components, columns, latent_dim))
         self.log_scale = nn.Parameter(torch.zeros(components, columns))
@@ -167,7 +193,9 @@ class GivenClusterAndFactors(SizedByFit):
         zeta, c = context[0], context[1]
         k = c.argmax(-1)
         loc = self.loc[k] + matrix_of_each(self.weight, k, zeta)
-        return Independent(_Observed(loc, self.log_scale[k].exp(), validate_args=False), 1, validate_args=False)
+        loc, scale = (t.unflatten(-1, self.event_shape) for t in (loc, self.log_scale[k].exp()))
+        of_each = _Observed(loc, scale, validate_args=False)
+        return Independent(of_each, len(self.event_shape), validate_args=False)
 
 
 class _Observed(Normal):
@@ -189,7 +217,7 @@ class ExactPosterior(SizedByFit):
         latent_dim: L.
         columns: D.
 
-    Returns (when called with x (B, D)):
+    Returns (when called with x (B, *event), of D numbers):
         A `Chain` over (ζ, c), batch shape (B,).
     """
 
@@ -208,7 +236,7 @@ class ExactPosterior(SizedByFit):
     def forward(self, context: Context | None = None) -> Chain:
         """q(z | context)."""
         assert isinstance(context, Tensor)
-        return posterior_of(context, Components(self.logits, self.loc, self.weight, self.log_scale))
+        return posterior_of(context.flatten(1), Components(self.logits, self.loc, self.weight, self.log_scale))
 
 
 def _parts(model: LatentVariableModel) -> tuple[ClustersAndFactors, GivenClusterAndFactors, ExactPosterior]:
