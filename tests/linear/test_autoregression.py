@@ -1,4 +1,4 @@
-"""The covariance of an autoregression against its conditional densities, a step after another, and against the truth."""
+"""The covariance of an autoregression against its conditional densities in turn, and against the truth."""
 
 from __future__ import annotations
 
