@@ -291,9 +291,10 @@ def test_a_convolution_takes_fewer_samples_unless_it_is_said():
     assert plan(images).num_samples == 8
 
 
-def test_series_with_steps_that_are_missing_have_a_model_that_takes_them():
+def test_series_have_mixtures_and_those_with_steps_that_are_missing_a_model_that_takes_them():
     x = np.random.default_rng(0).normal(size=(30, 12, 2))
-    assert plan(dataset_of(x)).recipe == "vae"
+    assert plan(dataset_of(x)).recipe == "mixture-of-factor-analysers"
+    assert plan(dataset_of(x), steps=5).recipe == plan(dataset_of(np.tile(x, (1, 13, 1)))).recipe == "vae"
     x[3:7, 4:9] = np.nan
     assert plan(dataset_of(x)).recipe == plan(dataset_of(x), steps=5).recipe == "hidden-markov"
 

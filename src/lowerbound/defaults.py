@@ -31,6 +31,7 @@ from lowerbound.models.parts import of_one_element, widths_of
 from lowerbound.models.recipe import Recipe
 from lowerbound.recipes import recipe_named
 from lowerbound.spelling import build, find, parse, takes
+from lowerbound.states_of_series import states_of
 from lowerbound.support import LikelihoodFacts
 
 __all__ = [
@@ -150,6 +151,10 @@ def _of_an_array(dataset: Dataset) -> Decision | None:
     shape = dataset.schema.event_shape
     if _has_gaps(dataset.x_train):
         return Decision("hidden-markov", "steps of the series are missing") if len(shape) == 2 else None
+    states = states_of(dataset.x_train) if len(shape) == 2 else None
+    if states is not None and states.are_better:
+        ahead = f"{states.number} hidden states are {states.ahead:.3g} nats a series ahead of one law for all steps"
+        return Decision("hidden-markov", f"{ahead}, on series held out")
     if math.prod(shape) > _MOST_NUMBERS or training_rows(dataset) < _FEWEST_FOR_MIXTURE:
         return None
     what = f"series of {shape[0]} steps are" if len(shape) == 2 else "rows are"
@@ -235,6 +240,12 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
     if "columns" in recipe.options and schema.columns is not None:
         spelling = columns_spelling(schema.columns, tabled=recipe.tables_counts)
         decisions["columns"] = Decision(spelling, "the kinds of the columns")
+    if "states" in recipe.options and len(schema.event_shape) == 2:
+        states = states_of(dataset.x_train)
+        if states is not None:
+            decisions["states"] = Decision(
+                states.number, "of 2, 3, 5 and 8 the fewest that are level with the best on series held out"
+            )
     facts = facts_of(likelihood)
     is_picture = len(schema.event_shape) > 1
     decisions["standardize"] = Decision(facts.standardized and schema.kind not in ("image", "video"))
