@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,25 @@ from lowerbound.fitted import Fitted
 from lowerbound.limits import MOST_CODED
 from lowerbound.lossless_file import Content, unpack
 
-__all__ = ["content_of", "decoding", "read_coded", "require_codable", "require_new", "weights_checksum", "write_coded"]
+__all__ = [
+    "Progress",
+    "content_of",
+    "decoding",
+    "read_coded",
+    "require_codable",
+    "require_new",
+    "third",
+    "weights_checksum",
+    "write_coded",
+]
+
+Progress = Callable[[int, int], None]
+"""Called with the rows that are done and their number."""
+
+
+def third(progress: Progress | None, part: int) -> Progress | None:
+    """That of coding (0), of decoding what was coded (1), or of comparing its size (2), each a third of the way."""
+    return None if progress is None else lambda done, total: progress(-(-(done + part * total) // 3), total)
 
 
 def require_new(path: Path, *, force: bool) -> None:

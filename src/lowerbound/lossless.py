@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,13 @@ import torch
 from torch import Tensor
 
 from lowerbound.coded_file import (
+    Progress,
     content_of,
     decoding,
     read_coded,
     require_codable,
     require_new,
+    third,
     weights_checksum,
     write_coded,
 )
@@ -43,7 +44,6 @@ from lowerbound.support import Support
 
 __all__ = ["Compressed", "compress", "decompress"]
 
-Progress = Callable[[int, int], None]
 _ELBO, _DRAWS, _MOST_ROWS = 8, 16, 4096  # the stream of random numbers; latents for each row; rows of the bound
 _DTYPES = ("bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 
@@ -53,7 +53,7 @@ class Compressed:
     """What a file of rows takes, in bits unless said otherwise.
 
     Attributes:
-        num_rows: rows in it.
+        num_rows: rows in it; of texts every line that the user gave.
         num_numbers: values in it; gaps are none.
         num_bytes: of the file.
         bits: what the rows took, without the start and the header: comparable with −ELBO.
@@ -94,7 +94,7 @@ def compress(
     seen = ~gaps if gaps.any() else None
     labels = None if rows.y is None or not fitted.is_conditional else np.asarray(rows.y).tolist()
     context = fitted.context(rows.y, rows.name)
-    encoded = _codec(fitted, grid).encode(k, seen=seen, context=context, progress=_part(progress, 0))
+    encoded = _codec(fitted, grid).encode(k, seen=seen, context=context, progress=third(progress, 0))
     stack = encoded.stack
     header = {
         "rows": len(x), "elements": flat.shape[1], "dtype": str(x.dtype), "words": stack.num_words,
@@ -106,12 +106,12 @@ def compress(
     if lines is not None:
         header["lines"] = lines_beside(lines, rows, rendered)
     content = pack(Content(header=header, seen=seen, stack=stack.to_bytes()))
-    back, beside = _decoded(fitted, content, "what was coded", _part(progress, 1))
+    back, beside = _decoded(fitted, content, "what was coded", third(progress, 1))
     if not _same(back, x) or lines != (None if beside is None else lines_of(texts_in(rendered), beside)):
         raise DataError("the rows did not come back from their code as they were, and nothing was written.")
-    elbo, error = _elbo_bits(fitted, grid, k, seen, context)
+    elbo, error = _elbo_bits(fitted, grid, k, seen, context, third(progress, 2))
     found = Compressed(
-        num_rows=len(x),
+        num_rows=len(x) if lines is None else len(lines),
         num_numbers=k.size - int(gaps.sum()),
         num_bytes=len(content),
         bits=encoded.net_bits,
@@ -194,7 +194,12 @@ def _codec(fitted: Fitted, grid: Grid) -> Codec:
 
 
 def _elbo_bits(
-    fitted: Fitted, grid: Grid, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None
+    fitted: Fitted,
+    grid: Grid,
+    k: np.ndarray,
+    seen: np.ndarray | None,
+    context: Tensor | None,
+    progress: Progress | None,
 ) -> tuple[float, float]:
     """−ELBO of all rows in bits and `standard_error`."""
     places = np.unique(np.linspace(0, len(k) - 1, min(len(k), _MOST_ROWS)).astype(np.int64))
@@ -204,6 +209,8 @@ def _elbo_bits(
             given = None if context is None else context[torch.from_numpy(block)]
             known = None if seen is None else seen[block]
             found.append(negative_elbo_bits(codec, k[block], _DRAWS, seen=known, context=given))
+            if progress is not None:
+                progress(int(block[-1]) + 1, len(k))
     bits, share = np.concatenate(found, 1), len(k) / len(places)
     one, many = bits.var(0, ddof=1).sum() * share, bits.var(0, ddof=1).sum() * share**2 / _DRAWS
     return bits.mean(0).sum() * share, math.sqrt(one + many)
@@ -235,8 +242,3 @@ def _checksum(x: np.ndarray) -> str:
 def _same(x: np.ndarray, other: np.ndarray) -> bool:
     """Whether arrays are the same to the last bit, but for the bits of NaN."""
     return x.dtype == other.dtype and x.shape == other.shape and _checksum(x) == _checksum(other)
-
-
-def _part(progress: Progress | None, half: int) -> Progress | None:
-    """Encoding is the first half of the way and decoding the second."""
-    return None if progress is None else lambda done, total: progress((done + half * total + 1) // 2, total)

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,21 +15,27 @@ import numpy as np
 __all__ = ["sizes_of_others"]
 
 
-def sizes_of_others(rows: Any, kind: str) -> dict[str, int]:
+def sizes_of_others(rows: Any, kind: str, progress: Callable[[int, int], None] | None = None) -> dict[str, int]:
     """Bytes by the name of the program, each at its best level.
 
     Arguments:
         rows: in the form of the user's data.
         kind: of the data.
+        progress: called after each program.
     """
     content = _bytes_of(rows)
-    sizes = {
-        "gzip": len(gzip.compress(content, 9)),
-        "bz2": len(bz2.compress(content, 9)),
-        "lzma": len(lzma.compress(content, preset=9)),
+    programs = {
+        "gzip": lambda: len(gzip.compress(content, 9)),
+        "bz2": lambda: len(bz2.compress(content, 9)),
+        "lzma": lambda: len(lzma.compress(content, preset=9)),
     }
     if kind == "image" and find_spec("PIL") is not None and rows.dtype.kind in "biu":
-        sizes["png"] = _png(rows)
+        programs["png"] = lambda: _png(rows)
+    sizes = {}
+    for done, (name, size) in enumerate(programs.items(), 1):
+        sizes[name] = size()
+        if progress is not None:
+            progress(len(rows) * done // len(programs), len(rows))
     return sizes
 
 

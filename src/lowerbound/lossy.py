@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,11 +20,13 @@ import torch
 from torch import Tensor
 
 from lowerbound.coded_file import (
+    Progress,
     content_of,
     decoding,
     read_coded,
     require_codable,
     require_new,
+    third,
     weights_checksum,
     write_coded,
 )
@@ -40,7 +41,6 @@ from lowerbound.lossless_others import sizes_of_others
 
 __all__ = ["CompressedWithLoss", "compress", "decompress", "is_with_loss"]
 
-Progress = Callable[[int, int], None]
 _PIXELS_AT_ONCE = 1 << 19
 
 
@@ -89,13 +89,13 @@ def compress(
     x = np.asarray(rows.x)
     require_codable(len(x), x.size, rows.name)
     events = fitted.events(x)
-    coded = _codec(fitted).encode(events.double(), _part(progress, 0))
+    coded = _codec(fitted).encode(events.double(), third(progress, 0))
     content = pack(Content(header=_header(fitted, x, coded), seen=None, stack=coded.stack.to_bytes()))
-    again = _decoded(fitted, content, "what was coded", _part(progress, 1))
+    again = _decoded(fitted, content, "what was coded", third(progress, 1))
     if not torch.equal(again, coded.decoded):
         raise DataError("the pictures did not come back from their codes as they were, and nothing was written.")
     write_coded(path, content, force=force)
-    return _measured(fitted, x, len(content), coded)
+    return _measured(fitted, x, len(content), coded, third(progress, 2))
 
 
 def decompress(fitted: Fitted, path: str | Path, *, progress: Progress | None = None) -> Any:
@@ -138,7 +138,9 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
     return found
 
 
-def _measured(fitted: Fitted, x: np.ndarray, num_bytes: int, coded: CodedNumbers) -> CompressedWithLoss:
+def _measured(
+    fitted: Fitted, x: np.ndarray, num_bytes: int, coded: CodedNumbers, progress: Progress | None
+) -> CompressedWithLoss:
     schema, shape = fitted.schema, fitted.schema.event_shape
     ratio, likeness = near(fitted.events(x), coded.decoded, schema.pixel_levels)
     return CompressedWithLoss(
@@ -149,15 +151,16 @@ def _measured(fitted: Fitted, x: np.ndarray, num_bytes: int, coded: CodedNumbers
         rate_bits=coded.information,
         psnr=ratio,
         ms_ssim=likeness,
-        others=_others(np.asarray(kind_named(schema.kind).render(x, schema)), schema.kind),
+        others=_others(np.asarray(kind_named(schema.kind).render(x, schema)), schema.kind, progress),
     )
 
 
-def _others(rows: np.ndarray, kind: str) -> dict[str, int]:
+def _others(rows: np.ndarray, kind: str, progress: Progress | None) -> dict[str, int]:
     """Bytes under other programs; of clips with PNG of all frames, and GIF, which has at most 256 colours a frame."""
     if kind != "video":
-        return sizes_of_others(rows, kind)
-    sizes = sizes_of_others(rows.reshape(-1, *rows.shape[2:]), "image")
+        return sizes_of_others(rows, kind, progress)
+    frames = rows.reshape(-1, *rows.shape[2:])
+    sizes = sizes_of_others(frames, "image", progress)
     if find_spec("PIL") is not None and rows.dtype == np.uint8:
         sizes["gif"] = sum(map(_gif, rows))
     return sizes
@@ -179,8 +182,3 @@ def _gif(clip: np.ndarray) -> int:
 def _checksum(decoded: Tensor) -> str:
     values = decoded.numpy()
     return hashlib.sha256(f"{values.shape}".encode() + np.ascontiguousarray(values).tobytes()).hexdigest()
-
-
-def _part(progress: Progress | None, half: int) -> Progress | None:
-    """Encoding is the first half of the way and decoding the second."""
-    return None if progress is None else lambda done, total: progress((done + half * total + 1) // 2, total)

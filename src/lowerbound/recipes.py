@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import entry_points
 
+from lowerbound.data.errors import nearest
 from lowerbound.models import (
     bidirectional_autoencoder,
     cell_autoencoder,
@@ -93,5 +94,9 @@ def recipe_named(name: str) -> Recipe:
     """
     known, name = recipes(), _FORMER_NAMES.get(name, name)
     if name not in known:
-        raise ValueError(f"There is no recipe named {name[:60]!r}; choose one of {', '.join(known)}.")
+        near = ", ".join(nearest(name, known))
+        raise ValueError(
+            f"There is no recipe named {name[:60]!r}; the nearest of the {len(known)} that `lowerbound choices "
+            f"recipes` lists are {near}."
+        )
     return known[name]

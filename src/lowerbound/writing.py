@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lowerbound.data.tokens import END
 from lowerbound.decoding import beam_of, choice_of, draw
 from lowerbound.drawn_context import drawn_context
 from lowerbound.fitted import Fitted
+from lowerbound.inference import InferenceWarning
 from lowerbound.likelihoods.beam import beam_search
 from lowerbound.likelihoods.tokens import TokenDistribution
 from lowerbound.plan_size import check_draws
@@ -37,6 +40,9 @@ def written(
 
     Raises:
         ValueError: a model of something else, fewer than one text, or other words.
+
+    Warns:
+        InferenceWarning: half of the texts or more have no token.
     """
     width = beam_of(decoding)
     choose = draw if width is not None else choice_of(decoding)
@@ -50,5 +56,21 @@ def written(
         if not isinstance(p, TokenDistribution):
             raise ValueError(f"{fitted.called} is not of text, and decoding={decoding!r} is for texts; leave it out.")
         if width is not None:
-            return beam_search(p, width).expand(count, -1)
-        return p.decoded(choose) if p.batch_shape else p.decoded(choose, torch.Size((count,)))
+            rows = beam_search(p, width).expand(count, -1)
+        else:
+            rows = p.decoded(choose) if p.batch_shape else p.decoded(choose, torch.Size((count,)))
+    _tell_empty(rows, decoding)
+    return rows
+
+
+def _tell_empty(rows: Tensor, decoding: str) -> None:
+    """Warn if half of the texts or more end where they begin."""
+    empty = int((rows[:, 0] == END).sum())
+    if 2 * empty >= len(rows):
+        remedy = "" if decoding == "sample" else ", or draw them with decoding 'sample'"
+        warnings.warn(
+            f"{empty} of {len(rows)} texts are empty, because the model gives the end of a text much probability at "
+            f"its first token; train it longer{remedy}.",
+            InferenceWarning,
+            stacklevel=4,
+        )

@@ -163,6 +163,19 @@ def test_messages_of_many_lines_become_one():
     assert failures.explain(click.UsageError("two\n  lines")) == ("two lines.", 2)
 
 
+def test_a_long_message_is_cut_between_words():
+    words = [f"word-{i:03}" for i in range(60)]
+    found = failures.explain(click.UsageError(" ".join(words)))
+    assert found is not None
+    start, end = found[0].removesuffix(".").split(" ... ")
+    assert {*start.split(), *end.split()} < set(words)
+    assert 280 < len(found[0]) <= 300
+    path = failures.explain(click.UsageError(f"reading {'x' * 400} failed; choose another"))
+    assert path is not None
+    assert path[0].startswith("Reading xxxx")
+    assert path[0].endswith("xxxx failed; choose another.")
+
+
 @pytest.mark.parametrize(
     "message, sentence",
     [

@@ -196,3 +196,12 @@ def test_every_verb_takes_molecules_with_a_property(cli, refused, by_carbons, tm
     frame.to_csv(tmp_path / "gap.csv", index=False)
     words = ["--columns", "smiles=molecule", "--covariates", "half=c", "--out", tmp_path / "none"]
     assert "is missing at row 3; the model needs it" in refused("fit", tmp_path / "gap.csv", *words)
+
+
+def test_molecules_are_decompressed_to_lines_of_smiles(cli, run, path, refused, tmp_path):
+    answer = cli("compress", run, path, "--out", tmp_path / "x.lb")
+    assert "of the 102 lines stand in the file as they were given" in answer.out
+    assert answer.out.endswith(f"Wrote 102 rows to {tmp_path / 'x.lb'}\n")
+    assert cli("decompress", run, tmp_path / "x.lb", "--out", tmp_path / "back.smi").code == 0
+    assert (tmp_path / "back.smi").read_text() == path.read_text()
+    assert ".smi, .txt." in refused("decompress", run, tmp_path / "x.lb", "--out", tmp_path / "back.png")

@@ -258,3 +258,16 @@ def test_every_recipe_writes_a_report_with_nothing_but_its_defaults(cli, tmp_pat
     assert ("below a baseline" in answer.out) == ("try `lowerbound fit" in answer.out or "longer: `low" in answer.out)
     drawn = Run.open(tmp_path / "run").plan.binarization == "dynamic"
     assert (scores["bits_per_dim"] is not None) == (drawn or name in ("counts", "cells", "labelled-cells"))
+
+
+def test_the_nearest_recipes_are_named(refused, small_digits):
+    sentence = refused("fit", small_digits, "--recipe", "latent-clases")
+    assert "lists are latent-classes, " in sentence
+    assert "`lowerbound choices recipes`" in sentence
+
+
+def test_molecules_beside_a_covariate_are_advised_as_such(refused, tmp_path):
+    lines = ["smiles,logp", *(f"{'C' * n}O,{n / 10}" for n in range(1, 15))]
+    (tmp_path / "mols.csv").write_text("\n".join(lines))
+    sentence = refused("fit", tmp_path / "mols.csv", "--covariates", "logp", "--out", tmp_path / "run")
+    assert sentence.endswith("or say kind 'text' or 'molecules' if its texts are the data.")

@@ -208,3 +208,22 @@ def test_a_diagnosis_of_text_names_the_width_of_its_recipe(run):
     case = case_of(Run.open(run).fitted(), num_rows=10)
     assert "width=8 " in case.refit.widened(0.5) + " "
     assert "which have no mean" in dispersion(case).sentence
+
+
+def test_empty_texts_are_told(cli, sentences, tmp_path):
+    fitted = lb.fit(sentences, "language-model", embedding_dim=4, width=4, steps=1, device="cpu")
+    for name, bias in fitted.model.likelihood.named_parameters():
+        if name.endswith("bias") and len(bias) == 15:
+            bias.data[0] = 50.0
+    fitted.save(tmp_path / "run")
+    answer = cli("sample", tmp_path / "run", "--count", 3, "--decoding", "beam=2")
+    assert answer.out == "\n\n\n"
+    assert "3 of 3 texts are empty" in answer.err
+    assert "decoding 'sample'" in answer.err
+    with pytest.warns(lb.inference.InferenceWarning, match="3 of 3 texts are empty"):
+        fitted.sample(3, decoding="greedy")
+
+
+def test_fewer_rows_than_asked_for_are_told(cli, run):
+    assert "There are 30 rows and --count is 31; all rows are taken." in cli("reconstruct", run, "--count", 31).err
+    assert cli("reconstruct", run, "--count", 30).err == ""

@@ -233,6 +233,7 @@ def test_lines_come_back_as_they_were_written(of_texts, tmp_path):
     assert fitted.decompress(tmp_path / "x.lb") == written.splitlines()
     fitted.compress(["a  b", "never seen"], tmp_path / "list.lb")
     assert fitted.decompress(tmp_path / "list.lb") == ["a  b", "never seen"]
+    assert found.num_rows == 6
     assert found.num_held == 3  # other spaces, no words, too many; unknown words stand beside their row
 
 

@@ -48,7 +48,7 @@ def _mixed() -> pandas.DataFrame:
 KINDS = {
     "age": "continuous", "height": "continuous", "income": "positive", "visits": "count", "smokes": "boolean",
     "sex": "categorical", "grade": "ordinal", "code": "categorical", "born": "date", "seen": "date",
-    "children": "count",
+    "children": "ordinal",
 }  # fmt: skip
 LEFT_OUT = {
     "row": "consecutive numbers, one for each row",
@@ -65,7 +65,7 @@ def test_the_kind_of_each_column() -> None:
     assert {column.name: column.kind for column in schema.columns} == KINDS
     assert {item.name: item.reason for item in schema.left_out} == LEFT_OUT
     assert Dataset.from_frame(_mixed()).default_likelihood == (
-        "mixed:columns=2*continuous+positive+count+2*categorical-2+ordinal-3+categorical-2+2*continuous+count"
+        "mixed:columns=2*continuous+positive+count+2*categorical-2+ordinal-3+categorical-2+2*continuous+ordinal-4"
     )
     assert Schema.from_json(schema.to_json()) == schema
 
@@ -271,7 +271,8 @@ def test_the_kind_of_a_column_does_not_hang_on_one_zero(rate: float) -> None:
         (np.tile([1, 2, 3, 4, 5, 3, 3, 4], 10), "continuous"),  # ratings vary less than counts do
         (np.r_[0, np.tile([65, 70, 75, 80], 20)], "continuous"),  # one 0 among marks is an outlier
         (np.tile([1, 2, 4, 9, 17, 31], 10), "count"),
-        (np.tile([0, 1, 2, 2], 10), "count"),
+        (np.tile([0, 1, 2, 2], 10), "ordinal"),  # a count would have gone on
+        (np.repeat([0, 1, 2, 3], [60, 40, 15, 4]), "count"),
         (np.tile([1990, 2005, 2020], 10), "continuous"),
     ],
 )

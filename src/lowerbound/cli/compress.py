@@ -82,7 +82,10 @@ def _lines_without_loss(found: Compressed) -> list[str]:
         f"{found.start_bits / 8:>12,.0f}                                   start and header",
     ]
     if found.num_held:
-        lines.append(f"{found.num_held:>12,} lines that the model cannot write stand in the file as they were written")
+        lines.append(
+            f"{found.num_held:>12,} of the {found.num_rows:,} lines stand in the file as they were given, because the "
+            "model writes them otherwise or not at all"
+        )
     return lines + [
         f"{size:>12,}        {8 * size / each:9.4f}                  {name}" for name, size in found.others.items()
     ]

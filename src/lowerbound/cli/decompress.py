@@ -13,7 +13,7 @@ __all__ = ["decompress"]
 @click.command(short_help="Give back the rows of a file that compress wrote.")
 @click.argument("run")
 @click.argument("file")
-@click.option("--out", required=True, metavar="DATA", help="A .csv or .parquet file of a table, .txt, .npy or .npz.")
+@click.option("--out", required=True, metavar="DATA", help="A .csv, .parquet, .txt, .smi, .npy or .npz file.")
 @force_option
 def decompress(run: str, file: str, out: str, force: bool) -> None:
     """Write the rows of FILE, which `compress` wrote with the same RUN, in the form of the data of the run.
@@ -33,20 +33,20 @@ def decompress(run: str, file: str, out: str, force: bool) -> None:
     from lowerbound.cli.pictures import check_table
     from lowerbound.cli.progress import CountProgress
     from lowerbound.cli.terminal import open_console
+    from lowerbound.cli.texts import endings_of_lines
     from lowerbound.data.kinds.strings import texts_in
     from lowerbound.lossy import is_with_loss
     from lowerbound.runs import Run
 
     path, opened = Path(out), Run.open(run)
-    check_out(path, opened, file, ".csv", ".parquet", ".npy", ".npz", ".txt", force=force)
+    lines = endings_of_lines(opened) if opened.schema.is_written else ()
+    check_out(path, opened, file, ".csv", ".parquet", ".npy", ".npz", *lines, force=force)
     fitted, suffix = fitted_of(opened), path.suffix.lower()
-    if suffix == ".txt" and not fitted.schema.is_written:
-        raise click.UsageError("Lines of text come from a run of texts or molecules; name a .csv or .npy file.")
     if suffix in (".csv", ".parquet"):
         check_table(fitted)
     with CountProgress(open_console(), "rows") as progress:
         rows = fitted.decompress(file, progress=progress)
-    if suffix == ".txt":
+    if suffix in lines:
         write_bytes(path, "".join(f"{line}\n" for line in texts_in(rows)).encode())
     elif suffix == ".npz":
         write_npz(path, x=array_of(rows))

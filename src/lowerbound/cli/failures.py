@@ -16,7 +16,7 @@ from lowerbound.cli.text import printable
 __all__ = ["LONGEST", "TRAINING_FAILED", "USER_ERROR", "Interrupted", "command", "explain"]
 
 TRAINING_FAILED, USER_ERROR, _INTERRUPTED = 1, 2, 130
-LONGEST, _KEPT_OF_THE_END = 299, 140
+LONGEST, _KEPT_OF_THE_END, _PART_OF_A_WORD = 299, 140, 40
 _NO_MEMORY = ("can't allocate memory", "out of memory")  # what torch says on a CPU and on a GPU
 _NOT_FINITE = (  # what torch says where it draws
     "normal expects all elements of std >= 0",
@@ -79,10 +79,16 @@ def _raised_here(error: Exception) -> bool:
 
 
 def _sentence(message: str) -> str:
-    """One printable line of at most 300 characters, cut in its middle, with a full stop; names keep their case."""
+    """One printable line of at most 300 characters, in whose middle words are left out, with a full stop; names keep
+    their case.
+    """
     line = printable(" ".join(message.split()))
     if len(line) > LONGEST:  # what to do stands at the end
-        line = f"{line[: LONGEST - _KEPT_OF_THE_END - 3]}...{line[-_KEPT_OF_THE_END:]}"
+        start, end = line[: LONGEST - _KEPT_OF_THE_END - 5], line[-_KEPT_OF_THE_END:]
+        words, _, part = start.rpartition(" ")
+        start = words if words and len(part) < _PART_OF_A_WORD else start
+        part, _, words = end.partition(" ")
+        line = f"{start} ... {words if words and len(part) < _PART_OF_A_WORD else end}"
     if line.split(" ")[0] in _FIRST_WORDS:
         line = line[:1].upper() + line[1:]
     return line if line.endswith((".", "?", "!")) else f"{line}."

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lowerbound.data import Rows
     from lowerbound.fitted import Fitted
 
-__all__ = ["Other", "other_data", "other_data_options"]
+__all__ = ["Other", "other_data", "other_data_options", "tell_all_are_taken"]
 
 
 @dataclass(frozen=True)
@@ -84,3 +84,9 @@ def other_data(fitted: Fitted, other: Other) -> Rows | None:
     for note in rows.notes:
         say(note, err=True)
     return rows
+
+
+def tell_all_are_taken(rows: Rows, count: int) -> None:
+    """Say that there are fewer rows than --count asks for."""
+    if count > len(rows.x):
+        say(f"There are {len(rows.x):,} rows and --count is {count:,}; all rows are taken.", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from lowerbound.cli.options import force_option
-from lowerbound.cli.others import Other, other_data, other_data_options
+from lowerbound.cli.others import Other, other_data, other_data_options, tell_all_are_taken
 from lowerbound.cli.text import say
 
 __all__ = ["predict"]
@@ -48,6 +48,7 @@ def predict(run: str, given_frames: int, other: Other, count: int, out: str, for
     check_out(path, opened, other.data, ".gif", ".png", ".npz", force=force)
     fitted = fitted_of(opened)
     rows = other_data(fitted, other) or fitted.test_rows()
+    tell_all_are_taken(rows, count)
     check_clips(fitted, min(count, len(rows.x)))
     x = np.asarray(rows.x[:count])
     seen = fitted.events(x, seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from lowerbound.cli.options import force_option
-from lowerbound.cli.others import Other, other_data, other_data_options
+from lowerbound.cli.others import Other, other_data, other_data_options, tell_all_are_taken
 from lowerbound.cli.text import say
 
 __all__ = ["reconstruct"]
@@ -55,6 +55,7 @@ def reconstruct(run: str, other: Other, count: int, out: str | None, force: bool
     check_out(path, opened, other.data, ".png", ".gif", ".npz", ".csv", ".parquet", force=force)
     suffix, fitted = path.suffix.lower(), fitted_of(opened)
     rows = other_data(fitted, other) or fitted.test_rows()
+    tell_all_are_taken(rows, count)
     check_form(suffix, fitted, min(count, len(rows.x)))
     x, y = np.asarray(rows.x[:count]), rows.y
     given = None if rows.covariates is None else rows.covariates[:count]

@@ -10,15 +10,16 @@ import numpy as np
 import torch
 
 from lowerbound.cli.opened import fitted_of
-from lowerbound.cli.others import Other, other_data
+from lowerbound.cli.others import Other, other_data, tell_all_are_taken
 from lowerbound.cli.output import check_out, write_bytes, write_npz, write_table
 from lowerbound.cli.text import say
+from lowerbound.cli.warned import warnings_as_sentences
 from lowerbound.data.kinds.strings import texts_in
 from lowerbound.fitted import Fitted
 from lowerbound.randomness import forked
 from lowerbound.runs import Run
 
-__all__ = ["reconstruct_texts", "sample_texts"]
+__all__ = ["endings_of_lines", "reconstruct_texts", "sample_texts"]
 
 
 def sample_texts(
@@ -40,12 +41,13 @@ def sample_texts(
     if out is not None:
         check_out(Path(out), opened, None, *_endings(opened), force=force)
     fitted = fitted_of(opened)
-    if out is not None and out.lower().endswith(".npz"):
-        from lowerbound.writing import written
+    with warnings_as_sentences():
+        if out is not None and out.lower().endswith(".npz"):
+            from lowerbound.writing import written
 
-        write_npz(Path(out), x=_symbols(fitted, written(fitted, count, decoding, seed, given=given)))
-    else:
-        _show(fitted.sample(count, given=given, decoding=decoding, seed=seed), out, _name(opened))
+            write_npz(Path(out), x=_symbols(fitted, written(fitted, count, decoding, seed, given=given)))
+        else:
+            _show(fitted.sample(count, given=given, decoding=decoding, seed=seed), out, _name(opened))
     if out is not None:
         say(f"Wrote {count} samples to {out}")
     for covariate in fitted.schema.covariates:
@@ -66,6 +68,7 @@ def reconstruct_texts(opened: Run, other: Other, count: int, out: str | None, *,
         check_out(Path(out), opened, other.data, *_endings(opened, pairs=True), force=force)
     fitted = fitted_of(opened)
     rows = other_data(fitted, other) or fitted.test_rows()
+    tell_all_are_taken(rows, count)
     events = fitted.events(rows.x[:count], seed)
     context = fitted.context(None, rows.name, None if rows.covariates is None else rows.covariates[:count])
     with forked(torch.device("cpu"), seed):
@@ -97,9 +100,14 @@ def _name(opened: Run) -> str:
     return "text" if opened.schema.molecules is None else "smiles"
 
 
+def endings_of_lines(opened: Run) -> tuple[str, ...]:
+    """Of the files that hold a text or a molecule in each line."""
+    return (".txt",) if opened.schema.molecules is None else (".smi", ".txt")
+
+
 def _endings(opened: Run, *, pairs: bool = False) -> tuple[str, ...]:
     """Of the files that can be written."""
-    lines = () if pairs else (".txt",) if opened.schema.molecules is None else (".smi", ".txt")
+    lines = () if pairs else endings_of_lines(opened)
     return (*lines, ".csv", ".parquet", ".npz", *(() if opened.schema.molecules is None else (".png",)))
 
 

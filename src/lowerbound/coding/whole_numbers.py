@@ -81,7 +81,11 @@ class WholeNumberCodec:
         """
         with exactly():
             p = self.model.prior(None)
-            codes = [_parts(p, self.model.infer(x[rows]).sample(_ONE)) for rows in _blocks(len(x), self.batch)]
+            codes = []
+            for rows in _blocks(len(x), self.batch):
+                codes.append(_parts(p, self.model.infer(x[rows]).sample(_ONE)))
+                if progress is not None:
+                    progress(rows.stop // 2, len(x))
             ranges = _ranges(codes)
             pushed: list[tuple[np.ndarray, np.ndarray]] = []
             information, decoded = 0.0, []
@@ -91,7 +95,7 @@ class WholeNumberCodec:
                 information -= float(p.log_prob(walked).sum()) / np.log(2)  # type: ignore[arg-type]
                 decoded.append(self.model.decode(walked).mean[0])
                 if progress is not None:
-                    progress(min(done * self.batch, len(x)), len(x))
+                    progress((len(x) + min(done * self.batch, len(x))) // 2, len(x))
             stack = BitStack(lends=True)
             stack.widen(lanes_for(information))
             for start, width in reversed(list(_chunks(pushed, len(stack.heads)))):

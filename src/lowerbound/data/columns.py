@@ -18,9 +18,11 @@ other numbers                                                         continuous
 ====================================================================  =================================================
 
 In a table that needs a likelihood for each column anyway, a long-tailed continuous column becomes positive: all values
-are above 0, their skewness exceeds 1, and that of their logarithms is less than half of it. Only the user can say that
-a column is ordinal, or that numbers are categories: values that no row of the fit has would be refused. Of a
-continuous column with few values (at most 30, ten rows each or more on average) their number is kept, to be said.
+are above 0, their skewness exceeds 1, and that of their logarithms is less than half of it. Whole numbers that are
+plainly on a scale (`scales`), such as ratings from 1 to 5, become ordinal there, and in a table of nothing else, so
+that no draw is beyond the scale. Only the user can say that other numbers are ordinal, or that numbers are categories:
+values that no row of the fit has would be refused. Of a continuous column with few values (at most 30, ten rows each or
+more on average) their number is kept, to be said.
 
 Of an array, columns with one value are left out as well, unless all columns are counts or 0 and 1, among which one that
 never varied is data: a gene that was not seen, a pixel that is never lit. Rows of the model get the value back.
@@ -79,9 +81,11 @@ def infer_columns(
     left_out = tuple(item for item in found if isinstance(item, LeftOut))
     if not columns:
         reasons = "; ".join(f"'{item.name[:30]}': {item.reason}" for item in left_out[:3])
+        remedy = "say what a column holds with columns 'NAME=KIND'"
+        if any(item.reason.startswith(("a text", "text with")) for item in left_out):
+            remedy = "say kind 'text' or 'molecules' if its texts are the data"
         raise DataError(
-            f"{what} has no column to learn from ({reasons or 'it is empty'}); give one that varies, "
-            "or say what a column holds with columns 'NAME=KIND'."
+            f"{what} has no column to learn from ({reasons or 'it is empty'}); give one that varies, or {remedy}."
         )
     return columns, left_out
 

@@ -18,6 +18,7 @@ from lowerbound.data.errors import DataError
 from lowerbound.data.kinds.table import Table, both_parts, check_axes, table_schema
 from lowerbound.data.measured import measure
 from lowerbound.data.overrides import Overrides
+from lowerbound.data.scales import scale_of
 from lowerbound.data.schema import Column, Schema
 from lowerbound.data.sparse import ARRAYS, IN_FILES, Array
 
@@ -96,7 +97,9 @@ def _is_count(column: Column) -> bool:
 
 
 def _are_counts(x: Array) -> bool:
-    """Whether an array has whole numbers, none negative, one above 1, and most of its columns reach down to 0."""
+    """Whether an array has whole numbers, none negative, one above 1, and most of its columns reach down to 0; but for
+    one whose columns are all on a scale.
+    """
     if x.dtype.kind not in "iuf":
         return False
     high = 0.0
@@ -106,4 +109,6 @@ def _are_counts(x: Array) -> bool:
             return False
         if len(known):
             high = max(high, float(known.max()))
-    return high > 1 and 2 * int(measure(x).near_zero.sum()) > x.shape[1]
+    if high <= 1 or 2 * int(measure(x).near_zero.sum()) <= x.shape[1]:
+        return False
+    return any(scale_of(np.asarray(x[:, i])) is None for i in range(x.shape[1]))

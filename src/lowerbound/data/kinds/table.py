@@ -27,6 +27,7 @@ from lowerbound.data.errors import DataError
 from lowerbound.data.kinds.kind import Preparation
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.rows_of_columns import frame_of_rows, rounded, rows_of_table, wide_enough
+from lowerbound.data.scales import scale_of
 from lowerbound.data.schema import Column, Schema
 from lowerbound.data.sparse import ARRAYS, DENSE, STAYS, Array
 from lowerbound.data.transform import Identity, Pixels, Standardize, Transform
@@ -61,10 +62,15 @@ class Table:
         check_axes(x, contents.what)
         columns, left_out = infer_columns(x, overrides, contents.what, contents.names)
         schema = table_schema(self.name, contents, x, columns, left_out)
-        if _is_mixed(columns):
-            rows = rows_of_table(x, schema, contents.what)
-            rows = rows[:: step_for_skewness(len(rows))] if isinstance(rows, STAYS) else rows
-            known = [_with_tail(column, rows[:, i], overrides) for i, column in enumerate(schema.columns or ())]
+        mixed = _is_mixed(columns)
+        if not mixed and not all(map(_may_be_scale, columns)):
+            return schema
+        if isinstance(x, ARRAYS) and contents.names is not None:
+            x = x[:, [contents.names.index(column.name) for column in columns]]
+        rows = rows_of_table(x, schema, contents.what)
+        rows = rows[:: step_for_skewness(len(rows))] if isinstance(rows, STAYS) else rows
+        known = [_by_values(column, rows[:, i], overrides) for i, column in enumerate(schema.columns or ())]
+        if mixed or all(column.kind == "ordinal" for column in known):
             schema = replace(schema, columns=tuple(known))
         return schema
 
@@ -245,11 +251,20 @@ def _is_mixed(columns: Sequence[Column]) -> bool:
     return not alike or any(column.missing for column in columns)
 
 
-def _with_tail(column: Column, x: np.ndarray, overrides: Overrides) -> Column:
-    """The column; as positive if it is long-tailed and the user did not say otherwise."""
-    if column.kind != "continuous" or overrides.of(column.name) is not None or column.low is None or column.low <= 0:
+def _by_values(column: Column, x: np.ndarray, overrides: Overrides) -> Column:
+    """The column; as ordinal on a scale and as positive if it is long-tailed, where the user did not say otherwise."""
+    if overrides.of(column.name) is not None or column.low is None:
         return column
-    return replace(column, kind="positive") if long_tailed(x) else column
+    scale = scale_of(np.asarray(x)) if _may_be_scale(column) else None
+    if scale is not None:
+        numbers = tuple(str(number) for number in range(scale[0], scale[1] + 1))
+        return replace(column, kind="ordinal", categories=numbers, distinct=None)
+    tailed = column.kind == "continuous" and column.low > 0 and long_tailed(x)
+    return replace(column, kind="positive") if tailed else column
+
+
+def _may_be_scale(column: Column) -> bool:
+    return column.kind in ("count", "continuous") and column.decimals == 0 and column.high is not None
 
 
 def _values(x: np.ndarray, column: Column) -> np.ndarray:
