@@ -11,9 +11,11 @@ from scipy import stats
 from torch import nn
 from torch.distributions import Independent, Uniform
 
+from lowerbound import score_parts
 from lowerbound.cli.scores import print_scores
 from lowerbound.data import Dataset, Identity, Pixels, Standardize
 from lowerbound.data.given import dataset_of
+from lowerbound.evaluate import baselines
 from lowerbound.exact import LinearGaussian
 from lowerbound.fitted import Fitted
 from lowerbound.likelihoods import Bernoulli, Poisson
@@ -66,6 +68,33 @@ def test_the_gaussian_baseline_is_the_one_of_the_training_rows_and_the_margin_is
     assert gaussian["margin"] == pytest.approx(difference.mean(), abs=1e-3)
     assert gaussian["margin_standard_error"] == pytest.approx(difference.std(ddof=1) / math.sqrt(200), rel=0.05)
     assert gaussian["margin_standard_error"] < gaussian["standard_error"] / 10
+
+
+def test_a_gaussian_that_has_more_columns_than_rows_is_left_out_with_the_reason(exact):
+    x = exact.sample(50)
+    assert "baselines_left_out" not in score(exact.model(), x, x_train=x[:4], num_samples=2)
+    scores = score(exact.model(), x, x_train=x[:3], num_samples=2)
+    assert set(scores["baselines"]) == {"independent elements"}
+    reason = "a full covariance needs more rows than columns, and there are 3 rows of 3 columns"
+    assert scores["baselines_left_out"] == {"gaussian": reason, "gaussian mixture": reason}
+
+
+def test_mixtures_of_gaussians_are_as_large_as_is_quick_and_left_out_above(exact, monkeypatch):
+    x, model, tried = exact.sample(50), exact.model(), []
+
+    def mixture(train, test, *, seed, components):
+        tried.append(components)
+        return test.sum(1)
+
+    monkeypatch.setattr(baselines, "gaussian_mixture", mixture)
+    monkeypatch.setattr(baselines, "gaussian", lambda train, test, *, seed: test.sum(1))
+    for most in (9 * 53 * 10, 9 * 53 * 2, 9 * 53):  # of products: columns² (rows + columns) components
+        monkeypatch.setattr(score_parts, "_MOST_OF_MIXTURE", most)
+        found = score_parts.baselines_of(model.likelihood, x, x, 0)
+        left = score_parts.baselines_left_out(model.likelihood, x)
+        assert ("gaussian mixture" in left) == ("gaussian mixture" not in found)
+    assert tried == [[1, 3, 10]]
+    assert left == {"gaussian mixture": "full covariances of 3 columns and 50 rows take too long"}
 
 
 def test_binary_data_have_bits_and_bernoulli_baselines():

@@ -111,6 +111,17 @@ def test_parse(text: str, expected: Any) -> None:
 def test_an_option_without_a_value_is_refused() -> None:
     with pytest.raises(ValueError, match="write it as scale=VALUE"):
         parse("normal:scale")
+    with pytest.raises(ValueError, match=r"name of 3,000 letters was given"):
+        parse("x" * 3000)
+    with pytest.raises(ValueError, match="without a value") as refusal:
+        parse("normal:" + "x" * 5000)
+    assert len(str(refusal.value)) < 200
+
+
+def test_the_kinds_of_many_columns_are_words() -> None:
+    kinds = "+".join(["continuous", "categorical-3"] * 5000)
+    assert parse(f"mixed:columns={kinds}") == ("mixed", {"columns": kinds})
+    assert parse("x:y=" + "[" * 5000 + "]" * 5000)[1]["y"].startswith("[[")
 
 
 def test_construct_gives_what_is_asked_for_by_name() -> None:

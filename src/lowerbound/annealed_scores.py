@@ -18,7 +18,7 @@ from lowerbound.evaluate import annealed_importance
 from lowerbound.evaluate.evidence import require_finite
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
-from lowerbound.score_parts import against, baselines_of, defined, is_discrete, mean_and_error
+from lowerbound.score_parts import against, baselines_left_out, baselines_of, defined, is_discrete, mean_and_error
 
 __all__ = ["NUM_CHAINS", "annealed_scores"]
 
@@ -71,6 +71,7 @@ def annealed_scores(
     )
     require_finite(found.log_evidence)
     baselines = {} if x_train is None else baselines_of(model.likelihood, x_train, x_test, seed)
+    left_out = {} if x_train is None else baselines_left_out(model.likelihood, x_train)
     scale = torch.as_tensor(log_scale, dtype=torch.float64, device=x_test.device)
     log_p = found.log_evidence.double() - scale
     scores = {
@@ -89,5 +90,6 @@ def annealed_scores(
         "rate": None,
         "distortion": None,
         "baselines": {name: against(value.double() - scale, log_p) for name, value in baselines.items()},
+        **({"baselines_left_out": left_out} if left_out else {}),
     }
     return {name: defined(value) for name, value in scores.items()}

@@ -26,6 +26,7 @@ from lowerbound.evaluate import log_evidence
 from lowerbound.evaluate.missing import completions, draw_missing
 from lowerbound.fitted import Fitted
 from lowerbound.imputing import summary_of
+from lowerbound.limits import MOST_SAMPLES, require_at_most
 from lowerbound.models.block_likelihood import BlockLikelihood
 from lowerbound.models.experts import BlockPosterior
 from lowerbound.nets import MLP
@@ -36,6 +37,7 @@ __all__ = ["Coherence", "block_scores", "coherence", "cross_generate", "rows_wit
 
 _CROSS, _COHERENCE = 10, 11  # streams of random numbers
 _HIDDEN, _STEPS, _BATCH, _LR, _MOST_ROWS = 128, 600, 128, 2e-3, 20_000
+_MOST_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +121,7 @@ def coherence(
     fitted: Fitted, of: str, *, num_rows: int = 2000, num_draws: int = 2000, seed: int | None = None
 ) -> Coherence:
     """Whether generated blocks have the class of what they were generated from. See `Fitted.coherence`."""
+    require_at_most("coherence", MOST_SAMPLES, num_draws=num_draws)
     likelihood = _likelihood(fitted)
     place, classes = _class_column(fitted, of)
     seed = derive_seed(fitted.seed if seed is None else seed, _COHERENCE)
@@ -129,17 +132,27 @@ def coherence(
     accuracy = {name: _share(told(test) == y, _there(test, likelihood.columns[name])) for name, told in tell.items()}
     with torch.no_grad(), forked(torch.device("cpu"), seed, "coherence"):
         given = {name: _cross(fitted.model, test, y, name, likelihood, tell) for name in likelihood.columns}
-        z = fitted.model.prior(None).sample(torch.Size((num_draws,)))
-        x = shown(fitted.model.decode(z)).values
-        told = torch.stack([read(x) for read in tell.values()])
+        agreeing = sum(_agreeing(fitted.model, tell, count) for count in _parts(num_draws))
     return Coherence(
         given=given,
-        joint=(told == told[0]).all(0).double().mean().item(),
+        joint=agreeing / num_draws,
         accuracy=accuracy,
         chance=y.bincount().max().item() / len(y),
         num_rows=len(y),
         num_draws=num_draws,
     )
+
+
+def _parts(number: int) -> list[int]:
+    """The same number in parts of which the draws take little memory."""
+    return [min(_MOST_AT_ONCE, number - start) for start in range(0, number, _MOST_AT_ONCE)]
+
+
+def _agreeing(model: Any, tell: dict[str, Any], num_draws: int) -> int:
+    """How many draws from the prior have the same class in all blocks."""
+    x = shown(model.decode(model.prior(None).sample(torch.Size((num_draws,))))).values
+    told = torch.stack([read(x) for read in tell.values()])
+    return int((told == told[0]).all(0).sum())
 
 
 def _cross(

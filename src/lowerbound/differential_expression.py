@@ -27,6 +27,7 @@ from lowerbound.data.given import column_of
 from lowerbound.data.labels import label_values, number_text
 from lowerbound.expression import model_of_cells
 from lowerbound.fitted import Fitted
+from lowerbound.limits import MOST_SAMPLES, require_at_most
 from lowerbound.models.cell_autoencoder import CellModel
 from lowerbound.randomness import derive_seed, forked
 
@@ -78,6 +79,7 @@ def differential_expression(
             f"differential_expression got delta={delta:g}, level={level:g} and num_draws={num_draws}; give a delta "
             "above 0, a level between 0 and 1, and at least one draw."
         )
+    require_at_most("differential_expression", MOST_SAMPLES, num_draws=num_draws)
     model, rows = model_of_cells(fitted), fitted.rows(data)
     of_cell = _groups(data, groups, fitted, len(rows.x))
     frames = []

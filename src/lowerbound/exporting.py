@@ -14,6 +14,7 @@ program draws nothing.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import json
@@ -156,8 +157,8 @@ def _programs(
         ValueError: it cannot be exported, or gives other numbers.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch's own exporter
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")  # of torch's own exporter, which prints a graph where it fails
             program = torch.export.export(module, (given,), dynamic_shapes=({0: torch.export.Dim("rows")},))
             buffer = io.BytesIO()
             torch.export.save(program, buffer)

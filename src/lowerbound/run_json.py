@@ -46,6 +46,7 @@ _EVALUATION |= dict.fromkeys(_COUNTS, int | None)
 _EVALUATION |= {
     "kl_per_dimension": list[float] | None,
     "baselines": Mapping | None,
+    "baselines_left_out": dict[str, str] | None,
     "codes": Mapping | None,
     "quality": Mapping | None,
 }

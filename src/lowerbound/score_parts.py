@@ -14,9 +14,11 @@ from lowerbound.models.directed import DirectedLikelihood
 from lowerbound.models.sequence_steps import ChainRule, EachStep
 from lowerbound.support import LikelihoodFacts
 
-__all__ = ["against", "baselines_of", "defined", "is_discrete", "mean_and_error"]
+__all__ = ["against", "baselines_left_out", "baselines_of", "defined", "is_discrete", "mean_and_error"]
 
 _OF_VECTORS = ("gaussian", "gaussian_mixture")  # that take no images
+_MOST_OF_GAUSSIAN, _MOST_OF_MIXTURE = 2 * 10**11, 10**10  # products of numbers in one pass: half a minute, a second
+_SIZES = (1, 3, 10, 30)
 
 
 def baselines_of(likelihood: Any, x_train: Tensor, x_test: Tensor, seed: int) -> dict[str, Tensor]:
@@ -33,8 +35,40 @@ def baselines_of(likelihood: Any, x_train: Tensor, x_test: Tensor, seed: int) ->
     for name in facts_of(likelihood).baselines:
         if name in _OF_VECTORS and (x_test.ndim != 2 or bool(x_test.isnan().any())):
             continue  # these take complete vectors
-        found[name.replace("_", " ")] = getattr(baselines, name)(x_train, x_test, seed=seed)
+        if name in _OF_VECTORS and _why_left_out(name, x_train) is not None:
+            continue
+        sizes = {"components": _sizes(x_train)} if name == "gaussian_mixture" else {}
+        found[name.replace("_", " ")] = getattr(baselines, name)(x_train, x_test, seed=seed, **sizes)
     return found
+
+
+def baselines_left_out(likelihood: Any, x_train: Tensor) -> dict[str, str]:
+    """Why a baseline that the likelihood names was not fitted to these rows (N, *event), by its name in words."""
+    if x_train.ndim != 2 or len(x_train) < 2:
+        return {}
+    names = [name for name in facts_of(likelihood).baselines if name in _OF_VECTORS]
+    reasons = {name.replace("_", " "): _why_left_out(name, x_train) for name in names}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _why_left_out(name: str, x_train: Tensor) -> str | None:
+    """Of a Gaussian, or a mixture of them, with full covariances."""
+    rows, columns = x_train.shape
+    if columns >= rows:
+        return f"a full covariance needs more rows than columns, and there are {rows:,} rows of {columns:,} columns"
+    if _one_pass(x_train) > _MOST_OF_GAUSSIAN or (name == "gaussian_mixture" and len(_sizes(x_train)) < 2):
+        return f"full covariances of {columns:,} columns and {rows:,} rows take too long"
+    return None
+
+
+def _sizes(x_train: Tensor) -> list[int]:
+    """The numbers of components that are tried: those of which one pass of EM is quick."""
+    return [size for size in _SIZES if size * _one_pass(x_train) <= _MOST_OF_MIXTURE]
+
+
+def _one_pass(x_train: Tensor) -> int:
+    rows, columns = x_train.shape
+    return columns**2 * (rows + columns)
 
 
 def is_discrete(facts: LikelihoodFacts, x: Tensor) -> bool:

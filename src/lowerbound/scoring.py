@@ -52,7 +52,7 @@ from lowerbound.models.discrete_counterpart import discretised
 from lowerbound.priors import is_mixture, unused_components
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
-from lowerbound.score_parts import against, baselines_of, defined, is_discrete, mean_and_error
+from lowerbound.score_parts import against, baselines_left_out, baselines_of, defined, is_discrete, mean_and_error
 from lowerbound.weights import latents_of
 
 __all__ = [
@@ -237,7 +237,8 @@ def score(
         `num_tokens`, with the end of each text, and `perplexity`, which is exp(−L_S / tokens), in place of bits; for a
         model that classifies, the `accuracy` of its most probable label, with its `accuracy_standard_error`;
         `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and `baselines`, each with its
-        `log_likelihood` and the `margin` by which L_S is above it on the same rows.
+        `log_likelihood` and the `margin` by which L_S is above it on the same rows; `baselines_left_out`, with the
+        reasons, where there are any.
 
     Raises:
         ValueError: no rows or no samples; rows of which log p(x) is no finite number.
@@ -250,6 +251,7 @@ def score(
     discrete = is_discrete(facts, x_test)
     of_tokens = facts.domain in ("tokens", "bag")
     without_latents = {} if x_train is None else baselines_of(model.likelihood, x_train, x_test, seed)
+    left_out = {} if x_train is None else baselines_left_out(model.likelihood, x_train)
     without_latents |= {name: value.to(x_test.device) for name, value in (others or {}).items()}
     kl = parts.rate_per_dimension
     scale = torch.as_tensor(log_scale, dtype=torch.float64, device=x_test.device)
@@ -278,6 +280,7 @@ def score(
         "components": _components(model, x_test, seed) if context is None else None,
         **_codes(model, x_test, context),
         "baselines": {name: against(value.double() - scale, log_p) for name, value in without_latents.items()},
+        **({"baselines_left_out": left_out} if left_out else {}),
     }
     return {name: defined(value) for name, value in scores.items()}
 

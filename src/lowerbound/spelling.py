@@ -74,19 +74,23 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     Raises:
         ValueError: an option without a value, or one that is given twice.
     """
-    if len(text) > _LONGEST:
-        raise ValueError(f"A choice of {len(text):,} letters was given; expected a name with a few options.")
     if "(" in text.partition(":")[0]:
         text = inner(text)
     name, _, rest = text.partition(":")
+    if len(name) > _LONGEST:
+        raise ValueError(
+            f"A choice with a name of {len(name):,} letters was given; expected a name with a few options."
+        )
     options: dict[str, Any] = {}
     for part in _parts(rest):
         key, equals, value = part.partition("=")
         if not equals:
-            raise ValueError(f"{text!r} has the option {part!r} without a value; write it as {part}=VALUE.")
+            raise ValueError(
+                f"{_short(text)} has the option {_short(part)} without a value; write it as {part[:40]}=VALUE."
+            )
         key = key.strip().replace("-", "_")
         if key in options:
-            raise ValueError(f"{text[:60]!r} has the option {key!r} twice; give it once.")
+            raise ValueError(f"{_short(text)} has the option {_short(key)} twice; give it once.")
         options[key] = _value(value.strip())
     return name.strip(), options
 
@@ -213,7 +217,7 @@ def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> t
     options = check_options(name, chosen, options)
     shape = shape_of(size, **{key: value for key, value in options.items() if key in deciding})
     if min(shape, default=1) < 1:
-        raise ValueError(f"{text!r} asks its net for numbers of the shape {shape}; give larger options.")
+        raise ValueError(f"{_short(text)} asks its net for numbers of the shape {shape}; give larger options.")
     return shape
 
 
@@ -300,6 +304,8 @@ def _plain(name: str) -> str:
 
 
 def _value(text: str) -> Any:
+    if len(text) > _LONGEST:  # the kinds of many columns, say, which are no expression of Python
+        return text
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two where it is nested too deeply

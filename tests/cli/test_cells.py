@@ -107,6 +107,8 @@ def test_expression_and_differences_by_the_command(cli, refused, run, cells, tmp
     expected = opened.differential_expression(cells, "type", "T", num_draws=50, seed=0)
     pandas.testing.assert_frame_equal(found, expected, check_dtype=False)
     assert "obs of x.h5ad has no 'kind'" in refused("differential-expression", run, "--groups", "kind", *words[2:])
+    words[5] = 10**9
+    assert "num_draws=1,000,000,000 and takes at most" in refused("differential-expression", run, *words)
 
 
 def test_latents_with_the_names_of_cells(cli, refused, run, cells, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 
 import numpy as np
 import pandas
@@ -146,4 +147,13 @@ def test_an_exported_program_gives_what_the_run_gives(cli, refused, monkeypatch,
     assert "Could not write" in refused("push", table_run, f"./{'x' * 300}")
     monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
     assert "nothing was written" in refused("export", table_run, "--out", tmp_path / "other")
+
+    def refuses(*args, **kwargs):
+        print("def forward(self):", file=sys.stderr)  # as torch does with the graph that it had until there
+        raise RuntimeError("no graph")
+
+    monkeypatch.setattr(torch.export, "export", refuses)
+    assert refused("export", table_run, "--out", tmp_path / "other").startswith(
+        "The encoder (DiagonalNormal) cannot be"
+    )
     assert not (tmp_path / "other").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import lowerbound as lb
+from lowerbound import cross_generating
 from lowerbound.data.column_blocks import numbered_blocks
 from lowerbound.data.given import dataset_of
 
@@ -83,6 +85,24 @@ def test_verbs(cli, refused, run, tmp_path):
     assert "has rna, protein, kind" in refused("cross-generate", run, "--given", "dna", "--out", tmp_path / "y.csv")
     assert "leave one" in refused("score", run, "--given", "rna,protein,kind", "--out", tmp_path / "y.csv")
     assert "must be a column of classes" in refused("coherence", run, "--of", "adt_0")
+    assert "at most 10,000,000" in refused("coherence", run, "--of", "group", "--num-draws", 10**8)
+
+
+def test_the_share_of_agreeing_draws_does_not_depend_on_how_many_are_drawn_at_once(run, monkeypatch):
+    trained = lb.Fitted.open(run)
+    whole = trained.coherence("group", num_draws=300).joint
+    monkeypatch.setattr(cross_generating, "_MOST_AT_ONCE", 70)
+    parts = trained.coherence("group", num_draws=300).joint
+    assert abs(parts - whole) < 5 * (0.5 / 300**0.5)
+    assert round(parts * 300, 6).is_integer()
+
+
+@pytest.mark.slow
+def test_encoders_and_decoders_of_blocks_are_exported(cli, run, tmp_path):
+    answer = cli("export", run, "--out", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    decoder = torch.export.load(io.BytesIO((tmp_path / "out" / "decoder.pt2").read_bytes())).module()
+    assert decoder(torch.zeros(3, 2)).shape == (3, 6)
 
 
 def test_one_modality_follows_from_another(trained, cells):

@@ -21,7 +21,8 @@ import torch
 
 from .case import faults
 from .commands import case
-from .runner import make_material, run
+from .material import make_material
+from .runner import run
 
 _MEMORY = 12 * 2**30
 

@@ -6,7 +6,6 @@ import importlib
 import inspect
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -20,8 +19,10 @@ from .case import Case
 from .every import words_of
 from .files import hostile_file
 from .lossless import altered_file
+from .material import Material
+from .newer import newer
 
-__all__ = ["KINDS", "Material", "case"]
+__all__ = ["KINDS", "case"]
 
 VALUES = (
     "nan", "inf", "-inf", "1e308", "-1e308", "1e-320", "0", "-0", "-1", "1", "2", "0.5", "1000000000", "9" * 19,
@@ -42,26 +43,6 @@ AXES = {
     "optimizer": "optimizers",
 }
 TINY = ["--hidden", "4", "--latent-dim", "2", "--num-samples", "2", "--steps", "1", "--device", "cpu", "--no-evaluate"]
-
-
-@dataclass(frozen=True)
-class Material:
-    """What the inputs are made of: a folder to write to, good data, finished runs, and rows that one of them coded.
-
-    Attributes:
-        text: a run of a model of text, which is one of `runs`.
-        coded: a run, its data and the file of them that `compress` wrote.
-        cells: a run of a model of cells.
-        molecules: a run of a model of molecules.
-    """
-
-    folder: Path
-    table: Path
-    runs: tuple[Path, ...]
-    text: Path
-    coded: tuple[Path, Path, Path]
-    cells: Path
-    molecules: Path
 
 
 def case(seed: int, index: int, material: Material) -> Case:
@@ -132,7 +113,7 @@ def files(rng: random.Random, material: Material) -> Case:
 
 def runs(rng: random.Random, material: Material) -> Case:
     """An altered run folder, given to any command that reads one."""
-    run = str(altered_run(rng.choice(material.runs), material.folder, rng))
+    run = str(altered_run(rng.choice(list(material.named.values())), material.folder, rng))
     out = ["--out", str(material.folder / f"o-{rng.randrange(10**12)}.npz")]
     command = rng.choice(
         [
@@ -213,10 +194,12 @@ def others(rng: random.Random, material: Material) -> Case:
 
 def every(rng: random.Random, material: Material) -> Case:
     """Any command but `fit`, with any of its options."""
-    fitting = {"expression": material.cells, "differential-expression": material.cells, "search": material.molecules}
-    fitting["interpolate"] = rng.choice([material.text, material.molecules])
-    runs = (*material.runs, material.cells, material.molecules)
-    return Case(kind="every", words=words_of(rng, runs, fitting, material.folder, VALUES))
+    named = material.named
+    fitting = {"search": named["molecules"], "predict": named["clips"]}
+    fitting |= dict.fromkeys(("cross-generate", "coherence"), named["modalities"])
+    fitting |= dict.fromkeys(("expression", "differential-expression"), named["cells"])
+    fitting["interpolate"] = named[rng.choice(["text", "molecules", "pairs"])]
+    return Case(kind="every", words=words_of(rng, list(named.values()), fitting, material.folder, VALUES))
 
 
 def sweeps(rng: random.Random, material: Material) -> Case:
@@ -231,7 +214,7 @@ def sweeps(rng: random.Random, material: Material) -> Case:
 
 def texts(rng: random.Random, material: Material) -> Case:
     """What is for models of text, on one of them or on another run, whole or altered."""
-    run = material.text if rng.random() < 0.8 else rng.choice(material.runs)
+    run = material.named[rng.choice(["text", "pairs"])] if rng.random() < 0.8 else rng.choice(material.runs)
     run = run if rng.random() < 0.6 else altered_run(run, material.folder, rng)
     value, number = rng.choice(VALUES), rng.choice(ENDLESS)
     how = rng.choice([value, f"temperature={number}", f"nucleus={number}", "greedy", "sample"])
@@ -248,14 +231,18 @@ def texts(rng: random.Random, material: Material) -> Case:
 
 def lossless(rng: random.Random, material: Material) -> Case:
     """A file of coded rows that was altered, with the right hash, or another place of it."""
-    run, data, file = material.coded
+    run, file = rng.choice(material.coded)
     if rng.random() < 0.2:
         place = material.folder / rng.choice(["n" * 300 + ".lb", "none/x.lb", f"\x1b{rng.random()}.lb"])
-        return Case(kind="lossless", words=["compress", str(run), str(data), "--out", str(place)])
+        return Case(kind="lossless", words=["compress", str(run), str(material.data[run.name]), "--out", str(place)])
     out = str(material.folder / f"d-{rng.randrange(10**12)}.npz")
     return Case(
         kind="lossless", words=["decompress", str(run), str(altered_file(file, material.folder, rng)), "--out", out]
     )
+
+
+def _newer(rng: random.Random, material: Material) -> Case:
+    return newer(rng, material, VALUES)
 
 
 def environments(rng: random.Random, material: Material) -> Case:
@@ -293,6 +280,7 @@ KINDS: dict[str, tuple[Callable[[random.Random, Material], Case], float]] = {
     "sweeps": (sweeps, 1),
     "texts": (texts, 3),
     "every": (every, 6),
+    "newer": (_newer, 4),
     "lossless": (lossless, 2),
     "environments": (environments, 0.4),
     "streams": (streams, 0.3),

@@ -12,19 +12,13 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from unittest import mock
-
-import numpy as np
-from some_cells import planted_cells, write_h5ad
-from some_molecules import SMILES
 
 from lowerbound.cli import main
 
 from .case import Answer, Case
-from .commands import Material
 
-__all__ = ["make_material", "run"]
+__all__ = ["run"]
 
 MOST_SECONDS = 30
 _WALL = 10  # times as much by the clock on the wall, where others share the machine
@@ -39,65 +33,6 @@ def run(case: Case) -> Answer:
     started = time.monotonic()
     code, err, trace = _apart(case) if case.apart else _here(case)
     return Answer(code=code, err=err, traceback=trace, seconds=time.monotonic() - started)
-
-
-def make_material(folder: Path) -> Material:
-    """Good data and finished runs, tiny, made once."""
-    rng, table = np.random.default_rng(0), folder / "table.csv"
-    rows = [
-        f"{a:.4f},{b:.3f},{c},{'xyz'[i % 3]}"
-        for i, (a, b, c) in enumerate(zip(rng.normal(size=60), rng.random(60), rng.poisson(3, 60), strict=True))
-    ]
-    table.write_text("\n".join(["a,b,c,label", *rows]))
-    small = [
-        "--steps",
-        "4",
-        "--hidden",
-        "4",
-        "--latent-dim",
-        "2",
-        "--num-samples",
-        "2",
-        "--device",
-        "cpu",
-        "--no-evaluate",
-    ]
-    text, last = folder / "text.txt", ["--steps", "4", "--device", "cpu", "--no-evaluate"]
-    text.write_text("\n".join(" ".join("abcd"[int(k)] for k in rng.integers(0, 4, 1 + i % 5)) for i in range(60)))
-    codes = "vq:num_codes=4,features=2,network=mlp,hidden=[4],prior_channels=4,prior_layers=1,prior_epochs=1"
-    wanted = {
-        "vae": ["digits", "--recipe", "vae", *small],
-        "labels": [str(table), "--recipe", "semi-supervised", "--label", "label", *small],
-        "text": [str(text), "--recipe", "sentence-vae:embedding_dim=4,width=4,latent_dim=2", *last],
-        "codes": ["digits", "--recipe", codes, *last],
-        "exact": [str(table), "--recipe", "factor-analysis", "--device", "cpu", "--no-evaluate"],
-    }
-    cells, molecules = folder / "cells.h5ad", folder / "molecules.smi"
-    write_h5ad(cells, planted_cells(40)[0])
-    molecules.write_text("\n".join(SMILES) + "\n")
-    covered = ["--covariates", "batch,age", "--label", "type"]
-    wanted["cells"] = [str(cells), "--recipe", "cells", *covered, *small[:6], *small[8:]]
-    wanted["molecules"] = [str(molecules), "--recipe", "molecule-vae:embedding_dim=2,width=2,latent_dim=2", *last]
-    runs = []
-    for name, words in wanted.items():
-        runs.append(folder / name)
-        with contextlib.redirect_stdout(io.StringIO()):
-            assert main(["fit", *words, "--out", str(runs[-1])]) == 0
-    data, coded = folder / "counts.npy", folder / "counts.lb"
-    np.save(data, rng.poisson(3, (40, 3)))
-    with contextlib.redirect_stdout(io.StringIO()):
-        assert main(["fit", str(data), *small, "--out", str(folder / "counts")]) == 0
-        assert main(["compress", str(folder / "counts"), str(data), "--out", str(coded)]) == 0
-    named = {path.name: path for path in runs}
-    return Material(
-        folder=folder,
-        table=table,
-        runs=tuple(runs[:5]),
-        text=named["text"],
-        coded=(folder / "counts", data, coded),
-        cells=named["cells"],
-        molecules=named["molecules"],
-    )
 
 
 def _here(case: Case) -> tuple[int | None, str, str]:

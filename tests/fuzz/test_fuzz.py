@@ -6,7 +6,8 @@ import json
 
 from .case import Answer, Case, faults
 from .commands import case
-from .runner import make_material, run
+from .material import make_material
+from .runner import run
 
 COUNT, SEED = 50, 0
 

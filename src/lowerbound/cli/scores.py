@@ -84,6 +84,8 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
         console.print("These are densities or expectations, not probabilities of discrete data.")
     if known_data(fitted) is None:
         console.print("The rows of the fit are not with the run, so that no baseline was fitted to them.")
+    for name, reason in scores.get("baselines_left_out", {}).items():
+        console.print(f"No baseline {name}: {reason}.", markup=False)
     loser = _best_above(scores)
     if loser is not None:
         console.print(f"The model is below a baseline, {loser}; {_advice(fitted)}", markup=False)

@@ -71,6 +71,7 @@ class BlockLikelihood(nn.Module):
         self.names, self.columns = tuple(columns), {name: tuple(numbers) for name, numbers in columns.items()}
         self.parts = nn.ModuleList(likelihoods[name] for name in columns)
         self.event_shape = (sum(map(len, columns.values())),)
+        self.fills = [fill_of(part) for part in self.parts]
         if all(_facts(part).discrete for part in self.parts):
             self.facts = replace(self.facts, discrete=True)
         order = torch.tensor([i for numbers in columns.values() for i in numbers])
@@ -100,10 +101,9 @@ class BlockLikelihood(nn.Module):
 
     def forward(self, context: Context) -> BlockDistribution:
         """p(x | z)."""
-        fills = [fill_of(part) for part in self.parts]
         parts = [cast(Conditional, part)(context) for part in self.parts]
         sizes = [len(numbers) for numbers in self.columns.values()]
-        return BlockDistribution(parts, fills, sizes, self.order, self.restore)
+        return BlockDistribution(parts, self.fills, sizes, self.order, self.restore)
 
     def initialize(self, x: Float[Tensor, "row column"]) -> None:
         """Show every likelihood the rows that have its block."""

@@ -226,6 +226,8 @@ def _baselines(contents: ReportContents) -> Iterator[Score]:
         yield Score(
             name=f"Baseline: {_words(name)}", nats=format_nats(nats), bits=_bits(contents, nats), meaning=meaning
         )
+    for name, reason in (e.get("baselines_left_out") or {}).items():
+        yield Score(name=f"Baseline: {_words(name)}", nats="—", meaning=f"Left out: {reason}.")
 
 
 def _meaning_of_evidence(evaluation: Mapping[str, Any]) -> str:
