@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -18,3 +19,9 @@ def test_the_lock_agrees_with_the_constraints():
     assert {name: locked[name] for name in both} == {name: pinned[name] for name in both}
     assert all("--hash=sha256:" in block for block in re.split(r"\n(?=[a-z])", lock)[1:])
     assert "://" not in lock
+
+
+def test_few_packages_are_needed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert len(project["dependencies"]) <= 12
+    assert {"molecules", "counts", "hub", "docs", "bench"} <= project["optional-dependencies"].keys()

@@ -127,11 +127,18 @@ def test_what_no_sweep_takes(refused, swept) -> None:
     assert "names lr twice" in refused(*words, "--over", "lr=0.1", "--over", "lr=0.2")
 
 
+def test_differences_of_programs_are_parts_of_the_largest_number_of_all_rows() -> None:
+    rows = torch.tensor([[1.0], [1e4]], dtype=torch.float64)
+    assert exporting._apart(lambda x: x + 1e-3, rows, lambda count: (rows[:count],)) == pytest.approx(1e-7)
+    assert exporting._apart(lambda x: x[:1], rows, lambda count: (rows[:count],)) == float("inf")
+
+
 def test_an_exported_program_gives_what_the_run_gives(cli, refused, monkeypatch, table, table_run, tmp_path) -> None:
     out = tmp_path / "programs"
     assert cli("export", table_run, "--out", out).code == 0
     said = json.loads((out / "export.json").read_text())
     assert [column["name"] for column in said["columns"]] == ["width", "length", "weight"]
+    assert [d for name, d in said["largest_difference_from_the_run"].items() if name.endswith(".pt2")] == [0.0, 0.0]
     raw = pandas.read_csv(table)[["width", "length", "weight"]].to_numpy()
     program = torch.export.load(io.BytesIO((out / "encoder.pt2").read_bytes())).module()
     mean, scale = program(torch.from_numpy(raw))

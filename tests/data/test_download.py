@@ -7,7 +7,7 @@ import os
 import pytest
 
 from lowerbound.data import DataError
-from lowerbound.data.download import fetch, find, has_checksum
+from lowerbound.data.download import cache_folder, fetch, find, has_checksum
 from lowerbound.data.transfer import TransferError, check_address
 
 GOOD = bytes(range(256)) * 2000
@@ -50,6 +50,7 @@ def base(serve):
             "/elsewhere": _redirect("/good"),
             "/loop": _redirect("/loop"),
             "/to-http": _redirect("http://example.invalid/good"),
+            "/ends": lambda handler: handler.connection.close(),
             "/to-file": _redirect("file:///etc/hostname"),
         }
     )
@@ -94,6 +95,7 @@ def _umask():
         ("short", "has another checksum"),
         ("truncated", "broke off"),
         ("absent", "answered 404"),
+        ("ends", "broke off"),
         ("long", "has 512,001 bytes where at most 512,000"),
         ("longer", "sent more than 512,000 bytes"),
         ("loop", "redirected more than 5 times"),
@@ -157,7 +159,7 @@ def test_temporary_names_cannot_be_guessed(base, cache, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://example.invalid/f", "http://example.invalid/f", "https://", "/f", "http://[::1"]
+    "url", ["ftp://example.invalid/f", "http://example.invalid/f", "https://", "/f", "http://[::1", "https://a:b/f"]
 )
 def test_address_of_another_kind(url):
     with pytest.raises(TransferError, match="is not an"):
@@ -170,6 +172,14 @@ def test_proxy_of_the_environment_is_used(serve, monkeypatch):
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("NO_PROXY", "")
     assert _get("http://127.0.0.1:9/behind").read_bytes() == GOOD
+
+
+def test_cache_is_that_of_the_system(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "lowerbound"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_folder() == tmp_path / "home" / ".cache" / "lowerbound"
 
 
 def test_cache_that_cannot_be_written(base, tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """Finding a data file or downloading it; its checksum is verified before use.
 
-A file is looked for in the folder ``$LOWERBOUND_DATA``, if that is set, then in the cache of this user, where
-``pooch.os_cache("lowerbound")`` puts it (on Linux ``~/.cache/lowerbound``). A file that is not found is downloaded to
+A file is looked for in the folder ``$LOWERBOUND_DATA``, if that is set, then in the cache of this user, ``lowerbound``
+in ``$XDG_CACHE_HOME`` or else in ``~/.cache``. A file that is not found is downloaded to
 ``$LOWERBOUND_DATA`` if that is set and writable, else to the cache. Published files of a data set are in a subfolder
 with the name of the data set.
 
@@ -34,9 +34,7 @@ Verify: TypeAlias = Callable[[Path], bool]
 
 def cache_folder() -> Path:
     """The folder for downloads of this user."""
-    import pooch
-
-    return Path(pooch.os_cache("lowerbound"))
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "lowerbound")
 
 
 def base_url() -> str | None:

@@ -1,16 +1,19 @@
 """Downloading a file by https within limits on its size, the total time and the redirects.
 
-The bytes are those on the server: content encodings are neither requested nor decoded. The proxies and
-certificates of the environment are those that `requests` reads from it.
+The bytes are those on the server: content encodings are neither requested nor decoded. Proxies are those of the
+environment (https_proxy, no_proxy, …), and certificates those of the system or of ``$SSL_CERT_FILE``.
 """
 
+import string
 import time
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from http.client import HTTPException, HTTPResponse
+from typing import IO, TYPE_CHECKING
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urljoin, urlsplit
+from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 if TYPE_CHECKING:
-    import requests
     import rich.progress
 
 __all__ = ["TransferError", "check_address", "transfer"]
@@ -18,6 +21,7 @@ __all__ = ["TransferError", "check_address", "transfer"]
 _CHUNK_BYTES = 2**16
 _TIMEOUT_SECONDS = 30  # to connect, and for the next bytes
 _MOST_REDIRECTS = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
 _LEAST_SECONDS = 300
 _LEAST_BYTES_PER_SECOND = 50_000
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -35,7 +39,7 @@ def check_address(url: str) -> None:
     """
     try:
         parts = urlsplit(url)
-        host = parts.hostname
+        host, _ = parts.hostname, parts.port  # a port that is no number raises
     except ValueError:
         raise TransferError("is not an address") from None
     if not host or not (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)):
@@ -54,45 +58,59 @@ def transfer(url: str, stream: IO[bytes], num_bytes: int) -> None:
         TransferError: the server refuses, breaks off, sends more bytes than it may or fewer than it said, or takes
             longer than five minutes and one second for every 50 kB.
     """
-    import requests
-
     deadline = time.monotonic() + _LEAST_SECONDS + num_bytes / _LEAST_BYTES_PER_SECOND
-    try:
-        with requests.Session() as session, _progress() as progress:
-            response = _open(session, url, deadline)
-            with response:
-                declared = _declared(response, num_bytes)
-                task = progress.add_task(urlsplit(url).path.rpartition("/")[2], total=declared)
-                for chunk in _chunks(response, num_bytes, declared, deadline):
-                    stream.write(chunk)
-                    progress.advance(task, len(chunk))
-    except requests.RequestException as error:
-        raise TransferError(f"broke off ({type(error).__name__})") from error
+    with _open(url, deadline) as response, _progress() as progress:
+        declared = _declared(response, num_bytes)
+        task = progress.add_task(urlsplit(url).path.rpartition("/")[2], total=declared)
+        for chunk in _chunks(response, num_bytes, declared, deadline):
+            stream.write(chunk)
+            progress.advance(task, len(chunk))
 
 
-def _open(session: "requests.Session", url: str, deadline: float) -> "requests.Response":
+class _NoRedirects(HTTPRedirectHandler):
+    """Leaves redirects to `_open`, which looks at where they lead."""
+
+    def redirect_request(self, *_: object) -> None:
+        """None, so that the answer is raised as it is."""
+
+
+def _open(url: str, deadline: float) -> HTTPResponse:
     """The answer at the end of the redirects, each of them to an address that is allowed."""
+    opener = build_opener(_NoRedirects)
     for _ in range(_MOST_REDIRECTS + 1):
         check_address(url)
         _check_time(deadline)
-        response = session.get(
-            url,
-            stream=True,
-            timeout=_TIMEOUT_SECONDS,
-            allow_redirects=False,
-            headers={"Accept-Encoding": "identity"},
-        )
-        if not response.is_redirect:
-            if response.status_code != 200:
-                response.close()
-                raise TransferError(f"answered {response.status_code}")
-            return response
-        url = urljoin(url, response.headers["location"])
-        response.close()
+        answer = _answer(opener, url)
+        if isinstance(answer, HTTPResponse):
+            return answer
+        url = answer
     raise TransferError(f"redirected more than {_MOST_REDIRECTS} times")
 
 
-def _declared(response: "requests.Response", num_bytes: int) -> int | None:
+def _answer(opener: OpenerDirector, url: str) -> HTTPResponse | str:
+    """The open answer, or the address to which it redirects."""
+    try:
+        response = opener.open(Request(url, headers={"User-Agent": "lowerbound"}), timeout=_TIMEOUT_SECONDS)
+    except HTTPError as error:
+        error.close()
+        to = error.headers.get("Location")
+        if error.code not in _REDIRECTS or to is None:
+            raise TransferError(f"answered {error.code}") from None
+        return urljoin(url, quote(to, safe=string.punctuation))
+    except (OSError, HTTPException, ValueError) as error:
+        raise _broken_off(error) from error
+    if response.status != 200:
+        response.close()
+        raise TransferError(f"answered {response.status}")
+    return response
+
+
+def _broken_off(error: Exception) -> TransferError:
+    reason = error.reason if isinstance(error, URLError) and isinstance(error.reason, Exception) else error
+    return TransferError(f"broke off ({type(reason).__name__})")
+
+
+def _declared(response: HTTPResponse, num_bytes: int) -> int | None:
     """The length that the server states, or None.
 
     Raises:
@@ -105,23 +123,24 @@ def _declared(response: "requests.Response", num_bytes: int) -> int | None:
     return declared
 
 
-def _chunks(response: "requests.Response", num_bytes: int, declared: int | None, deadline: float) -> Iterator[bytes]:
+def _chunks(response: HTTPResponse, num_bytes: int, declared: int | None, deadline: float) -> Iterator[bytes]:
     """The received bytes, one read of the socket at a time, so that the time limit is checked between reads."""
-    from urllib3.exceptions import HTTPError
-
     got = 0
-    raw: Any = response.raw
-    try:
-        while chunk := raw.read1(_CHUNK_BYTES, decode_content=False):
-            got += len(chunk)
-            if got > num_bytes:
-                raise TransferError(f"sent more than {num_bytes:,} bytes")
-            _check_time(deadline)
-            yield chunk
-    except (HTTPError, OSError) as error:
-        raise TransferError(f"broke off ({type(error).__name__})") from error
+    while chunk := _read(response):
+        got += len(chunk)
+        if got > num_bytes:
+            raise TransferError(f"sent more than {num_bytes:,} bytes")
+        _check_time(deadline)
+        yield chunk
     if declared is not None and got != declared:
         raise TransferError(f"broke off after {got:,} of {declared:,} bytes")
+
+
+def _read(response: HTTPResponse) -> bytes:
+    try:
+        return response.read1(_CHUNK_BYTES)
+    except (OSError, HTTPException) as error:
+        raise _broken_off(error) from error
 
 
 def _check_time(deadline: float) -> None:
