@@ -138,7 +138,7 @@ def _own_rates(fitted: lb.Fitted, x: np.ndarray) -> np.ndarray:
     return torch.cat(found).numpy()
 
 
-def _scvi(train: np.ndarray, seed: int, **options: Any) -> Made | None:
+def _scvi(train: np.ndarray, seed: int, *, epochs: int | None = None, **options: Any) -> Made | None:
     try:
         import anndata
         import scvi
@@ -153,7 +153,7 @@ def _scvi(train: np.ndarray, seed: int, **options: Any) -> Made | None:
         return made
 
     model = scvi.model.SCVI(prepared(train), n_hidden=128, n_layers=1, n_latent=10, **options)
-    epochs = round(STEPS / np.ceil(0.9 * len(train) / BATCH))
+    epochs = epochs or round(STEPS / np.ceil(0.9 * len(train) / BATCH))
     quiet = {"enable_progress_bar": False, "logger": False, "enable_checkpointing": False}
     model.train(max_epochs=epochs, batch_size=BATCH, train_size=0.9, accelerator="cpu", **quiet)
 

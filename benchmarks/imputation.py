@@ -2,15 +2,19 @@
 
 A table whose entries are known loses 30 % of them, completely at random (MCAR), or at random given a column that keeps
 its entries (MAR: the gaps are twice as frequent above the median of that column as below). Every contender sees the
-table with its gaps, all of it, and fills them. Numbers are compared by the root mean square error in standard
-deviations of their column; categories by accuracy. For ours also: how many of the true numbers lie in the interval of
-90 %. Means over seeds of the mask, with the standard error over seeds of the paired difference to the default.
+table with its gaps, all of it, and fills them. On the entries that were hidden:
 
-Alternatives: the mean and the most frequent category; the 5 nearest neighbours of standardised columns with one-hot
-categories; IterativeImputer of scikit-learn, linear (Bayesian ridge, ten passes) and with forests as in MissForest
-(three passes), where categories are classified in one further pass, by logistic regression or by forests.
+    rmse       root mean square error of numbers, in standard deviations of their column
+    accuracy   fraction of categories that are right
+    log_score  mean log p(entry | what is seen of its row), nats an entry, numbers in standard deviations of their
+               column; of the alternatives as `imputation_alternatives.log_scores` says
+    covered    how many of the true numbers lie in the interval of 90 % (of ours)
 
-python benchmarks/imputation.py [--seeds 3] [--only NAME …]
+Means over masks and seeds of what is random in a contender (ours and the forests), with the standard error over masks
+of the paired difference to the default. Forests have one seed a mask on diamonds, for time. hyperimpute takes part
+where --hyperimpute names the Python of an environment that has it, with one seed and one mask.
+
+python benchmarks/imputation.py [--masks 3] [--seeds 5] [--only NAME …] [--hyperimpute PYTHON]
 """
 
 from __future__ import annotations
@@ -26,13 +30,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from imputation_alternatives import ALTERNATIVES, hyperimpute, is_number, log_scores
 from mixed_rows import MIXED
 from timing import RESULTS, machine
 
 import lowerbound as lb
 
 warnings.filterwarnings("ignore")
-SHARE = 0.3
+SHARE, MEASURES = 0.3, ("rmse", "accuracy", "log_score", "covered")
 
 
 def _bundled(name: str) -> pd.DataFrame:
@@ -51,51 +56,78 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", default=list(TABLES), choices=list(TABLES))
+    parser.add_argument("--masks", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", default=["penguins", "diamonds 2000"], choices=list(TABLES))
+    parser.add_argument("--contenders", nargs="+", default=["lowerbound", *ALTERNATIVES])
+    parser.add_argument("--hyperimpute", type=Path)
     parser.add_argument("--out", type=Path, default=RESULTS / "imputation.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    saved = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"runs": {}}
     for name in arguments.only:
         for mechanism in ("MCAR", "MAR"):
-            for seed in range(arguments.seeds):
-                run = saved["runs"].setdefault(f"{name}, {mechanism}, {seed}", {})
+            for mask in range(arguments.masks):
                 whole = TABLES[name]()
-                gap = gaps(whole, mechanism, seed)
-                for contender, fill in CONTENDERS.items():
-                    if contender in run:
-                        continue
-                    worked = time.process_time()
-                    found = score(whole, gap, fill(whole.mask(gap)))
-                    run[contender] = {**found, "cpu_seconds": round(time.process_time() - worked, 1)}
-                    print(f"{name:<16}{mechanism:<6}{seed}  {contender:<22}{run[contender]}", flush=True)
-                    write(arguments.out, saved["runs"])
+                gap = gaps(whole, mechanism, mask)
+                for contender in arguments.contenders:
+                    fill = None if contender == "lowerbound" else ALTERNATIVES[contender]
+                    for seed in range(_seeds(contender, name, arguments.seeds)):
+                        _run(arguments.out, (name, mechanism, mask), contender, seed, whole, gap, fill)
+                if arguments.hyperimpute and mask == 0:
+                    fill = hyperimpute(arguments.hyperimpute)
+                    _run(arguments.out, (name, mechanism, mask), "hyperimpute", 0, whole, gap, fill)
 
 
-def write(path: Path, runs: dict[str, Any]) -> None:
-    """Every run, and the means over seeds with paired differences to the default."""
-    means: dict[str, Any] = {}
+def _seeds(contender: str, table: str, seeds: int) -> int:
+    """How often a contender is run on a mask."""
+    is_random = contender == "lowerbound" or (contender == "iterative, forests" and table == "penguins")
+    return seeds if is_random else 1
+
+
+def _run(
+    path: Path, key: tuple[str, str, int], contender: str, seed: int, whole: pd.DataFrame, gap: pd.DataFrame, fill: Any
+) -> None:
+    """One contender on one mask, unless it is saved."""
+    saved = json.loads(path.read_text())["runs"] if path.exists() else {}
+    run = saved.setdefault(", ".join(map(str, key)), {}).setdefault(contender, {})
+    if str(seed) in run:
+        return
+    started = time.process_time(), time.perf_counter()
+    if fill is None:
+        found = ours(whole, gap, seed)
+    else:
+        filled = fill(whole.mask(gap), seed)
+        found = score(whole, gap, filled[0], log_scores(whole, gap, fill, filled, seed))
+    spent = time.process_time() - started[0], time.perf_counter() - started[1]
+    run[str(seed)] = {**found, "cpu_seconds": round(spent[0], 1), "seconds": round(spent[1], 1)}
+    print(*key, contender, seed, run[str(seed)], flush=True)
+    content = {"protocol": __doc__, "machine": machine(), "means": means_of(saved), "runs": saved}
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def means_of(runs: dict[str, Any]) -> dict[str, Any]:
+    """Means over masks and seeds, and the mean paired difference to the default with its standard error over masks."""
+    each: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     for key, run in runs.items():
-        name = key.rsplit(", ", 1)[0]
-        for contender, values in run.items():
-            for measure in ("rmse", "accuracy", "covered"):
-                if values.get(measure) is not None and "lowerbound" in run:
-                    of = means.setdefault(name, {}).setdefault(contender, {}).setdefault(measure, [])
-                    of.append((values[measure], values[measure] - (run["lowerbound"].get(measure) or 0.0)))
-    for contenders in means.values():
-        for measures in contenders.values():
-            for measure, pairs in measures.items():
-                value, difference = np.array(pairs).T
-                error = float(difference.std(ddof=1) / len(difference) ** 0.5) if len(difference) > 1 else None
-                measures[measure] = {
-                    "mean": round(float(value.mean()), 4),
-                    "minus_lowerbound": round(float(difference.mean()), 4),
-                    "standard_error": None if error is None else round(error, 4),
-                }
-    path.write_text(
-        json.dumps({"protocol": __doc__, "machine": machine(), "means": means, "runs": runs}, indent=1) + "\n"
-    )
+        of_mask = {
+            (contender, measure): float(np.mean([values[measure] for values in seeds.values()]))
+            for contender, seeds in run.items()
+            for measure in MEASURES
+            if seeds and all(values.get(measure) is not None for values in seeds.values())
+        }
+        for (contender, measure), value in of_mask.items():
+            other = of_mask.get(("lowerbound", measure), np.nan)
+            each.setdefault((key.rsplit(", ", 1)[0], contender, measure), []).append((value, value - other))
+    means: dict[str, Any] = {}
+    for (table, contender, measure), pairs in each.items():
+        value, difference = np.array(pairs).T
+        error = float(difference.std(ddof=1) / len(difference) ** 0.5) if len(difference) > 1 else np.nan
+        means.setdefault(table, {}).setdefault(contender, {})[measure] = {
+            "mean": round(float(value.mean()), 4),
+            "minus_lowerbound": None if np.isnan(difference).any() else round(float(difference.mean()), 4),
+            "standard_error": None if np.isnan(error) else round(error, 4),
+        }
+    return means
 
 
 def gaps(table: pd.DataFrame, mechanism: str, seed: int) -> pd.DataFrame:
@@ -113,13 +145,14 @@ def gaps(table: pd.DataFrame, mechanism: str, seed: int) -> pd.DataFrame:
     return pd.DataFrame(gap, columns=table.columns, index=table.index)
 
 
-def score(whole: pd.DataFrame, gap: pd.DataFrame, filled: Any) -> dict[str, Any]:
-    """RMSE of the numbers and accuracy of the categories that were taken away."""
-    table, interval = filled if isinstance(filled, tuple) else (filled, None)
+def score(
+    whole: pd.DataFrame, gap: pd.DataFrame, table: pd.DataFrame, log_p: dict[str, np.ndarray], interval: Any = None
+) -> dict[str, Any]:
+    """RMSE of the numbers, accuracy of the categories and log score of the entries that were taken away."""
     errors, hits, inside = [], [], []
     for name in whole.columns:
         at = gap[name].to_numpy()
-        if whole[name].dtype.kind in "iuf":
+        if is_number(whole[name]):
             truth = whole[name].to_numpy(float)
             errors.append(((table[name].to_numpy(float) - truth) / truth.std())[at])
             if interval is not None:
@@ -130,91 +163,33 @@ def score(whole: pd.DataFrame, gap: pd.DataFrame, filled: Any) -> dict[str, Any]
     return {
         "rmse": round(float(np.sqrt(np.mean(np.concatenate(errors) ** 2))), 4),
         "accuracy": round(float(np.mean(np.concatenate(hits))), 4) if hits else None,
+        "log_score": round(float(np.mean(np.concatenate(list(log_p.values())))), 4),
+        "log_score_of_columns": {name: round(float(values.mean()), 3) for name, values in log_p.items()},
         "covered": round(float(np.mean(np.concatenate(inside))), 4) if inside else None,
     }
 
 
-def ours(table: pd.DataFrame) -> tuple[pd.DataFrame, tuple[pd.DataFrame, pd.DataFrame]]:
-    """Nothing said but the table."""
-    fitted = lb.fit(table, hold_out=False)
-    low, high = (fitted.impute(table, statistic=level) for level in (0.05, 0.95))
-    return fitted.impute(table), (low, high)
+def ours(whole: pd.DataFrame, gap: pd.DataFrame, seed: int) -> dict[str, Any]:
+    """Nothing said but the table and a seed."""
+    table = whole.mask(gap)
+    fitted = lb.fit(table, hold_out=False, seed=seed)
+    interval = tuple(fitted.impute(table, statistic=level) for level in (0.05, 0.95))
+    return score(whole, gap, fitted.impute(table), log_p_of_cells(fitted, whole, gap), interval)
 
 
-def mean(table: pd.DataFrame) -> pd.DataFrame:
-    fills = {n: table[n].mean() if table[n].dtype.kind in "iuf" else table[n].mode()[0] for n in table.columns}
-    return table.fillna(fills)
+def log_p_of_cells(fitted: Any, whole: pd.DataFrame, gap: pd.DataFrame) -> dict[str, np.ndarray]:
+    """log p(x_j | x_seen) = log p(x_j, x_seen) − log p(x_seen) of each hidden entry."""
+    found = {}
+    for name in whole.columns:
+        rows = gap[name].to_numpy()
+        if not rows.any():
+            continue
+        table = whole.mask(gap)[rows].reset_index(drop=True)
+        with_it = table.assign(**{name: whole[name][rows].to_numpy()})
+        scale = float(whole[name].std()) if is_number(whole[name]) else 1.0
+        found[name] = fitted.score(with_it) - fitted.score(table) + np.log(scale)
+    return found
 
-
-def neighbours(table: pd.DataFrame) -> pd.DataFrame:
-    from sklearn.impute import KNNImputer
-
-    x, back = encoded(table)
-    return back(KNNImputer(n_neighbors=5).fit_transform(x))
-
-
-def linear(table: pd.DataFrame) -> pd.DataFrame:
-    from sklearn.linear_model import BayesianRidge, LogisticRegression
-
-    return iterated(table, BayesianRidge(), LogisticRegression(max_iter=1000), 10)
-
-
-def forests(table: pd.DataFrame) -> pd.DataFrame:
-    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-
-    regressor = RandomForestRegressor(n_estimators=30, random_state=0)
-    return iterated(table, regressor, RandomForestClassifier(100, random_state=0), 3)
-
-
-def iterated(table: pd.DataFrame, regressor: Any, classifier: Any, passes: int) -> pd.DataFrame:
-    """IterativeImputer; then each categorical column from all others, because its own one-hot columns have gaps too."""
-    from sklearn.experimental import enable_iterative_imputer  # noqa: F401
-    from sklearn.impute import IterativeImputer
-
-    x, back = encoded(table)
-    filled = back(IterativeImputer(regressor, random_state=0, max_iter=passes).fit_transform(x))
-    complete, _ = encoded(filled)
-    for name in table.columns:
-        if table[name].dtype.kind not in "iuf" and table[name].isna().any():
-            others = complete[[c for c in complete.columns if not str(c).startswith(f"{name}=")]]
-            known = table[name].notna()
-            classifier.fit(others[known], table[name][known].astype(str))
-            filled.loc[~known, name] = classifier.predict(others[~known])
-    return filled
-
-
-def encoded(table: pd.DataFrame) -> tuple[pd.DataFrame, Callable[[np.ndarray], pd.DataFrame]]:
-    """Standardised numbers and one-hot categories, NaN in gaps, and the way back."""
-    parts: dict[str, pd.Series] = {}
-    for name in table.columns:
-        if table[name].dtype.kind in "iuf":
-            parts[name] = (table[name] - table[name].mean()) / table[name].std()
-        else:
-            for value in sorted(table[name].dropna().astype(str).unique()):
-                parts[f"{name}={value}"] = (table[name].astype(str) == value).astype(float).mask(table[name].isna())
-    x = pd.DataFrame(parts)
-
-    def back(values: np.ndarray) -> pd.DataFrame:
-        found, result = pd.DataFrame(values, columns=x.columns, index=table.index), table.copy()
-        for name in table.columns:
-            if table[name].dtype.kind in "iuf":
-                result[name] = table[name].fillna(found[name] * table[name].std() + table[name].mean())
-            else:
-                own = [column for column in x.columns if str(column).startswith(f"{name}=")]
-                best = found[own].idxmax(axis=1).str.removeprefix(f"{name}=")
-                result[name] = table[name].astype(object).fillna(best)
-        return result
-
-    return x, back
-
-
-CONTENDERS: dict[str, Callable[[pd.DataFrame], Any]] = {
-    "lowerbound": ours,
-    "mean": mean,
-    "nearest neighbours": neighbours,
-    "iterative, linear": linear,
-    "iterative, forests": forests,
-}
 
 if __name__ == "__main__":
     main()
