@@ -15,7 +15,7 @@ symbol that may stand: the probabilities of all derivations sum to one, and each
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Int
@@ -63,6 +63,7 @@ class _State:
         return _State(*(part[rows] for part in parts), step=self.step)
 
 
+@runtime_checkable
 class Grammar(Protocol):
     """Which symbols may follow, where rows are written one symbol after another."""
 
