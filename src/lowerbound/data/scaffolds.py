@@ -34,7 +34,7 @@ def scaffold_of(smiles: str, schema: MoleculeSchema) -> Scaffold:
     """
     (read,) = read_molecules([smiles])
     if not read.smiles or read.is_salt:
-        why = "has several components" if read.smiles else _why(read.reason)
+        why = "has several components" if read.smiles else f"is {read.why}"
         raise ValueError(f"The scaffold '{clipped(smiles)}' {why}; give SMILES of one connected part of a molecule.")
     tree, failed = _Tree(read.smiles, schema.symbols), list[ValueError]()
     for root in sorted(tree.parts, key=lambda part: (-len(part), part)):
@@ -46,10 +46,6 @@ def scaffold_of(smiles: str, schema: MoleculeSchema) -> Scaffold:
         else:
             return Scaffold(tuple(tree.places))
     raise failed[0]
-
-
-def _why(reason: str) -> str:
-    return f"is {reason}" if reason in ("empty", "no molecule") else f"is a molecule {reason}"
 
 
 class _Tree:
