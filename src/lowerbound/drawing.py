@@ -31,13 +31,14 @@ def sample(
     label: str | None,
     given: Mapping[str, Any] | None,
     decoding: str | None,
+    scaffold: str | None,
     seed: int | None,
 ) -> Any:
     """Draws in the form of the user's data, as `Fitted.sample` says."""
-    if decoding is not None:
+    if decoding is not None or scaffold is not None:
         if label is not None or (given is not None and not fitted.schema.covariates):
-            raise ValueError("sample got decoding with label or given; give decoding alone.")
-        return fitted.render(written(fitted, count, decoding, seed, given=given))
+            raise ValueError("sample got decoding or scaffold with label or given; leave these out.")
+        return fitted.render(written(fitted, count, decoding or "sample", seed, given=given, scaffold=scaffold))
     if given is not None and not fitted.schema.covariates:
         if label is not None:
             raise ValueError("sample got both label and given; give one of them.")

@@ -304,6 +304,7 @@ class Fitted:
         label: str | None = None,
         given: Mapping[str, Any] | None = None,
         decoding: str | None = None,
+        scaffold: str | None = None,
         seed: int | None = None,
     ) -> Any:
         """Draw z ~ p(z), x ~ p(x | z), in the form of the user's data (DataFrame, array, images, list of str).
@@ -317,17 +318,19 @@ class Fitted:
                 together with label.
             decoding: how each token of a text is chosen: "sample" draws from p(x | z), as None does; "greedy",
                 "temperature=0.7", "nucleus=0.9" and "beam=5" show what is likely (`lowerbound.decoding`).
+            scaffold: SMILES of a part that every molecule holds (`likelihoods.scaffolds`).
             seed: of the draws.
 
         Raises:
-            ValueError: no such class or column, a model that was told no classes, or a likelihood that takes no gaps.
+            ValueError: no such class or column, a model that was told no classes, a likelihood that takes no gaps, or a
+                scaffold that the model cannot write.
 
         Warns:
             InferenceWarning: what is given is unlikely under the model, so that the draws rest on few latents.
         """
         from lowerbound.drawing import sample
 
-        return sample(self, count, label=label, given=given, decoding=decoding, seed=seed)
+        return sample(self, count, label=label, given=given, decoding=decoding, scaffold=scaffold, seed=seed)
 
     def impute(
         self,

@@ -15,6 +15,8 @@ from lowerbound.drawn_context import drawn_context
 from lowerbound.fitted import Fitted
 from lowerbound.inference import InferenceWarning
 from lowerbound.likelihoods.beam import beam_search
+from lowerbound.likelihoods.open_points import OpenPoints
+from lowerbound.likelihoods.scaffolds import Scaffold, ScaffoldGrammar
 from lowerbound.likelihoods.tokens import TokenDistribution
 from lowerbound.plan_size import check_draws
 from lowerbound.randomness import derive_seed, forked
@@ -27,7 +29,13 @@ _CPU = torch.device("cpu")
 
 @torch.no_grad()
 def written(
-    fitted: Fitted, count: int, decoding: str, seed: int | None = None, *, given: Mapping[str, Any] | None = None
+    fitted: Fitted,
+    count: int,
+    decoding: str,
+    seed: int | None = None,
+    *,
+    given: Mapping[str, Any] | None = None,
+    scaffold: str | None = None,
 ) -> Tensor:
     """Rows of symbols (count, T), each of another z ~ p(z).
 
@@ -37,13 +45,15 @@ def written(
         decoding: how tokens are chosen (`lowerbound.decoding`).
         seed: of the draws; that of the fit if None.
         given: values of covariates, as for `Fitted.sample`.
+        scaffold: SMILES of what every molecule holds.
 
     Raises:
-        ValueError: a model of something else, fewer than one text, or other words.
+        ValueError: a model of something else, fewer than one text, other words, or a scaffold that cannot be written.
 
     Warns:
         InferenceWarning: half of the texts or more have no token.
     """
+    wanted = None if scaffold is None else _scaffold(fitted, scaffold)
     width = beam_of(decoding)
     choose = draw if width is not None else choice_of(decoding)
     if count < 1:
@@ -55,6 +65,11 @@ def written(
         p = fitted.model.decode(z, context)
         if not isinstance(p, TokenDistribution):
             raise ValueError(f"{fitted.called} is not of text, and decoding={decoding!r} is for texts; leave it out.")
+        if wanted is not None:
+            assert isinstance(p.grammar, OpenPoints)
+            p = TokenDistribution(
+                p.tokens, tuple(p.event_shape), p.context, p.batch_shape, ScaffoldGrammar(p.grammar, wanted)
+            )
         if width is not None:
             rows = beam_search(p, width).expand(count, -1)
         else:
@@ -74,3 +89,16 @@ def _tell_empty(rows: Tensor, decoding: str) -> None:
             InferenceWarning,
             stacklevel=4,
         )
+
+
+def _scaffold(fitted: Fitted, smiles: str) -> Scaffold:
+    """What draws have to hold.
+
+    Raises:
+        ValueError: a model of something else than molecules, or a scaffold that it cannot write.
+    """
+    if fitted.schema.molecules is None:
+        raise ValueError(f"{fitted.called} is of {fitted.schema.kind}, and a scaffold is for molecules; leave it out.")
+    from lowerbound.data.scaffolds import scaffold_of  # needs RDKit
+
+    return scaffold_of(smiles, fitted.schema.molecules)

@@ -8,6 +8,7 @@ from some_molecules import SMILES
 
 import lowerbound as lb
 from lowerbound.cli import main
+from lowerbound.data.chemistry import rdkit_chem
 from lowerbound.data.smiles import read_molecules
 
 SMALL = "latent_dim=2,embedding_dim=8,width=16"
@@ -60,6 +61,22 @@ def test_draws_are_smiles_pictures_and_tables(cli, run, tmp_path):
     fitted = lb.Fitted.open(run)
     assert fitted.sample(6, decoding="sample", seed=0) == lines
     assert are_molecules(fitted.sample(5, decoding="greedy"))
+
+
+def test_draws_around_a_scaffold(cli, refused, run, tmp_path):
+    Chem = rdkit_chem()
+    wanted = Chem.MolFromSmiles("c1ccccc1")
+    lines = cli("sample", run, "--scaffold", "c1ccccc1", "--count", 12, "--seed", 2).out.split()
+    assert len(lines) == 12
+    assert all(Chem.MolFromSmiles(line).HasSubstructMatch(wanted) for line in lines)
+    assert lb.Fitted.open(run).sample(12, scaffold="c1ccccc1", seed=2) == lines
+    assert (
+        cli("sample", run, "--scaffold", "c1ccccc1", "--decoding", "greedy", "--out", tmp_path / "some.npz").code == 0
+    )
+    assert "which no fragment of the model has there" in refused("sample", run, "--scaffold", "C1CCCCCCC1")
+    assert "is no molecule; give SMILES" in refused("sample", run, "--scaffold", "benzene")
+    with pytest.raises(ValueError, match="a scaffold is for molecules"):
+        lb.fit(["a b", "b a"] * 10, "language-model", embedding_dim=4, width=4, steps=1).sample(scaffold="C")
 
 
 def test_pairs_and_what_lies_between(cli, run, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 
 import click
@@ -15,6 +16,7 @@ from lowerbound.data.given import dataset_of
 from lowerbound.defaults import next_to_try
 from lowerbound.diagnosis.dispersion import dispersion
 from lowerbound.diagnosis.of_fitted import case_of
+from lowerbound.evaluate import nearest_tokens
 from lowerbound.runs import Run
 
 SUBJECTS, VERBS, ENDS = ["the cat", "a dog", "the bird"], ["sees it", "runs", "sings a song"], ["today", "now", "again"]
@@ -123,6 +125,12 @@ def test_the_report_shows_texts(run):
     assert page.count("<h2>Reconstructions</h2>") == page.count("<h2>Samples</h2>") == 1
     assert "Use of the latent dimensions" in page
     assert "length: mean" in page or "Predictive checks" in page
+    nearest = dict(re.findall(r"<tr><td>(\w+)</td><td>([\w, ]+)</td></tr>", page.partition("Nearest words</h2>")[2]))
+    assert len(nearest) == len({word for part in (SUBJECTS, VERBS, ENDS) for words in part for word in words.split()})
+    fitted = lb.Fitted.open(run)
+    symbols = fitted.schema.text.symbols
+    (expected,) = nearest_tokens(fitted.model.likelihood.causal.embedding, [symbols.index("now")], first=2)
+    assert nearest["now"] == ", ".join(symbols[k] for k in expected)
 
 
 def test_refusals(refused, run, digits_run, tmp_path):

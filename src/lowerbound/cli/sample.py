@@ -33,6 +33,7 @@ __all__ = ["sample"]
 @click.option(
     "--decoding", metavar="HOW", help="Of text: sample, greedy, temperature=T, nucleus=P or beam=N. [default: sample]"
 )
+@click.option("--scaffold", metavar="SMILES", help="Of molecules: every one holds this part.")
 @click.option(
     "--out", metavar="FILE", help="A .png, .gif, .csv, .parquet, .npz, .txt or .smi file; without it text is printed."
 )
@@ -44,6 +45,7 @@ def sample(
     given: tuple[str, ...],
     count: int,
     decoding: str | None,
+    scaffold: str | None,
     out: str | None,
     force: bool,
     seed: int,
@@ -60,6 +62,7 @@ def sample(
 
     Of a model of text the texts are printed, one a line, or written to a .txt file or a table. With --decoding greedy
     or nucleus=0.9 they show what is likely, and are no draws from the model. Molecules are SMILES, or drawn in a .png.
+    With --scaffold "c1ccncc1" every molecule is written around this part; the rest is drawn by the model.
     """
     from pathlib import Path
 
@@ -79,8 +82,10 @@ def sample(
         from lowerbound.cli.texts import sample_texts
 
         values = values_of(given, "--given", names) if given else None
-        sample_texts(opened, count, decoding or "sample", out, given=values, force=force, seed=seed)
+        sample_texts(opened, count, decoding or "sample", out, given=values, scaffold=scaffold, force=force, seed=seed)
         return
+    if scaffold is not None:
+        raise click.UsageError(f"{run} is of {opened.schema.kind}, and --scaffold is for molecules; leave it out.")
     if out is None or decoding is not None:
         raise click.UsageError("Missing option --out." if out is None else "--decoding is for models of text.")
     path = Path(out)

@@ -29,6 +29,7 @@ def sample_texts(
     out: str | None,
     *,
     given: Mapping[str, str] | None = None,
+    scaffold: str | None = None,
     force: bool,
     seed: int,
 ) -> None:
@@ -36,7 +37,7 @@ def sample_texts(
 
     Raises:
         UsageError: the output would overwrite something.
-        ValueError: words that say no decoding.
+        ValueError: words that say no decoding, or a scaffold that cannot be written.
     """
     if out is not None:
         check_out(Path(out), opened, None, *_endings(opened), force=force)
@@ -45,9 +46,11 @@ def sample_texts(
         if out is not None and out.lower().endswith(".npz"):
             from lowerbound.writing import written
 
-            write_npz(Path(out), x=_symbols(fitted, written(fitted, count, decoding, seed, given=given)))
+            tokens = written(fitted, count, decoding, seed, given=given, scaffold=scaffold)
+            write_npz(Path(out), x=_symbols(fitted, tokens))
         else:
-            _show(fitted.sample(count, given=given, decoding=decoding, seed=seed), out, _name(opened))
+            drawn = fitted.sample(count, given=given, decoding=decoding, scaffold=scaffold, seed=seed)
+            _show(drawn, out, _name(opened))
     if out is not None:
         say(f"Wrote {count} samples to {out}")
     for covariate in fitted.schema.covariates:

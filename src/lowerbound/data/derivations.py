@@ -19,7 +19,7 @@ from typing import Any
 from lowerbound.data.chemistry import rdkit_chem
 from lowerbound.data.pieces import Atom, Piece, symbol_of
 
-__all__ = ["assemble", "derivation", "is_fragment"]
+__all__ = ["assemble", "derivation", "is_fragment", "symbol_parts"]
 
 
 def is_fragment(symbol: str) -> bool:
@@ -159,7 +159,7 @@ def assemble(symbols: Sequence[str]) -> str:
                 raise ValueError(f"Symbol {symbol!r} joins a point that is not open.")
             _join(Chem, made, here, stack.pop(at), dummies)
             continue
-        part, opened, before = _read(symbol)
+        part, opened, before = symbol_parts(symbol)
         offset = made.GetNumAtoms()
         made.InsertMol(part)
         if (before is None) != (here is None):
@@ -191,7 +191,7 @@ def _join(Chem: Any, made: Any, one: tuple[int, int], other: tuple[int, int], du
 
 
 @lru_cache(maxsize=2**14)
-def _read(symbol: str) -> tuple[Any, list[tuple[int, int]], tuple[int, int] | None]:
+def symbol_parts(symbol: str) -> tuple[Any, list[tuple[int, int]], tuple[int, int] | None]:
     """The molecule of a symbol, its points (dummy, atom) in order, and the one that faces what is before it."""
     part = rdkit_chem().MolFromSmiles(symbol)
     if part is None:

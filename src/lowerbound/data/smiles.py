@@ -17,6 +17,7 @@ from lowerbound.data.kept import kept
 
 __all__ = ["MoleculeOptions", "ReadMolecule", "ReadMolecules", "read_molecules"]
 
+_NO_MOLECULES = ("empty", "no molecule", "a reaction")
 _PART = 5000  # lines; fewer are not kept
 
 
@@ -53,6 +54,11 @@ class ReadMolecule:
     symbols: tuple[str, ...] = ()
     is_salt: bool = False
     had_stereo: bool = False
+
+    @property
+    def why(self) -> str:
+        """What it is, where it has no SMILES: "no molecule", "a molecule with Pt"."""
+        return self.reason if self.reason in _NO_MOLECULES else f"a molecule {self.reason}"
 
 
 class ReadMolecules(tuple[ReadMolecule, ...]):
@@ -97,6 +103,8 @@ def _one(line: str) -> ReadMolecule:
     words = line.split()
     if not words:
         return ReadMolecule(reason="empty")
+    if ">" in words[0]:
+        return ReadMolecule(reason="a reaction")
     mol = Chem.MolFromSmiles(words[0])
     if mol is None or not mol.GetNumAtoms():
         return ReadMolecule(reason="no molecule")

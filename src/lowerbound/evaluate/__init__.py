@@ -35,6 +35,7 @@ from lowerbound.evaluate.importance import effective_sample_size, log_mean_weigh
 from lowerbound.evaluate.latent_gaps import mutual_information_gap, separated_attribute_predictability
 from lowerbound.evaluate.latents import latent_moments
 from lowerbound.evaluate.missing import completions, draw_missing, log_conditionals
+from lowerbound.evaluate.nearest_tokens import nearest_tokens
 from lowerbound.evaluate.neighbourhoods import SampleQuality, frechet_distance, sample_quality
 from lowerbound.evaluate.out_of_distribution import (
     auroc,
@@ -129,6 +130,7 @@ __all__ = [
     "mutated",
     "mutual_information_gap",
     "nearest_neighbour_accuracy",
+    "nearest_tokens",
     "negative_log_evidence",
     "normalized_mutual_information",
     "pareto_k",

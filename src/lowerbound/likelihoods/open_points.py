@@ -15,6 +15,7 @@ symbol that may stand: the probabilities of all derivations sum to one, and each
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Int
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from lowerbound.nets.texts import END
 
-__all__ = ["NUM_BEFORE_RINGS", "OpenPoints", "Situation"]
+__all__ = ["NUM_BEFORE_RINGS", "Grammar", "OpenPoints", "Situation"]
 
 NUM_BEFORE_RINGS = 2  # the end, and the symbol that is never used
 _DONE, _START, _ORDERS = -1, 0, (1, 2, 3)
@@ -60,6 +61,27 @@ class _State:
         """Of these rows, each of which may be taken several times."""
         parts = (self.order, self.atom, self.is_atom, self.height, self.bonded)
         return _State(*(part[rows] for part in parts), step=self.step)
+
+
+@runtime_checkable
+class Grammar(Protocol):
+    """Which symbols may follow, where rows are written one symbol after another."""
+
+    def begin(self, num: int) -> Any:
+        """The state of `num` rows in which nothing is written."""
+        ...
+
+    def situation(self, state: Any) -> Any:
+        """What decides which symbol may follow."""
+        ...
+
+    def allowed(self, now: Any) -> Bool[Tensor, "row symbol"]:
+        """Which symbols may follow."""
+        ...
+
+    def advance(self, state: Any, k: Int[Tensor, "row"]) -> None:
+        """Write one symbol in each row, in place."""
+        ...
 
 
 class OpenPoints(nn.Module):

@@ -24,7 +24,7 @@ from lowerbound.autoregressive import AutoregressiveDistribution
 from lowerbound.decoding import Choice, draw, greedy
 from lowerbound.hooks import Turn
 from lowerbound.likelihoods.categorical import CategoricalDistribution
-from lowerbound.likelihoods.open_points import OpenPoints
+from lowerbound.likelihoods.open_points import Grammar, OpenPoints
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.precision import call_net
 from lowerbound.nets.shapes import Shape, as_shape, out_shape_of
@@ -155,7 +155,7 @@ class TokenDistribution(AutoregressiveDistribution):
         event_shape: (T,).
         context: (*batch, M), or None if the net takes none.
         batch_shape: of a distribution without context.
-        grammar: which symbols may follow; None for any.
+        grammar: which symbols may follow; None for any. Rows are scored under `OpenPoints` alone.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class TokenDistribution(AutoregressiveDistribution):
         event_shape: tuple[int, ...],
         context: Tensor | None = None,
         batch_shape: _size = (),
-        grammar: OpenPoints | None = None,
+        grammar: Grammar | None = None,
     ):
         super().__init__(net, CategoricalDistribution, event_shape, context, batch_shape)
         self.tokens, self.grammar = net, grammar
@@ -281,6 +281,7 @@ class TokenDistribution(AutoregressiveDistribution):
         if self.grammar is None:
             log_p = -cross_entropy(scores, k_next, reduction="none")
         else:
+            assert isinstance(self.grammar, OpenPoints)
             reach = int(counted.sum(1).max())
             now = self.grammar.along(k[:, :reach]).at(at // k.shape[1] * reach + at % k.shape[1])
             log_p = _log_p_of_allowed(scores, k_next, self.grammar.allowed(now))

@@ -67,6 +67,7 @@ class ReportContents:
         states: the most probable path of each (n, T).
         text_samples: texts that the model draws.
         text_pairs: test texts as the model sees them, each with its reconstruction.
+        nearest_words: words with those whose embeddings are nearest.
         drawn_pairs: a drawing (SVG) of such pairs of molecules, side by side.
         drawn_samples: a drawing of molecules that the model draws.
         citations: the works that it is made of.
@@ -100,6 +101,7 @@ class ReportContents:
     states: np.ndarray | None = None
     text_samples: Sequence[str] = ()
     text_pairs: Sequence[tuple[str, str]] = ()
+    nearest_words: Sequence[tuple[str, Sequence[str]]] = ()
     drawn_pairs: str | None = None
     drawn_samples: str | None = None
     citations: Citations | None = None

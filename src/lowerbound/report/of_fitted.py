@@ -18,11 +18,12 @@ from lowerbound.data.covariates import words_of
 from lowerbound.data.kinds.strings import texts_in
 from lowerbound.data.schema import Schema
 from lowerbound.defaults import facts_of
-from lowerbound.evaluate import PosteriorMean, PredictiveChecks, posterior_mean
+from lowerbound.evaluate import PosteriorMean, PredictiveChecks, nearest_tokens, posterior_mean
 from lowerbound.fitted import Fitted
 from lowerbound.hooks import Embeds, FindsStates
 from lowerbound.inference import InferenceWarning
 from lowerbound.model import LatentVariableModel
+from lowerbound.nets.token_net import TokenNet
 from lowerbound.not_finite import require_finite_rows
 from lowerbound.plots.clips import filmstrips
 from lowerbound.plots.molecules import molecule_svg
@@ -33,6 +34,7 @@ from lowerbound.report.contents import ReportContents
 __all__ = ["collect"]
 
 MOST_LATENTS, NUM_PAIRS, NUM_SAMPLES, NUM_TABLE_ROWS = 2000, 30, 60, 2000
+MOST_FREQUENT, NUM_WORDS, NUM_SPECIAL = 480, 24, 2  # words are numbered by frequency after the end and the unknown
 NUM_CHECKED_ROWS, NUM_REPLICATES, NUM_DRAWN = 500, 100, 8
 _FEWEST_CHECKED, _MOST_CHECKED = 20, 2**26  # rows, of which so many numbers are made at most
 
@@ -175,13 +177,26 @@ def _shown_texts(fitted: Fitted, x: Tensor, context: Tensor | None) -> dict[str,
     texts = [texts_in(fitted.render(part)) for part in (x[:NUM_PAIRS], again, samples)]
     found = {"text_pairs": tuple(zip(texts[0], texts[1], strict=True)), "text_samples": tuple(texts[2])}
     if fitted.schema.molecules is None:
-        return found
+        return {**found, "nearest_words": _nearest_words(fitted)}
     pairs = [one for pair in found["text_pairs"][:NUM_DRAWN] for one in pair]
     return {
         **found,
         "drawn_pairs": molecule_svg(pairs, per_row=4),
         "drawn_samples": molecule_svg(texts[2][: 2 * NUM_DRAWN], per_row=4),
     }
+
+
+def _nearest_words(fitted: Fitted) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Some of the most frequent words, and those whose embeddings are nearest; none where tokens are no words."""
+    text, net = fitted.schema.text, next((m for m in fitted.model.modules() if isinstance(m, TokenNet)), None)
+    if text is None or net is None or text.tokens != "word":
+        return ()
+    most = min(MOST_FREQUENT, len(text.symbols))
+    some = range(NUM_SPECIAL, most, max(1, (most - NUM_SPECIAL) // NUM_WORDS))[:NUM_WORDS]
+    found = nearest_tokens(net.embedding, some, first=NUM_SPECIAL)
+    return tuple(
+        (text.symbols[k], tuple(text.symbols[j] for j in nearest)) for k, nearest in zip(some, found, strict=True)
+    )
 
 
 def _shown_states(fitted: Fitted, rows: np.ndarray, x: Tensor) -> dict[str, Any]:

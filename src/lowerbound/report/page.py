@@ -17,7 +17,7 @@ from lowerbound.report.contents import Illustration, ReportContents
 from lowerbound.report.figures import illustrations
 from lowerbound.report.numbers import Score, Tile, scores, tiles
 from lowerbound.report.sheet import STYLE_SHEET
-from lowerbound.report.words import TEXT_PAIRS, TEXT_SAMPLES
+from lowerbound.report.words import NEAREST_WORDS, TEXT_PAIRS, TEXT_SAMPLES
 
 __all__ = ["ReportError", "document", "figure_section", "render", "write_page", "write_report"]
 
@@ -98,7 +98,7 @@ def _sections(contents: ReportContents) -> Iterator[str]:
 
 
 def _texts(contents: ReportContents) -> Iterator[str]:
-    """Reconstructions and samples of a model of text."""
+    """Reconstructions, samples and nearest words of a model of text."""
     if contents.text_pairs:
         body = "".join(f"<tr><td>{escape(a)}</td><td>{escape(b)}</td></tr>\n" for a, b in contents.text_pairs)
         head = "<thead><tr><th>test text</th><th>reconstruction</th></tr></thead>"
@@ -109,6 +109,12 @@ def _texts(contents: ReportContents) -> Iterator[str]:
         body = "".join(f"<li>{escape(text)}</li>\n" for text in contents.text_samples)
         drawn = _drawn(contents.drawn_samples)
         yield f'<section>\n<h2>Samples</h2>\n{drawn}<ol>\n{body}</ol>\n<p class="quiet">{TEXT_SAMPLES}</p>\n</section>'
+    if contents.nearest_words:
+        rows = ((word, ", ".join(nearest)) for word, nearest in contents.nearest_words)
+        body = "".join(f"<tr><td>{escape(a)}</td><td>{escape(b)}</td></tr>\n" for a, b in rows)
+        head = "<thead><tr><th>word</th><th>nearest words</th></tr></thead>"
+        table = f'<div class="wide"><table>{head}<tbody>\n{body}</tbody></table></div>'
+        yield f'<section>\n<h2>Nearest words</h2>\n{table}\n<p class="quiet">{NEAREST_WORDS}</p>\n</section>'
 
 
 def _drawn(svg: str | None) -> str:

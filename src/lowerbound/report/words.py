@@ -7,6 +7,7 @@ __all__ = [
     "CONDITIONAL_RANKS",
     "KL",
     "MARGINALS",
+    "NEAREST_WORDS",
     "PREDICTIVE",
     "RANKS",
     "RECONSTRUCTIONS",
@@ -67,6 +68,10 @@ TEXT_PAIRS = (
 TEXT_SAMPLES = (
     "Draws from the model: z ~ p(z), and each token from its probability. Good: texts that could be data, on as many "
     "subjects. Bad: fragments of several sentences."
+)
+NEAREST_WORDS = (
+    "Some of the 480 most frequent words, each with those whose embeddings point most nearly the same way (cosine). "
+    "Good: words that could stand in the same place. Bad: words without any relation (too few steps or texts)."
 )
 MARGINALS = (
     "Good: the outline (samples) follows the filled shape (test rows), peaks and tails included. Bad: a smooth hill "

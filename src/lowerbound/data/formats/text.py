@@ -33,7 +33,7 @@ def read_text(path: Path, label: str | None) -> Contents:
         raise DataError(f"label='{clipped(label)}' was given and '{name}' has no columns; save both as .csv.")
     content = _content(path, name)
     if not content.strip():
-        raise DataError(f"'{name}' is empty; expected one text a line.")
+        raise DataError(f"'{name}' is empty; expected one {'SMILES' if '.smi' in name.lower() else 'text'} a line.")
     if is_no_text(content):
         raise DataError(f"'{name}' is no text (it holds control characters); give a file with one text a line.")
     try:

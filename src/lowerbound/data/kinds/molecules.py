@@ -31,7 +31,7 @@ from lowerbound.data.kinds.strings import (
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.points import points_of, spelled_points
 from lowerbound.data.schema import MoleculeSchema, Schema
-from lowerbound.data.smiles import ReadMolecule, ReadMolecules, read_molecules
+from lowerbound.data.smiles import ReadMolecules, read_molecules
 from lowerbound.data.transform import Transform
 from lowerbound.support import LikelihoodFacts
 
@@ -67,7 +67,8 @@ class Molecules:
         if len(kept) < 2:
             raise DataError(
                 f"{contents.what} has {len(kept)} usable molecule{'s' * (len(kept) != 1)} in {len(read):,} "
-                f"lines{_example(contents, column, read)}; a model is fitted to at least two: give SMILES, one a line."
+                f"line{'s' * (len(read) != 1)}{_example(contents, column, read)}; a model is fitted to at "
+                "least two: give SMILES, one a line."
             )
         found = training_part(kept, contents)
         counts = Counter(symbol for symbols in found for symbol in symbols)
@@ -101,7 +102,7 @@ class Molecules:
         read = read_molecules(lines)
         bad = read.first_without
         if bad is not None:
-            raise DataError(f"'{clipped(lines[bad])}' in row {bad} of {what} is {_why(read[bad])}; leave it out.")
+            raise DataError(f"'{clipped(lines[bad])}' in row {bad} of {what} is {read[bad].why}; leave it out.")
         return numbered_molecules(read, of, schema.event_shape[0])
 
     def transform(
@@ -196,14 +197,10 @@ def _changed(read: ReadMolecules, what: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _why(one: ReadMolecule) -> str:
-    return one.reason if one.reason in ("empty", "no molecule") else f"a molecule {one.reason}"
-
-
 def _example(contents: Contents, column: str | None, read: ReadMolecules) -> str:
     """The first line that is none, for a message."""
     bad = read.first_without
     if bad is None:
         return ""
     line = strings_of(contents.x, column, contents.what, "molecule")[bad]
-    return f" ('{clipped(line, 30)}' is {_why(read[bad])})"
+    return f" ('{clipped(line, 30)}' is {read[bad].why})"
