@@ -3,12 +3,12 @@
 Short trainings: the models are not good ones, and what is compared is the length of a file with the bound of its model.
 The rows are test rows, which no training saw, where the data have such. Seconds are CPU seconds of one thread, of
 `compress`, which encodes, decodes once to compare and takes 16 draws for the bound, and of `decompress`. Each case is
-saved as soon as it is there and is not made again.
+saved as soon as it is there and is not made again; with --runs its model is kept there and is not trained again.
 
 BB-ANS (Townsend, Bird & Barber 2019, arXiv:1901.04866, table 2) reaches 0.19 bits a pixel of binarised MNIST at an
 −ELBO of 0.19, and 1.41 of raw MNIST at 1.39.
 
-python benchmarks/lossless.py [--rows 1000] [--steps 2000] [--cases NAME …]
+python benchmarks/lossless.py [--rows 1000] [--steps 2000] [--cases NAME …] [--runs FOLDER]
 """
 
 from __future__ import annotations
@@ -47,13 +47,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--cases", nargs="*", default=list(CASES))
+    parser.add_argument("--runs", type=Path)
     parser.add_argument("--out", type=Path, default=RESULTS / "lossless.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     done = json.loads(arguments.out.read_text())["results"] if arguments.out.exists() else {}
     for name in arguments.cases:
         if name not in done:
-            done[name] = _case(CASES[name], arguments.rows, arguments.steps)
+            done[name] = _case(name, arguments.rows, arguments.steps, arguments.runs)
             arguments.out.write_text(json.dumps({"machine": machine(), "results": done}, indent=1))
         found = done[name]
         print(
@@ -64,11 +65,11 @@ def main() -> None:
         )
 
 
-def _case(case: dict[str, Any], num_rows: int, steps: int) -> dict[str, Any]:
+def _case(name: str, num_rows: int, steps: int, runs: Path | None) -> dict[str, Any]:
+    case = CASES[name]
     train, test = _data(case, num_rows)
-    options = {key: case[key] for key in ("likelihood", "recipe") if key in case}
     trained: dict[str, Any] = {} if "file" in case and "recipe" not in case else {"steps": steps}
-    fitted = lb.fit(train, device="cpu", **options, **trained)
+    fitted = _fitted(case, train, trained, None if runs is None else runs / name.replace(" ", "-"))
     with tempfile.TemporaryDirectory() as folder:
         path, start = Path(folder) / "rows.lb", time.process_time()
         found = fitted.compress(test, path)
@@ -89,6 +90,16 @@ def _case(case: dict[str, Any], num_rows: int, steps: int) -> dict[str, Any]:
         "decompress_rows_per_second": found.num_rows / (end - between),
         "peak_mebibytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+
+
+def _fitted(case: dict[str, Any], train: Any, trained: dict[str, Any], run: Path | None) -> lb.Fitted:
+    if run is not None and run.exists():
+        return lb.Fitted.open(run)
+    options = {key: case[key] for key in ("likelihood", "recipe") if key in case}
+    fitted = lb.fit(train, device="cpu", **options, **trained)
+    if run is not None:
+        fitted.save(run)
+    return fitted
 
 
 def _data(case: dict[str, Any], num_rows: int) -> tuple[Any, Any]:

@@ -27,7 +27,7 @@ from lowerbound.coded_file import (
     weights_checksum,
     write_coded,
 )
-from lowerbound.coding import BATCH, BitStack, Codec, StackError, exactly, groups_of, negative_elbo_bits
+from lowerbound.coding import BATCH, BitStack, Codec, StackError, groups_of
 from lowerbound.data import DataError
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.kinds.strings import texts_in
@@ -199,11 +199,11 @@ def _elbo_bits(
     """−ELBO of all rows in bits and `standard_error`."""
     places = np.unique(np.linspace(0, len(k) - 1, min(len(k), _MOST_ROWS)).astype(np.int64))
     codec, found = _codec(fitted, grid), []
-    with exactly(), forked(torch.device("cpu"), derive_seed(fitted.seed, _ELBO)):
+    with forked(torch.device("cpu"), derive_seed(fitted.seed, _ELBO)):
         for block in np.split(places, range(BATCH, len(places), BATCH)):
             given = None if context is None else context[torch.from_numpy(block)]
             known = None if seen is None else seen[block]
-            found.append(negative_elbo_bits(codec, k[block], _DRAWS, seen=known, context=given))
+            found.append(codec.negative_elbo_bits(k[block], _DRAWS, seen=known, context=given))
     bits, share = np.concatenate(found, 1), len(k) / len(places)
     one, many = bits.var(0, ddof=1).sum() * share, bits.var(0, ddof=1).sum() * share**2 / _DRAWS
     return bits.mean(0).sum() * share, math.sqrt(one + many)

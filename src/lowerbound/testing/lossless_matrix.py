@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lowerbound import likelihoods, posteriors, priors
-from lowerbound.coding import Codec, Steps, exactly, negative_elbo_bits
+from lowerbound.coding import Codec, Steps
 from lowerbound.model import LatentVariableModel
 from lowerbound.models import vae
 from lowerbound.randomness import forked
@@ -31,7 +31,7 @@ __all__ = ["LATENTS", "CodingCell", "cell_of", "likelihood_cells", "page", "pair
 
 CodingStatus: TypeAlias = Literal["coded", "refused", "no model"]
 
-_SHAPE, _BATCH, _DRAWS, _NOISE = (1, 3), 16, 16, 0.1  # an image of three pixels, which all likelihoods take
+_SHAPE, _BATCH, _DRAWS, _NOISE = (1, 3), 16, 16, 0.05  # an image of three pixels, which all likelihoods take
 _VECTORS = ("mixed", "tokens", "bag-of-words")
 _SPELLED: Mapping[str, str] = {
     "categorical": "categorical:categories=3",
@@ -89,6 +89,7 @@ class CodingCell:
         status: whether its rows are coded.
         sentence: of the refusal; empty where there is none.
         bits: that each row took.
+        drawn_bits: log₂ q(z | x) − log₂ p(x, z) of each row at the z that coded it.
         elbo_bits: −ELBO of each row.
         standard_error: of their difference.
     """
@@ -96,6 +97,7 @@ class CodingCell:
     status: CodingStatus
     sentence: str = ""
     bits: float = math.nan
+    drawn_bits: float = math.nan
     elbo_bits: float = math.nan
     standard_error: float = math.nan
 
@@ -147,10 +149,16 @@ def cell_of(likelihood: str, posterior: str, prior: str, rows: int, seed: int = 
     lent = encoded.stack.lent
     if not (np.array_equal(codec.decode(encoded.stack, encoded.groups), k) and encoded.stack.is_what_was_lent(lent)):
         raise AssertionError(f"{likelihood}, {posterior}, {prior}: rows came back otherwise")
-    with exactly(), forked(torch.device("cpu"), 2):
-        bits = negative_elbo_bits(codec, k, _DRAWS)
+    with forked(torch.device("cpu"), 2):
+        bits = codec.negative_elbo_bits(k, _DRAWS)
     error = math.sqrt(bits.var(0, ddof=1).sum() * (1 + 1 / _DRAWS)) / rows
-    return CodingCell(status="coded", bits=encoded.net_bits / rows, elbo_bits=float(bits.mean()), standard_error=error)
+    return CodingCell(
+        status="coded",
+        bits=encoded.net_bits / rows,
+        drawn_bits=encoded.drawn_bits / rows,
+        elbo_bits=float(bits.mean()),
+        standard_error=error,
+    )
 
 
 def page() -> str:
