@@ -51,13 +51,16 @@ class CodedRows:
         stack: their bits.
         groups: how many rows were coded at a time, the first first; those of `groups_of`.
         net_bits: what the rows added to the stack.
-        drawn_bits: log₂ q(z | x) − log₂ p(x, z) of all rows at the very z that were popped: what they should have
-            added, without the noise of other draws.
+        symbol_bits: the same without the rounding of the stack.
+        drawn_bits: log₂ q(z | x) − log₂ p(x, z) of all rows at the very z that were popped, which is what they should
+            have added, without the noise of other draws. They take less where p(z) all but excludes such z, since no
+            value is given less than 2⁻³⁰.
     """
 
     stack: BitStack
     groups: tuple[int, ...]
     net_bits: float
+    symbol_bits: float
     drawn_bits: float
 
 
@@ -109,7 +112,13 @@ class Codec:
                 done += size
                 if progress is not None:
                     progress(done, len(k))
-        return CodedRows(stack=stack, groups=groups, net_bits=stack.num_bits, drawn_bits=drawn)
+        return CodedRows(
+            stack=stack,
+            groups=groups,
+            net_bits=stack.num_bits,
+            symbol_bits=stack.symbol_bits,
+            drawn_bits=drawn,
+        )
 
     def decode(
         self,

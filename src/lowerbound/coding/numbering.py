@@ -44,9 +44,13 @@ class Steps:
         """The same for n elements."""
         return cls(np.full(n, low), np.full(n, step), np.full(n, size), np.full(n, half))
 
-    def at(self, places: np.ndarray | int) -> Steps:
+    def at(self, places: np.ndarray | slice) -> Steps:
         """Of some of the elements."""
-        return Steps(*(np.asarray(part[places]) for part in (self.low, self.step, self.size, self.half)))
+        return Steps(*(part[places] for part in (self.low, self.step, self.size, self.half)))
+
+    def in_rows(self, rows: np.ndarray | slice) -> Steps:
+        """The same: they are those of all rows."""
+        return self
 
     def value(self, k: np.ndarray) -> np.ndarray:
         """x_k for numbers (n, rows)."""
@@ -75,10 +79,10 @@ class BentSteps(Steps):
     centre: np.ndarray
     unit: np.ndarray
 
-    def at(self, places: np.ndarray | int) -> BentSteps:
+    def at(self, places: np.ndarray | slice) -> BentSteps:
         """Of some of the elements."""
         parts = (self.low, self.step, self.size, self.half, self.bent, self.centre, self.unit)
-        return BentSteps(*(np.asarray(part[places]) for part in parts))
+        return BentSteps(*(part[places] for part in parts))
 
     def value(self, k: np.ndarray) -> np.ndarray:
         """x_k for numbers (n, rows), as it is scored."""
@@ -116,9 +120,13 @@ class LatentCells:
         """K of each (n,)."""
         return np.full(self.loc.shape[:-1], CELLS)
 
-    def at(self, places: np.ndarray | int) -> LatentCells:
+    def at(self, places: np.ndarray | slice) -> LatentCells:
         """Of some of the elements."""
         return LatentCells(self.loc[places], self.scale[places])
+
+    def in_rows(self, rows: np.ndarray | slice) -> LatentCells:
+        """In some of the rows."""
+        return LatentCells(self.loc[:, rows], self.scale[:, rows])
 
     def value(self, k: np.ndarray) -> np.ndarray:
         """The middle of a cell, by mass."""
