@@ -85,8 +85,7 @@ def mixture_of_normals(value: np.ndarray, weight: np.ndarray, loc: np.ndarray, s
 
 def table(value: np.ndarray, cumulative: np.ndarray, per_unit: np.ndarray) -> np.ndarray:
     """The entry k = value · per_unit of a table of cumulative probabilities on the last axis."""
-    k = np.round(value * per_unit).astype(np.int64)
-    return np.take_along_axis(cumulative, np.clip(k, 0, cumulative.shape[-1] - 1)[..., None], -1)[..., 0]
+    return _entries(cumulative, np.clip(np.round(value * per_unit).astype(np.int64), 0, cumulative.shape[-1] - 1))
 
 
 def table_with_tail(value: np.ndarray, cumulative: np.ndarray) -> np.ndarray:
@@ -94,7 +93,7 @@ def table_with_tail(value: np.ndarray, cumulative: np.ndarray) -> np.ndarray:
     from there on, each half as probable as the one before.
     """
     k, last = np.floor(value).astype(np.int64), cumulative.shape[-1] - 1
-    inside = np.take_along_axis(cumulative, np.clip(k, 0, last - 1)[..., None], -1)[..., 0]
+    inside = _entries(cumulative, np.clip(k, 0, last - 1))
     tail = (cumulative[..., -1] - cumulative[..., -2]) * np.exp2(-np.maximum(k - last + 1.0, 0.0))
     return np.where(k < 0, 0.0, np.where(k < last, inside, 1.0 - tail))
 
@@ -115,6 +114,14 @@ def zero_inflated(
 ) -> np.ndarray:
     """π + (1 − π) C, of the function C of the counts without extra zeros, which comes before the value."""
     return special.expit(gate_logits) + special.expit(-gate_logits) * counts(value, *parameters)
+
+
+def _entries(tables: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """The entry k of each table (…, K), for k (*lead, …) that may have more axes in front."""
+    shape = np.broadcast_shapes(tables.shape[:-1], k.shape)
+    whole = np.broadcast_to(k, shape).reshape(-1, *shape[len(shape) - tables.ndim + 1 :])
+    found = np.take_along_axis(tables, np.moveaxis(whole, 0, -1), -1)
+    return np.moveaxis(found, -1, 0).reshape(shape)
 
 
 def _summed(terms: np.ndarray) -> np.ndarray:

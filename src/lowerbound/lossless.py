@@ -28,7 +28,7 @@ from lowerbound.coded_file import (
     weights_checksum,
     write_coded,
 )
-from lowerbound.coding import BATCH, BitStack, Codec, StackError, exactly, groups_of, negative_elbo_bits
+from lowerbound.coding import BATCH, BitStack, Codec, StackError, groups_of
 from lowerbound.data import DataError
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.kinds.strings import texts_in
@@ -58,7 +58,10 @@ class Compressed:
         num_bytes: of the file.
         bits: what the rows took, without the start and the header: comparable with −ELBO.
         elbo_bits: −ELBO of the same rows on the same grid; beyond 4,096 rows, from as many evenly spaced ones.
-        standard_error: of the difference of both, as the file has one latent for each row and the bound 16.
+        drawn_bits: −ELBO at the latents of the file, log₂ q(z | x) − log₂ p(x, z) of all rows. `bits` are these up to
+            the grids, without the noise of other draws; less where the model excludes a value, as none takes over 30.
+        standard_error: of the difference of `bits` and `elbo_bits`, as the file has one latent for each row and the
+            bound 16.
         start_bits: what the file has besides `bits`: what the first rows borrowed, the header and the gaps.
         num_held: lines of text that stand in the file as they were written.
         others: bytes of the same rows under gzip, bz2, lzma and, of images, png, by name.
@@ -69,6 +72,7 @@ class Compressed:
     num_bytes: int
     bits: float
     elbo_bits: float
+    drawn_bits: float
     standard_error: float
     start_bits: float
     others: dict[str, int]
@@ -116,6 +120,7 @@ def compress(
         num_bytes=len(content),
         bits=encoded.net_bits,
         elbo_bits=elbo,
+        drawn_bits=encoded.drawn_bits,
         standard_error=error,
         start_bits=8 * len(content) - encoded.net_bits,
         others=sizes_of_others(rendered if lines is None else lines, fitted.schema.kind),
@@ -204,11 +209,11 @@ def _elbo_bits(
     """−ELBO of all rows in bits and `standard_error`."""
     places = np.unique(np.linspace(0, len(k) - 1, min(len(k), _MOST_ROWS)).astype(np.int64))
     codec, found = _codec(fitted, grid), []
-    with exactly(), forked(torch.device("cpu"), derive_seed(fitted.seed, _ELBO)):
+    with forked(torch.device("cpu"), derive_seed(fitted.seed, _ELBO)):
         for block in np.split(places, range(BATCH, len(places), BATCH)):
             given = None if context is None else context[torch.from_numpy(block)]
             known = None if seen is None else seen[block]
-            found.append(negative_elbo_bits(codec, k[block], _DRAWS, seen=known, context=given))
+            found.append(codec.negative_elbo_bits(k[block], _DRAWS, seen=known, context=given))
             if progress is not None:
                 progress(int(block[-1]) + 1, len(k))
     bits, share = np.concatenate(found, 1), len(k) / len(places)

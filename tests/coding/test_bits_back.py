@@ -6,10 +6,15 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from lowerbound.coding import Codec, Steps
-from lowerbound.coding.stack import BitStack
+from lowerbound.coding.families import Family
+from lowerbound.coding.numbering import LatentCells
+from lowerbound.coding.stack import PARTS, BitStack
+from lowerbound.coding.symbols import Elements, pop, push
+from lowerbound.distribution_functions import normal
 from lowerbound.models import vae
 from lowerbound.models.layered import deep_latent_gaussian
 from lowerbound.randomness import forked
@@ -61,6 +66,7 @@ def coded(model, steps, k, batch=64, **given):
     stack = BitStack.from_bytes(encoded.stack.to_bytes(), encoded.stack.num_words, len(encoded.stack.heads))
     assert np.array_equal(codec.decode(stack, encoded.groups, **given), k)
     assert stack.is_what_was_lent(encoded.stack.lent)
+    assert -5e-3 < encoded.symbol_bits / encoded.drawn_bits - 1 < 1e-3  # less where a value would take over 30 bits
     return encoded.net_bits / len(k)
 
 
@@ -120,3 +126,40 @@ def test_layers_drawn_from_the_data_up_take_their_negative_elbo():
     with forked(torch.device("cpu"), 5):
         model = deep_latent_gaussian((DIM,), latent_dims=[2, 1], hidden=[[4], [4]]).double().eval()
     check(model, BITS, numbers_of(model, BITS))
+
+
+def test_a_latent_that_the_prior_excludes_takes_thirty_bits():
+    """At 9 standard deviations −log₂ p of a cell is 70 and more, of which the file takes 30: less than −ELBO."""
+    cells = LatentCells(np.zeros((1, 1)), np.ones((1, 1)))
+    under_p = Elements(Family(normal, (np.zeros((1, 1)), np.ones((1, 1)))), cells, floored=True)
+    k = np.array([[np.abs(cells.value(np.arange(1 << 18)[None]) - 9).argmin()]])
+    width = cells.end(k) - cells.end(k - 1)
+    of_the_density = 0.5 * 81 / math.log(2) + 0.5 * math.log2(2 * math.pi) - math.log2(width.item())
+    stack = BitStack(lends=True)
+    stack.widen(1)
+    push(stack, under_p, k)
+    assert stack.symbol_bits == 30
+    assert of_the_density > 65
+    assert pop(stack, under_p, 1).item() == k.item()
+
+
+def test_the_stack_takes_what_its_symbols_take():
+    """100,000 symbols of random widths: the roundings of either sign cancel."""
+    g, stack = np.random.default_rng(0), BitStack(lends=True)
+    stack.widen(100)
+    exact = 0.0
+    for _ in range(1000):
+        width = np.exp2(g.uniform(20, 30, 100)).astype(np.uint64)
+        start = (g.random(100) * (PARTS - width)).astype(np.uint64)
+        stack.push(start, width, slice(0, 100))
+        exact += float((30 - np.log2(width.astype(float))).sum())
+    assert stack.symbol_bits == pytest.approx(exact, rel=1e-12)
+    assert stack.num_bits == pytest.approx(exact, rel=2e-4)
+
+
+def test_the_cells_of_real_latents_have_equal_mass_under_students_t():
+    cells = LatentCells(np.full((1, 1), 2.0), np.full((1, 1), 3.0))
+    k = np.array([[0, 1000, 131071, 200000, (1 << 18) - 2]])
+    u = scipy.stats.t.cdf((cells.end(k) - 2) / 3, df=2)
+    np.testing.assert_allclose(u, (k + 1) / (1 << 18), rtol=1e-9)
+    assert cells.end(np.array([[(1 << 18) - 1]])).item() == np.inf

@@ -18,15 +18,23 @@ CODED = [
 ]
 
 
-def is_near(cell: CodingCell) -> bool:
-    return abs(cell.bits - cell.elbo_bits) < 5 * cell.standard_error + 5e-3 * abs(cell.elbo_bits)
+def is_exact(cell: CodingCell) -> bool:
+    """Within 0.2 % at the very latents that coded the rows; these are draws of q; and the stack takes what it should.
+
+    A symbol is rounded by some 0.06 bits of either sign: 20 symbols of each of 60 rows by 0.035 bits a row.
+    """
+    return (
+        abs(cell.symbol_bits / cell.drawn_bits - 1) < 2e-3
+        and abs(cell.drawn_bits - cell.elbo_bits) < 5 * cell.standard_error + 1e-9
+        and abs(cell.bits - cell.symbol_bits) < 0.2
+    )
 
 
 @pytest.mark.parametrize("likelihood, posterior, prior", CODED)
 def test_rows_take_their_negative_elbo(likelihood, posterior, prior):
-    cell = cell_of(likelihood, posterior, prior, rows=100)
+    cell = cell_of(likelihood, posterior, prior, rows=60)
     assert cell.status == "coded"
-    assert is_near(cell)
+    assert is_exact(cell), cell
 
 
 def test_another_kind_of_latents_is_refused_with_what_to_do():
@@ -36,12 +44,10 @@ def test_another_kind_of_latents_is_refused_with_what_to_do():
 
 
 @pytest.mark.slow
-def test_every_coded_cell_takes_its_negative_elbo_and_every_refusal_says_what_to_do():
-    cells = {**pair_cells(200), **likelihood_cells(200)}
-    assert not [key for key, cell in cells.items() if cell.status == "coded" and not is_near(cell)]
+def test_every_coded_cell_takes_its_negative_elbo_every_refusal_says_what_to_do_and_the_page_says_so():
+    pairs, of_likelihoods = pair_cells(), likelihood_cells()
+    cells = {**pairs, **of_likelihoods}
+    assert not {key: cell for key, cell in cells.items() if cell.status == "coded" and not is_exact(cell)}
     assert not [key for key, cell in cells.items() if cell.status == "refused" and "fit " not in cell.sentence]
-
-
-@pytest.mark.slow
-def test_the_page_is_up_to_date():
-    assert PAGE.read_text() == page(), "run: python -m lowerbound.testing.lossless_matrix > docs/lossless-matrix.md"
+    new = "run: python -m lowerbound.testing.lossless_matrix > docs/lossless-matrix.md"
+    assert PAGE.read_text() == page(pairs, of_likelihoods), new

@@ -1,7 +1,6 @@
 """Lossless coding: rows of data as a stack of bits, by bits-back coding under any model whose parts can be coded."""
 
 from lowerbound.coding.bits_back import BATCH, Codec, CodedRows, exactly, groups_of
-from lowerbound.coding.bound import negative_elbo_bits
 from lowerbound.coding.numbering import BentSteps, Steps
 from lowerbound.coding.stack import BitStack, StackError
 
@@ -15,5 +14,4 @@ __all__ = [
     "Steps",
     "exactly",
     "groups_of",
-    "negative_elbo_bits",
 ]

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lowerbound.chain import StateChain
+from lowerbound.coding.bound import bits_at
 from lowerbound.coding.latents import Grids, LatentCoder
 from lowerbound.coding.numbering import Steps
 from lowerbound.coding.stack import BitStack
@@ -50,11 +51,17 @@ class CodedRows:
         stack: their bits.
         groups: how many rows were coded at a time, the first first; those of `groups_of`.
         net_bits: what the rows added to the stack.
+        symbol_bits: the same without the rounding of the stack.
+        drawn_bits: log₂ q(z | x) − log₂ p(x, z) of all rows at the very z that were popped, which is what they should
+            have added, without the noise of other draws. They take less where p(z) all but excludes such z, since no
+            value is given less than 2⁻³⁰.
     """
 
     stack: BitStack
     groups: tuple[int, ...]
     net_bits: float
+    symbol_bits: float
+    drawn_bits: float
 
 
 class Codec:
@@ -96,16 +103,22 @@ class Codec:
         Raises:
             ValueError: a part of the model that cannot be coded.
         """
-        stack, groups, done = BitStack(lends=True), groups_of(len(k), self.batch), 0
+        stack, groups, done, drawn = BitStack(lends=True), groups_of(len(k), self.batch), 0, 0.0
         with exactly():
             for size in groups:
                 rows = slice(done, done + size)
                 stack.widen(size)
-                self._push_rows(stack, k[rows], _part(seen, rows), _part(context, rows))
+                drawn += self._push_rows(stack, k[rows], _part(seen, rows), _part(context, rows))
                 done += size
                 if progress is not None:
                     progress(done, len(k))
-        return CodedRows(stack=stack, groups=groups, net_bits=stack.num_bits)
+        return CodedRows(
+            stack=stack,
+            groups=groups,
+            net_bits=stack.num_bits,
+            symbol_bits=stack.symbol_bits,
+            drawn_bits=drawn,
+        )
 
     def decode(
         self,
@@ -133,14 +146,29 @@ class Codec:
                     progress(num_rows - done, num_rows)
         return k
 
-    def _push_rows(self, stack: BitStack, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None) -> None:
+    def negative_elbo_bits(
+        self, k: np.ndarray, draws: int, *, seen: np.ndarray | None = None, context: Tensor | None = None
+    ) -> np.ndarray:
+        """log₂ q(z | x) − log₂ p(x, z) of rows numbered k (rows, elements) at draws of q: (draws, rows)."""
+        with exactly():
+            x, given = self._events(k, seen), None if context is None else context.double()
+            q = self.model.infer(x, given)
+            z = q.sample(torch.Size((draws,)))
+            return bits_at(self.model, self.steps, q, x, k, z, seen=seen, context=given)
+
+    def _push_rows(self, stack: BitStack, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None) -> float:
+        """Push rows; what they should add to the stack."""
         k, seen, context, rows = self._filled(k, seen, context)
-        q, p = self._inferred(k, seen, context)
+        x = self._events(k, seen)
+        q, p = self._inferred(x, context)
         grids = self._grids(p, context)
         numbers, z = self._latents.pop(stack, q, p, grids, self._batch(rows, "posterior", floored=False))
         likelihood = self.model.decode(z, context)
         push_event(stack, likelihood, self._steps_at, k, self._batch(rows, "likelihood", seen=seen))
         self._latents.push(stack, p, p, grids, numbers, self._batch(rows, "prior"))
+        one = tuple(layer[None] for layer in z) if isinstance(z, tuple) else z[None]
+        drawn = bits_at(self.model, self.steps, q, x, k, one, seen=seen, context=context)
+        return float(drawn[0, :rows].sum())
 
     def _pop_rows(self, stack: BitStack, rows: int, seen: np.ndarray | None, context: Tensor | None) -> np.ndarray:
         _, seen, context, _ = self._filled(np.zeros((rows, 1)), seen, context)
@@ -149,14 +177,17 @@ class Codec:
         numbers, z = self._latents.pop(stack, p, p, grids, self._batch(rows, "prior"))
         of_x = self._batch(rows, "likelihood", seen=seen)
         k = pop_event(stack, self.model.decode(z, context), self._steps_at, len(self.steps.size), of_x)
-        q, p = self._inferred(k, seen, context)
+        q, p = self._inferred(self._events(k, seen), context)
         self._latents.push(stack, q, p, grids, numbers, self._batch(rows, "posterior", floored=False))
         return k[:rows]
 
-    def _inferred(self, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None) -> tuple[Any, Any]:
-        """q(z | x) and p(z)."""
+    def _events(self, k: np.ndarray, seen: np.ndarray | None) -> Tensor:
+        """x of rows of numbers."""
         values = self.steps.value(np.ascontiguousarray(k.T)).T
-        x = self.events(np.ascontiguousarray(values if seen is None else np.where(seen, values, np.nan)))
+        return self.events(np.ascontiguousarray(values if seen is None else np.where(seen, values, np.nan)))
+
+    def _inferred(self, x: Tensor, context: Tensor | None) -> tuple[Any, Any]:
+        """q(z | x) and p(z)."""
         q, p = self.model.infer(x, context), self.model.prior(context)
         if isinstance(q, Augmented):
             raise ValueError(
@@ -168,7 +199,8 @@ class Codec:
     def _grids(self, p: Distribution, context: Tensor | None) -> Grids:
         """Where the values of the latents lie, which must be known before x is."""
         if isinstance(p, StateChain) and self._in_order is None:
-            q, _ = self._inferred(np.zeros((self.batch, len(self.steps.size)), np.int64), None, context)
+            none = np.zeros((self.batch, len(self.steps.size)), np.int64)
+            q, _ = self._inferred(self._events(none, None), context)
             self._in_order = isinstance(q, StateChain) and q.drawing_order() == p.drawing_order()
         return self._latents.grids_for(p, self.batch, in_order=bool(self._in_order))
 

@@ -1,7 +1,8 @@
-"""−log₂ p(x | z) on steps of finite width, as x is coded: Σ −log₂ (F_k − F_{k−1}).
+"""log₂ q(z | x) − log₂ p(x, z) at given z, the bits that a row takes there; its mean under q is −ELBO.
 
-It is what a density times the width of a step stands for, and differs from it where a step is not short beside the
-spread of p(x | z): columns of a few values under a normal distribution.
+Of a density p(x | z) it is that of steps of finite width, as x is coded: Σ −log₂ (F_k − F_{k−1}). It is what a density
+times the width of a step stands for, and differs from it where a step is not short beside the spread of p(x | z):
+columns of a few values under a normal distribution.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lowerbound.coding.bits_back import Codec
+from lowerbound.coding.numbering import Steps
 from lowerbound.coding.turns import Batch, NumberingOf, visited
+from lowerbound.hooks import Latents
+from lowerbound.model import LatentVariableModel
 from lowerbound.weights import latents_of, weigh
 
-__all__ = ["bits_on_steps", "negative_elbo_bits"]
+__all__ = ["bits_at", "bits_on_steps"]
 
 _LEAST = 2.0**-50  # F is known to this
 
@@ -38,25 +40,40 @@ def bits_on_steps(p: Distribution, numbering_of: NumberingOf, k: np.ndarray, bat
     return found
 
 
-def negative_elbo_bits(
-    codec: Codec, k: np.ndarray, draws: int, *, seen: np.ndarray | None = None, context: Tensor | None = None
+def bits_at(
+    model: LatentVariableModel,
+    steps: Steps,
+    q: Distribution,
+    x: Tensor,
+    k: np.ndarray,
+    z: Latents,
+    *,
+    seen: np.ndarray | None = None,
+    context: Tensor | None = None,
 ) -> np.ndarray:
-    """log₂ q(z | x) − log₂ p(x, z) of rows numbered k (rows, elements) at draws of z: (draws, rows).
+    """log₂ q(z | x) − log₂ p(x, z) of rows at latents z: (draws, rows).
 
-    Call it within `exactly`.
+    Arguments:
+        model: p(x, z).
+        steps: the values that x can have.
+        q: q(z | x) of the rows.
+        x: as the likelihood scores it (rows, *event).
+        k: its numbers (rows, elements).
+        z: latents (draws, rows, *event), or a tuple of them.
+        seen: where there is a value (rows, elements); None for everywhere.
+        context: of each row.
     """
-    model, rows = codec.model, len(k)
-    values = codec.steps.value(np.ascontiguousarray(k.T)).T
-    x = codec.events(np.ascontiguousarray(values if seen is None else np.where(seen, values, np.nan)))
-    given = None if context is None else context.double()
-    q, joint = model.infer(x, given), model.joint(x, given)
-    w = weigh(q, joint, q.sample(torch.Size((draws,))))
-    if not codec.steps.half.any():
+    w = weigh(q, model.joint(x, context), z)
+    if not steps.half.any():
         return -w.log_w.numpy() / math.log(2)
-    batch = Batch(rows=rows, size=rows, part="likelihood", floored=True, seen=seen)
-    z = latents_of(q, w.z)
+    batch = Batch(rows=len(k), size=len(k), part="likelihood", floored=True, seen=seen)
     of_x = [
-        bits_on_steps(model.decode(one, given), lambda _, places: codec.steps.at(places), k, batch)
-        for one in (tuple(layer[i] for layer in z) if isinstance(z, tuple) else z[i] for i in range(draws))
+        bits_on_steps(model.decode(one, context), lambda _, places: steps.at(places), k, batch)
+        for one in _each(latents_of(q, w.z))
     ]
     return w.rate.numpy() / math.log(2) + np.stack(of_x)
+
+
+def _each(z: Latents) -> list[Latents]:
+    """The draws, one after another."""
+    return list(zip(*z, strict=True)) if isinstance(z, tuple) else list(z)

@@ -38,9 +38,9 @@ class Family:
     values: Values = "numbers"
     num_classes: int = 0
 
-    def at(self, place: int, rows: np.ndarray | slice = slice(None)) -> Family:
-        """One of the elements, of some rows."""
-        parameters = tuple(parameter[place][rows] for parameter in self.parameters)
+    def part(self, elements: slice, rows: np.ndarray | slice) -> Family:
+        """Some of the elements in some rows."""
+        parameters = tuple(parameter[elements][:, rows] for parameter in self.parameters)
         return Family(self.function, parameters, self.values, self.num_classes)
 
 

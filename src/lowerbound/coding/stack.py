@@ -42,12 +42,19 @@ class BitStack:
 
     Arguments:
         lends: whether words that are missing are taken from the known stream.
+
+    Attributes:
+        heads: s of each lane.
+        lent: words that were taken from the known stream.
+        symbol_bits: Σ log₂ (2³⁰ / f) of what was pushed, less that of what was popped. `num_bits` is this up to the
+            rounding of ⌊s / f⌋, which is some 0.06 bits for a symbol, of either sign.
     """
 
     def __init__(self, *, lends: bool):
         self.heads = np.empty(0, np.uint64)
         self._words, self._count = np.empty(1024, np.uint32), 0
         self._lends, self.lent, self._start_bits = lends, 0, 0.0
+        self.symbol_bits = 0.0
 
     @property
     def num_bits(self) -> float:
@@ -81,6 +88,7 @@ class BitStack:
         if full.any():
             self._put((head[full] & _MASK).astype(np.uint32))
             head = np.where(full, head >> _BITS, head)
+        self.symbol_bits += _symbol_bits(width)
         whole, rest = np.divmod(head, width)
         self.heads[lanes] = (whole << _PART_BITS) + rest + start
 
@@ -104,6 +112,7 @@ class BitStack:
         Raises:
             StackError: the stack is empty and lends nothing.
         """
+        self.symbol_bits -= _symbol_bits(width)
         head = self.heads[lanes]
         head = width * (head >> _PART_BITS) + (head & _PART_MASK) - start
         short = head < _LOW
@@ -180,6 +189,11 @@ def _hashed(x: np.ndarray) -> np.ndarray:
     x = (x ^ x >> np.uint64(30)) * _FIRST_FACTOR
     x = (x ^ x >> np.uint64(27)) * _SECOND_FACTOR
     return x ^ x >> np.uint64(31)
+
+
+def _symbol_bits(width: np.ndarray) -> float:
+    """Σ log₂ (2³⁰ / f)."""
+    return 30.0 * len(width) - float(np.log2(width.astype(np.float64)).sum())
 
 
 def _information(heads: np.ndarray) -> float:

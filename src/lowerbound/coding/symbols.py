@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -22,9 +22,12 @@ from lowerbound.coding.stack import PARTS, BitStack, StackError
 __all__ = ["Elements", "pop", "push"]
 
 _MOST_AT_ONCE = 1 << 16
+_NUMBERS_AT_ONCE = 1 << 18
 _LEAST_MASS = 1e-12
+_FEW, _PLACES_IN_FEW, _PLACES = 256, 15, 3
 
 Shares: TypeAlias = Callable[[np.ndarray], np.ndarray]
+Lanes: TypeAlias = np.ndarray | slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,118 +46,168 @@ class Elements:
     floored: bool
     seen: np.ndarray | None = None
 
+    def part(self, block: slice, lanes: Lanes = slice(None)) -> Elements:
+        """Some of the elements in some rows, all of which are there."""
+        return Elements(self.family.part(block, lanes), self.numbering.at(block).in_rows(lanes), self.floored)
+
+    def lanes(self, i: int, rows: int) -> Lanes | None:
+        """The rows that have an element; None if there is none."""
+        if self.seen is None:
+            return slice(0, rows)
+        found = np.flatnonzero(self.seen[i])
+        return found if len(found) else None
+
+
+class _Symbols(NamedTuple):
+    """The numbers of the values of m elements in some rows, or the upper or the lower bits of these numbers.
+
+    Attributes:
+        shares: k (…, m, rows) ↦ F_k.
+        size: how many there are (m, 1) or (m, rows).
+        floored: whether each has at least one part.
+    """
+
+    shares: Shares
+    size: np.ndarray
+    floored: bool
+
+    def ends(self, k: np.ndarray) -> np.ndarray:
+        """C_k (…, m, rows), int64; 0 below the first value and 2³⁰ from the last on."""
+        last = self.size - 1
+        f = self.shares(np.minimum(np.maximum(k, 0), last))
+        if not np.isfinite(f).all():
+            raise StackError("the model gives no finite probability")
+        c = np.floor(f * (PARTS - self.size if self.floored else PARTS)).astype(np.int64)
+        return np.where(k < 0, 0, np.where(k >= last, PARTS, c + (k + 1 if self.floored else 0)))
+
+    def first_places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where a search begins, and C_k there, each (places, m, rows)."""
+        most = int(self.size.max())
+        places = _between(np.full_like(self.size, -1), self.size - 1, _PLACES_IN_FEW if most <= _FEW else _PLACES)
+        ends = self.ends(places)
+        return np.broadcast_to(places, ends.shape), ends
+
 
 def push(stack: BitStack, elements: Elements, k: np.ndarray) -> None:
     """Push the values numbered k (n, rows), the last element first."""
-    for i in reversed(range(len(k))):
-        lanes = _lanes(elements, i, k.shape[1])
-        given = k[i][elements.seen[i]] if elements.seen is not None else k[i]
-        if not len(given):
-            continue
-        for shares, size, part in reversed(list(_of_known(elements, i, given))):
-            start, end = _parts(shares, size, part - 1, elements.floored), _parts(shares, size, part, elements.floored)
-            if (end <= start).any():
-                raise StackError("a value has no part")
-            stack.push(start.astype(np.uint64), (end - start).astype(np.uint64), lanes)
-            if not elements.floored:
-                stack.stir(lanes)
+    for block, low in reversed(_blocks(elements)):
+        whole = _whole(elements.part(block))
+        coded = [(symbols.ends(part - 1), symbols.ends(part)) for symbols, part in _split(whole, low, k[block])]
+        for i in reversed(range(len(k[block]))):
+            lanes = elements.lanes(block.start + i, k.shape[1])
+            if lanes is None:
+                continue
+            for start, end in reversed(coded):
+                first, after = start[i, lanes], end[i, lanes]
+                if (after <= first).any():
+                    raise StackError("a value has no part")
+                stack.push(first.astype(np.uint64), (after - first).astype(np.uint64), lanes)
+                if not elements.floored:
+                    stack.stir(lanes)
 
 
 def pop(stack: BitStack, elements: Elements, rows: int) -> np.ndarray:
     """Pop the numbers (n, rows), the first element first; 0 where there is no element."""
-    n = len(elements.numbering.size)
-    k = np.zeros((n, rows), np.int64)
-    for i in range(n):
-        lanes = _lanes(elements, i, rows)
-        count = rows if elements.seen is None else int(elements.seen[i].sum())
-        if not count:
-            continue
-        found = _popped(stack, elements, i, lanes, count)
-        k[i, lanes if elements.seen is not None else slice(None)] = found
+    k = np.zeros((len(elements.numbering.size), rows), np.int64)
+    for block, low in _blocks(elements):
+        symbols = _upper(_whole(elements.part(block)), low)
+        places, ends = symbols.first_places()
+        for i in range(len(k[block])):
+            lanes = elements.lanes(block.start + i, rows)
+            if lanes is not None:
+                one = elements.part(slice(block.start + i, block.start + i + 1), lanes)
+                k[block.start + i, lanes] = _popped(stack, lanes, one, low, (places[:, i, lanes], ends[:, i, lanes]))
     return k
 
 
-def _lanes(elements: Elements, i: int, rows: int) -> np.ndarray | slice:
-    return slice(0, rows) if elements.seen is None else np.flatnonzero(elements.seen[i])
-
-
-def _of_known(elements: Elements, i: int, k: np.ndarray) -> list[tuple[Shares, np.ndarray | int, np.ndarray]]:
-    """The shares, the size and the symbol of one element, or of its upper and lower bits."""
-    function, size = _function(elements, i), int(elements.numbering.size[i])
-    low = _low_bits(size, elements.floored)
+def _popped(stack: BitStack, lanes: Lanes, one: Elements, low: int, first: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Pop the numbers of one element, of which the first places to look at are known."""
+    upper = _found(stack, lanes, _upper(_whole(one), low), first)
     if not low:
-        return [(function, size, k)]
-    upper = k >> low
-    return [
-        (_of_upper(function, size, low), (size - 1 >> low) + 1, upper),
-        (*_of_lower(function, size, low, upper), k & (1 << low) - 1),
-    ]
+        return upper
+    lower = _lower(_whole(one), low, upper[None])
+    places, ends = lower.first_places()
+    return (upper << low) + _found(stack, lanes, lower, (places[:, 0], ends[:, 0]))
 
 
-def _popped(stack: BitStack, elements: Elements, i: int, lanes: np.ndarray | slice, count: int) -> np.ndarray:
-    function, size = _function(elements, i), int(elements.numbering.size[i])
-    low, floored = _low_bits(size, elements.floored), elements.floored
-    if not low:
-        return _one(stack, function, np.full(count, size), lanes, floored)
-    upper = _one(stack, _of_upper(function, size, low), np.full(count, (size - 1 >> low) + 1), lanes, floored)
-    shares, sizes = _of_lower(function, size, low, upper)
-    return (upper << low) + _one(stack, shares, sizes, lanes, floored)
-
-
-def _one(stack: BitStack, shares: Shares, size: np.ndarray, lanes: np.ndarray | slice, floored: bool) -> np.ndarray:
-    """Pop one symbol: the smallest k with C_k above the part on top, by bisection."""
-    if not floored:
+def _found(stack: BitStack, lanes: Lanes, symbols: _Symbols, first: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Pop a symbol of one element: the smallest k with C_k above the part on top."""
+    if not symbols.floored:
         stack.stir(lanes)
-    part = stack.peek(lanes).astype(np.int64)
-    below, at = np.full(len(part), -1), size - 1
+    part, (places, ends) = stack.peek(lanes).astype(np.int64), first
+    every = np.arange(len(part))
+    below, at = np.full(len(part), -1), np.broadcast_to(symbols.size[0] - 1, part.shape)
     start, end = np.zeros(len(part), np.int64), np.full(len(part), PARTS)
-    while (open_ := at - below > 1).any():
-        middle = np.where(open_, (below + at) >> 1, at)
-        c = _parts(shares, size, middle, floored)
-        inside = part < c
-        at, end = np.where(inside, middle, at), np.where(inside, c, end)
-        below, start = np.where(inside, below, middle), np.where(inside, start, c)
+    while True:
+        upto = (ends <= part).sum(0)
+        known, limits = np.concatenate([[below], places, [at]]), np.concatenate([[start], ends, [end]])
+        below, at, start, end = known[upto, every], known[upto + 1, every], limits[upto, every], limits[upto + 1, every]
+        if (at - below <= 1).all():
+            break
+        places = _between(below, at, _PLACES)
+        ends = symbols.ends(places[:, None])[:, 0]
     stack.pop(start.astype(np.uint64), (end - start).astype(np.uint64), lanes)
     return at
 
 
-def _parts(shares: Shares, size: np.ndarray | int, k: np.ndarray, floored: bool) -> np.ndarray:
-    """C_k, int64; 0 below the first value and 2³⁰ from the last on."""
-    f = shares(np.clip(k, 0, size - 1))
-    if not np.isfinite(f).all():
-        raise StackError("the model gives no finite probability")
-    c = np.floor(f * (PARTS - size)).astype(np.int64) + k + 1 if floored else np.floor(f * PARTS).astype(np.int64)
-    return np.where(k < 0, 0, np.where(k >= size - 1, PARTS, c))
+def _between(below: np.ndarray, at: np.ndarray, count: int) -> np.ndarray:
+    """So many places between two, or at the first of them; all places if there are no more."""
+    count = max(1, min(count, int((at - below).max()) - 1))
+    steps = np.arange(1, count + 1).reshape(-1, *(1 for _ in below.shape))
+    return below + (at - below) * steps // (count + 1)
 
 
-def _function(elements: Elements, i: int) -> Shares:
-    """k ↦ F_k of one element, for the rows that have it."""
-    rows = slice(None) if elements.seen is None else elements.seen[i]
-    family, numbering = elements.family.at(i, rows), elements.numbering.at(i)
-    if isinstance(numbering, LatentCells) and elements.seen is not None:
-        raise AssertionError
-    return lambda k: np.clip(family.function(numbering.end(k), *family.parameters), 0.0, 1.0)
+def _blocks(elements: Elements) -> list[tuple[slice, int]]:
+    """Elements that are treated at once, and how many lower bits of theirs are coded apart."""
+    parameters = elements.family.parameters
+    most = max(1, _NUMBERS_AT_ONCE // (_PLACES_IN_FEW * max(p[0].size for p in parameters)))
+    lows = [_low_bits(size, elements.floored) for size in elements.numbering.size.tolist()]
+    found, start = list[tuple[slice, int]](), 0
+    for i in range(1, len(lows) + 1):
+        if i == len(lows) or lows[i] != lows[start] or i - start == most:
+            found.append((slice(start, i), lows[start]))
+            start = i
+    return found
 
 
 def _low_bits(size: int, floored: bool) -> int:
     return max(0, (size - 1).bit_length() - 16) if floored and size > 4 * _MOST_AT_ONCE else 0
 
 
-def _of_upper(function: Shares, size: int, low: int) -> Shares:
-    return lambda h: function(np.minimum((h + 1) << low, size) - 1)
-
-
-def _of_lower(function: Shares, size: int, low: int, upper: np.ndarray) -> tuple[Shares, np.ndarray]:
-    """F of the lower bits given the upper ones, and how many values they have."""
-    first, sizes = upper << low, np.minimum(1 << low, size - (upper << low))
-    below = np.where(first > 0, function(np.maximum(first - 1, 0)), 0.0)
-    last = first + sizes - 1
-    mass = np.where(last < size - 1, function(last), 1.0) - below
+def _whole(elements: Elements) -> _Symbols:
+    """The numbers of elements that are all there."""
+    family, numbering = elements.family, elements.numbering
 
     def shares(k: np.ndarray) -> np.ndarray:
-        flat = (k + 1) / sizes
-        return np.where(mass > _LEAST_MASS, (function(first + k) - below) / np.maximum(mass, _LEAST_MASS), flat).clip(
-            0, 1
-        )
+        return np.minimum(np.maximum(family.function(numbering.end(k), *family.parameters), 0.0), 1.0)
 
-    return shares, sizes
+    return _Symbols(shares, numbering.size[:, None], elements.floored)
+
+
+def _split(whole: _Symbols, low: int, k: np.ndarray) -> list[tuple[_Symbols, np.ndarray]]:
+    """Numbers, or their upper and their lower bits, in the order in which they are popped."""
+    if not low:
+        return [(whole, k)]
+    return [(_upper(whole, low), k >> low), (_lower(whole, low, k >> low), k & (1 << low) - 1)]
+
+
+def _upper(whole: _Symbols, low: int) -> _Symbols:
+    if not low:
+        return whole
+    return _Symbols(
+        lambda h: whole.shares(np.minimum((h + 1) << low, whole.size) - 1), (whole.size - 1 >> low) + 1, whole.floored
+    )
+
+
+def _lower(whole: _Symbols, low: int, upper: np.ndarray) -> _Symbols:
+    """The lower bits given the upper ones (m, rows)."""
+    first, sizes = upper << low, np.minimum(1 << low, whole.size - (upper << low))
+    below = np.where(first > 0, whole.shares(np.maximum(first - 1, 0)), 0.0)
+    last = first + sizes - 1
+    mass = np.where(last < whole.size - 1, whole.shares(last), 1.0) - below
+
+    def shares(k: np.ndarray) -> np.ndarray:
+        share = (whole.shares(first + k) - below) / np.maximum(mass, _LEAST_MASS)
+        return np.minimum(np.maximum(np.where(mass > _LEAST_MASS, share, (k + 1) / sizes), 0.0), 1.0)
+
+    return _Symbols(shares, sizes, whole.floored)

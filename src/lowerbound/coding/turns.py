@@ -81,7 +81,7 @@ def visited(
         if present:
             there = np.broadcast_to(present[0].numpy()[: batch.rows], (len(places), batch.rows))
             seen = there if seen is None else seen & there
-        coded = _of_rows(numbering, batch.rows)
+        coded = numbering.in_rows(slice(0, batch.rows))
 
         def tell(k: np.ndarray, family: Family = family, numbering: Steps | LatentCells = numbering) -> None:
             sent[0] = values_of(k, family, numbering)
@@ -94,14 +94,6 @@ def values_of(k: np.ndarray, family: Family, numbering: Steps | LatentCells) -> 
     if family.values == "one-hot":
         return torch.nn.functional.one_hot(torch.from_numpy(k.T.copy()), family.num_classes).double()
     return torch.from_numpy(np.ascontiguousarray(numbering.value(k).T))
-
-
-def _of_rows(numbering: Steps | LatentCells, rows: int) -> Steps | LatentCells:
-    return (
-        LatentCells(numbering.loc[:, :rows], numbering.scale[:, :rows])
-        if isinstance(numbering, LatentCells)
-        else numbering
-    )
 
 
 def _turns(p: Distribution, size: int) -> Generator[Turn | tuple[Distribution, None], Tensor, None]:

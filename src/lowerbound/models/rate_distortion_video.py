@@ -11,7 +11,7 @@ is also a model of what comes next.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +25,11 @@ from lowerbound.models.sequence_steps import EachStep
 from lowerbound.nets import FromMap, ToMap
 from lowerbound.posteriors import UniformNoise
 from lowerbound.priors import FramesInTurn
+from lowerbound.priors.motion import Motion
 
 __all__ = ["RECIPE", "EachFrame", "OverTime", "predicted", "rate_distortion_video"]
 
-OverTime: TypeAlias = Literal["temporal", "frames"]
+OverTime: TypeAlias = Literal["motion", "temporal", "frames"]
 
 
 def rate_distortion_video(
@@ -46,7 +47,8 @@ def rate_distortion_video(
 
     Arguments:
         event_shape: (frames, channels, height, width).
-        prior: "temporal", or "frames", under which frames have nothing in common.
+        prior: "motion", which sees what the frames before look like; "temporal", which sees their codes; or "frames",
+            under which frames have nothing in common.
         window: how many frames before it the prior of a frame sees.
         prior_channels: of the layers of the net of that prior.
         code_channels: numbers of a code at each position of the map of a frame.
@@ -67,18 +69,20 @@ def rate_distortion_video(
             f"rate_distortion_video got rows of shape {shape}; it needs clips (frames, channels, height, width) of two "
             "frames at least. For pictures take rate-distortion."
         )
-    if prior not in ("temporal", "frames"):
-        raise ValueError(f"rate_distortion_video got prior={prior!r}; choose temporal or frames.")
+    if prior not in get_args(OverTime):
+        raise ValueError(f"rate_distortion_video got prior={prior!r}; choose {', '.join(get_args(OverTime))}.")
     sizes = {f"prior_channels[{i}]": c for i, c in enumerate(prior_channels)}
     check_pictures(shape[1:], widths, code_channels=code_channels, window=window, **sizes)
-    encoder = EachFrame(ToMap(shape[1:], widths, (code_channels,), nonlinear), shape[0])
-    decoder = Normal(FromMap(code_channels, widths[::-1], shape[1:], nonlinear), noise)
-    seen = window if prior == "temporal" else 0
+    encoder = ToMap(shape[1:], widths, (code_channels,), nonlinear)
+    decoder = FromMap(code_channels, widths[::-1], shape[1:], nonlinear)
+    layers = {"channels": tuple(prior_channels), "activation": nonlinear}
+    motion = Motion(encoder, decoder, window=window, **layers) if prior == "motion" else None
     codes = (shape[0], code_channels, *encoder.out_shape[-2:])
+    seen = 0 if prior == "frames" else window
     return LatentVariableModel(
-        prior=FramesInTurn(codes, window=seen, channels=tuple(prior_channels), activation=nonlinear),
-        likelihood=EachStep(decoder, shape),
-        posterior=UniformNoise(encoder),
+        prior=FramesInTurn(codes, window=seen, motion=motion, **layers),
+        likelihood=EachStep(Normal(decoder, noise), shape),
+        posterior=UniformNoise(EachFrame(encoder, shape[0])),
     )
 
 

@@ -7,6 +7,7 @@ with the noise of the codes, whose μ and σ a convolution computes from the k f
     (μ_t, s_t) = (z_{t−1}, 0) + f(z_{t−1}, …, z_{t−k}, 1[t − 1 ≥ 1], …, 1[t − k ≥ 1])
     σ_t = 0.1 + softplus(s_t + c),   c = softplus⁻¹(1)
 
+or `Motion` from what they look like.
 Frames before the first are zeros, and the last k inputs of f say which they are. All frames of a given z are scored at
 once; draws, and files, take one after another. Without f every frame is like the first.
 """
@@ -14,7 +15,6 @@ once; draws, and files, take one after another. Without f every frame is like th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any, ClassVar, cast
 
 import torch
@@ -25,6 +25,7 @@ from torch.distributions import Distribution, constraints
 from lowerbound.chain import SampleShape
 from lowerbound.nets.softplus import positive
 from lowerbound.priors.factorized_cumulative import FactorizedCumulative
+from lowerbound.priors.motion import Motion, convolutions
 from lowerbound.priors.noisy_normal import NoisyNormalDistribution
 from lowerbound.protocols import Context
 
@@ -41,6 +42,7 @@ class FramesInTurn(nn.Module):
         window: k, the frames that each frame is given; 0 makes all frames independent and alike.
         channels: of the layers of f, 3×3 convolutions.
         activation: makes the nonlinearity.
+        motion: in place of f; of the same window.
 
     Returns (when called, with or without a context):
         A `FramesInTurnDistribution` of batch shape () and event shape `latent_shape`.
@@ -56,18 +58,34 @@ class FramesInTurn(nn.Module):
         window: int = 3,
         channels: Sequence[int] = (64, 64, 64),
         activation: Callable[[], nn.Module] = nn.ReLU,
+        motion: Motion | None = None,
     ):
         super().__init__()
         self.latent_shape = self.event_shape = tuple(latent_shape)
-        self.first, self.window = FactorizedCumulative(self.latent_shape[1:]), window
-        self.net = _net(self.latent_shape[1], window, channels, activation) if window else None
+        self.first, self.window, self.motion = FactorizedCumulative(self.latent_shape[1:]), window, motion
+        codes = self.latent_shape[1]
+        sizes = [window * (codes + 1), *channels, 2 * codes]
+        self.net = convolutions(sizes, activation) if window and motion is None else None
 
     def forward(self, context: Context | None = None) -> FramesInTurnDistribution:
         """p̃(z); the context is not looked at."""
         return FramesInTurnDistribution(self)
 
-    def given(self, before: Float[Tensor, "*lead window channel height width"], known: Tensor) -> Distribution:
-        """p̃(z_t | z_{t−k}, …, z_{t−1}), the latest last; `known` (*lead, window) is 1 for frames that there are."""
+    def given(
+        self,
+        before: Float[Tensor, "*lead window channel height width"],
+        known: Tensor,
+        pictures: Tensor | None = None,
+    ) -> Distribution:
+        """p̃(z_t | z_{t−k}, …, z_{t−1}), the latest last; `known` (*lead, window) is 1 for frames that there are.
+
+        Under `motion` `pictures` are what the frames look like, which is computed if it is not given.
+        """
+        if self.motion is not None:
+            loc, raw = self.motion(before, self.motion.shown(before) if pictures is None else pictures, known).unbind(
+                -4
+            )
+            return NoisyNormalDistribution(loc, positive(raw, _MIN_SCALE), 3)
         lead, size = before.shape[:-4], before.shape[-2:]
         flags = known[..., None, None, None].expand(*lead, self.window, 1, *size)
         inputs = torch.cat([before, flags], -3).reshape(-1, self.window * (before.shape[-3] + 1), *size)
@@ -99,11 +117,10 @@ class FramesInTurnDistribution(Distribution):
         p = self._module
         if not p.window:
             return p.first().log_prob(value).sum(-1)
-        num_frames, lead = value.shape[-4], value.shape[:-4]
-        padded = torch.cat([value.new_zeros(*lead, p.window, *value.shape[-3:]), value[..., :-1, :, :, :]], -4)
-        windows = padded.unfold(-4, p.window, 1).movedim(-1, -4)[..., 1:, :, :, :, :]
+        num_frames, lead, before = value.shape[-4], value.shape[:-4], value[..., :-1, :, :, :]
         known = _known(num_frames, p.window, value)[1:].expand(*lead, -1, -1)
-        rest = p.given(windows, known).log_prob(value[..., 1:, :, :, :])
+        pictures = None if p.motion is None else _windows(p.motion.shown(before), p.window)
+        rest = p.given(_windows(before, p.window), known, pictures).log_prob(value[..., 1:, :, :, :])
         return p.first().log_prob(value[..., 0, :, :, :]) + rest.sum(-1)
 
     def sample(self, sample_shape: SampleShape = ()) -> Tensor:
@@ -141,11 +158,10 @@ class FramesInTurnDistribution(Distribution):
         return torch.stack(frames, -4)
 
 
-def _net(codes: int, window: int, channels: Sequence[int], activation: Callable[[], nn.Module]) -> nn.Sequential:
-    sizes, layers = [window * (codes + 1), *channels], list[nn.Module]()
-    for fan_in, fan_out in pairwise(sizes):
-        layers += [nn.Conv2d(fan_in, fan_out, 3, padding=1), activation()]
-    return nn.Sequential(*layers, nn.Conv2d(sizes[-1], 2 * codes, 3, padding=1))
+def _windows(frames: Tensor, window: int) -> Tensor:
+    """Of frames (*lead, T − 1, *picture) those up to each, zeros before the first: (*lead, T − 1, window, *picture)."""
+    padded = torch.cat([frames.new_zeros(*frames.shape[:-4], window - 1, *frames.shape[-3:]), frames], -4)
+    return padded.unfold(-4, window, 1).movedim(-1, -4)
 
 
 def _known(num_frames: int, window: int, like: Tensor) -> Tensor:
