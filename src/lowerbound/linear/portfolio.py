@@ -99,7 +99,7 @@ class Candidate:
             kind = f"counts of {self.count_factors} factor{'s' * (self.count_factors > 1)}"
         tails = ", heavy tails" if len(self.levels) > 1 else ""
         shrunk = ", shrunk" if self.shrinkage else ""
-        if self.target == "autoregression":
+        if self.target.startswith("autoregress"):
             kind, shrunk = ("", "autoregression") if self.shrinkage == _ALL else (kind, " near an autoregression")
         tables = ", tables of small counts" if self.tabled else ""
         return f"{self.num_clusters} x {kind}{tails}{shrunk}{tables}"
@@ -218,12 +218,15 @@ def candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
 
 def series_candidates(num_rows: int, num_columns: int, num_steps: int) -> Iterator[Candidate]:
     """More of them for rows that are series: clusters as near to an autoregression as so many rows of it bring them."""
-    n, d = num_rows, num_columns
-    for k, rows in ((1, d), (1, 10 * d), (1, _ALL), (3, d), (3, 10 * d), (8, d)):
-        if _enough(n, k):
-            near = Candidate(
-                num_clusters=k, latent_dim=None, target="autoregression", num_steps=num_steps, shrinkage=rows
-            )
+    d = num_columns
+    alone: Target = "autoregressive covariance"
+    of_law: list[tuple[int, float, Target]] = [(1, _ALL, "autoregression"), (1, 10 * d, "autoregression")]
+    for k, rows, target in (
+        *of_law,
+        *((k, rows, alone) for k, rows in ((1, 10 * d), (1, d), (3, d), (3, 10 * d), (8, d))),
+    ):
+        if _enough(num_rows, k):
+            near = Candidate(num_clusters=k, latent_dim=None, shrinkage=rows, target=target, num_steps=num_steps)
             yield from (near, replace(near, levels=_HEAVY))
 
 

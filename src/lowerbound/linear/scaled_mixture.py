@@ -13,8 +13,8 @@ entries in cluster k (`gaps`; x̂ = x and C = 0 where nothing is missing):
     S_k = (Σ_n u_nk (x̂_nk − b_k)(x̂_nk − b_k)ᵀ + Σ_ns r_nks C_nk + κ K^(−2/D) T) / (N_k + κ)
 
 The second is the mode under an inverse Wishart prior with as much weight as κ rows, at a covariance T that is shrunk to
-the volume of one of K clusters (Fraley & Raftery 2007); κ = 0 is maximum likelihood. κ₀ is κ where a single cluster is
-shrunk to an autoregression, whose mean is m, else 0. Given level s the covariance of missing entries is τ_s C, so that
+the volume of one of K clusters (Fraley & Raftery 2007); κ = 0 is maximum likelihood. κ₀ is κ where clusters are
+shrunk to an autoregression whose mean is m, else 0. Given level s the covariance of missing entries is τ_s C, so that
 its level cancels. Σ_k is near S_k as `scaled_covariance` says.
 """
 
@@ -42,7 +42,7 @@ from lowerbound.randomness import forked
 
 __all__ = ["ScaledMixture", "Target", "fit_scaled_mixture"]
 
-Target: TypeAlias = Literal["covariance", "variances", "autoregression"]
+Target: TypeAlias = Literal["covariance", "variances", "autoregression", "autoregressive covariance"]
 _BLOCK, _LEAST, _TRIAL = 2**20, 1e-3, 5
 
 
@@ -124,9 +124,10 @@ def fit_scaled_mixture(
         count_factors: factors of the counts within clusters, for rows of counts alone (`count_factors`).
         levels: τ, at least 1; (1.0,) for Gaussian clusters.
         shrinkage: κ, the weight of T in rows.
-        target: T: the covariance of all rows, its diagonal, or that of an autoregression for rows that are series
-            without gaps (`autoregression`).
-        num_steps: of the series that rows are, for the last of these.
+        target: T: the covariance of all rows, its diagonal, or, for rows that are series without gaps, that of an
+            autoregression with its mean as m (`linear.autoregression`), or of one of deviations from the mean of each
+            column, alone.
+        num_steps: of the series that rows are, for the last two of these.
         min_scale: the floor of a standard deviation, in the units of x.
         resolution: the steps of columns on a grid, below half of which no standard deviation falls; None for none.
         max_iterations: after which to stop.
@@ -152,7 +153,7 @@ def fit_scaled_mixture(
         raise ValueError(f"count_factors is {count_factors} and rows hold other columns than counts; leave it out.")
     grid = CountGrid(num_clusters, count_factors) if count_factors else None
     towards = _shrunk_to(x, target, num_steps)
-    of_mean = shrinkage if target == "autoregression" and num_clusters == 1 else 0.0
+    of_mean = shrinkage if target == "autoregression" else 0.0
     fit = _Fit(x, others, grid, num_clusters, latent_dim, levels, shrinkage, of_mean, towards, min_scale, resolution)
     points = filled_at_means(x) if others is None else torch.cat([filled_at_means(x), others.features()], 1)
     with forked(torch.device("cpu"), seed):
@@ -334,6 +335,8 @@ def _shrunk_to(x: Tensor, target: Target, num_steps: int) -> tuple[Tensor, Tenso
     """m and T, before T is shrunk to the volume of a cluster."""
     if target == "autoregression":
         return autoregression(x.unflatten(1, (num_steps, -1)))
+    if target == "autoregressive covariance":
+        return autoregression((x - x.mean(0)).unflatten(1, (num_steps, -1)))
     covariance = _covariance(x)
     covariance = covariance if target == "covariance" else torch.diag_embed(covariance.diagonal())
     return x.new_zeros(x.shape[1]), covariance
