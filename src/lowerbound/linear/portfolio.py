@@ -219,12 +219,10 @@ def candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
 def series_candidates(num_rows: int, num_columns: int, num_steps: int) -> Iterator[Candidate]:
     """More of them for rows that are series: clusters as near to an autoregression as so many rows of it bring them."""
     d = num_columns
-    alone: Target = "autoregressive covariance"
-    of_law: list[tuple[int, float, Target]] = [(1, _ALL, "autoregression"), (1, 10 * d, "autoregression")]
-    for k, rows, target in (
-        *of_law,
-        *((k, rows, alone) for k, rows in ((1, 10 * d), (1, d), (3, d), (3, 10 * d), (8, d))),
-    ):
+    every: list[tuple[int, float, Target]] = [(1, _ALL, "autoregression"), (1, 10 * d, "autoregression")]
+    sizes = ((1, 10.0 * d), (1, 1.0 * d), (3, 1.0 * d), (3, 10.0 * d), (8, 1.0 * d))
+    every += [(k, rows, "autoregressive covariance") for k, rows in sizes]
+    for k, rows, target in every:
         if _enough(num_rows, k):
             near = Candidate(num_clusters=k, latent_dim=None, shrinkage=rows, target=target, num_steps=num_steps)
             yield from (near, replace(near, levels=_HEAVY))
