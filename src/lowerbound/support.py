@@ -95,6 +95,7 @@ class Support:
             module, so that a fitted estimator can be pickled.
         allows_missing: whether NaN marks an unknown entry and is ignored.
         grid: values spread evenly over a bounded set: all values of a finite set; None if unbounded.
+        table: of counts whose likelihood has a table of probabilities, one value for each of them; else None.
         columns: the sets of the entries of the last axis if they differ; None if all are the same.
     """
 
@@ -103,6 +104,7 @@ class Support:
     allows_missing: bool = False
     grid: tuple[float, ...] | None = None
     columns: tuple[Support, ...] | None = None
+    table: tuple[float, ...] | None = None
 
     def check(self, x: Shaped[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
         """True where an element is in the set, or is missing and allowed to be."""
