@@ -242,9 +242,14 @@ def require_support(
     index = tuple(int(i) for i in (~inside).nonzero()[0])
     value = (x if given is None else given)[index].item()
     taken = support.description if support.columns is None else f"{support.columns[index[-1]].description} there"
+    remedy = "give such values or choose another likelihood"
+    if value != value:
+        remedy = (
+            "gaps are taken by the recipe hidden-markov in series, and by latent-classes and the likelihood mixed in "
+            "tables"
+        )
     raise ValueError(
-        f"{what} holds {value:g} at {place_of(index, columns)}; {type(likelihood).__name__} takes {taken}: give such "
-        "values or choose another likelihood."
+        f"{what} holds {value:g} at {place_of(index, columns)}; {type(likelihood).__name__} takes {taken}: {remedy}."
     )
 
 
