@@ -256,3 +256,17 @@ def test_weights_that_are_not_a_number_are_refused(trained):
     write_model(trained.path, model, trained.fitted().transform)
     with pytest.raises(RunError, match="hold NaN"):
         trained.fitted()
+
+
+def test_a_folder_that_another_process_takes_meanwhile_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner of a folder sweeps away what others were about to move there, so that their file is gone."""
+
+    def too_late(path: Path, content: bytes, *, new: bool) -> None:
+        path.write_bytes(content)
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr("lowerbound.runs.write_atomically", too_late)
+    with pytest.raises(RunError, match="was taken by another process just now; choose another folder"):
+        _new(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""The same array through the command and through the estimator: the same plan, weights and scores."""
+"""The same array through the command, the estimator and `lb.fit`: the same plan, weights and scores."""
 
 from __future__ import annotations
 
@@ -82,6 +82,63 @@ def test_a_mixed_frame(tmp_path: Path) -> None:
     read = pandas.read_csv(tmp_path / "x.csv")
     train, test = (read.iloc[np.sort(rows)] for rows in split_rows(count, num_held_out(count)))
     _same(_run(tmp_path, tmp_path / "x.csv"), _vae(train), test)
+
+
+WORDS = [" ".join(RNG.choice(["the", "a", "cat", "dog", "ran"], 3)) for _ in range(60)]
+MOLECULES = ["CCO", "CCC", "CCN", "CCCO", "CC(C)O", "c1ccccc1", "CC(=O)O", "CCOC", "CCCC", "OCCO"] * 5
+CELLS = pandas.DataFrame(RNG.poisson([3, 0.4, 7, 1], (60, 4)), columns=list("abcd"))
+GAPS = np.where(RNG.random((30, 4, 1)) < 0.2, np.nan, RNG.normal(size=(30, 4, 2)))
+SMALL_TEXT = "latent_dim=2,embedding_dim=4,width=4"
+OTHER_KINDS: dict[str, tuple[Any, str, dict[str, Any]]] = {
+    "words.txt": (WORDS, f"sentence-vae:{SMALL_TEXT}", {}),
+    "some.smi": (MOLECULES, f"molecule-vae:{SMALL_TEXT}", {"kind": "molecules"}),
+    "clips.npy": (
+        RNG.random((40, 3, 1, 8, 8), dtype=np.float32),
+        "rate-distortion-video:code_channels=2,hidden=[4],prior_channels=[4]",
+        {},
+    ),
+    "cells.csv": (
+        CELLS.assign(batch=np.resize(["x", "y"], 60)),
+        "cells:latent_dim=2,hidden=[4]",
+        {"covariates": ["batch"]},
+    ),
+    "two.csv": (
+        pandas.DataFrame(RNG.normal(size=(60, 5)), columns=["u1", "u2", "v1", "v2", "v3"]),
+        "multimodal:latent_dim=2,hidden=[4]",
+        {"blocks": "u=u*;v=v*"},
+    ),
+    "series.npy": (GAPS, "hidden-markov:states=2", {}),
+}
+"""By the name of a file: what it holds, a recipe, and what else is said."""
+
+
+def _write(path: Path, data: Any) -> None:
+    if isinstance(data, list):
+        path.write_text("\n".join(data) + "\n")
+    elif isinstance(data, np.ndarray):
+        np.save(path, data)
+    else:
+        data.to_csv(path, index=False)
+
+
+@pytest.mark.parametrize("name", OTHER_KINDS)
+def test_other_kinds_of_data(tmp_path: Path, name: str) -> None:
+    data, recipe, said = OTHER_KINDS[name]
+    _write(tmp_path / name, data)
+    words = [f"--{word}={','.join(value) if isinstance(value, list) else value}" for word, value in said.items()]
+    steps = {} if recipe.startswith("hidden-markov") else {"steps": 2}
+    words += [f"--steps={value}" for value in steps.values()]
+    out = str(tmp_path / "run")
+    common = ["--recipe", recipe, "--seed", str(SEED), "--device", "cpu", "--no-evaluate", "--out", out]
+    assert main(["fit", str(tmp_path / name), *words, *common]) == 0
+    run = Run.open(tmp_path / "run")
+    by_command, by_call = run.fitted(), lb.fit(data, recipe, seed=SEED, device="cpu", **steps, **said)
+    assert by_call.plan is not None
+    assert run.plan.to_json() == by_call.plan.to_json()
+    weights = by_call.model.state_dict()
+    assert all(torch.equal(tensor, weights[key]) for key, tensor in by_command.model.state_dict().items())
+    rows = data[:12] if not isinstance(data, pandas.DataFrame) else data.head(12)
+    np.testing.assert_array_equal(by_command.score(rows, num_samples=K), by_call.score(rows, num_samples=K))
 
 
 def test_the_estimator_of_probabilistic_pca_is_the_recipe_on_standardised_columns() -> None:

@@ -50,7 +50,8 @@ def fit(
     """Fit a model to data. Settings that are left open are decided from the data; `fitted.plan` holds them.
 
     Arguments:
-        data: a DataFrame, an array or tensor (N, …), an AnnData, a path, a name of the catalogue, or a `Dataset`.
+        data: a DataFrame (of pandas, polars or pyarrow), an array or tensor (N, …), an AnnData, a path, a name of the
+            catalogue, or a `Dataset`.
         recipe: name of a recipe, with options, or a `Recipe`; None for what suits the data.
         y: labels (N,) of a DataFrame or an array, for recipes that use labels; or the name of their column.
         array: the layer of an AnnData that holds the counts, or the array of a file of several.

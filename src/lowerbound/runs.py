@@ -112,11 +112,11 @@ class Run:
         try:
             path.mkdir(parents=True, exist_ok=True)
             write_atomically(path / "run.json", json.dumps(config, indent=2).encode(), new=True)
-        except FileExistsError:
-            if not path.is_dir():
-                raise RunError(f"{path} is a file and cannot hold a run; choose a folder.") from None
-            raise RunError(f"{path} was taken by another process just now; choose another folder.") from None
         except OSError as error:
+            if path.exists() and not path.is_dir():
+                raise RunError(f"{path} is a file and cannot hold a run; choose a folder.") from None
+            if (path / "run.json").exists():  # its owner may have swept away what was to become ours
+                raise RunError(f"{path} was taken by another process just now; choose another folder.") from None
             raise RunError(f"Could not write to {path} ({error.strerror or error}); choose another folder.") from error
         if start is not None:
             write_start(path, start)

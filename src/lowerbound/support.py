@@ -95,6 +95,7 @@ class Support:
             module, so that a fitted estimator can be pickled.
         allows_missing: whether NaN marks an unknown entry and is ignored.
         grid: values spread evenly over a bounded set: all values of a finite set; None if unbounded.
+        table: of counts whose likelihood has a table of probabilities, one value for each of them; else None.
         columns: the sets of the entries of the last axis if they differ; None if all are the same.
     """
 
@@ -103,6 +104,7 @@ class Support:
     allows_missing: bool = False
     grid: tuple[float, ...] | None = None
     columns: tuple[Support, ...] | None = None
+    table: tuple[float, ...] | None = None
 
     def check(self, x: Shaped[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
         """True where an element is in the set, or is missing and allowed to be."""
@@ -240,9 +242,14 @@ def require_support(
     index = tuple(int(i) for i in (~inside).nonzero()[0])
     value = (x if given is None else given)[index].item()
     taken = support.description if support.columns is None else f"{support.columns[index[-1]].description} there"
+    remedy = "give such values or choose another likelihood"
+    if value != value:
+        remedy = (
+            "gaps are taken by the recipe hidden-markov in series, and by latent-classes and the likelihood mixed in "
+            "tables"
+        )
     raise ValueError(
-        f"{what} holds {value:g} at {place_of(index, columns)}; {type(likelihood).__name__} takes {taken}: give such "
-        "values or choose another likelihood."
+        f"{what} holds {value:g} at {place_of(index, columns)}; {type(likelihood).__name__} takes {taken}: {remedy}."
     )
 
 

@@ -107,4 +107,23 @@ def test_bad_series_are_refused_in_a_sentence(refused, tmp_path):
     assert "observed steps for 50 states" in many
     words = ("--likelihood", "normal:scale=heteroscedastic", *to)
     assert "a step is seen or not" in refused("fit", tmp_path / "ok.npy", "--recipe", "hidden-markov", *words)
-    assert "holds nan at row" in refused("fit", tmp_path / "ok.npy", "--recipe", "state-space", *to)
+    for recipe in ("state-space", "autoregressive-rows:likelihood=normal"):
+        sentence = refused("fit", tmp_path / "ok.npy", "--recipe", recipe, *to)
+        assert "holds nan at row" in sentence
+        assert "taken by the recipe hidden-markov in series" in sentence
+
+
+@pytest.mark.parametrize("recipe", ["state-space", "autoregressive-rows"])
+def test_a_model_of_whole_series_names_the_recipe_that_fills_gaps(cli, refused, tmp_path, recipe):
+    x = np.random.default_rng(0).normal(size=(30, 4, 2))
+    np.save(tmp_path / "whole.npy", x)
+    np.save(tmp_path / "gaps.npy", np.where(x > 1, np.nan, x))
+    small = f"{recipe}:likelihood=normal,latent_dim=2,hidden=[4],recurrent_dim=4"
+    words = ("--steps", 1, "--device", "cpu", "--no-evaluate", "--out", tmp_path / "run")
+    assert cli("fit", tmp_path / "whole.npy", "--recipe", small, *words).code == 0
+    sentence = refused("impute", tmp_path / "run", "--data", tmp_path / "gaps.npy", "--out", tmp_path / "full.npz")
+    assert "takes no missing entries" in sentence
+    assert sentence.endswith("in series by the recipe hidden-markov.")
+    assert "by the recipe hidden-markov in series" in refused(
+        "evaluate", tmp_path / "run", "--data", tmp_path / "gaps.npy"
+    )

@@ -80,6 +80,16 @@ def test_categorical_is_the_frequencies_with_one_count_over_the_classes():
     )
 
 
+def test_a_table_of_counts_is_the_frequencies_with_one_count_over_the_table_and_its_tail():
+    likelihood = likelihoods.Mixed(MLP(2, [], (4 + 1,)), columns="small-count-3+count")
+    x = torch.tensor([[0.0, 4.0], [0.0, 2.0], [1.0, 3.0], [0.0, 2.0]])
+    others = likelihoods.Mixed(MLP(2, [], (1,)), columns="count")
+    test = torch.tensor([[2.0, 1.0], [5.0, 1.0]])  # a count that training lacks; and the tail 3, 4, 5, which halves
+    found = independent_elements(likelihood, x, test) - independent_elements(others, x[:, 1:], test[:, 1:])
+    exact = torch.tensor([0.25 / 5, 0.25 / 5 / 2**3], dtype=torch.float64).log()
+    torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-4)
+
+
 def test_student_t_is_scipys_fit():
     x = torch.from_numpy(stats.t(3.5, loc=2, scale=0.5).rvs((600, 1), random_state=0))
     exact = stats.t(*stats.t.fit(x[:, 0].numpy())).logpdf(x[:, 0].numpy()).mean()

@@ -18,6 +18,7 @@ from lowerbound.data.contents import Contents
 from lowerbound.data.covariates import with_covariates
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError, clipped
+from lowerbound.data.foreign_tables import in_pandas
 from lowerbound.data.kinds.strings import are_texts
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.plain import plain
@@ -41,8 +42,8 @@ def dataset_of(
     """The data of a fit.
 
     Arguments:
-        data: a DataFrame, an array or tensor (N, …), a list of str, an AnnData, a path, a name of the catalogue, or a
-            `Dataset`, as it is.
+        data: a DataFrame (of pandas, polars or pyarrow), an array or tensor (N, …), a list of str, an AnnData, a path,
+            a name of the catalogue, or a `Dataset`, as it is.
         y: labels (N,) of a DataFrame or an array; or the name of the column of labels in a DataFrame, in
             `obs` of an AnnData, or in a file.
         array: the layer of an AnnData, or the array of a file that holds several.
@@ -56,6 +57,7 @@ def dataset_of(
         DataError: the data cannot be read, or are not what is said of them; y or hold_out with data that say
             themselves what they hold out and which their labels are.
     """
+    data = in_pandas(data)
     if not isinstance(hold_out, bool):
         raise DataError(f"hold_out is {clipped(repr(hold_out), 30)}; give True or False.")
     of_file = isinstance(data, str | Path) and str(data) not in names()
@@ -104,6 +106,7 @@ def rows_under(
     Raises:
         DataError: the data cannot be read, or have not the columns, classes or shape of the schema.
     """
+    data = in_pandas(data)
     if y is not None and isinstance(data, Rows | Dataset | str | Path):
         raise DataError(f"y goes with a DataFrame or an array, and a {type(data).__name__} was given; leave it out.")
     of_file = isinstance(data, str | Path) and str(data) not in names()
@@ -242,6 +245,7 @@ def column_of(data: Any, name: str, schema: Schema) -> np.ndarray:
     Raises:
         DataError: there is none.
     """
+    data = in_pandas(data)
     if is_annotated(data):
         found = contents_of_annotated(data, name, schema.array)
     elif hasattr(data, "columns"):

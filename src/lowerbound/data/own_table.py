@@ -10,6 +10,7 @@ import numpy as np
 
 from lowerbound.data.assemble import Rows, to_rows
 from lowerbound.data.catalog import names
+from lowerbound.data.foreign_tables import in_pandas
 from lowerbound.data.given import rows_under
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.readers import read_contents
@@ -33,6 +34,7 @@ def read_own(data: Any, schema: Schema) -> tuple[Any, Rows]:
     Raises:
         DataError: as `rows_under`.
     """
+    data = in_pandas(data)
     if not isinstance(data, str | Path) or str(data) in names():
         is_own = isinstance(data, np.ndarray) or (hasattr(data, "columns") and hasattr(data, "iloc"))
         return (data if is_own else None), rows_under(data, schema)

@@ -8,6 +8,7 @@ inverse dispersions, cut points), fitted by `maximum_likelihood`. Every step of 
 x̃ is one row of pseudo-data, of total weight 1, so that values that do not occur in training have a probability:
 
     bounded sets     spread evenly over the set: one count over K classes, half a one and half a zero for pixels
+    tables of counts spread evenly over the table and its tail
     counts           the mean of the element rounded, but at least 1
     real numbers     none
 """
@@ -158,8 +159,9 @@ def _pseudo_rows(support: Support | None, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _pseudo_values(support: Support, x: Tensor) -> Tensor:
     """Values (J, ...) of equal weight for elements x (N, ...) that lie in one set."""
-    if support.grid is not None:
-        grid = x.new_tensor(support.grid)
+    values = support.grid or support.table
+    if values is not None:
+        grid = x.new_tensor(values)
         return grid.view(-1, *[1] * (x.ndim - 1)).expand(len(grid), *x.shape[1:])
     whole = support.contains(x.new_tensor([0.5, 1.0, 2.0])).tolist() == [False, True, True]
     return x.nanmean(0).nan_to_num().round().clamp(min=1)[None] if whole else x[:0]

@@ -24,6 +24,7 @@ replaces a missing entry before anything is computed, so that gradients stay fin
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -239,11 +240,10 @@ class HeteroscedasticCountColumns(CountColumns):
 class SmallCountColumns(Columns):
     """Columns of counts that are mostly below K."""
 
-    support = counts
-
     def __init__(self, num_columns: int, num_tabled: int):
         super().__init__()
         self.num_outputs = num_tabled + 1
+        self.support = replace(counts, table=tuple(map(float, range(num_tabled + 1))))
 
     def forward(self, parameters: Tensor) -> CountTableDistribution:
         """softmax of the logits, the last of which is of all counts from K on."""

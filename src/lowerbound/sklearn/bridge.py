@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from lowerbound import one_call
 from lowerbound.data import Dataset, Overrides
+from lowerbound.data.foreign_tables import in_pandas
 from lowerbound.data.given import dataset_of, texts_of
 from lowerbound.data.plain import plain
 from lowerbound.engine import Device
@@ -80,7 +81,7 @@ def to_dataset(
     Raises:
         ValueError: what scikit-learn or the schema refuses.
     """
-    said = Overrides.said(kind, columns)
+    X, said = in_pandas(X), Overrides.said(kind, columns)
     if texts_of(X) is not None:
         estimator.n_features_in_ = 1
         return dataset_of(X, y, overrides=said, hold_out=False), np.dtype(np.float64)
@@ -105,6 +106,7 @@ def validated(estimator: Any, X: Any, event_shape: Sequence[int] | None = None) 
         ValueError: what scikit-learn refuses.
     """
     check_is_fitted(estimator)
+    X = in_pandas(X)
     if texts_of(X) is not None or _has_text(X) or (estimator.fitted_.schema.has_names and hasattr(X, "columns")):
         return X
     check_two_axes(X := plain(X))
