@@ -21,7 +21,15 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-__all__ = ["BestWeights", "Checkpoint", "CheckpointError", "remove_partial_files", "unshared", "write_atomically"]
+__all__ = [
+    "BestWeights",
+    "Checkpoint",
+    "CheckpointError",
+    "remove_partial_files",
+    "umask",
+    "unshared",
+    "write_atomically",
+]
 
 _PARTIAL, _SUFFIX = ".lowerbound-", ".partial"
 _UNREADABLE = (safetensors.SafetensorError, OSError, KeyError, ValueError, RecursionError)
@@ -174,7 +182,7 @@ def write_atomically(path: Path, content: bytes, *, new: bool = False) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, 0o666 & ~umask())
         if new:
             os.link(temporary, path)
         else:
@@ -189,7 +197,8 @@ def remove_partial_files(folder: Path) -> None:
         left.unlink(missing_ok=True)
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The bits that this process leaves out of the modes of new files."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
