@@ -26,6 +26,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "remove_partial_files",
+    "require_readable",
     "umask",
     "unshared",
     "write_atomically",
@@ -74,6 +75,7 @@ class Checkpoint:
             CheckpointError: the file is missing or is not a checkpoint.
         """
         try:
+            require_readable(self.path)
             with safetensors.safe_open(str(self.path), framework="pt") as file:
                 state = _state_of(file)
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dictionary
@@ -92,6 +94,7 @@ class Checkpoint:
             CheckpointError: the file is missing or is not a checkpoint.
         """
         try:
+            require_readable(self.path)
             found = self.path.stat()
             return dict(_read_state(str(self.path), (found.st_ino, found.st_mtime_ns, found.st_size)))
         except _UNREADABLE as error:
@@ -104,6 +107,8 @@ class Checkpoint:
     def _unreadable(self, error: Exception) -> CheckpointError:
         if isinstance(error, FileNotFoundError):
             return CheckpointError(f"There is no checkpoint at {self.path}; start the run anew.")
+        if isinstance(error, PermissionError):
+            return CheckpointError(f"{self.path} is not readable ({error.strerror or error}).")
         return CheckpointError(
             f"{self.path} is not a checkpoint of this library ({str(error)[:100]}); start the run anew."
         )
@@ -189,6 +194,15 @@ def write_atomically(path: Path, content: bytes, *, new: bool = False) -> None:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_readable(file: Path) -> None:
+    """Open and close a file, as safetensors says of one without permission that it is not there.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    file.open("rb").close()
 
 
 def remove_partial_files(folder: Path) -> None:
