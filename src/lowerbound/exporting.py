@@ -107,7 +107,7 @@ def export(fitted: Fitted, path: Path, *, force: bool = False) -> dict[str, Any]
     description = _description(fitted, raw, latents.shape, cut=cut, differences=apart)
     files["export.json"] = (json.dumps(description, indent=2) + "\n").encode()
     try:
-        write_folder(path, files)
+        write_folder(path, files, force=force)
     except OSError as error:
         raise ValueError(f"Could not write to {path} ({error.strerror or error}); choose another folder.") from error
     return description

@@ -106,7 +106,7 @@ def pull(place: str, out: str | Path, *, endpoint: str | None = None) -> Path:
             Run.open(folder).fitted()
         except RunError as error:
             raise RunError(str(error).replace(str(folder), place)) from None
-        return _copied(folder, out, force=True)
+        return _copied(folder, out, force=False)
 
 
 def _check_place(place: str) -> None:
@@ -131,7 +131,7 @@ def _copied(folder: Path, place: Path, *, force: bool) -> Path:
     if taken and not force:
         raise HubError(f"{place} holds {taken[0]} already; choose another folder, or replace it with --force.")
     try:
-        write_folder(place, {file.name: file for file in sorted(folder.iterdir())})
+        write_folder(place, {file.name: file for file in sorted(folder.iterdir())}, force=force)
     except OSError as error:
         raise HubError(f"Could not write to {place} ({error.strerror or error}); choose another folder.") from error
     return place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -15,7 +16,7 @@ __all__ = ["write_folder"]
 _STAGING = ".lowerbound-folder-"
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes | Path]) -> None:
+def write_folder(folder: Path, files: Mapping[str, bytes | Path], *, force: bool) -> None:
     """Write files to a folder that is there, or is made, after all of them have found room on the disk.
 
     A folder that is new or empty gets its place in one step. In another, other files stay, links are replaced and not
@@ -24,8 +25,10 @@ def write_folder(folder: Path, files: Mapping[str, bytes | Path]) -> None:
     Arguments:
         folder: where to.
         files: contents, or files to copy, by name.
+        force: whether files of these names that are there by then are replaced.
 
     Raises:
+        FileExistsError: not `force`, and one is there.
         OSError: the disk refused; nothing was changed.
     """
     is_new = not os.path.lexists(folder) or (folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()))
@@ -41,6 +44,9 @@ def write_folder(folder: Path, files: Mapping[str, bytes | Path]) -> None:
             staging.chmod(0o777 & ~umask())
             staging.rename(folder)
         else:
+            taken = [name for name in files if os.path.lexists(folder / name)]
+            if taken and not force:
+                raise FileExistsError(errno.EEXIST, f"{taken[0]} is there already")
             for name in files:
                 os.replace(staging / name, folder / name)
     finally:
