@@ -151,6 +151,21 @@ def test_damaged_files_are_one_sentence(trained):
         list(trained.fit(_training(trained), CPU))
 
 
+def test_files_without_permission_are_not_called_damaged_or_missing(trained, monkeypatch):
+    opened = Path.open
+
+    def refuse(path, *args, **kwargs):
+        if path.suffix == ".safetensors":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(RunError, match=r"model.safetensors is not readable \(Permission denied\)"):
+        trained.fitted()
+    with pytest.raises(CheckpointError, match=r"state.safetensors is not readable \(Permission denied\)"):
+        list(trained.fit(_training(trained), CPU))
+
+
 def test_the_test_rows_are_binarized_alike_at_every_call_and_not_by_the_callers_state(trained):
     fitted, before = trained.fitted(), torch.get_rng_state()
     first, again = _events(fitted), _events(fitted)

@@ -21,7 +21,16 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-__all__ = ["BestWeights", "Checkpoint", "CheckpointError", "remove_partial_files", "unshared", "write_atomically"]
+__all__ = [
+    "BestWeights",
+    "Checkpoint",
+    "CheckpointError",
+    "remove_partial_files",
+    "require_readable",
+    "umask",
+    "unshared",
+    "write_atomically",
+]
 
 _PARTIAL, _SUFFIX = ".lowerbound-", ".partial"
 _UNREADABLE = (safetensors.SafetensorError, OSError, KeyError, ValueError, RecursionError)
@@ -66,6 +75,7 @@ class Checkpoint:
             CheckpointError: the file is missing or is not a checkpoint.
         """
         try:
+            require_readable(self.path)
             with safetensors.safe_open(str(self.path), framework="pt") as file:
                 state = _state_of(file)
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dictionary
@@ -84,6 +94,7 @@ class Checkpoint:
             CheckpointError: the file is missing or is not a checkpoint.
         """
         try:
+            require_readable(self.path)
             found = self.path.stat()
             return dict(_read_state(str(self.path), (found.st_ino, found.st_mtime_ns, found.st_size)))
         except _UNREADABLE as error:
@@ -96,6 +107,8 @@ class Checkpoint:
     def _unreadable(self, error: Exception) -> CheckpointError:
         if isinstance(error, FileNotFoundError):
             return CheckpointError(f"There is no checkpoint at {self.path}; start the run anew.")
+        if isinstance(error, PermissionError):
+            return CheckpointError(f"{self.path} is not readable ({error.strerror or error}).")
         return CheckpointError(
             f"{self.path} is not a checkpoint of this library ({str(error)[:100]}); start the run anew."
         )
@@ -174,7 +187,7 @@ def write_atomically(path: Path, content: bytes, *, new: bool = False) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, 0o666 & ~umask())
         if new:
             os.link(temporary, path)
         else:
@@ -183,13 +196,23 @@ def write_atomically(path: Path, content: bytes, *, new: bool = False) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def require_readable(file: Path) -> None:
+    """Open and close a file, as safetensors says of one without permission that it is not there.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    file.open("rb").close()
+
+
 def remove_partial_files(folder: Path) -> None:
     """Remove files left by writers that were killed; only for a folder in which no process writes."""
     for left in folder.glob(f"{_PARTIAL}*{_SUFFIX}"):
         left.unlink(missing_ok=True)
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The bits that this process leaves out of the modes of new files."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

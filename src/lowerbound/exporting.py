@@ -30,13 +30,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lowerbound.checkpoint import write_atomically
 from lowerbound.data import Rows
 from lowerbound.data.transform import Pixels, Transform
 from lowerbound.defaults import facts_of
 from lowerbound.fitted import Fitted
 from lowerbound.latent_space import LatentVectors, taken, vectors_of
 from lowerbound.shown import shown
+from lowerbound.whole_folder import write_folder
 
 __all__ = ["TOLERANCE", "export", "onnx_is_there"]
 
@@ -109,9 +109,7 @@ def export(fitted: Fitted, path: Path, *, force: bool = False) -> dict[str, Any]
     description = _description(fitted, raw, latents.shape, cut=cut, differences=apart)
     files["export.json"] = (json.dumps(description, indent=2) + "\n").encode()
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            write_atomically(path / name, content)
+        write_folder(path, files, force=force)
     except OSError as error:
         raise ValueError(f"Could not write to {path} ({error.strerror or error}); choose another folder.") from error
     return description

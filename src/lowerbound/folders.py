@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from lowerbound.checkpoint import CheckpointError, unshared, write_atomically
+from lowerbound.checkpoint import CheckpointError, require_readable, unshared, write_atomically
 from lowerbound.data.errors import DataError
 from lowerbound.data.given import dataset_of
 from lowerbound.data.kinds import kind_named
@@ -324,9 +324,12 @@ def _weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
+        require_readable(file)
         with safetensors.safe_open(str(file), framework="pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # not a dictionary
             return tensors, opened.metadata() or {}
+    except PermissionError as error:
+        raise RunError(f"{file} is not readable ({error.strerror or error}).") from None
     except (safetensors.SafetensorError, OSError) as error:
         raise RunError(f"{file} is damaged ({error}); resume the run to write it again.") from None
 

@@ -24,6 +24,7 @@ from lowerbound.folders import run_files
 from lowerbound.model_card import model_card
 from lowerbound.run_json import RunError
 from lowerbound.runs import Run
+from lowerbound.whole_folder import write_folder
 
 __all__ = ["HubError", "is_folder", "pull", "push"]
 
@@ -105,7 +106,7 @@ def pull(place: str, out: str | Path, *, endpoint: str | None = None) -> Path:
             Run.open(folder).fitted()
         except RunError as error:
             raise RunError(str(error).replace(str(folder), place)) from None
-        return _copied(folder, out, force=True)
+        return _copied(folder, out, force=False)
 
 
 def _check_place(place: str) -> None:
@@ -130,9 +131,7 @@ def _copied(folder: Path, place: Path, *, force: bool) -> Path:
     if taken and not force:
         raise HubError(f"{place} holds {taken[0]} already; choose another folder, or replace it with --force.")
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        for file in sorted(folder.iterdir()):
-            shutil.copyfile(file, place / file.name)
+        write_folder(place, {file.name: file for file in sorted(folder.iterdir())}, force=force)
     except OSError as error:
         raise HubError(f"Could not write to {place} ({error.strerror or error}); choose another folder.") from error
     return place
@@ -144,8 +143,11 @@ def _taken_from(place: Path, folder: Path) -> None:
         file = place / name
         if os.path.islink(file):
             raise HubError(f"{file} is a link; a shared run has regular files.")
-        if os.path.isfile(file):
-            shutil.copyfile(file, folder / name)
+        try:
+            if os.path.isfile(file):
+                shutil.copyfile(file, folder / name)
+        except OSError as error:
+            raise HubError(f"{file} is not readable ({error.strerror or error}).") from None
     _require_needed(folder, str(place))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from lowerbound.cli.options import force_option
@@ -29,7 +31,7 @@ def export(run: str, out: str, force: bool) -> None:
     from lowerbound.runs import Run
 
     opened, path = Run.open(run), Path(out)
-    if is_of_a_run(path) or path.resolve() == opened.path.resolve():
+    if is_of_a_run(path) or os.path.realpath(path) == os.path.realpath(opened.path):
         raise click.BadParameter(f"{out!r} is a place of a run; choose another folder.", param_hint="'--out'")
     described = fitted_of(opened).export(path, force=force)
     for name, difference in described["largest_difference_from_the_run"].items():
