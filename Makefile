@@ -88,9 +88,10 @@ lock: $(READY)
 	$(BIN)/python .ci/lock.py build/lock/all build/lock/torch-*.whl
 
 # Without a network, once the tools are there; every warning is an error. The code of tutorials and course is executed
-# anew (four to six minutes on one core) where a page or the library has changed, and kept in build/executed otherwise.
+# anew (four to six minutes on one core, by WORKERS processes) where a page or the library has changed, and kept in
+# build/executed otherwise.
 docs: $(DOCS)
-	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --quiet --jobs $(WORKERS) --fail-on-warning --keep-going -b html docs build/docs
 	@echo "Open build/docs/index.html"
 
 $(DOCS): $(READY) pyproject.toml constraints.txt

@@ -15,13 +15,14 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_site"), str(HERE.parent / "src")]
 
 import docstrings
+import elsewhere
 import executed
 import mathematics
 import reference
 
 project = "lowerbound"
 author = copyright = "The lowerbound authors"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx.ext.napoleon"]
 root_doc = "index"
 exclude_patterns = ["_site", "adr/0000-template.md"]
 suppress_warnings = ["ref.python"]  # an attribute called x is no link to every other x
@@ -53,7 +54,11 @@ nb_execution_mode = "cache"
 nb_execution_cache_path = str(executed.folder(HERE.parent / "build" / "executed", HERE.parent / "src" / "lowerbound"))
 nb_execution_timeout = 300  # seconds a cell, on a busy machine; a page takes less than a minute on a quiet one
 nb_execution_raise_on_error = True
+nb_merge_streams = True  # what a cell prints is one block
 nb_output_stderr = "remove-warn"  # a warning in a page is a warning of the build, and so an error
+
+intersphinx_mapping = elsewhere.write(HERE.parent / "build" / "inventories")
+intersphinx_disabled_reftypes = ["std:*"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -72,3 +77,4 @@ def setup(app: Sphinx) -> None:
     mathematics.add_to(app)
     names = reference.write(HERE.parent / "src" / "lowerbound", HERE / "api")
     app.connect("autodoc-process-docstring", docstrings.Reader(names), priority=400)
+    app.connect("missing-reference", elsewhere.OwnNames(names))

@@ -1,4 +1,4 @@
-"""The pages that `make docs` executes: their code parses, and every name of the library in it exists."""
+"""The pages that `make docs` executes: their code parses, and every name that they use or link exists."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,3 +67,27 @@ def test_the_list_names_every_page(part: str) -> None:
     listed = re.search(r"```\{toctree\}\n:hidden:\n\n(.*?)```", (ROOT / "docs" / part / "index.md").read_text(), re.S)
     assert listed is not None
     assert sorted(listed[1].split()) == sorted(page.stem for page in EXECUTED if page.parent.name == part)
+
+
+def test_names_of_other_libraries_exist() -> None:
+    """Those that link to the references of their libraries; short names stand for long ones beside them."""
+    source = ast.parse((ROOT / "docs" / "_site" / "elsewhere.py").read_text())
+    names: dict[str, Any] = {}
+    exec(compile(ast.Module([node for node in source.body if is_a_constant(node)], []), "elsewhere.py", "exec"), names)
+    for library, (address, places) in names["PLACES"].items():
+        assert address.startswith("https://")
+        assert address.endswith("/")
+        for place, (first, *_) in places.items():
+            assert find(first) is not None, first
+            assert place.partition("#")[2] in ("", first) or find(place.partition("#")[2]) is find(first), place
+            assert first.startswith(library) or library == "python"
+
+
+def is_a_constant(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign | ast.AnnAssign) and "__all__" not in ast.unparse(node)
+
+
+def find(path: str) -> object | None:
+    """What a dotted path leads to."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name, None)

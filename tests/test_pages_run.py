@@ -9,8 +9,10 @@ from types import FunctionType
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 
+from lowerbound.data import read_file
 from lowerbound.data.reader import Reader
 from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO
@@ -91,6 +93,22 @@ def test_tables_with_gaps() -> None:
     assert 0 < names["pooled"].fraction_missing < 0.5
     assert set(names["strong"]["alcohol"]) == {14.0}
     assert (fitted.score(spoilt).argmin(), fitted.score_cells(spoilt)["alcohol"].idxmin()) == (7, 7)
+
+
+def test_your_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "patients.csv").write_text("height;weight\n" + "1.5;-\n2.5;3.5\n" * 10)
+    (tmp_path / "pictures").mkdir()
+    for i, mode in enumerate(("L", "RGB", "RGBA", "L", "RGB")):
+        Image.linear_gradient("L").resize((20 + i, 30)).convert(mode).save(tmp_path / "pictures" / f"{i}.png")
+    frame, pictures, arrays = blocks("docs/your-data.md")
+    exec(frame, {})
+    assert read_file(tmp_path / "clean.csv").schema.columns is not None
+    exec(pictures, {})
+    assert read_file(tmp_path / "small").schema.event_shape == (32, 32)
+    names: dict = {}
+    exec(arrays.replace("steps=50", "steps=2, hidden=[4]"), names)
+    assert names["fitted"].sample(2).shape == (2, 6)
 
 
 def test_contributing(monkeypatch: pytest.MonkeyPatch) -> None:

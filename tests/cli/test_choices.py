@@ -70,6 +70,7 @@ def test_an_objective_says_its_bound_and_its_estimators(cli: Callable[..., Any])
 def test_the_same_in_words(cli: Callable[..., Any]) -> None:
     lines = cli("choices", "baseline", "leave-one-out").out.splitlines()
     assert "  fewest samples: 2" in lines
+    assert "  fewest samples: 1" in cli("choices", "baseline", "constant").out.splitlines()
     assert lines[-1].startswith("  cites Mnih & Rezende (2016). Variational Inference for Monte Carlo Objectives.")
     assert "  cites Jiang, Zheng" in cli("choices", "recipe", "vade").out
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
+from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas
@@ -12,12 +15,13 @@ import pytest
 import torch
 from PIL import Image
 
+import lowerbound as lb
 from lowerbound import exporting
 from lowerbound.engine import Engine
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import prepare
 from lowerbound.runs import Run
-from lowerbound.sweeping import validation_rows
+from lowerbound.sweeping import validated, validation_rows
 
 from .conftest import TINY
 
@@ -117,6 +121,20 @@ def test_a_sweep_goes_on_and_chooses_on_validation_rows(cli, refused, swept) -> 
     assert rows is not None
     assert np.array_equal(rows.x, source.gather(torch.arange(len(source)))[0].numpy())
     assert means["lr=0.01"] == pytest.approx(run.fitted().score(rows, num_samples=5, seed=0).mean())
+
+
+def test_the_example_for_optuna_maximises_the_validated_score(table, monkeypatch, tmp_path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "verbs.md").read_text()
+    (text,) = (block for block in re.findall(r"```py\n(.*?)```", page, re.DOTALL) if "optuna" in block)
+    study, trial = Mock(), Mock(suggest_int=lambda *_: 1, suggest_float=lambda *_, log: 1e-3)
+    monkeypatch.setitem(sys.modules, "optuna", Mock(create_study=lambda direction: study))
+    names: dict = {}
+    exec(text.replace("penguins.csv", str(table)).replace("steps=500", "steps=2, hidden=[4]"), names)
+    study.optimize.assert_called_once_with(names["objective"], n_trials=20)
+    fitted = lb.fit(str(table), "vae", latent_dim=1, lr=1e-3, steps=2, hidden=[4])
+    score = validated(fitted)
+    assert score is not None
+    assert names["objective"](trial) == score.mean
 
 
 def test_what_no_sweep_takes(refused, swept) -> None:

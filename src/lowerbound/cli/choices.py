@@ -120,9 +120,14 @@ def _needs_in_words(needs: dict[str, Any]) -> list[str]:
         if isinstance(value, dict):
             lines += [f"{name}, {kind}: {', '.join(others) or 'refused'}" for kind, others in value.items()]
         elif value != []:
-            words = ", ".join(value) if isinstance(value, list) else {True: "yes", False: "no"}.get(value, value)
-            lines.append(f"{name}: {words}")
+            lines.append(f"{name}: {_in_words(value)}")
     return lines
+
+
+def _in_words(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(value) if isinstance(value, list) else value
 
 
 def _works(axis: str, word: str, item: Any) -> list[Any]:

@@ -227,8 +227,9 @@ def _refuse_strays(texts: np.ndarray, present: list[str], name: str, what: str) 
 
 
 def _is_number(text: str) -> bool:
+    """Whether it is one, also with a decimal comma."""
     try:
-        float(text)
+        float(text.replace(",", ".", 1))
     except ValueError:
         return False
     return True

@@ -34,7 +34,6 @@ _HEAVY = (1.0, 2.0, 5.0, 20.0)
 _LIGHT = (1.0,)
 _MOST_TO_CHOOSE, _MOST_TO_CHOOSE_MIXED, _MOST_TO_FIT = 10_000, 5_000, 40_000
 _ALL = 1e9  # rows: the target itself
-_OF_NOISE: Target = "autoregressive covariance"
 _LEAST_WEIGHT, _LEAST_SHARE = 0.02, 1e-6
 _WIDE, _WIDE_WITH_GAPS, _STARTS = 40, 400, 3
 _SIZES = ((1, 1), (1, 2), (1, 4), (1, 6), (1, 10), (3, 1), (10, 1), (3, 2), (8, 3), (2, 6), (5, 6), (12, 3))
@@ -219,11 +218,12 @@ def candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
 
 def series_candidates(num_rows: int, num_columns: int, num_steps: int) -> Iterator[Candidate]:
     """More of them for rows that are series: clusters as near to an autoregression as so many rows of it bring them."""
-    d = num_columns
-    every: list[tuple[int, float, Target]] = [(1, _ALL, "autoregression"), (1, 10 * d, "autoregression")]
-    sizes = ((1, 10.0 * d), (1, 1.0 * d), (3, 1.0 * d), (3, 10.0 * d), (8, 1.0 * d))
-    every += [(k, rows, _OF_NOISE) for k, rows in sizes]
-    for k, rows, target in every:
+    d = float(num_columns)
+    sizes: dict[Target, tuple[tuple[int, float], ...]] = {
+        "autoregression": ((1, _ALL), (1, 10 * d)),
+        "autoregressive covariance": ((1, 10 * d), (1, d), (3, d), (3, 10 * d), (8, d)),
+    }
+    for target, k, rows in ((target, *size) for target, each in sizes.items() for size in each):
         if _enough(num_rows, k):
             near = Candidate(num_clusters=k, latent_dim=None, shrinkage=rows, target=target, num_steps=num_steps)
             yield from (near, replace(near, levels=_HEAVY))
