@@ -32,7 +32,7 @@ import lowerbound as lb
 from lowerbound.data.download import needed
 
 warnings.filterwarnings("ignore")
-FEW, MANY = {"pbmc68k": 5, "generated": 1}, {"pbmc68k": 45, "generated": 6}
+FEW, MANY = {"pbmc68k": 5, "generated": 1}, {"pbmc68k": 45, "generated": 4}
 
 
 def main() -> None:

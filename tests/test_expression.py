@@ -1,13 +1,20 @@
 """What a fit of cells says of planted data: batches are removed, types kept, changed genes found at the stated rate."""
 
+import types
+
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 from some_cells import NUM_GENES, planted_cells
 
 import lowerbound as lb
 from lowerbound.differential_expression import discoveries
+from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
+from lowerbound.likelihoods.poisson import PoissonDistribution
+from lowerbound.likelihoods.zero_inflated import ZeroInflatedDistribution
+from lowerbound.models.cell_rates import own_multipliers
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +147,35 @@ def test_other_models_have_no_expression():
     fitted = lb.fit(torch.poisson(torch.rand(40, 5) * 4).numpy(), "counts", steps=1, hidden=[4], device="cpu")
     with pytest.raises(ValueError, match="fit the recipe cells"):
         fitted.normalized_expression(fitted.dataset)
+
+
+def test_rates_given_own_counts_are_closer_to_the_other_half_of_a_cell(planted):
+    cells, _, fitted = planted
+    rng = np.random.default_rng(0)
+    half = rng.binomial(cells.X.astype(int), 0.5)
+    seen = types.SimpleNamespace(**{**vars(cells), "X": half.astype(np.float32)})
+    scores = {}
+    for own in (False, True):
+        rates = fitted.normalized_expression(seen, own_counts=own, library_size=1).to_numpy()
+        scores[own] = ((cells.X - half) * np.log(rates / rates.sum(1, keepdims=True))).sum(1).mean()
+    assert scores[True] > scores[False] + 5
+
+
+@pytest.mark.parametrize("gate", [None, 0.3])
+def test_the_multiplier_of_a_gene_is_its_posterior_mean(gate):
+    r, m, x = 1.7, 2.5, np.array([0.0, 1.0, 6.0])
+    w = np.linspace(1e-4, 30, 300_001)
+    prior = stats.gamma.pdf(w, r, scale=1 / r)
+    likelihood = stats.poisson.pmf(x[:, None], m * w)
+    if gate is not None:
+        likelihood = (1 - gate) * likelihood + gate * (x[:, None] == 0)
+    exact = (w * prior * likelihood).sum(1) / (prior * likelihood).sum(1)
+    p = NegativeBinomialDistribution(torch.full((3,), m), torch.tensor(r))
+    if gate is not None:
+        p = ZeroInflatedDistribution(torch.tensor(gate).logit().expand(3), p)
+    np.testing.assert_allclose(own_multipliers(p, torch.tensor(x).float()), exact, rtol=1e-3)
+
+
+def test_a_poisson_has_no_rates_of_its_own():
+    with pytest.raises(ValueError, match="A Poisson cell has its share"):
+        own_multipliers(PoissonDistribution(torch.ones(3)), torch.ones(3))

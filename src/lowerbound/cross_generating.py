@@ -82,7 +82,14 @@ def cross_generate(
             made[part.rows] = summary_of(fitted, part, None)
     table = fitted.render(made, rounded=draw)
     names = [column.name for column in fitted.schema.columns or ()]
-    return table[[names[i] for i in others]] if hasattr(table, "columns") else table[:, others]
+    chosen = [names[i] for i in others]
+    if hasattr(table, "columns"):
+        return table[chosen]
+    if not fitted.schema.has_names:
+        return table[:, others]
+    import pandas
+
+    return pandas.DataFrame(table[:, others], columns=chosen)
 
 
 def rows_with(fitted: Fitted, rows: Rows, given: str | Sequence[str]) -> Rows:

@@ -1,10 +1,12 @@
 """Normalised expression: what a model of cells says of the share of each gene, without the depth of sequencing.
 
     ρ̂_n = E_q(z | x_n, c_n)[softmax(log π + f(z, c'))]
+    λ̂_n = E_q(z | x_n, c_n)[softmax(log π + f(z, c')) E[w | x_n, z, c_n]]          given the cell's own counts
 
-c' are the covariates of the cell, or those that are asked for: decoding every cell under one batch takes the
-differences between batches out, as far as z does not hold them. The expectation is over q alone; that the net may be
-wrong is not in it.
+w is the gamma variable of the negative binomial of each gene (`models.cell_rates`): ρ̂ is what cells of these latents
+have, λ̂ what this cell has, whose sum is 1 in expectation only. c' are the covariates of the cell, or those that are
+asked for: decoding every cell under one batch takes the differences between batches out, as far as z does not hold
+them. The expectation is over q alone; that the net may be wrong is not in it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from jaxtyping import Float
 from lowerbound.data.covariates import drawn_covariates
 from lowerbound.fitted import Fitted
 from lowerbound.models.cell_autoencoder import CellModel
+from lowerbound.models.cell_rates import own_multipliers
 from lowerbound.randomness import derive_seed, forked
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ def normalized_expression(
     given: Mapping[str, Any] | None = None,
     library_size: float = 10_000,
     num_samples: int = 25,
+    own_counts: bool = False,
     seed: int | None = None,
 ) -> pandas.DataFrame:
     """The expected counts of each gene of each cell in a library of one size. See `Fitted.normalized_expression`.
@@ -55,7 +59,8 @@ def normalized_expression(
         )
     model, rows = model_of_cells(fitted), fitted.rows(data)
     asked = replaced(fitted, rows.covariates, given or {})
-    parts = [_shares(fitted, model, rows, asked, start, num_samples, seed) for start in range(0, len(rows.x), _BLOCK)]
+    starts = range(0, len(rows.x), _BLOCK)
+    parts = [_shares(fitted, model, rows, asked, start, num_samples, own_counts, seed) for start in starts]
     index = None if rows.row_names is None else list(rows.row_names)
     return pandas.DataFrame(
         library_size * np.concatenate(parts), index=index, columns=list(fitted.schema.column_names or ())
@@ -98,9 +103,10 @@ def _shares(
     asked: np.ndarray | None,
     start: int,
     num_samples: int,
+    own_counts: bool,
     seed: int | None,
 ) -> Float[np.ndarray, "row gene"]:
-    """ρ̂ of some rows from a start on, decoded under the covariates that are asked for."""
+    """ρ̂ or λ̂ of some rows from a start on, decoded under the covariates that are asked for."""
     part = slice(start, start + _BLOCK)
     first = derive_seed(fitted.seed if seed is None else seed, _EXPRESSION)
     x = fitted.events(np.asarray(rows.x[part]), seed)
@@ -109,5 +115,10 @@ def _shares(
         for numbers in (rows.covariates, asked)
     )
     q, c = model.infer(x, own), x[:, :0] if other is None else other
+    found, given = torch.zeros_like(x), model.completed(x, own) if own_counts else None
     with forked(torch.device("cpu"), derive_seed(first, start)):
-        return torch.stack([model.likelihood.shares(q.sample(), c) for _ in range(num_samples)]).mean(0).numpy()
+        for _ in range(num_samples):
+            z = q.sample()
+            shares = model.likelihood.shares(z, c)
+            found += shares * own_multipliers(model.decode(z, given), x) if own_counts else shares
+    return (found / num_samples).numpy()

@@ -501,10 +501,11 @@ class Fitted:
         Arguments:
             data: see `rows`.
             options: of `expression.normalized_expression`: given, covariates under which every cell is decoded, as in
-                {"batch": "a"}, in place of its own; library_size, 10,000; num_samples, draws of z; seed.
+                {"batch": "a"}, in place of its own; library_size, 10,000; num_samples, draws of z; own_counts, whether
+                the rates are given the cell's own counts and not its latents alone, False; seed.
 
         Raises:
-            ValueError: the model is not one of cells, or an unknown covariate or category.
+            ValueError: the model is not one of cells, an unknown covariate or category, or own counts of a Poisson.
         """
         from lowerbound.expression import normalized_expression
 

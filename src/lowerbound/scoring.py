@@ -43,6 +43,7 @@ from lowerbound.evaluate import (
 from lowerbound.evaluate.evidence import require_finite
 from lowerbound.fitted import Fitted
 from lowerbound.hooks import AssignsClusters, Classifies, Embeds, HasTopics, IsExact
+from lowerbound.integration_scores import integration_scores
 from lowerbound.labelled import LabelledModel
 from lowerbound.language_baseline import language_model_of
 from lowerbound.likelihoods.tokens import num_tokens
@@ -143,7 +144,8 @@ def score_fitted(
             **given,
         )
     fitted.model.cpu()
-    found = {**scores, **_topics(fitted), **_pictures(fitted, events)}
+    integration = integration_scores(fitted, events, context, y, covariates, seed)
+    found = {**scores, **_topics(fitted), **_pictures(fitted, events), **integration}
     return {"data": rows.name, **({"discretised": True} if discretise else {}), **found}
 
 

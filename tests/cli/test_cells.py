@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pandas
 import pytest
+import torch
 from some_cells import planted_cells, write_h5ad
 
 import lowerbound as lb
@@ -57,9 +58,29 @@ def test_verbs(cli, run, cells, tmp_path):
     drawn = pandas.read_csv(out)
     assert list(drawn.columns) == list(cells.var_names)
     assert all(dtype.kind == "i" for dtype in drawn.dtypes)
-    assert cli("evaluate", run, "--num-samples", 5).code == 0
+    told = cli("evaluate", run, "--num-samples", 5, "--data", file).out
+    assert "Integration of 80 cells, 16 neighbours of each" in told
+    assert "Batches should be mixed, and types apart" in told
+    assert cli("evaluate", run, "--num-samples", 5, "--data", file, "--limit", 19).code == 0
     assert cli("report", run).code == 0
     assert "batch (2 categories), age (numbers)" in (run / "report.html").read_text()
+
+
+def test_scores_of_integration_are_those_of_latents_and_components(run, cells):
+    opened = lb.Fitted.open(run)
+    found = opened.evaluate(cells, num_samples=2)["integration"]
+    z = torch.from_numpy(opened.encode(cells).mean)
+    y = np.log1p(10_000 * cells.X / cells.X.sum(1, keepdims=True))
+    left, sizes, _ = np.linalg.svd(y - y.mean(0), full_matrices=False)
+    for space, points in (("latents", z), ("principal components", torch.from_numpy((left * sizes)[:, :2]))):
+        for role, column in (("batch", "batch"), ("type", "type")):
+            own = np.unique(cells.obs[column], return_inverse=True)[1]
+            assert found[space][role]["column"] == column
+            mixing = lb.evaluate.neighbour_mixing(points, own, num_neighbours=16)
+            assert found[space][role]["mixing"] == pytest.approx(mixing.value, abs=0.02)
+            silhouette = lb.evaluate.mean_silhouette(points, own)
+            assert found[space][role]["silhouette"] == pytest.approx(silhouette.value, abs=1e-3)
+    assert {"normalized_mutual_information", "adjusted_rand_index"} < found["latents"]["type"].keys()
 
 
 def test_refusals(refused, run, tmp_path):
@@ -101,6 +122,10 @@ def test_expression_and_differences_by_the_command(cli, refused, run, cells, tmp
     found = pandas.read_csv(out, index_col="cell")
     expected = opened.normalized_expression(cells, given={"batch": "a"}, num_samples=3, seed=0)
     pandas.testing.assert_frame_equal(found, expected.rename_axis("cell"), check_dtype=False)
+    words = ["--data", file, "--own-counts", "--num-samples", 3, "--out", out, "--force"]
+    assert cli("expression", run, *words).code == 0
+    expected = opened.normalized_expression(cells, own_counts=True, num_samples=3, seed=0).rename_axis("cell")
+    pandas.testing.assert_frame_equal(pandas.read_csv(out, index_col="cell"), expected, check_dtype=False)
     words = ["--groups", "type", "--first", "T", "--num-draws", 50, "--out", out, "--force"]
     assert cli("differential-expression", run, *words).code == 0
     found = pandas.read_csv(out, index_col="gene")

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lowerbound.cli.failures import command
+from lowerbound.cli.integration import print_integration
 from lowerbound.cli.progress import CountProgress
 from lowerbound.cli.text import printable
 from lowerbound.cli.warned import warnings_as_sentences
@@ -72,6 +73,8 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
     if components is not None:
         used = f"{components['number'] - components['unused']} of {components['number']}"
         console.print(f"Components of the prior in use: {used} ({components['effective']:.0f} if used alike).")
+    if "integration" in scores:
+        print_integration(console, scores["integration"])
     if scores.get("quality") is not None:
         _print_quality(console, scores["quality"])
     unreliable = scores.get("pareto_k_above_07") or 0.0  # None below 21 samples

@@ -17,6 +17,7 @@ import numpy as np
 from lowerbound.data.checks import check_column, check_numeric
 from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
+from lowerbound.data.joined_matrices import check_key, joined_matrices, layer_and_keys, matrix_of_frame
 from lowerbound.data.memory import check_memory
 from lowerbound.data.on_disk import OnDisk, Store
 from lowerbound.data.schema import Schema
@@ -52,24 +53,27 @@ def contents_of_annotated(
     Arguments:
         data: the object.
         label: a column of `obs`.
-        array: a layer, "raw", or "X"; None for X.
+        array: a layer, "raw", or "X"; None for X. After commas, matrices of `obsm` that follow it: "X,protein".
         covariates: further columns of `obs`.
 
     Raises:
-        DataError: there is no such layer or column, or the matrix holds no counts.
+        DataError: there is no such layer, matrix or column, or the matrix holds no counts.
     """
-    what = f"{'X' if array in (None, 'X') else f'layer {clipped(array, 30)!r}'} of the AnnData"
+    layer, keys = layer_and_keys(array)
+    what = f"{'X' if layer in (None, 'X') else f'layer {clipped(layer, 30)!r}'} of the AnnData"
     matrix, genes = data.X, data.var_names
-    if array == "raw" and data.raw is not None:
+    if layer == "raw" and data.raw is not None:
         matrix, genes = data.raw.X, data.raw.var_names
-    elif array not in (None, "X"):
-        check_layer(array, data.layers, "the AnnData")
-        matrix = data.layers[array]
+    elif layer not in (None, "X"):
+        check_layer(layer, data.layers, "the AnnData")
+        matrix = data.layers[layer]
     if matrix is None:
         raise DataError(f"{what} is empty; name a layer of counts with array=NAME ({_listed(data.layers)}).")
     columns = {name: _of_obs(data.obs, name) for name in (*(() if label is None else (label,)), *covariates)}
     matrix = matrix.to_memory() if hasattr(matrix, "to_memory") else matrix
-    found = counts_of(matrix, list(genes), what=what, container="anndata", others=list(data.layers))
+    others = {key: matrix_of_frame(check_key(key, data.obsm, "the AnnData")) for key in keys}
+    matrix, genes = joined_matrices(matrix, list(genes), others)
+    found = counts_of(matrix, genes, what=what, container="anndata", others=list(data.layers))
     return replace(
         found,
         y=None if label is None else columns[label],

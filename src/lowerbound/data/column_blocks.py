@@ -19,6 +19,7 @@ from jaxtyping import Bool
 
 from lowerbound.data.blocks import row_blocks
 from lowerbound.data.errors import DataError, clipped, nearest
+from lowerbound.data.joined_matrices import columns_of_matrices
 from lowerbound.data.sparse import Array
 
 if TYPE_CHECKING:
@@ -172,6 +173,8 @@ def _of_arrays(dataset: Dataset, names: Sequence[str]) -> dict[str, tuple[int, .
             f"{clipped(dataset.name)} has {len(names)} columns and no blocks were said; say which columns are which "
             'block with blocks="rna=gene_*;protein=adt_*" (--blocks).'
         )
+    if dataset.schema.container in ("h5ad", "anndata"):  # genes, which have names of their own, before other matrices
+        return columns_of_matrices(arrays, names)
     return {
         array: tuple(i for i, name in enumerate(names) if re.fullmatch(rf"{re.escape(array)}(_\d+)?", name))
         for array in arrays

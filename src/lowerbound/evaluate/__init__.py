@@ -32,6 +32,7 @@ from lowerbound.evaluate.filtering import Filtered, particle_filter
 from lowerbound.evaluate.gaps import InferenceGaps, inference_gaps
 from lowerbound.evaluate.gradient_noise import GradientStatistics, Statistic, gradient_statistics
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight, pareto_k
+from lowerbound.evaluate.integration import mean_silhouette, neighbour_mixing
 from lowerbound.evaluate.latent_gaps import mutual_information_gap, separated_attribute_predictability
 from lowerbound.evaluate.latents import latent_moments
 from lowerbound.evaluate.missing import completions, draw_missing, log_conditionals
@@ -126,12 +127,14 @@ __all__ = [
     "log_conditionals",
     "log_evidence",
     "log_mean_weight",
+    "mean_silhouette",
     "ms_ssim",
     "mutated",
     "mutual_information_gap",
     "nearest_neighbour_accuracy",
     "nearest_tokens",
     "negative_log_evidence",
+    "neighbour_mixing",
     "normalized_mutual_information",
     "pareto_k",
     "particle_filter",

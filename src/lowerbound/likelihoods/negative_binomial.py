@@ -36,7 +36,8 @@ from lowerbound.support import LikelihoodFacts, Support, counts
 
 __all__ = ["Dispersion", "NegativeBinomial", "NegativeBinomialDistribution", "best_dispersion"]
 
-_LOG_DISPERSIONS = torch.linspace(-6.0, 9.0, 61)
+_LOG_DISPERSIONS = torch.linspace(-6.0, 9.0, 16, dtype=torch.float64)
+_FINER = torch.linspace(-0.75, 0.75, 7, dtype=torch.float64)
 
 Dispersion: TypeAlias = Literal["per-dimension", "heteroscedastic"]
 
@@ -168,7 +169,7 @@ class NegativeBinomialDistribution(ElementwiseDistribution):
 def best_dispersion(
     x: Float[Tensor, "row *column"], mean: Float[Tensor, "*column"] | Float[Tensor, "row *column"]
 ) -> Float[Tensor, "*column"]:
-    """The r of the largest likelihood at given means, on a grid of log r with steps of a quarter.
+    """The r of the largest likelihood at given means: log r from −6 to 9, by steps of 1 and then of a quarter about it.
 
     With s = log(1 + μ/r) the part of log p(x) that depends on r is log Γ(x + r) − log Γ(r) − x log r − (x + r) s; the
     first three terms vanish at x = 0. All is computed in float64.
@@ -176,13 +177,19 @@ def best_dispersion(
     counts, means = x.detach().cpu().double(), mean.detach().cpu().double().expand_as(x)
     counts, means = counts.flatten(1), means.flatten(1)
     columns, some = (counts != 0).nonzero()[:, 1], counts[counts != 0]
-    totals = []
-    for log_r in _LOG_DISPERSIONS.double():
-        r = log_r.exp()
-        of_zeros = -((counts + r) * torch.log1p(means / r)).sum(0)
-        totals.append(of_zeros.index_add(0, columns, torch.lgamma(some + r) - torch.lgamma(r) - some * log_r))
-    best = torch.stack(totals).argmax(0).reshape(x.shape[1:])
-    return _LOG_DISPERSIONS[best].exp().to(mean)
+
+    def best_of(tried: Float[Tensor, "try column"]) -> Tensor:
+        totals = []
+        for log_r in tried:
+            r = log_r.exp()
+            of_zeros = -((counts + r) * torch.log1p(means / r)).sum(0)
+            volume = torch.lgamma(some + r[columns]) - torch.lgamma(r)[columns] - some * log_r[columns]
+            totals.append(of_zeros.index_add(0, columns, volume))
+        return tried.gather(0, torch.stack(totals).argmax(0, keepdim=True))[0]
+
+    coarse = best_of(_LOG_DISPERSIONS[:, None].expand(-1, counts.shape[1]))
+    fine = best_of((coarse + _FINER[:, None]).clamp(*_LOG_DISPERSIONS[[0, -1]].tolist()))
+    return fine.exp().reshape(x.shape[1:]).to(mean)
 
 
 def _log_sum_over(x: Tensor, r: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Independent
 
+from lowerbound.likelihoods.log_gamma import log_gamma
 from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution, best_dispersion
 from lowerbound.likelihoods.poisson import PoissonDistribution
 from lowerbound.likelihoods.zero_inflated import ZeroInflatedDistribution
@@ -176,7 +177,7 @@ class _InTraining(NegativeBinomialDistribution):
         """log p(value) per element, nats."""
         m, r = self.mean, self._r
         log_sum = torch.log(r + m)
-        volume = torch.lgamma(value + r) - torch.lgamma(r) - torch.lgamma(value + 1)
+        volume = log_gamma(value + r) - log_gamma(r) - torch.lgamma(value + 1)
         return volume + r * (torch.log(r) - log_sum) + value * (torch.log(m) - log_sum)
 
 

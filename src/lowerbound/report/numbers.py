@@ -61,7 +61,14 @@ def scores(contents: ReportContents) -> list[Score]:
     return (
         []
         if contents.evaluation is None
-        else [*_bounds(contents), *_parts(contents), *_topics(contents), *_quality(contents), *_baselines(contents)]
+        else [
+            *_bounds(contents),
+            *_parts(contents),
+            *_topics(contents),
+            *_of_cells(contents),
+            *_quality(contents),
+            *_baselines(contents),
+        ]
     )
 
 
@@ -187,6 +194,22 @@ def _topics(contents: ReportContents) -> Iterator[Score]:
     yield Score(name="Coherence (NPMI)", nats=f"{e['coherence']:.3f}", meaning=meaning)
     for i, topic in enumerate(e["topics"]):
         yield Score(name=f"Topic {i}", nats=f"NPMI {topic['coherence']:.2f}", meaning=" ".join(topic["words"]))
+
+
+def _of_cells(contents: ReportContents) -> Iterator[Score]:
+    """How far batches are mixed and types apart (`integration_scores`)."""
+    found = (contents.evaluation or {}).get("integration")
+    if found is None:
+        return
+    for role, own in found["latents"].items():
+        other = found["principal components"][role]
+        meaning = (
+            f"Of the {found['num_neighbours']} nearest neighbours of a cell in the latents, how many are of another "
+            f"{role}, over how many chance gives: 1 is mixed, 0 apart. In principal components {other['mixing']:.2f}."
+        )
+        yield Score(name=f"Mixing of {own['column']}", nats=f"{own['mixing']:.2f}", meaning=meaning)
+        meaning = f"1 if each {role} is apart, 0 if they overlap; {other['silhouette']:.2f} in these components."
+        yield Score(name=f"Silhouette of {own['column']}", nats=f"{own['silhouette']:.2f}", meaning=meaning)
 
 
 def _quality(contents: ReportContents) -> Iterator[Score]:

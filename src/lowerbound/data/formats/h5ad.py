@@ -18,6 +18,7 @@ from lowerbound.data.annotated import check_layer, counts_of, counts_on_disk
 from lowerbound.data.checks import check_column
 from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
+from lowerbound.data.joined_matrices import check_key, joined_matrices, layer_and_keys
 from lowerbound.data.memory import check_memory
 from lowerbound.data.on_disk import Stamp
 from lowerbound.data.shards.compressed_rows import Slice, StoredRows
@@ -41,7 +42,8 @@ def read_h5ad(
         path: the file.
         label: a column of `obs`, which must be there.
         usual_label: a column that is the label if it is there and no other is named.
-        array: a layer, "raw" (X as it was before genes were filtered), or "X"; None for X.
+        array: a layer, "raw" (X as it was before genes were filtered), or "X"; None for X. After commas, matrices of
+            `obsm` that follow it: "X,protein".
         covariates: further columns of `obs`, which must be there.
         stream_above: bytes of a matrix in compressed rows above which it stays on disk; None for in memory always.
 
@@ -123,7 +125,8 @@ def _contents(
     covariates: Sequence[str],
     stream_above: int | None,
 ) -> Contents:
-    name = clipped(path.name)
+    name, whole = clipped(path.name), array
+    array, keys = layer_and_keys(array)
     layers = list(file["layers"]) if "layers" in file else []
     known = {**{layer: f"layers/{layer}" for layer in layers}, "X": "X", "raw": "raw/X"}
     known = {key: place for key, place in known.items() if place in file}
@@ -136,7 +139,12 @@ def _contents(
     what = f"{'X' if array in (None, 'X') else f'array {clipped(array, 30)!r}'} of {name}"
     genes = _names(file["raw/var" if array == "raw" else "var"])
     item = file[known[array or "X"]]
-    if stream_above is not None and _bytes_of_rows(item) > stream_above:
+    if keys:
+        known_keys = file.get("obsm", {})
+        matrices = {key: _of_obsm(check_key(key, known_keys, name), f"obsm['{key}'] of {name}") for key in keys}
+        matrix, genes = joined_matrices(_matrix(item, what), genes, matrices)
+        found = counts_of(matrix, genes, what=what, container="h5ad", others=others)
+    elif stream_above is not None and _bytes_of_rows(item) > stream_above:
         found = counts_on_disk(_rows_on_disk(item, path), genes, what=what, container="h5ad", others=others)
     else:
         found = counts_of(_matrix(item, what), genes, what=what, container="h5ad", others=others)
@@ -150,10 +158,18 @@ def _contents(
         found,
         y=None if label is None else _column(obs[label]),
         label=label,
-        array=array,
+        array=whole,
         covariates={column: _column(obs[column]) for column in covariates} or None,
         row_names=tuple(_names(obs)),
     )
+
+
+def _of_obsm(item: Any, what: str) -> tuple[Any, list[str] | None]:
+    """A matrix of `obsm` and the names of its columns, which a table has."""
+    if hasattr(item, "shape") or _text(item.attrs["encoding-type"]) != "dataframe":
+        return _matrix(item, what), None
+    names = [_text(name) for name in item.attrs["column-order"]]
+    return np.stack([_column(item[name]) for name in names], 1), names
 
 
 def _matrix(item: Any, what: str) -> Any:
