@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lowerbound import priors
-from lowerbound.evaluate.several_rows import log_evidence_of_sums
+from lowerbound.evaluate import log_evidence_of_sums
 from lowerbound.likelihoods import Tokens
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.sentence_autoencoder import language_model

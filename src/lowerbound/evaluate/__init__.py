@@ -57,6 +57,7 @@ from lowerbound.evaluate.rate_distortion import Summary, summary
 from lowerbound.evaluate.reference_points import tarp
 from lowerbound.evaluate.replicated_data import Check, PredictiveChecks, predictive_checks
 from lowerbound.evaluate.sbc import Calibration, calibration
+from lowerbound.evaluate.several_rows import log_evidence_of_sums
 from lowerbound.evaluate.topics import Topic, describe_topics
 from lowerbound.evaluate.two_sample import PosteriorTwoSample, classifier_two_sample, posterior_two_sample
 from lowerbound.evaluate.uniform_columns import ColumnRanks, least_uniform
@@ -125,6 +126,7 @@ __all__ = [
     "likelihood_regret",
     "log_conditionals",
     "log_evidence",
+    "log_evidence_of_sums",
     "log_mean_weight",
     "ms_ssim",
     "mutated",
