@@ -35,7 +35,6 @@ from lowerbound.evaluate.importance import effective_sample_size, log_mean_weigh
 from lowerbound.evaluate.latent_gaps import mutual_information_gap, separated_attribute_predictability
 from lowerbound.evaluate.latents import latent_moments
 from lowerbound.evaluate.missing import completions, draw_missing, log_conditionals
-from lowerbound.evaluate.nearest_tokens import nearest_tokens
 from lowerbound.evaluate.neighbourhoods import SampleQuality, frechet_distance, sample_quality
 from lowerbound.evaluate.out_of_distribution import (
     auroc,
@@ -58,6 +57,7 @@ from lowerbound.evaluate.reference_points import tarp
 from lowerbound.evaluate.replicated_data import Check, PredictiveChecks, predictive_checks
 from lowerbound.evaluate.sbc import Calibration, calibration
 from lowerbound.evaluate.several_rows import log_evidence_of_sums
+from lowerbound.evaluate.token_neighbours import nearest_tokens
 from lowerbound.evaluate.topics import Topic, describe_topics
 from lowerbound.evaluate.two_sample import PosteriorTwoSample, classifier_two_sample, posterior_two_sample
 from lowerbound.evaluate.uniform_columns import ColumnRanks, least_uniform
