@@ -17,13 +17,17 @@ and remedies against an unused latent, each with everything else as it is:
     aggressive         10 steps of the encoder for each of the decoder, while that raises I (He et al. 2019)
     bag of words       4 nats free, and an encoder of the counts of symbols
     short sight        4 nats free, and a decoder that sees z and the last three symbols
+    free bits 20       20 nats
+    little rate        a weight of 0.01 on the rate, the largest of the published code of JT-VAE; 64 latents, no dropout
+    little rate, counts   the same, an encoder of the counts of symbols, 32 molecules a step and four times the steps
 
 Every k-th molecule of the training part of MOSES is fitted; a tenth of them chooses the weights. Scored are molecules
 spread over the published test part: L_K of K importance samples, nats a molecule of its derivation (of characters: of
 its canonical SMILES), each a lower bound of log p(molecule), because a molecule has more than one way to be written;
 the share of them that is outside of what the model can write; I(x; z) of the scored molecules; what is written greedily
 at one z ~ q(z | x): the share that is the molecule itself, its Tanimoto similarity to it, and that to another test
-molecule, which is the same for a latent that says nothing; and samples against test molecules by the scores of
+molecule, which is the same for a latent that says nothing; L_K summed over the derivations that differ by the symmetry
+of symbols alone; and samples against test molecules by the scores of
 `evaluate.molecules`, which leave out the Fréchet ChemNet distance.
 Each model is a run folder, which is resumed where it stopped.
 
@@ -47,12 +51,14 @@ from rdkit.DataStructs import TanimotoSimilarity
 from lowerbound.data import read_file
 from lowerbound.data.download import needed
 from lowerbound.data.formats.text import read_smiles
+from lowerbound.data.fragments import all_rows_of
 from lowerbound.data.given import rows_under
 from lowerbound.data.kinds.strings import texts_in
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.smiles import read_molecules
 from lowerbound.evaluate import aggregate_posterior, log_evidence, summary
 from lowerbound.evaluate.molecules import molecule_scores
+from lowerbound.evaluate.several_rows import log_evidence_of_sums
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import prepare
 from lowerbound.planning import plan
@@ -112,6 +118,7 @@ def variants(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
     warm = f"beta-elbo:beta=1.0,rate=kl,warmup={max(1, given.steps // 3)}"
     model = {**training, **net, "latent_dim": given.latent_dim}
     fragments = {**model, "recipe": "molecule-vae"}
+    little = {"objective": "beta-elbo:beta=0.01,rate=kl", "latent_dim": 64, "dropout": 0.0}
     free, hidden = {"objective": "free-bits:nats=4.0,per=group"}, {"word_dropout": 0.3}
     return {
         "warm-up": {**fragments, "objective": warm},
@@ -129,6 +136,15 @@ def variants(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
         "aggressive": {**fragments, "objective": "elbo:rate=kl", "loss": "aggressive:num_encoder_steps=10"},
         "bag of words": {**fragments, **free, "encoder": "bag-of-words"},
         "short sight": {**fragments, **free, "decoder": "convolution", "layers": 1},
+        "free bits 20": {**fragments, "objective": "free-bits:nats=20.0,per=group"},
+        "little rate": {**fragments, **little},
+        "little rate, counts": {
+            **fragments,
+            **little,
+            "encoder": "bag-of-words",
+            "batch_size": 32,
+            "steps": 4 * given.steps,
+        },
     }
 
 
@@ -172,8 +188,10 @@ def scores(fitted: Fitted, train: Path, test: Path, given: argparse.Namespace) -
     return {
         "log_evidence": found.mean,
         "standard_error": found.standard_error_of_mean,
+        **summed(fitted, x, 1 if alone else given.evidence_samples, given.seed),
         "elbo": found.mean_elbo,
         "rate": parts.rate,
+        "distortion": parts.distortion,
         "active_units": parts.active_units,
         **told,
         "outside": 1 - len(x) / len(real),
@@ -183,6 +201,16 @@ def scores(fitted: Fitted, train: Path, test: Path, given: argparse.Namespace) -
         "notes": list(rows.notes),
         **molecule_scores(samples, known, real),
     }
+
+
+def summed(fitted: Fitted, x: torch.Tensor, num_samples: int, seed: int) -> dict[str, float]:
+    """L_K summed over derivations that differ by symmetry alone; nothing for a model of characters or SELFIES."""
+    schema = fitted.schema.molecules
+    if schema is None:
+        return {}
+    rows = [torch.from_numpy(all_rows_of(one, schema, x.shape[1])).to(x) for one in texts_in(fitted.render(x))]
+    found = log_evidence_of_sums(fitted.model, rows, num_samples=num_samples, seed=seed)
+    return {"log_evidence_summed": found.mean().item(), "derivations": sum(map(len, rows)) / len(rows)}
 
 
 def what_z_tells(fitted: Fitted, x: torch.Tensor, seed: int) -> dict[str, float]:

@@ -14,7 +14,7 @@ from some_molecules import SMILES
 from lowerbound.data import DataError, kept, read_file, smiles
 from lowerbound.data.atoms import alphabet
 from lowerbound.data.chemistry import rdkit_chem
-from lowerbound.data.derivations import assemble, derivation
+from lowerbound.data.derivations import all_derivations, assemble, derivation, point_orders
 from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.points import points_of
@@ -74,6 +74,40 @@ def test_the_order_of_a_smiles_does_not_matter():
 def test_a_derivation_by_hand():
     assert derivation("Cc1ccc(C(=O)O)cc1") == ["*c1ccc(*)cc1", "[1*]C", "*C([1*])=O", "[1*]O"]
     assert derivation("C1CCC1", ()) == ["*C*", "*C[1*]", "*C[1*]", "*C[1*]", "&1"]
+
+
+def test_points_that_symmetry_cannot_tell_apart_are_filled_in_any_order():
+    assert point_orders("*c1ccc(*)cc1") == ((0, 1), (1, 0))
+    assert point_orders("*C(*)[1*]") == ((0, 1), (1, 0))
+    assert point_orders("*c1cc(*)[nH]n1") == ((0, 1),)  # the hydrogen tells them apart
+    assert point_orders("*C(=*)[1*]") == ((0, 1),)
+    assert len(point_orders("*C(*)(*)*")) == 24
+
+
+@pytest.mark.parametrize(
+    "one, count",
+    [
+        ("Cc1ccc(O)cc1", 2),
+        ("Cc1ccc(C)cc1", 1),  # two equal parts: both orders are one list
+        ("CC(O)c1ccccc1", 2),
+        ("FC(Cl)(Br)c1ccc(C(O)N)cc1", 6 * 2 * 2),
+        ("CCO", 1),
+    ],
+)
+def test_all_derivations_say_the_same_molecule(one, count):
+    (canonical,) = read_molecules([one]).smiles
+    found = all_derivations(canonical)
+    assert len(found) == len(set(map(tuple, found))) == count
+    assert found[0] == derivation(canonical)
+    assert {assemble(symbols) for symbols in found} == {canonical}
+    assert found[: min(2, count)] == all_derivations(canonical, most=min(2, count))
+
+
+@pytest.mark.parametrize("known", [None, ()], ids=["fragments", "atoms"])
+def test_all_derivations_of_moses_say_the_same_molecule(known):
+    lists = {one: all_derivations(one, known, most=8) for one in moses(60)}
+    assert sum(len(found) > 1 for found in lists.values()) > 15
+    assert all(assemble(symbols) == one for one, found in lists.items() for symbols in found)
 
 
 def test_every_symbol_of_the_alphabet_is_one_atom_within_valence():

@@ -63,6 +63,9 @@ CALLS = {
         seed=seed,
     ),
     "log_evidence": lambda seed: evaluate.log_evidence(MODEL, X, num_samples=3, seed=seed),
+    "log_evidence_of_sums": lambda seed: evaluate.log_evidence_of_sums(
+        MODEL, [X[:2], X[2:3]], num_samples=3, seed=seed
+    ),
     "mutated": lambda seed: evaluate.mutated(torch.rand(3, 4), 0.1, seed=seed),
     "particle_filter": lambda seed: evaluate.particle_filter(
         state_space((3, 2), latent_dim=2, recurrent_dim=3), torch.zeros(2, 3, 2), num_particles=3, seed=seed

@@ -12,14 +12,15 @@ The list of a molecule follows from its canonical SMILES alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice, product
 from typing import Any
 
 from lowerbound.data.chemistry import rdkit_chem
 from lowerbound.data.pieces import Atom, Piece, symbol_of
 
-__all__ = ["assemble", "derivation", "is_fragment", "symbol_parts"]
+__all__ = ["all_derivations", "assemble", "derivation", "is_fragment", "point_orders", "symbol_parts"]
 
 
 def is_fragment(symbol: str) -> bool:
@@ -39,6 +40,35 @@ def derivation(smiles: str, known: Collection[str] | None = None) -> list[str]:
     >>> derivation("C1CC1", known=())
     ['*C*', '*C[1*]', '*C[1*]', '&1']
     """
+    return _written(smiles, known)[1]
+
+
+def all_derivations(smiles: str, known: Collection[str] | None = None, *, most: int = 64) -> list[list[str]]:
+    """The lists that differ from that of a molecule by the symmetry of its symbols alone, itself the first.
+
+    Equal points of a symbol (the two of `*c1ccc(*)cc1`) may be filled in any order, so that several lists with one root
+    say one molecule. Other roots, and known fragments written by atoms, are not among them.
+
+    Arguments:
+        smiles: as for `derivation`.
+        known: as for `derivation`.
+        most: of the lists; the first ones of more.
+
+    >>> all_derivations("Cc1ccc(O)cc1")
+    [['*c1ccc(*)cc1', '[1*]C', '[1*]O'], ['*c1ccc(*)cc1', '[1*]O', '[1*]C']]
+    """
+    parts, symbols = _written(smiles, known)
+    found = {tuple(symbols): None}
+    choices = [[(piece, order) for order in orders] for piece, orders in parts.orders.items()]
+    for chosen in islice(product(*choices), 16 * most):
+        if len(found) == most:
+            break
+        found[tuple(parts.written(known, dict(chosen))[0])] = None
+    return [list(one) for one in found]
+
+
+def _written(smiles: str, known: Collection[str] | None) -> tuple[_Parts, list[str]]:
+    """A molecule cut so that all of its pieces are known, and its symbols."""
     Chem = rdkit_chem()
     mol = Chem.MolFromSmiles(smiles)
     cut = {b.GetIdx() for b in mol.GetBonds() if b.GetBondType() == Chem.BondType.SINGLE and not b.IsInRing()}
@@ -46,7 +76,7 @@ def derivation(smiles: str, known: Collection[str] | None = None) -> list[str]:
     while True:
         symbols, unknown = parts.written(known)
         if not unknown:
-            return symbols
+            return parts, symbols
         parts.spell(unknown)
 
 
@@ -70,9 +100,17 @@ class _Parts:
             self.cut |= {k for k, (i, j) in enumerate(self.ends) if i in inside and j in inside}
         self._divide()
 
-    def written(self, known: Collection[str] | None) -> tuple[list[str], list[int]]:
-        """The symbols, and the pieces of several atoms that are not known."""
+    def written(
+        self, known: Collection[str] | None, orders: Mapping[int, Sequence[int]] | None = None
+    ) -> tuple[list[str], list[int]]:
+        """The symbols, and the pieces of several atoms that are not known.
+
+        Arguments:
+            known: the fragments that need not be written by atoms; None for all.
+            orders: by piece, in which order its points are filled; None for that of its symbol.
+        """
         symbols: list[str] = []
+        self.orders: dict[int, tuple[tuple[int, ...], ...]] = {}
         unknown, stack, placed = [], list[tuple[int, int]](), set[int]()
 
         def place(piece: int, before: int | None) -> None:
@@ -81,7 +119,11 @@ class _Parts:
                 unknown.append(piece)
             symbols.append(symbol)
             placed.add(piece)
-            stack.extend((bond, piece) for bond in reversed(bonds))
+            self.orders[piece] = point_orders(symbol)
+            asked = None if orders is None else orders.get(piece)
+            # a piece that is reached by another bond has another symbol, to which the order may not apply
+            order = asked if asked in self.orders[piece] else range(len(bonds))
+            stack.extend((bonds[k], piece) for k in reversed(order))
 
         place(self.owner[self.root], None)
         while stack:
@@ -188,6 +230,30 @@ def _join(Chem: Any, made: Any, one: tuple[int, int], other: tuple[int, int], du
         raise ValueError("Two points of different bonds are joined, or of one atom, or of two that have a bond.")
     made.AddBond(one[1], other[1], order)
     dummies += [one[0], other[0]]
+
+
+@lru_cache(maxsize=2**14)
+def point_orders(symbol: str) -> tuple[tuple[int, ...], ...]:
+    """The orders of the points of a symbol, but the one before it, that its symmetry cannot tell apart.
+
+    >>> point_orders("*c1ccc(*)cc1"), point_orders("*c1ccc(*)nc1")
+    (((0, 1), (1, 0)), ((0, 1),))
+    """
+    part, opened, _ = symbol_parts(symbol)
+    if len(opened) < 2:
+        return (tuple(range(len(opened))),)
+
+    def seen(place: int) -> tuple[int, int, int, int]:
+        atom = part.GetAtomWithIdx(place)
+        return atom.GetAtomicNum(), atom.GetIsotope(), atom.GetFormalCharge(), atom.GetTotalNumHs()
+
+    number_of = {dummy: number for number, (dummy, _) in enumerate(opened)}
+    found = {
+        tuple(number_of[match[dummy]] for dummy, _ in opened)
+        for match in part.GetSubstructMatches(part, uniquify=False)
+        if all(seen(place) == seen(other) for place, other in enumerate(match))
+    }
+    return tuple(sorted(found))
 
 
 @lru_cache(maxsize=2**14)

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from lowerbound.data.atoms import alphabet
-from lowerbound.data.derivations import assemble, derivation, is_fragment
+from lowerbound.data.derivations import all_derivations, assemble, derivation, is_fragment
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.points import points_of
 from lowerbound.data.schema import MoleculeSchema
 from lowerbound.data.smiles import ReadMolecule
 from lowerbound.data.tokens import END
 
-__all__ = ["NUM_RINGS", "first_of_points", "molecules_of", "numbered_molecules", "symbols_of"]
+__all__ = ["NUM_RINGS", "all_rows_of", "first_of_points", "molecules_of", "numbered_molecules", "symbols_of"]
 
 NUM_RINGS = 32  # how deep below the next point an open point may be joined to it
 _UNUSED = "?"
@@ -79,3 +79,20 @@ def molecules_of(rows: np.ndarray, schema: MoleculeSchema) -> list[str]:
         end = row.index(END) if END in row else len(row)
         found.append(assemble([schema.symbols[k] for k in row[:end]]))
     return found
+
+
+def all_rows_of(smiles: str, schema: MoleculeSchema, length: int, *, most: int = 64) -> np.ndarray:
+    """The rows (M, length) that differ from that of a molecule by the symmetry of its symbols alone, itself the first.
+
+    Arguments:
+        smiles: canonical, of a molecule that fits in a row.
+        schema: of the model, with its symbols.
+        length: of a row.
+        most: of the rows (`derivations.all_derivations`).
+    """
+    numbers = {symbol: k for k, symbol in enumerate(schema.symbols) if k != END}
+    found = all_derivations(smiles, numbers.keys(), most=most)
+    rows = np.full((len(found), length), END, dtype=np.int32)
+    for row, symbols in zip(rows, found, strict=True):
+        row[: len(symbols)] = [numbers[symbol] for symbol in symbols]
+    return rows

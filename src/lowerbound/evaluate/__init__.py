@@ -36,7 +36,6 @@ from lowerbound.evaluate.integration import mean_silhouette, neighbour_mixing
 from lowerbound.evaluate.latent_gaps import mutual_information_gap, separated_attribute_predictability
 from lowerbound.evaluate.latents import latent_moments
 from lowerbound.evaluate.missing import completions, draw_missing, log_conditionals
-from lowerbound.evaluate.nearest_tokens import nearest_tokens
 from lowerbound.evaluate.neighbourhoods import SampleQuality, frechet_distance, sample_quality
 from lowerbound.evaluate.out_of_distribution import (
     auroc,
@@ -58,6 +57,8 @@ from lowerbound.evaluate.rate_distortion import Summary, summary
 from lowerbound.evaluate.reference_points import tarp
 from lowerbound.evaluate.replicated_data import Check, PredictiveChecks, predictive_checks
 from lowerbound.evaluate.sbc import Calibration, calibration
+from lowerbound.evaluate.several_rows import log_evidence_of_sums
+from lowerbound.evaluate.token_neighbours import nearest_tokens
 from lowerbound.evaluate.topics import Topic, describe_topics
 from lowerbound.evaluate.two_sample import PosteriorTwoSample, classifier_two_sample, posterior_two_sample
 from lowerbound.evaluate.uniform_columns import ColumnRanks, least_uniform
@@ -126,6 +127,7 @@ __all__ = [
     "likelihood_regret",
     "log_conditionals",
     "log_evidence",
+    "log_evidence_of_sums",
     "log_mean_weight",
     "mean_silhouette",
     "ms_ssim",
