@@ -9,6 +9,7 @@ and the lower ones given these, so that the parts given to every value take no m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -160,7 +161,7 @@ def _between(below: np.ndarray, at: np.ndarray, count: int) -> np.ndarray:
 def _blocks(elements: Elements) -> list[tuple[slice, int]]:
     """Elements that are treated at once, and how many lower bits of theirs are coded apart."""
     parameters = elements.family.parameters
-    most = max(1, _NUMBERS_AT_ONCE // (_PLACES_IN_FEW * max(p[0].size for p in parameters)))
+    most = max(1, _NUMBERS_AT_ONCE // (_PLACES_IN_FEW * max(1, *(math.prod(p.shape[1:]) for p in parameters))))
     lows = [_low_bits(size, elements.floored) for size in elements.numbering.size.tolist()]
     found, start = list[tuple[slice, int]](), 0
     for i in range(1, len(lows) + 1):
