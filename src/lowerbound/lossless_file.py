@@ -20,7 +20,7 @@ from lowerbound.limits import MOST_CODED
 
 __all__ = ["FORMAT", "Content", "pack", "unpack"]
 
-FORMAT = 1
+FORMAT = 2
 _MAGIC, _HASH, _MOST_HEADER, _MOST_BATCH = b"LBND", 32, 1 << 26, 1 << 16
 _MOST_ROWS_OF_A_BIT = 1 << 10  # a millibit a row, far below what rows take that are not all the same
 _COUNTS = ("rows", "elements", "words", "lanes", "lent", "batch", "gaps")

@@ -182,10 +182,10 @@ def test_other_weights_foreign_files_and_no_file_are_refused(written, tmp_path):
 
 def test_a_newer_format_is_named(written, monkeypatch, tmp_path):
     found = unpack(written[1])
-    monkeypatch.setattr("lowerbound.lossless_file.FORMAT", 2)
+    monkeypatch.setattr("lowerbound.lossless_file.FORMAT", 3)
     newer = pack(found)
     monkeypatch.undo()
-    assert "format 2" in refusal(model_of("people"), tmp_path / "x.lb", newer)
+    assert "format 3" in refusal(model_of("people"), tmp_path / "x.lb", newer)
 
 
 def test_what_is_on_no_grid_is_refused_and_nothing_is_written(tmp_path):

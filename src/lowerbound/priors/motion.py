@@ -38,6 +38,7 @@ class Motion(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("jia2016dynamic", "finn2016unsupervised", "lu2019dvc")
+    by_name: ClassVar[bool] = False  # a part of `FramesInTurn`
 
     def __init__(
         self,
