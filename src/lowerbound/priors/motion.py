@@ -61,7 +61,7 @@ class Motion(nn.Module):
             nn.init.zeros_(last.bias)  # pyright: ignore[reportArgumentType]
 
     @torch.no_grad()
-    def shown(self, z: Float[Tensor, "*lead code height width"]) -> Float[Tensor, "*lead channel height width"]:
+    def shown(self, z: Float[Tensor, "*lead code row column"]) -> Float[Tensor, "*lead channel height width"]:
         """x̂ of codes, as constants."""
         return self.__dict__["_decoder"](z).reshape(*z.shape[:-3], *self._picture)
 
