@@ -411,6 +411,7 @@ class Fitted:
         data: Any,
         path: str | Path,
         *,
+        refine: int = 0,
         force: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Compressed | CompressedWithLoss:
@@ -425,6 +426,8 @@ class Fitted:
         Arguments:
             data: see `rows`.
             path: of the file.
+            refine: steps by which the q(z | x) of each row is optimised first (`inference.Local`), which shortens the
+                file; reading it takes them too.
             force: whether a file that is there is overwritten.
             progress: called with the rows done and their total.
 
@@ -433,12 +436,16 @@ class Fitted:
             other programs reach.
 
         Raises:
-            ValueError: a part of the model that cannot be coded, values on no grid, or a file that is there.
+            ValueError: a part of the model that cannot be coded, or refined, values on no grid, or a file that is
+                there.
         """
         from lowerbound import lossless, lossy
 
-        compress = lossy.compress if lossy.is_with_loss(self) else lossless.compress
-        return compress(self, data, path, force=force, progress=progress)
+        if not lossy.is_with_loss(self):
+            return lossless.compress(self, data, path, refine=refine, force=force, progress=progress)
+        if refine:
+            raise ValueError(f"{self.called} rounds its codes, which refine cannot improve; leave it out.")
+        return lossy.compress(self, data, path, force=force, progress=progress)
 
     def decompress(self, path: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Any:
         """The rows that `compress` wrote to a file, in the form of the user's data.

@@ -262,6 +262,10 @@ class HasCumulative(Protocol):
 class OverWholeNumbers(Protocol):
     """A distribution whose elements are independent whole numbers."""
 
+    def log_mass(self, z: Tensor) -> Tensor:
+        """log P(z_i) of each number of z (..., *batch, *event), nats."""
+        ...
+
     def cumulative_at(self, low: int, high: int) -> Any:
         """P(z ≤ k) of k = low, …, high: an array (…, K) of float64 that broadcasts to (*batch, *event, K)."""
         ...

@@ -44,6 +44,7 @@ from lowerbound.support import Support
 
 __all__ = ["Compressed", "compress", "decompress"]
 
+_MOST_STEPS = 10_000
 _ELBO, _DRAWS, _MOST_ROWS = 8, 16, 4096  # the stream of random numbers; latents for each row; rows of the bound
 _DTYPES = ("bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 
@@ -63,6 +64,7 @@ class Compressed:
         standard_error: of the difference of `bits` and `elbo_bits`, as the file has one latent for each row and the
             bound 16.
         start_bits: what the file has besides `bits`: what the first rows borrowed, the header and the gaps.
+        encoder_bits: −ELBO of the q of the encoder; that of `elbo_bits` where nothing was refined.
         num_held: lines of text that stand in the file as they were written.
         others: bytes of the same rows under gzip, bz2, lzma and, of images, png, by name.
     """
@@ -75,16 +77,24 @@ class Compressed:
     drawn_bits: float
     standard_error: float
     start_bits: float
+    encoder_bits: float
     others: dict[str, int]
     num_held: int = 0
 
 
 def compress(
-    fitted: Fitted, data: Any, path: str | Path, *, force: bool = False, progress: Progress | None = None
+    fitted: Fitted,
+    data: Any,
+    path: str | Path,
+    *,
+    refine: int = 0,
+    force: bool = False,
+    progress: Progress | None = None,
 ) -> Compressed:
     """Write rows to a file. See `Fitted.compress`."""
     path = Path(path)
     require_new(path, force=force)
+    _check_refine(refine)
     _check_coded(fitted)
     own, rows = read_own(data, fitted.schema)
     lines, x = given_lines(data if own is None else own, fitted.schema), np.asarray(rows.x)
@@ -98,13 +108,13 @@ def compress(
     seen = ~gaps if gaps.any() else None
     labels = None if rows.y is None or not fitted.is_conditional else np.asarray(rows.y).tolist()
     context = fitted.context(rows.y, rows.name)
-    encoded = _codec(fitted, grid).encode(k, seen=seen, context=context, progress=third(progress, 0))
+    encoded = _codec(fitted, grid, refine).encode(k, seen=seen, context=context, progress=third(progress, 0))
     stack = encoded.stack
     header = {
         "rows": len(x), "elements": flat.shape[1], "dtype": str(x.dtype), "words": stack.num_words,
         "lanes": len(stack.heads), "lent": stack.lent, "batch": BATCH, "grid": grid.to_json(), "labels": labels,
         "minus": np.flatnonzero((x == 0) & np.signbit(x)).tolist(), "checksum": _checksum(x),
-        "weights": weights_checksum(fitted), "lines": None,
+        "weights": weights_checksum(fitted), "lines": None, "refine": refine,
     }  # fmt: skip
     rendered = kind_named(fitted.schema.kind).render(x, fitted.schema)
     if lines is not None:
@@ -113,7 +123,9 @@ def compress(
     back, beside = _decoded(fitted, content, "what was coded", third(progress, 1))
     if not _same(back, x) or lines != (None if beside is None else lines_of(texts_in(rendered), beside)):
         raise DataError("the rows did not come back from their code as they were, and nothing was written.")
-    elbo, error = _elbo_bits(fitted, grid, k, seen, context, third(progress, 2))
+    part = third(progress, 2)
+    elbo, error = _elbo_bits(_codec(fitted, grid, refine), fitted.seed, k, seen, context, part)
+    unrefined = _elbo_bits(_codec(fitted, grid), fitted.seed, k, seen, context)[0] if refine else elbo
     found = Compressed(
         num_rows=len(x) if lines is None else len(lines),
         num_numbers=k.size - int(gaps.sum()),
@@ -123,6 +135,7 @@ def compress(
         drawn_bits=encoded.drawn_bits,
         standard_error=error,
         start_bits=8 * len(content) - encoded.net_bits,
+        encoder_bits=unrefined,
         others=sizes_of_others(rendered if lines is None else lines, fitted.schema.kind),
         num_held=0 if lines is None else len(header["lines"]["held"]),
     )
@@ -169,7 +182,8 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
             raise ValueError("labels of other rows")
         stack = BitStack.from_bytes(content.stack, header["words"], header["lanes"])
         groups = groups_of(header["rows"], BATCH)
-        codec = _codec(fitted, grid)
+        _check_refine(header["refine"])
+        codec = _codec(fitted, grid, header["refine"])
         k = codec.decode(stack, groups, seen=content.seen, context=context, progress=progress)
         x = grid.stored(k).astype(header["dtype"])
         x = x if content.seen is None else np.where(content.seen, x, np.array(np.nan, x.dtype))
@@ -189,27 +203,32 @@ def _grid(fitted: Fitted, flat: np.ndarray) -> Grid:
     return grid_of(flat, support, fitted.transform, fitted.schema.column_names)
 
 
-def _codec(fitted: Fitted, grid: Grid) -> Codec:
+def _check_refine(refine: int) -> None:
+    if type(refine) is not int or not 0 <= refine <= _MOST_STEPS:
+        raise DataError(f"compress got refine={refine!r} and takes 0 to {_MOST_STEPS:,} steps.")
+
+
+def _codec(fitted: Fitted, grid: Grid, refine: int = 0) -> Codec:
     shape = fitted.schema.event_shape
 
     def events(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).reshape(len(values), *shape)
 
-    return Codec(fitted.model, grid.steps(fitted.transform), events, BATCH)
+    return Codec(fitted.model, grid.steps(fitted.transform), events, BATCH, refine)
 
 
 def _elbo_bits(
-    fitted: Fitted,
-    grid: Grid,
+    codec: Codec,
+    seed: int,
     k: np.ndarray,
     seen: np.ndarray | None,
     context: Tensor | None,
-    progress: Progress | None,
+    progress: Progress | None = None,
 ) -> tuple[float, float]:
     """−ELBO of all rows in bits and `standard_error`."""
     places = np.unique(np.linspace(0, len(k) - 1, min(len(k), _MOST_ROWS)).astype(np.int64))
-    codec, found = _codec(fitted, grid), []
-    with forked(torch.device("cpu"), derive_seed(fitted.seed, _ELBO)):
+    found = []
+    with forked(torch.device("cpu"), derive_seed(seed, _ELBO)):
         for block in np.split(places, range(BATCH, len(places), BATCH)):
             given = None if context is None else context[torch.from_numpy(block)]
             known = None if seen is None else seen[block]

@@ -53,7 +53,8 @@ class CompressedWithLoss:
         num_pixels: height times width, and frames, of all.
         num_bytes: of the file.
         bits: what the codes took, without header and start.
-        rate_bits: −log₂ p̃(z) of the same codes.
+        rate_bits: −log₂ p̂(z) of the same codes, the p̃ of the model with 2⁻³⁰ for every number (`coding.whole_numbers`).
+        model_bits: −log₂ p̃(z) itself, more where p̃ all but excludes numbers.
         psnr: of what comes back, dB (`evaluate.psnr`).
         ms_ssim: mean over the pictures; None where they are smaller than its window.
         others: bytes of the same rows under gzip, bz2, lzma, of images png and of clips png and gif, by name.
@@ -64,6 +65,7 @@ class CompressedWithLoss:
     num_bytes: int
     bits: float
     rate_bits: float
+    model_bits: float
     psnr: float
     ms_ssim: float | None
     others: dict[str, int]
@@ -149,6 +151,7 @@ def _measured(
         num_bytes=num_bytes,
         bits=coded.net_bits,
         rate_bits=coded.information,
+        model_bits=coded.model_information,
         psnr=ratio,
         ms_ssim=likeness,
         others=_others(np.asarray(kind_named(schema.kind).render(x, schema)), schema.kind, progress),

@@ -128,6 +128,15 @@ def test_layers_drawn_from_the_data_up_take_their_negative_elbo():
     check(model, BITS, numbers_of(model, BITS))
 
 
+def test_discrete_latents_and_layers_cannot_be_refined():
+    with forked(torch.device("cpu"), 5):
+        layers = deep_latent_gaussian((DIM,), latent_dims=[2, 1], hidden=[[4], [4]]).double().eval()
+    for model in (model_of("bernoulli", "bernoulli", "bernoulli"), layers):
+        codec = Codec(model, BITS, torch.from_numpy, batch=16, refine=2)
+        with pytest.raises(ValueError, match="cannot be refined"):
+            codec.encode(np.zeros((20, DIM), np.int64))
+
+
 def test_a_latent_that_the_prior_excludes_takes_thirty_bits():
     """At 9 standard deviations −log₂ p of a cell is 70 and more, of which the file takes 30: less than −ELBO."""
     cells = LatentCells(np.zeros((1, 1)), np.ones((1, 1)))

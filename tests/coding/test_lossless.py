@@ -182,10 +182,10 @@ def test_other_weights_foreign_files_and_no_file_are_refused(written, tmp_path):
 
 def test_a_newer_format_is_named(written, monkeypatch, tmp_path):
     found = unpack(written[1])
-    monkeypatch.setattr("lowerbound.lossless_file.FORMAT", 2)
+    monkeypatch.setattr("lowerbound.lossless_file.FORMAT", 3)
     newer = pack(found)
     monkeypatch.undo()
-    assert "format 2" in refusal(model_of("people"), tmp_path / "x.lb", newer)
+    assert "format 3" in refusal(model_of("people"), tmp_path / "x.lb", newer)
 
 
 def test_what_is_on_no_grid_is_refused_and_nothing_is_written(tmp_path):
@@ -253,3 +253,32 @@ def test_lines_of_other_rows_are_refused(of_texts, tmp_path, lines):
     content = (tmp_path / "x.lb").read_bytes()
     whole = {**unpack(content).header["lines"], **lines} if lines and lines != 7 else lines
     refusal(fitted, tmp_path / "x.lb", with_header(content, lines=whole))
+
+
+def test_refining_shortens_the_file_and_the_decoder_takes_the_same_steps(tmp_path):
+    """A model of one step of training: its encoder knows little, and steps on each q(z | x) gain bits."""
+    fitted = model_of("levels")
+    plain = fitted.compress(BYTES, tmp_path / "plain.lb")
+    found = fitted.compress(BYTES, tmp_path / "refined.lb", refine=20)
+    assert np.array_equal(fitted.decompress(tmp_path / "refined.lb"), BYTES)
+    assert found.encoder_bits == pytest.approx(plain.elbo_bits)
+    assert found.elbo_bits < found.encoder_bits - 3 * found.standard_error / 4  # of 16 draws
+    assert found.bits == pytest.approx(found.drawn_bits, rel=2e-3)
+    content = (tmp_path / "refined.lb").read_bytes()
+    for steps in (0, 19, -1, 10**9, "20"):
+        refusal(fitted, tmp_path / "x.lb", with_header(content, refine=steps))
+
+
+def test_a_number_of_steps_below_zero_is_refused(tmp_path):
+    with pytest.raises(DataError, match="takes 0 to 10,000 steps"):
+        model_of("bits").compress(BITS, tmp_path / "x.lb", refine=-1)
+    assert not (tmp_path / "x.lb").exists()
+
+
+def test_a_state_space_model_takes_its_negative_elbo(tmp_path):
+    data = np.cumsum(G.normal(size=(N, 5, 2)), 1).round(1)
+    fitted = lb.fit(data, "state-space", latent_dim=2, hidden=[8], recurrent_dim=8, steps=100, device="cpu")
+    found = fitted.compress(data, tmp_path / "x.lb")
+    assert np.array_equal(fitted.decompress(tmp_path / "x.lb"), data)
+    assert found.bits == pytest.approx(found.drawn_bits, rel=2e-3)
+    assert found.drawn_bits == pytest.approx(found.elbo_bits, abs=4 * found.standard_error)

@@ -93,8 +93,22 @@ def test_bits_are_those_of_the_prior(coded):
     assert found.net_bits == pytest.approx(expected, rel=1e-3)
     assert 8 * len(found.stack.to_bytes()) == pytest.approx(expected, rel=1e-3, abs=80 * lanes_for(expected))
     log_w = codec.model.log_weights(x, 1)
-    assert (log_w.rate.sum() / math.log(2)).item() == pytest.approx(expected, rel=1e-9)
+    assert (log_w.rate.sum() / math.log(2)).item() == pytest.approx(found.model_information, rel=1e-9)
+    assert found.information < found.model_information * (1 + 1e-5)
     assert expected > 20_000
+
+
+def test_codes_that_the_prior_excludes_take_thirty_bits():
+    """An encoder of large weights under a prior that expects small numbers: the rate is several times the file."""
+    torch.manual_seed(1)
+    model = rate_distortion((3, 11, 14), hidden=[6, 6], code_channels=3)
+    enlarge(model, 6)
+    codec, x = WholeNumberCodec(model, 64), torch.rand(40, 3, 11, 14, dtype=torch.float64)
+    found = codec.encode(x)
+    assert found.net_bits == pytest.approx(found.information, rel=1e-3)
+    assert found.information < 30.01 * 40 * 3 * 3 * 4
+    assert found.model_information > 1.5 * found.information
+    assert torch.equal(codec.decode(read(found), 40, found.ranges), found.decoded)
 
 
 def test_the_decoded_rows_are_what_the_encoder_saw(coded):

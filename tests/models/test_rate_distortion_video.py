@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import cast
 
 import numpy as np
@@ -74,7 +75,51 @@ def test_draws_and_continuations_are_whole_numbers(prior):
     assert prior().log_prob(z).shape == (7,)
 
 
-@pytest.fixture(scope="module", params=["temporal", "frames"])
+@torch.no_grad()
+def test_pixels_are_fetched_from_where_the_weights_say():
+    """With all weight on one place, x̃ is x̂ moved by it, and what comes from outside is 0; evenly, x̃ is a mean."""
+    model = rate_distortion_video((4, 1, 9, 7), prior="motion", window=2, hidden=[4], prior_channels=[4]).double()
+    motion = cast(FramesInTurn, model.prior).motion
+    assert motion is not None
+    last, seen = torch.rand(3, 1, 9, 7).double(), torch.rand(3, 4, 9, 7).double()
+    evenly = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(last, (2,) * 4), 5, 1)
+    torch.testing.assert_close(motion._fetched(last, seen), evenly)
+    place = 5 * (2 + 1) + (2 - 2)  # one row down, two columns to the left
+    bias = torch.zeros(25, 4).double()
+    bias[place] = 100.0
+    cast(torch.nn.Conv2d, motion.weights[-1]).bias.copy_(bias.flatten())
+    moved = torch.zeros_like(last)
+    moved[..., :-1, 2:] = last[..., 1:, :-2]
+    torch.testing.assert_close(motion._fetched(last, seen), moved)
+
+
+@torch.no_grad()
+def test_under_motion_frames_at_once_score_as_one_after_another_and_a_copy_has_its_own_nets():
+    torch.manual_seed(0)
+    model = rate_distortion_video((5, 2, 8, 7), prior="motion", window=2, hidden=[4], prior_channels=[4]).double()
+    for p in model.prior.parameters():
+        p.add_(0.1 * torch.randn_like(p))
+    model.eval()
+    z, terms = model.infer(torch.rand(6, 5, 2, 8, 7).double()).sample((1,)), []
+
+    def choose(t, d):
+        terms.append(d.log_prob(z[:, :, t]))
+        return z[:, :, t]
+
+    prior = cast(FramesInTurn, model.prior)
+    assert torch.equal(prior().chosen_in_turn(choose), z)
+    torch.testing.assert_close(sum(terms), prior().log_prob(z))
+    copied = copy.deepcopy(model)
+    before = prior().log_prob(z)
+    for p in cast(torch.nn.Module, copied.posterior).parameters():
+        p.mul_(2)
+    torch.testing.assert_close(prior().log_prob(z), before)
+    assert not torch.allclose(cast(FramesInTurn, copied.prior)().log_prob(z), before)
+    names = [name for name, _ in model.named_parameters()]
+    assert not any("encoder" in name or "decoder" in name for name in names if name.startswith("prior"))
+
+
+@pytest.fixture(scope="module", params=["motion", "temporal", "frames"])
 def fitted(request):
     return lb.fit(CLIPS, "rate-distortion-video", prior=request.param, steps=4, **SMALL)
 

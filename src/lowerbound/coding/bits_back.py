@@ -10,6 +10,9 @@ at a time. The first groups are small, for what they pop must have been pushed b
 Encoding and decoding must compute the same numbers to the last bit. All is therefore in float64 on the CPU with one
 thread, nets are called with batches of one size (the first row fills up what is missing), x is rebuilt from its numbers
 before it is used, and distribution functions treat each element alone (`distribution_functions`).
+
+q(z | x) may be refined by some steps from that of the encoder (`inference.Local`): a row then takes fewer bits. The
+steps are a function of x, with draws from one seed, so that a decoder, which knows x before it needs q, takes them too.
 """
 
 from __future__ import annotations
@@ -32,7 +35,9 @@ from lowerbound.coding.numbering import Steps
 from lowerbound.coding.stack import BitStack
 from lowerbound.coding.turns import Batch, pop_event, push_event
 from lowerbound.hooks import Augmented
+from lowerbound.inference import Local
 from lowerbound.model import LatentVariableModel
+from lowerbound.randomness import forked
 
 __all__ = ["BATCH", "Codec", "CodedRows", "exactly", "groups_of"]
 
@@ -72,6 +77,7 @@ class Codec:
         events: from values (B, elements) on their steps to x as the likelihood scores it (B, *event), float64.
         steps: the values that each element can have, as the likelihood scores them, under which x is coded.
         batch: rows at a time.
+        refine: steps by which each q(z | x) is optimised.
     """
 
     def __init__(
@@ -80,8 +86,10 @@ class Codec:
         steps: Steps,
         events: Callable[[np.ndarray], Tensor],
         batch: int = BATCH,
+        refine: int = 0,
     ):
         self.model, self.steps, self.events, self.batch = copy.deepcopy(model).double().eval(), steps, events, batch
+        self._scheme = Local(num_steps=refine) if refine else None
         self._latents, self._in_order = LatentCoder(), None
 
     def encode(
@@ -152,7 +160,7 @@ class Codec:
         """log₂ q(z | x) − log₂ p(x, z) of rows numbered k (rows, elements) at draws of q: (draws, rows)."""
         with exactly():
             x, given = self._events(k, seen), None if context is None else context.double()
-            q = self.model.infer(x, given)
+            q = self._infer(x, given)
             z = q.sample(torch.Size((draws,)))
             return bits_at(self.model, self.steps, q, x, k, z, seen=seen, context=given)
 
@@ -188,13 +196,30 @@ class Codec:
 
     def _inferred(self, x: Tensor, context: Tensor | None) -> tuple[Any, Any]:
         """q(z | x) and p(z)."""
-        q, p = self.model.infer(x, context), self.model.prior(context)
+        q, p = self._infer(x, context), self.model.prior(context)
         if isinstance(q, Augmented):
             raise ValueError(
                 f"{type(self.model.posterior).__name__} draws further variables besides z, which cannot be coded; fit "
                 "with --posterior diagonal-normal, full-normal or mixture-normal."
             )
         return q, p
+
+    def _infer(self, x: Tensor, context: Tensor | None) -> Distribution:
+        """q(z | x), refined if that was asked for, with the same draws for the same batch.
+
+        Raises:
+            ValueError: it cannot be refined.
+        """
+        q = self.model.infer(x, context)
+        if self._scheme is None:
+            return q
+        if isinstance(q, StateChain) or not q.has_rsample:
+            raise ValueError(
+                f"{type(self.model.posterior).__name__} as posterior cannot be refined, as it has several layers or "
+                "discrete latents; leave out refine."
+            )
+        with forked(torch.device("cpu"), "refined for coding"):
+            return self._scheme(self.model, x, context)
 
     def _grids(self, p: Distribution, context: Tensor | None) -> Grids:
         """Where the values of the latents lie, which must be known before x is."""

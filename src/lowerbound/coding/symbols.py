@@ -9,6 +9,7 @@ and the lower ones given these, so that the parts given to every value take no m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -75,17 +76,23 @@ class _Symbols(NamedTuple):
         """C_k (…, m, rows), int64; 0 below the first value and 2³⁰ from the last on."""
         last = self.size - 1
         f = self.shares(np.minimum(np.maximum(k, 0), last))
-        if not np.isfinite(f).all():
+        if np.isnan(f).any():
             raise StackError("the model gives no finite probability")
-        c = np.floor(f * (PARTS - self.size if self.floored else PARTS)).astype(np.int64)
-        return np.where(k < 0, 0, np.where(k >= last, PARTS, c + (k + 1 if self.floored else 0)))
+        c = (f * (PARTS - self.size if self.floored else PARTS)).astype(np.int64)  # rounds down: f is not below 0
+        if self.floored:
+            c += k + 1
+        np.copyto(c, PARTS, where=k >= last)
+        np.copyto(c, 0, where=k < 0)
+        return c
 
-    def first_places(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where a search begins, and C_k there, each (places, m, rows)."""
-        most = int(self.size.max())
-        places = _between(np.full_like(self.size, -1), self.size - 1, _PLACES_IN_FEW if most <= _FEW else _PLACES)
-        ends = self.ends(places)
-        return np.broadcast_to(places, ends.shape), ends
+    def first_ends(self) -> np.ndarray:
+        """C_k where a search begins (places, m, rows)."""
+        below, at = np.full_like(self.size, -1), self.size - 1
+        return self.ends(_between(below, at, self.count(int(self.size.max()))))
+
+    def count(self, width: int) -> int:
+        """At how many places an interval of this width is looked at: all that are in it, or some of them."""
+        return max(1, min(_PLACES_IN_FEW if int(self.size.max()) <= _FEW else _PLACES, width - 1))
 
 
 def push(stack: BitStack, elements: Elements, k: np.ndarray) -> None:
@@ -111,48 +118,50 @@ def pop(stack: BitStack, elements: Elements, rows: int) -> np.ndarray:
     k = np.zeros((len(elements.numbering.size), rows), np.int64)
     for block, low in _blocks(elements):
         symbols = _upper(_whole(elements.part(block)), low)
-        places, ends = symbols.first_places()
+        ends = symbols.first_ends()
         for i in range(len(k[block])):
             lanes = elements.lanes(block.start + i, rows)
             if lanes is not None:
                 one = elements.part(slice(block.start + i, block.start + i + 1), lanes)
-                k[block.start + i, lanes] = _popped(stack, lanes, one, low, (places[:, i, lanes], ends[:, i, lanes]))
+                k[block.start + i, lanes] = _popped(stack, lanes, one, low, ends[:, i, lanes])
     return k
 
 
-def _popped(stack: BitStack, lanes: Lanes, one: Elements, low: int, first: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Pop the numbers of one element, of which the first places to look at are known."""
-    upper = _found(stack, lanes, _upper(_whole(one), low), first)
+def _popped(stack: BitStack, lanes: Lanes, one: Elements, low: int, ends: np.ndarray) -> np.ndarray:
+    """Pop the numbers of one element, of which C_k is known at the first places."""
+    upper = _found(stack, lanes, _upper(_whole(one), low), ends)
     if not low:
         return upper
     lower = _lower(_whole(one), low, upper[None])
-    places, ends = lower.first_places()
-    return (upper << low) + _found(stack, lanes, lower, (places[:, 0], ends[:, 0]))
+    return (upper << low) + _found(stack, lanes, lower, lower.first_ends()[:, 0])
 
 
-def _found(stack: BitStack, lanes: Lanes, symbols: _Symbols, first: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def _found(stack: BitStack, lanes: Lanes, symbols: _Symbols, ends: np.ndarray) -> np.ndarray:
     """Pop a symbol of one element: the smallest k with C_k above the part on top."""
     if not symbols.floored:
         stack.stir(lanes)
-    part, (places, ends) = stack.peek(lanes).astype(np.int64), first
-    every = np.arange(len(part))
-    below, at = np.full(len(part), -1), np.broadcast_to(symbols.size[0] - 1, part.shape)
-    start, end = np.zeros(len(part), np.int64), np.full(len(part), PARTS)
+    part = stack.peek(lanes).astype(np.int64)
+    rows, every = len(part), np.arange(len(part))
+    below, width = np.full(rows, -1), np.broadcast_to(symbols.size[0], rows)
+    start, end = np.zeros(rows, np.int64), np.full(rows, PARTS)
     while True:
+        count = len(ends)
+        limits = np.concatenate([start, ends.reshape(-1), end])
         upto = (ends <= part).sum(0)
-        known, limits = np.concatenate([[below], places, [at]]), np.concatenate([[start], ends, [end]])
-        below, at, start, end = known[upto, every], known[upto + 1, every], limits[upto, every], limits[upto + 1, every]
-        if (at - below <= 1).all():
+        at = upto * rows + every
+        start, end = limits[at], limits[at + rows]
+        first = width * upto // (count + 1)
+        below, width = below + first, width * (upto + 1) // (count + 1) - first
+        widest = int(width.max())
+        if widest <= 1:
             break
-        places = _between(below, at, _PLACES)
-        ends = symbols.ends(places[:, None])[:, 0]
+        ends = symbols.ends(_between(below, below + width, symbols.count(widest))[:, None])[:, 0]
     stack.pop(start.astype(np.uint64), (end - start).astype(np.uint64), lanes)
-    return at
+    return below + width
 
 
 def _between(below: np.ndarray, at: np.ndarray, count: int) -> np.ndarray:
-    """So many places between two, or at the first of them; all places if there are no more."""
-    count = max(1, min(count, int((at - below).max()) - 1))
+    """So many places between two (count, …), some of which may be the first of them where they are near."""
     steps = np.arange(1, count + 1).reshape(-1, *(1 for _ in below.shape))
     return below + (at - below) * steps // (count + 1)
 
@@ -160,7 +169,7 @@ def _between(below: np.ndarray, at: np.ndarray, count: int) -> np.ndarray:
 def _blocks(elements: Elements) -> list[tuple[slice, int]]:
     """Elements that are treated at once, and how many lower bits of theirs are coded apart."""
     parameters = elements.family.parameters
-    most = max(1, _NUMBERS_AT_ONCE // (_PLACES_IN_FEW * max(p[0].size for p in parameters)))
+    most = max(1, _NUMBERS_AT_ONCE // (_PLACES_IN_FEW * max(1, *(math.prod(p.shape[1:]) for p in parameters))))
     lows = [_low_bits(size, elements.floored) for size in elements.numbering.size.tolist()]
     found, start = list[tuple[slice, int]](), 0
     for i in range(1, len(lows) + 1):

@@ -3,7 +3,11 @@
     C_k = ⌊F_k (2³⁰ − K)⌋ + k − low + 1,     k = low, …, high,     K = high − low + 1,     C_high = 2³⁰
 
 Each number k takes the parts C_{k−1}, …, C_k − 1 of 2³⁰, so that all numbers together take −log₂ p̃(z) bits to within
-some 10⁻⁴ of it. The file holds the least and the greatest number of all rows; one more on each side stands for what p̃
+some 10⁻⁴ of it, but where p̃(k) is below 2⁻³⁰: such a number takes 30 bits and no more,
+
+    p̂(k) = (1 − K/2³⁰) p̃(k) + 2⁻³⁰
+
+is what is coded. The file holds the least and the greatest number of all rows; one more on each side stands for what p̃
 gives to numbers beyond, and never comes. Nothing is popped before it was pushed: there are no bits back, and the
 numbers come back as they were.
 
@@ -48,7 +52,8 @@ class CodedNumbers:
         stack: their bits.
         ranges: from one below the least to one above the greatest number of each layer, or other part coded in turn.
         net_bits: what they added to the stack.
-        information: −log₂ p̃(z) of all rows, bits.
+        information: −log₂ p̂(z) of all rows, bits: what the codes should take.
+        model_information: −log₂ p̃(z) of the same, more where p̃ excludes numbers.
         decoded: the mean of p(x | z) of each row (N, *event), float64.
     """
 
@@ -56,6 +61,7 @@ class CodedNumbers:
     ranges: tuple[Range, ...]
     net_bits: float
     information: float
+    model_information: float
     decoded: Tensor
 
 
@@ -88,23 +94,24 @@ class WholeNumberCodec:
                     progress(rows.stop // 2, len(x))
             ranges = _ranges(codes)
             pushed: list[tuple[np.ndarray, np.ndarray]] = []
-            information, decoded = 0.0, []
+            exact, information, decoded = 0.0, [0.0], []
             for done, z in enumerate(codes, 1):
                 p = self.model.prior(None)
-                walked = _in_turn(p, lambda part, d, z=z: _note(pushed, d, z[part], ranges[part]))
-                information -= float(p.log_prob(walked).sum()) / np.log(2)  # type: ignore[arg-type]
+                walked = _in_turn(p, lambda part, d, z=z: _note(pushed, information, d, z[part], ranges[part]))
+                exact -= float(p.log_prob(walked).sum()) / np.log(2)  # type: ignore[arg-type]
                 decoded.append(self.model.decode(walked).mean[0])
                 if progress is not None:
                     progress((len(x) + min(done * self.batch, len(x))) // 2, len(x))
             stack = BitStack(lends=True)
-            stack.widen(lanes_for(information))
+            stack.widen(lanes_for(information[0]))
             for start, width in reversed(list(_chunks(pushed, len(stack.heads)))):
                 stack.push(start, width, slice(0, len(start)))
         return CodedNumbers(
             stack=stack,
             ranges=ranges,
             net_bits=stack.num_bits,
-            information=information,
+            information=information[0],
+            model_information=exact,
             decoded=torch.cat(decoded),
         )
 
@@ -148,8 +155,9 @@ def _in_turn(p: Distribution, choose: Callable[[int, Distribution], Tensor]) -> 
     return p.chosen_in_turn(choose) if isinstance(p, ChosenInTurn) else choose(0, p)
 
 
-def _note(pushed: list[Any], d: Distribution, z: Tensor, bounds: Range) -> Tensor:
-    """Remember the parts of z, in the order in which they are decoded."""
+def _note(pushed: list[Any], information: list[float], d: Distribution, z: Tensor, bounds: Range) -> Tensor:
+    """Remember the parts of z, in the order in which they are decoded, and add −log₂ p̂(z)."""
+    information[0] += _bits_at_least_possible(d, z, bounds)
     number = z[0].numpy().astype(np.int64) - bounds[0]
     for rows, table in _tables(d, tuple(number.shape), bounds):
         k = number[rows].reshape(-1, 1)
@@ -157,6 +165,19 @@ def _note(pushed: list[Any], d: Distribution, z: Tensor, bounds: Range) -> Tenso
         start = np.where(k[:, 0] > 0, np.take_along_axis(table, np.maximum(k - 1, 0), 1)[:, 0], 0)
         pushed.append((start.astype(np.uint64), (end - start).astype(np.uint64)))
     return z
+
+
+def _bits_at_least_possible(d: Distribution, z: Tensor, bounds: Range) -> float:
+    """−log₂ p̂(z), from log p̃ and not from the tables."""
+    if not isinstance(d, OverWholeNumbers):
+        raise _no_whole_numbers(d)
+    size = bounds[1] - bounds[0] + 1
+    p = d.log_mass(z).double().exp() * (1 - size / PARTS) + 1 / PARTS
+    return -float(p.log2().sum())
+
+
+def _no_whole_numbers(d: Distribution) -> ValueError:
+    return ValueError(f"{type(d).__name__} is over no whole numbers, which a file needs; fit rate-distortion.")
 
 
 def _blocks(num_rows: int, size: int) -> Iterator[slice]:
@@ -181,7 +202,7 @@ def _ranges(codes: list[tuple[Tensor, ...]]) -> tuple[Range, ...]:
 def _tables(d: Distribution, shape: tuple[int, ...], bounds: Range) -> Iterator[tuple[slice, np.ndarray]]:
     """Blocks of rows, each with the ends C_k of the parts of its elements (elements, K)."""
     if not isinstance(d, OverWholeNumbers):
-        raise ValueError(f"{type(d).__name__} is over no whole numbers, which a file needs; fit rate-distortion.")
+        raise _no_whole_numbers(d)
     low, high = bounds
     size = high - low + 1
     f = np.maximum.accumulate(d.cumulative_at(low, high), -1)

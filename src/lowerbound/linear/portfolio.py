@@ -223,10 +223,11 @@ def series_candidates(num_rows: int, num_columns: int, num_steps: int) -> Iterat
         "autoregression": ((1, _ALL), (1, 10 * d)),
         "autoregressive covariance": ((1, 10 * d), (1, d), (3, d), (3, 10 * d), (8, d)),
     }
-    for target, k, rows in ((target, *size) for target, each in sizes.items() for size in each):
-        if _enough(num_rows, k):
-            near = Candidate(num_clusters=k, latent_dim=None, shrinkage=rows, target=target, num_steps=num_steps)
-            yield from (near, replace(near, levels=_HEAVY))
+    for target, each in sizes.items():
+        for k, rows in each:
+            if _enough(num_rows, k):
+                near = Candidate(num_clusters=k, latent_dim=None, shrinkage=rows, target=target, num_steps=num_steps)
+                yield from (near, replace(near, levels=_HEAVY))
 
 
 def mixed_candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:

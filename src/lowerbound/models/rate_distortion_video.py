@@ -6,6 +6,12 @@ arXiv:1908.05717).
 Each frame is encoded and decoded alone, as by the recipe rate-distortion. What frames have in common is left to the
 prior (`priors.FramesInTurn`), which predicts the code of a frame from those before it: the better, the fewer bits. It
 is also a model of what comes next.
+
+==========  ==========================================================================================
+"motion"    sees what the frames before look like, and fetches every pixel from near by (`priors.Motion`)
+"temporal"  sees their codes
+"frames"    sees nothing: the coder of frames to compare with
+==========  ==========================================================================================
 """
 
 from __future__ import annotations
@@ -24,8 +30,7 @@ from lowerbound.models.recipe import Recipe
 from lowerbound.models.sequence_steps import EachStep
 from lowerbound.nets import FromMap, ToMap
 from lowerbound.posteriors import UniformNoise
-from lowerbound.priors import FramesInTurn
-from lowerbound.priors.motion import Motion
+from lowerbound.priors import FramesInTurn, Motion
 
 __all__ = ["RECIPE", "EachFrame", "OverTime", "predicted", "rate_distortion_video"]
 

@@ -15,6 +15,7 @@ from lowerbound.priors.hierarchical import Hierarchical
 from lowerbound.priors.laplace import Laplace
 from lowerbound.priors.markov_chain import MarkovChain
 from lowerbound.priors.mixture_normal import MixtureNormal
+from lowerbound.priors.motion import Motion
 from lowerbound.priors.noisy_normal import NoisyNormal
 from lowerbound.priors.paired_group import PairedGroup
 from lowerbound.priors.path import Path, PathGroup, residual_group
@@ -44,6 +45,7 @@ __all__ = [
     "LatentFit",
     "MarkovChain",
     "MixtureNormal",
+    "Motion",
     "NoisyNormal",
     "PairedGroup",
     "Path",

@@ -38,6 +38,7 @@ class Motion(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("jia2016dynamic", "finn2016unsupervised", "lu2019dvc")
+    by_name: ClassVar[bool] = False  # a part of `FramesInTurn`
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class Motion(nn.Module):
             nn.init.zeros_(last.bias)  # pyright: ignore[reportArgumentType]
 
     @torch.no_grad()
-    def shown(self, z: Float[Tensor, "*lead code height width"]) -> Float[Tensor, "*lead channel height width"]:
+    def shown(self, z: Float[Tensor, "*lead code row column"]) -> Float[Tensor, "*lead channel height width"]:
         """x̂ of codes, as constants."""
         return self.__dict__["_decoder"](z).reshape(*z.shape[:-3], *self._picture)
 

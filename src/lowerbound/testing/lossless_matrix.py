@@ -32,7 +32,7 @@ __all__ = ["LATENTS", "CodingCell", "cell_of", "likelihood_cells", "page", "pair
 CodingStatus: TypeAlias = Literal["coded", "refused", "no model"]
 
 _SHAPE, _BATCH, _DRAWS = (1, 3), 16, 16  # an image of three pixels, which all likelihoods take
-_NOISE, _SHRUNK = 0.05, 0.5  # p(z) is to exclude no z of q(z | x), which would take less than -ELBO
+_NOISE, _SHRUNK = 0.05, 0.3  # p(z) is to exclude no z of q(z | x), which would take less than -ELBO
 _VECTORS = ("mixed", "tokens", "bag-of-words")
 _SPELLED: Mapping[str, str] = {
     "categorical": "categorical:categories=3",
@@ -204,8 +204,9 @@ def _model(likelihood: str, posterior: str, prior: str, seed: int) -> LatentVari
         model = vae(shape, latent_dim=2, likelihood=likelihood, posterior=posterior, prior=prior, hidden=(4,))
         for p in model.double().parameters():
             p.add_(_NOISE * torch.randn_like(p))
-        for p in model.posterior.parameters():
-            p.mul_(_SHRUNK)
+        for name, p in model.named_parameters():
+            if name.startswith("posterior"):
+                p.mul_(_SHRUNK)
     return model.eval()
 
 
