@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,12 +20,15 @@ from torch.nn import functional as F
 
 import lowerbound as lb
 from lowerbound.data import InMemory
+from lowerbound.engine import Engine, Precision
 
 __all__ = [
     "binary_images",
     "hand_written",
+    "jax_scan",
     "lowerbound_loop",
     "lowerbound_model",
+    "products",
     "pyro_svi",
     "pythae_model",
     "pythae_trainer",
@@ -47,14 +51,23 @@ def lowerbound_model(pixels: int, hidden: int, latent: int) -> lb.LatentVariable
     return lb.models.vae((pixels,), latent_dim=latent, hidden=(hidden,))
 
 
-def lowerbound_loop(x: Tensor, hidden: int, latent: int, batch_size: int, *, compile: bool) -> Epoch:
+def lowerbound_loop(
+    x: Tensor, hidden: int, latent: int, batch_size: int, *, compile: bool, precision: Precision = "fp32"
+) -> Epoch:
     """One pass by `lowerbound.train`."""
     loss = lb.VariationalLoss(
         lowerbound_model(x.shape[1], hidden, latent), lb.objectives.ELBO("kl"), lb.gradients.Pathwise()
     )
     steps = len(x) // batch_size
+    engine = Engine(device="cpu", precision=precision)
     records = lb.train(
-        loss, InMemory(x), num_steps=steps * 1000, batch_size=batch_size, log_every=steps, compile=compile
+        loss,
+        InMemory(x),
+        num_steps=steps * 1000,
+        batch_size=batch_size,
+        log_every=steps,
+        compile=compile,
+        engine=engine,
     )
     return lambda: next(records)
 
@@ -165,3 +178,77 @@ def pyro_svi(x: Tensor, hidden: int, latent: int, batch_size: int) -> Epoch:
     loader = DataLoader(TensorDataset(x), batch_size=batch_size, shuffle=True, drop_last=True)
     pyro.enable_validation(False)
     return lambda: sum(svi.step(batch) for (batch,) in loader)
+
+
+def products(num_rows: int, pixels: int, hidden: int, latent: int, batch_size: int, dtype: torch.dtype) -> Epoch:
+    """The matrix products of one pass, forward and backward, and nothing else: what no contender can do without."""
+    sizes = [(pixels, hidden), (hidden, 2 * latent), (latent, hidden), (hidden, pixels)]
+    layers = [
+        (
+            torch.randn(batch_size, i, dtype=dtype),
+            torch.randn(o, i, dtype=dtype),
+            torch.randn(batch_size, o, dtype=dtype),
+        )
+        for i, o in sizes
+    ]
+
+    def epoch() -> None:
+        for _ in range(num_rows // batch_size):
+            for first, (x, weight, gradient) in enumerate(layers):
+                torch.mm(x, weight.T)
+                torch.mm(gradient.T, x)
+                if first:
+                    torch.mm(gradient, weight)
+
+    return epoch
+
+
+def jax_scan(x: Tensor, hidden: int, latent: int, batch_size: int) -> Epoch:
+    """One pass as one scanned graph of JAX, Adam by hand."""
+    import jax
+    import jax.numpy as jnp
+
+    data, pixels, steps = jnp.asarray(x.numpy()), x.shape[1], len(x) // batch_size
+    keys = jax.random.split(jax.random.PRNGKey(0), 4)
+    sizes = [(pixels, hidden), (hidden, 2 * latent), (latent, hidden), (hidden, pixels)]
+    weights: Any = [
+        part
+        for key, (i, o) in zip(keys, sizes, strict=True)
+        for part in (jax.random.uniform(key, (i, o), minval=-1, maxval=1) / i**0.5, jnp.zeros(o))
+    ]
+
+    def loss(p: Any, batch: Any, noise: Any) -> Any:
+        w1, b1, w2, b2, w3, b3, w4, b4 = p
+        out = jax.nn.relu(batch @ w1 + b1) @ w2 + b2
+        mean, log_var = out[:, :latent], out[:, latent:]
+        logits = jax.nn.relu((mean + jnp.exp(0.5 * log_var) * noise) @ w3 + b3) @ w4 + b4
+        distortion = jnp.sum(jnp.maximum(logits, 0) - logits * batch + jnp.log1p(jnp.exp(-jnp.abs(logits))))
+        return (distortion + 0.5 * jnp.sum(mean**2 + jnp.exp(log_var) - 1 - log_var)) / batch_size
+
+    @jax.jit
+    def scanned(state: Any, key: Any) -> Any:
+        for_rows, for_noise = jax.random.split(key)
+        order = jax.random.permutation(for_rows, len(data))[: steps * batch_size].reshape(steps, batch_size)
+
+        def step(carry: Any, inputs: Any) -> Any:
+            (p, m, v, t), (rows, one) = carry, inputs
+            t = t + 1
+            value, g = jax.value_and_grad(loss)(p, data[rows], jax.random.normal(one, (batch_size, latent)))
+            m = [0.9 * a + 0.1 * b for a, b in zip(m, g, strict=True)]
+            v = [0.999 * a + 0.001 * b * b for a, b in zip(v, g, strict=True)]
+            rate = 1e-3 / (1 - 0.9**t)
+            p = [a - rate * b / (jnp.sqrt(c / (1 - 0.999**t)) + 1e-8) for a, b, c in zip(p, m, v, strict=True)]
+            return (p, m, v, t), value
+
+        return jax.lax.scan(step, state, (order, jax.random.split(for_noise, steps)))
+
+    zeros = [jnp.zeros_like(w) for w in weights]
+    state: Any = (weights, zeros, zeros, jnp.float32(0))
+    passes = iter(range(1, 10_000))
+
+    def epoch() -> float:
+        nonlocal state
+        state, values = scanned(state, jax.random.PRNGKey(next(passes)))
+        return float(values.mean())
+
+    return epoch

@@ -174,10 +174,23 @@ def test_another_optimizer_is_not_compiled() -> None:
         list(train(Regression(), InMemory(torch.randn(20, 3)), num_steps=1, optimizer=torch.optim.SGD, compile=True))
 
 
-def test_half_precision_is_not_compiled() -> None:
-    here = Engine(device="cpu", precision="bf16")
-    with pytest.raises(ValueError, match="fp32"):
-        list(train(Regression(), InMemory(torch.randn(20, 3)), num_steps=1, engine=here, compile=True))
+@pytest.mark.slow
+@OF_THE_COMPILER
+@pytest.mark.usefixtures("without_type_checks")
+def test_a_compiled_step_in_bf16_is_the_eager_one_in_bf16_with_weights_in_fp32() -> None:
+    x, rows = torch.randn(NUM_ROWS, 3), {}
+    for name, precision in {"eager": "bf16", "full": "fp32", "compiled": "bf16"}.items():
+        loss, _ = twins(Regression)
+        if name == "compiled":
+            step: Any = CompiledStep(loss, InMemory(x).transform, None, low=True)
+            step.prepare((x,))
+        else:
+            engine = Engine(device="cpu", precision=precision)  # type: ignore[arg-type]
+            step = EagerStep(loss, InMemory(x).transform, engine, Adam(), None)
+        rows[name] = torch.stack([step((x,), 0.01) for _ in range(3)])
+        assert all(p.dtype == torch.float32 for p in loss.parameters())
+    torch.testing.assert_close(rows["compiled"], rows["eager"], rtol=2e-2, atol=2e-2)
+    assert not torch.allclose(rows["compiled"], rows["full"], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow

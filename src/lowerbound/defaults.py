@@ -27,6 +27,7 @@ from lowerbound.data.remembered import remembered
 from lowerbound.data.sparse import Array
 from lowerbound.data.split import num_for_selection
 from lowerbound.loop import steps_for
+from lowerbound.low_precision import reason_for_bf16
 from lowerbound.models.parts import of_one_element, widths_of
 from lowerbound.models.recipe import Recipe
 from lowerbound.recipes import recipe_named
@@ -211,6 +212,10 @@ def decide(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[s
         own, steps = recipe.option_defaults[recipe.finish.epochs], known.get("steps") or decisions["steps"].value
         passes = min(own, math.ceil(steps * known["batch_size"] / training_rows(dataset)))
         decisions[recipe.finish.epochs] = Decision(passes, "no more passes than the first stage, whose length was said")
+    settings = {**{name: decision.value for name, decision in decisions.items()}, **given}
+    why_low = reason_for_bf16(recipe.name, dataset.event_shape, settings)
+    if why_low is not None:
+        decisions["precision"] = Decision("bf16", why_low)
     return decisions
 
 

@@ -35,12 +35,16 @@ class HeldOut:
 
 @torch.no_grad()
 def held_out_terms(loss: nn.Module, plan: HeldOut, seed: int, engine: Engine) -> dict[str, float]:
-    """The mean of every term over held-out rows, shared among the processes; the same random numbers at every call."""
+    """The mean of every term over held-out rows, shared among the processes; the same random numbers at every call.
+
+    They are computed in fp32 also where training is in another precision, so that weights are chosen by the bound that
+    `evaluate` computes.
+    """
     loss.eval()
     source = source_of(plan.source, loss, engine.torch_device)
     mine = torch.arange(len(source)).tensor_split(engine.world_size)[engine.rank]
     total: dict[str, Tensor] = {}
-    with forked(engine.torch_device, seed, engine.rank, 0, _HELD_OUT), engine.fabric.autocast():
+    with forked(engine.torch_device, seed, engine.rank, 0, _HELD_OUT):
         for rows in mine.split(plan.batch_size):
             output = loss(*source.transform(*source.gather(rows)))
             for name, term in output.terms.items():

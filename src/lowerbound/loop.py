@@ -12,7 +12,6 @@ gives exactly the same numbers as an uninterrupted one.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
@@ -24,6 +23,7 @@ from torch import nn
 
 from lowerbound.averaged import Averaged
 from lowerbound.checkpoint import Checkpoint
+from lowerbound.compiling import AutoCompile, keep_graphs
 from lowerbound.criterion import chooses, described
 from lowerbound.data.feed import Data, feed_of, source_of
 from lowerbound.data.numbered import Feed, Numbered
@@ -47,7 +47,7 @@ from lowerbound.row_numbers import numbered, rows_from
 from lowerbound.schedules import Constant
 from lowerbound.skipping import Skipping
 from lowerbound.spelling import check_options
-from lowerbound.steps import CannotCompile, CompiledStep, EagerStep, TrainingStep, buffers_kept
+from lowerbound.steps import CompiledStep, EagerStep, TrainingStep, buffers_kept
 from lowerbound.support import require_support
 from lowerbound.training_run import TrainingRun
 
@@ -55,8 +55,6 @@ __all__ = ["check_patience", "steps_for", "train"]
 
 _ROWS_AT_ONCE = 8192
 _CHECKED = 3  # tells the random numbers of the check from those of training
-COMPILE_ABOVE = 20_000
-"""Steps from which `compile="auto"` compiles: a graph takes seconds to build and saves part of a millisecond a step."""
 
 
 def steps_for(epochs: float, num_rows: int, batch_size: int) -> int:
@@ -119,8 +117,8 @@ def train(
         log_every: steps between records.
         held_out: data for the held-out bound, early stopping and the choice of the best weights.
         checkpoint: where to save and resume.
-        compile: True to compile the step (one process, fp32, the default Adam); "auto" does so from 20,000 steps on a
-            CPU.
+        compile: True to compile the step (one process, fp32 or on a CPU bf16, the default Adam); "auto" decides on a
+            CPU at the first record, by the time that steps take (`compiling`).
         optimizer: "adam" (the default), "adamw", "adamax", "sgd", one of `optimizers` with options, or a function that
             makes an optimiser from parameters. A group of it that has an `lr_factor`, or another lr than the
             optimiser, learns at that multiple of `lr`.
@@ -164,13 +162,13 @@ def train(
     if isinstance(loss, Loss) and held_out is not None:
         check_patience(loss, held_out.patience)
     skipping = None if skip_above is None else Skipping(skip_above, device)
-    step = _make_step(loss, feed, clip_norm, compile, num_steps, optimizer, accumulate, engine, skipping)
+    step, auto = _make_step(loss, feed, clip_norm, compile, optimizer, accumulate, engine, skipping)
     run = TrainingRun(
         loss, step, Constant(lr) if isinstance(lr, int | float) else lr, feed, seed, engine, held_out, checkpoint
     )
     run.row_numbers = row_numbers
     run.averaged = None if ema is None else Averaged(loss, ema)
-    run.skipping = skipping
+    run.skipping, run.auto = skipping, auto
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
     run.keep()
@@ -187,6 +185,7 @@ def _records(run: TrainingRun, num_steps: int, log_every: int) -> Generator[Reco
         while run.step < num_steps and run.stopped is None:
             with run.working(run.engine.torch_device):
                 run.advance(min(log_every, num_steps - run.step))
+                run.choose_form(num_steps - run.step)
                 record = run.conclude(last=run.step == num_steps)
             run.keep()
             yield record
@@ -275,28 +274,29 @@ def _make_step(
     feed: Feed,
     clip_norm: float | None,
     compile: bool | Literal["auto"],
-    num_steps: int,
     optimizer: str | MakeOptimizer | None,
     accumulate: int,
     engine: Engine,
     skipping: Skipping | None,
-) -> TrainingStep:
-    """The compiled step if wanted and possible, else the eager one, with a warning if compilation was requested."""
+) -> tuple[TrainingStep, AutoCompile | None]:
+    """The step that a run begins with, and who decides whether it is compiled later, if that is open."""
     chosen = optimizer_of(optimizer)
-    able = engine.precision == "fp32" and engine.world_size == 1 and chosen == Adam() and accumulate == 1
+    low = engine.precision == "bf16" and engine.accelerator == "cpu"
+    able = (engine.precision == "fp32" or low) and engine.world_size == 1 and chosen == Adam() and accumulate == 1
     if compile is True and not (able and feed.resumable):
         raise ValueError(
-            "compile=True needs one process, fp32, the default Adam, whole batches and rows with numbers; use "
-            "compile='auto' for the rest."
+            "compile=True needs one process, fp32 (on a CPU bf16 too), the default Adam, whole batches and rows with "
+            "numbers; use compile='auto' for the rest."
         )
-    wanted = compile is True or (compile == "auto" and num_steps >= COMPILE_ABOVE and engine.accelerator == "cpu")
-    if wanted and able and feed.resumable:
-        step = CompiledStep(loss, feed.transform, clip_norm, skipping)
-        try:
-            step.prepare(feed.batch(0))
-            return step
-        except CannotCompile as error:
-            if compile is True:
-                raise
-            warnings.warn(f"{error} Training goes on uncompiled.", stacklevel=3)
-    return EagerStep(loss, feed.transform, engine, chosen, clip_norm, accumulate, skipping)
+
+    def compiled() -> CompiledStep:
+        return CompiledStep(loss, feed.transform, clip_norm, skipping, low=low)
+
+    if compile is True:
+        keep_graphs()
+        step = compiled()
+        step.prepare(feed.batch(0))
+        return step, None
+    eager = EagerStep(loss, feed.transform, engine, chosen, clip_norm, accumulate, skipping)
+    is_open = compile == "auto" and able and feed.resumable and engine.accelerator == "cpu"
+    return eager, AutoCompile(compiled) if is_open else None

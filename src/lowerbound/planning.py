@@ -89,7 +89,8 @@ class Plan:
         labelled: how many rows keep their label, under a recipe that learns from some labels; None keeps all.
         freeze: parts whose parameters stay as a start gave them.
         seed: of everything random.
-        device, precision, devices: see `Engine`; "auto" depends on the machine and is decided when training starts.
+        device, devices: see `Engine`; "auto" depends on the machine and is decided when training starts.
+        precision: see `Engine`; what `low_precision` says where nothing or "auto" was given.
         compile: see `loop.train`.
         given: the values that the user gave, by name; all others were decided.
         reasons: the reasons of the other values, by name.
@@ -191,7 +192,8 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
     """
     chosen = decide_recipe(dataset, given) if recipe is None else Decision(recipe)
     made, own = _recipe(chosen.value)
-    values = {**own, **{name: value for name, value in given.items() if value is not None}}
+    left_open = {"precision": "auto"}
+    values = {**own, **{n: value for n, value in given.items() if value is not None and value != left_open.get(n)}}
     if isinstance(values.get("likelihood"), str):
         values["likelihood"] = completed(values["likelihood"], dataset)
     if "blocks" in made.options and isinstance(values.get("blocks"), str | None):

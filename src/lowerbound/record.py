@@ -22,7 +22,7 @@ class Record:
         held_out: the terms on held-out data, if evaluated here.
         is_best: whether the held-out bound is the best so far.
         stopped: why training ends here before its last step, or None.
-        note: what the start chose, in the record of a fit without steps, or None.
+        note: what was decided up to here (what a start without steps chose, whether steps are compiled), or None.
         skipped: updates that were left out so far because of their gradient's norm (`skipping`).
         waited: seconds of them that steps waited for rows on disk; 0 for rows in memory.
         stage: 1, or 2 in the second training of a recipe that has one.

@@ -2,7 +2,8 @@
 
 `EagerStep` runs on any device, precision and number of processes. `CompiledStep` makes forward pass, gradient,
 clipping and the default Adam one compiled graph: which is about twice as fast for small networks after seconds of
-compilation; it needs one process and fp32. Both update the state of one `torch.optim.Adam`, so that a checkpoint does
+compilation; it needs one process, and fp32 or bf16. In bf16 the products of nets alone are rounded; weights, moments
+and distributions stay in fp32. Both forms update the state of one `torch.optim.Adam`, so that a checkpoint does
 not depend on the form, and return one row for the `History`: the terms of the loss followed by the gradient norm of
 every parameter.
 """
@@ -10,8 +11,8 @@ every parameter.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Protocol, TypeAlias, no_type_check, runtime_checkable
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol, TypeAlias, no_type_check, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,9 @@ from torch import Tensor, nn
 from lowerbound.engine import Engine
 from lowerbound.losses.loss import LossOutput
 from lowerbound.optimizers import Adam, MakeOptimizer, optimizer_for
+from lowerbound.products import is_faster
 from lowerbound.skipping import Skipping
+from lowerbound.threads import computing_seconds
 
 __all__ = ["CannotCompile", "CompiledStep", "EagerStep", "TrainingStep", "Transform", "buffers_kept"]
 
@@ -127,16 +130,28 @@ class EagerStep:
 
 
 class CompiledStep:
-    """The same step as one graph; call `prepare` first."""
+    """The same step as one graph; call `prepare` first.
+
+    Arguments:
+        loss, transform, clip_norm, skipping: as in `EagerStep`.
+        low: whether the products of nets are computed in bfloat16, on a CPU.
+    """
 
     def __init__(
-        self, loss: nn.Module, transform: Transform, clip_norm: float | None, skipping: Skipping | None = None
+        self,
+        loss: nn.Module,
+        transform: Transform,
+        clip_norm: float | None,
+        skipping: Skipping | None = None,
+        *,
+        low: bool = False,
     ):
         named = {name: p for name, p in loss.named_parameters() if p.requires_grad}
         self.parameters = list(named)
         self.terms: list[str] = []
         self.optimizer = optimizer_for(loss, _ADAM)
         self._loss, self._transform, self._clip_norm, self._skipping = loss, transform, clip_norm, skipping
+        self._low = low
         self._trained = list(named.values())
         own = {
             p: (group.get("lr_factor", 1.0), group["betas"][0])
@@ -146,7 +161,7 @@ class CompiledStep:
         self._own = [own[p] for p in self._trained]
         self._state: tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]] | None = None
         self._lr = torch.zeros(())
-        self._graph = torch.compile(self._run, dynamic=False, fullgraph=True, options={"fallback_random": True})
+        self._graph = torch.compile(self._run, dynamic=False, fullgraph=True, options=_options())
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
         """Take one step."""
@@ -163,6 +178,9 @@ class CompiledStep:
                 self._skipping.observe(norm, taken)
                 torch._foreach_sub_(counts, 0 if bool(taken) else 1)  # pyright: ignore[reportPrivateImportUsage]
             return torch.cat([torch.stack(list(terms.values())), norms])
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        return torch.autocast("cpu", torch.bfloat16) if self._low else nullcontext()
 
     def _limit(self) -> Tensor:
         return _NO_LIMIT if self._skipping is None else self._skipping.limit()
@@ -185,14 +203,31 @@ class CompiledStep:
         """
         from torch._dynamo.exc import TorchDynamoException  # slow to import, and only needed here
 
-        parameters, means, squares = ([p.detach().clone() for p in self._trained] for _ in range(3))
         with torch.random.fork_rng(devices=[]), buffers_kept(self._loss):
-            self.terms = list(self._loss(*self._transform(*(rows[:2] for rows in raw))).terms)
-            try:
+            batch = self._transform(*(rows[:2] for rows in raw))
+            with self._autocast():
+                self.terms = list(self._loss(*batch).terms)
+        try:
+            self._rehearse(raw, 1)
+        except TorchDynamoException as error:
+            reason = str(error).strip().splitlines()[0]
+            raise CannotCompile(f"This loss cannot be compiled as one graph ({reason}).") from error
+
+    def seconds(self, raw: tuple[Tensor, ...], repeats: int = 5) -> float:
+        """The shortest computing time of some steps whose changes are undone; call `prepare` first."""
+        return self._rehearse(raw, repeats)
+
+    @torch.no_grad()
+    def _rehearse(self, raw: tuple[Tensor, ...], repeats: int) -> float:
+        """Steps from copies of the parameters, and the shortest computing time of one."""
+        parameters, means, squares = ([p.detach().clone() for p in self._trained] for _ in range(3))
+        seconds: list[float] = []
+        with torch.random.fork_rng(devices=[]), buffers_kept(self._loss):
+            for _ in range(repeats):
+                start = computing_seconds()
                 self._graph(parameters, means, squares, torch.ones(()), self._lr, self._limit(), *raw)
-            except TorchDynamoException as error:
-                reason = str(error).strip().splitlines()[0]
-                raise CannotCompile(f"This loss cannot be compiled as one graph ({reason}).") from error
+                seconds.append(computing_seconds() - start)
+        return min(seconds)
 
     @no_type_check  # type checks of the tests would wrap the function inside, which the compiler cannot follow
     def _run(
@@ -207,7 +242,9 @@ class CompiledStep:
     ) -> tuple[dict[str, Tensor], Tensor]:
         def objective(values: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
             named = dict(zip(self.parameters, values, strict=True))
-            return torch.func.functional_call(self._loss, named, self._transform(*raw))
+            batch = self._transform(*raw)
+            with self._autocast():
+                return torch.func.functional_call(self._loss, named, batch)
 
         grads, (_, terms) = torch.func.grad_and_value(objective, has_aux=True)(parameters)
         norms = torch.stack([g.norm() for g in grads])
@@ -225,6 +262,16 @@ class CompiledStep:
             for tensor, old in zip((p, m, v), before, strict=False):
                 tensor.copy_(torch.where(taken, tensor, old))
         return terms, norms
+
+
+def _options() -> dict[str, Any]:
+    """Random numbers are torch's own; products are those of oneDNN where it is faster."""
+    options: dict[str, Any] = {"fallback_random": True}
+    if is_faster():
+        from lowerbound.products_compiled import ProductsByOneDNN  # the compiler is slow to import
+
+        options["post_grad_custom_post_pass"] = ProductsByOneDNN()
+    return options
 
 
 @contextmanager

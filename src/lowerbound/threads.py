@@ -1,13 +1,21 @@
-"""How many threads compute: one for small products, where threads cost more than they save and wait for each other."""
+"""How many threads compute: one for small products, where threads cost more than they save and wait for each other; and
+for how long.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-__all__ = ["one_thread"]
+__all__ = ["computing_seconds", "one_thread"]
+
+
+def computing_seconds() -> float:
+    """A clock of what this process computes, shared among its threads: other processes hardly change it."""
+    return time.process_time() / torch.get_num_threads()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lowerbound.averaged import Averaged
 from lowerbound.checkpoint import BestWeights, Checkpoint, CheckpointError
+from lowerbound.compiling import AutoCompile
 from lowerbound.criterion import chooses, criterion_of, described
 from lowerbound.data.numbered import ORDER, Feed, Numbered
 from lowerbound.engine import Engine
@@ -28,6 +29,7 @@ from lowerbound.randomness import forked
 from lowerbound.record import Record
 from lowerbound.skipping import Skipping
 from lowerbound.steps import TrainingStep
+from lowerbound.threads import computing_seconds
 from lowerbound.tuning import cpu_tuning
 from lowerbound.typed import WrongType, as_annotated
 
@@ -41,6 +43,7 @@ _NUMBERS: dict[str, Any] = {
     "evaluations_since_best": int,
     "best_bound": float | None,
     "scaler": Mapping | None,
+    "compiled": bool | None,
 }
 
 
@@ -65,11 +68,14 @@ class TrainingRun:
         self.best, self.good = BestWeights(loss), LastGood()
         self.averaged: Averaged | None = None
         self.skipping: Skipping | None = None
+        self.auto: AutoCompile | None = None
         self.row_numbers: np.ndarray | None = None
         self.history: History | None = None
         self.step = self.evaluations_since_best = self.evaluated_at = 0
         self.seconds, self.stopped = 0.0, None
-        self._waited_before = 0.0
+        self._waited_before, self._step_seconds = 0.0, 0.0
+        self._raw: tuple[Tensor, ...] = ()
+        self._note: str | None = None
         self._saved_at = self._started = time.monotonic()
 
     @contextmanager
@@ -82,11 +88,12 @@ class TrainingRun:
     def advance(self, num_steps: int) -> None:
         """Take some steps without waiting for the device."""
         to_training(self.loss, self.kept_in_eval)
-        first = self.step
+        first, started = self.step, computing_seconds()
         for i in range(first, first + num_steps):
             for part in self.followers:
                 part.at_step(i)
-            row = self.step_once(self.feed.batch(i), self.schedule(i))
+            self._raw = self.feed.batch(i)
+            row = self.step_once(self._raw, self.schedule(i))
             if self.averaged is not None:
                 self.averaged.update(i, row[len(self.step_once.terms) :].isfinite().all())
             if self.history is None or len(self.history.rows) < num_steps:
@@ -95,6 +102,13 @@ class TrainingRun:
                 self.history.begin(first)
             self.history.write(row)
         self.step += num_steps
+        self._step_seconds = (computing_seconds() - started) / num_steps
+
+    def choose_form(self, steps_left: int) -> None:
+        """Decide, if that is open, whether the steps that are left are compiled."""
+        if self.auto is not None and self.auto.decided is None:
+            found = self.auto.choose(self.step_once, self._step_seconds, steps_left, self._raw)
+            self.step_once, self._note = found
 
     def conclude(self, *, last: bool) -> Record:
         """Read the interval, evaluate if it is time, decide whether to stop."""
@@ -117,9 +131,14 @@ class TrainingRun:
             held_out=held_out,
             is_best=is_best,
             stopped=self.stopped,
+            note=self._told(),
             skipped=0 if self.skipping is None else self.skipping.count,
             waited=self._waited(),
         )
+
+    def _told(self) -> str | None:
+        told, self._note = self._note, None
+        return told
 
     def _waited(self) -> float:
         """Earlier parts of a resumed run included."""
@@ -217,6 +236,8 @@ class TrainingRun:
         self.evaluated_at, self.evaluations_since_best = numbers["evaluated_at"], numbers["evaluations_since_best"]
         self._waited_before = float(numbers.get("waited", 0.0))
         self._follow(numbers.get("order", 1), checkpoint)
+        if self.auto is not None and numbers.get("compiled") is not None:
+            self._take_form(self.auto, numbers["compiled"])
         if numbers["scaler"] is not None:
             _scaler(self.engine).load_state_dict(numbers["scaler"])
 
@@ -229,6 +250,12 @@ class TrainingRun:
             )
         if isinstance(self.feed, Numbered):
             self.feed.take_order(order)
+
+    def _take_form(self, auto: AutoCompile, compiled: bool) -> None:
+        """Go on in the form of the run that is resumed."""
+        step = auto.compiled(self.step_once, self.feed.batch(self.step)) if compiled else None
+        auto.decided = step is not None
+        self.step_once = step or self.step_once
 
     def _numbers(self) -> dict[str, Any]:
         scaler = _scaler(self.engine)
@@ -243,6 +270,7 @@ class TrainingRun:
             "failure": None,
             "waited": self._waited(),
             "order": self.feed.order if isinstance(self.feed, Numbered) else ORDER,
+            "compiled": None if self.auto is None else self.auto.decided,
         }
 
 
@@ -253,6 +281,8 @@ def _check_numbers(numbers: dict[str, Any], checkpoint: Checkpoint) -> None:
         CheckpointError: naming one.
     """
     for name, annotation in _NUMBERS.items():
+        if name == "compiled" and name not in numbers:  # of a former version
+            continue
         try:
             as_annotated(numbers[name], annotation)
         except (KeyError, WrongType):

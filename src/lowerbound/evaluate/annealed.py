@@ -35,6 +35,7 @@ from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.estimates import Estimates
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight
 from lowerbound.model import LatentVariableModel
+from lowerbound.products import fast_products
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
 from lowerbound.row_numbers import rows_from
@@ -161,7 +162,7 @@ def annealed_importance(
     check_rows(model, x, context, num_chains, owner="annealed_importance")
     beta = _spacing(num_distributions)
     parts: list[tuple[Tensor, Tensor]] = []
-    with torch.no_grad(), forked(x.device, seed, "annealed_importance"), cpu_tuning(x.device):
+    with torch.no_grad(), forked(x.device, seed, "annealed_importance"), cpu_tuning(x.device), fast_products():
         for rows in row_blocks(x.shape[0], _rows_per_slice(x, num_chains, max_elements)):
             with rows_from(rows.start):
                 path = annealing_path(model, x[rows], context_rows(context, rows), start, num_chains)
@@ -206,7 +207,8 @@ def bidirectional(
     check_rows(None, torch.empty(num_data, 1), context, num_chains, owner="bidirectional")
     beta = _spacing(num_distributions)
     there, back = [], []
-    with torch.no_grad(), forked(_device(model), seed, "bidirectional"), cpu_tuning(_device(model)):
+    device = _device(model)
+    with torch.no_grad(), forked(device, seed, "bidirectional"), cpu_tuning(device), fast_products():
         z = draw_start(model.prior(context), 1, num_data)[0]
         x = model.decode(z, context).sample()
         for rows in row_blocks(num_data, _rows_per_slice(x, num_chains, max_elements)):

@@ -23,6 +23,7 @@ from lowerbound.evaluate.batches import check_rows, context_rows, latents_at, ro
 from lowerbound.evaluate.importance import FEWEST_WEIGHTS, effective_sample_size, log_mean_weight, pareto_k
 from lowerbound.hooks import PointMass
 from lowerbound.model import LatentVariableModel
+from lowerbound.products import fast_products
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import forked
 from lowerbound.row_numbers import row_number, rows_from
@@ -120,7 +121,7 @@ def log_evidence(
     num_dimensions = math.prod(x.shape[1:])
     max_rows = max(1, max_elements // max(num_dimensions, 1))
     parts: list[tuple[Tensor, ...]] = []
-    with torch.inference_mode(), forked(x.device, seed, "log_evidence"), cpu_tuning(x.device):
+    with torch.inference_mode(), forked(x.device, seed, "log_evidence"), cpu_tuning(x.device), fast_products():
         for rows in row_blocks(x.shape[0], _rows_per_block(num_samples)):
             with rows_from(rows.start):
                 log_w = _log_weights(model, x[rows], context_rows(context, rows), num_samples, max_rows)

@@ -1,0 +1,72 @@
+"""Matrix products in float32 by oneDNN where the library that torch calls for them is slow.
+
+torch multiplies float32 matrices on x86 by MKL, which on processors of AMD reaches half the speed of oneDNN, the other
+library that torch brings (98 and 191 · 10⁹ operations a second on one core with AVX-512, 128 × 784 × 512). Both
+accumulate in float32: results differ by rounding. Elsewhere, and for small products, nothing is changed.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = ["by_onednn", "fast_products", "is_faster", "is_large"]
+
+_LARGE = 2**21
+"""Multiplications from which a product goes to oneDNN, whose call from here costs about 10 µs."""
+
+
+@functools.cache
+def is_faster() -> bool:
+    """Whether this is a processor on which oneDNN is the faster one."""
+    find = getattr(torch.cpu, "get_capabilities", dict)  # since torch 2.12
+    is_amd = str(find().get("cpu_name", "")).startswith("AMD")
+    return is_amd and torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
+
+
+@contextmanager
+def fast_products() -> Iterator[None]:
+    """Send the large products of eager code to oneDNN, those of gradients too; do nothing where it is not faster."""
+    if not is_faster():
+        yield
+        return
+    with _Products():
+        yield
+
+
+@torch.library.custom_op("lowerbound::product", mutates_args=(), schema="(Tensor a, Tensor b, Tensor? bias) -> Tensor")
+def by_onednn(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    """a b + bias by oneDNN, for a (m, k), b (k, n) and bias (n,)."""
+    return torch.ops.mkldnn._linear_pointwise(a, b.t(), bias, "none", [], "")
+
+
+@by_onednn.register_fake
+def _(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    return a.new_empty(a.shape[0], b.shape[1])
+
+
+class _Products(TorchDispatchMode):
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[Any], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is torch.ops.aten.mm.default and is_large(*args):
+            return torch.ops.mkldnn._linear_pointwise(args[0], args[1].t(), None, "none", [], "")
+        if func is torch.ops.aten.addmm.default and not kwargs and args[0].ndim == 1 and is_large(*args[1:]):
+            return torch.ops.mkldnn._linear_pointwise(args[1], args[2].t(), args[0], "none", [], "")
+        if func is torch.ops.aten.linear.default and not kwargs:  # in inference mode it comes whole
+            x, weight, *bias = args
+            if is_large(x.reshape(-1, x.shape[-1]), weight.t()):
+                return torch.ops.mkldnn._linear_pointwise(x, weight, *(bias or [None]), "none", [], "")
+        return func(*args, **(kwargs or {}))
+
+
+def is_large(a: Tensor, b: Tensor) -> bool:
+    """Whether a product of float32 numbers on a CPU is worth a call of oneDNN."""
+    is_single = a.dtype == b.dtype == torch.float32 and a.device.type == "cpu"
+    return is_single and a.shape[0] * a.shape[1] * b.shape[1] >= _LARGE

@@ -1,0 +1,156 @@
+"""When `compile="auto"` compiles: by measured time, once, and in the same way after a run was resumed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import jaxtyping
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lowerbound import compiling
+from lowerbound.checkpoint import Checkpoint
+from lowerbound.compiling import WORTH, AutoCompile, graph_folder, keep_graphs
+from lowerbound.engine import Engine
+from lowerbound.gradients import Pathwise
+from lowerbound.held_out import HeldOut, held_out_terms
+from lowerbound.loop import train
+from lowerbound.losses import LossOutput, VariationalLoss
+from lowerbound.models import vae
+from lowerbound.objectives import ELBO
+from lowerbound.steps import CannotCompile
+
+RAW = (torch.zeros(2, 3),)
+
+
+class Fake:
+    """A step that takes a known time."""
+
+    def __init__(self, seconds: float = 0.0, refuses: bool = False):
+        self.own, self.refuses = seconds, refuses
+        self.optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(2))])
+
+    def prepare(self, raw: tuple[Tensor, ...]) -> None:
+        if self.refuses:
+            raise CannotCompile("This loss cannot be compiled as one graph (a reason).")
+
+    def seconds(self, raw: tuple[Tensor, ...]) -> float:
+        return self.own
+
+
+@pytest.fixture(autouse=True)
+def _a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # it would refuse the fakes
+    monkeypatch.setattr(compiling, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "chosen"))
+
+
+def chosen(eager: Any, compiled: Any, seconds: float, steps_left: int) -> tuple[Any, str | None, bool | None]:
+    auto = AutoCompile(lambda: compiled)
+    step, note = auto.choose(eager, seconds, steps_left, RAW)
+    return step, note, auto.decided
+
+
+def test_a_short_rest_is_not_worth_a_graph() -> None:
+    eager = Fake()
+    assert chosen(eager, Fake(refuses=True), 0.99 * WORTH / 1000, 1000) == (eager, None, False)
+
+
+def test_a_long_rest_goes_on_in_the_faster_form() -> None:
+    eager, fast, slow = Fake(), Fake(0.02), Fake(0.04)
+    (parameter,) = eager.optimizer.param_groups[0]["params"]
+    parameter.grad = torch.tensor([3.0, 4.0])
+    eager.optimizer.step()
+    step, note, decided = chosen(eager, fast, 0.03, 1000)
+    assert (step, decided) == (fast, True)
+    assert note == "The steps are compiled from here on: 20 ms in place of 30."
+    (state,) = fast.optimizer.state.values()
+    torch.testing.assert_close(state["exp_avg"], torch.tensor([0.3, 0.4]))
+    step, note, decided = chosen(eager, slow, 0.03, 1000)
+    assert (step, decided) == (eager, False)
+    assert note == "The steps stay uncompiled: a compiled one takes 40 ms in place of 30."
+
+
+def test_what_cannot_be_compiled_goes_on_with_a_warning() -> None:
+    eager = Fake()
+    with pytest.warns(UserWarning, match=r"\(a reason\)\. Training goes on uncompiled"):
+        assert chosen(eager, Fake(refuses=True), 0.03, 1000) == (eager, None, False)
+
+
+def test_graphs_lie_in_a_folder_that_the_owner_alone_reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    keep_graphs()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "chosen")  # what the user chose stays
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    keep_graphs()
+    folder = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    assert folder == graph_folder()
+    assert folder.is_relative_to(tmp_path / "cache")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    monkeypatch.setattr(compiling, "_instructions", lambda: {"avx512_bf16": "of another processor"})
+    assert graph_folder() != folder
+
+
+class Regression(nn.Module):
+    """A small net with noise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1))
+
+    def forward(self, x: Tensor) -> LossOutput:
+        loss = (self.net(x + 0.1 * torch.randn_like(x))[:, 0] - x.sum(-1)).square().mean()
+        return LossOutput(loss, {"bound": -loss.detach()})
+
+
+def run(path: Path, leave_at: int = 0, precision: Any = "fp32") -> tuple[nn.Module, list[Any]]:
+    torch.manual_seed(0)
+    loss, records = Regression(), []
+    for record in train(
+        loss,
+        torch.randn(40, 3, generator=torch.Generator().manual_seed(1)),
+        num_steps=15,
+        batch_size=8,
+        log_every=5,
+        checkpoint=Checkpoint(path=path, every=0.0),
+        engine=Engine(device="cpu", precision=precision),
+    ):
+        records.append(record)
+        if record.step == leave_at:
+            break
+    return loss, records
+
+
+def test_the_decision_is_saved_and_followed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run(tmp_path / "state", leave_at=5)
+    assert Checkpoint(path=tmp_path / "state").state()["compiled"] is False
+    monkeypatch.setattr(compiling, "WORTH", 0.0)  # a run that began now would be compiled
+    monkeypatch.setattr(AutoCompile, "choose", None)
+    run(tmp_path / "state")
+    assert Checkpoint(path=tmp_path / "state").state()["compiled"] is False
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_that_was_compiled_on_the_way_is_resumed_with_the_same_bits(
+    precision: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(compiling, "WORTH", -1.0)
+    monkeypatch.setattr(compiling.CompiledStep, "seconds", lambda *_: -1.0)
+    whole, records = run(tmp_path / "whole", precision=precision)
+    assert [record.note is not None for record in records] == [True, False, False]
+    run(tmp_path / "state", leave_at=10, precision=precision)
+    rest, _ = run(tmp_path / "state", precision=precision)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), rest.parameters(), strict=True))
+
+
+def test_the_held_out_bound_is_that_of_fp32() -> None:
+    torch.manual_seed(0)
+    loss = VariationalLoss(vae((10,), latent_dim=2, hidden=(16,)), ELBO(), Pathwise())
+    held_out = HeldOut(source=torch.rand(50, 10).round(), every=1)
+    full, low = (held_out_terms(loss, held_out, 0, Engine(device="cpu", precision=p)) for p in ("fp32", "bf16"))
+    assert full == low

@@ -1,0 +1,109 @@
+"""Products by oneDNN: those of torch to rounding, in gradients and graphs too, and only where they are large."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lowerbound import products
+from lowerbound.products import by_onednn, fast_products, is_large
+
+pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+
+
+class Seen(TorchDispatchMode):
+    """The names of the operations that reach torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def _is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "is_faster", lambda: True)
+
+
+def gradients(net: nn.Module, x: Tensor) -> list[Tensor]:
+    out = net(x)
+    return [out.detach(), *torch.autograd.grad(out.square().sum(), list(net.parameters()))]
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_a_product_is_that_of_double_precision(with_bias: bool) -> None:
+    torch.manual_seed(0)
+    a, b = torch.randn(40, 30).t(), torch.randn(50, 40).t()  # neither lies in rows
+    bias = torch.randn(50) if with_bias else None
+    exact = a.double() @ b.double() + (0 if bias is None else bias.double())
+    found = by_onednn(a, b, bias)
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-5)
+    assert found.is_contiguous()
+
+
+@pytest.mark.usefixtures("_is_faster")
+def test_large_products_of_a_net_and_of_its_gradients_go_to_onednn() -> None:
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Linear(200, 128), nn.ReLU(), nn.Linear(128, 3)), torch.randn(128, 200)
+    expected = gradients(net, x)
+    with Seen() as seen, fast_products():
+        found = gradients(net, x)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+    assert seen.names.count("_linear_pointwise.default") == 2  # forward and for the first weight; x needs no gradient
+    assert sum(name.startswith(("mm", "addmm")) for name in seen.names) == 3  # the small ones of the second layer
+
+
+def test_elsewhere_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "is_faster", lambda: False)
+    with Seen() as seen, fast_products():
+        torch.mm(torch.randn(200, 200), torch.randn(200, 200))
+    assert "mm.default" in seen.names
+
+
+def test_doubles_and_small_products_are_left_alone() -> None:
+    a = torch.zeros(200, 200)
+    assert is_large(a, a)
+    assert not is_large(a.double(), a.double())
+    assert not is_large(a.bfloat16(), a.bfloat16())
+    assert not is_large(a[:2], a)
+
+
+COMPILED = """
+import torch
+from torch import nn
+from lowerbound.products_compiled import ProductsByOneDNN
+torch.manual_seed(0)
+net, x = nn.Sequential(nn.Linear(200, 128), nn.ReLU(), nn.Linear(128, 3)), torch.randn(128, 200)
+named = dict(net.named_parameters())
+def run(values):
+    return torch.func.grad(lambda p: torch.func.functional_call(net, p, (x,)).square().sum())(values)
+applied = []
+class Counted(ProductsByOneDNN):
+    def __call__(self, graph):
+        super().__call__(graph)
+        applied.append(sum("product" in str(node.target) for node in graph.nodes))
+options = {"post_grad_custom_post_pass": Counted()}
+values = {name: p.detach() for name, p in named.items()}
+with torch.no_grad():
+    found, expected = torch.compile(run, fullgraph=True, options=options)(values), run(values)
+torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+assert applied == [2], applied
+print("the same")
+"""
+
+
+@pytest.mark.slow
+def test_those_of_a_compiled_graph_do_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    import subprocess
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False)
+    assert "the same" in done.stdout, done.stderr[-2000:]
