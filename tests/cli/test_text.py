@@ -133,6 +133,13 @@ def test_the_report_shows_texts(run):
     assert nearest["now"] == ", ".join(symbols[k] for k in expected)
 
 
+def test_the_report_of_a_language_model_has_no_reconstructions(sentences, tmp_path):
+    alone = lb.fit(sentences, "language-model", embedding_dim=4, width=4, steps=1)
+    page = alone.report(tmp_path / "alone.html").read_text()
+    assert "<h2>Samples</h2>" in page
+    assert "<h2>Reconstructions</h2>" not in page
+
+
 def test_refusals(refused, run, digits_run, tmp_path):
     assert refused("sample", run, "--decoding", "beam").startswith("decoding is 'beam'; expected sample")
     assert "for models of text" in refused("sample", digits_run, "--decoding", "greedy", "--out", tmp_path / "x.npz")

@@ -93,7 +93,7 @@ def collect(fitted: Fitted) -> ReportContents:
         problems=_problems(caught),
         predictive=_checks(fitted, len(rows)) if _can_sample(model) else None,
         citations=cite(fitted),
-        **(_shown_texts(fitted, x, context) if is_text else {}),
+        **(_shown_texts(fitted, x, context, pairs=latents.shape[1] > 0) if is_text else {}),
         **_shown_states(fitted, rows, x),
     )
 
@@ -168,20 +168,21 @@ def _pictures(x: Tensor) -> np.ndarray:
     return filmstrips(x.numpy()) if x.ndim == 5 else x.numpy()
 
 
-def _shown_texts(fitted: Fitted, x: Tensor, context: Tensor | None) -> dict[str, Any]:
-    """Test texts with their reconstructions, and samples; where there are covariates, given those of the test texts."""
+def _shown_texts(fitted: Fitted, x: Tensor, context: Tensor | None, *, pairs: bool) -> dict[str, Any]:
+    """Samples, and test texts with their reconstructions where there is a latent; given their covariates."""
     given = None if context is None else context[:NUM_PAIRS]
     with forked(_CPU, derive_seed(fitted.seed, _SHOWN)):
-        again = fitted.model.reconstruct(x[:NUM_PAIRS], given)
+        again = fitted.model.reconstruct(x[:NUM_PAIRS], given) if pairs else x[:0]
         samples = fitted.model.sample(NUM_PAIRS) if given is None else fitted.model.draw(len(given), given)[0]
-    texts = [texts_in(fitted.render(part)) for part in (x[:NUM_PAIRS], again, samples)]
+    seen = x[:NUM_PAIRS] if pairs else x[:0]
+    texts = [texts_in(fitted.render(part)) if len(part) else [] for part in (seen, again, samples)]
     found = {"text_pairs": tuple(zip(texts[0], texts[1], strict=True)), "text_samples": tuple(texts[2])}
     if fitted.schema.molecules is None:
         return {**found, "nearest_words": _nearest_words(fitted)}
-    pairs = [one for pair in found["text_pairs"][:NUM_DRAWN] for one in pair]
+    drawn = [one for pair in found["text_pairs"][:NUM_DRAWN] for one in pair]
     return {
         **found,
-        "drawn_pairs": molecule_svg(pairs, per_row=4),
+        "drawn_pairs": molecule_svg(drawn, per_row=4) if drawn else None,
         "drawn_samples": molecule_svg(texts[2][: 2 * NUM_DRAWN], per_row=4),
     }
 
