@@ -41,6 +41,17 @@ def test_a_file_and_back(fitted, tmp_path):
     assert np.array_equal(back, fitted.render(seen))
 
 
+def test_progress_goes_through_coding_decoding_and_comparing(fitted, tmp_path):
+    told: list[tuple[int, int]] = []
+    fitted.compress(PICTURES, tmp_path / "x.lb", progress=lambda done, total: told.append((done, total)))
+    done = [rows for rows, _ in told]
+    assert {total for _, total in told} == {60}
+    assert done == sorted(done)
+    assert done[0] == 10  # the encoder has seen all rows, which is half of a third
+    assert done[-1] == 60
+    assert len([rows for rows in done if rows > 40]) == 4  # gzip, bz2, lzma and png
+
+
 def test_the_header_and_the_answer_say_that_there_is_loss(fitted, tmp_path):
     found = fitted.compress(PICTURES[:9], tmp_path / "x.lb")
     assert unpack((tmp_path / "x.lb").read_bytes()).header["lossy"] is True
