@@ -28,7 +28,7 @@ def altered_file(file: Path, folder: Path, rng: random.Random) -> Path:
     header, rest = json.loads(zlib.decompress(content[8 : 8 + length])), bytearray(content[8 + length : -32])
     for _ in range(rng.randint(1, 2)):
         if rng.random() < 0.8:
-            inner = rng.choice([header, header, header["grid"]])
+            inner = rng.choice([header, header, header.get("grid", header)])
             inner = inner if isinstance(inner, dict) and inner else header  # an earlier change may have replaced it
             inner[rng.choice(sorted(inner))] = rng.choice(VALUES)
         else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from .case import Answer, Case, faults
 from .commands import case
 from .material import make_material
@@ -12,9 +14,13 @@ from .runner import run
 COUNT, SEED = 50, 0
 
 
-def test_no_input_has_a_fault(tmp_path, monkeypatch, as_users_run):
-    material = make_material(tmp_path)
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    return make_material(tmp_path_factory.mktemp("fuzz"))
+
+
+def test_no_input_has_a_fault(material, monkeypatch, as_users_run):
+    monkeypatch.chdir(material.folder)
     found = []
     for index in range(COUNT):
         made = case(SEED, index, material)
@@ -36,7 +42,6 @@ def test_faults_are_seen():
     assert faults(made, Answer(code=2, err="A sentence.\n")) == []
 
 
-def test_the_same_seed_gives_the_same_inputs(tmp_path):
-    material = make_material(tmp_path)
+def test_the_same_seed_gives_the_same_inputs(material):
     words = [[case(3, i, material).words for i in range(10) if i != 7] for _ in range(2)]
     assert words[0] == words[1]

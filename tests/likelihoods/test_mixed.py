@@ -7,6 +7,7 @@ from scipy import stats
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lowerbound import likelihoods
+from lowerbound.likelihoods import mixed
 from lowerbound.likelihoods.columns import ContinuousColumns
 from lowerbound.likelihoods.mixed import Mixed
 from lowerbound.models.parts import outputs_of
@@ -288,3 +289,10 @@ def test_more_columns_of_the_same_kinds_are_not_more_operations():
             likelihood(z).log_prob(x).sum().backward()
         counts.append(counted.count)
     assert counts[0] == counts[1]
+
+
+def test_the_size_of_many_columns_is_found_from_one_of_each_kind(monkeypatch):
+    made, group = [], mixed._group
+    monkeypatch.setattr(mixed, "_group", lambda kind, count: made.append(kind) or group(kind, count))
+    assert Mixed.parameter_shape(12_000, "+".join(["continuous", "categorical-3"] * 6000)) == (6000 * (2 + 3),)
+    assert len(made) == 2

@@ -145,3 +145,8 @@ def test_the_loss_takes_it_off_the_bound():
         torch.manual_seed(1)
         terms.append(VariationalLoss(model, ELBO(), Pathwise(), 2, penalty)(x).terms)
     torch.testing.assert_close(terms[1]["bound"], terms[0]["bound"] - terms[1]["penalty"])
+
+
+def test_a_bandwidth_beyond_all_latents_tells_nothing_apart():
+    q, p = Independent(Normal(torch.zeros(3, 2), 1.0), 1), Independent(Normal(torch.ones(2), 1.0), 1)
+    assert MMD(bandwidth=1e308)(q, p) == 0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lowerbound.data import Rows
     from lowerbound.fitted import Fitted
 
-__all__ = ["cross_generate", "that_have"]
+__all__ = ["cross_generate", "say_left_out", "that_have"]
 
 
 @click.command(short_help="Write one modality given another.")
@@ -48,11 +48,12 @@ def cross_generate(
     path, opened = Path(out), Run.open(run)
     check_out(path, opened, other.data, ".csv", ".parquet", ".npz", force=force)
     fitted = fitted_of(opened)
-    rows = that_have(fitted, other_data(fitted, other) or fitted.test_rows(), given)
+    rows, left_out = that_have(fitted, other_data(fitted, other) or fitted.test_rows(), given)
     with CountProgress(open_console(), "rows") as progress:
         made = fitted.cross_generate(
             rows, given.split(","), draw=draw, num_samples=num_samples, seed=seed, progress=None if draw else progress
         )
+    say_left_out(rows, left_out, given)
     numbers = np.arange(len(made)) if rows.numbers is None else rows.numbers
     if path.suffix.lower() == ".npz":
         write_npz(path, row=numbers, x=array_of(made))
@@ -64,12 +65,15 @@ def cross_generate(
     say(f"Wrote {made.shape[1]} columns of {len(made)} rows of {rows.name}, given {given}, to {path}")
 
 
-def that_have(fitted: Fitted, rows: Rows, given: str) -> Rows:
-    """The rows that have the given blocks; says how many lack one."""
+def that_have(fitted: Fitted, rows: Rows, given: str) -> tuple[Rows, int]:
+    """The rows that have the given blocks, and how many lack one."""
     from lowerbound.cross_generating import rows_with
 
     found = rows_with(fitted, rows, given.split(","))
-    left_out = len(rows.x) - len(found.x)
+    return found, len(rows.x) - len(found.x)
+
+
+def say_left_out(rows: Rows, left_out: int, given: str) -> None:
+    """How many rows lack the given blocks; to be said when nothing can be refused any more."""
     if left_out:
         say(f"Left out {left_out} rows of {rows.name} that lack {given}.", err=True)
-    return found

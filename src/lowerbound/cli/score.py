@@ -63,10 +63,11 @@ def score(
     if given is None:
         scores = {"log_p": fitted.score(rows, num_samples=num_samples, seed=seed)}
     else:
-        from lowerbound.cli.cross_generate import that_have
+        from lowerbound.cli.cross_generate import say_left_out, that_have
 
-        rows = that_have(fitted, rows, given)
+        rows, left_out = that_have(fitted, rows, given)
         scores = fitted.block_scores(rows, given.split(","), num_samples=num_samples or 1000, seed=seed)
+        say_left_out(rows, left_out, given)
     count = len(scores["log_p"])
     of_cells = _of_cells(fitted, rows, num_samples or 1000, seed) if cells else {}
     numbers = np.arange(count) if rows.numbers is None else rows.numbers

@@ -11,7 +11,7 @@ average and cannot overstate the gap; a q* that is not quite optimal can.
 
 from __future__ import annotations
 
-from lowerbound.diagnosis.case import MOST_REFINED, Case, over_reals
+from lowerbound.diagnosis.case import Case, over_reals
 from lowerbound.diagnosis.finding import Finding, Histograms, Measurement, found
 from lowerbound.evaluate import Estimates, annealed_importance
 from lowerbound.evaluate.batches import context_rows
@@ -41,8 +41,8 @@ def _known(case: Case) -> Estimates:
     try:
         return annealed_importance(
             case.model,
-            case.x_held_out[:MOST_REFINED],
-            context=context_rows(case.context_held_out, slice(MOST_REFINED)),
+            case.x_held_out[: case.num_refined],
+            context=context_rows(case.context_held_out, slice(case.num_refined)),
             num_distributions=_DISTRIBUTIONS,
             num_chains=_CHAINS,
             num_leapfrog=_LEAPFROG,
@@ -50,7 +50,7 @@ def _known(case: Case) -> Estimates:
             seed=case.seed,
         ).per_datum
     except ValueError:
-        evidence, rows = case.evidence_held_out, slice(MOST_REFINED)
+        evidence, rows = case.evidence_held_out, slice(case.num_refined)
         return Estimates(values=evidence.log_evidence[rows], standard_error=evidence.standard_error[rows])
 
 

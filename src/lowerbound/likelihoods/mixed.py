@@ -107,7 +107,8 @@ class Mixed(nn.Module):
             raise ValueError(
                 f"Mixed got event_shape={event_shape} and {len(kinds)} columns; name the kind of each column."
             )
-        return (sum(_group(kind, 1).num_outputs for kind in kinds),)
+        outputs = {kind: _group(kind, 1).num_outputs for kind in dict.fromkeys(kinds)}
+        return (sum(outputs[kind] for kind in kinds),)
 
     @property
     def works(self) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ class MMD:
 
     def _kernel(self, a: Float[Tensor, "row dim"], b: Float[Tensor, "column dim"]) -> Float[Tensor, "row column"]:
         """k(a_i, b_j)."""
-        h2 = a.shape[1] if self.bandwidth is None else self.bandwidth**2
+        h2 = a.shape[1] if self.bandwidth is None else self.bandwidth * self.bandwidth  # ** raises where it is ∞
         scaled = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square() / (2 * h2)
         return torch.exp(-scaled) if self.kernel == "rbf" else 1 / (1 + scaled)
 
