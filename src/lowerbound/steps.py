@@ -171,13 +171,13 @@ class CompiledStep:
         with torch.no_grad():
             torch._foreach_add_(counts, 1)  # pyright: ignore[reportPrivateImportUsage]
             limit = self._limit()
-            terms, norms = self._graph(parameters, means, squares, counts[0], self._lr.fill_(lr), limit, *raw)
+            row = self._graph(parameters, means, squares, counts[0], self._lr.fill_(lr), limit, *raw)
             if self._skipping is not None:
-                norm = norms.norm()
+                norm = row[len(self.terms) :].norm()
                 taken = norm <= limit
                 self._skipping.observe(norm, taken)
                 torch._foreach_sub_(counts, 0 if bool(taken) else 1)  # pyright: ignore[reportPrivateImportUsage]
-            return torch.cat([torch.stack(list(terms.values())), norms])
+            return row
 
     def _autocast(self) -> AbstractContextManager[object]:
         return torch.autocast("cpu", torch.bfloat16) if self._low else nullcontext()
@@ -189,6 +189,10 @@ class CompiledStep:
         """Parameters, both moments and step counts, at the first step: after a checkpoint was loaded, if one was."""
         states = [_adam_state(self.optimizer, p) for p in self._trained]
         means, squares, counts = ([state[key] for state in states] for key in ("exp_avg", "exp_avg_sq", "step"))
+        if len({count.item() for count in counts}) == 1:  # then one tensor counts for all
+            for state in states:
+                state["step"] = counts[0]
+            counts = counts[:1]
         return [p.detach() for p in self._trained], means, squares, counts
 
     @torch.no_grad()
@@ -239,7 +243,7 @@ class CompiledStep:
         lr: Tensor,
         limit: Tensor,
         *raw: Tensor,
-    ) -> tuple[dict[str, Tensor], Tensor]:
+    ) -> Tensor:
         def objective(values: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
             named = dict(zip(self.parameters, values, strict=True))
             batch = self._transform(*raw)
@@ -261,7 +265,7 @@ class CompiledStep:
             p.sub_(lr * factor * (m / (1 - beta1**count)) / denominator)
             for tensor, old in zip((p, m, v), before, strict=False):
                 tensor.copy_(torch.where(taken, tensor, old))
-        return terms, norms
+        return torch.cat([torch.stack(list(terms.values())).float(), norms.float()])
 
 
 def _options() -> dict[str, Any]:
