@@ -26,7 +26,7 @@ help:
 	@echo "make test-all  the same, slow tests included"
 	@echo "make gpu       on a machine with a CUDA device: the tests marked gpu, then benchmarks in pieces of ten minutes"
 	@echo "make fuzz      hostile inputs through the command: make fuzz N=5000 SEED=1; failures in build/fuzz"
-	@echo "make wheel     build the wheel and test it from an environment of its own"
+	@echo "make wheel     build the source distribution and the wheel, and test it from an environment of its own"
 	@echo "make lint      ruff, pyright and the import contracts"
 	@echo "make format    let ruff rewrite the sources"
 	@echo "make lock      requirements.lock and requirements-cuda.lock, with hashes, from constraints.txt"
@@ -58,10 +58,13 @@ INDEX ?=
 fuzz: $(READY)
 	cd tests && OMP_NUM_THREADS=1 PYTHONPATH=support ../$(BIN)/python -m fuzz $(N) $(SEED) ../build/fuzz $(INDEX)
 
-# pip fetches the build backend, or has it in its cache; the rest needs no network (see .ci/wheel.py).
+# The wheel is made from the source distribution. pip fetches `build` and the build backend, or has them in its cache;
+# the rest needs no network (see .ci/wheel.py).
 wheel: $(READY)
 	rm -rf build/wheel && mkdir -p build/wheel
-	$(BIN)/python -m pip wheel --disable-pip-version-check --quiet --no-deps --wheel-dir build/wheel .
+	$(BIN)/python -m venv build/wheel/tools
+	build/wheel/tools/bin/pip install --disable-pip-version-check --quiet build
+	build/wheel/tools/bin/python -m build --outdir build/wheel . > build/wheel/log || { cat build/wheel/log; exit 1; }
 	$(BIN)/python -m venv build/wheel/env
 	OMP_NUM_THREADS=1 $(BIN)/python .ci/wheel.py build/wheel
 

@@ -50,6 +50,7 @@ def base(serve):
             "/elsewhere": _redirect("/good"),
             "/loop": _redirect("/loop"),
             "/to-http": _redirect("http://example.invalid/good"),
+            "/to-nowhere": _redirect("http://["),
             "/ends": lambda handler: handler.connection.close(),
             "/to-file": _redirect("file:///etc/hostname"),
         }
@@ -96,6 +97,7 @@ def _umask():
         ("truncated", "broke off"),
         ("absent", "answered 404"),
         ("ends", "broke off"),
+        ("to-nowhere", "broke off"),
         ("long", "has 512,001 bytes where at most 512,000"),
         ("longer", "sent more than 512,000 bytes"),
         ("loop", "redirected more than 5 times"),
