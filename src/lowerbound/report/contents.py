@@ -69,6 +69,7 @@ class ReportContents:
         text_pairs: test texts as the model sees them, each with its reconstruction.
         drawn_pairs: a drawing (SVG) of such pairs of molecules, side by side.
         drawn_samples: a drawing of molecules that the model draws.
+        block_samples: of each block that is a picture, those (n, H, W) that the model draws.
         citations: the works that it is made of.
     """
 
@@ -102,4 +103,5 @@ class ReportContents:
     text_pairs: Sequence[tuple[str, str]] = ()
     drawn_pairs: str | None = None
     drawn_samples: str | None = None
+    block_samples: Mapping[str, np.ndarray] = field(default_factory=dict)
     citations: Citations | None = None
