@@ -92,8 +92,13 @@ def made_given(
     num_samples: int,
     seed: int | None,
     progress: Callable[[int, int], None] | None,
+    *,
+    as_means: bool = False,
 ) -> tuple[Tensor, list[int]]:
-    """Whole rows as the likelihood scores them, and the columns that were made; arguments are of `cross_generate`."""
+    """Whole rows as the likelihood scores them, and the columns that were made; arguments are of `cross_generate`.
+
+    With `as_means` and no draw, pixels of 0 and 1 are their probabilities too, and not the more probable value.
+    """
     _, x, others = _given(fitted, data, given, seed)
     stream = derive_seed(fitted.seed if seed is None else seed, _CROSS)
     if draw:
@@ -101,7 +106,8 @@ def made_given(
     else:
         made = torch.empty_like(x)
         for part in completions(fitted.model, x, num_samples=num_samples, seed=stream, progress=progress):
-            made[part.rows] = summary_of(fitted, part, None)
+            means = (part.weight_of_entries * part.mean).sum(0)
+            made[part.rows] = means if as_means else summary_of(fitted, part, None)
     return made, others
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import lowerbound as lb
-from lowerbound.cross_generating import pictures_in
+from lowerbound.cross_generating import made_given, pictures_in
 from lowerbound.data import DataError
 from lowerbound.data.block_pictures import Picture, pictures_of_blocks
 from lowerbound.models.multimodal import multimodal
@@ -64,6 +64,9 @@ def test_a_label_gives_pictures_of_its_side(cli, refused, run, tmp_path) -> None
     assert cli("cross-generate", run, "--given", "label", "--num-samples", 50, "--out", out).code == 0
     assert out.read_bytes().startswith(b"\x89PNG")
     assert "makes no picture given image" in refused("cross-generate", run, "--given", "image", "--out", out, "--force")
+    means = pictures_in(fitted, made_given(fitted, fitted.test_rows(), "label", False, 50, 0, None, as_means=True)[0])
+    assert 0.1 < means["image"].mean() < 0.9
+    assert ((means["image"] > 0.05) & (means["image"] < 0.95)).mean() > 0.3  # probabilities and not their modes
     made = fitted.cross_generate(fitted.test_rows(), "label", num_samples=100).to_numpy()
     is_right = fitted.render(fitted.events(fitted.test_rows().x))["label"].to_numpy() == "right"
     pictures = Picture((6, 5), (*range(1, 4), *range(5, 25), *range(26, 29))).filled(made)

@@ -84,7 +84,7 @@ def _draw(path: Path, fitted: Fitted, rows: Rows, given: list[str], draw: bool, 
 
     numbers = None if rows.numbers is None else rows.numbers[:_MOST_PICTURES]
     some = replace(rows, x=np.asarray(rows.x[:_MOST_PICTURES]), y=None, numbers=numbers)
-    made, _ = made_given(fitted, some, given, draw, num_samples, seed, None)
+    made, _ = made_given(fitted, some, given, draw, num_samples, seed, None, as_means=True)
     pictures = [of_rows for name, of_rows in pictures_in(fitted, made).items() if name not in given]
     if not pictures:
         raise click.UsageError(
