@@ -116,26 +116,8 @@ def _cells(train: np.ndarray, seed: int, *, own_counts: bool = False, **options:
     fitted = lb.fit(_annotated(train), "cells", hold_out=False, **settings)
     return (
         lambda x: fitted.score(_annotated(x), num_samples=1000),
-        lambda x: [
-            _own_rates(fitted, x)
-            if own_counts
-            else fitted.normalized_expression(_annotated(x), library_size=1).to_numpy()
-        ],
+        lambda x: [fitted.normalized_expression(_annotated(x), library_size=1, own_counts=own_counts).to_numpy()],
     )
-
-
-@torch.no_grad()
-def _own_rates(fitted: lb.Fitted, x: np.ndarray) -> np.ndarray:
-    """E[λ | z, x] = μ (r + x) / (r + μ) of the gamma rates λ of a cell's own genes, over 25 draws of z."""
-    found = []
-    model: Any = fitted.model
-    for counts, given, _ in fitted.blocks(fitted.rows(_annotated(x)), 0):
-        context = model.completed(counts, given)  # with the size of the library of these counts
-        z = model.infer(counts, context).sample(torch.Size((25,)))
-        p = model.decode(z, context)
-        mean, r = p.mean, p.base_dist.inverse_dispersion
-        found.append((mean * (r + counts) / (r + mean)).mean(0))
-    return torch.cat(found).numpy()
 
 
 def _scvi(train: np.ndarray, seed: int, *, epochs: int | None = None, **options: Any) -> Made | None:

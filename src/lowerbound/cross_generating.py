@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowerbound.data import DataError, Rows
+from lowerbound.data.block_pictures import pictures_of_blocks
 from lowerbound.data.column_blocks import present_blocks
 from lowerbound.evaluate import log_evidence
 from lowerbound.evaluate.missing import completions, draw_missing
@@ -33,7 +34,7 @@ from lowerbound.nets import MLP
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.shown import shown
 
-__all__ = ["Coherence", "block_scores", "coherence", "cross_generate", "rows_with"]
+__all__ = ["Coherence", "block_scores", "coherence", "cross_generate", "made_given", "pictures_in", "rows_with"]
 
 _CROSS, _COHERENCE = 10, 11  # streams of random numbers
 _HIDDEN, _STEPS, _BATCH, _LR, _MOST_ROWS = 128, 600, 128, 2e-3, 20_000
@@ -72,14 +73,7 @@ def cross_generate(
     progress: Callable[[int, int], None] | None = None,
 ) -> Any:
     """The other blocks of each row, given some. See `Fitted.cross_generate`."""
-    _, x, others = _given(fitted, data, given, seed)
-    stream = derive_seed(fitted.seed if seed is None else seed, _CROSS)
-    if draw:
-        made = draw_missing(fitted.model, x, 1, num_samples=num_samples, seed=stream)[0][0]
-    else:
-        made = torch.empty_like(x)
-        for part in completions(fitted.model, x, num_samples=num_samples, seed=stream, progress=progress):
-            made[part.rows] = summary_of(fitted, part, None)
+    made, others = made_given(fitted, data, given, draw, num_samples, seed, progress)
     table = fitted.render(made, rounded=draw)
     names = [column.name for column in fitted.schema.columns or ()]
     chosen = [names[i] for i in others]
@@ -90,6 +84,43 @@ def cross_generate(
     import pandas
 
     return pandas.DataFrame(table[:, others], columns=chosen)
+
+
+def made_given(
+    fitted: Fitted,
+    data: Any,
+    given: str | Sequence[str],
+    draw: bool,
+    num_samples: int,
+    seed: int | None,
+    progress: Callable[[int, int], None] | None,
+    *,
+    as_means: bool = False,
+) -> tuple[Tensor, list[int]]:
+    """Whole rows as the likelihood scores them, and the columns that were made; arguments are of `cross_generate`.
+
+    With `as_means` and no draw, pixels of 0 and 1 are their probabilities too, and not the more probable value.
+    """
+    _, x, others = _given(fitted, data, given, seed)
+    stream = derive_seed(fitted.seed if seed is None else seed, _CROSS)
+    if draw:
+        made = draw_missing(fitted.model, x, 1, num_samples=num_samples, seed=stream)[0][0]
+    else:
+        made = torch.empty_like(x)
+        for part in completions(fitted.model, x, num_samples=num_samples, seed=stream, progress=progress):
+            means = (part.weight_of_entries * part.mean).sum(0)
+            made[part.rows] = means if as_means else summary_of(fitted, part, None)
+    return made, others
+
+
+def pictures_in(fitted: Fitted, x: Float[Tensor, "row column"]) -> dict[str, Float[np.ndarray, "row height width"]]:
+    """The blocks of rows that are pictures, as pictures; none of a model without such blocks."""
+    words = None if fitted.plan is None else fitted.plan.model.get("pictures")
+    if words is None:
+        return {}
+    columns = _likelihood(fitted).columns
+    found = pictures_of_blocks(words, columns)
+    return {name: picture.filled(x[:, list(columns[name])].numpy()) for name, picture in found.items()}
 
 
 def rows_with(fitted: Fitted, rows: Rows, given: str | Sequence[str]) -> Rows:

@@ -21,6 +21,7 @@ import torch
 from lowerbound import losses, objectives
 from lowerbound.answered_by_data import answered_by
 from lowerbound.data import Dataset
+from lowerbound.data.block_pictures import numbered_pictures
 from lowerbound.data.column_blocks import numbered_blocks
 from lowerbound.data.covariates import words_of
 from lowerbound.data.log_columns import log_columns
@@ -198,6 +199,8 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
         values["likelihood"] = completed(values["likelihood"], dataset)
     if "blocks" in made.options and isinstance(values.get("blocks"), str | None):
         values["blocks"] = numbered_blocks(dataset, values.get("blocks"))
+    if isinstance(values.get("pictures"), str) and isinstance(values.get("blocks"), str):
+        values["pictures"] = numbered_pictures(dataset, values["pictures"], values["blocks"])
     if "log_columns" in values:
         values["log_columns"] = log_columns(dataset, values["log_columns"])
     _refuse_unknown(made, values, asked=recipe is not None)

@@ -58,6 +58,7 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option(
     "--blocks", metavar="NAME=COLUMNS;...", help="Groups of columns, each with nets of its own: rna=gene_*;..."
 )
+@click.option("--pictures", metavar="NAME=HxW;...", help="Blocks that are pictures: image=28x28.")
 @click.option("--labelled", type=click.IntRange(1), help="Use only this many labels in training. [default: all]")
 @click.option("--likelihood", metavar="NAME", help="p(x | z). [default: by the kind of data]")
 @click.option("--prior", metavar="NAME", help="p(z).")

@@ -41,7 +41,7 @@ CellDispersion: TypeAlias = Literal["gene", "gene-batch", "gene-cell"]
 Library: TypeAlias = Literal["observed", "latent"]
 
 _LEAST_MEAN, _MOST_LOG_RATIO, _FIRST_GATE, _PSEUDO_COUNT, _SMALL = 1e-8, 8.0, -3.0, 0.5, 0.1
-_MOST_COUNTS = 2_000_000
+_MOST_COUNTS = 400_000
 
 
 class CellLikelihood(nn.Module):

@@ -20,13 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound import likelihoods as kinds_of_likelihood
+from lowerbound.data.block_pictures import Picture, pictures_of_blocks
 from lowerbound.data.column_blocks import columns_of_blocks, named_parts
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.block_likelihood import BlockLikelihood, fill_of
 from lowerbound.models.experts import BlockPosterior, Experts
-from lowerbound.models.parts import Activation, nonlinearity, outputs_of, view_of
+from lowerbound.models.parts import Activation, nonlinearity, outputs_of, view_of, widths_of
 from lowerbound.models.recipe import Recipe
-from lowerbound.nets import MLP
+from lowerbound.nets import MLP, Convolution, TransposedConvolution
+from lowerbound.nets.in_picture import FromPicture, InPicture
 from lowerbound.nets.shapes import as_shape
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
@@ -57,9 +59,11 @@ def multimodal(
     experts: Experts = "mixture-of-products",
     latent_dim: int = 16,
     hidden: Sequence[int] = (128,),
+    pictures: str | None = None,
     activation: Activation = "relu",
 ) -> LatentVariableModel:
-    """A model of blocks of columns. All nets have the same widths (mirrored in the decoders).
+    """A model of blocks of columns. Perceptrons have the same widths (mirrored in the decoders); a block that is said
+    to be a picture has a convolution in their place, with the channels of `parts.widths_of`.
 
     Arguments:
         event_shape: (columns,).
@@ -68,6 +72,7 @@ def multimodal(
         experts: "product" (MVAE), "mixture" (MMVAE) or "mixture-of-products" (MoPoE) of the q(z | x_m).
         latent_dim: length of z.
         hidden: widths of the hidden layers, from a block to z.
+        pictures: the size of blocks that are pictures, and the places of their columns: "image=28x28@0-783".
         activation: nonlinearity.
 
     Raises:
@@ -92,23 +97,57 @@ def multimodal(
             f"likelihoods names the block {strange[:40]!r} and there are {', '.join(columns)}; name those."
         )
     decoders, encoders = {}, {}
+    of_pictures = pictures_of_blocks(pictures, columns)
     for name, numbers in columns.items():
         if name not in words:
             raise ValueError(
                 f"The block {name[:40]!r} has no likelihood; name it, as in likelihoods='{name[:40]}=normal'."
             )
         part = (len(numbers),)
-        decoder = MLP(latent_dim, widths[::-1], outputs_of(kinds_of_likelihood, words[name], part), nonlinear)
+        if name in of_pictures:
+            encoder, decoder = _convolutions(of_pictures[name], words[name], latent_dim, nonlinear)
+        else:
+            encoder, decoder = _perceptrons(part, words[name], widths, latent_dim, nonlinear)
         decoders[name] = construct(kinds_of_likelihood, words[name], net=decoder, event_shape=part)
-        view = view_of(words[name], part)
-        seen = part if view is None else as_shape(cast(tuple[int, ...], view.out_shape))
-        encoder = MLP(seen, widths, DiagonalNormal.parameter_shape(latent_dim), nonlinear)
-        encoders[name] = _Filled(encoder, view, fill_of(decoders[name]))
+        encoders[name] = _Filled(encoder, view_of(words[name], part), fill_of(decoders[name]))
     return LatentVariableModel(
         prior=StandardNormal(latent_dim),
         likelihood=BlockLikelihood(decoders, columns),
         posterior=BlockPosterior(encoders, columns, experts, latent_dim),
     )
+
+
+def _perceptrons(
+    part: tuple[int], likelihood: str, widths: tuple[int, ...], latent_dim: int, nonlinear: type[nn.Module]
+) -> tuple[nn.Module, nn.Module]:
+    """From a block, as its likelihood lets an encoder see it, to q, and from z to the parameters of the likelihood."""
+    view = view_of(likelihood, part)
+    seen = part if view is None else as_shape(cast(tuple[int, ...], view.out_shape))
+    encoder = MLP(seen, widths, DiagonalNormal.parameter_shape(latent_dim), nonlinear)
+    return encoder, MLP(latent_dim, widths[::-1], outputs_of(kinds_of_likelihood, likelihood, part), nonlinear)
+
+
+def _convolutions(
+    picture: Picture, likelihood: str, latent_dim: int, nonlinear: type[nn.Module]
+) -> tuple[nn.Module, nn.Module]:
+    """The same for a block of pixels.
+
+    Raises:
+        ValueError: a likelihood whose parameters are no pictures, as of columns of several kinds.
+    """
+    part, size = (len(picture.places),), outputs_of(kinds_of_likelihood, likelihood, picture.shape)
+    view = view_of(likelihood, part)
+    needed = outputs_of(kinds_of_likelihood, likelihood, part)
+    if (*size[:-2], *part) != needed or size[-2:] != picture.shape or (view is not None and view.out_shape != part):
+        raise ValueError(
+            f"A picture got the likelihood {likelihood[:60]!r}, whose parameters are no pictures; take bernoulli (of 0 "
+            "and 1), normal, laplace, poisson or negative-binomial with likelihoods=, or leave pictures out."
+        )
+    channels = widths_of("convolution", picture.shape)
+    posterior = DiagonalNormal.parameter_shape(latent_dim)
+    encoder = InPicture(Convolution(picture.shape, channels, posterior, activation=nonlinear), picture.places)
+    decoder = TransposedConvolution(latent_dim, channels[::-1], size, activation=nonlinear)
+    return encoder, FromPicture(decoder, picture.places)
 
 
 RECIPE = Recipe(

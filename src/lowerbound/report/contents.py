@@ -70,6 +70,7 @@ class ReportContents:
         nearest_words: words with those whose embeddings are nearest.
         drawn_pairs: a drawing (SVG) of such pairs of molecules, side by side.
         drawn_samples: a drawing of molecules that the model draws.
+        block_samples: of each block that is a picture, those (n, H, W) that the model draws.
         citations: the works that it is made of.
     """
 
@@ -104,4 +105,5 @@ class ReportContents:
     nearest_words: Sequence[tuple[str, Sequence[str]]] = ()
     drawn_pairs: str | None = None
     drawn_samples: str | None = None
+    block_samples: Mapping[str, np.ndarray] = field(default_factory=dict)
     citations: Citations | None = None

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.citing import cite
+from lowerbound.cross_generating import pictures_in
 from lowerbound.data import Dataset
 from lowerbound.data.covariates import words_of
 from lowerbound.data.kinds.strings import texts_in
@@ -63,6 +64,7 @@ def collect(fitted: Fitted) -> ReportContents:
     require_finite_rows(found.values, "q(z | x)")
     with forked(_CPU, derive_seed(fitted.seed, _SHOWN)), torch.inference_mode():
         shown = {} if is_text else _shown_images(model, x, context) if is_image else _shown_rows(fitted, rows, context)
+        drawn = pictures_in(fitted, model.sample_mean(NUM_SAMPLES)) if _has_pictures(fitted) else {}
     latents, explained = _project(found.values)
     evaluation = _plain(fitted.scores)
     kl = (evaluation or {}).get("kl_per_dimension")
@@ -78,6 +80,7 @@ def collect(fitted: Fitted) -> ReportContents:
         metrics=fitted.records,
         evaluation=evaluation,
         binarization=None if binarization == "none" else binarization,
+        block_samples=drawn,
         latents=latents if latents.shape[1] else None,  # a model may have none
         latents_are=_latents_are(model, found),
         latent_labels=None if y is None else y[: len(latents)],
@@ -109,6 +112,11 @@ def _latents_are(model: LatentVariableModel, found: PosteriorMean) -> str:
     if isinstance(model.posterior, Embeds):
         return "The vectors of the codes"
     return f"The mean of {found.num_draws:,} draws of q(z | x)" if found.num_draws else "The mean of q(z | x)"
+
+
+def _has_pictures(fitted: Fitted) -> bool:
+    """Whether some blocks of columns are pictures."""
+    return fitted.plan is not None and fitted.plan.model.get("pictures") is not None
 
 
 def _can_sample(model: LatentVariableModel) -> bool:
