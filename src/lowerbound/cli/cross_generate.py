@@ -56,7 +56,7 @@ def cross_generate(
     rows, left_out = that_have(fitted, other_data(fitted, other) or fitted.test_rows(), given)
     if path.suffix.lower() == ".png":
         _draw(path, fitted, rows, given.split(","), draw, num_samples, seed)
-        say_left_out(left_out, given)
+        say_left_out(rows, left_out, given)
         return
     with CountProgress(open_console(), "rows") as progress:
         made = fitted.cross_generate(
