@@ -7,7 +7,11 @@ import pytest
 import lowerbound as lb
 from lowerbound.cli import main
 from lowerbound.data import DataError
+from lowerbound.data.contents import Contents
 from lowerbound.data.given import dataset_of
+from lowerbound.data.kinds.counts import Counts
+from lowerbound.data.kinds.table import Table
+from lowerbound.data.overrides import Overrides
 from lowerbound.data.scales import scale_of
 
 RNG = np.random.default_rng(0)
@@ -55,6 +59,28 @@ def test_a_table_of_ratings_alone_is_a_table_of_ordinals_and_one_count_makes_it_
     assert draws.dtype == ratings.dtype
     assert set(np.unique(draws)) == {1, 2, 3, 4, 5}
     assert dataset_of(np.c_[ratings, RNG.poisson(3, 200)]).schema.kind == "counts"
+
+
+def test_an_array_keeps_its_numbers_and_its_gaps_get_numbers_of_the_scale(tmp_path) -> None:
+    x = np.c_[FRAME["rating"], FRAME["age"], RNG.poisson(3, 200)].astype(np.float64)
+    x[5, 0] = np.nan
+    fitted = lb.fit(x, "vae", **SMALL)
+    assert dataset_of(x).default_likelihood == "mixed:columns=ordinal-5+continuous+count"
+    assert fitted.impute(x, num_samples=10)[5, 0] in (1, 2, 3, 4, 5)
+    fitted.compress(x, tmp_path / "x.lb")
+    np.testing.assert_array_equal(fitted.decompress(tmp_path / "x.lb"), x)
+
+
+def test_rows_that_stay_on_the_disk_are_not_copied_for_a_scale(tmp_path) -> None:
+    said = Overrides()
+    ratings = RNG.integers(1, 6, (200, 3))
+    for name, x in {"mixed": np.c_[ratings[:, 0], RNG.poisson(3, 200) - 0.5], "counts": ratings}.items():
+        np.save(tmp_path / f"{name}.npy", x)
+        on_disk = Contents(what="x", container="npy", x=np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
+        columns = Table().infer(on_disk, said).columns or ()
+        assert "ordinal" not in [column.kind for column in columns]
+        assert Counts().matches(on_disk, said) == (name == "counts")
+        assert not Counts().matches(Contents(what="x", container="npy", x=x), said)
 
 
 def test_no_draw_is_beyond_the_scale_on_any_road(tmp_path, capsys) -> None:

@@ -7,6 +7,8 @@ The numbers of a scale begin at 0 or 1, leave none out, and end where a count wo
 so that n_K rows of the largest value K let one expect n_K · min(1, n_K / n_{K−1}) · K / (K + 1) rows of K + 1. Ten of
 them that are missing have a probability of e⁻¹⁰ under a count whose tail falls like that of a Poisson variable, and a
 smaller one under those whose tail is longer.
+
+Rows that stay on the disk are not asked, because numbers of a scale are stored by their places, which takes a copy.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from lowerbound.data.measured import measure
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.scales import scale_of
 from lowerbound.data.schema import Column, Schema
-from lowerbound.data.sparse import ARRAYS, IN_FILES, Array
+from lowerbound.data.sparse import ARRAYS, IN_FILES, STAYS, Array
 
 __all__ = ["Counts"]
 
@@ -111,4 +111,4 @@ def _are_counts(x: Array) -> bool:
             high = max(high, float(known.max()))
     if high <= 1 or 2 * int(measure(x).near_zero.sum()) <= x.shape[1]:
         return False
-    return any(scale_of(np.asarray(x[:, i])) is None for i in range(x.shape[1]))
+    return isinstance(x, STAYS) or any(scale_of(np.asarray(x[:, i])) is None for i in range(x.shape[1]))

@@ -69,7 +69,10 @@ class Table:
             x = x[:, [contents.names.index(column.name) for column in columns]]
         rows = rows_of_table(x, schema, contents.what)
         rows = rows[:: step_for_skewness(len(rows))] if isinstance(rows, STAYS) else rows
-        known = [_by_values(column, rows[:, i], overrides) for i, column in enumerate(schema.columns or ())]
+        known = [
+            _by_values(column, rows[:, i], overrides, scales=not isinstance(x, STAYS))
+            for i, column in enumerate(schema.columns or ())
+        ]
         if mixed or all(column.kind == "ordinal" for column in known):
             schema = replace(schema, columns=tuple(known))
         return schema
@@ -251,11 +254,11 @@ def _is_mixed(columns: Sequence[Column]) -> bool:
     return not alike or any(column.missing for column in columns)
 
 
-def _by_values(column: Column, x: np.ndarray, overrides: Overrides) -> Column:
+def _by_values(column: Column, x: np.ndarray, overrides: Overrides, *, scales: bool) -> Column:
     """The column; as ordinal on a scale and as positive if it is long-tailed, where the user did not say otherwise."""
     if overrides.of(column.name) is not None or column.low is None:
         return column
-    scale = scale_of(np.asarray(x)) if _may_be_scale(column) else None
+    scale = scale_of(np.asarray(x)) if scales and _may_be_scale(column) else None
     if scale is not None:
         numbers = tuple(str(number) for number in range(scale[0], scale[1] + 1))
         return replace(column, kind="ordinal", categories=numbers, distinct=None)
