@@ -85,6 +85,9 @@ def test_verbs(cli, refused, run, tmp_path):
     assert "has rna, protein, kind" in refused("cross-generate", run, "--given", "dna", "--out", tmp_path / "y.csv")
     assert "leave one" in refused("score", run, "--given", "rna,protein,kind", "--out", tmp_path / "y.csv")
     assert "must be a column of classes" in refused("coherence", run, "--of", "adt_0")
+    few = ["--data", run.parent / "cells.csv", "--given", "protein", "--num-samples", 10**20]  # that twelve rows lack
+    assert "takes at most" in refused("cross-generate", run, *few, "--out", tmp_path / "y.csv")
+    assert "takes at most" in refused("score", run, *few, "--out", tmp_path / "y.csv")
     assert "at most 10,000,000" in refused("coherence", run, "--of", "group", "--num-draws", 10**8)
 
 

@@ -62,7 +62,6 @@ def cross_generate(
         made = fitted.cross_generate(
             rows, given.split(","), draw=draw, num_samples=num_samples, seed=seed, progress=None if draw else progress
         )
-    say_left_out(rows, left_out, given)
     numbers = np.arange(len(made)) if rows.numbers is None else rows.numbers
     if path.suffix.lower() == ".npz":
         write_npz(path, row=numbers, x=array_of(made))
@@ -71,6 +70,7 @@ def cross_generate(
 
         frame = made if isinstance(made, pandas.DataFrame) else pandas.DataFrame(made)
         write_table(path, frame.assign(row=numbers)[["row", *frame.columns]])
+    say_left_out(rows, left_out, given)
     say(f"Wrote {made.shape[1]} columns of {len(made)} rows of {rows.name}, given {given}, to {path}")
 
 

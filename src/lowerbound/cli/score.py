@@ -59,15 +59,14 @@ def score(
     path, opened = Path(out), Run.open(run)
     check_out(path, opened, other.data, ".csv", ".parquet", ".npz", force=force)
     fitted = fitted_of(opened)
-    rows = other_data(fitted, other) or fitted.test_rows()
+    rows, left_out = other_data(fitted, other) or fitted.test_rows(), 0
     if given is None:
         scores = {"log_p": fitted.score(rows, num_samples=num_samples, seed=seed)}
     else:
-        from lowerbound.cli.cross_generate import say_left_out, that_have
+        from lowerbound.cli.cross_generate import that_have
 
         rows, left_out = that_have(fitted, rows, given)
         scores = fitted.block_scores(rows, given.split(","), num_samples=num_samples or 1000, seed=seed)
-        say_left_out(rows, left_out, given)
     count = len(scores["log_p"])
     of_cells = _of_cells(fitted, rows, num_samples or 1000, seed) if cells else {}
     numbers = np.arange(count) if rows.numbers is None else rows.numbers
@@ -77,6 +76,10 @@ def score(
         import pandas
 
         write_table(path, pandas.DataFrame({"row": numbers, **scores, **of_cells}))
+    if given is not None:
+        from lowerbound.cli.cross_generate import say_left_out
+
+        say_left_out(rows, left_out, given)
     say(f"Wrote the scores of {count} rows of {rows.name} to {path}")
 
 
