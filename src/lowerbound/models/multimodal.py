@@ -32,7 +32,7 @@ from lowerbound.nets.in_picture import FromPicture, InPicture
 from lowerbound.nets.shapes import as_shape
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
-from lowerbound.spelling import construct
+from lowerbound.spelling import construct, parse
 
 __all__ = ["RECIPE", "multimodal"]
 
@@ -135,10 +135,11 @@ def _convolutions(
     Raises:
         ValueError: a likelihood whose parameters are no pictures, as of columns of several kinds.
     """
-    part, size = (len(picture.places),), outputs_of(kinds_of_likelihood, likelihood, picture.shape)
-    view = view_of(likelihood, part)
-    needed = outputs_of(kinds_of_likelihood, likelihood, part)
-    if (*size[:-2], *part) != needed or size[-2:] != picture.shape or (view is not None and view.out_shape != part):
+    part, view = (len(picture.places),), view_of(likelihood, (len(picture.places),))
+    needed, size = outputs_of(kinds_of_likelihood, likelihood, part), None
+    if (view is None or view.out_shape == part) and parse(likelihood)[0] != "mixed":
+        size = outputs_of(kinds_of_likelihood, likelihood, picture.shape)
+    if size is None or (*size[:-2], *part) != needed or size[-2:] != picture.shape:
         raise ValueError(
             f"A picture got the likelihood {likelihood[:60]!r}, whose parameters are no pictures; take bernoulli (of 0 "
             "and 1), normal, laplace, poisson or negative-binomial with likelihoods=, or leave pictures out."
