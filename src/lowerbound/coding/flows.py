@@ -25,7 +25,7 @@ from lowerbound.hooks import MapsNoise
 
 __all__ = ["Flow", "flow_of", "pop_flow", "push_flow"]
 
-_WIDTH = 2.0**-9  # δ: a fraction of the standard deviation of ε, over which f is nearly linear
+_WIDTH = 2.0**-10  # δ: a fraction of the standard deviation of ε, over which f is nearly linear
 
 
 class Flow(NamedTuple):

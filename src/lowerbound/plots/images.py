@@ -75,7 +75,7 @@ def originals_and_reconstructions(
         raise ValueError(f"originals_and_reconstructions got columns={columns} and needs at least 1.")
     left, right = _as_rgb(originals, value_range), _as_rgb(reconstructions, value_range)
     pairs = np.concatenate([left, right], axis=2)
-    return _show(_tile(pairs, min(columns, len(pairs)), gap=max(1, left.shape[2] // 8)), title)
+    return _show(_tile(pairs, min(columns, len(pairs)), gap=max(1, min(left.shape[1:3]) // 8)), title)
 
 
 def tiled(images: np.ndarray, columns: int | None = None) -> np.ndarray:
