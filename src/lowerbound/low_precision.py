@@ -2,7 +2,7 @@
 
 They are on a CPU that has instructions for it (AVX512-BF16, AMX), for wide perceptrons, and for those choices with
 which training was compared to float32 over seeds and the bound was the same (`benchmarks/precision.py`). All else is
-float32: IWAE, which lost a third of a nat with each seed; narrow nets, because converting takes what multiplying saves;
+float32: IWAE, which lost a third of a nat with each seed; narrow nets, which were not compared;
 other likelihoods, because a location has eight bits in bfloat16, an error of up to 0.4 % of its distance from 0, which
 is large beside a small scale. A logit bears it.
 """
@@ -21,7 +21,7 @@ from lowerbound.spelling import parse
 __all__ = ["WIDE", "multiplies_bf16", "reason_for_bf16"]
 
 WIDE = 256
-"""The least width of columns and hidden layers; below it a step is not faster."""
+"""The least width of columns and hidden layers with which training was compared."""
 
 _COMPARED: Mapping[str, tuple[Any, ...]] = {
     "network": ("mlp",),
