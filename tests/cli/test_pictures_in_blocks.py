@@ -30,8 +30,9 @@ def file(tmp_path_factory):
 def run(file):
     from lowerbound.cli import main
 
-    words = ["--array", "image,label", "--recipe", "multimodal", "--pictures", "image=6x5", "--steps", "150"]
-    words += ["--latent-dim", "2", "--hidden", "8", "--lr", "0.01", "--device", "cpu", "--no-compile", "--no-evaluate"]
+    words = ["--array", "image,label", "--recipe", "multimodal:experts=mixture"]
+    words += ["--pictures", "image=6x5", "--steps", "200"]
+    words += ["--latent-dim", "2", "--hidden", "8", "--lr", "0.03", "--device", "cpu", "--no-compile", "--no-evaluate"]
     assert main(["fit", str(file), *words, "--out", str(file.parent / "run")]) == 0
     return file.parent / "run"
 
