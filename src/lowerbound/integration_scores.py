@@ -36,7 +36,7 @@ _INTEGRATION = 16  # a stream of random numbers beside those of other modules
 @torch.no_grad()
 def integration_scores(
     fitted: Fitted,
-    x: Float[Tensor, "cell gene"],
+    x: Float[Tensor, "row *event"],
     context: Tensor | None,
     y: np.ndarray | None,
     covariates: np.ndarray | None,

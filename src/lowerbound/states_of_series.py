@@ -51,7 +51,7 @@ def states_of(rows: Array) -> States | None:
     x = torch.from_numpy(np.asarray(rows[some][:, :_MOST_STEPS], float))
     x = torch.where(x.isnan().any(-1, keepdim=True), math.nan, x)
     steps = x.flatten(0, 1)[~x.isnan().all(-1).flatten()]
-    if len(steps) < 5 * max(_NUMBERS):
+    if len(steps.unique(dim=0)) < 5 * max(_NUMBERS):
         return None
     x = (x - steps.mean(0)) / steps.std(0).clamp_min(torch.finfo(x.dtype).tiny)
     held_out = torch.arange(len(x)) % 5 == 0

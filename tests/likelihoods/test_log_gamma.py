@@ -23,6 +23,7 @@ def test_it_is_exact_in_single_precision_and_can_be_derived_twice() -> None:
     assert torch.autograd.gradgradcheck(log_gamma, torch.rand(5, dtype=torch.float64, requires_grad=True) + 0.5)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("function", [torch.vmap, torch.compile])
 def test_it_is_the_same_under_transforms(function) -> None:
     a = torch.rand(3, 4) + 0.1

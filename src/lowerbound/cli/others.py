@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from lowerbound.cli.options import covariates_option
 from lowerbound.cli.text import say
@@ -87,6 +88,7 @@ def other_data(fitted: Fitted, other: Other) -> Rows | None:
 
 
 def tell_all_are_taken(rows: Rows, count: int) -> None:
-    """Say that there are fewer rows than --count asks for."""
-    if count > len(rows.x):
+    """Say that there are fewer rows than --count asks for, if the user asked."""
+    asked = click.get_current_context().get_parameter_source("count") is not ParameterSource.DEFAULT
+    if asked and count > len(rows.x):
         say(f"There are {len(rows.x):,} rows and --count is {count:,}; all rows are taken.", err=True)

@@ -55,8 +55,8 @@ def reconstruct(run: str, other: Other, count: int, out: str | None, force: bool
     check_out(path, opened, other.data, ".png", ".gif", ".npz", ".csv", ".parquet", force=force)
     suffix, fitted = path.suffix.lower(), fitted_of(opened)
     rows = other_data(fitted, other) or fitted.test_rows()
-    tell_all_are_taken(rows, count)
     check_form(suffix, fitted, min(count, len(rows.x)))
+    tell_all_are_taken(rows, count)
     x, y = np.asarray(rows.x[:count]), rows.y
     given = None if rows.covariates is None else rows.covariates[:count]
     seen, context = fitted.events(x, seed), fitted.context(None if y is None else y[:count], rows.name, given)

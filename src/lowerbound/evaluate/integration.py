@@ -38,6 +38,7 @@ def neighbour_mixing(
     Raises:
         ValueError: not one group for each point, a single group, or not more points than neighbours.
 
+    >>> import torch
     >>> apart = torch.tensor([[0.0], [0.1], [9.0], [9.1]])
     >>> neighbour_mixing(apart, torch.tensor([0, 0, 1, 1]), num_neighbours=1).value
     0.0
