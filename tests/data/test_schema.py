@@ -52,3 +52,18 @@ def test_categories_of_a_column_of_numbers_are_numbers(dtype, taken):
     else:
         with pytest.raises(ValueError, match=f"a column of {re.escape(dtype)} with categories that are no numbers"):
             Schema.from_json(content)
+
+
+@pytest.mark.parametrize(
+    "altered, sentence",
+    [
+        ({"decimals": 10**9}, "a column of 1000000000 decimals"),
+        ({"decimals": -1}, "a column of -1 decimals"),
+        ({"dtype": "int64x"}, "a column of numbers of the type 'int64x'"),
+    ],
+)
+def test_numbers_that_could_not_be_written_are_refused(altered, sentence):
+    column = {"name": "a", "kind": "continuous", "dtype": "int64", **altered}
+    content = {"kind": "table", "event_shape": [1], "container": "frame", "dtype": "float64", "columns": [column]}
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        Schema.from_json(content)

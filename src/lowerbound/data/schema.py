@@ -44,6 +44,8 @@ _OF_COLUMNS = ("table", "counts")
 
 _AS_THEY_ARE = (None, ("0", "1"), ("False", "True"))  # categories whose numbers are their values
 
+_MOST_DECIMALS = 308  # of a float64
+
 _OF_PYARROW = {
     "bool": "boolean", "string": "string", "large_string": "string", "double": "float64", "float": "float32",
     "halffloat": "float32",
@@ -283,6 +285,10 @@ def _check(schema: Schema) -> None:
             raise ValueError(f"a {column.kind} column without categories")
         if column.literal and not _is_literal(column.name):
             raise ValueError("a name of a column that is neither text nor a number or a tuple")
+        if column.decimals is not None and not 0 <= column.decimals <= _MOST_DECIMALS:
+            raise ValueError(f"a column of {column.decimals} decimals")
+        if column.categories is None and not _is_known(plain_dtype(column.dtype).lower()):
+            raise ValueError(f"a column of numbers of the type {column.dtype[:30]!r}")
         if _has_categories_of_numbers(column) and not all(_is_number(name) for name in column.categories or ()):
             raise ValueError(f"a column of {column.dtype} with categories that are no numbers")
     if (schema.kind == "text") != (schema.text is not None) or (schema.text and len(schema.text.symbols) < 3):
@@ -295,6 +301,16 @@ def _check(schema: Schema) -> None:
     for levels in (schema.pixel_levels, schema.intensity_levels):
         if levels is not None and levels < 2:
             raise ValueError(f"{levels} levels of pixels")
+
+
+def _is_known(dtype: str) -> bool:
+    """Whether a type that is named as one of whole numbers is one."""
+    if not dtype.startswith(("int", "uint")):
+        return True
+    try:
+        return np.dtype(dtype).kind in "iu"
+    except TypeError:
+        return False
 
 
 def _has_categories_of_numbers(column: Column) -> bool:
