@@ -55,7 +55,8 @@ def reason_for_bf16(recipe: str, event_shape: tuple[int, ...], settings: Mapping
 
 def multiplies_bf16() -> bool:
     """Whether this processor has instructions for products in bfloat16."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not in every version of torch
+    return any(getattr(torch.cpu, name, bool)() for name in questions)
 
 
 def _on_cpu(device: str) -> bool:
