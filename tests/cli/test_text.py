@@ -240,5 +240,8 @@ def test_empty_texts_are_told(cli, sentences, tmp_path):
 
 
 def test_fewer_rows_than_asked_for_are_told(cli, run):
-    assert "There are 30 rows and --count is 31; all rows are taken." in cli("reconstruct", run, "--count", 31).err
+    assert (
+        "There are 30 rows, fewer than --count asks for; all of them are taken."
+        in cli("reconstruct", run, "--count", 31).err
+    )
     assert cli("reconstruct", run, "--count", 30).err == ""

@@ -88,7 +88,7 @@ def other_data(fitted: Fitted, other: Other) -> Rows | None:
 
 
 def tell_all_are_taken(rows: Rows, count: int) -> None:
-    """Say that there are fewer rows than --count asks for, if the user asked."""
+    """Say that there are fewer rows than --count asks for, if the user asked; when nothing can be refused any more."""
     asked = click.get_current_context().get_parameter_source("count") is not ParameterSource.DEFAULT
     if asked and count > len(rows.x):
-        say(f"There are {len(rows.x):,} rows and --count is {count:,}; all rows are taken.", err=True)
+        say(f"There are {len(rows.x):,} rows, fewer than --count asks for; all of them are taken.", err=True)

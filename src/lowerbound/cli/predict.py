@@ -49,7 +49,6 @@ def predict(run: str, given_frames: int, other: Other, count: int, out: str, for
     fitted = fitted_of(opened)
     rows = other_data(fitted, other) or fitted.test_rows()
     check_clips(fitted, min(count, len(rows.x)))
-    tell_all_are_taken(rows, count)
     x = np.asarray(rows.x[:count])
     seen = fitted.events(x, seed)
     again = predicted_events(fitted, seen, given_frames, seed=seed)
@@ -63,4 +62,5 @@ def predict(run: str, given_frames: int, other: Other, count: int, out: str, for
         title = f"Clips, and below each what follows its first {given_frames} frames at one draw of z"
         both = np.stack([for_picture(seen), for_picture(again)], 1).reshape(-1, *for_picture(seen).shape[1:])
         write_figure(path, image_grid(both, 1, title=title))
+    tell_all_are_taken(rows, count)
     say(f"Wrote {len(x)} predictions after {given_frames} frames to {path}")

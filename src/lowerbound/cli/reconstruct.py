@@ -56,7 +56,6 @@ def reconstruct(run: str, other: Other, count: int, out: str | None, force: bool
     suffix, fitted = path.suffix.lower(), fitted_of(opened)
     rows = other_data(fitted, other) or fitted.test_rows()
     check_form(suffix, fitted, min(count, len(rows.x)))
-    tell_all_are_taken(rows, count)
     x, y = np.asarray(rows.x[:count]), rows.y
     given = None if rows.covariates is None else rows.covariates[:count]
     seen, context = fitted.events(x, seed), fitted.context(None if y is None else y[:count], rows.name, given)
@@ -75,4 +74,5 @@ def reconstruct(run: str, other: Other, count: int, out: str | None, force: bool
         arrays = {name: fitted.render(mean, rounded=False) for name, mean in means.items()}
         arrays["x"] = kind_named(fitted.schema.kind).render(x, fitted.schema)
         write_npz(path, **{name: array_of(array) for name, array in arrays.items()})
+    tell_all_are_taken(rows, count)
     say(f"Wrote {len(x)} reconstructions to {path}")

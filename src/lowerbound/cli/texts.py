@@ -71,7 +71,6 @@ def reconstruct_texts(opened: Run, other: Other, count: int, out: str | None, *,
         check_out(Path(out), opened, other.data, *_endings(opened, pairs=True), force=force)
     fitted = fitted_of(opened)
     rows = other_data(fitted, other) or fitted.test_rows()
-    tell_all_are_taken(rows, count)
     events = fitted.events(rows.x[:count], seed)
     context = fitted.context(None, rows.name, None if rows.covariates is None else rows.covariates[:count])
     with forked(torch.device("cpu"), seed):
@@ -89,6 +88,7 @@ def reconstruct_texts(opened: Run, other: Other, count: int, out: str | None, *,
         write_table(Path(out), pandas.DataFrame({_name(opened): seen, "reconstruction": again}))
     else:
         say("\n".join(f"  {text}\n→ {other}\n" for text, other in zip(seen, again, strict=True)))
+    tell_all_are_taken(rows, count)
     if out is not None:
         say(f"Wrote {len(seen)} reconstructions to {out}")
 

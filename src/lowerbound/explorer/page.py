@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -50,8 +51,23 @@ def policy(*, is_served: bool) -> str:
 
 
 def to_json(value: Any) -> str:
-    """Plain values as JSON, without NaN."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    """Plain values as JSON; null for a number that is not finite, which JSON cannot write.
+
+    >>> to_json({"a": [1.5, float("nan")]})
+    '{"a":[1.5,null]}'
+    """
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @cache
