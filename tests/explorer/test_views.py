@@ -117,3 +117,10 @@ def test_series_are_steps_and_gaps_are_none():
     assert views[0]["steps"][3] == [None, None]
     flat, _ = shown(RNG.normal(size=(20, 2, 3, 4)), kind="array")
     assert np.shape(flat[0]["steps"]) == (2, 12)
+
+
+def test_gaps_of_whole_numbers_are_empty():
+    table = pd.DataFrame({"n": pd.array([*range(100, 119), None], "Int64"), "k": ["u", None, *"uv" * 9]})
+    dataset = dataset_of(table)
+    stored = np.array([[np.nan, 0.0], [104.0, np.nan]])
+    assert cells_of(stored, dataset.schema) == [[("n", ""), ("k", "u")], [("n", "104"), ("k", "")]]

@@ -71,7 +71,7 @@ def encoded(x: np.ndarray, dtype: str = "<f4") -> str:
 
 
 def _as_text(value: Any) -> str:
-    if value is None or value != value or str(value) in ("<NA>", "NaT", "nan"):
+    if value is None or str(value) in ("<NA>", "NaT", "nan"):  # pandas.NA compares to nothing
         return ""
     return repr(value) if isinstance(value, float) else str(value)
 
