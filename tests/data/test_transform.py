@@ -214,3 +214,9 @@ def test_the_volume_of_a_row_counts_every_number_that_is_there():
     each = Standardize(torch.zeros(2), torch.tensor([2.0, 5.0]))
     rows = torch.tensor([[0.0, 0.0], [torch.nan, 0.0], [torch.nan, torch.nan]])
     assert each.log_scale_of(rows).tolist() == pytest.approx([math.log(10), math.log(5), 0.0])
+
+
+@pytest.mark.parametrize("description", [None, [], "identity"])
+def test_what_describes_no_transform_is_refused(description):
+    with pytest.raises(TypeError):
+        checked.transform_of(description, {})

@@ -107,3 +107,10 @@ def test_a_record_without_some_term_is_left_out_of_its_panel():
     drawn = {axes.get_title(loc="left"): list(axes.lines[0].get_xdata()) for axes in figure.axes}
     assert drawn["Bound per datum"] == [0, 1, 2]
     assert drawn["Rate log q(z | x) − log p(z)"] == [1, 2]
+
+
+def test_a_record_without_held_out_terms_is_drawn():
+    metrics = records(4)
+    del metrics[1]["held_out"]
+    metrics[3]["held_out"] = {}
+    assert "best weights" not in " ".join(lines(training_curves(metrics), "Bound"))

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from torch.distributions import Independent, Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
+import lowerbound as lb
 from lowerbound.data import Standardize
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import prepare
@@ -171,3 +172,12 @@ def test_chains_that_are_not_to_be_trusted_are_said_on_the_page(digits: Fitted):
     assert any("effective sample size below 100" in problem for problem in contents.problems)
     assert "<h2>Not to be trusted</h2>" in render(contents)
     assert collect(digits).problems == ()
+
+
+def test_series_are_strips_wide_enough_to_be_seen(tmp_path: Path) -> None:
+    """A strip one pixel wide had no room for its axes, of which matplotlib warns."""
+    fitted = lb.fit(np.random.default_rng(0).normal(size=(30, 60, 1)).cumsum(1), seed=0)
+    contents = collect(fitted)
+    assert contents.samples is not None
+    assert contents.samples.shape[1:] == (60, 15)
+    fitted.report(tmp_path / "report.html")

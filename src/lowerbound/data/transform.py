@@ -362,6 +362,8 @@ def transform_of(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
     Raises:
         ValueError, KeyError, TypeError: they belong to no transform.
     """
+    if not isinstance(description, Mapping):
+        raise TypeError(f"a transform is described by names and values, not by {type(description).__name__}")
     options = {name: value for name, value in description.items() if name != "kind"}
     match description["kind"]:
         case "pixels":

@@ -31,7 +31,7 @@ def comparison_curves(records: Mapping[str, Sequence[Mapping[str, Any]]], log_sc
     lines: dict[str, Line2D] = {}
     for number, ((name, found), scale) in enumerate(zip(records.items(), log_scales, strict=True)):
         criterion = criterion_of(found[-1]["terms"] if found else {})
-        held_out = [(r["step"], r["held_out"][criterion]) for r in found if r.get("held_out") is not None]
+        held_out = [(r["step"], r["held_out"][criterion]) for r in found if criterion in (r.get("held_out") or {})]
         series = np.array(held_out or [(r["step"], r["terms"][criterion]) for r in found], dtype=np.float64).reshape(
             -1, 2
         )

@@ -65,7 +65,7 @@ def training_curves(records: Sequence[Any]) -> Figure:
 def _draw_bound(axes: Axes, metrics: Sequence[Record]) -> None:
     criterion = criterion_of(metrics[-1]["terms"])
     _draw_terms(axes, metrics, criterion)
-    best = [r for r in metrics if r["is_best"] and r["held_out"] is not None]
+    best = [r for r in metrics if r.get("is_best") and criterion in (r.get("held_out") or {})]
     if best:
         step, value = best[-1]["step"], best[-1]["held_out"][criterion]
         label = f"best weights ({value:,.2f})".replace("-", "−")

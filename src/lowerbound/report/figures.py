@@ -42,7 +42,7 @@ def illustrations(contents: ReportContents) -> Iterator[Illustration]:
 def _training(contents: ReportContents) -> Illustration:
     last = contents.metrics[-1]
     criterion = criterion_of(last["terms"])
-    held_out = [r["held_out"][criterion] for r in contents.metrics if r.get("held_out") is not None]
+    held_out = [r["held_out"][criterion] for r in contents.metrics if criterion in (r.get("held_out") or {})]
     best = f" and the best held-out one is {format_nats(max(held_out))}" if held_out and chooses(criterion) else ""
     return Illustration(
         heading="Training",

@@ -37,6 +37,7 @@ __all__ = ["collect"]
 MOST_LATENTS, NUM_PAIRS, NUM_SAMPLES, NUM_TABLE_ROWS = 2000, 30, 60, 2000
 MOST_FREQUENT, NUM_WORDS, NUM_SPECIAL = 480, 24, 2  # words are numbered by frequency after the end and the unknown
 NUM_CHECKED_ROWS, NUM_REPLICATES, NUM_DRAWN = 500, 100, 8
+_MOST_TIMES = 4  # as long as wide
 _FEWEST_CHECKED, _MOST_CHECKED = 20, 2**26  # rows, of which so many numbers are made at most
 
 _CPU = torch.device("cpu")
@@ -172,8 +173,12 @@ def _shown_images(model: LatentVariableModel, x: Tensor, context: Tensor | None)
 
 
 def _pictures(x: Tensor) -> np.ndarray:
-    """Images as they are, and clips as the strips of their frames."""
-    return filmstrips(x.numpy()) if x.ndim == 5 else x.numpy()
+    """Images as they are, clips as the strips of their frames, and series as strips wide enough to be seen."""
+    if x.ndim != 3:
+        return filmstrips(x.numpy()) if x.ndim == 5 else x.numpy()
+    height, width = x.shape[1:]
+    rows, columns = (max(1, -(-other // (_MOST_TIMES * own))) for own, other in ((height, width), (width, height)))
+    return x.numpy().repeat(rows, 1).repeat(columns, 2)
 
 
 def _shown_texts(fitted: Fitted, x: Tensor, context: Tensor | None, *, pairs: bool) -> dict[str, Any]:
