@@ -51,7 +51,7 @@ def autoregression(x: Float[Tensor, "batch time channel"]) -> tuple[Float[Tensor
     """
     num_series, num_steps, size = x.shape
     shared = _shared(x)
-    order, most_own = len(shared.coefficients) // size, num_series // (_ROWS_EACH * size)
+    order, most_own = (len(shared.coefficients) - 1) // size, num_series // (_ROWS_EACH * size)
     whiten = torch.eye(num_steps * size, dtype=x.dtype, device=x.device)
     noise, level = torch.zeros_like(whiten), whiten.new_zeros(num_steps * size)
     for t in range(num_steps):
