@@ -14,7 +14,7 @@ import ast
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -184,7 +184,21 @@ def check_options(
             checked[key] = as_annotated(value, annotations[key])
         except WrongType as error:
             raise ValueError(f"{name} got {key}={_short(value)} and {error}.") from None
+        if any(_is_beyond_float32(number) for number in _numbers_in(checked[key])):
+            raise ValueError(f"{name} got {key}={_short(value)} and expected 0 or a number of size 1e-30 to 1e30.")
     return checked
+
+
+def _numbers_in(value: Any) -> Iterator[float]:
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _numbers_in(item)
+
+
+def _is_beyond_float32(number: float) -> bool:
+    return number != 0 and not 1e-30 <= abs(number) <= 1e30
 
 
 def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> tuple[int, ...]:
