@@ -31,7 +31,11 @@ __all__ = [
     "products",
     "pyro_svi",
     "pythae_model",
+    "pythae_perceptron",
     "pythae_trainer",
+    "trained_by_hand",
+    "trained_by_lowerbound",
+    "trained_by_pythae",
 ]
 
 Epoch = Callable[[], object]
@@ -54,10 +58,16 @@ def lowerbound_model(pixels: int, hidden: int, latent: int) -> lb.LatentVariable
 def lowerbound_loop(
     x: Tensor, hidden: int, latent: int, batch_size: int, *, compile: bool, precision: Precision = "fp32"
 ) -> Epoch:
-    """One pass by `lowerbound.train`."""
-    loss = lb.VariationalLoss(
-        lowerbound_model(x.shape[1], hidden, latent), lb.objectives.ELBO("kl"), lb.gradients.Pathwise()
-    )
+    """One pass by `lowerbound.train` over the perceptron."""
+    model = lowerbound_model(x.shape[1], hidden, latent)
+    return trained_by_lowerbound(x, model, batch_size, compile=compile, precision=precision)
+
+
+def trained_by_lowerbound(
+    x: Tensor, model: lb.LatentVariableModel, batch_size: int, *, compile: bool, precision: Precision = "fp32"
+) -> Epoch:
+    """One pass by `lowerbound.train`, the rate in closed form."""
+    loss = lb.VariationalLoss(model, lb.objectives.ELBO("kl"), lb.gradients.Pathwise())
     steps = len(x) // batch_size
     engine = Engine(device="cpu", precision=precision)
     records = lb.train(
@@ -73,10 +83,15 @@ def lowerbound_loop(
 
 
 def hand_written(x: Tensor, hidden: int, latent: int, batch_size: int) -> Epoch:
-    """The loop that a careful user writes: data in memory, logits, closed-form KL, fused Adam, no `.item()`."""
+    """The hand-written loop over the perceptron."""
     pixels = x.shape[1]
     encoder = nn.Sequential(nn.Linear(pixels, hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent))
     decoder = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, pixels))
+    return trained_by_hand(x, encoder, decoder, batch_size)
+
+
+def trained_by_hand(x: Tensor, encoder: nn.Module, decoder: nn.Module, batch_size: int) -> Epoch:
+    """The loop that a careful user writes: data in memory, logits, closed-form KL, fused Adam, no `.item()`."""
     optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3, fused=True)
 
     def epoch() -> float:
@@ -98,8 +113,19 @@ def hand_written(x: Tensor, hidden: int, latent: int, batch_size: int) -> Epoch:
     return epoch
 
 
-def pythae_model(pixels: int, hidden: int, latent: int) -> nn.Module:
-    """pythae's VAE with nets of the given widths, in its own classes."""
+def pythae_model(
+    shape: tuple[int, ...], latent: int, body: nn.Module, width: int, decoder: nn.Module, loss: str = "bce"
+) -> nn.Module:
+    """pythae's VAE in its own classes.
+
+    Arguments:
+        shape: of one datum.
+        latent: number of latents.
+        body: of the encoder, from a batch to vectors of length `width`, which two linear layers follow.
+        width: length of these vectors.
+        decoder: from latents to data in [0, 1].
+        loss: its name of the distortion.
+    """
     from pythae.models import VAE, VAEConfig
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder
@@ -107,26 +133,38 @@ def pythae_model(pixels: int, hidden: int, latent: int) -> nn.Module:
     class Encoder(BaseEncoder):
         def __init__(self) -> None:
             super().__init__()
-            self.body = nn.Sequential(nn.Linear(pixels, hidden), nn.ReLU())
-            self.mean, self.log_var = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
+            self.body = body
+            self.mean, self.log_var = nn.Linear(width, latent), nn.Linear(width, latent)
 
         def forward(self, x: Tensor) -> ModelOutput:
-            h = self.body(x.reshape(len(x), -1))
+            h = self.body(x)
             return ModelOutput(embedding=self.mean(h), log_covariance=self.log_var(h))
 
     class Decoder(BaseDecoder):
         def __init__(self) -> None:
             super().__init__()
-            self.body = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, pixels), nn.Sigmoid())
+            self.body = decoder
 
         def forward(self, z: Tensor) -> ModelOutput:
             return ModelOutput(reconstruction=self.body(z))
 
-    config = VAEConfig(input_dim=(pixels,), latent_dim=latent, reconstruction_loss="bce")
+    config = VAEConfig(input_dim=shape, latent_dim=latent, reconstruction_loss=loss)
     return VAE(config, encoder=Encoder(), decoder=Decoder())
 
 
+def pythae_perceptron(pixels: int, hidden: int, latent: int) -> nn.Module:
+    """The perceptron in pythae's classes."""
+    body = nn.Sequential(nn.Linear(pixels, hidden), nn.ReLU())
+    decoder = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, pixels), nn.Sigmoid())
+    return pythae_model((pixels,), latent, body, hidden, decoder)
+
+
 def pythae_trainer(x: Tensor, hidden: int, latent: int, batch_size: int) -> Epoch:
+    """One pass by pythae's own trainer over the perceptron."""
+    return trained_by_pythae(x, pythae_perceptron(x.shape[1], hidden, latent), batch_size)
+
+
+def trained_by_pythae(x: Tensor, model: nn.Module, batch_size: int) -> Epoch:
     """One pass by pythae's own trainer."""
     from pythae.data.datasets import BaseDataset
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
@@ -139,8 +177,7 @@ def pythae_trainer(x: Tensor, hidden: int, latent: int, batch_size: int) -> Epoc
         per_device_train_batch_size=batch_size,
         no_cuda=True,
     )
-    dataset = BaseDataset(x, torch.zeros(len(x)))
-    trainer = BaseTrainer(pythae_model(x.shape[1], hidden, latent), dataset, training_config=config)
+    trainer = BaseTrainer(model, BaseDataset(x, torch.zeros(len(x))), training_config=config)
     trainer.prepare_training()
     passes = iter(range(1, 1000))
 

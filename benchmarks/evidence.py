@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 import torch
-from contenders import binary_images, lowerbound_model, pythae_model
+from contenders import binary_images, lowerbound_model, pythae_perceptron
 from timing import CLOCKS, interleave, report
 from torch import Tensor
 
@@ -39,7 +39,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     images = arguments.images
     x = binary_images(images)
-    ours, theirs = lowerbound_model(784, 512, 20), pythae_model(784, 512, 20)
+    ours, theirs = lowerbound_model(784, 512, 20), pythae_perceptron(784, 512, 20)
     theirs.eval()
 
     def pythae_at_its_best() -> object:
