@@ -318,3 +318,19 @@ def test_tensors_that_share_memory_are_saved_each(tmp_path):
     assert torch.equal(loaded["a"], shared)
     assert torch.equal(loaded["b"], shared)
     assert torch.equal(loaded["tail"], shared[2:])
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_new_file_takes_no_place_that_is_taken(links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")  # as a disk without hard links does
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    write_atomically(tmp_path / "x", b"first", new=True)
+    (tmp_path / "link").symlink_to(tmp_path / "none")
+    for name in ("x", "link"):
+        with pytest.raises(FileExistsError):
+            write_atomically(tmp_path / name, b"second", new=True)
+    assert (tmp_path / "x").read_bytes() == b"first"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["link", "x"]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +98,59 @@ def test_graphs_lie_in_a_folder_that_the_owner_alone_reads(monkeypatch: pytest.M
     assert graph_folder() != folder
 
 
+def test_the_choice_of_torch_is_not_that_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch sets the variable when its compiler is imported, which the first step of an optimiser does."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/torchinductor_somebody")
+    keep_graphs()
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(graph_folder())
+
+
+def _file(folder: Path) -> None:
+    folder.parent.parent.mkdir(parents=True)
+    folder.parent.write_text("")
+
+
+def _link(folder: Path) -> None:
+    (folder.parent.parent / "of another").mkdir(parents=True)
+    folder.parent.symlink_to(folder.parent.parent / "of another")
+
+
+def _open_to_all(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    folder.parent.parent.chmod(0o777)
+
+
+def _anothers(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    os.chown(folder, 65534, -1) if os.geteuid() == 0 else folder.chmod(0o500)
+
+
+@pytest.mark.parametrize("hostile", [_file, _link, _open_to_all, _anothers])
+def test_graphs_are_not_taken_from_where_others_write(
+    hostile: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    compiling._of_this_process.cache_clear()
+    hostile(graph_folder())
+    if hostile is _anothers and os.geteuid() != 0:
+        monkeypatch.setattr(os, "geteuid", lambda: -1)
+    keep_graphs()
+    folder = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    assert folder.parent == tmp_path
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    compiling._of_this_process.cache_clear()
+
+
+def test_without_any_folder_training_goes_on_uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(compiling, "keep_graphs", refuse)
+    with pytest.warns(UserWarning, match="No space left on device.* Training goes on uncompiled"):
+        assert chosen(Fake(), Fake(0.0), 0.03, 1000)[2] is False
+
+
 class Regression(nn.Module):
     """A small net with noise."""
 
@@ -146,6 +203,23 @@ def test_a_run_that_was_compiled_on_the_way_is_resumed_with_the_same_bits(
     run(tmp_path / "state", leave_at=10, precision=precision)
     rest, _ = run(tmp_path / "state", precision=precision)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), rest.parameters(), strict=True))
+
+
+@pytest.mark.slow
+def test_a_run_that_is_compiled_on_the_way_leaves_nothing_in_the_folder_for_temporary_files(tmp_path: Path) -> None:
+    places = {"XDG_CACHE_HOME": tmp_path / "cache", "TMPDIR": tmp_path / "temporary"}
+    places["TMPDIR"].mkdir()
+    code = (
+        "from pathlib import Path; from lowerbound import compiling; from test_compiling import run; "
+        "compiling.WORTH = -1.0; run(Path('state'))"
+    )
+    said = {k: v for k, v in os.environ.items() if k != "TORCHINDUCTOR_CACHE_DIR"} | {
+        k: str(v) for k, v in places.items()
+    }
+    said["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=said, check=True)
+    assert not list(places["TMPDIR"].glob("torchinductor_*"))
+    assert list((places["XDG_CACHE_HOME"] / "lowerbound" / "graphs").rglob("*.so"))
 
 
 def test_the_held_out_bound_is_that_of_fp32() -> None:

@@ -7,6 +7,7 @@ renamed in one step, so that a process killed at any moment leaves a complete ch
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -25,6 +26,7 @@ __all__ = [
     "BestWeights",
     "Checkpoint",
     "CheckpointError",
+    "put_in_place",
     "remove_partial_files",
     "require_readable",
     "umask",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 _PARTIAL, _SUFFIX = ".lowerbound-", ".partial"
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 _UNREADABLE = (safetensors.SafetensorError, OSError, KeyError, ValueError, RecursionError)
 
 
@@ -188,12 +191,29 @@ def write_atomically(path: Path, content: bytes, *, new: bool = False) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~umask())
-        if new:
-            os.link(temporary, path)
-        else:
-            os.replace(temporary, path)
+        put_in_place(temporary, path, new=new)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put_in_place(temporary: Path, path: Path, *, new: bool) -> None:
+    """Give a file its name in one step; with `new`, of two processes that want a name one gets it.
+
+    A disk without hard links keeps the name with an empty file first.
+
+    Raises:
+        FileExistsError: `new`, and it is there.
+        OSError: the disk refused.
+    """
+    if new:
+        try:
+            os.link(temporary, path)
+            return
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    os.replace(temporary, path)
 
 
 def require_readable(file: Path) -> None:

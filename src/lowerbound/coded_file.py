@@ -47,7 +47,11 @@ def require_new(path: Path, *, force: bool) -> None:
         DataError: naming it.
     """
     if os.path.lexists(path) and not force:
-        raise DataError(f"{path} is there already; choose another place, or say force=True.")
+        raise _taken(path)
+
+
+def _taken(path: Path) -> DataError:
+    return DataError(f"{path} is there already; choose another place, or say force=True.")
 
 
 def require_codable(num_rows: int, size: int, name: str) -> None:
@@ -64,10 +68,13 @@ def write_coded(path: Path, content: bytes, *, force: bool) -> None:
     """Write a file whole or not at all.
 
     Raises:
+        DataError: no `force`, and a file is there.
         CheckpointError: the place cannot be written.
     """
     try:
         write_atomically(path, content, new=not force)
+    except FileExistsError:
+        raise _taken(path) from None
     except OSError as error:
         raise CheckpointError(f"Could not write {path} ({error.strerror or error}); choose another place.") from error
 

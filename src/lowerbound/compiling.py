@@ -9,10 +9,14 @@ Time is that of `threads.computing_seconds`: other processes of the machine hard
 
 from __future__ import annotations
 
+import atexit
+import functools
 import hashlib
 import os
 import platform
+import shutil
 import stat
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -72,11 +76,11 @@ class AutoCompile:
 
     def compiled(self, eager: TrainingStep, raw: tuple[Tensor, ...]) -> CompiledStep | None:
         """The compiled step with the state of the eager one, or None, with a warning, if it cannot be made."""
-        keep_graphs()
-        compiled = self._make()
         try:
+            keep_graphs()
+            compiled = self._make()
             compiled.prepare(raw)
-        except CannotCompile as error:
+        except (CannotCompile, OSError) as error:
             warnings.warn(f"{error} Training goes on uncompiled.", stacklevel=2)
             return None
         load_optimizer_tensors(compiled.optimizer, optimizer_tensors(eager.optimizer))
@@ -89,14 +93,50 @@ def keep_graphs() -> None:
     torch would keep them in the folder for temporary files, under a name that another user can take first, and what it
     reads there is run. The folder here is readable by its owner alone. It is one for each processor and version of
     torch, because machines may share a home; torch tells graphs apart by their operations, shapes and settings. A
-    folder that the user chose by $TORCHINDUCTOR_CACHE_DIR stays.
+    folder that the user chose by $TORCHINDUCTOR_CACHE_DIR stays. Where the cache cannot be written, or is another
+    user's, the folder is a new one that goes with this process.
+
+    Raises:
+        OSError: no folder can be made at all.
     """
-    if _CACHE in os.environ:
+    if not _is_open(os.environ.get(_CACHE)):
         return
     folder = graph_folder()
-    folder.mkdir(parents=True, exist_ok=True, mode=stat.S_IRWXU)
-    folder.chmod(stat.S_IRWXU)  # refused by the system if the folder is another user's
-    os.environ[_CACHE] = str(folder)
+    os.environ[_CACHE] = str(folder) if _is_made(folder) else _of_this_process()
+
+
+def _is_open(said: str | None) -> bool:
+    """Whether the user chose no folder; torch sets the variable to its own choice when its compiler is imported."""
+    if said is None:
+        return True
+    place = Path(said)
+    return place.parent == Path(tempfile.gettempdir()) and place.name.startswith("torchinductor_")
+
+
+def _is_made(folder: Path) -> bool:
+    """Whether there is such a folder, and the one that holds it, into which this user alone can write."""
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        whole = cache_folder().stat()
+        if whole.st_uid != os.geteuid() or whole.st_mode & stat.S_IWOTH:
+            return False
+        for each in (folder.parent, folder):
+            each.mkdir(exist_ok=True, mode=stat.S_IRWXU)
+            found = each.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+                return False
+            each.chmod(stat.S_IRWXU)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
+
+
+@functools.cache
+def _of_this_process() -> str:
+    folder = tempfile.mkdtemp(prefix="lowerbound-graphs-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def graph_folder() -> Path:

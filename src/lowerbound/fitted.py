@@ -820,17 +820,18 @@ class Fitted:
 
         return predictive_checks_of(self, **options)
 
-    def report(self, path: str | Path) -> Path:
-        """Write a page of pictures and scores.
+    def report(self, path: str | Path, *, force: bool = True) -> Path:
+        """Write a page of pictures and scores; without `force` a file that is there stays.
 
         Raises:
             CheckpointError: the disk refused.
+            ReportError: no `force`, and it is there.
         """
         from lowerbound.report import collect, write_report
 
         path = Path(path)
         try:
-            write_report(collect(self), path)
+            write_report(collect(self), path, new=not force)
         except OSError as error:
             raise CheckpointError(
                 f"Could not write {path} ({error.strerror or error}); free some space and try again."

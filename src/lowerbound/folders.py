@@ -147,7 +147,9 @@ def save_fitted(fitted: Fitted, path: Path) -> Path:
     content = describe_run(plan, fitted.schema, data=data, name=fitted.name, came_from=came_from)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        write_atomically(path / "run.json", json.dumps(content, indent=2).encode())
+        write_atomically(path / "run.json", json.dumps(content, indent=2).encode(), new=True)
+    except FileExistsError:
+        raise RunError(f"{path} already holds a run (run.json); choose another folder.") from None
     except OSError as error:
         raise RunError(f"Could not write to {path} ({error.strerror or error}); choose another folder.") from error
     write_model(path, fitted.model, fitted.transform, fitted.weights)

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from lowerbound.checkpoint import umask, write_atomically
+from lowerbound.checkpoint import put_in_place, umask, write_atomically
 
 __all__ = ["write_folder"]
 
@@ -48,6 +48,6 @@ def write_folder(folder: Path, files: Mapping[str, bytes | Path], *, force: bool
             if taken and not force:
                 raise FileExistsError(errno.EEXIST, f"{taken[0]} is there already")
             for name in files:
-                os.replace(staging / name, folder / name)
+                put_in_place(staging / name, folder / name, new=not force)
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -140,16 +141,34 @@ def test_resuming_a_finished_run_changes_nothing(digits_run, tmp_path, cli):
     assert {p.name: p.read_bytes() for p in run.iterdir()} == {p.name: p.read_bytes() for p in digits_run.iterdir()}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_saves_and_resumes_to_the_same_bits(digits_run, tmp_path, cli, monkeypatch, number):
-    update = TrainingProgress.update
+@pytest.fixture
+def interrupted_at_7(monkeypatch):
+    """A function that lets a signal come at step 7, to a process that handles it in a given way; undone at the end."""
+    update, before = TrainingProgress.update, {}
 
-    def interrupt_at_7(self: TrainingProgress, record: Record) -> None:
-        update(self, record)
-        if record.step == 7:
-            os.kill(os.getpid(), number)
+    def interrupt(number: int, handler: Any) -> None:
+        def update_and_interrupt(self: TrainingProgress, record: Record) -> None:
+            update(self, record)
+            if record.step == 7:
+                os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(TrainingProgress, "update", interrupt_at_7)
+        before[number] = signal.signal(number, handler)
+        monkeypatch.setattr(TrainingProgress, "update", update_and_interrupt)
+
+    yield interrupt
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_run_under_nohup_goes_on(digits_run, tmp_path, cli, interrupted_at_7):
+    interrupted_at_7(signal.SIGHUP, signal.SIG_IGN)
+    assert cli("fit", "digits", "--steps", 20, "--out", tmp_path / "run", "--no-evaluate", *TINY).code == 0
+    _same(digits_run, tmp_path / "run")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interruption_saves_and_resumes_to_the_same_bits(digits_run, tmp_path, cli, interrupted_at_7, number):
+    interrupted_at_7(number, signal.SIG_DFL)
     before = signal.getsignal(number)
     answer = cli("fit", "digits", "--steps", 20, "--out", tmp_path / "run", "--no-evaluate", *TINY)
     assert answer.code == 130
@@ -192,6 +211,7 @@ def test_an_interruption_while_scoring_keeps_the_model(cli, tmp_path, monkeypatc
 _DRIVER = """
 import dataclasses, sys
 from pathlib import Path
+from typing import Any
 import torch
 torch.set_num_threads(1)
 from lowerbound.fitting import prepare

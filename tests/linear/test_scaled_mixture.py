@@ -108,3 +108,15 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         fit_scaled_mixture(rows(), 2, 1, levels=(0.5, 1.0))
     with pytest.raises(ValueError, match="points for 30 clusters"):
         fit_scaled_mixture(rows(20), 30, 1)
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_series_that_grow_beyond_rounding_have_a_covariance(rank):
+    """Twelve steps e³ times as large as the one before: eigenvalues are 10²⁸ apart."""
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(30, 1, 2, dtype=torch.float64, generator=generator)
+    x = (torch.arange(12.0)[:, None] * 3).exp() * start + torch.randn(30, 12, 2, generator=generator) * 1e-3
+    x = x.flatten(1) / x.std()
+    for levels, target in (((1.0, 4.0), "autoregression"), ((1.0,), "covariance")):
+        found = fit_scaled_mixture(x, 1, rank, levels=levels, shrinkage=1.0, target=target, num_steps=12)
+        assert found.log_evidence(x).isfinite().all()

@@ -54,7 +54,7 @@ def compare(
     console = None if as_json else open_console()
     with CountProgress(console, "Scoring test rows") as progress:
         found = comparing.compare(*runs, num_samples=num_samples, limit=limit, seed=seed, progress=progress)
-    write_comparison(found, path)
+    write_comparison(found, path, new=out is not None and not force)
     if console is None:
         click.echo(json.dumps(_to_json(found), indent=2))
     else:

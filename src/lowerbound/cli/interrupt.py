@@ -3,7 +3,8 @@
 While a run trains, the first SIGINT, SIGTERM or SIGHUP (of a terminal that is closed) is a request: the loop comes to
 the end of its logging interval, saves and stops. A second one stops at once; the last checkpoint is whole, because
 checkpoints are replaced in one step. Signals within half a second of the first count as one request: launchers
-such as `torchrun` pass on a Ctrl-C that the terminal has already sent to every process.
+such as `torchrun` pass on a Ctrl-C that the terminal has already sent to every process. A signal that is ignored
+when the run begins, as SIGHUP under `nohup`, stays ignored.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class GracefulInterrupt:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> GracefulInterrupt:
-        self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._handle) for number in heeded}
         return self
 
     def __exit__(

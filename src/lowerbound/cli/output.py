@@ -49,10 +49,13 @@ def check_out(path: Path, run: Run, data: str | None, *allowed: str, force: bool
             f"{str(path)!r} is a file that a run reads or holds; choose another place.", param_hint="'--out'"
         )
     if os.path.lexists(path) and not force:
-        raise click.BadParameter(
-            f"{str(path)!r} is there already; choose another place, or overwrite it with --force.",
-            param_hint="'--out'",
-        )
+        raise _taken(path)
+
+
+def _taken(path: Path) -> click.BadParameter:
+    return click.BadParameter(
+        f"{str(path)!r} is there already; choose another place, or overwrite it with --force.", param_hint="'--out'"
+    )
 
 
 def _is_read(place: Path, other: Path) -> bool:
@@ -64,14 +67,19 @@ def _is_read(place: Path, other: Path) -> bool:
         return False
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, replacing the one before in one step.
+def write_bytes(path: Path, content: bytes, *, force: bool | None = None) -> None:
+    """Write a file in one step; it replaces another only with `force`, which is --force of the command that runs.
 
     Raises:
+        BadParameter: no `force`, and a file has come to be there since `check_out`.
         ClickException: the disk refused.
     """
+    if force is None:
+        force = click.get_current_context().params["force"]
     try:
-        write_atomically(path, content)
+        write_atomically(path, content, new=not force)
+    except FileExistsError:
+        raise _taken(path) from None
     except OSError as error:
         raise click.ClickException(
             f"Could not write {path} ({error.strerror or error}); choose another place."

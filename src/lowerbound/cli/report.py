@@ -34,7 +34,7 @@ def report(run: str, data: str | None, out: str | None, force: bool) -> None:
     if out is not None:
         check_out(Path(out), opened, None, ".html", force=force)
     fitted = fitted_of(opened, data)
-    say(f"Report: {write(fitted, opened.path) if out is None else fitted.report(out)}")
+    say(f"Report: {write(fitted, opened.path) if out is None else fitted.report(out, force=force)}")
 
 
 def write(fitted: Fitted, folder: Path) -> Path:

@@ -186,7 +186,7 @@ def _finish(out: Path, runs: dict[str, Path | str], wanted: list[dict[str, str]]
         ],
     }
     out.mkdir(parents=True, exist_ok=True)
-    write_bytes(out / "sweep.json", (json.dumps(content, indent=2) + "\n").encode())
+    write_bytes(out / "sweep.json", (json.dumps(content, indent=2) + "\n").encode(), force=True)
     _print(runs, scores, best, num_samples)
     _compare(out, [place for place in runs.values() if isinstance(place, Path)], num_samples)
 

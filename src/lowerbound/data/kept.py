@@ -16,9 +16,10 @@ from typing import Any, TypeVar, cast
 
 from lowerbound.data.download import cache_folder
 
-__all__ = ["kept", "put"]
+__all__ = ["kept", "put", "taken"]
 
 _FORMAT = "1"  # to be raised when what is kept changes its meaning
+_CHECKSUM = hashlib.sha256().digest_size
 
 _Made = TypeVar("_Made")
 
@@ -42,11 +43,37 @@ def kept(lines: Sequence[str], make: Callable[[str], _Made], cls: type[_Made], v
     return found
 
 
+def put(path: Path, content: bytes) -> None:
+    """Write a file of the cache in one step, after its checksum; a cache that cannot be written costs time alone."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(content).digest() + content)
+            os.replace(name, path)
+        except OSError:
+            os.unlink(name)
+
+
+def taken(path: Path) -> bytes | None:
+    """The content of a file of the cache; None where there is none, or it is damaged and has to be made again."""
+    try:
+        whole = path.read_bytes() if path.is_file() else b""  # a pipe would be waited for
+    except OSError:
+        return None
+    checksum, content = whole[:_CHECKSUM], whole[_CHECKSUM:]
+    return content if hashlib.sha256(content).digest() == checksum else None
+
+
 def _read(path: Path, cls: type[_Made], count: int) -> list[_Made] | None:
     """None where there is no such file, or it is damaged and has to be made again."""
+    content = taken(path)
+    if content is None:
+        return None
     try:
-        rows = json.loads(gzip.decompress(path.read_bytes()))
-    except (OSError, EOFError, zlib.error, ValueError):
+        rows = json.loads(gzip.decompress(content))
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError):
         return None
     names = {field.name for field in fields(cast(Any, cls))}
     if (
@@ -56,16 +83,3 @@ def _read(path: Path, cls: type[_Made], count: int) -> list[_Made] | None:
     ):
         return None
     return [cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in row.items()}) for row in rows]
-
-
-def put(path: Path, content: bytes) -> None:
-    """Write a file of the cache in one step; a cache that cannot be written costs time alone."""
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.replace(name, path)
-        except OSError:
-            os.unlink(name)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from lowerbound.data.download import cache_folder
-from lowerbound.data.kept import put
+from lowerbound.data.kept import put, taken
 
 __all__ = ["remembered"]
 
@@ -35,8 +35,8 @@ def remembered(x: Any, name: str, make: Callable[[], _Found]) -> _Found:
     key = hashlib.sha256(json.dumps([_FORMAT, name, identity]).encode()).hexdigest()
     path = cache_folder() / "passes" / f"{key}.json"
     try:
-        return json.loads(path.read_text())["found"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return json.loads(taken(path) or b"")["found"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         found = make()
         put(path, json.dumps({"pass": name, "found": found}).encode())
         return found

@@ -28,16 +28,22 @@ _ROWS, _ROWS_OF_TEXT, _COLUMNS = 1000, 100, 24
 def write_page(explorer: Explorer, path: Path, *, force: bool, progress: Callable[[int, int], None] | None) -> Path:
     """Write the page. See `Explorer.write`."""
     if os.path.lexists(path) and not force:
-        raise CheckpointError(f"{path} is there already; choose another place, or overwrite it with force.")
+        raise _taken(path)
     content = content_answer(explorer)
     text = page(content["title"], {**content, "saved": _saved(explorer, progress)})
     try:
-        write_atomically(path, text.encode())
+        write_atomically(path, text.encode(), new=not force)
+    except FileExistsError:
+        raise _taken(path) from None
     except OSError as error:
         raise CheckpointError(
             f"Could not write {path} ({error.strerror or error}); choose a folder that exists and has space."
         ) from error
     return path
+
+
+def _taken(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path} is there already; choose another place, or overwrite it with force.")
 
 
 def _saved(explorer: Explorer, progress: Callable[[int, int], None] | None) -> dict[str, Any]:

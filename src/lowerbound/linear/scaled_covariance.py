@@ -13,6 +13,7 @@ from torch import Tensor
 __all__ = ["structured"]
 
 _INNER = 3
+_ROUNDINGS = 64  # of one number, that a variance has to be above in proportion
 
 
 def structured(
@@ -23,10 +24,11 @@ def structured(
     Arguments:
         covariance: of each cluster (K, D, D).
         latent_dim: L; None for D.
-        floor: of ψ (K, D).
+        floor: of ψ (K, D); where rounding would leave no positive definite WWᵀ + ψ, a larger one.
         old: W and ψ to go on from; None begins at principal components.
     """
     variances = covariance.diagonal(dim1=1, dim2=2)
+    floor = torch.maximum(floor, _ROUNDINGS * variances.shape[1] * torch.finfo(variances.dtype).eps * variances)
     if latent_dim == 0:
         return covariance[:, :, :0], variances.clamp_min(floor)
     if latent_dim is None:

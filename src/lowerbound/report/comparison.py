@@ -26,13 +26,13 @@ _CURVES = (
 )
 
 
-def write_comparison(comparison: Comparison, path: Path) -> None:
+def write_comparison(comparison: Comparison, path: Path, *, new: bool = False) -> None:
     """Write the page; a file that was there stays whole until the new one is.
 
     Raises:
-        ReportError: the folder is missing or the disk refused.
+        ReportError: `new` and a file is there, the folder is missing, or the disk refused.
     """
-    write_page(render_comparison(comparison), path)
+    write_page(render_comparison(comparison), path, new=new)
 
 
 def render_comparison(comparison: Comparison) -> str:

@@ -51,23 +51,25 @@ def document(title: str, body: str) -> str:
     )
 
 
-def write_report(contents: ReportContents, path: Path) -> None:
+def write_report(contents: ReportContents, path: Path, *, new: bool = False) -> None:
     """Write the page to `path`; an existing file is replaced only when the new one is complete.
 
     Raises:
-        ReportError: the folder is missing or the disk refused.
+        ReportError: `new` and a file is there, the folder is missing, or the disk refused.
     """
-    write_page(render(contents), path)
+    write_page(render(contents), path, new=new)
 
 
-def write_page(page: str, path: Path) -> None:
+def write_page(page: str, path: Path, *, new: bool = False) -> None:
     """Write a page like `write_report`.
 
     Raises:
-        ReportError: the folder is missing or the disk refused.
+        ReportError: `new` and a file is there, the folder is missing, or the disk refused.
     """
     try:
-        write_atomically(path, page.encode())
+        write_atomically(path, page.encode(), new=new)
+    except FileExistsError:
+        raise ReportError(f"{path} is there already; choose another place, or overwrite it with --force.") from None
     except OSError as error:
         raise ReportError(
             f"Could not write the report to {path} ({error.strerror or error}); choose a folder that exists and has "
