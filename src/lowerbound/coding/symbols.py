@@ -75,14 +75,19 @@ class _Symbols(NamedTuple):
     def ends(self, k: np.ndarray) -> np.ndarray:
         """C_k (…, m, rows), int64; 0 below the first value and 2³⁰ from the last on."""
         last = self.size - 1
-        f = self.shares(np.minimum(np.maximum(k, 0), last))
+        c = self.inner_ends(np.minimum(np.maximum(k, 0), last))
+        np.copyto(c, PARTS, where=k >= last)
+        np.copyto(c, 0, where=k < 0)
+        return c
+
+    def inner_ends(self, k: np.ndarray) -> np.ndarray:
+        """The same of k from the first value to the last but one, in fewer operations."""
+        f = self.shares(k)
         if np.isnan(f).any():
             raise StackError("the model gives no finite probability")
         c = (f * (PARTS - self.size if self.floored else PARTS)).astype(np.int64)  # rounds down: f is not below 0
         if self.floored:
             c += k + 1
-        np.copyto(c, PARTS, where=k >= last)
-        np.copyto(c, 0, where=k < 0)
         return c
 
     def first_ends(self) -> np.ndarray:
@@ -157,7 +162,9 @@ def _found(stack: BitStack, lanes: Lanes, symbols: _Symbols, ends: np.ndarray) -
         widest = int(np.maximum.reduce(width))
         if widest <= 1:
             break
-        ends = symbols.ends(_between(below, below + width, min(few, widest - 1))[:, None])[:, 0]
+        places = min(few, widest - 1)
+        ends_at = symbols.inner_ends if int(np.minimum.reduce(width)) > places else symbols.ends
+        ends = ends_at(_between(below, below + width, places)[:, None])[:, 0]
     stack.pop(start[0].astype(np.uint64), (end - start)[0].astype(np.uint64), lanes)
     return below + width
 
