@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lowerbound import lossy_sizes
 from lowerbound.coded_file import (
     Progress,
     content_of,
@@ -31,7 +32,7 @@ from lowerbound.coded_file import (
     write_coded,
 )
 from lowerbound.coding import BATCH, BitStack, StackError
-from lowerbound.coding.whole_numbers import CodedNumbers, WholeNumberCodec
+from lowerbound.coding.whole_numbers import CodedNumbers, Range, WholeNumberCodec
 from lowerbound.data import DataError
 from lowerbound.data.kinds import kind_named
 from lowerbound.evaluate.coded_pictures import has_picture_codes, near
@@ -87,13 +88,16 @@ def compress(
     """Write the codes of rows to a file. See `Fitted.compress`."""
     path = Path(path)
     require_new(path, force=force)
+    pictures = lossy_sizes.pictures_of(fitted, data)
+    if pictures is not None:
+        return _compress_sizes(fitted, pictures, path, force=force, progress=progress)
     rows = fitted.rows(data)
     x = np.asarray(rows.x)
     require_codable(len(x), x.size, rows.name)
     events = fitted.events(x)
     coded = _codec(fitted).encode(events.double(), third(progress, 0))
     content = pack(Content(header=_header(fitted, x, coded), seen=None, stack=coded.stack.to_bytes()))
-    again = _decoded(fitted, content, "what was coded", third(progress, 1))
+    again = _decoded(fitted, content_of(content, "what was coded", fitted), "what was coded", third(progress, 1))
     if not torch.equal(again, coded.decoded):
         raise DataError("the pictures did not come back from their codes as they were, and nothing was written.")
     write_coded(path, content, force=force)
@@ -103,7 +107,10 @@ def compress(
 def decompress(fitted: Fitted, path: str | Path, *, progress: Progress | None = None) -> Any:
     """What the pictures of a file look like, in the form of the user's data. See `Fitted.decompress`."""
     path = Path(path)
-    content = read_coded(path)
+    data = read_coded(path)
+    content = content_of(data, str(path), fitted)
+    if "sizes" in content.header:
+        return lossy_sizes.in_the_form_of(fitted, _decoded_sizes(fitted, content, str(path), progress))
     return fitted.render(_decoded(fitted, content, str(path), progress))
 
 
@@ -120,24 +127,70 @@ def _header(fitted: Fitted, x: np.ndarray, coded: CodedNumbers) -> dict[str, Any
     }  # fmt: skip
 
 
-def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) -> Tensor:
+def _decoded(fitted: Fitted, content: Content, name: str, progress: Progress | None) -> Tensor:
     """E[x | z] of each row (N, *event), float64.
 
     Raises:
         DataError: naming the file and what is wrong with it.
     """
-    content = content_of(data, name, fitted)
     header = content.header
     with decoding(name, "codes"):
-        ranges = tuple((int(low), int(high)) for low, high in header["ranges"])
-        if header["elements"] != math.prod(fitted.schema.event_shape) or not all(a < b for a, b in ranges):
+        stack, ranges = _stack_of(content)
+        if header["elements"] != math.prod(fitted.schema.event_shape):
             raise ValueError("rows of another shape")
-        stack = BitStack.from_bytes(content.stack, header["words"], header["lanes"])
-        stack.lent = header["lent"]
         found = _codec(fitted).decode(stack, header["rows"], ranges, progress)
         if not stack.is_what_was_lent(header["lent"]) or _checksum(found) != header["checksum"]:
             raise StackError("other codes")
     return found
+
+
+def _stack_of(content: Content) -> tuple[BitStack, tuple[Range, ...]]:
+    """The codes of a file, and their ranges."""
+    header = content.header
+    ranges = tuple((int(low), int(high)) for low, high in header["ranges"])
+    if not all(low < high for low, high in ranges):
+        raise ValueError("numbers without a range")
+    stack = BitStack.from_bytes(content.stack, header["words"], header["lanes"])
+    stack.lent = header["lent"]
+    return stack, ranges
+
+
+def _compress_sizes(
+    fitted: Fitted, pictures: dict[str, np.ndarray], path: Path, *, force: bool, progress: Progress | None
+) -> CompressedWithLoss:
+    """Write the codes of stored pictures of any sizes."""
+    given = list(pictures.values())
+    require_codable(len(given), sum(x.size for x in given), "the data")
+    coded, header = lossy_sizes.encoded(fitted, pictures, third(progress, 0))
+    content = pack(Content(header=header, seen=None, stack=coded.stack.to_bytes()))
+    name = "what was coded"
+    again = _decoded_sizes(fitted, content_of(content, name, fitted), name, third(progress, 1))
+    if not all(map(np.array_equal, again.values(), coded.decoded)):
+        raise DataError("the pictures did not come back from their codes as they were, and nothing was written.")
+    write_coded(path, content, force=force)
+    ratio, likeness = lossy_sizes.nearness(given, coded.decoded)
+    return CompressedWithLoss(
+        num_rows=len(given),
+        num_pixels=sum(x.shape[-2] * x.shape[-1] for x in given),
+        num_bytes=len(content),
+        bits=coded.net_bits,
+        rate_bits=coded.information,
+        model_bits=coded.model_information,
+        psnr=ratio,
+        ms_ssim=likeness,
+        others=lossy_sizes.others_of(given, third(progress, 2)),
+    )
+
+
+def _decoded_sizes(fitted: Fitted, content: Content, name: str, progress: Progress | None) -> dict[str, np.ndarray]:
+    """The stored pictures of a file by name.
+
+    Raises:
+        DataError: naming the file and what is wrong with it.
+    """
+    with decoding(name, "codes"):
+        stack, ranges = _stack_of(content)
+        return lossy_sizes.decoded(fitted, content.header, stack, ranges, progress)
 
 
 def _measured(

@@ -24,7 +24,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes | Path], *, force: bool
 
     Arguments:
         folder: where to.
-        files: contents, or files to copy, by name.
+        files: contents, or files to copy, by name; names may have subfolders where the folder is new or empty.
         force: whether files of these names that are there by then are replaced.
 
     Raises:
@@ -39,6 +39,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes | Path], *, force: bool
     staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=folder.parent if is_new else folder))
     try:
         for name, content in files.items():
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(staging / name, content if isinstance(content, bytes) else content.read_bytes())
         if is_new:
             staging.chmod(0o777 & ~umask())

@@ -13,12 +13,18 @@ __all__ = ["decompress"]
 @click.command(short_help="Give back the rows of a file that compress wrote.")
 @click.argument("run")
 @click.argument("file")
-@click.option("--out", required=True, metavar="DATA", help="A .csv, .parquet, .txt, .smi, .npy or .npz file.")
+@click.option(
+    "--out",
+    required=True,
+    metavar="DATA",
+    help="A .csv, .parquet, .txt, .smi, .npy or .npz file, or a folder of pictures.",
+)
 @force_option
 def decompress(run: str, file: str, out: str, force: bool) -> None:
     """Write the rows of FILE, which `compress` wrote with the same RUN, in the form of the data of the run.
 
     Of a run of the recipe rate-distortion these are near to the rows that were given, and no more: it writes with loss.
+    Pictures of any sizes are written to a folder DATA as .png, under the names that they had.
 
     A file that is damaged, or was written with other weights, is refused, and so is one that does not decode to the
     rows that were written, as can be on another machine.
@@ -30,7 +36,7 @@ def decompress(run: str, file: str, out: str, force: bool) -> None:
 
     from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.output import array_of, check_out, write_bytes, write_npz, write_table
-    from lowerbound.cli.pictures import check_table
+    from lowerbound.cli.pictures import check_table, of_one_size, write_pictures
     from lowerbound.cli.progress import CountProgress
     from lowerbound.cli.terminal import open_console
     from lowerbound.cli.texts import endings_of_lines
@@ -40,12 +46,17 @@ def decompress(run: str, file: str, out: str, force: bool) -> None:
 
     path, opened = Path(out), Run.open(run)
     lines = endings_of_lines(opened) if opened.schema.is_written else ()
-    check_out(path, opened, file, ".csv", ".parquet", ".npy", ".npz", *lines, force=force)
     fitted, suffix = fitted_of(opened), path.suffix.lower()
+    folder = ("",) if is_with_loss(fitted) and opened.schema.kind == "image" else ()
+    check_out(path, opened, file, ".csv", ".parquet", ".npy", ".npz", *lines, *folder, force=force)
     if suffix in (".csv", ".parquet"):
         check_table(fitted)
     with CountProgress(open_console(), "rows") as progress:
         rows = fitted.decompress(file, progress=progress)
+    if not suffix:
+        write_pictures(path, rows, force=force)
+    elif isinstance(rows, dict):
+        rows = of_one_size(rows)
     if suffix in lines:
         write_bytes(path, "".join(f"{line}\n" for line in texts_in(rows)).encode())
     elif suffix == ".npz":
@@ -54,7 +65,7 @@ def decompress(run: str, file: str, out: str, force: bool) -> None:
         buffer = io.BytesIO()
         np.save(buffer, array_of(rows), allow_pickle=False)
         write_bytes(path, buffer.getvalue())
-    else:
+    elif suffix:
         write_table(path, rows)
     near = ", near to those that were compressed: the file is with loss" if is_with_loss(fitted) else ""
     say(f"Wrote {len(rows)} rows to {path}{near}")

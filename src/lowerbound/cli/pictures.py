@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
     from lowerbound.fitted import Fitted
 
-__all__ = ["check_clips", "check_form", "check_images", "check_table", "for_picture"]
+__all__ = ["check_clips", "check_form", "check_images", "check_table", "for_picture", "of_one_size", "write_pictures"]
 
 
 _MOST_PICTURES = 10_000
@@ -71,3 +74,40 @@ def check_form(suffix: str, fitted: Fitted, count: int) -> None:
         check_clips(fitted, count)
     if suffix in (".csv", ".parquet"):
         check_table(fitted)
+
+
+def of_one_size(pictures: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Pictures by name as rows.
+
+    Raises:
+        UsageError: they have several sizes.
+    """
+    shapes = {x.shape for x in pictures.values()}
+    if len(shapes) > 1:
+        raise click.UsageError(
+            f"The file holds pictures of {len(shapes)} sizes, which no array has; write them to a folder: --out FOLDER."
+        )
+    return np.stack(list(pictures.values()))
+
+
+def write_pictures(folder: Path, pictures: Mapping[str, np.ndarray] | np.ndarray, *, force: bool) -> None:
+    """Write pictures (height, width[, channels]) as .png files of a folder, all of them or none.
+
+    Raises:
+        UsageError: pixels that are no bytes, or pictures of subfolders beside what is in the folder.
+        ClickException: the disk refused.
+    """
+    from lowerbound.lossy_sizes import png_of
+    from lowerbound.whole_folder import write_folder
+
+    named = pictures if isinstance(pictures, Mapping) else {f"{n:06}": x for n, x in enumerate(pictures, 1)}
+    if any(x.dtype != np.uint8 for x in named.values()):
+        raise click.UsageError("The pixels of this run are no bytes, which .png files hold; write .npy or .npz.")
+    if any("/" in name for name in named) and folder.is_dir() and any(folder.iterdir()):
+        raise click.UsageError(f"The pictures stand in subfolders, and {folder} is not empty; name a new folder.")
+    try:
+        write_folder(folder, {f"{name}.png": png_of(x) for name, x in named.items()}, force=force)
+    except OSError as error:
+        raise click.ClickException(
+            f"Could not write {folder} ({error.strerror or error}); choose another place."
+        ) from error

@@ -40,7 +40,7 @@ class Family:
 
     def part(self, elements: slice, rows: np.ndarray | slice) -> Family:
         """Some of the elements in some rows."""
-        parameters = tuple(parameter[elements][:, rows] for parameter in self.parameters)
+        parameters = tuple(parameter[elements, rows] for parameter in self.parameters)
         return Family(self.function, parameters, self.values, self.num_classes)
 
 

@@ -46,8 +46,8 @@ class BitStack:
     Attributes:
         heads: s of each lane.
         lent: words that were taken from the known stream.
-        symbol_bits: Σ log₂ (2³⁰ / f) of what was pushed, less that of what was popped. `num_bits` is this up to the
-            rounding of ⌊s / f⌋, which is some 0.06 bits for a symbol, of either sign.
+        symbol_bits: Σ log₂ (2³⁰ / f) of what was pushed, less that of what was popped if it lends, as while encoding.
+            `num_bits` is this up to the rounding of ⌊s / f⌋, which is some 0.06 bits for a symbol, of either sign.
     """
 
     def __init__(self, *, lends: bool):
@@ -112,7 +112,8 @@ class BitStack:
         Raises:
             StackError: the stack is empty and lends nothing.
         """
-        self.symbol_bits -= _symbol_bits(width)
+        if self._lends:
+            self.symbol_bits -= _symbol_bits(width)
         head = self.heads[lanes]
         head = width * (head >> _PART_BITS) + (head & _PART_MASK) - start
         short = head < _LOW

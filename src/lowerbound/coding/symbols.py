@@ -75,24 +75,30 @@ class _Symbols(NamedTuple):
     def ends(self, k: np.ndarray) -> np.ndarray:
         """C_k (…, m, rows), int64; 0 below the first value and 2³⁰ from the last on."""
         last = self.size - 1
-        f = self.shares(np.minimum(np.maximum(k, 0), last))
+        c = self.inner_ends(np.minimum(np.maximum(k, 0), last))
+        np.copyto(c, PARTS, where=k >= last)
+        np.copyto(c, 0, where=k < 0)
+        return c
+
+    def inner_ends(self, k: np.ndarray) -> np.ndarray:
+        """The same of k from the first value to the last but one, in fewer operations."""
+        f = self.shares(k)
         if np.isnan(f).any():
             raise StackError("the model gives no finite probability")
         c = (f * (PARTS - self.size if self.floored else PARTS)).astype(np.int64)  # rounds down: f is not below 0
         if self.floored:
             c += k + 1
-        np.copyto(c, PARTS, where=k >= last)
-        np.copyto(c, 0, where=k < 0)
         return c
 
     def first_ends(self) -> np.ndarray:
         """C_k where a search begins (places, m, rows)."""
         below, at = np.full_like(self.size, -1), self.size - 1
-        return self.ends(_between(below, at, self.count(int(self.size.max()))))
+        return self.ends(_between(below, at, max(1, min(self.places, int(self.size.max()) - 1))))
 
-    def count(self, width: int) -> int:
-        """At how many places an interval of this width is looked at: all that are in it, or some of them."""
-        return max(1, min(_PLACES_IN_FEW if int(self.size.max()) <= _FEW else _PLACES, width - 1))
+    @property
+    def places(self) -> int:
+        """At how many places an interval is looked at if so many are in it."""
+        return _PLACES_IN_FEW if int(self.size.max()) <= _FEW else _PLACES
 
 
 def push(stack: BitStack, elements: Elements, k: np.ndarray) -> None:
@@ -141,22 +147,25 @@ def _found(stack: BitStack, lanes: Lanes, symbols: _Symbols, ends: np.ndarray) -
     if not symbols.floored:
         stack.stir(lanes)
     part = stack.peek(lanes).astype(np.int64)
-    rows, every = len(part), np.arange(len(part))
-    below, width = np.full(rows, -1), np.broadcast_to(symbols.size[0], rows)
-    start, end = np.zeros(rows, np.int64), np.full(rows, PARTS)
+    rows, size = len(part), symbols.size[0]
+    every, few = np.arange(rows), symbols.places
+    below, width = np.full(rows, -1), size
+    start, end = np.zeros((1, rows), np.int64), np.full((1, rows), PARTS)
     while True:
         count = len(ends)
-        limits = np.concatenate([start, ends.reshape(-1), end])
-        upto = (ends <= part).sum(0)
+        limits = np.concatenate([start, ends, end])
+        upto = np.add.reduce(ends <= part, 0)
         at = upto * rows + every
-        start, end = limits[at], limits[at + rows]
+        start, end = limits.take(at)[None], limits.take(at + rows)[None]
         first = width * upto // (count + 1)
         below, width = below + first, width * (upto + 1) // (count + 1) - first
-        widest = int(width.max())
+        widest = int(np.maximum.reduce(width))
         if widest <= 1:
             break
-        ends = symbols.ends(_between(below, below + width, symbols.count(widest))[:, None])[:, 0]
-    stack.pop(start.astype(np.uint64), (end - start).astype(np.uint64), lanes)
+        places = min(few, widest - 1)
+        ends_at = symbols.inner_ends if int(np.minimum.reduce(width)) > places else symbols.ends
+        ends = ends_at(_between(below, below + width, places)[:, None])[:, 0]
+    stack.pop(start[0].astype(np.uint64), (end - start)[0].astype(np.uint64), lanes)
     return below + width
 
 

@@ -19,9 +19,9 @@ of the stack, one after another, as many lanes as cost less than a thousandth of
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -33,7 +33,17 @@ from lowerbound.coding.stack import PARTS, BitStack, StackError
 from lowerbound.hooks import ChosenInTurn, Latents, OverWholeNumbers
 from lowerbound.model import LatentVariableModel
 
-__all__ = ["CodedNumbers", "WholeNumberCodec", "lanes_for"]
+__all__ = [
+    "CodedNumbers",
+    "Parts",
+    "Range",
+    "WholeNumberCodec",
+    "lanes_for",
+    "note_parts",
+    "pop_numbers",
+    "ranges_of",
+    "stack_of",
+]
 
 _ONE = torch.Size((1,))
 _BITS_OF_A_LANE = 1 << 16
@@ -42,6 +52,8 @@ _MOST_CELLS = 1 << 14
 _TABLE = 1 << 21
 Progress = Callable[[int, int], None]
 Range = tuple[int, int]
+Parts = list[tuple[np.ndarray, np.ndarray]]
+"""The first of the parts that numbers take, and how many, in the order in which they are decoded."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,20 +104,17 @@ class WholeNumberCodec:
                 codes.append(_parts(p, self.model.infer(x[rows]).sample(_ONE)))
                 if progress is not None:
                     progress(rows.stop // 2, len(x))
-            ranges = _ranges(codes)
-            pushed: list[tuple[np.ndarray, np.ndarray]] = []
+            ranges = ranges_of(codes)
+            pushed = Parts()
             exact, information, decoded = 0.0, [0.0], []
             for done, z in enumerate(codes, 1):
                 p = self.model.prior(None)
-                walked = _in_turn(p, lambda part, d, z=z: _note(pushed, information, d, z[part], ranges[part]))
+                walked = _in_turn(p, lambda part, d, z=z: note_parts(pushed, information, d, z[part], ranges[part]))
                 exact -= float(p.log_prob(walked).sum()) / np.log(2)  # type: ignore[arg-type]
                 decoded.append(self.model.decode(walked).mean[0])
                 if progress is not None:
                     progress((len(x) + min(done * self.batch, len(x))) // 2, len(x))
-            stack = BitStack(lends=True)
-            stack.widen(lanes_for(information[0]))
-            for start, width in reversed(list(_chunks(pushed, len(stack.heads)))):
-                stack.push(start, width, slice(0, len(start)))
+            stack = stack_of(pushed, information[0])
         return CodedNumbers(
             stack=stack,
             ranges=ranges,
@@ -128,12 +137,21 @@ class WholeNumberCodec:
             for rows in _blocks(num_rows, self.batch):
                 size = rows.stop - rows.start
                 p = self.model.prior(None)
-                z = _in_turn(p, lambda part, d, size=size: _pop(stack, d, size, ranges[part], lanes))
+                z = _in_turn(p, lambda part, d, size=size: pop_numbers(stack, d, size, ranges[part], lanes))
                 found.append(self.model.decode(z).mean[0])
                 if progress is not None:
                     progress(rows.stop, num_rows)
             stack.narrow(0)
         return torch.cat(found)
+
+
+def stack_of(pushed: Parts, bits: float) -> BitStack:
+    """A stack of what `note_parts` noted, which takes so many bits."""
+    stack = BitStack(lends=True)
+    stack.widen(lanes_for(bits))
+    for start, width in reversed(list(_chunks(pushed, len(stack.heads)))):
+        stack.push(start, width, slice(0, len(start)))
+    return stack
 
 
 def lanes_for(bits: float) -> int:
@@ -155,7 +173,7 @@ def _in_turn(p: Distribution, choose: Callable[[int, Distribution], Tensor]) -> 
     return p.chosen_in_turn(choose) if isinstance(p, ChosenInTurn) else choose(0, p)
 
 
-def _note(pushed: list[Any], information: list[float], d: Distribution, z: Tensor, bounds: Range) -> Tensor:
+def note_parts(pushed: Parts, information: list[float], d: Distribution, z: Tensor, bounds: Range) -> Tensor:
     """Remember the parts of z, in the order in which they are decoded, and add −log₂ p̂(z)."""
     information[0] += _bits_at_least_possible(d, z, bounds)
     number = z[0].numpy().astype(np.int64) - bounds[0]
@@ -185,7 +203,7 @@ def _blocks(num_rows: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, num_rows))
 
 
-def _ranges(codes: list[tuple[Tensor, ...]]) -> tuple[Range, ...]:
+def ranges_of(codes: Sequence[Sequence[Tensor]]) -> tuple[Range, ...]:
     """From one below the least to one above the greatest number of each part."""
     found = []
     for part in zip(*codes, strict=True):
@@ -215,7 +233,7 @@ def _tables(d: Distribution, shape: tuple[int, ...], bounds: Range) -> Iterator[
         yield rows, ends[rows].reshape(-1, size)
 
 
-def _pop(stack: BitStack, d: Distribution, rows: int, bounds: Range, lanes: int) -> Tensor:
+def pop_numbers(stack: BitStack, d: Distribution, rows: int, bounds: Range, lanes: int) -> Tensor:
     """Numbers (1, rows, *event) of one turn."""
     shape = (rows, *d.event_shape)
     number = np.zeros(shape, np.int64)
@@ -234,7 +252,7 @@ def _pop(stack: BitStack, d: Distribution, rows: int, bounds: Range, lanes: int)
     return torch.from_numpy(number + bounds[0]).double()[None]
 
 
-def _chunks(pushed: list[tuple[np.ndarray, np.ndarray]], lanes: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _chunks(pushed: Parts, lanes: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for start, width in pushed:
         for first in range(0, len(start), lanes):
             yield start[first : first + lanes], width[first : first + lanes]

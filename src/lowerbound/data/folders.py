@@ -1,4 +1,5 @@
-"""Reading a folder of pictures: .png and .jpg files, all grey or all in colour, and all of one size.
+"""Reading a folder of pictures: .png and .jpg files, all grey or all in colour, and all of one size, as rows of data
+are; or of any sizes, by name.
 
 The label of a picture in a subfolder is the name of the subfolder. Files are read in the order of their names. Only
 regular files and links to them are opened; files with other endings are ignored.
@@ -17,9 +18,9 @@ from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.memory import check_memory
 
-__all__ = ["read_folder"]
+__all__ = ["SUFFIXES", "read_folder", "read_pictures", "sizes_in"]
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
+SUFFIXES = (".png", ".jpg", ".jpeg")
 _MODES = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "RGB": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "RGBA": "RGBA"}
 
 
@@ -43,6 +44,36 @@ def read_folder(path: Path, label: str | None) -> Contents:
     return Contents(what=what, container="folder", x=x, y=y, label=None if y is None else "folder")
 
 
+def sizes_in(path: Path) -> set[tuple[int, int]]:
+    """The heights and widths of the pictures of a folder.
+
+    Raises:
+        DataError: there are none, or one cannot be read.
+    """
+    return {(height, width) for (width, height), _ in map(_size, _files(path))}
+
+
+def read_pictures(path: Path) -> dict[str, np.ndarray]:
+    """Pictures of any sizes, (height, width) or (height, width, channels), uint8, by their names without endings; with
+    them where two would have one name. The name of a subfolder comes first.
+
+    Arguments:
+        path: a folder, or one picture.
+
+    Raises:
+        DataError: there are none, one cannot be read, or all together do not fit into memory.
+    """
+    files = _files(path) if path.is_dir() else [path]
+    pixels = sum(width * height * len(mode) for (width, height), mode in map(_size, files))
+    check_memory((pixels,), 1, f"'{clipped(path.name)}'")
+    root = path if path.is_dir() else path.parent
+    names = [file.relative_to(root) for file in files]
+    short = [name.with_suffix("").as_posix() for name in names]
+    distinct = len(set(short)) == len(short)
+    kept = short if distinct else [name.as_posix() for name in names]
+    return {name: _pixels(file, _size(file)[1]) for name, file in zip(kept, files, strict=True)}
+
+
 def _files(path: Path) -> list[Path]:
     """The pictures, in the folder itself or in its subfolders."""
     here = _pictures(path)
@@ -61,7 +92,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    files = [entry for entry in _listed(folder) if entry.name.lower().endswith(_SUFFIXES) and entry.is_file()]
+    files = [entry for entry in _listed(folder) if entry.name.lower().endswith(SUFFIXES) and entry.is_file()]
     return [Path(entry.path) for entry in files if not entry.name.startswith(".")]
 
 

@@ -7,6 +7,7 @@ Each stage halves the image, ⌈h/2⌉ × ⌈w/2⌉, by a 3×3 convolution of st
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, cast
 
@@ -61,7 +62,7 @@ class ToMap(nn.Module):
             layers += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), _Residual(fan_out, activation)]
         layers += [activation(), nn.Conv2d(channels[-1], numel(features), 1)]
         self.layers = _channels_last(layers)
-        self._image = (first, *sizes[0])
+        self._image, self._channels = (first, *sizes[0]), tuple(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (..., *in_shape) to (..., *out_shape)."""
@@ -69,6 +70,23 @@ class ToMap(nn.Module):
         if x.shape[len(lead) :] != self.in_shape:
             raise ValueError(f"ToMap got an input of shape {tuple(x.shape)} and expected (..., {self.in_shape}).")
         return self.layers(x.reshape(-1, *self._image)).reshape(*lead, *self.out_shape)
+
+    @property
+    def num_stages(self) -> int:
+        """How often it halves an image."""
+        return len(self._channels)
+
+    def of_size(self, height: int, width: int) -> ToMap:
+        """The same net for images of another size.
+
+        >>> ToMap((29, 17), [8, 16], (2,)).of_size(64, 9).out_shape
+        (2, 16, 3)
+        """
+        other = copy.copy(self)
+        other.in_shape = (*self.in_shape[:-2], height, width)
+        first, sizes = stages(other.in_shape, self._channels, owner="ToMap")
+        other.out_shape, other._image = (*self.out_shape[:-2], *sizes[-1]), (first, height, width)
+        return other
 
 
 class FromMap(nn.Module):
@@ -116,6 +134,31 @@ class FromMap(nn.Module):
         """Map maps (..., features, height, width) to (..., *out_shape)."""
         images = self.layers(z.reshape(-1, *self.in_shape))
         return images.reshape(*z.shape[:-3], *self.out_shape) + self.output_bias
+
+    @property
+    def num_stages(self) -> int:
+        """How often it doubles a map."""
+        return len(self._ups())
+
+    def of_size(self, height: int, width: int) -> FromMap:
+        """The same net for images of another size, with a copy of its weights.
+
+        A bias of each pixel has no meaning there: that of all is its mean over the pixels.
+
+        >>> FromMap(4, [16, 8], (3, 29, 17)).of_size(64, 9)(torch.zeros(1, 4, 16, 3)).shape
+        torch.Size([1, 3, 64, 9])
+        """
+        other = copy.deepcopy(self)
+        _, sizes = stages((height, width), [1] * self.num_stages, owner="FromMap")
+        for up, (rows, columns) in zip(reversed(other._ups()), sizes, strict=False):
+            up.output_padding = ((rows + 1) % 2, (columns + 1) % 2)
+        other.in_shape, other.out_shape = (self.in_shape[0], *sizes[-1]), (*self.out_shape[:-2], height, width)
+        bias = self.output_bias.detach().mean((-2, -1), keepdim=True)
+        other.output_bias = nn.Parameter(bias.expand(other.out_shape))
+        return other
+
+    def _ups(self) -> list[nn.ConvTranspose2d]:
+        return [layer for layer in self.layers if isinstance(layer, nn.ConvTranspose2d)]
 
 
 class _Residual(nn.Module):

@@ -1,0 +1,67 @@
+"""Folders of pictures of many sizes: `compress` to one file, `decompress` to a folder of the same names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lowerbound as lb
+
+G = np.random.default_rng(0)
+GIVEN = {"cats/1": (20, 33), "cats/2": (50, 12), "dogs/1": (13, 11)}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A run that was fitted to pictures of 13 x 11, a folder of others, and their file."""
+    folder = tmp_path_factory.mktemp("pictures")
+    x = G.integers(0, 256, (40, 13, 11, 3), dtype=np.uint8)
+    fitted = lb.fit(
+        x, "rate-distortion", prior="hyperprior", steps=2, hidden=[4], code_channels=2, device="cpu", compile=False
+    )
+    fitted.save(folder / "run")
+    for name, size in GIVEN.items():
+        (folder / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(G.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / "in" / f"{name}.png")
+    return folder
+
+
+def test_a_folder_and_back(place, cli, refused, tmp_path):
+    answer = cli("compress", place / "run", place / "in", "--out", tmp_path / "x.lb")
+    assert "WITH LOSS" in answer.out
+    assert " png\n" in answer.out
+    assert "Wrote 3 rows" in cli("decompress", place / "run", tmp_path / "x.lb", "--out", tmp_path / "out").out
+    back = lb.Fitted.open(place / "run").decompress(tmp_path / "x.lb")
+    assert {name: x.shape[:2] for name, x in back.items()} == GIVEN
+    for name, x in back.items():
+        with Image.open(tmp_path / "out" / f"{name}.png") as image:
+            assert np.array_equal(np.asarray(image), x)
+    again = ("decompress", place / "run", tmp_path / "x.lb", "--out")
+    assert "3 sizes" in refused(*again, tmp_path / "out.npy")
+    assert "is there already" in refused(*again, tmp_path / "out")
+    assert "name a new folder" in refused(*again, tmp_path / "out", "--force")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "x.lb"]
+
+
+def test_one_picture_and_rows_of_another_size(place, cli, refused, tmp_path):
+    cli("compress", place / "run", place / "in" / "cats" / "1.png", "--out", tmp_path / "one.lb")
+    cli("decompress", place / "run", tmp_path / "one.lb", "--out", tmp_path / "one.npy")
+    assert np.load(tmp_path / "one.npy").shape == (1, 20, 33, 3)
+    np.save(tmp_path / "rows.npy", G.integers(0, 256, (12, 10, 9, 3), dtype=np.uint8))
+    cli("compress", place / "run", tmp_path / "rows.npy", "--out", tmp_path / "rows.lb")
+    cli("decompress", place / "run", tmp_path / "rows.lb", "--out", tmp_path / "back")
+    names = sorted(path.name for path in (tmp_path / "back").iterdir())
+    assert names == [f"{n:02}.png" for n in range(1, 13)]
+    Image.fromarray(np.zeros((30, 30), np.uint8)).save(tmp_path / "grey.png")
+    assert "in colour" in refused("compress", place / "run", tmp_path / "grey.png", "--out", tmp_path / "grey.lb")
+
+
+def test_rows_of_the_size_of_the_fit_as_a_folder(place, cli, tmp_path):
+    np.save(tmp_path / "rows.npy", G.integers(0, 256, (3, 13, 11, 3), dtype=np.uint8))
+    cli("compress", place / "run", tmp_path / "rows.npy", "--out", tmp_path / "rows.lb")
+    cli("decompress", place / "run", tmp_path / "rows.lb", "--out", tmp_path / "back")
+    back = lb.Fitted.open(place / "run").decompress(tmp_path / "rows.lb")
+    for n, x in enumerate(back, 1):
+        with Image.open(tmp_path / "back" / f"{n:06}.png") as image:
+            assert np.array_equal(np.asarray(image), x)
