@@ -20,8 +20,8 @@ from lowerbound.references import references, work_of
 from lowerbound.spelling import choices
 
 AXES = (
-    "priors", "likelihoods", "posteriors", "objectives", "gradients", "baselines", "penalties", "losses", "inference",
-    "optimizers", "schedules",
+    "priors", "likelihoods", "missingness", "posteriors", "objectives", "gradients", "baselines", "penalties", "losses",
+    "inference", "optimizers", "schedules",
 )  # fmt: skip
 MAY_STATE_NONE = {"constant", "exponential", "linear", "warmup"}  # schedules that no paper defines
 ARXIV = re.compile(r"arXiv:((?:\d{4}\.\d{4,5})|(?:[a-z-]+/\d{7}))")

@@ -92,6 +92,9 @@ def test_tables_with_gaps() -> None:
     assert 0.75 < names["inside"] < 1
     assert 0 < names["pooled"].fraction_missing < 0.5
     assert set(names["strong"]["alcohol"]) == {14.0}
+    told, people, income = (names[name] for name in ("told", "people", "income"))
+    blank = people["income"].isna()
+    assert abs((told.impute(people)["income"] - income)[blank].mean()) < 0.25
     assert (fitted.score(spoilt).argmin(), fitted.score_cells(spoilt)["alcohol"].idxmin()) == (7, 7)
 
 

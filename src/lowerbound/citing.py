@@ -34,10 +34,10 @@ _OF_SCORES = {
     "quality": evaluate.sample_quality,
 }
 _AXES = (
-    "priors", "likelihoods", "posteriors", "objectives", "gradients", "baselines", "penalties", "losses", "inference",
-    "optimizers", "schedules", "nets",
+    "priors", "likelihoods", "missingness", "posteriors", "objectives", "gradients", "baselines", "penalties", "losses",
+    "inference", "optimizers", "schedules", "nets",
 )  # fmt: skip
-_ROLES = ("prior", "likelihood", "posterior", "objective", "gradient")
+_ROLES = ("prior", "likelihood", "missingness", "posterior", "objective", "gradient")
 _SOME_ROWS = 1000  # for penalties that ask how many there are
 _ENDS_HERE = ("lowerbound.objectives", "lowerbound.gradients")  # their parts are means, and no choices of the user
 

@@ -28,6 +28,7 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `OverWholeNumbers`      a distribution of independent whole numbers that states P(z ≤ k)
 `ChosenInTurn`          a distribution whose latents can be chosen one after another
 `ComesInTurn`           a distribution whose elements are single numbers given those before them
+`KnowsWhyMissing`       a distribution of rows with gaps that knows what gaps say of the values that they hide
 `CompletesContext`      a model whose context has a part that is computed from x unless it is stated
 ======================  ===============================================================================================
 
@@ -61,6 +62,7 @@ __all__ = [
     "JointDensity",
     "Jumps",
     "KnowsEachState",
+    "KnowsWhyMissing",
     "Latents",
     "Layered",
     "Lends",
@@ -297,6 +299,15 @@ class ComesInTurn(Protocol):
         A third item (rows,) says in which rows the turn is; elsewhere its elements are certain to have the first of
         their values, as in a text that has ended. So are elements that are in no turn.
         """
+        ...
+
+
+@runtime_checkable
+class KnowsWhyMissing(Protocol):
+    """A distribution of rows with gaps, p(x_obs, s), where s is which entries are missing."""
+
+    def of_missing(self) -> Distribution:
+        """The distribution of entries given that they are missing: as many columns, all of them drawn so."""
         ...
 
 

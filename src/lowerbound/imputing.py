@@ -29,6 +29,7 @@ from lowerbound.evaluate.missing import (
     completions,
     draw_missing,
     log_conditionals,
+    of_values,
     require_missing_allowed,
     takes_missing,
     weighted_mode,
@@ -97,7 +98,8 @@ def imputations(
 
 
 def draw_given(fitted: Fitted, given: Mapping[str, Any], count: int, *, seed: int | None = None) -> Tensor:
-    """Rows (count, D) in the form that the likelihood scores, whose other entries are drawn given some.
+    """Rows (count, D) in the form that the likelihood scores, whose other entries are drawn given some. What is not
+    given is not asked for, which is no gap.
 
     Raises:
         ValueError: no such column, no value of it, or a likelihood that takes no gaps.
@@ -111,7 +113,8 @@ def draw_given(fitted: Fitted, given: Mapping[str, Any], count: int, *, seed: in
     check_draws(count, fitted.model, fitted.schema.event_shape)
     x = _events_of_one(fitted, given)
     size = max(_FEWEST_LATENTS, count)
-    drawn, effective = draw_missing(fitted.model, x, count, num_samples=size, seed=_seed(fitted, seed, _GIVEN))
+    model, own_seed = of_values(fitted.model), _seed(fitted, seed, _GIVEN)
+    drawn, effective = draw_missing(model, x, count, num_samples=size, seed=own_seed)
     if effective.item() < min(count, 100):
         warnings.warn(
             f"The {count} draws given {', '.join(map(str, given))} rest on about {max(1, round(effective.item()))} "

@@ -197,6 +197,8 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
     values = {**own, **{n: value for n, value in given.items() if value is not None and value != left_open.get(n)}}
     if isinstance(values.get("likelihood"), str):
         values["likelihood"] = completed(values["likelihood"], dataset)
+    if values.get("missingness") is not None:
+        _require_gaps(dataset)
     if "blocks" in made.options and isinstance(values.get("blocks"), str | None):
         values["blocks"] = numbered_blocks(dataset, values.get("blocks"))
     if isinstance(values.get("pictures"), str) and isinstance(values.get("blocks"), str):
@@ -328,6 +330,18 @@ def _check_settings(values: Mapping[str, Any]) -> None:
             number = check_options("The plan", _Epochs if name == "epochs" else Plan, {name: values[name]})[name]
             if not number > 0:
                 raise ValueError(f"The plan got {name}={number:g} and needs a finite number above 0.")
+
+
+def _require_gaps(dataset: Dataset) -> None:
+    """Refuse a missingness of data in which nothing is missing.
+
+    Raises:
+        ValueError: saying so.
+    """
+    if not any(column.missing for column in dataset.schema.columns or ()):
+        raise ValueError(
+            f"missingness is of tables with gaps, and {dataset.name} has no column with gaps; leave missingness out."
+        )
 
 
 def _settings() -> set[str]:

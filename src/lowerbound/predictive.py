@@ -12,6 +12,7 @@ from lowerbound.data.dates import unit_of_durations
 from lowerbound.data.schema import Schema
 from lowerbound.evaluate import PredictiveChecks, conditional_ranks, predictive_checks
 from lowerbound.evaluate.batches import context_rows
+from lowerbound.evaluate.missing import of_values
 from lowerbound.evaluate.predictive_statistics import (
     Statistics,
     count_statistics,
@@ -26,7 +27,7 @@ from lowerbound.evaluate.ranks_given_others import has_conditionals
 from lowerbound.fitted import Fitted
 from lowerbound.protocols import Context
 
-__all__ = ["predictive_checks_of", "statistics_for"]
+__all__ = ["models_gaps", "predictive_checks_of", "statistics_for"]
 
 _MOST_ROWS, _MOST_COLUMNS, _FEWEST_ROWS = 500, 40, 50
 _MOST_NUMBERS = 2**19  # rows x columns x columns that are ranked
@@ -47,8 +48,13 @@ def predictive_checks_of(
 
     Raises:
         DataError: its data are gone or have changed.
-        ValueError: as `evaluate.predictive_checks`.
+        ValueError: as `evaluate.predictive_checks`; or a model of gaps that depend on what they hide.
     """
+    if models_gaps(fitted):
+        raise ValueError(
+            f"{fitted.called} models which entries are missing, and the rows that it makes are complete, unlike those "
+            "that are seen; look at what `impute` and `score` say in place of predictive checks."
+        )
     rows, seed = fitted.test_rows(), fitted.seed if seed is None else seed
     y = None if rows.y is None else rows.y[:limit]
     covariates = None if rows.covariates is None else rows.covariates[:limit]
@@ -65,6 +71,11 @@ def predictive_checks_of(
     formats = _formats(fitted.schema)
     checks = {name: replace(check, format=formats.get(name)) for name, check in found.checks.items()}
     return replace(found, checks=checks, conditional_ranks=_given_others(fitted, x, context, seed))
+
+
+def models_gaps(fitted: Fitted) -> bool:
+    """Whether which entries are missing is a part of the model."""
+    return of_values(fitted.model) is not fitted.model
 
 
 def _given_others(

@@ -47,7 +47,7 @@ _MOST_LISTED, _LONGEST_LIST = 8, 180
 
 
 _ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-_SINGULAR = {"losses": "loss", "penalties": "penalty"}
+_SINGULAR = {"losses": "loss", "penalties": "penalty", "missingness": "missingness"}
 
 
 def choices(package: ModuleType) -> dict[str, type]:

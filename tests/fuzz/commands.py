@@ -34,6 +34,7 @@ ENDLESS = ("nan", "inf", "-1", "0", "1e-320", "1e30", "1e308", "1" + "0" * 12, "
 AXES = {
     "prior": "priors",
     "likelihood": "likelihoods",
+    "missingness": "missingness",
     "posterior": "posteriors",
     "objective": "objectives",
     "gradient": "gradients",

@@ -11,6 +11,7 @@ __all__ = ["choices"]
 _AXES = (
     "priors",
     "likelihoods",
+    "missingness",
     "posteriors",
     "objectives",
     "gradients",
@@ -162,7 +163,7 @@ def _described(item: Any) -> list[dict[str, Any]]:
     from lowerbound.typed import annotations_of, in_words
 
     annotations = annotations_of(item)
-    given = (*_GIVEN, "latent_dim", "posterior") if inspect.isclass(item) else _GIVEN
+    given = (*_GIVEN, "latent_dim", "posterior", "likelihood") if inspect.isclass(item) else _GIVEN
     return [
         {
             "name": name,

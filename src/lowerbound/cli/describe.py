@@ -29,6 +29,9 @@ def fit_sentences(dataset: Dataset, transform: nn.Module, plan: Plan, model: nn.
 
     lines = [_data(dataset, plan, transform), *dataset.kind_of_data.describe(dataset.schema), *dataset.notes]
     lines.append(_model(plan, model))
+    gaps = getattr(getattr(model, "likelihood", None), "missingness", None)
+    if gaps is not None:
+        lines.append(f"Gaps: {gaps.sentence}.")
     if plan.steps and find(losses, parse(plan.loss)[0]).criterion == "sample_score":
         lines.append(
             f"The {plan.loss.partition(':')[0]} loss has no bound of log p(x): held-out rows choose the weights by "

@@ -61,6 +61,7 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--pictures", metavar="NAME=HxW;...", help="Blocks that are pictures: image=28x28.")
 @click.option("--labelled", type=click.IntRange(1), help="Use only this many labels in training. [default: all]")
 @click.option("--likelihood", metavar="NAME", help="p(x | z). [default: by the kind of data]")
+@click.option("--missingness", metavar="NAME", help="p(s | x) of gaps that depend on what they hide: self-masking.")
 @click.option("--prior", metavar="NAME", help="p(z).")
 @click.option("--posterior", metavar="NAME", help="q(z | x).")
 @click.option("--network", type=click.Choice(["mlp", "convolution"]), help="Nets of both directions.")

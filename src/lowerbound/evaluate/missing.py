@@ -9,6 +9,9 @@ the posterior take them. Entries that are there stay as they are.
 Where states are summed out (`hooks.KnowsEachState`), z_s is each state in turn and the weight of an entry at step t is
 p(c_t = z_s | x_obs): means are exact, and only the draws of an entry given its state are draws.
 
+Where gaps depend on what they hide, the likelihood is p(x_obs, s | z) (`missingness`): the weights hold what s says of
+z, and entries are drawn from p(x_mis | z, s). `of_values` gives the model of values alone.
+
 The same draws answer two more questions: given some entries, what are the others (`draw_missing` of rows that are known
 in part); and how unusual is an entry among the others of its row (`log_conditionals`).
 """
@@ -21,13 +24,15 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.distributions import Distribution
 
 from lowerbound.cited import cited
 from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.evidence import log_evidence
 from lowerbound.evaluate.importance import effective_sample_size
 from lowerbound.evaluate.resampling import resampled_latents
-from lowerbound.hooks import IsExact, KnowsEachState
+from lowerbound.hooks import IsExact, KnowsEachState, KnowsWhyMissing
+from lowerbound.likelihoods import Mixed
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import derive_seed, forked
@@ -39,6 +44,7 @@ __all__ = [
     "completions",
     "draw_missing",
     "log_conditionals",
+    "of_values",
     "require_missing_allowed",
     "takes_missing",
     "weighted_mode",
@@ -99,7 +105,7 @@ def completions(
         part, given = x[rows], context_rows(context, rows)
         with torch.no_grad(), forked(x.device, derive_seed(seed, number), "completions"):
             z, weight = _weighted_states(model, part, num_samples) or _weighted_latents(model, part, given, num_samples)
-            p = model.decode(z, given)
+            p = _of_missing(model.decode(z, given))
             draw, mean = p.sample(), p.mean
         gap = part.isnan()
         yield Completions(rows, torch.where(gap, draw, part), torch.where(gap, mean, part), weight)
@@ -143,7 +149,7 @@ def draw_missing(
         part, given = x[rows], context_rows(context, rows)
         with forked(x.device, derive_seed(seed, number), "draw_missing"):
             z, weight = _weighted_latents(model, part, given, size)
-            draw = model.decode(resampled_latents(z, weight, num_draws), given).sample()
+            draw = _of_missing(model.decode(resampled_latents(z, weight, num_draws), given)).sample()
         drawn.append(torch.where(part.isnan(), draw, part))
         effective.append(effective_sample_size(weight.log()))
     return torch.cat(drawn, 1), torch.cat(effective)
@@ -164,6 +170,7 @@ def log_conditionals(
         log p(x_d | x_others) = log p(x_d, x_others) − log p(x_others)
 
     Both terms are estimated by `log_evidence` with the same random numbers, and are exact under an exact posterior.
+    They are of values alone, whatever a model says of gaps (`of_values`).
 
     Arguments:
         model: as in `completions`.
@@ -177,6 +184,7 @@ def log_conditionals(
         ValueError: as `completions`.
     """
     require_missing_allowed(model)
+    model = of_values(model)
 
     def of(rows: Tensor) -> Tensor:
         return log_evidence(model, rows, num_samples=num_samples, context=context, seed=seed).log_evidence
@@ -241,6 +249,21 @@ def _weighted_states(
     copies = -(-num_samples // states)
     z = torch.eye(states).to(gamma)[:, None, None].expand(states, batch, length, states).repeat(copies, 1, 1, 1)
     return z, gamma.movedim(-1, 0).repeat(copies, 1, 1) / copies
+
+
+def of_values(model: LatentVariableModel) -> LatentVariableModel:
+    """The model p(x, z) of a model p(x, z) p(s | x) of values and gaps, in which gaps are entries not asked for; parts
+    are shared. Any other model is its own.
+    """
+    likelihood = model.likelihood
+    if not isinstance(likelihood, Mixed) or likelihood.missingness is None:
+        return model
+    return LatentVariableModel(prior=model.prior, likelihood=likelihood.of_values(), posterior=model.posterior).eval()
+
+
+def _of_missing(p: Distribution) -> Distribution:
+    """p(x_mis | z, s) in the place of p(x | z), where gaps say something of what they hide."""
+    return p.of_missing() if isinstance(p, KnowsWhyMissing) else p
 
 
 def takes_missing(model: LatentVariableModel) -> bool:

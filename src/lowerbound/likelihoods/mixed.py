@@ -15,10 +15,11 @@ net gives one vector: the parameters of the first kind to appear, column by colu
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Generator, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -42,12 +43,30 @@ from lowerbound.nets.shapes import Shape, as_shape, out_shape_of
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support, by_column, with_missing
 
-__all__ = ["Mixed", "MixedDistribution", "kinds_of_columns", "observed_log_prob"]
+__all__ = ["Missingness", "Mixed", "MixedDistribution", "kinds_of_columns", "observed_log_prob"]
 
 _KIND = re.compile(
     r"(?:(\d+)\*)?(?:(continuous|positive|count|heteroscedastic-count)|(categorical|ordinal|small-count)-(\d+))"
 )
 _Kind = tuple[str, int]  # its name, and K (0 where it has none)
+
+
+@runtime_checkable
+class Missingness(Protocol):
+    """p(s | x), of which entries of a row are missing: a module of the package `missingness`."""
+
+    @property
+    def sentence(self) -> str:
+        """What it assumes and means, for the user."""
+        ...
+
+    def __call__(self, values: MixedDistribution) -> MixedDistribution:
+        """From the distribution of values to p(x_obs, s | context), which is a `hooks.KnowsWhyMissing`."""
+        ...
+
+    def initialize(self, x: Tensor, order: Tensor) -> None:
+        """Start from rows (N, D), whose columns are put into the order of the groups."""
+        ...
 
 
 class Mixed(nn.Module):
@@ -60,6 +79,9 @@ class Mixed(nn.Module):
 
     Returns (when called):
         A distribution over rows x (..., D), NaN where missing; log-probabilities are nats per row, in the units of x.
+
+    `missingness` is p(s | x) where gaps depend on the values that they hide (`take_missingness`), else None: gaps are
+    then ignored, which is right if they are missing at random.
 
     `initialize` sets the units of continuous and positive columns; they are saved with the weights.
 
@@ -95,6 +117,7 @@ class Mixed(nn.Module):
         order = torch.tensor([i for place in places.values() for i in place])
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("restore", order.argsort(), persistent=False)
+        self.missingness: Missingness | None = None
 
     order: Tensor  # column of the table at each grouped position
     restore: Tensor  # grouped position of each column of the table
@@ -131,7 +154,21 @@ class Mixed(nn.Module):
             group(part.unflatten(-1, (n, group.num_outputs)))
             for group, n, part in zip(groups, self.sizes, parameters.split(widths, -1), strict=True)
         ]
-        return MixedDistribution(groups, parts, self.order, self.restore)
+        values = MixedDistribution(groups, parts, self.order, self.restore)
+        return values if self.missingness is None else self.missingness(values)
+
+    def take_missingness(self, missingness: Missingness) -> None:
+        """Make it p(x_obs, s | context), where s is which entries are NaN."""
+        self.missingness = missingness
+
+    def of_values(self) -> Mixed:
+        """The same without the missingness, p(x_obs | context); parameters are shared."""
+        if self.missingness is None:
+            return self
+        alone = copy.copy(self)
+        alone._modules = {name: part for name, part in self._modules.items() if name != "missingness"}
+        alone.missingness = None
+        return alone
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
@@ -144,6 +181,8 @@ class Mixed(nn.Module):
         bias = output_bias_of(self.net)
         if bias is not None:
             bias.copy_(torch.cat(starts))
+        if self.missingness is not None:
+            self.missingness.initialize(x.to(like), self.order)
 
 
 class MixedDistribution(Distribution):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound import likelihoods, posteriors, priors
+from lowerbound import missingness as missingness_models
 from lowerbound.model import LatentVariableModel, require_distribution
 from lowerbound.models.parts import Activation, nonlinearity, outputs_of, seen_by, view_of, widths_of
 from lowerbound.models.recipe import Recipe
@@ -37,6 +38,7 @@ def vae(
     network: Network | nn.ModuleDict = "mlp",
     hidden: Sequence[int] | None = None,
     activation: Activation = "relu",
+    missingness: str | None = None,
 ) -> LatentVariableModel:
     """A model of data of one shape, with the same widths in both nets, mirrored.
 
@@ -52,6 +54,8 @@ def vae(
         hidden: widths of the hidden layers of a perceptron, or channels of a convolutional net, from the data to z;
             None for 256 and 256, or 32, 64, … channels, see `parts.widths_of`.
         activation: nonlinearity.
+        missingness: name of a class of `missingness`, p(s | x) of which entries of a table are missing; None where gaps
+            do not depend on the values that they hide. It is for the likelihood `mixed`.
 
     Raises:
         ValueError: an unknown name or option, or a network that does not fit the data.
@@ -77,7 +81,19 @@ def vae(
         outputs = outputs_of(likelihoods, x_given_z, shape)
         decoder = _decoder(network, _latent_shape(q, shape), sizes[::-1], outputs, nonlinear)
         x_given_z = construct(likelihoods, x_given_z, net=decoder, event_shape=shape)
+    if missingness is not None:
+        _model_gaps(x_given_z, missingness)
     return LatentVariableModel(prior=p, likelihood=x_given_z, posterior=q)
+
+
+def _model_gaps(likelihood: object, words: str) -> None:
+    """Give a likelihood of columns the missingness that the words describe."""
+    if not isinstance(likelihood, likelihoods.Mixed):
+        raise ValueError(
+            f"missingness is {words[:40]!r} and the likelihood {type(likelihood).__name__}, which takes no gaps; "
+            "missingness is for tables with gaps under the likelihood mixed: leave it out, or leave the likelihood out."
+        )
+    likelihood.take_missingness(construct(missingness_models, words, likelihood=likelihood))
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ from lowerbound.nets.token_net import TokenNet
 from lowerbound.not_finite import require_finite_rows
 from lowerbound.plots.clips import filmstrips
 from lowerbound.plots.molecules import molecule_svg
+from lowerbound.predictive import models_gaps
 from lowerbound.priors import AfterTraining
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.report.contents import ReportContents
@@ -134,8 +135,8 @@ def _problems(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
 
 
 def _checks(fitted: Fitted, num_rows: int) -> PredictiveChecks | None:
-    """Predictive checks, of fewer rows where rows are large; of one row there are none."""
-    if num_rows < 2:
+    """Predictive checks, of fewer rows where rows are large; of one row there are none, and of a model of gaps."""
+    if num_rows < 2 or models_gaps(fitted):
         return None
     size = NUM_REPLICATES * math.prod(fitted.schema.event_shape)
     limit = max(_FEWEST_CHECKED, min(NUM_CHECKED_ROWS, _MOST_CHECKED // size))

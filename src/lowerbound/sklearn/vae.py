@@ -55,6 +55,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         hidden: widths of the hidden layers from the data to z (mirrored back), or channels of a convolutional net.
         prior: name of a class of `priors`, with options (see `spelling`), or a module.
         likelihood: of `likelihoods`, or a module.
+        missingness: of `missingness`, where gaps depend on the values that they hide.
         posterior: of `posteriors`, or a module; `fit` copies modules and does not change them.
         network: "mlp" or "convolution", which needs `event_shape`; or nets of one's own, as for `models.vae`.
         activation: nonlinearity.
@@ -101,6 +102,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         "hidden",
         "prior",
         "likelihood",
+        "missingness",
         "posterior",
         "network",
         "activation",
@@ -124,6 +126,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         hidden: Sequence[int] | None = None,
         prior: str | nn.Module | None = None,
         likelihood: str | nn.Module | None = None,
+        missingness: str | None = None,
         posterior: str | nn.Module | None = None,
         network: Network | nn.ModuleDict | None = None,
         activation: Activation | None = None,
@@ -150,6 +153,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         self.hidden = hidden
         self.prior = prior
         self.likelihood = likelihood
+        self.missingness = missingness
         self.posterior = posterior
         self.network = network
         self.activation = activation
