@@ -41,7 +41,7 @@ __all__ = ["MOST_ROWS", "NUM_ROWS", "Explorer", "explore"]
 NUM_ROWS, MOST_ROWS = 10_000, 100_000
 """Rows on the map if nothing is said, and at most."""
 MOST_LATENTS_AT_ONCE, NUM_NEIGHBOURS = 64, 8
-QUICK_SECONDS = 0.035
+QUICK_SECONDS = 0.03
 """Of passes under a moving cursor, so that an answer takes less than 50 ms."""
 
 _CPU = torch.device("cpu")
