@@ -160,6 +160,32 @@ def test_means_are_those_along_the_draw(network):
 
 
 @each_network
+@pytest.mark.parametrize("shape", [(5, 5), (2, 3, 3)])
+def test_passes_settle_on_the_draw_of_one_row(network, shape):
+    p = binary(shape, (4,), rows=1, network=network)
+    for seed in range(5):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        means, is_draw = p.means_in_passes(60.0)
+        assert is_draw
+        assert torch.equal(torch.get_rng_state(), before)
+        torch.testing.assert_close(means, p.conditional_means())
+
+
+def test_passes_that_are_cut_short_or_of_other_sites_are_no_draw():
+    p = binary((5, 5), (4,), rows=3)
+    means, is_draw = p.means_in_passes(-1.0)
+    assert not is_draw
+    torch.testing.assert_close(means, bits(p.net(torch.zeros(3, 5, 5).double(), p.context)).mean.detach())
+    settled, is_draw = p.means_in_passes(60.0)
+    assert is_draw
+    assert settled.shape == (3, 5, 5)
+    assert not torch.equal(means, settled)
+    means, is_draw = codes((3, 3), 4).means_in_passes(60.0)
+    assert (tuple(means.shape), is_draw) == ((3, 3, 4), False)
+
+
+@each_network
 def test_the_context_reaches_every_site_and_layer(network):
     p = binary((3, 3), (2, 3, 3), rows=1, layers=3, network=network)
     context = p.context.clone().requires_grad_()

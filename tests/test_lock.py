@@ -1,10 +1,15 @@
-"""requirements.lock names the versions of constraints.txt, each with its hashes and without an address."""
+"""requirements.lock names the versions of constraints.txt, each with its hashes and without an address; the version of
+the package is the same wherever it stands.
+"""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from pathlib import Path
+
+import lowerbound
+from lowerbound.cli import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,3 +30,12 @@ def test_few_packages_are_needed():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert len(project["dependencies"]) <= 12
     assert {"molecules", "counts", "hub", "docs", "bench"} <= project["optional-dependencies"].keys()
+
+
+def test_the_version_is_the_same_everywhere(capsys):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    released = re.findall(r"^## \[(\d[\w.]*)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)[0]
+    cited = re.findall(r"^version: (\S+)", (ROOT / "CITATION.cff").read_text(), re.M)
+    assert {project["version"], released, *cited} == {lowerbound.__version__}
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"lowerbound {lowerbound.__version__}\n"

@@ -5,6 +5,11 @@ gives the parameters of all conditionals at once, because those of site d are a 
 therefore costs one pass of the net. A draw visits the sites in order; the net keeps what it has computed (`begin`,
 `step`), so that each activation is computed once. Without that a draw of D sites would cost D passes.
 
+One draw can also be found by passes over all sites at once. It is a function of its noise, x_d = s(θ_d(x_<d), ε_d), and
+with ε held fixed it is the one fixed point of x ← s(θ(x), ε). After k passes the first k sites are those of the draw;
+most sites depend little on the few before them, so that far fewer than D passes settle all (Wiggers and Hoogeboom 2020,
+arXiv:2002.09928, §2.2; Song et al. 2021, arXiv:2002.03629).
+
 Sites are numbered by position first and then by channel: for an image, row by row, and the channels of a pixel one
 after another (van den Oord et al. 2016, arXiv:1601.06759, eq. 1 and 2).
 """
@@ -12,13 +17,14 @@ after another (van den Oord et al. 2016, arXiv:1601.06759, eq. 1 and 2).
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Generator
 from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import Distribution, constraints
+from torch.distributions import Bernoulli, Distribution, Independent, constraints
 from torch.types import _size
 
 from lowerbound.hooks import ComesInTurn, Turn
@@ -137,11 +143,37 @@ class AutoregressiveDistribution(Distribution):
         """E[x_d | x_<d] of every site along one draw of x (*batch, *event)."""
         return self._drawn((), means=True)
 
+    @torch.no_grad()
+    def means_in_passes(self, seconds: float) -> tuple[Tensor, bool]:
+        """E[x_d | x_<d] of every site along an x (*batch, *event) that passes over all sites lead to, in little time.
+
+        Of Bernoulli sites, which take one random number each whatever their parameters, an x that a pass leaves as it
+        is is a draw: for one row that of `conditional_means` from the same state of torch's generator, up to the
+        rounding of the net. Of other sites it is only near to one. The generator is left as it was.
+
+        Arguments:
+            seconds: after which no further pass begins; the first is always made.
+
+        Returns:
+            The means, and whether x is a draw.
+        """
+        end, sites, contexts = time.perf_counter() + seconds, self.net.site_shape, self._contexts(self.batch_shape)
+        rows, before = self.batch_shape.numel(), None
+        like = self.net.step(self.net.begin(rows, contexts), 0, None)
+        x, given = like.new_zeros(rows, *sites, *self.net.value_shape), () if contexts is None else (contexts,)
+        while True:
+            p = self.family(_by_position(call_net(cast(nn.Module, self.net), (x, *given)), sites))
+            with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []):
+                drawn = p.sample()
+            settled = before is not None and torch.equal(drawn, before)
+            if settled or time.perf_counter() > end:
+                return self._as_events(p.mean, self.batch_shape), settled and _takes_one_number(p)
+            before, x = drawn, self._as_events(drawn, torch.Size((rows,))).reshape(x.shape)
+
     def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
         """See `hooks.ComesInTurn`."""
-        sites = self.net.site_shape
-        channels = sites[0] if len(sites) == 3 else 1
-        positions = math.prod(sites) // channels
+        channels = _channels(self.net.site_shape)
+        positions = math.prod(self.net.site_shape) // channels
         cache, before = self.net.begin(rows, self._contexts(torch.Size((rows,)))), None
         for site in range(positions * channels):
             position, channel = divmod(site, channels)
@@ -162,9 +194,11 @@ class AutoregressiveDistribution(Distribution):
             )
             for i in first
         ]
-        sites = self.net.site_shape
-        channels = sites[0] if len(sites) == 3 else 1
-        by_position = torch.cat(parts).unflatten(1, (-1, channels))  # (N, position, channel, *value)
+        return self._as_events(torch.cat(parts), lead)
+
+    def _as_events(self, values: Tensor, lead: torch.Size) -> Tensor:
+        """Values (N, site, *value), the sites in their order, as x (*lead, *event)."""
+        by_position = values.unflatten(1, (-1, _channels(self.net.site_shape)))  # (N, position, channel, *value)
         return by_position.transpose(1, 2).reshape(*lead, *self.event_shape).contiguous()
 
     def _visit(self, num: int, context: Tensor | None, means: bool) -> Tensor:
@@ -193,6 +227,23 @@ class AutoregressiveDistribution(Distribution):
                 "that shape, or make the model for the shape of the data."
             )
         return value.shape[: value.ndim - rank]
+
+
+def _channels(sites: tuple[int, ...]) -> int:
+    return sites[0] if len(sites) == 3 else 1
+
+
+def _by_position(parameters: Tensor, sites: tuple[int, ...]) -> Tensor:
+    """Parameters (N, *sites, P) as (N, site, P), the sites in their order: the channels of a position together."""
+    by_channel = parameters.reshape(len(parameters), _channels(sites), -1, parameters.shape[-1])
+    return by_channel.transpose(1, 2).flatten(1, 2)
+
+
+def _takes_one_number(p: Distribution) -> bool:
+    """Whether a draw takes one random number for each site, whatever the parameters."""
+    while isinstance(p, Independent):
+        p = p.base_dist
+    return isinstance(p, Bernoulli)
 
 
 def _batch_of(context: Tensor, net: CausalNet) -> torch.Size:

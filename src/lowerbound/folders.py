@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from lowerbound import __version__
 from lowerbound.checkpoint import CheckpointError, require_readable, unshared, write_atomically
 from lowerbound.data.errors import DataError
 from lowerbound.data.given import dataset_of
@@ -65,8 +66,12 @@ _FILES = (
 )
 LOCK, LANGUAGE_MODEL = ".lock", "language-model"
 """What else a run folder holds: the lock of a training process, and the run of the baseline of a model of text."""
-_PACKAGES = ("lowerbound", "torch", "numpy", "zuko", "safetensors", "lightning-fabric")
+_PACKAGES = ("torch", "numpy", "zuko", "safetensors", "lightning-fabric")
 _ADDED_SINCE = (".centres", ".units")  # units of mixed columns, which earlier runs did not have: 0 and 1
+
+
+def _versions() -> dict[str, str]:
+    return {package: version(package) for package in _PACKAGES}
 
 
 def run_files() -> tuple[str, ...]:
@@ -96,7 +101,7 @@ def describe_run(
         "schema": schema.to_json(),
         "data": data,
         "command": command,
-        "versions": {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}},
+        "versions": {"python": platform.python_version(), "lowerbound": __version__, **_versions()},
     }
     return content if came_from is None else {**content, "came_from": dict(came_from)}
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from lowerbound import losses
+from lowerbound import __version__, losses
 from lowerbound.citing import Citations, catalogue_entry, cite
 from lowerbound.data import DataError
 from lowerbound.data.split import num_for_selection
@@ -111,7 +111,7 @@ def _software(fitted: Fitted, works: Citations) -> str:
     """The versions that it was fitted by; those of now for a model of this process."""
     stated = fitted.config.get("versions") or {}
     python = stated.get("python") or platform.python_version()
-    named = [f"lowerbound {stated.get('lowerbound') or version('lowerbound')}", f"Python {python}"]
+    named = [f"lowerbound {stated.get('lowerbound') or __version__}", f"Python {python}"]
     used = {name: works.of(f"software {name}") for name in _SOFTWARE}
     named += [f"{name} {stated.get(name) or version(name)}{cited}" for name, cited in used.items() if cited]
     return f"The software was {_listed(named)}."

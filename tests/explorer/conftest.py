@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from small_pictures import of_pictures
+import torch
+from small_pictures import PICTURES, of_pictures
 
 import lowerbound as lb
 from lowerbound.explorer import Explorer
@@ -20,6 +21,22 @@ def pictures() -> lb.Fitted:
 @pytest.fixture(scope="package")
 def explorer(pictures) -> Explorer:
     return pictures.explore()
+
+
+@pytest.fixture(scope="package")
+def in_turn() -> Explorer:
+    """Of a model whose pixels are drawn one after another."""
+    torch.manual_seed(0)
+    net = lb.nets.MLP(2, [6], (3, 4, 5))
+    model = lb.LatentVariableModel(
+        prior=lb.priors.StandardNormal(2),
+        likelihood=lb.likelihoods.Autoregressive(net, (4, 5), channels=4, layers=2),
+        posterior=lb.posteriors.DiagonalNormal(lb.nets.MLP((4, 5), [6], (2, 2))),
+    )
+    with torch.no_grad():
+        for parameter in model.likelihood.parameters():
+            parameter.mul_(3.0)  # so that pixels depend on each other
+    return lb.Fitted(model, data=PICTURES).explore()
 
 
 @pytest.fixture(scope="package")

@@ -38,6 +38,7 @@ def test_the_served_page_decodes_what_the_model_decodes(browser, server, explore
         browser.key("ArrowRight")
     browser.key("ArrowUp")
     browser.until("!asking && !wanted")
+    assert browser.run("document.querySelector('#here figcaption').textContent") == "E[x | z]"
     z = json.loads(browser.run("JSON.stringify(Array.from(here()))"))
     np.testing.assert_array_equal(canvas_of(browser, "#here"), grey(explorer.decode([z])[0]))
     browser.key("Enter")
@@ -63,6 +64,25 @@ def test_the_served_page_decodes_what_the_model_decodes(browser, server, explore
     browser.key("Escape")
     assert browser.run("chosen === null && map.path.length === 0")
     assert browser.problems == []
+
+
+def test_a_first_look_is_followed_by_the_draw_when_the_cursor_rests(browser, in_turn, monkeypatch):
+    monkeypatch.setattr("lowerbound.explorer.explorer.QUICK_SECONDS", -1.0)
+    with in_turn.serve() as server:
+        browser.open(server.address)
+        browser.until("document.querySelector('#here figcaption')")
+        browser.run("""window.said = new Set(); new MutationObserver(() => {
+          said.add(document.querySelector('#here figcaption').textContent);
+        }).observe(byId('here'), { childList: true })""")
+        browser.run("byId('over').focus()")
+        browser.key("ArrowRight")
+        browser.until("said.size === 2")
+        first, drawn = json.loads(browser.run("JSON.stringify([...said])"))
+        assert first.startswith("A first look")
+        assert drawn == "E[x_d | x_<d, z] along one draw of x"
+        z = json.loads(browser.run("JSON.stringify(Array.from(here()))"))
+        np.testing.assert_array_equal(canvas_of(browser, "#here"), grey(in_turn.decode([z])[0]))
+        assert browser.problems == []
 
 
 def test_the_saved_page_needs_no_server(browser, explorer, tmp_path):

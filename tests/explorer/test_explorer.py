@@ -39,6 +39,18 @@ def test_a_point_is_shown_as_the_decoder_has_it(pictures, explorer):
         np.testing.assert_array_equal(pixels(view), np.round(expected * 255))
 
 
+def test_pixels_in_turn_are_shown_at_once_and_say_what_they_are(in_turn, monkeypatch):
+    z = [[0.3, -1.0]]
+    (drawn,) = in_turn.decode(z)
+    assert drawn["words"] == "E[x_d | x_<d, z] along one draw of x"
+    monkeypatch.setattr("lowerbound.explorer.explorer.QUICK_SECONDS", 60.0)
+    assert in_turn.decode(z, is_quick=True) == [drawn]
+    monkeypatch.setattr("lowerbound.explorer.explorer.QUICK_SECONDS", -1.0)
+    (first,) = answer(in_turn, "decode", {"latents": z, "quick": True})
+    assert (first["isDrawn"], drawn["isDrawn"]) == (False, True)
+    assert first["pixels"] != drawn["pixels"]
+
+
 def test_a_row_is_reconstructed_at_its_mean(pictures, explorer):
     x = pictures.test_rows().x
     assert (pixels(explorer.originals([2])[0]) == x[2] * 255).all()

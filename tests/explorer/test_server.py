@@ -124,7 +124,7 @@ def test_bad_questions_get_a_sentence_and_no_more(server, body, headers, status)
 
 
 def test_a_defect_is_said_and_keeps_its_traceback(server, explorer, monkeypatch, capfd):
-    def broken(*_):
+    def broken(*_, **__):
         raise RuntimeError("of the decoder")
 
     monkeypatch.setattr(explorer, "decode", broken)

@@ -19,6 +19,7 @@ from lowerbound.folders import write_model
 from lowerbound.inference import HMC, with_inference
 from lowerbound.planning import plan
 from lowerbound.report import collect, render
+from lowerbound.report.figures import illustrations
 from lowerbound.runs import Run, load_dataset
 
 
@@ -174,10 +175,19 @@ def test_chains_that_are_not_to_be_trusted_are_said_on_the_page(digits: Fitted):
     assert collect(digits).problems == ()
 
 
-def test_series_are_strips_wide_enough_to_be_seen(tmp_path: Path) -> None:
-    """A strip one pixel wide had no room for its axes, of which matplotlib warns."""
-    fitted = lb.fit(np.random.default_rng(0).normal(size=(30, 60, 1)).cumsum(1), seed=0)
+def test_series_are_lines_in_their_own_units(tmp_path: Path) -> None:
+    x = 1000 + 50 * np.random.default_rng(0).normal(size=(40, 12, 2)).cumsum(1)
+    x[:, 3, 0] = np.nan
+    fitted = lb.fit(x, "hidden-markov:states=2", seed=0)
     contents = collect(fitted)
+    test = fitted.test_rows().x
+    assert contents.kind == "series"
+    assert contents.originals is not None
     assert contents.samples is not None
-    assert contents.samples.shape[1:] == (60, 15)
+    np.testing.assert_array_equal(contents.originals, test[: len(contents.originals)])
+    assert abs(np.median(contents.samples) - 1000) < 200
+    found = {one.heading: one for one in illustrations(contents)}
+    again, draws = found["Reconstructions"].figure.axes, found["Samples"].figure.axes
+    np.testing.assert_array_equal(again[1].lines[0].get_ydata(), test[0, :, 1])
+    np.testing.assert_array_equal(draws[3].lines[2].get_ydata(), contents.samples[1, :, 1])
     fitted.report(tmp_path / "report.html")

@@ -26,6 +26,7 @@ from typing import TextIO
 
 import click
 
+from lowerbound import __version__
 from lowerbound.cli.failures import TRAINING_FAILED, USER_ERROR, explain
 from lowerbound.cli.group import LazyGroup
 from lowerbound.cli.processes import is_first, lost_another
@@ -75,7 +76,7 @@ _COMMANDS = {
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="lowerbound", message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Latent variable models of data, trained by variational bounds."""

@@ -11,7 +11,7 @@ from lowerbound.diagnosis import Diagnosis
 from lowerbound.explorer.explorer import Explorer
 from lowerbound.explorer.planes import LatentPlane
 from lowerbound.explorer.views import encoded
-from lowerbound.plots.style import CLASS_COLOURS
+from lowerbound.plots.style import CLASS_COLOURS, CLASS_COLOURS_ON_DARK
 
 __all__ = ["colour_answer", "content_answer", "encode_answer", "findings_answer", "plane_answer", "row_answer"]
 
@@ -34,7 +34,7 @@ def content_answer(explorer: Explorer) -> dict[str, Any]:
         "latents": _latents(explorer),
         "principal": None if principal is None else _principal(*principal),
         "colours": [{"name": c.name, "names": c.names, "isColumn": c.computed is None} for c in explorer.colours],
-        "palette": CLASS_COLOURS,
+        "palette": {"light": CLASS_COLOURS, "dark": CLASS_COLOURS_ON_DARK},
         "form": explorer.form,
         "needsContext": explorer.needs_context,
     }

@@ -89,8 +89,8 @@ def _plane(explorer: Explorer, axes: list[int] | None = None) -> Any:
     return plane_answer(explorer.plane((axes[0], axes[1])))
 
 
-def _decode(explorer: Explorer, latents: list[list[float]], row: int = 0) -> Any:
-    return explorer.decode(latents, row)
+def _decode(explorer: Explorer, latents: list[list[float]], row: int = 0, quick: bool = False) -> Any:
+    return explorer.decode(latents, row, is_quick=quick)
 
 
 def _walk(explorer: Explorer, a: list[float], b: list[float], way: Way = "line", row: int = 0) -> Any:

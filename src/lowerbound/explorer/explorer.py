@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lowerbound.autoregressive import AutoregressiveDistribution
 from lowerbound.data import DataError, Rows
 from lowerbound.evaluate.rate_distortion import ACTIVE_ABOVE
 from lowerbound.explorer.colours import Colour, colours_of
@@ -29,7 +30,7 @@ from lowerbound.explorer.views import View, views_of
 from lowerbound.fitted import Fitted
 from lowerbound.interpolating import Way, between
 from lowerbound.randomness import derive_seed, forked
-from lowerbound.shown import shown
+from lowerbound.shown import shown, shown_as
 
 if TYPE_CHECKING:
     from lowerbound.diagnosis import Diagnosis
@@ -40,6 +41,8 @@ __all__ = ["MOST_ROWS", "NUM_ROWS", "Explorer", "explore"]
 NUM_ROWS, MOST_ROWS = 10_000, 100_000
 """Rows on the map if nothing is said, and at most."""
 MOST_LATENTS_AT_ONCE, NUM_NEIGHBOURS = 64, 8
+QUICK_SECONDS = 0.03
+"""Of passes under a moving cursor, so that an answer takes less than 50 ms."""
 
 _CPU = torch.device("cpu")
 _EXPLORE = 10  # a stream of random numbers beside those of `fitted`, `imputing`, `writing` and `interpolating`
@@ -156,12 +159,15 @@ class Explorer:
         return latent_plane(self.space, self.directions(axes), means, self.terms.draws, self.seed)
 
     @torch.no_grad()
-    def decode(self, latents: Any, row: int = 0) -> list[View]:
-        """What the model shows at latents.
+    def decode(self, latents: Any, row: int = 0, *, is_quick: bool = False) -> list[View]:
+        """What the model shows at latents; views of images have the `words` of what that is (`shown.shown_as`).
 
         Arguments:
             latents: (N, latent), finite.
             row: whose class or covariates the model is given, if it is given some.
+            is_quick: of pixels that are drawn one after another, show what `QUICK_SECONDS` of passes over all of them
+                give (`AutoregressiveDistribution.means_in_passes`). Where that is no draw, the views have `isDrawn`
+                false.
 
         Raises:
             ValueError: latents that cannot be decoded, too many, or of another length.
@@ -171,9 +177,16 @@ class Explorer:
         z = self._latents(latents)
         _, context, _ = next(self.fitted.blocks(self._part([row]), self.seed))
         given = None if context is None else context.expand(len(z), *context.shape[1:])
+        is_image = self.fitted.schema.kind == "image"
         with forked(_CPU, derive_seed(self.seed, _EXPLORE)):
-            found = shown(self.fitted.model.decode(z.unflatten(1, self.space.shape), given)).values
-        return views_of(self.fitted.stored(self.fitted.finite(found)), self.fitted.schema)
+            p = self.fitted.model.decode(z.unflatten(1, self.space.shape), given)
+            if is_quick and is_image and isinstance(p, AutoregressiveDistribution):
+                (found, is_drawn), is_mean = p.means_in_passes(QUICK_SECONDS), False
+            else:
+                (found, is_mean), is_drawn = shown(p), True
+        views = views_of(self.fitted.stored(self.fitted.finite(found)), self.fitted.schema)
+        words = {"words": shown_as(is_mean), "isDrawn": is_drawn} if is_image else {}
+        return [view | words for view in views]
 
     def walk(
         self, a: Sequence[float], b: Sequence[float], way: Way = "line", num_steps: int = 9, row: int = 0

@@ -16,7 +16,7 @@ from lowerbound.plots.gradients import gradient_noise
 from lowerbound.plots.images import image_grid, originals_and_reconstructions
 from lowerbound.plots.latent import latent_map
 from lowerbound.plots.predictive import predictive_statistics
-from lowerbound.plots.series import series_with_states
+from lowerbound.plots.series import series_and_draws, series_and_reconstructions, series_with_states
 from lowerbound.plots.tables import table_marginals
 from lowerbound.plots.training import training_curves
 from lowerbound.plots.walks import image_animation, walks_of_columns, walks_of_series
@@ -40,6 +40,8 @@ __all__ = [
     "originals_and_reconstructions",
     "predictive_statistics",
     "rate_distortion_front",
+    "series_and_draws",
+    "series_and_reconstructions",
     "series_with_states",
     "table_marginals",
     "training_curves",

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from lowerbound.plots.style import CLASS_COLOURS, CLASS_MARKERS, DATA, INK, new_figure, style_axes
+from lowerbound.plots.style import DATA, INK, class_style, new_figure, style_axes
 
 __all__ = ["elbo_ascent"]
 
@@ -43,14 +44,16 @@ def elbo_ascent(
     figure = new_figure(6.4, 4.6)
     axes = figure.subplots()
     loss = elbo.max() - elbo.T
-    axes.contourf(first, second, loss, levels=[0, *_LEVELS], cmap="Blues_r", extend="max")
+    shades = colormaps["Blues"](np.linspace(0.0, 0.6, len(_LEVELS) + 1))  # the top is white, and lines are seen on all
+    axes.contourf(first, second, loss, levels=[0, *_LEVELS], colors=list(shades), extend="max")
     lines = axes.contour(first, second, loss, levels=_LEVELS, colors=INK, linewidths=0.5)
     axes.clabel(lines, fmt=lambda level: f"−{level:g}", fontsize=8)
     if path is not None:
         axes.plot(path[:, 0], path[:, 1], color=DATA, linewidth=1.4, marker=".", markersize=3, label="ascent")
     for i, (name, (x, y)) in enumerate((points or {}).items()):
-        marker, colour = CLASS_MARKERS[i % len(CLASS_MARKERS)], CLASS_COLOURS[(i + 1) % len(CLASS_COLOURS)]
-        axes.plot(x, y, marker=marker, color=colour, markeredgecolor=INK, markersize=9, linestyle="", label=name)
+        style = class_style(i + 3)  # those before are near the colours of the ascent and of the ground
+        look = {"marker": style.marker, "color": style.colour, "markeredgecolor": INK, "markersize": 9}
+        axes.plot(x, y, **look, linestyle="", label=name)
     style_axes(axes, title="ELBO of one datum, nats below its highest", x=names[0], y=names[1])
     if path is not None or points:
         axes.legend(loc="best", fontsize=9, labelcolor=INK)

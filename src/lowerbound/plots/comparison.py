@@ -8,11 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lowerbound.criterion import Criterion, criterion_of, described
-from lowerbound.plots.style import CLASS_COLOURS, INK, MODEL, MUTED, new_figure, step_axis, style_axes, verbatim
+from lowerbound.plots.style import INK, MODEL, MUTED, class_style, new_figure, step_axis, style_axes, verbatim
 
 __all__ = ["comparison_curves", "comparison_differences"]
-
-_LINES = ("-", "--", ":")
 
 
 def comparison_curves(records: Mapping[str, Sequence[Mapping[str, Any]]], log_scales: Sequence[float]) -> Figure:
@@ -38,7 +36,7 @@ def comparison_curves(records: Mapping[str, Sequence[Mapping[str, Any]]], log_sc
         if not len(series) or not series[-1, 0]:
             continue
         series[:, 1] -= scale
-        colour, line = CLASS_COLOURS[number % len(CLASS_COLOURS)], _LINES[number // len(CLASS_COLOURS) % len(_LINES)]
+        colour, _, _, line = class_style(number)
         marker = "." if len(series) == 1 else None
         label = verbatim(_label(name, criterion))
         lines[label] = axes.plot(*series.T, color=colour, linestyle=line, marker=marker, linewidth=1.6)[0]

@@ -7,7 +7,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from lowerbound.plots.histograms import bin_edges, finite
-from lowerbound.plots.style import CLASS_COLOURS, DATA, INK, MODEL, MUTED, new_figure, style_axes, verbatim
+from lowerbound.plots.style import CLASS_COLOURS, DATA, INK, MODEL, MUTED, class_style, new_figure, style_axes, verbatim
 
 __all__ = ["diagnosis_bars", "diagnosis_clouds", "diagnosis_curves", "diagnosis_histograms"]
 
@@ -110,8 +110,9 @@ def diagnosis_curves(
     figure = new_figure(_WIDTH, 3.6)
     axes = figure.subplots()
     shown: dict[str, Artist] = {band_label: axes.fill_between(x, *band, color=MUTED, alpha=0.25, linewidth=0)}
-    for colour, (name, values) in zip(CLASS_COLOURS, series.items(), strict=False):
-        shown[verbatim(name)] = axes.plot(x, values, color=colour, linewidth=1.6)[0]
+    for number, (name, values) in enumerate(series.items()):
+        colour, _, _, line = class_style(number)
+        shown[verbatim(name)] = axes.plot(x, values, color=colour, linestyle=line, linewidth=1.6)[0]
     style_axes(axes, title="", x=x_label, y=label)
     place = {"loc": "outside lower center", "ncols": 3}
     figure.legend(list(shown.values()), list(shown), frameon=False, fontsize=9, labelcolor=INK, **place)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from lowerbound.plots.style import CLASS_COLOURS, GRID, INK, new_figure, style_axes, verbatim
+from lowerbound.plots.style import GRID, INK, class_style, new_figure, style_axes, verbatim
 
 __all__ = ["rate_distortion_front"]
 
@@ -26,8 +26,8 @@ def rate_distortion_front(points: Mapping[str, tuple[float, float]]) -> Figure:
     both = np.array(list(points.values()), dtype=np.float64)
     axes.plot(*both[both[:, 0].argsort()].T, color=GRID, linewidth=1.6, zorder=1)
     for number, (name, (rate, ratio)) in enumerate(points.items()):
-        colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
-        axes.scatter([rate], [ratio], color=colour, label=verbatim(name), zorder=2)
+        style = class_style(number)
+        axes.scatter([rate], [ratio], color=style.colour, marker=style.marker, label=verbatim(name), zorder=2)
     style_axes(axes, title="Rate and distortion", x="bits per pixel (lower is better)", y="PSNR, dB (higher is better)")
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
     return figure

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lowerbound.plots.style import CLASS_COLOURS, CLASS_HATCHES, INK, new_figure, style_axes
+from lowerbound.plots.style import INK, class_style, new_figure, style_axes
 
 __all__ = ["gradient_noise"]
 
@@ -42,7 +42,7 @@ def _draw(axes: Axes, estimators: Mapping[str, Mapping[str, Any]], groups: list[
         found = [entry["groups"][group][statistic] for group in groups]
         values = np.array([_positive(f["value"]) for f in found])
         errors = np.array([_positive(f["standard_error"]) for f in found])
-        colour, hatch = CLASS_COLOURS[i % len(CLASS_COLOURS)], CLASS_HATCHES[i // len(CLASS_COLOURS) % 3]
+        colour, _, hatch, _ = class_style(i)
         place = np.arange(len(groups)) + (i - (len(estimators) - 1) / 2) * width
         axes.bar(place, values, 0.9 * width, yerr=errors, label=name, color=colour, hatch=hatch, ecolor=INK)
     axes.set_yscale("log")

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 from lowerbound.plots.histograms import bin_edges, finite
-from lowerbound.plots.style import CLASS_COLOURS, CLASS_HATCHES, CLASS_MARKERS, INK, MODEL, new_figure, style_axes
+from lowerbound.plots.style import INK, MODEL, class_style, new_figure, style_axes
 
 __all__ = ["latent_map"]
 
@@ -105,9 +105,8 @@ def _scatter_classes(
     handles: dict[str, Artist] = {}
     for i, label in enumerate(classes):
         mine, name = latents[labels == label], _name(int(label), label_names)
-        marker = CLASS_MARKERS[i // len(CLASS_COLOURS)]
-        colour = CLASS_COLOURS[i % len(CLASS_COLOURS)]
-        handles[name] = axes.scatter(*mine.T, s=15, color=colour, marker=marker, alpha=0.65, linewidths=0)
+        style = class_style(i)
+        handles[name] = axes.scatter(*mine.T, s=15, color=style.colour, marker=style.marker, alpha=0.65, linewidths=0)
         x, y = np.median(mine, axis=0)
         axes.text(
             x,
@@ -140,7 +139,7 @@ def _histograms(
     handles: dict[str, Artist] = {}
     bottom = np.zeros(len(edges) - 1)
     for i, label in enumerate(classes):
-        colour, hatch = CLASS_COLOURS[i % len(CLASS_COLOURS)], CLASS_HATCHES[i // len(CLASS_COLOURS)]
+        colour, _, hatch, _ = class_style(i)
         mine = z[labels == label]
         counts, _, _ = axes.hist(mine, edges.tolist(), bottom=bottom, color=colour, hatch=hatch, edgecolor="white")
         handles[_name(int(label), label_names)] = Patch(facecolor=colour, hatch=hatch, edgecolor="white")

@@ -1,12 +1,14 @@
 """One style for all figures: dark ink on white, a light grid, colours that colour-blind readers can distinguish.
 
-The colours are those of Okabe and Ito (2008, "Color universal design"), without the yellow, which
-is too light on white. More classes than colours differ by the shape of the marker too, so that no
-distinction rests on colour alone.
+The eight colours of classes were searched so that any two are far apart, by CIEDE2000 (Sharma, Wu and Dalal 2005), for
+readers who lack one kind of cone too, as Machado, Oliveira and Fernandes (2009) simulate them. Blue and vermilion are
+those of Okabe and Ito (2008, "Color universal design"). Classes also take turns in the shape of the marker, the hatch
+and the line, so that no distinction rests on colour alone: 24 classes differ in the two together.
 """
 
 import io
 import warnings
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
@@ -15,13 +17,14 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 __all__ = [
     "CLASS_COLOURS",
-    "CLASS_HATCHES",
-    "CLASS_MARKERS",
+    "CLASS_COLOURS_ON_DARK",
     "DATA",
     "INK",
     "MODEL",
     "MUTED",
+    "ClassStyle",
     "NotebookFigure",
+    "class_style",
     "new_figure",
     "step_axis",
     "style_axes",
@@ -36,18 +39,31 @@ MODEL = "#0072b2"
 DATA = "#d55e00"
 """The colour of held-out values, and of the data."""
 
-CLASS_COLOURS = (
-    "#0072b2",
-    "#e69f00",
-    "#009e73",
-    "#d55e00",
-    "#cc79a7",
-    "#56b4e9",
-    "#5b3a8c",
-    "#4d4d4d",
-)
-CLASS_MARKERS = ("o", "^", "s")
-CLASS_HATCHES = ("", "///", "...")
+CLASS_COLOURS = ("#0072b2", "#d55e00", "#41bb90", "#621446", "#ab9eee", "#0b4303", "#6d6a5f", "#030cb9")
+"""On white."""
+CLASS_COLOURS_ON_DARK = ("#016bff", "#f0f239", "#c62188", "#7af0d1", "#77af02", "#cea9f1", "#af817c", "#746e13")
+"""The same for pages that are dark."""
+
+_MARKERS, _HATCHES, _LINES = ("o", "^", "s"), ("", "///", "..."), ("-", "--", ":")
+
+
+class ClassStyle(NamedTuple):
+    """How a class, or a line among several, is drawn."""
+
+    colour: str
+    marker: str
+    hatch: str
+    line: str
+
+
+def class_style(number: int) -> ClassStyle:
+    """The style of a class, counted from 0.
+
+    >>> class_style(9) == class_style(1), class_style(9).colour == class_style(1).colour
+    (False, True)
+    """
+    turn = number % 3
+    return ClassStyle(CLASS_COLOURS[number % len(CLASS_COLOURS)], _MARKERS[turn], _HATCHES[turn], _LINES[turn])
 
 
 class NotebookFigure(Figure):

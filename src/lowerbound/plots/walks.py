@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from lowerbound.plots.images import tiled
-from lowerbound.plots.style import CLASS_COLOURS, new_figure, style_axes, verbatim
+from lowerbound.plots.style import class_style, new_figure, style_axes, verbatim
 
 __all__ = ["image_animation", "walks_of_columns", "walks_of_series"]
 
@@ -62,8 +62,9 @@ def walks_of_columns(
     t = np.linspace(0, 1, values.shape[1])
     for axes, place in zip(panels, order, strict=False):
         for w in range(min(len(values), _MOST_WALKS)):
-            colour = CLASS_COLOURS[w % len(CLASS_COLOURS)]
-            axes.plot(t, values[w, :, place], ".-", color=colour, linewidth=1.2, label=verbatim(walks[w]))
+            style, label = class_style(w), verbatim(walks[w])
+            line = {"color": style.colour, "linestyle": style.line, "marker": style.marker}
+            axes.plot(t, values[w, :, place], **line, markersize=3, linewidth=1.2, label=label)
         style_axes(axes, title=verbatim(str(columns[place])), x="along the walk", y="", small=True)
         if categories and (names := categories.get(str(columns[place]))):
             axes.set_yticks(range(len(names)), [verbatim(name) for name in names], fontsize=8)

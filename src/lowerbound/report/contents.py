@@ -48,10 +48,11 @@ class ReportContents:
             latent_dim, pareto_k_above_07 (a fraction of rows) and baselines (name to nats). All are nats per row unless
             stated otherwise.
         originals: test rows: images (n, H, W) or (n, C, H, W) as the model saw them, or a table
-            (n, D) in its own units.
+            (n, D) or series (n, T, D) in their own units.
         binarization: how the pixels of `originals` were made 0 or 1 ("dynamic", "threshold"), or None.
-        reconstructions: what is shown of p(x | z) for the original images, of the same shape.
-        samples: what is shown of p(x | z) of images at z ~ p(z), or samples x ~ p(x) of a table in its own units.
+        reconstructions: what is shown of p(x | z) for the original images or series, of the same shape.
+        samples: what is shown of p(x | z) of images at z ~ p(z), or samples x ~ p(x) of a table or of series in their
+            own units.
         shows_means: whether E[x | z] is shown of images; if not, means along one draw.
         latents: the latents of test rows, (N, 2) or (N, 1).
         latents_are: what they are, as the subject of a sentence.
@@ -75,7 +76,7 @@ class ReportContents:
     """
 
     title: str
-    kind: Literal["image", "table", "text"]
+    kind: Literal["image", "table", "text", "series"]
     command: str | None = None
     notes: Sequence[str] = ()
     configuration: Mapping[str, object] = field(default_factory=dict)

@@ -38,7 +38,6 @@ __all__ = ["collect"]
 MOST_LATENTS, NUM_PAIRS, NUM_SAMPLES, NUM_TABLE_ROWS = 2000, 30, 60, 2000
 MOST_FREQUENT, NUM_WORDS, NUM_SPECIAL = 480, 24, 2  # words are numbered by frequency after the end and the unknown
 NUM_CHECKED_ROWS, NUM_REPLICATES, NUM_DRAWN = 500, 100, 8
-_MOST_TIMES = 4  # as long as wide
 _FEWEST_CHECKED, _MOST_CHECKED = 20, 2**26  # rows, of which so many numbers are made at most
 
 _CPU = torch.device("cpu")
@@ -58,14 +57,20 @@ def collect(fitted: Fitted) -> ReportContents:
     x = fitted.events(rows)
     given = None if held_out.covariates is None else held_out.covariates[: len(x)]
     context = fitted.context(None if y is None else y[: len(x)], dataset.name, given)
-    is_image, is_text = len(fitted.schema.event_shape) > 1, fitted.schema.is_written
+    is_text, is_series = fitted.schema.is_written, fitted.schema.kind == "array" and len(fitted.schema.event_shape) == 2
+    is_image = len(fitted.schema.event_shape) > 1 and not is_series
     some = x[:MOST_LATENTS]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", InferenceWarning)
         found = posterior_mean(model, some, None if context is None else context[: len(some)], seed=fitted.seed)
     require_finite_rows(found.values, "q(z | x)")
     with forked(_CPU, derive_seed(fitted.seed, _SHOWN)), torch.inference_mode():
-        shown = {} if is_text else _shown_images(model, x, context) if is_image else _shown_rows(fitted, rows, context)
+        if is_text:
+            shown = {}
+        elif is_series:
+            shown = _shown_series(fitted, rows, x, context)
+        else:
+            shown = _shown_images(model, x, context) if is_image else _shown_rows(fitted, rows, context)
         drawn = pictures_in(fitted, model.sample_mean(NUM_SAMPLES)) if _has_pictures(fitted) else {}
     latents, explained = _project(found.values)
     evaluation = _plain(fitted.scores)
@@ -73,7 +78,7 @@ def collect(fitted: Fitted) -> ReportContents:
     binarization = getattr(transform, "binarization", "none")
     return ReportContents(
         title=f"{fitted.name if fitted.plan is None else fitted.plan.recipe} on {dataset.name}",
-        kind="image" if is_image else "text" if is_text else "table",
+        kind="image" if is_image else "text" if is_text else "series" if is_series else "table",
         command=fitted.config.get("command"),
         notes=(*fitted.notes, *_chosen(fitted), *(() if _can_sample(model) else (_NO_PRIOR,))),
         configuration={**_origin(fitted), **({} if fitted.plan is None else fitted.plan.in_use())},
@@ -174,12 +179,19 @@ def _shown_images(model: LatentVariableModel, x: Tensor, context: Tensor | None)
 
 
 def _pictures(x: Tensor) -> np.ndarray:
-    """Images as they are, clips as the strips of their frames, and series as strips wide enough to be seen."""
-    if x.ndim != 3:
-        return filmstrips(x.numpy()) if x.ndim == 5 else x.numpy()
-    height, width = x.shape[1:]
-    rows, columns = (max(1, -(-other // (_MOST_TIMES * own))) for own, other in ((height, width), (width, height)))
-    return x.numpy().repeat(rows, 1).repeat(columns, 2)
+    """Images as they are, and clips as the strips of their frames."""
+    return filmstrips(x.numpy()) if x.ndim == 5 else x.numpy()
+
+
+def _shown_series(fitted: Fitted, rows: np.ndarray, x: Tensor, context: Tensor | None) -> dict[str, np.ndarray]:
+    """Series (n, T, D), their reconstructions, and draws x ~ p(x), in the units of the data."""
+    model, given = fitted.model, None if context is None else context[:NUM_PAIRS]
+    again = fitted.stored(model.reconstruct(x[:NUM_PAIRS], given))
+    pairs = {"originals": np.asarray(rows[:NUM_PAIRS], dtype=np.float64), "reconstructions": again}
+    if not _can_sample(model):
+        return pairs
+    draws = model.sample(NUM_PAIRS) if context is None else model.sample(1, _every_class(context))[0]
+    return {**pairs, "samples": fitted.stored(draws)}
 
 
 def _shown_texts(fitted: Fitted, x: Tensor, context: Tensor | None, *, pairs: bool) -> dict[str, Any]:

@@ -12,6 +12,8 @@ __all__ = [
     "RANKS",
     "RECONSTRUCTIONS",
     "SAMPLES",
+    "SERIES_RECONSTRUCTIONS",
+    "SERIES_SAMPLES",
     "SHOWS_DRAWS",
     "SHOWS_MEANS",
     "TEXT_PAIRS",
@@ -55,6 +57,15 @@ BINARIZED = {
 SAMPLES = (
     "Good: images that could be data, and as varied as the data. Bad: ghosts between two shapes (the prior puts mass "
     "where no latent lies) or few distinct images."
+)
+SERIES_RECONSTRUCTIONS = (
+    "The dashed line is the model's mean given the latents of the series, so that noise is not in it. Good: it follows "
+    "level, trend and turns of the series. Bad: one line for all series (the latents are ignored), or turns that come "
+    "too late. A line that covers the series exactly says little: there are as many latents as numbers."
+)
+SERIES_SAMPLES = (
+    "Draws, noise and all, on the scale of the test series. Good: lines that could be test series: as rough, as spread "
+    "and as varied. Bad: smoother or rougher lines, or levels that no test series has."
 )
 SHOWS_MEANS = " Shown is the mean of p(x | z), not a draw, hence no pixel noise."
 SHOWS_DRAWS = (

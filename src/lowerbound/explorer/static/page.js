@@ -133,11 +133,11 @@ function paint(colour, values, legend) {
     values.forEach((k, i) => {
       const known = k >= 0 && k < colour.names.length;
       map.inks[i] = known ? packed(ofHex(inks[k % inks.length])) : grey;
-      map.shapes[i] = known ? Math.floor(k / inks.length) % 3 : 0;
+      map.shapes[i] = known ? k % 3 : 0;
       if (known) used.add(k);
     });
     for (const k of [...used].sort((a, b) => a - b)) {
-      const mark = make('span', { textContent: '●▲■'[Math.floor(k / inks.length) % 3] });
+      const mark = make('span', { textContent: '●▲■'[k % 3] });
       mark.style.color = inks[k % inks.length];
       legend.append(make('span', {}, mark, ` ${colour.names[k]}`));
     }
@@ -171,7 +171,8 @@ function changed(what, within) {
   }
 }
 
-let asking = false, wanted = false, nearestShown = -1;
+const REST = 150; // ms
+let asking = false, wanted = false, quick = true, resting = 0, nearestShown = -1;
 async function cursorMoved() {
   const names = plane.axes ? plane.axes.map((d) => `z${d + 1}`) : ['1st component', '2nd component'];
   byId('where').textContent = map.cursor.slice(0, all.size === 1 ? 1 : 2).map((x, k) => `${names[k]} = ${x.toFixed(3)}`).join(', ')
@@ -179,20 +180,31 @@ async function cursorMoved() {
     + (embedded && plane.saved ? ' Shown is the nearest point that was decoded.' : '');
   if (!all.decodes) return showNearest();
   if (embedded && !plane.saved) return byId('here').replaceChildren(make('p', { className: 'quiet', textContent: 'Nothing was decoded in this plane.' }));
-  wanted = true;
-  if (asking) return undefined;
+  clearTimeout(resting);
+  return showHere(true);
+}
+
+// What the model shows at the cursor, quickly while it moves; where that is no draw, the draw when the cursor rests.
+async function showHere(isQuick) {
+  [wanted, quick] = [true, isQuick];
+  if (asking) return;
   asking = true;
+  let view = null;
   while (wanted) {
     wanted = false;
     try {
-      byId('here').replaceChildren(element((await source.decode([here()], contextRow(), plane))[0], 196));
+      [view] = await source.decode([here()], contextRow(), plane, quick);
+      byId('here').replaceChildren(view.words ? figure(view, wordsOf(view), 196) : element(view, 196));
     } catch (error) {
       say('here', error);
+      view = null;
     }
   }
   asking = false;
-  return undefined;
+  if (view?.isDrawn === false) resting = setTimeout(() => showHere(false), REST);
 }
+
+const wordsOf = (view) => (view.isDrawn ? view.words : 'A first look: means along an x that is no draw yet; the draw follows when the cursor rests.');
 
 async function showNearest() {
   const row = map.nearest(map.cursor);

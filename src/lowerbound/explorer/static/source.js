@@ -18,8 +18,8 @@ class Served {
     return this.#read(await fetch(name, { method: 'POST', headers, body }));
   }
 
-  decode(latents, row) {
-    return this.ask('decode', { latents: latents.map((z) => Array.from(z)), row });
+  decode(latents, row, plane, quick = false) {
+    return this.ask('decode', { latents: latents.map((z) => Array.from(z)), row, quick });
   }
 
   async walk(a, b, way, row) {

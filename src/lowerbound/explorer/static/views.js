@@ -92,9 +92,5 @@ const figure = (view, caption, width) => make('figure', {}, element(view, width)
 const short = (x) => (x === null || x === undefined ? '–' : Math.abs(x) >= 1000 ? x.toFixed(0) : x.toFixed(2));
 
 const isDark = matchMedia('(prefers-color-scheme: dark)');
-let colours = [];
-const lighter = (hex) => {
-  const parts = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-  return `#${parts.map((x) => Math.round(x + (255 - x) * 0.4).toString(16).padStart(2, '0')).join('')}`;
-};
-const palette = () => (isDark.matches ? colours.map(lighter) : colours);
+let colours = { light: [], dark: [] };
+const palette = () => (isDark.matches ? colours.dark : colours.light);
