@@ -95,7 +95,7 @@ def test_relax_trains_layers_by_words():
         "digits", "binary-layers", latent_dims=[4, 2], gradient="relax:hidden=3", num_samples=1, steps=2, compile=False
     )
     assert {"rate_1", "rate_2"} <= fitted.records[-1]["terms"].keys()
-    with pytest.raises(ValueError, match="RELAX takes several layers level by level.*got IWAE"):
+    with pytest.raises(ValueError, match=r"RELAX takes several layers level by level.*got IWAE"):
         lb.fit(
             "digits", "binary-layers", latent_dims=[4, 2], gradient="relax", objective="iwae", num_samples=5, steps=2
         )
