@@ -114,6 +114,7 @@ def coded(name: str, dataset: Dataset, given: argparse.Namespace, seed: int) -> 
         lr_schedule="cosine",
         seed=seed,
         device="cpu",
+        compile=False,
     )
     found = carried_out(given.runs / f"{name}-{seed}", {"name": given.data}, dataset, planned)
     return found.model, found.records[-1]["seconds"]
