@@ -6,12 +6,13 @@
 
 All have the nets `nets.ToMap` and `nets.FromMap` with two stages, and a discretized logistic likelihood of 256 grey
 levels. The codes are learned under a uniform prior, which costs 49 ln 128 = 237.7 nats an image; then a masked
-convolution is fitted to them. Adam, batches of 128, a learning rate that falls from 2e-3 to 2e-5 by a cosine in each
-stage; a tenth of the training rows, at most 5,000, choose the weights.
+convolution is fitted to them. Adam, a learning rate that falls from 2e-3 to 2e-5 by a cosine in each stage; a tenth of
+the training rows, at most 5,000, choose the weights.
 
 Reported on the first test images: log p(x, k*) of fsq and vq, which is a bound of log p(x), and L_K of the vae, in nats
 and bits per dimension; the nats of the codes under the uniform and under the learned prior; and the codes in use by all
-test images. Runs lie in a folder and go on where they were stopped. Beside the numbers a picture.
+test images, of each seed. Runs lie in a folder and go on where they were stopped. Beside the numbers a picture of the
+first seed.
 
 python papers/codes_fashion.py --runs runs/codes
 """
@@ -19,6 +20,7 @@ python papers/codes_fashion.py --runs runs/codes
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 from pathlib import Path
@@ -49,7 +51,7 @@ from lowerbound.schedules import Cosine
 from lowerbound.spelling import construct, outputs_of
 
 RESULTS = Path(__file__).parent / "results"
-CPU, BATCH, LR, SHOWN, FEATURES = torch.device("cpu"), 128, 2e-3, 16, 16
+CPU, LR, SHOWN, FEATURES = torch.device("cpu"), 2e-3, 16, 16
 RECIPES: dict[str, dict[str, Any]] = {
     "fsq": {"levels": [8, 4, 4]},
     "vq": {"num_codes": 128, "features": FEATURES},
@@ -68,7 +70,8 @@ def main() -> None:
     parser.add_argument("--prior-layers", type=int, default=4)
     parser.add_argument("--test-images", type=int, default=1000)
     parser.add_argument("--evidence-samples", type=int, default=100, help="K of the vae")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--out", type=Path, default=RESULTS / "codes_fashion.json")
     given = parser.parse_args()
@@ -79,20 +82,22 @@ def main() -> None:
     options = {name: value for name, value in vars(given).items() if name not in ("runs", "out")}
     results: dict[str, Any] = {"protocol": __doc__, "options": options, "models": {}}
     pictures = [few[:SHOWN].numpy()]
-    for name in (*RECIPES, "vae"):
-        model, seconds = vae(dataset, given) if name == "vae" else coded(name, dataset, given)
-        results["models"][name] = {**scores(model, few, given), "seconds_training": seconds}
+    for seed, name in itertools.product(range(given.seeds), (*RECIPES, "vae")):
+        model, seconds = vae(dataset, given, seed) if name == "vae" else coded(name, dataset, given, seed)
+        row = {"seed": seed, **scores(model, few, given), "seconds_training": seconds}
         if name != "vae":
-            results["models"][name] |= of_codes(model, x)
-        print(name, results["models"][name], flush=True)
-        with forked(CPU, given.seed):
-            pictures += [model.reconstruct(few[:SHOWN]).numpy(), model.sample_mean(SHOWN).numpy()]
+            row |= of_codes(model, x)
+        results["models"].setdefault(name, []).append(row)
+        print(name, row, flush=True)
+        if seed == 0:
+            with forked(CPU, 0):
+                pictures += [model.reconstruct(few[:SHOWN]).numpy(), model.sample_mean(SHOWN).numpy()]
         given.out.write_text(json.dumps(results, indent=2) + "\n")
     title = "Test images; then reconstructions and samples of fsq, of vq and of the vae"
     image_grid(np.concatenate(pictures), columns=SHOWN, title=title).savefig(given.out.with_suffix(".png"))
 
 
-def coded(name: str, dataset: Dataset, given: argparse.Namespace) -> tuple[LatentVariableModel, float]:
+def coded(name: str, dataset: Dataset, given: argparse.Namespace, seed: int) -> tuple[LatentVariableModel, float]:
     """A fit of a recipe, both stages, and the seconds that it took."""
     planned = plan(
         dataset,
@@ -104,20 +109,21 @@ def coded(name: str, dataset: Dataset, given: argparse.Namespace) -> tuple[Laten
         prior_layers=given.prior_layers,
         prior_epochs=given.prior_epochs,
         steps=given.steps,
-        batch_size=BATCH,
+        batch_size=given.batch,
         lr=LR,
         lr_schedule="cosine",
-        seed=given.seed,
+        seed=seed,
         device="cpu",
+        compile=False,
     )
-    found = carried_out(given.runs / name, {"name": given.data}, dataset, planned)
+    found = carried_out(given.runs / f"{name}-{seed}", {"name": given.data}, dataset, planned)
     return found.model, found.records[-1]["seconds"]
 
 
-def vae(dataset: Dataset, given: argparse.Namespace) -> tuple[LatentVariableModel, float]:
+def vae(dataset: Dataset, given: argparse.Namespace, seed: int) -> tuple[LatentVariableModel, float]:
     """The same nets with a continuous latent; as many rows choose the weights as in the recipes."""
     shape = dataset.event_shape
-    with forked(CPU, given.seed):
+    with forked(CPU, seed):
         encoder = ToMap(shape, given.hidden, (2, FEATURES))
         decoder = FromMap(FEATURES, given.hidden[::-1], outputs_of(likelihoods, given.likelihood, shape))
         model = LatentVariableModel(
@@ -127,33 +133,34 @@ def vae(dataset: Dataset, given: argparse.Namespace) -> tuple[LatentVariableMode
         )
     rows = torch.as_tensor(np.asarray(dataset.x_train))
     count = min(5000, len(rows) // 10)
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(given.seed))
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     pixels = Pixels(scale=dataset.pixel_scale, binarization="none")
     source, held_out = InMemory(rows[order[count:]], pixels), InMemory(rows[order[:count]], pixels)
     model.initialize(pixels(rows[order[count : count + 5000]]))
     loss = VariationalLoss(model, ELBO("kl"), Pathwise())
-    (given.runs / "vae").mkdir(parents=True, exist_ok=True)
+    folder = given.runs / f"vae-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
     for record in train(
         loss,
         source,
         num_steps=given.steps,
-        batch_size=BATCH,
+        batch_size=given.batch,
         lr=Cosine(LR, LR / 100, given.steps),
         held_out=HeldOut(source=held_out, every=max(1, given.steps // 20)),
-        checkpoint=Checkpoint(path=given.runs / "vae" / "state.safetensors"),
-        seed=given.seed,
+        checkpoint=Checkpoint(path=folder / "state.safetensors"),
+        seed=seed,
         compile=False,
     ):
         if record.held_out is not None:
             print(f"vae: pass {record.epoch:6.1f}, held-out bound {record.held_out['bound']:8.2f}", flush=True)
     loss.eval()
-    return model, Checkpoint(path=given.runs / "vae" / "state.safetensors").load()[1]["seconds"]
+    return model, Checkpoint(path=folder / "state.safetensors").load()[1]["seconds"]
 
 
 def scores(model: LatentVariableModel, x: Tensor, given: argparse.Namespace) -> dict[str, Any]:
     """The bound of log p(x), nats and bits per dimension; its parts."""
-    evidence = log_evidence(model, x, num_samples=given.evidence_samples, seed=given.seed, max_elements=2**22)
-    parts = summary(model, x, num_samples=4, seed=given.seed, max_elements=2**22)
+    evidence = log_evidence(model, x, num_samples=given.evidence_samples, seed=0, max_elements=2**22)
+    parts = summary(model, x, num_samples=4, seed=0, max_elements=2**22)
     return {
         "log_evidence": evidence.mean,
         "standard_error": evidence.standard_error_of_mean,

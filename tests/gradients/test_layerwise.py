@@ -76,6 +76,15 @@ def values(layer):
     return torch.tensor(list(itertools.product([0.0, 1.0], repeat=layer.event_shape[0])), dtype=torch.float64)
 
 
+def relax(latent_dim):
+    """With a free-form term that does not start at zero."""
+    torch.manual_seed(1)
+    estimator = RELAX(latent_dim, 2, hidden=4, temperature=0.8)
+    for p in estimator.net.parameters():
+        nn.init.normal_(p)
+    return estimator
+
+
 def exact_elbo(model):
     """Σ_z q(z | x) log w over all states."""
     q = model.infer(X)
@@ -96,6 +105,8 @@ def exact_elbo(model):
         pytest.param(three_layers, ARM(), marks=pytest.mark.slow),
         pytest.param(three_layers, REBAR(), marks=pytest.mark.slow),
         pytest.param(bits_from_the_top, REBAR(), marks=pytest.mark.slow),
+        (three_layers, relax(3)),
+        pytest.param(bits_from_the_top, relax(3), marks=pytest.mark.slow),
     ],
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
@@ -138,7 +149,9 @@ def test_what_levels_cannot_do_is_refused():
         (bits, ELBO(rate="kl"), Concrete(), "use rate='sampled'"),
         (categories, ELBO(), DisARM(), "needs posteriors.Bernoulli"),
         (bits, ELBO(), Enumerate(max_states=4), r"2\^2 · 2\^1"),
-        (bits, ELBO(), RELAX(2, 2), "needs posteriors.Bernoulli or posteriors.Categorical"),
+        (bits, IWAE(), RELAX(3, 2), "level by level"),
+        (bits, ELBO(), RELAX(2, 2), r"shape \(2,\) and got \(2,\) and \(1,\); give it their latent_dim, of all"),
+        (categories, ELBO(), RELAX(2, 2), r"\(1, 3\) and \(1,\)"),
     ]
     for model, objective, estimator, told in cases:
         with pytest.raises(ValueError, match=told):

@@ -15,6 +15,7 @@ from lowerbound.held_out import HeldOut
 from lowerbound.losses import VAEGAN
 from lowerbound.losses.vae_gan import sample_score
 from lowerbound.models import ladder, vae
+from lowerbound.nets import FeatureDiscriminator
 from lowerbound.planning import plan
 from lowerbound.testing import flat_gradient
 
@@ -58,6 +59,18 @@ def test_each_part_has_the_gradient_of_its_own_loss_alone():
         torch.testing.assert_close(got, expected[name])
         mixed = flat_gradient(together, parameters)
         assert (mixed - got).norm() > 0.01 * got.norm(), name  # the sum of the losses, differentiated as it is
+
+
+def test_features_are_read_early_and_the_verdict_comes_after_them():
+    """Linear in x by default: a distance of features is one of x, in other coordinates."""
+    torch.manual_seed(0)
+    net, a, b = FeatureDiscriminator(4, after=[5]), torch.randn(4), torch.randn(4)
+    h = [net(x)[0] for x in (a + b, a, b, torch.zeros(4))]
+    torch.testing.assert_close(h[0] + h[3], h[1] + h[2])
+    assert (h[1] - h[2]).norm() > 0.1
+    along = [torch.func.jacrev(lambda x: net(x)[1])(x) for x in (a, b)]
+    assert torch.linalg.matrix_rank(torch.stack(along)) == 2  # the verdict is not
+    assert [p.shape[0] for p in net.head.parameters() if p.ndim == 2] == [5, 1]
 
 
 def test_the_weight_of_the_adversarial_term_rises():

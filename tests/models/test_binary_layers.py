@@ -88,3 +88,14 @@ def test_a_fitted_model_is_scored_as_the_discrete_one():
     assert scores["discretised"]
     assert scores["log_evidence"] == pytest.approx(exact, abs=0.02)
     assert scores["log_evidence"] != pytest.approx(fitted.evaluate(num_samples=2000)["log_evidence"], abs=0.02)
+
+
+def test_relax_trains_layers_by_words():
+    fitted = lb.fit(
+        "digits", "binary-layers", latent_dims=[4, 2], gradient="relax:hidden=3", num_samples=1, steps=2, compile=False
+    )
+    assert {"rate_1", "rate_2"} <= fitted.records[-1]["terms"].keys()
+    with pytest.raises(ValueError, match=r"RELAX takes several layers level by level.*got IWAE"):
+        lb.fit(
+            "digits", "binary-layers", latent_dims=[4, 2], gradient="relax", objective="iwae", num_samples=5, steps=2
+        )

@@ -10,9 +10,9 @@ estimator tries. The estimator of one layer is used as it is. It is asked for it
 which is then attached to a_l. Value and θ's gradient are those of one draw of the whole chain. A step costs the
 evaluations of one layer for each level, and one more.
 
-For a relaxed control variate (REBAR) the layers after the level are relaxed too, at the same temperature and with noise
-of their own: then it is a smooth function of the relaxed layer, whose bits it never sees, and the estimator stays
-unbiased.
+For a relaxed control variate (REBAR, RELAX) the layers after the level are relaxed too, at the same temperature and
+with noise of their own: then it is a smooth function of the relaxed layer, whose bits it never sees, and the estimator
+stays unbiased.
 """
 
 from __future__ import annotations
@@ -77,6 +77,14 @@ class LayerJoint:
         """The batch."""
         return self.whole.x
 
+    def rows_of_x(self, rows: int) -> Tensor:
+        """The datum of each of S · B rows, (rows, *event_shape)."""
+        return self.x.expand(rows // len(self.x), *self.x.shape).flatten(0, 1)
+
+    def layers_before(self) -> list[Tensor]:
+        """The layers that are drawn before, as rows (S · B, *event)."""
+        return [b.flatten(0, 1) for b in self.before]
+
     def relaxed(self, temperature: Tensor) -> LayerJoint:
         """The same for relaxed values, with relaxed later layers."""
         return LayerJoint(self.chain, self.whole, self.before, temperature)
@@ -94,7 +102,7 @@ class LayerJoint:
                 return own if layer == level else copies[layer]
             if self.temperature is None:
                 return q.sample()
-            family, logits = discrete_of(q, "REBAR")
+            family, logits = discrete_of(q, "A relaxed control variate")
             return family.soften(family.draw(logits, 1)[0], self.temperature)
 
         walk = self.chain.walk_by(value_of)

@@ -30,7 +30,7 @@ class Quantized:
     """Copies the gradient at the codes to the encoded vectors, and draws codes and vectors to each other.
 
     Arguments:
-        commitment: β, by which the encoder is drawn to its codes.
+        commitment: β, by which the encoder is drawn to its codes; of `FiniteScalar`, into the grid.
 
     Gradient: that of the bound for θ; biased for the encoder, because rounding has no derivative. The value is exact:
         q(k | x) has one value.

@@ -1,6 +1,7 @@
 """The VAE/GAN: reconstruction in the features of a discriminator (Larsen et al. 2016, arXiv:1512.09300, §2.3, alg. 1).
 
-With h(x) features inside a discriminator D of data, x̃ = E[x | z] at z ~ q(z | x) and x_p = E[x | z_p] at z_p ~ p(z),
+With h(x) features in an early layer of a discriminator D of data, x̃ = E[x | z] at z ~ q(z | x) and
+x_p = E[x | z_p] at z_p ~ p(z),
 
     L_rec = ½ ‖h(x) − h(x̃)‖²        L_D = softplus(−D(x)) + softplus(D(x̃)) + softplus(D(x_p))
     L_G = softplus(−D(x̃)) + softplus(−D(x_p))
@@ -57,8 +58,10 @@ class VAEGAN(Loss):
         gamma: γ, the weight of the reconstruction in the loss of the decoder.
         weight: ω, the weight of the adversarial term in it; 0 leaves it out.
         warmup: steps in which it rises from 0.
-        hidden: widths of the hidden layers of the discriminator; channels of its convolutions.
+        hidden: widths of the hidden layers of the discriminator before h(x); channels of its convolutions. None makes
+            h linear in x: layers nearer to the logit keep little of x but whether it is real.
         features: length of h(x).
+        after: widths of its hidden layers between h(x) and the logit.
         convolution: whether the discriminator has convolutions.
         lr_factor: its learning rate, as a multiple of that of the model.
         beta1: its decay of the first moment under Adam.
@@ -86,8 +89,9 @@ class VAEGAN(Loss):
         gamma: float = 1.0,
         weight: float = 1.0,
         warmup: int = 1000,
-        hidden: Sequence[int] = (256,),
-        features: int = 64,
+        hidden: Sequence[int] = (),
+        features: int = 128,
+        after: Sequence[int] = (128,),
         convolution: bool = False,
         lr_factor: float = 1.0,
         beta1: float = 0.5,
@@ -98,7 +102,7 @@ class VAEGAN(Loss):
                 raise ValueError(f"VAEGAN got {name}={value} and needs a finite number, 0 or more.")
         self.model, self.beta, self.gamma, self.weight, self.warmup = model, beta, gamma, weight, warmup
         self.discriminator = FeatureDiscriminator(
-            event_shape, hidden, features, convolution, lr_factor=lr_factor, optimizer_beta1=beta1
+            event_shape, hidden, features, after, convolution, lr_factor=lr_factor, optimizer_beta1=beta1
         )
         self.register_buffer("adversarial", torch.tensor(self._adversarial(0)))
 

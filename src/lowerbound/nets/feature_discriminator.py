@@ -1,5 +1,8 @@
-"""A discriminator of data whose hidden layer is a space of features: h = f(x), ℓ = w · a(h) + b (Larsen et
-al. 2016, arXiv:1512.09300, §2.3).
+"""A discriminator of data one of whose layers is a space of features: h = f(x), ℓ = g(h) (Larsen et al. 2016,
+arXiv:1512.09300, §2.3).
+
+The features are those of an early layer, as in the paper. What the last layer before the logit holds is whether x is
+real, and little else of x.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ class FeatureDiscriminator(nn.Module):
         event_shape: shape of one datum.
         hidden: widths of the hidden layers before the features; of an image, channels if `convolution`.
         features: number of features.
+        after: widths of the hidden layers between the features and the logit.
         convolution: whether images go through convolutions.
         lr_factor: its learning rate, as a multiple of that of the model.
         optimizer_beta1: its decay of the first moment under Adam and its kin; None for that of the model.
@@ -38,8 +42,9 @@ class FeatureDiscriminator(nn.Module):
     def __init__(
         self,
         event_shape: Shape,
-        hidden: Sequence[int] = (256,),
-        features: int = 64,
+        hidden: Sequence[int] = (),
+        features: int = 128,
+        after: Sequence[int] = (128,),
         convolution: bool = False,
         *,
         lr_factor: float = 1.0,
@@ -47,7 +52,7 @@ class FeatureDiscriminator(nn.Module):
         activation: Callable[[], nn.Module] = nn.SiLU,
     ):
         super().__init__()
-        require_at_most("FeatureDiscriminator", MOST_LAYERS, hidden=len(hidden))
+        require_at_most("FeatureDiscriminator", MOST_LAYERS, hidden=len(hidden), after=len(after))
         if features < 1 or not 0 < lr_factor < float("inf") or not 0 <= (optimizer_beta1 or 0) < 1:
             raise ValueError(
                 f"FeatureDiscriminator got features={features}, lr_factor={lr_factor}, beta1={optimizer_beta1} and "
@@ -59,7 +64,7 @@ class FeatureDiscriminator(nn.Module):
             if convolution
             else MLP(shape, hidden, features, activation)
         )
-        self.head = nn.Sequential(activation(), nn.Linear(features, 1))
+        self.head = nn.Sequential(activation(), MLP(features, after, 1, activation))
         self.lr_factor, self.optimizer_beta1 = lr_factor, optimizer_beta1
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,8 +6,13 @@ Each of D numbers is squashed to L_d values and rounded:
     f̂_d = round(g_d) / w_d                 w_d = ⌊L_d / 2⌋
 
 The codes are all Π_d L_d points of the grid. Rounding is copied in the backward pass, so that the gradient for f̂ is
-that for g / w. There is no codebook that could die, no commitment and nothing to start from data. Vectors whose tanh is
-flat hardly move again, so that an encoder may still use few points: look at the usage.
+that for g / w. There is no codebook that could die, and nothing to start from data.
+
+Where the tanh is flat no gradient comes back, and in the first steps a decoder that asks for brighter or darker images
+moves all vectors the same way. Of numbers beyond the middle of the outermost cell the excess is therefore drawn back,
+with the weight β that `gradients.Quantized` calls commitment; the source has none, which is β = 0:
+
+    β Σ_d max(|f_d + s_d| − r_d, 0)²        r_d = artanh(1 − 1 / (2 (L_d − 1)))
 """
 
 from __future__ import annotations
@@ -62,6 +67,7 @@ class FiniteScalar(nn.Module):
         self._half = [(count - 1) * (1 - _EPSILON) / 2 for count in self.levels]
         self._offset = [0.5 * (count % 2 == 0) for count in self.levels]
         self._shift = [math.tan(o / h) for o, h in zip(self._offset, self._half, strict=True)]
+        self._reach = [math.atanh(1 - 0.5 / (count - 1)) for count in self.levels]
         self._width = [count // 2 for count in self.levels]
         self._basis = [math.prod(self.levels[:d]) for d in range(len(self.levels))]
         number = torch.arange(num_codes)
@@ -77,10 +83,12 @@ class FiniteScalar(nn.Module):
         """q(k | context)."""
         f = features_last(parameters_of(self.net, context), len(self.latent_shape))
         half, offset, shift, width = (f.new_tensor(p) for p in (self._half, self._offset, self._shift, self._width))
-        g = torch.tanh(f + shift) * half - offset
+        s = f + shift
+        g = torch.tanh(s) * half - offset
         index = ((g.detach().round() + width) * f.new_tensor(self._basis)).sum(-1).long()
         path = path_to(g / width, self.points.to(g.dtype) / width)
-        return QuantizedDistribution(index, len(self.points), path=path, dtype=g.dtype)
+        beyond = (s.abs() - s.new_tensor(self._reach)).clamp_min(0).square().flatten(1).sum(1)
+        return QuantizedDistribution(index, len(self.points), path=path, commitment_error=beyond, dtype=g.dtype)
 
     @property
     def num_codes(self) -> int:

@@ -41,7 +41,7 @@ class QuantizedDistribution(Distribution):
         num_codes: K.
         path: (B, *sites, K) zeros with the derivative of a step in one-hot space; None for no gradient.
         codebook_error: (B,) the squared distance of the codes from the vectors, differentiable along the codes.
-        commitment_error: (B,) the same, differentiable along the vectors.
+        commitment_error: (B,) the same, or their distance from where codes are, differentiable along the vectors.
         observe: shows the vectors to a codebook.
         dtype: of the one-hot vectors.
     """

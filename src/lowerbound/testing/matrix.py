@@ -155,7 +155,7 @@ KINDS: Mapping[str, PosteriorKind] = {
         title="several layers of bits: `BottomUp` of `Bernoulli` with `Hierarchical` of `Bernoulli`",
         posterior="bernoulli",
         prior="bernoulli",
-        latent_dim=2,
+        latent_dim=3,
         seed=11,
         make=_layers_of_bits,
     ),
