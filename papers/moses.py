@@ -21,6 +21,11 @@ and remedies against an unused latent, each with everything else as it is:
     little rate        a weight of 0.01 on the rate, the largest of the published code of JT-VAE; 64 latents, no dropout
     little rate, counts   the same, an encoder of the counts of symbols, 32 molecules a step and four times the steps
 
+and other encoders and latents, with 2 nats of the rate free:
+
+    atoms              an encoder that passes messages between bonded atoms
+    tree and graph     z_T of the tree of fragments and z_G of the graph of atoms, half of the numbers each
+
 Every k-th molecule of the training part of MOSES is fitted; a tenth of them chooses the weights. Scored are molecules
 spread over the published test part: L_K of K importance samples, nats a molecule of its derivation (of characters: of
 its canonical SMILES), each a lower bound of log p(molecule), because a molecule has more than one way to be written;
@@ -136,6 +141,8 @@ def variants(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
         "aggressive": {**fragments, "objective": "elbo:rate=kl", "loss": "aggressive:num_encoder_steps=10"},
         "bag of words": {**fragments, **free, "encoder": "bag-of-words"},
         "short sight": {**fragments, **free, "decoder": "convolution", "layers": 1},
+        "atoms": {**fragments, "encoder": "message-passing"},
+        "tree and graph": {**fragments, "latent_dim": given.latent_dim // 2, "graph_latent_dim": given.latent_dim // 2},
         "free bits 20": {**fragments, "objective": "free-bits:nats=20.0,per=group"},
         "little rate": {**fragments, **little},
         "little rate, counts": {

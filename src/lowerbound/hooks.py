@@ -22,6 +22,7 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `KnowsEachState`        a posterior module that knows p(state of each step | series) exactly
 `FindsStates`           a posterior module that knows the most probable path of states behind a series
 `IsExact`               a posterior module that may be p(z | x) itself
+`NamesLatents`          a likelihood, or its net, that reads several named latents side by side in one vector
 `HasTopics`             a net of a likelihood whose parameters are distributions over words
 `HasCumulative`         a distribution of single numbers that states P(x ≤ value)
 `MapsNoise`             a distribution that is a flow z = f(ε) from a standard normal
@@ -67,6 +68,7 @@ __all__ = [
     "Layered",
     "Lends",
     "MapsNoise",
+    "NamesLatents",
     "OverWholeNumbers",
     "PointMass",
     "Quantizes",
@@ -375,6 +377,15 @@ class IsExact(Protocol):
 
     def is_exact_for(self, model: Any) -> bool:
         """Whether q(z | x) is p(z | x) of this model, so that log w is log p(x) for every z: one draw is enough."""
+        ...
+
+
+@runtime_checkable
+class NamesLatents(Protocol):
+    """A likelihood, or its net, that may read several latents side by side in one vector z."""
+
+    def latent_parts(self) -> dict[str, int]:
+        """The length of each by its name, in their order; empty for one latent."""
         ...
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +18,7 @@ from lowerbound.defaults import facts_of
 from lowerbound.evaluate import codes_of_rows, latent_moments, log_evidence
 from lowerbound.evaluate.evidence import require_finite
 from lowerbound.fitted import Fitted
-from lowerbound.hooks import Embeds, FindsStates
+from lowerbound.hooks import Embeds, FindsStates, NamesLatents
 from lowerbound.inference import InferenceScheme, Local, with_inference
 from lowerbound.not_finite import require_finite_rows
 from lowerbound.randomness import derive_seed, forked
@@ -45,6 +45,7 @@ class Encoded:
             vectors that they stand for. None for other latents.
         states: the number of the state of each step (N, T), along the most probable path of a chain of states, of
             which `mean` holds p(state | x), the states of one step after those of the step before; None for others.
+        parts: the lengths of named latents that stand side by side in `mean`; empty for one latent.
     """
 
     mean: np.ndarray
@@ -53,6 +54,13 @@ class Encoded:
     probability: np.ndarray | None = None
     codes: np.ndarray | None = None
     states: np.ndarray | None = None
+    parts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the numbers of a latent: "0", "1", …, or "tree_0", …, "graph_0", … of named latents."""
+        parts = {f"{name}_": size for name, size in self.parts.items()} or {"": self.mean.shape[1]}
+        return [f"{name}{i}" for name, size in parts.items() for i in range(size)]
 
 
 def encode(
@@ -76,7 +84,16 @@ def encode(
         of_classes = probabilities(fitted, rows, seed=seed)
         assigned, probability = _named(fitted, of_classes.argmax(1)), of_classes.max(1)
     codes, states = _codes(fitted, rows, seed), _states(fitted, rows, seed)
-    return Encoded(mean=mean, scale=scale, assigned=assigned, probability=probability, codes=codes, states=states)
+    likelihood = fitted.model.likelihood
+    return Encoded(
+        mean=mean,
+        scale=scale,
+        assigned=assigned,
+        probability=probability,
+        codes=codes,
+        states=states,
+        parts=likelihood.latent_parts() if isinstance(likelihood, NamesLatents) else {},
+    )
 
 
 def score(fitted: Fitted, data: Any, *, num_samples: int | None, seed: int | None) -> Float[np.ndarray, "row"]:

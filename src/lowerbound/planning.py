@@ -211,7 +211,7 @@ def plan(dataset: Dataset, recipe: str | Recipe | None = None, **given: Any) -> 
     _check_settings(values)
     model = check_options(f"The {made.name} recipe", made.make, {k: v for k, v in values.items() if k in made.options})
     settings = {name: value for name, value in values.items() if name not in made.options}
-    needed = answered_by(dataset, made)
+    needed = answered_by(dataset, made, model)
     decisions = decide(dataset, made, {**model, **settings})
     decided_model = {name: decisions[name].value for name in made.options if name in decisions and name not in model}
     decided_model = check_options(f"The {made.name} recipe", made.make, decided_model)

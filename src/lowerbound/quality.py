@@ -22,6 +22,7 @@ from lowerbound.evaluate.neighbourhoods import sample_quality
 from lowerbound.fitted import Fitted
 from lowerbound.likelihoods.tokens import TokenDistribution, Tokens
 from lowerbound.nets import MLP, Convolution
+from lowerbound.nets.token_net import TokenNet
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.spelling import parse
 
@@ -99,6 +100,7 @@ def _random_fragments(fitted: Fitted) -> TokenDistribution:
     """Molecules whose symbols are drawn by their frequencies in training, among those that may stand."""
     _, options = parse(fitted.dataset.default_likelihood)
     made = Tokens(None, fitted.schema.event_shape, **options, embedding_dim=1, width=1)
+    assert isinstance(made.causal, TokenNet)
     with torch.no_grad():
         made.causal.embedding.zero_()
     made.initialize(fitted.events(fitted.dataset.x_train))

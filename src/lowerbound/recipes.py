@@ -25,6 +25,7 @@ from lowerbound.models import (
     linear,
     linear_path_autoencoder,
     mixture_of_factor_analysers,
+    molecule_autoencoder,
     multimodal,
     pixel_autoencoder,
     quantized_autoencoder,
@@ -75,6 +76,7 @@ _OWN: tuple[Recipe, ...] = (
     hidden_markov.RECIPE,
     *topics.RECIPES,
     *sentence_autoencoder.RECIPES,
+    molecule_autoencoder.RECIPE,
 )
 _FORMER_NAMES = {"rows": "autoregressive-rows"}  # that run folders may hold
 

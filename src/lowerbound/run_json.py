@@ -45,6 +45,7 @@ _COUNTS = ("num_distributions", "num_samples", "active_units", "latent_dim", "nu
 _EVALUATION |= dict.fromkeys(_COUNTS, int | None)
 _EVALUATION |= {
     "kl_per_dimension": list[float] | None,
+    "rate_of_parts": Mapping | None,
     "baselines": Mapping | None,
     "baselines_left_out": dict[str, str] | None,
     "codes": Mapping | None,

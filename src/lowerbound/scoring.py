@@ -42,7 +42,7 @@ from lowerbound.evaluate import (
 )
 from lowerbound.evaluate.evidence import require_finite
 from lowerbound.fitted import Fitted
-from lowerbound.hooks import AssignsClusters, Classifies, Embeds, HasTopics, IsExact
+from lowerbound.hooks import AssignsClusters, Classifies, Embeds, HasTopics, IsExact, NamesLatents
 from lowerbound.integration_scores import integration_scores
 from lowerbound.labelled import LabelledModel
 from lowerbound.language_baseline import language_model_of
@@ -232,15 +232,15 @@ def score(
         Means over the rows in nats per datum: `elbo`, `log_evidence` (L_S), `rate` and `distortion`, the first two with
         standard errors from the spread over the rows; `exact`, where q(z | x) is p(z | x) and L_S log p(x);
         `log_scale`; `bits_per_dim` of L_S and `elbo_bits_per_dim`; the counts `num_samples`, `num_data`,
-        `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`; for a mixture prior `components`:
-        their number, how many are `unused`, and the `effective` number of those in use; for quantised latents `codes`:
-        their `number`, how many are `used` by these rows, and the `effective` number; for a model of clusters,
-        `clustering_accuracy` (of the best matching of clusters to labels) and `normalized_mutual_information`; of text
-        `num_tokens`, with the end of each text, and `perplexity`, which is exp(−L_S / tokens), in place of bits; for a
-        model that classifies, the `accuracy` of its most probable label, with its `accuracy_standard_error`;
-        `effective_sample_size` (median) and `pareto_k_above_07` (fraction); and `baselines`, each with its
-        `log_likelihood` and the `margin` by which L_S is above it on the same rows; `baselines_left_out`, with the
-        reasons, where there are any.
+        `num_dimensions` (of x), `latent_dim` and `active_units`; `kl_per_dimension`; `rate_of_parts`, the rate of each
+        by name, for named latents; for a mixture prior `components`: their number, how many are `unused`, and the
+        `effective` number of those in use; for quantised latents `codes`: their `number`, how many are `used` by these
+        rows, and the `effective` number; for a model of clusters, `clustering_accuracy` (of the best matching of
+        clusters to labels) and `normalized_mutual_information`; of text `num_tokens`, with the end of each text, and
+        `perplexity`, which is exp(−L_S / tokens), in place of bits; for a model that classifies, the `accuracy` of its
+        most probable label, with its `accuracy_standard_error`; `effective_sample_size` (median) and
+        `pareto_k_above_07` (fraction); and `baselines`, each with its `log_likelihood` and the `margin` by which L_S is
+        above it on the same rows; `baselines_left_out`, with the reasons, where there are any.
 
     Raises:
         ValueError: no rows or no samples; rows of which log p(x) is no finite number.
@@ -277,6 +277,7 @@ def score(
         "active_units": parts.active_units,
         "latent_dim": parts.activity.shape[0],
         "kl_per_dimension": None if kl is None else kl.tolist(),
+        **_rates_of_parts(model, kl),
         **_accuracy(model, x_test, context, labels, seed),
         **_clusters(model, x_test, labels, seed),
         "components": _components(model, x_test, seed) if context is None else None,
@@ -285,6 +286,15 @@ def score(
         **({"baselines_left_out": left_out} if left_out else {}),
     }
     return {name: defined(value) for name, value in scores.items()}
+
+
+def _rates_of_parts(model: LatentVariableModel, kl: Tensor | None) -> dict[str, dict[str, float]]:
+    """The rate of each named latent; nothing where there is one latent, or no rate of each number of it."""
+    parts = model.likelihood.latent_parts() if isinstance(model.likelihood, NamesLatents) else {}
+    if not parts or kl is None:
+        return {}
+    rates = (part.sum().item() for part in kl.split(list(parts.values())))
+    return {"rate_of_parts": dict(zip(parts, rates, strict=True))}
 
 
 def _per_token(x: Tensor, log_p: Tensor, *, bag: bool) -> dict[str, Any]:

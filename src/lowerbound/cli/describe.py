@@ -108,7 +108,7 @@ def _model(plan: Plan, model: nn.Module) -> str:
     from lowerbound.spelling import takes
 
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    known = {name: value for name, value in plan.model.items() if value is not None}
+    known = {name: value for name, value in plan.model.items() if value is not None and name != "fragments"}
     words = ", ".join(f"{name.replace('_', '-')} {_text(value)}" for name, value in known.items())
     if plan.steps == 0 and set(plan.model) - set(known) - {"columns"}:
         chosen = f"{words}, " if words else ""

@@ -54,6 +54,9 @@ def encode(
     Of a chain of states `states` are their numbers along the most probable path (row, step), and the means are the
     probabilities of the states, step by step.
 
+    Of latents with names, as those of the tree and of the graph of a molecule, columns have these names, and a .npz
+    file has them as `latent_names`.
+
     Where chains of hmc, or several starts of local, are not to be trusted, stderr says which rows and why.
 
     A .csv or .parquet file of cells also gets the name of each. An .h5ad file is a copy of that of --data with the
@@ -104,26 +107,25 @@ def _write(path: Path, encoded: Encoded, rows: Rows) -> None:
         labels = {} if y is None else {"label": y}
         names = {} if y is None or classes is None else {"label_names": np.array(classes)}
         own = {n: v for n, v in (("codes", codes), ("states", encoded.states)) if v is not None}
+        own |= {"latent_names": np.array(encoded.names)} if encoded.parts else {}
         write_npz(path, row=row, mean=encoded.mean, scale=encoded.scale, **own, **assigned, **labels, **names)
     else:
         flat = () if codes is None else codes.reshape(len(codes), -1).T
         names = {} if rows.row_names is None else {"name": np.array(rows.row_names, dtype=object)}
         columns = {"row": row, **names, **{f"code_{i}": column for i, column in enumerate(flat)}}
         columns |= {} if encoded.states is None else {f"state_{t}": k for t, k in enumerate(encoded.states.T)}
-        columns |= {**_columns(encoded.mean, encoded.scale, y, classes), **assigned}
+        columns |= {**_columns(encoded, y, classes), **assigned}
         if suffix == ".csv":
             tell_formulas(path, (cell for name in ("name", "label", "assigned") for cell in columns.get(name, ())))
         write_bytes(path, _csv(columns) if suffix == ".csv" else _parquet(columns))
 
 
-def _columns(
-    mean: np.ndarray, scale: np.ndarray, y: np.ndarray | None, classes: tuple[str, ...] | None
-) -> dict[str, np.ndarray]:
+def _columns(encoded: Encoded, y: np.ndarray | None, classes: tuple[str, ...] | None) -> dict[str, np.ndarray]:
     """A table's columns by name; labels that are classes with names get them."""
     import numpy as np
 
-    columns = {f"mean_{i}": mean[:, i] for i in range(mean.shape[1])}
-    columns |= {f"scale_{i}": scale[:, i] for i in range(scale.shape[1])}
+    columns = {f"mean_{name}": column for name, column in zip(encoded.names, encoded.mean.T, strict=True)}
+    columns |= {f"scale_{name}": column for name, column in zip(encoded.names, encoded.scale.T, strict=True)}
     if y is not None:
         columns["label"] = y if classes is None else np.array([*classes, ""], dtype=object)[y]  # −1 is no label
     return columns

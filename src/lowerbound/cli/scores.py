@@ -199,6 +199,7 @@ def _rows(scores: dict[str, Any]) -> list[tuple[str, ...]]:
         rows += [
             ("ELBO", *_cells(scores["elbo"], scores["elbo_standard_error"], bits_per_nat), ""),
             ("  rate", *_cells(scores["rate"]), ""),
+            *((f"    of the {name}", *_cells(rate), "") for name, rate in scores.get("rate_of_parts", {}).items()),
             ("  distortion", *_cells(scores["distortion"]), ""),
         ]
     for name, baseline in scores["baselines"].items():

@@ -11,8 +11,9 @@ stays unused. Remedies: `word_dropout`, `objectives.FreeBits`, a warm-up of the 
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, ClassVar
+from collections.abc import Generator, Sequence
+from functools import partial
+from typing import Any, ClassVar, cast
 
 import torch
 from jaxtyping import Float, Shaped
@@ -22,7 +23,7 @@ from torch.types import _size
 
 from lowerbound.autoregressive import AutoregressiveDistribution
 from lowerbound.decoding import Choice, draw, greedy
-from lowerbound.hooks import Turn
+from lowerbound.hooks import NamesLatents, Turn
 from lowerbound.likelihoods.categorical import CategoricalDistribution
 from lowerbound.likelihoods.open_points import Grammar, OpenPoints
 from lowerbound.nets.parameters import parameters_of
@@ -30,6 +31,7 @@ from lowerbound.nets.precision import call_net
 from lowerbound.nets.shapes import Shape, as_shape, out_shape_of
 from lowerbound.nets.texts import END, groups_of_length, is_text
 from lowerbound.nets.token_net import TokenNet, TokenNetwork, make_token_net
+from lowerbound.nets.tree_and_graph import TreeAndGraphNet
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support, classes
 
@@ -55,6 +57,9 @@ class Tokens(nn.Module):
         word_dropout: the probability that a token is hidden from later ones while training.
         dropout: the probability that a number of an embedding or a feature is dropped while training.
         points: of rows that are derivations of molecules, where each symbol can be joined (`open_points.OpenPoints`).
+        classes: the class of each symbol, 0 that of the end, for two nets: one of the classes, with the first half of
+            the context, and one of the symbols within a class, with the second half (`nets.tree_and_graph`); None for
+            one net.
 
     Returns (when called):
         A distribution over x; log-probabilities are nats per text. It has no mean.
@@ -93,6 +98,7 @@ class Tokens(nn.Module):
         word_dropout: float = 0.0,
         dropout: float = 0.0,
         points: str | None = None,
+        classes: Sequence[int] | None = None,
     ):
         super().__init__()
         self.event_shape, self.num_symbols = as_shape(event_shape), num_symbols
@@ -106,19 +112,32 @@ class Tokens(nn.Module):
         if shape is not None and len(shape) != 1:
             raise ValueError(f"Tokens got a net with the output shape {shape} and expected a vector (M,).")
         self._context_shape = shape
-        self.causal = make_token_net(
+        self._check_classes(classes, shape)
+        make = partial(
+            make_token_net,
             self.event_shape[0],
-            num_symbols,
             network=network,
             embedding_dim=embedding_dim,
             width=width,
             layers=layers,
             kernel=kernel,
-            context=0 if shape is None else shape[0],
+            context=0 if shape is None else shape[0] // (1 if classes is None else 2),
             word_dropout=word_dropout,
             dropout=dropout,
         )
+        self.causal = make(num_symbols)
+        if classes is not None:
+            self.causal = TreeAndGraphNet(make(max(classes) + 1), self.causal, classes)
         self.grammar = None if points is None else OpenPoints(points, num_symbols, self.event_shape[0])
+
+    def _check_classes(self, classes: Sequence[int] | None, shape: tuple[int, ...] | None) -> None:
+        if classes is not None and (len(classes) != self.num_symbols or classes[END] != END):
+            raise ValueError(
+                f"Tokens got classes of {len(classes)} symbols and num_symbols={self.num_symbols}; expected the class "
+                "of each, 0 that of the end."
+            )
+        if classes is not None and shape is not None and shape[0] % 2:
+            raise ValueError(f"Tokens got classes and a context of length {shape[0]}; expected two halves.")
 
     @staticmethod
     def parameter_shape(event_shape: Shape, context_dim: int = 64) -> tuple[int, ...]:
@@ -139,12 +158,16 @@ class Tokens(nn.Module):
         c = parameters_of(self.context_net, context, self._context_shape)
         return TokenDistribution(self.causal, self.event_shape, c, grammar=self.grammar)
 
+    def latent_parts(self) -> dict[str, int]:
+        """See `hooks.NamesLatents`."""
+        return self.context_net.latent_parts() if isinstance(self.context_net, NamesLatents) else {}
+
     @torch.no_grad()
     def initialize(self, x: Float[Tensor, "row position"]) -> None:
         """Start the offsets at the log-frequencies of the symbols, with one count spread over all."""
         k = x.long()
         counts = torch.bincount(k[is_text(k)], minlength=self.num_symbols).to(self.causal.bias) + 1 / self.num_symbols
-        self.causal.bias.copy_(counts.log() - counts.sum().log())
+        self.causal.start_at(counts.log() - counts.sum().log())
 
 
 class TokenDistribution(AutoregressiveDistribution):
@@ -160,7 +183,7 @@ class TokenDistribution(AutoregressiveDistribution):
 
     def __init__(
         self,
-        net: TokenNet,
+        net: TokenNet | TreeAndGraphNet,
         event_shape: tuple[int, ...],
         context: Tensor | None = None,
         batch_shape: _size = (),
@@ -213,7 +236,8 @@ class TokenDistribution(AutoregressiveDistribution):
 
     def in_turn(self, rows: int) -> Generator[Turn, Tensor, None]:
         """See `hooks.ComesInTurn`: what follows an end is in no turn, nor is the last position."""
-        cache, before = self.tokens.begin(rows, self._contexts(torch.Size((rows,)))), None
+        cache: Any = self.tokens.begin(rows, self._contexts(torch.Size((rows,))))
+        before = None
         going = torch.ones(rows, dtype=torch.bool)
         state = None if self.grammar is None else self.grammar.begin(rows)
         for t in range(self.event_shape[0] - 1):
@@ -237,7 +261,7 @@ class TokenDistribution(AutoregressiveDistribution):
 
     def _visit(self, num: int, context: Tensor | None, means: bool) -> Tensor:
         """Texts (num, T), until all have ended."""
-        length, cache = self.event_shape[0], self.tokens.begin(num, context)
+        length, cache = self.event_shape[0], cast(Any, self.tokens.begin(num, context))
         x = self.tokens.bias.new_zeros(num, length)
         going, before = torch.ones(num, dtype=torch.bool, device=x.device), None
         state = None if self.grammar is None else self.grammar.begin(num)
@@ -298,7 +322,7 @@ def _log_p_of_allowed(scores: Tensor, k: Tensor, allowed: Tensor) -> Tensor:
 class _Features(nn.Module):
     """The features of a net of tokens, as a net of its own."""
 
-    def __init__(self, net: TokenNet):
+    def __init__(self, net: TokenNet | TreeAndGraphNet):
         super().__init__()
         self.net = net
 

@@ -28,7 +28,13 @@ classes; or those of data of any kind where they have some."""
 COVARIATES = ("covariates", "optional covariates")
 """The labels of recipes whose model may be given covariates."""
 
-OF_THE_DATA = ("num_classes", "covariate_sizes", "num_added", "unknown_class")  # arguments that the data answer
+OF_THE_DATA = (
+    "num_classes",
+    "covariate_sizes",
+    "num_added",
+    "unknown_class",
+    "fragments",
+)  # arguments that the data answer
 
 
 @runtime_checkable

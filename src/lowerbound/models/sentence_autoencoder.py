@@ -6,9 +6,6 @@ z says what the text is about, and a causal net writes it. That net models text 
 unused: look at the rate, and compare with `language_model`, which is the same net without z. The recipe lets the weight
 of the rate rise from 0 to 1 in its first 1,000 steps (Bowman et al. 2016, §3.1).
 
-The recipe `molecule-vae` is the same model of the derivations of molecules (`data.derivations`). It leaves 2 nats of
-the rate free of cost from the first step on in place of the warm-up.
-
     p(z) p(x | z, c)        q(z | x, c)        c covariates: a property of a molecule, the stars of a review
 
 Where there are covariates, z and c enter the causal net side by side, and z does not depend on c: the conditional
@@ -34,7 +31,7 @@ from lowerbound.nets.token_encoder import TokenEncoder, TokenEncoderNetwork
 from lowerbound.nets.token_net import TokenNetwork
 from lowerbound.spelling import build, construct, parse
 
-__all__ = ["RECIPES", "language_model", "sentence_vae"]
+__all__ = ["RECIPES", "RECURRENT", "language_model", "of_decoder", "of_text", "sentence_vae"]
 
 
 def sentence_vae(
@@ -79,13 +76,13 @@ def sentence_vae(
     """
     if latent_dim < 1:
         raise ValueError(f"latent_dim is {latent_dim} and must be at least 1; the recipe language-model has no latent.")
-    name, options = _likelihood(likelihood)
+    name, options = of_text(likelihood)
     given = sum(covariate_sizes)
     net = MLP([(latent_dim,), (given,)] if given else latent_dim, (), embedding_dim)
     x_given_z = build(
         likelihoods,
         name,
-        options | _decoder(decoder, embedding_dim, width, layers, word_dropout, dropout),
+        options | of_decoder(decoder, embedding_dim, width, layers, word_dropout, dropout),
         net=net,
         event_shape=tuple(event_shape),
     )
@@ -121,19 +118,19 @@ def language_model(
     >>> language_model((8,), likelihood="tokens:num_symbols=9", width=8).sample(5).shape
     torch.Size([5, 8])
     """
-    name, options = _likelihood(likelihood)
+    name, options = of_text(likelihood)
     given = sum(covariate_sizes)
     net = build(
         likelihoods,
         name,
-        options | _decoder(decoder, embedding_dim, width, layers, word_dropout, dropout),
+        options | of_decoder(decoder, embedding_dim, width, layers, word_dropout, dropout),
         net=MLP(given, (), embedding_dim) if given else None,
         event_shape=tuple(event_shape),
     )
     return DirectedModel([Node("x", net, "context") if given else Node("x", net)], observed="x")
 
 
-def _likelihood(words: str) -> tuple[str, dict[str, Any]]:
+def of_text(words: str) -> tuple[str, dict[str, Any]]:
     """The name and the options of a likelihood of text.
 
     Raises:
@@ -148,12 +145,12 @@ def _likelihood(words: str) -> tuple[str, dict[str, Any]]:
     return name, options
 
 
-def _decoder(
-    network: TokenNetwork, embedding_dim: int, width: int, layers: int, word_dropout: float, dropout: float
+def of_decoder(
+    decoder: TokenNetwork, embedding_dim: int, width: int, layers: int, word_dropout: float, dropout: float
 ) -> dict[str, Any]:
     """The options of the likelihood."""
     return {
-        "network": network,
+        "network": decoder,
         "embedding_dim": embedding_dim,
         "width": width,
         "layers": layers,
@@ -162,10 +159,9 @@ def _decoder(
     }
 
 
-_DEFAULTS = {"compile": False, "steps": 6000, "clip_norm": 5.0, "lr": 3e-3}  # recurrent nets
-_WARM = {**_DEFAULTS, "objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000"}  # docs/models/text.md: measured
-_FREE = {**_DEFAULTS, "objective": "free-bits:nats=2.0,per=group"}  # docs/models/molecules.md: measured
-_EXACT = {**_DEFAULTS, "objective": "elbo"}
+RECURRENT = {"compile": False, "steps": 6000, "clip_norm": 5.0, "lr": 3e-3}  # recurrent nets
+_WARM = {**RECURRENT, "objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000"}  # docs/models/text.md: measured
+_EXACT = {**RECURRENT, "objective": "elbo"}
 
 RECIPES = tuple(
     Recipe(
@@ -178,7 +174,6 @@ RECIPES = tuple(
     )
     for name, make, defaults in (
         ("sentence-vae", sentence_vae, _WARM),
-        ("molecule-vae", sentence_vae, _FREE),
         ("language-model", language_model, _EXACT),
     )
 )

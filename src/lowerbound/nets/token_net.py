@@ -94,9 +94,18 @@ class TokenNet(nn.Module):
         f = cast(CausalTrunk, self.trunk)(dropout(u, self.dropout, self.training), context)
         return self._joined(dropout(f, self.dropout, self.training), context)
 
-    def scores(self, h: Float[Tensor, "*lead width"]) -> Float[Tensor, "*lead symbol"]:
-        """E h + b, unnormalised log-probabilities."""
-        return linear(h, self.embedding, self.bias)
+    def scores(
+        self, h: Float[Tensor, "*lead width"], some: Int[Tensor, "symbol"] | None = None
+    ) -> Float[Tensor, "*lead symbol"]:
+        """E h + b, unnormalised log-probabilities, of all symbols or of some."""
+        if some is None:
+            return linear(h, self.embedding, self.bias)
+        return linear(h, self.embedding[some], self.bias[some])
+
+    @torch.no_grad()
+    def start_at(self, log_p: Float[Tensor, "symbol"]) -> None:
+        """Set the offsets b to the log-frequencies of symbols."""
+        self.bias.copy_(log_p)
 
     def begin(self, num: int, context: Tensor | None) -> _Cache:
         """A cache for drawing `num` sequences."""
@@ -104,9 +113,12 @@ class TokenNet(nn.Module):
 
     def step(self, cache: _Cache, site: int, before: Tensor | None) -> Float[Tensor, "row symbol"]:
         """The scores at one position, given the symbols (N,) at the one before it."""
+        return self.scores(self.feature_step(cache, site, before))
+
+    def feature_step(self, cache: _Cache, site: int, before: Tensor | None) -> Float[Tensor, "row width"]:
+        """W f + V c at one position, given the symbols (N,) at the one before it."""
         u = None if before is None else self.embedding[before.long()]
-        f = cast(CausalTrunk, self.trunk).advance(cache.trunk, site, u)
-        return self.scores(self._joined(f, cache.context))
+        return self._joined(cast(CausalTrunk, self.trunk).advance(cache.trunk, site, u), cache.context)
 
     def _joined(self, f: Tensor, context: Tensor | None) -> Tensor:
         h = self.out(f)
