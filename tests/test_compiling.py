@@ -218,7 +218,7 @@ def test_a_run_that_is_compiled_on_the_way_leaves_nothing_in_the_folder_for_temp
     }
     said["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=said, check=True)
-    assert not list(places["TMPDIR"].glob("torchinductor_*"))
+    assert not [file for file in places["TMPDIR"].rglob("*") if file.is_file()]  # torch makes an empty folder
     assert list((places["XDG_CACHE_HOME"] / "lowerbound" / "graphs").rglob("*.so"))
 
 

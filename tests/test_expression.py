@@ -118,6 +118,7 @@ def test_mapping_cells_of_an_unseen_batch(planted):
         (lambda f, c: f.normalized_expression(c, given={"donor": 1}), "no 'donor'"),
         (lambda f, c: f.normalized_expression(c, given={"batch": "z"}), "has not seen"),
         (lambda f, c: f.normalized_expression(c, num_samples=0), "must be above 0"),
+        (lambda f, c: f.normalized_expression(c, num_samples=10**10), "at most 10,000,000"),
         (lambda f, c: f.differential_expression(c, "kind", "T"), "obs of the AnnData has no 'kind'"),
         (lambda f, c: f.differential_expression(c, "type", "Z"), r"no cell of the group 'Z'; the groups are 'B', 'T'"),
         (lambda f, c: f.differential_expression(c, ["T"], "T"), "give one group for each"),

@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from lowerbound.data.covariates import drawn_covariates
 from lowerbound.fitted import Fitted
+from lowerbound.limits import MOST_SAMPLES, require_at_most
 from lowerbound.models.cell_autoencoder import CellModel
 from lowerbound.models.cell_rates import own_multipliers
 from lowerbound.randomness import derive_seed, forked
@@ -48,7 +49,7 @@ def normalized_expression(
     """The expected counts of each gene of each cell in a library of one size. See `Fitted.normalized_expression`.
 
     Raises:
-        ValueError: another model, an unknown covariate or category, or numbers that are not above 0.
+        ValueError: another model, an unknown covariate or category, or numbers that are not above 0 or too many draws.
     """
     import pandas
 
@@ -57,6 +58,7 @@ def normalized_expression(
             f"normalized_expression got num_samples={num_samples}, library_size={library_size:g}; both must be above "
             "0: give such numbers."
         )
+    require_at_most("normalized_expression", MOST_SAMPLES, num_samples=num_samples)
     model, rows = model_of_cells(fitted), fitted.rows(data)
     asked = replaced(fitted, rows.covariates, given or {})
     starts = range(0, len(rows.x), _BLOCK)

@@ -97,8 +97,11 @@ class Run:
             RunError: the folder holds another run, or cannot be written.
         """
         path = Path(path)
-        _clear_failed(path)
-        taken = [name for name in run_files() if (path / name).exists()]
+        try:
+            _clear_failed(path)
+            taken = [name for name in run_files() if (path / name).exists()]
+        except OSError as error:  # a name that is too long, or a folder without permission
+            raise RunError(f"Could not write to {path} ({error.strerror or error}); choose another folder.") from error
         if taken:
             raise RunError(f"{path} already holds a run ({', '.join(taken)}); choose another folder, or --resume it.")
         config = describe_run(

@@ -283,8 +283,13 @@ def _with_code_of_its_own(method: Any) -> MethodType:
 
 
 def _options() -> dict[str, Any]:
-    """Random numbers are torch's own; products are those of oneDNN where it is faster."""
+    """Random numbers are torch's own; products are those of oneDNN where it is faster.
+
+    torch would keep compiled headers in the folder for temporary files, where others can be first (`keep_graphs`).
+    """
     options: dict[str, Any] = {"fallback_random": True}
+    if "cpp_cache_precompile_headers" in torch._inductor.list_options():  # pyright: ignore[reportPrivateImportUsage]
+        options["cpp_cache_precompile_headers"] = False
     if is_faster():
         from lowerbound.products_compiled import ProductsByOneDNN  # the compiler is slow to import
 

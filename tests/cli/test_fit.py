@@ -13,10 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from lowerbound import stages
+from lowerbound import low_precision, stages
 from lowerbound.cli import main
 from lowerbound.cli.progress import TrainingProgress
 from lowerbound.models import vae
@@ -178,6 +179,23 @@ def test_an_interruption_saves_and_resumes_to_the_same_bits(digits_run, tmp_path
     assert not (tmp_path / "run" / "model.safetensors").exists()
     assert cli("fit", "--resume", tmp_path / "run", "--no-evaluate").code == 0
     _same(digits_run, tmp_path / "run")
+
+
+def test_a_run_in_the_precision_that_was_chosen_for_it_resumes_to_the_same_bits(
+    tmp_path, cli, interrupted_at_7, monkeypatch
+):
+    monkeypatch.setattr(low_precision, "multiplies_bf16", lambda: True)
+    x = torch.rand(60, 16, 16, generator=torch.Generator().manual_seed(0)).round().numpy()
+    np.save(tmp_path / "x.npy", x)
+    said = ["--recipe", "vae", "--objective", "elbo", "--hidden", 256, "--latent-dim", 2, "--device", "cpu"]
+    words = ["fit", tmp_path / "x.npy", *said, "--steps", 9, "--no-evaluate", "--out"]
+    assert cli(*words, tmp_path / "whole").code == 0
+    interrupted_at_7(signal.SIGTERM, signal.SIG_DFL)
+    assert cli(*words, tmp_path / "run").code == 130
+    monkeypatch.setattr(low_precision, "multiplies_bf16", lambda: False)  # as on the machine that resumes it
+    assert cli("fit", "--resume", tmp_path / "run", "--no-evaluate").code == 0
+    assert Run.open(tmp_path / "run").plan.precision == "bf16"
+    _same(tmp_path / "whole", tmp_path / "run")
 
 
 def test_a_second_interruption_stops_at_once_and_resumes(digits_run, tmp_path, cli, monkeypatch):

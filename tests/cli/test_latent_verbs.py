@@ -145,6 +145,14 @@ def test_what_no_sweep_takes(refused, swept) -> None:
     assert "names lr twice" in refused(*words, "--over", "lr=0.1", "--over", "lr=0.2")
 
 
+def test_a_sweep_of_which_one_run_is_refused_fits_none(refused, table, tmp_path) -> None:
+    words = ["sweep", table, "--recipe", "vae", "--steps", 4, *TINY, "--out", tmp_path / "runs"]
+    for over in ("seed=0,99999999999999999999", "gradient=pathwise,enumerate", "posterior=diagonal-normal,none"):
+        refused(*words, "--over", over)
+        assert not (tmp_path / "runs").exists()
+    assert "File name too long" in refused(*words[:-1], "x" * 300, "--over", "seed=0,1")
+
+
 def test_differences_of_programs_are_parts_of_the_largest_number_of_all_rows() -> None:
     rows = torch.tensor([[1.0], [1e4]], dtype=torch.float64)
     assert exporting._apart(lambda x: x + 1e-3, rows, lambda count: (rows[:count],)) == pytest.approx(1e-7)

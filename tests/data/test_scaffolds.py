@@ -107,6 +107,7 @@ def test_no_ring_goes_through_the_scaffold(schema):
         ("[Na]", "is a molecule with Na; give SMILES"),
         ("CC.CCC", "has several components; give SMILES"),
         ("C1CCCCCCC1", "needs C1CCCCCCC1 with 0 bonds to its other parts"),
+        ("C" * 5000, "has 5,000 atoms without hydrogens; give one of at most 250"),
         ("CC1CCCCCCC1", "needs C1CCCCCCC1 with 1 bond to its other parts"),
     ],
 )

@@ -117,6 +117,7 @@ def test_series_that_grow_beyond_rounding_have_a_covariance(rank):
     start = torch.randn(30, 1, 2, dtype=torch.float64, generator=generator)
     x = (torch.arange(12.0)[:, None] * 3).exp() * start + torch.randn(30, 12, 2, generator=generator) * 1e-3
     x = x.flatten(1) / x.std()
-    for levels, target in (((1.0, 4.0), "autoregression"), ((1.0,), "covariance")):
-        found = fit_scaled_mixture(x, 1, rank, levels=levels, shrinkage=1.0, target=target, num_steps=12)
-        assert found.log_evidence(x).isfinite().all()
+    near = fit_scaled_mixture(x, 1, rank, levels=(1.0, 4.0), shrinkage=1.0, target="autoregression", num_steps=12)
+    own = fit_scaled_mixture(x, 1, rank, shrinkage=1.0)
+    assert near.log_evidence(x).isfinite().all()
+    assert own.log_evidence(x).isfinite().all()

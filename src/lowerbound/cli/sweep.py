@@ -54,6 +54,7 @@ def sweep(
     parsed = [_parsed(context, settings) for settings in wanted]  # all are read before the first is fitted
     described = describe_data(data, **{name: given.pop(name) for name in _OF_DATA})
     recipe = given.pop("recipe")
+    _check_plans(described, recipe, [{**given, **own} for own in parsed])
     console = open_console()
     runs: dict[str, Path | str] = {}
     for number, (settings, own) in enumerate(zip(wanted, parsed, strict=True), 1):
@@ -109,6 +110,22 @@ def _parsed(context: click.Context, settings: dict[str, str]) -> dict[str, Any]:
             if option.removeprefix("--") in settings and parameter.name is not None:
                 found[parameter.name] = parameter.process_value(context, settings[option.removeprefix("--")])
     return found
+
+
+def _check_plans(described: dict[str, Any], recipe: str | None, every: list[dict[str, Any]]) -> None:
+    """Refuse what no fit would begin with, before the first is fitted.
+
+    Raises:
+        ValueError: the data, or the choices of one of the runs, are not usable.
+    """
+    from lowerbound.fitting import prepare
+    from lowerbound.runs import load_dataset
+    from lowerbound.start import plan_from
+
+    dataset = load_dataset(described)
+    for given in every:
+        planned = plan_from(None, dataset, given.pop("recipe", recipe), **given)
+        prepare(dataset, planned, planned.engine())
 
 
 def _run(path: Path, described: dict[str, Any], recipe: str | None, given: dict[str, Any]) -> Path | str:

@@ -21,6 +21,8 @@ from lowerbound.likelihoods.scaffolds import Place, Scaffold
 
 __all__ = ["scaffold_of"]
 
+_MOST_ATOMS = 250
+
 
 def scaffold_of(smiles: str, schema: MoleculeSchema) -> Scaffold:
     """The places of a scaffold, for the root the largest part that the model can begin with.
@@ -30,12 +32,15 @@ def scaffold_of(smiles: str, schema: MoleculeSchema) -> Scaffold:
         schema: of the molecules of the model, with its symbols.
 
     Raises:
-        ValueError: no molecule, several components, or a part that no symbol of the model holds.
+        ValueError: no molecule, several components, too many atoms, or a part that no symbol of the model holds.
     """
     (read,) = read_molecules([smiles])
     if not read.smiles or read.is_salt:
         why = "has several components" if read.smiles else f"is {read.why}"
         raise ValueError(f"The scaffold '{clipped(smiles)}' {why}; give SMILES of one connected part of a molecule.")
+    num_atoms = rdkit_chem().MolFromSmiles(read.smiles).GetNumAtoms()
+    if num_atoms > _MOST_ATOMS:
+        raise ValueError(f"The scaffold has {num_atoms:,} atoms without hydrogens; give one of at most {_MOST_ATOMS}.")
     tree, failed = _Tree(read.smiles, schema.symbols), list[ValueError]()
     for root in sorted(tree.parts, key=lambda part: (-len(part), part)):
         tree.places.clear()
