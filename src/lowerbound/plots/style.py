@@ -68,8 +68,8 @@ def class_style(number: int) -> ClassStyle:
 
 class NotebookFigure(Figure):
     """A figure that notebooks show as a picture; they show matplotlib's own figures only after pyplot was imported.
-    Letters of names that the font lacks are drawn as boxes, without a warning for each. Lines and points without a colour
-    of their own take those of classes in turn.
+    Letters of names that the font lacks are drawn as boxes, without a warning for each. What is drawn without a colour
+    takes those of classes in turn.
     """
 
     def add_subplot(self, *args: Any, **options: Any) -> Any:
