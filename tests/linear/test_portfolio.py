@@ -80,7 +80,7 @@ def test_few_rows_and_infinite_values_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    "options, words",
     [
         ({"latent_dim": 2, "shrinkage": 1.0}, "2 factors, shrunk"),
         ({"shrinkage": 1e9, "target": "autoregression"}, "autoregression"),
