@@ -21,7 +21,7 @@ from sklearn.decomposition import PCA
 
 import lowerbound as lb
 from lowerbound.data.download import needed
-from lowerbound.plots.style import CLASS_COLOURS, CLASS_MARKERS, new_figure, style_axes
+from lowerbound.plots.style import class_style, new_figure, style_axes
 
 
 def main() -> None:
@@ -69,9 +69,8 @@ def write_example(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _scatter(ax: Any, z: np.ndarray, labels: np.ndarray) -> None:
     for i, name in enumerate(np.unique(labels)):
-        mine = z[labels == name]
-        marker = CLASS_MARKERS[i % len(CLASS_MARKERS)]
-        ax.scatter(*mine.T, s=10, alpha=0.7, color=CLASS_COLOURS[i % len(CLASS_COLOURS)], marker=marker, label=name)
+        mine, style = z[labels == name], class_style(i)
+        ax.scatter(*mine.T, s=10, alpha=0.7, color=style.colour, marker=style.marker, label=name)
     ax.legend(fontsize=7, frameon=False, markerscale=1.5, loc="upper left", bbox_to_anchor=(1, 1))
 
 

@@ -85,6 +85,42 @@ def test_a_first_look_is_followed_by_the_draw_when_the_cursor_rests(browser, in_
         assert browser.problems == []
 
 
+def test_every_control_is_reached_by_tab_and_shows_it(browser, server):
+    browser.open(server.address)
+    browser.until(DRAWN)
+    count = browser.run("""[...document.querySelectorAll('select, button, input, textarea, summary, [tabindex]')]
+      .filter((one) => one.offsetParent && !one.disabled).length""")
+    reached, outlines = set(), set()
+    while not reached or browser.run("document.activeElement !== document.body"):
+        for kind in ("keyDown", "keyUp"):
+            browser.call("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+        if browser.run("document.activeElement === document.body"):
+            break
+        found = "(() => { const a = document.activeElement; window.order ??= new Map();"
+        found += " if (!order.has(a)) order.set(a, order.size); return order.get(a); })()"
+        reached.add(browser.run(found))
+        outlines.add(browser.run("getComputedStyle(document.activeElement).outlineStyle"))
+    assert (len(reached), outlines) == (count, {"solid"})
+    assert browser.problems == []
+
+
+def test_a_picture_is_drawn_by_keys(browser, server):
+    browser.open(server.address)
+    browser.until(DRAWN)
+    browser.run("document.querySelector('#own canvas').focus()")
+    browser.key(" ")
+    browser.key("ArrowUp")
+    browser.key(" ")
+    drawn = canvas_of(browser, "#own").reshape(4, 40, 5, 40)
+    expected = np.zeros((4, 5))
+    expected[[2, 1], 2] = 255
+    np.testing.assert_array_equal(drawn.mean((1, 3)), expected)
+    browser.key("Delete")
+    expected[1, 2] = 0
+    np.testing.assert_array_equal(canvas_of(browser, "#own").reshape(4, 40, 5, 40).mean((1, 3)), expected)
+    assert browser.problems == []
+
+
 def test_the_saved_page_needs_no_server(browser, explorer, tmp_path):
     path = explorer.write(tmp_path / "page.html")
     browser.open(path.as_uri())

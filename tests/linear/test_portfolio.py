@@ -77,3 +77,19 @@ def test_few_rows_and_infinite_values_are_refused() -> None:
         fit_stack(x)
     with pytest.raises(ValueError, match="at least 10"):
         fit_stack(torch.randn(5, 2).double())
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"latent_dim": 2, "shrinkage": 1.0}, "2 factors, shrunk"),
+        ({"shrinkage": 1e9, "target": "autoregression"}, "autoregression"),
+        ({"shrinkage": 1e9, "target": "autoregression", "levels": (0.5, 2.0)}, "autoregression, heavy tails"),
+        (
+            {"shrinkage": 9.0, "target": "autoregressive covariance", "levels": (0.5, 2.0)},
+            "full covariance, heavy tails, near an autoregression",
+        ),
+    ],
+)
+def test_a_candidate_is_named_in_words(options, words):
+    assert str(Candidate(**{"num_clusters": 1, "latent_dim": None, **options})) == f"1 x {words}"

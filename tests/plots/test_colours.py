@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from lowerbound.plots.style import CLASS_COLOURS, CLASS_COLOURS_ON_DARK, DATA, MODEL, class_style
+from lowerbound.plots.style import CLASS_COLOURS, CLASS_COLOURS_ON_DARK, DATA, MODEL, class_style, new_figure
 
 SEEN = {
     "all cones": np.eye(3),
@@ -87,3 +87,9 @@ def test_twenty_four_classes_differ_in_colour_and_shape_together():
     assert len({(one.colour, one.line) for one in styles}) == 24
     assert len({(one.colour, one.hatch) for one in styles}) == 24
     assert class_style(24) == class_style(0)
+
+
+def test_lines_without_a_colour_take_those_of_classes():
+    for axes in new_figure(4, 3).subplots(1, 2):
+        drawn = [axes.plot([0, 1])[0].get_color() for _ in range(9)]
+        assert drawn == [*CLASS_COLOURS, CLASS_COLOURS[0]]

@@ -100,7 +100,7 @@ class Candidate:
         tails = ", heavy tails" if len(self.levels) > 1 else ""
         shrunk = ", shrunk" if self.shrinkage else ""
         if self.target.startswith("autoregress"):
-            kind, shrunk = ("", "autoregression") if self.shrinkage == _ALL else (kind, " near an autoregression")
+            kind, shrunk = ("autoregression", "") if self.shrinkage == _ALL else (kind, ", near an autoregression")
         tables = ", tables of small counts" if self.tabled else ""
         return f"{self.num_clusters} x {kind}{tails}{shrunk}{tables}"
 

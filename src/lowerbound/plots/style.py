@@ -8,7 +8,7 @@ and the line, so that no distinction rests on colour alone: 24 classes differ in
 
 import io
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
@@ -68,8 +68,15 @@ def class_style(number: int) -> ClassStyle:
 
 class NotebookFigure(Figure):
     """A figure that notebooks show as a picture; they show matplotlib's own figures only after pyplot was imported.
-    Letters of names that the font lacks are drawn as boxes, without a warning for each.
+    Letters of names that the font lacks are drawn as boxes, without a warning for each. What is drawn without a colour
+    takes those of classes in turn.
     """
+
+    def add_subplot(self, *args: Any, **options: Any) -> Any:
+        """As matplotlib's own."""
+        axes = super().add_subplot(*args, **options)
+        axes.set_prop_cycle(color=CLASS_COLOURS)
+        return axes
 
     def draw(self, renderer: RendererBase) -> None:
         """As matplotlib's own."""

@@ -3,7 +3,8 @@
 function drawingPad(form) {
   const { width, height, channels } = form, zoom = Math.max(2, Math.round(200 / Math.max(width, height)));
   const canvas = make('canvas', { width: width * zoom, height: height * zoom, className: 'pixels', tabIndex: 0 });
-  canvas.setAttribute('aria-label', 'Drawing pad: draw with the pointer, or take a row that is chosen');
+  canvas.setAttribute('role', 'application');
+  canvas.setAttribute('aria-label', 'Drawing pad: draw with the pointer, or by keys: arrows move the pen, with Shift it draws, Space fills a pixel, Delete empties it');
   canvas.style.touchAction = 'none';
   const paper = canvas.getContext('2d', { willReadFrequently: true });
   const colour = make('input', { type: 'color', value: '#ffffff', ariaLabel: 'Colour of the pen' });
@@ -23,7 +24,7 @@ function drawingPad(form) {
   canvas.addEventListener('pointermove', (event) => {
     if (!last) return;
     const next = at(event);
-    Object.assign(paper, { strokeStyle: channels < 3 ? '#fff' : colour.value, lineCap: 'round', lineWidth: zoom * Math.max(1.1, width / 13) });
+    Object.assign(paper, { strokeStyle: ink(), lineCap: 'round', lineWidth: zoom * Math.max(1.1, width / 13) });
     paper.beginPath();
     paper.moveTo(...last);
     paper.lineTo(...next);
@@ -31,6 +32,29 @@ function drawingPad(form) {
     last = next;
   });
   canvas.addEventListener('pointerup', () => { last = null; });
+  const pen = { x: width >> 1, y: height >> 1 }, mark = make('i', { className: 'pen', hidden: true }); // in pixels of the image
+  const ink = () => (channels < 3 ? '#fff' : colour.value);
+  const point = (fill) => {
+    paper.fillStyle = fill;
+    paper.fillRect(pen.x * zoom, pen.y * zoom, zoom, zoom);
+  };
+  const showPen = () => {
+    mark.hidden = document.activeElement !== canvas;
+    Object.assign(mark.style, { left: `${(100 * pen.x) / width}%`, top: `${(100 * pen.y) / height}%`, width: `${100 / width}%`, height: `${100 / height}%` });
+  };
+  for (const event of ['focus', 'blur']) canvas.addEventListener(event, showPen);
+  canvas.addEventListener('keydown', (event) => {
+    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (step) {
+      pen.x = Math.min(width - 1, Math.max(0, pen.x + step[0]));
+      pen.y = Math.min(height - 1, Math.max(0, pen.y + step[1]));
+      if (event.shiftKey) point(ink());
+    } else if (event.key === ' ') point(ink());
+    else if (event.key === 'Delete' || event.key === 'Backspace') point('#000');
+    else return;
+    showPen();
+    event.preventDefault();
+  });
   clear();
   const values = () => { // means over the squares of the pad, channels first
     const read = paper.getImageData(0, 0, canvas.width, canvas.height).data, found = [];
@@ -50,8 +74,8 @@ function drawingPad(form) {
     paper.imageSmoothingEnabled = false;
     paper.drawImage(imageCanvas(row.original), 0, 0, canvas.width, canvas.height);
   };
-  const pen = channels < 3 ? [] : [make('label', {}, 'Pen ', colour)];
-  return { element: make('div', {}, canvas, ...pen), values, fill, clear };
+  const choice = channels < 3 ? [] : [make('label', {}, 'Pen ', colour)];
+  return { element: make('div', {}, make('div', { className: 'pad' }, canvas, mark), ...choice), values, fill, clear };
 }
 
 function fields(form) {
