@@ -60,7 +60,7 @@ def test_probabilities_of_all_continuations_sum_to_one():
     p = FramesInTurn((2, 1, 1, 1), window=1, channels=[3]).double()
     second = torch.arange(-80.0, 81.0).double()
     z = torch.stack([torch.full_like(second, 2.0), second], -1)[..., None, None, None]
-    given = p.first().log_prob(torch.full((1, 1, 1, 1), 2.0).double())
+    given = p.beginning(None).log_prob(torch.full((1, 1, 1, 1), 2.0).double())
     torch.testing.assert_close(p().log_prob(z).logsumexp(0), given[0])
 
 
@@ -177,6 +177,9 @@ def test_a_file_and_back(fitted, tmp_path):
     found = fitted.compress(CLIPS, tmp_path / "x.lb")
     assert found.bits == pytest.approx(found.rate_bits, rel=1e-3)
     assert found.num_pixels == 30 * 4 * 8 * 7
+    codes = fitted.model.infer(fitted.events(CLIPS.transpose(0, 1, 4, 2, 3))).sample()
+    above = fitted.model.prior.conditionals[1]().log_prob(codes[1]) if isinstance(codes, tuple) else torch.zeros(1)
+    assert found.above_bits == pytest.approx(-above.sum().item() / np.log(2), rel=1e-3)
     assert {"lzma", "png", "gif"} <= found.others.keys()
     back = fitted.decompress(tmp_path / "x.lb")
     assert (back.shape, back.dtype) == (CLIPS.shape, np.uint8)

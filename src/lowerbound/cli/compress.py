@@ -73,6 +73,11 @@ def _lines_with_loss(found: CompressedWithLoss) -> list[str]:
         f"{found.num_bytes:>12,} bytes  {found.bits_per_pixel:9.4f} bits per pixel  the file, WITH LOSS",
         f"{found.bits / 8:>12,.0f}        {found.bits / each:9.4f}                 its codes ({part:+.3f} % of rate)",
     ]
+    if found.above_bits:
+        above = found.above_bits
+        lines.append(
+            f"{above / 8:>12,.0f}        {above / each:9.4f}                 of these, those that the others depend on"
+        )
     if found.model_bits > found.rate_bits * (1 + _NOTABLE / 100):
         lines.append(
             f"The rate by `evaluate` is {100 * (found.model_bits / found.rate_bits - 1):.2f} % more: the model all but "
