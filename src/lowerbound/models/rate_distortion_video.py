@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from lowerbound.likelihoods import Normal
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.parts import Activation, nonlinearity
-from lowerbound.models.rate_distortion import check_pictures, require_weighted_rate
+from lowerbound.models.rate_distortion import FITS_ROUNDED, check_passes, check_pictures, require_weighted_rate
 from lowerbound.models.recipe import Recipe
 from lowerbound.models.sequence_steps import EachStep
 from lowerbound.nets import FromMap, ToMap
@@ -52,6 +52,8 @@ def rate_distortion_video(
     hidden: Sequence[int] = (32, 64),
     activation: Activation = "relu",
     noise: float = 0.05,
+    prior_epochs: int = 1,
+    prior_patience: int = 1,
 ) -> LatentVariableModel:
     """A model of clips whose latents are whole numbers, which a file can hold.
 
@@ -66,6 +68,8 @@ def rate_distortion_video(
         hidden: channels of the stages, each of which halves the frames.
         activation: nonlinearity.
         noise: the standard deviation of p(x | z), where pixels are in [0, 1].
+        prior_epochs: passes by which the prior is fitted to rounded codes after training, at most; 0 leaves it out.
+        prior_patience: evaluations, one a pass, without a better held-out bound before it stops.
 
     Raises:
         ValueError: data that are no clips, a clip of one frame, frames too small for the stages, or a size below one.
@@ -84,6 +88,7 @@ def rate_distortion_video(
         raise ValueError(f"rate_distortion_video got prior={prior!r}; choose {', '.join(get_args(OverTime))}.")
     sizes = {f"prior_channels[{i}]": c for i, c in enumerate(prior_channels)}
     check_pictures(shape[1:], widths, code_channels=code_channels, window=window, **sizes)
+    check_passes(prior_epochs, prior_patience)
     if clip_channels < 0:
         raise ValueError(f"rate_distortion_video got clip_channels={clip_channels} and needs 0 or more.")
     encoder = ToMap(shape[1:], widths, (code_channels,), nonlinear)
@@ -194,5 +199,6 @@ RECIPE = Recipe(
     make=rate_distortion_video,
     defaults={"objective": "beta-elbo:beta=1.0", "num_samples": 1, "gradient": "pathwise", "batch_size": 32},
     start=require_weighted_rate,
+    finish=FITS_ROUNDED,
     likelihood="normal",
 )
