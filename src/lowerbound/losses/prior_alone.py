@@ -12,6 +12,7 @@ long as a step, is then taken every 100 steps in training, and stands until the 
 
 from __future__ import annotations
 
+import copy
 from typing import Any, ClassVar, cast
 
 import torch
@@ -131,6 +132,19 @@ class RoundedPriorAlone(PriorAlone):
     def __init__(self, model: LatentVariableModel, x: Tensor):
         Loss.__init__(self)
         self._rest_of(model, cast(nn.Module, model.prior), x)
+        self._before = self._mean_over(x), copy.deepcopy(self.prior.state_dict())
+
+    def keep_the_better(self, x: Tensor) -> None:
+        """Give the prior its first weights again, unless it has learned anything about the codes of x."""
+        log_prior, weights = self._before
+        if not self._mean_over(x) > log_prior:
+            self.prior.load_state_dict(weights)
+
+    @torch.no_grad()
+    def _mean_over(self, x: Tensor) -> float:
+        """Mean log p̃(z) of some rows."""
+        parts = [self._of_prior(self._of_rest(rows, None, decode=False)[0], None)[1] for rows in x.split(_ROWS)]
+        return torch.cat(parts, -1).mean().item()
 
     def _of_prior(self, z: Latents, context: Context | None) -> tuple[Tensor, Tensor]:
         log_prior = cast(Any, self.model.prior(context)).log_prob(z)

@@ -141,9 +141,8 @@ def check_passes(prior_epochs: int, prior_patience: int) -> None:
 
 def _fit_rounded(loss: Loss, x: Tensor, options: Mapping[str, Any]) -> Stage:
     """The second stage: the prior of rounded codes, from where training left it."""
-    return Stage(
-        loss=RoundedPriorAlone(loss.model.eval(), x), patience=options["prior_patience"], conclude=lambda: None
-    )
+    prior = RoundedPriorAlone(loss.model.eval(), x)
+    return Stage(loss=prior, patience=options["prior_patience"], conclude=lambda: prior.keep_the_better(x))
 
 
 FITS_ROUNDED = Finish(make=_fit_rounded, epochs="prior_epochs", part="prior")
