@@ -61,7 +61,7 @@ class Compressed:
         elbo_bits: −ELBO of the same rows on the same grid, −L_K of K latents a row; beyond 4,096 rows, from as many
             evenly spaced ones.
         drawn_bits: the same at the latents of the file, log₂ q(z | x) − log₂ p(x, z) of all rows. `bits` are these up
-            to the grids, without the noise of other draws; less where the model excludes a value, as none takes over 30.
+            to the grids, without the noise of other draws; less where the model excludes a value: none takes over 30.
         standard_error: of the difference of `bits` and `elbo_bits`, as the file has one latent for each row and the
             bound 16.
         start_bits: what the file has besides `bits`: what the first rows borrowed, the header and the gaps.
@@ -188,10 +188,10 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
         if context is not None and len(context) != header["rows"]:
             raise ValueError("labels of other rows")
         stack = BitStack.from_bytes(content.stack, header["words"], header["lanes"])
-        groups = groups_of(header["rows"], BATCH)
         _check_refine(header["refine"])
         samples = header.get("samples", 1)  # older files have one
         _check_samples(samples)
+        groups = groups_of(header["rows"], BATCH, samples)
         codec = _codec(fitted, grid, header["refine"], samples)
         k = codec.decode(stack, groups, seen=content.seen, context=context, progress=progress)
         x = grid.stored(k).astype(header["dtype"])

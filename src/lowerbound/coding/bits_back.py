@@ -118,7 +118,7 @@ class Codec:
         Raises:
             ValueError: a part of the model that cannot be coded.
         """
-        stack, groups, done, drawn = BitStack(lends=True), groups_of(len(k), self.batch), 0, 0.0
+        stack, groups, done, drawn = BitStack(lends=True), groups_of(len(k), self.batch, self.samples), 0, 0.0
         with exactly():
             for size in groups:
                 rows = slice(done, done + size)
@@ -280,15 +280,18 @@ class Codec:
         return Batch(rows=rows, size=self.batch, part=part, floored=floored, seen=seen)
 
 
-def groups_of(num_rows: int, batch: int) -> tuple[int, ...]:
-    """How many rows are coded at a time: half as many as were before, up to a batch, so that little must be lent.
+def groups_of(num_rows: int, batch: int, samples: int = 1) -> tuple[int, ...]:
+    """How many rows are coded at a time: half as many as were before, over the latents that each pops, up to a batch,
+    so that little must be lent.
 
     >>> groups_of(20, 4)
     (1, 1, 1, 1, 2, 3, 4, 4, 3)
+    >>> groups_of(20, 4, samples=3)
+    (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2)
     """
     groups, done = list[int](), 0
     while done < num_rows:
-        groups.append(min(max(1, min(batch, done // 2)), num_rows - done))
+        groups.append(min(max(1, min(batch, done // (2 * samples))), num_rows - done))
         done += groups[-1]
     return tuple(groups)
 
