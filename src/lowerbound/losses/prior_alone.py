@@ -117,7 +117,8 @@ class PriorAlone(Loss):
 
 
 class RoundedPriorAlone(PriorAlone):
-    """−log p̃(round(f(x))), by which the prior of a rate–distortion autoencoder learns the codes of its files.
+    """−log p̃(round(f(x))), by which the prior of a rate–distortion autoencoder learns the codes of its files (after Guo
+    et al. 2021, arXiv:2104.05168).
 
     Arguments:
         model: in eval mode, in which its posterior rounds (`posteriors.UniformNoise`).
