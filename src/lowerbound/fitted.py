@@ -412,6 +412,7 @@ class Fitted:
         path: str | Path,
         *,
         refine: int = 0,
+        samples: int = 1,
         force: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Compressed | CompressedWithLoss:
@@ -428,6 +429,8 @@ class Fitted:
             path: of the file.
             refine: steps by which the q(z | x) of each row is optimised first (`inference.Local`), which shortens the
                 file; reading it takes them too.
+            samples: latents for each row, of which K take −L_K in place of −ELBO, the importance-weighted bound
+                (`coding.weighted`): a shorter file, which takes K times as long to write and to read.
             force: whether a file that is there is overwritten.
             progress: called with the rows done and their total.
 
@@ -442,9 +445,10 @@ class Fitted:
         from lowerbound import lossless, lossy
 
         if not lossy.is_with_loss(self):
-            return lossless.compress(self, data, path, refine=refine, force=force, progress=progress)
-        if refine:
-            raise ValueError(f"{self.called} rounds its codes, which refine cannot improve; leave it out.")
+            return lossless.compress(self, data, path, refine=refine, samples=samples, force=force, progress=progress)
+        if refine or samples != 1:
+            name = "refine" if refine else "samples"
+            raise ValueError(f"{self.called} rounds its codes, which {name} cannot improve; leave it out.")
         return lossy.compress(self, data, path, force=force, progress=progress)
 
     def decompress(self, path: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Any:

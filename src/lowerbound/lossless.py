@@ -44,7 +44,7 @@ from lowerbound.support import Support
 
 __all__ = ["Compressed", "compress", "decompress"]
 
-_MOST_STEPS = 10_000
+_MOST_STEPS, _MOST_LATENTS = 10_000, 1000
 _ELBO, _DRAWS, _MOST_ROWS = 8, 16, 4096  # the stream of random numbers; latents for each row; rows of the bound
 _DTYPES = ("bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 
@@ -58,14 +58,16 @@ class Compressed:
         num_numbers: values in it; gaps are none.
         num_bytes: of the file.
         bits: what the rows took, without the start and the header: comparable with −ELBO.
-        elbo_bits: −ELBO of the same rows on the same grid; beyond 4,096 rows, from as many evenly spaced ones.
-        drawn_bits: −ELBO at the latents of the file, log₂ q(z | x) − log₂ p(x, z) of all rows. `bits` are these up to
-            the grids, without the noise of other draws; less where the model excludes a value, as none takes over 30.
+        elbo_bits: −ELBO of the same rows on the same grid, −L_K of K latents a row; beyond 4,096 rows, from as many
+            evenly spaced ones.
+        drawn_bits: the same at the latents of the file, log₂ q(z | x) − log₂ p(x, z) of all rows. `bits` are these up
+            to the grids, without the noise of other draws; less where the model excludes a value: none takes over 30.
         standard_error: of the difference of `bits` and `elbo_bits`, as the file has one latent for each row and the
             bound 16.
         start_bits: what the file has besides `bits`: what the first rows borrowed, the header and the gaps.
-        encoder_bits: −ELBO of the q of the encoder; that of `elbo_bits` where nothing was refined.
+        encoder_bits: −ELBO of the q of the encoder; `elbo_bits` where nothing was refined and rows have one latent.
         num_held: lines of text that stand in the file as they were written.
+        num_samples: K.
         others: bytes of the same rows under gzip, bz2, lzma and, of images, png, by name.
     """
 
@@ -80,6 +82,7 @@ class Compressed:
     encoder_bits: float
     others: dict[str, int]
     num_held: int = 0
+    num_samples: int = 1
 
 
 def compress(
@@ -88,6 +91,7 @@ def compress(
     path: str | Path,
     *,
     refine: int = 0,
+    samples: int = 1,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Compressed:
@@ -95,6 +99,7 @@ def compress(
     path = Path(path)
     require_new(path, force=force)
     _check_refine(refine)
+    _check_samples(samples)
     _check_coded(fitted)
     own, rows = read_own(data, fitted.schema)
     lines, x = given_lines(data if own is None else own, fitted.schema), np.asarray(rows.x)
@@ -108,13 +113,13 @@ def compress(
     seen = ~gaps if gaps.any() else None
     labels = None if rows.y is None or not fitted.is_conditional else np.asarray(rows.y).tolist()
     context = fitted.context(rows.y, rows.name)
-    encoded = _codec(fitted, grid, refine).encode(k, seen=seen, context=context, progress=third(progress, 0))
+    encoded = _codec(fitted, grid, refine, samples).encode(k, seen=seen, context=context, progress=third(progress, 0))
     stack = encoded.stack
     header = {
         "rows": len(x), "elements": flat.shape[1], "dtype": str(x.dtype), "words": stack.num_words,
         "lanes": len(stack.heads), "lent": stack.lent, "batch": BATCH, "grid": grid.to_json(), "labels": labels,
         "minus": np.flatnonzero((x == 0) & np.signbit(x)).tolist(), "checksum": _checksum(x),
-        "weights": weights_checksum(fitted), "lines": None, "refine": refine,
+        "weights": weights_checksum(fitted), "lines": None, "refine": refine, "samples": samples,
     }  # fmt: skip
     rendered = kind_named(fitted.schema.kind).render(x, fitted.schema)
     if lines is not None:
@@ -124,8 +129,9 @@ def compress(
     if not _same(back, x) or lines != (None if beside is None else lines_of(texts_in(rendered), beside)):
         raise DataError("the rows did not come back from their code as they were, and nothing was written.")
     part = third(progress, 2)
-    elbo, error = _elbo_bits(_codec(fitted, grid, refine), fitted.seed, k, seen, context, part)
-    unrefined = _elbo_bits(_codec(fitted, grid), fitted.seed, k, seen, context)[0] if refine else elbo
+    elbo, error = _elbo_bits(_codec(fitted, grid, refine, samples), fitted.seed, k, seen, context, part)
+    plain = refine == 0 and samples == 1
+    of_encoder = elbo if plain else _elbo_bits(_codec(fitted, grid), fitted.seed, k, seen, context)[0]
     found = Compressed(
         num_rows=len(x) if lines is None else len(lines),
         num_numbers=k.size - int(gaps.sum()),
@@ -135,7 +141,8 @@ def compress(
         drawn_bits=encoded.drawn_bits,
         standard_error=error,
         start_bits=8 * len(content) - encoded.net_bits,
-        encoder_bits=unrefined,
+        encoder_bits=of_encoder,
+        num_samples=samples,
         others=sizes_of_others(rendered if lines is None else lines, fitted.schema.kind),
         num_held=0 if lines is None else len(header["lines"]["held"]),
     )
@@ -181,9 +188,11 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
         if context is not None and len(context) != header["rows"]:
             raise ValueError("labels of other rows")
         stack = BitStack.from_bytes(content.stack, header["words"], header["lanes"])
-        groups = groups_of(header["rows"], BATCH)
         _check_refine(header["refine"])
-        codec = _codec(fitted, grid, header["refine"])
+        samples = header.get("samples", 1)  # older files have one
+        _check_samples(samples)
+        groups = groups_of(header["rows"], BATCH, samples)
+        codec = _codec(fitted, grid, header["refine"], samples)
         k = codec.decode(stack, groups, seen=content.seen, context=context, progress=progress)
         x = grid.stored(k).astype(header["dtype"])
         x = x if content.seen is None else np.where(content.seen, x, np.array(np.nan, x.dtype))
@@ -208,13 +217,18 @@ def _check_refine(refine: int) -> None:
         raise DataError(f"compress got refine={refine!r} and takes 0 to {_MOST_STEPS:,} steps.")
 
 
-def _codec(fitted: Fitted, grid: Grid, refine: int = 0) -> Codec:
+def _check_samples(samples: int) -> None:
+    if type(samples) is not int or not 1 <= samples <= _MOST_LATENTS:
+        raise DataError(f"compress got samples={samples!r} and takes 1 to {_MOST_LATENTS:,} latents for a row.")
+
+
+def _codec(fitted: Fitted, grid: Grid, refine: int = 0, samples: int = 1) -> Codec:
     shape = fitted.schema.event_shape
 
     def events(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).reshape(len(values), *shape)
 
-    return Codec(fitted.model, grid.steps(fitted.transform), events, BATCH, refine)
+    return Codec(fitted.model, grid.steps(fitted.transform), events, BATCH, refine, samples)
 
 
 def _elbo_bits(

@@ -55,6 +55,7 @@ class CompressedWithLoss:
         num_bytes: of the file.
         bits: what the codes took, without header and start.
         rate_bits: −log₂ p̂(z) of the same codes, the p̃ of the model with 2⁻³⁰ for every number (`coding.whole_numbers`).
+        above_bits: those among them on which the others depend: of a hyperprior, or of whole clips; 0 without any.
         model_bits: −log₂ p̃(z) itself, more where p̃ all but excludes numbers.
         psnr: of what comes back, dB (`evaluate.psnr`).
         ms_ssim: mean over the pictures; None where they are smaller than its window.
@@ -66,6 +67,7 @@ class CompressedWithLoss:
     num_bytes: int
     bits: float
     rate_bits: float
+    above_bits: float
     model_bits: float
     psnr: float
     ms_ssim: float | None
@@ -175,6 +177,7 @@ def _compress_sizes(
         num_bytes=len(content),
         bits=coded.net_bits,
         rate_bits=coded.information,
+        above_bits=coded.above_information,
         model_bits=coded.model_information,
         psnr=ratio,
         ms_ssim=likeness,
@@ -204,6 +207,7 @@ def _measured(
         num_bytes=num_bytes,
         bits=coded.net_bits,
         rate_bits=coded.information,
+        above_bits=coded.above_information,
         model_bits=coded.model_information,
         psnr=ratio,
         ms_ssim=likeness,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -60,8 +61,8 @@ def numbers_of(model, steps, seed=1):
     return np.clip(steps.number(x.T).T, 0, steps.size - 1)
 
 
-def coded(model, steps, k, batch=64, **given):
-    codec = Codec(model, steps, torch.from_numpy, batch=batch)
+def coded(model, steps, k, batch=64, samples=1, **given):
+    codec = Codec(model, steps, torch.from_numpy, batch=batch, samples=samples)
     encoded = codec.encode(k, **given)
     stack = BitStack.from_bytes(encoded.stack.to_bytes(), encoded.stack.num_words, len(encoded.stack.heads))
     assert np.array_equal(codec.decode(stack, encoded.groups, **given), k)
@@ -172,3 +173,38 @@ def test_the_cells_of_real_latents_have_equal_mass_under_students_t():
     u = scipy.stats.t.cdf((cells.end(k) - 2) / 3, df=2)
     np.testing.assert_allclose(u, (k + 1) / (1 << 18), rtol=1e-9)
     assert cells.end(np.array([[(1 << 18) - 1]])).item() == np.inf
+
+
+@pytest.mark.parametrize("num_samples", [2, 3])
+def test_with_several_latents_rows_take_the_enumerated_importance_weighted_bound(num_samples):
+    """Σ over all (z_1, …, z_K) of two bits each of Π q(z_k | x) · −log₂ (1/K Σ w), within three standard errors."""
+    model = model_of(posterior="bernoulli", prior="bernoulli", seed=3)
+    k = numbers_of(model, BITS)
+    x, every = torch.from_numpy(k).double(), torch.cartesian_prod(*[torch.tensor([0.0, 1.0]).double()] * 2)
+    with torch.no_grad():
+        z = every[:, None].expand(-1, len(x), -1)
+        log_q, (log_x, log_z) = model.infer(x).log_prob(z), model.joint(x)(z)
+    log_w, moments = (log_x + log_z - log_q).numpy(), np.zeros((3, len(x)))
+    for combined in itertools.product(range(4), repeat=num_samples):
+        of = list(combined)
+        length = -(np.logaddexp.reduce(log_w[of]) - math.log(num_samples)) / math.log(2)
+        moments += np.exp(log_q.numpy()[of].sum(0)) * np.stack([np.ones(len(x)), length, length**2])
+    np.testing.assert_allclose(moments[0], 1)
+    error = math.sqrt((moments[2] - moments[1] ** 2).sum()) / len(x)
+    assert coded(model, BITS, k, samples=num_samples) == pytest.approx(moments[1].mean(), abs=3 * error + 0.02)
+    assert moments[1].mean() + 0.005 < -(np.exp(log_q.numpy()) * log_w).sum(0).mean() / math.log(2)
+
+
+@pytest.mark.parametrize("posterior, prior", [("diagonal-normal", "standard-normal"), ("maf", "standard-normal")])
+def test_more_latents_take_fewer_bits_and_rows_come_back(posterior, prior):
+    spelled = f"{posterior}:transforms=1,hidden=4" if posterior == "maf" else posterior
+    model = model_of(posterior=spelled, prior=prior, seed=2)
+    k = numbers_of(model, BITS)[:200]
+    lengths = [coded(model, BITS, k, samples=count) for count in (1, 8)]
+    assert lengths[1] < lengths[0]
+
+
+def test_layers_are_coded_with_several_latents():
+    with forked(torch.device("cpu"), 0):
+        model = deep_latent_gaussian((DIM,), latent_dims=(2, 2), hidden=((4,), (4,))).double().eval()
+    assert coded(model, BITS, numbers_of(model, BITS)[:100], samples=3) > 0

@@ -13,6 +13,7 @@ import pytest
 
 import lowerbound as lb
 from lowerbound.checkpoint import CheckpointError
+from lowerbound.cli.compress import lines_of
 from lowerbound.data import DataError
 from lowerbound.lossless_file import Content, pack, unpack
 
@@ -269,9 +270,24 @@ def test_refining_shortens_the_file_and_the_decoder_takes_the_same_steps(tmp_pat
         refusal(fitted, tmp_path / "x.lb", with_header(content, refine=steps))
 
 
-def test_a_number_of_steps_below_zero_is_refused(tmp_path):
+def test_several_latents_shorten_the_file_and_the_header_says_how_many(tmp_path):
+    """A model of one step of training, whose q is far from p(z | x): L_8 is above the ELBO by more than its noise."""
+    fitted = model_of("levels")
+    found = fitted.compress(BYTES, tmp_path / "x.lb", samples=8)
+    assert np.array_equal(fitted.decompress(tmp_path / "x.lb"), BYTES)
+    assert found.bits == pytest.approx(found.drawn_bits, rel=2e-3)
+    assert found.elbo_bits < found.encoder_bits
+    assert "-L_8 at the latents of the file" in "\n".join(lines_of(found))
+    content = (tmp_path / "x.lb").read_bytes()
+    for samples in (7, 0, 10**6, "8", None):
+        refusal(fitted, tmp_path / "x.lb", with_header(content, samples=samples))
+
+
+def test_numbers_of_steps_and_latents_that_are_none_are_refused(tmp_path):
     with pytest.raises(DataError, match="takes 0 to 10,000 steps"):
         model_of("bits").compress(BITS, tmp_path / "x.lb", refine=-1)
+    with pytest.raises(DataError, match="takes 1 to 1,000 latents"):
+        model_of("bits").compress(BITS, tmp_path / "x.lb", samples=0)
     assert not (tmp_path / "x.lb").exists()
 
 

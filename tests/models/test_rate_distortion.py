@@ -65,6 +65,18 @@ def test_rate_and_score_of_evaluate_agree():
     assert scores["rate"] + scores["distortion"] == pytest.approx(-scores["elbo"], rel=1e-6)
 
 
+@pytest.mark.parametrize("prior", ["factorized", "hyperprior"])
+def test_the_prior_learns_rounded_codes_after_training_and_the_pictures_stay(prior):
+    """Codes about 0.4 are always 0: the noise of training reaches 0.9, and rounded they need no bits."""
+    given = {**SMALL, "steps": 40, "lr": 0.02, "noise": 0.02, "prior": prior, "batch_size": 8}
+    plain = lb.fit(GREY, "rate-distortion", prior_epochs=0, **given)
+    fitted = lb.fit(GREY, "rate-distortion", prior_epochs=20, prior_patience=5, **given)
+    assert np.array_equal(plain.reconstruct(GREY), fitted.reconstruct(GREY))
+    rates = [one.evaluate(GREY)["pictures"]["bits_per_pixel"] for one in (plain, fitted)]
+    assert rates[1] < 0.95 * rates[0]
+    assert [record["stage"] for record in fitted.records][-1] == 2
+
+
 @pytest.mark.parametrize(
     "given, sentence",
     [
@@ -73,6 +85,8 @@ def test_rate_and_score_of_evaluate_agree():
         ({"prior": "normal"}, "expected factorized or hyperprior"),
         ({"code_channels": 0}, "needs at least 1"),
         ({"noise": 0}, "positive number"),
+        ({"prior_epochs": -1}, "prior_epochs=-1"),
+        ({"prior_patience": 0}, "prior_patience=0"),
     ],
 )
 def test_it_refuses_in_a_sentence(given, sentence):

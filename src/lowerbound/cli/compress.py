@@ -29,8 +29,17 @@ _NOTABLE = 0.1  # percent
     metavar="STEPS",
     help="Improve each q(z | x) by optimisation: a shorter file, which takes longer to write and to read.",
 )
+@click.option(
+    "--samples",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    metavar="K",
+    help="Latents for each row: the file takes the importance-weighted bound L_K in place of the ELBO, and K times as "
+    "long to write and to read.",
+)
 @force_option
-def compress(run: str, data: str, out: str, refine: int, force: bool) -> None:
+def compress(run: str, data: str, out: str, refine: int, samples: int, force: bool) -> None:
     """Write the rows of DATA to a file from which `decompress` gives them back to the last bit.
 
     A row takes as many bits as its negative ELBO under RUN, which is printed beside what was reached, and beside what
@@ -53,7 +62,7 @@ def compress(run: str, data: str, out: str, refine: int, force: bool) -> None:
     check_out(path, opened, data, ".lb", force=force)
     fitted = fitted_of(opened)
     with CountProgress(open_console(), "rows") as progress:
-        found = fitted.compress(data, path, refine=refine, force=force, progress=progress)
+        found = fitted.compress(data, path, refine=refine, samples=samples, force=force, progress=progress)
     say("\n".join(lines_of(found)))
     say(f"Wrote {found.num_rows} rows to {path}")
 
@@ -73,6 +82,11 @@ def _lines_with_loss(found: CompressedWithLoss) -> list[str]:
         f"{found.num_bytes:>12,} bytes  {found.bits_per_pixel:9.4f} bits per pixel  the file, WITH LOSS",
         f"{found.bits / 8:>12,.0f}        {found.bits / each:9.4f}                 its codes ({part:+.3f} % of rate)",
     ]
+    if found.above_bits:
+        above = found.above_bits
+        lines.append(
+            f"{above / 8:>12,.0f}        {above / each:9.4f}                 of these, those that the others depend on"
+        )
     if found.model_bits > found.rate_bits * (1 + _NOTABLE / 100):
         lines.append(
             f"The rate by `evaluate` is {100 * (found.model_bits / found.rate_bits - 1):.2f} % more: the model all but "
@@ -88,21 +102,23 @@ def _lines_without_loss(found: Compressed) -> list[str]:
     """What is printed: bits for each number, and bytes in all."""
     each, part = found.num_numbers, 100 * (found.bits / found.elbo_bits - 1)
     error, drawn = 100 * found.standard_error / abs(found.elbo_bits), 100 * (found.bits / found.drawn_bits - 1)
+    bound = "-ELBO" if found.num_samples == 1 else f"-L_{found.num_samples}"
     parts = [
         (found.bits, "its rows"),
-        (found.drawn_bits, f"-ELBO at the latents of the file ({drawn:+.3f} %)"),
-        (found.elbo_bits, f"-ELBO at other draws ({part:+.2f} % ± {error:.2f})"),
+        (found.drawn_bits, f"{bound} at the latents of the file ({drawn:+.3f} %)"),
+        (found.elbo_bits, f"{bound} at other draws ({part:+.2f} % ± {error:.2f})"),
     ]
     if found.encoder_bits != found.elbo_bits:
         saved = 100 * (1 - found.elbo_bits / found.encoder_bits)
-        parts.append((found.encoder_bits, f"-ELBO of the encoder alone (refining saves {saved:.2f} %)"))
+        by = "refining" if found.num_samples == 1 else f"{bound} of q"
+        parts.append((found.encoder_bits, f"-ELBO of the encoder alone ({by} saves {saved:.2f} %)"))
     lines = [
         f"{found.num_bytes:>12,} bytes  {8 * found.num_bytes / each:9.4f} bits per number  the file",
         *(f"{bits / 8:>12,.0f}        {bits / each:9.4f}                  {name}" for bits, name in parts),
         f"{found.start_bits / 8:>12,.0f}                                   start and header",
     ]
     if drawn < -_NOTABLE:
-        lines.append("Shorter than -ELBO: the model all but excludes some values, and none takes over 30 bits.")
+        lines.append(f"Shorter than {bound}: the model all but excludes some values, and none takes over 30 bits.")
     if found.num_held:
         lines.append(
             f"{found.num_held:>12,} of the {found.num_rows:,} lines stand in the file as they were given, because the "

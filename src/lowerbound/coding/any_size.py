@@ -53,6 +53,7 @@ class CodedPictures:
         ranges: from one below the least to one above the greatest number of each layer.
         net_bits: what they added to the stack.
         information: −log₂ p̂(z), bits: what the codes should take (`coding.whole_numbers`).
+        above_information: that of the layers above z_1.
         model_information: −log₂ p̃(z).
         decoded: what comes back of each picture.
     """
@@ -61,6 +62,7 @@ class CodedPictures:
     ranges: tuple[Range, ...]
     net_bits: float
     information: float
+    above_information: float
     model_information: float
     decoded: list[np.ndarray]
 
@@ -103,24 +105,26 @@ class PictureCodec:
                 codes.append(self._codes(picture))
                 _tell(progress, len(codes), 2 * len(pictures), len(pictures))
             ranges, pushed = ranges_of(codes), Parts()
-            information, exact, decoded = [0.0], 0.0, []
+            information, exact, decoded = [[0.0] for _ in ranges], 0.0, []
             for picture, z in zip(pictures, codes, strict=True):
 
                 def note(layer: int, place: Strip, d: WholeNumbers, z: list[Tensor] = z) -> Tensor:
                     nonlocal exact
                     numbers = z[layer][(..., *place)]
-                    note_parts(pushed, information, d, numbers, ranges[layer])
+                    note_parts(pushed, information[layer], d, numbers, ranges[layer])
                     exact -= float(d.log_mass(numbers).sum()) / math.log(2)
                     return numbers
 
                 decoded.append(self._shown(self._chosen(_size_of(picture), note), picture.shape))
                 _tell(progress, len(codes) + len(decoded), 2 * len(pictures), len(pictures))
-            stack = stack_of(pushed, information[0])
+            each = [bits for (bits,) in information]
+            stack = stack_of(pushed, sum(each))
         return CodedPictures(
             stack=stack,
             ranges=ranges,
             net_bits=stack.num_bits,
-            information=information[0],
+            information=sum(each),
+            above_information=sum(each[1:]),
             model_information=exact,
             decoded=decoded,
         )

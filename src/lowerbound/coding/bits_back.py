@@ -11,6 +11,9 @@ Encoding and decoding must compute the same numbers to the last bit. All is ther
 thread, nets are called with batches of one size (the first row fills up what is missing), x is rebuilt from its numbers
 before it is used, and distribution functions treat each element alone (`distribution_functions`).
 
+With K latents for a row it takes −L_K, the importance-weighted bound (Monte Carlo bits-back: Ruan, Ullrich, Severo,
+Townsend, Khisti, Doucet, Makhzani & Maddison 2021, arXiv:2102.11086, BB-IS): see `coding.weighted`.
+
 q(z | x) may be refined by some steps from that of the encoder (`inference.Local`): a row then takes fewer bits. The
 steps are a function of x, with draws from one seed, so that a decoder, which knows x before it needs q, takes them too.
 """
@@ -34,7 +37,8 @@ from lowerbound.coding.latents import Grids, LatentCoder
 from lowerbound.coding.numbering import Steps
 from lowerbound.coding.stack import BitStack
 from lowerbound.coding.turns import Batch, pop_event, push_event
-from lowerbound.hooks import Augmented
+from lowerbound.coding.weighted import bits_of_mean, chosen_first, in_their_places, pop_choice, push_choice
+from lowerbound.hooks import Augmented, Latents
 from lowerbound.inference import Local
 from lowerbound.model import LatentVariableModel
 from lowerbound.randomness import forked
@@ -78,6 +82,7 @@ class Codec:
         steps: the values that each element can have, as the likelihood scores them, under which x is coded.
         batch: rows at a time.
         refine: steps by which each q(z | x) is optimised.
+        samples: K, latents for each row.
     """
 
     def __init__(
@@ -87,7 +92,9 @@ class Codec:
         events: Callable[[np.ndarray], Tensor],
         batch: int = BATCH,
         refine: int = 0,
+        samples: int = 1,
     ):
+        self.samples = samples
         self.model, self.steps, self.events, self.batch = copy.deepcopy(model).double().eval(), steps, events, batch
         self._scheme = Local(num_steps=refine) if refine else None
         self._latents, self._in_order = LatentCoder(), None
@@ -111,7 +118,7 @@ class Codec:
         Raises:
             ValueError: a part of the model that cannot be coded.
         """
-        stack, groups, done, drawn = BitStack(lends=True), groups_of(len(k), self.batch), 0, 0.0
+        stack, groups, done, drawn = BitStack(lends=True), groups_of(len(k), self.batch, self.samples), 0, 0.0
         with exactly():
             for size in groups:
                 rows = slice(done, done + size)
@@ -157,37 +164,68 @@ class Codec:
     def negative_elbo_bits(
         self, k: np.ndarray, draws: int, *, seen: np.ndarray | None = None, context: Tensor | None = None
     ) -> np.ndarray:
-        """log₂ q(z | x) − log₂ p(x, z) of rows numbered k (rows, elements) at draws of q: (draws, rows)."""
+        """log₂ q(z | x) − log₂ p(x, z) of rows numbered k (rows, elements) at draws of q: (draws, rows). Of several
+        latents for a row −log₂ of the mean of p(x, z) / q(z | x) over them.
+        """
         with exactly():
             x, given = self._events(k, seen), None if context is None else context.double()
             q = self._infer(x, given)
-            z = q.sample(torch.Size((draws,)))
-            return bits_at(self.model, self.steps, q, x, k, z, seen=seen, context=given)
+
+            def at(count: int) -> np.ndarray:
+                z = q.sample(torch.Size((count,)))
+                return bits_at(self.model, self.steps, q, x, k, z, seen=seen, context=given)
+
+            if self.samples == 1:
+                return at(draws)
+            return np.stack([bits_of_mean(at(self.samples)) for _ in range(draws)])
 
     def _push_rows(self, stack: BitStack, k: np.ndarray, seen: np.ndarray | None, context: Tensor | None) -> float:
         """Push rows; what they should add to the stack."""
         k, seen, context, rows = self._filled(k, seen, context)
         x = self._events(k, seen)
         q, p = self._inferred(x, context)
-        grids = self._grids(p, context)
-        numbers, z = self._latents.pop(stack, q, p, grids, self._batch(rows, "posterior", floored=False))
+        grids, of_q = self._grids(p, context), self._batch(rows, "posterior", floored=False)
+        drawn = [self._latents.pop(stack, q, p, grids, of_q) for _ in range(self.samples)]
+        bits = np.stack([self._bits(q, x, k, z, seen, context) for _, z in drawn])
+        place = None
+        if self.samples > 1:
+            place = pop_choice(stack, bits, self.samples, rows, len(k))
+            drawn = chosen_first(drawn, place)
+        (numbers, z), *others = drawn
+        for other, _ in others:
+            self._latents.push(stack, q, p, grids, other, of_q)
         likelihood = self.model.decode(z, context)
         push_event(stack, likelihood, self._steps_at, k, self._batch(rows, "likelihood", seen=seen))
         self._latents.push(stack, p, p, grids, numbers, self._batch(rows, "prior"))
-        one = tuple(layer[None] for layer in z) if isinstance(z, tuple) else z[None]
-        drawn = bits_at(self.model, self.steps, q, x, k, one, seen=seen, context=context)
-        return float(drawn[0, :rows].sum())
+        if place is not None:
+            push_choice(stack, None, self.samples, rows, place)
+        return float(bits_of_mean(bits)[:rows].sum())
 
     def _pop_rows(self, stack: BitStack, rows: int, seen: np.ndarray | None, context: Tensor | None) -> np.ndarray:
         _, seen, context, _ = self._filled(np.zeros((rows, 1)), seen, context)
         p = self.model.prior(context)
-        grids = self._grids(p, context)
-        numbers, z = self._latents.pop(stack, p, p, grids, self._batch(rows, "prior"))
-        of_x = self._batch(rows, "likelihood", seen=seen)
-        k = pop_event(stack, self.model.decode(z, context), self._steps_at, len(self.steps.size), of_x)
-        q, p = self._inferred(self._events(k, seen), context)
-        self._latents.push(stack, q, p, grids, numbers, self._batch(rows, "posterior", floored=False))
+        grids, of_q = self._grids(p, context), self._batch(rows, "posterior", floored=False)
+        place = pop_choice(stack, None, self.samples, rows, self.batch) if self.samples > 1 else None
+        drawn = [self._latents.pop(stack, p, p, grids, self._batch(rows, "prior"))]
+        likelihood, of_x = self.model.decode(drawn[0][1], context), self._batch(rows, "likelihood", seen=seen)
+        k = pop_event(stack, likelihood, self._steps_at, len(self.steps.size), of_x)
+        x = self._events(k, seen)
+        q, p = self._inferred(x, context)
+        if place is not None:
+            drawn += [self._latents.pop(stack, q, p, grids, of_q) for _ in range(self.samples - 1)][::-1]
+            drawn = in_their_places(drawn, place)
+            bits = np.stack([self._bits(q, x, k, z, seen, context) for _, z in drawn])
+            push_choice(stack, bits, self.samples, rows, place)
+        for numbers, _ in reversed(drawn):
+            self._latents.push(stack, q, p, grids, numbers, of_q)
         return k[:rows]
+
+    def _bits(
+        self, q: Any, x: Tensor, k: np.ndarray, z: Latents, seen: np.ndarray | None, context: Tensor | None
+    ) -> np.ndarray:
+        """log₂ q(z | x) − log₂ p(x, z) of rows at one z each: (rows,)."""
+        one = tuple(layer[None] for layer in z) if isinstance(z, tuple) else z[None]
+        return bits_at(self.model, self.steps, q, x, k, one, seen=seen, context=context)[0]
 
     def _events(self, k: np.ndarray, seen: np.ndarray | None) -> Tensor:
         """x of rows of numbers."""
@@ -242,15 +280,18 @@ class Codec:
         return Batch(rows=rows, size=self.batch, part=part, floored=floored, seen=seen)
 
 
-def groups_of(num_rows: int, batch: int) -> tuple[int, ...]:
-    """How many rows are coded at a time: half as many as were before, up to a batch, so that little must be lent.
+def groups_of(num_rows: int, batch: int, samples: int = 1) -> tuple[int, ...]:
+    """How many rows are coded at a time: half as many as were before, over the latents that each pops, up to a batch,
+    so that little must be lent.
 
     >>> groups_of(20, 4)
     (1, 1, 1, 1, 2, 3, 4, 4, 3)
+    >>> groups_of(20, 4, samples=3)
+    (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2)
     """
     groups, done = list[int](), 0
     while done < num_rows:
-        groups.append(min(max(1, min(batch, done // 2)), num_rows - done))
+        groups.append(min(max(1, min(batch, done // (2 * samples))), num_rows - done))
         done += groups[-1]
     return tuple(groups)
 

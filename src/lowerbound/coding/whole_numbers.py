@@ -65,6 +65,7 @@ class CodedNumbers:
         ranges: from one below the least to one above the greatest number of each layer, or other part coded in turn.
         net_bits: what they added to the stack.
         information: −log₂ p̂(z) of all rows, bits: what the codes should take.
+        above_information: that of the latents on which the others depend: the upper layer, or the codes of whole clips.
         model_information: −log₂ p̃(z) of the same, more where p̃ excludes numbers.
         decoded: the mean of p(x | z) of each row (N, *event), float64.
     """
@@ -73,6 +74,7 @@ class CodedNumbers:
     ranges: tuple[Range, ...]
     net_bits: float
     information: float
+    above_information: float
     model_information: float
     decoded: Tensor
 
@@ -106,20 +108,24 @@ class WholeNumberCodec:
                     progress(rows.stop // 2, len(x))
             ranges = ranges_of(codes)
             pushed = Parts()
-            exact, information, decoded = 0.0, [0.0], []
+            exact, information, decoded = 0.0, [[0.0] for _ in ranges], []
             for done, z in enumerate(codes, 1):
                 p = self.model.prior(None)
-                walked = _in_turn(p, lambda part, d, z=z: note_parts(pushed, information, d, z[part], ranges[part]))
+                walked = _in_turn(
+                    p, lambda part, d, z=z: note_parts(pushed, information[part], d, z[part], ranges[part])
+                )
                 exact -= float(p.log_prob(walked).sum()) / np.log(2)  # type: ignore[arg-type]
                 decoded.append(self.model.decode(walked).mean[0])
                 if progress is not None:
                     progress((len(x) + min(done * self.batch, len(x))) // 2, len(x))
-            stack = stack_of(pushed, information[0])
+            each = [bits for (bits,) in information]
+            stack = stack_of(pushed, sum(each))
         return CodedNumbers(
             stack=stack,
             ranges=ranges,
             net_bits=stack.num_bits,
-            information=information[0],
+            information=sum(each),
+            above_information=each[-1] if isinstance(walked, tuple) else 0.0,
             model_information=exact,
             decoded=torch.cat(decoded),
         )

@@ -15,27 +15,40 @@ The ELBO with a uniform q of width 1, whose log q(z | x) is 0, is a rate and a d
                themselves "factorized" and part of the rate
 =============  =========================================================================================
 
+The noise of training is not the rounding of files: a code that is always the same, f(x) = 0.4, has noise on both sides
+of ½. After training the prior alone is therefore fitted to rounded codes (after Guo et al. 2021, arXiv:2104.05168),
+by `prior_epochs` passes at most; pictures stay as they are.
+
 Nets are convolutions, halved for every entry of `hidden`, for pictures of any size and number of channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
 
 from lowerbound.likelihoods import Normal
 from lowerbound.losses import Loss
+from lowerbound.losses.prior_alone import RoundedPriorAlone
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.layered import LowestLayer
 from lowerbound.models.parts import Activation, nonlinearity
-from lowerbound.models.recipe import Recipe
+from lowerbound.models.recipe import Finish, Recipe, Stage
 from lowerbound.nets import FromMap, ToMap
 from lowerbound.posteriors import UniformNoise, UniformNoiseLayers
 from lowerbound.priors import FactorizedCumulative, Hierarchical, NoisyNormal
 
-__all__ = ["RECIPE", "CodePrior", "check_pictures", "rate_distortion", "require_weighted_rate"]
+__all__ = [
+    "FITS_ROUNDED",
+    "RECIPE",
+    "CodePrior",
+    "check_passes",
+    "check_pictures",
+    "rate_distortion",
+    "require_weighted_rate",
+]
 
 CodePrior: TypeAlias = Literal["factorized", "hyperprior"]
 _HYPER_STAGES = 1
@@ -50,6 +63,8 @@ def rate_distortion(
     hidden: Sequence[int] = (32, 64),
     activation: Activation = "relu",
     noise: float = 0.05,
+    prior_epochs: int = 1,
+    prior_patience: int = 1,
 ) -> LatentVariableModel:
     """A model whose latents are whole numbers, which a file can hold.
 
@@ -61,6 +76,8 @@ def rate_distortion(
         hidden: channels of the stages, each of which halves the picture.
         activation: nonlinearity.
         noise: s, the standard deviation of p(x | z), where pixels are in [0, 1].
+        prior_epochs: passes by which the prior is fitted to rounded codes after training, at most; 0 leaves it out.
+        prior_patience: evaluations, one a pass, without a better held-out bound before it stops.
 
     Raises:
         ValueError: data that are no pictures, pictures too small for the stages, or a size below one.
@@ -71,6 +88,7 @@ def rate_distortion(
     """
     shape, widths, nonlinear = tuple(event_shape), tuple(hidden), nonlinearity(activation)
     check_pictures(shape, widths, code_channels=code_channels, hyper_channels=hyper_channels)
+    check_passes(prior_epochs, prior_patience)
     encoder = ToMap(shape, widths, (code_channels,), nonlinear)
     codes, decoder = encoder.out_shape, FromMap(code_channels, widths[::-1], shape, nonlinear)
     if prior == "factorized":
@@ -110,6 +128,27 @@ def check_pictures(shape: tuple[int, ...], widths: tuple[int, ...], **counts: in
             raise ValueError(f"rate_distortion got {name}={count} and needs at least 1.")
 
 
+def check_passes(prior_epochs: int, prior_patience: int) -> None:
+    """Refuse numbers of passes that are none.
+
+    Raises:
+        ValueError: naming the one.
+    """
+    for name, value, least in (("prior_epochs", prior_epochs, 0), ("prior_patience", prior_patience, 1)):
+        if value < least:
+            raise ValueError(f"rate_distortion got {name}={value} and needs at least {least}.")
+
+
+def _fit_rounded(loss: Loss, x: Tensor, options: Mapping[str, Any]) -> Stage:
+    """The second stage: the prior of rounded codes, from where training left it."""
+    prior = RoundedPriorAlone(loss.model.eval(), x)
+    return Stage(loss=prior, patience=options["prior_patience"], conclude=lambda: prior.keep_the_better(x))
+
+
+FITS_ROUNDED = Finish(make=_fit_rounded, epochs="prior_epochs", part="prior")
+"""Also of the recipe of clips."""
+
+
 def require_weighted_rate(loss: Loss, x: Tensor, *, seed: int) -> None:
     """Refuse to train with codes that cost nothing: no file would hold what they grow to.
 
@@ -125,9 +164,10 @@ def require_weighted_rate(loss: Loss, x: Tensor, *, seed: int) -> None:
 
 RECIPE = Recipe(
     name="rate-distortion",
-    cites=("balle2017end", "balle2018variational", "minnen2018joint"),
+    cites=("balle2017end", "balle2018variational", "minnen2018joint", "guo2021soft"),
     make=rate_distortion,
     defaults={"objective": "beta-elbo:beta=1.0", "num_samples": 1, "gradient": "pathwise"},
     start=require_weighted_rate,
+    finish=FITS_ROUNDED,
     likelihood="normal",
 )

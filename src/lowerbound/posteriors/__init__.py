@@ -24,7 +24,7 @@ from lowerbound.posteriors.smoothed_bernoulli import SmoothedBernoulli
 from lowerbound.posteriors.sylvester import Sylvester
 from lowerbound.posteriors.top_down import TopDown
 from lowerbound.posteriors.top_down_path import TopDownPath
-from lowerbound.posteriors.uniform_noise import UniformNoise, UniformNoiseLayers
+from lowerbound.posteriors.uniform_noise import UniformNoise, UniformNoiseBeside, UniformNoiseLayers
 from lowerbound.posteriors.vector_quantized import VectorQuantized
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "TopDown",
     "TopDownPath",
     "UniformNoise",
+    "UniformNoiseBeside",
     "UniformNoiseLayers",
     "VectorQuantized",
     "kl_of_full",

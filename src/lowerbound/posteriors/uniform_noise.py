@@ -26,7 +26,14 @@ from lowerbound.posteriors.bottom_up import BottomUp
 from lowerbound.posteriors.parameters import SampleShape, latent_shape_of
 from lowerbound.protocols import Context
 
-__all__ = ["RoundedChain", "RoundedDistribution", "UniformNoise", "UniformNoiseDistribution", "UniformNoiseLayers"]
+__all__ = [
+    "RoundedChain",
+    "RoundedDistribution",
+    "UniformNoise",
+    "UniformNoiseBeside",
+    "UniformNoiseDistribution",
+    "UniformNoiseLayers",
+]
 
 _ROUNDING = 1e-4  # of z = f + u, relative to 1 and to |f|
 
@@ -159,6 +166,25 @@ class UniformNoiseLayers(BottomUp):
     def forward(self, context: Context) -> Chain:
         """q(z_1, …, z_L | context)."""
         q = super().forward(context)
+        return q if self.training else RoundedChain(q)
+
+
+class UniformNoiseBeside(UniformNoiseLayers):
+    """Several latents of `UniformNoise`, each from x.
+
+    Arguments:
+        conditionals: q(z_1 | x), …, q(z_L | x).
+
+    Returns (when called with a context of B rows):
+        A `Chain`; in eval mode a `RoundedChain`, of which one draw is enough.
+    """
+
+    def forward(self, context: Context) -> Chain:
+        """Π_l q(z_l | context)."""
+        first, *others = self.conditionals
+        rank = len(self.layer_shapes[0]) if self.layer_shapes else 0
+        above = [lambda z, each=each: each(context).expand(z.shape[: z.ndim - rank]) for each in others]
+        q = Chain(lambda: first(context), above, downward=False, layer_shapes=self.layer_shapes)
         return q if self.training else RoundedChain(q)
 
 

@@ -10,7 +10,7 @@ from lowerbound.priors.component_usage import ComponentUsage, is_mixture, unused
 from lowerbound.priors.factorized_cumulative import FactorizedCumulative
 from lowerbound.priors.flow_matching import FlowMatching
 from lowerbound.priors.flow_prior import FlowPrior
-from lowerbound.priors.frames_in_turn import FramesInTurn
+from lowerbound.priors.frames_in_turn import ClipAndFrames, FramesInTurn
 from lowerbound.priors.hierarchical import Hierarchical
 from lowerbound.priors.laplace import Laplace
 from lowerbound.priors.markov_chain import MarkovChain
@@ -35,6 +35,7 @@ __all__ = [
     "AutoregressiveNormal",
     "Bernoulli",
     "Categorical",
+    "ClipAndFrames",
     "ComponentUsage",
     "FactorizedCumulative",
     "FlowMatching",

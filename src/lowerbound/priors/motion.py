@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.nets import FromMap, ToMap
+from lowerbound.nets import ToMap
 
 __all__ = ["Motion"]
 
@@ -35,6 +35,7 @@ class Motion(nn.Module):
         channels: of the layers of both nets, 3×3 convolutions.
         activation: makes the nonlinearity.
         reach: R, how many pixels a pixel may come from along each axis.
+        content: numbers, at each position, of a code w of the whole clip that decoder and nets are given; 0 without.
     """
 
     cites: ClassVar[tuple[str, ...]] = ("jia2016dynamic", "finn2016unsupervised", "lu2019dvc")
@@ -43,35 +44,40 @@ class Motion(nn.Module):
     def __init__(
         self,
         encoder: ToMap,
-        decoder: FromMap,
+        decoder: nn.Module,
         *,
         window: int,
         channels: Sequence[int],
         activation: Callable[[], nn.Module] = nn.ReLU,
         reach: int = 2,
+        content: int = 0,
     ):
         super().__init__()
         self.__dict__["_encoder"], self.__dict__["_decoder"] = encoder, decoder
         self.reach, self._picture = reach, (1, *encoder.in_shape)[-3:]
         pictures, codes = self._picture[0], encoder.out_shape[-3]
         self.weights = convolutions([4 * window * (pictures + 1), *channels, 4 * (2 * reach + 1) ** 2], activation)
-        self.rest = convolutions([codes + window * (codes + 1), *channels, 2 * codes], activation)
+        self.rest = convolutions([codes + window * (codes + 1) + content, *channels, 2 * codes], activation)
         for last in (self.weights[-1], self.rest[-1]):
             nn.init.zeros_(last.weight)  # pyright: ignore[reportArgumentType]
             nn.init.zeros_(last.bias)  # pyright: ignore[reportArgumentType]
 
     @torch.no_grad()
-    def shown(self, z: Float[Tensor, "*lead code row column"]) -> Float[Tensor, "*lead channel height width"]:
-        """x̂ of codes, as constants."""
-        return self.__dict__["_decoder"](z).reshape(*z.shape[:-3], *self._picture)
+    def shown(
+        self, z: Float[Tensor, "*lead frame code row column"], content: Tensor | None = None
+    ) -> Float[Tensor, "*lead frame channel height width"]:
+        """x̂ of the codes of frames, given w (*lead, content, row, column), as constants."""
+        given = (z,) if content is None else (z, content)
+        return self.__dict__["_decoder"](*given).reshape(*z.shape[:-3], *self._picture)
 
-    def forward(self, codes: Tensor, pictures: Tensor, known: Tensor) -> Tensor:
+    def forward(self, codes: Tensor, pictures: Tensor, known: Tensor, content: Tensor | None = None) -> Tensor:
         """μ_t and s_t (*lead, 2, code, height, width).
 
         Arguments:
             codes: z of the frames before (*lead, window, code, height, width), the latest last.
             pictures: x̂ of the same (*lead, window, channel, height, width).
             known: 1 for frames that there are (*lead, window).
+            content: w (*lead, content, height, width).
         """
         lead = codes.shape[:-4]
         here = known[..., None, None, None]
@@ -79,7 +85,8 @@ class Motion(nn.Module):
         fetched = self._fetched(pictures[..., -1, :, :, :].flatten(0, -4), of_pictures.flatten(-4, -3).flatten(0, -4))
         there: Tensor = self.__dict__["_encoder"](fetched.reshape(-1, *self.__dict__["_encoder"].in_shape))
         of_codes = torch.cat([codes, here.expand_as(codes[..., :1, :, :])], -3)
-        rest = self.rest(torch.cat([there, of_codes.flatten(-4, -3).flatten(0, -4)], -3))
+        beside = [] if content is None else [content.flatten(0, -4)]
+        rest = self.rest(torch.cat([there, of_codes.flatten(-4, -3).flatten(0, -4), *beside], -3))
         found = rest.reshape(-1, 2, *there.shape[1:])
         return (found + torch.stack([there, torch.zeros_like(there)], 1)).reshape(*lead, *found.shape[1:])
 
