@@ -42,8 +42,8 @@ def without_values(x: Array, schema: Schema, what: str) -> tuple[str, ...]:
     """A sentence for each column (at most five), and one for all rows, of rows (N, D) in memory without any value."""
     if schema.columns is None or not _in_memory(x) or x.dtype.kind != "f":
         return ()
-    nothing = np.isnan(x).all(0)
-    names = [clipped(column.name) for i, column in enumerate(schema.columns) if nothing[i]][:_MOST]
+    places = np.flatnonzero(np.isnan(x).all(axis=0)).tolist()[:_MOST]
+    names = [clipped(schema.columns[i].name) for i in places]
     columns = [
         f"Column '{name}' of {what} holds no value; the model takes it as missing in every row." for name in names
     ]
@@ -76,10 +76,8 @@ def _outside(x: np.ndarray, column: Column, what: str) -> str:
         return ""
     low, high, median = (_words(v, column) for v in (column.low, column.high, float(np.median(values))))
     share = f"{100 * outside.mean():.0f} % of its values lie outside the range of the fit"
-    return (
-        f"Column '{clipped(column.name)}' of {what}: {share}, {low} to {high} (their median is {median}); is it in other "
-        "units?"
-    )
+    name = clipped(column.name)
+    return f"Column '{name}' of {what}: {share}, {low} to {high} (their median is {median}); is it in other units?"
 
 
 def _words(value: float, column: Column) -> str:
