@@ -1,8 +1,8 @@
 """What a user should be told of rows that are taken, and that may not be what was meant.
 
-A column in other units, more than half of whose values lie outside the range that it had in the fit, is a warning. A
-column that the model has and these rows have no value of, and rows without any value, are a note: a model can be asked
-about parts of rows on purpose.
+A column of numbers or dates in other units, nine tenths of whose values lie outside the range that it had in the fit,
+is a warning; counts have no units. A column that the model has and these rows have no value of, and rows without any
+value, are a note: a model can be asked about parts of rows on purpose.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from lowerbound.data.sparse import Array
 
 __all__ = ["DataWarning", "empty_rows", "in_other_units", "without_values"]
 
-_FEWEST_VALUES, _SHARE, _MOST = 5, 0.5, 5
+_FEWEST_VALUES, _SHARE, _MOST = 5, 0.9, 5
+_WITH_UNITS = ("continuous", "positive", "date")
 _ROUNDING = 1e-6  # of the range
 
 
@@ -34,7 +35,7 @@ def in_other_units(x: Array, schema: Schema, what: str) -> tuple[str, ...]:
     """
     if schema.columns is None or not _in_memory(x):
         return ()
-    found = [_outside(x[:, i], column, what) for i, column in enumerate(schema.columns) if column.low is not None]
+    found = [_outside(x[:, i], column, what) for i, column in enumerate(schema.columns) if column.kind in _WITH_UNITS]
     return tuple(sentence for sentence in found if sentence)[:_MOST]
 
 
@@ -67,12 +68,12 @@ def _in_memory(x: Array) -> bool:
 
 def _outside(x: np.ndarray, column: Column, what: str) -> str:
     """Of values (N,) far from those of the fit; "" where there are few, or most are in its range."""
-    assert column.low is not None
-    assert column.high is not None
+    if column.low is None or column.high is None:
+        return ""
     values = x[~np.isnan(x)] if x.dtype.kind == "f" else x
     room = _ROUNDING * (abs(column.high) + abs(column.low))
     outside = (values < column.low - room) | (values > column.high + room)
-    if len(values) < _FEWEST_VALUES or outside.mean() <= _SHARE:
+    if len(values) < _FEWEST_VALUES or outside.mean() < _SHARE:
         return ""
     low, high, median = (_words(v, column) for v in (column.low, column.high, float(np.median(values))))
     share = f"{100 * outside.mean():.0f} % of its values lie outside the range of the fit"
