@@ -49,6 +49,7 @@ from lowerbound.data.labels import number_text
 from lowerbound.data.measured import Measured, measure
 from lowerbound.data.on_disk import OnDisk
 from lowerbound.data.overrides import Overrides
+from lowerbound.data.recorded import usual_digits
 from lowerbound.data.schema import Column, ColumnKind, LeftOut
 from lowerbound.data.sparse import ARRAYS, Array
 
@@ -280,6 +281,9 @@ def _number_column(
     small = bool(measured.near_zero[i]) and high <= _LARGEST_COUNT
     kind = said or ("count" if small else "continuous")
     column = _ranged(name, cast(ColumnKind, kind), dtype, measured, i)
+    usual = None if kind == "count" else usual_digits(x, column.decimals)  # type: ignore[arg-type]  # one column
+    if usual is not None:
+        column = replace(column, usual_decimals=usual[0], usual_share=usual[1])
     return column if said or kind != "continuous" else replace(column, distinct=_few_values(x))
 
 
