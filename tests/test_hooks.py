@@ -46,6 +46,7 @@ HOOKS = [
     "JointDensity",
     "Jumps",
     "KnowsEachState",
+    "KnowsWhyMissing",
     "Layered",
     "Lends",
     "MapsNoise",

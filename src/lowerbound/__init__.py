@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         likelihoods,
         loggers,
         losses,
+        missingness,
         models,
         nets,
         objectives,

@@ -12,7 +12,7 @@ from torch import Tensor
 from lowerbound.data.classes import class_named, one_hot
 from lowerbound.drawn_context import drawn_context
 from lowerbound.fitted import Fitted
-from lowerbound.imputing import draw_given
+from lowerbound.imputing import draw_given, recorded
 from lowerbound.models.recipe import COVARIATES
 from lowerbound.plan_size import check_draws
 from lowerbound.randomness import derive_seed, forked
@@ -58,9 +58,10 @@ def draw(
     context = None if labels is None or fitted.plan is None else one_hot(labels, fitted.plan.model["num_classes"])
     if fitted.schema.covariates:
         context = drawn_context(fitted, count, given, seed)
-    with torch.no_grad(), forked(_CPU, derive_seed(fitted.seed if seed is None else seed, _SAMPLE)):
+    own_seed = derive_seed(fitted.seed if seed is None else seed, _SAMPLE)
+    with torch.no_grad(), forked(_CPU, own_seed):
         x, mean = fitted.model.draw(count, context)
-    return fitted.finite(x), mean, labels
+    return recorded(fitted, fitted.finite(x), own_seed), mean, labels
 
 
 def reconstruct(fitted: Fitted, data: Any, *, seed: int | None) -> Any:

@@ -20,6 +20,7 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `Jumps`                 a reparameterised posterior with a part whose value jumps along its parameters
 `Embeds`                a posterior module that turns codes into the vectors they stand for
 `KnowsEachState`        a posterior module that knows p(state of each step | series) exactly
+`KnowsWhyMissing`       a distribution of rows with gaps that knows what gaps say of the values that they hide
 `FindsStates`           a posterior module that knows the most probable path of states behind a series
 `IsExact`               a posterior module that may be p(z | x) itself
 `NamesLatents`          a likelihood, or its net, that reads several named latents side by side in one vector
@@ -29,7 +30,6 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `OverWholeNumbers`      a distribution of independent whole numbers that states P(z ≤ k)
 `ChosenInTurn`          a distribution whose latents can be chosen one after another
 `ComesInTurn`           a distribution whose elements are single numbers given those before them
-`KnowsWhyMissing`       a distribution of rows with gaps that knows what gaps say of the values that they hide
 `CompletesContext`      a model whose context has a part that is computed from x unless it is stated
 ======================  ===============================================================================================
 

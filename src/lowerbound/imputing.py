@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from lowerbound.data import DataError, Rows, Standardize, Transform
 from lowerbound.data.column_labels import index_of, name_of
 from lowerbound.data.own_table import filled_table, read_own
+from lowerbound.data.recorded import as_recorded
 from lowerbound.data.rows_of_columns import rounded, stored_cell
 from lowerbound.data.schema import Column
 from lowerbound.evaluate.missing import (
@@ -43,9 +44,9 @@ from lowerbound.randomness import derive_seed
 from lowerbound.spelling import check_options
 from lowerbound.support import StatesFacts
 
-__all__ = ["cell_scores", "draw_given", "imputations", "impute", "summary_of"]
+__all__ = ["cell_scores", "draw_given", "imputations", "impute", "recorded", "summary_of"]
 
-_IMPUTE, _GIVEN, _CELLS = 5, 6, 7  # streams of random numbers beside those of `fitted`
+_IMPUTE, _GIVEN, _CELLS, _RECORDED = 5, 6, 7, 8  # streams of random numbers beside those of `fitted`
 _FEWEST_LATENTS = 10_000
 
 
@@ -94,6 +95,7 @@ def imputations(
         context=fitted.context(rows.y, rows.name, rows.covariates),
         seed=_seed(fitted, seed, _IMPUTE),
     )
+    drawn = recorded(fitted, drawn, _seed(fitted, seed, _IMPUTE))
     return [_in_own_table(fitted, own, rows, part, gap) for part in drawn]
 
 
@@ -122,7 +124,16 @@ def draw_given(fitted: Fitted, given: Mapping[str, Any], count: int, *, seed: in
             InferenceWarning,
             stacklevel=3,
         )
-    return drawn[:, 0]
+    return recorded(fitted, drawn[:, 0], own_seed)
+
+
+def recorded(fitted: Fitted, x: Tensor, seed: int) -> Tensor:
+    """Draws (..., D) as the likelihood scores them, rounded as the values of the fit were recorded."""
+    if not any(column.usual_decimals is not None for column in fitted.schema.columns or ()):
+        return x
+    flat = x.reshape(-1, x.shape[-1])
+    stored = as_recorded(fitted.stored(flat).astype(np.float64), fitted.schema, derive_seed(seed, _RECORDED))
+    return fitted.transform(torch.from_numpy(stored)).to(x).reshape(x.shape)
 
 
 def cell_scores(

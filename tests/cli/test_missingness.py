@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -107,7 +109,8 @@ def test_scores_are_of_values_and_gaps(fitted):
 def test_the_estimator_fits_the_same_model():
     _, table = _people()
     vae = lb.VAE(1, hidden=[16], missingness="self-masking", epochs=2, random_state=0).fit(table)
-    assert type(vae.model_.likelihood.missingness).__name__ == "SelfMasking"
+    likelihood: Any = vae.model_.likelihood
+    assert type(likelihood.missingness).__name__ == "SelfMasking"
     assert vae.plan_.model["missingness"] == "self-masking"
 
 

@@ -139,6 +139,7 @@ def test_missing_file(tmp_path):
     assert "there is no file" in _refusal(tmp_path / "none.npz")
 
 
+@pytest.mark.filterwarnings("ignore:Column:lowerbound.data.remarks.DataWarning")  # of values unlike those of the fit
 def test_other_archives_are_read_by_the_array_of_the_fit(tmp_path):
     rows = np.random.default_rng(0).normal(size=(20, 3))
     np.savez(tmp_path / "fit.npz", x=rows, weights=rows + 9)

@@ -49,7 +49,7 @@ class _Wide(nn.Module):
 
 @pytest.fixture(scope="module")
 def model() -> lb.LatentVariableModel:
-    likelihood = lb.likelihoods.Mixed(_Decoder(), KINDS)
+    likelihood: Any = lb.likelihoods.Mixed(_Decoder(), KINDS)
     gaps = lb.missingness.SelfMasking(likelihood)
     with torch.no_grad():
         of_reals, of_classes, of_positive, of_counts = gaps.intercepts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from lowerbound.data.kinds import kind_named, kind_of
 from lowerbound.data.kinds.kind import LeavesOut
 from lowerbound.data.labels import UNLABELLED, class_names, label_values, numbered
 from lowerbound.data.overrides import Overrides
+from lowerbound.data.remarks import DataWarning, empty_rows, in_other_units, without_values
 from lowerbound.data.schema import Schema
 from lowerbound.data.sparse import STAYS, Array
 from lowerbound.data.split import num_held_out, split_rows
@@ -108,6 +110,7 @@ def to_dataset(
         x_test = _in_memory(x[test])
     else:
         x_test = _in_memory(kind.rows(contents.x_test, schema, f"the test part of {name}"))
+    of_nothing = empty_rows(x, contents.what) if schema.columns is not None else ()
     streamed = isinstance(x, STAYS)
     if not streamed and test is not None:
         x = x[train]
@@ -122,7 +125,7 @@ def to_dataset(
         test_rows=test if test is None or kept is None else kept[test],
         usable_rows=kept,
         source=source,
-        notes=(*contents.notes, *_without_label(y, schema, name)),
+        notes=(*contents.notes, *_without_label(y, schema, name), *of_nothing),
         covariates_train=given if given is None or test is None else given[train],
         covariates_test=None if given is None else given[:0] if test is None else given[test],
         row_names=contents.row_names,
@@ -140,6 +143,9 @@ def to_rows(contents: Contents, schema: Schema, *, name: str, covariates: Mappin
 
     Raises:
         DataError: the contents do not follow the schema.
+
+    Warns:
+        DataWarning: most values of a column are not in the range of the fit.
     """
     _check_not_empty(contents.x, contents.what)
     for said in covariates or ():
@@ -157,9 +163,12 @@ def to_rows(contents: Contents, schema: Schema, *, name: str, covariates: Mappin
         x_test = kind.rows(contents.x_test, schema, f"the test part of {name}")
         num_test, x = len(x_test), np.concatenate([x, x_test])
         y = None if y is None or y_test is None else np.concatenate([y, y_test])
+    for remark in in_other_units(x, schema, contents.what):
+        warnings.warn(remark, DataWarning, stacklevel=3)
     notes = (
         *contents.notes,
         *(kind.notes(np.asarray(x), schema, contents.what) if isinstance(kind, LeavesOut) else ()),
+        *without_values(x, schema, contents.what),
     )
     return Rows(
         x=x,

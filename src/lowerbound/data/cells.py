@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
@@ -24,7 +25,7 @@ import numpy as np
 
 from lowerbound.data.labels import number_text
 
-__all__ = ["Cells", "Nature", "codes_as_numbers", "read_cells", "strftime_of"]
+__all__ = ["Cells", "Nature", "codes_as_numbers", "first_no_date", "is_date", "read_cells", "strftime_of"]
 
 Nature: TypeAlias = Literal["number", "boolean", "date", "text", "other"]
 
@@ -96,6 +97,25 @@ def codes_as_numbers(cells: Cells) -> Cells:
     if missing.all() or not all(text.isdecimal() for text in cells.texts[~missing].tolist()):
         return cells
     return Cells(nature="number", dtype=cells.dtype, numbers=_filled(cells.texts, missing))
+
+
+def first_no_date(texts: np.ndarray) -> int | None:
+    """The place among texts (N,), None where missing, of the first that is no date of the years 1 to 9999."""
+    for place, text in enumerate(texts.tolist()):
+        if text is not None and not is_date(text):
+            return place
+    return None
+
+
+def is_date(text: str) -> bool:
+    """Whether it is a date such as 2024-02-29, of the years 1 to 9999."""
+    if not _DATE.fullmatch(text):
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def strftime_of(seconds: np.ndarray) -> str:

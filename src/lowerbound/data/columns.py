@@ -40,7 +40,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from lowerbound.data.cells import Cells, codes_as_numbers, read_cells
+from lowerbound.data.cells import Cells, codes_as_numbers, first_no_date, is_date, read_cells
 from lowerbound.data.checks import check_finite, check_numeric
 from lowerbound.data.column_labels import check_column_labels
 from lowerbound.data.contents import Given
@@ -49,6 +49,7 @@ from lowerbound.data.labels import number_text
 from lowerbound.data.measured import Measured, measure
 from lowerbound.data.on_disk import OnDisk
 from lowerbound.data.overrides import Overrides
+from lowerbound.data.recorded import usual_digits
 from lowerbound.data.schema import Column, ColumnKind, LeftOut
 from lowerbound.data.sparse import ARRAYS, Array
 
@@ -197,6 +198,7 @@ def _text_column(cells: Cells, name: str, said: str | None, what: str) -> Column
     missing, rows = len(cells.texts) - len(present), len(cells.texts)
     if said is None and cells.categories is None:
         _refuse_strays(cells.texts, present, name, what)
+        _refuse_no_dates(cells.texts, present, name, what)
     if said not in (None, "categorical", "ordinal", "boolean"):
         raise DataError(
             f"column '{clipped(name)}' of {what} cannot be {said}: it holds text such as {present[0][:40]!r}."
@@ -223,6 +225,20 @@ def _refuse_strays(texts: np.ndarray, present: list[str], name: str, what: str) 
         raise DataError(
             f"column '{clipped(name)}' of {what} holds {strange[0][:40]!r} at row {row} among numbers; write numbers, "
             f"or nothing where one is missing, or say what it is with columns '{clipped(name, 30)}=categorical'."
+        )
+
+
+def _refuse_no_dates(texts: np.ndarray, present: list[str], name: str, what: str) -> None:
+    """Refuse a text, or a day that no calendar has, among dates."""
+    row = first_no_date(texts)
+    if row is None or not present:
+        return
+    strange = sum(not is_date(text) for text in present)
+    if 2 * strange < len(present):
+        raise DataError(
+            f"column '{clipped(name)}' of {what} holds {texts[row][:40]!r} at row {row} among dates, and it is none; "
+            "write dates such as 2024-02-29, or nothing where one is missing, or leave the column out with columns "
+            f"'{clipped(name, 30)}=drop'."
         )
 
 
@@ -265,6 +281,9 @@ def _number_column(
     small = bool(measured.near_zero[i]) and high <= _LARGEST_COUNT
     kind = said or ("count" if small else "continuous")
     column = _ranged(name, cast(ColumnKind, kind), dtype, measured, i)
+    usual = None if kind == "count" else usual_digits(x, column.decimals)  # type: ignore[arg-type]  # one column
+    if usual is not None:
+        column = replace(column, usual_decimals=usual[0], usual_share=usual[1])
     return column if said or kind != "continuous" else replace(column, distinct=_few_values(x))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lowerbound.data.blocks import exact_dtype, row_blocks
-from lowerbound.data.cells import Cells, codes_as_numbers, read_cells
+from lowerbound.data.cells import Cells, codes_as_numbers, first_no_date, read_cells
 from lowerbound.data.checks import check_features, check_finite
 from lowerbound.data.column_labels import index_of
 from lowerbound.data.contents import Given
@@ -186,6 +186,13 @@ def _numbers(cells: Cells, column: Column, what: str) -> np.ndarray:
     values = cells.texts if cells.numbers is None else cells.numbers
     if values is not None and all(value is None or value != value for value in values.tolist()):
         return np.full(len(values), np.nan)
+    if column.kind == "date" and cells.texts is not None:
+        row = first_no_date(cells.texts)
+        if row is not None:
+            raise DataError(
+                f"column '{column.name[:40]}' of {what} holds {str(cells.texts[row])[:40]!r} at row {row}; expected "
+                "dates such as 2024-02-29, as in training."
+            )
     expected = "dates" if column.kind == "date" else "numbers"
     found = "dates" if cells.nature == "date" else "other things" if cells.nature == "other" else cells.nature + "s"
     raise DataError(f"column '{column.name[:40]}' of {what} holds {found}; expected {expected}, as in training.")

@@ -71,6 +71,8 @@ class Column:
         high: the largest value in it.
         missing: how many of its entries are missing.
         distinct: how many values a continuous column has in the file of the fit, where they are few; else None.
+        usual_decimals: fewer digits, to which most values were recorded, if they were (`recorded`); else None.
+        usual_share: how many of them.
         literal: whether the user's name is no text but the number or the tuple that `name` spells.
     """
 
@@ -84,6 +86,8 @@ class Column:
     high: float | None = None
     missing: int = 0
     distinct: int | None = None
+    usual_decimals: int | None = None
+    usual_share: float | None = None
     literal: bool = False
 
 
@@ -287,6 +291,8 @@ def _check(schema: Schema) -> None:
             raise ValueError("a name of a column that is neither text nor a number or a tuple")
         if column.decimals is not None and not 0 <= column.decimals <= _MOST_DECIMALS:
             raise ValueError(f"a column of {column.decimals} decimals")
+        if not _is_recorded(column):
+            raise ValueError(f"a column of {column.usual_decimals} usual decimals and a share of {column.usual_share}")
         if column.categories is None and not _is_known(plain_dtype(column.dtype).lower()):
             raise ValueError(f"a column of numbers of the type {column.dtype[:30]!r}")
         if _has_categories_of_numbers(column) and not all(_is_number(name) for name in column.categories or ()):
@@ -301,6 +307,14 @@ def _check(schema: Schema) -> None:
     for levels in (schema.pixel_levels, schema.intensity_levels):
         if levels is not None and levels < 2:
             raise ValueError(f"{levels} levels of pixels")
+
+
+def _is_recorded(column: Column) -> bool:
+    """Whether digits to which most values were recorded are fewer than all, and have a share."""
+    if column.usual_decimals is None:
+        return column.usual_share is None
+    share = column.usual_share
+    return share is not None and 0 <= share <= 1 and 0 <= column.usual_decimals < (column.decimals or 0)
 
 
 def _is_known(dtype: str) -> bool:

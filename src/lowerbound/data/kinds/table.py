@@ -142,6 +142,13 @@ class Table:
         gaps = [f"{column.name} ({column.missing:,})" for column in columns if column.missing]
         if gaps:
             lines.append(f"  with gaps: {_listed(gaps)}")
+        usual = [
+            f"{column.name} ({column.usual_share:.0%} to {column.usual_decimals})"
+            for column in columns
+            if column.usual_share is not None
+        ]
+        if usual:
+            lines.append(f"  mostly with fewer digits, and so are draws: {_listed(usual)}")
         constant = [column.name for column in columns if column.low is not None and column.low == column.high]
         if constant:  # of an array of counts or of 0 and 1
             lines.append(f"  one value only: {_listed(constant)}")
