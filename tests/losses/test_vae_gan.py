@@ -152,7 +152,9 @@ def test_what_it_cannot_train_is_refused(model, told):
         VAEGAN(model, (2, 2)).check(torch.ones(3, 2, 2))
 
 
-@pytest.mark.parametrize("options", [{"gamma": -1.0}, {"warmup": -1}, {"features": 0}, {"beta1": 1.0}])
+@pytest.mark.parametrize(
+    "options", [{"gamma": -1.0}, {"warmup": -1}, {"features": 0}, {"beta1": 1.0}, {"convolution": True}]
+)
 def test_numbers_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match="got"):
         VAEGAN(vae((4,), latent_dim=2, hidden=[8]), 4, **options)
