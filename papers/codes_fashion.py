@@ -5,9 +5,10 @@
     vae     z of shape (16, 7, 7), standard normal and diagonal normal, the ELBO with KL in closed form
 
 All have the nets `nets.ToMap` and `nets.FromMap` with two stages, and a discretized logistic likelihood of 256 grey
-levels. The codes are learned under a uniform prior, which costs 49 ln 128 = 237.7 nats an image; then a masked
-convolution is fitted to them. Adam, a learning rate that falls from 2e-3 to 2e-5 by a cosine in each stage; a tenth of
-the training rows, at most 5,000, choose the weights.
+levels; the last hidden map of the encoder is normalised for fsq, as its recipe does. The codes are learned under a
+uniform prior, which costs 49 ln 128 = 237.7 nats an image; then a masked convolution is fitted to them. Adam, a
+learning rate that falls from 2e-3 to 2e-5 by a cosine in each stage; a tenth of the training rows, at most 5,000,
+choose the weights.
 
 Reported on the first test images: log p(x, k*) of fsq and vq, which is a bound of log p(x), and L_K of the vae, in nats
 and bits per dimension; the nats of the codes under the uniform and under the learned prior; and the codes in use by all

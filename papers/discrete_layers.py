@@ -41,6 +41,7 @@ PAIRS = (("vimco 2", "vimco 1"), ("concrete 2", "concrete 1"), ("vimco 1", "conc
 def main() -> None:
     """Fit every cell for each seed; write after each seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="mnist")
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--m", type=int, default=5, help="samples")
     parser.add_argument("--seeds", type=int, default=1)
@@ -70,7 +71,7 @@ def run(name: str, seed: int, given: argparse.Namespace) -> tuple[dict[str, floa
     settings = {**FIT, "objective": "iwae", "num_samples": given.m, "batch_size": 64, "lr": 2e-3}
     model = {"latent_dims": [200] * layers, "hidden": [[]] * layers}
     settings |= {"gradient": gradient, "seed": seed}
-    fitted = lb.fit("mnist", recipe, **model, **settings, steps=given.steps, compile=False)
+    fitted = lb.fit(given.data, recipe, **model, **settings, steps=given.steps, compile=False)
     seconds = time.process_time() - start
     discrete = fitted.model if recipe == "binary-layers" else discretised(fitted.model)
     x = fitted.events(fitted.dataset.x_test[: given.test_images], seed=0)

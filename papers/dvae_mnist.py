@@ -36,6 +36,7 @@ MODEL: dict[str, Any] = {"latent_dim": 200, "hidden": [200, 200], "smoothing": "
 def main() -> None:
     """Fit both priors for each seed; write after each seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="mnist")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--test-images", type=int, default=1000)
@@ -62,7 +63,7 @@ def run(bits: str, seed: int, given: argparse.Namespace) -> tuple[dict[str, Any]
     """One model: its numbers, L_K of each image, and the standard error of its log Z."""
     start = time.process_time()
     settings = {**FIT, "objective": f"beta-elbo:beta=1.0,rate=kl,warmup={given.steps // 5}", "batch_size": 100}
-    fitted = lb.fit("mnist", "dvae", bits=bits, **MODEL, **{**settings, "lr": 2e-3, "seed": seed}, steps=given.steps,
+    fitted = lb.fit(given.data, "dvae", bits=bits, **MODEL, **{**settings, "lr": 2e-3, "seed": seed}, steps=given.steps,
                     compile=False)  # fmt: skip
     seconds, prior = time.process_time() - start, cast(Any, fitted.model.prior).prior
     partition = prior.anneal(seed=seed) if isinstance(prior, RBM) else None

@@ -90,8 +90,7 @@ def classical_loss(model, x, beta):
         bounded = torch.tanh(f + torch.tan(offset / half)) * half - offset
         half_width = levels // 2
         read = (bounded + (bounded.round() - bounded).detach()) / half_width
-        reach = torch.atanh(1 - 1 / (2 * (levels - 1)))
-        pull = beta * torch.relu((f + torch.tan(offset / half)).abs() - reach).square().sum((1, 2))
+        pull = beta * torch.relu((f + torch.tan(offset / half)).abs() - 2).square().sum((1, 2))
         index = ((bounded.round() + half_width) * torch.tensor([1, q.levels[0]])).sum(-1).long()
         z = one_hot(index, 6)
     elif isinstance(q, LookupFree):

@@ -9,6 +9,7 @@ from torch.distributions import kl_divergence
 from torch.nn.functional import softplus
 
 import lowerbound as lb
+from lowerbound.checkpoint import Checkpoint
 from lowerbound.data import load
 from lowerbound.data.given import dataset_of
 from lowerbound.held_out import HeldOut
@@ -114,6 +115,26 @@ def test_held_out_rows_choose_the_weights_by_it_and_patience_stops_by_it():
     assert records[-1].stopped == "no better held-out sample score (no bound) in 2 evaluations"
 
 
+def test_all_three_players_resume_to_the_bit(tmp_path):
+    def run(name, leave_at=None):
+        loss, x = case()
+        records = []
+        for record in lb.train(
+            loss.float(), x.float().repeat(4, 1), num_steps=8, batch_size=8, lr=0.05, log_every=2,
+            checkpoint=Checkpoint(path=tmp_path / name),
+        ):  # fmt: skip
+            records.append(record.terms)
+            if record.step == leave_at:
+                break
+        return records, [p.detach().clone() for p in loss.parameters()]
+
+    whole, last = run("whole")
+    run("parts", leave_at=4)
+    rest, resumed = run("parts")
+    assert rest == whole[2:]
+    assert all(torch.equal(a, b) for a, b in zip(last, resumed, strict=True))
+
+
 @pytest.mark.parametrize(
     "model, told",
     [
@@ -131,7 +152,9 @@ def test_what_it_cannot_train_is_refused(model, told):
         VAEGAN(model, (2, 2)).check(torch.ones(3, 2, 2))
 
 
-@pytest.mark.parametrize("options", [{"gamma": -1.0}, {"warmup": -1}, {"features": 0}, {"beta1": 1.0}])
+@pytest.mark.parametrize(
+    "options", [{"gamma": -1.0}, {"warmup": -1}, {"features": 0}, {"beta1": 1.0}, {"convolution": True}]
+)
 def test_numbers_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match="got"):
         VAEGAN(vae((4,), latent_dim=2, hidden=[8]), 4, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 
@@ -57,6 +58,21 @@ def test_the_second_stage_raises_the_bound_of_the_first(fitted):
     assert scores["codes"]["number"] == 9
     assert 2 <= scores["codes"]["effective"] <= scores["codes"]["used"] <= 9
     assert scores["elbo"] == pytest.approx(second[-1], abs=4)
+
+
+def test_the_recipe_normalises_the_last_hidden_map_of_each_image(fitted, few):
+    """Whatever the scale of the data; a model that does not say it, as those of saved runs, has none."""
+    net, seen = copy.deepcopy(fitted.model.posterior.net), []
+    net.layers[-1].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        net.layers[-2].weight.fill_(1.0)
+        net.layers[-2].bias.zero_()
+        net(30 * torch.as_tensor(few.x_test[:5]).float())
+    for image in seen[0]:
+        assert image.mean().item() == pytest.approx(0, abs=1e-4)
+        assert image.var(correction=0).item() == pytest.approx(1, abs=1e-2)
+    plain = fsq((6, 6), levels=[3, 3], hidden=[8])
+    assert [type(layer).__name__ for layer in plain.posterior.net.layers[-2:]] == ["ReLU", "Conv2d"]
 
 
 def test_samples_come_from_the_prior_of_codes(fitted):

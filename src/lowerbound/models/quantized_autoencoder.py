@@ -43,6 +43,7 @@ def fsq(
     network: Network = "convolution",
     hidden: Sequence[int] = (64, 64),
     activation: Activation = "relu",
+    normalized: bool = False,
     prior_channels: int = 64,
     prior_layers: int = 4,
     prior_epochs: int = 100,
@@ -58,6 +59,8 @@ def fsq(
         network: "convolution" or "mlp".
         hidden: channels of the stages, each of which halves the image; or widths of full layers.
         activation: nonlinearity.
+        normalized: whether the last hidden map of a convolutional encoder is normalised (`nets.ToMap`), which keeps
+            more of the grid in use; the recipe does.
         prior_channels: width of the net of the prior of codes.
         prior_layers: its layers.
         prior_epochs: passes of the second stage, at most; 0 leaves it out.
@@ -78,6 +81,7 @@ def fsq(
         network=network,
         hidden=hidden,
         activation=activation,
+        normalized_encoder=normalized,
         prior_channels=prior_channels,
         prior_layers=prior_layers,
         prior_epochs=prior_epochs,
@@ -160,6 +164,7 @@ def _coded(
     network: Network,
     hidden: Sequence[int],
     activation: Activation,
+    normalized_encoder: bool = False,
     prior_channels: int,
     prior_layers: int,
     prior_epochs: int,
@@ -177,7 +182,9 @@ def _coded(
     of_code = outputs_of(posteriors, posterior, positions)
 
     def encoder(seen: tuple[int, ...]) -> nn.Module:
-        return ToMap(seen, widths, of_code[:1], nonlinear) if by_map else MLP(seen, widths, of_code, nonlinear)
+        if by_map:
+            return ToMap(seen, widths, of_code[:1], nonlinear, normalized_encoder)
+        return MLP(seen, widths, of_code, nonlinear)
 
     q = construct(posteriors, posterior, net=seen_by(view_of(likelihood, shape), encoder, shape))
     outputs = outputs_of(likelihoods, likelihood, shape)
@@ -214,6 +221,12 @@ def _finish(loss: Loss, x: Tensor, options: Mapping[str, Any]) -> Stage:
 _FINISH = Finish(make=_finish, epochs="prior_epochs", part="prior")
 _DEFAULTS = {"objective": "elbo", "gradient": "quantized", "num_samples": 1}
 RECIPES = (
-    Recipe(name="fsq", cites=("mentzer2023finite",), make=fsq, defaults=_DEFAULTS, finish=_FINISH),
+    Recipe(
+        name="fsq",
+        cites=("mentzer2023finite",),
+        make=fsq,
+        defaults={**_DEFAULTS, "normalized": True},
+        finish=_FINISH,
+    ),
     Recipe(name="vq", cites=("vandenoord2017neural",), make=vq, defaults=_DEFAULTS, finish=_FINISH),
 )

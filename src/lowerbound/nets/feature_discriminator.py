@@ -34,7 +34,7 @@ class FeatureDiscriminator(nn.Module):
         activation: makes the nonlinearity.
 
     Raises:
-        ValueError: no features, too many layers, or a rate or decay out of range.
+        ValueError: no features, convolutions without channels, too many layers, or a rate or decay out of range.
     """
 
     cites: ClassVar[tuple[str, ...]] = ("larsen2016autoencoding",)
@@ -57,6 +57,11 @@ class FeatureDiscriminator(nn.Module):
             raise ValueError(
                 f"FeatureDiscriminator got features={features}, lr_factor={lr_factor}, beta1={optimizer_beta1} and "
                 "needs a feature, a finite rate above 0 and a decay from 0 to below 1."
+            )
+        if convolution and not hidden:
+            raise ValueError(
+                "FeatureDiscriminator got convolution=True and hidden=[] and needs the channels of its convolutions; "
+                "name them, such as hidden=[32,64]."
             )
         shape = as_shape(event_shape)
         self.trunk = (

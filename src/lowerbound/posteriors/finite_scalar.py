@@ -9,10 +9,10 @@ The codes are all Π_d L_d points of the grid. Rounding is copied in the backwar
 that for g / w. There is no codebook that could die, and nothing to start from data.
 
 Where the tanh is flat no gradient comes back, and in the first steps a decoder that asks for brighter or darker images
-moves all vectors the same way. Of numbers beyond the middle of the outermost cell the excess is therefore drawn back,
-with the weight β that `gradients.Quantized` calls commitment; the source has none, which is β = 0:
+moves all vectors the same way. Numbers beyond 2, where the slope is 0.07, are therefore drawn back, with the weight β
+that `gradients.Quantized` calls commitment; the source has none, which is β = 0:
 
-    β Σ_d max(|f_d + s_d| − r_d, 0)²        r_d = artanh(1 − 1 / (2 (L_d − 1)))
+    β Σ_d max(|f_d + s_d| − 2, 0)²
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ __all__ = ["MOST_CODES", "FiniteScalar"]
 MOST_CODES = 8192
 """The largest codebook: z has one number for each code at each position."""
 _EPSILON = 1e-3
+_REACH = 2.0  # of f + s; beyond it the tanh is flat
 _LEVELS = (8, 6, 5)
 
 
@@ -67,7 +68,6 @@ class FiniteScalar(nn.Module):
         self._half = [(count - 1) * (1 - _EPSILON) / 2 for count in self.levels]
         self._offset = [0.5 * (count % 2 == 0) for count in self.levels]
         self._shift = [math.tan(o / h) for o, h in zip(self._offset, self._half, strict=True)]
-        self._reach = [math.atanh(1 - 0.5 / (count - 1)) for count in self.levels]
         self._width = [count // 2 for count in self.levels]
         self._basis = [math.prod(self.levels[:d]) for d in range(len(self.levels))]
         number = torch.arange(num_codes)
@@ -87,7 +87,7 @@ class FiniteScalar(nn.Module):
         g = torch.tanh(s) * half - offset
         index = ((g.detach().round() + width) * f.new_tensor(self._basis)).sum(-1).long()
         path = path_to(g / width, self.points.to(g.dtype) / width)
-        beyond = (s.abs() - s.new_tensor(self._reach)).clamp_min(0).square().flatten(1).sum(1)
+        beyond = (s.abs() - _REACH).clamp_min(0).square().flatten(1).sum(1)
         return QuantizedDistribution(index, len(self.points), path=path, commitment_error=beyond, dtype=g.dtype)
 
     @property

@@ -93,6 +93,6 @@ class _NotYet(Independent):
 
     def sample(self, sample_shape: _size = ()) -> Tensor:
         raise ValueError(
-            "The codes of this model have no prior yet, so that samples would be noise; let the fit come to its second "
-            "stage (lowerbound fit --resume RUN), or give the model a fitted prior."
+            "The codes of this model have no prior yet, so that samples would be noise; where the fit was stopped, let "
+            "it come to its second stage (lowerbound fit --resume RUN); where prior_epochs was 0, fit again with more."
         )
