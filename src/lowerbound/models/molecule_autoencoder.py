@@ -84,8 +84,8 @@ def molecule_vae(
     Raises:
         ValueError: rows that are no texts, an unknown name or option, or sizes that are too small.
 
-    >>> words = "tokens:num_symbols=5,points=a0-1+a1-"
-    >>> tree_and_graph = dict(graph_latent_dim=1, fragments="0|C3|||0-;0|C3||0-|")
+    >>> words = "tokens:num_symbols=6,points=a0-+a0-1+a1-"
+    >>> tree_and_graph = dict(graph_latent_dim=1, fragments="0|C4|||;1|C3|||0-;2|C3||0-|")
     >>> molecule_vae((4,), likelihood=words, latent_dim=2, width=8, **tree_and_graph).sample(3).shape
     torch.Size([3, 4])
     """
