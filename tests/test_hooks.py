@@ -49,6 +49,7 @@ HOOKS = [
     "Layered",
     "Lends",
     "MapsNoise",
+    "NamesLatents",
     "OverWholeNumbers",
     "PointMass",
     "Quantizes",
