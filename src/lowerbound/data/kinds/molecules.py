@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from lowerbound.data.contents import Contents, Given
+from lowerbound.data.derivations import atoms_of_points, parts_of_rings
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.fragments import first_of_points, molecules_of, numbered_molecules, symbols_of
 from lowerbound.data.kinds.kind import Preparation
@@ -72,6 +73,11 @@ class Molecules:
             )
         found = training_part(kept, contents)
         counts = Counter(symbol for symbols in found for symbol in symbols)
+        if asked.rings:
+            smiles = training_part([one.smiles for one in read if one.smiles and one.size <= largest], contents)
+            frequent = {symbol for symbol, count in counts.items() if count > 1}
+            some = (one for one, symbols in zip(smiles, found, strict=True) if not frequent >= set(symbols))
+            counts.update(symbol for one in some for symbol in parts_of_rings(one, frequent))
         symbols = symbols_of(counts, asked.vocabulary, contents.what)
         known = set(symbols)
         return Schema(
@@ -85,6 +91,7 @@ class Molecules:
                 column=column,
                 num_molecules=len(found),
                 num_by_atoms=sum(any(symbol not in known for symbol in one) for one in found),
+                rings=asked.rings,
             ),
         )
 
@@ -122,8 +129,8 @@ class Molecules:
 
     def default_likelihood(self, schema: Schema) -> str:
         """Tokens of those symbols, with the grammar of their points."""
-        symbols = _molecules_of(schema).symbols
-        words = spelled_points(symbols[first_of_points(symbols) :])
+        symbols, rings = _molecules_of(schema).symbols, _molecules_of(schema).rings
+        words = spelled_points(symbols[first_of_points(symbols) :], atoms_of_points if rings else None)
         return f"tokens:num_symbols={len(symbols)},points={words}"
 
     def describe(self, schema: Schema) -> list[str]:
