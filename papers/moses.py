@@ -24,6 +24,7 @@ and remedies against an unused latent, each with everything else as it is:
 and other encoders and latents, with 2 nats of the rate free:
 
     atoms              an encoder that passes messages between bonded atoms
+    rings              unknown ring systems are taken apart at their single bonds, with an LSTM for an encoder
     tree and graph     z_T of the tree of fragments and z_G of the graph of atoms, half of the numbers each
 
 Every k-th molecule of the training part of MOSES is fitted; a tenth of them chooses the weights. Scored are molecules
@@ -148,6 +149,7 @@ def variants(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
         "bag of words": {**fragments, **free, "encoder": "bag-of-words"},
         "short sight": {**fragments, **free, "decoder": "convolution", "layers": 1},
         "atoms": {**fragments, "encoder": "message-passing"},
+        "rings": {**fragments},
         "tree and graph": {**fragments, "latent_dim": given.latent_dim // 2, "graph_latent_dim": given.latent_dim // 2},
         "free bits 20": {**fragments, "objective": "free-bits:nats=20.0,per=group"},
         "little rate": {**fragments, **little},
@@ -164,7 +166,8 @@ def variants(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
 def kind_of(name: str) -> str:
     """How the lines of molecules are read for a model."""
     words = name.split()[0]
-    return {"characters": "text:tokens=character", "selfies": "text:tokens=selfies"}.get(words, "molecules")
+    kinds = {"characters": "text:tokens=character", "selfies": "text:tokens=selfies", "rings": "molecules:rings=true"}
+    return kinds.get(words, "molecules")
 
 
 def fitted(path: Path, molecules: Path, settings: dict[str, Any], kind: str) -> Fitted:

@@ -80,6 +80,16 @@ def test_the_graph_of_a_row_is_the_molecule(data, words, rows):
             assert int(graphs.atoms[number, 3]) == made.GetAtomWithIdx(i).GetDegree()
 
 
+def test_the_graph_of_a_row_whose_rings_are_taken_apart_is_the_molecule():
+    fused = ["c1ccc2c(c1)CCC2", "O=C1NCCc2ccccc21", "c1ccc2c(c1)CCCC2", "c1ccc2c(c1)COC2", "c1ccc2c(c1)CCO2"]
+    data = dataset_of(fused + ["Cc1ccccc1C", "CCc1ccccc1C"] * 10, overrides=Overrides.said("molecules:rings=true"))
+    symbols, x = data.schema.molecules.symbols, torch.as_tensor(data.x_train)
+    assert bool(((x > 1) & (x < first_of_points(symbols))).any())
+    graphs = RowsToGraphs(spelled_fragments(symbols[first_of_points(symbols) :]), len(symbols))(x)
+    for row, smiles in enumerate(molecules_of(x.numpy(), data.schema.molecules)):
+        assert rdkit_chem().MolToSmiles(in_rdkit(graphs, row)[0]) == smiles
+
+
 def test_bonds_are_in_rings_where_rdkit_says_so(data, words, rows):
     x = torch.as_tensor(data.x_train).float()
     graphs = RowsToGraphs(words, len(data.schema.molecules.symbols))(x)

@@ -2,7 +2,8 @@
 
 A row is the numbers of the symbols of a molecule and then the end. What cannot be written is left out, counted and
 said: lines that are no SMILES, other elements, isotopes, radicals, and molecules of more than 150 atoms, where a ring
-counts as two. Whether a molecule can be written does not depend on the training data.
+counts as two. Whether a molecule can be written does not depend on the training data. Where the user says
+"molecules:rings=true", unknown ring systems are taken apart at their single bonds before they are written by atoms.
 """
 
 from __future__ import annotations
