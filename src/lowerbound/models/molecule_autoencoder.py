@@ -2,8 +2,8 @@
 
     z ~ p(z)        p(x | z) = Π_t p(x_t | x_<t, z) over the symbols x_t that may stand        q(z | x)
 
-It is the sentence VAE (Bowman et al. 2016, arXiv:1511.06349; `sentence_autoencoder`) of symbols, with 2 nats of the rate
-free of cost from the first step on. Two choices are for molecules alone. The encoder may read the graph of atoms
+It is the sentence VAE (Bowman et al. 2016, arXiv:1511.06349; `sentence_autoencoder`) of symbols, with 2 nats of the
+rate free of cost from the first step on. Two choices are for molecules alone. The encoder may read the graph of atoms
 (`nets.message_passing`). And z may have two parts, of the tree of fragments and of the graph (Jin, Barzilay & Jaakkola
 2018, arXiv:1802.04364):
 
