@@ -30,14 +30,14 @@ from lowerbound.models.sentence_autoencoder import RECURRENT, of_decoder, of_tex
 from lowerbound.nets import MLP
 from lowerbound.nets.fragment_tables import classes_of
 from lowerbound.nets.message_passing import MoleculeEncoder
-from lowerbound.nets.token_encoder import TokenEncoder, TokenEncoderNetwork
+from lowerbound.nets.token_encoder import TokenEncoder
 from lowerbound.nets.token_net import TokenNetwork
 from lowerbound.nets.tree_and_graph import OfClasses, SideBySide, TreeAndGraphContext
 from lowerbound.spelling import build, construct
 
 __all__ = ["RECIPE", "MoleculeEncoderNetwork", "molecule_vae", "reads_fragments"]
 
-MoleculeEncoderNetwork: TypeAlias = TokenEncoderNetwork | Literal["message-passing"]
+MoleculeEncoderNetwork: TypeAlias = Literal["lstm", "bag-of-words", "convolution", "transformer", "message-passing"]
 
 
 def reads_fragments(options: Mapping[str, Any]) -> bool:
