@@ -245,6 +245,19 @@ def test_the_offsets_start_at_the_frequencies_of_classes_and_symbols(two):
     torch.testing.assert_close(p, counts / counts.sum())
 
 
+@pytest.mark.parametrize("choice", [{"graph_latent_dim": 3}, {"encoder": "message-passing"}])
+def test_covariates_reach_the_codes_and_the_scores(choice):
+    torch.manual_seed(0)
+    words = f"tokens:num_symbols={K},points={POINTS}"
+    model = molecule_vae((T,), likelihood=words, fragments=FRAGMENTS, covariate_sizes=[2], **choice, **SMALL).eval()
+    x, c = torch.tensor([[5.0, 8, 7, 0, 0]] * 2), torch.eye(2)
+    q = model.infer(x, c)
+    assert float((q.mean[0] - q.mean[1]).abs().min()) > 1e-5
+    log_p = model.decode(torch.zeros(2, *q.event_shape), c).log_prob(x)
+    assert abs(float(log_p[0] - log_p[1])) > 1e-5
+    assert model.sample(3, c).shape == (3, 2, T)
+
+
 def test_what_the_choices_need_is_said(data):
     words = data.default_likelihood
     with pytest.raises(ValueError, match="got no fragments, which the data decide"):
