@@ -24,6 +24,7 @@ and remedies against an unused latent, each with everything else as it is:
 and other encoders and latents, with 2 nats of the rate free:
 
     atoms              an encoder that passes messages between bonded atoms
+    rings              unknown ring systems are taken apart at their single bonds, with an LSTM for an encoder
     tree and graph     z_T of the tree of fragments and z_G of the graph of atoms, half of the numbers each
 
 Every k-th molecule of the training part of MOSES is fitted; a tenth of them chooses the weights. Scored are molecules
@@ -32,8 +33,8 @@ its canonical SMILES), each a lower bound of log p(molecule), because a molecule
 the share of them that is outside of what the model can write; I(x; z) of the scored molecules; what is written greedily
 at one z ~ q(z | x): the share that is the molecule itself, its Tanimoto similarity to it, and that to another test
 molecule, which is the same for a latent that says nothing; L_K summed over the derivations that differ by the symmetry
-of symbols alone; and samples against test molecules by the scores of
-`evaluate.molecules`, which leave out the Fréchet ChemNet distance.
+of symbols alone; and samples against more test molecules by the scores of `evaluate.molecules`, which leave out the
+Fréchet ChemNet distance. As many molecules of the training part are scored as samples are, for what can be reached.
 Each model is a run folder, which is resumed where it stopped.
 
 python papers/moses.py --molecules 50000 --steps 6000
@@ -62,10 +63,12 @@ from lowerbound.data.kinds.strings import texts_in
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.smiles import read_molecules
 from lowerbound.evaluate import aggregate_posterior, log_evidence, summary
-from lowerbound.evaluate.molecules import molecule_scores
+from lowerbound.evaluate.molecules import TestMolecules, molecule_scores
 from lowerbound.evaluate.several_rows import log_evidence_of_sums
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import prepare
+from lowerbound.hooks import NamesLatents
+from lowerbound.model import LatentVariableModel
 from lowerbound.planning import plan
 from lowerbound.randomness import forked
 from lowerbound.runs import Run
@@ -84,6 +87,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--evidence-samples", type=int, default=100)
     parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--compared", type=int, default=30_000, help="test molecules that samples are compared with")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--models", nargs="*", help="only these")
     parser.add_argument("--runs", type=Path, default=Path("runs/moses"))
@@ -91,16 +95,19 @@ def main() -> None:
     given = parser.parse_args()
     given.runs.mkdir(parents=True, exist_ok=True)
     train, test = spread(given, "train", given.molecules), spread(given, "test", given.test)
+    real = TestMolecules(spread(given, "test", given.compared).read_text().split())
     kept = json.loads(given.out.read_text())["models"] if given.out.exists() else {}
     options = {name: value for name, value in vars(given).items() if name not in ("out", "runs", "models")}
     results: dict[str, Any] = {"protocol": __doc__, "options": options, "models": kept}
+    some = spread(given, "train", given.samples).read_text().split()
+    results["training_molecules"] = molecule_scores(some, (), real)
     for name, settings in variants(given).items():
         if given.models and name not in given.models:
             continue
         begun = time.process_time()
         model = fitted(given.runs / name.replace(" ", "-"), train, settings, kind_of(name))
         spent = time.process_time() - begun
-        results["models"][name] = {**scores(model, train, test, given), "cpu_seconds_of_fit": spent}
+        results["models"][name] = {**scores(model, train, test, real, given), "cpu_seconds_of_fit": spent}
         print(name, results["models"][name], flush=True)
         given.out.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
 
@@ -142,6 +149,7 @@ def variants(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
         "bag of words": {**fragments, **free, "encoder": "bag-of-words"},
         "short sight": {**fragments, **free, "decoder": "convolution", "layers": 1},
         "atoms": {**fragments, "encoder": "message-passing"},
+        "rings": {**fragments},
         "tree and graph": {**fragments, "latent_dim": given.latent_dim // 2, "graph_latent_dim": given.latent_dim // 2},
         "free bits 20": {**fragments, "objective": "free-bits:nats=20.0,per=group"},
         "little rate": {**fragments, **little},
@@ -158,7 +166,8 @@ def variants(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
 def kind_of(name: str) -> str:
     """How the lines of molecules are read for a model."""
     words = name.split()[0]
-    return {"characters": "text:tokens=character", "selfies": "text:tokens=selfies"}.get(words, "molecules")
+    kinds = {"characters": "text:tokens=character", "selfies": "text:tokens=selfies", "rings": "molecules:rings=true"}
+    return kinds.get(words, "molecules")
 
 
 def fitted(path: Path, molecules: Path, settings: dict[str, Any], kind: str) -> Fitted:
@@ -180,7 +189,9 @@ def fitted(path: Path, molecules: Path, settings: dict[str, Any], kind: str) -> 
     return run.fitted(model=training.loss.model, transform=training.transform, dataset=dataset)
 
 
-def scores(fitted: Fitted, train: Path, test: Path, given: argparse.Namespace) -> dict[str, Any]:
+def scores(
+    fitted: Fitted, train: Path, test: Path, compared: TestMolecules, given: argparse.Namespace
+) -> dict[str, Any]:
     """L_K, rate, reconstruction, and the scores of samples."""
     rows = rows_under(test, fitted.schema)
     x, model = fitted.events(rows.x), fitted.model
@@ -198,6 +209,7 @@ def scores(fitted: Fitted, train: Path, test: Path, given: argparse.Namespace) -
         **summed(fitted, x, 1 if alone else given.evidence_samples, given.seed),
         "elbo": found.mean_elbo,
         "rate": parts.rate,
+        **rates_of_parts(model, parts.rate_per_dimension),
         "distortion": parts.distortion,
         "active_units": parts.active_units,
         **told,
@@ -206,8 +218,15 @@ def scores(fitted: Fitted, train: Path, test: Path, given: argparse.Namespace) -
         "num_train": len(known),
         "samples_per_cpu_minute": 60 * len(samples) / spent,
         "notes": list(rows.notes),
-        **molecule_scores(samples, known, real),
+        **molecule_scores(samples, known, compared),
     }
+
+
+def rates_of_parts(model: LatentVariableModel, kl: torch.Tensor | None) -> dict[str, float]:
+    """The rates of the tree and of the graph, where there are both."""
+    parts = model.likelihood.latent_parts() if isinstance(model.likelihood, NamesLatents) else {}
+    split = [] if kl is None or not parts else kl.split(list(parts.values()))
+    return {f"rate_{name}": part.sum().item() for name, part in zip(parts, split, strict=True)}
 
 
 def summed(fitted: Fitted, x: torch.Tensor, num_samples: int, seed: int) -> dict[str, float]:

@@ -50,6 +50,7 @@ HOOKS = [
     "Layered",
     "Lends",
     "MapsNoise",
+    "NamesLatents",
     "OverWholeNumbers",
     "PointMass",
     "Quantizes",

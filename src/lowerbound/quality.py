@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowerbound.data.kinds.strings import texts_in
-from lowerbound.evaluate.molecules import molecule_scores
+from lowerbound.evaluate.molecules import TestMolecules, molecule_scores
 from lowerbound.evaluate.neighbourhoods import sample_quality
 from lowerbound.fitted import Fitted
 from lowerbound.likelihoods.tokens import TokenDistribution, Tokens
@@ -88,11 +88,12 @@ def _of_molecules(fitted: Fitted, num_rows: int, seed: int) -> dict[str, Any]:
             samples = texts_in(fitted.render(fitted.model.draw(len(real), context)[0]))
     with forked(_CPU, derive_seed(seed, _TRAIN, "random fragments")):
         random = texts_in(fitted.render(_random_fragments(fitted).sample(torch.Size((len(real),)))))
+    compared = TestMolecules(real)
     return {
         "num_samples": len(samples),
         "num_data": len(real),
-        **molecule_scores(samples, train, real),
-        "random_fragments": molecule_scores(random, train, real),
+        **molecule_scores(samples, train, compared),
+        "random_fragments": molecule_scores(random, train, compared),
     }
 
 

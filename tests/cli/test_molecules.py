@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from some_molecules import SMILES
@@ -222,3 +223,52 @@ def test_molecules_are_decompressed_to_lines_of_smiles(cli, run, path, refused, 
     assert cli("decompress", run, tmp_path / "x.lb", "--out", tmp_path / "back.smi").code == 0
     assert (tmp_path / "back.smi").read_text() == path.read_text()
     assert ".smi, .txt." in refused("decompress", run, tmp_path / "x.lb", "--out", tmp_path / "back.png")
+
+
+@pytest.fixture(scope="module")
+def tree_and_graph(path):
+    out = path.parent / "tree-and-graph"
+    recipe = f"molecule-vae:{SMALL},graph-latent-dim=3,encoder=message-passing"
+    words = ["fit", str(path), "--recipe", recipe, "--steps", "8", "--out", str(out), "--no-evaluate", "--seed", "3"]
+    assert main(words) == 0
+    return out
+
+
+def test_latents_of_tree_and_graph_have_names_and_rates(cli, tree_and_graph, tmp_path):
+    answer = cli("evaluate", tree_and_graph, "--num-samples", 3)
+    assert [line.split("│")[1].strip() for line in answer.out.splitlines() if "of the " in line and "│" in line] == [
+        "of the tree",
+        "of the graph",
+    ]
+    found = json.loads((tree_and_graph / "evaluation.json").read_text())
+    kl = found["kl_per_dimension"]
+    assert found["rate_of_parts"] == pytest.approx({"tree": sum(kl[:2]), "graph": sum(kl[2:])})
+    assert cli("encode", tree_and_graph, "--out", tmp_path / "codes.csv").code == 0
+    columns = pd.read_csv(tmp_path / "codes.csv").columns
+    assert [name for name in columns if "mean" in name] == [
+        *("mean_tree_0", "mean_tree_1"),
+        *("mean_graph_0", "mean_graph_1", "mean_graph_2"),
+    ]
+    assert cli("encode", tree_and_graph, "--out", tmp_path / "codes.npz").code == 0
+    assert np.load(tmp_path / "codes.npz")["latent_names"].tolist() == [name[5:] for name in columns if "mean" in name]
+
+
+def test_every_verb_takes_a_net_of_atoms(cli, refused, path, tree_and_graph, tmp_path):
+    assert are_molecules(cli("sample", tree_and_graph, "--count", 3).out.split())
+    assert are_molecules(cli("interpolate", tree_and_graph, "OCC", "c1ccccc1", "--steps", 3).out.split())
+    pairs = cli("reconstruct", tree_and_graph, "--count", 2).out.splitlines()
+    assert are_molecules([one.removeprefix("→").strip() for one in pairs if one.strip()])
+    assert cli("fit", "--resume", tree_and_graph, "--steps", 9, "--no-evaluate").code == 0
+    fitted = lb.Fitted.open(tree_and_graph)
+    assert fitted.plan.model["encoder"] == "message-passing"
+    assert fitted.score(["CCO", "OCC"], num_samples=3).shape == (2,)
+    saved = tmp_path / "saved"
+    fitted.save(saved)
+    assert lb.Fitted.open(saved).sample(3, seed=5) == fitted.sample(3, seed=5)
+    small, packed = tmp_path / "few.smi", tmp_path / "few.lb"
+    small.write_text("CCO\nc1ccccc1\n")
+    assert cli("compress", tree_and_graph, small, "--out", packed).code == 0
+    assert cli("decompress", tree_and_graph, packed, "--out", tmp_path / "again.smi").code == 0
+    assert (tmp_path / "again.smi").read_text().split() == ["CCO", "c1ccccc1"]
+    words = refused("fit", path, "--kind", "text", "--recipe", f"molecule-vae:{SMALL},encoder=message-passing")
+    assert "A net of atoms is asked for and some.smi is of kind text" in words

@@ -14,7 +14,7 @@ from some_molecules import SMILES
 from lowerbound.data import DataError, kept, read_file, smiles
 from lowerbound.data.atoms import alphabet
 from lowerbound.data.chemistry import rdkit_chem
-from lowerbound.data.derivations import all_derivations, assemble, derivation, point_orders
+from lowerbound.data.derivations import all_derivations, assemble, derivation, parts_of_rings, point_orders
 from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.points import points_of
@@ -31,6 +31,9 @@ def moses(count):
         pytest.skip("the file of MOSES is not here")
     with gzip.open(path, "rt") as lines:
         return read_molecules([line.strip() for line in itertools.islice(lines, count)]).smiles
+
+
+AROMATIC = {"*c1ccccc1[1*]", "*c1ccccc1*", "*c1ccc(*)cc1[1*]"}
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +53,50 @@ def test_what_is_taken_apart_is_put_together_again(one, known):
         assert {s for s in symbols if s[0] != "&"} <= set(alphabet())
 
 
+@pytest.mark.parametrize(
+    "one, symbols",
+    [
+        ("c1ccc2c(c1)CCC2", ["*c1ccccc1*", "*C[1*]", "*C[1*]", "*C[1*]", "&1"]),
+        ("O=C1NCCc2ccccc21", ["*C(*)=O", "*N[1*]", "*C[1*]", "*C[1*]", "*c1ccccc1[1*]", "&1"]),
+        ("c1ccc2c(c1)Cc1ccccc1-2", ["*c1ccccc1*", "*c1ccccc1[1*]", "*C[1*]", "&1"]),  # two of these rings
+        ("C1CCC2(CC1)OCCO2", derivation("C1CCC2(CC1)OCCO2", ())),  # nothing but atoms
+    ],
+)
+def test_an_unknown_ring_system_is_taken_apart_at_its_single_bonds(one, symbols):
+    assert derivation(one, set(symbols), rings=True) == symbols
+    assert assemble(symbols) == one
+    assert parts_of_rings(one, ()) == [symbol for symbol in symbols if symbol[0] != "&"]
+    by_atoms = derivation(one, (), rings=True)  # what is still unknown is written by atoms
+    assert assemble(by_atoms) == one
+    assert {symbol for symbol in by_atoms if symbol[0] != "&"} <= set(alphabet())
+
+
+def test_rows_with_rings_taken_apart_are_shorter_and_come_back():
+    fused = ["c1ccc2c(c1)CCC2", "O=C1NCCc2ccccc21", "c1ccc2c(c1)CCCC2", "c1ccc2c(c1)COC2", "c1ccc2c(c1)CCO2"]
+    lines = fused + ["Cc1ccccc1C", "CCc1ccccc1C"] * 10
+    apart, by_atoms = (
+        dataset_of(lines, overrides=Overrides.said(kind)) for kind in ("molecules:rings=true", "molecules")
+    )
+    assert apart.schema.molecules.rings
+    assert Schema.from_json(apart.schema.to_json()) == apart.schema
+    kind = apart.kind_of_data
+    assert sorted([*kind.render(apart.x_train, apart.schema), *kind.render(apart.x_test, apart.schema)]) == sorted(
+        read_molecules(lines).smiles
+    )
+    assert (apart.x_train > 0).sum() < (by_atoms.x_train > 0).sum()
+
+
 @pytest.mark.parametrize("known", [None, ()], ids=["fragments", "atoms"])
 def test_three_hundred_of_moses_come_back(known):
     assert all(assemble(derivation(one, known)) == one for one in moses(300))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("known", [None, ()], ids=["fragments", "atoms"])
+@pytest.mark.parametrize("known", [None, (), AROMATIC], ids=["fragments", "atoms", "rings"])
 def test_ten_thousand_of_moses_come_back(known):
     found = moses(10_000)
     assert all(found)
-    assert [one for one in found if assemble(derivation(one, known)) != one] == []
+    assert [one for one in found if assemble(derivation(one, known, rings=known is AROMATIC)) != one] == []
 
 
 def test_the_order_of_a_smiles_does_not_matter():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lowerbound.evaluate.molecules import molecule_scores
+from lowerbound.evaluate.molecules import TestMolecules, molecule_scores
 
 TEST = ["CCO", "c1ccc(-c2ccccc2)cc1", "CC(=O)Nc1ccccc1", "c1ccc2ccccc2c1"]
 
@@ -21,6 +21,13 @@ def test_what_is_no_molecule_twice_there_or_known():
     assert found["unique@3"] == pytest.approx(2 / 3)
     assert found["novelty"] == pytest.approx(1 / 2)
     assert found["scaf"] == 0.0
+
+
+def test_test_molecules_are_looked_at_once_for_many_samples():
+    samples = ["CCO", "Cc1ccccc1", "C("]
+    assert molecule_scores(samples, set(), TestMolecules(TEST)) == molecule_scores(samples, set(), TEST)
+    with pytest.raises(ValueError, match="0 molecules"):
+        TestMolecules([])
 
 
 def test_one_molecule_has_no_diversity():

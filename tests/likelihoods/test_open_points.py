@@ -9,13 +9,18 @@ from some_molecules import SMILES
 
 from lowerbound.data.atoms import alphabet
 from lowerbound.data.chemistry import rdkit_chem
+from lowerbound.data.derivations import assemble, atoms_of_points
 from lowerbound.data.given import dataset_of
 from lowerbound.data.kinds import Molecules
 from lowerbound.data.overrides import Overrides
+from lowerbound.data.points import spelled_points
 from lowerbound.likelihoods import Tokens
+from lowerbound.likelihoods.open_points import OpenPoints
 from lowerbound.nets import MLP
 from lowerbound.spelling import parse
 
+# ring systems that are taken apart into aromatic rings that occur whole, and atoms
+FUSED = ["C1CCc2ccccc21", "Cc1ccccc1C", "O=C1NCCc2ccccc21", "C1=CCc2ccccc21", "c1ccc2c(c1)CCc1ccccc1-2"]
 POINTS, K, T = "a0-+a0-1+a0-11+a1-+a1-1+f1-11", 10, 6  # two symbols that join rings before them
 
 
@@ -73,6 +78,58 @@ def test_draws_follow_log_p():
     assert statistic < 60  # 17 degrees of freedom at most: p = 1e-6 at 59
 
 
+def test_rings_are_closed_through_the_atoms_of_fragments():
+    """5 opens two points, 8 is a fragment with its points at two atoms, 9 with both at one."""
+    points = "a0-+a0-1+a0-11+a1-+r1a-1b+r1a-1a1a+r1a-1b1b+r0-1a1a+r0-1a1b"
+    p = likelihood("lstm", points, 13, 6)(torch.zeros(2, dtype=torch.float64))
+    rows = {
+        (6, 8, 2): True,  # a ring of an atom and both ends of a fragment
+        (6, 8, 8, 2): True,
+        (6, 9, 7, 2): False,  # a second bond between the atom and that of the fragment
+        (6, 10, 7, 2): True,
+        (11, 2): False,  # a fragment to itself, at one atom or at two
+        (12, 2): False,
+        (12, 8, 2): True,
+        (11, 8, 2): True,
+        (11, 9, 7, 2): False,
+    }
+    x = torch.tensor([[*row, *[0] * (6 - len(row))] for row in rows], dtype=torch.float64)
+    assert p.log_prob(x).isfinite().tolist() == list(rows.values())
+
+
+def test_a_row_with_rings_through_fragments_is_legal_where_it_is_a_molecule():
+    """All rows of up to four symbols, with room for more, against what RDKit can put together."""
+    parts = ("C", "*C", "*C*", "[1*]C", "[1*]C*", "[1*]C=C*", "[1*]C(*)=C*", "*C(*)=C", "*C=C*")
+    symbols, size = ("", "?", "&1", "&2", *parts), 7
+    grammar = OpenPoints(spelled_points(parts, atoms_of_points), len(symbols), size)
+    rows = [row for n in range(1, 5) for row in itertools.product(range(2, len(symbols)), repeat=n)]
+    x = torch.tensor([[*row, *[0] * (size - len(row))] for row in rows])
+    state, legal = grammar.begin(len(x)), torch.ones(len(x), dtype=torch.bool)
+    for t in range(5):  # the symbols, and an end
+        legal &= grammar.allowed(grammar.situation(state)).gather(1, x[:, t, None])[:, 0]
+        grammar.advance(state, x[:, t])
+    assert legal.tolist() == [is_molecule([symbols[k] for k in row]) for row in rows]
+    assert sum(ok and bool({2, 3} & set(row)) for ok, row in zip(legal.tolist(), rows, strict=True)) > 10
+
+
+def test_all_rows_with_rings_through_fragments_have_probability_one():
+    points, num_symbols, size = "a0-+a0-11+a1-+r1a-1b+r0-1a1a+r0-1a1b", 9, 6
+    x = torch.tensor(list(itertools.product(range(num_symbols), repeat=size - 1)), dtype=torch.float64)
+    made = likelihood("lstm", points, num_symbols, size)
+    with torch.no_grad():
+        log_p = made(torch.randn(1, 2, dtype=torch.float64)).log_prob(torch.nn.functional.pad(x, (0, 1)))
+    torch.testing.assert_close(log_p.logsumexp(0).exp().item(), 1.0, rtol=1e-10, atol=0)
+    assert bool((log_p.isfinite() & ((x == 2) | (x == 3)).any(1)).any())
+
+
+def is_molecule(symbols):
+    try:
+        assemble(symbols)
+    except ValueError:
+        return False
+    return True
+
+
 def test_the_probability_has_a_gradient_and_no_other_row_spoils_it():
     made = likelihood("lstm")
     z = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)
@@ -83,9 +140,9 @@ def test_the_probability_has_a_gradient_and_no_other_row_spoils_it():
     assert bool(z.grad[0].any())
 
 
-@pytest.fixture(scope="module")
-def real():
-    data = dataset_of(SMILES * 3, overrides=Overrides.said("molecules"))
+@pytest.fixture(scope="module", params=["molecules", "molecules:rings=true"])
+def real(request):
+    data = dataset_of([*SMILES, *FUSED] * 3, overrides=Overrides.said(request.param))
     _, options = parse(data.default_likelihood)
     return data, likelihood("lstm", options["points"], options["num_symbols"], *data.event_shape)
 

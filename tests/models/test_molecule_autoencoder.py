@@ -80,6 +80,16 @@ def test_the_graph_of_a_row_is_the_molecule(data, words, rows):
             assert int(graphs.atoms[number, 3]) == made.GetAtomWithIdx(i).GetDegree()
 
 
+def test_the_graph_of_a_row_whose_rings_are_taken_apart_is_the_molecule():
+    fused = ["c1ccc2c(c1)CCC2", "O=C1NCCc2ccccc21", "c1ccc2c(c1)CCCC2", "c1ccc2c(c1)COC2", "c1ccc2c(c1)CCO2"]
+    data = dataset_of(fused + ["Cc1ccccc1C", "CCc1ccccc1C"] * 10, overrides=Overrides.said("molecules:rings=true"))
+    symbols, x = data.schema.molecules.symbols, torch.as_tensor(data.x_train)
+    assert bool(((x > 1) & (x < first_of_points(symbols))).any())
+    graphs = RowsToGraphs(spelled_fragments(symbols[first_of_points(symbols) :]), len(symbols))(x)
+    for row, smiles in enumerate(molecules_of(x.numpy(), data.schema.molecules)):
+        assert rdkit_chem().MolToSmiles(in_rdkit(graphs, row)[0]) == smiles
+
+
 def test_bonds_are_in_rings_where_rdkit_says_so(data, words, rows):
     x = torch.as_tensor(data.x_train).float()
     graphs = RowsToGraphs(words, len(data.schema.molecules.symbols))(x)
@@ -233,6 +243,19 @@ def test_the_offsets_start_at_the_frequencies_of_classes_and_symbols(two):
         p = model.likelihood.causal(x[:1], torch.zeros(1, 8)).softmax(-1)[0, 0]
     counts = torch.tensor([4.0, 0, 0, 0, 0, 4, 0, 4, 3, 1, 0]) + 1 / K
     torch.testing.assert_close(p, counts / counts.sum())
+
+
+@pytest.mark.parametrize("choice", [{"graph_latent_dim": 3}, {"encoder": "message-passing"}])
+def test_covariates_reach_the_codes_and_the_scores(choice):
+    torch.manual_seed(0)
+    words = f"tokens:num_symbols={K},points={POINTS}"
+    model = molecule_vae((T,), likelihood=words, fragments=FRAGMENTS, covariate_sizes=[2], **choice, **SMALL).eval()
+    x, c = torch.tensor([[5.0, 8, 7, 0, 0]] * 2), torch.eye(2)
+    q = model.infer(x, c)
+    assert float((q.mean[0] - q.mean[1]).abs().min()) > 1e-5
+    log_p = model.decode(torch.zeros(2, *q.event_shape), c).log_prob(x)
+    assert abs(float(log_p[0] - log_p[1])) > 1e-5
+    assert model.sample(3, c).shape == (3, 2, T)
 
 
 def test_what_the_choices_need_is_said(data):

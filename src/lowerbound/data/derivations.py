@@ -2,9 +2,10 @@
 
 Every single bond that is in no ring is cut. What is left are ring systems, chains of double bonds and single atoms: the
 fragments. A fragment that the vocabulary lacks is cut at all of its bonds, into atoms with single, double and triple
-bonds. The list begins at the largest fragment. Each symbol opens points; the next symbol fills the point that was
-opened last, and of the points of one symbol the first comes first. A bond that closes a ring joins two open points and
-is written `&j`: the next point is joined to the j-th open one below it.
+bonds; where rings are taken apart, it is first cut at its single bonds, into aromatic systems, double bonds and atoms,
+and of these what is still unknown at all bonds. The list begins at the largest fragment. Each symbol opens points; the
+next symbol fills the point that was opened last, and of the points of one symbol the first comes first. A bond that
+closes a ring joins two open points and is written `&j`: the next point is joined to the j-th open one below it.
 
 So a list fills every point it opens with a bond of the same order, and whatever it says is a molecule within valence.
 The list of a molecule follows from its canonical SMILES alone.
@@ -20,7 +21,16 @@ from typing import Any
 from lowerbound.data.chemistry import rdkit_chem
 from lowerbound.data.pieces import Atom, Piece, symbol_of
 
-__all__ = ["all_derivations", "assemble", "derivation", "is_fragment", "point_orders", "symbol_parts"]
+__all__ = [
+    "all_derivations",
+    "assemble",
+    "atoms_of_points",
+    "derivation",
+    "is_fragment",
+    "parts_of_rings",
+    "point_orders",
+    "symbol_parts",
+]
 
 
 def is_fragment(symbol: str) -> bool:
@@ -28,22 +38,39 @@ def is_fragment(symbol: str) -> bool:
     return not symbol.startswith("&")
 
 
-def derivation(smiles: str, known: Collection[str] | None = None) -> list[str]:
+def derivation(smiles: str, known: Collection[str] | None = None, *, rings: bool = False) -> list[str]:
     """The symbols of a molecule.
 
     Arguments:
         smiles: canonical, of one component, without stereo marks.
         known: the fragments that need not be written by atoms; None for all.
+        rings: whether unknown ring systems are cut at their single bonds before they are written by atoms.
 
     >>> derivation("Cc1ccccc1")
     ['*c1ccccc1', '[1*]C']
     >>> derivation("C1CC1", known=())
     ['*C*', '*C[1*]', '*C[1*]', '&1']
+    >>> derivation("C1CCc2ccccc21", {"*c1ccccc1[1*]"}, rings=True)
+    ['*C*', '*C[1*]', '*c1ccccc1[1*]', '*C[1*]', '&1']
     """
-    return _written(smiles, known)[1]
+    return _written(smiles, known, rings)[1]
 
 
-def all_derivations(smiles: str, known: Collection[str] | None = None, *, most: int = 64) -> list[list[str]]:
+def parts_of_rings(smiles: str, known: Collection[str]) -> list[str]:
+    """The fragments of a molecule whose unknown ring systems are cut at their single bonds and no further.
+
+    Arguments:
+        smiles: as for `derivation`.
+        known: fragments that are left whole.
+    """
+    parts = _cut(smiles)
+    parts.spell(parts.written(known)[1], rings=True)
+    return [symbol for symbol in parts.written(None)[0] if is_fragment(symbol)]
+
+
+def all_derivations(
+    smiles: str, known: Collection[str] | None = None, *, most: int = 64, rings: bool = False
+) -> list[list[str]]:
     """The lists that differ from that of a molecule by the symmetry of its symbols alone, itself the first.
 
     Equal points of a symbol (the two of `*c1ccc(*)cc1`) may be filled in any order, so that several lists with one root
@@ -53,11 +80,12 @@ def all_derivations(smiles: str, known: Collection[str] | None = None, *, most: 
         smiles: as for `derivation`.
         known: as for `derivation`.
         most: of the lists; the first ones of more.
+        rings: as for `derivation`.
 
     >>> all_derivations("Cc1ccc(O)cc1")
     [['*c1ccc(*)cc1', '[1*]C', '[1*]O'], ['*c1ccc(*)cc1', '[1*]O', '[1*]C']]
     """
-    parts, symbols = _written(smiles, known)
+    parts, symbols = _written(smiles, known, rings)
     found = {tuple(symbols): None}
     choices = [[(piece, order) for order in orders] for piece, orders in parts.orders.items()]
     for chosen in islice(product(*choices), 16 * most):
@@ -67,17 +95,22 @@ def all_derivations(smiles: str, known: Collection[str] | None = None, *, most: 
     return [list(one) for one in found]
 
 
-def _written(smiles: str, known: Collection[str] | None) -> tuple[_Parts, list[str]]:
+def _written(smiles: str, known: Collection[str] | None, rings: bool) -> tuple[_Parts, list[str]]:
     """A molecule cut so that all of its pieces are known, and its symbols."""
-    Chem = rdkit_chem()
-    mol = Chem.MolFromSmiles(smiles)
-    cut = {b.GetIdx() for b in mol.GetBonds() if b.GetBondType() == Chem.BondType.SINGLE and not b.IsInRing()}
-    parts = _Parts(Chem, mol, cut)
+    parts = _cut(smiles)
     while True:
         symbols, unknown = parts.written(known)
         if not unknown:
             return parts, symbols
-        parts.spell(unknown)
+        parts.spell(unknown, rings=rings)
+
+
+def _cut(smiles: str) -> _Parts:
+    """A molecule cut at the single bonds that are in no ring."""
+    Chem = rdkit_chem()
+    mol = Chem.MolFromSmiles(smiles)
+    cut = {b.GetIdx() for b in mol.GetBonds() if b.GetBondType() == Chem.BondType.SINGLE and not b.IsInRing()}
+    return _Parts(Chem, mol, cut)
 
 
 class _Parts:
@@ -86,18 +119,24 @@ class _Parts:
     def __init__(self, Chem: Any, mol: Any, cut: set[int]):
         self.mol, self.by_atoms = mol, Chem.Mol(mol)
         Chem.Kekulize(self.by_atoms, clearAromaticFlags=True)
-        self.cut, self.spelled = cut, set[int]()
+        self.cut, self.spelled, self.opened = cut, set[int](), set[int]()
+        self.single = {b.GetIdx() for b in mol.GetBonds() if b.GetBondType() == Chem.BondType.SINGLE}
         self.ends = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds()]
         self._divide()
         first = min(self.members, key=lambda m: (-len(m), m))  # the largest, and of those the first
         self.root = first[0]
 
-    def spell(self, pieces: Sequence[int]) -> None:
-        """Cut these pieces into atoms."""
+    def spell(self, pieces: Sequence[int], *, rings: bool) -> None:
+        """Cut these pieces into atoms; where rings are taken apart, first at their single bonds."""
         for piece in pieces:
             inside = set(self.members[piece])
-            self.spelled |= inside
-            self.cut |= {k for k, (i, j) in enumerate(self.ends) if i in inside and j in inside}
+            within = {k for k, (i, j) in enumerate(self.ends) if i in inside and j in inside}
+            if rings and within & self.single and not inside & self.opened:
+                self.opened |= inside
+                self.cut |= within & self.single
+            else:
+                self.spelled |= inside
+                self.cut |= within
         self._divide()
 
     def written(
@@ -159,6 +198,7 @@ class _Parts:
                             todo.append(j)
                 self.members.append(tuple(sorted(found)))
         self.owner = owner
+        self.cut = {k for k in self.cut if owner[self.ends[k][0]] != owner[self.ends[k][1]]}  # no piece joins itself
 
     def _symbol(self, piece: int, before: int | None) -> tuple[str, list[int]]:
         """The symbol of a piece entered by the bond `before`, and its other cut bonds in order."""
@@ -271,3 +311,13 @@ def symbol_parts(symbol: str) -> tuple[Any, list[tuple[int, int]], tuple[int, in
             else:
                 opened.append(pair)
     return part, opened, before
+
+
+def atoms_of_points(symbol: str) -> list[int]:
+    """The atom of each point of a symbol, that of the point before it first, if it has one.
+
+    >>> atoms_of_points("[1*]c1ccccc1*")
+    [1, 6]
+    """
+    _, opened, before = symbol_parts(symbol)
+    return [atom for _, atom in ([] if before is None else [before]) + opened]

@@ -61,7 +61,9 @@ def numbered_molecules(read: Iterable[ReadMolecule], schema: MoleculeSchema, len
     """
     numbers = {symbol: k for k, symbol in enumerate(schema.symbols) if k != END}
     known = numbers.keys()
-    found = [one.symbols if known >= set(one.symbols) else derivation(one.smiles, known) for one in read]
+    found = [
+        one.symbols if known >= set(one.symbols) else derivation(one.smiles, known, rings=schema.rings) for one in read
+    ]
     rows = np.full((len(found), length), END, dtype=np.int32)
     for row, symbols in zip(rows, found, strict=True):
         missing = [symbol for symbol in symbols if symbol not in numbers]
@@ -91,7 +93,7 @@ def all_rows_of(smiles: str, schema: MoleculeSchema, length: int, *, most: int =
         most: of the rows (`derivations.all_derivations`).
     """
     numbers = {symbol: k for k, symbol in enumerate(schema.symbols) if k != END}
-    found = all_derivations(smiles, numbers.keys(), most=most)
+    found = all_derivations(smiles, numbers.keys(), most=most, rings=schema.rings)
     rows = np.full((len(found), length), END, dtype=np.int32)
     for row, symbols in zip(rows, found, strict=True):
         row[: len(symbols)] = [numbers[symbol] for symbol in symbols]

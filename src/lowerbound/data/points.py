@@ -8,7 +8,7 @@ none. `&j` joins the point that comes next to the j-th of those that are still o
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -63,11 +63,27 @@ def points_of(symbol: str) -> Points:
     return Points(parent, tuple(children), len(_ATOM.findall(_LATER.sub("", rest))) == 1)
 
 
-def spelled_points(symbols: Sequence[str]) -> str:
+def spelled_points(symbols: Sequence[str], atoms: Callable[[str], Sequence[int]] | None = None) -> str:
     """The points of symbols in order, in words: "3*a0-1+f1-11".
+
+    Arguments:
+        symbols: fragments and atoms.
+        atoms: the atom of each point of a symbol, that of the point before it first if there is one; where it is
+            given, fragments are spelled with the atoms of their points: "r1a-1b", so that these may be joined to rings.
 
     >>> spelled_points(["*C", "*N", "[1*]c1ccccc1"])
     '2*a0-1+f1-'
     """
-    groups = [(word, len(list(same))) for word, same in groupby(points_of(symbol).word for symbol in symbols)]
+    words = (_with_atoms(points_of(one), () if atoms is None else atoms(one)) for one in symbols)
+    groups = [(word, len(list(same))) for word, same in groupby(words)]
     return "+".join(word if count == 1 else f"{count}*{word}" for word, count in groups)
+
+
+def _with_atoms(points: Points, atoms: Sequence[int]) -> str:
+    """A word with the atoms of the points, numbered from the first on; single atoms, and points of none, without."""
+    if points.is_atom or not atoms:
+        return points.word
+    letters = {atom: chr(ord("a") + n) for n, atom in enumerate(dict.fromkeys(atoms))}
+    named = [letters[atom] for atom in atoms]
+    before = f"{points.parent}{named.pop(0) if points.parent else ''}"
+    return f"r{before}-{''.join(f'{order}{name}' for order, name in zip(points.children, named, strict=True))}"

@@ -136,12 +136,14 @@ class MoleculeSchema:
         column: the column of a table that held the SMILES, or None.
         num_molecules: how many the training part has.
         num_by_atoms: how many of them hold a fragment that is none of the symbols, and is written by atoms.
+        rings: whether ring systems that are none of the symbols are taken apart at their single bonds first.
     """
 
     symbols: tuple[str, ...]
     column: str | None = None
     num_molecules: int = 0
     num_by_atoms: int = 0
+    rings: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,10 +28,13 @@ class MoleculeOptions:
     Attributes:
         longest: the most atoms of a molecule, where each ring counts as two; larger ones are left out and counted.
         vocabulary: how many fragments are known, the most frequent ones; others are written by atoms.
+        rings: whether unknown ring systems are taken apart at their single bonds, into aromatic rings, double bonds
+            and atoms, before they are written by atoms.
     """
 
     longest: int | None = None
     vocabulary: int | None = None
+    rings: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@
     IntDiv       1 − the mean Tanimoto similarity of two samples
     distances    the Wasserstein distance of each property of `molecule_properties` between samples and test molecules
 
+SNN rises with the number of test molecules and Scaf with both numbers, for molecules of one distribution too: compare
+under the same numbers, and with what molecules of the training part score.
+
 The Fréchet ChemNet distance is left out: the weights of its network are not part of this library. Novelty is high for
 random molecules too; the distances tell. All molecules are compared without stereo marks.
 """
@@ -23,19 +26,43 @@ import numpy as np
 from lowerbound.data.chemistry import rdkit_chem
 from lowerbound.evaluate.molecule_properties import PROPERTIES, properties_of
 
-__all__ = ["molecule_scores"]
+__all__ = ["TestMolecules", "molecule_scores"]
 
 _BITS, _RADIUS, _FEWEST_RINGS = 1024, 2, 2
 _UNIQUE = (1000, 10_000)
 
 
-def molecule_scores(samples: Sequence[str], train: Collection[str], test: Sequence[str]) -> dict[str, float]:
+class TestMolecules:
+    """Molecules that samples are compared with, looked at once however many samples there are.
+
+    Arguments:
+        smiles: of each.
+
+    Raises:
+        DataError: RDKit is not installed.
+        ValueError: there are none.
+    """
+
+    __test__ = False  # no test of pytest
+
+    def __init__(self, smiles: Sequence[str]):
+        if not len(smiles):
+            raise ValueError("TestMolecules got 0 molecules; give one at least.")
+        self.smiles = tuple(smiles)
+        mols = list(map(rdkit_chem().MolFromSmiles, self.smiles))
+        self.fragments, self.scaffolds, self.fingerprints = _fragments(mols), _scaffolds(mols), _fingerprints(mols)
+        self.properties = {name: properties_of(self.smiles, name) for name in PROPERTIES}
+
+
+def molecule_scores(
+    samples: Sequence[str], train: Collection[str], test: Sequence[str] | TestMolecules
+) -> dict[str, float]:
     """The scores of samples.
 
     Arguments:
         samples: SMILES, some of which may be none.
         train: canonical SMILES of the training molecules.
-        test: SMILES of test molecules.
+        test: SMILES of test molecules, or these as `TestMolecules`.
 
     Returns:
         The scores by name; those of valid samples alone are missing if there are none.
@@ -49,24 +76,28 @@ def molecule_scores(samples: Sequence[str], train: Collection[str], test: Sequen
     {'valid': 0.67, 'novelty': 0.0, 'snn': 1.0}
     """
     Chem = rdkit_chem()
-    if not len(samples) or not len(test):
+    num_test = len(test.smiles if isinstance(test, TestMolecules) else test)
+    if not len(samples) or not num_test:
         raise ValueError(
-            f"molecule_scores got {len(samples)} samples and {len(test)} test molecules; give one of each at least."
+            f"molecule_scores got {len(samples)} samples and {num_test} test molecules; give one of each at least."
         )
     made = [mol for mol in map(Chem.MolFromSmiles, samples) if mol is not None and mol.GetNumAtoms()]
     found = {"valid": len(made) / len(samples)}
     if not made:
         return found
-    names, real = [Chem.MolToSmiles(mol) for mol in made], [Chem.MolFromSmiles(one) for one in test]
+    names, real = (
+        [Chem.MolToSmiles(mol) for mol in made],
+        test if isinstance(test, TestMolecules) else TestMolecules(test),
+    )
     for n in _UNIQUE:
         if len(names) >= n or n == _UNIQUE[0]:
             found[f"unique@{min(n, len(names))}"] = len(set(names[:n])) / len(names[:n])
     different = set(names)
     found["novelty"] = len(different - set(train)) / len(different)
-    found["frag"] = _cosine(_fragments(made), _fragments(real))
-    found["scaf"] = _cosine(_scaffolds(made), _scaffolds(real))
-    found["snn"], found["int_div"] = _similarities(made, real)
-    return found | _properties(names, test)
+    found["frag"] = _cosine(_fragments(made), real.fragments)
+    found["scaf"] = _cosine(_scaffolds(made), real.scaffolds)
+    found["snn"], found["int_div"] = _similarities(_fingerprints(made), real.fingerprints)
+    return found | _distances(names, real)
 
 
 def _cosine(a: Counter[str], b: Counter[str]) -> float:
@@ -91,23 +122,27 @@ def _scaffolds(mols: Iterable[Any]) -> Counter[str]:
     return Counter(Chem.MolToSmiles(one) for one in found)
 
 
-def _similarities(made: list[Any], real: list[Any]) -> tuple[float, float]:
-    """The mean similarity of a sample to its nearest test molecule, and the diversity of samples."""
+def _fingerprints(mols: Iterable[Any]) -> list[Any]:
     from rdkit.Chem import rdFingerprintGenerator
-    from rdkit.DataStructs import BulkTanimotoSimilarity
 
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=_RADIUS, fpSize=_BITS)
-    ours, theirs = ([generator.GetFingerprint(mol) for mol in mols] for mols in (made, real))
+    return [generator.GetFingerprint(mol) for mol in mols]
+
+
+def _similarities(ours: list[Any], theirs: list[Any]) -> tuple[float, float]:
+    """The mean similarity of a sample to its nearest test molecule, and the diversity of samples."""
+    from rdkit.DataStructs import BulkTanimotoSimilarity
+
     nearest = np.mean([max(BulkTanimotoSimilarity(one, theirs)) for one in ours])
     within = np.mean([np.mean(BulkTanimotoSimilarity(one, ours)) for one in ours])
     return float(nearest), float(1 - within)
 
 
-def _properties(made: Sequence[str], real: Sequence[str]) -> dict[str, float]:
-    """Distances between the distributions of properties."""
+def _distances(made: Sequence[str], real: TestMolecules) -> dict[str, float]:
+    """Between the distributions of properties."""
     from scipy.stats import wasserstein_distance
 
     return {
-        f"{name}_distance": float(wasserstein_distance(properties_of(made, name), properties_of(real, name)))
+        f"{name}_distance": float(wasserstein_distance(properties_of(made, name), real.properties[name]))
         for name in PROPERTIES
     }

@@ -7,13 +7,15 @@ fragments and atoms, each with the order of the bond before it and those of the 
     the bond before it has the order of the point on top (none at the start),
     what stays open after it can still be filled in the steps that are left, one symbol each,
 
-and `&j` where the point on top and the j-th below it have the same order and are of two single atoms without a bond.
+and `&j` where the point on top and the j-th below it have the same order and are of two atoms without a bond, of
+different symbols. Of a symbol of several atoms this takes that the words of the points say at which atom each is.
 The end may stand, and must, where nothing is open. A leaf of each order is in the alphabet, so that there is always a
 symbol that may stand: the probabilities of all derivations sum to one, and each is a molecule within valence.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -26,7 +28,12 @@ from lowerbound.nets.texts import END
 __all__ = ["NUM_BEFORE_RINGS", "Grammar", "OpenPoints", "Situation"]
 
 NUM_BEFORE_RINGS = 2  # the end, and the symbol that is never used
-_DONE, _START, _ORDERS = -1, 0, (1, 2, 3)
+_DONE = -1
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_WORD = re.compile(
+    r"((?P<count>\d+)\*)?((?P<kind>[af])(?P<before>[0-3])-(?P<after>[1-3]*)|r(?P<b>[0-3][a-z]?)-(?P<a>([1-3][a-z])*))"
+)
+_POINT = re.compile(r"(\d)([a-z]?)")
 
 
 @dataclass
@@ -51,15 +58,15 @@ class Situation:
 @dataclass
 class _State:
     order: Tensor  # (N, S) of each open point, the last of `height` on top
-    atom: Tensor  # (N, S) the step at which its atom was written
-    is_atom: Tensor  # (N, S) whether that was a single atom
+    atom: Tensor  # (N, S) its atom: the step at which it was written times A, and its number in the symbol
+    joinable: Tensor  # (N, S) whether its atom is known
     height: Tensor  # (N,)
-    bonded: Tensor  # (N, S, S) whether the atoms of two steps have a bond
+    bonds: Tensor  # (N, S, 2) the two atoms of the bond that each step has made
     step: int
 
     def of(self, rows: Int[Tensor, "some"]) -> _State:
         """Of these rows, each of which may be taken several times."""
-        parts = (self.order, self.atom, self.is_atom, self.height, self.bonded)
+        parts = (self.order, self.atom, self.joinable, self.height, self.bonds)
         return _State(*(part[rows] for part in parts), step=self.step)
 
 
@@ -88,8 +95,9 @@ class OpenPoints(nn.Module):
     """The grammar of molecules.
 
     Arguments:
-        points: of each fragment and atom, in words such as "3*a0-1+f1-11" (`data.points`): "a" for an atom, the order
-            of the bond before it, and those of the points it opens.
+        points: of each fragment and atom, in words such as "3*a0-1+f1-11+r1a-1a1b" (`data.points`): "a" for an atom,
+            "f" or "r" for a fragment, the order of the bond before it, and those of the points it opens; after "r"
+            each with the atom of its point.
         num_symbols: K, with the end and the symbols of rings.
         length: T, symbols of a row with its end.
 
@@ -102,8 +110,8 @@ class OpenPoints(nn.Module):
         words = _words(points)
         self.num_rings, self.length = num_symbols - NUM_BEFORE_RINGS - len(words), length
         first = NUM_BEFORE_RINGS + max(0, self.num_rings)
-        leaves = {parent for _, parent, children in words if not children}
-        needed = {0} | {order for _, _, children in words for order in children}
+        leaves = {word.before for word in words if not word.after}
+        needed = {0} | {order for word in words for order in word.after}
         if self.num_rings < 0 or length < 2 or not needed <= leaves:
             raise ValueError(
                 f"tokens got points of {len(words)} symbols, num_symbols={num_symbols} and rows of {length}; expected "
@@ -112,17 +120,24 @@ class OpenPoints(nn.Module):
         self.before: Tensor
         self.opens: Tensor
         self.after: Tensor
-        self.is_atom: Tensor
-        widest = max(1, *(len(children) for _, _, children in words))
-        children = torch.zeros(num_symbols, widest, dtype=torch.long)
-        for k, (_, _, orders) in enumerate(words, first):
-            children[k, : len(orders)] = torch.tensor(orders, dtype=torch.long)
+        self.atom_before: Tensor
+        self.atom_after: Tensor
+        self.joinable: Tensor
+        widest = max(1, *(len(word.after) for word in words))
+        after, atoms = torch.zeros(2, num_symbols, widest, dtype=torch.long)
+        for k, word in enumerate(words, first):
+            after[k, : len(word.after)] = torch.tensor(word.after, dtype=torch.long)
+            atoms[k, : len(word.after)] = torch.tensor(word.atoms_after, dtype=torch.long)
         unused = [_DONE - 1] * first
+        of_parents = torch.tensor([0] * first + [word.atom_before for word in words])
+        self.num_atoms = 1 + max(int(atoms.max()), int(of_parents.max()))  # A
         for name, value in (
-            ("before", torch.tensor(unused + [parent for _, parent, _ in words])),
-            ("opens", (children > 0).sum(1)),
-            ("after", children),
-            ("is_atom", torch.tensor([False] * first + [kind == "a" for kind, _, _ in words])),
+            ("before", torch.tensor(unused + [word.before for word in words])),
+            ("opens", (after > 0).sum(1)),
+            ("after", after),
+            ("atom_before", of_parents),
+            ("atom_after", atoms),
+            ("joinable", torch.tensor([False] * first + [word.kind != "f" for word in words])),
         ):
             self.register_buffer(name, value, persistent=False)
 
@@ -132,22 +147,25 @@ class OpenPoints(nn.Module):
         zeros = torch.zeros(num, size, dtype=torch.long, device=device)
         return _State(
             order=zeros,
-            atom=torch.full_like(zeros, self.length),
-            is_atom=zeros.bool(),
+            atom=torch.full_like(zeros, self.length * self.num_atoms),
+            joinable=zeros.bool(),
             height=torch.ones(num, dtype=torch.long, device=device),
-            bonded=torch.zeros(num, size, size, dtype=torch.bool, device=device),
+            bonds=torch.full((num, size, 2), -1, dtype=torch.long, device=device),
             step=0,
         )
 
     def situation(self, state: _State) -> Situation:
         """Of rows in this state."""
         top = (state.height - 1).clamp_min(0)[:, None]
-        order, atom, is_atom = (part.gather(1, top) for part in (state.order, state.atom, state.is_atom))
+        order, atom, joinable = (part.gather(1, top) for part in (state.order, state.atom, state.joinable))
         below = state.height[:, None] - 2 - torch.arange(self.num_rings, device=top.device)
         at = below.clamp_min(0)
         others = state.atom.gather(1, at)
-        bonds = state.bonded.take_along_dim(atom[..., None], 1)[:, 0].gather(1, others)
-        same = (state.order.gather(1, at) == order) & is_atom & state.is_atom.gather(1, at) & (others != atom)
+        one, other = state.bonds[:, : state.step].unbind(2)
+        partner = torch.where(one == atom, other, torch.where(other == atom, one, -1))
+        bonds = (partner[:, None] == others[..., None]).any(2)
+        apart = others // self.num_atoms != atom // self.num_atoms
+        same = (state.order.gather(1, at) == order) & joinable & state.joinable.gather(1, at) & apart
         return Situation(
             order=torch.where(state.height > 0, order[:, 0], _DONE),
             most=self.length - 1 - state.step - state.height,
@@ -170,18 +188,19 @@ class OpenPoints(nn.Module):
         base = (state.height - 1).clamp_min(0)
         at = (base - joined).clamp_min(0)
         here = state.atom[rows, base]
-        there = torch.where(joins, state.atom[rows, at], state.step)
-        there = torch.where(going, there, here)
-        state.bonded[rows, here, there] = state.bonded[rows, there, here] = True
+        first = state.step * self.num_atoms
+        there = torch.where(joins, state.atom[rows, at], first + self.atom_before[k])
+        state.bonds[:, state.step] = torch.where(going[:, None], torch.stack([here, there], 1), -1)
         place = torch.arange(state.order.shape[1], device=k.device)[None]
         source = (place + (joins[:, None] & (place >= at[:, None]))).clamp_max(state.order.shape[1] - 1)
         opens = torch.where(going & ~joins, self.opens[k], 0)
         which = opens[:, None] - 1 - (place - base[:, None])
         new = (place >= base[:, None]) & (which >= 0)
-        orders = self.after[k].gather(1, which.clamp(0, self.after.shape[1] - 1))
+        which = which.clamp(0, self.after.shape[1] - 1)
+        orders, atoms = self.after[k].gather(1, which), first + self.atom_after[k].gather(1, which)
         state.order = torch.where(new, orders, state.order.gather(1, source))
-        state.atom = torch.where(new, state.step, state.atom.gather(1, source))
-        state.is_atom = torch.where(new, self.is_atom[k][:, None], state.is_atom.gather(1, source))
+        state.atom = torch.where(new, atoms, state.atom.gather(1, source))
+        state.joinable = torch.where(new, self.joinable[k][:, None], state.joinable.gather(1, source))
         state.height = torch.where(going, (base + opens - joins.long()).clamp(0, state.order.shape[1]), state.height)
         state.step += 1
 
@@ -199,18 +218,29 @@ class OpenPoints(nn.Module):
         )
 
 
-def _words(points: str) -> list[tuple[str, int, tuple[int, ...]]]:
-    """Kind, order before and orders after, of each symbol.
+@dataclass(frozen=True)
+class _Word:
+    kind: str
+    before: int
+    atom_before: int
+    after: tuple[int, ...]
+    atoms_after: tuple[int, ...]
+
+
+def _words(points: str) -> list[_Word]:
+    """What each word says.
 
     Raises:
         ValueError: something else.
     """
     found = []
     for part in points.split("+"):
-        count, _, word = part.rpartition("*")
-        before, dash, after = word[1:].partition("-")
-        whole = (not count or count.isdecimal()) and word[:1] in ("a", "f") and dash and before.isdecimal()
-        if not whole or int(before) not in (_START, *_ORDERS) or not set(after) <= set("123"):
+        whole = _WORD.fullmatch(part)
+        if whole is None:
             raise ValueError(f"tokens got points={part[:40]!r}; expected words such as 3*a0-1+f1-11.")
-        found += [(word[0], int(before), tuple(map(int, after)))] * int(count or 1)
+        kind, before, after = whole["kind"] or "r", whole["before"] or whole["b"], whole["after"] or whole["a"] or ""
+        orders, atoms = zip(*_POINT.findall(before + after), strict=True)
+        numbers = [_LETTERS.index(atom) if atom else 0 for atom in atoms]
+        word = _Word(kind, int(orders[0]), numbers[0], tuple(map(int, orders[1:])), tuple(numbers[1:]))
+        found += [word] * int(whole["count"] or 1)
     return found

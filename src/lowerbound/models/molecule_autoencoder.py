@@ -2,9 +2,10 @@
 
     z ~ p(z)        p(x | z) = Π_t p(x_t | x_<t, z) over the symbols x_t that may stand        q(z | x)
 
-It is the sentence VAE of symbols (`sentence_autoencoder`), with 2 nats of the rate free of cost from the first step on.
-Two choices are for molecules alone. The encoder may read the graph of atoms (`nets.message_passing`). And z may have
-two parts, of the tree of fragments and of the graph (Jin, Barzilay & Jaakkola 2018, arXiv:1802.04364):
+It is the sentence VAE (Bowman et al. 2016, arXiv:1511.06349; `sentence_autoencoder`) of symbols, with 2 nats of the
+rate free of cost from the first step on. Two choices are for molecules alone. The encoder may read the graph of atoms
+(`nets.message_passing`). And z may have two parts, of the tree of fragments and of the graph (Jin, Barzilay & Jaakkola
+2018, arXiv:1802.04364):
 
     p(z_T) p(z_G) p(T | z_T) p(G | T, z_T, z_G)        q(z_T | T) q(z_G | G)
 
@@ -29,14 +30,14 @@ from lowerbound.models.sentence_autoencoder import RECURRENT, of_decoder, of_tex
 from lowerbound.nets import MLP
 from lowerbound.nets.fragment_tables import classes_of
 from lowerbound.nets.message_passing import MoleculeEncoder
-from lowerbound.nets.token_encoder import TokenEncoder, TokenEncoderNetwork
+from lowerbound.nets.token_encoder import TokenEncoder
 from lowerbound.nets.token_net import TokenNetwork
 from lowerbound.nets.tree_and_graph import OfClasses, SideBySide, TreeAndGraphContext
 from lowerbound.spelling import build, construct
 
 __all__ = ["RECIPE", "MoleculeEncoderNetwork", "molecule_vae", "reads_fragments"]
 
-MoleculeEncoderNetwork: TypeAlias = TokenEncoderNetwork | Literal["message-passing"]
+MoleculeEncoderNetwork: TypeAlias = Literal["lstm", "bag-of-words", "convolution", "transformer", "message-passing"]
 
 
 def reads_fragments(options: Mapping[str, Any]) -> bool:
@@ -84,8 +85,8 @@ def molecule_vae(
     Raises:
         ValueError: rows that are no texts, an unknown name or option, or sizes that are too small.
 
-    >>> words = "tokens:num_symbols=5,points=a0-1+a1-"
-    >>> tree_and_graph = dict(graph_latent_dim=1, fragments="0|C3|||0-;0|C3||0-|")
+    >>> words = "tokens:num_symbols=6,points=a0-+a0-1+a1-"
+    >>> tree_and_graph = dict(graph_latent_dim=1, fragments="0|C4|||;1|C3|||0-;2|C3||0-|")
     >>> molecule_vae((4,), likelihood=words, latent_dim=2, width=8, **tree_and_graph).sample(3).shape
     torch.Size([3, 4])
     """

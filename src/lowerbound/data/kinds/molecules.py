@@ -2,7 +2,8 @@
 
 A row is the numbers of the symbols of a molecule and then the end. What cannot be written is left out, counted and
 said: lines that are no SMILES, other elements, isotopes, radicals, and molecules of more than 150 atoms, where a ring
-counts as two. Whether a molecule can be written does not depend on the training data.
+counts as two. Whether a molecule can be written does not depend on the training data. Where the user says
+"molecules:rings=true", unknown ring systems are taken apart at their single bonds before they are written by atoms.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from lowerbound.data.contents import Contents, Given
+from lowerbound.data.derivations import atoms_of_points, parts_of_rings
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.fragments import first_of_points, molecules_of, numbered_molecules, symbols_of
 from lowerbound.data.kinds.kind import Preparation
@@ -72,6 +74,11 @@ class Molecules:
             )
         found = training_part(kept, contents)
         counts = Counter(symbol for symbols in found for symbol in symbols)
+        if asked.rings:
+            smiles = training_part([one.smiles for one in read if one.smiles and one.size <= largest], contents)
+            frequent = {symbol for symbol, count in counts.items() if count > 1}
+            some = (one for one, symbols in zip(smiles, found, strict=True) if not frequent >= set(symbols))
+            counts.update(symbol for one in some for symbol in parts_of_rings(one, frequent))
         symbols = symbols_of(counts, asked.vocabulary, contents.what)
         known = set(symbols)
         return Schema(
@@ -85,6 +92,7 @@ class Molecules:
                 column=column,
                 num_molecules=len(found),
                 num_by_atoms=sum(any(symbol not in known for symbol in one) for one in found),
+                rings=asked.rings,
             ),
         )
 
@@ -122,8 +130,8 @@ class Molecules:
 
     def default_likelihood(self, schema: Schema) -> str:
         """Tokens of those symbols, with the grammar of their points."""
-        symbols = _molecules_of(schema).symbols
-        words = spelled_points(symbols[first_of_points(symbols) :])
+        symbols, rings = _molecules_of(schema).symbols, _molecules_of(schema).rings
+        words = spelled_points(symbols[first_of_points(symbols) :], atoms_of_points if rings else None)
         return f"tokens:num_symbols={len(symbols)},points={words}"
 
     def describe(self, schema: Schema) -> list[str]:
