@@ -26,6 +26,7 @@ from lowerbound.data import DataError, Dataset, Identity, Rows
 from lowerbound.data.classes import check_classes, one_hot
 from lowerbound.data.covariates import encode_covariates
 from lowerbound.data.given import dataset_of, rows_under
+from lowerbound.data.series_of_rows import frame_like
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Standardize, Transform
@@ -770,15 +771,19 @@ class Fitted:
         with torch.no_grad():
             return describe_topics(net.topics(), x, names, num_words=num_words)
 
-    def render(self, x: Tensor, *, rounded: bool = True) -> Any:
+    def render(self, x: Tensor, *, rounded: bool = True, like: Rows | None = None) -> Any:
         """Turn what the likelihood scores (N, *event) into the form of the user's data.
 
         Arguments:
             x: draws, or means.
             rounded: whether numbers become such as the user's data hold; False gives an array of numbers as they are,
                 unless columns hold categories or dates.
+            like: the rows that these are made from; series of a table of steps then have their names and times, up to
+                the last step of which anything was observed, and are not numbered.
         """
         stored, schema = self.stored(x), self.schema
+        if like is not None and like.starts is not None and rounded:
+            return frame_like(stored, like)
         if rounded or not schema.of_numbers:
             return kind_named(schema.kind).render(stored, schema)
         return schema.laid_out(stored)
@@ -883,7 +888,7 @@ class Fitted:
         data = self.dataset
         x, y = (data.x_test, data.y_test) if data.num_test else (data.x_train, data.y_train)
         numbers = data.test_rows if data.num_test else None
-        names = data.row_names
+        names, starts = data.row_names, data.starts
         return Rows(
             x=x,
             y=y,
@@ -893,6 +898,7 @@ class Fitted:
             numbers=numbers,
             covariates=data.covariates_test if data.num_test else data.covariates_train,
             row_names=names if names is None or numbers is None else tuple(names[i] for i in numbers),
+            starts=starts if starts is None or numbers is None else starts[numbers],
         )
 
     def blocks(self, rows: Rows, seed: int | None) -> Iterator[tuple[Tensor, Tensor | None, int]]:

@@ -133,7 +133,7 @@ def cell_scores(
     """log p of each cell given the rest of its row. See `Fitted.score_cells`."""
     _check_types(cell_scores, num_samples=num_samples, seed=seed)
     if fitted.schema.columns is None:
-        raise ValueError(f"{fitted.called} is of {fitted.schema.kind}s; cells are those of tables of columns.")
+        raise ValueError(f"{fitted.called} is of {fitted.schema.rows_called}; cells are those of tables of columns.")
     own, rows = _table_rows(fitted, data)
     x, _ = _events(fitted, rows, seed)
     found = log_conditionals(
@@ -174,7 +174,7 @@ def _table_rows(fitted: Fitted, data: Any) -> tuple[Any, Rows]:
     """The user's own table or array and its rows, of which there must be one."""
     if fitted.schema.columns is None and not takes_missing(fitted.model):
         raise ValueError(
-            f"{fitted.called} is of {fitted.schema.kind}s and its likelihood takes no missing entries; gaps are filled "
+            f"{fitted.called} is of {fitted.schema.rows_called} and its likelihood takes no missing entries; gaps are filled "
             "in tables of columns, and in series by the recipe hidden-markov."
         )
     require_missing_allowed(fitted.model)
@@ -194,7 +194,7 @@ def _events_of_one(fitted: Fitted, given: Mapping[str, Any]) -> Tensor:
     """One row (1, D) that is known in part."""
     columns = fitted.schema.columns
     if columns is None:
-        raise ValueError(f"{fitted.called} is of {fitted.schema.kind}s; given takes columns of a table.")
+        raise ValueError(f"{fitted.called} is of {fitted.schema.rows_called}; given takes columns of a table.")
     names = [column.name for column in columns]
     if not given:
         raise ValueError("given names no column; leave it out to draw whole rows.")
