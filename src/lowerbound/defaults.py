@@ -245,7 +245,10 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
         decisions["likelihoods"] = Decision(likelihoods_of_blocks(dataset, given["blocks"]), reason)
     if "columns" in recipe.options and schema.columns is not None:
         spelling = columns_spelling(schema.columns, tabled=recipe.tables_counts)
-        decisions["columns"] = Decision(spelling, "the kinds of the columns")
+        reason = "the kinds of the columns"
+        if recipe.name == "hidden-markov":
+            reason += ", each of which is a step of one number; of a table with a row for each step, name the series"
+        decisions["columns"] = Decision(spelling, reason)
     if "states" in recipe.options and len(schema.event_shape) == 2:
         states = states_of(dataset.x_train)
         if states is not None:

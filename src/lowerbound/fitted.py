@@ -26,9 +26,9 @@ from lowerbound.data import DataError, Dataset, Identity, Rows
 from lowerbound.data.classes import check_classes, one_hot
 from lowerbound.data.covariates import encode_covariates
 from lowerbound.data.given import dataset_of, rows_under
-from lowerbound.data.series_of_rows import frame_like
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
+from lowerbound.data.series_of_rows import frame_like
 from lowerbound.data.transform import Standardize, Transform
 from lowerbound.fit_in_words import html_of_fit, lines_of_fit
 from lowerbound.hooks import HasTopics

@@ -174,8 +174,8 @@ def _table_rows(fitted: Fitted, data: Any) -> tuple[Any, Rows]:
     """The user's own table or array and its rows, of which there must be one."""
     if fitted.schema.columns is None and not takes_missing(fitted.model):
         raise ValueError(
-            f"{fitted.called} is of {fitted.schema.rows_called} and its likelihood takes no missing entries; gaps are filled "
-            "in tables of columns, and in series by the recipe hidden-markov."
+            f"{fitted.called} is of {fitted.schema.rows_called} and its likelihood takes no missing entries; gaps are "
+            "filled in tables of columns, and in series by the recipe hidden-markov."
         )
     require_missing_allowed(fitted.model)
     own, rows = read_own(data, fitted.schema)

@@ -91,7 +91,9 @@ def fit(
     said = Overrides.said(kind, columns, series=series, time=time)
     start = None if start_from is None else start_of(start_from)
     if start is not None and (kind or columns or series or time):
-        raise ValueError("fit got start_from with kind, columns, series or time, which the start says itself; leave them out.")
+        raise ValueError(
+            "fit got start_from with kind, columns, series or time, which the start says itself; leave them out."
+        )
     schema = None if start is None else start.reads
     dataset = dataset_of(data, y, array=array, schema=schema, overrides=said, covariates=covariates, hold_out=hold_out)
     place = {}

@@ -56,8 +56,8 @@ def encode(
 
     Where chains of hmc, or several starts of local, are not to be trusted, stderr says which rows and why.
 
-    A .csv or .parquet file of cells also gets the name of each, and one of series the name of each in their column. An .h5ad file is a copy of that of --data with the
-    means in `obsm` as X_lowerbound, and with types that the model gives to cells in `obs`.
+    A .csv or .parquet file of cells also gets the name of each, and one of series that of each in their column.
+    An .h5ad file is a copy of that of --data with the means in `obsm` as X_lowerbound, and with types that the model gives to cells in `obs`.
 
     `row` is the number of the row in the file, from 0. Rows come in the order of the file; of data with a training and
     a test part, the training part comes first.
@@ -93,7 +93,7 @@ def _write(path: Path, encoded: Encoded, rows: Rows) -> None:
 
     from lowerbound.cli.formulas import tell_formulas
     from lowerbound.cli.output import write_bytes, write_npz
-    from lowerbound.cli.row_names import named_rows, named_series_alone
+    from lowerbound.cli.row_names import named_rows, series_as_text
 
     suffix, y, classes = path.suffix.lower(), rows.y, rows.schema.classes
     row = np.arange(len(encoded.mean)) if rows.numbers is None else rows.numbers
@@ -105,8 +105,17 @@ def _write(path: Path, encoded: Encoded, rows: Rows) -> None:
         labels = {} if y is None else {"label": y}
         names = {} if y is None or classes is None else {"label_names": np.array(classes)}
         own = {n: v for n, v in (("codes", codes), ("states", encoded.states)) if v is not None}
-        series = {"series": np.array([str(name) for name in found]) for found in named_series_alone(rows).values()}
-        write_npz(path, row=row, **series, mean=encoded.mean, scale=encoded.scale, **own, **assigned, **labels, **names)
+        write_npz(
+            path,
+            row=row,
+            **series_as_text(rows),
+            mean=encoded.mean,
+            scale=encoded.scale,
+            **own,
+            **assigned,
+            **labels,
+            **names,
+        )
     else:
         flat = () if codes is None else codes.reshape(len(codes), -1).T
         names = named_rows(rows)

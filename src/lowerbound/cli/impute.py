@@ -61,7 +61,9 @@ def impute(
             f"{run} is of kind {opened.schema.kind}; gaps are those of tables of columns, and of series."
         )
     if opened.schema.kind == "array" and path.suffix.lower() != ".npz":
-        raise click.UsageError(f"{run} is of {opened.schema.rows_called}, which no {path.suffix} file holds; write .npz.")
+        raise click.UsageError(
+            f"{run} is of {opened.schema.rows_called}, which no {path.suffix} file holds; write .npz."
+        )
     fitted = fitted_of(opened)
     table = data if data is not None else opened.config["data"].get("path")
     if table is None:

@@ -39,7 +39,9 @@ def check_table(fitted: Fitted) -> None:
         UsageError: the model is of these.
     """
     if len(fitted.schema.event_shape) > 1 and fitted.schema.series is None:
-        raise click.UsageError(f"{fitted.called} is of {fitted.schema.rows_called}, which are no table; write .png or .npz instead.")
+        raise click.UsageError(
+            f"{fitted.called} is of {fitted.schema.rows_called}, which are no table; write .png or .npz instead."
+        )
 
 
 def for_picture(x: Tensor) -> np.ndarray:

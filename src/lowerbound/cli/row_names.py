@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lowerbound.data import Rows
 
-__all__ = ["named_rows", "named_series_alone"]
+__all__ = ["named_rows", "named_series_alone", "series_as_text"]
 
 
 def named_rows(rows: Rows) -> dict[str, Any]:
@@ -27,3 +27,10 @@ def named_series_alone(rows: Rows) -> dict[str, Any]:
     if rows.row_names is None or rows.schema.series is None:
         return {}
     return {rows.schema.series.column: named_series(rows.row_names, rows.schema.series)}
+
+
+def series_as_text(rows: Rows) -> dict[str, Any]:
+    """The array `series` of names, for an .npz file; none for other rows."""
+    import numpy as np
+
+    return {"series": np.array(rows.row_names)} if named_series_alone(rows) else {}

@@ -17,6 +17,7 @@ from lowerbound.data.errors import DataError
 from lowerbound.data.kinds import kind_named, kind_of
 from lowerbound.data.kinds.kind import LeavesOut
 from lowerbound.data.labels import UNLABELLED, class_names, label_values, numbered
+from lowerbound.data.may_be_steps import steps_in_words
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Schema
 from lowerbound.data.sparse import STAYS, Array
@@ -186,7 +187,13 @@ def to_rows(contents: Contents, schema: Schema, *, name: str, covariates: Mappin
 def _inferred(contents: Contents, overrides: Overrides, name: str) -> tuple[Contents, Schema]:
     """The contents of the file of a fit, steps of a table as series if the user names their column, and the schema."""
     if overrides.series is None:
-        return contents, infer_schema(contents, overrides, name)
+        schema = infer_schema(contents, overrides, name)
+        said = (
+            steps_in_words(contents.x, contents.what)
+            if schema.kind in ("table", "counts") and hasattr(contents.x, "iloc")
+            else None
+        )
+        return (contents if said is None else replace(contents, notes=(*contents.notes, said))), schema
     _check_not_empty(contents.x, contents.what)
     if contents.covariates is not None:
         raise DataError(f"covariates were named beside the series of {contents.what}, which take none; leave them out.")

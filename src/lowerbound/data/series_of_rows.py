@@ -16,7 +16,8 @@ __all__ = ["frame_like"]
 
 def frame_like(stored: Float[np.ndarray, "series step channel"], rows: Rows) -> Any:
     """A DataFrame of steps made from the first of some rows, up to the last step of each that has a number."""
-    assert rows.row_names is not None and rows.starts is not None
+    assert rows.row_names is not None
+    assert rows.starts is not None
     count = len(stored)
     lengths = seen_until(np.asarray(rows.x[:count], dtype=np.float64))
     return frame_of_series(

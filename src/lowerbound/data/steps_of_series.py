@@ -94,8 +94,8 @@ def in_series(contents: Contents, series: SeriesSchema, longest: int | None = No
     if longest is not None and places.longest > longest:
         name = places.names[int(places.series[places.step.argmax()])]
         raise DataError(
-            f"series '{clipped(name, 30)}' of {what} has {places.longest} steps and those of the fit {longest} at most; "
-            "cut it, or fit with longer series."
+            f"series '{clipped(name, 30)}' of {what} has {places.longest} steps and those of the fit {longest} at "
+            "most; cut it, or fit with longer series."
         )
     shape = (len(places.names), longest or places.longest, len(series.channels))
     _check_size(shape, places, what)
@@ -139,9 +139,9 @@ def places_of(frame: Any, series: SeriesSchema, what: str) -> Places:
     if len(off):
         row = int(off[0])
         raise DataError(
-            f"row {row} of {what}, '{clipped(str(column.iloc[row]), 30)}' of series '{clipped(names[codes[row]], 30)}', "
-            f"is off the grid of steps of {step_in_words(series)} from the first time of the series; round the times, or "
-            "leave --time out to take rows as steps."
+            f"row {row} of {what}, '{clipped(str(column.iloc[row]), 30)}' of series "
+            f"'{clipped(names[codes[row]], 30)}', is off the grid of steps of {step_in_words(series)} from the first time "
+            "of the series; round the times, or leave --time out to take rows as steps."
         )
     step = np.round(steps).astype(np.int64)
     order = np.lexsort((step, codes))
@@ -191,8 +191,8 @@ def _channel(frame: Any, name: str, what: str) -> Float[np.ndarray, "row"]:
     if cells.texts is not None and all(text is None for text in cells.texts.tolist()):
         return np.full(len(cells.texts), np.nan)
     raise DataError(
-        f"column '{clipped(name)}' of {what} holds {cells.nature}s, and the channels of series are numbers; write it as "
-        f"numbers, or leave it out with columns '{clipped(name, 30)}=drop'."
+        f"column '{clipped(name)}' of {what} holds {cells.nature}s, and the channels of series are numbers; write it "
+        f"as numbers, or leave it out with columns '{clipped(name, 30)}=drop'."
     )
 
 
@@ -221,7 +221,9 @@ def _with_channels(
         else:
             kept.append((name, str(frame.dtypes.iloc[place]), found.decimals_of(0)))
     if not kept:
-        raise DataError(f"{what} has no column of numbers beside those of the series and the time; give one that varies.")
+        raise DataError(
+            f"{what} has no column of numbers beside those of the series and the time; give one that varies."
+        )
     names, dtypes, decimals = zip(*kept, strict=True)
     return replace(series, channels=names, dtypes=dtypes, decimals=decimals), tuple(left_out)
 
@@ -235,8 +237,8 @@ def _check_size(shape: Sequence[int], places: Places, what: str) -> None:
     rows = int(np.bincount(places.series).max())
     if places.longest > _MOST_HOLES * rows:
         raise DataError(
-            f"{what} has series of up to {places.longest:,} steps with {rows:,} rows at most: nearly all steps would be "
-            "missing; give times on a coarser grid, or leave --time out to take rows as steps."
+            f"{what} has series of up to {places.longest:,} steps with {rows:,} rows at most: nearly all steps would "
+            "be missing; give times on a coarser grid, or leave --time out to take rows as steps."
         )
     check_memory(shape, np.dtype(np.float64).itemsize, what)
 
@@ -273,7 +275,9 @@ def _sentence(series: SeriesSchema, places: Places, shape: Sequence[int]) -> str
     ends = np.zeros(len(places.names), dtype=np.int64)
     np.maximum.at(ends, places.series, places.step + 1)
     holes, short = int(ends.sum()) - len(places.step), int((ends < shape[1]).sum())
-    parts = [f"{len(places.step):,} rows are the steps of {shape[0]:,} series of '{clipped(series.column, 30)}' {order}"]
+    parts = [
+        f"{len(places.step):,} rows are the steps of {shape[0]:,} series of '{clipped(series.column, 30)}' {order}"
+    ]
     parts += [f"{holes:,} steps between them have no row and are missing"] if holes else []
     parts += [f"{short:,} series are shorter than {shape[1]:,} steps and end in missing ones"] if short else []
     return "; ".join(parts) + "."

@@ -1,8 +1,8 @@
 """The time column of a table of steps: times as numbers, and the grid on which they lie.
 
 Dates are seconds since 1970, or months since then where all fall on one day of their month and at one time of it, a
-month or more apart. Other times are the numbers that they are. Step t of a series is at its first time + step · t, where
-step is the most usual difference between one time of a series and the next.
+month or more apart. Other times are the numbers that they are. Step t of a series is at its first time + step · t,
+where step is the most usual difference between one time of a series and the next.
 """
 
 from __future__ import annotations

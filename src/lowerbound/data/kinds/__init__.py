@@ -20,7 +20,20 @@ from lowerbound.data.kinds.text import Text
 from lowerbound.data.kinds.video import Video
 from lowerbound.data.overrides import Overrides
 
-__all__ = ["Array", "Counts", "Image", "Kind", "Molecules", "Series", "Table", "Text", "Video", "kind_named", "kind_of", "kinds"]
+__all__ = [
+    "Array",
+    "Counts",
+    "Image",
+    "Kind",
+    "Molecules",
+    "Series",
+    "Table",
+    "Text",
+    "Video",
+    "kind_named",
+    "kind_of",
+    "kinds",
+]
 
 _OWN: tuple[Kind, ...] = (Series(), Molecules(), Text(), Video(), Image(), Counts(), Table(), Array())
 

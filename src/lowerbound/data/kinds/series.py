@@ -82,7 +82,9 @@ class Series:
         if len(still):
             assert dataset.schema.series is not None
             name = dataset.schema.series.channels[int(still[0])]
-            raise DataError(f"channel '{name[:40]}' has one value in the training series; leave it out by '{name}=drop'.")
+            raise DataError(
+                f"channel '{name[:40]}' has one value in the training series; leave it out by '{name}=drop'."
+            )
         return Standardize(torch.from_numpy(np.nanmean(steps, axis=0)), torch.from_numpy(scale))
 
     def default_likelihood(self, schema: Schema) -> str:
@@ -101,7 +103,9 @@ class Series:
             f"{'1 channel' if count == 1 else f'{count} channels'}: {names}."
         ]
         if schema.left_out:
-            lines.append(f"  left out: {', '.join(f'{item.name} ({item.reason})' for item in schema.left_out[:_SHOWN])}")
+            lines.append(
+                f"  left out: {', '.join(f'{item.name} ({item.reason})' for item in schema.left_out[:_SHOWN])}"
+            )
         return lines
 
     def render(self, x: np.ndarray, schema: Schema) -> Any:
