@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from lowerbound.diagnosis import Diagnosis
     from lowerbound.evaluate import PredictiveChecks, Topic
     from lowerbound.explorer import Explorer
+    from lowerbound.forecasting import Forecast
     from lowerbound.latent_space import Attribute, Neighbours, Traversal
     from lowerbound.lossless import Compressed
     from lowerbound.lossy import CompressedWithLoss
@@ -502,6 +503,30 @@ class Fitted:
         from lowerbound.predicting import predict
 
         return predict(self, data, given_frames, seed=seed)
+
+    def forecast(
+        self, data: Any, steps: int, *, interval: float = 0.9, num_samples: int = 1000, seed: int | None = None
+    ) -> Forecast:
+        """The steps that follow each series, with intervals: p(x_{t+h} | x_1, …, x_t), h = 1 … steps.
+
+        Exact for hidden-markov, any number of steps ahead, and for mixture-of-factor-analysers, up to the length of the
+        series that it was fitted to. Of state-space and of autoregressive-rows without a latent means and quantiles are
+        those of draws.
+
+        Arguments:
+            data: series; see `rows`. Forecasts begin after the last step of each of which anything was observed.
+            steps: how many.
+            interval: the probability within the interval, half of the rest on each side of it.
+            num_samples: draws for each series, where the model is not exact.
+            seed: of the draws.
+
+        Raises:
+            ValueError: a model of something else than series, or one that cannot be given a beginning; more steps than
+                a model of whole series has; a series without an observed step.
+        """
+        from lowerbound.forecasting import forecast
+
+        return forecast(self, data, steps, interval=interval, num_samples=num_samples, seed=seed)
 
     def normalized_expression(self, data: Any, **options: Any) -> pandas.DataFrame:
         """The expected counts of each gene of each cell in a library of one size, cells by genes, with their names.

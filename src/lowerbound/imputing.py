@@ -42,7 +42,7 @@ from lowerbound.randomness import derive_seed
 from lowerbound.spelling import check_options
 from lowerbound.support import StatesFacts
 
-__all__ = ["cell_scores", "draw_given", "imputations", "impute", "summary_of"]
+__all__ = ["are_classes", "cell_scores", "draw_given", "imputations", "impute", "summary_of"]
 
 _IMPUTE, _GIVEN, _CELLS = 5, 6, 7  # streams of random numbers beside those of `fitted`
 _FEWEST_LATENTS = 10_000
@@ -250,14 +250,14 @@ def _summary_of_array(fitted: Fitted, part: Completions, level: float | None) ->
     """The same of an array: classes by the most probable one, other numbers by their mean or a quantile."""
     weight = part.weight_of_entries
     filled = (weight * part.mean).sum(0) if level is None else weighted_quantile(part.x, weight, level)
-    classes = _are_classes(fitted.model.likelihood, part.x.shape[-1])
+    classes = are_classes(fitted.model.likelihood, part.x.shape[-1])
     if any(classes):
         x, weight = (each[..., torch.tensor(classes)] for each in (part.x, weight))
         filled[..., torch.tensor(classes)] = weighted_mode(x.flatten(1), weight.flatten(1)).view(x.shape[1:])
     return filled
 
 
-def _are_classes(likelihood: Any, width: int) -> list[bool]:
+def are_classes(likelihood: Any, width: int) -> list[bool]:
     """Which of the numbers on the last axis of x only name a class."""
     step = getattr(likelihood, "step", likelihood)
     if isinstance(step, Mixed):

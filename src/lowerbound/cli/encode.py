@@ -57,7 +57,8 @@ def encode(
     Where chains of hmc, or several starts of local, are not to be trusted, stderr says which rows and why.
 
     A .csv or .parquet file of cells also gets the name of each, and one of series that of each in their column.
-    An .h5ad file is a copy of that of --data with the means in `obsm` as X_lowerbound, and with types that the model gives to cells in `obs`.
+    An .h5ad file is a copy of that of --data with the means in `obsm` as X_lowerbound, and with types that the model
+    gives to cells in `obs`.
 
     `row` is the number of the row in the file, from 0. Rows come in the order of the file; of data with a training and
     a test part, the training part comes first.

@@ -67,8 +67,8 @@ def infer_series(contents: Contents, overrides: Overrides) -> tuple[Contents, tu
     if overrides.series == overrides.time:
         raise DataError(f"'{clipped(str(overrides.series))}' is named as the series and as the time; name two columns.")
     overrides.check_names(names, what)
-    series = SeriesSchema(column=str(overrides.series), dtype=str(frame.dtypes.iloc[names.index(overrides.series)]))
-    series = replace(series, time=overrides.time)
+    column = str(overrides.series)
+    series = SeriesSchema(column=column, dtype=str(frame.dtypes.iloc[names.index(column)]), time=overrides.time)
     if overrides.time is not None:
         times = read_times(frame.iloc[:, names.index(overrides.time)], overrides.time, what)
         _, series = scaled(times, _numbered(frame, series, what)[1], series)
@@ -140,8 +140,8 @@ def places_of(frame: Any, series: SeriesSchema, what: str) -> Places:
         row = int(off[0])
         raise DataError(
             f"row {row} of {what}, '{clipped(str(column.iloc[row]), 30)}' of series "
-            f"'{clipped(names[codes[row]], 30)}', is off the grid of steps of {step_in_words(series)} from the first time "
-            "of the series; round the times, or leave --time out to take rows as steps."
+            f"'{clipped(names[codes[row]], 30)}', is off the grid of steps of {step_in_words(series)} from the first "
+            "time of the series; round the times, or leave --time out to take rows as steps."
         )
     step = np.round(steps).astype(np.int64)
     order = np.lexsort((step, codes))
@@ -157,8 +157,8 @@ def places_of(frame: Any, series: SeriesSchema, what: str) -> Places:
 
 def seen_until(x: Float[np.ndarray, "series step channel"]) -> Int[np.ndarray, "series"]:
     """How many steps each series has up to the last of which anything was observed."""
-    seen = ~np.isnan(x).all(-1)
-    return np.where(seen.any(1), seen.shape[1] - seen[:, ::-1].argmax(1), 0)
+    seen: np.ndarray = ~np.all(np.isnan(x), axis=-1)
+    return np.where(np.any(seen, axis=-1), seen.shape[1] - seen[:, ::-1].argmax(1), 0)
 
 
 def _numbered(frame: Any, series: SeriesSchema, what: str) -> tuple[tuple[str, ...], Int[np.ndarray, "row"]]:
