@@ -113,7 +113,7 @@ def in_series(contents: Contents, series: SeriesSchema, longest: int | None = No
         series=series,
         row_names=places.names,
         starts=places.starts,
-        notes=(*contents.notes, _sentence(series, places, shape)),
+        notes=contents.notes if longest is not None else (*contents.notes, _sentence(series, places, shape)),
     )
 
 
@@ -213,7 +213,9 @@ def _with_channels(
         if said == "drop":
             left_out.append(LeftOut(name=name, reason="as asked"))
             continue
-        found = measure(_channel(frame, name, what)[:, None])
+        values = _channel(frame, name, what)[:, None]
+        check_finite(values, what, (name,), missing=True)
+        found = measure(values)
         if np.isnan(found.low[0]):
             left_out.append(LeftOut(name=name, reason="no values"))
         elif found.low[0] == found.high[0]:
