@@ -17,7 +17,7 @@ from lowerbound.data import DataError
 from lowerbound.data.frame_of_series import channels_of, frame_of_series
 from lowerbound.data.schema import Column, Schema
 from lowerbound.data.steps_of_series import seen_until
-from lowerbound.evaluate.forecasts import forecasts
+from lowerbound.evaluate.forecasts import next_steps
 from lowerbound.fitted import Fitted
 from lowerbound.imputing import are_classes
 from lowerbound.randomness import derive_seed
@@ -97,14 +97,14 @@ def forecast(fitted: Fitted, data: Any, steps: int, *, interval: float, num_samp
     if num_samples < 1:
         raise ValueError(f"forecast got num_samples={num_samples} and needs at least 1.")
     rows = fitted.rows(data)
-    x, levels = fitted.events(rows.x, seed), [0.5, 0.5 - interval / 2, 0.5 + interval / 2]
-    begins = seen_until(np.asarray(rows.x, dtype=np.float64))
+    stored, levels = np.asarray(rows.x, dtype=np.float64), [0.5, 0.5 - interval / 2, 0.5 + interval / 2]
+    begins = seen_until(stored)
     if not begins.all():
         row = int(np.flatnonzero(begins == 0)[0])
         name = str(row) if rows.row_names is None else f"'{rows.row_names[row][:30]}'"
         raise DataError(f"series {name} of {rows.name} has no step of which anything was observed; leave it out.")
     first = derive_seed(fitted.seed if seed is None else seed, _FORECAST)
-    found = forecasts(fitted.model, x, steps, levels, num_samples=num_samples, seed=first)
+    found = next_steps(fitted.model, _events(fitted, stored, seed), steps, levels, num_samples=num_samples, seed=first)
     median, lower, upper = (_in_units(fitted, part) for part in found.quantiles)
     return Forecast(
         mean=_in_units(fitted, found.mean),
@@ -134,6 +134,13 @@ def require_series(fitted: Fitted) -> None:
         )
     if any(are_classes(fitted.model.likelihood, schema.event_shape[1])):
         raise ValueError(f"{fitted.called} is of classes, which have no mean and no interval.")
+
+
+def _events(fitted: Fitted, stored: Float[np.ndarray, "series step channel"], seed: int | None) -> Tensor:
+    """Series as the likelihood scores them, checked where they were observed: others are NaN."""
+    gap, known = np.isnan(stored), np.where(np.isnan(stored), -np.inf, stored).max((0, 1))
+    x = fitted.events(np.where(gap, np.where(np.isfinite(known), known, 0.0), stored), seed)
+    return torch.where(torch.from_numpy(gap), torch.nan, x)
 
 
 def _in_units(fitted: Fitted, x: Tensor) -> Float[np.ndarray, "series step channel"]:

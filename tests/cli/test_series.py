@@ -149,6 +149,20 @@ def test_arrays_are_forecast_as_arrays(cli, refused, tmp_path):
         fitted.forecast(x, 2).table()
 
 
+@pytest.mark.parametrize("recipe", ["autoregressive-rows", "state-space"])
+def test_models_without_gaps_are_asked_of_series_that_end(recipe):
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({"s": np.repeat(np.arange(30), 6), "a": 500 + 3 * rng.normal(size=180)})
+    options = {"likelihood": "normal:scale=per-dimension", "hidden": [4], "recurrent_dim": 4, "device": "cpu"}
+    fitted = lb.fit(frame, recipe, series="s", steps=5, **options)
+    begun = frame[frame.groupby("s").cumcount() < 2 + frame["s"] % 3]
+    found = fitted.forecast(begun, 2, num_samples=200)
+    assert not found.exact
+    assert found.begins.tolist() == [2 + s % 3 for s in range(30)]
+    assert (np.abs(found.mean - 500) < 20).all()
+    assert (found.lower < found.upper).all()
+
+
 def test_what_does_not_fit_is_refused(refused, wells, table_run, tmp_path):
     file, run = wells
     out = ["--out", tmp_path / "x.csv"]

@@ -10,7 +10,7 @@ import scipy.stats
 import torch
 from scipy.optimize import brentq
 
-from lowerbound.evaluate.forecasts import forecasts
+from lowerbound.evaluate.forecasts import next_steps
 from lowerbound.evaluate.mixture_quantiles import quantiles_of
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import FactorAnalysers, fit_mixture_of_factor_analysers
@@ -50,7 +50,7 @@ def test_a_hidden_markov_model_is_summed_over_all_paths(likelihood):
     x = torch.tensor([[[1.0, 3], [2, NAN], [0, 1]], [[4.0, 0], [NAN, NAN], [NAN, NAN]]], dtype=torch.float64)
     x[:, 1, 1] = NAN if likelihood == "mixed" else 1.0
     x[1, 1:] = NAN
-    found = forecasts(model, torch.nn.functional.pad(x, (0, 0, 0, 1), value=NAN), ahead, LEVELS)
+    found = next_steps(model, torch.nn.functional.pad(x, (0, 0, 0, 1), value=NAN), ahead, LEVELS)
     assert found.exact
     prior = model.prior
     start, move = (t.detach().softmax(-1) for t in (prior.initial.logits, prior.transition.logits))
@@ -91,7 +91,7 @@ def test_a_mixture_of_rows_is_that_of_conditional_gaussians():
     set_factor_analysers(model, mixture())
     x = torch.randn(3, 4, 2, dtype=torch.float64)
     x[:, 2:], x[1, 0, 1], x[2, 1] = NAN, NAN, NAN
-    found = forecasts(model, x, 2, LEVELS)
+    found = next_steps(model, x, 2, LEVELS)
     assert found.exact
     for n, begins in enumerate((2, 2, 1)):
         seen = ~x[n].isnan().flatten().numpy()
@@ -126,7 +126,7 @@ def test_intervals_of_a_planted_autoregression_hold_what_they_say():
     set_factor_analysers(model, last.mixture)
     given = rows[500:, :, None].clone()
     given[:, 6:] = NAN
-    found, truth = forecasts(model, given, 4, LEVELS), rows[500:, 6:, None]
+    found, truth = next_steps(model, given, 4, LEVELS), rows[500:, 6:, None]
     covered = ((found.quantiles[0] <= truth) & (truth <= found.quantiles[2])).double().mean()
     assert covered.item() == pytest.approx(0.9, abs=0.03)
     known = rows[500:, 5:6] * 0.8 ** torch.arange(1.0, 5)
@@ -138,7 +138,7 @@ def test_a_linear_state_space_is_a_gaussian():
     draws = model.sample(200_000)[..., 0].double()
     mean, cov = draws.mean(0), draws.T.cov()
     given = torch.tensor([[[0.4], [0.9], [NAN], [NAN]]], dtype=torch.float64)
-    found = forecasts(model, given, 2, LEVELS, num_samples=20_000)
+    found = next_steps(model, given, 2, LEVELS, num_samples=20_000)
     assert not found.exact
     gain = cov[2:, :2] @ cov[:2, :2].inverse()
     loc = mean[2:] + gain @ (given[0, :2, 0] - mean[:2])
@@ -153,18 +153,18 @@ def test_the_chain_rule_goes_on_from_each_end():
     model = varied(autoregressive_rows((5, 2), likelihood="normal:scale=per-dimension", hidden=[4], recurrent_dim=3))
     x = torch.randn(2, 5, 2, dtype=torch.float64)
     x[0, 3:], x[1, 2:] = NAN, NAN
-    found = forecasts(model, x, 2, LEVELS, num_samples=20_000)
+    found = next_steps(model, x, 2, LEVELS, num_samples=20_000)
     rule = model.order[0].conditional
     p = rule.step(rule.history(x.nan_to_num()))
     for n, begins in enumerate((3, 2)):
         loc, scale = p.mean[n, begins], p.stddev[n, begins]
         assert ((found.mean[n, 0] - loc).abs() < 0.04 * scale).all()
         assert ((found.quantiles[2, n, 0] - (loc + 1.645 * scale)).abs() < 0.06 * scale).all()
-    again = forecasts(model, x, 2, LEVELS, num_samples=20_000)
+    again = next_steps(model, x, 2, LEVELS, num_samples=20_000)
     torch.testing.assert_close(found.quantiles, again.quantiles, rtol=0, atol=0)
     x[0, 1] = NAN
     with pytest.raises(ValueError, match="series have gaps before their end"):
-        forecasts(model, x, 2, LEVELS)
+        next_steps(model, x, 2, LEVELS)
 
 
 def test_what_cannot_be_asked_is_refused():
@@ -179,7 +179,7 @@ def test_what_cannot_be_asked_is_refused():
         (mixture_of_factor_analysers((4, 2)), "steps=1 goes beyond the 4 steps of this model of whole series"),
     ):
         with pytest.raises(ValueError, match=words):
-            forecasts(model, x, 1, LEVELS)
+            next_steps(model, x, 1, LEVELS)
     model = hidden_markov((4, 2))
     for asked, words in (
         ((x, 0, LEVELS), "steps=0 and needs at least 1"),
@@ -187,4 +187,4 @@ def test_what_cannot_be_asked_is_refused():
         ((torch.full_like(x, NAN), 1, LEVELS), "series 0 has no step"),
     ):
         with pytest.raises(ValueError, match=words):
-            forecasts(model, *asked)
+            next_steps(model, *asked)

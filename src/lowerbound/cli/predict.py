@@ -22,7 +22,7 @@ __all__ = ["predict"]
 _OF_CLIPS, _OF_SERIES = ("given_frames",), ("steps", "interval", "num_samples")
 
 
-@click.command(short_help="Forecast series, or draw the frames that follow in clips.")
+@click.command(short_help="Forecast series, or continue clips.")
 @click.argument("run")
 @click.option("--steps", type=click.IntRange(1), help="Of series: how many steps to forecast.")
 @click.option(
@@ -82,14 +82,14 @@ def predict(
 
     path, opened = Path(out), Run.open(run)
     is_clips = opened.schema.kind == "video"
-    _check_said(_OF_SERIES if is_clips else _OF_CLIPS, opened.schema.rows_called)
-    if is_clips and given_frames is None:
-        raise click.UsageError("Missing option --given-frames: how many frames of each clip are given.")
     if not is_clips and opened.schema.kind not in ("series", "array"):
         raise click.UsageError(
             f"{run} is of {opened.schema.rows_called}; predict is for series, and for clips that the recipe "
             "rate-distortion-video fitted."
         )
+    _check_said(_OF_SERIES if is_clips else _OF_CLIPS, opened.schema.rows_called)
+    if is_clips and given_frames is None:
+        raise click.UsageError("Missing option --given-frames: how many frames of each clip are given.")
     if not is_clips and steps is None:
         raise click.UsageError("Missing option --steps: how many steps of each series to forecast.")
     endings = (".gif", ".png", ".npz") if is_clips else (".csv", ".parquet", ".npz", ".png")

@@ -32,7 +32,7 @@ from lowerbound.models.steps_with_gaps import StepsWithGaps
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.shown import shown
 
-__all__ = ["Forecasts", "forecasts", "observed_lengths"]
+__all__ = ["Forecasts", "next_steps", "observed_lengths"]
 
 _NUMBERS_PER_BLOCK = 2**21
 
@@ -52,7 +52,7 @@ class Forecasts(NamedTuple):
 
 
 @torch.no_grad()
-def forecasts(
+def next_steps(
     model: Any,
     x: Float[Tensor, "series time channel"],
     num_steps: int,
@@ -76,7 +76,7 @@ def forecasts(
             asked.
     """
     if num_steps < 1:
-        raise ValueError(f"forecasts got steps={num_steps} and needs at least 1.")
+        raise ValueError(f"next_steps got steps={num_steps} and needs at least 1.")
     if any(not 0 < level < 1 for level in levels):
         raise ValueError(f"levels are {list(levels)}; expected numbers between 0 and 1.")
     lengths, parts = observed_lengths(x), []
