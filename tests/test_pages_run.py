@@ -104,12 +104,16 @@ def test_your_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pictures").mkdir()
     for i, mode in enumerate(("L", "RGB", "RGBA", "L", "RGB")):
         Image.linear_gradient("L").resize((20 + i, 30)).convert(mode).save(tmp_path / "pictures" / f"{i}.png")
-    frame, pictures, arrays = blocks("docs/your-data.md")
+    frame, series, pictures, arrays = blocks("docs/your-data.md")
     exec(frame, {})
     assert read_file(tmp_path / "clean.csv").schema.columns is not None
+    lines = [f"p{i},{day},{i * 7 % 5 + day},{i % 3 - day}" for i in range(12) for day in range(3 + i % 3)]
+    (tmp_path / "steps.csv").write_text("\n".join(["patient,day,temperature,lab", *lines]))
+    names: dict = {}
+    exec(series.replace('time="day"', 'time="day", recipe="hidden-markov:states=2"'), names)
+    assert len(names["of_series"].forecast(names["steps"], 2).table()) == 24
     exec(pictures, {})
     assert read_file(tmp_path / "small").schema.event_shape == (32, 32)
-    names: dict = {}
     exec(arrays.replace("steps=50", "steps=2, hidden=[4]"), names)
     assert names["fitted"].sample(2).shape == (2, 6)
 

@@ -71,6 +71,7 @@ GENERAL: dict[str, Any] = {
 _LARGEST_BATCH, _FEWEST_EPOCHS, _FEWEST_STEPS, _IWAE_SAMPLES, _IWAE_SAMPLES_CONVOLVED = 128, 100, 8000, 8, 3
 _FEWEST_FOR_MIXTURE, _MOST_NAMED = 10, 8
 _MOST_NUMBERS = 300  # of a row that is no table, for which fits of all candidates take minutes
+_ARRAYS = ("array", "series")
 _OF_REALS = ("reals", "columns")  # domains whose default likelihood gives way to that of a recipe
 _OF_NO_MODEL = {"seed", "device", "precision", "devices", "log_columns"}
 
@@ -113,7 +114,7 @@ def autoencoder_for(dataset: Dataset, said: Collection[str]) -> str:
     are said that it does not let one choose.
     """
     suits = _suits(dataset)
-    if dataset.schema.is_written or (dataset.schema.kind == "array" and _has_gaps(dataset.x_train)):
+    if dataset.schema.is_written or (dataset.schema.kind in _ARRAYS and _has_gaps(dataset.x_train)):
         return "vae" if suits is None else suits.value
     columns = dataset.schema.columns or ()
     if not columns or any(column.kind != "count" or column.missing for column in columns):
@@ -130,7 +131,7 @@ def _suits(dataset: Dataset) -> Decision | None:
         return Decision("sentence-vae", "the data are text")
     if dataset.schema.molecules is not None:
         return Decision("molecule-vae", "the data are molecules")
-    if dataset.schema.kind == "array":
+    if dataset.schema.kind in _ARRAYS:
         return _of_an_array(dataset)
     columns = dataset.schema.columns
     if columns is None or dataset.schema.kind not in ("table", "counts"):
@@ -244,7 +245,10 @@ def _of_the_data(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> 
         decisions["likelihoods"] = Decision(likelihoods_of_blocks(dataset, given["blocks"]), reason)
     if "columns" in recipe.options and schema.columns is not None:
         spelling = columns_spelling(schema.columns, tabled=recipe.tables_counts)
-        decisions["columns"] = Decision(spelling, "the kinds of the columns")
+        reason = "the kinds of the columns"
+        if recipe.name == "hidden-markov":
+            reason += ", each of which is a step of one number; of a table with a row for each step, name the series"
+        decisions["columns"] = Decision(spelling, reason)
     if "states" in recipe.options and len(schema.event_shape) == 2:
         states = states_of(dataset.x_train)
         if states is not None:

@@ -66,12 +66,12 @@ def draw(
 
 def reconstruct(fitted: Fitted, data: Any, *, seed: int | None) -> Any:
     """E[x' | z] at one draw z ~ q(z | x) for each row, as `Fitted.reconstruct` says."""
-    parts = []
-    for x, context, part_seed in fitted.blocks(fitted.rows(data), seed):
+    parts, rows = [], fitted.rows(data)
+    for x, context, part_seed in fitted.blocks(rows, seed):
         with forked(_CPU, derive_seed(part_seed, _RECONSTRUCT)):
             parts.append(fitted.model.reconstruct(x, context))
-    rendered = fitted.render(fitted.finite(torch.cat(parts)))
-    both = hasattr(rendered, "set_axis") and hasattr(data, "columns")
+    rendered = fitted.render(fitted.finite(torch.cat(parts)), like=rows)
+    both = fitted.schema.series is None and hasattr(rendered, "set_axis") and hasattr(data, "columns")
     return rendered.set_axis(data.index) if both else rendered
 
 

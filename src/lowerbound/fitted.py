@@ -28,6 +28,7 @@ from lowerbound.data.covariates import encode_covariates
 from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
+from lowerbound.data.series_of_rows import frame_like
 from lowerbound.data.transform import Standardize, Transform
 from lowerbound.fit_in_words import html_of_fit, lines_of_fit
 from lowerbound.hooks import HasTopics
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from lowerbound.diagnosis import Diagnosis
     from lowerbound.evaluate import PredictiveChecks, Topic
     from lowerbound.explorer import Explorer
+    from lowerbound.forecasting import Forecast
     from lowerbound.latent_space import Attribute, Neighbours, Traversal
     from lowerbound.lossless import Compressed
     from lowerbound.lossy import CompressedWithLoss
@@ -506,6 +508,30 @@ class Fitted:
 
         return predict(self, data, given_frames, seed=seed)
 
+    def forecast(
+        self, data: Any, steps: int, *, interval: float = 0.9, num_samples: int = 1000, seed: int | None = None
+    ) -> Forecast:
+        """The steps that follow each series, with intervals: p(x_{t+h} | x_1, …, x_t), h = 1 … steps.
+
+        Exact for hidden-markov, any number of steps ahead, and for mixture-of-factor-analysers, up to the length of the
+        series that it was fitted to. Of state-space and of autoregressive-rows without a latent means and quantiles are
+        those of draws.
+
+        Arguments:
+            data: series; see `rows`. Forecasts begin after the last step of each of which anything was observed.
+            steps: how many.
+            interval: the probability within the interval, half of the rest on each side of it.
+            num_samples: draws for each series, where the model is not exact.
+            seed: of the draws.
+
+        Raises:
+            ValueError: a model of something else than series, or one that cannot be given a beginning; more steps than
+                a model of whole series has; a series without an observed step.
+        """
+        from lowerbound.forecasting import forecast
+
+        return forecast(self, data, steps, interval=interval, num_samples=num_samples, seed=seed)
+
     def normalized_expression(self, data: Any, **options: Any) -> pandas.DataFrame:
         """The expected counts of each gene of each cell in a library of one size, cells by genes, with their names.
 
@@ -774,15 +800,19 @@ class Fitted:
         with torch.no_grad():
             return describe_topics(net.topics(), x, names, num_words=num_words)
 
-    def render(self, x: Tensor, *, rounded: bool = True) -> Any:
+    def render(self, x: Tensor, *, rounded: bool = True, like: Rows | None = None) -> Any:
         """Turn what the likelihood scores (N, *event) into the form of the user's data.
 
         Arguments:
             x: draws, or means.
             rounded: whether numbers become such as the user's data hold; False gives an array of numbers as they are,
                 unless columns hold categories or dates.
+            like: the rows that these are made from; series of a table of steps then have their names and times, up to
+                the last step of which anything was observed, and are not numbered.
         """
         stored, schema = self.stored(x), self.schema
+        if like is not None and like.starts is not None and rounded:
+            return frame_like(stored, like)
         if rounded or not schema.of_numbers:
             return kind_named(schema.kind).render(stored, schema)
         return schema.laid_out(stored)
@@ -888,7 +918,7 @@ class Fitted:
         data = self.dataset
         x, y = (data.x_test, data.y_test) if data.num_test else (data.x_train, data.y_train)
         numbers = data.test_rows if data.num_test else None
-        names = data.row_names
+        names, starts = data.row_names, data.starts
         return Rows(
             x=x,
             y=y,
@@ -898,6 +928,7 @@ class Fitted:
             numbers=numbers,
             covariates=data.covariates_test if data.num_test else data.covariates_train,
             row_names=names if names is None or numbers is None else tuple(names[i] for i in numbers),
+            starts=starts if starts is None or numbers is None else starts[numbers],
         )
 
     def blocks(self, rows: Rows, seed: int | None) -> Iterator[tuple[Tensor, Tensor | None, int]]:

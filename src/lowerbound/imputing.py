@@ -44,7 +44,7 @@ from lowerbound.randomness import derive_seed
 from lowerbound.spelling import check_options
 from lowerbound.support import StatesFacts
 
-__all__ = ["cell_scores", "draw_given", "imputations", "impute", "recorded", "summary_of"]
+__all__ = ["are_classes", "cell_scores", "draw_given", "imputations", "impute", "recorded", "summary_of"]
 
 _IMPUTE, _GIVEN, _CELLS, _RECORDED = 5, 6, 7, 8  # streams of random numbers beside those of `fitted`
 _FEWEST_LATENTS = 10_000
@@ -147,7 +147,7 @@ def cell_scores(
     """log p of each cell given the rest of its row. See `Fitted.score_cells`."""
     _check_types(cell_scores, num_samples=num_samples, seed=seed)
     if fitted.schema.columns is None:
-        raise ValueError(f"{fitted.called} is of {fitted.schema.kind}s; cells are those of tables of columns.")
+        raise ValueError(f"{fitted.called} is of {fitted.schema.rows_called}; cells are those of tables of columns.")
     own, rows = _table_rows(fitted, data)
     x, _ = _events(fitted, rows, seed)
     found = log_conditionals(
@@ -188,8 +188,8 @@ def _table_rows(fitted: Fitted, data: Any) -> tuple[Any, Rows]:
     """The user's own table or array and its rows, of which there must be one."""
     if fitted.schema.columns is None and not takes_missing(fitted.model):
         raise ValueError(
-            f"{fitted.called} is of {fitted.schema.kind}s and its likelihood takes no missing entries; gaps are filled "
-            "in tables of columns, and in series by the recipe hidden-markov."
+            f"{fitted.called} is of {fitted.schema.rows_called} and its likelihood takes no missing entries; gaps are "
+            "filled in tables of columns, and in series by the recipe hidden-markov."
         )
     require_missing_allowed(fitted.model)
     own, rows = read_own(data, fitted.schema)
@@ -208,7 +208,7 @@ def _events_of_one(fitted: Fitted, given: Mapping[str, Any]) -> Tensor:
     """One row (1, D) that is known in part."""
     columns = fitted.schema.columns
     if columns is None:
-        raise ValueError(f"{fitted.called} is of {fitted.schema.kind}s; given takes columns of a table.")
+        raise ValueError(f"{fitted.called} is of {fitted.schema.rows_called}; given takes columns of a table.")
     names = [column.name for column in columns]
     if not given:
         raise ValueError("given names no column; leave it out to draw whole rows.")
@@ -264,14 +264,14 @@ def _summary_of_array(fitted: Fitted, part: Completions, level: float | None) ->
     """The same of an array: classes by the most probable one, other numbers by their mean or a quantile."""
     weight = part.weight_of_entries
     filled = (weight * part.mean).sum(0) if level is None else weighted_quantile(part.x, weight, level)
-    classes = _are_classes(fitted.model.likelihood, part.x.shape[-1])
+    classes = are_classes(fitted.model.likelihood, part.x.shape[-1])
     if any(classes):
         x, weight = (each[..., torch.tensor(classes)] for each in (part.x, weight))
         filled[..., torch.tensor(classes)] = weighted_mode(x.flatten(1), weight.flatten(1)).view(x.shape[1:])
     return filled
 
 
-def _are_classes(likelihood: Any, width: int) -> list[bool]:
+def are_classes(likelihood: Any, width: int) -> list[bool]:
     """Which of the numbers on the last axis of x only name a class."""
     step = getattr(likelihood, "step", likelihood)
     if isinstance(step, Mixed):

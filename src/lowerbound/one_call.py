@@ -40,6 +40,8 @@ def fit(
     array: str | None = None,
     kind: str | None = None,
     columns: Mapping[Any, str] | None = None,
+    series: str | None = None,
+    time: str | None = None,
     covariates: Sequence[str] = (),
     hold_out: bool = True,
     on_record: Callable[[Record], None] | None = None,
@@ -57,6 +59,9 @@ def fit(
         array: the layer of an AnnData that holds the counts, or the array of a file of several.
         kind: of data, where the inferred one is wrong.
         columns: from names of columns to kinds, where the inferred ones are wrong.
+        series: of a table of steps, the column that names the series of each row; the other columns are its channels.
+        time: of a table of steps, the column that orders each series: numbers or dates on a grid, whose holes are steps
+            that are missing. None takes the rows in their order.
         covariates: columns that the model is given and does not model, of `obs`, of a DataFrame or of a file; the
             recipe cells takes them. The first with categories is the batch.
         hold_out: whether one row in five is held out for `Fitted.evaluate` and reports; otherwise all rows are for
@@ -83,16 +88,19 @@ def fit(
             "fit got label, which is the command's word; name the column of labels by y, as in y='outcome'."
         )
     given = {name: copy.deepcopy(value) if isinstance(value, nn.Module) else value for name, value in given.items()}
-    said = Overrides.said(kind, columns)
+    said = Overrides.said(kind, columns, series=series, time=time)
     start = None if start_from is None else start_of(start_from)
-    if start is not None and (kind or columns):
-        raise ValueError("fit got start_from with kind or columns, which the start says itself; leave them out.")
+    if start is not None and (kind or columns or series or time):
+        raise ValueError(
+            "fit got start_from with kind, columns, series or time, which the start says itself; leave them out."
+        )
     schema = None if start is None else start.reads
     dataset = dataset_of(data, y, array=array, schema=schema, overrides=said, covariates=covariates, hold_out=hold_out)
     place = {}
     if isinstance(data, str | Path):
         label = y if isinstance(y, str) else None
-        place = described(data, label=label, array=array, kind=kind, columns=columns, covariates=covariates)
+        said_of = {"label": label, "kind": kind, "columns": columns, "series": series, "time": time}
+        place = described(data, array=array, covariates=covariates, **said_of)
     return fit_dataset(dataset, recipe, on_record=on_record, logger=logger, start=start, place=place, **given)
 
 

@@ -29,7 +29,9 @@ _CONFIG: dict[str, Any] = {
 _NEEDED = ("name", "plan", "schema", "data", "versions")  # runs that were saved from Python held no command before
 _DATA: dict[str, Any] = {"checksum": str | None, "name": str, "path": str, "columns": dict | None}
 _DATA["covariates"] = list[str] | None
-_DATA |= dict.fromkeys(("label", "array", "kind"), str | None)  # no checksum: a model that was saved without its data
+_DATA |= dict.fromkeys(
+    ("label", "array", "kind", "series", "time"), str | None
+)  # no checksum: a model that was saved without its data
 _CAME_FROM = {"run": str, "step": int | None, "weights": str | None, "changed": Mapping | None}
 _RECORD: dict[str, Any] = {"step": int, "epoch": float, "seconds": float, "learning_rate": float, "terms": Mapping}
 _RECORD |= {"gradient_norm": float | None}

@@ -401,7 +401,7 @@ def load_dataset(data: dict[str, Any], schema: Schema | None = None) -> Dataset:
 
     Arguments:
         data: {"name": …} for a data set of the catalogue; {"path": …} for a file or folder, with what the user said
-            about it: "label", "kind", "columns", "array", "covariates".
+            about it: "label", "kind", "columns", "array", "covariates", "series", "time".
         schema: how to read it, if it is known.
 
     Raises:
@@ -411,6 +411,8 @@ def load_dataset(data: dict[str, Any], schema: Schema | None = None) -> Dataset:
         raise DataError("the model was saved from Python and has no way back to its data; give it rows to work on.")
     if "path" not in data:
         return load(data["name"])
-    wanted = ("label", "array") if schema is not None else ("label", "array", "kind", "columns", "covariates")
+    wanted = ("label", "array")
+    if schema is None:
+        wanted += ("kind", "columns", "covariates", "series", "time")
     said = {name: data[name] for name in wanted if data.get(name) is not None}
     return read_file(data["path"], **said, schema=schema)

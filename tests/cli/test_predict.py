@@ -46,5 +46,7 @@ def test_predictions_as_pictures(cli, clips, tmp_path):
 def test_what_has_no_next_frame_is_refused(refused, clips, digits_run, tmp_path):
     file, run = clips
     out = ["--out", tmp_path / "x.npz"]
-    assert "is of kind image; predict is for clips" in refused("predict", digits_run, "--given-frames", 1, *out)
+    assert "is of images; predict is for series, and for clips" in refused(
+        "predict", digits_run, "--given-frames", 1, *out
+    )
     assert "give 1 to 3" in refused("predict", run, "--data", file, "--given-frames", 4, *out)

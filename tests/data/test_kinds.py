@@ -21,8 +21,19 @@ OF_COUNTS = LikelihoodFacts(domain="counts", discrete=True)
 
 def test_every_kind_fits_the_seam() -> None:
     assert all(isinstance(kind, Kind) for kind in kinds())
-    assert [kind.name for kind in kinds()] == ["molecules", "text", "video", "image", "counts", "table", "array"]
-    with pytest.raises(DataError, match="no kind of data 'images'; choose one of molecules, text, video, image"):
+    assert [kind.name for kind in kinds()] == [
+        "series",
+        "molecules",
+        "text",
+        "video",
+        "image",
+        "counts",
+        "table",
+        "array",
+    ]
+    with pytest.raises(
+        DataError, match="no kind of data 'images'; choose one of series, molecules, text, video, image"
+    ):
         kind_named("images")
 
 

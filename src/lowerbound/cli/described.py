@@ -18,6 +18,8 @@ def describe_data(
     columns: str | None = None,
     array: str | None = None,
     covariates: list[str] | None = None,
+    series: str | None = None,
+    time: str | None = None,
 ) -> dict[str, Any]:
     """What a run folder holds to find the data again: only values that were given.
 
@@ -28,6 +30,8 @@ def describe_data(
         columns: "name=kind,name=kind".
         array: the array of rows of an archive.
         covariates: columns that the model is given.
+        series: of a table of steps, the column that names the series of each row.
+        time: its column of times.
 
     Raises:
         DataError: it is neither a name nor looks like a file.
@@ -37,6 +41,7 @@ def describe_data(
     from lowerbound.data.readers import suffixes
 
     said = {"label": label, "kind": kind, "columns": _columns(columns), "array": array, "covariates": covariates}
+    said |= {"series": series, "time": time}
     said = {name: value for name, value in said.items() if value is not None}
     if data not in names() and (os.path.lexists(data) or "/" in data or data.lower().endswith(suffixes())):
         return {"path": os.path.realpath(data), **said}

@@ -59,8 +59,9 @@ def encode(
 
     Where chains of hmc, or several starts of local, are not to be trusted, stderr says which rows and why.
 
-    A .csv or .parquet file of cells also gets the name of each. An .h5ad file is a copy of that of --data with the
-    means in `obsm` as X_lowerbound, and with types that the model gives to cells in `obs`.
+    A .csv or .parquet file of cells also gets the name of each, and one of series that of each in their column.
+    An .h5ad file is a copy of that of --data with the means in `obsm` as X_lowerbound, and with types that the model
+    gives to cells in `obs`.
 
     `row` is the number of the row in the file, from 0. Rows come in the order of the file; of data with a training and
     a test part, the training part comes first.
@@ -96,6 +97,7 @@ def _write(path: Path, encoded: Encoded, rows: Rows) -> None:
 
     from lowerbound.cli.formulas import tell_formulas
     from lowerbound.cli.output import write_bytes, write_npz
+    from lowerbound.cli.row_names import named_rows, series_as_text
 
     suffix, y, classes = path.suffix.lower(), rows.y, rows.schema.classes
     row = np.arange(len(encoded.mean)) if rows.numbers is None else rows.numbers
@@ -108,15 +110,26 @@ def _write(path: Path, encoded: Encoded, rows: Rows) -> None:
         names = {} if y is None or classes is None else {"label_names": np.array(classes)}
         own = {n: v for n, v in (("codes", codes), ("states", encoded.states)) if v is not None}
         own |= {"latent_names": np.array(encoded.names)} if encoded.parts else {}
-        write_npz(path, row=row, mean=encoded.mean, scale=encoded.scale, **own, **assigned, **labels, **names)
+        write_npz(
+            path,
+            row=row,
+            **series_as_text(rows),
+            mean=encoded.mean,
+            scale=encoded.scale,
+            **own,
+            **assigned,
+            **labels,
+            **names,
+        )
     else:
         flat = () if codes is None else codes.reshape(len(codes), -1).T
-        names = {} if rows.row_names is None else {"name": np.array(rows.row_names, dtype=object)}
+        names = named_rows(rows)
         columns = {"row": row, **names, **{f"code_{i}": column for i, column in enumerate(flat)}}
         columns |= {} if encoded.states is None else {f"state_{t}": k for t, k in enumerate(encoded.states.T)}
         columns |= {**_columns(encoded, y, classes), **assigned}
         if suffix == ".csv":
-            tell_formulas(path, (cell for name in ("name", "label", "assigned") for cell in columns.get(name, ())))
+            of_text = ("name", "label", "assigned", *names)
+            tell_formulas(path, (*names, *(cell for name in of_text for cell in columns.get(name, ()))))
         write_bytes(path, _csv(columns) if suffix == ".csv" else _parquet(columns))
 
 

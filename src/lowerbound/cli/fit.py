@@ -52,6 +52,10 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--label", help="Column (or array) of labels in a file; it is not part of the data.")
 @click.option("--kind", metavar="KIND", help="What the data are: image, table, counts, ... [default: inferred]")
 @click.option("--columns", metavar="NAME=KIND,...", help="Kinds of columns whose inferred kind is wrong.")
+@click.option("--series", metavar="COLUMN", help="Of a table of steps: the column that names the series of each row.")
+@click.option(
+    "--time", metavar="COLUMN", help="Of a table of steps: the column that orders each series. [default: the rows]"
+)
 @click.option("--array", metavar="NAME", help="Which array of an .npz file, or layer of an .h5ad file, holds the rows.")
 @click.option("--covariates", callback=_words, metavar="NAMES", help="Columns that the model is given: batch,donor.")
 @click.option("--recipe", metavar="NAME", help="Which model, with options of its own. [default: by the data]")
@@ -115,6 +119,8 @@ def fit(
     columns: str | None,
     array: str | None,
     covariates: list[str] | None,
+    series: str | None,
+    time: str | None,
     out: str | None,
     logger: str | None,
     evaluate: bool,
@@ -142,7 +148,8 @@ def fit(
     elif data is None:
         raise click.UsageError("Missing argument DATA; name a data set or a file, or give --resume RUN.")
     else:
-        described = describe_data(data, label=label, kind=kind, columns=columns, array=array, covariates=covariates)
+        said = {"label": label, "kind": kind, "array": array, "series": series, "time": time}
+        described = describe_data(data, columns=columns, covariates=covariates, **said)
         job = begin(described, recipe, where, given, None if start_from is None else _path(start_from))
     carry_out(job, evaluate=evaluate, logger=logger)
 

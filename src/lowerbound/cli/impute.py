@@ -57,12 +57,14 @@ def impute(
     path, opened = Path(out), Run.open(run)
     check_out(path, opened, data, ".csv", ".parquet", ".npz", force=force)
     level = _statistic(statistic, draws)
-    if opened.schema.columns is None and opened.schema.kind != "array":
+    if opened.schema.columns is None and opened.schema.kind not in ("array", "series"):
         raise click.UsageError(
             f"{run} is of kind {opened.schema.kind}; gaps are those of tables of columns, and of series."
         )
-    if opened.schema.columns is None and path.suffix.lower() != ".npz":
-        raise click.UsageError(f"{run} is of {opened.schema.kind}s, which no {path.suffix} file holds; write .npz.")
+    if opened.schema.kind == "array" and path.suffix.lower() != ".npz":
+        raise click.UsageError(
+            f"{run} is of {opened.schema.rows_called}, which no {path.suffix} file holds; write .npz."
+        )
     fitted = fitted_of(opened)
     table = data if data is not None else opened.config["data"].get("path")
     if table is None:

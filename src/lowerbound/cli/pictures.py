@@ -29,18 +29,22 @@ def check_images(fitted: Fitted, count: int) -> None:
     """
     if count > _MOST_PICTURES:
         raise click.UsageError(f"A picture shows at most {_MOST_PICTURES:,} and got {count:,}; write .npz.")
+    if fitted.schema.series is not None:
+        raise click.UsageError(f"{fitted.called} is of series, which are a table of steps; write .csv or .npz.")
     if len(fitted.schema.event_shape) < 2:
         raise click.UsageError(f"{fitted.called} is of rows of a table, which have no picture; write .csv or .npz.")
 
 
 def check_table(fitted: Fitted) -> None:
-    """Refuse to write images as a table.
+    """Refuse to write images and arrays as a table.
 
     Raises:
-        UsageError: the model is of images.
+        UsageError: the model is of these.
     """
-    if len(fitted.schema.event_shape) > 1:
-        raise click.UsageError(f"{fitted.called} is of images, which are no table; write .png or .npz instead.")
+    if len(fitted.schema.event_shape) > 1 and fitted.schema.series is None:
+        raise click.UsageError(
+            f"{fitted.called} is of {fitted.schema.rows_called}, which are no table; write .png or .npz instead."
+        )
 
 
 def for_picture(x: Tensor) -> np.ndarray:

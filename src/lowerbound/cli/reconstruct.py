@@ -68,11 +68,12 @@ def reconstruct(run: str, other: Other, count: int, out: str | None, force: bool
     elif suffix == ".gif":
         write_bytes(path, clip_animation(np.concatenate([part.numpy().clip(0, 1) for part in (seen, again)], -1)))
     elif suffix in (".csv", ".parquet"):
-        write_table(path, fitted.render(again))
+        write_table(path, fitted.render(again, like=rows))
     else:
         means = {"seen": seen, "reconstruction": again}
         arrays = {name: fitted.render(mean, rounded=False) for name, mean in means.items()}
-        arrays["x"] = kind_named(fitted.schema.kind).render(x, fitted.schema)
+        of_series = fitted.schema.series is not None
+        arrays["x"] = x if of_series else kind_named(fitted.schema.kind).render(x, fitted.schema)
         write_npz(path, **{name: array_of(array) for name, array in arrays.items()})
     tell_all_are_taken(rows, count)
     say(f"Wrote {len(x)} reconstructions to {path}")

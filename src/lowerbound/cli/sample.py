@@ -55,10 +55,10 @@ def sample(
     With --given "sex=female" every row of a table has this value, and the rest of it is drawn given that. Texts and
     molecules that were fitted with --covariates logp are drawn with --given logp=2.5.
 
-    A .csv or .parquet file gets the draws as a table with the columns of the data. An .npz file gets them as `x` and
-    E[x | z] as `mean`, in the units and the layout of the data. A .png picture shows E[x | z], a .gif that of clips.
-    Where a likelihood has no mean in closed form, as an autoregressive one, the means of each element given one draw of
-    those before it take its place.
+    A .csv or .parquet file gets the draws as a table with the columns of the data; series are numbered from
+    1. An .npz file gets them as `x` and E[x | z] as `mean`, in the units and the layout of the data. A .png picture
+    shows E[x | z], a .gif that of clips. Where a likelihood has no mean in closed form, as an autoregressive one, the
+    means of each element given one draw of those before it take its place.
 
     Of a model of text the texts are printed, one a line, or written to a .txt file or a table. With --decoding greedy
     or nucleus=0.9 they show what is likely, and are no draws from the model. Molecules are SMILES, or drawn in a .png.
@@ -128,6 +128,8 @@ def _write_draws(path: Path, fitted: Fitted, drawn: tuple[Tensor, Tensor, np.nda
         if labels is not None and fitted.schema.classes is not None:
             labelled["label_names"] = np.array(fitted.schema.classes)
         means = fitted.render(mean, rounded=False)
-        write_npz(path, x=array_of(fitted.render(x)), mean=array_of(means), **labelled)
+        write_npz(
+            path, x=array_of(fitted.render(x, rounded=fitted.schema.series is None)), mean=array_of(means), **labelled
+        )
     else:
         write_table(path, fitted.render(x))

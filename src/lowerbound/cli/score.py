@@ -42,7 +42,8 @@ def score(
 ) -> None:
     """Write log p(x) of each row of data under RUN, in nats and in the units of the data, in the order of the file.
 
-    `row` is the number of the row in the file, from 0. Without --data these are the rows that the fit held out.
+    `row` is the number of the row in the file, from 0; of series it is that of the series, beside its name.
+    Without --data these are the rows that the fit held out.
 
     The lowest are the rows that are least like the others. With --cells a table gets a further column for each of its
     own: log p of the cell given the rest of its row, where the lowest are the cells that fit worst to their row. With
@@ -54,6 +55,7 @@ def score(
 
     from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.output import check_out, write_npz, write_table
+    from lowerbound.cli.row_names import named_series_alone, series_as_text
     from lowerbound.runs import Run
 
     path, opened = Path(out), Run.open(run)
@@ -71,11 +73,13 @@ def score(
     of_cells = _of_cells(fitted, rows, num_samples or 1000, seed) if cells else {}
     numbers = np.arange(count) if rows.numbers is None else rows.numbers
     if path.suffix.lower() == ".npz":
-        write_npz(path, row=numbers, **scores, **({"cells": _stacked(of_cells)} if cells else {}))
+        write_npz(
+            path, row=numbers, **series_as_text(rows), **scores, **({"cells": _stacked(of_cells)} if cells else {})
+        )
     else:
         import pandas
 
-        write_table(path, pandas.DataFrame({"row": numbers, **scores, **of_cells}))
+        write_table(path, pandas.DataFrame({"row": numbers, **named_series_alone(rows), **scores, **of_cells}))
     if given is not None:
         from lowerbound.cli.cross_generate import say_left_out
 

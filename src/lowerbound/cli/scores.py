@@ -129,7 +129,7 @@ def _advice(fitted: Fitted) -> str:
     other = next_to_try(fitted.dataset, fitted.plan.recipe)
     data = (fitted.config or {}).get("data", {})
     ordinal, again = as_ordinal(fitted.dataset), ["fit", data.get("path", fitted.dataset.name)]
-    for name in ("label", "kind", "array"):
+    for name in ("label", "kind", "array", "series", "time"):
         again += [f"--{name}", data[name]] if data.get(name) else []
     kinds = {**(data.get("columns") or {}), **ordinal}
     again += ["--columns", ",".join(f"{name}={kind}" for name, kind in kinds.items())] if kinds else []

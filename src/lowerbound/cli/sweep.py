@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["sweep"]
 
 _OF_FIT_ALONE = ("data", "resume", "start_from", "freeze", "out", "evaluate", "devices")
-_OF_DATA = ("label", "kind", "columns", "array", "covariates")
+_OF_DATA = ("label", "kind", "columns", "array", "covariates", "series", "time")
 _ALSO = {"learning-rate": "lr"}
 
 

@@ -68,8 +68,8 @@ def begin(
         ValueError: the data, a choice or the folder is not usable.
     """
     start = None if start_from is None else start_of(start_from)
-    if start is not None and ({"kind", "columns"} & described.keys()):
-        raise ValueError("The run of --from says what its data mean; leave --kind and --columns out.")
+    if start is not None and ({"kind", "columns", "series", "time"} & described.keys()):
+        raise ValueError("The run of --from says what its data mean; leave --kind, --columns, --series and --time out.")
     dataset = load_dataset(described, None if start is None else start.reads)
     planned = plan_from(start, dataset, recipe, **given)
     engine = planned.engine()

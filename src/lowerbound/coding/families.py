@@ -17,7 +17,7 @@ from torch.distributions import Bernoulli, Distribution, Independent, Laplace, N
 from lowerbound import distribution_functions
 from lowerbound.hooks import HasCumulative
 
-__all__ = ["Family", "family_of"]
+__all__ = ["Family", "family_of", "stated_cumulative"]
 
 Values: TypeAlias = Literal["numbers", "bits", "one-hot"]
 
@@ -59,14 +59,14 @@ def family_of(distribution: Distribution, rows: int, batch: int, part: str) -> F
     base = distribution
     while isinstance(base, Independent):
         base = base.base_dist
-    function, given, values = _stated(base, part)
+    function, given, values = stated_cumulative(base, part)
     shape = (batch, *base.batch_shape[1 if distribution.batch_shape else 0 :])
     parameters = tuple(_by_element(p, base.batch_shape, shape)[:, :rows] for p in given)
     num_classes = base.event_shape[0] if values == "one-hot" else 0
     return Family(function, parameters, values, num_classes)
 
 
-def _stated(base: Distribution, part: str) -> tuple[Callable[..., Any], tuple[Tensor, ...], Values]:
+def stated_cumulative(base: Distribution, part: str) -> tuple[Callable[..., Any], tuple[Tensor, ...], Values]:
     """F, its parameters and the kind of its values."""
     if isinstance(base, HasCumulative):
         return *base.cumulative(), "numbers"

@@ -18,11 +18,13 @@ from lowerbound.data.errors import DataError
 from lowerbound.data.kinds import kind_named, kind_of
 from lowerbound.data.kinds.kind import LeavesOut
 from lowerbound.data.labels import UNLABELLED, class_names, label_values, numbered
+from lowerbound.data.may_be_steps import steps_in_words
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.remarks import DataWarning, empty_rows, in_other_units, without_values
 from lowerbound.data.schema import Schema
 from lowerbound.data.sparse import STAYS, Array
 from lowerbound.data.split import num_held_out, split_rows
+from lowerbound.data.steps_of_series import in_series, infer_series
 
 __all__ = ["Rows", "infer_schema", "to_dataset", "to_rows"]
 
@@ -41,6 +43,7 @@ class Rows:
         numbers: which rows of the file or array these are (N,), if they are not all of them in their order.
         covariates: numbers of categories and values (N, C) of `schema.covariates`, or None.
         row_names: of these rows, or None.
+        starts: the first time of each series (N,), on the scale of the schema, or None.
     """
 
     x: Array
@@ -52,6 +55,7 @@ class Rows:
     numbers: np.ndarray | None = None
     covariates: np.ndarray | None = None
     row_names: tuple[str, ...] | None = None
+    starts: np.ndarray | None = None
 
 
 def infer_schema(contents: Contents, overrides: Overrides, name: str) -> Schema:
@@ -96,7 +100,9 @@ def to_dataset(
         DataError: the contents fail a check, or do not follow the schema.
     """
     if schema is None:
-        schema = infer_schema(contents, overrides or Overrides(), name)
+        contents, schema = _inferred(contents, overrides or Overrides(), name)
+    elif schema.series is not None:
+        contents = in_series(contents, schema.series, schema.event_shape[0])
     schema = replace(schema, covariates=close_covariates(schema.covariates, contents.covariates or {}, contents.what))
     kind, contents = kind_named(schema.kind), in_order_of(contents, schema)
     contents, kept = kind.usable(contents, schema, refuse=False) if isinstance(kind, LeavesOut) else (contents, None)
@@ -129,6 +135,7 @@ def to_dataset(
         covariates_train=given if given is None or test is None else given[train],
         covariates_test=None if given is None else given[:0] if test is None else given[test],
         row_names=contents.row_names,
+        starts=contents.starts,
     )
 
 
@@ -148,6 +155,8 @@ def to_rows(contents: Contents, schema: Schema, *, name: str, covariates: Mappin
         DataWarning: most values of a column are not in the range of the fit.
     """
     _check_not_empty(contents.x, contents.what)
+    if schema.series is not None:
+        contents = in_series(contents, schema.series, schema.event_shape[0])
     for said in covariates or ():
         check_column(said, [covariate.name for covariate in schema.covariates], "the list of covariates of the model")
     every = {said: np.full(len(contents.x), value, dtype=object) for said, value in (covariates or {}).items()}
@@ -180,7 +189,26 @@ def to_rows(contents: Contents, schema: Schema, *, name: str, covariates: Mappin
         numbers=kept,
         covariates=_covariates(contents, schema, kept),
         row_names=contents.row_names,
+        starts=contents.starts,
     )
+
+
+def _inferred(contents: Contents, overrides: Overrides, name: str) -> tuple[Contents, Schema]:
+    """The contents of the file of a fit, steps of a table as series if the user names their column, and the schema."""
+    if overrides.series is None:
+        schema = infer_schema(contents, overrides, name)
+        said = (
+            steps_in_words(contents.x, contents.what)
+            if schema.kind in ("table", "counts") and hasattr(contents.x, "iloc")
+            else None
+        )
+        return (contents if said is None else replace(contents, notes=(*contents.notes, said))), schema
+    _check_not_empty(contents.x, contents.what)
+    if contents.covariates is not None:
+        raise DataError(f"covariates were named beside the series of {contents.what}, which take none; leave them out.")
+    contents, left_out = infer_series(contents, overrides)
+    schema = infer_schema(contents, overrides, name)
+    return contents, replace(schema, left_out=(*schema.left_out, *left_out))
 
 
 def _covariates(contents: Contents, schema: Schema, kept: np.ndarray | None) -> np.ndarray | None:

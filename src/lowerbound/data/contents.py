@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 
 import numpy as np
 
+from lowerbound.data.series_schema import SeriesSchema
+
 if TYPE_CHECKING:
     import pandas
 
@@ -34,6 +36,8 @@ class Contents:
         array: the array of an archive, or the layer of an AnnData, that the user named, or None.
         covariates: values (N,) of columns that a model is given, by name; None if none were asked for.
         row_names: names of the rows of `x`, such as barcodes of cells, or None.
+        series: of which columns series were made, or None.
+        starts: the first time of each series (N,), on the scale of `series`, or None.
         notes: decisions made while reading, one sentence each.
     """
 
@@ -49,4 +53,6 @@ class Contents:
     array: str | None = None
     covariates: Mapping[str, np.ndarray] | None = None
     row_names: tuple[str, ...] | None = None
+    series: SeriesSchema | None = None
+    starts: np.ndarray | None = None
     notes: tuple[str, ...] = ()

@@ -54,6 +54,7 @@ class Dataset:
         covariates_train: numbers of categories and values (number of training rows, C) of `schema.covariates`, or None.
         covariates_test: the same for the test rows.
         row_names: names of all rows of the file or array, in its order, or None.
+        starts: the first times of all series of the file, in its order, on the scale of the schema, or None.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Dataset:
     covariates_train: np.ndarray | None = None
     covariates_test: np.ndarray | None = None
     row_names: tuple[str, ...] | None = None
+    starts: np.ndarray | None = None
 
     @classmethod
     def checked(
@@ -90,6 +92,7 @@ class Dataset:
         covariates_train: np.ndarray | None = None,
         covariates_test: np.ndarray | None = None,
         row_names: tuple[str, ...] | None = None,
+        starts: np.ndarray | None = None,
     ) -> Dataset:
         """Make a data set from stored rows and numbered labels: check them, and compute their checksum.
 
@@ -117,6 +120,7 @@ class Dataset:
             covariates_train=covariates_train,
             covariates_test=covariates_test,
             row_names=row_names,
+            starts=starts,
         )
 
     @classmethod
@@ -322,7 +326,7 @@ class Dataset:
 
 
 def _check_rows(name: str, schema: Schema, x_train: Array, x_test: np.ndarray) -> None:
-    missing = schema.columns is not None or schema.kind == "array"
+    missing = schema.columns is not None or schema.kind in ("array", "series")
     columns = schema.column_names if schema.has_names else None
     check_array(x_train, f"the training part of {name}", columns, missing=missing)
     check_features(x_train, schema.event_shape, f"the training part of {name}")

@@ -71,9 +71,11 @@ def dataset_of(
         raise _no_array_in(data)
     if covariates and (isinstance(data, Dataset) or str(data) in names()):
         raise DataError("covariates go with an AnnData, a DataFrame or a file; give one, or leave them out.")
+    said = overrides or Overrides()
+    if said.series is not None and (isinstance(data, Dataset) or str(data) in names()):
+        raise DataError("series goes with a table of steps, in a file or a DataFrame; give one, or leave it out.")
     if isinstance(data, Dataset):
         return data
-    said = overrides or Overrides()
     if isinstance(data, str | Path):
         if str(data) in names():
             return load(str(data))

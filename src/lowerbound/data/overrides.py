@@ -3,6 +3,7 @@
     --kind counts      --kind "image:event_shape=[28,28]"
     --kind "text:tokens=character,longest=100"      --kind "molecules:vocabulary=500"
     --columns "age=continuous,sex=categorical,id=drop"      --columns "*=continuous"
+    --series patient --time day
 
 "*" means every column that is not named. A column that is given a kind is never left out.
 """
@@ -36,9 +37,11 @@ class Overrides:
         event_shape: shape of an image whose pixels are the columns of a table.
         text: how text is cut into tokens.
         molecules: how many fragments are known, and how large a molecule may be.
+        series: of a table of steps, the column that names the series of each row.
+        time: of a table of steps, the column of times; None takes rows in their order.
 
     Raises:
-        DataError: a word that is no kind of column, or a column of text in data of another kind.
+        DataError: a word that is no kind of column, a column of text in data of another kind, or times without series.
     """
 
     kind: str | None = None
@@ -46,12 +49,15 @@ class Overrides:
     event_shape: tuple[int, ...] | None = None
     text: TextOptions = field(default_factory=TextOptions)
     molecules: MoleculeOptions = field(default_factory=MoleculeOptions)
+    series: str | None = None
+    time: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.columns, Mapping):
             raise DataError(
                 f"columns is of type {type(self.columns).__name__}; give names and kinds, such as {{'age': 'count'}}."
             )
+        self._check_series()
         object.__setattr__(self, "columns", {name_of(name): word for name, word in self.columns.items()})
         for name, word in self.columns.items():
             if word not in _WORDS:
@@ -66,12 +72,26 @@ class Overrides:
                     f"kind='{kind}'."
                 )
 
+    def _check_series(self) -> None:
+        if self.time is not None and self.series is None:
+            raise DataError(
+                f"'{clipped(str(self.time))}' is named as the time and no column as the series; name it with series= "
+                "(--series COLUMN)."
+            )
+        if self.series is not None and self.kind not in (None, "series"):
+            raise DataError(f"a column of series was named and the data said to be {self.kind}; say one of them.")
+        for name in (self.series, self.time):
+            if not isinstance(name, str | None):
+                raise DataError(f"series and time are names of columns, and {clipped(repr(name), 30)} was given.")
+
     @classmethod
     def said(
         cls,
         kind: str | None = None,
         columns: Mapping[Any, str] | None = None,
         event_shape: tuple[int, ...] | None = None,
+        series: str | None = None,
+        time: str | None = None,
     ) -> Overrides:
         """Make overrides from a kind that may have the shape as an option: "image:event_shape=[28,28]".
 
@@ -95,7 +115,15 @@ class Overrides:
         sizes = None if shape is None else tuple(shape) if isinstance(shape, list | tuple) else (shape,)
         if sizes is not None and not all(isinstance(n, int) and n > 0 for n in sizes):
             raise DataError(f"event_shape is {clipped(str(shape))}; expected positive whole numbers such as [28,28].")
-        return cls(kind=name, columns=columns or {}, event_shape=sizes, text=text, molecules=molecules)
+        return cls(
+            kind=name,
+            columns=columns or {},
+            event_shape=sizes,
+            text=text,
+            molecules=molecules,
+            series=series,
+            time=time,
+        )
 
     def of(self, name: str) -> str | None:
         """What the user said about a column, or None."""

@@ -11,14 +11,16 @@ import numpy as np
 from lowerbound.data.assemble import Rows, to_rows
 from lowerbound.data.catalog import names
 from lowerbound.data.foreign_tables import in_pandas
+from lowerbound.data.frame_of_series import channels_of
 from lowerbound.data.given import rows_under
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.readers import read_contents
 from lowerbound.data.rows_of_columns import frame_of_rows, kept_places
 from lowerbound.data.schema import Schema
+from lowerbound.data.steps_of_series import places_of
 from lowerbound.data.tables import contents_of_frame
 
-__all__ = ["filled_table", "read_own"]
+__all__ = ["filled_column", "filled_table", "read_own"]
 
 
 def read_own(data: Any, schema: Schema) -> tuple[Any, Rows]:
@@ -62,6 +64,8 @@ def filled_table(own: Any, stored: np.ndarray, gap: np.ndarray, schema: Schema) 
     """
     if own is None:
         return kind_named(schema.kind).render(stored, schema)
+    if schema.series is not None and not isinstance(own, np.ndarray):
+        return _filled_series(own, stored, gap, schema)
     if schema.columns is None:
         return np.where(gap, schema.laid_out(stored), own).astype(own.dtype)
     if isinstance(own, np.ndarray):
@@ -70,11 +74,26 @@ def filled_table(own: Any, stored: np.ndarray, gap: np.ndarray, schema: Schema) 
     for i, name in enumerate(found.columns):
         if gap[:, i].any():
             place = list(map(str, own.columns)).index(str(name)) if schema.has_names else i
-            table.isetitem(place, _filled(own.iloc[:, place], found.iloc[:, i].set_axis(own.index), gap[:, i]))
+            table.isetitem(place, filled_column(own.iloc[:, place], found.iloc[:, i].set_axis(own.index), gap[:, i]))
     return table
 
 
-def _filled(column: Any, found: Any, gap: np.ndarray) -> Any:
+def _filled_series(own: Any, stored: np.ndarray, gap: np.ndarray, schema: Schema) -> Any:
+    """A table of steps with its gaps filled in the rows that it has; steps without a row get none."""
+    series = schema.series
+    assert series is not None
+    places, table, names = places_of(own, series, "the table"), own.copy(), [str(name) for name in own.columns]
+    values, missing = (part[places.series, places.step] for part in (stored, gap))
+    for i, column in enumerate(channels_of(series)):
+        if missing[:, i].any():
+            alone = Schema(kind="table", event_shape=(1,), container=schema.container, columns=(column,))
+            found = frame_of_rows(values[:, i : i + 1], alone).iloc[:, 0].set_axis(own.index)
+            place = names.index(column.name)
+            table.isetitem(place, filled_column(own.iloc[:, place], found, missing[:, i]))
+    return table
+
+
+def filled_column(column: Any, found: Any, gap: np.ndarray) -> Any:
     """A column of the user's with the values of the model where it had none, in the narrowest type that holds both."""
     import pandas
 

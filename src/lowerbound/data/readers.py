@@ -128,6 +128,8 @@ def read_file(
     overrides: Overrides | None = None,
     schema: Schema | None = None,
     covariates: Sequence[str] = (),
+    series: str | None = None,
+    time: str | None = None,
     stream_above: int = STREAM_ABOVE,
 ) -> Dataset:
     """Read the data of a fit.
@@ -142,6 +144,8 @@ def read_file(
         overrides: kind, columns and shape in one, and in place of these.
         schema: the schema of the data, if it is known; then nothing is inferred.
         covariates: columns that the model is given: of `obs`, or of a table.
+        series: of a table of steps, the column that names the series of each row.
+        time: of a table of steps, the column of times; None takes the rows in their order.
         stream_above: the size in bytes above which the rows of an .npy file, an .h5ad file or shards stay on disk.
 
     Returns:
@@ -153,9 +157,11 @@ def read_file(
     path, usual = Path(path), None if schema is None else schema.label
     asked = tuple(covariates) if schema is None else tuple(covariate.name for covariate in schema.covariates)
     if overrides is None:
-        overrides = Overrides.said(kind, columns, event_shape)
-    elif (kind, columns, event_shape) != (None, None, None):
-        raise ValueError("read_file got overrides and also kind, columns or event_shape; say all in one of them.")
+        overrides = Overrides.said(kind, columns, event_shape, series, time)
+    elif (kind, columns, event_shape, series, time) != (None,) * 5:
+        raise ValueError(
+            "read_file got overrides and also kind, columns, event_shape, series or time; say all in one of them."
+        )
     contents = read_contents(
         path,
         label=label,

@@ -18,6 +18,7 @@ import numpy as np
 
 from lowerbound.data.covariates import Covariate
 from lowerbound.data.errors import clipped
+from lowerbound.data.series_schema import SeriesSchema
 from lowerbound.typed import WrongType, annotations_of, as_annotated
 
 __all__ = [
@@ -169,6 +170,7 @@ class Schema:
         text: what numbers the tokens of text; None for other kinds.
         molecules: what numbers the symbols of molecules; None for other kinds.
         covariates: columns that the model is given and does not model.
+        series: of which columns of a table of steps the series were made; None for other kinds.
         levels: what the levels of the names of columns are called, one each; () for names of one level without it.
     """
 
@@ -189,6 +191,7 @@ class Schema:
     array: str | None = None
     covariates: tuple[Covariate, ...] = ()
     levels: tuple[str | None, ...] = ()
+    series: SeriesSchema | None = None
 
     @property
     def column_names(self) -> tuple[str, ...] | None:
@@ -199,6 +202,11 @@ class Schema:
     def has_names(self) -> bool:
         """Whether the user named the columns, so that other data must have the same names."""
         return self.columns is not None and self.container not in UNNAMED
+
+    @property
+    def rows_called(self) -> str:
+        """What rows of its kind are called."""
+        return self.kind if self.kind.endswith("s") else f"{self.kind}s"
 
     @property
     def of_numbers(self) -> bool:
@@ -258,6 +266,8 @@ class Schema:
             text = None if text is None else _made(TextSchema, text)
             molecules = values.pop("molecules", None)
             molecules = None if molecules is None else _made(MoleculeSchema, molecules)
+            series = values.pop("series", None)
+            series = None if series is None else _made(SeriesSchema, series)
             schema = _made(
                 cls,
                 values,
@@ -265,6 +275,7 @@ class Schema:
                 left_out=_all_made(LeftOut, left_out),
                 text=text,
                 molecules=molecules,
+                series=series,
                 covariates=covariates,
             )
             _check(schema)
@@ -303,6 +314,8 @@ def _check(schema: Schema) -> None:
         raise ValueError("text without a vocabulary, or a vocabulary without text")
     if (schema.kind == "molecules") != (schema.molecules is not None):
         raise ValueError("molecules without symbols, or symbols without molecules")
+    if (schema.kind == "series") != (schema.series is not None) or (schema.series and not schema.series.fits(shape)):
+        raise ValueError("series without their columns and steps, or columns of steps without series")
     for covariate in schema.covariates:
         if covariate.categories is not None and len(covariate.shares) != len(covariate.categories):
             raise ValueError("a covariate whose shares are not those of its categories")

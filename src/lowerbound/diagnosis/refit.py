@@ -50,7 +50,7 @@ class Refit:
         if plan is None:
             return cls()
         options = dict(_words(name, value) for name, value in _given(plan).items())
-        said = {name: data[name] for name in ("label", "kind", "array") if data.get(name)}
+        said = {name: data[name] for name in ("label", "kind", "array", "series", "time") if data.get(name)}
         if data.get("covariates"):
             said["covariates"] = ",".join(data["covariates"])
         if data.get("columns"):

@@ -29,6 +29,7 @@ from lowerbound.evaluate.disentanglement import (
 from lowerbound.evaluate.estimates import Estimates, Score
 from lowerbound.evaluate.evidence import Evidence, log_evidence
 from lowerbound.evaluate.filtering import Filtered, particle_filter
+from lowerbound.evaluate.forecasts import Forecasts, next_steps
 from lowerbound.evaluate.gaps import InferenceGaps, inference_gaps
 from lowerbound.evaluate.gradient_noise import GradientStatistics, Statistic, gradient_statistics
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight, pareto_k
@@ -77,6 +78,7 @@ __all__ = [
     "Estimates",
     "Evidence",
     "Filtered",
+    "Forecasts",
     "GradientStatistics",
     "InferenceGaps",
     "PictureCodes",
@@ -137,6 +139,7 @@ __all__ = [
     "nearest_tokens",
     "negative_log_evidence",
     "neighbour_mixing",
+    "next_steps",
     "normalized_mutual_information",
     "pareto_k",
     "particle_filter",

@@ -12,11 +12,13 @@ estimates of p(x_t | x_<t) is an unbiased estimate of p(x) (Del Moral 2004, Prop
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.distributions import Distribution
 
 from lowerbound.cited import cited
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight
@@ -27,7 +29,7 @@ from lowerbound.observed_steps import observed_steps
 from lowerbound.priors.markov_chain import MarkovChain
 from lowerbound.randomness import forked
 
-__all__ = ["Filtered", "particle_filter"]
+__all__ = ["Filtered", "particle_filter", "particles_of"]
 
 
 @dataclass(frozen=True)
@@ -69,23 +71,37 @@ def particle_filter(model: DirectedModel, x: Tensor, *, num_particles: int = 100
     >>> particle_filter(model, model.sample(5), num_particles=10).forecasts.shape
     torch.Size([5, 20, 3])
     """
-    chain, emission = _parts(model)
-    unseen = _unseen(x, emission.event_shape[1], num_particles)
     log_evidence = x.new_zeros(len(x))
     forecasts, states, sizes = [], [], []
     with forked(x.device, seed, "particle_filter"):
-        z = chain.initial(None).sample(torch.Size((num_particles, len(x))))
-        for t, x_t in enumerate(x.nan_to_num().unbind(1)):
-            p = emission.step(z)
-            log_w = p.log_prob(x_t).masked_fill(unseen[:, t], 0)
-            w = log_w.softmax(0)
+        for p, z, log_w in particles_of(model, x, num_particles):
             log_evidence = log_evidence + log_mean_weight(log_w)[0]
             forecasts.append(p.mean.mean(0))
-            states.append((w[..., None] * z).sum(0))
+            states.append((log_w.softmax(0)[..., None] * z).sum(0))
             sizes.append(effective_sample_size(log_w))
-            kept = systematic_resampling(w, len(w))
-            z = chain.transition(z.gather(0, kept[..., None].expand_as(z))).sample()
     return Filtered(log_evidence, *(torch.stack(parts, 1) for parts in (forecasts, states, sizes)))
+
+
+@torch.no_grad()
+def particles_of(model: DirectedModel, x: Tensor, num_particles: int) -> Iterator[tuple[Distribution, Tensor, Tensor]]:
+    """The particles of each step in turn, with random numbers of the caller's state.
+
+    Yields:
+        p(x_t | z_t^s), z_t^s given x_<t (S, B, latent), all of one weight, and log p(x_t | z_t^s) (S, B), 0 where the
+        step was not observed.
+
+    Raises:
+        ValueError: as `particle_filter`.
+    """
+    chain, emission = _parts(model)
+    unseen = _unseen(x, emission.event_shape[1], num_particles)
+    z = chain.initial(None).sample(torch.Size((num_particles, len(x))))
+    for t, x_t in enumerate(x.nan_to_num().unbind(1)):
+        p = emission.step(z)
+        log_w = p.log_prob(x_t).masked_fill(unseen[:, t], 0)
+        yield p, z, log_w
+        kept = systematic_resampling(log_w.softmax(0), len(log_w))
+        z = chain.transition(z.gather(0, kept[..., None].expand_as(z))).sample()
 
 
 def _parts(model: DirectedModel) -> tuple[MarkovChain, EachStep]:

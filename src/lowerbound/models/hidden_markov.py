@@ -175,7 +175,8 @@ def _kind_of_steps(kinds: Sequence[str]) -> str:
     if strange:
         raise ValueError(
             f"hidden_markov got a table with {strange[0]} columns and takes each column as a step of one series; give "
-            "class numbers as an array (series, steps, 1), with the likelihood categorical."
+            "class numbers as an array (series, steps, 1), with the likelihood categorical; of a table with a row for "
+            "each step name the series (--series COLUMN)."
         )
     if known <= {"count", "heteroscedastic-count"}:
         return "heteroscedastic-count"

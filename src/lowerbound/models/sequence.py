@@ -135,7 +135,7 @@ def _steps(event_shape: Sequence[int], owner: str) -> tuple[int, int]:
     if len(shape) != 2:
         raise ValueError(
             f"{owner} got data of shape {shape} and expected (steps, numbers at one step), such as the rows of an "
-            "image with one channel; reshape the data."
+            "image with one channel; reshape the data, or name the series of a table of steps (--series COLUMN)."
         )
     return shape[0], shape[1]
 

@@ -11,6 +11,7 @@ from lowerbound.plots.comparison import comparison_curves, comparison_difference
 from lowerbound.plots.diagnosis import diagnosis_bars, diagnosis_clouds, diagnosis_curves, diagnosis_histograms
 from lowerbound.plots.divergence import kl_per_dimension
 from lowerbound.plots.evidence import evidence_histogram
+from lowerbound.plots.forecasts import series_with_forecasts
 from lowerbound.plots.front import rate_distortion_front
 from lowerbound.plots.gradients import gradient_noise
 from lowerbound.plots.images import image_grid, originals_and_reconstructions
@@ -42,6 +43,7 @@ __all__ = [
     "rate_distortion_front",
     "series_and_draws",
     "series_and_reconstructions",
+    "series_with_forecasts",
     "series_with_states",
     "table_marginals",
     "training_curves",

@@ -14,14 +14,28 @@ from lowerbound.data.kinds.counts import Counts
 from lowerbound.data.kinds.image import Image
 from lowerbound.data.kinds.kind import Kind
 from lowerbound.data.kinds.molecules import Molecules
+from lowerbound.data.kinds.series import Series
 from lowerbound.data.kinds.table import Table
 from lowerbound.data.kinds.text import Text
 from lowerbound.data.kinds.video import Video
 from lowerbound.data.overrides import Overrides
 
-__all__ = ["Array", "Counts", "Image", "Kind", "Molecules", "Table", "Text", "Video", "kind_named", "kind_of", "kinds"]
+__all__ = [
+    "Array",
+    "Counts",
+    "Image",
+    "Kind",
+    "Molecules",
+    "Series",
+    "Table",
+    "Text",
+    "Video",
+    "kind_named",
+    "kind_of",
+    "kinds",
+]
 
-_OWN: tuple[Kind, ...] = (Molecules(), Text(), Video(), Image(), Counts(), Table(), Array())
+_OWN: tuple[Kind, ...] = (Series(), Molecules(), Text(), Video(), Image(), Counts(), Table(), Array())
 
 
 @cache
