@@ -89,7 +89,7 @@ def test_every_option_reaches_the_plan(cli, tmp_path):
     assert (len(given), reasons) == (len(options) + 1, {})
     assert model == {
         "likelihood": "normal:scale=0.5", "prior": "standard-normal", "posterior": "diagonal-normal", "network": "mlp",
-        "activation": "tanh", "latent_dim": 3, "hidden": [5, 4],
+        "activation": "tanh", "latent_dim": 3, "hidden": [5, 4], "missingness": None,
     }  # fmt: skip
     assert planned == {
         "penalty": None, "inference": None, "loss": "variational", "labelled": None, "freeze": (),
