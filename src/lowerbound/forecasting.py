@@ -103,8 +103,11 @@ def forecast(fitted: Fitted, data: Any, steps: int, *, interval: float, num_samp
         row = int(np.flatnonzero(begins == 0)[0])
         name = str(row) if rows.row_names is None else f"'{rows.row_names[row][:30]}'"
         raise DataError(f"series {name} of {rows.name} has no step of which anything was observed; leave it out.")
+    called = fitted.called if fitted.plan is None else f"{fitted.called} ({fitted.plan.recipe})"
     first = derive_seed(fitted.seed if seed is None else seed, _FORECAST)
-    found = next_steps(fitted.model, _events(fitted, stored, seed), steps, levels, num_samples=num_samples, seed=first)
+    found = next_steps(
+        fitted.model, _events(fitted, stored, seed), steps, levels, num_samples=num_samples, seed=first, called=called
+    )
     median, lower, upper = (_in_units(fitted, part) for part in found.quantiles)
     return Forecast(
         mean=_in_units(fitted, found.mean),

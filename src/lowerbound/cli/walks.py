@@ -74,6 +74,11 @@ def write_walks(
         write_bytes(path, image_animation(for_picture(shown.transpose(0, 1))))
     elif suffix == ".png":
         _write_picture(path, fitted, shown, walks, title)
+    elif schema.series is not None:
+        table = fitted.render(flat)
+        for place, (name, values) in enumerate(said.items()):
+            table.insert(place, name, np.repeat(values, schema.event_shape[0]))
+        write_table(path, table)
     else:
         names, columns = cells_of(fitted, flat)
         import pandas

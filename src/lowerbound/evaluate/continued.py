@@ -29,6 +29,7 @@ def continued(
     lengths: Int[Tensor, "series"],
     num_steps: int,
     num_samples: int,
+    called: str = "this model",
 ) -> Float[Tensor, "sample series step channel"]:
     """Draw the next steps of each series.
 
@@ -38,6 +39,7 @@ def continued(
         lengths: how many steps of each were observed.
         num_steps: H.
         num_samples: S draws of each.
+        called: what messages call the model.
 
     Raises:
         ValueError: another model, or a chain rule over series with gaps.
@@ -50,9 +52,8 @@ def continued(
         draws = _along_the_chain(parts[0], x, lengths, num_samples)
     else:
         raise ValueError(
-            f"what follows the beginning of a series is asked of a {type(model).__name__} that cannot say it; fit the "
-            "recipe hidden-markov or mixture-of-factor-analysers, or state-space, or autoregressive-rows without a "
-            "latent."
+            f"{called} cannot say what follows the beginning of a series; fit the recipe hidden-markov or "
+            "mixture-of-factor-analysers, or state-space, or autoregressive-rows without a latent."
         )
     step = (lengths[:, None] + torch.arange(num_steps))[None, :, :, None]
     return draws.gather(2, step.expand(num_samples, -1, -1, draws.shape[-1]))

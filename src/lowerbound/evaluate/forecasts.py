@@ -60,6 +60,7 @@ def next_steps(
     *,
     num_samples: int = 1000,
     seed: int = 0,
+    called: str = "this model",
 ) -> Forecasts:
     """Forecast the steps after the last one of each series of which anything was observed.
 
@@ -70,6 +71,7 @@ def next_steps(
         levels: of the quantiles, between 0 and 1.
         num_samples: draws for each series, where the model is not exact.
         seed: of the draws.
+        called: what messages call the model.
 
     Raises:
         ValueError: no step, a level out of range, a series of which nothing was observed, or a model that cannot be
@@ -83,7 +85,11 @@ def next_steps(
     for number, rows in enumerate(row_blocks(len(x), max(1, _NUMBERS_PER_BLOCK // (num_steps * x[0].numel())))):
         asked = (model, x[rows], lengths[rows], num_steps, levels)
         found = _exactly(*asked, num_samples=num_samples, seed=derive_seed(seed, number))
-        parts.append(found or _by_draws(*asked, num_samples=num_samples, seed=derive_seed(seed, number)))
+        if found is None:
+            with forked(x.device, derive_seed(seed, number), "forecasts"):
+                draws = continued(model, x[rows], lengths[rows], num_steps, num_samples, called)
+            found = _of_draws(draws, levels)
+        parts.append(found)
     mean, quantiles = torch.cat([part.mean for part in parts]), torch.cat([part.quantiles for part in parts], 1)
     return Forecasts(mean, quantiles, all(part.exact for part in parts))
 
@@ -208,13 +214,6 @@ def _of_rows(model: Any, x: Tensor, lengths: Tensor, num_steps: int, levels: Seq
         for level in levels
     ]
     return Forecasts(mean, torch.from_numpy(np.stack(quantiles)), True)
-
-
-def _by_draws(
-    model: Any, x: Tensor, lengths: Tensor, num_steps: int, levels: Sequence[float], *, num_samples: int, seed: int
-) -> Forecasts:
-    with forked(x.device, seed, "forecasts"):
-        return _of_draws(continued(model, x, lengths, num_steps, num_samples), levels)
 
 
 def _of_draws(draws: Float[Tensor, "sample series step channel"], levels: Sequence[float]) -> Forecasts:
