@@ -185,7 +185,7 @@ def check_options(
         except WrongType as error:
             raise ValueError(f"{name} got {key}={_short(value)} and {error}.") from None
         if any(_is_beyond_float32(number) for number in _numbers_in(checked[key])):
-            raise ValueError(f"{name} got {key}={_short(value)} and expected 0 or a number of size 1e-30 to 1e30.")
+            raise ValueError(f"{name} got {key}={_short(value)} and expected 0 or a number of size 1.2e-38 to 3.4e38.")
     return checked
 
 
@@ -198,7 +198,7 @@ def _numbers_in(value: Any) -> Iterator[float]:
 
 
 def _is_beyond_float32(number: float) -> bool:
-    return number != 0 and not 1e-30 <= abs(number) <= 1e30
+    return number != 0 and not 1.2e-38 <= abs(number) <= 3.4e38
 
 
 def outputs_of(package: ModuleType, text: str, size: int | tuple[int, ...]) -> tuple[int, ...]:
