@@ -26,6 +26,7 @@ from lowerbound.evaluate.continued import continued
 from lowerbound.evaluate.mixture_quantiles import quantiles_of
 from lowerbound.likelihoods.mixed import MixedDistribution
 from lowerbound.linear import observe
+from lowerbound.model import LatentVariableModel
 from lowerbound.models.hidden_markov import StatePosterior
 from lowerbound.models.mixture_of_factor_analysers import GivenClusterAndFactors, factor_analysers_of
 from lowerbound.models.steps_with_gaps import StepsWithGaps
@@ -112,7 +113,9 @@ def _exactly(
     model: Any, x: Tensor, lengths: Tensor, num_steps: int, levels: Sequence[float], *, num_samples: int, seed: int
 ) -> Forecasts | None:
     """By a hidden Markov model or a mixture of whole rows; None for other models."""
-    q, likelihood = getattr(model, "posterior", None), getattr(model, "likelihood", None)
+    if not isinstance(model, LatentVariableModel):
+        return None
+    q, likelihood = model.posterior, model.likelihood
     if isinstance(q, StatePosterior) and isinstance(likelihood, StepsWithGaps) and q.is_exact_for(model):
         weight = _states_ahead(q, x, lengths, num_steps)
         of_each = likelihood.step(torch.eye(weight.shape[-1]).to(x))
