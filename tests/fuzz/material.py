@@ -20,6 +20,7 @@ LAST = ["--steps", "4", "--device", "cpu", "--no-evaluate"]
 SMALL = ["--hidden", "4", "--latent-dim", "2", "--num-samples", "2", *LAST]
 PLAIN = ("vae", "labels", "text", "codes", "exact")
 CODES = "vq:num_codes=4,features=2,network=mlp,hidden=[4],prior_channels=4,prior_layers=1,prior_epochs=1"
+ATOMS = "molecule-vae:embedding_dim=2,width=2,latent_dim=2,graph_latent_dim=1,encoder=message-passing"
 BLOCKS = "rna=gene_*;protein=adt_*;kind=group"
 
 
@@ -28,7 +29,7 @@ class Material:
     """A folder to write to, and in it good data, finished runs, and rows that some of them coded.
 
     Attributes:
-        data: files by name: table, text, counts, cells, molecules, blocks, clips, pictures.
+        data: files by name: table, text, counts, cells, molecules, blocks, steps, gaps, clips, pictures.
         named: runs by name.
         coded: runs and files of rows that each of them coded.
     """
@@ -74,6 +75,9 @@ def make_material(folder: Path) -> Material:
             *LAST,
         ],
         "counts": [data["counts"], *SMALL],
+        "steps": [data["steps"], "--series", "who", "--time", "day", "--recipe", "hidden-markov:states=2", *LAST],
+        "gaps": [data["gaps"], "--recipe", "vae:missingness=self-masking", *SMALL],
+        "atoms": [data["molecules"], "--kind", "molecules:rings=true", "--recipe", ATOMS, *LAST],
     }
     named = {name: folder / name for name in wanted}
     coded = []
@@ -89,6 +93,7 @@ def make_material(folder: Path) -> Material:
 def _data(folder: Path) -> dict[str, Path]:
     rng = np.random.default_rng(0)
     names = {"table": "csv", "text": "txt", "counts": "npy", "cells": "h5ad", "molecules": "smi", "blocks": "csv"}
+    names |= {"steps": "csv", "gaps": "csv"}
     data = {name: folder / f"data-{name}.{ending}" for name, ending in names.items()}
     data |= {name: folder / f"data-{name}.npy" for name in ("clips", "pictures")}
     rows = [
@@ -108,4 +113,15 @@ def _data(folder: Path) -> dict[str, Path]:
     blocks["group"] = np.array(["small", "large"])[rng.integers(0, 2, 60)]
     blocks.loc[::10, ["adt_0", "adt_1"]] = np.nan
     blocks.to_csv(data["blocks"], index=False)
+    steps = [
+        f"s{i},{day},{rng.normal():.2f}," + ("" if day == 2 else f"{rng.normal():.2f}")
+        for i in range(20)
+        for day in range(3 + i % 3)
+    ]
+    data["steps"].write_text("\n".join(["who,day,a,b", *steps]))
+    gaps = [
+        f"{a:.2f},{'' if a > 1 else f'{a + b:.2f}'},{'xyz'[i % 3] if i % 5 else ''}"
+        for i, (a, b) in enumerate(rng.normal(size=(60, 2)))
+    ]
+    data["gaps"].write_text("\n".join(["a,b,kind", *gaps]))
     return data

@@ -1,4 +1,6 @@
-"""What is for modalities, clips, coded pictures, levels of latents, labelled cells, covariates and byte pairs."""
+"""What is for modalities, clips, coded pictures, levels of latents, labelled cells, covariates, byte pairs, tables of
+steps, gaps that hide what they are, and nets of atoms.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ GROUPS = (
     "a=;b=", "image=bernoulli;label=categorical-2", "a=gene_*;b=adt_*;c=group;d=none", "=", ";;", "a=[gene_0;b=gene_1",
 )  # fmt: skip
 COVERED = ("batch", "age", "batch,age", "batch,batch", "type", "gene0", "batch,none", "batch=a", ",", "type,batch,age")
+WHOSE = ("who", "day", "a", "kind", "label", "none", "", "who,day")
 CUTS = ("bpe", "bpe,vocabulary=270", "bpe,vocabulary=1", "bpe,vocabulary=10000000", "bpe,vocabulary=nan", "selfies")
 
 
@@ -55,6 +58,17 @@ def _commands(rng: random.Random, material: Material, value: str) -> list[tuple[
         ("pictures", ["compress", other, *coded]),
         ("pictures", ["evaluate", "--limit", rng.choice(["1", "2", value]), "--num-samples", "2"]),
         ("pictures", ["reconstruct", "--count", count, *out]),
+        ("steps", ["predict", "--steps", count, "--interval", rng.choice(["0.5", value]), *out]),
+        ("steps", ["predict", "--steps", rng.choice(["2", value]), "--data", other, *few, *out]),
+        ("steps", [rng.choice(["impute", "encode", "score", "reconstruct"]), "--data", other, *out]),
+        ("steps", ["sample", "--count", count, *out]),
+        ("gaps", ["impute", rng.choice(["--draws", "--statistic"]), value, *few, *out]),
+        ("gaps", [rng.choice(["impute", "encode", "score"]), "--data", other, *out]),
+        ("gaps", ["sample", "--count", count, "--given", rng.choice([value, f"a={value}", "kind=x"]), *out]),
+        ("atoms", ["encode", "--data", other, *out]),
+        ("atoms", ["evaluate", "--data", other, "--limit", count, *few]),
+        ("atoms", ["sample", "--count", count, "--scaffold", rng.choice(["c1ccccc1", value]), *out]),
+        ("counts", ["compress", data["counts"], "--samples", rng.choice(["2", value]), *coded]),
         ("levels", ["evaluate", "--limit", "2", *few]),
         ("levels", ["sample", "--count", count, *out]),
         ("levels", ["traverse", "--steps", count, *out]),
@@ -69,5 +83,8 @@ def _commands(rng: random.Random, material: Material, value: str) -> list[tuple[
         ("", ["fit", data["cells"], "--covariates", rng.choice([*COVERED, value]), "--recipe", of_cells, *LAST]),
         ("", ["fit", data["cells"], "--label", rng.choice(["type", "batch", value]), "--labelled", count, *LAST]),
         ("", ["fit", data["text"], "--kind", f"text:tokens={rng.choice([*CUTS, value])}", *LAST]),
+        ("", ["fit", other, "--series", rng.choice([*WHOSE, value]), "--time", rng.choice([*WHOSE, value]), *TINY]),
+        ("", ["fit", other, "--missingness", rng.choice(["self-masking", value]), "--recipe", "vae", *TINY]),
+        ("", ["fit", data["molecules"], "--kind", f"molecules:rings={value}", "--graph-latent-dim", value, *LAST]),
         ("", ["fit", other, "--recipe", rng.choice(["biva", "rate-distortion", "rate-distortion-video"]), *LAST]),
     ]
