@@ -71,7 +71,7 @@ def test_no_step_is_the_start(fitted, frame):
         ({"freeze": ["prior"]}, "freeze names the prior, which has no parameters"),
         ({"freeze": ["likelihood", "posterior"]}, "no parameter is left to learn"),
         ({"freeze": ["decoder"]}, "got freeze=.'decoder'. and expected a list of prior, likelihood or posterior"),
-        ({"kind": "counts"}, "with kind or columns"),
+        ({"kind": "counts"}, "with kind, columns, series or time"),
     ],
 )
 def test_another_model_is_refused(fitted, frame, given, part):

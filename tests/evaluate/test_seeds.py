@@ -67,6 +67,14 @@ CALLS = {
         MODEL, [X[:2], X[2:3]], num_samples=3, seed=seed
     ),
     "mutated": lambda seed: evaluate.mutated(torch.rand(3, 4), 0.1, seed=seed),
+    "next_steps": lambda seed: evaluate.next_steps(
+        state_space((3, 2), latent_dim=2, recurrent_dim=3).eval(),
+        torch.zeros(2, 3, 2),
+        1,
+        [0.5],
+        num_samples=3,
+        seed=seed,
+    ),
     "particle_filter": lambda seed: evaluate.particle_filter(
         state_space((3, 2), latent_dim=2, recurrent_dim=3), torch.zeros(2, 3, 2), num_particles=3, seed=seed
     ),

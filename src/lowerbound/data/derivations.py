@@ -51,7 +51,7 @@ def derivation(smiles: str, known: Collection[str] | None = None, *, rings: bool
     >>> derivation("C1CC1", known=())
     ['*C*', '*C[1*]', '*C[1*]', '&1']
     >>> derivation("C1CCc2ccccc21", {"*c1ccccc1[1*]"}, rings=True)
-    ['*C*', '*C[1*]', '*c1ccccc1[1*]', '*C[1*]', '&1']
+    ['*C*', '*C[1*]', '*C[1*]', '*c1ccccc1[1*]', '&1']
     """
     return _written(smiles, known, rings)[1]
 
