@@ -10,6 +10,7 @@ import pandas
 import pytest
 
 from lowerbound.data import DataError
+from lowerbound.data.frame_of_series import frame_of_series, named_series
 from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.may_be_steps import steps_in_words
@@ -181,3 +182,15 @@ def test_a_table_that_may_be_one_of_steps_is_told_how_to_say_so():
     one_long_series = steps.assign(shop=np.tile(list("abcd"), 9), week=np.arange(36))
     for frame in (penguins, one_long_series, steps.drop(columns="week"), steps.iloc[:9]):
         assert steps_in_words(frame, "X") is None
+
+
+def test_whole_numbers_beyond_float64_name_series_apart():
+    ids = [2**60 + 1, 2**60 + 1, 2**60, 2**60, -(2**60) - 1]
+    frame = pandas.DataFrame({"s": ids, "a": np.arange(5) + 0.5})
+    for dtype in ("int64", "Int64"):
+        data = read(frame.astype({"s": dtype}), series="s", time=None)
+        assert data.row_names == (str(2**60 + 1), str(2**60), str(-(2**60) - 1))
+        again = frame_of_series(data.x_train, data.schema, names=data.row_names, lengths=np.array([2, 2, 1]))
+        assert again["s"].tolist() == ids
+    other = rows_under(frame.assign(s=["x", "x", "y", "y", "z"]), data.schema)
+    assert named_series(other.row_names, data.schema.series).tolist() == ["x", "y", "z"]

@@ -165,7 +165,11 @@ def _numbered(frame: Any, series: SeriesSchema, what: str) -> tuple[tuple[str, .
     """The names of the series in the order in which they come, and the number of the series of each row."""
     import pandas
 
-    texts = read_cells(_column(frame, series.column, what)).as_texts()
+    column = _column(frame, series.column, what)
+    if pandas.api.types.is_integer_dtype(column.dtype):  # beyond 2^53 float64 has no number for each
+        texts = column.astype("string").to_numpy(dtype=object, na_value=None)
+    else:
+        texts = read_cells(column).as_texts()
     codes, names = pandas.factorize(texts)
     if (codes < 0).any():
         row = int(np.flatnonzero(codes < 0)[0])
