@@ -179,6 +179,17 @@ def test_walks_along_latents_are_tables_of_steps(cli, refused, tmp_path):
     assert "(vae) cannot say what follows the beginning of a series; fit the recipe hidden-markov" in said
 
 
+def test_channels_with_units_of_their_own_are_coded_without_loss(cli, tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({"s": np.repeat(np.arange(20), 4), "a": (500 + 90 * rng.normal(size=80)).round(1)})
+    frame["b"] = rng.normal(size=80).round(1)
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    run = lb.fit(frame, "state-space", series="s", latent_dim=1, steps=1, device="cpu").save(tmp_path / "run")
+    assert cli("compress", run, tmp_path / "x.csv", "--out", tmp_path / "x.lb").code == 0
+    assert cli("decompress", run, tmp_path / "x.lb", "--out", tmp_path / "back.csv").code == 0
+    pandas.testing.assert_frame_equal(pandas.read_csv(tmp_path / "back.csv")[["a", "b"]], frame[["a", "b"]])
+
+
 def test_what_does_not_fit_is_refused(refused, wells, table_run, tmp_path):
     file, run = wells
     out = ["--out", tmp_path / "x.csv"]
