@@ -165,14 +165,15 @@ def test_models_without_gaps_are_asked_of_series_that_end(recipe):
 
 def test_walks_along_latents_are_tables_of_steps(cli, refused, tmp_path):
     x = np.random.default_rng(0).normal(size=(30, 4)).round(2)
-    frame = pandas.DataFrame({"s": np.repeat(np.arange(30), 4), "a": x.ravel()})
+    frame = pandas.DataFrame({"s": np.repeat(np.arange(30), 4), "step": x.ravel()})
     fitted = lb.fit(frame, "vae", series="s", latent_dim=1, hidden=[4], steps=2, device="cpu")
     frame.to_csv(tmp_path / "x.csv", index=False)
     run = fitted.save(tmp_path / "run")
     words = ["--data", tmp_path / "x.csv", "--out", tmp_path / "out.csv"]
     assert cli("traverse", run, "--steps", 3, *words).code == 0
     found = pandas.read_csv(tmp_path / "out.csv")
-    assert found.columns.tolist() == ["latent", "activity", "step", "z", "s", "a"]
+    assert found.columns.tolist() == ["latent", "activity", "walk_step", "z", "s", "step"]
+    assert found["walk_step"].tolist() == np.repeat([0, 1, 2], 4).tolist()
     assert found["s"].tolist() == np.repeat([1, 2, 3], 4).tolist()
     assert found.groupby("s")["z"].nunique().tolist() == [1, 1, 1]
     said = refused("predict", run, "--steps", 2, *words[:2], "--out", tmp_path / "next.csv")
