@@ -15,7 +15,12 @@ from lowerbound.evaluate.mixture_quantiles import quantiles_of
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import FactorAnalysers, fit_mixture_of_factor_analysers
 from lowerbound.models.hidden_markov import hidden_markov
-from lowerbound.models.mixture_of_factor_analysers import mixture_of_factor_analysers, set_factor_analysers
+from lowerbound.models.mixture_of_factor_analysers import (
+    factor_analysers_of,
+    mixture_of_factor_analysers,
+    set_factor_analysers,
+    start_mixture_of_factor_analysers,
+)
 from lowerbound.models.sequence import autoregressive_rows, state_space
 from lowerbound.models.variational_autoencoder import vae
 
@@ -188,3 +193,17 @@ def test_what_cannot_be_asked_is_refused():
     ):
         with pytest.raises(ValueError, match=words):
             next_steps(model, *asked)
+
+
+def test_whole_series_with_gaps_and_early_ends_start_from_what_is_known():
+    torch.manual_seed(0)
+    x = 50 + 20 * torch.randn(40, 5, 2, dtype=torch.float64)
+    x[::3, 3:] = NAN
+    x[1::4, 1, 0] = NAN
+    for sizes in ({"components": 1, "latent_dim": 1}, {}):
+        model = mixture_of_factor_analysers((5, 2), **sizes).double()
+        start_mixture_of_factor_analysers(model, x)
+        found = factor_analysers_of(model)
+        assert torch.isfinite(found.log_evidence(x.flatten(1))).all()
+        mean = sum(w * c.offset for w, c in zip(found.weights, found.components, strict=True))
+        torch.testing.assert_close(mean, x.flatten(1).nanmean(0), rtol=0.1, atol=0)
