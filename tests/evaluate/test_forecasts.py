@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -207,3 +208,25 @@ def test_whole_series_with_gaps_and_early_ends_start_from_what_is_known():
         assert torch.isfinite(found.log_evidence(x.flatten(1))).all()
         mean = sum(w * c.offset for w, c in zip(found.weights, found.components, strict=True))
         torch.testing.assert_close(mean, x.flatten(1).nanmean(0), rtol=0.1, atol=0)
+
+
+def test_more_steps_than_memory_holds_are_refused():
+    x, states = torch.zeros(2, 4, 1), hidden_markov((4, 1), states=2)
+    for model, steps, samples in ((states, 10**9, 1), (state_space((4, 1)), 996, 10**5 + 1)):
+        with pytest.raises(ValueError, match=re.escape(f"steps={steps:,} of 2 series would take ")):
+            next_steps(model, x, steps, LEVELS, num_samples=samples)
+    with pytest.raises(ValueError, match=re.escape("would take 300,000,000 numbers at once")):
+        next_steps(states, torch.zeros(300, 4, 1), 10**6, LEVELS)
+
+
+def test_draws_are_made_for_as_many_series_at_once_as_memory_holds(monkeypatch):
+    sizes = []
+
+    def drawn(_, x, lengths, num_steps, num_samples, called):
+        sizes.append(len(x))
+        return torch.zeros(num_samples, len(x), num_steps, x.shape[2])
+
+    monkeypatch.setattr("lowerbound.evaluate.forecasts.continued", drawn)
+    monkeypatch.setattr("lowerbound.evaluate.forecasts._DRAWN_PER_BLOCK", 3 * 10 * (2 + 4) + 5)
+    next_steps(state_space((4, 1)), torch.zeros(7, 4, 1), 2, LEVELS, num_samples=10)
+    assert sizes == [3, 3, 1]
