@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 import lowerbound as lb
 from lowerbound.cli import main
+from lowerbound.cli.row_names import named_rows, named_series_alone
 from lowerbound.runs import Run
 
 RECIPE = "hidden-markov:states=2"
@@ -178,6 +180,16 @@ def test_walks_along_latents_are_tables_of_steps(cli, refused, tmp_path):
     assert found.groupby("s")["z"].nunique().tolist() == [1, 1, 1]
     said = refused("predict", run, "--steps", 2, *words[:2], "--out", tmp_path / "next.csv")
     assert "(vae) cannot say what follows the beginning of a series; fit the recipe hidden-markov" in said
+
+
+@pytest.mark.parametrize("name", ["row", "log_p", "state_0"])
+def test_a_column_of_series_stands_beside_results_of_its_name(fitted, name):
+    rows = fitted.rows(steps())
+    rows = replace(rows, schema=replace(rows.schema, series=replace(rows.schema.series, column=name)))
+    for named in (named_rows, named_series_alone):
+        found = named(rows, ("row", "log_p", "state_0"))
+        assert {key: list(values) for key, values in found.items()} == {f"{name}_series": list(rows.row_names)}
+        assert list(named(rows, ("mean_0",))) == [name]
 
 
 def test_channels_with_units_of_their_own_are_coded_without_loss(cli, tmp_path):
