@@ -194,3 +194,14 @@ def test_whole_numbers_beyond_float64_name_series_apart():
         assert again["s"].tolist() == ids
     other = rows_under(frame.assign(s=["x", "x", "y", "y", "z"]), data.schema)
     assert named_series(other.row_names, data.schema.series).tolist() == ["x", "y", "z"]
+
+
+def test_two_columns_of_one_name_are_refused():
+    twice = pandas.concat([STEPS, STEPS[["pulse"]]], axis=1)
+    with pytest.raises(DataError, match="X has two columns named 'pulse'; rename one of them"):
+        read(twice)
+    with pytest.raises(DataError, match="X has two columns named 'pulse'; rename one of them"):
+        rows_under(twice, read().schema)
+    np.testing.assert_array_equal(
+        rows_under(pandas.concat([STEPS, STEPS[["ward"]]], axis=1), read().schema).x, read().x_train
+    )
