@@ -205,3 +205,17 @@ def test_two_columns_of_one_name_are_refused():
     np.testing.assert_array_equal(
         rows_under(pandas.concat([STEPS, STEPS[["ward"]]], axis=1), read().schema).x, read().x_train
     )
+
+
+@pytest.mark.parametrize("as_dates", [str, pandas.Timestamp])
+def test_dates_that_name_series_are_written_as_dates(as_dates):
+    names = ["2024-02-29", "2024-02-29", "2023-12-31"]
+    frame = pandas.DataFrame({"s": [as_dates(name) for name in names], "a": [0.5, 1.5, 2.5]})
+    data = read(frame, series="s", time=None)
+    assert data.row_names == ("2024-02-29", "2023-12-31")
+    assert named_series(data.row_names, data.schema.series).tolist() == ["2024-02-29", "2023-12-31"]
+
+
+def test_one_series_is_called_a_series():
+    with pytest.raises(DataError, match="X holds one series; a model is fitted to at least two"):
+        read(STEPS[STEPS.patient == "b"])

@@ -169,10 +169,11 @@ def _numbered(frame: Any, series: SeriesSchema, what: str) -> tuple[tuple[str, .
     import pandas
 
     column = _column(frame, series.column, what)
-    if pandas.api.types.is_integer_dtype(column.dtype):  # beyond 2^53 float64 has no number for each
+    cells = read_cells(column)
+    if pandas.api.types.is_integer_dtype(column.dtype) or cells.nature == "date":  # as written: no float64 between
         texts = column.astype("string").to_numpy(dtype=object, na_value=None)
     else:
-        texts = read_cells(column).as_texts()
+        texts = cells.as_texts()
     codes, names = pandas.factorize(texts)
     if (codes < 0).any():
         row = int(np.flatnonzero(codes < 0)[0])
