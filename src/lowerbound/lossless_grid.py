@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from lowerbound.coding import BentSteps, Steps
 from lowerbound.data.measured import measure
@@ -73,7 +73,7 @@ class Grid:
         centre, unit = _units(transform, n)
         half, low, step = np.where(self.real, 0.5, 0.0), self.first / self.per, self.every / self.per
         if isinstance(transform, Standardize) and transform.logs is not None:
-            bent = np.broadcast_to(transform.logs.numpy(), (n,))
+            bent = _of_each(transform.logs, n)
             low, step = np.where(bent, low, (low - centre) / unit), np.where(bent, step, step / unit)
             return BentSteps(low, step, self.size, half, bent, centre, unit)
         return Steps((low - centre) / unit, step / unit, self.size, half)
@@ -168,7 +168,11 @@ def _decimal(x: np.ndarray, real: np.ndarray, names: tuple[str, ...] | None) -> 
 def _units(transform: nn.Module, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Centre and unit of each element (n,), by which stored values become those that the likelihood scores."""
     if isinstance(transform, Standardize):
-        parts = (transform.mean.numpy(), transform.scale.numpy())
-        return tuple(np.broadcast_to(part.reshape(-1), (n,)) for part in parts)  # pyright: ignore[reportReturnType]
+        return _of_each(transform.mean, n), _of_each(transform.scale, n)
     unit = transform.scale if isinstance(transform, Pixels) and transform.scale is not None else 1.0
     return np.zeros(n), np.full(n, float(unit))
+
+
+def _of_each(part: Tensor, n: int) -> np.ndarray:
+    """A number for each element (n,), of those of all elements, of one step of a series, or of one number for all."""
+    return np.tile(part.numpy().reshape(-1), n // part.numel())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 import lowerbound as lb
 from lowerbound.cli import main
+from lowerbound.cli.row_names import named_rows, named_series_alone
 from lowerbound.runs import Run
 
 RECIPE = "hidden-markov:states=2"
@@ -165,18 +167,40 @@ def test_models_without_gaps_are_asked_of_series_that_end(recipe):
 
 def test_walks_along_latents_are_tables_of_steps(cli, refused, tmp_path):
     x = np.random.default_rng(0).normal(size=(30, 4)).round(2)
-    frame = pandas.DataFrame({"s": np.repeat(np.arange(30), 4), "a": x.ravel()})
+    frame = pandas.DataFrame({"s": np.repeat(np.arange(30), 4), "step": x.ravel()})
     fitted = lb.fit(frame, "vae", series="s", latent_dim=1, hidden=[4], steps=2, device="cpu")
     frame.to_csv(tmp_path / "x.csv", index=False)
     run = fitted.save(tmp_path / "run")
     words = ["--data", tmp_path / "x.csv", "--out", tmp_path / "out.csv"]
     assert cli("traverse", run, "--steps", 3, *words).code == 0
     found = pandas.read_csv(tmp_path / "out.csv")
-    assert found.columns.tolist() == ["latent", "activity", "step", "z", "s", "a"]
+    assert found.columns.tolist() == ["latent", "activity", "walk_step", "z", "s", "step"]
+    assert found["walk_step"].tolist() == np.repeat([0, 1, 2], 4).tolist()
     assert found["s"].tolist() == np.repeat([1, 2, 3], 4).tolist()
     assert found.groupby("s")["z"].nunique().tolist() == [1, 1, 1]
     said = refused("predict", run, "--steps", 2, *words[:2], "--out", tmp_path / "next.csv")
     assert "(vae) cannot say what follows the beginning of a series; fit the recipe hidden-markov" in said
+
+
+@pytest.mark.parametrize("name", ["row", "log_p", "state_0"])
+def test_a_column_of_series_stands_beside_results_of_its_name(fitted, name):
+    rows = fitted.rows(steps())
+    rows = replace(rows, schema=replace(rows.schema, series=replace(rows.schema.series, column=name)))
+    for named in (named_rows, named_series_alone):
+        found = named(rows, ("row", "log_p", "state_0"))
+        assert {key: list(values) for key, values in found.items()} == {f"{name}_series": list(rows.row_names)}
+        assert list(named(rows, ("mean_0",))) == [name]
+
+
+def test_channels_with_units_of_their_own_are_coded_without_loss(cli, tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({"s": np.repeat(np.arange(20), 4), "a": (500 + 90 * rng.normal(size=80)).round(1)})
+    frame["b"] = rng.normal(size=80).round(1)
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    run = lb.fit(frame, "state-space", series="s", latent_dim=1, steps=1, device="cpu").save(tmp_path / "run")
+    assert cli("compress", run, tmp_path / "x.csv", "--out", tmp_path / "x.lb").code == 0
+    assert cli("decompress", run, tmp_path / "x.lb", "--out", tmp_path / "back.csv").code == 0
+    pandas.testing.assert_frame_equal(pandas.read_csv(tmp_path / "back.csv")[["a", "b"]], frame[["a", "b"]])
 
 
 def test_what_does_not_fit_is_refused(refused, wells, table_run, tmp_path):

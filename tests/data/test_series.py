@@ -10,6 +10,7 @@ import pandas
 import pytest
 
 from lowerbound.data import DataError
+from lowerbound.data.frame_of_series import frame_of_series, named_series
 from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.may_be_steps import steps_in_words
@@ -60,6 +61,7 @@ def test_without_times_rows_are_in_order_and_that_is_said():
     [
         (["2024-01-31", "2024-02-07", "2024-02-21"], 7 * 86400, "7 days", [0, 1, 3]),
         (["2023-11-01", "2024-01-01", "2024-02-01", "2024-03-01"], 1, "1 month", [0, 2, 3, 4]),
+        (["2023-12-31", "2024-01-31", "2024-02-29", "2024-04-30"], 1, "1 month", [0, 1, 2, 4]),
         (["2024-01-01 00:00", "2024-01-01 06:00", "2024-01-01 12:00"], 21600, "6 hours", [0, 1, 2]),
         ([0.1, 0.2, 0.3, 0.5], 0.1, "0.1", [0, 1, 2, 4]),
     ],
@@ -181,3 +183,40 @@ def test_a_table_that_may_be_one_of_steps_is_told_how_to_say_so():
     one_long_series = steps.assign(shop=np.tile(list("abcd"), 9), week=np.arange(36))
     for frame in (penguins, one_long_series, steps.drop(columns="week"), steps.iloc[:9]):
         assert steps_in_words(frame, "X") is None
+
+
+def test_whole_numbers_beyond_float64_name_series_apart():
+    ids = [2**60 + 1, 2**60 + 1, 2**60, 2**60, -(2**60) - 1]
+    frame = pandas.DataFrame({"s": ids, "a": np.arange(5) + 0.5})
+    for dtype in ("int64", "Int64"):
+        data = read(frame.astype({"s": dtype}), series="s", time=None)
+        assert data.row_names == (str(2**60 + 1), str(2**60), str(-(2**60) - 1))
+        again = frame_of_series(data.x_train, data.schema, names=data.row_names, lengths=np.array([2, 2, 1]))
+        assert again["s"].tolist() == ids
+    other = rows_under(frame.assign(s=["x", "x", "y", "y", "z"]), data.schema)
+    assert named_series(other.row_names, data.schema.series).tolist() == ["x", "y", "z"]
+
+
+def test_two_columns_of_one_name_are_refused():
+    twice = pandas.concat([STEPS, STEPS[["pulse"]]], axis=1)
+    with pytest.raises(DataError, match="X has two columns named 'pulse'; rename one of them"):
+        read(twice)
+    with pytest.raises(DataError, match="X has two columns named 'pulse'; rename one of them"):
+        rows_under(twice, read().schema)
+    np.testing.assert_array_equal(
+        rows_under(pandas.concat([STEPS, STEPS[["ward"]]], axis=1), read().schema).x, read().x_train
+    )
+
+
+@pytest.mark.parametrize("as_dates", [str, pandas.Timestamp])
+def test_dates_that_name_series_are_written_as_dates(as_dates):
+    names = ["2024-02-29", "2024-02-29", "2023-12-31"]
+    frame = pandas.DataFrame({"s": [as_dates(name) for name in names], "a": [0.5, 1.5, 2.5]})
+    data = read(frame, series="s", time=None)
+    assert data.row_names == ("2024-02-29", "2023-12-31")
+    assert named_series(data.row_names, data.schema.series).tolist() == ["2024-02-29", "2023-12-31"]
+
+
+def test_one_series_is_called_a_series():
+    with pytest.raises(DataError, match="X holds one series; a model is fitted to at least two"):
+        read(STEPS[STEPS.patient == "b"])

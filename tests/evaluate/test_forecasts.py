@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -15,7 +16,12 @@ from lowerbound.evaluate.mixture_quantiles import quantiles_of
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import FactorAnalysers, fit_mixture_of_factor_analysers
 from lowerbound.models.hidden_markov import hidden_markov
-from lowerbound.models.mixture_of_factor_analysers import mixture_of_factor_analysers, set_factor_analysers
+from lowerbound.models.mixture_of_factor_analysers import (
+    factor_analysers_of,
+    mixture_of_factor_analysers,
+    set_factor_analysers,
+    start_mixture_of_factor_analysers,
+)
 from lowerbound.models.sequence import autoregressive_rows, state_space
 from lowerbound.models.variational_autoencoder import vae
 
@@ -188,3 +194,39 @@ def test_what_cannot_be_asked_is_refused():
     ):
         with pytest.raises(ValueError, match=words):
             next_steps(model, *asked)
+
+
+def test_whole_series_with_gaps_and_early_ends_start_from_what_is_known():
+    torch.manual_seed(0)
+    x = 50 + 20 * torch.randn(40, 5, 2, dtype=torch.float64)
+    x[::3, 3:] = NAN
+    x[1::4, 1, 0] = NAN
+    for sizes in ({"components": 1, "latent_dim": 1}, {}):
+        model = mixture_of_factor_analysers((5, 2), **sizes).double()
+        start_mixture_of_factor_analysers(model, x)
+        found = factor_analysers_of(model)
+        assert torch.isfinite(found.log_evidence(x.flatten(1))).all()
+        mean = sum(w * c.offset for w, c in zip(found.weights, found.components, strict=True))
+        torch.testing.assert_close(mean, x.flatten(1).nanmean(0), rtol=0.1, atol=0)
+
+
+def test_more_steps_than_memory_holds_are_refused():
+    x, states = torch.zeros(2, 4, 1), hidden_markov((4, 1), states=2)
+    for model, steps, samples in ((states, 10**9, 1), (state_space((4, 1)), 996, 10**5 + 1)):
+        with pytest.raises(ValueError, match=re.escape(f"steps={steps:,} of 2 series would take ")):
+            next_steps(model, x, steps, LEVELS, num_samples=samples)
+    with pytest.raises(ValueError, match=re.escape("would take 300,000,000 numbers at once")):
+        next_steps(states, torch.zeros(300, 4, 1), 10**6, LEVELS)
+
+
+def test_draws_are_made_for_as_many_series_at_once_as_memory_holds(monkeypatch):
+    sizes = []
+
+    def drawn(_, x, lengths, num_steps, num_samples, called):
+        sizes.append(len(x))
+        return torch.zeros(num_samples, len(x), num_steps, x.shape[2])
+
+    monkeypatch.setattr("lowerbound.evaluate.forecasts.continued", drawn)
+    monkeypatch.setattr("lowerbound.evaluate.forecasts._DRAWN_PER_BLOCK", 3 * 10 * (2 + 4) + 5)
+    next_steps(state_space((4, 1)), torch.zeros(7, 4, 1), 2, LEVELS, num_samples=10)
+    assert sizes == [3, 3, 1]

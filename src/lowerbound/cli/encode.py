@@ -123,10 +123,11 @@ def _write(path: Path, encoded: Encoded, rows: Rows) -> None:
         )
     else:
         flat = () if codes is None else codes.reshape(len(codes), -1).T
-        names = named_rows(rows)
-        columns = {"row": row, **names, **{f"code_{i}": column for i, column in enumerate(flat)}}
-        columns |= {} if encoded.states is None else {f"state_{t}": k for t, k in enumerate(encoded.states.T)}
-        columns |= {**_columns(encoded, y, classes), **assigned}
+        found = {f"code_{i}": column for i, column in enumerate(flat)}
+        found |= {} if encoded.states is None else {f"state_{t}": k for t, k in enumerate(encoded.states.T)}
+        found |= {**_columns(encoded, y, classes), **assigned}
+        names = named_rows(rows, ("row", *found))
+        columns = {"row": row, **names, **found}
         if suffix == ".csv":
             of_text = ("name", "label", "assigned", *names)
             tell_formulas(path, (*names, *(cell for name in of_text for cell in columns.get(name, ()))))

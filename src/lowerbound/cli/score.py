@@ -79,7 +79,8 @@ def score(
     else:
         import pandas
 
-        write_table(path, pandas.DataFrame({"row": numbers, **named_series_alone(rows), **scores, **of_cells}))
+        names = named_series_alone(rows, ("row", *scores, *of_cells))
+        write_table(path, pandas.DataFrame({"row": numbers, **names, **scores, **of_cells}))
     if given is not None:
         from lowerbound.cli.cross_generate import say_left_out
 

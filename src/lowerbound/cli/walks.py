@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,14 +76,26 @@ def write_walks(
         _write_picture(path, fitted, shown, walks, title)
     elif schema.series is not None:
         table = fitted.render(flat)
-        for place, (name, values) in enumerate(said.items()):
+        for place, (name, values) in enumerate(_beside(said, table.columns).items()):
             table.insert(place, name, np.repeat(values, schema.event_shape[0]))
         write_table(path, table)
     else:
         names, columns = cells_of(fitted, flat)
         import pandas
 
-        write_table(path, pandas.DataFrame({**said, **dict(zip(names, columns, strict=True))}))
+        columns = dict(zip(names, columns, strict=True))
+        write_table(path, pandas.DataFrame({**_beside(said, columns), **columns}))
+
+
+def _beside(said: Mapping[str, np.ndarray], names: Iterable[object]) -> dict[str, np.ndarray]:
+    """Columns of a walk beside those of the data: "walk_t" where the data have a column "t"."""
+    taken, found = {*map(str, names)}, {}
+    for name, values in said.items():
+        own = name
+        while own in taken:
+            own = f"walk_{own}"
+        found[own] = values
+    return found
 
 
 def _write_picture(path: Path, fitted: Fitted, shown: Tensor, walks: Sequence[str], title: str) -> None:

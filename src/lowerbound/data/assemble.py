@@ -107,7 +107,7 @@ def to_dataset(
     kind, contents = kind_named(schema.kind), in_order_of(contents, schema)
     contents, kept = kind.usable(contents, schema, refuse=False) if isinstance(kind, LeavesOut) else (contents, None)
     x = kind.rows(contents.x, schema, contents.what)
-    check_rows(x, contents.what)
+    check_rows(x, contents.what, "row" if schema.series is None else "series")
     y, y_test = _numbered(contents, schema, name, len(x) if train_rows is None else len(train_rows))
     given = _covariates(contents, schema, kept)
     train, test = train_rows, None

@@ -121,8 +121,8 @@ def numbers_of(given: Any, what: str) -> Any:
     return given.to_numpy()
 
 
-def check_rows(x: Array, name: str) -> None:
-    """Refuse an array with no values or with a single row.
+def check_rows(x: Array, name: str, called: str = "row") -> None:
+    """Refuse an array with no values or with a single row, which messages call a row or a series.
 
     Raises:
         DataError: if `x` is empty or if its first axis has length one.
@@ -130,7 +130,7 @@ def check_rows(x: Array, name: str) -> None:
     if x.ndim == 0 or x.size == 0:
         raise DataError(f"{name} is empty (shape {x.shape}); expected at least two rows of numbers.")
     if len(x) == 1:
-        raise DataError(f"{name} holds one row; a model is fitted to at least two: add more data.")
+        raise DataError(f"{name} holds one {called}; a model is fitted to at least two: add more data.")
 
 
 _TOO_LARGE = " (or beyond 3.4e38)"

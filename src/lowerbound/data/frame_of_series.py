@@ -85,9 +85,10 @@ def _time_of(series: SeriesSchema) -> Column:
 
 
 def _ids(which: np.ndarray, names: Sequence[str] | None, series: SeriesSchema) -> Any:
-    """Names of series, as numbers where the user's are, or numbers from 1."""
+    """Names of series, as whole numbers where the user's are, or numbers from 1."""
     if names is None:
         return which + _FIRST_DRAW
-    if series.dtype.lower().startswith(("int", "uint")):
-        return np.array([int(float(name)) for name in names])[which]
+    whole = all(name.removeprefix("-").isdecimal() for name in names)
+    if whole and series.dtype.lower().startswith(("int", "uint")):
+        return np.array([int(name) for name in names])[which]
     return np.array(names, dtype=object)[which]

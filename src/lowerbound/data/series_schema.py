@@ -22,8 +22,8 @@ class SeriesSchema:
         time: the column of times, or None where the order of the rows is that of the steps.
         time_dtype: its type.
         time_format: how dates are written, as in `strftime`; None for times that are numbers.
-        months: whether times are counted in months, as dates on one day of each month are.
-        within: seconds from the beginning of a month, of such dates.
+        months: whether times are counted in months, as dates on one day, or on the last, of each month are.
+        within: seconds from the beginning of a month, of such dates; negative from its end, of dates on its last day.
         step: from a step to the next: in the units of the time column, in seconds, or in months.
         first: the first time of the series that begins earliest, where draws begin.
         channels: the columns that are the numbers of a step.

@@ -6,6 +6,7 @@ longest, and steps without a row are NaN, at the end of a shorter series as in a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -62,6 +63,7 @@ def infer_series(contents: Contents, overrides: Overrides) -> tuple[Contents, tu
     if isinstance(frame, np.ndarray) or not hasattr(frame, "iloc"):
         raise DataError(f"{what} is no table, and series='{clipped(str(overrides.series))}' names a column of one.")
     names = [str(name) for name in frame.columns]
+    _check_names(names, names, what)
     for name in (overrides.series, overrides.time):
         check_column(name, names, what) if name is not None else None
     if overrides.series == overrides.time:
@@ -121,8 +123,9 @@ def places_of(frame: Any, series: SeriesSchema, what: str) -> Places:
     """The series and the step of each row of a table.
 
     Raises:
-        DataError: a column is missing, or a time is missing, twice in one series, or off the grid.
+        DataError: a column is missing or there twice, or a time is missing, twice in one series, or off the grid.
     """
+    _check_names(list(map(str, frame.columns)), (series.column, series.time, *series.channels), what)
     names, codes = _numbered(frame, series, what)
     if series.time is None:
         order = np.argsort(codes, kind="stable")
@@ -165,12 +168,28 @@ def _numbered(frame: Any, series: SeriesSchema, what: str) -> tuple[tuple[str, .
     """The names of the series in the order in which they come, and the number of the series of each row."""
     import pandas
 
-    texts = read_cells(_column(frame, series.column, what)).as_texts()
+    column = _column(frame, series.column, what)
+    cells = read_cells(column)
+    if pandas.api.types.is_integer_dtype(column.dtype) or cells.nature == "date":  # as written: no float64 between
+        texts = column.astype("string").to_numpy(dtype=object, na_value=None)
+    else:
+        texts = cells.as_texts()
     codes, names = pandas.factorize(texts)
     if (codes < 0).any():
         row = int(np.flatnonzero(codes < 0)[0])
         raise DataError(f"column '{clipped(series.column)}' of {what} names no series at row {row}; name it there.")
     return tuple(str(name) for name in names), codes.astype(np.int64)
+
+
+def _check_names(names: Sequence[str], wanted: Sequence[str | None], what: str) -> None:
+    """Refuse a table with two columns of one name that is wanted.
+
+    Raises:
+        DataError: giving the name.
+    """
+    repeated = next((name for name, count in Counter(names).items() if count > 1 and name in wanted), None)
+    if repeated is not None:
+        raise DataError(f"{what} has two columns named '{clipped(repeated)}'; rename one of them.")
 
 
 def _column(frame: Any, name: str, what: str) -> Any:

@@ -1,8 +1,8 @@
 """The time column of a table of steps: times as numbers, and the grid on which they lie.
 
-Dates are seconds since 1970, or months since then where all fall on one day of their month and at one time of it, a
-month or more apart. Other times are the numbers that they are. Step t of a series is at its first time + step · t,
-where step is the most usual difference between one time of a series and the next.
+Dates are seconds since 1970, or months since then where all fall on one day of their month and at one time of it, or
+all on its last day, a month or more apart. Other times are the numbers that they are. Step t of a series is at its
+first time + step · t, where step is the most usual difference between one time of a series and the next.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from lowerbound.data.series_schema import SeriesSchema
 
 __all__ = ["Times", "on_a_scale", "read_times", "scaled", "seconds_of_months", "step_in_words", "usual_step"]
 
-_SHORTEST_MONTH = 28 * 86400.0
+_DAY = 86400.0
+_SHORTEST_MONTH = 28 * _DAY
 _DIGITS = 9  # to which differences of times are the same
 
 
@@ -63,7 +64,7 @@ def on_a_scale(times: Times, series: SeriesSchema, what: str) -> Float[np.ndarra
         )
     if not series.months:
         return times.numbers
-    months, within = _months(times.numbers)
+    months, within = _months(times.numbers, ends=series.within < 0)
     other = np.flatnonzero(within != series.within)
     if len(other):
         raise DataError(
@@ -78,10 +79,12 @@ def scaled(times: Times, codes: Int[np.ndarray, "row"], series: SeriesSchema) ->
     series = replace(series, time_dtype=times.dtype, time_format=times.format)
     numbers, step = times.numbers, usual_step(times.numbers, codes)
     if times.format is not None and step is not None and step >= _SHORTEST_MONTH:
-        months, within = _months(times.numbers)
-        if bool((within == within[0]).all()):
-            numbers, step = months, usual_step(months, codes)
-            series = replace(series, months=True, within=float(within[0]))
+        for ends in (False, True):
+            months, within = _months(times.numbers, ends=ends)
+            if bool((within == within[0]).all()) and within[0] >= -_DAY:
+                numbers, step = months, usual_step(months, codes)
+                series = replace(series, months=True, within=float(within[0]))
+                break
     return numbers, replace(series, step=1.0 if step is None else step, first=float(numbers.min()))
 
 
@@ -102,12 +105,12 @@ def usual_step(numbers: Float[np.ndarray, "row"], codes: Int[np.ndarray, "row"])
 
 
 def seconds_of_months(months: Float[np.ndarray, "*time"], within: float) -> Float[np.ndarray, "*time"]:
-    """Seconds since 1970 of a moment in each month.
+    """Seconds since 1970 of a moment in each month, `within` seconds after it begins, or −`within` before it ends.
 
     >>> seconds_of_months(np.array([0.0, 1.0]), 86400.0).tolist()
     [86400.0, 2764800.0]
     """
-    begun = np.round(months).astype(np.int64).astype("datetime64[M]")
+    begun = (np.round(months).astype(np.int64) + (within < 0)).astype("datetime64[M]")
     return begun.astype("datetime64[s]").astype(np.int64) + within
 
 
@@ -122,8 +125,10 @@ def step_in_words(series: SeriesSchema) -> str:
     return f"{number:g} {unit.removesuffix('s') if number == 1 else unit}"
 
 
-def _months(seconds: Float[np.ndarray, "row"]) -> tuple[Float[np.ndarray, "row"], Float[np.ndarray, "row"]]:
-    """Months since January 1970, and seconds from the beginning of the month."""
+def _months(
+    seconds: Float[np.ndarray, "row"], *, ends: bool
+) -> tuple[Float[np.ndarray, "row"], Float[np.ndarray, "row"]]:
+    """Months since January 1970, and seconds from the beginning of the month, or (negative) from its end."""
     months = np.floor(seconds).astype(np.int64).astype("datetime64[s]").astype("datetime64[M]")
-    begun = months.astype("datetime64[s]").astype(np.int64)
-    return months.astype(np.int64).astype(np.float64), seconds - begun
+    bound = (months + int(ends)).astype("datetime64[s]").astype(np.int64)
+    return months.astype(np.int64).astype(np.float64), seconds - bound

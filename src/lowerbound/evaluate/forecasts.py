@@ -35,7 +35,8 @@ from lowerbound.shown import shown
 
 __all__ = ["Forecasts", "next_steps", "observed_lengths"]
 
-_NUMBERS_PER_BLOCK = 2**21
+_NUMBERS_PER_BLOCK, _DRAWN_PER_BLOCK = 2**21, 2**24
+_MOST_STEPS, _MOST_NUMBERS = 10**6, 10**8
 
 
 class Forecasts(NamedTuple):
@@ -75,15 +76,19 @@ def next_steps(
         called: what messages call the model.
 
     Raises:
-        ValueError: no step, a level out of range, a series of which nothing was observed, or a model that cannot be
-            asked.
+        ValueError: no step, more numbers than memory holds, a level out of range, a series of which nothing was
+            observed, or a model that cannot be asked.
     """
     if num_steps < 1:
         raise ValueError(f"next_steps got steps={num_steps} and needs at least 1.")
     if any(not 0 < level < 1 for level in levels):
         raise ValueError(f"levels are {list(levels)}; expected numbers between 0 and 1.")
+    exact = _is_exact(model)
+    drawn = 0 if exact else num_samples * (num_steps + x.shape[1]) * x.shape[2]  # of each series
+    _check_size(x, num_steps, drawn)
+    size = _NUMBERS_PER_BLOCK // (num_steps * x[0].numel()) if exact else _DRAWN_PER_BLOCK // max(1, drawn)
     lengths, parts = observed_lengths(x), []
-    for number, rows in enumerate(row_blocks(len(x), max(1, _NUMBERS_PER_BLOCK // (num_steps * x[0].numel())))):
+    for number, rows in enumerate(row_blocks(len(x), max(1, size))):
         asked = (model, x[rows], lengths[rows], num_steps, levels)
         found = _exactly(*asked, num_samples=num_samples, seed=derive_seed(seed, number))
         if found is None:
@@ -109,20 +114,41 @@ def observed_lengths(x: Float[Tensor, "series time channel"]) -> Int[Tensor, "se
     return lengths
 
 
+def _check_size(x: Tensor, num_steps: int, drawn: int) -> None:
+    """Refuse forecasts that memory does not hold.
+
+    Raises:
+        ValueError: saying how large they would be.
+    """
+    numbers = max(num_steps * len(x) * x.shape[2], drawn)
+    if num_steps > _MOST_STEPS or numbers > _MOST_NUMBERS:
+        raise ValueError(
+            f"steps={num_steps:,} of {len(x):,} series would take {numbers:,} numbers at once, and at most "
+            f"{_MOST_STEPS:,} steps and {_MOST_NUMBERS:,} numbers are taken; ask for fewer steps, series or draws."
+        )
+
+
+def _is_exact(model: Any) -> bool:
+    """Whether `_exactly` answers for the model."""
+    if not isinstance(model, LatentVariableModel):
+        return False
+    q, likelihood = model.posterior, model.likelihood
+    of_states = isinstance(q, StatePosterior) and isinstance(likelihood, StepsWithGaps) and q.is_exact_for(model)
+    return of_states or isinstance(likelihood, GivenClusterAndFactors)
+
+
 def _exactly(
     model: Any, x: Tensor, lengths: Tensor, num_steps: int, levels: Sequence[float], *, num_samples: int, seed: int
 ) -> Forecasts | None:
     """By a hidden Markov model or a mixture of whole rows; None for other models."""
-    if not isinstance(model, LatentVariableModel):
+    if not _is_exact(model):
         return None
     q, likelihood = model.posterior, model.likelihood
-    if isinstance(q, StatePosterior) and isinstance(likelihood, StepsWithGaps) and q.is_exact_for(model):
+    if isinstance(q, StatePosterior):
         weight = _states_ahead(q, x, lengths, num_steps)
         of_each = likelihood.step(torch.eye(weight.shape[-1]).to(x))
         return _of_states(weight, of_each, levels, num_samples=num_samples, seed=seed)
-    if isinstance(likelihood, GivenClusterAndFactors):
-        return _of_rows(model, x, lengths, num_steps, levels)
-    return None
+    return _of_rows(model, x, lengths, num_steps, levels)
 
 
 def _states_ahead(q: StatePosterior, x: Tensor, lengths: Tensor, num_steps: int) -> Float[Tensor, "series step state"]:

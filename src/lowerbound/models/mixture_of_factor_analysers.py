@@ -128,11 +128,14 @@ def start_mixture_of_factor_analysers(
 
 
 def _of_channels(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each number of the last axis over all rows and steps, repeated for each step."""
+    """Mean and standard deviation of what is known (not NaN) of each number of the last axis over all rows and steps,
+    repeated for each step.
+    """
     channels = x.flatten(0, -2)
-    scale = channels.std(0, correction=0)
-    scale = torch.where(scale > 0, scale, x.std().clamp_min(torch.finfo(x.dtype).tiny))
-    return channels.mean(0).expand(x.shape[1:]).flatten(), scale.expand(x.shape[1:]).flatten()
+    mean = channels.nanmean(0)
+    scale = (channels - mean).square().nanmean(0).sqrt()
+    scale = torch.where(scale > 0, scale, x[~x.isnan()].std().clamp_min(torch.finfo(x.dtype).tiny))
+    return mean.expand(x.shape[1:]).flatten(), scale.expand(x.shape[1:]).flatten()
 
 
 def _in_units(mixture: FactorAnalysers, center: Tensor, scale: Tensor) -> FactorAnalysers:
