@@ -32,7 +32,7 @@ from lowerbound.coded_file import (
     write_coded,
 )
 from lowerbound.coding import BATCH, BitStack, StackError
-from lowerbound.coding.whole_numbers import CodedNumbers, Range, WholeNumberCodec
+from lowerbound.coding.whole_numbers import MOST_CELLS, CodedNumbers, Range, WholeNumberCodec
 from lowerbound.data import DataError
 from lowerbound.data.kinds import kind_named
 from lowerbound.evaluate.coded_pictures import has_picture_codes, near
@@ -150,8 +150,8 @@ def _stack_of(content: Content) -> tuple[BitStack, tuple[Range, ...]]:
     """The codes of a file, and their ranges."""
     header = content.header
     ranges = tuple((int(low), int(high)) for low, high in header["ranges"])
-    if not all(low < high for low, high in ranges):
-        raise ValueError("numbers without a range")
+    if not all(0 < high - low <= MOST_CELLS + 1 for low, high in ranges):
+        raise ValueError("numbers without a range, or too many")
     stack = BitStack.from_bytes(content.stack, header["words"], header["lanes"])
     stack.lent = header["lent"]
     return stack, ranges
