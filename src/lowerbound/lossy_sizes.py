@@ -84,7 +84,9 @@ def decoded(
     lead, codec = fitted.schema.event_shape[:-2], _codec(fitted)
     names = [name for name, _, _ in header["sizes"]]
     sizes = [(height, width) for _, height, width in header["sizes"]]
-    if len(names) != header["rows"] or len(set(names)) != len(names) or not all(map(_is_name, names)):
+    if not names or len(names) != header["rows"]:
+        raise ValueError("no pictures, or others than rows")
+    if len(set(names)) != len(names) or not all(map(_is_name, names)):
         raise ValueError("pictures without names")
     if any(type(n) is not int or not codec.least <= n <= _MOST_SIDE for size in sizes for n in size):
         raise ValueError("sizes of no pictures")

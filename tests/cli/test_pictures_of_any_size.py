@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import lowerbound as lb
+from lowerbound.lossless_file import pack, unpack
 
 G = np.random.default_rng(0)
 GIVEN = {"cats/1": (20, 33), "cats/2": (50, 12), "dogs/1": (13, 11)}
@@ -65,3 +66,13 @@ def test_rows_of_the_size_of_the_fit_as_a_folder(place, cli, tmp_path):
     for n, x in enumerate(back, 1):
         with Image.open(tmp_path / "back" / f"{n:06}.png") as image:
             assert np.array_equal(np.asarray(image), x)
+
+
+@pytest.mark.parametrize("altered", [{"sizes": [], "rows": 0}, {"sizes": []}, {"rows": 2}])
+def test_a_header_of_no_pictures_or_of_others_than_rows_is_refused(place, cli, refused, tmp_path, altered):
+    cli("compress", place / "run", place / "in" / "cats" / "1.png", "--out", tmp_path / "x.lb")
+    content = unpack((tmp_path / "x.lb").read_bytes())
+    content.header.update(altered)
+    (tmp_path / "x.lb").write_bytes(pack(content))
+    said = refused("decompress", place / "run", tmp_path / "x.lb", "--out", tmp_path / "out")
+    assert "header that is not readable" in said
