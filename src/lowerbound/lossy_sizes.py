@@ -159,6 +159,7 @@ def _given(data: Any, schema: Schema) -> tuple[dict[str, Any], bool] | None:
 def _stored(name: str, x: np.ndarray, fitted: Fitted, *, channels_last: bool) -> np.ndarray:
     """A picture as it is stored."""
     lead, least = fitted.schema.event_shape[:-2], _codec(fitted).least
+    require_name(name)
     if lead == (1,) and x.ndim == 2:
         x, channels_last = x[None], False
     stored = np.moveaxis(x, -1, 0) if channels_last and x.ndim == 3 else x
@@ -174,16 +175,27 @@ def _stored(name: str, x: np.ndarray, fitted: Fitted, *, channels_last: bool) ->
             f"'{clipped(name)}' is a picture of {stored.shape[-2]} x {stored.shape[-1]}; {fitted.called} takes sides "
             f"of {least} to {_MOST_SIDE:,} pixels: leave it out."
         )
-    if not _is_name(name):
-        raise DataError(f"'{clipped(name)}' can be the name of no file; rename it.")
     return np.ascontiguousarray(stored)
 
 
+def require_name(name: str) -> None:
+    """Refuse what cannot be the name of a file on every system.
+
+    Raises:
+        DataError: with the name, of which bytes that are no UTF-8 are escaped.
+    """
+    if not _is_name(name):
+        shown = name.encode(errors="backslashreplace").decode()
+        raise DataError(f"'{clipped(shown)}' can be the name of no file on some systems; rename it.")
+
+
 def _is_name(name: Any) -> bool:
-    """Whether it names a file below the folder in which it stands, on any system."""
+    """Whether it names a file below the folder in which it stands, on any system; not if bytes of it are no UTF-8."""
     parts = name.split("/") if isinstance(name, str) else [""]
-    odd = set('\\:*?"<>|') | {chr(n) for n in range(32)}
-    return all(part.strip(" .") and not odd & set(part) and len(part.encode()) < 200 for part in parts)
+    odd = set('\\:*?"<>|') | set(map(chr, [*range(32), *range(0xD800, 0xE000)]))
+    return all(
+        part.strip(" .") and not odd & set(part) and len(part.encode(errors="surrogatepass")) < 200 for part in parts
+    )
 
 
 def _codec(fitted: Fitted) -> PictureCodec:

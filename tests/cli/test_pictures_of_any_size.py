@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -76,3 +78,11 @@ def test_a_header_of_no_pictures_or_of_others_than_rows_is_refused(place, cli, r
     (tmp_path / "x.lb").write_bytes(pack(content))
     said = refused("decompress", place / "run", tmp_path / "x.lb", "--out", tmp_path / "out")
     assert "header that is not readable" in said
+
+
+def test_a_name_of_bytes_that_are_no_utf_8_is_refused(place, refused, tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(tmp_path / "x.png")
+    (tmp_path / "x.png").rename(tmp_path / "in" / os.fsdecode(b"caf\xe9.png"))
+    said = refused("compress", place / "run", tmp_path / "in", "--out", tmp_path / "x.lb")
+    assert "'caf\\udce9' can be the name of no file" in " ".join(said.split())
