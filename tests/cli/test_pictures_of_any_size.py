@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -86,3 +87,15 @@ def test_a_name_of_bytes_that_are_no_utf_8_is_refused(place, refused, tmp_path):
     (tmp_path / "x.png").rename(tmp_path / "in" / os.fsdecode(b"caf\xe9.png"))
     said = refused("compress", place / "run", tmp_path / "in", "--out", tmp_path / "x.lb")
     assert "'caf\\udce9' can be the name of no file" in " ".join(said.split())
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_pictures_are_not_written_into_the_folder_of_a_run(place, cli, refused, tmp_path, other):
+    cli("compress", place / "run", place / "in" / "cats" / "1.png", "--out", tmp_path / "x.lb")
+    out = place / "run"
+    if other:
+        out = shutil.copytree(out, tmp_path / "other")
+    before = sorted(out.iterdir())
+    said = refused("decompress", place / "run", tmp_path / "x.lb", "--out", out, "--force")
+    assert "is the folder of a run" in " ".join(said.split())
+    assert sorted(out.iterdir()) == before
