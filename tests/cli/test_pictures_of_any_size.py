@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import lowerbound as lb
+from lowerbound.data import DataError
 from lowerbound.lossless_file import pack, unpack
 
 G = np.random.default_rng(0)
@@ -99,3 +100,39 @@ def test_pictures_are_not_written_into_the_folder_of_a_run(place, cli, refused, 
     said = refused("decompress", place / "run", tmp_path / "x.lb", "--out", out, "--force")
     assert "is the folder of a run" in " ".join(said.split())
     assert sorted(out.iterdir()) == before
+
+
+def test_pictures_of_the_size_of_the_fit_keep_their_names_and_subfolders(place, cli, refused, tmp_path):
+    names = ["cats/b", "dogs/a", "dogs/c"]
+    for name in names:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(G.integers(0, 256, (13, 11, 3), dtype=np.uint8)).save(tmp_path / "in" / f"{name}.png")
+    file = tmp_path / "x.lb"
+    answer = cli("compress", place / "run", tmp_path / "in", "--out", file)
+    assert answer.code == 0, answer
+    cli("decompress", place / "run", file, "--out", tmp_path / "out")
+    cli("decompress", place / "run", file, "--out", tmp_path / "out.npy")
+    written = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").glob("*/*"))
+    assert written == [f"{name}.png" for name in names]
+    back = lb.Fitted.open(place / "run").decompress(file)
+    assert list(back) == names
+    for x, row in zip(back.values(), np.load(tmp_path / "out.npy"), strict=True):
+        assert np.array_equal(x, row)
+    for name, x in back.items():
+        with Image.open(tmp_path / "out" / f"{name}.png") as image:
+            assert np.array_equal(np.asarray(image), x)
+    content = unpack(file.read_bytes())
+    for altered in (["../b", "a", "c"], ["a", "a", "c"], ["a"], 3):
+        content.header["names"] = altered
+        file.write_bytes(pack(content))
+        said = refused("decompress", place / "run", file, "--out", tmp_path / "other")
+        assert "header that is not readable" in said
+    del content.header["names"]
+    file.write_bytes(pack(content))
+    assert lb.Fitted.open(place / "run").decompress(file).shape == (3, 13, 11, 3)
+
+
+def test_names_that_are_equal_as_text_are_refused(place, tmp_path):
+    x = np.zeros((20, 20, 3), np.uint8)
+    with pytest.raises(DataError, match="two pictures have the name '1'"):
+        lb.Fitted.open(place / "run").compress({1: x, "1": x, 2: x}, tmp_path / "x.lb")

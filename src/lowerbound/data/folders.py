@@ -54,7 +54,7 @@ def sizes_in(path: Path) -> set[tuple[int, int]]:
 
 
 def read_pictures(path: Path) -> dict[str, np.ndarray]:
-    """Pictures of any sizes, (height, width) or (height, width, channels), uint8, by their names as `names_in` gives them.
+    """Pictures of any sizes, (height, width) or (height, width, channels), uint8, by the names of `names_in`.
 
     Arguments:
         path: a folder, or one picture.
