@@ -120,12 +120,17 @@ def _open_to_all(folder: Path) -> None:
     folder.parent.parent.chmod(0o777)
 
 
+def _open_to_its_group(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    folder.parent.parent.chmod(0o770)
+
+
 def _anothers(folder: Path) -> None:
     folder.mkdir(parents=True)
     os.chown(folder, 65534, -1) if os.geteuid() == 0 else folder.chmod(0o500)
 
 
-@pytest.mark.parametrize("hostile", [_file, _link, _open_to_all, _anothers])
+@pytest.mark.parametrize("hostile", [_file, _link, _open_to_all, _open_to_its_group, _anothers])
 def test_graphs_are_not_taken_from_where_others_write(
     hostile: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

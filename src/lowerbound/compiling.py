@@ -34,6 +34,7 @@ WORTH = 20.0
 """Seconds of eager steps ahead from which it is tried: making a graph takes seconds, and saves some of the rest."""
 
 _CACHE = "TORCHINDUCTOR_CACHE_DIR"
+_NO_OTHER_WRITES = 0o755
 
 
 class AutoCompile:
@@ -116,9 +117,9 @@ def _is_open(said: str | None) -> bool:
 def _is_made(folder: Path) -> bool:
     """Whether there is such a folder, and the one that holds it, into which this user alone can write."""
     try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
+        cache_folder().mkdir(parents=True, exist_ok=True, mode=_NO_OTHER_WRITES)
         whole = cache_folder().stat()
-        if whole.st_uid != os.geteuid() or whole.st_mode & stat.S_IWOTH:
+        if whole.st_uid != os.geteuid() or whole.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             return False
         for each in (folder.parent, folder):
             each.mkdir(exist_ok=True, mode=stat.S_IRWXU)

@@ -32,7 +32,7 @@ from lowerbound.coded_file import (
     write_coded,
 )
 from lowerbound.coding import BATCH, BitStack, StackError
-from lowerbound.coding.whole_numbers import CodedNumbers, Range, WholeNumberCodec
+from lowerbound.coding.whole_numbers import MOST_CELLS, CodedNumbers, Range, WholeNumberCodec
 from lowerbound.data import DataError
 from lowerbound.data.kinds import kind_named
 from lowerbound.evaluate.coded_pictures import has_picture_codes, near
@@ -93,12 +93,14 @@ def compress(
     pictures = lossy_sizes.pictures_of(fitted, data)
     if pictures is not None:
         return _compress_sizes(fitted, pictures, path, force=force, progress=progress)
-    rows = fitted.rows(data)
+    folder = lossy_sizes.rows_of_folder(fitted, data)
+    names, rows = (None, fitted.rows(data)) if folder is None else folder
     x = np.asarray(rows.x)
     require_codable(len(x), x.size, rows.name)
     events = fitted.events(x)
     coded = _codec(fitted).encode(events.double(), third(progress, 0))
-    content = pack(Content(header=_header(fitted, x, coded), seen=None, stack=coded.stack.to_bytes()))
+    header = _header(fitted, x, coded) | ({} if names is None else {"names": names})
+    content = pack(Content(header=header, seen=None, stack=coded.stack.to_bytes()))
     again = _decoded(fitted, content_of(content, "what was coded", fitted), "what was coded", third(progress, 1))
     if not torch.equal(again, coded.decoded):
         raise DataError("the pictures did not come back from their codes as they were, and nothing was written.")
@@ -113,7 +115,10 @@ def decompress(fitted: Fitted, path: str | Path, *, progress: Progress | None = 
     content = content_of(data, str(path), fitted)
     if "sizes" in content.header:
         return lossy_sizes.in_the_form_of(fitted, _decoded_sizes(fitted, content, str(path), progress))
-    return fitted.render(_decoded(fitted, content, str(path), progress))
+    with decoding(str(path), "codes"):
+        names = lossy_sizes.names_in(content.header)
+    rows = fitted.render(_decoded(fitted, content, str(path), progress))
+    return rows if names is None else dict(zip(names, rows, strict=True))
 
 
 def _codec(fitted: Fitted) -> WholeNumberCodec:
@@ -150,8 +155,8 @@ def _stack_of(content: Content) -> tuple[BitStack, tuple[Range, ...]]:
     """The codes of a file, and their ranges."""
     header = content.header
     ranges = tuple((int(low), int(high)) for low, high in header["ranges"])
-    if not all(low < high for low, high in ranges):
-        raise ValueError("numbers without a range")
+    if not all(0 < high - low <= MOST_CELLS + 1 for low, high in ranges):
+        raise ValueError("numbers without a range, or too many")
     stack = BitStack.from_bytes(content.stack, header["words"], header["lanes"])
     stack.lent = header["lent"]
     return stack, ranges

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,10 @@ from lowerbound.coded_file import Progress, weights_checksum
 from lowerbound.coding import BATCH, BitStack, StackError
 from lowerbound.coding.any_size import CodedPictures, PictureCodec
 from lowerbound.data import DataError
+from lowerbound.data.assemble import Rows, to_rows
 from lowerbound.data.errors import clipped
-from lowerbound.data.folders import SUFFIXES, read_pictures, sizes_in
+from lowerbound.data.folders import SUFFIXES, read_folder, read_pictures, sizes_in
+from lowerbound.data.folders import names_in as names_in_folder
 from lowerbound.data.readers import read_contents
 from lowerbound.data.schema import Schema
 from lowerbound.data.shards.folder import shards_in
@@ -31,7 +35,17 @@ from lowerbound.evaluate.picture_quality import ms_ssim, num_scales, psnr
 from lowerbound.fitted import Fitted
 from lowerbound.lossless_others import sizes_of_others
 
-__all__ = ["decoded", "encoded", "in_the_form_of", "nearness", "others_of", "pictures_of", "png_of"]
+__all__ = [
+    "decoded",
+    "encoded",
+    "in_the_form_of",
+    "names_in",
+    "nearness",
+    "others_of",
+    "pictures_of",
+    "png_of",
+    "rows_of_folder",
+]
 
 _LEVELS, _MOST_SIDE = 256, 1 << 16
 
@@ -84,8 +98,7 @@ def decoded(
     lead, codec = fitted.schema.event_shape[:-2], _codec(fitted)
     names = [name for name, _, _ in header["sizes"]]
     sizes = [(height, width) for _, height, width in header["sizes"]]
-    if len(names) != header["rows"] or len(set(names)) != len(names) or not all(map(_is_name, names)):
-        raise ValueError("pictures without names")
+    _check_names(names, header["rows"])
     if any(type(n) is not int or not codec.least <= n <= _MOST_SIDE for size in sizes for n in size):
         raise ValueError("sizes of no pictures")
     if -(-sum(map(math.prod, sizes)) * math.prod(lead) // len(names)) != header["elements"]:
@@ -94,6 +107,37 @@ def decoded(
     if not stack.is_what_was_lent(header["lent"]) or _checksum(found) != header["checksum"]:
         raise StackError("other codes")
     return dict(zip(names, found, strict=True))
+
+
+def rows_of_folder(fitted: Fitted, data: Any) -> tuple[list[str], Rows] | None:
+    """The names and rows of a folder of pictures of the size of the fit, without labels; None of other data.
+
+    Raises:
+        DataError: pictures of other colours, or a name that is none.
+    """
+    if fitted.schema.kind != "image" or not isinstance(data, str | Path):
+        return None
+    path = Path(data)
+    if not path.is_dir() or shards_in(path):
+        return None
+    names = names_in_folder(path)
+    for name in names:
+        _require_name(name)
+    contents = replace(read_folder(path, None), y=None, label=None)
+    return names, to_rows(contents, fitted.schema, name=path.name)
+
+
+def names_in(header: Mapping[str, Any]) -> list[str] | None:
+    """The names of the rows of a file; None if it has none.
+
+    Raises:
+        ValueError, TypeError: a header that is none.
+    """
+    if "names" not in header:
+        return None
+    names = list(header["names"])
+    _check_names(names, header["rows"])
+    return names
 
 
 def in_the_form_of(fitted: Fitted, pictures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -151,12 +195,17 @@ def _given(data: Any, schema: Schema) -> tuple[dict[str, Any], bool] | None:
         data = {f"{n:0{len(str(len(data)))}}": x for n, x in enumerate(data, 1)}
     if not isinstance(data, Mapping) or not data:
         return None
-    return {str(name): np.asarray(x) for name, x in data.items()}, schema.channels_last
+    named = {str(name): np.asarray(x) for name, x in data.items()}
+    if len(named) < len(data):
+        twice = Counter(map(str, data)).most_common(1)[0][0]
+        raise DataError(f"two pictures have the name '{clipped(twice)}' as text; give each a name of its own.")
+    return named, schema.channels_last
 
 
 def _stored(name: str, x: np.ndarray, fitted: Fitted, *, channels_last: bool) -> np.ndarray:
     """A picture as it is stored."""
     lead, least = fitted.schema.event_shape[:-2], _codec(fitted).least
+    _require_name(name)
     if lead == (1,) and x.ndim == 2:
         x, channels_last = x[None], False
     stored = np.moveaxis(x, -1, 0) if channels_last and x.ndim == 3 else x
@@ -172,16 +221,39 @@ def _stored(name: str, x: np.ndarray, fitted: Fitted, *, channels_last: bool) ->
             f"'{clipped(name)}' is a picture of {stored.shape[-2]} x {stored.shape[-1]}; {fitted.called} takes sides "
             f"of {least} to {_MOST_SIDE:,} pixels: leave it out."
         )
-    if not _is_name(name):
-        raise DataError(f"'{clipped(name)}' can be the name of no file; rename it.")
     return np.ascontiguousarray(stored)
 
 
+def _check_names(names: list[Any], num_rows: int) -> None:
+    """Refuse what a header holds in place of one name for each picture.
+
+    Raises:
+        ValueError, TypeError: saying how.
+    """
+    if not names or len(names) != num_rows:
+        raise ValueError("no pictures, or others than rows")
+    if len(set(names)) != num_rows or not all(map(_is_name, names)):
+        raise ValueError("pictures without names")
+
+
+def _require_name(name: str) -> None:
+    """Refuse what cannot be the name of a file on every system.
+
+    Raises:
+        DataError: with the name, of which bytes that are no UTF-8 are escaped.
+    """
+    if not _is_name(name):
+        shown = name.encode(errors="backslashreplace").decode()
+        raise DataError(f"'{clipped(shown)}' can be the name of no file on some systems; rename it.")
+
+
 def _is_name(name: Any) -> bool:
-    """Whether it names a file below the folder in which it stands, on any system."""
+    """Whether it names a file below the folder in which it stands, on any system; not if bytes of it are no UTF-8."""
     parts = name.split("/") if isinstance(name, str) else [""]
-    odd = set('\\:*?"<>|') | {chr(n) for n in range(32)}
-    return all(part.strip(" .") and not odd & set(part) and len(part.encode()) < 200 for part in parts)
+    odd = set('\\:*?"<>|') | set(map(chr, [*range(32), *range(0xD800, 0xE000)]))
+    return all(
+        part.strip(" .") and not odd & set(part) and len(part.encode(errors="surrogatepass")) < 200 for part in parts
+    )
 
 
 def _codec(fitted: Fitted) -> PictureCodec:

@@ -8,9 +8,11 @@ import torch
 
 import lowerbound as lb
 from lowerbound.cli.compress import lines_of
+from lowerbound.coding import BitStack
+from lowerbound.coding.whole_numbers import MOST_CELLS, ranges_of
 from lowerbound.data import DataError
-from lowerbound.lossless_file import unpack
-from lowerbound.lossy import CompressedWithLoss
+from lowerbound.lossless_file import Content, pack, unpack
+from lowerbound.lossy import CompressedWithLoss, _stack_of
 
 G = np.random.default_rng(0)
 PICTURES = np.kron(G.integers(0, 256, (60, 5, 4, 3)), np.ones((1, 3, 3, 1))).astype(np.uint8)[:, :13, :11]
@@ -82,3 +84,24 @@ def test_pictures_that_do_not_fit_are_refused(fitted, tmp_path):
     with pytest.raises(DataError, match="is empty"):
         fitted.compress(PICTURES[:0], tmp_path / "x.lb")
     assert not (tmp_path / "x.lb").exists()
+
+
+@pytest.mark.parametrize("width", [0, MOST_CELLS + 2, 1 << 25])
+def test_ranges_that_no_file_has_are_refused_before_memory_is_asked_for(fitted, tmp_path, width):
+    fitted.compress(PICTURES[:2], tmp_path / "x.lb")
+    content = unpack((tmp_path / "x.lb").read_bytes())
+    content.header["ranges"] = [[-3, width - 3] for _ in content.header["ranges"]]
+    (tmp_path / "x.lb").write_bytes(pack(content))
+    with pytest.raises(DataError, match="header that is not readable"):
+        fitted.decompress(tmp_path / "x.lb")
+
+
+def test_the_widest_ranges_that_are_written_are_those_that_are_read():
+    codes = [[torch.tensor([0.0, MOST_CELLS - 1.0])]]
+    ((low, high),) = ranges_of(codes)
+    stack = BitStack(lends=True).to_bytes()
+    header = {"ranges": [[low, high]], "words": 0, "lanes": 0, "lent": 0}
+    assert _stack_of(Content(header=header, seen=None, stack=stack))[1] == ((low, high),)
+    header["ranges"] = [[low, high + 1]]
+    with pytest.raises(ValueError, match="too many"):
+        _stack_of(Content(header=header, seen=None, stack=stack))

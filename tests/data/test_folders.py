@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from lowerbound.data import DataError, read_file, read_rows
+from lowerbound.data.folders import names_in, read_pictures
 
 
 def _picture(path, seed, shape=(4, 5)):
@@ -70,3 +71,10 @@ def test_a_link_to_the_folder_itself_ends(tmp_path):
         _picture(tmp_path / f"{i}.png", i)
     (tmp_path / "loop").symlink_to(tmp_path)
     assert "has pictures beside subfolders" in _refusal(tmp_path)
+
+
+def test_pictures_that_would_have_one_name_keep_their_endings_and_others_do_not(tmp_path):
+    for name in ("a.jpg", "a.png", "a.png.png", "b.png"):
+        _picture(tmp_path / name, 0)
+    assert names_in(tmp_path) == ["a.jpg", "a.png", "a.png.png", "b"]
+    assert list(read_pictures(tmp_path)) == names_in(tmp_path)

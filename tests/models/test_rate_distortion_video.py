@@ -248,3 +248,22 @@ def test_moving_digits_move_straight_and_bounce():
         assert np.abs(np.diff(place, axis=1)).max() <= 3
     speed = np.hypot(np.diff(rows, axis=1), np.diff(columns, axis=1)).mean(1)
     assert bool((speed > 0.5).all())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("prior", ["motion", "temporal", "frames"])
+@pytest.mark.parametrize("clip", [0, 2])
+def test_one_clip_is_drawn_without_a_batch_as_with_one(prior, clip):
+    sizes = {"window": 2, "hidden": [4], "prior_channels": [4], "code_channels": 3, "clip_channels": clip}
+    torch.manual_seed(0)
+    model = rate_distortion_video((4, 2, 8, 7), prior=prior, **sizes).double().eval()
+    for p in model.parameters():
+        p.add_(0.2 * torch.randn_like(p))
+    over: Any = model.prior
+    torch.manual_seed(1)
+    one = over().sample()
+    torch.manual_seed(1)
+    batch = over().sample((1,))
+    pairs = zip(one, batch, strict=True) if clip else [(one, batch)]
+    assert all(torch.equal(a, b[0]) for a, b in pairs)
+    torch.testing.assert_close(over().log_prob(one), over().log_prob(batch)[0])

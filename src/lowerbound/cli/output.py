@@ -36,18 +36,18 @@ def check_out(path: Path, run: Run, data: str | None, *allowed: str, force: bool
         others: further runs that are read.
 
     Raises:
-        BadParameter: another ending, or a file that must stay.
+        BadParameter: another ending, or a file, or the folder of a run, that must stay.
     """
     if path.suffix.lower() not in allowed:
         raise click.BadParameter(f"{str(path)!r} must end in {', '.join(allowed)}.", param_hint="'--out'")
     place = Path(os.path.realpath(path))
     runs = (run, *others)
     read = [data, *(one.config["data"].get("path") for one in runs)]
-    inside = is_of_a_run(place) or any(one.path.resolve() in place.parents for one in runs)
-    if inside or any(_is_read(place, Path(name)) for name in read if name is not None):
-        raise click.BadParameter(
-            f"{str(path)!r} is a file that a run reads or holds; choose another place.", param_hint="'--out'"
-        )
+    holds = (place / "run.json").exists()
+    inside = is_of_a_run(place) or any(one.path.resolve() in (place, *place.parents) for one in runs)
+    if holds or inside or any(_is_read(place, Path(name)) for name in read if name is not None):
+        what = "the folder of a run" if holds else "a file that a run reads or holds"
+        raise click.BadParameter(f"{str(path)!r} is {what}; choose another place.", param_hint="'--out'")
     if os.path.lexists(path) and not force:
         raise _taken(path)
 

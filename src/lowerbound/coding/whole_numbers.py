@@ -34,6 +34,7 @@ from lowerbound.hooks import ChosenInTurn, Latents, OverWholeNumbers
 from lowerbound.model import LatentVariableModel
 
 __all__ = [
+    "MOST_CELLS",
     "CodedNumbers",
     "Parts",
     "Range",
@@ -48,7 +49,8 @@ __all__ = [
 _ONE = torch.Size((1,))
 _BITS_OF_A_LANE = 1 << 16
 _MOST_LANES = 256
-_MOST_CELLS = 1 << 14
+MOST_CELLS = 1 << 14
+"""Numbers from the least to the greatest that a file may hold; a range has one more on each side."""
 _TABLE = 1 << 21
 Progress = Callable[[int, int], None]
 Range = tuple[int, int]
@@ -214,9 +216,9 @@ def ranges_of(codes: Sequence[Sequence[Tensor]]) -> tuple[Range, ...]:
     found = []
     for part in zip(*codes, strict=True):
         low, high = min(float(z.min()) for z in part), max(float(z.max()) for z in part)
-        if not high - low < _MOST_CELLS:  # or NaN
+        if not high - low < MOST_CELLS:  # or NaN
             raise ValueError(
-                f"The codes run from {low:g} to {high:g}, and a file takes at most {_MOST_CELLS:,} different numbers; "
+                f"The codes run from {low:g} to {high:g}, and a file takes at most {MOST_CELLS:,} different numbers; "
                 "fit with a larger weight of the rate: --objective beta-elbo:beta=BETA."
             )
         found.append((int(low) - 1, int(high) + 1))

@@ -18,7 +18,7 @@ from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.memory import check_memory
 
-__all__ = ["SUFFIXES", "read_folder", "read_pictures", "sizes_in"]
+__all__ = ["SUFFIXES", "names_in", "read_folder", "read_pictures", "sizes_in"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _MODES = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "RGB": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "RGBA": "RGBA"}
@@ -54,8 +54,7 @@ def sizes_in(path: Path) -> set[tuple[int, int]]:
 
 
 def read_pictures(path: Path) -> dict[str, np.ndarray]:
-    """Pictures of any sizes, (height, width) or (height, width, channels), uint8, by their names without endings; with
-    them where two would have one name. The name of a subfolder comes first.
+    """Pictures of any sizes, (height, width) or (height, width, channels), uint8, by the names of `names_in`.
 
     Arguments:
         path: a folder, or one picture.
@@ -67,11 +66,26 @@ def read_pictures(path: Path) -> dict[str, np.ndarray]:
     pixels = sum(width * height * len(mode) for (width, height), mode in map(_size, files))
     check_memory((pixels,), 1, f"'{clipped(path.name)}'")
     root = path if path.is_dir() else path.parent
-    names = [file.relative_to(root) for file in files]
-    short = [name.with_suffix("").as_posix() for name in names]
-    distinct = len(set(short)) == len(short)
-    kept = short if distinct else [name.as_posix() for name in names]
-    return {name: _pixels(file, _size(file)[1]) for name, file in zip(kept, files, strict=True)}
+    return {name: _pixels(file, _size(file)[1]) for name, file in zip(_names(files, root), files, strict=True)}
+
+
+def names_in(path: Path) -> list[str]:
+    """The names of the pictures of a folder, in the order in which they are read: without endings, but for those of
+    which two would have one name. The name of a subfolder comes first.
+
+    Raises:
+        DataError: there are none.
+    """
+    return _names(_files(path), path)
+
+
+def _names(files: list[Path], root: Path) -> list[str]:
+    whole = [file.relative_to(root) for file in files]
+    names = [name.with_suffix("").as_posix() for name in whole]
+    while len(set(names)) < len(names):  # a name with its ending may be that of another without: a.png of a.png.png
+        count = Counter(names)
+        names = [full.as_posix() if count[name] > 1 else name for name, full in zip(names, whole, strict=True)]
+    return names
 
 
 def _files(path: Path) -> list[Path]:

@@ -85,7 +85,7 @@ class FramesInTurn(nn.Module):
         if self.first is not None:
             return self.first()
         assert content is not None
-        found = cast(nn.Module, self.first_given)(content.flatten(0, -4))
+        found = cast(nn.Module, self.first_given)(content.reshape(-1, *content.shape[-3:]))
         loc, raw = found.reshape(*content.shape[:-3], 2, *self.latent_shape[1:]).unbind(-4)
         return NoisyNormalDistribution(loc, positive(raw, _MIN_SCALE), 3)
 
@@ -107,8 +107,9 @@ class FramesInTurn(nn.Module):
         lead, size = before.shape[:-4], before.shape[-2:]
         flags = known[..., None, None, None].expand(*lead, self.window, 1, *size)
         inputs = torch.cat([before, flags], -3).flatten(-4, -3)
-        inputs = (inputs if content is None else torch.cat([inputs, content], -3)).flatten(0, -4)
-        loc, raw = cast(nn.Module, self.net)(inputs).reshape(*lead, 2, *before.shape[-3:]).unbind(-4)
+        inputs = inputs if content is None else torch.cat([inputs, content], -3)
+        found = cast(nn.Module, self.net)(inputs.reshape(-1, *inputs.shape[-3:]))
+        loc, raw = found.reshape(*lead, 2, *before.shape[-3:]).unbind(-4)
         return NoisyNormalDistribution(before[..., -1, :, :, :] + loc, positive(raw, _MIN_SCALE), 3)
 
 

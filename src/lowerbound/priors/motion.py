@@ -82,11 +82,11 @@ class Motion(nn.Module):
         lead = codes.shape[:-4]
         here = known[..., None, None, None]
         of_pictures = torch.cat([pictures * here, here.expand_as(pictures[..., :1, :, :])], -3)
-        fetched = self._fetched(pictures[..., -1, :, :, :].flatten(0, -4), of_pictures.flatten(-4, -3).flatten(0, -4))
+        fetched = self._fetched(_rows(pictures[..., -1, :, :, :]), _rows(of_pictures.flatten(-4, -3)))
         there: Tensor = self.__dict__["_encoder"](fetched.reshape(-1, *self.__dict__["_encoder"].in_shape))
         of_codes = torch.cat([codes, here.expand_as(codes[..., :1, :, :])], -3)
-        beside = [] if content is None else [content.flatten(0, -4)]
-        rest = self.rest(torch.cat([there, of_codes.flatten(-4, -3).flatten(0, -4), *beside], -3))
+        beside = [] if content is None else [_rows(content)]
+        rest = self.rest(torch.cat([there, _rows(of_codes.flatten(-4, -3)), *beside], -3))
         found = rest.reshape(-1, 2, *there.shape[1:])
         return (found + torch.stack([there, torch.zeros_like(there)], 1)).reshape(*lead, *found.shape[1:])
 
@@ -101,6 +101,11 @@ class Motion(nn.Module):
         places = [(i, j) for i in range(side) for j in range(side)]
         parts = [share[:, [n]] * padded[..., i : i + height, j : j + width] for n, (i, j) in enumerate(places)]
         return torch.stack(parts).sum(0)
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """Maps (*lead, channel, height, width), of which `lead` may be (), as rows (n, channel, height, width)."""
+    return maps.reshape(-1, *maps.shape[-3:])
 
 
 def convolutions(sizes: Sequence[int], activation: Callable[[], nn.Module]) -> nn.Sequential:
