@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
 
 import numpy as np
 import pandas
@@ -64,6 +65,9 @@ def test_without_times_rows_are_in_order_and_that_is_said():
         (["2023-12-31", "2024-01-31", "2024-02-29", "2024-04-30"], 1, "1 month", [0, 1, 2, 4]),
         (["2024-01-01 00:00", "2024-01-01 06:00", "2024-01-01 12:00"], 21600, "6 hours", [0, 1, 2]),
         ([0.1, 0.2, 0.3, 0.5], 0.1, "0.1", [0, 1, 2, 4]),
+        ([1e-10, 2e-10, 3e-10, 5e-10], 1e-10, "1e-10", [0, 1, 2, 4]),
+        ([1.7e9, 1.7e9 + 0.001, 1.7e9 + 0.002, 1.7e9 + 0.004], 0.001, "0.001", [0, 1, 2, 4]),
+        ([date(2024, 2, 28), date(2024, 2, 29), date(2024, 3, 2)], 86400, "1 day", [0, 1, 3]),
     ],
 )
 def test_the_step_is_the_most_usual_difference(times, step, words, expected):

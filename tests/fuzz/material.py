@@ -20,7 +20,9 @@ LAST = ["--steps", "4", "--device", "cpu", "--no-evaluate"]
 SMALL = ["--hidden", "4", "--latent-dim", "2", "--num-samples", "2", *LAST]
 PLAIN = ("vae", "labels", "text", "codes", "exact")
 CODES = "vq:num_codes=4,features=2,network=mlp,hidden=[4],prior_channels=4,prior_layers=1,prior_epochs=1"
-ATOMS = "molecule-vae:embedding_dim=2,width=2,latent_dim=2,graph_latent_dim=1,encoder=message-passing,decoder=convolution"
+ATOMS = (
+    "molecule-vae:embedding_dim=2,width=2,latent_dim=2,graph_latent_dim=1,encoder=message-passing,decoder=convolution"
+)
 BLOCKS = "rna=gene_*;protein=adt_*;kind=group"
 
 

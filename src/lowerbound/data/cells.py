@@ -5,7 +5,7 @@ nature      cells                                                          numbe
 ==========  =============================================================  ============================
 number      integers, floating-point and decimal numbers, also as objects  the same
 boolean     True and False                                                 0 and 1
-date        datetimes, and text such as 2024-02-29 or 2024-02-29 12:30     seconds since 1970
+date        dates, datetimes, and text such as 2024-02-29 12:30            seconds since 1970
 text        any other text; the values of a pandas categorical             none: they are numbered later
 other       lists, bytes, durations, …                                     none
 ==========  =============================================================  ============================
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
@@ -145,6 +145,10 @@ def _objects(column: Any, dtype: str) -> Cells:
         return Cells(nature="boolean", dtype=dtype, numbers=_filled(values, missing))
     if present and all(isinstance(value, int | float | np.number | Decimal) for value in present):
         return Cells(nature="number", dtype=dtype, numbers=_filled(values, missing))
+    if present and all(type(value) is date for value in present):
+        seconds = np.full(len(values), np.nan)
+        seconds[~missing] = values[~missing].astype("datetime64[D]").astype("datetime64[s]").astype(np.int64)
+        return Cells(nature="date", dtype=dtype, numbers=seconds, format=strftime_of(seconds))
     if not all(isinstance(value, str) for value in present):
         return Cells(nature="other", dtype=dtype)
     if present and all(_DATE.fullmatch(value) for value in present):

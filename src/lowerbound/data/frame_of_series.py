@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,7 +82,12 @@ def _time_of(series: SeriesSchema) -> Column:
         return Column(name=series.time, kind="date", dtype=series.time_dtype, format=series.time_format)
     whole = float(series.step).is_integer() and series.time_dtype.lower().startswith(("int", "uint"))
     dtype = series.time_dtype if whole else "float64"
-    return Column(name=series.time, kind="continuous", dtype=dtype, decimals=0 if whole else 9)
+    return Column(name=series.time, kind="continuous", dtype=dtype, decimals=0 if whole else _decimals(series.step))
+
+
+def _decimals(step: float) -> int:
+    """To which times on a grid are rounded: nine, and six beyond the first digit of a smaller step."""
+    return max(9, 6 - math.floor(math.log10(step)))
 
 
 def _ids(which: np.ndarray, names: Sequence[str] | None, series: SeriesSchema) -> Any:

@@ -27,7 +27,7 @@ from lowerbound.data.times_of_steps import on_a_scale, read_times, scaled, step_
 
 __all__ = ["Places", "in_series", "infer_series", "places_of", "seen_until"]
 
-_OFF_GRID = 1e-4  # of a step
+_OFF_GRID, _MOST_OFF_GRID = 1e-4, 0.25  # of a step; more than the first where times are rounded to float64
 _MOST_HOLES = 100  # steps for each row of a series
 
 
@@ -138,7 +138,8 @@ def places_of(frame: Any, series: SeriesSchema, what: str) -> Places:
     starts = np.full(len(names), np.inf)
     np.minimum.at(starts, codes, times)
     steps = (times - starts[codes]) / series.step
-    off = np.flatnonzero(np.abs(steps - np.round(steps)) > _OFF_GRID)
+    rounding = float(np.spacing(np.abs(times).max())) / series.step
+    off = np.flatnonzero(np.abs(steps - np.round(steps)) > min(max(_OFF_GRID, 4 * rounding), _MOST_OFF_GRID))
     if len(off):
         row = int(off[0])
         raise DataError(

@@ -22,7 +22,7 @@ __all__ = ["Times", "on_a_scale", "read_times", "scaled", "seconds_of_months", "
 
 _DAY = 86400.0
 _SHORTEST_MONTH = 28 * _DAY
-_DIGITS = 9  # to which differences of times are the same
+_DIGITS = 9  # to which differences of times are the same, where their rounding allows it
 
 
 class Times(NamedTuple):
@@ -99,9 +99,12 @@ def usual_step(numbers: Float[np.ndarray, "row"], codes: Int[np.ndarray, "row"])
     differences = differences[differences > 0]
     if not len(differences):
         return None
-    unit = float(np.median(differences))
-    values, counts = np.unique(np.round(differences / unit, _DIGITS), return_counts=True)
-    return float(np.round(values[counts.argmax()] * unit, _DIGITS))
+    unit, spacing = float(np.median(differences)), float(np.spacing(np.abs(numbers).max()))
+    digits = int(np.clip(-np.log10(4 * spacing / unit), 0, _DIGITS))
+    _, classes, counts = np.unique(np.round(differences / unit, digits), return_inverse=True, return_counts=True)
+    usual = float(differences[classes.reshape(-1) == counts.argmax()].mean())
+    written = (float(f"{usual:.{figures}g}") for figures in range(1, 17))
+    return next((step for step in written if abs(step - usual) <= 4 * spacing / counts.max()), usual)
 
 
 def seconds_of_months(months: Float[np.ndarray, "*time"], within: float) -> Float[np.ndarray, "*time"]:
