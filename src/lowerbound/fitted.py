@@ -454,7 +454,7 @@ class Fitted:
         return lossy.compress(self, data, path, force=force, progress=progress)
 
     def decompress(self, path: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Any:
-        """The rows that `compress` wrote to a file, in the form of the user's data.
+        """The rows that `compress` wrote, in the form of the user's data; with loss, pictures of a folder by name.
 
         Raises:
             ValueError: no such file, one of another model, one that is damaged, or one that decodes otherwise here.

@@ -109,7 +109,7 @@ def compress(
 
 
 def decompress(fitted: Fitted, path: str | Path, *, progress: Progress | None = None) -> Any:
-    """What the pictures of a file look like, in the form of the user's data. See `Fitted.decompress`."""
+    """What the pictures of a file look like, by name where they have names. See `Fitted.decompress`."""
     path = Path(path)
     data = read_coded(path)
     content = content_of(data, str(path), fitted)
