@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -118,7 +119,7 @@ def rows_of_folder(fitted: Fitted, data: Any) -> tuple[list[str], Rows] | None:
     if fitted.schema.kind != "image" or not isinstance(data, str | Path):
         return None
     path = Path(data)
-    if not path.is_dir() or shards_in(path):
+    if not os.path.isdir(path) or shards_in(path):
         return None
     names = names_in_folder(path)
     for name in names:
@@ -183,11 +184,11 @@ def _given(data: Any, schema: Schema) -> tuple[dict[str, Any], bool] | None:
     size = schema.event_shape[-2:]
     if isinstance(data, str | Path):
         path = Path(data)
-        if path.is_dir():
+        if os.path.isdir(path):
             return None if shards_in(path) or sizes_in(path) == {size} else (read_pictures(path), True)
-        if path.suffix.lower() in SUFFIXES and path.is_file():
+        if path.suffix.lower() in SUFFIXES and os.path.isfile(path):
             return read_pictures(path), True
-        data = read_contents(path).x if path.suffix.lower() == ".npy" and path.is_file() else None
+        data = read_contents(path).x if path.suffix.lower() == ".npy" and os.path.isfile(path) else None
     if isinstance(data, np.ndarray) and data.ndim == len(schema.event_shape) + 1:
         axes = slice(1, 3) if schema.channels_last else slice(-2, None)
         data = None if data.shape[axes] == size else list(data)

@@ -136,3 +136,7 @@ def test_names_that_are_equal_as_text_are_refused(place, tmp_path):
     x = np.zeros((20, 20, 3), np.uint8)
     with pytest.raises(DataError, match="two pictures have the name '1'"):
         lb.Fitted.open(place / "run").compress({1: x, "1": x, 2: x}, tmp_path / "x.lb")
+
+
+def test_a_name_that_no_system_takes_is_refused(place, refused, tmp_path):
+    refused("compress", place / "run", "[" * 3000, "--out", tmp_path / "x.lb")

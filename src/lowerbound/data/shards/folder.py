@@ -8,6 +8,7 @@ take more than `stream_above` bytes stay on disk.
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ SUFFIXES = (".npy", ".npz", ".parquet", ".tar")
 
 def is_pattern(path: Path) -> bool:
     """Whether this names no file but several, by * or ? or […]."""
-    return glob.has_magic(str(path)) and not path.exists()
+    return glob.has_magic(str(path)) and not os.path.exists(path)
 
 
 def shards_in(path: Path) -> list[Path]:
