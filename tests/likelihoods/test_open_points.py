@@ -187,3 +187,15 @@ def test_the_words_of_the_likelihood_are_those_of_the_symbols(real):
     symbols = data.schema.molecules.symbols
     assert made.grammar.num_rings == sum(symbol.startswith("&") for symbol in symbols) == 32
     assert len(alphabet()) < len(symbols) == made.num_symbols
+
+
+def test_the_rows_of_the_last_question_are_those_that_are_answered() -> None:
+    grammar = OpenPoints("a0-+a0-1+a1-", 5, 4)
+    one, other = torch.tensor([[2, 0, 0, 0]]), torch.tensor([[3, 4, 0, 0]])
+    for rows in (one, other, one, one):
+        now, alone = grammar.along(rows), OpenPoints("a0-+a0-1+a1-", 5, 4).along(rows)
+        assert torch.equal(grammar.allowed(now), grammar.allowed(alone))
+    rows = one.clone()
+    first = grammar.allowed(grammar.along(rows))
+    rows.copy_(other)
+    assert not torch.equal(grammar.allowed(grammar.along(rows)), first)

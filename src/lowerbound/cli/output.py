@@ -43,7 +43,7 @@ def check_out(path: Path, run: Run, data: str | None, *allowed: str, force: bool
     place = Path(os.path.realpath(path))
     runs = (run, *others)
     read = [data, *(one.config["data"].get("path") for one in runs)]
-    holds = (place / "run.json").exists()
+    holds = os.path.exists(place / "run.json")
     inside = is_of_a_run(place) or any(one.path.resolve() in (place, *place.parents) for one in runs)
     if holds or inside or any(_is_read(place, Path(name)) for name in read if name is not None):
         what = "the folder of a run" if holds else "a file that a run reads or holds"
@@ -62,7 +62,7 @@ def _is_read(place: Path, other: Path) -> bool:
     """Whether a place is a file, also by a hard link, or lies in a folder, that is read."""
     try:
         other = Path(os.path.realpath(other))
-        return place == other or (other.is_dir() and other in place.parents) or os.path.samefile(place, other)
+        return place == other or (os.path.isdir(other) and other in place.parents) or os.path.samefile(place, other)
     except OSError:
         return False
 

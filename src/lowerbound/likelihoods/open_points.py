@@ -109,6 +109,7 @@ class OpenPoints(nn.Module):
         super().__init__()
         words = _words(points)
         self.num_rings, self.length = num_symbols - NUM_BEFORE_RINGS - len(words), length
+        self._last: tuple[Tensor, Situation] | None = None
         first = NUM_BEFORE_RINGS + max(0, self.num_rings)
         leaves = {word.before for word in words if not word.after}
         needed = {0} | {order for word in words for order in word.after}
@@ -206,7 +207,15 @@ class OpenPoints(nn.Module):
 
     @torch.no_grad()
     def along(self, k: Int[Tensor, "row position"]) -> Situation:
-        """The situations of all positions of rows (N, t), in the order of `k.flatten()`."""
+        """The situations of all positions of rows (N, t), in the order of `k.flatten()`.
+
+        They depend on the rows alone. Those of the last rows are kept, for whoever asks about one batch at many z.
+        """
+        if self._last is None or self._last[0].device != k.device or not torch.equal(self._last[0], k):
+            self._last = k.clone(), self._walked(k)
+        return self._last[1]
+
+    def _walked(self, k: Int[Tensor, "row position"]) -> Situation:
         state, found = self.begin(len(k)), []
         for t in range(k.shape[1]):
             found.append(self.situation(state))
