@@ -140,4 +140,4 @@ def test_names_that_are_equal_as_text_are_refused(place, tmp_path):
 
 def test_a_name_that_no_system_takes_is_refused(place, refused, tmp_path):
     refused("compress", place / "run", "[" * 3000, "--out", tmp_path / "x.lb")
-    refused("compress", place / "run", place / "photos", "--out", tmp_path / ("x" * 300 + ".lb"))
+    refused("compress", place / "run", place / "in", "--out", tmp_path / ("x" * 300 + ".lb"))
