@@ -198,6 +198,15 @@ def test_a_run_in_the_precision_that_was_chosen_for_it_resumes_to_the_same_bits(
     _same(tmp_path / "whole", tmp_path / "run")
 
 
+@pytest.fixture
+def heeded():
+    """SIGINT as a terminal leaves it: a shell starts what it puts in the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 def test_a_second_interruption_stops_at_once_and_resumes(digits_run, tmp_path, cli, monkeypatch):
     monkeypatch.setattr("lowerbound.cli.interrupt._SAME_REQUEST", 0.0)
 
