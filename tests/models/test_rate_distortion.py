@@ -85,8 +85,8 @@ def test_the_prior_learns_rounded_codes_after_training_and_the_pictures_stay(pri
         ({"prior": "normal"}, "expected factorized or hyperprior"),
         ({"code_channels": 0}, "needs at least 1"),
         ({"noise": 0}, "positive number"),
-        ({"prior_epochs": -1}, "prior_epochs=-1"),
-        ({"prior_patience": 0}, "prior_patience=0"),
+        ({"prior_epochs": -1}, "prior_epochs is -1"),
+        ({"prior_patience": 0}, "prior_patience is 0"),
     ],
 )
 def test_it_refuses_in_a_sentence(given, sentence):

@@ -21,7 +21,7 @@ from lowerbound import likelihoods, posteriors
 from lowerbound.losses import Loss, PriorAlone
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.parts import Activation, nonlinearity, outputs_of, seen_by, view_of
-from lowerbound.models.recipe import Finish, Recipe, Stage
+from lowerbound.models.recipe import Finish, Recipe, Stage, check_passes
 from lowerbound.nets import MLP, Embedded, FromMap, ToMap
 from lowerbound.nets.maps import map_shape
 from lowerbound.nets.site_net import CausalNetwork
@@ -171,9 +171,7 @@ def _coded(
     prior_patience: int,
 ) -> LatentVariableModel:
     """The model with a posterior over codes, in words."""
-    for name, value, least in (("prior_epochs", prior_epochs, 0), ("prior_patience", prior_patience, 1)):
-        if value < least:
-            raise ValueError(f"{name} is {value} and must be at least {least}.")
+    check_passes(prior_epochs, prior_patience)
     shape, widths, nonlinear = tuple(event_shape), tuple(hidden), nonlinearity(activation)
     if latent_dim < 1:
         raise ValueError(f"latent_dim is {latent_dim} and must be at least 1.")

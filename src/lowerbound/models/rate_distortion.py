@@ -35,7 +35,7 @@ from lowerbound.losses.prior_alone import RoundedPriorAlone
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.layered import LowestLayer
 from lowerbound.models.parts import Activation, nonlinearity
-from lowerbound.models.recipe import Finish, Recipe, Stage
+from lowerbound.models.recipe import Finish, Recipe, Stage, check_passes
 from lowerbound.nets import FromMap, ToMap
 from lowerbound.posteriors import UniformNoise, UniformNoiseLayers
 from lowerbound.priors import FactorizedCumulative, Hierarchical, NoisyNormal
@@ -44,7 +44,6 @@ __all__ = [
     "FITS_ROUNDED",
     "RECIPE",
     "CodePrior",
-    "check_passes",
     "check_pictures",
     "rate_distortion",
     "require_weighted_rate",
@@ -126,17 +125,6 @@ def check_pictures(shape: tuple[int, ...], widths: tuple[int, ...], **counts: in
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"rate_distortion got {name}={count} and needs at least 1.")
-
-
-def check_passes(prior_epochs: int, prior_patience: int) -> None:
-    """Refuse numbers of passes that are none.
-
-    Raises:
-        ValueError: naming the one.
-    """
-    for name, value, least in (("prior_epochs", prior_epochs, 0), ("prior_patience", prior_patience, 1)):
-        if value < least:
-            raise ValueError(f"rate_distortion got {name}={value} and needs at least {least}.")
 
 
 def _fit_rounded(loss: Loss, x: Tensor, options: Mapping[str, Any]) -> Stage:

@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from lowerbound.likelihoods import Normal
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.parts import Activation, nonlinearity
-from lowerbound.models.rate_distortion import FITS_ROUNDED, check_passes, check_pictures, require_weighted_rate
-from lowerbound.models.recipe import Recipe
+from lowerbound.models.rate_distortion import FITS_ROUNDED, check_pictures, require_weighted_rate
+from lowerbound.models.recipe import Recipe, check_passes
 from lowerbound.models.sequence_steps import EachStep
 from lowerbound.nets import FromMap, ToMap
 from lowerbound.posteriors import UniformNoise, UniformNoiseBeside

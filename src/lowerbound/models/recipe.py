@@ -18,7 +18,17 @@ from lowerbound.model import LatentVariableModel
 from lowerbound.nets.shapes import Shape
 from lowerbound.spelling import check_options
 
-__all__ = ["COVARIATES", "OF_THE_DATA", "BeforeTraining", "Finish", "Labels", "Recipe", "SecondStage", "Stage"]
+__all__ = [
+    "COVARIATES",
+    "OF_THE_DATA",
+    "BeforeTraining",
+    "Finish",
+    "Labels",
+    "Recipe",
+    "SecondStage",
+    "Stage",
+    "check_passes",
+]
 
 Labels: TypeAlias = Literal["unused", "context", "partial", "covariates", "optional covariates"]
 """How training sees labels: not at all; as a one-hot context; as class numbers, with −1 for no label; or not at all,
@@ -161,3 +171,14 @@ class Recipe:
         if missing:
             raise ValueError(f"The {self.name} recipe got no {missing[0]}, which the data decide; fit it to data.")
         return self.make(event_shape, **checked)
+
+
+def check_passes(prior_epochs: int, prior_patience: int) -> None:
+    """Refuse numbers of passes of a `Finish` that are none.
+
+    Raises:
+        ValueError: naming the one.
+    """
+    for name, value, least in (("prior_epochs", prior_epochs, 0), ("prior_patience", prior_patience, 1)):
+        if value < least:
+            raise ValueError(f"{name} is {value} and must be at least {least}.")

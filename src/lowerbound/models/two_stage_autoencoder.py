@@ -21,7 +21,7 @@ from lowerbound import priors
 from lowerbound.losses import Loss, PriorAlone
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.parts import Activation
-from lowerbound.models.recipe import Finish, Recipe, Stage
+from lowerbound.models.recipe import Finish, Recipe, Stage, check_passes
 from lowerbound.models.variational_autoencoder import Network, vae
 from lowerbound.priors import AfterTraining, StandardNormal
 from lowerbound.priors.two_stage import InitializedFromLatents
@@ -65,9 +65,7 @@ def two_stage(
     >>> two_stage((8, 8), latent_dim=2, hidden=[32]).sample(5).shape
     torch.Size([5, 8, 8])
     """
-    for name, value, least in (("prior_epochs", prior_epochs, 0), ("prior_patience", prior_patience, 1)):
-        if value < least:
-            raise ValueError(f"{name} is {value} and must be at least {least}.")
+    check_passes(prior_epochs, prior_patience)
     second = construct(priors, prior, latent_dim=latent_dim, latent_shape=latent_dim)
     if not any(parameter.requires_grad for parameter in second.parameters()):
         raise ValueError(f"two-stage got prior={prior!r}, which learns nothing; take flow-prior, or the recipe vae.")
