@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -241,7 +242,17 @@ def test_a_hub_that_does_not_know_the_name_says_so(tmp_path: Path, hub: tuple[st
         pull("org/none", tmp_path / "out", endpoint=hub[0])
 
 
-def test_a_hub_that_does_not_answer_says_so(run: Path) -> None:
+def test_a_hub_that_does_not_answer_says_so(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In one sentence, whatever the package says of its attempts."""
     pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
-    with pytest.raises(HubError, match="The hub refused org/digits"):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    logger = logging.getLogger("huggingface_hub")
+    logger.addHandler(caplog.handler)
+    with pytest.raises(HubError, match=r"The hub cannot be reached for org/digits \(.*\); check the connection\."):
         push(run, "org/digits", endpoint="http://127.0.0.1:9")
+    with pytest.raises(HubError, match=r"The hub cannot be reached for org/digits \(.*\); check the connection\."):
+        pull("org/digits", tmp_path / "out", endpoint="http://127.0.0.1:9")
+    logger.removeHandler(caplog.handler)
+    assert not caplog.records

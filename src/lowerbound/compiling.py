@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lowerbound.data.download import cache_folder
+from lowerbound.data.download import cache_folder, make_folder
 from lowerbound.optimizers import load_optimizer_tensors, optimizer_tensors
 from lowerbound.steps import CannotCompile, CompiledStep, TrainingStep
 
@@ -34,7 +34,6 @@ WORTH = 20.0
 """Seconds of eager steps ahead from which it is tried: making a graph takes seconds, and saves some of the rest."""
 
 _CACHE = "TORCHINDUCTOR_CACHE_DIR"
-_NO_OTHER_WRITES = 0o755
 
 
 class AutoCompile:
@@ -117,7 +116,7 @@ def _is_open(said: str | None) -> bool:
 def _is_made(folder: Path) -> bool:
     """Whether there is such a folder, and the one that holds it, into which this user alone can write."""
     try:
-        cache_folder().mkdir(parents=True, exist_ok=True, mode=_NO_OTHER_WRITES)
+        make_folder(cache_folder())
         whole = cache_folder().stat()
         if whole.st_uid != os.geteuid() or whole.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             return False

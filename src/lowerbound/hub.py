@@ -192,11 +192,27 @@ def _hub() -> Any:
 
 @contextmanager
 def _answers(place: str) -> Iterator[None]:
-    """Turn what a hub or the network says into one sentence."""
+    """Turn what a hub or the network says into one sentence; attempts that are made again are not printed."""
     utils, errors = (importlib.import_module(f"huggingface_hub.{name}") for name in ("utils", "errors"))
     client = importlib.import_module(type(utils.get_session()).__module__.partition(".")[0])
+    before = utils.logging.get_verbosity()
+    utils.logging.set_verbosity_error()
     try:
         yield
+    except _unreachable(client) as error:
+        raise HubError(f"The hub cannot be reached for {place} ({_said(error)}); check the connection.") from None
     except (errors.HfHubHTTPError, errors.LocalTokenNotFoundError, client.HTTPError, OSError) as error:
-        said = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
-        raise HubError(f"The hub refused {place} ({said}); see that you are logged in and the name is right.") from None
+        told = f"The hub refused {place} ({_said(error)}); see that you are logged in and the name is right."
+        raise HubError(told) from None
+    finally:
+        utils.logging.set_verbosity(before)
+
+
+def _unreachable(client: Any) -> tuple[type[Exception], ...]:
+    """What the client of the hub, which differs between its versions, raises where no server answers."""
+    names = {"requests": ("ConnectionError", "Timeout")}.get(client.__name__, ("ConnectError", "TimeoutException"))
+    return tuple(getattr(client, name) for name in names)
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:_LONGEST] or type(error).__name__

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from lowerbound.data import kept as keeping
-from lowerbound.data import remembered as remembering
 from lowerbound.data.kept import kept, put, taken
 from lowerbound.data.remembered import remembered
 
@@ -30,9 +29,8 @@ class Files:
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    for module in (keeping, remembering):
-        monkeypatch.setattr(module, "cache_folder", lambda: tmp_path / "cache")
-    return tmp_path / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "lowerbound"
 
 
 def _lengths(made: list[str]) -> list[Length]:
@@ -91,3 +89,13 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(cache):
     assert _number(made) == _number(made) == 7
     assert len(made) == 2
     assert taken(cache / "passes" / "x") is None
+
+
+def test_nobody_else_writes_into_the_cache_whoever_makes_it(cache: Path) -> None:
+    """Compiled graphs are kept there, and taken from nowhere that others write to."""
+    before = os.umask(0o002)
+    try:
+        put(cache / "lines" / "one", b"1")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o755

@@ -229,6 +229,19 @@ def test_dispersion_is_of_the_entries_that_are_there():
     assert abs(PROBLEMS["dispersion of the likelihood"](case).evidence.value - 1) < 0.1
 
 
+def test_dispersion_of_a_likelihood_that_draws_its_mean_is_undefined():
+    model = vae((4,), latent_dim=2, hidden=[3])
+    with torch.no_grad():
+        *_, weight, bias = model.likelihood.parameters()
+        weight.zero_()
+        bias.fill_(200.0)
+    loss = VariationalLoss(model, ELBO(), Pathwise(), 1)
+    case = Case(model=model, x_train=torch.ones(6, 4), x_held_out=torch.ones(3, 4), loss=loss, batch_size=6)
+    finding = PROBLEMS["dispersion of the likelihood"](case)
+    assert finding.present is None
+    assert "each draw of the likelihood is its mean" in finding.sentence
+
+
 def test_noise_of_the_gradient():
     finding = flagged("noise of the gradient", case_of(exact_model(), gradient=ScoreFunction(baseline=None)))
     assert finding.evidence.value > 0.95

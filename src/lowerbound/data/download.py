@@ -27,6 +27,7 @@ __all__ = ["FOLDER_VARIABLE", "URL_VARIABLE", "Verify", "base_url", "fetch", "fi
 
 FOLDER_VARIABLE = "LOWERBOUND_DATA"
 URL_VARIABLE = "LOWERBOUND_DATA_URL"
+_NO_OTHER_WRITES = 0o755
 
 Verify: TypeAlias = Callable[[Path], bool]
 """Whether the file at a path has the contents that are expected."""
@@ -35,6 +36,17 @@ Verify: TypeAlias = Callable[[Path], bool]
 def cache_folder() -> Path:
     """The folder for downloads of this user."""
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "lowerbound")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder that may lie in the cache, which is made so that this user alone writes into it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if path.is_relative_to(cache_folder()):
+        cache_folder().mkdir(parents=True, exist_ok=True, mode=_NO_OTHER_WRITES)
+    path.mkdir(parents=True, exist_ok=True)
 
 
 def base_url() -> str | None:
@@ -92,7 +104,7 @@ def fetch(file: str, urls: Sequence[str], num_bytes: int, verify: Verify) -> Pat
     target = _download_folder() / file
     failures = []
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         for url in urls:
             try:
                 _fetch_from(url, target, num_bytes, verify)

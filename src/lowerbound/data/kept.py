@@ -14,7 +14,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from lowerbound.data.download import cache_folder
+from lowerbound.data.download import cache_folder, make_folder
 
 __all__ = ["kept", "put", "taken"]
 
@@ -46,7 +46,7 @@ def kept(lines: Sequence[str], make: Callable[[str], _Made], cls: type[_Made], v
 def put(path: Path, content: bytes) -> None:
     """Write a file of the cache in one step, after its checksum; a cache that cannot be written costs time alone."""
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:

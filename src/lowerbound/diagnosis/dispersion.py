@@ -35,6 +35,8 @@ def dispersion(case: Case) -> Finding:
         seen, expected = _errors(case)
     except (NotImplementedError, AttributeError):
         return undefined(NAME, "Not defined for a likelihood without a mean.")
+    if not expected.any():
+        return undefined(NAME, "Not defined: each draw of the likelihood is its mean, so that it expects no errors.")
     ratio = (seen.mean() / expected.mean()).item()
     error = error_of_mean(seen - ratio * expected) / expected.mean().item()
     evidence = Measurement(value=ratio, standard_error=error, low=LOWEST, high=HIGHEST, unit="times")
