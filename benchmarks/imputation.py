@@ -178,7 +178,7 @@ def ours(whole: pd.DataFrame, gap: pd.DataFrame, seed: int) -> dict[str, Any]:
 
 
 def log_p_of_cells(fitted: Any, whole: pd.DataFrame, gap: pd.DataFrame) -> dict[str, np.ndarray]:
-    """log p(x_j | x_seen) = log p(x_j, x_seen) − log p(x_seen) of each hidden entry; both are exact under latent classes."""
+    """log p(x_j | x_seen) = log p(x_j, x_seen) − log p(x_seen) of each hidden entry; exact under latent classes."""
     found, seen = {}, whole.mask(gap)
     log_seen = fitted.score(seen)
     for name in whole.columns:
