@@ -178,16 +178,16 @@ def ours(whole: pd.DataFrame, gap: pd.DataFrame, seed: int) -> dict[str, Any]:
 
 
 def log_p_of_cells(fitted: Any, whole: pd.DataFrame, gap: pd.DataFrame) -> dict[str, np.ndarray]:
-    """log p(x_j | x_seen) = log p(x_j, x_seen) − log p(x_seen) of each hidden entry."""
-    found = {}
+    """log p(x_j | x_seen) = log p(x_j, x_seen) − log p(x_seen) of each hidden entry; exact under latent classes."""
+    found, seen = {}, whole.mask(gap)
+    log_seen = fitted.score(seen)
     for name in whole.columns:
         rows = gap[name].to_numpy()
         if not rows.any():
             continue
-        table = whole.mask(gap)[rows].reset_index(drop=True)
-        with_it = table.assign(**{name: whole[name][rows].to_numpy()})
+        with_it = seen[rows].assign(**{name: whole[name][rows]})
         scale = float(whole[name].std()) if is_number(whole[name]) else 1.0
-        found[name] = fitted.score(with_it) - fitted.score(table) + np.log(scale)
+        found[name] = fitted.score(with_it) - log_seen[rows] + np.log(scale)
     return found
 
 

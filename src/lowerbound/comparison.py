@@ -25,6 +25,7 @@ from lowerbound.data import Rows
 from lowerbound.data.sparse import Array
 from lowerbound.defaults import facts_of
 from lowerbound.evaluate import PictureCodes, has_picture_codes, picture_codes
+from lowerbound.evaluate.missing import of_gaps
 from lowerbound.fitted import Fitted
 from lowerbound.likelihoods.mixed import Mixed
 from lowerbound.models.cell_likelihood import CellLikelihood
@@ -228,11 +229,12 @@ def _first(rows: Rows, limit: int | None) -> Rows:
 
 
 def _given(fitted: Fitted) -> str:
-    """What the model is given of a row, in words."""
+    """What the model is given of a row, in words, after whether it says which of its entries are missing."""
     given = ["its class"] if fitted.is_conditional else [covariate.name for covariate in fitted.schema.covariates]
     if isinstance(likelihood := fitted.model.likelihood, CellLikelihood) and likelihood.library == "observed":
         given.append("the size of its library")
-    return f" given {', '.join(given)}" if given else ""
+    gaps = " of values and of which are missing" if of_gaps(fitted.model) else ""
+    return gaps + (f" given {', '.join(given)}" if given else "")
 
 
 def _units(fitted: Fitted, x: Array, seed: int) -> tuple[str, tuple[bool, ...]]:

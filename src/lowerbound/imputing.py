@@ -248,7 +248,10 @@ def summary_of(fitted: Fitted, part: Completions, level: float | None) -> Tensor
     found = []
     for i, column in enumerate(fitted.schema.columns):
         x, weight = part.x[..., i], weights[..., i]
-        if column.kind in ("categorical", "boolean"):
+        if part.class_probabilities is not None and column.kind in ("categorical", "boolean", "ordinal"):
+            p = part.class_probabilities[:, i]
+            found.append(_class_at(p, level or 0.5) if column.kind == "ordinal" else p.argmax(1).to(x))
+        elif column.kind in ("categorical", "boolean"):
             found.append(weighted_mode(x, weight))
         elif logs is not None and of_draws is not None and bool(logs[i]):
             found.append(of_draws[:, i])
@@ -258,6 +261,11 @@ def summary_of(fitted: Fitted, part: Completions, level: float | None) -> Tensor
             at = 0.5 if level is None or column.kind == "ordinal" else level
             found.append(weighted_quantile(x, weight, at))
     return torch.stack(found, -1)
+
+
+def _class_at(p: Tensor, level: float) -> Tensor:
+    """The smallest class (B,) with a probability of at least `level` at or below it, of p (B, K)."""
+    return (p.double().cumsum(1) < level - 1e-6).sum(1).clamp(max=p.shape[1] - 1).to(p)
 
 
 def _summary_of_array(fitted: Fitted, part: Completions, level: float | None) -> Tensor:

@@ -14,6 +14,7 @@ from lowerbound import __version__, losses
 from lowerbound.citing import Citations, catalogue_entry, cite
 from lowerbound.data import DataError
 from lowerbound.data.split import num_for_selection
+from lowerbound.evidence_name import evidence_name
 from lowerbound.fitted import Fitted
 from lowerbound.planning import Plan
 from lowerbound.spelling import parse, takes
@@ -95,16 +96,16 @@ def _of(works: Citations, axis: str) -> str:
 
 
 def _scores(scores: Mapping[str, Any], works: Citations) -> str:
-    """log p(x) of the test rows with its error, if it was evaluated by importance sampling."""
+    """The evidence of the test rows with its error, if it was evaluated by importance sampling."""
     value, error = scores.get("log_evidence"), scores.get("log_evidence_standard_error")
     count, rows = scores.get("num_samples"), scores.get("num_data")
     if value is None or count is None or scores.get("num_distributions") is not None:
         return ""
     spread = "" if error is None else f" ± {error:.2f}"
     of = f" of {rows:,} test rows" if rows is not None else " of test rows"
-    return f"The mean log p(x){of} was at least {value:.2f}{spread} nats, from {count:,} draws of q(z | x) a row" + (
-        f"{works.of('score log-evidence')}."
-    )
+    name = evidence_name(scores.get("of_gaps", False))
+    drawn = f"from {count:,} draws of q(z | x) a row{works.of('score log-evidence')}"
+    return f"The mean {name}{of} was at least {value:.2f}{spread} nats, {drawn}."
 
 
 def _software(fitted: Fitted, works: Citations) -> str:

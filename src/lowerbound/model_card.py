@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lowerbound.citing import catalogue_entry, cite
+from lowerbound.evaluate.missing import of_gaps
+from lowerbound.evidence_name import OF_GAPS, evidence_name
 from lowerbound.fitted import Fitted
 from lowerbound.hooks import IsExact
 from lowerbound.methods_paragraph import methods_paragraph
@@ -14,7 +16,6 @@ __all__ = ["model_card"]
 
 _FRONT = "---\nlibrary_name: lowerbound\ntags:\n- lowerbound\n- latent-variable-model\n---\n"
 _SCORES = {
-    "log_evidence": "log p(x), at least (L_S)",
     "elbo": "ELBO",
     "rate": "rate, KL(q ‖ p)",
     "distortion": "distortion, −E log p(x ∣ z)",
@@ -67,10 +68,10 @@ def _data(fitted: Fitted) -> Iterator[str]:
 
 def _scores(scores: Mapping[str, Any]) -> Iterator[str]:
     """A table of scores and baselines, with the error of what has one; nothing if it was not evaluated."""
-    error = scores.get("log_evidence_standard_error")
+    error, of = scores.get("log_evidence_standard_error"), evidence_name(scores.get("of_gaps", False))
     rows = [
         f"| {words} | {scores[name]:.4g}{f' ± {error:.2g}' if name == 'log_evidence' and error is not None else ''} |"
-        for name, words in _SCORES.items()
+        for name, words in {"log_evidence": f"{of}, at least (L_S)", **_SCORES}.items()
         if scores.get(name) is not None
     ]
     for name, found in (scores.get("baselines") or {}).items():
@@ -79,7 +80,8 @@ def _scores(scores: Mapping[str, Any]) -> Iterator[str]:
             f"| baseline {name.replace('_', ' ')} | {value:.4g}{'' if spread is None else f' ± {spread:.2g}'} |"
         )
     if rows:
-        yield "Nats per row unless stated otherwise; ± is the standard error of the mean over rows.\n"
+        gaps = f" {OF_GAPS}" if scores.get("of_gaps") else ""
+        yield f"Nats per row unless stated otherwise; ± is the standard error of the mean over rows.{gaps}\n"
         yield from ("| score | value |", "|---|---|", *rows)
 
 
@@ -102,7 +104,7 @@ def _limits(fitted: Fitted) -> Iterator[str]:
     )
     q = fitted.model.posterior
     if not (isinstance(q, IsExact) and q.is_exact_for(fitted.model)):
-        yield "log p(x) is known by a lower bound."
+        yield f"{evidence_name(of_gaps(fitted.model))} is known by a lower bound."
     yield from _below(fitted.scores or {})
     if not fitted.scores:
         yield "It was not evaluated on test rows."

@@ -41,6 +41,7 @@ from lowerbound.evaluate import (
     summary,
 )
 from lowerbound.evaluate.evidence import require_finite
+from lowerbound.evaluate.missing import of_gaps
 from lowerbound.fitted import Fitted
 from lowerbound.hooks import AssignsClusters, Classifies, Embeds, HasTopics, IsExact, NamesLatents
 from lowerbound.integration_scores import integration_scores
@@ -146,7 +147,8 @@ def score_fitted(
     fitted.model.cpu()
     integration = integration_scores(fitted, events, context, y, covariates, seed)
     found = {**scores, **_topics(fitted), **_pictures(fitted, events), **integration}
-    return {"data": rows.name, **({"discretised": True} if discretise else {}), **found}
+    what = {**({"discretised": True} if discretise else {}), **({"of_gaps": True} if of_gaps(fitted.model) else {})}
+    return {"data": rows.name, **what, **found}
 
 
 def known_data(fitted: Fitted) -> Dataset | None:

@@ -10,6 +10,7 @@ import pytest
 
 import lowerbound as lb
 from lowerbound.cli import main
+from lowerbound.model_card import model_card
 from lowerbound.runs import Run
 
 ROWS, SMALL = 400, {"latent_dim": 1, "hidden": [16], "steps": 200, "lr": 0.01}
@@ -97,6 +98,24 @@ def test_every_verb_of_tables_works(cli, run, people, tmp_path):
     assert pd.read_csv(tmp_path / "given.csv").answer.eq("yes").all()
 
 
+def test_scores_of_values_and_gaps_are_called_so(cli, run, fitted, people, tmp_path):
+    """The command, its JSON, the report, the card and `score`; and they are not compared with scores of values."""
+    table, scores = cli("evaluate", run, "--num-samples", 20).out, fitted.evaluate(num_samples=20)
+    page, card = fitted.report(tmp_path / "report.html").read_text(), model_card(lb.Fitted.open(run), "me/people")
+    told = cli("score", run, "--num-samples", 20, "--out", tmp_path / "rows.csv").out
+    assert scores["of_gaps"] is True
+    for text in (table, page, card, told):
+        assert "log p(x_obs, s)" in text
+        assert "log p(x)" not in text
+        assert "s says which are missing" in text
+    assert "Predictive checks" not in page
+    alone = lb.fit(people, "vae", **{**SMALL, "steps": 1}).save(tmp_path / "alone")
+    assert "of_gaps" not in lb.Fitted.open(alone).evaluate(num_samples=20)
+    answer = cli("compare", run, alone, "--num-samples", 20)
+    assert answer.code == 2
+    assert "of values and of which are missing; compare runs of like units" in " ".join(answer.err.split())
+
+
 def test_scores_are_of_values_and_gaps(fitted):
     """A row whose gap is one that values of its kind have, and one whose gap is not."""
     rows = pd.DataFrame({"income": [np.nan] * 2, "rent": [2.0, -2.0], "answer": ["yes"] * 2, "visits": [2, 2]})
@@ -114,11 +133,10 @@ def test_the_estimator_fits_the_same_model():
     assert vae.plan_.model["missingness"] == "self-masking"
 
 
-def test_predictive_checks_are_refused_and_left_out_of_the_report(cli, run, fitted, tmp_path):
+def test_predictive_checks_are_refused(cli, run):
     answer = cli("check", run)
     assert answer.code == 2
     assert "models which entries are missing" in answer.err
-    assert "Predictive checks" not in fitted.report(tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

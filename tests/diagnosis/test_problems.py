@@ -380,7 +380,7 @@ def test_only_hierarchies_have_layers_to_fall_silent():
 def test_rows_of_one_log_p_have_no_deviation_to_be_compared_with() -> None:
     same = SimpleNamespace(log_evidence=torch.zeros(4))
     case = object.__new__(Case)
-    case.__dict__.update(evidence_train=same, evidence_held_out=same)
+    case.__dict__.update(model=exact_model().model(), evidence_train=same, evidence_held_out=same)
     with pytest.raises(ValueError, match=r"log p\(x\) is the same for all training rows"):
         decoder_overfitting(case)
 

@@ -116,6 +116,34 @@ def test_cells_given_the_rest_are_gaussian_conditionals(make, tolerance):
     assert (pair - alone).item() == pytest.approx(found[1, 0].item(), abs=tolerance)
 
 
+class _DecoderOfClasses(nn.Module):
+    """Outputs of two columns of two classes, of a real one and of one of three classes; logits are lines in z."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        two, real = z * torch.tensor([1.0, -1.0, -0.3, 0.3]), torch.cat([z, raw_of(torch.full_like(z, 0.5), 1e-3)], -1)
+        return torch.cat([two, real, z * torch.tensor([0.0, 1.5, -2.0]) + 0.1], -1)
+
+
+def test_probabilities_of_missing_classes_are_those_of_quadrature():
+    """Under a q that ignores x, so that the weights have all the work; columns are not in the order of their groups."""
+    columns = "categorical-2+continuous+categorical-3+categorical-2"
+    likelihood = lb.likelihoods.Mixed(_DecoderOfClasses(), columns)
+    model = lb.LatentVariableModel(prior=lb.priors.StandardNormal(1), likelihood=likelihood, posterior=_Wide())
+    nan = torch.nan
+    x = torch.tensor([[nan, 0.9, nan, nan], [nan, -0.4, nan, 1.0], [1.0, nan, nan, nan], [nan] * 4])
+    (found,) = completions(model, x, num_samples=S)
+    z = torch.linspace(-8, 8, 4001)[:, None]
+    p = likelihood(z)
+    seen = p.log_prob(x[:, None]) + Normal(0.0, 1.0).log_prob(z[:, 0])  # (row, point)
+    weight = seen.double().softmax(1)
+    two, _, three = p.parts
+    exact = torch.zeros(4, 4, 3, dtype=torch.float64)
+    exact[:, 0, :2], exact[:, 3, :2] = (weight @ two.log_probs[:, i].double().exp() for i in (0, 1))
+    exact[:, 2] = weight @ three.log_probs[:, 0].double().exp()
+    assert found.class_probabilities is not None
+    torch.testing.assert_close(found.class_probabilities.double(), exact, atol=0.01, rtol=0)
+
+
 @pytest.mark.slow
 def test_intervals_of_ninety_per_cent_cover_ninety_per_cent():
     g = torch.Generator().manual_seed(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,12 +11,14 @@ from lowerbound.exact import LinearGaussian
 from lowerbound.linear import (
     Candidate,
     MixedRows,
+    OtherColumns,
     candidates,
     fit_factor_analysis,
     fit_stack,
     observed_log_evidence,
     stacking_weights,
 )
+from lowerbound.linear.portfolio import mixed_candidates
 
 
 def test_weights_are_the_best_on_a_grid() -> None:
@@ -68,6 +72,44 @@ def test_candidates_can_be_fitted_to_the_rows_that_they_are_for() -> None:
                 candidate.num_clusters <= n // 10 or candidate.num_clusters == 1 or n >= 3 * d * candidate.num_clusters
             )
             assert candidate.latent_dim is None or candidate.latent_dim < d - 1 or candidate.latent_dim == 0
+
+
+def _corners(n: int, seed: int) -> MixedRows:
+    """Eight columns along one line, two others, and a class that says in which corner of the square of these two a row
+    is; a third of the classes are missing."""
+    g = torch.Generator().manual_seed(seed)
+    line, square = torch.randn(n, 1, generator=g), torch.rand(n, 2, generator=g) * 3**0.5 * 2 - 3**0.5
+    corner = (square[:, 0] > 0).long() * 2 + (square[:, 1] > 0).long()
+    real = torch.cat([line + 0.1 * torch.randn(n, 6, generator=g), square], 1).double()
+    classes = torch.where(torch.rand(n, generator=g) < 0.3, torch.nan, corner.double())[:, None]
+    return MixedRows(real, OtherColumns(classes, (4,), classes[:, :0]))
+
+
+def test_clusters_of_the_classes_find_what_those_of_all_columns_do_not() -> None:
+    """Most columns go along one line, and clusters of all columns cut it; those of the classes cut the square."""
+    rows, new = _corners(300, 0), _corners(300, 1)
+    sizes = {"num_clusters": 4, "latent_dim": 2, "levels": (1.0, 4.0), "shrinkage": 1.0}
+    plain, begun = (Candidate(**sizes), Candidate(**sizes, start="other columns"))
+    scores = [float(c.fit(rows).log_evidence(new.real, new.others).mean()) for c in (plain, begun)]
+    assert scores[1] > scores[0] + 0.3
+    assert str(begun).endswith(", from clusters of classes and counts")
+
+
+def test_a_candidate_begins_at_classes_only_where_they_differ_in_enough_rows() -> None:
+    rows = _corners(300, 0)
+    one = Candidate(num_clusters=2, latent_dim=0, start="other columns")
+    assert one.can_begin(rows)  # four classes and none
+    assert not replace(one, num_clusters=3).can_begin(rows)
+    assert not one.can_begin(MixedRows(rows.real))
+    assert replace(one, num_clusters=3, start="all columns").can_begin(MixedRows(rows.real))
+
+
+def test_many_clusters_are_for_enough_rows_of_few_columns() -> None:
+    many = [c for c in mixed_candidates(2000, 7) if c.num_clusters * (c.latent_dim or 0) >= 100]
+    assert [(c.num_clusters, c.latent_dim, c.start) for c in many] == [
+        (k, 4, start) for k in (25, 50) for start in ("all columns", "other columns")
+    ]
+    assert not [c for n, d in ((500, 7), (2000, 30), (2000, 5)) for c in mixed_candidates(n, d) if c in many]
 
 
 def test_few_rows_and_infinite_values_are_refused() -> None:

@@ -43,7 +43,8 @@ def score(
     """Write log p(x) of each row of data under RUN, in nats and in the units of the data, in the order of the file.
 
     `row` is the number of the row in the file, from 0; of series it is that of the series, beside its name.
-    Without --data these are the rows that the fit held out.
+    Without --data these are the rows that the fit held out. A run with a missingness is scored by log p of the values
+    that are there and of which are missing, and its cells by values alone.
 
     The lowest are the rows that are least like the others. With --cells a table gets a further column for each of its
     own: log p of the cell given the rest of its row, where the lowest are the cells that fit worst to their row. With
@@ -56,6 +57,8 @@ def score(
     from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.output import check_out, write_npz, write_table
     from lowerbound.cli.row_names import named_series_alone, series_as_text
+    from lowerbound.evaluate.missing import of_gaps
+    from lowerbound.evidence_name import OF_GAPS, evidence_name
     from lowerbound.runs import Run
 
     path, opened = Path(out), Run.open(run)
@@ -85,7 +88,8 @@ def score(
         from lowerbound.cli.cross_generate import say_left_out
 
         say_left_out(rows, left_out, given)
-    say(f"Wrote the scores of {count} rows of {rows.name} to {path}")
+    of = f": {evidence_name(of_gaps=True)}. {OF_GAPS}" if of_gaps(fitted.model) else ""
+    say(f"Wrote the scores of {count} rows of {rows.name} to {path}{of}")
 
 
 def _of_cells(fitted: Fitted, rows: Rows, num_samples: int, seed: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from lowerbound.cli.progress import CountProgress
 from lowerbound.cli.text import printable
 from lowerbound.cli.warned import warnings_as_sentences
 from lowerbound.defaults import as_ordinal, next_to_try
+from lowerbound.evidence_name import OF_GAPS, evidence_name
 from lowerbound.scoring import known_data
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
     for row in _rows(scores):
         table.add_row(*(cell for i, cell in enumerate(row) if discrete or i != 3))
     console.print(table)
+    if scores.get("of_gaps"):
+        console.print(OF_GAPS)
     if "perplexity" in scores:
         tokens = f"{scores['num_tokens']:,} {'words' if 'topics' in scores else 'tokens, the ends of texts among them'}"
         console.print(f"Perplexity {scores['perplexity']:.2f} a token, over {tokens}.")
@@ -191,7 +194,8 @@ def _of_chains(scores: dict[str, Any]) -> str:
 def _rows(scores: dict[str, Any]) -> list[tuple[str, ...]]:
     bits_per_nat = 1 / (scores["num_dimensions"] * math.log(2))
     by = "annealed" if "acceptance" in scores else f"{scores['num_samples']:,} samples"
-    evidence = "log p(x), exactly" if scores.get("exact") else f"L ({by}) ≤ log p(x)"
+    name = evidence_name(scores.get("of_gaps", False))
+    evidence = f"{name}, exactly" if scores.get("exact") else f"L ({by}) ≤ {name}"
     rows = [
         (evidence, *_cells(scores["log_evidence"], scores["log_evidence_standard_error"], bits_per_nat), ""),
     ]

@@ -24,15 +24,15 @@ _DISTRIBUTIONS, _CHAINS, _LEAPFROG = 60, 4, 4
 
 def approximation(case: Case) -> Finding:
     """Whether the family of q at its best loses more than 15 % of the rate (and half a nat) on test rows."""
-    gap = _known(case) - case.best_bound
+    gap, name = _known(case) - case.best_bound, case.evidence_name
     evidence = Measurement(value=gap.mean, standard_error=gap.standard_error_of_mean, high=case.allowance, unit="nats")
     return found(
         NAME,
         evidence,
-        ill=f"Even the best q of its family is {evidence.value:.1f} nats below log p(x): the family is too poor.",
-        well=f"The best q of its family is {evidence.value:.2f} nats below log p(x).",
+        ill=f"Even the best q of its family is {evidence.value:.1f} nats below {name}: the family is too poor.",
+        well=f"The best q of its family is {evidence.value:.2f} nats below {name}.",
         remedy=_remedy(case),
-        picture=Histograms(series={"test rows": gap.values.cpu().numpy()}, label="log p(x) − L[q*] (nats)"),
+        picture=Histograms(series={"test rows": gap.values.cpu().numpy()}, label=f"{name} − L[q*] (nats)"),
     )
 
 

@@ -28,12 +28,12 @@ def blindness(case: Case) -> Finding:
     return found(
         NAME,
         evidence,
-        ill=f"log p(x) tells {case.against} from test rows in {score.value:.0%} of pairs only.",
-        well=f"log p(x) tells {case.against} from test rows in {score.value:.0%} of pairs.",
+        ill=f"{case.evidence_name} tells {case.against} from test rows in {score.value:.0%} of pairs only.",
+        well=f"{case.evidence_name} tells {case.against} from test rows in {score.value:.0%} of pairs.",
         remedy=_remedy(case),
         picture=Histograms(
             series={"test rows": inside.cpu().numpy(), case.against: outside.cpu().numpy()},
-            label="log p(x) (nats)",
+            label=f"{case.evidence_name} (nats)",
         ),
     )
 

@@ -16,6 +16,8 @@ from torch.distributions import Distribution, constraints
 from lowerbound.diagnosis.refit import Refit
 from lowerbound.evaluate import Estimates, Evidence, Summary, log_evidence, summary
 from lowerbound.evaluate.batches import context_rows
+from lowerbound.evaluate.missing import of_gaps
+from lowerbound.evidence_name import evidence_name
 from lowerbound.gradients import Pathwise, ScoreFunction
 from lowerbound.inference import Local
 from lowerbound.losses import Loss
@@ -103,6 +105,11 @@ class Case:
     def summary(self) -> Summary:
         """Rate, distortion and active latents of test rows."""
         return summary(self.model, self.x_held_out, context=self.context_held_out, seed=self.seed)
+
+    @property
+    def evidence_name(self) -> str:
+        """What the model scores rows by."""
+        return evidence_name(of_gaps(self.model))
 
     @property
     def num_refined(self) -> int:

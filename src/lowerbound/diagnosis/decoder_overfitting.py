@@ -29,7 +29,9 @@ def decoder_overfitting(case: Case) -> Finding:
     train, held_out = (e.log_evidence.double() for e in (case.evidence_train, case.evidence_held_out))
     difference, deviation = (train.mean() - held_out.mean()).item(), train.std().item()
     if not deviation > 0:
-        raise ValueError("log p(x) is the same for all training rows, and has no deviation; look at the weights.")
+        raise ValueError(
+            f"{case.evidence_name} is the same for all training rows, and has no deviation; look at the weights."
+        )
     error = math.hypot(train.std().item() / math.sqrt(len(train)), held_out.std().item() / math.sqrt(len(held_out)))
     evidence = Measurement(
         value=difference / deviation, standard_error=error / deviation, high=MOST_DEVIATIONS, unit="deviations"
@@ -42,6 +44,6 @@ def decoder_overfitting(case: Case) -> Finding:
         remedy=case.refit.widened(0.5),
         picture=Histograms(
             series={"training rows": train.cpu().numpy(), "test rows": held_out.cpu().numpy()},
-            label="log p(x) (nats)",
+            label=f"{case.evidence_name} (nats)",
         ),
     )

@@ -19,7 +19,7 @@ in part); and how unusual is an entry among the others of its row (`log_conditio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -33,6 +33,8 @@ from lowerbound.evaluate.importance import effective_sample_size
 from lowerbound.evaluate.resampling import resampled_latents
 from lowerbound.hooks import IsExact, KnowsEachState, KnowsWhyMissing
 from lowerbound.likelihoods import Mixed
+from lowerbound.likelihoods.categorical import CategoricalDistribution
+from lowerbound.likelihoods.mixed import MixedDistribution
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import derive_seed, forked
@@ -44,6 +46,7 @@ __all__ = [
     "completions",
     "draw_missing",
     "log_conditionals",
+    "of_gaps",
     "of_values",
     "require_missing_allowed",
     "takes_missing",
@@ -62,12 +65,16 @@ class Completions(NamedTuple):
         x: one draw of the missing entries at each z_s (S, B, *event).
         mean: E[x | z_s] in their place (S, B, *event); where the likelihood has no mean, its most typical value.
         weight: w̃_s, of each row (S, B) or of each step (S, B, T).
+        class_probabilities: Σ_s w̃_s p(x_d = k | z_s) of the columns of classes of a table, 0 in other columns and for k
+            that a column has not; None where the likelihood is not `Mixed` or has no such column. Its error is that of
+            the weights alone: classes are not drawn (Rao-Blackwell).
     """
 
     rows: slice
     x: Float[Tensor, "sample batch *event"]
     mean: Float[Tensor, "sample batch *event"]
     weight: Float[Tensor, "sample batch *time"]
+    class_probabilities: Float[Tensor, "batch column class"] | None = None
 
     @property
     def weight_of_entries(self) -> Float[Tensor, "sample batch *event"]:
@@ -106,9 +113,9 @@ def completions(
         with torch.no_grad(), forked(x.device, derive_seed(seed, number), "completions"):
             z, weight = _weighted_states(model, part, num_samples) or _weighted_latents(model, part, given, num_samples)
             p = _of_missing(model.decode(z, given))
-            draw, mean = p.sample(), p.mean
+            draw, mean, classes = p.sample(), p.mean, _class_probabilities(p, weight)
         gap = part.isnan()
-        yield Completions(rows, torch.where(gap, draw, part), torch.where(gap, mean, part), weight)
+        yield Completions(rows, torch.where(gap, draw, part), torch.where(gap, mean, part), weight, classes)
         if progress is not None:
             progress(rows.stop, len(x))
 
@@ -251,14 +258,37 @@ def _weighted_states(
     return z, gamma.movedim(-1, 0).repeat(copies, 1, 1) / copies
 
 
+def _class_probabilities(p: Distribution, weight: Tensor) -> Float[Tensor, "batch column class"] | None:
+    """See `Completions`."""
+    if not isinstance(p, MixedDistribution):
+        return None
+    sizes = [part.batch_shape[-1] for part in p.parts]
+    groups = [
+        (columns, part.log_probs.exp())
+        for columns, part in zip(p.order.split(sizes), p.parts, strict=True)
+        if isinstance(part, CategoricalDistribution)
+    ]
+    if not groups:
+        return None
+    found = weight.new_zeros(weight.shape[1], len(p.order), max(each.shape[-1] for _, each in groups))
+    for columns, each in groups:
+        found[:, columns, : each.shape[-1]] = torch.einsum("sb,sbdk->bdk", weight, each)
+    return found
+
+
+def of_gaps(model: LatentVariableModel) -> bool:
+    """Whether its score is log p(x_obs, s), of values and of which entries are missing, and not log p(x_obs)."""
+    return isinstance(model.likelihood, Mixed) and model.likelihood.missingness is not None
+
+
 def of_values(model: LatentVariableModel) -> LatentVariableModel:
     """The model p(x, z) of a model p(x, z) p(s | x) of values and gaps, in which gaps are entries not asked for; parts
     are shared. Any other model is its own.
     """
-    likelihood = model.likelihood
-    if not isinstance(likelihood, Mixed) or likelihood.missingness is None:
+    if not of_gaps(model):
         return model
-    return LatentVariableModel(prior=model.prior, likelihood=likelihood.of_values(), posterior=model.posterior).eval()
+    likelihood = cast(Mixed, model.likelihood).of_values()
+    return LatentVariableModel(prior=model.prior, likelihood=likelihood, posterior=model.posterior).eval()
 
 
 def _of_missing(p: Distribution) -> Distribution:

@@ -8,6 +8,9 @@ factor analysers is again such a mixture, so that the result is a single model w
 `models.model_of(stack.mixture)`.
 
 Tables with gaps, classes or counts have candidates of their own (`mixed_candidates`), which are scored by all columns.
+Classes follow numbers by rules with corners, which take many clusters. One fit from clusters of all columns, in which
+numbers outweigh classes, finds some of them, and one from clusters of the classes and counts alone finds others: both
+are candidates. Neither need be ahead for their mixture to be.
 """
 
 from __future__ import annotations
@@ -24,13 +27,14 @@ from lowerbound.linear.count_factors import CountGrid
 from lowerbound.linear.mixture import FactorAnalysers
 from lowerbound.linear.other_columns import MixedRows, OtherParameters
 from lowerbound.linear.resolution import Resolution
-from lowerbound.linear.scaled_mixture import ScaledMixture, Target, fit_scaled_mixture
+from lowerbound.linear.scaled_mixture import ScaledMixture, Start, Target, fit_scaled_mixture
 from lowerbound.linear.stacking import stacking_weights
 from lowerbound.threads import one_thread
 
 __all__ = ["Candidate", "Stack", "candidates", "fit_stack"]
 
 _HEAVY = (1.0, 2.0, 5.0, 20.0)
+_FEW_LEVELS = (1.0, 4.0)
 _LIGHT = (1.0,)
 _MOST_TO_CHOOSE, _MOST_TO_CHOOSE_MIXED, _MOST_TO_FIT = 10_000, 5_000, 40_000
 _ALL = 1e9  # rows: the target itself
@@ -39,8 +43,9 @@ _WIDE, _WIDE_WITH_GAPS, _STARTS = 40, 400, 3
 _SIZES = ((1, 1), (1, 2), (1, 4), (1, 6), (1, 10), (3, 1), (10, 1), (3, 2), (8, 3), (2, 6), (5, 6), (12, 3))
 _LARGE = ((1, 20), (1, 40), (2, 12), (4, 12), (2, 24))
 """Numbers of clusters and of factors; the second list is for more columns than `_WIDE`."""
+_MANY_CLUSTERS = ((25, 4), (50, 4))
 _COUNT_SIZES = ((1, 1), (1, 2), (1, 3), (3, 1), (8, 1), (16, 1), (3, 2), (8, 2), (4, 3))
-_ROWS_PER_CLUSTER, _ITERATIONS = 10, 60
+_ROWS_PER_CLUSTER, _ITERATIONS, _SPARE = 10, 60, 2
 _MOST_PRODUCTS = 3e8
 _SAID = 4
 _FEW_ROWS = 2000  # up to here a second thread only waits
@@ -59,6 +64,13 @@ class Candidate:
     starts: int = 1
     count_factors: int = 0
     tabled: bool = False
+    start: Start = "all columns"
+
+    def can_begin(self, rows: MixedRows) -> bool:
+        """Whether the columns of its start differ in enough rows, with some to spare for parts of them."""
+        if self.start == "all columns":
+            return True
+        return rows.others is not None and len(rows.others.features().unique(dim=0)) >= _SPARE * self.num_clusters
 
     def seen(self, rows: MixedRows) -> MixedRows:
         """Rows as it takes them: with small counts as classes if it is tabled."""
@@ -83,6 +95,7 @@ class Candidate:
             min_scale=min_scale,
             resolution=resolution,
             max_iterations=_ITERATIONS,
+            start=self.start,
             seed=seed,
         )
 
@@ -102,7 +115,8 @@ class Candidate:
         if self.target.startswith("autoregress"):
             kind, shrunk = ("autoregression", "") if self.shrinkage == _ALL else (kind, ", near an autoregression")
         tables = ", tables of small counts" if self.tabled else ""
-        return f"{self.num_clusters} x {kind}{tails}{shrunk}{tables}"
+        begun = ", from clusters of classes and counts" if self.start == "other columns" else ""
+        return f"{self.num_clusters} x {kind}{tails}{shrunk}{tables}{begun}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +179,7 @@ def fit_stack(
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
     chosen_on = rows[: _MOST_TO_CHOOSE if rows.is_whole else _MOST_TO_CHOOSE_MIXED]
     of_kind = candidates if rows.is_whole else mixed_candidates
-    every = list(of_kind(len(chosen_on), rows.real.shape[1]))
+    every = [each for each in of_kind(len(chosen_on), rows.real.shape[1]) if each.can_begin(chosen_on)]
     if num_steps > 1 and rows.is_whole:
         every += series_candidates(len(chosen_on), rows.real.shape[1], num_steps)
     if chosen_on.others is not None and chosen_on.is_counts:
@@ -244,6 +258,10 @@ def mixed_candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
     for k, rank in _SIZES:
         if _enough(n, k) and 0 < rank < d - 1 and 4 * k * (rank + 2) <= max(n, 60):
             yield Candidate(num_clusters=k, latent_dim=rank, levels=_HEAVY, shrinkage=1.0, starts=_STARTS)
+    for k, rank in _MANY_CLUSTERS:
+        if rank < d - 1 and 4 * k * (rank + 2) <= n and d * k <= _WIDE_WITH_GAPS:
+            many = Candidate(num_clusters=k, latent_dim=rank, levels=_FEW_LEVELS, shrinkage=1.0)
+            yield from (many, replace(many, start="other columns"))
 
 
 def count_candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:

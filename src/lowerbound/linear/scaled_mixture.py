@@ -40,9 +40,10 @@ from lowerbound.linear.resolution import Resolution
 from lowerbound.linear.scaled_covariance import structured
 from lowerbound.randomness import forked
 
-__all__ = ["ScaledMixture", "Target", "fit_scaled_mixture"]
+__all__ = ["ScaledMixture", "Start", "Target", "fit_scaled_mixture"]
 
 Target: TypeAlias = Literal["covariance", "variances", "autoregression", "autoregressive covariance"]
+Start: TypeAlias = Literal["all columns", "other columns"]
 _BLOCK, _LEAST, _TRIAL = 2**20, 1e-3, 5
 
 
@@ -111,6 +112,7 @@ def fit_scaled_mixture(
     resolution: Resolution | None = None,
     max_iterations: int = 100,
     tolerance: float = 1e-3,
+    start: Start = "all columns",
     starts: int = 1,
     seed: int = 0,
 ) -> ScaledMixture:
@@ -132,6 +134,7 @@ def fit_scaled_mixture(
         resolution: the steps of columns on a grid, below half of which no standard deviation falls; None for none.
         max_iterations: after which to stop.
         tolerance: stop when the log-likelihood rises by less, nats per row.
+        start: of which columns the clusters of k-means are; of all where there are no others.
         starts: runs of k-means; of several that with the greatest likelihood after five iterations goes on.
         seed: of k-means.
 
@@ -155,7 +158,10 @@ def fit_scaled_mixture(
     towards = _shrunk_to(x, target, num_steps)
     of_mean = shrinkage if target == "autoregression" else 0.0
     fit = _Fit(x, others, grid, num_clusters, latent_dim, levels, shrinkage, of_mean, towards, min_scale, resolution)
-    points = filled_at_means(x) if others is None else torch.cat([filled_at_means(x), others.features()], 1)
+    parts = [] if others is None else [others.features()]
+    if start == "all columns" or others is None:
+        parts = [filled_at_means(x), *parts]
+    points = torch.cat(parts, 1)
     with forked(torch.device("cpu"), seed):
         found = [k_means(points, num_clusters)[1] for _ in range(starts if num_clusters > 1 else 1)]
         if grid is not None:

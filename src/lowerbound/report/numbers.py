@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from lowerbound.criterion import chooses, criterion_of, described, unit_of
 from lowerbound.evaluate.importance import FEWEST_WEIGHTS
+from lowerbound.evidence_name import OF_GAPS, evidence_name
 from lowerbound.report.contents import ReportContents
 
 __all__ = ["Score", "Tile", "format_nats", "scores", "tiles"]
@@ -78,7 +79,7 @@ def tiles(contents: ReportContents) -> list[Tile]:
     found = []
     if "log_evidence" in e:
         found += [
-            Tile(name=f"log p(x), {_bound_name(contents)}", value=format_nats(e["log_evidence"]), unit="nats per row")
+            Tile(name=f"{_of(e)}, {_bound_name(contents)}", value=format_nats(e["log_evidence"]), unit="nats per row")
         ]
     elif (tile := _of_held_out(contents)) is not None:
         found += [tile]
@@ -112,10 +113,10 @@ def _bounds(contents: ReportContents) -> Iterator[Score]:
             name="Log-likelihood, by annealed importance sampling",
             nats=_with_error(e["log_evidence"], e.get("log_evidence_standard_error")),
             bits=_bits(contents, e["log_evidence"]),
-            meaning=f"A bound on log p(x) from {e['num_samples']} chains of {e['num_distributions']:,} distributions, "
+            meaning=f"A bound on {_of(e)} from {e['num_samples']} chains of {e['num_distributions']:,} distributions, "
             "which needs no q(z | x), averaged over test rows, ± one standard error. It lies below the truth and "
             "rises towards it with the distributions. Compare models by this row; there is no ELBO, rate or "
-            "distortion beside it.",
+            f"distortion beside it.{_of_gaps(e)}",
         )
         return
     if "log_evidence" in e:
@@ -165,7 +166,7 @@ def _parts(contents: ReportContents) -> Iterator[Score]:
     if e.get("pareto_k_above_07") is not None:
         meaning = (
             f"Rows whose importance weights are heavy-tailed (Pareto k̂ > {_UNRELIABLE}): there L_K may lie well below "
-            "log p(x) and its error is understated. A few per cent are no worry; most rows are."
+            f"{_of(e)} and its error is understated. A few per cent are no worry; most rows are."
         )
         yield Score(name="Unreliable rows", nats=f"{e['pareto_k_above_07']:.1%} of rows", meaning=meaning)
     elif not e.get("exact") and (e.get("num_samples") or FEWEST_WEIGHTS) < FEWEST_WEIGHTS:
@@ -255,20 +256,32 @@ def _baselines(contents: ReportContents) -> Iterator[Score]:
 
 def _meaning_of_evidence(evaluation: Mapping[str, Any]) -> str:
     if evaluation.get("exact"):
-        return "log p(x), averaged over test rows, ± one standard error. Compare models by this row."
+        return (
+            f"{_of(evaluation)}, averaged over test rows, ± one standard error. Compare models by this row."
+            f"{_of_gaps(evaluation)}"
+        )
     how = "annealed" if "acceptance" in evaluation else "importance-weighted"
     rises = "more distributions and chains" if "acceptance" in evaluation else "K"
     return (
-        f"The {how} bound on log p(x), averaged over test rows, ± one standard error. It lies below the truth and "
-        f"rises towards it with {rises}. Compare models by this row."
+        f"The {how} bound on {_of(evaluation)}, averaged over test rows, ± one standard error. It lies below the truth "
+        f"and rises towards it with {rises}. Compare models by this row.{_of_gaps(evaluation)}"
     )
+
+
+def _of(evaluation: Mapping[str, Any]) -> str:
+    return evidence_name(evaluation.get("of_gaps", False))
+
+
+def _of_gaps(evaluation: Mapping[str, Any]) -> str:
+    """What the name of a score of values and gaps means, and what it is comparable to."""
+    return f" {OF_GAPS} Only models of gaps have this score." if evaluation.get("of_gaps") else ""
 
 
 def _bound_name(contents: ReportContents) -> str:
     e = contents.evaluation or {}
     k = e.get("num_samples")
     if e.get("exact"):
-        return "log p(x)"
+        return _of(e)
     if "acceptance" in e:
         return "annealed"
     return "L_K" if k is None else f"L_K with K = {k:,}"
