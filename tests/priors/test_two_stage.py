@@ -121,6 +121,25 @@ def test_the_best_state_is_kept_when_training_goes_wrong():
     assert fit.after > -4  # the start from k-means, not where a step of 30 led
 
 
+def test_the_rate_falls_to_a_hundredth_over_all_epochs(monkeypatch):
+    rates, step = [], torch.optim.Adam.step
+    watched = lambda self: (rates.append(self.param_groups[0]["lr"]), step(self))  # noqa: E731
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    fit = fit_prior_to_latents(
+        MixtureNormal(2, components=2), Identity(StandardNormal(2)), two_blobs(100), max_epochs=4, patience=9,
+        batch_size=30, learning_rate=0.2,
+    )  # fmt: skip
+    assert len(rates) == 4 * 3  # 80 rows in batches of 30
+    assert rates[0] == 0.2
+    assert rates[6] == pytest.approx((0.2 + 0.002) / 2)
+    assert rates == sorted(rates, reverse=True)
+    assert fit.last_learning_rate == rates[-1] == pytest.approx(0.002, rel=2)
+    none = fit_prior_to_latents(
+        MixtureNormal(2, components=2), Identity(StandardNormal(2)), two_blobs(100), max_epochs=0, learning_rate=0.2
+    )
+    assert none.last_learning_rate == 0.2
+
+
 def test_a_model_is_left_as_it_was():
     torch.manual_seed(0)
     q = DiagonalNormal(MLP(5, [8], (2, 2)))
