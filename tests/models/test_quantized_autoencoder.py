@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 
@@ -60,19 +59,17 @@ def test_the_second_stage_raises_the_bound_of_the_first(fitted):
     assert scores["elbo"] == pytest.approx(second[-1], abs=4)
 
 
-def test_the_recipe_normalises_the_last_hidden_map_of_each_image(fitted, few):
-    """Whatever the scale of the data; a model that does not say it, as those of saved runs, has none."""
-    net, seen = copy.deepcopy(fitted.model.posterior.net), []
-    net.layers[-1].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+def test_the_recipe_whitens_what_the_encoder_gives(fitted, few):
+    """A model that does not say it, as those of saved runs, has nothing of it among its weights."""
+    q, x = fitted.model.posterior, torch.as_tensor(few.x_train).float()
     with torch.no_grad():
-        net.layers[-2].weight.fill_(1.0)
-        net.layers[-2].bias.zero_()
-        net(30 * torch.as_tensor(few.x_test[:5]).float())
-    for image in seen[0]:
-        assert image.mean().item() == pytest.approx(0, abs=1e-4)
-        assert image.var(correction=0).item() == pytest.approx(1, abs=1e-2)
+        s = q.whitening(q.net(x).movedim(1, -1)).reshape(-1, 2)
+    torch.testing.assert_close(s.mean(0), torch.zeros(2), atol=0.2, rtol=0)
+    torch.testing.assert_close(s.T.cov(), torch.eye(2), atol=0.3, rtol=0)
+    assert fitted.plan.model["whitened"] is True
     plain = fsq((6, 6), levels=[3, 3], hidden=[8])
-    assert [type(layer).__name__ for layer in plain.posterior.net.layers[-2:]] == ["ReLU", "Conv2d"]
+    assert plain.posterior.whitening is None
+    assert not any("whitening" in name for name in plain.state_dict())
 
 
 def test_samples_come_from_the_prior_of_codes(fitted):
