@@ -5,7 +5,7 @@
     vae     z of shape (16, 7, 7), standard normal and diagonal normal, the ELBO with KL in closed form
 
 All have the nets `nets.ToMap` and `nets.FromMap` with two stages, and a discretized logistic likelihood of 256 grey
-levels; the last hidden map of the encoder is normalised for fsq, as its recipe does. The codes are learned under a
+levels; what the encoder of fsq gives is whitened, as its recipe does. The codes are learned under a
 uniform prior, which costs 49 ln 128 = 237.7 nats an image; then a masked convolution is fitted to them. Adam, a
 learning rate that falls from 2e-3 to 2e-5 by a cosine in each stage; a tenth of the training rows, at most 5,000,
 choose the weights.
