@@ -17,6 +17,7 @@ from lowerbound.evaluate import code_usage
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import prepare
 from lowerbound.gradients import Quantized
+from lowerbound.history import NonFiniteError
 from lowerbound.losses import PriorAlone, VariationalLoss
 from lowerbound.models import fsq, vae, vq
 from lowerbound.objectives import ELBO
@@ -126,6 +127,12 @@ def test_without_the_second_stage_it_scores_and_refuses_samples(few, tmp_path):
     page = first.report(tmp_path / "report.html").read_text()
     assert "no prior yet" in page
     assert "Reconstructions" in page
+
+
+@pytest.mark.parametrize("whitened", [True, False])
+def test_a_fit_that_diverges_is_named(few, whitened):
+    with pytest.raises(NonFiniteError, match="likelihood term, .* became nan"):
+        fit(few, "fsq", steps=20, prior_epochs=0, lr=1e20, whitened=whitened, **CODES)
 
 
 def test_any_shape_and_rows_of_a_table():

@@ -98,7 +98,8 @@ class FiniteScalar(nn.Module):
         half, offset, shift, width = (f.new_tensor(p) for p in (self._half, self._offset, self._shift, self._width))
         s = (f if whitening is None else whitening(f)) + shift
         g = torch.tanh(s) * half - offset
-        index = ((g.detach().round() + width) * f.new_tensor(self._basis)).sum(-1).long()
+        index = ((g.detach().round() + width) * f.new_tensor(self._basis)).sum(-1)
+        index = index.nan_to_num().long()  # the path keeps what is no number, which training names
         path = path_to(g / width, self.points.to(g.dtype) / width)
         beyond = (s.abs() - _REACH).clamp_min(0).square().flatten(1).sum(1)
         return QuantizedDistribution(
