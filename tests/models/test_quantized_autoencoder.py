@@ -131,7 +131,7 @@ def test_without_the_second_stage_it_scores_and_refuses_samples(few, tmp_path):
 
 @pytest.mark.parametrize("whitened", [True, False])
 def test_a_fit_that_diverges_is_named(few, whitened):
-    with pytest.raises(NonFiniteError, match="likelihood term, .* became nan"):
+    with pytest.raises(NonFiniteError, match=r"likelihood term, .* became nan"):
         fit(few, "fsq", steps=20, prior_epochs=0, lr=1e20, whitened=whitened, **CODES)
 
 
