@@ -80,7 +80,7 @@ def test_a_machine_learns_which_binary_latents_go_together():
     torch.manual_seed(0)
     half = torch.randint(2, (1500, 3)).float()
     x = torch.cat([half, half], 1)  # 3 bits, written twice
-    fit = fit_prior_to_latents(RBM(6), Copy(Bernoulli(6)), x, max_epochs=40, learning_rate=5e-2)
+    fit = fit_prior_to_latents(RBM(6), Copy(Bernoulli(6)), x, max_epochs=40, learning_rate=1e-1)
     log2 = 0.6931
     assert fit.before == pytest.approx(-6 * log2, abs=1e-3)
     assert -3 * log2 >= fit.after > -3.3 * log2
