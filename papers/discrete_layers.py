@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[1000, 4000, 16_000])
     parser.add_argument("--lr", type=float, nargs="+", default=[2e-3])
     parser.add_argument("--m", type=int, default=5, help="samples")
+    parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--test-images", type=int, default=500)
     parser.add_argument("--evidence-samples", type=int, default=500)
@@ -58,10 +59,11 @@ def main() -> None:
     for seed, steps, lr in itertools.product(range(given.seeds), given.steps, given.lr):
         found: dict[str, Any] = {}
         scores: dict[str, Tensor] = {}
-        for name in CELLS:
+        for name in given.cells:
             found[name], scores[name] = run(name, seed, steps, lr, given)
             print(seed, steps, lr, name, found[name], flush=True)
-        differences = {f"{one} − {other}": gain(scores[one], scores[other]) for one, other in PAIRS}
+        pairs = [pair for pair in PAIRS if scores.keys() >= {*pair}]
+        differences = {f"{one} − {other}": gain(scores[one], scores[other]) for one, other in pairs}
         print(seed, steps, lr, differences, flush=True)
         results["runs"].append({"seed": seed, "steps": steps, "lr": lr, "cells": found, "gains": differences})
         given.out.write_text(json.dumps(results, indent=2) + "\n")
