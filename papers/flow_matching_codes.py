@@ -50,7 +50,7 @@ from lowerbound.stages import fit
 
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
-LEARNING_RATES = {"flow-prior:kind=affine": 1e-3, "flow-matching": 3e-3}
+PRIORS = ("flow-prior:kind=affine", "flow-matching")
 MODEL = {"latent_dim": 16, "hidden": [200, 200], "activation": "tanh"}
 
 
@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4000, help="of 100 images, of the model")
     parser.add_argument("--fit-images", type=int, default=20_000, help="training images whose codes are fitted")
     parser.add_argument("--test-images", type=int, default=2000)
+    parser.add_argument("--rates", type=float, nargs=2, default=(1e-3, 6e-3), help="at the first step, of each prior")
     parser.add_argument("--max-epochs", type=int, default=60, help="of each prior")
     parser.add_argument("--seeds", type=int, default=2, help="of each prior")
     parser.add_argument("--components", type=int, nargs="+", default=(25, 50, 100), help="of the mixture by EM")
@@ -88,11 +89,11 @@ def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         x_test = training.transform(torch.as_tensor(dataset.x_test[: arguments.test_images]))
         z = model.infer(x_test).sample()
         scores = {"standard-normal": model.prior(None).log_prob(z)}
-    rows: dict[str, Any] = {words: [] for words in LEARNING_RATES}
+    rows: dict[str, Any] = {words: [] for words in PRIORS}
     gains, pictures = [], [draw(model)]
     for seed in range(arguments.seeds):
-        for words in LEARNING_RATES:
-            prior, row, scores[words] = fit_one(words, model, x_fit, z, arguments.max_epochs, seed)
+        for words, rate in zip(PRIORS, arguments.rates, strict=True):
+            prior, row, scores[words] = fit_one(words, model, x_fit, z, arguments.max_epochs, rate, seed)
             if seed == 0:
                 parts = {"likelihood": model.likelihood, "posterior": model.posterior}
                 pictures.append(draw(LatentVariableModel(prior=prior, **parts)))
@@ -117,13 +118,12 @@ def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def fit_one(
-    words: str, model: LatentVariableModel, x: Tensor, z: Tensor, max_epochs: int, seed: int
+    words: str, model: LatentVariableModel, x: Tensor, z: Tensor, max_epochs: int, rate: float, seed: int
 ) -> tuple[Conditional, dict[str, Any], Tensor]:
     """Fit a prior; it, its numbers, and log p(z) of each code."""
     with forked(CPU, seed):
         prior = construct(priors, words, latent_shape=z.shape[-1])
     start = time.process_time()
-    rate = LEARNING_RATES[words]
     fitted = fit_prior_to_latents(prior, model, x, max_epochs=max_epochs, learning_rate=rate, seed=seed)
     seconds = time.process_time() - start
     with torch.no_grad():
