@@ -69,6 +69,13 @@ def three_layers():
     return model_of(q, p, 1)
 
 
+@functools.cache
+def one_layer():
+    return model_of(
+        posteriors.BottomUp([posteriors.Bernoulli(MLP(2, (), 2))]), priors.Hierarchical([priors.Bernoulli(2)]), 2
+    )
+
+
 def values(layer):
     """Every value of a small layer, (states, *event)."""
     if len(layer.event_shape) == 2:
@@ -105,6 +112,7 @@ def exact_elbo(model):
         pytest.param(three_layers, ARM(), marks=pytest.mark.slow),
         pytest.param(three_layers, REBAR(), marks=pytest.mark.slow),
         pytest.param(bits_from_the_top, REBAR(), marks=pytest.mark.slow),
+        (one_layer, DisARM()),
         (three_layers, relax(3)),
         pytest.param(bits_from_the_top, relax(3), marks=pytest.mark.slow),
     ],

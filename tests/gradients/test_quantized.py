@@ -25,8 +25,8 @@ X, N = 6, 3
 """The length of x and the number of positions."""
 
 
-def finite_scalar():
-    return FiniteScalar(MLP(X, [8], (2, N)), levels=[3, 2])
+def finite_scalar(whitened=False):
+    return FiniteScalar(MLP(X, [8], (2, N)), levels=[3, 2], whitened=whitened)
 
 
 def vector(update="gradient", normalized=False):
@@ -41,7 +41,13 @@ def lookup_free():
     return LookupFree(MLP(X, [8], (2, N)), bits=2)
 
 
-POSTERIORS = {"finite scalar": finite_scalar, "vector": vector, "residual": residual, "lookup-free": lookup_free}
+POSTERIORS = {
+    "finite scalar": finite_scalar,
+    "whitened": lambda: finite_scalar(whitened=True),
+    "vector": vector,
+    "residual": residual,
+    "lookup-free": lookup_free,
+}
 
 
 def model_of(q, prior=None, seed=0):
@@ -84,6 +90,7 @@ def classical_loss(model, x, beta):
     f = q.net(x).transpose(1, 2)  # (B, N, D)
     prior, pull = model.prior(), 0
     if isinstance(q, FiniteScalar):
+        f = f if q.whitening is None else whitened_by_hand(f)
         levels = torch.tensor(q.levels).double()
         half = (levels - 1) * (1 - 1e-3) / 2
         offset = torch.where(levels % 2 == 1, 0.0, 0.5).double()
@@ -101,6 +108,14 @@ def classical_loss(model, x, beta):
         read, pull, z = quantised(q, f, beta)
     p = Independent(Bits(logits=model.likelihood.net.net(read.transpose(1, 2))), 1)
     return (-(p.log_prob(x) + prior.log_prob(z.double())) + pull).mean()
+
+
+def whitened_by_hand(f):
+    """By the moments of all vectors of the batch."""
+    points = f.reshape(-1, f.shape[-1])
+    covariance = points.T.cov(correction=0)
+    covariance = covariance + 1e-4 * covariance.trace() / len(covariance) * torch.eye(len(covariance)).double()
+    return (f - points.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(covariance)).T
 
 
 def quantised(q, f, beta):
@@ -127,6 +142,8 @@ def test_the_gradient_is_that_of_the_classical_loss(make, learned_prior):
     model = model_of(q, Categorical(q.event_shape[:-1], q.event_shape[-1], learned=learned_prior))
     x, loss = rows(), VariationalLoss(model, ELBO(), Quantized(0.3))
     loss.check(x)
+    if isinstance(q, FiniteScalar):
+        q.initialize(x)
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     ours = torch.autograd.grad(loss(x).loss, list(named.values()))
     theirs = torch.autograd.grad(classical_loss(model, x, 0.3), list(named.values()))
@@ -162,6 +179,18 @@ def test_codes_of_a_grid_are_all_points_of_it():
     embedded = q.embed(z.sample())[..., 0]
     assert sorted(embedded[:, 2].unique().tolist()) == [-1.0, -0.5, 0.0, 0.5]
     assert sorted(embedded[:, 0].unique().tolist()) == [-1.0, 0.0, 1.0]
+
+
+def test_numbers_that_go_together_use_all_points_where_they_are_whitened():
+    torch.manual_seed(0)
+    first = torch.randn(1000)
+    x = torch.stack([first + 4, first + 0.1 * torch.randn(1000) + 4], 1)[..., None]
+    used = []
+    for whitened in (False, True):
+        q = FiniteScalar(Same(2), levels=[4, 4], whitened=whitened)
+        q.initialize(x)
+        used.append(len(q(x).index.unique()))
+    assert used == [1, 16]
 
 
 class Same(torch.nn.Module):
@@ -261,6 +290,20 @@ def test_codebooks_learn_in_training_alone():
     assert model.posterior.codebook.counted.sum() == 0
     loss(x)
     assert model.posterior.codebook.counted.sum() == len(x) * N
+
+
+def test_running_moments_learn_in_training_alone():
+    model, x = model_of(finite_scalar(whitened=True)), rows()
+    loss, moments = VariationalLoss(model, ELBO(), Quantized()), model.posterior.whitening
+    with torch.no_grad():
+        loss(x)
+    assert moments.seen.abs().sum() == 0
+    loss(x)
+    assert moments.seen[0, 0] == len(x) * N
+    before = moments.mean.clone()
+    model.posterior.at_step(1)
+    points = model.posterior.net(x).transpose(1, 2).flatten(0, 1)
+    torch.testing.assert_close(moments.mean, 0.9 * before + 0.1 * points.mean(0))
 
 
 @pytest.mark.parametrize(

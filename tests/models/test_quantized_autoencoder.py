@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 
@@ -18,6 +17,7 @@ from lowerbound.evaluate import code_usage
 from lowerbound.fitted import Fitted
 from lowerbound.fitting import prepare
 from lowerbound.gradients import Quantized
+from lowerbound.history import NonFiniteError
 from lowerbound.losses import PriorAlone, VariationalLoss
 from lowerbound.models import fsq, vae, vq
 from lowerbound.objectives import ELBO
@@ -60,19 +60,17 @@ def test_the_second_stage_raises_the_bound_of_the_first(fitted):
     assert scores["elbo"] == pytest.approx(second[-1], abs=4)
 
 
-def test_the_recipe_normalises_the_last_hidden_map_of_each_image(fitted, few):
-    """Whatever the scale of the data; a model that does not say it, as those of saved runs, has none."""
-    net, seen = copy.deepcopy(fitted.model.posterior.net), []
-    net.layers[-1].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+def test_the_recipe_whitens_what_the_encoder_gives(fitted, few):
+    """A model that does not say it, as those of saved runs, has nothing of it among its weights."""
+    q, x = fitted.model.posterior, torch.as_tensor(few.x_train).float()
     with torch.no_grad():
-        net.layers[-2].weight.fill_(1.0)
-        net.layers[-2].bias.zero_()
-        net(30 * torch.as_tensor(few.x_test[:5]).float())
-    for image in seen[0]:
-        assert image.mean().item() == pytest.approx(0, abs=1e-4)
-        assert image.var(correction=0).item() == pytest.approx(1, abs=1e-2)
+        s = q.whitening(q.net(x).movedim(1, -1)).reshape(-1, 2)
+    torch.testing.assert_close(s.mean(0), torch.zeros(2), atol=0.2, rtol=0)
+    torch.testing.assert_close(s.T.cov(), torch.eye(2), atol=0.3, rtol=0)
+    assert fitted.plan.model["whitened"] is True
     plain = fsq((6, 6), levels=[3, 3], hidden=[8])
-    assert [type(layer).__name__ for layer in plain.posterior.net.layers[-2:]] == ["ReLU", "Conv2d"]
+    assert plain.posterior.whitening is None
+    assert not any("whitening" in name for name in plain.state_dict())
 
 
 def test_samples_come_from_the_prior_of_codes(fitted):
@@ -129,6 +127,12 @@ def test_without_the_second_stage_it_scores_and_refuses_samples(few, tmp_path):
     page = first.report(tmp_path / "report.html").read_text()
     assert "no prior yet" in page
     assert "Reconstructions" in page
+
+
+@pytest.mark.parametrize("whitened", [True, False])
+def test_a_fit_that_diverges_is_named(few, whitened):
+    with pytest.raises(NonFiniteError, match=r"likelihood term, .* became nan"):
+        fit(few, "fsq", steps=20, prior_epochs=0, lr=1e20, whitened=whitened, **CODES)
 
 
 def test_any_shape_and_rows_of_a_table():

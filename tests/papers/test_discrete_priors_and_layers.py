@@ -14,12 +14,12 @@ PAPERS = Path(__file__).parents[2] / "papers"
 pytestmark = pytest.mark.slow
 
 
-def result_of(script, words, tmp_path, monkeypatch):
+def result_of(script, words, tmp_path, monkeypatch, key="seeds"):
     out = tmp_path / "result.json"
     monkeypatch.setattr(sys, "argv", ["", *f"--data digits --seeds 1 {words}".split(), "--out", str(out)])
     monkeypatch.syspath_prepend(str(PAPERS))
     runpy.run_path(str(PAPERS / script), run_name="__main__")
-    return json.loads(out.read_text())["seeds"][0]
+    return json.loads(out.read_text())[key][-1]
 
 
 def test_a_boltzmann_machine_is_compared_with_independent_bits(tmp_path, monkeypatch):
@@ -31,8 +31,9 @@ def test_a_boltzmann_machine_is_compared_with_independent_bits(tmp_path, monkeyp
 
 
 def test_layers_are_scored_as_discrete_models_and_compared(tmp_path, monkeypatch):
-    words = "--steps 3 --test-images 30 --evidence-samples 5"
-    found = result_of("discrete_layers.py", words, tmp_path, monkeypatch)
+    words = "--steps 1 3 --test-images 30 --evidence-samples 5"
+    found = result_of("discrete_layers.py", words, tmp_path, monkeypatch, "runs")
+    assert (found["seed"], found["steps"], found["lr"]) == (0, 3, 2e-3)
     losses = {name: row["negative_log_likelihood"] for name, row in found["cells"].items()}
     gain = found["gains"]["vimco 2 − concrete 2"]["mean"]
     assert gain == pytest.approx(losses["concrete 2"] - losses["vimco 2"], abs=1e-6)

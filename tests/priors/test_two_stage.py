@@ -80,7 +80,7 @@ def test_a_machine_learns_which_binary_latents_go_together():
     torch.manual_seed(0)
     half = torch.randint(2, (1500, 3)).float()
     x = torch.cat([half, half], 1)  # 3 bits, written twice
-    fit = fit_prior_to_latents(RBM(6), Copy(Bernoulli(6)), x, max_epochs=40, learning_rate=5e-2)
+    fit = fit_prior_to_latents(RBM(6), Copy(Bernoulli(6)), x, max_epochs=40, learning_rate=1e-1)
     log2 = 0.6931
     assert fit.before == pytest.approx(-6 * log2, abs=1e-3)
     assert -3 * log2 >= fit.after > -3.3 * log2
@@ -119,6 +119,25 @@ def test_the_best_state_is_kept_when_training_goes_wrong():
     fit = fit_prior_to_latents(prior, Identity(StandardNormal(2)), x, max_epochs=50, patience=2, learning_rate=30.0)
     assert fit.num_epochs < 50
     assert fit.after > -4  # the start from k-means, not where a step of 30 led
+
+
+def test_the_rate_falls_to_a_hundredth_over_all_epochs(monkeypatch):
+    rates, step = [], torch.optim.Adam.step
+    watched = lambda self: (rates.append(self.param_groups[0]["lr"]), step(self))  # noqa: E731
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    fit = fit_prior_to_latents(
+        MixtureNormal(2, components=2), Identity(StandardNormal(2)), two_blobs(100), max_epochs=4, patience=9,
+        batch_size=30, learning_rate=0.2,
+    )  # fmt: skip
+    assert len(rates) == 4 * 3  # 80 rows in batches of 30
+    assert rates[0] == 0.2
+    assert rates[6] == pytest.approx((0.2 + 0.002) / 2)
+    assert rates == sorted(rates, reverse=True)
+    assert fit.last_learning_rate == rates[-1] == pytest.approx(0.002, rel=2)
+    none = fit_prior_to_latents(
+        MixtureNormal(2, components=2), Identity(StandardNormal(2)), two_blobs(100), max_epochs=0, learning_rate=0.2
+    )
+    assert none.last_learning_rate == 0.2
 
 
 def test_a_model_is_left_as_it_was():

@@ -108,8 +108,10 @@ class LayerJoint:
         walk = self.chain.walk_by(value_of)
         log_likelihood, log_prior = self.whole(walk.z)
         order = self.chain.drawing_order()
-        others = [walk.given[i].log_prob(walk.z[i]) for number, i in enumerate(order) if number != level]
-        rest = log_prior - torch.stack([other.expand_as(log_likelihood) for other in others]).sum(0)
+        rest = log_prior
+        for number, i in enumerate(order):
+            if number != level:
+                rest = rest - walk.given[i].log_prob(walk.z[i])
         return log_likelihood.reshape(draws, -1), rest.reshape(draws, -1)
 
 

@@ -33,6 +33,7 @@ from lowerbound.losses.variational import VariationalLoss
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Gradient, Objective, Penalty
 from lowerbound.randomness import forked
+from lowerbound.several_processes import sum_over_processes
 
 __all__ = ["Aggressive", "mutual_information"]
 
@@ -134,8 +135,7 @@ class Aggressive(VariationalLoss):
     @torch.no_grad()
     def _decide(self) -> bool:
         """Take the evaluation since the last decision into account, if there was one."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(self.seen)  # each process has seen its share of the held-out rows
+        sum_over_processes(self.seen)  # each process has seen its share of the held-out rows
         rows, total = self.seen.tolist()
         if rows:
             now = total / rows

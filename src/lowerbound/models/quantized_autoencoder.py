@@ -43,7 +43,7 @@ def fsq(
     network: Network = "convolution",
     hidden: Sequence[int] = (64, 64),
     activation: Activation = "relu",
-    normalized: bool = False,
+    whitened: bool = False,
     prior_channels: int = 64,
     prior_layers: int = 4,
     prior_epochs: int = 100,
@@ -59,8 +59,8 @@ def fsq(
         network: "convolution" or "mlp".
         hidden: channels of the stages, each of which halves the image; or widths of full layers.
         activation: nonlinearity.
-        normalized: whether the last hidden map of a convolutional encoder is normalised (`nets.ToMap`), which keeps
-            more of the grid in use; the recipe does.
+        whitened: whether what the encoder gives is whitened over the data (`nets.Whitening`), which keeps most of the
+            grid in use; the recipe does.
         prior_channels: width of the net of the prior of codes.
         prior_layers: its layers.
         prior_epochs: passes of the second stage, at most; 0 leaves it out.
@@ -72,7 +72,7 @@ def fsq(
     >>> fsq((8, 8), levels=[3, 3], hidden=[8], prior_channels=4).posterior(torch.ones(5, 8, 8)).sample().shape
     torch.Size([5, 4, 4, 9])
     """
-    words = spelled("finite-scalar", {"levels": list(levels)})
+    words = spelled("finite-scalar", {"levels": list(levels), "whitened": whitened})
     return _coded(
         event_shape,
         words,
@@ -81,7 +81,6 @@ def fsq(
         network=network,
         hidden=hidden,
         activation=activation,
-        normalized_encoder=normalized,
         prior_channels=prior_channels,
         prior_layers=prior_layers,
         prior_epochs=prior_epochs,
@@ -164,7 +163,6 @@ def _coded(
     network: Network,
     hidden: Sequence[int],
     activation: Activation,
-    normalized_encoder: bool = False,
     prior_channels: int,
     prior_layers: int,
     prior_epochs: int,
@@ -181,7 +179,7 @@ def _coded(
 
     def encoder(seen: tuple[int, ...]) -> nn.Module:
         if by_map:
-            return ToMap(seen, widths, of_code[:1], nonlinear, normalized_encoder)
+            return ToMap(seen, widths, of_code[:1], nonlinear)
         return MLP(seen, widths, of_code, nonlinear)
 
     q = construct(posteriors, posterior, net=seen_by(view_of(likelihood, shape), encoder, shape))
@@ -223,7 +221,7 @@ RECIPES = (
         name="fsq",
         cites=("mentzer2023finite",),
         make=fsq,
-        defaults={**_DEFAULTS, "normalized": True},
+        defaults={**_DEFAULTS, "whitened": True},
         finish=_FINISH,
     ),
     Recipe(name="vq", cites=("vandenoord2017neural",), make=vq, defaults=_DEFAULTS, finish=_FINISH),

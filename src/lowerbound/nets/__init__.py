@@ -20,6 +20,7 @@ from lowerbound.nets.shapes import Shape, as_shape, numel, out_shape_of
 from lowerbound.nets.site_net import CausalTrunk, SiteNet, make_site_net
 from lowerbound.nets.skip_mlp import SkipMLP
 from lowerbound.nets.softplus import positive, raw_of
+from lowerbound.nets.whitening import Whitening
 
 __all__ = [
     "MLP",
@@ -45,6 +46,7 @@ __all__ = [
     "TakesLeadingAxes",
     "ToMap",
     "TransposedConvolution",
+    "Whitening",
     "as_shape",
     "make_site_net",
     "numel",

@@ -37,8 +37,6 @@ class ToMap(nn.Module):
         channels: of each stage, each of which halves the image.
         features: the axes of the output in front of its height and width.
         activation: makes the nonlinearity.
-        normalized: whether each image's last hidden map is brought to mean 0 and variance 1, over channels and places,
-            before the output: it then starts with a mean near 0 and a scale that the data do not decide.
 
     >>> ToMap((3, 29, 17), [8, 16], (2, 4))(torch.zeros(5, 7, 3, 29, 17)).shape
     torch.Size([5, 7, 2, 4, 8, 5])
@@ -54,7 +52,6 @@ class ToMap(nn.Module):
         channels: Sequence[int],
         features: tuple[int, ...],
         activation: Callable[[], nn.Module] = nn.ReLU,
-        normalized: bool = False,
     ):
         super().__init__()
         self.in_shape = as_shape(in_shape)
@@ -63,8 +60,7 @@ class ToMap(nn.Module):
         layers: list[nn.Module] = []
         for fan_in, fan_out in zip([first, *channels[:-1]], channels, strict=True):
             layers += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), _Residual(fan_out, activation)]
-        layers += [activation(), *([nn.GroupNorm(1, channels[-1])] if normalized else [])]
-        layers += [nn.Conv2d(channels[-1], numel(features), 1)]
+        layers += [activation(), nn.Conv2d(channels[-1], numel(features), 1)]
         self.layers = _channels_last(layers)
         self._image, self._channels = (first, *sizes[0]), tuple(channels)
 

@@ -16,8 +16,10 @@ from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.functional import normalize
+
+from lowerbound.several_processes import are_several, sum_over_processes
 
 __all__ = ["Codebook", "Update"]
 
@@ -86,7 +88,9 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def advance(self) -> None:
         """Apply what was kept since the last step; nothing if there was none."""
-        _over_processes(self.counted, self.summed, self.recent)
+        sum_over_processes(self.counted, self.summed)
+        if are_several():
+            distributed.broadcast(self.recent, 0)
         num = self.counted.sum()
         weight = torch.where(num > 0, 1 - self.decay, 0.0).to(self.share.dtype)
         self.share.lerp_(self.counted / num.clamp_min(1), weight)
@@ -133,13 +137,3 @@ class Codebook(nn.Module):
 
     def _move(self, which: Tensor, to: Tensor) -> None:
         self.vectors.data.copy_(torch.where(which, to.to(self.vectors.dtype), self.vectors))
-
-
-def _over_processes(counted: Tensor, summed: Tensor, recent: Tensor) -> None:
-    """The sums over all processes, and the vectors of the first."""
-    from torch import distributed
-
-    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-        distributed.all_reduce(counted)
-        distributed.all_reduce(summed)
-        distributed.broadcast(recent, 0)

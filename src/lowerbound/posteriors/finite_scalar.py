@@ -13,6 +13,9 @@ moves all vectors the same way. Numbers beyond 2, where the slope is 0.07, are t
 that `gradients.Quantized` calls commitment; the source has none, which is β = 0:
 
     β Σ_d max(|f_d + s_d| − 2, 0)²
+
+The encoder may also let its numbers go together, so that most points of the grid have no vector. With `whitened` f is
+brought to mean 0 and covariance 1 over the data (`nets.Whitening`), which the source does not do.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from torch import Tensor, nn
 
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.nets.whitening import Whitening
 from lowerbound.posteriors.parameters import latent_shape_of
 from lowerbound.posteriors.quantized import QuantizedDistribution, features_last, numbers_of, path_to
 from lowerbound.protocols import Context
@@ -46,6 +50,7 @@ class FiniteScalar(nn.Module):
     Arguments:
         net: from a context (..., *event) to (..., D, *latent_shape).
         levels: L_d of each of the D numbers, two or more; five or more are advised by the source.
+        whitened: whether f has mean 0 and covariance 1 over the data.
         latent_shape: the positions of the codes; read from `net.out_shape` if the net states it.
 
     Returns (when called with a context of B rows):
@@ -59,12 +64,19 @@ class FiniteScalar(nn.Module):
 
     points: Tensor
 
-    def __init__(self, net: nn.Module, levels: Sequence[int] = _LEVELS, latent_shape: Shape | None = None):
+    def __init__(
+        self,
+        net: nn.Module,
+        levels: Sequence[int] = _LEVELS,
+        whitened: bool = False,
+        latent_shape: Shape | None = None,
+    ):
         super().__init__()
         self.net, self.levels = net, tuple(levels)
         num_codes = _checked(self.levels)
         self.latent_shape = latent_shape_of(net, latent_shape, owner="FiniteScalar", before=(len(self.levels),))
         self.event_shape = (*self.latent_shape, num_codes)
+        self.whitening = Whitening(len(self.levels)) if whitened else None
         self._half = [(count - 1) * (1 - _EPSILON) / 2 for count in self.levels]
         self._offset = [0.5 * (count % 2 == 0) for count in self.levels]
         self._shift = [math.tan(o / h) for o, h in zip(self._offset, self._half, strict=True)]
@@ -81,14 +93,35 @@ class FiniteScalar(nn.Module):
 
     def forward(self, context: Context) -> QuantizedDistribution:
         """q(k | context)."""
-        f = features_last(parameters_of(self.net, context), len(self.latent_shape))
+        f = self._vectors(context)
+        whitening = self.whitening
         half, offset, shift, width = (f.new_tensor(p) for p in (self._half, self._offset, self._shift, self._width))
-        s = f + shift
+        s = (f if whitening is None else whitening(f)) + shift
         g = torch.tanh(s) * half - offset
-        index = ((g.detach().round() + width) * f.new_tensor(self._basis)).sum(-1).long()
+        index = ((g.detach().round() + width) * f.new_tensor(self._basis)).sum(-1)
+        index = index.nan_to_num().long()  # the path keeps what is no number, which training names
         path = path_to(g / width, self.points.to(g.dtype) / width)
         beyond = (s.abs() - _REACH).clamp_min(0).square().flatten(1).sum(1)
-        return QuantizedDistribution(index, len(self.points), path=path, commitment_error=beyond, dtype=g.dtype)
+        return QuantizedDistribution(
+            index,
+            len(self.points),
+            path=path,
+            commitment_error=beyond,
+            observe=None if whitening is None else lambda: whitening.observe(f),
+            dtype=g.dtype,
+        )
+
+    def initialize(self, x: Tensor) -> None:
+        """Take the moments of the encoded rows."""
+        if self.whitening is not None:
+            with torch.no_grad():
+                self.whitening.observe(self._vectors(x))
+                self.whitening.advance(1.0)
+
+    def at_step(self, step: int) -> None:
+        """Move the running moments by what the last step has shown them."""
+        if self.whitening is not None:
+            self.whitening.advance()
 
     @property
     def num_codes(self) -> int:
@@ -102,6 +135,9 @@ class FiniteScalar(nn.Module):
     def embed(self, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """See `hooks.Embeds`."""
         return (z @ self.points.to(z.dtype) / z.new_tensor(self._width)).movedim(-1, -1 - len(self.latent_shape))
+
+    def _vectors(self, context: Context) -> Float[Tensor, "batch ... feature"]:
+        return features_last(parameters_of(self.net, context), len(self.latent_shape))
 
 
 def _checked(levels: tuple[int, ...]) -> int:

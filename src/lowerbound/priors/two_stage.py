@@ -5,6 +5,9 @@ samples from regions to which no datum is encoded (holes). A richer prior that i
 avoids them, without a change of p(x | z) or q(z | x) (Dai & Wipf 2019, arXiv:1903.05789). The ELBO rises by as much as
 the density of the latents: E_q[log p(x | z) − log q(z | x)] stays as it is.
 
+The learning rate falls from its start to a hundredth of it by half a cosine over all epochs: losses that are estimated
+from few draws, such as that of flow matching, leave a fit at a constant rate tenths of a nat behind.
+
 Rows are split in three: one part to fit on, with fresh latents in every epoch; one to stop early on;
 one that neither uses, for the numbers that are reported.
 """
@@ -12,6 +15,7 @@ one that neither uses, for the numbers that are reported.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +27,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.protocols import Conditional, Context, InitializedFromData
+from lowerbound.schedules import Cosine
 from lowerbound.weights import latents_of
 
 __all__ = [
@@ -35,6 +40,7 @@ __all__ = [
 ]
 
 _CHUNK = 4096
+_LAST_RATE = 0.01  # of the first
 
 
 @runtime_checkable
@@ -83,6 +89,7 @@ class LatentFit:
         after_error: standard error of after.
         gain_error: standard error of gain.
         num_epochs: epochs until it stopped.
+        last_learning_rate: of the last step; it fell to a hundredth of the first if no patience ran out.
     """
 
     before: float
@@ -92,6 +99,7 @@ class LatentFit:
     gain: float
     gain_error: float
     num_epochs: int
+    last_learning_rate: float
 
 
 def fit_prior_to_latents(
@@ -119,10 +127,10 @@ def fit_prior_to_latents(
         context: of each row, if the model has one.
         initialize: whether to call the prior's own `initialize` and `initialize_from_latents`; False continues from its
             present state.
-        max_epochs: at most so many passes over the latents.
+        max_epochs: at most so many passes over the latents, over which the learning rate falls.
         patience: stop after so many epochs without a better state.
         batch_size: rows per step.
-        learning_rate: of Adam.
+        learning_rate: of Adam, at the first step; it falls to a hundredth by half a cosine.
         seed: of the split, the latents and the order; the random state of the caller is left alone.
 
     Returns:
@@ -145,9 +153,9 @@ def fit_prior_to_latents(
         before = _score(model.prior, latents.test, latents.context_of(latents.test_rows))
         if initialize:
             _initialize(prior, latents, x)
-        epochs = _fit(prior, parameters, latents, max_epochs, patience, batch_size, learning_rate)
+        epochs, rate = _fit(prior, parameters, latents, max_epochs, patience, batch_size, learning_rate)
         after = _score(prior, latents.test, latents.context_of(latents.test_rows))
-    return _report(before, after, epochs)
+    return _report(before, after, epochs, rate)
 
 
 class _Latents:
@@ -194,21 +202,23 @@ def _fit(
     patience: int,
     batch_size: int,
     learning_rate: float,
-) -> int:
-    """Train with Adam until patience runs out, leave the best state in the prior, and return the number of epochs."""
+) -> tuple[int, float]:
+    """Train with Adam until patience runs out, leave the best state in the prior; the epochs, and the last rate."""
     optimizer = torch.optim.Adam(parameters, lr=learning_rate)
+    steps = math.ceil(len(latents.fit_rows) / batch_size)
+    rate = Cosine(learning_rate, learning_rate * _LAST_RATE, max(1, max_epochs * steps))
     stop_context = latents.context_of(latents.stop_rows)
     best, best_epoch = _score(prior, latents.stop, stop_context).mean(), 0
     state = copy.deepcopy(prior.state_dict())
     epoch = 0
     while epoch < max_epochs and epoch - best_epoch < patience:
         epoch += 1
-        _epoch(prior, parameters, optimizer, latents, batch_size)
+        _epoch(prior, parameters, optimizer, latents, batch_size, [rate((epoch - 1) * steps + s) for s in range(steps)])
         value = _score(prior, latents.stop, stop_context).mean()
         if value > best:
             best, best_epoch, state = value, epoch, copy.deepcopy(prior.state_dict())
     prior.load_state_dict(state)
-    return epoch
+    return epoch, optimizer.param_groups[0]["lr"]
 
 
 def _epoch(
@@ -217,15 +227,19 @@ def _epoch(
     optimizer: torch.optim.Optimizer,
     latents: _Latents,
     batch_size: int,
+    rates: list[float],
 ) -> None:
+    """A pass over fresh latents; the rate of each of its steps is given."""
     z = latents.draw(latents.fit_rows)
     with _in_mode(prior, training=True):
-        for part in torch.randperm(len(z), device=z.device).split(batch_size):
+        parts = torch.randperm(len(z), device=z.device).split(batch_size)
+        for part, rate in zip(parts, rates, strict=True):
             context = latents.context_of(latents.fit_rows[part])
             loss = fitting_loss(prior, z[part], context).mean()
             # Not `backward`: a VampPrior also depends on the posterior, which is to gather none.
             for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
                 p.grad = gradient
+            optimizer.param_groups[0]["lr"] = rate
             optimizer.step()
     optimizer.zero_grad()
 
@@ -237,7 +251,7 @@ def _score(prior: Conditional, z: Tensor, context: Context | None) -> Float[Tens
         return prior(context).log_prob(z).double()
 
 
-def _report(before: Tensor, after: Tensor, num_epochs: int) -> LatentFit:
+def _report(before: Tensor, after: Tensor, num_epochs: int, last_rate: float) -> LatentFit:
     def error(values: Tensor) -> float:
         return float(values.std() / len(values) ** 0.5)
 
@@ -250,6 +264,7 @@ def _report(before: Tensor, after: Tensor, num_epochs: int) -> LatentFit:
         gain=float(gain.mean()),
         gain_error=error(gain),
         num_epochs=num_epochs,
+        last_learning_rate=last_rate,
     )
 
 
