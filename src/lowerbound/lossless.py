@@ -64,10 +64,13 @@ class Compressed:
             to the grids, without the noise of other draws; less where the model excludes a value: none takes over 30.
         standard_error: of the difference of `bits` and `elbo_bits`, as the file has one latent for each row and the
             bound 16.
-        start_bits: what the file has besides `bits`: what the first rows borrowed, the header and the gaps.
+        start_bits: what the file has besides `bits` and `rest_bits`: what the first rows borrowed, the header and the
+            gaps.
         encoder_bits: −ELBO of the q of the encoder; `elbo_bits` where nothing was refined and rows have one latent.
         num_held: lines of text that stand in the file as they were written.
         num_samples: K.
+        rest_bits: what real numbers with more than six decimals have below the step of the grid, on which `bits` and
+            the bounds are.
         others: bytes of the same rows under gzip, bz2, lzma and, of images, png, by name.
     """
 
@@ -83,6 +86,7 @@ class Compressed:
     others: dict[str, int]
     num_held: int = 0
     num_samples: int = 1
+    rest_bits: float = 0.0
 
 
 def compress(
@@ -124,7 +128,8 @@ def compress(
     rendered = kind_named(fitted.schema.kind).render(x, fitted.schema)
     if lines is not None:
         header["lines"] = lines_beside(lines, rows, rendered)
-    content = pack(Content(header=header, seen=seen, stack=stack.to_bytes()))
+    rests = grid.rests(flat, k)
+    content = pack(Content(header=header, seen=seen, stack=stack.to_bytes(), rests=rests))
     back, beside = _decoded(fitted, content, "what was coded", third(progress, 1))
     if not _same(back, x) or lines != (None if beside is None else lines_of(texts_in(rendered), beside)):
         raise DataError("the rows did not come back from their code as they were, and nothing was written.")
@@ -140,7 +145,8 @@ def compress(
         elbo_bits=elbo,
         drawn_bits=encoded.drawn_bits,
         standard_error=error,
-        start_bits=8 * len(content) - encoded.net_bits,
+        start_bits=8 * (len(content) - len(rests)) - encoded.net_bits,
+        rest_bits=8.0 * len(rests),
         encoder_bits=of_encoder,
         num_samples=samples,
         others=sizes_of_others(rendered if lines is None else lines, fitted.schema.kind),
@@ -194,8 +200,7 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
         groups = groups_of(header["rows"], BATCH, samples)
         codec = _codec(fitted, grid, header["refine"], samples)
         k = codec.decode(stack, groups, seen=content.seen, context=context, progress=progress)
-        x = grid.stored(k).astype(header["dtype"])
-        x = x if content.seen is None else np.where(content.seen, x, np.array(np.nan, x.dtype))
+        x = grid.restored(k, content.seen, header["dtype"], content.rests)
         if header["minus"]:
             x.flat[np.array(header["minus"], np.int64)] = -0.0
         x = x.reshape(header["rows"], *shape)
