@@ -39,7 +39,13 @@ CASES: dict[str, dict[str, Any]] = {
     "Frey faces": {"data": "frey-faces", "likelihood": "discretized-logistic"},
     "diamonds": {"file": "diamonds.csv.gz"},
     "counts of cells": {"file": "pbmc68k_reduced_counts.npz", "array": "counts"},
-    "Penn Treebank": {"file": "ptb.train.txt.gz", "test": "ptb.test.txt.gz", "recipe": "language-model"},
+    "Penn Treebank": {
+        "file": "ptb.train.txt.gz",
+        "test": "ptb.test.txt.gz",
+        "recipe": "language-model:embedding_dim=64,width=128",
+        "kind": "text:tokens=bpe,vocabulary=512",
+        "batch_size": 32,
+    },
 }
 
 SOLVED = ("diamonds", "counts of cells")
@@ -101,7 +107,7 @@ def _case(name: str, num_rows: int, steps: int, runs: Path | None) -> dict[str, 
 def _fitted(case: dict[str, Any], train: Any, trained: dict[str, Any], run: Path | None) -> lb.Fitted:
     if run is not None and run.exists():
         return lb.Fitted.open(run)
-    options = {key: case[key] for key in ("likelihood", "recipe") if key in case}
+    options = {key: case[key] for key in ("likelihood", "recipe", "kind", "batch_size") if key in case}
     fitted = lb.fit(train, device="cpu", **options, **trained)
     if run is not None:
         fitted.save(run)
