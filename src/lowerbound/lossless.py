@@ -42,7 +42,7 @@ from lowerbound.lossless_others import sizes_of_others
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.support import Support
 
-__all__ = ["Compressed", "compress", "decompress"]
+__all__ = ["Compressed", "codec_of", "compress", "decompress", "grid_for"]
 
 _MOST_STEPS, _MOST_LATENTS = 10_000, 1000
 _ELBO, _DRAWS, _MOST_ROWS = 8, 16, 4096  # the stream of random numbers; latents for each row; rows of the bound
@@ -111,13 +111,13 @@ def compress(
     _check_binary(fitted, x)
     fitted.events(x[:1024])  # refuses values that have no probability, by their names
     flat = x.reshape(len(x), -1)
-    grid = _grid(fitted, flat)
+    grid = grid_for(fitted, flat)
     k = grid.numbers(flat, fitted.schema.column_names)
     gaps = np.isnan(flat)
     seen = ~gaps if gaps.any() else None
     labels = None if rows.y is None or not fitted.is_conditional else np.asarray(rows.y).tolist()
     context = fitted.context(rows.y, rows.name)
-    encoded = _codec(fitted, grid, refine, samples).encode(k, seen=seen, context=context, progress=third(progress, 0))
+    encoded = codec_of(fitted, grid, refine, samples).encode(k, seen=seen, context=context, progress=third(progress, 0))
     stack = encoded.stack
     header = {
         "rows": len(x), "elements": flat.shape[1], "dtype": str(x.dtype), "words": stack.num_words,
@@ -134,9 +134,9 @@ def compress(
     if not _same(back, x) or lines != (None if beside is None else lines_of(texts_in(rendered), beside)):
         raise DataError("the rows did not come back from their code as they were, and nothing was written.")
     part = third(progress, 2)
-    elbo, error = _elbo_bits(_codec(fitted, grid, refine, samples), fitted.seed, k, seen, context, part)
+    elbo, error = _elbo_bits(codec_of(fitted, grid, refine, samples), fitted.seed, k, seen, context, part)
     plain = refine == 0 and samples == 1
-    of_encoder = elbo if plain else _elbo_bits(_codec(fitted, grid), fitted.seed, k, seen, context)[0]
+    of_encoder = elbo if plain else _elbo_bits(codec_of(fitted, grid), fitted.seed, k, seen, context)[0]
     found = Compressed(
         num_rows=len(x) if lines is None else len(lines),
         num_numbers=k.size - int(gaps.sum()),
@@ -198,7 +198,7 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
         samples = header.get("samples", 1)  # older files have one
         _check_samples(samples)
         groups = groups_of(header["rows"], BATCH, samples)
-        codec = _codec(fitted, grid, header["refine"], samples)
+        codec = codec_of(fitted, grid, header["refine"], samples)
         k = codec.decode(stack, groups, seen=content.seen, context=context, progress=progress)
         x = grid.restored(k, content.seen, header["dtype"], content.rests)
         if header["minus"]:
@@ -209,7 +209,8 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
     return x, beside
 
 
-def _grid(fitted: Fitted, flat: np.ndarray) -> Grid:
+def grid_for(fitted: Fitted, flat: np.ndarray) -> Grid:
+    """The values that the elements of stored rows (N, n) can have under a model."""
     likelihood = fitted.model.likelihood
     support = getattr(likelihood, "support", None)
     if not isinstance(support, Support):
@@ -227,7 +228,8 @@ def _check_samples(samples: int) -> None:
         raise DataError(f"compress got samples={samples!r} and takes 1 to {_MOST_LATENTS:,} latents for a row.")
 
 
-def _codec(fitted: Fitted, grid: Grid, refine: int = 0, samples: int = 1) -> Codec:
+def codec_of(fitted: Fitted, grid: Grid, refine: int = 0, samples: int = 1) -> Codec:
+    """The coder of a model, of numbers on a grid."""
     shape = fitted.schema.event_shape
 
     def events(values: np.ndarray) -> Tensor:
