@@ -1,8 +1,7 @@
 """Images a second that `Codec` codes and decodes, nets included, and the memory it takes.
 
 What `compress` does besides, decoding once to compare and 16 draws for the bound, is in `lossless.py`. Models are those
-of `lossless.py`, of which --runs keeps the trained ones. Seconds are those of the clock, with one thread; the best of
-some rounds, for a machine that does other things too.
+of `lossless.py`, of which --runs keeps the trained ones. Seconds are CPU seconds of one thread, medians of some rounds.
 
 python benchmarks/coding_speed.py [--rows 1500] [--rounds 3] [--steps 2000] [--runs FOLDER]
 """
@@ -12,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import statistics
 import time
 from pathlib import Path
 
@@ -42,12 +42,12 @@ def main() -> None:
         grid = grid_for(fitted, flat)
         codec, k, seconds = codec_of(fitted, grid), grid.numbers(flat, None), []
         for _ in range(arguments.rounds):
-            start = time.perf_counter()
+            start = time.process_time()
             coded = codec.encode(k)
-            between = time.perf_counter()
+            between = time.process_time()
             assert np.array_equal(codec.decode(coded.stack, coded.groups), k)
-            seconds.append((between - start, time.perf_counter() - between))
-        encode, decode = (min(part) for part in zip(*seconds, strict=True))
+            seconds.append((between - start, time.process_time() - between))
+        encode, decode = (statistics.median(part) for part in zip(*seconds, strict=True))
         results[name] = {
             "images": len(k),
             "encode_images_per_second": round(len(k) / encode),
