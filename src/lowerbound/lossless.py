@@ -182,7 +182,7 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
     """
     content = content_of(data, name, fitted)
     header, shape = content.header, fitted.schema.event_shape
-    with decoding(name, "rows"):
+    with decoding(name, "rows"), np.errstate(over="ignore", invalid="ignore"):  # a header may say anything
         beside = header["lines"]
         if beside is not None:
             lines_of([""] * header["rows"], beside)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -88,3 +91,41 @@ def test_a_table_with_gaps_and_other_columns_and_altered_digits(tmp_path):
         path.write_bytes(pack(dataclasses.replace(content, rests=rests)))
         with pytest.raises(DataError):
             fitted.decompress(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rests": 10**12}, {"rests": -1}, {"rests": "x"}, {"fine": [False]}, {"fine": [True]}, {"per": [1e-300]},
+        {"per": [1e300]}, {"first": [1e308]}, {"size": [1]}, {"every": [0.5]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_header_that_lies_about_digits_is_refused(changes, with_rests, tmp_path):
+    """Its hash is right, so that only what it says is wrong."""
+    fitted, written = with_rests
+    content = unpack(written)
+    of_grid = {key: value for key, value in changes.items() if key != "rests"}
+    header = {**content.header, "grid": {**content.header["grid"], **of_grid}}
+    forged = pack(dataclasses.replace(content, header=header))
+    if "rests" in changes:
+        length = int.from_bytes(forged[4:8], "big")
+        told = json.loads(zlib.decompress(forged[8 : 8 + length]))
+        words = zlib.compress(json.dumps({**told, **changes}).encode(), 9)
+        body = forged[:4] + len(words).to_bytes(4, "big") + words + forged[8 + length : -32]
+        forged = body + hashlib.sha256(body).digest()
+    (tmp_path / "x.lb").write_bytes(forged)
+    with pytest.raises(DataError) as caught:
+        fitted.decompress(tmp_path / "x.lb")
+    assert len(str(caught.value)) < 300
+
+
+@pytest.fixture(scope="module")
+def with_rests(tmp_path_factory):
+    """A model and a file of one column without gaps and one of one decimal."""
+    g = np.random.default_rng(3)
+    x = np.stack([g.normal(size=40) / 7, g.normal(size=40).round(1)], 1)
+    fitted = lb.fit(pd.DataFrame(x, columns=["a", "b"]), device="cpu")
+    path = tmp_path_factory.mktemp("rests") / "x.lb"
+    fitted.compress(pd.DataFrame(x, columns=["a", "b"]), path)
+    return fitted, path.read_bytes()
