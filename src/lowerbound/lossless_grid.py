@@ -119,7 +119,7 @@ class Grid:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; a list of equal ones is its first."""
-        names = ("first", "every", "per", "size", "real", "fine")
+        names = ("first", "every", "per", "size", "real", *(["fine"] if self.fine.any() else []))
         parts = {name: getattr(self, name).tolist() for name in names}
         return {name: part[:1] if len(set(part)) == 1 else part for name, part in parts.items()}
 
@@ -131,7 +131,7 @@ class Grid:
             ValueError, TypeError, KeyError: it is no grid.
         """
         found = {}
-        content = {"fine": [False], **content}  # older files have none
+        content = {"fine": [False], **content}
         dtypes = {"first": float, "every": float, "per": float, "size": np.int64, "real": bool, "fine": bool}
         for name, dtype in dtypes.items():
             found[name] = np.broadcast_to(np.array(content[name], dtype=dtype), (n,)).copy()
