@@ -39,7 +39,13 @@ CASES: dict[str, dict[str, Any]] = {
     "Frey faces": {"data": "frey-faces", "likelihood": "discretized-logistic"},
     "diamonds": {"file": "diamonds.csv.gz"},
     "counts of cells": {"file": "pbmc68k_reduced_counts.npz", "array": "counts"},
-    "Penn Treebank": {"file": "ptb.train.txt.gz", "test": "ptb.test.txt.gz", "recipe": "language-model"},
+    "Penn Treebank": {
+        "file": "ptb.train.txt.gz",
+        "test": "ptb.test.txt.gz",
+        "recipe": "language-model:embedding_dim=64,width=128",
+        "kind": "text:tokens=bpe,vocabulary=512",
+        "batch_size": 32,
+    },
 }
 
 SOLVED = ("diamonds", "counts of cells")
@@ -72,9 +78,9 @@ def main() -> None:
 
 def _case(name: str, num_rows: int, steps: int, runs: Path | None) -> dict[str, Any]:
     case = CASES[name]
-    train, test = _data(case, num_rows)
+    train, test = data_of(case, num_rows)
     trained: dict[str, Any] = {} if name in SOLVED else {"steps": steps}
-    fitted = _fitted(case, train, trained, None if runs is None else runs / name.replace(" ", "-"))
+    fitted = fitted_to(case, train, trained, None if runs is None else runs / name.replace(" ", "-"))
     with tempfile.TemporaryDirectory() as folder:
         path, start = Path(folder) / "rows.lb", time.process_time()
         found = fitted.compress(test, path)
@@ -98,17 +104,17 @@ def _case(name: str, num_rows: int, steps: int, runs: Path | None) -> dict[str, 
     }
 
 
-def _fitted(case: dict[str, Any], train: Any, trained: dict[str, Any], run: Path | None) -> lb.Fitted:
+def fitted_to(case: dict[str, Any], train: Any, trained: dict[str, Any], run: Path | None) -> lb.Fitted:
     if run is not None and run.exists():
         return lb.Fitted.open(run)
-    options = {key: case[key] for key in ("likelihood", "recipe") if key in case}
+    options = {key: case[key] for key in ("likelihood", "recipe", "kind", "batch_size") if key in case}
     fitted = lb.fit(train, device="cpu", **options, **trained)
     if run is not None:
         fitted.save(run)
     return fitted
 
 
-def _data(case: dict[str, Any], num_rows: int) -> tuple[Any, Any]:
+def data_of(case: dict[str, Any], num_rows: int) -> tuple[Any, Any]:
     """Rows to train on and rows to code."""
     if "data" in case:
         dataset = load(case["data"])

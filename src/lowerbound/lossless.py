@@ -42,7 +42,7 @@ from lowerbound.lossless_others import sizes_of_others
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.support import Support
 
-__all__ = ["Compressed", "compress", "decompress"]
+__all__ = ["Compressed", "codec_of", "compress", "decompress", "grid_for"]
 
 _MOST_STEPS, _MOST_LATENTS = 10_000, 1000
 _ELBO, _DRAWS, _MOST_ROWS = 8, 16, 4096  # the stream of random numbers; latents for each row; rows of the bound
@@ -64,10 +64,13 @@ class Compressed:
             to the grids, without the noise of other draws; less where the model excludes a value: none takes over 30.
         standard_error: of the difference of `bits` and `elbo_bits`, as the file has one latent for each row and the
             bound 16.
-        start_bits: what the file has besides `bits`: what the first rows borrowed, the header and the gaps.
+        start_bits: what the file has besides `bits` and `rest_bits`: what the first rows borrowed, the header and the
+            gaps.
         encoder_bits: −ELBO of the q of the encoder; `elbo_bits` where nothing was refined and rows have one latent.
         num_held: lines of text that stand in the file as they were written.
         num_samples: K.
+        rest_bits: what real numbers with more than six decimals have below the step of the grid, on which `bits` and
+            the bounds are.
         others: bytes of the same rows under gzip, bz2, lzma and, of images, png, by name.
     """
 
@@ -83,6 +86,7 @@ class Compressed:
     others: dict[str, int]
     num_held: int = 0
     num_samples: int = 1
+    rest_bits: float = 0.0
 
 
 def compress(
@@ -107,13 +111,13 @@ def compress(
     _check_binary(fitted, x)
     fitted.events(x[:1024])  # refuses values that have no probability, by their names
     flat = x.reshape(len(x), -1)
-    grid = _grid(fitted, flat)
+    grid = grid_for(fitted, flat)
     k = grid.numbers(flat, fitted.schema.column_names)
     gaps = np.isnan(flat)
     seen = ~gaps if gaps.any() else None
     labels = None if rows.y is None or not fitted.is_conditional else np.asarray(rows.y).tolist()
     context = fitted.context(rows.y, rows.name)
-    encoded = _codec(fitted, grid, refine, samples).encode(k, seen=seen, context=context, progress=third(progress, 0))
+    encoded = codec_of(fitted, grid, refine, samples).encode(k, seen=seen, context=context, progress=third(progress, 0))
     stack = encoded.stack
     header = {
         "rows": len(x), "elements": flat.shape[1], "dtype": str(x.dtype), "words": stack.num_words,
@@ -124,14 +128,15 @@ def compress(
     rendered = kind_named(fitted.schema.kind).render(x, fitted.schema)
     if lines is not None:
         header["lines"] = lines_beside(lines, rows, rendered)
-    content = pack(Content(header=header, seen=seen, stack=stack.to_bytes()))
+    rests = grid.rests(flat, k)
+    content = pack(Content(header=header, seen=seen, stack=stack.to_bytes(), rests=rests))
     back, beside = _decoded(fitted, content, "what was coded", third(progress, 1))
     if not _same(back, x) or lines != (None if beside is None else lines_of(texts_in(rendered), beside)):
         raise DataError("the rows did not come back from their code as they were, and nothing was written.")
     part = third(progress, 2)
-    elbo, error = _elbo_bits(_codec(fitted, grid, refine, samples), fitted.seed, k, seen, context, part)
+    elbo, error = _elbo_bits(codec_of(fitted, grid, refine, samples), fitted.seed, k, seen, context, part)
     plain = refine == 0 and samples == 1
-    of_encoder = elbo if plain else _elbo_bits(_codec(fitted, grid), fitted.seed, k, seen, context)[0]
+    of_encoder = elbo if plain else _elbo_bits(codec_of(fitted, grid), fitted.seed, k, seen, context)[0]
     found = Compressed(
         num_rows=len(x) if lines is None else len(lines),
         num_numbers=k.size - int(gaps.sum()),
@@ -140,7 +145,8 @@ def compress(
         elbo_bits=elbo,
         drawn_bits=encoded.drawn_bits,
         standard_error=error,
-        start_bits=8 * len(content) - encoded.net_bits,
+        start_bits=8 * (len(content) - len(rests)) - encoded.net_bits,
+        rest_bits=8.0 * len(rests),
         encoder_bits=of_encoder,
         num_samples=samples,
         others=sizes_of_others(rendered if lines is None else lines, fitted.schema.kind),
@@ -176,7 +182,7 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
     """
     content = content_of(data, name, fitted)
     header, shape = content.header, fitted.schema.event_shape
-    with decoding(name, "rows"):
+    with decoding(name, "rows"), np.errstate(over="ignore", invalid="ignore"):  # a header may say anything
         beside = header["lines"]
         if beside is not None:
             lines_of([""] * header["rows"], beside)
@@ -192,10 +198,9 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
         samples = header.get("samples", 1)  # older files have one
         _check_samples(samples)
         groups = groups_of(header["rows"], BATCH, samples)
-        codec = _codec(fitted, grid, header["refine"], samples)
+        codec = codec_of(fitted, grid, header["refine"], samples)
         k = codec.decode(stack, groups, seen=content.seen, context=context, progress=progress)
-        x = grid.stored(k).astype(header["dtype"])
-        x = x if content.seen is None else np.where(content.seen, x, np.array(np.nan, x.dtype))
+        x = grid.restored(k, content.seen, header["dtype"], content.rests)
         if header["minus"]:
             x.flat[np.array(header["minus"], np.int64)] = -0.0
         x = x.reshape(header["rows"], *shape)
@@ -204,7 +209,8 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
     return x, beside
 
 
-def _grid(fitted: Fitted, flat: np.ndarray) -> Grid:
+def grid_for(fitted: Fitted, flat: np.ndarray) -> Grid:
+    """The values that the elements of stored rows (N, n) can have under a model."""
     likelihood = fitted.model.likelihood
     support = getattr(likelihood, "support", None)
     if not isinstance(support, Support):
@@ -222,7 +228,8 @@ def _check_samples(samples: int) -> None:
         raise DataError(f"compress got samples={samples!r} and takes 1 to {_MOST_LATENTS:,} latents for a row.")
 
 
-def _codec(fitted: Fitted, grid: Grid, refine: int = 0, samples: int = 1) -> Codec:
+def codec_of(fitted: Fitted, grid: Grid, refine: int = 0, samples: int = 1) -> Codec:
+    """The coder of a model, of numbers on a grid."""
     shape = fitted.schema.event_shape
 
     def events(values: np.ndarray) -> Tensor:

@@ -81,16 +81,39 @@ def test_pixels_are_fetched_from_where_the_weights_say():
     model = rate_distortion_video((4, 1, 9, 7), prior="motion", window=2, hidden=[4], prior_channels=[4]).double()
     motion = cast(FramesInTurn, model.prior).motion
     assert motion is not None
-    last, seen = torch.rand(3, 1, 9, 7).double(), torch.rand(3, 4, 9, 7).double()
+    last, logits = torch.rand(3, 1, 9, 7).double(), torch.zeros(3, 25, 4, 5, 4).double()
     evenly = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(last, (2,) * 4), 5, 1)
-    torch.testing.assert_close(motion._fetched(last, seen), evenly)
-    place = 5 * (2 + 1) + (2 - 2)  # one row down, two columns to the left
-    bias = torch.zeros(25, 4).double()
-    bias[place] = 100.0
-    cast(torch.nn.Conv2d, motion.weights[-1]).bias.copy_(bias.flatten())
+    torch.testing.assert_close(motion._fetched(last, logits.flatten(1, 2)), evenly)
+    logits[:, 5 * (2 + 1) + (2 - 2)] = 100.0  # one row down, two columns to the left
     moved = torch.zeros_like(last)
     moved[..., :-1, 2:] = last[..., 1:, :-2]
-    torch.testing.assert_close(motion._fetched(last, seen), moved)
+    torch.testing.assert_close(motion._fetched(last, logits.flatten(1, 2)), moved)
+    begun = motion.weights(torch.rand(3, 16, 5, 4).double()).unflatten(1, (25, 4)).softmax(1)
+    assert bool((begun.argmax(1) == 12).all())  # at first a frame is most like the last
+
+
+@torch.no_grad()
+def test_the_first_channels_say_where_to_fetch_from_and_nothing_else():
+    """What they are changes p̃ of the others; but not where the last frame is black, from wherever it is fetched."""
+    torch.manual_seed(0)
+    model = rate_distortion_video((4, 1, 8, 8), prior="motion", window=2, hidden=[4], prior_channels=[4]).double()
+    prior = cast(FramesInTurn, model.prior)
+    for p in model.parameters():
+        p.add_(0.3 * torch.randn_like(p))
+    assert prior.widths == (2, 6)
+    before, known = torch.randint(-3, 4, (5, 2, 8, 4, 4)).double(), torch.ones(5, 2).double()
+    early = torch.randint(-3, 4, (2, 5, 2, 4, 4)).double()
+
+    def others(pictures, given):
+        turns = prior.turns(before, known, pictures)
+        next(turns)
+        return turns.send(given)
+
+    seen = torch.rand(5, 2, 1, 8, 8).double()
+    assert not torch.allclose(others(seen, early[0]).loc, others(seen, early[1]).loc)
+    seen[:, -1] = 0
+    assert torch.equal(others(seen, early[0]).loc, others(seen, early[1]).loc)
+    assert torch.equal(others(seen, early[0]).scale, others(seen, early[1]).scale)
 
 
 @torch.no_grad()
@@ -101,12 +124,14 @@ def test_under_motion_frames_at_once_score_as_one_after_another_and_a_copy_has_i
         p.add_(0.1 * torch.randn_like(p))
     model.eval()
     z, terms = model.infer(torch.rand(6, 5, 2, 8, 7).double()).sample((1,)), []
-
-    def choose(t, d):
-        terms.append(d.log_prob(z[:, :, t]))
-        return z[:, :, t]
-
     prior = cast(FramesInTurn, model.prior)
+    parts = prior.parts_of(z)
+    assert len(parts) == prior.num_parts == 1 + 4 * 2
+
+    def choose(part, d):
+        terms.append(d.log_prob(parts[part]))
+        return parts[part]
+
     assert torch.equal(prior().chosen_in_turn(choose), z)
     torch.testing.assert_close(sum(terms), prior().log_prob(z))
     copied = copy.deepcopy(model)
@@ -142,7 +167,7 @@ def test_beside_a_code_of_the_clip_frames_at_once_score_as_one_after_another(pri
     chosen = over().chosen_in_turn(choose)
     assert torch.equal(chosen[0], frames)
     assert torch.equal(chosen[1], clip)
-    assert len(terms) == 6
+    assert len(terms) == (10 if prior == "motion" else 6)
     torch.testing.assert_close(sum(terms, torch.zeros(())), over().log_prob((frames, clip)))
     other = over().log_prob((frames, clip + 1)) - over.conditionals[1]().log_prob(clip + 1)
     assert not torch.allclose(other, sum(terms[1:], torch.zeros(())))
@@ -222,6 +247,7 @@ def test_a_still_clip_costs_its_first_frame():
         ((4, 1, 3, 8), {"hidden": [4, 4]}, "halvings leave nothing"),
         ((4, 1, 8, 8), {"window": 0}, "window=0"),
         ((4, 1, 8, 8), {"clip_channels": -1}, "clip_channels=-1"),
+        ((4, 1, 8, 8), {"code_channels": 1, "prior": "motion"}, "code_channels=1"),
     ],
 )
 def test_it_refuses_in_a_sentence(shape, given, sentence):

@@ -54,11 +54,11 @@ class Steps:
 
     def value(self, k: np.ndarray) -> np.ndarray:
         """x_k for numbers (n, rows)."""
-        return self.low[..., None] + k * self.step[..., None]
+        return _each(self.low) + k * _each(self.step)
 
     def end(self, k: np.ndarray) -> np.ndarray:
         """Where F_k is taken."""
-        return self.low[..., None] + (k + self.half[..., None]) * self.step[..., None]
+        return _each(self.low) + (k + _each(self.half)) * _each(self.step)
 
     def number(self, x: np.ndarray) -> np.ndarray:
         """k of values (n, rows), int64."""
@@ -135,6 +135,11 @@ class LatentCells:
     def end(self, k: np.ndarray) -> np.ndarray:
         """The upper end of a cell; infinite for the last."""
         return self.loc + self.scale * _quantile(k + 1.0)
+
+
+def _each(part: np.ndarray) -> np.ndarray | np.floating:
+    """Of each element (n, 1), or the number of the only one, which takes less time."""
+    return part[0] if len(part) == 1 else part[..., None]
 
 
 def _quantile(number: np.ndarray) -> np.ndarray:

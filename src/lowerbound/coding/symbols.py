@@ -83,17 +83,32 @@ class _Symbols(NamedTuple):
     def inner_ends(self, k: np.ndarray) -> np.ndarray:
         """The same of k from the first value to the last but one, in fewer operations."""
         f = self.shares(k)
-        if np.isnan(f).any():
+        if np.isnan(np.maximum.reduce(f, None)):
             raise StackError("the model gives no finite probability")
-        c = (f * (PARTS - self.size if self.floored else PARTS)).astype(np.int64)  # rounds down: f is not below 0
-        if self.floored:
-            c += k + 1
+        if not self.floored:
+            return (f * PARTS).astype(np.int64)  # rounds down: f is not below 0
+        size = self.size if self.size.size > 1 else self.size.item()
+        c = (f * (PARTS - size)).astype(np.int64)
+        c += k + 1
         return c
 
-    def first_ends(self) -> np.ndarray:
-        """C_k where a search begins (places, m, rows)."""
-        below, at = np.full_like(self.size, -1), self.size - 1
-        return self.ends(_between(below, at, max(1, min(self.places, int(self.size.max()) - 1))))
+    def first_places(self) -> np.ndarray:
+        """Where a search begins: −1, the first value, some between, the last but one and the last (m, places, rows).
+
+        A value that has nearly all of the probability is often the first or the last; it is then found at once.
+        """
+        last = self.size - 1
+        few = min(self.places, int(self.size.max()) - 1)
+        inner = _between(np.full_like(last, -1), last, max(1, few))
+        if few == self.places:
+            inner = np.concatenate([0 * last[None], inner, last[None] - 1])
+        inner = np.minimum(np.maximum(inner, 0), np.maximum(last - 1, 0))
+        return np.concatenate([np.full_like(last, -1)[None], inner, last[None]]).swapaxes(0, 1)
+
+    def limits(self, places: np.ndarray) -> np.ndarray:
+        """C_k at places (m, places, rows)."""
+        found = self.ends(places.swapaxes(0, 1))
+        return np.ascontiguousarray(found.swapaxes(0, 1))
 
     @property
     def places(self) -> int:
@@ -124,49 +139,86 @@ def pop(stack: BitStack, elements: Elements, rows: int) -> np.ndarray:
     k = np.zeros((len(elements.numbering.size), rows), np.int64)
     for block, low in _blocks(elements):
         symbols = _upper(_whole(elements.part(block)), low)
-        ends = symbols.first_ends()
+        places = symbols.first_places()
+        limits = symbols.limits(places)
         for i in range(len(k[block])):
             lanes = elements.lanes(block.start + i, rows)
             if lanes is not None:
                 one = elements.part(slice(block.start + i, block.start + i + 1), lanes)
-                k[block.start + i, lanes] = _popped(stack, lanes, one, low, ends[:, i, lanes])
+                at = places[i] if places.shape[2] == 1 else places[i][:, lanes]
+                k[block.start + i, lanes] = _popped(stack, lanes, one, low, at, limits[i][:, lanes])
     return k
 
 
-def _popped(stack: BitStack, lanes: Lanes, one: Elements, low: int, ends: np.ndarray) -> np.ndarray:
-    """Pop the numbers of one element, of which C_k is known at the first places."""
-    upper = _found(stack, lanes, _upper(_whole(one), low), ends)
+def _popped(
+    stack: BitStack, lanes: Lanes, one: Elements, low: int, places: np.ndarray, limits: np.ndarray
+) -> np.ndarray:
+    """Pop the numbers of one element, of which C_k is known at the first places (places, rows)."""
+    every = slice(0, 1)
+    upper = _found(stack, lanes, lambda on: _upper(_whole(one.part(every, on)), low), places, limits, one.floored)
     if not low:
         return upper
-    lower = _lower(_whole(one), low, upper[None])
-    return (upper << low) + _found(stack, lanes, lower, lower.first_ends()[:, 0])
+
+    def lower_at(on: Lanes) -> _Symbols:
+        return _lower(_whole(one.part(every, on)), low, upper[None, on])
+
+    lower = lower_at(slice(None))
+    first = lower.first_places()
+    return (upper << low) + _found(stack, lanes, lower_at, first[0], lower.limits(first)[0], lower.floored)
 
 
-def _found(stack: BitStack, lanes: Lanes, symbols: _Symbols, ends: np.ndarray) -> np.ndarray:
+def _found(
+    stack: BitStack,
+    lanes: Lanes,
+    symbols_at: Callable[[Lanes], _Symbols],
+    places: np.ndarray,
+    limits: np.ndarray,
+    floored: bool,
+) -> np.ndarray:
     """Pop a symbol of one element: the smallest k with C_k above the part on top."""
-    if not symbols.floored:
+    if not floored:
         stack.stir(lanes)
     part = stack.peek(lanes).astype(np.int64)
-    rows, size = len(part), symbols.size[0]
-    every, few = np.arange(rows), symbols.places
-    below, width = np.full(rows, -1), size
-    start, end = np.zeros((1, rows), np.int64), np.full((1, rows), PARTS)
-    while True:
-        count = len(ends)
-        limits = np.concatenate([start, ends, end])
-        upto = np.add.reduce(ends <= part, 0)
-        at = upto * rows + every
-        start, end = limits.take(at)[None], limits.take(at + rows)[None]
+    rows = len(part)
+    upto = np.add.reduce(limits[1:-1] <= part, 0, dtype=np.uint8).astype(np.int64)
+    at = upto * rows + np.arange(rows)
+    start, end = limits.take(at), limits.take(at + rows)
+    one_place, of_place = places.shape[1] == 1, upto if places.shape[1] == 1 else at
+    below, k = places.take(of_place), places.take(of_place + (1 if one_place else rows))
+    undecided = np.flatnonzero(k - below > 1)
+    if len(undecided):
+        on = undecided if 2 * len(undecided) < rows else slice(None)
+        inside = _Inside(part[on], start[on], end[on], below[on], (k - below)[on])
+        start[on], end[on], k[on] = _searched(symbols_at(on), inside)
+    stack.pop(start.astype(np.uint64), (end - start).astype(np.uint64), lanes)
+    return k
+
+
+class _Inside(NamedTuple):
+    """Parts (rows,), and that they are in the interval from start to end of the values below + 1, …, below + width."""
+
+    part: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    below: np.ndarray
+    width: np.ndarray
+
+
+def _searched(symbols: _Symbols, inside: _Inside) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """C_{k−1}, C_k and k of the value k whose parts are these."""
+    part, start, end, below, width = inside
+    rows, few = len(part), symbols.places
+    every = np.arange(rows)
+    while (widest := int(np.maximum.reduce(width))) > 1:
+        count = min(few, widest - 1)
+        ends_at = symbols.inner_ends if int(np.minimum.reduce(width)) > count else symbols.ends
+        ends = ends_at(_between(below, below + width, count)[:, None])[:, 0]
+        upto = np.add.reduce(ends <= part, 0, dtype=np.uint8).astype(np.int64)
+        limits, at = np.concatenate([start[None], ends, end[None]]), upto * rows + every
+        start, end = limits.take(at), limits.take(at + rows)
         first = width * upto // (count + 1)
         below, width = below + first, width * (upto + 1) // (count + 1) - first
-        widest = int(np.maximum.reduce(width))
-        if widest <= 1:
-            break
-        places = min(few, widest - 1)
-        ends_at = symbols.inner_ends if int(np.minimum.reduce(width)) > places else symbols.ends
-        ends = ends_at(_between(below, below + width, places)[:, None])[:, 0]
-    stack.pop(start[0].astype(np.uint64), (end - start)[0].astype(np.uint64), lanes)
-    return below + width
+    return start, end, below + width
 
 
 def _between(below: np.ndarray, at: np.ndarray, count: int) -> np.ndarray:
@@ -197,7 +249,7 @@ def _whole(elements: Elements) -> _Symbols:
     family, numbering = elements.family, elements.numbering
 
     def shares(k: np.ndarray) -> np.ndarray:
-        return np.minimum(np.maximum(family.function(numbering.end(k), *family.parameters), 0.0), 1.0)
+        return family.function(numbering.end(k), *family.parameters).clip(0.0, 1.0)
 
     return _Symbols(shares, numbering.size[:, None], elements.floored)
 

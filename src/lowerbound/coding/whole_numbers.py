@@ -19,6 +19,7 @@ of the stack, one after another, as many lanes as cost less than a thousandth of
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -116,7 +117,7 @@ class WholeNumberCodec:
                 walked = _in_turn(
                     p, lambda part, d, z=z: note_parts(pushed, information[part], d, z[part], ranges[part])
                 )
-                exact -= float(p.log_prob(walked).sum()) / np.log(2)  # type: ignore[arg-type]
+                exact -= float(p.log_prob(walked).sum()) / math.log(2)  # type: ignore[arg-type]
                 decoded.append(self.model.decode(walked).mean[0])
                 if progress is not None:
                     progress((len(x) + min(done * self.batch, len(x))) // 2, len(x))

@@ -7,8 +7,9 @@ with the noise of the codes, whose μ and σ a convolution computes from the k f
     (μ_t, s_t) = (z_{t−1}, 0) + f(z_{t−1}, …, z_{t−k}, 1[t − 1 ≥ 1], …, 1[t − k ≥ 1])
     σ_t = 0.1 + softplus(s_t + c),   c = softplus⁻¹(1)
 
-or `Motion` from what they look like. Given a code w of the whole clip, which f sees too, p̃(z_1 | w) is Gaussian as
-well, and p̃(w) has a distribution for each channel (`ClipAndFrames`).
+or `Motion` from what they look like, in two turns: the first channels, and the others given these. Given a code w of
+the whole clip, which f sees too, p̃(z_1 | w) is Gaussian as well, and p̃(w) has a distribution for each channel
+(`ClipAndFrames`).
 
 Frames before the first are zeros, and the last k inputs of f say which they are. All frames of a given z are scored at
 once; draws, and files, take one after another. Without f every frame is like the first.
@@ -16,8 +17,8 @@ once; draws, and files, take one after another. Without f every frame is like th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, cast
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, ClassVar, TypeAlias, cast
 
 import torch
 from jaxtyping import Float
@@ -37,6 +38,7 @@ from lowerbound.protocols import Context
 __all__ = ["ClipAndFrames", "FramesInTurn", "FramesInTurnDistribution"]
 
 _MIN_SCALE = 0.1
+Turns: TypeAlias = Generator[NoisyNormalDistribution, Tensor, None]
 
 
 class FramesInTurn(nn.Module):
@@ -89,21 +91,52 @@ class FramesInTurn(nn.Module):
         loc, raw = found.reshape(*content.shape[:-3], 2, *self.latent_shape[1:]).unbind(-4)
         return NoisyNormalDistribution(loc, positive(raw, _MIN_SCALE), 3)
 
-    def given(
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """How many channels of a frame after the first come in each turn."""
+        return self.latent_shape[1:2] if self.motion is None else self.motion.widths
+
+    def parts_of(self, z: Float[Tensor, "*lead frame channel height width"]) -> tuple[Tensor, ...]:
+        """The codes of each turn: the first frame, and the turns of each further one."""
+        first, *others = z.unbind(-4)
+        return (first, *(part for frame in others for part in frame.split(self.widths, -3)))
+
+    @property
+    def num_parts(self) -> int:
+        """How many turns a clip has."""
+        return 1 + (self.latent_shape[0] - 1) * len(self.widths)
+
+    def turns(
         self,
         before: Float[Tensor, "*lead window channel height width"],
         known: Tensor,
         pictures: Tensor | None = None,
         content: Tensor | None = None,
-    ) -> Distribution:
-        """p̃(z_t | z_{t−k}, …, z_{t−1}, w), the latest last; `known` (*lead, window) is 1 for frames that there are.
+    ) -> Turns:
+        """The distribution of each turn of a frame, z_t, given those before it, whose codes are sent.
 
-        Under `motion` `pictures` are what the frames look like, which is computed if it is not given.
+        Arguments:
+            before: z_{t−k}, …, z_{t−1}, the latest last.
+            known: 1 for frames that there are (*lead, window).
+            pictures: what they look like; under `motion` they are decoded where they are not given.
+            content: w.
         """
-        if self.motion is not None:
-            seen = self.motion.shown(before, content) if pictures is None else pictures
-            loc, raw = self.motion(before, seen, known, content).unbind(-4)
-            return NoisyNormalDistribution(loc, positive(raw, _MIN_SCALE), 3)
+        lead = before.shape[:-4]
+        if self.motion is None:
+            yield self.given(before, known, content)
+            return
+        pictures = self.motion.shown(before, content) if pictures is None else pictures
+        seen = self.motion(before, pictures, known, content)
+        early = yield _gaussian(self.motion.first(seen), lead)
+        yield _gaussian(self.motion.others(seen, early), lead)
+
+    def given(
+        self,
+        before: Float[Tensor, "*lead window channel height width"],
+        known: Tensor,
+        content: Tensor | None = None,
+    ) -> NoisyNormalDistribution:
+        """p̃(z_t | z_{t−k}, …, z_{t−1}, w) of a prior without `motion`. See `turns`."""
         lead, size = before.shape[:-4], before.shape[-2:]
         flags = known[..., None, None, None].expand(*lead, self.window, 1, *size)
         inputs = torch.cat([before, flags], -3).flatten(-4, -3)
@@ -144,8 +177,17 @@ class FramesInTurnDistribution(Distribution):
         known = _known(num_frames, p.window, value)[1:].expand(*lead, -1, -1)
         each = None if w is None else w[..., None, :, :, :].expand(*lead, num_frames - 1, *w.shape[-3:])
         pictures = None if p.motion is None else _windows(p.motion.shown(before, w), p.window)
-        rest = p.given(_windows(before, p.window), known, pictures, each).log_prob(value[..., 1:, :, :, :])
-        return first.log_prob(value[..., 0, :, :, :]) + rest.sum(-1)
+        turns = p.turns(_windows(before, p.window), known, pictures, each)
+        total = first.log_prob(value[..., 0, :, :, :])
+        parts = value[..., 1:, :, :, :].split(p.widths, -3)
+        terms = list[Tensor]()
+
+        def choose(turn: int, d: Distribution) -> Tensor:
+            terms.append(d.log_prob(parts[turn]).sum(-1))
+            return parts[turn]
+
+        _driven(turns, choose)
+        return total + sum(terms, torch.zeros_like(total))
 
     def sample(self, sample_shape: SampleShape = ()) -> Tensor:
         """Draw whole numbers (*sample_shape, T, C, height, width), as constants."""
@@ -155,24 +197,24 @@ class FramesInTurnDistribution(Distribution):
 
     def continued(self, given: Float[Tensor, "*lead frame channel height width"]) -> Tensor:
         """Draw the frames after the given ones: z (*lead, T, C, height, width), whose first frames are these."""
-        lead, count = given.shape[:-4], given.shape[-4]
+        lead, known = given.shape[:-4], self.parts_of(given)
 
-        def choose(t: int, d: Distribution) -> Tensor:
-            if t < count:
-                return given[..., t, :, :, :]
+        def choose(part: int, d: Distribution) -> Tensor:
+            if part < len(known):
+                return known[part]
             return d.sample(lead if not d.batch_shape else torch.Size())
 
         return self.chosen_in_turn(choose)
 
     def parts_of(self, z: Tensor) -> tuple[Tensor, ...]:
-        """The codes of each frame. See `hooks.ChosenInTurn`."""
-        return z.unbind(-4)
+        """The codes of each turn. See `hooks.ChosenInTurn`."""
+        return self._module.parts_of(z)
 
     @torch.no_grad()
     def chosen_in_turn(self, choose: Callable[[int, Distribution], Tensor]) -> Tensor:
         """See `hooks.ChosenInTurn`; without a window the distribution of every frame has batch shape ()."""
         p, w = self._module, self._content
-        frames = [choose(0, p.beginning(w))]
+        frames, part = [choose(0, p.beginning(w))], 1
         for t in range(1, self._module.latent_shape[0]):
             if not p.window:
                 frames.append(choose(t, p.beginning(w)))
@@ -180,7 +222,9 @@ class FramesInTurnDistribution(Distribution):
             zeros = [torch.zeros_like(frames[0])] * max(0, p.window - t)
             before = torch.stack([*zeros, *frames[max(0, t - p.window) :]], -4)
             known = _known(t + 1, p.window, before)[t].expand(*before.shape[:-4], -1)
-            frames.append(choose(t, p.given(before, known, content=w)))
+            turns = p.turns(before, known, content=w)
+            frames.append(torch.cat(_driven(turns, lambda turn, d, part=part: choose(part + turn, d)), -3))
+            part += len(p.widths)
         return torch.stack(frames, -4)
 
 
@@ -209,15 +253,18 @@ class ClipAndFrames(Hierarchical):
 class ClipAndFramesChain(Chain):
     """Made by `ClipAndFrames`."""
 
+    @property
+    def _frames(self) -> FramesInTurn:
+        return cast(FramesInTurn, self.following[0])
+
     def parts_of(self, z: Latents) -> tuple[Tensor, ...]:
-        """The codes of each frame, and that of the clip. See `hooks.ChosenInTurn`."""
+        """The codes of each turn of the frames, and that of the clip. See `hooks.ChosenInTurn`."""
         frames, clip = z
-        return (*frames.unbind(-4), clip)
+        return (*self._frames.parts_of(frames), clip)
 
     def chosen_in_turn(self, choose: Callable[[int, Distribution], Tensor]) -> tuple[Tensor, ...]:
         """See `hooks.ChosenInTurn`."""
-        (count, *_), _ = cast(list[tuple[int, ...]], self._shapes)
-        clip = choose(count, self.first)
+        clip = choose(self._frames.num_parts, self.first)
         of_frames = cast(FramesInTurnDistribution, self.following[0](clip))
         return of_frames.chosen_in_turn(choose), clip
 
@@ -225,6 +272,23 @@ class ClipAndFramesChain(Chain):
         """Draw the frames after the given ones under the given code of the clip: z and w."""
         frames, clip = given
         return cast(FramesInTurnDistribution, self.following[0](clip)).continued(frames), clip
+
+
+def _driven(turns: Turns, choose: Callable[[int, Distribution], Tensor]) -> list[Tensor]:
+    """What is chosen in each turn of a frame."""
+    chosen, d = list[Tensor](), next(turns)
+    while True:
+        chosen.append(choose(len(chosen), d))
+        try:
+            d = turns.send(chosen[-1])
+        except StopIteration:
+            return chosen
+
+
+def _gaussian(parameters: Tensor, lead: torch.Size) -> NoisyNormalDistribution:
+    """Of μ and s (row, 2, channel, height, width)."""
+    loc, raw = parameters.reshape(*lead, *parameters.shape[1:]).unbind(-4)
+    return NoisyNormalDistribution(loc, positive(raw, _MIN_SCALE), 3)
 
 
 def _windows(frames: Tensor, window: int) -> Tensor:
