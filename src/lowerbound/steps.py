@@ -10,7 +10,7 @@ every parameter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FunctionType, MethodType
 from typing import Any, Protocol, TypeAlias, no_type_check, runtime_checkable
@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeAlias, no_type_check, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from lowerbound.direct_adam import DirectAdam, has_direct_update
 from lowerbound.engine import Engine
 from lowerbound.losses.loss import LossOutput
 from lowerbound.optimizers import Adam, MakeOptimizer, optimizer_for
@@ -79,35 +80,45 @@ class EagerStep:
         self._transform, self._engine, self._clip_norm = transform, engine, clip_norm
         self._accumulate, self._skipping = accumulate, skipping
         self._loss, self._fabric_optimizer = engine.set_up(loss, self.optimizer)
+        is_direct = engine.is_plain and isinstance(make_optimizer, Adam) and has_direct_update(self.optimizer)
+        self._update = DirectAdam(self.optimizer).step if is_direct else self._fabric_optimizer.step
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
         """Take one step."""
         _set_rates(self.optimizer, lr)
         terms = self._accumulated(self._transform(*raw))
         self._engine.unscale(self._fabric_optimizer, self._loss)
-        norms = self._norms()
+        row = torch.stack([*terms.values(), *self._norms()]).float()
+        norms = row[len(terms) :]
         if self._clip_norm is not None:
             self._clip(norms, self._clip_norm)
         if self._is_taken(norms):
-            self._fabric_optimizer.step()
-        self._fabric_optimizer.zero_grad(set_to_none=True)
+            self._update()
+        for p in self._trained:
+            p.grad = None
         self.terms = list(terms)
-        return torch.cat([torch.stack(list(terms.values())).float(), norms])
+        return row
 
     def _accumulated(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Backward for every part of a batch, weighted by its rows, and the means of the terms."""
         size = len(batch[0])
         count = min(self._accumulate, size)
+        if count == 1:
+            return self._added(batch, 1.0)
         parts = list(zip(*(tensor.tensor_split(count) for tensor in batch), strict=True))
         total: dict[str, Tensor] = {}
         for i, part in enumerate(parts):
             share = len(part[0]) / size
-            with self._engine.fabric.no_backward_sync(self._loss, enabled=i + 1 < count):
-                output: LossOutput = self._loss(*part)
-                self._engine.fabric.backward(output.loss if count == 1 else share * output.loss)
-            for name, term in output.terms.items():
-                total[name] = term if count == 1 else total.get(name, 0.0) + share * term
+            with self._engine.alone(self._loss, enabled=i + 1 < count):
+                for name, term in self._added(part, share).items():
+                    total[name] = total.get(name, 0.0) + share * term
         return total
+
+    def _added(self, batch: tuple[Tensor, ...], share: float) -> dict[str, Tensor]:
+        """Add a share of the gradient of these rows, and return their terms."""
+        output: LossOutput = self._loss(*batch)
+        self._engine.backward(output.loss if share == 1 else share * output.loss)
+        return output.terms
 
     def _is_taken(self, norms: Tensor) -> bool:
         if self._skipping is None:
@@ -117,12 +128,14 @@ class EagerStep:
         self._skipping.observe(norm, taken)
         return bool(taken)
 
-    @torch.no_grad()
-    def _norms(self) -> Tensor:
+    def _norms(self) -> Sequence[Tensor]:
         """The norm of each parameter's gradient; 0 if a parameter had no gradient in this step."""
-        grads = [p.grad for p in self._trained if p.grad is not None]
-        norms = iter(torch._foreach_norm(grads))  # pyright: ignore[reportPrivateImportUsage]
-        return torch.stack([p.new_zeros(()) if p.grad is None else next(norms) for p in self._trained]).float()
+        grads = [p.grad for p in self._trained]
+        found = torch._foreach_norm([g for g in grads if g is not None])  # pyright: ignore[reportPrivateImportUsage]
+        if len(found) == len(grads):
+            return found
+        norms = iter(found)
+        return [p.new_zeros(()) if g is None else next(norms) for p, g in zip(self._trained, grads, strict=True)]
 
     @torch.no_grad()
     def _clip(self, norms: Tensor, clip_norm: float) -> None:
