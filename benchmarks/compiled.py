@@ -43,7 +43,7 @@ CASES: dict[str, dict[str, Any]] = {
     "prior flow": {"prior": "flow-prior"},
     "prior vamp": {"prior": "vamp-prior:components=50"},
     "score function, learned baseline": {**_DISCRETE, "gradient": "score-function:baseline=learned"},
-    "vimco": {**_DISCRETE, "objective": "iwae", "gradient": "vimco"},
+    "vimco": {**_DISCRETE, "objective": "iwae", "gradient": "score-function:baseline=leave-one-out"},
     "rebar": {**_DISCRETE, "gradient": "rebar"},
     "relax": {**_DISCRETE, "gradient": "relax"},
     "arm": {**_DISCRETE, "gradient": "arm"},

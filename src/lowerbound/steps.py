@@ -12,17 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import FunctionType, MethodType
-from typing import Any, Protocol, TypeAlias, no_type_check, runtime_checkable
+from typing import Protocol, TypeAlias, no_type_check, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from lowerbound.direct_adam import DirectAdam, has_direct_update
 from lowerbound.engine import Engine
+from lowerbound.graphs import Graph, can_follow_autograd, why
 from lowerbound.losses.loss import LossOutput
 from lowerbound.optimizers import Adam, MakeOptimizer, optimizer_for
-from lowerbound.products import is_faster
+from lowerbound.protocols import FollowsSteps
 from lowerbound.skipping import Skipping
 from lowerbound.threads import computing_seconds
 
@@ -44,6 +44,10 @@ class TrainingStep(Protocol):
     terms: list[str]
     parameters: list[str]
     optimizer: torch.optim.Optimizer
+
+    def begin(self) -> None:
+        """Between the steps before and those to come, the loss may have changed."""
+        ...
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
         """Take one step."""
@@ -82,6 +86,9 @@ class EagerStep:
         self._loss, self._fabric_optimizer = engine.set_up(loss, self.optimizer)
         is_direct = engine.is_plain and isinstance(make_optimizer, Adam) and has_direct_update(self.optimizer)
         self._update = DirectAdam(self.optimizer).step if is_direct else self._fabric_optimizer.step
+
+    def begin(self) -> None:
+        """See `TrainingStep`: nothing is taken for granted."""
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
         """Take one step."""
@@ -175,7 +182,8 @@ class CompiledStep:
         self._own = [own[p] for p in self._trained]
         self._state: tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]] | None = None
         self._lr = torch.zeros(())
-        self._graph = torch.compile(_with_code_of_its_own(self._run), dynamic=False, fullgraph=True, options=_options())
+        self._by_autograd = can_follow_autograd()
+        self._graph = Graph(self._run, is_told=any(isinstance(part, FollowsSteps) for part in loss.modules()))
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
         """Take one step."""
@@ -193,6 +201,10 @@ class CompiledStep:
                 torch._foreach_sub_(counts, 0 if bool(taken) else 1)  # pyright: ignore[reportPrivateImportUsage]
             return row
 
+    def begin(self) -> None:
+        """See `TrainingStep`."""
+        self._graph.begin()
+
     def _autocast(self) -> AbstractContextManager[object]:
         return torch.autocast("cpu", torch.bfloat16) if self._low else nullcontext()
 
@@ -207,7 +219,7 @@ class CompiledStep:
             for state in states:
                 state["step"] = counts[0]
             counts = counts[:1]
-        return [p.detach() for p in self._trained], means, squares, counts
+        return [p if self._by_autograd else p.detach() for p in self._trained], means, squares, counts
 
     @torch.no_grad()
     def prepare(self, raw: tuple[Tensor, ...]) -> None:
@@ -219,17 +231,14 @@ class CompiledStep:
         Raises:
             CannotCompile: the compiler refused something in the loss.
         """
-        from torch._dynamo.exc import TorchDynamoException  # slow to import, and only needed here
-
         with torch.random.fork_rng(devices=[]), buffers_kept(self._loss):
             batch = self._transform(*(rows[:2] for rows in raw))
             with self._autocast():
                 self.terms = list(self._loss(*batch).terms)
         try:
             self._rehearse(raw, 1)
-        except TorchDynamoException as error:
-            reason = str(error).strip().splitlines()[0]
-            raise CannotCompile(f"This loss cannot be compiled as one graph ({reason}).") from error
+        except Exception as error:  # of the compiler, whose errors have many classes: the loss itself ran above
+            raise CannotCompile(f"This loss cannot be compiled as one graph ({why(error)}).") from error
 
     def seconds(self, raw: tuple[Tensor, ...], repeats: int = 5) -> float:
         """The shortest computing time of some steps whose changes are undone; call `prepare` first."""
@@ -239,6 +248,8 @@ class CompiledStep:
     def _rehearse(self, raw: tuple[Tensor, ...], repeats: int) -> float:
         """Steps from copies of the parameters, and the shortest computing time of one."""
         parameters, means, squares = ([p.detach().clone() for p in self._trained] for _ in range(3))
+        if self._by_autograd:
+            parameters = [nn.Parameter(p) for p in parameters]
         seconds: list[float] = []
         with torch.random.fork_rng(devices=[]), buffers_kept(self._loss):
             for _ in range(repeats):
@@ -264,7 +275,12 @@ class CompiledStep:
             with self._autocast():
                 return torch.func.functional_call(self._loss, named, batch)
 
-        grads, (_, terms) = torch.func.grad_and_value(objective, has_aux=True)(parameters)
+        if self._by_autograd:
+            with torch.enable_grad():
+                value, terms = objective(parameters)
+                grads = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
+        else:
+            grads, (_, terms) = torch.func.grad_and_value(objective, has_aux=True)(parameters)
         norms = torch.stack([g.norm() for g in grads])
         taken = None if self._skipping is None else norms.norm() <= limit
         if self._clip_norm is not None:
@@ -280,34 +296,6 @@ class CompiledStep:
             for tensor, old in zip((p, m, v), before, strict=False):
                 tensor.copy_(torch.where(taken, tensor, old))
         return torch.cat([torch.stack(list(terms.values())).float(), norms.float()])
-
-
-def _with_code_of_its_own(method: Any) -> MethodType:
-    """A bound method with a copy of its code: torch counts the graphs of one code, and gives up at the ninth."""
-    function = method.__func__
-    own = FunctionType(
-        function.__code__.replace(),
-        function.__globals__,
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
-    return MethodType(own, method.__self__)
-
-
-def _options() -> dict[str, Any]:
-    """Random numbers are torch's own; products are those of oneDNN where it is faster.
-
-    torch would keep compiled headers in the folder for temporary files, where others can be first (`keep_graphs`).
-    """
-    options: dict[str, Any] = {"fallback_random": True}
-    if "cpp_cache_precompile_headers" in torch._inductor.list_options():  # pyright: ignore[reportPrivateImportUsage]
-        options["cpp_cache_precompile_headers"] = False
-    if is_faster():
-        from lowerbound.products_compiled import ProductsByOneDNN  # the compiler is slow to import
-
-        options["post_grad_custom_post_pass"] = ProductsByOneDNN()
-    return options
 
 
 @contextmanager
