@@ -32,7 +32,7 @@ def without_type_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Noisy(nn.Module):
-    """Draws random numbers, and has dropout and a buffer that counts (which cannot be compiled)."""
+    """Draws random numbers, and has dropout and a buffer that counts."""
 
     count: Tensor
 

@@ -46,6 +46,7 @@ HOOKS = [
     "JointDensity",
     "Jumps",
     "KnowsEachState",
+    "KnowsSlope",
     "KnowsWhyMissing",
     "Layered",
     "Lends",
@@ -54,6 +55,7 @@ HOOKS = [
     "OverWholeNumbers",
     "PointMass",
     "Quantizes",
+    "ScoresData",
     "StatesEventShape",
     "StatesOutShape",
     "WithoutDensity",
@@ -82,7 +84,7 @@ def test_no_hook_is_found_by_its_name(place):
 
 
 def test_the_hooks_are_these_and_can_be_asked_for():
-    assert [name for name in hooks.__all__ if name not in ("Latents", "Turn")] == HOOKS
+    assert [name for name in hooks.__all__ if name not in ("Latents", "Turn", "has")] == HOOKS
     for name in HOOKS:
         assert isinstance(Independent(Normal(torch.zeros(2), 1.0), 1), getattr(hooks, name)) == (
             name == "StatesEventShape"
@@ -93,6 +95,10 @@ def test_who_has_which():
     x, path = torch.zeros(3, 4, 4), priors.Path([priors.residual_group(3, 1, 2, depth=1)], 3)
     ladder_q = ladder((4, 4), latent_dims=[2, 1], hidden=[[8], [4]]).infer(x)
     auxiliary = vae((4, 4), latent_dim=2, posterior="auxiliary-normal", hidden=[8]).infer(x)
+    for _ in range(2):  # found, and remembered
+        for hook in (hooks.Layered, hooks.Lends, hooks.Augmented, hooks.MapsNoise):
+            for q in (ladder_q, auxiliary):
+                assert hooks.has(q, hook) == isinstance(q, hook)
     assert isinstance(ladder_q, hooks.Layered)
     assert isinstance(ladder_q, hooks.Lends)
     assert isinstance(auxiliary, hooks.Augmented)

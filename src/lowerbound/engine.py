@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -97,17 +98,35 @@ class Engine:
         """The mean of a tensor over the processes."""
         return value if self.world_size == 1 else self.fabric.all_reduce(value, reduce_op="mean")  # type: ignore[return-value]
 
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether steps are those of torch alone: one process in fp32, which lightning's wrappers would only slow."""
+        return self.world_size == 1 and self.precision == "fp32"
+
     def set_up(self, loss: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
         """The loss and its optimiser as this engine runs them.
 
         Several processes search for parameters without a gradient if there may be some: in a `Loss` that says so, and
         in any other module.
         """
+        if self.is_plain:
+            return loss, optimizer
         if self.world_size > 1:
             everywhere = isinstance(loss, Loss) and loss.every_parameter_learns
             ddp_options = self.fabric.strategy._ddp_kwargs  # pyright: ignore[reportAttributeAccessIssue]
             ddp_options["find_unused_parameters"] = not everywhere
         return self.fabric.setup(loss, optimizer)  # type: ignore[return-value]
+
+    def backward(self, value: Tensor) -> None:
+        """Add the gradient of a value of a loss that was set up."""
+        if self.is_plain:
+            value.backward()
+        else:
+            self.fabric.backward(value)
+
+    def alone(self, loss: Any, enabled: bool) -> AbstractContextManager[object]:
+        """Within this context, if it is enabled, processes do not exchange the gradients of a loss that was set up."""
+        return nullcontext() if self.is_plain else self.fabric.no_backward_sync(loss, enabled=enabled)
 
     def unscale(self, optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
         """Undo the scaling of half-precision gradients, so that they can be measured and clipped."""

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
-from lowerbound.hooks import Layered
+from lowerbound.hooks import Layered, has
 
 __all__ = [
     "factor_of",
@@ -79,7 +79,7 @@ def is_product(distribution: Distribution) -> bool:
 
 def has_layers(distribution: Distribution) -> bool:
     """Whether it is over a tuple of latents and has layers (`chain.Chain`)."""
-    return isinstance(distribution, Layered)
+    return has(distribution, Layered)
 
 
 def rate_per_layer(q: Any, p: Any, z: tuple[Tensor, ...]) -> Float[Tensor, "sample batch layer"]:

@@ -1,7 +1,7 @@
 """What a distribution may do besides sampling and scoring: protocols that are tested by `isinstance`.
 
 Most distributions do none of this. Each hook is one protocol, declared here once, and its users test
-`isinstance(d, Protocol)`:
+`isinstance(d, Protocol)`, or in every step `has(d, Protocol)`, which is the same and faster:
 
 ======================  ===============================================================================================
 `Layered`               a hierarchy over a tuple of latents, with the distributions of its layers
@@ -22,6 +22,8 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `KnowsEachState`        a posterior module that knows p(state of each step | series) exactly
 `KnowsWhyMissing`       a distribution of rows with gaps that knows what gaps say of the values that they hide
 `FindsStates`           a posterior module that knows the most probable path of states behind a series
+`ScoresData`            a joint density that knows log p(x | z) without log p(z)
+`KnowsSlope`            a distribution p(x) whose log p(x) has a gradient that costs less than log p(x) itself
 `IsExact`               a posterior module that may be p(z | x) itself
 `NamesLatents`          a likelihood, or its net, that reads several named latents side by side in one vector
 `HasTopics`             a net of a likelihood whose parameters are distributions over words
@@ -40,8 +42,9 @@ because `Augmented` extends one.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar, runtime_checkable
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -63,6 +66,7 @@ __all__ = [
     "JointDensity",
     "Jumps",
     "KnowsEachState",
+    "KnowsSlope",
     "KnowsWhyMissing",
     "Latents",
     "Layered",
@@ -72,11 +76,28 @@ __all__ = [
     "OverWholeNumbers",
     "PointMass",
     "Quantizes",
+    "ScoresData",
     "StatesEventShape",
     "StatesOutShape",
     "Turn",
     "WithoutDensity",
+    "has",
 ]
+
+_Hook = TypeVar("_Hook")
+_known: dict[tuple[type, type], bool] = {}
+
+
+def has(value: object, hook: type[_Hook]) -> TypeGuard[_Hook]:
+    """`isinstance` for a hook that has methods only: a class has them or not, so that it is looked at once."""
+    if torch.compiler.is_compiling():
+        return isinstance(value, hook)
+    key = type(value), hook
+    found = _known.get(key)
+    if found is None:
+        found = _known[key] = isinstance(value, hook)
+    return found
+
 
 Turn: TypeAlias = tuple[Distribution, Tensor] | tuple[Distribution, Tensor, Tensor]
 """What `ComesInTurn` yields."""
@@ -101,6 +122,15 @@ class JointDensity(Protocol):
 
     def __call__(self, z: Latents) -> tuple[Tensor, Tensor]:
         """Return log p(x | z) and log p(z), each (S, B) in nats."""
+        ...
+
+
+@runtime_checkable
+class ScoresData(JointDensity, Protocol):
+    """A joint density of which log p(x | z) is wanted alone, where the rate is in closed form."""
+
+    def log_likelihood(self, z: Latents) -> Tensor:
+        """log p(x | z) (S, B) in nats."""
         ...
 
 
@@ -310,6 +340,15 @@ class KnowsWhyMissing(Protocol):
 
     def of_missing(self) -> Distribution:
         """The distribution of entries given that they are missing: as many columns, all of them drawn so."""
+        ...
+
+
+@runtime_checkable
+class KnowsSlope(Protocol):
+    """A distribution of data with one parameter for each number of x, along which the derivative is known."""
+
+    def slope(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """The parameters (..., *event), and the derivative of log p(value) along each, a new constant."""
         ...
 
 

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from lowerbound.hooks import EndsInState, Lends
+from lowerbound.hooks import EndsInState, Lends, has
 from lowerbound.protocols import Conditional, Context, InitializedFromData, Latents
 from lowerbound.shown import shown
 from lowerbound.weights import LogWeights, latents_of, weigh
@@ -39,9 +39,15 @@ class Joint:
 
     def __call__(self, z: Latents) -> tuple[Tensor, Tensor]:
         """Return log p(x | z) and log p(z), each (S, B) in nats."""
-        p = self.likelihood(with_context(read_of(self.prior, z), self.context))
-        log_likelihood = p.log_prob(self.x)
-        return log_likelihood, self.prior.log_prob(cast(Tensor, z))
+        return self.log_likelihood(z), self.prior.log_prob(cast(Tensor, z))
+
+    def log_likelihood(self, z: Latents) -> Tensor:
+        """log p(x | z) (S, B) in nats."""
+        return self.given(z).log_prob(self.x)
+
+    def given(self, z: Latents) -> Distribution:
+        """p(x | z), of which `x` is one value."""
+        return self.likelihood(with_context(read_of(self.prior, z), self.context))
 
 
 class LatentVariableModel(nn.Module):
@@ -149,7 +155,7 @@ class LatentVariableModel(nn.Module):
 
 def read_of(prior: Distribution, z: Latents) -> Latents:
     """What the likelihood reads for latents z: z itself, or the state to which z leads the prior."""
-    return prior.end_state(z) if isinstance(prior, EndsInState) else z
+    return prior.end_state(z) if has(prior, EndsInState) else z
 
 
 def require_distribution(given: object, part: str) -> None:

@@ -10,18 +10,19 @@ every parameter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import FunctionType, MethodType
-from typing import Any, Protocol, TypeAlias, no_type_check, runtime_checkable
+from typing import Protocol, TypeAlias, no_type_check, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from lowerbound.direct_adam import DirectAdam, has_direct_update
 from lowerbound.engine import Engine
+from lowerbound.graphs import Graph, can_follow_autograd, why
 from lowerbound.losses.loss import LossOutput
 from lowerbound.optimizers import Adam, MakeOptimizer, optimizer_for
-from lowerbound.products import is_faster
+from lowerbound.protocols import FollowsSteps
 from lowerbound.skipping import Skipping
 from lowerbound.threads import computing_seconds
 
@@ -43,6 +44,10 @@ class TrainingStep(Protocol):
     terms: list[str]
     parameters: list[str]
     optimizer: torch.optim.Optimizer
+
+    def begin(self) -> None:
+        """Between the steps before and those to come, the loss may have changed."""
+        ...
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
         """Take one step."""
@@ -79,35 +84,48 @@ class EagerStep:
         self._transform, self._engine, self._clip_norm = transform, engine, clip_norm
         self._accumulate, self._skipping = accumulate, skipping
         self._loss, self._fabric_optimizer = engine.set_up(loss, self.optimizer)
+        is_direct = engine.is_plain and isinstance(make_optimizer, Adam) and has_direct_update(self.optimizer)
+        self._update = DirectAdam(self.optimizer).step if is_direct else self._fabric_optimizer.step
+
+    def begin(self) -> None:
+        """See `TrainingStep`: nothing is taken for granted."""
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
         """Take one step."""
         _set_rates(self.optimizer, lr)
         terms = self._accumulated(self._transform(*raw))
         self._engine.unscale(self._fabric_optimizer, self._loss)
-        norms = self._norms()
+        row = torch.stack([*terms.values(), *self._norms()]).float()
+        norms = row[len(terms) :]
         if self._clip_norm is not None:
             self._clip(norms, self._clip_norm)
         if self._is_taken(norms):
-            self._fabric_optimizer.step()
-        self._fabric_optimizer.zero_grad(set_to_none=True)
+            self._update()
+        for p in self._trained:
+            p.grad = None
         self.terms = list(terms)
-        return torch.cat([torch.stack(list(terms.values())).float(), norms])
+        return row
 
     def _accumulated(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Backward for every part of a batch, weighted by its rows, and the means of the terms."""
         size = len(batch[0])
         count = min(self._accumulate, size)
+        if count == 1:
+            return self._added(batch, 1.0)
         parts = list(zip(*(tensor.tensor_split(count) for tensor in batch), strict=True))
         total: dict[str, Tensor] = {}
         for i, part in enumerate(parts):
             share = len(part[0]) / size
-            with self._engine.fabric.no_backward_sync(self._loss, enabled=i + 1 < count):
-                output: LossOutput = self._loss(*part)
-                self._engine.fabric.backward(output.loss if count == 1 else share * output.loss)
-            for name, term in output.terms.items():
-                total[name] = term if count == 1 else total.get(name, 0.0) + share * term
+            with self._engine.alone(self._loss, enabled=i + 1 < count):
+                for name, term in self._added(part, share).items():
+                    total[name] = total.get(name, 0.0) + share * term
         return total
+
+    def _added(self, batch: tuple[Tensor, ...], share: float) -> dict[str, Tensor]:
+        """Add a share of the gradient of these rows, and return their terms."""
+        output: LossOutput = self._loss(*batch)
+        self._engine.backward(output.loss if share == 1 else share * output.loss)
+        return output.terms
 
     def _is_taken(self, norms: Tensor) -> bool:
         if self._skipping is None:
@@ -117,12 +135,14 @@ class EagerStep:
         self._skipping.observe(norm, taken)
         return bool(taken)
 
-    @torch.no_grad()
-    def _norms(self) -> Tensor:
+    def _norms(self) -> Sequence[Tensor]:
         """The norm of each parameter's gradient; 0 if a parameter had no gradient in this step."""
-        grads = [p.grad for p in self._trained if p.grad is not None]
-        norms = iter(torch._foreach_norm(grads))  # pyright: ignore[reportPrivateImportUsage]
-        return torch.stack([p.new_zeros(()) if p.grad is None else next(norms) for p in self._trained]).float()
+        grads = [p.grad for p in self._trained]
+        found = torch._foreach_norm([g for g in grads if g is not None])  # pyright: ignore[reportPrivateImportUsage]
+        if len(found) == len(grads):
+            return found
+        norms = iter(found)
+        return [p.new_zeros(()) if g is None else next(norms) for p, g in zip(self._trained, grads, strict=True)]
 
     @torch.no_grad()
     def _clip(self, norms: Tensor, clip_norm: float) -> None:
@@ -162,7 +182,8 @@ class CompiledStep:
         self._own = [own[p] for p in self._trained]
         self._state: tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]] | None = None
         self._lr = torch.zeros(())
-        self._graph = torch.compile(_with_code_of_its_own(self._run), dynamic=False, fullgraph=True, options=_options())
+        self._by_autograd = can_follow_autograd()
+        self._graph = Graph(self._run, is_told=any(isinstance(part, FollowsSteps) for part in loss.modules()))
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
         """Take one step."""
@@ -180,6 +201,10 @@ class CompiledStep:
                 torch._foreach_sub_(counts, 0 if bool(taken) else 1)  # pyright: ignore[reportPrivateImportUsage]
             return row
 
+    def begin(self) -> None:
+        """See `TrainingStep`."""
+        self._graph.begin()
+
     def _autocast(self) -> AbstractContextManager[object]:
         return torch.autocast("cpu", torch.bfloat16) if self._low else nullcontext()
 
@@ -194,7 +219,7 @@ class CompiledStep:
             for state in states:
                 state["step"] = counts[0]
             counts = counts[:1]
-        return [p.detach() for p in self._trained], means, squares, counts
+        return [p if self._by_autograd else p.detach() for p in self._trained], means, squares, counts
 
     @torch.no_grad()
     def prepare(self, raw: tuple[Tensor, ...]) -> None:
@@ -206,17 +231,14 @@ class CompiledStep:
         Raises:
             CannotCompile: the compiler refused something in the loss.
         """
-        from torch._dynamo.exc import TorchDynamoException  # slow to import, and only needed here
-
         with torch.random.fork_rng(devices=[]), buffers_kept(self._loss):
             batch = self._transform(*(rows[:2] for rows in raw))
             with self._autocast():
                 self.terms = list(self._loss(*batch).terms)
         try:
             self._rehearse(raw, 1)
-        except TorchDynamoException as error:
-            reason = str(error).strip().splitlines()[0]
-            raise CannotCompile(f"This loss cannot be compiled as one graph ({reason}).") from error
+        except Exception as error:  # of the compiler, whose errors have many classes: the loss itself ran above
+            raise CannotCompile(f"This loss cannot be compiled as one graph ({why(error)}).") from error
 
     def seconds(self, raw: tuple[Tensor, ...], repeats: int = 5) -> float:
         """The shortest computing time of some steps whose changes are undone; call `prepare` first."""
@@ -226,6 +248,8 @@ class CompiledStep:
     def _rehearse(self, raw: tuple[Tensor, ...], repeats: int) -> float:
         """Steps from copies of the parameters, and the shortest computing time of one."""
         parameters, means, squares = ([p.detach().clone() for p in self._trained] for _ in range(3))
+        if self._by_autograd:
+            parameters = [nn.Parameter(p) for p in parameters]
         seconds: list[float] = []
         with torch.random.fork_rng(devices=[]), buffers_kept(self._loss):
             for _ in range(repeats):
@@ -251,7 +275,12 @@ class CompiledStep:
             with self._autocast():
                 return torch.func.functional_call(self._loss, named, batch)
 
-        grads, (_, terms) = torch.func.grad_and_value(objective, has_aux=True)(parameters)
+        if self._by_autograd:
+            with torch.enable_grad():
+                value, terms = objective(parameters)
+                grads = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
+        else:
+            grads, (_, terms) = torch.func.grad_and_value(objective, has_aux=True)(parameters)
         norms = torch.stack([g.norm() for g in grads])
         taken = None if self._skipping is None else norms.norm() <= limit
         if self._clip_norm is not None:
@@ -267,34 +296,6 @@ class CompiledStep:
             for tensor, old in zip((p, m, v), before, strict=False):
                 tensor.copy_(torch.where(taken, tensor, old))
         return torch.cat([torch.stack(list(terms.values())).float(), norms.float()])
-
-
-def _with_code_of_its_own(method: Any) -> MethodType:
-    """A bound method with a copy of its code: torch counts the graphs of one code, and gives up at the ninth."""
-    function = method.__func__
-    own = FunctionType(
-        function.__code__.replace(),
-        function.__globals__,
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
-    return MethodType(own, method.__self__)
-
-
-def _options() -> dict[str, Any]:
-    """Random numbers are torch's own; products are those of oneDNN where it is faster.
-
-    torch would keep compiled headers in the folder for temporary files, where others can be first (`keep_graphs`).
-    """
-    options: dict[str, Any] = {"fallback_random": True}
-    if "cpp_cache_precompile_headers" in torch._inductor.list_options():  # pyright: ignore[reportPrivateImportUsage]
-        options["cpp_cache_precompile_headers"] = False
-    if is_faster():
-        from lowerbound.products_compiled import ProductsByOneDNN  # the compiler is slow to import
-
-        options["post_grad_custom_post_pass"] = ProductsByOneDNN()
-    return options
 
 
 @contextmanager

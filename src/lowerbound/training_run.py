@@ -88,6 +88,7 @@ class TrainingRun:
     def advance(self, num_steps: int) -> None:
         """Take some steps without waiting for the device."""
         to_training(self.loss, self.kept_in_eval)
+        self.step_once.begin()
         first, started = self.step, computing_seconds()
         for i in range(first, first + num_steps):
             for part in self.followers:

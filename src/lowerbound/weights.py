@@ -22,8 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
-from lowerbound.factors import factor_of, is_product, kl_per_layer, rate_per_layer
-from lowerbound.hooks import Augmented, JointDensity, Latents, Layered, Lends
+from lowerbound.factors import factor_of, has_layers, is_product, kl_per_layer, rate_per_layer
+from lowerbound.hooks import Augmented, JointDensity, Latents, Lends, ScoresData, has
 
 __all__ = [
     "JointDensity",
@@ -88,6 +88,10 @@ class LogWeights:
         """The mean of a term over the rows, weighted by `log_probability`."""
         return term.mean(0) if self.log_probability is None else (self.log_probability.exp() * term).sum(0)
 
+    def mean(self, term: Float[Tensor, "sample batch"]) -> Float[Tensor, ""]:
+        """The mean of a term over rows, as `average` weighs them, and over the batch."""
+        return term.mean() if self.log_probability is None else self.average(term).mean()
+
     @property
     def log_w(self) -> Float[Tensor, "sample batch"]:
         """log p(x, z) − log q(z | x)."""
@@ -125,17 +129,19 @@ def weigh(
         ValueError: this pair of distributions has no closed form of the rate that was asked for.
     """
     joint = joint_over(posterior, joint)
-    log_likelihood, log_prior = joint(z)
     per_factor = per_group = None
     if rate == "kl":
+        log_likelihood = joint.log_likelihood(z) if has(joint, ScoresData) else joint(z)[0]
         kl, per_factor, per_group = _closed_form_kl(posterior, joint.prior, z)
         log_prior = -kl.expand_as(log_likelihood)
         log_q = log_prior.new_zeros(()).expand_as(log_likelihood)
-    elif rate == "entropy":
-        log_q = -_closed_form_entropy(posterior).expand_as(log_likelihood)
-    elif log_q is None:
-        log_q = log_density(posterior, z)
-    if per_group is None and isinstance(posterior, Layered) and isinstance(joint.prior, Layered):
+    else:
+        log_likelihood, log_prior = joint(z)
+        if rate == "entropy":
+            log_q = -_closed_form_entropy(posterior).expand_as(log_likelihood)
+        elif log_q is None:
+            log_q = log_density(posterior, z)
+    if per_group is None and has_layers(posterior) and has_layers(joint.prior):
         with torch.no_grad():
             per_group = rate_per_layer(posterior, joint.prior, cast(tuple[Tensor, ...], z))
     return LogWeights(
@@ -167,9 +173,9 @@ def joint_over(posterior: Distribution, joint: JointDensity) -> JointDensity:
     A posterior that evaluates p(z) while drawing (a ladder) hands these results to the prior, which need not compute
     them again.
     """
-    if isinstance(posterior, Lends):
+    if has(posterior, Lends):
         posterior.lend(joint.prior)
-    return posterior.augment(joint) if isinstance(posterior, Augmented) else joint
+    return posterior.augment(joint) if has(posterior, Augmented) else joint
 
 
 def latents_of(posterior: Distribution, draw: Latents) -> Latents:
@@ -203,7 +209,7 @@ def closed_form_rate(posterior: Distribution, prior: Distribution, z: Latents) -
 
 def _closed_form_kl(q: Distribution, p: Distribution, z: Latents) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """KL(q ‖ p) (B,), its terms (B, factor) where both are products, and its terms by layer, given the draw z."""
-    if isinstance(q, Layered) or isinstance(p, Layered):
+    if has_layers(q) or has_layers(p):
         return _layered_kl(q, p, cast(tuple[Tensor, ...], z))
     try:
         if is_product(q) and is_product(p) and q.event_shape == p.event_shape:
@@ -238,4 +244,6 @@ def _closed_form_entropy(q: Distribution) -> Tensor:
 
 
 def _name(distribution: Distribution) -> str:
-    return type(distribution.base_dist if isinstance(distribution, Independent) else distribution).__name__
+    """That of its class, or of the public class that a private one extends."""
+    base = distribution.base_dist if isinstance(distribution, Independent) else distribution
+    return next(kind.__name__ for kind in type(base).__mro__ if not kind.__name__.startswith("_"))

@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 from lowerbound import likelihoods, posteriors, priors
 from lowerbound.evaluate import annealed_importance, bidirectional, log_evidence
 from lowerbound.evaluate.annealed import _spacing
+from lowerbound.evaluate.annealing_path import OnPath, annealing_path
 from lowerbound.exact import EnumerableBernoulli, LinearGaussian
 from lowerbound.likelihoods import Bernoulli
 from lowerbound.model import LatentVariableModel
@@ -236,3 +237,27 @@ def test_closes_below_a_tenth_of_a_nat_on_a_trained_model():
     assert abs(got.gap.mean) < 0.1
     reference = log_evidence(model, got.x, num_samples=20_000)
     assert got.lower.mean - 0.05 < reference.mean < got.upper.mean + 0.05
+
+
+@pytest.mark.parametrize("start", ["prior", "posterior"])
+@pytest.mark.parametrize("likelihood", [likelihoods.Bernoulli, None], ids=["slope", "autograd"])
+def test_points_of_a_path_are_those_that_autograd_finds(start, likelihood):
+    """At another β without an evaluation, and by the derivative along the output of the decoder."""
+    torch.manual_seed(0)
+    model = LatentVariableModel(
+        prior=priors.StandardNormal(2),
+        likelihood=likelihoods.Bernoulli(MLP(2, [8], 5)) if likelihood else likelihoods.Normal(MLP(2, [8], 5)),
+        posterior=posteriors.DiagonalNormal(MLP(5, [8], (2, 2))),
+    ).double()
+    x = (torch.rand(3, 5, dtype=torch.float64) < 0.5).double()
+    with torch.no_grad():
+        path = annealing_path(model, x, None, start, 4)
+        z = path.draw()
+        point = path.at(z, 0.2).at(0.7)
+    here = z.clone().requires_grad_()
+    log_start, ratio = path.terms(here)
+    value = log_start + 0.7 * ratio
+    (gradient,) = torch.autograd.grad(value.sum(), here)
+    torch.testing.assert_close((point.log_density, point.gradient), (value.detach(), gradient))
+    with torch.no_grad():
+        torch.testing.assert_close(OnPath(path, 0.7).gradient(z), gradient)

@@ -349,7 +349,6 @@ from lowerbound import VariationalLoss
 from lowerbound.data import InMemory
 from lowerbound.engine import Engine
 from lowerbound.gradients import ARM, REBAR, RELAX, Concrete, DisARM, StraightThrough
-from lowerbound.loop import train
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO
 from lowerbound.optimizers import Adam
@@ -360,7 +359,7 @@ def make(estimator):
     torch.manual_seed(1)
     model = vae((3,), latent_dim=2, hidden=(4,), prior="bernoulli", posterior="bernoulli")
     return VariationalLoss(model, ELBO(), estimator(), 4)
-for estimator in (ARM, DisARM, Concrete, StraightThrough):
+for estimator in (ARM, DisARM, Concrete, StraightThrough, REBAR, lambda: RELAX(2, 3)):
     compiled = CompiledStep(make(estimator), InMemory(x).transform, None)
     eager = EagerStep(make(estimator), InMemory(x).transform, Engine(device="cpu"), Adam(), None)
     compiled.prepare((x,))
@@ -369,17 +368,12 @@ for estimator in (ARM, DisARM, Concrete, StraightThrough):
         torch.manual_seed(0)
         rows.append(torch.stack([step((x,), 0.1) for _ in range(3)]))
     torch.testing.assert_close(*rows, rtol=1e-4, atol=1e-5)
-for estimator in (REBAR, lambda: RELAX(2, 3)):
-    try:
-        list(train(make(estimator), InMemory(x), num_steps=2, compile=True))
-    except ValueError as error:
-        print("refused:", error)
-    list(train(make(estimator), InMemory(x), num_steps=2))
+print("the same")
 """
 
 
 @pytest.mark.slow
-def test_the_compiled_step_is_the_eager_one_or_refused():
+def test_the_compiled_step_is_the_eager_one():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("refused: This loss cannot be compiled as one graph") == 2
+    assert "the same" in done.stdout

@@ -69,3 +69,13 @@ def test_shapes():
     assert Bernoulli.parameter_shape((3, 4)) == (3, 4)
     with pytest.raises(ValueError, match="pass event_shape="):
         Bernoulli(nn.Identity())
+
+
+def test_the_slope_is_the_derivative_of_autograd():
+    torch.manual_seed(0)
+    z, x = torch.randn(3, 4, 2, dtype=torch.float64), torch.rand(4, 5, dtype=torch.float64)  # grey values too
+    logits, slope = Bernoulli(MLP(2, [3], 5).double())(z).slope(x)
+    assert logits.requires_grad
+    at = logits.detach().requires_grad_()
+    p = type(Bernoulli(MLP(2, [3], 5))(z.float()))(at, 1)
+    torch.testing.assert_close(slope, torch.autograd.grad(p.log_prob(x).sum(), at)[0])

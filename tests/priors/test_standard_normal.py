@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from scipy import stats
+from torch.distributions import Normal, kl_divergence
 
 from lowerbound.priors import StandardNormal
 from lowerbound.testing import check_conditional
@@ -26,3 +28,18 @@ def test_a_context_is_ignored():
     prior = StandardNormal(3)
     assert prior(torch.ones(4, 2)).batch_shape == ()
     check_conditional(prior, torch.ones(4, 2))
+
+
+@pytest.mark.parametrize("rows", [(), (4,)])
+def test_the_closed_form_of_the_rate_has_the_bits_of_torch(rows):
+    torch.manual_seed(0)
+    loc, scale = torch.randn(4, 3, requires_grad=True), torch.rand(4, 3, requires_grad=True)
+    plain = Normal(torch.zeros(3), torch.ones(3)).expand((*rows, 3))
+    found = []
+    for p in (StandardNormal(3)().base_dist.expand((*rows, 3)), plain):
+        kl = kl_divergence(Normal(loc, scale), p)
+        found.append((kl, *torch.autograd.grad(kl.sum(), (loc, scale))))
+    for own, expected in zip(*found, strict=True):
+        assert torch.equal(own, expected)
+    narrow = kl_divergence(Normal(loc[0], scale[0]), StandardNormal(3)().base_dist.expand((5, 3)))
+    assert narrow.shape == (5, 3)

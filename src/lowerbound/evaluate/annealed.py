@@ -141,7 +141,7 @@ def annealed_importance(
         num_distributions: T, steps from the start to the posterior. The bias falls as 1/T.
         num_chains: C for each datum, all run at once.
         start: "prior", or "posterior" for q(z | x).
-        num_leapfrog: gradients of log p(x, z) in one transition, which takes one more for its weight.
+        num_leapfrog: gradients of log p(x, z) in one transition.
         context: of the model, one row for each datum.
         seed: of the chains; the caller's random state is untouched.
         max_elements: numbers in one slice of decoder output: at most this many, but at least the chains of one datum.
@@ -225,15 +225,15 @@ def _forward(
     path: AnnealingPath, beta: list[float], step_size: list[Tensor], num_leapfrog: int
 ) -> tuple[Float[Tensor, "chain batch"], Float[Tensor, "batch"]]:
     """log w of every chain, in float64, and the mean acceptance."""
-    z, log_w = path.draw(), torch.zeros((), dtype=torch.float64, device=path.joint.x.device)
+    point = path.at(path.draw(), 0.0)
+    log_w = torch.zeros((), dtype=torch.float64, device=path.joint.x.device)
     accepted: list[Tensor] = []
     for t in range(1, len(beta) - 1):
-        point, ratio = path.at(z, beta[t])
-        log_w = log_w + (beta[t] - beta[t - 1]) * ratio.double()
-        point, probability = path.move(point, beta[t], _step_at(step_size, t, len(beta)), num_leapfrog)
-        z = point.z
+        log_w = log_w + (beta[t] - beta[t - 1]) * point.ratio.double()
+        step = _step_at(step_size, t, len(beta))
+        point, probability = path.move(point.at(beta[t]), beta[t], step, num_leapfrog)
         accepted.append(probability.mean(0))
-    log_w = log_w + (beta[-1] - beta[-2]) * path.terms(z)[1].double()
+    log_w = log_w + (beta[-1] - beta[-2]) * point.ratio.double()
     return log_w, torch.stack(accepted).mean(0) if accepted else log_w.new_ones(log_w.shape[1])
 
 
@@ -241,26 +241,24 @@ def _backward(
     path: AnnealingPath, exact: Tensor, beta: list[float], step_size: list[Tensor], num_leapfrog: int
 ) -> Float[Tensor, "chain batch"]:
     """log 1/w of chains that run backwards from exact draws of p(z | x), in float64."""
-    z = exact.expand(path.num_chains, *exact.shape)
+    point = path.at(exact.expand(path.num_chains, *exact.shape), 1.0)
     log_w = torch.zeros((), dtype=torch.float64, device=exact.device)
     for t in range(len(beta) - 2, 0, -1):
-        point, ratio = path.at(z, beta[t])
-        log_w = log_w + (beta[t] - beta[t + 1]) * ratio.double()
-        z = path.move(point, beta[t], _step_at(step_size, t, len(beta)), num_leapfrog)[0].z
-    return log_w - (beta[1] - beta[0]) * path.terms(z)[1].double()
+        log_w = log_w + (beta[t] - beta[t + 1]) * point.ratio.double()
+        step = _step_at(step_size, t, len(beta))
+        point, _ = path.move(point.at(beta[t]), beta[t], step, num_leapfrog)
+    return log_w - (beta[1] - beta[0]) * point.ratio.double()
 
 
 def _tuned(path: AnnealingPath, beta: list[float], num_leapfrog: int) -> list[Float[Tensor, "1 batch"]]:
     """A step size for each datum at a few points of the path: log ε rises by (acceptance − 0.65) / 2 a transition."""
-    z = path.draw()
-    log_step = z.new_full((1, z.shape[1]), math.log(_FIRST_STEP))
+    point = path.at(path.draw(), 0.0)
+    log_step = point.z.new_full((1, point.z.shape[1]), math.log(_FIRST_STEP))
     found: list[Tensor] = []
     for b in _stages(beta):
         for _ in range(1 if found else _SETTLING):
-            point, _ = path.at(z, b)
-            point, probability = path.move(point, b, log_step.exp(), num_leapfrog)
+            point, probability = path.move(point.at(b), b, log_step.exp(), num_leapfrog)
             log_step = log_step + _ADAPTATION * (probability.mean(0, keepdim=True) - _TARGET_ACCEPTANCE)
-            z = point.z
         found.append(log_step.exp())
     return found
 

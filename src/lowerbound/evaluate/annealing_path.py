@@ -2,12 +2,13 @@
 
     log f_β(z) = log p_0(z) + β r(z),      r = log p(x, z) − log p_0(z),      0 ≤ β ≤ 1
 
-(Neal 2001, arXiv:physics/9803008). p_0 is the prior or q(z | x); either can be sampled and is normalised.
+(Neal 2001, arXiv:physics/9803008). p_0 is the prior or q(z | x); either can be sampled and is normalised. A point holds
+both terms and their gradients, so that the next β costs no evaluation.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import torch
@@ -15,15 +16,40 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from lowerbound.hooks import Augmented
-from lowerbound.inference.hamiltonian import Point, hamiltonian_transition
+from lowerbound.hooks import Augmented, KnowsSlope, has
+from lowerbound.inference.hamiltonian import Point, transition
 from lowerbound.model import Joint, LatentVariableModel
 from lowerbound.protocols import Context
 
-__all__ = ["AnnealingPath", "AnnealingStart", "annealing_path", "draw_start"]
+__all__ = ["AnnealingPath", "AnnealingStart", "OnPath", "PathPoint", "annealing_path", "draw_start"]
 
 AnnealingStart: TypeAlias = Literal["prior", "posterior"]
 """Where the chains start: at p(z), or at q(z | x), which is nearer to the posterior and needs fewer distributions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathPoint(Point):
+    """A point of f_β with its two parts, from which the point at another β follows without an evaluation.
+
+    Attributes:
+        log_start: log p_0(z).
+        ratio: r(z).
+        start_slope: ∇ log p_0(z).
+        ratio_slope: ∇ r(z).
+    """
+
+    log_start: Float[Tensor, "chain batch"]
+    ratio: Float[Tensor, "chain batch"]
+    start_slope: Float[Tensor, "chain batch *event"]
+    ratio_slope: Float[Tensor, "chain batch *event"]
+
+    def at(self, beta: float) -> PathPoint:
+        """The same z on f_β."""
+        return replace(
+            self,
+            log_density=self.log_start + beta * self.ratio,
+            gradient=self.start_slope + beta * self.ratio_slope,
+        )
 
 
 @dataclass(frozen=True)
@@ -56,24 +82,91 @@ class AnnealingPath:
         log_start = self.start.log_prob(z)
         return log_start, log_likelihood + log_prior - log_start
 
-    def at(self, z: Tensor, beta: float) -> tuple[Point, Tensor]:
-        """The point of f_β at z, and r(z), from one evaluation."""
+    def at(self, z: Tensor, beta: float) -> PathPoint:
+        """The point of f_β at z."""
         with torch.enable_grad():
             here = z.detach().requires_grad_()
-            log_start, ratio = self.terms(here)
-            value = log_start + beta * ratio
-            (gradient,) = torch.autograd.grad(value.sum(), here)
-        return Point(z=here.detach(), log_density=value.detach(), gradient=gradient), ratio.detach()
+            log_likelihood, of_likelihood, log_prior = self._likelihood_at(here)
+            of_prior = _slope(log_prior, here)
+            if self.start_is_prior:
+                log_start, of_start, ratio, of_ratio = log_prior, of_prior, log_likelihood, of_likelihood
+            else:
+                log_start = self.start.log_prob(here)
+                of_start = _slope(log_start, here)
+                ratio, of_ratio = log_likelihood + log_prior - log_start, of_likelihood + of_prior - of_start
+        log_start, ratio = log_start.detach(), ratio.detach()
+        return PathPoint(
+            z=here.detach(),
+            log_density=log_start + beta * ratio,
+            gradient=of_start + beta * of_ratio,
+            log_start=log_start,
+            ratio=ratio,
+            start_slope=of_start,
+            ratio_slope=of_ratio,
+        )
 
-    def move(self, point: Point, beta: float, step_size: Tensor, num_leapfrog: int) -> tuple[Point, Tensor]:
+    def _likelihood_at(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """log p(x | z), its gradient, and log p(z), which autograd can differentiate."""
+        p = self.joint.given(z)
+        known = _slope_along_output(p, self.joint.x)
+        if known is None:
+            log_likelihood, log_prior = self.joint(z)
+            return log_likelihood, _slope(log_likelihood, z), log_prior
+        with torch.no_grad():
+            log_likelihood = p.log_prob(self.joint.x)
+        (gradient,) = torch.autograd.grad(known[0], z, known[1])
+        return log_likelihood, gradient, self.joint.prior.log_prob(z)
+
+    def move(self, point: PathPoint, beta: float, step_size: Tensor, num_leapfrog: int) -> tuple[PathPoint, Tensor]:
         """One transition that leaves f_β invariant, and the probability with which it was accepted."""
-
-        def log_density(z: Tensor) -> Tensor:
-            log_start, ratio = self.terms(z)
-            return log_start + beta * ratio
-
-        step = hamiltonian_transition(log_density, point, step_size, num_leapfrog, self.scale)
+        step = transition(OnPath(self, beta), point, step_size, num_leapfrog, self.scale)
         return step.point, step.acceptance
+
+
+@dataclass(frozen=True)
+class OnPath:
+    """f_β, as transitions evaluate it."""
+
+    path: AnnealingPath
+    beta: float
+
+    def at(self, z: Tensor) -> PathPoint:
+        """The point at z."""
+        return self.path.at(z, self.beta)
+
+    def gradient(self, z: Tensor) -> Tensor:
+        """∇ log f_β(z), without log p(x | z) where its derivative along the output of the decoder is known."""
+        with torch.enable_grad():
+            here = z.detach().requires_grad_()
+            known = _slope_along_output(self.path.joint.given(here), self.path.joint.x)
+            if known is None:
+                return self.at(z).gradient
+            output, slope = known
+            rest = self._without_likelihood(here)
+            (gradient,) = torch.autograd.grad([output, rest.sum()], here, [slope.mul_(self.beta), None])
+        return gradient
+
+    def _without_likelihood(self, z: Tensor) -> Tensor:
+        """(1 − β) log p_0(z) + β log p(z): log f_β without β log p(x | z)."""
+        log_prior = self.path.joint.prior.log_prob(z)
+        if self.path.start_is_prior:
+            return log_prior
+        return (1 - self.beta) * self.path.start.log_prob(z) + self.beta * log_prior
+
+
+def _slope_along_output(p: Distribution, x: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The output of the decoder and the derivative of log p(x | z) along it; None if p does not know it."""
+    if not has(p, KnowsSlope):
+        return None
+    output, slope = p.slope(x)
+    return (output, slope) if output.requires_grad else None
+
+
+def _slope(value: Float[Tensor, "chain batch"], z: Tensor) -> Tensor:
+    """The gradient of a term along z; 0 where it does not depend on z."""
+    if not value.requires_grad:
+        return torch.zeros_like(z)
+    return torch.autograd.grad(value.sum(), z, retain_graph=True, materialize_grads=True)[0]
 
 
 def annealing_path(

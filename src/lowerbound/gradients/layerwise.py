@@ -161,7 +161,7 @@ def _of_level(
     logits = own.expand(*lead, *own.shape[-(b.ndim - 2) :]).flatten(0, 1)
     a = logits.detach().requires_grad_()
     total = one_layer(family.distribution(a), joint).surrogate.mean()
-    along_a, *along_own = torch.autograd.grad(total, [a, *parameters], materialize_grads=True)
+    along_a, *along_own = torch.autograd.grad(total, [a, *parameters], retain_graph=True, materialize_grads=True)
     zero = along_logits(logits, len(logits) * along_a).unflatten(0, lead).mean(0)
     return zero + attached(parameters, along_own) if parameters else zero
 

@@ -11,20 +11,23 @@ A trajectory whose energy H rises by more than 1,000 nats has diverged: where th
 chains do not enter, and their draws miss that part of π (Betancourt 2017, arXiv:1701.02434, §6.2; the threshold is
 Stan's).
 
+Only the end of a trajectory needs log π(z); the points before it need the gradient alone, for which a density may know
+a shorter way (`Density.gradient`).
+
 Chains come first, then data, then the event. Nothing here loops over either. Draws come from torch's global generator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, fields
+from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["LogDensity", "Point", "Transition", "hamiltonian_transition", "point_at"]
+__all__ = ["Density", "LogDensity", "Point", "Transition", "hamiltonian_transition", "point_at", "transition"]
 
 _DIVERGED = 1000.0  # nats
 
@@ -47,8 +50,38 @@ class Point:
     gradient: Float[Tensor, "chain batch *event"]
 
 
+_P = TypeVar("_P", bound=Point)
+_Made = TypeVar("_Made", bound=Point, covariant=True)
+
+
+@runtime_checkable
+class Density(Protocol[_Made]):
+    """A density that says how it is evaluated: its points may carry more than a gradient."""
+
+    def at(self, z: Float[Tensor, "chain batch *event"]) -> _Made:
+        """The point at z."""
+        ...
+
+    def gradient(self, z: Float[Tensor, "chain batch *event"]) -> Float[Tensor, "chain batch *event"]:
+        """∇ log π(z) alone."""
+        ...
+
+
+@dataclass(frozen=True)
+class _OfFunction:
+    """A density of which log π is known as a function."""
+
+    log_density: LogDensity
+
+    def at(self, z: Tensor) -> Point:
+        return point_at(self.log_density, z)
+
+    def gradient(self, z: Tensor) -> Tensor:
+        return self.at(z).gradient
+
+
 @dataclass(frozen=True, kw_only=True)
-class Transition:
+class Transition(Generic[_P]):
     """One step of every chain.
 
     Attributes:
@@ -57,7 +90,7 @@ class Transition:
         diverged: whether the energy rose by more than 1,000 nats along the trajectory, or became NaN or infinite.
     """
 
-    point: Point
+    point: _P
     acceptance: Float[Tensor, "chain batch"]
     diverged: Bool[Tensor, "chain batch"]
 
@@ -77,7 +110,7 @@ def hamiltonian_transition(
     step_size: Float[Tensor, "#chain #batch"],
     num_leapfrog: int,
     scale: Float[Tensor, "#chain #batch *event"] | None = None,
-) -> Transition:
+) -> Transition[Point]:
     """One leapfrog trajectory for every chain, accepted or rejected.
 
     Arguments:
@@ -87,8 +120,19 @@ def hamiltonian_transition(
         num_leapfrog: L.
         scale: s, in the units of z; 1 if None.
     """
+    return transition(_OfFunction(log_density), start, step_size, num_leapfrog, scale)
+
+
+def transition(
+    density: Density[_P],
+    start: _P,
+    step_size: Float[Tensor, "#chain #batch"],
+    num_leapfrog: int,
+    scale: Float[Tensor, "#chain #batch *event"] | None = None,
+) -> Transition[_P]:
+    """`hamiltonian_transition` of a density that says how it is evaluated; `Density.at` makes the first point."""
     momentum = torch.randn_like(start.z)
-    end, final = _leapfrog(log_density, start, momentum, step_size, num_leapfrog, scale)
+    end, final = _leapfrog(density, start, momentum, step_size, num_leapfrog, scale)
     log_ratio = end.log_density - start.log_density + _kinetic(momentum) - _kinetic(final)
     log_ratio = log_ratio.nan_to_num(nan=-torch.inf)
     probability = log_ratio.clamp(max=0).exp()
@@ -97,34 +141,34 @@ def hamiltonian_transition(
 
 
 def _leapfrog(
-    log_density: LogDensity,
-    start: Point,
+    density: Density[_P],
+    start: _P,
     momentum: Tensor,
     step_size: Tensor,
     num_leapfrog: int,
     scale: Tensor | None,
-) -> tuple[Point, Tensor]:
+) -> tuple[_P, Tensor]:
     stride = _over_event(step_size, start.z)
     stride = stride if scale is None else stride * scale
-    here = start
-    for _ in range(num_leapfrog):
-        half = momentum + 0.5 * stride * here.gradient
-        here = point_at(log_density, here.z + stride * half)
-        momentum = half + 0.5 * stride * here.gradient
-    return here, momentum
+    z, gradient = start.z, start.gradient
+    for _ in range(num_leapfrog - 1):
+        half = momentum + 0.5 * stride * gradient
+        z = z + stride * half
+        gradient = density.gradient(z)
+        momentum = half + 0.5 * stride * gradient
+    half = momentum + 0.5 * stride * gradient
+    end = density.at(z + stride * half)
+    return end, half + 0.5 * stride * end.gradient
 
 
 def _kinetic(momentum: Tensor) -> Float[Tensor, "chain batch"]:
     return 0.5 * momentum.square().flatten(2).sum(-1)
 
 
-def _choose(accepted: Bool[Tensor, "chain batch"], new: Point, old: Point) -> Point:
-    mask = _over_event(accepted, old.z)
-    return Point(
-        z=torch.where(mask, new.z, old.z),
-        log_density=torch.where(accepted, new.log_density, old.log_density),
-        gradient=torch.where(mask, new.gradient, old.gradient),
-    )
+def _choose(accepted: Bool[Tensor, "chain batch"], new: _P, old: _P) -> _P:
+    """For each chain the new point, if it is accepted, or the old one."""
+    pairs = {part.name: (getattr(new, part.name), getattr(old, part.name)) for part in fields(old)}
+    return type(old)(**{name: torch.where(_over_event(accepted, b), a, b) for name, (a, b) in pairs.items()})
 
 
 def _over_event(value: Tensor, z: Tensor) -> Tensor:

@@ -42,6 +42,11 @@ class IndependentBernoulli(Independent):
         logits = self.base_dist.logits.expand(torch.Size(batch_shape) + self.event_shape)
         return IndependentBernoulli(logits, len(self.event_shape))
 
+    def slope(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits l, and ∂ log p(x) / ∂l = x − sigmoid(l)."""
+        logits = self.base_dist.logits
+        return logits, logits.detach().sigmoid().neg_().add_(value)
+
     def log_prob(self, value: Tensor) -> Tensor:
         """log p(x) (...), nats, for x (..., *event) that broadcasts against the logits."""
         logits, ndim = self.base_dist.logits, len(self.event_shape)

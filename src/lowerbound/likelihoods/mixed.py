@@ -117,6 +117,7 @@ class Mixed(nn.Module):
         order = torch.tensor([i for place in places.values() for i in place])
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("restore", order.argsort(), persistent=False)
+        self._places = order.argsort().tolist()  # as numbers, which a compiled graph takes for constants
         self.missingness: Missingness | None = None
 
     order: Tensor  # column of the table at each grouped position
@@ -143,7 +144,7 @@ class Mixed(nn.Module):
     def support(self) -> Support:
         """The values of the kind of each column; NaN where an entry is missing."""
         grouped = [cast(Columns, g).support for g, n in zip(self.groups, self.sizes, strict=True) for _ in range(n)]
-        return with_missing(by_column([grouped[i] for i in self.restore.tolist()]))
+        return with_missing(by_column([grouped[i] for i in self._places]))
 
     def forward(self, context: Context) -> MixedDistribution:
         """p(x | context)."""

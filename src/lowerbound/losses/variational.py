@@ -77,12 +77,14 @@ class VariationalLoss(Loss):
         parts = {"likelihood": w.log_likelihood, "prior": w.log_prior, "posterior": w.log_q, **_rates(w)}
         if w.form == "estimated":
             parts = {"likelihood": w.log_likelihood, "estimated_rate": w.rate}
-        terms = {name: w.average(part.detach()) for name, part in parts.items()} | dict(estimate.terms)
+        with torch.no_grad():
+            terms = {name: w.mean(part) for name, part in parts.items()} | dict(estimate.terms)
         if self.penalty is not None:
             terms["penalty"] = self.penalty(q, joint.prior)
             value = value - terms["penalty"]
         named = {_criterion(w): value, **terms}
-        return LossOutput(-value, {name: term.detach().mean() for name, term in named.items()})
+        whole = {name: term if term.ndim == 0 else term.mean() for name, term in named.items()}
+        return LossOutput(-value, {name: term.detach() for name, term in whole.items()})
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
         """Raise a `ValueError` if the choices do not go together, before any training. Draws no random number."""

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from lowerbound.hooks import StatesEventShape
-from lowerbound.model import Joint, LatentVariableModel, read_of, with_context
+from lowerbound.model import Joint, LatentVariableModel
 from lowerbound.models.directed_graph import Directed, DirectedDistribution, Node, draw_from, ordered, require_event
 from lowerbound.protocols import Conditional, Context, InitializedFromData, Latents
 from lowerbound.shown import shown
@@ -246,10 +246,16 @@ class NoLatents(nn.Module):
 class _DirectedJoint(Joint):
     """Like `Joint`, but also if no observed variable depends on z."""
 
-    def __call__(self, z: Latents) -> tuple[Tensor, Tensor]:
-        p = self.likelihood(with_context(read_of(self.prior, z), self.context))
+    def given(self, z: Latents) -> Distribution:
+        p = super().given(z)
         require_event(p, "x", self.x)
-        log_likelihood, log_prior = p.log_prob(self.x), self.prior.log_prob(cast(Tensor, z))
+        return p
+
+    def log_likelihood(self, z: Latents) -> Tensor:
+        return self(z)[0]
+
+    def __call__(self, z: Latents) -> tuple[Tensor, Tensor]:
+        log_likelihood, log_prior = self.given(z).log_prob(self.x), self.prior.log_prob(cast(Tensor, z))
         log_likelihood, log_prior = torch.broadcast_tensors(log_likelihood, log_prior)
         return log_likelihood, log_prior
 

@@ -78,7 +78,7 @@ class PerDatum(nn.Module):
 
 def takes_leading_axes(net: nn.Module) -> bool:
     """Whether a net may be called with any axes in front of its inputs."""
-    return isinstance(net, nn.Identity) or (isinstance(net, TakesLeadingAxes) and net.takes_leading_axes)
+    return isinstance(net, nn.Identity) or getattr(net, "takes_leading_axes", False)
 
 
 def call_per_datum(

@@ -17,8 +17,8 @@ Sources: Papamakarios et al. (2017, arXiv:1705.07057); Durkan et al. (2019, arXi
 arXiv:1606.04934, eqs. 10–11). The one pass of IAF is for the very tensor that was drawn (Pathwise), for which torch's
 transforms remember ε. log q(z) is then differentiable along the parameters but has no derivative along z alone. For a
 view of z or a constant z (StickTheLanding, DReG, ScoreFunction) it takes latent_dim passes and has every derivative.
-`torch.compile` breaks its graph at zuko's transforms and runs them eagerly. A zuko flow built by hand is a posterior
-without any of these classes: `posterior=zuko.flows.NAF(latent_dim, context=x_dim)`.
+A zuko flow built by hand is a posterior without any of these classes: `posterior=zuko.flows.NAF(latent_dim,
+context=x_dim)`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from torch import Tensor, nn
 from torch.distributions import AffineTransform, Independent, Normal, Transform
 from zuko.distributions import NormalizingFlow
 from zuko.flows import MaskedAutoregressiveTransform
-from zuko.transforms import AutoregressiveTransform, ComposedTransform
+from zuko.transforms import AutoregressiveTransform
 
+from lowerbound.composed import composed, transforms_of
 from lowerbound.limits import MOST_LAYERS, require_at_most
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape
@@ -69,7 +70,7 @@ class _Located(nn.Module):
         zeros = torch.zeros_like(loc)
         noise = Normal(zeros, torch.ones_like(loc), validate_args=False)
         base = Independent(noise, 1, validate_args=False)
-        return NormalizingFlow(ComposedTransform(affine.inv, *to_noise), base)
+        return NormalizingFlow(composed([affine.inv, *to_noise]), base)
 
 
 class MAF(_Located):
@@ -114,7 +115,7 @@ class MAF(_Located):
     def forward(self, context: Context) -> NormalizingFlow:
         """q(z | context)."""
         loc, scale, h = self._outputs(context)
-        return self._flow(loc, scale, self.flow(h).transforms)
+        return self._flow(loc, scale, transforms_of(self.flow, h))
 
 
 class NSF(_Located):
@@ -170,7 +171,7 @@ class NSF(_Located):
     def forward(self, context: Context) -> NormalizingFlow:
         """q(z | context)."""
         loc, scale, h = self._outputs(context)
-        return self._flow(loc, scale, self.flow(h).transforms)
+        return self._flow(loc, scale, transforms_of(self.flow, h))
 
 
 class IAF(_Located):

@@ -23,6 +23,7 @@ import zuko
 from torch import nn
 from zuko.distributions import NormalizingFlow
 
+from lowerbound.composed import composed, transforms_of
 from lowerbound.limits import MOST_LAYERS, require_at_most
 from lowerbound.nets.shapes import Shape, vector_length
 from lowerbound.priors.standard_normal import StandardNormal
@@ -87,4 +88,4 @@ class FlowPrior(nn.Module):
 
     def forward(self, context: Context | None = None) -> NormalizingFlow:
         """p(z); the context is ignored."""
-        return NormalizingFlow(self.transform(None), self.base())
+        return NormalizingFlow(composed(transforms_of(self.transform, None)), self.base())

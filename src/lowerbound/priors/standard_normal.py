@@ -1,4 +1,9 @@
-"""p(z) = N(z; 0, I): the prior of Kingma & Welling (2013, arXiv:1312.6114)."""
+"""p(z) = N(z; 0, I): the prior of Kingma & Welling (2013, arXiv:1312.6114).
+
+    KL(N(μ, σ²) ‖ N(0, 1)) = ½ (σ² + μ² − 1 − log σ²)
+
+is registered for it: torch's KL of two normals without the divisions by 1, which is the same bits in fewer operations.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +11,28 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent, Normal
+from torch.distributions import Independent, Normal, register_kl
+from torch.types import _size
 
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
 
 __all__ = ["StandardNormal"]
+
+
+class _Standard(Normal):
+    """Normals with mean 0 and scale 1."""
+
+    def expand(self, batch_shape: _size, _instance: object = None) -> _Standard:
+        return _Standard(self.loc.expand(batch_shape), self.scale.expand(batch_shape), validate_args=False)
+
+
+@register_kl(Normal, _Standard)
+def _kl_of_normal(q: Normal, p: _Standard) -> Tensor:
+    variance = q.scale.square()
+    kl = 0.5 * (variance + q.loc.square() - 1 - variance.log())
+    same = p.batch_shape == q.batch_shape
+    return kl if same else kl.expand(torch.broadcast_shapes(q.batch_shape, p.batch_shape))
 
 
 class StandardNormal(nn.Module):
@@ -41,5 +62,5 @@ class StandardNormal(nn.Module):
     def forward(self, context: Context | None = None) -> Independent:
         """p(z); the context is ignored."""
         return Independent(
-            Normal(self.loc, self.scale, validate_args=False), len(self.latent_shape), validate_args=False
+            _Standard(self.loc, self.scale, validate_args=False), len(self.latent_shape), validate_args=False
         )
