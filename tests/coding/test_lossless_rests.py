@@ -75,7 +75,7 @@ def test_a_file_takes_the_density_times_the_spacing_of_the_numbers(dtype, tmp_pa
     assert found.bits + found.rest_bits == pytest.approx(exact, rel=1e-3)
     assert found.bits == pytest.approx(found.drawn_bits, rel=2e-3)
     assert 8 * found.num_bytes == pytest.approx(found.bits + found.rest_bits + found.start_bits)
-    assert "digits that no model knows" in "\n".join(lines_of(found))
+    assert "digits below the grid" in "\n".join(lines_of(found))
 
 
 def test_a_table_with_gaps_and_other_columns_and_altered_digits(tmp_path):

@@ -118,10 +118,8 @@ def _lines_without_loss(found: Compressed) -> list[str]:
         f"{found.start_bits / 8:>12,.0f}                                   start and header",
     ]
     if found.rest_bits:
-        lines.append(
-            f"{found.rest_bits / 8:>12,.0f}        {found.rest_bits / each:9.4f}                  digits that no model "
-            "knows, below the grid of numbers with more than six decimals"
-        )
+        rest = f"{found.rest_bits / 8:>12,.0f}        {found.rest_bits / each:9.4f}"
+        lines.append(f"{rest}                  digits below the grid, as they are")
     if drawn < -_NOTABLE:
         lines.append(f"Shorter than {bound}: the model all but excludes some values, and none takes over 30 bits.")
     if found.num_held:
