@@ -20,7 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
-from lowerbound.hooks import Layered, has
+from lowerbound.has_hook import has
+from lowerbound.hooks import Layered
 
 __all__ = [
     "factor_of",

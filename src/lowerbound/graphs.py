@@ -74,14 +74,14 @@ def why(error: Exception) -> str:
     said = str(error).strip() or type(error).__name__
     first = said.splitlines()[0][:200].rstrip(". ")
     files = re.findall(r'File "[^"]*?/(?:site-packages|src)/([^"]+)", line', said)
-    places = [file for file in files if not file.startswith("torch/")]
+    places = [file for file in files if not file.startswith("torch/") and file != "lowerbound/steps.py"]
     return f"{first}, in {places[-1]}" if places else first
 
 
 def _following_autograd() -> AbstractContextManager[object]:
     if not can_follow_autograd():
         return nullcontext()
-    return torch._dynamo.config.patch(trace_autograd_ops=True, allow_rnn=True)
+    return torch._dynamo.config.patch(trace_autograd_ops=True)
 
 
 def _unchecked() -> AbstractContextManager[object]:

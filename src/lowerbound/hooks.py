@@ -1,7 +1,7 @@
 """What a distribution may do besides sampling and scoring: protocols that are tested by `isinstance`.
 
 Most distributions do none of this. Each hook is one protocol, declared here once, and its users test
-`isinstance(d, Protocol)`, or in every step `has(d, Protocol)`, which is the same and faster:
+`isinstance(d, Protocol)`, or in every step `has_hook.has(d, Protocol)`, which is the same and faster:
 
 ======================  ===============================================================================================
 `Layered`               a hierarchy over a tuple of latents, with the distributions of its layers
@@ -35,18 +35,19 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `CompletesContext`      a model whose context has a part that is computed from x unless it is stated
 ======================  ===============================================================================================
 
-Hooks of distributions have methods only, so that they can be tested in a compiled graph. `JointDensity` is here too,
-because `Augmented` extends one.
+Hooks of distributions have methods only, so that they can be tested in a compiled graph. Those of joint densities are
+declared in `joint_densities`, because `Augmented` extends one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-import torch
 from torch import Tensor
 from torch.distributions import Distribution
+
+from lowerbound.joint_densities import GivenContext, JointDensity, Latents, ScoresData
 
 __all__ = [
     "AssignsClusters",
@@ -81,57 +82,10 @@ __all__ = [
     "StatesOutShape",
     "Turn",
     "WithoutDensity",
-    "has",
 ]
-
-_Hook = TypeVar("_Hook")
-_known: dict[tuple[type, type], bool] = {}
-
-
-def has(value: object, hook: type[_Hook]) -> TypeGuard[_Hook]:
-    """`isinstance` for a hook that has methods only: a class has them or not, so that it is looked at once."""
-    if torch.compiler.is_compiling():
-        return isinstance(value, hook)
-    key = type(value), hook
-    found = _known.get(key)
-    if found is None:
-        found = _known[key] = isinstance(value, hook)
-    return found
-
 
 Turn: TypeAlias = tuple[Distribution, Tensor] | tuple[Distribution, Tensor, Tensor]
 """What `ComesInTurn` yields."""
-
-Latents: TypeAlias = Tensor | tuple[Tensor, ...]
-"""One latent variable (S, B, *event), or one tensor per layer of a hierarchy."""
-
-
-@runtime_checkable
-class JointDensity(Protocol):
-    """z ↦ log p(x, z) for one batch x, in its two terms."""
-
-    @property
-    def prior(self) -> Distribution:
-        """p(z), as a distribution, which closed forms of the rate need."""
-        ...
-
-    @property
-    def x(self) -> Tensor:
-        """The batch (B, *event), which learned baselines read."""
-        ...
-
-    def __call__(self, z: Latents) -> tuple[Tensor, Tensor]:
-        """Return log p(x | z) and log p(z), each (S, B) in nats."""
-        ...
-
-
-@runtime_checkable
-class ScoresData(JointDensity, Protocol):
-    """A joint density of which log p(x | z) is wanted alone, where the rate is in closed form."""
-
-    def log_likelihood(self, z: Latents) -> Tensor:
-        """log p(x | z) (S, B) in nats."""
-        ...
 
 
 @runtime_checkable
@@ -244,13 +198,6 @@ class Jumps(Protocol):
     def jumps(self) -> None:
         """Nothing: that there is this method says it."""
         ...
-
-
-@runtime_checkable
-class GivenContext(Protocol):
-    """A joint density log p(x, z | c)."""
-
-    context: Tensor | tuple[Tensor, ...] | None
 
 
 @runtime_checkable

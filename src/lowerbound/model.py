@@ -20,7 +20,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from lowerbound.hooks import EndsInState, Lends, has
+from lowerbound.has_hook import has
+from lowerbound.hooks import EndsInState, Lends
 from lowerbound.protocols import Conditional, Context, InitializedFromData, Latents
 from lowerbound.shown import shown
 from lowerbound.weights import LogWeights, latents_of, weigh

@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
 from lowerbound.factors import factor_of, has_layers, is_product, kl_per_layer, rate_per_layer
-from lowerbound.hooks import Augmented, JointDensity, Latents, Lends, ScoresData, has
+from lowerbound.has_hook import has
+from lowerbound.hooks import Augmented, JointDensity, Latents, Lends, ScoresData
 
 __all__ = [
     "JointDensity",

@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from lowerbound.hooks import Augmented, KnowsSlope, has
+from lowerbound.has_hook import has
+from lowerbound.hooks import Augmented, KnowsSlope
 from lowerbound.inference.hamiltonian import Point, transition
 from lowerbound.model import Joint, LatentVariableModel
 from lowerbound.protocols import Context
