@@ -10,7 +10,7 @@ import argparse
 import torch
 from timing import interleave, report
 
-from lowerbound.autoregressive import AutoregressiveDistribution
+from lowerbound.distributions.autoregressive import AutoregressiveDistribution
 from lowerbound.likelihoods import Autoregressive
 from lowerbound.nets import MLP
 

@@ -31,8 +31,8 @@ from timing import RESULTS, interleave, machine
 from lowerbound import VariationalLoss
 from lowerbound.data import Dataset
 from lowerbound.data.given import dataset_of
-from lowerbound.engine import Engine
-from lowerbound.fitting import prepare
+from lowerbound.fitting.planning import plan
+from lowerbound.fitting.preparing import prepare
 from lowerbound.gradients import Pathwise
 from lowerbound.likelihoods import Bernoulli
 from lowerbound.losses import Loss, PriorAlone
@@ -40,12 +40,12 @@ from lowerbound.model import LatentVariableModel
 from lowerbound.nets import FromMap, ToMap
 from lowerbound.objectives import ELBO
 from lowerbound.optimizers import Adam
-from lowerbound.planning import plan
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
 from lowerbound.protocols import FollowsSteps
-from lowerbound.steps import EagerStep
-from lowerbound.tuning import cpu_tuning
+from lowerbound.training.engine import Engine
+from lowerbound.training.steps import EagerStep
+from lowerbound.training.tuning import cpu_tuning
 
 BATCH_SIZE, ROWS, SHAPE, LR = 128, 3000, (28, 28), 1e-4
 NETS: dict[str, Any] = {"hidden": [200, 200]}

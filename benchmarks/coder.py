@@ -26,11 +26,11 @@ import numpy as np
 from scipy import special
 from timing import RESULTS, machine
 
-from lowerbound import distribution_functions
 from lowerbound.coding import BitStack
 from lowerbound.coding.families import Family
 from lowerbound.coding.numbering import Steps
 from lowerbound.coding.symbols import Elements, pop, push
+from lowerbound.distributions import distribution_functions
 
 constriction: Any = importlib.import_module("constriction") if importlib.util.find_spec("constriction") else None
 LANES = 256

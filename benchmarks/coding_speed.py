@@ -20,7 +20,7 @@ import torch
 from lossless import CASES, data_of, fitted_to
 from timing import RESULTS, machine
 
-from lowerbound.lossless import codec_of, grid_for
+from lowerbound.verbs.lossless import codec_of, grid_for
 
 NAMES = ("binarized MNIST", "MNIST")
 

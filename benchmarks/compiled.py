@@ -23,14 +23,14 @@ from typing import Any
 import torch
 from timing import RESULTS, machine
 
-from lowerbound.compiling import keep_graphs
 from lowerbound.data import load
 from lowerbound.data.given import dataset_of
-from lowerbound.fitting import prepare
+from lowerbound.fitting.planning import plan
+from lowerbound.fitting.preparing import prepare
 from lowerbound.losses.guards import to_training
 from lowerbound.optimizers import Adam
-from lowerbound.planning import plan
-from lowerbound.steps import CannotCompile, CompiledStep, EagerStep
+from lowerbound.training.compiling import keep_graphs
+from lowerbound.training.steps import CannotCompile, CompiledStep, EagerStep
 
 STEPS = 20
 _DISCRETE = {"prior": "bernoulli", "posterior": "bernoulli", "objective": "elbo", "num_samples": 4}

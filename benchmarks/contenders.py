@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 import lowerbound as lb
 from lowerbound.data import InMemory
-from lowerbound.engine import Engine, Precision
+from lowerbound.training.engine import Engine, Precision
 
 __all__ = [
     "binary_images",

@@ -31,8 +31,8 @@ from lowerbound.gradients import Pathwise
 from lowerbound.objectives import ELBO
 from lowerbound.recipes import recipe_named
 from lowerbound.spelling import parse
-from lowerbound.steps import CannotCompile, CompiledStep
-from lowerbound.tuning import cpu_tuning
+from lowerbound.training.steps import CannotCompile, CompiledStep
+from lowerbound.training.tuning import cpu_tuning
 
 BATCH_SIZE, DRAWN, SHAPE = 100, 16, (28, 28)
 BASE = "vae:network=convolution,hidden=[32,64]"

@@ -31,12 +31,12 @@ from series import SERIES, channel_scale, of_series
 from timing import RESULTS, machine
 
 from lowerbound.data import Dataset
-from lowerbound.engine import Engine
 from lowerbound.evaluate import log_evidence
-from lowerbound.fitting import prepare
-from lowerbound.planning import plan
+from lowerbound.fitting.planning import plan
+from lowerbound.fitting.preparing import prepare
+from lowerbound.fitting.stages import fit
 from lowerbound.randomness import forked
-from lowerbound.stages import fit
+from lowerbound.training.engine import Engine
 
 KINDS = {
     "tables": tuple(TABLES),

@@ -22,9 +22,9 @@ from timing import RESULTS, machine
 import lowerbound as lb
 from lowerbound.data import load
 from lowerbound.evaluate import log_evidence
-from lowerbound.fitting import prepare
-from lowerbound.planning import plan
-from lowerbound.stages import fit
+from lowerbound.fitting.planning import plan
+from lowerbound.fitting.preparing import prepare
+from lowerbound.fitting.stages import fit
 
 CONTENDERS: dict[str, dict[str, Any]] = {
     "elbo": {"objective": "elbo"},

@@ -29,12 +29,12 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from lowerbound import VariationalLoss, gradients, objectives, posteriors, priors
-from lowerbound.engine import Engine
 from lowerbound.models import vae
 from lowerbound.optimizers import Adam
 from lowerbound.spelling import choices, construct
-from lowerbound.steps import EagerStep
-from lowerbound.tuning import cpu_tuning
+from lowerbound.training.engine import Engine
+from lowerbound.training.steps import EagerStep
+from lowerbound.training.tuning import cpu_tuning
 
 BATCH_SIZE, TURN, SLOW = 128, 0.1, 5.0  # seconds
 BASE = {"posterior": "diagonal-normal", "prior": "standard-normal"}

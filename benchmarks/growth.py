@@ -26,11 +26,11 @@ from torch import Tensor
 import lowerbound as lb
 from lowerbound.data import InMemory
 from lowerbound.data.numbered import Numbered
-from lowerbound.engine import Engine
 from lowerbound.optimizers import Adam
 from lowerbound.plots.style import class_style, new_figure, style_axes
-from lowerbound.steps import EagerStep
-from lowerbound.tuning import cpu_tuning
+from lowerbound.training.engine import Engine
+from lowerbound.training.steps import EagerStep
+from lowerbound.training.tuning import cpu_tuning
 
 PIXELS = 256
 BASE = {"batch": 64, "width": 128, "samples": 1, "latent dimension": 16, "depth": 1, "rows": 4096}

@@ -22,9 +22,9 @@ from timing import RESULTS, machine
 
 from lowerbound.data import load
 from lowerbound.evaluate import log_evidence
-from lowerbound.fitting import prepare
-from lowerbound.planning import plan
-from lowerbound.stages import fit
+from lowerbound.fitting.planning import plan
+from lowerbound.fitting.preparing import prepare
+from lowerbound.fitting.stages import fit
 
 _DENSE = {"recipe": "vae", "hidden": [512], "latent_dim": 20, "objective": "elbo"}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {

@@ -20,11 +20,11 @@ from timing import RESULTS, machine
 
 from lowerbound import VariationalLoss
 from lowerbound.data import Pixels, read_file, source_for
-from lowerbound.engine import Engine
 from lowerbound.gradients import Pathwise
-from lowerbound.loop import train
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO
+from lowerbound.training.engine import Engine
+from lowerbound.training.loop import train
 
 _SHARDS = 20
 

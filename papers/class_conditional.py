@@ -31,7 +31,6 @@ from torch.nn.functional import one_hot
 from lowerbound.data import InMemory, load
 from lowerbound.evaluate import log_evidence
 from lowerbound.gradients import Pathwise
-from lowerbound.loop import HeldOut, steps_for, train
 from lowerbound.losses import LossOutput, VariationalLoss
 from lowerbound.models import vae
 from lowerbound.models.conditional_autoencoder import cvae
@@ -39,6 +38,7 @@ from lowerbound.nets import Convolution
 from lowerbound.objectives import ELBO
 from lowerbound.plots.style import INK, new_figure
 from lowerbound.randomness import forked
+from lowerbound.training.loop import HeldOut, steps_for, train
 
 RESULTS = Path(__file__).parent / "results"
 BATCH = 128

@@ -32,23 +32,23 @@ from fitted import carried_out
 from torch import Tensor
 
 from lowerbound import likelihoods
-from lowerbound.checkpoint import Checkpoint
 from lowerbound.data import Dataset, InMemory, Pixels, load
 from lowerbound.evaluate import code_usage, log_evidence, summary
+from lowerbound.fitting.planning import plan
 from lowerbound.gradients import Pathwise
-from lowerbound.held_out import HeldOut
-from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.model import LatentVariableModel
 from lowerbound.nets import FromMap, ToMap
 from lowerbound.objectives import ELBO
-from lowerbound.planning import plan
 from lowerbound.plots import image_grid
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
 from lowerbound.randomness import forked
 from lowerbound.schedules import Cosine
 from lowerbound.spelling import construct, outputs_of
+from lowerbound.training.checkpoint import Checkpoint
+from lowerbound.training.held_out import HeldOut
+from lowerbound.training.loop import train
 
 RESULTS = Path(__file__).parent / "results"
 CPU, LR, SHOWN, FEATURES = torch.device("cpu"), 2e-3, 16, 16

@@ -37,13 +37,13 @@ from lowerbound.evaluate import Evidence, log_evidence
 from lowerbound.evaluate.conditional_evidence import prior_evidence
 from lowerbound.gradients import Pathwise
 from lowerbound.likelihoods import Bernoulli
-from lowerbound.loop import HeldOut, steps_for, train
 from lowerbound.losses import LossOutput, VariationalLoss
 from lowerbound.models.conditional_autoencoder import ConditionalModel, cvae
 from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO
 from lowerbound.plots import image_grid
 from lowerbound.randomness import forked
+from lowerbound.training.loop import HeldOut, steps_for, train
 
 RESULTS = Path(__file__).parent / "results"
 BATCH = 128

@@ -38,7 +38,7 @@ from fitted import carried_out, rows_of_test
 from lowerbound.data import Dataset, load
 from lowerbound.evaluate import log_evidence, summary
 from lowerbound.fitted import Fitted
-from lowerbound.planning import Plan, plan
+from lowerbound.fitting.planning import Plan, plan
 from lowerbound.plots import image_grid
 from lowerbound.randomness import forked
 

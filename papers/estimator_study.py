@@ -33,12 +33,12 @@ from torch import Tensor
 
 from lowerbound.data import Dataset, load
 from lowerbound.data.transform import Binarization
-from lowerbound.fitting import Training, prepare
+from lowerbound.fitting.preparing import Training, prepare
+from lowerbound.fitting.stages import fit
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.plots.style import new_figure, style_axes
 from lowerbound.randomness import forked
-from lowerbound.stages import fit
 
 __all__ = ["Contender", "Study", "arguments", "draw", "main", "table"]
 

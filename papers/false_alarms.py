@@ -24,7 +24,7 @@ from scipy.stats import beta
 
 from lowerbound.data import load
 from lowerbound.diagnosis import Finding, diagnose
-from lowerbound.fitting import prepare
+from lowerbound.fitting.preparing import prepare
 from lowerbound.runs import Run
 
 RESULTS = Path(__file__).parent / "results"

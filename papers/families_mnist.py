@@ -34,11 +34,11 @@ from torch import Tensor
 
 from lowerbound.data import Dataset, load
 from lowerbound.evaluate import log_evidence, summary
-from lowerbound.fitting import Training, prepare, transform_rows
-from lowerbound.planning import Plan
+from lowerbound.fitting.planning import Plan
+from lowerbound.fitting.preparing import Training, prepare, transform_rows
+from lowerbound.fitting.stages import fit
 from lowerbound.randomness import forked
-from lowerbound.stages import fit
-from lowerbound.tuning import cpu_tuning
+from lowerbound.training.tuning import cpu_tuning
 
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")

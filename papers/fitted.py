@@ -11,8 +11,8 @@ from torch import Tensor
 
 from lowerbound.data import Dataset
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import prepare
-from lowerbound.planning import Plan
+from lowerbound.fitting.planning import Plan
+from lowerbound.fitting.preparing import prepare
 from lowerbound.runs import Run, load_dataset
 
 __all__ = ["carried_out", "fitted", "rows_of_test", "rows_of_training"]

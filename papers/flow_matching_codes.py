@@ -39,14 +39,14 @@ from torch import Tensor
 
 from lowerbound import priors
 from lowerbound.data import load
-from lowerbound.fitting import prepare
+from lowerbound.fitting.preparing import prepare
+from lowerbound.fitting.stages import fit
 from lowerbound.model import LatentVariableModel
 from lowerbound.plots import image_grid
 from lowerbound.priors import FlowMatching, fit_prior_to_latents
 from lowerbound.protocols import Conditional
 from lowerbound.randomness import forked
 from lowerbound.spelling import construct
-from lowerbound.stages import fit
 
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")

@@ -21,10 +21,10 @@ from pinned import pinned
 
 from lowerbound.data import Dataset, load
 from lowerbound.evaluate import log_evidence, summary
-from lowerbound.fitting import prepare
-from lowerbound.planning import Plan
+from lowerbound.fitting.planning import Plan
+from lowerbound.fitting.preparing import prepare
+from lowerbound.fitting.stages import fit
 from lowerbound.randomness import forked
-from lowerbound.stages import fit
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -38,7 +38,6 @@ from torch import Tensor
 from lowerbound.data import InMemory, Pixels, load
 from lowerbound.evaluate import log_evidence, summary
 from lowerbound.gradients import Pathwise
-from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models import vae
@@ -50,6 +49,7 @@ from lowerbound.plots.style import CLASS_COLOURS, new_figure, style_axes
 from lowerbound.protocols import RateForm
 from lowerbound.randomness import forked
 from lowerbound.schedules import Cosine
+from lowerbound.training.loop import train
 
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")

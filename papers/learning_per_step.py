@@ -25,12 +25,12 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from lowerbound.data import Dataset, load
 from lowerbound.evaluate import log_evidence
-from lowerbound.fitting import Training, prepare
-from lowerbound.loop import train
+from lowerbound.fitting.planning import Plan, plan
+from lowerbound.fitting.preparing import Training, prepare
+from lowerbound.fitting.stages import fit
 from lowerbound.model import LatentVariableModel
-from lowerbound.planning import Plan, plan
 from lowerbound.randomness import forked
-from lowerbound.stages import fit
+from lowerbound.training.loop import train
 
 RESULTS = Path(__file__).parent / "results" / "learning_per_step.json"
 HIDDEN, LATENT, BATCH, RATE, TEST, SAMPLES = 200, 50, 100, 1e-3, 2000, 1000

@@ -66,10 +66,10 @@ from lowerbound.evaluate import aggregate_posterior, log_evidence, summary
 from lowerbound.evaluate.molecules import TestMolecules, molecule_scores
 from lowerbound.evaluate.several_rows import log_evidence_of_sums
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import prepare
+from lowerbound.fitting.planning import plan
+from lowerbound.fitting.preparing import prepare
 from lowerbound.hooks import NamesLatents
 from lowerbound.model import LatentVariableModel
-from lowerbound.planning import plan
 from lowerbound.randomness import forked
 from lowerbound.runs import Run
 

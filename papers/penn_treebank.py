@@ -35,9 +35,9 @@ from lowerbound.data.given import rows_under
 from lowerbound.evaluate import aggregate_posterior, log_evidence, summary
 from lowerbound.evaluate.unigram import unigram
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import prepare
+from lowerbound.fitting.planning import plan
+from lowerbound.fitting.preparing import prepare
 from lowerbound.likelihoods.tokens import num_tokens
-from lowerbound.planning import plan
 from lowerbound.runs import Run
 
 RESULTS = Path(__file__).parent / "results"

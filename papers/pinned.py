@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from lowerbound.data import Dataset
-from lowerbound.planning import Plan, plan
+from lowerbound.fitting.planning import Plan, plan
 
 __all__ = ["pinned"]
 

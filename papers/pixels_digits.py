@@ -30,7 +30,6 @@ from lowerbound.data import InMemory, Pixels, load
 from lowerbound.evaluate import log_evidence, summary
 from lowerbound.gradients import Pathwise
 from lowerbound.likelihoods import Autoregressive
-from lowerbound.loop import train
 from lowerbound.losses import Auxiliary, Loss, VariationalLoss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models import DirectedModel, Node, pixel_vae, vae
@@ -39,6 +38,7 @@ from lowerbound.plots import image_grid
 from lowerbound.randomness import forked
 from lowerbound.schedules import Cosine
 from lowerbound.spelling import outer
+from lowerbound.training.loop import train
 
 RESULTS = Path(__file__).parent / "results"
 CPU, SHAPE, BATCH, LR, SHOWN, LONGER = torch.device("cpu"), (8, 8), 100, 3e-3, 20, 6

@@ -31,12 +31,12 @@ from torch import Tensor
 from lowerbound import plots, priors
 from lowerbound.data import Dataset, load
 from lowerbound.evaluate import Evidence, log_evidence
-from lowerbound.fitting import prepare
+from lowerbound.fitting.preparing import prepare
+from lowerbound.fitting.stages import fit
 from lowerbound.model import LatentVariableModel
 from lowerbound.priors import fit_prior_to_latents
 from lowerbound.randomness import forked
 from lowerbound.spelling import construct
-from lowerbound.stages import fit
 
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")

@@ -27,13 +27,13 @@ from torch import Tensor
 from lowerbound.data import InMemory, Pixels, load
 from lowerbound.evaluate import log_evidence, summary
 from lowerbound.gradients import Pathwise
-from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.sequence import autoregressive_rows, state_space
 from lowerbound.objectives import ELBO
 from lowerbound.plots import image_grid
 from lowerbound.randomness import forked
+from lowerbound.training.loop import train
 
 RESULTS = Path(__file__).parent / "results"
 SHAPE = (28, 28)

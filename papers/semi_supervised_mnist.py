@@ -42,7 +42,6 @@ from lowerbound.data.labelled import LabelledRows
 from lowerbound.data.transform import Pixels
 from lowerbound.gradients import Pathwise
 from lowerbound.labelled import LabelledModel
-from lowerbound.loop import steps_for, train
 from lowerbound.losses import VariationalLoss
 from lowerbound.losses.semi_supervised import SemiSupervised
 from lowerbound.model import LatentVariableModel
@@ -52,6 +51,7 @@ from lowerbound.objectives import ELBO
 from lowerbound.plots import image_grid
 from lowerbound.randomness import forked
 from lowerbound.schedules import Cosine
+from lowerbound.training.loop import steps_for, train
 
 RESULTS = Path(__file__).parent / "results"
 MODELS = ("network", "m1", "m1+m2", "m2")

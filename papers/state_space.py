@@ -28,7 +28,6 @@ from torch import Tensor
 from lowerbound.data import InMemory
 from lowerbound.evaluate import log_evidence, particle_filter, summary
 from lowerbound.gradients import Pathwise
-from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.sequence import state_space
@@ -36,6 +35,7 @@ from lowerbound.objectives import ELBO
 from lowerbound.plots.style import CLASS_COLOURS, DATA, MODEL, new_figure, style_axes
 from lowerbound.randomness import forked
 from lowerbound.schedules import Exponential
+from lowerbound.training.loop import train
 
 RESULTS = Path(__file__).parent / "results"
 MODELS: dict[str, tuple[int, ...]] = {"nonlinear": (32,), "linear-Gaussian": ()}

@@ -44,13 +44,13 @@ from torch import Tensor
 from lowerbound.data import InMemory, load
 from lowerbound.evaluate import adjusted_rand_index, clustering_accuracy, normalized_mutual_information
 from lowerbound.gradients import Pathwise
-from lowerbound.loop import steps_for, train
 from lowerbound.losses import VariationalLoss
 from lowerbound.models.deep_embedding import responsibilities, sample_cluster, start, vade
 from lowerbound.objectives import ELBO
 from lowerbound.plots.style import new_figure
 from lowerbound.randomness import forked
 from lowerbound.schedules import Cosine
+from lowerbound.training.loop import steps_for, train
 
 RESULTS = Path(__file__).parent / "results"
 CLUSTERS, LR, PER_CLUSTER, CPU = 10, 2e-3, 12, torch.device("cpu")

@@ -34,8 +34,8 @@ from torch import Tensor, nn
 import lowerbound as lb
 from lowerbound.data import InMemory, load
 from lowerbound.evaluate import Evidence, log_evidence, summary
-from lowerbound.loop import HeldOut, steps_for, train
 from lowerbound.randomness import forked
+from lowerbound.training.loop import HeldOut, steps_for, train
 
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ from naive_draw import draw_naively
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, OneHotCategorical
 
-from lowerbound.autoregressive import AutoregressiveDistribution
+from lowerbound.distributions.autoregressive import AutoregressiveDistribution
 from lowerbound.nets import SiteNet, make_site_net
 from lowerbound.testing.gradients import flat_gradient
 

@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lowerbound.checkpoint import BestWeights, Checkpoint, CheckpointError, write_atomically
 from lowerbound.data import InMemory
-from lowerbound.held_out import HeldOut
-from lowerbound.loop import train
 from lowerbound.losses import LossOutput
-from lowerbound.record import Record
 from lowerbound.schedules import Cosine
+from lowerbound.training.checkpoint import BestWeights, Checkpoint, CheckpointError, write_atomically
+from lowerbound.training.held_out import HeldOut
+from lowerbound.training.loop import train
+from lowerbound.training.record import Record
 
 OF_THE_COMPILER = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 

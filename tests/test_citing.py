@@ -10,11 +10,11 @@ from torch import nn
 
 import lowerbound as lb
 from lowerbound import gradients, likelihoods, losses, objectives, posteriors, priors
-from lowerbound.methods_paragraph import methods_paragraph
 from lowerbound.models import vae
 from lowerbound.nets import MLP
 from lowerbound.references import parsed, work_of
 from lowerbound.report import collect, render
+from lowerbound.verbs.methods_paragraph import methods_paragraph
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 SMALL = {"steps": 2, "hidden": [4], "latent_dim": 2, "compile": False}

@@ -11,11 +11,11 @@ import scipy.stats
 import torch
 
 import lowerbound as lb
-from lowerbound.comparison import Comparison, compare, holm
 from lowerbound.data import Dataset
 from lowerbound.exact import LinearGaussian
 from lowerbound.fitted import Fitted
 from lowerbound.report import render_comparison
+from lowerbound.verbs.comparison import Comparison, compare, holm
 
 EXACT = LinearGaussian.random(3, 1, seed=1, dtype=torch.float32)
 SMALL: dict[str, Any] = {"latent_dim": 1, "hidden": [4], "steps": 3, "num_samples": 2, "device": "cpu"}

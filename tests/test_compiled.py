@@ -11,12 +11,12 @@ SCRIPT = """
 import torch
 from lowerbound import VariationalLoss
 from lowerbound.data import InMemory
-from lowerbound.engine import Engine
+from lowerbound.training.engine import Engine
 from lowerbound.gradients import DensityRatio, DReG, Pathwise, ScoreFunction
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO, IWAE
 from lowerbound.optimizers import Adam
-from lowerbound.steps import CannotCompile, CompiledStep, EagerStep
+from lowerbound.training.steps import CannotCompile, CompiledStep, EagerStep
 
 torch.manual_seed(0)
 x = torch.rand(20, 3).round()
@@ -158,11 +158,11 @@ import torch
 real = torch.compile
 torch.compile = lambda f, **others: real(f, dynamic=False, fullgraph=True, backend="aot_eager")  # without C++
 from lowerbound.data import load
-from lowerbound.fitting import prepare
+from lowerbound.fitting.preparing import prepare
 from lowerbound.losses.guards import to_training
 from lowerbound.optimizers import Adam
-from lowerbound.planning import plan
-from lowerbound.steps import CompiledStep, EagerStep
+from lowerbound.fitting.planning import plan
+from lowerbound.training.steps import CompiledStep, EagerStep
 
 bits = {"prior": "bernoulli", "posterior": "bernoulli", "objective": "elbo", "num_samples": 2}
 small = {"latent_dim": 3, "hidden": [4], "batch_size": 16}
@@ -210,7 +210,7 @@ def test_a_graph_looks_again_at_what_is_no_tensor_when_an_interval_begins():
 import torch
 real = torch.compile
 torch.compile = lambda f, **others: real(f, dynamic=False, fullgraph=True, backend="eager")
-from lowerbound.graphs import Graph
+from lowerbound.training.graphs import Graph
 
 class Doubles:
     factor, calls = 2, 0

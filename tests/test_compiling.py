@@ -16,17 +16,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lowerbound import compiling
-from lowerbound.checkpoint import Checkpoint
-from lowerbound.compiling import WORTH, AutoCompile, graph_folder, keep_graphs
-from lowerbound.engine import Engine
 from lowerbound.gradients import Pathwise
-from lowerbound.held_out import HeldOut, held_out_terms
-from lowerbound.loop import train
 from lowerbound.losses import LossOutput, VariationalLoss
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO
-from lowerbound.steps import CannotCompile
+from lowerbound.training import compiling
+from lowerbound.training.checkpoint import Checkpoint
+from lowerbound.training.compiling import WORTH, AutoCompile, graph_folder, keep_graphs
+from lowerbound.training.engine import Engine
+from lowerbound.training.held_out import HeldOut, held_out_terms
+from lowerbound.training.loop import train
+from lowerbound.training.steps import CannotCompile
 
 RAW = (torch.zeros(2, 3),)
 
@@ -215,7 +215,7 @@ def test_a_run_that_is_compiled_on_the_way_leaves_nothing_in_the_folder_for_temp
     places = {"XDG_CACHE_HOME": tmp_path / "cache", "TMPDIR": tmp_path / "temporary"}
     places["TMPDIR"].mkdir()
     code = (
-        "from pathlib import Path; from lowerbound import compiling; from test_compiling import run; "
+        "from pathlib import Path; from lowerbound.training import compiling; from test_compiling import run; "
         "compiling.WORTH = -1.0; run(Path('state'))"
     )
     said = {k: v for k, v in os.environ.items() if k != "TORCHINDUCTOR_CACHE_DIR"} | {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lowerbound.direct_adam import DirectAdam, has_direct_update
 from lowerbound.optimizers import Adam, AdamW
+from lowerbound.training.direct_adam import DirectAdam, has_direct_update
 
 
 def _trained(direct: bool, steps: int) -> tuple[list[torch.Tensor], dict[str, object]]:

@@ -73,7 +73,7 @@ def fits() -> list[str]:
 @pytest.mark.parametrize("command", fits())
 def test_settings_of_fits_are_known(command):
     from lowerbound.data import load
-    from lowerbound.planning import plan
+    from lowerbound.fitting.planning import plan
 
     given = parsed(shlex.split(command, comments=True)[1:]).params
     assert plan(load("digits"), given["recipe"], **{name: value for name, value in given.items() if name not in OF_FIT})

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lowerbound import engine
 from lowerbound.data import InMemory
-from lowerbound.engine import Engine
-from lowerbound.loop import train
 from lowerbound.losses import LossOutput
+from lowerbound.training import engine
+from lowerbound.training.engine import Engine
+from lowerbound.training.loop import train
 
 
 @pytest.mark.parametrize(

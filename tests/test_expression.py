@@ -10,11 +10,11 @@ from sklearn.neighbors import NearestNeighbors
 from some_cells import NUM_GENES, planted_cells
 
 import lowerbound as lb
-from lowerbound.differential_expression import discoveries
 from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
 from lowerbound.likelihoods.poisson import PoissonDistribution
 from lowerbound.likelihoods.zero_inflated import ZeroInflatedDistribution
 from lowerbound.models.cell_rates import own_multipliers
+from lowerbound.verbs.differential_expression import discoveries
 
 
 @pytest.fixture(scope="module")

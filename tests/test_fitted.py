@@ -16,18 +16,18 @@ import lowerbound as lb
 from lowerbound.data import DataError
 from lowerbound.data.given import dataset_of
 from lowerbound.diagnosis import case_of
-from lowerbound.engine import Engine
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import prepare
-from lowerbound.history import NonFiniteError
+from lowerbound.fitting.planning import plan
+from lowerbound.fitting.preparing import prepare
+from lowerbound.fitting.stages import fit
 from lowerbound.likelihoods import Normal
 from lowerbound.model import LatentVariableModel
 from lowerbound.nets import MLP
-from lowerbound.planning import plan
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
 from lowerbound.runs import RunError
-from lowerbound.stages import fit
+from lowerbound.training.engine import Engine
+from lowerbound.training.history import NonFiniteError
 
 SMALL: dict[str, Any] = {"latent_dim": 2, "hidden": [4], "steps": 3, "num_samples": 2, "device": "cpu"}
 RNG = np.random.default_rng(0)

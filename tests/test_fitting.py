@@ -13,11 +13,11 @@ import lowerbound as lb
 from lowerbound.data import Dataset, Identity, InMemory, MemoryMapped, Pixels, Standardize, Transform, load
 from lowerbound.data.classes import only_some
 from lowerbound.data.given import dataset_of
-from lowerbound.engine import Engine
-from lowerbound.fitting import make_model, make_transform, prepare, transform_rows
-from lowerbound.planning import Plan, plan
+from lowerbound.fitting.planning import Plan, plan
+from lowerbound.fitting.preparing import make_model, make_transform, prepare, transform_rows
+from lowerbound.fitting.stages import fit
 from lowerbound.randomness import derive_seed
-from lowerbound.stages import fit
+from lowerbound.training.engine import Engine
 
 CPU = Engine(device="cpu")
 SMALL = {"latent_dim": 2, "hidden": [8], "device": "cpu"}

@@ -9,8 +9,8 @@ import pytest
 import lowerbound as lb
 from lowerbound.data.given import dataset_of
 from lowerbound.data.overrides import Overrides
-from lowerbound.from_data import completed
-from lowerbound.planning import plan
+from lowerbound.fitting.from_data import completed
+from lowerbound.fitting.planning import plan
 
 DRAWS = np.random.default_rng(0)
 CLASSES = DRAWS.integers(0, 4, (60, 3))

@@ -20,10 +20,8 @@ from lowerbound.gradients import (
     StickTheLanding,
     VarGrad,
 )
-from lowerbound.held_out import HeldOut
 from lowerbound.inference import SemiAmortised
 from lowerbound.likelihoods import Bernoulli, ContinuousBernoulli
-from lowerbound.loop import train
 from lowerbound.losses import Autoencoding, LossOutput, MonteCarloEM, VariationalLoss, WakeSleep
 from lowerbound.losses.loss import require_rows
 from lowerbound.model import LatentVariableModel
@@ -34,6 +32,8 @@ from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
 from lowerbound.protocols import Estimate
 from lowerbound.support import Support, unit_interval
+from lowerbound.training.held_out import HeldOut
+from lowerbound.training.loop import train
 from lowerbound.weights import weigh
 
 BITS = {"prior": "bernoulli", "posterior": "bernoulli"}

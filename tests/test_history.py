@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lowerbound.history import History, NonFiniteError
+from lowerbound.training.history import History, NonFiniteError
 
 TERMS = ["bound", "likelihood", "prior", "posterior"]
 NAN, INF = float("nan"), float("inf")

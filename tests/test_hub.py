@@ -16,8 +16,8 @@ import pytest
 
 import lowerbound as lb
 from lowerbound.cli import main
-from lowerbound.hub import HubError, pull, push
 from lowerbound.run_json import RunError
+from lowerbound.verbs.hub import HubError, pull, push
 
 SHARED = ["README.md", "evaluation.json", "metrics.jsonl", "model.safetensors", "run.json"]
 COMMIT = "0" * 40

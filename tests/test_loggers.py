@@ -18,7 +18,7 @@ from lowerbound.loggers import CSV, check_logger, recording, values_of
 from lowerbound.losses import VariationalLoss
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO
-from lowerbound.record import Record
+from lowerbound.training.record import Record
 
 TINY = ["--hidden", "4", "--latent-dim", "2", "--num-samples", "2", "--device", "cpu", "--no-evaluate", "--no-compile"]
 

@@ -12,21 +12,21 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lowerbound import LatentVariableModel, VariationalLoss
-from lowerbound.checkpoint import Checkpoint
 from lowerbound.data import InMemory, MemoryMapped, Stream
-from lowerbound.engine import Engine
 from lowerbound.gradients import Pathwise
-from lowerbound.held_out import HeldOut, held_out_terms
-from lowerbound.history import NonFiniteError
 from lowerbound.likelihoods import Bernoulli
-from lowerbound.loop import steps_for, train
 from lowerbound.losses import LossOutput
 from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
 from lowerbound.protocols import Estimate, JointDensity, Objective
-from lowerbound.record import Record
+from lowerbound.training.checkpoint import Checkpoint
+from lowerbound.training.engine import Engine
+from lowerbound.training.held_out import HeldOut, held_out_terms
+from lowerbound.training.history import NonFiniteError
+from lowerbound.training.loop import steps_for, train
+from lowerbound.training.record import Record
 
 
 class Descent(nn.Module):

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lowerbound import low_precision
 from lowerbound.data.given import dataset_of
-from lowerbound.planning import plan
+from lowerbound.fitting import low_precision
+from lowerbound.fitting.planning import plan
 
 PICTURES = np.random.default_rng(0).integers(0, 2, (40, 16, 16)).astype(np.float32)
 

@@ -20,10 +20,10 @@ import json, sys
 from pathlib import Path
 import torch
 from torch import nn
-from lowerbound.checkpoint import Checkpoint
+from lowerbound.training.checkpoint import Checkpoint
 from lowerbound.data import read_file, source_for
-from lowerbound.engine import Engine
-from lowerbound.loop import train
+from lowerbound.training.engine import Engine
+from lowerbound.training.loop import train
 from lowerbound.losses import LossOutput
 
 class Reconstruction(nn.Module):

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound import optimizers
-from lowerbound.averaged import Averaged
-from lowerbound.checkpoint import Checkpoint, CheckpointError
 from lowerbound.data import Stream
-from lowerbound.engine import Engine
-from lowerbound.held_out import HeldOut
-from lowerbound.loop import train
 from lowerbound.losses import LossOutput
-from lowerbound.steps import EagerStep
+from lowerbound.training.averaged import Averaged
+from lowerbound.training.checkpoint import Checkpoint, CheckpointError
+from lowerbound.training.engine import Engine
+from lowerbound.training.held_out import HeldOut
+from lowerbound.training.loop import train
+from lowerbound.training.steps import EagerStep
 
 X = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
 BATCH, STEPS, SEED = 20, 12, 3

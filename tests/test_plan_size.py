@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import lowerbound as lb
-from lowerbound import plan_size
 from lowerbound.data import load
-from lowerbound.planning import plan
+from lowerbound.fitting import plan_size
+from lowerbound.fitting.planning import plan
 from lowerbound.recipes import recipe_named, recipes
 from lowerbound.sklearn import VAE
 
@@ -61,9 +61,9 @@ def test_the_count_is_that_of_the_model_and_of_its_layers(monkeypatch):
     said = plan_size.StepSize(rows=128, num_samples=5)
     options = {"latent_dim": 2, "hidden": [8], "likelihood": "bernoulli"}
     needed = 4 * (8 * parameters + step)
-    monkeypatch.setattr("lowerbound.plan_size.available_memory", lambda: needed)
+    monkeypatch.setattr("lowerbound.fitting.plan_size.available_memory", lambda: needed)
     plan_size.check_model(recipe_named("vae"), options, (8, 8), said)
-    monkeypatch.setattr("lowerbound.plan_size.available_memory", lambda: needed - 1)
+    monkeypatch.setattr("lowerbound.fitting.plan_size.available_memory", lambda: needed - 1)
     with pytest.raises(ValueError, match=rf"\({parameters:,} parameters with their moments, steps of 128 rows and 5"):
         plan_size.check_model(recipe_named("vae"), options, (8, 8), said)
 

@@ -15,15 +15,15 @@ from lowerbound.data import Dataset, load, parse_columns
 from lowerbound.data.covariates import Covariate
 from lowerbound.data.given import dataset_of
 from lowerbound.data.overrides import Overrides
-from lowerbound.defaults import as_ordinal
-from lowerbound.engine import Engine
-from lowerbound.fitting import prepare
+from lowerbound.fitting.defaults import as_ordinal
+from lowerbound.fitting.planning import Plan, plan
+from lowerbound.fitting.preparing import prepare
 from lowerbound.likelihoods import Poisson
-from lowerbound.loop import steps_for
 from lowerbound.models.recipe import Recipe
 from lowerbound.models.variational_autoencoder import vae
-from lowerbound.planning import Plan, plan
 from lowerbound.recipes import recipes
+from lowerbound.training.engine import Engine
+from lowerbound.training.loop import steps_for
 
 RNG = np.random.default_rng(0)
 REAL = RNG.normal([5, -3, 100], [2, 0.1, 30], size=(60, 3))

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from lowerbound.engine import Engine
 from lowerbound.gradients import ARM, DReG, Pathwise, ScoreFunction, StickTheLanding, Stratified, VarGrad
-from lowerbound.loop import train
 from lowerbound.losses import LossOutput, VariationalLoss
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO, IWAE, FreeBits
 from lowerbound.protocols import Estimate
+from lowerbound.training.engine import Engine
+from lowerbound.training.loop import train
 
 BITS = {"prior": "bernoulli", "posterior": "bernoulli"}
 CASES: list[Any] = [

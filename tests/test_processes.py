@@ -13,10 +13,10 @@ SCRIPT = """
 import json, sys
 import torch
 from lowerbound.data import InMemory
-from lowerbound.engine import Engine
+from lowerbound.training.engine import Engine
 from lowerbound.gradients import DensityRatio, Pathwise
-from lowerbound.held_out import HeldOut
-from lowerbound.loop import train
+from lowerbound.training.held_out import HeldOut
+from lowerbound.training.loop import train
 from lowerbound.losses import Aggressive, Autoencoding, VariationalLoss
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lowerbound import products
-from lowerbound.products import by_onednn, fast_products, is_large
+from lowerbound.training import products
+from lowerbound.training.products import by_onednn, fast_products, is_large
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 
@@ -79,7 +79,7 @@ def test_doubles_and_small_products_are_left_alone() -> None:
 COMPILED = """
 import torch
 from torch import nn
-from lowerbound.products_compiled import ProductsByOneDNN
+from lowerbound.training.products_compiled import ProductsByOneDNN
 torch.manual_seed(0)
 net, x = nn.Sequential(nn.Linear(200, 128), nn.ReLU(), nn.Linear(128, 3)), torch.randn(128, 200)
 named = dict(net.named_parameters())

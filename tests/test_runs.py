@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from lowerbound.checkpoint import CheckpointError
 from lowerbound.data import DataError, load, read_file
-from lowerbound.engine import Engine
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import Training, prepare
-from lowerbound.folders import write_model
-from lowerbound.held_out import HeldOut, held_out_terms
-from lowerbound.planning import Plan, plan
+from lowerbound.fitting.planning import Plan, plan
+from lowerbound.fitting.preparing import Training, prepare
 from lowerbound.runs import Run, RunError, load_dataset
+from lowerbound.runs.folders import write_model
+from lowerbound.training.checkpoint import CheckpointError
+from lowerbound.training.engine import Engine
+from lowerbound.training.held_out import HeldOut, held_out_terms
 
 CPU = Engine(device="cpu")
 SMALL = {"latent_dim": 2, "hidden": [8], "steps": 6, "device": "cpu"}
@@ -132,7 +132,7 @@ def test_a_disk_that_refuses_the_save_on_leaving_is_told(tmp_path, monkeypatch):
     run = _new(tmp_path / "run")
     records = run.fit(_training(run), CPU)
     next(records)
-    monkeypatch.setattr("lowerbound.checkpoint.os.fsync", refuse)
+    monkeypatch.setattr("lowerbound.training.checkpoint.os.fsync", refuse)
     with pytest.raises(CheckpointError, match=r"Could not save .* \(No space left .*\); nothing was saved before"):
         records.close()
 
@@ -282,6 +282,6 @@ def test_a_folder_that_another_process_takes_meanwhile_is_refused(
         path.write_bytes(content)
         raise FileNotFoundError(errno.ENOENT, "No such file or directory")
 
-    monkeypatch.setattr("lowerbound.runs.write_atomically", too_late)
+    monkeypatch.setattr("lowerbound.runs.run.write_atomically", too_late)
     with pytest.raises(RunError, match="was taken by another process just now; choose another folder"):
         _new(tmp_path / "run")

@@ -11,7 +11,6 @@ from scipy import stats
 from torch import nn
 from torch.distributions import Independent, Uniform
 
-from lowerbound import score_parts
 from lowerbound.cli.scores import print_scores
 from lowerbound.data import Dataset, Identity, Pixels, Standardize
 from lowerbound.data.given import dataset_of
@@ -24,7 +23,8 @@ from lowerbound.models import vae
 from lowerbound.nets import MLP
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import MixtureNormal, StandardNormal
-from lowerbound.scoring import rows_for_baselines, score
+from lowerbound.verbs import score_parts
+from lowerbound.verbs.scoring import rows_for_baselines, score
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ def test_baselines_train_on_training_rows_only_and_on_a_spread_of_many(monkeypat
     x = np.arange(40, dtype=np.float32).reshape(20, 2)
     chosen = rows_for_baselines(_dataset(x, np.array([1, 3, 5, 7, 9])), Identity())
     assert chosen[:, 0].tolist() == [2, 6, 10, 14, 18]
-    monkeypatch.setattr("lowerbound.scoring._MOST_BASELINE_ROWS", 2)
+    monkeypatch.setattr("lowerbound.verbs.scoring._MOST_BASELINE_ROWS", 2)
     fewer = rows_for_baselines(_dataset(x, np.array([1, 3, 5, 7, 9])), Identity())
     assert fewer[:, 0].tolist() == [2, 14]
 

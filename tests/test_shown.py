@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Distribution, Normal
 
-from lowerbound.defaults import facts_of
+from lowerbound.fitting.defaults import facts_of
 from lowerbound.models import pixel_vae, vae
 from lowerbound.models.sequence import autoregressive_rows
 from lowerbound.report.contents import ReportContents

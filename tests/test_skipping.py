@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lowerbound.checkpoint import Checkpoint
 from lowerbound.data import InMemory
-from lowerbound.engine import Engine
-from lowerbound.loop import train
 from lowerbound.losses import LossOutput
 from lowerbound.optimizers import Adam
-from lowerbound.skipping import Skipping
-from lowerbound.steps import CompiledStep, EagerStep
+from lowerbound.training.checkpoint import Checkpoint
+from lowerbound.training.engine import Engine
+from lowerbound.training.loop import train
+from lowerbound.training.skipping import Skipping
+from lowerbound.training.steps import CompiledStep, EagerStep
 
 CPU = torch.device("cpu")
 KINDS = ["eager", pytest.param("compiled", marks=pytest.mark.slow)]

@@ -10,11 +10,11 @@ import torch
 import lowerbound as lb
 from lowerbound.data import load
 from lowerbound.fitted import Fitted
+from lowerbound.fitting.planning import plan
+from lowerbound.fitting.start import freeze, plan_from
 from lowerbound.one_call import start_of
-from lowerbound.planning import plan
 from lowerbound.report import collect
 from lowerbound.runs import Run
-from lowerbound.start import freeze, plan_from
 
 SMALL = {"latent_dim": 2, "hidden": [8], "device": "cpu"}
 RNG = np.random.default_rng(0)
@@ -136,7 +136,7 @@ def test_a_saved_model_says_where_it_came_from(fitted, frame, tmp_path):
 
 def test_parameters_that_two_parts_share_are_frozen_with_either():
     planned = plan(load("digits"), prior="vamp", steps=1, **SMALL)
-    from lowerbound.fitting import make_model
+    from lowerbound.fitting.preparing import make_model
 
     model = make_model(planned, (8, 8))
     freeze(model, ["prior"])

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from lowerbound.data.given import dataset_of
-from lowerbound.planning import plan
-from lowerbound.states_of_series import states_of
+from lowerbound.fitting.planning import plan
+from lowerbound.fitting.states_of_series import states_of
 
 RNG = np.random.default_rng(0)
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from lowerbound.data import InMemory, Stream
-from lowerbound.engine import Engine
-from lowerbound.loop import train
 from lowerbound.losses import LossOutput
 from lowerbound.optimizers import Adam
 from lowerbound.schedules import Cosine
-from lowerbound.steps import CompiledStep, EagerStep
+from lowerbound.training.engine import Engine
+from lowerbound.training.loop import train
+from lowerbound.training.steps import CompiledStep, EagerStep
 
 NUM_ROWS, BATCH, STEPS, SEED = 50, 20, 12, 3
 BOTH = [False, pytest.param(True, marks=pytest.mark.slow)]

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from lowerbound import tuning
-from lowerbound.tuning import cpu_tuning
+from lowerbound.training import tuning
+from lowerbound.training.tuning import cpu_tuning
 
 CPU = torch.device("cpu")
 

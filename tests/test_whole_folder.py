@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lowerbound import whole_folder
-from lowerbound.checkpoint import write_atomically
+from lowerbound.training.checkpoint import write_atomically
 from lowerbound.whole_folder import write_folder
 
 

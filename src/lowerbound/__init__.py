@@ -36,24 +36,24 @@ if TYPE_CHECKING:
         priors,
         protocols,
         report,
-        runs,
         schedules,
         sklearn,
         spelling,
         testing,
     )
-    from lowerbound.citing import cite
-    from lowerbound.comparison import compare
     from lowerbound.diagnosis import diagnose
     from lowerbound.fitted import Fitted
+    from lowerbound.fitting.planning import plan
     from lowerbound.inference import infer
-    from lowerbound.loop import train
     from lowerbound.losses import VariationalLoss
     from lowerbound.model import LatentVariableModel
     from lowerbound.one_call import fit
-    from lowerbound.planning import plan
-    from lowerbound.record import Record
+    from lowerbound.runs import run as runs
     from lowerbound.sklearn import VAE
+    from lowerbound.training.loop import train
+    from lowerbound.training.record import Record
+    from lowerbound.verbs.citing import cite
+    from lowerbound.verbs.comparison import compare
     from lowerbound.weights import LogWeights
 
 __version__ = "0.2.0"
@@ -90,16 +90,16 @@ _NAMES = {
     "Fitted": "lowerbound.fitted",
     "LatentVariableModel": "lowerbound.model",
     "LogWeights": "lowerbound.weights",
-    "Record": "lowerbound.record",
+    "Record": "lowerbound.training.record",
     "VAE": "lowerbound.sklearn",
     "VariationalLoss": "lowerbound.losses",
-    "cite": "lowerbound.citing",
-    "compare": "lowerbound.comparison",
+    "cite": "lowerbound.verbs.citing",
+    "compare": "lowerbound.verbs.comparison",
     "diagnose": "lowerbound.diagnosis",
     "fit": "lowerbound.one_call",
     "infer": "lowerbound.inference",
-    "plan": "lowerbound.planning",
-    "train": "lowerbound.loop",
+    "plan": "lowerbound.fitting.planning",
+    "train": "lowerbound.training.loop",
 }
 
 __all__ = [

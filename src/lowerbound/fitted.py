@@ -21,7 +21,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lowerbound.checkpoint import CheckpointError
 from lowerbound.data import DataError, Dataset, Identity, Rows
 from lowerbound.data.classes import check_classes, one_hot
 from lowerbound.data.covariates import encode_covariates
@@ -30,7 +29,7 @@ from lowerbound.data.kinds import kind_named
 from lowerbound.data.schema import Schema
 from lowerbound.data.series_of_rows import frame_like
 from lowerbound.data.transform import Standardize, Transform
-from lowerbound.fit_in_words import html_of_fit, lines_of_fit
+from lowerbound.fitting.fit_in_words import html_of_fit, lines_of_fit
 from lowerbound.hooks import HasTopics
 from lowerbound.inference import InferenceScheme
 from lowerbound.losses.rows_apart import rows_kept_apart
@@ -40,22 +39,23 @@ from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
 from lowerbound.row_numbers import numbered, rows_from
 from lowerbound.support import require_support
+from lowerbound.training.checkpoint import CheckpointError
 from lowerbound.weights import latents_of
 
 if TYPE_CHECKING:
     import pandas
 
-    from lowerbound.cross_generating import Coherence
     from lowerbound.diagnosis import Diagnosis
     from lowerbound.evaluate import PredictiveChecks, Topic
     from lowerbound.explorer import Explorer
-    from lowerbound.forecasting import Forecast
+    from lowerbound.fitting.planning import Plan
     from lowerbound.latent_space import Attribute, Neighbours, Traversal
-    from lowerbound.lossless import Compressed
-    from lowerbound.lossy import CompressedWithLoss
-    from lowerbound.molecule_search import MoleculeSearch
-    from lowerbound.of_rows import Encoded
-    from lowerbound.planning import Plan
+    from lowerbound.verbs.cross_generating import Coherence
+    from lowerbound.verbs.forecasting import Forecast
+    from lowerbound.verbs.lossless import Compressed
+    from lowerbound.verbs.lossy import CompressedWithLoss
+    from lowerbound.verbs.molecule_search import MoleculeSearch
+    from lowerbound.verbs.of_rows import Encoded
 
 from lowerbound.data.sparse import Array
 
@@ -136,8 +136,8 @@ class Fitted:
             RunError: the folder holds no finished model, or the model is another one.
             DataError: the data are others than those of the fit.
         """
-        from lowerbound.folders import open_by_hand, with_data
         from lowerbound.runs import Run
+        from lowerbound.runs.folders import open_by_hand, with_data
 
         found = Run.open(path).fitted() if model is None else open_by_hand(Path(path), model)
         return found if data is None else with_data(found, data, y)
@@ -269,7 +269,7 @@ class Fitted:
         Warns:
             InferenceWarning: chains, or optima from several starts, that are unreliable.
         """
-        from lowerbound.of_rows import encode
+        from lowerbound.verbs.of_rows import encode
 
         return encode(self, data, refine=refine, inference=inference, seed=seed)
 
@@ -284,7 +284,7 @@ class Fitted:
         Raises:
             ValueError: no rows, or rows of which log p(x) is no finite number.
         """
-        from lowerbound.of_rows import score
+        from lowerbound.verbs.of_rows import score
 
         return score(self, data, num_samples=num_samples, seed=seed)
 
@@ -330,7 +330,7 @@ class Fitted:
         Warns:
             InferenceWarning: what is given is unlikely under the model, so that the draws rest on few latents.
         """
-        from lowerbound.drawing import sample
+        from lowerbound.verbs.drawing import sample
 
         return sample(self, count, label=label, given=given, decoding=decoding, scaffold=scaffold, seed=seed)
 
@@ -360,7 +360,7 @@ class Fitted:
         Raises:
             ValueError: another statistic, no rows, or a likelihood that takes no gaps.
         """
-        from lowerbound.imputing import impute
+        from lowerbound.verbs.imputing import impute
 
         return impute(self, data, statistic=statistic, num_samples=num_samples, seed=seed, progress=progress)
 
@@ -378,7 +378,7 @@ class Fitted:
         Raises:
             ValueError: fewer than one, data that are no table, or a likelihood that takes no gaps.
         """
-        from lowerbound.imputing import imputations
+        from lowerbound.verbs.imputing import imputations
 
         return imputations(self, data, count, num_samples=num_samples, seed=seed)
 
@@ -404,7 +404,7 @@ class Fitted:
         Raises:
             ValueError: data that are no table, or a likelihood that takes no gaps.
         """
-        from lowerbound.imputing import cell_scores
+        from lowerbound.verbs.imputing import cell_scores
 
         return cell_scores(self, data, num_samples=num_samples, seed=seed, progress=progress)
 
@@ -444,7 +444,7 @@ class Fitted:
             ValueError: a part of the model that cannot be coded, or refined, values on no grid, or a file that is
                 there.
         """
-        from lowerbound import lossless, lossy
+        from lowerbound.verbs import lossless, lossy
 
         if not lossy.is_with_loss(self):
             return lossless.compress(self, data, path, refine=refine, samples=samples, force=force, progress=progress)
@@ -459,7 +459,7 @@ class Fitted:
         Raises:
             ValueError: no such file, one of another model, one that is damaged, or one that decodes otherwise here.
         """
-        from lowerbound import lossless, lossy
+        from lowerbound.verbs import lossless, lossy
 
         decompress = lossy.decompress if lossy.is_with_loss(self) else lossless.decompress
         return decompress(self, path, progress=progress)
@@ -478,7 +478,7 @@ class Fitted:
         Raises:
             ValueError: no such class, or a model that was told none; fewer than one draw.
         """
-        from lowerbound.drawing import draw
+        from lowerbound.verbs.drawing import draw
 
         return draw(self, count, label=label, given=given, seed=seed)
 
@@ -488,7 +488,7 @@ class Fitted:
         Raises:
             ValueError: a result that is not finite.
         """
-        from lowerbound.drawing import reconstruct
+        from lowerbound.verbs.drawing import reconstruct
 
         return reconstruct(self, data, seed=seed)
 
@@ -504,7 +504,7 @@ class Fitted:
         Raises:
             ValueError: a model of something else than clips, or no frame given or left.
         """
-        from lowerbound.predicting import predict
+        from lowerbound.verbs.predicting import predict
 
         return predict(self, data, given_frames, seed=seed)
 
@@ -528,7 +528,7 @@ class Fitted:
             ValueError: a model of something else than series, or one that cannot be given a beginning; more steps than
                 a model of whole series has; a series without an observed step.
         """
-        from lowerbound.forecasting import forecast
+        from lowerbound.verbs.forecasting import forecast
 
         return forecast(self, data, steps, interval=interval, num_samples=num_samples, seed=seed)
 
@@ -544,7 +544,7 @@ class Fitted:
         Raises:
             ValueError: the model is not one of cells, an unknown covariate or category, or own counts of a Poisson.
         """
-        from lowerbound.expression import normalized_expression
+        from lowerbound.verbs.expression import normalized_expression
 
         return normalized_expression(self, data, **options)
 
@@ -570,7 +570,7 @@ class Fitted:
         Raises:
             ValueError: the model is not one of cells, or unknown groups.
         """
-        from lowerbound.differential_expression import differential_expression
+        from lowerbound.verbs.differential_expression import differential_expression
 
         return differential_expression(self, data, groups, first, second, **options)
 
@@ -587,7 +587,7 @@ class Fitted:
         Raises:
             ValueError: a model without blocks, an unknown block, or a row that lacks one that is given.
         """
-        from lowerbound.cross_generating import cross_generate
+        from lowerbound.verbs.cross_generating import cross_generate
 
         return cross_generate(self, data, given, **options)
 
@@ -608,7 +608,7 @@ class Fitted:
         Raises:
             ValueError: as `cross_generate`.
         """
-        from lowerbound.cross_generating import block_scores
+        from lowerbound.verbs.cross_generating import block_scores
 
         return block_scores(self, data, given, num_samples=num_samples, seed=seed)
 
@@ -622,7 +622,7 @@ class Fitted:
         Raises:
             ValueError: a model without blocks, or no such column of classes.
         """
-        from lowerbound.cross_generating import coherence
+        from lowerbound.verbs.cross_generating import coherence
 
         return coherence(self, of, **options)
 
@@ -641,7 +641,7 @@ class Fitted:
         Raises:
             ValueError: not two rows, or a model without a single vector of latents.
         """
-        from lowerbound.interpolating import interpolated
+        from lowerbound.verbs.interpolating import interpolated
 
         return interpolated(self, data, num_steps, way=way, seed=seed)
 
@@ -744,7 +744,7 @@ class Fitted:
         Raises:
             ValueError: a part that cannot be exported, or files that are there.
         """
-        from lowerbound.exporting import export
+        from lowerbound.verbs.exporting import export
 
         return export(self, Path(path), force=force)
 
@@ -758,7 +758,7 @@ class Fitted:
         Raises:
             ValueError: a model of something else, or without a single vector of latents.
         """
-        from lowerbound.molecule_search import searched
+        from lowerbound.verbs.molecule_search import searched
 
         return searched(self, of, **options)
 
@@ -768,7 +768,7 @@ class Fitted:
         Raises:
             ValueError: a model that gives none.
         """
-        from lowerbound.of_rows import assign
+        from lowerbound.verbs.of_rows import assign
 
         return assign(self, data, seed=seed)
 
@@ -778,7 +778,7 @@ class Fitted:
         Raises:
             ValueError: a model that gives none.
         """
-        from lowerbound.of_rows import probabilities
+        from lowerbound.verbs.of_rows import probabilities
 
         return probabilities(self, data, seed=seed)
 
@@ -829,7 +829,7 @@ class Fitted:
                 the result in `scores` unless there is a limit.
             options: of `scoring.score_fitted`.
         """
-        from lowerbound.scoring import score_fitted
+        from lowerbound.verbs.scoring import score_fitted
 
         found = score_fitted(self, data, **options)
         if data is None and options.get("limit") is None:
@@ -838,7 +838,7 @@ class Fitted:
 
     def sample_quality(self, **options: Any) -> dict[str, Any]:
         """How close its samples are to test rows, and how much of these they cover; options of `quality.quality_of`."""
-        from lowerbound.quality import quality_of
+        from lowerbound.verbs.quality import quality_of
 
         return quality_of(self, **options)
 
@@ -850,7 +850,7 @@ class Fitted:
 
     def predictive_checks(self, **options: Any) -> PredictiveChecks:
         """Whether rows that it makes look like held-out rows; options of `predictive.predictive_checks_of`."""
-        from lowerbound.predictive import predictive_checks_of
+        from lowerbound.verbs.predictive import predictive_checks_of
 
         return predictive_checks_of(self, **options)
 
@@ -901,7 +901,7 @@ class Fitted:
         Raises:
             RunError: the folder holds a run already, or cannot be written.
         """
-        from lowerbound.folders import save_fitted
+        from lowerbound.runs.folders import save_fitted
 
         return save_fitted(self, Path(path))
 

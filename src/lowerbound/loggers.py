@@ -21,9 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
-from lowerbound.checkpoint import write_atomically
-from lowerbound.record import Record
 from lowerbound.spelling import check_options, construct, find, parse
+from lowerbound.training.checkpoint import write_atomically
+from lowerbound.training.record import Record
 
 __all__ = ["CSV", "ChosenLogger", "Logger", "MLflow", "Tensorboard", "Wandb", "check_logger", "recording", "values_of"]
 

@@ -22,12 +22,12 @@ from lowerbound.data.given import dataset_of
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.transform import Transform
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import prepare
+from lowerbound.fitting.preparing import prepare
+from lowerbound.fitting.stages import fit as train_on
+from lowerbound.fitting.start import Start, plan_from
 from lowerbound.loggers import ChosenLogger, recording
 from lowerbound.models.recipe import Recipe
-from lowerbound.record import Record
-from lowerbound.stages import fit as train_on
-from lowerbound.start import Start, plan_from
+from lowerbound.training.record import Record
 
 __all__ = ["fit", "fit_dataset", "start_of"]
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from lowerbound.checkpoint import put_in_place, umask, write_atomically
+from lowerbound.training.checkpoint import put_in_place, umask, write_atomically
 
 __all__ = ["write_folder"]
 

@@ -8,10 +8,10 @@ import re
 import pytest
 import torch
 
-from lowerbound.folders import read_weights
 from lowerbound.report import collect
 from lowerbound.runs import Run
-from lowerbound.steps import EagerStep
+from lowerbound.runs.folders import read_weights
+from lowerbound.training.steps import EagerStep
 
 from .conftest import TINY
 

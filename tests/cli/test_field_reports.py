@@ -13,7 +13,7 @@ import pandas
 import pytest
 
 from lowerbound.runs import Run
-from lowerbound.scoring import score
+from lowerbound.verbs.scoring import score
 
 from .conftest import TINY
 

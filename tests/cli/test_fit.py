@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 import torch
 
-from lowerbound import low_precision, stages
 from lowerbound.cli import main
 from lowerbound.cli.progress import TrainingProgress
+from lowerbound.fitting import low_precision, stages
 from lowerbound.models import vae
 from lowerbound.models.recipe import Recipe
 from lowerbound.recipes import recipes
-from lowerbound.record import Record
 from lowerbound.runs import Run
+from lowerbound.training.record import Record
 
 from .conftest import TINY
 
@@ -38,7 +38,7 @@ def _same(one: Path, other: Path) -> None:
 
 @pytest.mark.drawn
 def test_fit_scores_and_reports(cli, one_mixture, tmp_path, monkeypatch):
-    monkeypatch.setattr("lowerbound.scoring._NUM_SAMPLES", 20)
+    monkeypatch.setattr("lowerbound.verbs.scoring._NUM_SAMPLES", 20)
     answer = cli("fit", "digits", "--steps", 20, "--out", tmp_path / "run", *TINY)
     assert (answer.code, answer.err) == (0, "")
     run = Run.open(tmp_path / "run")
@@ -241,7 +241,7 @@ from pathlib import Path
 from typing import Any
 import torch
 torch.set_num_threads(1)
-from lowerbound.fitting import prepare
+from lowerbound.fitting.preparing import prepare
 from lowerbound.runs import Run
 run = Run.open(Path(sys.argv[1]))
 run.checkpoint = dataclasses.replace(run.checkpoint, every=0)
@@ -349,7 +349,7 @@ def test_a_bad_number_stops_the_run_names_the_term_and_keeps_the_checkpoint(cli,
     words = ["fit", "digits", "--recipe", "spoilt", "--steps", 200, "--out", run, "--no-evaluate", *TINY]
     with monkeypatch.context() as patch:
         patch.setitem(recipes(), "spoilt", Recipe(name="spoilt", make=spoilt))
-        patch.setattr("lowerbound.runs.Checkpoint", lambda path: stages.Checkpoint(path=path, every=0.0))
+        patch.setattr("lowerbound.runs.run.Checkpoint", lambda path: stages.Checkpoint(path=path, every=0.0))
         answer = cli(*words)
     assert (answer.code, answer.err.count("\n")) == (1, 1), answer.err
     assert "likelihood term, log p(x | z)," in answer.err

@@ -27,7 +27,7 @@ import dataclasses, os, random, shutil, signal, sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from lowerbound.fitting import prepare
+from lowerbound.fitting.preparing import prepare
 from lowerbound.runs import Run
 
 like, folder, kills, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])

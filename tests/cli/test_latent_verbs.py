@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 
 import lowerbound as lb
-from lowerbound import exporting
-from lowerbound.engine import Engine
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import prepare
+from lowerbound.fitting.preparing import prepare
 from lowerbound.runs import Run
-from lowerbound.sweeping import validated, validation_rows
+from lowerbound.training.engine import Engine
+from lowerbound.verbs import exporting
+from lowerbound.verbs.sweeping import validated, validation_rows
 
 from .conftest import TINY
 

@@ -10,8 +10,8 @@ import pytest
 
 import lowerbound as lb
 from lowerbound.cli import main
-from lowerbound.model_card import model_card
 from lowerbound.runs import Run
+from lowerbound.verbs.model_card import model_card
 
 ROWS, SMALL = 400, {"latent_dim": 1, "hidden": [16], "steps": 200, "lr": 0.01}
 WORDS = ["--latent-dim", "1", "--hidden", "16", "--steps", "200", "--lr", "0.01"]

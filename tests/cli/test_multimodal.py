@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import lowerbound as lb
-from lowerbound import cross_generating
 from lowerbound.data.column_blocks import numbered_blocks
 from lowerbound.data.given import dataset_of
+from lowerbound.verbs import cross_generating
 
 BLOCKS = "rna=gene_*;protein=adt_*;kind=group"
 SETTINGS = {"steps": 5, "latent_dim": 2, "hidden": [8], "device": "cpu", "compile": False}

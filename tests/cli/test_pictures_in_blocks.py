@@ -5,12 +5,12 @@ import pytest
 import torch
 
 import lowerbound as lb
-from lowerbound.cross_generating import made_given, pictures_in
 from lowerbound.data import DataError
 from lowerbound.data.block_pictures import Picture, pictures_of_blocks
 from lowerbound.models.multimodal import multimodal
 from lowerbound.nets import Convolution, TransposedConvolution
 from lowerbound.nets.in_picture import FromPicture, InPicture
+from lowerbound.verbs.cross_generating import made_given, pictures_in
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from PIL import Image
 
 import lowerbound as lb
 from lowerbound.data import DataError
-from lowerbound.lossless_file import pack, unpack
+from lowerbound.verbs.lossless_file import pack, unpack
 
 G = np.random.default_rng(0)
 GIVEN = {"cats/1": (20, 33), "cats/2": (50, 12), "dogs/1": (13, 11)}

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from lowerbound.cli.progress import CountProgress, TrainingProgress
-from lowerbound.record import Record
+from lowerbound.training.record import Record
 
 
 def _record(step: int, seconds: float, **given: object) -> Record:

@@ -239,7 +239,7 @@ def test_pictures_of_recipes_are_drawn(cli, tmp_path, data_for, name):
 )
 def test_every_recipe_writes_a_report_with_nothing_but_its_defaults(cli, tmp_path, data_for, monkeypatch, name):
     """The report: `fit digits --recipe rows` ended with exit code 2. Only the number of steps is cut here."""
-    monkeypatch.setattr("lowerbound.scoring._NUM_SAMPLES", 3)
+    monkeypatch.setattr("lowerbound.verbs.scoring._NUM_SAMPLES", 3)
     words = [] if recipes()[name].defaults.get("steps") == 0 else ["--steps", 1]
     words += ["--blocks", "a=0-3;b=4-8"] if name == "multimodal" else []  # which nobody else can say
     answer = cli("fit", data_for(name), "--recipe", name, *words, "--out", tmp_path / "run", "--device", "cpu")

@@ -66,7 +66,7 @@ def test_rows_without_a_finite_density_are_named(cli, refused, tmp_path, monkeyp
         found.log_evidence[2] = -np.inf
         return found
 
-    monkeypatch.setattr("lowerbound.scoring.log_evidence", spoilt)
+    monkeypatch.setattr("lowerbound.verbs.scoring.log_evidence", spoilt)
     assert "log p(x) of 1 of the 10 rows is no finite number, first of row 2" in refused("evaluate", run)
 
 

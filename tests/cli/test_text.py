@@ -13,10 +13,10 @@ import torch
 import lowerbound as lb
 from lowerbound.cli import main
 from lowerbound.data.given import dataset_of
-from lowerbound.defaults import next_to_try
 from lowerbound.diagnosis.dispersion import dispersion
 from lowerbound.diagnosis.of_fitted import case_of
 from lowerbound.evaluate import nearest_tokens
+from lowerbound.fitting.defaults import next_to_try
 from lowerbound.runs import Run
 
 SUBJECTS, VERBS, ENDS = ["the cat", "a dog", "the bird"], ["sees it", "runs", "sings a song"], ["today", "now", "again"]

@@ -12,8 +12,8 @@ from torch import nn
 import lowerbound as lb
 from lowerbound.coding.windows import from_windows, to_map
 from lowerbound.data import DataError
-from lowerbound.lossless_file import pack, unpack
 from lowerbound.nets import FromMap, ToMap
+from lowerbound.verbs.lossless_file import pack, unpack
 
 G = np.random.default_rng(0)
 PICTURES = np.kron(G.integers(0, 256, (60, 5, 4, 3)), np.ones((1, 3, 3, 1))).astype(np.uint8)[:, :13, :11]

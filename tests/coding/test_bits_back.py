@@ -15,7 +15,7 @@ from lowerbound.coding.families import Family
 from lowerbound.coding.numbering import LatentCells
 from lowerbound.coding.stack import PARTS, BitStack
 from lowerbound.coding.symbols import Elements, pop, push
-from lowerbound.distribution_functions import normal
+from lowerbound.distributions.distribution_functions import normal
 from lowerbound.models import vae
 from lowerbound.models.layered import deep_latent_gaussian
 from lowerbound.randomness import forked

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 import lowerbound as lb
-from lowerbound.checkpoint import CheckpointError
 from lowerbound.cli.compress import lines_of
 from lowerbound.data import DataError
-from lowerbound.lossless_file import Content, pack, unpack
+from lowerbound.training.checkpoint import CheckpointError
+from lowerbound.verbs.lossless_file import Content, pack, unpack
 
 SMALL: dict[str, Any] = {"latent_dim": 2, "hidden": [4], "steps": 3, "num_samples": 2, "device": "cpu"}
 G = np.random.default_rng(0)
@@ -185,7 +185,7 @@ def test_other_weights_foreign_files_and_no_file_are_refused(written, tmp_path):
 
 def test_a_newer_format_is_named(written, monkeypatch, tmp_path):
     found = unpack(written[1])
-    monkeypatch.setattr("lowerbound.lossless_file.FORMAT", 4)
+    monkeypatch.setattr("lowerbound.verbs.lossless_file.FORMAT", 4)
     newer = pack(dataclasses.replace(found, rests=b"0"))
     monkeypatch.undo()
     assert "format 4" in refusal(model_of("people"), tmp_path / "x.lb", newer)

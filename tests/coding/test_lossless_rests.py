@@ -17,10 +17,10 @@ import lowerbound as lb
 from lowerbound.cli.compress import lines_of
 from lowerbound.data import DataError
 from lowerbound.data.transform import Standardize
-from lowerbound.lossless_file import pack, unpack
-from lowerbound.lossless_grid import Grid, grid_of
-from lowerbound.lossless_rests import pack_rests, unpack_rests
 from lowerbound.support import reals
+from lowerbound.verbs.lossless_file import pack, unpack
+from lowerbound.verbs.lossless_grid import Grid, grid_of
+from lowerbound.verbs.lossless_rests import pack_rests, unpack_rests
 
 G = np.random.default_rng(0)
 HOSTILE = {

@@ -11,8 +11,8 @@ from lowerbound.cli.compress import lines_of
 from lowerbound.coding import BitStack
 from lowerbound.coding.whole_numbers import MOST_CELLS, ranges_of
 from lowerbound.data import DataError
-from lowerbound.lossless_file import Content, pack, unpack
-from lowerbound.lossy import CompressedWithLoss, _stack_of
+from lowerbound.verbs.lossless_file import Content, pack, unpack
+from lowerbound.verbs.lossy import CompressedWithLoss, _stack_of
 
 G = np.random.default_rng(0)
 PICTURES = np.kron(G.integers(0, 256, (60, 5, 4, 3)), np.ones((1, 3, 3, 1))).astype(np.uint8)[:, :13, :11]
@@ -70,7 +70,7 @@ def test_other_weights_and_other_codes_are_refused(fitted, tmp_path, monkeypatch
     with pytest.raises(DataError, match="other weights"):
         fitted.decompress(place)
     monkeypatch.setattr(
-        "lowerbound.coded_file.weights_checksum", lambda _: unpack(place.read_bytes()).header["weights"]
+        "lowerbound.verbs.coded_file.weights_checksum", lambda _: unpack(place.read_bytes()).header["weights"]
     )
     with pytest.raises(DataError, match="does not decode to the codes"):
         fitted.decompress(place)

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from lowerbound.checkpoint import Checkpoint
 from lowerbound.data import InMemory
 from lowerbound.data.feed import Batches, OfDataset
-from lowerbound.held_out import HeldOut
-from lowerbound.loop import train
 from lowerbound.losses import LossOutput
+from lowerbound.training.checkpoint import Checkpoint
+from lowerbound.training.held_out import HeldOut
+from lowerbound.training.loop import train
 
 X = torch.arange(20.0)[:, None].expand(20, 2).contiguous()
 Y = torch.arange(20) % 3

@@ -11,8 +11,8 @@ from lowerbound.cli.fit import fit
 from lowerbound.data import load
 from lowerbound.diagnosis import PROBLEMS, Case, Refit, case_of, examine
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import prepare
-from lowerbound.planning import Plan, plan
+from lowerbound.fitting.planning import Plan, plan
+from lowerbound.fitting.preparing import prepare
 from lowerbound.runs import Run
 
 

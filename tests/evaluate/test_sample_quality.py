@@ -9,7 +9,7 @@ import torch
 
 from lowerbound.data import load
 from lowerbound.evaluate import frechet_distance, sample_quality
-from lowerbound.quality import classifier_features
+from lowerbound.verbs.quality import classifier_features
 
 
 def modes(which, count=600, seed=0):

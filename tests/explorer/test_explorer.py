@@ -11,7 +11,7 @@ import lowerbound as lb
 from lowerbound.explorer.answers import content_answer, row_answer
 from lowerbound.explorer.asked import answer, read_question
 from lowerbound.explorer.page import to_json
-from lowerbound.interpolating import between
+from lowerbound.verbs.interpolating import between
 
 
 def floats(text):

@@ -347,12 +347,12 @@ SCRIPT = """
 import torch
 from lowerbound import VariationalLoss
 from lowerbound.data import InMemory
-from lowerbound.engine import Engine
+from lowerbound.training.engine import Engine
 from lowerbound.gradients import ARM, REBAR, RELAX, Concrete, DisARM, StraightThrough
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO
 from lowerbound.optimizers import Adam
-from lowerbound.steps import CompiledStep, EagerStep
+from lowerbound.training.steps import CompiledStep, EagerStep
 
 x = torch.rand(20, 3, generator=torch.Generator().manual_seed(0)).round()
 def make(estimator):

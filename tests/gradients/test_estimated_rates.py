@@ -10,15 +10,15 @@ from torch.distributions import MultivariateNormal, kl_divergence
 from torch.nn.functional import linear
 
 import lowerbound as lb
-from lowerbound.checkpoint import Checkpoint
 from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import AggregateRatio, DensityRatio, Pathwise, ScoreFunction, StickTheLanding
-from lowerbound.held_out import HeldOut
 from lowerbound.losses import Aggressive, VariationalLoss
 from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO, IWAE, BetaELBO
 from lowerbound.posteriors import DiagonalNormal, Implicit
 from lowerbound.testing import flat_gradient
+from lowerbound.training.checkpoint import Checkpoint
+from lowerbound.training.held_out import HeldOut
 
 EXACT = LinearGaussian(torch.tensor([[1.0, 0.5], [-0.5, 1.0], [0.8, -0.2]]), torch.zeros(3), torch.tensor(0.5))
 

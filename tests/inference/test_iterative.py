@@ -10,9 +10,9 @@ from lowerbound.data import InMemory
 from lowerbound.exact import AffineNormal, EnumerableBernoulli, LinearGaussian
 from lowerbound.gradients import Pathwise
 from lowerbound.inference import IterativeAmortised, Local
-from lowerbound.loop import train
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO
+from lowerbound.training.loop import train
 
 
 def case(**options):

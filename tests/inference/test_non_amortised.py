@@ -11,9 +11,9 @@ from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import Pathwise
 from lowerbound.inference import NonAmortised, with_inference
 from lowerbound.inference.non_amortised import _split
-from lowerbound.loop import train
 from lowerbound.objectives import ELBO
 from lowerbound.schedules import Cosine
+from lowerbound.training.loop import train
 
 
 @pytest.mark.slow

@@ -10,10 +10,10 @@ from lowerbound.data import InMemory
 from lowerbound.exact import AffineNormal, EnumerableBernoulli, LinearGaussian
 from lowerbound.gradients import Pathwise
 from lowerbound.inference import SemiAmortised
-from lowerbound.loop import train
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO
 from lowerbound.testing import flat_gradient
+from lowerbound.training.loop import train
 
 
 def case(posterior="diagonal-normal"):

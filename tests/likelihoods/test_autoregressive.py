@@ -12,8 +12,9 @@ from torch import nn
 
 from lowerbound import likelihoods, posteriors, priors
 from lowerbound.data import load
-from lowerbound.defaults import facts_of
 from lowerbound.evaluate import independent_elements, log_evidence
+from lowerbound.fitting.defaults import facts_of
+from lowerbound.fitting.planning import plan
 from lowerbound.gradients import DReG, Pathwise
 from lowerbound.likelihoods import Autoregressive
 from lowerbound.losses import VariationalLoss
@@ -22,7 +23,6 @@ from lowerbound.models import DirectedModel, Node, vae
 from lowerbound.models.parts import of_one_element, view_of
 from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO, IWAE
-from lowerbound.planning import plan
 from lowerbound.support import require_support
 from lowerbound.testing import check_likelihood
 

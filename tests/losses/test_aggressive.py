@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal
 
-from lowerbound.checkpoint import Checkpoint
 from lowerbound.data import InMemory
 from lowerbound.exact import LinearGaussian
 from lowerbound.gradients import Pathwise
-from lowerbound.held_out import HeldOut
 from lowerbound.inference import IterativeAmortised, Local
-from lowerbound.loop import train
 from lowerbound.losses import Aggressive
 from lowerbound.losses.aggressive import mutual_information
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO
-from lowerbound.steps import CannotCompile
+from lowerbound.training.checkpoint import Checkpoint
+from lowerbound.training.held_out import HeldOut
+from lowerbound.training.loop import train
+from lowerbound.training.steps import CannotCompile
 
 
 def case(num_encoder_steps=2, **options):

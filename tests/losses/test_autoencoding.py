@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from lowerbound.data import InMemory
-from lowerbound.loop import train
 from lowerbound.losses.autoencoding import Autoencoding
 from lowerbound.models import vae
+from lowerbound.training.loop import train
 
 
 def model(posterior: str = "diagonal-normal"):

@@ -133,7 +133,7 @@ def test_more_latents_make_the_importance_weighted_bound_tighter() -> None:
 COMPILED = """
 import torch
 from lowerbound.data import InMemory
-from lowerbound.loop import train
+from lowerbound.training.loop import train
 from lowerbound.losses.semi_supervised import SemiSupervised
 from lowerbound.models.with_few_labels import semi_supervised
 

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from lowerbound.gradients import Pathwise
 from lowerbound.likelihoods import Bernoulli, Categorical, ContinuousBernoulli, Normal
-from lowerbound.loop import train
 from lowerbound.losses import Autoencoding, Loss, VariationalLoss, WakeSleep
 from lowerbound.model import LatentVariableModel, require_distribution
 from lowerbound.models import vae
@@ -16,6 +15,7 @@ from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
+from lowerbound.training.loop import train
 
 X = torch.rand(20, 6, generator=torch.Generator().manual_seed(0))
 

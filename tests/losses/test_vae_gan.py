@@ -9,16 +9,16 @@ from torch.distributions import kl_divergence
 from torch.nn.functional import softplus
 
 import lowerbound as lb
-from lowerbound.checkpoint import Checkpoint
 from lowerbound.data import load
 from lowerbound.data.given import dataset_of
-from lowerbound.held_out import HeldOut
+from lowerbound.fitting.planning import plan
 from lowerbound.losses import VAEGAN
 from lowerbound.losses.vae_gan import sample_score
 from lowerbound.models import ladder, vae
 from lowerbound.nets import FeatureDiscriminator
-from lowerbound.planning import plan
 from lowerbound.testing import flat_gradient
+from lowerbound.training.checkpoint import Checkpoint
+from lowerbound.training.held_out import HeldOut
 
 BETA, GAMMA, OMEGA = 0.4, 3.0, 0.7
 

@@ -10,19 +10,19 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 from lowerbound.data import InMemory, load
-from lowerbound.engine import Engine
 from lowerbound.exact import EnumerableBernoulli, FactorisedBernoulli
-from lowerbound.fitting import prepare
+from lowerbound.fitting.planning import plan
+from lowerbound.fitting.preparing import prepare
 from lowerbound.gradients import ReweightedWakeSleep
 from lowerbound.likelihoods import Bernoulli
-from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss, WakeSleep
 from lowerbound.model import LatentVariableModel
 from lowerbound.models import vae
 from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO, IWAE
-from lowerbound.planning import plan
 from lowerbound.testing import assert_unbiased, flat_gradient
+from lowerbound.training.engine import Engine
+from lowerbound.training.loop import train
 
 NUM_REPEATS, COPIES, NUM_SAMPLES = 48, 10_000, 2
 

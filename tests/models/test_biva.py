@@ -10,13 +10,13 @@ import torch
 
 from lowerbound.data import load
 from lowerbound.fitted import Fitted
+from lowerbound.fitting.planning import plan
 from lowerbound.gradients import Pathwise
 from lowerbound.losses import VariationalLoss
 from lowerbound.models import biva
 from lowerbound.nets import Bottleneck, Enlarged, FromMap, Pointwise, ToMap
 from lowerbound.objectives import ELBO
 from lowerbound.one_call import fit
-from lowerbound.planning import plan
 
 DENSE: dict[str, Any] = {"levels": [2, 1], "latent_channels": 2, "width": 8, "hidden": 4}
 MAPS: dict[str, Any] = {**DENSE, "network": "convolution"}

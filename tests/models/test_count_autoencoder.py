@@ -10,8 +10,8 @@ from scipy import stats
 from lowerbound import VariationalLoss, gradients, objectives
 from lowerbound.data import InMemory
 from lowerbound.evaluate import log_evidence
-from lowerbound.loop import train
 from lowerbound.models.count_autoencoder import best_dispersion, count_autoencoder, start_at_columns
+from lowerbound.training.loop import train
 
 
 def counts() -> torch.Tensor:

@@ -13,12 +13,12 @@ from torch.nn.functional import one_hot
 from lowerbound import posteriors
 from lowerbound.data import InMemory
 from lowerbound.gradients import Pathwise
-from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.models.conditional_autoencoder import ConditionalModel, cvae
 from lowerbound.nets import positive
 from lowerbound.objectives import ELBO
 from lowerbound.spelling import choices
+from lowerbound.training.loop import train
 
 ROWS = 24
 CODES = ("finite-scalar", "lookup-free", "residual-quantized", "vector-quantized")

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal
 
 from lowerbound import data, evaluate, gradients, likelihoods, losses, objectives, posteriors, priors
-from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.directed_graph import DirectedDistribution, DirectedPosterior, Node, ordered
 from lowerbound.nets import MLP
 from lowerbound.protocols import Context
+from lowerbound.training.loop import train
 
 SIZES = {"z1": 2, "x1": 2, "z2": 1, "z3": 2, "x2": 3}
 PARENTS = {"z1": (), "x1": ("z1",), "z2": ("z1", "x1"), "z3": ("z2",), "x2": ("z3", "x1")}

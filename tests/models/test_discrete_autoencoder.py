@@ -11,14 +11,14 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lowerbound.data import load
+from lowerbound.distributions.smoothed import draw_smoothed, expected_log_prob
 from lowerbound.fitted import Fitted
+from lowerbound.fitting.planning import plan
 from lowerbound.gradients import DReG, Pathwise, StickTheLanding
 from lowerbound.losses import VariationalLoss
 from lowerbound.models import dvae
 from lowerbound.objectives import ELBO, IWAE
 from lowerbound.one_call import fit
-from lowerbound.planning import plan
-from lowerbound.smoothed import draw_smoothed, expected_log_prob
 
 BETA = 3.0
 NODES, WEIGHTS = (torch.tensor(part) for part in np.polynomial.legendre.leggauss(40))

@@ -182,7 +182,7 @@ def test_what_is_no_chain_is_refused(shape: tuple[int, ...], options: dict[str, 
 
 def test_the_plan_takes_the_likelihood_of_the_recipe_for_numbers_and_that_of_the_data_for_others() -> None:
     from lowerbound.data import Dataset
-    from lowerbound.planning import plan
+    from lowerbound.fitting.planning import plan
 
     reals = Dataset.from_array(np.random.default_rng(0).normal(size=(20, 6, 2)))
     zeros = Dataset.from_array(np.random.default_rng(0).integers(2, size=(20, 6, 2)))

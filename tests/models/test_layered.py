@@ -14,7 +14,6 @@ from lowerbound.data.transform import Pixels
 from lowerbound.evaluate import annealed_importance, log_evidence
 from lowerbound.gradients import Pathwise, StickTheLanding
 from lowerbound.inference import HMC, Local
-from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.models.ladder_autoencoder import NormalisedLeakyReLU, ladder
 from lowerbound.models.layered import deep_latent_gaussian
@@ -22,6 +21,7 @@ from lowerbound.nets.views import Log1p
 from lowerbound.objectives import ELBO, IWAE, FreeBits
 from lowerbound.recipes import recipe_named
 from lowerbound.spelling import construct
+from lowerbound.training.loop import train
 
 SMALL = {"latent_dims": [4, 2], "hidden": [[16], [8]]}
 RECIPES = [deep_latent_gaussian, ladder]
@@ -114,7 +114,7 @@ COMPILED = """
 import torch
 from lowerbound.data import InMemory
 from lowerbound.gradients import Pathwise
-from lowerbound.loop import train
+from lowerbound.training.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.models.ladder_autoencoder import ladder
 from lowerbound.objectives import FreeBits

@@ -9,13 +9,13 @@ import torch
 
 from lowerbound.data import InMemory, load
 from lowerbound.fitted import Fitted
+from lowerbound.fitting.planning import plan
 from lowerbound.gradients import Pathwise
-from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.models import pixel_vae
 from lowerbound.objectives import ELBO
 from lowerbound.one_call import fit
-from lowerbound.planning import plan
+from lowerbound.training.loop import train
 
 SMALL: dict[str, Any] = {"latent_dim": 2, "hidden": [8], "channels": 4, "layers": 2}
 

@@ -15,15 +15,15 @@ from lowerbound.diagnosis import Case, examine
 from lowerbound.diagnosis.code_collapse import code_collapse
 from lowerbound.evaluate import code_usage
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import prepare
+from lowerbound.fitting.planning import plan
+from lowerbound.fitting.preparing import prepare
 from lowerbound.gradients import Quantized
-from lowerbound.history import NonFiniteError
 from lowerbound.losses import PriorAlone, VariationalLoss
 from lowerbound.models import fsq, vae, vq
 from lowerbound.objectives import ELBO
 from lowerbound.one_call import fit
-from lowerbound.planning import plan
 from lowerbound.runs import Run
+from lowerbound.training.history import NonFiniteError
 
 SMALL = {"hidden": [8], "prior_channels": 8, "prior_layers": 1, "device": "cpu"}
 CODES = {"levels": [3, 3], **SMALL}

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from lowerbound import data, evaluate, gradients, likelihoods, objectives
-from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.models.directed import DirectedModel
 from lowerbound.models.sequence import autoregressive_rows, state_space
@@ -18,6 +17,7 @@ from lowerbound.models.sequence_steps import ChainRule, EachStep
 from lowerbound.nets import MLP
 from lowerbound.nets.recurrent import CausalGRU
 from lowerbound.shown import shown
+from lowerbound.training.loop import train
 
 SMALL: dict[str, Any] = {"hidden": [6], "recurrent_dim": 5}
 

@@ -11,11 +11,11 @@ import torch
 
 from lowerbound.data.given import dataset_of
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import prepare
+from lowerbound.fitting.planning import plan
+from lowerbound.fitting.preparing import prepare
 from lowerbound.losses import PriorAlone
 from lowerbound.models import two_stage
 from lowerbound.one_call import fit
-from lowerbound.planning import plan
 from lowerbound.priors import AfterTraining, FlowMatching, StandardNormal
 from lowerbound.runs import Run
 

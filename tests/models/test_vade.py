@@ -14,7 +14,6 @@ from lowerbound.data import InMemory
 from lowerbound.evaluate import clustering_accuracy, log_evidence
 from lowerbound.gradients import Pathwise
 from lowerbound.likelihoods import Normal as NormalLikelihood
-from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.losses.autoencoding import Autoencoding
 from lowerbound.models.deep_embedding import (
@@ -29,6 +28,7 @@ from lowerbound.models.deep_embedding import (
 from lowerbound.models.variational_autoencoder import vae
 from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO
+from lowerbound.training.loop import train
 from lowerbound.weights import weigh
 
 CLUSTERS, LATENT_DIM, EVENT = 3, 2, 4

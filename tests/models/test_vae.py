@@ -11,9 +11,9 @@ from torch import Tensor
 
 from lowerbound import gradients, likelihoods, losses, objectives, penalties, posteriors, priors
 from lowerbound.data import InMemory
-from lowerbound.loop import train
 from lowerbound.models import vae
 from lowerbound.spelling import axis_of, choices, construct
+from lowerbound.training.loop import train
 
 SHAPE, LATENT_DIM, ROWS = (6, 5), 4, 24
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import nn
 
-from lowerbound import plan_size
 from lowerbound.data import load
 from lowerbound.fitted import Fitted
+from lowerbound.fitting import plan_size
+from lowerbound.fitting.planning import plan
 from lowerbound.gradients import Pathwise
 from lowerbound.losses import VariationalLoss
 from lowerbound.models import very_deep
 from lowerbound.nets import Bottleneck, Enlarged, FromMap, Pointwise, ToMap
 from lowerbound.objectives import ELBO, FreeBits
 from lowerbound.one_call import fit
-from lowerbound.planning import plan
 
 DENSE: dict[str, Any] = {"groups": [2, 1], "latent_channels": 2, "width": 8, "hidden": 4}
 MAPS: dict[str, Any] = {**DENSE, "network": "convolution"}
@@ -128,7 +128,7 @@ def test_more_groups_than_memory_are_refused_before_they_are_made(monkeypatch):
     of_group = (3 * 4 + 2 * 2 + 8) + 8 + (3 * 4 + 8)  # P, W (once), R
     counted = sum((of_group - 8) * n + 8 for n in places)
     assert plan_size.layer_outputs(model.prior, (6, 6)) == counted
-    monkeypatch.setattr("lowerbound.plan_size.available_memory", lambda: 10**8)
+    monkeypatch.setattr("lowerbound.fitting.plan_size.available_memory", lambda: 10**8)
     plan(load("digits"), "very-deep", groups=[2], steps=1)
     with pytest.raises(ValueError, match=r"The plan needs at least .* of memory"):
         plan(load("digits"), "very-deep", groups=[200], steps=1)

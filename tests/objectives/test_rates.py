@@ -15,13 +15,13 @@ from lowerbound.data import InMemory
 from lowerbound.exact import EnumerableBernoulli, LinearGaussian
 from lowerbound.factors import kl_per_factor
 from lowerbound.gradients import Pathwise, StickTheLanding
-from lowerbound.held_out import HeldOut
-from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO, BetaELBO, CapacityELBO, FreeBits
 from lowerbound.protocols import FollowsSteps, Objective
 from lowerbound.testing import check_objective, flat_gradient
+from lowerbound.training.held_out import HeldOut
+from lowerbound.training.loop import train
 from lowerbound.weights import LogWeights, weigh
 
 OBJECTIVES = [

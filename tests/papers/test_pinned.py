@@ -5,8 +5,8 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-from lowerbound import defaults
 from lowerbound.data import load
+from lowerbound.fitting import defaults
 
 RECIPES = Path(__file__).parents[2] / "papers"
 

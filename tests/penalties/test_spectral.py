@@ -8,12 +8,12 @@ from torch import nn
 
 from lowerbound.data import InMemory, load
 from lowerbound.gradients import Pathwise
-from lowerbound.loop import train
 from lowerbound.losses import VariationalLoss
 from lowerbound.models import vae, very_deep
 from lowerbound.objectives import ELBO
 from lowerbound.one_call import fit
 from lowerbound.penalties import Spectral
+from lowerbound.training.loop import train
 
 DISTRIBUTION = torch.distributions.Normal(0.0, 1.0)  # which it does not look at
 

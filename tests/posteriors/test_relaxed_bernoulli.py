@@ -8,9 +8,9 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.distributions import RelaxedBernoulli as TorchRelaxedBernoulli
 
+from lowerbound.distributions.relaxed import RelaxedBernoulliDistribution
 from lowerbound.nets import MLP
 from lowerbound.posteriors import RelaxedBernoulli
-from lowerbound.relaxed import RelaxedBernoulliDistribution
 from lowerbound.testing import check_conditional
 
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import RelaxedOneHotCategorical
 
+from lowerbound.distributions.relaxed import RelaxedCategoricalDistribution
 from lowerbound.nets import MLP
 from lowerbound.posteriors import RelaxedCategorical
-from lowerbound.relaxed import RelaxedCategoricalDistribution
 from lowerbound.testing import check_conditional
 
 LOGITS = torch.tensor([0.3, -0.5, 1.0], dtype=torch.float64)

@@ -11,6 +11,7 @@ from torch import nn
 from torch.distributions import Distribution, Independent
 from torch.nn.functional import one_hot
 
+from lowerbound.distributions.one_hot import LinearOneHotCategorical
 from lowerbound.evaluate import log_evidence
 from lowerbound.exact import EnumerableCategorical
 from lowerbound.gradients import ScoreFunction
@@ -19,7 +20,6 @@ from lowerbound.losses import VariationalLoss
 from lowerbound.model import LatentVariableModel
 from lowerbound.nets import MLP
 from lowerbound.objectives import IWAE
-from lowerbound.one_hot import LinearOneHotCategorical
 from lowerbound.posteriors import Categorical as CategoricalPosterior
 from lowerbound.priors import AutoregressiveMap, Bernoulli, Categorical, fit_prior_to_latents
 from lowerbound.testing import check_conditional

@@ -14,13 +14,13 @@ from torch.distributions.transforms import TanhTransform
 import lowerbound as lb
 from lowerbound.data import Standardize
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import prepare
-from lowerbound.folders import write_model
+from lowerbound.fitting.planning import plan
+from lowerbound.fitting.preparing import prepare
 from lowerbound.inference import HMC, with_inference
-from lowerbound.planning import plan
 from lowerbound.report import collect, render
 from lowerbound.report.figures import illustrations
 from lowerbound.runs import Run, load_dataset
+from lowerbound.runs.folders import write_model
 
 
 def finished(path: Path, data: dict[str, Any], **model: Any) -> Fitted:

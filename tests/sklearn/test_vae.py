@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lowerbound.data.given import dataset_of
-from lowerbound.planning import plan
+from lowerbound.fitting.planning import plan
 from lowerbound.sklearn import VAE
 
 UNITS = np.array([10.0, 0.01, 3.0])

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from lowerbound.autoregressive import AutoregressiveDistribution
+from lowerbound.distributions.autoregressive import AutoregressiveDistribution
 
 
 @torch.no_grad()

@@ -18,10 +18,10 @@ def cite(run: str, form: str | None) -> None:
 
     Nothing is looked up: every choice states its works. Redirect --bibtex to a file to use it.
     """
-    from lowerbound.citing import cite as cite_fitted
     from lowerbound.cli.opened import fitted_of
-    from lowerbound.methods_paragraph import methods_paragraph
     from lowerbound.runs import Run
+    from lowerbound.verbs.citing import cite as cite_fitted
+    from lowerbound.verbs.methods_paragraph import methods_paragraph
 
     fitted = fitted_of(Run.open(run))
     if form == "sentence":

@@ -12,7 +12,7 @@ from lowerbound.cli.text import say
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lowerbound.comparison import Comparison
+    from lowerbound.verbs.comparison import Comparison
 
 __all__ = ["compare"]
 
@@ -40,7 +40,7 @@ def compare(
     import json
     from pathlib import Path
 
-    import lowerbound.comparison as comparing
+    import lowerbound.verbs.comparison as comparing
     from lowerbound.cli.output import check_out
     from lowerbound.cli.progress import CountProgress
     from lowerbound.cli.terminal import open_console

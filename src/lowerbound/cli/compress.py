@@ -10,8 +10,8 @@ from lowerbound.cli.options import force_option
 from lowerbound.cli.text import say
 
 if TYPE_CHECKING:
-    from lowerbound.lossless import Compressed
-    from lowerbound.lossy import CompressedWithLoss
+    from lowerbound.verbs.lossless import Compressed
+    from lowerbound.verbs.lossy import CompressedWithLoss
 
 __all__ = ["compress"]
 
@@ -69,7 +69,7 @@ def compress(run: str, data: str, out: str, refine: int, samples: int, force: bo
 
 def lines_of(found: Compressed | CompressedWithLoss) -> list[str]:
     """What is printed of a file."""
-    from lowerbound.lossy import CompressedWithLoss
+    from lowerbound.verbs.lossy import CompressedWithLoss
 
     return _lines_with_loss(found) if isinstance(found, CompressedWithLoss) else _lines_without_loss(found)
 

@@ -82,7 +82,7 @@ def _draw(path: Path, fitted: Fitted, rows: Rows, given: list[str], draw: bool, 
 
     from lowerbound import plots
     from lowerbound.cli.output import write_figure
-    from lowerbound.cross_generating import made_given, pictures_in
+    from lowerbound.verbs.cross_generating import made_given, pictures_in
 
     numbers = None if rows.numbers is None else rows.numbers[:_MOST_PICTURES]
     some = replace(rows, x=np.asarray(rows.x[:_MOST_PICTURES]), y=None, numbers=numbers)
@@ -103,7 +103,7 @@ def _draw(path: Path, fitted: Fitted, rows: Rows, given: list[str], draw: bool, 
 
 def that_have(fitted: Fitted, rows: Rows, given: str) -> tuple[Rows, int]:
     """The rows that have the given blocks, and how many lack one."""
-    from lowerbound.cross_generating import rows_with
+    from lowerbound.verbs.cross_generating import rows_with
 
     found = rows_with(fitted, rows, given.split(","))
     return found, len(rows.x) - len(found.x)

@@ -41,8 +41,8 @@ def decompress(run: str, file: str, out: str, force: bool) -> None:
     from lowerbound.cli.terminal import open_console
     from lowerbound.cli.texts import endings_of_lines
     from lowerbound.data.kinds.strings import texts_in
-    from lowerbound.lossy import is_with_loss
     from lowerbound.runs import Run
+    from lowerbound.verbs.lossy import is_with_loss
 
     path, opened = Path(out), Run.open(run)
     lines = endings_of_lines(opened) if opened.schema.is_written else ()

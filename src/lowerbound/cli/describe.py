@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lowerbound.data import Dataset
-    from lowerbound.planning import Plan
+    from lowerbound.fitting.planning import Plan
 
 __all__ = ["fit_sentences", "transform_words"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lowerbound.data import Rows
-    from lowerbound.of_rows import Encoded
+    from lowerbound.verbs.of_rows import Encoded
 
 __all__ = ["encode"]
 

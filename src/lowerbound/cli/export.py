@@ -26,9 +26,9 @@ def export(run: str, out: str, force: bool) -> None:
     from pathlib import Path
 
     from lowerbound.cli.opened import fitted_of
-    from lowerbound.exporting import onnx_is_there
-    from lowerbound.folders import is_of_a_run
     from lowerbound.runs import Run
+    from lowerbound.runs.folders import is_of_a_run
+    from lowerbound.verbs.exporting import onnx_is_there
 
     opened, path = Run.open(run), Path(out)
     if is_of_a_run(path) or os.path.realpath(path) == os.path.realpath(opened.path):

@@ -156,7 +156,7 @@ def fit(
 
 def _changes(context: click.Context, given: dict[str, Any]) -> dict[str, Any]:
     """The settings that change when a run continues; those of its data and of its model stay."""
-    from lowerbound.branching import CHANGEABLE
+    from lowerbound.runs.branching import CHANGEABLE
 
     changes = {}
     for parameter in context.command.params:

@@ -23,13 +23,13 @@ from lowerbound.diagnosis.of_fitted import as_at_the_end, rows_of
 from lowerbound.evaluate import GradientStatistics, gradient_statistics
 from lowerbound.evaluate.batches import context_rows
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import given_to_choices, make_gradient
+from lowerbound.fitting.preparing import given_to_choices, make_gradient
 from lowerbound.limits import MOST_SAMPLES, require_at_most
 from lowerbound.losses import VariationalLoss
 from lowerbound.protocols import Context, Gradient
 from lowerbound.runs import Run
-from lowerbound.scoring import device_for
 from lowerbound.spelling import choices, construct
+from lowerbound.verbs.scoring import device_for
 
 __all__ = ["Comparison", "Measured", "compare", "print_comparison", "to_json"]
 

@@ -53,8 +53,8 @@ def interpolate(
     from lowerbound.cli.output import check_out
     from lowerbound.cli.walks import ENDINGS, check_walks, print_walks, write_walks
     from lowerbound.data.kinds.strings import texts_in
-    from lowerbound.interpolating import walked
     from lowerbound.runs import Run
+    from lowerbound.verbs.interpolating import walked
 
     path, opened = None if out is None else Path(out), Run.open(run)
     if path is not None:

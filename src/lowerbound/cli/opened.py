@@ -23,7 +23,7 @@ def fitted_of(run: Run, data: str | None = None) -> Fitted:
     Raises:
         ValueError: there are no weights, or other data than those of the fit are given.
     """
-    from lowerbound.folders import with_data
+    from lowerbound.runs.folders import with_data
 
     fitted = run.fitted()
     if data is not None:

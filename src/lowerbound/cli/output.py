@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from lowerbound.checkpoint import write_atomically
 from lowerbound.cli.formulas import tell_formulas
-from lowerbound.folders import is_of_a_run
+from lowerbound.runs.folders import is_of_a_run
+from lowerbound.training.checkpoint import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -101,7 +101,7 @@ def write_pictures(folder: Path, pictures: Mapping[str, np.ndarray] | np.ndarray
         UsageError: pixels that are no bytes, or pictures of subfolders beside what is in the folder.
         ClickException: the disk refused.
     """
-    from lowerbound.lossy_sizes import png_of
+    from lowerbound.verbs.lossy_sizes import png_of
     from lowerbound.whole_folder import write_folder
 
     named = pictures if isinstance(pictures, Mapping) else {f"{n:06}": x for n, x in enumerate(pictures, 1)}

@@ -147,7 +147,7 @@ def _of_clips(path: Path, fitted: Fitted, rows: Rows, given_frames: int, count: 
     from lowerbound.cli.pictures import check_clips, for_picture
     from lowerbound.data.kinds import kind_named
     from lowerbound.plots import clip_animation, image_grid
-    from lowerbound.predicting import predicted_events
+    from lowerbound.verbs.predicting import predicted_events
 
     check_clips(fitted, min(count, len(rows.x)))
     x = np.asarray(rows.x[:count])

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lowerbound.engine import Engine
     from lowerbound.runs import Run
+    from lowerbound.training.engine import Engine
 
 __all__ = ["any_process", "is_first", "launch", "lost_another", "made_by_first"]
 
@@ -39,7 +39,7 @@ def lost_another(error: Exception) -> bool:
 
 def launch(engine: Engine) -> None:
     """Start the other processes, if any are needed, without Fabric's messages."""
-    from lowerbound.engine import check_environment
+    from lowerbound.training.engine import check_environment
 
     check_environment()
     import lightning_fabric  # it sets the level of its logger when it is imported

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from lowerbound.criterion import criterion_of, described
 
 if TYPE_CHECKING:
-    from lowerbound.record import Record
+    from lowerbound.training.record import Record
 
 __all__ = ["CountProgress", "TrainingProgress"]
 

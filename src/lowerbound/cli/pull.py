@@ -18,6 +18,6 @@ def pull(place: str, out: str, endpoint: str | None) -> None:
 
     It is opened and checked before it gets its place; nothing of it is executed.
     """
-    from lowerbound.hub import pull as pull_run
+    from lowerbound.verbs.hub import pull as pull_run
 
     say(f"Run: {pull_run(place, out, endpoint=endpoint)}")

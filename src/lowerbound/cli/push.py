@@ -21,6 +21,6 @@ def push(run: str, place: str, private: bool, force: bool, endpoint: str | None)
     The weights, the plan, the schema, the records and the scores are shared with a card (README.md); the data,
     checkpoints and paths of this machine are not. Categories, words and names of columns are part of the schema.
     """
-    from lowerbound.hub import push as push_run
+    from lowerbound.verbs.hub import push as push_run
 
     say(f"Shared: {push_run(run, place, private=private, force=force, endpoint=endpoint)}")

@@ -37,7 +37,7 @@ def reconstruct(run: str, other: Other, count: int, out: str | None, force: bool
     from lowerbound.cli.output import array_of, check_out, write_bytes, write_figure, write_npz, write_table
     from lowerbound.cli.pictures import check_form, for_picture
     from lowerbound.data.kinds import kind_named
-    from lowerbound.defaults import facts_of
+    from lowerbound.fitting.defaults import facts_of
     from lowerbound.plots import clip_animation, originals_and_reconstructions
     from lowerbound.randomness import forked
     from lowerbound.runs import Run

@@ -112,7 +112,7 @@ def _write_draws(path: Path, fitted: Fitted, drawn: tuple[Tensor, Tensor, np.nda
 
     from lowerbound.cli.output import array_of, write_bytes, write_figure, write_npz, write_table
     from lowerbound.cli.pictures import for_picture
-    from lowerbound.defaults import facts_of
+    from lowerbound.fitting.defaults import facts_of
     from lowerbound.plots import clip_animation, image_grid
     from lowerbound.shown import shown_as
 

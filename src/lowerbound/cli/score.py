@@ -58,8 +58,8 @@ def score(
     from lowerbound.cli.output import check_out, write_npz, write_table
     from lowerbound.cli.row_names import named_series_alone, series_as_text
     from lowerbound.evaluate.missing import of_gaps
-    from lowerbound.evidence_name import OF_GAPS, evidence_name
     from lowerbound.runs import Run
+    from lowerbound.verbs.evidence_name import OF_GAPS, evidence_name
 
     path, opened = Path(out), Run.open(run)
     check_out(path, opened, other.data, ".csv", ".parquet", ".npz", force=force)

@@ -13,9 +13,9 @@ from lowerbound.cli.integration import print_integration
 from lowerbound.cli.progress import CountProgress
 from lowerbound.cli.text import printable
 from lowerbound.cli.warned import warnings_as_sentences
-from lowerbound.defaults import as_ordinal, next_to_try
-from lowerbound.evidence_name import OF_GAPS, evidence_name
-from lowerbound.scoring import known_data
+from lowerbound.fitting.defaults import as_ordinal, next_to_try
+from lowerbound.verbs.evidence_name import OF_GAPS, evidence_name
+from lowerbound.verbs.scoring import known_data
 
 if TYPE_CHECKING:
     from lowerbound.fitted import Fitted
@@ -35,7 +35,7 @@ def score_fitted(fitted: Fitted, console: Console | None, **options: Any) -> dic
 def fit_language_model(fitted: Fitted, console: Console | None) -> None:
     """Fit the language model of the net of a model of text, and keep it in its folder, with the progress shown."""
     from lowerbound.cli.progress import TrainingProgress
-    from lowerbound.language_baseline import language_model_of
+    from lowerbound.verbs.language_baseline import language_model_of
 
     steps = 0 if fitted.plan is None else fitted.plan.steps
     with TrainingProgress(console, steps) as progress:

@@ -13,7 +13,7 @@ from lowerbound.cli.fit import fit
 from lowerbound.cli.text import printable, say
 
 if TYPE_CHECKING:
-    from lowerbound.sweeping import Validated
+    from lowerbound.verbs.sweeping import Validated
 
 __all__ = ["sweep"]
 
@@ -48,7 +48,7 @@ def sweep(
     weights. comparison.html in DIR compares all runs on the test rows, which choose nothing; sweep.json has the scores.
     """
     from lowerbound.cli.terminal import open_console
-    from lowerbound.sweeping import folder_name, grid
+    from lowerbound.verbs.sweeping import folder_name, grid
 
     wanted = grid(_values(over))
     parsed = [_parsed(context, settings) for settings in wanted]  # all are read before the first is fitted
@@ -118,9 +118,9 @@ def _check_plans(described: dict[str, Any], recipe: str | None, every: list[dict
     Raises:
         ValueError: the data, or the choices of one of the runs, are not usable.
     """
-    from lowerbound.fitting import prepare
+    from lowerbound.fitting.preparing import prepare
+    from lowerbound.fitting.start import plan_from
     from lowerbound.runs import load_dataset
-    from lowerbound.start import plan_from
 
     dataset = load_dataset(described)
     for given in every:
@@ -137,8 +137,8 @@ def _run(path: Path, described: dict[str, Any], recipe: str | None, given: dict[
     """
     from lowerbound.cli.failures import Interrupted
     from lowerbound.cli.training import begin, carry_out, reopen
-    from lowerbound.history import NonFiniteError
     from lowerbound.runs import Run
+    from lowerbound.training.history import NonFiniteError
 
     try:
         if not os.path.exists(path / "run.json"):
@@ -161,7 +161,7 @@ def _run(path: Path, described: dict[str, Any], recipe: str | None, given: dict[
 
 def _check_same(run: Any, described: dict[str, Any], recipe: str | None, given: dict[str, Any]) -> None:
     """Refuse to keep a run of other settings under the name of these."""
-    from lowerbound.start import plan_from
+    from lowerbound.fitting.start import plan_from
 
     said = {name: run.config["data"].get(name) for name in described}
     planned = plan_from(None, run.dataset, recipe, **given).to_json()
@@ -182,7 +182,7 @@ def _finish(out: Path, runs: dict[str, Path | str], wanted: list[dict[str, str]]
     from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.output import write_bytes
     from lowerbound.runs import Run
-    from lowerbound.sweeping import validated
+    from lowerbound.verbs.sweeping import validated
 
     scores: dict[str, Validated | None] = {}
     for name, place in runs.items():
@@ -235,7 +235,7 @@ def _print(
 
 def _compare(out: Path, places: list[Path], num_samples: int) -> None:
     """The page of all runs on test rows, where they can be compared."""
-    import lowerbound.comparison as comparing
+    import lowerbound.verbs.comparison as comparing
     from lowerbound.cli.progress import CountProgress
     from lowerbound.cli.terminal import open_console
     from lowerbound.report import write_comparison

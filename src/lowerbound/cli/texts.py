@@ -44,7 +44,7 @@ def sample_texts(
     fitted = fitted_of(opened)
     with warnings_as_sentences():
         if out is not None and out.lower().endswith(".npz"):
-            from lowerbound.writing import written
+            from lowerbound.verbs.writing import written
 
             tokens = written(fitted, count, decoding, seed, given=given, scaffold=scaffold)
             write_npz(Path(out), x=_symbols(fitted, tokens))

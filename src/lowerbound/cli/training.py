@@ -11,7 +11,6 @@ from typing import Any
 
 from rich.console import Console
 
-from lowerbound.branching import branch
 from lowerbound.cli.describe import fit_sentences
 from lowerbound.cli.failures import LONGEST, Interrupted, command
 from lowerbound.cli.interrupt import GracefulInterrupt
@@ -21,15 +20,16 @@ from lowerbound.cli.report import write
 from lowerbound.cli.scores import print_scores, score_fitted
 from lowerbound.cli.terminal import open_console
 from lowerbound.data import Dataset
-from lowerbound.engine import Engine
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import Training, prepare
-from lowerbound.history import NonFiniteError
+from lowerbound.fitting.preparing import Training, prepare
+from lowerbound.fitting.start import plan_from
 from lowerbound.loggers import recording
 from lowerbound.one_call import start_of
 from lowerbound.runs import Run, default_path, load_dataset
+from lowerbound.runs.branching import branch
 from lowerbound.spelling import parse
-from lowerbound.start import plan_from
+from lowerbound.training.engine import Engine
+from lowerbound.training.history import NonFiniteError
 from lowerbound.weights import NoDensityError
 
 __all__ = ["Job", "begin", "carry_out", "go_on_otherwise", "reopen"]

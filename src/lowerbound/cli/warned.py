@@ -16,7 +16,7 @@ def warnings_as_sentences() -> Iterator[None]:
     """Inside, what is not to be trusted or left out is said on stderr, each sentence once; the command goes on."""
     from lowerbound.data.remarks import DataWarning
     from lowerbound.inference import InferenceWarning
-    from lowerbound.language_baseline import BaselineWarning
+    from lowerbound.verbs.language_baseline import BaselineWarning
 
     ours = (InferenceWarning, BaselineWarning, DataWarning)
     with warnings.catch_warnings(record=True) as caught:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Independent, Laplace, Normal, OneHotCategorical
 
-from lowerbound import distribution_functions
+from lowerbound.distributions import distribution_functions
 from lowerbound.hooks import HasCumulative
 
 __all__ = ["Family", "family_of", "stated_cumulative"]

@@ -14,8 +14,8 @@ from lowerbound.coding.families import Family, family_of
 from lowerbound.coding.numbering import LatentCells, Steps
 from lowerbound.coding.stack import BitStack
 from lowerbound.coding.symbols import Elements, pop, push
+from lowerbound.distributions.in_turn import gaussian_in_turn
 from lowerbound.hooks import ComesInTurn, Turn
-from lowerbound.in_turn import gaussian_in_turn
 
 __all__ = ["Batch", "NumberingOf", "first_family", "pop_event", "push_event", "values_of", "visited"]
 

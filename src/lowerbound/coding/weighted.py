@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound import distribution_functions
 from lowerbound.coding.families import Family
 from lowerbound.coding.numbering import Steps
 from lowerbound.coding.stack import BitStack
 from lowerbound.coding.symbols import Elements, pop, push
+from lowerbound.distributions import distribution_functions
 from lowerbound.hooks import Latents
 
 __all__ = ["Drawn", "bits_of_mean", "chosen_first", "in_their_places", "pop_choice", "push_choice"]

@@ -17,7 +17,6 @@ from lowerbound.diagnosis.refit import Refit
 from lowerbound.evaluate import Estimates, Evidence, Summary, log_evidence, summary
 from lowerbound.evaluate.batches import context_rows
 from lowerbound.evaluate.missing import of_gaps
-from lowerbound.evidence_name import evidence_name
 from lowerbound.gradients import Pathwise, ScoreFunction
 from lowerbound.inference import Local
 from lowerbound.losses import Loss
@@ -26,6 +25,7 @@ from lowerbound.model import LatentVariableModel
 from lowerbound.objectives import ELBO, IWAE
 from lowerbound.protocols import Context, JointDensity, Objective
 from lowerbound.randomness import forked
+from lowerbound.verbs.evidence_name import evidence_name
 from lowerbound.weights import weigh
 
 __all__ = ["LEAST_ALLOWANCE", "SHARE_OF_RATE", "Case", "error_of_mean", "over_reals"]

@@ -12,9 +12,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lowerbound.defaults import facts_of
 from lowerbound.diagnosis.case import Case, error_of_mean
 from lowerbound.diagnosis.finding import Finding, Histograms, Measurement, found, undefined
+from lowerbound.fitting.defaults import facts_of
 from lowerbound.randomness import forked
 from lowerbound.shown import shown
 from lowerbound.weights import latents_of, weigh

@@ -18,13 +18,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lowerbound.defaults import facts_of
 from lowerbound.diagnosis.case import Case, over_reals
 from lowerbound.diagnosis.finding import Curves, Finding, Measurement, found, undefined
 from lowerbound.evaluate import Calibration, calibration, ecdf_band
 from lowerbound.evaluate.batches import context_rows
 from lowerbound.evaluate.rank_bands import above_uniform
 from lowerbound.evaluate.ranks import largest_difference
+from lowerbound.fitting.defaults import facts_of
 from lowerbound.hooks import PointMass
 from lowerbound.protocols import Context
 

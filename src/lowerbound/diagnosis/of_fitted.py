@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound.checkpoint import Checkpoint
 from lowerbound.data import Rows
 from lowerbound.diagnosis.case import Case
 from lowerbound.diagnosis.refit import Refit
 from lowerbound.evaluate.batches import context_rows
 from lowerbound.fitted import Fitted
-from lowerbound.fitting import Training, prepare
+from lowerbound.fitting.preparing import Training, prepare
 from lowerbound.hooks import CompletesContext
 from lowerbound.losses import Loss
 from lowerbound.protocols import Context, FollowsSteps
 from lowerbound.randomness import derive_seed
-from lowerbound.scoring import device_for
+from lowerbound.training.checkpoint import Checkpoint
+from lowerbound.verbs.scoring import device_for
 
 __all__ = ["as_at_the_end", "case_of", "rows_of"]
 

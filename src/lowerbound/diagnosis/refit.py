@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from lowerbound.fitted import Fitted
-from lowerbound.planning import Plan
+from lowerbound.fitting.planning import Plan
 from lowerbound.recipes import recipe_named
 from lowerbound.spelling import parse, spelled
 

@@ -21,12 +21,12 @@ import warnings
 import torch
 from scipy.stats import chi2
 
-from lowerbound.defaults import facts_of
 from lowerbound.diagnosis.case import Case, over_reals
 from lowerbound.diagnosis.clouds import on_main_directions
 from lowerbound.diagnosis.finding import Clouds, Finding, Measurement, found, undefined
 from lowerbound.evaluate import posterior_two_sample
 from lowerbound.evaluate.batches import context_rows
+from lowerbound.fitting.defaults import facts_of
 from lowerbound.hooks import Augmented, IsExact, WithoutDensity
 from lowerbound.inference import HMC
 from lowerbound.inference.draws import Draws, InferenceWarning

@@ -23,11 +23,11 @@ from lowerbound.evaluate.batches import check_rows, context_rows, latents_at, ro
 from lowerbound.evaluate.importance import FEWEST_WEIGHTS, effective_sample_size, log_mean_weight, pareto_k
 from lowerbound.hooks import PointMass
 from lowerbound.model import LatentVariableModel
-from lowerbound.products import fast_products
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import forked
 from lowerbound.row_numbers import row_number, rows_from
-from lowerbound.tuning import cpu_tuning
+from lowerbound.training.products import fast_products
+from lowerbound.training.tuning import cpu_tuning
 from lowerbound.weights import latents_of, log_density, log_reverse
 
 __all__ = ["Evidence", "log_evidence", "require_finite"]

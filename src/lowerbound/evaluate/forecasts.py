@@ -19,8 +19,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
-from lowerbound import distribution_functions
 from lowerbound.coding.families import stated_cumulative
+from lowerbound.distributions import distribution_functions
 from lowerbound.evaluate.batches import row_blocks
 from lowerbound.evaluate.continued import continued
 from lowerbound.evaluate.mixture_quantiles import quantiles_of

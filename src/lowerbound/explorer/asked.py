@@ -21,8 +21,8 @@ from lowerbound.explorer.answers import (
 )
 from lowerbound.explorer.explorer import Explorer
 from lowerbound.explorer.views import encoded
-from lowerbound.interpolating import Way
 from lowerbound.typed import WrongType, annotations_of, as_annotated
+from lowerbound.verbs.interpolating import Way
 
 __all__ = ["QUESTIONS", "answer", "read_question"]
 

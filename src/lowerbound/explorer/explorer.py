@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.autoregressive import AutoregressiveDistribution
 from lowerbound.data import DataError, Rows
+from lowerbound.distributions.autoregressive import AutoregressiveDistribution
 from lowerbound.evaluate.rate_distortion import ACTIVE_ABOVE
 from lowerbound.explorer.colours import Colour, colours_of
 from lowerbound.explorer.own import form_of, own_row
@@ -28,9 +28,9 @@ from lowerbound.explorer.space import space_of
 from lowerbound.explorer.terms import terms_of
 from lowerbound.explorer.views import View, views_of
 from lowerbound.fitted import Fitted
-from lowerbound.interpolating import Way, between
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.shown import shown, shown_as
+from lowerbound.verbs.interpolating import Way, between
 
 if TYPE_CHECKING:
     from lowerbound.diagnosis import Diagnosis

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from lowerbound.checkpoint import CheckpointError, write_atomically
 from lowerbound.explorer.answers import colour_answer, content_answer, findings_answer, plane_answer, row_answer
 from lowerbound.explorer.explorer import MOST_LATENTS_AT_ONCE, Explorer
 from lowerbound.explorer.page import page, to_json
 from lowerbound.explorer.views import View
+from lowerbound.training.checkpoint import CheckpointError, write_atomically
 
 __all__ = ["write_page"]
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Independent, OneHotCategorical
 from torch.nn.functional import softplus
 
-from lowerbound.one_hot import LinearOneHotCategorical
+from lowerbound.distributions.one_hot import LinearOneHotCategorical
 from lowerbound.protocols import Objective
 
 __all__ = ["Bits", "Discrete", "OneHots", "along_logits", "credit", "discrete_of", "q_without_score"]

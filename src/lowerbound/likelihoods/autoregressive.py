@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from lowerbound.autoregressive import AutoregressiveDistribution
+from lowerbound.distributions.autoregressive import AutoregressiveDistribution
 from lowerbound.likelihoods.bernoulli import Bernoulli
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape, numel, out_shape_of

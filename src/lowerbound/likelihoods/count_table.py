@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributions import Categorical as TorchCategorical
 from torch.types import _size
 
-from lowerbound import distribution_functions
+from lowerbound.distributions import distribution_functions
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 
 __all__ = ["CountTableDistribution"]

@@ -26,9 +26,9 @@ from torch.distributions import Distribution
 from torch.nn.functional import one_hot
 from torch.types import _size
 
-from lowerbound import distribution_functions
+from lowerbound.distributions import distribution_functions
+from lowerbound.distributions.in_turn import Stated
 from lowerbound.hooks import Turn
-from lowerbound.in_turn import Stated
 from lowerbound.likelihoods.discretized_logistic import (
     draw_level,
     log_prob_of_level,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.types import _size
 
-from lowerbound import distribution_functions
+from lowerbound.distributions import distribution_functions
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 
 __all__ = ["LogNormalInUnits", "NormalInUnits"]

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.distributions import Gamma, Independent
 from torch.types import _size
 
-from lowerbound import distribution_functions
+from lowerbound.distributions import distribution_functions
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.likelihoods.poisson import draw_counts

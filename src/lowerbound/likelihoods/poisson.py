@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 from torch.types import _size
 
-from lowerbound import distribution_functions
+from lowerbound.distributions import distribution_functions
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.likelihoods.stirling import HALF_LOG_TWO_PI, log_ratio, stirling_remainder

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.distributions import Gamma
 from torch.types import _size
 
-from lowerbound import distribution_functions
+from lowerbound.distributions import distribution_functions
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.location_scale import LocationScale, Scale
 from lowerbound.likelihoods.stirling import stirling_remainder

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.types import _size
 
-from lowerbound.autoregressive import AutoregressiveDistribution
 from lowerbound.decoding import Choice, draw, greedy
+from lowerbound.distributions.autoregressive import AutoregressiveDistribution
 from lowerbound.hooks import NamesLatents, Turn
 from lowerbound.likelihoods.categorical import CategoricalDistribution
 from lowerbound.likelihoods.open_points import Grammar, OpenPoints

@@ -21,7 +21,7 @@ from torch.distributions import Independent
 from torch.nn.functional import logsigmoid
 from torch.types import _size
 
-from lowerbound import distribution_functions
+from lowerbound.distributions import distribution_functions
 from lowerbound.hooks import HasCumulative
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution

@@ -33,9 +33,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowerbound.data import InMemory
-from lowerbound.engine import Engine
 from lowerbound.gradients import Pathwise
-from lowerbound.loop import steps_for, train
 from lowerbound.losses import VariationalLoss
 from lowerbound.losses.autoencoding import Autoencoding
 from lowerbound.losses.loss import Loss
@@ -51,6 +49,8 @@ from lowerbound.priors import MixtureNormal
 from lowerbound.priors.mixture_distribution import NormalMixture
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.schedules import Cosine
+from lowerbound.training.engine import Engine
+from lowerbound.training.loop import steps_for, train
 
 __all__ = [
     "RECIPE",

@@ -15,13 +15,13 @@ from typing import Literal
 from torch import nn
 
 from lowerbound import likelihoods
+from lowerbound.distributions.smoothed import Smoothing
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.parts import Activation, nonlinearity, outputs_of, seen_by, view_of
 from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP
 from lowerbound.posteriors import SmoothedBernoulli
 from lowerbound.priors import RBM, Bernoulli, Smoothed
-from lowerbound.smoothed import Smoothing
 from lowerbound.spelling import construct
 
 __all__ = ["RECIPE", "dvae"]

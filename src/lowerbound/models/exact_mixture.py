@@ -20,8 +20,8 @@ from torch.distributions import Distribution, Independent, Normal, OneHotCategor
 from torch.types import _size
 
 from lowerbound.chain import Chain
+from lowerbound.distributions.in_turn import gaussian_in_turn
 from lowerbound.hooks import Turn
-from lowerbound.in_turn import gaussian_in_turn
 from lowerbound.linear.observed import patterns_of
 from lowerbound.protocols import Context
 

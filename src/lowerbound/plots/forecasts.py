@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from lowerbound.plots.style import CLASS_COLOURS, INK, new_figure, style_axes, verbatim
 
 if TYPE_CHECKING:
-    from lowerbound.forecasting import Forecast
+    from lowerbound.verbs.forecasting import Forecast
 
 __all__ = ["series_with_forecasts"]
 

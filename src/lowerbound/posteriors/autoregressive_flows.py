@@ -34,7 +34,7 @@ from zuko.distributions import NormalizingFlow
 from zuko.flows import MaskedAutoregressiveTransform
 from zuko.transforms import AutoregressiveTransform
 
-from lowerbound.composed import composed, transforms_of
+from lowerbound.distributions.composed import composed, transforms_of
 from lowerbound.limits import MOST_LAYERS, require_at_most
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape

@@ -11,9 +11,9 @@ from typing import ClassVar
 from torch import nn
 from torch.distributions import Independent
 
+from lowerbound.distributions.one_hot import LinearOneHotCategorical
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape
-from lowerbound.one_hot import LinearOneHotCategorical
 from lowerbound.posteriors.parameters import latent_shape_of, require_at_least
 from lowerbound.protocols import Context
 

@@ -29,8 +29,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from lowerbound.distributions.in_turn import mixture_in_turn
 from lowerbound.hooks import Turn
-from lowerbound.in_turn import mixture_in_turn
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape
 from lowerbound.nets.softplus import positive

@@ -1,9 +1,9 @@
 """Bernoulli latents relaxed to (0, 1), the binary Concrete, with logits a(x) (Maddison et al. 2017, arXiv:1611.00712).
 
-The density and its two spaces are in `lowerbound.relaxed`. On (0, 1) a decoder can read z as a soft bit, but float32
-cannot represent z for y = logit z above 16, and then q and the prior score another value than the one drawn (|a| / τ up
-to about 10 is safe). In logit space every y is exact; the prior is then a density of y, and the decoder starts with a
-sigmoid. The prior is `priors.RelaxedBernoulli` in the same space, at a temperature of its own.
+The density and its two spaces are in `lowerbound.distributions.relaxed`. On (0, 1) a decoder can read z as a soft bit,
+but float32 cannot represent z for y = logit z above 16, and then q and the prior score another value than the one drawn
+(|a| / τ up to about 10 is safe). In logit space every y is exact; the prior is then a density of y, and the decoder
+starts with a sigmoid. The prior is `priors.RelaxedBernoulli` in the same space, at a temperature of its own.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent
 
+from lowerbound.distributions.relaxed import RelaxedBernoulliDistribution, UnitSpace
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.posteriors.parameters import latent_shape_of
 from lowerbound.protocols import Context
-from lowerbound.relaxed import RelaxedBernoulliDistribution, UnitSpace
 
 __all__ = ["RelaxedBernoulli"]
 

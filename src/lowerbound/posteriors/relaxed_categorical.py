@@ -1,9 +1,9 @@
 """One-hot latents relaxed to the simplex, the Concrete, with logits a(x) (Maddison et al. 2017, arXiv:1611.00712).
 
 Also called Gumbel-softmax (Jang et al. 2017, arXiv:1611.01144). The density and its two spaces are in
-`lowerbound.relaxed`. On the simplex the decoder reads z as a soft choice, which float32 can represent while (logit
-range + 20) / τ is below about 87. In log space every y is exact; the prior is then a density of y, and the decoder
-starts with exp. The prior is `priors.RelaxedCategorical` in the same space, at a temperature of its own.
+`lowerbound.distributions.relaxed`. On the simplex the decoder reads z as a soft choice, which float32 can represent
+while (logit range + 20) / τ is below about 87. In log space every y is exact; the prior is then a density of y, and the
+decoder starts with exp. The prior is `priors.RelaxedCategorical` in the same space, at a temperature of its own.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent
 
+from lowerbound.distributions.relaxed import RelaxedCategoricalDistribution, SimplexSpace
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.posteriors.parameters import latent_shape_of, require_at_least
 from lowerbound.protocols import Context
-from lowerbound.relaxed import RelaxedCategoricalDistribution, SimplexSpace
 
 __all__ = ["RelaxedCategorical"]
 

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from torch import nn
 
+from lowerbound.distributions.smoothed import SmoothedBits, Smoothing
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, vector_length
 from lowerbound.posteriors.parameters import latent_dim_of
 from lowerbound.protocols import Context
-from lowerbound.smoothed import SmoothedBits, Smoothing
 
 __all__ = ["SmoothedBernoulli"]
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 from torch.types import _size
 
+from lowerbound.distributions.one_hot import LinearOneHotCategorical
 from lowerbound.nets.shapes import as_shape
-from lowerbound.one_hot import LinearOneHotCategorical
 from lowerbound.protocols import Conditional, Context
 
 __all__ = ["AfterTraining"]

@@ -30,10 +30,10 @@ from torch.distributions import Distribution, constraints
 from torch.distributions import Normal as NormalDistribution
 from zuko.nn import MaskedMLP
 
+from lowerbound.distributions.one_hot import LinearOneHotCategorical
 from lowerbound.hooks import Turn
 from lowerbound.nets.shapes import Shape, vector_length
 from lowerbound.nets.softplus import positive
-from lowerbound.one_hot import LinearOneHotCategorical
 from lowerbound.protocols import Context
 
 __all__ = [

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Distribution
 
-from lowerbound.autoregressive import AutoregressiveDistribution
+from lowerbound.distributions.autoregressive import AutoregressiveDistribution
+from lowerbound.distributions.one_hot import LinearOneHotCategorical
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.nets.site_net import CausalNetwork, make_site_net
-from lowerbound.one_hot import LinearOneHotCategorical
 from lowerbound.protocols import Context
 
 __all__ = ["AutoregressiveMap"]

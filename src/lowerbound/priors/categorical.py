@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent
 
+from lowerbound.distributions.one_hot import LinearOneHotCategorical
 from lowerbound.nets.shapes import Shape, as_shape
-from lowerbound.one_hot import LinearOneHotCategorical
 from lowerbound.protocols import Context
 
 __all__ = ["Categorical"]

@@ -23,7 +23,7 @@ import zuko
 from torch import nn
 from zuko.distributions import NormalizingFlow
 
-from lowerbound.composed import composed, transforms_of
+from lowerbound.distributions.composed import composed, transforms_of
 from lowerbound.limits import MOST_LAYERS, require_at_most
 from lowerbound.nets.shapes import Shape, vector_length
 from lowerbound.priors.standard_normal import StandardNormal

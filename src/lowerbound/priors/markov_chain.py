@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from lowerbound.distributions.in_turn import num_elements
 from lowerbound.hooks import Turn
-from lowerbound.in_turn import num_elements
 from lowerbound.protocols import Conditional, Context
 
 __all__ = ["MarkovChain", "MarkovChainDistribution"]

@@ -22,8 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from lowerbound.distributions.in_turn import mixture_in_turn
 from lowerbound.hooks import Turn
-from lowerbound.in_turn import mixture_in_turn
 
 __all__ = ["NormalMixture"]
 

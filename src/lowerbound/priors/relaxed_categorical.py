@@ -3,7 +3,7 @@
 Maddison et al. (2017, arXiv:1611.00712) relax the prior together with the posterior, so that the model
 is one of continuous latents and the ELBO bounds *its* evidence; with the probability of a category in place of this
 density it would not bound anything. The temperature belongs to the model and may differ from that of q. The formula is
-in `lowerbound.relaxed`.
+in `lowerbound.distributions.relaxed`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent
 
+from lowerbound.distributions.relaxed import RelaxedCategoricalDistribution, SimplexSpace
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
-from lowerbound.relaxed import RelaxedCategoricalDistribution, SimplexSpace
 
 __all__ = ["RelaxedCategorical"]
 

@@ -6,9 +6,9 @@ from typing import ClassVar, cast
 
 from torch import Tensor, nn
 
+from lowerbound.distributions.smoothed import SmoothedDistribution, Smoothing
 from lowerbound.nets.shapes import as_shape
 from lowerbound.protocols import Conditional, Context
-from lowerbound.smoothed import SmoothedDistribution, Smoothing
 
 __all__ = ["Smoothed"]
 

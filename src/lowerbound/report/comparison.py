@@ -5,10 +5,10 @@ from html import escape
 from pathlib import Path
 
 from lowerbound import plots
-from lowerbound.comparison import Comparison
 from lowerbound.report.contents import Illustration
 from lowerbound.report.numbers import format_nats
 from lowerbound.report.page import document, figure_section, write_page
+from lowerbound.verbs.comparison import Comparison
 
 __all__ = ["render_comparison", "setting_words", "write_comparison"]
 

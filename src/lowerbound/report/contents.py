@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.figure import Figure
 
-from lowerbound.citing import Citations
 from lowerbound.evaluate import PredictiveChecks
+from lowerbound.verbs.citing import Citations
 
 __all__ = ["Illustration", "ReportContents"]
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from lowerbound.criterion import chooses, criterion_of, described, unit_of
 from lowerbound.evaluate.importance import FEWEST_WEIGHTS
-from lowerbound.evidence_name import OF_GAPS, evidence_name
 from lowerbound.report.contents import ReportContents
+from lowerbound.verbs.evidence_name import OF_GAPS, evidence_name
 
 __all__ = ["Score", "Tile", "format_nats", "scores", "tiles"]
 

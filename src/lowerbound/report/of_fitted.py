@@ -12,26 +12,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound.citing import cite
-from lowerbound.cross_generating import pictures_in
 from lowerbound.data import Dataset
 from lowerbound.data.covariates import words_of
 from lowerbound.data.kinds.strings import texts_in
 from lowerbound.data.schema import Schema
-from lowerbound.defaults import facts_of
 from lowerbound.evaluate import PosteriorMean, PredictiveChecks, nearest_tokens, posterior_mean
 from lowerbound.fitted import Fitted
+from lowerbound.fitting.defaults import facts_of
 from lowerbound.hooks import Embeds, FindsStates
 from lowerbound.inference import InferenceWarning
 from lowerbound.model import LatentVariableModel
 from lowerbound.nets.token_net import TokenNet
-from lowerbound.not_finite import require_finite_rows
 from lowerbound.plots.clips import filmstrips
 from lowerbound.plots.molecules import molecule_svg
-from lowerbound.predictive import models_gaps
 from lowerbound.priors import AfterTraining
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.report.contents import ReportContents
+from lowerbound.training.not_finite import require_finite_rows
+from lowerbound.verbs.citing import cite
+from lowerbound.verbs.cross_generating import pictures_in
+from lowerbound.verbs.predictive import models_gaps
 
 __all__ = ["collect"]
 

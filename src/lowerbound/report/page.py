@@ -12,12 +12,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from lowerbound.checkpoint import write_atomically
 from lowerbound.report.contents import Illustration, ReportContents
 from lowerbound.report.figures import illustrations
 from lowerbound.report.numbers import Score, Tile, scores, tiles
 from lowerbound.report.sheet import STYLE_SHEET
 from lowerbound.report.words import NEAREST_WORDS, TEXT_PAIRS, TEXT_SAMPLES
+from lowerbound.training.checkpoint import write_atomically
 
 __all__ = ["ReportError", "document", "figure_section", "render", "write_page", "write_report"]
 

@@ -24,12 +24,12 @@ from lowerbound.data import Dataset, Overrides
 from lowerbound.data.foreign_tables import in_pandas
 from lowerbound.data.given import dataset_of, texts_of
 from lowerbound.data.plain import plain
-from lowerbound.engine import Device
 from lowerbound.fitted import Fitted
 from lowerbound.models.recipe import Recipe
-from lowerbound.record import Record
 from lowerbound.shown import shown
 from lowerbound.sklearn.axes import check_two_axes
+from lowerbound.training.engine import Device
+from lowerbound.training.record import Record
 
 __all__ = [
     "DTYPES",

@@ -25,16 +25,16 @@ from torch import Tensor
 
 from lowerbound.data.classes import UNLABELLED
 from lowerbound.data.transform import Binarization
-from lowerbound.engine import Device
 from lowerbound.fitted import Fitted
+from lowerbound.fitting.planning import Plan
 from lowerbound.labelled import LabelledModel
 from lowerbound.models.variational_autoencoder import Activation
-from lowerbound.planning import Plan
 from lowerbound.randomness import derive_seed
-from lowerbound.record import Record
 from lowerbound.sklearn.bridge import as_given, dtype_of, fit_dataset, means, seed_of, to_dataset, validated
 from lowerbound.sklearn.vae import VAE
 from lowerbound.spelling import spelled
+from lowerbound.training.engine import Device
+from lowerbound.training.record import Record
 
 __all__ = ["SemiSupervisedVAE"]
 

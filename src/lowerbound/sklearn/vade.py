@@ -25,17 +25,17 @@ from torch import Tensor, nn
 
 from lowerbound.data import Dataset
 from lowerbound.data.split import num_for_selection
-from lowerbound.engine import Device, Engine
 from lowerbound.fitted import Fitted
+from lowerbound.fitting.planning import Plan
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.deep_embedding import RECIPE, fit_mixture, number_by_size, pretrain, sample_cluster, start
 from lowerbound.models.recipe import BeforeTraining
 from lowerbound.models.variational_autoencoder import Activation
-from lowerbound.planning import Plan
 from lowerbound.randomness import derive_seed, forked
-from lowerbound.record import Record
 from lowerbound.sklearn.bridge import as_given, dtype_of, fit_dataset, seed_of, to_dataset, validated, whole
+from lowerbound.training.engine import Device, Engine
+from lowerbound.training.record import Record
 
 __all__ = ["VaDE"]
 

@@ -21,13 +21,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from lowerbound.data.transform import Binarization
-from lowerbound.defaults import autoencoder_for
-from lowerbound.engine import Device
 from lowerbound.fitted import Fitted
+from lowerbound.fitting.defaults import autoencoder_for
+from lowerbound.fitting.planning import Plan
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.variational_autoencoder import Activation, Network
-from lowerbound.planning import Plan
-from lowerbound.record import Record
 from lowerbound.sklearn.axes import check_two_axes
 from lowerbound.sklearn.bridge import (
     DTYPES,
@@ -40,6 +38,8 @@ from lowerbound.sklearn.bridge import (
     to_dataset,
     validated,
 )
+from lowerbound.training.engine import Device
+from lowerbound.training.record import Record
 
 __all__ = ["VAE"]
 

@@ -1,0 +1,122 @@
+"""A step as one graph: how torch is told to follow it, and when it looks whether the graph still holds.
+
+Before each call torch looks whether everything that the graph takes for granted is as it was (numbers and flags of
+modules, shapes, settings), which takes a quarter of the time of a step of a small net. Within an interval of training
+nothing of that changes but tensors: it is looked at in the first steps of an interval alone, unless a part of the loss
+is told of each step (`protocols.FollowsSteps`), or a graph was made anew in these steps.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from types import FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lowerbound.training.products import is_faster
+
+__all__ = ["Graph", "can_follow_autograd", "why"]
+
+_CHECKED = 2  # steps of an interval: one would not show what each step changes
+
+
+class Graph:
+    """A method as one compiled graph.
+
+    Arguments:
+        method: of tensors, and lists of them.
+        is_told: whether something is told of each step, and may change what is no tensor.
+    """
+
+    def __init__(self, method: Callable[..., Tensor], *, is_told: bool):
+        own = _with_code_of_its_own(method)
+        self._code = own.__func__.__code__
+        self._compiled = torch.compile(own, dynamic=False, fullgraph=True, options=_options())
+        self._is_steady, self._checks_left = not is_told, _CHECKED
+        self._num_graphs = 0
+
+    def begin(self) -> None:
+        """Look at everything again in the next calls: what is no tensor may have changed."""
+        self._checks_left = _CHECKED
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        """The result of the method."""
+        if self._is_steady and not self._checks_left:
+            with _unchecked():
+                return self._compiled(*inputs)
+        with _following_autograd():
+            result = self._compiled(*inputs)
+        self._checks_left = max(self._checks_left - 1, 0)
+        self._notice()
+        return result
+
+    def _notice(self) -> None:
+        """A graph that is made anew in the last of the checked calls would be made anew in all."""
+        found = len(_graphs_of(self._code))
+        if self._checks_left == 0 and self._num_graphs not in (0, found):
+            self._is_steady = False
+        self._num_graphs = found
+
+
+def can_follow_autograd() -> bool:
+    """Whether this torch follows `autograd.grad`, with which losses that have derivatives of their own compile."""
+    import torch._dynamo.config as settings  # slow to import
+
+    return hasattr(settings, "trace_autograd_ops")
+
+
+def why(error: Exception) -> str:
+    """Why a graph could not be made: the first line of what the compiler says, and the file at which it gave up."""
+    said = str(error).strip() or type(error).__name__
+    first = said.splitlines()[0][:200].rstrip(". ")
+    files = re.findall(r'File "[^"]*?/(?:site-packages|src)/([^"]+)", line', said)
+    places = [file for file in files if not file.startswith("torch/") and file != "lowerbound/training/steps.py"]
+    return f"{first}, in {places[-1]}" if places else first
+
+
+def _following_autograd() -> AbstractContextManager[object]:
+    if not can_follow_autograd():
+        return nullcontext()
+    return torch._dynamo.config.patch(trace_autograd_ops=True)
+
+
+def _unchecked() -> AbstractContextManager[object]:
+    return torch.compiler.set_stance("default", skip_guard_eval_unsafe=True)
+
+
+def _graphs_of(code: Any) -> list[Any]:
+    from torch._dynamo.eval_frame import _debug_get_cache_entry_list
+
+    return _debug_get_cache_entry_list(code)
+
+
+def _with_code_of_its_own(method: Any) -> MethodType:
+    """A bound method with a copy of its code: torch counts the graphs of one code, and gives up at the ninth."""
+    function = method.__func__
+    own = FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    return MethodType(own, method.__self__)
+
+
+def _options() -> dict[str, Any]:
+    """Random numbers are torch's own; products are those of oneDNN where it is faster.
+
+    torch would keep compiled headers in the folder for temporary files, where others can be first (`keep_graphs`).
+    """
+    options: dict[str, Any] = {"fallback_random": True}
+    if "cpp_cache_precompile_headers" in torch._inductor.list_options():  # pyright: ignore[reportPrivateImportUsage]
+        options["cpp_cache_precompile_headers"] = False
+    if is_faster():
+        from lowerbound.training.products_compiled import ProductsByOneDNN  # the compiler is slow to import
+
+        options["post_grad_custom_post_pass"] = ProductsByOneDNN()
+    return options
