@@ -36,7 +36,7 @@ def are_molecules(lines):
 
 
 def test_molecules_are_fitted_with_no_other_word(path):
-    plan = lb.planning.plan(lb.data.read_file(path))
+    plan = lb.plan(lb.data.read_file(path))
     assert plan.recipe == "molecule-vae"
     assert plan.reasons["recipe"] == "the data are molecules"
     assert "points=" in plan.model["likelihood"]

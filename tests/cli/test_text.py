@@ -45,7 +45,7 @@ def test_no_other_recipe_is_advised_for_text():
 
 
 def test_text_is_fitted_with_no_other_word(sentences):
-    plan = lb.planning.plan(lb.data.read_file(sentences))
+    plan = lb.plan(lb.data.read_file(sentences))
     assert plan.recipe == "sentence-vae"
     assert plan.reasons["recipe"] == "the data are text"
     assert plan.model["likelihood"] == "tokens:num_symbols=15"
