@@ -87,10 +87,12 @@ def _finish(loss: Loss, x: Tensor, options: Mapping[str, Any]) -> Stage:
     if not prior.is_fitted and isinstance(prior.prior, InitializedFromLatents):
         with torch.no_grad():
             prior.prior.initialize_from_latents(loss.model.infer(x).sample())
+    second = PriorAlone(loss.model, x[:_ROWS_TO_SCORE])
     return Stage(
-        loss=PriorAlone(loss.model, x[:_ROWS_TO_SCORE]),
+        loss=second,
         patience=options["prior_patience"],
         conclude=prior.conclude,
+        course=second.of_length,
     )
 
 
