@@ -140,7 +140,7 @@ def fit_one(
     with torch.no_grad():
         log_prior = prior(None).log_prob(z)
         mean, error = mean_and_error(log_prior)
-        row = {"log_prior": mean, "error": error, "held_out": fitted.after}
+        row: dict[str, Any] = {"log_prior": mean, "error": error, "held_out": fitted.after}
         row |= {"num_epochs": fitted.num_epochs, "cpu_seconds": round(seconds, 1)}
         if isinstance(prior, FlowMatching):
             row["learning_rate"] = [prior.fitting_rate, fitted.last_learning_rate]

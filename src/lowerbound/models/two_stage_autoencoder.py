@@ -50,7 +50,8 @@ def two_stage(
     Arguments:
         event_shape: shape of one datum.
         latent_dim: length of z.
-        prior: of the second stage, by name: "flow-prior", "flow-matching", "mixture-normal".
+        prior: of the second stage, by name: "flow-prior", "flow-matching" (at a learning rate of its own),
+            "mixture-normal".
         likelihood: as for `vae`.
         posterior: as for `vae`.
         network: as for `vae`.
