@@ -17,6 +17,7 @@ from lowerbound.losses import PriorAlone
 from lowerbound.models import two_stage
 from lowerbound.one_call import fit
 from lowerbound.priors import AfterTraining, FlowMatching, StandardNormal
+from lowerbound.priors.closing import Course
 from lowerbound.runs import Run
 
 MODEL = {"latent_dim": 2, "hidden": [16], "prior": "flow-matching:hidden=32,steps=6"}
@@ -69,9 +70,10 @@ def test_encoder_and_decoder_rest(few):
     assert both.model.prior.prior.velocity.last.weight.abs().max() > 0
 
 
-@pytest.mark.parametrize("stopped_after", [pytest.param(2, marks=pytest.mark.slow), 7])
+@pytest.mark.parametrize("stopped_after", [pytest.param(2, marks=pytest.mark.slow), 31])
 def test_a_run_goes_on_to_the_same_bits_in_both_stages(few, tmp_path, stopped_after):
-    planned = plan(few, "two-stage", steps=20, prior_epochs=3, **SMALL)
+    """The 31st record is of step 55 of the second stage, the last six of whose 60 steps are on log p(z)."""
+    planned = plan(few, "two-stage", steps=20, prior_epochs=12, prior_patience=12, **SMALL)
 
     def run(path, records):
         made = Run.open(path) if path.exists() else Run.create(path, planned, {"name": "few"}, few)
@@ -101,6 +103,30 @@ def test_the_second_stage_minimises_the_loss_of_matching_and_reports_the_bound()
     torch.testing.assert_close(found.terms["prior"], model.prior.prior().log_prob(z).mean().detach())
     loss.at_step(1)
     torch.testing.assert_close(loss(x).terms["prior"], found.terms["prior"])  # it stands
+
+
+def test_the_last_steps_of_the_second_stage_are_on_the_log_density():
+    torch.manual_seed(0)
+    model, x = two_stage((6,), **MODEL), torch.ones(40, 6)
+    loss = PriorAlone(model, x)
+    loss.of_length(100)
+    losses = {}
+    for step in (89, 90):
+        loss.at_step(step)
+        torch.manual_seed(1)
+        losses[step] = loss(x)
+    torch.manual_seed(1)
+    z = model.infer(x).sample((1,))
+    torch.testing.assert_close(losses[90].loss, -model.prior.prior().log_prob(z).mean())
+    torch.testing.assert_close(losses[90].terms["prior"], -losses[90].loss.detach())
+    torch.testing.assert_close(losses[89].loss, model.prior.prior.fitting_loss(z).mean())
+
+
+def test_the_second_stage_has_the_rates_of_its_course_and_says_so(fitted):
+    second = [record for record in fitted.records if record["stage"] == 2]
+    course = Course(FlowMatching.fitting_rate, second[-1]["step"] - 200)
+    assert second[-1]["learning_rate"] == course(course.num_steps - 1)
+    assert [record["note"] for record in second if record["note"]] == [course.told]
 
 
 def test_mistakes_are_named():

@@ -50,7 +50,7 @@ class TrainingProgress:
     def update(self, record: Record) -> None:
         """Show a record."""
         if record.stage > self._stage and self._console is not None:
-            self._console.print("Second stage.")
+            self._console.print("Second stage.", record.note or "", markup=False)
         self._stage = record.stage
         criterion = criterion_of(record.terms)
         fresh = "" if record.held_out is None else f"  held-out {record.held_out[criterion]:.2f}"

@@ -89,8 +89,14 @@ def _finish(
     an_epoch = steps_for(1, len(training.source), plan.batch_size)
     assert training.held_out is not None
     held_out = HeldOut(source=training.held_out, every=an_epoch, patience=stage.patience)
-    own = None if checkpoint is None else finish_checkpoint(checkpoint)
-    yield from _train(stage.loss, training, held_out, steps, min(100, an_epoch), plan, engine, own)
+    file = None if checkpoint is None else finish_checkpoint(checkpoint)
+    course = None if stage.course is None else stage.course(steps)
+    records = _train(stage.loss, training, held_out, steps, min(100, an_epoch), plan, engine, file, course)
+    told = None if course is None else course.told
+    with closing(records):
+        for record in records:
+            yield replace(record, note=" ".join(filter(None, (told, record.note))) or None)
+            told = None
     stage.conclude()
 
 
@@ -103,8 +109,9 @@ def _train(
     plan: Plan,
     engine: Engine,
     checkpoint: Checkpoint | None,
+    schedule: Schedule | None = None,
 ) -> Generator[Record, None, None]:
-    """The loop with the settings of a plan.
+    """The loop with the settings of a plan, and another schedule of the learning rate if one is given.
 
     Raises:
         NonFiniteError: with the rows of the user's data.
@@ -114,7 +121,7 @@ def _train(
         training.source,
         num_steps=num_steps,
         batch_size=plan.batch_size,
-        lr=_schedule(plan, num_steps),
+        lr=schedule or _schedule(plan, num_steps),
         clip_norm=plan.clip_norm,
         optimizer=plan.optimizer,
         accumulate=plan.accumulate,
@@ -124,7 +131,7 @@ def _train(
         log_every=log_every,
         held_out=held_out,
         checkpoint=checkpoint,
-        compile=plan.compile,
+        compile=plan.compile if loss.compiles else False,
         engine=engine,
         row_numbers=training.numbers,
     )

@@ -39,12 +39,14 @@ class Loss(nn.Module, ABC):
         criterion: the name of the term by which its runs are read.
         every_parameter_learns: whether every parameter has a gradient in every step. If not, the loss must say so:
             several processes would otherwise wait for the missing gradients.
+        compiles: whether its step may be compiled.
         compares_means: whether E[x | z] is compared with x, so that x must not be drawn anew at each visit.
     """
 
     model: LatentVariableModel
     criterion: Criterion = "bound"
     every_parameter_learns: bool = True
+    compiles: bool = True
     compares_means: bool = False
 
     @abstractmethod

@@ -6,8 +6,9 @@ The bound is that of the whole model, so that the course of the second stage goe
 every batch for a number that rests would take most of the time: in training log p(x | z) is its mean over some rows.
 The same loss fits a prior that was trained with its model to codes that are rounded, where training had noise in the
 place of rounding (`RoundedPriorAlone`).
-A prior with a loss of its own (`two_stage.HasFittingLoss`) learns by that; its log p(z), which may take many times as
-long as a step, is then taken every 100 steps in training, and stands until the next.
+A prior with a loss of its own (`two_stage.HasFittingLoss`) learns by that, until the last steps, which are on −log p(z)
+as those of any other prior (`closing.Course`); its log p(z), which may take many times as long as a step, is before
+that taken every 100 steps in training, and stands until the next.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from lowerbound.hooks import Latents
 from lowerbound.losses.loss import Loss, LossOutput, first_two
 from lowerbound.model import LatentVariableModel
 from lowerbound.priors import AfterTraining
+from lowerbound.priors.closing import Course
 from lowerbound.priors.two_stage import HasFittingLoss, fitting_loss
 from lowerbound.protocols import Context
 
@@ -31,7 +33,7 @@ _ROWS, _EVERY = 500, 100
 
 
 class PriorAlone(Loss):
-    """What the prior is fitted by, averaged over the codes of a batch: −log p(z), or its own loss.
+    """What the prior is fitted by, averaged over the codes of a batch: −log p(z), or its own loss until the last steps.
 
     Arguments:
         model: a model whose prior is `AfterTraining`; its other parts are read and are no part of this loss.
@@ -47,6 +49,7 @@ class PriorAlone(Loss):
 
     by_name = False
     prior: Any
+    course: Course | None = None
     log_likelihood: Tensor
     log_prior: Tensor
 
@@ -60,7 +63,14 @@ class PriorAlone(Loss):
         self._rest_of(model, model.prior, x)
         if isinstance(self.prior.prior, HasFittingLoss):
             self.register_buffer("log_prior", torch.zeros_like(self.log_likelihood))
-            self._due = True
+            self._due, self._closes = True, False
+            self.compiles = False  # the steps differ in what they compute
+
+    def of_length(self, num_steps: int) -> Course | None:
+        """Learn how many steps there will be, the last of which close; their rates, if the prior has its own loss."""
+        if isinstance(self.prior.prior, HasFittingLoss):
+            self.course = Course(self.prior.prior.fitting_rate, num_steps)
+        return self.course
 
     def _rest_of(self, model: LatentVariableModel, prior: nn.Module, x: Tensor) -> None:
         """Let the prior learn and the rest of the model be read."""
@@ -81,13 +91,13 @@ class PriorAlone(Loss):
         return LossOutput(loss, {name: part.detach().mean() for name, part in parts.items()})
 
     def at_step(self, step: int) -> None:
-        """Whether log p(z) is taken anew in this step, where it is not the loss."""
-        self._due = step % _EVERY == 0
+        """Whether log p(z) is the loss of this step, and whether it is taken anew where it is not."""
+        self._due, self._closes = step % _EVERY == 0, self.course is not None and self.course.closes(step)
 
     def _of_prior(self, z: Latents, context: Context | None) -> tuple[Tensor, Tensor]:
         """The loss, and log p(z) (S, B) or the mean that stands for it."""
         prior, z = cast(AfterTraining, self.prior), cast(Tensor, z)
-        if not isinstance(prior.prior, HasFittingLoss):
+        if not isinstance(prior.prior, HasFittingLoss) or (self.training and self._closes):
             log_prior = prior.of_second_stage(context).log_prob(z)
             return -log_prior.mean(), log_prior
         if self.training and not self._due:

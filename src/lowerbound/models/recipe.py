@@ -16,6 +16,7 @@ from torch import Tensor
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.nets.shapes import Shape
+from lowerbound.priors.closing import Course
 from lowerbound.spelling import check_options
 
 __all__ = [
@@ -70,11 +71,14 @@ class Stage:
         loss: what it minimises, on the rows of the first.
         patience: evaluations of the held-out bound, one an epoch, without improvement before it stops.
         conclude: what is done at its end.
+        course: from its number of steps to its own learning rates; None, or a function that returns None, takes those
+            of the plan.
     """
 
     loss: Loss
     patience: int
     conclude: Callable[[], object]
+    course: Callable[[int], Course | None] | None = None
 
 
 @runtime_checkable

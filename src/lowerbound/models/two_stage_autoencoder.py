@@ -50,7 +50,8 @@ def two_stage(
     Arguments:
         event_shape: shape of one datum.
         latent_dim: length of z.
-        prior: of the second stage, by name: "flow-prior", "flow-matching", "mixture-normal".
+        prior: of the second stage, by name: "flow-prior", "flow-matching" (at a learning rate of its own),
+            "mixture-normal".
         likelihood: as for `vae`.
         posterior: as for `vae`.
         network: as for `vae`.
@@ -87,10 +88,12 @@ def _finish(loss: Loss, x: Tensor, options: Mapping[str, Any]) -> Stage:
     if not prior.is_fitted and isinstance(prior.prior, InitializedFromLatents):
         with torch.no_grad():
             prior.prior.initialize_from_latents(loss.model.infer(x).sample())
+    second = PriorAlone(loss.model, x[:_ROWS_TO_SCORE])
     return Stage(
-        loss=PriorAlone(loss.model, x[:_ROWS_TO_SCORE]),
+        loss=second,
         patience=options["prior_patience"],
         conclude=prior.conclude,
+        course=second.of_length,
     )
 
 

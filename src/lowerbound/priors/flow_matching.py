@@ -79,8 +79,9 @@ class Velocity(nn.Module):
 class FlowMatching(nn.Module):
     """A continuous flow over z that may be fitted without solving its ODE.
 
-    `fit_prior_to_latents` and the recipe `two-stage` fit it to latents by `fitting_loss`; trained jointly with a model
-    it learns by its log density, which is many times slower.
+    `fit_prior_to_latents` and the recipe `two-stage` fit it to latents by `fitting_loss`, and in the last steps by its
+    log density (`closing.Course`); trained jointly with a model it learns by its log density alone, which is many times
+    slower.
 
     Arguments:
         latent_shape: length of z.
@@ -99,6 +100,7 @@ class FlowMatching(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("lipman2022flow",)
+    fitting_rate = 6e-3  # ahead of 3e-3 and 1e-3 on codes of pictures
 
     loc: Tensor
     scale: Tensor

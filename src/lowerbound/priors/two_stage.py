@@ -6,7 +6,8 @@ avoids them, without a change of p(x | z) or q(z | x) (Dai & Wipf 2019, arXiv:19
 the density of the latents: E_q[log p(x | z) − log q(z | x)] stays as it is.
 
 The learning rate falls from its start to a hundredth of it by half a cosine over all epochs: losses that are estimated
-from few draws, such as that of flow matching, leave a fit at a constant rate tenths of a nat behind.
+from few draws, such as that of flow matching, leave a fit at a constant rate tenths of a nat behind. A fit by such a
+loss ends by some steps on −log p(z) itself (`closing.Course`).
 
 Rows are split in three: one part to fit on, with fresh latents in every epoch; one to stop early on;
 one that neither uses, for the numbers that are reported.
@@ -26,7 +27,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from lowerbound.protocols import Conditional, Context, InitializedFromData
+from lowerbound.priors.closing import Course
+from lowerbound.protocols import Conditional, Context, InitializedFromData, Schedule
 from lowerbound.schedules import Cosine
 from lowerbound.weights import latents_of
 
@@ -40,7 +42,7 @@ __all__ = [
 ]
 
 _CHUNK = 4096
-_LAST_RATE = 0.01  # of the first
+_RATE, _LAST_RATE = 1e-3, 0.01  # of the first step, unless a prior has its own, and of the last relative to it
 
 
 @runtime_checkable
@@ -65,16 +67,28 @@ class InitializedFromLatents(Protocol):
 
 @runtime_checkable
 class HasFittingLoss(Protocol):
-    """A prior that is fitted to latents by another loss than −log p(z), such as `FlowMatching`."""
+    """A prior that is fitted to latents by another loss than −log p(z), such as `FlowMatching`, until the last steps.
+
+    Attributes:
+        fitting_rate: the learning rate at the first step, unless another is given.
+    """
+
+    fitting_rate: float
 
     def fitting_loss(self, z: Tensor, context: Context | None = None) -> Tensor:
         """From latents z (*batch, *event) to the loss of each (*batch)."""
         ...
 
 
-def fitting_loss(prior: Conditional, z: Tensor, context: Context | None = None) -> Float[Tensor, "*batch"]:
-    """What a prior minimises when it is fitted to latents z (*batch, *event): −log p(z), unless it has its own loss."""
-    return prior.fitting_loss(z, context) if isinstance(prior, HasFittingLoss) else -prior(context).log_prob(z)
+def fitting_loss(
+    prior: Conditional, z: Tensor, context: Context | None = None, *, closes: bool = False
+) -> Float[Tensor, "*batch"]:
+    """What a prior minimises when it is fitted to latents z (*batch, *event): −log p(z), unless it has its own loss and
+    the fit does not come to its close.
+    """
+    if isinstance(prior, HasFittingLoss) and not closes:
+        return prior.fitting_loss(z, context)
+    return -prior(context).log_prob(z)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +103,7 @@ class LatentFit:
         after_error: standard error of after.
         gain_error: standard error of gain.
         num_epochs: epochs until it stopped.
-        last_learning_rate: of the last step; it fell to a hundredth of the first if no patience ran out.
+        last_learning_rate: of the last step; it fell to the end of its course if no patience ran out.
     """
 
     before: float
@@ -112,7 +126,7 @@ def fit_prior_to_latents(
     max_epochs: int = 200,
     patience: int = 10,
     batch_size: int = 256,
-    learning_rate: float = 1e-3,
+    learning_rate: float | None = None,
     seed: int = 0,
 ) -> LatentFit:
     """Fit a prior to samples of the aggregate posterior of a trained model, in place.
@@ -130,7 +144,8 @@ def fit_prior_to_latents(
         max_epochs: at most so many passes over the latents, over which the learning rate falls.
         patience: stop after so many epochs without a better state.
         batch_size: rows per step.
-        learning_rate: of Adam, at the first step; it falls to a hundredth by half a cosine.
+        learning_rate: of Adam, at the first step; it falls to a hundredth by half a cosine. None takes the
+            `fitting_rate` of a prior with a loss of its own, whose last steps start at it anew, and 1e-3 else.
         seed: of the split, the latents and the order; the random state of the caller is left alone.
 
     Returns:
@@ -153,7 +168,9 @@ def fit_prior_to_latents(
         before = _score(model.prior, latents.test, latents.context_of(latents.test_rows))
         if initialize:
             _initialize(prior, latents, x)
-        epochs, rate = _fit(prior, parameters, latents, max_epochs, patience, batch_size, learning_rate)
+        steps = max_epochs * math.ceil(len(latents.fit_rows) / batch_size)
+        course = _course(prior, learning_rate, steps)
+        epochs, rate = _fit(prior, parameters, latents, max_epochs, patience, batch_size, course)
         after = _score(prior, latents.test, latents.context_of(latents.test_rows))
     return _report(before, after, epochs, rate)
 
@@ -194,6 +211,13 @@ def _initialize(prior: nn.Module, latents: _Latents, x: Tensor) -> None:
         prior.initialize_from_latents(latents.draw(latents.fit_rows))
 
 
+def _course(prior: nn.Module, learning_rate: float | None, num_steps: int) -> Schedule:
+    if isinstance(prior, HasFittingLoss):
+        return Course(prior.fitting_rate if learning_rate is None else learning_rate, num_steps)
+    rate = _RATE if learning_rate is None else learning_rate
+    return Cosine(rate, rate * _LAST_RATE, max(1, num_steps))
+
+
 def _fit(
     prior: nn.Module,
     parameters: list[nn.Parameter],
@@ -201,19 +225,17 @@ def _fit(
     max_epochs: int,
     patience: int,
     batch_size: int,
-    learning_rate: float,
+    course: Schedule,
 ) -> tuple[int, float]:
     """Train with Adam until patience runs out, leave the best state in the prior; the epochs, and the last rate."""
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate)
-    steps = math.ceil(len(latents.fit_rows) / batch_size)
-    rate = Cosine(learning_rate, learning_rate * _LAST_RATE, max(1, max_epochs * steps))
+    optimizer = torch.optim.Adam(parameters, lr=course(0))
     stop_context = latents.context_of(latents.stop_rows)
     best, best_epoch = _score(prior, latents.stop, stop_context).mean(), 0
     state = copy.deepcopy(prior.state_dict())
     epoch = 0
     while epoch < max_epochs and epoch - best_epoch < patience:
         epoch += 1
-        _epoch(prior, parameters, optimizer, latents, batch_size, [rate((epoch - 1) * steps + s) for s in range(steps)])
+        _epoch(prior, parameters, optimizer, latents, batch_size, epoch, course)
         value = _score(prior, latents.stop, stop_context).mean()
         if value > best:
             best, best_epoch, state = value, epoch, copy.deepcopy(prior.state_dict())
@@ -227,19 +249,21 @@ def _epoch(
     optimizer: torch.optim.Optimizer,
     latents: _Latents,
     batch_size: int,
-    rates: list[float],
+    epoch: int,
+    course: Schedule,
 ) -> None:
-    """A pass over fresh latents; the rate of each of its steps is given."""
+    """A pass over fresh latents, the epoch counted from 1."""
     z = latents.draw(latents.fit_rows)
     with _in_mode(prior, training=True):
         parts = torch.randperm(len(z), device=z.device).split(batch_size)
-        for part, rate in zip(parts, rates, strict=True):
+        for step, part in enumerate(parts, start=(epoch - 1) * len(parts)):
             context = latents.context_of(latents.fit_rows[part])
-            loss = fitting_loss(prior, z[part], context).mean()
+            closes = isinstance(course, Course) and course.closes(step)
+            loss = fitting_loss(prior, z[part], context, closes=closes).mean()
             # Not `backward`: a VampPrior also depends on the posterior, which is to gather none.
             for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
                 p.grad = gradient
-            optimizer.param_groups[0]["lr"] = rate
+            optimizer.param_groups[0]["lr"] = course(step)
             optimizer.step()
     optimizer.zero_grad()
 

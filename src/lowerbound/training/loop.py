@@ -299,4 +299,4 @@ def _make_step(
         return step, None
     eager = EagerStep(loss, feed.transform, engine, chosen, clip_norm, accumulate, skipping)
     is_open = compile == "auto" and able and feed.resumable and engine.accelerator == "cpu"
-    return eager, AutoCompile(compiled) if is_open else None
+    return eager, AutoCompile(compiled) if is_open and getattr(loss, "compiles", True) else None
