@@ -70,9 +70,12 @@ def test_another_constant_than_that_of_the_fit_is_refused(tmp_path):
         fitted.compress(x + 1, tmp_path / "other.lb")
 
 
-def test_a_long_tailed_column_has_numbers_near_zero(tmp_path):
-    """The middle of the cell about 0 has no logarithm."""
-    x = np.exp(np.random.default_rng(0).normal(size=(60, 2)) * 8)
+@pytest.mark.parametrize("gap", [False, True])
+def test_a_long_tailed_column_has_numbers_near_zero(gap, tmp_path):
+    """A cell with 0 as its middle has no logarithm."""
+    g = np.random.default_rng(0)
+    x = np.stack([np.exp(g.normal(size=80) * 8), np.exp(g.normal(size=80) * 8), g.normal(size=80)], 1)
+    x[3:5, 2] = np.nan if gap else 0.0
     fitted = lb.fit(x, device="cpu")
     fitted.compress(x, tmp_path / "x.lb")
     assert fitted.decompress(tmp_path / "x.lb").tobytes() == x.tobytes()

@@ -85,10 +85,8 @@ class BentSteps(Steps):
         return BentSteps(*(part[places] for part in parts))
 
     def value(self, k: np.ndarray) -> np.ndarray:
-        """x_k for numbers (n, rows), as it is scored; of the cell about 0 the middle of the numbers above 0."""
-        x = super().value(k)
-        about_zero = self.bent[..., None] & (x <= 0)
-        return self._bent(np.where(about_zero, self.step[..., None] * self.half[..., None] / 2, x))
+        """x_k for numbers (n, rows), as it is scored."""
+        return self._bent(super().value(k))
 
     def end(self, k: np.ndarray) -> np.ndarray:
         """Where F_k is taken."""
