@@ -250,7 +250,7 @@ def summary_of(fitted: Fitted, part: Completions, level: float | None) -> Tensor
         x, weight = part.x[..., i], weights[..., i]
         if part.class_probabilities is not None and column.kind in ("categorical", "boolean", "ordinal"):
             p = part.class_probabilities[:, i]
-            found.append(_class_at(p, level or 0.5) if column.kind == "ordinal" else p.argmax(1).to(x))
+            found.append(_median_class(p) if column.kind == "ordinal" else p.argmax(1).to(x))
         elif column.kind in ("categorical", "boolean"):
             found.append(weighted_mode(x, weight))
         elif logs is not None and of_draws is not None and bool(logs[i]):
@@ -263,9 +263,9 @@ def summary_of(fitted: Fitted, part: Completions, level: float | None) -> Tensor
     return torch.stack(found, -1)
 
 
-def _class_at(p: Tensor, level: float) -> Tensor:
-    """The smallest class (B,) with a probability of at least `level` at or below it, of p (B, K)."""
-    return (p.double().cumsum(1) < level - 1e-6).sum(1).clamp(max=p.shape[1] - 1).to(p)
+def _median_class(p: Tensor) -> Tensor:
+    """The smallest class (B,) with a probability of at least a half at or below it, of p (B, K)."""
+    return (p.double().cumsum(1) < 0.5 - 1e-6).sum(1).clamp(max=p.shape[1] - 1).to(p)
 
 
 def _summary_of_array(fitted: Fitted, part: Completions, level: float | None) -> Tensor:

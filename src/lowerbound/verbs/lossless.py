@@ -19,7 +19,6 @@ from torch import Tensor
 
 from lowerbound.coding import BATCH, BitStack, Codec, StackError, groups_of
 from lowerbound.data import DataError
-from lowerbound.data.kinds import kind_named
 from lowerbound.data.kinds.strings import texts_in
 from lowerbound.data.own_table import read_own
 from lowerbound.data.transform import Pixels
@@ -41,6 +40,7 @@ from lowerbound.verbs.lossless_file import Content, pack
 from lowerbound.verbs.lossless_grid import Grid, grid_of
 from lowerbound.verbs.lossless_lines import Lines, given_lines, lines_beside, lines_of, with_lines
 from lowerbound.verbs.lossless_others import sizes_of_others
+from lowerbound.verbs.lossless_shown import check_shown, shown
 
 __all__ = ["Compressed", "codec_of", "compress", "decompress", "grid_for"]
 
@@ -125,8 +125,10 @@ def compress(
         "minus": np.flatnonzero((x == 0) & np.signbit(x)).tolist(), "checksum": _checksum(x),
         "weights": weights_checksum(fitted), "lines": None, "refine": refine, "samples": samples,
     }  # fmt: skip
-    rendered = kind_named(fitted.schema.kind).render(x, fitted.schema)
-    if lines is not None:
+    rendered = shown(x, fitted.schema)
+    if lines is None:
+        check_shown(own, rendered, fitted.schema)
+    else:
         header["lines"] = lines_beside(lines, rows, rendered)
     rests = grid.rests(flat, k)
     content = pack(Content(header=header, seen=seen, stack=stack.to_bytes(), rests=rests))
@@ -170,7 +172,7 @@ def decompress(fitted: Fitted, path: str | Path, *, progress: Progress | None = 
     path = Path(path)
     content = read_coded(path)
     x, beside = _decoded(fitted, content, str(path), progress)
-    rendered = kind_named(fitted.schema.kind).render(x, fitted.schema)
+    rendered = shown(x, fitted.schema)
     return rendered if beside is None else with_lines(rendered, lines_of(texts_in(rendered), beside))
 
 

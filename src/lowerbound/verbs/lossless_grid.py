@@ -213,7 +213,10 @@ def _decimal(known: np.ndarray, digits: int) -> tuple[float, float, float, int, 
 
 
 def _dyadic(known: np.ndarray) -> tuple[float, float, float, int, bool]:
-    """A grid of some 2¹⁶ cells over the range of numbers, none narrower than the numbers of their type lie apart."""
+    """A grid of some 2¹⁶ cells over the range of numbers, none narrower than the numbers of their type lie apart.
+
+    Cells of numbers above 0 begin at 0, so that the middle of none is 0, which has no logarithm.
+    """
     low, high = float(known.min()), float(known.max())
     if known.dtype.kind != "f":
         raise ValueError(f"the data hold whole numbers from {low:g} to {high:g}; coding takes 2^38 of them.")
@@ -221,7 +224,7 @@ def _dyadic(known: np.ndarray) -> tuple[float, float, float, int, bool]:
     per = 2.0 ** -min(max(exponent, -_MOST_EXPONENT), _MOST_EXPONENT)
     first, last = math.floor(low * per), math.ceil(high * per)
     span = last - first + 1
-    return float(first - span), 1.0, per, 3 * span, True
+    return first - span + (0.5 if low > 0 else 0.0), 1.0, per, 3 * span, True
 
 
 def _spacing(known: np.ndarray) -> float:

@@ -167,7 +167,7 @@ class Table:
         x = np.asarray(x, dtype=np.float64)
         values = np.stack([_values(x[:, i], column) for i, column in enumerate(schema.columns)], 1)
         values = schema.with_constants(values)
-        if np.isnan(values).any():
+        if np.dtype(schema.dtype).kind not in "f" and np.isnan(values).any():
             return values
         whole = np.dtype(schema.dtype).kind in "iu"
         return values.astype(wide_enough(values, schema.dtype) if whole else schema.dtype)
