@@ -56,8 +56,8 @@ class Graph:
         try:
             with _following_autograd():
                 result = self._compiled(*inputs)
-        except torch._dynamo.exc.FailOnRecompileLimitHit:  # before anything was computed
-            return self._give_up()(*inputs)
+        except torch._dynamo.exc.FailOnRecompileLimitHit:  # pyright: ignore[reportAttributeAccessIssue]
+            return self._give_up()(*inputs)  # nothing was computed so far
         self._checks_left = max(self._checks_left - 1, 0)
         self._notice()
         return result
