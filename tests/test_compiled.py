@@ -239,3 +239,35 @@ print("looked")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "looked" in done.stdout, done.stderr[-2000:]
+
+
+CHANGED = """
+import warnings
+import torch
+from lowerbound.training.graphs import Graph
+
+class Scaled:
+    factor = 0.0
+
+    def of(self, x):
+        return self.factor * x
+
+scaled = Scaled()
+graph = Graph(scaled.of, is_told=False)
+x = torch.arange(3.0)
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    for interval in range(11):
+        scaled.factor = interval / 8
+        graph.begin()
+        for _ in range(4):
+            torch.testing.assert_close(graph(x), scaled.factor * x)
+said = [str(w.message) for w in told if "not compiled" in str(w.message)]
+assert len(said) == 1 and "8 graphs" in said[0], said
+"""
+
+
+@pytest.mark.slow
+def test_a_number_that_changes_more_often_than_torch_makes_graphs_ends_compiling_with_a_warning():
+    done = subprocess.run([sys.executable, "-c", CHANGED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -112,3 +112,31 @@ def test_who_has_which():
     for module in (priors.StandardNormal((2, 3)), posteriors.Categorical(MLP(2, [], (3, 5)), categories=5)):
         assert isinstance(module, hooks.StatesEventShape)
         assert module(torch.zeros(1, 2)).event_shape == module.event_shape
+
+
+class _PassesOn:
+    """A wrapper that has what its content has."""
+
+    def __init__(self, content: object):
+        self.content = content
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.content, name)
+
+
+def test_what_an_instance_has_of_its_own_is_seen_whichever_instance_of_its_class_came_first() -> None:
+    class Own(Independent): ...
+
+    class OwnFirst(Independent): ...
+
+    base = Normal(torch.zeros(3), torch.ones(3))
+    for first, kind in ((False, Own), (True, OwnFirst)):
+        for lends in (first, not first, first):
+            q = kind(base, 1)
+            if lends:
+                q.lend = lambda prior: None
+            assert has(q, hooks.Lends) == isinstance(q, hooks.Lends) == lends
+    lending = Own(base, 1)
+    lending.lend = lambda prior: None
+    for content in (base, lending, base):
+        assert has(_PassesOn(content), hooks.Lends) == (content is lending)

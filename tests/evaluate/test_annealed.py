@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from torch.distributions import Distribution
 
 from lowerbound import likelihoods, posteriors, priors
@@ -261,3 +262,30 @@ def test_points_of_a_path_are_those_that_autograd_finds(start, likelihood):
     torch.testing.assert_close((point.log_density, point.gradient), (value.detach(), gradient))
     with torch.no_grad():
         torch.testing.assert_close(OnPath(path, 0.7).gradient(z), gradient)
+
+
+class _Ignores(nn.Module):
+    """A net whose output learns and does not depend on z."""
+
+    out_shape = (5,)
+
+    def __init__(self):
+        super().__init__()
+        self.logits = nn.Parameter(torch.linspace(-1, 1, 5))
+
+    def forward(self, z):
+        return self.logits.expand(*z.shape[:-1], 5)
+
+
+@pytest.mark.parametrize("start", ["prior", "posterior"])
+def test_a_decoder_may_ignore_the_latents(start):
+    torch.manual_seed(0)
+    model = LatentVariableModel(
+        prior=priors.StandardNormal(2),
+        likelihood=likelihoods.Bernoulli(_Ignores()),
+        posterior=posteriors.DiagonalNormal(MLP(5, [8], (2, 2))),
+    )
+    x = torch.tensor([[0.0, 1, 0, 1, 1]])
+    got = annealed_importance(model, x, start=start, num_chains=500, num_distributions=20, num_leapfrog=3)
+    exact = torch.distributions.Bernoulli(logits=model.likelihood.net.logits).log_prob(x).sum(-1).detach()
+    torch.testing.assert_close(got.log_evidence.float(), exact, atol=0.1 if start == "posterior" else 1e-4, rtol=0)

@@ -81,3 +81,31 @@ def test_vectors_without_a_spread_stay_finite(f):
     s.sum().backward()
     assert s.isfinite().all()
     assert f.grad.isfinite().all()
+
+
+def _going_together(num: int = 1001) -> torch.Tensor:
+    torch.manual_seed(0)
+    base = torch.randn(num, 1)
+    return 3 + torch.cat([base, base + 0.02 * torch.randn(num, 1), 0.02 * torch.randn(num, 1) - base], 1)
+
+
+def test_autocast_does_not_round_the_moments_nor_their_factor():
+    f = _going_together().requires_grad_()
+    found = []
+    for low in (False, True):
+        whitening = Whitening(3)
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            whitening.start(f.detach())
+            s = whitening(f)
+        found.append((s.detach(), *torch.autograd.grad(s.square().sum(), f)))
+    for own, expected in zip(*found, strict=True):
+        assert own.isfinite().all()
+        assert torch.equal(own, expected)
+
+
+def test_the_first_moments_are_those_of_vectors_far_from_zero():
+    torch.manual_seed(0)
+    f = 1000 + torch.randn(500, 3) / 8
+    whitening = Whitening(3)
+    whitening.start(f)
+    torch.testing.assert_close(whitening.covariance, f.double().T.cov(correction=0).float(), rtol=1e-3, atol=1e-5)

@@ -43,3 +43,13 @@ def test_the_closed_form_of_the_rate_has_the_bits_of_torch(rows):
         assert torch.equal(own, expected)
     narrow = kl_divergence(Normal(loc[0], scale[0]), StandardNormal(3)().base_dist.expand((5, 3)))
     assert narrow.shape == (5, 3)
+
+
+@pytest.mark.parametrize("of_q, of_p", [("bfloat16", "float32"), ("float32", "float64"), ("float64", "float32")])
+def test_the_closed_form_of_the_rate_is_in_the_finer_precision_of_the_two(of_q, of_p):
+    loc, scale = torch.linspace(-1, 1, 3).to(getattr(torch, of_q)), torch.full((3,), 0.1, dtype=getattr(torch, of_q))
+    own = StandardNormal(3).to(getattr(torch, of_p))().base_dist
+    plain = Normal(torch.zeros(3, dtype=getattr(torch, of_p)), torch.ones(3, dtype=getattr(torch, of_p)))
+    found, expected = (kl_divergence(Normal(loc, scale), p) for p in (own, plain))
+    assert found.dtype == expected.dtype
+    assert torch.equal(found, expected)

@@ -115,7 +115,7 @@ class AnnealingPath:
             return log_likelihood, _slope(log_likelihood, z), log_prior
         with torch.no_grad():
             log_likelihood = p.log_prob(self.joint.x)
-        (gradient,) = torch.autograd.grad(known[0], z, known[1])
+        (gradient,) = torch.autograd.grad(known[0], z, known[1], materialize_grads=True)
         return log_likelihood, gradient, self.joint.prior.log_prob(z)
 
     def move(self, point: PathPoint, beta: float, step_size: Tensor, num_leapfrog: int) -> tuple[PathPoint, Tensor]:
@@ -144,7 +144,8 @@ class OnPath:
                 return self.at(z).gradient
             output, slope = known
             rest = self._without_likelihood(here)
-            (gradient,) = torch.autograd.grad([output, rest.sum()], here, [slope.mul_(self.beta), None])
+            along = [slope.mul_(self.beta), None]
+            (gradient,) = torch.autograd.grad([output, rest.sum()], here, along, materialize_grads=True)
         return gradient
 
     def _without_likelihood(self, z: Tensor) -> Tensor:

@@ -8,11 +8,13 @@ and L_B of the batch, that is (batch renormalisation, Ioffe 2017, arXiv:1702.032
 
     s = A L_B⁻¹ (f − μ_B) + d,     A = sg L⁻¹ L_B,  d = sg L⁻¹ (μ_B − μ)
 
-What a batch adds to the running means is kept, and applied before the next step, with the sums of all processes.
+What a batch adds to the running means is kept, and applied before the next step, with the sums of all processes. All
+is computed in float32 or finer: rounded to bfloat16, the covariance of numbers that go together has no factor L.
 """
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import ClassVar
 
 import torch
@@ -49,6 +51,10 @@ class Whitening(nn.Module):
 
     def forward(self, f: Float[Tensor, "*lead feature"]) -> Float[Tensor, "*lead feature"]:
         """s by the running moments, with the gradient of s by the moments of these vectors where they learn."""
+        with _in_full(f):
+            return self._whitened(_precise(f))
+
+    def _whitened(self, f: Tensor) -> Tensor:
         lower = _factor(self.covariance)
         s = _solve(lower, f - self.mean)
         if not (self.training and torch.is_grad_enabled()):
@@ -63,8 +69,15 @@ class Whitening(nn.Module):
     @torch.no_grad()
     def observe(self, f: Float[Tensor, "*lead feature"]) -> None:
         """Keep the sums of some vectors: Σ (1, f − μ) (1, f − μ)ᵀ, with the running mean μ."""
-        points = f.reshape(-1, f.shape[-1]) - self.mean
-        self.seen.add_(_products(torch.cat([torch.ones_like(points[:, :1]), points], -1)))
+        with _in_full(f):
+            points = _precise(f).reshape(-1, f.shape[-1]) - self.mean
+            self.seen.add_(_products(torch.cat([torch.ones_like(points[:, :1]), points], -1)))
+
+    def start(self, f: Float[Tensor, "*lead feature"]) -> None:
+        """Take the moments of some vectors, the second time around their mean, which may be far from 0."""
+        for _ in range(2):
+            self.observe(f)
+            self.advance(1.0)
 
     @torch.no_grad()
     def advance(self, weight: float = 1 - _DECAY) -> None:
@@ -76,6 +89,15 @@ class Whitening(nn.Module):
         self.mean.add_(weight_or_none * step)
         self.covariance.lerp_(second - torch.outer(step, step), weight_or_none)
         self.seen.zero_()
+
+
+def _in_full(f: Tensor) -> AbstractContextManager[object]:
+    """Without autocast."""
+    return torch.autocast(f.device.type, enabled=False)
+
+
+def _precise(f: Tensor) -> Tensor:
+    return f if f.dtype == torch.float64 else f.float()
 
 
 def _factor(covariance: Float[Tensor, "feature feature"]) -> Float[Tensor, "feature feature"]:

@@ -50,8 +50,8 @@ class FiniteScalar(nn.Module):
     Arguments:
         net: from a context (..., *event) to (..., D, *latent_shape).
         levels: L_d of each of the D numbers, two or more; five or more are advised by the source.
-        whitened: whether f has mean 0 and covariance 1 over the data.
         latent_shape: the positions of the codes; read from `net.out_shape` if the net states it.
+        whitened: whether f has mean 0 and covariance 1 over the data.
 
     Returns (when called with a context of B rows):
         A `QuantizedDistribution` with batch shape (B,) and event shape (*latent_shape, Π L_d).
@@ -68,8 +68,8 @@ class FiniteScalar(nn.Module):
         self,
         net: nn.Module,
         levels: Sequence[int] = _LEVELS,
-        whitened: bool = False,
         latent_shape: Shape | None = None,
+        whitened: bool = False,
     ):
         super().__init__()
         self.net, self.levels = net, tuple(levels)
@@ -115,8 +115,7 @@ class FiniteScalar(nn.Module):
         """Take the moments of the encoded rows."""
         if self.whitening is not None:
             with torch.no_grad():
-                self.whitening.observe(self._vectors(x))
-                self.whitening.advance(1.0)
+                self.whitening.start(self._vectors(x))
 
     def at_step(self, step: int) -> None:
         """Move the running moments by what the last step has shown them."""

@@ -29,8 +29,12 @@ class _Standard(Normal):
 
 @register_kl(Normal, _Standard)
 def _kl_of_normal(q: Normal, p: _Standard) -> Tensor:
-    variance = q.scale.square()
-    kl = 0.5 * (variance + q.loc.square() - 1 - variance.log())
+    loc, scale = q.loc, q.scale
+    if scale.dtype != p.scale.dtype:
+        precise = torch.promote_types(scale.dtype, p.scale.dtype)
+        loc, scale = loc.to(precise), scale.to(precise)
+    variance = scale.square()
+    kl = 0.5 * (variance + loc.square() - 1 - variance.log())
     same = p.batch_shape == q.batch_shape
     return kl if same else kl.expand(torch.broadcast_shapes(q.batch_shape, p.batch_shape))
 

@@ -4,11 +4,15 @@ Before each call torch looks whether everything that the graph takes for granted
 modules, shapes, settings), which takes a quarter of the time of a step of a small net. Within an interval of training
 nothing of that changes but tensors: it is looked at in the first steps of an interval alone, unless a part of the loss
 is told of each step (`protocols.FollowsSteps`), or a graph was made anew in these steps.
+
+A number that a caller changes between intervals makes a graph anew, which takes seconds. torch makes eight of them;
+where a ninth is needed, steps are not compiled from there on, which a warning says.
 """
 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from types import FunctionType, MethodType
@@ -35,7 +39,8 @@ class Graph:
     def __init__(self, method: Callable[..., Tensor], *, is_told: bool):
         own = _with_code_of_its_own(method)
         self._code = own.__func__.__code__
-        self._compiled = torch.compile(own, dynamic=False, fullgraph=True, options=_options())
+        self._method = method
+        self._compiled: Callable[..., Tensor] = torch.compile(own, dynamic=False, fullgraph=True, options=_options())
         self._is_steady, self._checks_left = not is_told, _CHECKED
         self._num_graphs = 0
 
@@ -48,11 +53,24 @@ class Graph:
         if self._is_steady and not self._checks_left:
             with _unchecked():
                 return self._compiled(*inputs)
-        with _following_autograd():
-            result = self._compiled(*inputs)
+        try:
+            with _following_autograd():
+                result = self._compiled(*inputs)
+        except torch._dynamo.exc.FailOnRecompileLimitHit:  # pyright: ignore[reportAttributeAccessIssue]
+            return self._give_up()(*inputs)  # nothing was computed so far
         self._checks_left = max(self._checks_left - 1, 0)
         self._notice()
         return result
+
+    def _give_up(self) -> Callable[..., Tensor]:
+        """From now on the method itself."""
+        warnings.warn(
+            f"The loss was changed so often that {len(_graphs_of(self._code))} graphs were made, and torch makes no "
+            "more; steps are not compiled from here on. Change numbers by a schedule, such as warmup, or as tensors.",
+            stacklevel=2,
+        )
+        self._compiled, self._is_steady = self._method, False
+        return self._method
 
     def _notice(self) -> None:
         """A graph that is made anew in the last of the checked calls would be made anew in all."""
