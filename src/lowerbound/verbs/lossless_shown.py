@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -54,12 +54,13 @@ def _columns(own: Any, back: Any, schema: Schema) -> Iterator[tuple[Any, np.ndar
     if isinstance(own, np.ndarray) and isinstance(back, np.ndarray) and own.ndim == 2 and own.dtype.kind in "fiu":
         narrower = own.shape[1] != back.shape[1]
         places = kept_places(back, schema) if narrower else None
-        back = back if places is None else back[:, places]
-        if own.shape == back.shape:
-            yield from ((i, own[:, i], back[:, i]) for i in range(own.shape[1]))
-    elif schema.has_names and hasattr(own, "iloc"):
-        for i, name in enumerate(back.columns):
-            mine, found = own.get(name), back.iloc[:, i]
+        kept = back if places is None else back[:, places]
+        if own.shape == kept.shape:
+            yield from ((i, own[:, i], kept[:, i]) for i in range(own.shape[1]))
+    elif schema.has_names and hasattr(own, "iloc") and hasattr(back, "iloc"):
+        frame, again = cast(Any, own), cast(Any, back)
+        for i, name in enumerate(again.columns):
+            mine, found = frame.get(name), again.iloc[:, i]
             if getattr(mine, "ndim", 0) == 1 and _are_numbers(mine) and _are_numbers(found):
                 yield name, _cells(mine), _cells(found)
 
