@@ -59,14 +59,7 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
     if "perplexity" in scores:
         tokens = f"{scores['num_tokens']:,} {'words' if 'topics' in scores else 'tokens, the ends of texts among them'}"
         console.print(f"Perplexity {scores['perplexity']:.2f} a token, over {tokens}.")
-    codes = scores.get("codes")
-    if "acceptance" in scores:
-        console.print(_of_chains(scores))
-    elif codes is None:
-        console.print(f"Active latents: {scores['active_units']} of {scores['latent_dim']}.")
-    else:
-        used = f"{codes['used']:,} of {codes['number']:,}"
-        console.print(f"Codes in use by these rows: {used} ({codes['effective']:.0f} if used alike).")
+    console.print(_of_latents(scores))
     if "pictures" in scores:
         console.print(_of_pictures(scores["pictures"]))
     if "topics" in scores:
@@ -95,6 +88,17 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
     loser = _best_above(scores)
     if loser is not None:
         console.print(f"The model is below a baseline, {loser}; {_advice(fitted)}", markup=False)
+
+
+def _of_latents(scores: dict[str, Any]) -> str:
+    """How the chains went, or how many latents or codes are in use."""
+    if "acceptance" in scores:
+        return _of_chains(scores)
+    codes = scores.get("codes")
+    if codes is None:
+        return f"Active latents: {scores['active_units']} of {scores['latent_dim']}."
+    used = f"{codes['used']:,} of {codes['number']:,}"
+    return f"Codes in use by these rows: {used} ({codes['effective']:.0f} if used alike)."
 
 
 def _print_agreement(console: Console, scores: dict[str, Any]) -> None:

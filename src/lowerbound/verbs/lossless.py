@@ -119,12 +119,7 @@ def compress(
     context = fitted.context(rows.y, rows.name)
     encoded = codec_of(fitted, grid, refine, samples).encode(k, seen=seen, context=context, progress=third(progress, 0))
     stack = encoded.stack
-    header = {
-        "rows": len(x), "elements": flat.shape[1], "dtype": str(x.dtype), "words": stack.num_words,
-        "lanes": len(stack.heads), "lent": stack.lent, "batch": BATCH, "grid": grid.to_json(), "labels": labels,
-        "minus": np.flatnonzero((x == 0) & np.signbit(x)).tolist(), "checksum": _checksum(x),
-        "weights": weights_checksum(fitted), "lines": None, "refine": refine, "samples": samples,
-    }  # fmt: skip
+    header = {**_header(fitted, x, stack, refine=refine, samples=samples), "grid": grid.to_json(), "labels": labels}
     rendered = shown(x, fitted.schema)
     if lines is None:
         check_shown(own, rendered, fitted.schema)
@@ -156,6 +151,16 @@ def compress(
     )
     write_coded(path, content, force=force)
     return found
+
+
+def _header(fitted: Fitted, x: np.ndarray, stack: BitStack, *, refine: int, samples: int) -> dict[str, Any]:
+    """What a file says of its rows and of the state that they were coded in."""
+    return {
+        "rows": len(x), "elements": x[0].size, "dtype": str(x.dtype), "words": stack.num_words,
+        "lanes": len(stack.heads), "lent": stack.lent, "batch": BATCH,
+        "minus": np.flatnonzero((x == 0) & np.signbit(x)).tolist(), "checksum": _checksum(x),
+        "weights": weights_checksum(fitted), "lines": None, "refine": refine, "samples": samples,
+    }  # fmt: skip
 
 
 def _check_coded(fitted: Fitted) -> None:

@@ -88,7 +88,8 @@ def unpack(data: bytes) -> Content:
         return Content(header=header, seen=_seen(gaps, rows, elements) if gaps else None, stack=stack, rests=rests)
     except _Newer as error:
         raise ValueError(
-            f"has format {str(error)[:20]} and this version reads {FORMAT}; use the version that wrote it."
+            f"has format {str(error)[:20]} and this version reads {_WITHOUT_RESTS} and {FORMAT}; use the version that "
+            "wrote it."
         ) from None
     except (ValueError, KeyError, TypeError, RecursionError, zlib.error):
         raise ValueError("has a header that is not readable; it was altered.") from None
