@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,7 +10,10 @@ from matplotlib.figure import Figure
 from lowerbound.evaluate import PredictiveChecks
 from lowerbound.verbs.citing import Citations
 
-__all__ = ["Illustration", "ReportContents"]
+__all__ = ["Illustration", "ReportContents", "ReportKind"]
+
+ReportKind: TypeAlias = Literal["image", "table", "text", "series"]
+"""What rows are to a reader."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,7 +79,7 @@ class ReportContents:
     """
 
     title: str
-    kind: Literal["image", "table", "text", "series"]
+    kind: ReportKind
     command: str | None = None
     notes: Sequence[str] = ()
     configuration: Mapping[str, object] = field(default_factory=dict)

@@ -27,7 +27,7 @@ from lowerbound.plots.clips import filmstrips
 from lowerbound.plots.molecules import molecule_svg
 from lowerbound.priors import AfterTraining
 from lowerbound.randomness import derive_seed, forked
-from lowerbound.report.contents import ReportContents
+from lowerbound.report.contents import ReportContents, ReportKind
 from lowerbound.training.not_finite import require_finite_rows
 from lowerbound.verbs.citing import cite
 from lowerbound.verbs.cross_generating import pictures_in
@@ -57,20 +57,14 @@ def collect(fitted: Fitted) -> ReportContents:
     x = fitted.events(rows)
     given = None if held_out.covariates is None else held_out.covariates[: len(x)]
     context = fitted.context(None if y is None else y[: len(x)], dataset.name, given)
-    is_text, is_series = fitted.schema.is_written, fitted.schema.kind == "array" and len(fitted.schema.event_shape) == 2
-    is_image = len(fitted.schema.event_shape) > 1 and not is_series
+    kind = _kind(fitted.schema)
     some = x[:MOST_LATENTS]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", InferenceWarning)
         found = posterior_mean(model, some, None if context is None else context[: len(some)], seed=fitted.seed)
     require_finite_rows(found.values, "q(z | x)")
     with forked(_CPU, derive_seed(fitted.seed, _SHOWN)), torch.inference_mode():
-        if is_text:
-            shown = {}
-        elif is_series:
-            shown = _shown_series(fitted, rows, x, context)
-        else:
-            shown = _shown_images(model, x, context) if is_image else _shown_rows(fitted, rows, context)
+        shown = _shown(fitted, kind, rows, x, context)
         drawn = pictures_in(fitted, model.sample_mean(NUM_SAMPLES)) if _has_pictures(fitted) else {}
     latents, explained = _project(found.values)
     evaluation = _plain(fitted.scores)
@@ -78,7 +72,7 @@ def collect(fitted: Fitted) -> ReportContents:
     binarization = getattr(transform, "binarization", "none")
     return ReportContents(
         title=f"{fitted.name if fitted.plan is None else fitted.plan.recipe} on {dataset.name}",
-        kind="image" if is_image else "text" if is_text else "series" if is_series else "table",
+        kind=kind,
         command=fitted.config.get("command"),
         notes=(*fitted.notes, *_chosen(fitted), *(() if _can_sample(model) else (_NO_PRIOR,))),
         configuration={**_origin(fitted), **({} if fitted.plan is None else fitted.plan.in_use())},
@@ -103,7 +97,7 @@ def collect(fitted: Fitted) -> ReportContents:
         problems=_problems(caught),
         predictive=_checks(fitted, len(rows)) if _can_sample(model) else None,
         citations=cite(fitted),
-        **(_shown_texts(fitted, x, context, pairs=latents.shape[1] > 0) if is_text else {}),
+        **(_shown_texts(fitted, x, context, pairs=latents.shape[1] > 0) if kind == "text" else {}),
         **_shown_states(fitted, rows, x),
     )
 
@@ -166,6 +160,26 @@ def _project(latents: Tensor) -> tuple[np.ndarray, tuple[float, ...] | None]:
     pca = PCA(n_components=2, svd_solver="full")
     projected = pca.fit_transform(z)
     return projected, tuple(float(v) for v in pca.explained_variance_ratio_)
+
+
+def _kind(schema: Schema) -> ReportKind:
+    """Whether rows are images, texts, series, or rows of a table."""
+    if schema.is_written:
+        return "text"
+    if schema.kind == "array" and len(schema.event_shape) == 2:
+        return "series"
+    return "image" if len(schema.event_shape) > 1 else "table"
+
+
+def _shown(
+    fitted: Fitted, kind: ReportKind, rows: np.ndarray, x: Tensor, context: Tensor | None
+) -> dict[str, np.ndarray]:
+    """Originals, reconstructions and samples; those of texts are strings (`_shown_texts`)."""
+    if kind == "text":
+        return {}
+    if kind == "series":
+        return _shown_series(fitted, rows, x, context)
+    return _shown_images(fitted.model, x, context) if kind == "image" else _shown_rows(fitted, rows, context)
 
 
 def _shown_images(model: LatentVariableModel, x: Tensor, context: Tensor | None) -> dict[str, np.ndarray]:
