@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from lowerbound.fitting.preparing import prepare
 from lowerbound.losses import PriorAlone
 from lowerbound.models import two_stage
 from lowerbound.one_call import fit
-from lowerbound.priors import AfterTraining, FlowMatching, StandardNormal
+from lowerbound.priors import AfterTraining, FlowMatching, FlowPrior, StandardNormal
 from lowerbound.priors.closing import Course
 from lowerbound.runs import Run
+from lowerbound.training.checkpoint import BestWeights
 
 MODEL = {"latent_dim": 2, "hidden": [16], "prior": "flow-matching:hidden=32,steps=6"}
 CENTRES = 3 * np.array([[1, 0, 0, 1], [0, 1, 1, 0], [-1, 0, 1, -1]])
@@ -34,7 +36,7 @@ def few():
 
 @pytest.fixture(scope="module")
 def fitted(few):
-    return fit(few, "two-stage", steps=200, prior_epochs=150, prior_patience=150, lr=1e-2, **SMALL)
+    return fit(few, "two-stage", steps=200, prior_epochs=60, prior_patience=60, lr=1e-2, **SMALL)
 
 
 def test_the_rate_is_that_of_the_fitted_prior_and_lower_than_before(fitted, few):
@@ -72,7 +74,7 @@ def test_encoder_and_decoder_rest(few):
 
 @pytest.mark.parametrize("stopped_after", [pytest.param(2, marks=pytest.mark.slow), 31])
 def test_a_run_goes_on_to_the_same_bits_in_both_stages(few, tmp_path, stopped_after):
-    """The 31st record is of step 55 of the second stage, the last six of whose 60 steps are on log p(z)."""
+    """The 31st record is of step 55 of the second stage, the last thirty of whose 60 steps are on log p(z)."""
     planned = plan(few, "two-stage", steps=20, prior_epochs=12, prior_patience=12, **SMALL)
 
     def run(path, records):
@@ -105,28 +107,48 @@ def test_the_second_stage_minimises_the_loss_of_matching_and_reports_the_bound()
     torch.testing.assert_close(loss(x).terms["prior"], found.terms["prior"])  # it stands
 
 
-def test_the_last_steps_of_the_second_stage_are_on_the_log_density():
+def test_the_second_half_of_the_second_stage_is_on_the_log_density():
     torch.manual_seed(0)
     model, x = two_stage((6,), **MODEL), torch.ones(40, 6)
     loss = PriorAlone(model, x)
     loss.of_length(100)
     losses = {}
-    for step in (89, 90):
+    for step in (49, 50):
         loss.at_step(step)
         torch.manual_seed(1)
         losses[step] = loss(x)
     torch.manual_seed(1)
     z = model.infer(x).sample((1,))
-    torch.testing.assert_close(losses[90].loss, -model.prior.prior().log_prob(z).mean())
-    torch.testing.assert_close(losses[90].terms["prior"], -losses[90].loss.detach())
-    torch.testing.assert_close(losses[89].loss, model.prior.prior.fitting_loss(z).mean())
+    torch.testing.assert_close(losses[50].loss, model.prior.prior.closing_loss(z).mean())
+    torch.testing.assert_close(losses[49].loss, model.prior.prior.fitting_loss(z).mean())
 
 
 def test_the_second_stage_has_the_rates_of_its_course_and_says_so(fitted):
     second = [record for record in fitted.records if record["stage"] == 2]
-    course = Course(FlowMatching.fitting_rate, second[-1]["step"] - 200)
+    course = Course(FlowMatching.fitting_rate, second[-1]["step"] - 200, has_own_loss=True)
     assert second[-1]["learning_rate"] == course(course.num_steps - 1)
     assert [record["note"] for record in second if record["note"]] == [course.told]
+
+
+def test_patience_counts_once_the_second_stage_is_on_the_log_density(few, monkeypatch):
+    """No evaluation is better than the first, and the fit ends by the third of its second half."""
+    best = iter(range(1000))
+    monkeypatch.setattr(BestWeights, "offer", lambda self, bound: next(best) == 0)
+    found = fit(few, "two-stage", steps=1, prior_epochs=20, prior_patience=3, **SMALL)
+    second = [record for record in found.records if record["stage"] == 2]
+    a_pass, last = second[0]["step"] - 1, second[-1]["step"] - 1
+    begin = Course(1.0, math.ceil(20 * 216 / 50), has_own_loss=True).begin  # 216 rows in batches of 50
+    assert begin < last - 2 * a_pass <= begin + a_pass
+    assert "in 3 evaluations" in second[-1]["stopped"]
+
+
+def test_an_affine_flow_has_a_rate_of_its_own_and_says_so(few):
+    options = {**SMALL, "prior": "flow-prior:kind=affine,hidden=8"}
+    found = fit(few, "two-stage", steps=1, prior_epochs=2, lr=1e-2, **options)
+    second = [record for record in found.records if record["stage"] == 2]
+    course = Course(FlowPrior(2, "affine").fitting_rate, second[-1]["step"] - 1)
+    assert second[-1]["learning_rate"] == course(course.num_steps - 1)
+    assert second[0]["note"].startswith("The prior learns by −log p(z), at a rate that falls from 0.003")
 
 
 def test_mistakes_are_named():

@@ -88,9 +88,10 @@ def _finish(
     steps = training.last_step(plan) - training.num_steps
     an_epoch = steps_for(1, len(training.source), plan.batch_size)
     assert training.held_out is not None
-    held_out = HeldOut(source=training.held_out, every=an_epoch, patience=stage.patience)
     file = None if checkpoint is None else finish_checkpoint(checkpoint)
     course = None if stage.course is None else stage.course(steps)
+    begin = 0 if course is None else course.begin
+    held_out = HeldOut(source=training.held_out, every=an_epoch, patience=stage.patience, patience_from=begin)
     records = _train(stage.loss, training, held_out, steps, min(100, an_epoch), plan, engine, file, course)
     told = None if course is None else course.told
     with closing(records):

@@ -6,9 +6,9 @@ The bound is that of the whole model, so that the course of the second stage goe
 every batch for a number that rests would take most of the time: in training log p(x | z) is its mean over some rows.
 The same loss fits a prior that was trained with its model to codes that are rounded, where training had noise in the
 place of rounding (`RoundedPriorAlone`).
-A prior with a loss of its own (`two_stage.HasFittingLoss`) learns by that, until the last steps, which are on −log p(z)
-as those of any other prior (`closing.Course`); its log p(z), which may take many times as long as a step, is before
-that taken every 100 steps in training, and stands until the next.
+A prior with a loss of its own (`two_stage.HasFittingLoss`) learns by that, and in the second half of the steps by
+−log p(z) as any other prior (`closing.Course`); its log p(z) as it is scored, which may take many times as long as a
+step, is taken every 100 steps in training, and stands until the next.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lowerbound.losses.loss import Loss, LossOutput, first_two
 from lowerbound.model import LatentVariableModel
 from lowerbound.priors import AfterTraining
 from lowerbound.priors.closing import Course
-from lowerbound.priors.two_stage import HasFittingLoss, fitting_loss
+from lowerbound.priors.two_stage import HasFittingLoss, HasFittingRate, fitting_loss
 from lowerbound.protocols import Context
 
 __all__ = ["PriorAlone", "RoundedPriorAlone"]
@@ -33,7 +33,7 @@ _ROWS, _EVERY = 500, 100
 
 
 class PriorAlone(Loss):
-    """What the prior is fitted by, averaged over the codes of a batch: −log p(z), or its own loss until the last steps.
+    """What the prior is fitted by, averaged over the codes of a batch: −log p(z), or its own loss in the first half.
 
     Arguments:
         model: a model whose prior is `AfterTraining`; its other parts are read and are no part of this loss.
@@ -67,9 +67,10 @@ class PriorAlone(Loss):
             self.compiles = False  # the steps differ in what they compute
 
     def of_length(self, num_steps: int) -> Course | None:
-        """Learn how many steps there will be, the last of which close; their rates, if the prior has its own loss."""
-        if isinstance(self.prior.prior, HasFittingLoss):
-            self.course = Course(self.prior.prior.fitting_rate, num_steps)
+        """Learn how many steps there will be; their course, if the prior has a rate of its own."""
+        prior = self.prior.prior
+        if isinstance(prior, HasFittingRate):
+            self.course = Course(prior.fitting_rate, num_steps, isinstance(prior, HasFittingLoss))
         return self.course
 
     def _rest_of(self, model: LatentVariableModel, prior: nn.Module, x: Tensor) -> None:
@@ -97,16 +98,17 @@ class PriorAlone(Loss):
     def _of_prior(self, z: Latents, context: Context | None) -> tuple[Tensor, Tensor]:
         """The loss, and log p(z) (S, B) or the mean that stands for it."""
         prior, z = cast(AfterTraining, self.prior), cast(Tensor, z)
-        if not isinstance(prior.prior, HasFittingLoss) or (self.training and self._closes):
+        if not isinstance(prior.prior, HasFittingLoss):
             log_prior = prior.of_second_stage(context).log_prob(z)
             return -log_prior.mean(), log_prior
+        loss = fitting_loss(prior.prior, z, context, closes=self._closes).mean()
         if self.training and not self._due:
-            return fitting_loss(prior.prior, z, context).mean(), self.log_prior
+            return loss, self.log_prior
         with torch.no_grad():
             log_prior = prior.of_second_stage(context).log_prob(z)
             if self.training:
                 self.log_prior.copy_(log_prior.mean())
-        return fitting_loss(prior.prior, z, context).mean(), log_prior
+        return loss, log_prior
 
     @torch.no_grad()
     def _of_rest(self, x: Tensor, context: Context | None, *, decode: bool) -> tuple[Latents, Tensor, Tensor]:

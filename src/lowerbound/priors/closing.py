@@ -1,9 +1,9 @@
-"""The course of a fit of a prior with a loss of its own: that loss first, −log p(z) itself in the last steps.
+"""The course of a fit of a prior to latents: its learning rate, and which of its steps are on −log p(z).
 
-A loss such as that of flow matching is cheap and noisy: the last hundredths of a nat of log p(z) drown in the noise of
-its targets. −log p(z) has no such noise, and a step on it costs many times as much, so that it takes the last steps
-alone: a tenth of all, at most three hundred. In both parts the rate falls to a hundredth by half a cosine. The second
-starts where the first did: Adam has seen gradients with noise, so that its steps on those without are short.
+A loss such as that of flow matching is cheap and noisy: the last tenths of a nat of log p(z) drown in the noise of its
+targets. −log p(z) has no such noise, and a step on it costs several times as much. So a prior with a loss of its own
+has that in the first half of the steps and −log p(z) in the second. In each part the rate falls to a hundredth by half
+a cosine, and the second starts where the first did.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lowerbound.schedules import Cosine
 
 __all__ = ["Course"]
 
-_CLOSING_STEPS, _LAST_RATE = 300, 0.01
+_LAST_RATE = 0.01
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,11 @@ class Course:
 
     Arguments:
         rate: of the first step of either part.
-        num_steps: of the whole fit; fewer than ten have no closing.
+        num_steps: of the whole fit.
+        has_own_loss: whether the first half of the steps is by a loss of the prior's own; else all are on −log p(z).
 
-    >>> course = Course(6e-3, 2000)
-    >>> course.closes(1799), course.closes(1800), course(1800)
+    >>> course = Course(6e-3, 2000, has_own_loss=True)
+    >>> course.closes(999), course.closes(1000), course(1000)
     (False, True, 0.006)
     """
 
@@ -35,31 +36,29 @@ class Course:
 
     rate: float
     num_steps: int
+    has_own_loss: bool = False
 
     @property
-    def closing(self) -> int:
-        """How many steps minimise −log p(z)."""
-        return min(_CLOSING_STEPS, self.num_steps // 10)
+    def begin(self) -> int:
+        """The first step, counted from 0, that minimises −log p(z)."""
+        return self.num_steps // 2 if self.has_own_loss else 0
 
     def closes(self, step: int) -> bool:
         """Whether this step, counted from 0, minimises −log p(z)."""
-        return step >= self.num_steps - self.closing
+        return step >= self.begin
 
     def __call__(self, step: int) -> float:
         """The learning rate of a step."""
-        before = self.num_steps - self.closing
-        begin, length = (before, self.closing) if self.closes(step) else (0, before)
-        return Cosine(self.rate, self.rate * _LAST_RATE, max(1, length))(step - begin)
+        first, last = (self.begin, self.num_steps) if self.closes(step) else (0, self.begin)
+        return Cosine(self.rate, self.rate * _LAST_RATE, max(1, last - first))(step - first)
 
     @property
     def told(self) -> str:
         """A sentence for the user."""
-        if not self.closing:
-            return (
-                f"The prior learns by its own loss at the rate {self.rate:g}, falling; with ten steps or more it would "
-                "end by −log p(z)."
-            )
+        if not self.begin:
+            return f"The prior learns by −log p(z), at a rate that falls from {self.rate:g} to a hundredth."
         return (
-            f"The prior learns by its own loss, and in the last {self.closing:,} of {self.num_steps:,} steps by "
-            f"−log p(z); in both parts its rate falls from {self.rate:g} to a hundredth."
+            f"The prior learns by its own loss for {self.begin:,} steps and by −log p(z) for "
+            f"{self.num_steps - self.begin:,}, in which patience counts; in both parts its rate falls from "
+            f"{self.rate:g} to a hundredth."
         )

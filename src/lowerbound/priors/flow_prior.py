@@ -68,6 +68,7 @@ class FlowPrior(nn.Module):
         super().__init__()
         latent_dim = vector_length(latent_shape, owner="FlowPrior")
         self.kind, self.event_shape = kind, (latent_dim,)
+        self.fitting_rate = 3e-3  # of codes of pictures ahead of 1e-3
         if kind not in _FLOWS:
             raise ValueError(f"FlowPrior got kind={kind!r} and expected one of {', '.join(_FLOWS)}.")
         if transforms < 1:

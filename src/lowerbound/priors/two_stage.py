@@ -7,7 +7,7 @@ the density of the latents: E_q[log p(x | z) − log q(z | x)] stays as it is.
 
 The learning rate falls from its start to a hundredth of it by half a cosine over all epochs: losses that are estimated
 from few draws, such as that of flow matching, leave a fit at a constant rate tenths of a nat behind. A fit by such a
-loss ends by some steps on −log p(z) itself (`closing.Course`).
+loss is on −log p(z) itself in the second half of its steps (`closing.Course`), in which alone patience counts.
 
 Rows are split in three: one part to fit on, with fresh latents in every epoch; one to stop early on;
 one that neither uses, for the numbers that are reported.
@@ -28,13 +28,13 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.priors.closing import Course
-from lowerbound.protocols import Conditional, Context, InitializedFromData, Schedule
-from lowerbound.schedules import Cosine
+from lowerbound.protocols import Conditional, Context, InitializedFromData
 from lowerbound.weights import latents_of
 
 __all__ = [
     "EncodesData",
     "HasFittingLoss",
+    "HasFittingRate",
     "InitializedFromLatents",
     "LatentFit",
     "fit_prior_to_latents",
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 _CHUNK = 4096
-_RATE, _LAST_RATE = 1e-3, 0.01  # of the first step, unless a prior has its own, and of the last relative to it
+_RATE = 1e-3  # of the first step, unless a prior has its own
 
 
 @runtime_checkable
@@ -66,8 +66,8 @@ class InitializedFromLatents(Protocol):
 
 
 @runtime_checkable
-class HasFittingLoss(Protocol):
-    """A prior that is fitted to latents by another loss than −log p(z), such as `FlowMatching`, until the last steps.
+class HasFittingRate(Protocol):
+    """A prior that says at which rate it is fitted to latents, such as an affine `FlowPrior`.
 
     Attributes:
         fitting_rate: the learning rate at the first step, unless another is given.
@@ -75,8 +75,17 @@ class HasFittingLoss(Protocol):
 
     fitting_rate: float
 
+
+@runtime_checkable
+class HasFittingLoss(HasFittingRate, Protocol):
+    """A prior that is fitted to latents by another loss than −log p(z), such as `FlowMatching`, and then by that."""
+
     def fitting_loss(self, z: Tensor, context: Context | None = None) -> Tensor:
-        """From latents z (*batch, *event) to the loss of each (*batch)."""
+        """From latents z (*batch, *event) to the loss of each (*batch), in the first half of the steps."""
+        ...
+
+    def closing_loss(self, z: Tensor, context: Context | None = None) -> Tensor:
+        """From latents z (*batch, *event) to −log p(z) (*batch), as exact as the second half of the steps needs it."""
         ...
 
 
@@ -84,10 +93,10 @@ def fitting_loss(
     prior: Conditional, z: Tensor, context: Context | None = None, *, closes: bool = False
 ) -> Float[Tensor, "*batch"]:
     """What a prior minimises when it is fitted to latents z (*batch, *event): −log p(z), unless it has its own loss and
-    the fit does not come to its close.
+    the fit does not close.
     """
-    if isinstance(prior, HasFittingLoss) and not closes:
-        return prior.fitting_loss(z, context)
+    if isinstance(prior, HasFittingLoss):
+        return prior.closing_loss(z, context) if closes else prior.fitting_loss(z, context)
     return -prior(context).log_prob(z)
 
 
@@ -142,10 +151,10 @@ def fit_prior_to_latents(
         initialize: whether to call the prior's own `initialize` and `initialize_from_latents`; False continues from its
             present state.
         max_epochs: at most so many passes over the latents, over which the learning rate falls.
-        patience: stop after so many epochs without a better state.
+        patience: stop after so many epochs without a better state, of those on −log p(z).
         batch_size: rows per step.
         learning_rate: of Adam, at the first step; it falls to a hundredth by half a cosine. None takes the
-            `fitting_rate` of a prior with a loss of its own, whose last steps start at it anew, and 1e-3 else.
+            `fitting_rate` of a prior that has one, and 1e-3 else.
         seed: of the split, the latents and the order; the random state of the caller is left alone.
 
     Returns:
@@ -169,7 +178,8 @@ def fit_prior_to_latents(
         if initialize:
             _initialize(prior, latents, x)
         steps = max_epochs * math.ceil(len(latents.fit_rows) / batch_size)
-        course = _course(prior, learning_rate, steps)
+        own = prior.fitting_rate if isinstance(prior, HasFittingRate) else _RATE
+        course = Course(own if learning_rate is None else learning_rate, steps, isinstance(prior, HasFittingLoss))
         epochs, rate = _fit(prior, parameters, latents, max_epochs, patience, batch_size, course)
         after = _score(prior, latents.test, latents.context_of(latents.test_rows))
     return _report(before, after, epochs, rate)
@@ -211,13 +221,6 @@ def _initialize(prior: nn.Module, latents: _Latents, x: Tensor) -> None:
         prior.initialize_from_latents(latents.draw(latents.fit_rows))
 
 
-def _course(prior: nn.Module, learning_rate: float | None, num_steps: int) -> Schedule:
-    if isinstance(prior, HasFittingLoss):
-        return Course(prior.fitting_rate if learning_rate is None else learning_rate, num_steps)
-    rate = _RATE if learning_rate is None else learning_rate
-    return Cosine(rate, rate * _LAST_RATE, max(1, num_steps))
-
-
 def _fit(
     prior: nn.Module,
     parameters: list[nn.Parameter],
@@ -225,15 +228,16 @@ def _fit(
     max_epochs: int,
     patience: int,
     batch_size: int,
-    course: Schedule,
+    course: Course,
 ) -> tuple[int, float]:
-    """Train with Adam until patience runs out, leave the best state in the prior; the epochs, and the last rate."""
+    """Train with Adam, leave the best state in the prior; the epochs until patience ran out or all, the last rate."""
     optimizer = torch.optim.Adam(parameters, lr=course(0))
     stop_context = latents.context_of(latents.stop_rows)
     best, best_epoch = _score(prior, latents.stop, stop_context).mean(), 0
+    begin = course.begin // math.ceil(len(latents.fit_rows) / batch_size)  # patience counts from this epoch on
     state = copy.deepcopy(prior.state_dict())
     epoch = 0
-    while epoch < max_epochs and epoch - best_epoch < patience:
+    while epoch < max_epochs and epoch - max(best_epoch, begin) < patience:
         epoch += 1
         _epoch(prior, parameters, optimizer, latents, batch_size, epoch, course)
         value = _score(prior, latents.stop, stop_context).mean()
@@ -250,7 +254,7 @@ def _epoch(
     latents: _Latents,
     batch_size: int,
     epoch: int,
-    course: Schedule,
+    course: Course,
 ) -> None:
     """A pass over fresh latents, the epoch counted from 1."""
     z = latents.draw(latents.fit_rows)
@@ -258,8 +262,7 @@ def _epoch(
         parts = torch.randperm(len(z), device=z.device).split(batch_size)
         for step, part in enumerate(parts, start=(epoch - 1) * len(parts)):
             context = latents.context_of(latents.fit_rows[part])
-            closes = isinstance(course, Course) and course.closes(step)
-            loss = fitting_loss(prior, z[part], context, closes=closes).mean()
+            loss = fitting_loss(prior, z[part], context, closes=course.closes(step)).mean()
             # Not `backward`: a VampPrior also depends on the posterior, which is to gather none.
             for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
                 p.grad = gradient

@@ -24,12 +24,14 @@ class HeldOut:
         source: rows that are not for training: any data that `train` takes, except loaders.
         every: steps between evaluations; they happen at the next record.
         patience: evaluations without a better bound after which training stops; None never stops.
+        patience_from: the step after which such evaluations are counted.
         batch_size: rows evaluated at a time.
     """
 
     source: Data
     every: int
     patience: int | None = None
+    patience_from: int = 0
     batch_size: int = 1000
 
 

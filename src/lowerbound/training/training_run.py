@@ -159,7 +159,8 @@ class TrainingRun:
             terms = held_out_terms(self.loss, plan, self.seed, self.engine)
             criterion = criterion_of(terms)
             is_best = chooses(criterion) and self.best.offer(terms[criterion])
-        self.evaluations_since_best = 0 if is_best else self.evaluations_since_best + 1
+        counts = not is_best and self.step > plan.patience_from
+        self.evaluations_since_best = self.evaluations_since_best + 1 if counts else 0
         if plan.patience is not None and self.evaluations_since_best >= plan.patience and not last:
             self.stopped = f"no better held-out {described(criterion)} in {plan.patience} evaluations"
         return terms, is_best
