@@ -6,9 +6,9 @@ decoder stay as they are. Reported is log p(z) of codes of test images, which ne
 one draw of q for each image, the same for all priors, so that differences are paired, in nats per image with standard
 errors over images. The prior enters the bound by log p(z) alone, so that the bound of these draws differs by the same.
 Each prior is fitted from several seeds to the codes of one model; the mean gain over seeds has beside it the standard
-error over images of the mean over seeds, and the gain of each seed. Both priors have the same passes at most, the last
-steps of flow matching, which are on −log p(z), among them. Flow matching takes its own learning rate; the affine flow
-takes the best of some, by log p(z) of held-out training rows, seed 0.
+error over images of the mean over seeds, and the gain of each seed. Both priors have the same passes at most; flow
+matching is on −log p(z) in the second half of them. Flow matching takes its own learning rate; the affine flow takes
+the best of some, by log p(z) of held-out training rows, seed 0. The processor time of each fit stands beside.
 
 Both densities are as `evaluate` computes them: the flow-matching prior solves its ODE, and the change of its mean over
 a thousand images when the solver takes four times as many steps is reported beside. How much there is to gain, a third
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--test-images", type=int, default=5000)
     parser.add_argument("--rates", type=float, nargs="+", default=(1e-3, 3e-3, 6e-3), help="tried by the affine flow")
     parser.add_argument("--max-epochs", type=int, default=60, help="of each prior")
-    parser.add_argument("--seeds", type=int, default=2, help="of each prior")
+    parser.add_argument("--seeds", type=int, default=3, help="of each prior")
     parser.add_argument("--components", type=int, nargs="+", default=(25, 50, 100), help="of the mixture by EM")
     parser.add_argument("--out", type=Path, default=RESULTS / "flow_matching_codes.json")
     arguments = parser.parse_args()
@@ -94,16 +94,14 @@ def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         scores = {"standard-normal": model.prior(None).log_prob(z)}
     rows: dict[str, Any] = {words: [] for words in PRIORS}
     gains, pictures = [], [draw(model)]
-    tried: dict[float, dict[str, Any]] = {}
-    if len(arguments.rates) > 1:
-        tried = {
-            rate: fit_one(PRIORS[0], model, x_fit, z, arguments.max_epochs, rate, 0)[1] for rate in arguments.rates
-        }
-    rates = (max(arguments.rates, key=lambda rate: tried[rate]["held_out"] if tried else 0.0), None)
-    print(name, "rates tried by the affine flow", tried, flush=True)
+    tried = {rate: fit_one(PRIORS[0], model, x_fit, z, arguments.max_epochs, rate, 0) for rate in arguments.rates}
+    best = max(tried, key=lambda rate: tried[rate][1]["held_out"])
+    print(name, "rates tried by the affine flow", {rate: row for rate, (_, row, _) in tried.items()}, flush=True)
     for seed in range(arguments.seeds):
-        for words, rate in zip(PRIORS, rates, strict=True):
-            prior, row, scores[words] = fit_one(words, model, x_fit, z, arguments.max_epochs, rate, seed)
+        for words, rate in zip(PRIORS, (best, None), strict=True):
+            done = seed == 0 and words == PRIORS[0]
+            fitted = tried[best] if done else fit_one(words, model, x_fit, z, arguments.max_epochs, rate, seed)
+            prior, row, scores[words] = fitted
             if seed == 0:
                 parts = {"likelihood": model.likelihood, "posterior": model.posterior}
                 pictures.append(draw(LatentVariableModel(prior=prior, **parts)))
@@ -120,7 +118,7 @@ def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "num_fit_images": len(x_fit),
         "num_test_images": len(x_test),
         "standard_normal": mean_and_error(scores["standard-normal"]),
-        "held_out_of_each_rate": {rate: row["held_out"] for rate, row in tried.items()},
+        "held_out_of_each_rate": {rate: row["held_out"] for rate, (_, row, _) in tried.items()},
         "priors": rows,
         "mixture": mixture,
         "gain_of_seeds": [mean_and_error(gain) for gain in gains],

@@ -12,6 +12,7 @@ import torch
 
 from lowerbound.data.given import dataset_of
 from lowerbound.fitted import Fitted
+from lowerbound.fitting import stages
 from lowerbound.fitting.planning import plan
 from lowerbound.fitting.preparing import prepare
 from lowerbound.losses import PriorAlone
@@ -21,6 +22,7 @@ from lowerbound.priors import AfterTraining, FlowMatching, FlowPrior, StandardNo
 from lowerbound.priors.closing import Course
 from lowerbound.runs import Run
 from lowerbound.training.checkpoint import BestWeights
+from lowerbound.training.loop import train
 
 MODEL = {"latent_dim": 2, "hidden": [16], "prior": "flow-matching:hidden=32,steps=6"}
 CENTRES = 3 * np.array([[1, 0, 0, 1], [0, 1, 1, 0], [-1, 0, 1, -1]])
@@ -149,6 +151,21 @@ def test_an_affine_flow_has_a_rate_of_its_own_and_says_so(few):
     course = Course(FlowPrior(2, "affine").fitting_rate, second[-1]["step"] - 1)
     assert second[-1]["learning_rate"] == course(course.num_steps - 1)
     assert second[0]["note"].startswith("The prior learns by −log p(z), at a rate that falls from 0.003")
+
+
+def test_a_second_stage_whose_steps_differ_is_not_compiled_and_says_so(few, monkeypatch):
+    asked = []
+
+    def uncompiled(*args, compile, **options):
+        asked.append(compile)
+        return train(*args, compile=False, **options)
+
+    monkeypatch.setattr(stages, "train", uncompiled)
+    found = fit(few, "two-stage", steps=1, prior_epochs=1, compile=True, **SMALL)
+    assert asked == [True, False]
+    notes = [record["note"] for record in found.records if record["note"]]
+    assert len(notes) == 1
+    assert notes[0].endswith("to a hundredth. Its steps differ in what they compute and are not compiled.")
 
 
 def test_mistakes_are_named():

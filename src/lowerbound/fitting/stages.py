@@ -93,11 +93,13 @@ def _finish(
     begin = 0 if course is None else course.begin
     held_out = HeldOut(source=training.held_out, every=an_epoch, patience=stage.patience, patience_from=begin)
     records = _train(stage.loss, training, held_out, steps, min(100, an_epoch), plan, engine, file, course)
-    told = None if course is None else course.told
+    told = [] if course is None else [course.told]
+    if plan.compile is True and not stage.loss.compiles:
+        told.append("Its steps differ in what they compute and are not compiled.")
     with closing(records):
         for record in records:
-            yield replace(record, note=" ".join(filter(None, (told, record.note))) or None)
-            told = None
+            yield replace(record, note=" ".join([*told, *filter(None, [record.note])]) or None)
+            told = []
     stage.conclude()
 
 
