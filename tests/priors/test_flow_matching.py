@@ -173,8 +173,8 @@ def test_its_gradient_is_that_of_differences():
     assert torch.autograd.gradcheck(lambda z: prior().log_prob(z), z)
 
 
-def test_the_closing_loss_is_minus_the_log_density_by_half_the_steps():
-    prior = moved(steps=7)
+def test_the_closing_loss_is_minus_the_log_density_by_two_thirds_of_the_steps():
+    prior = moved(steps=6)
     z = torch.randn(5, 3, dtype=torch.float64)
     torch.testing.assert_close(prior.closing_loss(z), -moved(steps=4)().log_prob(z))
 

@@ -16,9 +16,9 @@ no more than the velocity,
 
 so that log p(z) needs no estimate of a trace for any length of z.
 
-The targets of matching are noisy, −log p(z) is not. It takes the closing steps of a fit (`closing.Course`), with half
-as many steps of the solver as scores and draws: a net that learned to use the error of its solver would be seen by the
-held-out scores, whose error is 2⁻⁴ of that.
+The targets of matching are noisy, −log p(z) is not. It takes the second half of a fit (`closing.Course`), by two thirds
+of the steps of the solver that scores and draws take. A net can learn to gain by the error of its solver: by four steps
+a fit to codes of digits was 0.7 nats ahead of the truth. The finer solver of held-out scores sees that.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ class FlowMatching(nn.Module):
         return (self.velocity(cos * noise + sin * u, t) - slope).square().sum(-1).mean(0)
 
     def closing_loss(self, z: Float[Tensor, "*batch d"], context: Context | None = None) -> Float[Tensor, "*batch"]:
-        """−log p(z), nats, by half the steps of the solver."""
-        return -self._flow(math.ceil(self.steps / 2)).log_prob(z)
+        """−log p(z), nats, by two thirds of the steps of the solver."""
+        return -self._flow(math.ceil(2 * self.steps / 3)).log_prob(z)
 
     def _flow(self, steps: int) -> ContinuousFlow:
         return ContinuousFlow(self.velocity.field(), self.loc, self.scale, steps)
