@@ -27,7 +27,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ MODEL = {"latent_dim": 16, "hidden": [200, 200], "activation": "tanh"}
 
 
 def main() -> None:
-    """Read the options, run one data set after the other, save after each."""
+    """Read the options, run one data set after the other, save after each seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", default=("mnist", "fashion-mnist"))
     parser.add_argument("--steps", type=int, default=4000, help="of 100 images, of the model")
@@ -74,24 +74,19 @@ def main() -> None:
     options = {name: value for name, value in vars(arguments).items() if name not in ("data", "out")}
     results: dict[str, Any] = {"protocol": __doc__, "options": options}
     for name in arguments.data:
-        results[name] = run(name, arguments)
-        arguments.out.write_text(json.dumps(results, indent=2) + "\n")
+        for result in run(name, arguments):
+            results[name] = result
+            arguments.out.write_text(json.dumps(results, indent=2) + "\n")
 
 
-def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Train a model, fit both priors to its codes, and compare them on codes of test images."""
-    dataset = load(name)
-    plan = pinned(dataset, model=MODEL, batch_size=100, steps=arguments.steps, lr=2e-3, device="cpu")
-    engine = plan.engine()
-    training = prepare(dataset, plan, engine)
-    for _ in fit(training, plan, engine):
-        pass
-    model = training.loss.model.eval()
+def run(name: str, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Fit both priors to the codes of a model, and compare them on codes of test images, seed by seed."""
+    model, x_fit, x_test = trained(name, arguments)
     with forked(CPU, 0), torch.no_grad():
-        x_fit = training.transform(torch.as_tensor(dataset.x_train[: arguments.fit_images]))
-        x_test = training.transform(torch.as_tensor(dataset.x_test[: arguments.test_images]))
         z = model.infer(x_test).sample()
         scores = {"standard-normal": model.prior(None).log_prob(z)}
+    mixture = by_expectation_maximisation(model, x_fit, z, arguments.components)
+    print(name, "mixture", mixture, flush=True)
     rows: dict[str, Any] = {words: [] for words in PRIORS}
     gains, pictures = [], [draw(model)]
     tried = {rate: fit_one(PRIORS[0], model, x_fit, z, arguments.max_epochs, rate, 0) for rate in arguments.rates}
@@ -109,21 +104,38 @@ def run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
             print(name, words, rows[words][-1], flush=True)
         gains.append(scores["flow-matching"] - scores["flow-prior:kind=affine"])
         print(f"{name}: flow matching − affine, nats and standard error: {mean_and_error(gains[-1])}", flush=True)
+        if seed == 0:
+            show(pictures, arguments.out.with_name(f"{arguments.out.stem}_{name}.png"))
+        yield {
+            "num_fit_images": len(x_fit),
+            "num_test_images": len(x_test),
+            "standard_normal": mean_and_error(scores["standard-normal"]),
+            "held_out_of_each_rate": {rate: row["held_out"] for rate, (_, row, _) in tried.items()},
+            "priors": rows,
+            "mixture": mixture,
+            "gain_of_seeds": [mean_and_error(gain) for gain in gains],
+            "gain": mean_and_error(torch.stack(gains).mean(0)),
+        }
+
+
+def trained(name: str, arguments: argparse.Namespace) -> tuple[LatentVariableModel, Tensor, Tensor]:
+    """A model, the training images whose codes are fitted, and the test images."""
+    dataset = load(name)
+    plan = pinned(dataset, model=MODEL, batch_size=100, steps=arguments.steps, lr=2e-3, device="cpu")
+    engine = plan.engine()
+    training = prepare(dataset, plan, engine)
+    for _ in fit(training, plan, engine):
+        pass
+    with forked(CPU, 0):
+        x_fit = training.transform(torch.as_tensor(dataset.x_train[: arguments.fit_images]))
+        x_test = training.transform(torch.as_tensor(dataset.x_test[: arguments.test_images]))
+    return training.loss.model.eval(), x_fit, x_test
+
+
+def show(pictures: list[np.ndarray], path: Path) -> None:
+    """Draws of the three priors, one below the other."""
     title = "Draws of: standard normal | affine flow | flow matching"
-    figure = image_grid(np.concatenate(pictures), len(pictures[0]), title=title)
-    figure.savefig(arguments.out.with_name(f"{arguments.out.stem}_{name}.png"))
-    mixture, scores["mixture"] = by_expectation_maximisation(model, x_fit, z, arguments.components)
-    print(name, "mixture", mixture, flush=True)
-    return {
-        "num_fit_images": len(x_fit),
-        "num_test_images": len(x_test),
-        "standard_normal": mean_and_error(scores["standard-normal"]),
-        "held_out_of_each_rate": {rate: row["held_out"] for rate, (_, row, _) in tried.items()},
-        "priors": rows,
-        "mixture": mixture,
-        "gain_of_seeds": [mean_and_error(gain) for gain in gains],
-        "gain": mean_and_error(torch.stack(gains).mean(0)),
-    }
+    image_grid(np.concatenate(pictures), len(pictures[0]), title=title).savefig(path)
 
 
 def fit_one(
@@ -153,8 +165,8 @@ def fit_one(
 
 def by_expectation_maximisation(
     model: LatentVariableModel, x: Tensor, z: Tensor, components: Sequence[int]
-) -> tuple[dict[str, Any], Tensor]:
-    """The best of some mixtures of Gaussians by the codes of the last tenth of the rows; and log p(z) of each code."""
+) -> dict[str, Any]:
+    """The best of some mixtures of Gaussians by the codes of the last tenth of the rows, and its log p(z)."""
     with forked(CPU, 0), torch.no_grad():
         codes = model.infer(x).sample(torch.Size((2,)))
     count = len(x) - len(x) // 10
@@ -168,7 +180,7 @@ def by_expectation_maximisation(
         if scores[number] > best:
             chosen, best, kept = number, scores[number], torch.as_tensor(mixture.score_samples(z.numpy()))
     mean, error = mean_and_error(kept)
-    return {"components": chosen, "log_prior": mean, "error": error, "held_out_of_each": scores}, kept
+    return {"components": chosen, "log_prior": mean, "error": error, "held_out_of_each": scores}
 
 
 if __name__ == "__main__":
