@@ -121,7 +121,8 @@ def fit_one(
             priors, text, latent_shape=latent_dim, event_shape=dataset.event_shape, posterior=model.posterior
         )
     start = time.process_time()
-    latents = fit_prior_to_latents(prior, model, x_fit, max_epochs=max(1, 200 // arguments.shorten))
+    epochs = max(1, 200 // arguments.shorten)
+    latents = fit_prior_to_latents(prior, model, x_fit, max_epochs=epochs, learning_rate=1e-3)
     seconds = time.process_time() - start
     model.prior = prior
     after = log_evidence(model, x_test, num_samples=arguments.evidence_samples)
