@@ -6,9 +6,10 @@
 
 Binary images, batches of 128, the loss that the plan of each recipe has, eager Adam, one thread. A step is all that the
 loop does in one: what follows the steps (codebooks, chains of a Boltzmann machine, weights that warm up), the forward
-and the backward pass and the update. Where a recipe has a second stage, a step of it has a row. The seconds are those
-that the process computes, medians over rounds in which all take turns; the first of each group is the base of its
-ratios. Memory is the most that torch had allocated during a step, with parameters and Adam's moments.
+and the backward pass and the update. Where a recipe has a second stage, a step of it has a row, and one on −log p(z)
+another where its first steps are by a loss of the prior. The seconds are those that the process computes, medians over
+rounds in which all take turns; the first of each group is the base of its ratios. Memory is the most that torch had
+allocated during a step, with parameters and Adam's moments.
 
 python benchmarks/code_families.py [--repeats 7] [--steps 5] [--only vq]
 """
@@ -130,8 +131,14 @@ def stages_of(name: str, options: Mapping[str, Any], data: Dataset) -> dict[str,
     losses: dict[str, Loss] = {name: training.loss}
     if training.finish is not None:
         x = training.source.transform(*training.source.gather(torch.arange(1000)))[0]
-        second = prepare(data, planned, planned.engine()).loss.model  # weights of its own
-        losses[f"{name}, second stage"] = PriorAlone(second, x)
+
+        def second() -> PriorAlone:
+            return PriorAlone(prepare(data, planned, planned.engine()).loss.model, x)  # weights of its own
+
+        losses[f"{name}, second stage"] = second()
+        closing = second()
+        if (course := closing.of_length(1)) is not None and course.has_own_loss:  # whose one step is on −log p(z)
+            losses[f"{name}, second stage, on −log p(z)"] = closing
     return losses
 
 
