@@ -30,7 +30,7 @@ from lowerbound.data.shards.raw import RawRows
 __all__ = ["TokenFiles", "TokenRows", "token_files"]
 
 _FORMAT = 1  # to be raised when the files change their meaning
-_AT_ONCE = 2**20  # tokens that are written together
+_AT_ONCE = 2**20  # tokens that are read or written together
 _TOKENS, _PLACES, _LINES, _FACTS = "tokens", "places", "lines", "facts.json"
 _NUMBER = np.dtype("<i4")
 _PLACE = np.dtype("<i8")
@@ -70,12 +70,18 @@ class TokenRows:
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """See `on_disk.Part`."""
+        found = np.zeros((len(rows), *self.event_shape), self.dtype)
+        step = max(1, _AT_ONCE // self.event_shape[0])
+        for i in range(0, len(rows), step):
+            self._fill(found[i : i + step], rows[i : i + step])
+        return found
+
+    def _fill(self, found: np.ndarray, rows: np.ndarray) -> None:
+        """Write the tokens of some rows where zeros stand."""
         starts, lengths = self._places.read(rows).T
         before = lengths.cumsum() - lengths
         numbers = np.repeat(starts - before, lengths) + np.arange(lengths.sum())
-        found = np.zeros((len(rows), *self.event_shape), self.dtype)
-        found[np.arange(self.event_shape[0]) < lengths[:, None]] = self._tokens.read(numbers)
-        return found
+        found[np.arange(found.shape[1]) < lengths[:, None]] = self._tokens.read(numbers)
 
 
 @dataclass(frozen=True, kw_only=True)

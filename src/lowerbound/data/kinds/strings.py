@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 _Record = TypeVar("_Record")
+_AT_ONCE = 2**22  # bytes of rows that are looked at together
 _WITH_COLUMNS = ("csv", "parquet", "frame")
 
 
@@ -154,7 +155,7 @@ def rows_of_symbols(given: Any, schema: Schema, num_symbols: int, what: str, wor
 
 
 def _are_symbols(x: Array, num_symbols: int) -> bool:
-    blocks = (block for _, block in row_blocks(x))
+    blocks = (block for _, block in row_blocks(x, block_bytes=_AT_ONCE))
     return all(bool(((b >= 0) & (b < num_symbols) & (b == np.round(b))).all()) for b in blocks)
 
 
