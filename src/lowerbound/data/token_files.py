@@ -139,23 +139,31 @@ def _of_file(stamp: Stamp, text: TextSchema, length: int, number: Callable[[str]
     identity = [_FORMAT, str(stamp.path.resolve()), stamp.size, stamp.changed, length]
     words = json.dumps([*identity, text.tokens, text.symbols, text.merges])
     folder = cache_folder() / "tokens" / hashlib.sha256(words.encode()).hexdigest()
+    return folder, _known(folder) or _made(stamp, folder, length, number)
+
+
+def _known(folder: Path) -> _Facts | None:
+    """What a folder says of its tokens; None where it is not there, or damaged."""
     try:
-        return folder, _Facts(**json.loads((folder / _FACTS).read_text()))
+        return _Facts(**json.loads((folder / _FACTS).read_text()))
     except (OSError, ValueError, TypeError):
-        return folder, _made(stamp, folder, length, number)
+        return None
 
 
 def _made(stamp: Stamp, folder: Path, length: int, number: Callable[[str], list[int]]) -> _Facts:
-    """Write the tokens of a file beside the place they are for, and move them there when all are written."""
+    """Write the tokens of a file beside the place they are for, and move them there when all are written.
+
+    What another process has put there meanwhile stays.
+    """
     try:
         make_folder(folder.parent)
         beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}."))
         try:
             facts = _written(stamp, beside, length, number)
             (beside / _FACTS).write_text(json.dumps(asdict(facts)))
-            if folder.exists():  # without facts that can be read
-                shutil.rmtree(folder)
-            os.replace(beside, folder)
+            if _known(folder) is None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.replace(beside, folder)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
