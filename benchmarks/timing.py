@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +16,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["CLOCKS", "interleave", "machine", "report"]
+__all__ = ["CLOCKS", "interleave", "machine", "peak_mebibytes", "report"]
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -40,6 +42,23 @@ def interleave(
     return seconds
 
 
+def peak_mebibytes(call: Callable[[], object]) -> float:
+    """How much the resident memory of a process rises while it calls this, at most: of a copy of this process."""
+    here, there = multiprocessing.Pipe(duplex=False)
+
+    def run() -> None:
+        before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        call()
+        there.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before / 2**20)
+
+    child = multiprocessing.get_context("fork").Process(target=run)
+    child.start()
+    there.close()
+    found = here.recv()
+    child.join()
+    return round(found, 1)
+
+
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
     names = ("lowerbound", "torch", "numpy", "pythae", "pyro-ppl", "jax")
@@ -53,9 +72,15 @@ def machine() -> dict[str, Any]:
 
 
 def report(
-    name: str, protocol: str, seconds: dict[str, list[float]], unit: float, unit_name: str, baseline: str
+    name: str,
+    protocol: str,
+    seconds: dict[str, list[float]],
+    unit: float,
+    unit_name: str,
+    baseline: str,
+    more: Mapping[str, Mapping[str, float]] | None = None,
 ) -> None:
-    """Print medians and ratios to a baseline, and save them as results/NAME.json."""
+    """Print medians, ratios to a baseline and what else is known of each contender; save them as results/NAME.json."""
     medians = {contender: statistics.median(times) * unit for contender, times in seconds.items()}
     rows = {
         contender: {
@@ -63,6 +88,7 @@ def report(
             f"min_{unit_name}": round(min(seconds[contender]) * unit, 4),
             f"max_{unit_name}": round(max(seconds[contender]) * unit, 4),
             f"time_over_{baseline}": round(median / medians[baseline], 3),
+            **({} if more is None else more[contender]),
         }
         for contender, median in medians.items()
     }

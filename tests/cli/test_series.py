@@ -44,6 +44,18 @@ def wells(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "wells.csv", folder / "run"
 
 
+def test_series_longer_than_those_of_the_fit_are_refused(fitted: lb.Fitted) -> None:
+    most = fitted.schema.event_shape[0]
+    week = np.datetime64("2024-01-01") + 7 * np.arange(most + 2)
+    long = pandas.DataFrame({"well": "w0", "week": week, "level": 20.0, "pumped": 4})
+    with pytest.raises(ValueError, match=f"series 'w0' of X has {most + 2} steps and those of the fit {most} at most"):
+        fitted.forecast(long, 3)
+    with pytest.raises(ValueError, match=rf"\({most}, 2\)"):
+        fitted.forecast(np.zeros((1, most + 2, 2)), 3)
+    at_most = fitted.forecast(long[:most], 3)  # the end of the longest series is no end of what can be asked
+    assert at_most.table()["week"].tolist() == [str(day) for day in week[-1] + 7 * np.arange(-1, 2)]
+
+
 @pytest.fixture(scope="module")
 def fitted(wells: tuple[Path, Path]) -> lb.Fitted:
     return lb.Fitted.open(wells[1])

@@ -245,3 +245,31 @@ def test_fewer_rows_than_asked_for_are_told(cli, run):
         in cli("reconstruct", run, "--count", 31).err
     )
     assert cli("reconstruct", run, "--count", 30).err == ""
+
+
+@pytest.mark.parametrize(
+    "decoder, loss",
+    [
+        ("decoder=hybrid", "auxiliary:weight=0.2"),
+        ("decoder=transformer,context_at=prefix,layers=2", "variational"),
+        ("context_at=first-state,softmax=adaptive", "variational"),
+    ],
+)
+def test_nets_and_places_of_z_are_fitted_saved_and_opened(cli, sentences, tmp_path, decoder, loss):
+    recipe = f"sentence-vae:latent_dim=2,embedding_dim=16,width=8,{decoder}"
+    answer = cli(
+        "fit", sentences, "--recipe", recipe, "--loss", loss, "--steps", 8, "--out", tmp_path / "run", "--no-evaluate"
+    )
+    assert ("auxiliary" in (tmp_path / "run" / "metrics.jsonl").read_text()) == (loss != "variational")
+    fitted = lb.Fitted.open(tmp_path / "run")
+    texts = ["the cat sings a song today", "a dog runs again"]
+    assert fitted.score(texts, seed=0) == pytest.approx(Run.open(tmp_path / "run").fitted().score(texts, seed=0))
+    assert decoder.split("=")[1].split(",")[0] in answer.out
+    assert not any("auxiliary" in name for name, _ in fitted.model.named_parameters())
+    assert len(cli("sample", tmp_path / "run", "--count", 3).out.splitlines()) == 3
+
+
+def test_a_place_for_z_that_the_net_does_not_have_is_refused(refused, sentences, tmp_path):
+    recipe = "sentence-vae:decoder=convolution,context_at=prefix"
+    error = refused("fit", sentences, "--recipe", recipe, "--out", tmp_path / "run")
+    assert "The net convolution got context_at=prefix and takes its context at every-step; say that." in error

@@ -84,6 +84,39 @@ def test_the_step_is_the_most_usual_difference(times, step, words, expected):
     assert known["t"].astype(str).tolist() == [str(time) for time in 2 * times]
 
 
+@pytest.mark.parametrize(
+    "freq, begin, words, local",
+    [("D", "2024-03-25", "1 day", True), ("MS", "2024-01-01", "1 month", True), ("h", "2024-03-31", "1 hour", False)],
+)
+def test_days_of_23_and_25_hours_are_steps_like_others(freq, begin, words, local):
+    times = pandas.date_range(begin, periods=12, freq=freq, tz="Europe/Berlin")
+    frame = pandas.DataFrame({"s": np.repeat([1, 2], 12), "t": times.append(times), "a": np.arange(24) + 0.5})
+    data = read(frame.drop(5), series="s", time="t")
+    assert data.schema.series is not None
+    assert data.schema.series.local == local
+    assert data.event_shape == (12, 1)
+    assert np.flatnonzero(np.isnan(data.x_train[0, :, 0])).tolist() == [5]
+    assert f"{words} apart" in data.kind_of_data.describe(data.schema)[0]
+    again = frame_of_series(data.x_train, data.schema, starts=np.full(2, data.schema.series.first))
+    assert again["t"].tolist() == [*times, *times]
+    after = frame_of_series(data.x_train[:1, :3], data.schema, offsets=np.array([12]))
+    assert after["t"].tolist() == pandas.date_range(begin, periods=15, freq=freq, tz="Europe/Berlin")[12:].tolist()
+    schema = Schema.from_json(json.loads(json.dumps(data.schema.to_json())))
+    elsewhere = frame.assign(t=frame["t"].dt.tz_convert("UTC"))  # the same moments
+    np.testing.assert_array_equal(rows_under(elsewhere, schema).x[1:], data.x_train[1:])
+    plain = frame.assign(t=frame["t"].dt.tz_localize(None))
+    if local:  # as clocks show it
+        np.testing.assert_array_equal(rows_under(plain, schema).x[1:], data.x_train[1:])
+
+
+def test_days_of_a_zone_at_several_hours_are_off_the_grid():
+    times = pandas.to_datetime(["2024-03-29 00:00", "2024-03-30 00:00", "2024-03-31 06:00"]).tz_localize(
+        "Europe/Berlin"
+    )
+    with pytest.raises(DataError, match="is off the grid of steps of"):
+        read(pandas.DataFrame({"s": 1, "t": [*times], "a": [1.0, 2, 3]}), series="s", time="t")
+
+
 def test_the_schema_is_saved_and_reads_other_tables():
     data = read()
     schema = Schema.from_json(json.loads(json.dumps(data.schema.to_json())))

@@ -173,6 +173,20 @@ def test_the_chain_rule_goes_on_from_each_end():
         next_steps(model, x, 2, LEVELS)
 
 
+def test_the_chain_rule_goes_beyond_the_series_of_its_fit_unless_its_net_does_not():
+    x = torch.randn(2, 5, 2, dtype=torch.float64)
+    options = {"likelihood": "normal:scale=per-dimension", "hidden": [4], "recurrent_dim": 4}
+    for network in ("gru", "lstm", "convolution"):
+        model = varied(autoregressive_rows((5, 2), network=network, **options))
+        rule, found = model.order[0].conditional, next_steps(model, x, 3, LEVELS, num_samples=20_000)
+        p = rule.step(rule.history(torch.nn.functional.pad(x, (0, 0, 0, 1))))  # of six steps
+        assert ((found.mean[:, 0] - p.mean[:, 5]).abs() < 0.04 * p.stddev[:, 5]).all()
+        assert ((found.quantiles[0, :, 0] - (p.mean - 1.645 * p.stddev)[:, 5]).abs() < 0.06 * p.stddev[:, 5]).all()
+    model = varied(autoregressive_rows((5, 2), network="transformer", **options))
+    with pytest.raises(ValueError, match="transformer over 5 steps was asked for step 6"):
+        next_steps(model, x, 1, LEVELS)
+
+
 def test_what_cannot_be_asked_is_refused():
     x = torch.randn(2, 4, 2)
     model = hidden_markov((4, 2))

@@ -1,6 +1,7 @@
 """Texts of a tiny alphabet, all of which can be enumerated; float64 where the oracle is exact."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -12,13 +13,16 @@ from lowerbound.nets import MLP
 from lowerbound.nets.texts import END, is_text
 from lowerbound.testing import check_likelihood
 
-NETWORKS = ("lstm", "transformer", "convolution")
+NETWORKS = ("lstm", "lstm first-state", "transformer", "transformer prefix", "convolution", "hybrid")
 K, T = 4, 5  # an alphabet of 3 and the end; up to 4 tokens
 
 
-def likelihood(network: str, *, context: bool = True, **options: float) -> Tokens:
+def likelihood(network: str, *, context: bool = True, **options: Any) -> Tokens:
     net = MLP(2, [], 3).double() if context else None
-    made = Tokens(net, T, K, network=network, embedding_dim=4, width=8, layers=2, **options).double()  # type: ignore[arg-type]
+    network, _, place = network.partition(" ")
+    made = Tokens(
+        net, T, K, network=network, context_at=place or "every-step", embedding_dim=4, width=8, layers=2, **options
+    ).double()
     with torch.no_grad():
         made.causal.embedding.mul_(20)  # so that tokens and z have an effect
     return made.eval()
@@ -57,6 +61,22 @@ def test_a_token_is_given_those_before_it_alone(network):
 
 
 @pytest.mark.parametrize("network", NETWORKS)
+def test_every_token_is_given_the_context_and_it_enters_where_it_is_said(network):
+    net = likelihood(network).causal
+    c = torch.randn(1, 3, dtype=torch.float64, requires_grad=True)
+    h = net.features(torch.tensor([[1, 3, 2, 2, 1]]), c)
+    slopes = [torch.autograd.grad(h[0, t].sum(), c, retain_graph=True)[0].abs().sum() > 0 for t in range(T)]
+    assert all(slopes)
+    assert (net.skip is not None) == (network in ("lstm", "transformer", "convolution"))
+    trunk = net.trunk
+    if network.startswith("lstm"):
+        assert (trunk.context is not None) == (network == "lstm")
+    if network.startswith("transformer"):
+        assert (trunk.prefix is not None) == (network == "transformer prefix")
+        assert all((block.context is None) == (trunk.prefix is not None) for block in trunk.blocks)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
 def test_kept_activations_give_the_scores_of_one_pass(network):
     net = likelihood(network).causal
     x, c = torch.tensor([[1.0, 3, 2, 2, 1], [2, 1, 1, 3, 3]], dtype=torch.float64), torch.randn(2, 3).double()
@@ -65,9 +85,10 @@ def test_kept_activations_give_the_scores_of_one_pass(network):
         torch.testing.assert_close(net.step(cache, t, x[:, t - 1] if t else None), together[:, t], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-def test_draws_have_their_probabilities(network):
-    p = likelihood(network, context=False)(None)
+@pytest.mark.parametrize("softmax", ["full", "adaptive"])
+@pytest.mark.parametrize("network", ["lstm", "transformer", "convolution"])  # without a context there are no others
+def test_draws_have_their_probabilities(network, softmax):
+    p = likelihood(network, context=False, softmax=softmax)(None)
     draws, x = p.sample((20_000,)), every_text()
     expected = p.log_prob(x).exp()
     found = (draws[:, None] == x).all(-1).double().mean(0)
@@ -158,6 +179,21 @@ def test_greedy_text_is_the_most_probable_one_token_after_another():
         ({"event_shape": (3, 3)}, "length of a row"),
         ({"num_symbols": 1}, "at least 2 symbols"),
         ({"dropout": 1.0}, "drop"),
+        (
+            {"network": "convolution", "context_at": "prefix"},
+            "convolution got context_at=prefix and takes .* every-step;",
+        ),
+        (
+            {"context_at": "prefix"},
+            "lstm got context_at=prefix and takes its context at every-step or first-state; say",
+        ),
+        ({"network": "hybrid", "context_at": "first-state"}, "hybrid got context_at=first-state"),
+        (
+            {"softmax": "adaptive", "num_symbols": 30, "embedding_dim": 15},
+            "30 symbols and features of width 15; .* 16;",
+        ),
+        ({"softmax": "adaptive", "num_symbols": 2}, "2 symbols"),
+        ({"softmax": "adaptive", "classes": [0, 1, 1, 2]}, "softmax=adaptive and classes"),
     ],
 )
 def test_refusals(options, message):

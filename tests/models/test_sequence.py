@@ -27,14 +27,19 @@ def all_images(shape: tuple[int, int]) -> torch.Tensor:
     return torch.tensor(list(bits), dtype=torch.float64).unflatten(1, shape)
 
 
-def test_the_chain_rule_sums_to_one_over_every_image() -> None:
-    model = autoregressive_rows((3, 2), **SMALL).double()
+NETWORKS = [{}, {"network": "lstm"}, {"network": "transformer", "recurrent_dim": 8}, {"network": "convolution"}]
+
+
+@pytest.mark.parametrize("options", NETWORKS)
+def test_the_chain_rule_sums_to_one_over_every_image(options: dict[str, Any]) -> None:
+    model = autoregressive_rows((3, 2), **{**SMALL, **options}).double()
     x = all_images((3, 2))
     assert model.log_prob(x).exp().sum().item() == pytest.approx(1, abs=1e-12)
 
 
-def test_its_samples_have_its_probabilities() -> None:
-    model = autoregressive_rows((3, 2), **SMALL).double()
+@pytest.mark.parametrize("options", NETWORKS)
+def test_its_samples_have_its_probabilities(options: dict[str, Any]) -> None:
+    model = autoregressive_rows((3, 2), **{**SMALL, **options}).double()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)
@@ -75,12 +80,16 @@ def test_one_pass_over_the_history_serves_every_latent() -> None:
         (autoregressive_rows, {"latent_dim": 2}),
         (state_space, {"latent_dim": 2, "likelihood": "bernoulli"}),
         (state_space, {"latent_dim": 2}),
+        (autoregressive_rows, {"latent_dim": 2, "network": "convolution", "layers": 2}),
+        (state_space, {"latent_dim": 2, "network": "lstm"}),
+        (state_space, {"latent_dim": 2, "network": "transformer", "recurrent_dim": 6}),
+        (state_space, {"latent_dim": 2, "network": "convolution"}),
     ],
-    ids=["rows", "rows with a latent", "bits", "numbers"],
+    ids=["rows", "with a latent", "bits", "numbers", "dilated", "by an LSTM", "by attention", "by convolutions"],
 )
 def test_recipes_start_train_and_draw(recipe: Callable[..., DirectedModel], options: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    model = recipe((4, 3), **options, **SMALL)
+    model = recipe((4, 3), **{**SMALL, **options})
     ones = (torch.rand(40, 1, 1) > 0.5).expand(40, 4, 3)
     x = torch.where(torch.rand(40, 4, 3) < 0.1, ~ones, ones).float()  # all ones or all zeros, but for a tenth
     model.initialize(x)
@@ -133,6 +142,9 @@ def test_without_hidden_layers_the_state_space_is_linear() -> None:
             lambda: autoregressive_rows((8, 8), latent_dim=-1),
             "autoregressive_rows got latent_dim=-1 and needs at least 0",
         ),
+        (lambda: autoregressive_rows((8, 8), layers=2), "gru got layers=2 and has 1; take lstm"),
+        (lambda: autoregressive_rows((8, 8), network="transformer", recurrent_dim=6), "a multiple of heads"),
+        (lambda: state_space((8, 8), network="transformer", recurrent_dim=5), "width 5 in each direction and needs an"),
         (lambda: state_space((8,)), r"state_space got data of shape \(8,\)"),
         (lambda: state_space((8, 8), latent_dim=0), "state_space got latent_dim=0 and needs at least 1"),
         (lambda: autoregressive_rows((8, 8), likelihood="bernouli"), "bernoulli"),

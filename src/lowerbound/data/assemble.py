@@ -18,6 +18,7 @@ from lowerbound.data.errors import DataError
 from lowerbound.data.kinds import kind_named, kind_of
 from lowerbound.data.kinds.kind import LeavesOut
 from lowerbound.data.labels import UNLABELLED, class_names, label_values, numbered
+from lowerbound.data.lines import Lines
 from lowerbound.data.may_be_steps import steps_in_words
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.remarks import DataWarning, empty_rows, in_other_units, without_values
@@ -65,7 +66,8 @@ def infer_schema(contents: Contents, overrides: Overrides, name: str) -> Schema:
         DataError: the contents are of no kind, or cannot be what the user says.
     """
     _check_not_empty(contents.x, contents.what)
-    schema = kind_of(contents, overrides).infer(contents, overrides)
+    kind = kind_of(contents, overrides)
+    schema = kind.infer(_as_read_by(kind.name, contents), overrides)
     if contents.covariates is not None:
         schema = replace(schema, covariates=infer_covariates(contents.covariates, contents.what))
     if contents.y is None:
@@ -104,7 +106,7 @@ def to_dataset(
     elif schema.series is not None:
         contents = in_series(contents, schema.series, schema.event_shape[0])
     schema = replace(schema, covariates=close_covariates(schema.covariates, contents.covariates or {}, contents.what))
-    kind, contents = kind_named(schema.kind), in_order_of(contents, schema)
+    kind, contents = kind_named(schema.kind), in_order_of(_as_read_by(schema.kind, contents), schema)
     contents, kept = kind.usable(contents, schema, refuse=False) if isinstance(kind, LeavesOut) else (contents, None)
     x = kind.rows(contents.x, schema, contents.what)
     check_rows(x, contents.what, "row" if schema.series is None else "series")
@@ -161,7 +163,7 @@ def to_rows(contents: Contents, schema: Schema, *, name: str, covariates: Mappin
         check_column(said, [covariate.name for covariate in schema.covariates], "the list of covariates of the model")
     every = {said: np.full(len(contents.x), value, dtype=object) for said, value in (covariates or {}).items()}
     contents = replace(contents, covariates={**(contents.covariates or {}), **every})
-    kind, contents = kind_named(schema.kind), in_order_of(contents, schema)
+    kind, contents = kind_named(schema.kind), in_order_of(_as_read_by(schema.kind, contents), schema)
     kept = None
     if isinstance(kind, LeavesOut):  # results in memory have to be as many as the rows given
         contents, kept = kind.usable(contents, schema, refuse=contents.container in ("list", "frame"))
@@ -176,7 +178,7 @@ def to_rows(contents: Contents, schema: Schema, *, name: str, covariates: Mappin
         warnings.warn(remark, DataWarning, stacklevel=3)
     notes = (
         *contents.notes,
-        *(kind.notes(np.asarray(x), schema, contents.what) if isinstance(kind, LeavesOut) else ()),
+        *(kind.notes(x, schema, contents.what) if isinstance(kind, LeavesOut) else ()),
         *without_values(x, schema, contents.what),
     )
     return Rows(
@@ -191,6 +193,13 @@ def to_rows(contents: Contents, schema: Schema, *, name: str, covariates: Mappin
         row_names=contents.row_names,
         starts=contents.starts,
     )
+
+
+def _as_read_by(kind: str, contents: Contents) -> Contents:
+    """The contents with lines in memory, unless the kind of data reads them from the disk."""
+    if kind == "text" or not isinstance(contents.x, Lines):
+        return contents
+    return replace(contents, x=np.array(list(contents.x), dtype=object))
 
 
 def _inferred(contents: Contents, overrides: Overrides, name: str) -> tuple[Contents, Schema]:

@@ -10,7 +10,7 @@ The library `tokenizers` finds the pairs and cuts texts by them; it is imported 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -38,7 +38,7 @@ def _library() -> Any:
     return tokenizers
 
 
-def learn_byte_pairs(texts: Sequence[str], size: int | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def learn_byte_pairs(texts: Iterable[str], size: int | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The pieces, bytes first, and the pairs that were joined, in their order, each as "LEFT RIGHT".
 
     Arguments:

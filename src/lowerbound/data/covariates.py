@@ -182,14 +182,14 @@ def with_covariates(contents: Contents, names: Sequence[str]) -> Contents:
     Raises:
         DataError: the rows are no table with these columns.
     """
-    if isinstance(contents.x, np.ndarray):
+    frame: Any = contents.x
+    if not hasattr(frame, "columns"):
         raise DataError(
             f"covariates '{clipped(', '.join(names))}' were given and {contents.what} has no such columns; give a "
             "table, or cells with obs."
         )
     from lowerbound.data.tables import values_of_column
 
-    frame = contents.x
     for name in names:
         check_column(name, frame.columns, contents.what)
     columns = {name: values_of_column(frame[name]) for name in names}

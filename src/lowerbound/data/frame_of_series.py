@@ -13,6 +13,7 @@ from lowerbound.data.rows_of_columns import frame_of_rows
 from lowerbound.data.schema import Column, Schema
 from lowerbound.data.series_schema import SeriesSchema
 from lowerbound.data.times_of_steps import seconds_of_months
+from lowerbound.data.wall_clock import from_wall_clock, zone_of
 
 __all__ = ["channels_of", "frame_of_series", "named_series"]
 
@@ -51,6 +52,8 @@ def frame_of_series(
     if series.time is not None:
         times = (first[:, None] + series.step * step)[written]
         seconds = seconds_of_months(times, series.within) if series.months else times
+        zone = zone_of(series.time_dtype)
+        seconds = from_wall_clock(seconds, zone) if series.local and zone is not None else seconds
         values = np.concatenate([seconds[:, None], values], 1)
         shown = (_time_of(series), *shown)
     table = Schema(kind="table", event_shape=(len(shown),), container=schema.container, columns=shown)

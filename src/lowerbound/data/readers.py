@@ -8,16 +8,16 @@ out by a fixed random split (`lowerbound.data.split`).
 | .npy | the array | none |
 | .npz | `x`, or `x_train` and `x_test`, or the array named | `y`, or `y_train` and `y_test`, or the array named |
 | .csv, .tsv, .parquet (.csv.gz, .tsv.gz) | the columns, but those left out with a reason | the column named |
-| .txt, .txt.gz | the lines | none |
+| .txt, .txt.gz, a folder of them, or a pattern such as data/*.txt | the lines | none |
 | .smi, .smi.txt (.smi.gz, .smi.txt.gz) | the lines, whose first words are SMILES | none |
 | .h5ad | cells: `X`, or the layer named | the column of `obs` named |
 | a folder with matrix.mtx (.mtx.gz), as 10x writes it | cells | none |
 | a folder of .png or .jpg | the images | the names of its subfolders |
 | a folder of shards (.npy, .npz, .parquet or .tar), or a pattern such as data/*.npy | as in each | as in each |
 
-Other installed packages add formats: see `reader`. Rows of .npy, .h5ad and shards that take more than `stream_above`
-bytes stay on disk. `read_file` reads the data of a fit and infers their schema; `read_rows` reads other data under the
-schema of a fit, matched by the names of columns and classes.
+Other installed packages add formats: see `reader`. Rows of .npy, .h5ad, text and shards that take more than
+`stream_above` bytes stay on disk. `read_file` reads the data of a fit and infers their schema; `read_rows` reads other
+data under the schema of a fit, matched by the names of columns and classes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.formats.h5ad import read_h5ad
 from lowerbound.data.formats.ten_x import is_10x, read_10x
-from lowerbound.data.formats.text import read_smiles, read_text
+from lowerbound.data.formats.text import read_smiles, read_texts, texts_in
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.reader import Asked, Reader
 from lowerbound.data.schema import Schema
@@ -75,7 +75,7 @@ class _Text:
     suffixes, holds_arrays = (".txt", ".txt.gz"), False
 
     def read(self, path: Path, asked: Asked) -> Contents:
-        return read_text(path, asked.label)
+        return read_texts([path], clipped(path.name), asked.label, asked.stream_above)
 
 
 class _Smiles:
@@ -146,7 +146,7 @@ def read_file(
         covariates: columns that the model is given: of `obs`, or of a table.
         series: of a table of steps, the column that names the series of each row.
         time: of a table of steps, the column of times; None takes the rows in their order.
-        stream_above: the size in bytes above which the rows of an .npy file, an .h5ad file or shards stay on disk.
+        stream_above: the size in bytes above which rows of an .npy file, an .h5ad file, text or shards stay on disk.
 
     Returns:
         The rows split into training and test parts, checked, with their schema and their checksum.
@@ -246,6 +246,10 @@ def read_contents(
     )
     if not is_pattern(path):
         check_path(path)
+    texts = texts_in(path)
+    if texts:
+        _refuse_of_texts(texts, path, array, covariates)
+        return read_texts(texts, clipped(path.name), label, stream_above)
     if is_pattern(path) or (path.is_dir() and not is_10x(path) and shards_in(path)):
         if covariates:
             raise DataError(
@@ -279,6 +283,19 @@ def _reader_of(path: Path) -> Reader | None:
     name = path.name.lower()
     fitting = [(len(suffix), r) for r in readers() for suffix in r.suffixes if name.endswith(suffix)]
     return max(fitting, key=lambda pair: pair[0])[1] if fitting else None
+
+
+def _refuse_of_texts(texts: Sequence[Path], path: Path, array: str | None, covariates: Sequence[str]) -> None:
+    """Refuse what lines do not have.
+
+    Raises:
+        DataError: naming it.
+    """
+    for file in texts:
+        check_path(file)
+    if array is not None or covariates:
+        said = "array" if array is not None else "covariates"
+        raise DataError(f"{said} was given and '{clipped(path.name)}' holds lines of text; save a table, or drop it.")
 
 
 def _other_format(path: Path) -> DataError:

@@ -22,6 +22,7 @@ class SeriesSchema:
         time: the column of times, or None where the order of the rows is that of the steps.
         time_dtype: its type.
         time_format: how dates are written, as in `strftime`; None for times that are numbers.
+        local: whether times are those of clocks in the time zone of `time_dtype`, whose days have 23 to 25 hours.
         months: whether times are counted in months, as dates on one day, or on the last, of each month are.
         within: seconds from the beginning of a month, of such dates; negative from its end, of dates on its last day.
         step: from a step to the next: in the units of the time column, in seconds, or in months.
@@ -36,6 +37,7 @@ class SeriesSchema:
     time: str | None = None
     time_dtype: str = "int64"
     time_format: str | None = None
+    local: bool = False
     months: bool = False
     within: float = 0.0
     step: float = 1.0

@@ -1,8 +1,10 @@
 """The time column of a table of steps: times as numbers, and the grid on which they lie.
 
 Dates are seconds since 1970, or months since then where all fall on one day of their month and at one time of it, or
-all on its last day, a month or more apart. Other times are the numbers that they are. Step t of a series is at its
-first time + step · t, where step is the most usual difference between one time of a series and the next.
+all on its last day, a month or more apart. Times in a time zone are those of its clocks, where all are at one time of
+the day and days or months apart: a day of 23 or 25 hours is one step. Other times are the numbers that they are. Step
+t of a series is at its first time + step · t, where step is the most usual difference between one time of a series and
+the next.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from lowerbound.data.cells import read_cells
 from lowerbound.data.dates import unit_of_durations
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.series_schema import SeriesSchema
+from lowerbound.data.wall_clock import on_wall_clock, zone_of
 
 __all__ = ["Times", "on_a_scale", "read_times", "scaled", "seconds_of_months", "step_in_words", "usual_step"]
 
@@ -62,9 +65,12 @@ def on_a_scale(times: Times, series: SeriesSchema, what: str) -> Float[np.ndarra
         raise DataError(
             f"column '{clipped(str(series.time))}' of {what} holds {found}; expected {expected}, as in training."
         )
+    zone, numbers = zone_of(series.time_dtype), times.numbers
+    if series.local and zone is not None and zone_of(times.dtype) is not None:
+        numbers = on_wall_clock(numbers, zone)
     if not series.months:
-        return times.numbers
-    months, within = _months(times.numbers, ends=series.within < 0)
+        return numbers
+    months, within = _months(numbers, ends=series.within < 0)
     other = np.flatnonzero(within != series.within)
     if len(other):
         raise DataError(
@@ -77,15 +83,27 @@ def on_a_scale(times: Times, series: SeriesSchema, what: str) -> Float[np.ndarra
 def scaled(times: Times, codes: Int[np.ndarray, "row"], series: SeriesSchema) -> tuple[np.ndarray, SeriesSchema]:
     """Times as numbers of the scale that suits them, and the schema with that scale and its step."""
     series = replace(series, time_dtype=times.dtype, time_format=times.format)
-    numbers, step = times.numbers, usual_step(times.numbers, codes)
+    numbers, local = _by_clock(times, codes)
+    step, series = usual_step(numbers, codes), replace(series, local=local)
     if times.format is not None and step is not None and step >= _SHORTEST_MONTH:
         for ends in (False, True):
-            months, within = _months(times.numbers, ends=ends)
+            months, within = _months(numbers, ends=ends)
             if bool((within == within[0]).all()) and within[0] >= -_DAY:
                 numbers, step = months, usual_step(months, codes)
                 series = replace(series, months=True, within=float(within[0]))
                 break
     return numbers, replace(series, step=1.0 if step is None else step, first=float(numbers.min()))
+
+
+def _by_clock(times: Times, codes: Int[np.ndarray, "row"]) -> tuple[Float[np.ndarray, "row"], bool]:
+    """Times by the clocks of their zone, where all are at one time of the day and days apart; and whether they are."""
+    zone = zone_of(times.dtype)
+    if zone is None:
+        return times.numbers, False
+    local = on_wall_clock(times.numbers, zone)
+    step = usual_step(local, codes)
+    daily = step is not None and step % _DAY == 0 and bool((local % _DAY == local[0] % _DAY).all())
+    return (local, True) if daily else (times.numbers, False)
 
 
 def usual_step(numbers: Float[np.ndarray, "row"], codes: Int[np.ndarray, "row"]) -> float | None:

@@ -8,7 +8,7 @@ only once is left out of the vocabulary, so that the model learns how probable a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ __all__ = [
     "byte_pair_vocabulary",
     "joined",
     "numbered",
+    "numbering",
     "split",
     "vocabulary",
 ]
@@ -85,21 +86,21 @@ def joined(tokens: Iterable[str], kind: Tokens) -> str:
     return (" " if kind == "word" else "").join(tokens)
 
 
-def byte_pair_vocabulary(texts: Sequence[str], size: int | None) -> TextSchema:
+def byte_pair_vocabulary(texts: Iterable[str], size: int | None) -> TextSchema:
     """The byte pairs of training texts, for `split`.
 
     Raises:
         DataError: a size without room for them, or the library that finds them is not installed.
     """
-    pieces, merges = learn_byte_pairs([text.strip() for text in texts], size)
+    pieces, merges = learn_byte_pairs((text.strip() for text in texts), size)
     return TextSchema(tokens="bpe", symbols=("", _UNKNOWN_AS["bpe"], *pieces), merges=merges)
 
 
-def vocabulary(texts: Iterable[Sequence[str]], tokens: Tokens, size: int | None, what: str) -> tuple[str, ...]:
+def vocabulary(counts: Counter[str], tokens: Tokens, size: int | None, what: str) -> tuple[str, ...]:
     """The symbols by number, from the tokens of training texts.
 
     Arguments:
-        texts: their tokens.
+        counts: how often each occurs.
         tokens: what these are.
         size: how many of them are known; None for all that occur often enough.
         what: the name of the texts in messages.
@@ -107,8 +108,7 @@ def vocabulary(texts: Iterable[Sequence[str]], tokens: Tokens, size: int | None,
     Raises:
         DataError: more are asked for than there are, or none occurs often enough.
     """
-    counts = Counter(token for text in texts for token in text)
-    counts.pop(_UNKNOWN_AS[tokens], None)
+    counts = Counter({token: count for token, count in counts.items() if token != _UNKNOWN_AS[tokens]})
     if size is not None and not 1 <= size <= len(counts):
         raise DataError(
             f"text got vocabulary={size} and the training part of {what} has {len(counts):,} different "
@@ -124,16 +124,21 @@ def vocabulary(texts: Iterable[Sequence[str]], tokens: Tokens, size: int | None,
     return ("", _UNKNOWN_AS[tokens], *known[: size or _MOST_SYMBOLS])
 
 
+def numbering(schema: TextSchema) -> Callable[[str], list[int]]:
+    """From a text to the numbers of its tokens."""
+    numbers = {symbol: k for k, symbol in enumerate(schema.symbols) if k != END}
+    return lambda text: [numbers.get(token, UNKNOWN) for token in split(text, schema.tokens, schema)]
+
+
 def numbered(texts: Sequence[str], schema: TextSchema, length: int) -> np.ndarray:
     """The rows (N, length) of texts, int32: their symbols, and then the end.
 
     Raises:
         DataError: a text of `length` tokens or more, which has no room for its end.
     """
-    numbers = {symbol: k for k, symbol in enumerate(schema.symbols) if k != END}
-    rows = np.full((len(texts), length), END, dtype=np.int32)
+    rows, number = np.full((len(texts), length), END, dtype=np.int32), numbering(schema)
     for row, text in zip(rows, texts, strict=True):
-        found = [numbers.get(token, UNKNOWN) for token in split(text, schema.tokens, schema)]
+        found = number(text)
         if len(found) >= length:
             raise DataError(
                 f"'{clipped(text)}' has {len(found)} {NOUNS[schema.tokens]}s and the model takes {length - 1}; leave "

@@ -43,19 +43,19 @@ def beam_search(p: TokenDistribution, width: int) -> Tensor:
 
 def _search(p: TokenDistribution, rows: int, context: Tensor | None, width: int) -> Tensor:
     """The best texts (rows, T). One beginning of each row at first, then up to `width`, side by side in one axis."""
-    length, device = p.event_shape[0], p.tokens.bias.device
-    x = torch.zeros(rows, length, dtype=torch.long, device=device)
-    total = p.tokens.bias.new_zeros(rows, 1)
+    length, like = p.event_shape[0], p.zeros(0)
+    x = torch.zeros(rows, length, dtype=torch.long, device=like.device)
+    total = p.zeros(rows, 1)
     state = None if p.grammar is None else p.grammar.begin(rows)
     for t in range(length - 1):
         each = total.shape[1]
         log_p = _next(p, x[:, : t + 1], None if context is None else context.repeat_interleave(each, 0), state)
-        ended = (x[:, t - 1] == END) if t else torch.zeros(len(x), dtype=torch.bool, device=device)
+        ended = (x[:, t - 1] == END) if t else torch.zeros(len(x), dtype=torch.bool, device=like.device)
         log_p[ended | log_p.isnan().any(1)] = -torch.inf  # NaN after a beginning of probability 0
         log_p[ended, END] = 0.0
         every = (total[..., None] + log_p.view(rows, each, -1)).flatten(1)
         total, chosen = every.topk(min(width, every.shape[1]), sorted=True)
-        parents = (torch.arange(rows, device=device)[:, None] * each + chosen // log_p.shape[1]).flatten()
+        parents = (torch.arange(rows, device=like.device)[:, None] * each + chosen // log_p.shape[1]).flatten()
         symbols = (chosen % log_p.shape[1]).flatten()
         x = x[parents]
         x[:, t] = symbols
@@ -64,7 +64,7 @@ def _search(p: TokenDistribution, rows: int, context: Tensor | None, width: int)
             p.grammar.advance(state, symbols)
         if bool((symbols == END).all()):
             break
-    return x.view(rows, -1, length)[:, 0].to(p.tokens.bias)
+    return x.view(rows, -1, length)[:, 0].to(like)
 
 
 def _next(p: TokenDistribution, x: Tensor, context: Tensor | None, state: Any) -> Tensor:

@@ -6,7 +6,8 @@ that the probabilities of all texts of up to T − 1 tokens sum to one.
 
 A net turns z into a vector c, which enters every step of a causal net (`nets.TokenNet`), which starts from it as well:
 the sentence model of Bowman et al. (2016, arXiv:1511.06349). Such a likelihood explains most of x by itself, and then z
-stays unused. Remedies: `word_dropout`, `objectives.FreeBits`, a warm-up of the rate, a net that sees little.
+stays unused. Remedies: `word_dropout`, `objectives.FreeBits`, a warm-up of the rate, a net that sees little, a hybrid
+net and the loss `Auxiliary`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.precision import call_net
 from lowerbound.nets.shapes import Shape, as_shape, out_shape_of
 from lowerbound.nets.texts import END, groups_of_length, is_text
-from lowerbound.nets.token_net import TokenNet, TokenNetwork, make_token_net
+from lowerbound.nets.token_net import ContextAt, Softmax, TokenNet, TokenNetwork, make_token_net
 from lowerbound.nets.tree_and_graph import TreeAndGraphNet
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support, classes
@@ -48,12 +49,16 @@ class Tokens(nn.Module):
             model and exact.
         event_shape: (T,), the most tokens of a text and its end.
         num_symbols: K, with the end.
-        network: the causal net: "lstm", "transformer" or "convolution" (dilated).
-        embedding_dim: width of the embedding, which is also the output layer.
+        network: the causal net: "lstm", "transformer", "convolution" (dilated) or "hybrid" (transposed convolutions of
+            the context, then an LSTM).
+        embedding_dim: width of the embedding, which is also the output layer of a full softmax.
         width: of the layers of the causal net.
         layers: how many.
         kernel: of a convolution.
         context_dim: M, where the net is made from words.
+        context_at: where the vector enters the causal net: at "every-step", in the "first-state" of an LSTM alone, or
+            as a "prefix" of a transformer.
+        softmax: over symbols: "full", or "adaptive" for many of them (`nets.adaptive_softmax`).
         word_dropout: the probability that a token is hidden from later ones while training.
         dropout: the probability that a number of an embedding or a feature is dropped while training.
         points: of rows that are derivations of molecules, where each symbol can be joined (`open_points.OpenPoints`).
@@ -65,7 +70,8 @@ class Tokens(nn.Module):
         A distribution over x; log-probabilities are nats per text. It has no mean.
 
     Raises:
-        ValueError: an event of several axes, a net without a stated vector as output, or sizes that are too small.
+        ValueError: an event of several axes, a net without a stated vector as output, sizes that are too small, or a
+            place for the vector that the causal net does not have.
 
     >>> from lowerbound.nets import MLP
     >>> p = Tokens(MLP(3, [16], 8), event_shape=6, num_symbols=5, width=8)
@@ -95,6 +101,8 @@ class Tokens(nn.Module):
         layers: int = 1,
         kernel: int = 3,
         context_dim: int = 64,
+        context_at: ContextAt = "every-step",
+        softmax: Softmax = "full",
         word_dropout: float = 0.0,
         dropout: float = 0.0,
         points: str | None = None,
@@ -112,7 +120,7 @@ class Tokens(nn.Module):
         if shape is not None and len(shape) != 1:
             raise ValueError(f"Tokens got a net with the output shape {shape} and expected a vector (M,).")
         self._context_shape = shape
-        self._check_classes(classes, shape)
+        self._check_classes(classes, shape, softmax)
         make = partial(
             make_token_net,
             self.event_shape[0],
@@ -122,6 +130,8 @@ class Tokens(nn.Module):
             layers=layers,
             kernel=kernel,
             context=0 if shape is None else shape[0] // (1 if classes is None else 2),
+            context_at=context_at,
+            softmax=softmax,
             word_dropout=word_dropout,
             dropout=dropout,
         )
@@ -130,7 +140,9 @@ class Tokens(nn.Module):
             self.causal = TreeAndGraphNet(make(max(classes) + 1), self.causal, classes)
         self.grammar = None if points is None else OpenPoints(points, num_symbols, self.event_shape[0])
 
-    def _check_classes(self, classes: Sequence[int] | None, shape: tuple[int, ...] | None) -> None:
+    def _check_classes(self, classes: Sequence[int] | None, shape: tuple[int, ...] | None, softmax: Softmax) -> None:
+        if classes is not None and softmax != "full":
+            raise ValueError(f"Tokens got softmax={softmax} and classes, whose two steps are full softmaxes; leave it.")
         if classes is not None and (len(classes) != self.num_symbols or classes[END] != END):
             raise ValueError(
                 f"Tokens got classes of {len(classes)} symbols and num_symbols={self.num_symbols}; expected the class "
@@ -166,7 +178,10 @@ class Tokens(nn.Module):
     def initialize(self, x: Float[Tensor, "row position"]) -> None:
         """Start the offsets at the log-frequencies of the symbols, with one count spread over all."""
         k = x.long()
-        counts = torch.bincount(k[is_text(k)], minlength=self.num_symbols).to(self.causal.bias) + 1 / self.num_symbols
+        counts = (
+            torch.bincount(k[is_text(k)], minlength=self.num_symbols).to(next(self.causal.parameters()))
+            + 1 / self.num_symbols
+        )
         self.causal.start_at(counts.log() - counts.sum().log())
 
 
@@ -259,10 +274,14 @@ class TokenDistribution(AutoregressiveDistribution):
         """The context of each text of the batch, in one axis; None if the net takes none."""
         return self._contexts(self.batch_shape)
 
+    def zeros(self, *shape: int) -> Tensor:
+        """Zeros of the type and on the device of the net."""
+        return next(self.tokens.parameters()).new_zeros(shape)
+
     def _visit(self, num: int, context: Tensor | None, means: bool) -> Tensor:
         """Texts (num, T), until all have ended."""
         length, cache = self.event_shape[0], cast(Any, self.tokens.begin(num, context))
-        x = self.tokens.bias.new_zeros(num, length)
+        x = self.zeros(num, length)
         going, before = torch.ones(num, dtype=torch.bool, device=x.device), None
         state = None if self.grammar is None else self.grammar.begin(num)
         for t in range(length - 1):
@@ -279,7 +298,7 @@ class TokenDistribution(AutoregressiveDistribution):
     def _terms(self, k: Tensor, context: Tensor | None) -> Float[Tensor, "row"]:
         """log p of rows (N, T) that are texts."""
         if not len(k):
-            return self.tokens.bias.new_zeros(0)
+            return self.zeros(0)
         if torch.is_grad_enabled():
             return self._terms_at_once(k, context)
         scores = int(is_text(k).sum()) * self.tokens.num_symbols
@@ -301,14 +320,14 @@ class TokenDistribution(AutoregressiveDistribution):
             features.append(h[places])
             targets.append(some[places])
             positions.append(place[rows, :longest][places])
-        scores, k_next, at = self.tokens.scores(torch.cat(features)), torch.cat(targets), torch.cat(positions)
+        h, k_next, at = torch.cat(features), torch.cat(targets), torch.cat(positions)
         if self.grammar is None:
-            log_p = -cross_entropy(scores, k_next, reduction="none")
+            log_p = self.tokens.log_p(h, k_next)
         else:
             assert isinstance(self.grammar, OpenPoints)
             reach = int(counted.sum(1).max())
             now = self.grammar.along(k[:, :reach]).at(at // k.shape[1] * reach + at % k.shape[1])
-            log_p = _log_p_of_allowed(scores, k_next, self.grammar.allowed(now))
+            log_p = _log_p_of_allowed(self.tokens.scores(h), k_next, self.grammar.allowed(now))
         return log_p.new_zeros(k.numel()).index_copy(0, at, log_p).view_as(k).sum(1)
 
 

@@ -4,19 +4,22 @@
 
 An autoregressive p(x | z) can explain x without z. r cannot, for its elements are independent given z; to predict x it
 needs the information in z, and the encoder learns to give it (Lucas & Verbeek 2018, arXiv:1711.11479, eq. 6). r is no
-part of the model: the bound that is reported and chosen by is that of p, and r is dropped after training.
+part of the model: the bound that is reported and chosen by is that of p, and r is dropped after training. Of texts with
+a hybrid net, r reads the sequence to which that net unrolls z, a symbol at each position (Semeniuta, Severyn & Barth
+2017, arXiv:1702.02390), with λ = 0.2 there: `weight=0.2`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lowerbound.inference import InferenceScheme
-from lowerbound.likelihoods import Autoregressive
+from lowerbound.likelihoods import Autoregressive, Tokens
+from lowerbound.likelihoods.unrolled_tokens import UnrolledTokens
 from lowerbound.losses.loss import LossOutput, first_two
 from lowerbound.losses.variational import VariationalLoss
 from lowerbound.model import LatentVariableModel, with_context
@@ -32,14 +35,15 @@ class Auxiliary(VariationalLoss):
     """minus the mean bound and λ times the mean log r(x | z) of a factorised likelihood r.
 
     Arguments:
-        model: p(x, z) with an `Autoregressive` likelihood, and q(z | x), which must have `rsample`.
+        model: p(x, z) with an `Autoregressive` likelihood, or `Tokens` with a hybrid net; and q(z | x), which must have
+            `rsample`.
         objective: see `VariationalLoss`.
         gradient: see `VariationalLoss`.
         num_samples: see `VariationalLoss`.
         penalty: see `VariationalLoss`.
         inference: see `VariationalLoss`.
         weight: λ, 0 or more.
-        hidden: widths of the hidden layers from z to the parameters of r.
+        hidden: widths of the hidden layers from z, or what it is unrolled to, to the parameters of r.
 
     Returns (when called with a batch x (B, *event)):
         As `VariationalLoss`, and the term auxiliary: the mean of log r(x | z), nats per datum.
@@ -48,7 +52,7 @@ class Auxiliary(VariationalLoss):
         ValueError: another likelihood, or a negative weight.
     """
 
-    cites: ClassVar[tuple[str, ...]] = ("lucas2018auxiliary",)
+    cites: ClassVar[tuple[str, ...]] = ("lucas2018auxiliary", "semeniuta2017hybrid")
 
     def __init__(
         self,
@@ -62,16 +66,14 @@ class Auxiliary(VariationalLoss):
         hidden: Sequence[int] = (128,),
     ):
         super().__init__(model, objective, gradient, num_samples, penalty, inference)
-        likelihood = model.likelihood
-        if not isinstance(likelihood, Autoregressive) or likelihood.net is None:
-            raise ValueError(
-                "The auxiliary loss is for the likelihood autoregressive, given z, and got "
-                f"{type(likelihood).__name__}; use the variational loss."
-            )
         if weight < 0:
             raise ValueError(f"The auxiliary loss got weight={weight:g} and needs 0 or more.")
-        latent_shape = tuple(model.prior(None).event_shape)
-        self.weight, self.auxiliary = weight, likelihood.factorised(lambda shape: MLP(latent_shape, hidden, shape))
+        self.weight, self.auxiliary = weight, _beside(model, hidden)
+
+    @property
+    def works(self) -> tuple[str, ...]:
+        """See `cited.CitesByOptions`."""
+        return self.cites[1:] if isinstance(self.auxiliary, UnrolledTokens) else self.cites[:1]
 
     @nets_alone_autocast
     def forward(self, x: Tensor, context: Context | None = None) -> LossOutput:
@@ -80,7 +82,9 @@ class Auxiliary(VariationalLoss):
             self._check_once(x, context)
         q = self.model.infer(x, context)
         loss, terms = self.of(q, self.model.joint(x, context))
-        value = self.auxiliary(q.rsample()).log_prob(x).mean()
+        z = q.rsample()
+        given = with_context(z, context) if isinstance(self.auxiliary, UnrolledTokens) else z
+        value = self.auxiliary(given).log_prob(x).mean()
         return LossOutput(loss - self.weight * value, {**terms, "auxiliary": value.detach()})
 
     def check(self, x: Tensor, context: Context | None = None) -> None:
@@ -94,3 +98,17 @@ class Auxiliary(VariationalLoss):
                 f"The auxiliary loss needs a q(z | x) whose draws differentiate and {type(q).__name__} has none; use a "
                 "Gaussian posterior, or the variational loss."
             )
+
+
+def _beside(model: LatentVariableModel, hidden: Sequence[int]) -> nn.Module:
+    """r, for the likelihood of a model."""
+    likelihood = model.likelihood
+    if UnrolledTokens.fits(likelihood):
+        return UnrolledTokens(cast(Tokens, likelihood), hidden)
+    if not isinstance(likelihood, Autoregressive) or likelihood.net is None:
+        raise ValueError(
+            "The auxiliary loss is for the likelihood autoregressive, given z, or for texts with decoder=hybrid, and "
+            f"got {type(likelihood).__name__}; use the variational loss."
+        )
+    latent_shape = tuple(model.prior(None).event_shape)
+    return likelihood.factorised(lambda shape: MLP(latent_shape, hidden, shape))

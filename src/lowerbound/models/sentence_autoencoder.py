@@ -4,7 +4,9 @@
 
 z says what the text is about, and a causal net writes it. That net models text so well by itself that z tends to stay
 unused: look at the rate, and compare with `language_model`, which is the same net without z. The recipe lets the weight
-of the rate rise from 0 to 1 in its first 1,000 steps (Bowman et al. 2016, §3.1).
+of the rate rise from 0 to 1 in its first 1,000 steps (Bowman et al. 2016, §3.1). With `decoder="hybrid"` z is unrolled
+to a sequence by transposed convolutions, which the loss `auxiliary` asks for each word by itself (Semeniuta, Severyn &
+Barth 2017, arXiv:1702.02390).
 
     p(z) p(x | z, c)        q(z | x, c)        c covariates: a property of a molecule, the stars of a review
 
@@ -28,7 +30,7 @@ from lowerbound.models.parts import outputs_of
 from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP
 from lowerbound.nets.token_encoder import TokenEncoder, TokenEncoderNetwork
-from lowerbound.nets.token_net import TokenNetwork
+from lowerbound.nets.token_net import ContextAt, Softmax, TokenNetwork
 from lowerbound.spelling import build, construct, parse
 
 __all__ = ["RECIPES", "RECURRENT", "language_model", "of_decoder", "of_text", "sentence_vae"]
@@ -43,6 +45,8 @@ def sentence_vae(
     posterior: str | nn.Module = "diagonal-normal",
     encoder: TokenEncoderNetwork = "lstm",
     decoder: TokenNetwork = "lstm",
+    context_at: ContextAt = "every-step",
+    softmax: Softmax = "full",
     embedding_dim: int = 128,
     width: int = 256,
     layers: int = 1,
@@ -59,7 +63,10 @@ def sentence_vae(
         prior: as for `vae`.
         posterior: as for `vae`.
         encoder: the net that reads x for q(z | x).
-        decoder: the causal net of p(x | z).
+        decoder: the causal net of p(x | z): "lstm", "transformer", "convolution" or "hybrid".
+        context_at: where z enters it: at "every-step", in the "first-state" of an LSTM alone, or as a "prefix" of a
+            transformer.
+        softmax: over words: "full", or "adaptive" for large vocabularies.
         embedding_dim: width of the embeddings of both, which are not shared.
         width: of the layers of both.
         layers: of the decoder.
@@ -69,7 +76,8 @@ def sentence_vae(
             (..., sum of them), as `data.covariates.encode_covariates` writes it.
 
     Raises:
-        ValueError: rows that are no texts, an unknown name or option, or sizes that are too small.
+        ValueError: rows that are no texts, an unknown name or option, sizes that are too small, or a place for z that
+            the decoder does not have.
 
     >>> sentence_vae((8,), likelihood="tokens:num_symbols=9", latent_dim=2, width=8).sample(5).shape
     torch.Size([5, 8])
@@ -82,7 +90,7 @@ def sentence_vae(
     x_given_z = build(
         likelihoods,
         name,
-        options | of_decoder(decoder, embedding_dim, width, layers, word_dropout, dropout),
+        options | of_decoder(decoder, embedding_dim, width, layers, word_dropout, dropout, context_at, softmax),
         net=net,
         event_shape=tuple(event_shape),
     )
@@ -106,6 +114,8 @@ def language_model(
     *,
     likelihood: str = "tokens",
     decoder: TokenNetwork = "lstm",
+    context_at: ContextAt = "every-step",
+    softmax: Softmax = "full",
     embedding_dim: int = 128,
     width: int = 256,
     layers: int = 1,
@@ -123,7 +133,7 @@ def language_model(
     net = build(
         likelihoods,
         name,
-        options | of_decoder(decoder, embedding_dim, width, layers, word_dropout, dropout),
+        options | of_decoder(decoder, embedding_dim, width, layers, word_dropout, dropout, context_at, softmax),
         net=MLP(given, (), embedding_dim) if given else None,
         event_shape=tuple(event_shape),
     )
@@ -146,11 +156,20 @@ def of_text(words: str) -> tuple[str, dict[str, Any]]:
 
 
 def of_decoder(
-    decoder: TokenNetwork, embedding_dim: int, width: int, layers: int, word_dropout: float, dropout: float
+    decoder: TokenNetwork,
+    embedding_dim: int,
+    width: int,
+    layers: int,
+    word_dropout: float,
+    dropout: float,
+    context_at: ContextAt = "every-step",
+    softmax: Softmax = "full",
 ) -> dict[str, Any]:
     """The options of the likelihood."""
     return {
         "network": decoder,
+        "context_at": context_at,
+        "softmax": softmax,
         "embedding_dim": embedding_dim,
         "width": width,
         "layers": layers,

@@ -23,8 +23,8 @@ from lowerbound.models.parts import outputs_of
 from lowerbound.models.recipe import Recipe
 from lowerbound.models.sequence_steps import ChainRule, EachStep
 from lowerbound.nets import MLP
-from lowerbound.nets.recurrent import BidirectionalGRU, CausalGRU
 from lowerbound.nets.shapes import Shape
+from lowerbound.nets.steps_of_sequences import StepsNetwork, make_causal_steps, make_whole_steps
 from lowerbound.posteriors.sequence_normal import SequenceNormal
 from lowerbound.priors.markov_chain import MarkovChain
 from lowerbound.spelling import construct
@@ -39,6 +39,8 @@ def autoregressive_rows(
     likelihood: str = "bernoulli",
     hidden: Sequence[int] = (128,),
     recurrent_dim: int = 128,
+    network: StepsNetwork = "gru",
+    layers: int = 1,
 ) -> DirectedModel:
     """The chain rule over the rows of an image, or the steps of a sequence.
 
@@ -47,7 +49,10 @@ def autoregressive_rows(
         latent_dim: length of one latent z for the whole of x; 0 for none, and then log p(x) is exact.
         likelihood: of one row given the rows before it, a name of `likelihoods` with options.
         hidden: widths of the hidden layers from (h_t, z) to the parameters of a row; also of those from x to q(z | x).
-        recurrent_dim: width of h_t.
+        recurrent_dim: width of h_t, and of every layer of its net.
+        network: of h_t: "gru" (of one layer), or one of the nets of texts, "lstm", "transformer" or "convolution"
+            (dilated).
+        layers: of the net of h_t.
 
     Raises:
         ValueError: another shape, a size that is too small, or an unknown name or option.
@@ -57,10 +62,10 @@ def autoregressive_rows(
     """
     length, data_dim = _steps(event_shape, "autoregressive_rows")
     _check("autoregressive_rows", least=0, latent_dim=latent_dim)
-    _check("autoregressive_rows", least=1, recurrent_dim=recurrent_dim)
+    _check("autoregressive_rows", least=1, recurrent_dim=recurrent_dim, layers=layers)
     inputs: list[Shape] = [recurrent_dim, latent_dim] if latent_dim else [recurrent_dim]
     step = _step(likelihood, data_dim, lambda shape: MLP(inputs, tuple(hidden), shape))
-    chain = ChainRule(CausalGRU(data_dim, recurrent_dim), step, length)
+    chain = ChainRule(make_causal_steps(network, data_dim, recurrent_dim, layers, length), step, length)
     if latent_dim == 0:
         return DirectedModel([Node("x", chain)], observed="x")
     encoder = MLP((length, data_dim), tuple(hidden), (2, latent_dim))
@@ -78,6 +83,7 @@ def state_space(
     likelihood: str = "normal:scale=per-dimension",
     hidden: Sequence[int] = (64,),
     recurrent_dim: int = 64,
+    network: StepsNetwork = "gru",
 ) -> DirectedModel:
     """A Markov chain of states, each of which emits one step of x.
 
@@ -87,6 +93,7 @@ def state_space(
         likelihood: of one step given its state, a name of `likelihoods` with options.
         hidden: widths of the hidden layers of the transition and of the emission; empty for a linear-Gaussian model.
         recurrent_dim: width, in each direction, of the net that reads x for q(z | x), and of the layer of its steps.
+        network: of q(z | x): "gru" or "lstm" in both directions, or the "transformer" or "convolution" that read texts.
 
     Raises:
         ValueError: another shape, a size that is too small, or an unknown name or option.
@@ -100,7 +107,8 @@ def state_space(
     transition = likelihoods.Normal(Residual(MLP(latent_dim, widths, latent_dim)), scale="per-dimension")
     step = _step(likelihood, data_dim, lambda shape: MLP(latent_dim, widths, shape))
     chain = MarkovChain(priors.StandardNormal(latent_dim), transition, length)
-    smoother = SequenceNormal(BidirectionalGRU(data_dim, recurrent_dim), latent_dim, hidden=recurrent_dim)
+    reader = make_whole_steps(network, data_dim, recurrent_dim, length)
+    smoother = SequenceNormal(reader, latent_dim, hidden=recurrent_dim)
     return DirectedModel(
         [Node("z", chain), Node("x", EachStep(step, (length, data_dim)), "z")], observed="x", posterior=smoother
     )

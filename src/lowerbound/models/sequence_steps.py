@@ -3,7 +3,7 @@
     EachStep     p(x | z) = Π_t p(x_t | z_t)                 the emissions of a state-space model
     ChainRule    p(x | z) = Π_t p(x_t | x_<t, z)             z is left out where the model has no latents
 
-For a given x all steps are evaluated at once. In the chain rule a recurrent net reads x_<t once for all samples of z,
+For a given x all steps are evaluated at once. In the chain rule a causal net reads x_<t once for all samples of z,
 and z is added to its features at every step.
 """
 
@@ -20,6 +20,7 @@ from torch.distributions import Distribution, Independent
 
 from lowerbound.hooks import Turn
 from lowerbound.nets.recurrent import CausalGRU
+from lowerbound.nets.steps_of_sequences import CausalSteps
 from lowerbound.protocols import Conditional, Context, InitializedFromData
 from lowerbound.support import LikelihoodFacts, StatesFacts, Support
 
@@ -75,7 +76,7 @@ class ChainRule(nn.Module):
         A distribution over x (T, D) with batch shape (...).
     """
 
-    def __init__(self, history: CausalGRU, step: Conditional, length: int):
+    def __init__(self, history: CausalGRU | CausalSteps, step: Conditional, length: int):
         super().__init__()
         self.history, self.step, self.event_shape = history, step, (length, history.data_dim)
 

@@ -2,8 +2,8 @@
 
     (h_i, s_i) = LSTM(u_{i−1} + A c, s_{i−1}),        s_0 = tanh(B c)
 
-with u_{−1} = 0: long short-term memory (Hochreiter & Schmidhuber 1997) whose context enters the first state and every
-step, as in the sentence model of Bowman et al. (2016, arXiv:1511.06349, §3.1).
+with u_{−1} = 0: long short-term memory (Hochreiter & Schmidhuber 1997) whose context enters the first state, and every
+step or not (A = 0), as in the sentence model of Bowman et al. (2016, arXiv:1511.06349, §3.1).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class CausalLSTM(nn.Module):
         features: width of every layer.
         layers: how many.
         context: M, the length of the context; 0 for none.
+        every_step: whether the context enters every step besides the first state.
 
     Raises:
         ValueError: sizes below one.
@@ -36,7 +37,7 @@ class CausalLSTM(nn.Module):
 
     cites: ClassVar[tuple[str, ...]] = ("hochreiter1997long", "bowman2016generating")
 
-    def __init__(self, inputs: int, features: int, layers: int = 1, context: int = 0):
+    def __init__(self, inputs: int, features: int, layers: int = 1, context: int = 0, every_step: bool = True):
         super().__init__()
         if min(inputs, features, layers) < 1:
             raise ValueError(
@@ -44,7 +45,7 @@ class CausalLSTM(nn.Module):
             )
         self.inputs, self.features, self.layers = inputs, features, layers
         self.lstm = nn.LSTM(inputs, features, layers, batch_first=True)
-        self.context = nn.Linear(context, inputs, bias=False) if context else None
+        self.context = nn.Linear(context, inputs, bias=False) if context and every_step else None
         self.first = nn.Linear(context, 2 * layers * features) if context else None
 
     def forward(

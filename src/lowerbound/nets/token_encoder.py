@@ -23,7 +23,7 @@ from lowerbound.nets.lstm import run_lstm
 from lowerbound.nets.shapes import Shape, as_shape, numel
 from lowerbound.nets.texts import groups_of_length, is_text
 
-__all__ = ["TokenEncoder", "TokenEncoderNetwork"]
+__all__ = ["TokenEncoder", "TokenEncoderNetwork", "make_body"]
 
 TokenEncoderNetwork: TypeAlias = Literal["lstm", "bag-of-words", "convolution", "transformer"]
 
@@ -69,7 +69,7 @@ class TokenEncoder(nn.Module):
         self.network, self.out_shape = network, as_shape(out_shape)
         self.embedding = nn.Embedding(num_symbols, embedding_dim)
         nn.init.normal_(self.embedding.weight, std=_SMALL)
-        self.body = _body(network, embedding_dim, width, length)
+        self.body = make_body(network, embedding_dim, width, length)
         self.out = nn.Linear(width + context, numel(self.out_shape))
 
     def forward(self, x: Float[Tensor, "..."], context: Float[Tensor, "..."] | None = None) -> Float[Tensor, "..."]:
@@ -92,16 +92,24 @@ class TokenEncoder(nn.Module):
         return (h * real[..., None]).sum(1) / real.sum(1, keepdim=True)
 
 
-def _body(network: TokenEncoderNetwork, embedding_dim: int, width: int, length: int) -> nn.Module:
+def make_body(network: TokenEncoderNetwork, inputs: int, width: int, length: int) -> nn.Module:
+    """From (N, T, inputs), and True (N, T) where a position is there, to features (N, T, width) of every position.
+
+    Arguments:
+        network: "lstm", "bag-of-words", "convolution" or "transformer".
+        inputs: numbers at each position.
+        width: of the features; of a transformer a multiple of 4.
+        length: T, at most.
+    """
     match network:
         case "lstm":
-            return _Recurrent(embedding_dim, width)
+            return _Recurrent(inputs, width)
         case "bag-of-words":
-            return _Each(embedding_dim, width)
+            return _Each(inputs, width)
         case "convolution":
-            return _Convolved(embedding_dim, width)
+            return _Convolved(inputs, width)
         case "transformer":
-            return _Attending(embedding_dim, width, length)
+            return _Attending(inputs, width, length)
 
 
 class _Each(nn.Module):

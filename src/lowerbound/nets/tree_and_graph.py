@@ -22,6 +22,7 @@ from typing import Any, ClassVar, cast
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from lowerbound.nets.token_net import TokenNet
 
@@ -61,15 +62,10 @@ class TreeAndGraphNet(nn.Module):
         counts = torch.bincount(self.classes, minlength=sizes[0])
         self.register_buffer("shared", (counts[self.classes] > 1).nonzero()[:, 0], persistent=False)
 
-    @property
-    def bias(self) -> Tensor:
-        """The offsets of the tokens within their classes."""
-        return self.graph.bias
-
     @torch.no_grad()
     def start_at(self, log_p: Float[Tensor, "symbol"]) -> None:
         """Set the offsets of both steps to the log-frequencies of tokens."""
-        p = torch.zeros_like(self.tree.bias).index_add(0, self.classes, log_p.exp())
+        p = log_p.new_zeros(self.tree.num_symbols).index_add(0, self.classes, log_p.exp())
         self.tree.start_at(p.log())
         self.graph.start_at(log_p)
 
@@ -88,6 +84,10 @@ class TreeAndGraphNet(nn.Module):
         """θ."""
         of_tree, of_graph = h.chunk(2, -1)
         return self._of_tokens(self.tree.scores(of_tree), of_graph)
+
+    def log_p(self, h: Float[Tensor, "row width"], k: Int[Tensor, "row"]) -> Float[Tensor, "row"]:
+        """log p of token k of each row, nats."""
+        return -cross_entropy(self.scores(h), k, reduction="none")
 
     def begin(self, num: int, context: Tensor | None) -> _Caches:
         """A cache for drawing `num` sequences."""

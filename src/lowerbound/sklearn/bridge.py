@@ -75,13 +75,19 @@ def to_dataset(
     event_shape: Sequence[int] | None = None,
     kind: str | None = None,
     columns: Mapping[Any, str] | None = None,
+    series: str | None = None,
+    time: str | None = None,
 ) -> tuple[Dataset, Any]:
-    """All rows of a fit as a data set, and the type of the results.
+    """All rows of a fit, or the series of which a frame holds the steps, as a data set, and the type of the results.
 
     Raises:
         ValueError: what scikit-learn or the schema refuses.
     """
-    X, said = in_pandas(X), Overrides.said(kind, columns)
+    X, said = in_pandas(X), Overrides.said(kind, columns, series=series, time=time)
+    if series is not None:
+        _check_steps(X, series)
+        estimator.n_features_in_, estimator.feature_names_in_ = X.shape[1], np.asarray(X.columns, dtype=object)
+        return dataset_of(X, y, overrides=said, hold_out=False), np.dtype(np.float64)
     if texts_of(X) is not None:
         estimator.n_features_in_ = 1
         return dataset_of(X, y, overrides=said, hold_out=False), np.dtype(np.float64)
@@ -107,6 +113,9 @@ def validated(estimator: Any, X: Any, event_shape: Sequence[int] | None = None) 
     """
     check_is_fitted(estimator)
     X = in_pandas(X)
+    if estimator.fitted_.schema.series is not None:
+        _check_steps(X, estimator.fitted_.schema.series.column)
+        return X
     if texts_of(X) is not None or _has_text(X) or (estimator.fitted_.schema.has_names and hasattr(X, "columns")):
         return X
     check_two_axes(X := plain(X))
@@ -151,11 +160,14 @@ def as_given(fitted: Fitted, x: Tensor, dtype: Any) -> Any:
     return _flat(fitted.render(x), dtype)
 
 
-def means(fitted: Fitted, x: Tensor, dtype: Any) -> Any:
+def means(fitted: Fitted, x: Tensor, dtype: Any, like: Any = None) -> Any:
     """Turn means of what the likelihood scores into the units of the user's X, without rounding.
 
-    If X had text or categories, the results are the nearest values that X can have.
+    If X had text or categories, the results are the nearest values that X can have. Of series they are a table of
+    steps, with the names and times of those that they are made from (`like`), if there are such.
     """
+    if fitted.schema.series is not None:
+        return fitted.render(x, like=None if like is None else fitted.rows(like))
     return _flat(fitted.render(x, rounded=False), dtype)
 
 
@@ -168,6 +180,19 @@ def _has_text(X: Any) -> bool:
     if not hasattr(X, "columns") or not hasattr(X, "iloc"):
         return False
     return any(getattr(dtype, "kind", "O") not in "biuf" for dtype in X.dtypes)
+
+
+def _check_steps(X: Any, series: str) -> None:
+    """Refuse what is no table of steps.
+
+    Raises:
+        ValueError: saying what is expected.
+    """
+    if not hasattr(X, "columns") or not hasattr(X, "iloc"):
+        raise ValueError(
+            f"series={series[:40]!r} names a column of a table of steps and X is no table; give a DataFrame, or arrays "
+            "(series, steps, channels) to lowerbound.fit."
+        )
 
 
 def _shaped(X: np.ndarray, event_shape: tuple[int, ...]) -> np.ndarray:

@@ -58,6 +58,9 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Base
         event_shape: (height, width) or (channels, height, width) if rows are images; None for rows of a table.
         kind: of data, where the inferred one is wrong ("counts", "table", …).
         columns: the kind of columns, by name, where the inferred one is wrong.
+        series: of a table of steps, the column that names the series of each row. Then a series is a datum: results are
+            those of the series, in the order in which they come first.
+        time: of a table of steps, the column of times; None takes the rows of a series in their order.
         pretrain_epochs: passes over the rows as an autoencoder, before the mixture is fitted to the latents.
         n_init: starts of k-means and EM for the mixture, of which the most likely is kept.
         epochs: passes with the ELBO; 0 leaves the autoencoder and its mixture.
@@ -110,6 +113,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Base
         event_shape: Sequence[int] | None = None,
         kind: str | None = None,
         columns: Mapping[Any, str] | None = None,
+        series: str | None = None,
+        time: str | None = None,
         pretrain_epochs: int | float = 20,
         n_init: int = 10,
         epochs: int | float | None = None,
@@ -128,6 +133,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Base
         self.event_shape = event_shape
         self.kind = kind
         self.columns = columns
+        self.series = series
+        self.time = time
         self.pretrain_epochs = pretrain_epochs
         self.n_init = n_init
         self.epochs = epochs
@@ -157,7 +164,15 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Base
             NonFiniteError: the loss became NaN or infinite.
         """
         numbers = _numbers(self.n_clusters)
-        dataset, self._dtype = to_dataset(self, X, event_shape=self.event_shape, kind=self.kind, columns=self.columns)
+        dataset, self._dtype = to_dataset(
+            self,
+            X,
+            event_shape=self.event_shape,
+            kind=self.kind,
+            columns=self.columns,
+            series=self.series,
+            time=self.time,
+        )
         seed, options = seed_of(self.random_state), self._options_of_the_start()
         self.cluster_bounds_ = {} if isinstance(numbers, int) else self._search(dataset, numbers, seed, options)
         bounds = self.cluster_bounds_

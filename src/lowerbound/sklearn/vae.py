@@ -62,6 +62,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         event_shape: (height, width) or (channels, height, width) if rows are images; None for rows of a table.
         kind: of data, where the inferred one is wrong ("counts", "table", …).
         columns: the kind of columns, by name, where the inferred one is wrong.
+        series: of a table of steps, the column that names the series of each row. Then a series is a datum: results are
+            those of the series, in the order in which they come first.
+        time: of a table of steps, the column of times; None takes the rows of a series in their order.
         objective, gradient, num_samples: the bound, how it is differentiated, and with how many latents per row.
         num_evidence_samples: K, latents per row in `score_samples`.
         epochs, batch_size, lr, lr_schedule, patience: see `planning.Plan`.
@@ -133,6 +136,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         event_shape: Sequence[int] | None = None,
         kind: str | None = None,
         columns: Mapping[Any, str] | None = None,
+        series: str | None = None,
+        time: str | None = None,
         objective: str | None = None,
         gradient: str | None = None,
         num_samples: int | None = None,
@@ -160,6 +165,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         self.event_shape = event_shape
         self.kind = kind
         self.columns = columns
+        self.series = series
+        self.time = time
         self.objective = objective
         self.gradient = gradient
         self.num_samples = num_samples
@@ -194,7 +201,15 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
                 likelihood, or choices do not go together.
             NonFiniteError: the loss became NaN or infinite.
         """
-        dataset, self._dtype = to_dataset(self, X, event_shape=self.event_shape, kind=self.kind, columns=self.columns)
+        dataset, self._dtype = to_dataset(
+            self,
+            X,
+            event_shape=self.event_shape,
+            kind=self.kind,
+            columns=self.columns,
+            series=self.series,
+            time=self.time,
+        )
         given = {name: getattr(self, name) for name in self._SETTINGS}
         self.fitted_, self.history_ = fit_dataset(
             dataset,
@@ -243,7 +258,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         """E[X | z] at the mean of q(z | x), in the units of X: (N, n_features_in_)."""
         rows = self._rows(X)
         latents = self.fitted_.encode(rows).mean
-        return means(self.fitted_, decode_means(self.fitted_, latents), dtype_of(X))
+        return means(self.fitted_, decode_means(self.fitted_, latents), dtype_of(X), like=rows)
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """L_K(X), a lower bound of log p(X) in expectation, in nats per row and the units of X: (N,).

@@ -2,24 +2,61 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped
+from lowerbound.data.lines import Lines, is_no_text, no_text, not_in_utf_8
+from lowerbound.data.memory import size_in_words
 
-__all__ = ["is_no_text", "read_smiles", "read_text"]
+__all__ = ["read_smiles", "read_text", "read_texts", "texts_in"]
 
-_LOOKED_AT = 2**16
-_MOST_CONTROLS = 0.02
+_ENDINGS, _UNPACKED = (".txt", ".txt.gz"), 4  # bytes of text, about, for each that is compressed
+_IN_MEMORY = 8  # bytes that each byte of text takes, about: the texts, their tokens, and rows of the longest length
+
+
+def texts_in(path: Path) -> list[Path]:
+    """The text files of a folder of nothing else, or of a pattern, in the order of their names; none otherwise."""
+    found = [Path(name) for name in glob.glob(str(path))] if glob.has_magic(str(path)) and not path.exists() else []
+    if path.is_dir():
+        found = list(path.iterdir())
+    files = sorted(one for one in found if one.is_file() and one.name[0] != ".")
+    return files if all(one.name.lower().endswith(_ENDINGS) for one in files) else []
+
+
+def read_texts(files: Sequence[Path], name: str, label: str | None, stream_above: int) -> Contents:
+    """The lines of text files, one file after another.
+
+    Arguments:
+        files: .txt or .txt.gz files.
+        name: of them all.
+        label: must be None, because lines have no columns.
+        stream_above: bytes in memory, about, above which lines are read again whenever they are needed.
+
+    Raises:
+        DataError: a label is named, or a file cannot be read, holds no text, or none in UTF-8.
+    """
+    if label is not None:
+        raise DataError(f"label='{clipped(label)}' was given and '{name}' has no columns; save both as .csv.")
+    size = sum(file.stat().st_size * (_UNPACKED if file.name.lower().endswith(".gz") else 1) for file in files)
+    if size * _IN_MEMORY > stream_above:
+        note = f"Texts stay on disk (about {size_in_words(size)}), and so do their tokens; any text is read alone."
+        lines: Any = Lines(files, f"'{name}'")
+        return Contents(what=name, container="txt", x=lines, notes=(note,))
+    parts = [read_text(file, None).x for file in files]
+    return Contents(what=name, container="txt", x=np.concatenate(parts))
 
 
 def read_text(path: Path, label: str | None) -> Contents:
-    """The lines of a text file.
+    """The lines of a text file, in memory.
 
     Arguments:
         path: a .txt or .txt.gz file.
@@ -35,14 +72,12 @@ def read_text(path: Path, label: str | None) -> Contents:
     if not content.strip():
         raise DataError(f"'{name}' is empty; expected one {'SMILES' if '.smi' in name.lower() else 'text'} a line.")
     if is_no_text(content):
-        raise DataError(f"'{name}' is no text (it holds control characters); give a file with one text a line.")
+        raise no_text(path.name)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"line {line:,} of '{name}' is not in UTF-8; convert the file, as in iconv -f LATIN1 -t UTF-8."
-        ) from None
+        raise not_in_utf_8(line, name) from None
     lines = text.removesuffix("\n").split("\n")  # the carriage return of Windows is white space at an end
     return Contents(what=name, container="txt", x=np.array(lines, dtype=object))
 
@@ -62,14 +97,3 @@ def _content(path: Path, name: str) -> bytes:
         raise DataError(f"'{name}' cannot be read ({reason}); save it again.") from None
     except MemoryError:
         raise DataError(f"'{name}' is too large for memory; take a part of it.") from None
-
-
-def is_no_text(content: bytes) -> bool:
-    """Whether bytes hold so many control characters that they are something else than text in UTF-8."""
-    return b"\0" in content or (bool(content) and _controls(content[:_LOOKED_AT]) > _MOST_CONTROLS)
-
-
-def _controls(content: bytes) -> float:
-    """The fraction of control characters other than those of white space."""
-    values = np.frombuffer(content, dtype=np.uint8)
-    return float(((values < 32) & (values != 9) & (values != 10) & (values != 12) & (values != 13)).mean())

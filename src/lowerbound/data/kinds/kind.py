@@ -99,6 +99,6 @@ class LeavesOut(Protocol):
         """
         ...
 
-    def notes(self, x: np.ndarray, schema: Schema, what: str) -> tuple[str, ...]:
+    def notes(self, x: Array, schema: Schema, what: str) -> tuple[str, ...]:
         """Sentences about stored rows of other data, such as how many tokens are unknown."""
         ...

@@ -34,6 +34,7 @@ from lowerbound.data.overrides import Overrides
 from lowerbound.data.points import points_of, spelled_points
 from lowerbound.data.schema import MoleculeSchema, Schema
 from lowerbound.data.smiles import ReadMolecules, read_molecules
+from lowerbound.data.sparse import Array
 from lowerbound.data.transform import Transform
 from lowerbound.support import LikelihoodFacts
 
@@ -96,7 +97,7 @@ class Molecules:
             ),
         )
 
-    def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
+    def rows(self, given: Given, schema: Schema, what: str) -> Array:
         """The numbers of the symbols (N, largest + 1), int32. Rows of numbers are taken as they are.
 
         Raises:
@@ -184,7 +185,7 @@ class Molecules:
         said = f"{bad.sum():,} of the {len(bad):,} lines of {contents.what} ({listed})"
         return keep_rows(noted, bad, said, "written", refuse=refuse)
 
-    def notes(self, x: np.ndarray, schema: Schema, what: str) -> tuple[str, ...]:
+    def notes(self, x: Array, schema: Schema, what: str) -> tuple[str, ...]:
         """None: what was changed is said by `usable`."""
         return ()
 

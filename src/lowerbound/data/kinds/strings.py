@@ -8,12 +8,16 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Bool
 
+from lowerbound.data.blocks import row_blocks
 from lowerbound.data.checks import check_features
-from lowerbound.data.contents import Contents, Given
+from lowerbound.data.contents import Contents
 from lowerbound.data.errors import DataError, clipped, nearest
-from lowerbound.data.formats.text import is_no_text
+from lowerbound.data.lines import Lines, is_no_text
+from lowerbound.data.on_disk import OnDisk
 from lowerbound.data.overrides import Overrides
+from lowerbound.data.remembered import remembered
 from lowerbound.data.schema import LeftOut, Schema
+from lowerbound.data.sparse import Array
 from lowerbound.data.split import num_held_out, split_rows
 from lowerbound.data.transform import Identity
 from lowerbound.support import LikelihoodFacts
@@ -28,15 +32,19 @@ __all__ = [
     "strings_of",
     "texts_in",
     "training_part",
+    "training_rows",
     "untransformed",
 ]
 
 _Record = TypeVar("_Record")
+_AT_ONCE = 2**22  # bytes of rows that are looked at together
 _WITH_COLUMNS = ("csv", "parquet", "frame")
 
 
 def are_texts(x: Any) -> bool:
     """Whether these are strings in one axis."""
+    if isinstance(x, Lines):
+        return True
     if not isinstance(x, np.ndarray) or x.ndim != 1 or x.dtype.kind not in "OU" or not len(x):
         return False
     return x.dtype.kind == "U" or all(isinstance(value, str) for value in x)
@@ -71,12 +79,14 @@ def column_of_strings(frame: Any, overrides: Overrides, what: str, word: str) ->
     return strings[0]
 
 
-def strings_of(given: Given, column: str | None, what: str, word: str) -> list[str]:
-    """The strings themselves; a missing cell is an empty one.
+def strings_of(given: Any, column: str | None, what: str, word: str) -> list[str]:
+    """The strings themselves, in memory; a missing cell is an empty one.
 
     Raises:
         DataError: there is no such column, or something else than strings.
     """
+    if isinstance(given, Lines):
+        return list(given)
     if isinstance(given, np.ndarray):
         if len(given) and not are_texts(given):
             raise _no_strings(what, word)
@@ -121,18 +131,32 @@ def training_part(kept: list[_Record], contents: Contents) -> list[_Record]:
     return [kept[i] for i in split_rows(len(kept), num_held_out(len(kept)))[0]]
 
 
-def rows_of_symbols(given: Given, schema: Schema, num_symbols: int, what: str, word: str) -> np.ndarray | None:
-    """Rows (N, T) that are the numbers of symbols already, int32; None for strings.
+def training_rows(kept: Bool[np.ndarray, "row"], contents: Contents) -> Bool[np.ndarray, "row"]:
+    """Which of all records are usable and will be trained on."""
+    if contents.x_test is not None:
+        return kept
+    usable, found = np.flatnonzero(kept), np.zeros_like(kept)
+    found[usable[split_rows(len(usable), num_held_out(len(usable)))[0]]] = True
+    return found
+
+
+def rows_of_symbols(given: Any, schema: Schema, num_symbols: int, what: str, word: str) -> Array | None:
+    """Rows (N, T) that are the numbers of symbols already, int32, on disk if they are there; None for strings.
 
     Raises:
         DataError: another shape, or numbers that are none of the symbols.
     """
-    if not isinstance(given, np.ndarray) or given.dtype.kind not in "biuf":
+    if not isinstance(given, np.ndarray | OnDisk) or given.dtype.kind not in "biuf":
         return None
     check_features(given, schema.event_shape, what)
-    if not bool(((given >= 0) & (given < num_symbols) & (given == np.round(given))).all()):
+    if not remembered(given, f"symbols {num_symbols}", lambda: _are_symbols(given, num_symbols)):
         raise DataError(f"{what} holds numbers that are none of the {num_symbols:,} symbols of the model; give {word}.")
     return given.astype(np.int32)
+
+
+def _are_symbols(x: Array, num_symbols: int) -> bool:
+    blocks = (block for _, block in row_blocks(x, block_bytes=_AT_ONCE))
+    return all(bool(((b >= 0) & (b < num_symbols) & (b == np.round(b))).all()) for b in blocks)
 
 
 def untransformed(facts: LikelihoodFacts, name: str, are: str, recipe: str) -> Identity:

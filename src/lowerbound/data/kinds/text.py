@@ -9,10 +9,15 @@ counted and said; none is cut.
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import compress, islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from lowerbound.data.blocks import row_blocks
 from lowerbound.data.contents import Contents, Given
 from lowerbound.data.errors import DataError
 from lowerbound.data.kinds.kind import Preparation
@@ -24,12 +29,26 @@ from lowerbound.data.kinds.strings import (
     other_columns,
     rows_of_symbols,
     strings_of,
-    training_part,
+    training_rows,
     untransformed,
 )
+from lowerbound.data.lines import Lines
+from lowerbound.data.on_disk import OnDisk
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Schema, TextSchema, Tokens
-from lowerbound.data.tokens import END, NOUNS, UNKNOWN, byte_pair_vocabulary, joined, numbered, split, vocabulary
+from lowerbound.data.sparse import Array
+from lowerbound.data.token_files import token_files
+from lowerbound.data.tokens import (
+    END,
+    NOUNS,
+    UNKNOWN,
+    byte_pair_vocabulary,
+    joined,
+    numbered,
+    numbering,
+    split,
+    vocabulary,
+)
 from lowerbound.data.transform import Transform
 from lowerbound.support import LikelihoodFacts
 
@@ -58,27 +77,27 @@ class Text:
             DataError: no text, no column of text, or limits that leave nothing.
         """
         column = None if are_texts(contents.x) else column_of_strings(contents.x, overrides, contents.what, "text")
-        texts, asked = strings_of(contents.x, column, contents.what, "text"), overrides.text
-        if overrides.kind is None and contents.container == "txt" and _are_numbers(texts[:_LOOKED_AT]):
+        texts, asked = _texts(contents.x, column, contents.what), overrides.text
+        if overrides.kind is None and contents.container == "txt" and _are_numbers(islice(texts, _LOOKED_AT)):
             raise DataError(f"{contents.what} holds numbers in columns; save it as .csv, or say kind='text'.")
         tokens = asked.tokens or _tokens_of(texts)
         made = None
         if tokens == "bpe":  # learned before it is known which texts are too long
-            filled = training_part([one for one in texts if one.strip()], contents)
-            made = byte_pair_vocabulary(filled, asked.vocabulary)
-        parts = [split(text, tokens, made) for text in texts]
-        room = max(map(len, parts), default=0) * (2 if tokens == "bpe" else 1)
+            filled = np.fromiter((bool(one.strip()) for one in texts), bool, len(texts))
+            made = byte_pair_vocabulary(compress(texts, training_rows(filled, contents)), asked.vocabulary)
+        lengths = np.fromiter((len(split(text, tokens, made)) for text in texts), np.int32, len(texts))
+        room = int(lengths.max(initial=0)) * (2 if tokens == "bpe" else 1)
         longest = asked.longest or min(room, _MOST_TOKENS[tokens])
-        kept = [part for part in parts if 0 < len(part) <= longest]
-        if len(kept) < 2:
+        kept = (lengths > 0) & (lengths <= longest)
+        if kept.sum() < 2:
             raise DataError(
-                f"{contents.what} has {len(kept)} usable text{'s' * (len(kept) != 1)} (of 1 to {longest} "
+                f"{contents.what} has {kept.sum()} usable text{'s' * int(kept.sum() != 1)} (of 1 to {longest} "
                 f"{NOUNS[tokens]}s); a model is fitted to at least two: give more."
             )
-        training = training_part(kept, contents)
-        symbols = vocabulary(training, tokens, asked.vocabulary, contents.what) if made is None else made.symbols
+        training = training_rows(kept, contents)
+        counts = Counter(token for text in compress(texts, training) for token in split(text, tokens, made))
+        symbols = vocabulary(counts, tokens, asked.vocabulary, contents.what) if made is None else made.symbols
         known = set(symbols[2:])
-        unknown = sum(token not in known for part in training for token in part)
         return Schema(
             kind=self.name,
             event_shape=(longest + 1,),
@@ -89,14 +108,14 @@ class Text:
                 tokens=tokens,
                 symbols=symbols,
                 column=column,
-                num_tokens=sum(map(len, training)),
-                num_unknown=unknown,
+                num_tokens=counts.total(),
+                num_unknown=sum(count for token, count in counts.items() if token not in known),
                 merges=() if made is None else made.merges,
             ),
         )
 
-    def rows(self, given: Given, schema: Schema, what: str) -> np.ndarray:
-        """The numbers of the tokens (N, longest + 1), int32. Rows of numbers are taken as they are.
+    def rows(self, given: Given, schema: Schema, what: str) -> Array:
+        """The numbers of the tokens (N, longest + 1), int32. Rows of numbers are taken as they are, also on disk.
 
         Raises:
             DataError: no text, no such column, a text that is too long, or numbers that are none of the vocabulary.
@@ -163,28 +182,53 @@ class Text:
         Raises:
             DataError: nothing is left, or `refuse` and something would be left out.
         """
-        x, text = contents.x, _text_of(schema)
-        if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":
+        x: Any = contents.x
+        text = _text_of(schema)
+        if isinstance(x, np.ndarray | OnDisk) and x.dtype.kind in "biuf":
             return contents, None
-        longest = schema.event_shape[0] - 1
+        if isinstance(x, Lines):
+            return _on_disk(contents, x, schema)
         texts = strings_of(x, text.column, contents.what, "text")
         lengths = np.array([len(split(one, text.tokens, text)) for one in texts])
-        nothing = "no molecules" if text.tokens == "selfies" else "empty"
-        empty, long = lengths == 0, lengths > longest
-        parts = [
-            f"{n:,} {word}"
-            for n, word in ((empty.sum(), nothing), (long.sum(), f"beyond {longest} {NOUNS[text.tokens]}s"))
-            if n
-        ]
-        said = f"{' and '.join(parts)} of the {len(lengths):,} texts of {contents.what}"
+        empty, long = lengths == 0, lengths > schema.event_shape[0] - 1
+        said = _left_out(int(empty.sum()), int(long.sum()), len(lengths), schema, contents.what)
         return keep_rows(contents, empty | long, said, "taken", refuse=refuse)
 
-    def notes(self, x: np.ndarray, schema: Schema, what: str) -> tuple[str, ...]:
+    def notes(self, x: Array, schema: Schema, what: str) -> tuple[str, ...]:
         """A note that counts the tokens of rows (N, T) that the vocabulary does not hold, if there are any."""
-        if not (x == UNKNOWN).any():
+        unknown = known = 0
+        for _, block in row_blocks(x):
+            unknown, known = unknown + int((block == UNKNOWN).sum()), known + int((block != END).sum())
+        if not unknown:
             return ()
-        unknown, known = int((x == UNKNOWN).sum()), int((x != END).sum())
         return (f"{unknown:,} of the {known:,} {NOUNS[_text_of(schema).tokens]}s of {what} are unknown to the model.",)
+
+
+def _texts(given: Any, column: str | None, what: str) -> list[str] | Lines:
+    """The texts, which are gone through more than once."""
+    return given if isinstance(given, Lines) else strings_of(given, column, what, "text")
+
+
+def _on_disk(contents: Contents, lines: Lines, schema: Schema) -> tuple[Contents, np.ndarray | None]:
+    """The contents with rows that stay on disk, of the texts that can be taken, and which these are."""
+    text = _text_of(schema)
+    found = token_files(lines, text, schema.event_shape[0], numbering(text))
+    notes = contents.notes
+    if found.used is not None:
+        first = int(np.flatnonzero(np.diff(found.used, prepend=-1, append=found.lines) > 1)[0])
+        row = int(found.used[first - 1]) + 1 if first else 0
+        said = _left_out(found.empty, found.long, found.lines, schema, contents.what)
+        notes = (*notes, f"Left out: {said}, row {row} first.")
+    rows: Any = found.rows
+    return replace(contents, x=rows, notes=notes), found.used
+
+
+def _left_out(empty: int, long: int, total: int, schema: Schema, what: str) -> str:
+    """How many texts are left out, and why."""
+    text = _text_of(schema)
+    nothing = "no molecules" if text.tokens == "selfies" else "empty"
+    reasons = ((empty, nothing), (long, f"beyond {schema.event_shape[0] - 1} {NOUNS[text.tokens]}s"))
+    return f"{' and '.join(f'{n:,} {word}' for n, word in reasons if n)} of the {total:,} texts of {what}"
 
 
 def _text_of(schema: Schema) -> TextSchema:
@@ -192,7 +236,7 @@ def _text_of(schema: Schema) -> TextSchema:
     return schema.text
 
 
-def _are_numbers(texts: list[str]) -> bool:
+def _are_numbers(texts: Iterable[str]) -> bool:
     """Whether every word is a number."""
     try:
         return all(math.isfinite(float(word)) for text in texts for word in text.split())
@@ -200,7 +244,7 @@ def _are_numbers(texts: list[str]) -> bool:
         return False
 
 
-def _tokens_of(texts: list[str]) -> Tokens:
+def _tokens_of(texts: list[str] | Lines) -> Tokens:
     """Characters if most texts have no space inside, as formulas and names; else words."""
-    with_space = sum(len(text.split()) > 1 for text in texts)
+    with_space = sum(len(text.split(None, 1)) > 1 for text in texts)
     return "word" if 2 * with_space >= len(texts) else "character"
