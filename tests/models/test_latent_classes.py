@@ -14,8 +14,9 @@ from lowerbound.evaluate import log_evidence
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import Candidate
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.latent_classes import latent_classes, rows_of, start_latent_classes
+from lowerbound.models.latent_classes import ClassPosterior, latent_classes, rows_of, start_latent_classes
 from lowerbound.models.mixture_of_factor_analysers import mixture_of_factor_analysers, start_mixture_of_factor_analysers
+from lowerbound.weights import is_exact
 
 NAN = float("nan")
 COLUMNS = "categorical-3+2*continuous+count+positive+ordinal-4"
@@ -93,6 +94,46 @@ def test_every_weight_is_the_evidence(monkeypatch: pytest.MonkeyPatch, dtype: to
     expected = by_enumeration(model, x.double().numpy())
     np.testing.assert_allclose(log_w, np.broadcast_to(expected, log_w.shape), atol=tolerance, rtol=tolerance)
     assert expected[4] == pytest.approx(0, abs=1e-6)  # nothing was observed
+
+
+def test_classes_are_summed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """p(class | rest) = p(class, rest) / p(rest), each by enumeration; and draws of whole rows agree with them."""
+    few(monkeypatch)
+    x = table().double()
+    model = fitted(x)
+    q = model.posterior
+    assert isinstance(q, ClassPosterior)
+    assert q.is_exact_for(model)
+    rows = x[:30].clone()
+    rows[:, 0] = NAN
+    p = q.class_probabilities(rows)
+    assert p is not None
+    evidence = by_enumeration(model, rows.numpy())
+    for value in range(3):
+        known = rows.clone()
+        known[:, 0] = value
+        expected = np.exp(by_enumeration(model, known.numpy()) - evidence)
+        np.testing.assert_allclose(p[:, 0, value], expected, atol=1e-9)
+    assert p.shape == (30, 6, 4)
+    assert bool((p[:, [1, 2, 3, 4]] == 0).all())
+    torch.manual_seed(0)
+    drawn = q.decoded(rows, 4000).sample()
+    seen = torch.stack([(drawn[..., 0] == value).double().mean(0) for value in range(3)], 1)
+    torch.testing.assert_close(seen, p[:, 0, :3], atol=0.04, rtol=0)
+
+
+def test_a_posterior_is_exact_only_for_its_own_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    few(monkeypatch)
+    x = table().double()
+    model = fitted(x)
+    assert is_exact(model)
+    with torch.no_grad():
+        model.prior.logits[0] += 0.1
+    assert not is_exact(model)
+    with torch.no_grad():
+        model.prior.logits[0] -= 0.1
+        model.likelihood.net.table[0, 0] += 0.1
+    assert not is_exact(model)
 
 
 def test_rounding_of_an_exact_posterior_is_no_heavy_tail() -> None:
