@@ -131,6 +131,18 @@ def test_classes_are_summed_out(precise: LatentVariableModel) -> None:
     torch.testing.assert_close(seen, p[:, 0, :3], atol=0.04, rtol=0)
 
 
+def test_many_components_have_two_digits(precise: LatentVariableModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same weights, decoded from codes (2, m) of c; few values stand for many."""
+    x, model = table().double(), copy.deepcopy(precise)
+    expected = model.log_weights(x, 2).log_w[0]
+    monkeypatch.setattr("lowerbound.distributions.long_categorical.MOST_ONE_HOT", 2)
+    zeta, c = model.infer(x).sample((3,))
+    assert c.shape[2:] == (2, 2)  # 4 ≥ components > 2
+    torch.testing.assert_close(model.log_weights(x, 3).log_w, expected.expand(3, -1), atol=1e-9, rtol=1e-9)
+    assert model.decode((zeta, c)).sample().shape == (3, *x.shape)
+    assert model.prior(None).sample((5,))[1].shape == (5, 2, 2)
+
+
 def test_a_posterior_is_exact_only_for_its_own_model(precise: LatentVariableModel) -> None:
     model = copy.deepcopy(precise)
     assert is_exact(model)

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal, OneHotCategorical, constraints
+from torch.distributions import Distribution, Independent, Normal, constraints
 from torch.types import _size
 
 from lowerbound.chain import Chain
 from lowerbound.distributions.in_turn import gaussian_in_turn
+from lowerbound.distributions.long_categorical import categorical_over, code_shape, number_of
 from lowerbound.hooks import Turn
 from lowerbound.linear.observed import patterns_of
 from lowerbound.protocols import Context
@@ -31,6 +32,7 @@ __all__ = [
     "FactorsAt",
     "FactorsGivenCluster",
     "SizedByFit",
+    "chain_of",
     "inferred",
     "matrix_of_each",
     "posterior_of",
@@ -62,8 +64,12 @@ def posterior_of(
         log_others: log p of the columns of other kinds given each component, up to a constant for each row, nats.
     """
     logits, factors = inferred(x, components, log_others)
-    first = OneHotCategorical(logits=logits, validate_args=False)
-    return Chain(first, [lambda c: factors(c.argmax(-1))], downward=True)
+    return chain_of(logits, factors)
+
+
+def chain_of(logits: Float[Tensor, "batch component"], factors: FactorsAt) -> Chain:
+    """q(c) q(ζ | c)."""
+    return Chain(categorical_over(logits), [lambda c: factors(number_of(c, logits.shape[-1]))], downward=True)
 
 
 def inferred(
@@ -235,12 +241,12 @@ class ClustersAndFactors(SizedByFit):
 
     def forward(self, context: Context | None = None) -> Distribution:
         """p(z), whatever the context."""
-        first = OneHotCategorical(logits=self.logits, validate_args=False)
+        first = categorical_over(self.logits)
         if self.latent_dim == 0:
             return first
-        shapes = [(self.latent_dim,), (len(self.logits),)]
+        shapes = [(self.latent_dim,), tuple(first.event_shape)]
         return Chain(first, [self._factors], downward=True, layer_shapes=shapes)
 
     def _factors(self, c: Tensor) -> Distribution:
-        zero = c.new_zeros(*c.shape[:-1], self.latent_dim)
+        zero = c.new_zeros(*c.shape[: c.ndim - len(code_shape(len(self.logits)))], self.latent_dim)
         return Independent(Normal(zero, torch.ones_like(zero), validate_args=False), 1, validate_args=False)

@@ -24,10 +24,10 @@ from typing import cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import Distribution, Normal, OneHotCategorical
+from torch.distributions import Distribution, Normal
 
-from lowerbound.chain import Chain
 from lowerbound.data.transform import Standardize, Transform
+from lowerbound.distributions.long_categorical import categorical_over, every_code, number_of
 from lowerbound.likelihoods import Mixed
 from lowerbound.likelihoods.columns import (
     CategoricalColumns,
@@ -55,6 +55,7 @@ from lowerbound.models.exact_mixture import (
     Components,
     FactorsAt,
     SizedByFit,
+    chain_of,
     inferred,
     matrix_of_each,
 )
@@ -206,7 +207,7 @@ class ParametersOfClass(SizedByFit):
 
     def forward(self, *z: Tensor) -> Float[Tensor, "*batch output"]:
         """The parameters given z."""
-        return self.at(z[-1].argmax(-1), z[0] if len(z) > 1 else None)
+        return self.at(number_of(z[-1], len(self.table)), z[0] if len(z) > 1 else None)
 
     def at(self, k: Tensor, zeta: Tensor | None) -> Float[Tensor, "*batch output"]:
         """The parameters of the values k of c, and ζ if there is one."""
@@ -240,8 +241,7 @@ class ClassPosterior(SizedByFit):
         """q(z | context)."""
         assert isinstance(context, Tensor)
         logits, factors = self._inferred(context)
-        c = OneHotCategorical(logits=logits, validate_args=False)
-        return c if factors is None else Chain(c, [lambda c: factors(c.argmax(-1))], downward=True)
+        return categorical_over(logits) if factors is None else chain_of(logits, factors)
 
     def _inferred(self, context: Tensor) -> tuple[Float[Tensor, "batch component"], FactorsAt | None]:
         """log p(c, x_obs) up to a constant for each row, and p(ζ | c, x_obs)."""
@@ -296,7 +296,7 @@ class ClassPosterior(SizedByFit):
         """p(x | c) of every c, ζ at 0."""
         net = self.own.net
         assert isinstance(net, ParametersOfClass)
-        return self.own(torch.eye(len(self.logits), dtype=net.table.dtype, device=net.table.device))
+        return self.own(every_code(len(self.logits), net.table))
 
     @torch.no_grad()
     def cluster_probabilities(self, x: Float[Tensor, "batch column"]) -> Float[Tensor, "batch cluster"]:
