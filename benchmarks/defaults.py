@@ -37,6 +37,7 @@ from lowerbound.fitting.preparing import prepare
 from lowerbound.fitting.stages import fit
 from lowerbound.randomness import forked
 from lowerbound.training.engine import Engine
+from lowerbound.weights import is_exact
 
 KINDS = {
     "tables": tuple(TABLES),
@@ -127,7 +128,7 @@ def default(dataset: Dataset, seed: int, steps: int | None, recipe: str | None =
         scale = np.log(train.std(0)).sum()  # the alternatives are of standardised columns
         return {"recipe": planned.recipe, "log_p": rounded(log_p + scale)}
     x = test_rows(dataset, training.transform)
-    evidence = log_evidence(model.eval(), x, num_samples=SAMPLES)
+    evidence = log_evidence(model.eval(), x, num_samples=1 if is_exact(model) else SAMPLES)
     log_p, elbo = evidence.log_evidence.double(), evidence.mean_elbo
     if dataset.name in SERIES:
         of_each = np.log(channel_scale(np.asarray(dataset.x_train, float))).sum() * x.shape[1]

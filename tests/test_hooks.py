@@ -36,6 +36,7 @@ HOOKS = [
     "Classifies",
     "ComesInTurn",
     "CompletesContext",
+    "CompletesRows",
     "Embeds",
     "EndsInState",
     "FindsStates",

@@ -32,6 +32,7 @@ Most distributions do none of this. Each hook is one protocol, declared here onc
 `OverWholeNumbers`      a distribution of independent whole numbers that states P(z ≤ k)
 `ChosenInTurn`          a distribution whose latents can be chosen one after another
 `ComesInTurn`           a distribution whose elements are single numbers given those before them
+`CompletesRows`         a posterior module that sums p(class | row) out, and decodes its own draws, for rows with gaps
 `CompletesContext`      a model whose context has a part that is computed from x unless it is stated
 ======================  ===============================================================================================
 
@@ -56,6 +57,7 @@ __all__ = [
     "Classifies",
     "ComesInTurn",
     "CompletesContext",
+    "CompletesRows",
     "Embeds",
     "EndsInState",
     "FindsStates",
@@ -309,6 +311,19 @@ class MapsNoise(Protocol):
 
     def to_noise(self, value: Tensor) -> Tensor:
         """ε of z (B, D), differentiable."""
+        ...
+
+
+@runtime_checkable
+class CompletesRows(Protocol):
+    """A posterior module of tables with gaps, of a mixture that can be summed over."""
+
+    def class_probabilities(self, x: Tensor) -> Tensor | None:
+        """p(x_j = v | x_obs) of rows x (B, D): (B, D, K), 0 in columns that hold no classes; None without such."""
+        ...
+
+    def decoded(self, x: Tensor, num_samples: int) -> Distribution:
+        """p(x | z_s) of S draws z_s ~ q(z | x_obs), batch shape (S, B)."""
         ...
 
 

@@ -15,7 +15,7 @@ sample, and its expectation is KL(q ‖ p).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
 from jaxtyping import Float
@@ -24,7 +24,7 @@ from torch.distributions import Distribution, Independent, kl_divergence
 
 from lowerbound.factors import factor_of, has_layers, is_product, kl_per_layer, rate_per_layer
 from lowerbound.has_hook import has
-from lowerbound.hooks import Augmented, JointDensity, Latents, Lends, ScoresData
+from lowerbound.hooks import Augmented, IsExact, JointDensity, Latents, Lends, ScoresData
 
 __all__ = [
     "JointDensity",
@@ -34,6 +34,7 @@ __all__ = [
     "RateForm",
     "WeightsForm",
     "closed_form_rate",
+    "is_exact",
     "joint_over",
     "latents_of",
     "log_density",
@@ -107,6 +108,11 @@ class LogWeights:
     def distortion(self) -> Float[Tensor, "sample batch"]:
         """−log p(x | z): nats spent on the datum given its latent."""
         return -self.log_likelihood
+
+
+def is_exact(model: Any) -> bool:
+    """Whether q(z | x) is p(z | x) of a model, so that log w is log p(x) for every z and one draw is enough."""
+    return isinstance(model.posterior, IsExact) and model.posterior.is_exact_for(model)
 
 
 def weigh(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from lowerbound.evaluate import log_evidence
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import Candidate
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.latent_classes import latent_classes, rows_of, start_latent_classes
+from lowerbound.models.latent_classes import ClassPosterior, latent_classes, rows_of, start_latent_classes
 from lowerbound.models.mixture_of_factor_analysers import mixture_of_factor_analysers, start_mixture_of_factor_analysers
+from lowerbound.weights import is_exact
 
 NAN = float("nan")
 COLUMNS = "categorical-3+2*continuous+count+positive+ordinal-4"
@@ -49,6 +51,14 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     for name in ("mixed_candidates", "candidates"):
         monkeypatch.setattr(f"lowerbound.linear.portfolio.{name}", lambda n, d: iter(every if d > 1 else [every[1]]))
+
+
+@pytest.fixture(scope="module")
+def precise() -> LatentVariableModel:
+    """Fitted to the table, in double precision."""
+    with pytest.MonkeyPatch.context() as patched:
+        few(patched)
+        return fitted(table().double())
 
 
 def by_enumeration(model: Any, x: np.ndarray) -> np.ndarray:
@@ -85,14 +95,64 @@ def by_enumeration(model: Any, x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-9), (torch.float32, 1e-4)])
-def test_every_weight_is_the_evidence(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, tolerance: float) -> None:
+def test_every_weight_is_the_evidence(
+    monkeypatch: pytest.MonkeyPatch, precise: LatentVariableModel, dtype: torch.dtype, tolerance: float
+) -> None:
     few(monkeypatch)
     x = table().to(dtype)
-    model = fitted(x)
+    model = fitted(x) if dtype == torch.float32 else copy.deepcopy(precise)
     log_w = model.log_weights(x, 7).log_w.detach().double().numpy()
     expected = by_enumeration(model, x.double().numpy())
     np.testing.assert_allclose(log_w, np.broadcast_to(expected, log_w.shape), atol=tolerance, rtol=tolerance)
     assert expected[4] == pytest.approx(0, abs=1e-6)  # nothing was observed
+
+
+def test_classes_are_summed_out(precise: LatentVariableModel) -> None:
+    """p(class | rest) = p(class, rest) / p(rest), each by enumeration; and draws of whole rows agree with them."""
+    x, model = table().double(), copy.deepcopy(precise)
+    q = model.posterior
+    assert isinstance(q, ClassPosterior)
+    assert q.is_exact_for(model)
+    rows = x[:30].clone()
+    rows[:, 0] = NAN
+    p = q.class_probabilities(rows)
+    assert p is not None
+    evidence = by_enumeration(model, rows.numpy())
+    for value in range(3):
+        known = rows.clone()
+        known[:, 0] = value
+        expected = np.exp(by_enumeration(model, known.numpy()) - evidence)
+        np.testing.assert_allclose(p[:, 0, value], expected, atol=1e-9)
+    assert p.shape == (30, 6, 4)
+    assert bool((p[:, [1, 2, 3, 4]] == 0).all())
+    torch.manual_seed(0)
+    drawn = q.decoded(rows, 4000).sample()
+    seen = torch.stack([(drawn[..., 0] == value).double().mean(0) for value in range(3)], 1)
+    torch.testing.assert_close(seen, p[:, 0, :3], atol=0.04, rtol=0)
+
+
+def test_many_components_have_two_digits(precise: LatentVariableModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same weights, decoded from codes (2, m) of c; few values stand for many."""
+    x, model = table().double(), copy.deepcopy(precise)
+    expected = model.log_weights(x, 2).log_w[0]
+    monkeypatch.setattr("lowerbound.distributions.long_categorical.MOST_ONE_HOT", 2)
+    zeta, c = model.infer(x).sample((3,))
+    assert c.shape[2:] == (2, 2)  # 4 ≥ components > 2
+    torch.testing.assert_close(model.log_weights(x, 3).log_w, expected.expand(3, -1), atol=1e-9, rtol=1e-9)
+    assert model.decode((zeta, c)).sample().shape == (3, *x.shape)
+    assert model.prior(None).sample((5,))[1].shape == (5, 2, 2)
+
+
+def test_a_posterior_is_exact_only_for_its_own_model(precise: LatentVariableModel) -> None:
+    model = copy.deepcopy(precise)
+    assert is_exact(model)
+    with torch.no_grad():
+        model.prior.logits[0] += 0.1
+    assert not is_exact(model)
+    with torch.no_grad():
+        model.prior.logits[0] -= 0.1
+        model.likelihood.net.table[0, 0] += 0.1
+    assert not is_exact(model)
 
 
 def test_rounding_of_an_exact_posterior_is_no_heavy_tail() -> None:

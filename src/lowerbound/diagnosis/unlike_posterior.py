@@ -27,10 +27,11 @@ from lowerbound.diagnosis.finding import Clouds, Finding, Measurement, found, un
 from lowerbound.evaluate import posterior_two_sample
 from lowerbound.evaluate.batches import context_rows
 from lowerbound.fitting.defaults import facts_of
-from lowerbound.hooks import Augmented, IsExact, WithoutDensity
+from lowerbound.hooks import Augmented, WithoutDensity
 from lowerbound.inference import HMC
 from lowerbound.inference.draws import Draws, InferenceWarning
 from lowerbound.randomness import forked
+from lowerbound.weights import is_exact
 
 __all__ = ["allowed_accuracy", "unlike_posterior"]
 
@@ -40,8 +41,7 @@ _ROWS, _DRAWS, _FEWEST_ROWS, _CHAIN, _SCALE = 8, 400, 2, 300, 1.5
 
 def unlike_posterior(case: Case) -> Finding:
     """Whether a classifier tells q(z | x) from p(z | x) more often than if every scale were wrong by half."""
-    exact = case.model.posterior
-    if isinstance(exact, IsExact) and exact.is_exact_for(case.model):
+    if is_exact(case.model):
         return undefined(NAME, "Not asked: q(z | x) of this model is p(z | x) in closed form.")
     if facts_of(case.model.likelihood).domain == "tokens":
         return undefined(NAME, "Not asked: chains through symbols written one after another would take minutes.")

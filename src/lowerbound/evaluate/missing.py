@@ -31,15 +31,14 @@ from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.evidence import log_evidence
 from lowerbound.evaluate.importance import effective_sample_size
 from lowerbound.evaluate.resampling import resampled_latents
-from lowerbound.hooks import IsExact, KnowsEachState, KnowsWhyMissing
+from lowerbound.hooks import CompletesRows, KnowsEachState, KnowsWhyMissing
 from lowerbound.likelihoods import Mixed
-from lowerbound.likelihoods.categorical import CategoricalDistribution
-from lowerbound.likelihoods.mixed import MixedDistribution
+from lowerbound.likelihoods.mixed import MixedDistribution, classes_by_column
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.support import StatesFacts
-from lowerbound.weights import latents_of, weigh
+from lowerbound.weights import is_exact, latents_of, weigh
 
 __all__ = [
     "Completions",
@@ -67,7 +66,8 @@ class Completions(NamedTuple):
         weight: w̃_s, of each row (S, B) or of each step (S, B, T).
         class_probabilities: Σ_s w̃_s p(x_d = k | z_s) of the columns of classes of a table, 0 in other columns and for k
             that a column has not; None where the likelihood is not `Mixed` or has no such column. Its error is that of
-            the weights alone: classes are not drawn (Rao-Blackwell).
+            the weights alone: classes are not drawn (Rao-Blackwell). Exact where the posterior knows it
+            (`hooks.CompletesRows`).
     """
 
     rows: slice
@@ -111,9 +111,8 @@ def completions(
     for number, rows in enumerate(row_blocks(len(x), max(1, _NUMBERS_PER_BLOCK // (num_samples * x[0].numel())))):
         part, given = x[rows], context_rows(context, rows)
         with torch.no_grad(), forked(x.device, derive_seed(seed, number), "completions"):
-            z, weight = _weighted_states(model, part, num_samples) or _weighted_latents(model, part, given, num_samples)
-            p = _of_missing(model.decode(z, given))
-            draw, mean, classes = p.sample(), p.mean, _class_probabilities(p, weight)
+            p, weight, classes = _decoded(model, part, given, num_samples)
+            draw, mean = p.sample(), p.mean
         gap = part.isnan()
         yield Completions(rows, torch.where(gap, draw, part), torch.where(gap, mean, part), weight, classes)
         if progress is not None:
@@ -155,10 +154,9 @@ def draw_missing(
     for number, rows in enumerate(row_blocks(len(x), max(1, _NUMBERS_PER_BLOCK // (size * x[0].numel())))):
         part, given = x[rows], context_rows(context, rows)
         with forked(x.device, derive_seed(seed, number), "draw_missing"):
-            z, weight = _weighted_latents(model, part, given, size)
-            draw = _of_missing(model.decode(resampled_latents(z, weight, num_draws), given)).sample()
+            draw, number_of = _draw_rows(model, part, given, num_draws, size)
         drawn.append(torch.where(part.isnan(), draw, part))
-        effective.append(effective_sample_size(weight.log()))
+        effective.append(number_of)
     return torch.cat(drawn, 1), torch.cat(effective)
 
 
@@ -192,6 +190,7 @@ def log_conditionals(
     """
     require_missing_allowed(model)
     model = of_values(model)
+    num_samples = 1 if is_exact(model) else num_samples
 
     def of(rows: Tensor) -> Tensor:
         return log_evidence(model, rows, num_samples=num_samples, context=context, seed=seed).log_evidence
@@ -249,7 +248,7 @@ def _weighted_states(
     where states are not summed out.
     """
     q = model.posterior
-    if not (isinstance(q, KnowsEachState) and isinstance(q, IsExact) and q.is_exact_for(model)):
+    if not (isinstance(q, KnowsEachState) and is_exact(model)):
         return None
     gamma = q.state_probabilities(x)
     batch, length, states = gamma.shape
@@ -258,22 +257,32 @@ def _weighted_states(
     return z, gamma.movedim(-1, 0).repeat(copies, 1, 1) / copies
 
 
-def _class_probabilities(p: Distribution, weight: Tensor) -> Float[Tensor, "batch column class"] | None:
-    """See `Completions`."""
+def _decoded(
+    model: LatentVariableModel, x: Tensor, context: Context | None, num_samples: int
+) -> tuple[Distribution, Tensor, Float[Tensor, "batch column class"] | None]:
+    """p(x | z_s), w̃_s and the probabilities of classes (`Completions`) of some rows."""
+    q = model.posterior
+    if isinstance(q, CompletesRows) and is_exact(model):
+        equal = x.new_full((num_samples, len(x)), 1 / num_samples)
+        return q.decoded(x, num_samples), equal, q.class_probabilities(x)
+    z, weight = _weighted_states(model, x, num_samples) or _weighted_latents(model, x, context, num_samples)
+    p = _of_missing(model.decode(z, context))
     if not isinstance(p, MixedDistribution):
-        return None
-    sizes = [part.batch_shape[-1] for part in p.parts]
-    groups = [
-        (columns, part.log_probs.exp())
-        for columns, part in zip(p.order.split(sizes), p.parts, strict=True)
-        if isinstance(part, CategoricalDistribution)
-    ]
-    if not groups:
-        return None
-    found = weight.new_zeros(weight.shape[1], len(p.order), max(each.shape[-1] for _, each in groups))
-    for columns, each in groups:
-        found[:, columns, : each.shape[-1]] = torch.einsum("sb,sbdk->bdk", weight, each)
-    return found
+        return p, weight, None
+    groups = [(columns, torch.einsum("sb,sbdk->bdk", weight, each)) for columns, each in p.classes()]
+    return p, weight, classes_by_column(groups, len(p.order))
+
+
+def _draw_rows(
+    model: LatentVariableModel, x: Tensor, context: Context | None, num_draws: int, num_samples: int
+) -> tuple[Float[Tensor, "draw batch *event"], Float[Tensor, "batch"]]:
+    """Independent draws of whole rows, and the effective sample size of the weights."""
+    q = model.posterior
+    if isinstance(q, CompletesRows) and is_exact(model):
+        return q.decoded(x, num_draws).sample(), x.new_full((len(x),), float(num_samples))
+    z, weight = _weighted_latents(model, x, context, num_samples)
+    draw = _of_missing(model.decode(resampled_latents(z, weight, num_draws), context)).sample()
+    return draw, effective_sample_size(weight.log())
 
 
 def of_gaps(model: LatentVariableModel) -> bool:

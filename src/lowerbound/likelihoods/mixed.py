@@ -27,6 +27,7 @@ from torch.distributions import Distribution
 from torch.types import _size
 
 from lowerbound.hooks import Turn
+from lowerbound.likelihoods.categorical import CategoricalDistribution
 from lowerbound.likelihoods.columns import (
     CategoricalColumns,
     Columns,
@@ -148,15 +149,19 @@ class Mixed(nn.Module):
 
     def forward(self, context: Context) -> MixedDistribution:
         """p(x | context)."""
+        size = sum(n * cast(Columns, group).num_outputs for n, group in zip(self.sizes, self.groups, strict=True))
+        values = self.given(parameters_of(self.net, context, (size,)))
+        return values if self.missingness is None else self.missingness(values)
+
+    def given(self, parameters: Tensor) -> MixedDistribution:
+        """p(x) of parameters (*batch, outputs) that its net has given."""
         groups = [cast(Columns, group) for group in self.groups]
         widths = [n * group.num_outputs for n, group in zip(self.sizes, groups, strict=True)]
-        parameters = parameters_of(self.net, context, (sum(widths),))
         parts = [
             group(part.unflatten(-1, (n, group.num_outputs)))
             for group, n, part in zip(groups, self.sizes, parameters.split(widths, -1), strict=True)
         ]
-        values = MixedDistribution(groups, parts, self.order, self.restore)
-        return values if self.missingness is None else self.missingness(values)
+        return MixedDistribution(groups, parts, self.order, self.restore)
 
     def take_missingness(self, missingness: Missingness) -> None:
         """Make it p(x_obs, s | context), where s is which entries are NaN."""
@@ -238,11 +243,31 @@ class MixedDistribution(Distribution):
             yield part.expand((rows, *steps, end - first)), (starts + self.order[first:end].cpu()).flatten()
             first = end
 
+    def classes(self) -> list[tuple[Tensor, Tensor]]:
+        """Of each group of columns of classes: which n columns they are, and p of each class (*batch_shape, n, K)."""
+        sizes = [part.batch_shape[-1] for part in self.parts]
+        return [
+            (columns, part.log_probs.exp())
+            for columns, part in zip(self.order.split(sizes), self.parts, strict=True)
+            if isinstance(part, CategoricalDistribution)
+        ]
+
     @torch.no_grad()
     def sample(self, sample_shape: _size = ()) -> Tensor:
         """Draw complete rows: (*sample_shape, *batch_shape, D)."""
         draws = [part.sample(torch.Size(sample_shape)) for part in self.parts]
         return torch.cat(draws, -1).index_select(-1, self.restore)
+
+
+def classes_by_column(groups: list[tuple[Tensor, Tensor]], num_columns: int) -> Tensor | None:
+    """p (B, D, K) of the classes of all columns, 0 elsewhere, of groups (n,), (B, n, K); None if there are none."""
+    if not groups:
+        return None
+    first = groups[0][1]
+    found = first.new_zeros(len(first), num_columns, max(p.shape[-1] for _, p in groups))
+    for columns, p in groups:
+        found[:, columns, : p.shape[-1]] = p
+    return found
 
 
 def observed_log_prob(group: Columns, distribution: Distribution, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ are candidates. Neither need be ahead for their mixture to be.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +25,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lowerbound.linear.count_factors import CountGrid
+from lowerbound.linear.location_mixture import LocationMixture, fit_location_mixture
 from lowerbound.linear.mixture import FactorAnalysers
+from lowerbound.linear.moving_columns import columns_that_move
 from lowerbound.linear.other_columns import MixedRows, OtherParameters
 from lowerbound.linear.resolution import Resolution
 from lowerbound.linear.scaled_mixture import ScaledMixture, Start, Target, fit_scaled_mixture
@@ -44,6 +47,8 @@ _SIZES = ((1, 1), (1, 2), (1, 4), (1, 6), (1, 10), (3, 1), (10, 1), (3, 2), (8, 
 _LARGE = ((1, 20), (1, 40), (2, 12), (4, 12), (2, 24))
 """Numbers of clusters and of factors; the second list is for more columns than `_WIDE`."""
 _MANY_CLUSTERS = ((25, 4), (50, 4))
+_MOVED_CLUSTERS, _MOST_COMPONENTS, _FULL = (1, 3, 6, 12), 7_000, 12
+"""Clusters whose numbers are moved by classes; these with cells and levels; columns up to which any covariance goes."""
 _COUNT_SIZES = ((1, 1), (1, 2), (1, 3), (3, 1), (8, 1), (16, 1), (3, 2), (8, 2), (4, 3))
 _ROWS_PER_CLUSTER, _ITERATIONS, _SPARE = 10, 60, 2
 _MOST_PRODUCTS = 3e8
@@ -53,7 +58,9 @@ _FEW_ROWS = 2000  # up to here a second thread only waits
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """Arguments of `fit_scaled_mixture`: see there; and whether counts of few values have tables (`tabled`)."""
+    """Arguments of `fit_scaled_mixture`: see there; whether counts of few values have tables (`tabled`), and by which
+    columns of classes the real ones are moved (`moved_by`, arguments of `fit_location_mixture`).
+    """
 
     num_clusters: int
     latent_dim: int | None
@@ -65,6 +72,7 @@ class Candidate:
     count_factors: int = 0
     tabled: bool = False
     start: Start = "all columns"
+    moved_by: tuple[int, ...] = ()
 
     def can_begin(self, rows: MixedRows) -> bool:
         """Whether the columns of its start differ in enough rows, with some to spare for parts of them."""
@@ -78,9 +86,22 @@ class Candidate:
 
     def fit(
         self, rows: MixedRows, *, min_scale: float = 1e-3, resolution: Resolution | None = None, seed: int = 0
-    ) -> ScaledMixture:
+    ) -> ScaledMixture | LocationMixture:
         """Fit it to rows."""
         rows = self.seen(rows)
+        if self.moved_by:
+            return fit_location_mixture(
+                rows,
+                self.num_clusters,
+                self.latent_dim,
+                self.moved_by,
+                levels=self.levels,
+                shrinkage=self.shrinkage,
+                min_scale=min_scale,
+                resolution=resolution,
+                max_iterations=_ITERATIONS,
+                seed=seed,
+            )
         return fit_scaled_mixture(
             rows.real,
             self.num_clusters,
@@ -100,8 +121,9 @@ class Candidate:
         )
 
     def fit_alike(self, rows: MixedRows, **fitted_with: Any) -> ScaledMixture:
-        """Fit it, and write its small counts as tables, so that it can be joined to candidates that are tabled."""
+        """Fit it, and write it as what can be joined to other candidates: cells as clusters, small counts as tables."""
         found = self.fit(rows, **fitted_with)
+        found = found.spelled_out() if isinstance(found, LocationMixture) else found
         if self.tabled or not rows.has_tables or rows.others is None or found.others is None:
             return found
         return replace(found, others=found.others.tabled(rows.others.tables))
@@ -116,7 +138,9 @@ class Candidate:
             kind, shrunk = ("autoregression", "") if self.shrinkage == _ALL else (kind, ", near an autoregression")
         tables = ", tables of small counts" if self.tabled else ""
         begun = ", from clusters of classes and counts" if self.start == "other columns" else ""
-        return f"{self.num_clusters} x {kind}{tails}{shrunk}{tables}{begun}"
+        number = len(self.moved_by)
+        moved = f", moved by {number} column{'s' * (number > 1)} of classes" if number else ""
+        return f"{self.num_clusters} x {kind}{tails}{shrunk}{tables}{begun}{moved}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +204,7 @@ def fit_stack(
     chosen_on = rows[: _MOST_TO_CHOOSE if rows.is_whole else _MOST_TO_CHOOSE_MIXED]
     of_kind = candidates if rows.is_whole else mixed_candidates
     every = [each for each in of_kind(len(chosen_on), rows.real.shape[1]) if each.can_begin(chosen_on)]
+    every += location_candidates(chosen_on)
     if num_steps > 1 and rows.is_whole:
         every += series_candidates(len(chosen_on), rows.real.shape[1], num_steps)
     if chosen_on.others is not None and chosen_on.is_counts:
@@ -262,6 +287,20 @@ def mixed_candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:
         if rank < d - 1 and 4 * k * (rank + 2) <= n and d * k <= _WIDE_WITH_GAPS:
             many = Candidate(num_clusters=k, latent_dim=rank, levels=_FEW_LEVELS, shrinkage=1.0)
             yield from (many, replace(many, start="other columns"))
+
+
+def location_candidates(rows: MixedRows) -> Iterator[Candidate]:
+    """More of them for rows whose real columns are moved by classes."""
+    moved_by, d = columns_that_move(rows), rows.real.shape[1]
+    if not moved_by or rows.others is None:
+        return
+    num_cells = math.prod(rows.others.sizes[j] for j in moved_by)
+    for k in _MOVED_CLUSTERS:
+        if _enough(len(rows), k) and d * k <= _WIDE_WITH_GAPS and k * num_cells * len(_FEW_LEVELS) <= _MOST_COMPONENTS:
+            rank, rows_of_prior = (None, d / 2) if d <= _FULL else (4, 1.0)
+            yield Candidate(
+                num_clusters=k, latent_dim=rank, levels=_FEW_LEVELS, shrinkage=rows_of_prior, moved_by=moved_by
+            )
 
 
 def count_candidates(num_rows: int, num_columns: int) -> Iterator[Candidate]:

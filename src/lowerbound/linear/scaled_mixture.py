@@ -40,7 +40,7 @@ from lowerbound.linear.resolution import Resolution
 from lowerbound.linear.scaled_covariance import structured
 from lowerbound.randomness import forked
 
-__all__ = ["ScaledMixture", "Start", "Target", "fit_scaled_mixture"]
+__all__ = ["Gaussians", "ScaledFit", "ScaledMixture", "Start", "Sums", "Target", "fit_scaled_mixture", "shrunk_to"]
 
 Target: TypeAlias = Literal["covariance", "variances", "autoregression", "autoregressive covariance"]
 Start: TypeAlias = Literal["all columns", "other columns"]
@@ -80,7 +80,7 @@ class ScaledMixture:
         self, x: Float[Tensor, "batch data"], others: OtherColumns | None = None
     ) -> Float[Tensor, "batch"]:
         """log p of the observed entries of rows (NaN where one is missing), nats."""
-        gaussians, log_p = _Gaussians(self), x.new_empty(len(x))
+        gaussians, log_p = Gaussians(self), x.new_empty(len(x))
         log_others = _log_others(self, x, others)
         for block in blocks_of(x, len(self.loc), _BLOCK):
             log_joint, _ = gaussians.log_joint(block, log_others)
@@ -155,9 +155,11 @@ def fit_scaled_mixture(
     if count_factors and (others is None or others.sizes or x.shape[1]):
         raise ValueError(f"count_factors is {count_factors} and rows hold other columns than counts; leave it out.")
     grid = CountGrid(num_clusters, count_factors) if count_factors else None
-    towards = _shrunk_to(x, target, num_steps)
+    towards = shrunk_to(x, target, num_steps)
     of_mean = shrinkage if target == "autoregression" else 0.0
-    fit = _Fit(x, others, grid, num_clusters, latent_dim, levels, shrinkage, of_mean, towards, min_scale, resolution)
+    fit = ScaledFit(
+        x, others, grid, num_clusters, latent_dim, levels, shrinkage, of_mean, towards, min_scale, resolution
+    )
     parts = [] if others is None else [others.features()]
     if start == "all columns" or others is None:
         parts = [filled_at_means(x), *parts]
@@ -172,7 +174,7 @@ def fit_scaled_mixture(
     return fit.climb(begun[0], max_iterations, tolerance)
 
 
-class _Gaussians:
+class Gaussians:
     """N(b_k, τ_s Σ_k) for all k and s."""
 
     def __init__(self, mixture: ScaledMixture):
@@ -210,7 +212,7 @@ def _log_others(mixture: ScaledMixture, x: Tensor, others: OtherColumns | None) 
     return mixture.others.log_prob(others)
 
 
-class _Fit:
+class ScaledFit:
     """EM of one mixture."""
 
     def __init__(
@@ -238,10 +240,14 @@ class _Fit:
 
     def begin(self, cluster: Tensor, num_clusters: int) -> ScaledMixture:
         """From a cluster for each row."""
-        member, x = torch.nn.functional.one_hot(cluster, num_clusters).to(self.x), filled_at_means(self.x)
+        return self.maximise(self.sums_of(cluster, num_clusters, filled_at_means(self.x)), None)
+
+    def sums_of(self, cluster: Tensor, num_clusters: int, x: Tensor) -> Sums:
+        """What the M step needs of complete rows x, each of which is of one cluster."""
+        member = torch.nn.functional.one_hot(cluster, num_clusters).to(x)
         counts = member.sum(0)[:, None].expand(-1, len(self.levels)) / len(self.levels)
         second = torch.stack([(x * m[:, None]).mT @ x for m in member.mT])
-        return self._maximise(_Sums(counts, member.sum(0), member.mT @ x, second, member), None)
+        return Sums(counts, member.sum(0), member.mT @ x, second, member)
 
     def climb(self, mixture: ScaledMixture, max_iterations: int, tolerance: float) -> ScaledMixture:
         """To a mode, or some way towards it."""
@@ -251,17 +257,17 @@ class _Fit:
             if value - previous <= tolerance:
                 break
             previous = value
-            mixture = replace(self._maximise(sums, mixture), iterations=mixture.iterations + 1)
+            mixture = replace(self.maximise(sums, mixture), iterations=mixture.iterations + 1)
         return mixture
 
     def value(self, mixture: ScaledMixture) -> float:
         """The mean of log p(x, y)."""
         return float(mixture.log_evidence(self.x, self.others).mean())
 
-    def _expect(self, mixture: ScaledMixture) -> tuple[float, _Sums]:
+    def _expect(self, mixture: ScaledMixture) -> tuple[float, Sums]:
         """The mean of log p(x, y), and what the M step needs."""
-        gaussians, log_others = _Gaussians(mixture), _log_others(mixture, self.x, self.others)
-        value, sums = 0.0, _Sums.zero(mixture, len(self.x) if self.others is not None else 0)
+        gaussians, log_others = Gaussians(mixture), _log_others(mixture, self.x, self.others)
+        value, sums = 0.0, Sums.zero(mixture, len(self.x) if self.others is not None else 0)
         for block in self.blocks:
             log_joint, filled = gaussians.log_joint(block, log_others)
             log_p = log_joint.flatten(1).logsumexp(1)
@@ -269,7 +275,8 @@ class _Fit:
             sums.add(block, filled, (log_joint - log_p[:, None, None]).exp(), mixture)
         return value / len(self.x), sums
 
-    def _maximise(self, sums: _Sums, old: ScaledMixture | None) -> ScaledMixture:
+    def maximise(self, sums: Sums, old: ScaledMixture | None) -> ScaledMixture:
+        """The M step."""
         tiny = torch.finfo(self.x.dtype).tiny
         counts, total = sums.counts, sums.total
         loc = (sums.first + self.center_weight * self.center) / (total + self.center_weight).clamp_min(tiny)[:, None]
@@ -299,7 +306,7 @@ class _Fit:
 
 
 @dataclass(frozen=True)
-class _Sums:
+class Sums:
     """N_ks, Σ u, Σ u x̂ and Σ u x̂ x̂ᵀ + Σ r C over rows, and Σ_s r of each row where there are columns of other kinds."""
 
     counts: Tensor
@@ -309,7 +316,8 @@ class _Sums:
     responsibilities: Tensor
 
     @classmethod
-    def zero(cls, mixture: ScaledMixture, num_rows: int) -> _Sums:
+    def zero(cls, mixture: ScaledMixture, num_rows: int) -> Sums:
+        """Of no row yet."""
         clusters, columns = mixture.loc.shape
         zeros = mixture.loc.new_zeros
         return cls(
@@ -337,7 +345,7 @@ class _Sums:
             self.responsibilities[block.index] = r.sum(-1)
 
 
-def _shrunk_to(x: Tensor, target: Target, num_steps: int) -> tuple[Tensor, Tensor]:
+def shrunk_to(x: Tensor, target: Target, num_steps: int) -> tuple[Tensor, Tensor]:
     """m and T, before T is shrunk to the volume of a cluster."""
     if target == "autoregression":
         return autoregression(x.unflatten(1, (num_steps, -1)))

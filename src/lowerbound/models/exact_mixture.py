@@ -10,24 +10,38 @@ given c add their log p(y | c) to the second line and leave the first as it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal, OneHotCategorical, constraints
+from torch.distributions import Distribution, Independent, Normal, constraints
 from torch.types import _size
 
 from lowerbound.chain import Chain
 from lowerbound.distributions.in_turn import gaussian_in_turn
+from lowerbound.distributions.long_categorical import categorical_over, code_shape, number_of
 from lowerbound.hooks import Turn
 from lowerbound.linear.observed import patterns_of
 from lowerbound.protocols import Context
 
-__all__ = ["ClustersAndFactors", "Components", "FactorsGivenCluster", "SizedByFit", "matrix_of_each", "posterior_of"]
+__all__ = [
+    "ClustersAndFactors",
+    "Components",
+    "FactorsAt",
+    "FactorsGivenCluster",
+    "SizedByFit",
+    "chain_of",
+    "inferred",
+    "matrix_of_each",
+    "posterior_of",
+]
 
+FactorsAt: TypeAlias = "Callable[[Tensor], FactorsGivenCluster]"
 _LOG_2PI = math.log(2 * math.pi)
+_BLOCK = 2**24  # numbers of rows, components and columns at a time
+_FEW = 16  # vectors for each matrix
 
 
 class Components(NamedTuple):
@@ -49,23 +63,39 @@ def posterior_of(
         components: of the model.
         log_others: log p of the columns of other kinds given each component, up to a constant for each row, nats.
     """
-    patterns, pattern = patterns_of(~x.isnan())
-    log_joint = x.new_empty(len(x), len(components.loc))
-    mean = x.new_empty(len(x), *components.weight.shape[::2])
-    for i, observed in enumerate(patterns.to(x.dtype)):
-        rows = pattern == i
-        log_joint[rows], mean[rows] = _infer(x[rows].nan_to_num(), observed, components)
+    logits, factors = inferred(x, components, log_others)
+    return chain_of(logits, factors)
 
-    def factors(c: Tensor) -> FactorsGivenCluster:
-        k = c.argmax(-1)
-        of_row = mean[torch.arange(len(x), device=k.device).expand_as(k), k]
+
+def chain_of(logits: Float[Tensor, "batch component"], factors: FactorsAt) -> Chain:
+    """q(c) q(ζ | c)."""
+    return Chain(categorical_over(logits), [lambda c: factors(number_of(c, logits.shape[-1]))], downward=True)
+
+
+def inferred(
+    x: Float[Tensor, "batch data"], components: Components, log_others: Float[Tensor, "batch component"] | None = None
+) -> tuple[Float[Tensor, "batch component"], FactorsAt]:
+    """log p(c, x_obs), up to a constant for each row, and p(ζ | c, x_obs) for the numbers of components (..., B).
+
+    Arguments: see `posterior_of`.
+    """
+    patterns, pattern = patterns_of(~x.isnan())
+    known, observed = x.nan_to_num(), patterns.to(x.dtype)
+    log_joint = x.new_empty(len(x), len(components.loc))
+    few = max(1, _BLOCK // max(1, components.loc.numel()))
+    for i, entries in enumerate(observed):
+        given = _Given(entries, components)
+        for rows in (pattern == i).nonzero()[:, 0].split(few):
+            log_joint[rows] = given.log_joint(known[rows])
+
+    def factors(k: Tensor) -> FactorsGivenCluster:
         size = len(components.loc)
         pair, which = (pattern * size + k).unique(return_inverse=True)  # few of all patterns and components
-        _, factor = _precision(patterns.to(x.dtype)[pair // size], components, pair % size)
-        return FactorsGivenCluster(of_row, _inverse_root(factor), factor.mT, -_log_det(factor), which)
+        scaled, factor = _precision(observed[pair // size], components, pair % size)
+        mean = matrix_of_each(torch.cholesky_solve(scaled, factor), which, known - components.loc[k])
+        return FactorsGivenCluster(mean, _inverse_root(factor), factor.mT, -_log_det(factor), which)
 
-    logits = log_joint if log_others is None else log_joint + log_others
-    return Chain(OneHotCategorical(logits=logits, validate_args=False), [factors], downward=True)
+    return log_joint if log_others is None else log_joint + log_others, factors
 
 
 def _precision(observed: Tensor, components: Components, k: Tensor | slice) -> tuple[Tensor, Tensor]:
@@ -86,16 +116,24 @@ def _log_det(factor: Tensor) -> Tensor:
     return 2 * factor.diagonal(dim1=1, dim2=2).log().sum(-1)
 
 
-def _infer(x: Tensor, observed: Tensor, components: Components) -> tuple[Tensor, Tensor]:
-    """log p(c, x_obs) (n, K) and μ (n, K, L) of rows that lack the same entries."""
-    logits, loc, weight, log_scale = components
-    scaled, factor = _precision(observed, components, slice(None))
-    gain = torch.cholesky_solve(scaled, factor)
-    mean = x @ gain.mT - (gain @ loc[:, :, None]).mT  # (K, n, L)
-    misfit = (x - loc[:, None] - mean @ weight.mT) * (-log_scale).exp()[:, None]
-    constant = ((_LOG_2PI + 2 * log_scale) * observed).sum(-1) + _log_det(factor)
-    distance = (misfit.square() * observed).sum(-1) + mean.square().sum(-1)
-    return (logits.log_softmax(0)[:, None] - 0.5 * (distance + constant[:, None])).mT, mean.transpose(0, 1)
+class _Given:
+    """Of rows that lack the same entries."""
+
+    def __init__(self, observed: Tensor, components: Components):
+        logits, self.loc, self.weight, log_scale = components
+        scaled, factor = _precision(observed, components, slice(None))
+        self.gain = torch.cholesky_solve(scaled, factor)
+        self.shift = (self.gain @ self.loc[:, :, None]).mT
+        self.observed, self.precision = observed, (-log_scale).exp()[:, None]
+        constant = ((_LOG_2PI + 2 * log_scale) * observed).sum(-1) + _log_det(factor)
+        self.constant = logits.log_softmax(0) - 0.5 * constant
+
+    def log_joint(self, x: Tensor) -> Tensor:
+        """log p(c, x_obs) (n, K)."""
+        mean = x @ self.gain.mT - self.shift  # (K, n, L)
+        misfit = (x - self.loc[:, None] - mean @ self.weight.mT) * self.precision
+        distance = (misfit.square() * self.observed).sum(-1) + mean.square().sum(-1)
+        return self.constant - 0.5 * distance.mT
 
 
 class FactorsGivenCluster(Distribution):
@@ -145,9 +183,11 @@ class FactorsGivenCluster(Distribution):
 def matrix_of_each(
     matrices: Float[Tensor, "matrix out in"], which: Int[Tensor, "*batch"], vectors: Float[Tensor, "*batch in"]
 ) -> Float[Tensor, "*batch out"]:
-    """A_j v for each vector v and its j: one product for each matrix, and no copy of a matrix for each vector."""
+    """A_j v for each vector v and its j: one product for each matrix, or a copy of one for each of few vectors."""
     if len(matrices) == 1:
         return vectors @ matrices[0].mT
+    if which.numel() < _FEW * len(matrices) and which.numel() * matrices[0].numel() <= _BLOCK:
+        return (matrices[which] @ vectors[..., None])[..., 0]
     j, order = which.flatten().sort()
     counts = torch.bincount(j, minlength=len(matrices)).tolist()
     parts = vectors.flatten(0, -2)[order].split(counts)
@@ -201,12 +241,12 @@ class ClustersAndFactors(SizedByFit):
 
     def forward(self, context: Context | None = None) -> Distribution:
         """p(z), whatever the context."""
-        first = OneHotCategorical(logits=self.logits, validate_args=False)
+        first = categorical_over(self.logits)
         if self.latent_dim == 0:
             return first
-        shapes = [(self.latent_dim,), (len(self.logits),)]
+        shapes = [(self.latent_dim,), tuple(first.event_shape)]
         return Chain(first, [self._factors], downward=True, layer_shapes=shapes)
 
     def _factors(self, c: Tensor) -> Distribution:
-        zero = c.new_zeros(*c.shape[:-1], self.latent_dim)
+        zero = c.new_zeros(*c.shape[: c.ndim - len(code_shape(len(self.logits)))], self.latent_dim)
         return Independent(Normal(zero, torch.ones_like(zero), validate_args=False), 1, validate_args=False)

@@ -19,14 +19,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import Distribution, OneHotCategorical
+from torch.distributions import Distribution, Normal
 
-from lowerbound.chain import StateChain
 from lowerbound.data.transform import Standardize, Transform
+from lowerbound.distributions.long_categorical import categorical_over, every_code, number_of
 from lowerbound.likelihoods import Mixed
 from lowerbound.likelihoods.columns import (
     CategoricalColumns,
@@ -35,7 +36,7 @@ from lowerbound.likelihoods.columns import (
     PositiveColumns,
     SmallCountColumns,
 )
-from lowerbound.likelihoods.mixed import kinds_of_columns, observed_log_prob
+from lowerbound.likelihoods.mixed import MixedDistribution, classes_by_column, kinds_of_columns, observed_log_prob
 from lowerbound.likelihoods.negative_binomial import NegativeBinomialDistribution
 from lowerbound.linear import (
     Candidate,
@@ -49,7 +50,15 @@ from lowerbound.linear import (
 from lowerbound.linear.portfolio import joined
 from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
-from lowerbound.models.exact_mixture import ClustersAndFactors, Components, SizedByFit, matrix_of_each, posterior_of
+from lowerbound.models.exact_mixture import (
+    ClustersAndFactors,
+    Components,
+    FactorsAt,
+    SizedByFit,
+    chain_of,
+    inferred,
+    matrix_of_each,
+)
 from lowerbound.models.recipe import Recipe
 from lowerbound.protocols import Context
 
@@ -135,7 +144,7 @@ def start_latent_classes(
             starts=_STARTS,
             tabled=rows.has_tables,
         )
-        (mixture, others, cluster), said = joined([one.fit(rows, resolution=resolution, seed=seed)], [1.0]), None
+        (mixture, others, cluster), said = joined([one.fit_alike(rows, resolution=resolution, seed=seed)], [1.0]), None
     weight, table = _weights(mixture), _table(likelihood, mixture, others)
     p.take({"logits": mixture.weights.log(), "length": torch.tensor(weight.shape[2])})
     q.take({"logits": mixture.weights.log(), "cluster": cluster})
@@ -198,9 +207,12 @@ class ParametersOfClass(SizedByFit):
 
     def forward(self, *z: Tensor) -> Float[Tensor, "*batch output"]:
         """The parameters given z."""
-        k = z[-1].argmax(-1)
+        return self.at(number_of(z[-1], len(self.table)), z[0] if len(z) > 1 else None)
+
+    def at(self, k: Tensor, zeta: Tensor | None) -> Float[Tensor, "*batch output"]:
+        """The parameters of the values k of c, and ζ if there is one."""
         found = self.table[k]
-        return found if len(z) == 1 else found.index_add(-1, self.places, matrix_of_each(self.weight, k, z[0]))
+        return found if zeta is None else found.index_add(-1, self.places, matrix_of_each(self.weight, k, zeta))
 
 
 class ClassPosterior(SizedByFit):
@@ -228,34 +240,70 @@ class ClassPosterior(SizedByFit):
     def forward(self, context: Context | None = None) -> Distribution:
         """q(z | context)."""
         assert isinstance(context, Tensor)
-        net = self.own.net
+        logits, factors = self._inferred(context)
+        return categorical_over(logits) if factors is None else chain_of(logits, factors)
+
+    def _inferred(self, context: Tensor) -> tuple[Float[Tensor, "batch component"], FactorsAt | None]:
+        """log p(c, x_obs) up to a constant for each row, and p(ζ | c, x_obs)."""
+        net, given = self.own.net, self._of_each()
         assert isinstance(net, ParametersOfClass)
-        c = torch.eye(len(self.logits), dtype=net.table.dtype, device=net.table.device)
-        given = self.own(c)
         real, loc, scale, log_others = [], [], [], context.new_zeros(len(context), len(self.logits))
         for group, part, x in given.by_group(context):
             if isinstance(group, ContinuousColumns):
                 real.append(group.standard(x))
-                loc.append(part.loc)
-                scale.append(part.scale)
+                normal = cast(Normal, part)
+                loc.append(normal.loc)
+                scale.append(normal.scale)
             elif isinstance(part, NegativeBinomialDistribution) and not part.mean.requires_grad:
                 log_others = log_others + _log_counts(x, part)
             else:
                 log_others = log_others + observed_log_prob(group, part, x[:, None]).sum(-1)
         if not real:
-            return OneHotCategorical(logits=self.logits.log_softmax(0) + log_others, validate_args=False)
+            return self.logits.log_softmax(0) + log_others, None
         components = Components(self.logits, torch.cat(loc, -1), net.weight, torch.cat(scale, -1).log())
-        return posterior_of(torch.cat(real, -1), components, log_others)
+        return inferred(torch.cat(real, -1), components, log_others)
+
+    def is_exact_for(self, model: LatentVariableModel) -> bool:
+        """Whether it is p(z | x_obs) of this model: its π and its likelihood are those of the model."""
+        p, likelihood = model.prior, model.likelihood
+        if (
+            not (isinstance(p, ClustersAndFactors) and isinstance(likelihood, Mixed))
+            or likelihood.missingness is not None
+        ):
+            return False
+        theirs, own = likelihood.state_dict(), self.own.state_dict()
+        return torch.equal(p.logits, self.logits) and all(torch.equal(own[name], theirs[name]) for name in own)
+
+    @torch.no_grad()
+    def class_probabilities(self, x: Float[Tensor, "batch column"]) -> Float[Tensor, "batch column class"] | None:
+        """p(x_j = v | x_obs) of columns of classes, summed over c. See `hooks.CompletesRows`."""
+        given, p = self._of_each(), self._inferred(x)[0].softmax(1)
+        groups = [(columns, torch.einsum("bk,kdv->bdv", p, each)) for columns, each in given.classes()]
+        return classes_by_column(groups, len(given.order))
+
+    @torch.no_grad()
+    def decoded(self, x: Float[Tensor, "batch column"], num_samples: int) -> MixedDistribution:
+        """p(x | z_s) of draws z_s ~ q(z | x_obs), in which c is a number: one-hot vectors of thousands of classes would
+        fill the memory. See `hooks.CompletesRows`.
+        """
+        net = self.own.net
+        assert isinstance(net, ParametersOfClass)
+        logits, factors = self._inferred(x)
+        k = logits.softmax(1).multinomial(num_samples, replacement=True).mT
+        return self.own.given(net.at(k, None if factors is None else factors(k).sample()))
+
+    def _of_each(self) -> MixedDistribution:
+        """p(x | c) of every c, ζ at 0."""
+        net = self.own.net
+        assert isinstance(net, ParametersOfClass)
+        return self.own(every_code(len(self.logits), net.table))
 
     @torch.no_grad()
     def cluster_probabilities(self, x: Float[Tensor, "batch column"]) -> Float[Tensor, "batch cluster"]:
         """p(cluster | x_obs) under the candidate of most weight, whose levels of one cluster are summed."""
-        q = self(x)
-        of_component = q.first if isinstance(q, StateChain) else q
-        assert isinstance(of_component, OneHotCategorical)
         own = self.cluster >= 0
         of_cluster = nn.functional.one_hot(self.cluster[own]).to(self.logits)
-        return of_component.logits[:, own].softmax(1) @ of_cluster
+        return self._inferred(x)[0][:, own].softmax(1) @ of_cluster
 
 
 def _spelled(name: str, num_classes: int) -> str:

@@ -22,6 +22,7 @@ from torch.types import _size
 
 from lowerbound.chain import Chain
 from lowerbound.data.transform import Standardize, Transform
+from lowerbound.distributions.long_categorical import number_of
 from lowerbound.exact import LinearGaussian
 from lowerbound.linear import FactorAnalysers, Resolution, fit_mixture_of_factor_analysers, fit_stack
 from lowerbound.losses import Loss
@@ -194,7 +195,7 @@ class GivenClusterAndFactors(SizedByFit):
     def forward(self, context: Context) -> Distribution:
         """p(x | ζ, c)."""
         zeta, c = context[0], context[1]
-        k = c.argmax(-1)
+        k = number_of(c, len(self.loc))
         loc = self.loc[k] + matrix_of_each(self.weight, k, zeta)
         loc, scale = (t.unflatten(-1, self.event_shape) for t in (loc, self.log_scale[k].exp()))
         of_each = _Observed(loc, scale, validate_args=False)

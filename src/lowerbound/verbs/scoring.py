@@ -42,7 +42,7 @@ from lowerbound.evaluate.evidence import require_finite
 from lowerbound.evaluate.missing import of_gaps
 from lowerbound.fitted import Fitted
 from lowerbound.fitting.defaults import facts_of
-from lowerbound.hooks import AssignsClusters, Classifies, Embeds, HasTopics, IsExact, NamesLatents
+from lowerbound.hooks import AssignsClusters, Classifies, Embeds, HasTopics, NamesLatents
 from lowerbound.labelled import LabelledModel
 from lowerbound.likelihoods.tokens import num_tokens
 from lowerbound.model import LatentVariableModel
@@ -55,7 +55,7 @@ from lowerbound.verbs.annealed_scores import NUM_CHAINS, annealed_scores
 from lowerbound.verbs.integration_scores import integration_scores
 from lowerbound.verbs.language_baseline import language_model_of
 from lowerbound.verbs.score_parts import against, baselines_left_out, baselines_of, defined, is_discrete, mean_and_error
-from lowerbound.weights import latents_of
+from lowerbound.weights import is_exact, latents_of
 
 __all__ = [
     "assignments",
@@ -178,7 +178,7 @@ def _topics(fitted: Fitted) -> dict[str, Any]:
 
 def samples_for(model: LatentVariableModel, x: Shaped[Tensor, "batch *event"]) -> int:
     """S of L_S where the user says none."""
-    if _is_exact(model):
+    if is_exact(model):
         return 1
     domain = facts_of(model.likelihood).domain
     if domain == "bag" and len(x):
@@ -189,11 +189,6 @@ def samples_for(model: LatentVariableModel, x: Shaped[Tensor, "batch *event"]) -
         return 1
     each = int(num_tokens(x).sum()) * (int(x.max()) + 1)
     return min(_NUM_SAMPLES, max(_FEWEST_SAMPLES, _MOST_PROBABILITIES // each))
-
-
-def _is_exact(model: LatentVariableModel) -> bool:
-    """Whether q(z | x) is p(z | x), so that L_S is log p(x) for every S."""
-    return isinstance(model.posterior, IsExact) and model.posterior.is_exact_for(model)
 
 
 def device_for(fitted: Fitted) -> torch.device:
@@ -265,7 +260,7 @@ def score(
         "elbo_standard_error": parts.elbo_standard_error,
         **dict(zip(("log_evidence", "log_evidence_standard_error"), mean_and_error(log_p), strict=True)),
         "log_scale": in_units,
-        **({"exact": True} if _is_exact(model) else {}),
+        **({"exact": True} if is_exact(model) else {}),
         "num_samples": num_samples,
         "num_data": x_test.shape[0],
         "num_dimensions": evidence.num_dimensions,
