@@ -54,7 +54,7 @@ def check_sharded(loss: nn.Module, make_optimizer: MakeOptimizer) -> None:
             raise ValueError(f"fsdp trains the variational loss and this is {type(loss).__name__}; use ddp.")
         if not isinstance(loss.gradient, _GRADIENTS):
             raise ValueError(
-                f"fsdp takes one backward pass a step, by pathwise, stl, dreg or score-function, and got "
+                f"fsdp takes one backward pass a step, by pathwise, stick-the-landing, dreg or score-function, and got "
                 f"{type(loss.gradient).__name__}; use ddp."
             )
         if hasattr(loss.model, "inference"):
