@@ -14,11 +14,15 @@ import pytest
 import torch
 from torch import Tensor, distributed, nn
 
+from lowerbound.data import load
+from lowerbound.fitting.planning import plan
+from lowerbound.fitting.preparing import prepare
 from lowerbound.gradients import REBAR, Pathwise
 from lowerbound.losses import Autoencoding, LossOutput, VariationalLoss
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO
 from lowerbound.optimizers import Adam, optimizer_for
+from lowerbound.training import sharding
 from lowerbound.training.engine import Engine
 from lowerbound.training.sharded_state import state_here
 from lowerbound.training.sharding import SMALLEST, Shards, check_sharded
@@ -106,6 +110,47 @@ def test_gradients_norms_and_the_layers_that_come_back() -> None:
     changed = [n for n, p in loss.named_parameters() if not torch.equal(p, before[n])]
     assert changed == [list(before)[3]]
     assert type(loss.net[2].weight) is nn.Parameter
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_process")
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"network": "convolution", "hidden": [16, 32], "objective": "elbo"},
+        {"posterior": "iaf"},
+        {"prior": "flow-prior"},
+        {"recipe": "very-deep"},
+        {"recipe": "draw"},
+        {"recipe": "pixel-vae"},
+        {"recipe": "autoregressive-rows"},
+    ],
+    ids=lambda given: next(iter(given.values())),
+)
+def test_nets_of_every_kind_have_the_gradients_of_whole_layers(
+    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharding, "SMALLEST", 64)
+    dataset = load("digits")
+    planned = plan(dataset, given.pop("recipe", "vae"), **given, device="cpu", steps=100, precision="fp32")
+    training = prepare(dataset, planned, planned.engine())
+    loss, batch = training.loss, training.source.transform(*training.source.gather(torch.arange(16)))
+    loss.check(*batch[:2])
+    check_sharded(loss, Adam())
+
+    def backward() -> None:
+        torch.manual_seed(0)
+        loss(*batch).loss.backward()
+
+    backward()
+    expected = {name: p.grad for name, p in loss.named_parameters() if p.requires_grad}
+    loss.zero_grad(set_to_none=True)
+    shards = Shards(loss, torch.device("cpu"))
+    backward()
+    shards.collect_gradients()
+    for name, p in loss.named_parameters():
+        if p.requires_grad:
+            torch.testing.assert_close(shards.own(p).grad, expected[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
 TRAIN = """
