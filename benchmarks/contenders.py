@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 import lowerbound as lb
 from lowerbound.data import InMemory
-from lowerbound.training.engine import Engine, Precision
+from lowerbound.training.engine import Device, Engine, Precision
 
 __all__ = [
     "binary_images",
@@ -64,12 +64,18 @@ def lowerbound_loop(
 
 
 def trained_by_lowerbound(
-    x: Tensor, model: lb.LatentVariableModel, batch_size: int, *, compile: bool, precision: Precision = "fp32"
+    x: Tensor,
+    model: lb.LatentVariableModel,
+    batch_size: int,
+    *,
+    compile: bool,
+    precision: Precision = "fp32",
+    device: Device = "cpu",
 ) -> Epoch:
     """One pass by `lowerbound.train`, the rate in closed form."""
     loss = lb.VariationalLoss(model, lb.objectives.ELBO("kl"), lb.gradients.Pathwise())
     steps = len(x) // batch_size
-    engine = Engine(device="cpu", precision=precision)
+    engine = Engine(device=device, precision=precision)
     records = lb.train(
         loss,
         InMemory(x),
@@ -91,12 +97,16 @@ def hand_written(x: Tensor, hidden: int, latent: int, batch_size: int) -> Epoch:
 
 
 def trained_by_hand(x: Tensor, encoder: nn.Module, decoder: nn.Module, batch_size: int) -> Epoch:
-    """The loop that a careful user writes: data in memory, logits, closed-form KL, fused Adam, no `.item()`."""
+    """The loop that a careful user writes: data in memory, on the device of x, logits, closed-form KL, fused Adam, no
+    `.item()`.
+    """
+    encoder.to(x.device)
+    decoder.to(x.device)
     optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3, fused=True)
 
     def epoch() -> float:
-        order = torch.randperm(len(x))
-        total = torch.zeros(())
+        order = torch.randperm(len(x), device=x.device)
+        total = torch.zeros((), device=x.device)
         for i in range(len(x) // batch_size):
             batch = x[order[i * batch_size : (i + 1) * batch_size]]
             mean, log_var = encoder(batch).chunk(2, -1)
@@ -164,8 +174,8 @@ def pythae_trainer(x: Tensor, hidden: int, latent: int, batch_size: int) -> Epoc
     return trained_by_pythae(x, pythae_perceptron(x.shape[1], hidden, latent), batch_size)
 
 
-def trained_by_pythae(x: Tensor, model: nn.Module, batch_size: int) -> Epoch:
-    """One pass by pythae's own trainer."""
+def trained_by_pythae(x: Tensor, model: nn.Module, batch_size: int, device: Device = "cpu") -> Epoch:
+    """One pass by pythae's own trainer, which loads each batch from the CPU."""
     from pythae.data.datasets import BaseDataset
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
 
@@ -175,7 +185,7 @@ def trained_by_pythae(x: Tensor, model: nn.Module, batch_size: int) -> Epoch:
         num_epochs=1000,
         learning_rate=1e-3,
         per_device_train_batch_size=batch_size,
-        no_cuda=True,
+        no_cuda=device != "cuda",
     )
     trainer = BaseTrainer(model, BaseDataset(x, torch.zeros(len(x))), training_config=config)
     trainer.prepare_training()
@@ -188,7 +198,7 @@ def trained_by_pythae(x: Tensor, model: nn.Module, batch_size: int) -> Epoch:
     return epoch
 
 
-def pyro_svi(x: Tensor, hidden: int, latent: int, batch_size: int) -> Epoch:
+def pyro_svi(x: Tensor, hidden: int, latent: int, batch_size: int, device: Device = "cpu") -> Epoch:
     """One pass by Pyro's SVI, as in its VAE tutorial (data loader, plated model and guide), closed-form KL."""
     import pyro
     import pyro.distributions as dist
@@ -196,8 +206,8 @@ def pyro_svi(x: Tensor, hidden: int, latent: int, batch_size: int) -> Epoch:
     from torch.utils.data import DataLoader, TensorDataset
 
     pixels = x.shape[1]
-    encoder = nn.Sequential(nn.Linear(pixels, hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent))
-    decoder = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, pixels))
+    encoder = nn.Sequential(nn.Linear(pixels, hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent)).to(device)
+    decoder = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, pixels)).to(device)
 
     def model(batch: Tensor) -> None:
         pyro.module("decoder", decoder)
@@ -214,7 +224,7 @@ def pyro_svi(x: Tensor, hidden: int, latent: int, batch_size: int) -> Epoch:
     svi = SVI(model, guide, pyro.optim.Adam({"lr": 1e-3}), loss=TraceMeanField_ELBO())
     loader = DataLoader(TensorDataset(x), batch_size=batch_size, shuffle=True, drop_last=True)
     pyro.enable_validation(False)
-    return lambda: sum(svi.step(batch) for (batch,) in loader)
+    return lambda: sum(svi.step(batch.to(device)) for (batch,) in loader)
 
 
 def products(num_rows: int, pixels: int, hidden: int, latent: int, batch_size: int, dtype: torch.dtype) -> Epoch:

@@ -22,6 +22,7 @@ __all__ = ["PIECES", "run_pieces"]
 
 HERE = Path(__file__).parent
 LIMIT = 600
+_PEERS = [sys.executable, str(HERE / "peers.py"), "--device", "cuda", "--out", "{out}/peers", "--net"]
 _FIT = [sys.executable, "-m", "lowerbound", "fit", "mnist", "--device", "cuda"]
 PIECES: Mapping[str, list[str]] = {
     "waiting": [
@@ -34,6 +35,8 @@ PIECES: Mapping[str, list[str]] = {
         "--out",
         "{out}/waiting",
     ],
+    "peers perceptron": [*_PEERS, "perceptron"],
+    "peers convolution": [*_PEERS, "convolution"],
     "vae": [*_FIT, "--epochs", "30", "--out", "{out}/vae"],
     "vae bf16": [*_FIT, "--epochs", "30", "--precision", "bf16", "--out", "{out}/vae-bf16"],
     "convolution": [*_FIT, "--network", "convolution", "--epochs", "10", "--out", "{out}/convolution"],
@@ -77,7 +80,7 @@ def _run(words: list[str], limit: float) -> dict[str, object]:
             status = 124
         said.seek(0)
         lines = said.read().splitlines()[-60:]
-        kept = [Path(out) / name for name in ("waiting",)]
+        kept = [Path(out) / name for name in ("waiting", "peers")]
         results = {path.name: json.loads(path.read_text()) for path in kept if path.exists()}
     return {"status": status, "seconds": time.monotonic() - start, "lines": lines, **results}
 

@@ -40,3 +40,18 @@ def test_each_piece_is_saved_and_only_what_failed_is_run_again(gpu: Any, tmp_pat
     assert gpu.run_pieces(pieces, tmp_path / "out", 60, only=["good one", "bad"]) == 1
     assert (tmp_path / "runs").read_text() == "x"
     assert all(word != "cpu" for words in gpu.PIECES.values() for word in words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("net", ["perceptron", "convolution"])
+def test_peers_are_compared_in_one_run(net: str, gpu: Any, tmp_path: Path) -> None:
+    words = ["--device", "cpu", "--rows", "512", "--repeats", "1", "--no-compile", "--net", net]
+    piece = [sys.executable, str(SCRIPT.with_name("peers.py")), *words, "--out", "{out}/peers"]
+    assert gpu.run_pieces({"peers": piece}, tmp_path, 300) == 0
+    found = json.loads((tmp_path / "peers.json").read_text())["peers"]
+    speeds = found["steps_per_second"]
+    assert {"lowerbound eager", "lowerbound eager, bf16", "hand-written"} <= set(speeds)
+    assert {"pythae", "pyro"} <= {*speeds, *found["not_installed"]} | ({"pyro"} if net == "convolution" else set())
+    ratios = found["times_as_fast_is_lowerbound eager"]
+    assert ratios["hand-written"] == pytest.approx(speeds["lowerbound eager"] / speeds["hand-written"], rel=0.05)
+    assert f"peers {net}" in gpu.PIECES

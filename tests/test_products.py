@@ -61,6 +61,23 @@ def test_large_products_of_a_net_and_of_its_gradients_go_to_onednn() -> None:
     assert sum(name.startswith(("mm", "addmm")) for name in seen.names) == 3  # the small ones of the second layer
 
 
+@pytest.mark.usefixtures("_is_faster")
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.inference_mode])
+def test_tanh_of_many_numbers_is_that_of_double_precision(mode: Any) -> None:
+    torch.manual_seed(0)
+    x = torch.cat([torch.randn(2**15), 10 ** torch.linspace(-30, 2, 2**15), torch.tensor([torch.inf, torch.nan])])
+    x = torch.stack([x, -x]).T  # which does not lie in rows
+    with mode(), Seen() as seen, fast_products():
+        z = x.clone().requires_grad_(mode is torch.enable_grad)
+        found = z.tanh()
+    assert "to_mkldnn.default" in seen.names
+    exact = x.double().tanh()
+    torch.testing.assert_close(found.double().detach(), exact, rtol=3e-7, atol=0, equal_nan=True)
+    if mode is torch.enable_grad:
+        (slope,) = torch.autograd.grad(found.sum(), z)
+        torch.testing.assert_close(slope.double(), 1 - exact.square(), rtol=0, atol=1e-6, equal_nan=True)
+
+
 def test_elsewhere_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "is_faster", lambda: False)
     with Seen() as seen, fast_products():

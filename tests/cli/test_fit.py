@@ -97,7 +97,7 @@ def test_every_option_reaches_the_plan(cli, tmp_path):
         "standardize": False, "log_columns": (), "batch_size": 32, "steps": 5, "lr": 0.01, "lr_schedule": "constant",
         "optimizer": "adamw", "accumulate": 2, "ema": 0.9, "skip_above": 20.0,
         "clip_norm": 3.0, "patience": 4, "seed": 5, "device": "cpu", "precision": "bf16", "devices": 1,
-        "compile": False,
+        "strategy": "ddp", "compile": False,
     }  # fmt: skip
 
 

@@ -104,6 +104,11 @@ def _words(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]))
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Of the products of nets.")
 @click.option("--devices", type=click.IntRange(1), help="Processes on this machine.")
+@click.option(
+    "--strategy",
+    type=click.Choice(["ddp", "fsdp"]),
+    help="Each process holds the model (ddp), or a part of its large layers (fsdp). [default: ddp]",
+)
 @click.option("--compile/--no-compile", default=None, help="Compile the training step. [default: if it pays]")
 @click.option("--out", metavar="RUN", help="The run folder. [default: runs/DATA-TIME]")
 @click.option("--logger", metavar="NAME", help="Log training too by csv, tensorboard, wandb or mlflow, with options.")

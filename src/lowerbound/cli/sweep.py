@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["sweep"]
 
-_OF_FIT_ALONE = ("data", "resume", "start_from", "freeze", "out", "evaluate", "devices")
+_OF_FIT_ALONE = ("data", "resume", "start_from", "freeze", "out", "evaluate", "devices", "strategy")
 _OF_DATA = ("label", "kind", "columns", "array", "covariates", "series", "time")
 _ALSO = {"learning-rate": "lr"}
 

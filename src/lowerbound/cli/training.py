@@ -87,7 +87,8 @@ def go_on_otherwise(path: Path, out: Path | None, changes: dict[str, Any]) -> Jo
         ValueError: there is no such run, or it cannot go on so.
     """
     other = Run.open(path)
-    engine = other.plan.replace(**{n: changes[n] for n in ("device", "precision", "devices") if n in changes}).engine()
+    of_engine = ("device", "precision", "devices", "strategy")
+    engine = other.plan.replace(**{n: changes[n] for n in of_engine if n in changes}).engine()
     launch(engine)
     return _job(made_by_first(engine, lambda: branch(other, out, changes, _command())), engine)
 

@@ -143,10 +143,8 @@ class OnPath:
             if known is None:
                 return self.at(z).gradient
             output, slope = known
-            rest = self._without_likelihood(here)
-            along = [slope.mul_(self.beta), None]
-            (gradient,) = torch.autograd.grad([output, rest.sum()], here, along, materialize_grads=True)
-        return gradient
+            (of_likelihood,) = torch.autograd.grad(output, here, slope, materialize_grads=True)
+            return of_likelihood.mul_(self.beta).add_(_slope(self._without_likelihood(here), here))
 
     def _without_likelihood(self, z: Tensor) -> Tensor:
         """(1 − β) log p_0(z) + β log p(z): log f_β without β log p(x | z)."""

@@ -66,6 +66,7 @@ GENERAL: dict[str, Any] = {
     "device": "auto",
     "precision": "fp32",
     "devices": 1,
+    "strategy": "ddp",
     "compile": "auto",
 }
 _LARGEST_BATCH, _FEWEST_EPOCHS, _FEWEST_STEPS, _IWAE_SAMPLES, _IWAE_SAMPLES_CONVOLVED = 128, 100, 8000, 8, 3
@@ -73,7 +74,7 @@ _FEWEST_FOR_MIXTURE, _MOST_NAMED = 10, 8
 _MOST_NUMBERS = 300  # of a row that is no table, for which fits of all candidates take minutes
 _ARRAYS = ("array", "series")
 _OF_REALS = ("reals", "columns")  # domains whose default likelihood gives way to that of a recipe
-_OF_NO_MODEL = {"seed", "device", "precision", "devices", "log_columns"}
+_OF_NO_MODEL = {"seed", "device", "precision", "devices", "strategy", "log_columns"}
 
 
 @dataclass(frozen=True)

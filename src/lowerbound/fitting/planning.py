@@ -34,7 +34,7 @@ from lowerbound.models.recipe import OF_THE_DATA, Recipe
 from lowerbound.randomness import forked
 from lowerbound.recipes import recipe_named
 from lowerbound.spelling import check_options, find, parse, spelled
-from lowerbound.training.engine import Device, Engine, Precision
+from lowerbound.training.engine import Device, Engine, Precision, Strategy
 from lowerbound.weights import closed_form_rate
 
 __all__ = ["Part", "Plan", "check_plan", "plan"]
@@ -90,7 +90,7 @@ class Plan:
         labelled: how many rows keep their label, under a recipe that learns from some labels; None keeps all.
         freeze: parts whose parameters stay as a start gave them.
         seed: of everything random.
-        device, devices: see `Engine`; "auto" depends on the machine and is decided when training starts.
+        device, devices, strategy: see `Engine`; "auto" depends on the machine and is decided when training starts.
         precision: see `Engine`; what `low_precision` says where nothing or "auto" was given.
         compile: see `loop.train`.
         given: the values that the user gave, by name; all others were decided.
@@ -124,6 +124,7 @@ class Plan:
     device: Device = "auto"
     precision: Precision = "fp32"
     devices: int = 1
+    strategy: Strategy = "ddp"
     compile: bool | Literal["auto"] = "auto"
     given: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
@@ -168,7 +169,7 @@ class Plan:
 
     def engine(self) -> Engine:
         """Where to compute."""
-        return Engine(device=self.device, precision=self.precision, devices=self.devices)
+        return Engine(device=self.device, precision=self.precision, devices=self.devices, strategy=self.strategy)
 
     def replace(self, **changes: Any) -> Plan:
         """The same plan with some values changed."""

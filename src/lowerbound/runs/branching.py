@@ -32,6 +32,7 @@ CHANGEABLE = (
     "device",
     "precision",
     "devices",
+    "strategy",
     "compile",
 )
 """Settings under which a checkpoint goes on."""

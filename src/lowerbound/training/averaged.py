@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from lowerbound.training.sharded_state import part_here
+
 __all__ = ["Averaged"]
 
 
@@ -33,14 +35,14 @@ class Averaged:
             raise ValueError(f"ema is {decay} and expected in [0, 1); use 0.999.")
         self.decay = decay
         self._parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        self.tensors = {name: p.detach().clone() for name, p in self._parameters.items()}
+        self.tensors = {name: part_here(p.detach()).clone() for name, p in self._parameters.items()}
 
     @torch.no_grad()
     def update(self, step: int, taken: Tensor) -> None:
         """Move towards the parameters after a step, unless `taken` is false; this does not wait for the device."""
         weight = (1 - min(self.decay, (1 + step) / (10 + step))) * taken.float()
         for name, p in self._parameters.items():
-            self.tensors[name].lerp_(p.detach(), weight.to(p.dtype))
+            self.tensors[name].lerp_(part_here(p.detach()), weight.to(p.dtype))
 
     @torch.no_grad()
     def load(self, tensors: dict[str, Tensor]) -> None:
@@ -51,7 +53,7 @@ class Averaged:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Within this context, the module has the averages as its parameters."""
-        kept = {name: p.detach().clone() for name, p in self._parameters.items()}
+        kept = {name: part_here(p.detach()).clone() for name, p in self._parameters.items()}
         self.restore()
         try:
             yield
@@ -65,4 +67,4 @@ class Averaged:
     @torch.no_grad()
     def _put(self, tensors: dict[str, Tensor]) -> None:
         for name, p in self._parameters.items():
-            p.copy_(tensors[name])
+            part_here(p.detach()).copy_(tensors[name])

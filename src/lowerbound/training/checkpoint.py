@@ -22,6 +22,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from lowerbound.training.sharded_state import load_state_here, state_here
+
 __all__ = [
     "BestWeights",
     "Checkpoint",
@@ -144,11 +146,13 @@ def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 class BestWeights:
-    """The weights that had the best held-out bound, in buffers made once and overwritten in place."""
+    """The weights that had the best held-out bound, in buffers made once and overwritten in place; of a divided module
+    those that lie in this process.
+    """
 
     def __init__(self, module: nn.Module):
         self._module = module
-        self.tensors = {name: torch.empty_like(t, device="cpu") for name, t in module.state_dict().items()}
+        self.tensors = {name: torch.empty_like(t, device="cpu") for name, t in state_here(module).items()}
         self.bound = float("-inf")
 
     @torch.no_grad()
@@ -157,7 +161,7 @@ class BestWeights:
         if not bound > self.bound:
             return False
         self.bound = bound
-        for name, tensor in self._module.state_dict().items():
+        for name, tensor in state_here(self._module).items():
             self.tensors[name].copy_(tensor)
         return True
 
@@ -165,7 +169,7 @@ class BestWeights:
     def restore(self) -> None:
         """Load the best weights into the module, if any were offered."""
         if self.bound > float("-inf"):
-            self._module.load_state_dict(self.tensors)
+            load_state_here(self._module, self.tensors)
 
 
 def write_atomically(path: Path, content: bytes, *, new: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +17,11 @@ from lowerbound.losses.loss import Loss
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Device", "Engine", "Precision", "check_environment"]
+__all__ = ["Device", "Engine", "Precision", "Strategy", "check_environment"]
 
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
+Strategy: TypeAlias = Literal["ddp", "fsdp"]
 _FABRIC_PRECISION: dict[str, Any] = {"bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
@@ -30,7 +32,9 @@ class Engine:
     Arguments:
         device: "auto" takes CUDA, then MPS, then the CPU.
         precision: "fp32"; "bf16" autocasts; "fp16" autocasts with a gradient scaler (CUDA only).
-        devices: processes on this machine, trained together by DistributedDataParallel. Under `torchrun` its own count.
+        devices: processes on this machine, trained together. Under `torchrun` its own count.
+        strategy: "ddp" (DistributedDataParallel) gives each process the whole model; "fsdp" divides large layers among
+            them, with gradients and moments (`sharding`). One process has the whole model under either.
 
     Raises:
         ValueError: a device that is not there, more processes than the machine has cores or GPUs for, or a precision
@@ -40,10 +44,15 @@ class Engine:
     device: Device = "auto"
     precision: Precision = "fp32"
     devices: int = 1
+    strategy: Strategy = "ddp"
 
     def __post_init__(self) -> None:
         if self.precision not in get_args(Precision):
             raise ValueError(f"Engine got precision={self.precision!r} and expected fp32, bf16 or fp16.")
+        if self.strategy not in get_args(Strategy):
+            raise ValueError(f"Engine got strategy={self.strategy!r} and expected ddp or fsdp.")
+        if self.strategy == "fsdp" and self.precision == "fp16":
+            raise ValueError("fsdp trains in fp32 or bf16, as the scale of fp16 gradients would differ by process.")
         if self.devices < 1:
             raise ValueError(f"Engine got devices={self.devices} and needs at least 1.")
         if self.accelerator not in _present():
@@ -103,6 +112,16 @@ class Engine:
         """Whether steps are those of torch alone: one process in fp32, which lightning's wrappers would only slow."""
         return self.world_size == 1 and self.precision == "fp32"
 
+    @property
+    def divides(self) -> bool:
+        """Whether large layers are divided among several processes."""
+        return self.strategy == "fsdp" and self.world_size > 1
+
+    def said_by_first(self, flag: bool) -> bool:
+        """What the first process says; all of them must call this."""
+        said = torch.tensor(float(flag and self.rank == 0), device=self.torch_device)
+        return self.mean(said).item() > 0
+
     def set_up(self, loss: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
         """The loss and its optimiser as this engine runs them.
 
@@ -111,6 +130,8 @@ class Engine:
         """
         if self.is_plain:
             return loss, optimizer
+        if self.divides:
+            return self._in_precision(loss), optimizer
         if self.world_size > 1:
             everywhere = isinstance(loss, Loss) and loss.every_parameter_learns
             ddp_options = self.fabric.strategy._ddp_kwargs  # pyright: ignore[reportAttributeAccessIssue]
@@ -119,14 +140,23 @@ class Engine:
 
     def backward(self, value: Tensor) -> None:
         """Add the gradient of a value of a loss that was set up."""
-        if self.is_plain:
+        if self.is_plain or self.divides:
             value.backward()
         else:
             self.fabric.backward(value)
 
     def alone(self, loss: Any, enabled: bool) -> AbstractContextManager[object]:
         """Within this context, if it is enabled, processes do not exchange the gradients of a loss that was set up."""
-        return nullcontext() if self.is_plain else self.fabric.no_backward_sync(loss, enabled=enabled)
+        return nullcontext() if self.is_plain or self.divides else self.fabric.no_backward_sync(loss, enabled=enabled)
+
+    def _in_precision(self, loss: nn.Module) -> Callable[..., Any]:
+        """A loss whose nets compute in the precision of this engine."""
+
+        def run(*batch: Tensor) -> Any:
+            with self.fabric.autocast():
+                return loss(*batch)
+
+        return run
 
     def unscale(self, optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
         """Undo the scaling of half-precision gradients, so that they can be measured and clipped."""

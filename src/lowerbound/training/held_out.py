@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -47,10 +48,23 @@ def held_out_terms(loss: nn.Module, plan: HeldOut, seed: int, engine: Engine) ->
     mine = torch.arange(len(source)).tensor_split(engine.world_size)[engine.rank]
     total: dict[str, Tensor] = {}
     with forked(engine.torch_device, seed, engine.rank, 0, _HELD_OUT):
-        for rows in mine.split(plan.batch_size):
+        for rows, counted in _blocks(mine, plan.batch_size, len(source), engine):
             output = loss(*source.transform(*source.gather(rows)))
             for name, term in output.terms.items():
-                total[name] = total.get(name, 0.0) + term.float() * len(rows)
+                total[name] = total.get(name, 0.0) + term.float() * counted
     summed = torch.stack(list(total.values())) / len(source)
     means = (engine.mean(summed) * engine.world_size).tolist()
     return dict(zip(total, means, strict=True))
+
+
+def _blocks(mine: Tensor, size: int, num_rows: int, engine: Engine) -> list[tuple[Tensor, int]]:
+    """The rows of this process, a block at a time, and how many of them count.
+
+    Where layers are divided, all processes must evaluate as often as the one with the most rows: others end with a row
+    that does not count.
+    """
+    blocks = [(rows, len(rows)) for rows in mine.split(size) if len(rows)]
+    if engine.divides:
+        most = math.ceil(math.ceil(num_rows / engine.world_size) / size)
+        blocks += [(torch.zeros(1, dtype=torch.long), 0)] * (most - len(blocks))
+    return blocks

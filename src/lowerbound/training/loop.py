@@ -47,6 +47,7 @@ from lowerbound.training.engine import Engine
 from lowerbound.training.held_out import HeldOut
 from lowerbound.training.history import NonFiniteError
 from lowerbound.training.record import Record
+from lowerbound.training.sharding import Shards, check_sharded
 from lowerbound.training.skipping import Skipping
 from lowerbound.training.steps import CompiledStep, EagerStep, TrainingStep, buffers_kept
 from lowerbound.training.training_run import TrainingRun
@@ -162,13 +163,14 @@ def train(
     if isinstance(loss, Loss) and held_out is not None:
         check_patience(loss, held_out.patience)
     skipping = None if skip_above is None else Skipping(skip_above, device)
-    step, auto = _make_step(loss, feed, clip_norm, compile, optimizer, accumulate, engine, skipping)
+    shards = _shards(loss, optimizer, engine)
+    step, auto = _make_step(loss, feed, clip_norm, compile, optimizer, accumulate, engine, skipping, shards)
     run = TrainingRun(
         loss, step, Constant(lr) if isinstance(lr, int | float) else lr, feed, seed, engine, held_out, checkpoint
     )
     run.row_numbers = row_numbers
     run.averaged = None if ema is None else Averaged(loss, ema)
-    run.skipping, run.auto = skipping, auto
+    run.skipping, run.auto, run.shards = skipping, auto, shards
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
     run.keep()
@@ -192,6 +194,7 @@ def _records(run: TrainingRun, num_steps: int, log_every: int) -> Generator[Reco
             run.save(force=run.step == num_steps or run.stopped is not None)
     except GeneratorExit:
         run.save(force=True)
+        run.give_back()
         raise
     except NonFiniteError as error:
         run.fall_back(error)
@@ -269,6 +272,13 @@ def check_patience(loss: Loss, patience: int | None) -> None:
         )
 
 
+def _shards(loss: nn.Module, optimizer: str | MakeOptimizer | None, engine: Engine) -> Shards | None:
+    """The loss divided among the processes, where the engine says so."""
+    if engine.strategy == "fsdp":
+        check_sharded(loss, optimizer_of(optimizer))
+    return Shards(loss, engine.torch_device) if engine.divides else None
+
+
 def _make_step(
     loss: nn.Module,
     feed: Feed,
@@ -278,6 +288,7 @@ def _make_step(
     accumulate: int,
     engine: Engine,
     skipping: Skipping | None,
+    shards: Shards | None,
 ) -> tuple[TrainingStep, AutoCompile | None]:
     """The step that a run begins with, and who decides whether it is compiled later, if that is open."""
     chosen = optimizer_of(optimizer)
@@ -297,6 +308,6 @@ def _make_step(
         step = compiled()
         step.prepare(feed.batch(0))
         return step, None
-    eager = EagerStep(loss, feed.transform, engine, chosen, clip_norm, accumulate, skipping)
+    eager = EagerStep(loss, feed.transform, engine, chosen, clip_norm, accumulate, skipping, shards)
     is_open = compile == "auto" and able and feed.resumable and engine.accelerator == "cpu"
     return eager, AutoCompile(compiled) if is_open and getattr(loss, "compiles", True) else None

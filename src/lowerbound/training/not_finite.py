@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +12,7 @@ from lowerbound.losses.loss import Loss
 from lowerbound.row_numbers import row_number
 from lowerbound.support import Support
 from lowerbound.training.history import NonFiniteError
+from lowerbound.training.sharded_state import part_here
 
 __all__ = ["require_finite_parameters", "require_finite_rows", "with_rows"]
 
@@ -44,10 +47,20 @@ def require_finite_rows(values: Tensor, what: str, remedy: str = "fit again with
         )
 
 
-def require_finite_parameters(loss: nn.Module, step: int) -> None:
-    """Check the parameters, because the last gradient of an interval shows only in them."""
+def require_finite_parameters(loss: nn.Module, step: int, mean: Callable[[Tensor], Tensor]) -> None:
+    """Check the parameters, because the last gradient of an interval shows only in them.
+
+    Arguments:
+        loss: with the parameters, or those parts of them that lie here.
+        step: steps taken.
+        mean: averages a tensor over the processes, so that all of them see a bad parameter of each.
+
+    Raises:
+        NonFiniteError: naming the first.
+    """
     named = [(name, p) for name, p in loss.named_parameters() if p.requires_grad]
-    sums = torch.stack([p.detach().abs().max() if p.numel() else p.new_zeros(()) for _, p in named]).cpu()
+    parts = [part_here(p.detach()) for _, p in named]
+    sums = mean(torch.stack([p.abs().max() if p.numel() else p.new_zeros(()) for p in parts])).cpu()
     bad = (~sums.isfinite()).nonzero()
     if len(bad):
         index = int(bad[0])

@@ -1,8 +1,9 @@
-"""Matrix products in float32 by oneDNN where the library that torch calls for them is slow.
+"""Matrix products and tanh in float32 by oneDNN where the library that torch calls for them is slow.
 
 torch multiplies float32 matrices on x86 by MKL, which on processors of AMD reaches half the speed of oneDNN, the other
 library that torch brings (98 and 191 · 10⁹ operations a second on one core with AVX-512, 128 × 784 × 512). Both
-accumulate in float32: results differ by rounding. Elsewhere, and for small products, nothing is changed.
+accumulate in float32: results differ by rounding. Its tanh takes a quarter of the time and is as exact (8 · 10⁻⁸ of
+the value). Elsewhere, and for small products, nothing is changed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ __all__ = ["by_onednn", "fast_products", "is_faster", "is_large"]
 _LARGE = 2**21
 """Multiplications from which a product goes to oneDNN, whose call from here costs about 10 µs."""
 
+_MANY = 2**15
+"""Numbers from which tanh goes to oneDNN."""
+
 
 @functools.cache
 def is_faster() -> bool:
@@ -32,7 +36,7 @@ def is_faster() -> bool:
 
 @contextmanager
 def fast_products() -> Iterator[None]:
-    """Send the large products of eager code to oneDNN, those of gradients too; do nothing where it is not faster."""
+    """Send large products and tanh of eager code, gradients included, to oneDNN; do nothing where it is not faster."""
     if not is_faster():
         yield
         return
@@ -59,11 +63,17 @@ class _Products(TorchDispatchMode):
             return torch.ops.mkldnn._linear_pointwise(args[0], args[1].t(), None, "none", [], "")
         if func is torch.ops.aten.addmm.default and not kwargs and args[0].ndim == 1 and is_large(*args[1:]):
             return torch.ops.mkldnn._linear_pointwise(args[1], args[2].t(), args[0], "none", [], "")
+        if func is torch.ops.aten.tanh.default and _are_many(args[0]):
+            return args[0].contiguous().to_mkldnn().tanh().to_dense()
         if func is torch.ops.aten.linear.default and not kwargs:  # in inference mode it comes whole
             x, weight, *bias = args
             if is_large(x.reshape(-1, x.shape[-1]), weight.t()):
                 return torch.ops.mkldnn._linear_pointwise(x, weight, *(bias or [None]), "none", [], "")
         return func(*args, **(kwargs or {}))
+
+
+def _are_many(x: Tensor) -> bool:
+    return x.dtype == torch.float32 and x.device.type == "cpu" and x.layout == torch.strided and x.numel() >= _MANY
 
 
 def is_large(a: Tensor, b: Tensor) -> bool:

@@ -24,6 +24,7 @@ from lowerbound.threads import computing_seconds
 from lowerbound.training.direct_adam import DirectAdam, has_direct_update
 from lowerbound.training.engine import Engine
 from lowerbound.training.graphs import Graph, can_follow_autograd, why
+from lowerbound.training.sharding import Shards
 from lowerbound.training.skipping import Skipping
 
 __all__ = ["CannotCompile", "CompiledStep", "EagerStep", "TrainingStep", "Transform", "buffers_kept"]
@@ -65,6 +66,7 @@ class EagerStep:
         clip_norm: largest norm of the whole gradient, or None.
         accumulate: parts of a batch that are computed one after another, with one update at the end.
         skipping: which updates are left out, or None; with it every step waits for the device.
+        shards: the parts of the loss that lie in this process, or None where it has the whole.
     """
 
     def __init__(
@@ -76,15 +78,20 @@ class EagerStep:
         clip_norm: float | None,
         accumulate: int = 1,
         skipping: Skipping | None = None,
+        shards: Shards | None = None,
     ):
         named = [(name, p) for name, p in loss.named_parameters() if p.requires_grad]
         self.parameters, self._trained = [n for n, _ in named], [p for _, p in named]
         self.terms: list[str] = []
-        self.optimizer = optimizer_for(loss, make_optimizer)
+        self._shards = shards
+        if shards is not None:
+            self._trained = [shards.own(p) for p in self._trained]
+        self.optimizer = optimizer_for(loss, make_optimizer if shards is None else shards.over_own(make_optimizer))
         self._transform, self._engine, self._clip_norm = transform, engine, clip_norm
         self._accumulate, self._skipping = accumulate, skipping
         self._loss, self._fabric_optimizer = engine.set_up(loss, self.optimizer)
-        is_direct = engine.is_plain and isinstance(make_optimizer, Adam) and has_direct_update(self.optimizer)
+        is_bare = engine.is_plain or shards is not None
+        is_direct = is_bare and isinstance(make_optimizer, Adam) and has_direct_update(self.optimizer)
         self._update = DirectAdam(self.optimizer).step if is_direct else self._fabric_optimizer.step
 
     def begin(self) -> None:
@@ -95,6 +102,8 @@ class EagerStep:
         _set_rates(self.optimizer, lr)
         terms = self._accumulated(self._transform(*raw))
         self._engine.unscale(self._fabric_optimizer, self._loss)
+        if self._shards is not None:
+            self._shards.collect_gradients()
         row = torch.stack([*terms.values(), *self._norms()]).float()
         norms = row[len(terms) :]
         if self._clip_norm is not None:
@@ -139,10 +148,10 @@ class EagerStep:
         """The norm of each parameter's gradient; 0 if a parameter had no gradient in this step."""
         grads = [p.grad for p in self._trained]
         found = torch._foreach_norm([g for g in grads if g is not None])  # pyright: ignore[reportPrivateImportUsage]
-        if len(found) == len(grads):
-            return found
-        norms = iter(found)
-        return [p.new_zeros(()) if g is None else next(norms) for p, g in zip(self._trained, grads, strict=True)]
+        if len(found) < len(grads):
+            norms = iter(found)
+            found = [p.new_zeros(()) if g is None else next(norms) for p, g in zip(self._trained, grads, strict=True)]
+        return found if self._shards is None else self._shards.whole_norms(found)
 
     @torch.no_grad()
     def _clip(self, norms: Tensor, clip_norm: float) -> None:

@@ -28,6 +28,8 @@ from lowerbound.training.history import History, NonFiniteError
 from lowerbound.training.last_good import LastGood
 from lowerbound.training.not_finite import require_finite_parameters, with_rows
 from lowerbound.training.record import Record
+from lowerbound.training.sharded_state import load_state_here, state_here
+from lowerbound.training.sharding import Shards
 from lowerbound.training.skipping import Skipping
 from lowerbound.training.steps import TrainingStep
 from lowerbound.training.tuning import cpu_tuning
@@ -68,6 +70,7 @@ class TrainingRun:
         self.best, self.good = BestWeights(loss), LastGood()
         self.averaged: Averaged | None = None
         self.skipping: Skipping | None = None
+        self.shards: Shards | None = None
         self.auto: AutoCompile | None = None
         self.row_numbers: np.ndarray | None = None
         self.history: History | None = None
@@ -88,6 +91,8 @@ class TrainingRun:
     def advance(self, num_steps: int) -> None:
         """Take some steps without waiting for the device."""
         to_training(self.loss, self.kept_in_eval)
+        if self.shards is not None:
+            self.shards.agree_on_buffers()
         self.step_once.begin()
         first, started = self.step, computing_seconds()
         for i in range(first, first + num_steps):
@@ -117,7 +122,7 @@ class TrainingRun:
         scaled = self.engine.precision == "fp16"
         try:
             terms, norm = self.history.read(self.engine.mean, gradients_may_overflow=scaled)
-            require_finite_parameters(self.loss, self.step)
+            require_finite_parameters(self.loss, self.step, self.engine.mean)
         except NonFiniteError as error:
             found = with_rows(error, self.loss, self.feed, kept=self.good.numbers["step"])
             raise found.numbered(self.row_numbers) from None
@@ -170,14 +175,25 @@ class TrainingRun:
         if self.averaged is not None:
             self.averaged.restore()
         self.best.restore()
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Give the loss its layers whole, if they were divided among processes."""
+        if self.shards is not None:
+            self.shards.give_back()
 
     def save(self, *, force: bool) -> None:
         """Write a checkpoint if one is wanted and due."""
         plan = self.checkpoint
-        if plan is None or self.engine.rank != 0 or not (force or time.monotonic() - self._saved_at >= plan.every):
+        if plan is None or not (force or self._is_due(plan)):
             return
         self._write(plan, self._groups(), self._numbers())
         self._saved_at = time.monotonic()
+
+    def _is_due(self, plan: Checkpoint) -> bool:
+        """By the clock of the first process, which writes."""
+        due = time.monotonic() - self._saved_at >= plan.every
+        return due if self.shards is None else self.engine.said_by_first(due)
 
     def keep(self) -> None:
         """Remember this record, in which every number was finite."""
@@ -185,17 +201,17 @@ class TrainingRun:
 
     def fall_back(self, error: NonFiniteError) -> None:
         """Go back to the record before the bad number, save it with the reason, and give the loss its best weights."""
-        self.loss.load_state_dict(self.good.groups["loss"])
+        load_state_here(self.loss, self.good.groups["loss"])
         if self.averaged is not None:
             self.averaged.load(self.good.groups["average"])
-        if self.checkpoint is not None and self.engine.rank == 0:
+        if self.checkpoint is not None:
             failure = {"step": error.step, "what": error.what}
             self._write(self.checkpoint, self.good.groups, {**self.good.numbers, "failure": failure})
         self.finish()
 
     def _groups(self) -> dict[str, dict[str, Tensor]]:
-        """The tensors that change with every step."""
-        groups = {"loss": self.loss.state_dict(), "optimizer": optimizer_tensors(self.step_once.optimizer)}
+        """The tensors that change with every step, as far as they lie in this process."""
+        groups = {"loss": state_here(self.loss), "optimizer": optimizer_tensors(self.step_once.optimizer)}
         if self.averaged is not None:
             groups["average"] = self.averaged.tensors
         if self.skipping is not None:
@@ -203,8 +219,13 @@ class TrainingRun:
         return groups
 
     def _write(self, plan: Checkpoint, groups: dict[str, dict[str, Tensor]], numbers: dict[str, Any]) -> None:
-        best = {"best": self.best.tensors} if math.isfinite(self.best.bound) else {}
-        plan.save({**groups, **best}, numbers)
+        """Let the first process write one file, to which all give their parts."""
+        if math.isfinite(self.best.bound):
+            groups = {**groups, "best": self.best.tensors}
+        if self.shards is not None:
+            groups = self.shards.whole(groups)
+        if self.engine.rank == 0:
+            plan.save(groups, numbers)
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Load everything that `save` wrote."""
@@ -221,8 +242,10 @@ class TrainingRun:
                 f"{checkpoint.path} holds {has} average of the weights; train {without} ema, or anew."
             )
         try:
+            if self.shards is not None:
+                groups = self.shards.parts(groups)
             _check_shapes(groups.get("best", {}), self.best.tensors)
-            self.loss.load_state_dict(groups["loss"])
+            load_state_here(self.loss, groups["loss"])
             load_optimizer_tensors(self.step_once.optimizer, groups.get("optimizer", {}))
             if self.averaged is not None:
                 self.averaged.load(groups["average"])

@@ -37,6 +37,7 @@ _ASIDE = (
     "reasons",
     "device",
     "devices",
+    "strategy",
     "compile",
 )  # of a plan: how it came about, and matters of the machine
 

@@ -23,7 +23,7 @@ _RECIPE = "language-model"
 _OF_TRAINING = (
     "steps", "batch_size", "lr", "lr_schedule", "optimizer", "accumulate", "ema", "clip_norm", "skip_above", "patience",
 )  # fmt: skip
-_OF_THE_MACHINE = ("seed", "device", "precision", "devices", "compile")
+_OF_THE_MACHINE = ("seed", "device", "precision", "devices", "strategy", "compile")
 
 
 class BaselineWarning(UserWarning):
