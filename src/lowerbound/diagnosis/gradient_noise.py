@@ -34,6 +34,7 @@ from lowerbound.hooks import PointMass
 from lowerbound.losses import Loss
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
+from lowerbound.weights import is_exact
 
 __all__ = ["MOST", "gradient_noise"]
 
@@ -50,6 +51,10 @@ def gradient_noise(case: Case) -> Finding:
         return undefined(NAME, "Not defined without a loss and a posterior with parameters to train.")
     if isinstance(case.posterior, PointMass):
         return undefined(NAME, "Not defined for codes, of which none is drawn.")
+    if is_exact(case.model):
+        return undefined(
+            NAME, "Not asked: q(z | x) of this model is p(z | x); log w is the same for every draw."
+        )
     one, two, h = _gradients(case, copy.deepcopy(case.loss))
     within, floor = 0.5 * (one - two).square().sum(1), h.square().sum(1)
     between = _between(one @ two.mT)

@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, OneHotCategorical, constraints, register_kl
+from torch.distributions import Distribution, OneHotCategorical, constraints, register_kl
 from torch.types import _size
 
 from lowerbound.hooks import Turn
@@ -116,8 +116,9 @@ class LongCategorical(Distribution):
     @torch.no_grad()
     def sample(self, sample_shape: _size = ()) -> Tensor:
         """Draw codes: (*sample_shape, *batch, 2, m)."""
-        k = Categorical(logits=self.logits, validate_args=False).sample(torch.Size(sample_shape))
-        return _code(k, self.logits.shape[-1], self.logits.dtype)
+        shape, size = torch.Size(sample_shape), self.logits.shape[-1]
+        drawn = self.probs.reshape(-1, size).multinomial(shape.numel(), replacement=True)
+        return _code(drawn.mT.reshape(*shape, *self.batch_shape), size, self.logits.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log p of codes (..., *batch, 2, m): (..., *batch), nats."""
