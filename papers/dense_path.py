@@ -12,8 +12,10 @@
 The same for all: Bernoulli pixels, binarized anew at every visit, the ELBO from one sample with the KL of each layer in
 closed form (BIVA's is sampled), its rate turned on linearly over a tenth of the steps, Adam, batches of --batch-size, a
 learning rate that falls from --lr to a hundredth along a cosine, gradients clipped at a norm of 100; the bound of 5,000
-training images chooses the weights. No step is compiled. Seconds are those of the clock during training, with the
-evaluations of that bound: on a busy machine compare them only within one run of this script.
+training images chooses the weights. On a CPU every step is compiled, unless --no-compile says otherwise. Equal time is
+that of computing: before the longer run, both models take steps in turn, 20 at a time, and the medians of the
+seconds of a step decide how many fit (`equal_time`). `seconds_training` is read from the clock, with the evaluations of
+that bound and the compilation.
 
 Reported for the first --test-images, binarized once: L_K and the ELBO in nats, the rate of every layer, and the
 difference to `ladder` image by image. Runs lie in a folder and go on where they were stopped; the results of all that
@@ -28,7 +30,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -39,8 +44,12 @@ from lowerbound.data import Dataset, load
 from lowerbound.evaluate import log_evidence, summary
 from lowerbound.fitted import Fitted
 from lowerbound.fitting.planning import Plan, plan
+from lowerbound.fitting.preparing import prepare
 from lowerbound.plots import image_grid
 from lowerbound.randomness import forked
+from lowerbound.threads import computing_seconds
+from lowerbound.training.loop import train
+from lowerbound.training.record import Record
 
 RESULTS = Path(__file__).parent / "results"
 SHOWN = 14
@@ -58,9 +67,9 @@ CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
         {"network": "convolution", "groups": [2, 4, 6, 8], "latent_channels": 16, "width": 96, "hidden": 48},
     ),
 }
-AS_LONG_AS = {"ladder-longer": ("ladder", "dense"), "draw-whole": ("draw-whole", "draw")}
-"""Of what runs as long as another: the one that shows its seconds for each step, and the other."""
-TRIAL = 200  # steps that show the seconds of a step where no run has shown them
+AS_LONG_AS = {"ladder-longer": "dense", "draw-whole": "draw"}
+"""What runs as long as another, and the other."""
+TRIAL, TURNS = 20, 5  # steps of a turn, and the turns that are timed
 
 
 def main() -> None:
@@ -74,6 +83,7 @@ def main() -> None:
     parser.add_argument("--test-images", type=int, default=1000)
     parser.add_argument("--evidence-samples", type=int, default=100, help="K")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--no-compile", dest="compile", action="store_false")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--out", type=Path, default=RESULTS / "dense_path.json")
@@ -83,7 +93,9 @@ def main() -> None:
     for name in given.only:
         steps = steps_of(name, dataset, given)
         found = carried_out(given.runs / name, {"name": given.data}, dataset, planned(name, dataset, given, steps))
-        save(name, scores(found, given), given)
+        timing = timing_of(name, given)
+        equal_time = {"equal_time": json.loads(timing.read_text())} if timing.exists() else {}
+        save(name, scores(found, given) | equal_time, given)
         device = torch.device(given.device)
         with forked(device, given.seed):
             samples[name] = found.model.to(device).sample_mean(SHOWN).cpu().numpy()
@@ -112,27 +124,57 @@ def planned(name: str, dataset: Dataset, given: argparse.Namespace, steps: int) 
         clip_norm=100.0,
         seed=given.seed,
         device=given.device,
-        compile=False,
+        compile=given.compile and given.device == "cpu",
     ).replace(ema=None, skip_above=None, patience=None)
 
 
 def steps_of(name: str, dataset: Dataset, given: argparse.Namespace) -> int:
-    """As many as were asked for, or as fit into the seconds of another run."""
+    """As many as were asked for, or as fit into the computing time of another model."""
     if name not in AS_LONG_AS:
         return given.steps
-    known, kept = AS_LONG_AS[name], given.runs / f"{name}-steps.json"
-    if kept.exists():  # the number that a run began with
-        return json.loads(kept.read_text())
-    speed_of, as_long_as = known
-    steps = TRIAL if speed_of == name else given.steps
-    folder = given.runs / (f"{name}-trial" if speed_of == name else speed_of)
-    quick = carried_out(folder, {"name": given.data}, dataset, planned(speed_of, dataset, given, steps))
-    other = carried_out(
-        given.runs / as_long_as, {"name": given.data}, dataset, planned(as_long_as, dataset, given, given.steps)
+    kept = timing_of(name, given)
+    if not kept.exists():  # else the number that a run began with
+        other = AS_LONG_AS[name]
+        seconds = step_seconds([name, other], dataset, given)
+        steps = max(1, round(given.steps * seconds[other] / seconds[name]))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps({"as_long_as": other, "seconds_of_a_step": seconds, "steps": steps}) + "\n")
+    return json.loads(kept.read_text())["steps"]
+
+
+def timing_of(name: str, given: argparse.Namespace) -> Path:
+    """Where it is kept how long the steps of a model and of its rival take."""
+    return given.runs / f"{name}-steps.json"
+
+
+def step_seconds(names: list[str], dataset: Dataset, given: argparse.Namespace) -> dict[str, float]:
+    """The median seconds of a training step of each model, in turns; the first turn, which compiles, does not count."""
+    clock = computing_seconds if given.device == "cpu" else time.monotonic
+    runs = {name: tried(planned(name, dataset, given, given.steps), dataset) for name in names}
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(TURNS + 1):
+        for name, run in runs.items():
+            started = clock()
+            next(run)
+            taken[name].append((clock() - started) / TRIAL)
+    return {name: median(seconds[1:]) for name, seconds in taken.items()}
+
+
+def tried(plan: Plan, dataset: Dataset) -> Iterator[Record]:
+    """Training that goes on for the turns of a trial, and keeps nothing."""
+    engine = plan.engine()
+    training = prepare(dataset, plan, engine)
+    return train(
+        training.loss,
+        training.source,
+        num_steps=TRIAL * (TURNS + 1),
+        batch_size=plan.batch_size,
+        lr=plan.lr,
+        clip_norm=plan.clip_norm,
+        log_every=TRIAL,
+        compile=plan.compile,
+        engine=engine,
     )
-    count = max(1, round(steps * other.records[-1]["seconds"] / quick.records[-1]["seconds"]))
-    kept.write_text(json.dumps(count) + "\n")
-    return count
 
 
 def scores(found: Fitted, given: argparse.Namespace) -> dict[str, Any]:
