@@ -1,4 +1,4 @@
-"""Images by a factorised decoder, by a causal net without latents, and by both, with and without remedies.
+r"""Images by a factorised decoder, by a causal net without latents, and by both, with and without remedies.
 
     vae                p(z) Π_d p(x_d | z)              L_K
     no latents         Π_d p(x_d | x_<d)                log p(x) exact
@@ -20,7 +20,8 @@ Results are kept in one file. With --runs, training goes on where it was stopped
 
 python papers/pixels.py --steps 3000
 python papers/pixels.py --pixels levels --steps 1500
-python papers/pixels.py --data mnist --steps 4000 --latent-dim 16 --hidden 256 --compile --runs runs/pixels
+python papers/pixels.py --data mnist --steps 2000 --latent-dim 16 --hidden 256 --runs runs/pixels \
+    --only vae "no latents" warm-up
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
+    if given.runs is not None:
+        given.runs.mkdir(parents=True, exist_ok=True)
     out = given.out or RESULTS / f"pixels_{given.data}_{given.pixels}.json"
     data = load(given.data)
     pixels = Pixels(scale=data.pixel_scale, binarization="dynamic" if given.pixels == "bits" else "none")
@@ -144,15 +147,15 @@ def trained(
     name: str, images: Tensor, pixels: Pixels, given: argparse.Namespace
 ) -> tuple[Loss, dict[str, float | None]]:
     """The loss after its steps, and what training took; seconds are missing where it had been done before."""
-    steps = steps_of(name, given)
-    source, held_out = InMemory(images, pixels), None
+    steps, held_out, first = steps_of(name, given), None, pixels(images[:5000])
+    source = InMemory(images, pixels, device=given.device)
     if name == "aggressive":
         rest = len(images) // 10
-        source = InMemory(images[:-rest], pixels)
-        held_out = HeldOut(source=InMemory(images[-rest:], pixels), every=max(1, steps // 10), batch_size=BLOCK)
+        source, others = (InMemory(some, pixels, device=given.device) for some in (images[:-rest], images[-rest:]))
+        held_out = HeldOut(source=others, every=max(1, steps // 10), batch_size=BLOCK)
     with forked(CPU, given.seed):
         loss = loss_of(name, tuple(images.shape[1:]), given)
-        loss.model.initialize(pixels(images[:5000]))
+        loss.model.initialize(first)
     begun, bound = time.process_time(), None
     records = train(
         loss,
