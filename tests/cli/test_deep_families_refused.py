@@ -82,7 +82,7 @@ def test_an_error_of_another_kind_stays_what_it_is(monkeypatch):
 def test_a_latent_shape_that_no_net_gives():
     with pytest.raises(ValueError, match=r"latent_shape=5 needs \(2, 5\); build the net with"):
         DiagonalNormal(MLP(4, [], (2, 3)), 5)
-    x = np.zeros((40, 4), dtype=np.float32)
+    x = np.random.default_rng(0).integers(0, 2, (40, 4)).astype(np.float32)
     with pytest.raises(ValueError, match=r"latents of shape \(3,\) and p\(z\) over \(2,\)"):
         fit(x, "vae", latent_dim=2, hidden=[4], likelihood="bernoulli", posterior=DiagonalNormal(MLP(4, [4], (2, 3))),
             steps=2)  # fmt: skip
