@@ -21,7 +21,7 @@ Results are kept in one file. With --runs, training goes on where it was stopped
 python papers/pixels.py --steps 3000
 python papers/pixels.py --pixels levels --steps 1500
 python papers/pixels.py --data mnist --steps 2000 --latent-dim 16 --hidden 256 --runs runs/pixels \
-    --only vae "no latents" warm-up
+    --only warm-up "no latents" vae "vae, longer"
 """
 
 from __future__ import annotations

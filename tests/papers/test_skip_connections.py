@@ -27,7 +27,7 @@ def test_it_compares_seed_by_seed(tmp_path, monkeypatch):
     assert [len(rows[name]) for name in ("plain", "skips")] == [2, 2]
     for name in ("plain", "skips"):
         for row in rows[name]:
-            assert 0 <= row["mutual_information"] <= math.log(30) + 1e-6
+            assert -0.1 < row["mutual_information"] <= math.log(30) + 1e-6  # estimated from one draw of each
             assert row["elbo"] <= row["log_evidence"] < 0
     pairs = [skips["elbo"] - plain["elbo"] for skips, plain in zip(rows["skips"], rows["plain"], strict=True)]
     assert found["skips_minus_plain"]["elbo"]["mean"] == pytest.approx(sum(pairs) / 2)
