@@ -7,7 +7,7 @@ The prior is a path (`priors.Path`) with state (h, cell, canvas), whose steps sh
 along it and carries the state of its own LSTM. x̂_t is what the canvas of this very draw has not explained yet, so that
 q(z_t) depends on z_{<t}. Without attention `read` takes both images and `write` a linear map of h; with attention both
 look through windows (`nets.attention_window`), and h decides where. They start in the middle half of the image: from
-windows over all of it, as zeros would give, learning is several times slower.
+windows over all of it, as zeros would give, learning takes more than twice as many steps.
 
 For T = 1 without attention this is a plain autoencoder. KL_t = ½ Σ_d (μ² + σ² − log σ² − 1), with a −1 for each of the
 latents (the paper's eq. 11 has −T/2 for all, as do ports of it).
