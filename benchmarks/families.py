@@ -17,14 +17,13 @@ import gc
 import json
 import math
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from contenders import binary_images
-from timing import RESULTS, interleave, machine
+from timing import CLOCKS, RESULTS, interleave, machine
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
@@ -146,19 +145,22 @@ def draw_of(model: Any, x: Tensor, num_samples: int) -> Callable[[], object]:
     return draw
 
 
-def rounds(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+def rounds(calls: dict[str, Callable[[], object]], repeats: int, clock: str = "wall") -> dict[str, float]:
     """The median seconds of each call, over turns of enough calls to fill `TURN`; the slow ones were timed already."""
-    first = {name: seconds_of(call) for name, call in calls.items()}
-    counts = {name: max(1, math.ceil(TURN / seconds_of(call))) for name, call in calls.items() if first[name] <= SLOW}
-    seconds = interleave({name: times(calls[name], count) for name, count in counts.items()}, repeats, warmup=0)
+    first = {name: seconds_of(call, clock) for name, call in calls.items()}
+    counts = {
+        name: max(1, math.ceil(TURN / seconds_of(call, clock))) for name, call in calls.items() if first[name] <= SLOW
+    }
+    turns = {name: times(calls[name], count) for name, count in counts.items()}
+    seconds = interleave(turns, repeats, warmup=0, clock=clock)
     return first | {name: statistics.median(taken) / counts[name] for name, taken in seconds.items()}
 
 
-def seconds_of(call: Callable[[], object]) -> float:
+def seconds_of(call: Callable[[], object], clock: str) -> float:
     """Of one call."""
-    start = time.perf_counter()
+    start = CLOCKS[clock]()
     call()
-    return time.perf_counter() - start
+    return CLOCKS[clock]() - start
 
 
 def times(call: Callable[[], object], count: int) -> Callable[[], None]:

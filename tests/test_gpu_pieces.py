@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from lowerbound.data.given import dataset_of
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
 
 
-@pytest.fixture
-def gpu() -> Any:
-    spec = importlib.util.spec_from_file_location("benchmarks_gpu", SCRIPT)
+TINY = "--device cpu --steps 2 --test-images 3 --evidence-samples 2"
+
+
+def opened(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def gpu() -> Any:
+    return opened(SCRIPT)
 
 
 def test_each_piece_is_saved_and_only_what_failed_is_run_again(gpu: Any, tmp_path: Path) -> None:
@@ -42,6 +53,7 @@ def test_each_piece_is_saved_and_only_what_failed_is_run_again(gpu: Any, tmp_pat
     assert all(word != "cpu" for words in gpu.PIECES.values() for word in words)
 
 
+<<<<<<< HEAD
 @pytest.mark.slow
 @pytest.mark.parametrize("net", ["perceptron", "convolution"])
 def test_peers_are_compared_in_one_run(net: str, gpu: Any, tmp_path: Path) -> None:
@@ -55,3 +67,33 @@ def test_peers_are_compared_in_one_run(net: str, gpu: Any, tmp_path: Path) -> No
     ratios = found["times_as_fast_is_lowerbound eager"]
     assert ratios["hand-written"] == pytest.approx(speeds["lowerbound eager"] / speeds["hand-written"], rel=0.05)
     assert f"peers {net}" in gpu.PIECES
+=======
+def test_a_piece_that_was_stopped_finds_its_runs_again(gpu: Any, tmp_path: Path) -> None:
+    mark = (
+        "import os, sys; old = os.path.exists(sys.argv[1]); os.makedirs(sys.argv[1], exist_ok=True); sys.exit(not old)"
+    )
+    pieces = {"long one": [sys.executable, "-c", mark, "{runs}"]}
+    assert gpu.run_pieces(pieces, tmp_path, 60) == 1
+    assert gpu.run_pieces(pieces, tmp_path, 60) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, scores", [("very deep maps", 1), ("draw 32", 1), ("pixel-vae", 1), ("fashion maps", 2)])
+def test_each_long_piece_starts_on_a_cpu(
+    gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, scores: int
+) -> None:
+    """With two steps of a few images that nobody drew; the command is otherwise that of the GPU."""
+    _, script, *words = (word.replace("{runs}", str(tmp_path)) for word in gpu.PIECES[name])
+    assert words[words.index("--device") + 1] == "cuda"
+    images = np.random.default_rng(0).integers(0, 256, (60, 28, 28)).astype(np.uint8)
+    monkeypatch.syspath_prepend(os.path.dirname(script))
+    module = opened(Path(script))
+    monkeypatch.setattr(module, "load", lambda _: dataset_of(images))
+    small = [] if name == "pixel-vae" else ["--batch-size", "4"]
+    monkeypatch.setattr(sys, "argv", [script, *words, *TINY.split(), *small])
+    module.main()
+    result = json.loads((tmp_path / "result.json").read_text())
+    found = result["models"] if name == "pixel-vae" else result["contenders"]
+    assert len(found) == scores
+    assert all(("bits_per_dim" in row) == (name == "fashion maps") for row in found.values())
+>>>>>>> deep15

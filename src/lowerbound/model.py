@@ -131,11 +131,14 @@ class LatentVariableModel(nn.Module):
     def initialize(self, x: Float[Tensor, "batch *event"], context: Context | None = None) -> None:
         """Show some data to every part that starts better from data (thousands of rows are enough); a model that needs
         their context too overrides this.
+
+        Raises:
+            ValueError: a part that is made for data of another shape.
         """
         del context
         for conditional in (self.likelihood, self.posterior, self.prior):
             for part in _outermost(conditional):
-                part.initialize(x)
+                _start(part, x)
 
     def _decode(self, z: Latents, context: Context | None, q: Distribution | None) -> Distribution:
         """p(x | z). If q has computed the state h(z) already, the prior takes it from q."""
@@ -188,6 +191,19 @@ def _outermost(part: object) -> Iterator[InitializedFromData]:
     elif isinstance(part, nn.Module):
         for child in part.children():
             yield from _outermost(child)
+
+
+def _start(part: InitializedFromData, x: Tensor) -> None:
+    """Show data to a part, or say that it is made for others."""
+    try:
+        part.initialize(x)
+    except RuntimeError as error:
+        if not any(word in str(error) for word in ("shape", "size")):
+            raise
+        raise ValueError(
+            f"{type(part).__name__} cannot start from rows of shape {tuple(x.shape[1:])}: its net is made for another "
+            "shape; give it theirs, the number of channels included."
+        ) from error
 
 
 def _as_tuple(value: Context) -> tuple[Tensor, ...]:

@@ -67,7 +67,10 @@ def test_a_plan_says_how_it_is_trained():
         ({"levels": [2, 0]}, r"levels=\[2, 0\] and needs one or more"),
         ({"levels": [10**9]}, "levels=1,000,000,000 and takes at most 1,000"),
         ({"latent_channels": 0}, "latent_channels=0 and needs at least 1"),
-        ({**MAPS, "levels": [1, 1, 1, 1]}, "An image of 6×6 can be halved 3 times and 4 resolutions"),
+        (
+            {**MAPS, "levels": [1, 1, 1, 1]},
+            "An image of 6×6 can be halved 3 times, and halvings=1 with numbers of groups for 4",
+        ),
     ],
 )
 def test_mistakes_are_named(options, sentence):

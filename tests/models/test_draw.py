@@ -17,7 +17,7 @@ from lowerbound.gradients import Pathwise
 from lowerbound.losses import VariationalLoss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models import draw
-from lowerbound.nets.attention_window import Window
+from lowerbound.nets.attention_window import Window, first_window
 from lowerbound.nets.lstm_cell import LSTMCell
 from lowerbound.objectives import ELBO
 from lowerbound.one_call import fit
@@ -156,6 +156,21 @@ def test_a_fine_window_of_all_places_reads_and_writes_the_image():
     exact = window(log_variance=-8.0, log_gamma=0.7, places=6, image=(6, 6))
     torch.testing.assert_close(exact.read(image), np.exp(0.7) * image)
     torch.testing.assert_close(exact.write(exact.read(image)), image)
+
+
+def test_a_first_window_covers_the_middle_half_and_writes_a_value_at_its_own_size():
+    writer = Window(first_window(5, (28, 28), writes=True).double(), 5, (28, 28))
+    centres = writer.rows[0] @ torch.arange(28.0, dtype=torch.float64)
+    torch.testing.assert_close(centres, 13.5 + torch.linspace(-6.75, 6.75, 5, dtype=torch.float64), atol=0.01, rtol=0)
+    one = torch.zeros(1, 5, 5, dtype=torch.float64)
+    one[0, 2, 2] = 3.0
+    assert writer.write(one).max().item() == pytest.approx(3.0, rel=0.1)
+    assert writer.write(torch.ones(1, 5, 5, dtype=torch.float64))[0, 7:21, 7:21].min() > 0.5  # no gaps
+    reader = Window(first_window(5, (28, 28), writes=False).double(), 5, (28, 28))
+    torch.testing.assert_close(reader.read(torch.ones(1, 28, 28).double()), torch.ones(1, 5, 5).double())
+    model = draw((28, 28), glimpses=1, latent_dim=2, width=8)
+    for net, writes in ((model.prior.groups[0].window, True), (model.posterior.window, False)):
+        torch.testing.assert_close(net(torch.zeros(8)), first_window(5, (28, 28), writes=writes))
 
 
 def test_a_window_is_centred_and_its_filters_sum_to_one():

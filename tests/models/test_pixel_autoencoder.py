@@ -56,7 +56,7 @@ def test_a_fit_opens_again_and_knows_what_it_shows(tmp_path):
 def test_a_plan_says_how_it_is_trained():
     found = plan(load("digits"), "pixel-vae", steps=10)
     assert found.objective == "beta-elbo:beta=1.0,rate=kl,warmup=1000"
-    assert (found.binarization, found.num_samples) == ("dynamic", 1)
+    assert (found.binarization, found.num_samples, found.compile) == ("dynamic", 1, False)
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,10 @@ def test_a_plan_says_how_it_is_trained():
         ({"groups": [2, 0]}, r"groups=\[2, 0\] and needs one or more"),
         ({"groups": [10**9]}, "groups=1,000,000,000 and takes at most 1,000"),
         ({"width": 0}, "width=0 and needs at least 1"),
-        ({**MAPS, "groups": [1, 1, 1, 1]}, "An image of 6×6 can be halved 3 times and 4 resolutions"),
+        (
+            {**MAPS, "groups": [1, 1, 1, 1]},
+            "An image of 6×6 can be halved 3 times, and halvings=1 with numbers of groups for 4",
+        ),
         ({**MAPS, "norm_groups": 3}, "norm_groups is 3 for 8 channels"),
         ({"likelihood": "gauss"}, "no likelihood named 'gauss'"),
     ],

@@ -81,7 +81,10 @@ def test_a_stack_normalises_its_state_alone():
 @pytest.mark.parametrize(
     "make, sentence",
     [
-        (lambda: pyramid_sizes((8, 8), 1, 4), "An image of 8×8 can be halved 3 times and 4 resolutions"),
+        (
+            lambda: pyramid_sizes((8, 8), 1, 4),
+            "An image of 8×8 can be halved 3 times, and halvings=1 with numbers of groups for 4",
+        ),
         (lambda: pyramid_sizes((8, 8), 0, 2), "one halving or more"),
         (lambda: pyramid_sizes((64,), 1, 2), r"got data of shape \(64,\)"),
         (lambda: Bottleneck([(4, 3, 3), (4, 5, 5)], 2, 2), "of one height and width"),

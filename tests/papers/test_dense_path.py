@@ -25,9 +25,10 @@ def test_it_trains_for_equal_passes_and_equal_time_and_goes_on_where_it_was(tmp_
         "ladder": 3, "dense": 8, "ladder-longer": 3, "draw": 10,
     }  # fmt: skip
     assert [contenders[name]["steps"] for name in ("ladder", "dense", "draw")] == [4, 4, 4]
-    assert contenders["ladder-longer"]["steps"] == json.loads(
-        (tmp_path / "runs" / "ladder-longer-steps.json").read_text()
-    )
+    timing = json.loads((tmp_path / "runs" / "ladder-longer-steps.json").read_text())
+    assert contenders["ladder-longer"]["equal_time"] == timing
+    seconds = timing["seconds_of_a_step"]
+    assert contenders["ladder-longer"]["steps"] == max(1, round(4 * seconds["dense"] / seconds["ladder-longer"]))
     assert contenders["ladder"]["gain_on_ladder"] == {"mean": 0, "standard_error": 0}
     losses = [contenders[name]["negative_log_likelihood"] for name in ("ladder", "dense")]
     assert contenders["dense"]["gain_on_ladder"]["mean"] == pytest.approx(losses[0] - losses[1], abs=2e-3)

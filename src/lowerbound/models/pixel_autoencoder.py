@@ -89,5 +89,8 @@ RECIPE = Recipe(
     name="pixel-vae",
     cites=("gulrajani2017pixelvae",),
     make=pixel_vae,
-    defaults={"objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000"},
+    defaults={
+        "objective": "beta-elbo:beta=1.0,rate=kl,warmup=1000",
+        "compile": False,  # a graph takes minutes to make and saves a few hundredths of a step
+    },
 )

@@ -8,17 +8,21 @@ A grid of N × N places, centred at (g_y, g_x) with stride δ, reads an image A 
 Five numbers of a net decide it: g_y = (A − 1)/2 (ĝ_y + 1), g_x likewise, log σ², log γ, and log δ̂ with
 δ = (max(A, B) − 1)/(N − 1) δ̂. Zeros cover the image. Places count from 0, so that the grid is centred at g. F is
 normalised as a softmax over a, which has a gradient also where a filter lies outside of the image.
+
+Zeros leave gaps between thin filters that are spread over the whole image. `first_window` starts in its middle half,
+with filters of σ = δ/2, which leave none.
 """
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["NUM_PARAMETERS", "Window"]
+__all__ = ["NUM_PARAMETERS", "Window", "first_window"]
 
 NUM_PARAMETERS = 5
 
@@ -50,6 +54,22 @@ class Window:
     def write(self, patch: Float[Tensor, "*batch channel place place"]) -> Float[Tensor, "*batch channel height width"]:
         """F_yᵀ w F_x / γ."""
         return self.rows.mT @ patch @ self.columns / self.gamma
+
+
+def first_window(places: int, image: tuple[int, int], *, writes: bool) -> Float[Tensor, "5"]:
+    """The parameters of a window with which to start: δ̂ = 1/2 and σ = δ/2, around the middle of the image.
+
+    Arguments:
+        places: N.
+        image: (A, B).
+        writes: whether γ is such that one value of w is written at its own size, 1/(2πσ²) at most 1; else γ = 1.
+
+    >>> first_window(5, (28, 28), writes=False).exp()[2:].sqrt()  # σ, √δ̂, √γ
+    tensor([1.6875, 0.7071, 1.0000])
+    """
+    sigma = (max(image) - 1) / (places - 1) / 4
+    log_gamma = min(0.0, -math.log(2 * math.pi * sigma**2)) if writes else 0.0
+    return torch.tensor([0.0, 0.0, 2 * math.log(sigma), -math.log(2), log_gamma])
 
 
 def _filters(centre: Tensor, stride: Tensor, variance: Tensor, places: int, side: int) -> Tensor:

@@ -38,8 +38,8 @@ def pyramid_sizes(image: tuple[int, ...], halvings: int, resolutions: int) -> li
     possible = max(side - 1 for side in image[-2:]).bit_length()  # ⌈side/2⌉ reaches 1 after so many halvings
     if halvings + resolutions - 1 > possible:
         raise ValueError(
-            f"An image of {image[-2]}×{image[-1]} can be halved {possible} times and {resolutions} resolutions below "
-            f"halvings={halvings} take {halvings + resolutions - 1}; give numbers of groups for fewer resolutions."
+            f"An image of {image[-2]}×{image[-1]} can be halved {possible} times, and halvings={halvings} with numbers "
+            f"of groups for {resolutions} resolutions takes {halvings + resolutions - 1}; take fewer of either."
         )
     height, width = image[-2:]
     sizes = []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "papers" / "pixels_digits.py"
+SCRIPT = Path(__file__).parents[2] / "papers" / "pixels.py"
 
 
 @pytest.mark.slow
@@ -20,7 +20,7 @@ def test_it_trains_scores_and_draws_every_model(tmp_path, monkeypatch, pixels):
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words.split(), "--out", str(out)])
     runpy.run_path(str(SCRIPT), run_name="__main__")
     models = json.loads(out.read_text())["models"]
-    assert len(models) == 7
+    assert len(models) == 9
     for name, row in models.items():
         assert -250 < row["log_evidence"] < -20
         assert ("rate" in row) == (name != "no latents")
