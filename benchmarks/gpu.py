@@ -27,16 +27,13 @@ __all__ = ["PIECES", "run_pieces"]
 
 HERE = Path(__file__).parent
 LIMIT = 600
-<<<<<<< HEAD
 _PEERS = [sys.executable, str(HERE / "peers.py"), "--device", "cuda", "--out", "{out}/peers", "--net"]
-=======
 PAPERS = HERE.parent / "papers"
 _PATH = [
     sys.executable,
     str(PAPERS / "dense_path.py"),
     *split("--device cuda --test-images 1000 --evidence-samples 1000 --runs {runs} --out {runs}/result.json"),
 ]
->>>>>>> deep15
 _FIT = [sys.executable, "-m", "lowerbound", "fit", "mnist", "--device", "cuda"]
 PIECES: Mapping[str, list[str]] = {
     "waiting": [

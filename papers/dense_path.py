@@ -3,6 +3,7 @@ r"""A path of eight groups against a ladder of three, at equal passes and at equ
     dense          `very-deep`, 8 groups of 12 latents, state 200, bottlenecks 100 (Child 2021, arXiv:2011.10650)
     ladder         latents 64, 32, 16 under 200-200, 100-100, 50-50 units (Sønderby et al. 2016, arXiv:1602.02282)
     ladder-longer  the same for as many steps as its step time allows in the seconds of `dense`
+    ladder-warmed  the same again, with a rate that is turned on over half of the steps
     biva           5 levels of 12 latents, two at each but the top, the same state and bottlenecks (Maaløe et al. 2019,
                    arXiv:1902.02102); its rate is sampled, as p and q draw in different orders
     draw           10 glimpses of 5 × 5 places, 10 latents each, LSTMs of 256 (Gregor et al. 2015, arXiv:1502.04623)
@@ -64,6 +65,7 @@ CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
     "dense": ("very-deep", {"groups": [8], "latent_channels": 12, "width": 200, "hidden": 100}),
     "ladder": ("ladder", LADDER),
     "ladder-longer": ("ladder", LADDER),
+    "ladder-warmed": ("ladder", LADDER),
     "biva": ("biva", {"levels": [5], "latent_channels": 12, "width": 200, "hidden": 100}),
     "draw": ("draw", {**DRAW, "read": 5, "write": 5}),
     "draw-whole": ("draw", {**DRAW, "read": 0, "write": 0}),
@@ -74,7 +76,9 @@ CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
         {"network": "convolution", "groups": [2, 4, 6, 8], "latent_channels": 16, "width": 96, "hidden": 48},
     ),
 }
-AS_LONG_AS = {"ladder-longer": "dense", "draw-whole": "draw"}
+WARM_UP = {"ladder-warmed": 2}
+"""Of the steps, over which part the rate is turned on, as one over this number; else a tenth."""
+AS_LONG_AS = {"ladder-longer": "dense", "ladder-warmed": "dense", "draw-whole": "draw"}
 """What runs as long as another, and the other."""
 TRIAL, TURNS = 20, 5  # steps of a turn, and the turns that are timed
 
@@ -117,13 +121,14 @@ def main() -> None:
 def planned(name: str, dataset: Dataset, given: argparse.Namespace, steps: int) -> Plan:
     """Everything that decides a fit."""
     recipe, options = CONTENDERS[name]
+    warmup = steps // WARM_UP.get(name, 10)
     return plan(
         dataset,
         recipe,
         **options,
         likelihood=given.likelihood,
         binarization="dynamic" if given.likelihood == "bernoulli" else "none",
-        objective=f"beta-elbo:beta=1.0,rate={'sampled' if name == 'biva' else 'kl'},warmup={steps // 10}",
+        objective=f"beta-elbo:beta=1.0,rate={'sampled' if name == 'biva' else 'kl'},warmup={warmup}",
         gradient="pathwise",
         num_samples=1,
         steps=steps,

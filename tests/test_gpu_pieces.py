@@ -53,7 +53,6 @@ def test_each_piece_is_saved_and_only_what_failed_is_run_again(gpu: Any, tmp_pat
     assert all(word != "cpu" for words in gpu.PIECES.values() for word in words)
 
 
-<<<<<<< HEAD
 @pytest.mark.slow
 @pytest.mark.parametrize("net", ["perceptron", "convolution"])
 def test_peers_are_compared_in_one_run(net: str, gpu: Any, tmp_path: Path) -> None:
@@ -67,7 +66,8 @@ def test_peers_are_compared_in_one_run(net: str, gpu: Any, tmp_path: Path) -> No
     ratios = found["times_as_fast_is_lowerbound eager"]
     assert ratios["hand-written"] == pytest.approx(speeds["lowerbound eager"] / speeds["hand-written"], rel=0.05)
     assert f"peers {net}" in gpu.PIECES
-=======
+
+
 def test_a_piece_that_was_stopped_finds_its_runs_again(gpu: Any, tmp_path: Path) -> None:
     mark = (
         "import os, sys; old = os.path.exists(sys.argv[1]); os.makedirs(sys.argv[1], exist_ok=True); sys.exit(not old)"
@@ -96,4 +96,3 @@ def test_each_long_piece_starts_on_a_cpu(
     found = result["models"] if name == "pixel-vae" else result["contenders"]
     assert len(found) == scores
     assert all(("bits_per_dim" in row) == (name == "fashion maps") for row in found.values())
->>>>>>> deep15
