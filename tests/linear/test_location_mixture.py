@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import time
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,9 +13,10 @@ import torch
 from scipy import stats
 
 from lowerbound.linear import MixedRows, OtherColumns, fit_stack
-from lowerbound.linear.location_mixture import LocationMixture, fit_location_mixture
+from lowerbound.linear.gaps import filled_at_means
+from lowerbound.linear.location_mixture import LocationMixture, _LocationFit, fit_location_mixture
 from lowerbound.linear.moving_columns import columns_that_move
-from lowerbound.linear.portfolio import Candidate
+from lowerbound.linear.portfolio import Candidate, location_candidates
 
 NAN = float("nan")
 
@@ -94,6 +97,55 @@ def test_complete_rows_have_the_effects_of_a_regression() -> None:
     torch.testing.assert_close(fitted, least_squares, atol=0.02, rtol=0)
     between = effects[:2] - effects[1:3]
     torch.testing.assert_close(fit.effects[:2] - fit.effects[1:3], between, atol=0.15, rtol=0)
+
+
+def test_one_cluster_solves_the_equation_of_several() -> None:
+    """Beside it a copy of the cluster, so that Σ_k H_k Δ Q_k is written out."""
+    rows, _ = planted(150, gaps=0.2)
+    old = fit_location_mixture(rows, 1, None, [0, 1], max_iterations=3)
+    fit = _LocationFit(rows, filled_at_means(rows.real), old.cells, 1, None, (1.0,), 0.0, 1e-3, None)
+    _, (weight, deviation), _, _ = fit._expect(old)
+    clusters = old.clusters
+    twice = replace(
+        clusters,
+        loc=clusters.loc.repeat(2, 1),
+        log_weights=clusters.log_weights.repeat(2, 1) - np.log(2),
+        weight=clusters.weight.repeat(2, 1, 1),
+        variance=clusters.variance.repeat(2, 1),
+    )
+    one = fit._effects(old.effects, clusters, weight, deviation)
+    two = fit._effects(old.effects, twice, weight.repeat(1, 2) / 2, deviation.repeat(1, 2, 1) / 2)
+    torch.testing.assert_close(one, two)
+    assert not torch.allclose(one, old.effects)
+
+
+def test_many_classes_beside_many_numbers_are_tried_in_little_memory() -> None:
+    """An equation for all 9,000 numbers of A would be 650 MB."""
+    g = torch.Generator().manual_seed(0)
+    classes = torch.randint(300, (900, 1), generator=g).double()
+    real = torch.randn(900, 30, generator=g).double() + classes / 20
+    others = OtherColumns(classes, (300,), classes[:, :0])
+    begun = time.process_time()
+    assert columns_that_move(MixedRows(real, others)) == ()  # 300 numbers for each of 30 columns are too many
+    assert time.process_time() - begun < 20
+
+
+def test_several_clusters_share_no_more_effects_than_an_equation_bears(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, _ = planted(200)
+    assert [each.num_clusters for each in location_candidates(rows)] == [1, 3, 6, 12]
+    monkeypatch.setattr("lowerbound.linear.portfolio._MOST_EFFECTS", 9)  # of 3 and 2 classes and 2 columns: 10
+    assert [each.num_clusters for each in location_candidates(rows)] == [1]
+
+
+def test_a_column_whose_gaps_fill_the_pairs_is_not_tried() -> None:
+    """200 classes in a third of the rows: 130 pairs for each row."""
+    g = torch.Generator().manual_seed(0)
+    classes = torch.randint(200, (600, 1), generator=g).double()
+    real = classes / 10 + torch.randn(600, 1, generator=g).double()
+    rows = MixedRows(real, OtherColumns(classes, (200,), classes[:, :0]))
+    assert columns_that_move(rows) == (0,)
+    gaps = classes.masked_fill(torch.rand(600, 1, generator=g) < 0.65, NAN)
+    assert columns_that_move(MixedRows(real, OtherColumns(gaps, (200,), classes[:, :0]))) == ()
 
 
 def test_gaps_of_a_quarter_leave_the_effects() -> None:

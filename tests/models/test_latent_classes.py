@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,9 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def precise() -> LatentVariableModel:
-    """Fitted to the table, in double precision."""
-    with pytest.MonkeyPatch.context() as patched:
+    """Fitted to the table of one seed, which is that of no test, in double precision."""
+    with pytest.MonkeyPatch.context() as patched, torch.random.fork_rng():
+        torch.manual_seed(0)
         few(patched)
         return fitted(table().double())
 
@@ -131,13 +133,24 @@ def test_classes_are_summed_out(precise: LatentVariableModel) -> None:
     torch.testing.assert_close(seen, p[:, 0, :3], atol=0.04, rtol=0)
 
 
+def test_rows_in_blocks_have_the_same_bits(precise: LatentVariableModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    q, x = precise.posterior, table().double()
+    assert isinstance(q, ClassPosterior)
+    together = q._inferred(x)[0]
+    monkeypatch.setattr("lowerbound.models.latent_classes._BLOCK", 20)
+    assert torch.equal(q._inferred(x)[0], together)
+    assert q._inferred(x[:0])[0].shape == (0, together.shape[1])
+
+
 def test_many_components_have_two_digits(precise: LatentVariableModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same weights, decoded from codes (2, m) of c; few values stand for many."""
     x, model = table().double(), copy.deepcopy(precise)
     expected = model.log_weights(x, 2).log_w[0]
     monkeypatch.setattr("lowerbound.distributions.long_categorical.MOST_ONE_HOT", 2)
     zeta, c = model.infer(x).sample((3,))
-    assert c.shape[2:] == (2, 2)  # 4 ≥ components > 2
+    components = len(model.prior.logits)
+    assert components > 2
+    assert c.shape[2:] == (2, math.isqrt(components - 1) + 1)
     torch.testing.assert_close(model.log_weights(x, 3).log_w, expected.expand(3, -1), atol=1e-9, rtol=1e-9)
     assert model.decode((zeta, c)).sample().shape == (3, *x.shape)
     assert model.prior(None).sample((5,))[1].shape == (5, 2, 2)

@@ -74,9 +74,9 @@ def test_encoder_and_decoder_rest(few):
     assert both.model.prior.prior.velocity.last.weight.abs().max() > 0
 
 
-@pytest.mark.parametrize("stopped_after", [pytest.param(2, marks=pytest.mark.slow), 31])
+@pytest.mark.parametrize("stopped_after", [pytest.param(2, marks=pytest.mark.slow), 24, 31])
 def test_a_run_goes_on_to_the_same_bits_in_both_stages(few, tmp_path, stopped_after):
-    """The 31st record is of step 55 of the second stage, the last thirty of whose 60 steps are on log p(z)."""
+    """The 24th and 31st records are of steps 20 and 55 of the second stage, the last 30 of whose 60 are on log p(z)."""
     planned = plan(few, "two-stage", steps=20, prior_epochs=12, prior_patience=12, **SMALL)
 
     def run(path, records):

@@ -249,17 +249,19 @@ class _LocationFit:
         return sums, (weight, deviation), of_cell, value / self.num_rows
 
     def _effects(self, old: Tensor, clusters: ScaledMixture, weight: Tensor, deviation: Tensor) -> Tensor:
-        """A, given all else: Δ is the solution of the equation above."""
+        """A, given all else: Δ is the solution of the equation above, in which the Q of one cluster alone cancels."""
         design, precision = self.cells.design, torch.linalg.inv(clusters.covariance)
+        prior = _PRIOR_ROWS * torch.eye(len(old), dtype=old.dtype, device=old.device)
         second = torch.einsum("qk,qc,qe->kce", weight, design, design)
-        pull = torch.einsum("qc,qkd->kcd", design, deviation) @ precision
+        pull = torch.einsum("qc,qkd->kcd", design, deviation)
+        if len(precision) == 1:
+            return old + torch.linalg.solve(second[0] + prior, pull[0] - _PRIOR_ROWS * old)
         share = clusters.log_weights.exp().sum(1)
         mean = torch.einsum("k,kde->de", share, precision)
         size = old.numel()
         left = torch.einsum("kce,kdf->cdef", second, precision).reshape(size, size)
-        prior = _PRIOR_ROWS * torch.eye(len(old), dtype=old.dtype, device=old.device)
         left = left + torch.einsum("ce,df->cdef", prior, mean).reshape(size, size)
-        right = pull.sum(0) - _PRIOR_ROWS * old @ mean
+        right = (pull @ precision).sum(0) - _PRIOR_ROWS * old @ mean
         return old + torch.linalg.solve(left, right.flatten()).view_as(old)
 
 

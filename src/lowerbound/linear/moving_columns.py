@@ -25,16 +25,17 @@ def columns_that_move(rows: MixedRows) -> tuple[int, ...]:
         return ()
     few = {"max_iterations": _TRIAL, "shrinkage": d / 2}
     alone = fit_scaled_mixture(rows.real, 1, None, others=others, **few).log_evidence(rows.real, others).sum()
+    missing = 1 - (~others.classes.isnan()).to(rows.real).mean(0)
+    pairs_of = [1 + float(part) * (size - 1) for part, size in zip(missing, others.sizes, strict=True)]
     gain = {}
     for j, size in enumerate(others.sizes):
-        if size <= _MOST_CELLS:
+        if size <= _MOST_CELLS and pairs_of[j] <= _MOST_PAIRS:
             moved = fit_location_mixture(rows, 1, None, [j], **few).log_evidence(rows.real, others).sum()
             gain[j] = float(moved - alone) - 0.5 * (size - 1) * d * math.log(n)
-    missing = 1 - (~others.classes.isnan()).to(rows.real).mean(0)
     taken: list[int] = []
     num_cells, num_pairs = 1, 1.0
     for j in sorted(gain, key=lambda j: -gain[j]):
-        cells, pairs = num_cells * others.sizes[j], num_pairs * (1 + float(missing[j]) * (others.sizes[j] - 1))
+        cells, pairs = num_cells * others.sizes[j], num_pairs * pairs_of[j]
         if gain[j] > 0 and cells <= _MOST_CELLS and pairs <= _MOST_PAIRS:
             taken.append(j)
             num_cells, num_pairs = cells, pairs

@@ -47,8 +47,10 @@ _SIZES = ((1, 1), (1, 2), (1, 4), (1, 6), (1, 10), (3, 1), (10, 1), (3, 2), (8, 
 _LARGE = ((1, 20), (1, 40), (2, 12), (4, 12), (2, 24))
 """Numbers of clusters and of factors; the second list is for more columns than `_WIDE`."""
 _MANY_CLUSTERS = ((25, 4), (50, 4))
-_MOVED_CLUSTERS, _MOST_COMPONENTS, _FULL = (1, 3, 6, 12), 7_000, 12
-"""Clusters whose numbers are moved by classes; these with cells and levels; columns up to which any covariance goes."""
+_MOVED_CLUSTERS, _MOST_COMPONENTS, _MOST_EFFECTS, _FULL = (1, 3, 6, 12), 7_000, 1_000, 12
+"""Clusters whose numbers are moved by classes; these with cells and levels; numbers of A, for which several clusters
+solve an equation at every step; columns up to which any covariance goes.
+"""
 _COUNT_SIZES = ((1, 1), (1, 2), (1, 3), (3, 1), (8, 1), (16, 1), (3, 2), (8, 2), (4, 3))
 _ROWS_PER_CLUSTER, _ITERATIONS, _SPARE = 10, 60, 2
 _MOST_PRODUCTS = 3e8
@@ -294,8 +296,11 @@ def location_candidates(rows: MixedRows) -> Iterator[Candidate]:
     moved_by, d = columns_that_move(rows), rows.real.shape[1]
     if not moved_by or rows.others is None:
         return
-    num_cells = math.prod(rows.others.sizes[j] for j in moved_by)
+    sizes = [rows.others.sizes[j] for j in moved_by]
+    num_cells, num_effects = math.prod(sizes), sum(sizes) * d
     for k in _MOVED_CLUSTERS:
+        if k > 1 and num_effects > _MOST_EFFECTS:
+            return
         if _enough(len(rows), k) and d * k <= _WIDE_WITH_GAPS and k * num_cells * len(_FEW_LEVELS) <= _MOST_COMPONENTS:
             rank, rows_of_prior = (None, d / 2) if d <= _FULL else (4, 1.0)
             yield Candidate(

@@ -31,6 +31,7 @@ from lowerbound.distributions.long_categorical import categorical_over, every_co
 from lowerbound.likelihoods import Mixed
 from lowerbound.likelihoods.columns import (
     CategoricalColumns,
+    Columns,
     ContinuousColumns,
     HeteroscedasticCountColumns,
     PositiveColumns,
@@ -65,6 +66,7 @@ from lowerbound.protocols import Context
 __all__ = ["RECIPE", "ClassPosterior", "ParametersOfClass", "latent_classes", "rows_of", "start_latent_classes"]
 
 _STARTS = 10
+_BLOCK = 2**22  # numbers of rows, components and columns at a time
 _AS_GIVEN_CLASS = {"ordinal": "categorical", "count": "heteroscedastic-count"}
 
 
@@ -257,7 +259,7 @@ class ClassPosterior(SizedByFit):
             elif isinstance(part, NegativeBinomialDistribution) and not part.mean.requires_grad:
                 log_others = log_others + _log_counts(x, part)
             else:
-                log_others = log_others + observed_log_prob(group, part, x[:, None]).sum(-1)
+                log_others = log_others + _log_classes(x, group, part)
         if not real:
             return self.logits.log_softmax(0) + log_others, None
         components = Components(self.logits, torch.cat(loc, -1), net.weight, torch.cat(scale, -1).log())
@@ -315,6 +317,12 @@ def _log_counts(x: Tensor, given: NegativeBinomialDistribution) -> Float[Tensor,
     m, r, counts = given.mean.double(), given.inverse_dispersion.double(), x.double()
     parameters = OtherParameters(m[:, :0], m, r)
     return parameters.log_prob(OtherColumns(counts[:, :0], (), counts)).to(x)
+
+
+def _log_classes(x: Tensor, group: Columns, given: Distribution) -> Float[Tensor, "row component"]:
+    """Σ log p of the columns of a group given each component, of some rows at a time."""
+    parts = x.split(max(1, _BLOCK // given.batch_shape.numel()))
+    return torch.cat([observed_log_prob(group, given, part[:, None]).sum(-1) for part in parts])
 
 
 def _places_of_real(likelihood: Mixed) -> Tensor:
