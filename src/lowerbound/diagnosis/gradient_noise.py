@@ -52,9 +52,7 @@ def gradient_noise(case: Case) -> Finding:
     if isinstance(case.posterior, PointMass):
         return undefined(NAME, "Not defined for codes, of which none is drawn.")
     if is_exact(case.model):
-        return undefined(
-            NAME, "Not asked: q(z | x) of this model is p(z | x); log w is the same for every draw."
-        )
+        return undefined(NAME, "Not asked: q(z | x) of this model is p(z | x); log w is the same for every draw.")
     one, two, h = _gradients(case, copy.deepcopy(case.loss))
     within, floor = 0.5 * (one - two).square().sum(1), h.square().sum(1)
     between = _between(one @ two.mT)
