@@ -161,6 +161,15 @@ def test_tokens_that_were_damaged_in_the_cache_are_made_again(path, cache, name,
     np.testing.assert_array_equal(again.usable_rows, first.usable_rows)
 
 
+def test_a_file_that_changes_while_it_is_gone_through_is_refused(path):
+    lines = Lines([path], "pets")
+    going = iter(lines)
+    next(going)
+    path.write_text("a cat\n" * 3)
+    with pytest.raises(DataError, match=r"'pets.txt' has changed or gone since it was opened"):
+        list(going)
+
+
 def test_other_texts_and_rows_of_numbers_are_read_under_the_schema(path, tmp_path):
     schema = read_file(path).schema
     other = tmp_path / "other.txt"
