@@ -67,6 +67,8 @@ MODELS = (
     "warm-up and free bits 0.5",
     "aggressive",
 )
+DECIDE = ("data", "steps", "lr", "pixels", "latent_dim", "hidden", "channels", "layers", "seed")
+"""Options that decide the weights."""
 
 
 def main() -> None:
@@ -180,9 +182,17 @@ def trained(
 
 
 def folder_of(name: str, given: argparse.Namespace) -> Path:
-    """Where the checkpoint of a model is."""
+    """Where the checkpoint of a model is, beside the options under which it is trained.
+
+    Raises:
+        ValueError: there is one of other options.
+    """
     folder: Path = given.runs / name.replace(" ", "-").replace(",", "")
     folder.mkdir(parents=True, exist_ok=True)
+    options, told = {key: getattr(given, key) for key in DECIDE}, folder / "options.json"
+    if told.exists() and json.loads(told.read_text()) != options:
+        raise ValueError(f"{folder} holds a run with other options; remove it, or name another folder.")
+    told.write_text(json.dumps(options))
     return folder
 
 

@@ -367,3 +367,18 @@ def test_main_reads_the_words_of_the_process(monkeypatch, capsys):
 
 def test_run_json_holds_nothing_that_is_not_json(digits_run):
     json.loads((digits_run / "run.json").read_text(), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--hidden", "8"], "numbers and more, and there is none here; use ddp"),
+        (["--hidden", "1024", "--loss", "autoencoding"], "this is Autoencoding; use ddp"),
+        (["--hidden", "1024", "--optimizer", "rmsprop"], "There is no optimizer named 'rmsprop'"),
+        (["--recipe", "two-stage:hidden=[1024]"], "fsdp trains in one stage and two-stage has two; use ddp"),
+    ],
+)
+def test_what_cannot_be_divided_is_refused_before_there_is_a_folder(refused, tmp_path, options, words):
+    told = refused("fit", "digits", "--strategy", "fsdp", *options, "--steps", 2, "--out", tmp_path / "run")
+    assert words in told
+    assert not (tmp_path / "run").exists()

@@ -13,6 +13,7 @@ import pytest
 
 import lowerbound as lb
 from lowerbound.data import DataError, read_file, read_rows, token_files
+from lowerbound.data.formats.text import texts_in
 from lowerbound.data.lines import Lines
 from lowerbound.data.on_disk import OnDisk
 from lowerbound.one_call import fit_dataset
@@ -122,6 +123,51 @@ def test_files_of_a_folder_or_a_pattern_are_one_text(path, tmp_path):
     for said in ({"array": "x"}, {"covariates": ["a"]}, {"label": "a"}):
         with pytest.raises(DataError, match=r"array was given|covariates was given|label='a' was given"):
             read_file(parts, **said)
+
+
+@pytest.mark.parametrize("above", [0, 2**30])
+def test_an_empty_file_among_others_adds_no_line_unless_all_are(tmp_path, above):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "0.txt").write_text("a cat\na dog\na cat\n")
+    (folder / "1.txt").write_text("")
+    (folder / "2.txt").write_text("a cat sat")
+    (tmp_path / "whole.txt").write_text("a cat\na dog\na cat\na cat sat")
+    assert read_file(folder, stream_above=above).checksum == read_file(tmp_path / "whole.txt").checksum
+    for name in ("0.txt", "2.txt"):
+        (folder / name).write_text("\n")
+    with pytest.raises(DataError, match=r"is empty; expected one text a line"):
+        read_file(folder, stream_above=above)
+
+
+@pytest.mark.parametrize("other", ["classes", "molecules.smi.txt", "picture.png"])
+def test_a_folder_of_something_else_too_is_not_one_of_texts(tmp_path, other):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "README.txt").write_text("pictures of cats\nand of dogs\n")
+    (folder / other).mkdir() if other == "classes" else (folder / other).write_text("CCO\n")
+    assert texts_in(folder) == []
+    assert [one.name for one in texts_in(folder / "*E.txt")] == ["README.txt"]
+
+
+@pytest.mark.parametrize("name", ["tokens", "places", "lines"])
+@pytest.mark.parametrize("content", [None, b"", b"12345678"])
+def test_tokens_that_were_damaged_in_the_cache_are_made_again(path, cache, name, content):
+    first = read_file(path, stream_above=0)
+    for folder in (cache / "tokens").iterdir():
+        (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
+    again = read_file(path, stream_above=0)
+    assert again.checksum == first.checksum
+    np.testing.assert_array_equal(again.usable_rows, first.usable_rows)
+
+
+def test_a_file_that_changes_while_it_is_gone_through_is_refused(path):
+    lines = Lines([path], "pets")
+    going = iter(lines)
+    next(going)
+    path.write_text("a cat\n" * 3)
+    with pytest.raises(DataError, match=r"'pets.txt' has changed or gone since it was opened"):
+        list(going)
 
 
 def test_other_texts_and_rows_of_numbers_are_read_under_the_schema(path, tmp_path):

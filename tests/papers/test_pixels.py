@@ -26,3 +26,17 @@ def test_it_trains_scores_and_draws_every_model(tmp_path, monkeypatch, pixels):
         assert ("rate" in row) == (name != "no latents")
         assert row.get("elbo", -1e9) <= row["log_evidence"]
     assert out.with_suffix(".png").stat().st_size > 1000
+
+
+def test_a_folder_of_runs_with_other_options_is_refused(tmp_path, monkeypatch):
+    words = "--only vae --steps 4 --hidden 8 --latent-dim 2 --evidence-samples 3"
+    folders = ["--runs", str(tmp_path), "--out", str(tmp_path / "result.json")]
+
+    def run(*more: str) -> float:
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words.split(), *folders, *more])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+        return json.loads((tmp_path / "result.json").read_text())["models"]["vae"]["log_evidence"]
+
+    assert run() == run()
+    with pytest.raises(ValueError, match="vae holds a run with other options"):
+        run("--lr", "0.1")

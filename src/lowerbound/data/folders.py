@@ -99,8 +99,8 @@ def _files(path: Path) -> list[Path]:
         )
     if not here and not below:
         raise DataError(
-            f"the folder '{name}' has no .png or .jpg file and no shards (.npy, .npz, .parquet, .tar); give one of "
-            "these, or one data file."
+            f"the folder '{name}' has no .png or .jpg file and no shards (.npy, .npz, .parquet, .tar), and more "
+            "than .txt files; give one of these, or one data file."
         )
     return here or below
 

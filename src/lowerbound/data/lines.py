@@ -86,6 +86,7 @@ def lines_of(stamp: Stamp) -> Iterator[str]:
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or "it is damaged"
         raise DataError(f"'{name}' cannot be read ({reason}); save it again.") from None
+    stamp.check()
 
 
 def _opened(path: Path) -> Any:

@@ -145,9 +145,12 @@ def _of_file(stamp: Stamp, text: TextSchema, length: int, number: Callable[[str]
 def _known(folder: Path) -> _Facts | None:
     """What a folder says of its tokens; None where it is not there, or damaged."""
     try:
-        return _Facts(**json.loads((folder / _FACTS).read_text()))
+        facts = _Facts(**json.loads((folder / _FACTS).read_text()))
+        sizes = [(folder / name).stat().st_size for name in (_TOKENS, _PLACES, _LINES)]
     except (OSError, ValueError, TypeError):
         return None
+    whole = [facts.tokens * _NUMBER.itemsize, 2 * facts.rows * _PLACE.itemsize, facts.rows * _PLACE.itemsize]
+    return facts if sizes == whole else None
 
 
 def _made(stamp: Stamp, folder: Path, length: int, number: Callable[[str], list[int]]) -> _Facts:

@@ -36,6 +36,7 @@ from lowerbound.losses import Loss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.recipe import COVARIATES, BeforeTraining, Labels, Recipe, SecondStage
 from lowerbound.nets.shapes import Shape
+from lowerbound.optimizers import optimizer_of
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.recipes import recipe_named
 from lowerbound.row_numbers import numbered, rows_from
@@ -43,6 +44,7 @@ from lowerbound.spelling import build, construct, parse, takes
 from lowerbound.support import require_support
 from lowerbound.training.engine import Engine
 from lowerbound.training.loop import check_patience, steps_for
+from lowerbound.training.sharding import check_sharded
 
 __all__ = [
     "Training",
@@ -128,6 +130,11 @@ def prepare(
         loss.check(some[:2].to(_CPU), *(part[:2].to(_CPU) for part in labels[:1]))
     check_patience(loss, plan.patience)
     finish = recipe.finish if recipe.finish is not None and recipe.finish.part not in plan.freeze else None
+    optimizer = optimizer_of(plan.optimizer)
+    if engine.strategy == "fsdp":
+        check_sharded(loss, optimizer)
+        if finish is not None:
+            raise ValueError(f"fsdp trains in one stage and {plan.recipe} has two; use ddp.")
     return Training(
         loss=loss,
         transform=transform,

@@ -45,8 +45,6 @@ def fit(
     recipe that is complete after its start (`num_steps` 0) yields one record. A finish has a checkpoint of its own
     beside the other.
     """
-    if engine.strategy == "fsdp" and training.finish is not None:
-        raise ValueError(f"fsdp trains in one stage and {plan.recipe} has two; use ddp.")
     note = None
     if training.start is not None and not (checkpoint is not None and checkpoint.exists()):
         note = _begin(training, plan, engine)

@@ -48,7 +48,7 @@ def held_out_terms(loss: nn.Module, plan: HeldOut, seed: int, engine: Engine) ->
     mine = torch.arange(len(source)).tensor_split(engine.world_size)[engine.rank]
     total: dict[str, Tensor] = {}
     with forked(engine.torch_device, seed, engine.rank, 0, _HELD_OUT):
-        for rows, counted in _blocks(mine, plan.batch_size, len(source), engine):
+        for rows, counted in _blocks(mine, plan.batch_size, len(source), engine.world_size):
             output = loss(*source.transform(*source.gather(rows)))
             for name, term in output.terms.items():
                 total[name] = total.get(name, 0.0) + term.float() * counted
@@ -57,14 +57,12 @@ def held_out_terms(loss: nn.Module, plan: HeldOut, seed: int, engine: Engine) ->
     return dict(zip(total, means, strict=True))
 
 
-def _blocks(mine: Tensor, size: int, num_rows: int, engine: Engine) -> list[tuple[Tensor, int]]:
+def _blocks(mine: Tensor, size: int, num_rows: int, world_size: int) -> list[tuple[Tensor, int]]:
     """The rows of this process, a block at a time, and how many of them count.
 
-    Where layers are divided, all processes must evaluate as often as the one with the most rows: others end with a row
-    that does not count.
+    All processes evaluate as often as the one with the most rows, which they must where layers are divided, and so that
+    each has terms: others end with a row that does not count.
     """
     blocks = [(rows, len(rows)) for rows in mine.split(size) if len(rows)]
-    if engine.divides:
-        most = math.ceil(math.ceil(num_rows / engine.world_size) / size)
-        blocks += [(torch.zeros(1, dtype=torch.long), 0)] * (most - len(blocks))
-    return blocks
+    most = math.ceil(math.ceil(num_rows / world_size) / size)
+    return blocks + [(torch.zeros(1, dtype=torch.long), 0)] * (most - len(blocks))

@@ -19,17 +19,25 @@ from lowerbound.data.memory import size_in_words
 
 __all__ = ["read_smiles", "read_text", "read_texts", "texts_in"]
 
-_ENDINGS, _UNPACKED = (".txt", ".txt.gz"), 4  # bytes of text, about, for each that is compressed
+_ENDINGS, _OF_MOLECULES = (".txt", ".txt.gz"), (".smi.txt", ".smi.txt.gz")
+_UNPACKED = 4  # bytes of text, about, for each that is compressed
 _IN_MEMORY = 8  # bytes that each byte of text takes, about: the texts, their tokens, and rows of the longest length
 
 
 def texts_in(path: Path) -> list[Path]:
     """The text files of a folder of nothing else, or of a pattern, in the order of their names; none otherwise."""
-    found = [Path(name) for name in glob.glob(str(path))] if glob.has_magic(str(path)) and not path.exists() else []
     if path.is_dir():
-        found = list(path.iterdir())
-    files = sorted(one for one in found if one.is_file() and one.name[0] != ".")
-    return files if all(one.name.lower().endswith(_ENDINGS) for one in files) else []
+        files = [one for one in path.iterdir() if one.name[0] != "."]
+    elif glob.has_magic(str(path)) and not path.exists():
+        files = [one for one in map(Path, glob.glob(str(path))) if one.is_file()]
+    else:
+        files = []
+    return sorted(files) if all(map(_is_text, files)) else []
+
+
+def _is_text(path: Path) -> bool:
+    name = path.name.lower()
+    return name.endswith(_ENDINGS) and not name.endswith(_OF_MOLECULES) and path.is_file()
 
 
 def read_texts(files: Sequence[Path], name: str, label: str | None, stream_above: int) -> Contents:
@@ -51,8 +59,10 @@ def read_texts(files: Sequence[Path], name: str, label: str | None, stream_above
         note = f"Texts stay on disk (about {size_in_words(size)}), and so do their tokens; any text is read alone."
         lines: Any = Lines(files, f"'{name}'")
         return Contents(what=name, container="txt", x=lines, notes=(note,))
-    parts = [read_text(file, None).x for file in files]
-    return Contents(what=name, container="txt", x=np.concatenate(parts))
+    parts = [lines for file in files if (lines := _lines(file, clipped(file.name)))]
+    if not any(line.strip() for lines in parts for line in lines):
+        raise _empty(name, "text")
+    return Contents(what=name, container="txt", x=np.array([line for lines in parts for line in lines], dtype=object))
 
 
 def read_text(path: Path, label: str | None) -> Contents:
@@ -68,9 +78,15 @@ def read_text(path: Path, label: str | None) -> Contents:
     name = clipped(path.name)
     if label is not None:
         raise DataError(f"label='{clipped(label)}' was given and '{name}' has no columns; save both as .csv.")
+    lines = _lines(path, name)
+    if not any(line.strip() for line in lines):
+        raise _empty(name, "SMILES" if ".smi" in name.lower() else "text")
+    return Contents(what=name, container="txt", x=np.array(lines, dtype=object))
+
+
+def _lines(path: Path, name: str) -> list[str]:
+    """The lines of a file; none of one without a byte."""
     content = _content(path, name)
-    if not content.strip():
-        raise DataError(f"'{name}' is empty; expected one {'SMILES' if '.smi' in name.lower() else 'text'} a line.")
     if is_no_text(content):
         raise no_text(path.name)
     try:
@@ -78,8 +94,11 @@ def read_text(path: Path, label: str | None) -> Contents:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise not_in_utf_8(line, name) from None
-    lines = text.removesuffix("\n").split("\n")  # the carriage return of Windows is white space at an end
-    return Contents(what=name, container="txt", x=np.array(lines, dtype=object))
+    return text.removesuffix("\n").split("\n") if text else []  # the carriage return of Windows is white space
+
+
+def _empty(name: str, word: str) -> DataError:
+    return DataError(f"'{name}' is empty; expected one {word} a line.")
 
 
 def read_smiles(path: Path, label: str | None) -> Contents:
