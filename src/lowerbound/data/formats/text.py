@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import gzip
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,9 +27,9 @@ _IN_MEMORY = 8  # bytes that each byte of text takes, about: the texts, their to
 
 def texts_in(path: Path) -> list[Path]:
     """The text files of a folder of nothing else, or of a pattern, in the order of their names; none otherwise."""
-    if path.is_dir():
+    if os.path.isdir(path):
         files = [one for one in path.iterdir() if one.name[0] != "."]
-    elif glob.has_magic(str(path)) and not path.exists():
+    elif glob.has_magic(str(path)) and not os.path.exists(path):
         files = [one for one in map(Path, glob.glob(str(path))) if one.is_file()]
     else:
         files = []
