@@ -30,7 +30,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.k_means import k_means
-from lowerbound.linear.cells import Cells, Pairs, expected_design
+from lowerbound.linear.class_cells import BLOCK, ClassCells, Pairs, expected_design
 from lowerbound.linear.gaps import Block, Filled, blocks_of, filled_at_means
 from lowerbound.linear.other_columns import MixedRows, OtherColumns, OtherParameters
 from lowerbound.linear.resolution import Resolution
@@ -40,7 +40,6 @@ from lowerbound.randomness import forked
 __all__ = ["LocationMixture", "fit_location_mixture"]
 
 _Joint: TypeAlias = tuple[Block, Tensor, Filled | None]
-_BLOCK = 2**21  # numbers of pairs, clusters and columns at a time
 _PRIOR_ROWS = 1.0  # λ
 _UNSEEN = 1e-6  # the probability of each class but its own in a component of a cell
 
@@ -57,7 +56,7 @@ class LocationMixture:
 
     clusters: ScaledMixture
     effects: Float[Tensor, "effect data"]
-    cells: Cells
+    cells: ClassCells
 
     @property
     def shift(self) -> Float[Tensor, "cell data"]:
@@ -122,7 +121,8 @@ def fit_location_mixture(
         levels: τ, at least 1.
         shrinkage: κ, the weight of the covariance of all rows, less the effects, in rows.
         min_scale: the floor of a standard deviation, in the units of x.
-        resolution: the steps of columns on a grid, below half of which no standard deviation falls; None for none.
+        resolution: the steps of columns on a grid, below half of which no standard deviation falls; None for none. Of
+            columns that are logarithms the step is that at b_k, for all cells of a cluster.
         max_iterations: after which to stop.
         tolerance: stop when the log-likelihood rises by less, nats per row.
         seed: of k-means.
@@ -137,17 +137,17 @@ def fit_location_mixture(
             f"columns is {tuple(columns)}; a location mixture needs real columns, of which there are "
             f"{rows.real.shape[1]}, and some of the {known} columns of classes."
         )
-    cells = Cells(tuple(columns), others.sizes, others.frequencies)
+    cells = ClassCells(tuple(columns), others.sizes, others.frequencies)
     x = filled_at_means(rows.real)
     with forked(torch.device("cpu"), seed):
         cluster = k_means(torch.cat([x, others.features()], 1), num_clusters)[1]
-    effects = first_effects(x, cluster, others, cells)
+    effects = _first_effects(x, cluster, others, cells)
     left = x - expected_design(others, cells) @ effects
     fit = _LocationFit(rows, left, cells, num_clusters, latent_dim, levels, shrinkage, min_scale, resolution)
     return fit.climb(fit.first(left, cluster, effects), max_iterations, tolerance)
 
 
-def first_effects(x: Tensor, cluster: Tensor, others: OtherColumns, cells: Cells) -> Float[Tensor, "effect data"]:
+def _first_effects(x: Tensor, cluster: Tensor, others: OtherColumns, cells: ClassCells) -> Float[Tensor, "effect data"]:
     """A of a regression of complete rows on their clusters and classes."""
     d = expected_design(others, cells)
     member = torch.nn.functional.one_hot(cluster).to(x)
@@ -164,7 +164,7 @@ class _LocationFit:
         self,
         rows: MixedRows,
         left: Tensor,
-        cells: Cells,
+        cells: ClassCells,
         num_clusters: int,
         latent_dim: int | None,
         levels: Sequence[float],
@@ -275,7 +275,7 @@ def _log_joints(mixture: LocationMixture, pairs: Pairs) -> Iterator[tuple[slice,
         )
         x = pairs.x[taken] - shift[pairs.cell[taken]]
         found, log_p = [], x.new_empty(len(x))
-        for block in blocks_of(x, len(mixture.clusters.loc), _BLOCK):
+        for block in blocks_of(x, len(mixture.clusters.loc), BLOCK):
             log_joint, filled = gaussians.log_joint(block, log_others)
             log_p[block.index] = log_joint.flatten(1).logsumexp(1)
             found.append((block, log_joint, filled))

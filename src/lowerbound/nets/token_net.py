@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias, cast
+from typing import Any, ClassVar, Literal, TypeAlias, cast, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -201,6 +201,9 @@ def make_token_net(
     Raises:
         ValueError: sizes or probabilities that are none, or a place for the context that the network does not have.
     """
+    if network not in _PLACES or softmax not in get_args(Softmax):
+        nets, kinds = ", ".join(_PLACES), " or ".join(get_args(Softmax))
+        raise ValueError(f"The net is {network!r} with softmax={softmax!r}; expected one of {nets}, and {kinds}.")
     if context_at not in _PLACES[network]:
         places = " or ".join(_PLACES[network])
         raise ValueError(f"The net {network} got context_at={context_at} and takes its context at {places}; say that.")

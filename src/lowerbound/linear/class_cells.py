@@ -15,13 +15,13 @@ from torch import Tensor
 
 from lowerbound.linear.other_columns import MixedRows, OtherColumns
 
-__all__ = ["Cells", "Pairs", "expected_design"]
+__all__ = ["BLOCK", "ClassCells", "Pairs", "expected_design"]
 
-_BLOCK = 2**21  # numbers of pairs, clusters and columns at a time
+BLOCK = 2**21  # numbers of pairs, clusters and columns at a time
 
 
 @dataclass(frozen=True)
-class Cells:
+class ClassCells:
     """The cells of the table of y.
 
     Arguments:
@@ -79,7 +79,7 @@ class Pairs:
     blocks: tuple[slice, ...]
 
     @classmethod
-    def of(cls, rows: MixedRows, cells: Cells, num_clusters: int) -> Pairs:
+    def of(cls, rows: MixedRows, cells: ClassCells, num_clusters: int) -> Pairs:
         """The pairs of rows, in blocks that so many clusters leave small."""
         assert rows.others is not None
         classes, columns = rows.others.classes, list(cells.columns)
@@ -91,7 +91,7 @@ class Pairs:
         filled = classes[row]
         filled[:, columns] = each[cell]
         others = replace(rows.others, classes=filled, counts=rows.others.counts[row])
-        most = max(1, _BLOCK // (num_clusters * max(1, rows.real.shape[1])))
+        most = max(1, BLOCK // (num_clusters * max(1, rows.real.shape[1])))
         return cls(row, cell, rows.real[row], others, tuple(_whole_rows(fits.sum(1), most)))
 
 
@@ -103,7 +103,7 @@ def _whole_rows(pairs: Int[Tensor, "row"], most: int) -> list[slice]:
     return [slice(begin, end) for begin, end in itertools.pairwise([0, *last])]
 
 
-def expected_design(others: OtherColumns, cells: Cells) -> Float[Tensor, "row effect"]:
+def expected_design(others: OtherColumns, cells: ClassCells) -> Float[Tensor, "row effect"]:
     """d of each row, 0 for a column whose class is not known."""
     parts = []
     for place in cells.places:
