@@ -163,10 +163,15 @@ class Fitted:
 
     @property
     def called(self) -> str:
-        """What messages call it, never by the name of its data: the run and its folder, or the model and its recipe."""
+        """What messages that begin with it call it."""
+        return f"T{self.called_within[1:]}"
+
+    @property
+    def called_within(self) -> str:
+        """What others call it, never by the name of its data: the run and its folder, or the model and its recipe."""
         if self.folder is not None:
-            return f"The run {self.folder}"
-        return "The model" if self.plan is None else f"The {self.plan.recipe} model"
+            return f"the run {self.folder}"
+        return "the model" if self.plan is None else f"the {self.plan.recipe} model"
 
     @property
     def weights(self) -> str | None:
@@ -242,7 +247,7 @@ class Fitted:
         """
         if self.schema.covariates:
             if covariates is None:
-                raise DataError(f"{name} has no covariates, which {self.called} is given; give rows with them.")
+                raise DataError(f"{name} has no covariates, which {self.called_within} is given; give rows with them.")
             return encode_covariates(covariates, self.schema.covariates)
         if not self.is_conditional:
             return None

@@ -16,6 +16,7 @@ from lowerbound.data import DataError, read_file, read_rows, token_files
 from lowerbound.data.formats.text import texts_in
 from lowerbound.data.lines import Lines
 from lowerbound.data.on_disk import OnDisk
+from lowerbound.data.passes import telling
 from lowerbound.one_call import fit_dataset
 
 RNG = np.random.default_rng(0)
@@ -107,7 +108,35 @@ def test_tokens_are_made_once_and_anew_where_the_file_or_the_vocabulary_changes(
     with pytest.raises(DataError, match=r"'pets.txt' has changed or gone since it was opened"):
         first.x_train[:2]
     assert len(read_file(path, stream_above=0).x_train) == 9
-    assert {one.name.count(".") for one in (cache / "tokens").iterdir()} == {0}  # nothing half made is left
+    left = list((cache / "tokens").iterdir())
+    assert len(left) == 1  # nothing half made, and nothing of the former file
+    assert not kept.keys() & set(left)
+
+
+def test_tokens_of_a_disk_that_is_elsewhere_stay_and_those_of_files_that_are_gone_do_not(path, tmp_path, cache):
+    other = tmp_path / "other" / "pets.txt"
+    other.parent.mkdir()
+    other.write_text("a red dog\n" * 9)
+    read_file(other, stream_above=0)
+    elsewhere = other.parent.rename(tmp_path / "unplugged")
+    read_file(path, stream_above=0)
+    assert len(list((cache / "tokens").iterdir())) == 2
+    elsewhere.rename(other.parent)
+    other.unlink()
+    read_file(path, stream_above=0, kind="text:tokens=character")
+    assert len(list((cache / "tokens").iterdir())) == 2  # both of the first file
+
+
+def test_a_listener_is_told_how_far_a_pass_over_a_file_is(tmp_path):
+    path, told = tmp_path / "pets.txt.gz", []
+    path.write_bytes(gzip.compress(b"a red dog\n" * 5000 + b"a black cat\n" * 5000))
+    with telling(lambda *each: told.append(each)):
+        read_file(path, stream_above=0)
+    assert {(name, total) for name, _, total in told if name != "rows"} == {("pets.txt.gz", path.stat().st_size)}
+    assert all(0 < done <= total for _, done, total in told)
+    count = len(told)
+    read_file(path, stream_above=0)
+    assert len(told) == count
 
 
 def test_files_of_a_folder_or_a_pattern_are_one_text(path, tmp_path):

@@ -161,3 +161,11 @@ def test_columns_of_other_kinds_are_asked_for_where_they_were_fitted() -> None:
     fit = fit_scaled_mixture(x, 2, 0, others=others, max_iterations=2)
     with pytest.raises(ValueError, match="other kinds"):
         fit.log_evidence(x)
+
+
+def test_a_column_of_one_class_says_nothing_and_leaves_the_others_as_they_are():
+    classes = torch.tensor([[0.0, 1.0], [0.0, 0.0], [0.0, 1.0]]).double()
+    both, second = OtherColumns(classes, (1, 2), classes[:, :0]), OtherColumns(classes[:, 1:], (2,), classes[:, :0])
+    features = both.features()
+    assert float(features[:, 0].abs().max()) == 0.0
+    torch.testing.assert_close(features[:, 1:], second.features())

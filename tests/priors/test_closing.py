@@ -92,7 +92,7 @@ def test_rates_fall_to_a_hundredth_in_both_parts():
     assert [Course(1.0, n, True).begin for n in (0, 1, 2, 5)] == [0, 0, 1, 2]
     assert not course.closes(1999)
     assert course.closes(2000)
-    assert "own loss for 2,000 steps and by −log p(z) for 2,000" in course.told
+    assert "Of 4,000 steps the prior learns by its own loss for 2,000 and by −log p(z) for 2,000" in course.told
     assert "its rate falls from 1 to a hundredth" in course.told
 
 

@@ -194,3 +194,5 @@ def test_errors_say_what_to_do():
         fit_prior_to_latents(MixtureNormal(2), model, torch.zeros(5, 2))
     with pytest.raises(ValueError, match="without trainable parameters"):
         fit_prior_to_latents(StandardNormal(2), model, torch.zeros(50, 2))
+    with pytest.raises(ValueError, match=r"got patience=0; give 1 or more"):
+        fit_prior_to_latents(MixtureNormal(2), model, torch.zeros(50, 2), patience=0)

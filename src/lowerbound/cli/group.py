@@ -37,8 +37,12 @@ class LazyGroup(click.Group):
         return getattr(importlib.import_module(module), attribute)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; click itself would print an empty line at an interruption."""
+        """Run the command and say how far long reading is; click would print an empty line at an interruption."""
+        from lowerbound.cli.reading import PassProgress
+        from lowerbound.data.passes import telling
+
         try:
-            return super().invoke(ctx)
+            with telling(PassProgress()):
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted("Interrupted.") from None

@@ -37,7 +37,9 @@ def check_walks(fitted: Fitted, path: Path | None, num_walks: int, num_steps: in
     if suffix == "" and not schema.is_written and len(schema.event_shape) > 1:
         raise click.UsageError("Missing option --out; pictures and series are written to .png, .gif or .npz.")
     if suffix == ".gif" and not is_image:
-        raise click.UsageError(f"A .gif shows images and {fitted.called} is of {schema.kind}; write .png or .npz.")
+        raise click.UsageError(
+            f"A .gif shows images and {fitted.called_within} is of {schema.kind}; write .png or .npz."
+        )
     if suffix in (".txt", ".smi") and not schema.is_written:
         raise click.UsageError(f"{suffix} is for texts and molecules; write .csv, .png or .npz.")
     if suffix == ".png" and schema.text is not None:

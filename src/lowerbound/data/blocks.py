@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lowerbound.data.passes import passed
 from lowerbound.data.sparse import Array
 
 __all__ = ["BLOCK_BYTES", "exact_dtype", "row_blocks"]
@@ -54,3 +55,4 @@ def row_blocks(
         stop = min(start + step, num_rows)
         block = x[start:stop] if rows is None else x[rows[start:stop]]
         yield start, np.asarray(block).astype(exact_dtype(x.dtype), copy=False)
+        passed("rows", stop, num_rows)

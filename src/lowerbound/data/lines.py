@@ -9,13 +9,15 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.on_disk import Stamp
+from lowerbound.data.passes import passed
 from lowerbound.data.remembered import remembered
 
 __all__ = ["Lines", "is_no_text", "lines_of", "no_text", "not_in_utf_8"]
@@ -23,6 +25,7 @@ __all__ = ["Lines", "is_no_text", "lines_of", "no_text", "not_in_utf_8"]
 _LOOKED_AT = 2**16
 _MOST_CONTROLS = 0.02
 _LONGEST = 2**26  # bytes of a line
+_TOLD_EVERY = 2**12  # lines
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -70,7 +73,7 @@ def lines_of(stamp: Stamp) -> Iterator[str]:
     stamp.check()
     name = clipped(stamp.path.name)
     try:
-        with _opened(stamp.path) as stream:
+        with stamp.path.open("rb") as file, _plain(file, stamp.path) as stream:
             number = 0
             while raw := stream.readline(_LONGEST):
                 number += 1
@@ -83,14 +86,17 @@ def lines_of(stamp: Stamp) -> Iterator[str]:
                     yield raw.removesuffix(b"\n").decode("utf-8")
                 except UnicodeDecodeError:
                     raise not_in_utf_8(number, name) from None
+                if number % _TOLD_EVERY == 0:
+                    passed(name, file.tell(), stamp.size)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or "it is damaged"
         raise DataError(f"'{name}' cannot be read ({reason}); save it again.") from None
     stamp.check()
 
 
-def _opened(path: Path) -> Any:
-    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
+def _plain(file: BinaryIO, path: Path) -> AbstractContextManager[BinaryIO]:
+    """The bytes of a file, taken out of gzip where its name says so."""
+    return cast(Any, gzip.open(file, "rb")) if path.name.lower().endswith(".gz") else nullcontext(file)
 
 
 def _looked_through(stamp: Stamp) -> list:

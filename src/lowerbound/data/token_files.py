@@ -2,7 +2,8 @@
 
 Of each file there are the numbers of the tokens of its texts, one text after another, and for each text where its
 tokens begin and how many they are. A row is made when it is read: the tokens, and then the end, which fills it. The
-files lie in the cache of this user under what they depend on: the file of text and its time, and the vocabulary.
+files lie in the cache of this user under what they depend on: the file of text and its time, and the vocabulary. Those
+of a file that has changed or gone are removed when others are made.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from lowerbound.data.shards.raw import RawRows
 
 __all__ = ["TokenFiles", "TokenRows", "token_files"]
 
-_FORMAT = 1  # to be raised when the files change their meaning
+_FORMAT = 2  # to be raised when the files change their meaning
 _AT_ONCE = 2**20  # tokens that are read or written together
 _TOKENS, _PLACES, _LINES, _FACTS = "tokens", "places", "lines", "facts.json"
 _NUMBER = np.dtype("<i4")
@@ -38,8 +39,11 @@ _PLACE = np.dtype("<i8")
 
 @dataclass(frozen=True, kw_only=True)
 class _Facts:
-    """What is known of the texts of one file."""
+    """What is known of the texts of one file, and which file it is."""
 
+    path: str
+    size: int
+    changed: int
     lines: int
     rows: int
     tokens: int
@@ -167,6 +171,7 @@ def _made(stamp: Stamp, folder: Path, length: int, number: Callable[[str], list[
             if _known(folder) is None:
                 shutil.rmtree(folder, ignore_errors=True)
                 os.replace(beside, folder)
+            _drop_those_of_former_files(folder.parent)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
@@ -191,7 +196,27 @@ def _written(stamp: Stamp, folder: Path, length: int, number: Callable[[str], li
             (count + kept).astype(_PLACE).tofile(lines)
             start = int(ends[-1]) if len(ends) else start
             count, rows, empty = count + len(some), rows + len(kept), empty + int((lengths == 0).sum())
-    return _Facts(lines=count, rows=rows, tokens=start, empty=empty, long=count - rows - empty)
+    counts = {"lines": count, "rows": rows, "tokens": start, "empty": empty, "long": count - rows - empty}
+    return _Facts(path=str(stamp.path.resolve()), size=stamp.size, changed=stamp.changed, **counts)
+
+
+def _drop_those_of_former_files(folder: Path) -> None:
+    """Remove tokens that nothing reads again: they are damaged, or their file of text is gone or is another now."""
+    for each in folder.iterdir():
+        facts = _known(each)
+        is_being_made = "." in each.name
+        if not is_being_made and (facts is None or _is_another(Stamp(Path(facts.path), facts.size, facts.changed))):
+            shutil.rmtree(each, ignore_errors=True)
+
+
+def _is_another(stamp: Stamp) -> bool:
+    """Whether a file is not what it was; of one whose folder is not there, as of a disk elsewhere, nobody can say."""
+    try:
+        return Stamp.of(stamp.path) != stamp
+    except FileNotFoundError:
+        return stamp.path.parent.is_dir()
+    except OSError:
+        return False
 
 
 def _in_parts(stamp: Stamp, number: Callable[[str], list[int]]) -> Iterator[list[list[int]]]:

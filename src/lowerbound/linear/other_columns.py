@@ -130,7 +130,8 @@ class OtherColumns:
         if self.sizes:
             blocks = zip(self.one_hot.split(self.sizes, 1), self.frequencies.split(self.sizes), strict=True)
             for indicator, f in blocks:
-                parts.append((indicator - f * indicator.sum(1, keepdim=True)) / (f * (1 - f)).sum().sqrt())
+                variance = (f * (1 - f)).sum()  # 0 of a column of one class
+                parts.append((indicator - f * indicator.sum(1, keepdim=True)) / variance.sqrt().clamp_min(1e-3))
         log_x = self.counts.log1p()
         spread = (log_x - log_x.nanmean(0)).square().nanmean(0).sqrt().nan_to_num().clamp_min(1e-3)
         return torch.cat([*parts, ((log_x - log_x.nanmean(0)) / spread).nan_to_num()], 1)

@@ -58,7 +58,7 @@ class Course:
         if not self.begin:
             return f"The prior learns by −log p(z), at a rate that falls from {self.rate:g} to a hundredth."
         return (
-            f"The prior learns by its own loss for {self.begin:,} steps and by −log p(z) for "
+            f"Of {self.num_steps:,} steps the prior learns by its own loss for {self.begin:,} and by −log p(z) for "
             f"{self.num_steps - self.begin:,}, in which patience counts; in both parts its rate falls from "
             f"{self.rate:g} to a hundredth."
         )

@@ -161,11 +161,13 @@ def fit_prior_to_latents(
         Held-out log density of the latents before and after, nats per datum.
 
     Raises:
-        ValueError: fewer than 20 rows, a prior without trainable parameters, or latents that are a
+        ValueError: fewer than 20 rows, a prior without trainable parameters, a patience below 1, or latents that are a
             tuple.
     """
     if len(x) < 20:
         raise ValueError(f"fit_prior_to_latents got {len(x)} rows and needs at least 20 to split in three.")
+    if patience < 1:
+        raise ValueError(f"fit_prior_to_latents got patience={patience}; give 1 or more, or max_epochs for fewer.")
     parameters = [p for p in prior.parameters() if p.requires_grad]
     if not parameters:
         raise ValueError(

@@ -254,7 +254,9 @@ def with_data(fitted: Fitted, data: Any, y: Any = None) -> Fitted:
     dataset = dataset_of(data, y, schema=fitted.schema)
     checksum = (fitted.config.get("data") or {}).get("checksum")
     if checksum is not None and checksum != dataset.checksum:
-        raise DataError(f"{dataset.name} is not what {fitted.called} was fitted to; give the same rows and labels.")
+        raise DataError(
+            f"{dataset.name} is not what {fitted.called_within} was fitted to; give the same rows and labels."
+        )
     return Fitted(
         fitted.model,
         schema=fitted.schema,

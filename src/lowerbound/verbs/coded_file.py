@@ -103,8 +103,9 @@ def content_of(data: bytes, name: str, fitted: Fitted) -> Content:
     except ValueError as error:
         raise DataError(f"{name} {error}") from None
     if content.header.get("weights") != weights_checksum(fitted):
-        called = fitted.called[0].lower() + fitted.called[1:]
-        raise DataError(f"{name} was written with other weights than those of {called}; name the run that wrote it.")
+        raise DataError(
+            f"{name} was written with other weights than those of {fitted.called_within}; name the run that wrote it."
+        )
     return content
 
 

@@ -246,7 +246,9 @@ def _known(fitted: Fitted, given: str | Sequence[str]) -> list[str]:
     names = [given] if isinstance(given, str) else list(given)
     for name in names:
         if name not in columns:
-            raise ValueError(f"given names the block {name[:40]!r} and {fitted.called} has {', '.join(columns)}.")
+            raise ValueError(
+                f"given names the block {name[:40]!r} and {fitted.called_within} has {', '.join(columns)}."
+            )
     if not names or len(set(names)) == len(columns):
         raise ValueError(
             f"given names {', '.join(names) or 'no block'}; name at least one of {', '.join(columns)}, "
@@ -275,7 +277,8 @@ def _class_column(fitted: Fitted, of: str) -> tuple[int, int]:
             return place, len(column.categories)
     known = [column.name for column in columns if column.categories is not None and column.kind == "categorical"]
     raise ValueError(
-        f"of is {of[:40]!r} and must be a column of classes; {fitted.called} has {', '.join(known[:5]) or 'none'}."
+        f"of is {of[:40]!r} and must be a column of classes; {fitted.called_within} has "
+        f"{', '.join(known[:5]) or 'none'}."
     )
 
 

@@ -214,13 +214,13 @@ def _stored(name: str, x: np.ndarray, fitted: Fitted, *, channels_last: bool) ->
         colours = {(): "grey", (1,): "grey", (3,): "in colour", (4,): "in colour with alpha"}
         shape = " x ".join(map(str, x.shape))
         raise DataError(
-            f"'{clipped(name)}' has {shape} numbers of type {x.dtype}; {fitted.called} takes pictures of bytes, "
+            f"'{clipped(name)}' has {shape} numbers of type {x.dtype}; {fitted.called_within} takes pictures of bytes, "
             f"{colours.get(lead, f'of {lead[0] if lead else 1} channels')}: convert it."
         )
     if not least <= min(stored.shape[-2:]) <= max(stored.shape[-2:]) <= _MOST_SIDE:
         raise DataError(
-            f"'{clipped(name)}' is a picture of {stored.shape[-2]} x {stored.shape[-1]}; {fitted.called} takes sides "
-            f"of {least} to {_MOST_SIDE:,} pixels: leave it out."
+            f"'{clipped(name)}' is a picture of {stored.shape[-2]} x {stored.shape[-1]}; {fitted.called_within} takes "
+            f"sides of {least} to {_MOST_SIDE:,} pixels: leave it out."
         )
     return np.ascontiguousarray(stored)
 

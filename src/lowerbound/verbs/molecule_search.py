@@ -125,5 +125,7 @@ def _direction(fitted: Fitted, of: str, num_train: int) -> tuple[np.ndarray, flo
     slope = np.asarray(regressor.coef_, dtype=np.float64)
     length = float(np.linalg.norm(slope))
     if not length > 0:
-        raise ValueError(f"{of} does not change along the latents of {fitted.called}, so that there is no way to go.")
+        raise ValueError(
+            f"{of} does not change along the latents of {fitted.called_within}, so that there is no way to go."
+        )
     return slope / length, float(regressor.score(test_codes, test_values)), float(values.mean())

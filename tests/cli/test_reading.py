@@ -1,0 +1,41 @@
+"""What is said while large files are read."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lowerbound.cli import reading
+from lowerbound.data.blocks import row_blocks
+from lowerbound.data.passes import telling
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(reading, "time", clock)
+    return clock
+
+
+def test_a_pass_is_told_after_five_seconds_and_then_each_twenty(clock, capsys):
+    told = reading.PassProgress()
+    for second in range(0, 60):
+        clock.now = float(second)
+        told("pets.txt", second, 59)
+    assert capsys.readouterr().err.splitlines() == [f"Reading pets.txt: {s / 59:.0%}" for s in (5, 25, 45)]
+
+
+def test_another_pass_begins_anew(clock, capsys):
+    told = reading.PassProgress()
+    for second in range(0, 40):
+        clock.now = float(second)
+        told("rows", 1 + second % 4, 5)
+        told("pets.txt", 1, 2)
+    assert capsys.readouterr().err == ""
+
+
+def test_every_block_of_rows_is_told(capsys):
+    told = []
+    with telling(lambda *each: told.append(each)):
+        assert sum(len(block) for _, block in row_blocks(np.zeros((10, 4), np.float32), block_bytes=48)) == 10
+    assert told == [("rows", 3, 10), ("rows", 6, 10), ("rows", 9, 10), ("rows", 10, 10)]
