@@ -11,16 +11,17 @@ table with its gaps, all of it, and fills them. On the entries that were hidden:
     covered    how many of the true numbers lie in the interval of 90 % (of ours)
 
 Means over masks and seeds of what is random in a contender (ours and the forests), with the standard error over masks
-of the paired difference to the default. Forests have one seed a mask on diamonds, for time. hyperimpute takes part
-where --hyperimpute names the Python of an environment that has it, with one seed and one mask.
+of the paired difference to the default. Forests have one seed a mask on diamonds, for time. hyperimpute has one seed
+and an environment of its own: `imputation_alternatives.hyperimpute` says how to make it, and `HYPERIMPUTE` what is set.
 
-python benchmarks/imputation.py [--masks 3] [--seeds 5] [--only NAME …] [--hyperimpute PYTHON]
+python benchmarks/imputation.py [--masks 3] [--seeds 5] [--only NAME …] [--contenders NAME …] [--hyperimpute PYTHON]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from imputation_alternatives import ALTERNATIVES, hyperimpute, is_number, log_scores
+from imputation_alternatives import ALTERNATIVES, HYPERIMPUTE, hyperimpute, is_number, log_scores
 from mixed_rows import MIXED
 from timing import RESULTS, machine
 
@@ -59,23 +60,24 @@ def main() -> None:
     parser.add_argument("--masks", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", nargs="+", default=["penguins", "diamonds 2000"], choices=list(TABLES))
-    parser.add_argument("--contenders", nargs="+", default=["lowerbound", *ALTERNATIVES])
+    known = ["lowerbound", *ALTERNATIVES]
+    parser.add_argument("--contenders", nargs="+", default=known, choices=[*known, *HYPERIMPUTE])
     parser.add_argument("--hyperimpute", type=Path)
     parser.add_argument("--out", type=Path, default=RESULTS / "imputation.json")
     arguments = parser.parse_args()
+    if arguments.hyperimpute is None and set(arguments.contenders) & set(HYPERIMPUTE):
+        parser.error("hyperimpute takes part where --hyperimpute names the Python of an environment that has it")
     torch.set_num_threads(1)
+    fills = ALTERNATIVES | {each: hyperimpute(arguments.hyperimpute, chosen) for each, chosen in HYPERIMPUTE.items()}
     for name in arguments.only:
         for mechanism in ("MCAR", "MAR"):
             for mask in range(arguments.masks):
                 whole = TABLES[name]()
                 gap = gaps(whole, mechanism, mask)
                 for contender in arguments.contenders:
-                    fill = None if contender == "lowerbound" else ALTERNATIVES[contender]
+                    fill = fills.get(contender)
                     for seed in range(_seeds(contender, name, arguments.seeds)):
                         _run(arguments.out, (name, mechanism, mask), contender, seed, whole, gap, fill)
-                if arguments.hyperimpute and mask == 0:
-                    fill = hyperimpute(arguments.hyperimpute)
-                    _run(arguments.out, (name, mechanism, mask), "hyperimpute", 0, whole, gap, fill)
 
 
 def _seeds(contender: str, table: str, seeds: int) -> int:
@@ -92,17 +94,22 @@ def _run(
     run = saved.setdefault(", ".join(map(str, key)), {}).setdefault(contender, {})
     if str(seed) in run:
         return
-    started = time.process_time(), time.perf_counter()
+    started = cpu_seconds(), time.perf_counter()
     if fill is None:
         found = ours(whole, gap, seed)
     else:
         filled = fill(whole.mask(gap), seed)
         found = score(whole, gap, filled[0], log_scores(whole, gap, fill, filled, seed))
-    spent = time.process_time() - started[0], time.perf_counter() - started[1]
+    spent = cpu_seconds() - started[0], time.perf_counter() - started[1]
     run[str(seed)] = {**found, "cpu_seconds": round(spent[0], 1), "seconds": round(spent[1], 1)}
     print(*key, contender, seed, run[str(seed)], flush=True)
     content = {"protocol": __doc__, "machine": machine(), "means": means_of(saved), "runs": saved}
     path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def cpu_seconds() -> float:
+    """Of this process and of those it has waited for."""
+    return sum(os.times()[:4])
 
 
 def means_of(runs: dict[str, Any]) -> dict[str, Any]:

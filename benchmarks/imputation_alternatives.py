@@ -8,6 +8,7 @@ hidden from it on purpose.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-__all__ = ["ALTERNATIVES", "Filled", "hyperimpute", "is_number", "log_scores"]
+__all__ = ["ALTERNATIVES", "HYPERIMPUTE", "Filled", "hyperimpute", "is_number", "log_scores"]
 
 Filled: TypeAlias = tuple[pd.DataFrame, dict[str, pd.DataFrame]]
 Fill: TypeAlias = Callable[[pd.DataFrame, int], Filled]
@@ -62,35 +63,63 @@ def forests(table: pd.DataFrame, seed: int) -> Filled:
     return _iterated(table, regressor, RandomForestClassifier(100, random_state=seed), 3, seed)
 
 
-def hyperimpute(python: Path) -> Fill:
-    """The plugin of the same name of hyperimpute, in an environment of its own, with its defaults."""
+def hyperimpute(python: Path | None, chosen: dict[str, Any]) -> Fill:
+    """The plugin of the same name of hyperimpute, in an environment of its own, and what is set of it.
+
+    Numbers are standardised, without which its logistic regressions take minutes of a core for each column.
+    0.1.17 needs older libraries than the rest: pandas 3 refuses its assignments, scikit-learn 1.9 one of its arguments.
+
+        python -m venv hyper
+        hyper/bin/python -m pip install hyperimpute==0.1.17 pandas==2.2.3 scikit-learn==1.5.2
+        python benchmarks/imputation.py --contenders hyperimpute --hyperimpute hyper/bin/python
+    """
 
     def fill(table: pd.DataFrame, seed: int) -> Filled:
+        assert python is not None
         with tempfile.TemporaryDirectory() as folder:
-            paths = [str(Path(folder) / name) for name in ("gaps.csv", "filled.csv")]
-            table.to_csv(paths[0], index=False)
-            subprocess.run([str(python), "-c", _HYPERIMPUTE, *paths, str(seed)], check=True, capture_output=True)
-            found = pd.read_csv(paths[1])
+            table.to_csv(Path(folder) / "gaps.csv", index=False)
+            said = json.dumps({**chosen, "random_state": seed})
+            subprocess.run([str(python.absolute()), "-c", _HYPERIMPUTE, said], check=True, cwd=folder)
+            found = pd.read_csv(Path(folder) / "filled.csv")
         return table.combine_first(found)[table.columns], {}
 
     return fill
 
 
 _HYPERIMPUTE = """
-import sys, pandas as pd
+import json, sys, pandas as pd
+from hyperimpute import logger
 from hyperimpute.plugins.imputers import Imputers
-table = pd.read_csv(sys.argv[1])
+logger.add(sink=sys.stderr, level="INFO")
+table = pd.read_csv("gaps.csv")
 codes, names = table.copy(), {}
 for name in table.columns:
-    if table[name].dtype.kind not in "iuf":
+    if table[name].dtype.kind in "iuf":
+        codes[name] = (table[name] - table[name].mean()) / table[name].std()
+    else:
         codes[name], names[name] = pd.factorize(table[name])
         codes[name] = codes[name].where(table[name].notna())
-filled = Imputers().get("hyperimpute", random_state=int(sys.argv[3])).fit_transform(codes)
+filled = Imputers().get("hyperimpute", **json.loads(sys.argv[1])).fit_transform(codes)
 filled.columns = table.columns
-for name, classes in names.items():
-    filled[name] = [classes[int(i)] for i in filled[name].round().clip(0, len(classes) - 1)]
-filled.to_csv(sys.argv[2], index=False)
+for name in table.columns:
+    if name in names:
+        filled[name] = [names[name][int(i)] for i in filled[name].round().clip(0, len(names[name]) - 1)]
+    else:
+        filled[name] = filled[name] * table[name].std() + table[name].mean()
+filled.to_csv("filled.csv", index=False)
 """
+
+# Its defaults; and one that takes its models of the columns once: forests or regressions, every category a class.
+HYPERIMPUTE: dict[str, dict[str, Any]] = {
+    "hyperimpute": {},
+    "hyperimpute, light": {
+        "classifier_seed": ["logistic_regression", "random_forest"],
+        "regression_seed": ["linear_regression", "random_forest_regressor"],
+        "class_threshold": 10,
+        "n_inner_iter": 10,
+        "select_model_by_iteration": False,
+    },
+}
 
 ALTERNATIVES: dict[str, Fill] = {
     "mean": mean,

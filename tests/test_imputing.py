@@ -13,6 +13,7 @@ from torch import nn
 import lowerbound as lb
 from lowerbound.data import DataError
 from lowerbound.data.given import dataset_of
+from lowerbound.data.remarks import DataWarning
 from lowerbound.data.rows_of_columns import stored_cell
 from lowerbound.inference import InferenceWarning
 
@@ -122,8 +123,27 @@ def test_what_is_nearly_impossible_is_said_to_rest_on_few_latents():
     with torch.no_grad():
         model.likelihood.net.weight.copy_(torch.tensor([[5.0], [0.0], [5.0], [0.0]]))
         model.likelihood.net.bias.fill_(-3.0)
-    with pytest.warns(InferenceWarning, match="rest on about"):
+    with pytest.warns(InferenceWarning, match="rest on about"), pytest.warns(DataWarning):
         vague.sample(50, given={"0": 30.0})
+
+
+def test_what_is_given_in_other_units_is_said(fitted):
+    with pytest.warns(DataWarning, match=r"'height' of what is given is 1.7, far outside the range of the fit, 15"):
+        fitted.sample(3, given={"height": 1.7})
+    with pytest.warns(DataWarning, match=r"'since' of what is given is 2090-01-01, far outside .* 2020-01-"):
+        fitted.sample(3, given={"since": "2090-01-01"})
+    fitted.sample(3, given={"height": 150.0})
+
+
+def test_modes_are_the_likeliest_counts_and_medians_of_other_numbers(fitted, people):
+    filled, median = fitted.impute(people, statistic="mode"), fitted.impute(people, statistic="median")
+    assert filled["height"].equals(median["height"])
+    gaps, counts = people["visits"].isna(), range(int(people["visits"].max()) + 1)
+    every = pd.concat([people[gaps].assign(visits=pd.array([n] * gaps.sum(), "Int64")) for n in counts])
+    log_p = fitted.score(every).reshape(len(counts), -1)
+    of_mode, of_median = (log_p[x["visits"][gaps].to_numpy(int), np.arange(gaps.sum())] for x in (filled, median))
+    assert (log_p.max(0) - of_mode < 0.1).all()
+    assert (log_p.max(0) - of_median > 0.1).any()
 
 
 def test_the_cell_that_does_not_fit_has_the_lowest_score(fitted, people):
@@ -215,7 +235,7 @@ def test_classes_that_a_file_does_not_name_are_added(fitted, people):
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda f, x: f.impute(x, statistic="mode"), "statistic is 'mode'; expected 'mean', 'median' or a level"),
+        (lambda f, x: f.impute(x, statistic="most"), "is 'most'; expected 'mean', 'median', 'mode' or a level"),
         (lambda f, x: f.impute(x, statistic=1.5), "statistic is 1.5"),
         (lambda f, x: f.imputations(x, 0), "count=0"),
         (lambda f, x: f.sample(3, given={"age": 3}), "there is no column 'age' to be given; the model has 'city', "),

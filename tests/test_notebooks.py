@@ -54,6 +54,16 @@ def test_scores_are_kept_for_what_is_printed() -> None:
     assert "built by hand" in repr(lb.Fitted(fitted.model, schema=fitted.schema))
 
 
+def test_columns_that_were_left_out_are_named() -> None:
+    g = np.random.default_rng(0)
+    frame = pandas.DataFrame({"a": g.normal(size=40), "b": g.normal(size=40), "who": [f"p{i}" for i in range(40)]})
+    fitted = lb.fit(frame.assign(**{f"c{i}": 1.0 for i in range(9)}), "probabilistic-pca", latent_dim=1)
+    lines = repr(fitted).splitlines()
+    assert lines[2].startswith("  left out who (a text for each row), c0 (one value only (1)), c1 ")
+    assert "2 more" in repr(fitted)
+    assert "<th>left out</th><td>who (a text for each row), " in fitted._repr_html_()
+
+
 def test_a_diagnosis_shows_its_findings() -> None:
     finding = Finding(name="holes", present=True, sentence="a < b", remedy="lowerbound fit")
     other = Finding(name="blindness", present=None, sentence="There are no other data.")

@@ -351,13 +351,14 @@ class Fitted:
         """Fill the gaps of a table, or of series (N, T, D) of a model that takes gaps, each given the rest of its row.
 
         A DataFrame, an array or a file comes back as it is but for the gaps in columns of the model. Classes without
-        an order are filled by the most probable one, ordinals by the median. Means are exact where states are summed
-        out (hidden-markov).
+        an order are filled by the most probable one, ordinals by the median unless the mode is asked for. Means are
+        exact where states are summed out (hidden-markov).
 
         Arguments:
             data: see `rows`.
             statistic: what fills numbers: the "mean" of p(x_d | the rest of the row), its "median", or the quantile of
-                a level between 0 and 1; 0.05 and 0.95 are the ends of an interval of 90 %.
+                a level between 0 and 1; 0.05 and 0.95 are the ends of an interval of 90 %. The "mode" is of ordinals
+                and counts; other numbers, whose mode depends on their scale, are filled by the median then.
             num_samples: latents for each row.
             seed: of the draws.
             progress: called with the rows done and their total.

@@ -117,7 +117,7 @@ def test_score_of_rows_and_cells(cli, run, people, tmp_path):
         (["sample", "--given", "sex=male", "--given", "sex=female"], "twice"),
         (["sample", "--given", "sex=other"], "expected one of female, male"),
         (["sample", "--given", "age=3"], "no column 'age'"),
-        (["impute", "--statistic", "mode"], "statistic is 'mode'"),
+        (["impute", "--statistic", "most"], "statistic is 'most'"),
         (["impute", "--statistic", "median", "--draws", "2"], "give one of them"),
     ],
 )

@@ -181,6 +181,8 @@ def test_weighted_quantiles_and_modes():
     assert [weighted_quantile(x, weight, level).item() for level in (0.1, 0.2, 0.5, 0.65, 1.0)] == [1, 1, 2, 3, 4]
     assert weighted_mode(torch.tensor([[1.0], [0.0], [1.0]]), torch.tensor([[0.3], [0.4], [0.3]])).item() == 1
     assert weighted_mode(torch.tensor([[1.0], [0.0], [3.0]]), torch.tensor([[0.2], [0.5], [0.3]])).item() == 0
+    several = torch.tensor([[7.0, -1.0], [2e9, 4.0], [2e9, -1.0]])
+    assert weighted_mode(several, torch.tensor([[0.4, 0.3], [0.3, 0.4], [0.3, 0.3]])).tolist() == [2e9, -1]
 
 
 def test_a_likelihood_that_takes_no_gaps_is_refused():

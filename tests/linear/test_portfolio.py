@@ -57,6 +57,18 @@ def test_a_stack_is_the_weighed_sum_of_its_candidates_fitted_to_all_rows() -> No
     assert float(stack.held_out.mean()) >= float(stack.single.mean()) - 1e-6
 
 
+@pytest.mark.usefixtures("two")
+def test_clusters_are_named_by_the_heaviest_candidate_that_has_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A candidate of one cluster tells no row from another."""
+    torch.manual_seed(0)
+    x = LinearGaussian.random(4, 1).sample(100) + 9.0 * (torch.arange(100) % 2)[:, None]
+    weights = torch.tensor([0.7, 0.3], dtype=torch.float64)
+    monkeypatch.setattr("lowerbound.linear.portfolio.stacking_weights", lambda log_p: weights)
+    stack = fit_stack(x)
+    assert [taken.num_clusters for taken in stack.taken] == [1, 2]
+    assert set(stack.cluster.tolist()) == {-1, 0, 1}
+
+
 def test_data_of_factor_analysis_are_scored_as_by_factor_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
     ranks = [Candidate(num_clusters=1, latent_dim=rank, shrinkage=1.0) for rank in (1, 2, None)]
     monkeypatch.setattr("lowerbound.linear.portfolio.candidates", lambda n, d: iter(ranks))

@@ -54,7 +54,7 @@ def table_file(folder: Path) -> Path:
     g = np.random.default_rng(0)
     rows = np.stack([1000 + 50 * g.normal(size=200), g.normal(size=200)], axis=1)
     path = folder / "table.csv"
-    text = "height,weight\n" + "".join(f"{a},{b}\n" for a, b in rows)
+    text = "height,weight,unit\n" + "".join(f"{a},{b},cm\n" for a, b in rows)
     path.write_text(text)
     return path
 
@@ -138,6 +138,8 @@ def test_a_table_is_shown_in_its_own_units(tmp_path: Path):
     assert abs(contents.originals[:, 0].mean() - 1000) < 50
     assert abs(contents.samples[:, 0].mean() - 1000) < 50
     assert contents.feature_names == ("height", "weight")
+    assert contents.data["columns, continuous"] == "height, weight"
+    assert contents.data["columns, left out"] == "unit (one value only ('cm'))"
     assert "Latent map" in render(contents)
 
 

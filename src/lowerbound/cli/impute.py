@@ -20,7 +20,7 @@ __all__ = ["impute"]
     default="mean",
     show_default=True,
     metavar="WORD",
-    help="What fills numbers: mean, median, or the quantile of a level such as 0.05.",
+    help="What fills numbers: mean, median, mode, or the quantile of a level such as 0.05.",
 )
 @click.option("--draws", type=click.IntRange(1), help="Write so many copies, each with draws in its gaps.")
 @click.option("--num-samples", type=click.IntRange(1), default=1000, show_default=True, help="Latents for each row.")
@@ -40,7 +40,8 @@ def impute(
     """Fill the gaps of a table, or of series, each by what RUN says of it given the rest of its row.
 
     Every other cell is written as it is, and so are columns that are no part of the model. Classes without an order
-    are filled by the most probable one, ordered ones by the median.
+    are filled by the most probable one, ordered ones by the median. With --statistic mode ordered ones and counts are
+    filled by the most probable one too, and other numbers by the median.
 
     With --draws the copies stand below one another, and the column `imputation` tells them apart; in an .npz file they
     are the first axis of `x`. What is computed from each copy shows what the gaps leave open.

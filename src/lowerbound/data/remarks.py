@@ -1,8 +1,8 @@
 """What a user should be told of rows that are taken, and that may not be what was meant.
 
 A column of numbers or dates in other units, nine tenths of whose values lie outside the range that it had in the fit,
-is a warning; counts have no units. A column that the model has and these rows have no value of, and rows without any
-value, are a note: a model can be asked about parts of rows on purpose.
+is a warning, and so is a given value far outside it; counts have no units. A column that the model has and these rows
+have no value of, and rows without any value, are a note: a model can be asked about parts of rows on purpose.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from lowerbound.data.errors import clipped
 from lowerbound.data.schema import Column, Schema
 from lowerbound.data.sparse import Array
 
-__all__ = ["DataWarning", "empty_rows", "in_other_units", "without_values"]
+__all__ = ["DataWarning", "empty_rows", "far_from_fit", "in_other_units", "without_values"]
 
 _FEWEST_VALUES, _SHARE, _MOST = 5, 0.9, 5
 _WITH_UNITS = ("continuous", "positive", "date")
@@ -37,6 +37,20 @@ def in_other_units(x: Array, schema: Schema, what: str) -> tuple[str, ...]:
         return ()
     found = [_outside(x[:, i], column, what) for i, column in enumerate(schema.columns) if column.kind in _WITH_UNITS]
     return tuple(sentence for sentence in found if sentence)[:_MOST]
+
+
+def far_from_fit(value: float, column: Column, what: str) -> str:
+    """Of one value that lies further outside the range of the fit than this is wide; "" of any other."""
+    if column.kind not in _WITH_UNITS or column.low is None or column.high is None:
+        return ""
+    width = column.high - column.low
+    if column.low - width <= value <= column.high + width:
+        return ""
+    said, low, high = (_words(v, column) for v in (value, column.low, column.high))
+    return (
+        f"Column '{clipped(column.name)}' of {what} is {said}, far outside the range of the fit, {low} to {high}; "
+        "is it in other units?"
+    )
 
 
 def without_values(x: Array, schema: Schema, what: str) -> tuple[str, ...]:

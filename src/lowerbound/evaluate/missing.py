@@ -23,7 +23,7 @@ from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from lowerbound.cited import cited
@@ -221,14 +221,16 @@ def weighted_quantile(
 
 
 def weighted_mode(x: Float[Tensor, "sample batch"], weight: Float[Tensor, "sample batch"]) -> Float[Tensor, "batch"]:
-    """The class number with the largest weight.
+    """The value with the largest weight, such as a class number or a count; the smallest of several such.
 
     >>> weighted_mode(torch.tensor([[2.0], [0.0], [2.0]]), torch.tensor([[0.3], [0.4], [0.3]]))
     tensor([2.])
     """
-    numbers = x.long()
-    total = weight.new_zeros(x.shape[1], int(numbers.max()) + 1)
-    return total.scatter_add_(1, numbers.T, weight.T).argmax(1).to(x)
+    ordered, order = x.sort(0)
+    run = nn.functional.pad((ordered[1:] != ordered[:-1]).long().cumsum(0), (0, 0, 1, 0))
+    total = torch.zeros_like(weight).scatter_add_(0, run, weight.gather(0, order))
+    first = (run == total.argmax(0)).to(torch.uint8).argmax(0, keepdim=True)
+    return ordered.gather(0, first)[0]
 
 
 def _weighted_latents(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from lowerbound.data.errors import clipped
 from lowerbound.html_tables import html_table
 
 if TYPE_CHECKING:
@@ -14,18 +15,20 @@ if TYPE_CHECKING:
 __all__ = ["html_of_fit", "lines_of_fit"]
 
 _SETTINGS = ("objective", "gradient", "loss", "steps", "seed")
-_LONGEST = 100
+_LONGEST, _MOST_LEFT_OUT = 100, 8
 
 
 def html_of_fit(name: str, schema: Schema, plan: Plan | None, scores: Mapping[str, Any] | None) -> str:
     """A table with a row for each choice."""
-    rows = [("data", _data(schema)), *_choices(plan).items(), *_scores(scores).items()]
+    left = [("left out", ", ".join(_left_out(schema)))] if schema.left_out else []
+    rows = [("data", _data(schema)), *left, *_choices(plan).items(), *_scores(scores).items()]
     return html_table(_title(name, plan), rows)
 
 
 def lines_of_fit(name: str, schema: Schema, plan: Plan | None, scores: Mapping[str, Any] | None) -> str:
     """Lines for the terminal: the data, the choices one after another, and the scores."""
-    parts = {"data": _data(schema), "choices": _folded([f"{key} {value}" for key, value in _choices(plan).items()])}
+    parts = {"data": _data(schema), "left out": _folded(_left_out(schema))}
+    parts["choices"] = _folded([f"{key} {value}" for key, value in _choices(plan).items()])
     scored = "; ".join(f"{key} {value}" for key, value in _scores(scores).items())
     parts["score"] = scored or "not evaluated: evaluate() scores its test rows"
     return "\n".join([_title(name, plan), *(f"  {key:<9}{words}" for key, words in parts.items() if words)])
@@ -40,6 +43,13 @@ def _data(schema: Schema) -> str:
     names = [] if not schema.has_names else [column.name for column in schema.columns or ()]
     shown = ", ".join(name[:20] for name in names[:4]) + (", …" if len(names) > 4 else "")
     return f"{schema.kind}, {shape}" + (f" ({shown})" if names else "")
+
+
+def _left_out(schema: Schema) -> list[str]:
+    """Columns that are no part of the data, each with the reason; of many the first."""
+    more = len(schema.left_out) - _MOST_LEFT_OUT
+    named = [f"{clipped(item.name, 20)} ({clipped(item.reason)})" for item in schema.left_out[:_MOST_LEFT_OUT]]
+    return [*named, f"{more} more"] if more > 0 else named
 
 
 def _choices(plan: Plan | None) -> dict[str, object]:
@@ -61,7 +71,7 @@ def _scores(scores: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def _folded(words: list[str]) -> str:
-    """Words with commas between, in lines that are not too long."""
+    """Words with commas between, in lines that are not too long; "" of none."""
     lines = [""]
     for word in words:
         joined = f"{lines[-1]}, {word}" if lines[-1] else word

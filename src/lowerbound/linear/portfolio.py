@@ -153,7 +153,8 @@ class Stack:
         mixture: all of them as one mixture of factor analysers, of the real columns.
         others: the parameters of the other columns in each component of it, those of small counts as tables; None where
             there are none.
-        cluster: the cluster of each component that comes from the heaviest candidate; −1 for those of others.
+        cluster: the cluster of each component that comes from the heaviest candidate of several clusters, or of the
+            heaviest where all have one; −1 for those of others.
         taken: the candidates with weight, the heaviest first.
         weights: theirs; they sum to 1.
         held_out: log p(x) of each row that was scored unseen, nats.
@@ -223,7 +224,8 @@ def fit_stack(
         order = [int(i) for i in weights.argsort(descending=True) if weights[i] >= _LEAST_WEIGHT]
         kept = (weights[order] / weights[order].sum()).tolist()
         fits = [every[i].fit_alike(rows[:_MOST_TO_FIT], **fitted_with) for i in order]
-    mixture, others, cluster = joined(fits, kept)
+    clusters_of = next((n for n, i in enumerate(order) if every[i].num_clusters > 1), 0)
+    mixture, others, cluster = joined(fits, kept, clusters_of)
     return Stack(
         mixture=mixture,
         others=others,
@@ -336,17 +338,18 @@ def _score(candidate: Candidate, rows: MixedRows, part: Tensor, fitted_with: Map
 
 
 def joined(
-    fits: Sequence[ScaledMixture], weights: Sequence[float]
+    fits: Sequence[ScaledMixture], weights: Sequence[float], clusters_of: int = 0
 ) -> tuple[FactorAnalysers, OtherParameters | None, Int[Tensor, "component"]]:
     """One mixture of all components, without those of negligible weight.
 
     Arguments:
-        fits: mixtures, the first of which gives the clusters.
+        fits: mixtures.
         weights: theirs, which sum to 1.
+        clusters_of: the place of the one whose clusters are named.
 
     Returns:
         The mixture of the real columns, the parameters of the other columns in each of its components, and the cluster
-        of each component in the first fit, −1 in others. Levels of a cluster are components of one cluster.
+        of each component in the fit that names them, −1 in others. Levels of a cluster are components of one cluster.
     """
     each = [fit.factor_analysers() for fit in fits]
     share = torch.cat([weight * mixture.weights for weight, mixture in zip(weights, each, strict=True)])
@@ -356,7 +359,7 @@ def joined(
         share[kept] / share[kept].sum(), tuple(c for c, keep in zip(components, kept.tolist(), strict=True) if keep)
     )
     of_level = [torch.arange(len(fit.loc)).repeat_interleave(len(fit.levels)) for fit in fits]
-    own = [k // fits[0].points if i == 0 else torch.full_like(k, -1) for i, k in enumerate(of_level)]
+    own = [k // fits[i].points if i == clusters_of else torch.full_like(k, -1) for i, k in enumerate(of_level)]
     cluster = torch.cat(own)[kept]
     found = [(fit.others, k) for fit, k in zip(fits, of_level, strict=True) if fit.others is not None]
     if not found:

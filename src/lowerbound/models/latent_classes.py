@@ -231,7 +231,7 @@ class ClassPosterior(SizedByFit):
     """
 
     logits: Tensor
-    cluster: Tensor  # of each component, −1 for those of other candidates than the heaviest
+    cluster: Tensor  # of each component, −1 for those of candidates whose clusters have no names
 
     def __init__(self, own: Mixed, components: int, latent_dim: int, left_open: bool):
         super().__init__()
@@ -302,10 +302,10 @@ class ClassPosterior(SizedByFit):
 
     @torch.no_grad()
     def cluster_probabilities(self, x: Float[Tensor, "batch column"]) -> Float[Tensor, "batch cluster"]:
-        """p(cluster | x_obs) under the candidate of most weight, whose levels of one cluster are summed."""
+        """p(cluster | x_obs) under the candidate that names them (`Stack.cluster`), levels of a cluster summed."""
         own = self.cluster >= 0
-        of_cluster = nn.functional.one_hot(self.cluster[own]).to(self.logits)
-        return self._inferred(x)[0][:, own].softmax(1) @ of_cluster
+        of_cluster = nn.functional.one_hot(self.cluster[own]).double()
+        return (self._inferred(x)[0][:, own].double().softmax(1) @ of_cluster).to(x)
 
 
 def _spelled(name: str, num_classes: int) -> str:

@@ -78,9 +78,8 @@ def tiles(contents: ReportContents) -> list[Tile]:
     e = contents.evaluation or {}
     found = []
     if "log_evidence" in e:
-        found += [
-            Tile(name=f"{_of(e)}, {_bound_name(contents)}", value=format_nats(e["log_evidence"]), unit="nats per row")
-        ]
+        name = f"{_of(e)}, exactly" if e.get("exact") else f"{_of(e)}, {_bound_name(contents)}"
+        found += [Tile(name=name, value=format_nats(e["log_evidence"]), unit="nats per row")]
     elif (tile := _of_held_out(contents)) is not None:
         found += [tile]
     if e.get("bits_per_dim") is not None:

@@ -288,6 +288,14 @@ def _describe(dataset: Dataset) -> dict[str, object]:
         "test rows": f"{dataset.num_test:,}",
         "shape of a row": " × ".join(str(n) for n in dataset.event_shape),
         "kind": dataset.schema.kind,
+        **_columns(dataset),
         **({"covariates": ", ".join(map(words_of, covariates))} if (covariates := dataset.schema.covariates) else {}),
         "checksum (sha256)": dataset.checksum,
     }
+
+
+def _columns(dataset: Dataset) -> dict[str, str]:
+    """The names of columns by kind, those with gaps, and those left out with the reason, as the fit prints them."""
+    lines = (line for line in dataset.kind_of_data.describe(dataset.schema) if line.startswith("  "))
+    parts = (line.strip().partition(": ") for line in lines)
+    return {f"columns, {said}": names for said, _, names in parts if names}

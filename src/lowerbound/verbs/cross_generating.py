@@ -109,7 +109,7 @@ def made_given(
         made = torch.empty_like(x)
         for part in completions(fitted.model, x, num_samples=num_samples, seed=stream, progress=progress):
             means = (part.weight_of_entries * part.mean).sum(0)
-            made[part.rows] = means if as_means else summary_of(fitted, part, None)
+            made[part.rows] = means if as_means else summary_of(fitted, part)
     return made, others
 
 

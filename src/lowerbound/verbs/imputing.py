@@ -5,8 +5,8 @@
     draw_given        rows whose other entries are drawn given some
     cell_scores       log p of each cell given the rest of its row
 
-The mathematics is `evaluate.missing`. Classes without an order are filled by their most probable class and ordinals by
-the median, whatever else is asked of numbers.
+The mathematics is `evaluate.missing`. Classes without an order are filled by their most probable class, whatever else
+is asked of numbers, and ordinals by the median, unless the mode is asked for.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from lowerbound.data import DataError, Rows, Standardize, Transform
 from lowerbound.data.column_labels import index_of, name_of
 from lowerbound.data.own_table import filled_table, read_own
 from lowerbound.data.recorded import as_recorded
+from lowerbound.data.remarks import DataWarning, far_from_fit
 from lowerbound.data.rows_of_columns import rounded, stored_cell
 from lowerbound.data.schema import Column
 from lowerbound.evaluate.missing import (
@@ -48,6 +49,8 @@ __all__ = ["are_classes", "cell_scores", "draw_given", "imputations", "impute", 
 
 _IMPUTE, _GIVEN, _CELLS, _RECORDED = 5, 6, 7, 8  # streams of random numbers beside those of `fitted`
 _FEWEST_LATENTS = 10_000
+_CLASSES = ("categorical", "boolean")
+_BY_MODE = (*_CLASSES, "ordinal", "count")
 
 
 def impute(
@@ -61,7 +64,7 @@ def impute(
 ) -> Any:
     """The user's table with its gaps filled. See `Fitted.impute`."""
     _check_types(impute, num_samples=num_samples, seed=seed)
-    level = _level_of(statistic)
+    statistic = _checked(statistic)
     own, rows = _table_rows(fitted, data)
     x, gap = _events(fitted, rows, seed)
     filled = torch.empty_like(x)
@@ -73,7 +76,7 @@ def impute(
         seed=_seed(fitted, seed, _IMPUTE),
         progress=progress,
     ):
-        filled[part.rows] = summary_of(fitted, part, level)
+        filled[part.rows] = summary_of(fitted, part, statistic)
     return _in_own_table(fitted, own, rows, filled, gap)
 
 
@@ -108,6 +111,7 @@ def draw_given(fitted: Fitted, given: Mapping[str, Any], count: int, *, seed: in
 
     Warns:
         InferenceWarning: the model thinks what is given so unlikely that few latents lead to it.
+        DataWarning: a value is given far outside the range of the fit.
     """
     _check_types(draw_given, given=given, count=count, seed=seed)
     if count < 1:
@@ -168,15 +172,20 @@ def cell_scores(
     return pandas.DataFrame(scores, columns=index_of(fitted.schema), index=own.index if hasattr(own, "index") else None)
 
 
+def _checked(statistic: str | float) -> str | float:
+    """A statistic that there is."""
+    if statistic in ("mean", "median", "mode") or (isinstance(statistic, float | np.floating) and 0 < statistic < 1):
+        return statistic
+    raise ValueError(
+        f"statistic is {statistic!r}; expected 'mean', 'median', 'mode' or a level between 0 and 1, such as 0.05."
+    )
+
+
 def _level_of(statistic: str | float) -> float | None:
-    """The level of a quantile; None for the mean."""
+    """The level of a quantile, of numbers with a mode their median; None for the mean."""
     if statistic == "mean":
         return None
-    if statistic == "median":
-        return 0.5
-    if isinstance(statistic, float | np.floating) and 0 < statistic < 1:
-        return float(statistic)
-    raise ValueError(f"statistic is {statistic!r}; expected 'mean', 'median' or a level between 0 and 1, such as 0.05.")
+    return 0.5 if isinstance(statistic, str) else float(statistic)
 
 
 def _check_types(function: Callable[..., Any], **given: Any) -> None:
@@ -224,6 +233,8 @@ def _events_of_one(fitted: Fitted, given: Mapping[str, Any]) -> Tensor:
         place = names.index(name)
         row[0, place] = stored_cell(value, columns[place], "what is given")
         _require_shown(row[0, place], columns[place], value)
+        if remark := far_from_fit(row[0, place], columns[place], "what is given"):
+            warnings.warn(remark, DataWarning, stacklevel=4)
     return fitted.events(row)
 
 
@@ -238,20 +249,22 @@ def _require_shown(stored: float, column: Column, value: Any) -> None:
     raise DataError(f"column '{column.name[:40]}' holds {unit} and {str(value)[:40]} was given; round it.")
 
 
-def summary_of(fitted: Fitted, part: Completions, level: float | None) -> Tensor:
+def summary_of(fitted: Fitted, part: Completions, statistic: str | float = "mean") -> Tensor:
     """The value of each entry (B, *event)."""
+    level = _level_of(statistic)
     if fitted.schema.columns is None:
         return _summary_of_array(fitted, part, level)
     weights = part.weight_of_entries
     logs = fitted.transform.logs if isinstance(fitted.transform, Standardize) else None
     of_draws = None if logs is None or level is not None else _mean_in_units(fitted.transform, part)
+    by_mode = _BY_MODE if statistic == "mode" else _CLASSES
     found = []
     for i, column in enumerate(fitted.schema.columns):
         x, weight = part.x[..., i], weights[..., i]
-        if part.class_probabilities is not None and column.kind in ("categorical", "boolean", "ordinal"):
+        if part.class_probabilities is not None and column.kind in (*_CLASSES, "ordinal"):
             p = part.class_probabilities[:, i]
-            found.append(_median_class(p) if column.kind == "ordinal" else p.argmax(1).to(x))
-        elif column.kind in ("categorical", "boolean"):
+            found.append(p.argmax(1).to(x) if column.kind in by_mode else _median_class(p))
+        elif column.kind in by_mode:
             found.append(weighted_mode(x, weight))
         elif logs is not None and of_draws is not None and bool(logs[i]):
             found.append(of_draws[:, i])
