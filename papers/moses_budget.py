@@ -39,7 +39,7 @@ from lowerbound.randomness import forked
 from lowerbound.runs import Run
 
 TIMED = 20  # steps
-NETS = {"embedding_dim": 128, "width": 256, "dropout": 0.0, "batch_size": 256, "lr_schedule": "cosine"}
+TRAINING = {"dropout": 0.0, "lr_schedule": "cosine"}
 RECIPES = {
     "fragments": "molecule-vae",
     "atoms": "molecule-vae",
@@ -54,27 +54,30 @@ def main() -> None:
     given = options()
     given.runs.mkdir(parents=True, exist_ok=True)
     train = spread(given, "train", given.molecules)
-    results: dict[str, Any] = json.loads(given.out.read_text()) if given.out.exists() else {"models": {}}
-    results["protocol"] = __doc__
-    compared = protocols(given)
+    compared = {} if given.only_fit else protocols(given)
+    if given.ceiling:
+        ceiling = {
+            words: molecule_scores(molecules_of_part("train", count), (), test)
+            for words, (count, test) in compared.items()
+        }
+        saved(given.out, {"training molecules": ceiling})
     for name in given.models:
         fitted, spent = of_budget(given, name, train)
-        found = {**spent, **of_test_molecules(fitted, given)}
-        begun = time.process_time()
-        samples = texts_in(fitted.sample(max(count for count, _ in compared.values()), seed=given.seed))
-        found["samples_per_cpu_minute"] = 60 * len(samples) / (time.process_time() - begun)
-        known = set(canonical(train))
-        for words, (count, test) in compared.items():
-            found[words] = molecule_scores(samples[:count], known, test)
-        found["some_samples"] = samples[:24]
-        results["models"][name] = found
-        print(name, json.dumps(found), flush=True)
-        given.out.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    if given.ceiling:
-        for words, (count, test) in compared.items():
-            some = molecules_of_part("train", count)
-            results.setdefault("training_molecules", {})[words] = molecule_scores(some, (), test)
-        given.out.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+        if not given.only_fit:
+            found = {**spent, **of_test_molecules(fitted, given), **of_samples(fitted, train, compared, given.seed)}
+            print(name, json.dumps(found), flush=True)
+            saved(given.out, {"protocol": __doc__, name: found})
+
+
+def of_samples(
+    fitted: Fitted, train: Path, compared: dict[str, tuple[int, TestMolecules]], seed: int
+) -> dict[str, Any]:
+    """The scores of samples in each protocol, and some of them."""
+    begun = time.process_time()
+    samples = texts_in(fitted.sample(max(count for count, _ in compared.values()), seed=seed))
+    spent, known = time.process_time() - begun, set(canonical(train))
+    found = {words: molecule_scores(samples[:count], known, test) for words, (count, test) in compared.items()}
+    return {"samples_per_cpu_minute": 60 * len(samples) / spent, "samples": samples[:24], **found}
 
 
 def options() -> argparse.Namespace:
@@ -85,9 +88,13 @@ def options() -> argparse.Namespace:
     parser.add_argument("--cpu-seconds", type=float, default=480.0)
     parser.add_argument("--free-nats", type=float, default=2.0, help="of the rate, of every model")
     parser.add_argument("--latent-dim", type=int, default=32)
+    parser.add_argument("--embedding-dim", type=int, default=64)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--evidence-samples", type=int, default=100)
     parser.add_argument("--samples", type=int, nargs=2, default=(10_000, 20_000), help="and test molecules")
     parser.add_argument("--whole", type=int, default=0, help="samples that are compared with all test molecules")
+    parser.add_argument("--only-fit", action="store_true", help="score nothing")
     parser.add_argument("--ceiling", action="store_true", help="score molecules of the training part as well")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--models", nargs="*", default=("fragments", "characters", "selfies"))
@@ -116,21 +123,28 @@ def of_budget(given: argparse.Namespace, name: str, train: Path) -> tuple[Fitted
         steps = int(given.cpu_seconds / seconds_a_step(dataset, planned))
         planned = plan(dataset, **settings(given, name, steps))
         run = Run.create(path, planned, {"path": str(train), "kind": kind}, dataset)
-    begun, model, transform = time.process_time(), None, None
+    spent = path.with_suffix(".json")
     if not run.finished:
-        training = prepare(dataset, run.plan, run.plan.engine())
+        begun, training = time.process_time(), prepare(dataset, run.plan, run.plan.engine())
         for record in run.fit(training, run.plan.engine()):
             print(f"{name}: step {record.step} of {run.plan.steps}, {record.terms['bound']:.2f}", flush=True)
-        model, transform = training.loss.model, training.transform
-    spent = {"cpu_seconds_of_fit": time.process_time() - begun, "steps": run.plan.steps}
-    return run.fitted(model=model, transform=transform, dataset=dataset), spent
+        saved(spent, {"cpu_seconds_of_fit": time.process_time() - begun})
+    return run.fitted(dataset=dataset), {**saved(spent, {}), "plan": run.plan.to_json()["given"]}
+
+
+def saved(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """What a file of results holds, with more."""
+    results = {**(json.loads(path.read_text()) if path.exists() else {}), **found}
+    path.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    return results
 
 
 def settings(given: argparse.Namespace, name: str, steps: int) -> dict[str, Any]:
     """The settings of a model by its name."""
     own: dict[str, Any] = {"encoder": "message-passing"} if name.startswith("atoms") else {}
-    net = {**NETS, "latent_dim": given.latent_dim, "seed": given.seed, "steps": steps}
-    return {"recipe": RECIPES[name.split()[0]], "objective": FREE.format(given.free_nats), **net, **own}
+    said = {key: vars(given)[key] for key in ("latent_dim", "embedding_dim", "width", "batch_size", "seed")}
+    objective = FREE.format(given.free_nats)
+    return {"recipe": RECIPES[name.split()[0]], "objective": objective, "steps": steps, **TRAINING, **said, **own}
 
 
 def seconds_a_step(dataset: Dataset, planned: Plan) -> float:
