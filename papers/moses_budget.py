@@ -38,7 +38,7 @@ from lowerbound.fitting.stages import fit
 from lowerbound.randomness import forked
 from lowerbound.runs import Run
 
-TIMED = 20  # steps
+TIMED, AT_ONCE = 20, 10_000  # steps, samples
 TRAINING = {"dropout": 0.0, "lr_schedule": "cosine"}
 RECIPES = {
     "fragments": "molecule-vae",
@@ -74,10 +74,16 @@ def of_samples(
 ) -> dict[str, Any]:
     """The scores of samples in each protocol, and some of them."""
     begun = time.process_time()
-    samples = texts_in(fitted.sample(max(count for count, _ in compared.values()), seed=seed))
+    samples = drawn(fitted, max(count for count, _ in compared.values()), seed)
     spent, known = time.process_time() - begun, set(canonical(train))
     found = {words: molecule_scores(samples[:count], known, test) for words, (count, test) in compared.items()}
     return {"samples_per_cpu_minute": 60 * len(samples) / spent, "samples": samples[:24], **found}
+
+
+def drawn(fitted: Fitted, count: int, seed: int) -> list[str]:
+    """Samples as SMILES, at most 10,000 at once, each time of the next seed."""
+    counts = [min(AT_ONCE, count - i) for i in range(0, count, AT_ONCE)]
+    return [one for i, some in enumerate(counts) for one in texts_in(fitted.sample(some, seed=seed + i))]
 
 
 def options() -> argparse.Namespace:
