@@ -25,6 +25,7 @@ def test_it_fits_within_seconds_and_scores_in_each_protocol(tmp_path, monkeypatc
     for part in ("train", "test", "test_scaffolds"):
         (data / f"moses_zinc_{part}.smi.txt.gz").write_bytes(gzip.compress("\n".join(SMILES * 3).encode()))
     monkeypatch.setenv("LOWERBOUND_DATA", str(data))
+    monkeypatch.syspath_prepend(SCRIPT.parent)
     words = [str(SCRIPT), *WORDS.split(), "--out", str(out), "--runs", str(tmp_path / "runs"), "--models"]
     for more in (["fragments", "--only-fit"], ["fragments", "characters", "--ceiling"]):
         monkeypatch.setattr(sys, "argv", [*words, *more])
