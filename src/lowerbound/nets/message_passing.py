@@ -22,7 +22,7 @@ from lowerbound.nets.shapes import Shape, as_shape, numel
 
 __all__ = ["MessagePassing", "MoleculeEncoder"]
 
-_ROUNDS, _SMALL = 4, 0.1
+_ROUNDS = 4
 
 
 class MessagePassing(nn.Module):
@@ -45,8 +45,6 @@ class MessagePassing(nn.Module):
         self.rounds = rounds
         self.atom = nn.ModuleList(nn.Embedding(size, width) for size in ATOM_SIZES)
         self.bond = nn.ModuleList(nn.Embedding(size, width) for size in BOND_SIZES)
-        for one in (*self.atom, *self.bond):
-            nn.init.normal_(one.weight, std=_SMALL)
         self.message = nn.Linear(width, width, bias=False)
         self.update = nn.GRUCell(width, width)
         self.gate, self.value = nn.Linear(2 * width, width), nn.Linear(width, width)
@@ -84,8 +82,6 @@ class MoleculeEncoder(nn.Module):
         self.out_shape = as_shape(out_shape)
         self.graphs, self.body = RowsToGraphs(fragments, num_symbols), MessagePassing(width)
         self.out = nn.Linear(width + context, numel(self.out_shape))
-        with torch.no_grad():
-            self.out.weight.mul_(_SMALL)  # of a sum over all atoms, so that q(z | x) is near to p(z) at the start
 
     def forward(self, x: Float[Tensor, "..."], context: Float[Tensor, "..."] | None = None) -> Float[Tensor, "..."]:
         """One output for each molecule (..., T), and its context (..., M) if there is one."""
