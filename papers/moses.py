@@ -95,11 +95,11 @@ def main() -> None:
     given = parser.parse_args()
     given.runs.mkdir(parents=True, exist_ok=True)
     train, test = spread(given, "train", given.molecules), spread(given, "test", given.test)
-    real = TestMolecules(spread(given, "test", given.compared).read_text().split())
+    real = TestMolecules(canonical(spread(given, "test", given.compared)))
     kept = json.loads(given.out.read_text())["models"] if given.out.exists() else {}
     options = {name: value for name, value in vars(given).items() if name not in ("out", "runs", "models")}
     results: dict[str, Any] = {"protocol": __doc__, "options": options, "models": kept}
-    some = spread(given, "train", given.samples).read_text().split()
+    some = canonical(spread(given, "train", given.samples))
     results["training_molecules"] = molecule_scores(some, (), real)
     for name, settings in variants(given).items():
         if given.models and name not in given.models:
@@ -113,14 +113,22 @@ def main() -> None:
 
 
 def spread(given: argparse.Namespace, part: str, count: int) -> Path:
-    """Canonical SMILES of molecules at equal distances in a part, as a file."""
+    """Molecules at equal distances in a part, as a file."""
     path = given.runs / f"{part}-{count}.smi"
     if not path.exists():
-        source = needed(f"moses_zinc_{part}.smi.txt.gz")
-        lines = read_smiles(source, None).x
-        chosen = lines[:: max(1, len(lines) // count)][:count].tolist()
-        path.write_text("\n".join(one for one in read_molecules(chosen).smiles if one) + "\n")
+        path.write_text("\n".join(molecules_of_part(part, count)) + "\n")
     return path
+
+
+def molecules_of_part(part: str, count: int | None) -> list[str]:
+    """SMILES at equal distances in a part of MOSES, or all of them, as they are published."""
+    lines = read_smiles(needed(f"moses_zinc_{part}.smi.txt.gz"), None).x
+    return lines.tolist() if count is None else lines[:: max(1, len(lines) // count)][:count].tolist()
+
+
+def canonical(path: Path) -> list[str]:
+    """The canonical SMILES of the lines of a file."""
+    return [one for one in read_molecules(path.read_text().split()).smiles if one]
 
 
 def variants(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -199,7 +207,7 @@ def scores(
     found = log_evidence(model, x, num_samples=1 if alone else given.evidence_samples, seed=given.seed)
     parts = summary(model, x, num_samples=1 if alone else 16, seed=given.seed)
     told = {} if alone else what_z_tells(fitted, x, given.seed)
-    real, known = test.read_text().split(), set(train.read_text().split())
+    real, known = canonical(test), set(canonical(train))
     begun = time.process_time()
     samples = texts_in(fitted.sample(given.samples, seed=given.seed))
     spent = time.process_time() - begun

@@ -1,7 +1,14 @@
 """The scores of samples of molecules, where they can be said beforehand."""
 
+import numpy as np
 import pytest
+from rdkit import Chem
+from rdkit.Chem import rdFingerprintGenerator
+from rdkit.DataStructs import BulkTanimotoSimilarity
+from some_molecules import SMILES
 
+from lowerbound.evaluate import molecules
+from lowerbound.evaluate.molecule_properties import properties_of
 from lowerbound.evaluate.molecules import TestMolecules, molecule_scores
 
 TEST = ["CCO", "c1ccc(-c2ccccc2)cc1", "CC(=O)Nc1ccccc1", "c1ccc2ccccc2c1"]
@@ -35,3 +42,21 @@ def test_one_molecule_has_no_diversity():
     assert molecule_scores(["C("], set(), TEST) == {"valid": 0.0}
     with pytest.raises(ValueError, match="0 samples"):
         molecule_scores([], set(), TEST)
+
+
+@pytest.mark.parametrize("in_bf16", [False, True])
+def test_similarities_are_those_of_rdkit(monkeypatch, in_bf16):
+    monkeypatch.setattr(molecules, "multiplies_bf16", lambda: in_bf16)
+    monkeypatch.setattr(molecules, "_BLOCK", 6)
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=1024)
+    ours, theirs = ([generator.GetFingerprint(Chem.MolFromSmiles(one)) for one in some] for some in (TEST, SMILES))
+    exact = np.array([BulkTanimotoSimilarity(one, theirs) for one in ours])
+    found = molecule_scores(TEST, set(), SMILES)
+    assert found["snn"] == pytest.approx(exact.max(1).mean(), abs=1e-6)
+    assert found["int_div"] == pytest.approx(1 - np.mean([BulkTanimotoSimilarity(one, ours) for one in ours]), abs=1e-6)
+
+
+def test_distances_of_many_molecules_are_those_of_some_at_equal_distances(monkeypatch):
+    monkeypatch.setattr(molecules, "_MOST_OF_PROPERTIES", 9)
+    assert TestMolecules(SMILES).properties["logp"] == pytest.approx(properties_of(SMILES[::3], "logp"))
+    assert len(TestMolecules(SMILES).smiles) == len(SMILES)

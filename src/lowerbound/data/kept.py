@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 from lowerbound.data.download import cache_folder, make_folder
 
-__all__ = ["kept", "put", "taken"]
+__all__ = ["kept", "place_of", "put", "taken"]
 
 _FORMAT = "1"  # to be raised when what is kept changes its meaning
 _CHECKSUM = hashlib.sha256().digest_size
@@ -33,14 +33,19 @@ def kept(lines: Sequence[str], make: Callable[[str], _Made], cls: type[_Made], v
         cls: a dataclass of plain values and tuples of them.
         version: of whatever else the results depend on.
     """
-    words = "\0".join((_FORMAT, cls.__name__, version, *lines))
-    path = cache_folder() / "lines" / f"{hashlib.sha256(words.encode()).hexdigest()}.json.gz"
+    path = place_of(lines, cls, version)
     found = _read(path, cls, len(lines))
     if found is None:
         found = [make(line) for line in lines]
         content = json.dumps([asdict(cast(Any, one)) for one in found])
         put(path, gzip.compress(content.encode(), compresslevel=3))
     return found
+
+
+def place_of(lines: Sequence[str], cls: type, version: str) -> Path:
+    """The file of the cache in which what `kept` makes of lines is kept."""
+    words = "\0".join((_FORMAT, cls.__name__, version, *lines))
+    return cache_folder() / "lines" / f"{hashlib.sha256(words.encode()).hexdigest()}.json.gz"
 
 
 def put(path: Path, content: bytes) -> None:

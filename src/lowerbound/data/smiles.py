@@ -1,7 +1,8 @@
 """Lines of SMILES read as molecules: canonical, without stereo marks, the largest component of a salt.
 
 Long files are read in parts, each of which is kept in the cache of this user under the checksum of its lines, so that
-it is read once, and what was interrupted goes on where it stopped.
+it is read once, and what was interrupted goes on where it stopped. Where several parts are to be read, a second process
+reads every other one of them (`two_readers`).
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from lowerbound.data.atoms import outside_alphabet
 from lowerbound.data.chemistry import rdkit_chem
 from lowerbound.data.derivations import derivation
-from lowerbound.data.kept import kept
+from lowerbound.data.kept import kept, place_of
+from lowerbound.data.two_readers import read_parts
 
-__all__ = ["MoleculeOptions", "ReadMolecule", "ReadMolecules", "read_molecules"]
+__all__ = ["MoleculeOptions", "ReadMolecule", "ReadMolecules", "place_of_part", "read_molecules", "read_part"]
 
 _NO_MOLECULES = ("empty", "no molecule", "a reaction")
 _PART = 5000  # lines; fewer are not kept
@@ -96,9 +99,18 @@ def read_molecules(lines: Sequence[str]) -> ReadMolecules:
 def _read(lines: tuple[str, ...]) -> ReadMolecules:
     if len(lines) < _PART:
         return ReadMolecules(map(_one, lines))
-    Chem = rdkit_chem()
-    parts = (lines[i : i + _PART] for i in range(0, len(lines), _PART))
-    return ReadMolecules(one for part in parts for one in kept(part, _one, ReadMolecule, Chem.rdBase.rdkitVersion))
+    parts = [lines[i : i + _PART] for i in range(0, len(lines), _PART)]
+    return ReadMolecules(one for found in read_parts(parts, place_of_part, read_part) for one in found)
+
+
+def read_part(lines: tuple[str, ...]) -> list[ReadMolecule]:
+    """What became of lines of a long file: from the cache, or read and put there."""
+    return kept(lines, _one, ReadMolecule, rdkit_chem().rdBase.rdkitVersion)
+
+
+def place_of_part(lines: tuple[str, ...]) -> Path:
+    """The file of the cache in which that is kept."""
+    return place_of(lines, ReadMolecule, rdkit_chem().rdBase.rdkitVersion)
 
 
 def _one(line: str) -> ReadMolecule:

@@ -6,7 +6,8 @@
     Frag, Scaf   the cosine of the counts of BRICS fragments, and of Bemis–Murcko scaffolds of two rings or more
     SNN          the mean over samples of the largest Tanimoto similarity to a test molecule (Morgan, radius 2)
     IntDiv       1 − the mean Tanimoto similarity of two samples
-    distances    the Wasserstein distance of each property of `molecule_properties` between samples and test molecules
+    distances    the Wasserstein distance of each property of `molecule_properties` between samples and test molecules,
+                 20,000 of each at most, at equal distances
 
 SNN rises with the number of test molecules and Scaf with both numbers, for molecules of one distribution too: compare
 under the same numbers, and with what molecules of the training part score.
@@ -22,14 +23,18 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from lowerbound.data.chemistry import rdkit_chem
 from lowerbound.evaluate.molecule_properties import PROPERTIES, properties_of
+from lowerbound.nets.precision import multiplies_bf16
 
 __all__ = ["TestMolecules", "molecule_scores"]
 
 _BITS, _RADIUS, _FEWEST_RINGS = 1024, 2, 2
 _UNIQUE = (1000, 10_000)
+_MOST_OF_PROPERTIES = 20_000
+_BLOCK = 2048  # molecules on each side of a product
 
 
 class TestMolecules:
@@ -51,7 +56,7 @@ class TestMolecules:
         self.smiles = tuple(smiles)
         mols = list(map(rdkit_chem().MolFromSmiles, self.smiles))
         self.fragments, self.scaffolds, self.fingerprints = _fragments(mols), _scaffolds(mols), _fingerprints(mols)
-        self.properties = {name: properties_of(self.smiles, name) for name in PROPERTIES}
+        self.properties = {name: properties_of(_some(self.smiles), name) for name in PROPERTIES}
 
 
 def molecule_scores(
@@ -96,7 +101,9 @@ def molecule_scores(
     found["novelty"] = len(different - set(train)) / len(different)
     found["frag"] = _cosine(_fragments(made), real.fragments)
     found["scaf"] = _cosine(_scaffolds(made), real.scaffolds)
-    found["snn"], found["int_div"] = _similarities(_fingerprints(made), real.fingerprints)
+    ours = _fingerprints(made)
+    found["snn"] = float(_similarities(ours, real.fingerprints)[0].mean())
+    found["int_div"] = 1 - float(_similarities(ours, ours)[1].mean())
     return found | _distances(names, real)
 
 
@@ -122,20 +129,35 @@ def _scaffolds(mols: Iterable[Any]) -> Counter[str]:
     return Counter(Chem.MolToSmiles(one) for one in found)
 
 
-def _fingerprints(mols: Iterable[Any]) -> list[Any]:
+def _fingerprints(mols: Sequence[Any]) -> np.ndarray:
+    """Which bits each molecule has: (N, 1024), 0 or 1."""
     from rdkit.Chem import rdFingerprintGenerator
 
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=_RADIUS, fpSize=_BITS)
-    return [generator.GetFingerprint(mol) for mol in mols]
+    bits = np.empty((len(mols), _BITS), dtype=np.uint8)
+    for row, mol in zip(bits, mols, strict=True):
+        row[:] = generator.GetFingerprintAsNumPy(mol)
+    return bits
 
 
-def _similarities(ours: list[Any], theirs: list[Any]) -> tuple[float, float]:
-    """The mean similarity of a sample to its nearest test molecule, and the diversity of samples."""
-    from rdkit.DataStructs import BulkTanimotoSimilarity
+def _similarities(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The largest and the mean Tanimoto similarity of each of N molecules to M others: (N,) both.
 
-    nearest = np.mean([max(BulkTanimotoSimilarity(one, theirs)) for one in ours])
-    within = np.mean([np.mean(BulkTanimotoSimilarity(one, ours)) for one in ours])
-    return float(nearest), float(1 - within)
+    |a ∩ b| / (|a| + |b| − |a ∩ b|), where all |a ∩ b| are a product of matrices: in bfloat16 where the processor has
+    instructions for it, which is exact up to 256 bits in common.
+    """
+    kind = torch.bfloat16 if multiplies_bf16() else torch.float32
+    a, b = torch.from_numpy(ours), torch.from_numpy(theirs)
+    of_a, of_b = a.sum(1)[:, None], b.sum(1)
+    largest, total = torch.zeros(len(a)), torch.zeros(len(a), dtype=torch.float64)
+    for j in range(0, len(b), _BLOCK):
+        right = b[j : j + _BLOCK].to(kind)
+        for rows in (slice(i, i + _BLOCK) for i in range(0, len(a), _BLOCK)):
+            both = (a[rows].to(kind) @ right.T).float()
+            similar = both / (of_a[rows] + of_b[j : j + _BLOCK] - both)
+            largest[rows] = torch.maximum(largest[rows], similar.amax(1))
+            total[rows] += similar.sum(1, dtype=torch.float64)
+    return largest.numpy(), (total / len(b)).numpy()
 
 
 def _distances(made: Sequence[str], real: TestMolecules) -> dict[str, float]:
@@ -143,6 +165,11 @@ def _distances(made: Sequence[str], real: TestMolecules) -> dict[str, float]:
     from scipy.stats import wasserstein_distance
 
     return {
-        f"{name}_distance": float(wasserstein_distance(properties_of(made, name), real.properties[name]))
+        f"{name}_distance": float(wasserstein_distance(properties_of(_some(made), name), real.properties[name]))
         for name in PROPERTIES
     }
+
+
+def _some(smiles: Sequence[str]) -> Sequence[str]:
+    """At equal distances."""
+    return smiles[:: -(-len(smiles) // _MOST_OF_PROPERTIES)]

@@ -13,12 +13,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
+from lowerbound.nets.precision import multiplies_bf16
 from lowerbound.spelling import parse
 from lowerbound.training.engine import Engine
 
-__all__ = ["WIDE", "multiplies_bf16", "reason_for_bf16"]
+__all__ = ["WIDE", "reason_for_bf16"]
 
 WIDE = 256
 """The least width of columns and hidden layers with which training was compared."""
@@ -51,12 +50,6 @@ def reason_for_bf16(recipe: str, event_shape: tuple[int, ...], settings: Mapping
     if not compared or len(widths) < 2 or min(widths) < WIDE:
         return None
     return f"this processor multiplies in bfloat16, and the layers are {min(widths)} wide or more"
-
-
-def multiplies_bf16() -> bool:
-    """Whether this processor has instructions for products in bfloat16."""
-    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not in every version of torch
-    return any(getattr(torch.cpu, name, bool)() for name in questions)
 
 
 def _on_cpu(device: str) -> bool:

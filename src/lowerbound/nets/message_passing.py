@@ -22,7 +22,7 @@ from lowerbound.nets.shapes import Shape, as_shape, numel
 
 __all__ = ["MessagePassing", "MoleculeEncoder"]
 
-_ROUNDS, _SMALL = 4, 0.1
+_ROUNDS = 4
 
 
 class MessagePassing(nn.Module):

@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 
-__all__ = ["call_net", "nets_alone_autocast"]
+__all__ = ["call_net", "multiplies_bf16", "nets_alone_autocast"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -50,6 +50,12 @@ def call_net(net: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
         with torch.autocast(_of_nets[0], dtype=_of_nets[1]):
             out = net(*inputs)
     return out.float() if out.dtype in (torch.bfloat16, torch.float16) else out
+
+
+def multiplies_bf16() -> bool:
+    """Whether this processor has instructions for products in bfloat16."""
+    questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not in every version of torch
+    return any(getattr(torch.cpu, name, bool)() for name in questions)
 
 
 def _autocast_device() -> str | None:
