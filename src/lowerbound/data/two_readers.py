@@ -19,10 +19,9 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias, TypeVar
+from typing import IO, TypeAlias, TypeVar
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from lowerbound.data.passes import passed
 
 __all__ = ["read_parts"]
 
@@ -50,12 +49,13 @@ def read_parts(
     places = list(map(place_of, parts))
     missing = [i for i, place in enumerate(places) if not place.is_file()]
     theirs = missing[1::2] if len(missing) >= _FEWEST and _cores() > 1 and sys.executable else []
-    with tempfile.TemporaryFile() as said, _second([parts[i] for i in theirs], said) as second, _bar() as bar:
-        for i, part in enumerate(bar.track(parts, description="Reading molecules") if missing else parts):
+    with tempfile.TemporaryFile() as said, _second([parts[i] for i in theirs], said) as second:
+        for i, part in enumerate(parts):
             if i in theirs and second is not None and not _left(places[i], second):
                 _warn(second, said)
                 second = None
             yield read(part)
+            passed("molecules", i + 1, len(parts))
 
 
 def _cores() -> int:
@@ -95,15 +95,6 @@ def _left(place: Path, second: subprocess.Popen[bytes]) -> bool:
             return place.is_file()
         time.sleep(_POLL)
     return True
-
-
-def _bar() -> Progress:
-    """A bar of progress on stderr; silent unless that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    return Progress(console=console, disable=not console.is_terminal, transient=True)
 
 
 def _warn(second: subprocess.Popen[bytes], said: IO[bytes]) -> None:
