@@ -1,10 +1,11 @@
 """What compiling a step gains, for every recipe and choice of this library that differs in kind, or why it cannot.
 
 Each case is a small model; the computing time of its step is the median over rounds that take turns with the eager one.
-"seconds to start" is that of the first step of the graph. Each result is saved as soon as it is there, and what is
-saved is not computed again. Run twice, the second time with `--warm`, for the start from the graphs kept on disk. With
-`--follow` it is only found whether torch's compiler follows a step as one graph, which takes no C++ compiler and a
-tenth of the time.
+"seconds to start" is that of the first step of the graph; "difference" the largest of a term or a norm of a gradient
+between both forms in the first three steps from the same weights and random numbers, over the value. Each result is
+saved as soon as it is there, and what is saved is not computed again. Run twice, the second time with `--warm`, for the
+start from the graphs kept on disk. With `--follow` it is only found whether torch's compiler follows a step as one
+graph, which takes no C++ compiler and a tenth of the time.
 
 python benchmarks/compiled.py [--only NAME …] [--warm] [--follow] [--rounds 5]
 """
@@ -106,6 +107,7 @@ def made(name: str) -> tuple[CompiledStep, tuple[torch.Tensor, ...], EagerStep]:
     dataset: Any = load("digits")
     if name in OF_SERIES:
         dataset = dataset_of(torch.randn(200, 12, 3, generator=torch.Generator().manual_seed(0)).numpy())
+    torch.manual_seed(0)
     planned = plan(dataset, given.pop("recipe", "vae"), **given, device="cpu", steps=100, precision="fp32")
     engine = planned.engine()
     training = prepare(dataset, planned, engine)
@@ -125,6 +127,12 @@ def started(step: CompiledStep, raw: tuple[torch.Tensor, ...]) -> float:
 def _of_children() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def rows(step: CompiledStep | EagerStep, raw: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Terms and norms of three steps."""
+    torch.manual_seed(0)
+    return torch.stack([step(raw, 1e-4) for _ in range(3)])
 
 
 def followed(name: str) -> dict[str, Any]:
@@ -153,6 +161,8 @@ def one(name: str, rounds: int) -> dict[str, Any]:
             start = started(compiled, raw)
     except (CannotCompile, ValueError) as error:  # a choice that digits do not bear is a refusal too, and is shown
         return {"refused": str(error)[:300]}
+    expected = rows(made(name)[2], raw)
+    difference = ((rows(compiled, raw) - expected).abs() / (1e-2 + expected.abs())).max().item()
     seconds: dict[str, list[float]] = {"eager": [], "compiled": []}
     for form, step in [("eager", eager), ("compiled", compiled)] * (rounds + 1):
         begun = time.process_time()
@@ -165,6 +175,7 @@ def one(name: str, rounds: int) -> dict[str, Any]:
         "compiled_ms": round(compiled_ms, 3),
         "eager_over_compiled": round(eager_ms / compiled_ms, 2),
         "seconds_to_start": round(start, 1),
+        "difference": float(f"{difference:.1e}"),
     }
 
 

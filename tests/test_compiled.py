@@ -6,6 +6,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from torch.torch_version import TorchVersion
+
+from lowerbound.training.graphs import is_called_from_cpp
 
 SCRIPT = """
 import torch
@@ -223,17 +227,17 @@ class Doubles:
 one = Doubles()
 x = torch.ones(3)
 with torch.no_grad():
-    graph = Graph(one.plain, is_told=False)
+    graph = Graph(one.plain, is_told=False, on_cpu=True)
     assert [graph(x)[0].item() for _ in range(4)] == [2, 2, 2, 2]
     one.factor = 5
     assert graph(x)[0].item() == 2  # between two intervals nothing may change
     graph.begin()
     assert [graph(x)[0].item() for _ in range(4)] == [5, 5, 5, 5]
-    told = Graph(Doubles().plain, is_told=True)
+    told = Graph(Doubles().plain, is_told=True, on_cpu=True)
     told(x), told(x), told(x)
     Doubles.factor = 7
     assert told(x)[0].item() == 7
-    counting = Graph(Doubles().counts, is_told=False)
+    counting = Graph(Doubles().counts, is_told=False, on_cpu=True)
     assert [counting(x)[0].item() for _ in range(5)] == [1, 2, 3, 4, 5]
 print("looked")
 """
@@ -253,7 +257,7 @@ class Scaled:
         return self.factor * x
 
 scaled = Scaled()
-graph = Graph(scaled.of, is_told=False)
+graph = Graph(scaled.of, is_told=False, on_cpu=True)
 x = torch.arange(3.0)
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
@@ -271,3 +275,47 @@ assert len(said) == 1 and "8 graphs" in said[0], said
 def test_a_number_that_changes_more_often_than_torch_makes_graphs_ends_compiling_with_a_warning():
     done = subprocess.run([sys.executable, "-c", CHANGED], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+CALLED = """
+import torch
+from lowerbound.training.graphs import Graph
+from lowerbound.training.products import by_onednn
+
+class Mixed:
+    def of(self, x, weight):
+        factor = torch.linalg.cholesky(x.mT @ x)  # C++ calls it by its name
+        return by_onednn(x, weight, None).tanh().sum(0) + factor.sum()
+
+torch.manual_seed(0)
+x, weight = torch.randn(20, 3), torch.randn(3, 5)
+found = []
+for on_cpu in (True, False):
+    graph = Graph(Mixed().of, is_told=False, on_cpu=on_cpu)
+    found.append(graph(x, weight))
+    try:
+        graph(torch.full_like(x, float("nan")), weight)
+    except RuntimeError as error:
+        assert "positive-definite" in str(error), error
+    else:
+        raise AssertionError("nothing was said of the matrix that is not positive-definite")
+assert torch.equal(*found), found
+print("called")
+"""
+
+
+def test_small_graphs_alone_are_called_from_cpp_and_by_a_torch_that_reaches_every_operation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.13.1+cpu"))
+    assert is_called_from_cpp(360)
+    assert not is_called_from_cpp(3000)
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.9.0"))
+    assert not is_called_from_cpp(360)
+
+
+@pytest.mark.slow
+def test_what_is_called_from_cpp_has_the_bits_of_what_is_called_from_python_and_logs_nothing():
+    done = subprocess.run([sys.executable, "-c", CALLED], capture_output=True, text=True, check=False)
+    assert "called" in done.stdout, done.stderr[-2000:]
+    assert "c-shim" not in done.stderr

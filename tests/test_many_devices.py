@@ -156,10 +156,23 @@ def test_losses_train_on_two_processes_and_go_on_with_one(words: list[str], tmp_
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_in_a_sentence_and_the_run_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy, hidden", [("ddp", "8"), ("fsdp", "1024")])
+def test_a_killed_process_ends_in_a_sentence_and_the_run_goes_on(strategy: str, hidden: str, tmp_path: Path) -> None:
     run, log = tmp_path / "run", tmp_path / "log"
     fit = [sys.executable, "-m", "lowerbound", "fit"]
-    words = ["digits", "--steps", "100000", "--batch-size", "32", "--hidden", "8", "--latent-dim", "2", "--no-compile"]
+    words = [
+        "digits",
+        "--steps",
+        "100000",
+        "--batch-size",
+        "32",
+        "--hidden",
+        hidden,
+        "--latent-dim",
+        "2",
+        "--no-compile",
+    ]
+    words += ["--strategy", strategy]
     with log.open("w") as stream:
         first = subprocess.Popen(
             [*fit, *words, "--no-evaluate", "--devices", "2", "--out", str(run)], stdout=stream, stderr=stream

@@ -140,8 +140,8 @@ def weigh(
     if rate == "kl":
         log_likelihood = joint.log_likelihood(z) if has(joint, ScoresData) else joint(z)[0]
         kl, per_factor, per_group = _closed_form_kl(posterior, joint.prior, z)
-        log_prior = -kl.expand_as(log_likelihood)
-        log_q = log_prior.new_zeros(()).expand_as(log_likelihood)
+        log_prior = -kl
+        log_q = kl.new_zeros(()).expand_as(log_likelihood)
     else:
         log_likelihood, log_prior = joint(z)
         if rate == "entropy":

@@ -128,6 +128,14 @@ def test_a_longer_run_goes_on_from_a_finished_one(cli, refused, digits_run, tmp_
     assert "--out goes with --resume only where" in refused("fit", "--resume", digits_run, "--out", tmp_path / "same")
 
 
+def test_going_on_in_a_way_that_is_refused_leaves_no_folder(refused, digits_run, tmp_path):
+    new = tmp_path / "new"
+    assert "there is none here; use ddp" in refused(
+        "fit", "--resume", digits_run, "--strategy", "fsdp", "--out", new, "--steps", 25
+    )
+    assert not new.exists()
+
+
 def test_a_branch_without_its_checkpoint_is_not_begun_from_nothing(cli, refused, digits_run, tmp_path):
     new = tmp_path / "new"
     assert cli("fit", "--resume", digits_run, "--steps", 25, "--out", new, "--no-evaluate").code == 0

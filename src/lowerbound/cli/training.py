@@ -26,7 +26,7 @@ from lowerbound.fitting.start import plan_from
 from lowerbound.loggers import recording
 from lowerbound.one_call import start_of
 from lowerbound.runs import Run, default_path, load_dataset
-from lowerbound.runs.branching import branch
+from lowerbound.runs.branching import branch, changed_plan
 from lowerbound.spelling import parse
 from lowerbound.training.engine import Engine
 from lowerbound.training.history import NonFiniteError
@@ -81,16 +81,19 @@ def begin(
 
 
 def go_on_otherwise(path: Path, out: Path | None, changes: dict[str, Any]) -> Job:
-    """Make a run folder that goes on from the checkpoint of another run with other settings.
+    """Check everything that can be checked, then make a run folder that goes on from the checkpoint of another run with
+    other settings.
 
     Raises:
         ValueError: there is no such run, or it cannot go on so.
     """
     other = Run.open(path)
-    of_engine = ("device", "precision", "devices", "strategy")
-    engine = other.plan.replace(**{n: changes[n] for n in of_engine if n in changes}).engine()
+    planned = changed_plan(other, changes)
+    engine = planned.engine()
     launch(engine)
-    return _job(made_by_first(engine, lambda: branch(other, out, changes, _command())), engine)
+    training = prepare(other.dataset, planned, engine, start_from=other.start)
+    run = made_by_first(engine, lambda: branch(other, out, planned, _command()))
+    return Job(run=run, dataset=other.dataset, training=training, engine=engine)
 
 
 def reopen(path: Path) -> Job:
@@ -105,10 +108,6 @@ def reopen(path: Path) -> Job:
         raise ValueError(_with_advice(run.failure, f" and would again; change a setting, as in `{slower}`."))
     engine = run.plan.engine()
     launch(engine)
-    return _job(run, engine)
-
-
-def _job(run: Run, engine: Engine) -> Job:
     training = prepare(run.dataset, run.plan, engine, start_from=run.start)
     return Job(run=run, dataset=run.dataset, training=training, engine=engine)
 

@@ -12,7 +12,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal, register_kl
-from torch.types import _size
 
 from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.protocols import Context
@@ -22,9 +21,6 @@ __all__ = ["StandardNormal"]
 
 class _Standard(Normal):
     """Normals with mean 0 and scale 1."""
-
-    def expand(self, batch_shape: _size, _instance: object = None) -> _Standard:
-        return _Standard(self.loc.expand(batch_shape), self.scale.expand(batch_shape), validate_args=False)
 
 
 @register_kl(Normal, _Standard)

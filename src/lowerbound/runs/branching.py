@@ -17,7 +17,7 @@ from lowerbound.runs.folders import RunError
 from lowerbound.runs.run import Run, default_path
 from lowerbound.training.loop import steps_for
 
-__all__ = ["CHANGEABLE", "branch"]
+__all__ = ["CHANGEABLE", "branch", "changed_plan"]
 
 CHANGEABLE = (
     "lr",
@@ -38,14 +38,12 @@ CHANGEABLE = (
 """Settings under which a checkpoint goes on."""
 
 
-def branch(run: Run, path: Path | None, changes: dict[str, Any], command: str | None = None) -> Run:
-    """Make the folder of a run that goes on from the last checkpoint of another.
+def changed_plan(run: Run, changes: dict[str, Any]) -> Plan:
+    """The plan by which the last checkpoint of a run goes on.
 
     Arguments:
-        run: the other; nothing in it is changed.
-        path: the new folder; None for one named after the data and the time.
+        run: the other.
         changes: settings by the names of `CHANGEABLE`.
-        command: the words of the user, for the report.
 
     Raises:
         ValueError: a run without steps or a checkpoint, a setting of the wrong type, or fewer steps than were taken.
@@ -54,13 +52,25 @@ def branch(run: Run, path: Path | None, changes: dict[str, Any], command: str | 
         raise RunError(f"The {run.plan.recipe} of {run.path} is solved without steps; there is nothing to go on with.")
     if not run.checkpoint.exists():
         raise RunError(f"{run.path} has no checkpoint yet; begin a new run with these settings.")
-    groups, numbers = run.checkpoint.load()
-    changed = _plan(run, changes)
-    if changed.steps <= numbers["step"]:
+    changed, taken = _plan(run, changes), run.checkpoint.state()["step"]
+    if changed.steps <= taken:
         raise RunError(
-            f"{run.path} has taken {numbers['step']:,} steps and {changed.steps:,} are asked for in all; give more by "
+            f"{run.path} has taken {taken:,} steps and {changed.steps:,} are asked for in all; give more by "
             "--steps, or --epochs."
         )
+    return changed
+
+
+def branch(run: Run, path: Path | None, changed: Plan, command: str | None = None) -> Run:
+    """Make the folder of a run that goes on from the last checkpoint of another.
+
+    Arguments:
+        run: the other; nothing in it is changed.
+        path: the new folder; None for one named after the data and the time.
+        changed: its plan, by `changed_plan`.
+        command: the words of the user, for the report.
+    """
+    groups, numbers = run.checkpoint.load()
     said = {n: [getattr(run.plan, n), getattr(changed, n)] for n in CHANGEABLE if n != "epochs"}
     came_from = {
         "run": str(run.path.resolve()),

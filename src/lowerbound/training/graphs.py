@@ -11,10 +11,11 @@ where a ninth is needed, steps are not compiled from there on, which a warning s
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -23,8 +24,10 @@ from torch import Tensor
 
 from lowerbound.training.products import is_faster
 
-__all__ = ["Graph", "can_follow_autograd", "why"]
+__all__ = ["Graph", "can_follow_autograd", "is_called_from_cpp", "why"]
 
+_CALLS_BY_NAME = "2.13"  # the torch from which calls in C++ reach every operation
+_FEW = 1000  # operations of a graph; a step of a perceptron with two hidden layers has 360
 _CHECKED = 2  # steps of an interval: one would not show what each step changes
 
 
@@ -34,13 +37,16 @@ class Graph:
     Arguments:
         method: of tensors, and lists of them.
         is_told: whether something is told of each step, and may change what is no tensor.
+        on_cpu: whether all tensors lie there.
     """
 
-    def __init__(self, method: Callable[..., Tensor], *, is_told: bool):
+    def __init__(self, method: Callable[..., Tensor], *, is_told: bool, on_cpu: bool):
         own = _with_code_of_its_own(method)
         self._code = own.__func__.__code__
         self._method = method
-        self._compiled: Callable[..., Tensor] = torch.compile(own, dynamic=False, fullgraph=True, options=_options())
+        self._compiled: Callable[..., Tensor] = torch.compile(
+            own, dynamic=False, fullgraph=True, backend=_compiler(on_cpu=on_cpu)
+        )
         self._is_steady, self._checks_left = not is_told, _CHECKED
         self._num_graphs = 0
 
@@ -54,7 +60,7 @@ class Graph:
             with _unchecked():
                 return self._compiled(*inputs)
         try:
-            with _following_autograd():
+            with _following_autograd(), _without_advice():
                 result = self._compiled(*inputs)
         except torch._dynamo.exc.FailOnRecompileLimitHit:  # pyright: ignore[reportAttributeAccessIssue]
             return self._give_up()(*inputs)  # nothing was computed so far
@@ -102,6 +108,21 @@ def _following_autograd() -> AbstractContextManager[object]:
     return torch._dynamo.config.patch(trace_autograd_ops=True)
 
 
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Leave out what torch logs of operations that C++ calls by name, a microsecond slower and with the same bits."""
+
+    def is_meant_for_users(entry: logging.LogRecord) -> bool:
+        return "is missing a c-shim implementation" not in str(entry.msg)
+
+    log = logging.getLogger("torch._inductor.ir")
+    log.addFilter(is_meant_for_users)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_meant_for_users)
+
+
 def _unchecked() -> AbstractContextManager[object]:
     return torch.compiler.set_stance("default", skip_guard_eval_unsafe=True)
 
@@ -125,12 +146,33 @@ def _with_code_of_its_own(method: Any) -> MethodType:
     return MethodType(own, method.__self__)
 
 
-def _options() -> dict[str, Any]:
+def _compiler(*, on_cpu: bool) -> Callable[[torch.fx.GraphModule, list[Tensor]], Any]:
+    """torch's own, told how a graph is to be compiled."""
+
+    def compile_one(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
+        from torch._inductor.compile_fx import compile_fx  # slow to import
+
+        options = _options(from_cpp=on_cpu and is_called_from_cpp(len(graph.graph.nodes)))
+        return compile_fx(graph, inputs, config_patches=options)
+
+    return compile_one
+
+
+def is_called_from_cpp(num_operations: int) -> bool:
+    """Whether the kernels of a graph on a CPU are called from C++ in place of Python.
+
+    It takes a fifth off the step of a small net, with the same bits. The calls of a large graph hardly count beside its
+    kernels, which C++ compiles one after another and Python at once. What C++ cannot call directly it calls by name.
+    """
+    return torch.__version__ >= _CALLS_BY_NAME and num_operations <= _FEW
+
+
+def _options(*, from_cpp: bool) -> dict[str, Any]:
     """Random numbers are torch's own; products are those of oneDNN where it is faster.
 
     torch would keep compiled headers in the folder for temporary files, where others can be first (`keep_graphs`).
     """
-    options: dict[str, Any] = {"fallback_random": True}
+    options: dict[str, Any] = {"fallback_random": True, "cpp_wrapper": from_cpp}
     if "cpp_cache_precompile_headers" in torch._inductor.list_options():  # pyright: ignore[reportPrivateImportUsage]
         options["cpp_cache_precompile_headers"] = False
     if is_faster():

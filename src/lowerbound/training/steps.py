@@ -192,7 +192,9 @@ class CompiledStep:
         self._state: tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]] | None = None
         self._lr = torch.zeros(())
         self._by_autograd = can_follow_autograd()
-        self._graph = Graph(self._run, is_told=any(isinstance(part, FollowsSteps) for part in loss.modules()))
+        is_told = any(isinstance(part, FollowsSteps) for part in loss.modules())
+        on_cpu = all(p.device.type == "cpu" for p in self._trained)
+        self._graph = Graph(self._run, is_told=is_told, on_cpu=on_cpu)
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
         """Take one step."""
