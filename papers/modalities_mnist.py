@@ -5,8 +5,8 @@
     mixture-of-products   q(z | x_A) = mean of the products of all parts of A   Sutter et al. 2021, arXiv:2105.02470
 
 Training pairs are the first --pairs of MNIST, each pixel drawn once as 0 or 1 from its grey value, and the label.
-Reported for the first --test pairs: L_K of log p(image, label) and of log p(image), their difference, and the paired
-difference of log p(image, label) to the product; for --coherent test pairs how often a label that is generated from an
+Reported for the first --test pairs: L_K of log p(image, label), of log p(image), their difference, and of log p(label);
+L_1, whose mean is the ELBO; and the paired difference of log p(image, label) to the product. For --coherent test pairs how often a label that is generated from an
 image, an image from a label, and both from a draw of the prior have the same class, images told by a classifier.
 
 python papers/modalities_mnist.py [--seeds 0 1 2]
@@ -79,9 +79,13 @@ def one(path: Path, experts: str, seed: int, given: argparse.Namespace) -> tuple
     test = fitted.test_rows()
     some = replace(test, x=test.x[: given.test], y=None, numbers=None)
     scores = fitted.block_scores(some, "image", num_samples=given.evidence_samples, seed=seed)
+    of_label = fitted.block_scores(some, "label", num_samples=given.evidence_samples, seed=seed)["log_p_given"]
+    elbo = fitted.block_scores(some, "image", num_samples=1, seed=seed)["log_p"]
     coherent = fitted.coherence("label", num_rows=given.coherent, num_draws=given.coherent, seed=seed)
     numbers = {
         **{name: of_rows(values) for name, values in scores.items()},
+        "log_p_label": of_rows(of_label),
+        "elbo": of_rows(elbo),
         "label_from_image": coherent.given["image"]["label"],
         "image_from_label": coherent.given["label"]["image"],
         "joint": coherent.joint,
