@@ -6,8 +6,9 @@
 
 Training pairs are the first --pairs of MNIST, each pixel drawn once as 0 or 1 from its grey value, and the label.
 Reported for the first --test pairs: L_K of log p(image, label), of log p(image), their difference, and of log p(label);
-L_1, whose mean is the ELBO; and the paired difference of log p(image, label) to the product. For --coherent test pairs how often a label that is generated from an
-image, an image from a label, and both from a draw of the prior have the same class, images told by a classifier.
+L_1, whose mean is the ELBO; and the paired difference of log p(image, label) to the product. For --coherent test pairs
+how often a label that is generated from an image, an image from a label, and both from a draw of the prior have the
+same class, images told by a classifier.
 
 python papers/modalities_mnist.py [--seeds 0 1 2]
 """
