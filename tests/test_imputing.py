@@ -66,6 +66,8 @@ def test_dates_are_filled_as_the_table_has_them_and_not_as_the_fit_had_them(fitt
     written = people.assign(since=people["since"].dt.strftime("%Y-%m-%d"))
     moments, texts = fitted.impute(people)["since"], fitted.impute(written)["since"]
     assert texts.tolist() == moments.dt.strftime("%Y-%m-%d").tolist()
+    days = fitted.impute(people.assign(since=people["since"].dt.date.astype(object)))["since"]
+    assert days.tolist() == moments.dt.date.tolist()
     of_texts = lb.fit(written, recipe="latent-classes", components=2, latent_dim=1, objective="elbo")
     filled = of_texts.impute(people)["since"]
     assert filled.dtype == people["since"].dtype

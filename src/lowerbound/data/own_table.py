@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +82,17 @@ def filled_table(own: Any, stored: np.ndarray, gap: np.ndarray, schema: Schema) 
 
 
 def _like(own: Any, stored: np.ndarray, column: Column, schema: Schema) -> Any:
-    """Stored values (N,) as the fit had them, and dates as the user's column has them: texts, or moments."""
+    """Stored values (N,) as the fit had them, and dates as the user's column has them: texts, moments or days."""
+    import pandas
+
     if column.kind == "date":
         stored, cells = rounded(stored, column), read_cells(own)
         if cells.nature == "date":
             column = replace(column, dtype=cells.dtype, format=cells.format)
     alone = Schema(kind="table", event_shape=(1,), container=schema.container, columns=(column,))
-    return frame_of_rows(stored[:, None], alone).iloc[:, 0].set_axis(own.index)
+    found = frame_of_rows(stored[:, None], alone).iloc[:, 0].set_axis(own.index)
+    are_days = column.kind == "date" and own.dtype == object and {*map(type, own.dropna())} == {date}
+    return pandas.to_datetime(found).dt.date if are_days else found
 
 
 def _filled_series(own: Any, stored: np.ndarray, gap: np.ndarray, schema: Schema) -> Any:
