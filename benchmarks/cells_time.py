@@ -9,7 +9,7 @@ Both have the same widths, batches of 128, one thread, and a validation share of
 each of which times all fits one after another. CPU seconds hardly depend on what else the machine does, seconds do.
 
 At equal epochs both are trained for 1,500 steps on four in five cells of pbmc68k, and of 1,500 generated cells of 300
-genes; at equal time ours gets as many steps as fit into the CPU seconds that scvi-tools took for them.
+genes. At equal time ours gets more steps by the ratio of the CPU seconds of both, start included: fewer than would fit.
 
 python benchmarks/cells_time.py [--repeats 3] [--seeds 2]        (in an environment that has scvi-tools)
 """

@@ -61,6 +61,31 @@ def test_the_table_comes_back_as_it_was_but_for_its_gaps(fitted, people):
     assert people["height"].isna().sum() == len(range(0, ROWS, 7))  # the user's own table is untouched
 
 
+def test_dates_are_filled_as_the_table_has_them_and_not_as_the_fit_had_them(fitted, people):
+    """Texts in a table of texts, also where the fit had moments, and the reverse."""
+    written = people.assign(since=people["since"].dt.strftime("%Y-%m-%d"))
+    moments, texts = fitted.impute(people)["since"], fitted.impute(written)["since"]
+    assert texts.tolist() == moments.dt.strftime("%Y-%m-%d").tolist()
+    days = fitted.impute(people.assign(since=people["since"].dt.date.astype(object)))["since"]
+    assert days.tolist() == moments.dt.date.tolist()
+    of_texts = lb.fit(written, recipe="latent-classes", components=2, latent_dim=1, objective="elbo")
+    filled = of_texts.impute(people)["since"]
+    assert filled.dtype == people["since"].dtype
+    assert filled.dt.strftime("%Y-%m-%d").tolist() == of_texts.impute(written)["since"].tolist()
+
+
+def test_booleans_with_gaps_stay_booleans_where_the_fit_had_others():
+    g = np.random.default_rng(0)
+    wet = g.integers(2, size=60).astype(bool)
+    table = pd.DataFrame({"a": wet + 0.1 * g.normal(size=60), "wet": pd.array(wet, "boolean")})
+    fitted = lb.fit(table, recipe="latent-classes", components=2, latent_dim=0)
+    table.loc[:9, "wet"] = pd.NA
+    for dtype in ("boolean", "bool[pyarrow]", "object"):
+        filled = fitted.impute(table.assign(wet=table["wet"].astype(dtype)))["wet"]
+        assert filled.dtype == dtype
+        assert filled.tolist() == wet.tolist()
+
+
 def test_gaps_are_filled_from_the_group_of_the_row(fitted, people):
     filled = fitted.impute(people)
     tall = filled["weight"] > 75
@@ -142,6 +167,19 @@ def test_modes_are_the_likeliest_counts_and_medians_of_other_numbers(fitted, peo
     every = pd.concat([people[gaps].assign(visits=pd.array([n] * gaps.sum(), "Int64")) for n in counts])
     log_p = fitted.score(every).reshape(len(counts), -1)
     of_mode, of_median = (log_p[x["visits"][gaps].to_numpy(int), np.arange(gaps.sum())] for x in (filled, median))
+    assert (log_p.max(0) - of_mode < 0.1).all()
+    assert (log_p.max(0) - of_median > 0.1).any()
+
+
+def test_modes_of_counts_in_series_are_the_likeliest():
+    g = np.random.default_rng(0)
+    x = g.choice([0.0, 1.0, 9.0], p=[0.5, 0.1, 0.4], size=(60, 6, 1))
+    x[:, 3] = np.nan
+    fitted = lb.fit(x, "hidden-markov", likelihood="negative-binomial", device="cpu", steps=5)
+    filled = {each: fitted.impute(x, statistic=each)[:, 3] for each in ("median", "mode")}
+    every = np.repeat(np.arange(10.0), 60)[:, None, None] * (np.arange(6) == 3)[:, None]
+    log_p = fitted.score(np.where(np.isnan(np.tile(x, (10, 1, 1))), every, np.tile(x, (10, 1, 1)))).reshape(10, 60)
+    of_mode, of_median = (log_p[each.ravel().astype(int), np.arange(60)] for each in (filled["mode"], filled["median"]))
     assert (log_p.max(0) - of_mode < 0.1).all()
     assert (log_p.max(0) - of_median > 0.1).any()
 
@@ -238,6 +276,7 @@ def test_classes_that_a_file_does_not_name_are_added(fitted, people):
         (lambda f, x: f.impute(x, statistic="most"), "is 'most'; expected 'mean', 'median', 'mode' or a level"),
         (lambda f, x: f.impute(x, statistic=1.5), "statistic is 1.5"),
         (lambda f, x: f.imputations(x, 0), "count=0"),
+        (lambda f, x: f.sample(3, given={"visits": -1}), "'visits' holds counts and -1 was given; give 0 or more"),
         (lambda f, x: f.sample(3, given={"age": 3}), "there is no column 'age' to be given; the model has 'city', "),
         (lambda f, x: f.sample(3, given={"city": "Rome"}), "is 'Rome'; expected one of Bonn, Kiel"),
         (lambda f, x: f.sample(3, given={"height": "tall"}), "is 'tall'; expected a number"),

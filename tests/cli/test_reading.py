@@ -25,13 +25,23 @@ def test_a_pass_is_told_after_five_seconds_and_then_each_twenty(clock, capsys):
     assert capsys.readouterr().err.splitlines() == [f"Reading pets.txt: {s / 59:.0%}" for s in (5, 25, 45)]
 
 
-def test_another_pass_begins_anew(clock, capsys):
+def test_a_pass_after_a_pause_begins_anew(clock, capsys):
+    """A shorter one was over long ago, and nobody has waited for this one yet."""
+    told = reading.PassProgress()
+    told("rows", 2, 2)
+    for second in range(0, 6):
+        clock.now = 100.0 + second
+        told("rows", 3 + second, 9)
+    assert capsys.readouterr().err.splitlines() == [f"Reading rows: {8 / 9:.0%}"]
+
+
+def test_many_short_passes_one_after_another_are_told_as_one(clock, capsys):
     told = reading.PassProgress()
     for second in range(0, 40):
         clock.now = float(second)
-        told("rows", 1 + second % 4, 5)
-        told("pets.txt", 1, 2)
-    assert capsys.readouterr().err == ""
+        told(f"pets-{second}.txt", 1, 2)
+        told(f"pets-{second}.txt", 2, 2)
+    assert capsys.readouterr().err.splitlines() == [f"Reading pets-{s}.txt: 50%" for s in (5, 25)]
 
 
 def test_every_block_of_rows_is_told(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ import numpy as np
 
 from lowerbound.data.assemble import Rows, to_rows
 from lowerbound.data.catalog import names
+from lowerbound.data.cells import read_cells
 from lowerbound.data.foreign_tables import in_pandas
 from lowerbound.data.frame_of_series import channels_of
 from lowerbound.data.given import rows_under
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.readers import read_contents
-from lowerbound.data.rows_of_columns import frame_of_rows, kept_places
-from lowerbound.data.schema import Schema
+from lowerbound.data.rows_of_columns import frame_of_rows, kept_places, rounded
+from lowerbound.data.schema import Column, Schema
 from lowerbound.data.steps_of_series import places_of
 from lowerbound.data.tables import contents_of_frame
 
@@ -70,12 +72,27 @@ def filled_table(own: Any, stored: np.ndarray, gap: np.ndarray, schema: Schema) 
         return np.where(gap, schema.laid_out(stored), own).astype(own.dtype)
     if isinstance(own, np.ndarray):
         return _filled_array(own, stored, gap, schema)
-    table, found = own.copy(), frame_of_rows(stored, schema)
-    for i, name in enumerate(found.columns):
+    table, names_of_own = own.copy(), list(map(str, own.columns))
+    for i, column in enumerate(schema.columns):
         if gap[:, i].any():
-            place = list(map(str, own.columns)).index(str(name)) if schema.has_names else i
-            table.isetitem(place, filled_column(own.iloc[:, place], found.iloc[:, i].set_axis(own.index), gap[:, i]))
+            place = names_of_own.index(column.name) if schema.has_names else i
+            found = _like(own.iloc[:, place], stored[:, i], column, schema)
+            table.isetitem(place, filled_column(own.iloc[:, place], found, gap[:, i]))
     return table
+
+
+def _like(own: Any, stored: np.ndarray, column: Column, schema: Schema) -> Any:
+    """Stored values (N,) as the fit had them, and dates as the user's column has them: texts, moments or days."""
+    import pandas
+
+    if column.kind == "date":
+        stored, cells = rounded(stored, column), read_cells(own)
+        if cells.nature == "date":
+            column = replace(column, dtype=cells.dtype, format=cells.format)
+    alone = Schema(kind="table", event_shape=(1,), container=schema.container, columns=(column,))
+    found = frame_of_rows(stored[:, None], alone).iloc[:, 0].set_axis(own.index)
+    are_days = column.kind == "date" and own.dtype == object and {*map(type, own.dropna())} == {date}
+    return pandas.to_datetime(found).dt.date if are_days else found
 
 
 def _filled_series(own: Any, stored: np.ndarray, gap: np.ndarray, schema: Schema) -> Any:
@@ -86,9 +103,8 @@ def _filled_series(own: Any, stored: np.ndarray, gap: np.ndarray, schema: Schema
     values, missing = (part[places.series, places.step] for part in (stored, gap))
     for i, column in enumerate(channels_of(series)):
         if missing[:, i].any():
-            alone = Schema(kind="table", event_shape=(1,), container=schema.container, columns=(column,))
-            found = frame_of_rows(values[:, i : i + 1], alone).iloc[:, 0].set_axis(own.index)
             place = names.index(column.name)
+            found = _like(own.iloc[:, place], values[:, i], column, schema)
             table.isetitem(place, filled_column(own.iloc[:, place], found, missing[:, i]))
     return table
 
@@ -107,6 +123,8 @@ def filled_column(column: Any, found: Any, gap: np.ndarray) -> Any:
         found = zone.dt.tz_convert(column.dtype.tz)
     if column.dtype == found.dtype:
         return column.mask(gap, found)
+    if pandas.api.types.is_bool_dtype(column.dtype):
+        return column.mask(gap, found.astype("boolean").astype(column.dtype))
     if column.dtype.kind == "M" or found.dtype.kind == "M" or not _are_numbers(column, found):
         return column.astype(object).mask(gap, found.astype(object))
     values = found.astype("Float64")

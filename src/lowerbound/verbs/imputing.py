@@ -126,7 +126,7 @@ def draw_given(fitted: Fitted, given: Mapping[str, Any], count: int, *, seed: in
             f"The {count} draws given {', '.join(map(str, given))} rest on about {max(1, round(effective.item()))} "
             f"latents of {size:,}; what is given is unlikely under the model, and the draws are too much alike.",
             InferenceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return recorded(fitted, drawn[:, 0], own_seed)
 
@@ -234,7 +234,7 @@ def _events_of_one(fitted: Fitted, given: Mapping[str, Any]) -> Tensor:
         row[0, place] = stored_cell(value, columns[place], "what is given")
         _require_shown(row[0, place], columns[place], value)
         if remark := far_from_fit(row[0, place], columns[place], "what is given"):
-            warnings.warn(remark, DataWarning, stacklevel=4)
+            warnings.warn(remark, DataWarning, stacklevel=5)
     return fitted.events(row)
 
 
@@ -243,6 +243,8 @@ def _require_shown(stored: float, column: Column, value: Any) -> None:
     shown = float(rounded(np.array([stored]), column)[0])
     if np.isclose(shown, stored, rtol=1e-9, atol=0):
         return
+    if column.kind == "count" and stored < 0:
+        raise DataError(f"column '{column.name[:40]}' holds counts and {str(value)[:40]} was given; give 0 or more.")
     unit = f"values of {column.decimals} decimals" if column.decimals else "whole numbers"
     if column.kind == "date":
         unit = f"dates written as {column.format}"
@@ -253,7 +255,7 @@ def summary_of(fitted: Fitted, part: Completions, statistic: str | float = "mean
     """The value of each entry (B, *event)."""
     level = _level_of(statistic)
     if fitted.schema.columns is None:
-        return _summary_of_array(fitted, part, level)
+        return _summary_of_array(fitted, part, statistic)
     weights = part.weight_of_entries
     logs = fitted.transform.logs if isinstance(fitted.transform, Standardize) else None
     of_draws = None if logs is None or level is not None else _mean_in_units(fitted.transform, part)
@@ -281,25 +283,42 @@ def _median_class(p: Tensor) -> Tensor:
     return (p.double().cumsum(1) < 0.5 - 1e-6).sum(1).clamp(max=p.shape[1] - 1).to(p)
 
 
-def _summary_of_array(fitted: Fitted, part: Completions, level: float | None) -> Tensor:
-    """The same of an array: classes by the most probable one, other numbers by their mean or a quantile."""
-    weight = part.weight_of_entries
+def _summary_of_array(fitted: Fitted, part: Completions, statistic: str | float) -> Tensor:
+    """The same of an array: classes by the most probable one, other numbers by their mean or a quantile, counts by the
+    mode if that is asked for.
+    """
+    weight, level = part.weight_of_entries, _level_of(statistic)
     filled = (weight * part.mean).sum(0) if level is None else weighted_quantile(part.x, weight, level)
-    classes = are_classes(fitted.model.likelihood, part.x.shape[-1])
-    if any(classes):
-        x, weight = (each[..., torch.tensor(classes)] for each in (part.x, weight))
-        filled[..., torch.tensor(classes)] = weighted_mode(x.flatten(1), weight.flatten(1)).view(x.shape[1:])
+    likelihood, width = fitted.model.likelihood, part.x.shape[-1]
+    chosen = torch.tensor(are_classes(likelihood, width))
+    if statistic == "mode":
+        chosen |= torch.tensor(_are_counts(likelihood, width))
+    if chosen.any():
+        x, weight = (each[..., chosen] for each in (part.x, weight))
+        filled[..., chosen] = weighted_mode(x.flatten(1), weight.flatten(1)).view(x.shape[1:])
     return filled
 
 
 def are_classes(likelihood: Any, width: int) -> list[bool]:
     """Which of the numbers on the last axis of x only name a class."""
-    step = getattr(likelihood, "step", likelihood)
-    if isinstance(step, Mixed):
-        kinds = [name in ("categorical", "ordinal") for name, _ in kinds_of_columns(step.columns)]
-        return kinds if len(kinds) == width else kinds[:1] * width
     facts = cast(StatesFacts, likelihood).facts
-    return [facts.domain == "classes" or (facts.domain == "unit interval" and facts.discrete)] * width
+    of_others = facts.domain == "classes" or (facts.domain == "unit interval" and facts.discrete)
+    return _are_of(likelihood, width, ("categorical", "ordinal"), of_others)
+
+
+def _are_counts(likelihood: Any, width: int) -> list[bool]:
+    """Which of the numbers on the last axis of x count something."""
+    is_count = cast(StatesFacts, likelihood).facts.domain == "counts"
+    return _are_of(likelihood, width, ("count", "heteroscedastic-count", "small-count"), is_count)
+
+
+def _are_of(likelihood: Any, width: int, names: tuple[str, ...], of_others: bool) -> list[bool]:
+    """Which of the numbers are of some kinds of column; what is said of others, where the likelihood has no kinds."""
+    step = getattr(likelihood, "step", likelihood)
+    if not isinstance(step, Mixed):
+        return [of_others] * width
+    kinds = [name in names for name, _ in kinds_of_columns(step.columns)]
+    return kinds if len(kinds) == width else kinds[:1] * width
 
 
 def _mean_in_units(transform: nn.Module, part: Completions) -> Tensor:
