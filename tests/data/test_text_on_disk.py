@@ -123,8 +123,12 @@ def test_tokens_of_a_disk_that_is_elsewhere_stay_and_those_of_files_that_are_gon
     assert len(list((cache / "tokens").iterdir())) == 2
     elsewhere.rename(other.parent)
     other.unlink()
+    for name in ("half.made", "half.long-ago"):
+        (cache / "tokens" / name).mkdir()
+    os.utime(cache / "tokens" / "half.long-ago", (0, 0))
     read_file(path, stream_above=0, kind="text:tokens=character")
-    assert len(list((cache / "tokens").iterdir())) == 2  # both of the first file
+    assert len(list((cache / "tokens").glob("*[!.]*"))) == 3  # both of the first file, and what is being made
+    assert (cache / "tokens" / "half.made").is_dir()
 
 
 def test_a_listener_is_told_how_far_a_pass_over_a_file_is(tmp_path):

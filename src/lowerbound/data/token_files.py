@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -32,6 +33,7 @@ __all__ = ["TokenFiles", "TokenRows", "token_files"]
 
 _FORMAT = 2  # to be raised when the files change their meaning
 _AT_ONCE = 2**20  # tokens that are read or written together
+_LONGEST_TO_MAKE = 2 * 24 * 3600  # seconds
 _TOKENS, _PLACES, _LINES, _FACTS = "tokens", "places", "lines", "facts.json"
 _NUMBER = np.dtype("<i4")
 _PLACE = np.dtype("<i8")
@@ -204,9 +206,17 @@ def _drop_those_of_former_files(folder: Path) -> None:
     """Remove tokens that nothing reads again: they are damaged, or their file of text is gone or is another now."""
     for each in folder.iterdir():
         facts = _known(each)
-        is_being_made = "." in each.name
-        if not is_being_made and (facts is None or _is_another(Stamp(Path(facts.path), facts.size, facts.changed))):
+        is_over = facts is None or _is_another(Stamp(Path(facts.path), facts.size, facts.changed))
+        if is_over and not _is_being_made(each):
             shutil.rmtree(each, ignore_errors=True)
+
+
+def _is_being_made(folder: Path) -> bool:
+    """Whether a process writes tokens there; what was begun two days ago is left by one that ended."""
+    try:
+        return "." in folder.name and time.time() - folder.stat().st_mtime < _LONGEST_TO_MAKE
+    except OSError:  # it has been moved to its place
+        return True
 
 
 def _is_another(stamp: Stamp) -> bool:
