@@ -128,11 +128,16 @@ def test_a_longer_run_goes_on_from_a_finished_one(cli, refused, digits_run, tmp_
     assert "--out goes with --resume only where" in refused("fit", "--resume", digits_run, "--out", tmp_path / "same")
 
 
-def test_going_on_in_a_way_that_is_refused_leaves_no_folder(refused, digits_run, tmp_path):
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["--strategy", "fsdp"], "there is none here; use ddp"),
+        (["--compile", "--accumulate", 2], "compile=True needs one process"),
+    ],
+)
+def test_going_on_in_a_way_that_is_refused_leaves_no_folder(refused, digits_run, tmp_path, words, said):
     new = tmp_path / "new"
-    assert "there is none here; use ddp" in refused(
-        "fit", "--resume", digits_run, "--strategy", "fsdp", "--out", new, "--steps", 25
-    )
+    assert said in refused("fit", "--resume", digits_run, *words, "--out", new, "--steps", 25)
     assert not new.exists()
 
 

@@ -1,13 +1,18 @@
 """What is said while large files are read."""
 
+import warnings
 from types import SimpleNamespace
 
+import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from lowerbound.cli import reading
+from lowerbound.cli.group import LazyGroup
 from lowerbound.data.blocks import row_blocks
 from lowerbound.data.passes import telling
+from lowerbound.data.remarks import DataWarning
 
 
 @pytest.fixture
@@ -49,3 +54,16 @@ def test_every_block_of_rows_is_told(capsys):
     with telling(lambda *each: told.append(each)):
         assert sum(len(block) for _, block in row_blocks(np.zeros((10, 4), np.float32), block_bytes=48)) == 10
     assert told == [("rows", 3, 10), ("rows", 6, 10), ("rows", 9, 10), ("rows", 10, 10)]
+
+
+@click.command()
+def warning():
+    """A command that warns while it reads, and goes on."""
+    warnings.warn("One process reads the rest.", DataWarning, stacklevel=1)
+    click.echo("read")
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_while_data_are_read_is_a_sentence():
+    done = CliRunner().invoke(LazyGroup(commands_at={"read": f"{__name__}:warning"}), ["read"])
+    assert (done.stderr, done.stdout) == ("Warning: One process reads the rest.\n", "read\n")

@@ -56,6 +56,20 @@ def test_similarities_are_those_of_rdkit(monkeypatch, in_bf16):
     assert found["int_div"] == pytest.approx(1 - np.mean([BulkTanimotoSimilarity(one, ours) for one in ours]), abs=1e-6)
 
 
+def test_similarities_of_large_molecules_are_exact(monkeypatch):
+    monkeypatch.setattr(molecules, "multiplies_bf16", lambda: True)
+    bits = (np.arange(1024) < np.array([[309], [515]])).astype(np.uint8)
+    largest, mean = molecules._similarities(bits, bits)
+    assert largest.tolist() == [1, 1]
+    assert mean == pytest.approx([(1 + 309 / 515) / 2] * 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("other", ["no", ""])
+def test_what_is_no_molecule_is_refused_among_test_molecules(other):
+    with pytest.raises(ValueError, match=f"'{other}' among the test molecules is no molecule"):
+        molecule_scores(["CCO"], set(), ["CCO", other])
+
+
 def test_distances_of_many_molecules_are_those_of_some_at_equal_distances(monkeypatch):
     monkeypatch.setattr(molecules, "_MOST_OF_PROPERTIES", 9)
     assert TestMolecules(SMILES).properties["logp"] == pytest.approx(properties_of(SMILES[::3], "logp"))

@@ -37,12 +37,16 @@ class LazyGroup(click.Group):
         return getattr(importlib.import_module(module), attribute)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command and say how far long reading is; click would print an empty line at an interruption."""
+        """Run the command, with lines on how far long reading is and warnings as sentences.
+
+        click would print an empty line at an interruption.
+        """
         from lowerbound.cli.reading import PassProgress
+        from lowerbound.cli.warned import own_warnings_said
         from lowerbound.data.passes import telling
 
         try:
-            with telling(PassProgress()):
+            with telling(PassProgress()), own_warnings_said():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted("Interrupted.") from None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from lowerbound.cli.text import say
 
-__all__ = ["warnings_as_sentences"]
+__all__ = ["own_warnings_said", "warnings_as_sentences"]
 
 
 @contextmanager
@@ -28,3 +29,21 @@ def warnings_as_sentences() -> Iterator[None]:
     for one in caught:
         if not issubclass(one.category, ours):
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
+@contextmanager
+def own_warnings_said() -> Iterator[None]:
+    """Inside, a warning of a class of this library is said on stderr at once; others are shown as Python does."""
+    plain = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if category.__module__.startswith("lowerbound."):
+            say(f"Warning: {message}", err=True)
+        else:
+            plain(message, category, *where, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = plain

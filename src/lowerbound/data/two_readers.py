@@ -69,7 +69,8 @@ def _second(parts: list[_Part], said: IO[bytes]) -> Iterator[subprocess.Popen[by
     if not parts:
         yield None
         return
-    found_here = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
+    folders = [os.path.abspath(each) for each in sys.path if isinstance(each, str)]  # "" is the current one
+    found_here = {"PYTHONPATH": os.pathsep.join(folders), "PYTHONSAFEPATH": "1"}
     with tempfile.TemporaryFile() as given:
         given.write(json.dumps(parts).encode())
         given.seek(0)
@@ -101,7 +102,7 @@ def _warn(second: subprocess.Popen[bytes], said: IO[bytes]) -> None:
     from lowerbound.data.remarks import DataWarning  # needs torch, which takes seconds in the second process
 
     said.seek(0)
-    last = said.read().decode(errors="replace").strip().rpartition("\n")[2]
+    last = said.read().decode(errors="replace").strip().rpartition("\n")[2].rstrip(".")
     why = f": {last}" if last else f", by signal {-second.returncode}" if second.returncode < 0 else ""
     warnings.warn(
         f"The second of two processes that read molecules ended early{why}; this one reads the rest.",

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from lowerbound.data.chemistry import rdkit_chem
+from lowerbound.data.errors import clipped
 from lowerbound.evaluate.molecule_properties import PROPERTIES, properties_of
 from lowerbound.nets.precision import multiplies_bf16
 
@@ -34,6 +35,7 @@ __all__ = ["TestMolecules", "molecule_scores"]
 _BITS, _RADIUS, _FEWEST_RINGS = 1024, 2, 2
 _UNIQUE = (1000, 10_000)
 _MOST_OF_PROPERTIES = 20_000
+_MOST_IN_BF16 = 256  # the largest number up to which bfloat16 has all whole ones
 _BLOCK = 2048  # molecules on each side of a product
 
 
@@ -45,7 +47,7 @@ class TestMolecules:
 
     Raises:
         DataError: RDKit is not installed.
-        ValueError: there are none.
+        ValueError: there are none, or one is no molecule.
     """
 
     __test__ = False  # no test of pytest
@@ -55,6 +57,9 @@ class TestMolecules:
             raise ValueError("TestMolecules got 0 molecules; give one at least.")
         self.smiles = tuple(smiles)
         mols = list(map(rdkit_chem().MolFromSmiles, self.smiles))
+        for one, mol in zip(self.smiles, mols, strict=True):
+            if mol is None or not mol.GetNumAtoms():
+                raise ValueError(f"'{clipped(one)}' among the test molecules is no molecule; leave it out.")
         self.fragments, self.scaffolds, self.fingerprints = _fragments(mols), _scaffolds(mols), _fingerprints(mols)
         self.properties = {name: properties_of(_some(self.smiles), name) for name in PROPERTIES}
 
@@ -74,7 +79,7 @@ def molecule_scores(
 
     Raises:
         DataError: RDKit is not installed.
-        ValueError: no samples or no test molecules.
+        ValueError: no samples or no test molecules, or one of these is no molecule.
 
     >>> found = molecule_scores(["CCO", "OCC", "C("], {"CCO"}, ["CCO"])
     >>> {name: round(found[name], 2) for name in ("valid", "novelty", "snn")}
@@ -143,12 +148,13 @@ def _fingerprints(mols: Sequence[Any]) -> np.ndarray:
 def _similarities(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The largest and the mean Tanimoto similarity of each of N molecules to M others: (N,) both.
 
-    |a ∩ b| / (|a| + |b| − |a ∩ b|), where all |a ∩ b| are a product of matrices: in bfloat16 where the processor has
-    instructions for it, which is exact up to 256 bits in common.
+    |a ∩ b| / (|a| + |b| − |a ∩ b|), where all |a ∩ b| are a product of matrices: in bfloat16 where that is exact and
+    the processor has instructions for it.
     """
-    kind = torch.bfloat16 if multiplies_bf16() else torch.float32
     a, b = torch.from_numpy(ours), torch.from_numpy(theirs)
     of_a, of_b = a.sum(1)[:, None], b.sum(1)
+    is_exact = min(of_a.max(), of_b.max()) <= _MOST_IN_BF16
+    kind = torch.bfloat16 if is_exact and multiplies_bf16() else torch.float32
     largest, total = torch.zeros(len(a)), torch.zeros(len(a), dtype=torch.float64)
     for j in range(0, len(b), _BLOCK):
         right = b[j : j + _BLOCK].to(kind)

@@ -43,7 +43,7 @@ from lowerbound.row_numbers import numbered, rows_from
 from lowerbound.spelling import build, construct, parse, takes
 from lowerbound.support import require_support
 from lowerbound.training.engine import Engine
-from lowerbound.training.loop import check_patience, steps_for
+from lowerbound.training.loop import check_compiled, check_patience, steps_for
 from lowerbound.training.sharding import check_sharded
 
 __all__ = [
@@ -131,6 +131,8 @@ def prepare(
     check_patience(loss, plan.patience)
     finish = recipe.finish if recipe.finish is not None and recipe.finish.part not in plan.freeze else None
     optimizer = optimizer_of(plan.optimizer)
+    if plan.steps and plan.compile is True and loss.compiles:
+        check_compiled(engine, optimizer, plan.accumulate)
     if engine.strategy == "fsdp":
         check_sharded(loss, optimizer)
         if finish is not None:

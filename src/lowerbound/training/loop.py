@@ -52,9 +52,13 @@ from lowerbound.training.skipping import Skipping
 from lowerbound.training.steps import CompiledStep, EagerStep, TrainingStep, buffers_kept
 from lowerbound.training.training_run import TrainingRun
 
-__all__ = ["check_patience", "steps_for", "train"]
+__all__ = ["check_compiled", "check_patience", "steps_for", "train"]
 
 _ROWS_AT_ONCE = 8192
+_CANNOT_COMPILE = (
+    "compile=True needs one process, fp32 (on a CPU bf16 too), the default Adam, whole batches and rows with numbers; "
+    "use compile='auto' for the rest."
+)
 _CHECKED = 3  # tells the random numbers of the check from those of training
 
 
@@ -279,6 +283,25 @@ def _shards(loss: nn.Module, optimizer: str | MakeOptimizer | None, engine: Engi
     return Shards(loss, engine.torch_device) if engine.divides else None
 
 
+def check_compiled(engine: Engine, optimizer: MakeOptimizer, accumulate: int) -> None:
+    """Refuse compile=True where steps so taken are not one graph, whatever the rows are.
+
+    Raises:
+        ValueError: several processes, another precision or optimiser, or parts of batches.
+    """
+    if not _can_be_one_graph(engine, optimizer, accumulate):
+        raise ValueError(_CANNOT_COMPILE)
+
+
+def _can_be_one_graph(engine: Engine, optimizer: MakeOptimizer, accumulate: int) -> bool:
+    precise = engine.precision == "fp32" or _is_low_on_cpu(engine)
+    return precise and engine.world_size == 1 and optimizer == Adam() and accumulate == 1
+
+
+def _is_low_on_cpu(engine: Engine) -> bool:
+    return engine.precision == "bf16" and engine.accelerator == "cpu"
+
+
 def _make_step(
     loss: nn.Module,
     feed: Feed,
@@ -292,16 +315,12 @@ def _make_step(
 ) -> tuple[TrainingStep, AutoCompile | None]:
     """The step that a run begins with, and who decides whether it is compiled later, if that is open."""
     chosen = optimizer_of(optimizer)
-    low = engine.precision == "bf16" and engine.accelerator == "cpu"
-    able = (engine.precision == "fp32" or low) and engine.world_size == 1 and chosen == Adam() and accumulate == 1
-    if compile is True and not (able and feed.resumable):
-        raise ValueError(
-            "compile=True needs one process, fp32 (on a CPU bf16 too), the default Adam, whole batches and rows with "
-            "numbers; use compile='auto' for the rest."
-        )
+    able = _can_be_one_graph(engine, chosen, accumulate) and feed.resumable
+    if compile is True and not able:
+        raise ValueError(_CANNOT_COMPILE)
 
     def compiled() -> CompiledStep:
-        return CompiledStep(loss, feed.transform, clip_norm, skipping, low=low)
+        return CompiledStep(loss, feed.transform, clip_norm, skipping, low=_is_low_on_cpu(engine))
 
     if compile is True:
         keep_graphs()
@@ -309,5 +328,5 @@ def _make_step(
         step.prepare(feed.batch(0))
         return step, None
     eager = EagerStep(loss, feed.transform, engine, chosen, clip_norm, accumulate, skipping, shards)
-    is_open = compile == "auto" and able and feed.resumable and engine.accelerator == "cpu"
+    is_open = compile == "auto" and able and engine.accelerator == "cpu"
     return eager, AutoCompile(compiled) if is_open and getattr(loss, "compiles", True) else None
