@@ -49,6 +49,26 @@ for step in (compiled, eager):
     torch.manual_seed(0)
     rows.append(torch.stack([step((x,), 0.1) for _ in range(3)]))
 torch.testing.assert_close(*rows, rtol=1e-4, atol=1e-5)
+from lowerbound.data import load
+from lowerbound.fitting.planning import plan
+from lowerbound.fitting.preparing import prepare
+from lowerbound.losses.guards import to_training
+def drawing():  # pixels, noise and latents of the prior, one after another
+    planned = plan(load("digits"), "aae", batch_size=16, device="cpu", steps=10, precision="fp32")
+    training = prepare(load("digits"), planned, planned.engine())
+    to_training(training.loss, ())
+    return training
+several = drawing()
+raw = several.source.gather(torch.arange(16))
+compiled = CompiledStep(several.loss, several.source.transform, None)
+several = drawing()
+eager = EagerStep(several.loss, several.source.transform, Engine(device="cpu"), Adam(), None)
+compiled.prepare(raw)
+rows = []
+for step in (compiled, eager):
+    torch.manual_seed(0)
+    rows.append(torch.stack([step(raw, 1e-3) for _ in range(3)]))
+torch.testing.assert_close(*rows, rtol=1e-3, atol=1e-4)
 class Looks(VariationalLoss):
     def forward(self, x, context=None):
         return super().forward(x if x.sum() > 0 else x + 1, context)

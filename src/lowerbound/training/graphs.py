@@ -152,7 +152,7 @@ def _compiler(*, on_cpu: bool) -> Callable[[torch.fx.GraphModule, list[Tensor]],
     def compile_one(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
         from torch._inductor.compile_fx import compile_fx  # slow to import
 
-        options = _options(from_cpp=on_cpu and is_called_from_cpp(len(graph.graph.nodes)))
+        options = _options(on_cpu=on_cpu, from_cpp=on_cpu and is_called_from_cpp(len(graph.graph.nodes)))
         return compile_fx(graph, inputs, config_patches=options)
 
     return compile_one
@@ -167,14 +167,18 @@ def is_called_from_cpp(num_operations: int) -> bool:
     return torch.__version__ >= _CALLS_BY_NAME and num_operations <= _FEW
 
 
-def _options(*, from_cpp: bool) -> dict[str, Any]:
-    """Random numbers are torch's own; products are those of oneDNN where it is faster.
+def _options(*, on_cpu: bool, from_cpp: bool) -> dict[str, Any]:
+    """Random numbers are torch's own, on a CPU in the order in which an uncompiled step draws them, which torch would
+    change for less memory; products are those of oneDNN where it is faster.
 
     torch would keep compiled headers in the folder for temporary files, where others can be first (`keep_graphs`).
     """
     options: dict[str, Any] = {"fallback_random": True, "cpp_wrapper": from_cpp}
-    if "cpp_cache_precompile_headers" in torch._inductor.list_options():  # pyright: ignore[reportPrivateImportUsage]
+    known = torch._inductor.list_options()  # pyright: ignore[reportPrivateImportUsage]
+    if "cpp_cache_precompile_headers" in known:
         options["cpp_cache_precompile_headers"] = False
+    if on_cpu and "reorder_for_peak_memory" in known:
+        options["reorder_for_peak_memory"] = False
     if is_faster():
         from lowerbound.training.products_compiled import ProductsByOneDNN  # the compiler is slow to import
 
