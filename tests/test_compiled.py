@@ -54,12 +54,12 @@ from lowerbound.fitting.planning import plan
 from lowerbound.fitting.preparing import prepare
 from lowerbound.losses.guards import to_training
 def drawing():  # pixels, noise and latents of the prior, one after another
-    planned = plan(load("digits"), "aae", batch_size=16, device="cpu", steps=10, precision="fp32")
+    planned = plan(load("digits"), "aae", batch_size=64, device="cpu", steps=10, precision="fp32")
     training = prepare(load("digits"), planned, planned.engine())
     to_training(training.loss, ())
     return training
 several = drawing()
-raw = several.source.gather(torch.arange(16))
+raw = several.source.gather(torch.arange(64))
 compiled = CompiledStep(several.loss, several.source.transform, None)
 several = drawing()
 eager = EagerStep(several.loss, several.source.transform, Engine(device="cpu"), Adam(), None)
