@@ -258,7 +258,7 @@ def test_every_verb_takes_a_net_of_atoms(cli, refused, path, tree_and_graph, tmp
     assert are_molecules(cli("interpolate", tree_and_graph, "OCC", "c1ccccc1", "--steps", 3).out.split())
     pairs = cli("reconstruct", tree_and_graph, "--count", 2).out.splitlines()
     assert are_molecules([one.removeprefix("→").strip() for one in pairs if one.strip()])
-    assert cli("fit", "--resume", tree_and_graph, "--steps", 9, "--no-evaluate").code == 0
+    assert cli("fit", "--resume", tree_and_graph, "--steps", 9, "--no-evaluate", "--out", tmp_path / "more").code == 0
     fitted = lb.Fitted.open(tree_and_graph)
     assert fitted.plan.model["encoder"] == "message-passing"
     assert fitted.score(["CCO", "OCC"], num_samples=3).shape == (2,)
