@@ -58,12 +58,16 @@ def test_every_block_of_rows_is_told(capsys):
 
 @click.command()
 def warning():
-    """A command that warns while it reads, and goes on."""
-    warnings.warn("One process reads the rest.", DataWarning, stacklevel=1)
+    """A command that warns of each of three blocks that it reads, and goes on."""
+    for _ in range(3):
+        warnings.warn("One process reads the rest.", DataWarning, stacklevel=1)
     click.echo("read")
 
 
-@pytest.mark.filterwarnings("default")
-def test_a_warning_while_data_are_read_is_a_sentence():
-    done = CliRunner().invoke(LazyGroup(commands_at={"read": f"{__name__}:warning"}), ["read"])
-    assert (done.stderr, done.stdout) == ("Warning: One process reads the rest.\n", "read\n")
+def test_a_warning_of_each_block_is_one_sentence_in_every_command():
+    group = LazyGroup(commands_at={"read": f"{__name__}:warning"})
+    for _ in range(2):  # a sentence of a former command is said again
+        done = CliRunner().invoke(group, ["read"])
+        assert (done.stderr, done.stdout) == ("Warning: One process reads the rest.\n", "read\n")
+    with pytest.raises(DataWarning):  # what is shown in a command is as it was outside
+        warnings.warn("Of another call.", DataWarning, stacklevel=1)

@@ -70,7 +70,6 @@ def encode(
 
     from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.output import check_out, write_bytes
-    from lowerbound.cli.warned import warnings_as_sentences
     from lowerbound.runs import Run
 
     path, opened = Path(out), Run.open(run)
@@ -80,8 +79,7 @@ def encode(
         raise click.UsageError("--out .h5ad is a copy of --data with the latents; name an .h5ad file, or write .csv.")
     fitted = fitted_of(opened)
     rows = other_data(fitted, other) or fitted.test_rows()
-    with warnings_as_sentences():
-        encoded = fitted.encode(rows, refine=refine, inference=inference, seed=seed)
+    encoded = fitted.encode(rows, refine=refine, inference=inference, seed=seed)
     if is_h5ad:
         from lowerbound.data.formats.h5ad import with_latents
 

@@ -59,7 +59,6 @@ def explore(
     from lowerbound.cli.output import check_out
     from lowerbound.cli.progress import CountProgress
     from lowerbound.cli.terminal import open_console
-    from lowerbound.cli.warned import warnings_as_sentences
     from lowerbound.runs import Run
 
     opened, console = Run.open(run), open_console()
@@ -69,7 +68,7 @@ def explore(
         check_out(Path(out), opened, other.data, ".html", force=force)
     fitted = fitted_of(opened)
     rows = other_data(fitted, other)
-    with warnings_as_sentences(), CountProgress(console, "Encoding") as progress:
+    with CountProgress(console, "Encoding") as progress:
         explorer = fitted.explore(rows, num_rows=num_rows, seed=seed, progress=progress)
     if out is None:
         _serve(explorer, port or 0, browser=browser)

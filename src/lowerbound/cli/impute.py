@@ -52,7 +52,6 @@ def impute(
     from lowerbound.cli.output import array_of, check_out, write_npz, write_table
     from lowerbound.cli.progress import CountProgress
     from lowerbound.cli.terminal import open_console
-    from lowerbound.cli.warned import warnings_as_sentences
     from lowerbound.runs import Run
 
     path, opened = Path(out), Run.open(run)
@@ -71,11 +70,10 @@ def impute(
     if table is None:
         raise click.UsageError(f"{fitted.called} was not fitted to a file; name the table with --data.")
     if draws is None:
-        with warnings_as_sentences(), CountProgress(open_console(), "rows") as progress:
+        with CountProgress(open_console(), "rows") as progress:
             filled = fitted.impute(table, statistic=level, num_samples=num_samples, seed=seed, progress=progress)
     else:
-        with warnings_as_sentences():
-            filled = fitted.imputations(table, draws, num_samples=num_samples, seed=seed)
+        filled = fitted.imputations(table, draws, num_samples=num_samples, seed=seed)
     if path.suffix.lower() == ".npz":
         write_npz(path, x=array_of(filled))
     else:

@@ -72,7 +72,6 @@ def other_data(fitted: Fitted, other: Other) -> Rows | None:
         UsageError: --label, --array or --covariates without --data.
     """
     from lowerbound.cli.described import describe_data
-    from lowerbound.cli.warned import warnings_as_sentences
     from lowerbound.data.given import rows_under
 
     if other.data is None:
@@ -82,8 +81,7 @@ def other_data(fitted: Fitted, other: Other) -> Rows | None:
         return None
     described = describe_data(other.data, label=other.label, array=other.array)
     place = described.get("path") or other.data
-    with warnings_as_sentences():
-        rows = rows_under(place, fitted.schema, label=other.label, array=other.array, covariates=other.covariates)
+    rows = rows_under(place, fitted.schema, label=other.label, array=other.array, covariates=other.covariates)
     for note in rows.notes:
         say(note, err=True)
     return rows

@@ -69,7 +69,6 @@ def sample(
     from lowerbound.cli.opened import fitted_of
     from lowerbound.cli.output import check_out, write_table
     from lowerbound.cli.pictures import check_form
-    from lowerbound.cli.warned import warnings_as_sentences
     from lowerbound.runs import Run
 
     opened = Run.open(run)
@@ -97,9 +96,8 @@ def sample(
             raise click.UsageError("--given and --class both say what the rows are given; leave one of them out.")
         if suffix not in (".csv", ".parquet"):
             raise click.UsageError("--given draws rows of a table: write .csv or .parquet.")
-        with warnings_as_sentences():
-            values = values_of(given, "--given", fitted.schema.column_names or ())
-            write_table(path, fitted.sample(count, given=values, seed=seed))
+        values = values_of(given, "--given", fitted.schema.column_names or ())
+        write_table(path, fitted.sample(count, given=values, seed=seed))
         say(f"Wrote {count} samples to {path}")
         return
     _write_draws(path, fitted, fitted.draw(count, label=label, seed=seed))

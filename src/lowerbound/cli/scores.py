@@ -12,7 +12,6 @@ from lowerbound.cli.failures import command
 from lowerbound.cli.integration import print_integration
 from lowerbound.cli.progress import CountProgress
 from lowerbound.cli.text import printable
-from lowerbound.cli.warned import warnings_as_sentences
 from lowerbound.fitting.defaults import as_ordinal, next_to_try
 from lowerbound.verbs.evidence_name import OF_GAPS, evidence_name
 from lowerbound.verbs.scoring import known_data
@@ -28,7 +27,7 @@ _QUALITY = ("precision", "recall", "density", "coverage")
 
 def score_fitted(fitted: Fitted, console: Console | None, **options: Any) -> dict[str, Any]:
     """`Fitted.evaluate` with its progress shown; options of `scoring.score_fitted`."""
-    with warnings_as_sentences(), CountProgress(console, "Scoring rows") as progress:
+    with CountProgress(console, "Scoring rows") as progress:
         return fitted.evaluate(progress=progress, **options)
 
 

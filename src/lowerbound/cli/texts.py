@@ -13,7 +13,6 @@ from lowerbound.cli.opened import fitted_of
 from lowerbound.cli.others import Other, other_data, tell_all_are_taken
 from lowerbound.cli.output import check_out, write_bytes, write_npz, write_table
 from lowerbound.cli.text import say
-from lowerbound.cli.warned import warnings_as_sentences
 from lowerbound.data.kinds.strings import texts_in
 from lowerbound.fitted import Fitted
 from lowerbound.randomness import forked
@@ -42,15 +41,14 @@ def sample_texts(
     if out is not None:
         check_out(Path(out), opened, None, *_endings(opened), force=force)
     fitted = fitted_of(opened)
-    with warnings_as_sentences():
-        if out is not None and out.lower().endswith(".npz"):
-            from lowerbound.verbs.writing import written
+    if out is not None and out.lower().endswith(".npz"):
+        from lowerbound.verbs.writing import written
 
-            tokens = written(fitted, count, decoding, seed, given=given, scaffold=scaffold)
-            write_npz(Path(out), x=_symbols(fitted, tokens))
-        else:
-            drawn = fitted.sample(count, given=given, decoding=decoding, scaffold=scaffold, seed=seed)
-            _show(drawn, out, _name(opened))
+        tokens = written(fitted, count, decoding, seed, given=given, scaffold=scaffold)
+        write_npz(Path(out), x=_symbols(fitted, tokens))
+    else:
+        drawn = fitted.sample(count, given=given, decoding=decoding, scaffold=scaffold, seed=seed)
+        _show(drawn, out, _name(opened))
     if out is not None:
         say(f"Wrote {count} samples to {out}")
     for covariate in fitted.schema.covariates:

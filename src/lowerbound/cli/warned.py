@@ -8,42 +8,25 @@ from contextlib import contextmanager
 from typing import Any
 
 from lowerbound.cli.text import say
+from lowerbound.warned import LowerboundWarning
 
-__all__ = ["own_warnings_said", "warnings_as_sentences"]
-
-
-@contextmanager
-def warnings_as_sentences() -> Iterator[None]:
-    """Inside, what is not to be trusted or left out is said on stderr, each sentence once; the command goes on."""
-    from lowerbound.data.remarks import DataWarning
-    from lowerbound.inference import InferenceWarning
-    from lowerbound.verbs.language_baseline import BaselineWarning
-
-    ours = (InferenceWarning, BaselineWarning, DataWarning)
-    with warnings.catch_warnings(record=True) as caught:
-        for category in ours:
-            warnings.simplefilter("always", category)
-        yield
-    for sentence in dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, ours)):
-        say(f"Warning: {sentence}", err=True)
-    for one in caught:
-        if not issubclass(one.category, ours):
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+__all__ = ["own_warnings_said"]
 
 
 @contextmanager
 def own_warnings_said() -> Iterator[None]:
-    """Inside, a warning of a class of this library is said on stderr at once; others are shown as Python does."""
-    plain = warnings.showwarning
+    """Inside, each warning of this library is said on stderr at once, and once; others are shown as Python does."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", LowerboundWarning)
+        plain = warnings.showwarning
 
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if category.__module__.startswith("lowerbound."):
-            say(f"Warning: {message}", err=True)
-        else:
-            plain(message, category, *where, **more)
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, LowerboundWarning):
+                plain(message, category, *where, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                say(f"Warning: {message}", err=True)
 
-    warnings.showwarning = show
-    try:
+        warnings.showwarning = show
         yield
-    finally:
-        warnings.showwarning = plain

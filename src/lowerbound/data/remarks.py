@@ -13,6 +13,7 @@ from lowerbound.data.dates import date_in_words
 from lowerbound.data.errors import clipped
 from lowerbound.data.schema import Column, Schema
 from lowerbound.data.sparse import Array
+from lowerbound.warned import LowerboundWarning
 
 __all__ = ["DataWarning", "empty_rows", "far_from_fit", "in_other_units", "without_values"]
 
@@ -21,7 +22,7 @@ _WITH_UNITS = ("continuous", "positive", "date")
 _ROUNDING = 1e-6  # of the range
 
 
-class DataWarning(UserWarning):
+class DataWarning(LowerboundWarning):
     """Rows that are taken, and that may not be what was meant; the message says what to look at."""
 
 

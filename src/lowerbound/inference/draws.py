@@ -28,6 +28,7 @@ from torch.distributions import Distribution
 
 from lowerbound.posteriors.parameters import SampleShape
 from lowerbound.row_numbers import row_number
+from lowerbound.warned import LowerboundWarning
 
 __all__ = [
     "Draws",
@@ -42,7 +43,7 @@ _LARGEST_R_HAT, _SMALLEST_SIZE = 1.05, 100
 _DIFFERENT_OPTIMA = 0.5  # nats: what inference may lose before it is called a fault
 
 
-class InferenceWarning(UserWarning):
+class InferenceWarning(LowerboundWarning):
     """The result of inference is unreliable; the message gives the reason and a remedy."""
 
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from lowerbound.data.download import cache_folder, make_folder
 from lowerbound.optimizers import load_optimizer_tensors, optimizer_tensors
 from lowerbound.training.steps import CannotCompile, CompiledStep, TrainingStep
+from lowerbound.warned import LowerboundWarning
 
 __all__ = ["WORTH", "AutoCompile", "graph_folder", "keep_graphs"]
 
@@ -81,7 +82,7 @@ class AutoCompile:
             compiled = self._make()
             compiled.prepare(raw)
         except (CannotCompile, OSError) as error:
-            warnings.warn(f"{error} Training goes on uncompiled.", stacklevel=2)
+            warnings.warn(f"{error} Training goes on uncompiled.", LowerboundWarning, stacklevel=2)
             return None
         load_optimizer_tensors(compiled.optimizer, optimizer_tensors(eager.optimizer))
         return compiled

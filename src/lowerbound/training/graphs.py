@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.training.products import is_faster
+from lowerbound.warned import LowerboundWarning
 
 __all__ = ["Graph", "can_follow_autograd", "is_called_from_cpp", "why"]
 
@@ -73,6 +74,7 @@ class Graph:
         warnings.warn(
             f"The loss was changed so often that {len(_graphs_of(self._code))} graphs were made, and torch makes no "
             "more; steps are not compiled from here on. Change numbers by a schedule, such as warmup, or as tensors.",
+            LowerboundWarning,
             stacklevel=2,
         )
         self._compiled, self._is_steady = self._method, False

@@ -16,6 +16,7 @@ from lowerbound.one_call import fit_dataset
 from lowerbound.recipes import recipe_named
 from lowerbound.runs.folders import LANGUAGE_MODEL, run_files
 from lowerbound.training.record import Record
+from lowerbound.warned import LowerboundWarning
 
 __all__ = ["BaselineWarning", "language_model_of"]
 
@@ -26,7 +27,7 @@ _OF_TRAINING = (
 _OF_THE_MACHINE = ("seed", "device", "precision", "devices", "strategy", "compile")
 
 
-class BaselineWarning(UserWarning):
+class BaselineWarning(LowerboundWarning):
     """A baseline is left out of the scores."""
 
 
