@@ -229,39 +229,77 @@ def test_derivatives_within_a_loss_and_buffers_that_learn_and_flows_are_followed
     assert done.stdout.count("followed") == 7
 
 
-def test_a_graph_looks_again_at_what_is_no_tensor_when_an_interval_begins():
-    script = """
+LOOKED = """
 import torch
-real = torch.compile
-torch.compile = lambda f, **others: real(f, dynamic=False, fullgraph=True, backend="eager")
+import lowerbound.training.graphs as graphs
 from lowerbound.training.graphs import Graph
 
+calls = []
+graphs._compiler = lambda **_: lambda graph, inputs: lambda *given: calls.append(graph) or graph.forward(*given)
+
 class Doubles:
-    factor, calls = 2, 0
+    factor, calls, shift, last = 2, 0, torch.ones(()), None
     def plain(self, x):
         return x * self.factor
     def counts(self, x):
         self.calls += 1
         return x * self.calls
+    def shifts(self, x):
+        return x + self.shift
+    def remembers(self, x):
+        self.last = x * 2
+        return x + 1
+    def learns(self, values, x):
+        values[0].add_(x.sum())
+        self.shift.add_(1)
+        return x * values[0] + self.shift
 
+def graph_of(method, is_told=False):
+    return Graph(method, is_told=is_told, on_cpu=True)
+
+torch.manual_seed(0)
 one = Doubles()
 x = torch.ones(3)
 with torch.no_grad():
-    graph = Graph(one.plain, is_told=False, on_cpu=True)
+    graph = graph_of(one.plain)
     assert [graph(x)[0].item() for _ in range(4)] == [2, 2, 2, 2]
     one.factor = 5
     assert graph(x)[0].item() == 2  # between two intervals nothing may change
+    assert graph(torch.ones(4)).tolist() == [5] * 4 and graph(x.double()).dtype == torch.float64  # but the shape
+    assert graph(torch.ones(6)[::2]).shape == (3,)
     graph.begin()
     assert [graph(x)[0].item() for _ in range(4)] == [5, 5, 5, 5]
-    told = Graph(Doubles().plain, is_told=True, on_cpu=True)
+    told = graph_of(Doubles().plain, is_told=True)
     told(x), told(x), told(x)
     Doubles.factor = 7
     assert told(x)[0].item() == 7
-    counting = Graph(Doubles().counts, is_told=False, on_cpu=True)
+    counting = graph_of(Doubles().counts)
     assert [counting(x)[0].item() for _ in range(5)] == [1, 2, 3, 4, 5]
+    shifting = graph_of(one.shifts)
+    for value in range(5):
+        one.shift = torch.full((), float(value))
+        assert shifting(x)[0].item() == 1 + value
+    remembering = graph_of(one.remembers)
+    for value in range(5):
+        remembering(x + value)
+        assert one.last[0].item() == 2 + 2 * value
+    expected, other = Doubles(), Doubles()
+    expected.shift, other.shift = torch.ones(()), torch.ones(())
+    learning, sums, same = graph_of(other.learns), [torch.zeros(())], [torch.zeros(())]
+    calls.clear()
+    for value in range(5):
+        row = torch.rand(3)
+        torch.testing.assert_close(learning(sums, row), expected.learns(same, row), rtol=0, atol=0)
+    assert len(calls) == 5 and learning._direct is not None
+    learning.begin()
+    other.shift = torch.zeros(())
+    assert learning(sums, x)[0].item() == sums[0].item() + 1
 print("looked")
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+
+def test_a_graph_looks_again_at_what_is_no_tensor_when_an_interval_begins():
+    done = subprocess.run([sys.executable, "-c", LOOKED], capture_output=True, text=True, check=False)
     assert "looked" in done.stdout, done.stderr[-2000:]
 
 
