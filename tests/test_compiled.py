@@ -377,3 +377,48 @@ def test_what_is_called_from_cpp_has_the_bits_of_what_is_called_from_python_and_
     done = subprocess.run([sys.executable, "-c", CALLED], capture_output=True, text=True, check=False)
     assert "called" in done.stdout, done.stderr[-2000:]
     assert "c-shim" not in done.stderr
+
+
+COUNTED = """
+import numpy as np
+import torch
+import lowerbound as lb
+import lowerbound.training.compiling as compiling
+import lowerbound.training.graphs as graphs
+from lowerbound.data import InMemory
+from lowerbound.training.engine import Engine
+from lowerbound.training.held_out import HeldOut
+
+made = []
+graphs._compiler = lambda **_: lambda graph, inputs: made.append(graph) or graph.forward
+compiling.WORTH = 0.0
+compiling.CompiledStep.seconds = lambda step, raw: step._rehearse(raw, 5) * 0  # the faster one
+
+x = (torch.rand(768, 784, generator=torch.Generator().manual_seed(0)) < 0.1).float()
+held_out = HeldOut(source=InMemory(x[:100]), every=6)
+several = [
+    {"compile": True},
+    {"compile": True, "precision": "bf16", "held_out": held_out, "ema": 0.99},
+    {"compile": True, "held_out": held_out, "skip_above": 5.0, "clip_norm": 1.0},
+    {"compile": "auto", "held_out": held_out},
+]
+for given in several:
+    made.clear()
+    engine = Engine(device="cpu", precision=given.pop("precision", "fp32"))
+    model = lb.models.vae((784,), latent_dim=20, hidden=(512,))
+    loss = lb.VariationalLoss(model, lb.objectives.ELBO("kl"), lb.gradients.Pathwise())
+    records = list(lb.train(loss, InMemory(x), num_steps=24, batch_size=128, log_every=6, engine=engine, **given))
+    assert len(records) == 4
+    assert len(made) == 1, (given, len(made))
+made.clear()
+grey = np.random.default_rng(0).integers(0, 256, (300, 8, 8)).astype(np.uint8)
+assert len(lb.fit(grey, "vae", steps=60, hidden=[16], latent_dim=2, compile=True).records) == 20
+assert len(made) == 1, len(made)
+print("counted")
+"""
+
+
+@pytest.mark.slow
+def test_a_run_of_several_intervals_makes_one_graph():
+    done = subprocess.run([sys.executable, "-c", COUNTED], capture_output=True, text=True, check=False)
+    assert "counted" in done.stdout, done.stderr[-2000:]
