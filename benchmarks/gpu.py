@@ -3,12 +3,15 @@
 A piece is a command. Its exit status, seconds and last lines are written to results/gpu/NAME.json as soon as it has
 ended or its time is over; a piece that is there already with status 0 is not run again, so that the same
 command goes on where it ended early. The long pieces keep their runs in results/gpu/runs and go on from their last
-checkpoint: about 25 minutes are three calls. What they are to reach, nats per image of dynamic MNIST unless said:
+checkpoint: about 25 minutes are three calls. Where a machine is lent for ten minutes a call and gives back one folder,
+`--out` is that folder, filled with what the call before gave back, and `--limit 540` lets a piece be saved before the
+machine is gone. MNIST and Fashion-MNIST lie in the folder that $LOWERBOUND_DATA names, or are downloaded. What the long
+pieces are to reach, nats per image of dynamic MNIST unless said:
 
     very deep maps     −L_1000 ≤ 81.5          pixel-vae            −L_1000 ≤ 81
     draw 32            −L_1000 ≤ 88            fashion maps         bits/dim 0.15 below its `plain-maps`
 
-python benchmarks/gpu.py [--only NAME …]        needs a CUDA device
+python benchmarks/gpu.py [--only NAME …] [--out FOLDER] [--limit 540]        needs a CUDA device
 """
 
 from __future__ import annotations
@@ -112,12 +115,14 @@ def _run(words: list[str], limit: float) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[], choices=list(PIECES), metavar="NAME")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "gpu", help="folder of the results and runs")
+    parser.add_argument("--limit", type=float, default=LIMIT, help="seconds after which a piece is stopped")
     arguments = parser.parse_args()
     import torch
 
     if not torch.cuda.is_available():
         raise SystemExit("There is no CUDA device here; run this where nvidia-smi lists one.")
-    raise SystemExit(min(run_pieces(PIECES, HERE / "results" / "gpu", LIMIT, arguments.only), 1))
+    raise SystemExit(min(run_pieces(PIECES, arguments.out, arguments.limit, arguments.only), 1))
 
 
 if __name__ == "__main__":

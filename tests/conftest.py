@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import jaxtyping
 import pytest
 import torch
 from typechecker import begin_test
+from waits import Waits
 
 collect_ignore = ["support"]  # helpers; collected, each would be a second module beside the one that tests import
 
@@ -51,3 +53,18 @@ def as_users_run() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What waits for a device in the steps of fits; left out is the first, in which a loss checks its choices."""
+    from lowerbound.training.training_run import TrainingRun  # the type checks come before the first import
+
+    take_steps, seen = TrainingRun.advance, list[str]()
+
+    def advance(run: TrainingRun, num_steps: int) -> None:
+        with Waits(seen) if run.step > 0 else nullcontext():
+            take_steps(run, num_steps)
+
+    monkeypatch.setattr(TrainingRun, "advance", advance)
+    return seen

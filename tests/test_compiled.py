@@ -229,39 +229,77 @@ def test_derivatives_within_a_loss_and_buffers_that_learn_and_flows_are_followed
     assert done.stdout.count("followed") == 7
 
 
-def test_a_graph_looks_again_at_what_is_no_tensor_when_an_interval_begins():
-    script = """
+LOOKED = """
 import torch
-real = torch.compile
-torch.compile = lambda f, **others: real(f, dynamic=False, fullgraph=True, backend="eager")
+import lowerbound.training.graphs as graphs
 from lowerbound.training.graphs import Graph
 
+calls = []
+graphs._compiler = lambda **_: lambda graph, inputs: lambda *given: calls.append(graph) or graph.forward(*given)
+
 class Doubles:
-    factor, calls = 2, 0
+    factor, calls, shift, last = 2, 0, torch.ones(()), None
     def plain(self, x):
         return x * self.factor
     def counts(self, x):
         self.calls += 1
         return x * self.calls
+    def shifts(self, x):
+        return x + self.shift
+    def remembers(self, x):
+        self.last = x * 2
+        return x + 1
+    def learns(self, values, x):
+        values[0].add_(x.sum())
+        self.shift.add_(1)
+        return x * values[0] + self.shift
 
+def graph_of(method, is_told=False):
+    return Graph(method, is_told=is_told, on_cpu=True)
+
+torch.manual_seed(0)
 one = Doubles()
 x = torch.ones(3)
 with torch.no_grad():
-    graph = Graph(one.plain, is_told=False, on_cpu=True)
+    graph = graph_of(one.plain)
     assert [graph(x)[0].item() for _ in range(4)] == [2, 2, 2, 2]
     one.factor = 5
     assert graph(x)[0].item() == 2  # between two intervals nothing may change
+    assert graph(torch.ones(4)).tolist() == [5] * 4 and graph(x.double()).dtype == torch.float64  # but the shape
+    assert graph(torch.ones(6)[::2]).shape == (3,)
     graph.begin()
     assert [graph(x)[0].item() for _ in range(4)] == [5, 5, 5, 5]
-    told = Graph(Doubles().plain, is_told=True, on_cpu=True)
+    told = graph_of(Doubles().plain, is_told=True)
     told(x), told(x), told(x)
     Doubles.factor = 7
     assert told(x)[0].item() == 7
-    counting = Graph(Doubles().counts, is_told=False, on_cpu=True)
+    counting = graph_of(Doubles().counts)
     assert [counting(x)[0].item() for _ in range(5)] == [1, 2, 3, 4, 5]
+    shifting = graph_of(one.shifts)
+    for value in range(5):
+        one.shift = torch.full((), float(value))
+        assert shifting(x)[0].item() == 1 + value
+    remembering = graph_of(one.remembers)
+    for value in range(5):
+        remembering(x + value)
+        assert one.last[0].item() == 2 + 2 * value
+    expected, other = Doubles(), Doubles()
+    expected.shift, other.shift = torch.ones(()), torch.ones(())
+    learning, sums, same = graph_of(other.learns), [torch.zeros(())], [torch.zeros(())]
+    calls.clear()
+    for value in range(5):
+        row = torch.rand(3)
+        torch.testing.assert_close(learning(sums, row), expected.learns(same, row), rtol=0, atol=0)
+    assert len(calls) == 5 and learning._direct is not None
+    learning.begin()
+    other.shift = torch.zeros(())
+    assert learning(sums, x)[0].item() == sums[0].item() + 1
 print("looked")
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+
+def test_a_graph_looks_again_at_what_is_no_tensor_when_an_interval_begins():
+    done = subprocess.run([sys.executable, "-c", LOOKED], capture_output=True, text=True, check=False)
     assert "looked" in done.stdout, done.stderr[-2000:]
 
 
@@ -339,3 +377,48 @@ def test_what_is_called_from_cpp_has_the_bits_of_what_is_called_from_python_and_
     done = subprocess.run([sys.executable, "-c", CALLED], capture_output=True, text=True, check=False)
     assert "called" in done.stdout, done.stderr[-2000:]
     assert "c-shim" not in done.stderr
+
+
+COUNTED = """
+import numpy as np
+import torch
+import lowerbound as lb
+import lowerbound.training.compiling as compiling
+import lowerbound.training.graphs as graphs
+from lowerbound.data import InMemory
+from lowerbound.training.engine import Engine
+from lowerbound.training.held_out import HeldOut
+
+made = []
+graphs._compiler = lambda **_: lambda graph, inputs: made.append(graph) or graph.forward
+compiling.WORTH = 0.0
+compiling.CompiledStep.seconds = lambda step, raw: step._rehearse(raw, 5) * 0  # the faster one
+
+x = (torch.rand(768, 784, generator=torch.Generator().manual_seed(0)) < 0.1).float()
+held_out = HeldOut(source=InMemory(x[:100]), every=6)
+several = [
+    {"compile": True},
+    {"compile": True, "precision": "bf16", "held_out": held_out, "ema": 0.99},
+    {"compile": True, "held_out": held_out, "skip_above": 5.0, "clip_norm": 1.0},
+    {"compile": "auto", "held_out": held_out},
+]
+for given in several:
+    made.clear()
+    engine = Engine(device="cpu", precision=given.pop("precision", "fp32"))
+    model = lb.models.vae((784,), latent_dim=20, hidden=(512,))
+    loss = lb.VariationalLoss(model, lb.objectives.ELBO("kl"), lb.gradients.Pathwise())
+    records = list(lb.train(loss, InMemory(x), num_steps=24, batch_size=128, log_every=6, engine=engine, **given))
+    assert len(records) == 4
+    assert len(made) == 1, (given, len(made))
+made.clear()
+grey = np.random.default_rng(0).integers(0, 256, (300, 8, 8)).astype(np.uint8)
+assert len(lb.fit(grey, "vae", steps=60, hidden=[16], latent_dim=2, compile=True).records) == 20
+assert len(made) == 1, len(made)
+print("counted")
+"""
+
+
+@pytest.mark.slow
+def test_a_run_of_several_intervals_makes_one_graph():
+    done = subprocess.run([sys.executable, "-c", COUNTED], capture_output=True, text=True, check=False)
+    assert "counted" in done.stdout, done.stderr[-2000:]

@@ -80,7 +80,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("axis, name", CASES)
-def test_it_runs_with_its_defaults(axis: str, name: str) -> None:
+def test_it_runs_with_its_defaults_and_waits_for_no_device(axis: str, name: str, waits: list[str]) -> None:
     case = f"{axis} {name}"
     given = {**SMALL, axis: name, **COMPANY.get(case, {})}
     if axis in COMPANY.get(case, {}) and name not in given[axis]:
@@ -90,6 +90,7 @@ def test_it_runs_with_its_defaults(axis: str, name: str) -> None:
             lb.fit(BITS, "vae", **given)
         return
     fitted = lb.fit(BITS, "vae", **given)
+    assert not waits
     assert all(np.isfinite(value) for value in fitted.records[-1]["terms"].values())
     whole = axis not in COMPANY.get(case, {}) and name not in WORKS_BY_OPTIONS
     cited = {work.key for work in lb.cite(fitted).works}

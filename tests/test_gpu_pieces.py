@@ -96,3 +96,41 @@ def test_each_long_piece_starts_on_a_cpu(
     found = result["models"] if name == "pixel-vae" else result["contenders"]
     assert len(found) == scores
     assert all(("bits_per_dim" in row) == (name == "fashion maps") for row in found.values())
+
+
+FITS = ("vae", "vae bf16", "convolution", "very deep", "vae-gan")
+
+
+def test_every_piece_has_a_start_on_a_cpu(gpu: Any) -> None:
+    others = {
+        "waiting",
+        "peers perceptron",
+        "peers convolution",
+        "very deep maps",
+        "draw 32",
+        "pixel-vae",
+        "fashion maps",
+    }
+    assert gpu.PIECES.keys() == {*FITS, *others}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FITS)
+def test_each_fit_starts_on_a_cpu(gpu: Any, tmp_path: Path, name: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 28, 28)).astype(np.uint8)
+    np.save(tmp_path / "few.npy", images)
+    words = [word.replace("{out}", str(tmp_path)) for word in gpu.PIECES[name]]
+    words[words.index("mnist")] = str(tmp_path / "few.npy")
+    words[words.index("cuda")] = "cpu"
+    long = "--steps" if "--steps" in words else "--epochs"
+    words[words.index(long) : words.index(long) + 2] = ["--steps", "2", "--no-evaluate", "--batch-size", "4"]
+    assert gpu.run_pieces({name: words}, tmp_path / "out", 300) == 0
+
+
+@pytest.mark.slow
+def test_waiting_starts_on_a_cpu(gpu: Any, tmp_path: Path) -> None:
+    words = [*gpu.PIECES["waiting"], "--rows", "400", "--repeats", "1"]
+    words[words.index("cuda")], words[words.index("3000")] = "cpu", "3"
+    assert gpu.run_pieces({"waiting": words}, tmp_path, 300) == 0
+    saved = json.loads((tmp_path / "waiting.json").read_text())["waiting"]
+    assert saved["results"].keys() == {"in memory", ".npy shards", "compressed .npz shards"}

@@ -130,7 +130,9 @@ def path_to(f: Float[Tensor, "*lead feature"], codes: Float[Tensor, "code featur
     exact = e if e.device.type == "mps" else e.double()
     gram = exact.T @ exact
     ridge = _RIDGE * gram.diagonal().mean().clamp_min(torch.finfo(gram.dtype).tiny)
-    inverse = torch.linalg.solve(gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device), exact.T)
+    inverse, _ = torch.linalg.solve_ex(
+        gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device), exact.T
+    )
     return (f - f.detach()) @ inverse.to(f.dtype)
 
 

@@ -1,9 +1,10 @@
 """A step as one graph: how torch is told to follow it, and when it looks whether the graph still holds.
 
 Before each call torch looks whether everything that the graph takes for granted is as it was (numbers and flags of
-modules, shapes, settings), which takes a quarter of the time of a step of a small net. Within an interval of training
-nothing of that changes but tensors: it is looked at in the first steps of an interval alone, unless a part of the loss
-is told of each step (`protocols.FollowsSteps`), or a graph was made anew in these steps.
+modules, shapes, settings), and finds the tensors that its code takes; for a small net this takes a third of the time of
+a step. Within an interval of training nothing of that changes but tensors. So once two calls of an interval have gone
+the same way, the code of the graph is called directly for the rest of it, unless a part of the loss is told of each
+step (`protocols.FollowsSteps`).
 
 A number that a caller changes between intervals makes a graph anew, which takes seconds. torch makes eight of them;
 where a ninth is needed, steps are not compiled from there on, which a warning says.
@@ -14,10 +15,11 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -27,9 +29,9 @@ from lowerbound.warned import LowerboundWarning
 
 __all__ = ["Graph", "can_follow_autograd", "is_called_from_cpp", "why"]
 
+_Inputs: TypeAlias = tuple[Tensor | Sequence[Tensor], ...]
 _CALLS_BY_NAME = "2.13"  # the torch from which calls in C++ reach every operation
 _FEW = 1000  # operations of a graph; a step of a perceptron with two hidden layers has 360
-_CHECKED = 2  # steps of an interval: one would not show what each step changes
 
 
 class Graph:
@@ -44,30 +46,40 @@ class Graph:
     def __init__(self, method: Callable[..., Tensor], *, is_told: bool, on_cpu: bool):
         own = _with_code_of_its_own(method)
         self._code = own.__func__.__code__
-        self._method = method
-        self._compiled: Callable[..., Tensor] = torch.compile(
-            own, dynamic=False, fullgraph=True, backend=_compiler(on_cpu=on_cpu)
-        )
-        self._is_steady, self._checks_left = not is_told, _CHECKED
-        self._num_graphs = 0
+        self._method, self._is_told = method, is_told
+        self._make = _compiler(on_cpu=on_cpu)
+        self._compiled: Callable[..., Tensor] = torch.compile(own, dynamic=False, fullgraph=True, backend=self._made)
+        self._seen: _Call | None = None
+        self._direct: _Direct | None = None
 
     def begin(self) -> None:
         """Look at everything again in the next calls: what is no tensor may have changed."""
-        self._checks_left = _CHECKED
+        self._seen = self._direct = None
 
-    def __call__(self, *inputs: Any) -> Tensor:
+    def __call__(self, *inputs: Tensor | Sequence[Tensor]) -> Tensor:
         """The result of the method."""
-        if self._is_steady and not self._checks_left:
-            with _unchecked():
-                return self._compiled(*inputs)
+        if self._direct is not None and self._direct.takes(inputs):
+            return self._direct(inputs)
+        before, self._seen = self._seen, None
         try:
             with _following_autograd(), _without_advice():
                 result = self._compiled(*inputs)
         except torch._dynamo.exc.FailOnRecompileLimitHit:  # pyright: ignore[reportAttributeAccessIssue]
             return self._give_up()(*inputs)  # nothing was computed so far
-        self._checks_left = max(self._checks_left - 1, 0)
-        self._notice()
+        if before is not None and self._seen is not None and not self._is_told:
+            self._direct = _direct(before, self._seen, inputs, result)
         return result
+
+    def _made(self, graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence[Tensor]]:
+        """The code of a graph, of which each call is seen."""
+        code = self._make(graph, inputs)
+
+        def run(*arguments: Tensor) -> Sequence[Tensor]:
+            results = code(*arguments)
+            self._seen = _Call(code, arguments, results)
+            return results
+
+        return run
 
     def _give_up(self) -> Callable[..., Tensor]:
         """From now on the method itself."""
@@ -77,15 +89,68 @@ class Graph:
             LowerboundWarning,
             stacklevel=2,
         )
-        self._compiled, self._is_steady = self._method, False
+        self._compiled = self._method
         return self._method
 
-    def _notice(self) -> None:
-        """A graph that is made anew in the last of the checked calls would be made anew in all."""
-        found = len(_graphs_of(self._code))
-        if self._checks_left == 0 and self._num_graphs not in (0, found):
-            self._is_steady = False
-        self._num_graphs = found
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of the code of a graph."""
+
+    code: Callable[..., Sequence[Tensor]]
+    arguments: tuple[Tensor, ...]
+    results: Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class _Direct:
+    """The code of a graph, and where its arguments are found among what is given and what is kept (buffers)."""
+
+    code: Callable[..., Sequence[Tensor]]
+    places: list[int]
+    kept: list[Tensor]
+    kinds: list[object]
+
+    def takes(self, inputs: _Inputs) -> bool:
+        """Whether the code is for tensors like these; lists hold the state of training, whose shapes do not change."""
+        return _kinds(inputs) == self.kinds
+
+    def __call__(self, inputs: _Inputs) -> Tensor:
+        """The result of the method."""
+        tensors = _flat(inputs) + self.kept
+        return self.code(*[tensors[place] for place in self.places])[0]
+
+
+def _direct(before: _Call, last: _Call, inputs: _Inputs, result: Tensor) -> _Direct | None:
+    """How the code of a graph is called as torch called it twice; None where torch does more than to call it.
+
+    Each argument must be one of the tensors that are given, or the same object in both calls. The result must be all
+    that the code returns: where a step sets attributes to tensors, they are further results.
+    """
+    if last.code is not before.code or len(last.results) != 1 or last.results[0] is not result:
+        return None
+    given = _flat(inputs)
+    place_of = {id(tensor): place for place, tensor in enumerate(given)}
+    places, kept = [], []
+    for argument, former in zip(last.arguments, before.arguments, strict=True):
+        if id(argument) not in place_of:
+            if argument is not former:
+                return None
+            place_of[id(argument)] = len(given) + len(kept)
+            kept.append(argument)
+        places.append(place_of[id(argument)])
+    return _Direct(last.code, places, kept, _kinds(inputs))
+
+
+def _flat(inputs: _Inputs) -> list[Tensor]:
+    found: list[Tensor] = []
+    for part in inputs:
+        found.extend((part,) if isinstance(part, Tensor) else part)
+    return found
+
+
+def _kinds(inputs: _Inputs) -> list[object]:
+    return [(part.shape, part.stride(), part.dtype, part.device) for part in inputs if isinstance(part, Tensor)]
 
 
 def can_follow_autograd() -> bool:
@@ -123,10 +188,6 @@ def _without_advice() -> Iterator[None]:
         yield
     finally:
         log.removeFilter(is_meant_for_users)
-
-
-def _unchecked() -> AbstractContextManager[object]:
-    return torch.compiler.set_stance("default", skip_guard_eval_unsafe=True)
 
 
 def _graphs_of(code: Any) -> list[Any]:
