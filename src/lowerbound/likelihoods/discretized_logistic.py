@@ -29,7 +29,7 @@ from lowerbound.distributions import distribution_functions
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.shapes import Shape, as_shape
+from lowerbound.nets.shapes import Shape, as_shape, numel
 from lowerbound.nets.softplus import positive
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support, levels
@@ -63,7 +63,11 @@ class DiscretizedLogistic(nn.Module):
     cites: ClassVar[tuple[str, ...]] = ("kingma2016improved", "salimans2017pixelcnn")
 
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
-        domain="levels", discrete=True, richer=("discretized-logistic-mixture",), from_data=("num_levels",)
+        domain="levels",
+        discrete=True,
+        baselines=("shrunk_gaussian",),
+        richer=("discretized-logistic-mixture",),
+        from_data=("num_levels",),
     )
 
     def __init__(
@@ -83,6 +87,11 @@ class DiscretizedLogistic(nn.Module):
     def parameter_shape(event_shape: Shape) -> tuple[int, ...]:
         """What its net must output per datum."""
         return (2, *as_shape(event_shape))
+
+    @property
+    def locations(self) -> tuple[int, ...]:
+        """Which numbers of the output of its net, flattened, are locations."""
+        return tuple(range(numel(self.event_shape)))
 
     @property
     def support(self) -> Support:

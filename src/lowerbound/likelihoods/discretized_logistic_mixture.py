@@ -63,7 +63,9 @@ class DiscretizedLogisticMixture(nn.Module):
 
     cites: ClassVar[tuple[str, ...]] = ("salimans2017pixelcnn",)
 
-    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(domain="levels", discrete=True, from_data=("num_levels",))
+    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
+        domain="levels", discrete=True, baselines=("shrunk_gaussian",), from_data=("num_levels",)
+    )
 
     def __init__(
         self,
@@ -99,6 +101,16 @@ class DiscretizedLogisticMixture(nn.Module):
         channels = shape[0] if len(shape) == 3 else 1
         pixels = shape[1:] if channels > 1 else shape
         return (num_components * _num_parameters(channels), *pixels)
+
+    @property
+    def locations(self) -> tuple[int, ...]:
+        """Which numbers of the output of its net, flattened, are locations."""
+        channels = self.event_shape[0] if len(self.event_shape) == 3 else 1
+        pixels, each = numel(self.event_shape) // channels, _num_parameters(channels)
+        of_one = [1 + c for c in range(channels)]
+        return tuple(
+            (m * each + c) * pixels + i for m in range(self.num_components) for c in of_one for i in range(pixels)
+        )
 
     @property
     def support(self) -> Support:
