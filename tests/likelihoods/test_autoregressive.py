@@ -20,7 +20,6 @@ from lowerbound.likelihoods import Autoregressive
 from lowerbound.losses import VariationalLoss
 from lowerbound.model import LatentVariableModel
 from lowerbound.models import DirectedModel, Node, vae
-from lowerbound.models import pixel_vae as pixel_vae_recipe
 from lowerbound.models.parts import of_one_element, view_of
 from lowerbound.nets import MLP
 from lowerbound.objectives import ELBO, IWAE
@@ -217,71 +216,3 @@ def test_mistakes_are_named(make, sentence):
     with pytest.raises(ValueError, match=sentence) as error:
         make()
     assert len(str(error.value)) <= 300
-
-
-LEVELS = {
-    "discretized-logistic(num_levels=3)": (2, 1, 2),
-    "discretized-logistic-mixture(num_levels=3,num_components=2)": (2, 2),
-}
-
-
-def centred(site: str, event: tuple[int, ...]) -> Autoregressive:
-    torch.manual_seed(0)
-    net = MLP(3, [8], Autoregressive.parameter_shape(event, centred=True))
-    return Autoregressive(net, event, site, channels=8, layers=2, centred=True).double()
-
-
-@pytest.mark.parametrize("site, event", LEVELS.items())
-def test_around_a_picture_it_conforms_and_draws_as_it_scores(site, event):
-    p, z = centred(site, event), torch.randn(3, 3).double()
-    nn.init.normal_(p.causal.offset)
-    check_likelihood(p, z)
-    x, c = p(z).sample(), p.net(z)
-    channels = p.causal.num_channels
-    at_once = p.causal(x, c).reshape(3, channels, -1, p.causal.offset.shape[-1]).transpose(1, 2).flatten(1, 2)
-    values, cache, before = x.reshape(3, channels, -1).transpose(1, 2).flatten(1), p.causal.begin(3, c), None
-    for d in range(values.shape[1]):
-        torch.testing.assert_close(p.causal.step(cache, d, before), at_once[:, d])
-        before = values[:, d].view(3, 1, 1)
-
-
-@pytest.mark.parametrize("site, event", LEVELS.items())
-def test_pixels_are_seen_and_told_as_differences_from_the_picture(site, event):
-    """Where x is the picture, all x look alike, and only the locations differ, by the picture."""
-    p = centred(site, event)
-    for layer in p.causal.trunk.layers:
-        nn.init.zeros_(layer.context.weight)
-    x = torch.randint(3, (5, *event)).double() / 2
-    m = 2 * x - 1
-    c = torch.zeros(5, *p.net.out_shape).double()
-    c[:, : p.causal.num_channels] = m.view(5, p.causal.num_channels, *event[-2:])
-    parameters = p.causal(x, c)
-    moved = parameters - parameters[:1]
-    locations = torch.zeros(parameters.shape[-1], dtype=torch.bool)
-    locations[[0] if "mixture" not in site else [1, 4]] = True
-    assert not moved[..., ~locations].any()
-    torch.testing.assert_close(moved[..., locations], (m - m[:1]).unsqueeze(-1).expand_as(moved[..., locations]))
-
-
-def test_the_picture_starts_at_the_mean_of_the_data_and_the_locations_where_they_would_without():
-    torch.manual_seed(0)
-    x = torch.randint(3, (50, 2, 4, 5)).float() / 2
-    words = "discretized-logistic-mixture:num_levels=3,num_components=2"
-    plain, around = (
-        pixel_vae_recipe((2, 4, 5), latent_dim=2, hidden=[8], network="convolution", likelihood=words, centred=is_so)
-        for is_so in (False, True)
-    )
-    for model in (plain, around):
-        model.likelihood.initialize(x)
-    torch.testing.assert_close(around.likelihood.net.output_bias[:2], 2 * x.mean(0) - 1)
-    start = around.likelihood.causal.offset + (2 * x.mean(0) - 1).unsqueeze(-1) * around.likelihood.causal.moved
-    torch.testing.assert_close(start, plain.likelihood.causal.offset)
-
-
-def test_a_picture_needs_a_site_with_locations():
-    with pytest.raises(
-        ValueError, match="centred=true and site='bernoulli', which has no locations of levels; take dis"
-    ):
-        centred("bernoulli", (2, 3))
-    with pytest.raises(ValueError, match=r"needs a map \(M, 2, 3\) and one number"):
-        likelihoods.Autoregressive(MLP(3, [8], (4,)), (2, 3), "discretized-logistic", "transformer", centred=True)

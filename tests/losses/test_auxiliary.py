@@ -8,12 +8,10 @@ import pytest
 import torch
 
 from lowerbound.gradients import Pathwise, ScoreFunction
-from lowerbound.likelihoods.discretized_logistic import DiscretizedLogisticDistribution
 from lowerbound.likelihoods.unrolled_tokens import UnrolledTokens
 from lowerbound.losses import Auxiliary, VariationalLoss
 from lowerbound.models import pixel_vae, vae
 from lowerbound.models.sentence_autoencoder import sentence_vae
-from lowerbound.nets.softplus import positive
 from lowerbound.objectives import ELBO
 
 X = torch.bernoulli(torch.full((6, 3, 4), 0.4), generator=torch.Generator().manual_seed(0))
@@ -135,17 +133,3 @@ def test_mistakes_are_named(make, sentence):
     with pytest.raises(ValueError, match=sentence) as error:
         make()
     assert len(str(error.value)) <= 300
-
-
-def test_around_a_picture_it_is_of_levels_that_are_independent_given_the_picture():
-    """By the discretized logistic at m(z), with the net of p; p has no share of its scales."""
-    words = "discretized-logistic-mixture:num_levels=5,num_components=2"
-    m = model(likelihood=words, centred=True).double()
-    loss = Auxiliary(m, ELBO("kl"), Pathwise(), weight=0.3).double()
-    z, x = torch.randn(6, 2).double(), torch.randint(5, (6, 3, 4)).double() / 4
-    r = DiscretizedLogisticDistribution(m.likelihood.net(z)[:, 0], positive(loss.auxiliary.raw_scale, 1e-3), 5)
-    torch.testing.assert_close(loss.auxiliary(z).log_prob(x), r.log_prob(x).sum((1, 2)))
-    names = [name for name, _ in loss.named_parameters() if name not in {f"model.{n}" for n, _ in m.named_parameters()}]
-    assert names == ["auxiliary.raw_scale"]
-    loss(x).loss.backward()
-    assert loss.auxiliary.raw_scale.grad.abs().max() > 0

@@ -28,7 +28,7 @@ from torch.nn.functional import logsigmoid
 
 from lowerbound.cited import cited
 from lowerbound.evaluate.negative_binomials import negative_binomials, negative_binomials_given_library
-from lowerbound.evaluate.shrunk_gaussian import shrunk_gaussian
+from lowerbound.evaluate.shrunk_covariance import shrunk_gaussian
 from lowerbound.evaluate.unigram import unigram
 from lowerbound.evaluate.without_latents import independent_elements
 

@@ -20,7 +20,7 @@ __all__ = ["RECIPE", "fits_colour", "settings_of_colour"]
 
 RECIPE = "pixel-vae"
 _SMALLEST = 8  # pixels of a side, below which a net of neighbours has nothing to see
-_PIXELS_OF_A_STEP, _BATCHES, _STEPS = 32_768, (4, 128), 2500
+_PIXELS_OF_A_STEP, _BATCHES, _STEPS = 32_768, (4, 128), 2000
 
 
 def fits_colour(dataset: Dataset) -> bool:
@@ -50,8 +50,7 @@ def settings_of_colour(dataset: Dataset, rows: int, given: Mapping[str, Any]) ->
         "hidden": (widths_of(network, shape), "channels of the stages of a convolution" * (network == "convolution")),
         "channels": (16, ""),
         "layers": (2, "the causal net sees a few pixels around; what is farther is left to z"),
-        "context_channels": (8, ""),
-        "centred": (True, "z gives a picture, and the causal net what varies around it"),
+        "context_channels": (16, ""),
         "latent_dim": (32, ""),
         "objective": ("elbo:rate=kl", "KL(q ‖ p) has a closed form"),
         "loss": ("auxiliary:weight=0.3", "z must tell the picture by itself, or it stays unused"),

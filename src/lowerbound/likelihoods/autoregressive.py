@@ -8,10 +8,6 @@ arXiv:1611.05013, §3.1). The conditional p(x_d | …) of one pixel is any likel
     site="discretized-logistic(num_levels=17)"              17 levels with one
     site="discretized-logistic-mixture(num_components=5)"   256 levels, several modes
 
-With `centred` the map of the net begins with a picture m(z), a number for each element. The causal net sees pixels as
-differences from it, and the locations of a pixel lie around it: z says where a picture is light and dark, and the
-causal net what varies around that.
-
 Such a likelihood explains nearly all of x by itself, and then z stays unused (rate 0). Remedies: a net that sees little
 (few `layers`), `position_dropout`, a warm-up of the rate, `losses.Aggressive`.
 """
@@ -30,7 +26,6 @@ from torch.distributions import Distribution
 
 from lowerbound.distributions.autoregressive import AutoregressiveDistribution
 from lowerbound.likelihoods.bernoulli import Bernoulli
-from lowerbound.likelihoods.outputs import output_bias_of
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.shapes import Shape, as_shape, numel, out_shape_of
 from lowerbound.nets.site_net import CausalNetwork, make_site_net
@@ -58,14 +53,13 @@ class Autoregressive(nn.Module):
         kernel: of a convolution.
         context_channels: M, where the net is made from words.
         position_dropout: the probability that a pixel is hidden from later ones while training.
-        centred: whether the net gives a picture m(z) as well, from which pixels differ; for a site of levels.
 
     Returns (when called):
         A distribution over x; log-probabilities are nats per datum. It has no mean in closed form (`shown`).
 
     Raises:
-        ValueError: an event that is no image or vector, a net of another size, a likelihood that is not one of single
-            numbers, or `centred` where that has no locations.
+        ValueError: an event that is no image or vector, a net of another size, or a likelihood that is not one of
+            single numbers.
 
     >>> from lowerbound.nets import MLP
     >>> p = Autoregressive(MLP(3, [16], (8, 6, 6)), channels=4)
@@ -88,7 +82,6 @@ class Autoregressive(nn.Module):
         kernel: int = 3,
         context_channels: int = 8,
         position_dropout: float = 0.0,
-        centred: bool = False,
     ):
         super().__init__()
         context = None if net is None else out_shape_of(net, None, owner="Autoregressive", argument="net=PerDatum(...)")
@@ -109,14 +102,12 @@ class Autoregressive(nn.Module):
             layers=layers,
             kernel=kernel,
             position_dropout=position_dropout,
-            centred=_locations(self.site, self._words) if centred else (),
         )
 
     @staticmethod
-    def parameter_shape(event_shape: Shape, context_channels: int = 8, centred: bool = False) -> tuple[int, ...]:
+    def parameter_shape(event_shape: Shape, context_channels: int = 8) -> tuple[int, ...]:
         """What its net must output per datum."""
-        shape = as_shape(event_shape)
-        return (context_channels + centred * (shape[0] if len(shape) == 3 else 1), *shape[-2:])
+        return (context_channels, *as_shape(event_shape)[-2:])
 
     @staticmethod
     def same_facts_as(site: object = "bernoulli", **options: Any) -> str:
@@ -146,16 +137,6 @@ class Autoregressive(nn.Module):
         c = parameters_of(self.net, context, self._context_shape)
         return AutoregressiveDistribution(self.causal, self._family, self.event_shape, c)
 
-    @property
-    def num_levels(self) -> int:
-        """K, of a site of levels."""
-        return cast(Any, self.site).num_levels
-
-    def picture(self, context: Context) -> Tensor:
-        """m(z) of a centred one (..., *event), in units where levels run from −1 to 1."""
-        c = parameters_of(cast(nn.Module, self.net), context, self._context_shape)
-        return c[..., : self.causal.num_channels, :, :].reshape(*c.shape[:-3], *self.event_shape)
-
     def factorised(self, net: nn.Module | Callable[[tuple[int, ...]], nn.Module]) -> nn.Module:
         """The likelihood of the same family whose elements are independent given its context.
 
@@ -180,11 +161,6 @@ class Autoregressive(nn.Module):
             start.output_bias.zero_()
             site.initialize(values[:, d, None, None])
             offsets[d] = start.output_bias.flatten()
-        bias = None if self.net is None else output_bias_of(self.net)
-        if self.causal.centred and bias is not None:
-            mean = 2 * x.to(bias).mean(0) - 1
-            bias[: self.causal.num_channels] = mean.reshape(-1, *bias.shape[1:])
-            self.causal.offset.sub_(mean.unsqueeze(-1) * self.causal.moved)
 
     def _family(self, parameters: Tensor) -> Distribution:
         return cast(Conditional, self.site)(parameters)
@@ -231,17 +207,6 @@ def _site(words: str) -> nn.Module:
     from lowerbound import likelihoods
 
     return construct(likelihoods, words, net=_Given(outputs_of(likelihoods, words, _ONE)), event_shape=_ONE)
-
-
-def _locations(site: nn.Module, words: str) -> tuple[int, ...]:
-    """Which parameters of one site are locations in the units of what is seen of levels."""
-    locations = getattr(site, "locations", None)
-    if locations is None:
-        raise ValueError(
-            f"Autoregressive got centred=true and site={words!r}, which has no locations of levels; take "
-            "discretized-logistic or discretized-logistic-mixture."
-        )
-    return locations
 
 
 def _view(site: nn.Module) -> tuple[Callable[[Tensor], Tensor], int]:

@@ -29,7 +29,7 @@ from lowerbound.distributions import distribution_functions
 from lowerbound.likelihoods.elementwise import ElementwiseDistribution
 from lowerbound.likelihoods.outputs import event_shape_of, output_bias_of
 from lowerbound.nets.parameters import parameters_of
-from lowerbound.nets.shapes import Shape, as_shape, numel
+from lowerbound.nets.shapes import Shape, as_shape
 from lowerbound.nets.softplus import positive
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support, levels
@@ -87,11 +87,6 @@ class DiscretizedLogistic(nn.Module):
     def parameter_shape(event_shape: Shape) -> tuple[int, ...]:
         """What its net must output per datum."""
         return (2, *as_shape(event_shape))
-
-    @property
-    def locations(self) -> tuple[int, ...]:
-        """Which numbers of the output of its net, flattened, are locations."""
-        return tuple(range(numel(self.event_shape)))
 
     @property
     def support(self) -> Support:

@@ -103,16 +103,6 @@ class DiscretizedLogisticMixture(nn.Module):
         return (num_components * _num_parameters(channels), *pixels)
 
     @property
-    def locations(self) -> tuple[int, ...]:
-        """Which numbers of the output of its net, flattened, are locations."""
-        channels = self.event_shape[0] if len(self.event_shape) == 3 else 1
-        pixels, each = numel(self.event_shape) // channels, _num_parameters(channels)
-        of_one = [1 + c for c in range(channels)]
-        return tuple(
-            (m * each + c) * pixels + i for m in range(self.num_components) for c in of_one for i in range(pixels)
-        )
-
-    @property
     def support(self) -> Support:
         """The levels 0, 1/(K − 1), …, 1."""
         return levels(self.num_levels)

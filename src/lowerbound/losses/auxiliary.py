@@ -6,8 +6,7 @@ An autoregressive p(x | z) can explain x without z. r cannot, for its elements a
 needs the information in z, and the encoder learns to give it (Lucas & Verbeek 2018, arXiv:1711.11479, eq. 6). r is no
 part of the model: the bound that is reported and chosen by is that of p, and r is dropped after training. Of texts with
 a hybrid net, r reads the sequence to which that net unrolls z, a symbol at each position (Semeniuta, Severyn & Barth
-2017, arXiv:1702.02390), with λ = 0.2 there: `weight=0.2`. Of pixels around a picture m(z) (`centred`), r is around it,
-so that m(z) comes to resemble x.
+2017, arXiv:1702.02390), with λ = 0.2 there: `weight=0.2`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from torch import Tensor, nn
 
 from lowerbound.inference import InferenceScheme
 from lowerbound.likelihoods import Autoregressive, Tokens
-from lowerbound.likelihoods.around_picture import AroundPicture
 from lowerbound.likelihoods.unrolled_tokens import UnrolledTokens
 from lowerbound.losses.loss import LossOutput, first_two
 from lowerbound.losses.variational import VariationalLoss
@@ -45,8 +43,7 @@ class Auxiliary(VariationalLoss):
         penalty: see `VariationalLoss`.
         inference: see `VariationalLoss`.
         weight: λ, 0 or more.
-        hidden: widths of the hidden layers from z, or what it is unrolled to, to the parameters of r; not used by one
-            around a picture.
+        hidden: widths of the hidden layers from z, or what it is unrolled to, to the parameters of r.
 
     Returns (when called with a batch x (B, *event)):
         As `VariationalLoss`, and the term auxiliary: the mean of log r(x | z), nats per datum.
@@ -113,7 +110,5 @@ def _beside(model: LatentVariableModel, hidden: Sequence[int]) -> nn.Module:
             "The auxiliary loss is for the likelihood autoregressive, given z, or for texts with decoder=hybrid, and "
             f"got {type(likelihood).__name__}; use the variational loss."
         )
-    if AroundPicture.fits(likelihood):
-        return AroundPicture(likelihood)
     latent_shape = tuple(model.prior(None).event_shape)
     return likelihood.factorised(lambda shape: MLP(latent_shape, hidden, shape))

@@ -36,7 +36,6 @@ def pixel_vae(
     kernel: int = 3,
     position_dropout: float = 0.0,
     context_channels: int = 8,
-    centred: bool = False,
     network: Network = "mlp",
     hidden: Sequence[int] = (128,),
     activation: Activation = "relu",
@@ -55,7 +54,6 @@ def pixel_vae(
         kernel: of a convolution.
         position_dropout: the probability that a pixel is hidden from later ones while training.
         context_channels: channels of the map c(z).
-        centred: whether z gives a picture m(z) as well, from which pixels differ; for likelihoods of levels.
         network: of the nets from x to q(z | x) and from z to c, as for `vae`.
         hidden: their widths, from the data to z.
         activation: their nonlinearity.
@@ -74,7 +72,6 @@ def pixel_vae(
         "kernel": kernel,
         "position_dropout": position_dropout,
         "context_channels": context_channels,
-        "centred": centred,
     }
     return vae(
         event_shape,

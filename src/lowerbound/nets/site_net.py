@@ -9,9 +9,6 @@ its features and the channels before:
 
 The 1 tells a position from the zeros around an image. b_ij is an offset for each site, which starts at the data.
 
-A context may begin with a picture m, a number for each site in the units of what is seen (`centred`). The trunk then
-sees u − m in place of u, and m is added to those parameters that are locations: sites are told as differences from m.
-
 While training, each position may be hidden from the others with a probability (`position_dropout`): it is then seen as
 if it lay outside. This is the word dropout of Bowman et al. (2016, arXiv:1511.06349, §3.1); it makes a latent variable
 worth its rate. For any hidden set the product of the conditionals is a normalised p(x), so that bounds remain bounds.
@@ -60,7 +57,6 @@ class CausalTrunk(Protocol):
 class _Cache:
     trunk: Any
     seen: Tensor  # (N, channels, inputs of one) at this position
-    picture: Tensor | None = None  # m (N, channels, positions)
     features: Tensor | None = None
 
 
@@ -76,16 +72,12 @@ class SiteNet(nn.Module):
         num_seen: how many numbers are seen of one value.
         context_shape: (M,) or (M, *positions); None for no context.
         position_dropout: the probability that a position is hidden from the others while training.
-        centred: numbers of the parameters of a site that are locations around m, with which the context then begins;
-            none leaves it out.
 
     Raises:
-        ValueError: a probability outside of [0, 1), or `centred` where the context is no map or several numbers are
-            seen of a value.
+        ValueError: a probability outside of [0, 1).
     """
 
     takes_leading_axes: bool = False
-    moved: Tensor  # 1 for each parameter that m is added to
 
     def __init__(
         self,
@@ -98,14 +90,8 @@ class SiteNet(nn.Module):
         num_seen: int = 1,
         context_shape: tuple[int, ...] | None = None,
         position_dropout: float = 0.0,
-        centred: tuple[int, ...] = (),
     ):
         super().__init__()
-        if centred and (num_seen != 1 or context_shape is None or context_shape[1:] != site_shape[-2:]):
-            raise ValueError(
-                f"SiteNet got centred={centred} with a context of shape {context_shape} and {num_seen} numbers of a "
-                f"value; it needs a map (M, {', '.join(map(str, site_shape[-2:]))}) and one number."
-            )
         if not 0 <= position_dropout < 1:
             raise ValueError(
                 f"SiteNet got position_dropout={position_dropout:g} and expected a probability in [0, 1); 0 hides none."
@@ -116,51 +102,32 @@ class SiteNet(nn.Module):
         self.num_channels, self.num_seen = channels_of(site_shape), num_seen
         self.head = ChannelHead(trunk.features, self.num_channels, num_seen, num_parameters)
         self.offset = nn.Parameter(torch.zeros(*site_shape, num_parameters))
-        self.centred = centred
-        if centred:
-            moved = torch.zeros(num_parameters).index_fill(0, torch.tensor(centred), 1.0)
-            self.register_buffer("moved", moved, persistent=False)
 
     def forward(self, x: Float[Tensor, "row *shape"], context: Tensor | None = None) -> Float[Tensor, "row ..."]:
         """The parameters (N, *sites, P) of x (N, *sites, *value) and a context (N, *context_shape)."""
         u = self.view(x).reshape(len(x), self.num_channels, -1, self.num_seen).transpose(1, 2)  # position, channel
-        m = self._picture(context)
-        if m is not None:
-            u = u - m.transpose(1, 2).unsqueeze(-1)
         keep = u.new_ones(*u.shape[:2], 1)
         if self.training and self.position_dropout > 0:
             keep = torch.bernoulli((1 - self.position_dropout) * keep)
         f = self.trunk(torch.cat([u.flatten(2) * keep, keep], -1), context)
         parameters = self.head(f, u * keep.unsqueeze(-1)).transpose(1, 2)
-        parameters = parameters.reshape(len(x), *self.site_shape, -1) + self.offset
-        return parameters if m is None else parameters + m.reshape(len(x), *self.site_shape, 1) * self.moved
+        return parameters.reshape(len(x), *self.site_shape, -1) + self.offset
 
     def begin(self, num: int, context: Tensor | None) -> _Cache:
         """A cache for drawing `num` x."""
-        seen = self.offset.new_zeros(num, self.num_channels, self.num_seen)
-        return _Cache(self.trunk.begin(num, context), seen, self._picture(context))
+        return _Cache(self.trunk.begin(num, context), self.offset.new_zeros(num, self.num_channels, self.num_seen))
 
     def step(self, cache: _Cache, site: int, before: Tensor | None) -> Float[Tensor, "row parameter"]:
         """The parameters of one site, given the value of the site before it."""
         position, channel = divmod(site, self.num_channels)
         if before is not None:
-            earlier = self.view(before)
-            if cache.picture is not None:  # of the last channel of the position before, or of the channel before
-                earlier = earlier - cache.picture[:, channel - 1, position - (channel == 0), None]
-            cache.seen[:, channel - 1] = earlier
+            cache.seen[:, channel - 1] = self.view(before)
         if channel == 0:
             one = cache.seen.new_ones(len(cache.seen), 1)
             seen = None if before is None else torch.cat([cache.seen.flatten(1), one], -1)
             cache.features = self.trunk.advance(cache.trunk, position, seen)
         assert cache.features is not None
-        parameters = self.head.of_channel(channel, cache.features, cache.seen) + self._offsets()[channel, position]
-        return (
-            parameters if cache.picture is None else parameters + cache.picture[:, channel, position, None] * self.moved
-        )
-
-    def _picture(self, context: Tensor | None) -> Tensor | None:
-        """m (N, channel, position)."""
-        return context[:, : self.num_channels].flatten(2) if self.centred and context is not None else None
+        return self.head.of_channel(channel, cache.features, cache.seen) + self._offsets()[channel, position]
 
     def _offsets(self) -> Tensor:
         """b (channel, position, P)."""
@@ -203,7 +170,6 @@ def make_site_net(
     layers: int = 4,
     kernel: int = 3,
     position_dropout: float = 0.0,
-    centred: tuple[int, ...] = (),
 ) -> SiteNet:
     """A `SiteNet` with a masked convolution or a transformer as its trunk.
 
@@ -219,7 +185,6 @@ def make_site_net(
         layers: how many.
         kernel: of the layers of a convolution after the first.
         position_dropout: see `SiteNet`.
-        centred: see `SiteNet`.
 
     Raises:
         ValueError: a shape that the network does not take, or sizes that are too small.
@@ -254,7 +219,6 @@ def make_site_net(
         num_seen=num_seen,
         context_shape=context,
         position_dropout=position_dropout,
-        centred=centred,
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from lowerbound.evaluate import shrunk_gaussian
-from lowerbound.evaluate.shrunk_gaussian import _Spectrum
+from lowerbound.evaluate.shrunk_covariance import _Spectrum
 
 
 def images(rows, *shape, levels=16, seed=0):
