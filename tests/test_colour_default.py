@@ -6,13 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import lowerbound as lb
 from lowerbound.data import Dataset
 from lowerbound.data.given import dataset_of
+from lowerbound.evaluate import shrunk_gaussian
+from lowerbound.fitted import Fitted
 from lowerbound.fitting.colour import settings_of_colour
 from lowerbound.fitting.defaults import next_to_try
 from lowerbound.fitting.planning import plan
+from lowerbound.models import vae
+from lowerbound.verbs.score_parts import baselines_of
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, size=(60, 8, 8, 3), dtype=np.uint8)
@@ -70,12 +75,29 @@ def test_a_step_is_as_dear_for_large_pictures_and_many_rows_have_one_pass():
     assert settings_of_colour(large, 100_000, {"batch_size": 50})["steps"][0] == 2000
 
 
-def test_it_is_fitted_scored_beside_a_gaussian_and_drawn():
-    fitted = lb.fit(COLOUR, seed=1, **SMALL)
-    assert fitted.plan.recipe == "pixel-vae"
+@pytest.fixture(scope="module")
+def fitted() -> Fitted:
+    return lb.fit(COLOUR[:20], seed=1, **SMALL)
+
+
+def test_it_is_fitted_drawn_and_encoded(fitted: Fitted):
+    assert fitted.plan is not None
+    assert (fitted.plan.recipe, fitted.plan.loss) == ("pixel-vae", "auxiliary:weight=0.3")
+    assert fitted.sample(1).shape == (1, 8, 8, 3)
+    assert fitted.sample(1).dtype == np.uint8
+    assert fitted.encode(COLOUR[:5]).mean.shape == (5, 3)
+
+
+def test_a_shrunk_gaussian_is_a_baseline_of_levels():
+    x = torch.from_numpy(np.moveaxis(COLOUR[:12, :2, :1], -1, 1) / np.float32(255))
+    likelihood = vae((3, 2, 1), latent_dim=1, hidden=[2], likelihood="discretized-logistic").likelihood
+    found = baselines_of(likelihood, x, x[:5], 0)
+    torch.testing.assert_close(found["shrunk gaussian"], shrunk_gaussian(x, x[:5], num_levels=256))
+    assert "shrunk gaussian" not in baselines_of(likelihood, x[:3], x[:5], 0)
+
+
+@pytest.mark.slow
+def test_it_is_scored_beside_a_gaussian(fitted: Fitted):
     scores = fitted.evaluate(num_samples=2)
     assert set(scores["baselines"]) == {"independent elements", "shrunk gaussian"}
     assert scores["bits_per_dim"] > 4
-    assert fitted.sample(2).shape == (2, 8, 8, 3)
-    assert fitted.sample(2).dtype == np.uint8
-    assert fitted.encode(COLOUR[:5]).mean.shape == (5, 3)
