@@ -37,7 +37,7 @@ from lowerbound.fitting.preparing import prepare
 from lowerbound.fitting.stages import fit
 from lowerbound.randomness import forked
 from lowerbound.training.engine import Engine
-from lowerbound.weights import is_exact
+from lowerbound.verbs.scoring import samples_for
 
 KINDS = {
     "tables": tuple(TABLES),
@@ -46,7 +46,6 @@ KINDS = {
     "series": tuple(SERIES),
     "images": IMAGES,
 }
-SAMPLES = 1000
 MOST_IMAGES = 500
 
 
@@ -90,7 +89,11 @@ def write_results(path: Path, saved: dict[str, Any]) -> None:
 
 def contenders(dataset: Dataset, arguments: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]]:
     """The default with each seed, and the alternatives."""
-    if dataset.kind == "image":
+    if dataset.name == "colour":
+        parts = np.asarray(dataset.x_train, float), np.asarray(dataset.x_test[:MOST_IMAGES], float)
+        train, test = (x.reshape(len(x), -1) for x in parts)
+        others = alternatives.of_colour(train, test)
+    elif dataset.kind == "image":
         others = alternatives.of_images(*intensities(dataset))
     elif dataset.name in SERIES:
         scale = channel_scale(np.asarray(dataset.x_train, float))
@@ -128,7 +131,7 @@ def default(dataset: Dataset, seed: int, steps: int | None, recipe: str | None =
         scale = np.log(train.std(0)).sum()  # the alternatives are of standardised columns
         return {"recipe": planned.recipe, "log_p": rounded(log_p + scale)}
     x = test_rows(dataset, training.transform)
-    evidence = log_evidence(model.eval(), x, num_samples=1 if is_exact(model) else SAMPLES)
+    evidence = log_evidence(model.eval(), x, num_samples=samples_for(model, x))
     log_p, elbo = evidence.log_evidence.double(), evidence.mean_elbo
     if dataset.name in SERIES:
         of_each = np.log(channel_scale(np.asarray(dataset.x_train, float))).sum() * x.shape[1]
@@ -151,6 +154,8 @@ def density_of_rows(model: Any, transform: Any, rows: np.ndarray) -> np.ndarray:
 def test_rows(dataset: Dataset, transform: torch.nn.Module) -> torch.Tensor:
     """Test rows as the likelihood scores them; images binarized once, by seed 0."""
     x = torch.from_numpy(dataset.x_test)
+    if dataset.name == "colour":
+        return transform(x[:MOST_IMAGES]).float()
     if dataset.kind == "image":
         return intensities(dataset)[1]
     with forked(torch.device("cpu"), 0):

@@ -29,6 +29,8 @@ def dataset_named(name: str) -> Dataset:
     """A data set by its name in `TABLES`, `COUNTS`, `IMAGES`, `mixed_rows.MIXED` or `series.SERIES`."""
     if name in MIXED:
         return replace(dataset_of(MIXED[name]()), name=name)
+    if name == "colour":
+        return _colour()
     if name in IMAGES:
         return load(name, download=False)
     if name in COUNTS:
@@ -44,6 +46,18 @@ def dataset_named(name: str) -> Dataset:
     return Dataset.from_arrays(
         name=name, kind="table", x_train=rows[order[test:]], x_test=rows[order[:test]], source="benchmarks/rows.py"
     )
+
+
+def _colour() -> Dataset:
+    """4,000 photographs of 32 x 32 and 1,000 to test on, decoded from JPEG: for differences, not for published bits."""
+    with np.load(needed("cifar10_jpeg_ood.npz"), allow_pickle=False) as archive:
+        return Dataset.from_arrays(
+            name="colour",
+            kind="image",
+            x_train=np.ascontiguousarray(np.moveaxis(archive["x_train"], -1, 1)),
+            x_test=np.ascontiguousarray(np.moveaxis(archive["x_test"], -1, 1)),
+            source="cifar10_jpeg_ood.npz",
+        )
 
 
 def _bundled(name: str) -> np.ndarray:
@@ -216,4 +230,4 @@ COUNTS: dict[str, Callable[[], np.ndarray]] = {
     "newsgroups": _newsgroups,
 }
 
-IMAGES = ("digits", "mnist", "fashion-mnist", "omniglot", "frey-faces")
+IMAGES = ("digits", "mnist", "fashion-mnist", "omniglot", "frey-faces", "colour")

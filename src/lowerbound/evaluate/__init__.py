@@ -9,6 +9,7 @@ from lowerbound.evaluate.baselines import (
     gaussian_mixture,
     independent_bernoulli,
     independent_elements,
+    shrunk_gaussian,
 )
 from lowerbound.evaluate.clustering import (
     adjusted_rand_index,
@@ -152,6 +153,7 @@ __all__ = [
     "psnr",
     "sample_quality",
     "separated_attribute_predictability",
+    "shrunk_gaussian",
     "summary",
     "tarp",
     "typicality",

@@ -7,9 +7,9 @@ over re-sampled x_n otherwise. Test on the same binarized array as the model.
     independent_bernoulli    p(x) = Π_d μ_d^x_d (1 − μ_d)^(1 − x_d)
     bernoulli_mixture        p(x) = Σ_k π_k Π_d μ_kd^x_d (1 − μ_kd)^(1 − x_d)      (Bishop 2006, §9.3.3)
 
-Real data: `gaussian` and `gaussian_mixture`. Text: `unigram`. Counts: `negative_binomials`, also
-given the size of a row. Any data: `independent_elements`, the likelihood itself
-with no latents. Probabilities are maximum a posteriori under Beta(1 + α, 1 + α), which is α pseudo-counts of each
+Real data: `gaussian` and `gaussian_mixture`. Levels of images: `shrunk_gaussian`. Text: `unigram`. Counts:
+`negative_binomials`, also given the size of a row. Any data: `independent_elements`, the likelihood itself with no
+latents. Probabilities are maximum a posteriori under Beta(1 + α, 1 + α), which is α pseudo-counts of each
 value, so that none is 0 or 1. The size of a mixture is chosen on rows that it is not fitted to.
 """
 
@@ -28,6 +28,7 @@ from torch.nn.functional import logsigmoid
 
 from lowerbound.cited import cited
 from lowerbound.evaluate.negative_binomials import negative_binomials, negative_binomials_given_library
+from lowerbound.evaluate.shrunk_covariance import shrunk_gaussian
 from lowerbound.evaluate.unigram import unigram
 from lowerbound.evaluate.without_latents import independent_elements
 
@@ -40,6 +41,7 @@ __all__ = [
     "independent_elements",
     "negative_binomials",
     "negative_binomials_given_library",
+    "shrunk_gaussian",
     "unigram",
 ]
 

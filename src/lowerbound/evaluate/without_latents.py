@@ -34,7 +34,7 @@ from lowerbound.support import Support
 
 __all__ = ["independent_elements"]
 
-_MOST_VALUES = 10_000_000
+_MOST_VALUES, _MOST_PARAMETERS = 10_000_000, 30_000_000
 
 
 def independent_elements(
@@ -44,7 +44,8 @@ def independent_elements(
 
     Arguments:
         likelihood: has a `net`, or a part with one for each block; the fit uses a copy, and changes neither.
-        train: rows as it scores them. If they have more than 10 million values, some rows are drawn.
+        train: rows as it scores them. If they have more than 10 million values, or 30 million parameters of their own
+            as mixtures of levels have, some rows are drawn.
         test: rows to score.
         seed: of the rows drawn.
 
@@ -62,8 +63,8 @@ def independent_elements(
         return _independent_blocks(likelihood, train, test, seed)
     if isinstance(likelihood, Autoregressive):
         likelihood = likelihood.factorised(_FreeVector)
-    x = _some(train, seed).double()
-    fitted = _without_latents(likelihood).to(x.device, torch.float64)
+    fitted = _without_latents(likelihood).to(train.device, torch.float64)
+    x = _some(train, sum(p.numel() for p in fitted.parameters()), seed).double()
     if isinstance(fitted, InitializedFromData):
         fitted.initialize(x)
     pseudo_rows, weights = _pseudo_rows(getattr(likelihood, "support", None), x)
@@ -129,9 +130,9 @@ def _output_shape(likelihood: nn.Module, net: nn.Module) -> tuple[int, ...]:
     return shape_of(**{name: getattr(likelihood, name) for name in needed})
 
 
-def _some(train: Tensor, seed: int) -> Tensor:
-    """All rows, or as many random rows as have ten million values."""
-    most = max(1000, _MOST_VALUES // train[0].numel())
+def _some(train: Tensor, num_parameters: int, seed: int) -> Tensor:
+    """All rows, or as many random rows as have ten million values and 30 million parameters, but at least 1,000."""
+    most = max(1000, min(_MOST_VALUES // train[0].numel(), _MOST_PARAMETERS // max(1, num_parameters)))
     if len(train) <= most:
         return train
     chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:most]

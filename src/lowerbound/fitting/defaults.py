@@ -26,6 +26,8 @@ from lowerbound.data.log_columns import log_columns
 from lowerbound.data.remembered import remembered
 from lowerbound.data.sparse import Array
 from lowerbound.data.split import num_for_selection
+from lowerbound.fitting.colour import RECIPE as RECIPE_OF_COLOUR
+from lowerbound.fitting.colour import fits_colour, settings_of_colour
 from lowerbound.fitting.low_precision import reason_for_bf16
 from lowerbound.fitting.states_of_series import states_of
 from lowerbound.models.parts import of_one_element, widths_of
@@ -117,6 +119,8 @@ def autoencoder_for(dataset: Dataset, said: Collection[str]) -> str:
     suits = _suits(dataset)
     if dataset.schema.is_written or (dataset.schema.kind in _ARRAYS and _has_gaps(dataset.x_train)):
         return "vae" if suits is None else suits.value
+    if fits_colour(dataset):  # a likelihood that is said is that of a pixel given z alone
+        return "vae" if {"likelihood", "missingness"} & set(said) else RECIPE_OF_COLOUR
     columns = dataset.schema.columns or ()
     if not columns or any(column.kind != "count" or column.missing for column in columns):
         return "vae"
@@ -134,6 +138,8 @@ def _suits(dataset: Dataset) -> Decision | None:
         return Decision("molecule-vae", "the data are molecules")
     if dataset.schema.kind in _ARRAYS:
         return _of_an_array(dataset)
+    if fits_colour(dataset):
+        return Decision(RECIPE_OF_COLOUR, "the data are images in colour, whose pixels are told by those around them")
     columns = dataset.schema.columns
     if columns is None or dataset.schema.kind not in ("table", "counts"):
         return None
@@ -204,11 +210,15 @@ def decide(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[s
     decisions = {name: Decision(value) for name, value in {**recipe.option_defaults, **GENERAL}.items()}
     decisions |= {name: Decision(value) for name, value in recipe.defaults.items()}  # the recipe says why
     decisions |= _of_the_data(dataset, recipe, given)
+    of_colour = {}
+    if recipe.name == RECIPE_OF_COLOUR and fits_colour(dataset):
+        of_colour = settings_of_colour(dataset, training_rows(dataset), given)
+    decisions |= {name: Decision(*decided) for name, decided in of_colour.items()}
     known = {**{name: decision.value for name, decision in decisions.items()}, **given}
     decisions |= _of_the_objective(recipe, known)
     if "experts" in recipe.options:
         decisions |= _of_the_experts(known["experts"], given)
-    if "steps" not in recipe.defaults or "epochs" in given:
+    if "steps" not in {**recipe.defaults, **of_colour} or "epochs" in given:
         decisions["steps"] = _steps(dataset, known)
     if recipe.finish is not None and recipe.finish.epochs not in given and {"steps", "epochs"} & given.keys():
         own, steps = recipe.option_defaults[recipe.finish.epochs], known.get("steps") or decisions["steps"].value

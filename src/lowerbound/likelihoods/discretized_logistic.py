@@ -63,7 +63,11 @@ class DiscretizedLogistic(nn.Module):
     cites: ClassVar[tuple[str, ...]] = ("kingma2016improved", "salimans2017pixelcnn")
 
     facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
-        domain="levels", discrete=True, richer=("discretized-logistic-mixture",), from_data=("num_levels",)
+        domain="levels",
+        discrete=True,
+        baselines=("shrunk_gaussian",),
+        richer=("discretized-logistic-mixture",),
+        from_data=("num_levels",),
     )
 
     def __init__(

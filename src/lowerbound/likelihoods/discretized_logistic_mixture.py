@@ -63,7 +63,9 @@ class DiscretizedLogisticMixture(nn.Module):
 
     cites: ClassVar[tuple[str, ...]] = ("salimans2017pixelcnn",)
 
-    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(domain="levels", discrete=True, from_data=("num_levels",))
+    facts: ClassVar[LikelihoodFacts] = LikelihoodFacts(
+        domain="levels", discrete=True, baselines=("shrunk_gaussian",), from_data=("num_levels",)
+    )
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -12,13 +12,14 @@ from lowerbound.fitting.defaults import facts_of
 from lowerbound.models.block_likelihood import BlockLikelihood
 from lowerbound.models.directed import DirectedLikelihood
 from lowerbound.models.sequence_steps import ChainRule, EachStep
-from lowerbound.support import LikelihoodFacts
+from lowerbound.support import LikelihoodFacts, StatesFacts
 
 __all__ = ["against", "baselines_left_out", "baselines_of", "defined", "is_discrete", "mean_and_error"]
 
 _OF_VECTORS = ("gaussian", "gaussian_mixture")  # that take no images
 _MOST_OF_GAUSSIAN, _MOST_OF_MIXTURE = 2 * 10**11, 10**10  # products of numbers in one pass: half a minute, a second
 _SIZES = (1, 3, 10, 30)
+_FEWEST_OF_SHRUNK = 4
 
 
 def baselines_of(likelihood: Any, x_train: Tensor, x_test: Tensor, seed: int) -> dict[str, Tensor]:
@@ -37,8 +38,12 @@ def baselines_of(likelihood: Any, x_train: Tensor, x_test: Tensor, seed: int) ->
             continue  # these take complete vectors
         if name in _OF_VECTORS and _why_left_out(name, x_train) is not None:
             continue
-        sizes = {"components": _sizes(x_train)} if name == "gaussian_mixture" else {}
-        found[name.replace("_", " ")] = getattr(baselines, name)(x_train, x_test, seed=seed, **sizes)
+        if name == "shrunk_gaussian" and (len(x_train) < _FEWEST_OF_SHRUNK or bool(x_train.isnan().any())):
+            continue
+        options: dict[str, Any] = {"components": _sizes(x_train)} if name == "gaussian_mixture" else {}
+        if name == "shrunk_gaussian":
+            options = {"num_levels": len(cast(StatesFacts, element).support.grid or ())}
+        found[name.replace("_", " ")] = getattr(baselines, name)(x_train, x_test, seed=seed, **options)
     return found
 
 

@@ -44,6 +44,7 @@ from lowerbound.fitted import Fitted
 from lowerbound.fitting.defaults import facts_of
 from lowerbound.hooks import AssignsClusters, Classifies, Embeds, HasTopics, NamesLatents
 from lowerbound.labelled import LabelledModel
+from lowerbound.likelihoods.autoregressive import Autoregressive
 from lowerbound.likelihoods.tokens import num_tokens
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.deep_embedding import responsibilities
@@ -72,6 +73,7 @@ _FEWEST_BASELINE_ROWS, _MOST_BASELINE_NUMBERS = 1000, 10**8
 _SUMMARY_SAMPLES = 64
 _MOST_LATENTS = 5_000
 _NUM_SAMPLES, _FEWEST_SAMPLES, _MOST_PROBABILITIES, _MOST_OF_BAGS = 1000, 10, 3 * 10**10, 3 * 10**9
+_MOST_CONDITIONALS = 10**8  # of elements given those before them, each a part of a pass of a causal net: a minute or so
 
 
 def score_fitted(
@@ -97,7 +99,8 @@ def score_fitted(
             None takes its own.
         limit: score at most so many rows, the first.
         num_samples: S of L_S; None for 1000, or for text as many as take 3e10 probabilities of tokens (3e9 of words in
-            bags), but at least 10, and one without latents; one where q(z | x) is p(z | x); or the chains of
+            bags), and for an autoregressive likelihood 1e8 conditionals of elements, but at least 10, and one without
+            latents; one where q(z | x) is p(z | x); or the chains of
             `annealed`, 16.
         annealed: distributions of annealed importance sampling, by which log p(x) is bounded in place of L_S: for a
             posterior without a density, or one that is not trusted. The result is that of `annealed_scores`.
@@ -183,6 +186,8 @@ def samples_for(model: LatentVariableModel, x: Shaped[Tensor, "batch *event"]) -
     domain = facts_of(model.likelihood).domain
     if domain == "bag" and len(x):
         return min(_NUM_SAMPLES, max(_FEWEST_SAMPLES, _MOST_OF_BAGS // x.numel()))
+    if isinstance(model.likelihood, Autoregressive) and len(x):
+        return min(_NUM_SAMPLES, max(_FEWEST_SAMPLES, _MOST_CONDITIONALS // x.numel()))
     if domain != "tokens" or not len(x):
         return _NUM_SAMPLES
     if model.prior(None).event_shape.numel() == 0:
