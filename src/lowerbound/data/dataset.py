@@ -176,7 +176,7 @@ class Dataset:
             classes=label_names,
             names=feature_names,
         )
-        return to_dataset(contents, name=name, source=source, overrides=Overrides(kind=kind), train_rows=train_rows)
+        return to_dataset(contents, name=name, source=source, overrides=Overrides.said(kind), train_rows=train_rows)
 
     @classmethod
     def from_frame(
