@@ -3,6 +3,7 @@
     language model            Π_t p(x_t | x_<t)              log p(x) exact
     plain                     p(z) Π_t p(x_t | x_<t, z)      the ELBO from the first step
     free bits                 4 nats of the whole rate free of cost (Kingma et al. 2016)
+    two free nats             the same with 2
     cyclical                  the weight of the rate rises from 0 to 1 in three cycles (Fu et al. 2019)
     convolution               free bits, and a decoder that sees the last 15 tokens (Yang et al. 2017)
     warm-up                   the weight of the rate rises once, over a third of the steps
@@ -130,6 +131,7 @@ def variants(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
         "first state": {**model, "objective": FREE, "context_at": "first-state"},
         "aggressive": {**model, "objective": "elbo:rate=kl", "loss": "aggressive:num_encoder_steps=5"},
         "word dropout": {**model, "objective": warm, "word_dropout": 0.3},
+        "two free nats": {**model, "objective": "free-bits:nats=2.0,per=group"},
     }
 
 
