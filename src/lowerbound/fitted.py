@@ -283,7 +283,7 @@ class Fitted:
 
         Arguments:
             data: see `rows`.
-            num_samples: K, latents per row; None for as many as `evaluate` takes, 1000 but for long texts.
+            num_samples: K, latents per row; None for as many as `evaluate` takes, 1000 or fewer.
             seed: of all draws.
 
         Raises:

@@ -18,6 +18,7 @@ from lowerbound.diagnosis.of_fitted import case_of
 from lowerbound.evaluate import nearest_tokens
 from lowerbound.fitting.defaults import next_to_try
 from lowerbound.runs import Run
+from lowerbound.verbs import effort
 
 SUBJECTS, VERBS, ENDS = ["the cat", "a dog", "the bird"], ["sees it", "runs", "sings a song"], ["today", "now", "again"]
 
@@ -42,6 +43,26 @@ def run(sentences):
 def test_no_other_recipe_is_advised_for_text():
     data = dataset_of(["a b c", "b c a", "c a"] * 10)
     assert [next_to_try(data, recipe) for recipe in ("sentence-vae", "language-model")] == [None, None]
+
+
+def test_fewer_samples_are_drawn_where_they_take_long_and_it_is_said(run, cli, tmp_path, monkeypatch):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    monkeypatch.setattr(effort, "_OPERATIONS", 0)
+    answer = cli("evaluate", copy)
+    saved = json.loads((copy / "evaluation.json").read_text())
+    count = saved["num_samples"]
+    assert 10 <= count < 1000  # a fifth of the time of 60 steps
+    assert f"L is of {count} samples a row, as many as take half a minute" in " ".join(answer.out.split())
+    assert saved["fewer_samples"].startswith(f"{count} samples a row")
+    opened = lb.Fitted.open(copy)
+    asked = []
+    monkeypatch.setattr("lowerbound.verbs.of_rows.samples_for", lambda *a, **k: asked.append(k) or effort.Samples(7))
+    assert len(opened.score(["the cat runs now"] * 3)) == 3
+    assert asked == [{"num_rows": 3, "num_trained": effort.rows_trained(opened)}]
+    answer = cli("evaluate", copy, "--num-samples", 20)
+    assert "samples a row" not in answer.out
+    assert "fewer_samples" not in json.loads((copy / "evaluation.json").read_text())
 
 
 def test_text_is_fitted_with_no_other_word(sentences):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas
 import pytest
 
-from lowerbound.data import DataError, read_file, read_rows
+from lowerbound.data import DataError, Dataset, read_file, read_rows
 from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import Schema
@@ -176,3 +176,10 @@ def test_rows_keep_their_numbers_where_some_are_left_out(tmp_path):
     for x, numbers in ((data.x_train, data.train_numbers), (data.x_test, data.test_rows)):
         assert (x != 0).sum(1).tolist() == [lengths[k] for k in numbers]
     assert sorted([*data.train_numbers, *data.test_rows]) == [k for k in range(40) if k % 4]
+
+
+def test_texts_that_say_what_they_hold_out_take_the_options_of_their_kind():
+    x = np.array(["a b a", "c b a", "d"], dtype=object)
+    made = Dataset.from_arrays(name="t", kind="text:vocabulary=2", x_train=x, x_test=x[1:], source="here")
+    assert made.schema.text.symbols == ("", "<unk>", "a", "b")
+    assert made.x_test.tolist() == [[1, 3, 2, 0], [1, 0, 0, 0]]

@@ -8,7 +8,7 @@ import torch
 from torch.distributions import Categorical
 
 from lowerbound.decoding import choice_of, greedy
-from lowerbound.likelihoods import Tokens
+from lowerbound.likelihoods import Tokens, tokens
 from lowerbound.nets import MLP
 from lowerbound.nets.texts import END, is_text
 from lowerbound.testing import check_likelihood
@@ -41,6 +41,16 @@ def test_all_texts_together_have_probability_one(network, context):
     assert len(x) == 1 + 3 + 9 + 27 + 81
     total = p.log_prob(x[:, None] if context else x).logsumexp(0).exp()
     torch.testing.assert_close(total, torch.ones_like(total), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_texts_are_scored_in_parts_where_there_is_no_gradient(network, monkeypatch):
+    x = every_text()[torch.randperm(121)]
+    p = likelihood(network)(torch.randn(121, 2, dtype=torch.float64))
+    whole = p.log_prob(x).detach()
+    monkeypatch.setattr(tokens, "_TOKENS_AT_ONCE", 30)
+    with torch.no_grad():
+        torch.testing.assert_close(p.log_prob(x), whole, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -13,11 +13,12 @@ from torch.distributions.transforms import TanhTransform
 
 import lowerbound as lb
 from lowerbound.data import Standardize
+from lowerbound.data.schema import Schema, TextSchema
 from lowerbound.fitted import Fitted
 from lowerbound.fitting.planning import plan
 from lowerbound.fitting.preparing import prepare
 from lowerbound.inference import HMC, with_inference
-from lowerbound.report import collect, render
+from lowerbound.report import collect, of_fitted, render
 from lowerbound.report.figures import illustrations
 from lowerbound.runs import Run, load_dataset
 from lowerbound.runs.folders import write_model
@@ -193,3 +194,11 @@ def test_series_are_lines_in_their_own_units(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again[1].lines[0].get_ydata(), test[0, :, 1])
     np.testing.assert_array_equal(draws[3].lines[2].get_ydata(), contents.samples[1, :, 1])
     fitted.report(tmp_path / "report.html")
+
+
+def test_fewer_rows_are_checked_where_texts_have_many_symbols():
+    def of(num_symbols: int) -> Schema:
+        text = TextSchema(tokens="word", symbols=("",) * num_symbols)
+        return Schema(kind="text", event_shape=(64,), container="txt", dtype="str", text=text)
+
+    assert [of_fitted._num_checked(of(n)) for n in (9, 800, 4000, 10_000)] == [500, 104, 20, 20]

@@ -11,7 +11,7 @@ __all__ = ["evaluate"]
 
 @click.command(short_help="Score a run on its test rows.")
 @click.argument("run")
-@click.option("--num-samples", type=click.IntRange(1), help="S of L_S. [default: 1000; of text fewer, if it is long]")
+@click.option("--num-samples", type=click.IntRange(1), help="S of L_S. [default: 1000, or fewer where these take long]")
 @click.option(
     "--annealed",
     type=click.IntRange(1),

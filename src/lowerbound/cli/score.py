@@ -25,7 +25,9 @@ __all__ = ["score"]
     "--given", metavar="BLOCKS", help="And log p of these blocks, and of the others given these: rna,protein."
 )
 @click.option(
-    "--num-samples", type=click.IntRange(1), help="Latents for each row. [default: 1000; of text fewer, if it is long]"
+    "--num-samples",
+    type=click.IntRange(1),
+    help="Latents for each row. [default: 1000, or fewer where these take long]",
 )
 @click.option("--out", required=True, metavar="FILE", help="A .csv, .parquet or .npz file.")
 @force_option

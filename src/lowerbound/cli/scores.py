@@ -59,6 +59,8 @@ def print_scores(console: Console, scores: dict[str, Any], fitted: Fitted) -> No
         tokens = f"{scores['num_tokens']:,} {'words' if 'topics' in scores else 'tokens, the ends of texts among them'}"
         console.print(f"Perplexity {scores['perplexity']:.2f} a token, over {tokens}.")
     console.print(_of_latents(scores))
+    if "fewer_samples" in scores:
+        console.print(f"L is of {scores['fewer_samples']}")
     if "pictures" in scores:
         console.print(_of_pictures(scores["pictures"]))
     if "topics" in scores:

@@ -148,7 +148,7 @@ class Dataset:
 
         Arguments:
             name: of the data.
-            kind: name of a kind of data.
+            kind: name of a kind of data, with options.
             x_train: training rows.
             x_test: test rows.
             y_train: labels, numbers or text; numbers from 0 where `label_names` are given.
@@ -176,7 +176,7 @@ class Dataset:
             classes=label_names,
             names=feature_names,
         )
-        return to_dataset(contents, name=name, source=source, overrides=Overrides(kind=kind), train_rows=train_rows)
+        return to_dataset(contents, name=name, source=source, overrides=Overrides.said(kind), train_rows=train_rows)
 
     @classmethod
     def from_frame(

@@ -39,6 +39,7 @@ from lowerbound.support import LikelihoodFacts, Support, classes
 __all__ = ["TokenDistribution", "Tokens", "num_tokens"]
 
 _NUMBERS_AT_ONCE = 2**24  # scores, about, where no gradient keeps them
+_TOKENS_AT_ONCE = 2**12  # about, of a net that makes scores of a few tokens at a time
 
 
 class Tokens(nn.Module):
@@ -301,12 +302,18 @@ class TokenDistribution(AutoregressiveDistribution):
             return self.zeros(0)
         if torch.is_grad_enabled():
             return self._terms_at_once(k, context)
-        scores = int(is_text(k).sum()) * self.tokens.num_symbols
-        most = max(1, len(k) * _NUMBERS_AT_ONCE // scores)
-        parts = range(0, len(k), most)
-        return torch.cat(
-            [self._terms_at_once(k[i : i + most], None if context is None else context[i : i + most]) for i in parts]
-        )
+        lengths = is_text(k).sum(1)
+        order = lengths.argsort(stable=True)
+        part = lengths[order].cumsum(0) // self._tokens_at_once()
+        parts = order.split(part.unique_consecutive(return_counts=True)[1].tolist())
+        terms = [self._terms_at_once(k[rows], None if context is None else context[rows]) for rows in parts]
+        return torch.cat(terms)[order.argsort()]
+
+    def _tokens_at_once(self) -> int:
+        """How many are scored at a time where no gradient keeps what was computed."""
+        if self.grammar is None and isinstance(self.tokens, TokenNet):
+            return _TOKENS_AT_ONCE
+        return max(1, _NUMBERS_AT_ONCE // self.tokens.num_symbols)
 
     def _terms_at_once(self, k: Tensor, context: Tensor | None) -> Tensor:
         """The same, with the scores of all tokens at once."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 __all__ = ["call_net", "multiplies_bf16", "nets_alone_autocast"]
 
@@ -42,7 +42,7 @@ def nets_alone_autocast(function: Callable[_P, _R]) -> Callable[_P, _R]:
     return run
 
 
-def call_net(net: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+def call_net(net: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
     """The output of a net, computed in the precision of nets, in float32 or better."""
     if _of_nets is None:
         out = net(*inputs)

@@ -13,6 +13,7 @@ __all__ = ["END", "groups_of_length", "is_text"]
 
 END = 0
 _ROWS = 16  # of a group at least; smaller ones cost more in calls than they save
+_LITTLE = 1.1  # positions for each token that are not worth a group
 
 
 def is_text(k: Shaped[Tensor, "row position"]) -> Bool[Tensor, "row position"]:
@@ -28,7 +29,11 @@ def is_text(k: Shaped[Tensor, "row position"]) -> Bool[Tensor, "row position"]:
 
 
 def groups_of_length(lengths: Int[Tensor, "row"]) -> list[tuple[Int[Tensor, "some"], int]]:
-    """The rows in at most four groups from short to long, with the longest length of each, which is at least 1."""
+    """The rows in at most four groups from short to long, with the longest length of each, which is at least 1.
+
+    They are one group where they are of nearly the same length.
+    """
     order = lengths.argsort(stable=True)
-    size = max(_ROWS, -(-len(order) // 4))
+    padded, tokens = len(order) * int(lengths.max()) if len(order) else 0, int(lengths.sum())
+    size = len(order) if padded <= _LITTLE * tokens else max(_ROWS, -(-len(order) // 4))
     return [(rows, max(1, int(lengths[rows[-1]]))) for rows in order.split(size) if len(rows)]

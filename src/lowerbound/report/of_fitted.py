@@ -39,6 +39,7 @@ MOST_LATENTS, NUM_PAIRS, NUM_SAMPLES, NUM_TABLE_ROWS = 2000, 30, 60, 2000
 MOST_FREQUENT, NUM_WORDS, NUM_SPECIAL = 480, 24, 2  # words are numbered by frequency after the end and the unknown
 NUM_CHECKED_ROWS, NUM_REPLICATES, NUM_DRAWN = 500, 100, 8
 _FEWEST_CHECKED, _MOST_CHECKED = 20, 2**26  # rows, of which so many numbers are made at most
+_SYMBOLS = 8  # of a vocabulary, whose scores take as long as a number that is made at once
 
 _CPU = torch.device("cpu")
 _NO_PRIOR = "The codes of this model have no prior yet, so that there are no samples."
@@ -134,12 +135,17 @@ def _problems(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
 
 
 def _checks(fitted: Fitted, num_rows: int) -> PredictiveChecks | None:
-    """Predictive checks, of fewer rows where rows are large; of one row there are none, and of a model of gaps."""
+    """Predictive checks; of one row there are none, and of a model of gaps."""
     if num_rows < 2 or models_gaps(fitted):
         return None
-    size = NUM_REPLICATES * math.prod(fitted.schema.event_shape)
-    limit = max(_FEWEST_CHECKED, min(NUM_CHECKED_ROWS, _MOST_CHECKED // size))
-    return fitted.predictive_checks(limit=limit, num_replicates=NUM_REPLICATES)
+    return fitted.predictive_checks(limit=_num_checked(fitted.schema), num_replicates=NUM_REPLICATES)
+
+
+def _num_checked(schema: Schema) -> int:
+    """How many rows are checked: fewer where rows are large, or texts of a large vocabulary."""
+    each = 1 if schema.text is None else max(1, len(schema.text.symbols) // _SYMBOLS)
+    size = NUM_REPLICATES * math.prod(schema.event_shape) * each
+    return max(_FEWEST_CHECKED, min(NUM_CHECKED_ROWS, _MOST_CHECKED // size))
 
 
 def _chosen(fitted: Fitted) -> tuple[str, ...]:

@@ -10,21 +10,22 @@ from typing import Any, cast
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import nn
+from torch import Tensor, nn
 
 from lowerbound import inference as inferences
 from lowerbound.data import Rows
 from lowerbound.evaluate import codes_of_rows, latent_moments, log_evidence
 from lowerbound.evaluate.evidence import require_finite
 from lowerbound.fitted import Fitted
-from lowerbound.fitting.defaults import facts_of
 from lowerbound.hooks import Embeds, FindsStates, NamesLatents
 from lowerbound.inference import InferenceScheme, Local, with_inference
+from lowerbound.protocols import Context
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.row_numbers import numbered
 from lowerbound.spelling import construct
 from lowerbound.training.not_finite import require_finite_rows
-from lowerbound.verbs.scoring import class_probabilities, samples_for
+from lowerbound.verbs.effort import rows_trained, samples_for
+from lowerbound.verbs.scoring import class_probabilities
 from lowerbound.weights import latents_of
 
 __all__ = ["Encoded", "assign", "encode", "probabilities", "score"]
@@ -99,10 +100,9 @@ def encode(
 def score(fitted: Fitted, data: Any, *, num_samples: int | None, seed: int | None) -> Float[np.ndarray, "row"]:
     """L_K of each row, as `Fitted.score` says."""
     parts, rows = [], fitted.rows(data)
-    if num_samples is None:
-        some = rows.x if facts_of(fitted.model.likelihood).domain == "tokens" else rows.x[:1]
-        num_samples = samples_for(fitted.model, torch.from_numpy(np.ascontiguousarray(some)))
     for x, context, part_seed in fitted.blocks(rows, seed):
+        if num_samples is None:
+            num_samples = _num_samples(fitted, x, context, len(rows.x))
         found = log_evidence(
             fitted.model, x, num_samples=num_samples, context=context, seed=derive_seed(part_seed, _SCORE)
         )
@@ -113,6 +113,10 @@ def score(fitted: Fitted, data: Any, *, num_samples: int | None, seed: int | Non
     with numbered(rows.numbers):
         require_finite(log_p)
     return log_p.numpy()
+
+
+def _num_samples(fitted: Fitted, x: Tensor, context: Context | None, num_rows: int) -> int:
+    return samples_for(fitted.model, x, context, num_rows=num_rows, num_trained=rows_trained(fitted)).count
 
 
 def assign(fitted: Fitted, data: Any, *, seed: int | None) -> np.ndarray:

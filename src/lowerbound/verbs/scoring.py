@@ -23,7 +23,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from lowerbound.data import DataError, Dataset, Pixels
@@ -44,7 +44,6 @@ from lowerbound.fitted import Fitted
 from lowerbound.fitting.defaults import facts_of
 from lowerbound.hooks import AssignsClusters, Classifies, Embeds, HasTopics, NamesLatents
 from lowerbound.labelled import LabelledModel
-from lowerbound.likelihoods.autoregressive import Autoregressive
 from lowerbound.likelihoods.tokens import num_tokens
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.deep_embedding import responsibilities
@@ -53,6 +52,7 @@ from lowerbound.priors import is_mixture, unused_components
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
 from lowerbound.verbs.annealed_scores import NUM_CHAINS, annealed_scores
+from lowerbound.verbs.effort import Samples, rows_trained, samples_for, samples_of_summary
 from lowerbound.verbs.integration_scores import integration_scores
 from lowerbound.verbs.language_baseline import language_model_of
 from lowerbound.verbs.score_parts import against, baselines_left_out, baselines_of, defined, is_discrete, mean_and_error
@@ -63,17 +63,13 @@ __all__ = [
     "class_probabilities",
     "device_for",
     "rows_for_baselines",
-    "samples_for",
     "score",
     "score_fitted",
 ]
 
 _MOST_BASELINE_ROWS, _MOST_EXPONENT = 20_000, 700.0
 _FEWEST_BASELINE_ROWS, _MOST_BASELINE_NUMBERS = 1000, 10**8
-_SUMMARY_SAMPLES = 64
 _MOST_LATENTS = 5_000
-_NUM_SAMPLES, _FEWEST_SAMPLES, _MOST_PROBABILITIES, _MOST_OF_BAGS = 1000, 10, 3 * 10**10, 3 * 10**9
-_MOST_CONDITIONALS = 10**8  # of elements given those before them, each a part of a pass of a causal net: a minute or so
 
 
 def score_fitted(
@@ -98,10 +94,8 @@ def score_fitted(
         data: other data (see `Fitted.rows`), of which the test rows are scored if it has a test part, else all rows;
             None takes its own.
         limit: score at most so many rows, the first.
-        num_samples: S of L_S; None for 1000, or for text as many as take 3e10 probabilities of tokens (3e9 of words in
-            bags), and for an autoregressive likelihood 1e8 conditionals of elements, but at least 10, and one without
-            latents; one where q(z | x) is p(z | x); or the chains of
-            `annealed`, 16.
+        num_samples: S of L_S; None for 1000, or fewer where these would take long (`effort`); one where q(z | x) is
+            p(z | x), or without latents; or the chains of `annealed`, 16.
         annealed: distributions of annealed importance sampling, by which log p(x) is bounded in place of L_S: for a
             posterior without a density, or one that is not trusted. The result is that of `annealed_scores`.
         discretise: whether a model of relaxed latents is scored as the discrete one (`models.discretised`).
@@ -136,17 +130,25 @@ def score_fitted(
         scores = annealed_scores(model, events.to(device), num_distributions=annealed, num_chains=chains, **given)
     else:
         alone = language_model_of(fitted, fit=language_model)
+        scored = events.to(device)
+        trained = rows_trained(fitted)
+        samples = (
+            Samples(num_samples)
+            if num_samples is not None
+            else samples_for(model, scored, given["context"], num_trained=trained)
+        )
         others: dict[str, Evidence] = {}
         if alone is not None:
             others["language model"] = log_evidence(alone.model, events, num_samples=1, context=context)
         scores = score(
             model,
-            events.to(device),
+            scored,
             labels=y if fitted.assigns else None,
             others={name: found.log_evidence for name, found in others.items()},
-            num_samples=samples_for(fitted.model, events) if num_samples is None else num_samples,
+            num_samples=samples.count,
             **given,
         )
+        scores |= {} if samples.reason is None else {"fewer_samples": samples.reason}
     fitted.model.cpu()
     integration = integration_scores(fitted, events, context, y, covariates, seed)
     found = {**scores, **_topics(fitted), **_pictures(fitted, events), **integration}
@@ -177,23 +179,6 @@ def _topics(fitted: Fitted) -> dict[str, Any]:
     found = fitted.topics()
     topics = [{"words": list(topic.words), "coherence": topic.coherence} for topic in found]
     return {"topics": topics, "coherence": sum(topic.coherence for topic in found) / len(found)}
-
-
-def samples_for(model: LatentVariableModel, x: Shaped[Tensor, "batch *event"]) -> int:
-    """S of L_S where the user says none."""
-    if is_exact(model):
-        return 1
-    domain = facts_of(model.likelihood).domain
-    if domain == "bag" and len(x):
-        return min(_NUM_SAMPLES, max(_FEWEST_SAMPLES, _MOST_OF_BAGS // x.numel()))
-    if isinstance(model.likelihood, Autoregressive) and len(x):
-        return min(_NUM_SAMPLES, max(_FEWEST_SAMPLES, _MOST_CONDITIONALS // x.numel()))
-    if domain != "tokens" or not len(x):
-        return _NUM_SAMPLES
-    if model.prior(None).event_shape.numel() == 0:
-        return 1
-    each = int(num_tokens(x).sum()) * (int(x.max()) + 1)
-    return min(_NUM_SAMPLES, max(_FEWEST_SAMPLES, _MOST_PROBABILITIES // each))
 
 
 def device_for(fitted: Fitted) -> torch.device:
@@ -250,7 +235,7 @@ def score(
     model.eval()
     evidence = log_evidence(model, x_test, num_samples=num_samples, context=context, seed=seed, progress=progress)
     require_finite(evidence.log_evidence)
-    parts = summary(model, x_test, num_samples=_SUMMARY_SAMPLES, context=context, seed=seed)
+    parts = summary(model, x_test, num_samples=samples_of_summary(num_samples), context=context, seed=seed)
     facts = facts_of(model.likelihood)
     discrete = is_discrete(facts, x_test)
     of_tokens = facts.domain in ("tokens", "bag")
