@@ -49,6 +49,7 @@ COUNTS = {
     "long-tailed counts": "long-tailed counts",
     "33 columns": "integers 33",
     "100 words": "newsgroups",
+    "765 genes": "pbmc",
 }
 SERIES = {
     "second-order": "series autoregression 500",
@@ -58,7 +59,7 @@ SERIES = {
     "random walks": "series walks 300",
     "swings": "series swings 500",
 }
-IMAGES = ("digits", "mnist", "omniglot", "frey-faces", "colour")
+IMAGES = ("digits", "mnist", "fashion-mnist", "omniglot", "frey-faces", "colour")
 
 
 def row(start: str) -> list[str]:
