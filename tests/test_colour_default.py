@@ -32,6 +32,7 @@ def test_pixels_are_told_by_those_around_them_and_the_plan_says_why():
     assert found.loss == "auxiliary:weight=0.3"
     assert (found.objective, found.steps, found.batch_size) == ("elbo:rate=kl", 2000, 44)
     assert "colour" in found.reasons["recipe"]
+    assert found.reasons["batch_size"] == "2,816 pixels a step"
     for name in ("likelihood", "network", "layers", "objective", "loss", "batch_size", "steps"):
         assert found.reasons[name], name
 

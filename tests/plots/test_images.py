@@ -1,6 +1,6 @@
-import matplotlib
 import warnings
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure

@@ -55,6 +55,6 @@ def settings_of_colour(dataset: Dataset, rows: int, given: Mapping[str, Any]) ->
         "objective": ("elbo:rate=kl", "KL(q ‖ p) has a closed form"),
         "loss": ("auxiliary:weight=0.3", "z must tell the picture by itself, or it stays unused"),
         "lr": (5e-3, ""),
-        "batch_size": (batch, f"{_PIXELS_OF_A_STEP:,} pixels a step"),
+        "batch_size": (batch, f"{batch * math.prod(shape[1:]):,} pixels a step"),
         "steps": (max(_STEPS, one_pass), f"{_STEPS:,}, or one pass over the {rows:,} rows where that is more"),
     }
