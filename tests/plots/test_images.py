@@ -1,4 +1,5 @@
 import warnings
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -122,7 +123,7 @@ def test_a_long_title_above_a_tall_grid_is_broken_into_lines():
         warnings.simplefilter("error")  # of a layout that has no place
         figure = image_grid(np.zeros((40, 4, 4)), 2, title=title)
         figure.draw_without_rendering()
-    (axes,) = figure.axes
+    axes: Any = figure.axes[0]
     assert axes.get_title(loc="left").replace("\n", " ") == title
     assert axes._left_title.get_window_extent().x1 <= figure.bbox.width
     assert axes.get_position().height > 0.8
