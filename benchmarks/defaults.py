@@ -1,11 +1,12 @@
 """Defaults against what their user would have tried first, on the same training and test rows.
 
 For each data set: what one call of the library gives without any other word ("default"), log p(x) of the test rows
-(L_1000; in nats of standardised columns for numeric tables, those on a grid by the probability of their cells over its
-width, see `grids.py`; of channels in units of their spread for series; in those of the data for others), the same of
-every alternative of `alternatives.py`, `mixed_alternatives.py` and `series.py`, and the paired differences over test
-rows. A contender is saved as soon as it is there, and what is saved is not computed again. The scores of every row are
-kept in --scores, which is no part of the repository; the results hold means, standard errors and differences.
+(L_1000, or of as many samples as `evaluate` takes; in nats of standardised columns for numeric tables, those on a grid
+by the probability of their cells over its width, see `grids.py`; of channels in units of their spread for series; in
+those of the data for others), the same of every alternative of `alternatives.py`, `mixed_alternatives.py` and
+`series.py`, and the paired differences over test rows. A contender is saved as soon as it is there, and what is saved
+is not computed again. The scores of every row are kept in --scores, which is no part of the repository; the results
+hold means, standard errors and differences.
 
 python benchmarks/defaults.py [--only NAME …] [--kind tables mixed counts series images] [--seeds 3] [--again default]
 """
@@ -37,7 +38,7 @@ from lowerbound.fitting.preparing import prepare
 from lowerbound.fitting.stages import fit
 from lowerbound.randomness import forked
 from lowerbound.training.engine import Engine
-from lowerbound.verbs.scoring import samples_for
+from lowerbound.verbs.effort import samples_for
 
 KINDS = {
     "tables": tuple(TABLES),
@@ -131,13 +132,15 @@ def default(dataset: Dataset, seed: int, steps: int | None, recipe: str | None =
         scale = np.log(train.std(0)).sum()  # the alternatives are of standardised columns
         return {"recipe": planned.recipe, "log_p": rounded(log_p + scale)}
     x = test_rows(dataset, training.transform)
-    evidence = log_evidence(model.eval(), x, num_samples=samples_for(model, x))
+    trained = planned.steps * planned.batch_size * planned.num_samples
+    samples = samples_for(model.eval(), x, None, num_trained=trained).count
+    evidence = log_evidence(model, x, num_samples=samples)
     log_p, elbo = evidence.log_evidence.double(), evidence.mean_elbo
     if dataset.name in SERIES:
         of_each = np.log(channel_scale(np.asarray(dataset.x_train, float))).sum() * x.shape[1]
         log_p = log_p - training.transform.log_scale_of(x) + of_each
         elbo = float(log_p.mean()) - float(evidence.log_evidence.mean()) + elbo
-    return {"recipe": planned.recipe, "log_p": rounded(log_p.numpy()), "elbo": round(elbo, 3)}
+    return {"recipe": planned.recipe, "log_p": rounded(log_p.numpy()), "elbo": round(elbo, 3), "num_samples": samples}
 
 
 def density_of_rows(model: Any, transform: Any, rows: np.ndarray) -> np.ndarray:

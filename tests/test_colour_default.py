@@ -16,7 +16,9 @@ from lowerbound.fitted import Fitted
 from lowerbound.fitting.colour import settings_of_colour
 from lowerbound.fitting.defaults import next_to_try
 from lowerbound.fitting.planning import plan
+from lowerbound.fitting.preparing import prepare
 from lowerbound.models import vae
+from lowerbound.training.engine import Engine
 from lowerbound.verbs.score_parts import baselines_of
 
 RNG = np.random.default_rng(0)
@@ -32,6 +34,7 @@ def test_pixels_are_told_by_those_around_them_and_the_plan_says_why():
     assert found.loss == "auxiliary:weight=0.3"
     assert (found.objective, found.steps, found.batch_size) == ("elbo:rate=kl", 2000, 44)
     assert "colour" in found.reasons["recipe"]
+    assert found.reasons["batch_size"] == "2,816 pixels a step"
     for name in ("likelihood", "network", "layers", "objective", "loss", "batch_size", "steps"):
         assert found.reasons[name], name
 
@@ -59,6 +62,15 @@ def test_what_is_no_picture_of_levels_in_colour_or_has_a_likelihood_goes_elsewhe
     found = plan(dataset_of(x), **given)
     assert found.recipe == recipe
     assert found.model["latent_dim"] == given.get("latent_dim", {"pixel-vae": 32, "vae": 16}[recipe])
+
+
+def test_what_is_said_of_the_latents_or_of_the_causal_net_has_no_reason_that_is_false():
+    said = plan(dataset_of(COLOUR), prior="vamp", causal="transformer")
+    assert (said.recipe, said.objective) == ("pixel-vae", "elbo")
+    assert "objective" not in said.reasons
+    assert "layers" not in said.reasons
+    loss = prepare(dataset_of(COLOUR), said, Engine()).loss
+    loss.check(torch.zeros(2, 3, 8, 8))
 
 
 def test_an_autoencoder_that_loses_is_answered_with_it():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def said(value: float, shown: float, decimals: int = 2) -> bool:
 
 @pytest.mark.parametrize("start, name", TABLES.items())
 def test_tables_of_numbers(start: str, name: str):
-    what, mine, best, difference, *_ = row(start)
+    what, mine, best, difference, cpu = row(start)
     other = max(others(name), key=lambda key: others(name)[key]["log_p"][0])
     assert said(default(name), numbers(mine)[-1]), default(name)
     assert best.startswith(other), other
@@ -96,6 +97,7 @@ def test_tables_of_numbers(start: str, name: str):
     margin, error = others(name)[other]["default_above"]
     assert said(margin, numbers(difference)[0]), margin
     assert said(error, numbers(difference)[1]), error
+    assert_seconds(cpu, name)
     assert_seeds(what, name)
 
 
@@ -145,7 +147,7 @@ def test_series(start: str, name: str):
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_images(name: str):
-    _, mine, best, difference, *_ = row(f"`{name}`" if name != "colour" else "photographs in colour")
+    _, mine, best, difference, cpu = row(f"`{name}`" if name != "colour" else "photographs in colour")
     unit, found = -BITS if name == "colour" else 1.0, others(name)
     other = max(found, key=lambda key: found[key]["log_p"][0])
     assert said(default(name) / unit, numbers(mine)[0]), default(name) / unit
@@ -154,6 +156,19 @@ def test_images(name: str):
     margin, error = found[other]["default_above"]
     assert said(margin / unit, numbers(difference)[0]), margin / unit
     assert said(error / abs(unit), numbers(difference)[1]), error / abs(unit)
+    assert_seconds(cpu, name)
+
+
+def test_a_table_ends_at_an_empty_line():
+    lines = PAGE.splitlines()
+    after = [below for line, below in pairwise(lines) if line.startswith("|") and not below.startswith("|")]
+    assert set(after) == {""}
+
+
+def assert_seconds(cell: str, name: str) -> None:
+    """Whether the CPU seconds are the mean over seeds."""
+    spent = [v["cpu_seconds"] for key, v in SAVED[name]["contenders"].items() if key.startswith("default")]
+    assert said(float(np.mean(spent)), float(cell.removesuffix(" s")), 0), np.mean(spent)
 
 
 def assert_seeds(what: str, name: str) -> None:

@@ -1,3 +1,6 @@
+import warnings
+from typing import Any
+
 import matplotlib
 import numpy as np
 import pytest
@@ -112,3 +115,15 @@ def test_drawing_leaves_no_figure_with_pyplot_and_no_setting_changed():
     from matplotlib._pylab_helpers import Gcf
 
     assert not Gcf.get_all_fig_managers()
+
+
+def test_a_long_title_above_a_tall_grid_is_broken_into_lines():
+    title = "Latents 14, 10, 30, 31, 2, 3, 4, 5, 6, 7, 8 and 9, the most active first: E[x_d | x_<d, z] along one draw"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of a layout that has no place
+        figure = image_grid(np.zeros((40, 4, 4)), 2, title=title)
+        figure.draw_without_rendering()
+    axes: Any = figure.axes[0]
+    assert axes.get_title(loc="left").replace("\n", " ") == title
+    assert axes._left_title.get_window_extent().x1 <= figure.bbox.width
+    assert axes.get_position().height > 0.8

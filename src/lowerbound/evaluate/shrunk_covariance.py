@@ -23,6 +23,7 @@ __all__ = ["shrunk_gaussian"]
 
 _SHRINKAGES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
 _LARGEST, _MOST_NUMBERS = 4096, 4 * 10**7  # of a matrix whose eigenvectors take seconds; of rows as doubles
+_ROWS_OF_A_BLOCK = 500
 
 
 def shrunk_gaussian(
@@ -49,7 +50,9 @@ def shrunk_gaussian(
     held, rest = x[order[: math.ceil(len(x) / 10)]], x[order[math.ceil(len(x) / 10) :]]
     chosen = _Spectrum.of(rest)
     best = max(_SHRINKAGES, key=lambda a: chosen.log_prob(held, a, width).mean().item())
-    return _Spectrum.of(x).log_prob(test.flatten(1).double(), best, width)
+    spectrum = _Spectrum.of(x)
+    blocks = test.flatten(1).split(_ROWS_OF_A_BLOCK)
+    return torch.cat([spectrum.log_prob(rows.double(), best, width) for rows in blocks])
 
 
 def _some(x: Float[Tensor, "row column"]) -> Float[Tensor, "some column"]:

@@ -44,17 +44,19 @@ def settings_of_colour(dataset: Dataset, rows: int, given: Mapping[str, Any]) ->
     batch = min(rows, max(fewest, min(most, _PIXELS_OF_A_STEP // math.prod(shape[1:]))))
     one_pass = -(-rows // given.get("batch_size", batch))
     near = "the levels of a pixel given its neighbours"
+    local = "the causal net sees a few pixels around; what is farther is left to z"
+    of_latents = {"prior", "posterior"} & given.keys()  # whose KL may have no closed form
     return {
         "likelihood": (spelled("discretized-logistic-mixture", {"num_components": 3, **levels}), near),
         "network": ("convolution", "the data are images in colour"),
         "hidden": (widths_of(network, shape), "channels of the stages of a convolution" * (network == "convolution")),
         "channels": (16, ""),
-        "layers": (2, "the causal net sees a few pixels around; what is farther is left to z"),
+        "layers": (2, local * (given.get("causal", "convolution") == "convolution")),
         "context_channels": (16, ""),
         "latent_dim": (32, ""),
-        "objective": ("elbo:rate=kl", "KL(q ‖ p) has a closed form"),
+        "objective": ("elbo", "") if of_latents else ("elbo:rate=kl", "KL(q ‖ p) has a closed form"),
         "loss": ("auxiliary:weight=0.3", "z must tell the picture by itself, or it stays unused"),
         "lr": (5e-3, ""),
-        "batch_size": (batch, f"{_PIXELS_OF_A_STEP:,} pixels a step"),
+        "batch_size": (batch, f"{batch * math.prod(shape[1:]):,} pixels a step"),
         "steps": (max(_STEPS, one_pass), f"{_STEPS:,}, or one pass over the {rows:,} rows where that is more"),
     }

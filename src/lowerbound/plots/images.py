@@ -6,6 +6,7 @@ beyond the range are clipped.
 """
 
 import math
+import textwrap
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,6 +17,7 @@ __all__ = ["image_grid", "originals_and_reconstructions", "tiled"]
 
 _GAP = np.float64(0.82)
 """The grey of the gaps: neither the black nor the white of an image."""
+_NARROWEST, _LETTERS = 3.5, 10  # inches of a figure; letters of a title to an inch
 
 
 def image_grid(
@@ -120,12 +122,15 @@ def _tile(tiles: np.ndarray, columns: int, gap: int) -> np.ndarray:
 
 
 def _show(picture: np.ndarray, title: str) -> Figure:
-    """The picture at most 9 inches wide and 9 high."""
+    """The picture at most 9 inches wide and 9 high, under a title in as many lines as it needs."""
     height, width, _ = picture.shape
     scale = 9 / max(width, height)
-    figure = new_figure(width * scale, height * scale + 0.35)
+    wide = max(width * scale, _NARROWEST)
+    lines = textwrap.wrap(title, int(wide * _LETTERS))
+    figure = new_figure(wide, height * scale + 0.15 + 0.2 * len(lines))
     axes = figure.subplots()
     axes.imshow(picture, interpolation="nearest")
     axes.set_axis_off()
-    axes.set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold")
+    axes.set_anchor("W")
+    axes.set_title("\n".join(lines), loc="left", fontsize=11, color=INK, fontweight="bold")
     return figure

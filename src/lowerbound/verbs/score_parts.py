@@ -38,13 +38,17 @@ def baselines_of(likelihood: Any, x_train: Tensor, x_test: Tensor, seed: int) ->
             continue  # these take complete vectors
         if name in _OF_VECTORS and _why_left_out(name, x_train) is not None:
             continue
-        if name == "shrunk_gaussian" and (len(x_train) < _FEWEST_OF_SHRUNK or bool(x_train.isnan().any())):
+        if name == "shrunk_gaussian" and (len(x_train) < _FEWEST_OF_SHRUNK or _has_gaps(x_train, x_test)):
             continue
         options: dict[str, Any] = {"components": _sizes(x_train)} if name == "gaussian_mixture" else {}
         if name == "shrunk_gaussian":
             options = {"num_levels": len(cast(StatesFacts, element).support.grid or ())}
         found[name.replace("_", " ")] = getattr(baselines, name)(x_train, x_test, seed=seed, **options)
     return found
+
+
+def _has_gaps(*parts: Tensor) -> bool:
+    return any(bool(x.isnan().any()) for x in parts)
 
 
 def baselines_left_out(likelihood: Any, x_train: Tensor) -> dict[str, str]:
