@@ -249,6 +249,11 @@ class Doubles:
     def remembers(self, x):
         self.last = x * 2
         return x + 1
+    def keeps(self, x):
+        self.last = x
+        return x + 1
+    def adds(self, x, y):
+        return x + 10 * y
     def learns(self, values, x):
         values[0].add_(x.sum())
         self.shift.add_(1)
@@ -283,6 +288,13 @@ with torch.no_grad():
     for value in range(5):
         remembering(x + value)
         assert one.last[0].item() == 2 + 2 * value
+    keeping = graph_of(one.keeps)
+    for value in range(5):
+        keeping(x + value)
+        assert one.last[0].item() == 1 + value
+    adding = graph_of(one.adds)
+    assert [adding(x, x)[0].item() for _ in range(3)] == [11, 11, 11]
+    assert adding(x, 2 * x)[0].item() == 21  # one tensor given twice, and then two
     expected, other = Doubles(), Doubles()
     expected.shift, other.shift = torch.ones(()), torch.ones(())
     learning, sums, same = graph_of(other.learns), [torch.zeros(())], [torch.zeros(())]

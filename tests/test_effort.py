@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
+import lowerbound as lb
 from lowerbound.models import vae
 from lowerbound.models.sentence_autoencoder import language_model, sentence_vae
 from lowerbound.verbs import effort
@@ -42,6 +44,12 @@ def test_operations_of_a_recurrent_net_are_its_products_and_little_more():
     assert products <= found < 1.2 * products
 
 
+def test_operations_of_a_recurrent_net_on_a_gpu_are_those_of_its_products():
+    net, u = nn.LSTM(16, 32, num_layers=2), torch.randn(7, N, 16)
+    formula = effort._FORMULAS[torch.ops.aten._cudnn_rnn]
+    assert formula(u, list(net.parameters())) == 2 * 7 * N * 4 * 32 * (16 + 32 + 32 + 32)
+
+
 def test_operations_of_attention_are_its_products_and_little_more():
     q, k, v = torch.randn(2, 3, 64, 16), torch.randn(2, 3, 80, 16), torch.randn(2, 3, 80, 16)
     products = 2 * 2 * 3 * 64 * 80 * (16 + 16)
@@ -75,6 +83,25 @@ def test_fewer_samples_take_the_operations_that_there_are(model, monkeypatch):
         assert affordable < 20 or found.count + samples_of_summary(found.count) <= affordable
     monkeypatch.setattr(effort, "_OPERATIONS", 264.5 * 400 * each)
     assert samples_for(model, X, None, num_rows=400).count == 200
+
+
+@pytest.mark.parametrize("choices", [{}, {"prior": "vamp:components=100"}, {"posterior": "maf"}], ids=str)
+def test_operations_of_a_sample_are_what_each_of_many_takes(choices):
+    made = vae((8,), likelihood="bernoulli", latent_dim=4, hidden=[16], **choices).eval()
+    q, many = made.infer(X[:8]), 1000
+
+    def draw() -> object:
+        z = q.rsample((many,))
+        return q.log_prob(z), made.joint(X[:8])(z)
+
+    assert count(draw) / (8 * many) == pytest.approx(of_sample(made), rel=0.05)
+
+
+def test_of_a_posterior_whose_draws_are_the_same_any_number_is_free(monkeypatch):
+    monkeypatch.setattr(effort, "_OPERATIONS", 0)
+    images = np.random.default_rng(0).integers(0, 256, (12, 16, 16)).astype(np.uint8)
+    codes = lb.fit(images, "fsq", steps=0, compile=False)
+    assert samples_for(codes.model, codes.events(codes.rows(images).x, 0), None) == effort.Samples(1000)
 
 
 def test_a_long_training_is_followed_by_more_samples(model, monkeypatch):

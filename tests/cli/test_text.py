@@ -55,6 +55,8 @@ def test_fewer_samples_are_drawn_where_they_take_long_and_it_is_said(run, cli, t
     assert 10 <= count < 1000  # a fifth of the time of 60 steps
     assert f"L is of {count} samples a row, as many as take half a minute" in " ".join(answer.out.split())
     assert saved["fewer_samples"].startswith(f"{count} samples a row")
+    answer = cli("score", copy, "--out", tmp_path / "scores.csv")
+    assert f"They are of {count} samples a row" in " ".join(answer.out.split())
     opened = lb.Fitted.open(copy)
     asked = []
     monkeypatch.setattr("lowerbound.verbs.of_rows.samples_for", lambda *a, **k: asked.append(k) or effort.Samples(7))

@@ -27,7 +27,7 @@ __all__ = ["score"]
 @click.option(
     "--num-samples",
     type=click.IntRange(1),
-    help="Latents for each row. [default: 1000, or fewer where these take long]",
+    help="Latents for each row. [default: 1000, or fewer where these take long; for --cells and --given 1000]",
 )
 @click.option("--out", required=True, metavar="FILE", help="A .csv, .parquet or .npz file.")
 @force_option
@@ -61,14 +61,17 @@ def score(
     from lowerbound.cli.row_names import named_series_alone, series_as_text
     from lowerbound.evaluate.missing import of_gaps
     from lowerbound.runs import Run
+    from lowerbound.verbs.effort import Samples
     from lowerbound.verbs.evidence_name import OF_GAPS, evidence_name
+    from lowerbound.verbs.of_rows import samples_of_score
 
     path, opened = Path(out), Run.open(run)
     check_out(path, opened, other.data, ".csv", ".parquet", ".npz", force=force)
     fitted = fitted_of(opened)
-    rows, left_out = other_data(fitted, other) or fitted.test_rows(), 0
+    rows, left_out, why_fewer = other_data(fitted, other) or fitted.test_rows(), 0, None
     if given is None:
-        scores = {"log_p": fitted.score(rows, num_samples=num_samples, seed=seed)}
+        samples = samples_of_score(fitted, rows, seed) if num_samples is None else Samples(num_samples)
+        scores, why_fewer = {"log_p": fitted.score(rows, num_samples=samples.count, seed=seed)}, samples.reason
     else:
         from lowerbound.cli.cross_generate import that_have
 
@@ -92,6 +95,8 @@ def score(
         say_left_out(rows, left_out, given)
     of = f": {evidence_name(of_gaps=True)}. {OF_GAPS}" if of_gaps(fitted.model) else ""
     say(f"Wrote the scores of {count} rows of {rows.name} to {path}{of}")
+    if why_fewer is not None:
+        say(f"They are of {why_fewer}")
 
 
 def _of_cells(fitted: Fitted, rows: Rows, num_samples: int, seed: int) -> dict[str, Any]:

@@ -30,7 +30,10 @@ from lowerbound.training.products import fast_products
 from lowerbound.training.tuning import cpu_tuning
 from lowerbound.weights import latents_of, log_density, log_reverse
 
-__all__ = ["Evidence", "log_evidence", "require_finite"]
+__all__ = ["ELEMENTS_AT_ONCE", "Evidence", "log_evidence", "require_finite"]
+
+ELEMENTS_AT_ONCE = 2**20
+"""Numbers of decoder output in one slice."""
 
 _DRAWS_PER_BLOCK = 2**14
 _SAMPLES_PER_BLOCK = 256
@@ -99,7 +102,7 @@ def log_evidence(
     num_samples: int = 1000,
     context: Context | None = None,
     seed: int = 0,
-    max_elements: int = 2**20,
+    max_elements: int = ELEMENTS_AT_ONCE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evidence:
     """Estimate log p(x) of each datum from num_samples importance samples.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -61,13 +62,14 @@ class Graph:
         if self._direct is not None and self._direct.takes(inputs):
             return self._direct(inputs)
         before, self._seen = self._seen, None
+        held = _references(inputs)
         try:
             with _following_autograd(), _without_advice():
                 result = self._compiled(*inputs)
         except torch._dynamo.exc.FailOnRecompileLimitHit:  # pyright: ignore[reportAttributeAccessIssue]
             return self._give_up()(*inputs)  # nothing was computed so far
         if before is not None and self._seen is not None and not self._is_told:
-            self._direct = _direct(before, self._seen, inputs, result)
+            self._direct = _direct(before, self._seen, inputs, result, held)
         return result
 
     def _made(self, graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence[Tensor]]:
@@ -121,16 +123,22 @@ class _Direct:
         return self.code(*[tensors[place] for place in self.places])[0]
 
 
-def _direct(before: _Call, last: _Call, inputs: _Inputs, result: Tensor) -> _Direct | None:
+def _direct(before: _Call, last: _Call, inputs: _Inputs, result: Tensor, held: list[int]) -> _Direct | None:
     """How the code of a graph is called as torch called it twice; None where torch does more than to call it.
 
-    Each argument must be one of the tensors that are given, or the same object in both calls. The result must be all
-    that the code returns: where a step sets attributes to tensors, they are further results.
+    Each argument must be one of the tensors that are given, which must be different ones, or the same object in both
+    calls. The result must be all that the code returns: where a step sets attributes to tensors that it made, they are
+    further results; and it must keep none of those that it was given (`held` is `_references` before the last call).
     """
+    mine = [sum(argument is part for argument in last.arguments) for part in inputs if isinstance(part, Tensor)]
+    if [now - own for now, own in zip(_references(inputs), mine, strict=True)] != held:
+        return None
     if last.code is not before.code or len(last.results) != 1 or last.results[0] is not result:
         return None
     given = _flat(inputs)
     place_of = {id(tensor): place for place, tensor in enumerate(given)}
+    if len(place_of) < len(given):
+        return None
     places, kept = [], []
     for argument, former in zip(last.arguments, before.arguments, strict=True):
         if id(argument) not in place_of:
@@ -151,6 +159,11 @@ def _flat(inputs: _Inputs) -> list[Tensor]:
 
 def _kinds(inputs: _Inputs) -> list[object]:
     return [(part.shape, part.stride(), part.dtype, part.device) for part in inputs if isinstance(part, Tensor)]
+
+
+def _references(inputs: _Inputs) -> list[int]:
+    """How often each tensor is held: once more after a call that keeps it, as in an attribute."""
+    return [sys.getrefcount(part) for part in inputs if isinstance(part, Tensor)]
 
 
 def can_follow_autograd() -> bool:

@@ -15,18 +15,21 @@ from typing import Any
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
+from torch.distributions import Distribution
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from lowerbound.evaluate.batches import context_rows
+from lowerbound.evaluate.evidence import ELEMENTS_AT_ONCE
 from lowerbound.fitted import Fitted
 from lowerbound.fitting.defaults import facts_of
+from lowerbound.hooks import PointMass
 from lowerbound.likelihoods.tokens import num_tokens
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
-from lowerbound.weights import is_exact, latents_of
+from lowerbound.weights import is_exact, latents_of, log_density, log_reverse
 
 __all__ = ["Samples", "rows_trained", "samples_for", "samples_of_summary"]
 
@@ -75,8 +78,10 @@ def samples_for(
     if not count:
         return Samples(_MOST)
     of_row, of_sample = _operations(model, x, context)
+    if not of_sample:
+        return Samples(_MOST)
     budget = _OPERATIONS * (_CUDA if x.device.type == "cuda" else 1)
-    affordable = max(budget, _SHARE * _WITH_GRADIENT * num_trained * of_row) / max(1.0, count * of_sample)
+    affordable = max(budget, _SHARE * _WITH_GRADIENT * num_trained * of_row) / (count * of_sample)
     if affordable >= _MOST + _OF_SUMMARY:
         return Samples(_MOST)
     found = max(_FEWEST, int(max(affordable - _OF_SUMMARY, affordable / 2)))
@@ -107,17 +112,30 @@ def _has_no_latents(model: LatentVariableModel) -> bool:
 
 @torch.no_grad()
 def _operations(model: LatentVariableModel, x: Tensor, context: Context | None) -> tuple[float, float]:
-    """Operations of one row with one sample, and those of a sample alone, on average."""
+    """Operations of one row with one sample, and those of a sample alone, on average.
+
+    A second sample shows what each one takes. What a call takes however many there are (a prior that encodes rows of
+    its own) is shared by the samples that are decoded at a time.
+    """
     some, given = x[_ROWS], context_rows(context, _ROWS)
     with forked(x.device, 0), _Operations() as of_encoder:
         q = model.infer(some, given)
-        z = latents_of(q, (q.rsample if q.has_rsample else q.sample)(torch.Size((1,))))
-    with forked(x.device, 0), _Operations() as of_sample:
-        model.joint(some, given)(z)
+    one, two = (_of_samples(model, some, given, q, number) for number in (1, 2))
+    each, call = two - one, max(0, 2 * one - two)
     scale = 1 / len(some)
     if facts_of(model.likelihood).domain == "tokens":
         scale = num_tokens(x).double().mean().item() / int(num_tokens(some).sum())
-    return (of_encoder.count + of_sample.count) * scale, of_sample.count * scale
+    of_sample = each * scale + call / max(1, ELEMENTS_AT_ONCE // max(1, some[0].numel()))
+    return of_encoder.count * scale + of_sample, 0.0 if isinstance(q, PointMass) else of_sample
+
+
+def _of_samples(model: LatentVariableModel, x: Tensor, context: Context | None, q: Distribution, number: int) -> int:
+    """Operations of that many samples of each row."""
+    with forked(x.device, 0), _Operations() as found:
+        z = (q.rsample if q.has_rsample else q.sample)(torch.Size((number,)))
+        _ = log_density(q, z) - log_reverse(q, z)
+        model.joint(x, context)(latents_of(q, z))
+    return found.count
 
 
 class _Operations(TorchDispatchMode):
@@ -151,6 +169,11 @@ def _of_recurrent(u: Tensor, weight: Tensor, recurrent: Tensor, *_: Any) -> int:
     return 2 * u.shape[0] * u.shape[1] * (weight.numel() + recurrent.numel())
 
 
+def _of_recurrent_on_cuda(u: Tensor, weights: list[Tensor], *_: Any) -> int:
+    """All layers, in both directions if it has them."""
+    return 2 * u[..., 0].numel() * sum(weight.numel() for weight in weights if weight.ndim == 2)
+
+
 def _of_attention(query: Tensor, key: Tensor, value: Tensor, *_: Any) -> int:
     """Scores of keys, and the mean of values."""
     return 2 * math.prod(query.shape[:-1]) * key.shape[-2] * (key.shape[-1] + value.shape[-1])
@@ -158,5 +181,6 @@ def _of_attention(query: Tensor, key: Tensor, value: Tensor, *_: Any) -> int:
 
 _FORMULAS: dict[Any, Any] = {
     torch.ops.aten.mkldnn_rnn_layer: _of_recurrent,
+    torch.ops.aten._cudnn_rnn: _of_recurrent_on_cuda,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _of_attention,
 }

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from lowerbound import inference as inferences
 from lowerbound.data import Rows
@@ -19,16 +19,15 @@ from lowerbound.evaluate.evidence import require_finite
 from lowerbound.fitted import Fitted
 from lowerbound.hooks import Embeds, FindsStates, NamesLatents
 from lowerbound.inference import InferenceScheme, Local, with_inference
-from lowerbound.protocols import Context
 from lowerbound.randomness import derive_seed, forked
 from lowerbound.row_numbers import numbered
 from lowerbound.spelling import construct
 from lowerbound.training.not_finite import require_finite_rows
-from lowerbound.verbs.effort import rows_trained, samples_for
+from lowerbound.verbs.effort import Samples, rows_trained, samples_for
 from lowerbound.verbs.scoring import class_probabilities
 from lowerbound.weights import latents_of
 
-__all__ = ["Encoded", "assign", "encode", "probabilities", "score"]
+__all__ = ["Encoded", "assign", "encode", "probabilities", "samples_of_score", "score"]
 
 _ENCODE, _SCORE = 1, 2  # streams of random numbers
 
@@ -100,9 +99,9 @@ def encode(
 def score(fitted: Fitted, data: Any, *, num_samples: int | None, seed: int | None) -> Float[np.ndarray, "row"]:
     """L_K of each row, as `Fitted.score` says."""
     parts, rows = [], fitted.rows(data)
+    if num_samples is None:
+        num_samples = samples_of_score(fitted, rows, seed).count
     for x, context, part_seed in fitted.blocks(rows, seed):
-        if num_samples is None:
-            num_samples = _num_samples(fitted, x, context, len(rows.x))
         found = log_evidence(
             fitted.model, x, num_samples=num_samples, context=context, seed=derive_seed(part_seed, _SCORE)
         )
@@ -115,8 +114,11 @@ def score(fitted: Fitted, data: Any, *, num_samples: int | None, seed: int | Non
     return log_p.numpy()
 
 
-def _num_samples(fitted: Fitted, x: Tensor, context: Context | None, num_rows: int) -> int:
-    return samples_for(fitted.model, x, context, num_rows=num_rows, num_trained=rows_trained(fitted)).count
+def samples_of_score(fitted: Fitted, rows: Rows, seed: int | None) -> Samples:
+    """K of `score` of these rows where nothing is said, and why there are fewer than 1,000."""
+    for x, context, _ in fitted.blocks(rows, seed):
+        return samples_for(fitted.model, x, context, num_rows=len(rows.x), num_trained=rows_trained(fitted))
+    return Samples(1)
 
 
 def assign(fitted: Fitted, data: Any, *, seed: int | None) -> np.ndarray:
