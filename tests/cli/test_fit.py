@@ -38,7 +38,7 @@ def _same(one: Path, other: Path) -> None:
 
 @pytest.mark.drawn
 def test_fit_scores_and_reports(cli, one_mixture, tmp_path, monkeypatch):
-    monkeypatch.setattr("lowerbound.verbs.scoring._NUM_SAMPLES", 20)
+    monkeypatch.setattr("lowerbound.verbs.effort._MOST", 20)
     answer = cli("fit", "digits", "--steps", 20, "--out", tmp_path / "run", *TINY)
     assert (answer.code, answer.err) == (0, "")
     run = Run.open(tmp_path / "run")

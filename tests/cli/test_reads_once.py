@@ -30,7 +30,7 @@ def opened(monkeypatch) -> Counter[str]:
 
     counted(readers, "read_contents", "data")
     counted(safetensors, "safe_open", "weights")
-    monkeypatch.setattr("lowerbound.verbs.scoring._NUM_SAMPLES", 3)
+    monkeypatch.setattr("lowerbound.verbs.effort._MOST", 3)
     return count
 
 
