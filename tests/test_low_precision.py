@@ -94,6 +94,7 @@ def test_lstms_of_text_with_many_symbols_are_bf16_with_the_reason(given: dict[st
         {"context_at": "first-state"},
         {"objective": "iwae"},
         {"objective": "free-bits:nats=4,per=group"},
+        {"objective": "beta-elbo:beta=0.5,rate=kl"},
         {"loss": "aggressive", "objective": "elbo"},
     ],
     ids=str,

@@ -56,7 +56,7 @@ def settings_of_colour(dataset: Dataset, rows: int, given: Mapping[str, Any]) ->
         "latent_dim": (32, ""),
         "objective": ("elbo", "") if of_latents else ("elbo:rate=kl", "KL(q ‖ p) has a closed form"),
         "loss": ("auxiliary:weight=0.3", "z must tell the picture by itself, or it stays unused"),
-        "lr": (5e-3, ""),
+        "lr": (5e-3, "the steps are few, and of many pixels"),
         "batch_size": (batch, f"{batch * math.prod(shape[1:]):,} pixels a step"),
         "steps": (max(_STEPS, one_pass), f"{_STEPS:,}, or one pass over the {rows:,} rows where that is more"),
     }

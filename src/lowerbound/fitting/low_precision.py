@@ -70,9 +70,10 @@ def _for_perceptrons(event_shape: tuple[int, ...], settings: Mapping[str, Any]) 
 def _for_text(settings: Mapping[str, Any]) -> str | None:
     if not _were_compared(_OF_TEXT, settings) or min(settings["embedding_dim"], settings["width"]) < _WIDE_OF_TEXT:
         return None
-    options = parse(settings["likelihood"])[1]
+    options, (objective, weights) = parse(settings["likelihood"])[1], parse(settings["objective"])
     count = options.get("num_symbols", 0)
-    if set(options) != {"num_symbols"} or count < MANY_SYMBOLS:
+    is_bound = objective == "elbo" or weights.get("beta") == 1  # others were not compared
+    if set(options) != {"num_symbols"} or count < MANY_SYMBOLS or not is_bound:
         return None
     return f"this processor multiplies in bfloat16, and the scores of {count:,} symbols are most of a step"
 
