@@ -120,6 +120,15 @@ def test_texts_count_by_their_tokens_and_one_without_latents_takes_one():
     assert samples_for(language_model((12,), **sizes).eval(), long, None) == effort.Samples(1)
 
 
+def test_rows_beyond_the_first_block_change_nothing(monkeypatch):
+    sizes = {"likelihood": "tokens:num_symbols=9", "embedding_dim": 4, "width": 8}
+    made = sentence_vae((12,), latent_dim=2, **sizes).eval()
+    short, long = torch.tensor([[3.0] + [0] * 11]), torch.tensor([[3.0] * 11 + [0]])
+    x = torch.cat([short.expand(4096, -1), long.expand(4096, -1)])
+    monkeypatch.setattr(effort, "_OPERATIONS", 100 * len(x) * effort._operations(made, short, None)[1])
+    assert samples_for(made, x, None) == samples_for(made, x[:4096], None, num_rows=len(x))
+
+
 def test_random_numbers_of_the_caller_are_untouched(model):
     torch.manual_seed(0)
     expected = torch.randn(3)

@@ -59,10 +59,10 @@ if TYPE_CHECKING:
 
 from lowerbound.data.sparse import Array
 
-__all__ = ["Fitted"]
+__all__ = ["BLOCK", "Fitted"]
 
 _CPU = torch.device("cpu")
-_BLOCK, _MOST_TEXTS = 4096, 20_000
+BLOCK, _MOST_TEXTS = 4096, 20_000
 
 
 class Fitted:
@@ -941,8 +941,8 @@ class Fitted:
         """Yield some thousands of rows at a time, as the likelihood scores them, with their context and a seed."""
         first = self.seed if seed is None else seed
         x, y, c = rows.x, rows.y, rows.covariates
-        for start in range(0, len(x), _BLOCK):
-            part = slice(start, start + _BLOCK)
+        for start in range(0, len(x), BLOCK):
+            part = slice(start, start + BLOCK)
             part_seed = first if start == 0 else derive_seed(first, start)
             with numbered(rows.numbers), rows_from(start):
                 context = self.context(None if y is None else y[part], rows.name, None if c is None else c[part])

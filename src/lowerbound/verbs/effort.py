@@ -22,7 +22,7 @@ from torch.utils.flop_counter import flop_registry
 
 from lowerbound.evaluate.batches import context_rows
 from lowerbound.evaluate.evidence import ELEMENTS_AT_ONCE
-from lowerbound.fitted import Fitted
+from lowerbound.fitted import BLOCK, Fitted
 from lowerbound.fitting.defaults import facts_of
 from lowerbound.hooks import PointMass
 from lowerbound.likelihoods.tokens import num_tokens
@@ -34,7 +34,7 @@ from lowerbound.weights import is_exact, latents_of, log_density, log_reverse
 __all__ = ["Samples", "rows_trained", "samples_for", "samples_of_summary"]
 
 _MOST, _FEWEST, _OF_SUMMARY = 1000, 10, 64
-_ROWS = slice(0, 8)
+_ROWS, _LENGTHS = slice(0, 8), slice(0, BLOCK)  # `score` has no more at hand, and takes as many samples as `evaluate`
 _OPERATIONS = 8e12
 """Of half a minute on two cores of a processor of 2023, about."""
 _CUDA = 20  # as many operations in the same time
@@ -124,7 +124,7 @@ def _operations(model: LatentVariableModel, x: Tensor, context: Context | None) 
     each, call = two - one, max(0, 2 * one - two)
     scale = 1 / len(some)
     if facts_of(model.likelihood).domain == "tokens":
-        scale = num_tokens(x).double().mean().item() / int(num_tokens(some).sum())
+        scale = num_tokens(x[_LENGTHS]).double().mean().item() / int(num_tokens(some).sum())
     of_sample = each * scale + call / max(1, ELEMENTS_AT_ONCE // max(1, some[0].numel()))
     return of_encoder.count * scale + of_sample, 0.0 if isinstance(q, PointMass) else of_sample
 
