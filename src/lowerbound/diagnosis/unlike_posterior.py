@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import cast
 
 import torch
 from scipy.stats import chi2
+from torch import Tensor
 
 from lowerbound.diagnosis.case import Case, over_reals
 from lowerbound.diagnosis.clouds import on_main_directions
@@ -31,7 +33,7 @@ from lowerbound.hooks import Augmented, WithoutDensity
 from lowerbound.inference import HMC
 from lowerbound.inference.draws import Draws, InferenceWarning
 from lowerbound.randomness import forked
-from lowerbound.weights import is_exact
+from lowerbound.weights import is_exact, latents_of
 
 __all__ = ["allowed_accuracy", "unlike_posterior"]
 
@@ -102,6 +104,7 @@ def _picture(case: Case, chains: Draws, row: int) -> Clouds:
     """Draws of q and of the chains for the row on which they are told apart most often."""
     x, context = case.x_held_out[row : row + 1], context_rows(case.context_held_out, slice(row, row + 1))
     with torch.no_grad(), forked(case.x_held_out.device, case.seed, NAME):
-        of_q = case.model.infer(x, context).sample(torch.Size((_DRAWS,)))[:, 0]
+        q = case.model.infer(x, context)
+        of_q = cast(Tensor, latents_of(q, q.sample(torch.Size((_DRAWS,)))))[:, 0]
         of_p = chains.sample(torch.Size((_DRAWS,)))[:, row]
     return on_main_directions({"q(z | x)": of_q, "p(z | x) by Hamiltonian Monte Carlo": of_p})
