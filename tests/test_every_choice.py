@@ -27,20 +27,8 @@ AXES = {
 
 OF_BITS = {"prior": "bernoulli", "posterior": "bernoulli", "objective": "elbo", "gradient": "disarm"}
 OF_CLASSES = {"prior": "categorical", "posterior": "categorical", "objective": "elbo", "gradient": "enumerate"}
-OF_RELAXED = {"objective": "elbo", "gradient": "pathwise"}
 ELBO = {"objective": "elbo"}
 COMPANY: dict[str, dict[str, Any]] = {
-    "prior rbm": OF_BITS,
-    "prior autoregressive-bernoulli": OF_BITS,
-    "prior autoregressive-categorical": OF_CLASSES,
-    "prior bernoulli": OF_BITS,
-    "prior categorical": OF_CLASSES,
-    "prior relaxed-bernoulli": {**OF_RELAXED, "posterior": "relaxed-bernoulli"},
-    "prior relaxed-categorical": {**OF_RELAXED, "posterior": "relaxed-categorical"},
-    "posterior bernoulli": OF_BITS,
-    "posterior categorical": OF_CLASSES,
-    "posterior implicit": {"objective": "elbo:rate=sampled", "gradient": "density-ratio"},
-    "posterior relaxed-categorical": {**OF_RELAXED, "prior": "relaxed-categorical"},
     "objective geco": {"objective": "geco:target=-3.0"},
     **{f"gradient {name}": OF_BITS for name in ("arm", "rebar", "relax", "concrete", "disarm", "straight-through")},
     "gradient enumerate": OF_CLASSES,

@@ -104,13 +104,15 @@ def test_a_class_has_an_accuracy_beside_its_share() -> None:
         fitted.attribute("y", "huge", rows)
 
 
-def test_refusals(fitted) -> None:
+def test_refusals(fitted, as_users_run) -> None:
     with pytest.raises(ValueError, match="row 80 is none of X, of which there are 80"):
         fitted.traverse(X, row=80)
     with pytest.raises(ValueError, match="at least 2 steps"):
         fitted.traverse(X, num_steps=1)
     with pytest.raises(ValueError, match="count=81 and 80 rows"):
         fitted.neighbours(X, X, 81)
+    with pytest.raises(ValueError, match="name of type ndarray and expected the label"):
+        fitted.attribute(X, X[:, 0])
     with pytest.raises(ValueError, match="no label or column 'nix'"):
         fitted.attribute("nix", data=X)
     with pytest.raises(ValueError, match="holds numbers, which have no class 'b'"):

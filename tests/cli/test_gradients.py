@@ -34,9 +34,13 @@ def discrete(path, *options):
     return path
 
 
-def test_the_numbers_are_those_of_the_diagnostics(cli, run):
+def test_the_numbers_are_those_of_the_diagnostics(cli, refused, run):
     answer = cli("gradients", run, *QUICK, "--json", "--estimator", "pathwise", "--seed", 3)
     assert (answer.code, answer.err) == (0, "")
+    assert cli("gradients", run, *QUICK, "--json", "--estimator", "pathwise", "--seed", 3).code == 0  # the picture is replaced
+    assert "is there already" in refused(
+        "gradients", run, *QUICK, "--out", shutil.copy(run / "gradients.png", run.parent)
+    )
     content = json.loads(answer.out)
     assert (content["num_data"], content["num_samples"], content["num_repeats"]) == (8, 2, 4)
     assert list(content["estimators"]) == ["dreg", "pathwise"]

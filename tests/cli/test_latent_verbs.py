@@ -159,6 +159,13 @@ def test_differences_of_programs_are_parts_of_the_largest_number_of_all_rows() -
     assert exporting._apart(lambda x: x[:1], rows, lambda count: (rows[:count],)) == float("inf")
 
 
+def test_a_posterior_without_moments_is_named(tmp_path) -> None:
+    x = np.random.default_rng(0).random((30, 4))
+    fitted = lb.fit(x, "vae", posterior="planar", steps=1, hidden=[4], latent_dim=2)
+    with pytest.raises(ValueError, match="posterior Planar has no mean and standard deviation in closed form"):
+        fitted.export(tmp_path / "out")
+
+
 def test_an_exported_program_gives_what_the_run_gives(cli, refused, monkeypatch, table, table_run, tmp_path) -> None:
     out = tmp_path / "programs"
     assert cli("export", table_run, "--out", out).code == 0

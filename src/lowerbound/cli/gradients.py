@@ -25,7 +25,7 @@ __all__ = ["gradients"]
 @click.option("--num-repeats", type=click.IntRange(4), default=64, show_default=True, help="Gradients of each.")
 @click.option("--batch-size", type=click.IntRange(1), help="Test rows in the batch. [default: as in training]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--out", metavar="FILE", help="A .png picture. [default: RUN/gradients.png]")
+@click.option("--out", metavar="FILE", help="A .png picture. [default: RUN/gradients.png, which is replaced]")
 @force_option
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def gradients(
@@ -71,7 +71,7 @@ def gradients(
         seed=seed,
     )
     content = to_json(comparison)
-    write_figure(path, gradient_noise(content["estimators"]))
+    write_figure(path, gradient_noise(content["estimators"]), force=force or out is None)
     if console is None:
         click.echo(json.dumps(content, indent=2))
     else:

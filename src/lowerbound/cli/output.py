@@ -105,11 +105,11 @@ def write_npz(path: Path, **arrays: np.ndarray) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def write_figure(path: Path, figure: Figure) -> None:
-    """Write a figure as PNG."""
+def write_figure(path: Path, figure: Figure, *, force: bool | None = None) -> None:
+    """Write a figure as PNG; `force` as in `write_bytes`."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue(), force=force)
 
 
 def write_table(path: Path, frame: Any) -> None:

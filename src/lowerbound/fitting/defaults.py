@@ -28,6 +28,7 @@ from lowerbound.data.sparse import Array
 from lowerbound.data.split import num_for_selection
 from lowerbound.fitting.colour import RECIPE as RECIPE_OF_COLOUR
 from lowerbound.fitting.colour import fits_colour, settings_of_colour
+from lowerbound.fitting.company import company
 from lowerbound.fitting.low_precision import reason_for_bf16
 from lowerbound.fitting.states_of_series import states_of
 from lowerbound.models.parts import of_one_element, widths_of
@@ -214,8 +215,12 @@ def decide(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[s
     if recipe.name == RECIPE_OF_COLOUR and fits_colour(dataset):
         of_colour = settings_of_colour(dataset, training_rows(dataset), given)
     decisions |= {name: Decision(*decided) for name, decided in of_colour.items()}
-    known = {**{name: decision.value for name, decision in decisions.items()}, **given}
-    decisions |= _of_the_objective(recipe, known)
+    loss = given.get("loss") or decisions["loss"].value
+    of_loss = {name for name in ("objective", "gradient", "num_samples") if takes(losses, loss, name)}
+    open_to = {*recipe.options, *of_loss} - recipe.defaults.keys()
+    own = {name: Decision(*decided) for name, decided in company(given).items() if name in open_to}
+    known = {**{name: decision.value for name, decision in (decisions | own).items()}, **given}
+    decisions |= _of_the_objective(recipe, known) | own
     if "experts" in recipe.options:
         decisions |= _of_the_experts(known["experts"], given)
     if "steps" not in {**recipe.defaults, **of_colour} or "epochs" in given:

@@ -71,6 +71,11 @@ def attribute(
     """The direction of a label or column. See `Fitted.attribute`."""
     if how not in ("difference", "classifier"):
         raise ValueError(f"attribute got how={how!r}; choose difference or classifier.")
+    if not isinstance(name, str):
+        told = type(name).__name__
+        raise ValueError(
+            f"attribute got name of type {told} and expected the label or a column; rows are given as data=."
+        )
     rows = fitted.test_rows() if data is None else fitted.rows(data)
     target, called, is_class = _target(fitted, rows, name, value)
     known = np.flatnonzero(np.isfinite(target))

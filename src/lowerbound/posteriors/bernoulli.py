@@ -6,7 +6,7 @@ or an estimator made for binary latents.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 from torch.distributions import Bernoulli as BernoulliDistribution
@@ -40,6 +40,12 @@ class Bernoulli(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("mnih2014neural",)
+    goes_with: ClassVar[dict[str, Any]] = {
+        "prior": "bernoulli",
+        "objective": "elbo",
+        "gradient": "score-function",
+        "num_samples": 4,
+    }
 
     def __init__(self, net: nn.Module, latent_shape: Shape | None = None):
         super().__init__()

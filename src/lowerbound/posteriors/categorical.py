@@ -6,7 +6,7 @@ function or enumeration.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 from torch.distributions import Independent
@@ -38,6 +38,12 @@ class Categorical(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("jang2017categorical",)
+    goes_with: ClassVar[dict[str, Any]] = {
+        "prior": "categorical",
+        "objective": "elbo",
+        "gradient": "score-function",
+        "num_samples": 4,
+    }
 
     def __init__(self, net: nn.Module, categories: int = 10, latent_shape: Shape | None = None):
         super().__init__()

@@ -11,7 +11,7 @@ no hidden layer and a linear net, q(z | x) is the Gaussian N(A x + b, C Cᵀ).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,7 @@ class Implicit(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("mescheder2017adversarial",)
+    goes_with: ClassVar[dict[str, Any]] = {"objective": "elbo:rate=sampled", "gradient": "density-ratio"}
 
     def __init__(
         self,

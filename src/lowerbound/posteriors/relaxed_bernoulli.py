@@ -8,7 +8,7 @@ starts with a sigmoid. The prior is `priors.RelaxedBernoulli` in the same space,
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,7 @@ class RelaxedBernoulli(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("maddison2017concrete",)
+    goes_with: ClassVar[dict[str, Any]] = {"prior": "relaxed-bernoulli"}
 
     temperature: Tensor
 

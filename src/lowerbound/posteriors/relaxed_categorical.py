@@ -8,7 +8,7 @@ decoder starts with exp. The prior is `priors.RelaxedCategorical` in the same sp
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,7 @@ class RelaxedCategorical(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("maddison2017concrete", "jang2017categorical")
+    goes_with: ClassVar[dict[str, Any]] = {"prior": "relaxed-categorical"}
 
     temperature: Tensor
 

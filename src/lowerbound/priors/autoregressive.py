@@ -20,7 +20,7 @@ convolution is better.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -153,6 +153,7 @@ class AutoregressiveBernoulli(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("germain2015made",)
+    goes_with: ClassVar[dict[str, Any]] = {"posterior": "bernoulli"}
 
     start: Tensor
 
@@ -190,6 +191,7 @@ class AutoregressiveCategorical(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("germain2015made",)
+    goes_with: ClassVar[dict[str, Any]] = {"posterior": "categorical"}
 
     start: Tensor
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ class Bernoulli(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("mnih2014neural",)
+    goes_with: ClassVar[dict[str, Any]] = {"posterior": "bernoulli"}
 
     logits: Tensor
 

@@ -16,7 +16,7 @@ enumeration. Beyond that the expectation comes from persistent chains and log Z 
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -139,6 +139,7 @@ class RBM(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("rolfe2017discrete",)
+    goes_with: ClassVar[dict[str, Any]] = {"posterior": "bernoulli"}
 
     z: Tensor
     a: Tensor

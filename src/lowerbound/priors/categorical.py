@@ -4,7 +4,7 @@ arXiv:1611.01144).
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ class Categorical(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("jang2017categorical",)
+    goes_with: ClassVar[dict[str, Any]] = {"posterior": "categorical"}
 
     logits: Tensor
 

@@ -8,7 +8,7 @@ and ⅔ in q. The formula is in `lowerbound.distributions.relaxed`.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ class RelaxedBernoulli(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("maddison2017concrete",)
+    goes_with: ClassVar[dict[str, Any]] = {"posterior": "relaxed-bernoulli"}
 
     logits: Tensor
     temperature: Tensor

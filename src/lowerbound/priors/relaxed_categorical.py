@@ -8,7 +8,7 @@ in `lowerbound.distributions.relaxed`.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,7 @@ class RelaxedCategorical(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("maddison2017concrete",)
+    goes_with: ClassVar[dict[str, Any]] = {"posterior": "relaxed-categorical"}
 
     logits: Tensor
     temperature: Tensor

@@ -97,6 +97,7 @@ def export(fitted: Fitted, path: Path, *, force: bool = False) -> dict[str, Any]
     transform, cut = _without_draws(fitted)
     latents = vectors_of(fitted, rows)
     raw = torch.from_numpy(np.ascontiguousarray(rows.x))
+    _check_moments(fitted, transform(raw[:2]))
     modules = {"encoder": _Encoder(fitted, transform), "decoder": _Decoder(fitted, latents.shape)}
     inputs = {"encoder": raw, "decoder": latents.mean}
     known = {"encoder": _encodes(fitted, rows, transform if cut else None), "decoder": _decodes(fitted, latents)}
@@ -131,6 +132,22 @@ def _check(fitted: Fitted) -> None:
         )
     if not isinstance(fitted.transform, Transform):
         raise ValueError(f"The transform {type(fitted.transform).__name__} has no inverse; use one of lowerbound.data.")
+
+
+def _check_moments(fitted: Fitted, x: Tensor) -> None:
+    """Refuse a posterior whose mean and standard deviation are not known in closed form, which the encoder gives.
+
+    Raises:
+        ValueError: naming it.
+    """
+    q = fitted.model.infer(x)
+    try:
+        _ = q.mean, q.stddev
+    except NotImplementedError as error:
+        raise ValueError(
+            f"The posterior {type(fitted.model.posterior).__name__} has no mean and standard deviation in closed form, "
+            "which an exported encoder gives; fit diagonal-normal or full-normal to export it."
+        ) from error
 
 
 def _without_draws(fitted: Fitted) -> tuple[nn.Module, bool]:
