@@ -37,7 +37,7 @@ def discrete(path, *options):
 def test_the_numbers_are_those_of_the_diagnostics(cli, refused, run):
     answer = cli("gradients", run, *QUICK, "--json", "--estimator", "pathwise", "--seed", 3)
     assert (answer.code, answer.err) == (0, "")
-    assert cli("gradients", run, *QUICK, "--json", "--estimator", "pathwise", "--seed", 3).code == 0  # the picture is replaced
+    assert cli("gradients", run, *QUICK, "--json", "--estimator", "pathwise", "--seed", 3).code == 0
     assert "is there already" in refused(
         "gradients", run, *QUICK, "--out", shutil.copy(run / "gradients.png", run.parent)
     )
