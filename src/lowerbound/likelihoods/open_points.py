@@ -19,11 +19,13 @@ import re
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from lowerbound.nets.texts import END
+from lowerbound.on_host import on_host
 
 __all__ = ["NUM_BEFORE_RINGS", "Grammar", "OpenPoints", "Situation"]
 
@@ -109,7 +111,7 @@ class OpenPoints(nn.Module):
         super().__init__()
         words = _words(points)
         self.num_rings, self.length = num_symbols - NUM_BEFORE_RINGS - len(words), length
-        self._last: tuple[Tensor, Situation] | None = None
+        self._last: tuple[np.ndarray, Situation] | None = None
         first = NUM_BEFORE_RINGS + max(0, self.num_rings)
         leaves = {word.before for word in words if not word.after}
         needed = {0} | {order for word in words for order in word.after}
@@ -211,8 +213,9 @@ class OpenPoints(nn.Module):
 
         They depend on the rows alone. Those of the last rows are kept, for whoever asks about one batch at many z.
         """
-        if self._last is None or self._last[0].device != k.device or not torch.equal(self._last[0], k):
-            self._last = k.clone(), self._walked(k)
+        rows, device = on_host(k), self.before.device
+        if self._last is None or self._last[1].order.device != device or not np.array_equal(self._last[0], rows):
+            self._last = rows.copy(), self._walked(k)
         return self._last[1]
 
     def _walked(self, k: Int[Tensor, "row position"]) -> Situation:

@@ -24,7 +24,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from lowerbound.nets.texts import symbols_on_host
 from lowerbound.nets.token_net import TokenNet
+from lowerbound.on_host import remember
 
 __all__ = ["TreeAndGraphContext", "TreeAndGraphNet"]
 
@@ -153,10 +155,13 @@ class OfClasses(nn.Module):
         self.net, self.out_shape = net, cast(tuple[int, ...], net.out_shape)
         self.classes: Tensor
         self.register_buffer("classes", torch.tensor(classes), persistent=False)
+        self._on_host = torch.tensor(classes)
 
     def forward(self, x: Float[Tensor, "..."], *context: Tensor) -> Float[Tensor, "..."]:
         """The output for rows x (..., T)."""
-        return self.net(self.classes[x.long()].to(x), *context)
+        rows = self.classes[x.long()].to(x)
+        remember(rows, self._on_host[torch.from_numpy(symbols_on_host(x))].view(x.shape))
+        return self.net(rows, *context)
 
 
 class SideBySide(nn.Module):
