@@ -35,7 +35,7 @@ class Waits(TorchDispatchMode):
         self.seen = seen
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if _reads(func, args):
+        if _reads(func, args, kwargs or {}):
             self._note(func._schema.name)
         return func(*args, **(kwargs or {}))
 
@@ -47,8 +47,10 @@ class Waits(TorchDispatchMode):
         self.seen.append(f"{name} in {asks.filename}:{asks.lineno}")
 
 
-def _reads(func: Any, args: Any) -> bool:
+def _reads(func: Any, args: Any, kwargs: Any) -> bool:
     name = func._schema.name.removeprefix("aten::")
+    if name == "_to_copy" and kwargs.get("dtype") in (None, args[0].dtype):
+        return kwargs.get("device") == torch.device("cpu")  # of what `on_host` was not told
     if name in ("index", "index_put", "index_put_"):
         return any(index is not None and index.dtype == torch.bool for index in args[1])
     return name in _READS or func is torch.ops.aten.repeat_interleave.Tensor

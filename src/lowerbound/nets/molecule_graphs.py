@@ -77,7 +77,7 @@ class RowsToGraphs(nn.Module):
                 f"least {_BEFORE_RINGS} symbols more than fragments."
             )
         self.points = tables.after.shape[1]
-        self._tables = {name: value.numpy() for name, value in vars(tables).items()}
+        self._tables: dict[str, np.ndarray] = vars(tables)
 
     def forward(self, x: Shaped[Tensor, "row position"]) -> MoleculeGraphs:
         """The graph of each row, on the device of the rows."""

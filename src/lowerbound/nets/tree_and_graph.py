@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -155,12 +156,12 @@ class OfClasses(nn.Module):
         self.net, self.out_shape = net, cast(tuple[int, ...], net.out_shape)
         self.classes: Tensor
         self.register_buffer("classes", torch.tensor(classes), persistent=False)
-        self._on_host = torch.tensor(classes)
+        self._on_host = np.array(classes)
 
     def forward(self, x: Float[Tensor, "..."], *context: Tensor) -> Float[Tensor, "..."]:
         """The output for rows x (..., T)."""
         rows = self.classes[x.long()].to(x)
-        remember(rows, self._on_host[torch.from_numpy(symbols_on_host(x))].view(x.shape))
+        remember(rows, torch.from_numpy(self._on_host[symbols_on_host(x)]).view(x.shape))
         return self.net(rows, *context)
 
 
