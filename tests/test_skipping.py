@@ -94,7 +94,7 @@ class TwoRates(Sum):
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize(
-    ("kind", "optimizer", "asks"),
+    "kind, optimizer, asks",
     [
         ("eager", Adam(), False),
         ("eager", AdamW(), False),

@@ -26,8 +26,8 @@ _READS = {
 class Waits(TorchDispatchMode):
     """Notes such operations within this context, and the line of the program that asks for each, in a list.
 
-    Left out is what is read on a CPU alone: `one_hot` looks at its numbers there, and torch's own optimisers keep
-    their counts of steps there.
+    Left out is what is read on a CPU alone: `one_hot` looks at its numbers there, torch's own optimisers keep their
+    counts of steps there, and its loaders draw their seeds there.
     """
 
     def __init__(self, seen: list[str]) -> None:
@@ -41,10 +41,16 @@ class Waits(TorchDispatchMode):
 
     def _note(self, name: str) -> None:
         stack = traceback.extract_stack()
-        if any("/torch/optim/" in frame.filename or "one_hot(" in (frame.line or "") for frame in stack):
+        if any(_is_of_cpu(frame) for frame in stack):
             return
         asks = next((frame for frame in reversed(stack) if "/lowerbound/" in frame.filename), stack[0])
         self.seen.append(f"{name} in {asks.filename}:{asks.lineno}")
+
+
+def _is_of_cpu(frame: traceback.FrameSummary) -> bool:
+    return any(part in frame.filename for part in ("/torch/optim/", "/torch/utils/data/")) or "one_hot(" in (
+        frame.line or ""
+    )
 
 
 def _reads(func: Any, args: Any, kwargs: Any) -> bool:

@@ -5,8 +5,8 @@ bond of that point, and `&j` joins the two points. The atoms and bonds of a symb
 is in a ring if a pair of points is joined around it: with A(s) the symbols on the way from symbol s to the root, that
 is where A(a) and A(b) of a pair that is joined differ.
 
-What a row says beyond its end is not read. Of a row that is no molecule what can be joined is joined. Graphs are made on
-the host, of what it knows of the rows (`lowerbound.on_host`), because how many atoms there are is a shape.
+What a row says beyond its end is not read. Of a row that is no molecule what can be joined is joined. Graphs are made
+on the host, of what it knows of the rows (`lowerbound.on_host`), because how many atoms there are is a shape.
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ class RowsToGraphs(nn.Module):
         return MoleculeGraphs(
             atoms=to_device(self._tables["atoms"][start[which] + place], x.device),
             molecule=to_device(row[which], x.device),
-            ends=to_device(np.concatenate([self._tables["ends"][inside] + base[which_bond][:, None], between]), x.device),
+            ends=to_device(
+                np.concatenate([self._tables["ends"][inside] + base[which_bond][:, None], between]), x.device
+            ),
             bonds=to_device(np.concatenate([self._tables["bonds"][inside], added]), x.device),
             num_molecules=len(k),
         )
