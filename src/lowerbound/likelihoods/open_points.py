@@ -25,7 +25,6 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from lowerbound.nets.texts import END
-from lowerbound.on_host import on_host
 
 __all__ = ["NUM_BEFORE_RINGS", "Grammar", "OpenPoints", "Situation"]
 
@@ -208,14 +207,14 @@ class OpenPoints(nn.Module):
         state.step += 1
 
     @torch.no_grad()
-    def along(self, k: Int[Tensor, "row position"]) -> Situation:
-        """The situations of all positions of rows (N, t), in the order of `k.flatten()`.
+    def along(self, k: Int[Tensor, "row position"], symbols: Int[np.ndarray, "row position"]) -> Situation:
+        """The situations of all positions of rows (N, t), which lie on the host too, in the order of `k.flatten()`.
 
         They depend on the rows alone. Those of the last rows are kept, for whoever asks about one batch at many z.
         """
-        rows, device = on_host(k), self.before.device
-        if self._last is None or self._last[1].order.device != device or not np.array_equal(self._last[0], rows):
-            self._last = rows.copy(), self._walked(k)
+        device = self.before.device
+        if self._last is None or self._last[1].order.device != device or not np.array_equal(self._last[0], symbols):
+            self._last = symbols.copy(), self._walked(k)
         return self._last[1]
 
     def _walked(self, k: Int[Tensor, "row position"]) -> Situation:

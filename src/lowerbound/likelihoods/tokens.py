@@ -229,8 +229,7 @@ class TokenDistribution(AutoregressiveDistribution):
         lead = torch.broadcast_shapes(self._lead_of(value), self.batch_shape)
         x = value.expand(*lead, *self.event_shape).reshape(-1, *self.event_shape)
         k = x.nan_to_num().round().clamp(0, self.tokens.num_symbols - 1).long()
-        remember(k, torch.from_numpy(self._symbols_of(on_host(value), lead)))
-        terms = self._terms(k, self._contexts(lead))
+        terms = self._terms(k, self._symbols_of(on_host(value), lead), self._contexts(lead))
         known = ((x == k) & (is_text(k) | (k == END))).all(1) & (k[:, -1] == END)
         value_of = torch.where(known, terms, torch.where(x.isnan().any(1), torch.nan, -torch.inf))
         return value_of.reshape(lead)
@@ -304,25 +303,21 @@ class TokenDistribution(AutoregressiveDistribution):
                 break
         return x
 
-    def _terms(self, k: Tensor, context: Tensor | None) -> Float[Tensor, "row"]:
-        """log p of rows (N, T) that are texts."""
+    def _terms(self, k: Tensor, symbols: np.ndarray, context: Tensor | None) -> Float[Tensor, "row"]:
+        """log p of rows (N, T) that are texts, and lie on the host too."""
         if not len(k):
             return self.zeros(0)
         if torch.is_grad_enabled():
-            return self._terms_at_once(k, context)
-        lengths = lengths_of(on_host(k))
+            return self._terms_at_once(k, symbols, context)
+        lengths = lengths_of(symbols)
         order = lengths.argsort(kind="stable")
         part = lengths[order].cumsum() // self._tokens_at_once()
         parts = np.split(order, np.flatnonzero(np.diff(part)) + 1)
-        terms = torch.cat([self._terms_at_once(*self._of_rows(k, context, rows)) for rows in parts])
-        return terms[to_device(order.argsort(), k.device)]
-
-    def _of_rows(self, k: Tensor, context: Tensor | None, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Some rows with their contexts."""
-        sent = to_device(rows, k.device)
-        some = k[sent]
-        remember(some, torch.from_numpy(on_host(k)[rows]))
-        return some, None if context is None else context[sent]
+        terms = []
+        for rows in parts:
+            at = to_device(rows, k.device)
+            terms.append(self._terms_at_once(k[at], symbols[rows], None if context is None else context[at]))
+        return torch.cat(terms)[to_device(order.argsort(), k.device)]
 
     def _tokens_at_once(self) -> int:
         """How many are scored at a time where no gradient keeps what was computed."""
@@ -330,10 +325,9 @@ class TokenDistribution(AutoregressiveDistribution):
             return _TOKENS_AT_ONCE
         return max(1, _NUMBERS_AT_ONCE // self.tokens.num_symbols)
 
-    def _terms_at_once(self, k: Tensor, context: Tensor | None) -> Tensor:
+    def _terms_at_once(self, k: Tensor, symbols: np.ndarray, context: Tensor | None) -> Tensor:
         """The same, with the scores of all tokens at once."""
-        symbols, last = on_host(k), k.shape[1] - 1  # where every text has ended
-        lengths = np.minimum(lengths_of(symbols), last)
+        lengths = np.minimum(lengths_of(symbols), k.shape[1] - 1)  # at the last position every text has ended
         features, positions = [], []
         for rows, longest in groups_of_length(lengths):
             sent = to_device(rows, k.device)
@@ -344,13 +338,13 @@ class TokenDistribution(AutoregressiveDistribution):
         places = np.concatenate(positions)
         h, at = torch.cat(features), to_device(places, k.device)
         k_next = k.flatten().index_select(0, at)
-        remember(k_next, torch.from_numpy(symbols.flat[places]))
+        remember(k_next, torch.from_numpy(symbols.ravel()[places]))
         if self.grammar is None:
             log_p = self.tokens.log_p(h, k_next)
         else:
             assert isinstance(self.grammar, OpenPoints)
             reach = int(lengths.max())
-            now = self.grammar.along(k[:, :reach]).at(at // k.shape[1] * reach + at % k.shape[1])
+            now = self.grammar.along(k[:, :reach], symbols[:, :reach]).at(at // k.shape[1] * reach + at % k.shape[1])
             log_p = _log_p_of_allowed(self.tokens.scores(h), k_next, self.grammar.allowed(now))
         return log_p.new_zeros(k.numel()).index_copy(0, at, log_p).view_as(k).sum(1)
 

@@ -87,7 +87,7 @@ class UnrolledDistribution(Distribution):
         counted = np.flatnonzero(np.arange(last + 1) < np.minimum(lengths_of(symbols), last)[:, None])
         at = to_device(counted, x.device)
         k = x.flatten().index_select(0, at).long()
-        remember(k, torch.from_numpy(symbols.flat[counted]))
+        remember(k, torch.from_numpy(symbols.ravel()[counted]))
         terms = self.net.log_p(self.h.expand(*lead, *self.h.shape[-2:]).flatten(0, -2).index_select(0, at), k)
         return self.h.new_zeros(x.numel()).index_copy(0, at, terms).view(x.shape).sum(-1)
 
