@@ -83,6 +83,8 @@ def _keep(x: Tensor, held: _Held) -> None:
     if torch.compiler.is_compiling() or x.is_inference() or not x.numel() or not x.is_contiguous():
         return
     place = _place(x)
+    if place is None:
+        return
 
     def forget(gone: weakref.ref[Tensor]) -> None:
         if place in _known and _known[place].tensor is gone:
@@ -93,7 +95,8 @@ def _keep(x: Tensor, held: _Held) -> None:
 
 def _find(x: Tensor) -> _Known | None:
     """What is known of a tensor or of one whose view it is."""
-    known = _known.get(_place(x))
+    place = _place(x)
+    known = None if place is None else _known.get(place)
     whole = None if known is None else known.tensor()
     if known is None or whole is None or whole._version != known.version or x.dtype != whole.dtype:
         return None
@@ -102,13 +105,19 @@ def _find(x: Tensor) -> _Known | None:
     return known if x.numel() and first >= 0 and last < whole.numel() else None
 
 
-def _place(x: Tensor) -> tuple[torch.device, int]:
-    return x.device, x.untyped_storage().data_ptr()
+def _place(x: Tensor) -> tuple[torch.device, int] | None:
+    """The memory of a tensor; None of one that `torch.func` wraps, which has none of its own."""
+    try:
+        return x.device, x.untyped_storage().data_ptr()
+    except NotImplementedError:
+        return None
 
 
 def _same_memory(a: Tensor, b: Tensor) -> bool:
-    return a.device == b.device and a.data_ptr() == b.data_ptr()
+    return _place(a) == _place(b) and a.storage_offset() == b.storage_offset()
 
 
 def _array(x: Tensor) -> np.ndarray:
+    if _place(x) is None:
+        return np.array(x.tolist()).reshape(x.shape)
     return (x.float() if x.dtype == torch.bfloat16 else x).numpy()

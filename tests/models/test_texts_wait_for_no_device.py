@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lowerbound as lb
 from lowerbound.data.transform import Identity
-from lowerbound.models.sentence_autoencoder import sentence_vae
+from lowerbound.models.sentence_autoencoder import language_model, sentence_vae
 
 RNG = np.random.default_rng(0)
 TEXTS = [" ".join(RNG.choice(["the", "a", "cat", "dog", "ran"], RNG.integers(1, 8))) for _ in range(60)]
@@ -60,6 +60,24 @@ def test_batches_of_a_loader(waits: list[str]) -> None:
     for data in (DataLoader(TensorDataset(x), 20), TensorDataset(x), x.float()):
         list(lb.train(loss, data, num_steps=4, log_every=2))
         assert not waits, data
+
+
+@pytest.mark.parametrize("softmax", ["full", "adaptive"])
+def test_gradients_by_torch_func_are_those_of_autograd(softmax: Any) -> None:
+    """Tensors that `torch.func` wraps have no memory by which anything could be known of them."""
+    x = torch.tensor([[1.0, 2, 0, 0], [3, 0, 0, 0], [1, 2, 3, 0]])
+    words: dict[str, Any] = {"likelihood": "tokens:num_symbols=20", "embedding_dim": 16, "width": 8}
+    model = language_model((4,), decoder="convolution", softmax=softmax, dropout=0.0, **words)
+    loss = lb.VariationalLoss(model, lb.objectives.ELBO(), lb.gradients.Pathwise())
+    named: dict[str, torch.Tensor] = dict(loss.named_parameters())
+
+    def value(parameters: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.func.functional_call(loss, parameters, (x,)).loss
+
+    value(named).backward()
+    found = torch.func.grad(value)({name: p.detach() for name, p in named.items()})
+    for name, p in named.items():
+        torch.testing.assert_close(found[name], torch.zeros_like(p) if p.grad is None else p.grad)
 
 
 def test_a_batch_of_which_nothing_is_known_is_read(waits: list[str]) -> None:
