@@ -9,10 +9,11 @@ import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
+from waits import Waits
 
 from lowerbound.data import InMemory
 from lowerbound.losses import LossOutput
-from lowerbound.optimizers import Adam
+from lowerbound.optimizers import SGD, Adam, Adamax, AdamW, MakeOptimizer, optimizer_tensors
 from lowerbound.training.checkpoint import Checkpoint
 from lowerbound.training.engine import Engine
 from lowerbound.training.loop import train
@@ -45,15 +46,19 @@ def whole(x: Tensor) -> tuple[Tensor]:
     return (x,)
 
 
-def steps(kind: str, rows: Tensor, above: float = 10.0) -> tuple[Sum, Skipping, list[Tensor]]:
-    """Take one step on each row, and return the weights after each."""
-    loss, skipping = Sum(), Skipping(above, CPU)
-    step: EagerStep | CompiledStep
+def step_of(loss: nn.Module, kind: str, skipping: Skipping, optimizer: MakeOptimizer) -> EagerStep | CompiledStep:
+    """A step that was not taken yet."""
     if kind == "eager":
-        step = EagerStep(loss, whole, Engine(device="cpu"), Adam(), None, 1, skipping)
-    else:
-        step = CompiledStep(loss, whole, None, skipping)
-        step.prepare((rows[:1],))
+        return EagerStep(loss, whole, Engine(device="cpu"), optimizer, None, 1, skipping)
+    step = CompiledStep(loss, whole, None, skipping)
+    step.prepare((gradients(1),))
+    return step
+
+
+def steps(kind: str, rows: Tensor) -> tuple[Sum, Skipping, list[Tensor]]:
+    """Take one step on each row, and return the weights after each."""
+    loss, skipping = Sum(), Skipping(10.0, CPU)
+    step = step_of(loss, kind, skipping, Adam())
     weights = []
     for row in rows:
         step((row[None],), 0.1)
@@ -73,6 +78,53 @@ def test_a_skipped_update_changes_nothing(kind: str, monkeypatch: pytest.MonkeyP
     assert (skipping.count, none.count) == (1, 0)
     assert torch.equal(weights[30], weights[29])
     assert torch.equal(weights[-1], expected[-1])
+
+
+class TwoRates(Sum):
+    """Two parameters, one of which learns at a rate of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow = Sum()
+        self.slow.lr_factor = 0.1
+
+    def forward(self, x: Tensor) -> LossOutput:
+        return LossOutput(super().forward(x).loss + self.slow(x).loss, {"bound": x.sum()})
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+@pytest.mark.parametrize(
+    "kind, optimizer, asks",
+    [
+        ("eager", Adam(), False),
+        ("eager", AdamW(), False),
+        ("eager", Adamax(), True),
+        ("eager", SGD(momentum=0.9), True),
+        pytest.param("compiled", Adam(), False, marks=pytest.mark.slow),
+    ],
+)
+def test_a_skipped_update_leaves_every_bit_and_asks_no_device(
+    kind: str, optimizer: MakeOptimizer, asks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parameters, moments and counts, in every group; but an optimiser that has no fused kernel is asked for."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    loss, skipping, seen = TwoRates(), Skipping(10.0, CPU), list[str]()
+    step = step_of(loss, kind, skipping, optimizer)
+
+    def state() -> list[Tensor]:
+        return [t.detach().clone() for t in (*loss.parameters(), *optimizer_tensors(step.optimizer).values())]
+
+    usual = gradients(30)
+    for row in usual:
+        step((row[None],), 0.1)
+    before = state()
+    with Waits(seen):
+        step((1000 * usual[:1],), 0.1)
+    assert skipping.count == 1
+    assert all(map(torch.equal, state(), before))
+    assert bool(seen) == asks
+    step((usual[:1],), 0.1)
+    assert not any(map(torch.equal, state()[:2], before))
 
 
 def test_norms_that_stay_high_are_soon_usual() -> None:

@@ -103,6 +103,11 @@ def test_bonds_are_in_rings_where_rdkit_says_so(data, words, rows):
     assert seen > 100
 
 
+def test_molecules_of_one_symbol_each_are_graphs_too():
+    graphs = RowsToGraphs("0|C4|||;1|O2|||", 4)(torch.tensor([[2.0, 0, 0], [3, 0, 0], [0, 0, 0]]))
+    assert (graphs.molecule.tolist(), graphs.atoms[:, 0].tolist(), len(graphs.ends)) == ([0, 1], [1, 3], 0)
+
+
 def test_atoms_are_not_told_apart_by_their_numbers(data, words, rows):
     torch.manual_seed(0)
     graphs = RowsToGraphs(words, len(data.schema.molecules.symbols))(rows[0])

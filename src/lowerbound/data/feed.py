@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 from lowerbound.data.ahead import ReadAhead, ReadsAhead
 from lowerbound.data.numbered import Feed, Numbered
 from lowerbound.data.source import InMemory, OnData, Source
+from lowerbound.on_host import remember
 
 __all__ = ["Batches", "Data", "Feed", "Numbered", "OfDataset", "feed_of", "source_of"]
 
@@ -224,7 +225,10 @@ def _tensors(
     tensors = [part if isinstance(part, Tensor) else _of_array(part, dtype) for part in parts[:count]]
     if dtype is not None or not tensors[0].is_floating_point():
         tensors[0] = tensors[0].to(dtype or torch.get_default_dtype())
-    return tuple(tensor.to(device, non_blocking=True) for tensor in tensors)
+    found = tuple(tensor.to(device, non_blocking=True) for tensor in tensors)
+    if tensors[0].device.type == "cpu":  # a loader may have sent it already, and then nothing is known of it
+        remember(found[0], tensors[0])
+    return found
 
 
 def _of_array(array: np.ndarray, dtype: torch.dtype | None) -> Tensor:

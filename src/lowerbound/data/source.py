@@ -9,6 +9,7 @@ which may run inside the compiled training step. The two sources differ in where
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,6 +22,7 @@ from lowerbound.data.dataset import Dataset
 from lowerbound.data.on_disk import OnDisk
 from lowerbound.data.sparse import Array
 from lowerbound.data.stream import Stream, Units
+from lowerbound.on_host import remember, to_device
 
 __all__ = ["InMemory", "InUnits", "MemoryMapped", "OnData", "Source", "Stream", "source_for", "units_of"]
 
@@ -110,8 +112,15 @@ class InMemory:
 
     def gather(self, rows: Int64[Tensor, " batch"]) -> tuple[Shaped[Tensor, "batch *event"], ...]:
         """The raw rows with these numbers, on the device."""
-        index = rows.to(self.tensors[0].device, non_blocking=True)
-        return tuple(tensor.index_select(0, index) for tensor in self.tensors)
+        index = to_device(rows, self.tensors[0].device)
+        found = tuple(tensor.index_select(0, index) for tensor in self.tensors)
+        remember(found[0], lambda: self._on_host.index_select(0, rows))
+        return found
+
+    @cached_property
+    def _on_host(self) -> Tensor:
+        """The data, for models that compute by what a row holds."""
+        return self.tensors[0].cpu()
 
 
 class MemoryMapped:
@@ -157,8 +166,9 @@ class MemoryMapped:
 
     def gather(self, rows: Int64[Tensor, " batch"]) -> tuple[Shaped[Tensor, "batch *event"], ...]:
         """The raw rows with these numbers, read from the file, on the device."""
-        x = self._read(rows.numpy()).to(self.device, non_blocking=True)
-        index = rows.to(self.device, non_blocking=True)
+        held = self._read(rows.numpy())
+        x, index = held.to(self.device, non_blocking=True), to_device(rows, self.device)
+        remember(x, held)
         return (x, *(other.index_select(0, index) for other in self.others))
 
     @property

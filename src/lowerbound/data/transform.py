@@ -37,6 +37,7 @@ from lowerbound.data.blocks import row_blocks
 from lowerbound.data.checks import check_array, check_columns_vary
 from lowerbound.data.measured import moments, pooled_moments
 from lowerbound.data.sparse import Array
+from lowerbound.on_host import carried
 from lowerbound.support import place_of
 
 __all__ = [
@@ -116,7 +117,7 @@ class Identity(Transform):
 
     def forward(self, raw: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """The same numbers in torch's default type."""
-        return raw.to(torch.get_default_dtype())
+        return carried(raw, raw.to(torch.get_default_dtype()))
 
     def inverse(self, x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
         """Return `x`."""

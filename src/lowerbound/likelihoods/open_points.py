@@ -19,6 +19,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
@@ -109,7 +110,7 @@ class OpenPoints(nn.Module):
         super().__init__()
         words = _words(points)
         self.num_rings, self.length = num_symbols - NUM_BEFORE_RINGS - len(words), length
-        self._last: tuple[Tensor, Situation] | None = None
+        self._last: tuple[np.ndarray, Situation] | None = None
         first = NUM_BEFORE_RINGS + max(0, self.num_rings)
         leaves = {word.before for word in words if not word.after}
         needed = {0} | {order for word in words for order in word.after}
@@ -206,13 +207,14 @@ class OpenPoints(nn.Module):
         state.step += 1
 
     @torch.no_grad()
-    def along(self, k: Int[Tensor, "row position"]) -> Situation:
-        """The situations of all positions of rows (N, t), in the order of `k.flatten()`.
+    def along(self, k: Int[Tensor, "row position"], symbols: Int[np.ndarray, "row position"]) -> Situation:
+        """The situations of all positions of rows (N, t), which lie on the host too, in the order of `k.flatten()`.
 
         They depend on the rows alone. Those of the last rows are kept, for whoever asks about one batch at many z.
         """
-        if self._last is None or self._last[0].device != k.device or not torch.equal(self._last[0], k):
-            self._last = k.clone(), self._walked(k)
+        device = self.before.device
+        if self._last is None or self._last[1].order.device != device or not np.array_equal(self._last[0], symbols):
+            self._last = symbols.copy(), self._walked(k)
         return self._last[1]
 
     def _walked(self, k: Int[Tensor, "row position"]) -> Situation:

@@ -16,6 +16,7 @@ from collections.abc import Generator, Sequence
 from functools import partial
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -30,9 +31,10 @@ from lowerbound.likelihoods.open_points import Grammar, OpenPoints
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.precision import call_net
 from lowerbound.nets.shapes import Shape, as_shape, out_shape_of
-from lowerbound.nets.texts import END, groups_of_length, is_text
+from lowerbound.nets.texts import END, groups_of_length, is_text, lengths_of
 from lowerbound.nets.token_net import ContextAt, Softmax, TokenNet, TokenNetwork, make_token_net
 from lowerbound.nets.tree_and_graph import TreeAndGraphNet
+from lowerbound.on_host import on_host, remember, to_device
 from lowerbound.protocols import Context
 from lowerbound.support import LikelihoodFacts, Support, classes
 
@@ -227,10 +229,15 @@ class TokenDistribution(AutoregressiveDistribution):
         lead = torch.broadcast_shapes(self._lead_of(value), self.batch_shape)
         x = value.expand(*lead, *self.event_shape).reshape(-1, *self.event_shape)
         k = x.nan_to_num().round().clamp(0, self.tokens.num_symbols - 1).long()
-        terms = self._terms(k, self._contexts(lead))
+        terms = self._terms(k, self._symbols_of(on_host(value), lead), self._contexts(lead))
         known = ((x == k) & (is_text(k) | (k == END))).all(1) & (k[:, -1] == END)
         value_of = torch.where(known, terms, torch.where(x.isnan().any(1), torch.nan, -torch.inf))
         return value_of.reshape(lead)
+
+    def _symbols_of(self, rows: np.ndarray, lead: _size) -> np.ndarray:
+        """The symbols (N, T) of rows on the host, as `log_prob` makes them."""
+        k = np.nan_to_num(rows).round().clip(0, self.tokens.num_symbols - 1).astype(np.int64)
+        return np.broadcast_to(k, (*lead, *self.event_shape)).reshape(-1, *self.event_shape).copy()
 
     def sample(self, sample_shape: _size = ()) -> Tensor:
         """Draw x (*sample_shape, *batch, T), one token after another."""
@@ -296,18 +303,21 @@ class TokenDistribution(AutoregressiveDistribution):
                 break
         return x
 
-    def _terms(self, k: Tensor, context: Tensor | None) -> Float[Tensor, "row"]:
-        """log p of rows (N, T) that are texts."""
+    def _terms(self, k: Tensor, symbols: np.ndarray, context: Tensor | None) -> Float[Tensor, "row"]:
+        """log p of rows (N, T) that are texts, and lie on the host too."""
         if not len(k):
             return self.zeros(0)
         if torch.is_grad_enabled():
-            return self._terms_at_once(k, context)
-        lengths = is_text(k).sum(1)
-        order = lengths.argsort(stable=True)
-        part = lengths[order].cumsum(0) // self._tokens_at_once()
-        parts = order.split(part.unique_consecutive(return_counts=True)[1].tolist())
-        terms = [self._terms_at_once(k[rows], None if context is None else context[rows]) for rows in parts]
-        return torch.cat(terms)[order.argsort()]
+            return self._terms_at_once(k, symbols, context)
+        lengths = lengths_of(symbols)
+        order = lengths.argsort(kind="stable")
+        part = lengths[order].cumsum() // self._tokens_at_once()
+        parts = np.split(order, np.flatnonzero(np.diff(part)) + 1)
+        terms = []
+        for rows in parts:
+            at = to_device(rows, k.device)
+            terms.append(self._terms_at_once(k[at], symbols[rows], None if context is None else context[at]))
+        return torch.cat(terms)[to_device(order.argsort(), k.device)]
 
     def _tokens_at_once(self) -> int:
         """How many are scored at a time where no gradient keeps what was computed."""
@@ -315,25 +325,26 @@ class TokenDistribution(AutoregressiveDistribution):
             return _TOKENS_AT_ONCE
         return max(1, _NUMBERS_AT_ONCE // self.tokens.num_symbols)
 
-    def _terms_at_once(self, k: Tensor, context: Tensor | None) -> Tensor:
+    def _terms_at_once(self, k: Tensor, symbols: np.ndarray, context: Tensor | None) -> Tensor:
         """The same, with the scores of all tokens at once."""
-        counted = is_text(k)
-        counted[:, -1] = False  # where every text has ended
-        features, targets, positions = [], [], []
-        place = torch.arange(k.numel(), device=k.device).view_as(k)
-        for rows, longest in groups_of_length(counted.sum(1)):
-            some, places = k[rows, :longest], counted[rows, :longest]
-            h = call_net(_Features(self.tokens), (some,) if context is None else (some, context[rows]))
-            features.append(h[places])
-            targets.append(some[places])
-            positions.append(place[rows, :longest][places])
-        h, k_next, at = torch.cat(features), torch.cat(targets), torch.cat(positions)
+        lengths = np.minimum(lengths_of(symbols), k.shape[1] - 1)  # at the last position every text has ended
+        features, positions = [], []
+        for rows, longest in groups_of_length(lengths):
+            sent = to_device(rows, k.device)
+            counted = np.arange(longest) < lengths[rows, None]
+            h = call_net(_Features(self.tokens), (k[sent, :longest], *(() if context is None else (context[sent],))))
+            features.append(h.flatten(0, 1).index_select(0, to_device(np.flatnonzero(counted), k.device)))
+            positions.append((rows[:, None] * k.shape[1] + np.arange(longest))[counted])
+        places = np.concatenate(positions)
+        h, at = torch.cat(features), to_device(places, k.device)
+        k_next = k.flatten().index_select(0, at)
+        remember(k_next, torch.from_numpy(symbols.ravel()[places]))
         if self.grammar is None:
             log_p = self.tokens.log_p(h, k_next)
         else:
             assert isinstance(self.grammar, OpenPoints)
-            reach = int(counted.sum(1).max())
-            now = self.grammar.along(k[:, :reach]).at(at // k.shape[1] * reach + at % k.shape[1])
+            reach = int(lengths.max())
+            now = self.grammar.along(k[:, :reach], symbols[:, :reach]).at(at // k.shape[1] * reach + at % k.shape[1])
             log_p = _log_p_of_allowed(self.tokens.scores(h), k_next, self.grammar.allowed(now))
         return log_p.new_zeros(k.numel()).index_copy(0, at, log_p).view_as(k).sum(1)
 

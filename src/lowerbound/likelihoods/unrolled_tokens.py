@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -21,8 +22,9 @@ from lowerbound.nets import MLP
 from lowerbound.nets.convolution_then_lstm import ConvolutionThenLSTM
 from lowerbound.nets.parameters import parameters_of
 from lowerbound.nets.precision import call_net
-from lowerbound.nets.texts import is_text
+from lowerbound.nets.texts import lengths_of, symbols_on_host
 from lowerbound.nets.token_net import TokenNet
+from lowerbound.on_host import remember, to_device
 from lowerbound.protocols import Context
 
 __all__ = ["UnrolledTokens"]
@@ -79,11 +81,15 @@ class UnrolledDistribution(Distribution):
     def log_prob(self, value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """log r(x) of texts x (..., T), whose leading axes broadcast against the batch: (...), nats."""
         lead = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
-        k = value.expand(*lead, -1).long()
-        counted = is_text(k.flatten(0, -2)).view_as(k)
-        counted[..., -1] = False  # where every text has ended
-        terms = self.net.log_p(self.h.expand(*lead, *self.h.shape[-2:])[counted], k[counted])
-        return self.h.new_zeros(k.shape).masked_scatter(counted, terms).sum(-1)
+        x = value.expand(*lead, -1)
+        symbols = symbols_on_host(x)
+        last = symbols.shape[1] - 1  # where every text has ended
+        counted = np.flatnonzero(np.arange(last + 1) < np.minimum(lengths_of(symbols), last)[:, None])
+        at = to_device(counted, x.device)
+        k = x.flatten().index_select(0, at).long()
+        remember(k, torch.from_numpy(symbols.ravel()[counted]))
+        terms = self.net.log_p(self.h.expand(*lead, *self.h.shape[-2:]).flatten(0, -2).index_select(0, at), k)
+        return self.h.new_zeros(x.numel()).index_copy(0, at, terms).view(x.shape).sum(-1)
 
 
 class _OfPositions(nn.Module):

@@ -10,11 +10,15 @@ itself: it is the same one in training and in evaluation. It is best where symbo
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import ClassVar, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from lowerbound.on_host import on_host, to_device
 
 __all__ = ["AdaptiveSoftmax"]
 
@@ -51,8 +55,22 @@ class AdaptiveSoftmax(nn.Module):
         return self.layers.log_prob(h.flatten(0, -2)).unflatten(0, h.shape[:-1])
 
     def of(self, h: Float[Tensor, "row width"], k: Int[Tensor, "row"]) -> Float[Tensor, "row"]:
-        """log p of symbol k of each row, nats, at the cost of the groups that occur."""
-        return self.layers(h, k).output
+        """log p of symbol k of each row, nats, at the cost of the groups that occur.
+
+        It is that of torch's `forward`, which asks the device where the symbols of each group are.
+        """
+        symbols, cutoffs = on_host(k), [0, *self.layers.cutoffs]
+        of_head, of_group = k, torch.zeros_like(h[:, 0])
+        for group, (low, high) in enumerate(pairwise(cutoffs)):
+            rows = np.flatnonzero((low <= symbols) & (symbols < high))
+            if group == 0 or not len(rows):
+                continue
+            at = to_device(rows, k.device)
+            scores = self.layers.tail[group - 1](h.index_select(0, at))
+            log_p = scores.log_softmax(1).gather(1, (k.index_select(0, at) - low)[:, None])
+            of_head = of_head.index_fill(0, at, self.layers.shortlist_size + group - 1)
+            of_group = of_group.index_copy(0, at, log_p[:, 0])
+        return of_group + self.layers.head(h).log_softmax(1).gather(1, of_head[:, None])[:, 0]
 
     @torch.no_grad()
     def start_at(self, log_p: Float[Tensor, "symbol"]) -> None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from jaxtyping import Int
-from torch import Tensor
 
 __all__ = ["ATOM_SIZES", "BOND_SIZES", "FragmentTables", "classes_of"]
 
@@ -44,13 +43,13 @@ class FragmentTables:
         after: the atom and the order of each point after (F, C, 2); the order is 0 beyond the last.
     """
 
-    atom_start: Int[Tensor, "start"]
-    atoms: Int[Tensor, "atom 5"]
-    bond_start: Int[Tensor, "start"]
-    ends: Int[Tensor, "bond 2"]
-    bonds: Int[Tensor, "bond 2"]
-    before: Int[Tensor, "fragment 2"]
-    after: Int[Tensor, "fragment child 2"]
+    atom_start: Int[np.ndarray, "start"]
+    atoms: Int[np.ndarray, "atom 5"]
+    bond_start: Int[np.ndarray, "start"]
+    ends: Int[np.ndarray, "bond 2"]
+    bonds: Int[np.ndarray, "bond 2"]
+    before: Int[np.ndarray, "fragment 2"]
+    after: Int[np.ndarray, "fragment child 2"]
 
     @classmethod
     def read(cls, fragments: str) -> FragmentTables:
@@ -82,13 +81,13 @@ class FragmentTables:
         widest = max(1, *(len(after) for after in afters))
         padded = [after + [(0, 0)] * (widest - len(after)) for after in afters]
         return cls(
-            torch.tensor(atom_start),
-            torch.tensor(atoms).view(-1, len(ATOM_SIZES)),
-            torch.tensor(bond_start),
-            torch.tensor(ends, dtype=torch.long).view(-1, 2),
-            torch.tensor(bonds, dtype=torch.long).view(-1, 2),
-            torch.tensor(befores),
-            torch.tensor(padded),
+            np.array(atom_start),
+            np.array(atoms, np.int64).reshape(-1, len(ATOM_SIZES)),
+            np.array(bond_start),
+            np.array(ends, np.int64).reshape(-1, 2),
+            np.array(bonds, np.int64).reshape(-1, 2),
+            np.array(befores),
+            np.array(padded),
         )
 
 

@@ -15,13 +15,15 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from lowerbound.nets.lstm import run_lstm
 from lowerbound.nets.shapes import Shape, as_shape, numel
-from lowerbound.nets.texts import groups_of_length, is_text
+from lowerbound.nets.texts import groups_of_length, is_text, lengths_of, symbols_on_host
+from lowerbound.on_host import to_device
 
 __all__ = ["TokenEncoder", "TokenEncoderNetwork", "make_body"]
 
@@ -76,10 +78,10 @@ class TokenEncoder(nn.Module):
         """One output for each text (..., T), and its context (..., M) if there is one."""
         k = x.reshape(-1, x.shape[-1]).long()
         real = is_text(k)
-        groups = groups_of_length(real.sum(1))
-        pooled = torch.cat([self._pooled(k[rows, :longest], real[rows, :longest]) for rows, longest in groups])
-        place = torch.cat([rows for rows, _ in groups]).argsort()
-        pooled = pooled[place]
+        groups = groups_of_length(lengths_of(symbols_on_host(x)))
+        place = to_device(np.concatenate([rows for rows, _ in groups]).argsort(), x.device)
+        sent = [(to_device(rows, x.device), longest) for rows, longest in groups]
+        pooled = torch.cat([self._pooled(k[rows, :longest], real[rows, :longest]) for rows, longest in sent])[place]
         if context is not None:
             pooled = torch.cat([pooled, context.expand(*x.shape[:-1], -1).reshape(len(pooled), -1)], -1)
         return self.out(pooled).reshape(*x.shape[:-1], *self.out_shape)

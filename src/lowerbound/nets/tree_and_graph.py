@@ -19,12 +19,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from lowerbound.nets.texts import symbols_on_host
 from lowerbound.nets.token_net import TokenNet
+from lowerbound.on_host import remember
 
 __all__ = ["TreeAndGraphContext", "TreeAndGraphNet"]
 
@@ -153,10 +156,13 @@ class OfClasses(nn.Module):
         self.net, self.out_shape = net, cast(tuple[int, ...], net.out_shape)
         self.classes: Tensor
         self.register_buffer("classes", torch.tensor(classes), persistent=False)
+        self._on_host = np.array(classes)
 
     def forward(self, x: Float[Tensor, "..."], *context: Tensor) -> Float[Tensor, "..."]:
         """The output for rows x (..., T)."""
-        return self.net(self.classes[x.long()].to(x), *context)
+        rows = self.classes[x.long()].to(x)
+        remember(rows, torch.from_numpy(self._on_host[symbols_on_host(x)]).view(x.shape))
+        return self.net(rows, *context)
 
 
 class SideBySide(nn.Module):

@@ -57,6 +57,7 @@ class DirectAdam:
             self._optimizer.step()
             self._groups = self._collected()
             return
+        left_out: Tensor | None = getattr(self._optimizer, "found_inf", None)  # 1 where nothing may change
         for group, found in zip(groups, gradients, strict=True):
             options = group.options
             torch._foreach_add_(group.counts, 1)  # pyright: ignore[reportPrivateImportUsage]
@@ -74,7 +75,10 @@ class DirectAdam:
                 eps=options["eps"],
                 amsgrad=False,
                 maximize=False,
+                found_inf=left_out,
             )
+            if left_out is not None:
+                torch._foreach_sub_(group.counts, [left_out] * len(group.counts))  # pyright: ignore[reportPrivateImportUsage]
 
     def _collected(self) -> list[_Group] | None:
         """The lists of each group; None until each parameter has a state."""

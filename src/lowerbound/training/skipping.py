@@ -58,6 +58,18 @@ class Skipping:
         norms.copy_(torch.cat([norms[1:], kept[None]]))
         self.tensors["count"].add_((~taken).long())
 
+    @staticmethod
+    def tell(optimizer: torch.optim.Optimizer, taken: Tensor) -> bool:
+        """Let the next update of a fused optimiser change nothing unless it is `taken` (); whether it understands.
+
+        Its kernel reads on the device what torch's gradient scaler would write there: 1 leaves parameters and moments
+        as they are, and the counts of steps go back by it.
+        """
+        understands = getattr(optimizer, "_step_supports_amp_scaling", False)
+        if understands:
+            vars(optimizer)["found_inf"] = (~taken).float()
+        return understands
+
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Load what was saved.
 

@@ -65,7 +65,8 @@ class EagerStep:
         make_optimizer: from parameters, or groups of them, to an optimiser.
         clip_norm: largest norm of the whole gradient, or None.
         accumulate: parts of a batch that are computed one after another, with one update at the end.
-        skipping: which updates are left out, or None; with it every step waits for the device.
+        skipping: which updates are left out, or None; with it and an optimiser that has no fused kernel (as Adam and
+            AdamW have) every step waits for the device.
         shards: the parts of the loss that lie in this process, or None where it has the whole.
     """
 
@@ -108,7 +109,7 @@ class EagerStep:
         norms = row[len(terms) :]
         if self._clip_norm is not None:
             self._clip(norms, self._clip_norm)
-        if self._is_taken(norms):
+        if self._skipping is None or self._decides(norms, self._skipping):
             self._update()
         for p in self._trained:
             p.grad = None
@@ -136,13 +137,12 @@ class EagerStep:
         self._engine.backward(output.loss if share == 1 else share * output.loss)
         return output.terms
 
-    def _is_taken(self, norms: Tensor) -> bool:
-        if self._skipping is None:
-            return True
+    def _decides(self, norms: Tensor, skipping: Skipping) -> bool:
+        """Whether to call the update; a fused one is always called, and told to change nothing if it is left out."""
         norm = norms.norm()
-        taken = norm <= self._skipping.limit()
-        self._skipping.observe(norm, taken)
-        return bool(taken)
+        taken = norm <= skipping.limit()
+        skipping.observe(norm, taken)
+        return skipping.tell(self.optimizer, taken) or bool(taken)
 
     def _norms(self) -> Sequence[Tensor]:
         """The norm of each parameter's gradient; 0 if a parameter had no gradient in this step."""
@@ -209,7 +209,7 @@ class CompiledStep:
                 norm = row[len(self.terms) :].norm()
                 taken = norm <= limit
                 self._skipping.observe(norm, taken)
-                torch._foreach_sub_(counts, 0 if bool(taken) else 1)  # pyright: ignore[reportPrivateImportUsage]
+                torch._foreach_sub_(counts, [(~taken).float()] * len(counts))  # pyright: ignore[reportPrivateImportUsage]
             return row
 
     def begin(self) -> None:
@@ -265,7 +265,8 @@ class CompiledStep:
         with torch.random.fork_rng(devices=[]), buffers_kept(self._loss):
             for _ in range(repeats):
                 start = computing_seconds()
-                self._graph(parameters, means, squares, torch.ones(()), self._lr, self._limit(), *raw)
+                count = torch.ones((), device=parameters[0].device)
+                self._graph(parameters, means, squares, count, self._lr, self._limit(), *raw)
                 seconds.append(computing_seconds() - start)
         return min(seconds)
 
@@ -331,7 +332,7 @@ def _adam_state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> di
     """The state of torch's Adam for a parameter, made at the first request."""
     state = optimizer.state[parameter]
     if not state:
-        state["step"] = torch.zeros((), dtype=torch.float32)
+        state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
         state["exp_avg"] = torch.zeros_like(parameter)
         state["exp_avg_sq"] = torch.zeros_like(parameter)
     return state
