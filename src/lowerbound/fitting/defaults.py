@@ -73,6 +73,7 @@ GENERAL: dict[str, Any] = {
 }
 _LARGEST_BATCH, _FEWEST_EPOCHS, _FEWEST_STEPS, _IWAE_SAMPLES, _IWAE_SAMPLES_CONVOLVED = 128, 100, 8000, 8, 3
 _FEWEST_FOR_MIXTURE, _MOST_NAMED = 10, 8
+_NARROW, _WIDE_ROW = (64,), 100  # widths of `vade` for rows of fewer numbers
 _MOST_NUMBERS = 300  # of a row that is no table, for which fits of all candidates take minutes
 _ARRAYS = ("array", "series")
 _OF_REALS = ("reals", "columns")  # domains whose default likelihood gives way to that of a recipe
@@ -147,7 +148,7 @@ def _suits(dataset: Dataset) -> Decision | None:
     enough, few = training_rows(dataset) >= _FEWEST_FOR_MIXTURE, _on_few_values(dataset)
     if kinds == {"count"} and not gaps:
         return Decision("latent-classes" if enough else "counts", "every column holds counts")
-    if kinds == {"continuous"} and not gaps and len(columns) > 1 and enough:
+    if kinds == {"continuous"} and not gaps and enough:
         return Decision("mixture-of-factor-analysers", f"every column is continuous and complete{few}")
     if enough and (gaps or len(kinds) > 1 or kinds <= {"categorical", "ordinal", "positive", "date"}):
         reason = "there are gaps" if gaps else f"columns are {' and '.join(sorted(kinds))}"
@@ -301,6 +302,8 @@ def _of_the_net(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> d
     if "network" not in given and network == "convolution" and len(shape) < 2:
         network = "mlp"
         decisions["network"] = Decision(network, "rows are no pictures")
+    if recipe.name == "vade" and math.prod(shape) < _WIDE_ROW:
+        decisions["hidden"] = Decision(_NARROW, f"rows have fewer than {_WIDE_ROW} numbers")
     if recipe.option_defaults.get("hidden", ()) is None:
         reason = "channels of the stages of a convolution" if network == "convolution" else ""
         decisions["hidden"] = Decision(widths_of(network, shape), reason)
