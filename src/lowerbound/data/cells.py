@@ -140,7 +140,8 @@ def _categorical(column: Any) -> Cells:
 def _objects(column: Any, dtype: str) -> Cells:
     """Text, or Python objects that are all booleans, all numbers or all text."""
     values = column.astype(object).to_numpy()
-    missing = column.isna().to_numpy() | np.array([isinstance(value, str) and not value.strip() for value in values])
+    blank = np.array([isinstance(value, str) and not value.strip() for value in values], dtype=bool)
+    missing = column.isna().to_numpy() | blank
     present = values[~missing].tolist()
     if present and all(isinstance(value, bool) for value in present):
         return Cells(nature="boolean", dtype=dtype, numbers=_filled(values, missing))
