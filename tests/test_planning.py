@@ -211,12 +211,13 @@ MIXED = np.concatenate([REAL, COUNTS[:, :1], BITS[:, :1]], 1)
     "x, recipe, trained",
     [
         (REAL, "mixture-of-factor-analysers", "vae"),
+        (REAL[:, :1], "mixture-of-factor-analysers", "vae"),
         (COUNTS, "latent-classes", "counts"),
         (WITH_GAPS, "latent-classes", "vae"),
         (np.where(RNG.random(COUNTS.shape) < 0.1, np.nan, COUNTS), "latent-classes", "vae"),
         (MIXED, "latent-classes", "vae"),
     ],
-    ids=["reals", "counts", "reals with gaps", "counts with gaps", "several kinds"],
+    ids=["reals", "one column of reals", "counts", "reals with gaps", "counts with gaps", "several kinds"],
 )
 def test_another_recipe_than_with_nothing_said_is_said(x: Any, recipe: str, trained: str) -> None:
     assert plan(dataset_of(x)).recipe == plan(dataset_of(x), seed=3).recipe == recipe
@@ -307,3 +308,12 @@ def test_covariates_of_a_table_are_refused_by_what_takes_them() -> None:
     given = dataclasses.replace(table, schema=dataclasses.replace(table.schema, covariates=(CITY,)))
     with pytest.raises(ValueError, match=r"is of kind table and got covariates \('city'\), which models of cells"):
         plan(given)
+
+
+def test_clusters_of_narrow_rows_have_a_narrow_net() -> None:
+    """500, 500 and 2000 units put all rows of two planted groups in one cluster, after minutes."""
+    narrow, wide = plan(dataset_of(REAL), "vade"), plan(dataset_of(RNG.normal(size=(60, 100))), "vade")
+    assert tuple(narrow.model["hidden"]) == (64,)
+    assert "fewer than 100 numbers" in narrow.reasons["hidden"]
+    assert tuple(wide.model["hidden"]) == (500, 500, 2000)
+    assert plan(dataset_of(REAL), "vade", hidden=[8]).model["hidden"] == [8]

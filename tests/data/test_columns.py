@@ -2,13 +2,15 @@
 
 import json
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
 import pyarrow
 import pytest
 
-from lowerbound.data import DataError, Dataset, parse_columns
+from lowerbound.data import DataError, Dataset, parse_columns, read_file
 from lowerbound.data.columns import long_tailed
 from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.kinds import kind_named
@@ -19,6 +21,7 @@ from lowerbound.data.rows_of_columns import rows_of_table
 from lowerbound.data.schema import LeftOut, Schema, plain_dtype
 
 N = 60
+RNG = np.random.default_rng(1)
 
 
 def _mixed() -> pandas.DataFrame:
@@ -411,3 +414,19 @@ def test_a_kind_cannot_be_said_of_a_column_without_values() -> None:
         dataset_of(frame, overrides=Overrides.said(None, {"gone": "continuous"}))
     with pytest.raises(DataError, match=r"column 's' of .* holds no plain numbers"):
         dataset_of(frame.assign(s="a"), overrides=Overrides.said("image", None))
+
+
+@pytest.mark.parametrize("dtype", [object, "string", "category"])
+def test_cells_of_blanks_are_gaps_as_they_are_in_a_file(dtype: Any, tmp_path: Path) -> None:
+    """The same table as a DataFrame and as a file has the same columns and the same rows."""
+    ward = pandas.Series(np.resize(["a", "b", " ", "b", ""], N)).astype(dtype)
+    dose = pandas.Series(np.resize(["2020-01-31", " ", "2021-02-28"], N), dtype=object)
+    frame = pandas.DataFrame({"ward": ward, "seen": dose, "x": RNG.normal(size=N), "none": " "})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    of_frame, of_file = dataset_of(frame), read_file(tmp_path / "t.csv")
+    assert [(c.name, c.kind, c.categories, c.missing) for c in of_frame.schema.columns] == [
+        (c.name, c.kind, c.categories, c.missing) for c in of_file.schema.columns
+    ]
+    assert [item.reason for item in of_frame.schema.left_out] == ["no values"]
+    np.testing.assert_array_equal(of_frame.x_train, of_file.x_train)
+    np.testing.assert_array_equal(rows_under(frame, of_frame.schema).x, rows_under(frame, of_file.schema).x)

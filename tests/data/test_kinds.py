@@ -201,3 +201,11 @@ def test_colour_that_is_bytes_over_255_takes_the_likelihood_of_bytes(dtype) -> N
     assert data.default_likelihood == Dataset.from_array(COLOUR).default_likelihood == "discretized-logistic"
     assert data.kind_of_data.describe(data.schema) == ["Images of 3 x 4 x 5, intensities in [0, 1]: levels k / 255."]
     assert Dataset.from_array(RNG.random((20, 4, 5, 3))).default_likelihood == "continuous-bernoulli"
+
+
+@pytest.mark.parametrize(
+    "kind, said", [("table", "Table of 1 column."), ("counts", "Counts in 1 column, up to 3.")], ids=["table", "counts"]
+)
+def test_one_column_is_no_columns(kind: str, said: str) -> None:
+    x = np.resize([1, 3, 0], 12)[:, None] if kind == "counts" else np.linspace(0.1, 1.7, 12)[:, None] ** 2
+    assert kind_named(kind).describe(Dataset.from_array(x).schema)[0] == said

@@ -126,6 +126,26 @@ def test_infinity_is_placed(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "rows, what",
+    [([7, 2, 30, 4, 11, 0], "numbers"), ([0, 1, 2, 0, 1, 2], "numbers"), (["u", "v", "w", "x", "y", "z"], "names")],
+    ids=["a part of a table", "tables below one another", "names of rows"],
+)
+def test_an_index_without_a_name_is_left_out(tmp_path, rows, what):
+    pandas.DataFrame({"a": [1.5, 2.5, 4.0, 3.0, 9.0, 7.0], "b": [3.5, 3, 4, 8, 1, 2]}, index=rows).to_csv(
+        tmp_path / "t.csv"
+    )
+    data = read_file(tmp_path / "t.csv")
+    assert data.feature_names == ("a", "b")
+    assert data.notes == (f"The first column of t.csv has no name and {what} its rows; it was left out.",)
+
+
+def test_a_table_of_another_encoding_is_to_be_saved_as_utf_8(tmp_path):
+    for encoding in ("latin-1", "utf-16"):
+        (tmp_path / "t.csv").write_text("größe,a\n1,2\n3,5\n5,6\n", encoding=encoding)
+        assert _refusal(tmp_path / "t.csv").endswith(": save it as UTF-8.")
+
+
 def test_headers(tmp_path):
     (tmp_path / "t.csv").write_text("1.5,2\n3,4\n5,6\n")
     assert "first line of t.csv holds numbers" in _refusal(tmp_path / "t.csv")
@@ -135,8 +155,9 @@ def test_headers(tmp_path):
     data = read_file(tmp_path / "t.csv")
     assert data.feature_names == ("0", "1", "2", "3", "4")
     assert data.notes == ("The first column of t.csv has no name and numbers its rows; it was left out.",)
-    (tmp_path / "t.csv").write_text("a,\n1,2\n3,5\n5,6\n")
-    assert "column 1 of t.csv has no name" in _refusal(tmp_path / "t.csv")
+    for header, row in (("a,", "1,2\n3,5\n5,6\n"), (",a", "1.5,2\n3,5\n5,6\n"), (",a", "u,2\nv,5\nu,6\n")):
+        (tmp_path / "t.csv").write_text(f"{header}\n{row}")
+        assert f"column {int(header == 'a,')} of t.csv has no name" in _refusal(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("a,b,a\n1,2,3\n3,4,5\n")
     assert "t.csv has two columns named 'a'" in _refusal(tmp_path / "t.csv")
 

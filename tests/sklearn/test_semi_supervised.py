@@ -5,6 +5,7 @@ from typing import Any
 
 import jaxtyping
 import numpy as np
+import pandas
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
@@ -93,6 +94,25 @@ def test_labels_of_any_type(names: np.ndarray) -> None:
     assert model.classes_.tolist() == names.tolist()
     assert set(model.predict(X)) <= set(names.tolist())
     assert model.sample(2, label=names[1]).shape == (2, 3)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pandas.NA, "", -1])
+@pytest.mark.parametrize("form", [np.asarray, pandas.Series, lambda y: pandas.Series(y).astype("category")])
+def test_text_that_is_missing_is_no_label(missing: Any, form: Callable[[np.ndarray], Any]) -> None:
+    X, _, y = blobs()
+    names = np.array(["low", "middle", "high"], dtype=object)
+    labels = np.where(y == -1, np.array(missing, dtype=object), names[y])
+    model = small(epochs=2).fit(X, form(labels))
+    assert model.classes_.tolist() == ["high", "low", "middle"]
+
+
+def test_numpy_makes_text_of_minus_one() -> None:
+    X, _, y = blobs()
+    labels = np.array([-1 if label == -1 else ["low", "middle", "high"][label] for label in y.tolist()])
+    assert labels.dtype.kind == "U"
+    assert small(epochs=1).fit(X, labels).classes_.tolist() == ["high", "low", "middle"]
+    signs = np.array(["-1", "1"])[np.arange(len(X)) % 2]
+    assert small(epochs=1).fit(X, signs).classes_.tolist() == ["-1", "1"]
 
 
 def test_images_are_binarized_anew() -> None:

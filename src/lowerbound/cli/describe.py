@@ -67,7 +67,9 @@ def _data(dataset: Dataset, plan: Plan, transform: nn.Module) -> str:
     from lowerbound.data.split import num_for_selection
 
     shape = " x ".join(str(n) for n in dataset.event_shape)
-    things = f"rows of {shape} columns" if len(dataset.event_shape) == 1 else f"{dataset.schema.rows_called} of {shape}"
+    columns = "column" if shape == "1" else "columns"
+    is_flat = len(dataset.event_shape) == 1
+    things = f"rows of {shape} {columns}" if is_flat else f"{dataset.schema.rows_called} of {shape}"
     things = things if not dataset.schema.is_written else "texts" if dataset.schema.text else "molecules"
     use = "watch training by" if _estimates(plan) else "choose the weights"
     chosen = f" ({num_for_selection(dataset.num_train):,} of them to {use})" if plan.steps else ""

@@ -156,9 +156,11 @@ def check_layer(array: str, known: Iterable[str], name: str) -> None:
     Raises:
         DataError: naming those that are, and how the layer of a fit is made from X.
     """
+    known = tuple(known)
     if array not in known:
+        others = f"but {_listed(known)}; name one, or" if known else "and no other;"
         raise DataError(
-            f"{name} has no layer '{clipped(array, 30)}' (named here or in the fit) but {_listed(known)}; name one, or "
+            f"{name} has no layer '{clipped(array, 30)}' (named here or in the fit) {others} "
             f"add it: adata.layers['{clipped(array, 20)}'] = adata.X."
         )
 

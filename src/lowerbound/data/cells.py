@@ -10,7 +10,7 @@ text        any other text; the values of a pandas categorical             none:
 other       lists, bytes, durations, …                                     none
 ==========  =============================================================  ============================
 
-Missing cells are NaN among numbers and None among texts.
+Missing cells are NaN among numbers and None among texts. Text of nothing but blanks is missing, as it is in a file.
 """
 
 from __future__ import annotations
@@ -129,17 +129,19 @@ def strftime_of(seconds: np.ndarray) -> str:
 
 def _categorical(column: Any) -> Cells:
     inner = column.cat.categories
-    names = tuple(_text(value) for value in inner.tolist())
+    named = [_text(value) for value in inner.tolist()]
+    names = tuple(name for name in named if name.strip())
     codes = column.cat.codes.to_numpy()
-    texts = np.array([*names, None], dtype=object)[codes]  # the code of a missing cell is −1
+    texts = np.array([*(name if name.strip() else None for name in named), None], dtype=object)[codes]  # −1 is missing
     dtype = f"category[{inner.dtype}]" if getattr(inner.dtype, "kind", "O") in "iuf" else "category"
     return Cells(nature="text", dtype=dtype, texts=texts, categories=names, ordered=bool(column.cat.ordered))
 
 
 def _objects(column: Any, dtype: str) -> Cells:
     """Text, or Python objects that are all booleans, all numbers or all text."""
-    missing = column.isna().to_numpy()
     values = column.astype(object).to_numpy()
+    blank = np.array([isinstance(value, str) and not value.strip() for value in values], dtype=bool)
+    missing = column.isna().to_numpy() | blank
     present = values[~missing].tolist()
     if present and all(isinstance(value, bool) for value in present):
         return Cells(nature="boolean", dtype=dtype, numbers=_filled(values, missing))
@@ -152,7 +154,7 @@ def _objects(column: Any, dtype: str) -> Cells:
     if not all(isinstance(value, str) for value in present):
         return Cells(nature="other", dtype=dtype)
     if present and all(_DATE.fullmatch(value) for value in present):
-        return _dates(column, dtype)
+        return _dates(column.mask(missing), dtype)
     texts = values.copy()
     texts[missing] = None
     return Cells(nature="text", dtype=dtype, texts=texts)

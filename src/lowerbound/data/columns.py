@@ -167,7 +167,7 @@ def _column(series: Any, name: str, said: str | None, what: str) -> Column | Lef
     cells = read_cells(series)
     if said in ("continuous", "positive", "count"):
         cells = codes_as_numbers(cells)
-    if bool(series.isna().all()):
+    if bool(series.isna().all()) or (cells.texts is not None and not any(cells.texts.tolist())):
         if said is not None:
             raise DataError(f"column '{clipped(name)}' of {what} cannot be {said}: it holds no values; leave it out.")
         return LeftOut(name=name, reason="no values")

@@ -17,7 +17,7 @@ import numpy as np
 
 from lowerbound.data.errors import DataError, nearest
 
-__all__ = ["MOST_CLASSES", "UNLABELLED", "class_names", "label_values", "number_text", "numbered"]
+__all__ = ["MOST_CLASSES", "UNLABELLED", "class_names", "is_missing", "label_values", "number_text", "numbered"]
 
 UNLABELLED = -1
 """The value of an unknown label, as in scikit-learn."""
@@ -46,7 +46,7 @@ def label_values(y: np.ndarray, name: str) -> np.ndarray:
         return y
     if y.dtype.kind not in "OUT":
         raise DataError(f"{name} has type {y.dtype}; expected numbers or text: convert it first.")
-    values = [None if _is_missing(value) else value for value in y.tolist()]
+    values = [None if is_missing(value) else value for value in y.tolist()]
     present = [value for value in values if value is not None]
     if present and all(isinstance(value, bool | np.bool_) for value in present) and len(present) == len(values):
         return np.array(values, dtype=bool)
@@ -139,8 +139,10 @@ def _measured(values: np.ndarray, name: str) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def _is_missing(value: object) -> bool:
-    """Whether a value is None, NaN, pandas.NA or NaT: it does not equal itself, or the comparison fails."""
+def is_missing(value: object) -> bool:
+    """Whether a value is blank text, None, NaN, pandas.NA or NaT: these do not equal themselves, or fail to compare."""
+    if isinstance(value, str):
+        return not value.strip()
     try:
         return value is None or bool(value != value)
     except (TypeError, ValueError):

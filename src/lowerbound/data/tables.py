@@ -52,8 +52,9 @@ def read_table(path: Path, label: str | None, usual_label: str | None = None) ->
         label = usual_label
     notes = ()
     if index is not None:
+        what = "numbers" if frame[index].dtype.kind in "iu" else "names"
         frame = frame.drop(columns=index)
-        notes = (f"The first column of {clipped(path.name)} has no name and numbers its rows; it was left out.",)
+        notes = (f"The first column of {clipped(path.name)} has no name and {what} its rows; it was left out.",)
     if is_parquet and named:
         index_names = ", ".join(f"'{clipped(str(name))}'" for name in named)
         notes = (f"The index of {clipped(path.name)} ({index_names}) names its rows; it was left out.",)
@@ -114,8 +115,9 @@ def _read_frame(path: Path, is_parquet: bool) -> Any:
         raise
     except _BROKEN as error:
         detail = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        remedy = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else "save it again"
         raise DataError(
-            f"'{clipped(path.name)}' is not a readable table ({clipped(detail.rstrip('.'), 120)}): save it again."
+            f"'{clipped(path.name)}' is not a readable table ({clipped(detail.rstrip('.'), 120)}): {remedy}."
         ) from error
 
 
@@ -136,23 +138,32 @@ def _check_names(names: tuple[str, ...], path: Path) -> None:
 
 
 def _check_header(frame: pandas.DataFrame, path: Path) -> str | None:
-    """The name that pandas gave to a first column without one, if it numbers the rows.
+    """The name that pandas gave to a first column without one, if it numbers or names the rows.
 
     Raises:
         DataError: another column has no name, or the first line holds numbers.
     """
     names = [str(column) for column in frame.columns]
     unnamed = [i for i, name in enumerate(names) if not name.strip() or name.startswith("Unnamed: ")]
-    if unnamed == [0] and len(names) > 1 and np.array_equal(frame.iloc[:, 0].to_numpy(), np.arange(len(frame))):
+    if unnamed == [0] and len(names) > 1 and _is_index(frame.iloc[:, 0]):
         return frame.columns[0]
     if unnamed:
-        raise DataError(f"column {unnamed[0]} of {clipped(path.name)} has no name: name it or leave it out.")
+        raise DataError(
+            f"column {unnamed[0]} of {clipped(path.name)} has no name: write one into the first line, or delete it."
+        )
     positions = [str(i) for i in range(len(names))]
     if names and names != positions and all(_is_number(name) for name in names):
         raise DataError(
             f"the first line of {clipped(path.name)} holds numbers; expected a line of column names: add one."
         )
     return None
+
+
+def _is_index(cells: pandas.Series) -> bool:
+    """Whether they are an index, as pandas and R write it: whole numbers, such as those of the rows of a part of a
+    table or of several below one another, or a text for each row.
+    """
+    return cells.dtype.kind in "iu" or (cells.dtype.kind not in "fb" and cells.notna().all() and cells.is_unique)
 
 
 def _is_number(text: str) -> bool:

@@ -148,7 +148,7 @@ def _suits(dataset: Dataset) -> Decision | None:
     enough, few = training_rows(dataset) >= _FEWEST_FOR_MIXTURE, _on_few_values(dataset)
     if kinds == {"count"} and not gaps:
         return Decision("latent-classes" if enough else "counts", "every column holds counts")
-    if kinds == {"continuous"} and not gaps and len(columns) > 1 and enough:
+    if kinds == {"continuous"} and not gaps and enough:
         return Decision("mixture-of-factor-analysers", f"every column is continuous and complete{few}")
     if enough and (gaps or len(kinds) > 1 or kinds <= {"categorical", "ordinal", "positive", "date"}):
         reason = "there are gaps" if gaps else f"columns are {' and '.join(sorted(kinds))}"
@@ -306,7 +306,9 @@ def _of_the_net(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> d
     if "network" not in given and network == "convolution" and len(shape) < 2:
         network = "mlp"
         decisions["network"] = Decision(network, "rows are no pictures")
-    if recipe.option_defaults.get("hidden", ()) is None:
+    if recipe.widths is not None:
+        decisions["hidden"] = Decision(*recipe.widths(shape))
+    elif recipe.option_defaults.get("hidden", ()) is None:
         reason = "channels of the stages of a convolution" if network == "convolution" else ""
         decisions["hidden"] = Decision(widths_of(network, shape), reason)
     return decisions

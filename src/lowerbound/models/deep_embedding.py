@@ -23,6 +23,7 @@ weights of the mean into those of the log-variance, which makes the noise of a l
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ __all__ = [
 
 _BLOCK = 1024
 _ROWS_TO_CHOOSE = 2000
+_OF_THE_PAPER, _NARROW, _WIDE = (500, 500, 2000), (64,), 100
 _FACTORS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _PRETRAIN, _NOISE, _SAMPLE = 1, 2, 3  # streams of random numbers
 
@@ -90,7 +92,7 @@ def vade(
     *,
     clusters: int = 10,
     latent_dim: int = 10,
-    hidden: Sequence[int] = (500, 500, 2000),
+    hidden: Sequence[int] | None = None,
     likelihood: str = "bernoulli",
     activation: Activation = "relu",
 ) -> LatentVariableModel:
@@ -100,7 +102,8 @@ def vade(
         event_shape: shape of one datum.
         clusters: how many Gaussians.
         latent_dim: length of z.
-        hidden: widths of the hidden layers from the data to z, mirrored back; the defaults are the paper's.
+        hidden: widths of the hidden layers from the data to z, mirrored back; None for 500, 500 and 2000, which are the
+            paper's, or 64 for rows of fewer than 100 numbers.
         likelihood: of `likelihoods`, with options (see `spelling`).
         activation: nonlinearity.
 
@@ -117,9 +120,16 @@ def vade(
         latent_dim=latent_dim,
         prior=f"mixture-normal:components={clusters}",
         likelihood=likelihood,
-        hidden=hidden,
+        hidden=_widths(event_shape)[0] if hidden is None else hidden,
         activation=activation,
     )
+
+
+def _widths(event_shape: Sequence[int]) -> tuple[Sequence[int], str]:
+    """Of few numbers the paper's net learns nothing: all rows of two planted groups were in one cluster."""
+    if math.prod(event_shape) < _WIDE:
+        return _NARROW, f"rows have fewer than {_WIDE} numbers"
+    return _OF_THE_PAPER, ""
 
 
 def start(
@@ -347,5 +357,6 @@ RECIPE = Recipe(
     make=vade,
     defaults={"objective": "elbo", "binarization": "none"},
     start=start,
+    widths=_widths,
     assigns=True,
 )

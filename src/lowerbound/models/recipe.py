@@ -7,7 +7,7 @@ A recipe stands in the file of its model. Another installed package adds one by 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -120,6 +120,8 @@ class Recipe:
         finish: a second training after the last step, or None.
         likelihood: the name of its likelihood, unless the user may choose another.
         assigns: whether its model assigns each row to a class or a cluster, to be compared with labels.
+        widths: from an event shape to its option `hidden` where none is said, and the reason, which is empty for its
+            usual widths; None for those of all autoencoders (`parts.widths_of`).
         tables_counts: whether its option `columns` is said with tables for counts of few values.
         cites: the works that the model is of, as keys of `references.bib`, or BibTeX entries (`cited`).
     """
@@ -132,6 +134,7 @@ class Recipe:
     finish: Finish | None = None
     likelihood: str = "bernoulli"
     assigns: bool = False
+    widths: Callable[[Sequence[int]], tuple[Sequence[int], str]] | None = None
     tables_counts: bool = False
     cites: tuple[str, ...] = ()
 

@@ -24,6 +24,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from torch import Tensor
 
 from lowerbound.data.classes import UNLABELLED
+from lowerbound.data.labels import is_missing
 from lowerbound.data.transform import Binarization
 from lowerbound.fitted import Fitted
 from lowerbound.fitting.planning import Plan
@@ -83,8 +84,8 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         n_features_in_, feature_names_in_: as in scikit-learn.
 
     Notes:
-        Labels may be of any sortable type; −1 means no label, as in `sklearn.semi_supervised` (with strings as labels
-        use an array of objects).
+        Labels may be of any sortable type; −1 means no label, as in `sklearn.semi_supervised`, and so does what is
+        missing (None, NaN, an empty text) among text and objects.
 
     References:
         Kingma, Rezende, Mohamed & Welling (2014), arXiv:1406.5298.
@@ -160,7 +161,7 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         self.device = device
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> SemiSupervisedVAE:
-        """Fit to rows X (N, D) with labels y (N,), −1 where there is none.
+        """Fit to rows X (N, D) with labels y (N,), −1 or missing where there is none.
 
         Raises:
             ValueError: no row has a label, fewer than two classes, or what `VAE.fit` refuses.
@@ -258,17 +259,14 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
         labels = column_or_1d(np.asarray(y), warn=True)
         if len(labels) != count:
             check_consistent_length(np.empty(count), labels)
-        known = (
-            np.ones(count, dtype=bool) if labels.dtype.kind in "US" else np.asarray(labels != UNLABELLED, dtype=bool)
-        )
+        known = _are_known(labels)
         if labels.dtype.kind == "f" and not np.isfinite(labels).all():
             raise ValueError("y contains NaN or infinity; give -1 where a label is not known.")
         if not known.any():
             raise ValueError(
                 "y has no label (all are -1); label some rows of each class, or fit a VAE, which takes none."
             )
-        check_classification_targets(np.array(labels[known].tolist()))  # also of an array of objects
-        self.classes_ = np.unique(labels[known])
+        self.classes_ = _classes(labels[known])
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y has one class, {self.classes_[0]!r}; expected at least 2 classes besides -1 (no label)."
@@ -330,3 +328,38 @@ def _check_choices(stack: str, labels: str) -> None:
         raise ValueError(
             f"stack is {stack!r} and labels {labels!r}; expected 'm2' or 'm1+m2', and 'enumerate' or 'sample'."
         )
+
+
+def _are_known(labels: np.ndarray) -> np.ndarray:
+    """Which of the labels (N,) are labels: not −1, nor missing among objects and text. "-1" beside text that spells no
+    number is what numpy makes of −1.
+    """
+    if labels.dtype.kind not in "OU":
+        return np.asarray(labels != UNLABELLED, dtype=bool)
+    none: set[object] = {UNLABELLED}
+    told = [label for label in labels.tolist() if not is_missing(label)]
+    if any(isinstance(label, str) and not _spells_a_number(label) for label in told):
+        none |= {str(UNLABELLED)}
+    return np.array([not is_missing(label) and label not in none for label in labels.tolist()], dtype=bool)
+
+
+def _spells_a_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _classes(labels: np.ndarray) -> np.ndarray:
+    """The different labels (K,), sorted.
+
+    Raises:
+        ValueError: they are measurements, or of types that have no order among each other.
+    """
+    check_classification_targets(np.array(labels.tolist()))  # also of an array of objects
+    try:
+        return np.unique(labels)
+    except TypeError as error:
+        types = ", ".join(sorted({type(label).__name__ for label in labels.tolist()}))
+        raise ValueError(f"y has labels of types that have no order ({types}); make them all text.") from error

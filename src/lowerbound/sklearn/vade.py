@@ -52,7 +52,8 @@ class VaDE(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, Base
     Arguments:
         n_clusters: how many; or several numbers, of which the one with the best held-out bound is chosen.
         latent_dim: length of z.
-        hidden: widths of the hidden layers from the data to z, mirrored back.
+        hidden: widths of the hidden layers from the data to z, mirrored back; None: 64 for rows of fewer than 100
+            numbers, else 500, 500 and 2000, which are the paper's.
         likelihood: name of a class of `likelihoods`, with options (see `spelling`).
         activation: nonlinearity.
         event_shape: (height, width) or (channels, height, width) if rows are images; None for rows of a table.

@@ -76,7 +76,8 @@ class Counts(Table):
         """How many columns, the largest count, and what was left out."""
         columns = schema.columns or ()
         highest = max((column.high or 0 for column in columns), default=0)
-        lines = [f"Counts in {len(columns)} columns, up to {highest:,.0f}.", *super().describe(schema)[2:]]
+        many = "s" if len(columns) > 1 else ""
+        lines = [f"Counts in {len(columns)} column{many}, up to {highest:,.0f}.", *super().describe(schema)[2:]]
         if highest == _LARGEST_OF_BYTES and not schema.has_names:
             lines.append("  If these are pixels, say kind='image:event_shape=[H,W]'.")
         return lines

@@ -135,7 +135,7 @@ class Table:
         """How many columns of which kind, by name; those that do not vary, and those left out with the reason."""
         columns = schema.columns or ()
         kinds = dict.fromkeys(column.kind for column in columns)
-        lines = [f"Table of {len(columns)} columns."]
+        lines = [f"Table of {len(columns)} column{'s' if len(columns) > 1 else ''}."]
         for kind in kinds:
             mine = [_words(column) for column in columns if column.kind == kind]
             lines.append(f"  {kind}: {_listed(mine)}")
