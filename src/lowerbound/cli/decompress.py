@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from lowerbound.cli.options import force_option
@@ -52,6 +54,7 @@ def decompress(run: str, file: str, out: str, force: bool) -> None:
     if suffix in (".csv", ".parquet"):
         check_table(fitted)
     with CountProgress(open_console(), "rows") as progress:
+        rows: Any
         if suffix in lines:
             rows, text = decompressed_text(fitted, file, progress=progress)
         else:
