@@ -229,6 +229,10 @@ def test_molecules_are_decompressed_to_lines_of_smiles(cli, run, path, refused, 
     assert ".smi, .txt." in refused("decompress", run, tmp_path / "x.lb", "--out", tmp_path / "back.png")
 
 
+def test_places_of_rows_are_no_molecules(run, refused):
+    assert "and SMILES in one of molecules" in refused("interpolate", run, "0", "3")
+
+
 @pytest.fixture(scope="module")
 def tree_and_graph(path):
     out = path.parent / "tree-and-graph"
