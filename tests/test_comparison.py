@@ -15,6 +15,7 @@ from lowerbound.data import Dataset
 from lowerbound.exact import LinearGaussian
 from lowerbound.fitted import Fitted
 from lowerbound.report import render_comparison
+from lowerbound.verbs import comparison
 from lowerbound.verbs.comparison import Comparison, compare, holm
 
 EXACT = LinearGaussian.random(3, 1, seed=1, dtype=torch.float32)
@@ -113,6 +114,12 @@ def test_binarizations_are_other_units():
         compare(fits[0], fits[1])
     with pytest.raises(ValueError, match="expected log-probabilities of grey values"):
         compare(fits[0], fits[2])
+
+
+@pytest.mark.parametrize("runs", [[], {"a": 1}, 5], ids=str)
+def test_runs_are_given_one_after_another(runs):
+    with pytest.raises(ValueError, match=rf"compare got a {type(runs).__name__}; give .* as in compare\(a, b\)"):
+        comparison._opened([runs])
 
 
 def test_one_run_is_too_few():

@@ -117,7 +117,17 @@ def test_texts_count_by_their_tokens_and_one_without_latents_takes_one():
     short, long = torch.tensor([[3.0] + [0] * 11] * 8), torch.tensor([[3.0] * 11 + [0]] * 8)
     few, many = effort._operations(made, short, None)[1], effort._operations(made, torch.cat([short, long]), None)[1]
     assert many == pytest.approx(few * (2 + 12) / 2 / 2)
-    assert samples_for(language_model((12,), **sizes).eval(), long, None) == effort.Samples(1)
+    without = language_model((12,), **sizes).eval()
+    assert samples_for(without, long, None) == effort.Samples(1)
+    assert effort.knows_log_p(without)
+    assert not effort.knows_log_p(made)
+
+
+def test_scores_of_a_language_model_are_exact():
+    fitted = lb.fit(["a b c", "b c"] * 20, "language-model", embedding_dim=4, width=4, steps=1, device="cpu")
+    scores = fitted.evaluate()
+    assert scores["exact"]
+    assert scores["log_evidence"] == pytest.approx(scores["elbo"], rel=1e-6)
 
 
 def test_rows_beyond_the_first_block_change_nothing(monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas
 import pytest
@@ -40,6 +42,10 @@ def test_a_fitted_model_shows_how_it_was_made() -> None:
     assert three.startswith("  choices  objective iwae, gradient dreg, loss variational, steps 2, seed 0, ")
     assert "latent dim 2" in repr(fitted)
     assert last == "  score    elbo, nats -3.25"
+    assert fitted.plan is not None
+    fitted.plan = replace(fitted.plan, model={**fitted.plan.model, "likelihood": "mixed:columns=" + "count+" * 200})
+    assert len(repr(fitted)) < 1000
+    assert "mixed:columns=count+" in repr(fitted)
 
 
 def test_scores_are_kept_for_what_is_printed() -> None:

@@ -18,6 +18,7 @@ from typing import Any, cast
 from torch import nn
 
 from lowerbound.data import Dataset, names
+from lowerbound.data.covariates import names_of_covariates
 from lowerbound.data.given import dataset_of
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.transform import Transform
@@ -42,7 +43,7 @@ def fit(
     columns: Mapping[Any, str] | None = None,
     series: str | None = None,
     time: str | None = None,
-    covariates: Sequence[str] = (),
+    covariates: str | Sequence[str] = (),
     hold_out: bool = True,
     on_record: Callable[[Record], None] | None = None,
     logger: ChosenLogger = None,
@@ -100,7 +101,7 @@ def fit(
     if isinstance(data, str | Path):
         label = y if isinstance(y, str) else None
         said_of = {"label": label, "kind": kind, "columns": columns, "series": series, "time": time}
-        place = described(data, array=array, covariates=covariates, **said_of)
+        place = described(data, array=array, covariates=names_of_covariates(covariates), **said_of)
     return fit_dataset(dataset, recipe, on_record=on_record, logger=logger, start=start, place=place, **given)
 
 

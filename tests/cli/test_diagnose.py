@@ -92,7 +92,9 @@ def test_data_that_are_gone_are_refused(refused, table, tmp_path):
     words = ["fit", str(copy), "--label", "species", "--steps", "2", "--out", str(tmp_path / "run"), "--no-evaluate"]
     assert main([*words, *TINY]) == 0
     copy.unlink()
-    assert "There is no file" in refused("diagnose", tmp_path / "run")
+    said = refused("diagnose", tmp_path / "run")
+    assert "are gone: there is no file" in said
+    assert "name the rows with --data" in said
 
 
 @pytest.mark.parametrize(

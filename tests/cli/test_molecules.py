@@ -222,7 +222,15 @@ def test_molecules_are_decompressed_to_lines_of_smiles(cli, run, path, refused, 
     assert answer.out.endswith(f"Wrote 102 rows to {tmp_path / 'x.lb'}\n")
     assert cli("decompress", run, tmp_path / "x.lb", "--out", tmp_path / "back.smi").code == 0
     assert (tmp_path / "back.smi").read_text() == path.read_text()
+    (tmp_path / "headed.smi").write_bytes(b"smiles name\r\nCCO one\r\nOCC two")
+    assert cli("compress", run, tmp_path / "headed.smi", "--out", tmp_path / "headed.lb").code == 0
+    assert cli("decompress", run, tmp_path / "headed.lb", "--out", tmp_path / "headed-again.smi").code == 0
+    assert (tmp_path / "headed-again.smi").read_bytes() == (tmp_path / "headed.smi").read_bytes()
     assert ".smi, .txt." in refused("decompress", run, tmp_path / "x.lb", "--out", tmp_path / "back.png")
+
+
+def test_places_of_rows_are_no_molecules(run, refused):
+    assert "and SMILES in one of molecules" in refused("interpolate", run, "0", "3")
 
 
 @pytest.fixture(scope="module")

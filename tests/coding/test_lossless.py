@@ -16,6 +16,7 @@ import lowerbound as lb
 from lowerbound.cli.compress import lines_of
 from lowerbound.data import DataError
 from lowerbound.training.checkpoint import CheckpointError
+from lowerbound.verbs.lossless import decompressed_text
 from lowerbound.verbs.lossless_file import Content, pack, unpack
 
 SMALL: dict[str, Any] = {"latent_dim": 2, "hidden": [4], "steps": 3, "num_samples": 2, "device": "cpu"}
@@ -247,7 +248,29 @@ def test_what_follows_the_end_of_a_text_takes_no_bits(of_texts, tmp_path):
     assert found.bits == pytest.approx(found.elbo_bits, rel=2e-3)
 
 
-@pytest.mark.parametrize("lines", [{}, {"number": 3}, {"held": {"0": 5}}, {"words": 3}, 7], ids=str)
+@pytest.mark.parametrize("written", ["a b c\nb c", "\ufeffa b c\r\nb c\r\n", "c\n\n", "c", "\n\nc\n"], ids=repr)
+def test_a_file_of_lines_comes_back_to_the_byte(of_texts, tmp_path, written):
+    """The mark of UTF-8, and an end of the last line or none."""
+    _, fitted = of_texts
+    (tmp_path / "lines.txt").write_bytes(written.encode())
+    fitted.compress(tmp_path / "lines.txt", tmp_path / "x.lb")
+    lines, text = decompressed_text(fitted, tmp_path / "x.lb")
+    assert text == written
+    assert lines == fitted.decompress(tmp_path / "x.lb")
+
+
+def test_files_of_lines_that_say_nothing_of_their_ends_are_read(of_texts, tmp_path):
+    texts, fitted = of_texts
+    fitted.compress(texts, tmp_path / "x.lb")
+    content = (tmp_path / "x.lb").read_bytes()
+    older = {key: value for key, value in unpack(content).header["lines"].items() if key != "around"}
+    (tmp_path / "x.lb").write_bytes(with_header(content, lines=older))
+    assert decompressed_text(fitted, tmp_path / "x.lb") == (texts, "".join(f"{text}\n" for text in texts))
+
+
+@pytest.mark.parametrize(
+    "lines", [{}, {"number": 3}, {"held": {"0": 5}}, {"words": 3}, {"around": ["", 5]}, {"around": 1}, 7], ids=str
+)
 def test_lines_of_other_rows_are_refused(of_texts, tmp_path, lines):
     texts, fitted = of_texts
     fitted.compress(texts, tmp_path / "x.lb")

@@ -66,6 +66,10 @@ def test_files_objects_and_frames_give_the_same_covariates(tmp_path):
         np.testing.assert_array_equal(
             data.covariates_test[:, 0], (cells.obs["batch"] == "b").to_numpy()[data.test_rows]
         )
+    (by_name,) = dataset_of(cells, covariates="batch").schema.covariates  # a str is one name, and not its letters
+    assert (
+        by_name == read_file(tmp_path / "x.h5ad", covariates="batch").schema.covariates[0] == read.schema.covariates[0]
+    )
     assert read.checksum == given.checksum != read_file(tmp_path / "x.h5ad").checksum
     assert read.row_names == given.row_names == tuple(cells.obs.index)
     assert Schema.from_json(read.schema.to_json()) == read.schema

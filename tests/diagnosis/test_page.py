@@ -55,6 +55,13 @@ def test_every_finding_has_its_sentence_its_verdict_and_its_picture():
     assert "Not defined." in page
 
 
+def test_findings_are_printed_a_line_each_and_without_the_numbers_of_their_pictures():
+    lines = str(diagnosis()).splitlines()
+    assert lines[:3] == [f"run {HOSTILE}", f"problem 0 (present): Sentence 0 {HOSTILE}.", f"  lowerbound fit {HOSTILE}"]
+    assert len(lines) == 1 + len(PICTURES) + 1 + 1
+    assert "array" not in repr(diagnosis())
+
+
 def test_no_string_becomes_markup():
     page = render_diagnosis(diagnosis())
     assert "<script" not in page

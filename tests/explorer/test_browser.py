@@ -33,6 +33,10 @@ def grey(view):
 def test_the_served_page_decodes_what_the_model_decodes(browser, server, explorer):
     browser.open(server.address)
     browser.until(DRAWN)
+    of_order = [int(d) for d in json.loads(browser.run("JSON.stringify([...byId('up').options].map((o) => o.value))"))]
+    names = json.loads(browser.run("JSON.stringify([...byId('up').options].map((o) => o.textContent))"))
+    numbers = [int(name.split()[1]) for name in names]  # "latent 0", as `traverse` and the columns of `encode` say
+    assert numbers == of_order
     browser.run("byId('over').focus()")
     for _ in range(9):
         browser.key("ArrowRight")

@@ -48,7 +48,11 @@ def test_principal_components_say_so_with_their_share():
     axes = latent_map(LATENTS, explained=(0.314, 0.2)).axes[0]
     assert axes.get_xlabel() == "First principal component (31% of the variance)"
     assert axes.get_ylabel() == "Second principal component (20% of the variance)"
-    assert latent_map(LATENTS).axes[0].get_ylabel() == "z₂"
+
+
+def test_latents_are_numbered_as_traverse_and_encode_number_them():
+    axes = latent_map(LATENTS).axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("latent 0", "latent 1")
 
 
 def test_one_dimension_is_a_histogram_of_all_rows():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from lowerbound.cli.options import force_option
@@ -40,8 +42,8 @@ def decompress(run: str, file: str, out: str, force: bool) -> None:
     from lowerbound.cli.progress import CountProgress
     from lowerbound.cli.terminal import open_console
     from lowerbound.cli.texts import endings_of_lines
-    from lowerbound.data.kinds.strings import texts_in
     from lowerbound.runs import Run
+    from lowerbound.verbs.lossless import decompressed_text
     from lowerbound.verbs.lossy import is_with_loss
 
     path, opened = Path(out), Run.open(run)
@@ -52,13 +54,17 @@ def decompress(run: str, file: str, out: str, force: bool) -> None:
     if suffix in (".csv", ".parquet"):
         check_table(fitted)
     with CountProgress(open_console(), "rows") as progress:
-        rows = fitted.decompress(file, progress=progress)
+        rows: Any
+        if suffix in lines:
+            rows, text = decompressed_text(fitted, file, progress=progress)
+        else:
+            rows, text = fitted.decompress(file, progress=progress), ""
     if not suffix:
         write_pictures(path, rows, force=force)
     elif isinstance(rows, dict):
         rows = of_one_size(rows)
     if suffix in lines:
-        write_bytes(path, "".join(f"{line}\n" for line in texts_in(rows)).encode())
+        write_bytes(path, text.encode())
     elif suffix == ".npz":
         write_npz(path, x=array_of(rows))
     elif suffix == ".npy":

@@ -88,6 +88,8 @@ def _pair(fitted: Fitted, first: str, second: str, other: Other) -> Any:
         if other.data is not None:
             raise click.UsageError("--data is for places of rows, and FIRST and SECOND are texts; leave it out.")
         other_data(fitted, other)
+        if fitted.schema.molecules is not None and (first.isdecimal() or second.isdecimal()):
+            raise click.UsageError("FIRST and SECOND are places of rows in other runs, and SMILES in one of molecules.")
         return [first, second]
     for word in (first, second):
         if not (word.isascii() and word.isdigit() and len(word) < 19):

@@ -8,6 +8,7 @@ are read in blocks, so that a memory map is checked without being loaded.
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
 from collections.abc import Iterable, Sequence
@@ -38,6 +39,7 @@ __all__ = [
     "check_unit_interval",
     "check_varies",
     "check_width",
+    "is_gone",
     "numbers_of",
 ]
 
@@ -46,6 +48,17 @@ MOST_COLUMNS = 100_000
 
 SAVED_AS_AN_ARRAY = "save the numbers as an .npy file and say kind='array'"
 """What is left to do with a file of more columns, in the words of `check_width`."""
+
+
+def is_gone(path: Path) -> bool:
+    """Whether nothing has this name, nor files those of this pattern."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return not glob.has_magic(str(path))
+    except (OSError, ValueError):  # see `check_path`, which says what is wrong
+        return False
+    return False
 
 
 def check_path(path: Path) -> None:

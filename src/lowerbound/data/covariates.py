@@ -35,6 +35,7 @@ __all__ = [
     "drawn_covariates",
     "encode_covariates",
     "infer_covariates",
+    "names_of_covariates",
     "with_covariates",
     "words_of",
 ]
@@ -174,6 +175,15 @@ def drawn_covariates(
         else:
             columns.append(rng.choice(covariate.size, count, p=np.array(covariate.shares)).astype(np.float64))
     return np.stack(columns, 1)
+
+
+def names_of_covariates(said: str | Sequence[str]) -> tuple[str, ...]:
+    """The names of columns that a user says, of which a str is one.
+
+    >>> names_of_covariates("batch"), names_of_covariates(["batch", "age"])
+    (('batch',), ('batch', 'age'))
+    """
+    return (said,) if isinstance(said, str) else tuple(said)
 
 
 def with_covariates(contents: Contents, names: Sequence[str]) -> Contents:

@@ -15,7 +15,7 @@ from lowerbound.data.assemble import Rows, to_dataset, to_rows
 from lowerbound.data.catalog import load, names
 from lowerbound.data.column_labels import name_of
 from lowerbound.data.contents import Contents
-from lowerbound.data.covariates import with_covariates
+from lowerbound.data.covariates import names_of_covariates, with_covariates
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.foreign_tables import in_pandas
@@ -36,7 +36,7 @@ def dataset_of(
     schema: Schema | None = None,
     overrides: Overrides | None = None,
     names_of_columns: tuple[str, ...] | None = None,
-    covariates: Sequence[str] = (),
+    covariates: str | Sequence[str] = (),
     hold_out: bool = True,
 ) -> Dataset:
     """The data of a fit.
@@ -57,7 +57,7 @@ def dataset_of(
         DataError: the data cannot be read, or are not what is said of them; y or hold_out with data that say
             themselves what they hold out and which their labels are.
     """
-    data = in_pandas(data)
+    data, covariates = in_pandas(data), names_of_covariates(covariates)
     if not isinstance(hold_out, bool):
         raise DataError(f"hold_out is {clipped(repr(hold_out), 30)}; give True or False.")
     of_file = isinstance(data, str | Path) and str(data) not in names()

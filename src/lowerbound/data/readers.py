@@ -32,7 +32,7 @@ from lowerbound.data.arrays import read_npy, read_npz
 from lowerbound.data.assemble import Rows, to_dataset, to_rows
 from lowerbound.data.checks import check_path
 from lowerbound.data.contents import Contents
-from lowerbound.data.covariates import with_covariates
+from lowerbound.data.covariates import names_of_covariates, with_covariates
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.formats.h5ad import read_h5ad
@@ -127,7 +127,7 @@ def read_file(
     event_shape: tuple[int, ...] | None = None,
     overrides: Overrides | None = None,
     schema: Schema | None = None,
-    covariates: Sequence[str] = (),
+    covariates: str | Sequence[str] = (),
     series: str | None = None,
     time: str | None = None,
     stream_above: int = STREAM_ABOVE,
@@ -155,7 +155,9 @@ def read_file(
         DataError: if the data are missing, unreadable, of another format, or fail a check.
     """
     path, usual = Path(path), None if schema is None else schema.label
-    asked = tuple(covariates) if schema is None else tuple(covariate.name for covariate in schema.covariates)
+    asked = (
+        names_of_covariates(covariates) if schema is None else tuple(covariate.name for covariate in schema.covariates)
+    )
     if overrides is None:
         overrides = Overrides.said(kind, columns, event_shape, series, time)
     elif (kind, columns, event_shape, series, time) != (None,) * 5:

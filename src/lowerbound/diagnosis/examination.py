@@ -71,6 +71,13 @@ class Diagnosis:
         """The problems that the model has."""
         return tuple(finding for finding in self.findings if finding.present)
 
+    def __str__(self) -> str:
+        """A line for each problem, and one for its remedy."""
+        lines = [self.title]
+        for name, present, sentence, remedy in map(row_of, self.findings):
+            lines += [f"{name} ({present}): {sentence}", *([f"  {remedy}"] if remedy else [])]
+        return "\n".join(lines)
+
     def _repr_html_(self) -> str:
         """A table for notebooks: each problem with its finding and remedy."""
         return html_table(self.title, [row_of(finding) for finding in self.findings])

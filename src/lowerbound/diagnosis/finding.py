@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -122,7 +122,7 @@ class Finding:
     sentence: str
     evidence: Measurement | None = None
     remedy: str | None = None
-    picture: Picture | None = None
+    picture: Picture | None = field(default=None, repr=False)
 
     def _repr_html_(self) -> str:
         """A table of one row for notebooks."""

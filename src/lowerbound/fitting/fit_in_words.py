@@ -28,7 +28,7 @@ def html_of_fit(name: str, schema: Schema, plan: Plan | None, scores: Mapping[st
 def lines_of_fit(name: str, schema: Schema, plan: Plan | None, scores: Mapping[str, Any] | None) -> str:
     """Lines for the terminal: the data, the choices one after another, and the scores."""
     parts = {"data": _data(schema), "left out": _folded(_left_out(schema))}
-    parts["choices"] = _folded([f"{key} {value}" for key, value in _choices(plan).items()])
+    parts["choices"] = _folded([f"{key} {clipped(str(value))}" for key, value in _choices(plan).items()])
     scored = "; ".join(f"{key} {value}" for key, value in _scores(scores).items())
     parts["score"] = scored or "not evaluated: evaluate() scores its test rows"
     return "\n".join([_title(name, plan), *(f"  {key:<9}{words}" for key, words in parts.items() if words)])

@@ -61,7 +61,7 @@ def latent_map(
 
 def _axis_name(i: int, explained: Sequence[float] | None) -> str:
     if explained is None:
-        return f"z{'₁₂'[i]}"
+        return f"latent {i}"
     share = f" ({explained[i]:.0%} of the variance)" if i < len(explained) else ""
     return f"{_ORDINALS[i]} principal component{share}"
 

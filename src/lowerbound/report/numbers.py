@@ -48,13 +48,13 @@ class Tile:
 def format_nats(value: float | int | None, like: float | int | None = None) -> str:
     """A number with decimals that suit its size, or the size of `like`; None stands for one that is not finite.
 
-    >>> format_nats(-86.354), format_nats(-1.2345), format_nats(0.4, like=-86.4)
-    ('−86.35', '−1.234', '0.40')
+    >>> format_nats(-86.354), format_nats(-1.2345), format_nats(0.4, like=-86.4), format_nats(-0.0001, like=-86.4)
+    ('−86.35', '−1.234', '0.40', '0.00')
     """
     if value is None:
         return "not finite"
     digits = 2 if abs(value if like is None else like) >= 10 else 3
-    return f"{value:,.{digits}f}".replace("-", "−")
+    return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−")  # + 0.0, so that none is −0.00
 
 
 def scores(contents: ReportContents) -> list[Score]:

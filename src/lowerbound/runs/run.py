@@ -29,6 +29,8 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from lowerbound.data import DataError, Dataset, load, read_file
+from lowerbound.data.checks import is_gone
+from lowerbound.data.errors import clipped
 from lowerbound.data.schema import Schema
 from lowerbound.fitted import Fitted
 from lowerbound.fitting.planning import Plan
@@ -147,6 +149,11 @@ class Run:
             DataError: the data is gone, or is not the same any more.
         """
         data = self.config["data"]
+        if "path" in data and is_gone(Path(data["path"])):
+            raise DataError(
+                f"the data of {self.path} are gone: there is no file '{clipped(data['path'])}'; put them back, or name "
+                "the rows with --data where the command takes it (in Python give them)."
+            )
         dataset = load_dataset(data, self.schema if self.config["format"] > 1 else None)
         former = self.config["format"] == 1 and data["checksum"] == dataset.legacy_checksum
         if data["checksum"] != dataset.checksum and not former:

@@ -135,10 +135,10 @@ def compare(
         progress: called after each run with their number so far and in all.
 
     Raises:
-        ValueError: fewer than two runs or rows, the same run twice, or runs of other data, other test rows or other
-            units.
+        ValueError: what is no run, fewer than two runs or rows, the same run twice, or runs of other data, other test
+            rows or other units.
     """
-    fits = [run if isinstance(run, Fitted) else Fitted.open(run) for run in runs]
+    fits = _opened(runs)
     names = _names(fits)
     for name, fitted in zip(names[1:], fits[1:], strict=True):
         _check_data(names[0], fits[0], name, fitted)
@@ -190,6 +190,17 @@ def holm(p: Float64[np.ndarray, "test"]) -> Float64[np.ndarray, "test"]:
 
 def _error(values: Float64[np.ndarray, "run row"]) -> Float64[np.ndarray, "run"]:
     return values.std(1, ddof=1) / np.sqrt(values.shape[1])
+
+
+def _opened(runs: Sequence[Any]) -> list[Fitted]:
+    """The fitted models that a user gives, opened where folders are given."""
+    for run in runs:
+        if not isinstance(run, Fitted | Path | str):
+            raise ValueError(
+                f"compare got a {type(run).__name__}; give fitted models or folders one after another, as in "
+                "compare(a, b)."
+            )
+    return [run if isinstance(run, Fitted) else Fitted.open(run) for run in runs]
 
 
 def _names(fits: Sequence[Fitted]) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from lowerbound.protocols import Context
 from lowerbound.randomness import forked
 from lowerbound.weights import is_exact, latents_of, log_density, log_reverse
 
-__all__ = ["Samples", "rows_trained", "samples_for", "samples_of_summary"]
+__all__ = ["Samples", "knows_log_p", "rows_trained", "samples_for", "samples_of_summary"]
 
 _MOST, _FEWEST, _OF_SUMMARY = 1000, 10, 64
 _ROWS, _LENGTHS = slice(0, 8), slice(0, BLOCK)  # `score` has no more at hand, and takes as many samples as `evaluate`
@@ -73,7 +73,7 @@ def samples_for(
         num_trained: the result of `rows_trained`.
     """
     count = len(x) if num_rows is None else num_rows
-    if is_exact(model) or (facts_of(model.likelihood).domain == "tokens" and _has_no_latents(model)):
+    if knows_log_p(model):
         return Samples(1)
     if not count:
         return Samples(_MOST)
@@ -106,8 +106,10 @@ def samples_of_summary(count: int) -> int:
     return min(_OF_SUMMARY, max(_FEWEST, count))
 
 
-def _has_no_latents(model: LatentVariableModel) -> bool:
-    return model.prior(None).event_shape.numel() == 0
+def knows_log_p(model: LatentVariableModel) -> bool:
+    """Whether log w is log p(x) whatever is drawn: q(z | x) is p(z | x), or a language model has no latents."""
+    of_tokens = facts_of(model.likelihood).domain == "tokens"
+    return is_exact(model) or (of_tokens and model.prior(None).event_shape.numel() == 0)
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lowerbound.coding import BATCH, BitStack, Codec, StackError, groups_of
 from lowerbound.data import DataError
+from lowerbound.data.formats.text import around_lines
 from lowerbound.data.kinds.strings import texts_in
 from lowerbound.data.own_table import read_own
 from lowerbound.data.transform import Pixels
@@ -38,11 +39,11 @@ from lowerbound.verbs.coded_file import (
 )
 from lowerbound.verbs.lossless_file import Content, pack
 from lowerbound.verbs.lossless_grid import Grid, grid_of
-from lowerbound.verbs.lossless_lines import Lines, given_lines, lines_beside, lines_of, with_lines
+from lowerbound.verbs.lossless_lines import Lines, given_lines, lines_beside, lines_of, text_of, with_lines
 from lowerbound.verbs.lossless_others import sizes_of_others
 from lowerbound.verbs.lossless_shown import check_shown, shown
 
-__all__ = ["Compressed", "codec_of", "compress", "decompress", "grid_for"]
+__all__ = ["Compressed", "codec_of", "compress", "decompress", "decompressed_text", "grid_for"]
 
 _MOST_STEPS, _MOST_LATENTS = 10_000, 1000
 _ELBO, _DRAWS, _MOST_ROWS = 8, 16, 4096  # the stream of random numbers; latents for each row; rows of the bound
@@ -124,7 +125,7 @@ def compress(
     if lines is None:
         check_shown(own, rendered, fitted.schema)
     else:
-        header["lines"] = lines_beside(lines, rows, rendered)
+        header["lines"] = lines_beside(lines, rows, rendered, _around(data, own, lines))
     rests = grid.rests(flat, k)
     content = pack(Content(header=header, seen=seen, stack=stack.to_bytes(), rests=rests))
     back, beside = _decoded(fitted, content, "what was coded", third(progress, 1))
@@ -153,6 +154,12 @@ def compress(
     return found
 
 
+def _around(data: Any, own: Any, lines: list[str]) -> tuple[str, str]:
+    """What stands around the lines of the user's file; of other data the end of the last line alone."""
+    is_file = isinstance(data, str | Path) and isinstance(own, np.ndarray) and Path(data).is_file()
+    return around_lines(Path(data), lines) if is_file else ("", "\n")
+
+
 def _header(fitted: Fitted, x: np.ndarray, stack: BitStack, *, refine: int, samples: int) -> dict[str, Any]:
     """What a file says of its rows and of the state that they were coded in."""
     return {
@@ -174,11 +181,28 @@ def _check_coded(fitted: Fitted) -> None:
 
 def decompress(fitted: Fitted, path: str | Path, *, progress: Progress | None = None) -> Any:
     """The rows of a file, in the form of the user's data. See `Fitted.decompress`."""
-    path = Path(path)
-    content = read_coded(path)
-    x, beside = _decoded(fitted, content, str(path), progress)
-    rendered = shown(x, fitted.schema)
+    rendered, beside = _shown_again(fitted, Path(path), progress)
     return rendered if beside is None else with_lines(rendered, lines_of(texts_in(rendered), beside))
+
+
+def decompressed_text(fitted: Fitted, path: str | Path, *, progress: Progress | None = None) -> tuple[list[str], str]:
+    """The lines of a file, and the text file that they stood in; of rows that stood in none, one line for each.
+
+    Raises:
+        ValueError: as `Fitted.decompress`.
+    """
+    rendered, beside = _shown_again(fitted, Path(path), progress)
+    lines = texts_in(rendered)
+    if beside is None:
+        return lines, "".join(f"{line}\n" for line in lines)
+    lines = lines_of(lines, beside)
+    return lines, text_of(lines, beside)
+
+
+def _shown_again(fitted: Fitted, path: Path, progress: Progress | None) -> tuple[Any, Lines | None]:
+    """Rows as the model writes them, and the lines beside them."""
+    x, beside = _decoded(fitted, read_coded(path), str(path), progress)
+    return shown(x, fitted.schema), beside
 
 
 def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) -> tuple[np.ndarray, Lines | None]:
@@ -192,7 +216,7 @@ def _decoded(fitted: Fitted, data: bytes, name: str, progress: Progress | None) 
     with decoding(name, "rows"), np.errstate(over="ignore", invalid="ignore"):  # a header may say anything
         beside = header["lines"]
         if beside is not None:
-            lines_of([""] * header["rows"], beside)
+            text_of(lines_of([""] * header["rows"], beside), beside)
         if header["elements"] != math.prod(shape) or header["dtype"] not in _DTYPES or header["batch"] != BATCH:
             raise ValueError("rows of another shape")
         grid = Grid.from_json(header["grid"], header["elements"])

@@ -16,11 +16,12 @@ from lowerbound.data.kinds.strings import strings_of, texts_in
 from lowerbound.data.schema import Schema
 from lowerbound.data.tokens import UNKNOWN
 
-__all__ = ["Lines", "given_lines", "lines_beside", "lines_of", "with_lines"]
+__all__ = ["Lines", "given_lines", "lines_beside", "lines_of", "text_of", "with_lines"]
 
 Lines = dict[str, Any]
 """How many lines there are, the spaces before and after most of them, the places of those that are no row, unknown
-words by their line, and by their places the lines that are held as they were written; plain values."""
+words by their line, by their places the lines that are held as they were written, and what stands in their file before
+and after all of them; plain values."""
 
 
 def given_lines(own: Any, schema: Schema) -> list[str] | None:
@@ -36,13 +37,14 @@ def given_lines(own: Any, schema: Schema) -> list[str] | None:
     return strings_of(given, None if part is None else part.column, "the data", "text")
 
 
-def lines_beside(lines: list[str], rows: Rows, rendered: Any) -> Lines:
+def lines_beside(lines: list[str], rows: Rows, rendered: Any, around: tuple[str, str]) -> Lines:
     """What is held beside coded rows.
 
     Arguments:
         lines: all that the user gave.
         rows: those that are coded.
         rendered: the same, as the model writes them.
+        around: see `around_lines`.
     """
     places = list(range(len(lines))) if rows.numbers is None else rows.numbers.tolist()
     text = rows.schema.text
@@ -57,7 +59,7 @@ def lines_beside(lines: list[str], rows: Rows, rendered: Any) -> Lines:
             words[str(i)] = found
     no_rows = sorted(set(range(len(lines))) - set(places))
     return {"number": len(lines), "edges": [before, after], "unknown": unknown, "no_rows": no_rows,
-            "words": words, "held": held}  # fmt: skip
+            "words": words, "held": held, "around": list(around)}  # fmt: skip
 
 
 def lines_of(rendered: list[str], beside: Lines) -> list[str]:
@@ -80,6 +82,16 @@ def lines_of(rendered: list[str], beside: Lines) -> list[str]:
     if not all(isinstance(line, str) for line in found):
         raise TypeError("lines that are no text")
     return found
+
+
+def text_of(lines: list[str], beside: Lines) -> str:
+    """The file that the lines were read from; of files that say nothing around their lines, each with its end.
+
+    Raises:
+        ValueError, TypeError: what is around them is no text.
+    """
+    before, after = beside.get("around", ["", "\n"])
+    return before + "\n".join(lines) + after
 
 
 def _edges(line: str) -> tuple[str, str]:

@@ -8,9 +8,9 @@ from typing import Any
 from lowerbound.evaluate.missing import of_gaps
 from lowerbound.fitted import Fitted
 from lowerbound.verbs.citing import catalogue_entry, cite
+from lowerbound.verbs.effort import knows_log_p
 from lowerbound.verbs.evidence_name import OF_GAPS, evidence_name
 from lowerbound.verbs.methods_paragraph import methods_paragraph
-from lowerbound.weights import is_exact
 
 __all__ = ["model_card"]
 
@@ -102,7 +102,7 @@ def _limits(fitted: Fitted) -> Iterator[str]:
         "It is a model of rows like those it was fitted to, and says nothing of others; `lowerbound score` tells how "
         "likely rows are under it."
     )
-    if not is_exact(fitted.model):
+    if not knows_log_p(fitted.model):
         yield f"{evidence_name(of_gaps(fitted.model))} is known by a lower bound."
     yield from _below(fitted.scores or {})
     if not fitted.scores:

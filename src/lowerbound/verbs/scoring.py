@@ -52,11 +52,11 @@ from lowerbound.priors import is_mixture, unused_components
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
 from lowerbound.verbs.annealed_scores import NUM_CHAINS, annealed_scores
-from lowerbound.verbs.effort import Samples, rows_trained, samples_for, samples_of_summary
+from lowerbound.verbs.effort import Samples, knows_log_p, rows_trained, samples_for, samples_of_summary
 from lowerbound.verbs.integration_scores import integration_scores
 from lowerbound.verbs.language_baseline import language_model_of
 from lowerbound.verbs.score_parts import against, baselines_left_out, baselines_of, defined, is_discrete, mean_and_error
-from lowerbound.weights import is_exact, latents_of
+from lowerbound.weights import latents_of
 
 __all__ = [
     "assignments",
@@ -250,7 +250,7 @@ def score(
         "elbo_standard_error": parts.elbo_standard_error,
         **dict(zip(("log_evidence", "log_evidence_standard_error"), mean_and_error(log_p), strict=True)),
         "log_scale": in_units,
-        **({"exact": True} if is_exact(model) else {}),
+        **({"exact": True} if knows_log_p(model) else {}),
         "num_samples": num_samples,
         "num_data": x_test.shape[0],
         "num_dimensions": evidence.num_dimensions,

@@ -18,7 +18,7 @@ from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.lines import Lines, is_no_text, no_text, not_in_utf_8
 from lowerbound.data.memory import size_in_words
 
-__all__ = ["read_smiles", "read_text", "read_texts", "texts_in"]
+__all__ = ["around_lines", "read_smiles", "read_text", "read_texts", "texts_in"]
 
 _ENDINGS, _OF_MOLECULES = (".txt", ".txt.gz"), (".smi.txt", ".smi.txt.gz")
 _UNPACKED = 4  # bytes of text, about, for each that is compressed
@@ -107,6 +107,22 @@ def read_smiles(path: Path, label: str | None) -> Contents:
     found = read_text(path, label)
     headed = len(found.x) > 1 and found.x[0].split()[:1] in (["smiles"], ["SMILES"], ["Smiles"])
     return replace(found, container="smi", x=found.x[1:] if headed else found.x)
+
+
+def around_lines(path: Path, lines: Sequence[str]) -> tuple[str, str]:
+    """What stands in a text file before its first line and after its last, which no line says.
+
+    Before are the mark of UTF-8 that some programs write and the heading of a file of SMILES; after is the end of the
+    last line, where it has one.
+
+    Arguments:
+        path: a file that `read_text` or `read_smiles` reads.
+        lines: those that were read.
+    """
+    text, body = _content(path, clipped(path.name)).decode("utf-8", errors="replace"), "\n".join(lines)
+    end = "\n" if text.endswith("\n") else ""
+    before = text[: len(text) - len(body) - len(end)]
+    return (before, end) if before + body + end == text else ("", "\n")
 
 
 def _content(path: Path, name: str) -> bytes:

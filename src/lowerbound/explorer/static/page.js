@@ -13,6 +13,7 @@ const centre = () => {
   return Float32Array.from(mean);
 };
 let middle;
+const nameOf = (d) => `latent ${d}`; // as `traverse` and the columns of `encode` number them
 const codeOf = (row) => codes.subarray(row * all.size, (row + 1) * all.size);
 const here = () => plane.lift(map.cursor, chosen ? codeOf(chosen.row) : middle);
 const contextRow = () => (chosen ? chosen.row : 0);
@@ -44,7 +45,7 @@ async function begin() {
 
 function fillChoices() {
   const order = all.latents.map((_, d) => d).sort((c, d) => all.latents[d].activity - all.latents[c].activity);
-  const option = (d) => make('option', { value: d, textContent: `z${d + 1}${all.latents[d].silent ? ' (silent)' : ''}` });
+  const option = (d) => make('option', { value: d, textContent: `${nameOf(d)}${all.latents[d].silent ? ' (silent)' : ''}` });
   const shares = all.principal?.shares.map((share) => Math.round(100 * share));
   const first = shares ? [make('option', { value: 'pca', textContent: `PCA (${shares[0]} + ${shares[1]} %)` })] : [];
   byId('across').append(...first, ...order.map(option));
@@ -174,7 +175,7 @@ function changed(what, within) {
 const REST = 150; // ms
 let asking = false, wanted = false, quick = true, resting = 0, nearestShown = -1;
 async function cursorMoved() {
-  const names = plane.axes ? plane.axes.map((d) => `z${d + 1}`) : ['1st component', '2nd component'];
+  const names = plane.axes ? plane.axes.map(nameOf) : ['1st component', '2nd component'];
   byId('where').textContent = map.cursor.slice(0, all.size === 1 ? 1 : 2).map((x, k) => `${names[k]} = ${x.toFixed(3)}`).join(', ')
     + (all.size > 2 && all.decodes ? `; the other directions are those of ${chosen && !embedded ? 'the chosen row' : 'the mean of the rows'}.` : '')
     + (embedded && plane.saved ? ' Shown is the nearest point that was decoded.' : '');
@@ -302,7 +303,7 @@ function fillLatents(rates) {
   const bars = order.slice(0, 200).map((d) => {
     const bar = make('i');
     bar.style.width = `${Math.max(0, (100 * of(d)) / most)}%`;
-    const name = `z${d + 1}${all.latents[d].silent ? ' silent' : ''}`;
+    const name = `${nameOf(d)}${all.latents[d].silent ? ' silent' : ''}`;
     const button = make('button', { type: 'button', className: all.latents[d].silent ? 'silent' : '', title: 'Show it across' },
       make('span', { textContent: name }), make('span', { className: 'track' }, bar), make('span', { className: 'value', textContent: short(of(d)) }));
     button.addEventListener('click', () => {
