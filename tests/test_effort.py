@@ -130,6 +130,14 @@ def test_scores_of_a_language_model_are_exact():
     assert scores["log_evidence"] == pytest.approx(scores["elbo"], rel=1e-6)
 
 
+def test_a_molecule_has_several_rows_and_the_score_of_one_is_a_bound():
+    sizes = {"embedding_dim": 4, "width": 4, "steps": 1, "device": "cpu"}
+    fitted = lb.fit(["CCO", "CCN", "c1ccccc1"] * 15, "language-model", kind="molecules", **sizes)
+    scores = fitted.evaluate()
+    assert "exact" not in scores
+    assert scores["num_samples"] == 1
+
+
 def test_rows_beyond_the_first_block_change_nothing(monkeypatch):
     sizes = {"likelihood": "tokens:num_symbols=9", "embedding_dim": 4, "width": 8}
     made = sentence_vae((12,), latent_dim=2, **sizes).eval()

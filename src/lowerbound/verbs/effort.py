@@ -73,7 +73,7 @@ def samples_for(
         num_trained: the result of `rows_trained`.
     """
     count = len(x) if num_rows is None else num_rows
-    if knows_log_p(model):
+    if is_exact(model) or _has_no_latents(model):
         return Samples(1)
     if not count:
         return Samples(_MOST)
@@ -107,9 +107,15 @@ def samples_of_summary(count: int) -> int:
 
 
 def knows_log_p(model: LatentVariableModel) -> bool:
-    """Whether log w is log p(x) whatever is drawn: q(z | x) is p(z | x), or a language model has no latents."""
-    of_tokens = facts_of(model.likelihood).domain == "tokens"
-    return is_exact(model) or (of_tokens and model.prior(None).event_shape.numel() == 0)
+    """Whether log w is log p(x) whatever is drawn: q(z | x) is p(z | x), or a language model has no latents. A molecule
+    may be written in several ways, so that its log p is above that of the row that writes it.
+    """
+    writes_molecules = getattr(model.likelihood, "grammar", None) is not None
+    return is_exact(model) or (_has_no_latents(model) and not writes_molecules)
+
+
+def _has_no_latents(model: LatentVariableModel) -> bool:
+    return facts_of(model.likelihood).domain == "tokens" and model.prior(None).event_shape.numel() == 0
 
 
 @torch.no_grad()
