@@ -25,6 +25,7 @@ from lowerbound.evaluate.evidence import ELEMENTS_AT_ONCE
 from lowerbound.fitted import BLOCK, Fitted
 from lowerbound.fitting.defaults import facts_of
 from lowerbound.hooks import PointMass
+from lowerbound.likelihoods.open_points import OpenPoints
 from lowerbound.likelihoods.tokens import num_tokens
 from lowerbound.model import LatentVariableModel
 from lowerbound.protocols import Context
@@ -110,7 +111,7 @@ def knows_log_p(model: LatentVariableModel) -> bool:
     """Whether log w is log p(x) whatever is drawn: q(z | x) is p(z | x), or a language model has no latents. A molecule
     may be written in several ways, so that its log p is above that of the row that writes it.
     """
-    writes_molecules = getattr(model.likelihood, "grammar", None) is not None
+    writes_molecules = any(isinstance(part, OpenPoints) for part in model.modules())
     return is_exact(model) or (_has_no_latents(model) and not writes_molecules)
 
 
