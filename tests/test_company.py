@@ -23,6 +23,7 @@ OF_BITS = {"objective": "elbo", "gradient": "score-function", "num_samples": 4}
         ({"posterior": "bernoulli", "objective": "iwae"}, {"prior": "bernoulli", **OF_BITS} | {"objective": None}),
         ({"posterior": "relaxed-bernoulli:temperature=0.3"}, {"prior": "relaxed-bernoulli"}),
         ({"posterior": nn.Identity()}, {}),
+        ({"prior": "hyperprior"}, {}),  # a word of the recipe rate-distortion
     ],
     ids=str,
 )

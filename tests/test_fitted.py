@@ -152,7 +152,7 @@ def test_the_seed_decides_every_draw_and_the_callers_state_is_left_alone(models:
 
 
 def test_many_rows_are_taken_in_blocks_without_repeating_draws(models: dict[str, Fitted], monkeypatch: Any) -> None:
-    monkeypatch.setattr("lowerbound.fitted._BLOCK", 4)
+    monkeypatch.setattr("lowerbound.fitted.BLOCK", 4)
     rows = np.repeat(REAL[:1], 8, axis=0)
     scores = models["reals"].score(rows, num_samples=1)
     assert len(set(scores.tolist())) == 8
@@ -273,7 +273,7 @@ def test_classes_and_clusters_are_assigned() -> None:
 def test_the_cluster_of_a_row_does_not_depend_on_the_block_it_falls_into(monkeypatch: pytest.MonkeyPatch) -> None:
     clustered = lb.fit(REAL, "vade:clusters=3", latent_dim=2, hidden=[4], steps=1, device="cpu")
     whole = clustered.probabilities(REAL)
-    monkeypatch.setattr("lowerbound.fitted._BLOCK", 7)
+    monkeypatch.setattr("lowerbound.fitted.BLOCK", 7)
     np.testing.assert_allclose(clustered.probabilities(REAL), whole, atol=1e-6)
 
 
@@ -299,7 +299,7 @@ def test_bytes_and_integers_of_counts_are_the_same_data(models: dict[str, Fitted
 
 
 def test_messages_number_rows_as_the_user_does(models: dict[str, Fitted], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lowerbound.fitted._BLOCK", 16)
+    monkeypatch.setattr("lowerbound.fitted.BLOCK", 16)
     x = COUNTS.copy()
     fitted = models["counts"]
     monkeypatch.setattr("lowerbound.data.kinds.table.Table.rows", lambda *_: x)

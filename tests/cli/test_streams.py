@@ -40,14 +40,26 @@ def test_a_loop_of_links_is_one_sentence(refused, tmp_path, digits_run):
         (["--recipe", "counts:dropout=2"], "got dropout=2, a fraction"),
         (["--prior", "autoregressive-categorical:categories=0"], "got categories=0 and needs at least 1"),
         (["--inference", "hmc"], "needs a q(z | x) with a density and HMC gives draws"),
-        (["--prior", "relaxed-bernoulli"], "q(z | x) is over all real numbers and p(z) is not"),
-        (["--prior", "relaxed-bernoulli", "--inference", "local"], "is over all real numbers and p(z) is not"),
-        (["--prior", "relaxed-bernoulli", "--inference", "iterative-amortised"], "and p(z) is not, so that log p(z)"),
+        (
+            ["--prior", "relaxed-bernoulli", "--posterior", "diagonal-normal"],
+            "q(z | x) is over all real numbers and p(z) is not",
+        ),
+        (
+            ["--prior", "relaxed-bernoulli", "--posterior", "diagonal-normal", "--inference", "local"],
+            "is over all real numbers and p(z) is not",
+        ),
+        (
+            ["--prior", "relaxed-bernoulli", "--posterior", "diagonal-normal", "--inference", "iterative-amortised"],
+            "and p(z) is not, so that log p(z)",
+        ),
         (["--inference", "semi-amortised:lr=1e3,num_steps=50"], "latents of the first rows that are not finite"),
         (["--posterior", "planar:layers=x"], "planar got layers='x' and expected a whole number"),
         (["--likelihood", "categorical:num_classes=-inf"], "got num_classes='-inf' and expected a whole number"),
         (["--posterior", "planar:layers=-9"], "asks its net for numbers of the shape"),
-        (["--prior", "relaxed-bernoulli", "--posterior", "relaxed-categorical"], "over latents of shape"),
+        (
+            ["--prior", "relaxed-bernoulli", "--posterior", "diagonal-normal", "--posterior", "relaxed-categorical"],
+            "over latents of shape",
+        ),
     ],
 )
 def test_choices_that_torch_would_refuse(refused, table, tmp_path, options, part, as_users_run):

@@ -24,7 +24,7 @@ def test_data_that_are_gone_are_one_sentence(tmp_path, capsys):
     capsys.readouterr()
     assert main(["evaluate", str(run)]) == 2
     said = capsys.readouterr().err
-    assert "There is no file" in said
+    assert "there is no file" in said
     assert said.count("\n") == 1
 
 

@@ -35,7 +35,11 @@ def company(given: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
 
 
 def _goes_with(axis: str, words: Any) -> Mapping[str, Any]:
-    choice = find(_AXES[axis], parse(words)[0]) if isinstance(words, str) else words
+    """Nothing for a word that a recipe understands in its own way, or that nobody does, which making the model says."""
+    try:
+        choice = find(_AXES[axis], parse(words)[0]) if isinstance(words, str) else words
+    except ValueError:
+        return {}
     return getattr(choice, "goes_with", {})
 
 
