@@ -42,13 +42,14 @@ class Graph:
         method: of tensors, and lists of them.
         is_told: whether something is told of each step, and may change what is no tensor.
         on_cpu: whether all tensors lie there.
+        from_cpp: whether kernels may be called from C++ (`is_called_from_cpp`), which does not know every operation.
     """
 
-    def __init__(self, method: Callable[..., Tensor], *, is_told: bool, on_cpu: bool):
+    def __init__(self, method: Callable[..., Tensor], *, is_told: bool, on_cpu: bool, from_cpp: bool = True):
         own = _with_code_of_its_own(method)
         self._code = own.__func__.__code__
         self._method, self._is_told = method, is_told
-        self._make = _compiler(on_cpu=on_cpu)
+        self._make = _compiler(on_cpu=on_cpu, from_cpp=from_cpp)
         self._compiled: Callable[..., Tensor] = torch.compile(own, dynamic=False, fullgraph=True, backend=self._made)
         self._seen: _Call | None = None
         self._direct: _Direct | None = None
@@ -222,13 +223,14 @@ def _with_code_of_its_own(method: Any) -> MethodType:
     return MethodType(own, method.__self__)
 
 
-def _compiler(*, on_cpu: bool) -> Callable[[torch.fx.GraphModule, list[Tensor]], Any]:
+def _compiler(*, on_cpu: bool, from_cpp: bool) -> Callable[[torch.fx.GraphModule, list[Tensor]], Any]:
     """torch's own, told how a graph is to be compiled."""
 
     def compile_one(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
         from torch._inductor.compile_fx import compile_fx  # slow to import
 
-        options = _options(on_cpu=on_cpu, from_cpp=on_cpu and is_called_from_cpp(len(graph.graph.nodes)))
+        by_cpp = from_cpp and on_cpu and is_called_from_cpp(len(graph.graph.nodes))
+        options = _options(on_cpu=on_cpu, from_cpp=by_cpp)
         return compile_fx(graph, inputs, config_patches=options)
 
     return compile_one

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Protocol, TypeAlias, no_type_check, runtime_checkable
 
 import torch
@@ -194,7 +195,8 @@ class CompiledStep:
         self._by_autograd = can_follow_autograd()
         is_told = any(isinstance(part, FollowsSteps) for part in loss.modules())
         on_cpu = all(p.device.type == "cpu" for p in self._trained)
-        self._graph = Graph(self._run, is_told=is_told, on_cpu=on_cpu)
+        self._make_graph = partial(Graph, self._run, is_told=is_told, on_cpu=on_cpu)
+        self._graph = self._make_graph()
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
         """Take one step."""
@@ -247,9 +249,19 @@ class CompiledStep:
             with self._autocast():
                 self.terms = list(self._loss(*batch).terms)
         try:
-            self._rehearse(raw, 1)
+            self._first(raw)
         except Exception as error:  # of the compiler, whose errors have many classes: the loss itself ran above
             raise CannotCompile(f"This loss cannot be compiled as one graph ({why(error)}).") from error
+
+    def _first(self, raw: tuple[Tensor, ...]) -> None:
+        """Make the graph; with calls from Python where an operation cannot be called from C++ (powers of integers)."""
+        try:
+            self._rehearse(raw, 1)
+        except torch._dynamo.exc.Unsupported:  # pyright: ignore[reportAttributeAccessIssue]
+            raise
+        except Exception:
+            self._graph = self._make_graph(from_cpp=False)
+            self._rehearse(raw, 1)
 
     def seconds(self, raw: tuple[Tensor, ...], repeats: int = 5) -> float:
         """The shortest computing time of some steps whose changes are undone; call `prepare` first."""
