@@ -31,7 +31,8 @@ class IndependentBernoulli(Independent):
 
         Σ_d (x_d − ½) l_d − ½ |l_d| + log sigmoid(|l_d|)
 
-    in half the time of the cross-entropy that autograd differentiates; the two agree to rounding.
+    in less than half the time of the cross-entropy that autograd differentiates; the two agree to rounding. Of up to
+    eight sigmoids, each from ½ to 1, one logarithm is taken, that of their product.
     """
 
     def __init__(self, logits: Tensor, event_ndim: int):
@@ -56,7 +57,13 @@ class IndependentBernoulli(Independent):
         size = logits.abs()
         with torch.autocast(logits.device.type, enabled=False):  # which takes vecdot to bfloat16
             linear = torch.linalg.vecdot(logits, value - 0.5) - 0.5 * size.sum(-1)
-        return linear + size.sigmoid_().log_().sum(-1)
+        return linear + _products_of_some(size.sigmoid_()).log_().sum(-1)
+
+
+def _products_of_some(s: Tensor) -> Tensor:
+    """Fewer numbers with the same product over the last axis (…, D): D / 8, or D over the next divisor below 8."""
+    size = next(size for size in range(8, 0, -1) if s.shape[-1] % size == 0)
+    return s.unflatten(-1, (size, -1)).prod(-2)
 
 
 class Bernoulli(nn.Module):

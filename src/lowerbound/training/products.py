@@ -9,7 +9,7 @@ the value). Elsewhere, and for small products, nothing is changed.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,7 +47,7 @@ def fast_products() -> Iterator[None]:
 @torch.library.custom_op("lowerbound::product", mutates_args=(), schema="(Tensor a, Tensor b, Tensor? bias) -> Tensor")
 def by_onednn(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
     """a b + bias by oneDNN, for a (m, k), b (k, n) and bias (n,)."""
-    return torch.ops.mkldnn._linear_pointwise(a, b.t(), bias, "none", [], "")
+    return _linear(a, b.t(), bias)
 
 
 @by_onednn.register_fake
@@ -59,17 +59,41 @@ class _Products(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Sequence[Any], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if func is torch.ops.aten.mm.default and is_large(*args):
-            return torch.ops.mkldnn._linear_pointwise(args[0], args[1].t(), None, "none", [], "")
-        if func is torch.ops.aten.addmm.default and not kwargs and args[0].ndim == 1 and is_large(*args[1:]):
-            return torch.ops.mkldnn._linear_pointwise(args[1], args[2].t(), args[0], "none", [], "")
-        if func is torch.ops.aten.tanh.default and _are_many(args[0]):
-            return args[0].contiguous().to_mkldnn().tanh().to_dense()
-        if func is torch.ops.aten.linear.default and not kwargs:  # in inference mode it comes whole
-            x, weight, *bias = args
-            if is_large(x.reshape(-1, x.shape[-1]), weight.t()):
-                return torch.ops.mkldnn._linear_pointwise(x, weight, *(bias or [None]), "none", [], "")
+        if func in _BY_ONEDNN and not kwargs:
+            result = _BY_ONEDNN[func](*args)
+            if result is not None:
+                return result
         return func(*args, **(kwargs or {}))
+
+
+def _mm(a: Tensor, b: Tensor) -> Tensor | None:
+    return _linear(a, b.t(), None) if is_large(a, b) else None
+
+
+def _addmm(bias: Tensor, a: Tensor, b: Tensor) -> Tensor | None:
+    return _linear(a, b.t(), bias) if bias.ndim == 1 and is_large(a, b) else None
+
+
+def _whole_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
+    """In inference mode a linear layer is one operation."""
+    return _linear(x, weight, bias) if is_large(x.reshape(-1, x.shape[-1]), weight.t()) else None
+
+
+def _tanh(x: Tensor) -> Tensor | None:
+    return x.contiguous().to_mkldnn().tanh().to_dense() if _are_many(x) else None
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+_BY_ONEDNN: dict[Any, Callable[..., Tensor | None]] = {
+    torch.ops.aten.mm.default: _mm,
+    torch.ops.aten.addmm.default: _addmm,
+    torch.ops.aten.linear.default: _whole_linear,
+    torch.ops.aten.tanh.default: _tanh,
+}
+"""What is computed by oneDNN; None from those that are not worth it. Every operation of a model is looked up here."""
 
 
 def _are_many(x: Tensor) -> bool:
