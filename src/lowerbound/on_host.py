@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-__all__ = ["carried", "on_host", "remember", "to_device"]
+__all__ = ["carried", "has_memory", "on_host", "remember", "to_device"]
 
 _CPU = torch.device("cpu")
 _Held: TypeAlias = Tensor | Callable[[], Tensor] | None  # None: what is remembered lies on the host itself
@@ -73,6 +73,11 @@ def on_host(x: Shaped[Tensor, "..."]) -> np.ndarray:
     return _array(known.held.detach().contiguous().as_strided(x.shape, x.stride(), start))
 
 
+def has_memory(x: Shaped[Tensor, "..."]) -> bool:
+    """Whether a tensor has memory of its own; one that `torch.func` wraps has none."""
+    return _place(x) is not None
+
+
 def to_device(held: np.ndarray | Tensor, device: torch.device) -> Tensor:
     """A tensor of what is held on the host, on a device, which does not wait for it."""
     held = torch.from_numpy(held) if isinstance(held, np.ndarray) else held
@@ -121,6 +126,6 @@ def _lies_on_host(x: Tensor) -> bool:
 
 
 def _array(x: Tensor) -> np.ndarray:
-    if _place(x) is None:
+    if not has_memory(x):
         return np.array(x.tolist()).reshape(x.shape)
     return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
