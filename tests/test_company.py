@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
+import numpy as np
 import pytest
 from torch import nn
 
 import lowerbound as lb
+from lowerbound import priors
 from lowerbound.data import load
 from lowerbound.fitting.company import company
 
+BITS = (np.random.default_rng(0).random((40, 6)) < 0.4).astype(np.float32)
 OF_BITS = {"objective": "elbo", "gradient": "score-function", "num_samples": 4}
 
 
@@ -22,6 +27,8 @@ OF_BITS = {"objective": "elbo", "gradient": "score-function", "num_samples": 4}
         ({"posterior": "bernoulli", "prior": "rbm"}, OF_BITS),
         ({"posterior": "bernoulli", "objective": "iwae"}, {"prior": "bernoulli", **OF_BITS} | {"objective": None}),
         ({"posterior": "relaxed-bernoulli:temperature=0.3"}, {"prior": "relaxed-bernoulli"}),
+        ({"posterior": "categorical:categories=5"}, {"prior": "categorical:categories=5", **OF_BITS}),
+        ({"prior": "relaxed-categorical:categories=4"}, {"posterior": "relaxed-categorical:categories=4"}),
         ({"posterior": nn.Identity()}, {}),
         ({"prior": "hyperprior"}, {}),  # a word of the recipe rate-distortion
     ],
@@ -42,3 +49,23 @@ def test_the_plan_says_what_goes_with_what():
 def test_what_a_recipe_states_stays():
     plan = lb.plan(load("digits"), "aae", posterior="implicit")
     assert plan.gradient == lb.plan(load("digits"), "aae").gradient != "density-ratio"
+
+
+def test_a_part_that_is_brought_has_z_of_the_same_shape():
+    small: dict[str, Any] = {"latent_dim": 2, "hidden": [4], "steps": 1, "compile": False}
+    fitted = lb.fit(BITS, "vae", posterior="categorical:categories=3", **small)
+    assert fitted.model.prior(None).event_shape == (2, 3)
+
+
+def test_a_gradient_that_is_named_has_its_own_number_of_samples():
+    plan = lb.plan(load("digits"), "vae", posterior="bernoulli", gradient="disarm")
+    assert (plan.model["prior"], plan.num_samples) == ("bernoulli", 2)
+
+
+def test_a_part_of_ones_own_brings_any_setting():
+    class Regular(priors.StandardNormal):
+        goes_with: ClassVar[dict[str, Any]] = {"penalty": "mmd", "optimizer": "sgd"}
+
+    plan = lb.plan(load("digits"), "vae", prior=Regular(3), latent_dim=3, optimizer="adamw")
+    assert (plan.penalty, plan.optimizer) == ("mmd", "adamw")
+    assert plan.reasons["penalty"] == "goes with the prior Regular"

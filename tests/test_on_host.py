@@ -1,4 +1,7 @@
-"""What is remembered of a tensor is found for it and its views, never for another one, and kept no longer than it."""
+"""What is remembered of a tensor is found for it and its views, never for another one, and kept no longer than it.
+
+In a test with `device` tensors count as those of a device: what they are said to hold is told from what they do.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,12 @@ from lowerbound.on_host import carried, on_host, remember
 ROWS = torch.arange(12.0).view(4, 3)
 
 
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors of the CPU are asked as those of a device are."""
+    monkeypatch.setattr("lowerbound.on_host._lies_on_host", lambda x: False)
+
+
 def told() -> Tensor:
     """A tensor of zeros that is said to hold `ROWS`, by which one sees where an answer comes from."""
     x = torch.zeros(4, 3)
@@ -34,6 +43,7 @@ def asked(x: Tensor) -> tuple[np.ndarray, bool]:
     return found, bool(seen)
 
 
+@pytest.mark.usefixtures("device")
 @pytest.mark.parametrize(
     "view",
     [
@@ -55,6 +65,7 @@ def test_views_hold_what_the_tensor_holds(view):
     assert not waited
 
 
+@pytest.mark.usefixtures("device")
 @pytest.mark.parametrize(
     "other",
     [
@@ -73,6 +84,7 @@ def test_of_another_tensor_the_device_is_asked(other):
     assert waited
 
 
+@pytest.mark.usefixtures("device")
 def test_what_is_beyond_the_tensor_is_not_known():
     whole = torch.zeros(6, 3)
     part = whole[1:5]
@@ -84,6 +96,7 @@ def test_what_is_beyond_the_tensor_is_not_known():
         assert not found.any()
 
 
+@pytest.mark.usefixtures("device")
 @pytest.mark.parametrize("change", [lambda x: x.fill_(7.0), lambda x: x[1:].fill_(7.0)])
 def test_a_change_in_place_is_seen(change):
     x = told()
@@ -105,6 +118,7 @@ def test_what_lies_on_the_host_itself_is_read_there():
     assert gone() is None
 
 
+@pytest.mark.usefixtures("device")
 def test_what_was_remembered_goes_with_the_tensor():
     held = ROWS.clone()
     gone = weakref.ref(held)
@@ -119,6 +133,7 @@ def test_what_was_remembered_goes_with_the_tensor():
     assert gone() is None
 
 
+@pytest.mark.usefixtures("device")
 def test_a_function_is_called_once_and_only_if_asked():
     calls: list[int] = []
     x = torch.zeros(4, 3)
@@ -133,7 +148,41 @@ def test_numbers_that_numpy_does_not_have_are_read_as_others():
     assert np.array_equal(on_host(ROWS.bfloat16()), ROWS)
 
 
-def test_every_source_says_what_its_rows_hold(tmp_path):
+@pytest.mark.usefixtures("device")
+def test_a_tensor_whose_memory_was_exchanged_says_nothing_of_the_old_one():
+    x = told()
+    before = x.data
+    x.data = torch.zeros(4, 3)
+    before.fill_(7.0)
+    found, waited = asked(before)
+    assert np.array_equal(found, before.numpy())
+    assert waited
+
+
+def test_on_the_cpu_a_change_that_torch_does_not_see_is_seen():
+    """A transform of one's own may write by NumPy."""
+    (x,) = InMemory(ROWS.clone()).gather(torch.tensor([2, 0]))
+    x.numpy()[0] = 5
+    found, waited = asked(x)
+    assert np.array_equal(found, [[5, 5, 5], [0, 1, 2]])
+    assert not waited
+
+
+def test_what_lies_on_the_cpu_is_carried_to_a_device(monkeypatch):
+    x = ROWS.clone()
+    remember(x, x)
+    sent = torch.zeros(4, 3)
+    monkeypatch.setattr("lowerbound.on_host._lies_on_host", lambda tensor: tensor is not sent)
+    carried(x, sent)
+    found, waited = asked(sent)
+    assert np.array_equal(found, ROWS)
+    assert not waited
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_every_source_says_what_its_rows_hold(tmp_path, on_device, request):
+    if on_device:
+        request.getfixturevalue("device")
     table = (torch.arange(24) % 7).int().view(8, 3)
     np.save(tmp_path / "x.npy", table.numpy())
     rows = torch.tensor([5, 0, 2])

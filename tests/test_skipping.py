@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import jaxtyping
 import pytest
@@ -125,6 +126,38 @@ def test_a_skipped_update_leaves_every_bit_and_asks_no_device(
     assert bool(seen) == asks
     step((usual[:1],), 0.1)
     assert not any(map(torch.equal, state()[:2], before))
+
+
+def test_an_optimiser_goes_on_after_a_skipped_update_as_if_nothing_was() -> None:
+    """The flag that was left on it would hold for every later update by whoever has the optimiser."""
+    loss, skipping = Sum(), Skipping(10.0, CPU)
+    step = step_of(loss, "eager", skipping, AdamW())
+    usual = gradients(21)
+    for row in [*usual, 1000 * usual[0]]:
+        step((row[None],), 0.1)
+    assert skipping.count == 1
+    before = loss.weight.detach().clone()
+    loss.weight.grad = torch.ones(3)
+    step.optimizer.step()
+    assert not torch.equal(loss.weight, before)
+
+
+def test_an_optimiser_of_ones_own_is_not_called_for_a_skipped_update() -> None:
+    """Its step may do more than call the fused kernel that it inherits."""
+
+    class Counting(torch.optim.Adam):
+        calls = 0
+
+        def step(self, closure: Any = None) -> Any:
+            self.calls += 1
+            return super().step(closure)
+
+    step = step_of(Sum(), "eager", Skipping(10.0, CPU), lambda parameters: Counting(parameters, fused=True))
+    usual = gradients(21)
+    for row in [*usual, 1000 * usual[0]]:
+        step((row[None],), 0.1)
+    assert isinstance(step.optimizer, Counting)
+    assert step.optimizer.calls == 21
 
 
 def test_norms_that_stay_high_are_soon_usual() -> None:

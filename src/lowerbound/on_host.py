@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-__all__ = ["carried", "on_host", "remember", "to_device"]
+__all__ = ["carried", "has_memory", "on_host", "remember", "to_device"]
 
 _CPU = torch.device("cpu")
 _Held: TypeAlias = Tensor | Callable[[], Tensor] | None  # None: what is remembered lies on the host itself
@@ -41,11 +41,11 @@ def remember(x: Shaped[Tensor, "..."], held: Tensor | Callable[[], Tensor]) -> N
     """Say what a tensor holds.
 
     Arguments:
-        x: on any device.
+        x: on any device; one on the CPU is read itself, so that it is right after whatever change.
         held: the same numbers in the same shape, on the CPU and of any type; or a function that gives them, which is
             called when they are asked for, and does not refer to x.
     """
-    _keep(x, None if isinstance(held, Tensor) and _same_memory(held, x) else held)
+    _keep(x, None if _lies_on_host(x) else held)
 
 
 def carried(x: Shaped[Tensor, "..."], same: Shaped[Tensor, "..."]) -> Tensor:
@@ -53,7 +53,7 @@ def carried(x: Shaped[Tensor, "..."], same: Shaped[Tensor, "..."]) -> Tensor:
     if same is not x and not torch.compiler.is_compiling():
         known = _find(x)
         if known is not None and known.tensor() is x:
-            _keep(same, known.held)
+            remember(same, x if known.held is None else known.held)
     return same
 
 
@@ -73,6 +73,11 @@ def on_host(x: Shaped[Tensor, "..."]) -> np.ndarray:
     return _array(known.held.detach().contiguous().as_strided(x.shape, x.stride(), start))
 
 
+def has_memory(x: Shaped[Tensor, "..."]) -> bool:
+    """Whether a tensor has memory of its own; one that `torch.func` wraps has none."""
+    return _place(x) is not None
+
+
 def to_device(held: np.ndarray | Tensor, device: torch.device) -> Tensor:
     """A tensor of what is held on the host, on a device, which does not wait for it."""
     held = torch.from_numpy(held) if isinstance(held, np.ndarray) else held
@@ -87,8 +92,9 @@ def _keep(x: Tensor, held: _Held) -> None:
         return
 
     def forget(gone: weakref.ref[Tensor]) -> None:
-        if place in _known and _known[place].tensor is gone:
-            del _known[place]
+        known = _known.get(place)
+        if known is not None and known.tensor is gone:
+            _known.pop(place, None)
 
     _known[place] = _Known(weakref.ref(x, forget), x._version, held)
 
@@ -99,6 +105,8 @@ def _find(x: Tensor) -> _Known | None:
     known = None if place is None else _known.get(place)
     whole = None if known is None else known.tensor()
     if known is None or whole is None or whole._version != known.version or x.dtype != whole.dtype:
+        return None
+    if _place(whole) != place:  # its memory was exchanged for another (`x.data = …`), and may belong to any tensor now
         return None
     first = x.storage_offset() - whole.storage_offset()
     last = first + sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
@@ -113,11 +121,11 @@ def _place(x: Tensor) -> tuple[torch.device, int] | None:
         return None
 
 
-def _same_memory(a: Tensor, b: Tensor) -> bool:
-    return _place(a) == _place(b) and a.storage_offset() == b.storage_offset()
+def _lies_on_host(x: Tensor) -> bool:
+    return x.device.type == "cpu"
 
 
 def _array(x: Tensor) -> np.ndarray:
-    if _place(x) is None:
+    if not has_memory(x):
         return np.array(x.tolist()).reshape(x.shape)
     return (x.float() if x.dtype == torch.bfloat16 else x).numpy()

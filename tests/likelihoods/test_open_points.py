@@ -1,5 +1,6 @@
 """The grammar of molecules: all rows of a small one are enumerated; draws follow log p and are molecules."""
 
+import copy
 import itertools
 from collections import Counter
 
@@ -199,3 +200,15 @@ def test_the_rows_of_the_last_question_are_those_that_are_answered() -> None:
     first = grammar.allowed(grammar.along(rows, rows.numpy()))
     rows.copy_(other)
     assert not torch.equal(grammar.allowed(grammar.along(rows, rows.numpy())), first)
+
+
+def test_a_grammar_that_was_asked_under_torch_func_is_copied() -> None:
+    grammar, rows = OpenPoints("a0-+a0-1+a1-", 5, 4), torch.tensor([[2, 0, 0, 0]])
+    symbols = rows.numpy()
+
+    def value(scale: torch.Tensor) -> torch.Tensor:
+        return (scale * grammar.allowed(grammar.along(rows, symbols))).sum()
+
+    torch.func.grad(value)(torch.ones(()))
+    copied = copy.deepcopy(grammar)
+    assert torch.equal(*(g.allowed(g.along(rows, symbols)) for g in (copied, grammar)))

@@ -136,3 +136,8 @@ def test_the_summary_of_a_hierarchy(posterior):
     assert abs(told.rate_per_layer.sum().item() - told.rate) < 1e-9
     by_layer = torch.stack([part.sum() for part in told.rate_per_dimension.split([3, 2])])
     assert torch.allclose(by_layer, told.rate_per_layer, rtol=0.1, atol=1e-9)
+
+
+def test_balancing_is_named_in_one_line():
+    """A refusal that names it is one sentence."""
+    assert repr(BalancedELBO(7)) == "BalancedELBO(warmup=7)"

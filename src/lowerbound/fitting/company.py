@@ -7,11 +7,12 @@ stands beside `cites`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from lowerbound import posteriors, priors
-from lowerbound.spelling import find, parse
+from lowerbound.spelling import find, parse, spelled, takes
 
 __all__ = ["company"]
 
@@ -34,13 +35,32 @@ def company(given: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     return found
 
 
-def _goes_with(axis: str, words: Any) -> Mapping[str, Any]:
-    """Nothing for a word that a recipe understands in its own way, or that nobody does, which making the model says."""
+def _goes_with(axis: str, words: Any) -> dict[str, Any]:
+    """What a choice states; where it brings the other part, with its own options that decide the shape of z, which
+    both have.
+    """
+    found = dict(getattr(_choice(axis, words), "goes_with", {}))
+    for other in found.keys() & _AXES.keys():
+        brought = found[other]
+        shape_of = getattr(_choice("posterior", words if axis == "posterior" else brought), "parameter_shape", None)
+        deciding = [] if shape_of is None else list(inspect.signature(shape_of).parameters)[1:]  # after latent_dim
+        own = parse(words)[1] if isinstance(words, str) else vars(words)
+        shared = {key: own[key] for key in deciding if key in own and takes(_AXES[other], brought, key)}
+        name, options = parse(brought)
+        found[other] = spelled(name, {**shared, **options})
+    return found
+
+
+def _choice(axis: str, words: Any) -> Any:
+    """The class, or the object that was given; None for a word that a recipe understands in its own way, or that nobody
+    does, which making the model says.
+    """
+    if not isinstance(words, str):
+        return words
     try:
-        choice = find(_AXES[axis], parse(words)[0]) if isinstance(words, str) else words
+        return find(_AXES[axis], parse(words)[0])
     except ValueError:
-        return {}
-    return getattr(choice, "goes_with", {})
+        return None
 
 
 def _called(words: Any) -> str:

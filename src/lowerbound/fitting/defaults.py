@@ -77,6 +77,7 @@ _FEWEST_FOR_MIXTURE, _MOST_NAMED = 10, 8
 _MOST_NUMBERS = 300  # of a row that is no table, for which fits of all candidates take minutes
 _ARRAYS = ("array", "series")
 _OF_REALS = ("reals", "columns")  # domains whose default likelihood gives way to that of a recipe
+_OF_LOSS = ("objective", "gradient", "num_samples")
 _OF_NO_MODEL = {"seed", "device", "precision", "devices", "strategy", "log_columns"}
 
 
@@ -215,10 +216,7 @@ def decide(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> dict[s
     if recipe.name == RECIPE_OF_COLOUR and fits_colour(dataset):
         of_colour = settings_of_colour(dataset, training_rows(dataset), given)
     decisions |= {name: Decision(*decided) for name, decided in of_colour.items()}
-    loss = given.get("loss") or decisions["loss"].value
-    of_loss = {name for name in ("objective", "gradient", "num_samples") if takes(losses, loss, name)}
-    open_to = {*recipe.options, *of_loss} - recipe.defaults.keys()
-    own = {name: Decision(*decided) for name, decided in company(given).items() if name in open_to}
+    own = _company(recipe, given, decisions)
     known = {**{name: decision.value for name, decision in (decisions | own).items()}, **given}
     decisions |= _of_the_objective(recipe, known) | own
     if "experts" in recipe.options:
@@ -312,6 +310,17 @@ def _of_the_net(dataset: Dataset, recipe: Recipe, given: Mapping[str, Any]) -> d
         reason = "channels of the stages of a convolution" if network == "convolution" else ""
         decisions["hidden"] = Decision(widths_of(network, shape), reason)
     return decisions
+
+
+def _company(recipe: Recipe, given: Mapping[str, Any], decisions: Mapping[str, Decision]) -> dict[str, Decision]:
+    """What goes with the prior and the posterior that were given, as far as the recipe and the loss leave it open."""
+    open_to = {*recipe.options, *GENERAL, *_OF_LOSS} - recipe.defaults.keys()
+    found = {name: Decision(*decided) for name, decided in company(given).items() if name in open_to}
+    loss = given.get("loss") or found.get("loss", decisions["loss"]).value
+    found = {name: d for name, d in found.items() if name not in _OF_LOSS or takes(losses, loss, name)}
+    if "gradient" not in found:  # the number of samples is that of the gradient that goes with them
+        found.pop("num_samples", None)
+    return found
 
 
 def _of_the_objective(recipe: Recipe, known: Mapping[str, Any]) -> dict[str, Decision]:

@@ -25,6 +25,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from lowerbound.nets.texts import END
+from lowerbound.on_host import has_memory
 
 __all__ = ["NUM_BEFORE_RINGS", "Grammar", "OpenPoints", "Situation"]
 
@@ -210,11 +211,15 @@ class OpenPoints(nn.Module):
     def along(self, k: Int[Tensor, "row position"], symbols: Int[np.ndarray, "row position"]) -> Situation:
         """The situations of all positions of rows (N, t), which lie on the host too, in the order of `k.flatten()`.
 
-        They depend on the rows alone. Those of the last rows are kept, for whoever asks about one batch at many z.
+        They depend on the rows alone. Those of the last rows are kept, for whoever asks about one batch at many z;
+        not those that `torch.func` wraps, which end with the function that it differentiates.
         """
         device = self.before.device
         if self._last is None or self._last[1].order.device != device or not np.array_equal(self._last[0], symbols):
-            self._last = symbols.copy(), self._walked(k)
+            found = self._walked(k)
+            if not has_memory(found.order):
+                return found
+            self._last = symbols.copy(), found
         return self._last[1]
 
     def _walked(self, k: Int[Tensor, "row position"]) -> Situation:

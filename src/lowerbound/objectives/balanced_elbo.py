@@ -54,6 +54,10 @@ class BalancedELBO(nn.Module):
         self.warmup = warmup
         self.weighted = BetaELBO(1.0, warmup, rate="kl")
 
+    def __repr__(self) -> str:
+        """In one line, as the sentences that name an objective are."""
+        return f"BalancedELBO(warmup={self.warmup})"
+
     def signal(self, w: LogWeights) -> Float[Tensor, "sample batch"]:
         """log p(x | z) minus the weighted rates of the layers; one latent is one layer.
 

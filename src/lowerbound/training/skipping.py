@@ -11,6 +11,9 @@ the median has followed after half of its steps. A norm that is not finite ends 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -59,16 +62,23 @@ class Skipping:
         self.tensors["count"].add_((~taken).long())
 
     @staticmethod
-    def tell(optimizer: torch.optim.Optimizer, taken: Tensor) -> bool:
-        """Let the next update of a fused optimiser change nothing unless it is `taken` (); whether it understands.
+    @contextmanager
+    def told(optimizer: torch.optim.Optimizer, taken: Tensor) -> Iterator[bool]:
+        """Within this context the update of a fused optimiser of torch changes nothing unless it is `taken` (); whether
+        it is such an optimiser.
 
         Its kernel reads on the device what torch's gradient scaler would write there: 1 leaves parameters and moments
-        as they are, and the counts of steps go back by it.
+        as they are, and the counts of steps go back by it. A class of one's own is not told, whose step may do more
+        than call the kernel.
         """
-        understands = getattr(optimizer, "_step_supports_amp_scaling", False)
-        if understands:
-            vars(optimizer)["found_inf"] = (~taken).float()
-        return understands
+        if not _is_fused_by_torch(optimizer):
+            yield False
+            return
+        vars(optimizer)["found_inf"] = (~taken).float()
+        try:
+            yield True
+        finally:
+            del vars(optimizer)["found_inf"]
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Load what was saved.
@@ -80,3 +90,8 @@ class Skipping:
             if tensors[name].shape != tensor.shape:
                 raise ValueError(f"Skipping got {name} of shape {tuple(tensors[name].shape)}.")
             tensor.copy_(tensors[name])
+
+
+def _is_fused_by_torch(optimizer: torch.optim.Optimizer) -> bool:
+    is_of_torch = type(optimizer).__module__.startswith("torch.optim.")
+    return is_of_torch and getattr(optimizer, "_step_supports_amp_scaling", False)

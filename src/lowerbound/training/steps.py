@@ -66,8 +66,8 @@ class EagerStep:
         make_optimizer: from parameters, or groups of them, to an optimiser.
         clip_norm: largest norm of the whole gradient, or None.
         accumulate: parts of a batch that are computed one after another, with one update at the end.
-        skipping: which updates are left out, or None; with it and an optimiser that has no fused kernel (as Adam and
-            AdamW have) every step waits for the device.
+        skipping: which updates are left out, or None; with it every step waits for the device, unless the optimiser is
+            a fused one of torch (as those of Adam and AdamW are).
         shards: the parts of the loss that lie in this process, or None where it has the whole.
     """
 
@@ -110,8 +110,10 @@ class EagerStep:
         norms = row[len(terms) :]
         if self._clip_norm is not None:
             self._clip(norms, self._clip_norm)
-        if self._skipping is None or self._decides(norms, self._skipping):
+        if self._skipping is None:
             self._update()
+        else:
+            self._update_unless_left_out(norms, self._skipping)
         for p in self._trained:
             p.grad = None
         self.terms = list(terms)
@@ -138,12 +140,14 @@ class EagerStep:
         self._engine.backward(output.loss if share == 1 else share * output.loss)
         return output.terms
 
-    def _decides(self, norms: Tensor, skipping: Skipping) -> bool:
-        """Whether to call the update; a fused one is always called, and told to change nothing if it is left out."""
+    def _update_unless_left_out(self, norms: Tensor, skipping: Skipping) -> None:
+        """A fused optimiser is always called, and told to change nothing where the update is left out."""
         norm = norms.norm()
         taken = norm <= skipping.limit()
         skipping.observe(norm, taken)
-        return skipping.tell(self.optimizer, taken) or bool(taken)
+        with skipping.told(self.optimizer, taken) as understands:
+            if understands or bool(taken):
+                self._update()
 
     def _norms(self) -> Sequence[Tensor]:
         """The norm of each parameter's gradient; 0 if a parameter had no gradient in this step."""
