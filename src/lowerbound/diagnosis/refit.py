@@ -78,7 +78,7 @@ class Refit:
         return shlex.join(["lowerbound", "fit", self.data, *words])
 
     def widened(self, factor: float) -> str:
-        """The command with the widths of the hidden layers times a factor; an autoencoder, of a recipe without layers."""
+        """The command with hidden layers a factor as wide; that of an autoencoder, of a recipe without layers."""
         name, own = parse(self.options.get("recipe", ""))
         defaults = recipe_named(name).option_defaults if name else {}
         if name and not {"width", "hidden"} & defaults.keys():
