@@ -67,11 +67,18 @@ CASES: dict[str, dict[str, Any]] = {
     "avb": {"recipe": "avb"},
     "aae": {"recipe": "aae"},
     "vae-gan": {"recipe": "vae-gan"},
+    "cvae": {"recipe": "cvae"},
+    "semi-supervised": {"recipe": "semi-supervised"},
+    "vade": {"recipe": "vade"},
+    "wake-sleep": {"loss": "wake-sleep"},
+    "aggressive": {"loss": "aggressive"},
+    "language-model": {"recipe": "language-model"},
+    "sentence-vae": {"recipe": "sentence-vae"},
     "autoregressive-rows": {"recipe": "autoregressive-rows"},
     "state-space": {"recipe": "state-space"},
     "hidden-markov": {"recipe": "hidden-markov"},
 }
-OF_SERIES = ("state-space", "hidden-markov")
+OF_SERIES, OF_TEXT = ("state-space", "hidden-markov"), ("language-model", "sentence-vae")
 
 
 def main() -> None:
@@ -107,6 +114,8 @@ def made(name: str) -> tuple[CompiledStep, tuple[torch.Tensor, ...], EagerStep]:
     dataset: Any = load("digits")
     if name in OF_SERIES:
         dataset = dataset_of(torch.randn(200, 12, 3, generator=torch.Generator().manual_seed(0)).numpy())
+    if name in OF_TEXT:
+        dataset = dataset_of([f"{'a b c d e f g'[: 1 + 2 * (i % 7)]} ." for i in range(200)])
     torch.manual_seed(0)
     planned = plan(dataset, given.pop("recipe", "vae"), **given, device="cpu", steps=100, precision="fp32")
     engine = planned.engine()

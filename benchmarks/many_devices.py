@@ -2,7 +2,7 @@
 
 *Weak scaling*: rows a second of one process with batch B against two processes with batch B each (so twice the rows a
 step), 784-512-20 and back, one thread each; processes are started anew in every round, and rounds take turns.
-*Memory*: of a perceptron of 20 million parameters, the bytes of all tensors that a process holds between two steps:
+*Memory*: of a perceptron of 22 million parameters, the bytes of all tensors that a process holds between two steps:
 weights, moments, best weights and the last good record.
 
 python benchmarks/many_devices.py [--only speed memory] [--batch-size 128] [--rounds 3] [--steps 150]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from lowerbound.nets import MLP
 from lowerbound.references import parsed, work_of
 from lowerbound.report import collect, render
 from lowerbound.verbs.methods_paragraph import methods_paragraph
+from lowerbound.verbs.model_card import model_card
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 SMALL = {"steps": 2, "hidden": [4], "latent_dim": 2, "compile": False}
@@ -161,6 +163,17 @@ def test_the_methods_paragraph_says_what_was_done(digits: lb.Fitted) -> None:
     assert "The mean log p(x) of 360 test rows was at least -20.50 ± 0.25 nats, from 1,000 draws" in methods_paragraph(
         scored
     )
+
+
+def test_what_is_exact_is_no_bound_and_cites_no_estimate() -> None:
+    fitted = lb.fit(X, "latent-classes", components=2, latent_dim=1)
+    fitted.evaluate()
+    text, card = methods_paragraph(fitted), model_card(fitted, "me/rows")
+    assert re.search(r"The mean log p\(x\) of 8 test rows was -\d\.\d\d ± \d\.\d\d nats, computed exactly\.", text)
+    assert re.search(r"\| log p\(x\), exactly \| -\d\.\d+ ± [\d.]+ \|", card)
+    for words in (text, card):
+        assert "at least" not in words
+    assert "score log-evidence" not in [part.what for part in lb.cite(fitted).parts]
 
 
 def test_the_report_has_what_to_cite(digits: lb.Fitted) -> None:

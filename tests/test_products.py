@@ -124,3 +124,32 @@ def test_those_of_a_compiled_graph_do_too(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False)
     assert "the same" in done.stdout, done.stderr[-2000:]
+
+
+def test_a_part_of_a_matrix_is_made_dense_and_whole_ones_stay() -> None:
+    whole = torch.randn(6, 9)
+    for same in (whole, whole.t(), whole[2:], whole[:, 3:4].t()[:, :1]):
+        assert products.dense(same) is same
+    for part in (whole[:, :4], whole[:, :4].t(), whole[::2]):
+        assert products.dense(part).is_contiguous()
+        assert torch.equal(products.dense(part), part)
+
+
+def test_no_product_by_onednn_has_a_part_of_a_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in nets of several inputs, whose first weight is used in parts, and their gradients."""
+    monkeypatch.setattr(products, "is_faster", lambda: True)
+    strides: list[tuple[int, ...]] = []
+
+    class Strides(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func._schema.name == "mkldnn::_linear_pointwise":
+                strides.append(args[1].stride())
+            return func(*args, **(kwargs or {}))
+
+    weight, x = torch.randn(256, 96, requires_grad=True), torch.randn(256, 64, requires_grad=True)
+    with Strides(), fast_products():
+        y = torch.nn.functional.linear(x, weight[:, :64])
+        (slope,) = torch.autograd.grad(y.square().sum(), x)
+    assert len(strides) == 2
+    assert all(1 in stride and sorted(stride)[1] in (64, 256) for stride in strides)
+    torch.testing.assert_close(slope, 2 * (x @ weight[:, :64].t()) @ weight[:, :64], rtol=1e-3, atol=1e-2)

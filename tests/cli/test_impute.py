@@ -63,6 +63,24 @@ def test_draws_stand_below_one_another(cli, run, people, tmp_path):
     assert (np.ptp(heights[:, ~gap], 0) == 0).all()
 
 
+@pytest.mark.parametrize(
+    "names", [[f"row {i}" for i in range(ROWS)], list(range(ROWS // 2)) * 2], ids=["text", "twice"]
+)
+def test_the_index_of_the_rows_comes_back(cli, run, people, tmp_path, names):
+    """Without a name in a .csv file, as R writes the names of rows, and as the index of a .parquet file."""
+    frame = pd.read_csv(people).set_axis(names)
+    for suffix in ("csv", "parquet"):
+        given, out = tmp_path / f"named.{suffix}", tmp_path / f"filled.{suffix}"
+        frame.to_csv(given) if suffix == "csv" else frame.to_parquet(given)
+        assert cli("impute", run, "--data", given, "--out", out).code == 0
+        filled = pd.read_csv(out, index_col=0) if suffix == "csv" else pd.read_parquet(out)
+        assert filled.index.tolist() == names
+        assert filled.columns.tolist() == frame.columns.tolist()
+        assert cli("impute", run, "--data", given, "--draws", 2, "--out", out, "--force").code == 0
+        copies = pd.read_csv(out, index_col=0) if suffix == "csv" else pd.read_parquet(out)
+        assert copies.index.tolist() == names * 2
+
+
 def test_draws_of_a_table_with_a_column_of_that_name_and_of_numbers_alone(cli, refused, run, people, tmp_path):
     named, out = tmp_path / "named.csv", tmp_path / "copies.npz"
     pd.read_csv(people).assign(imputation=1).to_csv(named, index=False)

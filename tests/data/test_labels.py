@@ -5,6 +5,7 @@ import pytest
 
 from lowerbound.data import DataError, Dataset, read_file, read_rows
 from lowerbound.data.classes import num_classes
+from lowerbound.data.given import dataset_of
 from lowerbound.data.labels import class_names, label_values, numbered
 
 
@@ -73,6 +74,17 @@ def test_no_label_is_minus_one(tmp_path):
     texts = np.array(["u", None, "v", float("nan")], dtype=object)
     values = label_values(texts, "y")
     assert numbered(values, class_names(values, "y"), "y").tolist() == [0, -1, 1, -1]
+
+
+@pytest.mark.parametrize("missing", [-1, float("nan"), None, " "])
+@pytest.mark.parametrize("form", [list, tuple, lambda y: np.array(y, dtype=object)])
+def test_numbers_among_text_are_no_class(missing, form):
+    """numpy makes text of them where it makes an array of a list."""
+    x, y = np.random.default_rng(0).normal(size=(30, 2)), form(["v", missing, "u"] * 10)
+    for data in (Dataset.from_array(x, y=y), dataset_of(x, y=y)):
+        assert data.schema.classes == ("u", "v")
+        assert data.y_train is not None
+        assert set(data.y_train) == {-1, 0, 1}
 
 
 def test_names_of_classes_beside_their_numbers(tmp_path):

@@ -10,6 +10,7 @@ import pandas
 import pytest
 
 from lowerbound.data import DataError, checks, read_file, read_rows
+from lowerbound.data.given import dataset_of
 from lowerbound.data.kinds import kind_named
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.tables import read_table
@@ -138,6 +139,22 @@ def test_an_index_without_a_name_is_left_out(tmp_path, rows, what):
     data = read_file(tmp_path / "t.csv")
     assert data.feature_names == ("a", "b")
     assert data.notes == (f"The first column of t.csv has no name and {what} its rows; it was left out.",)
+    frame = pandas.read_csv(tmp_path / "t.csv")
+    frame.to_parquet(tmp_path / "t.parquet")
+    for other in (dataset_of(frame), read_file(tmp_path / "t.parquet")):
+        assert other.feature_names == ("a", "b")
+        assert [(left.name, left.reason) for left in other.schema.left_out] == [
+            ("Unnamed: 0", f"it has no name and {what} the rows")
+        ]
+    named = dataset_of(frame, overrides=Overrides(columns={"Unnamed: 0": "categorical"}))
+    assert named.feature_names == ("Unnamed: 0", "a", "b")
+
+
+def test_an_index_without_a_name_is_no_channel_of_series():
+    steps = pandas.DataFrame({"Unnamed: 0": np.arange(8)[::-1], "of": np.arange(8) // 2, "v": np.arange(8.0) ** 2})
+    assert dataset_of(steps, overrides=Overrides(series="of")).schema.series.channels == ("v",)
+    of_index = steps[["of", "v"]].rename(columns={"of": "Unnamed: 0"})
+    assert dataset_of(of_index, overrides=Overrides(series="Unnamed: 0")).schema.series.channels == ("v",)
 
 
 def test_a_table_of_another_encoding_is_to_be_saved_as_utf_8(tmp_path):

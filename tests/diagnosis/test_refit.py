@@ -76,6 +76,13 @@ def test_widths_are_those_of_the_plan(options, hidden):
     assert plan_of(Refit.of(planned(f"{options} --steps 2")).widened(2)).model["hidden"] == hidden
 
 
+@pytest.mark.parametrize("recipe", ["factor-analysis:latent_dim=2", "mixture-of-factor-analysers", "probabilistic-pca"])
+def test_of_a_recipe_without_layers_an_autoencoder_is_fitted(recipe):
+    refit = Refit.of(planned(f"--recipe {recipe}"))
+    for command in (refit.widened(2), refit(prior="vamp-prior")):
+        assert plan_of(command).recipe == "vae"
+
+
 def test_another_objective_takes_its_own_estimator():
     fitted = planned("--steps 7")
     assert fitted.plan is not None

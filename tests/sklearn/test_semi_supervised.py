@@ -97,7 +97,7 @@ def test_labels_of_any_type(names: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("missing", [None, np.nan, pandas.NA, "", -1])
-@pytest.mark.parametrize("form", [np.asarray, pandas.Series, lambda y: pandas.Series(y).astype("category")])
+@pytest.mark.parametrize("form", [np.asarray, list, pandas.Series, lambda y: pandas.Series(y).astype("category")])
 def test_text_that_is_missing_is_no_label(missing: Any, form: Callable[[np.ndarray], Any]) -> None:
     X, _, y = blobs()
     names = np.array(["low", "middle", "high"], dtype=object)
@@ -106,9 +106,10 @@ def test_text_that_is_missing_is_no_label(missing: Any, form: Callable[[np.ndarr
     assert model.classes_.tolist() == ["high", "low", "middle"]
 
 
-def test_numpy_makes_text_of_minus_one() -> None:
+@pytest.mark.parametrize("missing", [-1, np.nan])
+def test_numpy_makes_text_of_numbers(missing: float) -> None:
     X, _, y = blobs()
-    labels = np.array([-1 if label == -1 else ["low", "middle", "high"][label] for label in y.tolist()])
+    labels = np.array([missing if label == -1 else ["low", "middle", "high"][label] for label in y.tolist()])
     assert labels.dtype.kind == "U"
     assert small(epochs=1).fit(X, labels).classes_.tolist() == ["high", "low", "middle"]
     signs = np.array(["-1", "1"])[np.arange(len(X)) % 2]

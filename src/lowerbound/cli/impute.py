@@ -77,7 +77,8 @@ def impute(
     if path.suffix.lower() == ".npz":
         write_npz(path, x=array_of(filled))
     else:
-        write_table(path, _frame(filled) if draws is None else _below_one_another(filled))
+        complete = _frame(filled) if draws is None else _below_one_another(filled)
+        write_table(path, complete, index=_has_index(complete))
     say(f"Wrote {len(filled)} {'rows' if draws is None else 'copies'} to {path}")
 
 
@@ -98,6 +99,13 @@ def _frame(table: Any) -> Any:
     return table.copy() if isinstance(table, pandas.DataFrame) else pandas.DataFrame(table)
 
 
+def _has_index(table: Any) -> bool:
+    """Whether its rows have names, or numbers, which its file holds."""
+    import pandas
+
+    return not isinstance(table.index, pandas.RangeIndex)
+
+
 def _below_one_another(copies: list[Any]) -> Any:
     """One DataFrame, in which the column `imputation` is the number of the copy.
 
@@ -111,4 +119,4 @@ def _below_one_another(copies: list[Any]) -> Any:
         raise click.UsageError("The table has a column named 'imputation', as the number of a copy is; rename it.")
     for number, frame in enumerate(frames):
         frame.insert(0, "imputation", number)
-    return pandas.concat(frames, ignore_index=True)
+    return pandas.concat(frames, ignore_index=not _has_index(frames[0]))

@@ -112,8 +112,8 @@ def write_figure(path: Path, figure: Figure, *, force: bool | None = None) -> No
     write_bytes(path, buffer.getvalue(), force=force)
 
 
-def write_table(path: Path, frame: Any) -> None:
-    """Write a DataFrame, or an array of numbers, as .csv or .parquet."""
+def write_table(path: Path, frame: Any, *, index: bool = False) -> None:
+    """Write a DataFrame, or an array of numbers, as .csv or .parquet; with its index if that is asked for."""
     import pandas
 
     table = frame if isinstance(frame, pandas.DataFrame) else pandas.DataFrame(frame)
@@ -121,8 +121,9 @@ def write_table(path: Path, frame: Any) -> None:
     buffer = io.BytesIO()
     if path.suffix.lower() == ".csv":
         text = [name for name in table.columns if table[name].dtype.kind not in "biufmM"]
-        tell_formulas(path, chain(table.columns, *(table[name].unique() for name in text)))
-        table.to_csv(buffer, index=False)
+        names = table.index.unique() if index else ()
+        tell_formulas(path, chain(table.columns, names, *(table[name].unique() for name in text)))
+        table.to_csv(buffer, index=index)
     else:
-        table.to_parquet(buffer, index=False)
+        table.to_parquet(buffer, index=index)
     write_bytes(path, buffer.getvalue())

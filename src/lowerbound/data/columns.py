@@ -5,6 +5,7 @@ The first rule that fits decides. "Whole" refers to values, not to types: 3.0 is
 ====================================================================  =================================================
 cells                                                                 kind
 ====================================================================  =================================================
+a first column without a name: whole numbers, or a text for each row  left out: the index of the rows
 none; one value only                                                  left out
 lists, bytes, durations                                               left out
 booleans; numbers 0 and 1                                             boolean
@@ -52,6 +53,7 @@ from lowerbound.data.overrides import Overrides
 from lowerbound.data.recorded import usual_digits
 from lowerbound.data.schema import Column, ColumnKind, LeftOut
 from lowerbound.data.sparse import ARRAYS, Array
+from lowerbound.data.unnamed_index import without_name
 
 __all__ = ["infer_columns", "long_tailed", "step_for_skewness", "tails_of"]
 
@@ -158,7 +160,10 @@ def _of_frame(frame: Any, overrides: Overrides, what: str) -> list[Column | Left
     if repeated is not None:
         raise DataError(f"{what} has two columns named '{clipped(repeated)}'; rename one of them.")
     overrides.check_names(names, what)
-    return [_column(frame.iloc[:, i], name, overrides.of(name), what) for i, name in enumerate(names)]
+    index = without_name(frame, overrides)
+    return [
+        index.get(name) or _column(frame.iloc[:, i], name, overrides.of(name), what) for i, name in enumerate(names)
+    ]
 
 
 def _column(series: Any, name: str, said: str | None, what: str) -> Column | LeftOut:

@@ -18,6 +18,7 @@ import numpy as np
 
 from lowerbound.data.checks import check_array, check_features, check_finite
 from lowerbound.data.fingerprint import canonical_dtype, fingerprint, former_fingerprint
+from lowerbound.data.labels import array_of_labels
 from lowerbound.data.schema import Schema
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ class Dataset:
         from lowerbound.data.contents import Contents
         from lowerbound.data.overrides import Overrides
 
-        labels = None if y is None else np.asarray(y)
+        labels = None if y is None else array_of_labels(y)
         contents = Contents(what=name, container="array", x=dense(x, name), y=labels, label=None if y is None else "y")
         overrides = Overrides.said(kind, columns, event_shape)
         return to_dataset(contents, name=name, source="memory", overrides=overrides, schema=schema)

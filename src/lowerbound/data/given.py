@@ -20,6 +20,7 @@ from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.foreign_tables import in_pandas
 from lowerbound.data.kinds.strings import are_texts
+from lowerbound.data.labels import array_of_labels
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.plain import plain
 from lowerbound.data.readers import read_contents, read_file, read_rows
@@ -159,7 +160,7 @@ def _contents(
         y, data = data.iloc[:, place].to_numpy(), data.iloc[:, [i for i in range(data.shape[1]) if i != place]]
     texts = None if is_frame else texts_of(data)
     x = data if is_frame else _array(data) if texts is None else texts
-    labels = None if y is None else np.asarray(plain(y))
+    labels = None if y is None else array_of_labels(y)
     found = Contents(
         what="X",
         container="frame" if is_frame else "array" if texts is None else "list",
@@ -177,7 +178,7 @@ def _of_annotated(data: Any, y: Any, array: str | None, covariates: Sequence[str
     """An AnnData; y are labels, or the name of their column in `obs`."""
     found = contents_of_annotated(data, y if isinstance(y, str) else None, array, covariates)
     if y is not None and found.y is None:
-        found = replace(found, y=np.asarray(plain(y)), label="y")
+        found = replace(found, y=array_of_labels(y), label="y")
     if hold_out:
         return found
     return replace(found, x_test=found.x[:0], y_test=None if found.y is None else found.y[:0])

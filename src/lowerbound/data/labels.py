@@ -5,19 +5,30 @@ alphabet for text. The names come from the file of a fit and are kept in the sch
 name, so that a class has the same number even if another class is missing, and a new class is refused.
 
 Text, booleans and whole numbers are classes, for every type of storage. Numbers with a fraction are
-measurements, and so are more than 1,000 different numbers; they keep their values. A missing label, or −1 among whole
-numbers, means no label and becomes −1, as in scikit-learn.
+measurements, and so are more than 1,000 different numbers; they keep their values. A missing label, or the
+number −1, means no label and becomes −1, as in scikit-learn.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 
 from lowerbound.data.errors import DataError, nearest
+from lowerbound.data.plain import plain
 
-__all__ = ["MOST_CLASSES", "UNLABELLED", "class_names", "is_missing", "label_values", "number_text", "numbered"]
+__all__ = [
+    "MOST_CLASSES",
+    "UNLABELLED",
+    "array_of_labels",
+    "class_names",
+    "is_missing",
+    "label_values",
+    "number_text",
+    "numbered",
+]
 
 UNLABELLED = -1
 """The value of an unknown label, as in scikit-learn."""
@@ -32,6 +43,19 @@ def number_text(value: float | np.number) -> str:
     ('3', '0.25')
     """
     return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def array_of_labels(y: Any) -> np.ndarray:
+    """Labels as a user gives them, as an array. Among text, of which numpy would make NaN and −1 too, both are missing.
+
+    >>> array_of_labels(["a", float("nan"), -1, "b"]), array_of_labels([1, -1])
+    (array(['a', None, None, 'b'], dtype=object), array([ 1, -1]))
+    """
+    given = y if isinstance(y, list | tuple) else np.asarray(plain(y))
+    values = given.tolist() if isinstance(given, np.ndarray) and given.dtype == object else given
+    if isinstance(values, np.ndarray) or not any(isinstance(value, str) for value in values):
+        return np.asarray(given)
+    return np.array([None if is_missing(value) or value == UNLABELLED else value for value in values], dtype=object)
 
 
 def label_values(y: np.ndarray, name: str) -> np.ndarray:

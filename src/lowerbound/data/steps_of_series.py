@@ -24,6 +24,7 @@ from lowerbound.data.overrides import Overrides
 from lowerbound.data.schema import LeftOut
 from lowerbound.data.series_schema import SeriesSchema
 from lowerbound.data.times_of_steps import on_a_scale, read_times, scaled, step_in_words
+from lowerbound.data.unnamed_index import without_name
 
 __all__ = ["Places", "in_series", "infer_series", "places_of", "seen_until"]
 
@@ -220,10 +221,11 @@ def _with_channels(
     frame: Any, series: SeriesSchema, overrides: Overrides, what: str
 ) -> tuple[SeriesSchema, tuple[LeftOut, ...]]:
     """The schema with its channels: the other columns that vary, all of them numbers."""
-    kept, left_out = [], []
+    index = {} if series.column == str(frame.columns[0]) else without_name(frame, overrides)
+    kept, left_out = [], list(index.values())
     for place, name in enumerate(map(str, frame.columns)):
         said = overrides.of(name)
-        if name in (series.column, series.time):
+        if name in (series.column, series.time) or name in index:
             continue
         if said not in (None, "drop", "continuous"):
             raise DataError(

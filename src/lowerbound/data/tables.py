@@ -20,6 +20,7 @@ from lowerbound.data.checks import SAVED_AS_AN_ARRAY, check_column, check_width
 from lowerbound.data.contents import Contents
 from lowerbound.data.delimited import look_at
 from lowerbound.data.errors import DataError, clipped
+from lowerbound.data.unnamed_index import has_no_name, is_index, what_it_does
 
 if TYPE_CHECKING:
     import pandas
@@ -52,8 +53,8 @@ def read_table(path: Path, label: str | None, usual_label: str | None = None) ->
         label = usual_label
     notes = ()
     if index is not None:
-        what = "numbers" if frame[index].dtype.kind in "iu" else "names"
-        frame = frame.drop(columns=index)
+        what = what_it_does(frame[index])
+        frame = frame.set_index(index).rename_axis(None)
         notes = (f"The first column of {clipped(path.name)} has no name and {what} its rows; it was left out.",)
     if is_parquet and named:
         index_names = ", ".join(f"'{clipped(str(name))}'" for name in named)
@@ -144,8 +145,8 @@ def _check_header(frame: pandas.DataFrame, path: Path) -> str | None:
         DataError: another column has no name, or the first line holds numbers.
     """
     names = [str(column) for column in frame.columns]
-    unnamed = [i for i, name in enumerate(names) if not name.strip() or name.startswith("Unnamed: ")]
-    if unnamed == [0] and len(names) > 1 and _is_index(frame.iloc[:, 0]):
+    unnamed = [i for i, name in enumerate(names) if has_no_name(name)]
+    if unnamed == [0] and len(names) > 1 and is_index(frame.iloc[:, 0]):
         return frame.columns[0]
     if unnamed:
         raise DataError(
@@ -157,13 +158,6 @@ def _check_header(frame: pandas.DataFrame, path: Path) -> str | None:
             f"the first line of {clipped(path.name)} holds numbers; expected a line of column names: add one."
         )
     return None
-
-
-def _is_index(cells: pandas.Series) -> bool:
-    """Whether they are an index, as pandas and R write it: whole numbers, such as those of the rows of a part of a
-    table or of several below one another, or a text for each row.
-    """
-    return cells.dtype.kind in "iu" or (cells.dtype.kind not in "fb" and cells.notna().all() and cells.is_unique)
 
 
 def _is_number(text: str) -> bool:

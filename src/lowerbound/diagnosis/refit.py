@@ -78,9 +78,11 @@ class Refit:
         return shlex.join(["lowerbound", "fit", self.data, *words])
 
     def widened(self, factor: float) -> str:
-        """The command with the widths of the hidden layers times a factor."""
+        """The command with hidden layers a factor as wide; that of an autoencoder, of a recipe without layers."""
         name, own = parse(self.options.get("recipe", ""))
         defaults = recipe_named(name).option_defaults if name else {}
+        if name and not {"width", "hidden"} & defaults.keys():
+            return self(recipe=_AS_OPTIONS)
         if "width" in defaults:  # of a recipe whose layers have one width
             width = max(1, round(own.get("width", defaults["width"]) * factor))
             return self(recipe=spelled(name, {**own, "width": width}))

@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from torch import Tensor
 
 from lowerbound.data.classes import UNLABELLED
-from lowerbound.data.labels import is_missing
+from lowerbound.data.labels import array_of_labels, is_missing
 from lowerbound.data.transform import Binarization
 from lowerbound.fitted import Fitted
 from lowerbound.fitting.planning import Plan
@@ -256,7 +256,7 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
             raise ValueError(
                 "SemiSupervisedVAE requires y to be passed, but the target y is None; give -1 for no label."
             )
-        labels = column_or_1d(np.asarray(y), warn=True)
+        labels = column_or_1d(array_of_labels(y), warn=True)
         if len(labels) != count:
             check_consistent_length(np.empty(count), labels)
         known = _are_known(labels)
@@ -264,7 +264,7 @@ class SemiSupervisedVAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Class
             raise ValueError("y contains NaN or infinity; give -1 where a label is not known.")
         if not known.any():
             raise ValueError(
-                "y has no label (all are -1); label some rows of each class, or fit a VAE, which takes none."
+                "y has no label (all are -1 or missing); label some rows of each class, or fit a VAE, which takes none."
             )
         self.classes_ = _classes(labels[known])
         if len(self.classes_) < 2:
@@ -331,15 +331,15 @@ def _check_choices(stack: str, labels: str) -> None:
 
 
 def _are_known(labels: np.ndarray) -> np.ndarray:
-    """Which of the labels (N,) are labels: not −1, nor missing among objects and text. "-1" beside text that spells no
-    number is what numpy makes of −1.
+    """Which of the labels (N,) are labels: not −1, nor missing among objects and text. Beside text that spells no
+    number, "-1" and "nan" are what numpy makes of −1 and NaN.
     """
     if labels.dtype.kind not in "OU":
         return np.asarray(labels != UNLABELLED, dtype=bool)
     none: set[object] = {UNLABELLED}
     told = [label for label in labels.tolist() if not is_missing(label)]
     if any(isinstance(label, str) and not _spells_a_number(label) for label in told):
-        none |= {str(UNLABELLED)}
+        none |= {str(UNLABELLED), "nan"}
     return np.array([not is_missing(label) and label not in none for label in labels.tolist()], dtype=bool)
 
 

@@ -136,7 +136,7 @@ def _of_fitted(fitted: Fitted) -> Iterator[Part]:
     if known is not None:
         yield _part(f"data {known.name}", known.cites)
     for score, function in _OF_SCORES.items():
-        if scores.get(score) is not None:
+        if scores.get(score) is not None and not (score == "log_evidence" and scores.get("exact")):
             yield _part(f"score {function.__name__.replace('_', '-')}", keys_of(function))
 
 

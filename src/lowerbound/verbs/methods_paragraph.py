@@ -96,7 +96,7 @@ def _of(works: Citations, axis: str) -> str:
 
 
 def _scores(scores: Mapping[str, Any], works: Citations) -> str:
-    """The evidence of the test rows with its error, if it was evaluated by importance sampling."""
+    """The evidence of the test rows with its error, if it is known exactly or by importance sampling."""
     value, error = scores.get("log_evidence"), scores.get("log_evidence_standard_error")
     count, rows = scores.get("num_samples"), scores.get("num_data")
     if value is None or count is None or scores.get("num_distributions") is not None:
@@ -104,6 +104,8 @@ def _scores(scores: Mapping[str, Any], works: Citations) -> str:
     spread = "" if error is None else f" ± {error:.2f}"
     of = f" of {rows:,} test rows" if rows is not None else " of test rows"
     name = evidence_name(scores.get("of_gaps", False))
+    if scores.get("exact"):
+        return f"The mean {name}{of} was {value:.2f}{spread} nats, computed exactly."
     drawn = f"from {count:,} draws of q(z | x) a row{works.of('score log-evidence')}"
     return f"The mean {name}{of} was at least {value:.2f}{spread} nats, {drawn}."
 

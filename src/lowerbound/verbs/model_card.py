@@ -69,9 +69,10 @@ def _data(fitted: Fitted) -> Iterator[str]:
 def _scores(scores: Mapping[str, Any]) -> Iterator[str]:
     """A table of scores and baselines, with the error of what has one; nothing if it was not evaluated."""
     error, of = scores.get("log_evidence_standard_error"), evidence_name(scores.get("of_gaps", False))
+    how = "exactly" if scores.get("exact") else "at least (L_S)"
     rows = [
         f"| {words} | {scores[name]:.4g}{f' ± {error:.2g}' if name == 'log_evidence' and error is not None else ''} |"
-        for name, words in {"log_evidence": f"{of}, at least (L_S)", **_SCORES}.items()
+        for name, words in {"log_evidence": f"{of}, {how}", **_SCORES}.items()
         if scores.get(name) is not None
     ]
     for name, found in (scores.get("baselines") or {}).items():
