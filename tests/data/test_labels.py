@@ -7,6 +7,7 @@ from lowerbound.data import DataError, Dataset, read_file, read_rows
 from lowerbound.data.classes import num_classes
 from lowerbound.data.given import dataset_of
 from lowerbound.data.labels import class_names, label_values, numbered
+from lowerbound.sklearn import SemiSupervisedVAE
 
 
 def _save(path, labels, num_rows=60):
@@ -105,3 +106,14 @@ def test_minus_one_among_labels_is_said(tmp_path):
     one = read_file(_save(tmp_path / "y.npz", [-1, 1]))
     with pytest.raises(DataError, match="are of 1 class and this model tells classes apart"):
         num_classes(one, some_unlabelled=True)
+
+
+def test_what_numpy_makes_text_of_is_missing_on_both_roads():
+    """-1 and NaN among text, in an array; text that spells numbers alone is as it was written."""
+    x, y = np.random.default_rng(0).normal(size=(40, 3)), np.array(["a", "b", -1, np.nan] * 10)
+    dataset = dataset_of(x, y)
+    assert dataset.schema.classes == ("a", "b")
+    assert sorted(set(np.asarray(dataset.y_train).tolist())) == [-1, 0, 1]
+    found = SemiSupervisedVAE(hidden=(4,), latent_dim=1, epochs=1).fit(x, y)
+    assert found.classes_.tolist() == ["a", "b"]
+    assert dataset_of(x, np.array(["1", "-1"] * 20)).schema.classes == ("-1", "1")

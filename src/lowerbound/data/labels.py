@@ -28,6 +28,7 @@ __all__ = [
     "label_values",
     "number_text",
     "numbered",
+    "spells_a_number",
 ]
 
 UNLABELLED = -1
@@ -45,17 +46,42 @@ def number_text(value: float | np.number) -> str:
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
+def spells_a_number(text: str) -> bool:
+    """Whether a text is a number, in the way of Python.
+
+    >>> spells_a_number("-1e3"), spells_a_number("nan"), spells_a_number("one")
+    (True, True, False)
+    """
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def array_of_labels(y: Any) -> np.ndarray:
-    """Labels as a user gives them, as an array. Among text, of which numpy would make NaN and −1 too, both are missing.
+    """Labels as a user gives them, as an array.
+
+    Among text NaN and −1 are missing, also where numpy has made text of them, as it does beside text that spells no
+    number.
 
     >>> array_of_labels(["a", float("nan"), -1, "b"]), array_of_labels([1, -1])
     (array(['a', None, None, 'b'], dtype=object), array([ 1, -1]))
+    >>> array_of_labels(np.array(["a", -1])), array_of_labels(np.array(["1", "-1"]))
+    (array(['a', None], dtype=object), array(['1', '-1'], dtype='<U2'))
     """
     given = y if isinstance(y, list | tuple) else np.asarray(plain(y))
-    values = given.tolist() if isinstance(given, np.ndarray) and given.dtype == object else given
-    if isinstance(values, np.ndarray) or not any(isinstance(value, str) for value in values):
+    if isinstance(given, np.ndarray) and given.dtype.kind not in "OU":
+        return given
+    values = given.tolist() if isinstance(given, np.ndarray) else given
+    none: set[object] = {UNLABELLED}
+    if isinstance(given, np.ndarray) and given.dtype.kind == "U":
+        if all(map(spells_a_number, values)):
+            return given
+        none |= {str(UNLABELLED), "nan"}
+    elif not any(isinstance(value, str) for value in values):
         return np.asarray(given)
-    return np.array([None if is_missing(value) or value == UNLABELLED else value for value in values], dtype=object)
+    return np.array([None if is_missing(value) or value in none else value for value in values], dtype=object)
 
 
 def label_values(y: np.ndarray, name: str) -> np.ndarray:

@@ -18,6 +18,7 @@ import numpy as np
 
 from lowerbound.data.covariates import Covariate
 from lowerbound.data.errors import clipped
+from lowerbound.data.labels import spells_a_number
 from lowerbound.data.series_schema import SeriesSchema
 from lowerbound.typed import WrongType, annotations_of, as_annotated
 
@@ -308,7 +309,7 @@ def _check(schema: Schema) -> None:
             raise ValueError(f"a column of {column.usual_decimals} usual decimals and a share of {column.usual_share}")
         if column.categories is None and not _is_known(plain_dtype(column.dtype).lower()):
             raise ValueError(f"a column of numbers of the type {column.dtype[:30]!r}")
-        if _has_categories_of_numbers(column) and not all(_is_number(name) for name in column.categories or ()):
+        if _has_categories_of_numbers(column) and not all(spells_a_number(name) for name in column.categories or ()):
             raise ValueError(f"a column of {column.dtype} with categories that are no numbers")
     if (schema.kind == "text") != (schema.text is not None) or (schema.text and len(schema.text.symbols) < 3):
         raise ValueError("text without a vocabulary, or a vocabulary without text")
@@ -369,14 +370,6 @@ def _is_literal(name: str) -> bool:
     try:
         ast.literal_eval(name)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return False
-    return True
-
-
-def _is_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
         return False
     return True
 

@@ -20,6 +20,7 @@ from lowerbound.data.checks import SAVED_AS_AN_ARRAY, check_column, check_width
 from lowerbound.data.contents import Contents
 from lowerbound.data.delimited import look_at
 from lowerbound.data.errors import DataError, clipped
+from lowerbound.data.labels import spells_a_number
 from lowerbound.data.unnamed_index import has_no_name, is_index, what_it_does
 
 if TYPE_CHECKING:
@@ -153,19 +154,11 @@ def _check_header(frame: pandas.DataFrame, path: Path) -> str | None:
             f"column {unnamed[0]} of {clipped(path.name)} has no name: write one into the first line, or delete it."
         )
     positions = [str(i) for i in range(len(names))]
-    if names and names != positions and all(_is_number(name) for name in names):
+    if names and names != positions and all(spells_a_number(name) for name in names):
         raise DataError(
             f"the first line of {clipped(path.name)} holds numbers; expected a line of column names: add one."
         )
     return None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def values_of_column(column: Any) -> np.ndarray:

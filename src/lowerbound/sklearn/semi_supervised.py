@@ -331,24 +331,12 @@ def _check_choices(stack: str, labels: str) -> None:
 
 
 def _are_known(labels: np.ndarray) -> np.ndarray:
-    """Which of the labels (N,) are labels: not −1, nor missing among objects and text. Beside text that spells no
-    number, "-1" and "nan" are what numpy makes of −1 and NaN.
-    """
-    if labels.dtype.kind not in "OU":
-        return np.asarray(labels != UNLABELLED, dtype=bool)
-    none: set[object] = {UNLABELLED}
-    told = [label for label in labels.tolist() if not is_missing(label)]
-    if any(isinstance(label, str) and not _spells_a_number(label) for label in told):
-        none |= {str(UNLABELLED), "nan"}
-    return np.array([not is_missing(label) and label not in none for label in labels.tolist()], dtype=bool)
-
-
-def _spells_a_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    """Which of the labels (N,) are labels: not −1, nor missing among objects (`array_of_labels`)."""
+    if labels.dtype.kind != "O":
+        return (
+            np.asarray(labels != UNLABELLED, dtype=bool) if labels.dtype.kind in "iuf" else np.ones(len(labels), bool)
+        )
+    return np.array([not is_missing(label) and label != UNLABELLED for label in labels.tolist()], dtype=bool)
 
 
 def _classes(labels: np.ndarray) -> np.ndarray:

@@ -198,8 +198,8 @@ class CompiledStep:
         self._lr = torch.zeros(())
         self._by_autograd = can_follow_autograd()
         is_told = any(isinstance(part, FollowsSteps) for part in loss.modules())
-        on_cpu = all(p.device.type == "cpu" for p in self._trained)
-        self._make_graph = partial(Graph, self._run, is_told=is_told, on_cpu=on_cpu)
+        self._on_cpu = all(p.device.type == "cpu" for p in self._trained)
+        self._make_graph = partial(Graph, self._run, is_told=is_told, on_cpu=self._on_cpu)
         self._graph = self._make_graph()
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
@@ -264,6 +264,8 @@ class CompiledStep:
         except torch._dynamo.exc.Unsupported:  # pyright: ignore[reportAttributeAccessIssue]
             raise
         except Exception:
+            if not self._on_cpu:
+                raise
             self._graph = self._make_graph(from_cpp=False)
             self._rehearse(raw, 1)
 
