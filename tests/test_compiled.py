@@ -259,8 +259,17 @@ class Doubles:
         self.shift.add_(1)
         return x * values[0] + self.shift
 
-def graph_of(method, is_told=False):
-    return Graph(method, is_told=is_told, on_cpu=True)
+class Told(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.factor, self.part = 2, torch.nn.Module()
+        self.register_buffer("weight", torch.ones(()))
+        self.part.register_buffer("shift", torch.zeros(()))
+    def plain(self, x):
+        return x * self.factor * self.weight + self.part.shift
+
+def graph_of(method, told=()):
+    return Graph(method, told=told, on_cpu=True)
 
 torch.manual_seed(0)
 one = Doubles()
@@ -274,10 +283,17 @@ with torch.no_grad():
     assert graph(torch.ones(6)[::2]).shape == (3,)
     graph.begin()
     assert [graph(x)[0].item() for _ in range(4)] == [5, 5, 5, 5]
-    told = graph_of(Doubles().plain, is_told=True)
-    told(x), told(x), told(x)
-    Doubles.factor = 7
-    assert told(x)[0].item() == 7
+    part = Told()
+    told = graph_of(part.plain, told=[part])
+    for value in (1.0, 3.0, 4.0, 5.0):
+        part.weight.fill_(value)
+        assert told(x)[0].item() == 2 * value
+    assert told._direct is not None  # what it is told changes the numbers of a tensor alone
+    part.factor = 7
+    assert told(x)[0].item() == 35
+    assert [told(x)[0].item() for _ in range(3)] == [35] * 3
+    part.part.shift = torch.ones(())
+    assert told(x)[0].item() == 36
     counting = graph_of(Doubles().counts)
     assert [counting(x)[0].item() for _ in range(5)] == [1, 2, 3, 4, 5]
     shifting = graph_of(one.shifts)
@@ -327,7 +343,7 @@ class Scaled:
         return self.factor * x
 
 scaled = Scaled()
-graph = Graph(scaled.of, is_told=False, on_cpu=True)
+graph = Graph(scaled.of, told=[], on_cpu=True)
 x = torch.arange(3.0)
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")

@@ -3,8 +3,9 @@
 Before each call torch looks whether everything that the graph takes for granted is as it was (numbers and flags of
 modules, shapes, settings), and finds the tensors that its code takes; for a small net this takes a third of the time of
 a step. Within an interval of training nothing of that changes but tensors. So once two calls of an interval have gone
-the same way, the code of the graph is called directly for the rest of it, unless a part of the loss is told of each
-step (`protocols.FollowsSteps`).
+the same way, the code of the graph is called directly for the rest of it. A part of the loss that is told of each step
+(`protocols.FollowsSteps`) is looked at in each of them: where more than the numbers of its tensors has changed, torch
+looks at everything again. On a GPU that code is recorded, and launched as one (`recorded`).
 
 A number that a caller changes between intervals makes a graph anew, which takes seconds. torch makes eight of them;
 where a ninth is needed, steps are not compiled from there on, which a warning says.
@@ -18,48 +19,86 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType, MethodType
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from lowerbound.training.products import is_faster
+from lowerbound.training.recorded import Recorded, Recorder
 from lowerbound.warned import LowerboundWarning
 
 __all__ = ["Graph", "can_follow_autograd", "is_called_from_cpp", "why"]
 
 _Inputs: TypeAlias = tuple[Tensor | Sequence[Tensor], ...]
 _CALLS_BY_NAME = "2.13"  # the torch from which calls in C++ reach every operation
+_WORTH_RECORDING = 10  # calls
 _FEW = 1000  # operations of a graph; a step of a perceptron with two hidden layers has 360
 
 
 class Graph:
     """A method as one compiled graph.
 
+    A recorded call has its result in one tensor, which the next call overwrites.
+
     Arguments:
-        method: of tensors, and lists of them.
-        is_told: whether something is told of each step, and may change what is no tensor.
+        method: of tensors, which are rows of data, and lists of them, which are the state of training.
+        told: what is told of each step, and may change more than the numbers of its tensors.
         on_cpu: whether all tensors lie there.
         from_cpp: whether kernels may be called from C++ (`is_called_from_cpp`), which does not know every operation.
+        recorder: how a GPU records a call; None where no call is recorded.
     """
 
-    def __init__(self, method: Callable[..., Tensor], *, is_told: bool, on_cpu: bool, from_cpp: bool = True):
+    def __init__(
+        self,
+        method: Callable[..., Tensor],
+        *,
+        told: Sequence[nn.Module],
+        on_cpu: bool,
+        from_cpp: bool = True,
+        recorder: Recorder | None = None,
+    ):
         own = _with_code_of_its_own(method)
         self._code = own.__func__.__code__
-        self._method, self._is_told = method, is_told
+        self._method, self._told = method, [part for one in told for part in one.modules()]
         self._make = _compiler(on_cpu=on_cpu, from_cpp=from_cpp)
         self._compiled: Callable[..., Tensor] = torch.compile(own, dynamic=False, fullgraph=True, backend=self._made)
+        self._recorder = recorder
+        self._recorded: Recorded | None = None
+        self._why_not = "what the loss changes in each step besides the numbers of tensors"
+        self._calls = 0
         self._seen: _Call | None = None
         self._direct: _Direct | None = None
+        self._state: list[object] = []
 
     def begin(self) -> None:
-        """Look at everything again in the next calls: what is no tensor may have changed."""
+        """Look at everything again in the next calls: what is no tensor may have changed. A warning says, once, where
+        the calls since the last time were not recorded and would have been worth it.
+        """
+        if self._recorder is not None and self._calls > _WORTH_RECORDING and self._recorded is None:
+            warnings.warn(
+                "The steps are compiled and launched kernel by kernel, not as one CUDA graph, because of "
+                f"{self._why_not}.",
+                LowerboundWarning,
+                stacklevel=2,
+            )
+            self._recorder = None
+        self._calls = 0
+        self._look_again()
+
+    def _look_again(self) -> None:
         self._seen = self._direct = None
 
     def __call__(self, *inputs: Tensor | Sequence[Tensor]) -> Tensor:
         """The result of the method."""
+        state = _state_of(self._told)
+        if state != self._state:
+            self._look_again()
+            self._state = state
+        self._calls += 1
         if self._direct is not None and self._direct.takes(inputs):
             return self._direct(inputs)
         before, self._seen = self._seen, None
@@ -69,17 +108,28 @@ class Graph:
                 result = self._compiled(*inputs)
         except torch._dynamo.exc.FailOnRecompileLimitHit:  # pyright: ignore[reportAttributeAccessIssue]
             return self._give_up()(*inputs)  # nothing was computed so far
-        if before is not None and self._seen is not None and not self._is_told:
-            self._direct = _direct(before, self._seen, inputs, result, held)
+        if before is not None and self._seen is not None:
+            direct = _direct(before, self._seen, inputs, result, held)
+            self._direct = direct if self._recorder is None else self._recorded_by(self._recorder, direct, self._seen)
         return result
+
+    def _recorded_by(self, recorder: Recorder, direct: _Direct | None, call: _Call) -> _Direct | None:
+        """The same call, recorded, and still so where it was in a former interval."""
+        if direct is None or call.on_host is not None:
+            self._why_not = call.on_host or "a tensor that the loss keeps from one step to the next"
+            return direct
+        if self._recorded is None or not self._recorded.is_of(direct.code, direct.rows):
+            self._recorded = Recorded(direct.code, direct.rows, recorder)
+        return replace(direct, code=self._recorded)
 
     def _made(self, graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence[Tensor]]:
         """The code of a graph, of which each call is seen."""
+        on_host = None if self._recorder is None else _on_host(graph)
         code = self._make(graph, inputs)
 
         def run(*arguments: Tensor) -> Sequence[Tensor]:
             results = code(*arguments)
-            self._seen = _Call(code, arguments, results)
+            self._seen = _Call(code, arguments, results, on_host)
             return results
 
         return run
@@ -103,16 +153,20 @@ class _Call:
     code: Callable[..., Sequence[Tensor]]
     arguments: tuple[Tensor, ...]
     results: Sequence[Tensor]
+    on_host: str | None
 
 
 @dataclass(frozen=True)
 class _Direct:
-    """The code of a graph, and where its arguments are found among what is given and what is kept (buffers)."""
+    """The code of a graph, where its arguments are found among what is given and what is kept (buffers), and which of
+    them are rows.
+    """
 
     code: Callable[..., Sequence[Tensor]]
     places: list[int]
     kept: list[Tensor]
     kinds: list[object]
+    rows: frozenset[int]
 
     def takes(self, inputs: _Inputs) -> bool:
         """Whether the code is for tensors like these; lists hold the state of training, whose shapes do not change."""
@@ -148,7 +202,9 @@ def _direct(before: _Call, last: _Call, inputs: _Inputs, result: Tensor, held: l
             place_of[id(argument)] = len(given) + len(kept)
             kept.append(argument)
         places.append(place_of[id(argument)])
-    return _Direct(last.code, places, kept, _kinds(inputs))
+    single = {id(part) for part in inputs if isinstance(part, Tensor)}
+    rows = frozenset(i for i, argument in enumerate(last.arguments) if id(argument) in single)
+    return _Direct(last.code, places, kept, _kinds(inputs), rows)
 
 
 def _flat(inputs: _Inputs) -> list[Tensor]:
@@ -160,6 +216,22 @@ def _flat(inputs: _Inputs) -> list[Tensor]:
 
 def _kinds(inputs: _Inputs) -> list[object]:
     return [(part.shape, part.stride(), part.dtype, part.device) for part in inputs if isinstance(part, Tensor)]
+
+
+def _state_of(parts: Sequence[nn.Module]) -> list[object]:
+    """The numbers and flags of modules, and which tensors and other things they have."""
+    owned = (owner for part in parts for owner in (vars(part), part._buffers, part._parameters))
+    values = (value for owner in owned for value in owner.values())
+    return [value if isinstance(value, bool | int | float | str | None) else id(value) for value in values]
+
+
+def _on_host(graph: torch.fx.GraphModule) -> str | None:
+    """What of a graph is computed by the host, or brought from it, in words; None if nothing is."""
+    for node in graph.graph.nodes:
+        results = tree_leaves(node.meta.get("example_value"))
+        if any(isinstance(result, Tensor) and result.device.type == "cpu" for result in results):
+            return f"{node.name}, a tensor on the CPU"
+    return None
 
 
 def _references(inputs: _Inputs) -> list[int]:

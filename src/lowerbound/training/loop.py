@@ -56,7 +56,7 @@ __all__ = ["check_compiled", "check_patience", "steps_for", "train"]
 
 _ROWS_AT_ONCE = 8192
 _CANNOT_COMPILE = (
-    "compile=True needs one process, fp32 (on a CPU bf16 too), the default Adam, whole batches and rows with numbers; "
+    "compile=True needs one process, fp32 or bf16, the default Adam, whole batches and rows with numbers; "
     "use compile='auto' for the rest."
 )
 _CHECKED = 3  # tells the random numbers of the check from those of training
@@ -122,8 +122,8 @@ def train(
         log_every: steps between records.
         held_out: data for the held-out bound, early stopping and the choice of the best weights.
         checkpoint: where to save and resume.
-        compile: True to compile the step (one process, fp32 or on a CPU bf16, the default Adam); "auto" decides on a
-            CPU at the first record, by the time that steps take (`compiling`).
+        compile: True to compile the step (one process, fp32 or bf16, the default Adam), launched on a GPU as one CUDA
+            graph; "auto" decides on a CPU at the first record, by the time that steps take (`compiling`).
         optimizer: "adam" (the default), "adamw", "adamax", "sgd", one of `optimizers` with options, or a function that
             makes an optimiser from parameters. A group of it that has an `lr_factor`, or another lr than the
             optimiser, learns at that multiple of `lr`.
@@ -294,12 +294,8 @@ def check_compiled(engine: Engine, optimizer: MakeOptimizer, accumulate: int) ->
 
 
 def _can_be_one_graph(engine: Engine, optimizer: MakeOptimizer, accumulate: int) -> bool:
-    precise = engine.precision == "fp32" or _is_low_on_cpu(engine)
-    return precise and engine.world_size == 1 and optimizer == Adam() and accumulate == 1
-
-
-def _is_low_on_cpu(engine: Engine) -> bool:
-    return engine.precision == "bf16" and engine.accelerator == "cpu"
+    is_scaled = engine.precision == "fp16"
+    return not is_scaled and engine.world_size == 1 and optimizer == Adam() and accumulate == 1
 
 
 def _make_step(
@@ -320,7 +316,7 @@ def _make_step(
         raise ValueError(_CANNOT_COMPILE)
 
     def compiled() -> CompiledStep:
-        return CompiledStep(loss, feed.transform, clip_norm, skipping, low=_is_low_on_cpu(engine))
+        return CompiledStep(loss, feed.transform, clip_norm, skipping, low=engine.precision == "bf16")
 
     if compile is True:
         keep_graphs()

@@ -1,11 +1,11 @@
 """One optimisation step, in two forms with the same arithmetic.
 
 `EagerStep` runs on any device, precision and number of processes. `CompiledStep` makes forward pass, gradient,
-clipping and the default Adam one compiled graph: which is about twice as fast for small networks after seconds of
-compilation; it needs one process, and fp32 or bf16. In bf16 the products of nets alone are rounded; weights, moments
-and distributions stay in fp32. Both forms update the state of one `torch.optim.Adam`, so that a checkpoint does
-not depend on the form, and return one row for the `History`: the terms of the loss followed by the gradient norm of
-every parameter.
+clipping and the default Adam one compiled graph, which a GPU launches as one (`recorded`): about twice as fast for
+small networks after seconds of compilation; it needs one process, and fp32 or bf16. In bf16 the products of nets alone
+are rounded; weights, moments and distributions stay in fp32. Both forms update the state of one `torch.optim.Adam`, so
+that a checkpoint does not depend on the form, and return one row for the `History`: the terms of the loss followed by
+the gradient norm of every parameter.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from lowerbound.threads import computing_seconds
 from lowerbound.training.direct_adam import DirectAdam, has_direct_update
 from lowerbound.training.engine import Engine
 from lowerbound.training.graphs import Graph, can_follow_autograd, why
+from lowerbound.training.recorded import recorder_on
 from lowerbound.training.sharding import Shards
 from lowerbound.training.skipping import Skipping
 
@@ -32,7 +33,6 @@ __all__ = ["CannotCompile", "CompiledStep", "EagerStep", "TrainingStep", "Transf
 
 Transform: TypeAlias = Callable[..., tuple[Tensor, ...]]
 _ADAM = Adam()
-_NO_LIMIT = torch.tensor(torch.inf)
 
 
 class CannotCompile(ValueError):
@@ -169,7 +169,7 @@ class CompiledStep:
 
     Arguments:
         loss, transform, clip_norm, skipping: as in `EagerStep`.
-        low: whether the products of nets are computed in bfloat16, on a CPU.
+        low: whether the products of nets are computed in bfloat16.
     """
 
     def __init__(
@@ -188,6 +188,7 @@ class CompiledStep:
         self._loss, self._transform, self._clip_norm, self._skipping = loss, transform, clip_norm, skipping
         self._low = low
         self._trained = list(named.values())
+        self._device = self._trained[0].device
         own = {
             p: (group.get("lr_factor", 1.0), group["betas"][0])
             for group in self.optimizer.param_groups
@@ -195,25 +196,28 @@ class CompiledStep:
         }
         self._own = [own[p] for p in self._trained]
         self._state: tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]] | None = None
-        self._lr = torch.zeros(())
+        self._lr = torch.zeros((), device=self._device)
+        self._limit = torch.full((), torch.inf, device=self._device)
         self._by_autograd = can_follow_autograd()
-        is_told = any(isinstance(part, FollowsSteps) for part in loss.modules())
-        self._on_cpu = all(p.device.type == "cpu" for p in self._trained)
-        self._make_graph = partial(Graph, self._run, is_told=is_told, on_cpu=self._on_cpu)
+        told = [part for part in loss.modules() if isinstance(part, FollowsSteps)]
+        self._on_cpu = self._device.type == "cpu"
+        self._make_graph = partial(Graph, self._run, told=told, on_cpu=self._on_cpu, recorder=recorder_on(self._device))
         self._graph = self._make_graph()
 
     def __call__(self, raw: tuple[Tensor, ...], lr: float) -> Tensor:
-        """Take one step."""
+        """Take one step. On a GPU the next step overwrites its row."""
         if self._state is None:
             self._state = self._gather_state()
         parameters, means, squares, counts = self._state
         with torch.no_grad():
             torch._foreach_add_(counts, 1)  # pyright: ignore[reportPrivateImportUsage]
-            limit = self._limit()
-            row = self._graph(parameters, means, squares, counts[0], self._lr.fill_(lr), limit, *raw)
+            self._lr.fill_(lr)
+            if self._skipping is not None:
+                self._limit.copy_(self._skipping.limit())
+            row = self._graph(parameters, means, squares, [counts[0], self._lr, self._limit], *raw)
             if self._skipping is not None:
                 norm = row[len(self.terms) :].norm()
-                taken = norm <= limit
+                taken = norm <= self._limit
                 self._skipping.observe(norm, taken)
                 torch._foreach_sub_(counts, [(~taken).float()] * len(counts))  # pyright: ignore[reportPrivateImportUsage]
             return row
@@ -223,10 +227,7 @@ class CompiledStep:
         self._graph.begin()
 
     def _autocast(self) -> AbstractContextManager[object]:
-        return torch.autocast("cpu", torch.bfloat16) if self._low else nullcontext()
-
-    def _limit(self) -> Tensor:
-        return _NO_LIMIT if self._skipping is None else self._skipping.limit()
+        return torch.autocast(self._device.type, torch.bfloat16) if self._low else nullcontext()
 
     def _gather_state(self) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
         """Parameters, both moments and step counts, at the first step: after a checkpoint was loaded, if one was."""
@@ -283,8 +284,8 @@ class CompiledStep:
         with torch.random.fork_rng(devices=[]), buffers_kept(self._loss):
             for _ in range(repeats):
                 start = computing_seconds()
-                count = torch.ones((), device=parameters[0].device)
-                self._graph(parameters, means, squares, count, self._lr, self._limit(), *raw)
+                numbers = [torch.ones((), device=self._device), self._lr, self._limit]
+                self._graph(parameters, means, squares, numbers, *raw)
                 seconds.append(computing_seconds() - start)
         return min(seconds)
 
@@ -294,11 +295,11 @@ class CompiledStep:
         parameters: list[Tensor],
         means: list[Tensor],
         squares: list[Tensor],
-        count: Tensor,
-        lr: Tensor,
-        limit: Tensor,
+        numbers: list[Tensor],
         *raw: Tensor,
     ) -> Tensor:
+        count, lr, limit = numbers
+
         def objective(values: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
             named = dict(zip(self.parameters, values, strict=True))
             batch = self._transform(*raw)
