@@ -24,7 +24,7 @@ help:
 	@echo "make demo      fit a model to the digits that come with scikit-learn; results in runs/"
 	@echo "make test      lint, types, import contracts, then every test not marked slow"
 	@echo "make test-all  the same, slow tests included"
-	@echo "make gpu       on a machine with a CUDA device: the tests marked gpu, then benchmarks in pieces of ten minutes"
+	@echo "make gpu       on a machine with a CUDA device: the tests marked gpu and benchmarks, in pieces of ten minutes"
 	@echo "make fuzz      hostile inputs through the command: make fuzz N=5000 SEED=1; failures in build/fuzz"
 	@echo "make wheel     build the source distribution and the wheel, and test it from an environment of its own"
 	@echo "make lint      ruff, pyright and the import contracts"
@@ -48,7 +48,6 @@ test-all: lint
 # Each piece is saved in benchmarks/results/gpu as it ends; the same command goes on where it ended early.
 gpu: $(READY)
 	$(BIN)/python -c "import sys, torch; sys.exit(None if torch.cuda.is_available() else 'There is no CUDA device here.')"
-	$(BIN)/pytest -m gpu
 	$(BIN)/python benchmarks/gpu.py
 
 # An input with a fault is written down, and run again by: make fuzz SEED=1 INDEX=17

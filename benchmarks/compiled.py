@@ -31,6 +31,7 @@ from lowerbound.fitting.preparing import prepare
 from lowerbound.losses.guards import to_training
 from lowerbound.optimizers import Adam
 from lowerbound.training.compiling import keep_graphs
+from lowerbound.training.engine import Device
 from lowerbound.training.steps import CannotCompile, CompiledStep, EagerStep
 
 STEPS = 20
@@ -108,7 +109,7 @@ def main() -> None:
             arguments.out.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def made(name: str) -> tuple[CompiledStep, tuple[torch.Tensor, ...], EagerStep]:
+def made(name: str, device: Device = "cpu") -> tuple[CompiledStep, tuple[torch.Tensor, ...], EagerStep]:
     """Both forms of a step, and a batch."""
     given = dict(CASES[name])
     dataset: Any = load("digits")
@@ -117,7 +118,7 @@ def made(name: str) -> tuple[CompiledStep, tuple[torch.Tensor, ...], EagerStep]:
     if name in OF_TEXT:
         dataset = dataset_of([f"{'a b c d e f g'[: 1 + 2 * (i % 7)]} ." for i in range(200)])
     torch.manual_seed(0)
-    planned = plan(dataset, given.pop("recipe", "vae"), **given, device="cpu", steps=100, precision="fp32")
+    planned = plan(dataset, given.pop("recipe", "vae"), **given, device=device, steps=100, precision="fp32")
     engine = planned.engine()
     training = prepare(dataset, planned, engine)
     to_training(training.loss, ())

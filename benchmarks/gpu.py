@@ -1,11 +1,11 @@
 """What is measured on a GPU, in pieces of at most ten minutes, each saved as it ends.
 
-A piece is a command. Its exit status, seconds and last lines are written to results/gpu/NAME.json as soon as it has
-ended or its time is over; a piece that is there already with status 0 is not run again, so that the same
-command goes on where it ended early. The long pieces keep their runs in results/gpu/runs and go on from their last
-checkpoint: about 25 minutes are three calls. Where a machine is lent for ten minutes a call and gives back one folder,
-`--out` is that folder, filled with what the call before gave back, and `--limit 540` lets a piece be saved before the
-machine is gone. MNIST and Fashion-MNIST lie in the folder that $LOWERBOUND_DATA names, or are downloaded. What the long
+A piece is a command; the first is the tests marked gpu. Its exit status, seconds and last lines are written to
+results/gpu/NAME.json as soon as it has ended or its time is over; a piece that is there already with status 0 is not
+run again, so that the same command goes on where it ended early. The long pieces keep their runs in results/gpu/runs
+and go on from their last checkpoint: about 25 minutes are three calls. Where a machine is lent for ten minutes a call
+and gives back one folder, `--out` is that folder, filled with what the call before gave back, and `--limit 540` lets a
+piece be saved before the machine is gone. MNIST and Fashion-MNIST lie in the folder that $LOWERBOUND_DATA names, or are downloaded. What the long
 pieces are to reach, nats per image of dynamic MNIST unless said:
 
     very deep maps     −L_1000 ≤ 81.5          pixel-vae            −L_1000 ≤ 81
@@ -38,7 +38,10 @@ _PATH = [
     *split("--device cuda --test-images 1000 --evidence-samples 1000 --runs {runs} --out {runs}/result.json"),
 ]
 _FIT = [sys.executable, "-m", "lowerbound", "fit", "mnist", "--device", "cuda"]
+_WHOLE = [sys.executable, str(HERE / "whole_step.py"), *split("--device cuda --out {runs}/result.json")]
 PIECES: Mapping[str, list[str]] = {
+    "tests": [sys.executable, "-m", "pytest", "-m", "gpu", str(HERE.parent / "tests")],
+    "whole step": [*_WHOLE, "--only", "784-512-20", "vae, elbo", "vae, convolution", "very-deep"],
     "waiting": [
         sys.executable,
         str(HERE / "waiting.py"),
@@ -52,6 +55,7 @@ PIECES: Mapping[str, list[str]] = {
     "peers perceptron": [*_PEERS, "perceptron"],
     "peers convolution": [*_PEERS, "convolution"],
     "vae": [*_FIT, "--epochs", "30", "--out", "{out}/vae"],
+    "vae compiled": [*_FIT, "--epochs", "30", "--compile", "--out", "{out}/vae-compiled"],
     "vae bf16": [*_FIT, "--epochs", "30", "--precision", "bf16", "--out", "{out}/vae-bf16"],
     "convolution": [*_FIT, "--network", "convolution", "--epochs", "10", "--out", "{out}/convolution"],
     "very deep": [*_FIT, "--recipe", "very-deep", "--steps", "3000", "--out", "{out}/very-deep"],
@@ -68,6 +72,7 @@ PIECES: Mapping[str, list[str]] = {
         *split("--data fashion-mnist --likelihood discretized-logistic --only maps plain-maps --steps 20000"),
     ],
     "vae-gan": [*_FIT, "--recipe", "vae-gan", "--epochs", "10", "--out", "{out}/vae-gan"],
+    "whole step of each model": _WHOLE,
 }
 
 

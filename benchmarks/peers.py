@@ -32,7 +32,7 @@ from convolutional_epoch import LATENT, WIDTH, body, decoder, images, ours
 from timing import interleave, machine
 from torch import Tensor, nn
 
-from lowerbound.training.engine import Device
+from lowerbound.training.engine import Device, Precision
 
 _HIDDEN, _BATCH, _OURS = 512, 128, "lowerbound compiled"
 
@@ -87,11 +87,17 @@ def convolutions(rows: int, device: Device, compile: bool) -> dict[str, Callable
 
 def _own(x: Tensor, model: Callable[[], Any], device: Device, compile: bool) -> dict[str, Callable[[], object]]:
     """This library, in each form and precision that it has here."""
-    found = {"lowerbound eager": trained_by_lowerbound(x, model(), _BATCH, compile=False, device=device)}
-    if compile:
-        found = {_OURS: trained_by_lowerbound(x, model(), _BATCH, compile=True, device=device), **found}
-    low = trained_by_lowerbound(x, model(), _BATCH, compile=False, precision="bf16", device=device)
-    return {**found, "lowerbound eager, bf16": low}
+    forms: list[tuple[str, bool, Precision]] = [
+        (_OURS, True, "fp32"),
+        ("lowerbound compiled, bf16", True, "bf16"),
+        ("lowerbound eager", False, "fp32"),
+        ("lowerbound eager, bf16", False, "bf16"),
+    ]
+    return {
+        name: trained_by_lowerbound(x, model(), _BATCH, compile=whole, precision=precision, device=device)
+        for name, whole, precision in forms
+        if compile or not whole
+    }
 
 
 def compared(contenders: Mapping[str, Callable[[], object]], steps: int, repeats: int) -> dict[str, Any]:

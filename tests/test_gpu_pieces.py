@@ -98,11 +98,14 @@ def test_each_long_piece_starts_on_a_cpu(
     assert all(("bits_per_dim" in row) == (name == "fashion maps") for row in found.values())
 
 
-FITS = ("vae", "vae bf16", "convolution", "very deep", "vae-gan")
+FITS = ("vae", "vae compiled", "vae bf16", "convolution", "very deep", "vae-gan")
 
 
 def test_every_piece_has_a_start_on_a_cpu(gpu: Any) -> None:
     others = {
+        "tests",
+        "whole step",
+        "whole step of each model",
         "waiting",
         "peers perceptron",
         "peers convolution",
@@ -134,3 +137,22 @@ def test_waiting_starts_on_a_cpu(gpu: Any, tmp_path: Path) -> None:
     assert gpu.run_pieces({"waiting": words}, tmp_path, 300) == 0
     saved = json.loads((tmp_path / "waiting.json").read_text())["waiting"]
     assert saved["results"].keys() == {"in memory", ".npy shards", "compressed .npz shards"}
+
+
+def test_the_first_piece_is_the_tests_of_a_gpu_whose_failure_stops_no_benchmark(gpu: Any, tmp_path: Path) -> None:
+    words = [word.replace("/tests", "/tests/test_recorded.py") for word in gpu.PIECES["tests"]]
+    assert next(iter(gpu.PIECES)) == "tests"
+    pieces = {"failing": [*words[:4], "none", words[-1]], "tests": [*words, "--collect-only", "-q"]}
+    assert gpu.run_pieces(pieces, tmp_path, 300) == 1
+    found = json.loads((tmp_path / "tests.json").read_text())
+    assert any("test_recorded_steps_have_the_bits" in line for line in found["lines"]), found
+
+
+@pytest.mark.slow
+def test_whole_steps_start_on_a_cpu(gpu: Any, tmp_path: Path) -> None:
+    words = [word.replace("cuda", "cpu") for word in gpu.PIECES["whole step"]]
+    words = [*words[: words.index("--only") + 2], "--rounds", "1", "--block", "2"]
+    assert gpu.run_pieces({"whole step": words}, tmp_path, 300) == 0
+    found = json.loads((tmp_path / "runs" / "whole-step" / "result.json").read_text())["results"]["784-512-20"]
+    assert found["eager, ms"] > 0
+    assert found["compiled, by kernel, ms"] > 0

@@ -102,6 +102,7 @@ import torch
 from pathlib import Path
 import lowerbound as lb
 from lowerbound import VariationalLoss
+from lowerbound.gradients import Pathwise
 from lowerbound.models import vae
 from lowerbound.objectives import ELBO
 from lowerbound.training.checkpoint import Checkpoint
@@ -110,7 +111,7 @@ from lowerbound.training.loop import train
 
 def made():
     torch.manual_seed(0)
-    return VariationalLoss(vae((6,), latent_dim=2, hidden=(8,)), ELBO("kl"))
+    return VariationalLoss(vae((6,), latent_dim=2, hidden=(8,)), ELBO("kl"), Pathwise())
 
 x = (torch.rand(200, 6) < 0.5).float()
 for precision in ("fp32", "bf16"):
@@ -119,11 +120,11 @@ for precision in ("fp32", "bf16"):
     whole, parts = made(), made()
     for _ in train(whole, x, num_steps=80, **options):
         pass
-    for record in train(parts, x, num_steps=80, checkpoint=Checkpoint(folder / "state"), **options):
+    for record in train(parts, x, num_steps=80, checkpoint=Checkpoint(path=folder / "state"), **options):
         if record.step == 40:
             break
     again = made()
-    for _ in train(again, x, num_steps=80, checkpoint=Checkpoint(folder / "state"), **options):
+    for _ in train(again, x, num_steps=80, checkpoint=Checkpoint(path=folder / "state"), **options):
         pass
     torch.testing.assert_close(again.state_dict(), whole.state_dict(), rtol=0, atol=0)
 print("resumed")
