@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lowerbound.data import InMemory, Stream
 from lowerbound.losses import LossOutput
-from lowerbound.optimizers import Adam
+from lowerbound.optimizers import Adam, load_optimizer_tensors, optimizer_tensors
 from lowerbound.schedules import Cosine
 from lowerbound.training.engine import Engine
 from lowerbound.training.loop import train
@@ -150,6 +150,30 @@ def test_a_parameter_without_gradient_stands_still_that_step() -> None:
         takes_part = i % 3 == 2
         assert (row[-1] > 0) == takes_part
         assert torch.equal(loss.rare, before) != takes_part
+
+
+@OF_THE_COMPILER
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_type_checks")
+def test_a_compiled_step_goes_on_from_parameters_that_took_part_in_different_numbers_of_steps() -> None:
+    """As they do after eager steps; Adam divides by 1 − β^t, where t is the number of each parameter."""
+    x, state = torch.randn(4, 3), {}
+    ours, theirs = twins(Regression)
+    eager = EagerStep(theirs, InMemory(x).transform, Engine(device="cpu"), Adam(), None)
+    eager((x,), 0.1)
+    for i, (name, value) in enumerate(optimizer_tensors(eager.optimizer).items()):
+        state[name] = value + i if name.endswith("step") else value
+    load_optimizer_tensors(eager.optimizer, state)
+    compiled = CompiledStep(ours, InMemory(x).transform, None)
+    compiled.prepare((x,))
+    load_optimizer_tensors(compiled.optimizer, {name: value.clone() for name, value in state.items()})
+    ours.load_state_dict(theirs.state_dict())
+    eager = EagerStep(theirs, InMemory(x).transform, Engine(device="cpu"), Adam(), None)
+    load_optimizer_tensors(eager.optimizer, state)
+    for _ in range(3):
+        torch.testing.assert_close(compiled((x,), 0.1), eager((x,), 0.1))
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(p, q)
 
 
 def test_frozen_parameters_are_left_alone() -> None:

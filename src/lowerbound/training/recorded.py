@@ -10,7 +10,7 @@ recorded must be a function of tensors on the device alone, which `graphs` sees 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ class CannotRecord(ValueError):
     """Code that a GPU does not record, in one sentence."""
 
 
+@runtime_checkable
 class Recorder(Protocol):
     """How calls are recorded."""
 

@@ -214,7 +214,7 @@ class CompiledStep:
             self._lr.fill_(lr)
             if self._skipping is not None:
                 self._limit.copy_(self._skipping.limit())
-            row = self._graph(parameters, means, squares, [counts[0], self._lr, self._limit], *raw)
+            row = self._graph(parameters, means, squares, [self._lr, self._limit, *counts], *raw)
             if self._skipping is not None:
                 norm = row[len(self.terms) :].norm()
                 taken = norm <= self._limit
@@ -284,7 +284,7 @@ class CompiledStep:
         with torch.random.fork_rng(devices=[]), buffers_kept(self._loss):
             for _ in range(repeats):
                 start = computing_seconds()
-                numbers = [torch.ones((), device=self._device), self._lr, self._limit]
+                numbers = [self._lr, self._limit, torch.ones((), device=self._device)]
                 self._graph(parameters, means, squares, numbers, *raw)
                 seconds.append(computing_seconds() - start)
         return min(seconds)
@@ -298,7 +298,7 @@ class CompiledStep:
         numbers: list[Tensor],
         *raw: Tensor,
     ) -> Tensor:
-        count, lr, limit = numbers
+        lr, limit, *counts = numbers
 
         def objective(values: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
             named = dict(zip(self.parameters, values, strict=True))
@@ -318,7 +318,9 @@ class CompiledStep:
             factor = (self._clip_norm / (norms.norm() + 1e-6)).clamp(max=1.0)
             grads = [g * factor for g in grads]
         beta2 = _ADAM.beta2
-        for p, m, v, g, (factor, beta1) in zip(parameters, means, squares, grads, self._own, strict=True):
+        counts = counts if len(counts) > 1 else counts * len(parameters)
+        state = zip(parameters, means, squares, grads, counts, self._own, strict=True)
+        for p, m, v, g, count, (factor, beta1) in state:
             before = [t.clone() for t in (p, m, v)] if taken is not None else []
             m.lerp_(g, 1 - beta1)
             v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
