@@ -26,6 +26,7 @@ from lowerbound.training.compiling import WORTH, AutoCompile, graph_folder, keep
 from lowerbound.training.engine import Engine
 from lowerbound.training.held_out import HeldOut, held_out_terms
 from lowerbound.training.loop import train
+from lowerbound.training.starts import Start
 from lowerbound.training.steps import CannotCompile
 
 RAW = (torch.zeros(2, 3),)
@@ -53,15 +54,56 @@ def _a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "chosen"))
 
 
-def chosen(eager: Any, compiled: Any, seconds: float, steps_left: int) -> tuple[Any, str | None, bool | None]:
-    auto = AutoCompile(lambda: compiled)
-    step, note = auto.choose(eager, seconds, steps_left, RAW)
+def chosen(
+    eager: Any, compiled: Any, seconds: float, steps_left: int, what: str = "", raw: tuple[Tensor, ...] = RAW
+) -> tuple[Any, str | None, bool | None]:
+    auto = AutoCompile(lambda: compiled, lambda: what)
+    step, note = auto.choose(eager, seconds, steps_left, raw)
     return step, note, auto.decided
 
 
 def test_a_short_rest_is_not_worth_a_graph() -> None:
     eager = Fake()
     assert chosen(eager, Fake(refuses=True), 0.99 * WORTH / 1000, 1000) == (eager, None, False)
+
+
+def test_a_graph_that_is_kept_pays_in_a_shorter_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    def now(took: float) -> None:
+        clock = iter([100.0, 100.0 + took])
+        monkeypatch.setattr(compiling, "computing_seconds", lambda: next(clock))
+
+    eager, fast, slow = Fake(), Fake(4e-3), Fake(1.0)  # which saves three fifths
+    rest = {"seconds": 1e-2, "steps_left": 700, "what": "a loss"}
+    assert chosen(eager, fast, **rest)[2] is False  # 7 s, and no graph was made here
+    now(8.0)
+    assert chosen(eager, fast, **{**rest, "steps_left": 3000})[2] is True
+    assert chosen(eager, fast, **{**rest, "steps_left": 490})[2] is False  # 2.9 s are less than 1.5 times 2 s
+    now(4.0)
+    assert chosen(eager, fast, **rest)[2] is True  # 4.2 s are more; what the start takes is not known before
+    assert chosen(eager, fast, **rest)[2] is False  # 4.2 s are less than 1.5 times 4 s
+    longer = {**rest, "steps_left": 1100}  # 6.6 s
+    assert chosen(eager, fast, **{**longer, "what": "another loss"})[2] is False
+    assert chosen(eager, fast, **{**longer, "raw": (torch.zeros(3, 3),)})[2] is False
+    now(4.0)
+    assert chosen(eager, slow, **longer)[2] is False  # tried, and it saves nothing
+    assert chosen(eager, fast, **longer)[2] is False
+
+
+@pytest.mark.parametrize("said", ["", "soon", "nan 0.6", "-1 0.6", "inf 0.6", "1 nan", "1", "1 0.6 3"])
+def test_a_start_that_says_nothing_does_not_pay(said: str, tmp_path: Path) -> None:
+    start = Start(tmp_path, "a loss", ((2, 3),))
+    start.remember(8.0, 0.6)
+    assert start.pays(5.1)  # the start of what is kept is not known yet
+    start.remember(8.0, 0.6)
+    assert not start.pays(19.9)
+    assert start.pays(20.1)
+    start.path.write_text(said)
+    assert not start.pays(1e3)
+    start.path.unlink()
+    start.path.mkdir()
+    assert not start.pays(1e3)
+    start.remember(8.0, 0.6)  # it cannot be written, and nothing is left
+    assert [path.name for path in start.path.parent.iterdir()] == [start.path.name]
 
 
 def test_a_long_rest_goes_on_in_the_faster_form() -> None:

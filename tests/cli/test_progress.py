@@ -45,6 +45,15 @@ def test_nothing_is_shown_twice_or_too_often():
     assert lines[-1].startswith("step 100/100")
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("step", [20, 21], ids=["with a line", "between lines"])
+def test_what_was_decided_is_shown_when_it_was(terminal: bool, step: int) -> None:
+    note = "The steps are compiled from here on: 2 ms in place of 4."
+    shown = _shown(_record(10, 1.0), _record(20, 1.5), _record(step, 1.6, note=note), _record(30, 2), terminal=terminal)
+    assert shown.count(note) == 1
+    assert _shown(_record(10, 1.0), _record(12, 1.1, stage=2, note=note), terminal=terminal).count(note) == 1
+
+
 def test_processes_without_a_console_show_nothing(capsys):
     with TrainingProgress(None, 100) as progress:
         progress.update(_record(10, 1.0, stopped="enough"))

@@ -50,7 +50,7 @@ class TrainingProgress:
     def update(self, record: Record) -> None:
         """Show a record."""
         if record.stage > self._stage and self._console is not None:
-            self._console.print("Second stage.", record.note or "", markup=False)
+            self._console.print("Second stage.")
         self._stage = record.stage
         criterion = criterion_of(record.terms)
         fresh = "" if record.held_out is None else f"  held-out {record.held_out[criterion]:.2f}"
@@ -62,12 +62,12 @@ class TrainingProgress:
         words = f"{shown}{skipped}{waits}{self._speed(record)}"
         if self._num_steps == 0 and self._console is not None:
             self._console.print("Solved without gradient steps.")
-            if record.note is not None:
-                self._console.print(record.note, markup=False)
         elif self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=record.step, words=words)
         elif self._console is not None and self._is_due(record):
             self._console.print(f"step {record.step:,}/{self._num_steps:,}  {words}{self._time_left(record)}")
+        if record.note is not None and self._console is not None:
+            self._console.print(record.note, markup=False)
         if record.stopped is not None and self._console is not None:
             self._console.print(f"Stopped early at step {record.step:,}: {record.stopped}.")
 

@@ -1,7 +1,8 @@
 """Whether the steps of a run are compiled: decided once, at its first record, by time that was measured.
 
 A run begins with eager steps. At its first record it is known how long they take; if those that are left would take
-long enough, the step is compiled and timed on the same batch, and the faster form goes on. The decision is saved with
+long enough, the step is compiled and timed on the same batch, and the faster form goes on. A graph that was made before
+and is kept pays in shorter runs (`starts`). The decision is saved with
 the run, so that a run that was stopped goes on in the form of one that was not.
 
 Time is that of `threads.computing_seconds`: other processes of the machine hardly change it.
@@ -26,10 +27,12 @@ from torch import Tensor
 
 from lowerbound.data.download import cache_folder, make_folder
 from lowerbound.optimizers import load_optimizer_tensors, optimizer_tensors
+from lowerbound.threads import computing_seconds
+from lowerbound.training.starts import Start
 from lowerbound.training.steps import CannotCompile, CompiledStep, TrainingStep
 from lowerbound.warned import LowerboundWarning
 
-__all__ = ["WORTH", "AutoCompile", "graph_folder", "keep_graphs"]
+__all__ = ["WORTH", "AutoCompile", "graph_folder", "keep_graphs", "kept_in"]
 
 WORTH = 20.0
 """Seconds of eager steps ahead from which it is tried: making a graph takes seconds, and saves some of the rest."""
@@ -42,13 +45,14 @@ class AutoCompile:
 
     Arguments:
         make: makes the compiled step of the loss.
+        what: says what is compiled, so that a later run knows its graph again.
 
     Attributes:
         decided: whether steps are compiled; None before the first record.
     """
 
-    def __init__(self, make: Callable[[], CompiledStep]):
-        self._make = make
+    def __init__(self, make: Callable[[], CompiledStep], what: Callable[[], str] = str):
+        self._make, self._what = make, what
         self.decided: bool | None = None
 
     def choose(
@@ -63,13 +67,18 @@ class AutoCompile:
             raw: a batch.
         """
         self.decided = False
-        if seconds * steps_left < WORTH:
+        rest = seconds * steps_left
+        start = Start(kept_in(), self._what(), tuple(tuple(rows.shape) for rows in raw))
+        if rest < WORTH and not start.pays(rest):
             return eager, None
+        begun = computing_seconds()
         compiled = self.compiled(eager, raw)
         if compiled is None:
             return eager, None
-        own = compiled.seconds(raw)
+        took, own = computing_seconds() - begun, compiled.seconds(raw)
         self.decided = own < seconds
+        if kept_in() == start.folder:  # else graphs go with this process
+            start.remember(took, 1 - own / seconds)
         times = f"{own * 1e3:.3g} ms in place of {seconds * 1e3:.3g}"
         if self.decided:
             return compiled, f"The steps are compiled from here on: {times}."
@@ -104,6 +113,12 @@ def keep_graphs() -> None:
         return
     folder = graph_folder()
     os.environ[_CACHE] = str(folder) if _is_made(folder) else _of_this_process()
+
+
+def kept_in() -> Path:
+    """Where `keep_graphs` lets torch keep graphs, or has let it."""
+    said = os.environ.get(_CACHE)
+    return graph_folder() if said is None or _is_open(said) else Path(said)
 
 
 def _is_open(said: str | None) -> bool:

@@ -324,5 +324,9 @@ def _make_step(
         step.prepare(feed.batch(0))
         return step, None
     eager = EagerStep(loss, feed.transform, engine, chosen, clip_norm, accumulate, skipping, shards)
-    is_open = compile == "auto" and able and engine.accelerator == "cpu"
-    return eager, AutoCompile(compiled) if is_open and getattr(loss, "compiles", True) else None
+    is_open = compile == "auto" and able and engine.accelerator == "cpu" and getattr(loss, "compiles", True)
+
+    def what() -> str:
+        return repr((loss, engine.precision, clip_norm, skipping is None, torch.get_num_threads()))
+
+    return eager, AutoCompile(compiled, what) if is_open else None
