@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import Tensor
 
 from lowerbound.training.recorded import CannotRecord, CudaGraphs
 
@@ -30,11 +37,11 @@ from lowerbound.training.skipping import Skipping
 
 device = torch.device(sys.argv[1])
 if device.type == "cpu":
-    from repeated_on_cpu import OnCpu as Recorder
+    from repeated_on_cpu import OnCpu as made
     graphs._compiler = lambda **_: lambda graph, inputs: graph  # compiling takes a minute, and changes nothing here
     graphs._on_host = lambda graph: None  # the stand-in is the host itself
 else:
-    class Recorder(CudaGraphs):
+    class Counted(CudaGraphs):
         recorded = repeated = 0
         def record(self, call):
             self.recorded += 1
@@ -43,6 +50,7 @@ else:
                 self.repeated += 1
                 repeat()
             return counted, result
+    made = lambda: Counted(device)
 
 DISCRETE = {"prior": "bernoulli", "posterior": "bernoulli", "objective": "elbo", "num_samples": 2}
 CASES = {
@@ -84,7 +92,7 @@ def trained(given, recorder):
     return torch.stack(rows), {name: value.clone() for name, value in loss.state_dict().items()}
 
 for name in sys.argv[2:] or CASES:
-    given, recorder = CASES[name], Recorder()
+    given, recorder = CASES[name], made()
     rows, weights = trained(given, recorder)
     assert recorder.recorded == 1, (name, recorder.recorded)
     assert recorder.repeated == 4 + 4 * 5, (name, recorder.repeated)  # two looked at in each interval, one rehearsed
@@ -138,6 +146,7 @@ from lowerbound.training import graphs
 from repeated_on_cpu import OnCpu
 
 graphs._compiler = lambda **_: lambda graph, inputs: graph
+on_host = graphs._on_host
 
 class Scaled(torch.nn.Module):
     def __init__(self):
@@ -164,6 +173,11 @@ with torch.no_grad():
     said = warned(on_cpu, lambda: on_cpu(sums, x))  # the host computes, and no stand-in is made of it
     assert len(said) == 1 and "because of" in said[0] and "a tensor on the CPU" in said[0], said
     assert recorder.recorded == 0 and sums[0] == 36
+    inner, outer = (torch.fx.GraphModule(torch.nn.Module(), torch.fx.Graph()) for _ in range(2))
+    outer.add_module("forward_of_a_function", inner)
+    assert on_host(outer) is None
+    inner.graph.placeholder("number").meta["example_value"] = torch.ones(())
+    assert on_host(outer) == "number, a tensor on the CPU"
 
     graphs._on_host = lambda graph: None
     graph, sums = graphs.Graph(scaled.of, told=[], on_cpu=False, recorder=recorder), [torch.zeros(())]
@@ -180,11 +194,20 @@ with torch.no_grad():
     five(5)
     assert sums[0] == 45 and recorder.recorded == 3  # it lies elsewhere
     graph.begin()
+    sums[0].data = torch.zeros(())  # as by `module.to`: the same tensor in other memory
+    five(5)
+    assert sums[0] == 45 and recorder.recorded == 4
+    graph.begin()
     scaled.shift = torch.ones(())
     five(5)
-    assert recorder.recorded == 4
+    assert recorder.recorded == 5
     graph(sums, torch.ones(4))
     five(5)
+
+    gaps = graphs.Graph(scaled.of, told=[], on_cpu=False, recorder=recorder)
+    rows = torch.arange(8.0).reshape(2, 4)[:, :3]
+    said = warned(gaps, lambda: gaps(sums, rows))
+    assert len(said) == 1 and "rows with gaps in memory" in said[0] and recorder.recorded == 5, said
 
     class Counting(Scaled):
         def of(self, x):
@@ -241,26 +264,60 @@ def test_a_run_on_a_gpu_is_resumed_with_the_bits_of_one_that_was_not_stopped(tmp
     assert "resumed" in run(RESUMED, "cuda")
 
 
+class Device:
+    """What torch.cuda is asked for where something is recorded, in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: RuntimeError | None) -> None:
+        self.asked: list[object] = []
+        self._error = error
+        for name, stand_in in {
+            "Stream": lambda device: f"side of {device}",
+            "CUDAGraph": lambda: SimpleNamespace(replay=print),
+            "current_stream": lambda device: f"main of {device}",
+            "set_stream": lambda stream: self.asked.append(f"on {stream}"),
+            "device": lambda device: self._within(f"at {device}"),
+            "graph": self._graph,
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, stand_in)
+        clear = partial(self.asked.append, "clear")
+        monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", clear, raising=False)
+
+    @contextmanager
+    def _within(self, name: str) -> Iterator[None]:
+        self.asked.append(name)
+        yield
+
+    @contextmanager
+    def _graph(self, graph: object, stream: str, capture_error_mode: str) -> Iterator[None]:
+        self.asked.append(f"{stream}, {capture_error_mode}")
+        yield
+        if self._error is not None:
+            raise self._error
+
+
 def test_what_a_gpu_does_not_record_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Refuses:
-        def __init__(self, graph: object, **settings: object) -> None:
-            assert settings["capture_error_mode"] == "thread_local"
-
-        def __enter__(self) -> None:
-            pass
-
-        def __exit__(self, *error: object) -> None:
-            raise RuntimeError("CUDA error: operation failed due to a previous error during capture\nmore lines")
-
-    streams: list[object] = ["that of the caller"]
-    for name, stand_in in {
-        "Stream": lambda: "side",
-        "CUDAGraph": lambda: None,
-        "current_stream": lambda: streams[-1],
-        "set_stream": streams.append,
-        "graph": Refuses,
-    }.items():
-        monkeypatch.setattr(torch.cuda, name, stand_in)
+    said = "CUDA error: operation failed due to a previous error during capture\nmore lines"
+    device = Device(monkeypatch, RuntimeError(said))
     with pytest.raises(CannotRecord, match=r"error during capture\); train without compiling: --no-compile"):
-        CudaGraphs().record(lambda: torch.ones(()))
-    assert streams[-1] == "that of the caller"
+        CudaGraphs(torch.device("cuda:1")).record(lambda: torch.ones(()))
+    assert device.asked[-1] == "on main of cuda:1"
+    assert gc.isenabled()
+
+
+def test_a_recording_is_of_its_device_and_shares_no_workspace_and_no_garbage_is_collected_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device, cycle = Device(monkeypatch, None), torch.fx.Graph()
+    old = weakref.ref(cycle)
+    del cycle  # nodes and their graph hold each other
+
+    def call() -> Tensor:
+        assert old() is None  # a graph of a former run is destroyed before
+        assert not gc.isenabled()
+        device.asked.append("call")
+        return torch.ones(())
+
+    repeat, result = CudaGraphs(torch.device("cuda:1")).record(call)
+    assert (repeat, result) == (print, torch.ones(()))
+    assert gc.isenabled()
+    assert device.asked == ["at cuda:1", "clear", "side of cuda:1, thread_local", "call", "clear", "on main of cuda:1"]
