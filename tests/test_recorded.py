@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lowerbound.training.recorded import CannotRecord, CudaGraphs
+from lowerbound.training.recorded import CannotRecord, CudaGraphs, recorder_on
 
 SUPPORT = Path(__file__).parent / "support"
 
@@ -160,10 +160,10 @@ class Scaled(torch.nn.Module):
 def warned(graph, call):
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        for _ in range(12):
-            call()
-        graph.begin()
-        graph.begin()
+        for _ in range(2):
+            for _ in range(12):
+                call()
+            graph.begin()
     return [str(one.message) for one in seen if "CUDA graph" in str(one.message)]
 
 x = torch.arange(3.0)
@@ -172,7 +172,7 @@ with torch.no_grad():
     on_cpu = graphs.Graph(scaled.of, told=[], on_cpu=False, recorder=recorder)
     said = warned(on_cpu, lambda: on_cpu(sums, x))  # the host computes, and no stand-in is made of it
     assert len(said) == 1 and "because of" in said[0] and "a tensor on the CPU" in said[0], said
-    assert recorder.recorded == 0 and sums[0] == 36
+    assert recorder.recorded == 0 and sums[0] == 72
     inner, outer = (torch.fx.GraphModule(torch.nn.Module(), torch.fx.Graph()) for _ in range(2))
     outer.add_module("forward_of_a_function", inner)
     assert on_host(outer) is None
@@ -182,10 +182,12 @@ with torch.no_grad():
     graphs._on_host = lambda graph: None
     graph, sums = graphs.Graph(scaled.of, told=[], on_cpu=False, recorder=recorder), [torch.zeros(())]
     def five(expected):
-        for i in range(5):
-            torch.testing.assert_close(graph(sums, x + i), expected * (x + i) + scaled.shift, rtol=0, atol=0)
-    assert warned(graph, lambda: five(2)) == [] and sums[0] == 12 * 45
-    assert recorder.recorded == 1 and recorder.repeated == 60 - 3
+        rows = [x + i for i in range(5)]
+        for i, row in enumerate(rows):
+            torch.testing.assert_close(graph(sums, row), expected * (x + i) + scaled.shift, rtol=0, atol=0)
+        assert all(torch.equal(row, x + i) for i, row in enumerate(rows))  # of which copies are recorded
+    assert warned(graph, lambda: five(2)) == [] and sums[0] == 24 * 45
+    assert recorder.recorded == 1 and recorder.repeated == 60 - 3 + 60 - 2
     scaled.factor = 5.0
     five(5)  # between two intervals anything may change, and it is recorded anew
     assert recorder.recorded == 2
@@ -219,6 +221,14 @@ with torch.no_grad():
         torch.testing.assert_close(graph(x), counting.factor * x, rtol=0, atol=0)
     said = warned(graph, told)
     assert recorder.recorded == 0 and len(said) == 1 and "besides the numbers of tensors" in said[0], said
+
+    def another():
+        if scaled.factor < 17:
+            scaled.factor += 1
+            changed.begin()
+        changed(sums, x)
+    changed = graphs.Graph(scaled.of, told=[], on_cpu=False, recorder=recorder)
+    assert warned(changed, another) == []  # too many graphs were made, of which another warning tells
 print("looked")
 """
 
@@ -264,6 +274,17 @@ def test_a_run_on_a_gpu_is_resumed_with_the_bits_of_one_that_was_not_stopped(tmp
     assert "resumed" in run(RESUMED, "cuda")
 
 
+class Stream:
+    def __init__(self, name: str, asked: list[object]) -> None:
+        self.name, self._asked = name, asked
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def wait_stream(self, other: object) -> None:
+        self._asked.append(f"{self} waits for {other}")
+
+
 class Device:
     """What torch.cuda is asked for where something is recorded, in order."""
 
@@ -271,9 +292,10 @@ class Device:
         self.asked: list[object] = []
         self._error = error
         for name, stand_in in {
-            "Stream": lambda device: f"side of {device}",
+            "Stream": lambda device: Stream(f"side of {device}", self.asked),
             "CUDAGraph": lambda: SimpleNamespace(replay=print),
-            "current_stream": lambda device: f"main of {device}",
+            "current_stream": lambda device: Stream(f"main of {device}", self.asked),
+            "stream": lambda stream: self._within(f"on {stream}"),
             "set_stream": lambda stream: self.asked.append(f"on {stream}"),
             "device": lambda device: self._within(f"at {device}"),
             "graph": self._graph,
@@ -288,7 +310,7 @@ class Device:
         yield
 
     @contextmanager
-    def _graph(self, graph: object, stream: str, capture_error_mode: str) -> Iterator[None]:
+    def _graph(self, graph: object, stream: Stream, capture_error_mode: str) -> Iterator[None]:
         self.asked.append(f"{stream}, {capture_error_mode}")
         yield
         if self._error is not None:
@@ -321,3 +343,20 @@ def test_a_recording_is_of_its_device_and_shares_no_workspace_and_no_garbage_is_
     assert (repeat, result) == (print, torch.ones(()))
     assert gc.isenabled()
     assert device.asked == ["at cuda:1", "clear", "side of cuda:1, thread_local", "call", "clear", "on main of cuda:1"]
+
+
+def test_a_rehearsal_is_made_where_it_is_recorded_after_all_before_it_and_before_all_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = Device(monkeypatch, None)
+
+    def call() -> Tensor:
+        device.asked.append("call")
+        return torch.ones(())
+
+    recorder = recorder_on(torch.device("cuda:1"))
+    assert isinstance(recorder, CudaGraphs)
+    assert recorder.rehearse(call) == torch.ones(())
+    side, main = "side of cuda:1", "main of cuda:1"
+    assert device.asked == [f"{side} waits for {main}", f"on {side}", "call", f"{main} waits for {side}"]
+    assert recorder_on(torch.device("cpu")) is None
