@@ -126,8 +126,10 @@ for precision in ("fp32", "bf16"):
     folder = Path(tempfile.mkdtemp())
     options = dict(log_every=20, compile=True, engine=Engine(device=sys.argv[1], precision=precision), batch_size=32)
     whole, parts = made(), made()
+    random = torch.cuda.get_rng_state()
     for _ in train(whole, x, num_steps=80, **options):
         pass
+    assert torch.equal(torch.cuda.get_rng_state(), random)  # the caller's own
     for record in train(parts, x, num_steps=80, checkpoint=Checkpoint(path=folder / "state"), **options):
         if record.step == 40:
             break
