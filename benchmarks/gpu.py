@@ -5,8 +5,8 @@ results/gpu/NAME.json as soon as it has ended or its time is over; a piece that 
 run again, so that the same command goes on where it ended early. The long pieces keep their runs in results/gpu/runs
 and go on from their last checkpoint: about 25 minutes are three calls. Where a machine is lent for ten minutes a call
 and gives back one folder, `--out` is that folder, filled with what the call before gave back, and `--limit 540` lets a
-piece be saved before the machine is gone. MNIST and Fashion-MNIST lie in the folder that $LOWERBOUND_DATA names, or are downloaded. What the long
-pieces are to reach, nats per image of dynamic MNIST unless said:
+piece be saved before the machine is gone. MNIST and Fashion-MNIST lie in the folder that $LOWERBOUND_DATA names, or
+are downloaded. What the long pieces are to reach, nats per image of dynamic MNIST unless said:
 
     very deep maps     −L_1000 ≤ 81.5          pixel-vae            −L_1000 ≤ 81
     draw 32            −L_1000 ≤ 88            fashion maps         bits/dim 0.15 below its `plain-maps`

@@ -267,6 +267,9 @@ class Told(torch.nn.Module):
         self.part.register_buffer("shift", torch.zeros(()))
     def plain(self, x):
         return x * self.factor * self.weight + self.part.shift
+    def counted(self, x):
+        self.seen = self.seen + 1
+        return x * self.weight
 
 def graph_of(method, told=()):
     return Graph(method, told=told, on_cpu=True)
@@ -294,6 +297,14 @@ with torch.no_grad():
     assert [told(x)[0].item() for _ in range(3)] == [35] * 3
     part.part.shift = torch.ones(())
     assert told(x)[0].item() == 36
+    part.part = torch.nn.Module()
+    part.part.shift = torch.zeros(())
+    assert [told(x)[0].item() for _ in range(4)] == [35] * 4
+    counted, part.seen = graph_of(part.counted, told=[part]), 0
+    for _ in range(5):
+        counted(x)
+        assert part.seen == 1  # what the loss notes for `at_step`, which takes it back
+        part.seen = 0
     counting = graph_of(Doubles().counts)
     assert [counting(x)[0].item() for _ in range(5)] == [1, 2, 3, 4, 5]
     shifting = graph_of(one.shifts)

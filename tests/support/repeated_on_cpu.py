@@ -1,7 +1,7 @@
 """What a CUDA graph does, on a CPU: operations are recorded with their tensors, and repeated on the same ones.
 
-As there, the call that is recorded computes nothing; a repetition reads and writes the tensors that the recorded one
-had, draws random numbers anew, and asks nothing of the host.
+As there, the call that is recorded computes nothing; a repetition reads and writes the memory that the recorded one
+had, also where a tensor lies elsewhere since, draws random numbers anew, and asks nothing of the host.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 __all__ = ["OnCpu"]
 
@@ -62,5 +62,10 @@ class _Recording(TorchDispatchMode):
         changed = [tensor for argument, value in named if argument.is_write for tensor in tree_leaves(value)]
         self.before.extend((tensor, tensor.clone()) for tensor in changed)
         results = func(*args, **(kwargs or {}))
-        self.done.append((func, args, kwargs or {}, tree_leaves(results)))
+        self.done.append((func, _memory(args), _memory(kwargs or {}), tree_leaves(_memory(results))))
         return results
+
+
+def _memory(given: Any) -> Any:
+    """The same, of tensors that stay where these are now."""
+    return tree_map_only(Tensor, Tensor.detach, given)

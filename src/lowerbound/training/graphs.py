@@ -4,8 +4,8 @@ Before each call torch looks whether everything that the graph takes for granted
 modules, shapes, settings), and finds the tensors that its code takes; for a small net this takes a third of the time of
 a step. Within an interval of training nothing of that changes but tensors. So once two calls of an interval have gone
 the same way, the code of the graph is called directly for the rest of it. A part of the loss that is told of each step
-(`protocols.FollowsSteps`) is looked at in each of them: where more than the numbers of its tensors has changed, torch
-looks at everything again. On a GPU that code is recorded, and launched as one (`recorded`).
+(`protocols.FollowsSteps`) is looked at in each of them (`told`): where more than the numbers of its tensors has
+changed, torch looks at everything again. On a GPU that code is recorded, and launched as one (`recorded`).
 
 A number that a caller changes between intervals makes a graph anew, which takes seconds. torch makes eight of them;
 where a ninth is needed, steps are not compiled from there on, which a warning says.
@@ -29,6 +29,7 @@ from torch.utils._pytree import tree_leaves
 
 from lowerbound.training.products import is_faster
 from lowerbound.training.recorded import Recorded, Recorder
+from lowerbound.training.told import Held
 from lowerbound.warned import LowerboundWarning
 
 __all__ = ["Graph", "can_follow_autograd", "is_called_from_cpp", "why"]
@@ -63,7 +64,7 @@ class Graph:
     ):
         own = _with_code_of_its_own(method)
         self._code = own.__func__.__code__
-        self._method, self._told = method, [part for one in told for part in one.modules()]
+        self._method, self._told = method, told
         self._make = _compiler(on_cpu=on_cpu, from_cpp=from_cpp)
         self._compiled: Callable[..., Tensor] = torch.compile(own, dynamic=False, fullgraph=True, backend=self._made)
         self._recorder = recorder
@@ -72,7 +73,7 @@ class Graph:
         self._calls = 0
         self._seen: _Call | None = None
         self._direct: _Direct | None = None
-        self._state: list[object] = []
+        self._held = Held(told)
 
     def begin(self) -> None:
         """Look at everything again in the next calls: what is no tensor may have changed. A warning says, once, where
@@ -92,12 +93,16 @@ class Graph:
     def _look_again(self) -> None:
         self._seen = self._direct = None
 
+    def _look_at_told(self) -> None:
+        if self._held.is_as_before():
+            return
+        before, self._held = self._held, Held(self._told)
+        if self._held != before:
+            self._look_again()
+
     def __call__(self, *inputs: Tensor | Sequence[Tensor]) -> Tensor:
         """The result of the method."""
-        state = _state_of(self._told)
-        if state != self._state:
-            self._look_again()
-            self._state = state
+        self._look_at_told()
         self._calls += 1
         if self._direct is not None and self._direct.takes(inputs):
             return self._direct(inputs)
@@ -108,6 +113,7 @@ class Graph:
                 result = self._compiled(*inputs)
         except torch._dynamo.exc.FailOnRecompileLimitHit:  # pyright: ignore[reportAttributeAccessIssue]
             return self._give_up()(*inputs)  # nothing was computed so far
+        self._look_at_told()  # what a call changes itself, its code alone would not
         if before is not None and self._seen is not None:
             direct = _direct(before, self._seen, inputs, result, held)
             self._direct = direct if self._recorder is None else self._recorded_by(self._recorder, direct, self._seen)
@@ -115,8 +121,13 @@ class Graph:
 
     def _recorded_by(self, recorder: Recorder, direct: _Direct | None, call: _Call) -> _Direct | None:
         """The same call, recorded, and still so where it was in a former interval."""
-        if direct is None or call.on_host is not None:
-            self._why_not = call.on_host or "a tensor that the loss keeps from one step to the next"
+        why_not = call.on_host
+        if direct is None:
+            why_not = "a tensor that the loss keeps from one step to the next"
+        elif not all(_is_copied_as_it_lies(call.arguments[place]) for place in direct.rows):
+            why_not = "rows with gaps in memory"
+        if direct is None or why_not is not None:
+            self._why_not = why_not
             return direct
         if self._recorded is None or not self._recorded.is_of(direct.code, direct.rows):
             self._recorded = Recorded(direct.code, direct.rows, recorder)
@@ -142,7 +153,7 @@ class Graph:
             LowerboundWarning,
             stacklevel=2,
         )
-        self._compiled = self._method
+        self._compiled, self._recorder = self._method, None
         return self._method
 
 
@@ -218,20 +229,19 @@ def _kinds(inputs: _Inputs) -> list[object]:
     return [(part.shape, part.stride(), part.dtype, part.device) for part in inputs if isinstance(part, Tensor)]
 
 
-def _state_of(parts: Sequence[nn.Module]) -> list[object]:
-    """The numbers and flags of modules, and which tensors and other things they have."""
-    owned = (owner for part in parts for owner in (vars(part), part._buffers, part._parameters))
-    values = (value for owner in owned for value in owner.values())
-    return [value if isinstance(value, bool | int | float | str | None) else id(value) for value in values]
-
-
 def _on_host(graph: torch.fx.GraphModule) -> str | None:
     """What of a graph is computed by the host, or brought from it, in words; None if nothing is."""
-    for node in graph.graph.nodes:
+    parts = [part for part in graph.modules() if isinstance(part, torch.fx.GraphModule)]  # of what has derivatives too
+    for node in (node for part in parts for node in part.graph.nodes):
         results = tree_leaves(node.meta.get("example_value"))
         if any(isinstance(result, Tensor) and result.device.type == "cpu" for result in results):
             return f"{node.name}, a tensor on the CPU"
     return None
+
+
+def _is_copied_as_it_lies(row: Tensor) -> bool:
+    """Whether a copy has the strides for which the code was made."""
+    return torch.empty_like(row, device="meta").stride() == row.stride()
 
 
 def _references(inputs: _Inputs) -> list[int]:

@@ -9,7 +9,9 @@ recorded must be a function of tensors on the device alone, which `graphs` sees 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import gc
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -38,14 +40,14 @@ class Recorder(Protocol):
 
 
 class CudaGraphs:
-    """CUDA graphs of torch on the present device; recording waits for it once."""
+    """CUDA graphs of torch on a device, which need not be the present one; recording waits for it once."""
 
-    def __init__(self) -> None:
-        self._stream = torch.cuda.Stream()
+    def __init__(self, device: torch.device):
+        self._device, self._stream = device, torch.cuda.Stream(device)
 
     def rehearse(self, call: Callable[[], Tensor]) -> Tensor:
         """See `Recorder`."""
-        before = torch.cuda.current_stream()
+        before = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(before)
         with torch.cuda.stream(self._stream):
             result = call()
@@ -58,9 +60,14 @@ class CudaGraphs:
         Raises:
             CannotRecord: something in the call waits for the device, or needs the host.
         """
-        before, graph = torch.cuda.current_stream(), torch.cuda.CUDAGraph()
+        before, graph = torch.cuda.current_stream(self._device), torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            with (
+                torch.cuda.device(self._device),
+                _nothing_collected(),
+                _workspaces_apart(),
+                torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"),
+            ):
                 result = call()
         except RuntimeError as error:  # torch's generator counts on a recording from here on: nothing can be drawn
             raise CannotRecord(
@@ -74,13 +81,38 @@ class CudaGraphs:
 
 def recorder_on(device: torch.device) -> Recorder | None:
     """How calls are recorded on a device; None where launching one costs nothing."""
-    return CudaGraphs() if device.type == "cuda" else None
+    return CudaGraphs(device) if device.type == "cuda" else None
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Collect garbage now and not within this context: CUDA refuses to destroy a graph while one is recorded."""
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@contextmanager
+def _workspaces_apart() -> Iterator[None]:
+    """Within this context cuBLAS works in memory of the graph that is recorded. torch would share one workspace among
+    all graphs of a stream, and free it with the first of them (pytorch issue 193402).
+    """
+    torch._C._cuda_clearCublasWorkspaces()  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        torch._C._cuda_clearCublasWorkspaces()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Recorded:
     """Code with one result, whose first call is a rehearsal and whose second one is recorded.
 
-    It is recorded anew where the state of training lies elsewhere than before.
+    It is recorded anew where the state of training lies elsewhere than before, be it in the same tensors.
 
     Arguments:
         code: of tensors, which it may change.
@@ -92,6 +124,7 @@ class Recorded:
         self._code, self._given, self._recorder = code, given, recorder
         self._is_rehearsed = False
         self._arguments: list[Tensor] = []
+        self._addresses: list[int] = []
         self._repeat: Callable[[], object] = _nothing
         self._result: Tensor | None = None
 
@@ -113,14 +146,16 @@ class Recorded:
         return [self._result]
 
     def _fits(self, arguments: Sequence[Tensor]) -> bool:
-        held = enumerate(self._arguments)
-        return bool(self._arguments) and all(kept is arguments[i] for i, kept in held if i not in self._given)
+        return bool(self._arguments) and self._addresses_of(arguments) == self._addresses
+
+    def _addresses_of(self, arguments: Sequence[Tensor]) -> list[int]:
+        return [argument.data_ptr() for i, argument in enumerate(arguments) if i not in self._given]
 
     def _record(self, arguments: Sequence[Tensor]) -> None:
         self._repeat, self._result, self._arguments = _nothing, None, []  # what is held there is free before
         places = [a.clone() if i in self._given else a for i, a in enumerate(arguments)]
         self._repeat, self._result = self._recorder.record(lambda: self._code(*places)[0])
-        self._arguments = places
+        self._arguments, self._addresses = places, self._addresses_of(places)
 
 
 def _nothing() -> None:

@@ -201,6 +201,7 @@ class CompiledStep:
         self._by_autograd = can_follow_autograd()
         told = [part for part in loss.modules() if isinstance(part, FollowsSteps)]
         self._on_cpu = self._device.type == "cpu"
+        self._draws_on = [] if self._on_cpu else [self._device]  # besides the CPU
         self._make_graph = partial(Graph, self._run, told=told, on_cpu=self._on_cpu, recorder=recorder_on(self._device))
         self._graph = self._make_graph()
 
@@ -249,7 +250,7 @@ class CompiledStep:
         Raises:
             CannotCompile: the compiler refused something in the loss.
         """
-        with torch.random.fork_rng(devices=[]), buffers_kept(self._loss):
+        with torch.random.fork_rng(devices=self._draws_on), buffers_kept(self._loss):
             batch = self._transform(*(rows[:2] for rows in raw))
             with self._autocast():
                 self.terms = list(self._loss(*batch).terms)
@@ -281,7 +282,7 @@ class CompiledStep:
         if self._by_autograd:
             parameters = [nn.Parameter(p) for p in parameters]
         seconds: list[float] = []
-        with torch.random.fork_rng(devices=[]), buffers_kept(self._loss):
+        with torch.random.fork_rng(devices=self._draws_on), buffers_kept(self._loss):
             for _ in range(repeats):
                 start = computing_seconds()
                 numbers = [self._lr, self._limit, torch.ones((), device=self._device)]
