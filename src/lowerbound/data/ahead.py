@@ -27,8 +27,8 @@ _POLL = 0.05  # seconds after which a thread that waits for room looks whether i
 class ReadsAhead(Source, Protocol):
     """A source from which a thread may gather, and that can begin to read what is needed next."""
 
-    def read_ahead(self, rows: np.ndarray) -> None:
-        """Begin to read the units of these rows."""
+    def read_ahead(self, now: np.ndarray, then: np.ndarray) -> None:
+        """Begin to read the units of these rows, those that are needed now first."""
         ...
 
 
@@ -58,11 +58,11 @@ class ReadAhead(Numbered):
         return batch
 
     def gathered(self, step: int) -> tuple[Tensor, ...]:
-        """The batch of a step, read now; then reading of the window after it begins."""
+        """The batch of a step, read now; then reading of its window and of that after it begins."""
         batch = super().batch(step)
-        ahead = self.mine.ahead_of(step)
-        if ahead is not None and isinstance(self.source, ReadsAhead):
-            self.source.read_ahead(ahead)
+        windows = self.mine.windows_at(step)
+        if windows is not None and isinstance(self.source, ReadsAhead):
+            self.source.read_ahead(*windows)
         return batch
 
     def take_order(self, order: int) -> None:
