@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -158,6 +160,37 @@ def test_each_unit_is_read_once_an_epoch_where_a_window_is_a_part_of_the_data(
         future.result()
     assert set(read) == set(range(60))
     assert len(read) <= most * 4 * 60 + units_held
+
+
+_ROWS_APART = """
+import sys
+import numpy as np
+from pathlib import Path
+from lowerbound.data.shards.raw import npy_rows
+
+def most():
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
+
+part = npy_rows(Path(sys.argv[1]))
+rows = np.sort(np.random.default_rng(0).choice(part.num_rows, 5000, replace=False))
+before = most()
+found = part.read(rows)
+assert (found[:, 0] == rows).all()
+print(most() - before - found.nbytes)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_rows_that_lie_apart_take_the_memory_of_a_few(tmp_path: Path) -> None:
+    """Of a file of 1 GiB, in whose holes no room is taken; each row maps what the system reads around it."""
+    x = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype=np.int64, shape=(2**18, 2**9))
+    rows = np.random.default_rng(0).choice(2**18, 5000, replace=False)
+    x[rows, 0] = rows
+    del x
+    command = [sys.executable, "-c", _ROWS_APART, str(tmp_path / "x.npy")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 160 * 2**20
 
 
 def test_no_rows_are_no_rows(tmp_path: Path) -> None:
