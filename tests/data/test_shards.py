@@ -278,6 +278,33 @@ def test_a_shard_that_cannot_be_read_is_named(form: str, tmp_path: Path) -> None
     assert "'part-2." in _refusal(folder)
 
 
+@pytest.mark.parametrize("form", ["npy", "npz", "compressed", "parquet"])
+def test_a_shard_without_rows_changes_nothing(form: str, tmp_path: Path) -> None:
+    folder, label = _write(tmp_path / "shards", form), "y" if form == "parquet" else None
+    whole = read_file(folder, label=label).checksum
+    first = next(folder.glob("part-0.*"))
+    if form == "parquet":
+        pandas.read_parquet(first).iloc[:0].to_parquet(folder / "part-4.parquet")
+    elif form == "npy":
+        np.save(folder / "part-4.npy", X[:0])
+    else:
+        np.savez(folder / "part-4.npz", x=X[:0], y=Y[:0])
+    for stream_above in (2**31, 0):
+        assert read_file(folder, label=label, stream_above=stream_above).checksum == whole
+    for shard in folder.glob("part-[0-3].*"):
+        shard.unlink()
+    for stream_above in (2**31, 0):
+        with pytest.raises(DataError, match="the shards of 'shards' hold no rows"):
+            read_file(folder, label=label, stream_above=stream_above)
+
+
+def test_a_shard_that_is_gone_is_refused(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "shards", "npy")
+    (folder / "part-9.npy").symlink_to(tmp_path / "gone.npy")
+    assert "'part-9.npy' is a link to no file" in _refusal(folder)
+    assert "'part-9.npy' is a link to no file" in _refusal(folder / "part-*")
+
+
 def test_what_is_no_folder_of_shards_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"has no .png or .jpg file and no shards"):
